@@ -1,0 +1,94 @@
+"""One tree of user errors: each says where, which rule, what value, and the way out.
+
+::
+
+    UserError                 a mistake the user can mend; the CLI prints it and exits with status 2
+    ├── ConfigError           a study file, an override, a setting (carries every mistake found at once)
+    ├── PluginError           a strategy or protocol that cannot be found, imported or built
+    ├── DataError             a data set, shard or file that is missing, unreadable or inconsistent
+    ├── ModelError            a model or checkpoint that cannot be built, loaded or masked
+    ├── EvaluationError       embeddings or scores that must not be reported
+    ├── RunError              a run directory that is missing, foreign, incomplete or in use
+    └── StudyError            a sweep or comparison that cannot be planned or continued
+
+Anything else that is raised is a bug in pgsbench and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake that the user can mend.
+
+    Args:
+        rule: What is required, or what went wrong, as one sentence without a full stop.
+        where: The place: a file, a dotted path in it, a command-line option.
+        value: The offending value as it was given.
+        way_out: What to do about it.
+    """
+
+    def __init__(self, rule: str, *, where: str = "", value: object = None, way_out: str = "") -> None:
+        self.rule, self.where, self.value, self.way_out = rule, where, value, way_out
+        super().__init__(self._text())
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Keyword-only constructors do not survive pickling by default, and workers send errors home.
+        return (_rebuild, (type(self), self.rule, self.where, self.value, self.way_out))
+
+    def _text(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        value = f" (got {self.value!r})" if self.value is not None else ""
+        way_out = f"\n  -> {self.way_out}" if self.way_out else ""
+        return f"{place}{self.rule}{value}{way_out}"
+
+
+def _rebuild(kind: type[UserError], rule: str, where: str, value: object, way_out: str) -> UserError:
+    return kind(rule, where=where, value=value, way_out=way_out)
+
+
+class ConfigError(UserError):
+    """Mistakes in a study file, an override or a setting."""
+
+    @classmethod
+    def collect(cls, problems: Iterable[UserError]) -> ConfigError:
+        """Join several problems into one error, so that all are seen at once."""
+        found = list(problems)
+        if len(found) == 1:
+            only = found[0]
+            return cls(only.rule, where=only.where, value=only.value, way_out=only.way_out)
+        return cls(f"{len(found)} problems\n" + "\n".join(f"- {problem}" for problem in found))
+
+
+class PluginError(UserError):
+    """A strategy or protocol that cannot be found, imported or built."""
+
+
+class DataError(UserError):
+    """A data set, shard or file that is missing, unreadable or inconsistent."""
+
+
+class ModelError(UserError):
+    """A model or checkpoint that cannot be built, loaded or masked."""
+
+
+class EvaluationError(UserError):
+    """Embeddings or scores that must not be reported."""
+
+
+class RunError(UserError):
+    """A run directory that is missing, foreign, incomplete or in use."""
+
+
+class StudyError(UserError):
+    """A sweep or comparison that cannot be planned or continued."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Return the way out for a misspelt name: the nearest valid one, and the others."""
+    names = sorted(valid)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    known = "valid: " + ", ".join(names) if names else "nothing is valid here"
+    return f"did you mean {close[0]!r}? {known}" if close else known

@@ -1,0 +1,111 @@
+"""What a masking strategy sees, what it answers, and what it is.
+
+A strategy is a frozen dataclass. Its fields are its configuration: a study file sets them by name, a
+sweep can search every one of them, and ``__post_init__`` checks their ranges. It learns nothing and
+keeps no state, so one object serves a whole training and can be shared by processes.
+
+Shape letters: b batch, n patches, k kept patches, d width, c channels, h and w pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+Need = Literal["images", "tokens", "attention", "objects"]
+
+
+@dataclass(frozen=True)
+class PatchView:
+    """All that a strategy may look at for one batch. What no strategy `needs` is None.
+
+    Attributes:
+        grid: (rows, cols) of the patch grid; ``n = rows * cols``.
+        patch_size: (height, width) of a patch in pixels.
+        batch_size: Number of images b.
+        device: Where the selection is wanted.
+        progress: Share of the training that is done, in [0, 1].
+        images: (b, c, h, w) normalised pictures, ``h = rows * patch height``.
+        tokens: (b, n, d) patch embeddings after the position code, detached, without class token.
+        position: (n, d) the position code within `tokens`, or None where the model has none.
+        attention: (b, n) attention paid to each patch by a teacher, larger is more.
+        objects: (b, n) share of each patch that shows an object, in [0, 1], where the data knows it.
+    """
+
+    grid: tuple[int, int]
+    patch_size: tuple[int, int]
+    batch_size: int
+    device: torch.device
+    progress: float = 0.0
+    images: Tensor | None = None
+    tokens: Tensor | None = None
+    position: Tensor | None = None
+    attention: Tensor | None = None
+    objects: Tensor | None = None
+
+    @property
+    def num_patches(self) -> int:
+        """Number of patches n."""
+        return self.grid[0] * self.grid[1]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which patches are kept.
+
+    Attributes:
+        keep: (b, k) int64 indices of kept patches, strictly ascending in each row; k is the same for all.
+        visible: (b, k) bool, or None where all are visible. False marks a patch that is carried along
+            only to keep the batch rectangular: it must have no influence on any output.
+        diagnostics: Named scalars (0-d tensors) worth logging, for example the residual of OTN.
+    """
+
+    keep: Tensor
+    visible: Tensor | None = None
+    diagnostics: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def effective_ratio(self, num_patches: int) -> Tensor:
+        """Return the share of patches without influence, dropped or hidden, as a 0-d float tensor."""
+        b, k = self.keep.shape
+        if self.visible is None:
+            return torch.tensor(1.0 - k / num_patches, device=self.keep.device)
+        return 1.0 - self.visible.sum() / (b * num_patches)
+
+
+@runtime_checkable
+class Strategy(Protocol):
+    """A masking strategy: a frozen dataclass with these class attributes and one pure method.
+
+    Every strategy obeys the rules that `pgsbench.masking.testing.StrategyContract` tests.
+    """
+
+    needs: ClassVar[frozenset[Need]]
+
+    @property
+    def mask_ratio(self) -> float:
+        """Requested share of patches to mask, in [0, 1); 0 keeps all and draws no random number."""
+
+    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+        """Choose the patches to keep.
+
+        Args:
+            view: The batch; what the strategy `needs` is there.
+            generator: The only source of randomness, on ``view.device``.
+        """
+
+
+def num_kept(num_patches: int, mask_ratio: float) -> int:
+    """Return how many of `num_patches` stay at `mask_ratio`: floor(n (1 - r)), and at least one."""
+    # Without the tolerance 10 * (1 - 0.7) = 3.0000000000000004 is fine, but 10 * (1 - 0.9) floors to 0.
+    return max(1, math.floor(num_patches * (1.0 - mask_ratio) + 1e-9))
+
+
+def check_ratio(name: str, value: float) -> None:
+    """Raise ValueError unless ``0 <= value < 1``."""
+    if not 0.0 <= value < 1.0:
+        raise ValueError(f"{name} must be in [0, 1): the share of patches that is masked, not {value!r}")

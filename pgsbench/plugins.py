@@ -1,0 +1,117 @@
+"""Names of pluggable classes, resolved late: built-in table, entry point, or a class in a file.
+
+A name is one of
+
+* a built-in name, looked up in a ``name -> "module:Class"`` table,
+* the name of an installed entry point of the registry's group,
+* ``path/to/file.py:Class``, relative to the file that names it.
+
+Nothing is imported before a class is asked for, so listing names costs nothing and a broken plugin
+can only hurt whoever uses it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from pgsbench.errors import PluginError, nearest
+
+
+class Registry:
+    """A family of pluggable classes.
+
+    Args:
+        kind: What one member is called in messages, for example ``"strategy"``.
+        group: Entry-point group in which packages announce their own members.
+        builtin: ``name -> "module:Class"`` for the members that ship with pgsbench.
+    """
+
+    def __init__(self, kind: str, *, group: str, builtin: Mapping[str, str]) -> None:
+        self.kind, self.group, self.builtin = kind, group, dict(builtin)
+
+    def entry_points(self) -> dict[str, EntryPoint]:
+        """Return the installed entry points of this group by name; built-in names win."""
+        return {ep.name: ep for ep in entry_points(group=self.group) if ep.name not in self.builtin}
+
+    def names(self) -> list[str]:
+        """Return all names that can be loaded without a path: built-ins first, in table order."""
+        return [*self.builtin, *sorted(self.entry_points())]
+
+    def load(self, name: str, *, relative_to: Path | None = None) -> type[Any]:
+        """Return the class that ``name`` stands for.
+
+        Args:
+            name: A built-in name, an entry point's name, or ``file.py:Class``.
+            relative_to: Folder against which a relative file is resolved (default: the working folder).
+
+        Raises:
+            PluginError: The name is unknown, or its module cannot be imported or lacks the class.
+        """
+        if ".py:" in name:
+            return self._from_file(name, relative_to or Path())
+        if name in self.builtin:
+            module, _, attribute = self.builtin[name].partition(":")
+            found: type[Any] = getattr(importlib.import_module(module), attribute)
+            return found
+        points = self.entry_points()
+        if name not in points:
+            raise PluginError(f"unknown {self.kind}", value=name, way_out=nearest(name, self.names()))
+        try:
+            return points[name].load()  # type: ignore[no-any-return]
+        except Exception as error:
+            raise PluginError(
+                f"the installed {self.kind} cannot be imported: {type(error).__name__}: {error}",
+                where=f"entry point {points[name].value}",
+                value=name,
+                way_out="mend or uninstall the package that provides it",
+            ) from error
+
+    def _from_file(self, name: str, folder: Path) -> type[Any]:
+        file_name, _, attribute = name.rpartition(":")
+        path = Path(file_name) if Path(file_name).is_absolute() else folder / file_name
+        if not path.is_file():
+            raise PluginError(
+                f"the file of this {self.kind} does not exist",
+                where=str(path),
+                value=name,
+                way_out="give it relative to the study file: `folder/file.py:Class`",
+            )
+        module = _import_file(path.resolve(), self.kind)
+        if not hasattr(module, attribute):
+            classes = [key for key, value in vars(module).items() if isinstance(value, type)]
+            raise PluginError(
+                f"the file defines no such {self.kind}", where=str(path), value=attribute,
+                way_out=nearest(attribute, classes),
+            )  # fmt: skip
+        found: type[Any] = getattr(module, attribute)
+        return found
+
+
+def _import_file(path: Path, kind: str) -> Any:
+    # One module per file and content: the same path gives the same class object, an edited file a new one.
+    digest = hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()[:12]
+    module_name = f"pgsbench_plugin_{path.stem}_{digest}"
+    if module_name in sys.modules:
+        return sys.modules[module_name]
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # dataclasses look their module up while it is being executed
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[module_name]
+        raise PluginError(
+            f"the file of this {kind} cannot be imported: {type(error).__name__}: {error}",
+            where=str(path),
+            way_out="run `python FILE` to see the whole traceback",
+        ) from error
+    return module
