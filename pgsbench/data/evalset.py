@@ -1,0 +1,257 @@
+"""clip_benchmark's local layouts: written here by the data generators, read here by the evaluation.
+
+======================  =======================================================================
+layout                  files under the folder of one data set
+======================  =======================================================================
+classification          ``classnames.txt``, ``zeroshot_classification_templates.txt`` (``{c}``),
+                        ``test/nshards.txt``, ``test/{0..}.tar`` with KEY.jpg|png|webp and KEY.cls
+retrieval               ``dataset_type.txt`` = "retrieval", ``test/...`` with KEY.jpg|png|webp and
+                        KEY.txt, one caption a line
+pairs (SugarCrepe)      ``val2017/*`` pictures and one JSON file per subset:
+                        ``{id: {"filename", "caption", "negative_caption"}}``
+======================  =======================================================================
+
+Tools that read clip_benchmark's layouts read these folders, and folders made for clip_benchmark are
+read here. Archives are deterministic: same samples, same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgsbench.errors import DataError
+
+IMAGE_TYPES = ("jpg", "jpeg", "png", "webp")
+PAIRS_IMAGE_FOLDER = "val2017"
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """An image file as bytes, with the ending that says what it is (``"jpg"``, ``"png"``, ``"webp"``)."""
+
+    data: bytes
+    kind: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One image with a right and a wrong caption."""
+
+    image_key: str
+    caption: str
+    negative_caption: str
+
+
+# ----------------------------------------------------------------------------------------- tar archives
+
+
+def write_tar(path: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]]) -> int:
+    """Write samples as one webdataset archive and return how many there were.
+
+    Args:
+        path: The archive; its folder must exist.
+        samples: ``(key, {ending: content})``; members are named ``key.ending``. Time, owner and order are
+            fixed, so that equal samples give equal bytes.
+    """
+    count = 0
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for key, parts in samples:
+            for ending, content in parts.items():
+                member = tarfile.TarInfo(f"{key}.{ending}")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+            count += 1
+    return count
+
+
+def read_tar(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Yield ``(key, {ending: content})`` from a webdataset archive, in its order.
+
+    Raises:
+        DataError: The archive is missing or damaged.
+    """
+    try:
+        with tarfile.open(path) as tar:
+            key, parts = "", dict[str, bytes]()
+            for member in tar:
+                if not member.isfile():
+                    continue
+                folder, _, base = member.name.rpartition("/")
+                stem, _, ending = base.partition(".")
+                this = f"{folder}/{stem}" if folder else stem
+                if this != key and parts:
+                    yield key, parts
+                    parts = {}
+                handle = tar.extractfile(member)
+                assert handle is not None
+                key, parts[ending.lower()] = this, handle.read()
+            if parts:
+                yield key, parts
+    except (OSError, tarfile.TarError) as error:
+        raise DataError(
+            f"the archive cannot be read: {type(error).__name__}: {error}",
+            where=str(path),
+            way_out="make or fetch the data again; `pgsbench data verify` names every damaged file",
+        ) from error
+
+
+def image_of(parts: Mapping[str, bytes], where: str) -> EncodedImage:
+    """Return the one image among the members of a sample.
+
+    Raises:
+        DataError: There is none.
+    """
+    for kind in IMAGE_TYPES:
+        if kind in parts:
+            return EncodedImage(parts[kind], kind)
+    raise DataError(f"a sample needs an image ({', '.join(IMAGE_TYPES)})", where=where, value=sorted(parts))
+
+
+# -------------------------------------------------------------------------------------------- writing
+
+
+def write_classification(
+    folder: Path,
+    samples: Iterable[tuple[str, EncodedImage, int]],
+    *,
+    classnames: Sequence[str],
+    templates: Sequence[str],
+    samples_per_shard: int = 2000,
+) -> int:
+    """Write a classification set and return its size.
+
+    Args:
+        folder: Where; made if missing.
+        samples: ``(key, image, class index)``.
+        classnames: One name per class, in index order.
+        templates: Prompt templates; ``{c}`` stands for the class name.
+        samples_per_shard: Samples in one archive.
+    """
+    parts = ((key, {image.kind: image.data, "cls": str(label).encode()}) for key, image, label in samples)
+    count = _write_split(folder, parts, samples_per_shard)
+    _write_lines(folder / "classnames.txt", classnames)
+    _write_lines(folder / "zeroshot_classification_templates.txt", templates)
+    return count
+
+
+def write_retrieval(
+    folder: Path, samples: Iterable[tuple[str, EncodedImage, Sequence[str]]], *, samples_per_shard: int = 2000
+) -> int:
+    """Write a retrieval set (``(key, image, captions)``) and return its number of images."""
+    parts = (
+        (key, {image.kind: image.data, "txt": "\n".join(captions).encode()})
+        for key, image, captions in samples
+    )
+    count = _write_split(folder, parts, samples_per_shard)
+    _write_lines(folder / "dataset_type.txt", ["retrieval"])
+    return count
+
+
+def write_pairs(
+    folder: Path, images: Mapping[str, EncodedImage], subsets: Mapping[str, Sequence[Pair]]
+) -> dict[str, int]:
+    """Write image-caption pairs in SugarCrepe's format and return the size of each subset.
+
+    Args:
+        folder: Where; made if missing.
+        images: Pictures by key; written once however many pairs use them.
+        subsets: For example ``{"swap_att": [Pair(...), ...]}``, one JSON file each.
+    """
+    (folder / PAIRS_IMAGE_FOLDER).mkdir(parents=True, exist_ok=True)
+    for key, image in images.items():
+        (folder / PAIRS_IMAGE_FOLDER / f"{key}.{image.kind}").write_bytes(image.data)
+    for name, pairs in subsets.items():
+        entries = {
+            str(i): {
+                "filename": f"{pair.image_key}.{images[pair.image_key].kind}",
+                "caption": pair.caption,
+                "negative_caption": pair.negative_caption,
+            }
+            for i, pair in enumerate(pairs)
+        }
+        (folder / f"{name}.json").write_text(json.dumps(entries, indent=1) + "\n")
+    return {name: len(pairs) for name, pairs in subsets.items()}
+
+
+def _write_split(
+    folder: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]], samples_per_shard: int
+) -> int:
+    split = folder / "test"
+    split.mkdir(parents=True, exist_ok=True)
+    batch: list[tuple[str, Mapping[str, bytes]]] = []
+    num_shards = count = 0
+    for sample in samples:
+        batch.append(sample)
+        if len(batch) == samples_per_shard:
+            count += write_tar(split / f"{num_shards}.tar", batch)
+            num_shards, batch = num_shards + 1, []
+    if batch:
+        count += write_tar(split / f"{num_shards}.tar", batch)
+        num_shards += 1
+    _write_lines(split / "nshards.txt", [str(num_shards)])
+    return count
+
+
+def _write_lines(path: Path, lines: Sequence[str]) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines))
+
+
+# -------------------------------------------------------------------------------------------- reading
+
+
+def read_split(folder: Path, split: str = "test") -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Yield the samples of a classification or retrieval set in order.
+
+    Raises:
+        DataError: The folder, its shard count or a shard is missing or unreadable.
+    """
+    for number in range(_num_shards(folder / split)):
+        yield from read_tar(folder / split / f"{number}.tar")
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the non-empty lines of a text file.
+
+    Raises:
+        DataError: There is no such file.
+    """
+    if not path.is_file():
+        raise DataError(
+            "the evaluation set lacks this file",
+            where=str(path),
+            way_out="`pgsbench data ls` shows what is there",
+        )
+    return [line for line in path.read_text().splitlines() if line.strip()]
+
+
+def read_pairs(folder: Path, subset: str) -> list[Pair]:
+    """Return one subset of a set in SugarCrepe's format; `image_key` is the file name.
+
+    Raises:
+        DataError: The file is missing or not of this format.
+    """
+    path = folder / f"{subset}.json"
+    if not path.is_file():
+        raise DataError("the evaluation set lacks this subset", where=str(path))
+    try:
+        entries = json.loads(path.read_text())
+        return [Pair(e["filename"], e["caption"], e["negative_caption"]) for e in entries.values()]
+    except (ValueError, KeyError, AttributeError) as error:
+        raise DataError(
+            f"not a SugarCrepe file ({type(error).__name__}: {error})",
+            where=str(path),
+            way_out="each entry needs filename, caption and negative_caption",
+        ) from error
+
+
+def _num_shards(split: Path) -> int:
+    lines = read_lines(split / "nshards.txt")
+    try:
+        return int(lines[0])
+    except (IndexError, ValueError):
+        raise DataError("must hold the number of shards", where=str(split / "nshards.txt")) from None

@@ -1,0 +1,159 @@
+"""Data sets on disk: where they live, how one is made at most once, and what it says of itself.
+
+A data set is a folder with ``dataset.json`` (written last: a folder without it does not exist for us),
+``train/*.tar`` (webdataset: KEY.jpg|png|webp, KEY.txt, optionally KEY.objects.png) and ``eval/<name>/``
+in the layouts of `pgsbench.data.evalset`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pgsbench.errors import DataError, nearest
+
+#: ``(what, done, total)``, called now and then on long work.
+Progress = Callable[[str, int, int], None]
+
+#: Built-in data sets: ``make(root, progress=...) -> folder`` and ``identity() -> str``.
+BUILTIN = {"scenes": "pgsbench.data.scenes", "emoji": "pgsbench.data.emoji"}
+
+MANIFEST = "dataset.json"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a data set says of itself in ``dataset.json``.
+
+    Attributes:
+        name: For example ``"scenes"``.
+        identity: Hash of the recipe that makes it; part of the folder's name.
+        recipe: The recipe itself.
+        num_train: Training pairs.
+        train: Glob of the training shards relative to the folder.
+        evaluations: Name of each evaluation set under ``eval/`` -> its number of images or pairs.
+        sha256: Content hash of every file, by path relative to the folder.
+        attribution: Authors and licence of what the data set contains.
+    """
+
+    name: str
+    identity: str
+    recipe: dict[str, Any]
+    num_train: int
+    train: str = "train/*.tar"
+    evaluations: dict[str, int] = field(default_factory=dict)
+    sha256: dict[str, str] = field(default_factory=dict)
+    attribution: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash over the content of all files: equal fingerprints mean the same data."""
+        joined = "".join(f"{path}\0{digest}\n" for path, digest in sorted(self.sha256.items()))
+        return hashlib.sha256(joined.encode()).hexdigest()[:16]
+
+
+def root() -> Path:
+    """Return the folder of all data sets: ``PGSBENCH_DATA``, else ``~/.cache/pgsbench/data``."""
+    if "PGSBENCH_DATA" in os.environ:
+        return Path(os.environ["PGSBENCH_DATA"])
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "pgsbench" / "data"
+
+
+def identity_of(name: str, recipe: dict[str, Any]) -> str:
+    """Return the hash of a recipe, which names the folder of what it makes."""
+    return hashlib.sha256(json.dumps([name, recipe], sort_keys=True).encode()).hexdigest()[:10]
+
+
+def ensure(name: str, *, progress: Progress | None = None) -> Path:
+    """Return the folder of a built-in data set, making it first where it does not exist yet.
+
+    Raises:
+        DataError: There is no built-in data set of this name, or it cannot be made.
+    """
+    if name not in BUILTIN:
+        raise DataError("unknown data set", value=name, way_out=nearest(name, BUILTIN))
+    folder: Path = importlib.import_module(BUILTIN[name]).make(root(), progress=progress)
+    return folder
+
+
+def find(name: str) -> Path | None:
+    """Return the folder of a built-in data set as its recipe stands now, or None where it is not made."""
+    if name not in BUILTIN:
+        raise DataError("unknown data set", value=name, way_out=nearest(name, BUILTIN))
+    folder = root() / f"{name}-{importlib.import_module(BUILTIN[name]).identity()}"
+    return folder if (folder / MANIFEST).is_file() else None
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Give a scratch folder that becomes `folder` when the block ends well, and vanishes otherwise."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    try:
+        yield scratch
+        if not folder.exists():  # another process may have made the same thing meanwhile
+            scratch.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write_manifest(folder: Path, dataset: Dataset) -> Dataset:
+    """Hash every file of a finished folder and write ``dataset.json``; returns what was written."""
+    hashes = {
+        path.relative_to(folder).as_posix(): _sha256(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST
+    }
+    complete = Dataset(**{**asdict(dataset), "sha256": hashes})
+    (folder / MANIFEST).write_text(json.dumps(asdict(complete), indent=1, sort_keys=True) + "\n")
+    return complete
+
+
+def read_manifest(folder: Path) -> Dataset:
+    """Return what a data set says of itself.
+
+    Raises:
+        DataError: The folder is no data set of ours, or its manifest is damaged.
+    """
+    path = folder / MANIFEST
+    try:
+        return Dataset(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(
+            f"no readable data set here ({type(error).__name__})",
+            where=str(path),
+            way_out="`pgsbench data make NAME` makes one",
+        ) from error
+
+
+def verify(folder: Path, *, progress: Progress | None = None) -> list[str]:
+    """Compare every file with its hash and return one line per difference; empty means all is well."""
+    dataset = read_manifest(folder)
+    problems = []
+    for number, (name, digest) in enumerate(sorted(dataset.sha256.items())):
+        if progress:
+            progress("verifying", number + 1, len(dataset.sha256))
+        path = folder / name
+        if not path.is_file():
+            problems.append(f"{name}: missing")
+        elif _sha256(path) != digest:
+            problems.append(f"{name}: content differs from the manifest")
+    return problems
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
