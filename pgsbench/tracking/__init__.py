@@ -1,0 +1,1 @@
+"""Run directories, which are the truth, and their mirror in MLflow."""

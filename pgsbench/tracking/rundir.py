@@ -1,0 +1,311 @@
+"""Run directories and study manifests: the truth on disk, which everything else mirrors or reads.
+
+A run directory ``runs/<study>/<arm>-s<seed>-<id>/`` is written by one process at a time (`RunDir.claim`)
+and complete once ``DONE`` is there, which is written last. JSON files are replaced whole, so a reader
+never sees half of one; ``metrics.jsonl`` grows by whole lines, and a line torn by a crash is ignored.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pgsbench.errors import RunError, StudyError
+
+MANIFEST = "study.json"
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value` as JSON, atomically: a reader sees the old file or the new one, nothing between.
+
+    NaN and infinities, which JSON does not have, become null: a diverged loss must not stop a run from
+    saying so. Numpy and torch scalars become numbers, tuples lists, paths strings.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    with scratch.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())  # else a power cut can leave the new name on an empty file
+    scratch.replace(path)
+
+
+class RunDir:
+    """One run on disk.
+
+    Args:
+        path: The run directory; it need not exist yet (`create` and `open` check).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, runs_root: Path, config: Mapping[str, Any]) -> RunDir:
+        """Make the directory of a run and write its ``config.json``; one that exists is kept as it is.
+
+        Args:
+            runs_root: The folder of all studies.
+            config: The content of ``config.json``; ``study``, ``arm``, ``seed`` and ``id`` name the folder.
+        """
+        run = cls(runs_root / config["study"] / f"{config['arm']}-s{config['seed']}-{config['id']}")
+        if not (run.path / "config.json").is_file():
+            run.write("config.json", config)
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> RunDir:
+        """Return the run at `path`.
+
+        Raises:
+            RunError: There is no run directory here.
+        """
+        if not (path / "config.json").is_file():
+            raise RunError(
+                "no run directory here (no config.json)",
+                where=str(path),
+                way_out="a run directory is runs/<study>/<arm>-s<seed>-<id>",
+            )
+        return cls(path)
+
+    def __repr__(self) -> str:
+        return f"RunDir({str(self.path)!r})"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Folder of the trained model: open_clip's configuration and safetensors weights."""
+        return self.path / "checkpoints" / "model"
+
+    @property
+    def state(self) -> Path:
+        """Folder of what exact resume needs; gone when the run is done."""
+        return self.path / "checkpoints" / "state"
+
+    @property
+    def per_sample(self) -> Path:
+        """Folder of the per-item values behind the scores."""
+        return self.path / "per-sample"
+
+    @property
+    def figures(self) -> Path:
+        """Folder of this run's pictures."""
+        return self.path / "figures"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """``config.json``: identity and the resolved configuration."""
+        return self.read("config.json")
+
+    @property
+    def env(self) -> dict[str, Any]:
+        """``env.json``: versions and device; empty where it is not written yet."""
+        return self.read("env.json")
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """``summary.json``: what the run cost and how it ended; empty where it is not written yet."""
+        return self.read("summary.json")
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """``scores.json``: the evaluation; empty where it is not written yet."""
+        return self.read("scores.json")
+
+    def read(self, name: str) -> dict[str, Any]:
+        """Return one of the JSON files, or an empty dict where it does not exist.
+
+        Raises:
+            RunError: The file is damaged.
+        """
+        return _read_json(self.path / name, RunError)
+
+    def write(self, name: str, value: object) -> None:
+        """Replace one of the JSON files; see `write_json`."""
+        write_json(self.path / name, value)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the lines of ``metrics.jsonl``, oldest first, without a torn last line.
+
+        Raises:
+            RunError: A line that was written whole is damaged.
+        """
+        path = self.path / "metrics.jsonl"
+        if not path.is_file():
+            return []
+        whole = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+        lines = []
+        for number, line in enumerate(whole, start=1):
+            try:
+                lines.append(dict(json.loads(line)))
+            except (ValueError, TypeError) as error:
+                raise RunError("damaged line", where=f"{path}:{number}", value=line[:80]) from error
+        return lines
+
+    def append_metrics(self, line: Mapping[str, Any]) -> None:
+        """Append one line to ``metrics.jsonl``; whoever reads the file next sees it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(_plain(line), allow_nan=False) + "\n")
+
+    def truncate_after(self, step: int) -> None:
+        """Drop the metric lines after `step`, and a torn one: a resumed run writes them again."""
+        path = self.path / "metrics.jsonl"
+        if not path.is_file():
+            return
+        kept = [line for line in self.metrics() if line.get("step", 0) <= step]
+        scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        scratch.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        scratch.replace(path)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the run is complete."""
+        return (self.path / "DONE").is_file()
+
+    def mark_done(self) -> None:
+        """Say that the run is complete; the last thing that is written."""
+        (self.path / "DONE").touch()
+
+    @contextmanager
+    def claim(self) -> Iterator[None]:
+        """Hold the run against other processes; the claim ends with the block or the process.
+
+        Raises:
+            RunError: Another process works on this run.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "lock").open("a+", encoding="utf-8") as file:
+            if not _try_lock(file.fileno()):
+                raise RunError(
+                    f"another process works on this run ({self.holder or 'unknown'})",
+                    where=str(self.path),
+                    way_out="wait for it or end it; a claim ends with its process",
+                )
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            file.flush()
+            yield
+            file.truncate(0)
+
+    @property
+    def holder(self) -> str | None:
+        """Who works on this run now, as text for people, or None where nobody does."""
+        path = self.path / "lock"
+        if not path.is_file():
+            return None
+        with path.open(encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return file.read() or "another process"
+        return None  # closing the file gave the lock back; what it still says is a dead process's
+
+
+def find_run(runs_root: Path, run_id: str) -> RunDir | None:
+    """Return the run with this id under any study, a complete one before an incomplete one, or None."""
+    found = [RunDir(path.parent) for path in sorted(runs_root.glob(f"*/*-{run_id}/config.json"))]
+    return min(found, key=lambda run: not run.is_done, default=None)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a study: an arm or a trial, with one seed.
+
+    Attributes:
+        arm: Name of the arm.
+        seed: Seed of the run.
+        run: Path of the run directory relative to the runs folder; it may lie under another study.
+        params: What the search space chose, by dotted path; empty for an arm.
+    """
+
+    arm: str
+    seed: int
+    run: str
+    params: dict[str, Any] = field(default_factory=dict)
+
+    def directory(self, runs_root: Path) -> RunDir:
+        """Return the run directory, which need not exist yet."""
+        return RunDir(runs_root / self.run)
+
+
+@dataclass(frozen=True)
+class StudyManifest:
+    """What a study consists of: ``runs/<study>/study.json``.
+
+    Attributes:
+        study: The resolved study file.
+        cells: Its runs, in the order of the plan.
+        source: The study file as it was written, or empty.
+        command: The command line that ran it.
+    """
+
+    study: dict[str, Any]
+    cells: tuple[Cell, ...]
+    source: str = ""
+    command: str = ""
+
+
+def write_study(folder: Path, manifest: StudyManifest) -> None:
+    """Write the manifest of the study in `folder`, atomically."""
+    write_json(folder / MANIFEST, asdict(manifest))
+
+
+def read_study(folder: Path) -> StudyManifest:
+    """Return the manifest of the study in `folder`.
+
+    Raises:
+        StudyError: There is none, or it is damaged.
+    """
+    where = folder / MANIFEST
+    content = _read_json(where, StudyError)
+    try:
+        cells = tuple(Cell(**cell) for cell in content["cells"])
+        return StudyManifest(**{**content, "cells": cells})
+    except (KeyError, TypeError) as error:
+        rule = "damaged study manifest" if content else "no study has run here (no study.json)"
+        raise StudyError(rule, where=str(where), way_out="`pgsbench sweep STUDY` writes one") from error
+
+
+def _read_json(path: Path, kind: type[RunError] | type[StudyError]) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise kind(f"damaged file ({error})", where=str(path)) from error
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` in terms that JSON has; see `write_json`."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Path):
+        return str(value)
+    return _plain(value.item()) if hasattr(value, "item") else value
+
+
+def _try_lock(descriptor: int, *, wait_seconds: float = 0.3) -> bool:
+    """Take an exclusive lock; wait a little, as `RunDir.holder` of another process takes it in passing."""
+    until = time.monotonic() + wait_seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.02)
