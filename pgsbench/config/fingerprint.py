@@ -1,0 +1,33 @@
+"""From a run's resolved configuration to the id that names it: equal ids, equal training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from pgsbench.config.schema import RunConfig
+
+#: Raised when a change of code changes what the same configuration gives; old runs are then not reused.
+RESULTS_VERSION = 1
+
+_COSMETIC = {"log_every_steps", "checkpoint_every_steps"}
+
+
+def canonical_json(value: Any) -> str:
+    """Return JSON with sorted keys and no spaces; equal values give equal texts."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def run_id(config: RunConfig, data_id: str) -> str:
+    """Return the id of a run: ten hexadecimal digits.
+
+    Args:
+        config: The resolved configuration, every field of its strategy included.
+        data_id: What the training data is (`pgsbench.data.shards.data_id`), since a path can change content.
+    """
+    plain = config.model_dump()
+    plain["training"] = {key: value for key, value in plain["training"].items() if key not in _COSMETIC}
+    plain["data"]["train"] = data_id  # the limits beside it stay: a streamed order differs from one in memory
+    text = canonical_json({"config": plain, "results_version": RESULTS_VERSION})
+    return hashlib.sha256(text.encode()).hexdigest()[:10]

@@ -1,0 +1,219 @@
+"""What a study file may say: pydantic models whose field descriptions are the reference.
+
+A study is a base configuration, variations of it, and seeds::
+
+    base = data + model + strategy + training + evaluation       (top-level keys)
+    arm  = base + the arm's overrides                            (`arms`)
+    cell = arm + one point of the search space                   (`search`)
+    run  = cell + one seed                                       (`seeds`)
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+class Strict(BaseModel):
+    """A model that knows all its keys and does not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class DataConfig(Strict):
+    """Training data."""
+
+    train: str = Field(
+        "scenes",
+        description="A built-in data set (scenes, emoji), a folder of webdataset shards, or a pattern "
+        "such as PATH/{00000..00010}.tar; several are joined by `::`.",
+    )
+    memory_limit_gib: float = Field(
+        4.0, gt=0, description="Decoded pictures up to this size are held in memory, more are streamed."
+    )
+    workers: int = Field(4, ge=1, description="Reader processes, where the data is streamed.")
+
+
+class ModelConfig(Strict):
+    """The CLIP model."""
+
+    name: str = Field(
+        "scenes-vit",
+        description="A built-in configuration, a name that open_clip knows (ViT-B-16), or the path of an "
+        "open_clip JSON configuration.",
+    )
+    grad_checkpointing: bool = Field(False, description="Trade time for memory in both towers.")
+
+
+class StrategyConfig(BaseModel):
+    """The masking strategy; the other keys are its fields (`pgsbench masks show NAME` lists them)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str = Field("pgs", description="A strategy's name, or path/to/file.py:Class relative to the study.")
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The strategy's own fields as given."""
+        return dict(self.model_extra or {})
+
+
+class UnmaskedTuning(Strict):
+    """A last phase on whole pictures (FLIP, arXiv 2212.00794, section 3), open to any strategy."""
+
+    share: float = Field(0.15, ge=0, lt=1, description="Share of all steps; 0 switches the phase off.")
+    lr_scale: float = Field(1.0, gt=0, description="Factor on the learning-rate schedule in this phase.")
+
+
+class TrainingConfig(Strict):
+    """How the model is trained."""
+
+    samples: int = Field(24_576, ge=1, description="Image-text pairs seen in all; repeats count.")
+    batch_size: int = Field(64, ge=2, description="Pairs in a step.")
+    learning_rate: float = Field(1e-3, gt=0, description="Peak of AdamW's learning rate.")
+    weight_decay: float = Field(0.1, ge=0, description="AdamW's, on matrices only, as open_clip does.")
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.98, ge=0, lt=1)
+    eps: float = Field(1e-6, gt=0)
+    warmup_share: float = Field(0.05, ge=0, lt=1, description="Share of all steps with rising rate.")
+    grad_clip_norm: float | None = Field(1.0, gt=0, description="Largest gradient norm; null: no clipping.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 autocast on CUDA, fp32 on CPU (where autocast is slower)."
+    )
+    unmasked_tuning: UnmaskedTuning = Field(default_factory=lambda: UnmaskedTuning(share=0.15, lr_scale=1.0))
+    log_every_steps: int = Field(10, ge=1, description="Does not change results.")
+    checkpoint_every_steps: int = Field(200, ge=1, description="Does not change results.")
+
+    @model_validator(mode="after")
+    def _at_least_one_step(self) -> TrainingConfig:
+        if self.samples < self.batch_size:
+            raise ValueError(f"samples ({self.samples}) must be at least batch_size ({self.batch_size})")
+        return self
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps in all."""
+        return self.samples // self.batch_size
+
+
+class EvaluationConfig(Strict):
+    """What the trained model is tested on."""
+
+    suite: str = Field("scenes", description="A built-in suite or the path of a suite's YAML file.")
+    batch_size: int = Field(256, ge=1, description="Pictures or texts encoded at a time.")
+
+
+class Range(Strict):
+    """An interval of a search space."""
+
+    low: float
+    high: float
+    log: bool = Field(False, description="Search on a logarithmic scale.")
+    step: float | None = Field(None, gt=0, description="Spacing; a grid needs one.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Range:
+        if not self.low < self.high:
+            raise ValueError("low must be below high")
+        if self.log and (self.low <= 0 or self.step is not None):
+            raise ValueError("a logarithmic range needs low > 0 and no step")
+        return self
+
+
+Choice = bool | int | float | str | None
+
+
+class SearchConfig(Strict):
+    """What `pgsbench sweep` searches."""
+
+    space: dict[str, list[Choice] | Range] = Field(
+        min_length=1, description="Dotted path -> choices or a range, e.g. strategy.mask_ratio: [0.5, 0.75]."
+    )
+    arms: list[str] = Field(
+        default_factory=list,
+        description="Arms that are searched (default: the base). All others are trained once as references.",
+    )
+    sampler: Literal["grid", "tpe"] = Field("grid", description="All cells, or Optuna's TPE.")
+    trials: int | None = Field(None, ge=1, description="TPE: how many; grid: at most this many cells.")
+    metric: str = Field(
+        "mean", description="mean (of the suite's groups), a group, or TASK/METRIC; higher is better."
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> SearchConfig:
+        if self.sampler == "tpe" and self.trials is None:
+            raise ValueError("the tpe sampler needs `trials`")
+        for path, domain in self.space.items():
+            if self.sampler == "grid" and isinstance(domain, Range) and domain.step is None:
+                raise ValueError(f"a grid needs choices or a `step` for {path}")
+            if isinstance(domain, list) and not domain:
+                raise ValueError(f"{path} has no choices")
+        return self
+
+
+class RunConfig(Strict):
+    """All that decides the weights of one training, given the same code and data."""
+
+    data: DataConfig = Field(default_factory=lambda: DataConfig())
+    model: Annotated[ModelConfig, BeforeValidator(_named)] = Field(default_factory=lambda: ModelConfig())
+    strategy: Annotated[StrategyConfig, BeforeValidator(_named)] = Field(
+        default_factory=lambda: StrategyConfig()
+    )
+    training: TrainingConfig = Field(default_factory=lambda: TrainingConfig())
+    seed: int = Field(0, ge=0)
+
+
+class StudyConfig(Strict):
+    """A study file."""
+
+    name: str = Field(
+        "", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$|^$", description="Default: the file's name."
+    )
+    question: str = Field("", description="What the study asks, in one sentence; heads the report.")
+    data: DataConfig = Field(default_factory=lambda: DataConfig())
+    model: Annotated[ModelConfig, BeforeValidator(_named)] = Field(default_factory=lambda: ModelConfig())
+    strategy: Annotated[StrategyConfig, BeforeValidator(_named)] = Field(
+        default_factory=lambda: StrategyConfig(),
+        description="The base's strategy, usually the candidate.",
+    )
+    training: TrainingConfig = Field(default_factory=lambda: TrainingConfig())
+    evaluation: EvaluationConfig = Field(default_factory=lambda: EvaluationConfig())
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(default_factory=lambda: [0], min_length=1)
+    arms: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="Name -> what differs from the base. The base is an arm too, named after its strategy. "
+        "An arm that names another strategy inherits of the base's strategy only mask_ratio.",
+    )
+    search: SearchConfig | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> StudyConfig:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds must differ")
+        for name in self.search.arms if self.search else ():
+            if name not in self.arm_names:
+                raise ValueError(f"search.arms names no arm: {name!r}; arms: {', '.join(self.arm_names)}")
+        return self
+
+    @property
+    def base_arm(self) -> str:
+        """Name of the arm that is the base itself."""
+        return arm_name(self.strategy.name)
+
+    @property
+    def arm_names(self) -> list[str]:
+        """All arms, the base first."""
+        return [self.base_arm, *(name for name in self.arms if name != self.base_arm)]
+
+    def base(self) -> dict[str, Any]:
+        """Return the base as a plain dict without a seed, ready to be overridden."""
+        return self.model_dump(include={"data", "model", "strategy", "training"})
+
+
+def arm_name(strategy: str) -> str:
+    """Return the arm's name for a strategy's name: of ``my/spiral.py:Spiral`` it is ``Spiral``."""
+    return strategy.rpartition(":")[2]

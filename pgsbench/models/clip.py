@@ -1,0 +1,148 @@
+"""CLIP models, built by open_clip: from a built-in configuration, open_clip's own, or a JSON file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from torch import Tensor, nn
+
+from pgsbench.errors import ModelError, nearest
+
+CONFIG_FOLDER = Path(__file__).parent / "configs"
+
+#: Texts to token ids: ``(list of m strings) -> (m, context length) int64``.
+Tokenize = Callable[[list[str]], Tensor]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A CLIP model with all that is needed to feed it and to save it.
+
+    Attributes:
+        model: The open_clip model; its parameters are named as open_clip names them.
+        tokenize: Texts to token ids (m, context length).
+        model_cfg: open_clip's configuration of the architecture.
+        preprocess_cfg: open_clip's configuration of the evaluation transform: size, mean, std, ...
+    """
+
+    model: nn.Module
+    tokenize: Tokenize
+    model_cfg: dict[str, Any]
+    preprocess_cfg: dict[str, Any]
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the pictures in pixels."""
+        size = self.preprocess_cfg["size"]
+        return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Channel means that pictures in [0, 1] are normalised with."""
+        return tuple(self.preprocess_cfg["mean"])
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Channel standard deviations that pictures in [0, 1] are normalised with."""
+        return tuple(self.preprocess_cfg["std"])
+
+    @property
+    def quick_gelu(self) -> bool:
+        """Whether the activation is QuickGELU, which scores depend on."""
+        return bool(self.model_cfg.get("quick_gelu", False))
+
+
+@cache
+def _register_builtin() -> None:
+    open_clip.add_model_config(CONFIG_FOLDER)
+
+
+def builtin_names() -> list[str]:
+    """Return the names of the configurations that ship with pgsbench."""
+    return sorted(path.stem for path in CONFIG_FOLDER.glob("*.json"))
+
+
+def build(
+    name: str, *, seed: int, device: torch.device | str = "cpu", grad_checkpointing: bool = False
+) -> Clip:
+    """Build an untrained model whose initial weights depend on `seed` alone.
+
+    Args:
+        name: A built-in configuration, a name that open_clip knows, or the path of a JSON file.
+        seed: Seed of the initial weights.
+        device: Where the model lives; weights are drawn on the CPU, so they are the same everywhere.
+        grad_checkpointing: Trade time for memory in both towers.
+
+    Raises:
+        ModelError: The name is unknown or the configuration cannot be built.
+    """
+    name = _resolve(name)
+    with torch.random.fork_rng(devices=[]):  # open_clip initialises from the global generator
+        torch.manual_seed(seed)
+        try:
+            model = open_clip.create_model(name, device="cpu", output_dict=True)
+        except Exception as error:  # any configuration can be wrong in any way
+            raise ModelError(
+                f"open_clip cannot build this model: {type(error).__name__}: {error}", value=name
+            ) from error
+    if grad_checkpointing:
+        model.set_grad_checkpointing()
+    return _complete(model.to(device), name)
+
+
+def load(folder: Path, *, device: torch.device | str = "cpu") -> Clip:
+    """Load a checkpoint folder: ``open_clip_config.json`` and ``open_clip_model.safetensors``.
+
+    Raises:
+        ModelError: The folder is no such checkpoint, or weights and configuration do not fit.
+    """
+    if not (folder / "open_clip_config.json").is_file():
+        raise ModelError(
+            "no checkpoint here: open_clip_config.json is missing",
+            where=str(folder),
+            way_out="name a run directory, or a folder in open_clip's local-dir layout",
+        )
+    name = f"local-dir:{folder}"
+    try:
+        model = open_clip.create_model(name, device=device, output_dict=True)
+    except Exception as error:
+        raise ModelError(
+            f"the checkpoint cannot be loaded: {type(error).__name__}: {error}", where=str(folder)
+        ) from error
+    return _complete(model.eval(), name)
+
+
+def _complete(model: nn.Module, name: str) -> Clip:
+    visual: Any = model.visual
+    preprocess = dict(visual.preprocess_cfg)
+    # open_clip logs each tokenizer it makes at INFO on the root logger; nothing else would silence it.
+    logging.getLogger().setLevel(max(logging.getLogger().level, logging.WARNING))
+    tokenize: Tokenize = open_clip.get_tokenizer(name)
+    return Clip(model, tokenize, open_clip.get_model_config(name), preprocess)
+
+
+def _resolve(name: str) -> str:
+    _register_builtin()
+    if name.endswith(".json"):
+        path = Path(name)
+        if not path.is_file():
+            raise ModelError("there is no such model configuration", where=name)
+        open_clip.add_model_config(path)
+        return path.stem
+    if open_clip.get_model_config(name) is None:
+        known = [*builtin_names(), *open_clip.list_models()]
+        way_out = nearest(name, known).partition(" valid:")[0]  # open_clip knows some 150
+        raise ModelError(
+            "unknown model", where="model.name", value=name,
+            way_out=f"{way_out} built-in: {', '.join(builtin_names())}; others: open_clip.list_models()",
+        )  # fmt: skip
+    return name
+
+
