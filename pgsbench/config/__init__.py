@@ -1,0 +1,1 @@
+"""Study files: their schema, how they are read, and the id of a run."""

@@ -10,13 +10,14 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from pgsbench.config.schema import RunConfig, StudyConfig
 from pgsbench.errors import ConfigError, UserError, nearest
 
-#: ``(name, fields, where, folder of the study file) -> every field resolved``; raises ConfigError/PluginError.
+#: ``(name, fields, where, folder of the study file) -> every field``; raises ConfigError or PluginError.
 ResolveStrategy = Callable[[str, Mapping[str, Any], str, Path], dict[str, Any]]
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -174,7 +175,9 @@ def parse_override(text: str) -> tuple[str, Any]:
     """
     dotted, equals, value = text.partition("=")
     if not equals or not dotted.strip():
-        raise ConfigError("an override is path=value", where="--set", value=text, way_out="--set training.samples=8192")
+        raise ConfigError(
+            "an override is path=value", where="--set", value=text, way_out="--set training.samples=8192"
+        )
     return dotted.strip(), parse_yaml(value, f"--set {text}")[0]
 
 
@@ -247,7 +250,9 @@ def _problem(model: type[BaseModel], detail: ErrorDetails, place: Callable[[str]
     loc = [part for part in loc if part not in ("Range",) and "[" not in part]
     where = place(".".join(loc)) if loc else place("").rstrip(": ")
     if detail["type"] == "extra_forbidden":
-        return ConfigError("unknown key", where=where, value=loc[-1], way_out=nearest(loc[-1], _keys(model, loc[:-1])))
+        return ConfigError(
+            "unknown key", where=where, value=loc[-1], way_out=nearest(loc[-1], _keys(model, loc[:-1]))
+        )
     rule = detail["msg"].removeprefix("Value error, ")
     rule = rule[:1].lower() + rule[1:] if rule[:2] != rule[:2].upper() else rule
     value = detail["input"] if not isinstance(detail["input"], (Mapping, BaseModel)) else None
@@ -258,11 +263,9 @@ def _keys(model: type[BaseModel], loc: Sequence[str]) -> list[str]:
     for part in loc:
         info = model.model_fields.get(part)
         annotation = info.annotation if info else None
-        inner = next(
-            (t for t in (annotation, *getattr(annotation, "__args__", ())) if isinstance(t, type) and issubclass(t, BaseModel)),
-            None,
-        )  # fmt: skip
-        if inner is None:
+        members = (annotation, *getattr(annotation, "__args__", ()))  # X | None, Annotated[X, ...]
+        models = [t for t in members if isinstance(t, type) and issubclass(t, BaseModel)]
+        if not models:
             return []
-        model = inner
+        model = models[0]
     return list(model.model_fields)

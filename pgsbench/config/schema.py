@@ -170,9 +170,7 @@ class RunConfig(Strict):
 class StudyConfig(Strict):
     """A study file."""
 
-    name: str = Field(
-        "", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$|^$", description="Default: the file's name."
-    )
+    name: str = Field("", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$|^$", description="Default: the file's name.")
     question: str = Field("", description="What the study asks, in one sentence; heads the report.")
     data: DataConfig = Field(default_factory=lambda: DataConfig())
     model: Annotated[ModelConfig, BeforeValidator(_named)] = Field(default_factory=lambda: ModelConfig())

@@ -78,18 +78,26 @@ def ensure(name: str, *, progress: Progress | None = None) -> Path:
     Raises:
         DataError: There is no built-in data set of this name, or it cannot be made.
     """
-    if name not in BUILTIN:
-        raise DataError("unknown data set", value=name, way_out=nearest(name, BUILTIN))
-    folder: Path = importlib.import_module(BUILTIN[name]).make(root(), progress=progress)
+    folder: Path = _generator(name).make(root(), progress=progress)
     return folder
+
+
+def identity(name: str) -> str:
+    """Return the hash of a built-in data set's recipe as it stands now."""
+    found: str = _generator(name).identity()
+    return found
 
 
 def find(name: str) -> Path | None:
     """Return the folder of a built-in data set as its recipe stands now, or None where it is not made."""
+    folder = root() / f"{name}-{identity(name)}"
+    return folder if (folder / MANIFEST).is_file() else None
+
+
+def _generator(name: str) -> Any:
     if name not in BUILTIN:
         raise DataError("unknown data set", value=name, way_out=nearest(name, BUILTIN))
-    folder = root() / f"{name}-{importlib.import_module(BUILTIN[name]).identity()}"
-    return folder if (folder / MANIFEST).is_file() else None
+    return importlib.import_module(BUILTIN[name])
 
 
 @contextmanager

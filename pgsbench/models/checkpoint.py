@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -26,7 +25,7 @@ def save(clip: Clip, folder: Path) -> str:
     weights = {key: value.detach().cpu().contiguous() for key, value in clip.model.state_dict().items()}
     scratch = folder / f".{WEIGHTS_FILE}.tmp"
     save_file(weights, scratch, metadata={"format": "pt"})
-    os.replace(scratch, folder / WEIGHTS_FILE)
+    scratch.replace(folder / WEIGHTS_FILE)
     return weights_hash(folder)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -87,7 +88,8 @@ def build(
     with torch.random.fork_rng(devices=[]):  # open_clip initialises from the global generator
         torch.manual_seed(seed)
         try:
-            model = open_clip.create_model(name, device="cpu", output_dict=True)
+            with _no_warning_of_random_weights():
+                model = open_clip.create_model(name, device="cpu", output_dict=True)
         except Exception as error:  # any configuration can be wrong in any way
             raise ModelError(
                 f"open_clip cannot build this model: {type(error).__name__}: {error}", value=name
@@ -95,6 +97,18 @@ def build(
     if grad_checkpointing:
         model.set_grad_checkpointing()
     return _complete(model.to(device), name)
+
+
+@contextmanager
+def _no_warning_of_random_weights() -> Iterator[None]:
+    # open_clip warns through the root logger that an untrained model is untrained, which is what we ask for.
+    logger = logging.getLogger()
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def load(folder: Path, *, device: torch.device | str = "cpu") -> Clip:
@@ -122,8 +136,6 @@ def load(folder: Path, *, device: torch.device | str = "cpu") -> Clip:
 def _complete(model: nn.Module, name: str) -> Clip:
     visual: Any = model.visual
     preprocess = dict(visual.preprocess_cfg)
-    # open_clip logs each tokenizer it makes at INFO on the root logger; nothing else would silence it.
-    logging.getLogger().setLevel(max(logging.getLogger().level, logging.WARNING))
     tokenize: Tokenize = open_clip.get_tokenizer(name)
     return Clip(model, tokenize, open_clip.get_model_config(name), preprocess)
 
@@ -144,5 +156,3 @@ def _resolve(name: str) -> str:
             way_out=f"{way_out} built-in: {', '.join(builtin_names())}; others: open_clip.list_models()",
         )  # fmt: skip
     return name
-
-

@@ -1,0 +1,1 @@
+"""Training: one flat loop, its optimiser, its exact resume, its meter."""
