@@ -1,0 +1,1 @@
+"""A checkpoint and a suite in, scores with intervals out; knows neither trainer nor tracker."""

@@ -1,0 +1,191 @@
+"""Embeddings of a model: each distinct picture and text is encoded once, whoever asks for it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pgsbench.errors import EvaluationError
+from pgsbench.evaluation.pictures import NamedImage, Preprocess
+
+#: Pictures or texts whose embeddings differ by less than this are encoded alike (unit vectors, float32).
+COLLAPSED_BELOW = 1e-5
+
+
+class Encoder:
+    """A model's two towers as functions from files and strings to unit vectors.
+
+    Pictures are told apart by the hash of their file, texts by their token ids (what is cut off beyond the
+    context length makes no difference to the model, so two texts that differ only there get one
+    embedding and tie exactly). The model is in evaluation mode while it encodes, which also turns masking
+    off, and is handed back as it was.
+
+    Args:
+        model: An open_clip model, or anything with ``encode_image`` and ``encode_text``.
+        tokenizer: Texts to token ids (m, context length).
+        preprocess: open_clip's preprocessing configuration (`Clip.preprocess_cfg`).
+        device: Where the model lives.
+        batch_size: Pictures or texts encoded at a time.
+        autocast: Precision to autocast to; None (float32 all through) agrees with published numbers.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        tokenizer: Callable[[list[str]], Tensor],
+        preprocess: Mapping[str, Any],
+        device: torch.device | str = "cpu",
+        batch_size: int = 256,
+        autocast: torch.dtype | None = None,
+    ) -> None:
+        self.model, self.tokenizer, self.device = model, tokenizer, torch.device(device)
+        self.preprocess, self.batch_size, self.autocast = Preprocess(preprocess), batch_size, autocast
+        self._images, self._texts = _Table("image"), _Table("text")
+        self._row_of_text: dict[str, int] = {}
+
+    @property
+    def num_images(self) -> int:
+        """Distinct pictures encoded so far."""
+        return len(self._images)
+
+    @property
+    def num_texts(self) -> int:
+        """Distinct texts encoded so far."""
+        return len(self._texts)
+
+    def images(self, pictures: Iterable[NamedImage]) -> Tensor:
+        """Return the (n, d) float32 unit embeddings of n pictures, in order, on the CPU.
+
+        Args:
+            pictures: (name in messages, file); read lazily, so a large set need not fit in memory.
+
+        Raises:
+            DataError: A picture cannot be decoded.
+            EvaluationError: An embedding is not finite.
+        """
+        rows: list[int] = []
+        batches = self._new_batches(pictures, rows)
+        with evaluation_mode(self.model):
+            for pixels in _prepared(batches, self.preprocess, num_threads=torch.get_num_threads()):
+                self._images.append(self._encode(self.model.encode_image, pixels))
+        return self._images.take(rows)
+
+    def texts(self, texts: Sequence[str]) -> Tensor:
+        """Return the (n, d) float32 unit embeddings of n texts, in order, on the CPU.
+
+        Raises:
+            EvaluationError: An embedding is not finite.
+        """
+        unseen = list(dict.fromkeys(text for text in texts if text not in self._row_of_text))
+        new_ids: list[Tensor] = []
+        for start in range(0, len(unseen), self.batch_size):
+            chunk = unseen[start : start + self.batch_size]
+            for text, ids in zip(chunk, self.tokenizer(chunk), strict=True):
+                row, is_new = self._texts.row(ids.numpy().tobytes())
+                self._row_of_text[text] = row
+                new_ids += [ids] if is_new else []
+        with evaluation_mode(self.model):
+            for start in range(0, len(new_ids), self.batch_size):
+                batch = torch.stack(new_ids[start : start + self.batch_size])
+                self._texts.append(self._encode(self.model.encode_text, batch))
+        return self._texts.take([self._row_of_text[text] for text in texts])
+
+    def _new_batches(self, pictures: Iterable[NamedImage], rows: list[int]) -> Iterator[list[NamedImage]]:
+        batch: list[NamedImage] = []
+        for name, image in pictures:
+            row, is_new = self._images.row(hashlib.blake2b(image.data, digest_size=16).digest())
+            rows.append(row)
+            if is_new:
+                batch.append((name, image))
+            if len(batch) == self.batch_size:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    def _encode(self, tower: Any, batch: Tensor) -> Tensor:
+        precision: AbstractContextManager[object] = nullcontext()
+        if self.autocast is not None:
+            precision = torch.autocast(self.device.type, dtype=self.autocast)
+        with torch.no_grad(), precision:
+            return F.normalize(tower(batch.to(self.device)).float(), dim=-1).cpu()
+
+
+class _Table:
+    """Rows of embeddings by content key."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._row_of: dict[bytes, int] = {}
+        self._blocks: list[Tensor] = []
+
+    def __len__(self) -> int:
+        return len(self._row_of)
+
+    def row(self, key: bytes) -> tuple[int, bool]:
+        """Return the row of a content, and whether it is new and still has to be appended."""
+        is_new = key not in self._row_of
+        return self._row_of.setdefault(key, len(self._row_of)), is_new
+
+    def append(self, embeddings: Tensor) -> None:
+        """Add embeddings in the order in which their rows were asked for."""
+        bad = int((~torch.isfinite(embeddings).all(dim=1)).sum())
+        if bad:
+            raise EvaluationError(
+                f"{bad} of {len(embeddings)} {self.kind} embeddings of a batch are not finite",
+                where=f"{self.kind} tower",
+                way_out="the model has diverged or its weights are damaged; look at the training's loss",
+            )
+        self._blocks.append(embeddings)
+
+    def take(self, rows: list[int]) -> Tensor:
+        """Return the embeddings of these rows."""
+        self._blocks = [torch.cat(self._blocks)] if self._blocks else []
+        return self._blocks[0][rows] if rows else torch.empty(0, 0)
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Put a model and all its parts into evaluation mode, and each back to the mode it was in."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True  # `train()` would also wake parts that had been put to sleep
+
+
+def collapsed(**embeddings: Tensor) -> tuple[str, ...]:
+    """Return a note for each (n, d) set of unit embeddings of different things that are all the same."""
+    return tuple(
+        f"collapsed {name} embeddings"
+        for name, vectors in embeddings.items()
+        if len(vectors) > 1 and (vectors - vectors[0]).abs().max() < COLLAPSED_BELOW
+    )
+
+
+def _prepared(
+    batches: Iterable[list[NamedImage]], prepare: Preprocess, *, num_threads: int
+) -> Iterator[Tensor]:
+    """Yield prepared batches in order, a few ahead of their use where there are threads to spare."""
+    if num_threads == 1:
+        yield from map(prepare, batches)
+        return
+    with ThreadPoolExecutor(num_threads) as pool:
+        ahead: deque[Future[Tensor]] = deque()
+        for batch in batches:
+            ahead.append(pool.submit(prepare, batch))
+            if len(ahead) > num_threads:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()

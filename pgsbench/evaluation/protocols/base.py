@@ -1,0 +1,71 @@
+"""What a protocol is, and what it hands back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgsbench.evaluation.embed import Encoder
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One metric of one data set: the value of every test item, from which all else follows.
+
+    Attributes:
+        metric: MLflow-safe name, for example ``"acc1"``.
+        correct: (n,) outcome of each item in [0, 1], usually 0 or 1.
+        items: (n,) what each outcome belongs to, unique.
+        chance: What guessing gives.
+        units: (n,) what was drawn from the world together with an item, usually its image: five captions
+            of one image are one draw, not five. Intervals rest on units. None: every item is its own.
+        strata: (n,) class of each item where the metric is the mean over classes of the mean within each
+            class; None: the plain mean over items.
+        notes: What a reader of the number must know.
+    """
+
+    metric: str
+    correct: NDArray[np.float64]
+    items: Sequence[str]
+    chance: float
+    units: Sequence[str] | None = None
+    strata: NDArray[np.int64] | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """(n,) `correct`, weighted so that its mean is the metric's value."""
+        if self.strata is None:
+            return self.correct
+        classes, index, counts = np.unique(self.strata, return_inverse=True, return_counts=True)
+        weights = len(self.correct) / (len(classes) * counts)
+        weighted: NDArray[np.float64] = self.correct * weights[index]
+        return weighted
+
+    @property
+    def value(self) -> float:
+        """The metric's value."""
+        return float(self.values.mean())
+
+
+class EvaluationProtocol(Protocol):
+    """A protocol: a frozen dataclass whose fields can be set by name in a suite's task."""
+
+    primary: ClassVar[str]  #: The metric that represents a task unless the suite names another.
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """Files and folders, relative to the data set's folder, without which nothing can be measured."""
+
+    def measure(self, folder: Path, encode: Encoder) -> Iterator[Measurement]:
+        """Test the encoder's model on the data set in `folder` and yield the metrics.
+
+        Raises:
+            DataError: The data set is damaged or contradicts itself.
+            EvaluationError: The embeddings cannot be scored.
+        """

@@ -1,0 +1,84 @@
+"""Compositionality: does a picture prefer its caption to one that differs in a single respect?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from pgsbench.data.evalset import PAIRS_IMAGE_FOLDER, EncodedImage, Pair, read_pairs
+from pgsbench.errors import DataError
+from pgsbench.evaluation.embed import Encoder, collapsed
+from pgsbench.evaluation.pictures import NamedImage
+from pgsbench.evaluation.protocols.base import Measurement
+
+
+@dataclass(frozen=True)
+class Compositional:
+    """SugarCrepe (Hsieh et al., 2023): the share of pictures that are closer to the right caption.
+
+    ``acc`` is clip_benchmark's ``acc`` (equal to its ``text_acc``) of image_caption_selection. Deviation:
+    a tie is wrong. There it is right, so a model that encodes everything alike, or two captions that are
+    equal after truncation, score 1; here 0.
+
+    Attributes:
+        subset: Name of the JSON file without its ending, for example ``"swap_att"``.
+    """
+
+    primary: ClassVar[str] = "acc"
+    subset: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.subset:
+            raise ValueError("subset must name one of the set's JSON files, for example swap_att")
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """The subset's pairs and the folder of pictures."""
+        return (f"{self.subset}.json", PAIRS_IMAGE_FOLDER)
+
+    def measure(self, folder: Path, encode: Encoder) -> Iterator[Measurement]:
+        """Yield ``acc``.
+
+        Raises:
+            DataError: There are no pairs, or pictures are missing.
+        """
+        where = folder / f"{self.subset}.json"
+        pairs = read_pairs(folder, self.subset)
+        if not pairs:
+            raise DataError("the subset holds no pairs", where=str(where))
+        _check_pictures(folder, pairs, where)
+        number = {key: i for i, key in enumerate(dict.fromkeys(pair.image_key for pair in pairs))}
+        pictures = encode.images(_pictures(folder, number))
+        images = pictures[[number[pair.image_key] for pair in pairs]]
+        texts = encode.texts([text for pair in pairs for text in (pair.caption, pair.negative_caption)])
+        right, wrong = texts[0::2], texts[1::2]
+        # Exact in double precision: a tie is a tie of the embeddings, not of the rounding.
+        margin = (images.double() * (right.double() - wrong.double())).sum(dim=1).numpy()
+        ties = int((margin == 0).sum())
+        notes = collapsed(image=pictures, text=texts)
+        if ties:
+            notes += (f"{ties} of {len(pairs)} pairs tie and count as wrong",)
+        yield Measurement(
+            "acc", (margin > 0).astype(np.float64), [f"{pair.image_key}#{i}" for i, pair in enumerate(pairs)],
+            0.5, units=[pair.image_key for pair in pairs], notes=notes,
+        )  # fmt: skip
+
+
+def _check_pictures(folder: Path, pairs: Sequence[Pair], where: Path) -> None:
+    there = {path.name for path in (folder / PAIRS_IMAGE_FOLDER).iterdir()}
+    missing = sorted({pair.image_key for pair in pairs} - there)
+    if missing:
+        raise DataError(
+            f"{len(missing)} pictures of this subset are missing in {PAIRS_IMAGE_FOLDER}",
+            where=str(where), value=missing[:3], way_out="make or fetch the set again",
+        )  # fmt: skip
+
+
+def _pictures(folder: Path, file_names: Iterable[str]) -> Iterator[NamedImage]:
+    for file_name in file_names:
+        path = folder / PAIRS_IMAGE_FOLDER / file_name
+        yield str(path), EncodedImage(path.read_bytes(), path.suffix.removeprefix("."))

@@ -1,0 +1,114 @@
+"""Image-text retrieval: is a picture's caption among the nearest texts, and the other way round?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pgsbench.data.evalset import image_of, read_lines, read_split
+from pgsbench.errors import DataError
+from pgsbench.evaluation.embed import Encoder, collapsed
+from pgsbench.evaluation.pictures import NamedImage
+from pgsbench.evaluation.protocols.base import Measurement
+from pgsbench.evaluation.ranking import ranks_of_right
+
+TYPE_FILE = "dataset_type.txt"
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Recall at k as in the CLIP literature: a query counts when any right answer is among the first k.
+
+    ``image_recall_at_K`` asks with each caption for its picture, ``text_recall_at_K`` with each picture
+    for any of its captions: clip_benchmark's ``image_retrieval_recall@K`` and
+    ``text_retrieval_recall@K``. A k larger than the number of candidates is left out. Deviation: a wrong
+    candidate that ties with the right one counts as nearer, so a caption that also stands under another
+    picture is never found at 1 by its own picture alone; a note says how many there are.
+
+    Attributes:
+        recall_at: The values of k.
+        split: Folder of the shards.
+    """
+
+    primary: ClassVar[str] = "image_recall_at_5"
+    recall_at: tuple[int, ...] = (1, 5, 10)
+    split: str = "test"
+
+    def __post_init__(self) -> None:
+        if not self.recall_at or any(k < 1 for k in self.recall_at):
+            raise ValueError(f"recall_at is a list of numbers from 1 on, not {list(self.recall_at)}")
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """The mark of a retrieval set, and the shards of the split."""
+        return (TYPE_FILE, f"{self.split}/nshards.txt")
+
+    def measure(self, folder: Path, encode: Encoder) -> Iterator[Measurement]:
+        """Yield ``image_recall_at_K`` and ``text_recall_at_K``.
+
+        Raises:
+            DataError: The folder is no retrieval set, or a picture has no caption.
+        """
+        if read_lines(folder / TYPE_FILE)[:1] != ["retrieval"]:
+            raise DataError('must say "retrieval"', where=str(folder / TYPE_FILE))
+        keys: list[str] = []
+        captions: list[list[str]] = []
+        images = encode.images(self._samples(folder, keys, captions))
+        if not keys:
+            raise DataError("the split holds no pictures", where=str(folder / self.split))
+        texts = [caption for of_image in captions for caption in of_image]
+        texts_of = np.array([len(of_image) for of_image in captions])
+        owner = torch.from_numpy(np.repeat(np.arange(len(keys)), texts_of))
+        embedded, number = encode.texts(texts), torch.arange(len(keys))
+        notes = collapsed(image=images, text=embedded)
+        if shared := _num_shared(captions):
+            notes += (f"{shared} captions stand under more than one picture and tie",)
+
+        image_ranks = ranks_of_right(embedded, owner, images, number).numpy()
+        text_ranks = ranks_of_right(images, number, embedded, owner).numpy()
+        items = [f"{key}#{i}" for key, count in zip(keys, texts_of, strict=True) for i in range(count)]
+        units = [keys[i] for i in owner.tolist()]
+        for k in self.recall_at:
+            if k <= len(keys):
+                hits = (image_ranks < k).astype(np.float64)
+                chance = k / len(keys)
+                yield Measurement(f"image_recall_at_{k}", hits, items, chance, units=units, notes=notes)
+            if k <= len(texts):
+                hits = (text_ranks < k).astype(np.float64)
+                chance = _chance_of_any(texts_of, len(texts), k)
+                yield Measurement(f"text_recall_at_{k}", hits, keys, chance, notes=notes)
+
+    def _samples(self, folder: Path, keys: list[str], captions: list[list[str]]) -> Iterator[NamedImage]:
+        for key, parts in read_split(folder, self.split):
+            where = f"{folder / self.split}: sample {key}"
+            image = image_of(parts, where)
+            found = parts.get("txt", b"").decode().splitlines()
+            if not found or not all(caption.strip() for caption in found):
+                raise DataError(
+                    "each picture needs captions (KEY.txt), one a line and none empty", where=where,
+                    value=found, way_out="pictures and captions do not match; make or fetch the set again",
+                )  # fmt: skip
+            keys.append(key)
+            captions.append(found)
+            yield where, image
+
+
+def _num_shared(captions: Sequence[Sequence[str]]) -> int:
+    pictures_of: dict[str, int] = {}
+    for of_image in captions:
+        for caption in set(of_image):
+            pictures_of[caption] = pictures_of.get(caption, 0) + 1
+    return sum(count > 1 for count in pictures_of.values())
+
+
+def _chance_of_any(texts_of: NDArray[np.int64], num_texts: int, k: int) -> float:
+    """Return the mean chance that k random texts hold one of a picture's own."""
+    miss = {m: math.comb(num_texts - m, k) / math.comb(num_texts, k) for m in set(texts_of.tolist())}
+    return float(np.mean([1 - miss[m] for m in texts_of.tolist()]))

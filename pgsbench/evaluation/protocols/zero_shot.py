@@ -1,0 +1,130 @@
+"""Zero-shot classification: which class's prompts is a picture closest to?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pgsbench.data.evalset import image_of, read_lines, read_split
+from pgsbench.errors import DataError
+from pgsbench.evaluation.embed import Encoder, collapsed
+from pgsbench.evaluation.pictures import NamedImage
+from pgsbench.evaluation.protocols.base import Measurement
+from pgsbench.evaluation.ranking import ranks_of_right
+
+CLASSNAMES = "classnames.txt"
+TEMPLATES = "zeroshot_classification_templates.txt"
+
+
+@dataclass(frozen=True)
+class ZeroShot:
+    """Accuracy of the class whose prompt embeddings, averaged over templates, are nearest.
+
+    The metrics are clip_benchmark's: ``acc1``, ``acc5`` (from 5 classes on) and
+    ``mean_per_class_recall``, the mean over the classes that have pictures. Deviation: a wrong class that
+    ties with the right one counts as nearer.
+
+    Attributes:
+        split: Folder of the shards.
+    """
+
+    primary: ClassVar[str] = "acc1"
+    split: str = "test"
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """Class names, templates and the shards of the split."""
+        return (CLASSNAMES, TEMPLATES, f"{self.split}/nshards.txt")
+
+    def measure(self, folder: Path, encode: Encoder) -> Iterator[Measurement]:
+        """Yield ``acc1``, ``acc5`` and ``mean_per_class_recall``.
+
+        Raises:
+            DataError: A label is no class, a class has no name, a template has no ``{c}``.
+        """
+        classnames, templates = _classnames(folder), _templates(folder)
+        classes = class_embeddings(encode, classnames, templates)
+        keys: list[str] = []
+        labels: list[int] = []
+        images = encode.images(self._samples(folder, len(classnames), keys, labels))
+        if not keys:
+            raise DataError("the split holds no pictures", where=str(folder / self.split))
+        target = torch.tensor(labels)
+        ranks = ranks_of_right(images, target, classes, torch.arange(len(classes))).numpy()
+        notes = _notes(classnames, labels, images, classes)
+        for k in (1, 5):
+            if k <= len(classnames):
+                hits = (ranks < k).astype(np.float64)
+                yield Measurement(f"acc{k}", hits, keys, k / len(classnames), notes=notes)
+        yield Measurement(
+            "mean_per_class_recall", (ranks == 0).astype(np.float64), keys, 1 / len(classnames),
+            strata=target.numpy(), notes=notes,
+        )  # fmt: skip
+
+    def _samples(
+        self, folder: Path, num_classes: int, keys: list[str], labels: list[int]
+    ) -> Iterator[NamedImage]:
+        for key, parts in read_split(folder, self.split):
+            where = f"{folder / self.split}: sample {key}"
+            image = image_of(parts, where)
+            labels.append(_label(parts.get("cls"), num_classes, where))
+            keys.append(key)
+            yield where, image
+
+
+def class_embeddings(encode: Encoder, classnames: Sequence[str], templates: Sequence[str]) -> Tensor:
+    """Return (classes, d): the normalised mean of each class's normalised prompt embeddings."""
+    prompts = [template.format(c=name) for name in classnames for template in templates]
+    embeddings = encode.texts(prompts).view(len(classnames), len(templates), -1)
+    return F.normalize(embeddings.mean(dim=1), dim=-1)
+
+
+def _label(content: bytes | None, num_classes: int, where: str) -> int:
+    if content is None:
+        raise DataError("a sample needs its class (KEY.cls)", where=where)
+    try:
+        label = int(content)
+    except ValueError:
+        raise DataError("a class is a number", where=where, value=content[:40]) from None
+    if not 0 <= label < num_classes:
+        raise DataError(
+            f"the class must be one of the {num_classes} in {CLASSNAMES}, counted from 0",
+            where=where, value=label, way_out="labels and class names belong to different sets",
+        )  # fmt: skip
+    return label
+
+
+def _classnames(folder: Path) -> list[str]:
+    read_lines(folder / CLASSNAMES)  # says what is wrong where there is none
+    names = [line.strip() for line in (folder / CLASSNAMES).read_text().splitlines()]
+    while names and not names[-1]:
+        names.pop()
+    if len(names) < 2 or not all(names):
+        empty = next((f":{i}" for i, name in enumerate(names, start=1) if not name), "")
+        # Leaving an empty line out would shift every class behind it.
+        raise DataError("needs at least two classes, one name a line", where=f"{folder / CLASSNAMES}{empty}")
+    return names
+
+
+def _templates(folder: Path) -> list[str]:
+    templates = [line.strip() for line in read_lines(folder / TEMPLATES)]
+    for template in templates or [""]:
+        if "{c}" not in template:
+            raise DataError("a template holds {c}", where=str(folder / TEMPLATES), value=template)
+    return templates
+
+
+def _notes(classnames: list[str], labels: list[int], images: Tensor, classes: Tensor) -> tuple[str, ...]:
+    notes = collapsed(image=images, **{"class": classes})
+    if empty := len(classnames) - len(set(labels)):
+        notes += (f"{empty} of {len(classnames)} classes have no picture",)
+    if repeated := len(classnames) - len(set(classnames)):
+        notes += (f"{repeated} class names repeat an earlier one and tie with it",)
+    return notes

@@ -1,0 +1,168 @@
+"""What an evaluation leaves behind: ``scores.json`` and the per-item values in ``per-sample/``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pgsbench.errors import EvaluationError
+from pgsbench.evaluation.intervals import group_interval, interval
+from pgsbench.evaluation.protocols.base import Measurement
+from pgsbench.evaluation.score import Score
+from pgsbench.evaluation.suite import Suite, Task
+
+SCORES = "scores.json"
+PER_SAMPLE = "per-sample"
+
+
+@dataclass(frozen=True)
+class GroupMean:
+    """The mean over the tasks of a group, each task counting the same (macro).
+
+    Attributes:
+        value: The mean of the tasks' primary metrics.
+        low: Lower end of its 95 % interval.
+        high: Upper end of its 95 % interval.
+        n_tasks: Number of tasks.
+        chance: The mean of what guessing gives.
+        mean: How the mean is taken.
+    """
+
+    value: float
+    low: float
+    high: float
+    n_tasks: int
+    chance: float
+    mean: str = "macro"
+
+
+@dataclass(frozen=True)
+class Report:
+    """All scores of one checkpoint on one suite: the content of ``scores.json``.
+
+    Attributes:
+        suite: Name of the suite.
+        suite_version: Its version.
+        checkpoint_sha256: Hash of the weights that were measured.
+        scores: One for each metric of each task, in the suite's order.
+        groups: The mean of each group, in the suite's order.
+        preprocess: open_clip's preprocessing configuration that the pictures went through.
+        num_images: Distinct pictures encoded.
+        num_texts: Distinct texts encoded.
+    """
+
+    suite: str
+    suite_version: int
+    checkpoint_sha256: str
+    scores: tuple[Score, ...]
+    groups: Mapping[str, GroupMean]
+    preprocess: Mapping[str, Any]
+    num_images: int
+    num_texts: int
+
+    def primary(self) -> dict[str, Score]:
+        """Return the score that stands for each task, by task name."""
+        return {score.task: score for score in self.scores if score.primary}
+
+    def write(self, out: Path) -> None:
+        """Replace ``scores.json`` in the folder `out`."""
+        text = json.dumps(asdict(self), indent=1, allow_nan=False) + "\n"
+        _replace(out / SCORES, text.encode())
+
+    @classmethod
+    def read(cls, out: Path) -> Report:
+        """Return the report in the folder `out`.
+
+        Raises:
+            EvaluationError: There is none, or it is damaged.
+        """
+        try:
+            content = json.loads((out / SCORES).read_text())
+            content["scores"] = tuple(Score(**score) for score in content["scores"])
+            content["groups"] = {name: GroupMean(**mean) for name, mean in content["groups"].items()}
+            return cls(**content)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise EvaluationError(
+                f"no readable scores here ({type(error).__name__})",
+                where=str(out / SCORES),
+                way_out="pgsbench evaluate RUN_OR_CHECKPOINT",
+            ) from error
+
+
+def scores_of(task: Task, measurements: Sequence[Measurement], out: Path) -> list[Score]:
+    """Return a task's scores and write the value of every item.
+
+    Args:
+        task: The task.
+        measurements: All that its protocol measured.
+        out: Folder in which ``per-sample/<task>.<metric>.npz`` is written, with ``values`` (n, float32;
+            their mean is the score), ``items`` (n, str) and ``units`` (n, str; see `Measurement.units`).
+
+    Raises:
+        EvaluationError: The task's metric was not measured.
+    """
+    primary_of(task, measurements)
+    scores = []
+    for m in measurements:
+        name = f"{PER_SAMPLE}/{task.name.replace('/', '__')}.{m.metric}.npz"
+        _write_values(out / name, m)
+        low, high = interval(m)
+        is_primary = m.metric == task.metric
+        chance = task.chance if is_primary and task.chance is not None else m.chance
+        scores.append(
+            Score(
+                task.name, task.group, task.protocol_name, m.metric, m.value, len(m.correct), low, high,
+                chance, is_primary, task.version, name, list(m.notes),
+            )
+        )  # fmt: skip
+    return scores
+
+
+def primary_of(task: Task, measurements: Sequence[Measurement]) -> Measurement:
+    """Return the measurement that stands for a task.
+
+    Raises:
+        EvaluationError: It was not measured.
+    """
+    for measurement in measurements:
+        if measurement.metric == task.metric:
+            return measurement
+    raise EvaluationError(
+        "the task's metric was not measured", where=task.name, value=task.metric,
+        way_out=f"name one of {', '.join(m.metric for m in measurements)} as `metric` in the suite",
+    )  # fmt: skip
+
+
+def group_means(suite: Suite, measured: Mapping[str, Sequence[Measurement]]) -> dict[str, GroupMean]:
+    """Return the mean of every group of a suite over what was measured, by task name."""
+    means = {}
+    for group in dict.fromkeys(task.group for task in suite.tasks):
+        tasks = [task for task in suite.tasks if task.group == group]
+        primary = [primary_of(task, measured[task.name]) for task in tasks]
+        chances = [m.chance if t.chance is None else t.chance for t, m in zip(tasks, primary, strict=True)]
+        low, high = group_interval(primary)
+        value = float(np.mean([m.value for m in primary]))
+        means[group] = GroupMean(value, low, high, len(tasks), float(np.mean(chances)))
+    return means
+
+
+def _write_values(path: Path, m: Measurement) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{os.getpid()}.{path.name}")  # numpy wants the name to end in .npz
+    items = np.asarray(m.items)
+    units = items if m.units is None else np.asarray(m.units)
+    np.savez_compressed(scratch, values=m.values.astype(np.float32), items=items, units=units)
+    scratch.replace(path)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{os.getpid()}.{path.name}")
+    scratch.write_bytes(content)
+    scratch.replace(path)

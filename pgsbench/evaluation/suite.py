@@ -1,0 +1,205 @@
+"""Suites: lists of tasks as data. One YAML file each; the ones that ship lie in ``suites/``."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, Field
+
+from pgsbench.config.load import check, parse_yaml
+from pgsbench.config.schema import Strict
+from pgsbench.data import store
+from pgsbench.errors import ConfigError, DataError, UserError, nearest
+from pgsbench.evaluation.protocols import PROTOCOLS
+from pgsbench.evaluation.protocols.base import EvaluationProtocol
+
+FOLDER = Path(__file__).parent / "suites"
+
+#: From a task's `data` to the folder of its data set.
+FindData = Callable[[str], Path]
+
+_BUILTIN_DATA = re.compile(r"(?P<dataset>[a-z0-9_-]+):(?P<evaluation>[\w.-]+)")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One data set under one protocol.
+
+    Attributes:
+        name: Unique in its suite, for example ``"scenes/shape"``.
+        data: ``"scenes:shape"`` (an evaluation set of a built-in data set) or the path of a folder.
+        protocol: How it is tested.
+        protocol_name: The protocol's name in the suite.
+        metric: The metric that stands for the task in means and comparisons.
+        group: Group whose mean it enters.
+        chance: What guessing gives on `metric`; None: what the protocol works out.
+        version: Raised whenever the task's meaning changes.
+    """
+
+    name: str
+    data: str
+    protocol: EvaluationProtocol
+    protocol_name: str
+    metric: str
+    group: str
+    chance: float | None = None
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A list of tasks.
+
+    Attributes:
+        name: For example ``"scenes"``.
+        version: Raised whenever the list changes.
+        question: What the suite tells about a model, in one sentence.
+        tasks: In the order in which they are reported.
+    """
+
+    name: str
+    version: int
+    question: str
+    tasks: tuple[Task, ...]
+
+
+class TaskConfig(Strict):
+    """One task of a suite's file; further keys are fields of its protocol."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str = Field(pattern=r"^\w[\w./+-]*$")
+    data: str = Field(min_length=1)
+    protocol: str
+    group: str = Field(pattern=r"^\w[\w-]*$")
+    metric: str = ""
+    chance: float | None = Field(None, ge=0, lt=1)
+    version: int = Field(1, ge=1)
+
+
+class SuiteConfig(Strict):
+    """A suite's file."""
+
+    name: str = Field(pattern=r"^\w[\w.+-]*$")
+    version: int = Field(1, ge=1)
+    question: str = ""
+    tasks: list[TaskConfig] = Field(min_length=1)
+
+
+def builtin_names() -> list[str]:
+    """Return the names of the suites that ship with pgsbench."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load_suite(name_or_path: str | Path) -> Suite:
+    """Read and check a suite: one that ships, by name, or any YAML file.
+
+    Folders in `data` may be relative to the file, start with ``~`` and hold environment variables.
+
+    Raises:
+        ConfigError: There is no such suite, or every mistake that is in it.
+    """
+    path = Path(name_or_path)
+    if str(name_or_path) in builtin_names():
+        path = FOLDER / f"{name_or_path}.yaml"
+    elif not path.is_file():
+        raise ConfigError(
+            "no suite of this name ships, and there is no such file", where="evaluation.suite",
+            value=str(name_or_path), way_out=nearest(str(name_or_path), builtin_names()),
+        )  # fmt: skip
+    data, lines = parse_yaml(path.read_text(), str(path))
+    if not isinstance(data, dict):
+        raise ConfigError("a suite's file is a mapping of keys to values", where=str(path), value=data)
+
+    def place(dotted: str) -> str:
+        known = next((d for d in _with_parents(dotted) if d in lines), "")
+        return f"{path}:{lines[known]}: {dotted}" if known else f"{path}: {dotted}"
+
+    config = check(SuiteConfig, data, place)
+    tasks: list[Task] = []
+    problems: list[UserError] = []
+    for index, task in enumerate(config.tasks):
+        where = place(f"tasks.{index}")
+        try:
+            if task.name in {known.name for known in tasks}:
+                raise ConfigError("two tasks have the same name", where=where, value=task.name)
+            tasks.append(_task(task, path.parent, where))
+        except UserError as error:
+            problems.append(error)
+    if problems:
+        raise ConfigError.collect(problems)
+    return Suite(config.name, config.version, config.question, tuple(tasks))
+
+
+def data_folder(data: str) -> Path:
+    """Return the folder of a task's data: of a built-in data set that has been made, or the path itself.
+
+    Raises:
+        DataError: The built-in data set has not been made, or there is none of this name.
+    """
+    builtin = _BUILTIN_DATA.fullmatch(data)
+    if not builtin:
+        return Path(data)
+    dataset = builtin["dataset"]
+    folder = store.find(dataset)
+    if folder is None:
+        raise DataError(
+            "this data set has not been made yet", value=dataset, way_out=f"pgsbench data make {dataset}"
+        )
+    return folder / "eval" / builtin["evaluation"]
+
+
+def locate(suite: Suite, find: FindData = data_folder) -> dict[str, Path]:
+    """Return the folder of each task by task name.
+
+    Raises:
+        DataError: Data is missing; the message names everything that is.
+    """
+    folders = {}
+    problems = dict[str, None]()  # as an ordered set: many tasks may lack the same thing
+    for task in suite.tasks:
+        try:
+            folders[task.name] = folder = find(task.data)
+            if absent := [name for name in task.protocol.requires if not (folder / name).exists()]:
+                what = f"{folder}: no {', '.join(absent)}" if folder.is_dir() else f"{folder}: no such folder"
+                problems[f"{task.name} ({task.data}): {what}"] = None
+        except UserError as error:
+            problems[str(error)] = None
+    if problems:
+        raise DataError(
+            "the suite lacks data\n" + "\n".join(f"- {problem}" for problem in problems),
+            where=f"suite {suite.name}",
+            way_out="`pgsbench data make NAME` makes the built-in data sets, `pgsbench data ls` lists them",
+        )
+    return folders
+
+
+def _task(config: TaskConfig, folder: Path, where: str) -> Task:
+    kind = PROTOCOLS.load(config.protocol, relative_to=folder)
+    given: dict[str, Any] = dict(config.model_extra or {})
+    known = [field.name for field in fields(kind)]
+    if unknown := next((key for key in given if key not in known), None):
+        valid = [*known, *TaskConfig.model_fields]
+        raise ConfigError("unknown key", where=where, value=unknown, way_out=nearest(unknown, valid))
+    given = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+    try:
+        protocol: EvaluationProtocol = kind(**given)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(str(error), where=where) from None
+    data = config.data
+    if not _BUILTIN_DATA.fullmatch(data):
+        data = str(folder / Path(os.path.expandvars(data)).expanduser())
+    return Task(
+        config.name, data, protocol, config.protocol, config.metric or kind.primary,
+        config.group, config.chance, config.version,
+    )  # fmt: skip
+
+
+def _with_parents(dotted: str) -> Iterator[str]:
+    while dotted:
+        yield dotted
+        dotted = dotted.rpartition(".")[0]
