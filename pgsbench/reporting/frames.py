@@ -1,0 +1,231 @@
+"""A study on disk as tidy pandas tables: runs, scores, curves, and the values behind the scores.
+
+Every planned run has its row, whether it exists or not: what is missing is shown as missing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pgsbench.errors import RunError
+from pgsbench.reporting.panel import ArmValues, TaskValues
+from pgsbench.tracking.rundir import Cell, RunDir, StudyManifest, read_study
+
+COMPLETE, INCOMPLETE, MISSING = "complete", "incomplete", "missing"
+
+_SCORE_COLUMNS = (
+    "task", "group", "protocol", "metric", "value", "n", "low", "high", "chance", "primary", "version",
+    "per_sample", "notes",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """One planned run and what is on disk of it.
+
+    Attributes:
+        cell: Its place in the study.
+        label: Arm and searched values, for example ``"pgs mask_ratio=0.5"``; equal for all its seeds.
+        status: ``"complete"``, ``"incomplete"`` (no DONE) or ``"missing"`` (no directory).
+        problem: Why what is there cannot be used, or empty.
+        record: Content of config.json; empty where there is none.
+        env: Content of env.json.
+        summary: Content of summary.json.
+        scores: Content of scores.json, only where the run is complete.
+    """
+
+    cell: Cell
+    path: Path
+    label: str
+    status: str
+    problem: str = ""
+    record: dict[str, Any] = field(default_factory=dict)
+    env: dict[str, Any] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration: data, model, strategy, training, seed."""
+        return dict(self.record.get("config", {}))
+
+
+@dataclass(frozen=True)
+class StudyFrames:
+    """A study and its runs.
+
+    Attributes:
+        folder: ``runs/<study>``.
+        manifest: The study manifest.
+        runs: All planned runs, in the order of the plan.
+    """
+
+    folder: Path
+    manifest: StudyManifest
+    runs: tuple[Run, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of the study."""
+        return str(self.manifest.study.get("name") or self.folder.name)
+
+    @property
+    def labels(self) -> list[str]:
+        """All labels in the order of the plan."""
+        return list(dict.fromkeys(run.label for run in self.runs))
+
+    def of(self, label: str) -> list[Run]:
+        """Return the runs of a label, one per seed."""
+        return [run for run in self.runs if run.label == label]
+
+    @cached_property
+    def run_frame(self) -> pd.DataFrame:
+        """One row per planned run: arm, label, seed, status, problem, run, run_id, params, summary."""
+        rows = [
+            {
+                "arm": run.cell.arm, "label": run.label, "seed": run.cell.seed, "status": run.status,
+                "problem": run.problem, "run": run.cell.run, "run_id": run.record.get("id", ""),
+                "data_fingerprint": run.record.get("data_fingerprint", ""),
+                **{f"params.{path}": value for path, value in run.cell.params.items()},
+                **{key: value for key, value in run.summary.items() if _is_number(value)},
+            }
+            for run in self.runs
+        ]  # fmt: skip
+        return pd.DataFrame(rows)
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """One row per score of a complete run, with its arm, label and seed."""
+        rows = [
+            {"arm": run.cell.arm, "label": run.label, "seed": run.cell.seed}
+            | {key: score.get(key) for key in _SCORE_COLUMNS}
+            for run in self.runs
+            for score in run.scores.get("scores", [])
+        ]
+        return pd.DataFrame(rows, columns=["arm", "label", "seed", *_SCORE_COLUMNS])
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """The metric lines of all runs, also of those under way: arm, label, seed, step, samples, loss..."""
+        frames = []
+        for run in self.runs:
+            lines = RunDir(run.path).metrics() if run.status != MISSING else []
+            if lines:
+                frame = pd.DataFrame(lines)
+                frame.insert(0, "seed", run.cell.seed)
+                frame.insert(0, "label", run.label)
+                frame.insert(0, "arm", run.cell.arm)
+                frames.append(frame)
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["label", "step"])
+
+    @property
+    def groups(self) -> dict[str, dict[str, str]]:
+        """The study's tasks: group -> task -> its primary metric, over all runs."""
+        primary = self.scores[self.scores["primary"].astype(bool)]
+        found: dict[str, dict[str, str]] = {}
+        for group, task, metric in primary[["group", "task", "metric"]].itertuples(index=False):
+            found.setdefault(str(group), {}).setdefault(str(task), str(metric))
+        return found
+
+    @cached_property
+    def values(self) -> dict[str, ArmValues]:
+        """Per-item values of the primary metrics: label -> seed -> task -> values."""
+        found: dict[str, dict[int, dict[str, TaskValues]]] = {label: {} for label in self.labels}
+        for run in self.runs:
+            if run.status == COMPLETE:
+                found[run.label][run.cell.seed] = _primary_values(run)
+        return {label: found[label] for label in self.labels}
+
+    @property
+    def problems(self) -> list[str]:
+        """One line for each planned run that is not there in full."""
+        return [
+            f"{run.label}, seed {run.cell.seed}: {run.problem or run.status}"
+            for run in self.runs
+            if run.status != COMPLETE or run.problem
+        ]
+
+
+def load_study(folder: Path) -> StudyFrames:
+    """Read a study and all its runs.
+
+    Args:
+        folder: ``runs/<study>``; the run paths in its manifest are relative to the folder above.
+
+    Raises:
+        StudyError: There is no study in this folder.
+    """
+    manifest = read_study(folder)
+    runs = [_read_run(folder.parent, cell) for cell in manifest.cells]
+    return StudyFrames(folder, manifest, tuple(runs))
+
+
+def label_of(arm: str, params: Mapping[str, Any]) -> str:
+    """Return how an arm at one point of a search space is called in tables and figures."""
+    return " ".join([arm, *(f"{path.rpartition('.')[2]}={_short(value)}" for path, value in params.items())])
+
+
+def _read_run(runs_root: Path, cell: Cell) -> Run:
+    directory = cell.directory(runs_root)
+    label = label_of(cell.arm, cell.params)
+    if not (directory.path / "config.json").is_file():
+        return Run(cell, directory.path, label, MISSING)
+    try:
+        done = directory.is_done
+        run = Run(
+            cell, directory.path, label, COMPLETE if done else INCOMPLETE, "",
+            directory.config, directory.env, directory.summary, directory.scores if done else {},
+        )  # fmt: skip
+        _check_values(run)
+    except RunError as error:
+        return Run(cell, directory.path, label, INCOMPLETE, str(error))
+    if done and not run.scores.get("scores"):
+        return Run(**{**vars(run), "problem": "complete, but not evaluated (no scores.json)"})
+    return run
+
+
+def _check_values(run: Run) -> None:
+    """Raise RunError where the values on disk are not those behind the score."""
+    for score in run.scores.get("scores", []):
+        if score["primary"] and score.get("per_sample"):
+            mean = float(np.mean(_read_values(run, score["per_sample"]).values))
+            if not math.isclose(mean, score["value"], abs_tol=1e-4):
+                raise RunError(
+                    f"{score['task']}: the per-item values have mean {mean:.4f}, the score is "
+                    f"{score['value']}",
+                    where=str(run.path),
+                    way_out="evaluate the run again",
+                )
+
+
+def _primary_values(run: Run) -> dict[str, TaskValues]:
+    return {
+        score["task"]: _read_values(run, score["per_sample"])
+        for score in run.scores.get("scores", [])
+        if score["primary"] and score.get("per_sample")
+    }
+
+
+def _read_values(run: Run, name: str) -> TaskValues:
+    path = run.path / name
+    try:
+        with np.load(path) as arrays:
+            return TaskValues(arrays["values"].astype(np.float64), arrays["items"].astype(np.str_))
+    except (OSError, KeyError, ValueError) as error:
+        raise RunError(f"per-item values cannot be read ({error})", where=str(path)) from error
+
+
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,184 @@
+"""Intervals and tests that account for test items and for training seeds.
+
+A difference between two arms is uncertain for two reasons: other test items, and other seeds, would have
+given another number. Both arms see the same items and the same seeds, so the design is crossed, and
+
+    Var(estimate) = items / i + seeds / s + items x seeds / (i s).
+
+The three parts are estimated from the analysis-of-variance table (as Owen's pigeonhole model, 2007, has
+them), the seed part from the arm-by-seed interaction of all arms in the panel, and the interval is a t
+interval with Satterthwaite's degrees of freedom. docs/statistics.md says how often it covers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, stats
+
+from pgsbench.reporting.panel import Floats, Panel
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95 % interval.
+
+    Attributes:
+        estimate: The mean, or the difference of means.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        p_value: Two-sided p-value of "the true value is 0" (of use for differences only).
+        num_seeds: Seeds behind it; with one, the interval covers test items only.
+        num_items: Distinct test items behind it.
+        df: Degrees of freedom of the t interval.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    p_value: float
+    num_seeds: int
+    num_items: int
+    df: float
+
+    @property
+    def covers(self) -> str:
+        """What the interval accounts for, in words."""
+        return "test items and seeds" if self.num_seeds > 1 else "test items only (one seed)"
+
+
+def mean_interval(panel: Panel, arm: str) -> Interval:
+    """Return the interval of an arm's mean over seeds and items, cut to [0, 1]."""
+    found = contrast(panel, {arm: 1.0})
+    return Interval(**{**vars(found), "low": max(0.0, found.low), "high": min(1.0, found.high)})
+
+
+def difference(panel: Panel, candidate: str, baseline: str) -> Interval:
+    """Return candidate minus baseline, paired by seed and test item."""
+    return contrast(panel, {candidate: 1.0, baseline: -1.0})
+
+
+def contrast(panel: Panel, weights: Mapping[str, float]) -> Interval:
+    """Return the interval and p-value of a weighted sum of arms' means.
+
+    Args:
+        panel: The aligned arms.
+        weights: arm -> weight, for example ``{"pgs": 1, "flip": -1}``.
+    """
+    w = panel.weights(weights)
+    estimate = float(w @ panel.means.mean(axis=1))
+    variance, df = _variance(panel, w)
+    error = float(np.sqrt(variance))
+    reach = float(stats.t.ppf((1 + LEVEL) / 2, df)) * error
+    p_value = float(2 * stats.t.sf(abs(estimate) / error, df))
+    return Interval(
+        estimate, estimate - reach, estimate + reach, p_value, len(panel.seeds), panel.num_items, df
+    )
+
+
+def _variance(panel: Panel, w: Floats) -> tuple[float, float]:
+    """Return the variance of a contrast and its degrees of freedom."""
+    items_df = panel.num_items - 1
+    by_item = np.einsum("a,asi->i", w, panel.influence) / len(panel.seeds)
+    items = float(by_item @ by_item) + panel.floor * max(1.0, float(w @ w) / 2)
+    if len(panel.seeds) == 1:
+        return items, items_df
+    (main, interaction), main_df, interaction_df = _seed_parts(panel.means[:, :, None], w)
+    (noise_main, noise_interaction), _, _ = _seed_parts(panel.influence, w)
+    seeds, noise = main + interaction, noise_main + noise_interaction
+    # `items` holds item variance and the item-by-seed noise, `seeds` seed variance and the same noise.
+    # Where the seeds vary less than the noise alone explains, nothing is left for them.
+    if seeds <= noise:
+        return items, items_df
+    variance = items + seeds - noise
+    spread = main**2 / main_df + interaction**2 / interaction_df + (items**2 + noise**2) / items_df
+    return variance, max(variance**2 / spread, main_df)
+
+
+def _seed_parts(table: Floats, w: Floats) -> tuple[tuple[float, float], int, int]:
+    """Split the seed variance of a contrast into what arms share and what is each arm's own.
+
+    Args:
+        table: (a, s, i) values whose squares are summed over the last axis.
+        w: (a,) weights. Seed effects that all arms share cancel where the weights sum to zero.
+
+    Returns:
+        Both parts of the variance of the contrast's mean over seeds, and their degrees of freedom.
+    """
+    num_arms, num_seeds, _ = table.shape
+    centred = table - table.mean(axis=1, keepdims=True)
+    shared = centred.mean(axis=0)
+    main_df, interaction_df = num_seeds - 1, max(1, (num_arms - 1) * (num_seeds - 1))
+    main = num_arms * float(np.square(shared).sum()) / main_df
+    interaction = float(np.square(centred - shared).sum()) / interaction_df
+    shared_weight = float(w.sum()) ** 2 / num_arms
+    own_weight = max(0.0, float(w @ w) - shared_weight)
+    return (shared_weight * main / num_seeds, own_weight * interaction / num_seeds), main_df, interaction_df
+
+
+@dataclass(frozen=True)
+class GapClosed:
+    """Share of the random-to-oracle gap that a candidate closes: 0 is random, 1 is the oracle.
+
+    Attributes:
+        share: The point estimate, or NaN where the share is undefined.
+        low: Lower end of its 95 % interval.
+        high: Upper end of its 95 % interval.
+        gap: Oracle minus random.
+        undefined: Why there is no share, or empty.
+    """
+
+    share: float
+    low: float
+    high: float
+    gap: Interval
+    undefined: str = ""
+
+
+def gap_closed(panel: Panel, candidate: str, random: str, oracle: str) -> GapClosed:
+    """Return the share of the gap between `random` and `oracle` that `candidate` closes.
+
+    The interval is Fieller's, found by inverting the test: it holds every share r for which
+    candidate - (1 - r) random - r oracle is not significantly different from 0.
+    """
+    gap = difference(panel, oracle, random)
+    if gap.low <= 0.0:
+        return GapClosed(np.nan, np.nan, np.nan, gap, "the oracle is not significantly better than random")
+
+    def excess(share: float) -> float:
+        tested = contrast(panel, {candidate: 1.0, random: share - 1.0, oracle: -share})
+        return tested.low if tested.estimate > 0 else -tested.high
+
+    share = difference(panel, candidate, random).estimate / gap.estimate
+    low, high = (_crossing(excess, share, direction) for direction in (-1.0, 1.0))
+    return GapClosed(share, low, high, gap)
+
+
+def _crossing(excess: object, start: float, direction: float) -> float:
+    """Return where `excess`, negative at `start`, becomes positive in this direction."""
+    assert callable(excess)
+    step = 0.25
+    while excess(start + direction * step) < 0:
+        step *= 2
+        if step > 1e6:  # the gap is hardly significant: this end is not bounded
+            return direction * float("inf")
+    return float(optimize.brentq(excess, start, start + direction * step))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return Holm's adjusted p-values; NaN (not tested) stays NaN and does not count.
+
+    Rejecting where the adjusted value is below 0.05 keeps the chance of any false claim in the family
+    below 5 %, whatever the dependence between the tests.
+    """
+    p = np.asarray(p_values, dtype=float)
+    adjusted = np.full(len(p), np.nan)
+    tested = np.flatnonzero(~np.isnan(p))
+    order = tested[np.argsort(p[tested], kind="stable")]
+    factors = len(order) - np.arange(len(order))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(factors * p[order]))
+    return adjusted.tolist()
