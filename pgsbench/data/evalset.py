@@ -32,10 +32,19 @@ PAIRS_IMAGE_FOLDER = "val2017"
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """An image file as bytes, with the ending that says what it is (``"jpg"``, ``"png"``, ``"webp"``)."""
+    """An image file as bytes, with the ending that says what it is (``"jpg"``, ``"png"``, ``"webp"``).
+
+    `objects` is its map of objects as a PNG file, where it is known: 0 background, 1.. the objects.
+    """
 
     data: bytes
     kind: str
+    objects: bytes = b""
+
+    @property
+    def members(self) -> dict[str, bytes]:
+        """The image and its map as members of an archive."""
+        return {self.kind: self.data} | ({"objects.png": self.objects} if self.objects else {})
 
 
 @dataclass(frozen=True)
@@ -132,7 +141,7 @@ def write_classification(
         templates: Prompt templates; ``{c}`` stands for the class name.
         samples_per_shard: Samples in one archive.
     """
-    parts = ((key, {image.kind: image.data, "cls": str(label).encode()}) for key, image, label in samples)
+    parts = ((key, image.members | {"cls": str(label).encode()}) for key, image, label in samples)
     count = _write_split(folder, parts, samples_per_shard)
     _write_lines(folder / "classnames.txt", classnames)
     _write_lines(folder / "zeroshot_classification_templates.txt", templates)
@@ -143,10 +152,7 @@ def write_retrieval(
     folder: Path, samples: Iterable[tuple[str, EncodedImage, Sequence[str]]], *, samples_per_shard: int = 2000
 ) -> int:
     """Write a retrieval set (``(key, image, captions)``) and return its number of images."""
-    parts = (
-        (key, {image.kind: image.data, "txt": "\n".join(captions).encode()})
-        for key, image, captions in samples
-    )
+    parts = ((key, image.members | {"txt": "\n".join(captions).encode()}) for key, image, captions in samples)
     count = _write_split(folder, parts, samples_per_shard)
     _write_lines(folder / "dataset_type.txt", ["retrieval"])
     return count

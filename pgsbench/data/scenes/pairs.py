@@ -1,0 +1,153 @@
+"""Compositionality: a true caption and a false one that differs as SugarCrepe's seven subsets define it.
+
+============  ==========================================================================
+replace_obj   one shape is replaced by a shape
+replace_att   one colour, pattern or size is replaced by another
+replace_rel   a relation is replaced by its opposite
+swap_obj      the two mentioned objects change places in a relation
+swap_att      two mentioned objects exchange their colours or their patterns
+add_obj       an object that is not in the picture is added
+add_att       an attribute that an object does not have is added to its mention
+============  ==========================================================================
+
+Every negative is checked against the scene: under no reading is it true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from pgsbench.data.evalset import Pair
+from pgsbench.data.scenes.captions import word
+from pgsbench.data.scenes.claims import ATTRIBUTES, Attribute, Claim, Phrase, clear_relation
+from pgsbench.data.scenes.scene import Scenes, Thing, things
+from pgsbench.data.scenes.vocabulary import BACKGROUNDS, COLOURS, OPPOSITE, PATTERNS, SHAPES, SIZES
+
+_VALUES: dict[Attribute, tuple[str, ...]] = {"size": SIZES, "pattern": PATTERNS, "colour": COLOURS}
+
+#: Returns a true claim and a changed one, or None where the scene does not allow it.
+Maker = Callable[[np.random.Generator, list[Thing]], tuple[Claim, Claim] | None]
+
+
+def build(rng: np.random.Generator, scenes: Scenes, keys: list[str], limit: int) -> dict[str, list[Pair]]:
+    """Return up to `limit` pairs of each subset for scenes with these image keys, one a scene."""
+    return {subset: _build_subset(rng, maker, scenes, keys, limit) for subset, maker in MAKERS.items()}
+
+
+def _build_subset(
+    rng: np.random.Generator, maker: Maker, scenes: Scenes, keys: list[str], limit: int
+) -> list[Pair]:
+    found: list[Pair] = []
+    for row in rng.permutation(len(scenes)):
+        if len(found) == limit:
+            break
+        objects, background = things(scenes, row), BACKGROUNDS[scenes.background[row]]
+        claims = maker(rng, objects)
+        wording = int(rng.integers(2**31))
+        if claims is None or claims[1].holds(objects, background):
+            continue
+        right, wrong = (word(np.random.default_rng(wording), claim) for claim in claims)
+        found.append(Pair(keys[row], right, wrong))
+    return found
+
+
+def _pick(rng: np.random.Generator, values: list[str]) -> str:
+    return values[int(rng.integers(len(values)))]
+
+
+def _coloured(thing: Thing) -> Phrase:
+    return Phrase(thing.shape, colour=thing.colour)
+
+
+def _two(rng: np.random.Generator, objects: list[Thing]) -> tuple[Thing, Thing] | None:
+    if len(objects) < 2:
+        return None
+    first, second = (objects[i] for i in rng.permutation(len(objects))[:2])
+    return first, second
+
+
+def _some(rng: np.random.Generator, objects: list[Thing]) -> list[Thing]:
+    """Return one or two of the objects, in random order."""
+    return [objects[i] for i in rng.permutation(len(objects))[:2]]
+
+
+def _replace_obj(rng: np.random.Generator, objects: list[Thing]) -> tuple[Claim, Claim] | None:
+    phrases = tuple(_coloured(thing) for thing in _some(rng, objects))
+    other = _pick(rng, [shape for shape in SHAPES if shape != phrases[0].shape])
+    return Claim(phrases), Claim((replace(phrases[0], shape=other), *phrases[1:]))
+
+
+def _replace_att(rng: np.random.Generator, objects: list[Thing]) -> tuple[Claim, Claim] | None:
+    chosen = _some(rng, objects)
+    attribute = ATTRIBUTES[int(rng.choice(3, p=(0.2, 0.3, 0.5)))]
+    true = getattr(chosen[0], attribute)
+    first = replace(_coloured(chosen[0]), **{attribute: true})
+    other = _pick(rng, [value for value in _VALUES[attribute] if value != true])
+    rest = tuple(_coloured(thing) for thing in chosen[1:])
+    return Claim((first, *rest)), Claim((replace(first, **{attribute: other}), *rest))
+
+
+def _related(rng: np.random.Generator, objects: list[Thing]) -> Claim | None:
+    two = _two(rng, objects)
+    relation = clear_relation(*two) if two else None
+    if two is None or relation is None:
+        return None
+    return Claim((_coloured(two[0]), _coloured(two[1])), relation=relation)
+
+
+def _replace_rel(rng: np.random.Generator, objects: list[Thing]) -> tuple[Claim, Claim] | None:
+    right = _related(rng, objects)
+    if right is None or right.relation is None:
+        return None
+    return right, replace(right, relation=OPPOSITE[right.relation])
+
+
+def _swap_obj(rng: np.random.Generator, objects: list[Thing]) -> tuple[Claim, Claim] | None:
+    right = _related(rng, objects)
+    return right and (right, replace(right, phrases=right.phrases[::-1]))
+
+
+def _swap_att(rng: np.random.Generator, objects: list[Thing]) -> tuple[Claim, Claim] | None:
+    two = _two(rng, objects)
+    if two is None:
+        return None
+    attribute: Attribute = "colour" if rng.random() < 0.7 else "pattern"
+    values = [getattr(thing, attribute) for thing in two]
+    if values[0] == values[1] or two[0].shape == two[1].shape:
+        return None
+    phrases = [Phrase(thing.shape) for thing in two]
+    right, wrong = (
+        Claim(tuple(replace(p, **{attribute: v}) for p, v in zip(phrases, order, strict=True)))
+        for order in (values, values[::-1])
+    )
+    return right, wrong
+
+
+def _add_obj(rng: np.random.Generator, objects: list[Thing]) -> tuple[Claim, Claim] | None:
+    phrases = tuple(_coloured(thing) for thing in _some(rng, objects))
+    added = Phrase(_pick(rng, list(SHAPES)), colour=_pick(rng, list(COLOURS)))
+    return Claim(phrases), Claim((*phrases, added))
+
+
+def _add_att(rng: np.random.Generator, objects: list[Thing]) -> tuple[Claim, Claim] | None:
+    chosen = _some(rng, objects)
+    attribute = ATTRIBUTES[int(rng.choice(3, p=(0.2, 0.4, 0.4)))]
+    # The colour of the first object is left open, so that it can be the attribute that is added.
+    first = Phrase(chosen[0].shape, colour=None if attribute == "colour" else chosen[0].colour)
+    other = _pick(rng, [v for v in _VALUES[attribute] if v != getattr(chosen[0], attribute)])
+    rest = tuple(_coloured(thing) for thing in chosen[1:])
+    return Claim((first, *rest)), Claim((replace(first, **{attribute: other}), *rest))
+
+
+MAKERS: dict[str, Maker] = {
+    "add_att": _add_att,
+    "add_obj": _add_obj,
+    "replace_att": _replace_att,
+    "replace_obj": _replace_obj,
+    "replace_rel": _replace_rel,
+    "swap_att": _swap_att,
+    "swap_obj": _swap_obj,
+}
