@@ -1,0 +1,216 @@
+"""The figures of a report: loss, ratio and accuracy, differences, accuracy and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from pgsbench.reporting.frames import COMPLETE, StudyFrames
+from pgsbench.reporting.results import ALL_GROUPS, Comparison, Missing, Results
+from pgsbench.reporting.stats import Interval
+from pgsbench.reporting.style import LIGHT, Theme, new_figure, pens, themed
+
+#: Up to this many labels are drawn apart in one figure; more are drawn by arm, without a legend entry each.
+MAX_APART = 7
+
+
+def loss_curves(study: StudyFrames, *, theme: Theme = LIGHT) -> Figure | None:
+    """Training loss against pairs seen: one line per arm (mean over seeds), thin lines for single seeds.
+
+    With more than `MAX_APART` searched points the lines are coloured by arm. None where there is no curve.
+    """
+    curves = study.curves
+    if "loss" not in curves or "samples" not in curves or curves["loss"].notna().sum() < 2:
+        return None
+    key = "label" if len(study.labels) <= MAX_APART else "arm"
+    names = list(dict.fromkeys(getattr(run.cell, "arm") if key == "arm" else run.label for run in study.runs))
+    with themed(theme):
+        figure = new_figure(2.9)
+        axes = figure.subplots()
+        for name, pen in pens(names, theme).items():
+            mine = curves[curves[key] == name].dropna(subset=["loss"])
+            for _, run in mine.groupby(["label", "seed"]):
+                axes.plot(run["samples"], _smooth(run["loss"]), color=pen.colour, alpha=0.3, linewidth=0.6)
+            mean = mine.groupby("samples")["loss"].mean()
+            axes.plot(mean.index, _smooth(mean), color=pen.colour, linestyle=pen.dashes, label=name)
+        axes.set(xlabel="training pairs seen", ylabel="contrastive loss")
+        axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
+        figure.legend(loc="outside right upper")
+    return figure
+
+
+def ratio_accuracy(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
+    """Score against mask ratio: one panel per group, one line per arm with its 95 % band.
+
+    Unmasked arms are horizontal reference lines. None where no arm was trained at two ratios.
+    """
+    ratios = {label: _mask_ratio(results, label) for label in results.study.labels}
+    by_arm: dict[str, list[tuple[float, str]]] = {}
+    for label, ratio in ratios.items():
+        if ratio is not None:
+            by_arm.setdefault(results.study.of(label)[0].cell.arm, []).append((ratio, label))
+    lines = {arm: sorted(points) for arm, points in by_arm.items() if len({ratio for ratio, _ in points}) > 1}
+    references = {arm: points[0][1] for arm, points in by_arm.items() if {ratio for ratio, _ in points} == {0.0}}
+    groups = list(results.groups)
+    if not lines or not groups:
+        return None
+    with themed(theme):
+        columns = min(3, len(groups))
+        rows = -(-len(groups) // columns)
+        figure = new_figure(0.4 + 2.1 * rows)
+        panels = figure.subplots(rows, columns, squeeze=False).flat
+        for axes, group in zip(panels, groups, strict=False):
+            for name, pen in pens([*lines, *references], theme).items():
+                if name in references:
+                    _reference_line(axes, results.mean(references[name], group), name, pen.colour)
+                else:
+                    _band(axes, [(x, results.mean(label, group)) for x, label in lines[name]], name, pen)
+            axes.set_title(group)
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:.0f} %"))
+            axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
+        for axes in panels:
+            axes.set_axis_off()
+        figure.supxlabel("mask ratio", fontsize=8.5)
+        figure.supylabel("score (%)", fontsize=8.5)
+        handles, names = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside upper center", ncols=min(6, len(names)))
+    return figure
+
+
+def forest(comparisons: Sequence[Comparison], *, theme: Theme = LIGHT) -> Figure | None:
+    """Differences with their intervals, one panel per pair; filled where significant after Holm.
+
+    None where nothing could be compared.
+    """
+    pairs = list(dict.fromkeys(one.pair for one in comparisons))
+    if not any(isinstance(one.interval, Interval) for one in comparisons):
+        return None
+    columns = min(3, len(pairs))
+    rows = -(-len(pairs) // columns)
+    scopes = list(dict.fromkeys(one.of for one in comparisons))
+    with themed(theme):
+        figure = new_figure(0.5 + rows * (0.35 + 0.23 * len(scopes)))
+        grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        panels = grid.flat
+        for axes, pair in zip(panels, pairs, strict=False):
+            axes.axvline(0, color=theme.ink, linewidth=0.8)
+            for one in (one for one in comparisons if one.pair == pair):
+                _whisker(axes, one, scopes.index(one.of), theme)
+            axes.set_title(pair)
+            axes.tick_params(labelbottom=True)
+        first = figure.axes[0]
+        first.set_yticks(range(len(scopes)), scopes)
+        first.set_ylim(len(scopes) - 0.4, -0.6)
+        for axes in figure.axes:
+            axes.grid(axis="y", visible=False)
+        for axes in panels:
+            axes.set_axis_off()
+        figure.supxlabel("difference in points, 95 % interval (filled: significant after Holm)", fontsize=8.5)
+    return figure
+
+
+def accuracy_cost(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
+    """Score against training time: one point per label with its 95 % interval. None without times."""
+    of = ALL_GROUPS if ALL_GROUPS in results.groups else next(iter(results.groups), None)
+    points: list[tuple[str, str, float, Interval]] = []
+    for label in results.study.labels if of else ():
+        runs = [run for run in results.study.of(label) if run.status == COMPLETE]
+        seconds = [run.summary["train_seconds"] for run in runs if "train_seconds" in run.summary]
+        mean = results.mean(label, str(of))
+        if seconds and isinstance(mean, Interval):
+            points.append((label, runs[0].cell.arm, float(np.mean(seconds)), mean))
+    if len(points) < 2:
+        return None
+    unit, scale = _time_unit(max(seconds for _, _, seconds, _ in points))
+    with themed(theme):
+        figure = new_figure(3.0)
+        axes = figure.subplots()
+        arms = list(dict.fromkeys(run.cell.arm for run in results.study.runs))
+        pen_of = pens(arms, theme)
+        named: set[str] = set()
+        for label, arm, seconds, mean in points:
+            pen, reach = pen_of[arm], [[mean.estimate - mean.low], [mean.high - mean.estimate]]
+            axes.errorbar(
+                seconds / scale, mean.estimate, yerr=reach, color=pen.colour, marker=pen.marker, linestyle="none",
+                elinewidth=0.9, label=None if arm in named else arm,
+            )  # fmt: skip
+            named.add(arm)
+            values = label.removeprefix(arm).strip()
+            if values and len(points) <= 2 * MAX_APART:
+                short = ", ".join(part.rpartition("=")[2] for part in values.split(" "))
+                axes.annotate(short, (seconds / scale, mean.estimate), xytext=(4, 3), fontsize=7,
+                              textcoords="offset points", color=pen.colour)  # fmt: skip
+        axes.set(xlabel=f"training time of one run ({unit})", ylabel=f"{of} (%)")
+        axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
+        figure.legend(loc="outside right upper")
+    return figure
+
+
+# ------------------------------------------------------------------------------------------------ parts
+
+
+def _band(axes: Any, found: list[tuple[float, Interval | Missing]], name: str, pen: Any) -> None:
+    points = [(x, mean) for x, mean in found if isinstance(mean, Interval)]
+    x = [ratio for ratio, _ in points]
+    axes.fill_between(x, [m.low for _, m in points], [m.high for _, m in points],
+                      color=pen.colour, alpha=0.15, linewidth=0)  # fmt: skip
+    axes.plot(x, [m.estimate for _, m in points], color=pen.colour, linestyle=pen.dashes, marker=pen.marker,
+              label=name)  # fmt: skip
+
+
+def _reference_line(axes: Any, mean: Interval | Missing, name: str, colour: str) -> None:
+    if isinstance(mean, Interval):
+        axes.axhline(mean.estimate, color=colour, linestyle=":", linewidth=1.2, label=f"{name} (unmasked)")
+
+
+def _whisker(axes: Any, one: Comparison, row: int, theme: Theme) -> None:
+    if isinstance(one.interval, Missing):
+        axes.text(0, row, " missing", va="center", fontsize=7.5, color=theme.ink, style="italic")
+        return
+    better = one.interval.estimate > 0
+    colour = (theme.palette[1] if better else theme.palette[0]) if one.is_significant else theme.ink
+    axes.plot([100 * one.interval.low, 100 * one.interval.high], [row, row], color=colour, linewidth=1.3)
+    axes.plot(100 * one.interval.estimate, row, marker="o", color=colour, markersize=5,
+              markerfacecolor=colour if one.is_significant else theme.paper)  # fmt: skip
+
+
+def _mask_ratio(results: Results, label: str) -> float | None:
+    runs = [run for run in results.study.of(label) if run.config]
+    if not runs:
+        return None
+    strategy = runs[0].config.get("strategy", {})
+    if strategy.get("name") == "none":
+        return 0.0
+    ratio = strategy.get("mask_ratio", runs[0].summary.get("mask_ratio_effective"))
+    return float(ratio) if isinstance(ratio, int | float) else None
+
+
+def _smooth(values: Any, window: int = 5) -> Any:
+    return values.rolling(window, min_periods=1, center=True).mean()
+
+
+def _time_unit(longest_seconds: float) -> tuple[str, float]:
+    if longest_seconds < 300:
+        return "seconds", 1.0
+    return ("minutes", 60.0) if longest_seconds < 3 * 3600 else ("hours", 3600.0)
+
+
+def _thousands(value: float, _: int) -> str:
+    return f"{value / 1e6:g} M" if value >= 1e6 else f"{value / 1e3:g} k" if value else "0"
+
+
+def _percent_tick(value: float, _: int) -> str:
+    return f"{100 * value:.0f}"
+
+
+#: Name of the file -> what draws it from the results of a study.
+ALL: dict[str, Callable[..., Figure | None]] = {
+    "differences": lambda results, theme=LIGHT: forest(results.group_comparisons, theme=theme),
+    "ratio-accuracy": ratio_accuracy,
+    "accuracy-cost": accuracy_cost,
+    "loss": lambda results, theme=LIGHT: loss_curves(results.study, theme=theme),
+}

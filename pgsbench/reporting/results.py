@@ -1,0 +1,263 @@
+"""What a study says: means, differences and shares of the gap, with everything that is missing named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from pgsbench.errors import StudyError, nearest
+from pgsbench.reporting.frames import COMPLETE, StudyFrames
+from pgsbench.reporting.panel import Panel
+from pgsbench.reporting.stats import GapClosed, Interval, difference, gap_closed, holm, mean_interval
+
+ALPHA = 0.05
+ALL_GROUPS = "mean of groups"
+
+#: More searched points than this are not all compared with a baseline: only the best one is.
+MAX_POINTS_COMPARED = 6
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A cell that cannot be filled, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Candidate minus baseline on one group or task.
+
+    Attributes:
+        candidate: Label of the candidate.
+        baseline: Label of the baseline.
+        of: Group or task.
+        interval: The difference, or why there is none.
+        adjusted_p: Holm's p-value over the table that the comparison stands in; NaN where there is none.
+    """
+
+    candidate: str
+    baseline: str
+    of: str
+    interval: Interval | Missing
+    adjusted_p: float = float("nan")
+
+    @property
+    def pair(self) -> str:
+        """Both labels as a difference; searched values that they share are said once."""
+        (ours, *values), (theirs, *others) = self.candidate.split(" "), self.baseline.split(" ")
+        if values and values == others:
+            return f"{ours} − {theirs}, {' '.join(values)}"
+        return f"{self.candidate} − {self.baseline}"
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the difference holds after Holm's correction."""
+        return isinstance(self.interval, Interval) and self.adjusted_p < ALPHA
+
+    @property
+    def verdict(self) -> str:
+        """One of "better", "worse", "not significant", "missing"."""
+        if isinstance(self.interval, Missing):
+            return "missing"
+        if not self.is_significant:
+            return "not significant"
+        return "better" if self.interval.estimate > 0 else "worse"
+
+
+class Results:
+    """The statistics of one study for a candidate and its baselines.
+
+    Args:
+        study: The study as read from disk.
+        candidate: Arm or label that the study is about; default: the arm of the study's own strategy.
+        baselines: Arms or labels it is compared with; default: all others except the oracle.
+
+    Raises:
+        StudyError: The study has no such arm.
+    """
+
+    def __init__(
+        self, study: StudyFrames, *, candidate: str | None = None, baselines: Sequence[str] | None = None
+    ) -> None:
+        self.study = study
+        self._panels: dict[tuple[str, frozenset[int]], Panel] = {}
+        arms = list(dict.fromkeys(run.cell.arm for run in study.runs))
+        if not arms:
+            raise StudyError("the study has no runs", where=str(study.folder))
+        self.candidate = candidate or _base_arm(study, arms)
+        others = [arm for arm in arms if arm != self.candidate and arm != "oracle"]
+        self.baselines = list(baselines) if baselines is not None else others
+        for name in (self.candidate, *self.baselines):
+            if not self.labels_of(name):
+                raise StudyError(
+                    "the study has no such arm", where=study.name, value=name,
+                    way_out=nearest(name, [*arms, *study.labels]),
+                )  # fmt: skip
+
+    def labels_of(self, name: str) -> list[str]:
+        """Return the labels of an arm (one for each searched point), or the label itself."""
+        of_arm = dict.fromkeys(run.label for run in self.study.runs if run.cell.arm == name)
+        return list(of_arm) or [label for label in self.study.labels if label == name]
+
+    def params_of(self, label: str) -> dict[str, object]:
+        """Return the searched values behind a label; empty for a plain arm."""
+        return dict(self.study.of(label)[0].cell.params)
+
+    # ------------------------------------------------------------------------------------ what is measured
+
+    @cached_property
+    def groups(self) -> dict[str, dict[str, float]]:
+        """Group -> task -> weight. Means are macro means: every task weighs the same in its group."""
+        groups = {name: dict.fromkeys(tasks, 1 / len(tasks)) for name, tasks in self.study.groups.items()}
+        if len(groups) > 1:
+            every = {task: w / len(groups) for tasks in groups.values() for task, w in tasks.items()}
+            groups[ALL_GROUPS] = every
+        return groups
+
+    @cached_property
+    def tasks(self) -> dict[str, dict[str, float]]:
+        """Task -> itself with weight one, in the order of the groups."""
+        return {task: {task: 1.0} for tasks in self.study.groups.values() for task in tasks}
+
+    def mean(self, label: str, of: str) -> Interval | Missing:
+        """Return a label's mean on a group or task."""
+        return self._ask([label], of, lambda panel: mean_interval(panel, label))
+
+    def seeds(self, label: str) -> tuple[int, int]:
+        """Return how many runs of a label are complete and evaluated, and how many are planned."""
+        runs = self.study.of(label)
+        return sum(run.status == COMPLETE and not run.problem for run in runs), len(runs)
+
+    # ------------------------------------------------------------------------------------- what is compared
+
+    @cached_property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The (candidate, baseline) labels to compare: equal searched values, or one without any."""
+        pairs = []
+        for baseline in self.baselines:
+            found = [
+                (ours, theirs)
+                for ours in self.labels_of(self.candidate)
+                for theirs in self.labels_of(baseline)
+                if _comparable(self.params_of(ours), self.params_of(theirs))
+            ]
+            if len(found) > MAX_POINTS_COMPARED:
+                best = self.best(dict.fromkeys(ours for ours, _ in found))
+                found = [pair for pair in found if pair[0] == best]
+            pairs += found
+        return pairs
+
+    @property
+    def chosen_by_score(self) -> bool:
+        """Whether the compared point was picked among many for its score, which flatters it."""
+        compared = {ours for ours, _ in self.pairs}
+        return len(compared) < len(self.labels_of(self.candidate))
+
+    @cached_property
+    def group_comparisons(self) -> list[Comparison]:
+        """All comparisons on groups, one Holm family."""
+        return self._compare(self.groups)
+
+    @cached_property
+    def task_comparisons(self) -> list[Comparison]:
+        """All comparisons on single tasks, one Holm family."""
+        return self._compare(self.tasks)
+
+    @cached_property
+    def gaps(self) -> list[tuple[str, str, GapClosed | Missing]]:
+        """(label, group, share of the random-to-oracle gap) of every arm between the two controls."""
+        found = []
+        for label in self.study.labels:
+            arm = self.study.of(label)[0].cell.arm
+            ends = [self._same_point(label, end) for end in ("random", "oracle")]
+            if arm in ("random", "oracle", "none") or not all(ends):
+                continue
+            random, oracle = (str(end) for end in ends)
+            for group in self.groups:
+                share = self._gap([label, random, oracle], group)
+                found.append((label, group, share))
+        return found
+
+    def study_metric(self, label: str) -> float:
+        """Return the metric of the study's search for a label, its mean over seeds; NaN where missing."""
+        metric = str((self.study.manifest.study.get("search") or {}).get("metric") or "mean")
+        of = {"mean": ALL_GROUPS if ALL_GROUPS in self.groups else next(iter(self.groups), "")}.get(metric, metric)
+        if of in self.groups:
+            found = self.mean(label, of)
+            return found.estimate if isinstance(found, Interval) else float("nan")
+        task, _, name = metric.rpartition("/")
+        scores = self.study.scores
+        rows = scores[(scores["label"] == label) & (scores["task"] == task) & (scores["metric"] == name)]
+        return float(rows["value"].mean()) if len(rows) else float("nan")
+
+    def best(self, labels: Mapping[str, object] | Sequence[str]) -> str:
+        """Return the label with the highest study metric; one without any is never the best."""
+        return max(labels, key=lambda label: np.nan_to_num(self.study_metric(label), nan=-np.inf))
+
+    def frame(self) -> pd.DataFrame:
+        """Return all comparisons as numbers, one row each."""
+        rows = []
+        for level, family in (("group", self.group_comparisons), ("task", self.task_comparisons)):
+            for one in family:
+                row = {"level": level, "of": one.of, "candidate": one.candidate, "baseline": one.baseline}
+                if isinstance(one.interval, Interval):
+                    row |= vars(one.interval)
+                rows.append({**row, "p_value_holm": one.adjusted_p, "verdict": one.verdict})
+        return pd.DataFrame(rows)
+
+    # --------------------------------------------------------------------------------------------- inside
+
+    def _compare(self, scopes: Mapping[str, Mapping[str, float]]) -> list[Comparison]:
+        found = []
+        for ours, theirs in self.pairs:
+            for of in scopes:
+                interval = self._ask([ours, theirs], of, lambda p, a=ours, b=theirs: difference(p, a, b))
+                found.append(Comparison(ours, theirs, of, interval))
+        p = [one.interval.p_value if isinstance(one.interval, Interval) else float("nan") for one in found]
+        return [replace(one, adjusted_p=value) for one, value in zip(found, holm(p), strict=True)]
+
+    def _ask(self, labels: list[str], of: str, question: Callable[[Panel], Interval]) -> Interval | Missing:
+        panel = self._panel(labels, of)
+        return panel if isinstance(panel, Missing) else question(panel)
+
+    def _gap(self, labels: list[str], group: str) -> GapClosed | Missing:
+        panel = self._panel(labels, group)
+        return panel if isinstance(panel, Missing) else gap_closed(panel, *labels)
+
+    def _panel(self, labels: list[str], of: str) -> Panel | Missing:
+        tasks = self.groups.get(of) or self.tasks[of]
+        scores = self.study.scores
+        rows = scores[scores["primary"].astype(bool) & scores["task"].isin(list(tasks)) & scores["label"].isin(labels)]
+        mixed = rows.groupby("task")["version"].nunique()
+        if (mixed > 1).any():
+            return Missing(f"different versions of {', '.join(mixed[mixed > 1].index)}")
+        seeds = frozenset.intersection(*(frozenset(self.study.values[label]) for label in labels))
+        panel = self._panels.get((of, seeds))
+        if panel is None or not set(labels) <= set(panel.arms):
+            try:
+                panel = Panel.build(self.study.values, tasks, labels)
+            except StudyError as error:
+                return Missing(error.rule + (f" ({error.where})" if error.where else ""))
+            self._panels[of, seeds] = panel
+        return panel
+
+    def _same_point(self, label: str, arm: str) -> str | None:
+        params = self.params_of(label)
+        fitting = [other for other in self.labels_of(arm) if _comparable(params, self.params_of(other))]
+        return fitting[0] if len(fitting) == 1 else None
+
+
+def _comparable(ours: Mapping[str, object], theirs: Mapping[str, object]) -> bool:
+    return not ours or not theirs or ours == theirs
+
+
+def _base_arm(study: StudyFrames, arms: Sequence[str]) -> str:
+    strategy = study.manifest.study.get("strategy")
+    name = str(strategy.get("name", "")) if isinstance(strategy, dict) else str(strategy or "")
+    base = name.rpartition(":")[2]
+    return base if base in arms else arms[0]

@@ -1,0 +1,100 @@
+"""One look for all figures: sizes for a paper's page, colours that colour-blind readers can tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+#: Width of a figure in inches: the text width of a common two-column paper.
+PAGE_WIDTH = 6.75
+DOTS_PER_INCH = 200
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of one theme.
+
+    Attributes:
+        name: ``"light"`` or ``"dark"``.
+        paper: Background.
+        ink: Text and axes.
+        faint: Grid lines and what should step back.
+        palette: Colours of arms, in order (Okabe & Ito 2008, reordered; the yellow is left out, as it
+            vanishes on white).
+    """
+
+    name: str
+    paper: str
+    ink: str
+    faint: str
+    palette: tuple[str, ...]
+
+
+LIGHT = Theme(
+    "light", "#ffffff", "#1f2328", "#d0d7de",
+    ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#8a6d00", "#6e7781"),
+)  # fmt: skip
+DARK = Theme(
+    "dark", "#161b22", "#e6edf3", "#3d444d",
+    ("#ff8a3d", "#4ba3e3", "#2ec497", "#e29bc4", "#8fd0f5", "#d6b84a", "#9aa4af"),
+)  # fmt: skip
+
+#: Line styles and markers, so that arms differ without colour, too.
+DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+@contextmanager
+def themed(theme: Theme) -> Iterator[None]:
+    """Apply the look of all figures within the block."""
+    settings = {
+        "font.family": "sans-serif", "font.size": 8.5, "axes.titlesize": 9, "axes.labelsize": 8.5,
+        "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.fontsize": 8, "legend.frameon": False,
+        "figure.facecolor": theme.paper, "axes.facecolor": theme.paper, "savefig.facecolor": theme.paper,
+        "text.color": theme.ink, "axes.labelcolor": theme.ink, "axes.edgecolor": theme.ink,
+        "axes.titlecolor": theme.ink, "xtick.color": theme.ink, "ytick.color": theme.ink,
+        "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.7,
+        "axes.grid": True, "grid.color": theme.faint, "grid.linewidth": 0.5, "axes.axisbelow": True,
+        "axes.titlelocation": "left", "lines.linewidth": 1.5, "lines.markersize": 4.5,
+        "figure.dpi": DOTS_PER_INCH, "savefig.dpi": DOTS_PER_INCH,
+    }  # fmt: skip
+    with matplotlib.rc_context(settings):
+        yield
+
+
+def new_figure(height: float, *, width: float = PAGE_WIDTH) -> Figure:
+    """Return an empty figure (inches) that no global state knows of, so that nothing has to be closed."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG (or by the ending of `path`: PDF, SVG), without a time stamp; returns the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {"Software": None} if path.suffix == ".png" else None
+    figure.savefig(path, metadata=metadata)
+    return path
+
+
+@dataclass(frozen=True)
+class Pen:
+    """How one arm is drawn."""
+
+    colour: str
+    dashes: object
+    marker: str
+
+
+def pens(arms: Iterable[str], theme: Theme) -> dict[str, Pen]:
+    """Return a pen for each arm, in order; the same arms get the same pens in every figure."""
+    return {
+        arm: Pen(theme.palette[i % len(theme.palette)], DASHES[i % len(DASHES)], MARKERS[i % len(MARKERS)])
+        for i, arm in enumerate(arms)
+    }
