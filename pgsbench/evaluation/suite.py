@@ -135,6 +135,12 @@ def load_suite(name_or_path: str | Path) -> Suite:
     return Suite(config.name, config.version, config.question, tuple(tasks))
 
 
+def builtin_datasets(suite: Suite) -> set[str]:
+    """Return the names of the built-in data sets that a suite is measured on."""
+    found = (_BUILTIN_DATA.fullmatch(task.data) for task in suite.tasks)
+    return {match["dataset"] for match in found if match}
+
+
 def data_folder(data: str) -> Path:
     """Return the folder of a task's data: of a built-in data set that has been made, or the path itself.
 

@@ -1,0 +1,97 @@
+"""A small model and small data sets of every layout, written by `pgsbench.data.evalset`."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pgsbench.data import evalset
+from pgsbench.data.evalset import EncodedImage, Pair
+from pgsbench.evaluation.embed import Encoder
+from pgsbench.models import clip
+from pgsbench.models.clip import Clip
+
+NUM_IMAGES = 60
+CLASSES = ["red circle", "green square", "blue star", "tall tree", "small dog", "old car"]
+TEMPLATES = ["a photo of a {c}.", "a drawing of a {c}.", "the {c}"]
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Clip:
+    """A tower of two layers; weights are spread so that different inputs get clearly different outputs."""
+    built = clip.build("tiny-vit", seed=3)
+    with torch.no_grad():
+        for parameter in built.model.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(3.0)
+    return built
+
+
+@pytest.fixture
+def encode(tiny: Clip) -> Encoder:
+    return encoder_of(tiny)
+
+
+def encoder_of(model: Clip, batch_size: int = 16) -> Encoder:
+    return Encoder(
+        model.model, tokenizer=model.tokenize, preprocess=model.preprocess_cfg, batch_size=batch_size
+    )
+
+
+def picture(seed: int, size: tuple[int, int] = (32, 32), kind: str = "png", mode: str = "RGB") -> EncodedImage:
+    """A picture of coarse random blocks as an image file."""
+    blocks = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    image = Image.fromarray(blocks).resize(size, Image.Resampling.BILINEAR).convert(mode)
+    file = io.BytesIO()
+    image.save(file, {"jpg": "JPEG"}.get(kind, kind.upper()))
+    return EncodedImage(file.getvalue(), kind)
+
+
+@pytest.fixture(scope="session")
+def make_picture() -> Callable[..., EncodedImage]:
+    return picture
+
+
+@pytest.fixture(scope="session")
+def make_encoder() -> Callable[..., Encoder]:
+    return encoder_of
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``classes``, ``two`` (two classes), ``retrieval`` and ``pairs`` on the same pictures, in two sizes."""
+    root = tmp_path_factory.mktemp("evalsets")
+    sizes = [(32, 32), (48, 40)]
+    images = [picture(i, sizes[i % 7 == 0], ("png", "jpg", "webp")[i % 3]) for i in range(NUM_IMAGES)]
+    labels = [i * i % 6 for i in range(NUM_IMAGES)]  # unequal classes: 0, 1, 3, 4 only
+    evalset.write_classification(
+        root / "classes",
+        [(f"{i:04}", image, labels[i]) for i, image in enumerate(images)],
+        classnames=CLASSES, templates=TEMPLATES, samples_per_shard=25,
+    )  # fmt: skip
+    evalset.write_classification(
+        root / "two",
+        [(f"{i:04}", image, i % 2) for i, image in enumerate(images)],
+        classnames=CLASSES[:2], templates=TEMPLATES[:1],
+    )  # fmt: skip
+    captions = [[f"{CLASSES[i % 6]} number {i} {word}" for word in "abcde"[: 1 + i % 5]] for i in range(NUM_IMAGES)]
+    evalset.write_retrieval(
+        root / "retrieval",
+        [(f"{i:04}", image, captions[i]) for i, image in enumerate(images)],
+        samples_per_shard=25,
+    )
+    pairs = [
+        Pair(f"{i % NUM_IMAGES:04}", f"a {CLASSES[i % 6]} {i}", f"a {CLASSES[i % 5]} {i + 1}") for i in range(90)
+    ]
+    evalset.write_pairs(
+        root / "pairs",
+        {f"{i:04}": image for i, image in enumerate(images)},
+        {"swap_att": pairs[:50], "add_obj": pairs[50:]},
+    )
+    return root

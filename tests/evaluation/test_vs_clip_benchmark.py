@@ -1,0 +1,98 @@
+"""Our numbers against clip_benchmark's own functions on the same model and the same files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from clip_benchmark.datasets.builder import build_dataset, get_dataset_collate_fn
+from clip_benchmark.metrics import image_caption_selection, zeroshot_classification, zeroshot_retrieval
+from sklearn.metrics import balanced_accuracy_score
+
+from pgsbench.evaluation.embed import Encoder
+from pgsbench.evaluation.protocols.compositional import Compositional
+from pgsbench.evaluation.protocols.retrieval import Retrieval
+from pgsbench.evaluation.protocols.zero_shot import ZeroShot, class_embeddings
+from pgsbench.models.clip import Clip
+from pgsbench.models.transform import eval_transform
+
+# webdataset wants clip_benchmark to say what it does about shuffling.
+pytestmark = pytest.mark.filterwarnings("ignore:WebDataset:UserWarning")
+
+
+@pytest.fixture
+def quiet_tiny(tiny: Clip) -> Clip:
+    """clip_benchmark's functions leave the mode as it is; its command line calls eval()."""
+    tiny.model.eval()
+    return tiny
+
+
+def wds_loader(tiny: Clip, folder: Path, task: str) -> torch.utils.data.DataLoader:
+    transform = eval_transform(tiny.preprocess_cfg)
+    dataset = build_dataset("wds/x", root=str(folder), transform=transform, split="test", task=task)
+    return torch.utils.data.DataLoader(dataset.batched(13), batch_size=None)
+
+
+def by_metric(measurements) -> dict[str, float]:
+    return {m.metric: m.value for m in measurements}
+
+
+@pytest.mark.parametrize("name", ["classes", "two"])
+def test_zero_shot_equals_clip_benchmark(name: str, quiet_tiny: Clip, data: Path, encode: Encoder) -> None:
+    loader = wds_loader(quiet_tiny, data / name, "zeroshot_classification")
+    dataset = loader.dataset
+    weights = zeroshot_classification.zero_shot_classifier(
+        quiet_tiny.model, quiet_tiny.tokenize, dataset.classes, dataset.templates, "cpu", amp=False
+    )
+    logits, target = zeroshot_classification.run_classification(
+        quiet_tiny.model, weights, loader, "cpu", amp=False
+    )
+    # clip_benchmark's own accuracy() raises on numpy >= 2.4; this is its definition.
+    hits = logits.topk(min(5, logits.shape[1]), dim=1)[1] == target[:, None]
+    expected = {
+        "acc1": hits[:, :1].any(1).float().mean().item(),
+        "mean_per_class_recall": balanced_accuracy_score(target, logits.argmax(1)),
+    }
+    if name == "classes":
+        expected["acc5"] = hits.any(1).float().mean().item()
+
+    found = by_metric(ZeroShot().measure(data / name, encode))
+
+    assert found == pytest.approx(expected, abs=1e-6)
+    assert 0 < found["acc1"] < 1
+    ours = class_embeddings(encode, dataset.classes, dataset.templates)
+    torch.testing.assert_close(ours.T, weights, atol=1e-6, rtol=0)
+
+
+def test_retrieval_equals_clip_benchmark(quiet_tiny: Clip, data: Path, encode: Encoder) -> None:
+    loader = wds_loader(quiet_tiny, data / "retrieval", "zeroshot_retrieval")
+    theirs = zeroshot_retrieval.evaluate(
+        quiet_tiny.model, loader, quiet_tiny.tokenize, "cpu", amp=False, recall_k_list=[1, 5, 10, 30]
+    )
+    expected = {key.replace("_retrieval_recall@", "_recall_at_"): value for key, value in theirs.items()}
+
+    found = by_metric(Retrieval(recall_at=(1, 5, 10, 30)).measure(data / "retrieval", encode))
+
+    assert found == pytest.approx(expected, abs=1e-6)
+    assert 0 < found["image_recall_at_10"] < 1
+
+
+@pytest.mark.parametrize("subset", ["swap_att", "add_obj"])
+def test_sugarcrepe_equals_clip_benchmark(
+    subset: str, quiet_tiny: Clip, data: Path, encode: Encoder, tmp_path: Path
+) -> None:
+    transform = eval_transform(quiet_tiny.preprocess_cfg)
+    name = f"sugar_crepe/{subset}"
+    root = str(data / "pairs")
+    dataset = build_dataset(name, root=root, transform=transform, task="image_caption_selection")
+    # Its transform resizes before it converts to RGB; all our files are RGB.
+    loader = torch.utils.data.DataLoader(dataset, batch_size=7, collate_fn=get_dataset_collate_fn(name))
+    theirs = image_caption_selection.evaluate(quiet_tiny.model, loader, quiet_tiny.tokenize, "cpu", amp=False)
+
+    (found,) = Compositional(subset).measure(data / "pairs", encode)
+
+    assert found.value == pytest.approx(theirs["acc"], abs=1e-6)
+    assert 0.1 < found.value < 0.9
+    assert np.isin(found.correct, (0, 1)).all()
