@@ -2,18 +2,50 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from pgsbench.plugins import Registry
 
-#: Built-in strategies. The table is plain text, so that listing the names imports nothing.
+
+class Card(NamedTuple):
+    """What a person wants to read about a built-in strategy before anything is imported."""
+
+    target: str
+    paper: str
+    summary: str
+
+
+#: Built-in strategies, plain text so that listing them imports nothing. `summary` is the first line of
+#: the class's docstring and `paper` is named in it; a test holds the two together.
+CARDS: dict[str, Card] = {
+    "none": Card("pgsbench.masking.none:NoMask", "arXiv 2103.00020", "Every patch is kept: plain CLIP."),
+    "random": Card(
+        "pgsbench.masking.random:Random", "arXiv 2208.07220", "Patches are kept uniformly at random."
+    ),
+    "flip": Card(
+        "pgsbench.masking.random:Flip",
+        "arXiv 2212.00794",
+        "FLIP: half of the patches at random, meant to be followed by unmasked tuning.",
+    ),
+    "grid": Card(
+        "pgsbench.masking.grid:Grid",
+        "arXiv 2111.06377",
+        "Patches are kept on a regular pattern: checkerboard, one of four, a lattice otherwise.",
+    ),
+    "oracle": Card(
+        "pgsbench.masking.oracle:Oracle",
+        "a control",
+        "Patches that show an object first, the rest at random: the ceiling of masks that keep objects.",
+    ),
+    "pgs": Card(
+        "pgsbench.masking.pgs:Pgs",
+        "arXiv 2503.17080",
+        "CLIP-PGS as the paper describes it: masks what resembles a few candidates, protects edges.",
+    ),
+}
+
 STRATEGIES = Registry(
     "strategy",
     group="pgsbench.masking",
-    builtin={
-        "none": "pgsbench.masking.none:NoMask",
-        "random": "pgsbench.masking.random:Random",
-        "flip": "pgsbench.masking.random:Flip",
-        "grid": "pgsbench.masking.grid:Grid",
-        "oracle": "pgsbench.masking.oracle:Oracle",
-        "pgs": "pgsbench.masking.pgs:Pgs",
-    },
+    builtin={name: card.target for name, card in CARDS.items()},
 )

@@ -91,12 +91,18 @@ class Strategy(Protocol):
         """Requested share of patches to mask, in [0, 1); 0 keeps all and draws no random number."""
 
     def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
-        """Choose the patches to keep.
+        """Choose the patches to keep. The tower calls it under `torch.no_grad` with autocast off.
 
         Args:
             view: The batch; what the strategy `needs` is there.
-            generator: The only source of randomness, on ``view.device``.
+            generator: The only source of randomness, on ``view.device``. Draw for all images at once
+                with shape (b, ...), so that no image changes what another one gets.
         """
+
+
+def keep_all(view: PatchView) -> Selection:
+    """Return the selection that keeps every patch of every image."""
+    return Selection(torch.arange(view.num_patches, device=view.device).repeat(view.batch_size, 1))
 
 
 def num_kept(num_patches: int, mask_ratio: float) -> int:
@@ -109,3 +115,10 @@ def check_ratio(name: str, value: float) -> None:
     """Raise ValueError unless ``0 <= value < 1``."""
     if not 0.0 <= value < 1.0:
         raise ValueError(f"{name} must be in [0, 1): the share of patches that is masked, not {value!r}")
+
+
+def check_range(name: str, value: float, low: float, high: float = math.inf) -> None:
+    """Raise ValueError unless ``low <= value <= high``."""
+    if not low <= value <= high:
+        limits = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+        raise ValueError(f"{name} must be {limits}, not {value!r}")

@@ -1,0 +1,112 @@
+"""The tensor operations that masks are made of: pure, batched, without a host synchronisation.
+
+Shape letters: b batch, n patches, k kept patches, d features of a patch, c channels, h and w pixels.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+#: A patch whose pixels deviate less than this from their mean, in normalised units, has no pattern.
+FLAT = 1e-4
+
+
+def order_ascending(score: Tensor, *, generator: torch.Generator) -> Tensor:
+    """Return the indices (b, n) that sort each row of (b, n) scores; equal scores in random order."""
+    noise = torch.rand(score.shape, generator=generator, device=score.device)
+    shuffle = noise.argsort(dim=1)
+    return shuffle.gather(1, score.gather(1, shuffle).argsort(dim=1))
+
+
+def patchify(images: Tensor, patch_size: tuple[int, int]) -> Tensor:
+    """Cut (b, c, h, w) pictures into (b, n, d) patches, row by row; d runs over row, column, channel."""
+    b, c, h, w = images.shape
+    height, width = patch_size
+    rows, cols = h // height, w // width
+    cells = images.view(b, c, rows, height, cols, width).permute(0, 2, 4, 3, 5, 1)
+    return cells.reshape(b, rows * cols, height * width * c)
+
+
+def shrink(images: Tensor, patch_size: tuple[int, int], longest_side: int) -> tuple[Tensor, tuple[int, int]]:
+    """Average pixels until a patch side is at most `longest_side`, by the smallest factor that divides it.
+
+    Returns:
+        The smaller pictures (b, c, h', w') and their patch size.
+    """
+    factors = [_shrinking_factor(side, longest_side) for side in patch_size]
+    if factors == [1, 1]:
+        return images, patch_size
+    return F.avg_pool2d(images, factors), (patch_size[0] // factors[0], patch_size[1] // factors[1])
+
+
+def _shrinking_factor(side: int, longest: int) -> int:
+    return next(factor for factor in range(1, side + 1) if side % factor == 0 and side // factor <= longest)
+
+
+def patterns(patches: Tensor, num_channels: int) -> Tensor:
+    """Return unit vectors whose inner products are the correlations of the patches' pixels.
+
+    Each patch is z-scored over all its values. A flat patch has no pattern: four more features hold the
+    direction of its channel means, so that it resembles flat patches of its colour, itself with 1, and
+    patches with a pattern with 0.
+
+    Args:
+        patches: (b, n, d) pixels of the patches, channels last within d.
+        num_channels: Channels c of the picture.
+
+    Returns:
+        (b, n, d + c + 1) float32.
+    """
+    centred = patches - patches.mean(dim=2, keepdim=True)
+    size = centred.norm(dim=2, keepdim=True)
+    flat = size <= FLAT * patches.shape[2] ** 0.5
+    colour = F.normalize(F.pad(channel_means(patches, num_channels), (0, 1), value=0.5), dim=2)
+    return torch.cat([centred * (~flat / size.clamp_min(1e-12)), colour * flat], dim=2)
+
+
+def channel_means(patches: Tensor, num_channels: int) -> Tensor:
+    """Return the mean colour (b, n, c) of (b, n, d) patches whose channels come last within d."""
+    b, n, _ = patches.shape
+    return patches.view(b, n, -1, num_channels).mean(dim=2)
+
+
+def colour_similarity(colours: Tensor, others: Tensor) -> Tensor:
+    """Return how alike mean colours are, in (0, 1]: (b, m, c) against (b, n, c) gives (b, m, n).
+
+    ``exp(-|x - y|^2 / s)`` with s the mean squared distance over all pairs of the image's own `others`,
+    so that a change of contrast changes nothing. A picture of one colour gives 1 everywhere.
+    """
+    scale = 2.0 * others.var(dim=1, correction=0).sum(dim=1)
+    distance = torch.cdist(colours, others, compute_mode="donot_use_mm_for_euclid_dist").square()
+    return torch.exp(-distance / scale.clamp_min(FLAT**2)[:, None, None])
+
+
+def nearby(grid: tuple[int, int], window: int, device: torch.device) -> Tensor:
+    """Return (n, n) bool: which patches lie within `window` rows and columns of each other."""
+    row = torch.arange(grid[0], device=device).repeat_interleave(grid[1])
+    col = torch.arange(grid[1], device=device).repeat(grid[0])
+    return ((row[:, None] - row).abs() <= window) & ((col[:, None] - col).abs() <= window)
+
+
+def transport_scaling(kernel: Tensor, *, rounds: int) -> tuple[Tensor, Tensor]:
+    """Scale a symmetric positive kernel to a doubly stochastic matrix ``diag(u) K diag(u)``.
+
+    Sinkhorn's algorithm for symmetric kernels, ``u <- sqrt(u / (K u))`` from ``u = (K 1)^(-1/2)``. Only
+    the vector u is ever formed: the matrix itself costs as much memory as the kernel and is not needed.
+
+    Args:
+        kernel: (b, n, n) symmetric, non-negative, with a positive diagonal.
+        rounds: Updates; a fixed number, as a test of convergence would wait for the device.
+
+    Returns:
+        u (b, n), and the residual (b,): the largest deviation of a row sum from 1.
+    """
+    product = kernel.sum(dim=2)
+    u = product.rsqrt()
+    for _ in range(rounds):
+        product = torch.bmm(kernel, u[:, :, None])[:, :, 0]
+        u = (u / product).sqrt()
+    row_sums = u * torch.bmm(kernel, u[:, :, None])[:, :, 0]
+    return u, (row_sums - 1.0).abs().amax(dim=1)

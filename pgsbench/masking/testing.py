@@ -1,0 +1,235 @@
+"""Rules that every masking strategy obeys, as tests to inherit (needs ``pgsbench[test]``).
+
+A strategy of your own is tested by one class::
+
+    from pgsbench.masking.testing import StrategyContract
+
+    class TestSpiral(StrategyContract):
+        @pytest.fixture
+        def strategy(self):
+            return Spiral(mask_ratio=0.5)
+"""
+
+# ruff: noqa: D102  # the name of a test is its documentation
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import pickle
+from typing import Any, ClassVar, get_args
+
+import pytest
+import torch
+from torch import Tensor
+
+from pgsbench.masking.base import Need, PatchView, Selection, Strategy, num_kept
+from pgsbench.masking.configure import fields_of
+
+#: (grid, patch size, batch size): square, wide, tall, odd and single-image batches.
+SHAPES: tuple[tuple[tuple[int, int], tuple[int, int], int], ...] = (
+    ((8, 8), (8, 8), 3),
+    ((7, 7), (16, 16), 2),
+    ((14, 14), (14, 14), 1),
+    ((4, 6), (16, 16), 2),
+    ((5, 3), (32, 32), 1),
+    ((3, 5), (4, 8), 3),
+)
+
+
+def make_view(
+    grid: tuple[int, int] = (8, 8),
+    patch_size: tuple[int, int] = (8, 8),
+    batch_size: int = 3,
+    *,
+    progress: float = 0.5,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+    width: int = 12,
+) -> PatchView:
+    """Return a batch of made-up pictures, each a bright box on a textured ground, with everything given."""
+    random = torch.Generator().manual_seed(seed)
+    h, w = grid[0] * patch_size[0], grid[1] * patch_size[1]
+    n = grid[0] * grid[1]
+    images = 0.3 * torch.randn(batch_size, 3, h, w, generator=random)
+    shown = torch.zeros(batch_size, h, w)
+    for picture, mask in zip(images, shown, strict=True):
+        top, left = (int(torch.randint(0, side // 2, (), generator=random)) for side in (h, w))
+        picture[:, top : top + h // 2, left : left + w // 2] += torch.randn(3, 1, 1, generator=random) + 1
+        mask[top : top + h // 2, left : left + w // 2] = 1.0
+    shares = torch.nn.functional.avg_pool2d(shown[:, None], patch_size).flatten(1)
+    position = torch.randn(n, width, generator=random)
+    tokens = torch.randn(batch_size, n, width, generator=random) + position
+    return PatchView(
+        grid=grid,
+        patch_size=patch_size,
+        batch_size=batch_size,
+        device=torch.device("cpu"),
+        progress=progress,
+        images=images.to(dtype),
+        tokens=tokens.to(dtype),
+        position=position,
+        attention=torch.rand(batch_size, n, generator=random),
+        objects=shares,
+    )
+
+
+def _draw(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _with_images(view: PatchView, row: int) -> PatchView:
+    # The same view, in which everything about image `row` is different.
+    changed = {}
+    for name in ("images", "tokens", "attention", "objects"):
+        values = getattr(view, name).clone()
+        values[row] = values[row].flip(-1) * 0.5
+        changed[name] = values
+    return dataclasses.replace(view, **changed)
+
+
+def _only_needed(view: PatchView, strategy: Strategy) -> PatchView:
+    hidden: dict[str, Any] = {need: None for need in get_args(Need) if need not in strategy.needs}
+    if "tokens" in hidden:
+        hidden["position"] = None
+    return dataclasses.replace(view, **hidden)
+
+
+class StrategyContract:
+    """The rules. Subclass it and give one fixture, ``strategy``.
+
+    Attributes:
+        exact_length: Every image keeps ``num_kept(n, mask_ratio)`` patches. Switch it off only for a
+            strategy that rounds its ratio to what it can do, and say so in its docstring.
+        images_are_independent: What one image gets does not depend on the others of its batch. Switched
+            off only for a published method that does otherwise.
+    """
+
+    exact_length: ClassVar[bool] = True
+    images_are_independent: ClassVar[bool] = True
+
+    @pytest.fixture(params=SHAPES, ids=str)
+    def view(self, request: pytest.FixtureRequest, strategy: Strategy) -> PatchView:
+        """A batch that holds only what the strategy says that it needs."""
+        grid, patch_size, batch_size = request.param
+        return _only_needed(make_view(grid, patch_size, batch_size), strategy)
+
+    def at_ratio_zero(self, strategy: Strategy) -> Strategy:
+        """Return the strategy set to mask nothing; override it if one field is not enough."""
+        if strategy.mask_ratio == 0:
+            return strategy
+        return dataclasses.replace(strategy, mask_ratio=0.0)  # type: ignore[type-var]
+
+    def check(self, selection: Selection, view: PatchView) -> None:
+        """Raise AssertionError unless a selection is well formed."""
+        keep, n = selection.keep, view.num_patches
+        assert keep.dtype == torch.int64
+        assert keep.device == view.device
+        assert keep.shape[0] == view.batch_size, "one row for each image"
+        assert 0 < keep.shape[1] <= n, "at least one patch, at most all"
+        assert int(keep.min()) >= 0, "indices are counted from 0"
+        assert int(keep.max()) < n, "indices end at n - 1"
+        assert bool((keep.diff(dim=1) > 0).all()), "indices are unique and ascend"
+        if selection.visible is not None:
+            assert selection.visible.dtype == torch.bool
+            assert selection.visible.shape == keep.shape
+            assert bool(selection.visible.any(dim=1).all()), "at least one visible patch in each image"
+        for name, value in selection.diagnostics.items():
+            assert value.ndim == 0, f"diagnostic {name} is one number"
+            assert bool(value.isfinite()), f"diagnostic {name} is finite"
+
+    def test_it_is_a_plain_frozen_dataclass(self, strategy: Strategy) -> None:
+        assert isinstance(strategy, Strategy)
+        assert strategy.needs <= set(get_args(Need))
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            strategy.mask_ratio = 0.1  # type: ignore[misc]
+        assert copy.deepcopy(strategy) == strategy
+        assert hash(strategy) == hash(copy.deepcopy(strategy))
+        assert pickle.loads(pickle.dumps(strategy)) == strategy
+
+    def test_its_fields_survive_json(self, strategy: Strategy) -> None:
+        fields = fields_of(strategy)
+        assert json.loads(json.dumps(fields, allow_nan=False)) == fields
+
+    def test_indices_are_well_formed(self, strategy: Strategy, view: PatchView) -> None:
+        selection = strategy.select(view, generator=_draw())
+        self.check(selection, view)
+        if self.exact_length:
+            assert selection.keep.shape[1] == num_kept(view.num_patches, strategy.mask_ratio)
+
+    def test_the_effective_ratio_counts_hidden_patches(self, strategy: Strategy, view: PatchView) -> None:
+        selection = strategy.select(view, generator=_draw())
+        influential = selection.keep.numel() if selection.visible is None else int(selection.visible.sum())
+        expected = 1 - influential / (view.batch_size * view.num_patches)
+        assert float(selection.effective_ratio(view.num_patches)) == pytest.approx(expected, abs=1e-6)
+
+    @pytest.mark.parametrize("progress", [0.0, 0.3, 1.0])
+    def test_it_works_all_along_the_training(self, strategy: Strategy, progress: float) -> None:
+        view = _only_needed(make_view(progress=progress), strategy)
+        self.check(strategy.select(view, generator=_draw()), view)
+
+    def test_the_generator_decides(self, strategy: Strategy, view: PatchView) -> None:
+        first, second = (strategy.select(view, generator=_draw(7)) for _ in range(2))
+        assert _same(first, second)
+
+    def test_the_global_generator_is_left_alone(self, strategy: Strategy, view: PatchView) -> None:
+        before = torch.get_rng_state()
+        strategy.select(view, generator=_draw())
+        assert torch.equal(torch.get_rng_state(), before)
+
+    def test_inputs_are_left_alone(self, strategy: Strategy, view: PatchView) -> None:
+        names = ("images", "tokens", "position", "attention", "objects")
+        before = {name: copy.deepcopy(getattr(view, name)) for name in names}
+        strategy.select(view, generator=_draw())
+        for name, value in before.items():
+            assert value is None or torch.equal(getattr(view, name), value), f"{name} has been changed"
+
+    def test_an_image_does_not_influence_another(self, strategy: Strategy) -> None:
+        if not self.images_are_independent:
+            pytest.skip("its batches are coupled, as published")
+        view = make_view()
+        changed = strategy.select(_only_needed(_with_images(view, 1), strategy), generator=_draw())
+        selection = strategy.select(_only_needed(view, strategy), generator=_draw())
+        others = torch.tensor([0, 2])
+        assert _same(_pick(selection, others), _pick(changed, others))
+
+    def test_it_looks_only_at_what_it_needs(self, strategy: Strategy) -> None:
+        view = make_view()
+        full = strategy.select(view, generator=_draw())
+        assert _same(full, strategy.select(_only_needed(view, strategy), generator=_draw()))
+
+    def test_ratio_zero_keeps_all_and_draws_nothing(self, strategy: Strategy, view: PatchView) -> None:
+        generator = _draw()
+        before = generator.get_state()
+        selection = self.at_ratio_zero(strategy).select(view, generator=generator)
+        assert torch.equal(selection.keep, torch.arange(view.num_patches).repeat(view.batch_size, 1))
+        assert selection.visible is None
+        assert torch.equal(generator.get_state(), before)
+
+    def test_bfloat16_pictures(self, strategy: Strategy) -> None:
+        view = _only_needed(make_view(dtype=torch.bfloat16), strategy)
+        self.check(strategy.select(view, generator=_draw()), view)
+
+    def test_pictures_of_one_colour(self, strategy: Strategy) -> None:
+        view = make_view()
+        assert view.images is not None
+        assert view.tokens is not None
+        flat = dataclasses.replace(
+            view, images=torch.ones_like(view.images), tokens=torch.ones_like(view.tokens), position=None
+        )
+        flat = _only_needed(flat, strategy)
+        self.check(strategy.select(flat, generator=_draw()), flat)
+
+
+def _pick(selection: Selection, rows: Tensor) -> Selection:
+    visible = None if selection.visible is None else selection.visible[rows]
+    return Selection(selection.keep[rows], visible)
+
+
+def _same(first: Selection, second: Selection) -> bool:
+    if (first.visible is None) != (second.visible is None):
+        return False
+    if not torch.equal(first.keep, second.keep):
+        return False
+    return first.visible is None or second.visible is None or torch.equal(first.visible, second.visible)

@@ -1,0 +1,308 @@
+"""Masks for open_clip models, wrapped around the image tower from outside.
+
+The module that a tower keeps for patch dropout is replaced by `Masking`, which has neither parameters
+nor buffers: the state dict stays open_clip's own, so any tool that loads open_clip models loads ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from pgsbench.errors import DataError, ModelError
+from pgsbench.masking.base import PatchView, Selection, Strategy
+from pgsbench.models.tower_layout import TowerLayout, layout_of
+
+
+def attach(model: nn.Module, strategy: Strategy) -> Masking:
+    """Mask the image tower of an open_clip model in place; a mask that is already there is replaced.
+
+    Args:
+        model: An open_clip model with a `visual` tower: an open_clip ViT, or a timm tower that can drop
+            patches.
+        strategy: Which patches to keep.
+
+    Raises:
+        ModelError: The tower cannot drop patches.
+    """
+    attached = masking_of(model)
+    if attached is not None:
+        attached.detach()
+    return Masking(layout_of(model), strategy)
+
+
+def masking_of(model: nn.Module) -> Masking | None:
+    """Return the mask that is attached to a model, or None; a copied model has its own."""
+    return next((module for module in model.modules() if isinstance(module, Masking)), None)
+
+
+class Masking(nn.Module):
+    """The mask of one image tower: stands where patch dropout stood, and is the handle to steer it.
+
+    It masks in training mode only (see `at_eval`), and draws from a generator of its own that
+    `begin_step` seeds, so a step masks alike whatever came before it.
+
+    Attributes:
+        strategy: Which patches to keep.
+        active: False shows all patches in training too, as in a phase of unmasked tuning.
+        last: The selection of the last masked forward pass, or None.
+    """
+
+    def __init__(self, layout: TowerLayout, strategy: Strategy) -> None:
+        super().__init__()
+        self.strategy, self.active = strategy, True
+        self.last: Selection | None = None
+        # The layout holds the tower; as it is no module itself, the tower does not become our child.
+        self._layout = layout
+        self._replaced = layout.install(self)
+        self._hooks = self._add_hooks()
+        self._images: Tensor | None = None
+        self._objects: Tensor | None = None
+        self._seed: int | None = None
+        self._generator: torch.Generator | None = None
+        self._progress = 0.0
+        self._masks_eval = False
+        self._seconds = 0.0
+        self._pending: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+
+    def begin_step(
+        self,
+        *,
+        seed: int,
+        step: int,
+        rank: int = 0,
+        micro_batch: int = 0,
+        progress: float = 0.0,
+        objects: Tensor | None = None,
+    ) -> None:
+        """Say which step comes next; its mask depends on these numbers only.
+
+        Args:
+            seed: Seed of the run.
+            step: Optimizer step.
+            rank: Process of a distributed training.
+            micro_batch: Position within an accumulated batch.
+            progress: Share of the training that is done, in [0, 1].
+            objects: (b, h, w) maps at model resolution, non-zero where a picture shows an object.
+        """
+        self._seed = _mixed(seed, step, rank, micro_batch)
+        self._generator = None
+        self._progress, self._objects = progress, objects
+
+    @property
+    def select_seconds(self) -> float:
+        """Seconds spent choosing patches since `attach`; on a GPU this waits for the device."""
+        for start, end in self._pending:
+            end.synchronize()
+            self._seconds += start.elapsed_time(end) / 1000.0
+        self._pending.clear()
+        return self._seconds
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(rows, cols) of patches at the tower's own image size."""
+        return self._layout.grid
+
+    @property
+    def num_kept(self) -> int:
+        """Patch tokens of each picture that entered the transformer in the last forward pass."""
+        return self.grid[0] * self.grid[1] if self.last is None else self.last.keep.shape[1]
+
+    def effective_ratio(self) -> float:
+        """Share of patches without influence in the last forward pass; waits for the device if some hide."""
+        if self.last is None:
+            return 0.0
+        return float(self.last.effective_ratio(self.grid[0] * self.grid[1]))
+
+    def shown(self, batch_size: int) -> Tensor:
+        """Return (b, n) bool: which patches had an influence in the last forward pass."""
+        n = self.grid[0] * self.grid[1]
+        if self.last is None:
+            return torch.ones(batch_size, n, dtype=torch.bool)
+        keep, visible = self.last.keep, self.last.visible
+        kept = torch.ones_like(keep, dtype=torch.bool) if visible is None else visible
+        return torch.zeros(batch_size, n, dtype=torch.bool, device=keep.device).scatter(1, keep, kept)
+
+    def diagnostics(self) -> dict[str, float]:
+        """Return what the strategy says of its last selection and, where known, the objects it shows.
+
+        ``objects_kept`` is the share of the object pixels that lie in shown patches.
+        """
+        if self.last is None:
+            return {}
+        named = {f"mask/{name}": float(value) for name, value in self.last.diagnostics.items()}
+        if self._objects is not None:
+            shares = self._object_shares(self.last.keep)
+            kept = (shares * self.shown(len(shares)).to(shares.device)).sum() / shares.sum().clamp_min(1e-9)
+            named["mask/objects_kept"] = float(kept)
+        return named
+
+    @contextmanager
+    def at_eval(self, *, seed: int = 0, progress: float = 1.0) -> Iterator[None]:
+        """Mask in evaluation mode too, to measure the gap between masked and whole pictures."""
+        self.begin_step(seed=seed, step=-1, progress=progress)
+        self._masks_eval = True
+        try:
+            yield
+        finally:
+            self._masks_eval = False
+
+    def detach(self) -> None:
+        """Take the mask off: the tower is again what it was."""
+        for hook in self._hooks:
+            hook.remove()
+        self._layout.restore(self._replaced)
+
+    def forward(self, x: Tensor) -> Any:
+        """Drop tokens: (b, prefix + n, d) becomes (b, prefix + k, d).
+
+        Towers with rotary positions get the kept indices (b, k), or None, beside the tokens.
+        """
+        self.last = None
+        keep = None
+        if self._is_masking():
+            keep = self._choose(x)
+            prefix = self._layout.num_prefix
+            index = keep[:, :, None].expand(-1, -1, x.shape[2])
+            x = torch.cat([x[:, :prefix], x[:, prefix:].gather(1, index)], dim=1)
+        return (x, keep) if self._layout.wants_indices else x
+
+    def _is_masking(self) -> bool:
+        return self._masks_eval or (self.training and self.active)
+
+    # A generator cannot enter a compiled graph; this is the one place where `torch.compile` leaves it.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _choose(self, x: Tensor) -> Tensor:
+        with self._timed(x.device), torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+            view = self._view(x.detach())
+            selection = self.strategy.select(view, generator=self._generator_on(x.device))
+        self._images = None
+        if selection.visible is not None:
+            self._layout.check_can_hide()
+        self.last = selection
+        return selection.keep
+
+    def _view(self, x: Tensor) -> PatchView:
+        layout, needs = self._layout, self.strategy.needs
+        grid = layout.grid if self._images is None else layout.grid_of(self._images)
+        tokens = x[:, layout.num_prefix :]
+        if tokens.shape[1] != grid[0] * grid[1]:
+            raise ModelError(
+                f"the tower has {tokens.shape[1]} patch tokens, its grid {grid[0]} x {grid[1]}",
+                way_out="this tower does more than cut pictures into patches: use an open_clip ViT",
+            )
+        images = self._images
+        if images is not None:
+            images = images[..., : grid[0] * layout.patch_size[0], : grid[1] * layout.patch_size[1]]
+        return PatchView(
+            grid=grid,
+            patch_size=layout.patch_size,
+            batch_size=x.shape[0],
+            device=x.device,
+            progress=self._progress,
+            images=images,
+            tokens=tokens if "tokens" in needs else None,
+            position=layout.position() if "tokens" in needs else None,
+            objects=self._object_shares(x) if "objects" in needs else None,
+        )
+
+    def _object_shares(self, x: Tensor) -> Tensor:
+        # (b, n): share of each patch's pixels that show an object.
+        if self._objects is None:
+            raise DataError(
+                "this strategy must know where the objects are, and these data do not say it",
+                value=type(self.strategy).__name__,
+                way_out="train on data with object masks, such as scenes, or choose another strategy",
+            )
+        shown = (self._objects.to(x.device) > 0).float()
+        return F.avg_pool2d(shown[:, None], self._layout.patch_size).flatten(1)
+
+    def _generator_on(self, device: torch.device) -> torch.Generator:
+        if self._seed is None:
+            raise RuntimeError("begin_step() must be called before a masked forward pass")
+        if self._generator is None or self._generator.device != device:
+            self._generator = torch.Generator(device).manual_seed(self._seed)
+        return self._generator
+
+    @contextmanager
+    def _timed(self, device: torch.device) -> Iterator[None]:
+        if device.type != "cuda":
+            start = time.perf_counter()
+            yield
+            self._seconds += time.perf_counter() - start
+            return
+        while self._pending and self._pending[0][1].query():  # type: ignore[no-untyped-call]
+            begun, ended = self._pending.pop(0)
+            self._seconds += begun.elapsed_time(ended) / 1000.0
+        begun, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        begun.record()
+        yield
+        ended.record()
+        self._pending.append((begun, ended))
+
+    def _add_hooks(self) -> list[RemovableHandle]:
+        # Bound methods and no closures: copying or pickling the model then rebinds them to the copy.
+        layout = self._layout
+        hooks = []
+        if "images" in self.strategy.needs:
+            hooks.append(layout.patch_embedding.register_forward_pre_hook(self._capture))
+        if layout.transformer is not None:
+            hooks.append(layout.transformer.register_forward_pre_hook(self._hide_keys, with_kwargs=True))
+        if layout.averages is not None:
+            hooks.append(layout.averages.register_forward_hook(self._hide_from_average))
+        return hooks
+
+    def _capture(self, _: nn.Module, args: tuple[Any, ...]) -> None:
+        if self._is_masking():
+            self._images = args[0].detach()
+
+    def _hide_keys(
+        self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        # Without hidden tokens there is no mask at all, and attention keeps its fast kernel.
+        if self.last is None or self.last.visible is None:
+            return None
+        assert self._layout.num_heads is not None
+        return args, kwargs | {"attn_mask": key_mask(self.last.visible, 1, self._layout.num_heads, args[0])}
+
+    def _hide_from_average(self, _: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
+        # The tower averages over all tokens that are carried along. With each hidden one replaced by the
+        # mean of the visible ones, that average is the mean of the visible ones.
+        if self.last is None or self.last.visible is None:
+            return None
+        visible = self.last.visible[:, :, None]
+        prefix, tokens = output[:, : self._layout.num_prefix], output[:, self._layout.num_prefix :]
+        mean = (tokens * visible).sum(dim=1, keepdim=True) / visible.sum(dim=1, keepdim=True)
+        return torch.cat([prefix, torch.where(visible, tokens, mean.to(tokens.dtype))], dim=1)
+
+
+def key_mask(visible: Tensor, num_prefix: int, num_heads: int, like: Tensor) -> Tensor:
+    """Return the additive attention mask (b * heads, l, l) that hides keys: 0 visible, -inf hidden.
+
+    The same for all heads and queries; prefix tokens are always visible. It is additive because
+    open_clip casts a boolean mask to numbers, which would favour what it should hide.
+
+    Args:
+        visible: (b, k) bool.
+        num_prefix: Tokens before the patches; ``l = num_prefix + k``.
+        num_heads: Attention heads; sample-major, as `nn.MultiheadAttention` expects.
+        like: A tensor with the wanted device and dtype.
+    """
+    hidden = ~F.pad(visible, (num_prefix, 0), value=True)
+    mask = torch.zeros(hidden.shape, device=like.device, dtype=like.dtype).masked_fill(hidden, float("-inf"))
+    length = hidden.shape[1]
+    return mask[:, None, None, :].expand(-1, num_heads, length, -1).reshape(-1, length, length)
+
+
+def _mixed(*numbers: int) -> int:
+    # Neighbouring seeds and steps must not give related streams, hence a hash.
+    text = "/".join(map(str, numbers)).encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1

@@ -1,0 +1,132 @@
+"""Where an image tower keeps what a mask needs: patch embedding, patch dropout, position, heads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from pgsbench.errors import ModelError
+
+_WAY_OUT = "use an open_clip ViT such as ViT-B-16, or a timm ViT or EVA tower"
+
+
+@dataclass
+class TowerLayout:
+    """The parts of one image tower that masking touches.
+
+    Attributes:
+        owner: The module that holds the patch dropout, and its attribute's name `slot`.
+        patch_embedding: The convolution whose input is the picture.
+        grid: (rows, cols) of patches at the tower's own image size.
+        patch_size: (height, width) in pixels.
+        num_prefix: Tokens before the patches.
+        transformer: Module that takes ``attn_mask``, or None where tokens cannot be hidden.
+        num_heads: Attention heads of the transformer.
+        averages: Module whose output tokens are averaged, or None without average pooling.
+        cannot_hide: Why tokens cannot be hidden; empty where they can.
+        wants_indices: Whether the dropout returns the kept indices beside the tokens.
+    """
+
+    owner: Any
+    slot: Literal["patch_dropout", "patch_drop"]
+    patch_embedding: nn.Module
+    grid: tuple[int, int]
+    patch_size: tuple[int, int]
+    num_prefix: int
+    transformer: nn.Module | None = None
+    num_heads: int | None = None
+    averages: nn.Module | None = None
+    cannot_hide: str = ""
+    wants_indices: bool = False
+
+    def install(self, dropout: nn.Module) -> nn.Module | None:
+        """Put `dropout` in its place and return what was there."""
+        replaced: nn.Module | None = getattr(self.owner, self.slot)
+        setattr(self.owner, self.slot, dropout)
+        dropout.train(self.owner.training)
+        return replaced
+
+    def restore(self, dropout: nn.Module | None) -> None:
+        """Put back what `install` returned."""
+        setattr(self.owner, self.slot, dropout)
+
+    def grid_of(self, images: Tensor) -> tuple[int, int]:
+        """Return the (rows, cols) that pictures (b, c, h, w) are cut into."""
+        return images.shape[-2] // self.patch_size[0], images.shape[-1] // self.patch_size[1]
+
+    def position(self) -> Tensor | None:
+        """Return the position code (n, d) that the patch tokens contain, or None."""
+        name = "positional_embedding" if self.slot == "patch_dropout" else "pos_embed"
+        code: Tensor | None = getattr(self.owner, name, None)
+        if code is None:
+            return None
+        return code.detach().flatten(0, -2)[-self.grid[0] * self.grid[1] :]
+
+    def check_can_hide(self) -> None:
+        """Raise ModelError where tokens cannot be hidden."""
+        if self.cannot_hide:
+            raise ModelError(
+                f"tokens cannot be hidden in this image tower: {self.cannot_hide}",
+                way_out="keep a fixed number of patches (`max_ratio: null`), or use an open_clip ViT",
+            )
+
+
+def layout_of(model: nn.Module) -> TowerLayout:
+    """Find the parts of a model's image tower.
+
+    Raises:
+        ModelError: The model has no image tower that can drop patches.
+    """
+    visual = getattr(model, "visual", None)
+    if visual is None:
+        raise ModelError(
+            "the model has no image tower `visual`", value=type(model).__name__, way_out=_WAY_OUT
+        )
+    if hasattr(visual, "patch_dropout") and hasattr(visual, "conv1"):
+        return _open_clip_vit(visual)
+    trunk = getattr(visual, "trunk", None)
+    if trunk is not None and hasattr(trunk, "patch_drop") and hasattr(trunk, "patch_embed"):
+        return _timm_vit(trunk)
+    raise ModelError(
+        "this image tower cannot drop patches", value=type(trunk if trunk is not None else visual).__name__,
+        way_out=_WAY_OUT,
+    )  # fmt: skip
+
+
+def _open_clip_vit(visual: Any) -> TowerLayout:
+    averages = None
+    if visual.attn_pool is None and visual.pool_type == "avg":
+        averages = visual.transformer if visual.final_ln_after_pool else visual.ln_post
+    return TowerLayout(
+        owner=visual,
+        slot="patch_dropout",
+        patch_embedding=visual.conv1,
+        grid=tuple(visual.grid_size),
+        patch_size=tuple(visual.patch_size),
+        num_prefix=1,
+        transformer=visual.transformer,
+        num_heads=visual.transformer.resblocks[0].attn.num_heads,
+        averages=averages,
+        cannot_hide="it pools by attention over all tokens" if visual.attn_pool is not None else "",
+    )
+
+
+def _timm_vit(trunk: Any) -> TowerLayout:
+    embed = trunk.patch_embed
+    if not hasattr(embed, "grid_size") or not isinstance(getattr(embed, "proj", None), nn.Conv2d):
+        raise ModelError(
+            "this timm tower has no fixed grid of patches", value=type(trunk).__name__, way_out=_WAY_OUT
+        )
+    return TowerLayout(
+        owner=trunk,
+        slot="patch_drop",
+        patch_embedding=embed.proj,
+        grid=tuple(embed.grid_size),
+        patch_size=tuple(embed.patch_size),
+        num_prefix=trunk.num_prefix_tokens,
+        cannot_hide="timm towers take no mask from outside",
+        # EVA towers drop their rotary positions alike, and hold None instead of an identity.
+        wants_indices=trunk.patch_drop is None or type(trunk.patch_drop).__name__.endswith("WithIndices"),
+    )

@@ -1,0 +1,76 @@
+"""Every built-in strategy obeys the contract, in several settings."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from pgsbench.masking import STRATEGIES
+from pgsbench.masking.base import Strategy
+from pgsbench.masking.configure import configure
+from pgsbench.masking.testing import StrategyContract
+
+
+class TestNone(StrategyContract):
+    @pytest.fixture
+    def strategy(self) -> Strategy:
+        return configure("none", {})
+
+
+@pytest.mark.parametrize("ratio", [0.25, 0.5, 0.9])
+class TestRandom(StrategyContract):
+    @pytest.fixture
+    def strategy(self, ratio: float) -> Strategy:
+        return configure("random", {"mask_ratio": ratio})
+
+
+class TestFlip(StrategyContract):
+    @pytest.fixture
+    def strategy(self) -> Strategy:
+        return configure("flip", {})
+
+
+@pytest.mark.parametrize("phase", ["random", "fixed"])
+@pytest.mark.parametrize("ratio", [0.3, 0.5, 0.75])
+class TestGrid(StrategyContract):
+    exact_length = False
+
+    @pytest.fixture
+    def strategy(self, ratio: float, phase: str) -> Strategy:
+        return configure("grid", {"mask_ratio": ratio, "phase": phase})
+
+
+@pytest.mark.parametrize("ratio", [0.5, 0.75])
+class TestOracle(StrategyContract):
+    @pytest.fixture
+    def strategy(self, ratio: float) -> Strategy:
+        return configure("oracle", {"mask_ratio": ratio})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"otn": False},
+        {"edge": "canny", "edge_spread": 1, "edge_penalty": 2.0},
+        {"edge": "none", "pattern_side": None},
+        {"colour_weight": 0.5, "random_share": 0.25},
+        {"colour_weight": 1.0, "otn": False, "token_weight": 0.0},
+        {"window": 2, "mask_ratio": 0.75},
+        {"mask_ratio": 0.3, "max_ratio": 0.5},
+    ],
+    ids=str,
+)
+class TestPgs(StrategyContract):
+    @pytest.fixture
+    def strategy(self, fields: dict[str, object]) -> Strategy:
+        return configure("pgs", fields)
+
+    def at_ratio_zero(self, strategy: Strategy) -> Strategy:
+        return dataclasses.replace(strategy, mask_ratio=0.0, max_ratio=None)  # type: ignore[type-var]
+
+
+def test_every_builtin_is_tested_here() -> None:
+    tested = {name for name in STRATEGIES.builtin if f"Test{name.title().replace('-', '')}" in globals()}
+    assert tested == set(STRATEGIES.builtin)
