@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,29 +15,35 @@ from pgsbench.reporting.results import ALL_GROUPS, Comparison, Missing, Results
 from pgsbench.reporting.stats import Interval
 from pgsbench.reporting.style import LIGHT, Theme, new_figure, pens, themed
 
-#: Up to this many labels are drawn apart in one figure; more are drawn by arm, without a legend entry each.
+#: Up to this many labels have each its own colour; more are coloured by arm.
 MAX_APART = 7
+
+#: Where an arm's points carry their text, so that neighbours do not write over each other.
+_CORNERS = ((1, 1), (-1, -1), (1, -1), (-1, 1))
 
 
 def loss_curves(study: StudyFrames, *, theme: Theme = LIGHT) -> Figure | None:
-    """Training loss against pairs seen: one line per arm (mean over seeds), thin lines for single seeds.
+    """Training loss against pairs seen: one line per label (mean over seeds), thin lines for single seeds.
 
-    With more than `MAX_APART` searched points the lines are coloured by arm. None where there is no curve.
+    More than `MAX_APART` labels are coloured by arm, without single seeds. None where there is no curve.
     """
     curves = study.curves
     if "loss" not in curves or "samples" not in curves or curves["loss"].notna().sum() < 2:
         return None
-    key = "label" if len(study.labels) <= MAX_APART else "arm"
-    names = list(dict.fromkeys(getattr(run.cell, "arm") if key == "arm" else run.label for run in study.runs))
+    apart = len(study.labels) <= MAX_APART
     with themed(theme):
         figure = new_figure(2.9)
         axes = figure.subplots()
-        for name, pen in pens(names, theme).items():
-            mine = curves[curves[key] == name].dropna(subset=["loss"])
-            for _, run in mine.groupby(["label", "seed"]):
+        pen_of = pens(study.labels if apart else study.arms, theme)
+        for label in study.labels:
+            mine = curves[curves["label"] == label].dropna(subset=["loss"])
+            name = label if apart else study.of(label)[0].cell.arm
+            pen, known = pen_of[name], axes.get_legend_handles_labels()[1]
+            for _, run in mine.groupby("seed") if apart else ():
                 axes.plot(run["samples"], _smooth(run["loss"]), color=pen.colour, alpha=0.3, linewidth=0.6)
             mean = mine.groupby("samples")["loss"].mean()
-            axes.plot(mean.index, _smooth(mean), color=pen.colour, linestyle=pen.dashes, label=name)
+            axes.plot(mean.index, _smooth(mean), color=pen.colour, linestyle=pen.dashes,
+                      linewidth=1.5 if apart else 0.9, label=None if name in known else name)  # fmt: skip
         axes.set(xlabel="training pairs seen", ylabel="contrastive loss")
         axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
         figure.legend(loc="outside right upper")
@@ -54,7 +61,10 @@ def ratio_accuracy(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
         if ratio is not None:
             by_arm.setdefault(results.study.of(label)[0].cell.arm, []).append((ratio, label))
     lines = {arm: sorted(points) for arm, points in by_arm.items() if len({ratio for ratio, _ in points}) > 1}
-    references = {arm: points[0][1] for arm, points in by_arm.items() if {ratio for ratio, _ in points} == {0.0}}
+    references = {
+        arm: points[0][1] for arm, points in by_arm.items() if {ratio for ratio, _ in points} == {0.0}
+    }
+    ticks = sorted({ratio for points in lines.values() for ratio, _ in points})
     groups = list(results.groups)
     if not lines or not groups:
         return None
@@ -63,14 +73,14 @@ def ratio_accuracy(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
         rows = -(-len(groups) // columns)
         figure = new_figure(0.4 + 2.1 * rows)
         panels = figure.subplots(rows, columns, squeeze=False).flat
-        for axes, group in zip(panels, groups, strict=False):
-            for name, pen in pens([*lines, *references], theme).items():
+        for group, axes in zip(groups, panels, strict=False):  # the rest of `panels` stays empty
+            for name, pen in pens(results.study.arms, theme).items():
                 if name in references:
                     _reference_line(axes, results.mean(references[name], group), name, pen.colour)
-                else:
+                elif name in lines:
                     _band(axes, [(x, results.mean(label, group)) for x, label in lines[name]], name, pen)
             axes.set_title(group)
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:.0f} %"))
+            axes.set_xticks(ticks, [f"{100 * tick:g} %" for tick in ticks])
             axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
         for axes in panels:
             axes.set_axis_off()
@@ -93,14 +103,15 @@ def forest(comparisons: Sequence[Comparison], *, theme: Theme = LIGHT) -> Figure
     rows = -(-len(pairs) // columns)
     scopes = list(dict.fromkeys(one.of for one in comparisons))
     with themed(theme):
-        figure = new_figure(0.5 + rows * (0.35 + 0.23 * len(scopes)))
+        lines = max(len(textwrap.wrap(pair, 26)) for pair in pairs)
+        figure = new_figure(0.4 + rows * (0.3 + 0.14 * lines + 0.21 * len(scopes)))
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         panels = grid.flat
-        for axes, pair in zip(panels, pairs, strict=False):
+        for pair, axes in zip(pairs, panels, strict=False):  # the rest of `panels` stays empty
             axes.axvline(0, color=theme.ink, linewidth=0.8)
             for one in (one for one in comparisons if one.pair == pair):
                 _whisker(axes, one, scopes.index(one.of), theme)
-            axes.set_title(pair)
+            axes.set_title(textwrap.fill(pair, 26))
             axes.tick_params(labelbottom=True)
         first = figure.axes[0]
         first.set_yticks(range(len(scopes)), scopes)
@@ -129,8 +140,7 @@ def accuracy_cost(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
     with themed(theme):
         figure = new_figure(3.0)
         axes = figure.subplots()
-        arms = list(dict.fromkeys(run.cell.arm for run in results.study.runs))
-        pen_of = pens(arms, theme)
+        pen_of = pens(results.study.arms, theme)
         named: set[str] = set()
         for label, arm, seconds, mean in points:
             pen, reach = pen_of[arm], [[mean.estimate - mean.low], [mean.high - mean.estimate]]
@@ -142,8 +152,12 @@ def accuracy_cost(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
             values = label.removeprefix(arm).strip()
             if values and len(points) <= 2 * MAX_APART:
                 short = ", ".join(part.rpartition("=")[2] for part in values.split(" "))
-                axes.annotate(short, (seconds / scale, mean.estimate), xytext=(4, 3), fontsize=7,
-                              textcoords="offset points", color=pen.colour)  # fmt: skip
+                side, height = _CORNERS[results.study.arms.index(arm) % len(_CORNERS)]
+                axes.annotate(
+                    short, (seconds / scale, mean.estimate), xytext=(5 * side, 6 * height), fontsize=7,
+                    textcoords="offset points", color=pen.colour, va="center", ha="left" if side > 0 else "right",
+                )  # fmt: skip
+        axes.margins(x=0.08)
         axes.set(xlabel=f"training time of one run ({unit})", ylabel=f"{of} (%)")
         axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
         figure.legend(loc="outside right upper")
@@ -204,7 +218,7 @@ def _thousands(value: float, _: int) -> str:
 
 
 def _percent_tick(value: float, _: int) -> str:
-    return f"{100 * value:.0f}"
+    return f"{round(100 * value, 1):g}"
 
 
 #: Name of the file -> what draws it from the results of a study.

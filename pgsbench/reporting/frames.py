@@ -78,6 +78,11 @@ class StudyFrames:
         return str(self.manifest.study.get("name") or self.folder.name)
 
     @property
+    def arms(self) -> list[str]:
+        """All arms in the order of the plan."""
+        return list(dict.fromkeys(run.cell.arm for run in self.runs))
+
+    @property
     def labels(self) -> list[str]:
         """All labels in the order of the plan."""
         return list(dict.fromkeys(run.label for run in self.runs))

@@ -83,9 +83,13 @@ class Panel:
                 raise StudyError("no run of this arm has all tasks", where=arm, value=sorted(tasks))
         seeds = sorted(set.intersection(*(set(complete[arm]) for arm in arms)))
         if not seeds:
-            raise StudyError("the arms share no seed", value=list(arms), way_out="train them with equal seeds")
+            raise StudyError(
+                "the arms share no seed", value=list(arms), way_out="train them with equal seeds"
+            )
         layout = _Layout(complete[arms[0]][seeds[0]], tasks)
-        rows = {arm: [layout.row(complete[arm][seed], f"{arm}, seed {seed}") for seed in seeds] for arm in arms}
+        rows = {
+            arm: [layout.row(complete[arm][seed], f"{arm}, seed {seed}") for seed in seeds] for arm in arms
+        }
         for arm in complete:
             if arm not in rows and set(seeds) <= set(complete[arm]):
                 try:

@@ -86,7 +86,7 @@ class Results:
     ) -> None:
         self.study = study
         self._panels: dict[tuple[str, frozenset[int]], Panel] = {}
-        arms = list(dict.fromkeys(run.cell.arm for run in study.runs))
+        arms = study.arms
         if not arms:
             raise StudyError("the study has no runs", where=str(study.folder))
         self.candidate = candidate or _base_arm(study, arms)
@@ -186,7 +186,9 @@ class Results:
     def study_metric(self, label: str) -> float:
         """Return the metric of the study's search for a label, its mean over seeds; NaN where missing."""
         metric = str((self.study.manifest.study.get("search") or {}).get("metric") or "mean")
-        of = {"mean": ALL_GROUPS if ALL_GROUPS in self.groups else next(iter(self.groups), "")}.get(metric, metric)
+        of = {"mean": ALL_GROUPS if ALL_GROUPS in self.groups else next(iter(self.groups), "")}.get(
+            metric, metric
+        )
         if of in self.groups:
             found = self.mean(label, of)
             return found.estimate if isinstance(found, Interval) else float("nan")
@@ -232,7 +234,9 @@ class Results:
     def _panel(self, labels: list[str], of: str) -> Panel | Missing:
         tasks = self.groups.get(of) or self.tasks[of]
         scores = self.study.scores
-        rows = scores[scores["primary"].astype(bool) & scores["task"].isin(list(tasks)) & scores["label"].isin(labels)]
+        rows = scores[
+            scores["primary"].astype(bool) & scores["task"].isin(list(tasks)) & scores["label"].isin(labels)
+        ]
         mixed = rows.groupby("task")["version"].nunique()
         if (mixed > 1).any():
             return Missing(f"different versions of {', '.join(mixed[mixed > 1].index)}")

@@ -76,7 +76,7 @@ def gap_table(results: Results) -> Table | None:
 
 def cost_table(results: Results) -> Table:
     """What each arm cost: time, tokens, throughput, memory; means over complete runs."""
-    summaries = {label: _mean_summary(results, label) for label in results.study.labels}
+    summaries = {label: mean_summary(results, label) for label in results.study.labels}
     reference = cost_reference(results)
     rows = []
     for label, cost in summaries.items():
@@ -107,6 +107,14 @@ def cost_reference(results: Results) -> str:
             return run.label
     first = results.labels_of(results.baselines[0] if results.baselines else results.candidate)
     return first[0]
+
+
+def mean_summary(results: Results, label: str) -> dict[str, float]:
+    """Return the numbers of summary.json as means over the complete runs of a label."""
+    summaries = [run.summary for run in results.study.of(label) if run.status == COMPLETE]
+    keys = {key for summary in summaries for key in summary}
+    found = {key: [s[key] for s in summaries if isinstance(s.get(key), int | float)] for key in keys}
+    return {key: float(np.mean(values)) for key, values in found.items() if values}
 
 
 def sweep_table(
@@ -219,13 +227,6 @@ def _interval_note(results: Results) -> str:
     if counts == {1}:
         return "95 % intervals cover test items only: every arm has one seed."
     return "95 % intervals cover test items and, where an arm has more than one, seeds."
-
-
-def _mean_summary(results: Results, label: str) -> dict[str, float]:
-    summaries = [run.summary for run in results.study.of(label) if run.status == COMPLETE]
-    keys = {key for summary in summaries for key in summary}
-    found = {key: [s[key] for s in summaries if isinstance(s.get(key), int | float)] for key in keys}
-    return {key: float(np.mean(values)) for key, values in found.items() if values}
 
 
 def _number(value: float | None, form: str, *, scale: float = 1.0) -> str:

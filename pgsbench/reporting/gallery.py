@@ -1,0 +1,141 @@
+"""Pictures with their masks: what each strategy keeps, drops and looks at. Takes numpy arrays only."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from pgsbench.reporting.style import LIGHT, PAGE_WIDTH, Theme, new_figure, themed
+
+#: How much of a patch is covered where it is dropped, and where it is carried along but hidden.
+_DROPPED, _HIDDEN = 0.88, 0.6
+
+
+@dataclass(frozen=True)
+class ShownSelection:
+    """What one strategy chose for a batch.
+
+    Attributes:
+        keep: (b, k) indices of kept patches, row by row over the grid.
+        visible: (b, k) bool, or None where all are visible; False marks a patch that has no influence.
+        candidates: (b, c) indices of the patches that the selection started from, or None; outlined.
+    """
+
+    keep: NDArray[np.integer[Any]]
+    visible: NDArray[np.bool_] | None = None
+    candidates: NDArray[np.integer[Any]] | None = None
+
+    def cover(self, row: int, num_patches: int) -> NDArray[np.float64]:
+        """Return (n,) how much each patch of image `row` is covered, 0 for a visible one."""
+        cover = np.full(num_patches, _DROPPED)
+        cover[self.keep[row]] = 0.0
+        if self.visible is not None:
+            cover[self.keep[row][~self.visible[row]]] = _HIDDEN
+        return cover
+
+
+def mask_gallery(
+    images: NDArray[Any],
+    selections: Mapping[str, ShownSelection],
+    *,
+    grid: tuple[int, int],
+    captions: Sequence[str] = (),
+    maps: Mapping[str, NDArray[np.floating[Any]]] | None = None,
+    theme: Theme = LIGHT,
+) -> Figure:
+    """Draw one row per image: the image, its maps, and what every strategy keeps of it.
+
+    Args:
+        images: (b, h, w, 3) uint8, or float in [0, 1].
+        selections: Strategy -> selection. Dropped patches are greyed, hidden ones half; above each picture
+            stands its effective mask ratio: the share of patches without influence.
+        grid: (rows, cols) of the patch grid.
+        captions: One text per image, shown under it.
+        maps: Name -> (b, n) or (b, rows, cols) values per patch, for example the edge map.
+        theme: Colours.
+
+    Raises:
+        ValueError: Arrays that do not fit together.
+    """
+    pictures = _as_float(images)
+    num_patches = grid[0] * grid[1]
+    for name, chosen in selections.items():
+        if len(chosen.keep) != len(pictures) or (chosen.keep.size and chosen.keep.max() >= num_patches):
+            raise ValueError(f"{name}: keep must be ({len(pictures)}, k) indices below {num_patches}")
+    maps = maps or {}
+    columns = ["image", *maps, *selections]
+    side = min(1.6, PAGE_WIDTH / len(columns))
+    height, width = pictures.shape[1:3]
+    texts = [textwrap.fill(caption, int(side * 17)) for caption in captions]
+    caption_height = 0.12 * max((text.count("\n") + 1 for text in texts), default=0)
+    row_height = side * height / width + 0.18 + caption_height
+    with themed(theme):
+        figure = new_figure(row_height * len(pictures) + 0.15, width=side * len(columns))
+        panels = figure.subplots(len(pictures), len(columns), squeeze=False)
+        for row, picture in enumerate(pictures):
+            axes = iter(panels[row])
+            first = next(axes)
+            first.imshow(picture, interpolation="nearest")
+            if texts:
+                first.set_xlabel(texts[row], fontsize=6.5)
+            for values in maps.values():
+                next(axes).imshow(
+                    np.asarray(values[row], dtype=float).reshape(grid), cmap="magma", interpolation="nearest",
+                    extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+                )  # fmt: skip
+            for chosen in selections.values():
+                _draw_selection(next(axes), picture, chosen, row, grid, theme)
+        for axes, name in zip(panels[0], columns, strict=True):
+            title = f"{name}\n{axes.get_title(loc='left')}" if name in selections else name
+            axes.set_title(title, fontsize=8)
+        for axes in panels.flat:
+            axes.set(xticks=[], yticks=[])
+            axes.grid(visible=False)
+            axes.spines[:].set_visible(False)
+    return figure
+
+
+def _draw_selection(
+    axes: Any,
+    picture: NDArray[np.float64],
+    chosen: ShownSelection,
+    row: int,
+    grid: tuple[int, int],
+    theme: Theme,
+) -> None:
+    height, width = picture.shape[:2]
+    cover = chosen.cover(row, grid[0] * grid[1])
+    patch_of_y = np.minimum(np.arange(height) * grid[0] // height, grid[0] - 1)
+    patch_of_x = np.minimum(np.arange(width) * grid[1] // width, grid[1] - 1)
+    covered = cover.reshape(grid)[patch_of_y[:, None], patch_of_x][:, :, None]
+    axes.imshow(picture * (1 - covered) + np.array(to_rgb("#9aa0a6")) * covered, interpolation="nearest")
+    for y in np.arange(1, grid[0]) * height / grid[0]:
+        axes.axhline(y - 0.5, color=theme.paper, linewidth=0.35)
+    for x in np.arange(1, grid[1]) * width / grid[1]:
+        axes.axvline(x - 0.5, color=theme.paper, linewidth=0.35)
+    for patch in chosen.candidates[row] if chosen.candidates is not None else ():
+        y, x = divmod(int(patch), grid[1])
+        axes.add_patch(
+            _outline(x * width / grid[1], y * height / grid[0], width / grid[1], height / grid[0], theme)
+        )
+    axes.set_title(f"{100 * np.mean(cover > 0):.0f} % masked", fontsize=7)
+
+
+def _outline(x: float, y: float, width: float, height: float, theme: Theme) -> Any:
+    return Rectangle((x - 0.5, y - 0.5), width, height, fill=False, edgecolor=theme.palette[0], linewidth=1.0)
+
+
+def _as_float(images: NDArray[Any]) -> NDArray[np.float64]:
+    if images.ndim != 4 or images.shape[-1] != 3:
+        raise ValueError(f"images must be (b, h, w, 3), not {images.shape}")
+    if images.dtype == np.uint8:
+        return images.astype(np.float64) / 255
+    return np.clip(images.astype(np.float64), 0.0, 1.0)

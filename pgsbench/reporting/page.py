@@ -1,0 +1,229 @@
+"""The report of a study: one Markdown page, one HTML page that needs no other file, and the numbers."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from pgsbench import __version__
+from pgsbench.reporting import figures, render, tables
+from pgsbench.reporting.frames import COMPLETE, load_study
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.style import DARK, LIGHT, Theme, save
+from pgsbench.reporting.verdict import caveats, fairness, verdict
+
+
+@dataclass(frozen=True)
+class ReportPaths:
+    """The files of a report."""
+
+    markdown: Path
+    html: Path
+    scores_csv: Path
+    comparisons_csv: Path
+    latex: Path
+    figures: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure in a page.
+
+    Attributes:
+        name: Name of its file without ending.
+        caption: What it shows and how to read it.
+        alt: The same for who cannot see it: what stands out, in words.
+        light: PNG for light pages.
+        dark: PNG for dark pages.
+    """
+
+    name: str
+    caption: str
+    alt: str
+    light: bytes
+    dark: bytes
+
+    def data_uri(self, theme: str) -> str:
+        """Return the picture as a ``data:`` address."""
+        content = self.dark if theme == "dark" else self.light
+        return "data:image/png;base64," + base64.b64encode(content).decode()
+
+
+_CAPTIONS = {
+    "differences": "Candidate minus baseline, in points, with 95 % intervals. Filled dots are significant after "
+    "Holm's correction; right of the line the candidate is better.",
+    "ratio-accuracy": "Score against mask ratio, with 95 % bands; dotted: trained on whole pictures.",
+    "accuracy-cost": "Score against training time; upper left is best. Bars: 95 % intervals. Small numbers: the "
+    "searched values.",
+    "loss": "Training loss, mean over seeds (thin: single seeds). Losses of different masks do not compare: "
+    "each sees other parts of the pictures.",
+}
+
+
+def write_report(
+    study_folder: Path,
+    out_folder: Path,
+    *,
+    baselines: Sequence[str] | None = None,
+    candidate: str | None = None,
+    importances: Mapping[str, float] | None = None,
+) -> ReportPaths:
+    """Write the report of a study: report.md, report.html, figures/, scores.csv, comparisons.csv, tables.tex.
+
+    Args:
+        study_folder: ``runs/<study>`` with its study.json.
+        out_folder: Where the report goes; its files are replaced.
+        baselines: Arms the candidate is compared with; default: all but the oracle.
+        candidate: The arm that the study is about; default: that of the study's own strategy.
+        importances: Dotted path -> importance, from the sweep.
+
+    Raises:
+        StudyError: There is no study, or it has no such arm.
+    """
+    results = Results(load_study(study_folder), candidate=candidate, baselines=baselines)
+    out_folder.mkdir(parents=True, exist_ok=True)
+    pictures = _pictures(results, out_folder / "figures")
+    content = _content(results, importances, pictures)
+    paths = ReportPaths(
+        out_folder / "report.md", out_folder / "report.html", out_folder / "scores.csv",
+        out_folder / "comparisons.csv", out_folder / "tables.tex",
+        tuple(out_folder / "figures" / f"{picture.name}.png" for picture in pictures),
+    )  # fmt: skip
+    _replace(paths.markdown, _environment().get_template("report.md.j2").render(content))
+    _replace(paths.html, _environment().get_template("report.html.j2").render(content))
+    _replace(paths.scores_csv, results.study.scores.to_csv(index=False))
+    _replace(paths.comparisons_csv, results.frame().to_csv(index=False))
+    _replace(paths.latex, "\n".join(render.latex(table) for table in content["all_tables"]))
+    return paths
+
+
+def _content(
+    results: Results, importances: Mapping[str, float] | None, pictures: Sequence[Picture]
+) -> dict[str, Any]:
+    study = results.study
+    shown = {
+        "scores": tables.scores_table(results),
+        "differences": tables.differences_table(results) if results.pairs else None,
+        "gap": tables.gap_table(results),
+        "sweep": tables.sweep_table(results, importances),
+        "cost": tables.cost_table(results),
+        "tasks": tables.tasks_table(results),
+        "task_differences": tables.task_differences_table(results) if results.pairs else None,
+        "config": tables.config_table(results),
+        "runs": _runs_table(results),
+    }
+    return {
+        "title": study.name,
+        "question": str(study.manifest.study.get("question") or ""),
+        "asked": _asked(results),
+        "verdict": verdict(results),
+        "fairness": fairness(results),
+        "caveats": caveats(results),
+        "problems": study.problems,
+        "tables": shown,
+        "all_tables": [table for name, table in shown.items() if table is not None and name != "runs"],
+        "pictures": {picture.name: picture for picture in pictures},
+        "command": study.manifest.command,
+        "source": study.manifest.source.strip(),
+        "facts": _facts(results),
+        "version": __version__,
+    }
+
+
+def _asked(results: Results) -> str:
+    study = results.study
+    done = sum(run.status == COMPLETE for run in study.runs)
+    seeds = sorted({run.cell.seed for run in study.runs})
+    against = f" against {', '.join(results.baselines)}" if results.baselines else ""
+    counted = f"{done} of {len(study.runs)} runs" if done < len(study.runs) else f"{done} runs"
+    plural = "seed" if len(seeds) == 1 else "seeds"
+    return (
+        f"{results.candidate}{against}; arms: {', '.join(study.arms)}; {counted} complete, "
+        f"{len(seeds)} {plural} ({', '.join(map(str, seeds))})."
+    )
+
+
+def _facts(results: Results) -> dict[str, str]:
+    """What it takes to repeat the study, each value as found in the runs."""
+    runs = [run for run in results.study.runs if run.record]
+    found: dict[str, dict[str, None]] = {}
+
+    def note(name: str, value: object) -> None:
+        if value not in (None, ""):
+            found.setdefault(name, {})[str(value)] = None
+
+    for run in runs:
+        training = run.config.get("training", {})
+        note("training data", run.config.get("data", {}).get("train"))
+        note("data fingerprint", run.record.get("data_fingerprint"))
+        note("model", run.config.get("model", {}).get("name"))
+        note("training pairs seen", training.get("samples"))
+        note("batch size", training.get("batch_size"))
+        note(
+            "suite", f"{run.scores['suite']}, version {run.scores.get('suite_version')}" if run.scores else ""
+        )
+        note("device", run.env.get("device"))
+        note("threads", run.env.get("threads"))
+        versions = run.env.get("versions") or {}
+        note("versions", ", ".join(f"{package} {version}" for package, version in versions.items()))
+    return {name: "; ".join(values) for name, values in found.items()}
+
+
+def _runs_table(results: Results) -> render.Table:
+    rows = [
+        [run.label, str(run.cell.seed), run.status, str(run.record.get("id", "")), run.cell.run]
+        for run in results.study.runs
+    ]
+    return render.Table("Runs", ["arm", "seed", "status", "id", "directory"], rows, text_columns=(2, 3, 4))
+
+
+def _pictures(results: Results, folder: Path) -> list[Picture]:
+    found = []
+    for name, draw in figures.ALL.items():
+        images = {theme.name: _png(draw, results, folder / f"{name}.png", theme) for theme in (DARK, LIGHT)}
+        light, dark = images["light"], images["dark"]
+        if light is not None and dark is not None:
+            found.append(Picture(name, _CAPTIONS[name], _alt(name, results), light, dark))
+    return found
+
+
+def _png(draw: Any, results: Results, path: Path, theme: Theme) -> bytes | None:
+    figure = draw(results, theme=theme)
+    # The light one is written last and stays on disk, for the Markdown page and for papers.
+    return None if figure is None else save(figure, path).read_bytes()
+
+
+def _alt(name: str, results: Results) -> str:
+    arms = ", ".join(results.study.arms)
+    if name == "differences":
+        found = [f"{one.pair} on {one.of}: {one.verdict}" for one in results.group_comparisons]
+        return "Forest plot of differences. " + "; ".join(found) + "."
+    if name == "ratio-accuracy":
+        return f"Line plots of score against mask ratio for {arms}, one panel for each of {', '.join(results.groups)}."
+    if name == "accuracy-cost":
+        return f"Scatter plot of mean score against training time for {arms}; the values are in the tables."
+    return f"Line plot of training loss against training pairs seen for {arms}."
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("pgsbench.reporting", "templates"),
+        autoescape=lambda name: bool(name and name.endswith(".html.j2")),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["markdown_table"] = render.markdown
+    return environment
+
+
+def _replace(path: Path, content: str) -> None:
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    scratch.write_text(content, encoding="utf-8")
+    scratch.replace(path)

@@ -1,0 +1,132 @@
+"""What the numbers say, in sentences, and what they do not say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pgsbench.reporting.render import percent
+from pgsbench.reporting.results import ALL_GROUPS, Comparison, Missing, Results
+from pgsbench.reporting.stats import GapClosed, Interval
+from pgsbench.reporting.tables import config_differences, cost_reference, mean_summary
+
+
+def verdict(results: Results) -> list[str]:
+    """Return the findings: one sentence for each pair that was compared, then the gap, then the cost."""
+    family = results.group_comparisons
+    pairs = dict.fromkeys((one.candidate, one.baseline) for one in family)
+    sentences = [
+        _pair([one for one in family if (one.candidate, one.baseline) == pair]) for pair in pairs
+    ] or ["There is nothing to compare: no pair of arms was asked for, or none fits."]
+    return [*sentences, *_gap(results), *_cost(results)]
+
+
+def fairness(results: Results) -> str:
+    """Return the sentence that says what differs between the arms besides the mask."""
+    found = config_differences(results)
+    if not found:
+        return "The arms differ in nothing but the mask."
+    return f"The arms differ in more than the mask: {_and(list(found))}. The table below gives the values."
+
+
+def caveats(results: Results) -> list[str]:
+    """Return what a reader must keep in mind; each from what this study is, none by habit."""
+    study, found = results.study, []
+    seeds = {len(study.values[label]) for label in study.labels if study.values[label]}
+    if seeds == {1}:
+        found.append(
+            "One seed: all intervals and p-values cover test items only. Another seed moves scores, too, "
+            "often by more than such an interval; three seeds or more would show by how much."
+        )
+    elif 2 in seeds:
+        found.append(
+            "Two seeds say little about how much seeds vary; intervals are wide or, with few arms, a little "
+            "too narrow (docs/statistics.md)."
+        )
+    if any(one.verdict == "not significant" for one in results.group_comparisons):
+        found.append(
+            '"Not significant" does not mean equal: the interval says how large the difference may still be.'
+        )
+    data = {str(run.config["data"].get("train")) for run in study.runs if run.config.get("data")}
+    if len(data) == 1:
+        found.append(
+            f"All arms were trained on one data set ({data.pop()}) at one budget; nothing here says what "
+            "happens on others."
+        )
+    if results.chosen_by_score:
+        found.append(
+            "The compared point of the search was chosen by these very scores, which flatters it: "
+            "confirm it with fresh seeds."
+        )
+    if any(run.cell.arm == "oracle" for run in study.runs):
+        found.append("oracle knows where the objects are: it is a ceiling, not a method.")
+    notes = {f"{row.task}: {note}" for row in study.scores.itertuples() for note in row.notes or ()}
+    return [*found, *sorted(notes)]
+
+
+def _pair(family: Sequence[Comparison]) -> str:
+    first = family[0]
+    if all(isinstance(one.interval, Missing) for one in family):
+        reasons = dict.fromkeys(one.interval.reason for one in family if isinstance(one.interval, Missing))
+        return f"{first.candidate} and {first.baseline} cannot be compared: {_and(list(reasons))}."
+    claims = [_claim(one) for one in family if one.is_significant]
+    unclear = [one.of for one in family if one.verdict == "not significant"]
+    missing = [one.of for one in family if one.verdict == "missing"]
+    parts = [f"{first.candidate} is {_and(claims)}"] if claims else []
+    if unclear:
+        between = "" if claims else f" between {first.candidate} and {first.baseline}"
+        parts.append(f"no significant difference{between} on {_and(unclear)}")
+    if missing:
+        parts.append(f"missing: {_and(missing)}")
+    text = "; ".join(parts)
+    return f"{text[0].upper() if not claims else text[0]}{text[1:]}."
+
+
+def _claim(one: Comparison) -> str:
+    assert isinstance(one.interval, Interval)
+    found = one.interval
+    low, high = sorted((abs(found.low), abs(found.high)))
+    crosses = found.low < 0 < found.high
+    ends = f"{percent(-low if crosses else low)} to {percent(high)}"
+    return (
+        f"{percent(abs(found.estimate))} points {one.verdict} than {one.baseline} on {one.of} "
+        f"(95 % interval {ends})"
+    )
+
+
+def _gap(results: Results) -> list[str]:
+    ours = set(results.labels_of(results.candidate))
+    headline = ALL_GROUPS if ALL_GROUPS in results.groups else next(iter(results.groups), "")
+    sentences = []
+    for label, group, found in results.gaps:
+        if label not in ours or group != headline:
+            continue
+        if isinstance(found, GapClosed) and not found.undefined:
+            sentences.append(
+                f"{label} closes {100 * found.share:.0f} % (95 % interval {100 * found.low:.0f} to "
+                f"{100 * found.high:.0f}) of the gap between random and oracle masks on {group}."
+            )
+        elif isinstance(found, GapClosed):
+            sentences.append(
+                f"What {label} closes of the random-to-oracle gap is undefined: {found.undefined}."
+            )
+    return sentences
+
+
+def _cost(results: Results) -> list[str]:
+    reference = cost_reference(results)
+    base = mean_summary(results, reference).get("train_seconds")
+    sentences = []
+    for label in dict.fromkeys(ours for ours, _ in results.pairs):
+        seconds = mean_summary(results, label).get("train_seconds")
+        if base and seconds and label != reference:
+            sentences.append(
+                f"Training with {label} took {seconds / base:.2f} times as long as with {reference} "
+                f"({seconds:,.0f} s against {base:,.0f} s a run)."
+            )
+    return sentences
+
+
+def _and(names: Sequence[str]) -> str:
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
