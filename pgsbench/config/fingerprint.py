@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 from pgsbench.config.schema import RunConfig
@@ -29,5 +30,14 @@ def run_id(config: RunConfig, data_id: str) -> str:
     plain = config.model_dump()
     plain["training"] = {key: value for key, value in plain["training"].items() if key not in _COSMETIC}
     plain["data"]["train"] = data_id  # the limits beside it stay: a streamed order differs from one in memory
+    plain["strategy"]["name"] = _content_name(config.strategy.name)
     text = canonical_json({"config": plain, "results_version": RESULTS_VERSION})
     return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def _content_name(strategy: str) -> str:
+    # A strategy in a file is its content, wherever it lies: moved it is the same, edited it is another.
+    if ".py:" not in strategy:
+        return strategy
+    path, _, attribute = strategy.rpartition(":")
+    return f"{hashlib.sha256(Path(path).read_bytes()).hexdigest()}:{attribute}"

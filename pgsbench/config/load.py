@@ -17,7 +17,7 @@ from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 from pgsbench.config.schema import RunConfig, StudyConfig
 from pgsbench.errors import ConfigError, UserError, nearest
 
-#: ``(name, fields, where, folder of the study file) -> every field``; raises ConfigError or PluginError.
+#: ``(name, fields, where, folder of the study file) -> {"name": ..., every field}``; raises UserError.
 ResolveStrategy = Callable[[str, Mapping[str, Any], str, Path], dict[str, Any]]
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -59,8 +59,8 @@ class Study:
         place = f"{where}.strategy" if where else "strategy"
         if any(path.startswith("strategy.") for path in params):
             place = f"search.space ({arm}: {', '.join(f'{k}={v}' for k, v in params.items())})"
-        fields = self.resolve_strategy(run.strategy.name, run.strategy.fields, place, self.folder)
-        return RunConfig(**{**run.model_dump(), "strategy": {"name": run.strategy.name, **fields}})
+        strategy = self.resolve_strategy(run.strategy.name, run.strategy.fields, place, self.folder)
+        return RunConfig(**{**run.model_dump(), "strategy": strategy})
 
 
 def load_study(

@@ -12,6 +12,7 @@ from typing import Any
 
 import open_clip
 import torch
+from open_clip.loss import ClipLoss
 from torch import Tensor, nn
 
 from pgsbench.errors import ModelError, nearest
@@ -131,6 +132,12 @@ def load(folder: Path, *, device: torch.device | str = "cpu") -> Clip:
             f"the checkpoint cannot be loaded: {type(error).__name__}: {error}", where=str(folder)
         ) from error
     return _complete(model.eval(), name)
+
+
+def contrastive_loss() -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Return CLIP's symmetric cross-entropy: (b, d) images, (b, d) texts, logit scale -> 0-d loss."""
+    loss: Callable[[Tensor, Tensor, Tensor], Tensor] = ClipLoss()
+    return loss
 
 
 def _complete(model: nn.Module, name: str) -> Clip:

@@ -1,0 +1,259 @@
+"""One run from configuration to scores: the one place that joins data, model, mask, training, evaluation.
+
+Everything a run leaves behind lies in its run directory; a run that is complete is never trained twice,
+and one that was interrupted goes on where its last saved state is.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pgsbench import __version__
+from pgsbench.config.load import Study, load_study
+from pgsbench.config.schema import EvaluationConfig, RunConfig
+from pgsbench.data import shards, store
+from pgsbench.data.shards import Reader
+from pgsbench.data.transforms import normalise
+from pgsbench.errors import DataError
+from pgsbench.evaluation.evaluate import evaluate
+from pgsbench.evaluation.suite import builtin_datasets, load_suite
+from pgsbench.masking.base import Strategy
+from pgsbench.masking.configure import configure, fields_of
+from pgsbench.models import checkpoint
+from pgsbench.models.clip import Clip, build, load
+from pgsbench.models.masked_tower import Masking, attach
+from pgsbench.tracking.rundir import RunDir, find_run
+from pgsbench.training import state
+from pgsbench.training.loop import train
+from pgsbench.training.meter import Totals, peak_memory_bytes
+
+GALLERY_IMAGES = 8
+
+_VERSIONS = ("torch", "open_clip_torch", "clip_benchmark", "numpy", "pillow")
+
+
+def open_study(path: Path, *, overrides: Sequence[str] = ()) -> Study:
+    """Read and check a study file, the fields of its strategies included.
+
+    Raises:
+        ConfigError: Every mistake in the file and the overrides at once.
+        PluginError: A strategy cannot be found, imported or built.
+    """
+    return load_study(path, overrides=overrides, resolve_strategy=_resolve_strategy)
+
+
+def prepare_data(study: Study, *, progress: store.Progress | None = None) -> None:
+    """Make the built-in data sets that a study trains on and is tested on, and look into the first shard.
+
+    Raises:
+        DataError: Training data is missing or unusable.
+    """
+    first_shard = shards.resolve(study.config.data.train, progress=progress)[0]
+    shards.preflight(first_shard)
+    for name in sorted(builtin_datasets(load_suite(study.config.evaluation.suite))):
+        store.ensure(name, progress=progress)
+
+
+def run_once(
+    config: RunConfig,
+    run_id: str,
+    *,
+    arm: str,
+    study: str,
+    runs_root: Path,
+    evaluation: EvaluationConfig,
+    device: torch.device,
+    should_stop: Callable[[], bool] = lambda: False,
+    progress: store.Progress | None = None,
+) -> RunDir:
+    """Train and evaluate one run, or return it where that was done before.
+
+    Args:
+        config: The resolved configuration.
+        run_id: Its id (`pgsbench.config.fingerprint.run_id`).
+        arm: Name of the arm, for the directory's name.
+        study: The study that a new run directory belongs to.
+        runs_root: The folder of all studies; a run of another study with the same id is reused.
+        evaluation: What the model is tested on; other suites than last time are measured anew.
+        device: Where.
+        should_stop: Asked after every step.
+        progress: Told what goes on outside the steps.
+
+    Raises:
+        Interrupted: `should_stop` said so; the state is saved.
+        UserError: Data, model, mask or run directory cannot be used.
+    """
+    run = find_run(runs_root, run_id)
+    if run is None:
+        identity = {"id": run_id, "study": study, "arm": arm, "seed": config.seed}
+        data = {"config": config.model_dump(), "data_fingerprint": _data_fingerprint(config.data.train)}
+        run = RunDir.create(runs_root, {**identity, **data})
+    if run.is_done and _is_evaluated(run, evaluation):
+        return run
+    with run.claim():
+        if not (run.checkpoint / checkpoint.WEIGHTS_FILE).is_file():
+            _train(run, config, device=device, should_stop=should_stop, progress=progress)
+        _evaluate(run, evaluation, device=device, progress=progress)
+        run.mark_done()
+    return run
+
+
+def is_complete(runs_root: Path, run_id: str, evaluation: EvaluationConfig) -> bool:
+    """Tell whether a run needs no work at all."""
+    run = find_run(runs_root, run_id)
+    return run is not None and run.is_done and _is_evaluated(run, evaluation)
+
+
+def _train(
+    run: RunDir,
+    config: RunConfig,
+    *,
+    device: torch.device,
+    should_stop: Callable[[], bool],
+    progress: store.Progress | None,
+) -> None:
+    run.write("env.json", _environment(device))
+    clip = build(
+        config.model.name,
+        seed=config.seed,
+        device=device,
+        grad_checkpointing=config.model.grad_checkpointing,
+    )
+    reader = shards.open_reader(
+        shards.resolve(config.data.train, progress=progress),
+        image_size=clip.image_size,
+        tokenize=clip.tokenize,
+        memory_limit_gib=config.data.memory_limit_gib,
+        workers=config.data.workers,
+        progress=progress,
+    )
+    strategy = configure(config.strategy.name, config.strategy.fields)
+    _check_objects(strategy, reader)
+    masking = attach(clip.model, strategy)
+
+    is_first = True
+
+    def emit(line: Mapping[str, float]) -> None:
+        nonlocal is_first
+        if is_first:  # what an interrupted run logged after its last saved state happens again
+            run.truncate_after(int(line["step"]) - 1)
+            is_first = False
+        run.append_metrics(line)
+
+    totals = train(
+        clip,
+        masking,
+        reader,
+        config.training,
+        seed=config.seed,
+        device=device,
+        state_folder=run.state,
+        emit=emit,
+        should_stop=should_stop,
+    )
+    _save_gallery(run, clip, masking, reader, config)
+    masking.detach()
+    run.write("summary.json", _summary(run, clip, totals, device))
+    checkpoint.save(clip, run.checkpoint)  # last: from here on the run counts as trained
+    state.discard(run.state)
+
+
+def _evaluate(
+    run: RunDir, evaluation: EvaluationConfig, *, device: torch.device, progress: store.Progress | None
+) -> None:
+    clip = load(run.checkpoint, device=device)
+    started = time.perf_counter()
+    evaluate(
+        clip.model,
+        tokenizer=clip.tokenize,
+        preprocess=clip.preprocess_cfg,
+        suite=load_suite(evaluation.suite),
+        out=run.path,
+        device=device,
+        batch_size=evaluation.batch_size,
+        progress=progress,
+        checkpoint_sha256=checkpoint.weights_hash(run.checkpoint),
+    )
+    run.write("summary.json", {**run.summary, "eval_seconds": time.perf_counter() - started})
+
+
+def _is_evaluated(run: RunDir, evaluation: EvaluationConfig) -> bool:
+    suite = load_suite(evaluation.suite)
+    return (run.scores.get("suite"), run.scores.get("suite_version")) == (suite.name, suite.version)
+
+
+def _check_objects(strategy: Strategy, reader: Reader) -> None:
+    if "objects" in strategy.needs and not reader.has_objects:
+        raise DataError(
+            "this strategy needs to know the objects, and the training data does not",
+            where="strategy.name",
+            value=type(strategy).__name__,
+            way_out="use it on data with KEY.objects.png (scenes, emoji), or leave its arm out",
+        )
+
+
+def _save_gallery(run: RunDir, clip: Clip, masking: Masking, reader: Reader, config: RunConfig) -> None:
+    """Keep a few training pictures with what the mask shows of them, for figures."""
+    batch = next(reader.batches(seed=0, batch_size=GALLERY_IMAGES))
+    device = next(clip.model.parameters()).device
+    model: Any = clip.model
+    model.train()
+    masking.active = True
+    masking.begin_step(seed=config.seed, step=config.training.steps, progress=1.0, objects=batch.objects)
+    with torch.no_grad():
+        model.encode_image(normalise(batch.images.to(device), clip.mean, clip.std))
+    images = batch.images.permute(0, 2, 3, 1).numpy()
+    shown = masking.shown(len(images)).cpu().numpy()
+    np.savez_compressed(run.path / "gallery.npz", images=images, shown=shown, grid=np.array(masking.grid))
+
+
+def _summary(run: RunDir, clip: Clip, totals: Totals, device: torch.device) -> dict[str, Any]:
+    lines = run.metrics()
+    return {
+        "steps": lines[-1]["step"],
+        "samples": totals.samples,
+        "train_seconds": totals.train_seconds,
+        "train_cpu_seconds": totals.cpu_seconds,
+        "samples_per_second": totals.samples / totals.train_seconds,
+        "mask_share": totals.mask_seconds / totals.train_seconds,
+        "mask_ratio_effective": totals.effective_mask_ratio,
+        "tokens_kept": lines[0]["tokens_kept"],
+        "visual_tokens": totals.visual_tokens,
+        "peak_memory_bytes": peak_memory_bytes(device),
+        "num_parameters": sum(parameter.numel() for parameter in clip.model.parameters()),
+        "final_loss": lines[-1]["loss"],
+    }
+
+
+def _environment(device: torch.device) -> dict[str, Any]:
+    return {
+        "pgsbench": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **{name: version(name) for name in _VERSIONS},
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _data_fingerprint(train: str) -> str:
+    if train in store.BUILTIN:
+        return store.read_manifest(store.ensure(train)).fingerprint
+    return shards.data_id(train)
+
+
+def _resolve_strategy(name: str, fields: Mapping[str, Any], where: str, folder: Path) -> dict[str, Any]:
+    strategy = configure(name, fields, where=where, relative_to=folder)
+    if ".py:" in name:  # a worker process does not know the study's folder
+        name = str((folder / name).resolve())
+    return {"name": name, **fields_of(strategy)}

@@ -1,0 +1,147 @@
+"""From a study to the runs it consists of, before anything is trained."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pgsbench.config.fingerprint import run_id
+from pgsbench.config.load import Study, merge, normalise
+from pgsbench.config.schema import Range, RunConfig, SearchConfig
+from pgsbench.data.shards import data_id
+from pgsbench.errors import ConfigError, StudyError, UserError, nearest
+from pgsbench.masking import STRATEGIES
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run that a study asks for.
+
+    Attributes:
+        arm: Name of the arm.
+        seed: Its seed.
+        config: Its resolved configuration.
+        run_id: The id that follows from the configuration and the data.
+        params: The point of the search space, by dotted path; empty for an arm.
+    """
+
+    arm: str
+    seed: int
+    config: RunConfig
+    run_id: str
+    params: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """A short name for progress lines."""
+        point = ", ".join(f"{path.rpartition('.')[2]} {value}" for path, value in self.params.items())
+        return f"{self.arm}{f' ({point})' if point else ''} seed {self.seed}"
+
+
+def planned_runs(
+    study: Study, arms: Sequence[str], *, params: Mapping[str, Any] | None = None
+) -> list[PlannedRun]:
+    """Return the runs of some arms at one point of the search space, all seeds of an arm together.
+
+    Raises:
+        ConfigError: A combination is not valid.
+        DataError: The training data is not there.
+    """
+    point = dict(params or {})
+    runs = []
+    for arm in arms:
+        for seed in study.config.seeds:
+            config = study.run_config(arm, point, seed)
+            runs.append(PlannedRun(arm, seed, config, run_id(config, data_id(config.data.train)), point))
+    return runs
+
+
+def with_arms(study: Study, wanted: Sequence[str]) -> Study:
+    """Return the study with an arm for each wanted name: one it has, or one that is only a strategy.
+
+    Raises:
+        StudyError: A name is neither an arm nor a strategy.
+    """
+    added = {name: {"strategy": name} for name in wanted if name not in study.config.arm_names}
+    for name in added:
+        if ".py:" not in name and name not in STRATEGIES.names():
+            raise StudyError(
+                "neither an arm of the study nor a strategy",
+                value=name,
+                way_out=nearest(name, [*study.config.arm_names, *STRATEGIES.names()]),
+            )
+    config = study.config.model_copy(update={"arms": {**study.config.arms, **added}})
+    return Study(config, study.source, study.folder, study.resolve_strategy)
+
+
+def searched_arms(study: Study) -> list[str]:
+    """Return the arms whose parameters are searched."""
+    assert study.config.search is not None
+    return study.config.search.arms or [study.config.base_arm]
+
+
+def reference_arms(study: Study) -> list[str]:
+    """Return the arms that are trained once, beside the search."""
+    searched = searched_arms(study)
+    return [name for name in study.config.arms if name not in searched]
+
+
+def grid_points(search: SearchConfig) -> Iterator[dict[str, Any]]:
+    """Yield every point of a grid, the last path changing fastest."""
+    domains = [choices_of(domain) for domain in search.space.values()]
+    for values in itertools.product(*domains):
+        yield dict(zip(search.space, values, strict=True))
+
+
+def choices_of(domain: list[Any] | Range) -> list[Any]:
+    """Return the values of a grid along one path."""
+    if isinstance(domain, list):
+        return domain
+    assert domain.step is not None
+    count = math.floor((domain.high - domain.low) / domain.step + 1e-9) + 1
+    return [round(domain.low + i * domain.step, 12) for i in range(count)]
+
+
+def check_space(study: Study) -> None:
+    """Try every path of the search space at its ends, for every searched arm, before anything runs.
+
+    Raises:
+        ConfigError: With one entry for every value that no run can have.
+    """
+    search = study.config.search
+    assert search is not None
+    problems: dict[str, UserError] = {}
+    for path, domain in search.space.items():
+        ends = domain if isinstance(domain, list) else [domain.low, domain.high]
+        for arm, value in itertools.product(searched_arms(study), ends):
+            try:
+                study.run_config(arm, {path: value}, study.config.seeds[0])
+            except UserError as error:
+                where = f"search.space.{path} (arm {arm})"
+                problem = ConfigError(error.rule, where=where, value=value, way_out=error.way_out)
+                problems.setdefault(f"{path}={value}", problem)
+    if problems:
+        raise ConfigError.collect(problems.values())
+
+
+def differences(study: Study, arm: str, other: str) -> list[str]:
+    """Return the dotted paths, strategy apart, in which two arms of a study differ: empty is a fair pair."""
+    flat = [
+        _flatten({k: v for k, v in merge(study.config.base(), normalise(study.config.arms.get(a, {}))).items()
+                  if k != "strategy"})
+        for a in (arm, other)
+    ]  # fmt: skip
+    return sorted(path for path in flat[0].keys() | flat[1].keys() if flat[0].get(path) != flat[1].get(path))
+
+
+def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        return {prefix: value}
+    return {
+        path: leaf
+        for key, inner in value.items()
+        for path, leaf in _flatten(inner, f"{prefix}.{key}" if prefix else key).items()
+    }

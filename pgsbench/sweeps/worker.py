@@ -1,0 +1,155 @@
+"""The processes that train: each has its own device slot, and only the parent talks to anything else.
+
+A run directory is the channel: the parent reads a run's progress from its metrics. On Ctrl-C the workers
+finish their step and save; the same command then goes on where it was.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from pgsbench.config.schema import EvaluationConfig, RunConfig
+from pgsbench.experiment import run_once
+from pgsbench.sweeps.plan import PlannedRun
+
+MAX_CPU_JOBS = 4  # each holds the data set in memory
+
+
+@dataclass(frozen=True)
+class Slots:
+    """How many runs are worked on at a time, and on what.
+
+    Attributes:
+        devices: The device of each worker process.
+        threads: CPU threads of each.
+    """
+
+    devices: tuple[str, ...]
+    threads: int
+
+
+def plan_slots(num_runs: int, *, jobs: int | None = None, device: str = "auto") -> Slots:
+    """Return the slots for a number of runs: one per GPU, or a few CPU processes that share the cores.
+
+    Args:
+        num_runs: Runs that may be worked on at the same time.
+        jobs: At most this many processes.
+        device: ``auto``, ``cpu``, ``cuda`` (all GPUs) or one GPU such as ``cuda:1``.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    else:
+        devices = [device] * (min(cores, MAX_CPU_JOBS) if device == "cpu" else 1)
+    count = max(1, min(num_runs, jobs or len(devices)))
+    chosen = tuple(devices[index % len(devices)] for index in range(count))
+    # OpenMP threads of two processes on one core spin against each other: never more threads than cores
+    return Slots(chosen, max(1, cores // count))
+
+
+class Workers:
+    """A pool of training processes; use it in a `with` block.
+
+    Args:
+        slots: Devices and threads.
+        runs_root: The folder of all studies.
+        study: Name of the study whose folder new runs go to.
+        evaluation: What trained models are tested on.
+    """
+
+    def __init__(self, slots: Slots, *, runs_root: Path, study: str, evaluation: EvaluationConfig) -> None:
+        self.slots, self.runs_root, self.study, self.evaluation = slots, runs_root, study, evaluation
+        context = multiprocessing.get_context("spawn")  # a forked torch can hang in its thread pool
+        self._stop: Event = context.Event()
+        devices = context.SimpleQueue()
+        for device in slots.devices:
+            devices.put(device)
+        self._pool = ProcessPoolExecutor(
+            len(slots.devices),
+            mp_context=context,
+            initializer=_start,
+            initargs=(devices, slots.threads, self._stop),
+        )
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._stop.set()
+        self._pool.shutdown(wait=True, cancel_futures=kind is not None)
+
+    def submit(self, run: PlannedRun) -> Future[str]:
+        """Train and evaluate a run; the result is the path of its directory relative to the runs folder."""
+        return self._pool.submit(
+            _work,
+            run.config.model_dump(),
+            run.run_id,
+            arm=run.arm,
+            study=self.study,
+            runs_root=self.runs_root,
+            evaluation=self.evaluation.model_dump(),
+        )
+
+
+_slot: tuple[torch.device, Event]
+
+
+def _start(devices: Any, threads: int, stop: Event) -> None:
+    global _slot
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    torch.set_num_threads(threads)
+    _slot = (torch.device(devices.get()), stop)
+
+
+def _work(
+    config: dict[str, Any],
+    run_id: str,
+    *,
+    arm: str,
+    study: str,
+    runs_root: Path,
+    evaluation: dict[str, Any],
+) -> str:
+    device, stop = _slot
+    run = run_once(
+        RunConfig(**config),
+        run_id,
+        arm=arm,
+        study=study,
+        runs_root=runs_root,
+        evaluation=EvaluationConfig(**evaluation),
+        device=device,
+        should_stop=stop.is_set,
+    )
+    return run.path.relative_to(runs_root).as_posix()
+
+
+def done_steps(runs_root: Path, run: PlannedRun) -> int:
+    """Return how many steps of a run are logged, as any process can see them."""
+    from pgsbench.tracking.rundir import find_run
+
+    found = find_run(runs_root, run.run_id)
+    lines = found.metrics() if found else []
+    return int(lines[-1]["step"]) if lines else 0
+
+
+def total_steps(runs: Sequence[PlannedRun]) -> int:
+    """Return the optimiser steps of some runs in all."""
+    return sum(run.config.training.steps for run in runs)

@@ -1,0 +1,151 @@
+"""The training loop: read it from top to bottom.
+
+Arms of a study differ in nothing but what `Masking` does: initial weights, batches and masks are functions
+of the seed and the step. The loop knows no tracker and writes nothing but its state.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pgsbench.config.schema import TrainingConfig
+from pgsbench.data.shards import Reader
+from pgsbench.data.transforms import normalise
+from pgsbench.errors import RunError
+from pgsbench.models.clip import Clip, contrastive_loss
+from pgsbench.models.masked_tower import Masking
+from pgsbench.training import state
+from pgsbench.training.meter import Stopwatch, Totals, peak_memory_bytes, reset_peak_memory
+from pgsbench.training.optim import adamw, first_unmasked_step, learning_rate
+
+#: Receives one line of metrics: ``step``, ``samples``, ``seconds`` and what was measured since the last.
+Emit = Callable[[Mapping[str, float]], None]
+
+MAX_LOGIT_SCALE = math.log(100)  # CLIP, arXiv 2103.00020, section 2.5
+
+
+class Interrupted(Exception):  # noqa: N818 - it is no error
+    """The training was asked to stop; its state is saved, and the same call goes on with it."""
+
+
+def train(
+    clip: Clip,
+    masking: Masking,
+    reader: Reader,
+    config: TrainingConfig,
+    *,
+    seed: int,
+    device: torch.device,
+    state_folder: Path,
+    emit: Emit,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Totals:
+    """Train `clip` in place, from its saved state where there is one.
+
+    Args:
+        clip: The model, on `device`.
+        masking: The mask, attached to the model; switched off for the unmasked last phase.
+        reader: Source of the pairs.
+        config: How to train.
+        seed: Decides batches and masks.
+        device: Where.
+        state_folder: Where the state is kept for exact resume.
+        emit: Receives the metrics every `config.log_every_steps` steps and at the end.
+        should_stop: Asked after every step.
+
+    Raises:
+        Interrupted: `should_stop` said so.
+        RunError: The loss is no longer finite, or the saved state cannot be read.
+    """
+    model: Any = clip.model
+    loss_of = contrastive_loss()
+    optimizer = adamw(model, config)
+    step, totals = state.restore(state_folder, model=model, optimizer=optimizer, device=device)
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=_wants_bf16(config.precision, device))
+    unmasked_from = first_unmasked_step(config)
+    batches = reader.batches(seed=seed, batch_size=config.batch_size, start_step=step)
+
+    model.train()
+    reset_peak_memory(device)
+    watch = Stopwatch(totals, device)
+    watch.start()
+    samples_logged, seconds_logged, mask_logged = totals.samples, totals.train_seconds, totals.mask_seconds
+    mask_seconds_before = totals.mask_seconds - masking.select_seconds
+
+    while step < config.steps:
+        batch = next(batches)
+        images = normalise(batch.images.to(device, non_blocking=True), clip.mean, clip.std)
+        texts = batch.texts.to(device, non_blocking=True)
+        rate = learning_rate(step, config)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        masking.active = step < unmasked_from
+        masking.begin_step(seed=seed, step=step, progress=step / config.steps, objects=batch.objects)
+
+        with autocast:
+            out = model(images, texts)
+            loss = loss_of(out["image_features"], out["text_features"], out["logit_scale"])
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        if config.grad_clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip_norm)
+        optimizer.step()
+        with torch.no_grad():
+            model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
+
+        step += 1
+        totals.samples += len(images)
+        totals.visual_tokens += len(images) * masking.num_kept
+        if masking.active:
+            totals.masked_samples += len(images)
+            totals.masked_share_sum += len(images) * masking.effective_ratio()
+
+        if step % config.log_every_steps == 0 or step == config.steps:
+            watch.lap()
+            totals.mask_seconds = mask_seconds_before + masking.select_seconds
+            value = loss.item()
+            if not math.isfinite(value):
+                raise RunError(
+                    "the loss is no longer finite",
+                    where=f"step {step}",
+                    value=value,
+                    way_out="lower training.learning_rate, or lengthen training.warmup_share",
+                )
+            seconds = totals.train_seconds - seconds_logged
+            emit(
+                {
+                    "step": step,
+                    "samples": totals.samples,
+                    "seconds": totals.train_seconds,
+                    "loss": value,
+                    "lr": rate,
+                    "logit_scale": model.logit_scale.exp().item(),
+                    "samples_per_second": (totals.samples - samples_logged) / seconds,
+                    "mask_share": (totals.mask_seconds - mask_logged) / seconds,
+                    "mask_ratio_effective": masking.effective_ratio(),
+                    "tokens_kept": masking.num_kept,
+                    "peak_memory_bytes": peak_memory_bytes(device),
+                    **masking.diagnostics(),
+                }
+            )
+            samples_logged, seconds_logged, mask_logged = (
+                totals.samples, totals.train_seconds, totals.mask_seconds,
+            )  # fmt: skip
+        stop = step < config.steps and should_stop()
+        if stop or step % config.checkpoint_every_steps == 0:
+            watch.lap()
+            totals.mask_seconds = mask_seconds_before + masking.select_seconds
+            state.save(state_folder, model=model, optimizer=optimizer, step=step, totals=totals)
+            watch.start()
+        if stop:
+            raise Interrupted
+    return totals
+
+
+def _wants_bf16(precision: str, device: torch.device) -> bool:
+    return precision == "bf16" or (precision == "auto" and device.type == "cuda")

@@ -1,0 +1,79 @@
+"""What a training costs: seconds, samples and tokens per second, the mask's share, memory."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass
+class Totals:
+    """Sums over all steps so far; they survive a resume.
+
+    Attributes:
+        samples: Pairs seen.
+        train_seconds: Wall time in steps; saving, evaluation and set-up are not in it.
+        cpu_seconds: Processor time of this process in steps, less sensitive to a busy machine.
+        mask_seconds: Part of `train_seconds` spent choosing masks.
+        visual_tokens: Patch tokens that entered the visual transformer.
+        masked_samples: Pairs seen while masking was on.
+        masked_share_sum: Sum over those pairs of the share of patches without influence.
+    """
+
+    samples: int = 0
+    train_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    mask_seconds: float = 0.0
+    visual_tokens: int = 0
+    masked_samples: int = 0
+    masked_share_sum: float = 0.0
+
+    @property
+    def effective_mask_ratio(self) -> float:
+        """Share of patches without influence, mean over the pairs seen while masking was on."""
+        return self.masked_share_sum / self.masked_samples if self.masked_samples else 0.0
+
+
+class Stopwatch:
+    """Adds the time of each step to the totals."""
+
+    def __init__(self, totals: Totals, device: torch.device) -> None:
+        self.totals, self.device = totals, device
+        self._wall = self._cpu = 0.0
+
+    def start(self) -> None:
+        """Begin, or go on after something that does not count."""
+        self._synchronise()
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def lap(self) -> float:
+        """Add the time since the last call to the totals and return it in seconds."""
+        self._synchronise()
+        wall, cpu = time.perf_counter(), time.process_time()
+        seconds = wall - self._wall
+        self.totals.train_seconds += seconds
+        self.totals.cpu_seconds += cpu - self._cpu
+        self._wall, self._cpu = wall, cpu
+        return seconds
+
+    def _synchronise(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Start measuring anew, where the device allows it."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Return the most memory used: of the device's allocator on CUDA, else of the whole process so far."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    scale = 1 if sys.platform == "darwin" else 1024  # getrusage: bytes there, kibibytes elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale

@@ -1,0 +1,43 @@
+"""AdamW as open_clip sets it up, and the learning-rate schedule with its unmasked last phase."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from pgsbench.config.schema import TrainingConfig
+
+
+def adamw(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
+    """Return AdamW with weight decay on matrices only: no gains, no biases, not the logit scale."""
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            is_plain = parameter.ndim < 2 or "bn" in name or "ln" in name or "bias" in name
+            (plain if is_plain else decayed).append(parameter)
+    groups = [
+        {"params": plain, "weight_decay": 0.0},
+        {"params": decayed, "weight_decay": config.weight_decay},
+    ]
+    betas = (config.beta1, config.beta2)
+    # fused: the 49,408-row embedding of a small model would otherwise take a visible share of the step
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, eps=config.eps, fused=True)
+
+
+def first_unmasked_step(config: TrainingConfig) -> int:
+    """Return the step at which masking ends; equal to the number of steps where it never does."""
+    return config.steps - math.floor(config.steps * config.unmasked_tuning.share)
+
+
+def learning_rate(step: int, config: TrainingConfig) -> float:
+    """Return the rate of a step: linear warm-up, then half a cosine to zero, scaled in the last phase."""
+    warmup_steps = math.floor(config.steps * config.warmup_share)
+    if step < warmup_steps:
+        rate = config.learning_rate * (step + 1) / warmup_steps
+    else:
+        done = (step - warmup_steps) / (config.steps - warmup_steps)
+        rate = config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+    return rate * (config.unmasked_tuning.lr_scale if step >= first_unmasked_step(config) else 1.0)

@@ -1,0 +1,66 @@
+"""Exact resume: everything the next step depends on, saved so that a crash leaves the last state whole.
+
+Masks, data order and initial weights are functions of (seed, step); so model, optimiser and step are all
+there is. No random state of a device needs saving.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from pgsbench.errors import RunError
+from pgsbench.training.meter import Totals
+
+STATE_FILE = "state.pt"
+
+
+def save(
+    folder: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, totals: Totals
+) -> None:
+    """Save the state after `step` steps, atomically."""
+    folder.mkdir(parents=True, exist_ok=True)
+    scratch = folder / f".{STATE_FILE}.tmp"
+    torch.save(
+        {
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "step": step,
+            "totals": asdict(totals),
+        },
+        scratch,
+    )
+    scratch.replace(folder / STATE_FILE)
+
+
+def restore(
+    folder: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+) -> tuple[int, Totals]:
+    """Load the last state into `model` and `optimizer`; return (steps done, totals), (0, zeros) if none.
+
+    Raises:
+        RunError: There is a state, but it cannot be read or is not of this model.
+    """
+    path = folder / STATE_FILE
+    if not path.is_file():
+        return 0, Totals()
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        return int(state["step"]), Totals(**state["totals"])
+    except Exception as error:  # damaged in any way: the way out is the same
+        raise RunError(
+            f"the saved state cannot be read ({type(error).__name__}: {error})",
+            where=str(path),
+            way_out="delete the file to train this run from its beginning",
+        ) from error
+
+
+def discard(folder: Path) -> None:
+    """Remove the state of a training that is complete."""
+    shutil.rmtree(folder, ignore_errors=True)
