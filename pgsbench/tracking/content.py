@@ -1,0 +1,200 @@
+"""What of a run directory or a study is shown in MLflow: names, values, texts. Knows nothing of MLflow.
+
+MLflow's page sorts and compares by metric name and crawls under thousands of names or points. So names
+are fixed and few (`MAX_KEYS` a run), curves are thinned (`thin`), and the rest travels as tables.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from statistics import fmean
+from typing import Any
+
+from pgsbench.tracking.rundir import Cell, RunDir, StudyManifest
+
+#: Keys of ``metrics.jsonl`` that become curves, and their names in MLflow.
+CURVES = {
+    "loss": "train/loss",
+    "lr": "train/lr",
+    "samples_per_second": "train/samples_per_second",
+    "mask_share": "train/mask_share",
+    "mask_ratio_effective": "train/mask_ratio_effective",
+}
+#: Metric names of one run, curves included.
+MAX_KEYS = 60
+#: Points of one curve.
+MAX_POINTS = 200
+#: Rows of the table on a study's page; the report has them all.
+MAX_ROWS = 30
+
+
+def valid_name(name: str) -> str:
+    """Return `name` as MLflow accepts it: letters, digits and ``_-.: /``, no empty path segments."""
+    clean = re.sub(r"[^\w\-.: /]", "_", name, flags=re.ASCII)
+    return "/".join(part for part in clean.split("/") if part.strip(".")) or "_"
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return a nested configuration as ``{"strategy.mask_ratio": "0.5", ...}``."""
+    flat: dict[str, str] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{name}."))
+        else:
+            flat[valid_name(name)] = value if isinstance(value, str) else json.dumps(value)
+    return flat
+
+
+def thin(lines: Sequence[Mapping[str, Any]], total_samples: float, *, done: bool) -> list[Mapping[str, Any]]:
+    """Return at most about `MAX_POINTS` metric lines: the last of each equal share of the training.
+
+    The share is counted in samples of the whole training, so that a curve fed while it grows ends up
+    with the same points as one fed at the end. The last share counts once it is over, or the run is.
+    """
+    last_of: dict[int, Mapping[str, Any]] = {}
+    for line in lines:
+        last_of[int(MAX_POINTS * line["samples"] / max(total_samples, 1))] = line
+    points = list(last_of.values())
+    return points if done else points[:-1]
+
+
+def total_samples(run: RunDir, lines: Sequence[Mapping[str, Any]]) -> float:
+    """Return the planned samples of a run, or what it has seen where the plan does not say."""
+    planned = run.config.get("config", {}).get("training", {}).get("samples")
+    return float(planned or (lines[-1]["samples"] if lines else 1))
+
+
+def run_metrics(run: RunDir) -> dict[str, float]:
+    """Return the final metrics of a run: cost, group means, then primary task scores, within `MAX_KEYS`."""
+    scores = run.scores
+    found = {f"summary/{key}": value for key, value in run.summary.items()}
+    found |= {f"score/{group}": mean["value"] for group, mean in scores.get("groups", {}).items()}
+    for score in scores.get("scores", []):
+        if score["primary"]:
+            found[f"score/{score['task']}_{score['metric']}"] = score["value"]
+    finite = {valid_name(key): float(value) for key, value in found.items() if _is_number(value)}
+    return dict(list(finite.items())[: MAX_KEYS - len(CURVES)])
+
+
+def started(run: RunDir) -> datetime:
+    """Return when the run began: from ``env.json``, else the age of ``config.json``."""
+    text = run.env.get("started")
+    modified = (run.path / "config.json").stat().st_mtime
+    moment = datetime.fromisoformat(text) if isinstance(text, str) else datetime.fromtimestamp(modified)
+    return moment.astimezone()
+
+
+def label(cell: Cell) -> str:
+    """Return a cell's name for people, without its seed: ``pgs mask_ratio=0.5``."""
+    chosen = [f"{path.rsplit('.', 1)[-1]}={_short(value)}" for path, value in cell.params.items()]
+    return " ".join([cell.arm, *chosen])
+
+
+def score_table(run: RunDir) -> dict[str, list[Any]]:
+    """Return every score of a run as a table: column -> values."""
+    columns = ("task", "group", "metric", "value", "low", "high", "n", "chance", "primary", "notes")
+    rows = run.scores.get("scores", [])
+    return {
+        column: ["; ".join(row[column]) if column == "notes" else row[column] for row in rows]
+        for column in columns
+    }
+
+
+def arm_rows(manifest: StudyManifest, runs: Mapping[str, RunDir]) -> list[dict[str, Any]]:
+    """Return one row per arm or trial: seeds done, means over seeds of group scores and cost.
+
+    Args:
+        manifest: The study.
+        runs: Run directories that exist, by `Cell.run`.
+    """
+    cells: dict[str, list[Cell]] = {}
+    for cell in manifest.cells:
+        cells.setdefault(json.dumps([cell.arm, cell.params], sort_keys=True), []).append(cell)
+    rows = []
+    for members in cells.values():
+        done = [runs[cell.run] for cell in members if cell.run in runs and runs[cell.run].is_done]
+        row: dict[str, Any] = {"arm": label(members[0]), "seeds": f"{len(done)}/{len(members)}"}
+        groups = [{key: mean["value"] for key, mean in run.scores.get("groups", {}).items()} for run in done]
+        row |= _means(groups)
+        cost = ("samples_per_second", "train_seconds", "mask_ratio_effective")
+        row |= _means([{key: run.summary[key] for key in cost if key in run.summary} for run in done])
+        rows.append(row)
+    return rows
+
+
+def study_metrics(
+    rows: Sequence[Mapping[str, Any]], groups: Sequence[str], runs: int, done: int
+) -> dict[str, float]:
+    """Return what a study's own page carries: progress, and the best arm mean of each group."""
+    best = {f"study/best_{group}": [row[group] for row in rows if group in row] for group in groups}
+    found = {valid_name(key): max(values) for key, values in best.items() if values}
+    return {"study/runs": float(runs), "study/done": float(done), **found}
+
+
+def study_note(manifest: StudyManifest, rows: Sequence[Mapping[str, Any]], groups: Sequence[str]) -> str:
+    """Return the Markdown text of a study's page: question, arm means, how to reproduce."""
+    study = manifest.study
+    columns = [*groups, "samples_per_second"]
+    lines = [str(study.get("question", "")).strip(), ""]
+    lines += ["| arm | seeds done | " + " | ".join(column.replace("_", " ") for column in columns) + " |"]
+    lines += ["|:--|--:|" + "--:|" * len(columns)]
+    ranked = rows if len(rows) <= MAX_ROWS else sorted(rows, key=lambda row: _rank(row, groups))[:MAX_ROWS]
+    for row in ranked:
+        values = [_cell(row.get(column), share=column in groups) for column in columns]
+        lines.append(f"| {row['arm']} | {row['seeds']} | " + " | ".join(values) + " |")
+    if len(rows) > MAX_ROWS:
+        lines.append(f"\nThe best {MAX_ROWS} of {len(rows)}.")
+    lines += [
+        "",
+        "Means over seeds, scores in percent. Intervals and paired differences: **Artifacts > report**.",
+    ]
+    lines += ["", "Its runs carry the tag `study`; to see them alone, search the experiment for"]
+    lines += ["", f"    tags.study = '{study.get('name', '')}' and tags.kind = 'run'", ""]
+    if manifest.command:
+        lines += [
+            "To reproduce (the study file is **Artifacts > study.yaml**):",
+            "",
+            f"    {manifest.command}",
+        ]
+    return "\n".join(lines)
+
+
+def run_note(run: RunDir) -> str:
+    """Return the Markdown text of a run's page: what it is and where it lies."""
+    config = run.config
+    strategy = config.get("config", {}).get("strategy", {})
+    fields = ", ".join(f"{key}={_short(value)}" for key, value in strategy.items() if key != "name")
+    return (
+        f"`{strategy.get('name', '?')}({fields})`, seed {config.get('seed')}\n\n"
+        f"Run directory: `{run.path.absolute()}`\n\n"
+        f"    pgsbench evaluate {run.path.absolute()}"
+    )
+
+
+def _means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    keys = dict.fromkeys(key for row in rows for key in row)
+    values = {key: [row[key] for row in rows if _is_number(row.get(key))] for key in keys}
+    return {key: fmean(found) for key, found in values.items() if found}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _rank(row: Mapping[str, Any], groups: Sequence[str]) -> float:
+    return -fmean([float(row.get(group, 0.0)) for group in groups] or [0.0])
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _cell(value: float | None, *, share: bool) -> str:
+    if value is None:
+        return "–"
+    return f"{100 * value:.1f}" if share else f"{value:,.0f}"

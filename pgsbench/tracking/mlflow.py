@@ -1,0 +1,253 @@
+"""The mirror of run directories in MLflow: one parent run per study, one child per run.
+
+MLflow is fed from what lies on disk and from nothing else, so it may be down, deleted or fed again at any
+time. What a store already has is written in the store itself (`pgsbench.tracking.entry`), so feeding is
+idempotent for any number of stores, from any machine that sees the run directories.
+"""
+
+from __future__ import annotations
+
+import getpass
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pgsbench.errors import RunError
+from pgsbench.tracking import content
+from pgsbench.tracking.entry import SENT, Entry
+from pgsbench.tracking.rundir import Cell, RunDir, StudyManifest, read_study
+from pgsbench.tracking.store import Store, resolve_uri
+
+#: A larger checkpoint is named by its path instead of copied into the store.
+MODEL_LIMIT_BYTES = 32 << 20
+#: After a failure training goes on alone for this long before the store is asked again.
+PAUSE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Synced:
+    """What one call of `Mirror.sync_study` did.
+
+    Attributes:
+        runs: Runs of the study that the store has now, the parent not counted.
+        points: Metric values sent.
+        files: Artifacts sent.
+        experiment_id: MLflow's id of the experiment.
+        parent_id: MLflow's id of the study's own run.
+        problem: Why the store is behind, or empty; it can be fed again later.
+    """
+
+    runs: int = 0
+    points: int = 0
+    files: int = 0
+    experiment_id: str = ""
+    parent_id: str = ""
+    problem: str = ""
+
+
+class Mirror:
+    """Feeds one MLflow experiment from run directories.
+
+    Args:
+        tracking_uri: MLflow's tracking URI; None means ``MLFLOW_TRACKING_URI``, else ``./mlflow.db``.
+        experiment: Name of the experiment.
+    """
+
+    def __init__(self, tracking_uri: str | None = None, experiment: str = "pgsbench") -> None:
+        self.store = Store(resolve_uri(tracking_uri), experiment)
+        self._paused_until, self._problem = 0.0, ""
+        self._unchanged: dict[tuple[str, str], object] = {}
+
+    def sync_study(self, folder: Path, *, report_folder: Path | None = None, running: bool = False) -> Synced:
+        """Bring MLflow up to date with a study; sends only what is new and never raises.
+
+        Args:
+            folder: ``runs/<study>``, with its ``study.json``.
+            report_folder: ``reports/<study>``, where it is written already.
+            running: Whether the caller is still working on the study.
+
+        Returns:
+            What was sent. Where the store cannot be fed, `Synced.problem` says why, and for
+            `PAUSE_SECONDS` further calls return at once with the same answer.
+        """
+        if time.monotonic() < self._paused_until:
+            return Synced(problem=self._problem)
+        try:
+            with self.store.connect(folder) as (client, experiment_id):
+                return self._sync(client, experiment_id, folder, report_folder, running=running)
+        except Exception as error:  # a mirror must never end a training run, whatever breaks in it
+            self._paused_until = time.monotonic() + PAUSE_SECONDS
+            self._problem = str(error).strip() or type(error).__name__
+            return Synced(problem=self._problem)
+
+    def _sync(
+        self, client: Any, experiment_id: str, folder: Path, report_folder: Path | None, *, running: bool
+    ) -> Synced:
+        manifest = read_study(folder)
+        planned = {cell.run: cell.directory(folder.parent) for cell in manifest.cells}
+        runs = {path: run for path, run in planned.items() if (run.path / "config.json").is_file()}
+        known = _known(client, experiment_id, folder.name)
+        parent = known.get("") or _create_parent(client, experiment_id, folder.name, runs)
+        entries, problems = [parent], []
+        for cell in manifest.cells:
+            if cell.run not in runs:
+                continue
+            try:
+                entries += self._sync_run(cell, runs[cell.run], parent, known)
+            except RunError as error:  # one damaged run directory must not hide the others
+                problems.append(str(error))
+        _sync_parent(parent, manifest, runs, report_folder, running=running)
+        return Synced(
+            runs=len(runs),
+            points=sum(entry.num_points for entry in entries),
+            files=sum(entry.num_files for entry in entries),
+            experiment_id=experiment_id,
+            parent_id=parent.id,
+            problem="; ".join(problems),
+        )
+
+    def _sync_run(self, cell: Cell, run: RunDir, parent: Entry, known: Mapping[str, Entry]) -> list[Entry]:
+        """Feed one run where anything of it changed since this process last looked."""
+        config = run.config
+        entry = known.get(str(config["id"]))
+        key, state = (parent.id, cell.run), (entry and entry.id, _state(run))
+        if entry and self._unchanged.get(key) == state:
+            return []
+        if entry is None:
+            tags = {"mlflow.parentRunId": parent.id, "id": str(config["id"])} | _tags(
+                parent.run.data.tags["study"], cell, run
+            )
+            name = f"{content.label(cell)} s{cell.seed}"
+            entry = Entry.create(
+                parent.client, parent.run.info.experiment_id, name, tags, _ms(content.started(run))
+            )
+        _feed_run(entry, cell, run)
+        self._unchanged[key] = (entry.id, state[1])
+        return [entry]
+
+
+def _known(client: Any, experiment_id: str, study: str) -> dict[str, Entry]:
+    """Return the runs of a study that the store has, by `id`; the study's own run has the empty one."""
+    found: dict[str, Entry] = {}
+    token = None
+    while True:
+        query = f"tags.study = '{study}' and tags.`{SENT}` LIKE '{{%'"
+        page = client.search_runs([experiment_id], query, max_results=500, page_token=token)
+        for run in page:
+            found.setdefault(run.data.tags.get("id", ""), Entry(client, run))
+        token = page.token
+        if not token:
+            return found
+
+
+def _create_parent(client: Any, experiment_id: str, study: str, runs: Mapping[str, RunDir]) -> Entry:
+    start_ms = min((_ms(content.started(run)) for run in runs.values()), default=int(1000 * time.time()))
+    return Entry.create(client, experiment_id, study, {"kind": "study", "study": study} | _origin(), start_ms)
+
+
+def _feed_run(entry: Entry, cell: Cell, run: RunDir) -> None:
+    """Send what is new of one run."""
+    config, lines, done = run.config, run.metrics(), run.is_done
+    entry.tags(_tags(entry.run.data.tags["study"], cell, run))
+    params = content.flatten(config["config"])
+    entry.params(params)
+    data = str(config["config"].get("data", {}).get("train", "data"))
+    entry.dataset(Path(data).name, str(config.get("data_fingerprint") or ""), data)
+
+    start_ms, last_step = _ms(content.started(run)), entry.sent.get("step", -1)
+    thinned = content.thin(lines, content.total_samples(run, lines), done=done)
+    new = [line for line in thinned if line["step"] > last_step]
+    entry.points(
+        [
+            (name, float(line[key]), start_ms + int(1000 * line.get("seconds", 0)), line["step"])
+            for line in new
+            for key, name in content.CURVES.items()
+            if line.get(key) is not None
+        ]
+    )
+    if new:
+        entry.sent["step"] = new[-1]["step"]
+
+    model_id = None
+    if done and run.checkpoint.is_dir():
+        name = f"{cell.arm}-s{cell.seed}-{config['id']}".replace(".", "_")
+        model_id = entry.model(name, run.checkpoint, params, limit_bytes=MODEL_LIMIT_BYTES)
+    entry.values(content.run_metrics(run), int(run.summary.get("steps") or 0), model_id=model_id)
+    entry.files((path.name, path) for path in run.path.glob("*.json") if path.name != "mlflow.json")
+    entry.files((f"figures/{path.name}", path) for path in sorted(run.figures.glob("*.png")))
+    if run.scores:
+        entry.table("tables/scores.json", content.score_table(run))
+    entry.save()
+    entry.status("FINISHED" if done else "RUNNING" if run.holder else "KILLED", _last_change_ms(run))
+
+
+def _sync_parent(
+    parent: Entry,
+    manifest: StudyManifest,
+    runs: Mapping[str, RunDir],
+    report_folder: Path | None,
+    *,
+    running: bool,
+) -> None:
+    """Send what is new of the study as a whole."""
+    done = sum(run.is_done for run in runs.values())
+    groups = list(dict.fromkeys(group for run in runs.values() for group in run.scores.get("groups", {})))
+    rows = content.arm_rows(manifest, runs)
+    parent.values(content.study_metrics(rows, groups, len(manifest.cells), done), step=done)
+    note = content.study_note(manifest, rows, groups)
+    parent.tags({"mlflow.note.content": note, "done": f"{done}/{len(manifest.cells)}"})
+    if manifest.source:
+        parent.texts({"study.yaml": manifest.source})
+    columns = dict.fromkeys(key for row in rows for key in row)
+    parent.table("tables/arms.json", {key: [row.get(key) for row in rows] for key in columns})
+    if report_folder and report_folder.is_dir():
+        files = sorted(path for path in report_folder.rglob("*") if path.is_file())
+        parent.files((f"report/{path.relative_to(report_folder).as_posix()}", path) for path in files)
+    parent.save()
+    alive = running or any(run.holder for run in runs.values())
+    complete = done == len(manifest.cells)
+    last_ms = max((_last_change_ms(run) for run in runs.values()), default=int(1000 * time.time()))
+    parent.status("RUNNING" if alive else "FINISHED" if complete else "KILLED", last_ms)
+
+
+def _tags(study: str, cell: Cell, run: RunDir) -> dict[str, str]:
+    config, environment = run.config, run.env
+    strategy = config["config"].get("strategy", {})
+    tags = {
+        "kind": "run",
+        "study": study,
+        "arm": cell.arm,
+        "seed": str(cell.seed),
+        "strategy": str(strategy.get("name", "")),
+        "mlflow.note.content": content.run_note(run),
+    } | _origin()
+    if environment.get("git"):
+        tags |= {"git": str(environment["git"]), "mlflow.source.git.commit": str(environment["git"])}
+    return tags
+
+
+def _origin() -> dict[str, str]:
+    tags = {"mlflow.source.name": "pgsbench", "mlflow.source.type": "LOCAL"}
+    with suppress(OSError, KeyError):  # a container's user may have no name
+        tags["mlflow.user"] = getpass.getuser()
+    return tags
+
+
+def _state(run: RunDir) -> object:
+    """Return what changes whenever a run directory does."""
+    files = [*run.path.glob("*"), *run.figures.glob("*.png")]
+    return run.holder, sorted((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files)
+
+
+def _last_change_ms(run: RunDir) -> int:
+    names = ("DONE", "scores.json", "summary.json", "metrics.jsonl", "config.json")
+    found = next(run.path / name for name in names if (run.path / name).is_file())
+    return int(1000 * found.stat().st_mtime)
+
+
+def _ms(moment: datetime) -> int:
+    return int(1000 * moment.timestamp())

@@ -1,0 +1,155 @@
+"""Where MLflow keeps its things, and how to reach it without ever holding up a training run."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import socket
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from pgsbench.errors import RunError
+
+#: MLflow's own answer to a silent server is to wait for minutes; a mirror can be fed again later.
+PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+#: SQLite files that MLflow holds open in this process, by inode: it never notices when one is replaced.
+_opened: dict[Path, int] = {}
+
+
+def resolve_uri(uri: str | None = None) -> str:
+    """Return the tracking URI in use: `uri`, else ``MLFLOW_TRACKING_URI``, else ``./mlflow.db``.
+
+    The last is MLflow's own default, so that a plain ``mlflow ui`` in the same folder shows the same.
+    """
+    chosen = uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    database = database_path(chosen)
+    return f"sqlite:///{database}" if database else chosen
+
+
+def database_path(uri: str) -> Path | None:
+    """Return the absolute path of the file behind a ``sqlite:`` URI, or None for any other store."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    return Path(unquote(uri.removeprefix("sqlite:///"))).absolute()
+
+
+@dataclass(frozen=True)
+class Store:
+    """An experiment in an MLflow store.
+
+    Attributes:
+        uri: Resolved tracking URI (`resolve_uri`).
+        experiment: Name of the experiment, created where it does not exist.
+    """
+
+    uri: str
+    experiment: str
+
+    @contextmanager
+    def connect(self, lock_folder: Path) -> Iterator[tuple[Any, str]]:
+        """Give ``(client, experiment_id)``, with this process as the only writer.
+
+        A new SQLite store must not be created by two processes at once (both break it), nor may two
+        create the same run twice: the block holds a lock beside the database, or in `lock_folder` for
+        a server's store.
+
+        Raises:
+            RunError: The server does not answer, another process keeps writing, the experiment or the
+                database was deleted. What MLflow raises itself passes through.
+        """
+        _require_answer(self.uri)
+        database = database_path(self.uri)
+        lock = database.with_name(f".{database.name}.lock") if database else lock_folder / ".mlflow.lock"
+        import mlflow  # before `_patience`: importing it sets the level of its loggers
+
+        with _only_writer(lock), _patience():
+            if database and database in _opened and _opened[database] != _inode(database):
+                # Writing on would go into the deleted file, without an error and without a trace.
+                raise RunError(
+                    "the MLflow database was deleted or replaced while in use",
+                    where=str(database),
+                    way_out="`pgsbench sync` fills a new one from the run directories",
+                )
+            client = mlflow.MlflowClient(tracking_uri=self.uri)
+            if database:
+                _opened[database] = _inode(database)
+            yield client, self._experiment_id(client, database)
+
+    def _experiment_id(self, client: Any, database: Path | None) -> str:
+        found = client.get_experiment_by_name(self.experiment)
+        if found is None:
+            # By default artifacts land in ./mlruns of whichever folder the process runs in.
+            folder = (database.parent / "mlruns" / self.experiment).as_uri() if database else None
+            return str(client.create_experiment(self.experiment, artifact_location=folder))
+        if found.lifecycle_stage != "active":
+            raise RunError(
+                "this MLflow experiment was deleted",
+                where=self.uri,
+                value=self.experiment,
+                way_out=f"`mlflow experiments restore --experiment-id {found.experiment_id}`",
+            )
+        return str(found.experiment_id)
+
+
+def _inode(path: Path) -> int:
+    return path.stat().st_ino if path.is_file() else 0
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    """Make MLflow give up soon (except where the user decided otherwise) and talk little."""
+    ours = {key: value for key, value in PATIENCE.items() if key not in os.environ}
+    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
+    levels = [logger.level for logger in loggers]
+    os.environ.update(ours)
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)  # a page of migrations at the first use
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # MLflow's own dependencies deprecate each other
+            yield
+    finally:
+        for key in ours:
+            os.environ.pop(key, None)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def _only_writer(path: Path, *, wait_seconds: float = 20.0) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + wait_seconds
+    with path.open("a") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if time.monotonic() > until:
+                    raise RunError("another process is feeding MLflow", where=str(path)) from error
+                time.sleep(0.05)
+        yield
+
+
+def _require_answer(uri: str, *, wait_seconds: float = 3.0) -> None:
+    """Ask for a connection first: MLflow's own retries take far longer to find that nobody is there."""
+    address = urlsplit(uri)
+    if address.scheme not in ("http", "https") or not address.hostname:
+        return
+    port = address.port or (443 if address.scheme == "https" else 80)
+    try:
+        socket.create_connection((address.hostname, port), timeout=wait_seconds).close()
+    except OSError as error:
+        raise RunError(f"the MLflow server does not answer ({error})", where=uri) from error
