@@ -145,6 +145,35 @@ class Masking(nn.Module):
             named["mask/objects_kept"] = float(kept)
         return named
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        """The (rows, cols) of patches at the tower's own image size."""
+        return self._layout.grid
+
+    @property
+    def num_kept(self) -> int:
+        """Patches of each picture that went through the tower in the last forward pass."""
+        return self.grid[0] * self.grid[1] if self.last is None else self.last.keep.shape[1]
+
+    def effective_ratio(self) -> float:
+        """Share of patches without influence in the last forward pass; waits for a GPU if some are hidden."""
+        if self.last is not None and self.last.visible is not None:
+            return float(self.last.effective_ratio(self.grid[0] * self.grid[1]))
+        return 1.0 - self.num_kept / (self.grid[0] * self.grid[1])
+
+    def shown(self, batch_size: int) -> Tensor:
+        """Return (b, n) bool: which patches had an influence in the last forward pass."""
+        if self.last is None:
+            return torch.ones(batch_size, self.grid[0] * self.grid[1], dtype=torch.bool)
+        keep, visible = self.last.keep, self.last.visible
+        shown = torch.zeros(len(keep), self.grid[0] * self.grid[1], dtype=torch.bool, device=keep.device)
+        return shown.scatter(1, keep, torch.ones_like(keep, dtype=torch.bool) if visible is None else visible)
+
+    def diagnostics(self) -> dict[str, float]:
+        """Return what the strategy measured in the last forward pass; waits for a GPU."""
+        found = {} if self.last is None else self.last.diagnostics
+        return {f"mask_{name}": value.item() for name, value in found.items()}
+
     @contextmanager
     def at_eval(self, *, seed: int = 0, progress: float = 1.0) -> Iterator[None]:
         """Mask in evaluation mode too, to measure the gap between masked and whole pictures."""
