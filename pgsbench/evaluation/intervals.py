@@ -43,7 +43,7 @@ def group_interval(measurements: Sequence[Measurement]) -> tuple[float, float]:
     value = float(np.mean([m.value for m in measurements]))
     if all(m.correct.min() == m.correct.max() for m in measurements):
         # No draw can differ from what was seen, which says nothing about what was not.
-        return _around(value, np.array(wilson(value, sum(effective_size(m) for m in measurements))))
+        return wilson(value, len({name for m in measurements for name in _unit_names(m)}))
     return _around(value, _resampled(measurements).mean(axis=0))
 
 
@@ -77,7 +77,7 @@ def effective_size(measurement: Measurement) -> float:
 
 def _resampled(measurements: Sequence[Measurement]) -> NDArray[np.float64]:
     """Return (metrics, draws): each metric's value in each bootstrap draw of units."""
-    names = [m.items if m.units is None else m.units for m in measurements]
+    names = [_unit_names(m) for m in measurements]
     distinct = np.unique(np.concatenate([np.asarray(n) for n in names]))
     tables = [
         _tables(m, np.searchsorted(distinct, n), len(distinct))
@@ -95,6 +95,10 @@ def _resampled(measurements: Sequence[Measurement]) -> NDArray[np.float64]:
             with np.errstate(invalid="ignore"):
                 row[start : start + size] = np.nanmean((right @ weights) / counts, axis=0)
     return drawn
+
+
+def _unit_names(m: Measurement) -> Sequence[str]:
+    return m.items if m.units is None else m.units
 
 
 def _tables(

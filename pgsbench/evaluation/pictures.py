@@ -14,7 +14,6 @@ from torch import Tensor
 from pgsbench.data.evalset import EncodedImage
 from pgsbench.data.transforms import normalise
 from pgsbench.errors import DataError
-from pgsbench.models.transform import eval_transform
 
 #: A picture and its name in messages.
 NamedImage = tuple[str, EncodedImage]
@@ -32,6 +31,8 @@ class Preprocess:
     """
 
     def __init__(self, preprocess_cfg: Mapping[str, Any]) -> None:
+        from pgsbench.models.transform import eval_transform  # open_clip: seconds, so not for reading suites
+
         size = preprocess_cfg["size"]
         self.height, self.width = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
         self._transform = eval_transform(preprocess_cfg)

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field
 from pgsbench.config.load import check, parse_yaml
 from pgsbench.config.schema import Strict
 from pgsbench.data import store
-from pgsbench.errors import ConfigError, DataError, UserError, nearest
+from pgsbench.errors import ConfigError, DataError, PluginError, UserError, nearest
 from pgsbench.evaluation.protocols import PROTOCOLS
 from pgsbench.evaluation.protocols.base import EvaluationProtocol
 
@@ -185,7 +185,11 @@ def locate(suite: Suite, find: FindData = data_folder) -> dict[str, Path]:
 
 
 def _task(config: TaskConfig, folder: Path, where: str) -> Task:
-    kind = PROTOCOLS.load(config.protocol, relative_to=folder)
+    try:
+        kind = PROTOCOLS.load(config.protocol, relative_to=folder)
+    except PluginError as error:
+        place = ", ".join(part for part in (where, error.where) if part)
+        raise PluginError(error.rule, where=place, value=error.value, way_out=error.way_out) from error
     given: dict[str, Any] = dict(config.model_extra or {})
     known = [field.name for field in fields(kind)]
     if unknown := next((key for key in given if key not in known), None):

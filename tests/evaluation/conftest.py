@@ -44,7 +44,9 @@ def encoder_of(model: Clip, batch_size: int = 16) -> Encoder:
     )
 
 
-def picture(seed: int, size: tuple[int, int] = (32, 32), kind: str = "png", mode: str = "RGB") -> EncodedImage:
+def picture(
+    seed: int, size: tuple[int, int] = (32, 32), kind: str = "png", mode: str = "RGB"
+) -> EncodedImage:
     """A picture of coarse random blocks as an image file."""
     blocks = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     image = Image.fromarray(blocks).resize(size, Image.Resampling.BILINEAR).convert(mode)
@@ -80,14 +82,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [(f"{i:04}", image, i % 2) for i, image in enumerate(images)],
         classnames=CLASSES[:2], templates=TEMPLATES[:1],
     )  # fmt: skip
-    captions = [[f"{CLASSES[i % 6]} number {i} {word}" for word in "abcde"[: 1 + i % 5]] for i in range(NUM_IMAGES)]
+    captions = [
+        [f"{CLASSES[i % 6]} number {i} {word}" for word in "abcde"[: 1 + i % 5]] for i in range(NUM_IMAGES)
+    ]
     evalset.write_retrieval(
         root / "retrieval",
         [(f"{i:04}", image, captions[i]) for i, image in enumerate(images)],
         samples_per_shard=25,
     )
     pairs = [
-        Pair(f"{i % NUM_IMAGES:04}", f"a {CLASSES[i % 6]} {i}", f"a {CLASSES[i % 5]} {i + 1}") for i in range(90)
+        Pair(f"{i % NUM_IMAGES:04}", f"a {CLASSES[i % 6]} {i}", f"a {CLASSES[i % 5]} {i + 1}")
+        for i in range(90)
     ]
     evalset.write_pairs(
         root / "pairs",

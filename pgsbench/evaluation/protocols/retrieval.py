@@ -42,8 +42,9 @@ class Retrieval:
     split: str = "test"
 
     def __post_init__(self) -> None:
-        if not self.recall_at or any(k < 1 for k in self.recall_at):
-            raise ValueError(f"recall_at is a list of numbers from 1 on, not {list(self.recall_at)}")
+        ks: object = self.recall_at  # a suite's file may say anything
+        if not isinstance(ks, tuple) or not ks or not all(isinstance(k, int) and k >= 1 for k in ks):
+            raise ValueError(f"recall_at must be a list of whole numbers from 1 on, not {ks!r}")
 
     @property
     def requires(self) -> tuple[str, ...]:

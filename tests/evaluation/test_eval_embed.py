@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pgsbench.data.evalset import EncodedImage
+from pgsbench.errors import EvaluationError
+from pgsbench.evaluation.embed import Encoder, collapsed, evaluation_mode
+from pgsbench.models.clip import Clip
+
+MakePicture = Callable[..., EncodedImage]
+
+
+@contextmanager
+def counted(model: nn.Module) -> Iterator[dict[str, int]]:
+    """Count the pictures and texts that pass through the towers."""
+    seen = {"encode_image": 0, "encode_text": 0}
+    originals = {name: getattr(model, name) for name in seen}
+
+    def watch(name: str) -> Callable[[Tensor], Tensor]:
+        def tower(batch: Tensor) -> Tensor:
+            seen[name] += len(batch)
+            return originals[name](batch)
+
+        return tower
+
+    for name in seen:
+        setattr(model, name, watch(name))
+    try:
+        yield seen
+    finally:
+        for name in seen:
+            delattr(model, name)
+
+
+def test_each_distinct_picture_is_encoded_once(
+    tiny: Clip, encode: Encoder, make_picture: MakePicture
+) -> None:
+    files = [make_picture(i % 5) for i in range(23)]
+    with counted(tiny.model) as seen:
+        first = encode.images((str(i), file) for i, file in enumerate(files))
+        again = encode.images((str(i), file) for i, file in enumerate(reversed(files)))
+
+    assert seen["encode_image"] == encode.num_images == 5
+    assert torch.equal(first[:5], first[5:10])
+    assert torch.equal(again, first.flip(0))
+    assert len({tuple(row.tolist()) for row in first}) == 5
+    torch.testing.assert_close(first.norm(dim=1), torch.ones(23))
+
+
+def test_texts_that_the_model_cannot_tell_apart_are_one_text(tiny: Clip, encode: Encoder) -> None:
+    long = "word " * 40
+    texts = ["a cat", f"{long} a", f"{long} b", "a dog", "a cat"]
+    with counted(tiny.model) as seen:
+        rows = encode.texts(texts)
+        encode.texts(["a dog"])
+
+    assert seen["encode_text"] == encode.num_texts == 3
+    assert torch.equal(rows[1], rows[2])  # exactly: a comparison of the two must be a tie
+    assert torch.equal(rows[0], rows[4])
+    assert not torch.equal(rows[0], rows[3])
+
+
+def test_batch_size_and_threads_do_not_matter(
+    tiny: Clip,
+    make_encoder: Callable[..., Encoder],
+    make_picture: MakePicture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    files = [(str(i), make_picture(i)) for i in range(11)]
+    texts = [f"picture {i}" for i in range(11)]
+    one, many = make_encoder(tiny, batch_size=64), make_encoder(tiny, batch_size=2)
+    expected = one.images(files), one.texts(texts)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+
+    torch.testing.assert_close(many.images(iter(files)), expected[0], atol=1e-6, rtol=0)
+    torch.testing.assert_close(many.texts(texts), expected[1], atol=1e-6, rtol=0)
+
+
+def test_nothing_is_masked_and_the_mode_is_restored(
+    tiny: Clip, make_encoder: Callable[..., Encoder], make_picture: MakePicture
+) -> None:
+    model = tiny.model.eval()
+    files = [(str(i), make_picture(i)) for i in range(4)]
+    expected = make_encoder(tiny).images(files)
+    model.train()
+    asleep = model.visual.ln_post.eval()
+    model.visual.patch_dropout = nn.Dropout(0.9)
+    try:
+        found = make_encoder(tiny).images(files)
+        assert model.training
+        assert model.visual.patch_dropout.training
+        assert not asleep.training
+    finally:
+        model.visual.patch_dropout = nn.Identity()
+        model.eval()
+    assert torch.equal(found, expected)
+
+
+def test_the_mode_is_restored_after_an_error() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Dropout()).train()
+    modes: list[bool] = []
+
+    def fail() -> None:
+        with evaluation_mode(model):
+            modes.extend(module.training for module in model.modules())
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert modes == [False] * 3
+    assert all(module.training for module in model.modules())
+
+
+def test_embeddings_that_are_not_finite_are_refused(
+    tiny: Clip, encode: Encoder, make_picture: MakePicture
+) -> None:
+    bias = tiny.model.ln_final.bias
+    saved = bias.detach().clone()
+    with torch.no_grad():
+        bias[0] = torch.nan
+    try:
+        with pytest.raises(EvaluationError, match=r"text tower: 2 of 2 text embeddings .* not finite"):
+            encode.texts(["a cat", "a dog"])
+    finally:
+        with torch.no_grad():
+            bias.copy_(saved)
+    assert torch.isfinite(encode.images([("x", make_picture(0))])).all()
+
+
+def test_collapse_is_noticed() -> None:
+    same = torch.nn.functional.normalize(torch.ones(5, 8) + 1e-7 * torch.randn(5, 8), dim=1)
+    apart = torch.nn.functional.normalize(torch.ones(5, 8) + 1e-3 * torch.arange(40).view(5, 8), dim=1)
+    assert collapsed(image=same, text=apart) == ("collapsed image embeddings",)
+    assert collapsed(image=same[:1]) == ()  # one of a kind says nothing
+
+
+def test_no_pictures_give_no_rows(encode: Encoder) -> None:
+    assert len(encode.images([])) == 0

@@ -1,0 +1,184 @@
+"""What must be an error or a marked score, and never a plausible number."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from pgsbench.data import evalset
+from pgsbench.data.evalset import EncodedImage, Pair
+from pgsbench.errors import DataError, EvaluationError
+from pgsbench.evaluation.embed import Encoder
+from pgsbench.evaluation.protocols.compositional import Compositional
+from pgsbench.evaluation.protocols.retrieval import Retrieval
+from pgsbench.evaluation.protocols.zero_shot import ZeroShot
+from pgsbench.models.clip import Clip
+
+MakePicture = Callable[..., EncodedImage]
+ALL = [("classes", ZeroShot()), ("retrieval", Retrieval()), ("pairs", Compositional("swap_att"))]
+
+
+@pytest.fixture
+def constant(tiny: Clip) -> Clip:
+    """A model that answers every picture and every text with the same vector."""
+    model = copy.deepcopy(tiny.model)
+    fixed = torch.zeros(1, 32).index_fill_(1, torch.tensor([0]), 1.0)
+    model.encode_image = lambda batch: fixed.expand(len(batch), -1)
+    model.encode_text = lambda batch: fixed.expand(len(batch), -1)
+    return Clip(model, tiny.tokenize, tiny.model_cfg, tiny.preprocess_cfg)
+
+
+@pytest.fixture
+def diverged(tiny: Clip) -> Clip:
+    model = copy.deepcopy(tiny.model)
+    with torch.no_grad():
+        model.visual.proj.fill_(torch.nan)
+    return Clip(model, tiny.tokenize, tiny.model_cfg, tiny.preprocess_cfg)
+
+
+@pytest.fixture
+def own(data: Path, tmp_path: Path) -> Path:
+    """A copy of the data to damage."""
+    return shutil.copytree(data, tmp_path / "data")
+
+
+@pytest.mark.parametrize(("folder", "protocol"), ALL)
+def test_a_diverged_model_gets_no_score(
+    folder: str, protocol, diverged: Clip, data: Path, make_encoder: Callable[..., Encoder]
+) -> None:
+    with pytest.raises(EvaluationError, match="image embeddings of a batch are not finite"):
+        list(protocol.measure(data / folder, make_encoder(diverged)))
+
+
+@pytest.mark.parametrize(("folder", "protocol"), ALL)
+def test_a_constant_model_gets_nothing_right_and_is_marked(
+    folder: str, protocol, constant: Clip, data: Path, make_encoder: Callable[..., Encoder]
+) -> None:
+    found = list(protocol.measure(data / folder, make_encoder(constant)))
+    assert found
+    for measurement in found:
+        assert measurement.value == 0
+        assert "collapsed image embeddings" in measurement.notes
+    if folder == "pairs":
+        assert "50 of 50 pairs tie and count as wrong" in found[0].notes
+
+
+def test_captions_that_differ_beyond_the_context_tie(
+    encode: Encoder, make_picture: MakePicture, tmp_path: Path
+) -> None:
+    long = "word " * 40
+    pairs = [Pair("a", "a cat", "a dog"), Pair("a", f"{long} cat", f"{long} dog")]
+    evalset.write_pairs(tmp_path, {"a": make_picture(0)}, {"x": pairs})
+    (found,) = Compositional("x").measure(tmp_path, encode)
+    assert found.correct[1] == 0
+    assert found.notes == ("1 of 2 pairs tie and count as wrong",)
+
+
+def test_k_beyond_the_set_is_left_out(encode: Encoder, make_picture: MakePicture, tmp_path: Path) -> None:
+    evalset.write_retrieval(tmp_path, [(f"{i}", make_picture(i), [f"a {i}", f"b {i}"]) for i in range(4)])
+    found = {m.metric for m in Retrieval().measure(tmp_path, encode)}
+    assert found == {"image_recall_at_1", "text_recall_at_1", "text_recall_at_5"}
+
+
+def test_a_caption_of_two_pictures_ties_and_is_reported(
+    encode: Encoder, make_picture: MakePicture, tmp_path: Path
+) -> None:
+    evalset.write_retrieval(tmp_path, [("a", make_picture(0), ["same"]), ("b", make_picture(1), ["same"])])
+    found = {m.metric: m for m in Retrieval(recall_at=(1, 2)).measure(tmp_path, encode)}
+    assert found["text_recall_at_1"].value == 0
+    assert found["text_recall_at_2"].value == 1
+    assert "1 captions stand under more than one picture and tie" in found["text_recall_at_1"].notes
+
+
+def test_classes_without_pictures_are_reported(encode: Encoder, data: Path) -> None:
+    found = {m.metric: m for m in ZeroShot().measure(data / "classes", encode)}
+    assert found["acc1"].notes == ("2 of 6 classes have no picture",)
+    # Unequal classes: the mean over classes is another number than the mean over pictures.
+    assert found["mean_per_class_recall"].value != pytest.approx(found["acc1"].value)
+
+
+def test_equal_class_names_tie(encode: Encoder, own: Path) -> None:
+    (own / "two" / "classnames.txt").write_text("red circle\nred circle\n")
+    found = next(iter(ZeroShot().measure(own / "two", encode)))
+    assert found.value == 0
+    assert "1 class names repeat an earlier one and tie with it" in found.notes
+
+
+@pytest.mark.parametrize(("names", "match"), [
+    ("one\n", "at least two classes"),
+    ("a\n\nb\n", r"classnames.txt:2: needs at least two classes"),
+    ("a\nb\n", "one of the 2 in classnames.txt, counted from 0"),
+])  # fmt: skip
+def test_class_names_that_do_not_fit(names: str, match: str, encode: Encoder, own: Path) -> None:
+    (own / "classes" / "classnames.txt").write_text(names)
+    with pytest.raises(DataError, match=match):
+        list(ZeroShot().measure(own / "classes", encode))
+
+
+def test_a_template_without_its_place(encode: Encoder, own: Path) -> None:
+    (own / "classes" / "zeroshot_classification_templates.txt").write_text("a photo of a {}.\n")
+    with pytest.raises(DataError, match=r"a template holds \{c\}"):
+        list(ZeroShot().measure(own / "classes", encode))
+
+
+def rewrite(folder: Path, change: Callable[[int, dict[str, bytes]], dict[str, bytes]]) -> None:
+    """Change the members of every sample of a split."""
+    samples = [(key, change(i, parts)) for i, (key, parts) in enumerate(evalset.read_split(folder))]
+    evalset.write_tar(folder / "test" / "0.tar", samples)
+    (folder / "test" / "nshards.txt").write_text("1\n")
+
+
+def without(ending: str) -> Callable[[int, dict[str, bytes]], dict[str, bytes]]:
+    return lambda i, parts: {key: part for key, part in parts.items() if i != 3 or key != ending}
+
+
+def replaced(ending: str, content: bytes) -> Callable[[int, dict[str, bytes]], dict[str, bytes]]:
+    return lambda i, parts: {**parts, ending: content} if i == 3 else parts
+
+
+@pytest.mark.parametrize(("folder", "protocol", "change", "match"), [
+    ("classes", ZeroShot(), without("cls"), r"sample 0003: a sample needs its class"),
+    ("classes", ZeroShot(), replaced("cls", b"6"), r"sample 0003: the class must be one of the 6"),
+    ("classes", ZeroShot(), replaced("cls", b"-1"), r"sample 0003: the class must be one of the 6"),
+    ("classes", ZeroShot(), replaced("cls", b"cat"), r"sample 0003: a class is a number"),
+    ("retrieval", Retrieval(), without("txt"), r"sample 0003: each picture needs captions"),
+    ("retrieval", Retrieval(), replaced("txt", b"one\n\ntwo"), r"sample 0003: each picture needs captions"),
+    ("retrieval", Retrieval(), lambda i, parts: {"txt": parts["txt"]}, "sample 0000: .* needs an image"),
+])  # fmt: skip
+def test_samples_that_contradict_the_set(folder, protocol, change, match, encode: Encoder, own: Path) -> None:
+    rewrite(own / folder, change)
+    with pytest.raises(DataError, match=match):
+        list(protocol.measure(own / folder, encode))
+
+
+@pytest.mark.parametrize(("folder", "protocol"), ALL[:2])
+def test_an_empty_split(folder: str, protocol, encode: Encoder, own: Path) -> None:
+    (own / folder / "test" / "nshards.txt").write_text("0\n")
+    with pytest.raises(DataError, match="holds no pictures"):
+        list(protocol.measure(own / folder, encode))
+
+
+def test_a_classification_set_is_no_retrieval_set(encode: Encoder, own: Path) -> None:
+    (own / "retrieval" / "dataset_type.txt").write_text("classification\n")
+    with pytest.raises(DataError, match='must say "retrieval"'):
+        list(Retrieval().measure(own / "retrieval", encode))
+
+
+def test_pairs_without_their_pictures(encode: Encoder, own: Path) -> None:
+    lost: Iterator[Path] = iter(sorted((own / "pairs" / "val2017").iterdir())[:2])
+    for path in lost:
+        path.unlink()
+    with pytest.raises(DataError, match="2 pictures of this subset are missing in val2017"):
+        list(Compositional("swap_att").measure(own / "pairs", encode))
+
+
+def test_a_subset_without_pairs(encode: Encoder, own: Path) -> None:
+    (own / "pairs" / "swap_att.json").write_text(json.dumps({}))
+    with pytest.raises(DataError, match="holds no pairs"):
+        list(Compositional("swap_att").measure(own / "pairs", encode))

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pgsbench.data import store
+from pgsbench.errors import ConfigError, DataError
+from pgsbench.evaluation import suite as suites
+from pgsbench.evaluation.protocols.compositional import Compositional
+from pgsbench.evaluation.protocols.retrieval import Retrieval
+from pgsbench.evaluation.suite import load_suite, locate
+
+GROUPS = {"classification", "retrieval", "robustness", "compositionality"}
+
+
+def write(folder: Path, *tasks: str, head: str = "name: mine") -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(f"{head}\ntasks:\n" + "".join(f"  - {task}\n" for task in tasks))
+    return path
+
+
+@pytest.mark.parametrize("name", ["scenes", "emoji"])
+def test_built_in_suites_load(name: str) -> None:
+    suite = load_suite(name)
+    assert suite.name == name
+    assert suite.question.endswith("?")
+    assert {task.group for task in suite.tasks} == GROUPS
+    assert all(task.name.startswith(f"{name}/") and task.data.startswith(f"{name}:") for task in suite.tasks)
+
+
+def test_all_built_in_suites_are_tested_here() -> None:
+    assert suites.builtin_names() == ["emoji", "scenes"]
+
+
+def test_a_file_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SETS", "/big/disk")
+    suite = load_suite(write(
+        tmp_path,
+        "{name: a, data: sets/a, protocol: retrieval, group: g, recall_at: [3], metric: text_recall_at_3}",
+        "{name: b, data: $SETS/b, protocol: compositional, group: g, subset: s, chance: 0.25, version: 2}",
+    ))  # fmt: skip
+    first, second = suite.tasks
+    assert first.protocol == Retrieval(recall_at=(3,))
+    assert first.data == str(tmp_path / "sets" / "a")
+    assert (first.metric, first.chance, first.version) == ("text_recall_at_3", None, 1)
+    assert second.protocol == Compositional("s")
+    assert second.data == "/big/disk/b"
+    assert (second.metric, second.chance, second.version) == ("acc", 0.25, 2)
+
+
+@pytest.mark.parametrize(("task", "match"), [
+    ("{name: a, data: x, protocol: zeroshot, group: g}", r"0: unknown protocol .*\n.*you mean 'zero_shot'"),
+    ("{name: a, data: x, protocol: zero_shot, group: g, splt: val}", r"unknown key .*\n.*mean 'split'"),
+    ("{name: a b, data: x, protocol: zero_shot, group: g}", "tasks.0.name"),
+    ("{name: a, data: x, protocol: zero_shot, group: g, chance: 1.5}", "tasks.0.chance: .*less than 1"),
+    ("{name: a, data: x, protocol: zero_shot}", "tasks.0.group: field required"),
+    ("{name: a, data: x, protocol: compositional, group: g}", "subset must name one"),
+    ("{name: a, data: x, protocol: retrieval, group: g, recall_at: [0]}", "recall_at must be a list"),
+    ("{name: a, data: x, protocol: retrieval, group: g, recall_at: 5}", "recall_at must be a list"),
+    ("{name: a, data: x, protocol: no.py:Such, group: g}", "no.py: the file of this protocol does not exist"),
+])  # fmt: skip
+def test_a_mistake_says_where_and_what(task: str, match: str, tmp_path: Path) -> None:
+    path = write(tmp_path, task)
+    with pytest.raises(ConfigError, match=match) as error:
+        load_suite(path)
+    assert str(error.value).startswith(f"{path}:3: tasks.0")
+
+
+def test_all_mistakes_at_once(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "{name: a, data: x, protocol: zero_shot, group: g}",
+        "{name: a, data: x, protocol: zero_shot, group: g}",
+        "{name: b, data: x, protocol: retrievel, group: g}",
+    )
+    with pytest.raises(ConfigError) as error:
+        load_suite(path)
+    assert "2 problems" in str(error.value)
+    assert "tasks.1: two tasks have the same name (got 'a')" in str(error.value)
+    assert "did you mean 'retrieval'" in str(error.value)
+
+
+def test_an_unknown_suite_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'scenes'"):
+        load_suite("scense")
+
+
+def test_everything_that_is_missing_is_named_at_once(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGSBENCH_DATA", str(tmp_path / "none"))
+    suite = load_suite(write(
+        tmp_path,
+        f"{{name: there, data: {data}/classes, protocol: zero_shot, group: g}}",
+        f"{{name: other, data: {data}/classes, protocol: retrieval, group: g}}",
+        "{name: gone, data: gone, protocol: zero_shot, group: g}",
+        '{name: shape, data: "scenes:shape", protocol: zero_shot, group: g}',
+        '{name: count, data: "scenes:count", protocol: zero_shot, group: g}',
+    ))  # fmt: skip
+    with pytest.raises(DataError) as error:
+        locate(suite)
+    text = str(error.value)
+    assert "- other" in text and "no dataset_type.txt" in text  # noqa: PT018
+    assert f"- gone ({tmp_path / 'gone'})" in text and "no such folder" in text  # noqa: PT018
+    assert text.count("pgsbench data make scenes") == 1
+    assert "there" not in text
+
+
+def test_built_in_data_lies_in_the_made_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "find", lambda name: tmp_path / name)
+    assert suites.data_folder("scenes:shape") == tmp_path / "scenes" / "eval" / "shape"
+    assert suites.data_folder("/a/b") == Path("/a/b")
