@@ -69,6 +69,12 @@ class Selection:
     visible: Tensor | None = None
     diagnostics: Mapping[str, Tensor] = field(default_factory=dict)
 
+    def shown(self, num_patches: int) -> Tensor:
+        """Return (b, n) bool: which patches have an influence, neither dropped nor hidden."""
+        visible = torch.ones_like(self.keep, dtype=torch.bool) if self.visible is None else self.visible
+        nothing = torch.zeros(len(self.keep), num_patches, dtype=torch.bool, device=self.keep.device)
+        return nothing.scatter(1, self.keep, visible)
+
     def effective_ratio(self, num_patches: int) -> Tensor:
         """Return the share of patches without influence, dropped or hidden, as a 0-d float tensor."""
         b, k = self.keep.shape

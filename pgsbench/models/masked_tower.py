@@ -19,6 +19,7 @@ from torch.utils.hooks import RemovableHandle
 
 from pgsbench.errors import DataError, ModelError
 from pgsbench.masking.base import PatchView, Selection, Strategy
+from pgsbench.masking.measure import object_shares, objects_kept
 from pgsbench.models.tower_layout import TowerLayout, layout_of
 
 
@@ -108,71 +109,41 @@ class Masking(nn.Module):
 
     @property
     def grid(self) -> tuple[int, int]:
-        """(rows, cols) of patches at the tower's own image size."""
+        """The (rows, cols) of patches at the tower's own image size."""
         return self._layout.grid
 
     @property
     def num_kept(self) -> int:
-        """Patch tokens of each picture that entered the transformer in the last forward pass."""
+        """Patches of each picture that went through the transformer in the last forward pass."""
         return self.grid[0] * self.grid[1] if self.last is None else self.last.keep.shape[1]
 
     def effective_ratio(self) -> float:
-        """Share of patches without influence in the last forward pass; waits for the device if some hide."""
-        if self.last is None:
-            return 0.0
-        return float(self.last.effective_ratio(self.grid[0] * self.grid[1]))
+        """Share of patches without influence in the last forward pass; waits for a GPU if some are hidden."""
+        n = self.grid[0] * self.grid[1]
+        if self.last is None or self.last.visible is None:
+            return 1.0 - self.num_kept / n
+        return float(self.last.effective_ratio(n))
 
     def shown(self, batch_size: int) -> Tensor:
         """Return (b, n) bool: which patches had an influence in the last forward pass."""
         n = self.grid[0] * self.grid[1]
         if self.last is None:
             return torch.ones(batch_size, n, dtype=torch.bool)
-        keep, visible = self.last.keep, self.last.visible
-        kept = torch.ones_like(keep, dtype=torch.bool) if visible is None else visible
-        return torch.zeros(batch_size, n, dtype=torch.bool, device=keep.device).scatter(1, keep, kept)
+        return self.last.shown(n)
 
     def diagnostics(self) -> dict[str, float]:
-        """Return what the strategy says of its last selection and, where known, the objects it shows.
+        """Return what is known of the last masked forward pass; waits for a GPU.
 
-        ``objects_kept`` is the share of the object pixels that lie in shown patches.
+        The strategy's own diagnostics and, where the objects are known, those of
+        `pgsbench.masking.measure.objects_kept`, all under ``mask/``.
         """
         if self.last is None:
             return {}
-        named = {f"mask/{name}": float(value) for name, value in self.last.diagnostics.items()}
+        found = dict(self.last.diagnostics)
         if self._objects is not None:
-            shares = self._object_shares(self.last.keep)
-            kept = (shares * self.shown(len(shares)).to(shares.device)).sum() / shares.sum().clamp_min(1e-9)
-            named["mask/objects_kept"] = float(kept)
-        return named
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """The (rows, cols) of patches at the tower's own image size."""
-        return self._layout.grid
-
-    @property
-    def num_kept(self) -> int:
-        """Patches of each picture that went through the tower in the last forward pass."""
-        return self.grid[0] * self.grid[1] if self.last is None else self.last.keep.shape[1]
-
-    def effective_ratio(self) -> float:
-        """Share of patches without influence in the last forward pass; waits for a GPU if some are hidden."""
-        if self.last is not None and self.last.visible is not None:
-            return float(self.last.effective_ratio(self.grid[0] * self.grid[1]))
-        return 1.0 - self.num_kept / (self.grid[0] * self.grid[1])
-
-    def shown(self, batch_size: int) -> Tensor:
-        """Return (b, n) bool: which patches had an influence in the last forward pass."""
-        if self.last is None:
-            return torch.ones(batch_size, self.grid[0] * self.grid[1], dtype=torch.bool)
-        keep, visible = self.last.keep, self.last.visible
-        shown = torch.zeros(len(keep), self.grid[0] * self.grid[1], dtype=torch.bool, device=keep.device)
-        return shown.scatter(1, keep, torch.ones_like(keep, dtype=torch.bool) if visible is None else visible)
-
-    def diagnostics(self) -> dict[str, float]:
-        """Return what the strategy measured in the last forward pass; waits for a GPU."""
-        found = {} if self.last is None else self.last.diagnostics
-        return {f"mask_{name}": value.item() for name, value in found.items()}
+            shares = self._object_shares(self.last.keep.device)
+            found |= objects_kept(shares, self.shown(len(shares)))
+        return {f"mask/{name}": float(value) for name, value in found.items()}
 
     @contextmanager
     def at_eval(self, *, seed: int = 0, progress: float = 1.0) -> Iterator[None]:
@@ -240,19 +211,17 @@ class Masking(nn.Module):
             images=images,
             tokens=tokens if "tokens" in needs else None,
             position=layout.position() if "tokens" in needs else None,
-            objects=self._object_shares(x) if "objects" in needs else None,
+            objects=self._object_shares(x.device) if "objects" in needs else None,
         )
 
-    def _object_shares(self, x: Tensor) -> Tensor:
-        # (b, n): share of each patch's pixels that show an object.
+    def _object_shares(self, device: torch.device) -> Tensor:
         if self._objects is None:
             raise DataError(
                 "this strategy must know where the objects are, and these data do not say it",
                 value=type(self.strategy).__name__,
                 way_out="train on data with object masks, such as scenes, or choose another strategy",
             )
-        shown = (self._objects.to(x.device) > 0).float()
-        return F.avg_pool2d(shown[:, None], self._layout.patch_size).flatten(1)
+        return object_shares(self._objects.to(device), self._layout.patch_size)
 
     def _generator_on(self, device: torch.device) -> torch.Generator:
         if self._seed is None:
