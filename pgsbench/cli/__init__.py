@@ -1,0 +1,28 @@
+"""The command line: each command parses, calls and prints. Nothing heavy is imported to show a help page."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> None:
+    """Run `pgsbench`; a user's mistake is printed and exits with 2, an interrupt with 130."""
+    from pgsbench.errors import UserError
+
+    # Before any library looks: no telemetry, and no half-minute of retries where there is no network.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from pgsbench.cli.app import app
+
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on where it was", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
+        sys.stderr.close()
+        sys.exit(141)

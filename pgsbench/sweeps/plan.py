@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pgsbench.config.fingerprint import run_id
-from pgsbench.config.load import Study, merge, normalise
+from pgsbench.config.load import Study
 from pgsbench.config.schema import Range, RunConfig, SearchConfig
 from pgsbench.data.shards import data_id
 from pgsbench.errors import ConfigError, StudyError, UserError, nearest
@@ -96,13 +96,45 @@ def grid_points(search: SearchConfig) -> Iterator[dict[str, Any]]:
         yield dict(zip(search.space, values, strict=True))
 
 
+def searched_runs(study: Study, trials: int | None = None) -> tuple[list[PlannedRun], int]:
+    """Return the runs that a search will ask for, and how many of them are only stand-ins.
+
+    A grid is known beforehand. TPE chooses as it goes: its runs stand at the middle of each range.
+    """
+    search, arms = study.config.search, searched_arms(study)
+    assert search is not None
+    if search.sampler == "grid":
+        cells = [(arm, point) for arm in arms for point in grid_points(search)][: trials or search.trials]
+        return [run for arm, point in cells for run in planned_runs(study, [arm], params=point)], 0
+    middle = {path: _middle(domain) for path, domain in search.space.items()}
+    count = trials or search.trials or 0
+    runs = planned_runs(study, arms[:1], params=middle) * count
+    return runs, len(runs)
+
+
+def _middle(domain: list[Any] | Range) -> Any:
+    if isinstance(domain, list) or domain.step is not None:
+        choices = choices_of(domain)
+        return choices[len(choices) // 2]
+    return math.sqrt(domain.low * domain.high) if domain.log else (domain.low + domain.high) / 2
+
+
 def choices_of(domain: list[Any] | Range) -> list[Any]:
     """Return the values of a grid along one path."""
     if isinstance(domain, list):
         return domain
     assert domain.step is not None
     count = math.floor((domain.high - domain.low) / domain.step + 1e-9) + 1
-    return [round(domain.low + i * domain.step, 12) for i in range(count)]
+    return [_number(domain, domain.low + i * domain.step) for i in range(count)]
+
+
+def is_integral(domain: Range) -> bool:
+    """Tell whether a range is one of whole numbers, as its ends and its step are."""
+    return domain.step is not None and all(b.is_integer() for b in (domain.low, domain.high, domain.step))
+
+
+def _number(domain: Range, value: float) -> float | int:
+    return round(value) if is_integral(domain) else round(value, 12)
 
 
 def check_space(study: Study) -> None:
@@ -125,23 +157,3 @@ def check_space(study: Study) -> None:
                 problems.setdefault(f"{path}={value}", problem)
     if problems:
         raise ConfigError.collect(problems.values())
-
-
-def differences(study: Study, arm: str, other: str) -> list[str]:
-    """Return the dotted paths, strategy apart, in which two arms of a study differ: empty is a fair pair."""
-    flat = [
-        _flatten({k: v for k, v in merge(study.config.base(), normalise(study.config.arms.get(a, {}))).items()
-                  if k != "strategy"})
-        for a in (arm, other)
-    ]  # fmt: skip
-    return sorted(path for path in flat[0].keys() | flat[1].keys() if flat[0].get(path) != flat[1].get(path))
-
-
-def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        return {prefix: value}
-    return {
-        path: leaf
-        for key, inner in value.items()
-        for path, leaf in _flatten(inner, f"{prefix}.{key}" if prefix else key).items()
-    }

@@ -1,0 +1,60 @@
+"""Options that several commands share, and how a study is found by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pgsbench.errors import ConfigError, nearest
+
+StudyArgument = Annotated[str, typer.Argument(help="A study file, or the name of one that ships.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=V", help="Override a value of the study; may be repeated."),
+]
+OutputOption = Annotated[
+    Path, typer.Option("--output", metavar="DIR", help="Where runs/ and reports/ are kept.")
+]
+JobsOption = Annotated[
+    int | None, typer.Option("--jobs", min=1, help="Runs at a time (default: GPUs, or up to 4 cores).")
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or one GPU such as cuda:1.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Print the plan: runs, steps, samples, tokens, minutes.")
+]
+SeedsOption = Annotated[
+    int | None, typer.Option("--seeds", min=1, help="Number of seeds: 0, 1, ... (default: the study's).")
+]
+
+
+def shipped_studies() -> Path:
+    """Return the folder of the studies that ship: in the wheel, or beside the package in a clone."""
+    package = Path(__file__).parents[1]
+    inside = package / "studies"
+    return inside if inside.is_dir() else package.parent / "studies"
+
+
+def find_study(name: str) -> Path:
+    """Return the path of a study file: the path itself, or a shipped study by path, file or bare name.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    folder = shipped_studies()
+    relative = Path(name).with_suffix(".yaml")
+    if relative.parts and relative.parts[0] == "studies":
+        relative = Path(*relative.parts[1:])
+    if (folder / relative).is_file():
+        return folder / relative
+    known = [path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")]
+    way_out = nearest(relative.with_suffix("").as_posix(), known)
+    raise ConfigError("there is no such study file", where="STUDY", value=name, way_out=way_out)
+
+
+def seed_overrides(seeds: int | None) -> list[str]:
+    """Return the override that `--seeds` stands for."""
+    return [] if seeds is None else [f"seeds={list(range(seeds))}"]

@@ -1,0 +1,78 @@
+"""Progress of long work: bars on a terminal, now and then a line in a log file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+LOG_EVERY_SECONDS = 15.0
+
+
+class Progress:
+    """Shows several tasks at once; use it in a `with` block.
+
+    On a terminal each task is a bar that goes when the block ends. Elsewhere a task prints a line when
+    it begins, every quarter of a minute while it moves, and when it is complete.
+    """
+
+    def __init__(self) -> None:
+        self._is_terminal = sys.stderr.isatty()
+        self._tasks: dict[str, tuple[float, int]] = {}
+
+    def __enter__(self) -> Progress:
+        if self._is_terminal:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bars
+
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+            )
+            self._bars = Bars(*columns, console=Console(stderr=True), transient=True)
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._is_terminal:
+            self._bars.stop()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Say that `done` of `total` parts of a task are done."""
+        if self._is_terminal:
+            self._show(what, done, total)
+        else:
+            self._log(what, done, total)
+
+    def say(self, text: str) -> None:
+        """Print a line that stays, above the bars."""
+        if self._is_terminal:
+            self._bars.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def finish(self, what: str) -> None:
+        """Forget a task; its bar goes."""
+        if self._is_terminal and what in self._tasks:
+            self._bars.remove_task(self._tasks.pop(what)[1])  # type: ignore[arg-type]
+        self._tasks.pop(what, None)
+
+    def _show(self, what: str, done: int, total: int) -> None:
+        if what not in self._tasks:
+            self._tasks[what] = (0.0, self._bars.add_task(what, total=total))
+        self._bars.update(self._tasks[what][1], completed=done, total=total)  # type: ignore[arg-type]
+        if done >= total:
+            self.finish(what)
+
+    def _log(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        last, shown = self._tasks.get(what, (0.0, -1))
+        is_due = now - last >= LOG_EVERY_SECONDS and done > shown
+        if shown < 0 or is_due or (done >= total and shown < total):
+            self._tasks[what] = (now, done)
+            print(f"{what}: {done}/{total}", file=sys.stderr, flush=True)

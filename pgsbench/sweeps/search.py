@@ -1,0 +1,275 @@
+"""The search over a study's space: Optuna proposes, worker processes train, only this process tells.
+
+A grid is our own list of cells, each queued until it is complete: Optuna's grid sampler repeats cells under
+several workers and drops failed ones. The storage is a SQLite file in the study's folder, or any RDB by
+``OPTUNA_STORAGE``; the run directories remain the truth, so a trial that was cut off is asked again and
+its finished runs are reused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import warnings
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import Trial, TrialState
+
+from pgsbench.config.schema import Range, SearchConfig
+from pgsbench.errors import StudyError
+from pgsbench.experiment import is_complete
+from pgsbench.sweeps.plan import PlannedRun, choices_of, grid_points, is_integral, planned_runs, searched_arms
+from pgsbench.sweeps.study import StudyFolder, Watcher, completed, open_workers, outcome
+from pgsbench.tracking.rundir import find_run
+
+ARM = "arm"
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What a search found.
+
+    Attributes:
+        trials: (value, params) of the complete trials, best first.
+        importances: Share of the variance by parameter, by PED-ANOVA; empty where too few trials differ.
+        failed: The runs that failed.
+        num_unfinished: Trials without a value.
+    """
+
+    trials: list[tuple[float, dict[str, Any]]]
+    importances: dict[str, float]
+    failed: list[tuple[PlannedRun, Exception]]
+    num_unfinished: int
+
+
+def search(
+    folder: StudyFolder,
+    *,
+    watcher: Watcher,
+    trials: int | None = None,
+    jobs: int | None = None,
+    device: str = "auto",
+) -> Searched:
+    """Work off the study's search space.
+
+    Args:
+        folder: The study and where it lives.
+        watcher: Told of progress.
+        trials: Overrides `search.trials`: how many trials there are in all, past ones included.
+        jobs: At most this many processes.
+        device: See `plan_slots`.
+
+    Raises:
+        StudyError: The stored search is one over another space.
+        KeyboardInterrupt: After the workers have saved; the same call goes on.
+    """
+    config = folder.study.config.search
+    assert config is not None
+    study = _open_storage(folder, config)
+    _forget_cut_off_trials(study)
+    arms = searched_arms(folder.study)
+    cells = _grid_cells(config, arms)[: trials or config.trials] if config.sampler == "grid" else None
+    budget = len(cells) if cells is not None else (trials or config.trials or 0)
+    if cells is not None:
+        _queue(study, cells)
+    asked = _Asked(folder, study, config, arms, watcher)
+    failed: list[tuple[PlannedRun, Exception]] = []
+    remaining = budget - _num_told(study)
+    num_runs = max(1, remaining) * len(folder.study.config.seeds)
+    with open_workers(folder, num_runs=num_runs, jobs=jobs, device=device) as workers:
+        width = len(workers.slots.devices)
+        futures: dict[Future[str], PlannedRun] = {}
+
+        def fill() -> None:
+            # A failed trial is not asked again here, or a cell that cannot work would never end.
+            while len(futures) < width and asked.num_asked < remaining:
+                for run in asked.next_runs():
+                    futures[workers.submit(run)] = run
+
+        fill()
+        while futures:
+            for run, future in completed(folder, futures, watcher, running=width):
+                error = outcome(future)
+                if error is not None:
+                    failed.append((run, error))
+                    watcher.on_failed(run, error)
+                else:
+                    watcher.on_done(run, False)
+                asked.close(run, error)
+                fill()
+    return _result(study, failed)
+
+
+class _Asked:
+    """Trials that Optuna was asked for and not told of yet."""
+
+    def __init__(
+        self,
+        folder: StudyFolder,
+        study: optuna.Study,
+        config: SearchConfig,
+        arms: list[str],
+        watcher: Watcher,
+    ) -> None:
+        self.folder, self.study, self.config, self.arms, self.watcher = folder, study, config, arms, watcher
+        self._trials: dict[int, tuple[Trial, list[PlannedRun]]] = {}
+        self._open_runs: dict[str, set[int]] = {}
+        self.num_asked = 0
+
+    def next_runs(self) -> list[PlannedRun]:
+        """Ask for one more trial and return those of its runs that have to be worked on."""
+        self.num_asked += 1
+        trial = self.study.ask(_distributions(self.config, self.arms))
+        point = dict(trial.params)
+        arm = point.pop(ARM, self.arms[0])
+        runs = planned_runs(self.folder.study, [arm], params=point)
+        self.folder.add(runs)
+        trial.set_user_attr("runs", [run.run_id for run in runs])
+        self._trials[trial.number] = (trial, runs)
+        waiting = []
+        for run in runs:
+            if is_complete(self.folder.runs_root, run.run_id, self.folder.study.config.evaluation):
+                self.watcher.on_done(run, True)
+                continue
+            if run.run_id not in self._open_runs:  # two trials at one point share their runs
+                waiting.append(run)
+            self._open_runs.setdefault(run.run_id, set()).add(trial.number)
+        if not any(trial.number in numbers for numbers in self._open_runs.values()):
+            self._tell(trial.number, None)
+        return waiting
+
+    def close(self, run: PlannedRun, error: Exception | None) -> None:
+        """Take note that a run has ended, and tell Optuna of each trial that is complete with it."""
+        for number in self._open_runs.pop(run.run_id, set()):
+            still_open = any(number in numbers for numbers in self._open_runs.values())
+            if number in self._trials and (error is not None or not still_open):
+                self._tell(number, error)
+
+    def _tell(self, number: int, error: Exception | None) -> None:
+        trial, runs = self._trials.pop(number)
+        if error is not None:
+            trial.set_user_attr("error", str(error))
+            self.study.tell(trial, state=TrialState.FAIL)
+            return
+        value_of = objective(self.config.metric)
+        found = [find_run(self.folder.runs_root, run.run_id) for run in runs]
+        self.study.tell(trial, statistics.fmean(value_of(run.scores) for run in found if run))
+
+
+def objective(metric: str) -> Callable[[Mapping[str, Any]], float]:
+    """Return the function from ``scores.json`` to the number that is maximised.
+
+    Args:
+        metric: ``mean`` of the groups, a group, or ``TASK/METRIC``.
+    """
+
+    def value(scores: Mapping[str, Any]) -> float:
+        groups = {name: float(group["value"]) for name, group in scores["groups"].items()}
+        if metric == "mean":
+            return statistics.fmean(groups.values())
+        if metric in groups:
+            return groups[metric]
+        named = {f"{score['task']}/{score['metric']}": float(score["value"]) for score in scores["scores"]}
+        if metric not in named:
+            raise StudyError(
+                "the suite has no such score", where="search.metric", value=metric,
+                way_out=f"valid: mean, {', '.join(groups)}, or TASK/METRIC such as {next(iter(named))}",
+            )  # fmt: skip
+        return named[metric]
+
+    return value
+
+
+def _open_storage(folder: StudyFolder, config: SearchConfig) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    url = os.environ.get("OPTUNA_STORAGE", f"sqlite:///{folder.path / 'optuna.db'}")
+    seed = folder.study.config.seeds[0]
+    sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True, n_startup_trials=5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study = optuna.create_study(
+            storage=url,
+            study_name=folder.study.config.name,
+            sampler=sampler,
+            direction="maximize",
+            load_if_exists=True,
+        )
+    mark = json.dumps(
+        {"space": config.model_dump(mode="json")["space"], "metric": config.metric}, sort_keys=True
+    )
+    if study.user_attrs.get("search", mark) != mark:
+        raise StudyError(
+            "the search in this folder is over another space or metric", where=str(folder.path),
+            way_out="give the study another name (`name:` in its file), or move the folder away; "
+            "runs with equal configurations are reused either way",
+        )  # fmt: skip
+    study.set_user_attr("search", mark)
+    return study
+
+
+def _forget_cut_off_trials(study: optuna.Study) -> None:
+    # Only one process works on a study's search, so a trial that runs now was cut off: ask for it again.
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
+        if trial.params:
+            study.enqueue_trial(trial.params, skip_if_exists=False)
+
+
+def _grid_cells(config: SearchConfig, arms: list[str]) -> list[dict[str, Any]]:
+    points = list(grid_points(config))
+    return [{ARM: arm, **point} if len(arms) > 1 else point for arm in arms for point in points]
+
+
+def _queue(study: optuna.Study, cells: list[dict[str, Any]]) -> None:
+    taken = [
+        trial.params or trial.system_attrs.get("fixed_params")
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.WAITING))
+    ]
+    for cell in cells:
+        if cell not in taken:
+            study.enqueue_trial(cell)
+
+
+def _num_told(study: optuna.Study) -> int:
+    return len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+
+
+def _distributions(config: SearchConfig, arms: list[str]) -> dict[str, BaseDistribution]:
+    found: dict[str, BaseDistribution] = {ARM: CategoricalDistribution(arms)} if len(arms) > 1 else {}
+    for path, domain in config.space.items():
+        if isinstance(domain, list) or config.sampler == "grid":
+            found[path] = CategoricalDistribution(choices_of(domain))
+        else:
+            found[path] = _interval(domain)
+    return found
+
+
+def _interval(domain: Range) -> BaseDistribution:
+    if is_integral(domain):
+        assert domain.step is not None
+        return IntDistribution(int(domain.low), int(domain.high), step=int(domain.step))
+    return FloatDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
+
+
+def _result(study: optuna.Study, failed: list[tuple[PlannedRun, Exception]]) -> Searched:
+    trials = study.get_trials(deepcopy=False)
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    ranked = sorted(complete, key=lambda trial: -(trial.value or 0.0))
+    importances: dict[str, float] = {}
+    if len(complete) > 1:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+                importances = optuna.importance.get_param_importances(study, evaluator=evaluator)
+            except (ValueError, RuntimeError):  # all trials alike
+                importances = {}
+    values = [(float(trial.value or 0.0), dict(trial.params)) for trial in ranked]
+    return Searched(values, importances, failed, len(trials) - len(complete))

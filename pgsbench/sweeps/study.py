@@ -1,0 +1,163 @@
+"""A study worked off: what is missing is trained, what exists is reused, a failure does not stop the rest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pgsbench.config.load import Study
+from pgsbench.errors import StudyError, UserError
+from pgsbench.experiment import is_complete
+from pgsbench.sweeps.plan import PlannedRun
+from pgsbench.sweeps.worker import Workers, done_steps, plan_slots
+from pgsbench.tracking.rundir import MANIFEST, Cell, StudyManifest, find_run, read_study, write_study
+
+POLL_SECONDS = 1.0
+
+
+@dataclass
+class Watcher:
+    """What the one who started the work wants to be told; the default is told nothing.
+
+    Attributes:
+        on_step: ``(run, steps done, steps in all)``, about once a second for each run under way.
+        on_done: A run is complete; True: it was so before.
+        on_failed: A run ended with this error.
+        on_tick: About once a second, and after each run.
+    """
+
+    on_step: Callable[[PlannedRun, int, int], None] = lambda *_: None
+    on_done: Callable[[PlannedRun, bool], None] = lambda *_: None
+    on_failed: Callable[[PlannedRun, Exception], None] = lambda *_: None
+    on_tick: Callable[[], None] = lambda: None
+
+
+@dataclass
+class StudyFolder:
+    """The folder of a study and the manifest in it, which grows as runs are planned.
+
+    Attributes:
+        study: The study.
+        runs_root: The folder of all studies.
+        command: The command line, for the record.
+        cells: The runs so far, by what they are in the study: arm, seed and searched values.
+    """
+
+    study: Study
+    runs_root: Path
+    command: str
+    cells: dict[tuple[str, int, str], Cell] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, study: Study, runs_root: Path, command: str) -> StudyFolder:
+        """Return the study's folder with the runs that earlier commands entered, if the base is the same."""
+        folder = cls(study, runs_root, command)
+        if (folder.path / MANIFEST).is_file():
+            before = read_study(folder.path)
+            if _base(before.study) == _base(study.config.model_dump(mode="json")):
+                known = (cell for cell in before.cells if cell.arm in study.config.arm_names)
+                folder.cells = {_key(cell.arm, cell.seed, cell.params): cell for cell in known}
+        return folder
+
+    @property
+    def path(self) -> Path:
+        """``runs/<study>``."""
+        return self.runs_root / self.study.config.name
+
+    def add(self, runs: Sequence[PlannedRun]) -> None:
+        """Enter planned runs into the manifest; a run that exists under another study is named there."""
+        for run in runs:
+            found = find_run(self.runs_root, run.run_id)
+            path = self.path / f"{run.arm}-s{run.seed}-{run.run_id}" if found is None else found.path
+            relative = path.relative_to(self.runs_root).as_posix()
+            self.cells[_key(run.arm, run.seed, run.params)] = Cell(run.arm, run.seed, relative, run.params)
+        manifest = StudyManifest(
+            self.study.config.model_dump(mode="json"),
+            tuple(self.cells.values()),
+            self.study.source,
+            self.command,
+        )
+        write_study(self.path, manifest)
+
+
+def _key(arm: str, seed: int, params: Mapping[str, Any]) -> tuple[str, int, str]:
+    return arm, seed, json.dumps(params, sort_keys=True)
+
+
+def _base(study: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: study.get(key) for key in ("data", "model", "strategy", "training", "evaluation")}
+
+
+def work_off(
+    folder: StudyFolder,
+    runs: Sequence[PlannedRun],
+    *,
+    watcher: Watcher,
+    jobs: int | None = None,
+    device: str = "auto",
+) -> list[tuple[PlannedRun, Exception]]:
+    """Train and evaluate all runs of a plan that are not complete; return those that failed.
+
+    Raises:
+        KeyboardInterrupt: After the workers have saved their states.
+    """
+    folder.add(runs)
+    pending = []
+    for run in runs:
+        if is_complete(folder.runs_root, run.run_id, folder.study.config.evaluation):
+            watcher.on_done(run, True)
+        else:
+            pending.append(run)
+    if not pending:
+        return []
+    failed = []
+    with open_workers(folder, num_runs=len(pending), jobs=jobs, device=device) as workers:
+        futures = {workers.submit(run): run for run in pending}
+        for run, future in completed(folder, futures, watcher, running=len(workers.slots.devices)):
+            error = outcome(future)
+            if error is None:
+                watcher.on_done(run, False)
+            else:
+                failed.append((run, error))
+                watcher.on_failed(run, error)
+    return failed
+
+
+def open_workers(folder: StudyFolder, *, num_runs: int, jobs: int | None, device: str) -> Workers:
+    """Return the worker processes for a number of runs of a study."""
+    slots = plan_slots(num_runs, jobs=jobs, device=device)
+    config = folder.study.config
+    return Workers(slots, runs_root=folder.runs_root, study=config.name, evaluation=config.evaluation)
+
+
+def completed(
+    folder: StudyFolder, futures: dict[Future[str], PlannedRun], watcher: Watcher, *, running: int
+) -> Iterator[tuple[PlannedRun, Future[str]]]:
+    """Yield each run as it ends, telling the watcher of progress meanwhile; `futures` may grow."""
+    while futures:
+        done, _ = wait(futures, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+        for run in list(futures.values())[:running]:
+            watcher.on_step(run, done_steps(folder.runs_root, run), run.config.training.steps)
+        watcher.on_tick()
+        for future in done:
+            yield futures.pop(future), future
+
+
+def outcome(future: Future[str]) -> Exception | None:
+    """Return the error a run ended with, or None; an error that is nobody's mistake keeps its traceback."""
+    try:
+        future.result()
+    except UserError as error:
+        return error
+    except BrokenProcessPool:
+        return StudyError(
+            "a worker process died, which mostly means that memory ran out",
+            way_out="use fewer processes (--jobs 1) or a smaller training.batch_size; "
+            "the same command goes on where it was",
+        )
+    return None
