@@ -1,0 +1,1 @@
+"""Reports: what run directories say, as tables, figures and pages. Reads no tracker."""

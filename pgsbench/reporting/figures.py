@@ -130,10 +130,10 @@ def accuracy_cost(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
     points: list[tuple[str, str, float, Interval]] = []
     for label in results.study.labels if of else ():
         runs = [run for run in results.study.of(label) if run.status == COMPLETE]
-        seconds = [run.summary["train_seconds"] for run in runs if "train_seconds" in run.summary]
+        times = [run.summary["train_seconds"] for run in runs if "train_seconds" in run.summary]
         mean = results.mean(label, str(of))
-        if seconds and isinstance(mean, Interval):
-            points.append((label, runs[0].cell.arm, float(np.mean(seconds)), mean))
+        if times and isinstance(mean, Interval):
+            points.append((label, runs[0].cell.arm, float(np.mean(times)), mean))
     if len(points) < 2:
         return None
     unit, scale = _time_unit(max(seconds for _, _, seconds, _ in points))
@@ -143,9 +143,10 @@ def accuracy_cost(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
         pen_of = pens(results.study.arms, theme)
         named: set[str] = set()
         for label, arm, seconds, mean in points:
-            pen, reach = pen_of[arm], [[mean.estimate - mean.low], [mean.high - mean.estimate]]
+            pen, x = pen_of[arm], seconds / scale
+            reach = [[mean.estimate - mean.low], [mean.high - mean.estimate]]
             axes.errorbar(
-                seconds / scale, mean.estimate, yerr=reach, color=pen.colour, marker=pen.marker, linestyle="none",
+                x, mean.estimate, yerr=reach, color=pen.colour, marker=pen.marker, linestyle="none",
                 elinewidth=0.9, label=None if arm in named else arm,
             )  # fmt: skip
             named.add(arm)
@@ -154,8 +155,8 @@ def accuracy_cost(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
                 short = ", ".join(part.rpartition("=")[2] for part in values.split(" "))
                 side, height = _CORNERS[results.study.arms.index(arm) % len(_CORNERS)]
                 axes.annotate(
-                    short, (seconds / scale, mean.estimate), xytext=(5 * side, 6 * height), fontsize=7,
-                    textcoords="offset points", color=pen.colour, va="center", ha="left" if side > 0 else "right",
+                    short, (x, mean.estimate), xytext=(5 * side, 6 * height), textcoords="offset points",
+                    fontsize=7, color=pen.colour, va="center", ha="left" if side > 0 else "right",
                 )  # fmt: skip
         axes.margins(x=0.08)
         axes.set(xlabel=f"training time of one run ({unit})", ylabel=f"{of} (%)")

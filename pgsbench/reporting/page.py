@@ -56,11 +56,11 @@ class Picture:
 
 
 _CAPTIONS = {
-    "differences": "Candidate minus baseline, in points, with 95 % intervals. Filled dots are significant after "
-    "Holm's correction; right of the line the candidate is better.",
+    "differences": "Candidate minus baseline, in points, with 95 % intervals. Filled dots are significant "
+    "after Holm's correction; right of the line the candidate is better.",
     "ratio-accuracy": "Score against mask ratio, with 95 % bands; dotted: trained on whole pictures.",
-    "accuracy-cost": "Score against training time; upper left is best. Bars: 95 % intervals. Small numbers: the "
-    "searched values.",
+    "accuracy-cost": "Score against training time; upper left is best. Bars: 95 % intervals. Small numbers "
+    "at the points, where there are any: the searched values.",
     "loss": "Training loss, mean over seeds (thin: single seeds). Losses of different masks do not compare: "
     "each sees other parts of the pictures.",
 }
@@ -205,7 +205,8 @@ def _alt(name: str, results: Results) -> str:
         found = [f"{one.pair} on {one.of}: {one.verdict}" for one in results.group_comparisons]
         return "Forest plot of differences. " + "; ".join(found) + "."
     if name == "ratio-accuracy":
-        return f"Line plots of score against mask ratio for {arms}, one panel for each of {', '.join(results.groups)}."
+        panels = ", ".join(results.groups)
+        return f"Line plots of score against mask ratio for {arms}, one panel for each of {panels}."
     if name == "accuracy-cost":
         return f"Scatter plot of mean score against training time for {arms}; the values are in the tables."
     return f"Line plot of training loss against training pairs seen for {arms}."

@@ -135,7 +135,9 @@ class _Layout:
             task_mean = float(values.mean())
             mean += weight * task_mean
             shares.append(scale * (values - task_mean))
-        return mean, np.bincount(self.codes, weights=np.concatenate(shares), minlength=self.num_items)
+        added: Floats = np.zeros(self.num_items)
+        np.add.at(added, self.codes, np.concatenate(shares))
+        return mean, added
 
     def _in_order(self, task: str, given: TaskValues, where: str) -> Floats:
         items, values = self.items[task], np.asarray(given.values, dtype=np.float64)

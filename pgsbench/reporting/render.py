@@ -12,9 +12,9 @@ from dataclasses import dataclass
 MISSING_CELL = "missing"
 
 _LATEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": r"$-$", "±": r"$\pm$", "×": r"$\times$",
-    "<": r"\textless{}", ">": r"\textgreater{}",
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
+    ">": r"\textgreater{}", "−": r"$-$", "±": r"$\pm$", "×": r"$\times$",
+    **{letter: rf"\{letter}" for letter in "&%_#${}"},
 }  # fmt: skip
 
 
@@ -73,10 +73,18 @@ def latex(table: Table) -> str:
     columns = "".join("l" if table.is_text(i) else "r" for i in range(len(table.header)))
     caption = " ".join(f"{sentence.rstrip('.')}." for sentence in (table.title, *table.notes))
     lines = [
-        r"\begin{table}", r"\centering", rf"\caption{{{_escape(caption)}}}", rf"\begin{{tabular}}{{{columns}}}",
-        r"\toprule", _latex_row(table.header), r"\midrule", *map(_latex_row, table.rows), r"\bottomrule",
-        r"\end{tabular}", r"\end{table}",
-    ]  # fmt: skip
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_escape(caption)}}}",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        _latex_row(table.header),
+        r"\midrule",
+        *map(_latex_row, table.rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import pandas as pd
@@ -47,12 +47,18 @@ class Comparison:
     adjusted_p: float = float("nan")
 
     @property
-    def pair(self) -> str:
-        """Both labels as a difference; searched values that they share are said once."""
+    def names(self) -> tuple[str, str, str]:
+        """Candidate, baseline, and the searched values that both share, which are then left out of both."""
         (ours, *values), (theirs, *others) = self.candidate.split(" "), self.baseline.split(" ")
         if values and values == others:
-            return f"{ours} − {theirs}, {' '.join(values)}"
-        return f"{self.candidate} − {self.baseline}"
+            return ours, theirs, " ".join(values)
+        return self.candidate, self.baseline, ""
+
+    @property
+    def pair(self) -> str:
+        """Both as a difference, for titles and tables."""
+        ours, theirs, values = self.names
+        return f"{ours} − {theirs}" + (f", {values}" if values else "")
 
     @property
     def is_significant(self) -> bool:
@@ -218,7 +224,7 @@ class Results:
         found = []
         for ours, theirs in self.pairs:
             for of in scopes:
-                interval = self._ask([ours, theirs], of, lambda p, a=ours, b=theirs: difference(p, a, b))
+                interval = self._ask([ours, theirs], of, partial(difference, candidate=ours, baseline=theirs))
                 found.append(Comparison(ours, theirs, of, interval))
         p = [one.interval.p_value if isinstance(one.interval, Interval) else float("nan") for one in found]
         return [replace(one, adjusted_p=value) for one, value in zip(found, holm(p), strict=True)]

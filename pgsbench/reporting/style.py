@@ -76,7 +76,7 @@ def new_figure(height: float, *, width: float = PAGE_WIDTH) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG (or by the ending of `path`: PDF, SVG), without a time stamp; returns the path."""
+    """Write a figure in the format of the path's ending (PNG, PDF, SVG); returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {"Software": None} if path.suffix == ".png" else None
     figure.savefig(path, metadata=metadata)

@@ -192,8 +192,8 @@ def _differences(title: str, family: Sequence[Comparison], of: str) -> Table:
     notes = ["Points, paired by seed and test item, 95 % interval."]
     if len(tested) > 1:
         notes.append(
-            f"p and verdict: Holm's correction over the {len(tested)} comparisons of this table; each interval is "
-            "for one comparison alone, so one may exclude 0 and still not be significant among all."
+            f"p and verdict: Holm's correction over the {len(tested)} comparisons of this table; each "
+            "interval is for one comparison alone: it may exclude 0 and still not be significant among all."
         )
     if any(interval.num_seeds == 1 for interval in tested):
         notes.append("Comparisons with one seed cover test items only: another seed may tell otherwise.")

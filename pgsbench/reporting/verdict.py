@@ -11,13 +11,13 @@ from pgsbench.reporting.tables import config_differences, cost_reference, mean_s
 
 
 def verdict(results: Results) -> list[str]:
-    """Return the findings: one sentence for each pair that was compared, then the gap, then the cost."""
+    """Return the findings: a sentence for each compared pair, then the search, the gap, the cost."""
     family = results.group_comparisons
     pairs = dict.fromkeys((one.candidate, one.baseline) for one in family)
     sentences = [
         _pair([one for one in family if (one.candidate, one.baseline) == pair]) for pair in pairs
     ] or ["There is nothing to compare: no pair of arms was asked for, or none fits."]
-    return [*sentences, *_gap(results), *_cost(results)]
+    return [*sentences, *_best(results), *_gap(results), *_cost(results)]
 
 
 def fairness(results: Results) -> str:
@@ -59,7 +59,8 @@ def caveats(results: Results) -> list[str]:
         )
     if any(run.cell.arm == "oracle" for run in study.runs):
         found.append("oracle knows where the objects are: it is a ceiling, not a method.")
-    notes = {f"{row.task}: {note}" for row in study.scores.itertuples() for note in row.notes or ()}
+    scores = [score for run in study.runs for score in run.scores.get("scores", [])]
+    notes = {f"{score['task']}: {note}" for score in scores for note in score.get("notes") or ()}
     return [*found, *sorted(notes)]
 
 
@@ -68,29 +69,47 @@ def _pair(family: Sequence[Comparison]) -> str:
     if all(isinstance(one.interval, Missing) for one in family):
         reasons = dict.fromkeys(one.interval.reason for one in family if isinstance(one.interval, Missing))
         return f"{first.candidate} and {first.baseline} cannot be compared: {_and(list(reasons))}."
-    claims = [_claim(one) for one in family if one.is_significant]
-    unclear = [one.of for one in family if one.verdict == "not significant"]
-    missing = [one.of for one in family if one.verdict == "missing"]
-    parts = [f"{first.candidate} is {_and(claims)}"] if claims else []
+    ours, theirs, values = first.names
+    claims = [_claim(one, theirs) for one in family if one.is_significant]
+    unclear = [_named(one.of) for one in family if one.verdict == "not significant"]
+    missing = [_named(one.of) for one in family if one.verdict == "missing"]
+    # The baseline is named in the first claim only.
+    claims = claims[:1] + [claim.replace(f" than {theirs}", "", 1) for claim in claims[1:]]
+    parts = [f"{ours} is {_and(claims)}"] if claims else []
     if unclear:
-        between = "" if claims else f" between {first.candidate} and {first.baseline}"
+        between = "" if claims else f" between {ours} and {theirs}"
         parts.append(f"no significant difference{between} on {_and(unclear)}")
     if missing:
         parts.append(f"missing: {_and(missing)}")
-    text = "; ".join(parts)
-    return f"{text[0].upper() if not claims else text[0]}{text[1:]}."
+    text = "; ".join(parts) + "."
+    if values:
+        return f"At {values}: {text}"
+    return text if claims else text[0].upper() + text[1:]
 
 
-def _claim(one: Comparison) -> str:
+def _claim(one: Comparison, baseline: str) -> str:
     assert isinstance(one.interval, Interval)
-    found = one.interval
-    low, high = sorted((abs(found.low), abs(found.high)))
-    crosses = found.low < 0 < found.high
-    ends = f"{percent(-low if crosses else low)} to {percent(high)}"
+    found, direction = one.interval, 1 if one.interval.estimate > 0 else -1
+    # "1.5 points worse (0.4 to 2.6)": the ends are counted in the direction of the claim.
+    low, high = sorted((direction * found.low, direction * found.high))
     return (
-        f"{percent(abs(found.estimate))} points {one.verdict} than {one.baseline} on {one.of} "
-        f"(95 % interval {ends})"
+        f"{percent(abs(found.estimate))} points {one.verdict} than {baseline} on {_named(one.of)} "
+        f"(95 % interval {percent(low)} to {percent(high)})"
     )
+
+
+def _named(of: str) -> str:
+    return f"the {of}" if of == ALL_GROUPS else of
+
+
+def _best(results: Results) -> list[str]:
+    searched = [label for label in results.study.labels if results.params_of(label)]
+    if len(searched) < 2:
+        return []
+    best = results.best(searched)
+    return [
+        f"Of {len(searched)} searched points {best} scores highest ({percent(results.study_metric(best))})."
+    ]
 
 
 def _gap(results: Results) -> list[str]:
@@ -103,7 +122,7 @@ def _gap(results: Results) -> list[str]:
         if isinstance(found, GapClosed) and not found.undefined:
             sentences.append(
                 f"{label} closes {100 * found.share:.0f} % (95 % interval {100 * found.low:.0f} to "
-                f"{100 * found.high:.0f}) of the gap between random and oracle masks on {group}."
+                f"{100 * found.high:.0f}) of the gap between random and oracle masks on {_named(group)}."
             )
         elif isinstance(found, GapClosed):
             sentences.append(

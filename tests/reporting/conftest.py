@@ -13,7 +13,7 @@ from scipy.stats import norm
 
 from pgsbench.tracking.rundir import Cell, RunDir, StudyManifest, write_study
 
-#: task -> (group, primary metric, other metrics, chance, items' name). Equal item names are the same pictures.
+#: task -> (group, primary metric, other metrics, chance, items' name); equal item names: same pictures.
 TASKS: dict[str, tuple[str, str, tuple[str, ...], float, str]] = {
     "scenes/shape": ("classification", "acc1", ("mean_per_class_recall",), 1 / 6, "test"),
     "scenes/colour": ("classification", "acc1", ("mean_per_class_recall",), 0.25, "test"),
@@ -131,7 +131,8 @@ def _write_scores(
         of = [score["value"] for score in scores if score["group"] == group and score["primary"]]
         groups[group] = {"value": float(np.mean(of)), "n_tasks": len(of), "mean": "macro"}
     run.write("scores.json", {
-        "suite": "scenes", "suite_version": 1, "checkpoint_sha256": "0" * 64, "scores": scores, "groups": groups,
+        "suite": "scenes", "suite_version": 1, "checkpoint_sha256": "0" * 64, "scores": scores,
+        "groups": groups,
     })  # fmt: skip
 
 
@@ -149,7 +150,8 @@ def _write_cost(run: RunDir, arm_name: str, arm: Arm, rng: np.random.Generator) 
     run.write("summary.json", {
         "steps": steps, "samples": samples, "train_seconds": samples / speed, "samples_per_second": speed,
         "mask_share": share, "mask_ratio_effective": arm.mask_ratio * 0.85,
-        "tokens_kept": int(64 * (1 - arm.mask_ratio)), "peak_memory_bytes": 1.4e9 * (1.2 - arm.mask_ratio / 2),
+        "tokens_kept": int(64 * (1 - arm.mask_ratio)),
+        "peak_memory_bytes": 1.4e9 * (1.2 - arm.mask_ratio / 2),
         "num_parameters": 2_100_000, "final_loss": 1.9 - arm.effect / 40,
         "visual_tokens": samples * 64 * (1 - 0.85 * arm.mask_ratio), "eval_seconds": 21.0,
     })  # fmt: skip

@@ -1,0 +1,117 @@
+"""How often 95 % intervals hold the truth, by simulation: the table in docs/statistics.md.
+
+``python tests/reporting/test_report_coverage.py`` prints it (a few minutes).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from pgsbench.reporting.panel import Panel, TaskValues
+from pgsbench.reporting.stats import difference
+
+ITEM_SD, TASTE_SD = 1.0, 0.6
+
+
+def simulate(rng, *, seeds, items, seed_sds, shared_sd=0.05):
+    """Return right/wrong answers (arms, seeds, items) and the true difference of the first two arms.
+
+    An answer is right where level + item + arm-item taste + seed luck + noise > 0, so that the truth, a
+    mean over items and seeds that were never drawn, is known in closed form.
+    """
+    levels = np.linspace(0.4, 0.25, len(seed_sds))
+    item = rng.normal(0, ITEM_SD, items)
+    shared = rng.normal(0, shared_sd, (seeds, 1))
+    answers, truths = [], []
+    for level, seed_sd in zip(levels, seed_sds, strict=True):
+        taste, luck = rng.normal(0, TASTE_SD, items), rng.normal(0, seed_sd, (seeds, 1))
+        answers.append(level + item + taste + shared + luck + rng.normal(size=(seeds, items)) > 0)
+        spread = np.sqrt(ITEM_SD**2 + TASTE_SD**2 + seed_sd**2 + shared_sd**2 + 1)
+        truths.append(norm.cdf(level / spread))
+    return np.array(answers, dtype=float), truths[0] - truths[1]
+
+
+def ours(answers):
+    names = np.arange(answers.shape[2]).astype(str)
+    values = {
+        f"a{k}": {seed: {"t": TaskValues(row, names)} for seed, row in enumerate(arm)}
+        for k, arm in enumerate(answers)
+    }
+    found = difference(Panel.build(values, {"t": 1.0}, ["a0", "a1"]), "a0", "a1")
+    return found.low, found.high
+
+
+def pigeonhole(answers, rng, resamples=400):
+    """Percentile bootstrap, seeds and items resampled: what one might use instead."""
+    d = answers[0] - answers[1]
+    s, i = d.shape
+    by_seed = rng.multinomial(s, np.full(s, 1 / s), resamples) / s
+    by_item = rng.multinomial(i, np.full(i, 1 / i), resamples) / i
+    return np.quantile(np.einsum("rs,si,ri->r", by_seed, d, by_item), [0.025, 0.975])
+
+
+def seed_t(answers):
+    """t interval over seeds: what most papers use; it takes the test items for the whole world."""
+    from scipy import stats
+
+    d = (answers[0] - answers[1]).mean(1)
+    reach = stats.t.ppf(0.975, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d))
+    return d.mean() - reach, d.mean() + reach
+
+
+def coverage(method, *, repeats, rng_seed=0, **world):
+    rng = np.random.default_rng(rng_seed)
+    covered, widths = 0, []
+    for _ in range(repeats):
+        answers, truth = simulate(rng, **world)
+        low, high = method(answers, rng) if method is pigeonhole else method(answers)
+        covered += low <= truth <= high
+        widths.append(high - low)
+    return covered / repeats, 50 * float(np.median(widths))
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3, 5])
+def test_quickly_that_coverage_is_not_absurd(seeds):
+    found, _ = coverage(ours, repeats=150, seeds=seeds, items=200, seed_sds=[0.02 if seeds > 1 else 0.0] * 4,
+                        shared_sd=0.05 if seeds > 1 else 0.0)  # fmt: skip
+    assert found > 0.90
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("seeds", "arms", "least"), [(2, 2, 0.84), (2, 5, 0.92), (3, 2, 0.90), (3, 5, 0.93), (5, 5, 0.93)]
+)
+def test_coverage_with_strong_seed_variance(seeds, arms, least):
+    # Seeds move the difference by about 5 points, more than 500 items do: the hard case.
+    found, _ = coverage(ours, repeats=1500, seeds=seeds, items=500, seed_sds=[0.1] * arms)
+    assert found > least
+    assert found < 0.985
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_coverage_with_weak_seed_variance(seeds):
+    found, _ = coverage(ours, repeats=1500, seeds=seeds, items=500, seed_sds=[0.02] * 4)
+    assert 0.935 < found < 0.98
+
+
+@pytest.mark.slow
+def test_the_alternatives_fall_short():
+    world = {"repeats": 600, "seeds": 3, "items": 500, "seed_sds": [0.1] * 5}
+    assert coverage(pigeonhole, **world)[0] < 0.92
+    weak = {"repeats": 1500, "seeds": 5, "items": 500, "seed_sds": [0.0] * 5}
+    assert coverage(seed_t, **weak)[0] < 0.92
+
+
+if __name__ == "__main__":
+    worlds = {"none": 0.0, "weak": 0.03, "strong": 0.1}
+    for arms in (2, 5):
+        for name, sd in worlds.items():
+            for num_seeds in (1, 2, 3, 5):
+                world = {"seeds": num_seeds, "items": 500, "seed_sds": [sd] * arms}
+                cells = [coverage(ours, repeats=2000, **world)]
+                cells += [coverage(pigeonhole, repeats=1000, **world)] if arms == 2 else []
+                cells += [coverage(seed_t, repeats=2000, **world)] if arms == 2 and num_seeds > 1 else []
+                print(arms, name, num_seeds, *(f"{c:.3f} (±{w:.1f})" for c, w in cells), flush=True)

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from pgsbench.errors import StudyError
+from pgsbench.reporting.frames import label_of, load_study
+
+
+def test_tidy_frames(fabricate):
+    study = load_study(fabricate(seeds=(0, 1)))
+    runs = study.run_frame
+    assert len(runs) == 10
+    assert set(runs["status"]) == {"complete"}
+    assert runs.loc[runs["arm"] == "none", "tokens_kept"].tolist() == [64, 64]
+    assert runs["train_seconds"].notna().all()
+    assert list(study.groups) == ["classification", "retrieval", "robustness", "compositionality"]
+    assert study.groups["retrieval"] == {"scenes/retrieval": "text_recall_at_5"}
+    one = study.scores.query("label == 'pgs' and seed == 1 and task == 'scenes/shape' and primary").iloc[0]
+    values = study.values["pgs"][1]["scenes/shape"]
+    assert values.values.mean() == pytest.approx(one["value"], abs=1e-6)
+    assert len(values.items) == one["n"] == 120
+    curve = study.curves.query("label == 'flip' and seed == 0")
+    assert curve["step"].is_monotonic_increasing
+    assert len(curve) == 38
+    assert study.problems == []
+
+
+def test_missing_and_incomplete_runs_keep_their_rows(fabricate):
+    folder = fabricate(seeds=(0, 1))
+    cells = json.loads((folder / "study.json").read_text())["cells"]
+    gone, halfway = folder.parent / cells[0]["run"], folder.parent / cells[1]["run"]
+    shutil.rmtree(gone)
+    (halfway / "DONE").unlink()
+    study = load_study(folder)
+    assert study.run_frame["status"].tolist()[:3] == ["missing", "incomplete", "complete"]
+    assert study.values["pgs"] == {}, "scores of a run that is not done must not be used"
+    assert study.problems == ["pgs, seed 0: missing", "pgs, seed 1: incomplete"]
+
+
+def test_values_that_are_not_behind_the_score_are_not_used(fabricate):
+    folder = fabricate(seeds=(0, 1))
+    run = next(folder.glob("flip-s1-*"))
+    file = run / "per-sample" / "scenes__colour.acc1.npz"
+    np.savez(file, values=np.zeros(120, np.float32), items=np.arange(120).astype(str))
+    study = load_study(folder)
+    assert "per-item values have mean 0.0000" in study.problems[0]
+    assert list(study.values["flip"]) == [0]
+
+
+def test_a_run_without_scores_is_named(fabricate):
+    folder = fabricate(seeds=(0,))
+    next(folder.glob("random-s0-*/scores.json")).unlink()
+    assert load_study(folder).problems == ["random, seed 0: complete, but not evaluated (no scores.json)"]
+
+
+def test_a_run_may_lie_under_another_study(fabricate):
+    folder = fabricate(seeds=(0,))
+    run = next(folder.glob("pgs-s0-*"))
+    elsewhere = folder.parent / "older" / run.name
+    elsewhere.parent.mkdir()
+    run.rename(elsewhere)
+    manifest = json.loads((folder / "study.json").read_text())
+    manifest["cells"][0]["run"] = f"older/{run.name}"
+    (folder / "study.json").write_text(json.dumps(manifest))
+    assert load_study(folder).problems == []
+
+
+def test_no_study_here(tmp_path):
+    with pytest.raises(StudyError, match="no study has run here"):
+        load_study(tmp_path)
+
+
+def test_labels():
+    assert label_of("pgs", {}) == "pgs"
+    assert (
+        label_of("pgs", {"strategy.mask_ratio": 0.5, "strategy.otn": True}) == "pgs mask_ratio=0.5 otn=True"
+    )

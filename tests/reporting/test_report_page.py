@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ARMS, Arm, write_runs
+
+from pgsbench.reporting import figures
+from pgsbench.reporting.frames import load_study
+from pgsbench.reporting.gallery import ShownSelection, mask_gallery
+from pgsbench.reporting.page import write_report
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.style import save
+
+VOID = {"meta", "img", "source", "br", "link", "hr"}
+
+
+class Page(HTMLParser):
+    """Checks that tags nest, and collects what a browser would fetch."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.fetched: list[str] = []
+        self.alts: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in VOID:
+            self.open.append(tag)
+        found = dict(attrs)
+        self.fetched += [found[key] for key in ("src", "srcset", "href") if key in found]
+        self.alts += [found["alt"]] if tag == "img" else []
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("masks")
+    study = write_runs(folder / "runs", ARMS, seeds=(0, 1), num_items=120)
+    return write_report(study, folder / "reports" / "masks", baselines=["flip", "none"])
+
+
+def test_the_html_page_stands_alone(report):
+    html = report.html.read_text()
+    page = Page(html)
+    assert page.open == []
+    assert page.fetched
+    assert all(address.startswith("data:image/png;base64,") for address in page.fetched)
+    assert "http" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", html)
+    assert "@import" not in html
+    assert "url(" not in html
+    assert len(page.alts) == len(report.figures) == 3
+    assert all(page.alts)
+
+
+def test_the_page_says_what_a_reader_asks(report):
+    html = report.html.read_text()
+    for said in (
+        "Does pgs keep what matters, at half the patches?", "The arms differ in nothing but the mask.",
+        "pgsbench compare --study studies/masks.yaml", "a1b2c3d4e5f60718", "torch 2.13.0", "0000c0ffee",
+        "macro means", "Relative time", "one data set (scenes)",
+    ):  # fmt: skip
+        assert said in html, said
+
+
+def test_the_markdown_page_links_its_figures(report):
+    text = report.markdown.read_text()
+    links = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
+    assert len(links) == 3
+    assert all((report.markdown.parent / link).is_file() for link in links)
+    assert "\n\n\n" not in text
+    tables = [block for block in text.split("\n\n") if block.startswith("|")]
+    assert all(
+        len({line.replace("\\|", "").count("|") for line in block.splitlines()}) == 1 for block in tables
+    )
+
+
+def test_numbers_lie_beside_the_page(report):
+    scores = pd.read_csv(report.scores_csv)
+    assert len(scores) == 5 * 2 * 11
+    comparisons = pd.read_csv(report.comparisons_csv)
+    assert set(comparisons["verdict"]) <= {"better", "worse", "not significant"}
+    assert len(comparisons) == 2 * (5 + 8)
+    assert (comparisons["low"] <= comparisons["estimate"]).all()
+    assert report.latex.read_text().count(r"\begin{table}") == 6
+
+
+def test_writing_twice_gives_the_same_page(report):
+    before = report.html.read_bytes()
+    study = report.html.parents[2] / "runs" / "masks"
+    again = write_report(study, report.html.parent, baselines=["flip", "none"])
+    assert again.html.read_bytes() == before
+
+
+def test_what_is_missing_is_said_at_the_top(fabricate, tmp_path):
+    folder = fabricate(seeds=(0,))
+    shutil.rmtree(next(folder.glob("flip-*")))
+    text = write_report(folder, tmp_path / "out").markdown.read_text()
+    assert text.index("> - flip, seed 0: missing") < text.index("## What the numbers say")
+    assert "4 of 5 runs complete" in text
+
+
+def test_a_study_without_any_result_still_has_a_page(fabricate, tmp_path):
+    folder = fabricate(seeds=(0,))
+    for run in folder.glob("*-s0-*"):
+        shutil.rmtree(run)
+    paths = write_report(folder, tmp_path / "out")
+    assert "missing" in paths.markdown.read_text()
+    assert paths.figures == ()
+
+
+def test_user_text_is_escaped(fabricate, tmp_path):
+    folder = fabricate({"pgs": Arm(), "<b>&": Arm()}, seeds=(0,), name="x")
+    html = write_report(folder, tmp_path / "out").html.read_text()
+    assert "<b>&" not in html
+    assert "&lt;b&gt;&amp;" in html
+
+
+def test_figures_show_the_numbers(fabricate):
+    ratios = [
+        (arm, Arm(mask_ratio=ratio, params={"strategy.mask_ratio": ratio}))
+        for arm in ("pgs", "random")
+        for ratio in (0.25, 0.5)
+    ]
+    results = Results(load_study(fabricate([*ratios, ("none", Arm(mask_ratio=0.0))], seeds=(0, 1))))
+    drawn = figures.ratio_accuracy(results)
+    lines = {line.get_label(): line for line in drawn.axes[0].get_lines()}
+    assert lines["pgs"].get_xdata() == pytest.approx([0.25, 0.5])
+    expected = [results.mean(f"pgs mask_ratio={r}", "classification").estimate for r in (0.25, 0.5)]
+    assert lines["pgs"].get_ydata() == pytest.approx(expected)
+    assert "none (unmasked)" in lines
+    visible = [axes for axes in drawn.axes if axes.axison]
+    assert len(visible) == 5
+    forest = figures.forest(results.group_comparisons)
+    assert {axes.get_title(loc="left").replace("\n", " ") for axes in forest.axes if axes.axison} == {
+        one.pair for one in results.group_comparisons
+    }
+
+
+def test_gallery_greys_what_is_dropped(tmp_path):
+    image = np.full((1, 8, 8, 3), 255, np.uint8)
+    keep = np.array([[0, 3]])
+    drawn = mask_gallery(
+        image, {"pgs": ShownSelection(keep, np.array([[True, False]]))}, grid=(2, 2), captions=["white"],
+        maps={"edges": np.zeros((1, 4))},
+    )  # fmt: skip
+    shown = np.asarray(drawn.axes[2].get_images()[0].get_array())
+    assert shown[0, 0] == pytest.approx(1.0)  # kept
+    assert shown[0, 7].max() < 0.75  # dropped
+    assert shown[0, 7].max() < shown[7, 7].max() < 1.0  # hidden: between the two
+    assert drawn.axes[2].get_title(loc="left") == "pgs\n75 % masked"
+    assert save(drawn, tmp_path / "gallery.png").stat().st_size > 1000
+
+
+def test_gallery_refuses_what_does_not_fit():
+    image = np.zeros((1, 8, 8, 3))
+    with pytest.raises(ValueError, match="indices below 4"):
+        mask_gallery(image, {"pgs": ShownSelection(np.array([[4]]))}, grid=(2, 2))
+    with pytest.raises(ValueError, match=r"must be \(b, h, w, 3\)"):
+        mask_gallery(image[..., 0], {}, grid=(2, 2))
+
+
+def test_reporting_imports_no_torch_no_mlflow_no_pyplot():
+    code = (
+        "import sys, pgsbench.reporting.page, pgsbench.reporting.gallery\n"
+        "print([name for name in ('torch', 'mlflow', 'matplotlib.pyplot') if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

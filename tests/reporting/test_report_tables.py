@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+
+import pytest
+from conftest import ARMS, Arm
+
+from pgsbench.errors import StudyError
+from pgsbench.reporting import render, tables
+from pgsbench.reporting.frames import load_study
+from pgsbench.reporting.results import ALL_GROUPS, Comparison, Missing, Results
+from pgsbench.reporting.stats import Interval
+from pgsbench.reporting.verdict import caveats, fairness, verdict
+
+RATIOS = [
+    (arm, Arm(effect, mask_ratio=ratio, params={"strategy.mask_ratio": ratio}))
+    for arm, effect in (("pgs", 2.0), ("random", -3.0))
+    for ratio in (0.25, 0.5)
+] + [("none", Arm(4.0, mask_ratio=0.0))]
+
+
+def row(table, *start):
+    return next(r for r in table.rows if list(r[: len(start)]) == list(start))
+
+
+def test_scores_are_macro_means_with_intervals(fabricate):
+    results = Results(load_study(fabricate()))
+    table = tables.scores_table(results)
+    assert list(table.header) == ["arm", "seeds", "classification", "retrieval", "robustness",
+                                  "compositionality", ALL_GROUPS]  # fmt: skip
+    assert [r[0] for r in table.rows] == list(ARMS)
+    scores = results.study.scores.query("label == 'pgs' and primary and group == 'classification'")
+    macro = scores.groupby("task")["value"].mean().mean()
+    assert row(table, "pgs")[2].startswith(f"{100 * macro:.1f} (")
+    assert "macro" in table.notes[0]
+
+
+def test_differences_say_in_words_what_holds(fabricate):
+    strong = {"pgs": Arm(12.0), "flip": Arm(0.0), "random": Arm(0.0)}
+    results = Results(load_study(fabricate(strong, num_items=300)), baselines=["flip"])
+    table = tables.differences_table(results)
+    assert len(table.rows) == 5
+    found = row(table, "pgs − flip", ALL_GROUPS)
+    assert found[2].startswith("+")
+    assert found[4] == "better"
+    swapped = Results(results.study, candidate="flip", baselines=["pgs", "random"])
+    assert row(tables.differences_table(swapped), "flip − pgs", ALL_GROUPS)[4] == "worse"
+    assert row(tables.differences_table(swapped), "flip − random", ALL_GROUPS)[4] == "not significant"
+    assert "over the 10 comparisons" in " ".join(tables.differences_table(swapped).notes)
+
+
+def test_missing_cells_are_shown_as_missing(fabricate):
+    folder = fabricate(seeds=(0, 1))
+    for run in folder.glob("flip-*"):
+        shutil.rmtree(run)
+    half = next(folder.glob("random-s1-*"))
+    scores = json.loads((half / "scores.json").read_text())
+    scores["scores"] = [s for s in scores["scores"] if s["task"] != "scenes/colour"]
+    (half / "scores.json").write_text(json.dumps(scores))
+    results = Results(load_study(folder), baselines=["flip", "random"])
+    table = tables.scores_table(results)
+    assert row(table, "flip") == ["flip", "0 of 2", *["missing"] * 5]
+    assert row(tables.cost_table(results), "flip")[1:] == ["missing"] * 7
+    assert (
+        "no run of this arm has all tasks (flip)" in row(tables.differences_table(results), "pgs − flip")[4]
+    )
+    assert "flip cannot be compared" in verdict(results)[0]
+    assert row(tables.tasks_table(results), "scenes/colour")[4 + list(ARMS).index("flip")] == "missing"
+    # The seed that lacks a task does not enter the group's mean, and does enter the other groups'.
+    one_seed = results.mean("random", "classification")
+    both = results.mean("random", "retrieval")
+    assert isinstance(one_seed, Interval)
+    assert isinstance(both, Interval)
+    assert (one_seed.num_seeds, both.num_seeds) == (1, 2)
+
+
+def test_cost_is_relative_to_the_unmasked_arm(fabricate):
+    table = tables.cost_table(Results(load_study(fabricate())))
+    columns = list(table.header)
+    assert row(table, "none")[columns.index("relative time")] == "1.00×"
+    assert 0.5 < float(row(table, "pgs")[columns.index("relative time")][:-1]) < 0.8
+    assert row(table, "pgs")[columns.index("mask share")] == "2.10%"
+    assert "over that of none" in table.notes[0]
+    assert row(table, "pgs")[columns.index("effective ratio")] == "42.5%"
+
+
+def test_points_of_a_search_meet_their_like(fabricate):
+    results = Results(load_study(fabricate(RATIOS, search={"metric": "mean"})), candidate="pgs")
+    pairs = {(one.candidate, one.baseline) for one in results.group_comparisons}
+    assert pairs == {
+        ("pgs mask_ratio=0.25", "random mask_ratio=0.25"), ("pgs mask_ratio=0.5", "random mask_ratio=0.5"),
+        ("pgs mask_ratio=0.25", "none"), ("pgs mask_ratio=0.5", "none"),
+    }  # fmt: skip
+    assert results.group_comparisons[0].pair == "pgs − random, mask_ratio=0.25"
+    assert any(sentence.startswith("At mask_ratio=0.5") for sentence in verdict(results))
+    table = tables.sweep_table(results, {"strategy.mask_ratio": 0.9})
+    assert [r[0] for r in table.rows[:2]] == ["pgs", "pgs"]
+    values = [float(r[-1]) for r in table.rows]
+    assert values == sorted(values, reverse=True)
+    assert "strategy.mask_ratio 90%" in table.notes[-1]
+
+
+def test_of_many_points_only_the_best_is_compared(fabricate):
+    many = [("pgs", Arm(k, params={"strategy.tau": k / 10})) for k in range(8)] + [("flip", Arm(0.0))]
+    results = Results(load_study(fabricate(many, seeds=(0,), seed_sd=0.0, num_items=400)))
+    assert len(results.pairs) == 1
+    assert results.pairs[0][0] == results.best(results.labels_of("pgs"))
+    assert any("flatters" in sentence for sentence in caveats(results))
+
+
+def test_gap_table_needs_both_controls(fabricate):
+    results = Results(load_study(fabricate(num_items=400)))
+    table = tables.gap_table(results)
+    assert [r[0] for r in table.rows] == ["pgs"] * 5 + ["flip"] * 5
+    assert "%" in row(table, "pgs", ALL_GROUPS)[3]
+    assert any("of the gap between random and oracle" in sentence for sentence in verdict(results))
+    assert (
+        tables.gap_table(Results(load_study(fabricate({"pgs": Arm(), "random": Arm()}, name="few")))) is None
+    )
+
+
+def test_gap_says_where_it_is_undefined(fabricate):
+    flat = {"pgs": Arm(), "random": Arm(), "oracle": Arm()}
+    table = tables.gap_table(Results(load_study(fabricate(flat))))
+    assert "undefined" in [r[3] for r in table.rows]
+    assert "not significantly better than random" in table.notes[-1]
+
+
+def test_a_fair_comparison_is_called_fair_and_an_unfair_one_not(fabricate):
+    fair = Results(load_study(fabricate()))
+    assert tables.config_table(fair) is None
+    assert fairness(fair) == "The arms differ in nothing but the mask."
+    unfair = Results(
+        load_study(fabricate({"pgs": Arm(), "flip": Arm(training={"batch_size": 128})}, name="u"))
+    )
+    assert tables.config_differences(unfair) == {"training.batch_size": {"pgs": "64", "flip": "128"}}
+    assert "training.batch_size" in fairness(unfair)
+
+
+def test_one_seed_is_said_to_be_one_seed(fabricate):
+    results = Results(load_study(fabricate(seeds=(3,))), baselines=["flip"])
+    assert "test items only" in " ".join(tables.differences_table(results).notes)
+    assert "test items only" in " ".join(tables.scores_table(results).notes)
+    assert caveats(results)[0].startswith("One seed")
+
+
+def test_different_versions_of_a_task_do_not_compare(fabricate):
+    folder = fabricate(seeds=(0,))
+    file = next(folder.glob("flip-s0-*")) / "scores.json"
+    content = json.loads(file.read_text())
+    for score in content["scores"]:
+        score["version"] = 2 if score["task"] == "scenes/shape" else 1
+    file.write_text(json.dumps(content))
+    results = Results(load_study(folder), baselines=["flip"])
+    found = {one.of: one.interval for one in results.group_comparisons}
+    assert found["classification"] == Missing("different versions of scenes/shape")
+    assert isinstance(found["retrieval"], Interval)
+
+
+def test_an_unknown_arm_gets_the_nearest_name(fabricate):
+    with pytest.raises(StudyError, match="did you mean 'flip'"):
+        Results(load_study(fabricate()), baselines=["flpi"])
+
+
+def test_claims_are_counted_in_their_direction():
+    worse = Interval(-0.021, -0.038, -0.005, 0.001, 3, 100, 50)
+    from pgsbench.reporting.verdict import _claim
+
+    said = _claim(Comparison("pgs", "flip", "retrieval", worse, 0.01), "flip")
+    assert said == "2.1 points worse than flip on retrieval (95 % interval 0.5 to 3.8)"
+    better = Interval(0.021, 0.005, 0.038, 0.001, 3, 100, 50)
+    said = _claim(Comparison("pgs", "flip", "classification", better, 0.01), "flip")
+    assert said == "2.1 points better than flip on classification (95 % interval 0.5 to 3.8)"
+
+
+TABLE = render.Table("A & B", ["arm", "n", "word"], [["p_g|s", "−1.0", "50 %"]], ["Note."], text_columns=(2,))
+
+
+def test_markdown():
+    assert render.markdown(TABLE).splitlines() == [
+        "| arm | n | word |", "| --- | ---: | --- |", "| p_g\\|s | −1.0 | 50 % |", "", "Note.",
+    ]  # fmt: skip
+
+
+def test_terminal_text_is_aligned():
+    lines = render.text(TABLE).splitlines()
+    assert lines[2:5] == ["arm       n  word", "-----  ----  ----", "p_g|s  −1.0  50 %"]
+
+
+def test_latex_escapes():
+    found = render.latex(TABLE)
+    assert r"\caption{A \& B. Note.}" in found
+    assert r"p\_g|s & $-$1.0 & 50 \% \\" in found
+    assert r"\begin{tabular}{lrl}" in found
+
+
+def test_csv_reads_back():
+    assert list(csv.reader(io.StringIO(render.csv_text(TABLE))))[1] == ["p_g|s", "−1.0", "50 %"]
+
+
+def test_numbers_as_people_read_them():
+    assert render.points(0.0214) == "+2.1"
+    assert render.points(-0.0004) == "0.0"
+    assert render.points(-0.014) == "−1.4"
+    assert render.p_text(0.00004) == "< 0.001"
+    assert render.p_text(float("nan")) == "missing"
