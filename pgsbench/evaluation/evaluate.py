@@ -45,7 +45,7 @@ def evaluate(
         out: Folder for the results.
         data_folder: From a task's `data` to a folder; the default looks among the data sets that were made.
         device: Where the model lives.
-        batch_size: Pictures or texts encoded at a time.
+        batch_size: Pictures or texts encoded at a time; a CPU gets smaller batches, which are faster there.
         autocast: Precision to autocast to; None (float32 all through) agrees with published numbers.
         progress: Told the task that begins.
         checkpoint_sha256: Hash of the weights, for the record.

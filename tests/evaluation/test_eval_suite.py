@@ -110,4 +110,5 @@ def test_everything_that_is_missing_is_named_at_once(
 def test_built_in_data_lies_in_the_made_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "find", lambda name: tmp_path / name)
     assert suites.data_folder("scenes:shape") == tmp_path / "scenes" / "eval" / "shape"
+    assert suites.builtin_datasets(load_suite("scenes")) == {"scenes"}
     assert suites.data_folder("/a/b") == Path("/a/b")
