@@ -1,0 +1,64 @@
+"""The page about adding an evaluation does what it says."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pgsbench.errors import ConfigError
+from pgsbench.evaluation.evaluate import evaluate
+from pgsbench.evaluation.report import Report
+from pgsbench.evaluation.suite import TaskConfig, load_suite
+from pgsbench.models.clip import Clip
+
+PAGE = Path(__file__).parents[2] / "docs" / "add-an-evaluation.md"
+
+
+@pytest.fixture
+def example(tmp_path: Path, data: Path) -> Path:
+    """The page's files in a folder, beside the data that they name."""
+    for name, text in re.findall(r"```\w+ title=(\S+)\n(.*?)```", PAGE.read_text(), flags=re.DOTALL):
+        (tmp_path / name).write_text(text)
+    shutil.copytree(data / "classes", tmp_path / "sets" / "kind")
+    shutil.copytree(data / "retrieval", tmp_path / "sets" / "find")
+    return tmp_path
+
+
+def run(tiny: Clip, suite: Path) -> Report:
+    return evaluate(
+        tiny.model, tokenizer=tiny.tokenize, preprocess=tiny.preprocess_cfg,
+        suite=load_suite(suite), out=suite.parent / "out",
+    )  # fmt: skip
+
+
+def test_the_suite_runs(tiny: Clip, example: Path) -> None:
+    report = run(tiny, example / "pets.yaml")
+    assert {name: score.metric for name, score in report.primary().items()} == {
+        "pets/kind": "acc1",
+        "pets/find": "text_recall_at_5",
+    }
+    assert list(report.groups) == ["classification", "retrieval"]
+
+
+def test_the_protocol_runs(tiny: Clip, example: Path) -> None:
+    report = run(tiny, example / "invariance.yaml")
+    assert [score.task for score in report.scores] == ["pets/turned", "pets/upside_down"]
+    assert [score.n for score in report.scores] == [60, 60]
+    assert report.groups["invariance"].n_tasks == 2
+    assert report.num_images == 3 * 60
+
+
+def test_a_field_of_the_protocol_is_checked(example: Path) -> None:
+    suite = example / "invariance.yaml"
+    suite.write_text(suite.read_text().replace("180", "100"))
+    with pytest.raises(ConfigError, match="degrees must be a multiple of 90, not 100"):
+        load_suite(suite)
+
+
+def test_the_table_names_every_key() -> None:
+    page = PAGE.read_text()
+    for key in TaskConfig.model_fields:
+        assert f"| `{key}` |" in page
