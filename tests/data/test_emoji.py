@@ -57,6 +57,12 @@ def test_no_concept_is_on_both_sides(known: list[catalogue.Emoji], seed: int) ->
     assert 0.17 < len(held_out) / len(known) < 0.27
 
 
+def test_a_small_share_holds_out_little(known: list[catalogue.Emoji]) -> None:
+    _, held_out = concepts.split_by_concept(known, held_out=0.05, seed=0)
+    assert {concepts.concept_of(e) for e in held_out} >= concepts.ALWAYS_HELD_OUT
+    assert len(held_out) / len(known) < 0.1
+
+
 @pytest.mark.parametrize(
     "family",
     [

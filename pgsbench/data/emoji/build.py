@@ -60,30 +60,19 @@ def _write(
     training, held_out = split_by_concept(catalogue, held_out=recipe.held_out, seed=recipe.seed)
     _write_training(folder / "train", training, recipe, progress)
     evaluations: dict[str, int] = {}
-    styles = {"": read_style("twemoji", held_out), "openmoji-": read_style("openmoji", held_out)}
+    files, drawings = twemoji_files(), openmoji_files()
+    styles = {
+        "": {emoji.key: pictures.read_twemoji(files[emoji.key]) for emoji in held_out},
+        "openmoji-": {emoji.key: pictures.read_openmoji(drawings[emoji.key]) for emoji in held_out},
+    }
     for prefix, drawn in styles.items():
         encoded = {key: _encode(picture, recipe.image_size) for key, picture in drawn.items()}
         evaluations |= _write_style(folder / "eval", prefix, held_out, encoded)
     subsets = pairs.make_pairs(held_out)
-    files = twemoji_files()
     used = sorted({pair.image_key for subset in subsets.values() for pair in subset})
     shown = {key: _encode(pictures.read_twemoji(files[key]), recipe.image_size) for key in used}
     evaluations["pairs"] = sum(evalset.write_pairs(folder / "eval" / "pairs", shown, subsets).values())
     return evaluations
-
-
-def read_style(style: str, emojis: list[Emoji]) -> dict[str, Image.Image]:
-    """Return the pictures of some emoji, without skin tone, by key.
-
-    Args:
-        style: ``"twemoji"`` or ``"openmoji"``.
-        emojis: Which.
-    """
-    if style == "openmoji":
-        drawings = openmoji_files()
-        return {emoji.key: pictures.read_openmoji(drawings[emoji.key]) for emoji in emojis}
-    files = twemoji_files()
-    return {emoji.key: pictures.read_twemoji(files[emoji.key]) for emoji in emojis}
 
 
 def training_pair(

@@ -1,7 +1,8 @@
 """What counts as one concept, and which concepts are held out for evaluation.
 
 A picture is held out together with everything that would give it away: all its skin tones, its man, woman
-and person, its colours, directions and sizes. A split by picture reads about half as much again in retrieval.
+and person, its colours, directions and sizes. A split by picture would test on a woman cook after training on
+a man cook.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ KINDS = {
 
 #: Words that do not make another concept, beyond the kinds.
 _ASIDE = words_of(
-    "and person people merperson adult child older old's person's man's woman's men's women's "
+    "and person people merperson adult child older person's man's woman's men's women's "
     "large small medium medium-small left-right up-down facing oncoming fast hollow mrs mx santa"
 )
 
@@ -41,7 +42,7 @@ _FAMILIES = (
 )
 
 #: Concepts that are always held out: theirs are most of the names that differ in a colour or direction only.
-#: Squares, books, arrows, buttons and fists teach the same words in training.
+#: Squares, arrows, buttons and fists teach the same words in training.
 ALWAYS_HELD_OUT = frozenset(
     {"heart", "circle", "backhand index pointing", "pushing hand", "triangle pointed"}
 )
@@ -84,7 +85,7 @@ def split_by_concept(
     for concepts in by_group.values():
         forced = ALWAYS_HELD_OUT.intersection(concepts)
         free = sorted(set(concepts) - forced, key=lambda concept: _hash(seed, concept))
-        chosen.update(forced, free[: round(held_out * len(concepts)) - len(forced)])
+        chosen.update(forced, free[: max(0, round(held_out * len(concepts)) - len(forced))])
     training = [emoji for concept, emojis in members.items() if concept not in chosen for emoji in emojis]
     evaluation = [emoji for concept, emojis in members.items() if concept in chosen for emoji in emojis]
     return sorted(training, key=lambda emoji: emoji.key), sorted(evaluation, key=lambda emoji: emoji.key)
