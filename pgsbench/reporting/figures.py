@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
+from numpy.typing import NDArray
 
-from pgsbench.reporting.frames import COMPLETE, StudyFrames
+from pgsbench.reporting.frames import COMPLETE, Gallery, StudyFrames
+from pgsbench.reporting.gallery import mask_gallery
 from pgsbench.reporting.results import ALL_GROUPS, Comparison, Missing, Results
 from pgsbench.reporting.stats import Interval
 from pgsbench.reporting.style import LIGHT, Theme, new_figure, pens, themed
@@ -165,6 +167,21 @@ def accuracy_cost(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
     return figure
 
 
+def masks(results: Results, *, theme: Theme = LIGHT, num_images: int = 3) -> Figure | None:
+    """What the mask of each arm shows of the same training pictures. None where no run kept any."""
+    first: Gallery | None = None
+    shown: dict[str, NDArray[np.bool_]] = {}
+    for arm in results.study.arms:
+        found = next((g for run in results.study.runs if run.cell.arm == arm and (g := run.gallery)), None)
+        first = first or found
+        # The pictures are the same for all arms trained on the same data; another one's do not belong here.
+        if found is not None and first is not None and np.array_equal(found.images, first.images):
+            shown[arm] = found.shown[:num_images]
+    if first is None or all(each.all() for each in shown.values()):
+        return None
+    return mask_gallery(first.images[:num_images], shown, grid=first.grid, theme=theme)
+
+
 # ------------------------------------------------------------------------------------------------ parts
 
 
@@ -227,5 +244,6 @@ ALL: dict[str, Callable[..., Figure | None]] = {
     "differences": lambda results, theme=LIGHT: forest(results.group_comparisons, theme=theme),
     "ratio-accuracy": ratio_accuracy,
     "accuracy-cost": accuracy_cost,
+    "masks": masks,
     "loss": lambda results, theme=LIGHT: loss_curves(results.study, theme=theme),
 }

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from pgsbench.errors import RunError
 from pgsbench.reporting.panel import ArmValues, TaskValues
@@ -25,6 +26,14 @@ _SCORE_COLUMNS = (
     "task", "group", "protocol", "metric", "value", "n", "low", "high", "chance", "primary", "version",
     "per_sample", "notes",
 )  # fmt: skip
+
+
+class Gallery(NamedTuple):
+    """Training pictures (b, h, w, 3) uint8, which patches the mask showed (b, n) bool, the patch grid."""
+
+    images: NDArray[np.uint8]
+    shown: NDArray[np.bool_]
+    grid: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,16 @@ class Run:
     env: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def gallery(self) -> Gallery | None:
+        """Some training pictures as the mask showed them, or None where the run kept none."""
+        try:
+            with np.load(self.path / "gallery.npz") as arrays:
+                rows, cols = (int(side) for side in arrays["grid"])
+                return Gallery(arrays["images"], arrays["shown"].astype(bool), (rows, cols))
+        except (OSError, KeyError, ValueError):  # a picture that is missing is no reason to have no report
+            return None
 
     @property
     def config(self) -> dict[str, Any]:
@@ -223,7 +242,8 @@ def _read_values(run: Run, name: str) -> TaskValues:
     path = run.path / name
     try:
         with np.load(path) as arrays:
-            return TaskValues(arrays["values"].astype(np.float64), arrays["items"].astype(np.str_))
+            units = arrays["units"].astype(np.str_) if "units" in arrays else None
+            return TaskValues(arrays["values"].astype(np.float64), arrays["items"].astype(np.str_), units)
     except (OSError, KeyError, ValueError) as error:
         raise RunError(f"per-item values cannot be read ({error})", where=str(path)) from error
 

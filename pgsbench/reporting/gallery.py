@@ -44,7 +44,7 @@ class ShownSelection:
 
 def mask_gallery(
     images: NDArray[Any],
-    selections: Mapping[str, ShownSelection],
+    selections: Mapping[str, ShownSelection | NDArray[np.bool_]],
     *,
     grid: tuple[int, int],
     captions: Sequence[str] = (),
@@ -55,8 +55,9 @@ def mask_gallery(
 
     Args:
         images: (b, h, w, 3) uint8, or float in [0, 1].
-        selections: Strategy -> selection. Dropped patches are greyed, hidden ones half; above each picture
-            stands its effective mask ratio: the share of patches without influence.
+        selections: Strategy -> selection, or (b, n) bool: which patches had an influence. Dropped patches
+            are greyed, hidden ones half; above each picture stands its effective mask ratio: the share of
+            patches without influence.
         grid: (rows, cols) of the patch grid.
         captions: One text per image, shown under it.
         maps: Name -> (b, n) or (b, rows, cols) values per patch, for example the edge map.
@@ -68,8 +69,7 @@ def mask_gallery(
     pictures = _as_float(images)
     num_patches = grid[0] * grid[1]
     for name, chosen in selections.items():
-        if len(chosen.keep) != len(pictures) or (chosen.keep.size and chosen.keep.max() >= num_patches):
-            raise ValueError(f"{name}: keep must be ({len(pictures)}, k) indices below {num_patches}")
+        _check(name, chosen, len(pictures), num_patches)
     maps = maps or {}
     columns = ["image", *maps, *selections]
     side = min(1.6, PAGE_WIDTH / len(columns))
@@ -106,13 +106,16 @@ def mask_gallery(
 def _draw_selection(
     axes: Any,
     picture: NDArray[np.float64],
-    chosen: ShownSelection,
+    chosen: ShownSelection | NDArray[np.bool_],
     row: int,
     grid: tuple[int, int],
     theme: Theme,
 ) -> None:
     height, width = picture.shape[:2]
-    cover = chosen.cover(row, grid[0] * grid[1])
+    if isinstance(chosen, ShownSelection):
+        cover, candidates = chosen.cover(row, grid[0] * grid[1]), chosen.candidates
+    else:
+        cover, candidates = np.where(chosen[row], 0.0, _DROPPED), None
     patch_of_y = np.minimum(np.arange(height) * grid[0] // height, grid[0] - 1)
     patch_of_x = np.minimum(np.arange(width) * grid[1] // width, grid[1] - 1)
     covered = cover.reshape(grid)[patch_of_y[:, None], patch_of_x][:, :, None]
@@ -121,12 +124,20 @@ def _draw_selection(
         axes.axhline(y - 0.5, color=theme.paper, linewidth=0.35)
     for x in np.arange(1, grid[1]) * width / grid[1]:
         axes.axvline(x - 0.5, color=theme.paper, linewidth=0.35)
-    for patch in chosen.candidates[row] if chosen.candidates is not None else ():
+    for patch in candidates[row] if candidates is not None else ():
         y, x = divmod(int(patch), grid[1])
         axes.add_patch(
             _outline(x * width / grid[1], y * height / grid[0], width / grid[1], height / grid[0], theme)
         )
     axes.set_title(f"{100 * np.mean(cover > 0):.0f} % masked", fontsize=7)
+
+
+def _check(name: str, chosen: ShownSelection | NDArray[np.bool_], num_images: int, num_patches: int) -> None:
+    if not isinstance(chosen, ShownSelection):
+        if chosen.shape != (num_images, num_patches):
+            raise ValueError(f"{name}: must be ({num_images}, {num_patches}) bool, not {chosen.shape}")
+    elif len(chosen.keep) != num_images or (chosen.keep.size and chosen.keep.max() >= num_patches):
+        raise ValueError(f"{name}: keep must be ({num_images}, k) indices below {num_patches}")
 
 
 def _outline(x: float, y: float, width: float, height: float, theme: Theme) -> Any:

@@ -13,10 +13,14 @@ import jinja2
 
 from pgsbench import __version__
 from pgsbench.reporting import figures, render, tables
+from pgsbench.reporting.configs import config_table
 from pgsbench.reporting.frames import COMPLETE, load_study
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.style import DARK, LIGHT, Theme, save
 from pgsbench.reporting.verdict import caveats, fairness, verdict
+
+#: What env.json says beside versions; host and time differ between runs that repeat each other.
+_NOT_VERSIONS = ("device", "threads", "started", "platform")
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ _CAPTIONS = {
     "ratio-accuracy": "Score against mask ratio, with 95 % bands; dotted: trained on whole pictures.",
     "accuracy-cost": "Score against training time; upper left is best. Bars: 95 % intervals. Small numbers "
     "at the points, where there are any: the searched values.",
+    "masks": "The same training pictures as each arm's mask showed them at the end of training (one seed). "
+    "Grey patches had no influence.",
     "loss": "Training loss, mean over seeds (thin: single seeds). Losses of different masks do not compare: "
     "each sees other parts of the pictures.",
 }
@@ -115,7 +121,8 @@ def _content(
         "cost": tables.cost_table(results),
         "tasks": tables.tasks_table(results),
         "task_differences": tables.task_differences_table(results) if results.pairs else None,
-        "config": tables.config_table(results),
+        "masks": tables.mask_table(results),
+        "config": config_table(results),
         "runs": _runs_table(results),
     }
     return {
@@ -170,7 +177,7 @@ def _facts(results: Results) -> dict[str, str]:
         )
         note("device", run.env.get("device"))
         note("threads", run.env.get("threads"))
-        versions = run.env.get("versions") or {}
+        versions = {key: run.env[key] for key in run.env if key not in _NOT_VERSIONS}
         note("versions", ", ".join(f"{package} {version}" for package, version in versions.items()))
     return {name: "; ".join(values) for name, values in found.items()}
 
@@ -209,6 +216,8 @@ def _alt(name: str, results: Results) -> str:
         return f"Line plots of score against mask ratio for {arms}, one panel for each of {panels}."
     if name == "accuracy-cost":
         return f"Scatter plot of mean score against training time for {arms}; the values are in the tables."
+    if name == "masks":
+        return f"Training pictures with the masked patches in grey, one column each for {arms}."
     return f"Line plot of training loss against training pairs seen for {arms}."
 
 

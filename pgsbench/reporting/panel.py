@@ -1,6 +1,6 @@
 """Per-item values of several arms, brought together so that seeds and test items pair up.
 
-Letters: a arms, s seeds, i distinct test items.
+Letters: a arms, s seeds, i distinct units: test items that were drawn together count as one.
 """
 
 from __future__ import annotations
@@ -22,12 +22,20 @@ class TaskValues(NamedTuple):
 
     Attributes:
         values: (n,) for example 1.0 where the answer was right and 0.0 where it was wrong.
-        items: (n,) what each value belongs to. Equal names are the same item, within a task (five captions
-            of one picture) and across tasks (one picture asked for its shape and for its colour).
+        items: (n,) what each value belongs to; values of two runs are paired by it.
+        units: (n,) what was drawn from the world together with the item, usually its picture; None: every
+            item is its own. Equal names are one draw, within a task (five captions of one picture) and
+            across tasks (one picture asked for its shape and for its colour).
     """
 
     values: Floats
     items: NDArray[np.str_]
+    units: NDArray[np.str_] | None = None
+
+    @property
+    def draws(self) -> NDArray[np.str_]:
+        """(n,) the unit of each value."""
+        return self.items if self.units is None else self.units
 
 
 #: One run: task -> its values. One arm: seed -> run. All: arm -> seed -> task -> values.
@@ -43,9 +51,9 @@ class Panel:
         arms: Names of the arms.
         seeds: The seeds that all arms have.
         means: (a, s) weighted mean over the tasks of each task's mean over its items.
-        influence: (a, s, i) what the item adds to `means`: its values minus their task's mean, times the
+        influence: (a, s, i) what the unit adds to `means`: its values minus their task's mean, times the
             task's weight over its number of values, summed over all its values in all tasks.
-        num_items: Number of distinct items i.
+        num_items: Number of distinct units i.
         floor: Variance that is never undercut, so that 30 right answers of 30 are not "100.0 +- 0.0": the
             two pseudo-items of Agresti & Coull (1998) and, for differences, Bonett & Price (2012).
     """
@@ -111,24 +119,25 @@ class Panel:
 
 
 class _Layout:
-    """The items of every task in one order, and the number of each distinct item."""
+    """The items of every task in one order, and the number of the unit that each belongs to."""
 
     def __init__(self, reference: RunValues, tasks: Mapping[str, float]) -> None:
         self.tasks = dict(tasks)
         self.items = {task: reference[task].items for task in tasks}
-        distinct, codes = np.unique(np.concatenate(list(self.items.values())), return_inverse=True)
+        draws = {task: reference[task].draws for task in tasks}
+        distinct, codes = np.unique(np.concatenate(list(draws.values())), return_inverse=True)
         self.num_items = len(distinct)
         self.codes = np.asarray(codes).reshape(-1)
         self.scales, self.floor = [], 0.0
         for task, weight in self.tasks.items():
-            n = len(np.unique(self.items[task]))
+            n = len(np.unique(draws[task]))
             if n < 2:
                 raise StudyError("an interval needs at least two test items", where=task, value=n)
             self.scales.append(weight / len(self.items[task]) * np.sqrt(n / (n - 1)))
             self.floor += weight**2 * 2 / (n + 2) ** 2
 
     def row(self, run: RunValues, where: str) -> tuple[float, Floats]:
-        """Return the weighted mean of one run and (i,) the influence of each item on it."""
+        """Return the weighted mean of one run and (i,) the influence of each unit on it."""
         mean, shares = 0.0, []
         for (task, weight), scale in zip(self.tasks.items(), self.scales, strict=True):
             values = self._in_order(task, run[task], where)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from itertools import combinations
 
 import numpy as np
 
@@ -12,8 +12,13 @@ from pgsbench.reporting.render import MISSING_CELL, Table, p_text, percent, poin
 from pgsbench.reporting.results import ALL_GROUPS, Comparison, Missing, Results
 from pgsbench.reporting.stats import GapClosed, Interval
 
-#: Parts of a configuration that differ between runs of one arm by nature.
-_NOT_COMPARED = ("seed",)
+#: Metric of a masked step -> its column.
+_MASK_COLUMNS = {
+    "mask/objects_kept": "object shown",
+    "mask/insides_kept": "insides",
+    "mask/outlines_kept": "outlines",
+    "mask/objects_nearly_gone": "nearly gone",
+}
 
 
 def scores_table(results: Results) -> Table:
@@ -100,6 +105,26 @@ def cost_table(results: Results) -> Table:
     return Table("Cost", header, rows, notes)
 
 
+def mask_table(results: Results) -> Table | None:
+    """What each mask shows of the objects and how much it varies; None where no run says anything of it."""
+    rows, curves = [], results.study.curves
+    known = {name: path for path, name in _MASK_COLUMNS.items() if path in curves}
+    for label in results.study.labels:
+        mine = curves[curves["label"] == label]
+        means = [float(mine[path].mean()) if path in mine else np.nan for path in known.values()]
+        overlap = _overlap_of_seeds(results, label)
+        if not np.isnan([*means, overlap]).all():
+            rows.append([label, *(_share_or_blank(value) for value in (*means, overlap))])
+    if not rows:
+        return None
+    notes = [
+        "Percent, means over all masked steps; unmasked phases are left out. Insides and outlines: patches "
+        "wholly and partly in an object. Nearly gone: pictures that show less than a tenth of their object. "
+        "Overlap: intersection over union of the patches that two seeds show; 100 is always the same mask."
+    ]
+    return Table("What the masks show", ["arm", *known, "overlap of seeds"], rows, notes)
+
+
 def cost_reference(results: Results) -> str:
     """Return the label that training times are relative to: the unmasked arm, else the first baseline."""
     for run in results.study.runs:
@@ -139,7 +164,7 @@ def sweep_table(
     for label in ranked[:limit]:
         params, (done, planned) = results.params_of(label), results.seeds(label)
         value = MISSING_CELL if np.isnan(scored[label]) else percent(scored[label])
-        chosen = [_plain(params[path]) if path in params else "" for path in paths]
+        chosen = [plain(params[path]) if path in params else "" for path in paths]
         rows.append([results.study.of(label)[0].cell.arm, *chosen, f"{done} of {planned}", value])
     notes = [f"{min(limit, len(ranked))} of {len(ranked)} points, by {metric} (percent, mean over seeds)."]
     if len(ranked) > 1:
@@ -149,33 +174,6 @@ def sweep_table(
         notes.append("Importance: " + ", ".join(f"{path} {share:.0%}" for path, share in shares) + ".")
     short = [path.rpartition(".")[2] for path in paths]
     return Table("Best points of the search", ["arm", *short, "seeds", str(metric)], rows, notes)
-
-
-def config_differences(results: Results) -> dict[str, dict[str, str]]:
-    """Return what differs between arms besides the mask: dotted path -> label -> value.
-
-    Empty for a fair comparison: the strategy's own fields are not listed, everything else is.
-    """
-    flat: dict[str, dict[str, str]] = {}
-    for label in results.study.labels:
-        known = [run for run in results.study.of(label) if run.config]
-        if known:
-            config = {**known[0].config, "data_fingerprint": known[0].record.get("data_fingerprint", "")}
-            flat[label] = {path: _plain(value) for path, value in _flatten(config) if not _is_mask(path)}
-    paths = list(dict.fromkeys(path for config in flat.values() for path in config))
-    values = {path: {label: config.get(path, "not set") for label, config in flat.items()} for path in paths}
-    return {path: by_label for path, by_label in values.items() if len(set(by_label.values())) > 1}
-
-
-def config_table(results: Results) -> Table | None:
-    """`config_differences` as a table; None where arms differ in nothing but the mask."""
-    found = config_differences(results)
-    if not found:
-        return None
-    labels = list(next(iter(found.values())))
-    rows = [[path, *(by_label[label] for label in labels)] for path, by_label in found.items()]
-    header = ["setting", *labels]
-    return Table("What else differs between the arms", header, rows, text_columns=range(1, len(header)))
 
 
 # ------------------------------------------------------------------------------------------------ cells
@@ -229,6 +227,17 @@ def _interval_note(results: Results) -> str:
     return "95 % intervals cover test items and, where an arm has more than one, seeds."
 
 
+def _overlap_of_seeds(results: Results, label: str) -> float:
+    shown = [kept.shown for run in results.study.of(label) if (kept := run.gallery) is not None]
+    pairs = [(a, b) for a, b in combinations(shown, 2) if a.shape == b.shape]
+    found = [float(np.mean((a & b).sum(axis=1) / np.maximum(1, (a | b).sum(axis=1)))) for a, b in pairs]
+    return float(np.mean(found)) if found else np.nan
+
+
+def _share_or_blank(value: float) -> str:
+    return "" if np.isnan(value) else percent(value)
+
+
 def _number(value: float | None, form: str, *, scale: float = 1.0) -> str:
     return MISSING_CELL if value is None else form.format(value * scale)
 
@@ -237,17 +246,6 @@ def _ratio(value: float | None, reference: float | None) -> float | None:
     return value / reference if value is not None and reference else None
 
 
-def _flatten(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for key, value in config.items():
-        path = f"{prefix}{key}"
-        found += _flatten(value, f"{path}.") if isinstance(value, Mapping) else [(path, value)]
-    return found
-
-
-def _is_mask(path: str) -> bool:
-    return path.startswith("strategy.") or path in _NOT_COMPARED
-
-
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
+    """Return a configuration value as text."""
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pgsbench.reporting.configs import config_differences
 from pgsbench.reporting.render import percent
 from pgsbench.reporting.results import ALL_GROUPS, Comparison, Missing, Results
 from pgsbench.reporting.stats import GapClosed, Interval
-from pgsbench.reporting.tables import config_differences, cost_reference, mean_summary
+from pgsbench.reporting.tables import cost_reference, mean_summary
 
 
 def verdict(results: Results) -> list[str]:

@@ -80,6 +80,7 @@ def write_runs(
             luck = rng.normal(0, seed_sd)
             _write_scores(run, arm, difficulty, taste, luck, rng)
             _write_cost(run, arm_name, arm, rng)
+            _write_gallery(run, arm, rng)
             run.mark_done()
             cells.append(Cell(arm_name, seed, f"{name}/{run.path.name}", dict(arm.params)))
     study = {
@@ -145,6 +146,7 @@ def _write_cost(run: RunDir, arm_name: str, arm: Arm, rng: np.random.Generator) 
         run.append_metrics({
             "step": step, "samples": step * batch, "seconds": step * batch / speed, "loss": loss, "lr": 1e-3,
             "mask_ratio_effective": arm.mask_ratio, "samples_per_second": speed, "mask_share": share,
+            **(_objects(arm_name, arm, rng) if arm.mask_ratio and step < 0.85 * steps else {}),
         })  # fmt: skip
     samples = steps * batch
     run.write("summary.json", {
@@ -156,9 +158,30 @@ def _write_cost(run: RunDir, arm_name: str, arm: Arm, rng: np.random.Generator) 
         "visual_tokens": samples * 64 * (1 - 0.85 * arm.mask_ratio), "eval_seconds": 21.0,
     })  # fmt: skip
     run.write("env.json", {
-        "versions": {"pgsbench": "0.1.0", "torch": "2.13.0", "open_clip_torch": "3.3.0"},
+        "pgsbench": "0.1.0", "python": "3.11.9", "platform": "Linux", "torch": "2.13.0",
+        "open_clip_torch": "3.3.0",
         "device": "cpu", "threads": 2, "started": "2026-01-05T10:00:00",
     })  # fmt: skip
+
+
+def _objects(arm_name: str, arm: Arm, rng: np.random.Generator) -> dict[str, float]:
+    kept = {"oracle": 1.0, "pgs": 0.7}.get(arm_name, 1 - arm.mask_ratio)
+    return {
+        "mask/objects_kept": kept, "mask/insides_kept": kept - 0.1,
+        "mask/outlines_kept": min(1.0, kept + 0.1),
+        "mask/objects_nearly_gone": 0.02 * rng.random(),
+    }  # fmt: skip
+
+
+def _write_gallery(run: RunDir, arm: Arm, rng: np.random.Generator) -> None:
+    """Three pictures of a disc on a gradient, 8 x 8 patches, as the mask showed them."""
+    y, x = np.mgrid[:64, :64]
+    images = np.stack([np.stack([90 + x, 120 + y // 2, 160 - y], axis=-1)] * 3).astype(np.uint8)
+    for number, image in enumerate(images):
+        image[(y - 20 - 8 * number) ** 2 + (x - 36 + 6 * number) ** 2 < 150] = (200, 60, 40)
+    order = np.argsort(rng.random((3, 64)), axis=1)
+    shown = order < round(64 * (1 - arm.mask_ratio))
+    np.savez_compressed(run.path / "gallery.npz", images=images, shown=shown, grid=np.array([8, 8]))
 
 
 @pytest.fixture

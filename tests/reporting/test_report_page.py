@@ -42,6 +42,12 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Drawing takes most of a report's time, and most tests do not look."""
+    monkeypatch.setattr(figures, "ALL", {})
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("masks")
@@ -58,7 +64,7 @@ def test_the_html_page_stands_alone(report):
     assert "http" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", html)
     assert "@import" not in html
     assert "url(" not in html
-    assert len(page.alts) == len(report.figures) == 3
+    assert len(page.alts) == len(report.figures) == 4
     assert all(page.alts)
 
 
@@ -75,7 +81,7 @@ def test_the_page_says_what_a_reader_asks(report):
 def test_the_markdown_page_links_its_figures(report):
     text = report.markdown.read_text()
     links = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
-    assert len(links) == 3
+    assert len(links) == 4
     assert all((report.markdown.parent / link).is_file() for link in links)
     assert "\n\n\n" not in text
     tables = [block for block in text.split("\n\n") if block.startswith("|")]
@@ -91,7 +97,7 @@ def test_numbers_lie_beside_the_page(report):
     assert set(comparisons["verdict"]) <= {"better", "worse", "not significant"}
     assert len(comparisons) == 2 * (5 + 8)
     assert (comparisons["low"] <= comparisons["estimate"]).all()
-    assert report.latex.read_text().count(r"\begin{table}") == 6
+    assert report.latex.read_text().count(r"\begin{table}") == 7
 
 
 def test_writing_twice_gives_the_same_page(report):
@@ -101,6 +107,7 @@ def test_writing_twice_gives_the_same_page(report):
     assert again.html.read_bytes() == before
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_what_is_missing_is_said_at_the_top(fabricate, tmp_path):
     folder = fabricate(seeds=(0,))
     shutil.rmtree(next(folder.glob("flip-*")))
@@ -118,6 +125,7 @@ def test_a_study_without_any_result_still_has_a_page(fabricate, tmp_path):
     assert paths.figures == ()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_user_text_is_escaped(fabricate, tmp_path):
     folder = fabricate({"pgs": Arm(), "<b>&": Arm()}, seeds=(0,), name="x")
     html = write_report(folder, tmp_path / "out").html.read_text()
@@ -159,6 +167,16 @@ def test_gallery_greys_what_is_dropped(tmp_path):
     assert shown[0, 7].max() < shown[7, 7].max() < 1.0  # hidden: between the two
     assert drawn.axes[2].get_title(loc="left") == "pgs\n75 % masked"
     assert save(drawn, tmp_path / "gallery.png").stat().st_size > 1000
+
+
+def test_the_masks_of_all_arms_on_the_same_pictures(fabricate):
+    results = Results(load_study(fabricate(seeds=(0, 1))))
+    drawn = figures.masks(results)
+    titles = [axes.get_title(loc="left") for axes in drawn.axes[:6]]
+    assert titles[0] == "image"
+    assert titles[1:3] == ["pgs\n50 % masked", "none\n0 % masked"]
+    unmasked = load_study(fabricate({"none": Arm(mask_ratio=0.0)}, seeds=(0,), name="plain"))
+    assert figures.masks(Results(unmasked)) is None
 
 
 def test_gallery_refuses_what_does_not_fit():

@@ -120,9 +120,10 @@ def test_tasks_on_the_same_items_are_taken_together():
     assert width(items(400, "j")) == pytest.approx((once.high - once.low) / np.sqrt(2), rel=0.01)
 
 
-def test_several_values_of_an_item_count_as_one_cluster():
+def test_items_of_one_unit_count_as_one_draw():
     values = np.repeat((np.arange(100) % 2).astype(float), 5)  # five captions of a picture, all alike
-    clustered = Panel.build(one_task({"a": [values]}, np.repeat(items(100), 5)), {"t": 1.0}, ["a"])
+    run = {"t": TaskValues(values, items(500), units=np.repeat(items(100), 5))}
+    clustered = Panel.build({"a": {0: run}}, {"t": 1.0}, ["a"])
     assert clustered.num_items == 100
     single = mean_interval(panel({"a": [values[::5]]}), "a")
     found = mean_interval(clustered, "a")

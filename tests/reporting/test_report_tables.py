@@ -9,7 +9,7 @@ import pytest
 from conftest import ARMS, Arm
 
 from pgsbench.errors import StudyError
-from pgsbench.reporting import render, tables
+from pgsbench.reporting import configs, render, tables
 from pgsbench.reporting.frames import load_study
 from pgsbench.reporting.results import ALL_GROUPS, Comparison, Missing, Results
 from pgsbench.reporting.stats import Interval
@@ -87,6 +87,22 @@ def test_cost_is_relative_to_the_unmasked_arm(fabricate):
     assert row(table, "pgs")[columns.index("effective ratio")] == "42.5%"
 
 
+def test_what_the_masks_show(fabricate):
+    table = tables.mask_table(Results(load_study(fabricate(seeds=(0, 1)))))
+    assert list(table.header) == [
+        "arm",
+        "object shown",
+        "insides",
+        "outlines",
+        "nearly gone",
+        "overlap of seeds",
+    ]
+    assert row(table, "pgs")[1:4] == ["70.0", "60.0", "80.0"]
+    # Two random halves of 64 patches share a third of their union.
+    assert 20 < float(row(table, "random")[5]) < 50
+    assert row(table, "none") == ["none", "", "", "", "", "100.0"]
+
+
 def test_points_of_a_search_meet_their_like(fabricate):
     results = Results(load_study(fabricate(RATIOS, search={"metric": "mean"})), candidate="pgs")
     pairs = {(one.candidate, one.baseline) for one in results.group_comparisons}
@@ -131,12 +147,12 @@ def test_gap_says_where_it_is_undefined(fabricate):
 
 def test_a_fair_comparison_is_called_fair_and_an_unfair_one_not(fabricate):
     fair = Results(load_study(fabricate()))
-    assert tables.config_table(fair) is None
+    assert configs.config_table(fair) is None
     assert fairness(fair) == "The arms differ in nothing but the mask."
     unfair = Results(
         load_study(fabricate({"pgs": Arm(), "flip": Arm(training={"batch_size": 128})}, name="u"))
     )
-    assert tables.config_differences(unfair) == {"training.batch_size": {"pgs": "64", "flip": "128"}}
+    assert configs.config_differences(unfair) == {"training.batch_size": {"pgs": "64", "flip": "128"}}
     assert "training.batch_size" in fairness(unfair)
 
 

@@ -1,0 +1,52 @@
+"""What differs between the arms of a study besides the mask: nothing, where a comparison is fair."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pgsbench.reporting.render import Table
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.tables import plain
+
+#: Parts of a configuration that differ by nature: between the runs of one arm, or without any effect.
+_NOT_COMPARED = ("seed",)
+
+
+def config_differences(results: Results) -> dict[str, dict[str, str]]:
+    """Return what differs between arms besides the mask: dotted path -> label -> value.
+
+    Empty for a fair comparison: the strategy's own fields are not listed, everything else is.
+    """
+    flat: dict[str, dict[str, str]] = {}
+    for label in results.study.labels:
+        known = [run for run in results.study.of(label) if run.config]
+        if known:
+            config = {**known[0].config, "data_fingerprint": known[0].record.get("data_fingerprint", "")}
+            flat[label] = {path: plain(value) for path, value in _flatten(config) if not _is_mask(path)}
+    paths = list(dict.fromkeys(path for config in flat.values() for path in config))
+    values = {path: {label: config.get(path, "not set") for label, config in flat.items()} for path in paths}
+    return {path: by_label for path, by_label in values.items() if len(set(by_label.values())) > 1}
+
+
+def config_table(results: Results) -> Table | None:
+    """`config_differences` as a table; None where arms differ in nothing but the mask."""
+    found = config_differences(results)
+    if not found:
+        return None
+    labels = list(next(iter(found.values())))
+    rows = [[path, *(by_label[label] for label in labels)] for path, by_label in found.items()]
+    header = ["setting", *labels]
+    return Table("What else differs between the arms", header, rows, text_columns=range(1, len(header)))
+
+
+def _flatten(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in config.items():
+        path = f"{prefix}{key}"
+        found += _flatten(value, f"{path}.") if isinstance(value, Mapping) else [(path, value)]
+    return found
+
+
+def _is_mask(path: str) -> bool:
+    return path.startswith("strategy.") or path in _NOT_COMPARED
