@@ -77,7 +77,8 @@ def run_metrics(run: RunDir) -> dict[str, float]:
     for score in scores.get("scores", []):
         if score["primary"]:
             found[f"score/{score['task']}_{score['metric']}"] = score["value"]
-    finite = {valid_name(key): float(value) for key, value in found.items() if _is_number(value)}
+    # Six digits are more than any score has, and 0.6499999761581421 fills a column with nothing.
+    finite = {valid_name(key): float(f"{value:.6g}") for key, value in found.items() if _is_number(value)}
     return dict(list(finite.items())[: MAX_KEYS - len(CURVES)])
 
 
@@ -136,12 +137,28 @@ def study_metrics(
     return {"study/runs": float(runs), "study/done": float(done), **found}
 
 
-def study_note(manifest: StudyManifest, rows: Sequence[Mapping[str, Any]], groups: Sequence[str]) -> str:
-    """Return the Markdown text of a study's page: question, arm means, how to reproduce."""
+def study_note(
+    manifest: StudyManifest,
+    rows: Sequence[Mapping[str, Any]],
+    groups: Sequence[str],
+    *,
+    table: str,
+    charts: str,
+) -> str:
+    """Return the Markdown text of a study's page: question, arm means, how to reproduce.
+
+    Args:
+        manifest: The study.
+        rows: What `arm_rows` returned.
+        groups: Names of the groups of scores.
+        table: Link to the runs as a table.
+        charts: Link to the runs as charts.
+    """
     study = manifest.study
     columns = [*groups, "samples_per_second"]
     lines = [str(study.get("question", "")).strip(), ""]
-    lines += ["| arm | seeds done | " + " | ".join(column.replace("_", " ") for column in columns) + " |"]
+    names = ["arm", "seeds done", *(column.replace("_", " ") for column in columns)]
+    lines += ["| " + " | ".join(f"{name}&ensp;" for name in names) + " |"]  # the page sets no margins
     lines += ["|:--|--:|" + "--:|" * len(columns)]
     ranked = rows if len(rows) <= MAX_ROWS else sorted(rows, key=lambda row: _rank(row, groups))[:MAX_ROWS]
     for row in ranked:
@@ -153,8 +170,7 @@ def study_note(manifest: StudyManifest, rows: Sequence[Mapping[str, Any]], group
         "",
         "Means over seeds, scores in percent. Intervals and paired differences: **Artifacts > report**.",
     ]
-    lines += ["", "Its runs carry the tag `study`; to see them alone, search the experiment for"]
-    lines += ["", f"    tags.study = '{study.get('name', '')}' and tags.kind = 'run'", ""]
+    lines += ["", f"All runs of this study: [as a table]({table}), [as charts]({charts}).", ""]
     if manifest.command:
         lines += [
             "To reproduce (the study file is **Artifacts > study.yaml**):",

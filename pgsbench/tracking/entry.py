@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-#: Tag in which a run of the store says what it has been sent.
-SENT = "pgsbench.sent"
+#: Tag in which a run of the store says what it has been sent; the page hides tags that begin with mlflow.
+SENT = "mlflow.pgsbench.sent"
 Item = TypeVar("Item")
 
 #: MLflow's limits of one request.
@@ -79,12 +79,12 @@ class Entry:
             self.client.log_batch(self.id, metrics=metrics)
         self.num_points += len(points)
 
-    def values(self, metrics: Mapping[str, float], step: int, *, model_id: str | None = None) -> None:
-        """Log single values, if any of them changed."""
+    def values(self, metrics: Mapping[str, float], *, model_id: str | None = None) -> None:
+        """Log single values, if any of them changed; at step 0, as only then the page draws bars."""
         digest = _digest(json.dumps([metrics, model_id], sort_keys=True).encode())
         if metrics and self.sent.get("values") != digest:
             now = int(1000 * time.time())
-            self.points([(name, value, now, step) for name, value in metrics.items()], model_id=model_id)
+            self.points([(name, value, now, 0) for name, value in metrics.items()], model_id=model_id)
             self.sent["values"] = digest
 
     def files(self, files: Iterable[tuple[str, Path]]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pgsbench.errors import RunError
-from pgsbench.tracking import content
+from pgsbench.tracking import content, views
 from pgsbench.tracking.entry import SENT, Entry
 from pgsbench.tracking.rundir import Cell, RunDir, StudyManifest, read_study
 from pgsbench.tracking.store import Store, resolve_uri
@@ -77,19 +77,20 @@ class Mirror:
         if time.monotonic() < self._paused_until:
             return Synced(problem=self._problem)
         try:
-            with self.store.connect(folder) as (client, experiment_id):
-                return self._sync(client, experiment_id, folder, report_folder, running=running)
+            with self.store.connect(folder) as (client, experiment):
+                return self._sync(client, experiment, folder, report_folder, running=running)
         except Exception as error:  # a mirror must never end a training run, whatever breaks in it
             self._paused_until = time.monotonic() + PAUSE_SECONDS
             self._problem = str(error).strip() or type(error).__name__
             return Synced(problem=self._problem)
 
     def _sync(
-        self, client: Any, experiment_id: str, folder: Path, report_folder: Path | None, *, running: bool
+        self, client: Any, experiment: Any, folder: Path, report_folder: Path | None, *, running: bool
     ) -> Synced:
         manifest = read_study(folder)
         planned = {cell.run: cell.directory(folder.parent) for cell in manifest.cells}
         runs = {path: run for path, run in planned.items() if (run.path / "config.json").is_file()}
+        experiment_id, colours = str(experiment.experiment_id), views.colours(manifest)
         known = _known(client, experiment_id, folder.name)
         parent = known.get("") or _create_parent(client, experiment_id, folder.name, runs)
         entries, problems = [parent], []
@@ -97,10 +98,11 @@ class Mirror:
             if cell.run not in runs:
                 continue
             try:
-                entries += self._sync_run(cell, runs[cell.run], parent, known)
+                tags = _tags(folder.name, cell, runs[cell.run]) | {"mlflow.runColor": colours[cell.arm]}
+                entries += self._sync_run(cell, runs[cell.run], parent, known, tags)
             except RunError as error:  # one damaged run directory must not hide the others
                 problems.append(str(error))
-        _sync_parent(parent, manifest, runs, report_folder, running=running)
+        _sync_parent(experiment, parent, manifest, runs, report_folder, running=running)
         return Synced(
             runs=len(runs),
             points=sum(entry.num_points for entry in entries),
@@ -110,23 +112,21 @@ class Mirror:
             problem="; ".join(problems),
         )
 
-    def _sync_run(self, cell: Cell, run: RunDir, parent: Entry, known: Mapping[str, Entry]) -> list[Entry]:
+    def _sync_run(
+        self, cell: Cell, run: RunDir, parent: Entry, known: Mapping[str, Entry], tags: Mapping[str, str]
+    ) -> list[Entry]:
         """Feed one run where anything of it changed since this process last looked."""
-        config = run.config
-        entry = known.get(str(config["id"]))
-        key, state = (parent.id, cell.run), (entry and entry.id, _state(run))
-        if entry and self._unchanged.get(key) == state:
+        entry = known.get(tags["id"])
+        key, state = (parent.id, cell.run), _state(run)
+        if entry and self._unchanged.get(key) == (entry.id, state):
             return []
         if entry is None:
-            tags = {"mlflow.parentRunId": parent.id, "id": str(config["id"])} | _tags(
-                parent.run.data.tags["study"], cell, run
-            )
-            name = f"{content.label(cell)} s{cell.seed}"
-            entry = Entry.create(
-                parent.client, parent.run.info.experiment_id, name, tags, _ms(content.started(run))
-            )
+            name, start_ms = f"{content.label(cell)} s{cell.seed}", _ms(content.started(run))
+            tags = {**tags, "mlflow.parentRunId": parent.id}
+            entry = Entry.create(parent.client, parent.run.info.experiment_id, name, tags, start_ms)
+        entry.tags(tags)
         _feed_run(entry, cell, run)
-        self._unchanged[key] = (entry.id, state[1])
+        self._unchanged[key] = (entry.id, state)
         return [entry]
 
 
@@ -152,7 +152,6 @@ def _create_parent(client: Any, experiment_id: str, study: str, runs: Mapping[st
 def _feed_run(entry: Entry, cell: Cell, run: RunDir) -> None:
     """Send what is new of one run."""
     config, lines, done = run.config, run.metrics(), run.is_done
-    entry.tags(_tags(entry.run.data.tags["study"], cell, run))
     params = content.flatten(config["config"])
     entry.params(params)
     data = str(config["config"].get("data", {}).get("train", "data"))
@@ -176,7 +175,7 @@ def _feed_run(entry: Entry, cell: Cell, run: RunDir) -> None:
     if done and run.checkpoint.is_dir():
         name = f"{cell.arm}-s{cell.seed}-{config['id']}".replace(".", "_")
         model_id = entry.model(name, run.checkpoint, params, limit_bytes=MODEL_LIMIT_BYTES)
-    entry.values(content.run_metrics(run), int(run.summary.get("steps") or 0), model_id=model_id)
+    entry.values(content.run_metrics(run), model_id=model_id)
     entry.files((path.name, path) for path in run.path.glob("*.json") if path.name != "mlflow.json")
     entry.files((f"figures/{path.name}", path) for path in sorted(run.figures.glob("*.png")))
     if run.scores:
@@ -186,6 +185,7 @@ def _feed_run(entry: Entry, cell: Cell, run: RunDir) -> None:
 
 
 def _sync_parent(
+    experiment: Any,
     parent: Entry,
     manifest: StudyManifest,
     runs: Mapping[str, RunDir],
@@ -197,8 +197,18 @@ def _sync_parent(
     done = sum(run.is_done for run in runs.values())
     groups = list(dict.fromkeys(group for run in runs.values() for group in run.scores.get("groups", {})))
     rows = content.arm_rows(manifest, runs)
-    parent.values(content.study_metrics(rows, groups, len(manifest.cells), done), step=done)
-    note = content.study_note(manifest, rows, groups)
+    parent.values(content.study_metrics(rows, groups, len(manifest.cells), done))
+    study, experiment_id = parent.run.data.tags["study"], experiment.experiment_id
+    note = content.study_note(
+        manifest,
+        rows,
+        groups,
+        table=views.runs_path(experiment_id, study),
+        charts=views.runs_path(experiment_id, study, charts=True),
+    )
+    view, state = views.view_tag(study), views.view_state(study, groups, runs.values())
+    if experiment.tags.get(view) != state:
+        parent.client.set_experiment_tag(experiment_id, view, state)
     parent.tags({"mlflow.note.content": note, "done": f"{done}/{len(manifest.cells)}"})
     if manifest.source:
         parent.texts({"study.yaml": manifest.source})
@@ -220,6 +230,7 @@ def _tags(study: str, cell: Cell, run: RunDir) -> dict[str, str]:
     tags = {
         "kind": "run",
         "study": study,
+        "id": str(config["id"]),
         "arm": cell.arm,
         "seed": str(cell.seed),
         "strategy": str(strategy.get("name", "")),

@@ -24,6 +24,9 @@ PATIENCE = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 
+#: What the page offers for an experiment: training runs first, not traces of language models.
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+
 #: SQLite files that MLflow holds open in this process, by inode: it never notices when one is replaced.
 _opened: dict[Path, int] = {}
 
@@ -58,8 +61,8 @@ class Store:
     experiment: str
 
     @contextmanager
-    def connect(self, lock_folder: Path) -> Iterator[tuple[Any, str]]:
-        """Give ``(client, experiment_id)``, with this process as the only writer.
+    def connect(self, lock_folder: Path) -> Iterator[tuple[Any, Any]]:
+        """Give MLflow's ``(client, experiment)``, with this process as the only writer.
 
         A new SQLite store must not be created by two processes at once (both break it), nor may two
         create the same run twice: the block holds a lock beside the database, or in `lock_folder` for
@@ -85,14 +88,15 @@ class Store:
             client = mlflow.MlflowClient(tracking_uri=self.uri)
             if database:
                 _opened[database] = _inode(database)
-            yield client, self._experiment_id(client, database)
+            yield client, self._experiment(client, database)
 
-    def _experiment_id(self, client: Any, database: Path | None) -> str:
+    def _experiment(self, client: Any, database: Path | None) -> Any:
         found = client.get_experiment_by_name(self.experiment)
         if found is None:
             # By default artifacts land in ./mlruns of whichever folder the process runs in.
             folder = (database.parent / "mlruns" / self.experiment).as_uri() if database else None
-            return str(client.create_experiment(self.experiment, artifact_location=folder))
+            created = client.create_experiment(self.experiment, artifact_location=folder, tags=KIND)
+            return client.get_experiment(created)
         if found.lifecycle_stage != "active":
             raise RunError(
                 "this MLflow experiment was deleted",
@@ -100,7 +104,7 @@ class Store:
                 value=self.experiment,
                 way_out=f"`mlflow experiments restore --experiment-id {found.experiment_id}`",
             )
-        return str(found.experiment_id)
+        return found
 
 
 def _inode(path: Path) -> int:

@@ -1,0 +1,71 @@
+"""How a study opens in MLflow's pages: all its runs side by side, with the columns that matter.
+
+MLflow lists a study as one collapsed row without scores, and its charts stay empty until that row is
+opened. A list sorted by a metric is flat instead, and a saved view (what the page's own "share" button
+stores, as a tag of the experiment) brings filter, order and columns along.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from urllib.parse import quote
+
+from pgsbench.tracking.content import flatten
+from pgsbench.tracking.rundir import RunDir, StudyManifest
+
+#: Columns of a view beside the scores.
+COST = ("summary/samples_per_second", "summary/train_seconds", "summary/mask_ratio_effective")
+#: Params shown in a view: those in which the runs differ, the first ones.
+MAX_PARAMS = 4
+#: Colours of arms, in the order of the plan (Okabe & Ito 2008 without the yellow); the report's, too.
+PALETTE = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#8a6d00", "#6e7781")
+
+
+def view_tag(study: str) -> str:
+    """Return the experiment's tag that holds the view of a study."""
+    return f"mlflow.sharedViewState.{_view_key(study)}"
+
+
+def view_state(study: str, groups: Sequence[str], runs: Iterable[RunDir]) -> str:
+    """Return the view of a study as the page stores it: its runs alone, the best first."""
+    scores = [f"metrics.`score/{group}`" for group in groups]
+    costs = [f"metrics.`{name}`" for name in COST]
+    params = [f"params.`{name}`" for name in _differing(runs)]
+    state = {
+        "searchFilter": f"tags.study = '{study}' and tags.kind = 'run'",
+        "orderByKey": scores[0] if scores else costs[0],
+        "orderByAsc": False,
+        "selectedColumns": [*scores, *costs, *params],
+    }
+    return json.dumps(state)
+
+
+def runs_path(experiment_id: str, study: str, *, charts: bool = False) -> str:
+    """Return where the runs of a study are, relative to the server's address: as a table or as charts."""
+    mode = "&compareRunsMode=CHART" if charts else ""
+    where = f"#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+    return f"{where}&viewStateShareKey={_view_key(study)}{mode}"
+
+
+def study_path(experiment_id: str, parent_id: str) -> str:
+    """Return where a study's own run is, relative to the server's address."""
+    return f"#/experiments/{experiment_id}/runs/{parent_id}?workflowType=machine_learning"
+
+
+def colours(manifest: StudyManifest) -> dict[str, str]:
+    """Return a colour for each arm, so that the seeds of one look alike."""
+    arms = dict.fromkeys(cell.arm for cell in manifest.cells)
+    return {arm: PALETTE[number % len(PALETTE)] for number, arm in enumerate(arms)}
+
+
+def _view_key(study: str) -> str:
+    return quote(f"pgsbench-{study}", safe="")
+
+
+def _differing(runs: Iterable[RunDir]) -> list[str]:
+    values: dict[str, set[str | None]] = {}
+    configs: list[Mapping[str, str]] = [flatten(run.config["config"]) for run in runs]
+    for name in dict.fromkeys(name for config in configs for name in config):
+        values[name] = {config.get(name) for config in configs}
+    return [name for name, found in values.items() if len(found) > 1 and name != "seed"][:MAX_PARAMS]
