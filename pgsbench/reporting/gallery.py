@@ -120,10 +120,9 @@ def _draw_selection(
     patch_of_x = np.minimum(np.arange(width) * grid[1] // width, grid[1] - 1)
     covered = cover.reshape(grid)[patch_of_y[:, None], patch_of_x][:, :, None]
     axes.imshow(picture * (1 - covered) + np.array(to_rgb("#9aa0a6")) * covered, interpolation="nearest")
-    for y in np.arange(1, grid[0]) * height / grid[0]:
-        axes.axhline(y - 0.5, color=theme.paper, linewidth=0.35)
-    for x in np.arange(1, grid[1]) * width / grid[1]:
-        axes.axvline(x - 0.5, color=theme.paper, linewidth=0.35)
+    lines = {"color": theme.paper, "linewidth": 0.35}
+    axes.hlines(np.arange(1, grid[0]) * height / grid[0] - 0.5, -0.5, width - 0.5, **lines)
+    axes.vlines(np.arange(1, grid[1]) * width / grid[1] - 0.5, -0.5, height - 0.5, **lines)
     for patch in candidates[row] if candidates is not None else ():
         y, x = divmod(int(patch), grid[1])
         axes.add_patch(
