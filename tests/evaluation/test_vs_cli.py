@@ -52,15 +52,14 @@ def command_line(
 def test_scores_equal_clip_benchmarks_command_line(tiny: Clip, data: Path, tmp_path: Path) -> None:
     model = tmp_path / "model"
     digest = checkpoint.save(tiny, model)
+    six = (model, tmp_path / "1", "wds/six", data / "classes", "zeroshot_classification")
+    find = (model, tmp_path / "2", "wds/find", data / "retrieval", "zeroshot_retrieval")
+    swap = (model, tmp_path / "3", "sugar_crepe/swap_att", data / "pairs", "image_caption_selection")
     theirs = {
-        "six": command_line(model, tmp_path / "1", "wds/six", data / "classes", "zeroshot_classification"),
-        "find": command_line(
-            model, tmp_path / "2", "wds/find", data / "retrieval", "zeroshot_retrieval", "--recall_k", "1", "5", "10"
-        ),
-        "swap": command_line(
-            model, tmp_path / "3", "sugar_crepe/swap_att", data / "pairs", "image_caption_selection"
-        ),
-    }  # fmt: skip
+        "six": command_line(*six),
+        "find": command_line(*find, "--recall_k", "1", "5", "10"),
+        "swap": command_line(*swap),
+    }
 
     suite = tmp_path / "mine.yaml"
     suite.write_text(f"""
