@@ -5,6 +5,8 @@ Shape letters: b batch, n patches, k kept patches, d features of a patch, c chan
 
 from __future__ import annotations
 
+from functools import reduce
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -35,35 +37,39 @@ def shrink(images: Tensor, patch_size: tuple[int, int], longest_side: int) -> tu
     Returns:
         The smaller pictures (b, c, h', w') and their patch size.
     """
-    factors = [_shrinking_factor(side, longest_side) for side in patch_size]
-    if factors == [1, 1]:
+    down, across = (_shrinking_factor(side, longest_side) for side in patch_size)
+    if (down, across) == (1, 1):
         return images, patch_size
-    return F.avg_pool2d(images, factors), (patch_size[0] // factors[0], patch_size[1] // factors[1])
+    b, c, h, w = images.shape
+    # Sums of slices rather than `avg_pool2d`, which is several times slower on a CPU.
+    rows = reduce(torch.add, images.reshape(b, c, h // down, down, w).unbind(3))
+    sums = reduce(torch.add, rows.view(b, c, h // down, w // across, across).unbind(4))
+    return sums / (down * across), (patch_size[0] // down, patch_size[1] // across)
 
 
 def _shrinking_factor(side: int, longest: int) -> int:
     return next(factor for factor in range(1, side + 1) if side % factor == 0 and side // factor <= longest)
 
 
-def patterns(patches: Tensor, num_channels: int) -> Tensor:
-    """Return unit vectors whose inner products are the correlations of the patches' pixels.
+def patterns(patches: Tensor, num_channels: int) -> tuple[Tensor, Tensor]:
+    """Return vectors whose inner products are the correlations of the patches' pixels.
 
-    Each patch is z-scored over all its values. A flat patch has no pattern: four more features hold the
-    direction of its channel means, so that it resembles flat patches of its colour, itself with 1, and
-    patches with a pattern with 0.
+    Each patch is z-scored over all its values. A flat patch has no pattern; the second tensor holds the
+    direction of its channel means instead, so that it resembles flat patches of its colour, itself with
+    1, and patches with a pattern with 0.
 
     Args:
         patches: (b, n, d) pixels of the patches, channels last within d.
         num_channels: Channels c of the picture.
 
     Returns:
-        (b, n, d + c + 1) float32.
+        (b, n, d) float32, unit vectors or zero for flat patches; (b, n, c + 1), the other way round.
     """
     centred = patches - patches.mean(dim=2, keepdim=True)
     size = centred.norm(dim=2, keepdim=True)
     flat = size <= FLAT * patches.shape[2] ** 0.5
     colour = F.normalize(F.pad(channel_means(patches, num_channels), (0, 1), value=0.5), dim=2)
-    return torch.cat([centred * (~flat / size.clamp_min(1e-12)), colour * flat], dim=2)
+    return centred.mul_(~flat / size.clamp_min(1e-12)), colour * flat
 
 
 def channel_means(patches: Tensor, num_channels: int) -> Tensor:
@@ -103,10 +109,9 @@ def transport_scaling(kernel: Tensor, *, rounds: int) -> tuple[Tensor, Tensor]:
     Returns:
         u (b, n), and the residual (b,): the largest deviation of a row sum from 1.
     """
-    product = kernel.sum(dim=2)
-    u = product.rsqrt()
+    u = kernel.sum(dim=1, keepdim=True).rsqrt()
     for _ in range(rounds):
-        product = torch.bmm(kernel, u[:, :, None])[:, :, 0]
-        u = (u / product).sqrt()
-    row_sums = u * torch.bmm(kernel, u[:, :, None])[:, :, 0]
-    return u, (row_sums - 1.0).abs().amax(dim=1)
+        # The kernel is symmetric; a row times a matrix is ten times faster on a CPU than the transpose.
+        u = (u / torch.bmm(u, kernel)).sqrt()
+    row_sums = u * torch.bmm(u, kernel)
+    return u[:, 0], (row_sums - 1.0).abs().amax(dim=(1, 2))

@@ -175,28 +175,26 @@ class Pgs:
         """Return S (b, m, n) between m patches and all n: the candidates (b, m), or all without them."""
         assert view.images is not None
         token_share = self.token_weight * view.progress
-        pattern_share = (1.0 - token_share) * (1.0 - self.colour_weight)
-        colour_share = (1.0 - token_share) * self.colour_weight
-        images = view.images.float()
+        images, patch_size = view.images.float(), view.patch_size
         if self.pattern_side is not None:
-            images, patch_size = shrink(images, view.patch_size, self.pattern_side)
-        else:
-            patch_size = view.patch_size
+            images, patch_size = shrink(images, patch_size, self.pattern_side)
+        num_channels = images.shape[1]
         patches = patchify(images, patch_size)
-        features = []
-        if pattern_share > 0:
-            features.append(patterns(patches, images.shape[1]) * math.sqrt(pattern_share))
-        if token_share > 0:
-            features.append(_token_directions(view) * math.sqrt(token_share))
-        # Weighted sums of cosines are inner products of stacked features: one product gives all of them.
-        similarity = _inner(torch.cat(features, dim=2), candidates) if features else None
-        if colour_share > 0:
-            colours = channel_means(patches, images.shape[1])
-            alike = colour_share * colour_similarity(_rows(colours, candidates), colours)
-            similarity = alike if similarity is None else similarity + alike
-        assert similarity is not None
+        b, n, _ = patches.shape
+        m = n if candidates is None else candidates.shape[1]
+        similarity = patches.new_zeros(b, m, n)
+        if token_share < 1.0 and self.colour_weight < 1.0:
+            share = (1.0 - token_share) * (1.0 - self.colour_weight)
+            for features in patterns(patches, num_channels):
+                _add_inner(similarity, features, candidates, share)
+        if token_share < 1.0 and self.colour_weight > 0.0:
+            colours = channel_means(patches, num_channels)
+            alike = colour_similarity(_rows(colours, candidates), colours)
+            similarity.add_(alike, alpha=(1.0 - token_share) * self.colour_weight)
+        if token_share > 0.0:
+            _add_inner(similarity, _token_directions(view), candidates, token_share)
         if self.window is not None:
-            near = nearby(view.grid, self.window, view.device).expand(view.batch_size, -1, -1)
+            near = nearby(view.grid, self.window, view.device).expand(b, -1, -1)
             similarity = similarity.masked_fill(~_rows(near, candidates), -1.0)
         return similarity
 
@@ -234,5 +232,6 @@ def _rows(values: Tensor, rows: Tensor | None) -> Tensor:
     return values.gather(1, rows[:, :, None].expand(-1, -1, values.shape[2]))
 
 
-def _inner(features: Tensor, rows: Tensor | None) -> Tensor:
-    return torch.bmm(_rows(features, rows), features.transpose(1, 2))
+def _add_inner(total: Tensor, features: Tensor, rows: Tensor | None, weight: float) -> None:
+    # total += weight * (inner products of the wanted rows with all)
+    total.baddbmm_(_rows(features, rows), features.transpose(1, 2), alpha=weight)

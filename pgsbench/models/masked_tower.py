@@ -63,7 +63,7 @@ class Masking(nn.Module):
         self.last: Selection | None = None
         # The layout holds the tower; as it is no module itself, the tower does not become our child.
         self._layout = layout
-        self._replaced = layout.install(self)
+        layout.install(self)
         self._hooks = self._add_hooks()
         self._images: Tensor | None = None
         self._objects: Tensor | None = None
@@ -159,7 +159,7 @@ class Masking(nn.Module):
         """Take the mask off: the tower is again what it was."""
         for hook in self._hooks:
             hook.remove()
-        self._layout.restore(self._replaced)
+        self._layout.restore()
 
     def forward(self, x: Tensor) -> Any:
         """Drop tokens: (b, prefix + n, d) becomes (b, prefix + k, d).
@@ -247,11 +247,11 @@ class Masking(nn.Module):
         self._pending.append((begun, ended))
 
     def _add_hooks(self) -> list[RemovableHandle]:
-        # Bound methods and no closures: copying or pickling the model then rebinds them to the copy.
+        # Bound methods and no closures: copying or pickling the model then rebinds them to the copy. All
+        # of them whatever the strategy: `torch.compile` does not look at hooks when it reuses a graph, and
+        # would run one that was made for a strategy without them.
         layout = self._layout
-        hooks = []
-        if "images" in self.strategy.needs:
-            hooks.append(layout.patch_embedding.register_forward_pre_hook(self._capture))
+        hooks = [layout.patch_embedding.register_forward_pre_hook(self._capture)]
         if layout.transformer is not None:
             hooks.append(layout.transformer.register_forward_pre_hook(self._hide_keys, with_kwargs=True))
         if layout.averages is not None:
@@ -259,7 +259,7 @@ class Masking(nn.Module):
         return hooks
 
     def _capture(self, _: nn.Module, args: tuple[Any, ...]) -> None:
-        if self._is_masking():
+        if "images" in self.strategy.needs and self._is_masking():
             self._images = args[0].detach()
 
     def _hide_keys(

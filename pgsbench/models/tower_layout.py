@@ -27,6 +27,7 @@ class TowerLayout:
         averages: Module whose output tokens are averaged, or None without average pooling.
         cannot_hide: Why tokens cannot be hidden; empty where they can.
         wants_indices: Whether the dropout returns the kept indices beside the tokens.
+        replaced: What stood in the slot, to be put back.
     """
 
     owner: Any
@@ -40,17 +41,17 @@ class TowerLayout:
     averages: nn.Module | None = None
     cannot_hide: str = ""
     wants_indices: bool = False
+    replaced: nn.Module | None = None
 
-    def install(self, dropout: nn.Module) -> nn.Module | None:
-        """Put `dropout` in its place and return what was there."""
-        replaced: nn.Module | None = getattr(self.owner, self.slot)
+    def install(self, dropout: nn.Module) -> None:
+        """Put `dropout` in its place."""
+        self.replaced = getattr(self.owner, self.slot)
         setattr(self.owner, self.slot, dropout)
         dropout.train(self.owner.training)
-        return replaced
 
-    def restore(self, dropout: nn.Module | None) -> None:
-        """Put back what `install` returned."""
-        setattr(self.owner, self.slot, dropout)
+    def restore(self) -> None:
+        """Put back what was there before `install`."""
+        setattr(self.owner, self.slot, self.replaced)
 
     def grid_of(self, images: Tensor) -> tuple[int, int]:
         """Return the (rows, cols) that pictures (b, c, h, w) are cut into."""

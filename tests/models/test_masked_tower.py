@@ -1,0 +1,401 @@
+"""The tower around a mask: equal to plain open_clip where nothing is masked, blind to what is hidden."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import open_clip
+import pytest
+import torch
+from open_clip.model import CLIP
+from torch import Tensor, nn
+
+from pgsbench.errors import DataError, ModelError
+from pgsbench.masking.base import Need, PatchView, Selection
+from pgsbench.masking.configure import configure
+from pgsbench.masking.none import NoMask
+from pgsbench.masking.pgs import Pgs
+from pgsbench.masking.random import Random
+from pgsbench.models.masked_tower import attach, key_mask, masking_of
+
+POOLS: list[dict[str, Any]] = [{}, {"pool_type": "avg"}, {"pool_type": "avg", "final_ln_after_pool": True}]
+
+
+def tiny(image_size: tuple[int, int] = (32, 48), **vision: Any) -> CLIP:
+    """A CLIP with 4 x 6 patches and two layers, the same at every call."""
+    shape = {"image_size": image_size, "patch_size": 8, "width": 32, "layers": 2, "head_width": 16}
+    text = {"context_length": 8, "vocab_size": 40, "width": 32, "heads": 2, "layers": 1}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return CLIP(16, shape | vision, text)
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.randn(3, 3, 32, 48, generator=torch.Generator().manual_seed(1))
+
+
+@dataclass(frozen=True)
+class HideLast:
+    """Keeps the first `carried` patches and hides the last of them."""
+
+    carried: int = 10
+    hidden: int = 4
+    needs: ClassVar[frozenset[Need]] = frozenset()
+
+    @property
+    def mask_ratio(self) -> float:
+        return 0.5
+
+    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+        keep = torch.arange(self.carried).repeat(view.batch_size, 1)
+        return Selection(keep, keep < self.carried - self.hidden)
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """Keeps all and remembers, in a list it is given, what it was shown."""
+
+    views: Any
+    needs: ClassVar[frozenset[Need]] = frozenset({"images", "tokens", "objects"})
+
+    @property
+    def mask_ratio(self) -> float:
+        return 0.0
+
+    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+        self.views.append(view)
+        return Selection(torch.arange(view.num_patches).repeat(view.batch_size, 1))
+
+
+@pytest.mark.parametrize("vision", POOLS, ids=str)
+@pytest.mark.parametrize("strategy", [NoMask(), Random(0.0), Pgs(0.0)], ids=["none", "random", "pgs"])
+def test_keeping_all_is_the_plain_model_bit_for_bit(vision: Any, strategy: Any, images: Tensor) -> None:
+    model = tiny(**vision)
+    plain = model.encode_image(images)
+    masking = attach(model, strategy)
+    masking.begin_step(seed=0, step=0)
+    assert torch.equal(model.encode_image(images), plain)
+    assert (masking.num_kept, masking.effective_ratio()) == (24, 0.0)
+
+
+@pytest.mark.parametrize("vision", POOLS, ids=str)
+def test_dropping_is_what_a_loop_over_tokens_does(vision: Any, images: Tensor) -> None:
+    model = tiny(**vision)
+    masking = attach(model, Random(0.5))
+    masking.begin_step(seed=0, step=0)
+    masked = model.visual(images)
+    assert masking.last is not None
+    keep = masking.last.keep
+    masking.detach()
+
+    class Picked(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            rows = [torch.stack([x[i, 0], *(x[i, 1 + j] for j in keep[i].tolist())]) for i in range(len(x))]
+            return torch.stack(rows)
+
+    model.visual.patch_dropout = Picked()
+    assert torch.equal(masked, model.visual(images))
+
+
+@pytest.mark.parametrize("vision", POOLS, ids=str)
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_hidden_token_has_no_influence(vision: Any, checkpointing: bool, images: Tensor) -> None:
+    model = tiny(**vision)
+    model.visual.set_grad_checkpointing(checkpointing)
+    masking = attach(model, HideLast(carried=10, hidden=4))
+
+    def run(pictures: Tensor) -> tuple[Tensor, list[Tensor]]:
+        model.zero_grad()
+        masking.begin_step(seed=0, step=0)
+        out = model.visual(pictures)
+        out.square().sum().backward()
+        return out.detach(), [p.grad.clone() for p in model.visual.parameters() if p.grad is not None]
+
+    out, gradients = run(images)
+    changed = images.clone()
+    changed[:, :, 8:16, 0:32] += 3.0  # patches 6 to 9 of a grid with six columns
+    changed_out, changed_gradients = run(changed)
+    assert torch.equal(out, changed_out)
+    assert len(gradients) > 10
+    assert all(map(torch.equal, gradients, changed_gradients))
+
+    changed[:, :, 0:8, 40:48] += 3.0  # patch 5 is visible
+    assert not torch.equal(out, run(changed)[0])
+
+
+@pytest.mark.parametrize("vision", POOLS, ids=str)
+def test_hiding_equals_dropping(vision: Any, images: Tensor) -> None:
+    model = tiny(**vision)
+    hiding = attach(model, HideLast(carried=10, hidden=4))
+    hiding.begin_step(seed=0, step=0)
+    hidden = model.visual(images)
+    assert hiding.effective_ratio() == pytest.approx(1 - 6 / 24)
+    dropping = attach(model, HideLast(carried=6, hidden=0))
+    dropping.begin_step(seed=0, step=0)
+    torch.testing.assert_close(hidden, model.visual(images), atol=5e-6, rtol=1e-5)
+
+
+def test_without_hidden_tokens_there_is_no_mask_tensor(images: Tensor) -> None:
+    model = tiny()
+    seen = []
+    attach(model, Random(0.5)).begin_step(seed=0, step=0)
+    model.visual.transformer.register_forward_pre_hook(
+        lambda _, args, kwargs: seen.append(kwargs.get("attn_mask")), with_kwargs=True
+    )
+    model.visual(images)
+    assert seen == [None]
+
+
+def test_the_key_mask_is_the_same_for_all_heads_and_queries() -> None:
+    visible = torch.tensor([[True, False], [True, True]])
+    mask = key_mask(visible, num_prefix=1, num_heads=2, like=torch.zeros(1))
+    inf = float("inf")
+    row = {0: [0.0, 0.0, -inf], 1: [0.0, 0.0, 0.0]}
+    expected = torch.tensor([[row[sample]] * 3 for sample in (0, 0, 1, 1)])
+    assert torch.equal(mask, expected)
+
+
+def test_the_state_dict_is_open_clips_own(images: Tensor) -> None:
+    model, plain = tiny(), tiny()
+    attach(model, Pgs(0.5)).begin_step(seed=0, step=0)
+    model.visual(images)
+    assert model.state_dict().keys() == plain.state_dict().keys()
+    plain.load_state_dict(model.state_dict(), strict=True)
+
+
+def test_evaluation_sees_whole_pictures_unless_asked(images: Tensor) -> None:
+    model = tiny()
+    plain = model.visual(images)
+    masking = attach(model, Random(0.5))
+    model.eval()
+    assert torch.equal(model.visual(images), plain)
+    with masking.at_eval(seed=3):
+        masked = model.visual(images)
+    assert masking.num_kept == 12
+    assert not torch.equal(masked, plain)
+    with masking.at_eval(seed=3):
+        assert torch.equal(model.visual(images), masked)
+    assert torch.equal(model.visual(images), plain)
+    assert masking.num_kept == 24
+
+
+def test_masking_can_be_switched_off_for_unmasked_tuning(images: Tensor) -> None:
+    model = tiny()
+    plain = model.visual(images)
+    masking = attach(model, Random(0.5))
+    masking.active = False
+    assert torch.equal(model.visual(images), plain)
+    masking.active = True
+    masking.begin_step(seed=0, step=0)
+    assert model.visual(images).shape == plain.shape
+    assert masking.num_kept == 12
+
+
+def test_masks_depend_on_the_step_alone(images: Tensor) -> None:
+    model = tiny()
+    masking = attach(model, Random(0.5))
+
+    def keep(**numbers: int) -> Tensor:
+        masking.begin_step(**({"seed": 0, "step": 0} | numbers))  # type: ignore[arg-type]
+        model.visual(images)
+        assert masking.last is not None
+        return masking.last.keep
+
+    first = keep()
+    for other in ({"seed": 1}, {"step": 1}, {"rank": 1}, {"micro_batch": 1}):
+        assert not torch.equal(keep(**other), first)
+    state = torch.get_rng_state()
+    assert torch.equal(keep(), first)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_masked_forward_pass_needs_a_step(images: Tensor) -> None:
+    model = tiny()
+    attach(model, Random(0.5))
+    with pytest.raises(RuntimeError, match="begin_step"):
+        model.visual(images)
+
+
+def test_a_strategy_sees_what_it_needs_and_nothing_is_held(images: Tensor) -> None:
+    model = tiny()
+    views: list[PatchView] = []
+    masking = attach(model, Recorder(views))
+    objects = torch.zeros(3, 32, 48, dtype=torch.uint8)
+    objects[0, :8, :8] = 1
+    objects[1, :4, :8] = 2
+    masking.begin_step(seed=0, step=0, progress=0.25, objects=objects)
+    model.visual(images)
+    assert masking._images is None
+    masking.active = False
+    (view,) = views
+    assert (view.grid, view.patch_size, view.batch_size, view.progress) == ((4, 6), (8, 8), 3, 0.25)
+    assert view.images is not None
+    assert torch.equal(view.images, images)
+    assert view.tokens is not None
+    assert view.position is not None
+    expected = model.visual.conv1(images).flatten(2).transpose(1, 2) + view.position
+    torch.testing.assert_close(view.tokens, expected)
+    assert not view.tokens.requires_grad
+    assert view.objects is not None
+    assert view.objects[:, 0].tolist() == [1.0, 0.5, 0.0]
+
+
+def test_diagnostics_tell_what_is_left_of_the_objects(images: Tensor) -> None:
+    model = tiny()
+    masking = attach(model, HideLast(carried=10, hidden=4))
+    objects = torch.zeros(3, 32, 48, dtype=torch.uint8)
+    objects[:, :8, 24:48] = 1  # patches 3, 4, 5 are shown
+    objects[:, 8:16, :4] = 1  # half of patch 6, which is hidden
+    masking.begin_step(seed=0, step=0, objects=objects)
+    model.visual(images)
+    found = masking.diagnostics()
+    assert found["mask/objects_kept"] == pytest.approx(3 / 3.5)
+    assert (found["mask/insides_kept"], found["mask/outlines_kept"]) == (1.0, 0.0)
+    assert found["mask/objects_nearly_gone"] == 0.0
+    assert masking.shown(3).sum(dim=1).tolist() == [6, 6, 6]
+
+
+def test_objects_that_are_not_known_are_an_error(images: Tensor) -> None:
+    model = tiny()
+    attach(model, configure("oracle", {})).begin_step(seed=0, step=0)
+    with pytest.raises(DataError, match="where the objects are"):
+        model.visual(images)
+
+
+def test_a_copy_has_a_mask_of_its_own(images: Tensor) -> None:
+    model = tiny()
+    masking = attach(model, Pgs(0.3, max_ratio=0.5))
+    masking.begin_step(seed=0, step=0)
+    out = model.visual(images)
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        other = masking_of(twin)
+        assert other is not None
+        assert other is not masking
+        other.begin_step(seed=0, step=0)
+        masking.last = None  # a hook that still points to the original would now mask nothing
+        assert torch.equal(twin.visual(images), out)
+        other.detach()
+        assert masking_of(twin) is None
+    assert masking_of(model) is masking
+
+
+def test_attaching_again_replaces_the_mask_and_detaching_restores_the_model(images: Tensor) -> None:
+    model = tiny()
+    plain = model.visual(images)
+    attach(model, HideLast())
+    masking = attach(model, Random(0.5))
+    assert [module for module in model.modules() if type(module) is type(masking)] == [masking]
+    masking.detach()
+    assert isinstance(model.visual.patch_dropout, nn.Identity)
+    assert torch.equal(model.visual(images), plain)
+
+
+def test_autocast_does_not_reach_the_strategy(images: Tensor) -> None:
+    model = tiny()
+    masking = attach(model, Pgs(0.5, token_weight=0.0))
+    masking.begin_step(seed=0, step=0)
+    model.visual(images)
+    assert masking.last is not None
+    keep = masking.last.keep
+    masking.begin_step(seed=0, step=0)
+    with torch.autocast("cpu", torch.bfloat16):
+        model.visual(images)
+    assert torch.equal(masking.last.keep, keep)
+
+
+def test_the_time_of_choosing_is_measured(images: Tensor) -> None:
+    model = tiny()
+    masking = attach(model, Pgs(0.5))
+    assert masking.select_seconds == 0.0
+    masking.begin_step(seed=0, step=0)
+    model.visual(images)
+    first = masking.select_seconds
+    masking.begin_step(seed=0, step=1)
+    model.visual(images)
+    assert 0.0 < first < masking.select_seconds
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch.compile warns of itself
+@pytest.mark.parametrize("strategy", [Random(0.5), Pgs(0.3, max_ratio=0.5)], ids=["random", "pgs"])
+def test_a_compiled_model_masks_alike(strategy: Any, images: Tensor) -> None:
+    model = tiny()
+    masking = attach(model, strategy)
+    masking.begin_step(seed=0, step=0)
+    expected = model.visual(images)
+    model.visual.compile(backend="eager")
+    for step in (0, 1, 0):
+        masking.begin_step(seed=0, step=step, progress=0.0)
+        out = model.visual(images)
+    torch.testing.assert_close(out, expected)
+
+
+def test_a_resnet_is_refused_with_what_works() -> None:
+    vision = {"image_size": 32, "layers": (1, 1, 1, 1), "width": 8, "head_width": 16}
+    text = {"context_length": 8, "vocab_size": 40, "width": 32, "heads": 2, "layers": 1}
+    model = CLIP(16, vision, text)
+    with pytest.raises(ModelError, match="cannot drop patches") as raised:
+        attach(model, Random(0.5))
+    assert "ViT-B-16" in str(raised.value)
+
+
+def test_attention_pooling_can_drop_but_not_hide(images: Tensor) -> None:
+    model = tiny(attentional_pool=True, attn_pooler_queries=4, attn_pooler_heads=2)
+    attach(model, Random(0.5)).begin_step(seed=0, step=0)
+    assert model.visual(images).isfinite().all()
+    attach(model, HideLast()).begin_step(seed=0, step=0)
+    with pytest.raises(ModelError, match="cannot be hidden"):
+        model.visual(images)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "prefix"),
+    [
+        ("vit_tiny_patch16_224", {"depth": 1, "embed_dim": 24, "num_heads": 2, "reg_tokens": 2}, 3),
+        ("vit_tiny_patch16_224", {"depth": 1, "embed_dim": 24, "num_heads": 2, "class_token": False,
+                                  "global_pool": "avg"}, 0),
+        ("eva02_tiny_patch14_224", {"depth": 1, "embed_dim": 24, "num_heads": 2}, 1),
+    ],
+)  # fmt: skip
+def test_timm_towers_drop_patches(name: str, options: dict[str, Any], prefix: int) -> None:
+    timm = pytest.importorskip("timm")
+    model = nn.Module()
+    model.visual = nn.Module()
+    model.visual.trunk = trunk = timm.create_model(name, img_size=(56, 84) if "eva" in name else (64, 96),
+                                                   num_classes=0, **options)  # fmt: skip
+    patch = 14 if "eva" in name else 16
+    images = torch.randn(2, 3, 4 * patch, 6 * patch, generator=torch.Generator().manual_seed(0))
+    plain = trunk(images)
+    masking = attach(model, NoMask())
+    masking.begin_step(seed=0, step=0)
+    torch.testing.assert_close(trunk(images), plain)
+    masking = attach(model, Pgs(0.5))
+    lengths: list[int] = []
+    trunk.blocks[0].register_forward_pre_hook(lambda _, args: lengths.append(args[0].shape[1]))
+    masking.begin_step(seed=0, step=0)
+    masked = trunk(images)
+    assert lengths == [prefix + 12]
+    assert not torch.equal(masked, plain)
+    trunk.eval()
+    torch.testing.assert_close(trunk(images), plain)
+    masking.detach()
+    assert attach(model, HideLast()) is masking_of(model)
+    trunk.train()
+    masking_of(model).begin_step(seed=0, step=0)  # type: ignore[union-attr]
+    with pytest.raises(ModelError, match="cannot be hidden"):
+        trunk(images)
+
+
+def test_a_checkpoint_trained_under_a_mask_loads_in_plain_open_clip(tmp_path: Any, images: Tensor) -> None:
+    model = tiny()
+    attach(model, Pgs(0.5)).begin_step(seed=0, step=0)
+    path = tmp_path / "weights.pt"
+    torch.save(model.state_dict(), path)
+    plain = tiny()
+    open_clip.load_checkpoint(plain, str(path))
+    model.eval()
+    plain.eval()
+    assert torch.equal(model.encode_image(images), plain.encode_image(images))
