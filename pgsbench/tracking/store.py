@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from pgsbench.errors import RunError
 
@@ -38,14 +38,17 @@ def resolve_uri(uri: str | None = None) -> str:
     """
     chosen = uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
     database = database_path(chosen)
-    return f"sqlite:///{database}" if database else chosen
+    if database is None:
+        return chosen
+    options = "".join(chosen.partition("?")[1:])
+    return f"sqlite:///{database}{options}"
 
 
 def database_path(uri: str) -> Path | None:
     """Return the absolute path of the file behind a ``sqlite:`` URI, or None for any other store."""
     if not uri.startswith("sqlite:///"):
         return None
-    return Path(unquote(uri.removeprefix("sqlite:///"))).absolute()
+    return Path(uri.removeprefix("sqlite:///").partition("?")[0]).absolute()
 
 
 @dataclass(frozen=True)
@@ -75,9 +78,9 @@ class Store:
         _require_answer(self.uri)
         database = database_path(self.uri)
         lock = database.with_name(f".{database.name}.lock") if database else lock_folder / ".mlflow.lock"
-        import mlflow  # before `_patience`: importing it sets the level of its loggers
-
         with _only_writer(lock), _patience():
+            import mlflow
+
             if database and database in _opened and _opened[database] != _inode(database):
                 # Writing on would go into the deleted file, without an error and without a trace.
                 raise RunError(
@@ -115,20 +118,21 @@ def _inode(path: Path) -> int:
 def _patience() -> Iterator[None]:
     """Make MLflow give up soon (except where the user decided otherwise) and talk little."""
     ours = {key: value for key, value in PATIENCE.items() if key not in os.environ}
-    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
-    levels = [logger.level for logger in loggers]
     os.environ.update(ours)
     try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)  # a page of migrations at the first use
+        import mlflow  # noqa: F401  (reads the setting of telemetry and sets the levels of its loggers)
+
+        loggers = {name: logging.getLogger(name).level for name in ("mlflow", "alembic")}
+        for name in loggers:
+            logging.getLogger(name).setLevel(logging.ERROR)  # a page of migrations at the first use
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # MLflow's own dependencies deprecate each other
             yield
+        for name, level in loggers.items():
+            logging.getLogger(name).setLevel(level)
     finally:
         for key in ours:
             os.environ.pop(key, None)
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 @contextmanager

@@ -1,0 +1,125 @@
+"""What MLflow is told: names it accepts, curves it can draw, texts a person can read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from fake_study import MakeStudy, fake_line
+
+from pgsbench.tracking.content import (
+    MAX_KEYS,
+    MAX_POINTS,
+    MAX_ROWS,
+    arm_rows,
+    flatten,
+    label,
+    run_metrics,
+    study_note,
+    thin,
+    valid_name,
+)
+from pgsbench.tracking.rundir import Cell, RunDir, StudyManifest, read_study
+from pgsbench.tracking.views import colours, runs_path, view_state, view_tag
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("score/shape_acc1", "score/shape_acc1"),
+        ("recall@5 [%]", "recall_5 ___"),
+        ("//score//../a", "score/a"),
+        ("grö(ß)e", "gr___e"),
+        ("", "_"),
+    ],
+)
+def test_names_are_made_valid(given: str, expected: str) -> None:
+    from mlflow.utils.validation import _validate_metric_name
+
+    assert valid_name(given).replace("__", "_") == expected.replace("__", "_")
+    _validate_metric_name(valid_name(given))
+
+
+def test_flatten_writes_json_but_leaves_words_alone() -> None:
+    config = {"strategy": {"name": "pgs", "tau": 0.1, "edge": None}, "seeds": [0, 1], "compile": True}
+    assert flatten(config) == {
+        "strategy.name": "pgs",
+        "strategy.tau": "0.1",
+        "strategy.edge": "null",
+        "seeds": "[0, 1]",
+        "compile": "true",
+    }
+
+
+def test_curves_are_thinned_alike_while_they_grow() -> None:
+    lines = [fake_line(step) for step in range(1, 1001)]
+    total = lines[-1]["samples"]
+    whole = thin(lines, total, done=True)
+    assert len(whole) <= MAX_POINTS + 1
+    assert whole[-1]["step"] == 1000
+    for length in (1, 7, 500, 999):
+        part = thin(lines[:length], total, done=False)
+        assert part == whole[: len(part)]
+
+
+def test_few_points_all_stay() -> None:
+    lines = [fake_line(step) for step in (100, 200, 300)]
+    assert thin(lines, 24_960, done=True) == lines
+
+
+def test_metrics_stay_within_the_limit_and_groups_come_first(tmp_path: Path) -> None:
+    scores = [
+        {"task": f"set/{number}", "metric": "acc1", "value": 0.5, "primary": number % 2 == 0}
+        for number in range(300)
+    ]
+    run = RunDir(tmp_path)
+    run.write("scores.json", {"scores": scores, "groups": {"classification": {"value": 0.6499999761581421}}})
+    run.write("summary.json", {"steps": 5, "final_loss": float("nan"), "device": "cpu"})
+    found = run_metrics(run)
+    assert len(found) == MAX_KEYS - 5
+    assert list(found)[:3] == ["summary/steps", "score/classification", "score/set/0_acc1"]
+    assert found["score/classification"] == 0.65
+    assert "score/set/1_acc1" not in found
+
+
+def test_arm_means_count_only_what_is_done(tmp_path: Path, make_study: MakeStudy) -> None:
+    folder = make_study(tmp_path, steps=1, num_seeds=2)
+    (next(folder.glob("pgs-s1-*")) / "DONE").unlink()
+    manifest = read_study(folder)
+    runs = {cell.run: cell.directory(folder.parent) for cell in manifest.cells}
+    none, _, pgs = arm_rows(manifest, runs)
+    assert (none["seeds"], pgs["seeds"]) == ("2/2", "1/2")
+    assert none["classification"] == pytest.approx(0.55 + 0.05 + 0.005 + 0.03)
+    assert pgs["classification"] == pytest.approx(0.55 + 0.06 + 0.03)
+
+
+def test_trials_of_one_arm_are_told_apart() -> None:
+    cells = [
+        Cell("pgs", seed, f"s/{tau}-{seed}", {"strategy.tau": tau}) for tau in (0.1, 0.2) for seed in (0, 1)
+    ]
+    assert label(cells[0]) == "pgs tau=0.1"
+    rows = arm_rows(StudyManifest({}, tuple(cells)), {})
+    assert [row["arm"] for row in rows] == ["pgs tau=0.1", "pgs tau=0.2"]
+    assert len(colours(StudyManifest({}, tuple(cells)))) == 1
+
+
+def test_the_note_of_a_large_sweep_shows_the_best() -> None:
+    rows = [
+        {"arm": f"t{number}", "seeds": "1/1", "retrieval": number / 100} for number in range(MAX_ROWS + 5)
+    ]
+    note = study_note(StudyManifest({"question": "Why?"}, ()), rows, ["retrieval"], table="#t", charts="#c")
+    assert note.startswith("Why?")
+    assert f"| t{MAX_ROWS + 4} |" in note
+    assert "| t4 |" not in note
+    assert f"The best {MAX_ROWS} of {MAX_ROWS + 5}" in note
+
+
+def test_a_view_shows_scores_and_what_differs(tmp_path: Path, make_study: MakeStudy) -> None:
+    folder = make_study(tmp_path, steps=1)
+    runs = [cell.directory(folder.parent) for cell in read_study(folder).cells]
+    state = json.loads(view_state("ratio", ["retrieval"], runs))
+    assert state["orderByKey"] == "metrics.`score/retrieval`"
+    assert "params.`strategy.mask_ratio`" in state["selectedColumns"]
+    assert "params.`training.lr`" not in state["selectedColumns"]
+    assert view_tag("ratio").rsplit(".", 1)[-1] in runs_path("1", "ratio")

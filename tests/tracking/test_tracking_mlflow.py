@@ -1,0 +1,256 @@
+"""The mirror in MLflow: fed from disk, again and again, from any state, without ever raising."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_study import MakeStudy, fake_line, finish
+
+from pgsbench.tracking import mlflow as mirror_module
+from pgsbench.tracking.content import MAX_KEYS, MAX_POINTS
+from pgsbench.tracking.mlflow import Mirror
+from pgsbench.tracking.rundir import RunDir, read_study, write_study
+
+NewStore = Callable[[str], str]
+
+
+class Seen:
+    """What an MLflow store has, by run name."""
+
+    def __init__(self, uri: str) -> None:
+        from mlflow import MlflowClient
+
+        self.client = MlflowClient(tracking_uri=uri)
+        self.experiment = self.client.get_experiment_by_name("pgsbench")
+        self.runs = {
+            run.info.run_name: run for run in self.client.search_runs([self.experiment.experiment_id])
+        }
+
+    def curve(self, run: str, name: str = "train/loss") -> list[tuple[int, float]]:
+        history = self.client.get_metric_history(self.runs[run].info.run_id, name)
+        return [(point.step, point.value) for point in history]
+
+    def artifacts(self, run: str, folder: str | None = None) -> list[str]:
+        found = []
+        for item in self.client.list_artifacts(self.runs[run].info.run_id, folder):
+            found += self.artifacts(run, item.path) if item.is_dir else [item.path]
+        return sorted(found)
+
+    def everything(self) -> dict[str, Any]:
+        return {
+            name: (run.data.metrics, run.data.params, self.curve(name), self.artifacts(name), run.info.status)
+            for name, run in self.runs.items()
+        }
+
+
+def test_a_study_is_one_parent_and_its_runs(
+    tmp_path: Path, make_study: MakeStudy, new_store: NewStore
+) -> None:
+    folder, uri = make_study(tmp_path), new_store("store")
+    report = tmp_path / "report"
+    (report / "figures").mkdir(parents=True)
+    (report / "report.md").write_text("# Report")
+    (report / "figures" / "ratio.png").write_bytes(b"png")
+    done = Mirror(uri).sync_study(folder, report_folder=report)
+    seen = Seen(uri)
+    assert (done.problem, done.runs) == ("", 3)
+    assert set(seen.runs) == {"ratio", "none s0", "flip-0.5 s0", "pgs s0"}
+    assert {run.info.status for run in seen.runs.values()} == {"FINISHED"}
+
+    parent, child = seen.runs["ratio"], seen.runs["flip-0.5 s0"]
+    assert parent.data.metrics["study/done"] == 3
+    assert parent.data.metrics["study/best_classification"] == pytest.approx(0.64)  # 0.55 + 0.06 + 0.03
+    assert "| pgs | 1/1 | 64.0 |" in parent.data.tags["mlflow.note.content"]
+    assert "pgsbench sweep studies/ratio.yaml" in parent.data.tags["mlflow.note.content"]
+    assert seen.artifacts("ratio") == [
+        "report/figures/ratio.png",
+        "report/report.md",
+        "study.yaml",
+        "tables/arms.json",
+    ]
+
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert child.data.params["strategy.mask_ratio"] == "0.5"
+    assert child.data.metrics["score/scenes/shape_acc1"] == pytest.approx(0.57)
+    assert len(child.data.metrics) <= MAX_KEYS
+    assert 0.9 * MAX_POINTS <= len(seen.curve("flip-0.5 s0")) <= MAX_POINTS + 1
+    assert {"config.json", "env.json", "scores.json", "tables/scores.json"} <= set(
+        seen.artifacts("flip-0.5 s0")
+    )
+    assert child.inputs.dataset_inputs[0].dataset.digest == "0123456789abcdef"
+    model = seen.client.get_logged_model(child.outputs.model_outputs[0].model_id)
+    assert model.status == "READY"
+    assert "score/classification" in {metric.key for metric in model.metrics}
+    assert "mlflow.sharedViewState.pgsbench-ratio" in seen.experiment.tags
+
+
+def test_feeding_again_changes_nothing(tmp_path: Path, make_study: MakeStudy, new_store: NewStore) -> None:
+    folder, uri = make_study(tmp_path), new_store("store")
+    mirror = Mirror(uri)
+    mirror.sync_study(folder)
+    before = Seen(uri).everything()
+    for again in (mirror, Mirror(uri)):  # the second one stands for another process
+        done = again.sync_study(folder)
+        assert (done.problem, done.points, done.files) == ("", 0, 0)
+    assert Seen(uri).everything() == before
+
+
+def test_a_new_store_is_fed_from_scratch(tmp_path: Path, make_study: MakeStudy, new_store: NewStore) -> None:
+    folder, old, new = make_study(tmp_path), new_store("old"), new_store("a new one")
+    Mirror(old).sync_study(folder)
+    Mirror(new).sync_study(folder)
+    assert Seen(new).everything() == Seen(old).everything()
+
+
+def test_a_database_deleted_in_use_is_noticed(
+    tmp_path: Path, make_study: MakeStudy, new_store: NewStore
+) -> None:
+    folder, uri = make_study(tmp_path, steps=2), new_store("store")
+    mirror = Mirror(uri)
+    assert mirror.sync_study(folder).problem == ""
+    (tmp_path / "store" / "mlflow.db").unlink()
+    assert "deleted or replaced while in use" in mirror.sync_study(folder).problem
+
+
+def test_a_run_fed_while_it_trains_ends_up_the_same(
+    tmp_path: Path, make_study: MakeStudy, new_store: NewStore
+) -> None:
+    folder, live, late = make_study(tmp_path, steps=0, done=False), new_store("live"), new_store("late")
+    run = RunDir.open(next(folder.glob("pgs-*")))
+    mirror = Mirror(live)
+    with run.claim():
+        for step in range(1, 391):
+            run.append_metrics(fake_line(step, loss=1 / step))
+            if step in (1, 100, 101, 250):
+                assert mirror.sync_study(folder, running=True).problem == ""
+                assert Seen(live).runs["pgs s0"].info.status == "RUNNING"
+        finish(run, ratio=0.75, gain=0.0)
+    mirror.sync_study(folder)
+    Mirror(late).sync_study(folder)
+    assert Seen(live).everything()["pgs s0"] == Seen(late).everything()["pgs s0"]
+
+
+def test_a_killed_run_is_repaired_and_can_go_on(
+    tmp_path: Path, make_study: MakeStudy, new_store: NewStore
+) -> None:
+    folder, uri = make_study(tmp_path, steps=50, done=False), new_store("store")
+    run = RunDir.open(next(folder.glob("pgs-*")))
+    with run.claim():
+        Mirror(uri).sync_study(folder, running=True)
+    assert Seen(uri).runs["pgs s0"].info.status == "RUNNING"
+
+    Mirror(uri).sync_study(folder)
+    assert {name: Seen(uri).runs[name].info.status for name in ("pgs s0", "ratio")} == {
+        "pgs s0": "KILLED",
+        "ratio": "KILLED",
+    }
+
+    run.truncate_after(40)
+    for step in range(41, 391):
+        run.append_metrics(fake_line(step))
+    finish(run, ratio=0.75, gain=0.0)
+    Mirror(uri).sync_study(folder)
+    seen = Seen(uri)
+    assert seen.runs["pgs s0"].info.status == "FINISHED"
+    steps = [step for step, _ in seen.curve("pgs s0")]
+    assert steps == sorted(set(steps))
+
+
+def test_a_changed_param_becomes_a_tag(tmp_path: Path, make_study: MakeStudy, new_store: NewStore) -> None:
+    folder, uri = make_study(tmp_path, steps=2), new_store("store")
+    Mirror(uri).sync_study(folder)
+    run = RunDir.open(next(folder.glob("pgs-*")))
+    config = run.config
+    config["config"]["training"]["lr"] = 0.5
+    run.write("config.json", config)
+    assert Mirror(uri).sync_study(folder).problem == ""
+    data = Seen(uri).runs["pgs s0"].data
+    assert (data.params["training.lr"], data.tags["changed.training.lr"]) == ("0.001", "0.5")
+
+
+def test_one_damaged_run_does_not_hide_the_others(
+    tmp_path: Path, make_study: MakeStudy, new_store: NewStore
+) -> None:
+    folder, uri = make_study(tmp_path, steps=2), new_store("store")
+    (next(folder.glob("none-*")) / "metrics.jsonl").write_text("{}\nnonsense\n")
+    done = Mirror(uri).sync_study(folder)
+    assert "damaged line" in done.problem
+    assert Seen(uri).runs["pgs s0"].info.status == "FINISHED"
+
+
+def test_a_run_of_another_study_is_shown_in_both(
+    tmp_path: Path, make_study: MakeStudy, new_store: NewStore
+) -> None:
+    folder, uri = make_study(tmp_path, steps=2), new_store("store")
+    manifest = read_study(folder)
+    other = tmp_path / "runs" / "other"
+    write_study(other, type(manifest)({"name": "other"}, manifest.cells[:1]))
+    mirror = Mirror(uri)
+    mirror.sync_study(folder)
+    mirror.sync_study(other)
+    seen = Seen(uri)
+    mine = seen.client.search_runs(
+        [seen.experiment.experiment_id], "tags.study = 'other' and tags.kind = 'run'"
+    )
+    assert [run.data.tags["mlflow.parentRunId"] for run in mine] == [seen.runs["other"].info.run_id]
+    assert len(seen.client.search_runs([seen.experiment.experiment_id])) == 6
+
+
+def test_a_large_checkpoint_is_named_not_copied(
+    tmp_path: Path, make_study: MakeStudy, new_store: NewStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror_module, "MODEL_LIMIT_BYTES", 1000)
+    folder, uri = make_study(tmp_path, steps=2), new_store("store")
+    Mirror(uri).sync_study(folder)
+    seen = Seen(uri)
+    model = seen.client.get_logged_model(seen.runs["pgs s0"].outputs.model_outputs[0].model_id)
+    assert Path(model.tags["path"]) == next(folder.glob("pgs-*")) / "checkpoints" / "model"
+    assert not list(tmp_path.rglob("store/**/*.safetensors"))
+
+
+def test_a_server_that_is_gone_costs_nothing(tmp_path: Path, make_study: MakeStudy) -> None:
+    folder = make_study(tmp_path, steps=2)
+    mirror, started = Mirror("http://127.0.0.1:9"), time.monotonic()
+    assert "does not answer" in mirror.sync_study(folder).problem
+    assert time.monotonic() - started < 5
+    started = time.monotonic()
+    assert "does not answer" in mirror.sync_study(folder).problem
+    assert time.monotonic() - started < 0.1
+
+
+def test_a_server_that_hangs_is_given_up(
+    tmp_path: Path, make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    folder = make_study(tmp_path, steps=2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        started = time.monotonic()
+        assert Mirror(f"http://127.0.0.1:{silent.getsockname()[1]}").sync_study(folder).problem
+        assert time.monotonic() - started < 20
+
+
+def test_a_deleted_experiment_is_left_alone(
+    tmp_path: Path, make_study: MakeStudy, new_store: NewStore
+) -> None:
+    folder, uri = make_study(tmp_path, steps=2), new_store("store")
+    done = Mirror(uri).sync_study(folder)
+    Seen(uri).client.delete_experiment(done.experiment_id)
+    assert "mlflow experiments restore" in Mirror(uri).sync_study(folder).problem
+
+
+def test_runs_that_have_not_begun_are_no_runs_yet(
+    tmp_path: Path, make_study: MakeStudy, new_store: NewStore
+) -> None:
+    folder, uri = make_study(tmp_path, steps=2), new_store("store")
+    manifest = read_study(folder)
+    planned = type(manifest.cells[0])("late", 0, "ratio/late-s0-ffff")
+    write_study(folder, type(manifest)(manifest.study, (*manifest.cells, planned)))
+    Mirror(uri).sync_study(folder)
+    parent = Seen(uri).runs["ratio"]
+    assert (parent.data.tags["done"], parent.info.status) == ("3/4", "KILLED")
