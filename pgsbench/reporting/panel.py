@@ -88,7 +88,7 @@ class Panel:
         complete = {arm: _complete_runs(values.get(arm, {}), tasks) for arm in values}
         for arm in arms:
             if not complete.get(arm):
-                raise StudyError("no run of this arm has all tasks", where=arm, value=sorted(tasks))
+                raise StudyError("no complete run has all tasks", where=arm, value=sorted(tasks))
         seeds = sorted(set.intersection(*(set(complete[arm]) for arm in arms)))
         if not seeds:
             raise StudyError(

@@ -134,6 +134,16 @@ class Results:
         """Return a label's mean on a group or task."""
         return self._ask([label], of, lambda panel: mean_interval(panel, label))
 
+    def chance(self, of: str) -> float:
+        """Return what guessing gives on a group or task."""
+        scores = self.study.scores
+        by_task = scores[scores["primary"].astype(bool)].groupby("task")["chance"].mean()
+        return float(sum(weight * by_task[task] for task, weight in self._weights(of).items()))
+
+    def difference(self, ours: str, theirs: str, of: str) -> Interval | Missing:
+        """Return the paired difference of two labels on a group or task."""
+        return self._ask([ours, theirs], of, partial(difference, candidate=ours, baseline=theirs))
+
     def seeds(self, label: str) -> tuple[int, int]:
         """Return how many runs of a label are complete and evaluated, and how many are planned."""
         runs = self.study.of(label)
@@ -224,7 +234,7 @@ class Results:
         found = []
         for ours, theirs in self.pairs:
             for of in scopes:
-                interval = self._ask([ours, theirs], of, partial(difference, candidate=ours, baseline=theirs))
+                interval = self.difference(ours, theirs, of)
                 found.append(Comparison(ours, theirs, of, interval))
         p = [one.interval.p_value if isinstance(one.interval, Interval) else float("nan") for one in found]
         return [replace(one, adjusted_p=value) for one, value in zip(found, holm(p), strict=True)]
@@ -238,7 +248,7 @@ class Results:
         return panel if isinstance(panel, Missing) else gap_closed(panel, *labels)
 
     def _panel(self, labels: list[str], of: str) -> Panel | Missing:
-        tasks = self.groups.get(of) or self.tasks[of]
+        tasks = self._weights(of)
         scores = self.study.scores
         rows = scores[
             scores["primary"].astype(bool) & scores["task"].isin(list(tasks)) & scores["label"].isin(labels)
@@ -255,6 +265,9 @@ class Results:
                 return Missing(error.rule + (f" ({error.where})" if error.where else ""))
             self._panels[of, seeds] = panel
         return panel
+
+    def _weights(self, of: str) -> dict[str, float]:
+        return self.groups.get(of) or self.tasks[of]
 
     def _same_point(self, label: str, arm: str) -> str | None:
         params = self.params_of(label)

@@ -28,6 +28,8 @@ def scores_table(results: Results) -> Table:
         done, planned = results.seeds(label)
         cells = [_interval(results.mean(label, group)) for group in results.groups]
         rows.append([label, str(done) if done == planned else f"{done} of {planned}", *cells])
+    if rows:
+        rows.append(["chance", "", *(percent(results.chance(group)) for group in results.groups)])
     tasks = {group: len(weights) for group, weights in results.groups.items() if group != ALL_GROUPS}
     counted = ", ".join(f"{group} {n}" for group, n in tasks.items())
     notes = [f"Percent. Group means are macro means: every task weighs the same (tasks: {counted})."]
@@ -68,13 +70,14 @@ def gap_table(results: Results) -> Table | None:
     for label, group, found in results.gaps:
         if isinstance(found, Missing):
             rows.append([label, group, MISSING_CELL, MISSING_CELL])
+            reasons.add(f"Missing: {found.reason}")
         elif found.undefined:
             rows.append([label, group, _difference(found.gap), "undefined"])
-            reasons.add(found.undefined)
+            reasons.add(f"Undefined: {found.undefined}")
         else:
             rows.append([label, group, _difference(found.gap), _share(found)])
     notes = ["Gap: oracle minus random, in points. 0 % is random, 100 % the oracle; Fieller's 95 % interval."]
-    notes += [f"Undefined: {reason}." for reason in sorted(reasons)]
+    notes += [f"{reason}." for reason in sorted(reasons)]
     header = ["arm", "group", "gap", "closed"]
     return Table("Share of the random-to-oracle gap that is closed", header, rows, notes, text_columns=(1,))
 

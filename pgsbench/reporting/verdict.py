@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgsbench.reporting.configs import config_differences
-from pgsbench.reporting.render import percent
-from pgsbench.reporting.results import ALL_GROUPS, Comparison, Missing, Results
+from pgsbench.reporting.render import percent, points
+from pgsbench.reporting.results import ALL_GROUPS, ALPHA, Comparison, Missing, Results
 from pgsbench.reporting.stats import GapClosed, Interval
 from pgsbench.reporting.tables import cost_reference, mean_summary
 
@@ -15,10 +15,9 @@ def verdict(results: Results) -> list[str]:
     """Return the findings: a sentence for each compared pair, then the search, the gap, the cost."""
     family = results.group_comparisons
     pairs = dict.fromkeys((one.candidate, one.baseline) for one in family)
-    sentences = [
-        _pair([one for one in family if (one.candidate, one.baseline) == pair]) for pair in pairs
-    ] or ["There is nothing to compare: no pair of arms was asked for, or none fits."]
-    return [*sentences, *_best(results), *_gap(results), *_cost(results)]
+    found = [_pair([one for one in family if (one.candidate, one.baseline) == pair]) for pair in pairs]
+    found += [*_best(results), *_gap(results), *_cost(results)]
+    return found or ["There is nothing to compare: the study has one arm, or none of the pairs fits."]
 
 
 def fairness(results: Results) -> str:
@@ -105,12 +104,29 @@ def _named(of: str) -> str:
 
 def _best(results: Results) -> list[str]:
     searched = [label for label in results.study.labels if results.params_of(label)]
-    if len(searched) < 2:
+    scored = sorted((-results.study_metric(label), label) for label in searched)
+    scored = [(value, label) for value, label in scored if value == value]
+    if len(scored) < 2:
         return []
-    best = results.best(searched)
-    return [
-        f"Of {len(searched)} searched points {best} scores highest ({percent(results.study_metric(best))})."
-    ]
+    (value, best), (_, second) = scored[:2]
+    said = (
+        f"Of {len(searched)} searched points {best} scores highest ({percent(-value)} on {_metric(results)})"
+    )
+    if ALL_GROUPS in results.groups and _metric(results) == _named(ALL_GROUPS):
+        lead = results.difference(best, second, ALL_GROUPS)
+        if isinstance(lead, Interval):
+            verb = "better" if lead.p_value < ALPHA else "not significantly better"
+            # Choosing the best first makes its lead look larger; so a lead that is not significant is safe
+            # to report, and one that is needs the warning.
+            warning = ", not corrected for having chosen the best" if lead.p_value < ALPHA else ""
+            ends = f"95 % interval {points(lead.low)} to {points(lead.high)}{warning}"
+            said += f"; it is {verb} than the second, {second} ({points(lead.estimate)} points, {ends})"
+    return [f"{said}."]
+
+
+def _metric(results: Results) -> str:
+    metric = str((results.study.manifest.study.get("search") or {}).get("metric") or "mean")
+    return _named(ALL_GROUPS) if metric == "mean" else metric
 
 
 def _gap(results: Results) -> list[str]:

@@ -115,3 +115,9 @@ if __name__ == "__main__":
                 cells += [coverage(pigeonhole, repeats=1000, **world)] if arms == 2 else []
                 cells += [coverage(seed_t, repeats=2000, **world)] if arms == 2 and num_seeds > 1 else []
                 print(arms, name, num_seeds, *(f"{c:.3f} (±{w:.1f})" for c, w in cells), flush=True)
+    for num_seeds in (2, 3):  # the candidate's seeds vary twice as much as those of the arms that help
+        uneven = coverage(ours, repeats=2000, seeds=num_seeds, items=500, seed_sds=[0.2, *[0.1] * 4])
+        print(5, "uneven", num_seeds, f"{uneven[0]:.3f} (±{uneven[1]:.1f})", flush=True)
+    for num_seeds in (2, 3, 5):  # many items: only seeds are left
+        many = coverage(ours, repeats=1000, seeds=num_seeds, items=3000, seed_sds=[0.1] * 2)
+        print(2, "strong, 3000 items", num_seeds, f"{many[0]:.3f} (±{many[1]:.1f})", flush=True)

@@ -99,7 +99,7 @@ def test_no_common_seed_and_missing_tasks_are_refused():
     data["b"] = {7: data["b"][0]}
     with pytest.raises(StudyError, match="share no seed"):
         Panel.build(data, {"t": 1.0}, ["a", "b"])
-    with pytest.raises(StudyError, match="has all tasks"):
+    with pytest.raises(StudyError, match="no complete run has all tasks"):
         Panel.build(data, {"t": 0.5, "other": 0.5}, ["a"])
     with pytest.raises(StudyError, match="finite"):
         panel({"a": [np.array([1.0, np.nan, 0.0])]})

@@ -31,7 +31,8 @@ def test_scores_are_macro_means_with_intervals(fabricate):
     table = tables.scores_table(results)
     assert list(table.header) == ["arm", "seeds", "classification", "retrieval", "robustness",
                                   "compositionality", ALL_GROUPS]  # fmt: skip
-    assert [r[0] for r in table.rows] == list(ARMS)
+    assert [r[0] for r in table.rows] == [*ARMS, "chance"]
+    assert row(table, "chance")[2:4] == ["25.0", "1.0"]  # mean of 1/6, 1/4 and 1/3; 1/100
     scores = results.study.scores.query("label == 'pgs' and primary and group == 'classification'")
     macro = scores.groupby("task")["value"].mean().mean()
     assert row(table, "pgs")[2].startswith(f"{100 * macro:.1f} (")
@@ -64,9 +65,7 @@ def test_missing_cells_are_shown_as_missing(fabricate):
     table = tables.scores_table(results)
     assert row(table, "flip") == ["flip", "0 of 2", *["missing"] * 5]
     assert row(tables.cost_table(results), "flip")[1:] == ["missing"] * 7
-    assert (
-        "no run of this arm has all tasks (flip)" in row(tables.differences_table(results), "pgs − flip")[4]
-    )
+    assert "no complete run has all tasks (flip)" in row(tables.differences_table(results), "pgs − flip")[4]
     assert "flip cannot be compared" in verdict(results)[0]
     assert row(tables.tasks_table(results), "scenes/colour")[4 + list(ARMS).index("flip")] == "missing"
     # The seed that lacks a task does not enter the group's mean, and does enter the other groups'.
@@ -112,6 +111,7 @@ def test_points_of_a_search_meet_their_like(fabricate):
     }  # fmt: skip
     assert results.group_comparisons[0].pair == "pgs − random, mask_ratio=0.25"
     assert any(sentence.startswith("At mask_ratio=0.5") for sentence in verdict(results))
+    assert any("Of 4 searched points pgs mask_ratio=" in sentence for sentence in verdict(results))
     table = tables.sweep_table(results, {"strategy.mask_ratio": 0.9})
     assert [r[0] for r in table.rows[:2]] == ["pgs", "pgs"]
     values = [float(r[-1]) for r in table.rows]
