@@ -1,0 +1,110 @@
+"""Slow twins of the fast masks: one patch at a time, in double precision, as the formulas read."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def edge_strength(image: Array, patch: tuple[int, int]) -> list[float]:
+    """Mean Sobel magnitude of each patch of one (3, h, w) picture."""
+    light = 0.299 * image[0] + 0.587 * image[1] + 0.114 * image[2]
+    h, w = light.shape
+
+    def at(y: int, x: int) -> float:
+        return float(light[min(max(y, 0), h - 1), min(max(x, 0), w - 1)])
+
+    sobel = [(-1, 1), (0, 2), (1, 1)]
+    strengths = []
+    for top in range(0, h, patch[0]):
+        for left in range(0, w, patch[1]):
+            total = 0.0
+            for y in range(top, top + patch[0]):
+                for x in range(left, left + patch[1]):
+                    gx = sum(weight * (at(y + d, x + 1) - at(y + d, x - 1)) for d, weight in sobel)
+                    gy = sum(weight * (at(y + 1, x + d) - at(y - 1, x + d)) for d, weight in sobel)
+                    total += math.hypot(gx, gy)
+            strengths.append(total / (patch[0] * patch[1]))
+    return strengths
+
+
+def ranks(values: list[float]) -> list[float]:
+    """Share of the other values that are smaller."""
+    return [sum(other < value for other in values) / (len(values) - 1) for value in values]
+
+
+def cut(image: Array, patch: tuple[int, int]) -> list[Array]:
+    """Patches (c, height, width) of one picture, row by row."""
+    _, h, w = image.shape
+    return [
+        image[:, top : top + patch[0], left : left + patch[1]]
+        for top in range(0, h, patch[0])
+        for left in range(0, w, patch[1])
+    ]
+
+
+def averaged(patch: Array, longest: int) -> Array:
+    """A patch with its sides averaged down to at most `longest`."""
+    _, h, w = patch.shape
+    down = next(f for f in range(1, h + 1) if h % f == 0 and h // f <= longest)
+    across = next(f for f in range(1, w + 1) if w % f == 0 and w // f <= longest)
+    return np.stack(
+        [[[c[y : y + down, x : x + across].mean() for x in range(0, w, across)] for y in range(0, h, down)]
+         for c in patch]
+    )  # fmt: skip
+
+
+def correlation(x: Array, y: Array) -> float:
+    x, y = x.ravel() - x.mean(), y.ravel() - y.mean()
+    return float((x * y).sum() / math.sqrt((x * x).sum() * (y * y).sum()))
+
+
+def cosine(x: Array, y: Array) -> float:
+    return float((x * y).sum() / math.sqrt((x * x).sum() * (y * y).sum()))
+
+
+def doubly_stochastic(similarity: Array, tau: float, rounds: int) -> Array:
+    """P = diag(u) K diag(u) after the symmetric updates."""
+    kernel = np.exp(similarity / tau)
+    u = 1.0 / np.sqrt(kernel.sum(axis=1))
+    for _ in range(rounds):
+        u = np.sqrt(u / (kernel @ u))
+    return u[:, None] * kernel * u[None, :]
+
+
+def similarity(
+    image: Array, tokens: Array, patch: tuple[int, int], *, side: int, colour: float, token_share: float
+) -> Array:
+    """S of one picture, pair by pair; no patch may be flat."""
+    patches = [averaged(p, side) for p in cut(image, patch)]
+    colours = np.array([p.mean(axis=(1, 2)) for p in patches])
+    n = len(patches)
+    mean_distance = np.mean([((colours[i] - colours[j]) ** 2).sum() for i in range(n) for j in range(n)])
+    result = np.empty((n, n))
+    for i in range(n):
+        for j in range(n):
+            pattern = correlation(patches[i], patches[j])
+            alike = math.exp(-((colours[i] - colours[j]) ** 2).sum() / mean_distance)
+            pixels = (1 - colour) * pattern + colour * alike
+            result[i, j] = (1 - token_share) * pixels + token_share * cosine(tokens[i], tokens[j])
+    return result
+
+
+def pgs_score(
+    image: Array, tokens: Array, noise: Array, patch: tuple[int, int], *, side: int = 8, colour: float = 0.0,
+    token_share: float = 0.0, otn: bool = True, tau: float = 0.2, rounds: int = 10, share: float = 0.05,
+    edge_weight: float = 1.0, edge_penalty: float = 0.0,
+) -> tuple[list[int], list[float]]:  # fmt: skip
+    """Candidates and mask scores of one picture, the scores up to a constant."""
+    edge = ranks(edge_strength(image, patch))
+    n = len(edge)
+    protected = [noise[j] + edge_weight * edge[j] for j in range(n)]
+    candidates = sorted(range(n), key=lambda j: protected[j])[: max(1, round(share * n))]
+    s = similarity(image, tokens, patch, side=side, colour=colour, token_share=token_share)
+    mass = doubly_stochastic(s, tau, rounds) if otn else np.exp(s / tau)
+    scores = [math.log(max(mass[i, j] for i in candidates)) - edge_penalty * edge[j] for j in range(n)]
+    return candidates, [math.inf if j in candidates else scores[j] for j in range(n)]

@@ -1,0 +1,71 @@
+"""docs/add-a-strategy.md works as written: its code blocks are what this file runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pgsbench.errors import ConfigError
+from pgsbench.masking.base import Strategy
+from pgsbench.masking.configure import configure
+from pgsbench.masking.testing import StrategyContract, make_view
+
+PAGE = Path(__file__).parents[2] / "docs" / "add-a-strategy.md"
+
+
+def write_code_blocks(folder: Path) -> list[Path]:
+    """Write every block that starts with the comment `# path.py` to that path."""
+    blocks = re.findall(r"```python\n(# (\S+\.py)\n.*?)```", PAGE.read_text(), flags=re.DOTALL)
+    paths = []
+    for code, name in blocks:
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(code)
+        paths.append(path)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    assert [path.name for path in write_code_blocks(folder)] == ["spiral.py", "test_spiral.py"]
+    return folder
+
+
+class TestTheExample(StrategyContract):
+    @pytest.fixture
+    def strategy(self, folder: Path) -> Strategy:
+        return configure("my/spiral.py:Spiral", {"turns": 3.0, "mask_ratio": 0.75}, relative_to=folder)
+
+
+def test_its_settings_are_checked_like_those_of_built_in_strategies(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'turns'"):
+        configure("my/spiral.py:Spiral", {"turn": 3.0}, relative_to=folder)
+
+
+def test_the_test_of_the_page_runs_and_can_fail(folder: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_spiral.py"]
+    # As a reader would run it: in the folder of the study, outside this checkout.
+    environment = os.environ | {"PYTHONPATH": str(PAGE.parents[1])}
+    run = subprocess.run(command, cwd=folder / "my", env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout
+    code = (folder / "my" / "spiral.py").read_text()
+    for mistake, rule in ((".sort(dim=1).values", ""), ("generator=generator, device", "device")):
+        (folder / "my" / "spiral.py").write_text(code.replace(mistake, rule))
+        run = subprocess.run(command, cwd=folder / "my", env=environment, capture_output=True, text=True)
+        assert run.returncode == 1
+        assert "failed" in run.stdout
+    (folder / "my" / "spiral.py").write_text(code)
+
+
+def test_the_view_is_described_as_it_is() -> None:
+    view = make_view()
+    page = PAGE.read_text()
+    for name in ("grid", "patch_size", "batch_size", "device", "progress", "position"):
+        assert hasattr(view, name)
+        assert f"`{name}`" in page

@@ -1,0 +1,178 @@
+"""From names and fields to strategies: every mistake at once, in words."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import pytest
+
+from pgsbench.errors import ConfigError, PluginError
+from pgsbench.masking import CARDS, STRATEGIES
+from pgsbench.masking.configure import configure, fields_of
+from pgsbench.masking.grid import Grid
+from pgsbench.masking.pgs import Pgs
+from pgsbench.masking.random import Random
+
+SPIRAL = """
+from __future__ import annotations
+from dataclasses import dataclass
+from typing import ClassVar
+import torch
+from pgsbench.masking.base import Need, PatchView, Selection, keep_all
+
+@dataclass(frozen=True)
+class Spiral:
+    turns: int
+    mask_ratio: float = 0.5
+    centre: tuple[float, float] = (0.5, 0.5)
+    needs: ClassVar[frozenset[Need]] = frozenset()
+
+    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+        return keep_all(view)
+
+@dataclass
+class Soft:
+    needs: ClassVar[set[str]] = {"pixels"}
+
+    def select(self, view):
+        return None
+
+spiral = Spiral(1)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "spiral.py").write_text(SPIRAL)
+    return tmp_path
+
+
+def test_fields_are_set_and_defaults_kept() -> None:
+    assert configure("pgs", {"mask_ratio": 0.3, "max_ratio": 0.5, "edge": "canny"}) == Pgs(
+        0.3, max_ratio=0.5, edge="canny"
+    )
+    assert configure("random", {"mask_ratio": 0}) == Random(0.0)
+    assert isinstance(configure("random", {"mask_ratio": 0}).mask_ratio, float)
+
+
+def test_fields_of_lists_every_field_and_leads_back() -> None:
+    strategy = Pgs(0.4, window=3)
+    fields = fields_of(strategy)
+    assert set(fields) == set(Pgs.__dataclass_fields__) - {"needs"}
+    assert configure("pgs", fields) == strategy
+    assert fields_of(Grid()) == {"mask_ratio": 0.5, "phase": "random"}
+
+
+def test_all_mistakes_are_told_at_once_with_their_place() -> None:
+    with pytest.raises(ConfigError) as raised:
+        configure(
+            "pgs",
+            {"mask_ratoi": 0.5, "tau": -1.0, "otn": 1, "edge": "prewitt", "random_share": 2.0, "rounds": 1.5},
+            where="arms.mine.strategy",
+        )
+    text = str(raised.value)
+    assert "6 problems" in text
+    assert "arms.mine.strategy.mask_ratoi: unknown field of strategy 'pgs'" in text
+    assert "did you mean 'mask_ratio'?" in text
+    assert "arms.mine.strategy.tau: tau must be at least 0.01, not -1.0" in text
+    assert "arms.mine.strategy.otn: input should be a valid boolean (got 1)" in text
+    assert "arms.mine.strategy.edge: input should be 'sobel', 'canny' or 'none' (got 'prewitt')" in text
+    assert "arms.mine.strategy.random_share: random_share must be between 0 and 1, not 2.0" in text
+    assert "arms.mine.strategy.rounds: input should be a valid integer" in text
+
+
+def test_a_ratio_out_of_range_is_one_plain_sentence() -> None:
+    with pytest.raises(ConfigError, match=r"^strategy.mask_ratio: mask_ratio must be in \[0, 1\).*not 1.5$"):
+        configure("random", {"mask_ratio": 1.5})
+
+
+def test_a_rule_between_two_fields_blames_neither_wrongly() -> None:
+    with pytest.raises(ConfigError, match="max_ratio must be at least mask_ratio"):
+        configure("pgs", {"mask_ratio": 0.5, "max_ratio": 0.3})
+    # 0.3 is below the default of the other field, which is the only one that is wrong
+    with pytest.raises(ConfigError) as raised:
+        configure("pgs", {"mask_ratio": 1.5, "max_ratio": 0.3})
+    assert "at least mask_ratio" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "rule"),
+    [("0.5", "valid number"), (None, "valid number"), ({1, 2}, "plain value"), ([], "number")],
+)
+def test_wrong_types(value: Any, rule: str) -> None:
+    with pytest.raises(ConfigError, match=rule):
+        configure("random", {"mask_ratio": value})
+
+
+def test_an_unknown_name_says_where_and_what_is_near() -> None:
+    with pytest.raises(PluginError, match=r"arms.a: unknown strategy .*'pgss'") as raised:
+        configure("pgss", {}, where="arms.a")
+    assert "did you mean 'pgs'?" in str(raised.value)
+
+
+def test_a_class_in_a_file(folder: Path) -> None:
+    strategy = configure("spiral.py:Spiral", {"turns": 3, "centre": [0.1, 1]}, relative_to=folder)
+    assert fields_of(strategy) == {"turns": 3, "mask_ratio": 0.5, "centre": [0.1, 1.0]}
+    with pytest.raises(ConfigError, match=r"strategy.turns: strategy 'spiral.py:Spiral' needs this field"):
+        configure("spiral.py:Spiral", {}, relative_to=folder)
+
+
+def test_a_class_that_is_no_strategy_says_what_is_missing(folder: Path) -> None:
+    with pytest.raises(PluginError) as raised:
+        configure("spiral.py:Soft", {}, relative_to=folder)
+    text = str(raised.value)
+    for missing in (
+        "@dataclass(frozen=True)",
+        "`needs` must be a frozenset",
+        "select(self, view, *, gen",
+        "mask_ratio",
+    ):
+        assert missing in text
+    with pytest.raises(PluginError, match="is 'Spiral' and no class"):
+        configure("spiral.py:spiral", {}, relative_to=folder)
+
+
+def test_a_bug_in_post_init_is_not_taken_for_a_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "odd.py").write_text(
+        SPIRAL
+        + "\n@dataclass(frozen=True)\nclass Odd(Spiral):\n    def __post_init__(self):\n        len(3)\n"
+    )
+    with pytest.raises(TypeError, match="has no len"):
+        configure("odd.py:Odd", {"turns": 1}, relative_to=tmp_path)
+
+
+def test_defaults_out_of_range_end_the_search() -> None:
+    @dataclass(frozen=True)
+    class Broken(Random):
+        mask_ratio: float = 2.0
+        kind: Literal["a"] = "a"
+        needs: ClassVar[frozenset[Any]] = frozenset()
+
+    builtin = STRATEGIES.builtin
+    assert "broken" not in builtin
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(STRATEGIES, "load", lambda *_, **__: Broken)
+        with pytest.raises(ConfigError, match="mask_ratio must be in"):
+            configure("broken", {"kind": "a"})
+
+
+@pytest.mark.parametrize("name", list(CARDS))
+def test_a_card_says_what_the_class_says(name: str) -> None:
+    docstring = STRATEGIES.load(name).__doc__
+    assert docstring is not None
+    assert docstring.splitlines()[0] == CARDS[name].summary
+    if CARDS[name].paper.startswith("arXiv"):
+        assert CARDS[name].paper in docstring
+
+
+def test_listing_strategies_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, pgsbench.masking as m; m.STRATEGIES.names(); "
+        "print(sorted({'torch', 'pydantic'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"

@@ -1,0 +1,164 @@
+"""The tensor operations of masks, each against its definition."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from masking_twins import averaged, cut, edge_strength, ranks
+
+from pgsbench.masking.edges import blur, canny, edge_map, luminance, rank
+from pgsbench.masking.measure import object_shares, objects_kept, overlap
+from pgsbench.masking.ops import (
+    colour_similarity,
+    nearby,
+    order_ascending,
+    patchify,
+    shrink,
+    transport_scaling,
+)
+from pgsbench.masking.testing import make_view
+
+
+def _draw(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_sobel_edges_are_those_of_the_slow_twin() -> None:
+    view = make_view((3, 4), (4, 8), 2)
+    assert view.images is not None
+    ours = edge_map(view.images, view.patch_size, operator="sobel")
+    for row in range(2):
+        twin = ranks(edge_strength(view.images[row].double().numpy(), view.patch_size))
+        assert ours[row].tolist() == pytest.approx(twin)
+
+
+def test_spreading_averages_over_the_neighbours_that_exist() -> None:
+    images = torch.zeros(1, 3, 12, 12)
+    images[..., 5, 5] = 1.0  # all its edges lie in the middle patch of 3 x 3
+    lines, areas = (edge_map(images, (4, 4), operator="sobel", spread=spread)[0] for spread in (0, 1))
+    assert lines.tolist() == [0.0] * 4 + [1.0] + [0.0] * 4
+    corner, side, middle = areas[0], areas[1], areas[4]
+    assert corner > side > middle  # a corner has four neighbours to share it with, the middle nine
+
+
+@pytest.mark.parametrize("operator", ["sobel", "canny", "none"])
+def test_a_flat_picture_has_no_edges(operator: str) -> None:
+    edges = edge_map(torch.full((2, 3, 32, 32), 0.7), (8, 8), operator=operator)  # type: ignore[arg-type]
+    assert torch.equal(edges, torch.zeros(2, 16))
+
+
+def test_canny_finds_a_thin_closed_outline() -> None:
+    light = torch.zeros(1, 40, 40)
+    light[:, 10:30, 10:30] = 1.0
+    edges = canny(light)[0]
+    assert edges.unique().tolist() == [0.0, 1.0]
+    assert edges[20].nonzero().flatten().tolist() in ([9, 10, 29, 30], [9, 30], [10, 29], [9, 29], [10, 30])
+    assert edges[13:27, 13:27].sum() == 0
+    assert edges[:7].sum() == 0
+
+
+def test_canny_drops_weak_edges_unless_they_join_strong_ones() -> None:
+    light = torch.zeros(1, 40, 60)
+    light[:, :, 20:] = 1.0  # strong
+    light[:, :, 45:] += 0.15  # between the thresholds, joined to nothing
+    edges = canny(light)[0]
+    assert edges[20, 15:25].sum() > 0
+    assert edges[20, 40:50].sum() == 0
+    assert canny(light, high=0.12)[0][20, 40:50].sum() > 0
+
+
+def test_blur_keeps_the_mean_of_a_flat_picture() -> None:
+    torch.testing.assert_close(blur(torch.full((1, 9, 9), 3.0)), torch.full((1, 9, 9), 3.0))
+
+
+def test_luminance_of_other_channel_counts_is_their_mean() -> None:
+    images = torch.rand(2, 4, 5, 6, generator=_draw())
+    torch.testing.assert_close(luminance(images), images.mean(dim=1))
+
+
+@given(st.lists(st.integers(0, 5), min_size=2, max_size=12))
+def test_ranks_share_ties(values: list[int]) -> None:
+    assert rank(torch.tensor([values]).float())[0].tolist() == pytest.approx(ranks(list(map(float, values))))
+
+
+@given(seed=st.integers(0, 99), n=st.integers(1, 30))
+@settings(deadline=None)
+def test_order_sorts_and_is_a_permutation(seed: int, n: int) -> None:
+    score = torch.randint(0, 4, (3, n), generator=_draw(seed)).float()
+    order = order_ascending(score, generator=_draw(seed))
+    assert (score.gather(1, order).diff(dim=1) >= 0).all()
+    assert torch.equal(order.sort(dim=1).values, torch.arange(n).expand(3, -1))
+
+
+@pytest.mark.parametrize(
+    ("patch", "longest", "small"),
+    [((16, 16), 8, (8, 8)), ((14, 28), 8, (7, 7)), ((8, 8), 8, (8, 8)), ((32, 8), 4, (4, 4))],
+)
+def test_shrinking_averages_within_patches(
+    patch: tuple[int, int], longest: int, small: tuple[int, int]
+) -> None:
+    images = torch.rand(2, 3, 2 * patch[0], 3 * patch[1], generator=_draw())
+    shrunk, size = shrink(images, patch, longest)
+    assert size == small
+    patches = patchify(shrunk, size)
+    for row in range(2):
+        for ours, whole in zip(patches[row], cut(images[row].double().numpy(), patch), strict=True):
+            twin = torch.from_numpy(averaged(whole, longest)).permute(1, 2, 0).flatten()
+            torch.testing.assert_close(ours.double(), twin)
+
+
+def test_patches_are_cut_row_by_row_with_channels_last() -> None:
+    images = torch.arange(2 * 2 * 4 * 6.0).view(2, 2, 4, 6)
+    patches = patchify(images, (2, 3))
+    assert patches.shape == (2, 4, 12)
+    assert torch.equal(patches[1, 1].view(2, 3, 2), images[1, :, 0:2, 3:6].permute(1, 2, 0))
+
+
+def test_colours_are_compared_relative_to_the_picture() -> None:
+    colours = torch.rand(2, 5, 3, generator=_draw())
+    alike = colour_similarity(colours, colours)
+    torch.testing.assert_close(
+        colour_similarity(7 * colours + 2, 7 * colours + 2), alike, atol=1e-4, rtol=1e-4
+    )
+    torch.testing.assert_close(alike.diagonal(dim1=1, dim2=2), torch.ones(2, 5))
+    assert torch.equal(colour_similarity(torch.ones(1, 4, 3), torch.ones(1, 4, 3)), torch.ones(1, 4, 4))
+
+
+@pytest.mark.parametrize("tau", [1.0, 0.2, 0.1])
+def test_ten_rounds_leave_a_small_residual(tau: float) -> None:
+    # METHODS: 10 rounds leave max |row sum - 1| of about 2e-4 for these temperatures.
+    unit = torch.nn.functional.normalize(torch.randn(4, 196, 24, generator=_draw()), dim=2)
+    kernel = (unit @ unit.transpose(1, 2) / tau).exp()
+    u, residual = transport_scaling(kernel, rounds=10)
+    plan = u[:, :, None] * kernel * u[:, None, :]
+    assert residual.max() < 1e-3
+    torch.testing.assert_close(plan.sum(dim=1), torch.ones(4, 196), atol=2e-3, rtol=0)
+    torch.testing.assert_close((plan.sum(dim=2) - 1).abs().amax(dim=1), residual, atol=1e-5, rtol=0)
+
+
+def test_neighbours_on_a_wide_grid() -> None:
+    near = nearby((2, 5), 1, torch.device("cpu"))
+    assert near[2].nonzero().flatten().tolist() == [1, 2, 3, 6, 7, 8]
+    assert torch.equal(near, near.T)
+
+
+def test_object_shares_and_what_is_left_of_them() -> None:
+    objects = torch.zeros(2, 8, 8, dtype=torch.uint8)
+    objects[0, :4, :4] = 3
+    objects[0, 4:6, :4] = 1
+    shares = object_shares(objects, (4, 4))
+    assert shares.tolist() == [[1.0, 0.0, 0.5, 0.0], [0.0] * 4]
+    shown = torch.tensor([[True, False, False, True], [True, True, False, False]])
+    found = {name: round(value.item(), 4) for name, value in objects_kept(shares, shown).items()}
+    assert found == {
+        "objects_kept": 0.6667, "insides_kept": 1.0, "outlines_kept": 0.0, "objects_nearly_gone": 0.0,
+    }  # fmt: skip
+    assert objects_kept(shares, ~shown)["objects_nearly_gone"] == 0.0
+    assert objects_kept(shares, torch.zeros_like(shown))["objects_nearly_gone"] == 1.0
+
+
+def test_overlap_is_intersection_over_union() -> None:
+    one = torch.tensor([[True, True, False, False]])
+    assert overlap(one, one.roll(1, dims=1)).tolist() == pytest.approx([1 / 3])

@@ -1,0 +1,202 @@
+"""pgs: equal to its slow twin, and doing what its fields promise."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from masking_twins import pgs_score, similarity
+from torch import Tensor
+
+from pgsbench.masking.base import PatchView
+from pgsbench.masking.pgs import Pgs
+from pgsbench.masking.testing import make_view
+
+
+def _draw(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _select(strategy: Pgs, view: PatchView, seed: int = 0) -> Tensor:
+    return strategy.select(view, generator=_draw(seed)).keep
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"otn": False},
+        {"colour_weight": 0.4},
+        {"token_weight": 0.5, "edge_penalty": 1.5, "tau": 0.1, "rounds": 3},
+        {"candidate_share": 0.3, "edge_weight": 0.2, "pattern_side": 4},
+    ],
+    ids=str,
+)
+def test_scores_are_those_of_the_slow_twin(fields: dict[str, Any]) -> None:
+    view = make_view((3, 4), (8, 16), 2, progress=0.6)
+    strategy = Pgs(0.5, **fields)
+    stages = strategy.stages(view, generator=_draw(5))
+    noise = torch.rand(2, 12, generator=_draw(5)).double().numpy()
+    for row in range(2):
+        assert view.images is not None
+        assert view.tokens is not None
+        candidates, scores = pgs_score(
+            view.images[row].double().numpy(),
+            (view.tokens[row] - view.position).double().numpy(),  # type: ignore[operator]
+            noise[row],
+            view.patch_size,
+            side=strategy.pattern_side or 16,
+            colour=strategy.colour_weight,
+            token_share=0.6 * strategy.token_weight,
+            otn=strategy.otn,
+            tau=strategy.tau,
+            rounds=strategy.rounds,
+            share=strategy.candidate_share,
+            edge_weight=strategy.edge_weight,
+            edge_penalty=strategy.edge_penalty,
+        )
+        assert stages.candidates[row].tolist() == candidates
+        others = [j for j in range(12) if j not in candidates]
+        twin, ours = torch.tensor(scores)[others], stages.score[row, others]
+        assert stages.score[row, candidates].isinf().all()
+        torch.testing.assert_close(ours - ours.mean(), twin - twin.mean(), atol=2e-4, rtol=1e-4)
+        # and so the selection: the lowest scores stay
+        kept = sorted(sorted(range(12), key=lambda j: scores[j])[:6])
+        assert _select(strategy, view, seed=5)[row].tolist() == kept
+
+
+def test_similarity_of_candidates_is_a_part_of_the_whole() -> None:
+    view = make_view(progress=0.3)
+    strategy = Pgs(colour_weight=0.3, window=3)
+    candidates = torch.tensor([[5, 1], [0, 63], [7, 8]])
+    whole = strategy.similarity(view)
+    part = strategy.similarity(view, candidates)
+    torch.testing.assert_close(part, whole.gather(1, candidates[:, :, None].expand(-1, -1, 64)))
+    torch.testing.assert_close(whole, whole.transpose(1, 2), atol=1e-5, rtol=0)
+
+
+def test_full_patches_are_compared_when_no_side_is_given() -> None:
+    view = make_view((2, 3), (16, 16), 1, progress=0.0)
+    assert view.images is not None
+    image = view.images[0].double().numpy()
+    expected = similarity(image, np.ones((6, 2)), (16, 16), side=16, colour=0.0, token_share=0.0)
+    ours = Pgs(pattern_side=None).similarity(view)[0].double()
+    torch.testing.assert_close(ours, torch.from_numpy(expected), atol=1e-5, rtol=0)
+
+
+def test_flat_patches_resemble_flat_patches_of_their_colour_only() -> None:
+    view = make_view((2, 2), (8, 8), 1, progress=0.0)
+    assert view.images is not None
+    images = view.images.clone()
+    images[:, :, :8, :8] = 2.0
+    images[:, :, :8, 8:] = 2.0
+    images[:, :, 8:, :8] = torch.tensor([-1.0, 0.0, 1.0]).view(3, 1, 1)
+    images[:, :, 8:, :8] -= 1.0  # another colour, and a pattern across its channels
+    s = Pgs().similarity(dataclasses.replace(view, images=images))[0]
+    assert s[0, 1] == pytest.approx(1.0)
+    assert s.diagonal().tolist() == pytest.approx([1.0] * 4)
+    assert s[0, 3].item() == 0.0
+    assert s[0, 2].item() == 0.0
+
+
+def test_strong_edges_are_protected() -> None:
+    view = make_view(batch_size=64)
+    without = Pgs(0.5, edge="none").stages(view, generator=_draw())
+    edge = Pgs(0.5).stages(view, generator=_draw()).edge
+    chosen = Pgs(0.5).stages(view, generator=_draw()).candidates
+    assert edge.gather(1, chosen).mean() < 0.35 < edge.gather(1, without.candidates).mean()
+
+
+def test_a_penalty_keeps_more_edges() -> None:
+    view = make_view(batch_size=32)
+    plain, penalised = (Pgs(0.5, edge_penalty=gamma).select(view, generator=_draw()) for gamma in (0.0, 3.0))
+    name = "edge_rank_kept"
+    assert penalised.diagnostics[name] > plain.diagnostics[name] + 0.05
+
+
+def test_otn_converges_and_says_so() -> None:
+    view = make_view((14, 14), (16, 16), 2, progress=0.0)
+    residual = {rounds: float(Pgs(rounds=rounds).select(view, generator=_draw()).diagnostics["otn_residual"])
+                for rounds in (0, 10, 30)}  # fmt: skip
+    assert residual[0] > 0.1
+    assert residual[10] < 1e-3
+    assert residual[30] < 1e-5
+    assert "otn_residual" not in Pgs(otn=False).select(view, generator=_draw()).diagnostics
+
+
+def test_the_dynamic_ratio_hides_up_to_its_limit() -> None:
+    view = make_view(batch_size=16)
+    n = view.num_patches
+    fixed = Pgs(0.3).select(view, generator=_draw())
+    for threshold, share in ((-9.0, 0.5), (9.0, 0.3)):
+        selection = Pgs(0.3, max_ratio=0.5, threshold=threshold).select(view, generator=_draw())
+        assert torch.equal(selection.keep, fixed.keep)
+        assert selection.visible is not None
+        if threshold < 0:
+            assert selection.visible.sum(dim=1).unique().tolist() == [n // 2]
+        else:  # the candidates always count, and three of them are fewer than 30 %
+            assert selection.visible.all()
+        assert float(selection.effective_ratio(n)) == pytest.approx(share, abs=1 / n)
+    middle = Pgs(0.3, max_ratio=0.5).select(view, generator=_draw())
+    assert middle.visible is not None
+    assert len(middle.visible.sum(dim=1).unique()) > 1
+    # what is hidden are the kept patches with the highest scores
+    score = Pgs(0.3).stages(view, generator=_draw()).score.gather(1, middle.keep)
+    for row in range(16):
+        seen, hidden = score[row][middle.visible[row]], score[row][~middle.visible[row]]
+        assert hidden.numel() == 0 or seen.max() <= hidden.min()
+
+
+def test_random_patches_are_kept_whatever_their_score() -> None:
+    # Three equal seeds differ in nothing but the draw, so kept sets differ more with a random share.
+    view = make_view(batch_size=32)
+
+    def overlap(strategy: Pgs) -> float:
+        one, two = (strategy.select(view, generator=_draw(seed)).shown(64) for seed in (1, 2))
+        return float((one & two).sum() / (one | two).sum())
+
+    assert overlap(Pgs(0.5, random_share=1.0)) == pytest.approx(1 / 3, abs=0.05)
+    assert overlap(Pgs(0.5, random_share=0.5)) < overlap(Pgs(0.5)) - 0.05
+
+
+def test_a_window_keeps_similarity_local() -> None:
+    view = make_view((5, 6), (8, 8), 1)
+    s = Pgs(window=1).similarity(view)[0].view(5, 6, 5, 6)
+    assert (s[2, 2] > -1).nonzero().tolist() == [[y, x] for y in (1, 2, 3) for x in (1, 2, 3)]
+
+
+def test_tokens_count_more_as_training_goes_on() -> None:
+    start, end = (Pgs().similarity(make_view(progress=t)) for t in (0.0, 1.0))
+    view = make_view()
+    assert view.tokens is not None
+    tokens = torch.nn.functional.normalize(view.tokens - view.position, dim=2)
+    torch.testing.assert_close(end, tokens @ tokens.transpose(1, 2), atol=1e-5, rtol=0)
+    assert not torch.allclose(start, end, atol=0.1)
+    assert torch.equal(Pgs(token_weight=0.0).similarity(make_view(progress=1.0)), start)
+
+
+def test_ties_are_broken_at_random_and_not_by_position() -> None:
+    view = make_view(batch_size=400)
+    assert view.images is not None
+    flat = dataclasses.replace(view, images=torch.zeros_like(view.images), progress=0.0)
+    kept = Pgs(0.5, edge="none").select(flat, generator=_draw()).shown(64).float().mean(dim=0)
+    assert kept.min() > 0.35
+    assert kept.max() < 0.65
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")
+def test_scoring_compiles_without_a_graph_break() -> None:
+    # Generators cannot enter a graph, so `select` draws first and everything after that is one graph.
+    view = make_view((4, 4), (8, 8), 2)
+    strategy = Pgs(0.5, colour_weight=0.3)
+    candidates = torch.tensor([[0, 3], [5, 1]])
+
+    def score(images: Tensor, tokens: Tensor) -> Tensor:
+        part = dataclasses.replace(view, images=images, tokens=tokens)
+        return strategy._log_mass(part, candidates)[0]
+
+    compiled = torch.compile(score, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(view.images, view.tokens), score(view.images, view.tokens))  # type: ignore[arg-type]

@@ -1,0 +1,122 @@
+"""random, flip, grid and oracle: their distributions and patterns."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from open_clip.transformer import PatchDropout
+
+from pgsbench.masking.base import PatchView, num_kept
+from pgsbench.masking.grid import Grid, pattern_of
+from pgsbench.masking.oracle import Oracle
+from pgsbench.masking.random import Flip, Random
+
+grids = st.tuples(st.integers(1, 9), st.integers(1, 9))
+ratios = st.floats(0.0, 0.99)
+
+
+def _draw(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def bare_view(grid: tuple[int, int], batch_size: int) -> PatchView:
+    return PatchView(grid=grid, patch_size=(8, 8), batch_size=batch_size, device=torch.device("cpu"))
+
+
+@given(n=st.integers(1, 1024), ratio=ratios)
+def test_the_kept_number_is_the_floor_and_at_least_one(n: int, ratio: float) -> None:
+    k = num_kept(n, ratio)
+    assert 1 <= k <= n
+    assert k == 1 or k <= n * (1 - ratio) + 1e-6
+    assert k + 1 > n * (1 - ratio) - 1e-6
+
+
+@pytest.mark.parametrize(
+    ("n", "ratio", "k"), [(196, 0.3, 137), (196, 0.5, 98), (196, 0.75, 49), (10, 0.9, 1)]
+)
+def test_the_papers_lengths(n: int, ratio: float, k: int) -> None:
+    assert num_kept(n, ratio) == k
+
+
+def test_random_has_the_distribution_of_open_clips_patch_dropout() -> None:
+    b, grid, ratio = 4000, (3, 4), 0.4
+    ours = Random(ratio).select(bare_view(grid, b), generator=_draw()).shown(12).float()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        positions = torch.arange(13.0).expand(b, 13)[..., None].contiguous()
+        kept = PatchDropout(ratio)(positions)[:, 1:, 0].long() - 1
+    theirs = torch.zeros(b, 12).scatter(1, kept, 1.0)
+    assert kept.shape[1] == int(ours.sum(dim=1)[0])
+    for moment in (lambda shown: shown.mean(dim=0), lambda shown: shown.T @ shown / b):
+        torch.testing.assert_close(moment(ours), moment(theirs), atol=0.035, rtol=0)
+
+
+def test_flip_is_random_at_one_half() -> None:
+    assert Flip().mask_ratio == 0.5
+    view = bare_view((8, 8), 2)
+    flip, random = (kind(0.5).select(view, generator=_draw()).keep for kind in (Flip, Random))
+    assert torch.equal(flip, random)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "picture"),
+    [
+        (0.5, ["#.#.", ".#.#", "#.#.", ".#.#"]),
+        (0.75, ["#.#.", "....", "#.#.", "...."]),
+        (0.25, [".#.#", "####", ".#.#", "####"]),
+    ],
+)
+def test_known_patterns(ratio: float, picture: list[str]) -> None:
+    pattern = pattern_of((4, 4), 1 - ratio)
+    assert ["".join("#" if shown else "." for shown in row) for row in pattern.tolist()] == picture
+
+
+@given(grid=grids, ratio=ratios, seed=st.integers(0, 9))
+@settings(max_examples=60, deadline=None)
+def test_a_grid_mask_is_its_pattern_shifted_cyclically(
+    grid: tuple[int, int], ratio: float, seed: int
+) -> None:
+    n = grid[0] * grid[1]
+    pattern = pattern_of(grid, 1 - ratio) if ratio else torch.ones(grid, dtype=torch.bool)
+    shifts = {tuple(pattern.roll((dy, dx), (0, 1)).flatten().tolist())
+              for dy in range(grid[0]) for dx in range(grid[1])}  # fmt: skip
+    shown = Grid(ratio).select(bare_view(grid, 3), generator=_draw(seed)).shown(n)
+    assert all(tuple(row) in shifts for row in shown.tolist())
+    fixed = Grid(ratio, phase="fixed").select(bare_view(grid, 2), generator=_draw(seed)).shown(n)
+    assert torch.equal(fixed, pattern.flatten().expand(2, -1))
+
+
+@given(ratio=st.floats(0.05, 0.95))
+def test_the_ratio_of_a_grid_is_near_the_one_asked_for(ratio: float) -> None:
+    share = float(pattern_of((90, 90), 1 - ratio).float().mean())
+    assert share == pytest.approx(1 - ratio, abs=0.051)
+
+
+def test_every_patch_has_its_turn_in_a_random_phase() -> None:
+    shown = Grid(0.75).select(bare_view((4, 4), 400), generator=_draw()).shown(16).float().mean(dim=0)
+    assert shown.min() > 0.15
+
+
+@given(seed=st.integers(0, 99), ratio=st.floats(0.01, 0.95), share=st.floats(0, 1))
+@settings(max_examples=60, deadline=None)
+def test_oracle_drops_no_object_patch_while_it_keeps_another(seed: int, ratio: float, share: float) -> None:
+    random = _draw(seed)
+    view = bare_view((5, 4), 4)
+    objects = (torch.rand(4, 20, generator=random) < share) * torch.rand(4, 20, generator=random)
+    view = dataclasses.replace(view, objects=objects)
+    shown = Oracle(ratio).select(view, generator=random).shown(20)
+    for row in range(4):
+        dropped_object = bool((~shown[row] & (objects[row] > 0)).any())
+        kept_background = bool((shown[row] & (objects[row] <= 0)).any())
+        assert not (dropped_object and kept_background)
+
+
+def test_oracle_fills_up_at_random() -> None:
+    view = dataclasses.replace(bare_view((4, 4), 500), objects=torch.eye(16)[0].expand(500, -1))
+    shown = Oracle(0.5).select(view, generator=_draw()).shown(16).float().mean(dim=0)
+    assert shown[0] == 1.0
+    torch.testing.assert_close(shown[1:], torch.full((15,), 7 / 15), atol=0.08, rtol=0)
