@@ -23,7 +23,7 @@ from pgsbench.data import store
 from pgsbench.data.evalset import EncodedImage, write_classification, write_pairs, write_retrieval, write_tar
 from pgsbench.data.scenes import pairs
 from pgsbench.data.scenes.captions import caption
-from pgsbench.data.scenes.paint import Bytes, Look, paint, to_bytes
+from pgsbench.data.scenes.paint import Bytes, paint, to_bytes
 from pgsbench.data.scenes.recipe import Recipe, identity
 from pgsbench.data.scenes.scene import Scenes, draw, draw_mixed, draw_single
 from pgsbench.data.scenes.shifts import SHIFTS, Shift

@@ -14,12 +14,12 @@ from pgsbench.data.scenes.claims import Claim, Phrase, clear_relation
 from pgsbench.data.scenes.scene import Scenes, Thing, things
 from pgsbench.data.scenes.vocabulary import BACKGROUNDS, COUNTS
 
-COLOUR_SHARE = 0.80
-PATTERN_SHARE = 0.60
-PLAIN_SHARE = 0.15
-SIZE_SHARE = 0.25
-BACKGROUND_SHARE = 0.20
-COUNT_SHARE = 0.20
+COLOUR_SHARE = 0.65
+PATTERN_SHARE = 0.40
+PLAIN_SHARE = 0.08
+SIZE_SHARE = 0.15
+BACKGROUND_SHARE = 0.12
+COUNT_SHARE = 0.12
 RELATION_SHARE = 0.50
 #: How often one of several objects goes unmentioned.
 OMISSION_SHARE = 0.15

@@ -26,6 +26,10 @@ _HSV = {
 }
 
 
+#: Share by which a slope towards the light is brighter than a level place.
+RELIEF = 0.4
+
+
 @dataclass(frozen=True)
 class Look:
     """How scenes are painted.
@@ -47,7 +51,7 @@ def paint(
     seed: np.random.SeedSequence,
     scenes: Scenes,
     side: int,
-    look: Look = Look(),  # noqa: B008  (frozen)
+    look: Look = Look(),
 ) -> tuple[Floats, Bytes]:
     """Return pictures (b, 3, h, w) in [0, 1] and object maps (b, h, w): 0 background, 1.. slot + 1.
 
@@ -59,7 +63,7 @@ def paint(
     if look.flat:
         pictures = _flatten(pictures)
     _add_strokes(strokes, pictures, look)
-    direction = light.uniform(0, 2 * np.pi, len(scenes)).astype(np.float32)
+    direction = light.normal(-0.75 * np.pi, 0.35, len(scenes)).astype(np.float32)  # from the upper left
     objects = np.zeros((len(scenes), side, side), np.uint8)
     for slot in range(MAX_OBJECTS):
         _add_objects(bodies, pictures, objects, scenes, slot, direction, look)
@@ -99,7 +103,8 @@ def _add_strokes(rng: np.random.Generator, pictures: Floats, look: Look) -> None
         along = (x - ax) * np.cos(turn) + (y - ay) * np.sin(turn)
         across = (y - ay) * np.cos(turn) - (x - ax) * np.sin(turn)
         distance = np.hypot(along - np.clip(along, 0, length), across) - width
-        opacity = _pick(rng, 0.15, look.stroke_opacity, b) * (stroke < number)[:, None, None]
+        shown = np.reshape(number > stroke, (b, 1, 1))
+        opacity = _pick(rng, 0.15, look.stroke_opacity, b) * shown
         cover = (opacity * np.clip(0.5 - distance * side * 0.7, 0, 1))[:, None]
         grey = rng.uniform(0.1, 0.9, (b, 1, 1, 1)) + rng.normal(0, 0.07, (b, 3, 1, 1))
         pictures += cover * (grey.astype(np.float32) - pictures)
@@ -129,8 +134,7 @@ def _add_objects(
         if look.flat:
             body *= np.clip(np.abs(distance) * side - 0.4, 0.15, 1)[:, None]
         else:
-            slope = u * np.cos(direction[rows])[:, None, None] + v * np.sin(direction[rows])[:, None, None]
-            body *= (1 + 0.22 * slope / radius)[:, None]
+            body *= _relief(distance * side, direction[rows])[:, None]
             _add_shadow(pictures, rows, distance * side, direction[rows])
         pictures[rows] += (cover * opacity)[:, None] * (body - pictures[rows])
         found = objects[rows]
@@ -155,7 +159,7 @@ def _colour_object(
     colour = _rgb(rng, scenes.colour[rows, slot])
     # The second colour is a light or a dark version of the first, so the colour word stays true.
     towards = np.where(rng.random((b, 1)) < 0.5, 0.97, 0.08).astype(np.float32)
-    second = colour + 0.72 * (towards - colour)
+    second = colour + 0.55 * (towards - colour)
     pitch = _pick(rng, 0.078, 0.100, b)
     turn = _pick(rng, 0, np.pi, b)
     along, across = u * np.cos(turn) + v * np.sin(turn), v * np.cos(turn) - u * np.sin(turn)
@@ -167,7 +171,8 @@ def _colour_object(
     share = np.where(pattern == PATTERNS.index("striped"), stripes, 0)
     share = np.where(pattern == PATTERNS.index("dotted"), dots, share)[:, None]
     body = colour[:, :, None, None] + share * (second - colour)[:, :, None, None]
-    return body.astype(np.float32)
+    typed: Floats = body.astype(np.float32)
+    return typed
 
 
 def _rgb(rng: np.random.Generator, colour: Ints) -> Floats:
@@ -178,7 +183,17 @@ def _rgb(rng: np.random.Generator, colour: Ints) -> Floats:
     # The usual HSV formula, channel by channel.
     place = np.mod(np.asarray([5, 3, 1], np.float32)[None] + 6 * hue[:, None], 6)
     dip = np.clip(np.minimum(place, 4 - place), 0, 1)
-    return (value[:, None] * (1 - saturation[:, None] * dip)).astype(np.float32)
+    rgb: Floats = (value[:, None] * (1 - saturation[:, None] * dip)).astype(np.float32)
+    return rgb
+
+
+def _relief(distance: Floats, direction: Floats) -> Floats:
+    """Return (b, h, w) factors of light on bodies that rise from their outline like a cut stone."""
+    down, right = np.gradient(distance, axis=(1, 2))
+    facing = right * np.cos(direction)[:, None, None] + down * np.sin(direction)[:, None, None]
+    rim = np.clip(-distance * 0.5, 0.45, 1)
+    light: Floats = (1 + RELIEF * facing) * rim
+    return light
 
 
 def _add_shadow(pictures: Floats, rows: Ints, distance: Floats, direction: Floats) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 
@@ -107,21 +108,24 @@ def _replace_rel(rng: np.random.Generator, objects: list[Thing]) -> tuple[Claim,
 
 def _swap_obj(rng: np.random.Generator, objects: list[Thing]) -> tuple[Claim, Claim] | None:
     right = _related(rng, objects)
-    return right and (right, replace(right, phrases=right.phrases[::-1]))
+    return None if right is None else (right, replace(right, phrases=right.phrases[::-1]))
 
 
 def _swap_att(rng: np.random.Generator, objects: list[Thing]) -> tuple[Claim, Claim] | None:
-    two = _two(rng, objects)
-    if two is None:
-        return None
-    attribute: Attribute = "colour" if rng.random() < 0.7 else "pattern"
-    values = [getattr(thing, attribute) for thing in two]
-    if values[0] == values[1] or two[0].shape == two[1].shape:
-        return None
-    phrases = [Phrase(thing.shape) for thing in two]
+    order = [objects[i] for i in rng.permutation(len(objects))]
+    kinds: tuple[Attribute, ...] = ("colour", "pattern") if rng.random() < 0.7 else ("pattern", "colour")
+    for attribute in kinds:
+        for one, two in combinations(order, 2):
+            values = (getattr(one, attribute), getattr(two, attribute))
+            if one.shape != two.shape and values[0] != values[1]:
+                return _exchange(attribute, (one.shape, two.shape), values)
+    return None
+
+
+def _exchange(attribute: Attribute, shapes: tuple[str, str], values: tuple[str, str]) -> tuple[Claim, Claim]:
     right, wrong = (
-        Claim(tuple(replace(p, **{attribute: v}) for p, v in zip(phrases, order, strict=True)))
-        for order in (values, values[::-1])
+        Claim(tuple(replace(Phrase(s), **{attribute: v}) for s, v in zip(shapes, given, strict=True)))
+        for given in (values, values[::-1])
     )
     return right, wrong
 

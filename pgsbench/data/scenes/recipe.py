@@ -36,7 +36,7 @@ class Recipe:
     num_retrieval: int = 1_000
     num_pairs: int = 500
     jpeg_quality: int = 92
-    version: int = 1
+    version: int = 2
 
     def __post_init__(self) -> None:
         for name in ("num_train", "train_shard", "num_single", "num_shifted", "num_retrieval", "num_pairs"):
@@ -54,6 +54,6 @@ class Recipe:
             raise DataError("must be in 1..95", where="scenes recipe: jpeg_quality", value=self.jpeg_quality)
 
 
-def identity(recipe: Recipe = Recipe()) -> str:  # noqa: B008  (frozen)
+def identity(recipe: Recipe = Recipe()) -> str:
     """Return the hash that names the folder of what the recipe makes."""
     return store.identity_of("scenes", asdict(recipe))

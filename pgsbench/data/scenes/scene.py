@@ -7,6 +7,7 @@ in radians, so that a scene can be painted at any size. Shape letters: n scenes,
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,17 +22,20 @@ from pgsbench.data.scenes.vocabulary import (
     SIZES,
 )
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float32]
+Ints: TypeAlias = NDArray[np.int64]
+Floats: TypeAlias = NDArray[Any]  # float32; numpy does not carry the width through arithmetic
 
-COUNT_SHARES = (0.30, 0.45, 0.25)
-PATTERN_SHARES = (0.4, 0.3, 0.3)
+COUNT_SHARES = (0.45, 0.40, 0.15)
+PATTERN_SHARES = (0.6, 0.2, 0.2)
 #: How often an object has the colour of the first one. Were colours independent, the colours alone would
 #: tell the pictures of a batch apart, and no other attribute would be learned.
-SAME_COLOUR_SHARE = 0.35
+SAME_COLOUR_SHARE = 0.5
 #: Range of the radius for each size.
-RADII = ((0.115, 0.150), (0.185, 0.225))
-MAX_TILT = 0.4
+RADII = ((0.165, 0.190), (0.245, 0.285))
+MAX_TILT = 0.12
+#: Centres lie near the points of a lattice of so many cells a side, off by up to the jitter.
+LATTICE = 8
+JITTER = 0.012
 GAP = 0.015
 NUM_LAYOUTS = 48
 
@@ -170,8 +174,10 @@ def _place(rng: np.random.Generator, count: Ints, radius: Floats) -> tuple[Float
     smaller objects.
     """
     n = len(count)
-    margin = (radius + GAP)[:, None, :, None]
-    centres = margin + rng.random((n, NUM_LAYOUTS, MAX_OBJECTS, 2)) * (1 - 2 * margin)
+    first = np.ceil((radius + GAP) * LATTICE)[:, None, :, None]
+    choices = LATTICE + 1 - 2 * first
+    centres = (first + np.floor(rng.random((n, NUM_LAYOUTS, MAX_OBJECTS, 2)) * choices)) / LATTICE
+    centres += rng.uniform(-JITTER, JITTER, centres.shape)
     room = np.full((n, NUM_LAYOUTS), np.inf)  # largest factor by which the radii may grow
     for a in range(MAX_OBJECTS):
         for b in range(a + 1, MAX_OBJECTS):

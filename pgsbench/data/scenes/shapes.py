@@ -38,7 +38,8 @@ def _star(x: Floats, y: Floats, radius: Floats) -> Floats:
     inner = np.float32(0.45)
     edge_u, edge_v = inner * np.cos(tenth) - 1, inner * np.sin(tenth)
     length = np.hypot(edge_u, edge_v)
-    return (edge_v * (u - radius) - edge_u * v) / length
+    outside: Floats = (edge_v * (u - radius) - edge_u * v) / length
+    return outside
 
 
 def _cross(x: Floats, y: Floats, radius: Floats) -> Floats:

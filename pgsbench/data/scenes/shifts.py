@@ -21,7 +21,8 @@ def _untouched(rng: np.random.Generator, pictures: Floats) -> Floats:
 
 
 def _noise(rng: np.random.Generator, pictures: Floats) -> Floats:
-    return pictures + np.float32(0.16) * rng.standard_normal(pictures.shape, dtype=np.float32)
+    noisy: Floats = pictures + np.float32(0.16) * rng.standard_normal(pictures.shape, dtype=np.float32)
+    return noisy
 
 
 def _blur(rng: np.random.Generator, pictures: Floats) -> Floats:
@@ -30,7 +31,8 @@ def _blur(rng: np.random.Generator, pictures: Floats) -> Floats:
             pad = [(0, 0)] * 4
             pad[axis] = (1, 1)
             wide = np.moveaxis(np.pad(pictures, pad, mode="edge"), axis, 0)
-            pictures = np.moveaxis((wide[:-2] + 2 * wide[1:-1] + wide[2:]) / 4, 0, axis)
+            mean = (wide[:-2] + 2 * wide[1:-1] + wide[2:]) / np.float32(4)
+            pictures = np.moveaxis(mean, 0, axis)
     return pictures
 
 

@@ -31,7 +31,8 @@ def noise(rng: np.random.Generator, b: int, rows: int, cols: int, side: int) -> 
     top, blend = _steps(rows, side, shift[0])
     grid = grid[:, top] * (1 - blend)[:, None] + grid[:, top + 1] * blend[:, None]
     left, blend = _steps(cols, side, shift[1])
-    return grid[:, :, left] * (1 - blend) + grid[:, :, left + 1] * blend
+    smooth: Floats = grid[:, :, left] * (1 - blend) + grid[:, :, left + 1] * blend
+    return smooth
 
 
 def _steps(cells: int, side: int, shift: np.float32) -> tuple[Ints, Floats]:
@@ -76,7 +77,8 @@ def _sand(rng: np.random.Generator, b: int, side: int) -> Floats:
     bend = noise(rng, b, 3, 3, side)
     tilt = _uniform(rng, -0.6, 0.6, b)
     dunes = 0.5 + 0.5 * np.sin(2 * np.pi * (_uniform(rng, 3, 6, b) * (y + tilt * x) + 1.2 * bend))
-    return 0.30 * dunes + 0.25 * noise(rng, b, 6, 6, side) + 0.45 * noise(rng, b, 40, 40, side)
+    field: Floats = 0.30 * dunes + 0.25 * noise(rng, b, 6, 6, side) + 0.45 * noise(rng, b, 40, 40, side)
+    return field
 
 
 def _grass(rng: np.random.Generator, b: int, side: int) -> Floats:
@@ -103,7 +105,8 @@ def _bricks(rng: np.random.Generator, b: int, side: int) -> Floats:
     brick = np.clip((np.minimum(to_joint_x, to_joint_y) - 0.06) * 9, 0, 1)
     shade = np.mod(np.sin(row * 12.9898 + np.floor(cols) * 78.233 + _uniform(rng, 0, 6, b)) * 43.5, 1)
     worn = 0.30 * noise(rng, b, 24, 24, side) + 0.25 * noise(rng, b, 4, 4, side) + 0.35 * shade
-    return brick * (0.55 + worn) + (1 - brick) * 0.25 * noise(rng, b, 30, 30, side)
+    field: Floats = brick * (0.55 + worn) + (1 - brick) * 0.25 * noise(rng, b, 30, 30, side)
+    return field
 
 
 def _wood(rng: np.random.Generator, b: int, side: int) -> Floats:
@@ -113,13 +116,15 @@ def _wood(rng: np.random.Generator, b: int, side: int) -> Floats:
     fibres = noise(rng, b, 4, 48, side)
     planks = x * _uniform(rng, 2.0, 3.5, b) + _uniform(rng, 0, 1, b)
     joint = np.clip((0.5 - np.abs(planks - np.floor(planks) - 0.5)) * 22, 0.25, 1)
-    return (0.35 * rings + 0.40 * fibres + 0.25 * noise(rng, b, 3, 6, side)) * joint
+    field: Floats = (0.35 * rings + 0.40 * fibres + 0.25 * noise(rng, b, 3, 6, side)) * joint
+    return field
 
 
 def _stone(rng: np.random.Generator, b: int, side: int) -> Floats:
     rough = 0.4 * noise(rng, b, 5, 5, side) + 0.3 * noise(rng, b, 12, 12, side)
     veins = np.abs(noise(rng, b, 4, 4, side) + 0.5 * noise(rng, b, 10, 10, side) - 0.75)
-    return rough + 0.3 * noise(rng, b, 28, 28, side) - 0.35 * np.clip(1 - 14 * veins, 0, 1) + 0.05
+    field: Floats = rough + 0.3 * noise(rng, b, 28, 28, side) - 0.35 * np.clip(1 - 14 * veins, 0, 1) + 0.05
+    return field
 
 
 _FIELDS: dict[str, Callable[[np.random.Generator, int, int], Floats]] = {
