@@ -77,8 +77,7 @@ def run_metrics(run: RunDir) -> dict[str, float]:
     for score in scores.get("scores", []):
         if score["primary"]:
             found[f"score/{score['task']}_{score['metric']}"] = score["value"]
-    # Six digits are more than any score has, and 0.6499999761581421 fills a column with nothing.
-    finite = {valid_name(key): float(f"{value:.6g}") for key, value in found.items() if _is_number(value)}
+    finite = {valid_name(key): float(rounded(value)) for key, value in found.items() if _is_number(value)}
     return dict(list(finite.items())[: MAX_KEYS - len(CURVES)])
 
 
@@ -101,7 +100,7 @@ def score_table(run: RunDir) -> dict[str, list[Any]]:
     columns = ("task", "group", "metric", "value", "low", "high", "n", "chance", "primary", "notes")
     rows = run.scores.get("scores", [])
     return {
-        column: ["; ".join(row[column]) if column == "notes" else row[column] for row in rows]
+        column: ["; ".join(row[column]) if column == "notes" else rounded(row[column]) for row in rows]
         for column in columns
     }
 
@@ -163,7 +162,7 @@ def study_note(
     ranked = rows if len(rows) <= MAX_ROWS else sorted(rows, key=lambda row: _rank(row, groups))[:MAX_ROWS]
     for row in ranked:
         values = [_cell(row.get(column), share=column in groups) for column in columns]
-        lines.append(f"| {row['arm']} | {row['seeds']} | " + " | ".join(values) + " |")
+        lines.append(f"| {row['arm']}&ensp; | {row['seeds']} | " + " | ".join(values) + " |")
     if len(rows) > MAX_ROWS:
         lines.append(f"\nThe best {MAX_ROWS} of {len(rows)}.")
     lines += [
@@ -196,6 +195,11 @@ def _means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     keys = dict.fromkeys(key for row in rows for key in row)
     values = {key: [row[key] for row in rows if _is_number(row.get(key))] for key in keys}
     return {key: fmean(found) for key, found in values.items() if found}
+
+
+def rounded(value: Any) -> Any:
+    """Return a float with six digits, more than any score has; the page shows 0.6499999761581421 in full."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _is_number(value: object) -> bool:

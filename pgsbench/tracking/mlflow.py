@@ -213,7 +213,9 @@ def _sync_parent(
     if manifest.source:
         parent.texts({"study.yaml": manifest.source})
     columns = dict.fromkeys(key for row in rows for key in row)
-    parent.table("tables/arms.json", {key: [row.get(key) for row in rows] for key in columns})
+    parent.table(
+        "tables/arms.json", {key: [content.rounded(row.get(key)) for row in rows] for key in columns}
+    )
     if report_folder and report_folder.is_dir():
         files = sorted(path for path in report_folder.rglob("*") if path.is_file())
         parent.files((f"report/{path.relative_to(report_folder).as_posix()}", path) for path in files)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pgsbench.errors import RunError
 
@@ -22,6 +22,7 @@ PATIENCE = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
 #: What the page offers for an experiment: training runs first, not traces of language models.
@@ -48,7 +49,7 @@ def database_path(uri: str) -> Path | None:
     """Return the absolute path of the file behind a ``sqlite:`` URI, or None for any other store."""
     if not uri.startswith("sqlite:///"):
         return None
-    return Path(uri.removeprefix("sqlite:///").partition("?")[0]).absolute()
+    return Path(unquote(uri.removeprefix("sqlite:///").partition("?")[0])).absolute()
 
 
 @dataclass(frozen=True)

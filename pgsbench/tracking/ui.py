@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -104,6 +105,7 @@ def serve(
     if not links:
         say(f"nothing is tracked in {uri} yet: `pgsbench sync` feeds it from runs/")
     say("starting MLflow (about 10 seconds) ...")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a plain `kill` must end the server, too
     with subprocess.Popen(server.command(), env={**ENVIRONMENT, **os.environ}) as process:
         try:
             _wait_until_up(server, process)

@@ -110,8 +110,8 @@ def test_the_note_of_a_large_sweep_shows_the_best() -> None:
     ]
     note = study_note(StudyManifest({"question": "Why?"}, ()), rows, ["retrieval"], table="#t", charts="#c")
     assert note.startswith("Why?")
-    assert f"| t{MAX_ROWS + 4} |" in note
-    assert "| t4 |" not in note
+    assert f"| t{MAX_ROWS + 4}&ensp; |" in note
+    assert "| t4&ensp; |" not in note
     assert f"The best {MAX_ROWS} of {MAX_ROWS + 5}" in note
 
 

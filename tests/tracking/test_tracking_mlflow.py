@@ -65,7 +65,7 @@ def test_a_study_is_one_parent_and_its_runs(
     parent, child = seen.runs["ratio"], seen.runs["flip-0.5 s0"]
     assert parent.data.metrics["study/done"] == 3
     assert parent.data.metrics["study/best_classification"] == pytest.approx(0.64)  # 0.55 + 0.06 + 0.03
-    assert "| pgs | 1/1 | 64.0 |" in parent.data.tags["mlflow.note.content"]
+    assert "| pgs&ensp; | 1/1 | 64.0 |" in parent.data.tags["mlflow.note.content"]
     assert "pgsbench sweep studies/ratio.yaml" in parent.data.tags["mlflow.note.content"]
     assert seen.artifacts("ratio") == [
         "report/figures/ratio.png",

@@ -18,6 +18,7 @@ def test_the_default_store_is_mlflows_own(tmp_path: Path, monkeypatch: pytest.Mo
     assert resolve_uri() == f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somewhere:5000")
     assert resolve_uri() == "http://somewhere:5000"
+    assert resolve_uri("sqlite:///a%20b.db") == f"sqlite:///{tmp_path}/a b.db"
     assert resolve_uri("sqlite:///a b.db?timeout=9") == f"sqlite:///{tmp_path}/a b.db?timeout=9"
     assert database_path("http://somewhere:5000") is None
 
