@@ -86,6 +86,15 @@ def test_the_same_items_twice_are_not_twice_as_sure() -> None:
     assert apart == pytest.approx(alone / np.sqrt(2), rel=0.1)
 
 
+def test_items_are_matched_by_name_and_not_by_place() -> None:
+    rng = np.random.default_rng(4)
+    right = (rng.random(400) < 0.5).astype(float)
+    order = rng.permutation(400)
+    shuffled = Measurement("acc1", right[order], [f"item{i}" for i in order], 0.1)
+    together = width(group_interval([measured(right), shuffled]))
+    assert together == pytest.approx(width(interval(measured(right))), rel=0.1)
+
+
 def test_equal_names_of_unrelated_items_change_nothing_much() -> None:
     rng = np.random.default_rng(3)
     first, second = (rng.random((2, 2000)) < 0.5).astype(float)

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from pgsbench.evaluation import ranking
+from pgsbench.evaluation.ranking import ranks_of_right
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+def one_by_one(queries: Tensor, groups: Tensor, candidates: Tensor, candidate_groups: Tensor) -> list[int]:
+    """The definition, without any matrix."""
+    ranks = []
+    for query, group in zip(queries, groups, strict=True):
+        scores = [float(query.double() @ candidate.double()) for candidate in candidates]
+        of = list(zip(scores, candidate_groups.tolist(), strict=True))
+        best = max(score for score, g in of if g == group)
+        ranks.append(sum(score >= best for score, g in of if g != group))
+    return ranks
+
+
+@pytest.mark.parametrize("chunk", [1, 100, 1 << 24])
+def test_ranks_are_as_defined(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranking, "CHUNK", chunk)
+    queries, candidates = drawn(20, 8), drawn(30, 8, seed=1)
+    groups, owners = torch.arange(20) % 7, torch.arange(30) % 7
+    found = ranks_of_right(queries, groups, candidates, owners)
+    assert found.tolist() == one_by_one(queries, groups, candidates, owners)
+    assert 0 < (found == 0).float().mean() < 1
+
+
+@pytest.mark.parametrize("k", [1, 3, 10])
+def test_a_rank_below_k_is_a_hit_of_top_k(k: int) -> None:
+    queries, candidates, owners = drawn(50, 8), drawn(40, 8, seed=1), torch.arange(40) % 10
+    groups = torch.arange(50) % 10
+    top = (queries @ candidates.T).topk(k)[1]
+    expected = (owners[top] == groups[:, None]).any(dim=1)
+    assert torch.equal(ranks_of_right(queries, groups, candidates, owners) < k, expected)
+
+
+@pytest.mark.parametrize(("num", "width"), [(5, 7), (5, 33), (37, 33), (17, 33), (50, 7), (101, 33)])
+def test_equal_candidates_tie_whatever_the_matrix_product_does(num: int, width: int) -> None:
+    """Products of one row with equal columns can differ in the last bit, depending on the column's place."""
+    for num_queries in (1, 2, 9, 64):
+        queries, candidates = drawn(num_queries, width), drawn(1, width, seed=1).repeat(num, 1)
+        for right in (0, num - 1):
+            groups = torch.full((num_queries,), right)
+            ranks = ranks_of_right(queries, groups, candidates, torch.arange(num))
+            assert (ranks == num - 1).all()
