@@ -32,15 +32,30 @@ CARDS: dict[str, Card] = {
         "arXiv 2111.06377",
         "Patches are kept on a regular pattern: checkerboard, one of four, a lattice otherwise.",
     ),
+    "block": Card(
+        "pgsbench.masking.block:Block",
+        "arXiv 2106.08254",
+        "Random rectangles of patches are dropped: a structured control.",
+    ),
     "oracle": Card(
         "pgsbench.masking.oracle:Oracle",
         "a control",
         "Patches that show an object first, the rest at random: the ceiling of masks that keep objects.",
     ),
+    "cluster": Card(
+        "pgsbench.masking.cluster:Cluster",
+        "arXiv 2405.08815",
+        "E-CLIP: patches that resemble one of a few random anchors are masked, as clusters.",
+    ),
     "pgs": Card(
         "pgsbench.masking.pgs:Pgs",
         "arXiv 2503.17080",
         "CLIP-PGS as the paper describes it: masks what resembles a few candidates, protects edges.",
+    ),
+    "pgs-released": Card(
+        "pgsbench.masking.pgs_released:PgsReleased",
+        "arXiv 2503.17080",
+        "CLIP-PGS as its published code computes it, which is not what its paper says.",
     ),
 }
 

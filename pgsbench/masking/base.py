@@ -53,6 +53,12 @@ class PatchView:
         """Number of patches n."""
         return self.grid[0] * self.grid[1]
 
+    def content(self) -> Tensor:
+        """Return the tokens (b, n, d) float32 without their position code: what a patch shows alone."""
+        assert self.tokens is not None
+        tokens = self.tokens.float()
+        return tokens if self.position is None else tokens - self.position.float()
+
 
 @dataclass(frozen=True)
 class Selection:

@@ -96,6 +96,18 @@ def nearby(grid: tuple[int, int], window: int, device: torch.device) -> Tensor:
     return ((row[:, None] - row).abs() <= window) & ((col[:, None] - col).abs() <= window)
 
 
+def rows_of(values: Tensor, rows: Tensor | None) -> Tensor:
+    """Return the rows (b, m) of (b, n, d) values as (b, m, d); all of them without `rows`."""
+    if rows is None:
+        return values
+    return values.gather(1, rows[:, :, None].expand(-1, -1, values.shape[2]))
+
+
+def add_inner(total: Tensor, features: Tensor, rows: Tensor | None, weight: float) -> None:
+    """Add to (b, m, n), in place, `weight` times the inner products of m rows of (b, n, d) with all n."""
+    total.baddbmm_(rows_of(features, rows), features.transpose(1, 2), alpha=weight)
+
+
 def transport_scaling(kernel: Tensor, *, rounds: int) -> tuple[Tensor, Tensor]:
     """Scale a symmetric positive kernel to a doubly stochastic matrix ``diag(u) K diag(u)``.
 

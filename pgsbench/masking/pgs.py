@@ -21,12 +21,14 @@ from pgsbench.masking.base import (
 )
 from pgsbench.masking.edges import EdgeOperator, edge_map
 from pgsbench.masking.ops import (
+    add_inner,
     channel_means,
     colour_similarity,
     nearby,
     order_ascending,
     patchify,
     patterns,
+    rows_of,
     shrink,
     transport_scaling,
 )
@@ -186,16 +188,16 @@ class Pgs:
         if token_share < 1.0 and self.colour_weight < 1.0:
             share = (1.0 - token_share) * (1.0 - self.colour_weight)
             for features in patterns(patches, num_channels):
-                _add_inner(similarity, features, candidates, share)
+                add_inner(similarity, features, candidates, share)
         if token_share < 1.0 and self.colour_weight > 0.0:
             colours = channel_means(patches, num_channels)
-            alike = colour_similarity(_rows(colours, candidates), colours)
+            alike = colour_similarity(rows_of(colours, candidates), colours)
             similarity.add_(alike, alpha=(1.0 - token_share) * self.colour_weight)
         if token_share > 0.0:
-            _add_inner(similarity, _token_directions(view), candidates, token_share)
+            add_inner(similarity, F.normalize(view.content(), dim=2), candidates, token_share)
         if self.window is not None:
             near = nearby(view.grid, self.window, view.device).expand(b, -1, -1)
-            similarity = similarity.masked_fill(~_rows(near, candidates), -1.0)
+            similarity = similarity.masked_fill(~rows_of(near, candidates), -1.0)
         return similarity
 
     def _num_visible(self, score: Tensor, k: int) -> Tensor:
@@ -215,23 +217,3 @@ def _pass_at_random(score: Tensor, count: int, generator: torch.Generator) -> Te
     # (b, n) scores in which `count` patches of each image are sure to be kept.
     noise = torch.rand(score.shape, generator=generator, device=score.device)
     return score.scatter(1, noise.topk(count).indices, -math.inf)
-
-
-def _token_directions(view: PatchView) -> Tensor:
-    assert view.tokens is not None
-    tokens = view.tokens.float()
-    if view.position is not None:
-        tokens = tokens - view.position.float()
-    return F.normalize(tokens, dim=2)
-
-
-def _rows(values: Tensor, rows: Tensor | None) -> Tensor:
-    # (b, n, d) -> (b, m, d): the wanted rows of each image, or all of them.
-    if rows is None:
-        return values
-    return values.gather(1, rows[:, :, None].expand(-1, -1, values.shape[2]))
-
-
-def _add_inner(total: Tensor, features: Tensor, rows: Tensor | None, weight: float) -> None:
-    # total += weight * (inner products of the wanted rows with all)
-    total.baddbmm_(_rows(features, rows), features.transpose(1, 2), alpha=weight)

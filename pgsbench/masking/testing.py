@@ -109,11 +109,10 @@ class StrategyContract:
     exact_length: ClassVar[bool] = True
     images_are_independent: ClassVar[bool] = True
 
-    @pytest.fixture(params=SHAPES, ids=str)
-    def view(self, request: pytest.FixtureRequest, strategy: Strategy) -> PatchView:
-        """A batch that holds only what the strategy says that it needs."""
-        grid, patch_size, batch_size = request.param
-        return _only_needed(make_view(grid, patch_size, batch_size), strategy)
+    @pytest.fixture
+    def view(self, strategy: Strategy) -> PatchView:
+        """A batch on a wide grid that holds only what the strategy says that it needs."""
+        return _only_needed(make_view((4, 6), (16, 16), 2), strategy)
 
     def at_ratio_zero(self, strategy: Strategy) -> Strategy:
         """Return the strategy set to mask nothing; override it if one field is not enough."""
@@ -152,7 +151,11 @@ class StrategyContract:
         fields = fields_of(strategy)
         assert json.loads(json.dumps(fields, allow_nan=False)) == fields
 
-    def test_indices_are_well_formed(self, strategy: Strategy, view: PatchView) -> None:
+    @pytest.mark.parametrize(("grid", "patch_size", "batch_size"), SHAPES)
+    def test_indices_are_well_formed(
+        self, strategy: Strategy, grid: tuple[int, int], patch_size: tuple[int, int], batch_size: int
+    ) -> None:
+        view = _only_needed(make_view(grid, patch_size, batch_size), strategy)
         selection = strategy.select(view, generator=_draw())
         self.check(selection, view)
         if self.exact_length:

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from pgsbench.masking import STRATEGIES
+from pgsbench.masking import CARDS
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.configure import configure
 from pgsbench.masking.testing import StrategyContract
@@ -71,6 +71,30 @@ class TestPgs(StrategyContract):
         return dataclasses.replace(strategy, mask_ratio=0.0, max_ratio=None)  # type: ignore[type-var]
 
 
+@pytest.mark.parametrize("fields", [{}, {"blocks": 3, "mask_ratio": 0.75, "max_aspect": 1.0}], ids=str)
+class TestBlock(StrategyContract):
+    @pytest.fixture
+    def strategy(self, fields: dict[str, object]) -> Strategy:
+        return configure("block", fields)
+
+
+@pytest.mark.parametrize("fields", [{}, {"threshold": -1.0}, {"token_weight": 1.0, "hide": False}], ids=str)
+class TestCluster(StrategyContract):
+    @pytest.fixture
+    def strategy(self, fields: dict[str, object]) -> Strategy:
+        return configure("cluster", fields)
+
+
+@pytest.mark.parametrize("fields", [{}, {"otn": False, "mask_ratio": 0.3}, {"edge": False}], ids=str)
+class TestPgsReleased(StrategyContract):
+    exact_length = False
+    images_are_independent = False
+
+    @pytest.fixture
+    def strategy(self, fields: dict[str, object]) -> Strategy:
+        return configure("pgs-released", fields)
+
+
 def test_every_builtin_is_tested_here() -> None:
-    tested = {name for name in STRATEGIES.builtin if f"Test{name.title().replace('-', '')}" in globals()}
-    assert tested == set(STRATEGIES.builtin)
+    tested = {name for name in CARDS if f"Test{name.title().replace('-', '')}" in globals()}
+    assert tested == set(CARDS)

@@ -1,0 +1,107 @@
+"""block drops rectangles; cluster drops what resembles its anchors."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from masking_twins import correlation, cut
+from torch import Tensor
+
+from pgsbench.masking.base import PatchView
+from pgsbench.masking.block import Block
+from pgsbench.masking.cluster import Cluster
+from pgsbench.masking.testing import make_view
+
+
+def _draw(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _dropped(strategy: Block, grid: tuple[int, int], batch_size: int) -> Tensor:
+    view = PatchView(grid=grid, patch_size=(8, 8), batch_size=batch_size, device=torch.device("cpu"))
+    shown = strategy.select(view, generator=_draw()).shown(grid[0] * grid[1])
+    return ~shown.view(batch_size, *grid)
+
+
+def test_one_block_is_a_rectangle_up_to_its_last_ring() -> None:
+    for dropped in _dropped(Block(0.3), (12, 9), 50):
+        rows, cols = dropped.any(dim=1).nonzero().flatten(), dropped.any(dim=0).nonzero().flatten()
+        top, bottom, left, right = int(rows[0]), int(rows[-1]), int(cols[0]), int(cols[-1])
+        assert dropped[top + 1 : bottom, left + 1 : right].all()
+        # Each side of the ring may miss patches, but a patch dropped outside the box would move the box.
+        assert int(dropped.sum()) == 108 - 75
+
+
+def test_blocks_are_of_the_shape_that_is_allowed() -> None:
+    def aspects(limit: float) -> Tensor:
+        dropped = _dropped(Block(0.1, max_aspect=limit), (30, 30), 200)
+        inside = ~(dropped[:, [0, -1]].any(dim=(1, 2)) | dropped[:, :, [0, -1]].any(dim=(1, 2)))
+        heights = dropped.any(dim=2).sum(dim=1).float()
+        return (heights / dropped.any(dim=1).sum(dim=1))[inside]
+
+    square = aspects(1.0)
+    assert ((square > 0.75) & (square < 1.34)).all()
+    wide = aspects(4.0)
+    assert wide.max() > 2.2
+    assert wide.min() < 0.45
+    assert wide.max() < 5.5
+
+
+def test_more_blocks_are_more_pieces() -> None:
+    def edges(dropped: Tensor) -> float:
+        return float(
+            (dropped[:, 1:] != dropped[:, :-1]).sum() + (dropped[:, :, 1:] != dropped[:, :, :-1]).sum()
+        )
+
+    one, four = (edges(_dropped(Block(0.5, blocks=blocks), (14, 14), 100)) for blocks in (1, 4))
+    assert four > 1.3 * one
+
+
+def test_clusters_are_what_correlates_with_an_anchor() -> None:
+    view = make_view((4, 5), (8, 8), 2)
+    assert view.images is not None
+    strategy = Cluster(0.3, threshold=0.2, anchor_share=0.1)
+    found = strategy.resemblance(view, generator=_draw())
+    for row in range(2):
+        patches = cut(view.images[row].double().numpy(), (8, 8))
+        anchors = found[row].isinf().nonzero().flatten().tolist()
+        assert len(anchors) == 2
+        for j in range(20):
+            if j not in anchors:
+                twin = max(correlation(patches[i], patches[j]) for i in anchors)
+                assert float(found[row, j]) == pytest.approx(twin, abs=1e-5)
+    masked = found > strategy.threshold
+    selection = strategy.select(view, generator=_draw())
+    shown = selection.shown(20)
+    assert selection.keep.shape[1] == 14
+    assert not (shown & masked).any()
+    filled = dataclasses.replace(strategy, hide=False).select(view, generator=_draw())
+    assert filled.visible is None
+    assert torch.equal(filled.keep, selection.keep)
+
+
+def test_where_everything_is_masked_one_patch_stays_visible() -> None:
+    view = make_view()
+    selection = Cluster(threshold=-1.0).select(view, generator=_draw())
+    assert selection.shown(64).sum(dim=1).tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("target", [0.3, 0.5, 0.8])
+def test_calibration_masks_the_wanted_share(target: float) -> None:
+    view = make_view(batch_size=64)
+    strategy = Cluster().calibrated(view, target=target, generator=_draw(1))
+    for seed, tolerance in ((1, 0.01), (2, 0.1)):  # the anchors it was made with, and others
+        masked = strategy.resemblance(view, generator=_draw(seed)) > strategy.threshold
+        assert float(masked.float().mean()) == pytest.approx(target, abs=tolerance)
+    assert strategy.mask_ratio == Cluster().mask_ratio
+
+
+def test_tokens_can_be_mixed_in() -> None:
+    view = make_view(progress=1.0)
+    found = Cluster(token_weight=1.0).resemblance(view, generator=_draw())
+    anchors = found.isinf()
+    unit = torch.nn.functional.normalize(view.content(), dim=2)
+    s = (unit @ unit.transpose(1, 2)).masked_fill(~anchors[:, :, None], -2.0).amax(dim=1)
+    torch.testing.assert_close(found[~anchors], s[~anchors])
