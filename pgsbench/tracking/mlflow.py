@@ -98,7 +98,9 @@ class Mirror:
             if cell.run not in runs:
                 continue
             try:
-                tags = _tags(folder.name, cell, runs[cell.run]) | {"mlflow.runColor": colours[cell.arm]}
+                tags = _tags(folder.name, cell, runs[cell.run]) | {
+                    "mlflow.runColor": colours[content.label(cell)]
+                }
                 entries += self._sync_run(cell, runs[cell.run], parent, known, tags)
             except RunError as error:  # one damaged run directory must not hide the others
                 problems.append(str(error))

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import quote
 
-from pgsbench.tracking.content import flatten
+from pgsbench.tracking.content import flatten, label
 from pgsbench.tracking.rundir import RunDir, StudyManifest
 
 #: Columns of a view beside the scores.
@@ -54,8 +54,8 @@ def study_path(experiment_id: str, parent_id: str) -> str:
 
 
 def colours(manifest: StudyManifest) -> dict[str, str]:
-    """Return a colour for each arm, so that the seeds of one look alike."""
-    arms = dict.fromkeys(cell.arm for cell in manifest.cells)
+    """Return a colour for each arm or trial (`label`), so that its seeds look alike."""
+    arms = dict.fromkeys(label(cell) for cell in manifest.cells)
     return {arm: PALETTE[number % len(PALETTE)] for number, arm in enumerate(arms)}
 
 

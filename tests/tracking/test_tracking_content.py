@@ -101,7 +101,7 @@ def test_trials_of_one_arm_are_told_apart() -> None:
     assert label(cells[0]) == "pgs tau=0.1"
     rows = arm_rows(StudyManifest({}, tuple(cells)), {})
     assert [row["arm"] for row in rows] == ["pgs tau=0.1", "pgs tau=0.2"]
-    assert len(colours(StudyManifest({}, tuple(cells)))) == 1
+    assert list(colours(StudyManifest({}, tuple(cells)))) == ["pgs tau=0.1", "pgs tau=0.2"]
 
 
 def test_the_note_of_a_large_sweep_shows_the_best() -> None:
