@@ -6,6 +6,9 @@ import os
 import sys
 
 
+INTERRUPTED = 130
+
+
 def main() -> None:
     """Run `pgsbench`; a user's mistake is printed and exits with 2, an interrupt with 130."""
     from pgsbench.errors import UserError
@@ -20,9 +23,10 @@ def main() -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on where it was", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # typer turns Ctrl-C into this
+            print("\nstopped; the same command goes on where it was", file=sys.stderr)
+        raise
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
         sys.stderr.close()
         sys.exit(141)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -50,13 +50,17 @@ class Study:
         Raises:
             ConfigError: The combination is not valid; the message names the arm or the search path.
         """
-        merged = merge(self.config.base(), normalise(self.config.arms.get(arm, {})))
+        overrides = normalise(self.config.arms.get(arm, {}))
+        merged = merge(self.config.base(), overrides)
         for path, value in params.items():
             set_path(merged, path, value)
         merged["seed"] = seed
-        where = f"arms.{arm}" if arm in self.config.arms else ""
-        run = check(RunConfig, merged, lambda path: f"{where}.{path}" if where else path)
-        place = f"{where}.strategy" if where else "strategy"
+
+        def where(path: str) -> str:  # in the arm, unless the mistake is one of the base
+            return f"arms.{arm}.{path}" if _is_set(overrides, path) else path
+
+        run = check(RunConfig, merged, where)
+        place = where("strategy")
         if any(path.startswith("strategy.") for path in params):
             place = f"search.space ({arm}: {', '.join(f'{k}={v}' for k, v in params.items())})"
         strategy = self.resolve_strategy(run.strategy.name, run.strategy.fields, place, self.folder)
@@ -223,6 +227,15 @@ def set_path(data: dict[str, Any], dotted: str, value: Any) -> None:
     data[last] = value
 
 
+def _is_set(overrides: Mapping[str, Any], path: str) -> bool:
+    inner: Any = overrides
+    for part in path.split("."):
+        if not isinstance(inner, Mapping) or part not in inner:
+            return False
+        inner = inner[part]
+    return True
+
+
 def check(model: type[Model], data: Mapping[str, Any], place: Callable[[str], str]) -> Model:
     """Return `data` as a model.
 
@@ -232,22 +245,29 @@ def check(model: type[Model], data: Mapping[str, Any], place: Callable[[str], st
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        found = (_problem(model, detail, place) for detail in error.errors())
-        raise ConfigError.collect(_without_repeats(found)) from None
+        details = list(_relevant(error.errors()))
+        raise ConfigError.collect(_problem(model, detail, place) for detail in details) from None
 
 
-def _without_repeats(problems: Iterable[UserError]) -> Iterator[UserError]:
-    seen = set()
-    for problem in problems:  # a union reports each of its members
-        if problem.where not in seen:
-            seen.add(problem.where)
-            yield problem
+def _relevant(details: Sequence[ErrorDetails]) -> Iterator[ErrorDetails]:
+    # A union objects once for each of its members: of `list or Range`, what the value is not does not count.
+    paths = [_path(detail) for detail in details]
+    said = set()
+    for index, (detail, path) in enumerate(zip(details, paths, strict=True)):
+        has_other = any(other[: len(path)] == path for i, other in enumerate(paths) if i != index)
+        is_other_kind = detail["type"] in ("list_type", "model_type", "dict_type")
+        if path not in said and not (has_other and is_other_kind):
+            said.add(path)
+            yield detail
+
+
+def _path(detail: ErrorDetails) -> tuple[str, ...]:
+    # pydantic marks the members of a union in the path (`list[union...]`, `Range`): no keys of the file.
+    return tuple(str(part) for part in detail["loc"] if part != "Range" and "[" not in str(part))
 
 
 def _problem(model: type[BaseModel], detail: ErrorDetails, place: Callable[[str], str]) -> UserError:
-    # pydantic marks the members of a union in the path (`list[union...]`, `Range`): no keys of the file.
-    loc = [str(part) for part in detail["loc"]]
-    loc = [part for part in loc if part not in ("Range",) and "[" not in part]
+    loc = _path(detail)
     where = place(".".join(loc)) if loc else place("").rstrip(": ")
     if detail["type"] == "extra_forbidden":
         return ConfigError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
@@ -37,10 +38,12 @@ class StreamedShards:
         """Yield batches without end, beginning with the batch of step `start_step`."""
         workers = min(self.workers, len(self.shards))  # a worker without a shard would never answer
         source = _Source(self, seed, batch_size, start_step, workers)
-        loader = DataLoader(
-            source, batch_size=None, num_workers=workers, prefetch_factor=4, multiprocessing_context="spawn",
-            pin_memory=torch.cuda.is_available(), persistent_workers=False,
-        )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: as asked
+            loader = DataLoader(
+                source, batch_size=None, num_workers=workers, prefetch_factor=4,
+                multiprocessing_context="spawn", pin_memory=torch.cuda.is_available(),
+            )  # fmt: skip
         yield from loader
 
 

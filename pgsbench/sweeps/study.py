@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from pgsbench.config.load import Study
-from pgsbench.errors import StudyError, UserError
+from pgsbench.errors import UserError
 from pgsbench.experiment import is_complete
 from pgsbench.sweeps.plan import PlannedRun
-from pgsbench.sweeps.worker import Workers, done_steps, plan_slots
+from pgsbench.sweeps.worker import Workers, done_steps, plan_slots, worker_died
 from pgsbench.tracking.rundir import MANIFEST, Cell, StudyManifest, find_run, read_study, write_study
 
 POLL_SECONDS = 1.0
@@ -155,9 +155,5 @@ def outcome(future: Future[str]) -> Exception | None:
     except UserError as error:
         return error
     except BrokenProcessPool:
-        return StudyError(
-            "a worker process died, which mostly means that memory ran out",
-            way_out="use fewer processes (--jobs 1) or a smaller training.batch_size; "
-            "the same command goes on where it was",
-        )
+        return worker_died()
     return None

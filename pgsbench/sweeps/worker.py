@@ -9,8 +9,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -20,8 +20,10 @@ from typing import Any
 import torch
 
 from pgsbench.config.schema import EvaluationConfig, RunConfig
+from pgsbench.errors import StudyError
 from pgsbench.experiment import run_once
 from pgsbench.sweeps.plan import PlannedRun
+from pgsbench.tracking.rundir import find_run
 
 MAX_CPU_JOBS = 4  # each holds the data set in memory
 
@@ -95,16 +97,32 @@ class Workers:
         self._pool.shutdown(wait=True, cancel_futures=kind is not None)
 
     def submit(self, run: PlannedRun) -> Future[str]:
-        """Train and evaluate a run; the result is the path of its directory relative to the runs folder."""
-        return self._pool.submit(
-            _work,
-            run.config.model_dump(),
-            run.run_id,
-            arm=run.arm,
-            study=self.study,
-            runs_root=self.runs_root,
-            evaluation=self.evaluation.model_dump(),
-        )
+        """Train and evaluate a run; the result is the path of its directory relative to the runs folder.
+
+        Raises:
+            StudyError: A worker died before, and the others went with it.
+        """
+        try:
+            return self._pool.submit(
+                _work,
+                run.config.model_dump(),
+                run.run_id,
+                arm=run.arm,
+                study=self.study,
+                runs_root=self.runs_root,
+                evaluation=self.evaluation.model_dump(),
+            )
+        except BrokenProcessPool:
+            raise worker_died() from None
+
+
+def worker_died() -> StudyError:
+    """Return the error for a pool that lost a process."""
+    return StudyError(
+        "a worker process died, which mostly means that memory ran out",
+        way_out="use fewer processes (--jobs 1) or a smaller training.batch_size; "
+        "the same command goes on where it was",
+    )
 
 
 _slot: tuple[torch.device, Event]
@@ -143,13 +161,6 @@ def _work(
 
 def done_steps(runs_root: Path, run: PlannedRun) -> int:
     """Return how many steps of a run are logged, as any process can see them."""
-    from pgsbench.tracking.rundir import find_run
-
     found = find_run(runs_root, run.run_id)
     lines = found.metrics() if found else []
     return int(lines[-1]["step"]) if lines else 0
-
-
-def total_steps(runs: Sequence[PlannedRun]) -> int:
-    """Return the optimiser steps of some runs in all."""
-    return sum(run.config.training.steps for run in runs)

@@ -55,7 +55,7 @@ def restore(
         return int(state["step"]), Totals(**state["totals"])
     except Exception as error:  # damaged in any way: the way out is the same
         raise RunError(
-            f"the saved state cannot be read ({type(error).__name__}: {error})",
+            f"the saved state cannot be read ({type(error).__name__})",  # torch's text runs to a page
             where=str(path),
             way_out="delete the file to train this run from its beginning",
         ) from error

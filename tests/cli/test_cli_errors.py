@@ -1,0 +1,111 @@
+"""A user's mistake: a message that helps, exit status 2, no traceback; help with an example everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import TinyWorld
+from typer.main import get_command
+
+from pgsbench.cli import main
+from pgsbench.cli.app import app
+
+
+def call(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str
+) -> tuple[int, str, str]:
+    """Run a command line in this process; return (status, stdout, stderr)."""
+    monkeypatch.setattr("sys.argv", ["pgsbench", *words])
+    status = 0
+    try:
+        main()
+    except SystemExit as end:
+        status = int(end.code or 0)
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("sweep", "no-such.yaml"), "there is no such study file"),
+        (("sweep", "rato"), "did you mean 'ratio'?"),
+        (("sweep", "baselines"), "the study has nothing to search"),
+        (("train", "{study}", "--set", "trainin.samples=9"), "did you mean 'training'?"),
+        (("train", "{study}", "--set", "arms.flip.strategy=pgz"), "did you mean 'pgs'?"),
+        (("train", "{study}", "--set", "strategy.mask_ratio=1.5"), "mask_ratio must be in [0, 1)"),
+        (("train", "{study}", "--set", "strategy.taw=1"), "did you mean 'tau'?"),
+        (("train", "{study}", "--set", "data.train=/no/such/{0..1}.tar"), "2 of 2 shards are missing"),
+        (("train", "{study}", "--set", "model=tiny-vitt", "--dry-run"), "did you mean 'tiny-vit'?"),
+        (("train", "{study}", "--set", "evaluation.suite=senes"), "did you mean 'scenes'?"),
+        (("sweep", "{study}", "--set", "search.space={strategy.mask_ratio: [0.5, 1.5]}"), "got 1.5"),
+        (("compare", "--study", "{study}", "--baselines", "flop"), "did you mean 'flip'?"),
+        (("evaluate", "{folder}"), "open_clip_config.json is missing"),
+        (("report", "--output", "{folder}/empty"), "no such study has run here"),
+        (("masks", "show", "pgz"), "did you mean 'pgs'?"),
+        (("masks", "preview"), "name either image files or --data"),
+        (("masks", "preview", "{folder}/no.jpg", "--model", "tiny-vit"), "there is no such picture"),
+        (("data", "make", "scene"), "did you mean 'scenes'?"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_a_mistake_is_explained_and_exits_with_2(
+    tiny: TinyWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...], said: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    filled = [word.replace("{study}", str(tiny.study)).replace("{folder}", str(tmp_path)) for word in words]
+    status, _, err = call(capsys, monkeypatch, *filled)
+    assert said in err
+    assert status == 2
+    assert "Traceback" not in err
+    assert err.startswith("error: ")
+
+
+def test_an_unreadable_shard_is_named_before_anything_is_trained(
+    tiny: TinyWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "0.tar").write_bytes(b"no archive")
+    words = ["train", str(tiny.study), "--set", f"data.train={tmp_path}/0.tar", "--output", str(tmp_path)]
+    status, _, err = call(capsys, monkeypatch, *words)
+    assert (status, "0.tar: the archive cannot be read" in err) == (2, True)
+
+
+def test_a_dry_run_says_what_would_happen_and_trains_nothing(
+    tiny: TinyWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, out, _ = call(
+        capsys, monkeypatch, "sweep", str(tiny.study), "--dry-run", "--output", str(tmp_path)
+    )
+    assert status == 0
+    assert "6 runs, 6 to train" in out  # 2 arms x 2 ratios, and the references none and oracle
+    assert "576 samples" in out
+    assert "minutes of training" in out
+    assert not list(tmp_path.iterdir())
+
+
+def commands() -> list[tuple[str, ...]]:
+    """Return the words of every command."""
+    found: list[tuple[str, ...]] = []
+    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+        inner = getattr(command, "commands", None)
+        found += [(name, sub) for sub in inner] if inner else [(name,)]
+    return found
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_every_command_has_help_with_an_example(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    status, out, _ = call(capsys, monkeypatch, *words, "--help")
+    assert status == 0
+    assert "Example: " in out
+    assert f"pgsbench {' '.join(words)}" in out.partition("Example: ")[2]
+
+
+def test_the_names_of_the_commands_are_fixed() -> None:
+    assert {" ".join(words) for words in commands()} >= {
+        "sweep", "compare", "train", "evaluate", "report", "sync", "ui", "masks list", "masks show", "masks preview",
+        "data make", "data ls", "data verify", "study ls", "study show", "study validate", "study schema",
+    }  # fmt: skip

@@ -1,0 +1,99 @@
+"""The commands as a user types them, on the tiny world: from a study file to report and tracker, and back."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import TinyWorld
+
+
+def pgsbench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pgsbench", *words], cwd=folder, capture_output=True, text=True, timeout=240
+    )
+
+
+@pytest.fixture(scope="module")
+def swept(tiny: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder in which the tiny study was swept, and what the command printed."""
+    folder = tmp_path_factory.mktemp("swept")
+    done = pgsbench(folder, "sweep", str(tiny.study), "--jobs", "1")
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def test_a_sweep_leaves_runs_a_report_and_a_tracked_study(swept: tuple[Path, str]) -> None:
+    folder, out = swept
+    assert "runs: 6 trained, 0 reused" in out
+    assert "Best points of the search" in out
+    assert "Importance" in out
+    manifest = json.loads((folder / "runs/tiny/study.json").read_text())
+    assert [cell["arm"] for cell in manifest["cells"]] == ["none", "oracle", "pgs", "pgs", "flip", "flip"]
+    for cell in manifest["cells"]:
+        assert (folder / "runs" / cell["run"] / "DONE").is_file()
+    assert "Is it tiny?" in (folder / "reports/tiny/report.md").read_text()
+    assert (folder / "reports/tiny/report.html").stat().st_size > 10_000
+    assert (folder / "mlflow.db").is_file()
+
+
+def test_the_same_command_reuses_everything(swept: tuple[Path, str], tiny: TinyWorld) -> None:
+    folder, _ = swept
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
+    again = pgsbench(folder, "sweep", str(tiny.study), "--jobs", "1")
+    assert again.returncode == 0, again.stderr
+    assert "runs: 0 trained" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")} == before
+
+
+def test_a_comparison_reuses_what_the_sweep_trained(swept: tuple[Path, str], tiny: TinyWorld) -> None:
+    folder, _ = swept
+    done = pgsbench(folder, "compare", "--study", str(tiny.study), "--baselines", "flip", "--seeds", "2")
+    assert done.returncode == 0, done.stderr
+    assert "runs: 2 trained, 2 reused" in done.stdout  # seed 1 of both arms is new
+    assert "nothing but the mask" in done.stdout
+
+
+def test_a_run_is_evaluated_again_to_the_same_scores(swept: tuple[Path, str], tiny: TinyWorld) -> None:
+    folder, _ = swept
+    run = next((folder / "runs/tiny").glob("none-s0-*"))
+    done = pgsbench(folder, "evaluate", str(run), "--suite", str(tiny.suite), "--out", "again")
+    assert done.returncode == 0, done.stderr
+    ours, theirs = (json.loads((path / "scores.json").read_text()) for path in (run, folder / "again"))
+    assert [score["value"] for score in ours["scores"]] == [score["value"] for score in theirs["scores"]]
+
+
+def test_after_ctrl_c_the_same_command_goes_on(tiny: TinyWorld, tmp_path: Path) -> None:
+    words = [
+        "sweep", str(tiny.study), "--jobs", "1", "--set", "training.samples=16000",
+        "--set", "training.checkpoint_every_steps=100000", "--set", "search.arms=[pgs]",
+        "--set", "arms={}", "--set", "search.space={strategy.mask_ratio: [0.5]}",
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pgsbench", *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (lines := list(tmp_path.glob("runs/tiny/*/metrics.jsonl"))) or not lines[0].read_text():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on where it was" in err
+    assert "Traceback" not in err
+    saved = len(lines[0].read_text().splitlines())
+    assert next(tmp_path.glob("runs/tiny/*/checkpoints/state/state.pt")).is_file()
+
+    done = pgsbench(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    steps = [json.loads(line)["step"] for line in lines[0].read_text().splitlines()]
+    assert steps == list(range(1, 1001))
+    assert 0 < saved < 1000  # it was cut in the middle, and what was done before was not done again

@@ -1,0 +1,61 @@
+"""Run ids: equal exactly where the training is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pgsbench.config.fingerprint import canonical_json, run_id
+from pgsbench.config.schema import RunConfig
+
+
+def config(**changes: object) -> RunConfig:
+    return RunConfig.model_validate(changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 1},
+        {"strategy": {"name": "pgs", "tau": 0.1}},
+        {"training": {"learning_rate": 2e-3}},
+        {"training": {"unmasked_tuning": {"share": 0.0}}},
+        {"model": "tiny-vit"},
+        {"data": {"workers": 1}},
+    ],
+)
+def test_what_changes_the_training_changes_the_id(changes: dict) -> None:
+    assert run_id(config(**changes), "data") != run_id(config(), "data")
+
+
+def test_other_data_is_another_run() -> None:
+    assert run_id(config(), "a") != run_id(config(), "b")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"training": {"log_every_steps": 3}},
+        {"training": {"checkpoint_every_steps": 3}},
+        {"data": {"train": "x"}},
+    ],
+)
+def test_what_does_not_change_the_training_keeps_the_id(changes: dict) -> None:
+    assert run_id(config(**changes), "data") == run_id(config(), "data")
+
+
+def test_a_strategy_in_a_file_is_its_content(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "s.py").write_text("x = 1")
+    ids = [run_id(config(strategy=f"{tmp_path}/{name}/s.py:S"), "d") for name in ("a", "b")]
+    assert ids[0] == ids[1]
+    (tmp_path / "b" / "s.py").write_text("x = 2")
+    assert run_id(config(strategy=f"{tmp_path}/b/s.py:S"), "d") != ids[0]
+
+
+def test_canonical_json_does_not_depend_on_order_and_refuses_nan() -> None:
+    assert canonical_json({"b": 1, "a": [1.0, 2]}) == canonical_json({"a": [1.0, 2], "b": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        canonical_json(float("nan"))

@@ -1,0 +1,144 @@
+"""The reader of training data: what it accepts, and an order that depends on the seed alone."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TinyWorld, picture, png
+
+from pgsbench.data import evalset, shards
+from pgsbench.data.shards import Batch, InMemory, Reader
+from pgsbench.data.streaming import StreamedShards
+from pgsbench.errors import DataError
+
+
+def lengths(texts: list[str]) -> torch.Tensor:
+    """Stand in for a tokenizer: the number at the end of each caption."""
+    return torch.tensor([[int(text.split()[-1])] for text in texts])
+
+
+def reader(tiny: TinyWorld, *, streamed: bool = False, workers: int = 2) -> Reader:
+    return shards.open_reader(
+        shards.resolve(str(tiny.shards)),
+        image_size=(32, 32),
+        tokenize=lengths,
+        memory_limit_gib=1e-9 if streamed else 1.0,
+        workers=workers,
+    )
+
+
+def take(source: Reader, count: int, **options: int) -> list[Batch]:
+    return list(islice(source.batches(seed=7, batch_size=8, **options), count))
+
+
+def keys(batches: list[Batch]) -> list[int]:
+    return [int(key) for batch in batches for key in batch.texts[:, 0]]
+
+
+def test_pictures_captions_and_objects_belong_together(tiny: TinyWorld) -> None:
+    source = reader(tiny)
+    assert isinstance(source, InMemory)
+    batch = take(source, 1)[0]
+    assert batch.objects is not None
+    for image, key, objects in zip(batch.images, batch.texts[:, 0], batch.objects, strict=True):
+        pixels, expected, _ = picture(int(key))
+        assert torch.equal(image, torch.from_numpy(pixels).permute(2, 0, 1))
+        assert torch.equal(objects, torch.from_numpy(expected))
+
+
+def test_an_epoch_shows_every_pair_once_and_the_next_in_another_order(tiny: TinyWorld) -> None:
+    first, second = keys(take(reader(tiny), 12)), keys(take(reader(tiny), 24)[12:])
+    assert sorted(first) == sorted(second) == list(range(96))
+    assert first != second
+
+
+def test_the_order_depends_on_the_seed_and_on_nothing_else(tiny: TinyWorld) -> None:
+    torch.manual_seed(0)
+    first = keys(take(reader(tiny), 3))
+    torch.manual_seed(1)
+    assert keys(take(reader(tiny), 3)) == first
+    other = list(islice(reader(tiny).batches(seed=8, batch_size=8), 3))
+    assert keys(other) != first
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["memory", "streamed"])
+@pytest.mark.parametrize("start", [1, 5])
+def test_a_resumed_reader_goes_on_with_the_very_next_batch(
+    tiny: TinyWorld, start: int, streamed: bool
+) -> None:
+    whole = keys(take(reader(tiny, streamed=streamed), 8))
+    assert keys(take(reader(tiny, streamed=streamed), 8 - start, start_step=start)) == whole[start * 8 :]
+
+
+def test_streaming_shows_every_pair_and_uses_no_more_workers_than_shards(tiny: TinyWorld) -> None:
+    source = reader(tiny, streamed=True, workers=8)
+    assert isinstance(source, StreamedShards)
+    assert sorted(keys(take(source, 12))) == list(range(96))
+
+
+def test_patterns_name_shards(tiny: TinyWorld) -> None:
+    by_pattern = shards.resolve(f"{tiny.shards}/{{00000..00002}}.tar")
+    assert by_pattern == shards.resolve(str(tiny.shards)) == shards.resolve(f"{tiny.shards}/*.tar")
+    assert shards.resolve(f"{tiny.shards}/00000.tar::{tiny.shards}/00001.tar") == by_pattern[:2]
+
+
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [
+        ("{folder}/{00000..00004}.tar", "2 of 5 shards are missing"),
+        ("{folder}/nothing/*.tar", "no shards here"),
+        ("scene", "did you mean 'scenes'"),
+    ],
+)
+def test_missing_shards_are_named(tiny: TinyWorld, train: str, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        shards.resolve(train.replace("{folder}", str(tiny.shards)))
+
+
+def test_a_shard_without_captions_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    evalset.write_tar(tmp_path / "0.tar", [("a", {"png": png(picture(0)[0])})])
+    with pytest.raises(DataError, match="no sample has a picture and a caption.*'png'"):
+        shards.preflight(tmp_path / "0.tar")
+
+
+def test_an_unreadable_shard_is_named(tmp_path: Path) -> None:
+    (tmp_path / "0.tar").write_bytes(b"this is no archive")
+    with pytest.raises(DataError, match=r"0\.tar: the archive cannot be read"):
+        shards.preflight(tmp_path / "0.tar")
+
+
+def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
+    evalset.write_tar(tmp_path / "0.tar", [("a", {"png": png(picture(0)[0])[:60], "txt": b"x 1"})])
+    with pytest.raises(DataError, match=r"0\.tar:a: an image cannot be decoded"):
+        shards.open_reader(
+            [tmp_path / "0.tar"], image_size=(32, 32), tokenize=lengths, memory_limit_gib=1, workers=1
+        )
+
+
+def test_a_batch_larger_than_the_data_is_refused(tiny: TinyWorld) -> None:
+    with pytest.raises(DataError, match="more pairs than the 96"):
+        next(reader(tiny).batches(seed=0, batch_size=128))
+
+
+def test_pictures_of_another_size_are_scaled_and_cropped_with_their_objects(tmp_path: Path) -> None:
+    pixels, objects, _ = picture(3, size=48)
+    wide = png(pixels[:32]), png(objects[:32])
+    parts = {"png": wide[0], "objects.png": wide[1], "txt": b"x 1"}
+    evalset.write_tar(tmp_path / "0.tar", [(str(key), parts) for key in range(8)])
+    source = shards.open_reader(
+        [tmp_path / "0.tar"], image_size=(16, 16), tokenize=lengths, memory_limit_gib=1, workers=1
+    )
+    batch = take(source, 1)[0]
+    assert batch.images.shape == (8, 3, 16, 16)
+    assert batch.objects is not None
+    assert batch.objects.shape == (8, 16, 16)
+    assert set(batch.objects.unique().tolist()) <= {0, 1}  # nearest: no numbers between
+
+
+def test_data_ids_follow_the_content(tiny: TinyWorld, tmp_path: Path) -> None:
+    evalset.write_tar(tmp_path / "00000.tar", [("a", {"png": b"1", "txt": b"x"})])
+    assert shards.data_id(str(tiny.shards)) == shards.data_id(f"{tiny.shards}/*.tar")
+    assert shards.data_id(str(tmp_path)) != shards.data_id(str(tiny.shards))

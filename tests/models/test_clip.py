@@ -1,0 +1,59 @@
+"""Models: initial weights from the seed alone, checkpoints that plain open_clip loads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+
+from pgsbench.errors import ModelError
+from pgsbench.models import checkpoint
+from pgsbench.models.clip import CONFIG_FOLDER, build, load
+
+
+def test_initial_weights_depend_on_the_seed_alone() -> None:
+    torch.manual_seed(0)
+    first = build("tiny-vit", seed=1).model.state_dict()
+    torch.manual_seed(5)
+    again, other = build("tiny-vit", seed=1).model.state_dict(), build("tiny-vit", seed=2).model.state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["visual.conv1.weight"], other["visual.conv1.weight"])
+
+
+def test_plain_open_clip_loads_a_checkpoint(tmp_path: Path) -> None:
+    clip = build("tiny-vit", seed=1)
+    digest = checkpoint.save(clip, tmp_path)
+    assert digest == checkpoint.weights_hash(tmp_path)
+    theirs, _, _ = open_clip.create_model_and_transforms(f"local-dir:{tmp_path}")
+    ours = load(tmp_path)
+    images, texts = torch.rand(2, 3, 32, 32), ours.tokenize(["a red square", "nothing"])
+    theirs.eval()
+    with torch.no_grad():
+        assert torch.equal(theirs.encode_image(images), ours.model.encode_image(images))
+        assert torch.equal(theirs.encode_text(texts), ours.model.encode_text(texts))
+    assert not ours.model.training
+    assert ours.tokenize(["a"]).shape == (1, 24)
+
+
+def test_a_json_configuration_is_a_model(tmp_path: Path) -> None:
+    config = json.loads((CONFIG_FOLDER / "tiny-vit.json").read_text())
+    config["vision_cfg"]["image_size"] = 48
+    (tmp_path / "wider.json").write_text(json.dumps(config))
+    assert build(str(tmp_path / "wider.json"), seed=0).image_size == (48, 48)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("tiny-vi", "did you mean 'tiny-vit'"), ("no/such.json", "no such model configuration")],
+)
+def test_an_unknown_model_is_refused(name: str, said: str) -> None:
+    with pytest.raises(ModelError, match=said):
+        build(name, seed=0)
+
+
+def test_a_folder_without_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"open_clip_config\.json is missing"):
+        load(tmp_path)

@@ -1,0 +1,62 @@
+"""What the layers promise beyond import-linter: light command line, open_clip in one package, one tracker."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pgsbench
+
+PACKAGE = Path(pgsbench.__file__).parent
+#: pydantic is not among them: typer itself imports it.
+HEAVY = {"torch", "pandas", "mlflow", "optuna", "matplotlib", "open_clip", "numpy"}
+
+
+def modules_after(*arguments: str) -> set[str]:
+    """Return the top-level modules that a command line has imported when it ends."""
+    program = (
+        "import sys, runpy\n"
+        f"sys.argv = ['pgsbench', *{list(arguments)!r}]\n"
+        "try: runpy.run_module('pgsbench', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "print('\\nMODULES', *sorted({name.partition('.')[0] for name in sys.modules}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(done.stdout.rpartition("MODULES")[2].split())
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("sweep", "--help"), ("masks", "--help"), ("--version",), ("masks", "list")]
+)
+def test_the_command_line_starts_without_heavy_imports(arguments: tuple[str, ...]) -> None:
+    assert not modules_after(*arguments) & HEAVY
+
+
+def test_the_import_test_can_fail() -> None:
+    assert "torch" in modules_after("masks", "show", "none")
+
+
+@pytest.mark.parametrize(
+    ("library", "home"),
+    [("open_clip", "models"), ("mlflow", "tracking"), ("optuna", "sweeps"), ("matplotlib", "reporting"), ("pandas", "reporting"), ("typer", "cli")],
+)  # fmt: skip
+def test_a_library_is_imported_by_one_package_only(library: str, home: str) -> None:
+    importing = {
+        path.relative_to(PACKAGE).parts[0]
+        for path in PACKAGE.rglob("*.py")
+        for line in path.read_text().splitlines()
+        if line.strip().startswith((f"import {library}", f"from {library} ", f"from {library}."))
+    }
+    assert importing == {home}
+
+
+def test_files_stay_readable() -> None:
+    too_long = {
+        path.relative_to(PACKAGE).as_posix(): count
+        for path in PACKAGE.rglob("*.py")
+        if (count := len(path.read_text().splitlines())) > 400
+    }
+    assert not too_long

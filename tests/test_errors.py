@@ -1,0 +1,36 @@
+"""Messages a person can act on, and errors that survive the way home from a worker process."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from pgsbench.errors import ConfigError, DataError, UserError, nearest
+
+
+def test_a_message_says_where_rule_value_and_way_out() -> None:
+    error = DataError("must be small", where="a.b", value=3, way_out="choose 1")
+    assert str(error) == "a.b: must be small (got 3)\n  -> choose 1"
+
+
+def test_a_message_leaves_out_what_is_not_known() -> None:
+    assert str(UserError("it is wrong")) == "it is wrong"
+
+
+def test_one_problem_is_itself_and_several_are_a_list() -> None:
+    one, two = DataError("first", where="a"), DataError("second", value=1)
+    assert str(ConfigError.collect([one])) == "a: first"
+    assert str(ConfigError.collect([one, two])) == "2 problems\n- a: first\n- second (got 1)"
+
+
+def test_an_error_survives_pickling() -> None:
+    error = pickle.loads(pickle.dumps(DataError("rule", where="w", value=2, way_out="out")))
+    assert (type(error), str(error)) == (DataError, "w: rule (got 2)\n  -> out")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("flp", "did you mean 'flip'? valid: flip, pgs"), ("zzz", "valid: flip, pgs")]
+)
+def test_the_nearest_name_is_offered_where_there_is_one(name: str, hint: str) -> None:
+    assert nearest(name, ["pgs", "flip"]) == hint

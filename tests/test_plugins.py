@@ -1,0 +1,68 @@
+"""Classes by name: built in, installed, or in a file; nothing is imported before it is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pgsbench import plugins
+from pgsbench.errors import PluginError
+from pgsbench.plugins import Registry
+
+REGISTRY = Registry(
+    "thing", group="pgsbench.no_such_group", builtin={"path": "pathlib:Path", "gone": "no_such_module:X"}
+)
+
+
+class FakeEntryPoint:
+    name, value, dist = "theirs", "theirs:Thing", None
+
+    def load(self) -> type:
+        raise ImportError("no module named theirs")
+
+
+def test_a_builtin_is_imported_when_it_is_asked_for() -> None:
+    assert REGISTRY.load("path") is Path
+    assert REGISTRY.names() == ["path", "gone"]  # listing did not import the missing module
+
+
+def test_an_unknown_name_offers_the_nearest() -> None:
+    with pytest.raises(PluginError, match="unknown thing.*got 'pth'.*\n.*did you mean 'path'"):
+        REGISTRY.load("pth")
+
+
+def test_a_class_in_a_file_is_found_relative_to_the_naming_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("class A:\n    pass\n")
+    found = REGISTRY.load("mine.py:A", relative_to=tmp_path)
+    assert found.__name__ == "A"
+    assert REGISTRY.load(f"{tmp_path}/mine.py:A") is found  # one file, one class object
+
+
+def test_an_edited_file_is_read_again(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("class A:\n    x = 1\n")
+    assert REGISTRY.load("mine.py:A", relative_to=tmp_path).x == 1
+    (tmp_path / "mine.py").write_text("class A:\n    x = 2\n")
+    assert REGISTRY.load("mine.py:A", relative_to=tmp_path).x == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "said"),
+    [
+        (None, "mine.py:A", "does not exist"),
+        ("class B:\n    pass\n", "mine.py:A", "defines no such thing"),
+        ("1 / 0\n", "mine.py:A", "cannot be imported: ZeroDivisionError"),
+    ],
+)
+def test_a_broken_file_is_a_plugin_error(tmp_path: Path, content: str | None, name: str, said: str) -> None:
+    if content is not None:
+        (tmp_path / "mine.py").write_text(content)
+    with pytest.raises(PluginError, match=said):
+        REGISTRY.load(name, relative_to=tmp_path)
+
+
+def test_a_broken_package_is_a_plugin_error_only_when_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [FakeEntryPoint()])
+    assert REGISTRY.names() == ["path", "gone", "theirs"]
+    with pytest.raises(PluginError, match="entry point theirs:Thing.*no module named theirs"):
+        REGISTRY.load("theirs")

@@ -1,0 +1,34 @@
+"""Every study that ships is valid, says what it asks, and names the command that answers it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pgsbench.cli.options import shipped_studies
+from pgsbench.evaluation.suite import load_suite
+from pgsbench.experiment import open_study
+from pgsbench.sweeps import plan
+
+STUDIES = sorted(shipped_studies().rglob("*.yaml"))
+
+
+def test_there_are_studies() -> None:
+    assert {"ratio", "baselines", "emoji"} <= {path.stem for path in STUDIES}
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_a_shipped_study_is_valid(path: Path) -> None:
+    study = open_study(path)
+    assert study.config.question.endswith("?")
+    load_suite(study.config.evaluation.suite)
+    if study.config.search is not None:
+        plan.check_space(study)
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_a_shipped_study_opens_with_question_command_and_time(path: Path) -> None:
+    head = [line for line in path.read_text().splitlines() if line.startswith("#")]
+    for word in ("Question:", "Command:", "Hardware:", "Time:", "Found:"):
+        assert any(line.startswith(f"# {word}") for line in head), f"{path.name} lacks `# {word}`"

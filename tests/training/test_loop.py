@@ -1,0 +1,153 @@
+"""The training loop: learns, resumes exactly, gives every arm the same start and the same pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TinyWorld
+
+from pgsbench.config.schema import TrainingConfig, UnmaskedTuning
+from pgsbench.data import shards
+from pgsbench.errors import RunError
+from pgsbench.masking.base import Strategy
+from pgsbench.masking.none import NoMask
+from pgsbench.masking.random import Random
+from pgsbench.models.clip import build
+from pgsbench.models.masked_tower import attach
+from pgsbench.training.loop import Interrupted, train
+from pgsbench.training.meter import Totals
+from pgsbench.training.optim import adamw, first_unmasked_step, learning_rate
+
+CONFIG = TrainingConfig(
+    samples=96, batch_size=16, log_every_steps=1, checkpoint_every_steps=2,
+    unmasked_tuning=UnmaskedTuning(share=0.34),
+)  # fmt: skip
+
+
+def run(
+    tiny: TinyWorld,
+    folder: Path,
+    *,
+    strategy: Strategy | None = None,
+    config: TrainingConfig = CONFIG,
+    stop_after: int | None = None,
+) -> tuple[list[dict], dict[str, torch.Tensor], Totals]:
+    clip = build("tiny-vit", seed=3)
+    masking = attach(clip.model, strategy or Random(mask_ratio=0.5))
+    reader = shards.open_reader(
+        shards.resolve(str(tiny.shards)), image_size=(32, 32), tokenize=clip.tokenize,
+        memory_limit_gib=1, workers=1,
+    )  # fmt: skip
+    lines: list[dict] = []
+    totals = train(
+        clip, masking, reader, config, seed=3, device=torch.device("cpu"), state_folder=folder,
+        emit=lambda line: lines.append(dict(line)),
+        should_stop=lambda: stop_after is not None and len(lines) >= stop_after,
+    )  # fmt: skip
+    masking.detach()
+    return lines, clip.model.state_dict(), totals
+
+
+def test_a_stopped_training_resumes_exactly(tiny: TinyWorld, tmp_path: Path) -> None:
+    lines, weights, totals = run(tiny, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        run(tiny, tmp_path / "cut", stop_after=3)
+    rest, resumed, resumed_totals = run(tiny, tmp_path / "cut")
+    assert [line["step"] for line in rest] == [4, 5, 6]
+    assert [line["loss"] for line in rest] == [line["loss"] for line in lines[3:]]
+    assert all(torch.equal(weights[name], resumed[name]) for name in weights)
+    assert (totals.samples, totals.visual_tokens) == (resumed_totals.samples, resumed_totals.visual_tokens)
+
+
+def test_a_killed_training_resumes_from_its_last_saved_step(tiny: TinyWorld, tmp_path: Path) -> None:
+    lines, weights, _ = run(tiny, tmp_path / "whole")
+
+    class Killed(Exception):
+        pass
+
+    clip = build("tiny-vit", seed=3)
+    masking = attach(clip.model, Random(mask_ratio=0.5))
+    reader = shards.open_reader(
+        shards.resolve(str(tiny.shards)), image_size=(32, 32), tokenize=clip.tokenize,
+        memory_limit_gib=1, workers=1,
+    )  # fmt: skip
+
+    def emit(line: object) -> None:
+        if line["step"] == 5:  # type: ignore[index]
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(
+            clip, masking, reader, CONFIG, seed=3, device=torch.device("cpu"),
+            state_folder=tmp_path / "cut", emit=emit,
+        )  # fmt: skip
+    rest, resumed, _ = run(tiny, tmp_path / "cut")
+    assert [line["step"] for line in rest] == [5, 6]
+    assert all(torch.equal(weights[name], resumed[name]) for name in weights)
+
+
+def test_the_global_random_state_does_not_matter_and_is_left_alone(tiny: TinyWorld, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first, *_ = run(tiny, tmp_path / "a")
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    second, *_ = run(tiny, tmp_path / "b")
+    assert [line["loss"] for line in first] == [line["loss"] for line in second]
+
+
+def test_arms_start_alike_and_see_the_same_pairs(tiny: TinyWorld, tmp_path: Path) -> None:
+    keep_all, *_ = run(tiny, tmp_path / "a", strategy=Random(mask_ratio=0.0))
+    plain, *_ = run(tiny, tmp_path / "b", strategy=NoMask())
+    assert [line["loss"] for line in keep_all] == [line["loss"] for line in plain]
+
+
+def test_the_loss_falls(tiny: TinyWorld, tmp_path: Path) -> None:
+    lines, *_ = run(tiny, tmp_path, config=CONFIG.model_copy(update={"samples": 960, "learning_rate": 3e-3}))
+    assert lines[-1]["loss"] < lines[0]["loss"] - 0.3
+
+
+def test_tokens_and_ratios_are_counted_as_they_were(tiny: TinyWorld, tmp_path: Path) -> None:
+    lines, _, totals = run(tiny, tmp_path, strategy=Random(mask_ratio=0.75))
+    assert [line["tokens_kept"] for line in lines] == [4, 4, 4, 4, 16, 16]  # the last third sees all
+    assert totals.visual_tokens == 16 * (4 * 4 + 2 * 16)
+    assert totals.effective_mask_ratio == pytest.approx(0.75)
+    assert 0 < totals.mask_seconds < totals.train_seconds
+
+
+def test_a_diverged_training_says_so(tiny: TinyWorld, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no longer finite"):
+        run(tiny, tmp_path, config=CONFIG.model_copy(update={"learning_rate": 1e30, "grad_clip_norm": None}))
+
+
+def test_a_damaged_state_names_the_file_and_the_way_out(tiny: TinyWorld, tmp_path: Path) -> None:
+    (tmp_path / "state.pt").write_bytes(b"no state")
+    with pytest.raises(RunError, match=r"state\.pt.*\n.*delete the file"):
+        run(tiny, tmp_path)
+
+
+def test_the_rate_warms_up_and_falls_to_zero() -> None:
+    config = TrainingConfig(samples=1000, batch_size=10, warmup_share=0.1, learning_rate=1.0)
+    rates = [learning_rate(step, config) for step in range(config.steps)]
+    assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
+    assert rates[9:] == sorted(rates[9:], reverse=True)
+    assert rates[-1] < 1e-3
+
+
+def test_the_unmasked_phase_scales_the_rate_and_can_be_off() -> None:
+    tuned = TrainingConfig(samples=1000, batch_size=10, unmasked_tuning={"share": 0.2, "lr_scale": 0.01})
+    plain = tuned.model_copy(update={"unmasked_tuning": UnmaskedTuning(share=0.0)})
+    assert (first_unmasked_step(tuned), first_unmasked_step(plain)) == (80, 100)
+    assert learning_rate(79, tuned) == learning_rate(79, plain)
+    assert learning_rate(80, tuned) == pytest.approx(0.01 * learning_rate(80, plain))
+
+
+def test_only_matrices_are_decayed() -> None:
+    clip = build("tiny-vit", seed=0)
+    plain, decayed = adamw(clip.model, CONFIG).param_groups
+    assert plain["weight_decay"] == 0
+    assert all(parameter.ndim < 2 for parameter in plain["params"])
+    assert all(parameter.ndim >= 2 for parameter in decayed["params"])
+    assert len(plain["params"]) + len(decayed["params"]) == len(list(clip.model.parameters()))
