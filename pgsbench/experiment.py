@@ -7,6 +7,7 @@ and one that was interrupted goes on where its last saved state is.
 from __future__ import annotations
 
 import platform
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -240,10 +241,21 @@ def _environment(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         **{name: version(name) for name in _VERSIONS},
+        "git": _git_commit(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _git_commit() -> str:
+    """Return the commit of the source this runs from, with a plus where it was changed; empty outside git."""
+    command = ("git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=12", "--dirty=+")
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
 
 
 def _data_fingerprint(train: str) -> str:

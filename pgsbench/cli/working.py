@@ -95,8 +95,11 @@ class Work:
         Raises:
             StudyError: Some runs failed.
         """
+        from pgsbench.reporting.frames import load_study
         from pgsbench.reporting.page import write_report
+        from pgsbench.reporting.run_figures import draw_missing
 
+        draw_missing(load_study(self.folder.path))
         paths = write_report(
             self.folder.path,
             self.report_folder,
