@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from pgsbench.masking.base import (
@@ -19,7 +18,7 @@ from pgsbench.masking.base import (
     keep_all,
     num_kept,
 )
-from pgsbench.masking.ops import add_inner, order_ascending, patchify, patterns
+from pgsbench.masking.ops import add_cosines, add_inner, order_ascending, patchify, patterns
 
 _BISECTIONS = 30
 
@@ -82,7 +81,7 @@ class Cluster:
         for features in patterns(patchify(view.images.float(), view.patch_size), view.images.shape[1]):
             add_inner(similarity, features, anchors, 1.0 - token_share)
         if token_share > 0.0:
-            add_inner(similarity, F.normalize(view.content(), dim=2), anchors, token_share)
+            add_cosines(similarity, view.content(), anchors, token_share)
         return similarity.amax(dim=1).scatter(1, anchors, float("inf"))
 
     def calibrated(self, view: PatchView, *, target: float, generator: torch.Generator) -> Cluster:

@@ -23,12 +23,12 @@ def order_ascending(score: Tensor, *, generator: torch.Generator) -> Tensor:
 
 
 def patchify(images: Tensor, patch_size: tuple[int, int]) -> Tensor:
-    """Cut (b, c, h, w) pictures into (b, n, d) patches, row by row; d runs over row, column, channel."""
+    """Cut (b, c, h, w) pictures into (b, n, d) patches, row by row; d runs over channel, row, column."""
     b, c, h, w = images.shape
     height, width = patch_size
     rows, cols = h // height, w // width
-    cells = images.view(b, c, rows, height, cols, width).permute(0, 2, 4, 3, 5, 1)
-    return cells.reshape(b, rows * cols, height * width * c)
+    cells = images.view(b, c, rows, height, cols, width).permute(0, 2, 4, 1, 3, 5)
+    return cells.reshape(b, rows * cols, c * height * width)
 
 
 def shrink(images: Tensor, patch_size: tuple[int, int], longest_side: int) -> tuple[Tensor, tuple[int, int]]:
@@ -59,7 +59,7 @@ def patterns(patches: Tensor, num_channels: int) -> tuple[Tensor, Tensor]:
     1, and patches with a pattern with 0.
 
     Args:
-        patches: (b, n, d) pixels of the patches, channels last within d.
+        patches: (b, n, d) pixels of the patches, channels first within d.
         num_channels: Channels c of the picture.
 
     Returns:
@@ -73,9 +73,9 @@ def patterns(patches: Tensor, num_channels: int) -> tuple[Tensor, Tensor]:
 
 
 def channel_means(patches: Tensor, num_channels: int) -> Tensor:
-    """Return the mean colour (b, n, c) of (b, n, d) patches whose channels come last within d."""
+    """Return the mean colour (b, n, c) of (b, n, d) patches whose channels come first within d."""
     b, n, _ = patches.shape
-    return patches.view(b, n, -1, num_channels).mean(dim=2)
+    return patches.view(b, n, num_channels, -1).mean(dim=3)
 
 
 def colour_similarity(colours: Tensor, others: Tensor) -> Tensor:
@@ -106,6 +106,14 @@ def rows_of(values: Tensor, rows: Tensor | None) -> Tensor:
 def add_inner(total: Tensor, features: Tensor, rows: Tensor | None, weight: float) -> None:
     """Add to (b, m, n), in place, `weight` times the inner products of m rows of (b, n, d) with all n."""
     total.baddbmm_(rows_of(features, rows), features.transpose(1, 2), alpha=weight)
+
+
+def add_cosines(total: Tensor, features: Tensor, rows: Tensor | None, weight: float) -> None:
+    """Add to (b, m, n), in place, `weight` times the cosines of m rows of (b, n, d) with all n."""
+    # Scaling the small product instead of the wide features saves a copy of them.
+    scale = features.norm(dim=2, keepdim=True).clamp_min(1e-12).reciprocal()
+    product = torch.bmm(rows_of(features, rows), features.transpose(1, 2))
+    total.add_(product.mul_(rows_of(scale, rows)).mul_(scale.transpose(1, 2)), alpha=weight)
 
 
 def transport_scaling(kernel: Tensor, *, rounds: int) -> tuple[Tensor, Tensor]:

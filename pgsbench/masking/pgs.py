@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from pgsbench.masking.base import (
@@ -21,6 +20,7 @@ from pgsbench.masking.base import (
 )
 from pgsbench.masking.edges import EdgeOperator, edge_map
 from pgsbench.masking.ops import (
+    add_cosines,
     add_inner,
     channel_means,
     colour_similarity,
@@ -194,7 +194,7 @@ class Pgs:
             alike = colour_similarity(rows_of(colours, candidates), colours)
             similarity.add_(alike, alpha=(1.0 - token_share) * self.colour_weight)
         if token_share > 0.0:
-            add_inner(similarity, F.normalize(view.content(), dim=2), candidates, token_share)
+            add_cosines(similarity, view.content(), candidates, token_share)
         if self.window is not None:
             near = nearby(view.grid, self.window, view.device).expand(b, -1, -1)
             similarity = similarity.masked_fill(~rows_of(near, candidates), -1.0)

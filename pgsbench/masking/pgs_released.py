@@ -19,7 +19,6 @@ from pgsbench.masking.base import (
     keep_all,
     num_kept,
 )
-from pgsbench.masking.ops import patchify
 
 #: The published code divides the epoch by this number, whatever the length of the training.
 EPOCHS = 32
@@ -92,11 +91,9 @@ class PgsReleased:
 
         Draws one uniform number for each patch.
         """
-        assert view.images is not None
         assert view.tokens is not None
         n = view.num_patches
-        patches = patchify(view.images.float(), view.patch_size)
-        patches = (patches - patches.mean(dim=2, keepdim=True)) / (patches.std(dim=2, keepdim=True) + EPS)
+        patches = z_scored_patches(view)
         token_share = math.floor(view.progress * EPOCHS) / EPOCHS
         similarity = token_share * _cosines(view.tokens.float()) + (1.0 - token_share) * _cosines(patches)
         if self.otn:
@@ -110,6 +107,19 @@ class PgsReleased:
         candidates = noise.argsort(dim=1)[:, n - num_candidates :]
         rows = similarity.gather(1, candidates[:, :, None].expand(-1, -1, n))
         return (rows > self.target).any(dim=1), edge
+
+
+def z_scored_patches(view: PatchView) -> Tensor:
+    """Return (b, n, d) patches z-scored over all values; d runs over row, column, channel.
+
+    The order matters where it should not: the "edge map" is the round-off of summing in this order.
+    """
+    assert view.images is not None
+    b, c = view.images.shape[:2]
+    rows, cols, (height, width) = *view.grid, view.patch_size
+    cells = view.images.float().reshape(b, c, rows, height, cols, width).permute(0, 2, 4, 3, 5, 1)
+    patches = cells.reshape(b, rows * cols, height * width * c)
+    return (patches - patches.mean(dim=2, keepdim=True)) / (patches.std(dim=2, keepdim=True) + EPS)
 
 
 def edge_of_roundoff(patches: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -32,8 +32,14 @@ def attach(model: nn.Module, strategy: Strategy) -> Masking:
         strategy: Which patches to keep.
 
     Raises:
-        ModelError: The tower cannot drop patches.
+        ModelError: The tower cannot drop patches, or cannot give what the strategy needs.
     """
+    if "attention" in strategy.needs:
+        raise ModelError(
+            "this strategy needs the attention of a teacher, and models have no teacher yet",
+            value=type(strategy).__name__,
+            way_out="use a strategy that needs images, tokens or objects only",
+        )
     attached = masking_of(model)
     if attached is not None:
         attached.detach()

@@ -105,15 +105,15 @@ def test_shrinking_averages_within_patches(
     patches = patchify(shrunk, size)
     for row in range(2):
         for ours, whole in zip(patches[row], cut(images[row].double().numpy(), patch), strict=True):
-            twin = torch.from_numpy(averaged(whole, longest)).permute(1, 2, 0).flatten()
+            twin = torch.from_numpy(averaged(whole, longest)).flatten()
             torch.testing.assert_close(ours.double(), twin)
 
 
-def test_patches_are_cut_row_by_row_with_channels_last() -> None:
+def test_patches_are_cut_row_by_row_with_channels_first() -> None:
     images = torch.arange(2 * 2 * 4 * 6.0).view(2, 2, 4, 6)
     patches = patchify(images, (2, 3))
     assert patches.shape == (2, 4, 12)
-    assert torch.equal(patches[1, 1].view(2, 3, 2), images[1, :, 0:2, 3:6].permute(1, 2, 0))
+    assert torch.equal(patches[1, 1].view(2, 2, 3), images[1, :, 0:2, 3:6])
 
 
 def test_colours_are_compared_relative_to_the_picture() -> None:

@@ -19,8 +19,12 @@ from torch import Tensor
 
 from pgsbench.masking.base import PatchView
 from pgsbench.masking.edges import edge_map
-from pgsbench.masking.ops import patchify
-from pgsbench.masking.pgs_released import PgsReleased, edge_of_roundoff, oscillating_normalisation
+from pgsbench.masking.pgs_released import (
+    PgsReleased,
+    edge_of_roundoff,
+    oscillating_normalisation,
+    z_scored_patches,
+)
 from pgsbench.masking.testing import make_view
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "pgs_released.npz")
@@ -63,8 +67,7 @@ def test_with_them_roundoff_decides_and_most_bits_agree(epoch: int, edge: bool, 
 def test_the_edge_map_is_round_off() -> None:
     view = golden_view(0)
     assert view.images is not None
-    patches = patchify(view.images, view.patch_size)
-    patches = (patches - patches.mean(dim=2, keepdim=True)) / (patches.std(dim=2, keepdim=True) + 1e-6)
+    patches = z_scored_patches(view)
     assert patches.mean(dim=2).abs().max() < 1e-5
     edge = edge_of_roundoff(patches, view.grid)[0]
     assert edge.min() >= 0

@@ -342,6 +342,14 @@ def test_a_resnet_is_refused_with_what_works() -> None:
     assert "ViT-B-16" in str(raised.value)
 
 
+def test_a_teacher_that_does_not_exist_is_missed_at_once() -> None:
+    class Attentive(HideLast):
+        needs: ClassVar[frozenset[Need]] = frozenset({"attention"})
+
+    with pytest.raises(ModelError, match="no teacher yet"):
+        attach(tiny(), Attentive())
+
+
 def test_attention_pooling_can_drop_but_not_hide(images: Tensor) -> None:
     model = tiny(attentional_pool=True, attn_pooler_queries=4, attn_pooler_heads=2)
     attach(model, Random(0.5)).begin_step(seed=0, step=0)

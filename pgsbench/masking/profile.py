@@ -1,0 +1,153 @@
+"""What choosing a mask costs: milliseconds by strategy and by stage, measured side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from pgsbench.masking.base import PatchView, Strategy
+from pgsbench.masking.edges import edge_map
+from pgsbench.masking.ops import order_ascending, transport_scaling
+from pgsbench.masking.pgs import Pgs
+
+
+@dataclass(frozen=True)
+class MaskCost:
+    """What one strategy costs for one batch.
+
+    Attributes:
+        name: The strategy's name in the measurement.
+        milliseconds: Median time of `select`.
+        fastest_milliseconds: The fastest repetition, which other load on the machine disturbs least.
+        num_kept: Patches of each picture that the tower has to carry.
+        effective_ratio: Share of patches without influence.
+        peak_bytes: Memory beyond what was held before, at its peak; None on a CPU, where it is not known.
+    """
+
+    name: str
+    milliseconds: float
+    fastest_milliseconds: float
+    num_kept: int
+    effective_ratio: float
+    peak_bytes: int | None = None
+
+
+def example_view(
+    grid: tuple[int, int],
+    patch_size: tuple[int, int],
+    batch_size: int,
+    *,
+    width: int,
+    device: torch.device,
+    progress: float = 0.5,
+) -> PatchView:
+    """Return a batch to measure on: smooth random pictures, random tokens, a box as object.
+
+    Time depends on shapes and hardly on content; nearly equal patches would be an exception, so the
+    pictures have structure at the scale of several patches and noise on top.
+    """
+    random = torch.Generator().manual_seed(0)
+    h, w = grid[0] * patch_size[0], grid[1] * patch_size[1]
+    coarse = torch.randn(batch_size, 3, 5, 5, generator=random)
+    images = torch.nn.functional.interpolate(coarse, size=(h, w), mode="bilinear")
+    images += 0.2 * torch.randn(images.shape, generator=random)
+    n = grid[0] * grid[1]
+    tokens = torch.randn(batch_size, n, width, generator=random)
+    return PatchView(
+        grid=grid,
+        patch_size=patch_size,
+        batch_size=batch_size,
+        device=device,
+        progress=progress,
+        images=images.to(device),
+        tokens=tokens.to(device),
+        position=torch.randn(n, width, generator=random).to(device),
+        objects=(torch.arange(n, device=device) < n // 3).float().expand(batch_size, -1),
+    )
+
+
+def costs(strategies: Mapping[str, Strategy], view: PatchView, *, repetitions: int = 20) -> list[MaskCost]:
+    """Measure strategies on one batch, in turns, so that a busy moment strikes them alike."""
+    generator = torch.Generator(view.device).manual_seed(0)
+    times: dict[str, list[float]] = {name: [] for name in strategies}
+    selections = {}
+    peaks: dict[str, int | None] = {}
+    with torch.no_grad():
+        for name, strategy in strategies.items():  # the first call warms up; it is not counted
+            peaks[name] = _peak_bytes(partial(strategy.select, view, generator=generator), view.device)
+        for _ in range(repetitions):
+            for name, strategy in strategies.items():
+                start = _now(view.device)
+                selections[name] = strategy.select(view, generator=generator)
+                times[name].append(1000.0 * (_now(view.device) - start))
+    return [
+        MaskCost(
+            name,
+            milliseconds=_median(times[name]),
+            fastest_milliseconds=min(times[name]),
+            num_kept=selections[name].keep.shape[1],
+            effective_ratio=float(selections[name].effective_ratio(view.num_patches)),
+            peak_bytes=peaks[name],
+        )
+        for name in strategies
+    ]
+
+
+def pgs_stages(strategy: Pgs, view: PatchView, *, repetitions: int = 20) -> dict[str, float]:
+    """Return the fastest time in milliseconds of each stage of `pgs`: edge, similarity, OTN, selection."""
+    assert view.images is not None
+    images = view.images
+    generator = torch.Generator(view.device).manual_seed(0)
+    with torch.no_grad():
+        stages = strategy.stages(view, generator=generator)
+        similarity = strategy.similarity(view)
+        candidates = None if strategy.otn else stages.candidates
+
+        def edge() -> None:
+            edge_map(images, view.patch_size, operator=strategy.edge, spread=strategy.edge_spread)
+
+        def normalise() -> None:
+            transport_scaling(((similarity - 1.0) / strategy.tau).exp(), rounds=strategy.rounds)
+
+        parts: dict[str, Callable[[], object]] = {
+            "edge": edge,
+            "similarity": lambda: strategy.similarity(view, candidates),
+            "selection": lambda: order_ascending(stages.score, generator=generator),
+        }
+        if strategy.otn:
+            parts["otn"] = normalise
+        return {name: _fastest(part, view.device, repetitions) for name, part in parts.items()}
+
+
+def _fastest(part: Callable[[], object], device: torch.device, repetitions: int) -> float:
+    part()
+    times = []
+    for _ in range(repetitions):
+        start = _now(device)
+        part()
+        times.append(1000.0 * (_now(device) - start))
+    return min(times)
+
+
+def _median(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) // 2]
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _peak_bytes(call: Callable[[], object], device: torch.device) -> int | None:
+    if device.type != "cuda":
+        call()
+        return None
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    call()
+    return int(torch.cuda.max_memory_allocated(device)) - before

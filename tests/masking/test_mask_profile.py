@@ -1,0 +1,53 @@
+"""The cost table of masks: every number means what its name says."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+import torch
+
+from pgsbench.masking.base import Need, PatchView, Selection, keep_all
+from pgsbench.masking.pgs import Pgs
+from pgsbench.masking.profile import costs, example_view, pgs_stages
+from pgsbench.masking.random import Random
+
+
+@dataclass(frozen=True)
+class Slow:
+    needs: ClassVar[frozenset[Need]] = frozenset()
+
+    @property
+    def mask_ratio(self) -> float:
+        return 0.0
+
+    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+        time.sleep(0.02)
+        return keep_all(view)
+
+
+@pytest.fixture
+def view() -> PatchView:
+    return example_view((6, 6), (8, 8), 4, width=16, device=torch.device("cpu"))
+
+
+def test_costs_name_time_length_and_ratio(view: PatchView) -> None:
+    slow, random, dynamic = costs(
+        {"slow": Slow(), "random": Random(0.5), "dynamic": Pgs(0.3, max_ratio=0.5)}, view, repetitions=3
+    )
+    assert [slow.name, random.name, dynamic.name] == ["slow", "random", "dynamic"]
+    assert 20 <= slow.fastest_milliseconds <= slow.milliseconds
+    assert random.fastest_milliseconds < 20
+    assert (slow.num_kept, random.num_kept, dynamic.num_kept) == (36, 18, 25)
+    assert (slow.effective_ratio, random.effective_ratio) == (0.0, 0.5)
+    assert dynamic.effective_ratio > 1 - 25 / 36
+    assert slow.peak_bytes is None
+
+
+def test_the_stages_of_pgs(view: PatchView) -> None:
+    assert set(pgs_stages(Pgs(), view, repetitions=1)) == {"edge", "similarity", "otn", "selection"}
+    without = pgs_stages(Pgs(otn=False), view, repetitions=1)
+    assert set(without) == {"edge", "similarity", "selection"}
+    assert all(milliseconds > 0 for milliseconds in without.values())
