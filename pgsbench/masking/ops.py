@@ -78,15 +78,23 @@ def channel_means(patches: Tensor, num_channels: int) -> Tensor:
     return patches.view(b, n, num_channels, -1).mean(dim=3)
 
 
-def colour_similarity(colours: Tensor, others: Tensor) -> Tensor:
-    """Return how alike mean colours are, in (0, 1]: (b, m, c) against (b, n, c) gives (b, m, n).
+def colour_similarity(colours: Tensor, rows: Tensor | None = None) -> Tensor:
+    """Return how alike mean colours are, in (0, 1]: m rows of (b, n, c) against all n give (b, m, n).
 
-    ``exp(-|x - y|^2 / s)`` with s the mean squared distance over all pairs of the image's own `others`,
-    so that a change of contrast changes nothing. A picture of one colour gives 1 everywhere.
+    ``exp(-|x - y|^2 / s)`` with s the mean squared distance over all pairs of the image, so that a change
+    of contrast changes nothing. A picture of one colour gives 1 everywhere.
+
+    Args:
+        colours: (b, n, c) mean colours.
+        rows: (b, m) which of them to compare with all; every one by default.
     """
-    scale = 2.0 * others.var(dim=1, correction=0).sum(dim=1)
-    distance = torch.cdist(colours, others, compute_mode="donot_use_mm_for_euclid_dist").square()
-    return torch.exp(-distance / scale.clamp_min(FLAT**2)[:, None, None])
+    centred = colours - colours.mean(dim=1, keepdim=True)
+    spread = 2.0 * centred.square().mean(dim=1, keepdim=True).sum(dim=2, keepdim=True)
+    unit = centred / spread.sqrt().clamp_min(FLAT)
+    square = unit.square().sum(dim=2, keepdim=True)
+    distance = rows_of(square, rows) + square.transpose(1, 2)
+    distance.baddbmm_(rows_of(unit, rows), unit.transpose(1, 2), alpha=-2.0)
+    return distance.clamp_min_(0.0).neg_().exp_()
 
 
 def nearby(grid: tuple[int, int], window: int, device: torch.device) -> Tensor:

@@ -190,8 +190,7 @@ class Pgs:
             for features in patterns(patches, num_channels):
                 add_inner(similarity, features, candidates, share)
         if token_share < 1.0 and self.colour_weight > 0.0:
-            colours = channel_means(patches, num_channels)
-            alike = colour_similarity(rows_of(colours, candidates), colours)
+            alike = colour_similarity(channel_means(patches, num_channels), candidates)
             similarity.add_(alike, alpha=(1.0 - token_share) * self.colour_weight)
         if token_share > 0.0:
             add_cosines(similarity, view.content(), candidates, token_share)
