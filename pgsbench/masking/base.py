@@ -60,6 +60,22 @@ class PatchView:
         return tokens if self.position is None else tokens - self.position.float()
 
 
+def view_of(images: Tensor, patch_size: tuple[int, int], *, objects: Tensor | None = None) -> PatchView:
+    """Return the view of pictures alone, without a model: what a strategy sees before training begins.
+
+    Tokens are zero; strategies let them count only as training goes on.
+
+    Args:
+        images: (b, c, h, w) normalised pictures of whole patches.
+        patch_size: (height, width) of a patch in pixels.
+        objects: (b, n) share of each patch that shows an object, where it is known.
+    """
+    b, _, h, w = images.shape
+    grid = (h // patch_size[0], w // patch_size[1])
+    tokens = torch.zeros(b, grid[0] * grid[1], 1, device=images.device)
+    return PatchView(grid, patch_size, b, images.device, images=images, tokens=tokens, objects=objects)
+
+
 @dataclass(frozen=True)
 class Selection:
     """Which patches are kept.

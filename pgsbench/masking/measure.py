@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from pgsbench.masking.edges import edge_map
+
 #: A picture whose shown patches hold less than this share of its object has all but lost it.
 NEARLY_GONE = 0.1
 
@@ -46,6 +48,21 @@ def objects_kept(shares: Tensor, shown: Tensor) -> dict[str, Tensor]:
         "outlines_kept": (outline & shown).sum() / outline.sum().clamp_min(1),
         "objects_nearly_gone": gone.sum() / has_object.sum().clamp_min(1),
     }
+
+
+def top_edges_kept(images: Tensor, patch_size: tuple[int, int], shown: Tensor) -> Tensor:
+    """Return the share (b,) of each picture's tenth of patches with the strongest edges that is shown.
+
+    A sanity figure and no evidence of quality.
+
+    Args:
+        images: (b, c, h, w) pictures.
+        patch_size: (height, width) in pixels.
+        shown: (b, n) bool, which patches have an influence.
+    """
+    edge = edge_map(images, patch_size, operator="sobel")
+    strongest = edge.topk(max(1, round(0.1 * edge.shape[1]))).indices
+    return shown.gather(1, strongest).float().mean(dim=1)
 
 
 def overlap(shown: Tensor, other: Tensor) -> Tensor:

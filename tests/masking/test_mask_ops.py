@@ -8,8 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from masking_twins import averaged, cut, edge_strength, ranks
 
+from pgsbench.masking import CARDS
+from pgsbench.masking.base import view_of
+from pgsbench.masking.configure import configure
 from pgsbench.masking.edges import blur, canny, edge_map, luminance, rank
-from pgsbench.masking.measure import object_shares, objects_kept, overlap
+from pgsbench.masking.measure import object_shares, objects_kept, overlap, top_edges_kept
 from pgsbench.masking.ops import (
     colour_similarity,
     nearby,
@@ -160,3 +163,22 @@ def test_object_shares_and_what_is_left_of_them() -> None:
 def test_overlap_is_intersection_over_union() -> None:
     one = torch.tensor([[True, True, False, False]])
     assert overlap(one, one.roll(1, dims=1)).tolist() == pytest.approx([1 / 3])
+
+
+def test_top_edges_kept_counts_the_strongest_tenth() -> None:
+    images = torch.zeros(1, 3, 16, 40)
+    images[..., 9, 9] = 1.0  # in patch 6 of 2 x 5
+    shown = torch.zeros(1, 10, dtype=torch.bool)
+    assert top_edges_kept(images, (8, 8), shown).tolist() == [0.0]
+    shown[0, 6] = True
+    assert top_edges_kept(images, (8, 8), shown).tolist() == [1.0]
+
+
+def test_every_strategy_works_on_pictures_alone() -> None:
+    images = make_view().images
+    assert images is not None
+    view = view_of(images, (8, 8), objects=torch.ones(3, 64))
+    assert (view.grid, view.batch_size, view.progress) == ((8, 8), 3, 0.0)
+    for name in CARDS:
+        selection = configure(name, {}).select(view, generator=_draw())
+        assert selection.shown(64).any(dim=1).all()
