@@ -41,8 +41,15 @@ def test_the_import_test_can_fail() -> None:
 
 @pytest.mark.parametrize(
     ("library", "home"),
-    [("open_clip", "models"), ("mlflow", "tracking"), ("optuna", "sweeps"), ("matplotlib", "reporting"), ("pandas", "reporting"), ("typer", "cli")],
-)  # fmt: skip
+    [
+        ("open_clip", "models"),
+        ("mlflow", "tracking"),
+        ("optuna", "sweeps"),
+        ("matplotlib", "reporting"),
+        ("pandas", "reporting"),
+        ("typer", "cli"),
+    ],
+)
 def test_a_library_is_imported_by_one_package_only(library: str, home: str) -> None:
     importing = {
         path.relative_to(PACKAGE).parts[0]

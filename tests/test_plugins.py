@@ -28,7 +28,7 @@ def test_a_builtin_is_imported_when_it_is_asked_for() -> None:
 
 
 def test_an_unknown_name_offers_the_nearest() -> None:
-    with pytest.raises(PluginError, match="unknown thing.*got 'pth'.*\n.*did you mean 'path'"):
+    with pytest.raises(PluginError, match=r"unknown thing.*got 'pth'.*\n.*did you mean 'path'"):
         REGISTRY.load("pth")
 
 
@@ -64,5 +64,5 @@ def test_a_broken_file_is_a_plugin_error(tmp_path: Path, content: str | None, na
 def test_a_broken_package_is_a_plugin_error_only_when_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "entry_points", lambda group: [FakeEntryPoint()])
     assert REGISTRY.names() == ["path", "gone", "theirs"]
-    with pytest.raises(PluginError, match="entry point theirs:Thing.*no module named theirs"):
+    with pytest.raises(PluginError, match=r"entry point theirs:Thing.*no module named theirs"):
         REGISTRY.load("theirs")

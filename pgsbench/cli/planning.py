@@ -63,7 +63,7 @@ def print_plan(
     typer.echo(f"to train: {samples:,} samples, {tokens:,} patch tokens")
     typer.echo(
         f"estimated: {minutes:.0f} minutes of training, {len(slots.devices)} run(s) at a time on "
-        f"{', '.join(dict.fromkeys(slots.devices))}; measured just now on a few steps, evaluation not included"
+        f"{', '.join(dict.fromkeys(slots.devices))}; measured just now on a few steps, no evaluation"
     )
     if num_random:
         typer.echo(f"{num_random} of the runs stand for points that the sampler will choose")

@@ -39,7 +39,8 @@ class StreamedShards:
         workers = min(self.workers, len(self.shards))  # a worker without a shard would never answer
         source = _Source(self, seed, batch_size, start_step, workers)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: as asked
+            # more workers than cores: as asked
+            warnings.filterwarnings("ignore", "This DataLoader will create")
             loader = DataLoader(
                 source, batch_size=None, num_workers=workers, prefetch_factor=4,
                 multiprocessing_context="spawn", pin_memory=torch.cuda.is_available(),

@@ -106,6 +106,6 @@ def test_every_command_has_help_with_an_example(
 
 def test_the_names_of_the_commands_are_fixed() -> None:
     assert {" ".join(words) for words in commands()} >= {
-        "sweep", "compare", "train", "evaluate", "report", "sync", "ui", "masks list", "masks show", "masks preview",
-        "data make", "data ls", "data verify", "study ls", "study show", "study validate", "study schema",
+        "sweep", "compare", "train", "evaluate", "report", "sync", "ui",
+        "masks list", "masks show", "masks preview", "data make", "data ls", "data verify", "study ls", "study show", "study validate", "study schema",
     }  # fmt: skip

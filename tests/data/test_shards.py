@@ -100,7 +100,7 @@ def test_missing_shards_are_named(tiny: TinyWorld, train: str, said: str) -> Non
 
 def test_a_shard_without_captions_is_refused_before_anything_starts(tmp_path: Path) -> None:
     evalset.write_tar(tmp_path / "0.tar", [("a", {"png": png(picture(0)[0])})])
-    with pytest.raises(DataError, match="no sample has a picture and a caption.*'png'"):
+    with pytest.raises(DataError, match=r"no sample has a picture and a caption.*'png'"):
         shards.preflight(tmp_path / "0.tar")
 
 

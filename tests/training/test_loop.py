@@ -62,9 +62,9 @@ def test_a_stopped_training_resumes_exactly(tiny: TinyWorld, tmp_path: Path) -> 
 
 
 def test_a_killed_training_resumes_from_its_last_saved_step(tiny: TinyWorld, tmp_path: Path) -> None:
-    lines, weights, _ = run(tiny, tmp_path / "whole")
+    _, weights, _ = run(tiny, tmp_path / "whole")
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     clip = build("tiny-vit", seed=3)
@@ -76,9 +76,9 @@ def test_a_killed_training_resumes_from_its_last_saved_step(tiny: TinyWorld, tmp
 
     def emit(line: object) -> None:
         if line["step"] == 5:  # type: ignore[index]
-            raise Killed
+            raise KilledError
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train(
             clip, masking, reader, CONFIG, seed=3, device=torch.device("cpu"),
             state_folder=tmp_path / "cut", emit=emit,
