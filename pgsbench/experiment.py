@@ -128,6 +128,7 @@ def _train(
         seed=config.seed,
         device=device,
         grad_checkpointing=config.model.grad_checkpointing,
+        token_std=config.model.token_std,
     )
     reader = shards.open_reader(
         shards.resolve(config.data.train, progress=progress),

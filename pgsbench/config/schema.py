@@ -48,6 +48,12 @@ class ModelConfig(Strict):
         "open_clip JSON configuration.",
     )
     grad_checkpointing: bool = Field(False, description="Trade time for memory in both towers.")
+    token_std: float | None = Field(
+        None,
+        gt=0,
+        description="Standard deviation of the initial word embeddings; null: open_clip's 0.02. In a short "
+        "training with few words a larger one keeps the text tower from forgetting all but one attribute.",
+    )
 
 
 class StrategyConfig(BaseModel):
@@ -75,6 +81,9 @@ class TrainingConfig(Strict):
     samples: int = Field(24_576, ge=1, description="Image-text pairs seen in all; repeats count.")
     batch_size: int = Field(64, ge=2, description="Pairs in a step.")
     learning_rate: float = Field(1e-3, gt=0, description="Peak of AdamW's learning rate.")
+    text_lr_scale: float = Field(
+        1.0, gt=0, description="Factor on the learning rate of the text tower; see model.token_std."
+    )
     weight_decay: float = Field(0.1, ge=0, description="AdamW's, on matrices only, as open_clip does.")
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.98, ge=0, lt=1)

@@ -72,7 +72,12 @@ def builtin_names() -> list[str]:
 
 
 def build(
-    name: str, *, seed: int, device: torch.device | str = "cpu", grad_checkpointing: bool = False
+    name: str,
+    *,
+    seed: int,
+    device: torch.device | str = "cpu",
+    grad_checkpointing: bool = False,
+    token_std: float | None = None,
 ) -> Clip:
     """Build an untrained model whose initial weights depend on `seed` alone.
 
@@ -81,9 +86,10 @@ def build(
         seed: Seed of the initial weights.
         device: Where the model lives; weights are drawn on the CPU, so they are the same everywhere.
         grad_checkpointing: Trade time for memory in both towers.
+        token_std: Standard deviation of the initial word embeddings; None keeps open_clip's 0.02.
 
     Raises:
-        ModelError: The name is unknown or the configuration cannot be built.
+        ModelError: The name is unknown, or the configuration cannot be built.
     """
     name = _resolve(name)
     with torch.random.fork_rng(devices=[]):  # open_clip initialises from the global generator
@@ -95,9 +101,25 @@ def build(
             raise ModelError(
                 f"open_clip cannot build this model: {type(error).__name__}: {error}", value=name
             ) from error
+    if token_std is not None:
+        _rescale_token_embedding(model, token_std)
     if grad_checkpointing:
         model.set_grad_checkpointing()
     return _complete(model.to(device), name)
+
+
+def _rescale_token_embedding(model: Any, std: float) -> None:
+    # The ratio of two deviations instead of new numbers: the draw stays that of the seed.
+    embedding = getattr(model, "token_embedding", None)
+    if embedding is None:
+        raise ModelError(
+            "this model's text tower is not open_clip's own and has no token embedding to rescale",
+            where="model.token_std",
+            value=std,
+            way_out="leave model.token_std out",
+        )
+    with torch.no_grad():
+        embedding.weight.mul_(std / embedding.weight.std())
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from pgsbench.models.clip import Clip, contrastive_loss
 from pgsbench.models.masked_tower import Masking
 from pgsbench.training import state
 from pgsbench.training.meter import Stopwatch, Totals, peak_memory_bytes, reset_peak_memory
-from pgsbench.training.optim import adamw, first_unmasked_step, learning_rate
+from pgsbench.training.optim import adamw, first_unmasked_step, learning_rate, set_learning_rate
 
 #: Receives one line of metrics: ``step``, ``samples``, ``seconds`` and what was measured since the last.
 Emit = Callable[[Mapping[str, float]], None]
@@ -82,8 +82,7 @@ def train(
         images = normalise(batch.images.to(device, non_blocking=True), clip.mean, clip.std)
         texts = batch.texts.to(device, non_blocking=True)
         rate = learning_rate(step, config)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        set_learning_rate(optimizer, rate)
         masking.active = step < unmasked_from
         masking.begin_step(seed=seed, step=step, progress=step / config.steps, objects=batch.objects)
 

@@ -11,20 +11,33 @@ from pgsbench.config.schema import TrainingConfig
 
 
 def adamw(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """Return AdamW with weight decay on matrices only: no gains, no biases, not the logit scale."""
-    decayed: list[nn.Parameter] = []
-    plain: list[nn.Parameter] = []
+    """Return AdamW with weight decay on matrices only: no gains, no biases, not the logit scale.
+
+    Each group has an ``lr_scale``, the factor of its parameters on the schedule (`set_learning_rate`).
+    """
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             is_plain = parameter.ndim < 2 or "bn" in name or "ln" in name or "bias" in name
-            (plain if is_plain else decayed).append(parameter)
-    groups = [
-        {"params": plain, "weight_decay": 0.0},
-        {"params": decayed, "weight_decay": config.weight_decay},
+            is_text = not name.startswith("visual.") and name not in ("logit_scale", "logit_bias")
+            groups.setdefault((is_plain, is_text), []).append(parameter)
+    settings = [
+        {
+            "params": parameters,
+            "weight_decay": 0.0 if is_plain else config.weight_decay,
+            "lr_scale": config.text_lr_scale if is_text else 1.0,
+        }
+        for (is_plain, is_text), parameters in groups.items()
     ]
     betas = (config.beta1, config.beta2)
     # fused: the 49,408-row embedding of a small model would otherwise take a visible share of the step
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, eps=config.eps, fused=True)
+    return torch.optim.AdamW(settings, lr=config.learning_rate, betas=betas, eps=config.eps, fused=True)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the rate of a step for all parameters, scaled for the text tower."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["lr_scale"]
 
 
 def first_unmasked_step(config: TrainingConfig) -> int:

@@ -23,6 +23,14 @@ def test_initial_weights_depend_on_the_seed_alone() -> None:
     assert not torch.equal(first["visual.conv1.weight"], other["visual.conv1.weight"])
 
 
+def test_the_word_embeddings_can_start_larger_and_nothing_else_changes() -> None:
+    plain, larger = build("tiny-vit", seed=1).model, build("tiny-vit", seed=1, token_std=0.5).model
+    assert larger.token_embedding.weight.std().item() == pytest.approx(0.5)
+    for name, value in plain.state_dict().items():
+        if name != "token_embedding.weight":
+            assert torch.equal(value, larger.state_dict()[name])
+
+
 def test_plain_open_clip_loads_a_checkpoint(tmp_path: Path) -> None:
     clip = build("tiny-vit", seed=1)
     digest = checkpoint.save(clip, tmp_path)

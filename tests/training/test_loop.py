@@ -18,7 +18,7 @@ from pgsbench.models.clip import build
 from pgsbench.models.masked_tower import attach
 from pgsbench.training.loop import Interrupted, train
 from pgsbench.training.meter import Totals
-from pgsbench.training.optim import adamw, first_unmasked_step, learning_rate
+from pgsbench.training.optim import adamw, first_unmasked_step, learning_rate, set_learning_rate
 
 CONFIG = TrainingConfig(
     samples=96, batch_size=16, log_every_steps=1, checkpoint_every_steps=2,
@@ -146,8 +146,17 @@ def test_the_unmasked_phase_scales_the_rate_and_can_be_off() -> None:
 
 def test_only_matrices_are_decayed() -> None:
     clip = build("tiny-vit", seed=0)
-    plain, decayed = adamw(clip.model, CONFIG).param_groups
-    assert plain["weight_decay"] == 0
-    assert all(parameter.ndim < 2 for parameter in plain["params"])
-    assert all(parameter.ndim >= 2 for parameter in decayed["params"])
-    assert len(plain["params"]) + len(decayed["params"]) == len(list(clip.model.parameters()))
+    groups = adamw(clip.model, CONFIG).param_groups
+    for group in groups:
+        assert all((parameter.ndim >= 2) == (group["weight_decay"] > 0) for parameter in group["params"])
+    assert sum(len(group["params"]) for group in groups) == len(list(clip.model.parameters()))
+
+
+def test_the_text_tower_can_have_a_rate_of_its_own() -> None:
+    clip = build("tiny-vit", seed=0)
+    optimizer = adamw(clip.model, CONFIG.model_copy(update={"text_lr_scale": 0.2}))
+    set_learning_rate(optimizer, 1e-2)
+    rates = {id(parameter): group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
+    for name, parameter in clip.model.named_parameters():
+        is_text = not name.startswith("visual.") and name != "logit_scale"
+        assert rates[id(parameter)] == pytest.approx(2e-3 if is_text else 1e-2), name
