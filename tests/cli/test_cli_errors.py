@@ -105,7 +105,7 @@ def test_every_command_has_help_with_an_example(
 
 
 def test_the_names_of_the_commands_are_fixed() -> None:
-    fixed = "sweep compare train evaluate report sync ui".split()
+    fixed = ["sweep", "compare", "train", "evaluate", "report", "sync", "ui"]
     fixed += [f"masks {name}" for name in ("list", "show", "preview")]
     fixed += [f"data {name}" for name in ("make", "ls", "verify")]
     fixed += [f"study {name}" for name in ("ls", "show", "validate", "schema")]

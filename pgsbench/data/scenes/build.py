@@ -199,10 +199,12 @@ def _write_shifted(recipe: Recipe, folder: Path, name: str) -> dict[str, int]:
     if shift.keeps_colour:
         labels["colour"] = scenes.colour[:, 0]
     names = {"shape": SHAPES, "colour": COLOURS}
+    # Repaints of the unshifted pictures keep their keys, so that statistics know what belongs together.
+    prefix = "fresh" if shift.fresh else "single"
     return {
         f"{name}-{task}": write_classification(
             folder / f"{name}-{task}",
-            ((f"{name}{row:05d}", image, int(labels[task][row])) for row, image in enumerate(images)),
+            ((f"{prefix}{row:05d}", image, int(labels[task][row])) for row, image in enumerate(images)),
             classnames=names[task],
             templates=TEMPLATES[task],
         )

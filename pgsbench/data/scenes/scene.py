@@ -25,17 +25,17 @@ from pgsbench.data.scenes.vocabulary import (
 Ints: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[Any]  # float32; numpy does not carry the width through arithmetic
 
-COUNT_SHARES = (0.45, 0.40, 0.15)
+COUNT_SHARES = (0.50, 0.38, 0.12)
 PATTERN_SHARES = (0.6, 0.2, 0.2)
 #: How often an object has the colour of the first one. Were colours independent, the colours alone would
 #: tell the pictures of a batch apart, and no other attribute would be learned.
 SAME_COLOUR_SHARE = 0.5
 #: Range of the radius for each size.
-RADII = ((0.165, 0.190), (0.245, 0.285))
-MAX_TILT = 0.12
+RADII = ((0.180, 0.200), (0.260, 0.290))
+MAX_TILT = 0.04
 #: Centres lie near the points of a lattice of so many cells a side, off by up to the jitter.
-LATTICE = 8
-JITTER = 0.012
+LATTICE = 4
+JITTER = 0.006
 GAP = 0.015
 NUM_LAYOUTS = 48
 
