@@ -16,7 +16,7 @@ from pgsbench.data.scenes.vocabulary import BACKGROUNDS, COUNTS
 
 #: How often a caption speaks of colours at all, and then how often an object's colour is named. Were
 #: every caption to name a colour, the text tower would learn to listen to nothing else.
-COLOURED_SHARE = 0.90
+COLOURED_SHARE = 0.80
 COLOUR_SHARE = 0.90
 PATTERN_SHARE = 0.30
 PLAIN_SHARE = 0.04

@@ -25,11 +25,11 @@ from pgsbench.data.scenes.vocabulary import (
 Ints: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[Any]  # float32; numpy does not carry the width through arithmetic
 
-COUNT_SHARES = (0.50, 0.38, 0.12)
+COUNT_SHARES = (0.35, 0.47, 0.18)
 PATTERN_SHARES = (0.6, 0.2, 0.2)
 #: How often an object has the colour of the first one. Were colours independent, the colours alone would
 #: tell the pictures of a batch apart, and no other attribute would be learned.
-SAME_COLOUR_SHARE = 0.5
+SAME_COLOUR_SHARE = 0.3
 #: Range of the radius for each size.
 RADII = ((0.180, 0.200), (0.260, 0.290))
 MAX_TILT = 0.04
