@@ -52,6 +52,14 @@ def test_objects_never_touch_and_stay_inside() -> None:
         assert (centre + scenes.radius)[used].max() < 1.02
 
 
+def test_sizes_mean_what_they_say() -> None:
+    """Layouts always leave room: no object shrinks out of its size."""
+    scenes = scene.draw_mixed(np.random.default_rng(12), 4000)
+    small, large = (scenes.radius[scenes.used & (scenes.size == size)] for size in (0, 1))
+    assert small.min() > 0.85 * scene.RADII[0][0]
+    assert small.max() < large.min()
+
+
 def test_no_two_objects_share_shape_and_colour() -> None:
     scenes = scene.draw_mixed(np.random.default_rng(1), 500)
     for row in range(len(scenes)):

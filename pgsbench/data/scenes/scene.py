@@ -30,14 +30,17 @@ PATTERN_SHARES = (0.6, 0.2, 0.2)
 #: How often an object has the colour of the first one. Were colours independent, the colours alone would
 #: tell the pictures of a batch apart, and no other attribute would be learned.
 SAME_COLOUR_SHARE = 0.3
-#: Range of the radius for each size.
-RADII = ((0.180, 0.200), (0.260, 0.290))
-MAX_TILT = 0.04
-#: Centres lie near the points of a lattice of so many cells a side, off by up to the jitter.
-LATTICE = 4
-JITTER = 0.006
+#: Range of the radius for each size beside other objects; an object alone is larger by a factor. Every
+#: small one stays smaller than every large one.
+RADII = ((0.140, 0.155), (0.200, 0.220))
+ALONE = 1.25
+MAX_TILT = 0.10
+#: Centres lie near the points of a lattice of so many cells a side, off by up to the jitter: a small
+#: model on little data need not learn every shape at every offset.
+LATTICE = 8
+JITTER = 0.010
 GAP = 0.015
-NUM_LAYOUTS = 48
+NUM_LAYOUTS = 160
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,7 @@ def draw(rng: np.random.Generator, count: Ints) -> Scenes:
     size = np.where(crowded, 0, size)
     low, high = np.asarray(RADII, np.float32).T
     radius = (low[size] + (high - low)[size] * rng.random((n, MAX_OBJECTS))).astype(np.float32)
+    radius *= np.where(count == 1, np.float32(ALONE), np.float32(1))[:, None]
     x, y, radius = _place(rng, count, radius)
     return Scenes(
         count=count,
