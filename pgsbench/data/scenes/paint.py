@@ -27,7 +27,7 @@ _HSV = {
 
 
 #: Share by which a slope towards the light is brighter than a level place.
-RELIEF = 0.4
+RELIEF = 0.5
 
 
 @dataclass(frozen=True)
