@@ -9,6 +9,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
+import time
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ from pgsbench.sweeps.plan import PlannedRun
 from pgsbench.tracking.rundir import find_run
 
 MAX_CPU_JOBS = 4  # each holds the data set in memory
+SAVE_SECONDS = 60.0  # time to finish a step and save after the parent has died
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,17 @@ def _start(devices: Any, threads: int, stop: Event) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     torch.set_num_threads(threads)
     _slot = (torch.device(devices.get()), stop)
+    threading.Thread(target=_leave_with_parent, args=(stop,), daemon=True).start()
+
+
+def _leave_with_parent(stop: Event) -> None:
+    # A parent that is killed cannot say goodbye, and a pool's processes would wait for it forever.
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    stop.set()
+    time.sleep(SAVE_SECONDS)
+    os._exit(1)
 
 
 def _work(
