@@ -1,0 +1,93 @@
+"""The plan of a study: which runs it asks for, before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import TinyWorld
+
+from pgsbench.config.schema import Range, SearchConfig
+from pgsbench.errors import ConfigError, StudyError
+from pgsbench.experiment import open_study
+from pgsbench.sweeps import plan
+from pgsbench.sweeps.search import objective
+from pgsbench.sweeps.study import StudyFolder
+from pgsbench.sweeps.worker import plan_slots
+from pgsbench.tracking.rundir import read_study
+
+
+def test_a_grid_is_the_product_of_its_choices_last_path_fastest() -> None:
+    search = SearchConfig(space={"a": [1, 2], "b": Range(low=0, high=1, step=0.5)})
+    points = list(plan.grid_points(search))
+    assert points[:3] == [{"a": 1, "b": 0.0}, {"a": 1, "b": 0.5}, {"a": 1, "b": 1.0}]
+    assert len(points) == 6
+
+
+def test_whole_ranges_stay_whole() -> None:
+    assert plan.choices_of(Range(low=2, high=10, step=4)) == [2, 6, 10]
+    assert all(isinstance(value, int) for value in plan.choices_of(Range(low=2, high=10, step=4)))
+    assert plan.choices_of(Range(low=0.1, high=0.3, step=0.1)) == [0.1, 0.2, 0.3]
+
+
+def test_references_are_the_arms_that_are_not_searched(tiny: TinyWorld) -> None:
+    study = open_study(tiny.study)
+    assert plan.searched_arms(study) == ["pgs", "flip"]
+    assert plan.reference_arms(study) == ["none", "oracle"]
+
+
+def test_equal_configurations_are_one_run_whatever_the_arm(tiny: TinyWorld) -> None:
+    study = open_study(tiny.study)
+    by_arm = plan.planned_runs(study, ["pgs"])[0]
+    by_point = plan.planned_runs(study, ["pgs"], params={"strategy.mask_ratio": 0.5})[0]
+    assert by_arm.run_id == by_point.run_id
+    other = plan.planned_runs(study, ["pgs"], params={"strategy.mask_ratio": 0.75})[0]
+    assert other.run_id != by_arm.run_id
+    assert other.label == "pgs (mask_ratio 0.75) seed 0"
+
+
+def test_a_strategy_that_is_no_arm_becomes_one(tiny: TinyWorld) -> None:
+    study = plan.with_arms(open_study(tiny.study), ["pgs", "grid"])
+    assert plan.planned_runs(study, ["grid"])[0].config.strategy.fields["mask_ratio"] == 0.5
+    with pytest.raises(StudyError, match="did you mean 'flip'"):
+        plan.with_arms(study, ["flop"])
+
+
+@pytest.mark.parametrize(
+    "space", ["{strategy.mask_ratio: [0.5, 1.5]}", "{strategy.taw: [1.0]}", "{traning.eps: [1]}"]
+)
+def test_a_space_that_no_run_can_have_is_refused_beforehand(tiny: TinyWorld, space: str) -> None:
+    study = open_study(tiny.study, overrides=[f"search.space={space}"])
+    with pytest.raises(ConfigError, match=r"search\.space\."):
+        plan.check_space(study)
+
+
+def test_the_manifest_grows_and_starts_anew_when_the_base_changes(tiny: TinyWorld, tmp_path: Path) -> None:
+    study = open_study(tiny.study)
+    for arm in ("pgs", "flip", "pgs"):
+        StudyFolder.open(study, tmp_path, "cmd").add(plan.planned_runs(study, [arm]))
+    assert [cell.arm for cell in read_study(tmp_path / "tiny").cells] == ["pgs", "flip"]
+    changed = open_study(tiny.study, overrides=["training.samples=160"])
+    StudyFolder.open(changed, tmp_path, "cmd").add(plan.planned_runs(changed, ["none"]))
+    assert [cell.arm for cell in read_study(tmp_path / "tiny").cells] == ["none"]
+
+
+def test_slots_never_take_more_threads_than_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
+    for num_runs in (1, 2, 3, 20):
+        slots = plan_slots(num_runs, device="cpu")
+        assert len(slots.devices) == min(num_runs, 4)
+        assert len(slots.devices) * slots.threads <= 8
+    assert plan_slots(5, jobs=1, device="cpu").threads == 8
+
+
+def test_the_objective_is_a_mean_a_group_or_a_task() -> None:
+    scores = {
+        "groups": {"a": {"value": 0.2}, "b": {"value": 0.6}},
+        "scores": [{"task": "t/x", "metric": "acc1", "value": 0.9}],
+    }
+    assert objective("mean")(scores) == pytest.approx(0.4)
+    assert objective("b")(scores) == 0.6
+    assert objective("t/x/acc1")(scores) == 0.9
+    with pytest.raises(StudyError, match="valid: mean, a, b"):
+        objective("c")(scores)
