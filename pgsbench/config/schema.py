@@ -51,8 +51,9 @@ class ModelConfig(Strict):
     token_std: float | None = Field(
         None,
         gt=0,
-        description="Standard deviation of the initial word embeddings; null: open_clip's 0.02. In a short "
-        "training with few words a larger one keeps the text tower from forgetting all but one attribute.",
+        description="Standard deviation of the initial word embeddings, with the marks of start and end of "
+        "text at zero; null: open_clip's own initial weights. In a short training on few words this keeps "
+        "the text tower from forgetting all but the easiest attribute.",
     )
 
 

@@ -86,7 +86,8 @@ def build(
         seed: Seed of the initial weights.
         device: Where the model lives; weights are drawn on the CPU, so they are the same everywhere.
         grad_checkpointing: Trade time for memory in both towers.
-        token_std: Standard deviation of the initial word embeddings; None keeps open_clip's 0.02.
+        token_std: Standard deviation of the initial word embeddings, with the marks of start and end of text
+            at zero; None keeps open_clip's initial weights.
 
     Raises:
         ModelError: The name is unknown, or the configuration cannot be built.
@@ -102,14 +103,19 @@ def build(
                 f"open_clip cannot build this model: {type(error).__name__}: {error}", value=name
             ) from error
     if token_std is not None:
-        _rescale_token_embedding(model, token_std)
+        _prepare_short_training(model, token_std)
     if grad_checkpointing:
         model.set_grad_checkpointing()
     return _complete(model.to(device), name)
 
 
-def _rescale_token_embedding(model: Any, std: float) -> None:
-    # The ratio of two deviations instead of new numbers: the draw stays that of the seed.
+def _prepare_short_training(model: Any, std: float) -> None:
+    """Rescale the initial word embeddings, and start the marks of start and end of text at zero.
+
+    The text is read off at its end mark. Its own embedding is the same for every text and, after the first
+    normalisation, drowns what the mark has attended to: the texts start almost alike, and a short training
+    ends with all but the easiest attribute forgotten.
+    """
     embedding = getattr(model, "token_embedding", None)
     if embedding is None:
         raise ModelError(
@@ -119,7 +125,8 @@ def _rescale_token_embedding(model: Any, std: float) -> None:
             way_out="leave model.token_std out",
         )
     with torch.no_grad():
-        embedding.weight.mul_(std / embedding.weight.std())
+        embedding.weight.mul_(std / embedding.weight.std())  # scaled, not redrawn: the draw is the seed's
+        embedding.weight[-2:] = 0.0  # the marks are the last two of CLIP's vocabulary
 
 
 @contextmanager
