@@ -16,7 +16,7 @@ from pgsbench.data.scenes.vocabulary import BACKGROUNDS, COUNTS
 
 #: How often a caption speaks of colours at all, and then how often an object's colour is named. Were
 #: every caption to name a colour, the text tower would learn to listen to nothing else.
-COLOURED_SHARE = 0.85
+COLOURED_SHARE = 0.90
 COLOUR_SHARE = 0.90
 PATTERN_SHARE = 0.30
 PLAIN_SHARE = 0.04
@@ -26,7 +26,7 @@ COUNT_SHARE = 0.08
 RELATION_SHARE = 0.40
 #: How often some of several objects go unmentioned. "A red circle" then has to be told from a picture of
 #: a blue circle and a red square: nothing else makes a model bind attributes to objects so soon.
-OMISSION_SHARE = 0.30
+OMISSION_SHARE = 0.15
 
 #: Mostly none: words that say nothing are what a small text tower drowns in.
 _OPENINGS = (*[""] * 9, "a photo of ", "a picture of ", "there is ")

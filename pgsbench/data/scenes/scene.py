@@ -25,20 +25,20 @@ from pgsbench.data.scenes.vocabulary import (
 Ints: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[Any]  # float32; numpy does not carry the width through arithmetic
 
-COUNT_SHARES = (0.40, 0.44, 0.16)
+COUNT_SHARES = (0.50, 0.36, 0.14)
 PATTERN_SHARES = (0.6, 0.2, 0.2)
 #: How often an object has the colour of the first one. Were colours independent, the colours alone would
 #: tell the pictures of a batch apart, and no other attribute would be learned.
-SAME_COLOUR_SHARE = 0.3
+SAME_COLOUR_SHARE = 0.4
 #: Range of the radius for each size beside other objects; an object alone is larger by a factor. Every
 #: small one stays smaller than every large one.
-RADII = ((0.160, 0.175), (0.215, 0.230))
-ALONE = 1.2
-MAX_TILT = 0.08
+RADII = ((0.165, 0.185), (0.218, 0.234))
+ALONE = 1.0
+MAX_TILT = 0.04
 #: Centres lie near the points of a lattice of so many cells a side, off by up to the jitter: a small
 #: model on little data need not learn every shape at every offset.
-LATTICE = 8
-JITTER = 0.010
+LATTICE = 4
+JITTER = 0.006
 GAP = 0.015
 NUM_LAYOUTS = 160
 
