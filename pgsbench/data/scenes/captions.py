@@ -14,8 +14,8 @@ from pgsbench.data.scenes.claims import Claim, Phrase, clear_relation
 from pgsbench.data.scenes.scene import Scenes, Thing, things
 from pgsbench.data.scenes.vocabulary import BACKGROUNDS, COUNTS
 
-#: How often a caption speaks of colours at all, and then how often an object's colour is named. Were
-#: every caption to name a colour, the text tower would learn to listen to nothing else.
+#: How often a caption speaks of colours at all, and then how often an object's colour is named. Where no
+#: colour is named, only the other attributes can tell pictures apart.
 COLOURED_SHARE = 0.90
 COLOUR_SHARE = 0.90
 PATTERN_SHARE = 0.30
@@ -25,7 +25,7 @@ BACKGROUND_SHARE = 0.12
 COUNT_SHARE = 0.08
 RELATION_SHARE = 0.40
 #: How often some of several objects go unmentioned. "A red circle" then has to be told from a picture of
-#: a blue circle and a red square: nothing else makes a model bind attributes to objects so soon.
+#: a blue circle and a red square.
 OMISSION_SHARE = 0.15
 
 #: Mostly none: words that say nothing are what a small text tower drowns in.
