@@ -45,7 +45,8 @@ class StreamedShards:
                 source, batch_size=None, num_workers=workers, prefetch_factor=4,
                 multiprocessing_context="spawn", pin_memory=torch.cuda.is_available(),
             )  # fmt: skip
-        yield from loader
+            batches = iter(loader)  # where it warns, too
+        yield from batches
 
 
 class _Source(IterableDataset[Batch]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import TinyWorld
+from tinyworld import TinyWorld
 from typer.main import get_command
 
 from pgsbench.cli import main

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import TinyWorld
+from tinyworld import TinyWorld
 
 
 def pgsbench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

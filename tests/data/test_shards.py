@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TinyWorld, picture, png
+from tinyworld import TinyWorld, picture, png
 
 from pgsbench.data import evalset, shards
 from pgsbench.data.shards import Batch, InMemory, Reader

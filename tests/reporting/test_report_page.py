@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ARMS, Arm, write_runs
+from fabricated import ARMS, Arm, write_runs
 
 from pgsbench.reporting import figures
 from pgsbench.reporting.frames import load_study

@@ -6,7 +6,7 @@ import json
 import shutil
 
 import pytest
-from conftest import ARMS, Arm
+from fabricated import ARMS, Arm
 
 from pgsbench.errors import StudyError
 from pgsbench.reporting import configs, render, tables

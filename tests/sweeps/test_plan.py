@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import TinyWorld
+from tinyworld import TinyWorld
 
 from pgsbench.config.schema import Range, SearchConfig
 from pgsbench.errors import ConfigError, StudyError

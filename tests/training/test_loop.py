@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TinyWorld
+from tinyworld import TinyWorld
 
 from pgsbench.config.schema import TrainingConfig, UnmaskedTuning
 from pgsbench.data import shards

@@ -1,0 +1,183 @@
+"""Fabricated studies: run directories as a real study leaves them, with known effects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import norm
+
+from pgsbench.tracking.rundir import Cell, RunDir, StudyManifest, write_study
+
+#: task -> (group, primary metric, other metrics, chance, items' name); equal item names: same pictures.
+TASKS: dict[str, tuple[str, str, tuple[str, ...], float, str]] = {
+    "scenes/shape": ("classification", "acc1", ("mean_per_class_recall",), 1 / 6, "test"),
+    "scenes/colour": ("classification", "acc1", ("mean_per_class_recall",), 0.25, "test"),
+    "scenes/count": ("classification", "acc1", (), 1 / 3, "test"),
+    "scenes/retrieval": ("retrieval", "text_recall_at_5", ("image_recall_at_5",), 0.01, "retrieval"),
+    "scenes/sketch": ("robustness", "acc1", (), 1 / 6, "sketch"),
+    "scenes/noise": ("robustness", "acc1", (), 1 / 6, "noise"),
+    "scenes/replace_obj": ("compositionality", "acc", (), 0.5, "pairs"),
+    "scenes/swap_att": ("compositionality", "acc", (), 0.5, "pairs"),
+}
+BASE_RATE = {
+    "shape": 0.45, "colour": 0.8, "count": 0.5, "retrieval": 0.35, "sketch": 0.3, "noise": 0.38,
+    "replace_obj": 0.8, "swap_att": 0.78,
+}  # fmt: skip
+
+
+@dataclass
+class Arm:
+    """One fabricated arm: how much better than the base it is, in points, by group, and what it costs."""
+
+    effect: float = 0.0
+    by_group: Mapping[str, float] = field(default_factory=dict)
+    mask_ratio: float = 0.5
+    params: Mapping[str, Any] = field(default_factory=dict)
+    strategy: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def points(self, group: str) -> float:
+        return self.by_group.get(group, self.effect)
+
+
+ARMS = {
+    "pgs": Arm(2.0, {"classification": 3.5, "robustness": 2.5}, strategy={"tau": 0.2, "rounds": 10}),
+    "none": Arm(4.0, mask_ratio=0.0),
+    "flip": Arm(0.0, strategy={}),
+    "random": Arm(-1.0),
+    "oracle": Arm(8.0),
+}
+
+
+def write_runs(
+    root: Path,
+    arms: Mapping[str, Arm] | Sequence[tuple[str, Arm]],
+    *,
+    name: str = "masks",
+    seeds: Sequence[int] = (0, 1, 2),
+    num_items: int = 400,
+    seed_sd: float = 0.03,
+    rng_seed: int = 0,
+    search: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write ``root/name`` with one run per arm and seed; returns the study folder."""
+    rng = np.random.default_rng(rng_seed)
+    pairs = list(arms.items()) if isinstance(arms, Mapping) else list(arms)
+    difficulty = {task: rng.normal(size=num_items) for task in TASKS}
+    cells = []
+    for number, (arm_name, arm) in enumerate(pairs):
+        taste = {task: rng.normal(0, 0.5, num_items) for task in TASKS}
+        for seed in seeds:
+            run_id = f"{number:02x}{seed:02x}c0ffee"
+            config = _config(arm_name, arm, seed)
+            record = {"id": run_id, "study": name, "arm": arm_name, "seed": seed, "config": config}
+            run = RunDir.create(root, {**record, "data_fingerprint": "a1b2c3d4e5f60718"})
+            luck = rng.normal(0, seed_sd)
+            _write_scores(run, arm, difficulty, taste, luck, rng)
+            _write_cost(run, arm_name, arm, rng)
+            _write_gallery(run, arm, rng)
+            run.mark_done()
+            cells.append(Cell(arm_name, seed, f"{name}/{run.path.name}", dict(arm.params)))
+    study = {
+        "name": name, "question": "Does pgs keep what matters, at half the patches?", "seeds": list(seeds),
+        "data": {"train": "scenes"}, "evaluation": {"suite": "scenes"}, "search": search,
+    }  # fmt: skip
+    command = f"pgsbench compare --study studies/{name}.yaml --baselines flip,random,none,oracle"
+    write_study(root / name, StudyManifest(study, tuple(cells), command=command))
+    return root / name
+
+
+def _config(arm_name: str, arm: Arm, seed: int) -> dict[str, Any]:
+    training = {"samples": 24576, "batch_size": 64, "learning_rate": 0.001, **arm.training}
+    return {
+        "data": {"train": "scenes"},
+        "model": {"name": "scenes-vit", "grad_checkpointing": False},
+        "strategy": {"name": arm_name, "mask_ratio": arm.mask_ratio, **arm.strategy},
+        "training": training,
+        "seed": seed,
+    }
+
+
+def _write_scores(
+    run: RunDir,
+    arm: Arm,
+    difficulty: Mapping[str, np.ndarray],
+    taste: Mapping[str, np.ndarray],
+    luck: float,
+    rng: np.random.Generator,
+) -> None:
+    scores, groups = [], {}
+    for task, (group, metric, others, chance, items) in TASKS.items():
+        z = norm.ppf(np.clip(BASE_RATE[task.split("/")[1]] + arm.points(group) / 100, 0.01, 0.99)) * 1.5
+        n = len(difficulty[task])
+        for each in (metric, *others):
+            noise = rng.normal(size=n)
+            values = (z + difficulty[task] + taste[task] + luck + noise > 0).astype(np.float32)
+            file = f"per-sample/{task.replace('/', '__')}.{each}.npz"
+            run.per_sample.mkdir(parents=True, exist_ok=True)
+            np.savez(run.path / file, values=values, items=np.array([f"{items}-{i:05d}" for i in range(n)]))
+            value = float(values.mean())
+            reach = 1.96 * np.sqrt(value * (1 - value) / n)
+            scores.append({
+                "task": task, "group": group, "protocol": "zero_shot", "metric": each, "value": value, "n": n,
+                "low": value - reach, "high": value + reach, "chance": chance, "primary": each == metric,
+                "version": 1, "per_sample": file, "notes": [],
+            })  # fmt: skip
+    for group in dict.fromkeys(score["group"] for score in scores):
+        of = [score["value"] for score in scores if score["group"] == group and score["primary"]]
+        groups[group] = {"value": float(np.mean(of)), "n_tasks": len(of), "mean": "macro"}
+    run.write("scores.json", {
+        "suite": "scenes", "suite_version": 1, "checkpoint_sha256": "0" * 64, "scores": scores,
+        "groups": groups,
+    })  # fmt: skip
+
+
+def _write_cost(run: RunDir, arm_name: str, arm: Arm, rng: np.random.Generator) -> None:
+    speed = 280 / (0.35 + 0.65 * (1 - arm.mask_ratio)) * rng.uniform(0.97, 1.03)
+    share = {"pgs": 0.021, "oracle": 0.004}.get(arm_name, 0.0005 if arm.mask_ratio else 0.0)
+    steps, batch = 384, 64
+    for step in range(10, steps + 1, 10):
+        loss = 4.2 * np.exp(-step / 150) + 1.4 - arm.effect / 40 + rng.normal(0, 0.03)
+        run.append_metrics({
+            "step": step, "samples": step * batch, "seconds": step * batch / speed, "loss": loss, "lr": 1e-3,
+            "mask_ratio_effective": arm.mask_ratio, "samples_per_second": speed, "mask_share": share,
+            **(_objects(arm_name, arm, rng) if arm.mask_ratio and step < 0.85 * steps else {}),
+        })  # fmt: skip
+    samples = steps * batch
+    run.write("summary.json", {
+        "steps": steps, "samples": samples, "train_seconds": samples / speed, "samples_per_second": speed,
+        "mask_share": share, "mask_ratio_effective": arm.mask_ratio * 0.85,
+        "tokens_kept": int(64 * (1 - arm.mask_ratio)),
+        "peak_memory_bytes": 1.4e9 * (1.2 - arm.mask_ratio / 2),
+        "num_parameters": 2_100_000, "final_loss": 1.9 - arm.effect / 40,
+        "visual_tokens": samples * 64 * (1 - 0.85 * arm.mask_ratio), "eval_seconds": 21.0,
+    })  # fmt: skip
+    run.write("env.json", {
+        "pgsbench": "0.1.0", "python": "3.11.9", "platform": "Linux", "torch": "2.13.0",
+        "open_clip_torch": "3.3.0",
+        "device": "cpu", "threads": 2, "started": "2026-01-05T10:00:00",
+    })  # fmt: skip
+
+
+def _objects(arm_name: str, arm: Arm, rng: np.random.Generator) -> dict[str, float]:
+    kept = {"oracle": 1.0, "pgs": 0.7}.get(arm_name, 1 - arm.mask_ratio)
+    return {
+        "mask/objects_kept": kept, "mask/insides_kept": kept - 0.1,
+        "mask/outlines_kept": min(1.0, kept + 0.1),
+        "mask/objects_nearly_gone": 0.02 * rng.random(),
+    }  # fmt: skip
+
+
+def _write_gallery(run: RunDir, arm: Arm, rng: np.random.Generator) -> None:
+    """Three pictures of a disc on a gradient, 8 x 8 patches, as the mask showed them."""
+    y, x = np.mgrid[:64, :64]
+    images = np.stack([np.stack([90 + x, 120 + y // 2, 160 - y], axis=-1)] * 3).astype(np.uint8)
+    for number, image in enumerate(images):
+        image[(y - 20 - 8 * number) ** 2 + (x - 36 + 6 * number) ** 2 < 150] = (200, 60, 40)
+    order = np.argsort(rng.random((3, 64)), axis=1)
+    shown = order < round(64 * (1 - arm.mask_ratio))
+    np.savez_compressed(run.path / "gallery.npz", images=images, shown=shown, grid=np.array([8, 8]))
