@@ -53,13 +53,15 @@ def sweep(
         )  # fmt: skip
     plan.check_space(opened)
     references = plan.planned_runs(opened, plan.reference_arms(opened))
+    searched, num_random = plan.searched_runs(opened, trials)
     if dry_run:
-        searched, num_random = plan.searched_runs(opened, trials)
         print_plan(opened, [*references, *searched], num_random=num_random, output=output, device=device)
         return
     work = Work(opened, output)
     with work.watching() as watcher:
-        failed = work_off(work.folder, references, watcher=watcher, jobs=jobs, device=device)
+        failed = work_off(
+            work.folder, references, watcher=watcher, jobs=jobs, device=device, num_later=len(searched)
+        )
         found = search(work.folder, watcher=watcher, trials=trials, jobs=jobs, device=device)
     results = Results(load_study(work.folder.path))
     for table in (tables.scores_table(results), tables.sweep_table(results, found.importances)):

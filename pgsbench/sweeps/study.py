@@ -100,8 +100,18 @@ def work_off(
     watcher: Watcher,
     jobs: int | None = None,
     device: str = "auto",
+    num_later: int = 0,
 ) -> list[tuple[PlannedRun, Exception]]:
     """Train and evaluate all runs of a plan that are not complete; return those that failed.
+
+    Args:
+        folder: The study and where it lives.
+        runs: The plan.
+        watcher: Told of progress.
+        jobs: At most this many processes.
+        device: See `plan_slots`.
+        num_later: Runs that the same command works on afterwards. They count for the number of processes,
+            so that no run gets more threads than another and their training times compare.
 
     Raises:
         KeyboardInterrupt: After the workers have saved their states.
@@ -116,7 +126,7 @@ def work_off(
     if not pending:
         return []
     failed = []
-    with open_workers(folder, num_runs=len(pending), jobs=jobs, device=device) as workers:
+    with open_workers(folder, num_runs=len(pending) + num_later, jobs=jobs, device=device) as workers:
         futures = {workers.submit(run): run for run in pending}
         for run, future in completed(folder, futures, watcher, running=len(workers.slots.devices)):
             error = outcome(future)
