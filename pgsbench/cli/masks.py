@@ -21,10 +21,10 @@ def list_() -> None:
     from pgsbench.masking import CARDS, STRATEGIES
 
     for name, card in CARDS.items():
-        typer.echo(f"{name:<10} {card.paper:<18} {card.summary}")
+        typer.echo(f"{name:<13} {card.paper:<17} {card.summary}")
     for name, point in STRATEGIES.entry_points().items():
         package = point.dist.name if point.dist else "?"
-        typer.echo(f"{name:<10} {'installed plugin':<18} {point.value} of {package}")
+        typer.echo(f"{name:<13} {'installed plugin':<17} {point.value} of {package}")
 
 
 @app.command()
