@@ -14,12 +14,14 @@ _NOT_COMPARED = ("seed",)
 
 
 def config_differences(results: Results) -> dict[str, dict[str, str]]:
-    """Return what differs between arms besides the mask: dotted path -> label -> value.
+    """Return what differs between the compared arms besides the mask: dotted path -> label -> value.
 
-    Empty for a fair comparison: the strategy's own fields are not listed, everything else is.
+    Empty for a fair comparison: the strategy's own fields are not listed, everything else is. Arms of the
+    study that are neither candidate nor baseline do not count.
     """
     flat: dict[str, dict[str, str]] = {}
-    for label in results.study.labels:
+    compared = [label for arm in (results.candidate, *results.baselines) for label in results.labels_of(arm)]
+    for label in dict.fromkeys(compared):
         known = [run for run in results.study.of(label) if run.config]
         if known:
             config = {**known[0].config, "data_fingerprint": known[0].record.get("data_fingerprint", "")}
