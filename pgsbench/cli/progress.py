@@ -5,6 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 LOG_EVERY_SECONDS = 15.0
 
@@ -18,7 +22,8 @@ class Progress:
 
     def __init__(self) -> None:
         self._is_terminal = sys.stderr.isatty()
-        self._tasks: dict[str, tuple[float, int]] = {}
+        self._logged: dict[str, tuple[float, int]] = {}  # when a task was last printed, and at what
+        self._shown: dict[str, TaskID] = {}
 
     def __enter__(self) -> Progress:
         if self._is_terminal:
@@ -58,21 +63,21 @@ class Progress:
 
     def finish(self, what: str) -> None:
         """Forget a task; its bar goes."""
-        if self._is_terminal and what in self._tasks:
-            self._bars.remove_task(self._tasks.pop(what)[1])  # type: ignore[arg-type]
-        self._tasks.pop(what, None)
+        if what in self._shown:
+            self._bars.remove_task(self._shown.pop(what))
+        self._logged.pop(what, None)
 
     def _show(self, what: str, done: int, total: int) -> None:
-        if what not in self._tasks:
-            self._tasks[what] = (0.0, self._bars.add_task(what, total=total))
-        self._bars.update(self._tasks[what][1], completed=done, total=total)  # type: ignore[arg-type]
+        if what not in self._shown:
+            self._shown[what] = self._bars.add_task(what, total=total)
+        self._bars.update(self._shown[what], completed=done, total=total)
         if done >= total:
             self.finish(what)
 
     def _log(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
-        last, shown = self._tasks.get(what, (0.0, -1))
+        last, shown = self._logged.get(what, (0.0, -1))
         is_due = now - last >= LOG_EVERY_SECONDS and done > shown
         if shown < 0 or is_due or (done >= total and shown < total):
-            self._tasks[what] = (now, done)
+            self._logged[what] = (now, done)
             print(f"{what}: {done}/{total}", file=sys.stderr, flush=True)
