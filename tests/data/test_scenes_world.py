@@ -24,10 +24,11 @@ def world() -> tuple[scene.Scenes, np.ndarray, np.ndarray]:
     return scenes, pictures, objects
 
 
-def read_caption(text: str) -> list[dict[str, str]]:
-    """Read the mentioned objects back from the words alone, independently of the grammar."""
-    kinds = {"size": SIZES, "pattern": PATTERNS, "colour": COLOURS, "shape": SHAPES}
+def read_caption(text: str) -> tuple[list[dict[str, str]], dict[str, str]]:
+    """Read the mentioned objects and background back from the words alone, independently of the grammar."""
+    kinds = {"size": SIZES, "pattern": PATTERNS, "colour": COLOURS, "shape": SHAPES, "kind": BACKGROUNDS}
     found: list[dict[str, str]] = []
+    background: dict[str, str] = {}
     mention: dict[str, str] = {}
     for token in text.replace(",", " ").split():
         for kind, words in kinds.items():
@@ -36,7 +37,13 @@ def read_caption(text: str) -> list[dict[str, str]]:
         if "shape" in mention:
             found.append(mention)
             mention = {}
-    return found
+        elif "kind" in mention:
+            background, mention = mention, {}
+    return found, background
+
+
+def fits(mention: dict[str, str], thing: Thing | scene.Ground) -> bool:
+    return all(getattr(thing, kind) == word for kind, word in mention.items())
 
 
 def test_objects_never_touch_and_stay_inside() -> None:
@@ -63,7 +70,7 @@ def test_sizes_mean_what_they_say() -> None:
 def test_no_two_objects_share_shape_and_colour() -> None:
     scenes = scene.draw_mixed(np.random.default_rng(1), 500)
     for row in range(len(scenes)):
-        kinds = [(thing.shape, thing.colour) for thing in scene.things(scenes, row)]
+        kinds = [(thing.shape, thing.colour) for thing in scene.content(scenes, row).objects]
         assert len(set(kinds)) == len(kinds)
 
 
@@ -100,7 +107,7 @@ def test_objects_have_the_colour_that_captions_name(world) -> None:  # type: ign
     scenes, pictures, objects = world
     right = total = 0
     for row in range(len(scenes)):
-        for slot, thing in enumerate(scene.things(scenes, row)):
+        for slot, thing in enumerate(scene.content(scenes, row).objects):
             if thing.pattern != "plain":
                 continue
             mean = pictures[row][:, objects[row] == slot + 1].mean(1)
@@ -109,6 +116,19 @@ def test_objects_have_the_colour_that_captions_name(world) -> None:  # type: ign
             right, total = right + (nearest == thing.colour), total + 1
     assert total > 100
     assert right / total > 0.97
+
+
+def test_tinted_backgrounds_have_the_colour_that_captions_name(world) -> None:  # type: ignore[no-untyped-def]
+    scenes, pictures, objects = world
+    tinted = np.flatnonzero(scenes.tint != scene.NATURAL)
+    right = 0
+    for row in tinted:
+        tone = pictures[row][:, objects[row] == 0].mean(1)
+        tone = tone - tone.min()
+        nearest = max(PURE, key=lambda name: np.corrcoef(tone, np.asarray(PURE[name]))[0, 1])
+        right += nearest == COLOURS[scenes.tint[row]]
+    assert len(tinted) > 80
+    assert right / len(tinted) > 0.9
 
 
 def test_objects_cover_the_share_of_patches_that_masks_are_about(world) -> None:  # type: ignore[no-untyped-def]
@@ -122,13 +142,12 @@ def test_captions_are_true_of_their_scene() -> None:
     scenes = scene.draw_mixed(rng, 400)
     for row in range(len(scenes)):
         text = captions.caption(rng, scenes, row)
-        objects = scene.things(scenes, row)
-        mentions = read_caption(text)
+        shown = scene.content(scenes, row)
+        mentions, background = read_caption(text)
         assert mentions, text
         for mention in mentions:
-            assert any(all(getattr(o, k) == v for k, v in mention.items()) for o in objects), text
-        named = [word for word in BACKGROUNDS if word in text.split() or f"{word}," in text.split()]
-        assert named in ([], [BACKGROUNDS[scenes.background[row]]]), text
+            assert any(fits(mention, thing) for thing in shown.objects), text
+        assert fits(background, shown.ground), text
 
 
 def test_all_words_are_used() -> None:
@@ -149,11 +168,25 @@ def test_relations_are_read_from_the_places() -> None:
 
 
 def test_a_claim_needs_a_different_object_for_every_phrase() -> None:
-    one = [Thing("circle", "red", "plain", "small", x=0.2, y=0.5)]
-    assert Claim((Phrase("circle"),)).holds(one, "sand")
-    assert not Claim((Phrase("circle"), Phrase("circle", colour="red"))).holds(one, "sand")
-    assert not Claim((Phrase("circle"),), background="wood").holds(one, "sand")
-    assert not Claim((Phrase("circle", pattern="dotted"),)).holds(one, "sand")
+    circle = Thing("circle", "red", "plain", "small", x=0.2, y=0.5)
+    shown = scene.Content((circle,), scene.Ground("sand", "blue"))
+    assert Claim((Phrase("circle"),)).holds(shown)
+    assert not Claim((Phrase("circle"), Phrase("circle", colour="red"))).holds(shown)
+    assert not Claim((Phrase("circle", pattern="dotted"),)).holds(shown)
+
+
+def test_a_claim_of_the_background_is_true_of_its_kind_and_colour() -> None:
+    circle = Thing("circle", "red", "plain", "small", x=0.2, y=0.5)
+    blue = scene.Content((circle,), scene.Ground("sand", "blue"))
+    natural = scene.Content((circle,), scene.Ground("sand"))
+    for ground, in_blue, in_natural in (
+        (scene.Ground("sand"), True, True),
+        (scene.Ground("sand", "blue"), True, False),
+        (scene.Ground("sand", "red"), False, False),
+        (scene.Ground("wood", "blue"), False, False),
+    ):
+        claim = Claim((Phrase("circle"),), ground=ground)
+        assert (claim.holds(blue), claim.holds(natural)) == (in_blue, in_natural)
 
 
 @pytest.fixture(scope="module")
@@ -169,15 +202,17 @@ def test_pairs_are_right_and_wrong_of_the_picture(built, subset: str) -> None:  
     assert len(subsets[subset]) >= 60
     for pair in subsets[subset]:
         assert pair.caption != pair.negative_caption
-        objects = scene.things(scenes, int(pair.image_key))
-        right, wrong = (_true(text, objects) for text in (pair.caption, pair.negative_caption))
+        shown = scene.content(scenes, int(pair.image_key))
+        right, wrong = (_true(text, shown) for text in (pair.caption, pair.negative_caption))
         assert right, pair
         assert not wrong, pair
 
 
-def _true(text: str, objects: list[Thing]) -> bool:
-    """Judge a caption of the pairs by its words: mentioned objects, distinct, and the relation."""
-    mentions = read_caption(text)
+def _true(text: str, shown: scene.Content) -> bool:
+    """Judge a caption of the pairs by its words: mentioned objects, distinct, relation and background."""
+    mentions, background = read_caption(text)
+    if not fits(background, shown.ground):
+        return False
     sides = {"left of": ("x", 1), "right of": ("x", -1), "above": ("y", 1), "over": ("y", 1)}
     sides |= {"below": ("y", -1), "under": ("y", -1)}
     relation = next((word for word in sides if f" {word} " in text), None)
@@ -189,9 +224,8 @@ def _true(text: str, objects: list[Thing]) -> bool:
             axis, sign = sides[relation]
             return sign * (getattr(chosen[1], axis) - getattr(chosen[0], axis)) > 0
         return any(
-            all(getattr(thing, kind) == word for kind, word in mentions[index].items())
-            and search(index + 1, [*chosen, thing])
-            for thing in objects
+            fits(mentions[index], thing) and search(index + 1, [*chosen, thing])
+            for thing in shown.objects
             if not any(thing is other for other in chosen)
         )
 

@@ -6,23 +6,21 @@ background mostly. It mentions the objects in random order, or in the order of t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from pgsbench.data.scenes.claims import Claim, Phrase, clear_relation
-from pgsbench.data.scenes.scene import Scenes, Thing, things
-from pgsbench.data.scenes.vocabulary import BACKGROUNDS, COUNTS
+from pgsbench.data.scenes.scene import Content, Scenes, Thing, content
+from pgsbench.data.scenes.vocabulary import COUNTS
 
 #: How often a caption speaks of colours at all, and then how often an object's colour is named. Where no
 #: colour is named, only the other attributes can tell pictures apart.
 COLOURED_SHARE = 0.90
 COLOUR_SHARE = 0.90
-PATTERN_SHARE = 0.30
-PLAIN_SHARE = 0.04
-SIZE_SHARE = 0.12
-BACKGROUND_SHARE = 0.12
-COUNT_SHARE = 0.08
+PATTERN_SHARE = 0.35
+PLAIN_SHARE = 0.06
+SIZE_SHARE = 0.15
+BACKGROUND_SHARE = 0.22
+COUNT_SHARE = 0.12
 RELATION_SHARE = 0.40
 #: How often some of several objects go unmentioned. "A red circle" then has to be told from a picture of
 #: a blue circle and a red square.
@@ -41,15 +39,14 @@ _PAIR_WORDS = (" and ", " and ", " next to ", " with ")
 
 def caption(rng: np.random.Generator, scenes: Scenes, row: int) -> str:
     """Return a random true caption of one scene."""
-    background = BACKGROUNDS[scenes.background[row]]
-    return word(rng, claim(rng, things(scenes, row), background))
+    return word(rng, claim(rng, content(scenes, row)))
 
 
-def claim(rng: np.random.Generator, objects: Sequence[Thing], background: str) -> Claim:
-    """Choose what a caption says of these objects."""
+def claim(rng: np.random.Generator, shown: Content) -> Claim:
+    """Choose what a caption says."""
     chance = rng.random(5)
     coloured = bool(chance[4] < COLOURED_SHARE)
-    named = [objects[i] for i in rng.permutation(len(objects))]
+    named = [shown.objects[i] for i in rng.permutation(len(shown.objects))]
     whole = len(named) == 1 or chance[0] >= OMISSION_SHARE
     if not whole:
         named = named[: int(rng.integers(1, len(named)))]
@@ -57,7 +54,7 @@ def claim(rng: np.random.Generator, objects: Sequence[Thing], background: str) -
     return Claim(
         phrases=tuple(mention(rng, thing, coloured) for thing in named),
         relation=relation,
-        background=background if chance[2] < BACKGROUND_SHARE else None,
+        ground=shown.ground if chance[2] < BACKGROUND_SHARE else None,
         counted=whole and bool(chance[3] < COUNT_SHARE),
     )
 
@@ -91,6 +88,6 @@ def word(rng: np.random.Generator, claim: Claim) -> str:
         text = f"{COUNTS[len(claim.phrases) - 1]}, {text}"
     else:
         text = _OPENINGS[int(opening * len(_OPENINGS))] + text
-    if claim.background and front < 0.3:
-        return f"on {claim.background}, {text}"
-    return f"{text} on {claim.background}" if claim.background else text
+    if claim.ground and front < 0.3:
+        return f"on {claim.ground}, {text}"
+    return f"{text} on {claim.ground}" if claim.ground else text

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Literal
 
-from pgsbench.data.scenes.scene import Thing
+from pgsbench.data.scenes.scene import Content, Ground, Thing
 from pgsbench.data.scenes.vocabulary import RELATIONS
 
 Attribute = Literal["size", "pattern", "colour"]
@@ -50,23 +49,25 @@ class Claim:
     Attributes:
         phrases: The mentioned objects, in order.
         relation: How the first is placed to the second, or None.
-        background: Named background, or None.
+        ground: Named background, or None.
         counted: Whether the number of objects is named; it is then the number of phrases.
     """
 
     phrases: tuple[Phrase, ...]
     relation: str | None = None
-    background: str | None = None
+    ground: Ground | None = None
     counted: bool = False
 
-    def holds(self, things: Sequence[Thing], background: str) -> bool:
+    def holds(self, shown: Content) -> bool:
         """Return whether the claim is true, every phrase naming another object."""
-        if self.background not in (None, background) or (self.counted and len(self.phrases) != len(things)):
+        if self.ground and not self.ground.fits(shown.ground):
+            return False
+        if self.counted and len(self.phrases) != len(shown.objects):
             return False
         return any(
             all(phrase.fits(thing) for phrase, thing in zip(self.phrases, chosen, strict=True))
             and (self.relation is None or related(self.relation, chosen[0], chosen[1]))
-            for chosen in permutations(things, len(self.phrases))
+            for chosen in permutations(shown.objects, len(self.phrases))
         )
 
 

@@ -59,7 +59,7 @@ def paint(
     the same background, places and colours.
     """
     ground, strokes, bodies, light = (np.random.default_rng(child) for child in seed.spawn(4))
-    pictures = textures.paint(ground, scenes.background, side)
+    pictures = textures.paint(ground, scenes.background, scenes.tint, side)
     if look.flat:
         pictures = _flatten(pictures)
     _add_strokes(strokes, pictures, look)

@@ -36,7 +36,7 @@ class Recipe:
     num_retrieval: int = 1_000
     num_pairs: int = 500
     jpeg_quality: int = 92
-    version: int = 7
+    version: int = 8
 
     def __post_init__(self) -> None:
         for name in ("num_train", "train_shard", "num_single", "num_shifted", "num_retrieval", "num_pairs"):

@@ -32,7 +32,7 @@ PATTERN_SHARES = (0.6, 0.2, 0.2)
 SAME_COLOUR_SHARE = 0.4
 #: Range of the radius for each size beside other objects; an object alone is larger by a factor. Every
 #: small one stays smaller than every large one.
-RADII = ((0.165, 0.185), (0.218, 0.234))
+RADII = ((0.16, 0.18), (0.218, 0.234))
 ALONE = 1.0
 MAX_TILT = 0.04
 #: Centres lie near the points of a lattice of so many cells a side, off by up to the jitter: a small
@@ -40,6 +40,9 @@ MAX_TILT = 0.04
 LATTICE = 4
 JITTER = 0.006
 GAP = 0.015
+#: How often a background has one of the colours that objects have, and the tint of those that have none.
+TINTED_SHARE = 0.6
+NATURAL = -1
 NUM_LAYOUTS = 160
 
 
@@ -50,6 +53,7 @@ class Scenes:
     Attributes:
         count: (n,) number of objects.
         background: (n,) index into `BACKGROUNDS`.
+        tint: (n,) index into `COLOURS` of the background's colour, or `NATURAL`.
         shape: (n, m) index into `SHAPES`.
         colour: (n, m) index into `COLOURS`.
         pattern: (n, m) index into `PATTERNS`.
@@ -62,6 +66,7 @@ class Scenes:
 
     count: Ints
     background: Ints
+    tint: Ints
     shape: Ints
     colour: Ints
     pattern: Ints
@@ -95,8 +100,37 @@ class Thing:
     y: float
 
 
-def things(scenes: Scenes, row: int) -> list[Thing]:
-    """Return the objects of one scene in words."""
+@dataclass(frozen=True)
+class Ground:
+    """A background in words; the colour is None where it is natural, or not mentioned."""
+
+    kind: str
+    colour: str | None = None
+
+    def fits(self, other: Ground) -> bool:
+        """Return whether all that is mentioned is true of the other one."""
+        return self.kind == other.kind and self.colour in (None, other.colour)
+
+    def __str__(self) -> str:
+        return f"{self.colour} {self.kind}" if self.colour else self.kind
+
+
+@dataclass(frozen=True)
+class Content:
+    """What one picture shows, in words."""
+
+    objects: tuple[Thing, ...]
+    ground: Ground
+
+
+def content(scenes: Scenes, row: int) -> Content:
+    """Return one scene in words."""
+    tint = scenes.tint[row]
+    ground = Ground(BACKGROUNDS[scenes.background[row]], None if tint == NATURAL else COLOURS[tint])
+    return Content(tuple(_things(scenes, row)), ground)
+
+
+def _things(scenes: Scenes, row: int) -> list[Thing]:
     return [
         Thing(
             SHAPES[scenes.shape[row, slot]],
@@ -128,6 +162,7 @@ def draw(rng: np.random.Generator, count: Ints) -> Scenes:
     return Scenes(
         count=count,
         background=rng.integers(len(BACKGROUNDS), size=n),
+        tint=np.where(rng.random(n) < TINTED_SHARE, rng.integers(len(COLOURS), size=n), NATURAL),
         shape=shape,
         colour=colour,
         pattern=rng.choice(len(PATTERNS), size=(n, MAX_OBJECTS), p=PATTERN_SHARES),

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pgsbench.data.scenes.scene import Floats, Ints
-from pgsbench.data.scenes.vocabulary import BACKGROUNDS
+from pgsbench.data.scenes.scene import NATURAL, Floats, Ints
+from pgsbench.data.scenes.vocabulary import BACKGROUNDS, COLOURS
 
 #: Dark and light colour of each kind, RGB in [0, 1], before they vary.
 _PALETTES = {
@@ -21,6 +21,14 @@ _PALETTES = {
     "bricks": ((0.66, 0.62, 0.58), (0.50, 0.27, 0.21)),
     "wood": ((0.33, 0.21, 0.13), (0.66, 0.48, 0.32)),
     "stone": ((0.30, 0.30, 0.31), (0.68, 0.67, 0.65)),
+}
+
+#: RGB of a grey field in each colour. Paler than any object of that colour.
+_TINTS = {
+    "red": (1.45, 0.80, 0.75),
+    "green": (0.78, 1.20, 0.72),
+    "blue": (0.72, 0.95, 1.45),
+    "yellow": (1.25, 1.12, 0.55),
 }
 
 
@@ -42,25 +50,31 @@ def _steps(cells: int, side: int, shift: np.float32) -> tuple[Ints, Floats]:
     return whole, part * part * (3 - 2 * part)
 
 
-def paint(rng: np.random.Generator, kind: Ints, side: int) -> Floats:
-    """Return (b, 3, side, side) pictures in [0, 1] of the given kinds of background."""
+def paint(rng: np.random.Generator, kind: Ints, tint: Ints, side: int) -> Floats:
+    """Return (b, 3, side, side) pictures in [0, 1] of the given kinds and tints of background."""
     pictures = np.empty((len(kind), 3, side, side), np.float32)
     for index, name in enumerate(BACKGROUNDS):
         rows = np.flatnonzero(kind == index)
         if len(rows):
-            pictures[rows] = _mix(rng, name, _FIELDS[name](rng, len(rows), side))
+            pictures[rows] = _mix(rng, name, tint[rows], _FIELDS[name](rng, len(rows), side))
     return pictures
 
 
-def _mix(rng: np.random.Generator, name: str, field: Floats) -> Floats:
+def _mix(rng: np.random.Generator, name: str, tint: Ints, field: Floats) -> Floats:
     b = len(field)
     dark, light = (
         np.asarray(colour, np.float32) + rng.normal(0, 0.055, (b, 3)).astype(np.float32)
         for colour in _PALETTES[name]
     )
     brightness = rng.uniform(0.75, 1.2, (b, 1)).astype(np.float32)
-    dark, light = dark * brightness, light * brightness
+    dark, light = (_tinted(colour * brightness, tint) for colour in (dark, light))
     return dark[:, :, None, None] + (light - dark)[:, :, None, None] * field[:, None]
+
+
+def _tinted(colour: Floats, tint: Ints) -> Floats:
+    """Return (b, 3) colours, those with a tint replaced by their grey in that tint."""
+    tints = np.asarray([_TINTS[name] for name in COLOURS], np.float32)[tint]
+    return np.where((tint == NATURAL)[:, None], colour, colour.mean(1, keepdims=True) * tints)
 
 
 def _uniform(rng: np.random.Generator, low: float, high: float, b: int) -> Floats:
