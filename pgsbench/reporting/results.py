@@ -20,6 +20,10 @@ ALL_GROUPS = "mean of groups"
 #: More searched points than this are not all compared with a baseline: only the best one is.
 MAX_POINTS_COMPARED = 6
 
+#: Arms whose masks are random, the first of them that a study has: `flip` ends with the same unmasked phase
+#: as other arms, so it differs from them in nothing but the mask.
+RANDOM_ARMS = ("flip", "random")
+
 
 @dataclass(frozen=True)
 class Missing:
@@ -184,16 +188,20 @@ class Results:
         """All comparisons on single tasks, one Holm family."""
         return self._compare(self.tasks)
 
+    @property
+    def random_arm(self) -> str:
+        """The arm with random masks that the gap begins at."""
+        return next((arm for arm in RANDOM_ARMS if self.labels_of(arm)), RANDOM_ARMS[0])
+
     @cached_property
     def gaps(self) -> list[tuple[str, str, GapClosed | Missing]]:
-        """(label, group, share of the random-to-oracle gap) of every arm between the two controls."""
+        """(label, group, share of the random-to-oracle gap) of every arm that is no control itself."""
         found = []
         for label in self.study.labels:
             arm = self.study.of(label)[0].cell.arm
-            ends = [self._same_point(label, end) for end in ("random", "oracle")]
-            if arm in ("random", "oracle", "none") or not all(ends):
+            random, oracle = (self._same_point(label, end) for end in (self.random_arm, "oracle"))
+            if arm in (*RANDOM_ARMS, "oracle", "none") or random is None or oracle is None:
                 continue
-            random, oracle = (str(end) for end in ends)
             for group in self.groups:
                 share = self._gap([label, random, oracle], group)
                 found.append((label, group, share))

@@ -76,7 +76,10 @@ def gap_table(results: Results) -> Table | None:
             reasons.add(f"Undefined: {found.undefined}")
         else:
             rows.append([label, group, _difference(found.gap), _share(found)])
-    notes = ["Gap: oracle minus random, in points. 0 % is random, 100 % the oracle; Fieller's 95 % interval."]
+    notes = [
+        f"Gap: oracle minus random masks (arm {results.random_arm}), in points. "
+        "0 % is random, 100 % the oracle; Fieller's 95 % interval."
+    ]
     notes += [f"{reason}." for reason in sorted(reasons)]
     header = ["arm", "group", "gap", "closed"]
     return Table("Share of the random-to-oracle gap that is closed", header, rows, notes, text_columns=(1,))

@@ -147,7 +147,7 @@ def check_space(study: Study) -> None:
     assert search is not None
     problems: dict[str, UserError] = {}
     for path, domain in search.space.items():
-        ends = domain if isinstance(domain, list) else [domain.low, domain.high]
+        ends = domain if isinstance(domain, list) else [_number(domain, end) for end in (domain.low, domain.high)]
         for arm, value in itertools.product(searched_arms(study), ends):
             try:
                 study.run_config(arm, {path: value}, study.config.seeds[0])

@@ -130,12 +130,20 @@ def test_of_many_points_only_the_best_is_compared(fabricate):
 def test_gap_table_needs_both_controls(fabricate):
     results = Results(load_study(fabricate(num_items=400)))
     table = tables.gap_table(results)
-    assert [r[0] for r in table.rows] == ["pgs"] * 5 + ["flip"] * 5
+    assert [r[0] for r in table.rows] == ["pgs"] * 5
+    assert "arm flip" in table.notes[0]
     assert "%" in row(table, "pgs", ALL_GROUPS)[3]
     assert any("of the gap between random and oracle" in sentence for sentence in verdict(results))
     assert (
         tables.gap_table(Results(load_study(fabricate({"pgs": Arm(), "random": Arm()}, name="few")))) is None
     )
+
+
+def test_gap_begins_at_random_where_there_is_no_flip(fabricate):
+    arms = {"pgs": Arm(2.0), "random": Arm(-1.0), "oracle": Arm(8.0)}
+    table = tables.gap_table(Results(load_study(fabricate(arms))))
+    assert "arm random" in table.notes[0]
+    assert [r[0] for r in table.rows] == ["pgs"] * 5
 
 
 def test_gap_says_where_it_is_undefined(fabricate):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tinyworld import TinyWorld
 from pgsbench.config.schema import Range, SearchConfig
 from pgsbench.errors import ConfigError, StudyError
 from pgsbench.experiment import open_study
+from pgsbench.masking.pgs import Pgs
 from pgsbench.sweeps import plan
 from pgsbench.sweeps.search import objective
 from pgsbench.sweeps.study import StudyFolder
@@ -60,6 +62,33 @@ def test_a_space_that_no_run_can_have_is_refused_beforehand(tiny: TinyWorld, spa
     study = open_study(tiny.study, overrides=[f"search.space={space}"])
     with pytest.raises(ConfigError, match=r"search\.space\."):
         plan.check_space(study)
+
+
+#: Two values of every field of pgs; a field that is missing here fails the test.
+PGS_VALUES = {
+    "mask_ratio": "[0.25, 0.5]",
+    "max_ratio": "[null, 0.75]",
+    "threshold": "{low: -1, high: 1}",
+    "candidate_share": "[0.02, 0.2]",
+    "edge": "[sobel, canny, none]",
+    "edge_weight": "{low: 0, high: 2}",
+    "edge_penalty": "{low: 0, high: 2}",
+    "edge_spread": "{low: 0, high: 2, step: 1}",
+    "pattern_side": "[null, 4]",
+    "colour_weight": "{low: 0, high: 1}",
+    "token_weight": "{low: 0, high: 1}",
+    "window": "[null, 2]",
+    "otn": "[true, false]",
+    "tau": "{low: 0.05, high: 1, log: true}",
+    "rounds": "{low: 0, high: 20, step: 2}",
+    "random_share": "{low: 0, high: 1}",
+}
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Pgs)])
+def test_every_field_of_pgs_can_be_swept(tiny: TinyWorld, field: str) -> None:
+    space = f"search={{sampler: tpe, trials: 2, space: {{strategy.{field}: {PGS_VALUES[field]}}}}}"
+    plan.check_space(open_study(tiny.study, overrides=[space]))
 
 
 def test_the_manifest_grows_and_starts_anew_when_the_base_changes(tiny: TinyWorld, tmp_path: Path) -> None:
