@@ -137,6 +137,10 @@ def _number(domain: Range, value: float) -> float | int:
     return round(value) if is_integral(domain) else round(value, 12)
 
 
+def _ends(domain: list[Any] | Range) -> list[Any]:
+    return domain if isinstance(domain, list) else [_number(domain, end) for end in (domain.low, domain.high)]
+
+
 def check_space(study: Study) -> None:
     """Try every path of the search space at its ends, for every searched arm, before anything runs.
 
@@ -147,8 +151,7 @@ def check_space(study: Study) -> None:
     assert search is not None
     problems: dict[str, UserError] = {}
     for path, domain in search.space.items():
-        ends = domain if isinstance(domain, list) else [_number(domain, end) for end in (domain.low, domain.high)]
-        for arm, value in itertools.product(searched_arms(study), ends):
+        for arm, value in itertools.product(searched_arms(study), _ends(domain)):
             try:
                 study.run_config(arm, {path: value}, study.config.seeds[0])
             except UserError as error:
