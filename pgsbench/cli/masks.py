@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(
-    no_args_is_help=True, help="Masking strategies: list, show, preview.", rich_markup_mode=None
+    no_args_is_help=True, help="Masking strategies: list, show, preview, findings.", rich_markup_mode=None
 )
 
 
@@ -43,6 +43,51 @@ def show(name: Annotated[str, typer.Argument(help="A strategy's name, or file.py
         default = "required" if parameter.default is parameter.empty else repr(parameter.default)
         typer.echo(f"  {parameter.name}: {parameter.annotation} = {default}")
     typer.echo(f"\nlooks at: {', '.join(sorted(kind.needs)) or 'nothing'}")
+
+
+@app.command()
+def findings(
+    images: Annotated[list[Path] | None, typer.Argument(help="Image files; two or more.")] = None,
+    data: Annotated[str, typer.Option(help="Without images: pictures of this training data.")] = "scenes",
+    count: Annotated[int, typer.Option(min=2, help="How many of the data.")] = 256,
+    model: Annotated[
+        str | None, typer.Option(help="Whose patches (default: ViT-B-16; for data scenes-vit).")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Decides what is random in a mask.")] = 0,
+) -> None:
+    """Measure what the published CLIP-PGS code does differently from its paper.
+
+    Example: pgsbench masks findings photos/*.jpg
+    """
+    from pgsbench.data.transforms import normalise
+    from pgsbench.masking import findings as measured
+    from pgsbench.masking.base import view_of
+    from pgsbench.models.clip import build
+    from pgsbench.models.tower_layout import layout_of
+    from pgsbench.reporting import preview as previews
+    from pgsbench.reporting import render
+
+    clip = build(model or ("ViT-B-16" if images else "scenes-vit"), seed=seed)
+    if images:
+        pictures = previews.from_files(images, clip.image_size)
+    else:
+        pictures = previews.from_data(data, clip.image_size, count=count, seed=seed)
+    view = view_of(normalise(pictures.images, clip.mean, clip.std), layout_of(clip.model).patch_size)
+    table = render.Table(
+        f"{view.batch_size} pictures, {view.grid[0]} x {view.grid[1]} patches",
+        ["part", "what", "measured"],
+        [[found.part, found.what, found.value] for found in measured.findings(view, seed=seed)],
+        [],
+        text_columns=(1,),
+    )
+    kept = measured.retention(view, measured.compared(), seed=seed)
+    edges = render.Table(
+        "Half of the patches kept",
+        ["mask", "top-edge patches kept", "IoU of two seeds"],
+        [[name, f"{top:.2f}", f"{iou:.2f}"] for name, (top, iou) in kept.items()],
+        ["Top-edge: the tenth of a picture's patches with the strongest Sobel edges."],
+    )
+    typer.echo("\n\n".join(render.text(one) for one in (table, edges)))
 
 
 @app.command()

@@ -86,16 +86,19 @@ class PgsReleased:
         diagnostics = {"masked_ratio": masked.float().mean()}
         return Selection(kept.sort(dim=1).values, diagnostics=diagnostics)
 
-    def masked(self, view: PatchView, *, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+    def masked(
+        self, view: PatchView, *, generator: torch.Generator, dtype: torch.dtype = torch.float32
+    ) -> tuple[Tensor, Tensor | None]:
         """Return which patches (b, n) are masked, True, and the edge map (b, n) where it is used.
 
-        Draws one uniform number for each patch.
+        Draws one uniform number for each patch. The published code computes in float32; another `dtype`
+        shows how much of its answer is round-off.
         """
         assert view.tokens is not None
         n = view.num_patches
-        patches = z_scored_patches(view)
+        patches = z_scored_patches(view, dtype)
         token_share = math.floor(view.progress * EPOCHS) / EPOCHS
-        similarity = token_share * _cosines(view.tokens.float()) + (1.0 - token_share) * _cosines(patches)
+        similarity = token_share * _cosines(view.tokens.to(dtype)) + (1.0 - token_share) * _cosines(patches)
         if self.otn:
             similarity = similarity + oscillating_normalisation(similarity)
         noise = torch.rand(view.batch_size, n, generator=generator, device=view.device)
@@ -109,7 +112,7 @@ class PgsReleased:
         return (rows > self.target).any(dim=1), edge
 
 
-def z_scored_patches(view: PatchView) -> Tensor:
+def z_scored_patches(view: PatchView, dtype: torch.dtype = torch.float32) -> Tensor:
     """Return (b, n, d) patches z-scored over all values; d runs over row, column, channel.
 
     The order matters where it should not: the "edge map" is the round-off of summing in this order.
@@ -117,7 +120,7 @@ def z_scored_patches(view: PatchView) -> Tensor:
     assert view.images is not None
     b, c = view.images.shape[:2]
     rows, cols, (height, width) = *view.grid, view.patch_size
-    cells = view.images.float().reshape(b, c, rows, height, cols, width).permute(0, 2, 4, 3, 5, 1)
+    cells = view.images.to(dtype).reshape(b, c, rows, height, cols, width).permute(0, 2, 4, 3, 5, 1)
     patches = cells.reshape(b, rows * cols, height * width * c)
     return (patches - patches.mean(dim=2, keepdim=True)) / (patches.std(dim=2, keepdim=True) + EPS)
 
@@ -125,7 +128,7 @@ def z_scored_patches(view: PatchView) -> Tensor:
 def edge_of_roundoff(patches: Tensor, grid: tuple[int, int]) -> Tensor:
     """Return the "edge map" (b, n) in [0, 1] of z-scored patches (b, n, d): Sobel over their means."""
     means = patches.mean(dim=2).view(-1, 1, *grid)
-    x = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]], device=patches.device)
+    x = means.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
     slope = F.conv2d(means, torch.stack([x, x.T])[:, None], padding=1)
     size = slope.square().sum(dim=1).sqrt().flatten(1)
     low, high = size.amin(dim=1, keepdim=True), size.amax(dim=1, keepdim=True)
