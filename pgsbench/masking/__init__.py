@@ -47,6 +47,11 @@ CARDS: dict[str, Card] = {
         "arXiv 2405.08815",
         "E-CLIP: patches that resemble one of a few random anchors are masked, as clusters.",
     ),
+    "attentive": Card(
+        "pgsbench.masking.attentive:Attentive",
+        "arXiv 2212.08653",
+        "A-CLIP: patches that a moving average of the image tower attends to most are kept.",
+    ),
     "pgs": Card(
         "pgsbench.masking.pgs:Pgs",
         "arXiv 2503.17080",

@@ -33,7 +33,8 @@ class PatchView:
         images: (b, c, h, w) normalised pictures, ``h = rows * patch height``.
         tokens: (b, n, d) patch embeddings after the position code, detached, without class token.
         position: (n, d) the position code within `tokens`, or None where the model has none.
-        attention: (b, n) attention paid to each patch by a teacher, larger is more.
+        attention: (b, n) float32, attention that the class token of a moving average of the image tower pays
+            to each patch of the whole picture, mean over layers and heads; rows sum to at most 1.
         objects: (b, n) share of each patch that shows an object, in [0, 1], where the data knows it.
     """
 
@@ -126,6 +127,15 @@ class Strategy(Protocol):
             generator: The only source of randomness, on ``view.device``. Draw for all images at once
                 with shape (b, ...), so that no image changes what another one gets.
         """
+
+
+@runtime_checkable
+class AttentionStrategy(Strategy, Protocol):
+    """A strategy that needs "attention": it says how slowly the tower that pays it follows."""
+
+    @property
+    def ema_momentum(self) -> float:
+        """Weight of the moving average's past at the start of the training, in [0, 1]; it rises to 1."""
 
 
 def keep_all(view: PatchView) -> Selection:

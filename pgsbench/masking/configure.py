@@ -113,8 +113,12 @@ def _what_is_missing(kind: object) -> list[str]:
     elif list(inspect.signature(select).parameters) != ["self", "view", "generator"]:
         missing.append("the method must be `select(self, view, *, generator)`")
     names = {field.name for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else set()
-    if "mask_ratio" not in names and not hasattr(kind, "mask_ratio"):
-        missing.append("it lacks a field or property `mask_ratio`")
+    wanted = {"mask_ratio"}
+    if isinstance(needs, frozenset) and "attention" in needs:
+        wanted.add("ema_momentum")
+    missing += [
+        f"it lacks a field or property `{name}`" for name in sorted(wanted - names) if not hasattr(kind, name)
+    ]
     return missing
 
 

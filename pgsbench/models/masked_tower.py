@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from pgsbench.errors import DataError, ModelError
-from pgsbench.masking.base import PatchView, Selection, Strategy
+from pgsbench.masking.base import AttentionStrategy, PatchView, Selection, Strategy
 from pgsbench.masking.measure import object_shares, objects_kept
+from pgsbench.models.ema_tower import EmaTower
 from pgsbench.models.tower_layout import TowerLayout, layout_of
 
 
@@ -29,17 +30,12 @@ def attach(model: nn.Module, strategy: Strategy) -> Masking:
     Args:
         model: An open_clip model with a `visual` tower: an open_clip ViT, or a timm tower that can drop
             patches.
-        strategy: Which patches to keep.
+        strategy: Which patches to keep. For one that needs attention, a moving average of the tower starts
+            here, from the weights that the tower has now.
 
     Raises:
         ModelError: The tower cannot drop patches, or cannot give what the strategy needs.
     """
-    if "attention" in strategy.needs:
-        raise ModelError(
-            "this strategy needs the attention of a teacher, and models have no teacher yet",
-            value=type(strategy).__name__,
-            way_out="use a strategy that needs images, tokens or objects only",
-        )
     attached = masking_of(model)
     if attached is not None:
         attached.detach()
@@ -69,6 +65,7 @@ class Masking(nn.Module):
         self.last: Selection | None = None
         # The layout holds the tower; as it is no module itself, the tower does not become our child.
         self._layout = layout
+        self._ema = _ema_tower(layout, strategy)  # no module either, for the same reason
         layout.install(self)
         self._hooks = self._add_hooks()
         self._images: Tensor | None = None
@@ -90,7 +87,10 @@ class Masking(nn.Module):
         progress: float = 0.0,
         objects: Tensor | None = None,
     ) -> None:
-        """Say which step comes next; its mask depends on these numbers only.
+        """Say which step comes next; its random choices depend on these numbers only.
+
+        Where the strategy looks at attention, the moving average of the tower now takes in what the last
+        optimizer step has made of it.
 
         Args:
             seed: Seed of the run.
@@ -103,10 +103,29 @@ class Masking(nn.Module):
         self._seed = _mixed(seed, step, rank, micro_batch)
         self._generator = None
         self._progress, self._objects = progress, objects
+        if self._ema is not None and not self._masks_eval:
+            with self._timed(self._ema.device):
+                self._ema.follow(step=step, progress=progress)
+
+    def ema_state(self) -> dict[str, Tensor]:
+        """Return the weights of the tower's moving average for exact resume; none where there is none."""
+        return {} if self._ema is None else self._ema.copy.state_dict()
+
+    def load_ema_state(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over what `ema_state` has returned.
+
+        Raises:
+            RuntimeError: The weights are not of this tower, or missing.
+        """
+        if self._ema is not None:
+            self._ema.copy.load_state_dict(weights)
 
     @property
     def select_seconds(self) -> float:
-        """Seconds spent choosing patches since `attach`; on a GPU this waits for the device."""
+        """Seconds spent choosing patches since `attach`; on a GPU this waits for the device.
+
+        For a strategy that looks at attention that includes all that its moving average of the tower costs.
+        """
         for start, end in self._pending:
             end.synchronize()
             self._seconds += start.elapsed_time(end) / 1000.0
@@ -154,9 +173,9 @@ class Masking(nn.Module):
     @contextmanager
     def at_eval(self, *, seed: int = 0, progress: float = 1.0) -> Iterator[None]:
         """Mask in evaluation mode too, to measure the gap between masked and whole pictures."""
-        self.begin_step(seed=seed, step=-1, progress=progress)
         self._masks_eval = True
         try:
+            self.begin_step(seed=seed, step=-1, progress=progress)
             yield
         finally:
             self._masks_eval = False
@@ -181,22 +200,37 @@ class Masking(nn.Module):
             x = torch.cat([x[:, :prefix], x[:, prefix:].gather(1, index)], dim=1)
         return (x, keep) if self._layout.wants_indices else x
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Masking:
+        # What `to`, `cuda` or `half` do to the model must reach the moving average, which is no part of it.
+        if self._ema is not None:
+            self._ema.copy._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return self
+
     def _is_masking(self) -> bool:
         return self._masks_eval or (self.training and self.active)
 
     # A generator cannot enter a compiled graph; this is the one place where `torch.compile` leaves it.
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _choose(self, x: Tensor) -> Tensor:
-        with self._timed(x.device), torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            view = self._view(x.detach())
-            selection = self.strategy.select(view, generator=self._generator_on(x.device))
+        with self._timed(x.device), torch.no_grad():
+            attention = self._attention()  # in the precision of the training, as the tower itself
+            with torch.autocast(x.device.type, enabled=False):
+                view = self._view(x.detach(), attention)
+                selection = self.strategy.select(view, generator=self._generator_on(x.device))
         self._images = None
         if selection.visible is not None:
             self._layout.check_can_hide()
         self.last = selection
         return selection.keep
 
-    def _view(self, x: Tensor) -> PatchView:
+    def _attention(self) -> Tensor | None:
+        if self._ema is None:
+            return None
+        assert self._images is not None
+        return self._ema.attention(self._images)
+
+    def _view(self, x: Tensor, attention: Tensor | None) -> PatchView:
         layout, needs = self._layout, self.strategy.needs
         grid = layout.grid if self._images is None else layout.grid_of(self._images)
         tokens = x[:, layout.num_prefix :]
@@ -214,9 +248,10 @@ class Masking(nn.Module):
             batch_size=x.shape[0],
             device=x.device,
             progress=self._progress,
-            images=images,
+            images=images if "images" in needs else None,
             tokens=tokens if "tokens" in needs else None,
             position=layout.position() if "tokens" in needs else None,
+            attention=attention,
             objects=self._object_shares(x.device) if "objects" in needs else None,
         )
 
@@ -265,7 +300,7 @@ class Masking(nn.Module):
         return hooks
 
     def _capture(self, _: nn.Module, args: tuple[Any, ...]) -> None:
-        if "images" in self.strategy.needs and self._is_masking():
+        if self.strategy.needs & {"images", "attention"} and self._is_masking():
             self._images = args[0].detach()
 
     def _hide_keys(
@@ -286,6 +321,14 @@ class Masking(nn.Module):
         prefix, tokens = output[:, : self._layout.num_prefix], output[:, self._layout.num_prefix :]
         mean = (tokens * visible).sum(dim=1, keepdim=True) / visible.sum(dim=1, keepdim=True)
         return torch.cat([prefix, torch.where(visible, tokens, mean.to(tokens.dtype))], dim=1)
+
+
+def _ema_tower(layout: TowerLayout, strategy: Strategy) -> EmaTower | None:
+    if "attention" not in strategy.needs:
+        return None
+    assert isinstance(strategy, AttentionStrategy), "a strategy that needs attention has an ema_momentum"
+    layout.check_can_attend()
+    return EmaTower(layout.owner, momentum=strategy.ema_momentum)
 
 
 def key_mask(visible: Tensor, num_prefix: int, num_heads: int, like: Tensor) -> Tensor:

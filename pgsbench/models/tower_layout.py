@@ -26,6 +26,7 @@ class TowerLayout:
         num_heads: Attention heads of the transformer.
         averages: Module whose output tokens are averaged, or None without average pooling.
         cannot_hide: Why tokens cannot be hidden; empty where they can.
+        cannot_attend: Why the class token's attention cannot be told; empty where it can.
         wants_indices: Whether the dropout returns the kept indices beside the tokens.
         replaced: What stood in the slot, to be put back.
     """
@@ -40,6 +41,7 @@ class TowerLayout:
     num_heads: int | None = None
     averages: nn.Module | None = None
     cannot_hide: str = ""
+    cannot_attend: str = ""
     wants_indices: bool = False
     replaced: nn.Module | None = None
 
@@ -71,6 +73,16 @@ class TowerLayout:
             raise ModelError(
                 f"tokens cannot be hidden in this image tower: {self.cannot_hide}",
                 way_out="keep a fixed number of patches (`max_ratio: null`), or use an open_clip ViT",
+            )
+
+    def check_can_attend(self) -> None:
+        """Raise ModelError where there is no attention of a class token to look at."""
+        if self.cannot_attend:
+            raise ModelError(
+                f"this strategy looks at the class token's attention, and the image tower "
+                f"has none to show: {self.cannot_attend}",
+                way_out="use an open_clip ViT that pools by its class token, such as ViT-B-16, or a strategy "
+                "that needs images, tokens or objects only",
             )
 
 
@@ -111,7 +123,19 @@ def _open_clip_vit(visual: Any) -> TowerLayout:
         num_heads=visual.transformer.resblocks[0].attn.num_heads,
         averages=averages,
         cannot_hide="it pools by attention over all tokens" if visual.attn_pool is not None else "",
+        cannot_attend=_why_no_class_attention(visual),
     )
+
+
+def _why_no_class_attention(visual: Any) -> str:
+    if visual.attn_pool is not None:
+        return "it pools by attention over all tokens"
+    if visual.pool_type != "tok":
+        # The class token is there, but no loss ever asks what it has looked at.
+        return "it averages its patches"
+    if not all(isinstance(block.attn, nn.MultiheadAttention) for block in visual.transformer.resblocks):
+        return "its attention is of a kind of its own"
+    return ""
 
 
 def _timm_vit(trunk: Any) -> TowerLayout:
@@ -128,6 +152,7 @@ def _timm_vit(trunk: Any) -> TowerLayout:
         patch_size=tuple(embed.patch_size),
         num_prefix=trunk.num_prefix_tokens,
         cannot_hide="timm towers take no mask from outside",
+        cannot_attend="timm towers keep their attention to themselves",
         # EVA towers drop their rotary positions alike, and hold None instead of an identity.
         wants_indices=trunk.patch_drop is None or type(trunk.patch_drop).__name__.endswith("WithIndices"),
     )

@@ -65,7 +65,9 @@ def train(
     model: Any = clip.model
     loss_of = contrastive_loss()
     optimizer = adamw(model, config)
-    step, totals = state.restore(state_folder, model=model, optimizer=optimizer, device=device)
+    step, totals = state.restore(
+        state_folder, model=model, masking=masking, optimizer=optimizer, device=device
+    )
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=_wants_bf16(config.precision, device))
     unmasked_from = first_unmasked_step(config)
     batches = reader.batches(seed=seed, batch_size=config.batch_size, start_step=step)
@@ -139,7 +141,9 @@ def train(
         if stop or step % config.checkpoint_every_steps == 0:
             watch.lap()
             totals.mask_seconds = mask_seconds_before + masking.select_seconds
-            state.save(state_folder, model=model, optimizer=optimizer, step=step, totals=totals)
+            state.save(
+                state_folder, model=model, masking=masking, optimizer=optimizer, step=step, totals=totals
+            )
             watch.start()
         if stop:
             raise Interrupted

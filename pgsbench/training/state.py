@@ -1,7 +1,8 @@
 """Exact resume: everything the next step depends on, saved so that a crash leaves the last state whole.
 
 Masks, data order and initial weights are functions of (seed, step); so model, optimiser and step are all
-there is. No random state of a device needs saving.
+there is, and the moving average of the image tower where a mask looks at its attention. No random state of
+a device needs saving.
 """
 
 from __future__ import annotations
@@ -14,13 +15,20 @@ import torch
 from torch import nn
 
 from pgsbench.errors import RunError
+from pgsbench.models.masked_tower import Masking
 from pgsbench.training.meter import Totals
 
 STATE_FILE = "state.pt"
 
 
 def save(
-    folder: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, totals: Totals
+    folder: Path,
+    *,
+    model: nn.Module,
+    masking: Masking,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    totals: Totals,
 ) -> None:
     """Save the state after `step` steps, atomically."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -28,6 +36,7 @@ def save(
     torch.save(
         {
             "model": model.state_dict(),
+            "ema": masking.ema_state(),
             "optimizer": optimizer.state_dict(),
             "step": step,
             "totals": asdict(totals),
@@ -38,9 +47,14 @@ def save(
 
 
 def restore(
-    folder: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+    folder: Path,
+    *,
+    model: nn.Module,
+    masking: Masking,
+    optimizer: torch.optim.Optimizer,
+    device: torch.device,
 ) -> tuple[int, Totals]:
-    """Load the last state into `model` and `optimizer`; return (steps done, totals), (0, zeros) if none.
+    """Load the last state into model, mask and optimizer; return (steps done, totals), (0, zeros) if none.
 
     Raises:
         RunError: There is a state, but it cannot be read or is not of this model.
@@ -51,6 +65,7 @@ def restore(
     try:
         state = torch.load(path, map_location=device, weights_only=True)
         model.load_state_dict(state["model"])
+        masking.load_ema_state(state.get("ema", {}))  # earlier versions had no mask that needs it
         optimizer.load_state_dict(state["optimizer"])
         return int(state["step"]), Totals(**state["totals"])
     except Exception as error:  # damaged in any way: the way out is the same

@@ -67,6 +67,15 @@ def cosine(x: Array, y: Array) -> float:
     return float((x * y).sum() / math.sqrt((x * x).sum() * (y * y).sum()))
 
 
+def block_attention(attention: list[float], grid: tuple[int, int], side: int) -> list[float]:
+    """Each patch's mean attention over the patches of its block, for one picture."""
+    blocks: dict[tuple[int, int], list[float]] = {}
+    places = [(row // side, col // side) for row in range(grid[0]) for col in range(grid[1])]
+    for place, value in zip(places, attention, strict=True):
+        blocks.setdefault(place, []).append(value)
+    return [sum(blocks[place]) / len(blocks[place]) for place in places]
+
+
 def doubly_stochastic(similarity: Array, tau: float, rounds: int) -> Array:
     """P = diag(u) K diag(u) after the symmetric updates."""
     kernel = np.exp(similarity / tau)

@@ -136,6 +136,12 @@ def test_a_class_that_is_no_strategy_says_what_is_missing(folder: Path) -> None:
         configure("spiral.py:spiral", {}, relative_to=folder)
 
 
+def test_a_strategy_that_needs_attention_says_how_slowly_its_tower_follows(tmp_path: Path) -> None:
+    (tmp_path / "gaze.py").write_text(SPIRAL.replace("frozenset()", 'frozenset({"attention"})'))
+    with pytest.raises(PluginError, match="it lacks a field or property `ema_momentum`"):
+        configure("gaze.py:Spiral", {"turns": 1}, relative_to=tmp_path)
+
+
 def test_a_bug_in_post_init_is_not_taken_for_a_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "odd.py").write_text(
         SPIRAL

@@ -85,6 +85,13 @@ class TestCluster(StrategyContract):
         return configure("cluster", fields)
 
 
+@pytest.mark.parametrize("fields", [{}, {"block_side": 2}, {"block_side": 20, "mask_ratio": 0.75}], ids=str)
+class TestAttentive(StrategyContract):
+    @pytest.fixture
+    def strategy(self, fields: dict[str, object]) -> Strategy:
+        return configure("attentive", fields)
+
+
 @pytest.mark.parametrize("fields", [{}, {"otn": False, "mask_ratio": 0.3}, {"edge": False}], ids=str)
 class TestPgsReleased(StrategyContract):
     exact_length = False

@@ -14,6 +14,7 @@ from open_clip.model import CLIP
 from torch import Tensor, nn
 
 from pgsbench.errors import DataError, ModelError
+from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.base import Need, PatchView, Selection
 from pgsbench.masking.configure import configure
 from pgsbench.masking.none import NoMask
@@ -342,14 +343,6 @@ def test_a_resnet_is_refused_with_what_works() -> None:
     assert "ViT-B-16" in str(raised.value)
 
 
-def test_a_teacher_that_does_not_exist_is_missed_at_once() -> None:
-    class Attentive(HideLast):
-        needs: ClassVar[frozenset[Need]] = frozenset({"attention"})
-
-    with pytest.raises(ModelError, match="no teacher yet"):
-        attach(tiny(), Attentive())
-
-
 def test_attention_pooling_can_drop_but_not_hide(images: Tensor) -> None:
     model = tiny(attentional_pool=True, attn_pooler_queries=4, attn_pooler_heads=2)
     attach(model, Random(0.5)).begin_step(seed=0, step=0)
@@ -389,7 +382,8 @@ def test_timm_towers_drop_patches(name: str, options: dict[str, Any], prefix: in
     assert not torch.equal(masked, plain)
     trunk.eval()
     torch.testing.assert_close(trunk(images), plain)
-    masking.detach()
+    with pytest.raises(ModelError, match="timm towers keep their attention to themselves"):
+        attach(model, Attentive())
     assert attach(model, HideLast()) is masking_of(model)
     trunk.train()
     masking_of(model).begin_step(seed=0, step=0)  # type: ignore[union-attr]

@@ -11,6 +11,7 @@ from tinyworld import TinyWorld
 from pgsbench.config.schema import TrainingConfig, UnmaskedTuning
 from pgsbench.data import shards
 from pgsbench.errors import RunError
+from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.none import NoMask
 from pgsbench.masking.random import Random
@@ -86,6 +87,35 @@ def test_a_killed_training_resumes_from_its_last_saved_step(tiny: TinyWorld, tmp
     rest, resumed, _ = run(tiny, tmp_path / "cut")
     assert [line["step"] for line in rest] == [5, 6]
     assert all(torch.equal(weights[name], resumed[name]) for name in weights)
+
+
+def test_a_training_with_a_moving_average_resumes_exactly(tiny: TinyWorld, tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"unmasked_tuning": UnmaskedTuning(share=0.0), "learning_rate": 1e-2})
+    strategy = Attentive(0.5, ema_momentum=0.8)  # so low that the average moves, and the masks with it
+    lines, weights, _ = run(tiny, tmp_path / "whole", strategy=strategy, config=config)
+    for stop_after in (1, 3):
+        cut = tmp_path / f"cut{stop_after}"
+        with pytest.raises(Interrupted):
+            run(tiny, cut, strategy=strategy, config=config, stop_after=stop_after)
+        rest, resumed, _ = run(tiny, cut, strategy=strategy, config=config)
+        assert [line["loss"] for line in rest] == [line["loss"] for line in lines[stop_after:]]
+        assert all(torch.equal(weights[name], resumed[name]) for name in weights)
+    # Without the saved average the run would go on with other masks: the test above can fail.
+    with pytest.raises(Interrupted):
+        run(tiny, tmp_path / "lost", strategy=strategy, config=config, stop_after=3)
+    state = torch.load(tmp_path / "lost" / "state.pt", weights_only=True)
+    state["ema"] = {name.removeprefix("visual."): value for name, value in state["model"].items()
+                    if name.startswith("visual.")}  # fmt: skip
+    torch.save(state, tmp_path / "lost" / "state.pt")
+    rest, other, _ = run(tiny, tmp_path / "lost", strategy=strategy, config=config)
+    assert not all(torch.equal(weights[name], other[name]) for name in weights)
+
+
+def test_a_state_without_the_moving_average_is_refused(tiny: TinyWorld, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        run(tiny, tmp_path, stop_after=3)
+    with pytest.raises(RunError, match="cannot be read"):
+        run(tiny, tmp_path, strategy=Attentive(0.5))
 
 
 def test_the_global_random_state_does_not_matter_and_is_left_alone(tiny: TinyWorld, tmp_path: Path) -> None:

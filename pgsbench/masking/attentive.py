@@ -1,0 +1,80 @@
+"""A-CLIP's attentive masks: what a moving average of the image tower looks at is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pgsbench.masking.base import (
+    Need,
+    PatchView,
+    Selection,
+    check_range,
+    check_ratio,
+    keep_all,
+    num_kept,
+)
+from pgsbench.masking.ops import order_ascending
+
+
+@dataclass(frozen=True)
+class Attentive:
+    """A-CLIP: patches that a moving average of the image tower attends to most are kept.
+
+    "Attentive Mask CLIP" (arXiv 2212.08653), section 3. A slow copy of the image tower sees the whole
+    picture. The score of a patch is the attention that the copy's class token pays to it, averaged over
+    layers l and heads h: ``s_j = mean_lh softmax_j(q_lh(class) . k_lh(j) / sqrt(d_h))``, d_h the width of
+    a head. The ``floor(n (1 - mask_ratio))`` patches with the highest scores stay. After every step
+    ``copy <- m copy + (1 - m) tower``; m rises from `ema_momentum` to 1 along half a cosine over the
+    training, as in the published code. The copy is no part of the strategy (`pgsbench.models.ema_tower`
+    keeps it), but what it costs counts as time spent choosing the mask.
+
+    Deviations: this is the mask alone. The paper's two masked views of a picture, its SimCLR and BYOL
+    losses and its efficient variant are left out: one view, and the copy sees the very picture that the
+    tower sees, at full resolution. The published code ranks blocks of 2 x 2 patches, which
+    ``block_side = 2`` does, and keeps one more than half of them (25 of 49); here the number of patches is
+    exact, so that of the last block a random part may stay.
+
+    Args:
+        mask_ratio: Share of the patches that is dropped.
+        block_side: Rows and columns of the blocks that patches are ranked in, by their mean attention;
+            blocks at the right and the lower border may be incomplete.
+        ema_momentum: Weight m of the copy's past at the start of the training, in [0, 1]; 0.996 is the
+            published code's.
+    """
+
+    mask_ratio: float = 0.5
+    block_side: int = 1
+    ema_momentum: float = 0.996
+    needs: ClassVar[frozenset[Need]] = frozenset({"attention"})
+
+    def __post_init__(self) -> None:
+        check_ratio("mask_ratio", self.mask_ratio)
+        check_range("block_side", self.block_side, 1)
+        check_range("ema_momentum", self.ema_momentum, 0.0, 1.0)
+
+    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+        """Keep the patches with the highest attention, at random among equals."""
+        if self.mask_ratio == 0:
+            return keep_all(view)
+        assert view.attention is not None
+        score = self._block_means(view.attention, view.grid)
+        order = order_ascending(-score, generator=generator)
+        keep = order[:, : num_kept(view.num_patches, self.mask_ratio)].sort(dim=1).values
+        share = view.attention.gather(1, keep).sum() / view.attention.sum()
+        return Selection(keep, diagnostics={"attention_kept": share})
+
+    def _block_means(self, attention: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Return (b, n): each patch gets the mean attention of its block."""
+        if self.block_side == 1:
+            return attention
+        rows, cols = grid
+        maps = attention.view(-1, 1, rows, cols)
+        # In ceil mode a block that reaches over the border is averaged over what lies inside.
+        means = F.avg_pool2d(maps, self.block_side, ceil_mode=True)
+        spread = means.repeat_interleave(self.block_side, 2).repeat_interleave(self.block_side, 3)
+        return spread[:, 0, :rows, :cols].flatten(1)

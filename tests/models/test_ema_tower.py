@@ -1,0 +1,302 @@
+"""The moving average of the tower: what it looks at, how it follows, and that it is no part of the model."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import open_clip
+import pytest
+import torch
+from open_clip.model import CLIP
+from torch import Tensor, nn
+
+from pgsbench.errors import ModelError
+from pgsbench.masking.attentive import Attentive
+from pgsbench.masking.base import Need, PatchView, Selection, keep_all
+from pgsbench.masking.random import Random
+from pgsbench.models.masked_tower import Masking, attach, masking_of
+
+
+def tiny(**vision: Any) -> CLIP:
+    """A CLIP with 4 x 6 patches and three layers, the same at every call."""
+    shape = {"image_size": (32, 48), "patch_size": 8, "width": 32, "layers": 3, "head_width": 16}
+    text = {"context_length": 8, "vocab_size": 40, "width": 32, "heads": 2, "layers": 1}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = CLIP(16, shape | vision, text)
+        for block in model.visual.transformer.resblocks:  # open_clip starts them at 0, where none is missed
+            nn.init.normal_(block.attn.in_proj_bias)
+    return model
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.randn(3, 3, 32, 48, generator=torch.Generator().manual_seed(1))
+
+
+@dataclass(frozen=True)
+class Gaze:
+    """Keeps all and remembers, in a list it is given, what it was shown."""
+
+    views: Any
+    ema_momentum: float = 0.9
+    needs: ClassVar[frozenset[Need]] = frozenset({"attention"})
+
+    @property
+    def mask_ratio(self) -> float:
+        return 0.0
+
+    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+        self.views.append(view)
+        return keep_all(view)
+
+
+def attention_of(model: CLIP, images: Tensor) -> Tensor:
+    """What a model's class token attends to, from the weights that `nn.MultiheadAttention` gives out."""
+    rows: list[Tensor] = []
+
+    def listen(attn: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Any]) -> None:
+        if not kwargs["need_weights"]:
+            asked = kwargs | {"need_weights": True, "average_attn_weights": False}
+            rows.append(attn(*args, **asked)[1][:, :, 0, 1:].mean(dim=1))  # (b, heads, l, l)
+
+    hooks = [
+        block.attn.register_forward_pre_hook(listen, with_kwargs=True)
+        for block in model.visual.transformer.resblocks
+    ]
+    with torch.no_grad():
+        model.visual(images)
+    for hook in hooks:
+        hook.remove()
+    return torch.stack(rows).mean(dim=0)
+
+
+def train_step(model: CLIP, masking: Masking, images: Tensor, step: int, progress: float = 0.0) -> Tensor:
+    """Take one step of gradient descent and return the patches that were kept."""
+    masking.begin_step(seed=0, step=step, progress=progress)
+    model.zero_grad()
+    model.visual(images).square().sum().backward()
+    with torch.no_grad():
+        for parameter in model.visual.parameters():
+            parameter -= 0.05 * parameter.grad
+    assert masking.last is not None
+    return masking.last.keep
+
+
+def test_the_attention_is_that_of_the_class_token_over_layers_and_heads(images: Tensor) -> None:
+    model, views = tiny(), []
+    expected = attention_of(model, images)
+    attach(model, Gaze(views)).begin_step(seed=0, step=0)
+    model.visual(images)
+    (view,) = views
+    assert view.attention.shape == (3, 24)
+    torch.testing.assert_close(view.attention, expected)
+    assert (view.attention.sum(dim=1) < 1).all()
+    assert (view.attention > 0).all()
+    assert not view.attention.requires_grad
+    assert view.images is None  # it did not ask for them
+    assert float(expected.max() / expected.min()) > 1.2  # else this test could not fail
+
+
+def test_the_copy_sees_whole_pictures(images: Tensor) -> None:
+    model = tiny(patch_dropout=0.5)
+    expected = attention_of(tiny(), images).topk(6).indices.sort(dim=1).values
+    masking = attach(model, Attentive(0.75))
+    masking.begin_step(seed=0, step=0)
+    model.visual(images)
+    assert masking.last is not None
+    assert torch.equal(masking.last.keep, expected)
+
+
+def test_the_copy_follows_by_the_formula(images: Tensor) -> None:
+    model = tiny()
+    masking = attach(model, Gaze([], ema_momentum=0.9))
+    expected = {name: p.detach().clone() for name, p in model.visual.named_parameters()}
+    for step, progress in enumerate((0.0, 0.25, 0.5, 1.0)):
+        m = 1 - (1 - 0.9) * (math.cos(math.pi * progress) + 1) / 2
+        for name, parameter in model.visual.named_parameters():
+            expected[name] = m * expected[name] + (1 - m) * parameter.detach()
+        train_step(model, masking, images, step, progress)
+        for name, value in masking.ema_state().items():
+            torch.testing.assert_close(value, expected[name], msg=lambda text, name=name: f"{name}: {text}")
+    fast = model.visual.state_dict()
+    assert max(float((value - fast[name]).abs().max()) for name, value in masking.ema_state().items()) > 0.01
+
+
+def test_it_starts_as_the_towers_equal_and_follows_once_for_each_step(images: Tensor) -> None:
+    model = tiny()
+    masking = attach(model, Gaze([]))
+
+    def state() -> list[Tensor]:
+        return [value.clone() for value in masking.ema_state().values()]
+
+    first = state()
+    assert all(map(torch.equal, first, model.visual.state_dict().values()))
+    masking.begin_step(seed=0, step=0)
+    assert all(map(torch.equal, first, state()))  # equal weights stay equal to the bit
+    train_step(model, masking, images, step=0)
+    masking.begin_step(seed=0, step=1)
+    second = state()
+    assert not all(map(torch.equal, first, second))
+    masking.begin_step(seed=0, step=1, micro_batch=1)
+    with masking.at_eval(progress=0.0):
+        model.visual(images)
+    assert all(map(torch.equal, second, state()))
+
+
+def test_a_constant_copy_keeps_looking_where_it_looked(images: Tensor) -> None:
+    model = tiny()
+    masking = attach(model, Attentive(0.5, ema_momentum=1.0))
+    first, second = (train_step(model, masking, images, step) for step in range(2))
+    assert torch.equal(first, second)
+    model = tiny()
+    masking = attach(model, Attentive(0.5, ema_momentum=0.0))
+    first, second = (train_step(model, masking, images, step) for step in range(2))
+    assert not torch.equal(first, second)
+
+
+def test_masks_are_the_same_for_the_same_training(images: Tensor) -> None:
+    def kept() -> list[Tensor]:
+        model = tiny()
+        masking = attach(model, Attentive(0.5, ema_momentum=0.5))
+        return [train_step(model, masking, images, step) for step in range(3)]
+
+    assert all(map(torch.equal, kept(), kept()))
+
+
+def test_it_is_no_part_of_the_model(images: Tensor, tmp_path: Path) -> None:
+    model, plain = tiny(), tiny()
+    masking = attach(model, Attentive())
+    train_step(model, masking, images, step=0)
+    assert model.state_dict().keys() == plain.state_dict().keys()
+    assert len(list(model.parameters())) == len(list(plain.parameters()))
+    assert len(list(model.modules())) == len(list(plain.modules()))  # the mask stands for the dropout
+    torch.save(model.state_dict(), tmp_path / "weights.pt")
+    open_clip.load_checkpoint(plain, str(tmp_path / "weights.pt"))
+    assert torch.equal(plain.eval().encode_image(images), model.eval().encode_image(images))
+
+
+def test_no_gradient_flows_into_it(images: Tensor) -> None:
+    model = tiny()
+    masking = attach(model, Attentive())
+    train_step(model, masking, images, step=0)
+    assert masking._ema is not None
+    assert all(p.grad is None and not p.requires_grad for p in masking._ema.copy.parameters())
+
+
+def test_gradients_of_the_model_are_those_of_the_mask_alone(images: Tensor) -> None:
+    @dataclass(frozen=True)
+    class Given:
+        keep: Any
+        needs: ClassVar[frozenset[Need]] = frozenset()
+        mask_ratio: ClassVar[float] = 0.5
+
+        def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+            return Selection(self.keep)
+
+    attended, given = tiny(), tiny()
+    keep = train_step(attended, attach(attended, Attentive()), images, step=0)
+    train_step(given, attach(given, Given(keep)), images, step=0)
+    assert all(map(torch.equal, attended.parameters(), given.parameters()))
+
+
+def test_what_it_costs_is_time_of_choosing(images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny()
+    masking = attach(model, Attentive())
+    clock = iter(range(1000))
+    monkeypatch.setattr("pgsbench.models.masked_tower.time.perf_counter", lambda: float(next(clock)))
+    masking.begin_step(seed=0, step=0)
+    assert masking.select_seconds == 1.0  # following
+    ticked: list[float] = []
+    assert masking._ema is not None
+    look = masking._ema.attention
+    monkeypatch.setattr(masking._ema, "attention", lambda x: (ticked.append(next(clock)), look(x))[1])
+    model.visual(images)
+    assert len(ticked) == 1
+    assert masking.select_seconds == 3.0  # the tick within the forward pass of the copy is counted, too
+
+
+def test_a_strategy_that_does_not_look_costs_no_copy() -> None:
+    assert attach(tiny(), Random(0.5)).ema_state() == {}
+
+
+def test_the_state_goes_into_another_mask_and_must_fit(images: Tensor) -> None:
+    model = tiny()
+    masking = attach(model, Attentive(ema_momentum=0.5))
+    for step in range(2):
+        train_step(model, masking, images, step)
+    state = copy.deepcopy(masking.ema_state())
+    other = attach(tiny(), Attentive())
+    other.load_ema_state(state)
+    assert all(map(torch.equal, state.values(), other.ema_state().values()))
+    with pytest.raises(RuntimeError, match="Missing key"):
+        other.load_ema_state({})
+
+
+def test_a_copied_model_has_an_average_of_its_own(images: Tensor) -> None:
+    model = tiny()
+    masking = attach(model, Attentive(ema_momentum=0.5))
+    train_step(model, masking, images, step=0)
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        other = masking_of(twin)
+        assert other is not None
+        before = [value.clone() for value in masking.ema_state().values()]
+        train_step(twin, other, images, step=1)
+        train_step(twin, other, images, step=2)
+        assert all(map(torch.equal, before, masking.ema_state().values()))
+        assert not all(map(torch.equal, before, other.ema_state().values()))
+
+
+def test_it_goes_where_the_model_goes(images: Tensor) -> None:
+    model = tiny()
+    masking = attach(model, Attentive())
+    model.double()
+    masking.begin_step(seed=0, step=0)
+    assert model.visual(images.double()).dtype == torch.float64
+    assert {value.dtype for value in masking.ema_state().values()} == {torch.float64}
+
+
+def test_it_looks_under_autocast_and_gradient_checkpointing(images: Tensor) -> None:
+    model, views = tiny(), []
+    expected = attention_of(model, images)
+    model.set_grad_checkpointing(True)
+    masking = attach(model, Gaze(views))
+    masking.begin_step(seed=0, step=0)
+    with torch.autocast("cpu", torch.bfloat16):
+        model.visual(images)
+    assert views[0].attention.dtype == torch.float32
+    torch.testing.assert_close(views[0].attention, expected, atol=2e-3, rtol=0.05)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch.compile warns of itself
+def test_a_compiled_model_masks_alike(images: Tensor) -> None:
+    model = tiny()
+    masking = attach(model, Attentive())
+    masking.begin_step(seed=0, step=0)
+    expected = model.visual(images)
+    model.visual.compile(backend="eager")
+    masking.begin_step(seed=0, step=1)
+    torch.testing.assert_close(model.visual(images), expected)
+
+
+@pytest.mark.parametrize(
+    ("vision", "reason"),
+    [
+        ({"pool_type": "avg"}, "it averages its patches"),
+        (
+            {"attentional_pool": True, "attn_pooler_queries": 4, "attn_pooler_heads": 2},
+            "it pools by attention",
+        ),
+        ({"block_type": "custom"}, "its attention is of a kind of its own"),
+    ],
+    ids=str,
+)
+def test_a_tower_without_such_attention_is_refused_with_what_works(vision: Any, reason: str) -> None:
+    with pytest.raises(ModelError, match=reason) as raised:
+        attach(tiny(**vision), Attentive())
+    assert "ViT-B-16" in str(raised.value)
