@@ -29,6 +29,8 @@ from pgsbench.sweeps.study import StudyFolder, Watcher, completed, open_workers,
 from pgsbench.tracking.rundir import find_run
 
 ARM = "arm"
+#: Attribute of the Optuna study: numbers of complete trials that no longer stand for runs on disk.
+RETIRED = "retired"
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,14 @@ def search(
     study = _open_storage(folder, config)
     _forget_cut_off_trials(study)
     arms = searched_arms(folder.study)
+    num_standing = _take_stock(study, folder, arms, watcher)
     cells = _grid_cells(config, arms)[: trials or config.trials] if config.sampler == "grid" else None
     budget = len(cells) if cells is not None else (trials or config.trials or 0)
     if cells is not None:
         _queue(study, cells)
     asked = _Asked(folder, study, config, arms, watcher)
     failed: list[tuple[PlannedRun, Exception]] = []
-    remaining = budget - _num_told(study)
+    remaining = budget - num_standing
     num_runs = max(1, remaining) * len(folder.study.config.seeds)
     with open_workers(folder, num_runs=num_runs, jobs=jobs, device=device) as workers:
         width = len(workers.slots.devices)
@@ -126,9 +129,7 @@ class _Asked:
         """Ask for one more trial and return those of its runs that have to be worked on."""
         self.num_asked += 1
         trial = self.study.ask(_distributions(self.config, self.arms))
-        point = dict(trial.params)
-        arm = point.pop(ARM, self.arms[0])
-        runs = planned_runs(self.folder.study, [arm], params=point)
+        runs = _runs_of(trial.params, self.folder, self.arms)
         self.folder.add(runs)
         trial.set_user_attr("runs", [run.run_id for run in runs])
         self._trials[trial.number] = (trial, runs)
@@ -237,8 +238,30 @@ def _queue(study: optuna.Study, cells: list[dict[str, Any]]) -> None:
             study.enqueue_trial(cell)
 
 
-def _num_told(study: optuna.Study) -> int:
-    return len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+def _runs_of(params: Mapping[str, Any], folder: StudyFolder, arms: list[str]) -> list[PlannedRun]:
+    point = dict(params)
+    arm = point.pop(ARM, arms[0])
+    return planned_runs(folder.study, [arm], params=point)
+
+
+def _take_stock(study: optuna.Study, folder: StudyFolder, arms: list[str], watcher: Watcher) -> int:
+    """Return how many past trials stand; those whose runs are gone, or have more seeds now, are repeated."""
+    retired = set(study.user_attrs.get(RETIRED, []))
+    num_standing = 0
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        if trial.number in retired:
+            continue
+        runs = _runs_of(trial.params, folder, arms)
+        if all(is_complete(folder.runs_root, run.run_id, folder.study.config.evaluation) for run in runs):
+            num_standing += 1
+            folder.add(runs)
+            for run in runs:
+                watcher.on_done(run, True)
+        else:
+            retired.add(trial.number)
+            study.enqueue_trial(trial.params)
+    study.set_user_attr(RETIRED, sorted(retired))
+    return num_standing
 
 
 def _distributions(config: SearchConfig, arms: list[str]) -> dict[str, BaseDistribution]:
@@ -260,7 +283,8 @@ def _interval(domain: Range) -> BaseDistribution:
 
 def _result(study: optuna.Study, failed: list[tuple[PlannedRun, Exception]]) -> Searched:
     trials = study.get_trials(deepcopy=False)
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    retired = study.user_attrs.get(RETIRED, [])
+    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.number not in retired]
     ranked = sorted(complete, key=lambda trial: -(trial.value or 0.0))
     importances: dict[str, float] = {}
     if len(complete) > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -48,8 +49,20 @@ def test_the_same_command_reuses_everything(swept: tuple[Path, str], tiny: TinyW
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
     again = pgsbench(folder, "sweep", str(tiny.study), "--jobs", "1")
     assert again.returncode == 0, again.stderr
-    assert "runs: 0 trained" in again.stdout
+    assert "runs: 0 trained, 6 reused" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")} == before
+
+
+def test_a_trial_whose_run_is_gone_is_repeated(swept: tuple[Path, str], tiny: TinyWorld) -> None:
+    folder, _ = swept
+    run = next((folder / "runs/tiny").glob("flip-s0-*"))
+    shutil.rmtree(run)
+    again = pgsbench(folder, "sweep", str(tiny.study), "--jobs", "1")
+    assert again.returncode == 0, again.stderr
+    assert "runs: 1 trained, 5 reused" in again.stdout
+    assert (run / "DONE").is_file()
+    third = pgsbench(folder, "sweep", str(tiny.study), "--jobs", "1")
+    assert "runs: 0 trained, 6 reused" in third.stdout
 
 
 def test_a_comparison_reuses_what_the_sweep_trained(swept: tuple[Path, str], tiny: TinyWorld) -> None:
