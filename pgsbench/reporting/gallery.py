@@ -17,6 +17,7 @@ from pgsbench.reporting.style import LIGHT, PAGE_WIDTH, Theme, new_figure, theme
 
 #: How much of a patch is covered where it is dropped, and where it is carried along but hidden.
 _DROPPED, _HIDDEN = 0.88, 0.6
+_GREY = "#9aa0a6"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def mask_gallery(
             are greyed, hidden ones half; above each picture stands its effective mask ratio: the share of
             patches without influence.
         grid: (rows, cols) of the patch grid.
-        captions: One text per image, shown under it.
+        captions: One text per image, shown under its row.
         maps: Name -> (b, n) or (b, rows, cols) values per patch, for example the edge map.
         theme: Colours.
 
@@ -74,7 +75,7 @@ def mask_gallery(
     columns = ["image", *maps, *selections]
     side = min(1.6, PAGE_WIDTH / len(columns))
     height, width = pictures.shape[1:3]
-    texts = [textwrap.fill(caption, int(side * 17)) for caption in captions]
+    texts = [textwrap.fill(caption, int(side * len(columns) * 17)) for caption in captions]
     caption_height = 0.12 * max((text.count("\n") + 1 for text in texts), default=0)
     row_height = side * height / width + 0.18 + caption_height
     with themed(theme):
@@ -85,7 +86,7 @@ def mask_gallery(
             first = next(axes)
             first.imshow(picture, interpolation="nearest")
             if texts:
-                first.set_xlabel(texts[row], fontsize=6.5)
+                _add_caption(first, texts[row])
             for values in maps.values():
                 next(axes).imshow(
                     np.asarray(values[row], dtype=float).reshape(grid), cmap="magma", interpolation="nearest",
@@ -100,7 +101,33 @@ def mask_gallery(
             axes.set(xticks=[], yticks=[])
             axes.grid(visible=False)
             axes.spines[:].set_visible(False)
+        shown = [chosen for chosen in selections.values() if isinstance(chosen, ShownSelection)]
+        _add_legend(figure, shown, theme)
     return figure
+
+
+def _add_caption(axes: Any, text: str) -> None:
+    # An empty label of as many lines makes room; the text itself may reach over the whole row.
+    axes.set_xlabel("\n".join(" " for _ in text.split("\n")), fontsize=7)
+    axes.annotate(
+        text, (0, 0), xytext=(0, -4), xycoords="axes fraction", textcoords="offset points", fontsize=7, va="top",
+    ).set_in_layout(False)  # fmt: skip
+
+
+def _add_legend(figure: Figure, shown: Sequence[ShownSelection], theme: Theme) -> None:
+    # Grey needs no words; what may be asked about is explained where it occurs.
+    handles = []
+    if any(chosen.visible is not None for chosen in shown):
+        faint = [1 - _HIDDEN * (1 - part) for part in to_rgb(_GREY)]
+        handles.append(Rectangle((0, 0), 1, 1, color=faint, label="hidden: carried along without influence"))
+    if any(chosen.candidates is not None for chosen in shown):
+        handles.append(_outline(0, 0, 1, 1, theme, label="candidates of pgs"))
+    if handles:
+        grey = Rectangle((0, 0), 1, 1, color=_GREY, label="dropped")
+        figure.legend(
+            handles=[grey, *handles], loc="outside lower center", ncols=3, fontsize=6.5,
+            handlelength=1.0, handleheight=1.0,
+        )  # fmt: skip
 
 
 def _draw_selection(
@@ -119,7 +146,7 @@ def _draw_selection(
     patch_of_y = np.minimum(np.arange(height) * grid[0] // height, grid[0] - 1)
     patch_of_x = np.minimum(np.arange(width) * grid[1] // width, grid[1] - 1)
     covered = cover.reshape(grid)[patch_of_y[:, None], patch_of_x][:, :, None]
-    axes.imshow(picture * (1 - covered) + np.array(to_rgb("#9aa0a6")) * covered, interpolation="nearest")
+    axes.imshow(picture * (1 - covered) + np.array(to_rgb(_GREY)) * covered, interpolation="nearest")
     lines = {"color": theme.paper, "linewidth": 0.35}
     axes.hlines(np.arange(1, grid[0]) * height / grid[0] - 0.5, -0.5, width - 0.5, **lines)
     axes.vlines(np.arange(1, grid[1]) * width / grid[1] - 0.5, -0.5, height - 0.5, **lines)
@@ -139,8 +166,9 @@ def _check(name: str, chosen: ShownSelection | NDArray[np.bool_], num_images: in
         raise ValueError(f"{name}: keep must be ({num_images}, k) indices below {num_patches}")
 
 
-def _outline(x: float, y: float, width: float, height: float, theme: Theme) -> Any:
-    return Rectangle((x - 0.5, y - 0.5), width, height, fill=False, edgecolor=theme.palette[0], linewidth=1.0)
+def _outline(x: float, y: float, width: float, height: float, theme: Theme, label: str = "") -> Any:
+    edge = {"edgecolor": theme.palette[0], "linewidth": 1.0}
+    return Rectangle((x - 0.5, y - 0.5), width, height, fill=False, label=label, **edge)
 
 
 def _as_float(images: NDArray[Any]) -> NDArray[np.float64]:

@@ -35,7 +35,8 @@ def view() -> PatchView:
 
 def test_costs_name_time_length_and_ratio(view: PatchView) -> None:
     slow, random, dynamic = costs(
-        {"slow": Slow(), "random": Random(0.5), "dynamic": Pgs(0.3, max_ratio=0.5)}, view, repetitions=3
+        {"slow": (Slow(), view), "random": (Random(0.5), view), "dynamic": (Pgs(0.3, max_ratio=0.5), view)},
+        repetitions=3,
     )
     assert [slow.name, random.name, dynamic.name] == ["slow", "random", "dynamic"]
     assert 20 <= slow.fastest_milliseconds <= slow.milliseconds
