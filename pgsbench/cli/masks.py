@@ -113,8 +113,8 @@ def diagnose(
     strategies: Annotated[
         str | None,
         typer.Option(
-            help="Strategies, joined by commas (default: the study's arms; with data all but none, and but flip, "
-            "which masks as random does)."
+            help="Strategies, joined by commas (default: the study's arms; with data all but none, and but "
+            "flip, which masks as random does)."
         ),
     ] = None,
     batches: Annotated[int, typer.Option(min=1, help="Training batches to look at.")] = 8,

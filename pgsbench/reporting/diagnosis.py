@@ -27,6 +27,20 @@ from pgsbench.models.masked_tower import step_seed
 from pgsbench.models.tower_layout import layout_of
 from pgsbench.reporting.render import Table
 
+#: Key of `MaskFindings.values` -> its column in the table.
+_COLUMNS = {
+    "effective_ratio": "effective ratio",
+    "ratio_p5": "5 %",
+    "ratio_p95": "95 %",
+    "top_edges": "top edges",
+    "objects_kept": "object shown",
+    "insides_kept": "insides",
+    "outlines_kept": "outlines",
+    "objects_nearly_gone": "nearly gone",
+    "seed_iou": "overlap of seeds",
+    "otn_residual": "OTN residual",
+}
+
 
 @dataclass(frozen=True)
 class MaskFindings:
@@ -152,12 +166,7 @@ def _generator(seed: int, step: int) -> torch.Generator:
 
 def table_of(diagnosis: Diagnosis, subject: str) -> Table:
     """Lay out the numbers of a diagnosis: one row for each strategy."""
-    columns = {
-        "effective_ratio": "effective ratio", "ratio_p5": "5 %", "ratio_p95": "95 %", "top_edges": "top edges",
-        "objects_kept": "object shown", "insides_kept": "insides", "outlines_kept": "outlines",
-        "objects_nearly_gone": "nearly gone", "seed_iou": "overlap of seeds", "otn_residual": "OTN residual",
-    }  # fmt: skip
-    known = [key for key in columns if any(key in each.values for each in diagnosis.findings.values())]
+    known = [key for key in _COLUMNS if any(key in each.values for each in diagnosis.findings.values())]
     rows = []
     for name, each in diagnosis.findings.items():
         cells = [_cell(key, each.values.get(key)) for key in known]
@@ -165,8 +174,8 @@ def table_of(diagnosis: Diagnosis, subject: str) -> Table:
     notes = [
         *diagnosis.notes,
         "Percent. Effective ratio: share of patches without influence, its mean and how it varies from "
-        "picture to picture. Top edges: shown share of each picture's tenth of patches with the strongest edges. "
-        "Overlap of seeds: intersection over union; 100 is always the same mask.",
+        "picture to picture. Top edges: shown share of each picture's tenth of patches with the strongest "
+        "edges. Overlap of seeds: intersection over union; 100 is always the same mask.",
     ]
     if "objects_kept" in known:
         notes.append(
@@ -175,7 +184,7 @@ def table_of(diagnosis: Diagnosis, subject: str) -> Table:
         )
     if "otn_residual" in known:
         notes.append("OTN residual: largest deviation of a row sum from 1, over all pictures; no percent.")
-    return Table(f"Masks on {subject}", ["strategy", *(columns[key] for key in known)], rows, notes)
+    return Table(f"Masks on {subject}", ["strategy", *(_COLUMNS[key] for key in known)], rows, notes)
 
 
 def agreement_table(diagnosis: Diagnosis) -> Table:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pgsbench.reporting.diagnosis import Diagnosis
+from pgsbench.reporting.diagnosis import Diagnosis, MaskFindings
 from pgsbench.reporting.style import LIGHT, PAGE_WIDTH, Theme, new_figure, pens, save, themed
 
 _COLUMNS = 8
@@ -30,10 +30,9 @@ def write(diagnosis: Diagnosis, folder: Path) -> list[Path]:
     """Write CSV files with unrounded numbers and the figure ``masks.png``; returns what was written."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for name, rows in _csv_files(diagnosis):
+    for name, frame in _frames(diagnosis).items():
         paths.append(folder / f"{name}.csv")
-        with paths[-1].open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
+        frame.to_csv(paths[-1], index=False)
     return [*paths, save(diagnosis_figure(diagnosis), folder / "masks.png")]
 
 
@@ -51,72 +50,59 @@ def diagnosis_figure(diagnosis: Diagnosis, *, theme: Theme = LIGHT) -> Figure:
     heights = [lines * (side + 1.15), max(2.4, 1.1 + 0.2 * len(names))]
     with themed(theme):
         figure = new_figure(sum(heights))
-        upper, lower = figure.subfigures(2, 1, height_ratios=heights)
-        _draw_strategies(upper, diagnosis, lines, columns, theme)
+        parts: Any = figure.subfigures(2, 1, height_ratios=heights)
+        upper, lower = parts
+        _draw_strategies(upper, diagnosis.findings, columns, theme)
         left, right = lower.subplots(1, 2, width_ratios=(1.0, 1.0))
         _draw_shares(left, diagnosis, theme)
         _draw_agreement(right, names, diagnosis.agreement, theme)
     return figure
 
 
-def _csv_files(diagnosis: Diagnosis) -> Iterator[tuple[str, list[list[object]]]]:
+def _frames(diagnosis: Diagnosis) -> dict[str, pd.DataFrame]:
     findings = diagnosis.findings
-    keys = list(dict.fromkeys(key for each in findings.values() for key in each.values))
-    yield (
-        "masks",
-        [
-            ["strategy", *keys],
-            *([name, *(each.values.get(key, "") for key in keys)] for name, each in findings.items()),
-        ],
-    )
-    pairs = zip(findings, diagnosis.agreement, strict=True)
-    yield "agreement", [["strategy", *findings], *([name, *map(float, row)] for name, row in pairs)]
-    places = (
-        [name, row, col, float(rate)]
+    places = [
+        (name, row, col, rate)
         for name, each in findings.items()
         for (row, col), rate in np.ndenumerate(each.keep_rate)
-    )
-    yield "keep-rate", [["strategy", "row", "col", "keep_rate"], *places]
-    counted = (
-        [name, float(ratio), int(count)]
+    ]
+    ratios = [
+        (name, ratio, count)
         for name, each in findings.items()
         for ratio, count in zip(*np.unique(each.effective_ratio.round(6), return_counts=True), strict=True)
-    )
-    yield "effective-ratio", [["strategy", "effective_ratio", "num_masks"], *counted]
+    ]
+    return {
+        "masks": pd.DataFrame([{"strategy": name, **each.values} for name, each in findings.items()]),
+        "agreement": pd.DataFrame({"strategy": list(findings)}).join(
+            pd.DataFrame(diagnosis.agreement, columns=list(findings))
+        ),
+        "keep-rate": pd.DataFrame(places, columns=["strategy", "row", "col", "keep_rate"]),
+        "effective-ratio": pd.DataFrame(ratios, columns=["strategy", "effective_ratio", "num_masks"]),
+    }
 
 
-def _draw_strategies(figure: Any, diagnosis: Diagnosis, lines: int, columns: int, theme: Theme) -> None:
-    names = list(diagnosis.findings)
+def _draw_strategies(figure: Any, findings: Mapping[str, MaskFindings], columns: int, theme: Theme) -> None:
+    """Draw for each strategy its histogram of effective ratios, and below it where it shows patches."""
+    lines = -(-len(findings) // columns)
     panels = figure.subplots(2 * lines, columns, squeeze=False, height_ratios=[0.75, 1.0] * lines)
-    rates = {name: each.keep_rate - each.keep_rate.mean() for name, each in diagnosis.findings.items()}
-    limit = max(0.05, *(float(np.abs(rate).max()) for rate in rates.values()))
+    for axes in panels.flat:
+        axes.set_axis_off()
+    bias = {name: 100 * (each.keep_rate - each.keep_rate.mean()) for name, each in findings.items()}
+    limit = max(5.0, *(float(np.abs(points).max()) for points in bias.values()))
+    pen_of = pens(findings, theme)
     drawn: Any = None
-    maps = []
-    for index in range(lines * columns):
-        line, column = divmod(index, columns)
-        above, below = panels[2 * line][column], panels[2 * line + 1][column]
-        if index >= len(names):
-            above.set_axis_off()
-            below.set_axis_off()
-            continue
-        name = names[index]
-        colour = pens(names, theme)[name].colour
-        ratio = diagnosis.findings[name].effective_ratio
-        above.hist(
-            100 * ratio,
-            bins=np.linspace(0, 100, 26),
-            color=colour,
-            weights=np.full(len(ratio), 1 / len(ratio)),
-        )
-        above.set(xlim=(0, 100), ylim=(0, 1), xticks=[0, 50, 100], yticks=[])
+    for index, (name, each) in enumerate(findings.items()):
+        above, below = panels[2 * (index // columns) : 2 * (index // columns) + 2, index % columns]
+        above.set_axis_on()
+        above.hist(100 * each.effective_ratio, bins=np.linspace(0, 100, 26), color=pen_of[name].colour)
+        above.set(xlim=(0, 100), xticks=[0, 50, 100], yticks=[])
         above.tick_params(labelsize=6, pad=1)
         above.spines["left"].set_visible(False)
-        above.set_title(
-            f"{textwrap.fill(name, 13)}\n{100 * ratio.mean():.0f} % masked", fontsize=7, color=theme.ink
-        )
-        drawn = below.imshow(100 * rates[name], cmap="RdBu", vmin=-100 * limit, vmax=100 * limit)
+        mean = f"{100 * each.effective_ratio.mean():.0f} % masked"
+        above.set_title(f"{textwrap.fill(name, 13)}\n{mean}", fontsize=7)
+        below.set_axis_on()
+        drawn = below.imshow(bias[name], cmap="RdBu", vmin=-limit, vmax=limit)
         _bare(below)
-        maps.append(below)
     panels[0][0].set_ylabel("pictures", fontsize=7)
     panels[1][0].set_ylabel("shown more\nor less often", fontsize=7)
     bar = figure.colorbar(drawn, ax=panels, location="right", fraction=0.015, pad=0.01, aspect=30)
@@ -134,6 +120,7 @@ def _draw_shares(axes: Any, diagnosis: Diagnosis, theme: Theme) -> None:
         values = [100 * diagnosis.findings[name].values.get(key, np.nan) for name in names]
         axes.plot(values, places, marker=marker, color=colour, linestyle="none", label=label, markersize=4.5)
     axes.set(xlim=(-3, 103), ylim=(len(names) - 0.5, -0.5), xlabel="share of patches, or of pictures (%)")
+    axes.xaxis.label.set_fontsize(7.5)
     axes.set_yticks(places, names, fontsize=7)
     axes.grid(axis="x", visible=False)
     axes.tick_params(axis="y", length=0)

@@ -104,8 +104,9 @@ def preview(pictures: Pictures, strategies: Mapping[str, Strategy], clip: Clip, 
 
 
 def _edge_title(strategy: Pgs) -> str:
-    words = ["edges", *([] if strategy.edge == "sobel" else [strategy.edge])]
-    return ", ".join([*words, *([f"spread {strategy.edge_spread}"] if strategy.edge_spread else [])])
+    operator = "" if strategy.edge == "sobel" else f" ({strategy.edge})"
+    spread = f"\nspread {strategy.edge_spread}" if strategy.edge_spread else ""
+    return f"edges{operator}{spread}"
 
 
 def _check(name: str, strategy: Strategy, view: PatchView) -> None:
