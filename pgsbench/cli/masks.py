@@ -57,7 +57,7 @@ def preview(
         typer.Option(help="Strategies, joined by commas (default: pgs,random,grid; of a study: its arms)."),
     ] = None,
     mask_ratio: Annotated[
-        float | None, typer.Option(help="Share of the patches that is masked (default: 0.5, or the study's).")
+        float | None, typer.Option(help="Share of the patches that is masked (default: each mask's own).")
     ] = None,
     out: Annotated[Path, typer.Option(metavar="FILE.png", help="The figure; or .pdf, .svg.")] = Path(
         "masks.png"
@@ -75,7 +75,7 @@ def preview(
 
     Example: pgsbench masks preview cat.jpg dog.jpg --strategies pgs,random,grid --out masks.png
     """
-    from pgsbench.cli.subject import data_subject, is_study, study_subject
+    from pgsbench.cli.subject import is_study, named_strategies, study_subject
     from pgsbench.errors import ConfigError
     from pgsbench.models.clip import build
     from pgsbench.reporting import preview as previews
@@ -85,24 +85,18 @@ def preview(
         raise ConfigError(
             "name either image files, a study or --data", way_out="pgsbench masks preview --data scenes"
         )
-    names = _split(strategies)
+    names, source, size_of = _split(strategies), data, "scenes-vit" if data else "ViT-B-16"
     if images and len(images) == 1 and is_study(images[0]):
         subject = study_subject(images[0], names, mask_ratio=mask_ratio)
-        source: str | None = subject.data.train
+        chosen, source, size_of = subject.strategies, subject.data.train, subject.model
     else:
-        source = data
-        subject = data_subject(
-            data or "files",
-            names or ["pgs", "random", "grid"],
-            model=model or ("scenes-vit" if data else "ViT-B-16"),
-            mask_ratio=0.5 if mask_ratio is None else mask_ratio,
-        )
-    clip = build(model or subject.model, seed=0)
+        chosen = named_strategies(names or ["pgs", "random", "grid"], mask_ratio=mask_ratio)
+    clip = build(model or size_of, seed=0)
     if source:
         pictures = previews.from_data(source, clip.image_size, count=count, seed=seed)
     else:
         pictures = previews.from_files([Path(image) for image in images or []], clip.image_size)
-    typer.echo(save(previews.preview(pictures, subject.strategies, clip, seed=seed), out))
+    typer.echo(save(previews.preview(pictures, chosen, clip, seed=seed), out))
 
 
 @app.command()

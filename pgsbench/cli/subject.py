@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgsbench.cli.options import find_study
-from pgsbench.errors import ConfigError
+from pgsbench.cli.options import find_study, shipped_studies
+from pgsbench.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     from pgsbench.config.load import Study
@@ -82,29 +82,37 @@ def study_subject(name: str, arms: Sequence[str] | None, *, mask_ratio: float | 
     )
 
 
-def data_subject(
-    train: str, strategies: Sequence[str], *, model: str | None, mask_ratio: float | None = None
-) -> Subject:
-    """Return strategies on training data: a built-in data set, or shards.
-
-    Args:
-        train: The data.
-        strategies: Names of strategies.
-        model: Whose patches are meant.
-        mask_ratio: Of all strategies that have one; None leaves each its default.
+def data_subject(train: str, strategies: Sequence[str], *, model: str | None) -> Subject:
+    """Return strategies at their defaults on training data: a built-in data set, or shards.
 
     Raises:
+        ConfigError: `train` is neither.
         PluginError: A name stands for no strategy.
     """
     from pgsbench.config.schema import DataConfig
+    from pgsbench.data.store import BUILTIN
+
+    if re.fullmatch(r"[\w-]+", train) and train not in BUILTIN and not Path(train).exists():
+        studies = [path.stem for path in shipped_studies().rglob("*.yaml")]
+        way_out = nearest(train, [*studies, *BUILTIN])
+        raise ConfigError("neither a study nor training data", value=train, way_out=way_out)
+    name = re.sub(r"[^\w.-]+", "_", Path(train).name)
+    return Subject(name, DataConfig(train=train), model or "scenes-vit", named_strategies(strategies))
+
+
+def named_strategies(names: Sequence[str], *, mask_ratio: float | None = None) -> dict[str, Strategy]:
+    """Return strategies by name, all at one mask ratio where they have one and it is given.
+
+    Raises:
+        ConfigError: The mask ratio is out of range.
+        PluginError: A name stands for no strategy.
+    """
     from pgsbench.masking.configure import configure, strategy_class
 
     chosen = {}
-    for name in dict.fromkeys(strategies):
-        has_ratio = "mask_ratio" in getattr(
-            strategy_class(name, where="--strategies"), "__dataclass_fields__", {}
-        )
+    for name in dict.fromkeys(names):
+        kind = strategy_class(name, where="--strategies")
+        has_ratio = "mask_ratio" in kind.__dataclass_fields__
         fields = {"mask_ratio": mask_ratio} if has_ratio and mask_ratio is not None else {}
         chosen[name] = configure(name, fields, where="--strategies")
-    folder = re.sub(r"[^\w.-]+", "_", Path(train).name)
-    return Subject(folder, DataConfig(train=train), model or "scenes-vit", chosen)
+    return chosen

@@ -52,3 +52,8 @@ def test_the_stages_of_pgs(view: PatchView) -> None:
     without = pgs_stages(Pgs(otn=False), view, repetitions=1)
     assert set(without) == {"edge", "similarity", "selection"}
     assert all(milliseconds > 0 for milliseconds in without.values())
+
+
+def test_a_strategy_that_asks_for_attention_can_be_measured(view: PatchView) -> None:
+    assert view.attention is not None
+    assert view.attention.shape == (4, 36)
