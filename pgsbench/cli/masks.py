@@ -13,6 +13,9 @@ app = typer.Typer(
     no_args_is_help=True, help="Masking strategies: list, show, preview, diagnose.", rich_markup_mode=None
 )
 
+#: Left out where all strategies are wanted: one masks nothing, the other as `random` does.
+NOT_APART = ("none", "flip")
+
 
 @app.command(name="list")
 def list_() -> None:
@@ -143,9 +146,7 @@ def diagnose(
     if is_study(study_or_data):
         subject = study_subject(study_or_data, names)
     else:
-        subject = data_subject(
-            study_or_data, names or [name for name in CARDS if name not in ("none", "flip")], model=model
-        )
+        subject = data_subject(study_or_data, names or [name for name in CARDS if name not in NOT_APART])
     clip = build(model or subject.model, seed=subject.seed)
     with Progress() as show:
         reader = shards.open_reader(

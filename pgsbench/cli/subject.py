@@ -82,7 +82,7 @@ def study_subject(name: str, arms: Sequence[str] | None, *, mask_ratio: float | 
     )
 
 
-def data_subject(train: str, strategies: Sequence[str], *, model: str | None) -> Subject:
+def data_subject(train: str, strategies: Sequence[str]) -> Subject:
     """Return strategies at their defaults on training data: a built-in data set, or shards.
 
     Raises:
@@ -96,8 +96,10 @@ def data_subject(train: str, strategies: Sequence[str], *, model: str | None) ->
         studies = [path.stem for path in shipped_studies().rglob("*.yaml")]
         way_out = nearest(train, [*studies, *BUILTIN])
         raise ConfigError("neither a study nor training data", value=train, way_out=way_out)
-    name = re.sub(r"[^\w.-]+", "_", Path(train).name)
-    return Subject(name, DataConfig(train=train), model or "scenes-vit", named_strategies(strategies))
+    path = Path(train)
+    name = path.parent.name if path.suffix == ".tar" else path.name  # shards are called after their folder
+    data = DataConfig(train=train)
+    return Subject(name or "shards", data, "scenes-vit", named_strategies(strategies))
 
 
 def named_strategies(names: Sequence[str], *, mask_ratio: float | None = None) -> dict[str, Strategy]:

@@ -76,6 +76,9 @@ def test_diagnosing_data(run, tiny: TinyWorld, tmp_path: Path) -> None:
     assert "Masks on train" in out
     assert (tmp_path / "masks-train" / "masks.csv").is_file()
     assert not (tmp_path / "mlflow.db").exists()
+    pattern = f"{tiny.shards}/{{00000..00001}}.tar"
+    out = run("masks", "diagnose", pattern, "--model", "tiny-vit", "--batches", "1", "--strategies", "grid")
+    assert "masks-train/masks.csv" in out
 
 
 def test_a_preview_of_a_study_and_of_files(run, tiny: TinyWorld, tmp_path: Path) -> None:
