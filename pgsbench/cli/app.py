@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pgsbench.cli import compare, data, evaluate, masks, report, study, sweep, train, ui
+from pgsbench.cli import bench, compare, data, evaluate, masks, report, study, sweep, train, ui
 
 app = typer.Typer(
     name="pgsbench",
@@ -37,6 +37,7 @@ app.command()(evaluate.evaluate)
 app.command()(report.report)
 app.command()(report.sync)
 app.add_typer(masks.app, name="masks")
+app.add_typer(bench.app, name="bench")
 app.add_typer(data.app, name="data")
 app.add_typer(study.app, name="study")
 app.command()(ui.ui)

@@ -7,9 +7,14 @@ from typing import Annotated
 
 import typer
 
+from pgsbench.cli.options import OutputOption
+
 app = typer.Typer(
-    no_args_is_help=True, help="Masking strategies: list, show, preview, findings.", rich_markup_mode=None
+    no_args_is_help=True, help="Masking strategies: described, seen, measured.", rich_markup_mode=None
 )
+
+#: Left out where all strategies are wanted: one masks nothing, the other as `random` does.
+NOT_APART = ("none", "flip")
 
 
 @app.command(name="list")
@@ -92,36 +97,128 @@ def findings(
 
 @app.command()
 def preview(
-    images: Annotated[list[Path] | None, typer.Argument(help="Image files.")] = None,
-    strategies: Annotated[str, typer.Option(help="Strategies, joined by commas.")] = "pgs,random,grid",
-    mask_ratio: Annotated[float, typer.Option(help="Share of the patches that is masked.")] = 0.5,
-    out: Annotated[Path, typer.Option(metavar="FILE.png", help="The figure.")] = Path("masks.png"),
+    images: Annotated[
+        list[str] | None, typer.Argument(metavar="[IMAGES | STUDY]", help="Image files, or one study.")
+    ] = None,
+    strategies: Annotated[
+        str | None,
+        typer.Option(help="Strategies, joined by commas (default: pgs,random,grid; of a study: its arms)."),
+    ] = None,
+    mask_ratio: Annotated[
+        float | None, typer.Option(help="Share of the patches that is masked (default: each mask's own).")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="FILE.png", help="The figure; or .pdf, .svg.")] = Path(
+        "masks.png"
+    ),
     data: Annotated[str | None, typer.Option(help="Take pictures of this training data instead.")] = None,
-    count: Annotated[int, typer.Option(min=1, max=32, help="How many, with --data.")] = 4,
+    count: Annotated[int, typer.Option(min=1, max=32, help="How many, with --data or a study.")] = 4,
     model: Annotated[
         str | None, typer.Option(help="Whose patches (default: ViT-B-16; with --data scenes-vit).")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Decides what is random in a mask.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Decides the pictures of --data, and what is random.")] = 0,
 ) -> None:
-    """Draw what each strategy keeps of your pictures: image, edge map, kept patches, effective ratio.
+    """Draw what each mask keeps of your pictures: image, caption, edge map, candidates, effective ratio.
+
+    Masks are drawn as at the beginning of a training, when only pixels count.
 
     Example: pgsbench masks preview cat.jpg dog.jpg --strategies pgs,random,grid --out masks.png
     """
+    from pgsbench.cli.subject import is_study, named_strategies, study_subject
     from pgsbench.errors import ConfigError
-    from pgsbench.masking.configure import configure, strategy_class
+    from pgsbench.models.clip import build
     from pgsbench.reporting import preview as previews
     from pgsbench.reporting.style import save
 
     if bool(images) == bool(data):
-        raise ConfigError("name either image files or --data", way_out="pgsbench masks preview --data scenes")
-    chosen = {}
-    for name in (part.strip() for part in strategies.split(",")):
-        has_ratio = "mask_ratio" in getattr(strategy_class(name), "__dataclass_fields__", {})
-        chosen[name] = configure(name, {"mask_ratio": mask_ratio} if has_ratio else {}, where="--strategies")
-    model = model or ("scenes-vit" if data else "ViT-B-16")
-    size = previews.image_size_of(model)
-    if data:
-        pictures = previews.from_data(data, size, count=count, seed=seed)
+        raise ConfigError(
+            "name either image files, a study or --data", way_out="pgsbench masks preview --data scenes"
+        )
+    names, source, size_of = _split(strategies), data, "scenes-vit" if data else "ViT-B-16"
+    if images and len(images) == 1 and is_study(images[0]):
+        subject = study_subject(images[0], names, mask_ratio=mask_ratio)
+        chosen, source, size_of = subject.strategies, subject.data.train, subject.model
     else:
-        pictures = previews.from_files(images or [], size)
-    typer.echo(save(previews.preview(pictures, chosen, model, seed=seed), out))
+        chosen = named_strategies(names or ["pgs", "random", "grid"], mask_ratio=mask_ratio)
+    clip = build(model or size_of, seed=0)
+    if source:
+        pictures = previews.from_data(source, clip.image_size, count=count, seed=seed)
+    else:
+        pictures = previews.from_files([Path(image) for image in images or []], clip.image_size)
+    typer.echo(save(previews.preview(pictures, chosen, clip, seed=seed), out))
+
+
+@app.command()
+def diagnose(
+    study_or_data: Annotated[
+        str, typer.Argument(metavar="STUDY|DATA", help="A study, a built-in data set, or webdataset shards.")
+    ],
+    strategies: Annotated[
+        str | None,
+        typer.Option(
+            help="Strategies, joined by commas (default: the study's arms; with data all but none, and but "
+            "flip, which masks as random does)."
+        ),
+    ] = None,
+    batches: Annotated[int, typer.Option(min=1, help="Training batches to look at.")] = 8,
+    seeds: Annotated[int, typer.Option(min=2, help="Seeds of each mask.")] = 2,
+    model: Annotated[
+        str | None, typer.Option(help="Whose patches (default: the study's; with data scenes-vit).")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of CSV files and figure (default with data: masks-DATA)."),
+    ] = None,
+    output: OutputOption = Path(),
+) -> None:
+    """Measure what masks do to real batches before any training, and how much they agree.
+
+    Ratio, strongest edges, objects, their insides and outlines, overlap of seeds, place, residual of OTN.
+    Masks are drawn as at the beginning of a training, when only pixels count: token similarities do not.
+    A study's results also go to reports/STUDY/masks and to its page in MLflow.
+
+    Example: pgsbench masks diagnose baselines --strategies pgs,flip,grid
+    """
+    from pgsbench.cli.progress import Progress
+    from pgsbench.cli.subject import data_subject, is_study, study_subject
+    from pgsbench.cli.working import Work
+    from pgsbench.data import shards
+    from pgsbench.masking import CARDS
+    from pgsbench.models.clip import build
+    from pgsbench.reporting import diagnosis, render
+    from pgsbench.reporting.diagnosis_files import write
+
+    names = _split(strategies)
+    if is_study(study_or_data):
+        subject = study_subject(study_or_data, names)
+    else:
+        subject = data_subject(study_or_data, names or [name for name in CARDS if name not in NOT_APART])
+    clip = build(model or subject.model, seed=subject.seed)
+    with Progress() as show:
+        reader = shards.open_reader(
+            shards.resolve(subject.data.train, progress=show),
+            image_size=clip.image_size,
+            tokenize=clip.tokenize,
+            memory_limit_gib=subject.data.memory_limit_gib,
+            workers=subject.data.workers,
+            progress=show,
+        )
+        found = diagnosis.diagnose(
+            clip, reader, subject.strategies, batch_size=subject.batch_size, num_batches=batches,
+            num_seeds=seeds, data_seed=subject.seed, progress=show,
+        )  # fmt: skip
+    typer.echo(render.text(diagnosis.table_of(found, subject.name)))
+    typer.echo(render.text(diagnosis.agreement_table(found)))
+    folders = [out] if out else []
+    work = None
+    if subject.study is not None:
+        work = Work(subject.study, output)
+        folders.append(work.report_folder / "masks")
+    for folder in folders or [Path(f"masks-{subject.name}")]:
+        for path in write(found, folder):
+            typer.echo(path)
+    if work is not None:
+        work.mirror_report()
+
+
+def _split(names: str | None) -> list[str] | None:
+    return [part.strip() for part in names.split(",")] if names else None

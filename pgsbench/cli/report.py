@@ -25,9 +25,12 @@ def report(
     Example: pgsbench report ratio
     """
     from pgsbench.reporting.page import write_report
+    from pgsbench.tracking.rundir import read_study
 
     others = [name.strip() for name in baselines.split(",")] if baselines else None
     for folder in _studies(study, output):
+        if study is None and not read_study(folder).cells:  # so far only its masks were looked at
+            continue
         paths = write_report(folder, output / "reports" / folder.name, baselines=others, candidate=candidate)
         typer.echo(f"{paths.html}\n{paths.markdown}")
 

@@ -82,6 +82,14 @@ class Work:
             text = f"warning: MLflow is behind: {done.problem}\n  -> `pgsbench sync` feeds it again later"
             show.say(text) if show else typer.echo(text, err=True)
 
+    def mirror_report(self) -> None:
+        """Bring MLflow up to date with what lies in the report's folder, also before any run."""
+        from pgsbench.tracking.rundir import MANIFEST
+
+        if not (self.folder.path / MANIFEST).is_file():
+            self.folder.add([])  # the mirror feeds from a manifest
+        self.mirror()
+
     def finish(
         self,
         failed: Sequence[tuple[PlannedRun, Exception]],

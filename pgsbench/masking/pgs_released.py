@@ -49,6 +49,7 @@ class PgsReleased:
     Deviations from the code: patches of any size (16 pixels are built in there); indices ascend; its
     attention bias is left out. That bias adds 1 between unmasked patches, is laid out for other samples
     and heads than it is made for, and hides nothing: outputs with and without it have a cosine of 0.998.
+    `attention_bias` builds it all the same, so that its cost can be measured.
 
     Args:
         mask_ratio: Least share of the patches that is dropped, 0.5 or 0.3 there; 0 keeps all.
@@ -75,8 +76,15 @@ class PgsReleased:
         if self.mask_ratio == 0:
             return keep_all(view)
         masked, edge = self.masked(view, generator=generator)
-        noise = torch.rand(masked.shape, generator=generator, device=view.device)
-        n = view.num_patches
+        return self.fill(masked, edge, generator=generator)
+
+    def fill(self, masked: Tensor, edge: Tensor | None, *, generator: torch.Generator) -> Selection:
+        """Turn `masked` (b, n) into a selection of one length for the whole batch.
+
+        Draws one uniform number for each patch.
+        """
+        noise = torch.rand(masked.shape, generator=generator, device=masked.device)
+        n = masked.shape[1]
         # The length becomes a shape, so here the device has to wait, as it does in the published code.
         longest = n - int(masked.sum(dim=1).min())
         if edge is not None:
@@ -142,6 +150,21 @@ def oscillating_normalisation(similarity: Tensor) -> Tensor:
         row_sums, column_sums = matrix.sum(dim=2, keepdim=True), matrix.sum(dim=1, keepdim=True)
         matrix = matrix / (row_sums + OTN_EPS) / (column_sums + OTN_EPS)
     return matrix
+
+
+def attention_bias(masked: Tensor, keep: Tensor, *, num_heads: int) -> Tensor:
+    """Return the bias (b * heads, k + 1, k + 1) that the published code adds to the attention logits.
+
+    It is 1 where query and key are both unmasked, else 0, and laid out head by head although attention
+    reads it picture by picture. The class token counts as unmasked here.
+
+    Args:
+        masked: (b, n) bool, True where a patch is masked.
+        keep: (b, k) indices of the kept patches.
+        num_heads: Attention heads of the tower.
+    """
+    unmasked = F.pad((~masked).gather(1, keep).float(), (1, 0), value=1.0)
+    return (unmasked[:, :, None] * unmasked[:, None, :]).repeat(num_heads, 1, 1)
 
 
 def _cosines(features: Tensor) -> Tensor:

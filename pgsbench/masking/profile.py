@@ -9,7 +9,7 @@ from functools import partial
 
 import torch
 
-from pgsbench.masking.base import PatchView, Strategy
+from pgsbench.masking.base import PatchView, Selection, Strategy
 from pgsbench.masking.edges import edge_map
 from pgsbench.masking.ops import order_ascending, transport_scaling
 from pgsbench.masking.pgs import Pgs
@@ -71,19 +71,19 @@ def example_view(
     )
 
 
-def costs(strategies: Mapping[str, Strategy], view: PatchView, *, repetitions: int = 20) -> list[MaskCost]:
-    """Measure strategies on one batch, in turns, so that a busy moment strikes them alike."""
-    generator = torch.Generator(view.device).manual_seed(0)
-    times: dict[str, list[float]] = {name: [] for name in strategies}
+def costs(cases: Mapping[str, tuple[Strategy, PatchView]], *, repetitions: int = 20) -> list[MaskCost]:
+    """Measure strategies, each on its batch, in turns, so that a busy moment strikes them alike."""
+    times: dict[str, list[float]] = {name: [] for name in cases}
+    calls = {name: _call(strategy, view) for name, (strategy, view) in cases.items()}
     selections = {}
     peaks: dict[str, int | None] = {}
     with torch.no_grad():
-        for name, strategy in strategies.items():  # the first call warms up; it is not counted
-            peaks[name] = _peak_bytes(partial(strategy.select, view, generator=generator), view.device)
+        for name, (_, view) in cases.items():  # the first call warms up; it is not counted
+            peaks[name] = _peak_bytes(calls[name], view.device)
         for _ in range(repetitions):
-            for name, strategy in strategies.items():
+            for name, (_, view) in cases.items():
                 start = _now(view.device)
-                selections[name] = strategy.select(view, generator=generator)
+                selections[name] = calls[name]()
                 times[name].append(1000.0 * (_now(view.device) - start))
     return [
         MaskCost(
@@ -94,8 +94,12 @@ def costs(strategies: Mapping[str, Strategy], view: PatchView, *, repetitions: i
             effective_ratio=float(selections[name].effective_ratio(view.num_patches)),
             peak_bytes=peaks[name],
         )
-        for name in strategies
+        for name, (_, view) in cases.items()
     ]
+
+
+def _call(strategy: Strategy, view: PatchView) -> Callable[[], Selection]:
+    return partial(strategy.select, view, generator=torch.Generator(view.device).manual_seed(0))
 
 
 def pgs_stages(strategy: Pgs, view: PatchView, *, repetitions: int = 20) -> dict[str, float]:
@@ -121,10 +125,11 @@ def pgs_stages(strategy: Pgs, view: PatchView, *, repetitions: int = 20) -> dict
         }
         if strategy.otn:
             parts["otn"] = normalise
-        return {name: _fastest(part, view.device, repetitions) for name, part in parts.items()}
+        return {name: fastest(part, view.device, repetitions) for name, part in parts.items()}
 
 
-def _fastest(part: Callable[[], object], device: torch.device, repetitions: int) -> float:
+def fastest(part: Callable[[], object], device: torch.device, repetitions: int) -> float:
+    """Return the shortest time of a call in milliseconds; one more call before warms up."""
     part()
     times = []
     for _ in range(repetitions):

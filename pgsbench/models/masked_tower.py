@@ -100,7 +100,7 @@ class Masking(nn.Module):
             progress: Share of the training that is done, in [0, 1].
             objects: (b, h, w) maps at model resolution, non-zero where a picture shows an object.
         """
-        self._seed = _mixed(seed, step, rank, micro_batch)
+        self._seed = step_seed(seed, step, rank, micro_batch)
         self._generator = None
         self._progress, self._objects = progress, objects
         if self._ema is not None and not self._masks_eval:
@@ -349,7 +349,8 @@ def key_mask(visible: Tensor, num_prefix: int, num_heads: int, like: Tensor) -> 
     return mask[:, None, None, :].expand(-1, num_heads, length, -1).reshape(-1, length, length)
 
 
-def _mixed(*numbers: int) -> int:
+def step_seed(seed: int, step: int, rank: int = 0, micro_batch: int = 0) -> int:
+    """Return the seed of the mask of one step; see `Masking.begin_step`."""
     # Neighbouring seeds and steps must not give related streams, hence a hash.
-    text = "/".join(map(str, numbers)).encode()
+    text = "/".join(map(str, (seed, step, rank, micro_batch))).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1

@@ -17,6 +17,7 @@ from pgsbench.reporting.style import LIGHT, PAGE_WIDTH, Theme, new_figure, theme
 
 #: How much of a patch is covered where it is dropped, and where it is carried along but hidden.
 _DROPPED, _HIDDEN = 0.88, 0.6
+_GREY = "#9aa0a6"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def mask_gallery(
             are greyed, hidden ones half; above each picture stands its effective mask ratio: the share of
             patches without influence.
         grid: (rows, cols) of the patch grid.
-        captions: One text per image, shown under it.
+        captions: One text per image, shown under its row.
         maps: Name -> (b, n) or (b, rows, cols) values per patch, for example the edge map.
         theme: Colours.
 
@@ -73,34 +74,64 @@ def mask_gallery(
     maps = maps or {}
     columns = ["image", *maps, *selections]
     side = min(1.6, PAGE_WIDTH / len(columns))
+    scale = min(1.0, side / 0.95)  # narrow columns get smaller titles, so that neighbours do not meet
     height, width = pictures.shape[1:3]
-    texts = [textwrap.fill(caption, int(side * 17)) for caption in captions]
-    caption_height = 0.12 * max((text.count("\n") + 1 for text in texts), default=0)
+    texts = [textwrap.fill(caption, int(side * len(columns) * 17)) for caption in captions]
+    caption_height = 0.12 * max((text.count("\n") + 2 for text in texts), default=0)
     row_height = side * height / width + 0.18 + caption_height
     with themed(theme):
-        figure = new_figure(row_height * len(pictures) + 0.15, width=side * len(columns))
+        legend = _legend(selections, theme)
+        extra = 0.15 + (0.3 if legend else 0.0)
+        figure = new_figure(row_height * len(pictures) + extra, width=side * len(columns))
         panels = figure.subplots(len(pictures), len(columns), squeeze=False)
         for row, picture in enumerate(pictures):
             axes = iter(panels[row])
             first = next(axes)
             first.imshow(picture, interpolation="nearest")
             if texts:
-                first.set_xlabel(texts[row], fontsize=6.5)
+                _add_caption(first, texts[row])
             for values in maps.values():
                 next(axes).imshow(
                     np.asarray(values[row], dtype=float).reshape(grid), cmap="magma", interpolation="nearest",
                     extent=(-0.5, width - 0.5, height - 0.5, -0.5),
                 )  # fmt: skip
             for chosen in selections.values():
-                _draw_selection(next(axes), picture, chosen, row, grid, theme)
+                _draw_selection(next(axes), picture, chosen, row, grid, theme, 7 * scale)
         for axes, name in zip(panels[0], columns, strict=True):
             title = f"{name}\n{axes.get_title(loc='left')}" if name in selections else name
-            axes.set_title(title, fontsize=8)
+            axes.set_title(title, fontsize=8 * scale)
         for axes in panels.flat:
             axes.set(xticks=[], yticks=[])
             axes.grid(visible=False)
             axes.spines[:].set_visible(False)
+        if legend:
+            figure.legend(
+                handles=legend, loc="outside lower center", ncols=3, fontsize=6.5, handlelength=1.0,
+                handleheight=1.0,
+            )  # fmt: skip
     return figure
+
+
+def _add_caption(axes: Any, text: str) -> None:
+    # An empty label makes room, one line more than the text has; the text may reach over the whole row.
+    axes.set_xlabel("\n" * (text.count("\n") + 1) + " ", fontsize=7)
+    note = axes.annotate(
+        text, (0, 0), xytext=(0, -4), xycoords="axes fraction", textcoords="offset points", fontsize=7,
+        va="top",
+    )  # fmt: skip
+    note.set_in_layout(False)
+
+
+def _legend(selections: Mapping[str, ShownSelection | NDArray[np.bool_]], theme: Theme) -> list[Rectangle]:
+    # Grey alone needs no words; hidden patches and candidates are explained where they occur.
+    shown = [chosen for chosen in selections.values() if isinstance(chosen, ShownSelection)]
+    handles = []
+    if any(chosen.visible is not None for chosen in shown):
+        faint = [1 - _HIDDEN * (1 - part) for part in to_rgb(_GREY)]
+        handles.append(Rectangle((0, 0), 1, 1, color=faint, label="hidden: carried along without influence"))
+    if any(chosen.candidates is not None for chosen in shown):
+        handles.append(_outline(0, 0, 1, 1, theme, label="candidates of pgs"))
+    return [Rectangle((0, 0), 1, 1, color=_GREY, label="dropped"), *handles] if handles else []
 
 
 def _draw_selection(
@@ -110,6 +141,7 @@ def _draw_selection(
     row: int,
     grid: tuple[int, int],
     theme: Theme,
+    font_size: float,
 ) -> None:
     height, width = picture.shape[:2]
     if isinstance(chosen, ShownSelection):
@@ -119,7 +151,7 @@ def _draw_selection(
     patch_of_y = np.minimum(np.arange(height) * grid[0] // height, grid[0] - 1)
     patch_of_x = np.minimum(np.arange(width) * grid[1] // width, grid[1] - 1)
     covered = cover.reshape(grid)[patch_of_y[:, None], patch_of_x][:, :, None]
-    axes.imshow(picture * (1 - covered) + np.array(to_rgb("#9aa0a6")) * covered, interpolation="nearest")
+    axes.imshow(picture * (1 - covered) + np.array(to_rgb(_GREY)) * covered, interpolation="nearest")
     lines = {"color": theme.paper, "linewidth": 0.35}
     axes.hlines(np.arange(1, grid[0]) * height / grid[0] - 0.5, -0.5, width - 0.5, **lines)
     axes.vlines(np.arange(1, grid[1]) * width / grid[1] - 0.5, -0.5, height - 0.5, **lines)
@@ -128,7 +160,7 @@ def _draw_selection(
         axes.add_patch(
             _outline(x * width / grid[1], y * height / grid[0], width / grid[1], height / grid[0], theme)
         )
-    axes.set_title(f"{100 * np.mean(cover > 0):.0f} % masked", fontsize=7)
+    axes.set_title(f"{100 * np.mean(cover > 0):.0f} % masked", fontsize=font_size)
 
 
 def _check(name: str, chosen: ShownSelection | NDArray[np.bool_], num_images: int, num_patches: int) -> None:
@@ -139,8 +171,10 @@ def _check(name: str, chosen: ShownSelection | NDArray[np.bool_], num_images: in
         raise ValueError(f"{name}: keep must be ({num_images}, k) indices below {num_patches}")
 
 
-def _outline(x: float, y: float, width: float, height: float, theme: Theme) -> Any:
-    return Rectangle((x - 0.5, y - 0.5), width, height, fill=False, edgecolor=theme.palette[0], linewidth=1.0)
+def _outline(x: float, y: float, width: float, height: float, theme: Theme, label: str = "") -> Rectangle:
+    place = (x - 0.5, y - 0.5)
+    colour = theme.palette[0]
+    return Rectangle(place, width, height, fill=False, edgecolor=colour, linewidth=1.0, label=label)
 
 
 def _as_float(images: NDArray[Any]) -> NDArray[np.float64]:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from pgsbench.data.shards import InMemory, open_reader, resolve
-from pgsbench.data.transforms import decode, normalise
+from pgsbench.data.transforms import decode
 from pgsbench.errors import DataError
-from pgsbench.masking.base import Strategy
+from pgsbench.masking.base import PatchView, Strategy
 from pgsbench.masking.edges import edge_map
-from pgsbench.models.clip import Clip, build
-from pgsbench.models.masked_tower import attach
+from pgsbench.masking.pgs import Pgs
+from pgsbench.models.clip import Clip
+from pgsbench.reporting.diagnosis import draw, draw_stages, first_view
 from pgsbench.reporting.gallery import ShownSelection, mask_gallery
 
 
@@ -65,51 +65,57 @@ def from_data(train: str, size: tuple[int, int], *, count: int, seed: int) -> Pi
     return Pictures(batch.images, [captions[int(index)] for index in batch.texts[:, 0]], batch.objects)
 
 
-def preview(
-    pictures: Pictures, strategies: Mapping[str, Strategy], model: str, *, seed: int, progress: float = 0.0
-) -> Figure:
-    """Draw what each strategy keeps of each picture, beside the edge map.
+def preview(pictures: Pictures, strategies: Mapping[str, Strategy], clip: Clip, *, seed: int) -> Figure:
+    """Draw what each strategy keeps of each picture as training begins, beside the edge map.
+
+    The edge map is that of pgs, and the candidates of pgs are outlined; without pgs it is Sobel's.
 
     Args:
         pictures: At the model's size.
         strategies: Name -> strategy.
-        model: The CLIP model whose patches are meant.
+        clip: The model whose patches are meant; its weights do not matter.
         seed: Decides what is random in a mask.
-        progress: Share of the training at which the masks are drawn; the model is untrained.
+
+    Raises:
+        DataError: A strategy needs to know objects or attention, which the pictures do not tell.
     """
-    clip = build(model, seed=seed)
-    images = normalise(pictures.images, clip.mean, clip.std)
-    selections, grid, patch = {}, (1, 1), (1, 1)
+    view = first_view(clip, pictures.images, pictures.objects)
+    assert view.images is not None
+    selections, maps = {}, {}
     for name, strategy in strategies.items():
-        selections[name], grid = _select(clip, images, pictures.objects, strategy, seed, progress)
-        patch = (images.shape[2] // grid[0], images.shape[3] // grid[1])
-    edges = edge_map(images, patch, operator="sobel", spread=0).numpy()
+        _check(name, strategy, view)
+        chosen = draw(strategy, view, seed=seed, step=0)
+        candidates = None
+        if isinstance(strategy, Pgs):
+            stages = draw_stages(strategy, view, seed=seed, step=0)
+            maps[_edge_title(strategy)] = stages.edge.numpy()
+            candidates = stages.candidates.numpy()
+        visible = None if chosen.visible is None else chosen.visible.numpy()
+        selections[name] = ShownSelection(chosen.keep.numpy(), visible, candidates)
+    if not maps:
+        maps["edges"] = edge_map(view.images, view.patch_size, operator="sobel").numpy()
     return mask_gallery(
         pictures.images.permute(0, 2, 3, 1).numpy(),
         selections,
-        grid=grid,
+        grid=view.grid,
         captions=pictures.captions,
-        maps={"edges": edges},
+        maps=maps,
     )
 
 
-def image_size_of(model: str) -> tuple[int, int]:
-    """Return (height, width) of the pictures a model takes."""
-    return build(model, seed=0).image_size
+def _edge_title(strategy: Pgs) -> str:
+    operator = "" if strategy.edge == "sobel" else f" ({strategy.edge})"
+    spread = f"\nspread {strategy.edge_spread}" if strategy.edge_spread else ""
+    return f"edges{operator}{spread}"
 
 
-def _select(
-    clip: Clip, images: Tensor, objects: Tensor | None, strategy: Strategy, seed: int, progress: float
-) -> tuple[ShownSelection, tuple[int, int]]:
-    masking = attach(clip.model, strategy)
-    model: Any = clip.model.train()
-    masking.begin_step(seed=seed, step=0, progress=progress, objects=objects)
-    with torch.no_grad():
-        model.encode_image(images)
-    chosen = masking.last
-    n = masking.grid[0] * masking.grid[1]
-    if chosen is None:
-        keep = torch.arange(n).expand(len(images), n)
-        return ShownSelection(keep.numpy()), masking.grid
-    visible = None if chosen.visible is None else chosen.visible.numpy()
-    return ShownSelection(chosen.keep.numpy(), visible), masking.grid
+def _check(name: str, strategy: Strategy, view: PatchView) -> None:
+    known = {"objects": view.objects, "attention": view.attention}
+    for need, value in known.items():
+        if need in strategy.needs and value is None:
+            raise DataError(
+                f"this strategy needs to know {need}, which these pictures do not tell",
+                where="--strategies",
+                value=name,
+                way_out="choose another strategy; scenes and emoji know their objects",
+            )

@@ -44,8 +44,15 @@ def call(
         (("evaluate", "{folder}"), "open_clip_config.json is missing"),
         (("report", "--output", "{folder}/empty"), "no such study has run here"),
         (("masks", "show", "pgz"), "did you mean 'pgs'?"),
-        (("masks", "preview"), "name either image files or --data"),
+        (("masks", "preview"), "name either image files, a study or --data"),
         (("masks", "preview", "{folder}/no.jpg", "--model", "tiny-vit"), "there is no such picture"),
+        (("masks", "preview", "{study}", "--strategies", "pgz"), "did you mean 'pgs'?"),
+        (("masks", "preview", "cat.jpg", "--mask-ratio", "1.5"), "mask_ratio must be in [0, 1)"),
+        (("masks", "diagnose", "baselins"), "did you mean 'baselines'?"),
+        (("masks", "diagnose", "scenes", "--strategies", "pgz"), "did you mean 'pgs'?"),
+        (("masks", "diagnose", "/no/such/{0..1}.tar"), "2 of 2 shards are missing"),
+        (("bench", "masks", "--strategies", "pgz", "--model", "tiny-vit"), "did you mean 'pgs'?"),
+        (("bench", "masks", "--out", "table.txt"), "a table is written as .md or .csv"),
         (("data", "make", "scene"), "did you mean 'scenes'?"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
@@ -106,7 +113,8 @@ def test_every_command_has_help_with_an_example(
 
 def test_the_names_of_the_commands_are_fixed() -> None:
     fixed = ["sweep", "compare", "train", "evaluate", "report", "sync", "ui"]
-    fixed += [f"masks {name}" for name in ("list", "show", "preview")]
+    fixed += [f"masks {name}" for name in ("list", "show", "preview", "diagnose")]
+    fixed += ["bench masks"]
     fixed += [f"data {name}" for name in ("make", "ls", "verify")]
     fixed += [f"study {name}" for name in ("ls", "show", "validate", "schema")]
     assert {" ".join(words) for words in commands()} >= set(fixed)

@@ -35,7 +35,8 @@ def view() -> PatchView:
 
 def test_costs_name_time_length_and_ratio(view: PatchView) -> None:
     slow, random, dynamic = costs(
-        {"slow": Slow(), "random": Random(0.5), "dynamic": Pgs(0.3, max_ratio=0.5)}, view, repetitions=3
+        {"slow": (Slow(), view), "random": (Random(0.5), view), "dynamic": (Pgs(0.3, max_ratio=0.5), view)},
+        repetitions=3,
     )
     assert [slow.name, random.name, dynamic.name] == ["slow", "random", "dynamic"]
     assert 20 <= slow.fastest_milliseconds <= slow.milliseconds
@@ -51,3 +52,8 @@ def test_the_stages_of_pgs(view: PatchView) -> None:
     without = pgs_stages(Pgs(otn=False), view, repetitions=1)
     assert set(without) == {"edge", "similarity", "selection"}
     assert all(milliseconds > 0 for milliseconds in without.values())
+
+
+def test_a_strategy_that_asks_for_attention_can_be_measured(view: PatchView) -> None:
+    assert view.attention is not None
+    assert view.attention.shape == (4, 36)

@@ -21,6 +21,7 @@ from pgsbench.masking.base import PatchView
 from pgsbench.masking.edges import edge_map
 from pgsbench.masking.pgs_released import (
     PgsReleased,
+    attention_bias,
     edge_of_roundoff,
     oscillating_normalisation,
     z_scored_patches,
@@ -100,3 +101,23 @@ def test_unmasked_patches_are_kept_first() -> None:
     shown = strategy.select(view, generator=torch.Generator().manual_seed(0)).shown(64)
     for row in range(4):
         assert not ((~masked[row] & ~shown[row]).any() and (masked[row] & shown[row]).any())
+
+
+def test_the_attention_bias_adds_one_between_unmasked_patches_head_by_head() -> None:
+    masked = torch.tensor([[False, True, False, True], [True, False, True, True]])
+    keep = torch.tensor([[0, 1, 2], [0, 1, 3]])
+    bias = attention_bias(masked, keep, num_heads=2)
+    assert bias.shape == (4, 4, 4)
+    first = torch.tensor([[1.0, 1, 0, 1], [1, 1, 0, 1], [0, 0, 0, 0], [1, 1, 0, 1]])  # class token first
+    assert torch.equal(bias[0], first)
+    assert torch.equal(bias[2], first)  # heads outside, pictures inside: slot 2 is head 1 of picture 0
+    assert bias[1].sum() == 4  # the class token and one unmasked patch
+
+
+def test_filling_up_is_the_second_half_of_choosing() -> None:
+    view, strategy = make_view(batch_size=3), PgsReleased()
+    generator = torch.Generator().manual_seed(3)
+    masked, edge = strategy.masked(view, generator=generator)
+    filled = strategy.fill(masked, edge, generator=generator)
+    chosen = strategy.select(view, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(filled.keep, chosen.keep)

@@ -1,0 +1,88 @@
+"""Masks made visible: preview, diagnose and bench as a user types them, on the tiny world."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from test_cli_errors import call
+from tinyworld import TinyWorld
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    def run(*words: str) -> str:
+        status, out, err = call(capsys, monkeypatch, *words)
+        assert status == 0, err
+        return out
+
+    return run
+
+
+def test_bench_masks_prints_and_writes_a_table(run, tmp_path: Path) -> None:
+    out = run(
+        "bench",
+        "masks",
+        "--model",
+        "tiny-vit",
+        "--batch",
+        "2",
+        "--strategies",
+        "random,pgs",
+        "--out",
+        "t.csv",
+    )
+    assert "pgs-released + attention bias" in out
+    assert "x of released" in out
+    rows = list(csv.reader((tmp_path / "t.csv").open()))
+    assert rows[1][0] == "random"
+    assert {len(row) for row in rows} == {8}
+
+
+def test_diagnosing_a_study_leaves_files_and_an_entry_in_the_tracker(
+    run, tiny: TinyWorld, tmp_path: Path
+) -> None:
+    out = run("masks", "diagnose", str(tiny.study), "--batches", "2", "--out", "here")
+    assert "Masks on tiny" in out
+    assert "2 batches of 16 pictures, 4 x 4 patches, 2 seeds" in out
+    for arm in ("pgs", "flip", "none", "oracle"):
+        assert f"\n{arm} " in out
+    for folder in ("here", "reports/tiny/masks"):
+        assert (tmp_path / folder / "masks.png").stat().st_size > 10_000
+    sent = {path.name for path in (tmp_path / "mlruns").rglob("report/masks/*")}
+    assert sent == {"masks.png", "masks.csv", "agreement.csv", "keep-rate.csv", "effective-ratio.csv"}
+    assert json.loads((tmp_path / "runs/tiny/study.json").read_text())["cells"] == []
+    assert run("report") == ""  # there is nothing to report of a study without runs
+
+
+def test_diagnosing_data(run, tiny: TinyWorld, tmp_path: Path) -> None:
+    out = run(
+        "masks",
+        "diagnose",
+        str(tiny.shards),
+        "--model",
+        "tiny-vit",
+        "--batches",
+        "1",
+        "--strategies",
+        "block",
+    )
+    assert "Masks on train" in out
+    assert (tmp_path / "masks-train" / "masks.csv").is_file()
+    assert not (tmp_path / "mlflow.db").exists()
+    pattern = f"{tiny.shards}/{{00000..00001}}.tar"
+    out = run("masks", "diagnose", pattern, "--model", "tiny-vit", "--batches", "1", "--strategies", "grid")
+    assert "masks-train/masks.csv" in out
+
+
+def test_a_preview_of_a_study_and_of_files(run, tiny: TinyWorld, tmp_path: Path) -> None:
+    run("masks", "preview", str(tiny.study), "--strategies", "pgs,grid", "--count", "2", "--out", "study.png")
+    Image.new("RGB", (40, 30), "orange").save(tmp_path / "flat.png")
+    run("masks", "preview", "flat.png", "--model", "tiny-vit", "--mask-ratio", "0.25", "--out", "file.png")
+    assert (tmp_path / "study.png").stat().st_size > (tmp_path / "file.png").stat().st_size > 5_000
