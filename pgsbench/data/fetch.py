@@ -22,6 +22,10 @@ SUGAR_CREPE_URL = "https://raw.githubusercontent.com/RAIVNLab/sugar-crepe/main/d
 COCO_URL = "http://images.cocodataset.org/zips/val2017.zip"
 TIMEOUT_SECONDS = 60
 
+#: What lies beside the splits of a set on the Hub.
+TEXT_FILES = ("classnames.txt", "zeroshot_classification_templates.txt", "dataset_type.txt")
+HUB_NOTES = ".cache"  #: Where the Hub's library notes what it has downloaded.
+
 #: Said of what stops every set alike; the caller need not try the next one.
 NO_NETWORK = "the server cannot be reached"
 
@@ -46,24 +50,33 @@ def fetch(wanted: PublicSet, splits: Collection[str], root: Path) -> Path:
         raise DataError("HF_HUB_OFFLINE forbids the network", value=wanted.name, way_out="unset it to fetch")
     folder = root / wanted.folder
     staging = root / f".{wanted.folder}.part"
+    if not wanted.repository and not wanted.subset:
+        raise DataError("this set must be put there by hand", where=str(folder), way_out=wanted.source)
     staging.mkdir(parents=True, exist_ok=True)
-    if wanted.repository:
-        _from_hub(wanted.repository, splits, staging)
-    elif wanted.subset:
-        _sugar_crepe(wanted.subset, folder, staging)
-    else:
-        staging.rmdir()
-        raise DataError("this set must be put there by hand", where=str(folder), value=wanted.name,
-                        way_out=wanted.source)  # fmt: skip
-    _move_into(folder, staging)
+    try:
+        if wanted.repository:
+            complete = _from_hub(wanted.repository, splits, staging)
+        else:
+            complete = _sugar_crepe(wanted.subset, folder, staging)
+        folder.mkdir(exist_ok=True)
+        for name in complete:
+            if (folder / name).is_dir():  # a split that lacked shards
+                shutil.rmtree(folder / name)
+            (staging / name).replace(folder / name)
+        if not any(path.name != HUB_NOTES for path in staging.iterdir()):
+            shutil.rmtree(staging)
+    finally:  # what has come before a failure stays for the next time
+        if staging.is_dir() and not any(staging.iterdir()):
+            staging.rmdir()
     return folder
 
 
-def _from_hub(repository: str, splits: Collection[str], staging: Path) -> None:
+def _from_hub(repository: str, splits: Collection[str], staging: Path) -> list[str]:
+    """Fetch splits and the text files beside them; return the names of all that is complete."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
-    patterns = ["*.txt", *(f"{split}/*" for split in splits)]
+    patterns = [*TEXT_FILES, *(f"{split}/*" for split in splits)]
     try:
         # Goes on where it was interrupted, and checks sizes and hashes.
         snapshot_download(repository, repo_type="dataset", local_dir=staging, allow_patterns=patterns)
@@ -76,28 +89,30 @@ def _from_hub(repository: str, splits: Collection[str], staging: Path) -> None:
         raise _unreachable(f"hf.co/datasets/{repository}", error) from error
     for split in splits:
         count_split(staging, split)  # raises where a shard is missing or damaged
-    shutil.rmtree(staging / ".cache", ignore_errors=True)  # the Hub's notes on what is downloaded
+    return [*splits, *(name for name in TEXT_FILES if (staging / name).is_file())]
 
 
-def _sugar_crepe(subset: str, folder: Path, staging: Path) -> None:
-    if not (folder / f"{subset}.json").is_file():
-        _download(SUGAR_CREPE_URL.format(subset=subset), staging / f"{subset}.json")
+def _sugar_crepe(subset: str, folder: Path, staging: Path) -> list[str]:
+    """Fetch a subset's pairs and the pictures of all subsets; return the names of all that is complete."""
+    pairs = f"{subset}.json"
+    if not (staging / pairs).is_file():
+        _download(SUGAR_CREPE_URL.format(subset=subset), staging / pairs)
     if (folder / PAIRS_IMAGE_FOLDER).is_dir():
-        return
+        return [pairs]
     archive = staging / "val2017.zip"
     if not archive.is_file():
         _download(COCO_URL, archive)
-    unpacked = staging / "unpacked"
-    shutil.rmtree(unpacked, ignore_errors=True)
     try:
         with zipfile.ZipFile(archive) as pictures:
-            pictures.extractall(unpacked)  # checks every file's checksum
-        (unpacked / PAIRS_IMAGE_FOLDER).rename(staging / PAIRS_IMAGE_FOLDER)
+            pictures.extractall(staging / "unpacked")  # checks every file's checksum
+        (staging / "unpacked" / PAIRS_IMAGE_FOLDER).rename(staging / PAIRS_IMAGE_FOLDER)
     except (OSError, zipfile.BadZipFile) as error:
         archive.unlink()
         raise DataError(f"the archive cannot be unpacked: {error}", where=COCO_URL) from error
-    unpacked.rmdir()
+    finally:
+        shutil.rmtree(staging / "unpacked", ignore_errors=True)
     archive.unlink()
+    return [pairs, PAIRS_IMAGE_FOLDER]
 
 
 def _download(url: str, target: Path) -> None:
@@ -113,15 +128,6 @@ def _download(url: str, target: Path) -> None:
     if expected is not None and part.stat().st_size != int(expected):
         raise DataError("the connection broke off", where=url, way_out="run the same command again")
     part.rename(target)
-
-
-def _move_into(folder: Path, staging: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    for item in staging.iterdir():
-        target = folder / item.name
-        if target.is_dir():  # a split that lacked shards
-            shutil.rmtree(target)
-        item.replace(target)
 
 
 def _unreachable(where: str, error: Exception) -> DataError:
