@@ -112,11 +112,12 @@ def fetch_missing(
     problems: list[str] = []
     untried: list[str] = []
     for number, task in enumerate(lacking):
-        if progress:
-            progress("fetching", number, len(lacking))
         if offline:
             untried.append(task.data)
-        elif problem := _fetch(task, root):
+            continue
+        if progress:
+            progress("fetching", number, len(lacking))
+        if problem := _fetch(task, root):
             problems.append(f"- {task.data}: {problem}")
             offline = fetch.NO_NETWORK in problem  # nor will the next one come
         else:

@@ -203,7 +203,7 @@ def locate(suite: Suite, find: FindData = data_folder) -> dict[str, Path]:
             "the suite lacks data\n" + "\n".join(f"- {problem}" for problem in problems),
             where=f"suite {suite.name}",
             way_out="`pgsbench data make NAME` makes the built-in data sets, `pgsbench data fetch SUITE` "
-            "fetches public ones; `pgsbench data status SUITE` shows which are there",
+            "fetches public ones; `pgsbench data status SUITE` lists all",
         )
     return folders
 
