@@ -26,7 +26,7 @@ from pgsbench.data.shards import Reader
 from pgsbench.data.transforms import normalise
 from pgsbench.errors import DataError
 from pgsbench.evaluation.evaluate import evaluate
-from pgsbench.evaluation.suite import builtin_datasets, load_suite
+from pgsbench.evaluation.suite import builtin_datasets, load_suite, locate
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.configure import configure, fields_of
 from pgsbench.models import checkpoint
@@ -56,12 +56,14 @@ def prepare_data(study: Study, *, progress: store.Progress | None = None) -> Non
     """Make the built-in data sets that a study trains on and is tested on, and look into the first shard.
 
     Raises:
-        DataError: Training data is missing or unusable.
+        DataError: Data is missing or unusable; before hours of training, not after.
     """
     first_shard = shards.resolve(study.config.data.train, progress=progress)[0]
     shards.preflight(first_shard)
-    for name in sorted(builtin_datasets(load_suite(study.config.evaluation.suite))):
+    suite = load_suite(study.config.evaluation.suite)
+    for name in sorted(builtin_datasets(suite)):
         store.ensure(name, progress=progress)
+    locate(suite)
 
 
 def run_once(

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Data sets: make, list, verify.", rich_markup_mode=None)
+app = typer.Typer(
+    no_args_is_help=True, help="Data sets: make, list, verify; status, fetch.", rich_markup_mode=None
+)
 
 NameArgument = Annotated[str, typer.Argument(help="scenes or emoji.")]
+SuiteArgument = Annotated[str, typer.Argument(help="A suite that ships, or a suite's YAML file.")]
+RootOption = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Where public sets lie (default: PGSBENCH_DATA).")
+]
 
 
 @app.command()
@@ -70,3 +77,50 @@ def verify(name: NameArgument) -> None:
             way_out=f"delete the folder and run `pgsbench data make {name}`",
         )  # fmt: skip
     typer.echo(f"{len(store.read_manifest(folder).sha256)} files as they were made: {folder}")
+
+
+@app.command()
+def status(suite: SuiteArgument, root: RootOption = None) -> None:
+    """Show which data sets of a suite are there, and whether they have their known size.
+
+    Example: pgsbench data status paper
+    """
+    from pgsbench.cli.progress import Progress
+    from pgsbench.data import store
+    from pgsbench.evaluation import availability
+    from pgsbench.evaluation.suite import load_suite
+    from pgsbench.reporting import render
+
+    with Progress() as show:
+        sets = list(availability.survey(load_suite(suite), root=root, progress=show))
+    header = ["data set", "state", "split", "count", "known size", "source"]
+    rows = []
+    for one in sets:
+        counts = ["" if number is None else f"{number:,}" for number in (one.count, one.size)]
+        rows.append([one.data, one.state, ", ".join(one.splits), *counts, one.source])
+    present = sum(one.state == availability.PRESENT for one in sets)
+    odd = [f"{one.data}: {one.problem}" for one in sets if one.problem and one.state == availability.DAMAGED]
+    notes = [*odd, f"{present} of {len(sets)} data sets are present under {root or store.root()}"]
+    table = render.Table(f"Data of the suite {suite}", header, rows, notes, text_columns=(1, 2, 5))
+    typer.echo(render.text(table))
+
+
+@app.command()
+def fetch(
+    suite: SuiteArgument,
+    root: RootOption = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Touch no network; say what is missing.")
+    ] = False,
+) -> None:
+    """Fetch the public data sets of a suite that are not there, each as a whole or not at all.
+
+    Example: pgsbench data fetch retrieval-3
+    """
+    from pgsbench.cli.progress import Progress
+    from pgsbench.evaluation.availability import fetch_missing
+    from pgsbench.evaluation.suite import load_suite
+
+    with Progress() as show:
+        fetched = fetch_missing(load_suite(suite), root=root, offline=offline, progress=show, say=show.say)
+    typer.echo(f"fetched {fetched} data sets; `pgsbench data status {suite}` counts them")

@@ -90,23 +90,48 @@ def read_tar(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
             for member in tar:
                 if not member.isfile():
                     continue
-                folder, _, base = member.name.rpartition("/")
-                stem, _, ending = base.partition(".")
-                this = f"{folder}/{stem}" if folder else stem
+                this, ending = _key_and_ending(member)
                 if this != key and parts:
                     yield key, parts
                     parts = {}
                 handle = tar.extractfile(member)
                 assert handle is not None
-                key, parts[ending.lower()] = this, handle.read()
+                key, parts[ending] = this, handle.read()
             if parts:
                 yield key, parts
     except (OSError, tarfile.TarError) as error:
-        raise DataError(
-            f"the archive cannot be read: {type(error).__name__}: {error}",
-            where=str(path),
-            way_out="make or fetch the data again; `pgsbench data verify` names every damaged file",
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def count_tar(path: Path) -> int:
+    """Return how many samples a webdataset archive holds, from its table of contents alone.
+
+    Raises:
+        DataError: The archive is missing or damaged.
+    """
+    count, key = 0, None
+    try:
+        with tarfile.open(path) as tar:
+            for member in tar:
+                if member.isfile() and (this := _key_and_ending(member)[0]) != key:
+                    count, key = count + 1, this
+    except (OSError, tarfile.TarError) as error:
+        raise _unreadable(path, error) from error
+    return count
+
+
+def _key_and_ending(member: tarfile.TarInfo) -> tuple[str, str]:
+    folder, _, base = member.name.rpartition("/")
+    stem, _, ending = base.partition(".")
+    return (f"{folder}/{stem}" if folder else stem), ending.lower()
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"the archive cannot be read: {type(error).__name__}: {error}",
+        where=str(path),
+        way_out="make or fetch the data again; `pgsbench data verify` names every damaged file",
+    )
 
 
 def image_of(parts: Mapping[str, bytes], where: str) -> EncodedImage:
@@ -218,6 +243,15 @@ def read_split(folder: Path, split: str = "test") -> Iterator[tuple[str, dict[st
     """
     for number in range(_num_shards(folder / split)):
         yield from read_tar(folder / split / f"{number}.tar")
+
+
+def count_split(folder: Path, split: str = "test") -> int:
+    """Return how many samples a split has, without reading them.
+
+    Raises:
+        DataError: The shard count or a shard is missing or unreadable.
+    """
+    return sum(count_tar(folder / split / f"{number}.tar") for number in range(_num_shards(folder / split)))
 
 
 def read_lines(path: Path) -> list[str]:

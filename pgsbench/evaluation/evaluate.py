@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from pgsbench.evaluation.embed import Encoder
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.report import Report, group_means, scores_of
 from pgsbench.evaluation.score import Score
-from pgsbench.evaluation.suite import FindData, Suite, data_folder, locate
+from pgsbench.evaluation.suite import FindData, Suite, Task, data_folder, locate
 
 
 def evaluate(
@@ -65,7 +67,8 @@ def evaluate(
         if progress:
             progress(f"evaluating {task.name}", number, len(suite.tasks))
         try:
-            measured[task.name] = list(task.protocol.measure(folders[task.name], encode))
+            found = list(task.protocol.measure(folders[task.name], encode))
+            measured[task.name] = checked_size(task, found)
         except EvaluationError as error:
             where = f"{task.name}, {error.where}"
             raise EvaluationError(error.rule, where=where, value=error.value, way_out=error.way_out) from None
@@ -74,7 +77,32 @@ def evaluate(
         progress("evaluated", len(suite.tasks), len(suite.tasks))
     report = Report(
         suite.name, suite.version, checkpoint_sha256, tuple(scores), group_means(suite, measured),
-        dict(preprocess), encode.num_images, encode.num_texts,
+        dict(preprocess), encode.num_images, encode.num_texts, activations(model),
+        {task.name: _hashes(folders[task.name], task.protocol.requires) for task in suite.tasks},
     )  # fmt: skip
     report.write(out)
     return report
+
+
+def checked_size(task: Task, measurements: Sequence[Measurement]) -> list[Measurement]:
+    """Return the measurements of a task, marked where its data set has not the size it is known to have.
+
+    Pictures are counted, or pairs of captions: the smallest n, as captions may be many to a picture.
+    """
+    found = min((len(m.correct) for m in measurements), default=0)
+    if task.size is None or found == task.size:
+        return list(measurements)
+    note = f"{found:,} test items where the set has {task.size:,}: does not compare with published numbers"
+    return [replace(m, notes=(*m.notes, note)) for m in measurements]
+
+
+def activations(model: nn.Module) -> tuple[str, ...]:
+    """Return the names of a model's activation functions; weights read with another one score quietly low."""
+    names = {type(module).__name__ for module in model.modules()}
+    return tuple(sorted(name for name in names if name.upper().endswith(("GELU", "SILU", "RELU"))))
+
+
+def _hashes(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """Return the hash of each text file that a task reads: class names, templates, captions."""
+    files = [name for name in names if "/" not in name and (folder / name).is_file()]
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest()[:16] for name in files}

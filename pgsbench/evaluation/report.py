@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,9 @@ class Report:
         preprocess: open_clip's preprocessing configuration that the pictures went through.
         num_images: Distinct pictures encoded.
         num_texts: Distinct texts encoded.
+        activations: Activation functions of the model.
+        files: Task -> text file (class names, templates, captions) -> the first 16 digits of its SHA-256;
+            equal hashes are equal prompts in the same language.
     """
 
     suite: str
@@ -65,6 +68,8 @@ class Report:
     preprocess: Mapping[str, Any]
     num_images: int
     num_texts: int
+    activations: tuple[str, ...] = ()
+    files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def primary(self) -> dict[str, Score]:
         """Return the score that stands for each task, by task name."""

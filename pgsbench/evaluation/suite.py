@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 
 from pgsbench.config.load import check, parse_yaml
 from pgsbench.config.schema import Strict
-from pgsbench.data import store
+from pgsbench.data import public, store
 from pgsbench.errors import ConfigError, DataError, PluginError, UserError, nearest
 from pgsbench.evaluation.protocols import PROTOCOLS
 from pgsbench.evaluation.protocols.base import EvaluationProtocol
@@ -23,7 +23,8 @@ FOLDER = Path(__file__).parent / "suites"
 #: From a task's `data` to the folder of its data set.
 FindData = Callable[[str], Path]
 
-_BUILTIN_DATA = re.compile(r"(?P<dataset>[a-z0-9_-]+):(?P<evaluation>[\w.-]+)")
+_PUBLIC_DATA = re.compile(r"clip_benchmark:(?P<name>[\w./+-]+)")
+_BUILTIN_DATA = re.compile(r"(?!clip_benchmark:)(?P<dataset>[a-z0-9_-]+):(?P<evaluation>[\w.-]+)")
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,15 @@ class Task:
 
     Attributes:
         name: Unique in its suite, for example ``"scenes/shape"``.
-        data: ``"scenes:shape"`` (an evaluation set of a built-in data set) or the path of a folder.
+        data: ``"scenes:shape"`` (an evaluation set of a built-in data set), ``"clip_benchmark:imagenet1k"``
+            (a public set by clip_benchmark's name) or the path of a folder.
         protocol: How it is tested.
         protocol_name: The protocol's name in the suite.
         metric: The metric that stands for the task in means and comparisons.
         group: Group whose mean it enters.
         chance: What guessing gives on `metric`; None: what the protocol works out.
         version: Raised whenever the task's meaning changes.
+        size: Number of test items that the data set is known to have; None: not known.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Task:
     group: str
     chance: float | None = None
     version: int = 1
+    size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class TaskConfig(Strict):
     metric: str = ""
     chance: float | None = Field(None, ge=0, lt=1)
     version: int = Field(1, ge=1)
+    size: int | None = Field(None, ge=1)
 
 
 class SuiteConfig(Strict):
@@ -122,7 +127,8 @@ def load_suite(name_or_path: str | Path) -> Suite:
     config = check(SuiteConfig, data, place)
     tasks: list[Task] = []
     problems: list[UserError] = []
-    for index, task in enumerate(config.tasks):
+    numbered = [(index, one) for index, task in enumerate(config.tasks) for one in _expanded(task)]
+    for index, task in numbered:
         where = place(f"tasks.{index}")
         try:
             if task.name in {known.name for known in tasks}:
@@ -137,16 +143,33 @@ def load_suite(name_or_path: str | Path) -> Suite:
 
 def builtin_datasets(suite: Suite) -> set[str]:
     """Return the names of the built-in data sets that a suite is measured on."""
-    found = (_BUILTIN_DATA.fullmatch(task.data) for task in suite.tasks)
-    return {match["dataset"] for match in found if match}
+    return {name for task in suite.tasks if (name := builtin_dataset(task.data))}
 
 
-def data_folder(data: str) -> Path:
-    """Return the folder of a task's data: of a built-in data set that has been made, or the path itself.
+def builtin_dataset(data: str) -> str | None:
+    """Return the name of the built-in data set that a task's data is a part of; None: of none."""
+    found = _BUILTIN_DATA.fullmatch(data)
+    return found["dataset"] if found else None
+
+
+def public_set(data: str) -> public.PublicSet | None:
+    """Return the public set that a task's data names; None: it names something else."""
+    found = _PUBLIC_DATA.fullmatch(data)
+    return public.lookup(found["name"]) if found else None
+
+
+def data_folder(data: str, *, root: Path | None = None) -> Path:
+    """Return the folder of a task's data: of a built-in or a public data set, or the path itself.
+
+    Args:
+        data: See `Task`.
+        root: Where public sets lie; default: where all data sets lie.
 
     Raises:
         DataError: The built-in data set has not been made, or there is none of this name.
     """
+    if known := public_set(data):
+        return public.folder(known.name, root=root)
     builtin = _BUILTIN_DATA.fullmatch(data)
     if not builtin:
         return Path(data)
@@ -179,7 +202,8 @@ def locate(suite: Suite, find: FindData = data_folder) -> dict[str, Path]:
         raise DataError(
             "the suite lacks data\n" + "\n".join(f"- {problem}" for problem in problems),
             where=f"suite {suite.name}",
-            way_out="`pgsbench data make NAME` makes the built-in data sets, `pgsbench data ls` lists them",
+            way_out="`pgsbench data make NAME` makes the built-in data sets, `pgsbench data fetch SUITE` "
+            "fetches public ones; `pgsbench data status SUITE` lists all",
         )
     return folders
 
@@ -196,17 +220,35 @@ def _task(config: TaskConfig, folder: Path, where: str) -> Task:
         valid = [*known, *TaskConfig.model_fields]
         raise ConfigError("unknown key", where=where, value=unknown, way_out=nearest(unknown, valid))
     given = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+    known_set = public_set(config.data)
+    if known_set and known_set.subset and "subset" in known:
+        given.setdefault("subset", known_set.subset)
     try:
         protocol: EvaluationProtocol = kind(**given)
     except (TypeError, ValueError) as error:
         raise ConfigError(str(error), where=where) from None
-    data = config.data
-    if not _BUILTIN_DATA.fullmatch(data):
+    data, size = config.data, config.size
+    if known_set:
+        is_test = getattr(protocol, "split", "test") == "test"  # the only split whose size is known
+        size = size or (known_set.size if is_test else None)
+    elif not _BUILTIN_DATA.fullmatch(data):
         data = str(folder / Path(os.path.expandvars(data)).expanduser())
     return Task(
         config.name, data, protocol, config.protocol, config.metric or kind.primary,
-        config.group, config.chance, config.version,
+        config.group, config.chance, config.version, size,
     )  # fmt: skip
+
+
+def _expanded(task: TaskConfig) -> list[TaskConfig]:
+    """Return the task itself, or one task for each set where its data is a collection of clip_benchmark's."""
+    found = _PUBLIC_DATA.fullmatch(task.data)
+    members = public.collection(found["name"]) if found else None
+    if members is None:
+        return [task]
+    return [
+        task.model_copy(update={"name": f"{task.name}/{member}", "data": f"clip_benchmark:{member}"})
+        for member in members
+    ]
 
 
 def _with_parents(dotted: str) -> Iterator[str]:

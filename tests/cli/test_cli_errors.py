@@ -39,6 +39,7 @@ def call(
         (("train", "{study}", "--set", "data.train=/no/such/{0..1}.tar"), "2 of 2 shards are missing"),
         (("train", "{study}", "--set", "model=tiny-vitt", "--dry-run"), "did you mean 'tiny-vit'?"),
         (("train", "{study}", "--set", "evaluation.suite=senes"), "did you mean 'scenes'?"),
+        (("train", "{study}", "--set", "evaluation.suite=winoground"), "winoground: no such folder"),
         (("sweep", "{study}", "--set", "search.space={strategy.mask_ratio: [0.5, 1.5]}"), "got 1.5"),
         (("compare", "--study", "{study}", "--baselines", "flop"), "did you mean 'flip'?"),
         (("evaluate", "{folder}"), "open_clip_config.json is missing"),
@@ -54,6 +55,8 @@ def call(
         (("bench", "masks", "--strategies", "pgz", "--model", "tiny-vit"), "did you mean 'pgs'?"),
         (("bench", "masks", "--out", "table.txt"), "a table is written as .md or .csv"),
         (("data", "make", "scene"), "did you mean 'scenes'?"),
+        (("data", "status", "papre"), "did you mean 'paper'?"),
+        (("data", "fetch", "paper", "--root", "{folder}"), "not tried without a network: "),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
@@ -92,6 +95,17 @@ def test_a_dry_run_says_what_would_happen_and_trains_nothing(
     assert not list(tmp_path.iterdir())
 
 
+def test_status_is_no_mistake_where_everything_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, out, _ = call(capsys, monkeypatch, "data", "status", "paper", "--root", str(tmp_path))
+    assert status == 0
+    assert out.count(" missing ") == 33
+    row = next(line for line in out.splitlines() if line.startswith("clip_benchmark:vtab/cifar10 "))
+    assert row.split()[1:] == ["missing", "test", "10,000", "hf.co/datasets/clip-benchmark/wds_vtab-cifar10"]
+    assert f"0 of 33 data sets are present under {tmp_path}" in out
+
+
 def commands() -> list[tuple[str, ...]]:
     """Return the words of every command."""
     found: list[tuple[str, ...]] = []
@@ -113,8 +127,8 @@ def test_every_command_has_help_with_an_example(
 
 def test_the_names_of_the_commands_are_fixed() -> None:
     fixed = ["sweep", "compare", "train", "evaluate", "report", "sync", "ui"]
-    fixed += [f"masks {name}" for name in ("list", "show", "preview", "diagnose")]
+    fixed += [f"masks {name}" for name in ("list", "show", "preview", "diagnose", "findings")]
     fixed += ["bench masks"]
-    fixed += [f"data {name}" for name in ("make", "ls", "verify")]
+    fixed += [f"data {name}" for name in ("make", "ls", "verify", "status", "fetch")]
     fixed += [f"study {name}" for name in ("ls", "show", "validate", "schema")]
     assert {" ".join(words) for words in commands()} >= set(fixed)

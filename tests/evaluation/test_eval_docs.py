@@ -11,7 +11,7 @@ import pytest
 from pgsbench.errors import ConfigError
 from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.report import Report
-from pgsbench.evaluation.suite import TaskConfig, load_suite
+from pgsbench.evaluation.suite import TaskConfig, builtin_names, load_suite
 from pgsbench.models.clip import Clip
 
 PAGE = Path(__file__).parents[2] / "docs" / "add-an-evaluation.md"
@@ -62,3 +62,11 @@ def test_the_table_names_every_key() -> None:
     page = PAGE.read_text()
     for key in TaskConfig.model_fields:
         assert f"| `{key}` |" in page
+
+
+def test_the_page_about_public_sets_counts_the_tasks_of_every_suite() -> None:
+    page = (PAGE.parent / "evaluation.md").read_text()
+    told: dict[str, int] = {}
+    for names, counts in re.findall(r"^\| ((?:`[\w+-]+`(?:, )?)+) \| ([\d, ]+) \|", page, flags=re.MULTILINE):
+        told |= zip(re.findall(r"`(.+?)`", names), map(int, counts.split(", ")), strict=True)
+    assert told == {name: len(load_suite(name).tasks) for name in builtin_names()}

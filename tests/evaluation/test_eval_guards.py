@@ -17,6 +17,7 @@ from pgsbench.errors import DataError, EvaluationError
 from pgsbench.evaluation.embed import Encoder
 from pgsbench.evaluation.protocols.compositional import Compositional
 from pgsbench.evaluation.protocols.retrieval import Retrieval
+from pgsbench.evaluation.protocols.winoground import Winoground
 from pgsbench.evaluation.protocols.zero_shot import ZeroShot
 from pgsbench.models.clip import Clip
 
@@ -182,3 +183,46 @@ def test_a_subset_without_pairs(encode: Encoder, own: Path) -> None:
     (own / "pairs" / "swap_att.json").write_text(json.dumps({}))
     with pytest.raises(DataError, match="holds no pairs"):
         list(Compositional("swap_att").measure(own / "pairs", encode))
+
+
+@pytest.fixture
+def winoground(make_picture: MakePicture, tmp_path: Path) -> Path:
+    """Two examples; the second has the same picture twice."""
+    (tmp_path / "images").mkdir()
+    lines = []
+    for i in range(2):
+        for side in (0, 1):
+            content = make_picture(0 if i else side).data
+            (tmp_path / "images" / f"ex_{i}_img_{side}.png").write_bytes(content)
+        images = {f"image_{side}": f"ex_{i}_img_{side}" for side in (0, 1)}
+        lines.append(json.dumps({"id": i, **images, "caption_0": "a on b", "caption_1": "b on a"}))
+    (tmp_path / "examples.jsonl").write_text("\n".join(lines))
+    return tmp_path
+
+
+def test_winoground_counts_a_tie_as_wrong(encode: Encoder, winoground: Path) -> None:
+    found = {m.metric: m for m in Winoground().measure(winoground, encode)}
+    assert found["image_acc"].correct[1] == 0
+    assert found["acc"].correct[1] == 0
+    assert "1 of 2 examples have ties, which count as wrong" in found["acc"].notes
+    assert Winoground().count_items(winoground) == 2
+
+
+@pytest.mark.parametrize(("content", "match"), [
+    ("", "there are no examples"),
+    ("{}", "KeyError: 'image_0'"),
+    ("[1]", "each line needs id, image_0"),
+    ("no json", "each line needs id, image_0"),
+])  # fmt: skip
+def test_winoground_examples_that_cannot_be_read(
+    content: str, match: str, encode: Encoder, winoground: Path
+) -> None:
+    (winoground / "examples.jsonl").write_text(content)
+    with pytest.raises(DataError, match=match):
+        list(Winoground().measure(winoground, encode))
+
+
+def test_winoground_without_its_pictures(encode: Encoder, winoground: Path) -> None:
+    (winoground / "images" / "ex_1_img_0.png").unlink()
+    with pytest.raises(DataError, match="1 pictures are missing in images"):
+        list(Winoground().measure(winoground, encode))

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
+from collections import Counter
 from pathlib import Path
 
+import clip_benchmark
 import pytest
 
-from pgsbench.data import store
+from pgsbench.data import public, store
 from pgsbench.errors import ConfigError, DataError
 from pgsbench.evaluation import suite as suites
 from pgsbench.evaluation.protocols.compositional import Compositional
@@ -21,7 +24,7 @@ def write(folder: Path, *tasks: str, head: str = "name: mine") -> Path:
 
 
 @pytest.mark.parametrize("name", ["scenes", "emoji"])
-def test_built_in_suites_load(name: str) -> None:
+def test_suites_on_generated_data_load(name: str) -> None:
     suite = load_suite(name)
     assert suite.name == name
     assert suite.question.endswith("?")
@@ -29,8 +32,66 @@ def test_built_in_suites_load(name: str) -> None:
     assert all(task.name.startswith(f"{name}/") and task.data.startswith(f"{name}:") for task in suite.tasks)
 
 
+#: Suite -> tasks in each group.
+PUBLIC = {
+    "classification-17": {"classification": 17},
+    "retrieval-3": {"retrieval": 3},
+    "robustness-6": {"robustness-id": 2, "robustness-ood": 4},
+    "sugarcrepe-7": {
+        "compositionality-object": 3,
+        "compositionality-attribute": 3,
+        "compositionality-relation": 1,
+    },
+    "vtab+": {"vtab-plus": 35},
+    "winoground": {"winoground": 1},
+}
+PUBLIC["paper"] = {
+    group: count
+    for name in ("classification-17", "retrieval-3", "robustness-6", "sugarcrepe-7")
+    for group, count in PUBLIC[name].items()
+}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_suites_on_public_data_load(name: str) -> None:
+    suite = load_suite(name)
+    assert suite.name == name
+    assert suite.question.endswith("?")
+    assert Counter(task.group for task in suite.tasks) == PUBLIC[name]
+    for task in suite.tasks:
+        known = suites.public_set(task.data)
+        assert known is not None
+        assert task.size == known.size is not None
+        assert task.chance is not None or task.protocol_name == "retrieval"
+    assert suites.builtin_datasets(suite) == set()
+
+
 def test_all_built_in_suites_are_tested_here() -> None:
-    assert suites.builtin_names() == ["emoji", "scenes"]
+    assert suites.builtin_names() == sorted(["emoji", "scenes", *PUBLIC])
+
+
+def test_the_paper_is_the_sum_of_its_parts() -> None:
+    parts = ("classification-17", "retrieval-3", "robustness-6", "sugarcrepe-7")
+    assert load_suite("paper").tasks == tuple(task for part in parts for task in load_suite(part).tasks)
+
+
+def test_the_tasks_of_vtab_plus_are_clip_benchmarks() -> None:
+    names = [public.lookup(name).name for name in public.collection("vtab+") or ()]
+    assert [task.data.removeprefix("clip_benchmark:") for task in load_suite("vtab+").tasks] == names
+
+
+def test_chance_is_one_over_the_number_of_classes_that_clip_benchmark_names() -> None:
+    path = Path(clip_benchmark.__file__).parent / "datasets" / "en_classnames.json"
+    classnames = json.loads(path.read_text())
+    renamed = {"caltech101": "caltech101_vtab", "imagenetv2": "imagenet1k", "imagenet_sketch": "imagenet1k"}
+    checked = set()
+    for name in ("classification-17", "robustness-6", "vtab+"):
+        for task in load_suite(name).tasks:
+            known = classnames.get(renamed.get(task.name, task.name))
+            if known is not None:
+                assert task.chance == pytest.approx(1 / len(known), rel=1e-3), task.name
+                checked.add(task.name)
+    assert len(checked) > 12
 
 
 def test_a_file_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,3 +173,14 @@ def test_built_in_data_lies_in_the_made_data_set(tmp_path: Path, monkeypatch: py
     assert suites.data_folder("scenes:shape") == tmp_path / "scenes" / "eval" / "shape"
     assert suites.builtin_datasets(load_suite("scenes")) == {"scenes"}
     assert suites.data_folder("/a/b") == Path("/a/b")
+
+
+def test_public_data_lies_under_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGSBENCH_DATA", "/sets")
+    assert suites.data_folder("clip_benchmark:vtab/dtd") == Path("/sets/wds_vtab-dtd")
+    assert suites.data_folder("clip_benchmark:winoground", root=tmp_path) == tmp_path / "winoground"
+    with pytest.raises(DataError) as error:
+        locate(load_suite("paper"))
+    assert "food101 (clip_benchmark:food101): /sets/wds_food101: no such folder" in str(error.value)
+    assert str(error.value).count("no such folder") == 33
+    assert "pgsbench data fetch" in str(error.value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +11,14 @@ import pytest
 import torch
 from clip_benchmark.datasets.builder import build_dataset, get_dataset_collate_fn
 from clip_benchmark.metrics import image_caption_selection, zeroshot_classification, zeroshot_retrieval
+from PIL import Image
 from sklearn.metrics import balanced_accuracy_score
 
+from pgsbench.data.evalset import EncodedImage
 from pgsbench.evaluation.embed import Encoder
 from pgsbench.evaluation.protocols.compositional import Compositional
 from pgsbench.evaluation.protocols.retrieval import Retrieval
+from pgsbench.evaluation.protocols.winoground import Winoground, read_examples
 from pgsbench.evaluation.protocols.zero_shot import ZeroShot, class_embeddings
 from pgsbench.models.clip import Clip
 from pgsbench.models.transform import eval_transform
@@ -121,3 +126,72 @@ def test_where_clip_benchmark_is_wrong_a_constant_model_is_perfect(
 
     assert theirs["acc"] == 1.0
     assert ours.value == 0.0
+
+
+def write_winoground(folder: Path, num_examples: int, make_picture: Callable[..., EncodedImage]) -> None:
+    (folder / "images").mkdir(parents=True)
+    lines = []
+    for i in range(num_examples):
+        for side in (0, 1):
+            (folder / "images" / f"ex_{i}_img_{side}.png").write_bytes(make_picture(2 * i + side).data)
+        entry = {f"image_{side}": f"ex_{i}_img_{side}" for side in (0, 1)}
+        captions = {"caption_0": f"tree {i} under dog", "caption_1": f"dog under tree {i}"}
+        lines.append(json.dumps({"id": i, **entry, **captions}))
+    (folder / "examples.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def winoground_loader(tiny: Clip, folder: Path) -> list[tuple[torch.Tensor, list[list[str]]]]:
+    """Batches as clip_benchmark's collate function makes them; its own reader needs the Hub."""
+    transform = eval_transform(tiny.preprocess_cfg)
+    pictures = [
+        torch.stack([transform(Image.open(folder / "images" / name)) for name in example.images])
+        for example in read_examples(folder)
+    ]
+    captions = [list(example.captions) for example in read_examples(folder)]
+    return [(torch.stack(pictures[i : i + 7]), captions[i : i + 7]) for i in range(0, len(pictures), 7)]
+
+
+def test_winoground_equals_clip_benchmark(
+    quiet_tiny: Clip, encode: Encoder, make_picture: Callable[..., EncodedImage], tmp_path: Path
+) -> None:
+    write_winoground(tmp_path, 80, make_picture)
+    theirs = image_caption_selection.evaluate(
+        quiet_tiny.model, winoground_loader(quiet_tiny, tmp_path), quiet_tiny.tokenize, "cpu", amp=False
+    )
+    found = {m.metric: m for m in Winoground().measure(tmp_path, encode)}
+
+    assert {name: m.value for name, m in found.items()} == pytest.approx(theirs, abs=1e-6)
+    assert 0 < found["acc"].value <= min(found["text_acc"].value, found["image_acc"].value) < 1
+    assert found["text_acc"].value != found["image_acc"].value
+    chances = {name: m.chance for name, m in found.items()}
+    assert chances == {"text_acc": 0.25, "image_acc": 0.25, "acc": pytest.approx(1 / 6)}
+    assert encode.num_images == 160
+
+
+def test_winoground_on_random_embeddings_is_at_chance_and_equal(
+    tiny: Clip, make_picture: Callable[..., EncodedImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_winoground(tmp_path, 400, make_picture)
+
+    def random(batch: torch.Tensor) -> torch.Tensor:
+        """A vector that depends on nothing but the content."""
+        seeds = [int(row.double().abs().sum() * 1e4) % 2**31 for row in batch.flatten(1)]
+        return torch.stack([torch.randn(32, generator=torch.Generator().manual_seed(s)) for s in seeds])
+
+    monkeypatch.setattr(tiny.model, "encode_image", random)
+    ids = {}
+
+    def random_text(batch: torch.Tensor) -> torch.Tensor:
+        seeds = [ids.setdefault(tuple(row.tolist()), 10_000 + len(ids)) for row in batch]
+        return torch.stack([torch.randn(32, generator=torch.Generator().manual_seed(s)) for s in seeds])
+
+    monkeypatch.setattr(tiny.model, "encode_text", random_text)
+    loader = winoground_loader(tiny, tmp_path)
+    theirs = image_caption_selection.evaluate(tiny.model, loader, tiny.tokenize, "cpu", amp=False)
+    encoder = Encoder(tiny.model, tokenizer=tiny.tokenize, preprocess=tiny.preprocess_cfg)
+    found = {m.metric: m for m in Winoground().measure(tmp_path, encoder)}
+
+    assert {name: m.value for name, m in found.items()} == pytest.approx(theirs, abs=1e-6)
+    for measurement in found.values():  # within four standard errors
+        error = (measurement.chance * (1 - measurement.chance) / 400) ** 0.5
+        assert abs(measurement.value - measurement.chance) < 4 * error

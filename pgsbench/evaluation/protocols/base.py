@@ -54,7 +54,11 @@ class Measurement:
 
 
 class EvaluationProtocol(Protocol):
-    """A protocol: a frozen dataclass whose fields can be set by name in a suite's task."""
+    """A protocol: a frozen dataclass whose fields can be set by name in a suite's task.
+
+    One that also has ``count_items(folder) -> int``, the number of test items without looking at them, gets
+    counts in ``pgsbench data status``.
+    """
 
     primary: ClassVar[str]  #: The metric that represents a task unless the suite names another.
 

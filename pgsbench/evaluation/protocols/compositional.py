@@ -40,6 +40,16 @@ class Compositional:
         """The subset's pairs and the folder of pictures."""
         return (f"{self.subset}.json", PAIRS_IMAGE_FOLDER)
 
+    def count_items(self, folder: Path) -> int:
+        """Return the number of pairs whose picture is there.
+
+        Raises:
+            DataError: Pictures are missing.
+        """
+        pairs = read_pairs(folder, self.subset)
+        _check_pictures(folder, pairs, folder / f"{self.subset}.json")
+        return len(pairs)
+
     def measure(self, folder: Path, encode: Encoder) -> Iterator[Measurement]:
         """Yield ``acc``.
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pgsbench.data.evalset import image_of, read_lines, read_split
+from pgsbench.data.evalset import count_split, image_of, read_lines, read_split
 from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder, collapsed
 from pgsbench.evaluation.pictures import NamedImage
@@ -50,6 +50,10 @@ class Retrieval:
     def requires(self) -> tuple[str, ...]:
         """The mark of a retrieval set, and the shards of the split."""
         return (TYPE_FILE, f"{self.split}/nshards.txt")
+
+    def count_items(self, folder: Path) -> int:
+        """Return the number of pictures."""
+        return count_split(folder, self.split)
 
     def measure(self, folder: Path, encode: Encoder) -> Iterator[Measurement]:
         """Yield ``image_recall_at_K`` and ``text_recall_at_K``.

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pgsbench.data.evalset import image_of, read_lines, read_split
+from pgsbench.data.evalset import count_split, image_of, read_lines, read_split
 from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder, collapsed
 from pgsbench.evaluation.pictures import NamedImage
@@ -42,6 +42,10 @@ class ZeroShot:
     def requires(self) -> tuple[str, ...]:
         """Class names, templates and the shards of the split."""
         return (CLASSNAMES, TEMPLATES, f"{self.split}/nshards.txt")
+
+    def count_items(self, folder: Path) -> int:
+        """Return the number of pictures."""
+        return count_split(folder, self.split)
 
     def measure(self, folder: Path, encode: Encoder) -> Iterator[Measurement]:
         """Yield ``acc1``, ``acc5`` and ``mean_per_class_recall``.

@@ -1,0 +1,145 @@
+"""Which of a suite's data sets are there and of their known size, and getting those that are not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from pgsbench.data import fetch, store
+from pgsbench.data.store import Progress
+from pgsbench.errors import DataError
+from pgsbench.evaluation.suite import Suite, Task, builtin_dataset, data_folder, public_set
+
+PRESENT, MISSING, DAMAGED, WRONG_SIZE = "present", "missing", "damaged", "wrong size"
+
+
+@dataclass(frozen=True)
+class Availability:
+    """One data set of a suite, as it lies on disk.
+
+    Attributes:
+        data: As the suite names it.
+        splits: The splits that the tasks ask for; empty where the layout has none.
+        state: `PRESENT`, `MISSING` (wholly or in part), `DAMAGED` or `WRONG_SIZE`.
+        count: Test items found; None: it could not be counted.
+        size: Test items it is known to have; None: not known.
+        source: Where it comes from.
+        problem: What is wrong with it.
+    """
+
+    data: str
+    splits: tuple[str, ...]
+    state: str
+    count: int | None = None
+    size: int | None = None
+    source: str = ""
+    problem: str = ""
+
+
+def survey(
+    suite: Suite, *, root: Path | None = None, progress: Progress | None = None
+) -> Iterator[Availability]:
+    """Yield every data set of a suite once, in the suite's order.
+
+    Args:
+        suite: The suite.
+        root: Where public sets lie; default: where all data sets lie.
+        progress: Told the set that is being counted.
+    """
+    distinct = {(task.data, task.protocol.requires): task for task in suite.tasks}
+    for number, task in enumerate(distinct.values()):
+        if progress:
+            progress("counting", number, len(distinct))
+        yield availability(task, root=root)
+    if progress:
+        progress("counting", len(distinct), len(distinct))
+
+
+def availability(task: Task, *, root: Path | None = None) -> Availability:
+    """Return how the data set of a task lies on disk; nothing is fetched, and no picture is read."""
+    known, builtin = public_set(task.data), builtin_dataset(task.data)
+    source = known.source if known else f"pgsbench data make {builtin}" if builtin else ""
+    answer = partial(Availability, task.data, splits_of(task), size=task.size, source=source)
+    try:
+        folder = data_folder(task.data, root=root)
+        if absent := [name for name in task.protocol.requires if not (folder / name).exists()]:
+            what = ", ".join(absent) if folder.is_dir() else f"no folder {folder}"
+            return answer(MISSING, problem=what)
+    except DataError as error:
+        return answer(MISSING, problem=error.rule)
+    count_items = getattr(task.protocol, "count_items", None)
+    if count_items is None:
+        return answer(PRESENT)
+    try:
+        count = count_items(folder)
+    except DataError as error:
+        return answer(DAMAGED, problem=str(error))
+    return answer(PRESENT if task.size in (None, count) else WRONG_SIZE, count=count)
+
+
+def splits_of(task: Task) -> tuple[str, ...]:
+    """Return the splits that a task needs, for example ``("test",)``."""
+    folders = (Path(name).parent.name for name in task.protocol.requires if name.endswith("/nshards.txt"))
+    return tuple(dict.fromkeys(folders))
+
+
+def fetch_missing(
+    suite: Suite,
+    *,
+    root: Path | None = None,
+    offline: bool = False,
+    progress: Progress | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> int:
+    """Fetch the public data sets that a suite lacks and return how many that were.
+
+    Args:
+        suite: The suite.
+        root: Where public sets lie; default: where all data sets lie.
+        offline: Touch no network.
+        progress: Told the set that is being fetched.
+        say: Told each set that has come.
+
+    Raises:
+        DataError: Sets cannot be had; the message names them all. Those that came before stay.
+    """
+    root = root or store.root()
+    offline = offline or fetch.is_offline()
+    tasks = {(task.data, task.protocol.requires): task for task in suite.tasks if public_set(task.data)}
+    lacking = [task for task in tasks.values() if availability(task, root=root).state in (MISSING, DAMAGED)]
+    problems: list[str] = []
+    untried: list[str] = []
+    for number, task in enumerate(lacking):
+        if offline:
+            untried.append(task.data)
+            continue
+        if progress:
+            progress("fetching", number, len(lacking))
+        if problem := _fetch(task, root):
+            problems.append(f"- {task.data}: {problem}")
+            offline = fetch.NO_NETWORK in problem  # nor will the next one come
+        else:
+            say(f"fetched: {data_folder(task.data, root=root)}")
+    if untried:
+        problems.append(f"- not tried without a network: {', '.join(untried)}")
+    if problems:
+        raise DataError(
+            "data sets are missing\n" + "\n".join(problems), where=f"suite {suite.name}",
+            way_out="fetch where there is a network (without --offline and HF_HUB_OFFLINE) or copy the "
+            f"folders to {root}; the same command goes on where it was",
+        )  # fmt: skip
+    return len(lacking)
+
+
+def _fetch(task: Task, root: Path) -> str:
+    """Fetch one set; return what went wrong, or nothing."""
+    known = public_set(task.data)
+    assert known is not None
+    try:
+        fetch.fetch(known, splits_of(task), root)
+    except DataError as error:
+        return ": ".join(part for part in (error.where, error.rule, error.way_out) if part)
+    found = availability(task, root=root)
+    return "" if found.state == PRESENT else f"{found.state} after fetching: {found.problem or found.count}"

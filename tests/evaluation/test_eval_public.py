@@ -1,0 +1,326 @@
+"""Public data sets by name: where they lie, what is missing, fetching them, and sizes that are not right."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+from clip_benchmark.datasets.builder import dataset_collection, get_dataset_default_task
+
+from pgsbench.data import evalset, fetch, public
+from pgsbench.data.evalset import EncodedImage
+from pgsbench.errors import DataError
+from pgsbench.evaluation.availability import (
+    DAMAGED,
+    MISSING,
+    PRESENT,
+    WRONG_SIZE,
+    Availability,
+    fetch_missing,
+    survey,
+)
+from pgsbench.evaluation.evaluate import evaluate
+from pgsbench.evaluation.report import Report
+from pgsbench.evaluation.suite import Suite, load_suite
+from pgsbench.models.clip import Clip
+
+MakePicture = Callable[..., EncodedImage]
+
+#: Two entries as they stand in SugarCrepe's files; numbers may have gaps.
+ENTRIES = {
+    "0": {"filename": "a.jpg", "caption": "A cat on a mat.", "negative_caption": "A dog on a mat."},
+    "7": {"filename": "a.jpg", "caption": "A cat sits.", "negative_caption": "A cat stands."},
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder of data sets, and leave to use the network (of which there is none in tests)."""
+    monkeypatch.setenv("PGSBENCH_DATA", str(tmp_path / "root"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    return tmp_path / "root"
+
+
+def suite_of(folder: Path, *tasks: str) -> Suite:
+    path = folder / "mine.yaml"
+    path.write_text("name: mine\ntasks:\n" + "".join(f"  - {task}\n" for task in tasks))
+    return load_suite(path)
+
+
+def classes(name: str, **more: object) -> str:
+    extra = "".join(f", {key}: {value}" for key, value in more.items())
+    return f'{{name: {name}, data: "clip_benchmark:{name}", protocol: zero_shot, group: g{extra}}}'
+
+
+def states(suite: Suite) -> dict[str, Availability]:
+    return {one.data.partition(":")[2]: one for one in survey(suite)}
+
+
+# ------------------------------------------------------------------------------------------------ names
+
+
+def test_the_catalogue_knows_clip_benchmarks_collections() -> None:
+    no_protocol = {"voc2007_multilabel"}  # mean average precision
+    for name in ("vtab", "vtab+", "retrieval", "imagenet_robustness", "sugar_crepe"):
+        assert public.collection(name) == tuple(s for s in dataset_collection[name] if s not in no_protocol)
+        for member in dataset_collection[name]:
+            known = public.lookup(member)
+            assert known.name == member
+            assert known.size is not None
+            is_retrieval = get_dataset_default_task(member) == "zeroshot_retrieval"
+            assert is_retrieval == (member in dataset_collection["retrieval"])
+
+
+def test_names_of_sets(root: Path) -> None:
+    assert public.folder("wds/vtab/cifar10") == root / "wds_vtab-cifar10"
+    assert public.lookup("cifar10") == public.lookup("vtab/cifar10")
+    assert public.lookup("vtab/cifar10").repository == "clip-benchmark/wds_vtab-cifar10"
+    assert public.folder("sugar_crepe/add_att", root=Path("/x")) == Path("/x/sugar_crepe")
+    unknown = public.lookup("imagenet1q")
+    assert (unknown.folder, unknown.size, unknown.repository) == ("wds_imagenet1q", None, "")
+    assert unknown.source == "not in the catalogue: did you mean 'imagenet1k'?"
+
+
+def test_a_collection_is_one_task_a_set(tmp_path: Path) -> None:
+    suite = suite_of(
+        tmp_path,
+        '{name: find, data: "clip_benchmark:retrieval", protocol: retrieval, group: g, recall_at: [1]}',
+        '{name: sc, data: "clip_benchmark:sugar_crepe", protocol: compositional, group: c}',
+    )
+    assert [task.name for task in suite.tasks][:4] == [
+        "find/mscoco_captions", "find/flickr8k", "find/flickr30k", "sc/sugar_crepe/add_att",
+    ]  # fmt: skip
+    assert suite.tasks[1].data == "clip_benchmark:flickr8k"
+    assert suite.tasks[1].protocol.recall_at == (1,)
+    assert [task.protocol.subset for task in suite.tasks[3:]] == [
+        "add_att", "add_obj", "replace_att", "replace_obj", "replace_rel", "swap_att", "swap_obj",
+    ]  # fmt: skip
+    assert sum(task.size or 0 for task in suite.tasks[3:]) == 7511
+
+
+def test_the_size_of_another_split_is_not_known(tmp_path: Path) -> None:
+    suite = suite_of(tmp_path, classes("mnist"), classes("cars", split="train"), classes("dtd", size=47))
+    assert [task.size for task in suite.tasks] == [10_000, None, 47]
+
+
+# ------------------------------------------------------------------------------------------------ status
+
+
+def test_status_of_sets_in_every_state(root: Path, data: Path, tmp_path: Path) -> None:
+    for name in ("wds_mine", "wds_mnist", "wds_stl10", "wds_cars"):
+        shutil.copytree(data / "classes", root / name)
+    (root / "wds_stl10" / "classnames.txt").unlink()
+    shard = root / "wds_cars" / "test" / "1.tar"
+    shard.write_bytes(shard.read_bytes()[:600])
+    (root / "wds_cars" / "test" / "nshards.txt").write_text("2\n")
+    found = states(suite_of(tmp_path, *(classes(name) for name in ("mine", "mnist", "stl10", "cars", "dtd"))))
+
+    assert (found["mine"].state, found["mine"].count, found["mine"].size) == (PRESENT, 60, None)
+    assert (found["mnist"].state, found["mnist"].count, found["mnist"].size) == (WRONG_SIZE, 60, 10_000)
+    assert (found["stl10"].state, found["stl10"].problem) == (MISSING, "classnames.txt")
+    assert found["cars"].state == DAMAGED
+    assert "1.tar" in found["cars"].problem
+    assert (found["dtd"].state, found["dtd"].count) == (MISSING, None)
+    assert found["dtd"].source == "hf.co/datasets/clip-benchmark/wds_vtab-dtd"
+    assert found["dtd"].splits == ("test",)
+
+
+def test_status_names_each_set_once(root: Path) -> None:
+    found = list(survey(load_suite("paper")))
+    assert len(found) == len({one.data for one in found}) == 33
+    assert {one.state for one in found} == {MISSING}
+    assert not root.exists()
+
+
+def test_status_of_built_in_and_own_data(
+    root: Path, data: Path, make_picture: MakePicture, tmp_path: Path
+) -> None:
+    suite = suite_of(
+        tmp_path,
+        '{name: s, data: "scenes:shape", protocol: zero_shot, group: g}',
+        f"{{name: own, data: {data}/pairs, protocol: compositional, subset: swap_att, group: g}}",
+        f"{{name: find, data: {data}/retrieval, protocol: retrieval, group: g}}",
+    )
+    scenes, own, find = survey(suite)
+    assert (scenes.state, scenes.source) == (MISSING, "pgsbench data make scenes")
+    assert (own.state, own.count, find.count) == (PRESENT, 50, 60)
+
+
+# ------------------------------------------------------------------------------------------------- fetch
+
+
+@pytest.fixture
+def hub(data: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
+    """A hub on which every data set is the same; returns what was asked of it."""
+    asked: list[tuple[str, list[str]]] = []
+
+    def download(repository: str, *, repo_type: str, local_dir: Path, allow_patterns: list[str]) -> None:
+        assert repo_type == "dataset"
+        asked.append((repository, allow_patterns))
+        shutil.copytree(data / "classes", local_dir, dirs_exist_ok=True)
+        (local_dir / ".cache").mkdir(exist_ok=True)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    return asked
+
+
+def test_fetch_gets_what_is_missing_and_no_more(
+    root: Path, hub: list[tuple[str, list[str]]], data: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(data / "classes", root / "wds_vtab-dtd")
+    suite = suite_of(tmp_path, classes("mnist", size=60), classes("dtd", size=60))
+    assert fetch_missing(suite) == 1
+    assert [repository for repository, _ in hub] == ["clip-benchmark/wds_mnist"]
+    assert "test/*" in hub[0][1]
+    assert not any("*" in pattern for pattern in hub[0][1] if pattern != "test/*")
+    assert states(suite)["mnist"].state == PRESENT
+    assert sorted(path.name for path in root.iterdir()) == ["wds_mnist", "wds_vtab-dtd"]
+    assert not (root / "wds_mnist" / ".cache").exists()
+    assert fetch_missing(suite) == 0
+
+
+def test_fetch_says_when_what_came_has_another_size(
+    root: Path, hub: list[tuple[str, list[str]]], tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="clip_benchmark:mnist: wrong size after fetching: 60"):
+        fetch_missing(suite_of(tmp_path, classes("mnist")))
+
+
+def test_an_interrupted_download_is_not_there(
+    root: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(repository: str, *, local_dir: Path, **_: object) -> None:
+        shutil.copytree(data / "classes" / "test", local_dir / "test")
+        raise ConnectionError("gone\nmore")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", broken)
+    suite = suite_of(tmp_path, classes("mnist"), classes("dtd"))
+    with pytest.raises(DataError) as error:
+        fetch_missing(suite)
+    text = str(error.value)
+    assert "wds_mnist: the server cannot be reached: ConnectionError: gone\n" in text
+    assert "- not tried without a network: clip_benchmark:dtd" in text
+    assert {one.state for one in survey(suite)} == {MISSING}
+    assert [path.name for path in root.iterdir()] == [".wds_mnist.part"]  # goes on from here
+
+
+def test_a_split_that_lacks_shards_is_fetched_again(
+    root: Path, hub: list[tuple[str, list[str]]], data: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(data / "classes", root / "wds_mnist")
+    (root / "wds_mnist" / "test" / "2.tar").unlink()
+    suite = suite_of(tmp_path, classes("mnist", size=60))
+    assert states(suite)["mnist"].state == DAMAGED
+    assert fetch_missing(suite) == 1
+    assert states(suite)["mnist"].state == PRESENT
+
+
+@pytest.mark.parametrize("how", ["--offline", "HF_HUB_OFFLINE"])
+def test_offline_touches_no_network(
+    how: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch, "fetch", lambda *_: pytest.fail("the network was asked"))
+    if how == "HF_HUB_OFFLINE":
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(DataError, match="not tried without a network: clip_benchmark:mnist, clip"):
+        fetch_missing(suite_of(tmp_path, classes("mnist"), classes("dtd")), offline=how == "--offline")
+    assert not root.exists()
+
+
+def test_what_cannot_be_fetched_says_what_to_do(root: Path, tmp_path: Path) -> None:
+    suite = suite_of(
+        tmp_path,
+        '{name: w, data: "clip_benchmark:winoground", protocol: winoground, group: g}',
+        classes("imagenet1q"),
+    )
+    with pytest.raises(DataError) as error:
+        fetch_missing(suite)
+    assert "by hand: hf.co/datasets/facebook/winoground" in str(error.value)
+    assert "did you mean 'imagenet1k'?" in str(error.value)
+
+
+@pytest.fixture
+def servers(tmp_path: Path, make_picture: MakePicture, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """SugarCrepe's files and COCO's archive behind file:// addresses."""
+    folder = tmp_path / "servers"
+    folder.mkdir()
+    (folder / "add_att.json").write_text(json.dumps(ENTRIES))
+    with zipfile.ZipFile(folder / "val2017.zip", "w") as archive:
+        archive.writestr("val2017/a.jpg", make_picture(0, kind="jpg").data)
+        archive.writestr("val2017/b.jpg", make_picture(1, kind="jpg").data)
+    monkeypatch.setattr(fetch, "SUGAR_CREPE_URL", f"{folder.as_uri()}/{{subset}}.json")
+    monkeypatch.setattr(fetch, "COCO_URL", f"{folder.as_uri()}/val2017.zip")
+    return folder
+
+
+def sugar_crepe(folder: Path) -> Suite:
+    data = "clip_benchmark:sugar_crepe/add_att"
+    return suite_of(folder, f'{{name: s, data: "{data}", protocol: compositional, group: g, size: 2}}')
+
+
+def test_sugarcrepe_is_fetched_and_runs(root: Path, servers: Path, tiny: Clip, tmp_path: Path) -> None:
+    suite = sugar_crepe(tmp_path)
+    assert fetch_missing(suite) == 1
+    assert sorted(path.name for path in (root / "sugar_crepe").rglob("*")) == [
+        "a.jpg", "add_att.json", "b.jpg", "val2017",
+    ]  # fmt: skip
+    assert [path.name for path in root.iterdir()] == ["sugar_crepe"]
+    report = run(tiny, suite, tmp_path / "out")
+    assert (report.scores[0].n, report.num_images, report.num_texts) == (2, 1, 4)
+    assert report.scores[0].notes == []
+
+
+def test_a_damaged_archive_leaves_nothing_to_be_counted(root: Path, servers: Path, tmp_path: Path) -> None:
+    content = (servers / "val2017.zip").read_bytes()
+    (servers / "val2017.zip").write_bytes(content[: len(content) // 2])
+    suite = sugar_crepe(tmp_path)
+    with pytest.raises(DataError, match="the archive cannot be unpacked"):
+        fetch_missing(suite)
+    assert states(suite)["sugar_crepe/add_att"].state == MISSING
+    (servers / "val2017.zip").write_bytes(content)
+    assert fetch_missing(suite) == 1
+
+
+# ------------------------------------------------------------------------------------------------- guard
+
+
+def run(tiny: Clip, suite: Suite, out: Path) -> Report:
+    return evaluate(tiny.model, tokenizer=tiny.tokenize, preprocess=tiny.preprocess_cfg, suite=suite, out=out)
+
+
+@pytest.mark.parametrize(("folder", "name", "protocol"), [
+    ("classes", "mnist", "zero_shot"), ("retrieval", "flickr8k", "retrieval"),
+])  # fmt: skip
+def test_a_wrong_size_marks_every_score(
+    folder: str, name: str, protocol: str, root: Path, data: Path, tiny: Clip, tmp_path: Path
+) -> None:
+    shutil.copytree(data / folder, root / public.lookup(name).folder)
+    task = f'name: t, data: "clip_benchmark:{name}", protocol: {protocol}, group: g'
+    marked = run(tiny, suite_of(tmp_path, f"{{{task}}}"), tmp_path / "out")
+    note = f"60 test items where the set has {public.lookup(name).size:,}: "
+    assert all(any(text.startswith(note) for text in score.notes) for score in marked.scores)
+    right = run(tiny, suite_of(tmp_path, f"{{{task}, size: 60}}"), tmp_path / "out")
+    assert not any("test items where" in text for score in right.scores for text in score.notes)
+
+
+def test_what_was_asked_with_is_on_record(root: Path, data: Path, tiny: Clip, tmp_path: Path) -> None:
+    shutil.copytree(data / "classes", tmp_path / "classes")
+    suite = suite_of(tmp_path, "{name: t, data: classes, protocol: zero_shot, group: g}")
+    first = run(tiny, suite, tmp_path / "out")
+    assert first.activations == ("GELU",)
+    assert set(first.files["t"]) == {"classnames.txt", "zeroshot_classification_templates.txt"}
+    (tmp_path / "classes" / "zeroshot_classification_templates.txt").write_text("ein Foto von {c}.\n")
+    second = run(tiny, suite, tmp_path / "out")
+    assert first.files["t"]["classnames.txt"] == second.files["t"]["classnames.txt"]
+    templates = "zeroshot_classification_templates.txt"
+    assert first.files["t"][templates] != second.files["t"][templates]
+
+
+def test_a_sample_is_counted_as_it_is_read(data: Path) -> None:
+    for folder in ("classes", "retrieval"):
+        assert evalset.count_split(data / folder) == len(list(evalset.read_split(data / folder))) == 60
