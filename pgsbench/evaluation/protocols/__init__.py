@@ -12,5 +12,6 @@ PROTOCOLS = Registry(
         "zero_shot": "pgsbench.evaluation.protocols.zero_shot:ZeroShot",
         "retrieval": "pgsbench.evaluation.protocols.retrieval:Retrieval",
         "compositional": "pgsbench.evaluation.protocols.compositional:Compositional",
+        "linear_probe": "pgsbench.evaluation.protocols.linear_probe:LinearProbe",
     },
 )
