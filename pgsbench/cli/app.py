@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pgsbench.cli import compare, data, evaluate, masks, report, study, sweep, train, ui
+from pgsbench.cli import bench, compare, data, evaluate, masks, report, study, sweep, train, ui
 
 app = typer.Typer(
     name="pgsbench",
@@ -39,4 +39,5 @@ app.command()(report.sync)
 app.add_typer(masks.app, name="masks")
 app.add_typer(data.app, name="data")
 app.add_typer(study.app, name="study")
+app.add_typer(bench.bench, name="bench")
 app.command()(ui.ui)
