@@ -186,6 +186,7 @@ def _evaluate(
         batch_size=evaluation.batch_size,
         progress=progress,
         checkpoint_sha256=checkpoint.weights_hash(run.checkpoint),
+        architecture=clip.model_cfg,
     )
     run.write("summary.json", {**run.summary, "eval_seconds": time.perf_counter() - started})
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pgsbench.cli.options import DeviceOption
 
+if TYPE_CHECKING:
+    from pgsbench.evaluation.reference import ReferenceResult
+    from pgsbench.evaluation.report import Report
+    from pgsbench.evaluation.suite import Suite
+
 app = typer.Typer(no_args_is_help=True, help="Measure speed on this machine.", rich_markup_mode=None)
-
-
-@app.callback()
-def _group() -> None:
-    """Measure speed on this machine."""  # without a callback, typer drops the name of an only command
 
 
 @app.command()
@@ -58,3 +59,115 @@ def masks(
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(write[out.suffix](table))
         typer.echo(out)
+
+
+@app.command(name="eval")
+def eval_(
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT", help="A run directory, a local-dir folder, or NAME:TAG.")
+    ],
+    suite: Annotated[str, typer.Option(help="A suite that ships, or a suite's YAML file.")] = "scenes",
+    batch_size: Annotated[int, typer.Option(min=1, help="Of both sides; theirs is 64 by default.")] = 64,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Reading processes of clip_benchmark, at most one a shard.")
+    ] = 0,
+) -> None:
+    """Evaluate with clip_benchmark's command line and with ours: equal scores, and both times.
+
+    Theirs is one process a task, as its users run it; ours is one `pgsbench evaluate` without cached
+    embeddings. A difference that is not noted as a tie is an error.
+
+    Example: pgsbench bench eval runs/ratio/pgs-s0-0123456789 --suite scenes
+    """
+    from pgsbench.cli.progress import Progress
+    from pgsbench.data import store
+    from pgsbench.evaluation import reference
+    from pgsbench.evaluation import suite as suites
+
+    tasks = suites.load_suite(suite)
+    for name in sorted(suites.builtin_datasets(tasks)):
+        store.ensure(name)
+    folders = suites.locate(tasks)
+    shared = [task for task in tasks.tasks if reference.arguments(task, folders[task.name])]
+    model, pretrained = _as_open_clip_names_it(checkpoint)
+    with Progress() as show:
+        report, seconds = _ours(checkpoint, suite, batch_size)
+        theirs = {}
+        for number, task in enumerate(shared):
+            show("clip_benchmark", number, len(shared))
+            theirs[task.name] = reference.run(
+                task, folders[task.name], model=model, pretrained=pretrained, batch_size=batch_size,
+                workers=workers,
+            )  # fmt: skip
+        show("clip_benchmark", len(shared), len(shared))
+    _show(tasks, report, seconds, theirs)
+
+
+def _ours(checkpoint: str, suite: str, batch_size: int) -> tuple[Report, float]:
+    """Return the report of `pgsbench evaluate` in a process of its own, and its wall time in seconds."""
+    import subprocess
+    import sys
+    import time
+    from tempfile import TemporaryDirectory
+
+    from pgsbench.errors import EvaluationError
+    from pgsbench.evaluation.report import Report
+
+    with TemporaryDirectory() as out:
+        command = [
+            sys.executable, "-m", "pgsbench", "evaluate", checkpoint, "--suite", suite, "--out", out,
+            "--batch-size", str(batch_size), "--no-cache",
+        ]  # fmt: skip
+        started = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True)
+        seconds = time.perf_counter() - started
+        if done.returncode:
+            raise EvaluationError(f"`pgsbench evaluate` failed\n{done.stderr.strip()}")
+        return Report.read(Path(out)), seconds
+
+
+def _as_open_clip_names_it(checkpoint: str) -> tuple[str, str]:
+    """Return clip_benchmark's ``--model`` and ``--pretrained`` for a checkpoint."""
+    from pgsbench.errors import ModelError
+    from pgsbench.models.source import TRAINED
+
+    folder = Path(checkpoint)
+    folder = folder / TRAINED if (folder / TRAINED).is_dir() else folder
+    if folder.is_dir():
+        return f"local-dir:{folder.absolute()}", ""
+    name, _, tag = checkpoint.partition(":")
+    if not tag or "/" in name:
+        raise ModelError(
+            "clip_benchmark takes a folder or a published model", value=checkpoint,
+            way_out="name a run directory, a folder in open_clip's local-dir layout, or NAME:TAG",
+        )  # fmt: skip
+    return name, tag
+
+
+def _show(suite: Suite, report: Report, seconds: float, theirs: Mapping[str, ReferenceResult]) -> None:
+    from pgsbench.errors import EvaluationError
+    from pgsbench.evaluation.reference import TOLERANCE
+    from pgsbench.reporting import render
+
+    rows, different = [], []
+    for score in report.scores:
+        found = theirs[score.task].metrics.get(score.metric) if score.task in theirs else None
+        if found is None:
+            continue
+        equal = abs(score.value - found) <= TOLERANCE
+        ties = [note for note in score.notes if " tie" in note]
+        if not equal and not ties:
+            different.append(f"{score.task} {score.metric}")
+        verdict = "equal" if equal else "; ".join(ties) or "DIFFERENT"
+        took = f"{theirs[score.task].seconds:.1f}" if score.primary else ""
+        rows.append([score.task, score.metric, f"{found:.6f}", f"{score.value:.6f}", took, verdict])
+    header = ["task", "metric", "clip_benchmark", "pgsbench", "its seconds", "scores"]
+    typer.echo(render.text(render.Table(f"Suite {suite.name}", header, rows, [], text_columns=(1, 5))))
+    if lacking := [task.name for task in suite.tasks if task.name not in theirs]:
+        typer.echo(f"in our time only, as clip_benchmark has no such task: {', '.join(lacking)}")
+    total = sum(result.seconds for result in theirs.values())
+    typer.echo(f"clip_benchmark: {total:8.1f} s in {len(theirs)} processes")
+    typer.echo(f"pgsbench:       {seconds:8.1f} s in one process")
+    typer.echo(f"ratio:          {total / seconds:8.1f}")
+    if different:
+        raise EvaluationError(f"{len(different)} scores differ without a tie", value=different)

@@ -4,7 +4,8 @@
 layout                  files under the folder of one data set
 ======================  =======================================================================
 classification          ``classnames.txt``, ``zeroshot_classification_templates.txt`` (``{c}``),
-                        ``test/nshards.txt``, ``test/{0..}.tar`` with KEY.jpg|png|webp and KEY.cls
+                        ``test/nshards.txt``, ``test/{0..}.tar`` with KEY.jpg|png|webp and KEY.cls;
+                        ``train/...`` likewise, for linear probes
 retrieval               ``dataset_type.txt`` = "retrieval", ``test/...`` with KEY.jpg|png|webp and
                         KEY.txt, one caption a line
 pairs (SugarCrepe)      ``val2017/*`` pictures and one JSON file per subset:
@@ -156,6 +157,7 @@ def write_classification(
     classnames: Sequence[str],
     templates: Sequence[str],
     samples_per_shard: int = 2000,
+    split: str = "test",
 ) -> int:
     """Write a classification set and return its size.
 
@@ -165,9 +167,10 @@ def write_classification(
         classnames: One name per class, in index order.
         templates: Prompt templates; ``{c}`` stands for the class name.
         samples_per_shard: Samples in one archive.
+        split: ``"test"``, or ``"train"`` for what a linear probe learns from.
     """
     parts = ((key, image.members | {"cls": str(label).encode()}) for key, image, label in samples)
-    count = _write_split(folder, parts, samples_per_shard)
+    count = _write_split(folder / split, parts, samples_per_shard)
     _write_lines(folder / "classnames.txt", classnames)
     _write_lines(folder / "zeroshot_classification_templates.txt", templates)
     return count
@@ -178,7 +181,7 @@ def write_retrieval(
 ) -> int:
     """Write a retrieval set (``(key, image, captions)``) and return its number of images."""
     parts = ((key, image.members | {"txt": "\n".join(captions).encode()}) for key, image, captions in samples)
-    count = _write_split(folder, parts, samples_per_shard)
+    count = _write_split(folder / "test", parts, samples_per_shard)
     _write_lines(folder / "dataset_type.txt", ["retrieval"])
     return count
 
@@ -210,9 +213,8 @@ def write_pairs(
 
 
 def _write_split(
-    folder: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]], samples_per_shard: int
+    split: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]], samples_per_shard: int
 ) -> int:
-    split = folder / "test"
     split.mkdir(parents=True, exist_ok=True)
     batch: list[tuple[str, Mapping[str, bytes]]] = []
     num_shards = count = 0

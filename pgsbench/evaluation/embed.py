@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pgsbench.errors import EvaluationError
+from pgsbench.evaluation.cache import EmbeddingCache, content_key
 from pgsbench.evaluation.pictures import NamedImage, Preprocess
 
 #: Pictures or texts whose embeddings differ by less than this are encoded alike (unit vectors, float32).
@@ -21,6 +21,9 @@ COLLAPSED_BELOW = 1e-5
 
 #: Largest batch on a CPU: activations that leave its caches cost a third of the speed.
 CPU_BATCH_SIZE = 32
+
+#: New embeddings that are kept in memory before they go to the cache as one file.
+ROWS_A_FILE = 1 << 12
 
 
 class Encoder:
@@ -38,6 +41,7 @@ class Encoder:
         device: Where the model lives.
         batch_size: Pictures or texts encoded at a time; on a CPU at most `CPU_BATCH_SIZE`.
         autocast: Precision to autocast to; None (float32 all through) agrees with published numbers.
+        cache: What this model has encoded before; None: nothing is kept.
     """
 
     def __init__(
@@ -49,22 +53,23 @@ class Encoder:
         device: torch.device | str = "cpu",
         batch_size: int = 256,
         autocast: torch.dtype | None = None,
+        cache: EmbeddingCache | None = None,
     ) -> None:
         self.model, self.tokenizer, self.device = model, tokenizer, torch.device(device)
         self.batch_size = min(batch_size, CPU_BATCH_SIZE) if self.device.type == "cpu" else batch_size
         self.preprocess, self.autocast = Preprocess(preprocess), autocast
-        self._images, self._texts = _Table("image"), _Table("text")
+        self._images, self._texts = _Table("image", cache), _Table("text", cache)
         self._row_of_text: dict[str, int] = {}
 
     @property
     def num_images(self) -> int:
-        """Distinct pictures encoded so far."""
-        return len(self._images)
+        """Distinct pictures asked for so far, encoded or found in the cache."""
+        return self._images.num_used
 
     @property
     def num_texts(self) -> int:
-        """Distinct texts encoded so far."""
-        return len(self._texts)
+        """Distinct texts asked for so far, encoded or found in the cache."""
+        return self._texts.num_used
 
     def images(self, pictures: Iterable[NamedImage]) -> Tensor:
         """Return the (n, d) float32 unit embeddings of n pictures, in order, on the CPU.
@@ -81,6 +86,7 @@ class Encoder:
         with evaluation_mode(self.model):
             for pixels in _prepared(batches, self.preprocess, num_threads=torch.get_num_threads()):
                 self._images.append(self._encode(self.model.encode_image, pixels))
+        self._images.flush()
         return self._images.take(rows)
 
     def texts(self, texts: Sequence[str]) -> Tensor:
@@ -94,19 +100,20 @@ class Encoder:
         for start in range(0, len(unseen), self.batch_size):
             chunk = unseen[start : start + self.batch_size]
             for text, ids in zip(chunk, self.tokenizer(chunk), strict=True):
-                row, is_new = self._texts.row(ids.numpy().tobytes())
+                row, is_new = self._texts.row(content_key(ids.numpy().tobytes()))
                 self._row_of_text[text] = row
                 new_ids += [ids] if is_new else []
         with evaluation_mode(self.model):
             for start in range(0, len(new_ids), self.batch_size):
                 batch = torch.stack(new_ids[start : start + self.batch_size])
                 self._texts.append(self._encode(self.model.encode_text, batch))
+        self._texts.flush()
         return self._texts.take([self._row_of_text[text] for text in texts])
 
     def _new_batches(self, pictures: Iterable[NamedImage], rows: list[int]) -> Iterator[list[NamedImage]]:
         batch: list[NamedImage] = []
         for name, image in pictures:
-            row, is_new = self._images.row(hashlib.blake2b(image.data, digest_size=16).digest())
+            row, is_new = self._images.row(content_key(image.data))
             rows.append(row)
             if is_new:
                 batch.append((name, image))
@@ -125,20 +132,37 @@ class Encoder:
 
 
 class _Table:
-    """Rows of embeddings by content key."""
+    """Rows of embeddings by content key, those of earlier evaluations first."""
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, cache: EmbeddingCache | None) -> None:
+        self.kind, self.cache = kind, cache
         self._row_of: dict[bytes, int] = {}
+        self._num_rows = 0  # rows given out, some of them still to be appended
+        self._used = set[int]()
         self._blocks: list[Tensor] = []
+        self._new_blocks: list[Tensor] = []  # appended, and not yet flushed
+        self._new_keys: list[bytes] = []  # their keys, then those of what is still to be appended
+        for keys, embeddings in cache.blocks(kind) if cache else ():
+            for i, key in enumerate(keys):
+                self._row_of.setdefault(key, self._num_rows + i)
+            self._num_rows += len(keys)
+            self._blocks.append(embeddings)
 
-    def __len__(self) -> int:
-        return len(self._row_of)
+    @property
+    def num_used(self) -> int:
+        """Distinct contents that were asked for."""
+        return len(self._used)
 
     def row(self, key: bytes) -> tuple[int, bool]:
         """Return the row of a content, and whether it is new and still has to be appended."""
         is_new = key not in self._row_of
-        return self._row_of.setdefault(key, len(self._row_of)), is_new
+        if is_new:
+            self._row_of[key] = self._num_rows
+            self._num_rows += 1
+            self._new_keys.append(key)
+        row = self._row_of[key]
+        self._used.add(row)
+        return row, is_new
 
     def append(self, embeddings: Tensor) -> None:
         """Add embeddings in the order in which their rows were asked for."""
@@ -149,12 +173,32 @@ class _Table:
                 where=f"{self.kind} tower",
                 way_out="the model has diverged or its weights are damaged; look at the training's loss",
             )
-        self._blocks.append(embeddings)
+        self._new_blocks.append(embeddings)
+        if sum(map(len, self._new_blocks)) >= ROWS_A_FILE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Make what was appended one block, and hand it to the cache."""
+        if not self._new_blocks:
+            return
+        block = torch.cat(self._new_blocks)
+        keys, self._new_keys = self._new_keys[: len(block)], self._new_keys[len(block) :]
+        self._new_blocks = []
+        self._blocks.append(block)
+        if self.cache:
+            self.cache.add(self.kind, keys, block)
 
     def take(self, rows: list[int]) -> Tensor:
-        """Return the embeddings of these rows."""
-        self._blocks = [torch.cat(self._blocks)] if self._blocks else []
-        return self._blocks[0][rows] if rows else torch.empty(0, 0)
+        """Return the embeddings of these rows, all of them flushed."""
+        if not rows:
+            return torch.empty(0, 0)
+        wanted, start = torch.tensor(rows), 0
+        taken = torch.empty(len(rows), self._blocks[0].shape[1])
+        for block in self._blocks:
+            here = (wanted >= start) & (wanted < start + len(block))
+            taken[here] = block[wanted[here] - start]
+            start += len(block)
+        return taken
 
 
 @contextmanager

@@ -5,19 +5,26 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pgsbench.config.fingerprint import canonical_json
 from pgsbench.data.store import Progress
 from pgsbench.errors import EvaluationError
+from pgsbench.evaluation import results
+from pgsbench.evaluation.cache import EmbeddingCache
 from pgsbench.evaluation.embed import Encoder
 from pgsbench.evaluation.protocols.base import Measurement
-from pgsbench.evaluation.report import Report, group_means, scores_of
-from pgsbench.evaluation.score import Score
+from pgsbench.evaluation.report import Report, group_means, primary_of, scores_of
+from pgsbench.evaluation.results import TaskResult
 from pgsbench.evaluation.suite import FindData, Suite, Task, data_folder, locate
+
+#: A new version of these may encode the same picture differently.
+ENCODING_LIBRARIES = ("open_clip_torch", "torch", "pillow")
 
 
 def evaluate(
@@ -33,10 +40,13 @@ def evaluate(
     autocast: torch.dtype | None = None,
     progress: Progress | None = None,
     checkpoint_sha256: str = "",
+    architecture: Mapping[str, Any] | None = None,
+    cache: Path | None = None,
 ) -> Report:
-    """Measure a model on every task of a suite.
+    """Measure a model on every task of a suite; a task that was measured before is not measured again.
 
-    Writes ``per-sample/*.npz`` and, last, ``scores.json`` into `out`, each file atomically.
+    Writes ``per-sample/*.npz`` and ``tasks/*.json`` as tasks finish and, last, ``scores.csv`` and
+    ``scores.json`` into `out`, each file atomically.
 
     Args:
         model: An open_clip model, or anything with ``encode_image`` and ``encode_text``; it is put into
@@ -50,50 +60,65 @@ def evaluate(
         batch_size: Pictures or texts encoded at a time; a CPU gets smaller batches, which are faster there.
         autocast: Precision to autocast to; None (float32 all through) agrees with published numbers.
         progress: Told the task that begins.
-        checkpoint_sha256: Hash of the weights, for the record.
+        checkpoint_sha256: Hash of the weights, for the record and to know the model again; where it is
+            empty, nothing is reused or cached.
+        architecture: open_clip's configuration of the model (`Clip.model_cfg`), which with the weights
+            decides what comes out.
+        cache: Folder of the embeddings of all models (`EmbeddingCache`); None: nothing is kept.
 
     Raises:
         DataError: Data is missing (everything that is, before anything is encoded) or damaged.
         EvaluationError: Embeddings that are not finite, or a task without its metric.
     """
     folders = locate(suite, data_folder)
+    is_known = bool(checkpoint_sha256)
+    depends_on = [checkpoint_sha256, architecture, dict(preprocess), str(autocast), torch.device(device).type]
+    model_key = _hash([*depends_on, *map(version, ENCODING_LIBRARIES)])
     encode = Encoder(
         model, tokenizer=tokenizer, preprocess=preprocess, device=device,
         batch_size=batch_size, autocast=autocast,
+        cache=EmbeddingCache(cache, model_key) if cache and is_known else None,
     )  # fmt: skip
-    measured: dict[str, list[Measurement]] = {}
-    scores: list[Score] = []
+    measured: dict[str, TaskResult] = {}
+    reused: list[str] = []
     for number, task in enumerate(suite.tasks):
         if progress:
             progress(f"evaluating {task.name}", number, len(suite.tasks))
-        try:
-            found = list(task.protocol.measure(folders[task.name], encode))
-            measured[task.name] = checked_size(task, found)
-        except EvaluationError as error:
-            where = f"{task.name}, {error.where}"
-            raise EvaluationError(error.rule, where=where, value=error.value, way_out=error.way_out) from None
-        scores += scores_of(task, measured[task.name], out)
+        key = results.task_key(task, folders[task.name], model_key)
+        found = results.read(out, task, key) if is_known else None
+        if found:
+            reused.append(task.name)
+        else:
+            found = _measure(task, folders[task.name], encode)
+            results.write(out, task, key, found)
+        measured[task.name] = found
     if progress:
         progress("evaluated", len(suite.tasks), len(suite.tasks))
+    measurements = {task.name: checked_size(task, measured[task.name].measurements) for task in suite.tasks}
     report = Report(
-        suite.name, suite.version, checkpoint_sha256, tuple(scores), group_means(suite, measured),
-        dict(preprocess), encode.num_images, encode.num_texts, activations(model),
+        suite.name, suite.version, checkpoint_sha256,
+        tuple(score for task in suite.tasks for score in scores_of(task, measurements[task.name])),
+        group_means(suite, measurements), dict(preprocess),
+        sum(result.num_images for result in measured.values()),
+        sum(result.num_texts for result in measured.values()),
+        activations(model),
         {task.name: _hashes(folders[task.name], task.protocol.requires) for task in suite.tasks},
+        tuple(reused),
     )  # fmt: skip
     report.write(out)
     return report
 
 
-def checked_size(task: Task, measurements: Sequence[Measurement]) -> list[Measurement]:
+def checked_size(task: Task, measurements: Sequence[Measurement]) -> tuple[Measurement, ...]:
     """Return the measurements of a task, marked where its data set has not the size it is known to have.
 
     Pictures are counted, or pairs of captions: the smallest n, as captions may be many to a picture.
     """
     found = min((len(m.correct) for m in measurements), default=0)
     if task.size is None or found == task.size:
-        return list(measurements)
+        return tuple(measurements)
     note = f"{found:,} test items where the set has {task.size:,}: does not compare with published numbers"
-    return [replace(m, notes=(*m.notes, note)) for m in measurements]
+    return tuple(replace(m, notes=(*m.notes, note)) for m in measurements)
 
 
 def activations(model: nn.Module) -> tuple[str, ...]:
@@ -106,3 +131,18 @@ def _hashes(folder: Path, names: Sequence[str]) -> dict[str, str]:
     """Return the hash of each text file that a task reads: class names, templates, captions."""
     files = [name for name in names if "/" not in name and (folder / name).is_file()]
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest()[:16] for name in files}
+
+
+def _measure(task: Task, folder: Path, encode: Encoder) -> TaskResult:
+    before = encode.num_images, encode.num_texts
+    try:
+        measurements = tuple(task.protocol.measure(folder, encode))
+    except EvaluationError as error:
+        where = f"{task.name}, {error.where}"
+        raise EvaluationError(error.rule, where=where, value=error.value, way_out=error.way_out) from None
+    primary_of(task, measurements)  # said now and not when all other tasks are done
+    return TaskResult(measurements, encode.num_images - before[0], encode.num_texts - before[1])
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:32]

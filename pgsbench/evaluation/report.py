@@ -1,24 +1,26 @@
-"""What an evaluation leaves behind: ``scores.json`` and the per-item values in ``per-sample/``."""
+"""What an evaluation leaves behind in the end: ``scores.json``, and the scores as ``scores.csv``."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pgsbench.errors import EvaluationError
+from pgsbench.evaluation import results
 from pgsbench.evaluation.intervals import group_interval, interval
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.score import Score
 from pgsbench.evaluation.suite import Suite, Task
 
 SCORES = "scores.json"
-PER_SAMPLE = "per-sample"
+SCORES_CSV = "scores.csv"
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,12 @@ class Report:
         scores: One for each metric of each task, in the suite's order.
         groups: The mean of each group, in the suite's order.
         preprocess: open_clip's preprocessing configuration that the pictures went through.
-        num_images: Distinct pictures encoded.
-        num_texts: Distinct texts encoded.
+        num_images: Distinct pictures the scores rest on; one that tasks of two calls share counts twice.
+        num_texts: Distinct texts, likewise.
         activations: Activation functions of the model.
         files: Task -> text file (class names, templates, captions) -> the first 16 digits of its SHA-256;
             equal hashes are equal prompts in the same language.
+        reused: Tasks that had been measured before; said to the caller, not written.
     """
 
     suite: str
@@ -70,15 +73,26 @@ class Report:
     num_texts: int
     activations: tuple[str, ...] = ()
     files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    reused: tuple[str, ...] = field(default=(), compare=False)
 
     def primary(self) -> dict[str, Score]:
         """Return the score that stands for each task, by task name."""
         return {score.task: score for score in self.scores if score.primary}
 
     def write(self, out: Path) -> None:
-        """Replace ``scores.json`` in the folder `out`."""
-        text = json.dumps(asdict(self), indent=1, allow_nan=False) + "\n"
-        _replace(out / SCORES, text.encode())
+        """Replace ``scores.csv`` and ``scores.json`` in the folder `out`."""
+        content = asdict(self)
+        del content["reused"]
+        results.replace(out / SCORES_CSV, self._table().encode())
+        results.replace(out / SCORES, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+    def _table(self) -> str:
+        text = io.StringIO()
+        table = csv.DictWriter(text, [column.name for column in fields(Score)], lineterminator="\n")
+        table.writeheader()
+        for score in self.scores:
+            table.writerow(score.to_json() | {"notes": "; ".join(score.notes)})
+        return text.getvalue()
 
     @classmethod
     def read(cls, out: Path) -> Report:
@@ -100,14 +114,8 @@ class Report:
             ) from error
 
 
-def scores_of(task: Task, measurements: Sequence[Measurement], out: Path) -> list[Score]:
-    """Return a task's scores and write the value of every item.
-
-    Args:
-        task: The task.
-        measurements: All that its protocol measured.
-        out: Folder in which ``per-sample/<task>.<metric>.npz`` is written, with ``values`` (n, float32;
-            their mean is the score), ``items`` (n, str) and ``units`` (n, str; see `Measurement.units`).
+def scores_of(task: Task, measurements: Sequence[Measurement]) -> list[Score]:
+    """Return a task's scores.
 
     Raises:
         EvaluationError: The task's metric was not measured.
@@ -115,15 +123,13 @@ def scores_of(task: Task, measurements: Sequence[Measurement], out: Path) -> lis
     primary_of(task, measurements)
     scores = []
     for m in measurements:
-        name = f"{PER_SAMPLE}/{task.name.replace('/', '__')}.{m.metric}.npz"
-        _write_values(out / name, m)
         low, high = interval(m)
         is_primary = m.metric == task.metric
         chance = task.chance if is_primary and task.chance is not None else m.chance
         scores.append(
             Score(
                 task.name, task.group, task.protocol_name, m.metric, m.value, len(m.correct), low, high,
-                chance, is_primary, task.version, name, list(m.notes),
+                chance, is_primary, task.version, results.per_sample_file(task, m.metric), list(m.notes),
             )
         )  # fmt: skip
     return scores
@@ -155,19 +161,3 @@ def group_means(suite: Suite, measured: Mapping[str, Sequence[Measurement]]) -> 
         value = float(np.mean([m.value for m in primary]))
         means[group] = GroupMean(value, low, high, len(tasks), float(np.mean(chances)))
     return means
-
-
-def _write_values(path: Path, m: Measurement) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{os.getpid()}.{path.name}")  # numpy wants the name to end in .npz
-    items = np.asarray(m.items)
-    units = items if m.units is None else np.asarray(m.units)
-    np.savez_compressed(scratch, values=m.values.astype(np.float32), items=items, units=units)
-    scratch.replace(path)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{os.getpid()}.{path.name}")
-    scratch.write_bytes(content)
-    scratch.replace(path)

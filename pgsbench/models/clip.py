@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -92,7 +93,7 @@ def build(
     Raises:
         ModelError: The name is unknown, or the configuration cannot be built.
     """
-    name = _resolve(name)
+    name = resolve(name)
     with torch.random.fork_rng(devices=[]):  # open_clip initialises from the global generator
         torch.manual_seed(seed)
         try:
@@ -106,7 +107,7 @@ def build(
         _prepare_short_training(model, token_std)
     if grad_checkpointing:
         model.set_grad_checkpointing()
-    return _complete(model.to(device), name)
+    return complete(model.to(device), name)
 
 
 def _prepare_short_training(model: Any, std: float) -> None:
@@ -160,7 +161,7 @@ def load(folder: Path, *, device: torch.device | str = "cpu") -> Clip:
         raise ModelError(
             f"the checkpoint cannot be loaded: {type(error).__name__}: {error}", where=str(folder)
         ) from error
-    return _complete(model.eval(), name)
+    return complete(model.eval(), name)
 
 
 def contrastive_loss() -> Callable[[Tensor, Tensor, Tensor], Tensor]:
@@ -169,19 +170,31 @@ def contrastive_loss() -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     return loss
 
 
-def _complete(model: nn.Module, name: str) -> Clip:
+def complete(model: nn.Module, name: str) -> Clip:
+    """Return a model with its tokenizer and configurations, which open_clip finds by name."""
     visual: Any = model.visual
     preprocess = dict(visual.preprocess_cfg)
     tokenize: Tokenize = open_clip.get_tokenizer(name)
     return Clip(model, tokenize, open_clip.get_model_config(name), preprocess)
 
 
-def _resolve(name: str) -> str:
+def resolve(name: str) -> str:
+    """Return the name under which open_clip knows an architecture: its own, a built-in one, a JSON file's.
+
+    Raises:
+        ModelError: There is none.
+    """
     _register_builtin()
     if name.endswith(".json"):
         path = Path(name)
         if not path.is_file():
             raise ModelError("there is no such model configuration", where=name)
+        if not _is_architecture(path):
+            raise ModelError(
+                "not an architecture of open_clip's: it needs embed_dim, vision_cfg and text_cfg", where=name,
+                way_out="a file with model_cfg and preprocess_cfg belongs beside the weights, as "
+                "open_clip_config.json in one folder with open_clip_model.safetensors; name the folder",
+            )  # fmt: skip
         open_clip.add_model_config(path)
         return path.stem
     if open_clip.get_model_config(name) is None:
@@ -192,3 +205,11 @@ def _resolve(name: str) -> str:
             way_out=f"{way_out} built-in: {', '.join(builtin_names())}; others: open_clip.list_models()",
         )  # fmt: skip
     return name
+
+
+def _is_architecture(path: Path) -> bool:
+    # open_clip passes over a file that is none, and may know another architecture by its name.
+    try:
+        return {"embed_dim", "vision_cfg", "text_cfg"} <= set(json.loads(path.read_text()))
+    except (ValueError, TypeError):
+        return False

@@ -76,10 +76,10 @@ class Store:
             RunError: The server does not answer, another process keeps writing, the experiment or the
                 database was deleted. What MLflow raises itself passes through.
         """
-        _require_answer(self.uri)
+        require_answer(self.uri)
         database = database_path(self.uri)
         lock = database.with_name(f".{database.name}.lock") if database else lock_folder / ".mlflow.lock"
-        with _only_writer(lock), _patience():
+        with _only_writer(lock), patience():
             import mlflow
 
             if database and database in _opened and _opened[database] != _inode(database):
@@ -116,7 +116,7 @@ def _inode(path: Path) -> int:
 
 
 @contextmanager
-def _patience() -> Iterator[None]:
+def patience() -> Iterator[None]:
     """Make MLflow give up soon (except where the user decided otherwise) and talk little."""
     ours = {key: value for key, value in PATIENCE.items() if key not in os.environ}
     os.environ.update(ours)
@@ -152,7 +152,7 @@ def _only_writer(path: Path, *, wait_seconds: float = 20.0) -> Iterator[None]:
         yield
 
 
-def _require_answer(uri: str, *, wait_seconds: float = 3.0) -> None:
+def require_answer(uri: str, *, wait_seconds: float = 3.0) -> None:
     """Ask for a connection first: MLflow's own retries take far longer to find that nobody is there."""
     address = urlsplit(uri)
     if address.scheme not in ("http", "https") or not address.hostname:

@@ -43,6 +43,9 @@ def call(
         (("sweep", "{study}", "--set", "search.space={strategy.mask_ratio: [0.5, 1.5]}"), "got 1.5"),
         (("compare", "--study", "{study}", "--baselines", "flop"), "did you mean 'flip'?"),
         (("evaluate", "{folder}"), "open_clip_config.json is missing"),
+        (("evaluate", "no/such/run"), "there is no such checkpoint"),
+        (("evaluate", "{shards}/00000.tar", "--model", "tiny-vit"), "not a file of weights"),
+        (("evaluate", "runs:/abc/model"), "there is no MLflow store here"),
         (("report", "--output", "{folder}/empty"), "no such study has run here"),
         (("masks", "show", "pgz"), "did you mean 'pgs'?"),
         (("masks", "preview"), "name either image files, a study or --data"),
@@ -65,7 +68,10 @@ def test_a_mistake_is_explained_and_exits_with_2(
     words: tuple[str, ...], said: str,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    filled = [word.replace("{study}", str(tiny.study)).replace("{folder}", str(tmp_path)) for word in words]
+    places = {"{study}": tiny.study, "{shards}": tiny.shards, "{folder}": tmp_path}
+    filled = list(words)
+    for name, path in places.items():
+        filled = [word.replace(name, str(path)) for word in filled]
     status, _, err = call(capsys, monkeypatch, *filled)
     assert said in err
     assert status == 2

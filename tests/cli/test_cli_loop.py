@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 from tinyworld import TinyWorld
 
 
@@ -80,6 +81,37 @@ def test_a_run_is_evaluated_again_to_the_same_scores(swept: tuple[Path, str], ti
     assert done.returncode == 0, done.stderr
     ours, theirs = (json.loads((path / "scores.json").read_text()) for path in (run, folder / "again"))
     assert [score["value"] for score in ours["scores"]] == [score["value"] for score in theirs["scores"]]
+
+
+def test_an_evaluation_is_reused_mirrored_and_goes_by_every_name(
+    swept: tuple[Path, str], tiny: TinyWorld, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder, _ = swept
+    monkeypatch.setenv("PGSBENCH_DATA", str(tmp_path / "data"))
+    run = next((folder / "runs/tiny").glob("none-s0-*"))
+    suite = ["--suite", str(tiny.suite)]
+    first = pgsbench(folder, "evaluate", str(run), *suite)
+    assert "tasks: 2 measured, 0 reused" in first.stdout, first.stderr
+    assert list((tmp_path / "data/embeddings").iterdir())
+    again = pgsbench(folder, "evaluate", str(run), *suite, "--mlflow", "mirror")
+    assert "tasks: 0 measured, 2 reused" in again.stdout, again.stderr
+    assert again.stdout.partition("tasks:")[0] == first.stdout.partition("tasks:")[0]
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
+    (experiment,) = (e for e in client.search_experiments() if e.name == "pgsbench")
+    run_id = json.loads((run / "config.json").read_text())["id"]
+    (mirror,) = client.search_runs([experiment.experiment_id], f"tags.id = '{run_id}'")
+    assert {"eval/tiny/tiny/colour", "eval/tiny/group/retrieval"} <= set(mirror.data.metrics)
+    model = mirror.outputs.model_outputs[0].model_id
+    weights = str(run / "checkpoints/model/open_clip_model.safetensors")
+    for words in (["models:/" + model], [weights, "--model", "tiny-vit"]):
+        other = pgsbench(folder, "evaluate", *words, *suite, "--out", f"{len(words)}")
+        assert "tasks: 2 measured" in other.stdout, other.stderr
+        scores = [
+            json.loads((path / "scores.json").read_text())["scores"]
+            for path in (folder / f"{len(words)}", run / "eval-tiny")
+        ]
+        assert scores[0] == scores[1]
 
 
 def test_after_ctrl_c_the_same_command_goes_on(tiny: TinyWorld, tmp_path: Path) -> None:

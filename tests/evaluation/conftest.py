@@ -45,10 +45,12 @@ def encoder_of(model: Clip, batch_size: int = 16) -> Encoder:
 
 
 def picture(
-    seed: int, size: tuple[int, int] = (32, 32), kind: str = "png", mode: str = "RGB"
+    seed: int, size: tuple[int, int] = (32, 32), kind: str = "png", mode: str = "RGB", tint: int | None = None
 ) -> EncodedImage:
-    """A picture of coarse random blocks as an image file."""
+    """A picture of coarse random blocks as an image file, those above bright in the channel `tint`."""
     blocks = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    if tint is not None:
+        blocks[:2, :, tint] = 255
     image = Image.fromarray(blocks).resize(size, Image.Resampling.BILINEAR).convert(mode)
     file = io.BytesIO()
     image.save(file, {"jpg": "JPEG"}.get(kind, kind.upper()))

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor, nn
+from counting import counted
+from torch import nn
 
 from pgsbench.data.evalset import EncodedImage
 from pgsbench.errors import EvaluationError
@@ -13,28 +13,6 @@ from pgsbench.evaluation.embed import Encoder, collapsed, evaluation_mode
 from pgsbench.models.clip import Clip
 
 MakePicture = Callable[..., EncodedImage]
-
-
-@contextmanager
-def counted(model: nn.Module) -> Iterator[dict[str, int]]:
-    """Count the pictures and texts that pass through the towers."""
-    seen = {"encode_image": 0, "encode_text": 0}
-    originals = {name: getattr(model, name) for name in seen}
-
-    def watch(name: str) -> Callable[[Tensor], Tensor]:
-        def tower(batch: Tensor) -> Tensor:
-            seen[name] += len(batch)
-            return originals[name](batch)
-
-        return tower
-
-    for name in seen:
-        setattr(model, name, watch(name))
-    try:
-        yield seen
-    finally:
-        for name in seen:
-            delattr(model, name)
 
 
 def test_each_distinct_picture_is_encoded_once(

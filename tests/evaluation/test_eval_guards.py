@@ -128,11 +128,13 @@ def test_a_template_without_its_place(encode: Encoder, own: Path) -> None:
         list(ZeroShot().measure(own / "classes", encode))
 
 
-def rewrite(folder: Path, change: Callable[[int, dict[str, bytes]], dict[str, bytes]]) -> None:
+def rewrite(
+    folder: Path, change: Callable[[int, dict[str, bytes]], dict[str, bytes]], split: str = "test"
+) -> None:
     """Change the members of every sample of a split."""
-    samples = [(key, change(i, parts)) for i, (key, parts) in enumerate(evalset.read_split(folder))]
-    evalset.write_tar(folder / "test" / "0.tar", samples)
-    (folder / "test" / "nshards.txt").write_text("1\n")
+    samples = [(key, change(i, parts)) for i, (key, parts) in enumerate(evalset.read_split(folder, split))]
+    evalset.write_tar(folder / split / "0.tar", samples)
+    (folder / split / "nshards.txt").write_text("1\n")
 
 
 def without(ending: str) -> Callable[[int, dict[str, bytes]], dict[str, bytes]]:

@@ -53,11 +53,11 @@ class ZeroShot:
         Raises:
             DataError: A label is no class, a class has no name, a template has no ``{c}``.
         """
-        classnames, templates = _classnames(folder), _templates(folder)
+        classnames, templates = read_classnames(folder), _templates(folder)
         classes = class_embeddings(encode, classnames, templates)
         keys: list[str] = []
         labels: list[int] = []
-        images = encode.images(self._samples(folder, len(classnames), keys, labels))
+        images = encode.images(labelled_pictures(folder, self.split, len(classnames), keys, labels))
         if not keys:
             raise DataError("the split holds no pictures", where=str(folder / self.split))
         target = torch.tensor(labels)
@@ -72,15 +72,21 @@ class ZeroShot:
             strata=target.numpy(), notes=notes,
         )  # fmt: skip
 
-    def _samples(
-        self, folder: Path, num_classes: int, keys: list[str], labels: list[int]
-    ) -> Iterator[NamedImage]:
-        for key, parts in read_split(folder, self.split):
-            where = f"{folder / self.split}: sample {key}"
-            image = image_of(parts, where)
-            labels.append(_label(parts.get("cls"), num_classes, where))
-            keys.append(key)
-            yield where, image
+
+def labelled_pictures(
+    folder: Path, split: str, num_classes: int, keys: list[str], labels: list[int]
+) -> Iterator[NamedImage]:
+    """Yield the pictures of a split, and append their keys and class numbers to the lists meanwhile.
+
+    Raises:
+        DataError: A sample has no picture, or a label that is no class.
+    """
+    for key, parts in read_split(folder, split):
+        where = f"{folder / split}: sample {key}"
+        image = image_of(parts, where)
+        labels.append(_label(parts.get("cls"), num_classes, where))
+        keys.append(key)
+        yield where, image
 
 
 def class_embeddings(encode: Encoder, classnames: Sequence[str], templates: Sequence[str]) -> Tensor:
@@ -105,7 +111,12 @@ def _label(content: bytes | None, num_classes: int, where: str) -> int:
     return label
 
 
-def _classnames(folder: Path) -> list[str]:
+def read_classnames(folder: Path) -> list[str]:
+    """Return the names of a set's classes in order.
+
+    Raises:
+        DataError: There are fewer than two, or one is empty.
+    """
     read_lines(folder / CLASSNAMES)  # says what is wrong where there is none
     names = [line.strip() for line in (folder / CLASSNAMES).read_text().splitlines()]
     while names and not names[-1]:

@@ -1,0 +1,67 @@
+"""What commands that test a model share: how it is named, opened and shown, and where its scores go."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pgsbench.evaluation.report import Report
+    from pgsbench.models.source import Opened
+
+CheckpointArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="CHECKPOINT",
+        help="A run directory, a folder in open_clip's local-dir layout, a file of weights (with --model), "
+        "NAME:PRETRAINED_TAG, hf-hub:OWNER/NAME, or an MLflow URI (runs:/..., models:/...).",
+    ),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", metavar="NAME", help="Architecture of a file of weights, or its JSON file."),
+]
+
+
+def open_checkpoint(source: str, *, model: str | None, device: str) -> Opened:
+    """Open a checkpoint by any of its names.
+
+    Raises:
+        ModelError: It cannot be opened.
+        RunError: MLflow has no such artifact.
+    """
+    from tempfile import TemporaryDirectory
+
+    from pgsbench.models.source import open_model
+    from pgsbench.tracking import artifacts
+
+    if not artifacts.is_artifact(source):
+        return open_model(source, model=model, device=device)
+    with TemporaryDirectory() as folder:
+        return open_model(str(artifacts.download(source, Path(folder))), model=model, device=device)
+
+
+def scores_folder(source: str, suite: str) -> Path:
+    """Return where the scores of a checkpoint go by default: into its folder, beside it, or here."""
+    path = Path(source)
+    if path.is_dir():
+        return path / f"eval-{suite}"
+    if path.is_file():
+        return path.with_name(f"{path.stem}-eval-{suite}")
+    return Path("evaluations", re.sub(r"[^\w.-]+", "-", source), suite)
+
+
+def scores_table(report: Report) -> str:
+    """Return the scores that stand for the tasks as a table."""
+    from pgsbench.reporting import render
+
+    rows = []
+    for score in report.primary().values():
+        interval = f"{score.low:.1%} to {score.high:.1%}"
+        numbers = [f"{score.value:.1%}", interval, str(score.n), f"{score.chance:.1%}"]
+        rows.append([score.task, score.metric, *numbers, "; ".join(score.notes)])
+    header = ["task", "metric", "score", "95 % interval", "n", "chance", "note"]
+    return render.text(render.Table(f"Suite {report.suite}", header, rows, [], text_columns=(1, 6)))

@@ -1,0 +1,90 @@
+"""Embeddings on disk: what a model has encoded once, no later evaluation encodes again.
+
+A picture is found by its file's content and a text by its token ids, so what changes is never served stale.
+There is one folder a model, in it files of some thousand embeddings each, written whole or not at all. A file
+is named by the hash of what it holds: two processes that encode the same things write the same file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+KEY_BYTES = 16
+
+#: The embeddings of other models go, the longest unused first, where all together take more than this.
+LIMIT_BYTES = 10 << 30
+
+
+def content_key(content: bytes) -> bytes:
+    """Return what a content is found by: its BLAKE2b hash of `KEY_BYTES` bytes."""
+    return hashlib.blake2b(content, digest_size=KEY_BYTES).digest()
+
+
+class EmbeddingCache:
+    """The embeddings of one model.
+
+    Args:
+        root: Folder of the embeddings of all models.
+        model_key: What the embeddings depend on besides the content, as a file name.
+        limit_bytes: What all models together may take, this one excepted.
+    """
+
+    def __init__(self, root: Path, model_key: str, *, limit_bytes: int = LIMIT_BYTES) -> None:
+        self.folder = root / model_key
+        self.folder.mkdir(parents=True, exist_ok=True)
+        os.utime(self.folder)  # the moment of its last use
+        _forget_others(self.folder, limit_bytes)
+
+    def blocks(self, kind: str) -> Iterator[tuple[list[bytes], Tensor]]:
+        """Yield (n keys, (n, d) float32 embeddings) from every file of a kind, ``"image"`` or ``"text"``.
+
+        The embeddings are mapped, not read: memory is used for what is looked at.
+        """
+        for path in sorted(self.folder.glob(f"{kind}-*.safetensors")):
+            try:
+                block = load_file(path)
+                keys, embeddings = block["keys"].numpy().tobytes(), block["embeddings"]
+            except (SafetensorError, KeyError, OSError):
+                path.unlink(missing_ok=True)  # damaged: as if it had never been written
+                continue
+            yield [keys[i : i + KEY_BYTES] for i in range(0, len(keys), KEY_BYTES)], embeddings
+
+    def add(self, kind: str, keys: Sequence[bytes], embeddings: Tensor) -> None:
+        """Keep the (n, d) float32 embeddings of n contents."""
+        joined = b"".join(keys)
+        path = self.folder / f"{kind}-{content_key(joined).hex()}.safetensors"
+        scratch = path.with_name(f".{os.getpid()}.{path.name}")
+        rows = torch.frombuffer(bytearray(joined), dtype=torch.uint8).view(-1, KEY_BYTES)
+        self.folder.mkdir(parents=True, exist_ok=True)  # another process may have made room
+        save_file({"keys": rows, "embeddings": embeddings.contiguous()}, scratch)
+        scratch.replace(path)
+
+
+def _forget_others(folder: Path, limit_bytes: int) -> None:
+    others = sorted(
+        (path for path in folder.parent.iterdir() if path.is_dir() and path != folder),
+        key=lambda path: path.stat().st_mtime,
+    )
+    sizes = [_size(path) for path in others]
+    for number, path in enumerate(others):
+        if sum(sizes[number:]) <= limit_bytes:
+            break
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for path in folder.glob("*"):
+        with suppress(FileNotFoundError):  # another process has just given it its name
+            total += path.stat().st_size
+    return total

@@ -1,0 +1,149 @@
+"""Linear probe: how much of the classes can be read off frozen image embeddings by a linear classifier?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pgsbench.errors import DataError
+from pgsbench.evaluation.embed import Encoder, collapsed
+from pgsbench.evaluation.logistic import Linear, fit, ranks_of, search_l2
+from pgsbench.evaluation.protocols.base import Measurement
+from pgsbench.evaluation.protocols.zero_shot import CLASSNAMES, labelled_pictures, read_classnames
+
+#: Share of the training pictures that the L2 strength is chosen on.
+HELD_OUT = 0.1
+
+#: Few-shot: at most this many pictures a class to choose on, as CoOp has (Zhou et al., 2022).
+HELD_OUT_SHOTS = 4
+
+
+@dataclass(frozen=True)
+class LinearProbe:
+    """CLIP's linear probe (Radford et al., 2021, arXiv 2103.00020, section 3.2 and appendix A.3).
+
+    Multinomial logistic regression by L-BFGS, at most 1000 iterations, on frozen image features. CLIP's
+    search chooses the L2 strength on a tenth of each class's training pictures, drawn with `seed`: by
+    accuracy, of equals by cross-entropy. Then the classifier is fitted to all of them. Metrics as in
+    clip_benchmark: ``lp_acc1``, ``lp_acc5``, ``lp_mean_per_class_recall``.
+
+    Deviations: the features are the normalised image embeddings, as clip_benchmark's probe has by default and
+    as all protocols here share them; CLIP takes those before the projection. clip_benchmark trains with AdamW
+    instead, so its numbers differ. A wrong class that ties with the right one counts as nearer.
+
+    Attributes:
+        shots: Training pictures a class, drawn with `seed`; 0: all. The L2 strength is then chosen on up to
+            four further pictures a class, which are not trained on.
+        l2: L2 strength; 0: chosen as said.
+        seed: What is drawn.
+        train: Folder of the shards to train on.
+        split: Folder of the shards to test on.
+    """
+
+    primary: ClassVar[str] = "lp_acc1"
+    shots: int = 0
+    l2: float = 0.0
+    seed: int = 0
+    train: str = "train"
+    split: str = "test"
+
+    def __post_init__(self) -> None:
+        for name, kind in (("shots", int), ("seed", int), ("l2", int | float)):
+            value: object = getattr(self, name)  # a suite's file may say anything
+            if not isinstance(value, kind) or isinstance(value, bool) or value < 0:
+                raise ValueError(f"{name} must be a number from 0 on, not {value!r}")
+        if self.train == self.split:
+            raise ValueError(f"train and split must not be the same folder, {self.split!r}")
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """Class names and the shards of both splits."""
+        return (CLASSNAMES, f"{self.train}/nshards.txt", f"{self.split}/nshards.txt")
+
+    def measure(self, folder: Path, encode: Encoder) -> Iterator[Measurement]:
+        """Yield ``lp_acc1``, ``lp_acc5`` (from 5 classes on) and ``lp_mean_per_class_recall``.
+
+        Raises:
+            DataError: A label is no class, a split is empty, or a class has fewer than `shots` pictures.
+        """
+        num_classes = len(read_classnames(folder))
+        _, train_labels, train = self._read(folder, self.train, num_classes, encode)
+        keys, labels, images = self._read(folder, self.split, num_classes, encode)
+        chosen, held_out = self._draw(train_labels, folder / self.train)
+        features, targets = train.to(encode.device), train_labels.to(encode.device)
+        l2 = self.l2 or _choose_l2(features, targets, num_classes, chosen, held_out)
+        if not self.shots:
+            chosen = torch.cat([chosen, held_out])
+        classifier = fit(features[chosen], targets[chosen], num_classes, l2)
+
+        logits = classifier.logits(images.to(encode.device)).cpu()
+        ranks = ranks_of(logits, labels).numpy()
+        notes = (*collapsed(image=images), f"L2 strength {l2:.3g}, {len(chosen)} training pictures")
+        if untaught := num_classes - len(set(train_labels.tolist())):
+            notes += (f"{untaught} of {num_classes} classes have no training picture",)
+        if empty := num_classes - len(set(labels.tolist())):
+            notes += (f"{empty} of {num_classes} classes have no picture",)
+        for k in (1, 5):
+            if k <= num_classes:
+                hits = (ranks < k).astype(np.float64)
+                yield Measurement(f"lp_acc{k}", hits, keys, k / num_classes, notes=notes)
+        yield Measurement(
+            "lp_mean_per_class_recall", (ranks == 0).astype(np.float64), keys, 1 / num_classes,
+            strata=labels.numpy(), notes=notes,
+        )  # fmt: skip
+
+    def _read(
+        self, folder: Path, split: str, num_classes: int, encode: Encoder
+    ) -> tuple[list[str], Tensor, Tensor]:
+        keys: list[str] = []
+        labels: list[int] = []
+        images = encode.images(labelled_pictures(folder, split, num_classes, keys, labels))
+        if not keys:
+            raise DataError("the split holds no pictures", where=str(folder / split))
+        return keys, torch.tensor(labels), images
+
+    def _draw(self, labels: Tensor, where: Path) -> tuple[Tensor, Tensor]:
+        """Return the rows to train on and those to choose the L2 strength on, class by class."""
+        generator = torch.Generator().manual_seed(self.seed)
+        chosen, held_out = [], []
+        for number in sorted(set(labels.tolist())):
+            rows = (labels == number).nonzero()[:, 0]
+            rows = rows[torch.randperm(len(rows), generator=generator)]
+            if len(rows) < self.shots:
+                raise DataError(
+                    f"class {number} has fewer training pictures than `shots`", where=str(where),
+                    value=f"{len(rows)} < {self.shots}", way_out="ask for fewer shots",
+                )  # fmt: skip
+            if self.shots:
+                chosen.append(rows[: self.shots])
+                held_out.append(rows[self.shots : self.shots + min(self.shots, HELD_OUT_SHOTS)])
+            else:
+                num_held_out = round(HELD_OUT * len(rows)) or int(len(rows) > 1)
+                held_out.append(rows[:num_held_out])
+                chosen.append(rows[num_held_out:])
+        if not self.l2 and not sum(map(len, held_out)):
+            raise DataError(
+                "no training pictures are left to choose the L2 strength on", where=str(where),
+                way_out="set `l2`, or ask for fewer shots",
+            )  # fmt: skip
+        return torch.cat(chosen), torch.cat(held_out)
+
+
+def _choose_l2(features: Tensor, labels: Tensor, num_classes: int, chosen: Tensor, held_out: Tensor) -> float:
+    last: Linear | None = None
+
+    def quality(l2: float) -> tuple[float, ...]:
+        nonlocal last
+        last = fit(features[chosen], labels[chosen], num_classes, l2, start=last)
+        logits, right = last.logits(features[held_out]), labels[held_out]
+        accuracy = (ranks_of(logits, right) == 0).float().mean()
+        return float(accuracy), -float(F.cross_entropy(logits, right))  # few pictures often tie in accuracy
+
+    return search_l2(quality)

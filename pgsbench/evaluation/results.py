@@ -1,0 +1,130 @@
+"""Results of single tasks: written as they finish, and found again by what they were measured on.
+
+``per-sample/TASK.METRIC.npz`` holds the outcome of every item, ``tasks/TASK.json`` the rest and the task's
+key. The JSON file is taken away before the others change and written after them, so that it never stands
+beside foreign outcomes: an evaluation that is killed goes on with the tasks that are left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+from zipfile import BadZipFile
+
+import numpy as np
+
+from pgsbench import __version__
+from pgsbench.config.fingerprint import canonical_json
+from pgsbench.evaluation.protocols.base import Measurement
+from pgsbench.evaluation.suite import Task
+
+PER_SAMPLE = "per-sample"
+TASKS = "tasks"
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What one task gave.
+
+    Attributes:
+        measurements: All that its protocol measured.
+        num_images: Distinct pictures that this task was the first of its evaluation to ask for.
+        num_texts: Distinct texts of this kind.
+    """
+
+    measurements: tuple[Measurement, ...]
+    num_images: int
+    num_texts: int
+
+
+def task_key(task: Task, folder: Path, model_key: str) -> str:
+    """Return what a task's result depends on as a hash: model, protocol and its code, version, data.
+
+    The data are the files of the folder by name, size and time of change: reading a large set only to find
+    that it is the same would take minutes. Where it is the same and the times are not, as in a copy, the task
+    is measured again, and the embedding cache knows its pictures by their content.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    states = [(path.relative_to(folder).as_posix(), path.stat()) for path in files]
+    content = {
+        "model": model_key,
+        "protocol": asdict(cast(Any, task.protocol)),
+        "code": hashlib.sha256(Path(inspect.getfile(type(task.protocol))).read_bytes()).hexdigest(),
+        "version": task.version,
+        "data": [[name, state.st_size, state.st_mtime_ns] for name, state in states],
+        "pgsbench": __version__,
+    }
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+
+
+def write(out: Path, task: Task, key: str, result: TaskResult) -> None:
+    """Write a task's result into the folder `out`."""
+    record = out / TASKS / f"{_file_name(task)}.json"
+    record.unlink(missing_ok=True)
+    for m in result.measurements:
+        _write_values(out / per_sample_file(task, m.metric), m)
+    metrics = [{"metric": m.metric, "chance": m.chance, "notes": m.notes} for m in result.measurements]
+    content = {"key": key, "metrics": metrics, "num_images": result.num_images, "num_texts": result.num_texts}
+    replace(record, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def read(out: Path, task: Task, key: str) -> TaskResult | None:
+    """Return the result with this key from the folder `out`; None where there is none or a damaged one."""
+    try:
+        content = json.loads((out / TASKS / f"{_file_name(task)}.json").read_text())
+        if content["key"] != key:
+            return None
+        measurements = [_read_values(out / per_sample_file(task, m["metric"]), m) for m in content["metrics"]]
+        return TaskResult(tuple(measurements), content["num_images"], content["num_texts"])
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error):
+        return None
+
+
+def per_sample_file(task: Task, metric: str) -> str:
+    """Return the file of a metric's outcomes, relative to the folder of the evaluation."""
+    return f"{PER_SAMPLE}/{_file_name(task)}.{metric}.npz"
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file as a whole: a reader sees the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{os.getpid()}.{path.name}")
+    scratch.write_bytes(content)
+    scratch.replace(path)
+
+
+def _file_name(task: Task) -> str:
+    return task.name.replace("/", "__")
+
+
+def _write_values(path: Path, m: Measurement) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{os.getpid()}.{path.name}")  # numpy wants the name to end in .npz
+    items = np.asarray(m.items)
+    arrays: dict[str, Any] = {
+        "values": m.values.astype(np.float32),
+        "items": items,
+        "units": items if m.units is None else np.asarray(m.units),
+        "correct": m.correct,
+    }
+    if m.strata is not None:
+        arrays["strata"] = m.strata
+    np.savez_compressed(scratch, **arrays)
+    scratch.replace(path)
+
+
+def _read_values(path: Path, metric: dict[str, Any]) -> Measurement:
+    with np.load(path) as file:
+        items: Sequence[str] = file["items"].tolist()
+        strata = file["strata"] if "strata" in file.files else None
+        return Measurement(
+            metric["metric"], file["correct"], items, metric["chance"], units=file["units"].tolist(),
+            strata=strata, notes=tuple(metric["notes"]),
+        )  # fmt: skip

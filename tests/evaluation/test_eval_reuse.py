@@ -1,0 +1,272 @@
+"""Nothing is measured twice, and nothing that changed is taken for the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from counting import counted
+
+from pgsbench.errors import EvaluationError
+from pgsbench.evaluation.cache import EmbeddingCache
+from pgsbench.evaluation.evaluate import evaluate
+from pgsbench.evaluation.protocols.retrieval import Retrieval
+from pgsbench.evaluation.report import Report
+from pgsbench.evaluation.suite import load_suite
+from pgsbench.models.clip import Clip
+
+NOTHING = {"encode_image": 0, "encode_text": 0}
+
+
+@pytest.fixture
+def suite(data: Path, tmp_path: Path) -> Path:
+    shutil.copytree(data, tmp_path / "data")
+    path = tmp_path / "mine.yaml"
+    path.write_text("""
+name: mine
+tasks:
+  - {name: my/six, data: data/classes, protocol: zero_shot, group: a}
+  - {name: my/two, data: data/two, protocol: zero_shot, group: a, metric: mean_per_class_recall}
+  - {name: my/find, data: data/retrieval, protocol: retrieval, group: b}
+  - {name: my/swap, data: data/pairs, protocol: compositional, group: c, subset: swap_att}
+""")
+    return path
+
+
+def run(tiny: Clip, suite: Path, **more: Any) -> Report:
+    given = {"checkpoint_sha256": "abc", "out": suite.parent / "out", "batch_size": 16} | more
+    return evaluate(
+        tiny.model, tokenizer=tiny.tokenize, preprocess=tiny.preprocess_cfg, suite=load_suite(suite), **given
+    )
+
+
+def files(out: Path) -> dict[str, bytes]:
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def test_a_second_call_reuses_every_task_and_writes_the_same(tiny: Clip, suite: Path) -> None:
+    first = run(tiny, suite)
+    before = files(suite.parent / "out")
+    with counted(tiny.model) as seen:
+        second = run(tiny, suite)
+    assert seen == NOTHING
+    assert first.reused == ()
+    assert second.reused == ("my/six", "my/two", "my/find", "my/swap")
+    assert files(suite.parent / "out") == before
+    assert {"scores.csv", "scores.json", "tasks/my__six.json"} <= set(before)
+
+
+def test_a_killed_evaluation_goes_on(tiny: Clip, suite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = Retrieval.measure
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Retrieval, "measure", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny, suite)
+    assert not (suite.parent / "out" / "scores.json").exists()
+    monkeypatch.setattr(Retrieval, "measure", measure)
+    continued = run(tiny, suite)
+    assert continued.reused == ("my/six", "my/two")
+    whole = run(tiny, suite, out=suite.parent / "whole")
+    assert continued.scores == whole.scores
+    assert continued.groups == whole.groups
+
+
+@pytest.mark.parametrize("more", [
+    {"checkpoint_sha256": "abd"},
+    {"architecture": {"quick_gelu": True}},
+    {"autocast": torch.bfloat16},
+])  # fmt: skip
+def test_another_model_is_measured_anew(tiny: Clip, suite: Path, more: dict[str, Any]) -> None:
+    run(tiny, suite)
+    assert run(tiny, suite, **more).reused == ()
+
+
+def test_a_model_without_a_hash_is_never_known_again(tiny: Clip, suite: Path) -> None:
+    run(tiny, suite, checkpoint_sha256="", cache=suite.parent / "cache")
+    assert run(tiny, suite, checkpoint_sha256="").reused == ()
+    assert not (suite.parent / "cache").exists()
+
+
+def damage_outcomes(folder: Path) -> None:
+    path = folder / "out/per-sample/my__two.acc1.npz"
+    path.write_bytes(path.read_bytes()[:-60])
+
+
+def damage_record(folder: Path) -> None:
+    (folder / "out/tasks/my__two.json").write_text('{"key": ')
+
+
+def new_version(folder: Path) -> None:
+    path = folder / "mine.yaml"
+    path.write_text(path.read_text().replace("mean_per_class_recall", "acc1, version: 2"))
+
+
+def new_data(folder: Path) -> None:
+    path = folder / "data/two/test/0.tar"
+    os.utime(path, ns=(0, 0))
+
+
+@pytest.mark.parametrize("change", [damage_outcomes, damage_record, new_version, new_data])
+def test_only_the_task_that_changed_is_measured_anew(
+    tiny: Clip, suite: Path, change: Callable[[Path], None]
+) -> None:
+    first = run(tiny, suite)
+    change(suite.parent)
+    second = run(tiny, suite)
+    assert second.reused == ("my/six", "my/find", "my/swap")
+    assert [score.value for score in second.scores] == [score.value for score in first.scores]
+
+
+def test_another_field_of_the_protocol_is_another_task(tiny: Clip, suite: Path) -> None:
+    run(tiny, suite)
+    suite.write_text(
+        suite.read_text().replace("protocol: retrieval", "protocol: retrieval, recall_at: [5, 7]")
+    )
+    report = run(tiny, suite)
+    assert "my/find" not in report.reused
+    assert "image_recall_at_7" in {score.metric for score in report.scores}
+
+
+def test_another_primary_metric_needs_no_measuring(tiny: Clip, suite: Path) -> None:
+    run(tiny, suite)
+    suite.write_text(suite.read_text().replace("mean_per_class_recall", "acc1"))
+    report = run(tiny, suite)
+    assert len(report.reused) == 4
+    assert report.primary()["my/two"].metric == "acc1"
+
+
+def test_a_result_never_stands_beside_the_outcomes_of_another_model(
+    tiny: Clip, suite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tiny, suite)
+    record = suite.parent / "out/tasks/my__six.json"
+    original = Path.replace
+
+    def dies(self: Path, target: Path) -> Path:
+        if target == record:
+            raise KeyboardInterrupt
+        return original(self, target)
+
+    monkeypatch.setattr(Path, "replace", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny, suite, checkpoint_sha256="other")
+    monkeypatch.undo()
+    assert "my/six" not in run(tiny, suite).reused
+
+
+def test_a_protocol_whose_code_changed_is_measured_anew(tiny: Clip, suite: Path) -> None:
+    code = (
+        "from dataclasses import dataclass\n"
+        "from pgsbench.evaluation.protocols.zero_shot import ZeroShot\n"
+        "@dataclass(frozen=True)\n"
+        "class Mine(ZeroShot):\n"
+        "    pass\n"
+    )
+    (suite.parent / "mine.py").write_text(code)
+    suite.write_text(
+        "name: x\ntasks: [{name: a, data: data/two, protocol: 'mine.py:Mine', group: g, metric: acc1}]"
+    )
+    assert run(tiny, suite).reused == ()
+    assert run(tiny, suite).reused == ("a",)
+    (suite.parent / "mine.py").write_text(code + "\n# changed\n")
+    assert run(tiny, suite).reused == ()
+
+
+def test_cached_embeddings_serve_another_protocol_without_a_forward_pass(
+    tiny: Clip, suite: Path, data: Path
+) -> None:
+    cache = suite.parent / "cache"
+    first = run(tiny, suite, cache=cache)
+    other = suite.with_name("other.yaml")
+    other.write_text(f"""
+name: other
+tasks:
+  - {{name: all, data: {data}/retrieval, protocol: retrieval, group: a, recall_at: [2, 3],
+     metric: text_recall_at_2}}
+  - {{name: six, data: {data}/classes, protocol: zero_shot, group: b}}
+""")
+    with counted(tiny.model) as seen:
+        cached = run(tiny, other, cache=cache, out=suite.parent / "other")
+    assert seen == NOTHING
+    assert cached.num_images == 60
+    values = {(score.task, score.metric): score.value for score in cached.scores}
+    assert values["six", "acc1"] == first.primary()["my/six"].value
+    plain = run(tiny, other, out=suite.parent / "plain")
+    assert plain.scores == cached.scores
+
+
+def test_the_cache_is_another_models(tiny: Clip, suite: Path) -> None:
+    cache = suite.parent / "cache"
+    run(tiny, suite, cache=cache)
+    with counted(tiny.model) as seen:
+        run(tiny, suite, cache=cache, checkpoint_sha256="other", out=suite.parent / "other")
+    assert seen["encode_image"] == 60
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_pictures_are_known_by_content_and_not_by_place(tiny: Clip, suite: Path) -> None:
+    cache = suite.parent / "cache"
+    run(tiny, suite, cache=cache)
+    shutil.copytree(suite.parent / "data/two", suite.parent / "data/six")
+    shutil.rmtree(suite.parent / "data/classes")
+    suite.write_text(suite.read_text().replace("data/classes", "data/six"))
+    with counted(tiny.model) as seen:
+        run(tiny, suite, cache=cache, out=suite.parent / "other")
+    assert seen == NOTHING
+
+
+def test_a_damaged_file_of_the_cache_is_as_none(tmp_path: Path) -> None:
+    cache = EmbeddingCache(tmp_path, "model")
+    cache.add("image", [b"k" * 16, b"l" * 16], torch.eye(2, 8))
+    cache.add("image", [b"m" * 16], torch.ones(1, 8))
+    whole, cut = sorted(cache.folder.iterdir())
+    cut.write_bytes(cut.read_bytes()[:-7])
+    assert len(list(EmbeddingCache(tmp_path, "model").blocks("image"))) == 1
+    assert list(cache.folder.iterdir()) == [whole]
+
+
+def test_a_cache_gives_back_what_it_was_given(tmp_path: Path) -> None:
+    keys, embeddings = [bytes([i]) * 16 for i in range(5)], torch.randn(5, 8)
+    EmbeddingCache(tmp_path, "model").add("text", keys, embeddings)
+    ((found, rows),) = EmbeddingCache(tmp_path, "model").blocks("text")
+    assert found == keys
+    assert torch.equal(rows, embeddings)
+    assert not list(EmbeddingCache(tmp_path, "model").blocks("image"))
+
+
+def test_the_longest_unused_models_make_room(tmp_path: Path) -> None:
+    for age, name in enumerate(["new", "old", "older"]):
+        EmbeddingCache(tmp_path, name).add("image", [b"k" * 16], torch.ones(1, 250))
+        os.utime(tmp_path / name, (10_000 - age, 10_000 - age))
+    EmbeddingCache(tmp_path, "mine", limit_bytes=2500)
+    assert {path.name for path in tmp_path.iterdir()} == {"mine", "new", "old"}
+
+
+def test_a_failed_task_leaves_no_record(tiny: Clip, suite: Path) -> None:
+    suite.write_text(
+        "name: x\ntasks: [{name: a, data: data/two, protocol: zero_shot, group: g, metric: acc5}]"
+    )
+    with pytest.raises(EvaluationError):
+        run(tiny, suite)
+    assert not (suite.parent / "out").exists()
+
+
+def test_scores_csv(tiny: Clip, suite: Path) -> None:
+    import csv
+
+    report = run(tiny, suite)
+    with (suite.parent / "out/scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["task"], row["metric"]) for row in rows] == [(s.task, s.metric) for s in report.scores]
+    assert [float(row["value"]) for row in rows] == [score.value for score in report.scores]
+    assert rows[0]["notes"] == "2 of 6 classes have no picture"
+    assert set(rows[0]) == set(json.loads((suite.parent / "out/scores.json").read_text())["scores"][0])

@@ -1,0 +1,207 @@
+"""Linear probes against scikit-learn, and what a probe must never learn from."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from test_eval_guards import rewrite
+
+from pgsbench.data import evalset
+from pgsbench.errors import DataError
+from pgsbench.evaluation.embed import Encoder
+from pgsbench.evaluation.evaluate import evaluate
+from pgsbench.evaluation.logistic import fit, search_l2
+from pgsbench.evaluation.protocols.linear_probe import LinearProbe
+from pgsbench.evaluation.suite import load_suite
+from pgsbench.models.clip import Clip
+
+CLASSES = ["red", "green", "blue"]
+NUM_TRAIN, NUM_TEST = 60, 30
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, make_picture) -> Path:
+    """Coarse random blocks: half of the pictures carry their class in a stripe, so a probe is neither blind
+    nor perfect."""
+    path = tmp_path_factory.mktemp("probe") / "set"
+    for split, start, count in (("train", 0, NUM_TRAIN), ("test", 1000, NUM_TEST)):
+        evalset.write_classification(
+            path,
+            [
+                (f"{i:03}", make_picture(start + i, tint=i % 3 if i % 2 else None), i % 3)
+                for i in range(count)
+            ],
+            classnames=CLASSES, templates=["a {c} picture"], split=split,
+        )  # fmt: skip
+    return path
+
+
+def embedded(folder: Path, split: str, encode: Encoder) -> tuple[np.ndarray, np.ndarray]:
+    samples = list(evalset.read_split(folder, split))
+    images = encode.images((key, evalset.image_of(parts, key)) for key, parts in samples)
+    return images.numpy(), np.array([int(parts["cls"]) for _, parts in samples])
+
+
+def drawn(n: int = 200, d: int = 6, classes: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.randn(classes, d, generator=generator)
+    labels = torch.arange(n) % classes
+    return centres[labels] + torch.randn(n, d, generator=generator), labels
+
+
+@pytest.mark.parametrize("l2", [1e-2, 1.0, 1e5])
+def test_a_fit_is_scikit_learns(l2: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pgsbench.evaluation.logistic.CHUNK", 300)  # several pieces of samples
+    features, labels = drawn()
+    ours = fit(features, labels, 4, l2)
+    theirs = LogisticRegression(C=1 / l2, tol=1e-8, max_iter=5000).fit(
+        features.double().numpy(), labels.numpy()
+    )
+    np.testing.assert_allclose(ours.weight.numpy(), theirs.coef_, rtol=1e-3, atol=1e-5)
+    bias = ours.bias.numpy() - ours.bias.numpy().mean()  # free up to a constant
+    np.testing.assert_allclose(bias, theirs.intercept_ - theirs.intercept_.mean(), atol=1e-3)
+
+
+def test_where_a_fit_begins_does_not_matter() -> None:
+    features, labels = drawn()
+    cold = fit(features, labels, 4, 1.0)
+    warm = fit(features, labels, 4, 1.0, start=fit(features, labels, 4, 1e-3))
+    torch.testing.assert_close(warm.weight, cold.weight, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("peak", [-48, -47, -13, 0, 5, 33, 47, 48])
+def test_the_search_finds_a_peak_and_looks_seldom(peak: int) -> None:
+    looks: list[float] = []
+
+    def quality(l2: float) -> tuple[float, ...]:
+        looks.append(l2)
+        return (-abs(8 * math.log10(l2) - peak),)
+
+    assert search_l2(quality) == pytest.approx(10 ** (peak / 8))
+    assert len(looks) == len(set(looks)) <= 7 + 2 * 4
+    assert min(looks) >= 1e-6 * 0.999
+    assert max(looks) <= 1e6 * 1.001
+
+
+def test_of_equal_strengths_the_strongest_is_taken() -> None:
+    assert search_l2(lambda l2: (float(l2 <= 1.01),)) == pytest.approx(1.0)
+
+
+def test_a_probe_is_scikit_learns_on_the_same_embeddings(folder: Path, encode: Encoder) -> None:
+    found = {m.metric: m for m in LinearProbe(l2=0.1).measure(folder, encode)}
+    theirs = LogisticRegression(C=10, tol=1e-8, max_iter=5000).fit(*embedded(folder, "train", encode))
+    images, labels = embedded(folder, "test", encode)
+    right = theirs.predict(images) == labels
+    assert list(found["lp_acc1"].correct) == list(right)
+    assert 0.4 < found["lp_acc1"].value < 1
+    assert found["lp_mean_per_class_recall"].value == pytest.approx(
+        np.mean([right[labels == c].mean() for c in range(3)])
+    )
+    assert found["lp_acc1"].notes == (f"L2 strength 0.1, {NUM_TRAIN} training pictures",)
+    assert found["lp_acc1"].chance == pytest.approx(1 / 3)
+    assert set(found) == {"lp_acc1", "lp_mean_per_class_recall"}  # three classes have no acc5
+
+
+def test_the_strength_is_chosen_on_held_out_pictures_and_then_all_are_trained_on(
+    folder: Path, encode: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    def watched(features: torch.Tensor, *more: object, **named: object) -> object:
+        sizes.append(len(features))
+        return fit(features, *more, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("pgsbench.evaluation.protocols.linear_probe.fit", watched)
+    list(LinearProbe().measure(folder, encode))
+    assert set(sizes[:-1]) == {NUM_TRAIN - 6}  # two of the twenty of each class
+    assert sizes[-1] == NUM_TRAIN
+
+    sizes.clear()
+    found = next(iter(LinearProbe(shots=3).measure(folder, encode)))
+    assert set(sizes) == {9}
+    assert "9 training pictures" in found.notes[0]
+
+
+def test_shots_depend_on_the_seed_alone(folder: Path, encode: Encoder) -> None:
+    def values(seed: int) -> list[float]:
+        return next(iter(LinearProbe(shots=2, l2=0.1, seed=seed).measure(folder, encode))).correct.tolist()
+
+    assert values(0) == values(0)
+    assert len({tuple(values(seed)) for seed in range(4)}) > 1
+
+
+def test_more_training_pictures_teach_more(folder: Path, encode: Encoder) -> None:
+    few, all_ = (next(iter(LinearProbe(shots=k, l2=0.1).measure(folder, encode))).value for k in (1, 0))
+    assert few < all_
+
+
+@pytest.mark.parametrize(("probe", "match"), [
+    (LinearProbe(shots=21), r"class 0 has fewer training pictures than `shots` \(got '20 < 21'\)"),
+    (LinearProbe(shots=20), "no training pictures are left to choose the L2 strength on"),
+    (LinearProbe(train="empty"), "empty/nshards.txt: the evaluation set lacks this file"),
+])  # fmt: skip
+def test_what_cannot_be_learnt_from_is_refused(
+    probe: LinearProbe, match: str, folder: Path, encode: Encoder
+) -> None:
+    with pytest.raises(DataError, match=match):
+        list(probe.measure(folder, encode))
+
+
+def test_all_shots_with_a_given_strength(folder: Path, encode: Encoder) -> None:
+    all_shots, everything = (
+        next(iter(LinearProbe(shots=k, l2=0.1).measure(folder, encode))).correct.tolist() for k in (20, 0)
+    )
+    assert all_shots == everything
+
+
+def test_a_training_label_that_is_no_class(folder: Path, encode: Encoder, tmp_path: Path) -> None:
+    own = shutil.copytree(folder, tmp_path / "own")
+    rewrite(own, lambda i, parts: {**parts, "cls": b"3"} if i == 4 else parts, split="train")
+    with pytest.raises(DataError, match=r"train: sample 004: the class must be one of the 3"):
+        list(LinearProbe().measure(own, encode))
+
+
+def test_classes_that_nothing_is_known_of_are_reported(folder: Path, encode: Encoder, tmp_path: Path) -> None:
+    own = shutil.copytree(folder, tmp_path / "own")
+    (own / "classnames.txt").write_text("red\ngreen\nblue\nblack\nwhite\n")
+    found = {m.metric: m for m in LinearProbe(l2=0.1).measure(own, encode)}
+    assert "2 of 5 classes have no training picture" in found["lp_acc1"].notes
+    assert "2 of 5 classes have no picture" in found["lp_acc1"].notes
+    assert found["lp_acc5"].value == 1
+
+
+@pytest.mark.parametrize(("fields", "match"), [
+    ({"shots": -1}, "shots must be a number from 0 on, not -1"),
+    ({"shots": "all"}, "shots must be a number from 0 on, not 'all'"),
+    ({"shots": 1.5}, "shots must be a number from 0 on"),
+    ({"l2": -0.1}, "l2 must be a number"),
+    ({"train": "test"}, "must not be the same folder"),
+])  # fmt: skip
+def test_fields_are_checked(fields: dict, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        LinearProbe(**fields)
+
+
+def test_a_probe_in_a_suite(folder: Path, tiny: Clip, tmp_path: Path) -> None:
+    path = tmp_path / "probe.yaml"
+    path.write_text(f"""
+name: probe
+tasks:
+  - {{name: all, data: {folder}, protocol: linear_probe, group: probe}}
+  - {{name: few, data: {folder}, protocol: linear_probe, group: probe, shots: 2, l2: 1}}
+""")
+    report = evaluate(
+        tiny.model, tokenizer=tiny.tokenize, preprocess=tiny.preprocess_cfg,
+        suite=load_suite(path), out=tmp_path / "out",
+    )  # fmt: skip
+    score = report.primary()["all"]
+    assert (score.metric, score.n) == ("lp_acc1", NUM_TEST)
+    assert score.low < score.value < score.high
+    assert score.notes[0].startswith("L2 strength")
+    assert report.num_images == NUM_TRAIN + NUM_TEST

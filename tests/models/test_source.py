@@ -1,0 +1,166 @@
+"""Models by every name that a user may call them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from pgsbench.errors import ModelError
+from pgsbench.models import checkpoint
+from pgsbench.models.clip import CONFIG_FOLDER, Clip, build
+from pgsbench.models.source import open_model, state_hash
+
+
+@pytest.fixture(scope="module")
+def model() -> Clip:
+    return build("tiny-vit", seed=5)
+
+
+@pytest.fixture
+def folder(model: Clip, tmp_path: Path) -> Path:
+    checkpoint.save(model, tmp_path / "model")
+    return tmp_path / "model"
+
+
+def same(found: Clip, expected: Clip) -> bool:
+    weights = expected.model.state_dict()
+    return not found.model.training and all(
+        torch.equal(value, weights[name]) for name, value in found.model.state_dict().items()
+    )
+
+
+def test_a_folder(model: Clip, folder: Path) -> None:
+    opened = open_model(str(folder))
+    assert same(opened.clip, model)
+    assert opened.sha256 == checkpoint.weights_hash(folder)
+
+
+@pytest.mark.parametrize("place", ["run/checkpoints/model", "download/deep/down"])
+def test_the_one_model_below_a_folder(place: str, model: Clip, folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / place)
+    assert same(open_model(str(tmp_path / place.split("/")[0])).clip, model)
+
+
+def test_of_two_models_below_a_folder_none_is_chosen(folder: Path) -> None:
+    shutil.copytree(folder, folder.with_name("other"))
+    with pytest.raises(ModelError, match=r"open_clip_config\.json is missing"):
+        open_model(str(folder.parent))
+
+
+def test_a_folder_with_other_weights_than_safetensors(model: Clip, folder: Path) -> None:
+    (folder / checkpoint.WEIGHTS_FILE).unlink()
+    torch.save(model.model.state_dict(), folder / "open_clip_pytorch_model.bin")
+    opened = open_model(str(folder))
+    assert same(opened.clip, model)
+    assert opened.sha256 == state_hash(model.model)
+
+
+@pytest.mark.parametrize("wrap", [dict, lambda weights: {"epoch": 3, "name": "x", "state_dict": weights}])
+@pytest.mark.parametrize("architecture", ["tiny-vit", str(CONFIG_FOLDER / "tiny-vit.json")])
+def test_a_file_of_torch(wrap, architecture: str, model: Clip, tmp_path: Path) -> None:
+    path = tmp_path / "epoch_3.pt"
+    torch.save(wrap(model.model.state_dict()), path)
+    opened = open_model(str(path), model=architecture)
+    assert same(opened.clip, model)
+    assert opened.clip.model_cfg == model.model_cfg
+    assert len(opened.sha256) == 64
+
+
+def test_a_file_of_safetensors(model: Clip, folder: Path) -> None:
+    path = folder / checkpoint.WEIGHTS_FILE
+    assert same(open_model(str(path), model="tiny-vit").clip, model)
+
+
+class RunsCode:
+    """What a pickle does to whoever loads it."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (Path("ran-code"),))
+
+
+def test_a_pickle_that_wants_more_than_weights_is_refused(
+    model: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": model.model.state_dict(), "args": RunsCode()}, "evil.pt")
+    with pytest.raises(ModelError, match=r"(?s)could run code.*save its weights alone, once"):
+        open_model("evil.pt", model="tiny-vit")
+    assert not Path("ran-code").exists()
+
+
+def test_a_program_of_torch_is_refused(tmp_path: Path) -> None:
+    torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "program.pt")
+    with pytest.raises(ModelError, match="could run code"):
+        open_model(str(tmp_path / "program.pt"), model="tiny-vit")
+
+
+@pytest.mark.parametrize(("content", "match"), [
+    (b"", "not readable as plain weights"),
+    (b"no weights at all", "not readable as plain weights"),
+])  # fmt: skip
+def test_a_file_that_holds_no_weights(content: bytes, match: str, tmp_path: Path) -> None:
+    (tmp_path / "x.pt").write_bytes(content)
+    with pytest.raises(ModelError, match=match):
+        open_model(str(tmp_path / "x.pt"), model="tiny-vit")
+
+
+def test_a_list_is_no_weights(tmp_path: Path) -> None:
+    torch.save([torch.ones(2)], tmp_path / "x.pt")
+    with pytest.raises(ModelError, match="no weights by name"):
+        open_model(str(tmp_path / "x.pt"), model="tiny-vit")
+
+
+def test_weights_of_another_architecture(folder: Path) -> None:
+    with pytest.raises(ModelError, match="these weights do not fit the model ViT-B-32"):
+        open_model(str(folder / checkpoint.WEIGHTS_FILE), model="ViT-B-32")
+
+
+def test_a_configuration_with_its_preprocessing_belongs_into_a_folder(folder: Path) -> None:
+    with pytest.raises(ModelError, match=r"(?s)not an architecture.*name the folder"):
+        open_model(str(folder / checkpoint.WEIGHTS_FILE), model=str(folder / checkpoint.CONFIG_FILE))
+
+
+def test_a_bad_configuration_does_not_pass_for_open_clips_of_that_name(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "ViT-B-32.json").write_text(json.dumps({"embed_dim": 8}))
+    with pytest.raises(ModelError, match="not an architecture"):
+        open_model(str(folder / checkpoint.WEIGHTS_FILE), model=str(tmp_path / "ViT-B-32.json"))
+
+
+@pytest.mark.parametrize(("source", "architecture", "match"), [
+    ("{folder}/open_clip_model.safetensors", None, "add --model"),
+    ("{folder}/open_clip_config.json", "tiny-vit", "not a file of weights"),
+    ("{folder}", "tiny-vit", "leave --model out"),
+    ("no/such/folder", None, "there is no such checkpoint"),
+    ("ViT-B-32", None, "name its weights, too: ViT-B-32:TAG"),
+    ("ViT-B-32:openay", None, "did you mean 'openai'"),
+    ("ViT-B-33:openai", None, "did you mean 'ViT-B-32'"),
+    ("tiny-vit:openai", None, "no published weights of this architecture"),
+])  # fmt: skip
+def test_a_mistake_says_the_way_out(source: str, architecture: str | None, match: str, folder: Path) -> None:
+    with pytest.raises(ModelError, match=match):
+        open_model(source.format(folder=folder), model=architecture)
+
+
+@pytest.mark.parametrize("source", ["ViT-B-32:laion2b_s34b_b79k", "hf-hub:no-one/no-such-model"])
+def test_without_a_network_a_published_model_is_a_plain_error(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelError, match=r"(?s)neither in the cache nor.*needs a network once"):
+        open_model(source)
+
+
+def test_a_hash_knows_values_names_and_types() -> None:
+    model = torch.nn.Linear(3, 3)
+    before = state_hash(model)
+    assert state_hash(model) == before
+    with torch.no_grad():
+        model.weight[0, 0] += 1
+    assert state_hash(model) != before
+    assert state_hash(torch.nn.Sequential(model)) != state_hash(model)
+    assert state_hash(model.double()) != state_hash(model.float())
