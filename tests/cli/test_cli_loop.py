@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 from tinyworld import TinyWorld
@@ -112,6 +113,26 @@ def test_an_evaluation_is_reused_mirrored_and_goes_by_every_name(
             for path in (folder / f"{len(words)}", run / "eval-tiny")
         ]
         assert scores[0] == scores[1]
+
+
+def test_a_run_is_evaluated_under_its_own_mask_beside_whole_pictures(
+    swept: tuple[Path, str], tiny: TinyWorld
+) -> None:
+    folder, _ = swept
+    run = next((folder / "runs/tiny").glob("pgs-s0-*"))
+    words = ("evaluate", str(run), "--suite", str(tiny.suite), "--out", "gap", "--with-mask")
+    done = pgsbench(folder, *words)
+    assert done.returncode == 0, done.stderr
+    assert "under the training mask" in done.stdout
+    whole, masked = (np.load(next((folder / name).glob("per-sample/*"))) for name in ("gap", "gap-masked"))
+    assert list(whole["items"]) == list(masked["items"])
+    again = pgsbench(folder, *words)
+    assert "0 measured, 2 reused" in again.stdout
+    for name in ("gap", "gap-masked"):
+        assert len(list((folder / name / "tasks").glob("*.json"))) == 2
+    nothing = pgsbench(folder, "evaluate", str(run / "checkpoints/model"), "--with-mask")
+    assert nothing.returncode == 2
+    assert "only a run directory knows" in nothing.stderr
 
 
 def test_after_ctrl_c_the_same_command_goes_on(tiny: TinyWorld, tmp_path: Path) -> None:
