@@ -8,6 +8,7 @@ from pgsbench.data import store
 from pgsbench.errors import ConfigError, DataError
 from pgsbench.evaluation import suite as suites
 from pgsbench.evaluation.protocols.compositional import Compositional
+from pgsbench.evaluation.protocols.linear_probe import LinearProbe
 from pgsbench.evaluation.protocols.retrieval import Retrieval
 from pgsbench.evaluation.suite import load_suite, locate
 
@@ -29,8 +30,14 @@ def test_built_in_suites_load(name: str) -> None:
     assert all(task.name.startswith(f"{name}/") and task.data.startswith(f"{name}:") for task in suite.tasks)
 
 
+def test_the_linear_probes_load() -> None:
+    suite = load_suite("linear-probe-3")
+    assert [task.protocol for task in suite.tasks] == [LinearProbe()] * 3
+    assert {task.metric for task in suite.tasks} == {"lp_acc1"}
+
+
 def test_all_built_in_suites_are_tested_here() -> None:
-    assert suites.builtin_names() == ["emoji", "scenes"]
+    assert suites.builtin_names() == ["emoji", "linear-probe-3", "scenes"]
 
 
 def test_a_file_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
