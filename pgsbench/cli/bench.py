@@ -11,7 +11,7 @@ import typer
 from pgsbench.cli.options import DeviceOption
 
 if TYPE_CHECKING:
-    from pgsbench.evaluation.reference import ReferenceResult
+    from pgsbench.evaluation.reference import Cost, ReferenceResult
     from pgsbench.evaluation.report import Report
     from pgsbench.evaluation.suite import Suite
 
@@ -91,7 +91,7 @@ def eval_(
     shared = [task for task in tasks.tasks if reference.arguments(task, folders[task.name])]
     model, pretrained = _as_open_clip_names_it(checkpoint)
     with Progress() as show:
-        report, seconds = _ours(checkpoint, suite, batch_size)
+        report, cost = _ours(checkpoint, suite, batch_size)
         theirs = {}
         for number, task in enumerate(shared):
             show("clip_benchmark", number, len(shared))
@@ -100,17 +100,16 @@ def eval_(
                 workers=workers,
             )  # fmt: skip
         show("clip_benchmark", len(shared), len(shared))
-    _show(tasks, report, seconds, theirs)
+    _show(tasks, report, cost, theirs)
 
 
-def _ours(checkpoint: str, suite: str, batch_size: int) -> tuple[Report, float]:
-    """Return the report of `pgsbench evaluate` in a process of its own, and its wall time in seconds."""
-    import subprocess
+def _ours(checkpoint: str, suite: str, batch_size: int) -> tuple[Report, Cost]:
+    """Return the report of `pgsbench evaluate` in a process of its own, and what it took."""
     import sys
-    import time
     from tempfile import TemporaryDirectory
 
     from pgsbench.errors import EvaluationError
+    from pgsbench.evaluation.reference import timed
     from pgsbench.evaluation.report import Report
 
     with TemporaryDirectory() as out:
@@ -118,12 +117,10 @@ def _ours(checkpoint: str, suite: str, batch_size: int) -> tuple[Report, float]:
             sys.executable, "-m", "pgsbench", "evaluate", checkpoint, "--suite", suite, "--out", out,
             "--batch-size", str(batch_size), "--no-cache",
         ]  # fmt: skip
-        started = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True)
-        seconds = time.perf_counter() - started
+        done, cost = timed(command)
         if done.returncode:
             raise EvaluationError(f"`pgsbench evaluate` failed\n{done.stderr.strip()}")
-        return Report.read(Path(out)), seconds
+        return Report.read(Path(out)), cost
 
 
 def _as_open_clip_names_it(checkpoint: str) -> tuple[str, str]:
@@ -136,7 +133,7 @@ def _as_open_clip_names_it(checkpoint: str) -> tuple[str, str]:
     if folder.is_dir():
         return f"local-dir:{folder.absolute()}", ""
     name, _, tag = checkpoint.partition(":")
-    if not tag or "/" in name:
+    if not tag or "/" in tag:  # a URI, or a model on the hub
         raise ModelError(
             "clip_benchmark takes a folder or a published model", value=checkpoint,
             way_out="name a run directory, a folder in open_clip's local-dir layout, or NAME:TAG",
@@ -144,9 +141,9 @@ def _as_open_clip_names_it(checkpoint: str) -> tuple[str, str]:
     return name, tag
 
 
-def _show(suite: Suite, report: Report, seconds: float, theirs: Mapping[str, ReferenceResult]) -> None:
+def _show(suite: Suite, report: Report, cost: Cost, theirs: Mapping[str, ReferenceResult]) -> None:
     from pgsbench.errors import EvaluationError
-    from pgsbench.evaluation.reference import TOLERANCE
+    from pgsbench.evaluation.reference import TOLERANCE, Cost
     from pgsbench.reporting import render
 
     rows, different = [], []
@@ -159,15 +156,17 @@ def _show(suite: Suite, report: Report, seconds: float, theirs: Mapping[str, Ref
         if not equal and not ties:
             different.append(f"{score.task} {score.metric}")
         verdict = "equal" if equal else "; ".join(ties) or "DIFFERENT"
-        took = f"{theirs[score.task].seconds:.1f}" if score.primary else ""
+        took = f"{theirs[score.task].cost.seconds:.1f}" if score.primary else ""
         rows.append([score.task, score.metric, f"{found:.6f}", f"{score.value:.6f}", took, verdict])
     header = ["task", "metric", "clip_benchmark", "pgsbench", "its seconds", "scores"]
     typer.echo(render.text(render.Table(f"Suite {suite.name}", header, rows, [], text_columns=(1, 5))))
     if lacking := [task.name for task in suite.tasks if task.name not in theirs]:
         typer.echo(f"in our time only, as clip_benchmark has no such task: {', '.join(lacking)}")
-    total = sum(result.seconds for result in theirs.values())
-    typer.echo(f"clip_benchmark: {total:8.1f} s in {len(theirs)} processes")
-    typer.echo(f"pgsbench:       {seconds:8.1f} s in one process")
-    typer.echo(f"ratio:          {total / seconds:8.1f}")
+    total = sum((result.cost for result in theirs.values()), Cost(0.0, 0.0))
+    for name, side, count in (("clip_benchmark", total, len(theirs)), ("pgsbench", cost, 1)):
+        took = f"{side.seconds:8.1f} s, {side.cpu_seconds:8.1f} s of processor"
+        typer.echo(f"{name + ':':<16}{took}, {count} processes")
+    by_clock, by_processor = total.seconds / cost.seconds, total.cpu_seconds / cost.cpu_seconds
+    typer.echo(f"{'ratio:':<16}{by_clock:8.1f}    {by_processor:8.1f}")
     if different:
         raise EvaluationError(f"{len(different)} scores differ without a tie", value=different)

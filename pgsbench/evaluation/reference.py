@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess
 from tempfile import TemporaryDirectory
 
 from pgsbench.errors import EvaluationError
@@ -40,16 +42,32 @@ main()
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What a process took: wall time, and processor time, which other processes on the machine change little.
+
+    Attributes:
+        seconds: Wall time.
+        cpu_seconds: Processor time, user and system, its own processes included.
+    """
+
+    seconds: float
+    cpu_seconds: float
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.seconds + other.seconds, self.cpu_seconds + other.cpu_seconds)
+
+
+@dataclass(frozen=True)
 class ReferenceResult:
     """What clip_benchmark's command line said of one task.
 
     Attributes:
         metrics: Its metrics under our names.
-        seconds: Wall time of the process.
+        cost: Of the process.
     """
 
     metrics: Mapping[str, float]
-    seconds: float
+    cost: Cost
 
 
 def arguments(task: Task, folder: Path) -> list[str] | None:
@@ -94,13 +112,18 @@ def run(
             "--output", str(output), "--no_amp", "--batch_size", str(batch_size),
             "--num_workers", str(workers), "--quiet",
         ]  # fmt: skip
-        started = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True, cwd=scratch)
-        seconds = time.perf_counter() - started
+        done, cost = timed(command, folder=Path(scratch))
         if done.returncode or not output.is_file():
             last = done.stderr.strip().splitlines()[-1:] or ["no message"]
             raise EvaluationError(f"clip_benchmark's command line failed: {last[0]}", where=task.name)
         found = json.loads(output.read_text())["metrics"]
-    return ReferenceResult(
-        {name.replace("_retrieval_recall@", "_recall_at_"): value for name, value in found.items()}, seconds
-    )
+    metrics = {name.replace("_retrieval_recall@", "_recall_at_"): value for name, value in found.items()}
+    return ReferenceResult(metrics, cost)
+
+
+def timed(command: Sequence[str], *, folder: Path | None = None) -> tuple[CompletedProcess[str], Cost]:
+    """Run a command in `folder` and return it with what it took; no other child process may end meanwhile."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return done, Cost(seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)

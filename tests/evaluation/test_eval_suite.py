@@ -11,6 +11,7 @@ from pgsbench.data import public, store
 from pgsbench.errors import ConfigError, DataError
 from pgsbench.evaluation import suite as suites
 from pgsbench.evaluation.protocols.compositional import Compositional
+from pgsbench.evaluation.protocols.linear_probe import LinearProbe
 from pgsbench.evaluation.protocols.retrieval import Retrieval
 from pgsbench.evaluation.suite import load_suite, locate
 
@@ -44,12 +45,11 @@ PUBLIC = {
     },
     "vtab+": {"vtab-plus": 35},
     "winoground": {"winoground": 1},
+    "linear-probe-3": {"linear-probe": 3},
 }
-PUBLIC["paper"] = {
-    group: count
-    for name in ("classification-17", "retrieval-3", "robustness-6", "sugarcrepe-7")
-    for group, count in PUBLIC[name].items()
-}
+#: The parts of the paper's suite, in its order.
+PAPER = ("classification-17", "retrieval-3", "robustness-6", "sugarcrepe-7", "linear-probe-3")
+PUBLIC["paper"] = {group: count for name in PAPER for group, count in PUBLIC[name].items()}
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -71,8 +71,7 @@ def test_all_built_in_suites_are_tested_here() -> None:
 
 
 def test_the_paper_is_the_sum_of_its_parts() -> None:
-    parts = ("classification-17", "retrieval-3", "robustness-6", "sugarcrepe-7")
-    assert load_suite("paper").tasks == tuple(task for part in parts for task in load_suite(part).tasks)
+    assert load_suite("paper").tasks == tuple(task for part in PAPER for task in load_suite(part).tasks)
 
 
 def test_the_tasks_of_vtab_plus_are_clip_benchmarks() -> None:
@@ -92,6 +91,12 @@ def test_chance_is_one_over_the_number_of_classes_that_clip_benchmark_names() ->
                 assert task.chance == pytest.approx(1 / len(known), rel=1e-3), task.name
                 checked.add(task.name)
     assert len(checked) > 12
+
+
+def test_the_linear_probes_load() -> None:
+    suite = load_suite("linear-probe-3")
+    assert [task.protocol for task in suite.tasks] == [LinearProbe()] * 3
+    assert {task.metric for task in suite.tasks} == {"lp_acc1"}
 
 
 def test_a_file_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,5 +187,5 @@ def test_public_data_lies_under_the_root(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(DataError) as error:
         locate(load_suite("paper"))
     assert "food101 (clip_benchmark:food101): /sets/wds_food101: no such folder" in str(error.value)
-    assert str(error.value).count("no such folder") == 33
+    assert str(error.value).count("no such folder") == 36
     assert "pgsbench data fetch" in str(error.value)

@@ -1,0 +1,130 @@
+"""Both sides of `bench eval`: which command line is run, and what a difference leads to."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from test_cli_errors import call
+from tinyworld import TinyWorld
+
+from pgsbench.cli import bench
+from pgsbench.errors import EvaluationError, ModelError
+from pgsbench.evaluation import reference
+from pgsbench.evaluation.evaluate import evaluate
+from pgsbench.evaluation.protocols.compositional import Compositional
+from pgsbench.evaluation.protocols.linear_probe import LinearProbe
+from pgsbench.evaluation.protocols.retrieval import Retrieval
+from pgsbench.evaluation.protocols.zero_shot import ZeroShot
+from pgsbench.evaluation.reference import Cost, ReferenceResult, timed
+from pgsbench.evaluation.report import Report
+from pgsbench.evaluation.suite import Task, load_suite
+from pgsbench.models import checkpoint, clip
+
+COST = Cost(seconds=4.0, cpu_seconds=3.0)
+
+
+def task(protocol) -> Task:
+    return Task("name", "data", protocol, "protocol", "metric", "group")
+
+
+@pytest.mark.parametrize(("protocol", "words"), [
+    (ZeroShot(split="val"), "--dataset wds/x --dataset_root /d --task zeroshot_classification --split val"),
+    (Retrieval((1, 7)),
+     "--dataset wds/x --dataset_root /d --task zeroshot_retrieval --split test --recall_k 1 7"),
+    (Compositional("swap_obj"),
+     "--dataset sugar_crepe/swap_obj --dataset_root /d --task image_caption_selection"),
+])  # fmt: skip
+def test_a_task_as_clip_benchmark_names_it(protocol, words: str) -> None:
+    assert reference.arguments(task(protocol), Path("/d")) == words.split()
+
+
+@pytest.mark.parametrize("protocol", [LinearProbe(), Compositional("mine")])
+def test_a_task_that_clip_benchmark_lacks(protocol) -> None:
+    assert reference.arguments(task(protocol), Path("/d")) is None
+
+
+def test_a_command_line_that_fails_is_said(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match=r"name: clip_benchmark's command line failed: .*Error"):
+        reference.run(
+            task(ZeroShot()), tmp_path, model="no-such-model", pretrained="", batch_size=8, workers=0
+        )
+
+
+def test_processor_time_is_not_wall_time() -> None:
+    _, slept = timed([sys.executable, "-c", "import time; time.sleep(1)"])
+    done, worked = timed([sys.executable, "-c", "print(sum(range(10**7)))"])
+    assert slept.seconds > 1 > slept.cpu_seconds
+    assert worked.cpu_seconds > slept.cpu_seconds
+    assert done.stdout.strip() == str(10**7 * (10**7 - 1) // 2)
+
+
+def test_a_checkpoint_as_clip_benchmark_names_it(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "checkpoints" / "model").mkdir(parents=True)
+    assert bench._as_open_clip_names_it(str(run)) == (f"local-dir:{run}/checkpoints/model", "")
+    assert bench._as_open_clip_names_it(str(tmp_path)) == (f"local-dir:{tmp_path}", "")
+    assert bench._as_open_clip_names_it("ViT-B-32:openai") == ("ViT-B-32", "openai")
+    for other in ("no/such/folder", "runs:/1/model", "hf-hub:a/b"):
+        with pytest.raises(ModelError, match="clip_benchmark takes a folder or a published model"):
+            bench._as_open_clip_names_it(other)
+
+
+@pytest.fixture
+def measured(tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, ReferenceResult]:
+    """Our side measured in this process; theirs says the same, which a test may change."""
+    model = clip.build("tiny-vit", seed=0)
+    checkpoint.save(model, tmp_path / "model")
+    report = evaluate(
+        model.model, tokenizer=model.tokenize, preprocess=model.preprocess_cfg,
+        suite=load_suite(tiny.suite), out=tmp_path / "out",
+    )  # fmt: skip
+    theirs = {
+        name: ReferenceResult({s.metric: s.value + 5e-7 for s in report.scores if s.task == name}, COST)
+        for name in ("tiny/colour", "tiny/retrieval")
+    }
+
+    def ours(*_: object) -> tuple[Report, Cost]:
+        return report, Cost(2.0, 1.0)
+
+    monkeypatch.setattr(bench, "_ours", ours)
+    monkeypatch.setattr(reference, "run", lambda task, *_, **__: theirs[task.name])
+    return theirs
+
+
+def test_equal_scores_and_both_times(
+    measured: dict[str, ReferenceResult], tiny: TinyWorld, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    words = ["bench", "eval", str(tmp_path / "model"), "--suite", str(tiny.suite)]
+    status, out, err = call(capsys, monkeypatch, *words)
+    assert status == 0, err
+    assert out.count("equal") == 2 + 6
+    assert "8.0 s,      6.0 s of processor, 2 processes" in out
+    assert out.split()[-2:] == ["4.0", "6.0"]
+
+
+def test_a_difference_is_an_error(
+    measured: dict[str, ReferenceResult], tiny: TinyWorld, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    found = measured["tiny/colour"]
+    measured["tiny/colour"] = ReferenceResult({**found.metrics, "acc1": found.metrics["acc1"] + 1e-5}, COST)
+    words = ["bench", "eval", str(tmp_path / "model"), "--suite", str(tiny.suite)]
+    status, out, err = call(capsys, monkeypatch, *words)
+    assert status == 2
+    assert "DIFFERENT" in out
+    assert "1 scores differ without a tie (got ['tiny/colour acc1'])" in err
+
+
+@pytest.mark.slow
+def test_both_sides_as_a_user_runs_them(
+    tiny: TinyWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint.save(clip.build("tiny-vit", seed=0), tmp_path / "model")
+    words = ["bench", "eval", str(tmp_path / "model"), "--suite", str(tiny.suite)]
+    status, out, err = call(capsys, monkeypatch, *words)
+    assert status == 0, err
+    assert out.count("equal") == 2 + 6
+    assert "s of processor, 2 processes" in out
