@@ -103,13 +103,24 @@ def similarity(
     return result
 
 
+def spread_over_neighbours(strength: list[float], cols: int, radius: int) -> list[float]:
+    """Mean strength of the patches within `radius` rows and columns that lie in the picture."""
+    places = [(j // cols, j % cols) for j in range(len(strength))]
+    near = [
+        [k for k, (y, x) in enumerate(places) if abs(y - row) <= radius and abs(x - col) <= radius]
+        for row, col in places
+    ]
+    return [sum(strength[k] for k in found) / len(found) for found in near]
+
+
 def pgs_score(
     image: Array, tokens: Array, noise: Array, patch: tuple[int, int], *, side: int = 8, colour: float = 0.0,
     token_share: float = 0.0, otn: bool = True, tau: float = 0.2, rounds: int = 10, share: float = 0.05,
-    edge_weight: float = 1.0, edge_penalty: float = 0.0,
+    edge_weight: float = 1.0, edge_penalty: float = 0.0, spread: int = 0,
 ) -> tuple[list[int], list[float]]:  # fmt: skip
     """Candidates and mask scores of one picture, the scores up to a constant."""
-    edge = ranks(edge_strength(image, patch))
+    cols = image.shape[2] // patch[1]
+    edge = ranks(spread_over_neighbours(edge_strength(image, patch), cols, spread))
     n = len(edge)
     protected = [noise[j] + edge_weight * edge[j] for j in range(n)]
     candidates = sorted(range(n), key=lambda j: protected[j])[: max(1, round(share * n))]
