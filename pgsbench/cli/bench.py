@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgsbench.cli.options import DeviceOption
+from pgsbench.cli.options import DeviceOption, names_in
 
 if TYPE_CHECKING:
     from pgsbench.evaluation.reference import Cost, ReferenceResult
@@ -48,7 +48,7 @@ def masks(
     write = {".md": render.markdown, ".csv": render.csv_text}
     if out is not None and out.suffix not in write:
         raise ConfigError("a table is written as .md or .csv", where="--out", value=str(out))
-    names = [part.strip() for part in strategies.split(",")] if strategies else list(CARDS)
+    names = names_in(strategies) if strategies else list(CARDS)
     on = torch.device(plan_slots(1, device=device).devices[0])
     torch.set_num_threads(threads)
     clip = build(model, seed=0, device=on)

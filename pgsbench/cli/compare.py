@@ -15,6 +15,7 @@ from pgsbench.cli.options import (
     SeedsOption,
     SetOption,
     find_study,
+    names_in,
     seed_overrides,
 )
 
@@ -48,7 +49,7 @@ def compare(
 
     opened = open_study(find_study(study), overrides=[*(set_ or []), *seed_overrides(seeds)])
     chosen = candidate or opened.config.base_arm
-    others = [name for name in dict.fromkeys(part.strip() for part in baselines.split(",")) if name]
+    others = names_in(baselines)
     opened = plan.with_arms(opened, [chosen, *others])
     runs = plan.planned_runs(opened, list(dict.fromkeys([chosen, *others])))
     if dry_run:

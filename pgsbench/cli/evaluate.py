@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -20,6 +20,7 @@ from pgsbench.cli.options import DeviceOption
 if TYPE_CHECKING:
     from pgsbench.evaluation.report import Report
     from pgsbench.masking.base import Strategy
+    from pgsbench.tracking.rundir import RunDir
 
 #: Stands for the run that mirrors the run directory in question.
 MIRROR = "mirror"
@@ -63,9 +64,11 @@ def evaluate(
 
     tasks = suites.load_suite(suite)
     on = plan_slots(1, device=device).devices[0]
-    opened = open_checkpoint(checkpoint, model=model, device=on)
     mask = _mask_of(checkpoint) if with_mask else None
-    target = out or scores_folder(checkpoint, tasks.name)
+    mlflow_run = _mirror_of(checkpoint) if mlflow == MIRROR else mlflow
+    opened = open_checkpoint(checkpoint, model=model, device=on)
+    target = (out or scores_folder(checkpoint, tasks.name)).resolve()
+    target_masked = target.with_name(f"{target.name}-masked")
     with Progress() as show:
         for name in sorted(suites.builtin_datasets(tasks)):
             store.ensure(name, progress=show)
@@ -78,47 +81,62 @@ def evaluate(
             device=on,
             batch_size=batch_size,
             progress=lambda _, done, total: show("tasks", done, total),
+            architecture=opened.clip.model_cfg,
+        )
+        report = measure_on(
+            out=target,
             checkpoint_sha256=opened.sha256,
             cache=store.root() / "embeddings" if cache else None,
+            earlier=Path(checkpoint) if Path(checkpoint).is_dir() else None,
         )
-        report = measure_on(out=target, architecture=opened.clip.model_cfg)
         masked = None
         if mask:
-            # The mask is a part of the model here, so scores and embeddings are kept apart from the others.
-            architecture = {**opened.clip.model_cfg, "mask": mask.description, "mask_seed": mask.seed}
-            masking = attach(opened.clip.model, mask.strategy)
-            with masking.at_eval(seed=mask.seed):
-                masked = measure_on(out=target.with_name(f"{target.name}-masked"), architecture=architecture)
-    if mlflow:
-        _log(mlflow, checkpoint, report, target)
+            with attach(opened.clip.model, mask.strategy).at_eval(seed=mask.seed):
+                # Masks are drawn batch by batch, so what a picture gives depends on its neighbours: no hash
+                # of the weights, and nothing is reused.
+                masked = measure_on(out=target_masked)
     typer.echo(scores_table(report))
     typer.echo(f"tasks: {len(tasks.tasks) - len(report.reused)} measured, {len(report.reused)} reused")
     typer.echo(f"scores: {target / 'scores.json'}\n        {target / 'scores.csv'}")
     if masked:
         typer.echo(f"\n{_gap_table(report, masked)}")
-        typer.echo(f"scores: {target.with_name(f'{target.name}-masked') / 'scores.json'}")
+        typer.echo(f"scores: {target_masked / 'scores.json'}")
+    if mlflow_run:
+        _log(mlflow_run, report, target)
 
 
 class _Mask(NamedTuple):
     strategy: Strategy
     seed: int
-    description: dict[str, Any]
 
 
 def _mask_of(checkpoint: str) -> _Mask:
     """Return the mask that a run was trained with."""
     from pgsbench.errors import RunError
     from pgsbench.masking.configure import configure
+
+    config = _run_of(checkpoint, "--with-mask").config["config"]
+    fields = {key: value for key, value in config["strategy"].items() if key != "name"}
+    strategy = configure(config["strategy"]["name"], fields)
+    if "objects" in strategy.needs:
+        raise RunError(
+            "this mask must know the objects, and evaluation sets do not say them", where="--with-mask",
+            value=config["strategy"]["name"], way_out="evaluate the run without --with-mask",
+        )  # fmt: skip
+    return _Mask(strategy, config["seed"])
+
+
+def _run_of(checkpoint: str, option: str) -> RunDir:
+    from pgsbench.errors import RunError
     from pgsbench.tracking.rundir import RunDir
 
-    if not Path(checkpoint, "config.json").is_file():
+    run = RunDir(Path(checkpoint))
+    if not Path(checkpoint, "config.json").is_file() or not {"id", "config"} <= run.config.keys():
         raise RunError(
-            "only a run directory knows the mask it was trained with", where="--with-mask",
-            value=checkpoint, way_out="name a directory under runs/",
+            "only a run directory knows its training and its MLflow run", where=option, value=checkpoint,
+            way_out="name a directory under runs/",
         )  # fmt: skip
-    config = RunDir.open(Path(checkpoint)).config["config"]
-    fields = {key: value for key, value in config["strategy"].items() if key != "name"}
-    return _Mask(configure(config["strategy"]["name"], fields), config["seed"], config["strategy"])
+    return run
 
 
 def _gap_table(whole: Report, masked: Report) -> str:
@@ -135,12 +153,15 @@ def _gap_table(whole: Report, masked: Report) -> str:
     return render.text(render.Table("Under the mask of the training", header, rows, notes))
 
 
-def _log(run_id: str, checkpoint: str, report: Report, out: Path) -> None:
+def _mirror_of(checkpoint: str) -> str:
     from pgsbench.tracking import artifacts
-    from pgsbench.tracking.rundir import RunDir
 
-    if run_id == MIRROR:
-        run_id = artifacts.mirrored_run(RunDir.open(Path(checkpoint)))
+    return artifacts.mirrored_run(_run_of(checkpoint, "--mlflow"))
+
+
+def _log(run_id: str, report: Report, out: Path) -> None:
+    from pgsbench.tracking import artifacts
+
     values = {task: score.value for task, score in report.primary().items()}
     values |= {f"group/{group}": mean.value for group, mean in report.groups.items()}
     artifacts.log_scores(run_id, report.suite, values, out)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pgsbench.cli.options import OutputOption
+from pgsbench.cli.options import OutputOption, names_in
 
 app = typer.Typer(
     no_args_is_help=True, help="Masking strategies: described, seen, measured.", rich_markup_mode=None
@@ -221,4 +221,4 @@ def diagnose(
 
 
 def _split(names: str | None) -> list[str] | None:
-    return [part.strip() for part in names.split(",")] if names else None
+    return names_in(names) if names else None

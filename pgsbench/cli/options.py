@@ -29,6 +29,11 @@ SeedsOption = Annotated[
 ]
 
 
+def names_in(text: str) -> list[str]:
+    """Return the names in a list joined by commas, each once; empty ones do not count."""
+    return [name for name in dict.fromkeys(part.strip() for part in text.split(",")) if name]
+
+
 def shipped_studies() -> Path:
     """Return the folder of the studies that ship: in the wheel, or beside the package in a clone."""
     package = Path(__file__).parents[1]

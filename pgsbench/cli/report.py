@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pgsbench.cli.options import OutputOption
+from pgsbench.cli.options import OutputOption, names_in
 
 StudyName = Annotated[
     str | None, typer.Argument(metavar="[STUDY]", help="Name of a study under runs/ (default: all).")
@@ -27,7 +27,7 @@ def report(
     from pgsbench.reporting.page import write_report
     from pgsbench.tracking.rundir import read_study
 
-    others = [name.strip() for name in baselines.split(",")] if baselines else None
+    others = names_in(baselines) if baselines else None
     for folder in _studies(study, output):
         if study is None and not read_study(folder).cells:  # so far only its masks were looked at
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache as cache_forever
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ def evaluate(
     checkpoint_sha256: str = "",
     architecture: Mapping[str, Any] | None = None,
     cache: Path | None = None,
+    earlier: Path | None = None,
 ) -> Report:
     """Measure a model on every task of a suite; a task that was measured before is not measured again.
 
@@ -61,10 +63,11 @@ def evaluate(
         autocast: Precision to autocast to; None (float32 all through) agrees with published numbers.
         progress: Told the task that begins.
         checkpoint_sha256: Hash of the weights, for the record and to know the model again; where it is
-            empty, nothing is reused or cached.
+            empty, as for a model that answers differently each time, nothing is reused or cached.
         architecture: open_clip's configuration of the model (`Clip.model_cfg`), which with the weights
             decides what comes out.
         cache: Folder of the embeddings of all models (`EmbeddingCache`); None: nothing is kept.
+        earlier: Another folder in which results of tasks may lie, such as the model's run directory.
 
     Raises:
         DataError: Data is missing (everything that is, before anything is encoded) or damaged.
@@ -73,7 +76,7 @@ def evaluate(
     folders = locate(suite, data_folder)
     is_known = bool(checkpoint_sha256)
     depends_on = [checkpoint_sha256, architecture, dict(preprocess), str(autocast), torch.device(device).type]
-    model_key = _hash([*depends_on, *map(version, ENCODING_LIBRARIES)])
+    model_key = _hash([*depends_on, *map(version, ENCODING_LIBRARIES), code_hash()])
     encode = Encoder(
         model, tokenizer=tokenizer, preprocess=preprocess, device=device,
         batch_size=batch_size, autocast=autocast,
@@ -86,10 +89,11 @@ def evaluate(
             progress(f"evaluating {task.name}", number, len(suite.tasks))
         key = results.task_key(task, folders[task.name], model_key)
         found = results.read(out, task, key) if is_known else None
-        if found:
+        elsewhere = results.read(earlier, task, key) if is_known and earlier and not found else None
+        if found or elsewhere:
             reused.append(task.name)
-        else:
-            found = _measure(task, folders[task.name], encode)
+        if not found:
+            found = elsewhere or _measure(task, folders[task.name], encode)
             results.write(out, task, key, found)
         measured[task.name] = found
     if progress:
@@ -142,6 +146,13 @@ def _measure(task: Task, folder: Path, encode: Encoder) -> TaskResult:
         raise EvaluationError(error.rule, where=where, value=error.value, way_out=error.way_out) from None
     primary_of(task, measurements)  # said now and not when all other tasks are done
     return TaskResult(measurements, encode.num_images - before[0], encode.num_texts - before[1])
+
+
+@cache_forever
+def code_hash() -> str:
+    """Return a hash of all code of pgsbench: no result or embedding outlives a change of what made it."""
+    files = sorted(Path(__file__).parents[1].rglob("*.py"))
+    return _hash([hashlib.sha256(path.read_bytes()).hexdigest() for path in files])
 
 
 def _hash(value: object) -> str:

@@ -20,7 +20,6 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from pgsbench import __version__
 from pgsbench.config.fingerprint import canonical_json
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.suite import Task
@@ -59,7 +58,6 @@ def task_key(task: Task, folder: Path, model_key: str) -> str:
         "code": hashlib.sha256(Path(inspect.getfile(type(task.protocol))).read_bytes()).hexdigest(),
         "version": task.version,
         "data": [[name, state.st_size, state.st_mtime_ns] for name, state in states],
-        "pgsbench": __version__,
     }
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 

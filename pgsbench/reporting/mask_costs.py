@@ -146,6 +146,11 @@ def table_of(
         "Stages are timed one by one, so they need not add up."
         + ("" if on_cuda else " Memory is measured on CUDA only."),
     ]
+    if any(one.name == "attentive" for one in measured):
+        explained.append(
+            "attentive: without the forward pass of its moving-average tower on whole pictures, most of its "
+            "cost; the `mask_share` of a run has it."
+        )
     return Table("Cost of masks", header, rows, [*notes, *explained])
 
 
