@@ -106,7 +106,7 @@ def test_status_is_no_mistake_where_everything_is_missing(
 ) -> None:
     status, out, _ = call(capsys, monkeypatch, "data", "status", "paper", "--root", str(tmp_path))
     assert status == 0
-    assert out.count(" missing ") == 33
+    assert out.count(" missing ") == 36
     row = next(line for line in out.splitlines() if line.startswith("clip_benchmark:vtab/cifar10 "))
     assert row.split()[1:] == ["missing", "test", "10,000", "hf.co/datasets/clip-benchmark/wds_vtab-cifar10"]
     assert f"0 of 36 data sets are present under {tmp_path}" in out
