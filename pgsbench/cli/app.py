@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pgsbench.cli import bench, compare, data, evaluate, masks, report, study, sweep, train, ui
+from pgsbench.cli import bench, calibrate, compare, data, evaluate, masks, report, study, sweep, train, ui
 
 app = typer.Typer(
     name="pgsbench",
@@ -34,6 +34,7 @@ app.command()(sweep.sweep)
 app.command()(compare.compare)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
+app.command()(calibrate.calibrate)
 app.command()(report.report)
 app.command()(report.sync)
 app.add_typer(masks.app, name="masks")

@@ -59,6 +59,8 @@ def call(
         (("bench", "masks", "--out", "table.txt"), "a table is written as .md or .csv"),
         (("data", "make", "scene"), "did you mean 'scenes'?"),
         (("data", "status", "papre"), "did you mean 'paper'?"),
+        (("calibrate", "ViT-B-32:opena"), "did you mean 'ViT-B-32:openai'?"),
+        (("calibrate", "--data", "cifar100"), "did you mean 'vtab/cifar100'?"),
         (("data", "fetch", "paper", "--root", "{folder}"), "not tried without a network: "),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
@@ -132,7 +134,7 @@ def test_every_command_has_help_with_an_example(
 
 
 def test_the_names_of_the_commands_are_fixed() -> None:
-    fixed = ["sweep", "compare", "train", "evaluate", "report", "sync", "ui"]
+    fixed = ["sweep", "compare", "train", "evaluate", "calibrate", "report", "sync", "ui"]
     fixed += [f"masks {name}" for name in ("list", "show", "preview", "diagnose", "findings")]
     fixed += ["bench masks"]
     fixed += [f"data {name}" for name in ("make", "ls", "verify", "status", "fetch")]

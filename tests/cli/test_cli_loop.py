@@ -115,6 +115,22 @@ def test_an_evaluation_is_reused_mirrored_and_goes_by_every_name(
         assert scores[0] == scores[1]
 
 
+def test_calibration_passes_at_the_right_number_and_misses_at_another(
+    swept: tuple[Path, str], tiny: TinyWorld
+) -> None:
+    folder, _ = swept
+    run = next((folder / "runs/tiny").glob("none-s0-*"))
+    scores = json.loads((run / "scores.json").read_text())["scores"]
+    right = next(score["value"] for score in scores if score["metric"] == "acc1")
+    words = ["calibrate", "tiny-vit:mine", "--checkpoint", str(run / "checkpoints/model")]
+    words += ["--data", str(tiny.folder / "colour"), "--expect"]
+    hit, miss = (pgsbench(folder, *words, str(value)) for value in (right, (right + 0.3) % 1))
+    assert (hit.returncode, miss.returncode) == (0, 1)
+    assert ": pass: expected" in hit.stdout
+    assert "MISS by" in miss.stdout
+    assert "points" in miss.stdout
+
+
 def test_a_run_is_evaluated_under_its_own_mask_beside_whole_pictures(
     swept: tuple[Path, str], tiny: TinyWorld
 ) -> None:

@@ -1,0 +1,71 @@
+"""``pgsbench calibrate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pgsbench.cli.options import DeviceOption
+
+
+def calibrate(
+    model: Annotated[
+        str, typer.Argument(metavar="NAME:TAG", help="A published open_clip model.")
+    ] = "ViT-B-32:openai",
+    data: Annotated[
+        str, typer.Option(help="A data set by clip_benchmark's name, or a folder in its layout.")
+    ] = "vtab/cifar100",
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Its weights, where there is no network to fetch them."),
+    ] = None,
+    expect: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Expected accuracy (default: the published one).")
+    ] = None,
+    tolerance: Annotated[float, typer.Option(min=0, help="Largest difference that passes.")] = 0.005,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures or texts encoded at a time.")] = 256,
+    device: DeviceOption = "auto",
+) -> None:
+    """Measure a public model on a public set and compare with clip_benchmark's published number.
+
+    Exit status 0: it agrees; 1: it misses. Where data lie, and how they are fetched: `pgsbench data fetch`.
+
+    Example: pgsbench calibrate ViT-B-32:openai --data vtab/cifar100
+    """
+    from tempfile import TemporaryDirectory
+
+    from pgsbench.cli.checkpoints import open_checkpoint
+    from pgsbench.cli.progress import Progress
+    from pgsbench.evaluation import calibration
+    from pgsbench.evaluation.evaluate import evaluate
+    from pgsbench.evaluation.suite import locate
+    from pgsbench.sweeps.worker import plan_slots
+
+    expected = calibration.published_score(model, data) if expect is None else expect
+    suite = calibration.suite_of(data)
+    locate(suite)  # said before any weights are fetched
+    on = plan_slots(1, device=device).devices[0]
+    name, _, _ = model.partition(":")
+    source, architecture = (str(checkpoint), name) if checkpoint else (model, None)
+    if checkpoint and checkpoint.is_dir():
+        architecture = None
+    clip = open_checkpoint(source, model=architecture, device=on).clip
+    with TemporaryDirectory() as out, Progress() as show:
+        report = evaluate(
+            clip.model,
+            tokenizer=clip.tokenize,
+            preprocess=clip.preprocess_cfg,
+            suite=suite,
+            out=Path(out),
+            device=on,
+            batch_size=batch_size,
+            progress=show,
+        )
+    score = next(iter(report.primary().values()))
+    found = calibration.Calibration(expected, score.value, tolerance)
+    typer.echo(f"{model} on {data}, top-1 of {score.n:,} pictures: {found}")
+    for note in score.notes:
+        typer.echo(f"note: {note}")
+    raise typer.Exit(0 if found.passes else 1)

@@ -1,0 +1,81 @@
+"""Whether this installation gives the numbers that clip_benchmark's authors published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from pgsbench.data import public
+from pgsbench.errors import ConfigError, nearest
+from pgsbench.evaluation.protocols.zero_shot import ZeroShot
+from pgsbench.evaluation.suite import Suite, Task
+
+PUBLISHED = Path(__file__).with_name("published.yaml")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A score beside the one it should be.
+
+    Attributes:
+        expected: Published top-1 accuracy, a share in [0, 1].
+        found: Measured here.
+        tolerance: Largest difference that passes.
+    """
+
+    expected: float
+    found: float
+    tolerance: float
+
+    @property
+    def passes(self) -> bool:
+        """Whether the two are close enough."""
+        return abs(self.found - self.expected) <= self.tolerance
+
+    def __str__(self) -> str:
+        miss = 100 * (self.found - self.expected)
+        verdict = "pass" if self.passes else f"MISS by {miss:+.2f} points"
+        return (
+            f"{verdict}: expected {self.expected:.2%}, found {self.found:.2%} (difference {miss:+.2f} points)"
+        )
+
+
+def published() -> Mapping[str, Mapping[str, float]]:
+    """Return published top-1 accuracies: ``NAME:TAG`` -> data set -> share in [0, 1]."""
+    rows: dict[str, dict[str, float]] = yaml.safe_load(PUBLISHED.read_text())
+    return rows
+
+
+def published_score(model: str, data: str) -> float:
+    """Return the published accuracy of a model on a data set.
+
+    Raises:
+        ConfigError: There is no such row; the message names the nearest ones.
+    """
+    rows = published()
+    for value, valid, where in ((model, rows, "MODEL"), (data, rows.get(model, {}), "--data")):
+        if value not in valid:
+            raise ConfigError(
+                "no published row is known for this", where=where, value=value,
+                way_out=f"{nearest(value, list(valid))}; or give --expect",
+            )  # fmt: skip
+    return rows[model][data]
+
+
+def suite_of(data: str) -> Suite:
+    """Return the suite of one zero-shot task: a public set by clip_benchmark's name, or a folder."""
+    is_folder = Path(data).is_dir()
+    known = None if is_folder else public.lookup(data)
+    task = Task(
+        name=data if known else Path(data).name,
+        data=f"clip_benchmark:{data}" if known else str(Path(data).resolve()),
+        protocol=ZeroShot(),
+        protocol_name="zero_shot",
+        metric="acc1",
+        group="calibration",
+        size=known.size if known else None,
+    )
+    return Suite("calibration", 1, "Does this installation give the published numbers?", (task,))
