@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -19,11 +21,14 @@ from pgsbench.cli.options import DeviceOption
 
 if TYPE_CHECKING:
     from pgsbench.evaluation.report import Report
+    from pgsbench.evaluation.suite import Suite
     from pgsbench.masking.base import Strategy
     from pgsbench.tracking.rundir import RunDir
 
 #: Stands for the run that mirrors the run directory in question.
 MIRROR = "mirror"
+#: What the folder of a part's scores begins with.
+PART = "part-"
 
 
 def evaluate(
@@ -47,6 +52,10 @@ def evaluate(
     cache: Annotated[
         bool, typer.Option(help="Keep embeddings under the data folder, and use those that are there.")
     ] = True,
+    part: Annotated[
+        str | None,
+        typer.Option(metavar="K/N", help="Measure only the K-th of N parts; the call without it joins them."),
+    ] = None,
     with_mask: Annotated[
         bool, typer.Option("--with-mask", help="Of a run: once more under the mask it was trained with.")
     ] = False,
@@ -68,6 +77,9 @@ def evaluate(
     mlflow_run = _mirror_of(checkpoint) if mlflow == MIRROR else mlflow
     opened = open_checkpoint(checkpoint, model=model, device=on)
     target = (out or scores_folder(checkpoint, tasks.name)).resolve()
+    if part:
+        tasks, name = _part_of(tasks, part)
+        target /= name
     target_masked = target.with_name(f"{target.name}-masked")
     with Progress() as show:
         for name in sorted(suites.builtin_datasets(tasks)):
@@ -87,7 +99,7 @@ def evaluate(
             out=target,
             checkpoint_sha256=opened.sha256,
             cache=store.root() / "embeddings" if cache else None,
-            earlier=Path(checkpoint) if Path(checkpoint).is_dir() else None,
+            earlier=(Path(checkpoint), *sorted(target.glob(f"{PART}*"))),
         )
         masked = None
         if mask:
@@ -103,6 +115,21 @@ def evaluate(
         typer.echo(f"scores: {target_masked / 'scores.json'}")
     if mlflow_run:
         _log(mlflow_run, report, target)
+
+
+def _part_of(suite: Suite, part: str) -> tuple[Suite, str]:
+    """Return a part of a suite and its name; neighbours, which often share pictures, stay together."""
+    from pgsbench.errors import ConfigError
+
+    found = re.fullmatch(r"(\d+)/(\d+)", part)
+    k, n = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= k <= n <= len(suite.tasks):
+        raise ConfigError(
+            "a part is K/N with 1 <= K <= N, and N at most the number of tasks", where="--part", value=part,
+            way_out=f"--part 1/2 and --part 2/2, for example; the suite has {len(suite.tasks)} tasks",
+        )  # fmt: skip
+    first, last = (len(suite.tasks) * end // n for end in (k - 1, k))
+    return replace(suite, tasks=suite.tasks[first:last]), f"{PART}{k}-of-{n}"
 
 
 class _Mask(NamedTuple):

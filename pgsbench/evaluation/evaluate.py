@@ -43,7 +43,7 @@ def evaluate(
     checkpoint_sha256: str = "",
     architecture: Mapping[str, Any] | None = None,
     cache: Path | None = None,
-    earlier: Path | None = None,
+    earlier: Sequence[Path] = (),
 ) -> Report:
     """Measure a model on every task of a suite; a task that was measured before is not measured again.
 
@@ -67,7 +67,7 @@ def evaluate(
         architecture: open_clip's configuration of the model (`Clip.model_cfg`), which with the weights
             decides what comes out.
         cache: Folder of the embeddings of all models (`EmbeddingCache`); None: nothing is kept.
-        earlier: Another folder in which results of tasks may lie, such as the model's run directory.
+        earlier: Other folders in which results of tasks may lie, such as the model's run directory.
 
     Raises:
         DataError: Data is missing (everything that is, before anything is encoded) or damaged.
@@ -88,12 +88,14 @@ def evaluate(
         if progress:
             progress(f"evaluating {task.name}", number, len(suite.tasks))
         key = results.task_key(task, folders[task.name], model_key)
-        found = results.read(out, task, key) if is_known else None
-        elsewhere = results.read(earlier, task, key) if is_known and earlier and not found else None
-        if found or elsewhere:
+        places = (out, *earlier) if is_known else ()
+        place = next((folder for folder in places if results.read(folder, task, key)), None)
+        found = results.read(place, task, key) if place else None
+        if found:
             reused.append(task.name)
-        if not found:
-            found = elsewhere or _measure(task, folders[task.name], encode)
+        else:
+            found = _measure(task, folders[task.name], encode)
+        if place != out:
             results.write(out, task, key, found)
         measured[task.name] = found
     if progress:

@@ -115,6 +115,22 @@ def test_an_evaluation_is_reused_mirrored_and_goes_by_every_name(
         assert scores[0] == scores[1]
 
 
+def test_parts_of_a_suite_are_measured_side_by_side_and_joined(
+    swept: tuple[Path, str], tiny: TinyWorld
+) -> None:
+    folder, _ = swept
+    run = next((folder / "runs/tiny").glob("oracle-s0-*"))
+    model = str(run / "checkpoints/model")
+    words = ("evaluate", model, "--suite", str(tiny.suite), "--out", "joined", "--no-cache")
+    for part in ("1/2", "2/2"):
+        assert "1 measured, 0 reused" in pgsbench(folder, *words, "--part", part).stdout
+    joined = pgsbench(folder, *words)
+    assert "0 measured, 2 reused" in joined.stdout
+    ours, whole = (json.loads((path / "scores.json").read_text()) for path in (folder / "joined", run))
+    assert [score["value"] for score in ours["scores"]] == [score["value"] for score in whole["scores"]]
+    assert pgsbench(folder, *words, "--part", "3/2").returncode == 2
+
+
 def test_calibration_passes_at_the_right_number_and_misses_at_another(
     swept: tuple[Path, str], tiny: TinyWorld
 ) -> None:
