@@ -64,7 +64,7 @@ def task_key(task: Task, folder: Path, model_key: str) -> str:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder; splits may be links to folders elsewhere, which rglob does not enter."""
+    """Yield the files below a folder, linked folders included: rglob does not enter those."""
     for here, below, names in os.walk(folder, followlinks=True):
         real = Path(here).resolve()
         below[:] = [name for name in below if not real.is_relative_to((real / name).resolve())]  # a loop
