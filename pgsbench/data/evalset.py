@@ -291,6 +291,32 @@ def read_pairs(folder: Path, subset: str) -> list[Pair]:
         ) from error
 
 
+def check_pictures(folder: Path, file_names: Iterable[str], where: Path) -> None:
+    """Raise where a folder of pictures lacks one that is asked for.
+
+    Args:
+        folder: The folder of pictures.
+        file_names: Names of files in it.
+        where: The file that asks for them.
+
+    Raises:
+        DataError: Pictures are missing.
+    """
+    there = {path.name for path in folder.iterdir() if path.is_file()} if folder.is_dir() else set()
+    if missing := sorted(set(file_names) - there):
+        raise DataError(
+            f"{len(missing)} pictures are missing in {folder.name}", where=str(where), value=missing[:3],
+            way_out="make or fetch the set again",
+        )  # fmt: skip
+
+
+def read_pictures(folder: Path, file_names: Iterable[str]) -> Iterator[tuple[str, EncodedImage]]:
+    """Yield image files of a folder, each with its path."""
+    for name in file_names:
+        path = folder / name
+        yield str(path), EncodedImage(path.read_bytes(), path.suffix.removeprefix("."))
+
+
 def _num_shards(split: Path) -> int:
     lines = read_lines(split / "nshards.txt")
     try:

@@ -6,15 +6,17 @@ there as a whole or not at all; fetching again goes on with what is there.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Collection
 from pathlib import Path
 from urllib.error import HTTPError
 
-from pgsbench.data.evalset import PAIRS_IMAGE_FOLDER, count_split
+from pgsbench.data.evalset import PAIRS_IMAGE_FOLDER, check_pictures, count_split, read_pairs
 from pgsbench.data.public import PublicSet
 from pgsbench.errors import DataError
 
@@ -28,6 +30,12 @@ HUB_NOTES = ".cache"  #: Where the Hub's library notes what it has downloaded.
 
 #: Said of what stops every set alike; the caller need not try the next one.
 NO_NETWORK = "the server cannot be reached"
+
+#: Errors of the disk. Those of the network are OSErrors, too, but wrapped or with other numbers.
+DISK_ERRORS = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EXDEV,
+    errno.EEXIST, errno.ENOTDIR, errno.EISDIR,
+)  # fmt: skip
 
 
 def is_offline() -> bool:
@@ -44,7 +52,8 @@ def fetch(wanted: PublicSet, splits: Collection[str], root: Path) -> Path:
         root: The folder of all data sets.
 
     Raises:
-        DataError: There is no network or it is forbidden, the set cannot be had, or it came incomplete.
+        DataError: There is no network or it is forbidden, the set cannot be had, it came incomplete, or the
+            disk is full or must not be written to.
     """
     if is_offline():
         raise DataError("HF_HUB_OFFLINE forbids the network", value=wanted.name, way_out="unset it to fetch")
@@ -52,31 +61,56 @@ def fetch(wanted: PublicSet, splits: Collection[str], root: Path) -> Path:
     staging = root / f".{wanted.folder}.part"
     if not wanted.repository and not wanted.subset:
         raise DataError("this set must be put there by hand", where=str(folder), way_out=wanted.source)
-    staging.mkdir(parents=True, exist_ok=True)
     try:
+        staging.mkdir(parents=True, exist_ok=True)
         if wanted.repository:
-            complete = _from_hub(wanted.repository, splits, staging)
+            complete = _from_hub(wanted.repository, splits, folder, staging)
         else:
             complete = _sugar_crepe(wanted.subset, folder, staging)
         folder.mkdir(exist_ok=True)
         for name in complete:
-            if (folder / name).is_dir():  # a split that lacked shards
-                shutil.rmtree(folder / name)
+            _remove(folder / name)
             (staging / name).replace(folder / name)
         if not any(path.name != HUB_NOTES for path in staging.iterdir()):
-            shutil.rmtree(staging)
+            _remove(staging)
+    except OSError as error:
+        raise DataError(
+            f"the disk refuses: {_first_line(error)}", where=str(folder),
+            way_out="make room, or see whether the folder may be written to",
+        ) from error  # fmt: skip
     finally:  # what has come before a failure stays for the next time
         if staging.is_dir() and not any(staging.iterdir()):
-            staging.rmdir()
+            _remove(staging)
     return folder
 
 
-def _from_hub(repository: str, splits: Collection[str], staging: Path) -> list[str]:
-    """Fetch splits and the text files beside them; return the names of all that is complete."""
+def _lacking(folder: Path, splits: Collection[str]) -> list[str]:
+    """Return the splits that are not there as a whole."""
+    lacking = []
+    for split in splits:
+        try:
+            count_split(folder, split)
+        except DataError:
+            lacking.append(split)
+    return lacking
+
+
+def _remove(path: Path) -> None:
+    """Make room for what has come; of a link only the link goes."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _from_hub(repository: str, splits: Collection[str], folder: Path, staging: Path) -> list[str]:
+    """Fetch the splits and text files that the folder lacks; return the names of all that is complete."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
-    patterns = [*TEXT_FILES, *(f"{split}/*" for split in splits)]
+    splits = _lacking(folder, splits)
+    texts = [name for name in TEXT_FILES if not (folder / name).is_file()]
+    patterns = [*texts, *(f"{split}/*" for split in splits)]
     try:
         # Goes on where it was interrupted, and checks sizes and hashes.
         snapshot_download(repository, repo_type="dataset", local_dir=staging, allow_patterns=patterns)
@@ -86,6 +120,8 @@ def _from_hub(repository: str, splits: Collection[str], staging: Path) -> list[s
             way_out="accept the set's terms on that page and `hf auth login`, if it asks for them",
         ) from error  # fmt: skip
     except Exception as error:  # libraries of the network raise anything
+        if _is_of_disk(error):
+            raise
         raise _unreachable(f"hf.co/datasets/{repository}", error) from error
     for split in splits:
         count_split(staging, split)  # raises where a shard is missing or damaged
@@ -93,11 +129,11 @@ def _from_hub(repository: str, splits: Collection[str], staging: Path) -> list[s
 
 
 def _sugar_crepe(subset: str, folder: Path, staging: Path) -> list[str]:
-    """Fetch a subset's pairs and the pictures of all subsets; return the names of all that is complete."""
+    """Fetch a subset's pairs, and all pictures where it lacks some; return the names of what is complete."""
     pairs = f"{subset}.json"
     if not (staging / pairs).is_file():
         _download(SUGAR_CREPE_URL.format(subset=subset), staging / pairs)
-    if (folder / PAIRS_IMAGE_FOLDER).is_dir():
+    if _has_pictures(subset, folder, staging):
         return [pairs]
     archive = staging / "val2017.zip"
     if not archive.is_file():
@@ -105,14 +141,31 @@ def _sugar_crepe(subset: str, folder: Path, staging: Path) -> list[str]:
     try:
         with zipfile.ZipFile(archive) as pictures:
             pictures.extractall(staging / "unpacked")  # checks every file's checksum
+        _remove(staging / PAIRS_IMAGE_FOLDER)
         (staging / "unpacked" / PAIRS_IMAGE_FOLDER).rename(staging / PAIRS_IMAGE_FOLDER)
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        if _is_of_disk(error):
+            raise  # the archive is good and need not come again
         archive.unlink()
         raise DataError(f"the archive cannot be unpacked: {error}", where=COCO_URL) from error
     finally:
         shutil.rmtree(staging / "unpacked", ignore_errors=True)
     archive.unlink()
     return [pairs, PAIRS_IMAGE_FOLDER]
+
+
+def _has_pictures(subset: str, folder: Path, staging: Path) -> bool:
+    pairs = staging / f"{subset}.json"
+    try:
+        names = [pair.image_key for pair in read_pairs(staging, subset)]
+    except DataError:
+        pairs.unlink()  # it would be damaged the next time, too
+        raise
+    try:
+        check_pictures(folder / PAIRS_IMAGE_FOLDER, names, pairs)
+    except DataError:
+        return False
+    return True
 
 
 def _download(url: str, target: Path) -> None:
@@ -124,10 +177,16 @@ def _download(url: str, target: Path) -> None:
     except HTTPError as error:
         raise DataError(f"the server refuses: {error}", where=url) from error
     except OSError as error:
+        if _is_of_disk(error):
+            raise
         raise _unreachable(url, error) from error
     if expected is not None and part.stat().st_size != int(expected):
         raise DataError("the connection broke off", where=url, way_out="run the same command again")
     part.rename(target)
+
+
+def _is_of_disk(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in DISK_ERRORS
 
 
 def _unreachable(where: str, error: Exception) -> DataError:

@@ -108,10 +108,12 @@ def fetch_missing(
     root = root or store.root()
     offline = offline or fetch.is_offline()
     tasks = {(task.data, task.protocol.requires): task for task in suite.tasks if public_set(task.data)}
-    lacking = [task for task in tasks.values() if availability(task, root=root).state in (MISSING, DAMAGED)]
+    lacking = [task for task in tasks.values() if _is_lacking(task, root)]
     problems: list[str] = []
     untried: list[str] = []
     for number, task in enumerate(lacking):
+        if number and not _is_lacking(task, root):  # it came with what an earlier task needs
+            continue
         if offline:
             untried.append(task.data)
             continue
@@ -131,6 +133,10 @@ def fetch_missing(
             f"folders to {root}; the same command goes on where it was",
         )  # fmt: skip
     return len(lacking)
+
+
+def _is_lacking(task: Task, root: Path) -> bool:
+    return availability(task, root=root).state in (MISSING, DAMAGED)
 
 
 def _fetch(task: Task, root: Path) -> str:

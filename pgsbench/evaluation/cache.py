@@ -42,7 +42,8 @@ class EmbeddingCache:
     def __init__(self, root: Path, model_key: str, *, limit_bytes: int = LIMIT_BYTES) -> None:
         self.folder = root / model_key
         self.folder.mkdir(parents=True, exist_ok=True)
-        os.utime(self.folder)  # the moment of its last use
+        with suppress(FileNotFoundError):  # another process has just made room: `add` makes it anew
+            os.utime(self.folder)  # the moment of its last use
         _forget_others(self.folder, limit_bytes)
 
     def blocks(self, kind: str) -> Iterator[tuple[list[bytes], Tensor]]:
@@ -71,10 +72,12 @@ class EmbeddingCache:
 
 
 def _forget_others(folder: Path, limit_bytes: int) -> None:
-    others = sorted(
-        (path for path in folder.parent.iterdir() if path.is_dir() and path != folder),
-        key=lambda path: path.stat().st_mtime,
-    )
+    last_used = dict[Path, float]()
+    for path in folder.parent.iterdir():
+        with suppress(FileNotFoundError):  # another process makes room, too
+            if path.is_dir() and path != folder:
+                last_used[path] = path.stat().st_mtime
+    others = sorted(last_used, key=lambda path: last_used[path])
     sizes = [_size(path) for path in others]
     for number, path in enumerate(others):
         if sum(sizes[number:]) <= limit_bytes:
@@ -84,7 +87,8 @@ def _forget_others(folder: Path, limit_bytes: int) -> None:
 
 def _size(folder: Path) -> int:
     total = 0
-    for path in folder.glob("*"):
-        with suppress(FileNotFoundError):  # another process has just given it its name
-            total += path.stat().st_size
+    with suppress(FileNotFoundError):  # another process has just made room
+        for path in folder.iterdir():
+            with suppress(FileNotFoundError):  # another process has just given it its name
+                total += path.stat().st_size
     return total

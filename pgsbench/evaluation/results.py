@@ -12,7 +12,7 @@ import inspect
 import json
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -50,8 +50,7 @@ def task_key(task: Task, folder: Path, model_key: str) -> str:
     that it is the same would take minutes. Where it is the same and the times are not, as in a copy, the task
     is measured again, and the embedding cache knows its pictures by their content.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    states = [(path.relative_to(folder).as_posix(), path.stat()) for path in files]
+    states = [(path.relative_to(folder).as_posix(), path.stat()) for path in sorted(_files(folder))]
     content = {
         "model": model_key,
         "protocol": asdict(cast(Any, task.protocol)),
@@ -60,6 +59,14 @@ def task_key(task: Task, folder: Path, model_key: str) -> str:
         "data": [[name, state.st_size, state.st_mtime_ns] for name, state in states],
     }
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder, linked folders included: rglob does not enter those."""
+    for here, below, names in os.walk(folder, followlinks=True):
+        real = Path(here).resolve()
+        below[:] = [name for name in below if not real.is_relative_to((real / name).resolve())]  # a loop
+        yield from (path for path in (Path(here, name) for name in names) if path.is_file())
 
 
 def write(out: Path, task: Task, key: str, result: TaskResult) -> None:

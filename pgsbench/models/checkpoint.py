@@ -31,5 +31,10 @@ def save(clip: Clip, folder: Path) -> str:
 
 def weights_hash(folder: Path) -> str:
     """Return the SHA-256 of a checkpoint's weights file: what a score belongs to."""
-    with (folder / WEIGHTS_FILE).open("rb") as file:
+    return file_hash(folder / WEIGHTS_FILE)
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -119,8 +118,7 @@ def _open_file(path: Path, model: str | None, device: torch.device | str) -> Ope
             way_out="--model must name the architecture that was trained, QuickGELU and image size included",
         ) from error  # fmt: skip
     clip.model.eval()
-    with path.open("rb") as file:
-        return Opened(clip, hashlib.file_digest(file, "sha256").hexdigest())
+    return Opened(clip, checkpoint.file_hash(path))
 
 
 def _refuse_code(path: Path) -> None:
@@ -128,7 +126,7 @@ def _refuse_code(path: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch suggests to run the program in the file
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except Exception as error:  # a file that is no pickle can stop the reader in any way
         raise ModelError(
             f"not readable as plain weights, and anything more could run code: {_brief(error)}",
             where=str(path),

@@ -177,7 +177,7 @@ def test_pairs_without_their_pictures(encode: Encoder, own: Path) -> None:
     lost: Iterator[Path] = iter(sorted((own / "pairs" / "val2017").iterdir())[:2])
     for path in lost:
         path.unlink()
-    with pytest.raises(DataError, match="2 pictures of this subset are missing in val2017"):
+    with pytest.raises(DataError, match="2 pictures are missing in val2017"):
         list(Compositional("swap_att").measure(own / "pairs", encode))
 
 

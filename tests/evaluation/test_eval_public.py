@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import os
 import shutil
+import urllib.request
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -155,14 +159,20 @@ def test_status_of_built_in_and_own_data(
 
 
 @pytest.fixture
-def hub(data: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
+def hub(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
     """A hub on which every data set is the same; returns what was asked of it."""
     asked: list[tuple[str, list[str]]] = []
+    source = shutil.copytree(data / "classes", tmp_path / "hub")
+    shutil.copytree(source / "test", source / "train")
 
     def download(repository: str, *, repo_type: str, local_dir: Path, allow_patterns: list[str]) -> None:
         assert repo_type == "dataset"
         asked.append((repository, allow_patterns))
-        shutil.copytree(data / "classes", local_dir, dirs_exist_ok=True)
+        for path in source.rglob("*"):
+            name = path.relative_to(source)
+            if path.is_file() and any(name.match(pattern) for pattern in allow_patterns):
+                (local_dir / name).parent.mkdir(exist_ok=True)
+                shutil.copyfile(path, local_dir / name)
         (local_dir / ".cache").mkdir(exist_ok=True)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
@@ -218,6 +228,62 @@ def test_a_split_that_lacks_shards_is_fetched_again(
     assert states(suite)["mnist"].state == DAMAGED
     assert fetch_missing(suite) == 1
     assert states(suite)["mnist"].state == PRESENT
+
+
+def probe(name: str, **more: object) -> str:
+    return classes(name, **more).replace("zero_shot", "linear_probe").replace("name: ", "name: probe-")
+
+
+@pytest.mark.parametrize("probe_first", [False, True])
+def test_a_split_that_is_complete_is_not_fetched_again(
+    probe_first: bool, root: Path, hub: list[tuple[str, list[str]]], tmp_path: Path
+) -> None:
+    tasks = [classes("mnist", size=60), probe("mnist", size=60)]
+    suite = suite_of(tmp_path, *(reversed(tasks) if probe_first else tasks))
+    fetch_missing(suite)
+    splits = sorted(pattern for _, patterns in hub for pattern in patterns if "*" in pattern)
+    assert splits == ["test/*", "train/*"]
+    assert {one.state for one in survey(suite)} == {PRESENT}
+
+    hub.clear()
+    (root / "wds_mnist" / "train" / "1.tar").unlink()
+    kept = {path: path.stat().st_ino for path in root.glob("wds_mnist/test/*")}
+    classnames = root / "wds_mnist" / "classnames.txt"
+    classnames.write_text(classnames.read_text().upper())
+    assert fetch_missing(suite) == 1
+    assert [pattern for _, patterns in hub for pattern in patterns if "*" in pattern] == ["train/*"]
+    assert {path: path.stat().st_ino for path in root.glob("wds_mnist/test/*")} == kept
+    assert classnames.read_text().isupper()
+    assert [path.name for path in root.iterdir()] == ["wds_mnist"]
+
+
+def test_of_a_split_that_is_a_link_only_the_link_goes(
+    root: Path, hub: list[tuple[str, list[str]]], data: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(data / "classes", root / "wds_mnist")
+    (root / "wds_mnist" / "test").rename(tmp_path / "elsewhere")
+    (root / "wds_mnist" / "test").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "2.tar").unlink()
+    suite = suite_of(tmp_path, classes("mnist", size=60))
+    assert fetch_missing(suite) == 1
+    assert states(suite)["mnist"].state == PRESENT
+    assert len(list((tmp_path / "elsewhere").iterdir())) == 3
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES])
+@pytest.mark.parametrize("public_name", ["mnist", "sugar_crepe/add_att"])
+def test_a_disk_that_refuses_is_not_taken_for_the_network(
+    code: int, public_name: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    monkeypatch.setattr(shutil, "copyfileobj", refuse)
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: io.BytesIO(b"{}"))
+    with pytest.raises(DataError, match=f"the disk refuses: .*{os.strerror(code)}") as error:
+        fetch.fetch(public.lookup(public_name), ("test",), root)
+    assert fetch.NO_NETWORK not in str(error.value)
 
 
 @pytest.mark.parametrize("how", ["--offline", "HF_HUB_OFFLINE"])
@@ -283,6 +349,55 @@ def test_a_damaged_archive_leaves_nothing_to_be_counted(root: Path, servers: Pat
         fetch_missing(suite)
     assert states(suite)["sugar_crepe/add_att"].state == MISSING
     (servers / "val2017.zip").write_bytes(content)
+    assert fetch_missing(suite) == 1
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_pictures_that_are_missing_are_fetched(
+    linked: bool, root: Path, servers: Path, tmp_path: Path
+) -> None:
+    pictures = root / "sugar_crepe" / "val2017"
+    pictures.mkdir(parents=True)
+    if linked:
+        pictures = pictures.rename(tmp_path / "elsewhere")
+        (root / "sugar_crepe" / "val2017").symlink_to(pictures)
+    (pictures / "b.jpg").write_bytes(b"")
+    suite = sugar_crepe(tmp_path)
+    assert fetch_missing(suite) == 1
+    assert states(suite)["sugar_crepe/add_att"].state == PRESENT
+    assert pictures.exists()
+
+
+def test_pictures_that_are_there_are_not_fetched(root: Path, servers: Path, tmp_path: Path) -> None:
+    suite = sugar_crepe(tmp_path)
+    fetch_missing(suite)
+    (servers / "val2017.zip").unlink()
+    (root / "sugar_crepe" / "add_att.json").unlink()
+    assert fetch_missing(suite) == 1
+
+
+def test_an_archive_that_finds_no_room_is_kept(
+    root: Path, servers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    suite = sugar_crepe(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(zipfile.ZipFile, "extractall", full)
+        with pytest.raises(DataError, match="the disk refuses: OSError"):
+            fetch_missing(suite)
+    (servers / "val2017.zip").unlink()
+    assert fetch_missing(suite) == 1
+
+
+def test_pairs_that_cannot_be_read_are_not_kept(root: Path, servers: Path, tmp_path: Path) -> None:
+    content = (servers / "add_att.json").read_text()
+    (servers / "add_att.json").write_text("<html>")
+    suite = sugar_crepe(tmp_path)
+    with pytest.raises(DataError, match="not a SugarCrepe file"):
+        fetch_missing(suite)
+    (servers / "add_att.json").write_text(content)
     assert fetch_missing(suite) == 1
 
 

@@ -126,6 +126,17 @@ def test_only_the_task_that_changed_is_measured_anew(
     assert [score.value for score in second.scores] == [score.value for score in first.scores]
 
 
+def test_data_behind_a_link_are_data(tiny: Clip, suite: Path) -> None:
+    split, elsewhere = suite.parent / "data/two/test", suite.parent / "elsewhere"
+    split.rename(elsewhere)
+    split.symlink_to(elsewhere)
+    (elsewhere / "loop").symlink_to(suite.parent / "data")
+    run(tiny, suite)
+    assert "my/two" in run(tiny, suite).reused
+    os.utime(elsewhere / "0.tar", ns=(0, 0))
+    assert run(tiny, suite).reused == ("my/six", "my/find", "my/swap")
+
+
 def test_another_field_of_the_protocol_is_another_task(tiny: Clip, suite: Path) -> None:
     run(tiny, suite)
     suite.write_text(
@@ -249,6 +260,21 @@ def test_the_longest_unused_models_make_room(tmp_path: Path) -> None:
         os.utime(tmp_path / name, (10_000 - age, 10_000 - age))
     EmbeddingCache(tmp_path, "mine", limit_bytes=2500)
     assert {path.name for path in tmp_path.iterdir()} == {"mine", "new", "old"}
+
+
+def test_two_evaluations_may_make_room_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    EmbeddingCache(tmp_path, "other").add("image", [b"k" * 16], torch.ones(1, 250))
+    is_dir = Path.is_dir
+
+    def then_gone(path: Path) -> bool:
+        found = is_dir(path)
+        if path.name == "other":
+            shutil.rmtree(path)
+        return found
+
+    monkeypatch.setattr(Path, "is_dir", then_gone)
+    EmbeddingCache(tmp_path, "mine", limit_bytes=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
 def test_a_failed_task_leaves_no_record(tiny: Clip, suite: Path) -> None:

@@ -160,6 +160,14 @@ def test_all_shots_with_a_given_strength(folder: Path, encode: Encoder) -> None:
     assert all_shots == everything
 
 
+def test_both_splits_are_looked_at_and_the_test_pictures_counted(folder: Path, tmp_path: Path) -> None:
+    own = shutil.copytree(folder, tmp_path / "own")
+    assert LinearProbe().count_items(own) == NUM_TEST
+    (own / "train" / "0.tar").unlink()
+    with pytest.raises(DataError, match=r"train/0\.tar: the archive cannot be read"):
+        LinearProbe().count_items(own)
+
+
 def test_a_training_label_that_is_no_class(folder: Path, encode: Encoder, tmp_path: Path) -> None:
     own = shutil.copytree(folder, tmp_path / "own")
     rewrite(own, lambda i, parts: {**parts, "cls": b"3"} if i == 4 else parts, split="train")

@@ -101,6 +101,10 @@ def test_a_program_of_torch_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("content", "match"), [
     (b"", "not readable as plain weights"),
     (b"no weights at all", "not readable as plain weights"),
+    (b"\x80\x02a", "not readable as plain weights"),  # IndexError
+    (b"\x80\x02h\x00.", "not readable as plain weights"),  # KeyError
+    (b"\x80\x02X\x01\x00\x00\x00\xff.", "not readable as plain weights"),  # UnicodeDecodeError
+    (b"\x80\x02M\x00", "not readable as plain weights"),  # struct.error
 ])  # fmt: skip
 def test_a_file_that_holds_no_weights(content: bytes, match: str, tmp_path: Path) -> None:
     (tmp_path / "x.pt").write_bytes(content)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
-from pgsbench.data.evalset import PAIRS_IMAGE_FOLDER, EncodedImage, Pair, read_pairs
+from pgsbench.data.evalset import PAIRS_IMAGE_FOLDER, Pair, check_pictures, read_pairs, read_pictures
 from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder, collapsed
-from pgsbench.evaluation.pictures import NamedImage
 from pgsbench.evaluation.protocols.base import Measurement
 
 
@@ -47,7 +46,7 @@ class Compositional:
             DataError: Pictures are missing.
         """
         pairs = read_pairs(folder, self.subset)
-        _check_pictures(folder, pairs, folder / f"{self.subset}.json")
+        self._check_pictures(folder, pairs)
         return len(pairs)
 
     def measure(self, folder: Path, encode: Encoder) -> Iterator[Measurement]:
@@ -56,13 +55,12 @@ class Compositional:
         Raises:
             DataError: There are no pairs, or pictures are missing.
         """
-        where = folder / f"{self.subset}.json"
         pairs = read_pairs(folder, self.subset)
         if not pairs:
-            raise DataError("the subset holds no pairs", where=str(where))
-        _check_pictures(folder, pairs, where)
+            raise DataError("the subset holds no pairs", where=str(folder / f"{self.subset}.json"))
+        self._check_pictures(folder, pairs)
         number = {key: i for i, key in enumerate(dict.fromkeys(pair.image_key for pair in pairs))}
-        pictures = encode.images(_pictures(folder, number))
+        pictures = encode.images(read_pictures(folder / PAIRS_IMAGE_FOLDER, number))
         images = pictures[[number[pair.image_key] for pair in pairs]]
         texts = encode.texts([text for pair in pairs for text in (pair.caption, pair.negative_caption)])
         right, wrong = texts[0::2], texts[1::2]
@@ -77,18 +75,6 @@ class Compositional:
             0.5, units=[pair.image_key for pair in pairs], notes=notes,
         )  # fmt: skip
 
-
-def _check_pictures(folder: Path, pairs: Sequence[Pair], where: Path) -> None:
-    there = {path.name for path in (folder / PAIRS_IMAGE_FOLDER).iterdir()}
-    missing = sorted({pair.image_key for pair in pairs} - there)
-    if missing:
-        raise DataError(
-            f"{len(missing)} pictures of this subset are missing in {PAIRS_IMAGE_FOLDER}",
-            where=str(where), value=missing[:3], way_out="make or fetch the set again",
-        )  # fmt: skip
-
-
-def _pictures(folder: Path, file_names: Iterable[str]) -> Iterator[NamedImage]:
-    for file_name in file_names:
-        path = folder / PAIRS_IMAGE_FOLDER / file_name
-        yield str(path), EncodedImage(path.read_bytes(), path.suffix.removeprefix("."))
+    def _check_pictures(self, folder: Path, pairs: Sequence[Pair]) -> None:
+        names = (pair.image_key for pair in pairs)
+        check_pictures(folder / PAIRS_IMAGE_FOLDER, names, folder / f"{self.subset}.json")

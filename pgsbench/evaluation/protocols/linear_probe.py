@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pgsbench.data.evalset import count_split
 from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder, collapsed
 from pgsbench.evaluation.logistic import Linear, fit, ranks_of, search_l2
@@ -66,6 +67,15 @@ class LinearProbe:
     def requires(self) -> tuple[str, ...]:
         """Class names and the shards of both splits."""
         return (CLASSNAMES, f"{self.train}/nshards.txt", f"{self.split}/nshards.txt")
+
+    def count_items(self, folder: Path) -> int:
+        """Return the number of pictures to test on.
+
+        Raises:
+            DataError: A shard of either split is missing or unreadable.
+        """
+        count_split(folder, self.train)
+        return count_split(folder, self.split)
 
     def measure(self, folder: Path, encode: Encoder) -> Iterator[Measurement]:
         """Yield ``lp_acc1``, ``lp_acc5`` (from 5 classes on) and ``lp_mean_per_class_recall``.

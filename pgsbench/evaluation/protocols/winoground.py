@@ -10,10 +10,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from pgsbench.data.evalset import EncodedImage
+from pgsbench.data.evalset import check_pictures, read_pictures
 from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder, collapsed
-from pgsbench.evaluation.pictures import NamedImage
 from pgsbench.evaluation.protocols.base import Measurement
 
 EXAMPLES = "examples.jsonl"
@@ -70,7 +69,7 @@ class Winoground:
             DataError: There are no examples, or pictures are missing.
         """
         examples = read_examples(folder)
-        pictures = encode.images(_pictures(folder, examples))
+        pictures = encode.images(read_pictures(folder / IMAGES, _pictures_of(examples)))
         texts = encode.texts([caption for example in examples for caption in example.captions])
         images, captions = pictures.view(len(examples), 2, -1), texts.view(len(examples), 2, -1)
         # Exact in double precision: a tie is a tie of the embeddings, not of the rounding.
@@ -113,11 +112,7 @@ def read_examples(folder: Path) -> list[Example]:
         ) from error  # fmt: skip
     if not examples:
         raise DataError("there are no examples", where=str(path))
-    there = {file.name for file in (folder / IMAGES).iterdir()}
-    if missing := sorted({name for example in examples for name in example.images} - there):
-        raise DataError(
-            f"{len(missing)} pictures are missing in {IMAGES}", where=str(path), value=missing[:3]
-        )
+    check_pictures(folder / IMAGES, _pictures_of(examples), path)
     return examples
 
 
@@ -125,7 +120,5 @@ def _file_name(image: str) -> str:
     return image if Path(image).suffix else f"{image}.png"
 
 
-def _pictures(folder: Path, examples: Sequence[Example]) -> Iterator[NamedImage]:
-    for name in (name for example in examples for name in example.images):
-        path = folder / IMAGES / name
-        yield str(path), EncodedImage(path.read_bytes(), path.suffix.removeprefix("."))
+def _pictures_of(examples: Sequence[Example]) -> list[str]:
+    return [name for example in examples for name in example.images]
