@@ -89,13 +89,11 @@ def evaluate(
             progress(f"evaluating {task.name}", number, len(suite.tasks))
         key = results.task_key(task, folders[task.name], model_key)
         places = (out, *earlier) if is_known else ()
-        place = next((folder for folder in places if results.read(folder, task, key)), None)
-        found = results.read(place, task, key) if place else None
-        if found:
+        known = {folder: result for folder in places if (result := results.read(folder, task, key))}
+        if known:
             reused.append(task.name)
-        else:
-            found = _measure(task, folders[task.name], encode)
-        if place != out:
+        found = next(iter(known.values()), None) or _measure(task, folders[task.name], encode)
+        if out not in known:
             results.write(out, task, key, found)
         measured[task.name] = found
     if progress:
