@@ -91,7 +91,9 @@ def eval_(
     shared = [task for task in tasks.tasks if reference.arguments(task, folders[task.name])]
     model, pretrained = _as_open_clip_names_it(checkpoint)
     with Progress() as show:
-        report, cost = _ours(checkpoint, suite, batch_size)
+        # The bare model, not its run directory: there its results lie already, and would be reused.
+        bare = checkpoint if pretrained else model.removeprefix("local-dir:")
+        report, cost = _ours(bare, suite, batch_size)
         theirs = {}
         for number, task in enumerate(shared):
             show("clip_benchmark", number, len(shared))
@@ -120,6 +122,8 @@ def _ours(checkpoint: str, suite: str, batch_size: int) -> tuple[Report, Cost]:
         done, cost = timed(command)
         if done.returncode:
             raise EvaluationError(f"`pgsbench evaluate` failed\n{done.stderr.strip()}")
+        if ", 0 reused" not in done.stdout:
+            raise EvaluationError("`pgsbench evaluate` reused earlier results: no time to compare")
         return Report.read(Path(out)), cost
 
 
