@@ -41,7 +41,7 @@ def group_interval(measurements: Sequence[Measurement]) -> tuple[float, float]:
     if len(measurements) == 1:
         return interval(measurements[0])
     value = float(np.mean([m.value for m in measurements]))
-    if all(m.correct.min() == m.correct.max() for m in measurements):
+    if all(np.min(m.correct) == np.max(m.correct) for m in measurements):
         # No draw can differ from what was seen, which says nothing about what was not.
         return wilson(value, len({name for m in measurements for name in _unit_names(m)}))
     return _around(value, _resampled(measurements).mean(axis=0))
@@ -64,7 +64,7 @@ def effective_size(measurement: Measurement) -> float:
     if measurement.units is None:
         return n
     index = np.unique(np.asarray(measurement.units), return_inverse=True)[1]
-    num_units = int(index.max()) + 1
+    num_units = int(np.max(index)) + 1
     residual = np.bincount(index, weights=measurement.correct - measurement.correct.mean())
     variance = float(np.square(residual).sum()) * num_units / max(1, num_units - 1) / n**2
     plain = float(measurement.correct.var())
@@ -108,7 +108,7 @@ def _tables(
     strata = (
         np.zeros(len(unit), np.int64) if m.strata is None else np.unique(m.strata, return_inverse=True)[1]
     )
-    shape = (int(strata.max()) + 1, num_units)
+    shape = (int(np.max(strata)) + 1, num_units)
     right = sparse.csr_array((m.correct, (strata, unit)), shape=shape)
     total = sparse.csr_array((np.ones(len(unit)), (strata, unit)), shape=shape)
     return right, total

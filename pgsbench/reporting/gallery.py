@@ -167,7 +167,7 @@ def _check(name: str, chosen: ShownSelection | NDArray[np.bool_], num_images: in
     if not isinstance(chosen, ShownSelection):
         if chosen.shape != (num_images, num_patches):
             raise ValueError(f"{name}: must be ({num_images}, {num_patches}) bool, not {chosen.shape}")
-    elif len(chosen.keep) != num_images or (chosen.keep.size and chosen.keep.max() >= num_patches):
+    elif len(chosen.keep) != num_images or (chosen.keep.size and np.max(chosen.keep) >= num_patches):
         raise ValueError(f"{name}: keep must be ({num_images}, k) indices below {num_patches}")
 
 
