@@ -28,7 +28,8 @@ def pictures() -> Pictures:
 
 def test_pgs_shows_its_edge_map_and_its_candidates(clip: Clip, pictures: Pictures) -> None:
     wide = Pgs(candidate_share=0.25, edge_spread=1)
-    drawn = preview(pictures, {"pgs": Pgs(), "wide": wide, "random": Random(0.75)}, clip, seed=0)
+    narrow = Pgs(edge_spread=0)
+    drawn = preview(pictures, {"pgs": narrow, "wide": wide, "random": Random(0.75)}, clip, seed=0)
     titles = [axes.get_title(loc="left") for axes in drawn.axes[:6]]
     assert titles == [
         "image", "edges", "edges\nspread 1", "pgs\n50 % masked", "wide\n50 % masked", "random\n75 % masked",
