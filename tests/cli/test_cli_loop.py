@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -176,6 +177,8 @@ def test_after_ctrl_c_the_same_command_goes_on(tiny: TinyWorld, tmp_path: Path) 
     process = subprocess.Popen(
         [sys.executable, "-m", "pgsbench", *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
+        # Tests that run in the background inherit an ignored Ctrl-C, which no user's terminal has.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     deadline = time.monotonic() + 120
     while not (lines := list(tmp_path.glob("runs/tiny/*/metrics.jsonl"))) or not lines[0].read_text():
