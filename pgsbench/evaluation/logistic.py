@@ -74,18 +74,18 @@ def fit(
     def objective() -> Tensor:
         optimizer.zero_grad()
         total = l2 / (2 * n) * weight.square().sum()
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         value = total.detach()
         for at in range(
             0, n, rows
         ):  # gradients add up, so the logits of all samples need never exist at once
             logits = F.linear(features[at : at + rows], weight, bias)
             loss = F.cross_entropy(logits, labels[at : at + rows], reduction="sum") / n
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             value = value + loss.detach()
         return value
 
-    optimizer.step(objective)  # type: ignore[no-untyped-call]
+    optimizer.step(objective)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     return Linear(weight.detach(), bias.detach())
 
 
