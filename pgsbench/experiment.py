@@ -29,6 +29,7 @@ from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.suite import builtin_datasets, load_suite, locate
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.configure import configure, fields_of
+from pgsbench.masking.measure import overlap
 from pgsbench.models import checkpoint
 from pgsbench.models.clip import Clip, build, load
 from pgsbench.models.masked_tower import Masking, attach
@@ -37,7 +38,8 @@ from pgsbench.training import state
 from pgsbench.training.loop import train
 from pgsbench.training.meter import Totals, peak_memory_bytes
 
-GALLERY_IMAGES = 8
+#: Training pictures that are masked once more after training, and how many of them a figure may show.
+OVERLAP_IMAGES, GALLERY_IMAGES = 64, 8
 
 _VERSIONS = ("torch", "open_clip_torch", "clip_benchmark", "numpy", "pillow")
 
@@ -164,9 +166,9 @@ def _train(
         emit=emit,
         should_stop=should_stop,
     )
-    _save_gallery(run, clip, masking, reader, config)
+    overlap_of_seeds = _look_at_mask(run, clip, masking, reader, config)
     masking.detach()
-    run.write("summary.json", _summary(run, clip, totals, device))
+    run.write("summary.json", {**_summary(run, clip, totals, device), "mask_overlap": overlap_of_seeds})
     checkpoint.save(clip, run.checkpoint)  # last: from here on the run counts as trained
     state.discard(run.state)
 
@@ -206,19 +208,30 @@ def _check_objects(strategy: Strategy, reader: Reader) -> None:
         )
 
 
-def _save_gallery(run: RunDir, clip: Clip, masking: Masking, reader: Reader, config: RunConfig) -> None:
-    """Keep a few training pictures with what the mask shows of them, for figures."""
-    batch = next(reader.batches(seed=0, batch_size=GALLERY_IMAGES))
+def _look_at_mask(run: RunDir, clip: Clip, masking: Masking, reader: Reader, config: RunConfig) -> float:
+    """Keep a few training pictures with what the mask shows of them, for figures.
+
+    Returns:
+        How much two seeds of the mask agree on the same pictures: `pgsbench.masking.measure.overlap`.
+    """
+    batch = next(reader.batches(seed=0, batch_size=min(config.training.batch_size, OVERLAP_IMAGES)))
     device = next(clip.model.parameters()).device
-    model: Any = clip.model
-    model.train()
+    pictures = normalise(batch.images.to(device), clip.mean, clip.std)
+    model: Any = clip.model.train()
     masking.active = True
-    masking.begin_step(seed=config.seed, step=config.training.steps, progress=1.0, objects=batch.objects)
-    with torch.no_grad():
-        model.encode_image(normalise(batch.images.to(device), clip.mean, clip.std))
-    images = batch.images.permute(0, 2, 3, 1).numpy()
-    shown = masking.shown(len(images)).cpu().numpy()
-    np.savez_compressed(run.path / "gallery.npz", images=images, shown=shown, grid=np.array(masking.grid))
+    shown = []
+    for seed in (config.seed, config.seed + 1):
+        masking.begin_step(seed=seed, step=config.training.steps, progress=1.0, objects=batch.objects)
+        with torch.no_grad():
+            model.encode_image(pictures)
+        shown.append(masking.shown(len(pictures)))
+    np.savez_compressed(
+        run.path / "gallery.npz",
+        images=batch.images[:GALLERY_IMAGES].permute(0, 2, 3, 1).numpy(),
+        shown=shown[0][:GALLERY_IMAGES].cpu().numpy(),
+        grid=np.array(masking.grid),
+    )
+    return float(overlap(*shown).mean())
 
 
 def _summary(run: RunDir, clip: Clip, totals: Totals, device: torch.device) -> dict[str, Any]:

@@ -172,7 +172,7 @@ def diagnose(
 ) -> None:
     """Measure what masks do to real batches before any training, and how much they agree.
 
-    Ratio, strongest edges, objects, their insides and outlines, overlap of seeds, place, residual of OTN.
+    Ratio, strongest edges, objects, their insides and outlines, mask overlap, place, residual of OTN.
     Masks are drawn as at the beginning of a training, when only pixels count: token similarities do not.
     A study's results also go to reports/STUDY/masks and to its page in MLflow.
 

@@ -37,7 +37,7 @@ _COLUMNS = {
     "insides_kept": "insides",
     "outlines_kept": "outlines",
     "objects_nearly_gone": "nearly gone",
-    "seed_iou": "overlap of seeds",
+    "seed_iou": "mask overlap",
     "otn_residual": "OTN residual",
 }
 
@@ -175,7 +175,7 @@ def table_of(diagnosis: Diagnosis, subject: str) -> Table:
         *diagnosis.notes,
         "Percent. Effective ratio: share of patches without influence, its mean and how it varies from "
         "picture to picture. Top edges: shown share of each picture's tenth of patches with the strongest "
-        "edges. Overlap of seeds: intersection over union; 100 is always the same mask.",
+        "edges. Mask overlap: intersection over union of two seeds; 100 is always the same mask.",
     ]
     if "objects_kept" in known:
         notes.append(

@@ -121,7 +121,7 @@ def arm_rows(manifest: StudyManifest, runs: Mapping[str, RunDir]) -> list[dict[s
         row: dict[str, Any] = {"arm": label(members[0]), "seeds": f"{len(done)}/{len(members)}"}
         groups = [{key: mean["value"] for key, mean in run.scores.get("groups", {}).items()} for run in done]
         row |= _means(groups)
-        cost = ("samples_per_second", "train_seconds", "mask_ratio_effective")
+        cost = ("samples_per_second", "train_seconds", "mask_ratio_effective", "mask_overlap")
         row |= _means([{key: run.summary[key] for key in cost if key in run.summary} for run in done])
         rows.append(row)
     return rows
@@ -154,20 +154,22 @@ def study_note(
         charts: Link to the runs as charts.
     """
     study = manifest.study
-    columns = [*groups, "samples_per_second"]
+    percents = [*groups, "mask_overlap"]
+    columns = [*percents, "samples_per_second"]
     lines = [str(study.get("question", "")).strip(), ""]
     names = ["arm", "seeds done", *(column.replace("_", " ") for column in columns)]
     lines += ["| " + " | ".join(f"{name}&ensp;" for name in names) + " |"]  # the page sets no margins
     lines += ["|:--|--:|" + "--:|" * len(columns)]
     ranked = rows if len(rows) <= MAX_ROWS else sorted(rows, key=lambda row: _rank(row, groups))[:MAX_ROWS]
     for row in ranked:
-        values = [_cell(row.get(column), share=column in groups) for column in columns]
+        values = [_cell(row.get(column), share=column in percents) for column in columns]
         lines.append(f"| {row['arm']}&ensp; | {row['seeds']} | " + " | ".join(values) + " |")
     if len(rows) > MAX_ROWS:
         lines.append(f"\nThe best {MAX_ROWS} of {len(rows)}.")
     lines += [
         "",
-        "Means over seeds, scores in percent. Intervals and paired differences: **Artifacts > report**.",
+        "Means over seeds, scores in percent. Mask overlap: how much two draws of the mask show alike, in "
+        "percent. Intervals and paired differences: **Artifacts > report**.",
     ]
     lines += ["", f"All runs of this study: [as a table]({table}), [as charts]({charts}).", ""]
     if manifest.command:

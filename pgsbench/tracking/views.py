@@ -15,7 +15,10 @@ from pgsbench.tracking.content import flatten, label
 from pgsbench.tracking.rundir import RunDir, StudyManifest
 
 #: Columns of a view beside the scores.
-COST = ("summary/samples_per_second", "summary/train_seconds", "summary/mask_ratio_effective")
+COST = (
+    "summary/samples_per_second", "summary/train_seconds", "summary/mask_ratio_effective",
+    "summary/mask_overlap",
+)  # fmt: skip
 #: Params shown in a view: those in which the runs differ, the first ones.
 MAX_PARAMS = 4
 #: Colours of arms, in the order of the plan (Okabe & Ito 2008 without the yellow); the report's, too.

@@ -47,6 +47,17 @@ def test_a_sweep_leaves_runs_a_report_and_a_tracked_study(swept: tuple[Path, str
     assert (folder / "mlflow.db").is_file()
 
 
+def test_every_run_says_how_much_its_mask_varies(swept: tuple[Path, str]) -> None:
+    folder, out = swept
+    overlaps = {
+        run.name.split("-")[0]: json.loads((run / "summary.json").read_text())["mask_overlap"]
+        for run in (folder / "runs/tiny").glob("*-s0-*")
+    }
+    assert overlaps["none"] == 1.0
+    assert 0.0 < overlaps["flip"] < overlaps["oracle"] < 1.0  # the oracle always shows the object
+    assert "mask overlap" in out
+
+
 def test_the_same_command_reuses_everything(swept: tuple[Path, str], tiny: TinyWorld) -> None:
     folder, _ = swept
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}

@@ -151,6 +151,7 @@ def _write_cost(run: RunDir, arm_name: str, arm: Arm, rng: np.random.Generator) 
     run.write("summary.json", {
         "steps": steps, "samples": samples, "train_seconds": samples / speed, "samples_per_second": speed,
         "mask_share": share, "mask_ratio_effective": arm.mask_ratio * 0.85,
+        "mask_overlap": 1.0 if arm_name == "oracle" or not arm.mask_ratio else 0.33,
         "tokens_kept": int(64 * (1 - arm.mask_ratio)),
         "peak_memory_bytes": 1.4e9 * (1.2 - arm.mask_ratio / 2),
         "num_parameters": 2_100_000, "final_loss": 1.9 - arm.effect / 40,
