@@ -1,13 +1,15 @@
-"""Multinomial logistic regression by L-BFGS, on the CPU or a GPU."""
+"""Multinomial logistic regression, on CPU or GPU: by L-BFGS to its minimum, or by AdamW as long as told."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 MAX_ITERATIONS = 1000  #: As CLIP's probes have (arXiv 2103.00020, appendix A.3).
 
@@ -87,6 +89,59 @@ def fit(
 
     optimizer.step(objective)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     return Linear(weight.detach(), bias.detach())
+
+
+#: Defaults of clip_benchmark's command line for its probe.
+ADAMW_EPOCHS, ADAMW_BATCH_SIZE, ADAMW_LEARNING_RATE = 10, 64, 0.1
+
+
+def fit_by_adamw(
+    features: Tensor, labels: Tensor, num_classes: int, weight_decay: float, *, seed: int
+) -> Linear:
+    """Return a classifier after a fixed number of epochs of AdamW, as clip_benchmark's probe is trained.
+
+    The learning rate falls along a cosine to 0. The first weights and the order of the samples are those of
+    clip_benchmark under the same seed; single precision.
+
+    Args:
+        features: (n, d), on the device to compute on.
+        labels: (n,) class numbers.
+        num_classes: Number of classes.
+        weight_decay: AdamW's.
+        seed: Decides first weights and order.
+    """
+    rows = _Rows(features.float(), labels)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = nn.Linear(features.shape[1], num_classes).to(features.device)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=ADAMW_LEARNING_RATE, weight_decay=weight_decay)
+        batches = DataLoader(rows, ADAMW_BATCH_SIZE, shuffle=True, collate_fn=lambda batch: batch)
+        steps = ADAMW_EPOCHS * len(batches)
+        for epoch in range(ADAMW_EPOCHS):
+            for step, (x, y) in enumerate(batches, epoch * len(batches)):
+                for group in optimizer.param_groups:
+                    group["lr"] = 0.5 * (1 + np.cos(np.pi * step / steps)) * ADAMW_LEARNING_RATE
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+                optimizer.step()
+    return Linear(model.weight.detach().double(), model.bias.detach().double())
+
+
+class _Rows(Dataset[tuple[Tensor, Tensor]]):
+    """Samples that a loader takes a batch at a time: one by one, a million of them would take minutes."""
+
+    def __init__(self, features: Tensor, labels: Tensor) -> None:
+        self._features, self._labels = features, labels
+
+    def __len__(self) -> int:
+        return len(self._features)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
+        return self._features[row], self._labels[row]
+
+    def __getitems__(self, rows: list[int]) -> tuple[Tensor, Tensor]:
+        index = torch.tensor(rows, device=self._labels.device)
+        return self._features[index], self._labels[index]
 
 
 def search_l2(quality: Callable[[float], tuple[float, ...]]) -> float:

@@ -11,12 +11,13 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from test_eval_guards import rewrite
+from torch.utils.data import DataLoader
 
 from pgsbench.data import evalset
 from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder
 from pgsbench.evaluation.evaluate import evaluate
-from pgsbench.evaluation.logistic import fit, search_l2
+from pgsbench.evaluation.logistic import fit, fit_by_adamw, search_l2
 from pgsbench.evaluation.protocols.linear_probe import LinearProbe
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.models.clip import Clip
@@ -68,6 +69,22 @@ def test_a_fit_is_scikit_learns(l2: float, monkeypatch: pytest.MonkeyPatch) -> N
     np.testing.assert_allclose(bias, theirs.intercept_ - theirs.intercept_.mean(), atol=1e-3)
 
 
+def test_a_fit_by_adamw_is_clip_benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
+    from clip_benchmark.metrics import linear_probe as theirs
+
+    for kind in (torch.Tensor, torch.nn.Module):  # it knows no other device
+        monkeypatch.setattr(kind, "cuda", lambda self: self)
+    features, labels = drawn()
+    batches = DataLoader(theirs.FeatureDataset(features, labels), batch_size=64, shuffle=True)
+    wrapped = theirs.train(batches, 6, 4, 0.01, lr=0.1, epochs=10, amp=False, device="cpu", seed=5)
+    expected = wrapped.module
+    before = torch.get_rng_state()
+    found = fit_by_adamw(features, labels, 4, 0.01, seed=5)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.testing.assert_close(found.weight.float(), expected.weight.detach(), atol=0, rtol=0)
+    torch.testing.assert_close(found.bias.float(), expected.bias.detach(), atol=0, rtol=0)
+
+
 def test_where_a_fit_begins_does_not_matter() -> None:
     features, labels = drawn()
     cold = fit(features, labels, 4, 1.0)
@@ -106,6 +123,17 @@ def test_a_probe_is_scikit_learns_on_the_same_embeddings(folder: Path, encode: E
     assert found["lp_acc1"].notes == (f"L2 strength 0.1, {NUM_TRAIN} training pictures",)
     assert found["lp_acc1"].chance == pytest.approx(1 / 3)
     assert set(found) == {"lp_acc1", "lp_mean_per_class_recall"}  # three classes have no acc5
+
+
+def test_adamw_trains_on_all_and_searches_nothing(folder: Path, encode: Encoder) -> None:
+    first = next(iter(LinearProbe(solver="adamw").measure(folder, encode)))
+    assert first.notes == (f"AdamW, weight decay 0, {NUM_TRAIN} training pictures",)
+    images, labels = (torch.from_numpy(one) for one in embedded(folder, "train", encode))
+    test_images, test_labels = (torch.from_numpy(one) for one in embedded(folder, "test", encode))
+    guessed = fit_by_adamw(images, labels, 3, 0.0, seed=0).logits(test_images).argmax(dim=1)
+    assert list(first.correct) == (guessed == test_labels).tolist()
+    few = next(iter(LinearProbe(solver="adamw", shots=20).measure(folder, encode)))  # all: none is held out
+    assert "60 training pictures" in few.notes[0]
 
 
 def test_the_strength_is_chosen_on_held_out_pictures_and_then_all_are_trained_on(
@@ -190,6 +218,7 @@ def test_classes_that_nothing_is_known_of_are_reported(folder: Path, encode: Enc
     ({"shots": 1.5}, "shots must be a number from 0 on"),
     ({"l2": -0.1}, "l2 must be a number"),
     ({"train": "test"}, "must not be the same folder"),
+    ({"solver": "sgd"}, "solver must be lbfgs or adamw, not 'sgd'"),
 ])  # fmt: skip
 def test_fields_are_checked(fields: dict, match: str) -> None:
     with pytest.raises(ValueError, match=match):

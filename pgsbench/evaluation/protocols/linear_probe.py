@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from pgsbench.data.evalset import count_split
 from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder, collapsed
-from pgsbench.evaluation.logistic import Linear, fit, ranks_of, search_l2
+from pgsbench.evaluation.logistic import Linear, fit, fit_by_adamw, ranks_of, search_l2
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.protocols.zero_shot import CLASSNAMES, labelled_pictures, read_classnames
 
@@ -36,19 +36,22 @@ class LinearProbe:
     clip_benchmark: ``lp_acc1``, ``lp_acc5``, ``lp_mean_per_class_recall``.
 
     Deviations: the features are the normalised image embeddings, as clip_benchmark's probe has by default and
-    as all protocols here share them; CLIP takes those before the projection. clip_benchmark trains with AdamW
-    instead, so its numbers differ. A wrong class that ties with the right one counts as nearer.
+    as all protocols here share them; CLIP takes those before the projection. A wrong class that ties with
+    the right one counts as nearer.
 
     Attributes:
+        solver: ``"lbfgs"``, or ``"adamw"``: clip_benchmark's probe at its command line's defaults without a
+            validation split, that is ten epochs of AdamW on all training pictures and no search.
         shots: Training pictures a class, drawn with `seed`; 0: all. The L2 strength is then chosen on up to
             four further pictures a class, which are not trained on.
-        l2: L2 strength; 0: chosen as said.
-        seed: What is drawn.
+        l2: L2 strength; 0: chosen as said. For AdamW its weight decay; 0: none.
+        seed: What is drawn; for AdamW also first weights and order.
         train: Folder of the shards to train on.
         split: Folder of the shards to test on.
     """
 
     primary: ClassVar[str] = "lp_acc1"
+    solver: Literal["lbfgs", "adamw"] = "lbfgs"
     shots: int = 0
     l2: float = 0.0
     seed: int = 0
@@ -60,6 +63,8 @@ class LinearProbe:
             value: object = getattr(self, name)  # a suite's file may say anything
             if not isinstance(value, kind) or isinstance(value, bool) or value < 0:
                 raise ValueError(f"{name} must be a number from 0 on, not {value!r}")
+        if self.solver not in ("lbfgs", "adamw"):
+            raise ValueError(f"solver must be lbfgs or adamw, not {self.solver!r}")
         if self.train == self.split:
             raise ValueError(f"train and split must not be the same folder, {self.split!r}")
 
@@ -88,14 +93,19 @@ class LinearProbe:
         keys, labels, images = self._read(folder, self.split, num_classes, encode)
         chosen, held_out = self._draw(train_labels, folder / self.train)
         features, targets = train.to(encode.device), train_labels.to(encode.device)
-        l2 = self.l2 or _choose_l2(features, targets, num_classes, chosen, held_out)
-        if not self.shots:
-            chosen = torch.cat([chosen, held_out])
-        classifier = fit(features[chosen], targets[chosen], num_classes, l2)
+        everything = chosen if self.shots else torch.cat([chosen, held_out]).sort().values
+        if self.solver == "adamw":
+            fitted_on = features[everything], targets[everything]
+            classifier = fit_by_adamw(*fitted_on, num_classes, self.l2, seed=self.seed)
+            how = f"AdamW, weight decay {self.l2:.3g}"
+        else:
+            l2 = self.l2 or _choose_l2(features, targets, num_classes, chosen, held_out)
+            classifier = fit(features[everything], targets[everything], num_classes, l2)
+            how = f"L2 strength {l2:.3g}"
 
         logits = classifier.logits(images.to(encode.device)).cpu()
         ranks = ranks_of(logits, labels).numpy()
-        notes = (*collapsed(image=images), f"L2 strength {l2:.3g}, {len(chosen)} training pictures")
+        notes = (*collapsed(image=images), f"{how}, {len(everything)} training pictures")
         if untaught := num_classes - len(set(train_labels.tolist())):
             notes += (f"{untaught} of {num_classes} classes have no training picture",)
         if empty := num_classes - len(set(labels.tolist())):
@@ -138,7 +148,7 @@ class LinearProbe:
                 num_held_out = round(HELD_OUT * len(rows)) or int(len(rows) > 1)
                 held_out.append(rows[:num_held_out])
                 chosen.append(rows[num_held_out:])
-        if not self.l2 and not sum(map(len, held_out)):
+        if self.solver == "lbfgs" and not self.l2 and not sum(map(len, held_out)):
             raise DataError(
                 "no training pictures are left to choose the L2 strength on", where=str(where),
                 way_out="set `l2`, or ask for fewer shots",
