@@ -55,7 +55,7 @@ def scores_folder(source: str, suite: str) -> Path:
 
 
 def scores_table(report: Report) -> str:
-    """Return the scores that stand for the tasks as a table."""
+    """Return the scores that stand for the tasks, and the means of the groups, as two tables."""
     from pgsbench.reporting import render
 
     rows = []
@@ -64,4 +64,13 @@ def scores_table(report: Report) -> str:
         numbers = [f"{score.value:.1%}", interval, str(score.n), f"{score.chance:.1%}"]
         rows.append([score.task, score.metric, *numbers, "; ".join(score.notes)])
     header = ["task", "metric", "score", "95 % interval", "n", "chance", "note"]
-    return render.text(render.Table(f"Suite {report.suite}", header, rows, [], text_columns=(1, 6)))
+    scores = render.Table(f"Suite {report.suite}", header, rows, [], text_columns=(1, 6))
+    rows = [
+        [group, mean.mean, f"{mean.value:.1%}", f"{mean.low:.1%} to {mean.high:.1%}", str(mean.n_tasks),
+         f"{mean.chance:.1%}"]
+        for group, mean in report.groups.items()
+    ]  # fmt: skip
+    header = ["group", "mean", "score", "95 % interval", "tasks", "chance"]
+    notes = ["macro: every task of a group weighs the same, whatever its size."]
+    means = render.Table("Groups", header, rows, notes, text_columns=(1,))
+    return f"{render.text(scores)}\n{render.text(means)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -94,6 +95,8 @@ def test_a_run_is_evaluated_again_to_the_same_scores(swept: tuple[Path, str], ti
     assert done.returncode == 0, done.stderr
     ours, theirs = (json.loads((path / "scores.json").read_text()) for path in (run, folder / "again"))
     assert [score["value"] for score in ours["scores"]] == [score["value"] for score in theirs["scores"]]
+    for group, mean in ours["groups"].items():
+        assert re.search(rf"{group} +macro +{mean['value']:.1%}", done.stdout)
 
 
 def test_an_evaluation_is_reused_mirrored_and_goes_by_every_name(
