@@ -20,6 +20,12 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def run_id(config: RunConfig, data_id: str) -> str:
     """Return the id of a run: ten hexadecimal digits.
 
@@ -40,4 +46,4 @@ def _content_name(strategy: str) -> str:
     if ".py:" not in strategy:
         return strategy
     path, _, attribute = strategy.rpartition(":")
-    return f"{hashlib.sha256(Path(path).read_bytes()).hexdigest()}:{attribute}"
+    return f"{file_hash(Path(path))}:{attribute}"

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pgsbench.config.fingerprint import file_hash
 from pgsbench.errors import DataError, nearest
 
 #: ``(what, done, total)``, called now and then on long work.
@@ -118,7 +119,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
 def write_manifest(folder: Path, dataset: Dataset) -> Dataset:
     """Hash every file of a finished folder and write ``dataset.json``; returns what was written."""
     hashes = {
-        path.relative_to(folder).as_posix(): _sha256(path)
+        path.relative_to(folder).as_posix(): file_hash(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != MANIFEST
     }
@@ -154,14 +155,6 @@ def verify(folder: Path, *, progress: Progress | None = None) -> list[str]:
         path = folder / name
         if not path.is_file():
             problems.append(f"{name}: missing")
-        elif _sha256(path) != digest:
+        elif file_hash(path) != digest:
             problems.append(f"{name}: content differs from the manifest")
     return problems
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pgsbench.config.fingerprint import canonical_json
+from pgsbench.config.fingerprint import canonical_json, file_hash
 from pgsbench.data.store import Progress
 from pgsbench.errors import EvaluationError
 from pgsbench.evaluation import results
@@ -134,7 +134,7 @@ def activations(model: nn.Module) -> tuple[str, ...]:
 def _hashes(folder: Path, names: Sequence[str]) -> dict[str, str]:
     """Return the hash of each text file that a task reads: class names, templates, captions."""
     files = [name for name in names if "/" not in name and (folder / name).is_file()]
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest()[:16] for name in files}
+    return {name: file_hash(folder / name)[:16] for name in files}
 
 
 def _measure(task: Task, folder: Path, encode: Encoder) -> TaskResult:
@@ -152,7 +152,7 @@ def _measure(task: Task, folder: Path, encode: Encoder) -> TaskResult:
 def code_hash() -> str:
     """Return a hash of all code of pgsbench: no result or embedding outlives a change of what made it."""
     files = sorted(Path(__file__).parents[1].rglob("*.py"))
-    return _hash([hashlib.sha256(path.read_bytes()).hexdigest() for path in files])
+    return _hash([file_hash(path) for path in files])
 
 
 def _hash(value: object) -> str:

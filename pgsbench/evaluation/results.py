@@ -20,7 +20,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from pgsbench.config.fingerprint import canonical_json
+from pgsbench.config.fingerprint import canonical_json, file_hash
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.suite import Task
 
@@ -54,7 +54,7 @@ def task_key(task: Task, folder: Path, model_key: str) -> str:
     content = {
         "model": model_key,
         "protocol": asdict(cast(Any, task.protocol)),
-        "code": hashlib.sha256(Path(inspect.getfile(type(task.protocol))).read_bytes()).hexdigest(),
+        "code": file_hash(Path(inspect.getfile(type(task.protocol)))),
         "version": task.version,
         "data": [[name, state.st_size, state.st_mtime_ns] for name, state in states],
     }

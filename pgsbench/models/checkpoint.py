@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
 from safetensors.torch import save_file
 
+from pgsbench.config.fingerprint import file_hash
 from pgsbench.models.clip import Clip
 
 CONFIG_FILE = "open_clip_config.json"
@@ -32,9 +32,3 @@ def save(clip: Clip, folder: Path) -> str:
 def weights_hash(folder: Path) -> str:
     """Return the SHA-256 of a checkpoint's weights file: what a score belongs to."""
     return file_hash(folder / WEIGHTS_FILE)
-
-
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,6 +13,7 @@ import open_clip
 import torch
 from torch import nn
 
+from pgsbench.config.fingerprint import file_hash
 from pgsbench.errors import ModelError, nearest
 from pgsbench.models import checkpoint
 from pgsbench.models.clip import Clip, build, complete, load, resolve
@@ -118,7 +119,7 @@ def _open_file(path: Path, model: str | None, device: torch.device | str) -> Ope
             way_out="--model must name the architecture that was trained, QuickGELU and image size included",
         ) from error  # fmt: skip
     clip.model.eval()
-    return Opened(clip, checkpoint.file_hash(path))
+    return Opened(clip, file_hash(path))
 
 
 def _refuse_code(path: Path) -> None:
