@@ -21,6 +21,7 @@ from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.pgs_released import (
     OTN_ROUNDS,
     PgsReleased,
+    attention_bias,
     edge_of_roundoff,
     oscillating_normalisation,
     z_scored_patches,
@@ -31,6 +32,8 @@ from pgsbench.masking.random import Random
 CONVERGED = 1e-3
 #: So many pictures are masked in a batch of their own.
 MAX_ALONE = 64
+#: The attention bias is laid out for so many pictures and, as in ViT-B, heads.
+BIAS_PICTURES, BIAS_HEADS = 64, 12
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,13 @@ def findings(view: PatchView, *, seed: int = 0) -> list[Finding]:
         seed: Decides what is random in a mask.
     """
     start = replace(view, progress=0.0)
-    parts: tuple[Callable[[PatchView, int], list[Finding]], ...] = (_edges, _candidates, _otn, _lengths)
+    parts: tuple[Callable[[PatchView, int], list[Finding]], ...] = (
+        _edges,
+        _candidates,
+        _otn,
+        _lengths,
+        _bias,
+    )
     return [finding for part in parts for finding in part(start, seed)]
 
 
@@ -127,6 +136,28 @@ def _lengths(view: PatchView, seed: int) -> list[Finding]:
         f"kept patches of {view.num_patches}, every picture alone": f"{min(alone)} to {max(alone)}",
     }
     return _under("ratio", found)
+
+
+def _bias(view: PatchView, seed: int) -> list[Finding]:
+    released, generator = PgsReleased(), _generator(view, seed)
+    masked, edge = released.masked(view, generator=generator)
+    keep = released.fill(masked, edge, generator=generator).keep[:BIAS_PICTURES]
+    masked = masked[:BIAS_PICTURES]
+    given = attention_bias(masked, keep, num_heads=BIAS_HEADS)
+    meant = attention_bias(masked, keep, num_heads=1).repeat_interleave(BIAS_HEADS, dim=0)
+    logits = meant[:, 0]  # the class token's query, where all keys fit it alike
+    weight, is_masked = logits.softmax(dim=1), logits == 0
+    found = {
+        "kept patches that are masked": _percent(masked.gather(1, keep).float().mean()),
+        f"pictures x {BIAS_HEADS} heads that get the bias of another picture": _percent(
+            (given != meant).flatten(1).any(dim=1).float().mean()
+        ),
+    }
+    if is_masked.any():
+        beside = weight.amin(dim=1) / weight[:, 0]  # the class token itself counts as unmasked
+        share = beside[is_masked.any(dim=1)].mean()
+        found["weight of a masked patch beside an unmasked one"] = _percent(share)
+    return _under("attention bias", found)
 
 
 def _under(part: str, found: Mapping[str, str]) -> list[Finding]:

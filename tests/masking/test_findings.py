@@ -8,11 +8,11 @@ from pgsbench.masking import findings
 from pgsbench.masking.base import PatchView, view_of
 
 
-def pictures(count: int = 6) -> PatchView:
-    """Return pictures whose left half is flat with a little noise and whose right half is striped."""
+def pictures(flat: int = 32) -> PatchView:
+    """Return six pictures: `flat` columns with a little noise, stripes from there on."""
     random = torch.Generator().manual_seed(0)
-    images = 0.01 * torch.randn(count, 3, 64, 64, generator=random)
-    images[:, :, :, 32:] += torch.sin(torch.arange(32.0))[None, None, None] * 2
+    images = 0.01 * torch.randn(6, 3, 64, 64, generator=random)
+    images[:, :, :, flat:] += torch.sin(torch.arange(64.0 - flat)) * 2
     return view_of(images, (8, 8))
 
 
@@ -42,3 +42,11 @@ def test_retention_tells_masks_apart() -> None:
     kept = findings.retention(pictures(), findings.compared())
     assert kept["pgs"][0] > kept["random"][0] + 0.1
     assert all(0 < iou <= 1 for _, iou in kept.values())
+
+
+def test_the_attention_bias_reaches_other_pictures_and_hides_nothing() -> None:
+    found = values(pictures(flat=16))  # stripes are alike, so most are masked, more than are left out
+    assert int(found["attention bias: kept patches that are masked"].split()[0]) > 10
+    assert found["attention bias: weight of a masked patch beside an unmasked one"] == "37 %"  # e^-1
+    strangers = found["attention bias: pictures x 12 heads that get the bias of another picture"]
+    assert int(strangers.split()[0]) > 50
