@@ -43,7 +43,6 @@ def sweep(
     from pgsbench.reporting.results import Results
     from pgsbench.sweeps import plan
     from pgsbench.sweeps.search import search
-    from pgsbench.sweeps.study import work_off
 
     opened = open_study(find_study(study), overrides=[*(set_ or []), *seed_overrides(seeds)])
     if opened.config.search is None:
@@ -59,12 +58,9 @@ def sweep(
         return
     work = Work(opened, output)
     with work.watching() as watcher:
-        failed = work_off(
-            work.folder, references, watcher=watcher, jobs=jobs, device=device, num_later=len(searched)
-        )
-        found = search(work.folder, watcher=watcher, trials=trials, jobs=jobs, device=device)
+        found = search(work.folder, references, watcher=watcher, trials=trials, jobs=jobs, device=device)
     results = Results(load_study(work.folder.path))
     for table in (tables.scores_table(results), tables.sweep_table(results, found.importances)):
         if table is not None:
             typer.echo(render.text(table))
-    work.finish([*failed, *found.failed], importances=found.importances)
+    work.finish(found.failed, importances=found.importances)

@@ -12,7 +12,7 @@ import json
 import os
 import statistics
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +25,7 @@ from pgsbench.config.schema import Range, SearchConfig
 from pgsbench.errors import StudyError
 from pgsbench.experiment import is_complete
 from pgsbench.sweeps.plan import PlannedRun, choices_of, grid_points, is_integral, planned_runs, searched_arms
-from pgsbench.sweeps.study import StudyFolder, Watcher, completed, open_workers, outcome
+from pgsbench.sweeps.study import StudyFolder, Watcher, completed, enter, open_workers, outcome
 from pgsbench.tracking.rundir import find_run
 
 ARM = "arm"
@@ -52,16 +52,20 @@ class Searched:
 
 def search(
     folder: StudyFolder,
+    references: Sequence[PlannedRun],
     *,
     watcher: Watcher,
     trials: int | None = None,
     jobs: int | None = None,
     device: str = "auto",
 ) -> Searched:
-    """Work off the study's search space.
+    """Work off the study's search space, and beside it the runs that nothing is searched in.
+
+    Both at once: no processor waits, and no run gets more threads than another, so training times compare.
 
     Args:
         folder: The study and where it lives.
+        references: The runs of the arms that are not searched.
         watcher: Told of progress.
         trials: Overrides `search.trials`: how many trials there are in all, past ones included.
         jobs: At most this many processes.
@@ -76,18 +80,19 @@ def search(
     study = _open_storage(folder, config)
     _forget_cut_off_trials(study)
     arms = searched_arms(folder.study)
+    pending = enter(folder, references, watcher)
     num_standing = _take_stock(study, folder, arms, watcher)
     cells = _grid_cells(config, arms)[: trials or config.trials] if config.sampler == "grid" else None
     budget = len(cells) if cells is not None else (trials or config.trials or 0)
     if cells is not None:
         _queue(study, cells)
-    asked = _Asked(folder, study, config, arms, watcher)
+    asked = _Asked(folder, study, config, arms, watcher, under_way=pending)
     failed: list[tuple[PlannedRun, Exception]] = []
-    remaining = budget - num_standing
-    num_runs = max(1, remaining) * len(folder.study.config.seeds)
+    remaining = max(0, budget - num_standing)
+    num_runs = max(1, len(pending) + remaining * len(folder.study.config.seeds))
     with open_workers(folder, num_runs=num_runs, jobs=jobs, device=device) as workers:
         width = len(workers.slots.devices)
-        futures: dict[Future[str], PlannedRun] = {}
+        futures: dict[Future[str], PlannedRun] = {workers.submit(run): run for run in pending}
 
         def fill() -> None:
             # A failed trial is not asked again here, or a cell that cannot work would never end.
@@ -119,10 +124,11 @@ class _Asked:
         config: SearchConfig,
         arms: list[str],
         watcher: Watcher,
+        under_way: Sequence[PlannedRun],
     ) -> None:
         self.folder, self.study, self.config, self.arms, self.watcher = folder, study, config, arms, watcher
         self._trials: dict[int, tuple[Trial, list[PlannedRun]]] = {}
-        self._open_runs: dict[str, set[int]] = {}
+        self._open_runs: dict[str, set[int]] = {run.run_id: set() for run in under_way}
         self.num_asked = 0
 
     def next_runs(self) -> list[PlannedRun]:

@@ -100,7 +100,6 @@ def work_off(
     watcher: Watcher,
     jobs: int | None = None,
     device: str = "auto",
-    num_later: int = 0,
 ) -> list[tuple[PlannedRun, Exception]]:
     """Train and evaluate all runs of a plan that are not complete; return those that failed.
 
@@ -110,23 +109,15 @@ def work_off(
         watcher: Told of progress.
         jobs: At most this many processes.
         device: See `plan_slots`.
-        num_later: Runs that the same command works on afterwards. They count for the number of processes,
-            so that no run gets more threads than another and their training times compare.
 
     Raises:
         KeyboardInterrupt: After the workers have saved their states.
     """
-    folder.add(runs)
-    pending = []
-    for run in runs:
-        if is_complete(folder.runs_root, run.run_id, folder.study.config.evaluation):
-            watcher.on_done(run, True)
-        else:
-            pending.append(run)
+    pending = enter(folder, runs, watcher)
     if not pending:
         return []
     failed = []
-    with open_workers(folder, num_runs=len(pending) + num_later, jobs=jobs, device=device) as workers:
+    with open_workers(folder, num_runs=len(pending), jobs=jobs, device=device) as workers:
         futures = {workers.submit(run): run for run in pending}
         for run, future in completed(folder, futures, watcher, running=len(workers.slots.devices)):
             error = outcome(future)
@@ -136,6 +127,18 @@ def work_off(
                 failed.append((run, error))
                 watcher.on_failed(run, error)
     return failed
+
+
+def enter(folder: StudyFolder, runs: Sequence[PlannedRun], watcher: Watcher) -> list[PlannedRun]:
+    """Enter runs into the study's manifest and return those that are not complete."""
+    folder.add(runs)
+    pending = []
+    for run in runs:
+        if is_complete(folder.runs_root, run.run_id, folder.study.config.evaluation):
+            watcher.on_done(run, True)
+        else:
+            pending.append(run)
+    return pending
 
 
 def open_workers(folder: StudyFolder, *, num_runs: int, jobs: int | None, device: str) -> Workers:
