@@ -30,13 +30,14 @@ def calibrate(
 ) -> None:
     """Measure a public model on a public set and compare with clip_benchmark's published number.
 
-    Exit status 0: it agrees; 1: it misses. Where data lie, and how they are fetched: `pgsbench data fetch`.
+    Exit status 0: it agrees; 1: it misses, or the score is marked and does not compare (a set of another
+    size, for example). Where data lie, and how they are fetched: `pgsbench data fetch`.
 
     Example: pgsbench calibrate ViT-B-32:openai --data vtab/cifar100
     """
     from tempfile import TemporaryDirectory
 
-    from pgsbench.cli.checkpoints import open_checkpoint
+    from pgsbench.cli.checkpoints import described, open_checkpoint
     from pgsbench.cli.progress import Progress
     from pgsbench.evaluation import calibration
     from pgsbench.evaluation.evaluate import evaluate
@@ -47,8 +48,7 @@ def calibrate(
     suite = calibration.suite_of(data)
     locate(suite)  # said before any weights are fetched
     on = plan_slots(1, device=device).devices[0]
-    name, _, _ = model.partition(":")
-    source, architecture = (str(checkpoint), name) if checkpoint else (model, None)
+    source, architecture = (str(checkpoint), model) if checkpoint else (model, None)
     if checkpoint and checkpoint.is_dir():
         architecture = None
     clip = open_checkpoint(source, model=architecture, device=on).clip
@@ -64,8 +64,7 @@ def calibrate(
             progress=show,
         )
     score = next(iter(report.primary().values()))
-    found = calibration.Calibration(expected, score.value, tolerance)
+    found = calibration.Calibration(expected, score.value, tolerance, tuple(score.notes))
     typer.echo(f"{model} on {data}, top-1 of {score.n:,} pictures: {found}")
-    for note in score.notes:
-        typer.echo(f"note: {note}")
+    typer.echo(f"model: {described(clip)}")
     raise typer.Exit(0 if found.passes else 1)

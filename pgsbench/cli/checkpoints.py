@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from pgsbench.evaluation.report import Report
+    from pgsbench.models.clip import Clip
     from pgsbench.models.source import Opened
 
 CheckpointArgument = Annotated[
@@ -22,7 +23,11 @@ CheckpointArgument = Annotated[
 ]
 ModelOption = Annotated[
     str | None,
-    typer.Option("--model", metavar="NAME", help="Architecture of a file of weights, or its JSON file."),
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="Of a file of weights: its architecture, its JSON file, or NAME:TAG for published weights.",
+    ),
 ]
 
 
@@ -38,10 +43,25 @@ def open_checkpoint(source: str, *, model: str | None, device: str) -> Opened:
     from pgsbench.models.source import open_model
     from pgsbench.tracking import artifacts
 
-    if not artifacts.is_artifact(source):
-        return open_model(source, model=model, device=device)
-    with TemporaryDirectory() as folder:
-        return open_model(str(artifacts.download(source, Path(folder))), model=model, device=device)
+    if artifacts.is_artifact(source):
+        with TemporaryDirectory() as folder:
+            return open_model(str(artifacts.download(source, Path(folder))), model=model, device=device)
+    opened = open_model(source, model=model, device=device)
+    if opened.note:
+        typer.echo(f"note: {opened.note}", err=True)
+    return opened
+
+
+def described(clip: Clip) -> str:
+    """Return what scores depend on beside the weights: activations, and how pictures are prepared."""
+    from pgsbench.evaluation.evaluate import activations
+
+    prepared, (height, width) = clip.preprocess_cfg, clip.image_size
+    mean, std = (" ".join(f"{value:.3g}" for value in prepared[key]) for key in ("mean", "std"))
+    return (
+        f"{' and '.join(activations(clip.model))}; pictures {height} x {width} ({prepared['resize_mode']}, "
+        f"{prepared['interpolation']}), mean {mean}, std {std}"
+    )
 
 
 def scores_folder(source: str, suite: str) -> Path:

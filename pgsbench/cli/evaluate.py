@@ -13,6 +13,7 @@ import typer
 from pgsbench.cli.checkpoints import (
     CheckpointArgument,
     ModelOption,
+    described,
     open_checkpoint,
     scores_folder,
     scores_table,
@@ -108,6 +109,7 @@ def evaluate(
                 # of the weights, and nothing is reused.
                 masked = measure_on(out=target_masked)
     typer.echo(scores_table(report))
+    typer.echo(f"model: {described(opened.clip)}")
     typer.echo(f"tasks: {len(tasks.tasks) - len(report.reused)} measured, {len(report.reused)} reused")
     typer.echo(f"scores: {target / 'scores.json'}\n        {target / 'scores.csv'}")
     if masked:

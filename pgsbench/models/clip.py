@@ -79,6 +79,7 @@ def build(
     device: torch.device | str = "cpu",
     grad_checkpointing: bool = False,
     token_std: float | None = None,
+    tag: str | None = None,
 ) -> Clip:
     """Build an untrained model whose initial weights depend on `seed` alone.
 
@@ -89,16 +90,18 @@ def build(
         grad_checkpointing: Trade time for memory in both towers.
         token_std: Standard deviation of the initial word embeddings, with the marks of start and end of text
             at zero; None keeps open_clip's initial weights.
+        tag: Published weights of this architecture, for which the model is built (`made_for`).
 
     Raises:
         ModelError: The name is unknown, or the configuration cannot be built.
     """
     name = resolve(name)
+    options = made_for(name, tag) if tag else {}
     with torch.random.fork_rng(devices=[]):  # open_clip initialises from the global generator
         torch.manual_seed(seed)
         try:
             with _no_warning_of_random_weights():
-                model = open_clip.create_model(name, device="cpu", output_dict=True)
+                model = open_clip.create_model(name, device="cpu", output_dict=True, **options)
         except Exception as error:  # any configuration can be wrong in any way
             raise ModelError(
                 f"open_clip cannot build this model: {type(error).__name__}: {error}", value=name
@@ -107,7 +110,22 @@ def build(
         _prepare_short_training(model, token_std)
     if grad_checkpointing:
         model.set_grad_checkpointing()
-    return complete(model.to(device), name)
+    return complete(model.to(device), name, quick_gelu=options.get("force_quick_gelu", False))
+
+
+def made_for(name: str, tag: str) -> dict[str, Any]:
+    """Return the options of ``open_clip.create_model`` for which published weights were trained.
+
+    That is their activation and how pictures were prepared. Where the architecture of this name has another
+    activation, open_clip warns and goes on, and the scores are quietly low.
+
+    Args:
+        name: Architecture.
+        tag: Published weights of it that open_clip knows.
+    """
+    known = open_clip.get_pretrained_cfg(name, tag)
+    prepared = {key: known[key] for key in ("mean", "std", "interpolation", "resize_mode") if key in known}
+    return {"force_quick_gelu": bool(known.get("quick_gelu")), "force_preprocess_cfg": prepared}
 
 
 def _prepare_short_training(model: Any, std: float) -> None:
@@ -170,12 +188,19 @@ def contrastive_loss() -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     return loss
 
 
-def complete(model: nn.Module, name: str) -> Clip:
-    """Return a model with its tokenizer and configurations, which open_clip finds by name."""
+def complete(model: nn.Module, name: str, *, quick_gelu: bool = False) -> Clip:
+    """Return a model with its tokenizer and configurations, which open_clip finds by name.
+
+    Args:
+        model: The model.
+        name: Its architecture.
+        quick_gelu: It was built with QuickGELU whatever its configuration says.
+    """
     visual: Any = model.visual
     preprocess = dict(visual.preprocess_cfg)
     tokenize: Tokenize = open_clip.get_tokenizer(name)
-    return Clip(model, tokenize, open_clip.get_model_config(name), preprocess)
+    model_cfg = open_clip.get_model_config(name) | ({"quick_gelu": True} if quick_gelu else {})
+    return Clip(model, tokenize, model_cfg, preprocess)
 
 
 def resolve(name: str) -> str:

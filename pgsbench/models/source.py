@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import open_clip
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pgsbench.config.fingerprint import file_hash
 from pgsbench.errors import ModelError, nearest
 from pgsbench.models import checkpoint
-from pgsbench.models.clip import Clip, build, complete, load, resolve
+from pgsbench.models.clip import Clip, build, complete, load, made_for, resolve
 
 HUB = "hf-hub:"
 WEIGHTS_ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
@@ -32,10 +34,12 @@ class Opened:
     Attributes:
         clip: The model, in evaluation mode.
         sha256: Hash of the weights: of their file, or of the tensors where they were fetched.
+        note: What the user should check about the model; empty: nothing.
     """
 
     clip: Clip
     sha256: str
+    note: str = ""
 
 
 def open_model(source: str, *, model: str | None = None, device: torch.device | str = "cpu") -> Opened:
@@ -49,7 +53,9 @@ def open_model(source: str, *, model: str | None = None, device: torch.device | 
             * a file of weights: safetensors, or what ``torch.load(weights_only=True)`` reads,
             * ``NAME:TAG``, open_clip's name of an architecture and of published weights,
             * ``hf-hub:OWNER/NAME``.
-        model: Architecture for a file of weights: a built-in one, open_clip's, or a JSON file.
+        model: Architecture for a file of weights: a built-in one, open_clip's, or a JSON file; or
+            ``NAME:TAG`` for one of open_clip's published weights, which settles activation and
+            preprocessing, too.
         device: Where the model lives.
 
     Raises:
@@ -108,9 +114,12 @@ def _open_file(path: Path, model: str | None, device: torch.device | str) -> Ope
             "a file of weights does not say which architecture it belongs to", where=str(path),
             way_out="add --model NAME_OR_CONFIG.json, for example --model ViT-B-16",
         )  # fmt: skip
+    name, _, tag = model.partition(":")
+    if tag:
+        _check_tag(name, tag)
     if path.suffix != ".safetensors":
         _refuse_code(path)
-    clip = build(model, seed=0, device=device)
+    clip = build(name, seed=0, device=device, tag=tag or None)
     try:
         open_clip.load_checkpoint(clip.model, str(path), weights_only=True, device="cpu")
     except Exception as error:  # weights can misfit an architecture in any way
@@ -119,7 +128,23 @@ def _open_file(path: Path, model: str | None, device: torch.device | str) -> Ope
             way_out="--model must name the architecture that was trained, QuickGELU and image size included",
         ) from error  # fmt: skip
     clip.model.eval()
-    return Opened(clip, file_hash(path))
+    return Opened(clip, file_hash(path), "" if tag else _doubt(name, clip))
+
+
+def _doubt(name: str, clip: Clip) -> str:
+    """Return what a bare name of an architecture leaves open: published weights may want something else."""
+    others = []
+    for tag in open_clip.list_pretrained_tags_by_model(name):
+        options = made_for(name, tag)
+        prepared = {key: clip.preprocess_cfg[key] for key in options["force_preprocess_cfg"]}
+        if options != {"force_quick_gelu": clip.quick_gelu, "force_preprocess_cfg": prepared}:
+            others.append(tag)
+    if not others:
+        return ""
+    return (
+        f"opened as a plain {name}; if these are published weights that were trained otherwise (activation, "
+        f"mean and std), name them: --model {name}:TAG, TAG one of {', '.join(others)}"
+    )
 
 
 def _refuse_code(path: Path) -> None:
@@ -131,11 +156,33 @@ def _refuse_code(path: Path) -> None:
         raise ModelError(
             f"not readable as plain weights, and anything more could run code: {_brief(error)}",
             where=str(path),
-            way_out="if you trust the file, save its weights alone, once: "
-            "torch.save(torch.load(FILE, weights_only=False)['state_dict'], 'weights.pt')",
+            way_out=f"if you trust the file, save its weights alone, once: {_save_weights(path)}",
         ) from error  # fmt: skip
-    if not isinstance(content, Mapping) or not content:
-        raise ModelError("no weights by name in this file", where=str(path), value=type(content).__name__)
+    is_mapping = isinstance(content, Mapping)
+    weights = content.get("state_dict", content) if is_mapping else None
+    if not isinstance(weights, Mapping) or not any(isinstance(value, Tensor) for value in weights.values()):
+        value = ", ".join(map(str, content)) if is_mapping else type(content).__name__
+        raise ModelError(
+            "no weights by name in this file", where=str(path), value=value[:200],
+            way_out="save those alone, once: torch.save(torch.load(FILE)[KEY], 'weights.pt'), KEY the entry "
+            "that holds them",
+        )  # fmt: skip
+    if any(name.startswith("_orig_mod.") for name in weights):
+        raise ModelError(
+            "the weights of a compiled model bear its prefix", where=str(path), value="_orig_mod.",
+            way_out="take it off, once: torch.save({name.removeprefix('_orig_mod.'): value "
+            "for name, value in torch.load(FILE).items()}, 'weights.pt')",
+        )  # fmt: skip
+
+
+def _save_weights(path: Path) -> str:
+    with suppress(OSError, BadZipFile), ZipFile(path) as archive:
+        if any(name.endswith("constants.pkl") for name in archive.namelist()):  # a program of TorchScript
+            return (
+                "weights = torch.jit.load(FILE, 'cpu').state_dict(); [weights.pop(name, None) for name in "
+                "('input_resolution', 'context_length', 'vocab_size')]; torch.save(weights, 'weights.pt')"
+            )
+    return "torch.save(torch.load(FILE, weights_only=False)['state_dict'], 'weights.pt')"
 
 
 def _check_tag(name: str, tag: str) -> None:
@@ -147,11 +194,12 @@ def _check_tag(name: str, tag: str) -> None:
 
 
 def _fetch(name: str, tag: str | None, device: torch.device | str) -> Clip:
+    options = made_for(name, tag) if tag else {}
     try:
         model: Any = open_clip.create_model(
-            name, pretrained=tag, device=device, output_dict=True, require_pretrained=True
+            name, pretrained=tag, device=device, output_dict=True, require_pretrained=True, **options
         )
-        return complete(model.eval(), name)
+        return complete(model.eval(), name, quick_gelu=options.get("force_quick_gelu", False))
     except Exception as error:  # the hub, the network and the cache fail in many ways
         raise ModelError(
             f"the model is neither in the cache nor can it be fetched: {_brief(error)}",

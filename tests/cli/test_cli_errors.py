@@ -60,7 +60,7 @@ def call(
         (("data", "make", "scene"), "did you mean 'scenes'?"),
         (("data", "status", "papre"), "did you mean 'paper'?"),
         (("calibrate", "ViT-B-32:opena"), "did you mean 'ViT-B-32:openai'?"),
-        (("calibrate", "--data", "cifar100"), "did you mean 'vtab/cifar100'?"),
+        (("calibrate", "--data", "cifr100"), "did you mean 'vtab/cifar100'?"),
         (("data", "fetch", "paper", "--root", "{folder}"), "not tried without a network: "),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,

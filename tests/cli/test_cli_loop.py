@@ -146,8 +146,16 @@ def test_parts_of_a_suite_are_measured_side_by_side_and_joined(
     assert pgsbench(folder, *words, "--part", "3/2").returncode == 2
 
 
+def few_classes(tiny: TinyWorld, tmp_path: Path) -> Path:
+    """Return a copy of the colours with one class more than there are pictures of."""
+    folder = shutil.copytree(tiny.folder / "colour", tmp_path / "few")
+    names = folder / "classnames.txt"
+    names.write_text(names.read_text() + "mauve\n")
+    return folder
+
+
 def test_calibration_passes_at_the_right_number_and_misses_at_another(
-    swept: tuple[Path, str], tiny: TinyWorld
+    swept: tuple[Path, str], tiny: TinyWorld, tmp_path: Path
 ) -> None:
     folder, _ = swept
     run = next((folder / "runs/tiny").glob("none-s0-*"))
@@ -160,6 +168,10 @@ def test_calibration_passes_at_the_right_number_and_misses_at_another(
     assert ": pass: expected" in hit.stdout
     assert "MISS by" in miss.stdout
     assert "points" in miss.stdout
+    words[words.index("--data") + 1] = str(few_classes(tiny, tmp_path))
+    marked = pgsbench(folder, *words, str(right))
+    assert marked.returncode == 1
+    assert "NO VERDICT (1 of 4 classes have no picture)" in marked.stdout
 
 
 def test_a_run_is_evaluated_under_its_own_mask_beside_whole_pictures(

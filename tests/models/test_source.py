@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from pgsbench.errors import ModelError
+from pgsbench.evaluation.calibration import published
+from pgsbench.evaluation.evaluate import activations
 from pgsbench.models import checkpoint
 from pgsbench.models.clip import CONFIG_FOLDER, Clip, build
 from pgsbench.models.source import open_model, state_hash
@@ -93,9 +95,63 @@ def test_a_pickle_that_wants_more_than_weights_is_refused(
 
 
 def test_a_program_of_torch_is_refused(tmp_path: Path) -> None:
-    torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "program.pt")
-    with pytest.raises(ModelError, match="could run code"):
+    torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "program.pt")  # as OpenAI published CLIP
+    with pytest.raises(ModelError, match=r"(?s)could run code.*torch\.jit\.load\(FILE"):
         open_model(str(tmp_path / "program.pt"), model="tiny-vit")
+
+
+@pytest.mark.parametrize(("wrap", "match"), [
+    (lambda weights: {"model": weights, "epoch": 3}, r"(?s)got 'model, epoch'.*torch\.load\(FILE\)\[KEY\]"),
+    (lambda weights: {"state_dict": {}}, "no weights by name"),
+    (lambda weights: {f"_orig_mod.{name}": value for name, value in weights.items()}, "compiled model"),
+])  # fmt: skip
+def test_weights_that_lie_elsewhere_in_the_file(wrap, match: str, model: Clip, tmp_path: Path) -> None:
+    torch.save(wrap(model.model.state_dict()), tmp_path / "x.pt")
+    with pytest.raises(ModelError, match=match):
+        open_model(str(tmp_path / "x.pt"), model="tiny-vit")
+
+
+def test_published_weights_get_the_activation_and_the_preprocessing_they_were_trained_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A stand-in for an architecture whose published weights were trained otherwise than its name says.
+    plain = build("tiny-vit", seed=5)
+    published = {"mean": (0.5,) * 3, "std": (0.5,) * 3, "interpolation": "bicubic", "resize_mode": "squash"}
+    monkeypatch.setattr("open_clip.list_pretrained_tags_by_model", lambda name: ["theirs"])
+    monkeypatch.setattr("open_clip.get_pretrained_cfg", lambda *_: {**published, "quick_gelu": True})
+    torch.save(plain.model.state_dict(), tmp_path / "x.pt")
+    opened = open_model(str(tmp_path / "x.pt"), model="tiny-vit:theirs")
+    assert same(opened.clip, plain)
+    assert opened.note == ""
+    assert opened.clip.quick_gelu
+    assert activations(opened.clip.model) == ("QuickGELU",)
+    assert published.items() <= opened.clip.preprocess_cfg.items()
+    checkpoint.save(opened.clip, tmp_path / "saved")
+    assert activations(open_model(str(tmp_path / "saved")).clip.model) == ("QuickGELU",)
+
+    bare = open_model(str(tmp_path / "x.pt"), model="tiny-vit")
+    assert activations(bare.clip.model) == ("GELU",)
+    assert "name them: --model tiny-vit:TAG, TAG one of theirs" in bare.note
+
+
+def test_every_published_tag_is_built_with_the_activation_it_was_trained_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: dict[str, object] = {}
+
+    def create_model(name: str, **options: object) -> torch.nn.Module:
+        asked.update(options)
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr("open_clip.create_model", create_model)
+    for source in published():
+        with pytest.raises(ModelError, match="enough"):
+            open_model(source)
+        assert asked["force_quick_gelu"] is True, source  # all of them are OpenAI's
+    with pytest.raises(ModelError, match="enough"):
+        open_model("ViT-L-14:laion2b_s32b_b82k")
+    assert asked["force_quick_gelu"] is False
+    assert asked["force_preprocess_cfg"]["mean"] == (0.5, 0.5, 0.5)  # type: ignore[index]
 
 
 @pytest.mark.parametrize(("content", "match"), [
