@@ -87,10 +87,10 @@ def scores_table(report: Report) -> str:
     scores = render.Table(f"Suite {report.suite}", header, rows, [], text_columns=(1, 6))
     rows = [
         [group, mean.mean, f"{mean.value:.1%}", f"{mean.low:.1%} to {mean.high:.1%}", str(mean.n_tasks),
-         f"{mean.chance:.1%}"]
+         f"{mean.chance:.1%}", ", ".join(mean.marked)]
         for group, mean in report.groups.items()
     ]  # fmt: skip
-    header = ["group", "mean", "score", "95 % interval", "tasks", "chance"]
+    header = ["group", "mean", "score", "95 % interval", "tasks", "chance", "tasks with a note"]
     notes = ["macro: every task of a group weighs the same, whatever its size."]
-    means = render.Table("Groups", header, rows, notes, text_columns=(1,))
+    means = render.Table("Groups", header, rows, notes, text_columns=(1, 6))
     return f"{render.text(scores)}\n{render.text(means)}"

@@ -131,7 +131,8 @@ def _part_of(suite: Suite, part: str) -> tuple[Suite, str]:
             way_out=f"--part 1/2 and --part 2/2, for example; the suite has {len(suite.tasks)} tasks",
         )  # fmt: skip
     first, last = (len(suite.tasks) * end // n for end in (k - 1, k))
-    return replace(suite, tasks=suite.tasks[first:last]), f"{PART}{k}-of-{n}"
+    name = f"{PART}{k}-of-{n}"
+    return replace(suite, name=f"{suite.name}-{name}", tasks=suite.tasks[first:last]), name
 
 
 class _Mask(NamedTuple):

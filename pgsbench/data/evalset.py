@@ -21,8 +21,9 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from pgsbench.errors import DataError
@@ -83,25 +84,18 @@ def read_tar(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
     """Yield ``(key, {ending: content})`` from a webdataset archive, in its order.
 
     Raises:
-        DataError: The archive is missing or damaged.
+        DataError: The archive is missing or damaged, or two samples beside each other have one key.
     """
-    try:
-        with tarfile.open(path) as tar:
-            key, parts = "", dict[str, bytes]()
-            for member in tar:
-                if not member.isfile():
-                    continue
-                this, ending = _key_and_ending(member)
-                if this != key and parts:
-                    yield key, parts
-                    parts = {}
-                handle = tar.extractfile(member)
-                assert handle is not None
-                key, parts[ending] = this, handle.read()
-            if parts:
-                yield key, parts
-    except (OSError, tarfile.TarError) as error:
-        raise _unreadable(path, error) from error
+    key, parts = "", dict[str, bytes]()
+    for this, ending, content in _members(path, read=True):
+        if this != key and parts:
+            yield key, parts
+            parts = {}
+        if ending in parts:  # two samples of one key beside each other would pass for one
+            raise DataError("two samples have the same key", where=str(path), value=f"{this}.{ending}")
+        key, parts[ending] = this, content
+    if parts:
+        yield key, parts
 
 
 def count_tar(path: Path) -> int:
@@ -111,14 +105,36 @@ def count_tar(path: Path) -> int:
         DataError: The archive is missing or damaged.
     """
     count, key = 0, None
+    for this, _, _ in _members(path, read=False):
+        if this != key:
+            count, key = count + 1, this
+    return count
+
+
+def _members(path: Path, *, read: bool) -> Iterator[tuple[str, str, bytes]]:
+    """Yield key, ending and, where wanted, content of an archive's files, up to an end that is one."""
     try:
         with tarfile.open(path) as tar:
             for member in tar:
-                if member.isfile() and (this := _key_and_ending(member)[0]) != key:
-                    count, key = count + 1, this
-    except (OSError, tarfile.TarError) as error:
+                if member.isfile():
+                    handle = tar.extractfile(member) if read else None
+                    yield *_key_and_ending(member), handle.read() if handle else b""
+            _check_end(tar)
+    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
         raise _unreadable(path, error) from error
-    return count
+
+
+def _check_end(tar: tarfile.TarFile) -> None:
+    # The library takes a damaged header, and a file that is cut off before one, for the end. A real end is
+    # marked by blocks of zeros, and nothing else comes after it.
+    assert tar.fileobj is not None
+    tar.fileobj.seek(tar.offset)
+    rest = tar.fileobj.read(tarfile.BLOCKSIZE)
+    marked = len(rest) == tarfile.BLOCKSIZE
+    while rest and not any(rest):
+        rest = tar.fileobj.read(tarfile.RECORDSIZE)
+    if rest or not marked:
+        raise tarfile.ReadError(f"damaged or cut off after {tar.offset:,} bytes")
 
 
 def _key_and_ending(member: tarfile.TarInfo) -> tuple[str, str]:
@@ -231,7 +247,7 @@ def _write_split(
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:
-    path.write_text("".join(f"{line}\n" for line in lines))
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 # -------------------------------------------------------------------------------------------- reading
@@ -241,10 +257,16 @@ def read_split(folder: Path, split: str = "test") -> Iterator[tuple[str, dict[st
     """Yield the samples of a classification or retrieval set in order.
 
     Raises:
-        DataError: The folder, its shard count or a shard is missing or unreadable.
+        DataError: The folder, its shard count or a shard is missing or unreadable, or two samples have one
+            key: results name their items by it.
     """
-    for number in range(_num_shards(folder / split)):
-        yield from read_tar(folder / split / f"{number}.tar")
+    known = set[str]()
+    for shard in shards_of(folder / split):
+        for key, parts in read_tar(shard):
+            if key in known:
+                raise DataError("two samples have the same key", where=str(shard), value=key)
+            known.add(key)
+            yield key, parts
 
 
 def count_split(folder: Path, split: str = "test") -> int:
@@ -253,14 +275,14 @@ def count_split(folder: Path, split: str = "test") -> int:
     Raises:
         DataError: The shard count or a shard is missing or unreadable.
     """
-    return sum(count_tar(folder / split / f"{number}.tar") for number in range(_num_shards(folder / split)))
+    return sum(map(count_tar, shards_of(folder / split)))
 
 
-def read_lines(path: Path) -> list[str]:
-    """Return the non-empty lines of a text file.
+def read_text(path: Path) -> str:
+    """Return the content of a text file.
 
     Raises:
-        DataError: There is no such file.
+        DataError: There is no such file, or it is not UTF-8.
     """
     if not path.is_file():
         raise DataError(
@@ -268,7 +290,28 @@ def read_lines(path: Path) -> list[str]:
             where=str(path),
             way_out="`pgsbench data ls` shows what is there",
         )
-    return [line for line in path.read_text().splitlines() if line.strip()]
+    return decoded(path.read_bytes(), str(path))
+
+
+def decoded(content: bytes, where: str) -> str:
+    """Return bytes as text.
+
+    Raises:
+        DataError: They are not UTF-8.
+    """
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"text must be UTF-8 ({error.reason} at byte {error.start})", where=where) from error
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the non-empty lines of a text file.
+
+    Raises:
+        DataError: There is no such file, or it is not UTF-8.
+    """
+    return [line for line in read_text(path).splitlines() if line.strip()]
 
 
 def read_pairs(folder: Path, subset: str) -> list[Pair]:
@@ -281,9 +324,12 @@ def read_pairs(folder: Path, subset: str) -> list[Pair]:
     if not path.is_file():
         raise DataError("the evaluation set lacks this subset", where=str(path))
     try:
-        entries = json.loads(path.read_text())
-        return [Pair(e["filename"], e["caption"], e["negative_caption"]) for e in entries.values()]
-    except (ValueError, KeyError, AttributeError) as error:
+        entries = json.loads(read_text(path))
+        found = [Pair(e["filename"], e["caption"], e["negative_caption"]) for e in entries.values()]
+        if odd := [part for pair in found for part in astuple(pair) if not isinstance(part, str)]:
+            raise TypeError(f"{odd[0]!r} is no text")
+        return found
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise DataError(
             f"not a SugarCrepe file ({type(error).__name__}: {error})",
             where=str(path),
@@ -317,9 +363,14 @@ def read_pictures(folder: Path, file_names: Iterable[str]) -> Iterator[tuple[str
         yield str(path), EncodedImage(path.read_bytes(), path.suffix.removeprefix("."))
 
 
-def _num_shards(split: Path) -> int:
+def shards_of(split: Path) -> list[Path]:
+    """Return the archives that a split says it has, whether they are there or not.
+
+    Raises:
+        DataError: It does not say how many there are.
+    """
     lines = read_lines(split / "nshards.txt")
     try:
-        return int(lines[0])
+        return [split / f"{number}.tar" for number in range(int(lines[0]))]
     except (IndexError, ValueError):
         raise DataError("must hold the number of shards", where=str(split / "nshards.txt")) from None

@@ -48,6 +48,11 @@ class PublicSet:
     subset: str = ""
     source: str = ""
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it is in the catalogue."""
+        return self.name in _catalogue()
+
 
 def lookup(name: str) -> PublicSet:
     """Return a set by clip_benchmark's name; ``wds/`` in front makes no difference.

@@ -10,7 +10,7 @@ from pathlib import Path
 from pgsbench.data import fetch, store
 from pgsbench.data.store import Progress
 from pgsbench.errors import DataError
-from pgsbench.evaluation.suite import Suite, Task, builtin_dataset, data_folder, public_set
+from pgsbench.evaluation.suite import Suite, Task, builtin_dataset, data_folder, lacking, public_set
 
 PRESENT, MISSING, DAMAGED, WRONG_SIZE = "present", "missing", "damaged", "wrong size"
 
@@ -64,7 +64,7 @@ def availability(task: Task, *, root: Path | None = None) -> Availability:
     answer = partial(Availability, task.data, splits_of(task), size=task.size, source=source)
     try:
         folder = data_folder(task.data, root=root)
-        if absent := [name for name in task.protocol.requires if not (folder / name).exists()]:
+        if absent := lacking(folder, task.protocol.requires):
             what = ", ".join(absent) if folder.is_dir() else f"no folder {folder}"
             return answer(MISSING, problem=what)
     except DataError as error:
@@ -109,7 +109,12 @@ def fetch_missing(
     offline = offline or fetch.is_offline()
     tasks = {(task.data, task.protocol.requires): task for task in suite.tasks if public_set(task.data)}
     lacking = [task for task in tasks.values() if _is_lacking(task, root)]
-    problems: list[str] = []
+    problems = [
+        f"- {task.data}: {found.count:,} test items where it has {found.size:,}; move "
+        f"{data_folder(task.data, root=root)} away to fetch it anew"
+        for task in tasks.values()
+        if (found := availability(task, root=root)).state == WRONG_SIZE
+    ]
     untried: list[str] = []
     for number, task in enumerate(lacking):
         if number and not _is_lacking(task, root):  # it came with what an earlier task needs

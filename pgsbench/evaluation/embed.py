@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,8 +20,14 @@ from pgsbench.evaluation.pictures import NamedImage, Preprocess
 #: Pictures or texts whose embeddings differ by less than this are encoded alike (unit vectors, float32).
 COLLAPSED_BELOW = 1e-5
 
+#: Similarities of float32 unit vectors that differ by less are told apart by rounding alone: they tie.
+TIE_BELOW = 2.0**-23
+
 #: Largest batch on a CPU: activations that leave its caches cost a third of the speed.
 CPU_BATCH_SIZE = 32
+
+#: Most threads that decode pictures for a GPU.
+MAX_DECODERS = 16
 
 #: New embeddings that are kept in memory before they go to the cache as one file.
 ROWS_A_FILE = 1 << 12
@@ -84,7 +91,7 @@ class Encoder:
         rows: list[int] = []
         batches = self._new_batches(pictures, rows)
         with evaluation_mode(self.model):
-            for pixels in _prepared(batches, self.preprocess, num_threads=torch.get_num_threads()):
+            for pixels in _prepared(batches, self.preprocess, num_threads=_num_threads(self.device)):
                 self._images.append(self._encode(self.model.encode_image, pixels))
         self._images.flush()
         return self._images.take(rows)
@@ -220,6 +227,14 @@ def collapsed(**embeddings: Tensor) -> tuple[str, ...]:
         for name, vectors in embeddings.items()
         if len(vectors) > 1 and (vectors - vectors[0]).abs().max() < COLLAPSED_BELOW
     )
+
+
+def _num_threads(device: torch.device) -> int:
+    """Return how many threads decode: on a CPU they share with the model; beside a GPU the cores are free."""
+    if device.type == "cpu":
+        return torch.get_num_threads()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MAX_DECODERS)
 
 
 def _prepared(

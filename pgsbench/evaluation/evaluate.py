@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache as cache_forever
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +22,10 @@ from pgsbench.evaluation.embed import Encoder
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.report import Report, group_means, primary_of, scores_of
 from pgsbench.evaluation.results import TaskResult
-from pgsbench.evaluation.suite import FindData, Suite, Task, data_folder, locate
+from pgsbench.evaluation.suite import FindData, Suite, Task, builtin_dataset, data_folder, locate
 
 #: A new version of these may encode the same picture differently.
-ENCODING_LIBRARIES = ("open_clip_torch", "torch", "pillow")
+ENCODING_LIBRARIES = ("open_clip_torch", "torch", "torchvision", "pillow")
 
 
 def evaluate(
@@ -107,6 +107,13 @@ def evaluate(
         sum(result.num_texts for result in measured.values()),
         activations(model),
         {task.name: _hashes(folders[task.name], task.protocol.requires) for task in suite.tasks},
+        {task.name: asdict(cast(Any, task.protocol)) for task in suite.tasks},
+        dict(architecture or {}),
+        {
+            "device": torch.device(device).type,
+            "precision": str(autocast or torch.float32).removeprefix("torch."),
+            **{name: version(name) for name in ENCODING_LIBRARIES},
+        },
         tuple(reused),
     )  # fmt: skip
     report.write(out)
@@ -116,9 +123,11 @@ def evaluate(
 def checked_size(task: Task, measurements: Sequence[Measurement]) -> tuple[Measurement, ...]:
     """Return the measurements of a task, marked where its data set has not the size it is known to have.
 
-    Pictures are counted, or pairs of captions: the smallest n, as captions may be many to a picture.
+    Pictures are counted, or pairs of captions: the smallest n, as captions may be many to a picture, and of
+    a mean over classes its units, as a picture may show many.
     """
-    found = min((len(m.correct) for m in measurements), default=0)
+    counts = (len(m.correct if m.strata is None else set(m.units or m.items)) for m in measurements)
+    found = min(counts, default=0)
     if task.size is None or found == task.size:
         return tuple(measurements)
     note = f"{found:,} test items where the set has {task.size:,}: does not compare with published numbers"
@@ -140,12 +149,21 @@ def _hashes(folder: Path, names: Sequence[str]) -> dict[str, str]:
 def _measure(task: Task, folder: Path, encode: Encoder) -> TaskResult:
     before = encode.num_images, encode.num_texts
     try:
-        measurements = tuple(task.protocol.measure(folder, encode))
+        measurements = tuple(_named(m, task, folder) for m in task.protocol.measure(folder, encode))
     except EvaluationError as error:
         where = f"{task.name}, {error.where}"
         raise EvaluationError(error.rule, where=where, value=error.value, way_out=error.way_out) from None
     primary_of(task, measurements)  # said now and not when all other tasks are done
     return TaskResult(measurements, encode.num_images - before[0], encode.num_texts - before[1])
+
+
+def _named(m: Measurement, task: Task, folder: Path) -> Measurement:
+    """Return a measurement whose units bear the name of their data set.
+
+    Exported sets often number their pictures alike: without it those of two sets would pass for the same.
+    """
+    origin = builtin_dataset(task.data) or folder.name
+    return replace(m, units=[f"{origin}:{unit}" for unit in (m.items if m.units is None else m.units)])
 
 
 @cache_forever

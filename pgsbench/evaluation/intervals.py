@@ -24,9 +24,11 @@ def interval(measurement: Measurement) -> tuple[float, float]:
     """Return the 95 % interval of a metric.
 
     Plain means of outcomes get Wilson's score interval, at the effective number of items where several
-    items share a unit; means over classes a percentile bootstrap over units (fixed seed).
+    items share a unit; means over classes a percentile bootstrap over units (fixed seed), and Wilson's where
+    all outcomes are alike.
     """
-    if measurement.strata is None:
+    is_uniform = np.min(measurement.correct) == np.max(measurement.correct)
+    if measurement.strata is None or is_uniform:  # no draw of all right, or all wrong, can differ from it
         return wilson(measurement.value, effective_size(measurement))
     return _around(measurement.value, _resampled([measurement])[0])
 
@@ -35,8 +37,7 @@ def group_interval(measurements: Sequence[Measurement]) -> tuple[float, float]:
     """Return the 95 % interval of the plain mean over several metrics, one for each task of a group.
 
     Percentile bootstrap over units, fixed seed. Units of the same name in different tasks are drawn
-    together, as when four tasks ask different questions about the same pictures. (Where equal names mean
-    different pictures this changes nothing on average: what is independent stays uncorrelated.)
+    together, as when four tasks ask different questions about the same pictures.
     """
     if len(measurements) == 1:
         return interval(measurements[0])

@@ -34,6 +34,7 @@ class GroupMean:
         n_tasks: Number of tasks.
         chance: The mean of what guessing gives.
         mean: How the mean is taken.
+        marked: Tasks whose score bears notes, which hold for the mean, too.
     """
 
     value: float
@@ -42,6 +43,7 @@ class GroupMean:
     n_tasks: int
     chance: float
     mean: str = "macro"
+    marked: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,9 @@ class Report:
         activations: Activation functions of the model.
         files: Task -> text file (class names, templates, captions) -> the first 16 digits of its SHA-256;
             equal hashes are equal prompts in the same language.
+        protocols: Task -> the fields of its protocol, such as the split.
+        architecture: open_clip's configuration of the model.
+        environment: Kind of device, precision, versions of the libraries that encode.
         reused: Tasks that had been measured before; said to the caller, not written.
     """
 
@@ -73,6 +78,9 @@ class Report:
     num_texts: int
     activations: tuple[str, ...] = ()
     files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    protocols: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    architecture: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
     reused: tuple[str, ...] = field(default=(), compare=False)
 
     def primary(self) -> dict[str, Score]:
@@ -129,7 +137,8 @@ def scores_of(task: Task, measurements: Sequence[Measurement]) -> list[Score]:
         scores.append(
             Score(
                 task.name, task.group, task.protocol_name, m.metric, m.value, len(m.correct), low, high,
-                chance, is_primary, task.version, results.per_sample_file(task, m.metric), list(m.notes),
+                chance, is_primary, task.version, results.per_sample_file(task, m.metric), m.num_ties,
+                list(m.notes),
             )
         )  # fmt: skip
     return scores
@@ -159,5 +168,6 @@ def group_means(suite: Suite, measured: Mapping[str, Sequence[Measurement]]) -> 
         chances = [m.chance if t.chance is None else t.chance for t, m in zip(tasks, primary, strict=True)]
         low, high = group_interval(primary)
         value = float(np.mean([m.value for m in primary]))
-        means[group] = GroupMean(value, low, high, len(tasks), float(np.mean(chances)))
+        marked = tuple(task.name for task, m in zip(tasks, primary, strict=True) if m.notes)
+        means[group] = GroupMean(value, low, high, len(tasks), float(np.mean(chances)), marked=marked)
     return means

@@ -46,19 +46,26 @@ class TaskResult:
 def task_key(task: Task, folder: Path, model_key: str) -> str:
     """Return what a task's result depends on as a hash: model, protocol and its code, version, data.
 
-    The data are the files of the folder by name, size and time of change: reading a large set only to find
-    that it is the same would take minutes. Where it is the same and the times are not, as in a copy, the task
-    is measured again, and the embedding cache knows its pictures by their content.
+    The data are the files of the folder: texts by content, pictures and archives by name, size and time of
+    change, as reading a large set only to find that it is the same would take minutes. Where it is the same
+    and the times are not, as in a copy, the task is measured again, and the embedding cache knows its
+    pictures by their content.
     """
-    states = [(path.relative_to(folder).as_posix(), path.stat()) for path in sorted(_files(folder))]
     content = {
         "model": model_key,
-        "protocol": asdict(cast(Any, task.protocol)),
+        "protocol": [type(task.protocol).__qualname__, asdict(cast(Any, task.protocol))],
         "code": file_hash(Path(inspect.getfile(type(task.protocol)))),
         "version": task.version,
-        "data": [[name, state.st_size, state.st_mtime_ns] for name, state in states],
+        "data": [[path.relative_to(folder).as_posix(), _state(path)] for path in sorted(_files(folder))],
     }
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+
+
+def _state(path: Path) -> str | list[int]:
+    if path.suffix in (".txt", ".json", ".jsonl"):
+        return file_hash(path)
+    state = path.stat()
+    return [state.st_size, state.st_mtime_ns]
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -71,11 +78,14 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def write(out: Path, task: Task, key: str, result: TaskResult) -> None:
     """Write a task's result into the folder `out`."""
-    record = out / TASKS / f"{_file_name(task)}.json"
+    record = out / TASKS / f"{task.file_name}.json"
     record.unlink(missing_ok=True)
     for m in result.measurements:
         _write_values(out / per_sample_file(task, m.metric), m)
-    metrics = [{"metric": m.metric, "chance": m.chance, "notes": m.notes} for m in result.measurements]
+    metrics = [
+        {"metric": m.metric, "chance": m.chance, "num_ties": m.num_ties, "notes": m.notes}
+        for m in result.measurements
+    ]
     content = {"key": key, "metrics": metrics, "num_images": result.num_images, "num_texts": result.num_texts}
     replace(record, (json.dumps(content, indent=1) + "\n").encode())
 
@@ -83,7 +93,7 @@ def write(out: Path, task: Task, key: str, result: TaskResult) -> None:
 def read(out: Path, task: Task, key: str) -> TaskResult | None:
     """Return the result with this key from the folder `out`; None where there is none or a damaged one."""
     try:
-        content = json.loads((out / TASKS / f"{_file_name(task)}.json").read_text())
+        content = json.loads((out / TASKS / f"{task.file_name}.json").read_text())
         if content["key"] != key:
             return None
         measurements = [_read_values(out / per_sample_file(task, m["metric"]), m) for m in content["metrics"]]
@@ -94,7 +104,7 @@ def read(out: Path, task: Task, key: str) -> TaskResult | None:
 
 def per_sample_file(task: Task, metric: str) -> str:
     """Return the file of a metric's outcomes, relative to the folder of the evaluation."""
-    return f"{PER_SAMPLE}/{_file_name(task)}.{metric}.npz"
+    return f"{PER_SAMPLE}/{task.file_name}.{metric}.npz"
 
 
 def replace(path: Path, content: bytes) -> None:
@@ -103,10 +113,6 @@ def replace(path: Path, content: bytes) -> None:
     scratch = path.with_name(f".{os.getpid()}.{path.name}")
     scratch.write_bytes(content)
     scratch.replace(path)
-
-
-def _file_name(task: Task) -> str:
-    return task.name.replace("/", "__")
 
 
 def _write_values(path: Path, m: Measurement) -> None:
@@ -131,5 +137,5 @@ def _read_values(path: Path, metric: dict[str, Any]) -> Measurement:
         strata = file["strata"] if "strata" in file.files else None
         return Measurement(
             metric["metric"], file["correct"], items, metric["chance"], units=file["units"].tolist(),
-            strata=strata, notes=tuple(metric["notes"]),
+            strata=strata, num_ties=metric["num_ties"], notes=tuple(metric["notes"]),
         )  # fmt: skip

@@ -24,6 +24,7 @@ class Score:
         version: Version of the task's definition; scores of different versions do not compare.
         per_sample: File of the per-item values relative to the run directory: a ``.npz`` with ``values``
             (n, float32; their mean is `value`) and ``items`` (n, str; what each value belongs to).
+        num_ties: Items that a tie makes wrong, or may make wrong (ours count against the model).
         notes: What a reader must know, for example ``"collapsed embeddings"``.
     """
 
@@ -39,6 +40,7 @@ class Score:
     primary: bool
     version: int = 1
     per_sample: str = ""
+    num_ties: int = 0
     notes: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field
 from pgsbench.config.load import check, parse_yaml
 from pgsbench.config.schema import Strict
 from pgsbench.data import public, store
+from pgsbench.data.evalset import shards_of
 from pgsbench.errors import ConfigError, DataError, PluginError, UserError, nearest
 from pgsbench.evaluation.protocols import PROTOCOLS
 from pgsbench.evaluation.protocols.base import EvaluationProtocol
@@ -24,6 +25,11 @@ FOLDER = Path(__file__).parent / "suites"
 FindData = Callable[[str], Path]
 
 _PUBLIC_DATA = re.compile(r"clip_benchmark:(?P<name>[\w./+-]+)")
+#: Public sets that are not tested zero-shot.
+_OTHER_PROTOCOLS = {
+    "mscoco_captions": "retrieval", "flickr8k": "retrieval", "flickr30k": "retrieval",
+    public.WINOGROUND: "winoground", "voc2007_multilabel": "multilabel",
+}  # fmt: skip
 _BUILTIN_DATA = re.compile(r"(?!clip_benchmark:)(?P<dataset>[a-z0-9_-]+):(?P<evaluation>[\w.-]+)")
 
 
@@ -53,6 +59,11 @@ class Task:
     chance: float | None = None
     version: int = 1
     size: int | None = None
+
+    @property
+    def file_name(self) -> str:
+        """What the files of its results are called."""
+        return self.name.replace("/", "__")
 
 
 @dataclass(frozen=True)
@@ -101,14 +112,17 @@ def builtin_names() -> list[str]:
 
 
 def load_suite(name_or_path: str | Path) -> Suite:
-    """Read and check a suite: one that ships, by name, or any YAML file.
+    """Read and check a suite: one that ships, by name, any YAML file, or a public set or collection.
 
-    Folders in `data` may be relative to the file, start with ``~`` and hold environment variables.
+    Folders in `data` may be relative to the file, start with ``~`` and hold environment variables. A set or
+    collection, ``clip_benchmark:NAME``, is tested as clip_benchmark tests it.
 
     Raises:
         ConfigError: There is no such suite, or every mistake that is in it.
     """
     path = Path(name_or_path)
+    if found := _PUBLIC_DATA.fullmatch(str(name_or_path)):
+        return _suite_of_public(found["name"])
     if str(name_or_path) in builtin_names():
         path = FOLDER / f"{name_or_path}.yaml"
     elif not path.is_file():
@@ -128,14 +142,17 @@ def load_suite(name_or_path: str | Path) -> Suite:
     tasks: list[Task] = []
     problems: list[UserError] = []
     numbered = [(index, one) for index, task in enumerate(config.tasks) for one in _expanded(task)]
-    for index, task in numbered:
+    for index, given in numbered:
         where = place(f"tasks.{index}")
         try:
-            if task.name in {known.name for known in tasks}:
-                raise ConfigError("two tasks have the same name", where=where, value=task.name)
-            tasks.append(_task(task, path.parent, where))
+            task = _task(given, path.parent, where)
+            if task.file_name in {known.file_name for known in tasks}:
+                rule = "two tasks have the same name ('/' and '__' are alike)"
+                raise ConfigError(rule, where=where, value=task.name)
+            tasks.append(task)
         except UserError as error:
-            problems.append(error)
+            if str(error) not in map(str, problems):  # the sets of a collection share their mistakes
+                problems.append(error)
     if problems:
         raise ConfigError.collect(problems)
     return Suite(config.name, config.version, config.question, tuple(tasks))
@@ -193,9 +210,11 @@ def locate(suite: Suite, find: FindData = data_folder) -> dict[str, Path]:
     for task in suite.tasks:
         try:
             folders[task.name] = folder = find(task.data)
-            if absent := [name for name in task.protocol.requires if not (folder / name).exists()]:
+            if absent := lacking(folder, task.protocol.requires):
                 what = f"{folder}: no {', '.join(absent)}" if folder.is_dir() else f"{folder}: no such folder"
-                problems[f"{task.name} ({task.data}): {what}"] = None
+                known = public_set(task.data)
+                hint = f"; {known.source}" if known and not known.is_known else ""
+                problems[f"{task.name} ({task.data}): {what}{hint}"] = None
         except UserError as error:
             problems[str(error)] = None
     if problems:
@@ -206,6 +225,27 @@ def locate(suite: Suite, find: FindData = data_folder) -> dict[str, Path]:
             "fetches public ones; `pgsbench data status SUITE` lists all",
         )
     return folders
+
+
+def lacking(folder: Path, requires: Sequence[str]) -> list[str]:
+    """Return what a folder lacks of the files that a protocol requires, the shards of its splits included."""
+    absent = [name for name in requires if not (folder / name).exists()]
+    for name in requires:
+        if name.endswith("/nshards.txt") and name not in absent:
+            split = (folder / name).parent
+            absent += [f"{split.name}/{path.name}" for path in shards_of(split) if not path.exists()]
+    return absent
+
+
+def _suite_of_public(name: str) -> Suite:
+    tasks = []
+    for member in public.collection(name) or (name,):
+        known = public.lookup(member)
+        protocol = _OTHER_PROTOCOLS.get(known.name, "compositional" if known.subset else "zero_shot")
+        data = f"clip_benchmark:{known.name}"
+        config = TaskConfig(name=known.name, data=data, protocol=protocol, group=re.sub(r"[^\w-]", "-", name))
+        tasks.append(_task(config, Path(), f"--suite clip_benchmark:{name}"))
+    return Suite(name, 1, f"{name}, as clip_benchmark tests it.", tuple(tasks))
 
 
 def _task(config: TaskConfig, folder: Path, where: str) -> Task:
@@ -240,15 +280,21 @@ def _task(config: TaskConfig, folder: Path, where: str) -> Task:
 
 
 def _expanded(task: TaskConfig) -> list[TaskConfig]:
-    """Return the task itself, or one task for each set where its data is a collection of clip_benchmark's."""
+    """Return the task itself, or one task for each set where its data is a collection of clip_benchmark's.
+
+    A set of a zero-shot collection that is not tested zero-shot gets its own protocol.
+    """
     found = _PUBLIC_DATA.fullmatch(task.data)
     members = public.collection(found["name"]) if found else None
     if members is None:
         return [task]
-    return [
-        task.model_copy(update={"name": f"{task.name}/{member}", "data": f"clip_benchmark:{member}"})
-        for member in members
-    ]
+    tasks = []
+    for member in members:
+        update = {"name": f"{task.name}/{member}", "data": f"clip_benchmark:{member}"}
+        if task.protocol == "zero_shot" and member in _OTHER_PROTOCOLS:
+            update |= {"protocol": _OTHER_PROTOCOLS[member], "metric": ""}
+        tasks.append(task.model_copy(update=update))
+    return tasks
 
 
 def _with_parents(dotted: str) -> Iterator[str]:

@@ -75,7 +75,7 @@ def test_per_sample_values_carry_the_scores(tiny: Clip, suite: Suite, tmp_path: 
     assert len(list((tmp_path / "per-sample").iterdir())) == len(report.scores)
     with np.load(tmp_path / "per-sample" / "my__find.image_recall_at_5.npz") as file:
         assert list(file["items"][:3]) == ["0000#0", "0001#0", "0001#1"]
-        assert list(file["units"][:3]) == ["0000", "0001", "0001"]
+        assert list(file["units"][:3]) == ["retrieval:0000", "retrieval:0001", "retrieval:0001"]
 
 
 def test_a_report_reads_back(tiny: Clip, suite: Suite, tmp_path: Path) -> None:

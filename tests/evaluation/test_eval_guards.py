@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from pgsbench.data import evalset
-from pgsbench.data.evalset import EncodedImage, Pair
+from pgsbench.data.evalset import EncodedImage, Pair, count_split
 from pgsbench.errors import DataError, EvaluationError
 from pgsbench.evaluation.embed import Encoder
 from pgsbench.evaluation.protocols.compositional import Compositional
@@ -128,6 +129,64 @@ def test_a_template_without_its_place(encode: Encoder, own: Path) -> None:
         list(ZeroShot().measure(own / "classes", encode))
 
 
+@pytest.mark.parametrize("template", ["a {c} in {x}", "a {c} {", "a {c} {0}"])
+def test_a_template_with_other_braces(template: str, encode: Encoder, own: Path) -> None:
+    (own / "classes" / "zeroshot_classification_templates.txt").write_text(f"{template}\n")
+    with pytest.raises(DataError, match="and no other braces"):
+        list(ZeroShot().measure(own / "classes", encode))
+
+
+@pytest.mark.parametrize(("folder", "name", "protocol"), [
+    ("classes", "classnames.txt", ZeroShot()),
+    ("classes", "zeroshot_classification_templates.txt", ZeroShot()),
+    ("pairs", "swap_att.json", Compositional("swap_att")),
+])  # fmt: skip
+def test_texts_of_another_encoding(folder: str, name: str, protocol, encode: Encoder, own: Path) -> None:
+    path = own / folder / name
+    path.write_bytes(path.read_bytes().replace(b"a", "ä".encode("latin-1")))
+    with pytest.raises(DataError, match="text must be UTF-8"):
+        list(protocol.measure(own / folder, encode))
+
+
+def cut(content: bytes, at: int) -> bytes:
+    return content[:at]
+
+
+def zeroed(content: bytes, at: int) -> bytes:
+    return content[:at] + bytes(1536) + content[at + 1536 :]
+
+
+def other_checksum(content: bytes, at: int) -> bytes:
+    return content[: at + 148] + b"0000000\0" + content[at + 156 :]
+
+
+@pytest.mark.parametrize("damage", [cut, zeroed, other_checksum])
+def test_a_damaged_archive_is_not_a_smaller_set(damage, encode: Encoder, own: Path) -> None:
+    shard = own / "classes" / "test" / "1.tar"
+    content = shard.read_bytes()
+    with tarfile.open(shard) as tar:
+        header = tar.getmembers()[20].offset
+    shard.write_bytes(damage(content, header))
+    for reading in (
+        lambda: list(ZeroShot().measure(own / "classes", encode)),
+        lambda: count_split(own / "classes"),
+    ):
+        with pytest.raises(
+            DataError, match=rf"1\.tar: the archive cannot be read: .* after {header:,} bytes"
+        ):
+            reading()
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_two_samples_of_one_key(far: bool, encode: Encoder, own: Path) -> None:
+    samples = list(evalset.read_split(own / "classes"))
+    repeated = [*samples, samples[0]] if far else [samples[0], *samples]
+    evalset.write_tar(own / "classes" / "test" / "0.tar", repeated)
+    (own / "classes" / "test" / "nshards.txt").write_text("1\n")
+    with pytest.raises(DataError, match=r"two samples have the same key \(got '0000"):
+        list(ZeroShot().measure(own / "classes", encode))
+
+
 def rewrite(
     folder: Path, change: Callable[[int, dict[str, bytes]], dict[str, bytes]], split: str = "test"
 ) -> None:
@@ -187,6 +246,28 @@ def test_a_subset_without_pairs(encode: Encoder, own: Path) -> None:
         list(Compositional("swap_att").measure(own / "pairs", encode))
 
 
+@pytest.mark.parametrize(
+    "entry", ["a string", {"filename": "x.png", "caption": None, "negative_caption": "b"}]
+)
+def test_pairs_that_are_none(entry: object, encode: Encoder, own: Path) -> None:
+    (own / "pairs" / "swap_att.json").write_text(json.dumps({"0": entry}))
+    with pytest.raises(DataError, match="not a SugarCrepe file"):
+        list(Compositional("swap_att").measure(own / "pairs", encode))
+
+
+def test_what_only_rounding_tells_apart_ties(data: Path, tiny: Clip) -> None:
+    model = copy.deepcopy(tiny.model)
+    one, other = torch.zeros(2, 32)
+    one[0], other[0], other[1] = 1.0, 1.0, 1e-8
+    model.encode_image = lambda batch: (one + other).expand(len(batch), -1)
+    model.encode_text = lambda batch: torch.stack([one, other] * len(batch))[: len(batch)]
+    encode = Encoder(model, tokenizer=tiny.tokenize, preprocess=tiny.preprocess_cfg)
+    (found,) = Compositional("swap_att").measure(data / "pairs", encode)
+    assert found.value == 0.0
+    assert found.num_ties == len(found.correct)
+    assert any("tie and count as wrong" in note for note in found.notes)
+
+
 @pytest.fixture
 def winoground(make_picture: MakePicture, tmp_path: Path) -> Path:
     """Two examples; the second has the same picture twice."""
@@ -215,6 +296,7 @@ def test_winoground_counts_a_tie_as_wrong(encode: Encoder, winoground: Path) -> 
     ("{}", "KeyError: 'image_0'"),
     ("[1]", "each line needs id, image_0"),
     ("no json", "each line needs id, image_0"),
+    ('{"id": 1, "image_0": "a", "image_1": "b", "caption_0": null, "caption_1": "b"}', "is no text"),
 ])  # fmt: skip
 def test_winoground_examples_that_cannot_be_read(
     content: str, match: str, encode: Encoder, winoground: Path

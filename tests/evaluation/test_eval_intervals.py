@@ -103,6 +103,12 @@ def test_equal_names_of_unrelated_items_change_nothing_much() -> None:
     assert named_alike == pytest.approx(apart, rel=0.1)
 
 
+@pytest.mark.parametrize("right", [0.0, 1.0])
+def test_a_mean_over_classes_is_never_certain(right: float) -> None:
+    alike = measured(np.full(60, right), strata=np.arange(60) % 3)
+    assert interval(alike) == wilson(right, 60)
+
+
 def test_a_group_of_one_has_its_tasks_interval() -> None:
     only = measured([1.0, 0.0, 1.0, 1.0])
     assert group_interval([only]) == interval(only)

@@ -10,6 +10,7 @@ import shutil
 import urllib.request
 import zipfile
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import huggingface_hub
@@ -69,9 +70,8 @@ def states(suite: Suite) -> dict[str, Availability]:
 
 
 def test_the_catalogue_knows_clip_benchmarks_collections() -> None:
-    no_protocol = {"voc2007_multilabel"}  # mean average precision
     for name in ("vtab", "vtab+", "retrieval", "imagenet_robustness", "sugar_crepe"):
-        assert public.collection(name) == tuple(s for s in dataset_collection[name] if s not in no_protocol)
+        assert public.collection(name) == tuple(dataset_collection[name])
         for member in dataset_collection[name]:
             known = public.lookup(member)
             assert known.name == member
@@ -201,6 +201,15 @@ def test_fetch_says_when_what_came_has_another_size(
         fetch_missing(suite_of(tmp_path, classes("mnist")))
 
 
+def test_a_set_of_another_size_is_said_and_stays(
+    root: Path, hub: list[tuple[str, list[str]]], data: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(data / "classes", root / "wds_mnist")
+    with pytest.raises(DataError, match=r"mnist: 60 test items where it has 10,000; move .*wds_mnist away"):
+        fetch_missing(suite_of(tmp_path, classes("mnist")))
+    assert hub == []
+
+
 def test_an_interrupted_download_is_not_there(
     root: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,7 +234,7 @@ def test_a_split_that_lacks_shards_is_fetched_again(
     shutil.copytree(data / "classes", root / "wds_mnist")
     (root / "wds_mnist" / "test" / "2.tar").unlink()
     suite = suite_of(tmp_path, classes("mnist", size=60))
-    assert states(suite)["mnist"].state == DAMAGED
+    assert (states(suite)["mnist"].state, states(suite)["mnist"].problem) == (MISSING, "test/2.tar")
     assert fetch_missing(suite) == 1
     assert states(suite)["mnist"].state == PRESENT
 
@@ -405,7 +414,10 @@ def test_pairs_that_cannot_be_read_are_not_kept(root: Path, servers: Path, tmp_p
 
 
 def run(tiny: Clip, suite: Suite, out: Path) -> Report:
-    return evaluate(tiny.model, tokenizer=tiny.tokenize, preprocess=tiny.preprocess_cfg, suite=suite, out=out)
+    return evaluate(
+        tiny.model, tokenizer=tiny.tokenize, preprocess=tiny.preprocess_cfg, suite=suite, out=out,
+        architecture=tiny.model_cfg,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(("folder", "name", "protocol"), [
@@ -419,6 +431,7 @@ def test_a_wrong_size_marks_every_score(
     marked = run(tiny, suite_of(tmp_path, f"{{{task}}}"), tmp_path / "out")
     note = f"60 test items where the set has {public.lookup(name).size:,}: "
     assert all(any(text.startswith(note) for text in score.notes) for score in marked.scores)
+    assert marked.groups["g"].marked == ("t",)
     right = run(tiny, suite_of(tmp_path, f"{{{task}, size: 60}}"), tmp_path / "out")
     assert not any("test items where" in text for score in right.scores for text in score.notes)
 
@@ -428,6 +441,10 @@ def test_what_was_asked_with_is_on_record(root: Path, data: Path, tiny: Clip, tm
     suite = suite_of(tmp_path, "{name: t, data: classes, protocol: zero_shot, group: g}")
     first = run(tiny, suite, tmp_path / "out")
     assert first.activations == ("GELU",)
+    assert first.protocols["t"] == {"split": "test"}
+    assert first.architecture == tiny.model_cfg
+    assert first.environment["precision"] == "float32"
+    assert first.environment["torchvision"] == version("torchvision")
     assert set(first.files["t"]) == {"classnames.txt", "zeroshot_classification_templates.txt"}
     (tmp_path / "classes" / "zeroshot_classification_templates.txt").write_text("ein Foto von {c}.\n")
     second = run(tiny, suite, tmp_path / "out")

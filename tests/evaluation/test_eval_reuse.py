@@ -192,6 +192,34 @@ def test_a_protocol_whose_code_changed_is_measured_anew(tiny: Clip, suite: Path)
     assert run(tiny, suite).reused == ()
 
 
+def test_another_class_of_the_same_file_is_another_protocol(tiny: Clip, suite: Path) -> None:
+    (suite.parent / "mine.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from pgsbench.evaluation.protocols.zero_shot import ZeroShot\n"
+        "@dataclass(frozen=True)\n"
+        "class One(ZeroShot):\n    pass\n"
+        "@dataclass(frozen=True)\n"
+        "class Two(ZeroShot):\n    pass\n"
+    )
+    for name in ("One", "Two"):
+        suite.write_text(
+            "name: x\n"
+            f"tasks: [{{name: a, data: data/two, protocol: 'mine.py:{name}', group: g, metric: acc1}}]"
+        )
+        assert run(tiny, suite).reused == ()
+
+
+def test_texts_are_known_by_content_whatever_their_time_of_change(tiny: Clip, suite: Path) -> None:
+    run(tiny, suite)
+    names = suite.parent / "data/two/classnames.txt"
+    first, second = names.read_text().split("\n")[:2]
+    before = names.stat()
+    names.write_text(f"{second}\n{first}\n")
+    os.utime(names, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert names.stat().st_size == before.st_size
+    assert "my/two" not in run(tiny, suite).reused
+
+
 def test_cached_embeddings_serve_another_protocol_without_a_forward_pass(
     tiny: Clip, suite: Path, data: Path
 ) -> None:

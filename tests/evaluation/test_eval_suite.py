@@ -12,7 +12,10 @@ from pgsbench.errors import ConfigError, DataError
 from pgsbench.evaluation import suite as suites
 from pgsbench.evaluation.protocols.compositional import Compositional
 from pgsbench.evaluation.protocols.linear_probe import LinearProbe
+from pgsbench.evaluation.protocols.multilabel import MultiLabel
 from pgsbench.evaluation.protocols.retrieval import Retrieval
+from pgsbench.evaluation.protocols.winoground import Winoground
+from pgsbench.evaluation.protocols.zero_shot import ZeroShot
 from pgsbench.evaluation.suite import load_suite, locate
 
 GROUPS = {"classification", "retrieval", "robustness", "compositionality"}
@@ -43,7 +46,7 @@ PUBLIC = {
         "compositionality-attribute": 3,
         "compositionality-relation": 1,
     },
-    "vtab+": {"vtab-plus": 35},
+    "vtab+": {"vtab-plus": 36},
     "winoground": {"winoground": 1},
     "linear-probe-3": {"linear-probe": 3},
 }
@@ -62,7 +65,7 @@ def test_suites_on_public_data_load(name: str) -> None:
         known = suites.public_set(task.data)
         assert known is not None
         assert task.size == known.size is not None
-        assert task.chance is not None or task.protocol_name == "retrieval"
+        assert task.chance is not None or task.protocol_name in ("retrieval", "multilabel")
     assert suites.builtin_datasets(suite) == set()
 
 
@@ -87,7 +90,7 @@ def test_chance_is_one_over_the_number_of_classes_that_clip_benchmark_names() ->
     for name in ("classification-17", "robustness-6", "vtab+"):
         for task in load_suite(name).tasks:
             known = classnames.get(renamed.get(task.name, task.name))
-            if known is not None:
+            if known is not None and task.protocol_name == "zero_shot":
                 assert task.chance == pytest.approx(1 / len(known), rel=1e-3), task.name
                 checked.add(task.name)
     assert len(checked) > 12
@@ -143,8 +146,28 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         load_suite(path)
     assert "2 problems" in str(error.value)
-    assert "tasks.1: two tasks have the same name (got 'a')" in str(error.value)
+    assert "tasks.1: two tasks have the same name" in str(error.value)
     assert "did you mean 'retrieval'" in str(error.value)
+
+
+def test_tasks_whose_files_would_have_one_name(tmp_path: Path) -> None:
+    tasks = [f"{{name: {name}, data: x, protocol: zero_shot, group: g}}" for name in ("a/b", "a__b")]
+    with pytest.raises(ConfigError, match="'/' and '__' are alike"):
+        load_suite(write(tmp_path, *tasks))
+
+
+@pytest.mark.parametrize(("name", "tasks", "kind"), [
+    ("mnist", ["mnist"], ZeroShot),
+    ("cifar10", ["vtab/cifar10"], ZeroShot),
+    ("retrieval", ["mscoco_captions", "flickr8k", "flickr30k"], Retrieval),
+    ("sugar_crepe/swap_att", ["sugar_crepe/swap_att"], Compositional),
+    ("winoground", ["winoground"], Winoground),
+    ("voc2007_multilabel", ["voc2007_multilabel"], MultiLabel),
+])  # fmt: skip
+def test_a_public_set_or_collection_is_a_suite(name: str, tasks: list[str], kind: type) -> None:
+    suite = load_suite(f"clip_benchmark:{name}")
+    assert [task.name for task in suite.tasks] == tasks
+    assert {type(task.protocol) for task in suite.tasks} == {kind}
 
 
 def test_an_unknown_suite_names_the_nearest() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,12 +16,16 @@ from clip_benchmark.metrics import image_caption_selection, zeroshot_classificat
 from PIL import Image
 from sklearn.metrics import balanced_accuracy_score
 
+from pgsbench.data import evalset
 from pgsbench.data.evalset import EncodedImage
 from pgsbench.evaluation.embed import Encoder
+from pgsbench.evaluation.evaluate import checked_size
 from pgsbench.evaluation.protocols.compositional import Compositional
+from pgsbench.evaluation.protocols.multilabel import MultiLabel, precision_at_hits
 from pgsbench.evaluation.protocols.retrieval import Retrieval
 from pgsbench.evaluation.protocols.winoground import Winoground, read_examples
 from pgsbench.evaluation.protocols.zero_shot import ZeroShot, class_embeddings
+from pgsbench.evaluation.suite import Task
 from pgsbench.models.clip import Clip
 from pgsbench.models.transform import eval_transform
 
@@ -69,6 +75,43 @@ def test_zero_shot_equals_clip_benchmark(name: str, quiet_tiny: Clip, data: Path
     assert 0 < found["acc1"] < 1
     ours = class_embeddings(encode, dataset.classes, dataset.templates)
     torch.testing.assert_close(ours.T, weights, atol=1e-6, rtol=0)
+
+
+@pytest.fixture
+def labels(data: Path, tmp_path: Path) -> Path:
+    """The pictures of `classes`, each with one to three of the six classes but the last, which none shows."""
+    folder = shutil.copytree(data / "classes", tmp_path / "labels")
+    (folder / "dataset_type.txt").write_text("multilabel\n")
+    samples = []
+    for i, (key, parts) in enumerate(evalset.read_split(folder)):
+        file = io.BytesIO()
+        np.save(file, np.isin(np.arange(6), [i % 5, i % 3, i % 4]).astype(np.int64))
+        image = {kind: content for kind, content in parts.items() if kind != "cls"}
+        samples.append((key, {**image, "npy": file.getvalue()}))
+    evalset.write_tar(folder / "test" / "0.tar", samples)
+    (folder / "test" / "nshards.txt").write_text("1\n")
+    return folder
+
+
+def test_average_precision_equals_clip_benchmark(quiet_tiny: Clip, labels: Path, encode: Encoder) -> None:
+    loader = wds_loader(quiet_tiny, labels, "zeroshot_classification")
+    dataset = loader.dataset
+    theirs = zeroshot_classification.evaluate(
+        quiet_tiny.model, loader, quiet_tiny.tokenize, dataset.classes, dataset.templates, "cpu", amp=False
+    )
+    (found,) = MultiLabel().measure(labels, encode)
+    # There a class that no picture shows counts as 0.
+    assert found.value * 5 / 6 == pytest.approx(theirs["mean_average_precision"], abs=1e-6)
+    assert found.notes == ("1 of 6 classes have no picture",)
+    assert len(set(found.items)) == len(found.items) > len(set(found.units or ())) == 60
+    task = Task("a", str(labels), MultiLabel(), "multilabel", found.metric, "g", size=60)
+    assert checked_size(task, [found])[0].notes == found.notes
+
+
+def test_of_equal_pictures_those_without_the_class_rank_first() -> None:
+    shows = np.array([[True], [False], [True], [False]])
+    scores = np.array([[0.5], [0.5], [0.9], [0.1]], np.float32)
+    assert precision_at_hits(scores, shows)[[2, 0], 0].tolist() == [1.0, 2 / 3]
 
 
 def test_retrieval_equals_clip_benchmark(quiet_tiny: Clip, data: Path, encode: Encoder) -> None:

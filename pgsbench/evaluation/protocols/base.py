@@ -26,6 +26,7 @@ class Measurement:
             of one image are one draw, not five. Intervals rest on units. None: every item is its own.
         strata: (n,) class of each item where the metric is the mean over classes of the mean within each
             class; None: the plain mean over items.
+        num_ties: Items that a tie makes wrong, or may make wrong.
         notes: What a reader of the number must know.
     """
 
@@ -35,6 +36,7 @@ class Measurement:
     chance: float
     units: Sequence[str] | None = None
     strata: NDArray[np.int64] | None = None
+    num_ties: int = 0
     notes: tuple[str, ...] = ()
 
     @property

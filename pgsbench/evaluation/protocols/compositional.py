@@ -11,7 +11,7 @@ import numpy as np
 
 from pgsbench.data.evalset import PAIRS_IMAGE_FOLDER, Pair, check_pictures, read_pairs, read_pictures
 from pgsbench.errors import DataError
-from pgsbench.evaluation.embed import Encoder, collapsed
+from pgsbench.evaluation.embed import TIE_BELOW, Encoder, collapsed
 from pgsbench.evaluation.protocols.base import Measurement
 
 
@@ -20,8 +20,9 @@ class Compositional:
     """SugarCrepe (Hsieh et al., 2023): the share of pictures that are closer to the right caption.
 
     ``acc`` is clip_benchmark's ``acc`` (equal to its ``text_acc``) of image_caption_selection. Deviation:
-    a tie is wrong. There it is right, so a model that encodes everything alike, or two captions that are
-    equal after truncation, score 1; here 0.
+    a tie is wrong, and what only float32's rounding tells apart (`TIE_BELOW`) is one. There it is right or
+    up to the rounding, so a model that encodes everything alike, or two captions that are equal after
+    truncation, score 1; here 0.
 
     Attributes:
         subset: Name of the JSON file without its ending, for example ``"swap_att"``.
@@ -64,15 +65,16 @@ class Compositional:
         images = pictures[[number[pair.image_key] for pair in pairs]]
         texts = encode.texts([text for pair in pairs for text in (pair.caption, pair.negative_caption)])
         right, wrong = texts[0::2], texts[1::2]
-        # Exact in double precision: a tie is a tie of the embeddings, not of the rounding.
+        # In double precision, so that what ties does not depend on the order of a sum.
         margin = (images.double() * (right.double() - wrong.double())).sum(dim=1).numpy()
-        ties = int((margin == 0).sum())
+        ties = int((np.abs(margin) < TIE_BELOW).sum())
         notes = collapsed(image=pictures, text=texts)
         if ties:
             notes += (f"{ties} of {len(pairs)} pairs tie and count as wrong",)
         yield Measurement(
-            "acc", (margin > 0).astype(np.float64), [f"{pair.image_key}#{i}" for i, pair in enumerate(pairs)],
-            0.5, units=[pair.image_key for pair in pairs], notes=notes,
+            "acc", (margin >= TIE_BELOW).astype(np.float64),
+            [f"{pair.image_key}#{i}" for i, pair in enumerate(pairs)], 0.5,
+            units=[pair.image_key for pair in pairs], num_ties=ties, notes=notes,
         )  # fmt: skip
 
     def _check_pictures(self, folder: Path, pairs: Sequence[Pair]) -> None:

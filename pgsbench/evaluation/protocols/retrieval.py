@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pgsbench.data.evalset import count_split, image_of, read_lines, read_split
+from pgsbench.data.evalset import count_split, decoded, image_of, read_lines, read_split
 from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder, collapsed
 from pgsbench.evaluation.pictures import NamedImage
@@ -61,7 +61,7 @@ class Retrieval:
         Raises:
             DataError: The folder is no retrieval set, or a picture has no caption.
         """
-        if read_lines(folder / TYPE_FILE)[:1] != ["retrieval"]:
+        if [line.strip().lower() for line in read_lines(folder / TYPE_FILE)[:1]] != ["retrieval"]:
             raise DataError('must say "retrieval"', where=str(folder / TYPE_FILE))
         keys: list[str] = []
         captions: list[list[str]] = []
@@ -73,8 +73,10 @@ class Retrieval:
         owner = torch.from_numpy(np.repeat(np.arange(len(keys)), texts_of))
         embedded, number = encode.texts(texts), torch.arange(len(keys))
         notes = collapsed(image=images, text=embedded)
-        if shared := _num_shared(captions):
-            notes += (f"{shared} captions stand under more than one picture and tie",)
+        shared = _shared(captions)
+        if shared:
+            notes += (f"{len(shared)} captions stand under more than one picture and tie",)
+        ties = sum(not shared.isdisjoint(of_image) for of_image in captions)
 
         image_ranks = ranks_of_right(embedded, owner, images, number).numpy()
         text_ranks = ranks_of_right(images, number, embedded, owner).numpy()
@@ -88,13 +90,13 @@ class Retrieval:
             if k <= len(texts):
                 hits = (text_ranks < k).astype(np.float64)
                 chance = _chance_of_any(texts_of, len(texts), k)
-                yield Measurement(f"text_recall_at_{k}", hits, keys, chance, notes=notes)
+                yield Measurement(f"text_recall_at_{k}", hits, keys, chance, num_ties=ties, notes=notes)
 
     def _samples(self, folder: Path, keys: list[str], captions: list[list[str]]) -> Iterator[NamedImage]:
         for key, parts in read_split(folder, self.split):
             where = f"{folder / self.split}: sample {key}"
             image = image_of(parts, where)
-            found = parts.get("txt", b"").decode().splitlines()
+            found = decoded(parts.get("txt", b""), where).splitlines()
             if not found or not all(caption.strip() for caption in found):
                 raise DataError(
                     "each picture needs captions (KEY.txt), one a line and none empty", where=where,
@@ -105,12 +107,12 @@ class Retrieval:
             yield where, image
 
 
-def _num_shared(captions: Sequence[Sequence[str]]) -> int:
+def _shared(captions: Sequence[Sequence[str]]) -> set[str]:
     pictures_of: dict[str, int] = {}
     for of_image in captions:
         for caption in set(of_image):
             pictures_of[caption] = pictures_of.get(caption, 0) + 1
-    return sum(count > 1 for count in pictures_of.values())
+    return {caption for caption, count in pictures_of.items() if count > 1}
 
 
 def _chance_of_any(texts_of: NDArray[np.int64], num_texts: int, k: int) -> float:

@@ -10,9 +10,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from pgsbench.data.evalset import check_pictures, read_pictures
+from pgsbench.data.evalset import check_pictures, read_lines, read_pictures
 from pgsbench.errors import DataError
-from pgsbench.evaluation.embed import Encoder, collapsed
+from pgsbench.evaluation.embed import TIE_BELOW, Encoder, collapsed
 from pgsbench.evaluation.protocols.base import Measurement
 
 EXAMPLES = "examples.jsonl"
@@ -44,7 +44,8 @@ class Winoground:
 
     ``text_acc`` is the text score: both pictures are closer to their own caption; ``image_acc`` the image
     score: both captions are closer to their own picture; ``acc`` the group score: both. Deviation from
-    clip_benchmark: a tie is wrong, as in the paper; there the first of two equals wins.
+    clip_benchmark: a tie is wrong, as in the paper, and what only float32's rounding tells apart
+    (`TIE_BELOW`) is one; there the first of two equals wins.
     """
 
     primary: ClassVar[str] = "acc"
@@ -72,20 +73,20 @@ class Winoground:
         pictures = encode.images(read_pictures(folder / IMAGES, _pictures_of(examples)))
         texts = encode.texts([caption for example in examples for caption in example.captions])
         images, captions = pictures.view(len(examples), 2, -1), texts.view(len(examples), 2, -1)
-        # Exact in double precision: a tie is a tie of the embeddings, not of the rounding.
+        # In double precision, so that what ties does not depend on the order of a sum.
         caption_gap = captions[:, 0].double() - captions[:, 1].double()
         image_gap = images[:, 0].double() - images[:, 1].double()
         by_image = (images.double() * caption_gap[:, None]).sum(dim=2).numpy()  # (n, 2): > 0, then < 0
         by_caption = (captions.double() * image_gap[:, None]).sum(dim=2).numpy()
-        text = (by_image[:, 0] > 0) & (by_image[:, 1] < 0)
-        image = (by_caption[:, 0] > 0) & (by_caption[:, 1] < 0)
+        text = (by_image[:, 0] >= TIE_BELOW) & (by_image[:, 1] <= -TIE_BELOW)
+        image = (by_caption[:, 0] >= TIE_BELOW) & (by_caption[:, 1] <= -TIE_BELOW)
         notes = collapsed(image=pictures, text=texts)
-        if ties := int(((by_image == 0) | (by_caption == 0)).any(axis=1).sum()):
+        if ties := int((np.abs(np.hstack([by_image, by_caption])) < TIE_BELOW).any(axis=1).sum()):
             notes += (f"{ties} of {len(examples)} examples have ties, which count as wrong",)
         keys = [example.key for example in examples]
         outcomes = (("text_acc", text, CHANCE_EACH), ("image_acc", image, CHANCE_EACH))
         for metric, correct, chance in (*outcomes, ("acc", text & image, CHANCE_GROUP)):
-            yield Measurement(metric, correct.astype(np.float64), keys, chance, notes=notes)
+            yield Measurement(metric, correct.astype(np.float64), keys, chance, num_ties=ties, notes=notes)
 
 
 def read_examples(folder: Path) -> list[Example]:
@@ -100,12 +101,14 @@ def read_examples(folder: Path) -> list[Example]:
     path = folder / EXAMPLES
     examples = []
     try:
-        for line in path.read_text().splitlines():
-            if line.strip():
-                entry = json.loads(line)
-                images = (_file_name(entry["image_0"]), _file_name(entry["image_1"]))
-                examples.append(Example(str(entry["id"]), images, (entry["caption_0"], entry["caption_1"])))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        for line in read_lines(path):
+            entry = json.loads(line)
+            images = (_file_name(entry["image_0"]), _file_name(entry["image_1"]))
+            captions = (entry["caption_0"], entry["caption_1"])
+            if not all(isinstance(caption, str) for caption in captions):
+                raise TypeError(f"{captions!r} is no text")
+            examples.append(Example(str(entry["id"]), images, captions))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"not Winoground's examples ({type(error).__name__}: {error})", where=str(path),
             way_out="each line needs id, image_0, image_1, caption_0 and caption_1",

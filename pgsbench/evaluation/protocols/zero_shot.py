@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pgsbench.data.evalset import count_split, image_of, read_lines, read_split
+from pgsbench.data.evalset import count_split, image_of, read_lines, read_split, read_text
 from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder, collapsed
 from pgsbench.evaluation.pictures import NamedImage
@@ -53,7 +53,7 @@ class ZeroShot:
         Raises:
             DataError: A label is no class, a class has no name, a template has no ``{c}``.
         """
-        classnames, templates = read_classnames(folder), _templates(folder)
+        classnames, templates = read_classnames(folder), read_templates(folder)
         classes = class_embeddings(encode, classnames, templates)
         keys: list[str] = []
         labels: list[int] = []
@@ -63,13 +63,16 @@ class ZeroShot:
         target = torch.tensor(labels)
         ranks = ranks_of_right(images, target, classes, torch.arange(len(classes))).numpy()
         notes = _notes(classnames, labels, images, classes)
+        repeated = [classnames.count(name) > 1 for name in classnames]
+        ties = sum(repeated[label] for label in labels)
         for k in (1, 5):
             if k <= len(classnames):
                 hits = (ranks < k).astype(np.float64)
-                yield Measurement(f"acc{k}", hits, keys, k / len(classnames), notes=notes)
+                chance = k / len(classnames)
+                yield Measurement(f"acc{k}", hits, keys, chance, num_ties=ties, notes=notes)
         yield Measurement(
             "mean_per_class_recall", (ranks == 0).astype(np.float64), keys, 1 / len(classnames),
-            strata=target.numpy(), notes=notes,
+            strata=target.numpy(), num_ties=ties, notes=notes,
         )  # fmt: skip
 
 
@@ -117,8 +120,7 @@ def read_classnames(folder: Path) -> list[str]:
     Raises:
         DataError: There are fewer than two, or one is empty.
     """
-    read_lines(folder / CLASSNAMES)  # says what is wrong where there is none
-    names = [line.strip() for line in (folder / CLASSNAMES).read_text().splitlines()]
+    names = [line.strip() for line in read_text(folder / CLASSNAMES).splitlines()]
     while names and not names[-1]:
         names.pop()
     if len(names) < 2 or not all(names):
@@ -128,11 +130,21 @@ def read_classnames(folder: Path) -> list[str]:
     return names
 
 
-def _templates(folder: Path) -> list[str]:
+def read_templates(folder: Path) -> list[str]:
+    """Return the prompt templates of a set.
+
+    Raises:
+        DataError: There are none, or one does not hold ``{c}`` alone.
+    """
     templates = [line.strip() for line in read_lines(folder / TEMPLATES)]
     for template in templates or [""]:
-        if "{c}" not in template:
-            raise DataError("a template holds {c}", where=str(folder / TEMPLATES), value=template)
+        try:
+            is_usable = "{c}" in template and bool(template.format(c="x"))
+        except (ValueError, LookupError, AttributeError):  # other braces
+            is_usable = False
+        if not is_usable:
+            rule = "a template holds {c} and no other braces"
+            raise DataError(rule, where=str(folder / TEMPLATES), value=template)
     return templates
 
 
