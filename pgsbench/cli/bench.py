@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgsbench.cli.options import DeviceOption, names_in
+from pgsbench.cli.options import DeviceOption, SuiteOption, names_in
 
 if TYPE_CHECKING:
     from pgsbench.evaluation.reference import Cost, ReferenceResult
@@ -66,7 +66,7 @@ def eval_(
     checkpoint: Annotated[
         str, typer.Argument(metavar="CHECKPOINT", help="A run directory, a local-dir folder, or NAME:TAG.")
     ],
-    suite: Annotated[str, typer.Option(help="A suite that ships, or a suite's YAML file.")] = "scenes",
+    suite: SuiteOption = "scenes",
     batch_size: Annotated[int, typer.Option(min=1, help="Of both sides; theirs is 64 by default.")] = 64,
     workers: Annotated[
         int, typer.Option(min=0, help="Reading processes of clip_benchmark, at most one a shard.")

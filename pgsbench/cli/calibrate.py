@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pgsbench.cli.options import DeviceOption
+from pgsbench.cli.options import DeviceOption, RootOption
 
 
 def calibrate(
@@ -25,6 +26,7 @@ def calibrate(
         float | None, typer.Option(min=0, max=1, help="Expected accuracy (default: the published one).")
     ] = None,
     tolerance: Annotated[float, typer.Option(min=0, help="Largest difference that passes.")] = 0.005,
+    root: RootOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures or texts encoded at a time.")] = 256,
     device: DeviceOption = "auto",
 ) -> None:
@@ -41,12 +43,13 @@ def calibrate(
     from pgsbench.cli.progress import Progress
     from pgsbench.evaluation import calibration
     from pgsbench.evaluation.evaluate import evaluate
-    from pgsbench.evaluation.suite import locate
+    from pgsbench.evaluation.suite import data_folder, locate
     from pgsbench.sweeps.worker import plan_slots
 
     expected = calibration.published_score(model, data) if expect is None else expect
     suite = calibration.suite_of(data)
-    locate(suite)  # said before any weights are fetched
+    find = partial(data_folder, root=root)
+    locate(suite, find)  # said before any weights are fetched
     on = plan_slots(1, device=device).devices[0]
     source, architecture = (str(checkpoint), model) if checkpoint else (model, None)
     if checkpoint and checkpoint.is_dir():
@@ -58,6 +61,7 @@ def calibrate(
             tokenizer=clip.tokenize,
             preprocess=clip.preprocess_cfg,
             suite=suite,
+            data_folder=find,
             out=Path(out),
             device=on,
             batch_size=batch_size,

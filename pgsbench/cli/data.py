@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from pgsbench.cli.options import SUITE_HELP, RootOption
 
 app = typer.Typer(
     no_args_is_help=True, help="Data sets: make, list, verify; status, fetch.", rich_markup_mode=None
 )
 
 NameArgument = Annotated[str, typer.Argument(help="scenes or emoji.")]
-SuiteArgument = Annotated[str, typer.Argument(help="A suite that ships, or a suite's YAML file.")]
-RootOption = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Where public sets lie (default: PGSBENCH_DATA).")
-]
+SuiteArgument = Annotated[str, typer.Argument(help=SUITE_HELP)]
 
 
 @app.command()

@@ -18,7 +18,7 @@ from pgsbench.cli.checkpoints import (
     scores_folder,
     scores_table,
 )
-from pgsbench.cli.options import DeviceOption
+from pgsbench.cli.options import DeviceOption, RootOption, SuiteOption
 
 if TYPE_CHECKING:
     from pgsbench.evaluation.report import Report
@@ -34,8 +34,9 @@ PART = "part-"
 
 def evaluate(
     checkpoint: CheckpointArgument,
-    suite: Annotated[str, typer.Option(help="A suite that ships, or a suite's YAML file.")] = "scenes",
+    suite: SuiteOption = "scenes",
     model: ModelOption = None,
+    root: RootOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -91,6 +92,7 @@ def evaluate(
             tokenizer=opened.clip.tokenize,
             preprocess=opened.clip.preprocess_cfg,
             suite=tasks,
+            data_folder=partial(suites.data_folder, root=root),
             device=on,
             batch_size=batch_size,
             progress=lambda _, done, total: show("tasks", done, total),

@@ -27,6 +27,11 @@ DryRunOption = Annotated[
 SeedsOption = Annotated[
     int | None, typer.Option("--seeds", min=1, help="Number of seeds: 0, 1, ... (default: the study's).")
 ]
+SUITE_HELP = "A suite that ships, a suite's YAML file, or clip_benchmark:NAME."
+SuiteOption = Annotated[str, typer.Option(help=SUITE_HELP)]
+RootOption = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Where public sets lie (default: PGSBENCH_DATA).")
+]
 
 
 def names_in(text: str) -> list[str]:

@@ -245,7 +245,7 @@ def _suite_of_public(name: str) -> Suite:
         data = f"clip_benchmark:{known.name}"
         config = TaskConfig(name=known.name, data=data, protocol=protocol, group=re.sub(r"[^\w-]", "-", name))
         tasks.append(_task(config, Path(), f"--suite clip_benchmark:{name}"))
-    return Suite(name, 1, f"{name}, as clip_benchmark tests it.", tuple(tasks))
+    return Suite(name.replace("/", "-"), 1, f"{name}, as clip_benchmark tests it.", tuple(tasks))
 
 
 def _task(config: TaskConfig, folder: Path, where: str) -> Task:
