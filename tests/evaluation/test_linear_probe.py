@@ -217,6 +217,7 @@ def test_classes_that_nothing_is_known_of_are_reported(folder: Path, encode: Enc
     ({"shots": "all"}, "shots must be a number from 0 on, not 'all'"),
     ({"shots": 1.5}, "shots must be a number from 0 on"),
     ({"l2": -0.1}, "l2 must be a number"),
+    ({"l2": math.inf}, "l2 must be a number"),
     ({"train": "test"}, "must not be the same folder"),
     ({"solver": "sgd"}, "solver must be lbfgs or adamw, not 'sgd'"),
 ])  # fmt: skip

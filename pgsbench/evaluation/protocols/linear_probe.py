@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,7 @@ class LinearProbe:
     def __post_init__(self) -> None:
         for name, kind in (("shots", int), ("seed", int), ("l2", int | float)):
             value: object = getattr(self, name)  # a suite's file may say anything
-            if not isinstance(value, kind) or isinstance(value, bool) or value < 0:
+            if not isinstance(value, kind) or isinstance(value, bool) or not 0 <= value < math.inf:
                 raise ValueError(f"{name} must be a number from 0 on, not {value!r}")
         if self.solver not in ("lbfgs", "adamw"):
             raise ValueError(f"solver must be lbfgs or adamw, not {self.solver!r}")
