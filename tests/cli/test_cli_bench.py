@@ -149,6 +149,7 @@ def test_both_sides_as_a_user_runs_them(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_model_trained_on_scenes_scores_alike_on_all_of_their_suite(tmp_path: Path) -> None:
     def pgsbench(*words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "pgsbench", *words]
