@@ -17,7 +17,7 @@ Anything else that is raised is a bug in pgsbench and keeps its traceback.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 
 class UserError(Exception):
@@ -33,6 +33,15 @@ class UserError(Exception):
     def __init__(self, rule: str, *, where: str = "", value: object = None, way_out: str = "") -> None:
         self.rule, self.where, self.value, self.way_out = rule, where, value, way_out
         super().__init__(self._text())
+
+    @property
+    def problems(self) -> tuple[UserError, ...]:
+        """The mistakes it joins; of a single mistake, itself."""
+        return (self,)
+
+    def moved(self, place: Callable[[str], str]) -> UserError:
+        """Return the same mistake at another place, a function of where it is."""
+        return type(self)(self.rule, where=place(self.where), value=self.value, way_out=self.way_out)
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only constructors do not survive pickling by default, and workers send errors home.
@@ -52,14 +61,28 @@ def _rebuild(kind: type[UserError], rule: str, where: str, value: object, way_ou
 class ConfigError(UserError):
     """Mistakes in a study file, an override or a setting."""
 
+    _joined: tuple[UserError, ...] = ()
+
+    @property
+    def problems(self) -> tuple[UserError, ...]:
+        """The mistakes it joins; of a single mistake, itself."""
+        return self._joined or (self,)
+
     @classmethod
-    def collect(cls, problems: Iterable[UserError]) -> ConfigError:
-        """Join several problems into one error, so that all are seen at once."""
-        found = list(problems)
+    def collect(cls, problems: Iterable[UserError], *, where: str = "") -> ConfigError:
+        """Join several problems into one error, so that all are seen at once.
+
+        Args:
+            problems: Each with its own place.
+            where: The file or the setting that they share, which heads the list.
+        """
+        found = [problem for error in problems for problem in error.problems]
         if len(found) == 1:
             only = found[0]
             return cls(only.rule, where=only.where, value=only.value, way_out=only.way_out)
-        return cls(f"{len(found)} problems\n" + "\n".join(f"- {problem}" for problem in found))
+        error = cls(f"{len(found)} problems\n" + "\n".join(f"- {problem}" for problem in found), where=where)
+        error._joined = tuple(found)
+        return error
 
 
 class PluginError(UserError):
@@ -88,7 +111,7 @@ class StudyError(UserError):
 
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return the way out for a misspelt name: the nearest valid one, and the others."""
-    names = sorted(valid)
+    names = sorted(set(valid))
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     known = "valid: " + ", ".join(names) if names else "nothing is valid here"
     return f"did you mean {close[0]!r}? {known}" if close else known

@@ -35,10 +35,20 @@ class Registry:
 
     def __init__(self, kind: str, *, group: str, builtin: Mapping[str, str]) -> None:
         self.kind, self.group, self.builtin = kind, group, dict(builtin)
+        self._has_looked = False  # for installed members that a built-in one hides; said once
 
     def entry_points(self) -> dict[str, EntryPoint]:
-        """Return the installed entry points of this group by name; built-in names win."""
-        return {ep.name: ep for ep in entry_points(group=self.group) if ep.name not in self.builtin}
+        """Return the installed entry points of this group by name; built-in names win, and a note says so."""
+        points = {point.name: point for point in entry_points(group=self.group)}
+        hidden = {} if self._has_looked else {name: points[name] for name in self.builtin if name in points}
+        self._has_looked = True
+        for name, point in hidden.items():
+            print(
+                f"note: {name!r} is the built-in {self.kind}, not the installed {point.value}, "
+                "which needs another name",
+                file=sys.stderr,
+            )
+        return {name: point for name, point in points.items() if name not in self.builtin}
 
     def names(self) -> list[str]:
         """Return all names that can be loaded without a path: built-ins first, in table order."""
@@ -57,6 +67,8 @@ class Registry:
         if ".py:" in name:
             return self._from_file(name, relative_to or Path())
         if name in self.builtin:
+            if not self._has_looked:
+                self.entry_points()
             module, _, attribute = self.builtin[name].partition(":")
             found: type[Any] = getattr(importlib.import_module(module), attribute)
             return found
@@ -85,7 +97,11 @@ class Registry:
             )
         module = _import_file(path.resolve(), self.kind)
         if not hasattr(module, attribute):
-            classes = [key for key, value in vars(module).items() if isinstance(value, type)]
+            classes = [  # its own: what it imports is no choice
+                key
+                for key, value in vars(module).items()
+                if isinstance(value, type) and value.__module__ == module.__name__
+            ]
             raise PluginError(
                 f"the file defines no such {self.kind}", where=str(path), value=attribute,
                 way_out=nearest(attribute, classes),

@@ -24,6 +24,12 @@ def test_one_problem_is_itself_and_several_are_a_list() -> None:
     assert str(ConfigError.collect([one, two])) == "2 problems\n- a: first\n- second (got 1)"
 
 
+def test_collected_problems_are_collected_again_under_the_file_that_they_share() -> None:
+    inner = ConfigError.collect([DataError("first", where="a"), DataError("second", where="b")])
+    outer = ConfigError.collect([inner, DataError("third").moved(lambda where: where + "c")], where="f.yaml")
+    assert str(outer) == "f.yaml: 3 problems\n- a: first\n- b: second\n- c: third"
+
+
 def test_an_error_survives_pickling() -> None:
     error = pickle.loads(pickle.dumps(DataError("rule", where="w", value=2, way_out="out")))
     assert (type(error), str(error)) == (DataError, "w: rule (got 2)\n  -> out")
@@ -33,4 +39,4 @@ def test_an_error_survives_pickling() -> None:
     ("name", "hint"), [("flp", "did you mean 'flip'? valid: flip, pgs"), ("zzz", "valid: flip, pgs")]
 )
 def test_the_nearest_name_is_offered_where_there_is_one(name: str, hint: str) -> None:
-    assert nearest(name, ["pgs", "flip"]) == hint
+    assert nearest(name, ["pgs", "flip", "pgs"]) == hint

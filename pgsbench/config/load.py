@@ -15,6 +15,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from pgsbench.config.schema import RunConfig, StudyConfig
+from pgsbench.config.space import grid_problems, over_whole_numbers
 from pgsbench.errors import ConfigError, UserError, nearest
 
 #: ``(name, fields, where, folder of the study file) -> {"name": ..., every field}``; raises UserError.
@@ -32,12 +33,14 @@ class Study:
         source: Its text, comments included.
         folder: Where it lies; its relative paths start here.
         resolve_strategy: Fills in and checks the fields of a strategy.
+        place: Where a dotted path stands, for messages: file and line, or the override that set it.
     """
 
     config: StudyConfig
     source: str
     folder: Path
     resolve_strategy: ResolveStrategy = field(repr=False, compare=False)
+    place: Callable[[str], str] = field(repr=False, compare=False)
 
     def run_config(self, arm: str, params: Mapping[str, Any], seed: int) -> RunConfig:
         """Return the resolved configuration of one run.
@@ -102,38 +105,38 @@ def load_study(
         given[dotted] = override
 
     def place(dotted: str) -> str:
+        if not dotted:
+            return str(path)
         parents = [".".join(dotted.split(".")[:i]) for i in range(dotted.count(".") + 1, 0, -1)]
-        for parent in parents:
-            if parent in given:
-                return f"--set {given[parent]}: {dotted}"
-            if parent in lines:
-                return f"{path}:{lines[parent]}: {dotted}"
-        return f"{path}: {dotted}"
+        override = next((given[parent] for parent in parents if parent in given), None)
+        if override:  # it has taken the place of everything below it in the file
+            return f"--set {override}: {dotted}"
+        line = next((f":{lines[parent]}" for parent in parents if parent in lines), "")
+        return f"{path}{line}: {dotted}"
 
     data["name"] = data.get("name") or default_name or path.stem
     config = check(StudyConfig, data, place)
-    study = Study(config, source, path.parent, resolve_strategy)
-    problems = list(_arm_problems(study, place))
+    study = Study(config, source, path.parent, resolve_strategy, place)
+    problems = list(_arm_problems(study))
+    if not problems:
+        study = over_whole_numbers(study)
+        problems = list(grid_problems(study))
     if problems:
-        raise ConfigError.collect(problems)
+        raise ConfigError.collect(problems, where=str(path))
     return study
 
 
-def _arm_problems(study: Study, place: Callable[[str], str]) -> Iterator[UserError]:
+def _arm_problems(study: Study) -> Iterator[UserError]:
     seen = set()
     for arm in study.config.arm_names:
         try:
             study.run_config(arm, {}, study.config.seeds[0])
         except UserError as error:
-            located = type(error)(
-                error.rule,
-                where=place(error.where) if error.where else str(study.folder),
-                value=error.value,
-                way_out=error.way_out,
-            )
-            if str(located) not in seen:  # a mistake in the base shows in every arm
-                seen.add(str(located))
-                yield located
+            for problem in error.problems:
+                located = problem.moved(study.place)
+                if str(located) not in seen:  # a mistake in the base shows in every arm
+                    seen.add(str(located))
+                    yield located
 
 
 def parse_yaml(text: str, where: str) -> tuple[Any, dict[str, int]]:
@@ -246,7 +249,8 @@ def check(model: type[Model], data: Mapping[str, Any], place: Callable[[str], st
         return model.model_validate(data)
     except ValidationError as error:
         details = list(_relevant(error.errors()))
-        raise ConfigError.collect(_problem(model, detail, place) for detail in details) from None
+        problems = [_problem(model, detail, place) for detail in details]
+        raise ConfigError.collect(problems, where=place("").rstrip(": ")) from None
 
 
 def _relevant(details: Sequence[ErrorDetails]) -> Iterator[ErrorDetails]:

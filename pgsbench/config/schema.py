@@ -123,14 +123,20 @@ class Range(Strict):
     low: float
     high: float
     log: bool = Field(False, description="Search on a logarithmic scale.")
-    step: float | None = Field(None, gt=0, description="Spacing; a grid needs one.")
+    step: float | None = Field(
+        None,
+        gt=0,
+        description="Spacing; a grid needs one. Default: 1 between whole numbers, of a field that takes no "
+        "others.",
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Range:
         if not self.low < self.high:
             raise ValueError("low must be below high")
-        if self.log and (self.low <= 0 or self.step is not None):
-            raise ValueError("a logarithmic range needs low > 0 and no step")
+        is_whole = self.step == 1 and self.low.is_integer() and self.high.is_integer()
+        if self.log and (self.low <= 0 or not (self.step is None or is_whole)):
+            raise ValueError("a logarithmic range needs low > 0 and no step but 1 between whole numbers")
         return self
 
 
@@ -158,8 +164,6 @@ class SearchConfig(Strict):
         if self.sampler == "tpe" and self.trials is None:
             raise ValueError("the tpe sampler needs `trials`")
         for path, domain in self.space.items():
-            if self.sampler == "grid" and isinstance(domain, Range) and domain.step is None:
-                raise ValueError(f"a grid needs choices or a `step` for {path}")
             if isinstance(domain, list) and not domain:
                 raise ValueError(f"{path} has no choices")
         return self

@@ -128,9 +128,11 @@ def _is_required(field: dataclasses.Field[Any]) -> bool:
 
 def _typed(value: Any, hint: Any) -> Any:
     try:
-        text = json.dumps(value)
+        text = json.dumps(value, allow_nan=False)
     except TypeError as error:
         raise ValueError("must be a plain value: number, text, true, false, null or a list") from error
+    except ValueError as error:
+        raise ValueError("must be a finite number") from error
     try:
         return TypeAdapter(hint).validate_json(text, strict=True)
     except ValidationError as error:
@@ -146,7 +148,8 @@ def _construct(
     kind: type[Any], values: dict[str, Any], *, rejected: set[str], where: str, incomplete: bool
 ) -> tuple[Strategy | None, list[UserError]]:
     # `__post_init__` stops at its first objection. The field it blames is put back to its default and the
-    # rest is tried again, until a rule speaks of a field that has been put back: that one proves nothing.
+    # rest is tried again. A rule that also speaks of a field that has been put back proves nothing, and is
+    # not told: the value it compares with is not the user's.
     problems: list[UserError] = []
     values, rejected = dict(values), set(rejected)
     while True:
@@ -163,7 +166,7 @@ def _construct(
             if not rejected & set(words):
                 place = f"{where}.{blamed}" if blamed else where
                 problems.append(ConfigError(str(error), where=place))
-            if blamed is None or rejected & set(words):
+            if blamed is None:
                 return None, problems
             rejected.add(blamed)
             del values[blamed]

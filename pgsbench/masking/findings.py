@@ -6,6 +6,7 @@ Shape letters: b pictures, n patches.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -13,12 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pgsbench.masking.base import PatchView, Strategy
-from pgsbench.masking.cluster import Cluster
+from pgsbench.masking.base import PatchView
 from pgsbench.masking.edges import edge_map, rank
-from pgsbench.masking.measure import overlap, top_edges_kept
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.pgs_released import (
+    OTN_EPS,
     OTN_ROUNDS,
     PgsReleased,
     attention_bias,
@@ -26,10 +26,11 @@ from pgsbench.masking.pgs_released import (
     oscillating_normalisation,
     z_scored_patches,
 )
-from pgsbench.masking.random import Random
 
 #: Row sums that differ from 1 by less than this count as normalised.
 CONVERGED = 1e-3
+#: So many rounds the published normalisation is followed at most, on the first picture.
+MAX_ROUNDS = 20_000
 #: So many pictures are masked in a batch of their own.
 MAX_ALONE = 64
 #: The attention bias is laid out for so many pictures and, as in ViT-B, heads.
@@ -112,6 +113,7 @@ def _otn(view: PatchView, seed: int) -> list[Finding]:
     found = {
         f"rows that sum to 1 after {OTN_ROUNDS} rounds, pgs-released": _percent(normalised),
         "largest entry, which should be below 1, pgs-released": f"{theirs.abs().max():.0e}",
+        "rounds until its row sums rest, were all similarities positive": _rounds_to_rest(similarity),
         f"largest error of a row sum after {Pgs().rounds} rounds, pgs": f"{residual.max():.0e}",
         "mask bits that change in float64, pgs-released": _percent(_roundoff(view, seed)),
         "the same with ED and OTN off": _percent(_roundoff(view, seed, edge=False, otn=False)),
@@ -164,31 +166,17 @@ def _under(part: str, found: Mapping[str, str]) -> list[Finding]:
     return [Finding(part, what, value) for what, value in found.items()]
 
 
-def retention(
-    view: PatchView, strategies: Mapping[str, Strategy], *, seed: int = 0
-) -> dict[str, tuple[float, float]]:
-    """Return by strategy the share of top-edge patches it keeps, and the overlap (IoU) of two seeds."""
-    assert view.images is not None
-    found = {}
-    for name, strategy in strategies.items():
-        one, two = (
-            strategy.select(view, generator=_generator(view, seed + number)).shown(view.num_patches)
-            for number in (0, 1)
-        )
-        kept = top_edges_kept(view.images, view.patch_size, one)
-        found[name] = (float(kept.mean()), float(overlap(one, two).mean()))
-    return found
-
-
-def compared() -> dict[str, Strategy]:
-    """Return the strategies whose retention is compared, at half of the patches."""
-    return {
-        "random": Random(mask_ratio=0.5),
-        "cluster": Cluster(mask_ratio=0.5),
-        "pgs-released": PgsReleased(mask_ratio=0.5),
-        "pgs": Pgs(mask_ratio=0.5),
-        "pgs without OTN": Pgs(mask_ratio=0.5, otn=False),
-    }
+def _rounds_to_rest(similarity: Tensor) -> str:
+    # Of exp(S) of the first picture: until no row sum changes by as much as `CONVERGED` in a round.
+    matrix = similarity[0].double().exp()
+    before = torch.full_like(matrix[0], math.inf)
+    for done in range(MAX_ROUNDS):
+        row_sums, column_sums = matrix.sum(dim=1), matrix.sum(dim=0)
+        if (row_sums - before).abs().max() < CONVERGED:
+            return str(done)
+        matrix = matrix / (row_sums + OTN_EPS)[:, None] / (column_sums + OTN_EPS)
+        before = row_sums
+    return f"over {MAX_ROUNDS}"
 
 
 def _roundoff(view: PatchView, seed: int, *, edge: bool = True, otn: bool = True) -> Tensor:

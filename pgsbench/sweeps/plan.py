@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pgsbench.config.fingerprint import run_id
@@ -74,7 +74,7 @@ def with_arms(study: Study, wanted: Sequence[str]) -> Study:
                 way_out=nearest(name, [*study.config.arm_names, *STRATEGIES.names()]),
             )
     config = study.config.model_copy(update={"arms": {**study.config.arms, **added}})
-    return Study(config, study.source, study.folder, study.resolve_strategy)
+    return replace(study, config=config)
 
 
 def searched_arms(study: Study) -> list[str]:
@@ -113,10 +113,13 @@ def searched_runs(study: Study, trials: int | None = None) -> tuple[list[Planned
 
 
 def _middle(domain: list[Any] | Range) -> Any:
-    if isinstance(domain, list) or domain.step is not None:
-        choices = choices_of(domain)
-        return choices[len(choices) // 2]
-    return math.sqrt(domain.low * domain.high) if domain.log else (domain.low + domain.high) / 2
+    if isinstance(domain, list):
+        return domain[len(domain) // 2]
+    if domain.log:
+        return _number(domain, math.sqrt(domain.low * domain.high))
+    if domain.step is not None:
+        return _number(domain, domain.low + _count(domain) // 2 * domain.step)
+    return (domain.low + domain.high) / 2
 
 
 def choices_of(domain: list[Any] | Range) -> list[Any]:
@@ -124,8 +127,12 @@ def choices_of(domain: list[Any] | Range) -> list[Any]:
     if isinstance(domain, list):
         return domain
     assert domain.step is not None
-    count = math.floor((domain.high - domain.low) / domain.step + 1e-9) + 1
-    return [_number(domain, domain.low + i * domain.step) for i in range(count)]
+    return [_number(domain, domain.low + i * domain.step) for i in range(_count(domain))]
+
+
+def _count(domain: Range) -> int:
+    assert domain.step is not None
+    return math.floor((domain.high - domain.low) / domain.step + 1e-9) + 1
 
 
 def is_integral(domain: Range) -> bool:
@@ -138,7 +145,10 @@ def _number(domain: Range, value: float) -> float | int:
 
 
 def _ends(domain: list[Any] | Range) -> list[Any]:
-    return domain if isinstance(domain, list) else [_number(domain, end) for end in (domain.low, domain.high)]
+    if isinstance(domain, list):
+        return domain
+    # As a file says it: a field of real numbers takes 3, too.
+    return [int(end) if end.is_integer() else end for end in (domain.low, domain.high)]
 
 
 def check_space(study: Study) -> None:
@@ -155,8 +165,8 @@ def check_space(study: Study) -> None:
             try:
                 study.run_config(arm, {path: value}, study.config.seeds[0])
             except UserError as error:
-                where = f"search.space.{path} (arm {arm})"
+                where = f"{study.place(f'search.space.{path}')} (arm {arm})"
                 problem = ConfigError(error.rule, where=where, value=value, way_out=error.way_out)
                 problems.setdefault(f"{path}={value}", problem)
     if problems:
-        raise ConfigError.collect(problems.values())
+        raise ConfigError.collect(problems.values(), where=study.place(""))

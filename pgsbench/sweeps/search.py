@@ -283,7 +283,7 @@ def _distributions(config: SearchConfig, arms: list[str]) -> dict[str, BaseDistr
 def _interval(domain: Range) -> BaseDistribution:
     if is_integral(domain):
         assert domain.step is not None
-        return IntDistribution(int(domain.low), int(domain.high), step=int(domain.step))
+        return IntDistribution(int(domain.low), int(domain.high), log=domain.log, step=int(domain.step))
     return FloatDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
 
 

@@ -86,3 +86,10 @@ def test_a_preview_of_a_study_and_of_files(run, tiny: TinyWorld, tmp_path: Path)
     Image.new("RGB", (40, 30), "orange").save(tmp_path / "flat.png")
     run("masks", "preview", "flat.png", "--model", "tiny-vit", "--mask-ratio", "0.25", "--out", "file.png")
     assert (tmp_path / "study.png").stat().st_size > (tmp_path / "file.png").stat().st_size > 5_000
+
+
+def test_findings_show_the_published_code_beside_its_repairs(run, tiny: TinyWorld) -> None:
+    out = run("masks", "findings", "--data", str(tiny.shards), "--count", "4", "--model", "tiny-vit")
+    assert "kept, 30% masked" in out
+    row = next(line for line in out.splitlines() if line.startswith("pgs-released, true edge map"))
+    assert len([float(cell) for cell in row.split()[-4:]]) == 4

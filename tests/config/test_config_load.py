@@ -11,8 +11,11 @@ from pgsbench.errors import ConfigError
 
 
 def resolve(name: str, fields: dict, where: str, folder: Path) -> dict:
-    if "bad" in fields:
-        raise ConfigError("unknown field", where=f"{where}.bad", value=fields["bad"])
+    unknown = [key for key in ("bad", "worse") if key in fields]
+    if unknown:
+        raise ConfigError.collect(
+            ConfigError("unknown field", where=f"{where}.{key}", value=fields[key]) for key in unknown
+        )
     return {"name": name, **fields}
 
 
@@ -45,7 +48,7 @@ def test_all_mistakes_are_named_at_once_with_line_rule_value_and_way_out(tmp_pat
     text = complaint(
         tmp_path, "trainin: {}\ntraining:\n  learning_rat: 1e-3\n  batch_size: none\nseeds: [0, -1]\n"
     )
-    assert text.startswith("4 problems")
+    assert text.startswith(f"{tmp_path}/study.yaml: 4 problems")
     assert "study.yaml:1: trainin: unknown key" in text
     assert "did you mean 'training'?" in text
     assert "study.yaml:3: training.learning_rat" in text
@@ -64,6 +67,13 @@ def test_a_mistake_in_an_arm_is_placed_in_the_arm(tmp_path: Path) -> None:
     assert "study.yaml:5: arms.c.modle: unknown key" in text
 
 
+def test_each_of_several_mistakes_in_a_strategy_has_its_line(tmp_path: Path) -> None:
+    text = complaint(tmp_path, "strategy:\n  name: pgs\n  bad: 1\n  worse: 2\n")
+    assert text.startswith(f"{tmp_path}/study.yaml: 2 problems")
+    assert "study.yaml:3: strategy.bad: unknown field (got 1)" in text
+    assert "study.yaml:4: strategy.worse: unknown field (got 2)" in text
+
+
 def test_a_mistake_of_the_base_is_reported_once_and_not_for_each_arm(tmp_path: Path) -> None:
     text = complaint(tmp_path, "strategy: {bad: 1}\narms: {a: {}, b: {}}\n")
     assert text.count("strategy.bad") == 1
@@ -78,7 +88,13 @@ def test_a_mistake_of_the_base_is_reported_once_and_not_for_each_arm(tmp_path: P
         ("seeds: [1, 1]", "seeds must differ"),
         ("seeds: []", "at least 1 item"),
         ("search: {space: {a: {low: 2, high: 1}}, sampler: tpe, trials: 3}", "low must be below high"),
-        ("search: {space: {a: {low: 1, high: 2}}}", "a grid needs choices or a `step`"),
+        (
+            "search: {space: {a: {low: 1, high: 2}}}",
+            "study.yaml:1: search.space.a: a grid needs choices or a `step`",
+        ),
+        ("search: {space: {seed: {low: 1, high: 2, log: true}}}", "a grid needs choices or a `step`"),
+        ("search: {space: {seed: {low: 1, high: 2, log: true, step: 1}}}", "and no `log`"),
+        ("search: {space: {a: {low: 1, high: 2, log: true, step: 2}}}", "no step but 1"),
         ("search: {space: {a: [1]}, sampler: tpe}", "needs `trials`"),
         ("search: {space: {a: [1]}, arms: [x]}", "names no arm: 'x'"),
         ("training: {samples: 8, batch_size: 64}", "samples (8) must be at least batch_size (64)"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
+import torch.nn.functional as F
 
-from pgsbench.masking import findings
+from pgsbench.masking import findings, pgs_released, retention
 from pgsbench.masking.base import PatchView, view_of
 
 
@@ -39,9 +41,42 @@ def test_round_off_decides_only_where_edges_and_otn_are_on() -> None:
 
 
 def test_retention_tells_masks_apart() -> None:
-    kept = findings.retention(pictures(), findings.compared())
+    kept = retention.retention(pictures(), retention.compared(0.5))
     assert kept["pgs"][0] > kept["random"][0] + 0.1
     assert all(0 < iou <= 1 for _, iou in kept.values())
+    more = retention.retention(pictures(), retention.compared(0.3))
+    assert more["random"][0] > kept["random"][0] + 0.1
+
+
+def test_of_the_two_slips_the_map_alone_is_no_repair() -> None:
+    kept = retention.retention(pictures(), retention.compared(0.5))
+    assert kept["pgs-released, true edge map"][0] < kept["random"][0]
+    assert kept["pgs-released, both"][0] > kept["random"][0]
+
+
+def test_with_nothing_repaired_it_is_the_published_code() -> None:
+    view = pictures()
+    for mine, theirs in zip(
+        retention.Repaired().masked(view, generator=torch.Generator().manual_seed(1)),
+        pgs_released.PgsReleased().masked(view, generator=torch.Generator().manual_seed(1)),
+        strict=True,
+    ):
+        assert mine is not None
+        assert theirs is not None
+        assert torch.equal(mine, theirs)
+
+
+def test_its_normalisation_rests_after_as_many_rounds_as_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds = int(values(pictures())["OTN: rounds until its row sums rest, were all similarities positive"])
+    assert rounds > 1000  # it takes 50
+    unit = F.normalize(pgs_released.z_scored_patches(pictures())[:1], dim=2)
+    kernel = (unit @ unit.transpose(1, 2)).double().exp()
+    sums = []
+    for number in (rounds - 2, rounds - 1, rounds):
+        monkeypatch.setattr(pgs_released, "OTN_ROUNDS", number)
+        sums.append(pgs_released.oscillating_normalisation(kernel).sum(dim=2))
+    assert (sums[1] - sums[0]).abs().max() >= findings.CONVERGED
+    assert (sums[2] - sums[1]).abs().max() < findings.CONVERGED
 
 
 def test_the_attention_bias_reaches_other_pictures_and_hides_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -99,9 +100,26 @@ def test_a_rule_between_two_fields_blames_neither_wrongly() -> None:
     assert "at least mask_ratio" not in str(raised.value)
 
 
+def test_a_rule_that_proves_nothing_hides_no_other_mistake() -> None:
+    with pytest.raises(ConfigError) as raised:
+        configure("pgs", {"mask_ratio": 1.2, "max_ratio": 0.1, "tau": 0, "window": 0})
+    text = str(raised.value)
+    assert text.startswith("3 problems")
+    for field in ("mask_ratio must be in", "tau must be at least", "window must be at least"):
+        assert field in text
+    with pytest.raises(ConfigError, match="max_ratio must be at least mask_ratio"):
+        configure("pgs", {"mask_ratio": 0.5, "max_ratio": 0.1})  # told once there is something to compare
+
+
 @pytest.mark.parametrize(
     ("value", "rule"),
-    [("0.5", "valid number"), (None, "valid number"), ({1, 2}, "plain value"), ([], "number")],
+    [
+        ("0.5", "valid number"),
+        (None, "valid number"),
+        ({1, 2}, "plain value"),
+        ([], "number"),
+        (math.nan, "finite"),
+    ],
 )
 def test_wrong_types(value: Any, rule: str) -> None:
     with pytest.raises(ConfigError, match=rule):

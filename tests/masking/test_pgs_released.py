@@ -9,14 +9,18 @@ rounded to 8 bits, which changes none of the masks below.
 from __future__ import annotations
 
 import io
+import platform
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from pgsbench.masking import pgs_released
 from pgsbench.masking.base import PatchView
 from pgsbench.masking.edges import edge_map
 from pgsbench.masking.pgs_released import (
@@ -51,18 +55,74 @@ def both_masks(epoch: int, *, edge: bool, otn: bool) -> tuple[Tensor, Tensor]:
     return ours[0], torch.from_numpy(theirs)
 
 
+@pytest.fixture
+def their_edge_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the published code's "edge map", which is round-off, in the place of this machine's."""
+    edge = torch.from_numpy(GOLDEN["edge"])[None]
+    monkeypatch.setattr(pgs_released, "edge_of_roundoff", lambda patches, grid: edge)
+
+
 @pytest.mark.parametrize("epoch", [0, 16])
 def test_without_ed_and_otn_every_bit_of_the_mask_agrees(epoch: int) -> None:
     ours, theirs = both_masks(epoch, edge=False, otn=False)
     assert torch.equal(ours, theirs)
 
 
+@pytest.mark.usefixtures("their_edge_map")
 @pytest.mark.parametrize("epoch", [0, 16])
-@pytest.mark.parametrize(("edge", "otn"), [(True, False), (False, True), (True, True)])
-def test_with_them_roundoff_decides_and_most_bits_agree(epoch: int, edge: bool, otn: bool) -> None:
-    # The same code in float32 and float64 agrees on 86 % of the bits.
-    ours, theirs = both_masks(epoch, edge=edge, otn=otn)
-    assert (ours == theirs).float().mean() > 0.6
+def test_of_the_same_edge_map_ed_makes_the_same_mask(epoch: int) -> None:
+    ours, theirs = both_masks(epoch, edge=True, otn=False)
+    assert torch.equal(ours, theirs)
+
+
+@pytest.mark.skipif(
+    platform.machine().lower() not in ("x86_64", "amd64"), reason="sums run over other vectors there"
+)
+def test_the_edge_map_is_theirs_up_to_its_own_last_bit() -> None:
+    # The means come from torch's own sums, eight numbers at a time with AVX-512, AVX2 or neither.
+    view = golden_view(0)
+    ours = edge_of_roundoff(z_scored_patches(view), view.grid)[0]
+    torch.testing.assert_close(ours, torch.from_numpy(GOLDEN["edge"]), atol=1e-6, rtol=0)
+
+
+@pytest.mark.usefixtures("their_edge_map")
+@pytest.mark.parametrize("epoch", [0, 16])
+@pytest.mark.parametrize("edge", [False, True])
+def test_with_otn_round_off_decides_and_most_orders_of_summation_agree(
+    monkeypatch: pytest.MonkeyPatch, epoch: int, edge: bool
+) -> None:
+    # One order gives anything from 0.29 to 1 of their bits, depending on the processor's matrix product; the
+    # majority of 16 gave 0.97 to 1 with the instruction sets AVX-512, AVX2 and SSE4.2.
+    votes = []
+    for seed in range(16):
+        monkeypatch.setattr(pgs_released, "_cosines", cosines_added_in_order(seed))
+        ours, theirs = both_masks(epoch, edge=edge, otn=True)
+        votes.append(ours.float())
+    assert ((torch.stack(votes).mean(dim=0) > 0.5) == theirs).float().mean() > 0.9
+    assert any(not torch.equal(vote, votes[0]) for vote in votes)
+
+
+def cosines_added_in_order(seed: int) -> Callable[[Tensor], Tensor]:
+    """Return the cosines of features that are shuffled first: the same, but for round-off."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def cosines(features: Tensor) -> Tensor:
+        unit = F.normalize(features[:, :, torch.randperm(features.shape[2], generator=generator)], dim=2)
+        return unit @ unit.transpose(1, 2)
+
+    return cosines
+
+
+def test_its_normalisation_divides_by_both_sums_of_the_round_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pgs_released, "OTN_ROUNDS", 3)
+    matrix = torch.rand(6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 0.1
+    expected = matrix.clone()
+    for _ in range(3):
+        before = expected.clone()
+        for i in range(6):
+            for j in range(6):
+                expected[i, j] /= (sum(before[i]) + 1e-3) * (sum(before[:, j]) + 1e-3)
+    torch.testing.assert_close(oscillating_normalisation(matrix[None])[0], expected)
 
 
 def test_the_edge_map_is_round_off() -> None:

@@ -6,13 +6,14 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from optuna.distributions import IntDistribution
 from tinyworld import TinyWorld
 
 from pgsbench.config.schema import Range, SearchConfig
 from pgsbench.errors import ConfigError, StudyError
 from pgsbench.experiment import open_study
 from pgsbench.masking.pgs import Pgs
-from pgsbench.sweeps import plan
+from pgsbench.sweeps import plan, search
 from pgsbench.sweeps.search import objective
 from pgsbench.sweeps.study import StudyFolder
 from pgsbench.sweeps.worker import plan_slots
@@ -51,8 +52,9 @@ def test_equal_configurations_are_one_run_whatever_the_arm(tiny: TinyWorld) -> N
 def test_a_strategy_that_is_no_arm_becomes_one(tiny: TinyWorld) -> None:
     study = plan.with_arms(open_study(tiny.study), ["pgs", "grid"])
     assert plan.planned_runs(study, ["grid"])[0].config.strategy.fields["mask_ratio"] == 0.5
-    with pytest.raises(StudyError, match="did you mean 'flip'"):
+    with pytest.raises(StudyError, match="did you mean 'flip'") as raised:
         plan.with_arms(study, ["flop"])
+    assert str(raised.value).count("flip,") == 1  # an arm and a strategy
 
 
 @pytest.mark.parametrize(
@@ -89,6 +91,49 @@ PGS_VALUES = {
 def test_every_field_of_pgs_can_be_swept(tiny: TinyWorld, field: str) -> None:
     space = f"search={{sampler: tpe, trials: 2, space: {{strategy.{field}: {PGS_VALUES[field]}}}}}"
     plan.check_space(open_study(tiny.study, overrides=[space]))
+
+
+@pytest.mark.parametrize("sampler", ["grid", "tpe"])
+@pytest.mark.parametrize("field", ["edge_spread", "pattern_side", "rounds", "window"])
+def test_a_range_over_a_field_of_whole_numbers_needs_no_step(
+    tiny: TinyWorld, field: str, sampler: str
+) -> None:
+    space = f"search={{sampler: {sampler}, trials: 9, space: {{strategy.{field}: {{low: 1, high: 3}}}}}}"
+    study = open_study(tiny.study, overrides=[space])
+    plan.check_space(study)
+    assert study.config.search is not None
+    assert plan.choices_of(study.config.search.space[f"strategy.{field}"]) == [1, 2, 3]
+
+
+def test_a_range_over_a_field_of_real_numbers_keeps_them_all(tiny: TinyWorld) -> None:
+    space = "search={sampler: tpe, trials: 9, space: {strategy.edge_weight: {low: 0, high: 3}}}"
+    study = open_study(tiny.study, overrides=[space])
+    assert study.config.search is not None
+    domain = study.config.search.space["strategy.edge_weight"]
+    assert isinstance(domain, Range)
+    assert domain.step is None
+
+
+def test_whole_numbers_on_a_logarithmic_scale(tiny: TinyWorld) -> None:
+    space = "search={sampler: tpe, trials: 2, space: {training.batch_size: {low: 2, high: 32, log: true}}}"
+    study = open_study(tiny.study, overrides=[space])
+    plan.check_space(study)
+    assert study.config.search is not None
+    domain = study.config.search.space["training.batch_size"]
+    assert isinstance(domain, Range)
+    assert search._interval(domain) == IntDistribution(2, 32, log=True)
+    assert plan.searched_runs(study)[0][0].config.training.batch_size == 8  # the middle of its logarithm
+
+
+def test_an_end_is_refused_as_it_was_written_and_with_its_line(tiny: TinyWorld) -> None:
+    space = "search={sampler: tpe, trials: 2, space: {strategy.edge_spread: {low: -1, high: 1.5}}}"
+    with pytest.raises(ConfigError) as raised:
+        plan.check_space(open_study(tiny.study, overrides=[space]))
+    text = str(raised.value)
+    assert text.startswith(f"{tiny.study}: 2 problems")
+    assert f"--set {space}: search.space.strategy.edge_spread (arm pgs): edge_spread must be" in text
+    assert "(got -1)" in text
+    assert "input should be a valid integer (got 1.5)" in text
 
 
 def test_the_manifest_grows_and_starts_anew_when_the_base_changes(tiny: TinyWorld, tmp_path: Path) -> None:
