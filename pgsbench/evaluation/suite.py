@@ -154,7 +154,7 @@ def load_suite(name_or_path: str | Path) -> Suite:
             if str(error) not in map(str, problems):  # the sets of a collection share their mistakes
                 problems.append(error)
     if problems:
-        raise ConfigError.collect(problems)
+        raise ConfigError.collect(problems, where=str(path))
     return Suite(config.name, config.version, config.question, tuple(tasks))
 
 
