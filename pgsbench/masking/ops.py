@@ -14,6 +14,9 @@ from torch import Tensor
 #: A patch whose pixels deviate less than this from their mean, in normalised units, has no pattern.
 FLAT = 1e-4
 
+#: Features up to this length have no direction.
+NO_LENGTH = 1e-12
+
 #: From so many patches in a half on, three quarters of a symmetric product take less time than all of it.
 WORTH_HALVING = 64
 
@@ -120,9 +123,15 @@ def add_inner(total: Tensor, features: Tensor, rows: Tensor | None, weight: floa
 
 
 def add_cosines(total: Tensor, features: Tensor, rows: Tensor | None, weight: float) -> None:
-    """Add to (b, m, n), in place, `weight` times the cosines of m rows of (b, n, d) with all n."""
+    """Add to (b, m, n), in place, `weight` times the cosines of m rows of (b, n, d) with all n.
+
+    Features of length zero have no direction: they resemble themselves with 1 and everything else with 0.
+    """
+    length = features.norm(dim=2, keepdim=True)
+    empty = length <= NO_LENGTH
     # Scaling the small product instead of the wide features saves a copy of them.
-    scale = features.norm(dim=2, keepdim=True).clamp_min(1e-12).reciprocal()
+    scale = length.clamp_min(NO_LENGTH).reciprocal().masked_fill(empty, 0.0)
+    _add_to_self(total, empty * weight, rows)
     half = features.shape[1] // 2
     if rows is not None or half < WORTH_HALVING:
         product = torch.bmm(rows_of(features, rows), features.transpose(1, 2))
@@ -136,6 +145,14 @@ def add_cosines(total: Tensor, features: Tensor, rows: Tensor | None, weight: fl
     total[:, :half].add_(upper, alpha=weight)
     total[:, half:, :half].add_(upper[:, :, half:].transpose(1, 2), alpha=weight)
     total[:, half:, half:].add_(corner, alpha=weight)
+
+
+def _add_to_self(total: Tensor, values: Tensor, rows: Tensor | None) -> None:
+    # Adds (b, n, 1) values, in place, where the m rows of (b, m, n) stand for the same patch as the column.
+    if rows is None:
+        total.diagonal(dim1=1, dim2=2).add_(values[:, :, 0])
+    else:
+        total.scatter_add_(2, rows[:, :, None], rows_of(values, rows).to(total.dtype))
 
 
 def transport_scaling(kernel: Tensor, *, rounds: int) -> tuple[Tensor, Tensor]:
