@@ -37,13 +37,16 @@ def patchify(images: Tensor, patch_size: tuple[int, int]) -> Tensor:
     return cells.reshape(b, rows * cols, c * height * width)
 
 
-def shrink(images: Tensor, patch_size: tuple[int, int], longest_side: int) -> tuple[Tensor, tuple[int, int]]:
-    """Average pixels until a patch side is at most `longest_side`, by the smallest factor that divides it.
+def shrink(images: Tensor, patch_size: tuple[int, int], side: int) -> tuple[Tensor, tuple[int, int]]:
+    """Average pixels until a patch side is about `side`, by a factor that divides it.
+
+    Of the sides that such a factor leaves the one is taken whose ratio to `side` is nearest to 1, the shorter
+    one of two: at a side of 4, patches of 8, 16 and 32 pixels become 4 x 4 and those of 14 or 7 become 7 x 7.
 
     Returns:
         The smaller pictures (b, c, h', w') and their patch size.
     """
-    down, across = (_shrinking_factor(side, longest_side) for side in patch_size)
+    down, across = (_shrinking_factor(length, side) for length in patch_size)
     if (down, across) == (1, 1):
         return images, patch_size
     b, c, h, w = images.shape
@@ -53,8 +56,9 @@ def shrink(images: Tensor, patch_size: tuple[int, int], longest_side: int) -> tu
     return sums / (down * across), (patch_size[0] // down, patch_size[1] // across)
 
 
-def _shrinking_factor(side: int, longest: int) -> int:
-    return next(factor for factor in range(1, side + 1) if side % factor == 0 and side // factor <= longest)
+def _shrinking_factor(length: int, side: int) -> int:
+    factors = [factor for factor in range(length, 0, -1) if length % factor == 0]
+    return min(factors, key=lambda factor: max(length / (factor * side), factor * side / length))
 
 
 def patterns(patches: Tensor, num_channels: int) -> tuple[Tensor, Tensor]:

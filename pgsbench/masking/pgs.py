@@ -86,8 +86,9 @@ class Pgs:
         edge_weight: lambda, how strongly edges keep a patch from becoming a candidate.
         edge_penalty: gamma, how strongly edges lower the score of a patch.
         edge_spread: Radius in patches over which edge strength is averaged; 0 leaves lines as lines.
-        pattern_side: Patches are averaged down to at most this side before their pixels are compared;
-            None compares all pixels.
+        pattern_side: Patches are averaged down to about this side before their pixels are compared, by a
+            factor that divides theirs: from 14 pixels to 7, as 2 would leave hardly a pattern. None
+            compares all pixels.
         colour_weight: Share of the mean colours in S_pixel; the rest are z-scored patterns, in which
             flat patches all look alike.
         token_weight: w at the end of the training; it grows linearly from 0.
