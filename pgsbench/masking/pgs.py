@@ -80,7 +80,11 @@ class Pgs:
     Args:
         mask_ratio: Share of the patches that is dropped, r_min in the paper.
         max_ratio: r_max; redundant patches up to this share are hidden too. None keeps a fixed length.
-        threshold: Standard deviations above the mean from which a patch is redundant (only `max_ratio`).
+        threshold: Standard deviations above the mean from which a patch is redundant (only `max_ratio`). A
+            higher one hides less. Chosen so that ratios spread between 0.3 and 0.5: on 256 scenes they are
+            0.42 on the mean at progress 0 and 0.39 at 1 (21 and 14 % of the pictures at 0.5, 14 and 27 % at
+            0.3), on 17 photographs in patches of ViT-B/16 0.40 and 0.39. Scores are skewed: at 0, the mean
+            itself, 96 % of the scenes would be at 0.5.
         candidate_share: rho, share of the patches that become candidates; at least one does.
         edge: Edge operator; "none" switches edge detection off.
         edge_weight: lambda, how strongly edges keep a patch from becoming a candidate.
@@ -101,7 +105,7 @@ class Pgs:
 
     mask_ratio: float = 0.5
     max_ratio: float | None = None
-    threshold: float = 0.0
+    threshold: float = 0.45
     candidate_share: float = 0.05
     edge: EdgeOperator = "sobel"
     edge_weight: float = 1.0
