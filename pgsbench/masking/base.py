@@ -156,7 +156,9 @@ def check_ratio(name: str, value: float) -> None:
 
 
 def check_range(name: str, value: float, low: float, high: float = math.inf) -> None:
-    """Raise ValueError unless ``low <= value <= high``."""
+    """Raise ValueError unless `value` is finite and ``low <= value <= high``."""
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, not {value!r}")
     if not low <= value <= high:
         limits = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
         raise ValueError(f"{name} must be {limits}, not {value!r}")

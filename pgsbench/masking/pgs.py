@@ -131,6 +131,7 @@ class Pgs:
             check_range(name, getattr(self, name), 0.0, 1.0)
         for name in ("edge_weight", "edge_penalty"):
             check_range(name, getattr(self, name), 0.0)
+        check_range("threshold", self.threshold, -math.inf)
         check_range("edge_spread", self.edge_spread, 0)
         check_range("tau", self.tau, 0.01)
         check_range("rounds", self.rounds, 0)
