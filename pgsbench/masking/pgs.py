@@ -139,6 +139,7 @@ class Pgs:
             if getattr(self, name) is not None:
                 check_range(name, getattr(self, name), 1)
 
+    @torch.no_grad()
     def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
         """Keep the patches with the lowest scores."""
         if self.mask_ratio == 0 and not self.max_ratio:
