@@ -238,18 +238,3 @@ def test_ties_are_broken_at_random_and_not_by_position() -> None:
     kept = Pgs(0.5, edge="none").select(flat, generator=_draw()).shown(64).float().mean(dim=0)
     assert kept.min() > 0.35
     assert kept.max() < 0.65
-
-
-@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")
-def test_scoring_compiles_without_a_graph_break() -> None:
-    # Generators cannot enter a graph, so `select` draws first and everything after that is one graph.
-    view = make_view((4, 4), (8, 8), 2)
-    strategy = Pgs(0.5, colour_weight=0.3)
-    candidates = torch.tensor([[0, 3], [5, 1]])
-
-    def score(images: Tensor, tokens: Tensor) -> Tensor:
-        part = dataclasses.replace(view, images=images, tokens=tokens)
-        return strategy._log_mass(part, candidates)[0]
-
-    compiled = torch.compile(score, fullgraph=True, backend="eager")
-    torch.testing.assert_close(compiled(view.images, view.tokens), score(view.images, view.tokens))  # type: ignore[arg-type]
