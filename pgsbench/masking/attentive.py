@@ -57,6 +57,7 @@ class Attentive:
         check_range("block_side", self.block_side, 1)
         check_range("ema_momentum", self.ema_momentum, 0.0, 1.0)
 
+    @torch.no_grad()
     def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
         """Keep the patches with the highest attention, at random among equals."""
         if self.mask_ratio == 0:
@@ -65,7 +66,8 @@ class Attentive:
         score = self._block_means(view.attention, view.grid)
         order = order_ascending(-score, generator=generator)
         keep = order[:, : num_kept(view.num_patches, self.mask_ratio)].sort(dim=1).values
-        share = view.attention.gather(1, keep).sum() / view.attention.sum()
+        # Where nothing is paid attention to, none of it is kept.
+        share = view.attention.gather(1, keep).sum() / view.attention.sum().clamp_min(1e-12)
         return Selection(keep, diagnostics={"attention_kept": share})
 
     def _block_means(self, attention: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -102,7 +102,7 @@ class Selection:
         """Return the share of patches without influence, dropped or hidden, as a 0-d float tensor."""
         b, k = self.keep.shape
         if self.visible is None:
-            return torch.tensor(1.0 - k / num_patches, device=self.keep.device)
+            return torch.full((), 1.0 - k / num_patches, device=self.keep.device)
         return 1.0 - self.visible.sum() / (b * num_patches)
 
 
@@ -121,6 +121,10 @@ class Strategy(Protocol):
 
     def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
         """Choose the patches to keep. The tower calls it under `torch.no_grad` with autocast off.
+
+        What comes back carries no gradient, whoever calls. A generator cannot enter a compiled graph, so the
+        tower calls `select` outside of one; but for the draws, all of it may be compiled. On a GPU it should
+        not wait for the host: no built-in does, but for `pgs-released`, as published.
 
         Args:
             view: The batch; what the strategy `needs` is there.
@@ -156,7 +160,9 @@ def check_ratio(name: str, value: float) -> None:
 
 
 def check_range(name: str, value: float, low: float, high: float = math.inf) -> None:
-    """Raise ValueError unless ``low <= value <= high``."""
+    """Raise ValueError unless `value` is finite and ``low <= value <= high``."""
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, not {value!r}")
     if not low <= value <= high:
         limits = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
         raise ValueError(f"{name} must be {limits}, not {value!r}")

@@ -59,6 +59,7 @@ class Cluster:
         check_range("anchor_share", self.anchor_share, 0.0, 1.0)
         check_range("token_weight", self.token_weight, 0.0, 1.0)
 
+    @torch.no_grad()
     def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
         """Keep unmasked patches first, at random among equals."""
         if self.mask_ratio == 0:

@@ -46,8 +46,10 @@ def edge_map(
 def luminance(images: Tensor) -> Tensor:
     """Return the brightness (b, h, w) float32 of (b, c, h, w) pictures; the mean unless c is 3."""
     b, c, h, w = images.shape
-    weight = _LUMINANCE if c == 3 else (1.0 / c,) * c
-    weighted = torch.tensor(weight, device=images.device) @ images.float().reshape(b, c, h * w)
+    shares = _LUMINANCE if c == 3 else (1.0 / c,) * c
+    # Filled on the device: a tensor made of a list is copied there from the host, which waits for a GPU.
+    weight = torch.stack([torch.full((), share, device=images.device) for share in shares])
+    weighted = weight @ images.float().reshape(b, c, h * w)
     return weighted.view(b, h, w)
 
 

@@ -1,17 +1,21 @@
-"""Regular patterns: checkerboard, one of four, and lattices between them."""
+"""Regular patterns: checkerboard, one of each cell, and lattices between them."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from itertools import product
 from math import gcd
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from pgsbench.masking.base import Need, PatchView, Selection, check_ratio, keep_all
 
-#: Longest period of a lattice, which makes shares a multiple of 1/2 ... 1/10.
+#: Longest period of a pattern along a row or a column.
 LONGEST_PERIOD = 10
 
 
@@ -21,9 +25,11 @@ class Grid:
 
     The grid-wise sampling of MAE (arXiv 2111.06377, figure 6) keeps one patch of each 2 x 2 cell at a
     ratio of 0.75. Here also a checkerboard at 0.5, three of each 2 x 2 cell at 0.25, and for any other
-    ratio the nearest lattice of a period up to 10. Deviations: the ratio is that of the nearest pattern,
-    so the effective one is to be read off the selection; the pattern is shifted cyclically, so that
-    every phase keeps the same number of patches on odd grids too.
+    ratio larger cells or lattices, of a period up to 10. Deviations: of all these patterns the one is
+    taken whose ratio on the grid at hand is nearest. That is within 0.03 or one patch of what was asked for,
+    but one patch is much of a small grid, at least one stays, and a very low ratio may drop none. The
+    selection's effective ratio, which is what tables show, says what came of it. The pattern is shifted
+    cyclically, so that every phase keeps the same number of patches on odd grids too.
 
     Args:
         mask_ratio: Share of the patches that is dropped, approximately.
@@ -42,38 +48,99 @@ class Grid:
         if self.mask_ratio == 0:
             return keep_all(view)
         rows, cols = view.grid
-        b, n = view.batch_size, view.num_patches
-        pattern = pattern_of(view.grid, 1.0 - self.mask_ratio).to(view.device)
-        shift = torch.zeros(b, 2, dtype=torch.int64, device=view.device)
+        pattern, k = nearest_pattern(view.grid, 1.0 - self.mask_ratio)
+        row = torch.arange(rows, device=view.device)[None, :, None].expand(view.batch_size, -1, -1)
+        col = torch.arange(cols, device=view.device)[None, None, :].expand(view.batch_size, -1, -1)
         if self.phase == "random":
-            uniform = torch.rand(b, 2, generator=generator, device=view.device)
-            shift = (uniform * torch.tensor([rows, cols], device=view.device)).long()
-        row = (torch.arange(rows, device=view.device)[None, :, None] + shift[:, :1, None]) % rows
-        col = (torch.arange(cols, device=view.device)[None, None, :] + shift[:, 1:, None]) % cols
-        shown = pattern[row, col].view(b, n)
-        k = int(pattern_of(view.grid, 1.0 - self.mask_ratio).sum())
+            uniform = torch.rand(view.batch_size, 2, generator=generator, device=view.device)
+            row = (row + (uniform[:, :1, None] * rows).long()) % rows
+            col = (col + (uniform[:, 1:, None] * cols).long()) % cols
+        shown = pattern.shown(row, col).flatten(1)
         # A stable sort brings the shown patches to the front without changing their order.
         return Selection(shown.int().argsort(dim=1, descending=True, stable=True)[:, :k])
 
 
-def pattern_of(grid: tuple[int, int], share: float) -> Tensor:
-    """Return the regular pattern that keeps about `share` of a grid, as (rows, cols) bool on the CPU.
+class Cells(NamedTuple):
+    """One patch of each cell of `side` x `side` patches, or all but that one."""
 
-    One of each 2 x 2 or 3 x 3 cell, all but one of it, or the patches whose residue
-    ``(col + step * row) mod period`` is one of `kept` evenly spread residues.
+    side: int
+    top: int
+    left: int
+    all_but_one: bool
+
+    @property
+    def period(self) -> int:
+        """Patches of a cell."""
+        return self.side**2
+
+    def shown(self, row: Tensor, col: Tensor) -> Tensor:
+        """Return which patches are shown, as bool."""
+        return ((row % self.side == self.top) & (col % self.side == self.left)) ^ self.all_but_one
+
+    def count(self, grid: tuple[int, int]) -> int:
+        """Return how many patches of a grid are shown."""
+        rows, cols = grid
+        ones = len(range(self.top, rows, self.side)) * len(range(self.left, cols, self.side))
+        return rows * cols - ones if self.all_but_one else ones
+
+
+class Lattice(NamedTuple):
+    """Patches whose residue ``(col + step * row + start) mod period`` is one of `kept` spread evenly."""
+
+    kept: int
+    period: int
+    start: int
+
+    def shown(self, row: Tensor, col: Tensor) -> Tensor:
+        """Return which patches are shown, as bool."""
+        residue = (col + _step(self.period) * row + self.start) % self.period
+        return (residue * self.kept) % self.period < self.kept
+
+    def count(self, grid: tuple[int, int]) -> int:
+        """Return how many patches of a grid are shown."""
+        found = _residues(grid, self.period)
+        shown = [residue for residue in range(self.period) if residue * self.kept % self.period < self.kept]
+        return sum(found[(residue - self.start) % self.period] for residue in shown)
+
+
+# Found outside of a compiled graph: which pattern it is depends on nothing but these two constants.
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def nearest_pattern(grid: tuple[int, int], share: float) -> tuple[Cells | Lattice, int]:
+    """Return the pattern that shows nearest to `share` of a grid, and how many patches it shows.
+
+    At least one is shown. Of patterns that are equally near the simplest is taken: the one with the
+    shortest period, cells before lattices.
     """
-    row = torch.arange(grid[0])[:, None]
-    col = torch.arange(grid[1])[None, :]
-    fractions = [(kept, period) for period in range(2, LONGEST_PERIOD + 1) for kept in range(1, period)]
-    kept, period = min(fractions, key=lambda pair: (abs(pair[0] / pair[1] - share), pair[1]))
-    for side in (2, 3):
-        corner = (row % side == 0) & (col % side == 0)
-        if (kept, period) == (1, side * side):
-            return corner
-        if (kept, period) == (side * side - 1, side * side):
-            return ~corner
-    residue = (col + _step(period) * row) % period
-    return (residue * kept) % period < kept
+    return _nearest_pattern(grid, share)
+
+
+@cache
+def _nearest_pattern(grid: tuple[int, int], share: float) -> tuple[Cells | Lattice, int]:
+    wanted = share * grid[0] * grid[1]
+    counted = [(pattern, pattern.count(grid)) for pattern in patterns()]
+    return min(
+        ((pattern, count) for pattern, count in counted if count),
+        # Rounded, so that shares that are equal but for their last bit count as equal.
+        key=lambda found: (round(abs(found[1] - wanted), 6), found[0].period),
+    )
+
+
+def patterns() -> Iterator[Cells | Lattice]:
+    """Yield every pattern there is; it matters where one begins, as few fill a grid evenly."""
+    for side in range(2, LONGEST_PERIOD + 1):
+        for top, left, all_but_one in product((0, side - 1), (0, side - 1), (False, True)):
+            yield Cells(side, top, left, all_but_one)
+    for period in range(2, LONGEST_PERIOD + 1):
+        for kept, start in product(range(1, period), range(period)):
+            yield Lattice(kept, period, start)
+
+
+@cache
+def _residues(grid: tuple[int, int], period: int) -> list[int]:
+    # How many patches have each residue ``(col + step * row) mod period``.
+    step = _step(period)
+    found = Counter((col + step * row) % period for row, col in product(*map(range, grid)))
+    return [found[residue] for residue in range(period)]
 
 
 def _step(period: int) -> int:

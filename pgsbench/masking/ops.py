@@ -14,6 +14,9 @@ from torch import Tensor
 #: A patch whose pixels deviate less than this from their mean, in normalised units, has no pattern.
 FLAT = 1e-4
 
+#: Features up to this length have no direction.
+NO_LENGTH = 1e-12
+
 #: From so many patches in a half on, three quarters of a symmetric product take less time than all of it.
 WORTH_HALVING = 64
 
@@ -34,13 +37,16 @@ def patchify(images: Tensor, patch_size: tuple[int, int]) -> Tensor:
     return cells.reshape(b, rows * cols, c * height * width)
 
 
-def shrink(images: Tensor, patch_size: tuple[int, int], longest_side: int) -> tuple[Tensor, tuple[int, int]]:
-    """Average pixels until a patch side is at most `longest_side`, by the smallest factor that divides it.
+def shrink(images: Tensor, patch_size: tuple[int, int], side: int) -> tuple[Tensor, tuple[int, int]]:
+    """Average pixels until a patch side is about `side`, by a factor that divides it.
+
+    Of the sides that such a factor leaves the one is taken whose ratio to `side` is nearest to 1, the shorter
+    one of two: at a side of 4, patches of 8, 16 and 32 pixels become 4 x 4 and those of 14 or 7 become 7 x 7.
 
     Returns:
         The smaller pictures (b, c, h', w') and their patch size.
     """
-    down, across = (_shrinking_factor(side, longest_side) for side in patch_size)
+    down, across = (_shrinking_factor(length, side) for length in patch_size)
     if (down, across) == (1, 1):
         return images, patch_size
     b, c, h, w = images.shape
@@ -50,8 +56,9 @@ def shrink(images: Tensor, patch_size: tuple[int, int], longest_side: int) -> tu
     return sums / (down * across), (patch_size[0] // down, patch_size[1] // across)
 
 
-def _shrinking_factor(side: int, longest: int) -> int:
-    return next(factor for factor in range(1, side + 1) if side % factor == 0 and side // factor <= longest)
+def _shrinking_factor(length: int, side: int) -> int:
+    factors = [factor for factor in range(length, 0, -1) if length % factor == 0]
+    return min(factors, key=lambda factor: max(length / (factor * side), factor * side / length))
 
 
 def patterns(patches: Tensor, num_channels: int) -> tuple[Tensor, Tensor]:
@@ -120,9 +127,15 @@ def add_inner(total: Tensor, features: Tensor, rows: Tensor | None, weight: floa
 
 
 def add_cosines(total: Tensor, features: Tensor, rows: Tensor | None, weight: float) -> None:
-    """Add to (b, m, n), in place, `weight` times the cosines of m rows of (b, n, d) with all n."""
+    """Add to (b, m, n), in place, `weight` times the cosines of m rows of (b, n, d) with all n.
+
+    Features of length zero have no direction: they resemble themselves with 1 and everything else with 0.
+    """
+    length = features.norm(dim=2, keepdim=True)
+    empty = length <= NO_LENGTH
     # Scaling the small product instead of the wide features saves a copy of them.
-    scale = features.norm(dim=2, keepdim=True).clamp_min(1e-12).reciprocal()
+    scale = length.clamp_min(NO_LENGTH).reciprocal().masked_fill(empty, 0.0)
+    _add_to_self(total, empty * weight, rows)
     half = features.shape[1] // 2
     if rows is not None or half < WORTH_HALVING:
         product = torch.bmm(rows_of(features, rows), features.transpose(1, 2))
@@ -136,6 +149,14 @@ def add_cosines(total: Tensor, features: Tensor, rows: Tensor | None, weight: fl
     total[:, :half].add_(upper, alpha=weight)
     total[:, half:, :half].add_(upper[:, :, half:].transpose(1, 2), alpha=weight)
     total[:, half:, half:].add_(corner, alpha=weight)
+
+
+def _add_to_self(total: Tensor, values: Tensor, rows: Tensor | None) -> None:
+    # Adds (b, n, 1) values, in place, where the m rows of (b, m, n) stand for the same patch as the column.
+    if rows is None:
+        total.diagonal(dim1=1, dim2=2).add_(values[:, :, 0])
+    else:
+        total.scatter_add_(2, rows[:, :, None], rows_of(values, rows).to(total.dtype))
 
 
 def transport_scaling(kernel: Tensor, *, rounds: int) -> tuple[Tensor, Tensor]:

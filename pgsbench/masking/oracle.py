@@ -29,6 +29,7 @@ class Oracle:
     def __post_init__(self) -> None:
         check_ratio("mask_ratio", self.mask_ratio)
 
+    @torch.no_grad()
     def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
         """Keep object patches before others, at random among equals."""
         if self.mask_ratio == 0:

@@ -80,14 +80,19 @@ class Pgs:
     Args:
         mask_ratio: Share of the patches that is dropped, r_min in the paper.
         max_ratio: r_max; redundant patches up to this share are hidden too. None keeps a fixed length.
-        threshold: Standard deviations above the mean from which a patch is redundant (only `max_ratio`).
+        threshold: Standard deviations above the mean from which a patch is redundant (only `max_ratio`). A
+            higher one hides less. Chosen so that ratios spread between 0.3 and 0.5: on 256 scenes they are
+            0.42 on the mean at progress 0 and 0.39 at 1 (21 and 14 % of the pictures at 0.5, 14 and 27 % at
+            0.3), on 17 photographs in patches of ViT-B/16 0.40 and 0.39. Scores are skewed: at 0, the mean
+            itself, 96 % of the scenes would be at 0.5.
         candidate_share: rho, share of the patches that become candidates; at least one does.
         edge: Edge operator; "none" switches edge detection off.
         edge_weight: lambda, how strongly edges keep a patch from becoming a candidate.
         edge_penalty: gamma, how strongly edges lower the score of a patch.
         edge_spread: Radius in patches over which edge strength is averaged; 0 leaves lines as lines.
-        pattern_side: Patches are averaged down to at most this side before their pixels are compared;
-            None compares all pixels.
+        pattern_side: Patches are averaged down to about this side before their pixels are compared, by a
+            factor that divides theirs: from 14 pixels to 7, as 2 would leave hardly a pattern. None
+            compares all pixels.
         colour_weight: Share of the mean colours in S_pixel; the rest are z-scored patterns, in which
             flat patches all look alike.
         token_weight: w at the end of the training; it grows linearly from 0.
@@ -100,7 +105,7 @@ class Pgs:
 
     mask_ratio: float = 0.5
     max_ratio: float | None = None
-    threshold: float = 0.0
+    threshold: float = 0.45
     candidate_share: float = 0.05
     edge: EdgeOperator = "sobel"
     edge_weight: float = 1.0
@@ -126,6 +131,7 @@ class Pgs:
             check_range(name, getattr(self, name), 0.0, 1.0)
         for name in ("edge_weight", "edge_penalty"):
             check_range(name, getattr(self, name), 0.0)
+        check_range("threshold", self.threshold, -math.inf)
         check_range("edge_spread", self.edge_spread, 0)
         check_range("tau", self.tau, 0.01)
         check_range("rounds", self.rounds, 0)
@@ -133,6 +139,7 @@ class Pgs:
             if getattr(self, name) is not None:
                 check_range(name, getattr(self, name), 1)
 
+    @torch.no_grad()
     def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
         """Keep the patches with the lowest scores."""
         if self.mask_ratio == 0 and not self.max_ratio:

@@ -74,6 +74,7 @@ class PgsReleased:
         check_range("target", self.target, -1.0, 1.0)
         check_range("candidate_share", self.candidate_share, 0.0, 1.0)
 
+    @torch.no_grad()
     def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
         """Keep unmasked patches, then masked ones at random up to a length that depends on the batch."""
         if self.mask_ratio == 0:

@@ -18,8 +18,12 @@ import copy
 import dataclasses
 import json
 import pickle
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, get_args
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -79,10 +83,36 @@ def _draw(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+@contextmanager
+def _global_generators(seed: int) -> Iterator[None]:
+    # The generators that a process has are seeded, and put back afterwards.
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+def _global_states() -> dict[str, bytes]:
+    states = {"python": random.getstate(), "numpy": np.random.get_state(legacy=False)}
+    return {name: pickle.dumps(state) for name, state in states.items()} | {
+        "torch": torch.get_rng_state().numpy().tobytes()
+    }
+
+
+#: What a view holds of every image, each optional.
+PER_IMAGE = ("images", "tokens", "attention", "objects")
+
+
 def _with_images(view: PatchView, row: int) -> PatchView:
     # The same view, in which everything about image `row` is different.
     changed = {}
-    for name in ("images", "tokens", "attention", "objects"):
+    for name in PER_IMAGE:
         values = getattr(view, name).clone()
         values[row] = values[row].flip(-1) * 0.5
         changed[name] = values
@@ -173,13 +203,27 @@ class StrategyContract:
         self.check(strategy.select(view, generator=_draw()), view)
 
     def test_the_generator_decides(self, strategy: Strategy, view: PatchView) -> None:
-        first, second = (strategy.select(view, generator=_draw(7)) for _ in range(2))
-        assert _same(first, second)
+        selections = []
+        for seed in (1, 2):  # of the global generators, which may not have a say
+            with _global_generators(seed):
+                selections.append(strategy.select(view, generator=_draw(7)))
+        assert _same(*selections)
 
-    def test_the_global_generator_is_left_alone(self, strategy: Strategy, view: PatchView) -> None:
-        before = torch.get_rng_state()
-        strategy.select(view, generator=_draw())
-        assert torch.equal(torch.get_rng_state(), before)
+    def test_the_global_generators_are_left_alone(self, strategy: Strategy, view: PatchView) -> None:
+        with _global_generators(3):
+            before = _global_states()
+            strategy.select(view, generator=_draw())
+            after = _global_states()
+        for name, state in before.items():
+            assert after[name] == state, f"the global generator of {name} has been used"
+
+    def test_no_gradient_comes_back(self, strategy: Strategy, view: PatchView) -> None:
+        given = {name: getattr(view, name) for name in (*PER_IMAGE, "position")}
+        leaves = {name: v.clone().requires_grad_() for name, v in given.items() if v is not None}
+        selection = strategy.select(dataclasses.replace(view, **leaves), generator=_draw())
+        returned = {"keep": selection.keep, "visible": selection.visible, **selection.diagnostics}
+        for name, value in returned.items():
+            assert value is None or not value.requires_grad, f"{name}: put `@torch.no_grad()` on select"
 
     def test_inputs_are_left_alone(self, strategy: Strategy, view: PatchView) -> None:
         names = ("images", "tokens", "position", "attention", "objects")
@@ -192,10 +236,11 @@ class StrategyContract:
         if not self.images_are_independent:
             pytest.skip("its batches are coupled, as published")
         view = make_view()
-        changed = strategy.select(_only_needed(_with_images(view, 1), strategy), generator=_draw())
         selection = strategy.select(_only_needed(view, strategy), generator=_draw())
-        others = torch.tensor([0, 2])
-        assert _same(_pick(selection, others), _pick(changed, others))
+        for row in range(view.batch_size):
+            changed = strategy.select(_only_needed(_with_images(view, row), strategy), generator=_draw())
+            others = torch.arange(view.batch_size) != row
+            assert _same(_pick(selection, others), _pick(changed, others)), f"image {row} has an influence"
 
     def test_it_looks_only_at_what_it_needs(self, strategy: Strategy) -> None:
         view = make_view()
@@ -214,14 +259,11 @@ class StrategyContract:
         view = _only_needed(make_view(dtype=torch.bfloat16), strategy)
         self.check(strategy.select(view, generator=_draw()), view)
 
-    def test_pictures_of_one_colour(self, strategy: Strategy) -> None:
+    @pytest.mark.parametrize("value", [0.0, 1.0])
+    def test_pictures_of_one_colour(self, strategy: Strategy, value: float) -> None:
         view = make_view()
-        assert view.images is not None
-        assert view.tokens is not None
-        flat = dataclasses.replace(
-            view, images=torch.ones_like(view.images), tokens=torch.ones_like(view.tokens), position=None
-        )
-        flat = _only_needed(flat, strategy)
+        same: dict[str, Any] = {name: torch.full_like(getattr(view, name), value) for name in PER_IMAGE}
+        flat = _only_needed(dataclasses.replace(view, **same, position=None), strategy)
         self.check(strategy.select(flat, generator=_draw()), flat)
 
 

@@ -32,6 +32,48 @@ def edge_strength(image: Array, patch: tuple[int, int]) -> list[float]:
     return strengths
 
 
+def canny_edges(light: Array) -> list[list[float]]:
+    """Edge pixels of one (h, w) picture by Canny's method, 1 where there is an edge."""
+    h, w = light.shape
+
+    def at(map_: Array, y: int, x: int) -> float:
+        return float(map_[min(max(y, 0), h - 1), min(max(x, 0), w - 1)])
+
+    weight = [math.exp(-d * d / 2) for d in range(-2, 3)]
+    weight = [one / sum(weight) for one in weight]
+    blurred, size = np.empty((h, w)), np.zeros((h + 2, w + 2))
+    direction = np.empty((h, w), dtype=int)
+    places = [(y, x) for y in range(h) for x in range(w)]
+    for y, x in places:
+        blurred[y, x] = sum(weight[dy + 2] * weight[dx + 2] * at(light, y + dy, x + dx)
+                            for dy in range(-2, 3) for dx in range(-2, 3))  # fmt: skip
+    for y, x in places:
+        sobel = [(-1, 1), (0, 2), (1, 1)]
+        gx = sum(k * (at(blurred, y + d, x + 1) - at(blurred, y + d, x - 1)) for d, k in sobel)
+        gy = sum(k * (at(blurred, y + 1, x + d) - at(blurred, y - 1, x + d)) for d, k in sobel)
+        size[y + 1, x + 1] = math.hypot(gx, gy)
+        direction[y, x] = round(math.degrees(math.atan2(gy, gx)) / 45) % 4
+    steps = [(0, 1), (1, 1), (1, 0), (1, -1)]
+    strongest, found, weak = size.max(), set(), set()
+    for y, x in places:
+        dy, dx = steps[direction[y, x]]
+        own = size[y + 1, x + 1]
+        if own >= size[y + 1 + dy, x + 1 + dx] and own >= size[y + 1 - dy, x + 1 - dx]:
+            weak |= {(y, x)} if own > 0.1 * strongest else set()
+            found |= {(y, x)} if own > 0.2 * strongest else set()
+    for _ in range(8):
+        found |= {(y, x) for y, x in weak if any(abs(y - v) <= 1 and abs(x - u) <= 1 for v, u in found)}
+    return [[float((y, x) in found) for x in range(w)] for y in range(h)]
+
+
+def num_hidden(scores: list[float], *, num_kept: int, num_least: int, threshold: float) -> int:
+    """How many of one picture's kept patches the dynamic ratio hides; candidates have infinite scores."""
+    known = [score for score in scores if score != math.inf]
+    limit = np.mean(known) + threshold * np.std(known)
+    visible = sum(score <= limit for score in scores)
+    return num_kept - min(max(visible, num_least), num_kept)
+
+
 def ranks(values: list[float]) -> list[float]:
     """Share of the other values that are smaller."""
     return [sum(other < value for other in values) / (len(values) - 1) for value in values]
@@ -47,11 +89,15 @@ def cut(image: Array, patch: tuple[int, int]) -> list[Array]:
     ]
 
 
-def averaged(patch: Array, longest: int) -> Array:
-    """A patch with its sides averaged down to at most `longest`."""
+def averaged(patch: Array, side: int) -> Array:
+    """A patch with its sides averaged down to nearly `side`."""
+
+    def factor(length: int) -> int:
+        shorter = [left for left in range(1, length + 1) if length % left == 0]
+        return length // min(shorter, key=lambda left: abs(math.log(left / side)))
+
     _, h, w = patch.shape
-    down = next(f for f in range(1, h + 1) if h % f == 0 and h // f <= longest)
-    across = next(f for f in range(1, w + 1) if w % f == 0 and w // f <= longest)
+    down, across = factor(h), factor(w)
     return np.stack(
         [[[c[y : y + down, x : x + across].mean() for x in range(0, w, across)] for y in range(0, h, down)]
          for c in patch]

@@ -78,6 +78,11 @@ def test_the_kept_share_of_the_attention_is_reported() -> None:
     assert float(found) == pytest.approx((0.7 + 0.4) / (0.8 + 0.6))
 
 
+def test_of_no_attention_none_is_kept() -> None:
+    found = Attentive(0.5).select(_view(torch.zeros(2, 4), (2, 2)), generator=_draw()).diagnostics
+    assert float(found["attention_kept"]) == 0.0
+
+
 def test_fields_out_of_range_are_told_at_once() -> None:
     with pytest.raises(ConfigError) as raised:
         configure("attentive", {"ema_momentum": 1.5, "block_side": 0})

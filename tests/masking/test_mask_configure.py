@@ -91,6 +91,21 @@ def test_a_ratio_out_of_range_is_one_plain_sentence() -> None:
         configure("random", {"mask_ratio": 1.5})
 
 
+NUMBERS = [
+    (name, field)
+    for name in CARDS
+    for field, value in fields_of(configure(name, {})).items()
+    if isinstance(value, float) or field == "max_ratio"
+]
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize(("name", "field"), NUMBERS)
+def test_a_number_has_to_be_finite(name: str, field: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=rf"^strategy.{field}: {field} must be .*not {value}"):
+        configure(name, {field: value})
+
+
 def test_a_rule_between_two_fields_blames_neither_wrongly() -> None:
     with pytest.raises(ConfigError, match="max_ratio must be at least mask_ratio"):
         configure("pgs", {"mask_ratio": 0.5, "max_ratio": 0.3})

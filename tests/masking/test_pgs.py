@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from masking_twins import pgs_score, similarity
+from masking_twins import num_hidden, pgs_score, similarity
 from torch import Tensor
 
-from pgsbench.masking.base import PatchView
+from pgsbench.data.scenes import scene
+from pgsbench.data.scenes.paint import paint
+from pgsbench.masking.base import PatchView, view_of
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.testing import make_view
 
@@ -151,6 +153,55 @@ def test_the_dynamic_ratio_hides_up_to_its_limit() -> None:
         assert hidden.numel() == 0 or seen.max() <= hidden.min()
 
 
+@pytest.mark.parametrize("threshold", [-0.3, 0.45, 1.0])
+def test_what_the_dynamic_ratio_hides_is_what_its_slow_twin_counts(threshold: float) -> None:
+    view = make_view(batch_size=16)
+    strategy = Pgs(0.3, max_ratio=0.5, threshold=threshold)
+    scores = strategy.stages(view, generator=_draw()).score.double()
+    selection = strategy.select(view, generator=_draw())
+    assert selection.visible is not None
+    for row in range(16):
+        hidden = num_hidden(scores[row].tolist(), num_kept=44, num_least=32, threshold=threshold)
+        assert int((~selection.visible[row]).sum()) == hidden
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.5, 1.0])
+def test_the_dynamic_ratio_of_scenes_spreads_between_its_limits(progress: float) -> None:
+    pictures, _ = paint(np.random.SeedSequence(2), scene.draw_mixed(np.random.default_rng(1), 256), 64)
+    images = (torch.from_numpy(pictures) - 0.45) / 0.27
+    # Tokens of a tower that has learned nothing: random projections of the pixels.
+    project = torch.nn.functional.conv2d
+    tokens = project(images, torch.randn(48, 3, 8, 8, generator=_draw(1)), stride=8).flatten(2)
+    view = dataclasses.replace(view_of(images, (8, 8)), tokens=tokens.transpose(1, 2), progress=progress)
+    visible = Pgs(0.3, max_ratio=0.5).select(view, generator=_draw()).visible
+    assert visible is not None
+    ratio = 1 - visible.sum(dim=1) / 64
+    low, middle, high = ratio.quantile(torch.linspace(0.05, 0.95, 3)).tolist()
+    assert low + 0.15 < high
+    assert low < middle < high
+    assert float(ratio.mean()) == pytest.approx(0.4, abs=0.03)
+    for limit in (20 / 64, 32 / 64):  # most pictures lie between
+        assert (ratio == limit).float().mean() < 0.45
+
+
+@pytest.mark.parametrize("tau", [0.01, 0.1])
+@pytest.mark.parametrize("otn", [True, False])
+def test_patches_without_content_leave_scores_finite(tau: float, otn: bool) -> None:
+    view = make_view(progress=1.0)
+    assert view.tokens is not None
+    assert view.position is not None
+    tokens = view.tokens.clone()
+    tokens[0, 5] = view.position[5]
+    tokens[1] = view.position
+    strategy = Pgs(tau=tau, otn=otn)
+    empty = dataclasses.replace(view, tokens=tokens)
+    stages = strategy.stages(empty, generator=_draw())
+    assert not stages.score.isnan().any()
+    assert stages.score.isfinite().sum(dim=1).tolist() == [61] * 3  # all but the candidates
+    assert torch.equal(stages.score[2], strategy.stages(view, generator=_draw()).score[2])
+    assert strategy.similarity(empty)[:, 5, 5].tolist() == pytest.approx([1.0] * 3)
+
+
 def test_random_patches_are_kept_whatever_their_score() -> None:
     # Three equal seeds differ in nothing but the draw, so kept sets differ more with a random share.
     view = make_view(batch_size=32)
@@ -187,18 +238,3 @@ def test_ties_are_broken_at_random_and_not_by_position() -> None:
     kept = Pgs(0.5, edge="none").select(flat, generator=_draw()).shown(64).float().mean(dim=0)
     assert kept.min() > 0.35
     assert kept.max() < 0.65
-
-
-@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")
-def test_scoring_compiles_without_a_graph_break() -> None:
-    # Generators cannot enter a graph, so `select` draws first and everything after that is one graph.
-    view = make_view((4, 4), (8, 8), 2)
-    strategy = Pgs(0.5, colour_weight=0.3)
-    candidates = torch.tensor([[0, 3], [5, 1]])
-
-    def score(images: Tensor, tokens: Tensor) -> Tensor:
-        part = dataclasses.replace(view, images=images, tokens=tokens)
-        return strategy._log_mass(part, candidates)[0]
-
-    compiled = torch.compile(score, fullgraph=True, backend="eager")
-    torch.testing.assert_close(compiled(view.images, view.tokens), score(view.images, view.tokens))  # type: ignore[arg-type]

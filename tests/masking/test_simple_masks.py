@@ -9,9 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from open_clip.transformer import PatchDropout
+from torch import Tensor
 
 from pgsbench.masking.base import PatchView, num_kept
-from pgsbench.masking.grid import Grid, pattern_of
+from pgsbench.masking.grid import Grid, nearest_pattern, patterns
 from pgsbench.masking.oracle import Oracle
 from pgsbench.masking.random import Flip, Random
 
@@ -62,6 +63,13 @@ def test_flip_is_random_at_one_half() -> None:
     assert torch.equal(flip, random)
 
 
+def pattern_of(grid: tuple[int, int], ratio: float) -> Tensor:
+    pattern, count = nearest_pattern(grid, 1 - ratio)
+    shown = pattern.shown(torch.arange(grid[0])[:, None], torch.arange(grid[1])[None, :])
+    assert int(shown.sum()) == count
+    return shown
+
+
 @pytest.mark.parametrize(
     ("ratio", "picture"),
     [
@@ -71,7 +79,7 @@ def test_flip_is_random_at_one_half() -> None:
     ],
 )
 def test_known_patterns(ratio: float, picture: list[str]) -> None:
-    pattern = pattern_of((4, 4), 1 - ratio)
+    pattern = pattern_of((4, 4), ratio)
     assert ["".join("#" if shown else "." for shown in row) for row in pattern.tolist()] == picture
 
 
@@ -81,7 +89,7 @@ def test_a_grid_mask_is_its_pattern_shifted_cyclically(
     grid: tuple[int, int], ratio: float, seed: int
 ) -> None:
     n = grid[0] * grid[1]
-    pattern = pattern_of(grid, 1 - ratio) if ratio else torch.ones(grid, dtype=torch.bool)
+    pattern = pattern_of(grid, ratio) if ratio else torch.ones(grid, dtype=torch.bool)
     shifts = {tuple(pattern.roll((dy, dx), (0, 1)).flatten().tolist())
               for dy in range(grid[0]) for dx in range(grid[1])}  # fmt: skip
     shown = Grid(ratio).select(bare_view(grid, 3), generator=_draw(seed)).shown(n)
@@ -90,10 +98,43 @@ def test_a_grid_mask_is_its_pattern_shifted_cyclically(
     assert torch.equal(fixed, pattern.flatten().expand(2, -1))
 
 
-@given(ratio=st.floats(0.05, 0.95))
-def test_the_ratio_of_a_grid_is_near_the_one_asked_for(ratio: float) -> None:
-    share = float(pattern_of((90, 90), 1 - ratio).float().mean())
-    assert share == pytest.approx(1 - ratio, abs=0.051)
+@pytest.mark.parametrize(
+    ("grid", "ratio", "kept"),
+    [
+        ((8, 8), 0.25, 48),
+        ((14, 14), 0.25, 147),
+        ((14, 14), 0.5, 98),
+        ((14, 14), 0.75, 49),
+        ((7, 7), 0.75, 12),  # of 49: 12.25 are a quarter
+        ((7, 7), 0.25, 37),
+        ((3, 3), 0.75, 2),
+        ((1, 5), 0.25, 4),
+        ((14, 14), 0.99, 2),
+        ((8, 8), 0.99, 1),
+        ((3, 3), 0.05, 9),  # nothing is dropped: 8 of 9 are farther from 0.95
+        ((1, 1), 0.5, 1),
+    ],
+)
+def test_the_ratio_of_a_grid_is_the_nearest(grid: tuple[int, int], ratio: float, kept: int) -> None:
+    selection = Grid(ratio).select(bare_view(grid, 2), generator=_draw())
+    assert selection.keep.shape == (2, kept)
+    assert float(selection.effective_ratio(grid[0] * grid[1])) == pytest.approx(
+        1 - kept / (grid[0] * grid[1])
+    )
+
+
+@given(grid=st.tuples(st.integers(1, 16), st.integers(1, 16)), ratio=ratios)
+@settings(deadline=None)
+def test_the_ratio_of_a_grid_is_near_the_one_asked_for(grid: tuple[int, int], ratio: float) -> None:
+    n = grid[0] * grid[1]
+    assert int(pattern_of(grid, ratio).sum()) == pytest.approx(n * (1 - ratio), abs=max(1.0, 0.03 * n))
+
+
+@pytest.mark.parametrize("grid", [(8, 8), (7, 5), (1, 5)])
+def test_patterns_count_what_they_show(grid: tuple[int, int]) -> None:
+    row, col = torch.arange(grid[0])[:, None], torch.arange(grid[1])[None, :]
+    for pattern in patterns():
+        assert pattern.count(grid) == int(pattern.shown(row, col).sum())
 
 
 def test_every_patch_has_its_turn_in_a_random_phase() -> None:

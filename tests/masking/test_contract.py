@@ -1,0 +1,183 @@
+"""The contract can fail: each of these strategies breaks one rule, and the test of that rule says so."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from pgsbench.masking.base import Need, PatchView, Selection, keep_all, num_kept
+from pgsbench.masking.testing import StrategyContract, make_view
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Breaks no rule: patches that show more of an object are kept more often."""
+
+    mask_ratio: float = 0.5
+    needs: ClassVar[frozenset[Need]] = frozenset({"objects"})
+
+    def noise(self, view: PatchView, generator: torch.Generator) -> Tensor:
+        return torch.rand(view.batch_size, view.num_patches, generator=generator)
+
+    def score(self, view: PatchView, generator: torch.Generator) -> Tensor:
+        assert view.objects is not None
+        return self.noise(view, generator) + view.objects
+
+    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+        if self.mask_ratio == 0:
+            return keep_all(view)
+        return self.finish(self.score(view, generator), view)
+
+    def finish(self, score: Tensor, view: PatchView) -> Selection:
+        keep = score.topk(num_kept(view.num_patches, self.mask_ratio), dim=1).indices
+        return Selection(keep.sort(dim=1).values)
+
+
+class ReseedsNumpy(Sound):
+    def noise(self, view: PatchView, generator: torch.Generator) -> Tensor:
+        np.random.seed(0)
+        return torch.from_numpy(np.random.rand(view.batch_size, view.num_patches)).float()
+
+
+class DrawsFromPython(Sound):
+    def noise(self, view: PatchView, generator: torch.Generator) -> Tensor:
+        return super().noise(view, generator) + random.random()
+
+
+class DrawsFromTorch(Sound):
+    def noise(self, view: PatchView, generator: torch.Generator) -> Tensor:
+        return torch.rand(view.batch_size, view.num_patches)
+
+
+class LooksAtTheGlobalState(Sound):
+    """Draws what the global generator would draw next, and leaves no trace."""
+
+    def noise(self, view: PatchView, generator: torch.Generator) -> Tensor:
+        with torch.random.fork_rng():
+            return torch.rand(view.batch_size, view.num_patches)
+
+
+class LastImageCopiesTheFirst(Sound):
+    def score(self, view: PatchView, generator: torch.Generator) -> Tensor:
+        score = super().score(view, generator)
+        return torch.cat([score[:-1], score[:1]]) if len(score) > 1 else score
+
+
+class ComparesWithTheBatch(Sound):
+    def score(self, view: PatchView, generator: torch.Generator) -> Tensor:
+        score = super().score(view, generator)
+        return (score - score.mean(dim=0)).abs()
+
+
+class ReturnsAGradient(Sound):
+    def finish(self, score: Tensor, view: PatchView) -> Selection:
+        return replace(super().finish(score, view), diagnostics={"score": score.mean()})
+
+
+class WritesIntoTheView(Sound):
+    def score(self, view: PatchView, generator: torch.Generator) -> Tensor:
+        assert view.objects is not None
+        view.objects.mul_(0.5)
+        return super().score(view, generator)
+
+
+class LeavesIndicesUnsorted(Sound):
+    def finish(self, score: Tensor, view: PatchView) -> Selection:
+        return Selection(super().finish(score, view).keep.flip(1))
+
+
+class HasADiagnosticThatIsNoNumber(Sound):
+    def finish(self, score: Tensor, view: PatchView) -> Selection:
+        assert view.objects is not None
+        share = view.objects.mean() / view.objects.sum()
+        return replace(super().finish(score, view), diagnostics={"share": share})
+
+
+class HidesEverything(Sound):
+    def finish(self, score: Tensor, view: PatchView) -> Selection:
+        keep = super().finish(score, view).keep
+        return Selection(keep, torch.zeros_like(keep, dtype=torch.bool))
+
+
+class KeepsOneMore(Sound):
+    def finish(self, score: Tensor, view: PatchView) -> Selection:
+        k = num_kept(view.num_patches, self.mask_ratio) + 1
+        return Selection(score.topk(k, dim=1).indices.sort(dim=1).values)
+
+
+class DrawsAtRatioZero(Sound):
+    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+        return self.finish(self.score(view, generator), view)
+
+
+class LooksAtMoreThanItSays(Sound):
+    def score(self, view: PatchView, generator: torch.Generator) -> Tensor:
+        score = super().score(view, generator)
+        return score if view.attention is None else score + view.attention
+
+
+def _rules(contract: StrategyContract) -> dict[str, Callable[[Sound], None]]:
+    # Those rules that a strategy can break by what it answers.
+    def on_a_view(rule: Callable[[Sound, PatchView], None]) -> Callable[[Sound], None]:
+        return lambda strategy: rule(strategy, replace(make_view((4, 6), (16, 16), 2), attention=None))
+
+    return {
+        "shapes": lambda strategy: contract.test_indices_are_well_formed(strategy, (8, 8), (8, 8), 3),
+        "decides": on_a_view(contract.test_the_generator_decides),
+        "global": on_a_view(contract.test_the_global_generators_are_left_alone),
+        "gradient": on_a_view(contract.test_no_gradient_comes_back),
+        "inputs": on_a_view(contract.test_inputs_are_left_alone),
+        "others": contract.test_an_image_does_not_influence_another,
+        "needs": contract.test_it_looks_only_at_what_it_needs,
+        "zero": on_a_view(contract.test_ratio_zero_keeps_all_and_draws_nothing),
+        "flat": lambda strategy: contract.test_pictures_of_one_colour(strategy, 0.0),
+    }
+
+
+RULES = _rules(StrategyContract())
+
+
+@pytest.mark.parametrize(
+    ("kind", "rule"),
+    [
+        (ReseedsNumpy, "global"),
+        (DrawsFromPython, "global"),
+        (DrawsFromTorch, "global"),
+        (DrawsFromTorch, "decides"),
+        (LooksAtTheGlobalState, "decides"),
+        (LastImageCopiesTheFirst, "others"),
+        (ComparesWithTheBatch, "others"),
+        (ReturnsAGradient, "gradient"),
+        (WritesIntoTheView, "inputs"),
+        (LeavesIndicesUnsorted, "shapes"),
+        (HasADiagnosticThatIsNoNumber, "flat"),
+        (HidesEverything, "shapes"),
+        (KeepsOneMore, "shapes"),
+        (DrawsAtRatioZero, "zero"),
+        (LooksAtMoreThanItSays, "needs"),
+    ],
+)
+def test_a_broken_rule_is_noticed(kind: type[Sound], rule: str) -> None:
+    with pytest.raises(AssertionError):
+        RULES[rule](kind())
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_strategy_that_breaks_none_passes(rule: str) -> None:
+    RULES[rule](Sound())
+
+
+def test_the_global_generators_are_put_back() -> None:
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # type: ignore[index]
+    for rule in ("decides", "global"):
+        RULES[rule](Sound())
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])  # type: ignore[index]
+    assert random.getstate() == before[2]

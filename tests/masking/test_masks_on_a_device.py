@@ -1,0 +1,160 @@
+"""Choosing patches never makes a GPU wait for the host, and is one graph but for the generator."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pgsbench.masking import CARDS
+from pgsbench.masking.base import PatchView, Strategy
+from pgsbench.masking.configure import configure
+from pgsbench.masking.testing import make_view
+
+#: Every built-in but pgs-released: its length depends on the batch, as published, so the host has to know.
+CASES: list[tuple[str, dict[str, Any]]] = [
+    *((name, {}) for name in CARDS if name != "pgs-released"),
+    ("grid", {"mask_ratio": 0.3, "phase": "fixed"}),
+    ("block", {"blocks": 3}),
+    ("cluster", {"token_weight": 1.0}),
+    ("attentive", {"block_side": 2}),
+    ("pgs", {"mask_ratio": 0.3, "max_ratio": 0.5}),
+    ("pgs", {"otn": False, "random_share": 0.2, "window": 2}),
+    ("pgs", {"edge": "canny", "edge_spread": 0, "pattern_side": None}),
+    ("pgs", {"edge": "none", "token_weight": 0.0, "colour_weight": 1.0}),
+]
+
+
+@pytest.fixture(params=CASES, ids=str)
+def strategy(request: pytest.FixtureRequest) -> Strategy:
+    name, fields = request.param
+    return configure(name, fields)
+
+
+# What copies a tensor from the host ("lift" is what `torch.tensor` and an index that is a list end in), reads
+# one back, or has a size that depends on its values. On a GPU each of these waits until all before is done.
+WAITING_OPS = {
+    "lift_fresh", "lift_fresh_copy", "_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select",
+    "_unique2", "unique_dim", "bincount",
+}  # fmt: skip
+WAITING_FUNCTIONS = {"tensor", "as_tensor", "asarray", "from_numpy", "new_tensor", "item", "tolist", "numpy"}
+
+
+class Waits(TorchDispatchMode):
+    """Notes by name every operation that would make the host and a GPU wait for one another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        by_mask = name.startswith("index") and any(
+            isinstance(one, Tensor) and one.dtype == torch.bool
+            for arg in args[1:2] if isinstance(arg, list | tuple) for one in arg
+        )  # fmt: skip
+        repeats = name == "repeat_interleave" and isinstance(args[0 if len(args) == 1 else 1], Tensor)
+        if name in WAITING_OPS or by_mask or repeats:
+            self.found.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+class Calls(TorchFunctionMode):
+    """Notes by name the functions that bring data from the host or take it there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        moves = name in {"to", "cpu", "cuda"} and any(isinstance(arg, str | torch.device) for arg in args[1:])
+        if name in WAITING_FUNCTIONS or moves:
+            self.found.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+def waits(strategy: Strategy, view: PatchView) -> list[str]:
+    with Waits() as operations, Calls() as calls:
+        strategy.select(view, generator=torch.Generator().manual_seed(0))
+    return operations.found + calls.found
+
+
+def test_no_mask_makes_a_gpu_wait(strategy: Strategy) -> None:
+    assert waits(strategy, make_view((8, 8), (8, 8), 3)) == []
+
+
+def test_the_published_code_does_wait() -> None:
+    assert "_local_scalar_dense" in waits(configure("pgs-released", {}), make_view())
+
+
+@dataclasses.dataclass(frozen=True)
+class Waiting:
+    """Waits in the way that it is told to."""
+
+    how: str
+    mask_ratio = 0.0
+    needs = frozenset({"objects"})
+
+    def select(self, view: PatchView, *, generator: torch.Generator) -> Any:
+        x = view.objects
+        assert x is not None
+        ways: dict[str, Any] = {
+            "tensor": lambda: torch.tensor([1.0, 2.0]),
+            "as_tensor": lambda: torch.as_tensor([1.0, 2.0]),
+            "item": lambda: x.sum().item(),
+            "int": lambda: int(x.sum()),
+            "bool": lambda: bool(x.any()),
+            "tolist": lambda: x.tolist(),
+            "nonzero": lambda: x.nonzero(),
+            "mask": lambda: x[x > 0.5],
+            "list": lambda: x[[0, 1]],
+            "to": lambda: x.to(torch.device("cpu")),
+        }
+        return ways[self.how]()
+
+
+@pytest.mark.parametrize(
+    "how", ["tensor", "as_tensor", "item", "int", "bool", "tolist", "nonzero", "mask", "list", "to"]
+)
+def test_waiting_is_noticed(how: str) -> None:
+    assert waits(Waiting(how), make_view())
+
+
+@pytest.fixture
+def no_generators(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    # A torch.Generator cannot enter a graph. Draws from the global one can, so here they stand in for it.
+    draw = torch.rand
+    monkeypatch.setattr(torch, "rand", lambda *shape, generator=None, **options: draw(*shape, **options))
+    with torch.random.fork_rng():
+        yield
+    torch.compiler.reset()
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch.compile warns of itself
+@pytest.mark.usefixtures("no_generators")
+def test_but_for_the_generator_a_mask_is_one_graph(strategy: Strategy) -> None:
+    view = make_view((8, 8), (8, 8), 3)
+    generator = torch.Generator()
+
+    def chosen(*given: Tensor) -> tuple[Tensor, Tensor | None]:
+        names = ("images", "tokens", "position", "attention", "objects")
+        part = dataclasses.replace(view, **dict(zip(names, given, strict=True)))
+        selection = strategy.select(part, generator=generator)
+        return selection.keep, selection.visible
+
+    given = [view.images, view.tokens, view.position, view.attention, view.objects]
+    answers = []
+    for call in (chosen, torch.compile(chosen, fullgraph=True, backend="eager")):
+        torch.manual_seed(0)
+        answers.append(call(*given))  # type: ignore[arg-type]
+    (keep, visible), (compiled_keep, compiled_visible) = answers
+    assert torch.equal(keep, compiled_keep)
+    assert (visible is None) == (compiled_visible is None)
+    assert visible is None or torch.equal(visible, compiled_visible)
