@@ -353,6 +353,60 @@ def test_attention_pooling_can_drop_but_not_hide(images: Tensor) -> None:
 
 
 @pytest.mark.parametrize(
+    ("vision", "reason"),
+    [
+        ({"output_tokens": True}, "returns its tokens beside the pooled vector"),
+        ({"output_tokens": True, "pool_type": "avg"}, "returns its tokens beside the pooled vector"),
+        ({"pool_type": "none"}, "without pooling"),
+    ],
+    ids=str,
+)
+def test_where_tokens_leave_the_tower_none_can_be_hidden(vision: Any, reason: str, images: Tensor) -> None:
+    model = tiny(**vision)
+    attach(model, Random(0.5)).begin_step(seed=0, step=0)
+    model.visual(images)
+    attach(model, HideLast()).begin_step(seed=0, step=0)
+    with pytest.raises(ModelError, match=f"cannot be hidden.*{reason}") as raised:
+        model.visual(images)
+    assert "max_ratio: null" in raised.value.way_out
+    assert "ViT-B-16" in raised.value.way_out
+
+
+@pytest.mark.parametrize(
+    ("vision", "reason"),
+    [({"pool_type": "avg"}, "averages its patches"), ({"pool_type": "none"}, "without pooling")],
+    ids=str,
+)
+def test_without_a_pooled_class_token_there_is_no_attention(vision: Any, reason: str) -> None:
+    with pytest.raises(ModelError, match=reason):
+        attach(tiny(**vision), Attentive())
+
+
+def test_a_tower_that_returns_tokens_still_pays_attention(images: Tensor) -> None:
+    model = tiny(output_tokens=True)
+    attach(model, Attentive()).begin_step(seed=0, step=0)
+    pooled, tokens = model.visual(images)
+    assert (len(pooled), tokens.shape[1]) == (3, 12)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "backbone"),
+    [
+        ("vit_base_mci_224", {"depth": 1}, "ConvStem"),  # MobileCLIP-B
+        ("vit_tiny_r_s16_p8_224", {"depth": 1}, "Sequential"),  # its projection is a convolution all the same
+    ],
+)
+def test_a_convolutional_stem_is_refused_with_the_reason(name: str, options: Any, backbone: str) -> None:
+    timm = pytest.importorskip("timm")
+    model = nn.Module()
+    model.visual = nn.Module()
+    model.visual.trunk = timm.create_model(name, num_classes=0, **options)
+    with pytest.raises(ModelError, match="convolutional network in front of the transformer") as raised:
+        attach(model, Random(0.5))
+    assert raised.value.value == backbone
+
+
+@pytest.mark.parametrize(
     ("name", "options", "prefix"),
     [
         ("vit_tiny_patch16_224", {"depth": 1, "embed_dim": 24, "num_heads": 2, "reg_tokens": 2}, 3),
