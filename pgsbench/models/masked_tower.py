@@ -10,6 +10,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch.utils.hooks import RemovableHandle
 
 from pgsbench.errors import DataError, ModelError
 from pgsbench.masking.base import AttentionStrategy, PatchView, Selection, Strategy
+from pgsbench.masking.checked import select_checked
 from pgsbench.masking.measure import object_shares, objects_kept
 from pgsbench.models.ema_tower import EmaTower
 from pgsbench.models.key_mask import as_key_padding, key_mask
@@ -34,7 +36,9 @@ def attach(model: nn.Module, strategy: Strategy) -> Masking:
             here, from the weights that the tower has now.
 
     Raises:
-        ModelError: The tower cannot drop patches, or cannot give what the strategy needs.
+        ModelError: The tower cannot drop patches, or cannot give what the strategy needs. The first masked
+            forward pass raises it, too, where the strategy hides patches and the tower cannot, and
+            PluginError where it answers what breaks the rules of a selection.
     """
     attached = masking_of(model)
     if attached is not None:
@@ -73,7 +77,7 @@ class Masking(nn.Module):
         self._seed: int | None = None
         self._generator: torch.Generator | None = None
         self._progress = 0.0
-        self._masks_eval = False
+        self._masks_eval = self._is_checked = False
         self._seconds = 0.0
         self._pending: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
 
@@ -217,8 +221,10 @@ class Masking(nn.Module):
             attention = self._attention()  # in the precision of the training, as the tower itself
             with torch.autocast(x.device.type, enabled=False):
                 view = self._view(x.detach(), attention)
-                selection = self.strategy.select(view, generator=self._generator_on(x.device))
-        self._images = None
+                # Only the first answer is checked, since that waits for a GPU.
+                select = self.strategy.select if self._is_checked else partial(select_checked, self.strategy)
+                selection = select(view, generator=self._generator_on(x.device))
+        self._images, self._is_checked = None, True
         if selection.visible is not None:
             self._layout.check_can_hide()
         self.last = selection

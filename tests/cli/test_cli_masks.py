@@ -11,6 +11,27 @@ from PIL import Image
 from test_cli_errors import call
 from tinyworld import TinyWorld
 
+STRATEGIES = """
+from dataclasses import dataclass
+import torch
+from pgsbench.masking.base import Selection, keep_all
+
+@dataclass(frozen=True)
+class Undeclared:
+    mask_ratio: float = 0.5
+    needs = frozenset()
+    def select(self, view, *, generator):
+        view.images.mean()
+        return keep_all(view)
+
+@dataclass(frozen=True)
+class Descending:
+    mask_ratio: float = 0.5
+    needs = frozenset()
+    def select(self, view, *, generator):
+        return Selection(keep_all(view).keep.flip(1))
+"""
+
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -86,3 +107,43 @@ def test_a_preview_of_a_study_and_of_files(run, tiny: TinyWorld, tmp_path: Path)
     Image.new("RGB", (40, 30), "orange").save(tmp_path / "flat.png")
     run("masks", "preview", "flat.png", "--model", "tiny-vit", "--mask-ratio", "0.25", "--out", "file.png")
     assert (tmp_path / "study.png").stat().st_size > (tmp_path / "file.png").stat().st_size > 5_000
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Undeclared", "strategy Undeclared: `select` seems to read what `needs` does not name"),
+        ("Descending", "strategy Descending: the indices in each row of `keep` must ascend"),
+    ],
+)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("masks", "preview", "--data", "{shards}", "--model", "tiny-vit", "--strategies", "{strategy}"),
+        ("masks", "diagnose", "{shards}", "--model", "tiny-vit", "--strategies", "{strategy}"),
+        ("bench", "masks", "--model", "tiny-vit", "--batch", "2", "--strategies", "{strategy}"),
+        ("train", "mine.yaml"),
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+def test_a_bad_strategy_is_named_wherever_it_is_used(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tiny: TinyWorld, tmp_path: Path,
+    words: tuple[str, ...], name: str, said: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.py").write_text(STRATEGIES)
+    (tmp_path / "mine.yaml").write_text(
+        f"data: {{train: '{tiny.shards}/{{00000..00002}}.tar'}}\n"
+        f"model: tiny-vit\n"
+        f"strategy: {{name: 'bad.py:{name}'}}\n"
+        f"training: {{samples: 32, batch_size: 16}}\n"
+        f"evaluation: {{suite: '{tiny.suite}'}}\n"
+    )
+    places = {"{strategy}": f"bad.py:{name}", "{shards}": tiny.shards}
+    filled = list(words)
+    for key, value in places.items():
+        filled = [word.replace(key, str(value)) for word in filled]
+    status, _, err = call(capsys, monkeypatch, *filled)
+    assert said in err
+    assert status == 2
+    assert "Traceback" not in err

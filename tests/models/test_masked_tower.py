@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from open_clip.model import CLIP
 from torch import Tensor, nn
 
-from pgsbench.errors import DataError, ModelError
+from pgsbench.errors import DataError, ModelError, PluginError
+from pgsbench.masking import checked
 from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.base import Need, PatchView, Selection
 from pgsbench.masking.configure import configure
@@ -301,6 +302,22 @@ def test_a_strategy_sees_what_it_needs_and_nothing_is_held(images: Tensor) -> No
     assert not view.tokens.requires_grad
     assert view.objects is not None
     assert view.objects[:, 0].tolist() == [1.0, 0.5, 0.0]
+
+
+def test_the_first_selection_is_checked_and_later_ones_cost_no_check(
+    images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny()
+    attach(model, HideLast(carried=10, hidden=10)).begin_step(seed=0, step=0)
+    with pytest.raises(PluginError, match="strategy HideLast: `visible` must leave at least one patch"):
+        model.visual(images)
+    checks = []
+    monkeypatch.setattr(checked, "_problem", lambda *_: checks.append(1) or "")
+    masking = attach(model, Random(0.5))
+    for step in range(3):
+        masking.begin_step(seed=0, step=step)
+        model.visual(images)
+    assert len(checks) == 1
 
 
 def test_diagnostics_tell_what_is_left_of_the_objects(images: Tensor) -> None:
