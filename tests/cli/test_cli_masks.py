@@ -69,17 +69,23 @@ def test_bench_masks_prints_and_writes_a_table(run, tmp_path: Path) -> None:
 def test_diagnosing_a_study_leaves_files_and_an_entry_in_the_tracker(
     run, tiny: TinyWorld, tmp_path: Path
 ) -> None:
-    out = run("masks", "diagnose", str(tiny.study), "--batches", "2", "--out", "here")
+    out = run("masks", "diagnose", str(tiny.study), "--batches", "2")
     assert "Masks on tiny" in out
     assert "2 batches of 16 pictures, 4 x 4 patches, 2 seeds" in out
     for arm in ("pgs", "flip", "none", "oracle"):
         assert f"\n{arm} " in out
-    for folder in ("here", "reports/tiny/masks"):
-        assert (tmp_path / folder / "masks.png").stat().st_size > 10_000
+    assert (tmp_path / "reports/tiny/masks/masks.png").stat().st_size > 10_000
     sent = {path.name for path in (tmp_path / "mlruns").rglob("report/masks/*")}
     assert sent == {"masks.png", "masks.csv", "agreement.csv", "keep-rate.csv", "effective-ratio.csv"}
     assert json.loads((tmp_path / "runs/tiny/study.json").read_text())["cells"] == []
     assert run("report") == ""  # there is nothing to report of a study without runs
+
+
+def test_a_diagnosis_is_written_where_asked_and_nowhere_else(run, tiny: TinyWorld, tmp_path: Path) -> None:
+    out = run("masks", "diagnose", str(tiny.study), "--batches", "1", "--strategies", "flip", "--out", "here")
+    assert "here/masks.csv" in out
+    assert (tmp_path / "here/masks.png").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
 
 
 def test_diagnosing_data(run, tiny: TinyWorld, tmp_path: Path) -> None:
