@@ -65,6 +65,7 @@ def findings(
     Example: pgsbench masks findings photos/*.jpg
     """
     from pgsbench.data.transforms import normalise
+    from pgsbench.errors import ConfigError
     from pgsbench.masking import findings as measured
     from pgsbench.masking.base import view_of
     from pgsbench.masking.retention import compared, retention
@@ -73,6 +74,13 @@ def findings(
     from pgsbench.reporting import preview as previews
     from pgsbench.reporting import render
 
+    if images and len(images) < 2:
+        raise ConfigError(
+            "two or more pictures are needed: part of what is measured is how those of a batch interact",
+            where="IMAGES",
+            value=str(images[0]),
+            way_out="name more image files, or none for pictures of --data",
+        )
     clip = build(model or ("ViT-B-16" if images else "scenes-vit"), seed=seed)
     if images:
         pictures = previews.from_files(images, clip.image_size)
@@ -132,8 +140,9 @@ def preview(
     from pgsbench.errors import ConfigError
     from pgsbench.models.clip import build
     from pgsbench.reporting import preview as previews
-    from pgsbench.reporting.style import save
+    from pgsbench.reporting.style import check_ending, save
 
+    check_ending(out, "--out")
     if bool(images) == bool(data):
         raise ConfigError(
             "name either image files, a study or --data", way_out="pgsbench masks preview --data scenes"
@@ -171,7 +180,11 @@ def diagnose(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder of CSV files and figure (default with data: masks-DATA)."),
+        typer.Option(
+            metavar="DIR",
+            help="Folder of CSV files and figure, which then go nowhere else (default: of a study "
+            "reports/STUDY/masks and its page in MLflow; with data masks-DATA).",
+        ),
     ] = None,
     output: OutputOption = Path(),
 ) -> None:
@@ -179,7 +192,7 @@ def diagnose(
 
     Ratio, strongest edges, objects, their insides and outlines, mask overlap, place, residual of OTN.
     Masks are drawn as at the beginning of a training, when only pixels count: token similarities do not.
-    A study's results also go to reports/STUDY/masks and to its page in MLflow.
+    Without --out a study's results go to reports/STUDY/masks and to its page in MLflow.
 
     Example: pgsbench masks diagnose baselines --strategies pgs,flip,grid
     """
@@ -213,14 +226,11 @@ def diagnose(
         )  # fmt: skip
     typer.echo(render.text(diagnosis.table_of(found, subject.name)))
     typer.echo(render.text(diagnosis.agreement_table(found)))
-    folders = [out] if out else []
-    work = None
-    if subject.study is not None:
-        work = Work(subject.study, output)
-        folders.append(work.report_folder / "masks")
-    for folder in folders or [Path(f"masks-{subject.name}")]:
-        for path in write(found, folder):
-            typer.echo(path)
+    # Who names a folder wants the files there, and no runs/, reports/ or MLflow store beside them.
+    work = Work(subject.study, output) if subject.study is not None and out is None else None
+    folder = out or (work.report_folder / "masks" if work else Path(f"masks-{subject.name}"))
+    for path in write(found, folder):
+        typer.echo(path)
     if work is not None:
         work.mirror_report()
 

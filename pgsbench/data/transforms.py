@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from pgsbench.errors import DataError
@@ -16,8 +16,16 @@ from pgsbench.errors import DataError
 Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
 
-def decode(data: bytes, size: tuple[int, int], *, where: str) -> Pixels:
+def decode(
+    data: bytes, size: tuple[int, int], *, where: str, way_out: str = "make or fetch the data again"
+) -> Pixels:
     """Decode an image file to (height, width, 3) uint8: shorter side to `size`, bicubic, centre crop.
+
+    Args:
+        data: The file's bytes.
+        size: (height, width) in pixels.
+        where: The file, or its place in an archive, for messages.
+        way_out: What to do about a damaged one.
 
     Raises:
         DataError: The bytes are no readable image.
@@ -27,7 +35,7 @@ def decode(data: bytes, size: tuple[int, int], *, where: str) -> Pixels:
             image = file.convert("RGB")
     except (OSError, ValueError, SyntaxError) as error:  # PIL reports damaged PNGs as SyntaxError
         raise DataError(
-            f"an image cannot be decoded: {error}", where=where, way_out="make or fetch the data again"
+            f"an image cannot be decoded: {_reason(error)}", where=where, way_out=way_out
         ) from error
     return np.asarray(_fit(image, size, Image.Resampling.BICUBIC), dtype=np.uint8)
 
@@ -43,8 +51,15 @@ def decode_objects(data: bytes, size: tuple[int, int], *, where: str) -> Pixels:
             # A palette image keeps its numbers in "P"; converting to "L" would turn them into grey levels.
             image = file.copy() if file.mode in ("P", "L") else file.convert("L")
     except (OSError, ValueError, SyntaxError) as error:
-        raise DataError(f"an object map cannot be decoded: {error}", where=where) from error
+        raise DataError(f"an object map cannot be decoded: {_reason(error)}", where=where) from error
     return np.asarray(_fit(image, size, Image.Resampling.NEAREST), dtype=np.uint8)
+
+
+def _reason(error: Exception) -> str:
+    # PIL names the object in memory that it has read from, which tells a user nothing.
+    if isinstance(error, UnidentifiedImageError):
+        return "it is in no image format that Pillow knows"
+    return str(error)
 
 
 def _fit(image: Image.Image, size: tuple[int, int], resampling: Image.Resampling) -> Image.Image:

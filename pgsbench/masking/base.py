@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -53,6 +53,13 @@ class PatchView:
     def num_patches(self) -> int:
         """Number of patches n."""
         return self.grid[0] * self.grid[1]
+
+    def limited_to(self, needs: frozenset[Need]) -> PatchView:
+        """Return this view without what `needs` does not name: what training shows such a strategy."""
+        hidden: dict[str, Any] = {need: None for need in get_args(Need) if need not in needs}
+        if "tokens" in hidden:
+            hidden["position"] = None
+        return replace(self, **hidden)
 
     def content(self) -> Tensor:
         """Return the tokens (b, n, d) float32 without their position code: what a patch shows alone."""

@@ -119,13 +119,6 @@ def _with_images(view: PatchView, row: int) -> PatchView:
     return dataclasses.replace(view, **changed)
 
 
-def _only_needed(view: PatchView, strategy: Strategy) -> PatchView:
-    hidden: dict[str, Any] = {need: None for need in get_args(Need) if need not in strategy.needs}
-    if "tokens" in hidden:
-        hidden["position"] = None
-    return dataclasses.replace(view, **hidden)
-
-
 class StrategyContract:
     """The rules. Subclass it and give one fixture, ``strategy``.
 
@@ -142,7 +135,7 @@ class StrategyContract:
     @pytest.fixture
     def view(self, strategy: Strategy) -> PatchView:
         """A batch on a wide grid that holds only what the strategy says that it needs."""
-        return _only_needed(make_view((4, 6), (16, 16), 2), strategy)
+        return make_view((4, 6), (16, 16), 2).limited_to(strategy.needs)
 
     def at_ratio_zero(self, strategy: Strategy) -> Strategy:
         """Return the strategy set to mask nothing; override it if one field is not enough."""
@@ -185,7 +178,7 @@ class StrategyContract:
     def test_indices_are_well_formed(
         self, strategy: Strategy, grid: tuple[int, int], patch_size: tuple[int, int], batch_size: int
     ) -> None:
-        view = _only_needed(make_view(grid, patch_size, batch_size), strategy)
+        view = make_view(grid, patch_size, batch_size).limited_to(strategy.needs)
         selection = strategy.select(view, generator=_draw())
         self.check(selection, view)
         if self.exact_length:
@@ -199,7 +192,7 @@ class StrategyContract:
 
     @pytest.mark.parametrize("progress", [0.0, 0.3, 1.0])
     def test_it_works_all_along_the_training(self, strategy: Strategy, progress: float) -> None:
-        view = _only_needed(make_view(progress=progress), strategy)
+        view = make_view(progress=progress).limited_to(strategy.needs)
         self.check(strategy.select(view, generator=_draw()), view)
 
     def test_the_generator_decides(self, strategy: Strategy, view: PatchView) -> None:
@@ -236,16 +229,16 @@ class StrategyContract:
         if not self.images_are_independent:
             pytest.skip("its batches are coupled, as published")
         view = make_view()
-        selection = strategy.select(_only_needed(view, strategy), generator=_draw())
+        selection = strategy.select(view.limited_to(strategy.needs), generator=_draw())
         for row in range(view.batch_size):
-            changed = strategy.select(_only_needed(_with_images(view, row), strategy), generator=_draw())
+            changed = strategy.select(_with_images(view, row).limited_to(strategy.needs), generator=_draw())
             others = torch.arange(view.batch_size) != row
             assert _same(_pick(selection, others), _pick(changed, others)), f"image {row} has an influence"
 
     def test_it_looks_only_at_what_it_needs(self, strategy: Strategy) -> None:
         view = make_view()
         full = strategy.select(view, generator=_draw())
-        assert _same(full, strategy.select(_only_needed(view, strategy), generator=_draw()))
+        assert _same(full, strategy.select(view.limited_to(strategy.needs), generator=_draw()))
 
     def test_ratio_zero_keeps_all_and_draws_nothing(self, strategy: Strategy, view: PatchView) -> None:
         generator = _draw()
@@ -256,14 +249,14 @@ class StrategyContract:
         assert torch.equal(generator.get_state(), before)
 
     def test_bfloat16_pictures(self, strategy: Strategy) -> None:
-        view = _only_needed(make_view(dtype=torch.bfloat16), strategy)
+        view = make_view(dtype=torch.bfloat16).limited_to(strategy.needs)
         self.check(strategy.select(view, generator=_draw()), view)
 
     @pytest.mark.parametrize("value", [0.0, 1.0])
     def test_pictures_of_one_colour(self, strategy: Strategy, value: float) -> None:
         view = make_view()
         same: dict[str, Any] = {name: torch.full_like(getattr(view, name), value) for name in PER_IMAGE}
-        flat = _only_needed(dataclasses.replace(view, **same, position=None), strategy)
+        flat = dataclasses.replace(view, **same, position=None).limited_to(strategy.needs)
         self.check(strategy.select(flat, generator=_draw()), flat)
 
 

@@ -10,17 +10,19 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from pgsbench.errors import DataError, ModelError
 from pgsbench.masking.base import AttentionStrategy, PatchView, Selection, Strategy
+from pgsbench.masking.checked import select_checked
 from pgsbench.masking.measure import object_shares, objects_kept
 from pgsbench.models.ema_tower import EmaTower
+from pgsbench.models.key_mask import as_key_padding, key_mask
 from pgsbench.models.tower_layout import TowerLayout, layout_of
 
 
@@ -34,7 +36,9 @@ def attach(model: nn.Module, strategy: Strategy) -> Masking:
             here, from the weights that the tower has now.
 
     Raises:
-        ModelError: The tower cannot drop patches, or cannot give what the strategy needs.
+        ModelError: The tower cannot drop patches, or cannot give what the strategy needs. The first masked
+            forward pass raises it, too, where the strategy hides patches and the tower cannot, and
+            PluginError where it answers what breaks the rules of a selection.
     """
     attached = masking_of(model)
     if attached is not None:
@@ -73,7 +77,7 @@ class Masking(nn.Module):
         self._seed: int | None = None
         self._generator: torch.Generator | None = None
         self._progress = 0.0
-        self._masks_eval = False
+        self._masks_eval = self._is_checked = False
         self._seconds = 0.0
         self._pending: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
 
@@ -217,8 +221,10 @@ class Masking(nn.Module):
             attention = self._attention()  # in the precision of the training, as the tower itself
             with torch.autocast(x.device.type, enabled=False):
                 view = self._view(x.detach(), attention)
-                selection = self.strategy.select(view, generator=self._generator_on(x.device))
-        self._images = None
+                # Only the first answer is checked, since that waits for a GPU.
+                select = self.strategy.select if self._is_checked else partial(select_checked, self.strategy)
+                selection = select(view, generator=self._generator_on(x.device))
+        self._images, self._is_checked = None, True
         if selection.visible is not None:
             self._layout.check_can_hide()
         self.last = selection
@@ -288,13 +294,18 @@ class Masking(nn.Module):
         self._pending.append((begun, ended))
 
     def _add_hooks(self) -> list[RemovableHandle]:
-        # Bound methods and no closures: copying or pickling the model then rebinds them to the copy. All
+        # Bound methods, or functions, and no closures: copying or pickling the model then rebinds them. All
         # of them whatever the strategy: `torch.compile` does not look at hooks when it reuses a graph, and
         # would run one that was made for a strategy without them.
         layout = self._layout
         hooks = [layout.patch_embedding.register_forward_pre_hook(self._capture)]
         if layout.transformer is not None:
             hooks.append(layout.transformer.register_forward_pre_hook(self._hide_keys, with_kwargs=True))
+            hooks += [
+                module.register_forward_pre_hook(as_key_padding, with_kwargs=True)
+                for module in layout.transformer.modules()
+                if isinstance(module, nn.MultiheadAttention)
+            ]
         if layout.averages is not None:
             hooks.append(layout.averages.register_forward_hook(self._hide_from_average))
         return hooks
@@ -309,8 +320,8 @@ class Masking(nn.Module):
         # Without hidden tokens there is no mask at all, and attention keeps its fast kernel.
         if self.last is None or self.last.visible is None:
             return None
-        assert self._layout.num_heads is not None
-        return args, kwargs | {"attn_mask": key_mask(self.last.visible, 1, self._layout.num_heads, args[0])}
+        mask = key_mask(self.last.visible, self._layout.num_prefix, args[0])
+        return args, kwargs | {"attn_mask": mask}
 
     def _hide_from_average(self, _: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
         # The tower averages over all tokens that are carried along. With each hidden one replaced by the
@@ -329,24 +340,6 @@ def _ema_tower(layout: TowerLayout, strategy: Strategy) -> EmaTower | None:
     assert isinstance(strategy, AttentionStrategy), "a strategy that needs attention has an ema_momentum"
     layout.check_can_attend()
     return EmaTower(layout.owner, momentum=strategy.ema_momentum)
-
-
-def key_mask(visible: Tensor, num_prefix: int, num_heads: int, like: Tensor) -> Tensor:
-    """Return the additive attention mask (b * heads, l, l) that hides keys: 0 visible, -inf hidden.
-
-    The same for all heads and queries; prefix tokens are always visible. It is additive because
-    open_clip casts a boolean mask to numbers, which would favour what it should hide.
-
-    Args:
-        visible: (b, k) bool.
-        num_prefix: Tokens before the patches; ``l = num_prefix + k``.
-        num_heads: Attention heads; sample-major, as `nn.MultiheadAttention` expects.
-        like: A tensor with the wanted device and dtype.
-    """
-    hidden = ~F.pad(visible, (num_prefix, 0), value=True)
-    mask = torch.zeros(hidden.shape, device=like.device, dtype=like.dtype).masked_fill(hidden, float("-inf"))
-    length = hidden.shape[1]
-    return mask[:, None, None, :].expand(-1, num_heads, length, -1).reshape(-1, length, length)
 
 
 def step_seed(seed: int, step: int, rank: int = 0, micro_batch: int = 0) -> int:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pgsbench.errors import ModelError
 
-_WAY_OUT = "use an open_clip ViT such as ViT-B-16, or a timm ViT or EVA tower"
+_WAY_OUT = "use an open_clip ViT such as ViT-B-16, or a timm ViT or EVA tower without convolutional stem"
 
 
 @dataclass
@@ -72,7 +72,8 @@ class TowerLayout:
         if self.cannot_hide:
             raise ModelError(
                 f"tokens cannot be hidden in this image tower: {self.cannot_hide}",
-                way_out="keep a fixed number of patches (`max_ratio: null`), or use an open_clip ViT",
+                way_out="use a strategy that keeps a fixed number of patches (pgs: `max_ratio: null`), or an "
+                "open_clip ViT that gives one vector for each picture, such as ViT-B-16",
             )
 
     def check_can_attend(self) -> None:
@@ -122,17 +123,30 @@ def _open_clip_vit(visual: Any) -> TowerLayout:
         transformer=visual.transformer,
         num_heads=visual.transformer.resblocks[0].attn.num_heads,
         averages=averages,
-        cannot_hide="it pools by attention over all tokens" if visual.attn_pool is not None else "",
+        cannot_hide=_why_hidden_tokens_would_show(visual),
         cannot_attend=_why_no_class_attention(visual),
     )
+
+
+def _why_hidden_tokens_would_show(visual: Any) -> str:
+    if visual.attn_pool is not None:
+        return "it pools by attention over all tokens"
+    if visual.output_tokens:
+        # CoCa's text decoder attends to all of them.
+        return "it returns its tokens beside the pooled vector"
+    if visual.pool_type == "none":
+        return "it returns its tokens, without pooling"
+    return ""
 
 
 def _why_no_class_attention(visual: Any) -> str:
     if visual.attn_pool is not None:
         return "it pools by attention over all tokens"
-    if visual.pool_type != "tok":
-        # The class token is there, but no loss ever asks what it has looked at.
+    # Elsewhere the class token is there, too, but no loss ever asks what it has looked at.
+    if visual.pool_type == "avg":
         return "it averages its patches"
+    if visual.pool_type == "none":
+        return "it returns its tokens, without pooling"
     if not all(isinstance(block.attn, nn.MultiheadAttention) for block in visual.transformer.resblocks):
         return "its attention is of a kind of its own"
     return ""
@@ -140,10 +154,17 @@ def _why_no_class_attention(visual: Any) -> str:
 
 def _timm_vit(trunk: Any) -> TowerLayout:
     embed = trunk.patch_embed
-    if not hasattr(embed, "grid_size") or not isinstance(getattr(embed, "proj", None), nn.Conv2d):
+    if hasattr(embed, "backbone"):  # MobileCLIP-B, ViTamin: only what it gives is cut into a grid
         raise ModelError(
-            "this timm tower has no fixed grid of patches", value=type(trunk).__name__, way_out=_WAY_OUT
-        )
+            "this timm tower makes its tokens by a convolutional network in front of the transformer: "
+            "they are no patches of the picture that a mask could drop",
+            value=type(embed.backbone).__name__, way_out=_WAY_OUT,
+        )  # fmt: skip
+    if not isinstance(getattr(embed, "proj", None), nn.Conv2d) or not hasattr(embed, "grid_size"):
+        raise ModelError(
+            "this timm tower does not cut pictures into a fixed grid of patches by one convolution",
+            value=type(embed).__name__, way_out=_WAY_OUT,
+        )  # fmt: skip
     return TowerLayout(
         owner=trunk,
         slot="patch_drop",

@@ -20,6 +20,7 @@ from pgsbench.data.store import Progress
 from pgsbench.data.transforms import normalise
 from pgsbench.errors import StudyError
 from pgsbench.masking.base import PatchView, Selection, Strategy, view_of
+from pgsbench.masking.checked import select_checked
 from pgsbench.masking.measure import object_shares, objects_kept, overlap, top_edges_kept
 from pgsbench.masking.pgs import Pgs, PgsStages
 from pgsbench.models.clip import Clip
@@ -92,6 +93,7 @@ def diagnose(
 
     Raises:
         StudyError: No strategy is left.
+        PluginError: A strategy looks at what it does not need, or its answer is malformed.
     """
     usable, notes = _usable(strategies, has_objects=reader.has_objects)
     layout = layout_of(clip.model)
@@ -149,9 +151,13 @@ def first_view(clip: Clip, images: Tensor, objects: Tensor | None) -> PatchView:
 
 
 def draw(strategy: Strategy, view: PatchView, *, seed: int, step: int) -> Selection:
-    """Choose patches as training with this seed does at this step."""
+    """Choose patches as training with this seed does at this step.
+
+    Raises:
+        PluginError: The strategy looks at what it does not need, or its answer is malformed.
+    """
     with torch.no_grad():
-        return strategy.select(view, generator=_generator(seed, step))
+        return select_checked(strategy, view, generator=_generator(seed, step))
 
 
 def draw_stages(strategy: Pgs, view: PatchView, *, seed: int, step: int) -> PgsStages:

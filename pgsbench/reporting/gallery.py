@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -15,9 +16,12 @@ from numpy.typing import NDArray
 
 from pgsbench.reporting.style import LIGHT, PAGE_WIDTH, Theme, new_figure, themed
 
-#: How much of a patch is covered where it is dropped, and where it is carried along but hidden.
-_DROPPED, _HIDDEN = 0.88, 0.6
-_GREY = "#9aa0a6"
+#: Share of the theme's colour in a hidden patch; the rest is the picture, without its own colours.
+_TINT = 0.55
+
+#: Lines within a patch of side 1, as (lines, points, 2): its border, and diagonals at equal distances.
+_SQUARE = np.array([[[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]], dtype=float)
+_HATCHES = np.array([[[0, 0.5], [0.5, 0]], [[0, 1], [1, 0]], [[0.5, 1], [1, 0.5]]])
 
 
 @dataclass(frozen=True)
@@ -34,13 +38,18 @@ class ShownSelection:
     visible: NDArray[np.bool_] | None = None
     candidates: NDArray[np.integer[Any]] | None = None
 
-    def cover(self, row: int, num_patches: int) -> NDArray[np.float64]:
-        """Return (n,) how much each patch of image `row` is covered, 0 for a visible one."""
-        cover = np.full(num_patches, _DROPPED)
-        cover[self.keep[row]] = 0.0
+    def dropped(self, row: int, num_patches: int) -> NDArray[np.bool_]:
+        """Return (n,) which patches of image `row` are not carried along."""
+        dropped = np.ones(num_patches, dtype=bool)
+        dropped[self.keep[row]] = False
+        return dropped
+
+    def hidden(self, row: int, num_patches: int) -> NDArray[np.bool_]:
+        """Return (n,) which patches of image `row` are carried along without influence."""
+        hidden = np.zeros(num_patches, dtype=bool)
         if self.visible is not None:
-            cover[self.keep[row][~self.visible[row]]] = _HIDDEN
-        return cover
+            hidden[self.keep[row][~self.visible[row]]] = True
+        return hidden
 
 
 def mask_gallery(
@@ -57,8 +66,8 @@ def mask_gallery(
     Args:
         images: (b, h, w, 3) uint8, or float in [0, 1].
         selections: Strategy -> selection, or (b, n) bool: which patches had an influence. Dropped patches
-            are greyed, hidden ones half; above each picture stands its effective mask ratio: the share of
-            patches without influence.
+            are blank, hidden ones tinted and hatched, kept ones as they are; above each picture stands its
+            effective mask ratio: the share of patches without influence.
         grid: (rows, cols) of the patch grid.
         captions: One text per image, shown under its row.
         maps: Name -> (b, n) or (b, rows, cols) values per patch, for example the edge map.
@@ -106,8 +115,8 @@ def mask_gallery(
             axes.spines[:].set_visible(False)
         if legend:
             figure.legend(
-                handles=legend, loc="outside lower center", ncols=3, fontsize=6.5, handlelength=1.0,
-                handleheight=1.0,
+                handles=legend, loc="outside lower center", ncols=3, fontsize=6.5, handlelength=1.4,
+                handleheight=1.4,
             )  # fmt: skip
     return figure
 
@@ -123,15 +132,22 @@ def _add_caption(axes: Any, text: str) -> None:
 
 
 def _legend(selections: Mapping[str, ShownSelection | NDArray[np.bool_]], theme: Theme) -> list[Rectangle]:
-    # Grey alone needs no words; hidden patches and candidates are explained where they occur.
+    # Blanks alone need no words; hidden patches and candidates are explained where they occur.
     shown = [chosen for chosen in selections.values() if isinstance(chosen, ShownSelection)]
     handles = []
-    if any(chosen.visible is not None for chosen in shown):
-        faint = [1 - _HIDDEN * (1 - part) for part in to_rgb(_GREY)]
-        handles.append(Rectangle((0, 0), 1, 1, color=faint, label="hidden: carried along without influence"))
+    if any(chosen.visible is not None and not chosen.visible.all() for chosen in shown):
+        handles.append(
+            Rectangle(
+                (0, 0), 1, 1, facecolor=_mixed(theme.palette[1], "#808080", _TINT), edgecolor=theme.paper,
+                hatch="////", linewidth=0, label="hidden: carried along without influence",
+            )
+        )  # fmt: skip
     if any(chosen.candidates is not None for chosen in shown):
         handles.append(_outline(0, 0, 1, 1, theme, label="candidates of pgs"))
-    return [Rectangle((0, 0), 1, 1, color=_GREY, label="dropped"), *handles] if handles else []
+    blank = Rectangle(
+        (0, 0), 1, 1, facecolor=_blank(theme), edgecolor=_border(theme), linewidth=0.5, label="dropped"
+    )
+    return [blank, *handles] if handles else []
 
 
 def _draw_selection(
@@ -144,23 +160,53 @@ def _draw_selection(
     font_size: float,
 ) -> None:
     height, width = picture.shape[:2]
+    n, candidates = grid[0] * grid[1], None
     if isinstance(chosen, ShownSelection):
-        cover, candidates = chosen.cover(row, grid[0] * grid[1]), chosen.candidates
+        dropped, hidden, candidates = chosen.dropped(row, n), chosen.hidden(row, n), chosen.candidates
     else:
-        cover, candidates = np.where(chosen[row], 0.0, _DROPPED), None
+        dropped, hidden = ~chosen[row], np.zeros(n, dtype=bool)
     patch_of_y = np.minimum(np.arange(height) * grid[0] // height, grid[0] - 1)
     patch_of_x = np.minimum(np.arange(width) * grid[1] // width, grid[1] - 1)
-    covered = cover.reshape(grid)[patch_of_y[:, None], patch_of_x][:, :, None]
-    axes.imshow(picture * (1 - covered) + np.array(to_rgb(_GREY)) * covered, interpolation="nearest")
-    lines = {"color": theme.paper, "linewidth": 0.35}
-    axes.hlines(np.arange(1, grid[0]) * height / grid[0] - 0.5, -0.5, width - 0.5, **lines)
-    axes.vlines(np.arange(1, grid[1]) * width / grid[1] - 0.5, -0.5, height - 0.5, **lines)
+    patch_of = patch_of_y[:, None] * grid[1] + patch_of_x
+    grey = picture.mean(axis=2, keepdims=True)
+    shown = np.where(hidden[patch_of][:, :, None], _mixed(theme.palette[1], grey, _TINT), picture)
+    axes.imshow(np.where(dropped[patch_of][:, :, None], _blank(theme), shown), interpolation="nearest")
+    step = np.array([width / grid[1], height / grid[0]])
+    corners = np.stack(np.divmod(np.arange(n), grid[1])[::-1], axis=1)  # (n, 2): column, row
+    _draw_lines(axes, _SQUARE, corners[dropped], step, colour=_border(theme), width=0.5)
+    _draw_lines(axes, _HATCHES, corners[hidden], step, colour=theme.paper, width=0.6)
     for patch in candidates[row] if candidates is not None else ():
-        y, x = divmod(int(patch), grid[1])
-        axes.add_patch(
-            _outline(x * width / grid[1], y * height / grid[0], width / grid[1], height / grid[0], theme)
-        )
-    axes.set_title(f"{100 * np.mean(cover > 0):.0f} % masked", fontsize=font_size)
+        x, y = corners[int(patch)] * step
+        axes.add_patch(_outline(x, y, step[0], step[1], theme))
+    axes.set_title(f"{100 * np.mean(dropped | hidden):.0f} % masked", fontsize=font_size)
+
+
+def _draw_lines(
+    axes: Any,
+    shape: NDArray[np.float64],
+    corners: NDArray[np.integer[Any]],
+    step: NDArray[np.float64],
+    *,
+    colour: Any,
+    width: float,
+) -> None:
+    lines = [line * step - 0.5 for corner in corners for line in shape + corner]
+    axes.add_collection(LineCollection(lines, colors=colour, linewidths=width))
+
+
+def _blank(theme: Theme) -> NDArray[np.float64]:
+    return _mixed(theme.faint, theme.paper, 0.4)
+
+
+def _border(theme: Theme) -> NDArray[np.float64]:
+    # Where a kept patch has the tone of a blank, its border alone tells them apart.
+    return _mixed(theme.ink, theme.faint, 0.2)
+
+
+def _mixed(colour: str, other: Any, share: float) -> NDArray[np.float64]:
+    other = np.array(to_rgb(other)) if isinstance(other, str) else other
+    mixed: NDArray[np.float64] = share * np.array(to_rgb(colour)) + (1 - share) * other
+    return mixed
 
 
 def _check(name: str, chosen: ShownSelection | NDArray[np.bool_], num_images: int, num_patches: int) -> None:
@@ -174,7 +220,7 @@ def _check(name: str, chosen: ShownSelection | NDArray[np.bool_], num_images: in
 def _outline(x: float, y: float, width: float, height: float, theme: Theme, label: str = "") -> Rectangle:
     place = (x - 0.5, y - 0.5)
     colour = theme.palette[0]
-    return Rectangle(place, width, height, fill=False, edgecolor=colour, linewidth=1.0, label=label)
+    return Rectangle(place, width, height, fill=False, edgecolor=colour, linewidth=1.0, label=label, zorder=3)
 
 
 def _as_float(images: NDArray[Any]) -> NDArray[np.float64]:

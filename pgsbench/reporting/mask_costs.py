@@ -11,6 +11,7 @@ import torch
 from pgsbench.data.store import Progress
 from pgsbench.errors import UserError
 from pgsbench.masking.base import Need, PatchView, Selection, Strategy
+from pgsbench.masking.checked import select_checked
 from pgsbench.masking.configure import configure
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.pgs_released import PgsReleased, attention_bias
@@ -82,7 +83,7 @@ def mask_costs(
         repetitions: Of every mask; on a CPU the tower, which takes seconds, is timed once.
 
     Raises:
-        PluginError: A name stands for no strategy.
+        PluginError: A name stands for no strategy, or for one that breaks the rules of a selection.
     """
     layout = layout_of(clip.model)
     width = int(clip.model_cfg["vision_cfg"].get("width") or 768)  # timm towers do not say theirs
@@ -163,19 +164,20 @@ def _cases(
     for name in dict.fromkeys([*names, RELEASED]):
         try:
             strategy = configure(name, {}, where="--strategies")
-            strategy.select(view, generator=torch.Generator(view.device).manual_seed(0))
+            select_checked(strategy, view, generator=torch.Generator(view.device).manual_seed(0))
         except UserError:
             raise
         except Exception as error:  # somebody's own strategy can fail in any way; the others are measured
             left_out.append(f"Left out: {name}, which cannot run here ({type(error).__name__}: {error}).")
             continue
+        seen = view.limited_to(strategy.needs)
         if isinstance(strategy, Pgs):
-            cases[f"{name}, pixels only"] = (strategy, replace(view, progress=0.0))
-            cases[f"{name}, pixels and tokens"] = (strategy, view)
+            cases[f"{name}, pixels only"] = (strategy, replace(seen, progress=0.0))
+            cases[f"{name}, pixels and tokens"] = (strategy, seen)
             continue
-        cases[name] = (strategy, view)
+        cases[name] = (strategy, seen)
         if isinstance(strategy, PgsReleased) and num_heads is not None:
-            cases[f"{name} + attention bias"] = (ReleasedWithBias(strategy, num_heads), view)
+            cases[f"{name} + attention bias"] = (ReleasedWithBias(strategy, num_heads), seen)
     return cases, left_out
 
 

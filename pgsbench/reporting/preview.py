@@ -46,7 +46,8 @@ def from_files(paths: Sequence[Path], size: tuple[int, int]) -> Pictures:
     for path in paths:
         if not path.is_file():
             raise DataError("there is no such picture", where=str(path))
-        images.append(torch.from_numpy(decode(path.read_bytes(), size, where=str(path)).copy()))
+        pixels = decode(path.read_bytes(), size, where=str(path), way_out="name a PNG, JPEG or WebP picture")
+        images.append(torch.from_numpy(pixels.copy()))
     return Pictures(torch.stack(images).permute(0, 3, 1, 2), [path.name for path in paths])
 
 
@@ -110,12 +111,17 @@ def _edge_title(strategy: Pgs) -> str:
 
 
 def _check(name: str, strategy: Strategy, view: PatchView) -> None:
-    known = {"objects": view.objects, "attention": view.attention}
-    for need, value in known.items():
-        if need in strategy.needs and value is None:
-            raise DataError(
-                f"this strategy needs to know {need}, which these pictures do not tell",
-                where="--strategies",
-                value=name,
-                way_out="choose another strategy; scenes and emoji know their objects",
-            )
+    if "attention" in strategy.needs:
+        raise DataError(
+            "this strategy needs the attention of a tower in training, which a preview does not have",
+            where="--strategies",
+            value=name,
+            way_out="choose another strategy; the report of a run with it shows what it keeps",
+        )
+    if "objects" in strategy.needs and view.objects is None:
+        raise DataError(
+            "this strategy needs to know objects, which these pictures do not tell",
+            where="--strategies",
+            value=name,
+            way_out="choose another strategy; scenes and emoji know their objects",
+        )

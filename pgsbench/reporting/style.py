@@ -11,9 +11,13 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from pgsbench.errors import ConfigError
+
 #: Width of a figure in inches: the text width of a common two-column paper.
 PAGE_WIDTH = 6.75
 DOTS_PER_INCH = 200
+#: Formats that `save` writes: pixels, and vectors for a paper.
+ENDINGS = (".png", ".pdf", ".svg")
 
 
 @dataclass(frozen=True)
@@ -75,10 +79,26 @@ def new_figure(height: float, *, width: float = PAGE_WIDTH) -> Figure:
     return figure
 
 
+def check_ending(path: Path, where: str) -> None:
+    """Raise ConfigError unless the path ends in a format that figures are written in.
+
+    Args:
+        path: Of the figure to be written.
+        where: What named it, for the message.
+    """
+    if path.suffix.lower() not in ENDINGS:
+        raise ConfigError(
+            f"a figure is written as {', '.join(ENDINGS)}",
+            where=where,
+            value=str(path),
+            way_out="let its name end in one of these",
+        )
+
+
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure in the format of the path's ending (PNG, PDF, SVG); returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {"Software": None} if path.suffix == ".png" else None
+    metadata = {"Software": None} if path.suffix.lower() == ".png" else None
     figure.savefig(path, metadata=metadata)
     return path
 

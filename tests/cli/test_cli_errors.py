@@ -50,6 +50,10 @@ def call(
         (("masks", "show", "pgz"), "did you mean 'pgs'?"),
         (("masks", "preview"), "name either image files, a study or --data"),
         (("masks", "preview", "{folder}/no.jpg", "--model", "tiny-vit"), "there is no such picture"),
+        (("masks", "preview", "{study}", "--strategies", "attentive"), "which a preview does not have"),
+        (("masks", "preview", "--data", "scenes", "--out", "masks.txt"), "written as .png, .pdf, .svg"),
+        (("masks", "preview", "{shards}/00000.tar", "--model", "tiny-vit"), "00000.tar: an image cannot be"),
+        (("masks", "findings", "one.png"), "two or more pictures are needed"),
         (("masks", "preview", "{study}", "--strategies", "pgz"), "did you mean 'pgs'?"),
         (("masks", "preview", "cat.jpg", "--mask-ratio", "1.5"), "mask_ratio must be in [0, 1)"),
         (("masks", "diagnose", "baselins"), "did you mean 'baselines'?"),
@@ -78,6 +82,7 @@ def test_a_mistake_is_explained_and_exits_with_2(
     assert said in err
     assert status == 2
     assert "Traceback" not in err
+    assert " object at 0x" not in err
     assert err.startswith("error: ")
 
 

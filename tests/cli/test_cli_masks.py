@@ -11,6 +11,27 @@ from PIL import Image
 from test_cli_errors import call
 from tinyworld import TinyWorld
 
+STRATEGIES = """
+from dataclasses import dataclass
+import torch
+from pgsbench.masking.base import Selection, keep_all
+
+@dataclass(frozen=True)
+class Undeclared:
+    mask_ratio: float = 0.5
+    needs = frozenset()
+    def select(self, view, *, generator):
+        view.images.mean()
+        return keep_all(view)
+
+@dataclass(frozen=True)
+class Descending:
+    mask_ratio: float = 0.5
+    needs = frozenset()
+    def select(self, view, *, generator):
+        return Selection(keep_all(view).keep.flip(1))
+"""
+
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -48,17 +69,23 @@ def test_bench_masks_prints_and_writes_a_table(run, tmp_path: Path) -> None:
 def test_diagnosing_a_study_leaves_files_and_an_entry_in_the_tracker(
     run, tiny: TinyWorld, tmp_path: Path
 ) -> None:
-    out = run("masks", "diagnose", str(tiny.study), "--batches", "2", "--out", "here")
+    out = run("masks", "diagnose", str(tiny.study), "--batches", "2")
     assert "Masks on tiny" in out
     assert "2 batches of 16 pictures, 4 x 4 patches, 2 seeds" in out
     for arm in ("pgs", "flip", "none", "oracle"):
         assert f"\n{arm} " in out
-    for folder in ("here", "reports/tiny/masks"):
-        assert (tmp_path / folder / "masks.png").stat().st_size > 10_000
+    assert (tmp_path / "reports/tiny/masks/masks.png").stat().st_size > 10_000
     sent = {path.name for path in (tmp_path / "mlruns").rglob("report/masks/*")}
     assert sent == {"masks.png", "masks.csv", "agreement.csv", "keep-rate.csv", "effective-ratio.csv"}
     assert json.loads((tmp_path / "runs/tiny/study.json").read_text())["cells"] == []
     assert run("report") == ""  # there is nothing to report of a study without runs
+
+
+def test_a_diagnosis_is_written_where_asked_and_nowhere_else(run, tiny: TinyWorld, tmp_path: Path) -> None:
+    out = run("masks", "diagnose", str(tiny.study), "--batches", "1", "--strategies", "flip", "--out", "here")
+    assert "here/masks.csv" in out
+    assert (tmp_path / "here/masks.png").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
 
 
 def test_diagnosing_data(run, tiny: TinyWorld, tmp_path: Path) -> None:
@@ -93,3 +120,43 @@ def test_findings_show_the_published_code_beside_its_repairs(run, tiny: TinyWorl
     assert "kept, 30% masked" in out
     row = next(line for line in out.splitlines() if line.startswith("pgs-released, true edge map"))
     assert len([float(cell) for cell in row.split()[-4:]]) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Undeclared", "strategy Undeclared: `select` seems to read what `needs` does not name"),
+        ("Descending", "strategy Descending: the indices in each row of `keep` must ascend"),
+    ],
+)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("masks", "preview", "--data", "{shards}", "--model", "tiny-vit", "--strategies", "{strategy}"),
+        ("masks", "diagnose", "{shards}", "--model", "tiny-vit", "--strategies", "{strategy}"),
+        ("bench", "masks", "--model", "tiny-vit", "--batch", "2", "--strategies", "{strategy}"),
+        ("train", "mine.yaml"),
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+def test_a_bad_strategy_is_named_wherever_it_is_used(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tiny: TinyWorld, tmp_path: Path,
+    words: tuple[str, ...], name: str, said: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.py").write_text(STRATEGIES)
+    (tmp_path / "mine.yaml").write_text(
+        f"data: {{train: '{tiny.shards}/{{00000..00002}}.tar'}}\n"
+        f"model: tiny-vit\n"
+        f"strategy: {{name: 'bad.py:{name}'}}\n"
+        f"training: {{samples: 32, batch_size: 16}}\n"
+        f"evaluation: {{suite: '{tiny.suite}'}}\n"
+    )
+    places = {"{strategy}": f"bad.py:{name}", "{shards}": tiny.shards}
+    filled = list(words)
+    for key, value in places.items():
+        filled = [word.replace(key, str(value)) for word in filled]
+    status, _, err = call(capsys, monkeypatch, *filled)
+    assert said in err
+    assert status == 2
+    assert "Traceback" not in err

@@ -10,17 +10,20 @@ from typing import Any, ClassVar
 import open_clip
 import pytest
 import torch
+import torch.nn.functional as F
 from open_clip.model import CLIP
 from torch import Tensor, nn
 
-from pgsbench.errors import DataError, ModelError
+from pgsbench.errors import DataError, ModelError, PluginError
+from pgsbench.masking import checked
 from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.base import Need, PatchView, Selection
 from pgsbench.masking.configure import configure
 from pgsbench.masking.none import NoMask
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.random import Random
-from pgsbench.models.masked_tower import attach, key_mask, masking_of
+from pgsbench.models.key_mask import key_mask
+from pgsbench.models.masked_tower import attach, masking_of
 
 POOLS: list[dict[str, Any]] = [{}, {"pool_type": "avg"}, {"pool_type": "avg", "final_ln_after_pool": True}]
 
@@ -151,13 +154,69 @@ def test_without_hidden_tokens_there_is_no_mask_tensor(images: Tensor) -> None:
     assert seen == [None]
 
 
-def test_the_key_mask_is_the_same_for_all_heads_and_queries() -> None:
+def test_the_key_mask_is_one_row_for_all_heads_and_queries() -> None:
     visible = torch.tensor([[True, False], [True, True]])
-    mask = key_mask(visible, num_prefix=1, num_heads=2, like=torch.zeros(1))
-    inf = float("inf")
-    row = {0: [0.0, 0.0, -inf], 1: [0.0, 0.0, 0.0]}
-    expected = torch.tensor([[row[sample]] * 3 for sample in (0, 0, 1, 1)])
-    assert torch.equal(mask, expected)
+    mask = key_mask(visible, num_prefix=1, like=torch.zeros(1))
+    assert mask.tolist() == [[[[0.0, 0.0, -float("inf")]]], [[[0.0, 0.0, 0.0]]]]
+
+
+@pytest.mark.parametrize("block_type", ["default", "custom"])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_no_layer_gets_a_mask_of_all_queries(
+    block_type: str, autocast: bool, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny(block_type=block_type)
+    attach(model, HideLast(carried=10, hidden=4)).begin_step(seed=0, step=0)
+    attention, shapes = F.scaled_dot_product_attention, []
+
+    def watched(*args: Any, attn_mask: Tensor | None = None, **kwargs: Any) -> Tensor:
+        given = attn_mask if attn_mask is not None else args[3]
+        shapes.append(tuple(given.shape))
+        return attention(*args[:3], given, *args[4:], **kwargs)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", watched)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        model.visual(images)
+    assert len(shapes) == 2
+    assert all(shape[0] == 3 and shape[2:] == (1, 11) for shape in shapes)
+
+
+@pytest.mark.parametrize("block_type", ["default", "custom"])
+@pytest.mark.parametrize("training", [False, True])
+def test_the_key_mask_does_what_a_mask_of_all_heads_and_queries_does(
+    block_type: str, training: bool, images: Tensor
+) -> None:
+    model = tiny(block_type=block_type).train(training)
+    masking = attach(model, HideLast(carried=10, hidden=4))
+    given: list[Tensor] = []
+    model.visual.transformer.register_forward_pre_hook(
+        lambda _, args, kwargs: given.append(kwargs["attn_mask"]), with_kwargs=True
+    )
+    seen: list[Tensor] = []
+    model.visual.transformer.register_forward_hook(lambda _, args, output: seen.extend((args[0], output)))
+    with masking.at_eval(), torch.no_grad():
+        model.visual(images)
+        x, out = seen
+        masking.detach()
+        full = given[0].expand(-1, 2, 11, -1).reshape(-1, 11, 11)
+        for block in model.visual.transformer.resblocks:
+            x = block(x, attn_mask=full)
+    torch.testing.assert_close(out, x, atol=1e-6, rtol=1e-5)
+
+
+def test_checkpointing_runs_a_layer_again_with_the_mask_it_had(images: Tensor) -> None:
+    gradients = []
+    for checkpointing in (False, True):
+        model = tiny()
+        model.visual.set_grad_checkpointing(checkpointing)
+        masking = attach(model, HideLast(carried=10, hidden=4))
+        masking.begin_step(seed=0, step=0)
+        out = model.visual(images)
+        masking.active = False
+        model.visual(images)  # nothing is hidden any more when the first pass goes backwards
+        out.square().sum().backward()
+        gradients.append([p.grad for p in model.visual.parameters() if p.grad is not None])
+    assert all(map(torch.equal, *gradients))
 
 
 def test_the_state_dict_is_open_clips_own(images: Tensor) -> None:
@@ -245,6 +304,22 @@ def test_a_strategy_sees_what_it_needs_and_nothing_is_held(images: Tensor) -> No
     assert view.objects[:, 0].tolist() == [1.0, 0.5, 0.0]
 
 
+def test_the_first_selection_is_checked_and_later_ones_cost_no_check(
+    images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny()
+    attach(model, HideLast(carried=10, hidden=10)).begin_step(seed=0, step=0)
+    with pytest.raises(PluginError, match="strategy HideLast: `visible` must leave at least one patch"):
+        model.visual(images)
+    checks = []
+    monkeypatch.setattr(checked, "_problem", lambda *_: checks.append(1) or "")
+    masking = attach(model, Random(0.5))
+    for step in range(3):
+        masking.begin_step(seed=0, step=step)
+        model.visual(images)
+    assert len(checks) == 1
+
+
 def test_diagnostics_tell_what_is_left_of_the_objects(images: Tensor) -> None:
     model = tiny()
     masking = attach(model, HideLast(carried=10, hidden=4))
@@ -321,7 +396,9 @@ def test_the_time_of_choosing_is_measured(images: Tensor) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch.compile warns of itself
-@pytest.mark.parametrize("strategy", [Random(0.5), Pgs(0.3, max_ratio=0.5)], ids=["random", "pgs"])
+@pytest.mark.parametrize(
+    "strategy", [Random(0.5), Pgs(0.3, max_ratio=0.5), HideLast()], ids=["random", "pgs", "hiding"]
+)
 def test_a_compiled_model_masks_alike(strategy: Any, images: Tensor) -> None:
     model = tiny()
     masking = attach(model, strategy)
@@ -350,6 +427,60 @@ def test_attention_pooling_can_drop_but_not_hide(images: Tensor) -> None:
     attach(model, HideLast()).begin_step(seed=0, step=0)
     with pytest.raises(ModelError, match="cannot be hidden"):
         model.visual(images)
+
+
+@pytest.mark.parametrize(
+    ("vision", "reason"),
+    [
+        ({"output_tokens": True}, "returns its tokens beside the pooled vector"),
+        ({"output_tokens": True, "pool_type": "avg"}, "returns its tokens beside the pooled vector"),
+        ({"pool_type": "none"}, "without pooling"),
+    ],
+    ids=str,
+)
+def test_where_tokens_leave_the_tower_none_can_be_hidden(vision: Any, reason: str, images: Tensor) -> None:
+    model = tiny(**vision)
+    attach(model, Random(0.5)).begin_step(seed=0, step=0)
+    model.visual(images)
+    attach(model, HideLast()).begin_step(seed=0, step=0)
+    with pytest.raises(ModelError, match=f"cannot be hidden.*{reason}") as raised:
+        model.visual(images)
+    assert "max_ratio: null" in raised.value.way_out
+    assert "ViT-B-16" in raised.value.way_out
+
+
+@pytest.mark.parametrize(
+    ("vision", "reason"),
+    [({"pool_type": "avg"}, "averages its patches"), ({"pool_type": "none"}, "without pooling")],
+    ids=str,
+)
+def test_without_a_pooled_class_token_there_is_no_attention(vision: Any, reason: str) -> None:
+    with pytest.raises(ModelError, match=reason):
+        attach(tiny(**vision), Attentive())
+
+
+def test_a_tower_that_returns_tokens_still_pays_attention(images: Tensor) -> None:
+    model = tiny(output_tokens=True)
+    attach(model, Attentive()).begin_step(seed=0, step=0)
+    pooled, tokens = model.visual(images)
+    assert (len(pooled), tokens.shape[1]) == (3, 12)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "backbone"),
+    [
+        ("vit_base_mci_224", {"depth": 1}, "ConvStem"),  # MobileCLIP-B
+        ("vit_tiny_r_s16_p8_224", {"depth": 1}, "Sequential"),  # its projection is a convolution all the same
+    ],
+)
+def test_a_convolutional_stem_is_refused_with_the_reason(name: str, options: Any, backbone: str) -> None:
+    timm = pytest.importorskip("timm")
+    model = nn.Module()
+    model.visual = nn.Module()
+    model.visual.trunk = timm.create_model(name, num_classes=0, **options)
+    with pytest.raises(ModelError, match="convolutional network in front of the transformer") as raised:
+        attach(model, Random(0.5))
+    assert raised.value.value == backbone
 
 
 @pytest.mark.parametrize(

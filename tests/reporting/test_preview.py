@@ -7,6 +7,7 @@ import torch
 from matplotlib.patches import Rectangle
 
 from pgsbench.errors import DataError
+from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.cluster import Cluster
 from pgsbench.masking.oracle import Oracle
 from pgsbench.masking.pgs import Pgs
@@ -43,7 +44,7 @@ def test_pgs_shows_its_edge_map_and_its_candidates(clip: Clip, pictures: Picture
 def test_without_pgs_the_edge_map_stays_and_hidden_patches_are_explained(
     clip: Clip, pictures: Pictures
 ) -> None:
-    drawn = preview(pictures, {"cluster": Cluster()}, clip, seed=0)
+    drawn = preview(pictures, {"cluster": Cluster(threshold=0.05)}, clip, seed=0)
     assert drawn.axes[1].get_title(loc="left") == "edges"
     assert drawn.legends[0].get_texts()[1].get_text().startswith("hidden")
     assert not preview(pictures, {"random": Random()}, clip, seed=0).legends
@@ -52,3 +53,9 @@ def test_without_pgs_the_edge_map_stays_and_hidden_patches_are_explained(
 def test_a_mask_that_needs_objects_says_so_where_there_are_none(clip: Clip, pictures: Pictures) -> None:
     with pytest.raises(DataError, match="needs to know objects"):
         preview(pictures, {"oracle": Oracle()}, clip, seed=0)
+
+
+def test_a_mask_that_needs_attention_is_told_why_it_cannot_be_seen(clip: Clip, pictures: Pictures) -> None:
+    with pytest.raises(DataError, match="which a preview does not have") as raised:
+        preview(pictures, {"attentive": Attentive()}, clip, seed=0)
+    assert "objects" not in raised.value.way_out

@@ -16,7 +16,7 @@ from pgsbench.reporting.frames import load_study
 from pgsbench.reporting.gallery import ShownSelection, mask_gallery
 from pgsbench.reporting.page import write_report
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.style import save
+from pgsbench.reporting.style import DARK, LIGHT, save
 
 VOID = {"meta", "img", "source", "br", "link", "hr"}
 
@@ -154,19 +154,36 @@ def test_figures_show_the_numbers(fabricate):
     }
 
 
-def test_gallery_greys_what_is_dropped(tmp_path):
-    image = np.full((1, 8, 8, 3), 255, np.uint8)
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)
+@pytest.mark.parametrize("tone", [0, 40, 154, 255])
+def test_gallery_tells_kept_dropped_and_hidden_apart_on_any_picture(tmp_path, theme, tone):
+    image = np.full((1, 8, 8, 3), tone, np.uint8)
     keep = np.array([[0, 3]])
     drawn = mask_gallery(
-        image, {"pgs": ShownSelection(keep, np.array([[True, False]]))}, grid=(2, 2), captions=["white"],
-        maps={"edges": np.zeros((1, 4))},
+        image, {"pgs": ShownSelection(keep, np.array([[True, False]]))}, grid=(2, 2), captions=["one tone"],
+        maps={"edges": np.zeros((1, 4))}, theme=theme,
     )  # fmt: skip
-    shown = np.asarray(drawn.axes[2].get_images()[0].get_array())
-    assert shown[0, 0] == pytest.approx(1.0)  # kept
-    assert shown[0, 7].max() < 0.75  # dropped
-    assert shown[0, 7].max() < shown[7, 7].max() < 1.0  # hidden: between the two
-    assert drawn.axes[2].get_title(loc="left") == "pgs\n75 % masked"
+    panel = drawn.axes[2]
+    shown = np.asarray(panel.get_images()[0].get_array())
+    assert np.allclose(shown[:4, :4], tone / 255)  # a kept patch is the picture, untouched
+    dropped, hidden = shown[0, 7], shown[7, 7]
+    assert np.ptp(dropped) < 0.1 < np.ptp(hidden)  # no hue, and one that no grey has
+    assert np.allclose(shown[4:, :4], dropped)
+    borders, hatches = panel.collections
+    corners = {tuple(path.vertices.min(axis=0)) for path in borders.get_paths()}
+    assert corners == {(3.5, -0.5), (-0.5, 3.5)}  # around dropped patches
+    assert [path.vertices.min() >= 3.5 for path in hatches.get_paths()] == [True] * 3  # in the hidden one
+    assert not np.allclose(borders.get_colors()[0, :3], dropped, atol=0.1)
+    assert panel.get_title(loc="left") == "pgs\n75 % masked"
     assert save(drawn, tmp_path / "gallery.png").stat().st_size > 1000
+
+
+def test_only_hidden_patches_that_occur_are_explained():
+    image = np.zeros((1, 8, 8, 3))
+    for visible, entries in ((True, 0), (False, 2)):
+        chosen = ShownSelection(np.array([[0, 3]]), np.array([[True, visible]]))
+        drawn = mask_gallery(image, {"pgs": chosen}, grid=(2, 2))
+        assert sum(len(legend.get_texts()) for legend in drawn.legends) == entries
 
 
 def test_the_masks_of_all_arms_on_the_same_pictures(fabricate):

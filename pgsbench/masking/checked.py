@@ -1,0 +1,74 @@
+"""A strategy's first answer is checked: a wrong one would train on, or fail far from its cause."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from pgsbench.errors import PluginError
+from pgsbench.masking.base import Need, PatchView, Selection, Strategy
+
+_WAY_OUT = "test the strategy with pgsbench.masking.testing.StrategyContract, see docs/add-a-strategy.md"
+
+
+def select_checked(strategy: Strategy, view: PatchView, *, generator: torch.Generator) -> Selection:
+    """Let a strategy choose from what it `needs` alone, and check what it answers.
+
+    The check waits for a GPU, so a training makes it once.
+
+    Raises:
+        PluginError: The selection is malformed, or the strategy looks at what it does not need.
+    """
+    limited = view.limited_to(strategy.needs)
+    try:
+        selection = strategy.select(limited, generator=generator)
+    except (AttributeError, TypeError) as error:
+        if "NoneType" not in str(error):
+            raise  # a bug of the strategy's own, whose traceback tells where
+        undeclared = [need for need in get_args(Need) if need not in strategy.needs]
+        raise PluginError(
+            f"`select` seems to read what `needs` does not name, which is None: {error}",
+            where=_place(strategy),
+            way_out=f"add to `needs` what it looks at, of {', '.join(undeclared)}",
+        ) from error
+    problem = _problem(selection, view)
+    if problem:
+        raise PluginError(problem, where=_place(strategy), way_out=_WAY_OUT)
+    return selection
+
+
+def _place(strategy: Strategy) -> str:
+    return f"strategy {type(strategy).__name__}"
+
+
+def _problem(selection: object, view: PatchView) -> str:
+    """Return which rule of `Selection` is broken; empty where none is."""
+    if not isinstance(selection, Selection):
+        return f"`select` must return a Selection, not {type(selection).__name__}"
+    keep, visible, n = selection.keep, selection.visible, view.num_patches
+    if not isinstance(keep, Tensor) or keep.dtype != torch.int64 or keep.device != view.device:
+        return f"`keep` must be an int64 tensor on {view.device}, not {_kind(keep)}"
+    if keep.ndim != 2 or len(keep) != view.batch_size or not 1 <= keep.shape[1] <= n:
+        return f"`keep` must be ({view.batch_size}, k) with k from 1 to {n}, not {tuple(keep.shape)}"
+    low, high = int(keep.min()), int(keep.max())
+    if low < 0 or high >= n:
+        return f"`keep` must hold indices from 0 to {n - 1}, not from {low} to {high}"
+    if bool((keep.diff(dim=1) <= 0).any()):
+        return "the indices in each row of `keep` must ascend, none twice"
+    if visible is None:
+        return ""
+    if not isinstance(visible, Tensor) or visible.dtype != torch.bool or visible.device != view.device:
+        return f"`visible` must be a bool tensor on {view.device}, not {_kind(visible)}"
+    if visible.shape != keep.shape:
+        return f"`visible` must have the shape of `keep`, {tuple(keep.shape)}, not {tuple(visible.shape)}"
+    if not bool(visible.any(dim=1).all()):
+        return "`visible` must leave at least one patch of each picture"
+    return ""
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} on {value.device}"
+    return type(value).__name__
