@@ -102,8 +102,10 @@ NUMBERS = [
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
 @pytest.mark.parametrize(("name", "field"), NUMBERS)
 def test_a_number_has_to_be_finite(name: str, field: str, value: float) -> None:
-    with pytest.raises(ConfigError, match=rf"^strategy.{field}: {field} must be .*not {value}"):
+    with pytest.raises(ConfigError, match=rf"^strategy.{field}: must be a finite number"):
         configure(name, {field: value})
+    with pytest.raises(ValueError, match=rf"^{field} must be .*not {value}"):
+        type(configure(name, {}))(**{field: value})
 
 
 def test_a_rule_between_two_fields_blames_neither_wrongly() -> None:
