@@ -25,12 +25,13 @@ FOLDER = Path(__file__).parent / "suites"
 FindData = Callable[[str], Path]
 
 _PUBLIC_DATA = re.compile(r"clip_benchmark:(?P<name>[\w./+-]+)")
+_BUILTIN_DATA = re.compile(r"(?!clip_benchmark:)(?P<dataset>[a-z0-9_-]+):(?P<evaluation>[\w.-]+)")
+
 #: Public sets that are not tested zero-shot.
 _OTHER_PROTOCOLS = {
     "mscoco_captions": "retrieval", "flickr8k": "retrieval", "flickr30k": "retrieval",
     public.WINOGROUND: "winoground", "voc2007_multilabel": "multilabel",
 }  # fmt: skip
-_BUILTIN_DATA = re.compile(r"(?!clip_benchmark:)(?P<dataset>[a-z0-9_-]+):(?P<evaluation>[\w.-]+)")
 
 
 @dataclass(frozen=True)
