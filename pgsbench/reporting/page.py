@@ -66,7 +66,7 @@ _CAPTIONS = {
     "accuracy-cost": "Score against training time; upper left is best. Bars: 95 % intervals. Small numbers "
     "at the points, where there are any: the searched values.",
     "masks": "The same training pictures as each arm's mask showed them at the end of training (one seed). "
-    "Grey patches had no influence.",
+    "Blank and hatched patches had no influence.",
     "loss": "Training loss, mean over seeds (thin: single seeds). Losses of different masks do not compare: "
     "each sees other parts of the pictures.",
 }
@@ -217,7 +217,7 @@ def _alt(name: str, results: Results) -> str:
     if name == "accuracy-cost":
         return f"Scatter plot of mean score against training time for {arms}; the values are in the tables."
     if name == "masks":
-        return f"Training pictures with the masked patches in grey, one column each for {arms}."
+        return f"Training pictures with the masked patches blank, one column each for {arms}."
     return f"Line plot of training loss against training pairs seen for {arms}."
 
 
