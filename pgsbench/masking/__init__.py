@@ -23,7 +23,7 @@ CARDS: dict[str, Card] = {
         "pgsbench.masking.random:Random", "arXiv 2208.07220", "Patches are kept uniformly at random."
     ),
     "flip": Card(
-        "pgsbench.masking.random:Flip",
+        "pgsbench.masking.flip:Flip",
         "arXiv 2212.00794",
         "FLIP: half of the patches at random, meant to be followed by unmasked tuning.",
     ),

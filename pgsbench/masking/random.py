@@ -35,17 +35,3 @@ class Random:
         noise = torch.rand(view.batch_size, n, generator=generator, device=view.device)
         chosen = noise.topk(num_kept(n, self.mask_ratio), largest=False, sorted=False).indices
         return Selection(chosen.sort(dim=1).values)
-
-
-@dataclass(frozen=True)
-class Flip(Random):
-    """FLIP: half of the patches at random, meant to be followed by unmasked tuning.
-
-    "Scaling Language-Image Pre-training via Masking" (arXiv 2212.00794), section 3. The mask itself is
-    `Random`; the paper also trains at 0.75. What makes it FLIP are two settings of the training that any
-    strategy can have, so they are not hidden in here:
-
-    * ``training.unmasked_tuning``: a last phase without mask at a much smaller learning rate. The paper
-      uses about 0.3 of 32 epochs at one hundredth of the base rate.
-    * ``training.batch_size``: the paper spends the freed memory on a batch 2x (0.5) or 4x (0.75) larger.
-    """

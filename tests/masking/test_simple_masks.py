@@ -12,9 +12,10 @@ from open_clip.transformer import PatchDropout
 from torch import Tensor
 
 from pgsbench.masking.base import PatchView, num_kept
+from pgsbench.masking.flip import Flip
 from pgsbench.masking.grid import Grid, nearest_pattern, patterns
 from pgsbench.masking.oracle import Oracle
-from pgsbench.masking.random import Flip, Random
+from pgsbench.masking.random import Random
 
 grids = st.tuples(st.integers(1, 9), st.integers(1, 9))
 ratios = st.floats(0.0, 0.99)

@@ -16,10 +16,11 @@ from pgsbench.data.transforms import normalise
 from pgsbench.errors import StudyError
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.cluster import Cluster
+from pgsbench.masking.flip import Flip
 from pgsbench.masking.none import NoMask
 from pgsbench.masking.oracle import Oracle
 from pgsbench.masking.pgs import Pgs
-from pgsbench.masking.random import Flip, Random
+from pgsbench.masking.random import Random
 from pgsbench.models.clip import Clip, build
 from pgsbench.models.masked_tower import attach
 from pgsbench.reporting.diagnosis import (
