@@ -77,7 +77,6 @@ def evaluate(
     on = plan_slots(1, device=device).devices[0]
     mask = _mask_of(checkpoint) if with_mask else None
     mlflow_run = _mirror_of(checkpoint) if mlflow == MIRROR else mlflow
-    opened = open_checkpoint(checkpoint, model=model, device=on)
     target = (out or scores_folder(checkpoint, tasks.name)).resolve()
     if part:
         tasks, name = _part_of(tasks, part)
@@ -86,13 +85,16 @@ def evaluate(
     with Progress() as show:
         for name in sorted(suites.builtin_datasets(tasks)):
             store.ensure(name, progress=show)
+        find = partial(suites.data_folder, root=root)
+        suites.locate(tasks, find)  # what is missing is said before any weights are fetched
+        opened = open_checkpoint(checkpoint, model=model, device=on)
         measure_on = partial(
             measure,
             opened.clip.model,
             tokenizer=opened.clip.tokenize,
             preprocess=opened.clip.preprocess_cfg,
             suite=tasks,
-            data_folder=partial(suites.data_folder, root=root),
+            data_folder=find,
             device=on,
             batch_size=batch_size,
             progress=lambda _, done, total: show("tasks", done, total),

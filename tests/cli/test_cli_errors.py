@@ -64,6 +64,7 @@ def call(
         (("data", "make", "scene"), "did you mean 'scenes'?"),
         (("data", "status", "papre"), "did you mean 'paper'?"),
         (("calibrate", "ViT-B-32:opena"), "did you mean 'ViT-B-32:openai'?"),
+        (("evaluate", "ViT-B-32:openai", "--suite", "winoground"), "the suite lacks data"),
         (("calibrate", "--data", "cifr100"), "did you mean 'vtab/cifar100'?"),
         (("data", "fetch", "paper", "--root", "{folder}"), "not tried without a network: "),
     ],
