@@ -104,7 +104,7 @@ class Lattice(NamedTuple):
 
 
 # Found outside of a compiled graph: which pattern it is depends on nothing but these two constants.
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch's
 def nearest_pattern(grid: tuple[int, int], share: float) -> tuple[Cells | Lattice, int]:
     """Return the pattern that shows nearest to `share` of a grid, and how many patches it shows.
 

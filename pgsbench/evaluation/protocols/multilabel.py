@@ -11,14 +11,14 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pgsbench.data.evalset import count_split, image_of, read_split
+from pgsbench.data.evalset import image_of, read_split
 from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder, collapsed
 from pgsbench.evaluation.pictures import NamedImage
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.protocols.zero_shot import (
     CLASSNAMES,
-    TEMPLATES,
+    ZeroShot,
     class_embeddings,
     read_classnames,
     read_templates,
@@ -26,7 +26,7 @@ from pgsbench.evaluation.protocols.zero_shot import (
 
 
 @dataclass(frozen=True)
-class MultiLabel:
+class MultiLabel(ZeroShot):
     """Mean average precision over classes, clip_benchmark's ``mean_average_precision``.
 
     For each class the pictures are ranked by their similarity with it; its average precision is the mean,
@@ -40,16 +40,6 @@ class MultiLabel:
     """
 
     primary: ClassVar[str] = "mean_average_precision"
-    split: str = "test"
-
-    @property
-    def requires(self) -> tuple[str, ...]:
-        """Class names, templates and the shards of the split."""
-        return (CLASSNAMES, TEMPLATES, f"{self.split}/nshards.txt")
-
-    def count_items(self, folder: Path) -> int:
-        """Return the number of pictures."""
-        return count_split(folder, self.split)
 
     def measure(self, folder: Path, encode: Encoder) -> Iterator[Measurement]:
         """Yield ``mean_average_precision``; its items are a picture and a class that it shows.
