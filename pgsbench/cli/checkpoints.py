@@ -58,10 +58,9 @@ def described(clip: Clip) -> str:
 
     prepared, (height, width) = clip.preprocess_cfg, clip.image_size
     mean, std = (" ".join(f"{value:.3g}" for value in prepared[key]) for key in ("mean", "std"))
-    return (
-        f"{' and '.join(activations(clip.model))}; pictures {height} x {width} ({prepared['resize_mode']}, "
-        f"{prepared['interpolation']}), mean {mean}, std {std}"
-    )
+    activation = " and ".join(activations(clip.model)) or "unknown activation"
+    scaled = f"{prepared['resize_mode']}, {prepared['interpolation']}"
+    return f"{activation}; pictures {height} x {width} ({scaled}), mean {mean}, std {std}"
 
 
 def scores_folder(source: str, suite: str) -> Path:

@@ -13,6 +13,8 @@ from pgsbench.errors import DataError
 from pgsbench.evaluation.suite import Suite, Task, builtin_dataset, data_folder, lacking, public_set
 
 PRESENT, MISSING, DAMAGED, WRONG_SIZE = "present", "missing", "damaged", "wrong size"
+#: States in which fetching gives what is lacking; a set of another size may be somebody's own.
+FETCHABLE = (MISSING, DAMAGED)
 
 
 @dataclass(frozen=True)
@@ -108,22 +110,25 @@ def fetch_missing(
     root = root or store.root()
     offline = offline or fetch.is_offline()
     tasks = {(task.data, task.protocol.requires): task for task in suite.tasks if public_set(task.data)}
-    lacking = [task for task in tasks.values() if _is_lacking(task, root)]
+    found = [(task, availability(task, root=root)) for task in tasks.values()]
+    needed = [task for task, here in found if here.state in FETCHABLE]
     problems = [
-        f"- {task.data}: {found.count:,} test items where it has {found.size:,}; move "
+        f"- {task.data}: {here.count:,} test items where it has {here.size:,}; move "
         f"{data_folder(task.data, root=root)} away to fetch it anew"
-        for task in tasks.values()
-        if (found := availability(task, root=root)).state == WRONG_SIZE
+        for task, here in found
+        if here.state == WRONG_SIZE
     ]
     untried: list[str] = []
-    for number, task in enumerate(lacking):
-        if number and not _is_lacking(task, root):  # it came with what an earlier task needs
+    for number, task in enumerate(needed):
+        if (
+            number and availability(task, root=root).state not in FETCHABLE
+        ):  # it came with what an earlier task needs
             continue
         if offline:
             untried.append(task.data)
             continue
         if progress:
-            progress("fetching", number, len(lacking))
+            progress("fetching", number, len(needed))
         if problem := _fetch(task, root):
             problems.append(f"- {task.data}: {problem}")
             offline = fetch.NO_NETWORK in problem  # nor will the next one come
@@ -137,11 +142,7 @@ def fetch_missing(
             way_out="fetch where there is a network (without --offline and HF_HUB_OFFLINE) or copy the "
             f"folders to {root}; the same command goes on where it was",
         )  # fmt: skip
-    return len(lacking)
-
-
-def _is_lacking(task: Task, root: Path) -> bool:
-    return availability(task, root=root).state in (MISSING, DAMAGED)
+    return len(needed)
 
 
 def _fetch(task: Task, root: Path) -> str:

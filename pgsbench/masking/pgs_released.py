@@ -116,12 +116,20 @@ class PgsReleased:
         noise = torch.rand(view.batch_size, n, generator=generator, device=view.device)
         edge = None
         if self.edge:
-            edge = edge_of_roundoff(patches, view.grid)
-            noise = noise + 1e6 * edge
+            edge = self.edge_strength(view, patches)
+            noise = noise + 1e6 * self.preference(edge)
         num_candidates = n - math.floor((1.0 - self.candidate_share) * n)
         candidates = noise.argsort(dim=1)[:, n - num_candidates :]
         rows = similarity.gather(1, candidates[:, :, None].expand(-1, -1, n))
         return (rows > self.target).any(dim=1), edge
+
+    def edge_strength(self, view: PatchView, patches: Tensor) -> Tensor:
+        """Return what passes for an edge map, (b, n) in [0, 1], of z-scored patches (b, n, d)."""
+        return edge_of_roundoff(patches, view.grid)
+
+    def preference(self, edge: Tensor) -> Tensor:
+        """Return how much each patch of an edge map (b, n) is wanted as a candidate: the highest, here."""
+        return edge
 
 
 def z_scored_patches(view: PatchView, dtype: torch.dtype = torch.float32) -> Tensor:

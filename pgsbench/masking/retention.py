@@ -5,13 +5,11 @@ Keeping edges is no evidence of quality. Shape letters: b pictures, n patches.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from pgsbench.masking.base import PatchView, Strategy
@@ -19,12 +17,7 @@ from pgsbench.masking.cluster import Cluster
 from pgsbench.masking.edges import edge_map
 from pgsbench.masking.measure import overlap, top_edges_kept
 from pgsbench.masking.pgs import Pgs
-from pgsbench.masking.pgs_released import (
-    PgsReleased,
-    edge_of_roundoff,
-    oscillating_normalisation,
-    z_scored_patches,
-)
+from pgsbench.masking.pgs_released import PgsReleased
 from pgsbench.masking.random import Random
 
 #: Masks are drawn under so many seeds, and each is compared with the next.
@@ -33,7 +26,7 @@ NUM_SEEDS = 4
 
 @dataclass(frozen=True)
 class Repaired(PgsReleased):
-    """The published code with one or both slips of its edge detection repaired, before tokens count.
+    """The published code with one or both slips of its edge detection repaired.
 
     Args:
         mask_ratio: As of `PgsReleased`, and so the fields that follow it.
@@ -44,24 +37,16 @@ class Repaired(PgsReleased):
     true_map: bool = False
     lowest: bool = False
 
-    def masked(
-        self, view: PatchView, *, generator: torch.Generator, dtype: torch.dtype = torch.float32
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return which patches (b, n) are masked, True, and the edge map (b, n)."""
+    def edge_strength(self, view: PatchView, patches: Tensor) -> Tensor:
+        """Return the edge map (b, n)."""
+        if not self.true_map:
+            return super().edge_strength(view, patches)
         assert view.images is not None
-        n = view.num_patches
-        patches = z_scored_patches(view, dtype)
-        unit = F.normalize(patches, dim=2)
-        similarity = unit @ unit.transpose(1, 2)
-        similarity = similarity + oscillating_normalisation(similarity)
-        edge = edge_of_roundoff(patches, view.grid)
-        if self.true_map:
-            edge = edge_map(view.images, view.patch_size, operator="sobel")
-        noise = torch.rand(view.batch_size, n, generator=generator, device=view.device)
-        order = (noise + 1e6 * (1.0 - edge if self.lowest else edge)).argsort(dim=1)
-        candidates = order[:, math.floor((1.0 - self.candidate_share) * n) :]
-        rows = similarity.gather(1, candidates[:, :, None].expand(-1, -1, n))
-        return (rows > self.target).any(dim=1), edge
+        return edge_map(view.images, view.patch_size, operator="sobel")
+
+    def preference(self, edge: Tensor) -> Tensor:
+        """Return how much each patch (b, n) is wanted as a candidate."""
+        return 1.0 - edge if self.lowest else edge
 
 
 def retention(

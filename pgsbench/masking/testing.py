@@ -141,7 +141,7 @@ class StrategyContract:
         """Return the strategy set to mask nothing; override it if one field is not enough."""
         if strategy.mask_ratio == 0:
             return strategy
-        return dataclasses.replace(strategy, mask_ratio=0.0)  # type: ignore[type-var]
+        return dataclasses.replace(strategy, mask_ratio=0.0)  # type: ignore[type-var]  # a dataclass, by contract
 
     def check(self, selection: Selection, view: PatchView) -> None:
         """Raise AssertionError unless a selection is well formed."""
@@ -165,7 +165,7 @@ class StrategyContract:
         assert isinstance(strategy, Strategy)
         assert strategy.needs <= set(get_args(Need))
         with pytest.raises(dataclasses.FrozenInstanceError):
-            strategy.mask_ratio = 0.1  # type: ignore[misc]
+            strategy.mask_ratio = 0.1  # type: ignore[misc]  # must fail
         assert copy.deepcopy(strategy) == strategy
         assert hash(strategy) == hash(copy.deepcopy(strategy))
         assert pickle.loads(pickle.dumps(strategy)) == strategy

@@ -215,7 +215,7 @@ class Masking(nn.Module):
         return self._masks_eval or (self.training and self.active)
 
     # A generator cannot enter a compiled graph; this is the one place where `torch.compile` leaves it.
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch's
     def _choose(self, x: Tensor) -> Tensor:
         with self._timed(x.device), torch.no_grad():
             attention = self._attention()  # in the precision of the training, as the tower itself

@@ -114,7 +114,7 @@ def _open_file(path: Path, model: str | None, device: torch.device | str) -> Ope
             "a file of weights does not say which architecture it belongs to", where=str(path),
             way_out="add --model NAME_OR_CONFIG.json, for example --model ViT-B-16",
         )  # fmt: skip
-    name, _, tag = model.partition(":")
+    name, _, tag = (model, "", "") if model.endswith(".json") else model.partition(":")
     if tag:
         _check_tag(name, tag)
     if path.suffix != ".safetensors":
@@ -168,10 +168,11 @@ def _refuse_code(path: Path) -> None:
             "that holds them",
         )  # fmt: skip
     if any(name.startswith("_orig_mod.") for name in weights):
+        loaded = "torch.load(FILE)" if weights is content else "torch.load(FILE)['state_dict']"
         raise ModelError(
             "the weights of a compiled model bear its prefix", where=str(path), value="_orig_mod.",
             way_out="take it off, once: torch.save({name.removeprefix('_orig_mod.'): value "
-            "for name, value in torch.load(FILE).items()}, 'weights.pt')",
+            f"for name, value in {loaded}.items()}}, 'weights.pt')",
         )  # fmt: skip
 
 
