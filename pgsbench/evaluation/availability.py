@@ -120,10 +120,8 @@ def fetch_missing(
     ]
     untried: list[str] = []
     for number, task in enumerate(needed):
-        if (
-            number and availability(task, root=root).state not in FETCHABLE
-        ):  # it came with what an earlier task needs
-            continue
+        if number and availability(task, root=root).state not in FETCHABLE:
+            continue  # it came with what an earlier task needs
         if offline:
             untried.append(task.data)
             continue
