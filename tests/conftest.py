@@ -8,11 +8,21 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
+from collections.abc import Iterator
+
 import pytest
 import tinyworld
 import torch
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests start without the data sets and embeddings of whoever runs them, and leave none behind."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PGSBENCH_DATA", str(tmp_path_factory.mktemp("data")))
+        yield
 
 
 @pytest.fixture(scope="session")

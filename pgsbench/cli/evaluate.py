@@ -83,11 +83,11 @@ def evaluate(
         target /= name
     target_masked = target.with_name(f"{target.name}-masked")
     with Progress() as show:
+        find = partial(suites.data_folder, root=root)
+        suites.locate(suites.without_builtin(tasks), find)  # said before any weights are fetched
+        opened = open_checkpoint(checkpoint, model=model, device=on)
         for name in sorted(suites.builtin_datasets(tasks)):
             store.ensure(name, progress=show)
-        find = partial(suites.data_folder, root=root)
-        suites.locate(tasks, find)  # what is missing is said before any weights are fetched
-        opened = open_checkpoint(checkpoint, model=model, device=on)
         measure_on = partial(
             measure,
             opened.clip.model,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +162,11 @@ def load_suite(name_or_path: str | Path) -> Suite:
 def builtin_datasets(suite: Suite) -> set[str]:
     """Return the names of the built-in data sets that a suite is measured on."""
     return {name for task in suite.tasks if (name := builtin_dataset(task.data))}
+
+
+def without_builtin(suite: Suite) -> Suite:
+    """Return a suite without the tasks whose data we make where it is missing."""
+    return replace(suite, tasks=tuple(task for task in suite.tasks if not builtin_dataset(task.data)))
 
 
 def builtin_dataset(data: str) -> str | None:
