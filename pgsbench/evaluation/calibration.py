@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
+from pgsbench.config.load import parse_yaml
 from pgsbench.data import public
 from pgsbench.errors import ConfigError, nearest
 from pgsbench.evaluation.protocols.zero_shot import ZeroShot
@@ -49,7 +48,7 @@ class Calibration:
 
 def published() -> Mapping[str, Mapping[str, float]]:
     """Return published top-1 accuracies: ``NAME:TAG`` -> data set -> share in [0, 1]."""
-    rows: dict[str, dict[str, float]] = yaml.safe_load(PUBLISHED.read_text())
+    rows: dict[str, dict[str, float]] = parse_yaml(PUBLISHED.read_text(), str(PUBLISHED))[0]
     return rows
 
 
