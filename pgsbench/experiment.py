@@ -194,8 +194,7 @@ def _evaluate(
 
 
 def _is_evaluated(run: RunDir, evaluation: EvaluationConfig) -> bool:
-    suite = load_suite(evaluation.suite)
-    return (run.scores.get("suite"), run.scores.get("suite_version")) == (suite.name, suite.version)
+    return bool(run.scores.get("suite_fingerprint") == load_suite(evaluation.suite).fingerprint)
 
 
 def _check_objects(strategy: Strategy, reader: Reader) -> None:

@@ -115,6 +115,7 @@ def evaluate(
             **{name: version(name) for name in ENCODING_LIBRARIES},
         },
         tuple(reused),
+        suite.fingerprint,
     )  # fmt: skip
     report.write(out)
     return report

@@ -66,6 +66,7 @@ class Report:
         architecture: open_clip's configuration of the model.
         environment: Kind of device, precision, versions of the libraries that encode.
         reused: Tasks that had been measured before; said to the caller, not written.
+        suite_fingerprint: `Suite.fingerprint`; empty in reports from before it was written.
     """
 
     suite: str
@@ -82,6 +83,7 @@ class Report:
     architecture: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     reused: tuple[str, ...] = field(default=(), compare=False)
+    suite_fingerprint: str = ""
 
     def primary(self) -> dict[str, Score]:
         """Return the score that stands for each task, by task name."""

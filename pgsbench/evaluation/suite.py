@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, Field
 
+from pgsbench.config.fingerprint import canonical_json
 from pgsbench.config.load import check, parse_yaml
 from pgsbench.config.schema import Strict
 from pgsbench.data import public, store
@@ -82,6 +85,13 @@ class Suite:
     version: int
     question: str
     tasks: tuple[Task, ...]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the name, the version and every task: edited tasks are another suite, whatever it says."""
+        tasks = [[type(task.protocol).__qualname__, asdict(task)] for task in self.tasks]
+        text = canonical_json([self.name, self.version, tasks])
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 class TaskConfig(Strict):

@@ -1,0 +1,52 @@
+"""A run from configuration to scores: what is reused, and what is measured again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from tinyworld import TinyWorld
+
+from pgsbench.config.schema import EvaluationConfig
+from pgsbench.experiment import is_complete, open_study, run_once
+from pgsbench.sweeps.plan import planned_runs
+from pgsbench.tracking.rundir import RunDir
+
+
+def test_of_an_edited_suite_only_what_changed_is_measured(tiny: TinyWorld, tmp_path: Path) -> None:
+    (planned,) = planned_runs(open_study(tiny.study), ["none"])
+    suite = tmp_path / "suite.yaml"
+    text = tiny.suite.read_text().replace("data: ", f"data: {tiny.folder}/")
+    suite.write_text(text)
+    evaluation = EvaluationConfig(suite=str(suite))
+
+    def train() -> RunDir:
+        return run_once(
+            planned.config, planned.run_id, arm="none", study="tiny", runs_root=tmp_path,
+            evaluation=evaluation, device=torch.device("cpu"),
+        )  # fmt: skip
+
+    run = train()
+    assert is_complete(tmp_path, planned.run_id, evaluation)
+    written = {path.name: path.stat().st_mtime_ns for path in run.path.glob("tasks/*.json")}
+    weights = next(run.checkpoint.glob("*.safetensors")).stat().st_mtime_ns
+
+    suite.write_text(
+        text + f"- {{name: tiny/more, data: {tiny.folder}/colour, protocol: zero_shot, group: more}}\n"
+    )
+    assert not is_complete(tmp_path, planned.run_id, evaluation)
+    again = {path.name: path.stat().st_mtime_ns for path in train().path.glob("tasks/*.json")}
+    assert {name: again[name] for name in written} == written
+    assert set(again) - set(written) == {"tiny__more.json"}
+    assert list(run.scores["groups"]) == ["classification", "retrieval", "more"]
+    assert next(run.checkpoint.glob("*.safetensors")).stat().st_mtime_ns == weights
+
+    suite.write_text(text.replace("image_recall_at_5", "text_recall_at_5"))
+    train()
+    primary = [score["metric"] for score in run.scores["scores"] if score["primary"]]
+    assert primary == ["acc1", "text_recall_at_5"]
+    assert is_complete(tmp_path, planned.run_id, evaluation)
+
+    before = {key: value for key, value in run.scores.items() if key != "suite_fingerprint"}
+    run.write("scores.json", before)  # as earlier versions wrote them
+    assert not is_complete(tmp_path, planned.run_id, evaluation)
