@@ -26,7 +26,7 @@ from pgsbench.data.shards import Reader
 from pgsbench.data.transforms import normalise
 from pgsbench.errors import DataError
 from pgsbench.evaluation.evaluate import evaluate
-from pgsbench.evaluation.suite import builtin_datasets, load_suite, locate
+from pgsbench.evaluation.suite import load_suite, locate, make_builtin
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.configure import configure, fields_of
 from pgsbench.masking.measure import overlap
@@ -63,8 +63,7 @@ def prepare_data(study: Study, *, progress: store.Progress | None = None) -> Non
     first_shard = shards.resolve(study.config.data.train, progress=progress)[0]
     shards.preflight(first_shard)
     suite = load_suite(study.config.evaluation.suite)
-    for name in sorted(builtin_datasets(suite)):
-        store.ensure(name, progress=progress)
+    make_builtin(suite, progress=progress)
     locate(suite)
 
 
@@ -179,16 +178,13 @@ def _evaluate(
     clip = load(run.checkpoint, device=device)
     started = time.perf_counter()
     evaluate(
-        clip.model,
-        tokenizer=clip.tokenize,
-        preprocess=clip.preprocess_cfg,
-        suite=load_suite(evaluation.suite),
+        clip,
+        load_suite(evaluation.suite),
         out=run.path,
         device=device,
         batch_size=evaluation.batch_size,
         progress=progress,
         checkpoint_sha256=checkpoint.weights_hash(run.checkpoint),
-        architecture=clip.model_cfg,
     )
     run.write("summary.json", {**run.summary, "eval_seconds": time.perf_counter() - started})
 

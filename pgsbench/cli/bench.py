@@ -80,13 +80,11 @@ def eval_(
     Example: pgsbench bench eval runs/ratio/pgs-s0-0123456789 --suite scenes
     """
     from pgsbench.cli.progress import Progress
-    from pgsbench.data import store
     from pgsbench.evaluation import reference
     from pgsbench.evaluation import suite as suites
 
     tasks = suites.load_suite(suite)
-    for name in sorted(suites.builtin_datasets(tasks)):
-        store.ensure(name)
+    suites.make_builtin(tasks)
     folders = suites.locate(tasks)
     shared = [task for task in tasks.tasks if reference.arguments(task, folders[task.name])]
     model, pretrained = _as_open_clip_names_it(checkpoint)

@@ -57,10 +57,8 @@ def calibrate(
     clip = open_checkpoint(source, model=architecture, device=on).clip
     with TemporaryDirectory() as out, Progress() as show:
         report = evaluate(
-            clip.model,
-            tokenizer=clip.tokenize,
-            preprocess=clip.preprocess_cfg,
-            suite=suite,
+            clip,
+            suite,
             data_folder=find,
             out=Path(out),
             device=on,

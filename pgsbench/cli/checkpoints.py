@@ -45,8 +45,9 @@ def open_checkpoint(source: str, *, model: str | None, device: str) -> Opened:
 
     if artifacts.is_artifact(source):
         with TemporaryDirectory() as folder:
-            return open_model(str(artifacts.download(source, Path(folder))), model=model, device=device)
-    opened = open_model(source, model=model, device=device)
+            opened = open_model(str(artifacts.download(source, Path(folder))), model=model, device=device)
+    else:
+        opened = open_model(source, model=model, device=device)
     if opened.note:
         typer.echo(f"note: {opened.note}", err=True)
     return opened

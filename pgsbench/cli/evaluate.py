@@ -81,26 +81,16 @@ def evaluate(
     if part:
         tasks, name = _part_of(tasks, part)
         target /= name
-    target_masked = target.with_name(f"{target.name}-masked")
+    find = partial(suites.data_folder, root=root)
     with Progress() as show:
-        find = partial(suites.data_folder, root=root)
         suites.locate(suites.without_builtin(tasks), find)  # said before any weights are fetched
         opened = open_checkpoint(checkpoint, model=model, device=on)
-        for name in sorted(suites.builtin_datasets(tasks)):
-            store.ensure(name, progress=show)
+        suites.make_builtin(tasks, progress=show)
         measure_on = partial(
-            measure,
-            opened.clip.model,
-            tokenizer=opened.clip.tokenize,
-            preprocess=opened.clip.preprocess_cfg,
-            suite=tasks,
-            data_folder=find,
-            device=on,
-            batch_size=batch_size,
+            measure, opened.clip, tasks, data_folder=find, device=on, batch_size=batch_size,
             progress=lambda _, done, total: show("tasks", done, total),
-            architecture=opened.clip.model_cfg,
-        )
-        report = measure_on(
+        )  # fmt: skip
+        whole = measure_on(
             out=target,
             checkpoint_sha256=opened.sha256,
             cache=store.root() / "embeddings" if cache else None,
@@ -108,19 +98,22 @@ def evaluate(
         )
         masked = None
         if mask:
+            # Masks are drawn batch by batch, so what a picture gives depends on its neighbours: no hash of
+            # the weights, and nothing is reused.
             with attach(opened.clip.model, mask.strategy).at_eval(seed=mask.seed):
-                # Masks are drawn batch by batch, so what a picture gives depends on its neighbours: no hash
-                # of the weights, and nothing is reused.
-                masked = measure_on(out=target_masked)
-    typer.echo(scores_table(report))
+                masked = measure_on(out=_masked(target))
+    typer.echo(scores_table(whole))
     typer.echo(f"model: {described(opened.clip)}")
-    typer.echo(f"tasks: {len(tasks.tasks) - len(report.reused)} measured, {len(report.reused)} reused")
+    typer.echo(f"tasks: {len(tasks.tasks) - len(whole.reused)} measured, {len(whole.reused)} reused")
     typer.echo(f"scores: {target / 'scores.json'}\n        {target / 'scores.csv'}")
     if masked:
-        typer.echo(f"\n{_gap_table(report, masked)}")
-        typer.echo(f"scores: {target_masked / 'scores.json'}")
+        typer.echo(f"\n{_gap_table(whole, masked)}\nscores: {_masked(target) / 'scores.json'}")
     if mlflow_run:
-        _log(mlflow_run, report, target)
+        _log(mlflow_run, whole, target)
+
+
+def _masked(target: Path) -> Path:
+    return target.with_name(f"{target.name}-masked")
 
 
 def _part_of(suite: Suite, part: str) -> tuple[Suite, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from pgsbench.errors import EvaluationError
 from pgsbench.evaluation.cache import EmbeddingCache, content_key
 from pgsbench.evaluation.pictures import NamedImage, Preprocess
+from pgsbench.models.clip import Clip
 
 #: Pictures or texts whose embeddings differ by less than this are encoded alike (unit vectors, float32).
 COLLAPSED_BELOW = 1e-5
@@ -42,9 +43,7 @@ class Encoder:
     off, and is handed back as it was.
 
     Args:
-        model: An open_clip model, or anything with ``encode_image`` and ``encode_text``.
-        tokenizer: Texts to token ids (m, context length).
-        preprocess: open_clip's preprocessing configuration (`Clip.preprocess_cfg`).
+        clip: The model; anything with ``encode_image`` and ``encode_text`` does.
         device: Where the model lives.
         batch_size: Pictures or texts encoded at a time; on a CPU at most `CPU_BATCH_SIZE`.
         autocast: Precision to autocast to; None (float32 all through) agrees with published numbers.
@@ -53,18 +52,16 @@ class Encoder:
 
     def __init__(
         self,
-        model: nn.Module,
+        clip: Clip,
         *,
-        tokenizer: Callable[[list[str]], Tensor],
-        preprocess: Mapping[str, Any],
         device: torch.device | str = "cpu",
         batch_size: int = 256,
         autocast: torch.dtype | None = None,
         cache: EmbeddingCache | None = None,
     ) -> None:
-        self.model, self.tokenizer, self.device = model, tokenizer, torch.device(device)
+        self.model, self.tokenizer, self.device = clip.model, clip.tokenize, torch.device(device)
         self.batch_size = min(batch_size, CPU_BATCH_SIZE) if self.device.type == "cpu" else batch_size
-        self.preprocess, self.autocast = Preprocess(preprocess), autocast
+        self.preprocess, self.autocast = Preprocess(clip.preprocess_cfg), autocast
         self._images, self._texts = _Table("image", cache), _Table("text", cache)
         self._row_of_text: dict[str, int] = {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache as cache_forever
 from importlib.metadata import version
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pgsbench.config.fingerprint import canonical_json, file_hash
 from pgsbench.data.store import Progress
@@ -23,17 +23,16 @@ from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.report import Report, group_means, primary_of, scores_of
 from pgsbench.evaluation.results import TaskResult
 from pgsbench.evaluation.suite import FindData, Suite, Task, builtin_dataset, data_folder, locate
+from pgsbench.models.clip import Clip
 
 #: A new version of these may encode the same picture differently.
 ENCODING_LIBRARIES = ("open_clip_torch", "torch", "torchvision", "pillow")
 
 
 def evaluate(
-    model: nn.Module,
-    *,
-    tokenizer: Callable[[list[str]], Tensor],
-    preprocess: Mapping[str, Any],
+    clip: Clip,
     suite: Suite,
+    *,
     out: Path,
     data_folder: FindData = data_folder,
     device: torch.device | str = "cpu",
@@ -41,7 +40,6 @@ def evaluate(
     autocast: torch.dtype | None = None,
     progress: Progress | None = None,
     checkpoint_sha256: str = "",
-    architecture: Mapping[str, Any] | None = None,
     cache: Path | None = None,
     earlier: Sequence[Path] = (),
 ) -> Report:
@@ -51,10 +49,7 @@ def evaluate(
     ``scores.json`` into `out`, each file atomically.
 
     Args:
-        model: An open_clip model, or anything with ``encode_image`` and ``encode_text``; it is put into
-            evaluation mode and handed back as it was.
-        tokenizer: Texts to token ids (`Clip.tokenize`).
-        preprocess: open_clip's preprocessing configuration (`Clip.preprocess_cfg`).
+        clip: The model; it is put into evaluation mode and handed back as it was.
         suite: What to measure.
         out: Folder for the results.
         data_folder: From a task's `data` to a folder; the default looks among the data sets that were made.
@@ -64,8 +59,6 @@ def evaluate(
         progress: Told the task that begins.
         checkpoint_sha256: Hash of the weights, for the record and to know the model again; where it is
             empty, as for a model that answers differently each time, nothing is reused or cached.
-        architecture: open_clip's configuration of the model (`Clip.model_cfg`), which with the weights
-            decides what comes out.
         cache: Folder of the embeddings of all models (`EmbeddingCache`); None: nothing is kept.
         earlier: Other folders in which results of tasks may lie, such as the model's run directory.
 
@@ -75,50 +68,69 @@ def evaluate(
     """
     folders = locate(suite, data_folder)
     is_known = bool(checkpoint_sha256)
-    depends_on = [checkpoint_sha256, architecture, dict(preprocess), str(autocast), torch.device(device).type]
-    model_key = _hash([*depends_on, *map(version, ENCODING_LIBRARIES), code_hash()])
+    environment = _environment(torch.device(device), autocast)
+    model_key = _hash([checkpoint_sha256, clip.model_cfg, clip.preprocess_cfg, environment, code_hash()])
     encode = Encoder(
-        model, tokenizer=tokenizer, preprocess=preprocess, device=device,
-        batch_size=batch_size, autocast=autocast,
+        clip, device=device, batch_size=batch_size, autocast=autocast,
         cache=EmbeddingCache(cache, model_key) if cache and is_known else None,
     )  # fmt: skip
-    measured: dict[str, TaskResult] = {}
+    found: dict[str, TaskResult] = {}
     reused: list[str] = []
     for number, task in enumerate(suite.tasks):
         if progress:
             progress(f"evaluating {task.name}", number, len(suite.tasks))
         key = results.task_key(task, folders[task.name], model_key)
         places = (out, *earlier) if is_known else ()
-        known = {folder: result for folder in places if (result := results.read(folder, task, key))}
+        known = {place: result for place in places if (result := results.read(place, task, key))}
         if known:
             reused.append(task.name)
-        found = next(iter(known.values()), None) or _measure(task, folders[task.name], encode)
+        found[task.name] = next(iter(known.values()), None) or _measure(task, folders[task.name], encode)
         if out not in known:
-            results.write(out, task, key, found)
-        measured[task.name] = found
+            results.write(out, task, key, found[task.name])
     if progress:
         progress("evaluated", len(suite.tasks), len(suite.tasks))
-    measurements = {task.name: checked_size(task, measured[task.name].measurements) for task in suite.tasks}
-    report = Report(
-        suite.name, suite.version, checkpoint_sha256,
-        tuple(score for task in suite.tasks for score in scores_of(task, measurements[task.name])),
-        group_means(suite, measurements), dict(preprocess),
-        sum(result.num_images for result in measured.values()),
-        sum(result.num_texts for result in measured.values()),
-        activations(model),
-        {task.name: _hashes(folders[task.name], task.protocol.requires) for task in suite.tasks},
-        {task.name: asdict(cast(Any, task.protocol)) for task in suite.tasks},
-        dict(architecture or {}),
-        {
-            "device": torch.device(device).type,
-            "precision": str(autocast or torch.float32).removeprefix("torch."),
-            **{name: version(name) for name in ENCODING_LIBRARIES},
-        },
-        tuple(reused),
-        suite.fingerprint,
+    report = _report(
+        clip, suite, found, folders,
+        checkpoint_sha256=checkpoint_sha256, environment=environment, reused=tuple(reused),
     )  # fmt: skip
     report.write(out)
     return report
+
+
+def _report(
+    clip: Clip,
+    suite: Suite,
+    found: Mapping[str, TaskResult],
+    folders: Mapping[str, Path],
+    *,
+    checkpoint_sha256: str,
+    environment: Mapping[str, str],
+    reused: tuple[str, ...],
+) -> Report:
+    measured = {task.name: checked_size(task, found[task.name].measurements) for task in suite.tasks}
+    return Report(
+        suite=suite.name,
+        suite_version=suite.version,
+        suite_fingerprint=suite.fingerprint,
+        checkpoint_sha256=checkpoint_sha256,
+        scores=tuple(score for task in suite.tasks for score in scores_of(task, measured[task.name])),
+        groups=group_means(suite, measured),
+        num_images=sum(result.num_images for result in found.values()),
+        num_texts=sum(result.num_texts for result in found.values()),
+        architecture=clip.model_cfg,
+        activations=activations(clip.model),
+        preprocess=clip.preprocess_cfg,
+        environment=environment,
+        files={task.name: _hashes(folders[task.name], task.protocol.requires) for task in suite.tasks},
+        protocols={task.name: asdict(cast(Any, task.protocol)) for task in suite.tasks},
+        reused=reused,
+    )
+
+
+def _environment(device: torch.device, autocast: torch.dtype | None) -> dict[str, str]:
+    precision = str(autocast or torch.float32).removeprefix("torch.")
+    libraries = {name: version(name) for name in ENCODING_LIBRARIES}
+    return {"device": device.type, "precision": precision, **libraries}
 
 
 def checked_size(task: Task, measurements: Sequence[Measurement]) -> tuple[Measurement, ...]:

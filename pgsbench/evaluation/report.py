@@ -53,37 +53,37 @@ class Report:
     Attributes:
         suite: Name of the suite.
         suite_version: Its version.
+        suite_fingerprint: `Suite.fingerprint`.
         checkpoint_sha256: Hash of the weights that were measured.
         scores: One for each metric of each task, in the suite's order.
         groups: The mean of each group, in the suite's order.
-        preprocess: open_clip's preprocessing configuration that the pictures went through.
         num_images: Distinct pictures the scores rest on; one that tasks of two calls share counts twice.
         num_texts: Distinct texts, likewise.
+        architecture: open_clip's configuration of the model.
         activations: Activation functions of the model.
+        preprocess: open_clip's preprocessing configuration that the pictures went through.
+        environment: Kind of device, precision, versions of the libraries that encode.
         files: Task -> text file (class names, templates, captions) -> the first 16 digits of its SHA-256;
             equal hashes are equal prompts in the same language.
         protocols: Task -> the fields of its protocol, such as the split.
-        architecture: open_clip's configuration of the model.
-        environment: Kind of device, precision, versions of the libraries that encode.
         reused: Tasks that had been measured before; said to the caller, not written.
-        suite_fingerprint: `Suite.fingerprint`; empty in reports from before it was written.
     """
 
     suite: str
     suite_version: int
+    suite_fingerprint: str
     checkpoint_sha256: str
     scores: tuple[Score, ...]
     groups: Mapping[str, GroupMean]
-    preprocess: Mapping[str, Any]
     num_images: int
     num_texts: int
-    activations: tuple[str, ...] = ()
-    files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    protocols: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    architecture: Mapping[str, Any] = field(default_factory=dict)
-    environment: Mapping[str, str] = field(default_factory=dict)
+    architecture: Mapping[str, Any]
+    activations: tuple[str, ...]
+    preprocess: Mapping[str, Any]
+    environment: Mapping[str, str]
+    files: Mapping[str, Mapping[str, str]]
+    protocols: Mapping[str, Mapping[str, Any]]
     reused: tuple[str, ...] = field(default=(), compare=False)
-    suite_fingerprint: str = ""
 
     def primary(self) -> dict[str, Score]:
         """Return the score that stands for each task, by task name."""

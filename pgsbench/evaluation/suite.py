@@ -169,13 +169,14 @@ def load_suite(name_or_path: str | Path) -> Suite:
     return Suite(config.name, config.version, config.question, tuple(tasks))
 
 
-def builtin_datasets(suite: Suite) -> set[str]:
-    """Return the names of the built-in data sets that a suite is measured on."""
-    return {name for task in suite.tasks if (name := builtin_dataset(task.data))}
+def make_builtin(suite: Suite, *, progress: store.Progress | None = None) -> None:
+    """Make the built-in data sets that a suite is measured on where they do not exist yet."""
+    for name in sorted({name for task in suite.tasks if (name := builtin_dataset(task.data))}):
+        store.ensure(name, progress=progress)
 
 
 def without_builtin(suite: Suite) -> Suite:
-    """Return a suite without the tasks whose data we make where it is missing."""
+    """Return a suite without the tasks whose data `make_builtin` makes."""
     return replace(suite, tasks=tuple(task for task in suite.tasks if not builtin_dataset(task.data)))
 
 

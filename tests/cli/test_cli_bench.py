@@ -78,10 +78,7 @@ def measured(tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """Our side measured in this process; theirs says the same, which a test may change."""
     model = clip.build("tiny-vit", seed=0)
     checkpoint.save(model, tmp_path / "model")
-    report = evaluate(
-        model.model, tokenizer=model.tokenize, preprocess=model.preprocess_cfg,
-        suite=load_suite(tiny.suite), out=tmp_path / "out",
-    )  # fmt: skip
+    report = evaluate(model, load_suite(tiny.suite), out=tmp_path / "out")
     theirs = {
         name: ReferenceResult({s.metric: s.value + 5e-7 for s in report.scores if s.task == name}, COST)
         for name in ("tiny/colour", "tiny/retrieval")

@@ -39,9 +39,7 @@ def encode(tiny: Clip) -> Encoder:
 
 
 def encoder_of(model: Clip, batch_size: int = 16) -> Encoder:
-    return Encoder(
-        model.model, tokenizer=model.tokenize, preprocess=model.preprocess_cfg, batch_size=batch_size
-    )
+    return Encoder(model, batch_size=batch_size)
 
 
 def picture(

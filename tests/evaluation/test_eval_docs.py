@@ -28,10 +28,7 @@ def example(tmp_path: Path, data: Path) -> Path:
 
 
 def run(tiny: Clip, suite: Path) -> Report:
-    return evaluate(
-        tiny.model, tokenizer=tiny.tokenize, preprocess=tiny.preprocess_cfg,
-        suite=load_suite(suite), out=suite.parent / "out",
-    )  # fmt: skip
+    return evaluate(tiny, load_suite(suite), out=suite.parent / "out")
 
 
 def test_the_suite_runs(tiny: Clip, example: Path) -> None:

@@ -34,10 +34,7 @@ tasks:
 
 
 def run(tiny: Clip, suite: Suite, out: Path, **more: Any) -> Report:
-    return evaluate(
-        tiny.model, tokenizer=tiny.tokenize, preprocess=tiny.preprocess_cfg, suite=suite, out=out,
-        batch_size=16, checkpoint_sha256="abc", **more,
-    )  # fmt: skip
+    return evaluate(tiny, suite, out=out, batch_size=16, checkpoint_sha256="abc", **more)
 
 
 def test_scores_json(tiny: Clip, suite: Suite, tmp_path: Path) -> None:

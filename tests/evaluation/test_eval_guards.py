@@ -7,6 +7,7 @@ import json
 import shutil
 import tarfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -261,7 +262,7 @@ def test_what_only_rounding_tells_apart_ties(data: Path, tiny: Clip) -> None:
     one[0], other[0], other[1] = 1.0, 1.0, 1e-8
     model.encode_image = lambda batch: (one + other).expand(len(batch), -1)
     model.encode_text = lambda batch: torch.stack([one, other] * len(batch))[: len(batch)]
-    encode = Encoder(model, tokenizer=tiny.tokenize, preprocess=tiny.preprocess_cfg)
+    encode = Encoder(replace(tiny, model=model))
     (found,) = Compositional("swap_att").measure(data / "pairs", encode)
     assert found.value == 0.0
     assert found.num_ties == len(found.correct)

@@ -414,10 +414,7 @@ def test_pairs_that_cannot_be_read_are_not_kept(root: Path, servers: Path, tmp_p
 
 
 def run(tiny: Clip, suite: Suite, out: Path) -> Report:
-    return evaluate(
-        tiny.model, tokenizer=tiny.tokenize, preprocess=tiny.preprocess_cfg, suite=suite, out=out,
-        architecture=tiny.model_cfg,
-    )  # fmt: skip
+    return evaluate(tiny, suite, out=out)
 
 
 @pytest.mark.parametrize(("folder", "name", "protocol"), [

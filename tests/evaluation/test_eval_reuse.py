@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -41,9 +42,7 @@ tasks:
 
 def run(tiny: Clip, suite: Path, **more: Any) -> Report:
     given = {"checkpoint_sha256": "abc", "out": suite.parent / "out", "batch_size": 16} | more
-    return evaluate(
-        tiny.model, tokenizer=tiny.tokenize, preprocess=tiny.preprocess_cfg, suite=load_suite(suite), **given
-    )
+    return evaluate(tiny, load_suite(suite), **given)
 
 
 def files(out: Path) -> dict[str, bytes]:
@@ -80,14 +79,22 @@ def test_a_killed_evaluation_goes_on(tiny: Clip, suite: Path, monkeypatch: pytes
     assert continued.groups == whole.groups
 
 
-@pytest.mark.parametrize("more", [
-    {"checkpoint_sha256": "abd"},
-    {"architecture": {"quick_gelu": True}},
-    {"autocast": torch.bfloat16},
-])  # fmt: skip
+@pytest.mark.parametrize("more", [{"checkpoint_sha256": "abd"}, {"autocast": torch.bfloat16}])
 def test_another_model_is_measured_anew(tiny: Clip, suite: Path, more: dict[str, Any]) -> None:
     run(tiny, suite)
     assert run(tiny, suite, **more).reused == ()
+
+
+@pytest.mark.parametrize("more", [
+    {"model_cfg": {"quick_gelu": True}},
+    {"preprocess_cfg": {"interpolation": "bilinear"}},
+])  # fmt: skip
+def test_equal_weights_in_another_model_are_measured_anew(
+    tiny: Clip, suite: Path, more: dict[str, dict[str, Any]]
+) -> None:
+    run(tiny, suite)
+    changed = {name: getattr(tiny, name) | fields for name, fields in more.items()}
+    assert run(dataclasses.replace(tiny, **changed), suite).reused == ()
 
 
 def test_a_model_without_a_hash_is_never_known_again(tiny: Clip, suite: Path) -> None:

@@ -66,7 +66,7 @@ def test_suites_on_public_data_load(name: str) -> None:
         assert known is not None
         assert task.size == known.size is not None
         assert task.chance is not None or task.protocol_name in ("retrieval", "multilabel")
-    assert suites.builtin_datasets(suite) == set()
+    assert suites.without_builtin(suite) == suite
 
 
 def test_all_built_in_suites_are_tested_here() -> None:
@@ -199,7 +199,7 @@ def test_everything_that_is_missing_is_named_at_once(
 def test_built_in_data_lies_in_the_made_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "find", lambda name: tmp_path / name)
     assert suites.data_folder("scenes:shape") == tmp_path / "scenes" / "eval" / "shape"
-    assert suites.builtin_datasets(load_suite("scenes")) == {"scenes"}
+    assert suites.without_builtin(load_suite("scenes")).tasks == ()
     assert suites.data_folder("/a/b") == Path("/a/b")
 
 

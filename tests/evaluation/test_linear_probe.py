@@ -234,10 +234,7 @@ tasks:
   - {{name: all, data: {folder}, protocol: linear_probe, group: probe}}
   - {{name: few, data: {folder}, protocol: linear_probe, group: probe, shots: 2, l2: 1}}
 """)
-    report = evaluate(
-        tiny.model, tokenizer=tiny.tokenize, preprocess=tiny.preprocess_cfg,
-        suite=load_suite(path), out=tmp_path / "out",
-    )  # fmt: skip
+    report = evaluate(tiny, load_suite(path), out=tmp_path / "out")
     score = report.primary()["all"]
     assert (score.metric, score.n) == ("lp_acc1", NUM_TEST)
     assert score.low < score.value < score.high

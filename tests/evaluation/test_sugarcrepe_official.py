@@ -51,9 +51,7 @@ def test_each_picture_is_encoded_once_and_the_numbers_are_clip_benchmarks(
         return encode_image(batch)
 
     monkeypatch.setattr(tiny.model, "encode_image", counted)
-    report = evaluate(
-        tiny.model, tokenizer=tiny.tokenize, preprocess=tiny.preprocess_cfg, suite=suite, out=tmp_path / "out"
-    )
+    report = evaluate(tiny, suite, out=tmp_path / "out")
     monkeypatch.undo()
     assert sum(sizes) == report.num_images == len(names) == 1560
     assert sum(score.n for score in report.scores) == 7511

@@ -34,10 +34,7 @@ tasks:
         for task in tasks.tasks
     }
     loaded = clip.load(model)
-    report = evaluate(
-        loaded.model, tokenizer=loaded.tokenize, preprocess=loaded.preprocess_cfg,
-        suite=tasks, out=tmp_path, checkpoint_sha256=digest,
-    )  # fmt: skip
+    report = evaluate(loaded, tasks, out=tmp_path, checkpoint_sha256=digest)
 
     for score in report.scores:
         assert score.value == pytest.approx(theirs[score.task][score.metric], abs=1e-6), score

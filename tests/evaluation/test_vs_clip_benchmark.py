@@ -163,9 +163,7 @@ def test_where_clip_benchmark_is_wrong_a_constant_model_is_perfect(
     loader = torch.utils.data.DataLoader(dataset, batch_size=32, collate_fn=get_dataset_collate_fn(name))
 
     theirs = image_caption_selection.evaluate(tiny.model, loader, tiny.tokenize, "cpu", amp=False)
-    (ours,) = Compositional("swap_att").measure(
-        data / "pairs", Encoder(tiny.model, tokenizer=tiny.tokenize, preprocess=tiny.preprocess_cfg)
-    )
+    (ours,) = Compositional("swap_att").measure(data / "pairs", Encoder(tiny))
 
     assert theirs["acc"] == 1.0
     assert ours.value == 0.0
@@ -231,7 +229,7 @@ def test_winoground_on_random_embeddings_is_at_chance_and_equal(
     monkeypatch.setattr(tiny.model, "encode_text", random_text)
     loader = winoground_loader(tiny, tmp_path)
     theirs = image_caption_selection.evaluate(tiny.model, loader, tiny.tokenize, "cpu", amp=False)
-    encoder = Encoder(tiny.model, tokenizer=tiny.tokenize, preprocess=tiny.preprocess_cfg)
+    encoder = Encoder(tiny)
     found = {m.metric: m for m in Winoground().measure(tmp_path, encoder)}
 
     assert {name: m.value for name, m in found.items()} == pytest.approx(theirs, abs=1e-6)
