@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from pgsbench.data import evalset
+from pgsbench.data.tar import EncodedImage, write_tar
 
 COLOURS = {"red": (220, 40, 40), "green": (40, 180, 60), "blue": (50, 80, 220)}
 
@@ -65,18 +66,18 @@ def make(folder: Path) -> TinyWorld:
                 "objects.png": png(objects),
             }
             samples.append((f"{index:05d}", parts))
-        evalset.write_tar(folder / "train" / f"{shard:05d}.tar", samples)
+        write_tar(folder / "train" / f"{shard:05d}.tar", samples)
     tests = [(index, *picture(index)) for index in range(1000, 1024)]
     evalset.write_classification(
         folder / "colour",
-        [(str(i), evalset.EncodedImage(png(pixels), "png"), i % 3) for i, pixels, _, _ in tests],
+        [(str(i), EncodedImage(png(pixels), "png"), i % 3) for i, pixels, _, _ in tests],
         classnames=[list(COLOURS)[i] for i in range(3)],
         templates=["a {c} square"],
     )
     evalset.write_retrieval(
         folder / "retrieval",
         [
-            (str(i), evalset.EncodedImage(png(pixels), "png"), [f"a {name} square, number {i}"])
+            (str(i), EncodedImage(png(pixels), "png"), [f"a {name} square, number {i}"])
             for i, pixels, _, name in tests
         ],
     )

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from pgsbench.data import store
-from pgsbench.data.evalset import IMAGE_TYPES, image_of, read_tar
+from pgsbench.data.tar import IMAGE_TYPES, image_of, read_tar
 from pgsbench.data.transforms import Pixels, decode, decode_objects
 from pgsbench.errors import DataError, nearest
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from pgsbench.data.evalset import image_of, read_tar
 from pgsbench.data.shards import Batch, Tokenize, caption_of, is_usable, objects_of
+from pgsbench.data.tar import image_of, read_tar
 from pgsbench.data.transforms import decode
 
 SHUFFLE_BUFFER = 2_000  # samples, still encoded

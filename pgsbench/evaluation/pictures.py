@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pgsbench.data.evalset import EncodedImage
+from pgsbench.data.tar import EncodedImage
 from pgsbench.data.transforms import normalise
 from pgsbench.errors import DataError
 

@@ -14,6 +14,7 @@ from PIL import Image
 from pgsbench.data import emoji, evalset, store
 from pgsbench.data.emoji import captions, catalogue, concepts, pairs, pictures
 from pgsbench.data.emoji.recipe import PACKAGES
+from pgsbench.data.tar import read_tar
 from pgsbench.errors import DataError
 
 REASON = "needs the extra: pip install 'pgsbench[emoji]'"
@@ -39,7 +40,7 @@ def named(known: list[catalogue.Emoji], name: str) -> catalogue.Emoji:
 
 def captions_of(folder: Path) -> Iterator[str]:
     for shard in sorted((folder / "train").glob("*.tar")):
-        for _, parts in evalset.read_tar(shard):
+        for _, parts in read_tar(shard):
             yield parts["txt"].decode()
 
 
@@ -192,7 +193,7 @@ def test_what_exists_is_reused(folder: Path) -> None:
 
 
 def test_training_pairs_have_picture_caption_and_object(folder: Path) -> None:
-    _, parts = next(evalset.read_tar(folder / "train" / "00000.tar"))
+    _, parts = next(read_tar(folder / "train" / "00000.tar"))
     picture = np.asarray(Image.open(io.BytesIO(parts["png"])))
     objects = np.asarray(Image.open(io.BytesIO(parts["objects.png"])))
     assert picture.shape == (64, 64, 3)

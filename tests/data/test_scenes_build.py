@@ -17,6 +17,7 @@ from pgsbench.data import evalset, scenes, store
 from pgsbench.data.scenes import build
 from pgsbench.data.scenes.shifts import SHIFTS
 from pgsbench.data.scenes.vocabulary import BACKGROUNDS, COLOURS, COUNTS, SHAPES
+from pgsbench.data.tar import image_of, read_tar
 from pgsbench.errors import DataError
 
 TINY = scenes.Recipe(
@@ -79,7 +80,7 @@ def test_progress_reaches_its_total(tmp_path: Path) -> None:
 def test_training_shards(made: Path) -> None:
     shards = sorted(made.glob(store.read_manifest(made).train))
     assert [shard.name for shard in shards] == ["00000.tar", "00001.tar", "00002.tar"]
-    samples = [sample for shard in shards for sample in evalset.read_tar(shard)]
+    samples = [sample for shard in shards for sample in read_tar(shard)]
     assert len({key for key, _ in samples}) == TINY.num_train
     for _, parts in samples:
         assert set(parts) == {"jpg", "txt", "objects.png"}
@@ -113,7 +114,7 @@ def test_classification_sets_are_readable_and_balanced(made: Path, name: str) ->
     assert all("{c}" in line for line in evalset.read_lines(folder / "zeroshot_classification_templates.txt"))
     labels = []
     for _, parts in evalset.read_split(folder):
-        assert pixels(evalset.image_of(parts, name).data).shape == (64, 64, 3)
+        assert pixels(image_of(parts, name).data).shape == (64, 64, 3)
         assert pixels(parts["objects.png"]).max() >= 1
         labels.append(int(parts["cls"]))
     assert len(labels) == store.read_manifest(made).evaluations[name]

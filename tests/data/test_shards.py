@@ -9,9 +9,10 @@ import pytest
 import torch
 from tinyworld import TinyWorld, picture, png
 
-from pgsbench.data import evalset, shards
+from pgsbench.data import shards
 from pgsbench.data.shards import Batch, InMemory, Reader
 from pgsbench.data.streaming import StreamedShards
+from pgsbench.data.tar import write_tar
 from pgsbench.errors import DataError
 
 
@@ -99,7 +100,7 @@ def test_missing_shards_are_named(tiny: TinyWorld, train: str, said: str) -> Non
 
 
 def test_a_shard_without_captions_is_refused_before_anything_starts(tmp_path: Path) -> None:
-    evalset.write_tar(tmp_path / "0.tar", [("a", {"png": png(picture(0)[0])})])
+    write_tar(tmp_path / "0.tar", [("a", {"png": png(picture(0)[0])})])
     with pytest.raises(DataError, match=r"no sample has a picture and a caption.*'png'"):
         shards.preflight(tmp_path / "0.tar")
 
@@ -111,7 +112,7 @@ def test_an_unreadable_shard_is_named(tmp_path: Path) -> None:
 
 
 def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
-    evalset.write_tar(tmp_path / "0.tar", [("a", {"png": png(picture(0)[0])[:60], "txt": b"x 1"})])
+    write_tar(tmp_path / "0.tar", [("a", {"png": png(picture(0)[0])[:60], "txt": b"x 1"})])
     with pytest.raises(DataError, match=r"0\.tar:a: an image cannot be decoded"):
         shards.open_reader(
             [tmp_path / "0.tar"], image_size=(32, 32), tokenize=lengths, memory_limit_gib=1, workers=1
@@ -127,7 +128,7 @@ def test_pictures_of_another_size_are_scaled_and_cropped_with_their_objects(tmp_
     pixels, objects, _ = picture(3, size=48)
     wide = png(pixels[:32]), png(objects[:32])
     parts = {"png": wide[0], "objects.png": wide[1], "txt": b"x 1"}
-    evalset.write_tar(tmp_path / "0.tar", [(str(key), parts) for key in range(8)])
+    write_tar(tmp_path / "0.tar", [(str(key), parts) for key in range(8)])
     source = shards.open_reader(
         [tmp_path / "0.tar"], image_size=(16, 16), tokenize=lengths, memory_limit_gib=1, workers=1
     )
@@ -139,6 +140,6 @@ def test_pictures_of_another_size_are_scaled_and_cropped_with_their_objects(tmp_
 
 
 def test_data_ids_follow_the_content(tiny: TinyWorld, tmp_path: Path) -> None:
-    evalset.write_tar(tmp_path / "00000.tar", [("a", {"png": b"1", "txt": b"x"})])
+    write_tar(tmp_path / "00000.tar", [("a", {"png": b"1", "txt": b"x"})])
     assert shards.data_id(str(tiny.shards)) == shards.data_id(f"{tiny.shards}/*.tar")
     assert shards.data_id(str(tmp_path)) != shards.data_id(str(tiny.shards))

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from pgsbench.data import evalset
-from pgsbench.data.evalset import EncodedImage, Pair
+from pgsbench.data.evalset import Pair
+from pgsbench.data.tar import EncodedImage
 from pgsbench.evaluation.embed import Encoder
 from pgsbench.models import clip
 from pgsbench.models.clip import Clip

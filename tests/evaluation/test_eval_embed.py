@@ -7,7 +7,7 @@ import torch
 from counting import counted
 from torch import nn
 
-from pgsbench.data.evalset import EncodedImage
+from pgsbench.data.tar import EncodedImage
 from pgsbench.errors import EvaluationError
 from pgsbench.evaluation.embed import Encoder, collapsed, evaluation_mode
 from pgsbench.models.clip import Clip

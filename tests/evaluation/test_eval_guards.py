@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from pgsbench.data import evalset
-from pgsbench.data.evalset import EncodedImage, Pair, count_split
+from pgsbench.data.evalset import Pair, count_split
+from pgsbench.data.tar import EncodedImage, write_tar
 from pgsbench.errors import DataError, EvaluationError
 from pgsbench.evaluation.embed import Encoder
 from pgsbench.evaluation.protocols.compositional import Compositional
@@ -182,7 +183,7 @@ def test_a_damaged_archive_is_not_a_smaller_set(damage, encode: Encoder, own: Pa
 def test_two_samples_of_one_key(far: bool, encode: Encoder, own: Path) -> None:
     samples = list(evalset.read_split(own / "classes"))
     repeated = [*samples, samples[0]] if far else [samples[0], *samples]
-    evalset.write_tar(own / "classes" / "test" / "0.tar", repeated)
+    write_tar(own / "classes" / "test" / "0.tar", repeated)
     (own / "classes" / "test" / "nshards.txt").write_text("1\n")
     with pytest.raises(DataError, match=r"two samples have the same key \(got '0000"):
         list(ZeroShot().measure(own / "classes", encode))
@@ -193,7 +194,7 @@ def rewrite(
 ) -> None:
     """Change the members of every sample of a split."""
     samples = [(key, change(i, parts)) for i, (key, parts) in enumerate(evalset.read_split(folder, split))]
-    evalset.write_tar(folder / split / "0.tar", samples)
+    write_tar(folder / split / "0.tar", samples)
     (folder / split / "nshards.txt").write_text("1\n")
 
 

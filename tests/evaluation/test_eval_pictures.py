@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from pgsbench.data.evalset import EncodedImage
+from pgsbench.data.tar import EncodedImage
 from pgsbench.errors import DataError
 from pgsbench.evaluation.pictures import Preprocess, decode
 from pgsbench.models.transform import eval_transform

@@ -18,7 +18,7 @@ import pytest
 from clip_benchmark.datasets.builder import dataset_collection, get_dataset_default_task
 
 from pgsbench.data import evalset, fetch, public
-from pgsbench.data.evalset import EncodedImage
+from pgsbench.data.tar import EncodedImage
 from pgsbench.errors import DataError
 from pgsbench.evaluation.availability import (
     DAMAGED,

@@ -14,6 +14,7 @@ from test_eval_guards import rewrite
 from torch.utils.data import DataLoader
 
 from pgsbench.data import evalset
+from pgsbench.data.tar import image_of
 from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder
 from pgsbench.evaluation.evaluate import evaluate
@@ -45,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, make_picture) -> Path:
 
 def embedded(folder: Path, split: str, encode: Encoder) -> tuple[np.ndarray, np.ndarray]:
     samples = list(evalset.read_split(folder, split))
-    images = encode.images((key, evalset.image_of(parts, key)) for key, parts in samples)
+    images = encode.images((key, image_of(parts, key)) for key, parts in samples)
     return images.numpy(), np.array([int(parts["cls"]) for _, parts in samples])
 
 

@@ -16,7 +16,7 @@ import torch
 from clip_benchmark.datasets.builder import build_dataset, get_dataset_collate_fn
 from clip_benchmark.metrics import image_caption_selection
 
-from pgsbench.data.evalset import EncodedImage
+from pgsbench.data.tar import EncodedImage
 from pgsbench.evaluation.availability import PRESENT, survey
 from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.suite import load_suite

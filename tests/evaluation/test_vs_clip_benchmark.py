@@ -17,7 +17,7 @@ from PIL import Image
 from sklearn.metrics import balanced_accuracy_score
 
 from pgsbench.data import evalset
-from pgsbench.data.evalset import EncodedImage
+from pgsbench.data.tar import EncodedImage, write_tar
 from pgsbench.evaluation.embed import Encoder
 from pgsbench.evaluation.evaluate import checked_size
 from pgsbench.evaluation.protocols.compositional import Compositional
@@ -88,7 +88,7 @@ def labels(data: Path, tmp_path: Path) -> Path:
         np.save(file, np.isin(np.arange(6), [i % 5, i % 3, i % 4]).astype(np.int64))
         image = {kind: content for kind, content in parts.items() if kind != "cls"}
         samples.append((key, {**image, "npy": file.getvalue()}))
-    evalset.write_tar(folder / "test" / "0.tar", samples)
+    write_tar(folder / "test" / "0.tar", samples)
     (folder / "test" / "nshards.txt").write_text("1\n")
     return folder
 

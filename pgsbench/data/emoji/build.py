@@ -14,7 +14,7 @@ from pgsbench.data.emoji import captions, pairs, pictures
 from pgsbench.data.emoji.catalogue import ATTRIBUTION, Emoji, openmoji_files, read_catalogue, twemoji_files
 from pgsbench.data.emoji.concepts import concept_of, split_by_concept
 from pgsbench.data.emoji.recipe import Recipe, identity
-from pgsbench.data.evalset import EncodedImage
+from pgsbench.data.tar import EncodedImage, write_tar
 
 
 def make(
@@ -132,7 +132,7 @@ def _write_training(
 
     for number, start in enumerate(range(0, recipe.num_train, recipe.train_shard)):
         stop = min(start + recipe.train_shard, recipe.num_train)
-        evalset.write_tar(folder / f"{number:05d}.tar", samples(start, stop))
+        write_tar(folder / f"{number:05d}.tar", samples(start, stop))
         if progress:
             progress("drawing emoji", stop, recipe.num_train)
 

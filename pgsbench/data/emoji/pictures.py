@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pgsbench.data.evalset import EncodedImage
+from pgsbench.data.tar import EncodedImage
 
 Pixels = npt.NDArray[np.uint8]
 

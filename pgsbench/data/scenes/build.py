@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from pgsbench.data import store
-from pgsbench.data.evalset import EncodedImage, write_classification, write_pairs, write_retrieval, write_tar
+from pgsbench.data.evalset import write_classification, write_pairs, write_retrieval
 from pgsbench.data.scenes import pairs
 from pgsbench.data.scenes.captions import caption
 from pgsbench.data.scenes.paint import Bytes, paint, to_bytes
@@ -28,6 +28,7 @@ from pgsbench.data.scenes.recipe import Recipe, identity
 from pgsbench.data.scenes.scene import Scenes, draw, draw_mixed, draw_single
 from pgsbench.data.scenes.shifts import SHIFTS, Shift
 from pgsbench.data.scenes.vocabulary import BACKGROUNDS, COLOURS, COUNTS, SHAPES
+from pgsbench.data.tar import EncodedImage, write_tar
 
 CHUNK = 64  # pictures painted at once: larger chunks leave the processor's cache
 SMALL = 2_000  # below so many pictures, starting processes costs more than it saves

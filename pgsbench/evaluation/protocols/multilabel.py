@@ -11,7 +11,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pgsbench.data.evalset import image_of, read_split
+from pgsbench.data.evalset import read_split
+from pgsbench.data.tar import image_of
 from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder, collapsed
 from pgsbench.evaluation.pictures import NamedImage

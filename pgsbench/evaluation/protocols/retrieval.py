@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pgsbench.data.evalset import count_split, decoded, image_of, read_lines, read_split
+from pgsbench.data.evalset import count_split, decoded, read_lines, read_split
+from pgsbench.data.tar import image_of
 from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder, collapsed
 from pgsbench.evaluation.pictures import NamedImage

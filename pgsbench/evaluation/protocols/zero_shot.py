@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pgsbench.data.evalset import count_split, image_of, read_lines, read_split, read_text
+from pgsbench.data.evalset import count_split, read_lines, read_split, read_text
+from pgsbench.data.tar import image_of
 from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder, collapsed
 from pgsbench.evaluation.pictures import NamedImage

@@ -1,0 +1,136 @@
+"""Webdataset archives: samples of named parts, of which one is an image file.
+
+Archives are deterministic: same samples, same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgsbench.errors import DataError
+
+IMAGE_TYPES = ("jpg", "jpeg", "png", "webp")
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """An image file as bytes, with the ending that says what it is (``"jpg"``, ``"png"``, ``"webp"``).
+
+    `objects` is its map of objects as a PNG file, where it is known: 0 background, 1.. the objects.
+    """
+
+    data: bytes
+    kind: str
+    objects: bytes = b""
+
+    @property
+    def members(self) -> dict[str, bytes]:
+        """The image and its map as members of an archive."""
+        return {self.kind: self.data} | ({"objects.png": self.objects} if self.objects else {})
+
+
+def write_tar(path: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]]) -> int:
+    """Write samples as one webdataset archive and return how many there were.
+
+    Args:
+        path: The archive; its folder must exist.
+        samples: ``(key, {ending: content})``; members are named ``key.ending``. Time, owner and order are
+            fixed, so that equal samples give equal bytes.
+    """
+    count = 0
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for key, parts in samples:
+            for ending, content in parts.items():
+                member = tarfile.TarInfo(f"{key}.{ending}")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+            count += 1
+    return count
+
+
+def read_tar(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Yield ``(key, {ending: content})`` from a webdataset archive, in its order.
+
+    Raises:
+        DataError: The archive is missing or damaged, or two samples beside each other have one key.
+    """
+    key, parts = "", dict[str, bytes]()
+    for this, ending, content in _members(path, read=True):
+        if this != key and parts:
+            yield key, parts
+            parts = {}
+        if ending in parts:  # two samples of one key beside each other would pass for one
+            raise DataError("two samples have the same key", where=str(path), value=f"{this}.{ending}")
+        key, parts[ending] = this, content
+    if parts:
+        yield key, parts
+
+
+def count_tar(path: Path) -> int:
+    """Return how many samples a webdataset archive holds, from its table of contents alone.
+
+    Raises:
+        DataError: The archive is missing or damaged.
+    """
+    count, key = 0, None
+    for this, _, _ in _members(path, read=False):
+        if this != key:
+            count, key = count + 1, this
+    return count
+
+
+def _members(path: Path, *, read: bool) -> Iterator[tuple[str, str, bytes]]:
+    """Yield key, ending and, where wanted, content of an archive's files, up to an end that is one."""
+    try:
+        with tarfile.open(path) as tar:
+            for member in tar:
+                if member.isfile():
+                    handle = tar.extractfile(member) if read else None
+                    yield *_key_and_ending(member), handle.read() if handle else b""
+            _check_end(tar)
+    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+        raise _unreadable(path, error) from error
+
+
+def _check_end(tar: tarfile.TarFile) -> None:
+    # The library takes a damaged header, and a file that is cut off before one, for the end. A real end is
+    # marked by blocks of zeros, and nothing else comes after it.
+    assert tar.fileobj is not None
+    tar.fileobj.seek(tar.offset)
+    rest = tar.fileobj.read(tarfile.BLOCKSIZE)
+    marked = len(rest) == tarfile.BLOCKSIZE
+    while rest and not any(rest):
+        rest = tar.fileobj.read(tarfile.RECORDSIZE)
+    if rest or not marked:
+        raise tarfile.ReadError(f"damaged or cut off after {tar.offset:,} bytes")
+
+
+def _key_and_ending(member: tarfile.TarInfo) -> tuple[str, str]:
+    folder, _, base = member.name.rpartition("/")
+    stem, _, ending = base.partition(".")
+    return (f"{folder}/{stem}" if folder else stem), ending.lower()
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"the archive cannot be read: {type(error).__name__}: {error}",
+        where=str(path),
+        way_out="make or fetch the data again; `pgsbench data verify` names every damaged file",
+    )
+
+
+def image_of(parts: Mapping[str, bytes], where: str) -> EncodedImage:
+    """Return the one image among the members of a sample.
+
+    Raises:
+        DataError: There is none.
+    """
+    for kind in IMAGE_TYPES:
+        if kind in parts:
+            return EncodedImage(parts[kind], kind)
+    raise DataError(f"a sample needs an image ({', '.join(IMAGE_TYPES)})", where=where, value=sorted(parts))
