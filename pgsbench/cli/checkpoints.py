@@ -82,7 +82,9 @@ def scores_table(report: Report) -> str:
     for score in report.primary().values():
         interval = f"{score.low:.1%} to {score.high:.1%}"
         numbers = [f"{score.value:.1%}", interval, str(score.n), f"{score.chance:.1%}"]
-        rows.append([score.task, score.metric, *numbers, "; ".join(score.notes)])
+        rows.append(
+            [score.task, score.metric, *numbers, "; ".join(filter(None, [*score.notes, score.details]))]
+        )
     header = ["task", "metric", "score", "95 % interval", "n", "chance", "note"]
     scores = render.Table(f"Suite {report.suite}", header, rows, [], text_columns=(1, 6))
     rows = [

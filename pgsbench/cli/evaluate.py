@@ -87,21 +87,19 @@ def evaluate(
         opened = open_checkpoint(checkpoint, model=model, device=on)
         suites.make_builtin(tasks, progress=show)
         measure_on = partial(
-            measure, opened.clip, tasks, data_folder=find, device=on, batch_size=batch_size,
+            measure, opened.clip, tasks, checkpoint_sha256=opened.sha256, data_folder=find, device=on,
+            batch_size=batch_size,
             progress=lambda _, done, total: show("tasks", done, total),
         )  # fmt: skip
         whole = measure_on(
             out=target,
-            checkpoint_sha256=opened.sha256,
             cache=store.root() / "embeddings" if cache else None,
             earlier=(Path(checkpoint), *sorted(target.glob(f"{PART}*"))),
         )
         masked = None
         if mask:
-            # Masks are drawn batch by batch, so what a picture gives depends on its neighbours: no hash of
-            # the weights, and nothing is reused.
             with attach(opened.clip.model, mask.strategy).at_eval(seed=mask.seed):
-                masked = measure_on(out=_masked(target))
+                masked = measure_on(out=_masked(target), mask=mask.record)
     typer.echo(scores_table(whole))
     typer.echo(f"model: {described(opened.clip)}")
     typer.echo(f"tasks: {len(tasks.tasks) - len(whole.reused)} measured, {len(whole.reused)} reused")
@@ -135,6 +133,7 @@ def _part_of(suite: Suite, part: str) -> tuple[Suite, str]:
 class _Mask(NamedTuple):
     strategy: Strategy
     seed: int
+    record: dict[str, object]
 
 
 def _mask_of(checkpoint: str) -> _Mask:
@@ -150,7 +149,7 @@ def _mask_of(checkpoint: str) -> _Mask:
             "this mask must know the objects, and evaluation sets do not say them", where="--with-mask",
             value=config["strategy"]["name"], way_out="evaluate the run without --with-mask",
         )  # fmt: skip
-    return _Mask(strategy, config["seed"])
+    return _Mask(strategy, config["seed"], {**config["strategy"], "seed": config["seed"]})
 
 
 def _run_of(checkpoint: str, option: str) -> RunDir:

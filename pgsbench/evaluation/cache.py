@@ -2,7 +2,8 @@
 
 A picture is found by its file's content and a text by its token ids, so what changes is never served stale.
 There is one folder a model, in it files of some thousand embeddings each, written whole or not at all. A file
-is named by the hash of what it holds: two processes that encode the same things write the same file.
+is named by the hash of what it holds: two processes that encode the same things write the same file, and one
+that was damaged since is known by it.
 """
 
 from __future__ import annotations
@@ -49,26 +50,34 @@ class EmbeddingCache:
     def blocks(self, kind: str) -> Iterator[tuple[list[bytes], Tensor]]:
         """Yield (n keys, (n, d) float32 embeddings) from every file of a kind, ``"image"`` or ``"text"``.
 
-        The embeddings are mapped, not read: memory is used for what is looked at.
+        The embeddings are mapped: the system may drop from memory what is not in use.
         """
         for path in sorted(self.folder.glob(f"{kind}-*.safetensors")):
             try:
                 block = load_file(path)
                 keys, embeddings = block["keys"].numpy().tobytes(), block["embeddings"]
-            except (SafetensorError, KeyError, OSError):
+                if path.name != _file_name(kind, keys, embeddings):
+                    raise ValueError(f"{path} does not hold what it is named by")
+            except (SafetensorError, KeyError, ValueError, TypeError, OSError):
                 path.unlink(missing_ok=True)  # damaged: as if it had never been written
                 continue
             yield [keys[i : i + KEY_BYTES] for i in range(0, len(keys), KEY_BYTES)], embeddings
 
     def add(self, kind: str, keys: Sequence[bytes], embeddings: Tensor) -> None:
         """Keep the (n, d) float32 embeddings of n contents."""
-        joined = b"".join(keys)
-        path = self.folder / f"{kind}-{content_key(joined).hex()}.safetensors"
+        joined, embeddings = b"".join(keys), embeddings.contiguous()
+        path = self.folder / _file_name(kind, joined, embeddings)
         scratch = path.with_name(f".{os.getpid()}.{path.name}")
         rows = torch.frombuffer(bytearray(joined), dtype=torch.uint8).view(-1, KEY_BYTES)
         self.folder.mkdir(parents=True, exist_ok=True)  # another process may have made room
-        save_file({"keys": rows, "embeddings": embeddings.contiguous()}, scratch)
+        save_file({"keys": rows, "embeddings": embeddings}, scratch)
         scratch.replace(path)
+
+
+def _file_name(kind: str, keys: bytes, embeddings: Tensor) -> str:
+    digest = hashlib.blake2b(keys, digest_size=KEY_BYTES)
+    digest.update(embeddings.numpy().data)
+    return f"{kind}-{digest.hexdigest()}.safetensors"
 
 
 def _forget_others(folder: Path, limit_bytes: int) -> None:

@@ -25,6 +25,9 @@ from pgsbench.evaluation.results import TaskResult
 from pgsbench.evaluation.suite import FindData, Suite, Task, builtin_dataset, data_folder, locate
 from pgsbench.models.clip import Clip
 
+#: Models that make other tokens of these have another tokenizer.
+PROBE_TEXTS = ["a photo of 3 cats.", "Zwölf Boxkämpfer, jagen Viktor!", "quick brown foxes'\njumps & more"]
+
 #: A new version of these may encode the same picture differently.
 ENCODING_LIBRARIES = ("open_clip_torch", "torch", "torchvision", "pillow")
 
@@ -40,6 +43,7 @@ def evaluate(
     autocast: torch.dtype | None = None,
     progress: Progress | None = None,
     checkpoint_sha256: str = "",
+    mask: Mapping[str, Any] | None = None,
     cache: Path | None = None,
     earlier: Sequence[Path] = (),
 ) -> Report:
@@ -58,7 +62,9 @@ def evaluate(
         autocast: Precision to autocast to; None (float32 all through) agrees with published numbers.
         progress: Told the task that begins.
         checkpoint_sha256: Hash of the weights, for the record and to know the model again; where it is
-            empty, as for a model that answers differently each time, nothing is reused or cached.
+            empty nothing is reused or cached.
+        mask: What hides patches from the model meanwhile, for the record. Masks are drawn batch by batch, so
+            what a picture gives depends on its neighbours, and nothing is reused or cached.
         cache: Folder of the embeddings of all models (`EmbeddingCache`); None: nothing is kept.
         earlier: Other folders in which results of tasks may lie, such as the model's run directory.
 
@@ -67,31 +73,35 @@ def evaluate(
         EvaluationError: Embeddings that are not finite, or a task without its metric.
     """
     folders = locate(suite, data_folder)
-    is_known = bool(checkpoint_sha256)
+    is_known = bool(checkpoint_sha256) and mask is None
     environment = _environment(torch.device(device), autocast)
-    model_key = _hash([checkpoint_sha256, clip.model_cfg, clip.preprocess_cfg, environment, code_hash()])
+    identity = [checkpoint_sha256, clip.model_cfg, clip.preprocess_cfg, clip.tokenize(PROBE_TEXTS).tolist()]
+    model_key = _hash([*identity, environment, code_hash()])
     encode = Encoder(
         clip, device=device, batch_size=batch_size, autocast=autocast,
         cache=EmbeddingCache(cache, model_key) if cache and is_known else None,
     )  # fmt: skip
+    origins = _origins(suite, folders)
     found: dict[str, TaskResult] = {}
     reused: list[str] = []
     for number, task in enumerate(suite.tasks):
         if progress:
             progress(f"evaluating {task.name}", number, len(suite.tasks))
-        key = results.task_key(task, folders[task.name], model_key)
+        key = results.task_key(task, folders[task.name], model_key, origins[task.name])
         places = (out, *earlier) if is_known else ()
         known = {place: result for place in places if (result := results.read(place, task, key))}
         if known:
             reused.append(task.name)
-        found[task.name] = next(iter(known.values()), None) or _measure(task, folders[task.name], encode)
+        found[task.name] = next(iter(known.values()), None) or _measure(
+            task, folders[task.name], encode, origins[task.name]
+        )
         if out not in known:
             results.write(out, task, key, found[task.name])
     if progress:
         progress("evaluated", len(suite.tasks), len(suite.tasks))
     report = _report(
         clip, suite, found, folders,
-        checkpoint_sha256=checkpoint_sha256, environment=environment, reused=tuple(reused),
+        checkpoint_sha256=checkpoint_sha256, mask=mask, environment=environment, reused=tuple(reused),
     )  # fmt: skip
     report.write(out)
     return report
@@ -104,6 +114,7 @@ def _report(
     folders: Mapping[str, Path],
     *,
     checkpoint_sha256: str,
+    mask: Mapping[str, Any] | None,
     environment: Mapping[str, str],
     reused: tuple[str, ...],
 ) -> Report:
@@ -113,6 +124,7 @@ def _report(
         suite_version=suite.version,
         suite_fingerprint=suite.fingerprint,
         checkpoint_sha256=checkpoint_sha256,
+        mask=mask,
         scores=tuple(score for task in suite.tasks for score in scores_of(task, measured[task.name])),
         groups=group_means(suite, measured),
         num_images=sum(result.num_images for result in found.values()),
@@ -159,23 +171,41 @@ def _hashes(folder: Path, names: Sequence[str]) -> dict[str, str]:
     return {name: file_hash(folder / name)[:16] for name in files}
 
 
-def _measure(task: Task, folder: Path, encode: Encoder) -> TaskResult:
+def _measure(task: Task, folder: Path, encode: Encoder, origin: str) -> TaskResult:
     before = encode.num_images, encode.num_texts
     try:
-        measurements = tuple(_named(m, task, folder) for m in task.protocol.measure(folder, encode))
+        measurements = tuple(_named(m, origin) for m in task.protocol.measure(folder, encode))
     except EvaluationError as error:
         where = f"{task.name}, {error.where}"
         raise EvaluationError(error.rule, where=where, value=error.value, way_out=error.way_out) from None
+    metrics = [m.metric for m in measurements]
+    if len(set(metrics)) < len(metrics):
+        raise EvaluationError("two measurements of one metric", where=task.name, value=", ".join(metrics))
     primary_of(task, measurements)  # said now and not when all other tasks are done
     return TaskResult(measurements, encode.num_images - before[0], encode.num_texts - before[1])
 
 
-def _named(m: Measurement, task: Task, folder: Path) -> Measurement:
-    """Return a measurement whose units bear the name of their data set.
+def _origins(suite: Suite, folders: Mapping[str, Path]) -> dict[str, str]:
+    """Return the name of each task's data set: of a folder as much of its path as tells it from the others.
 
-    Exported sets often number their pictures alike: without it those of two sets would pass for the same.
+    Units bear it. Exported sets often number their pictures alike: those of two would pass for the same.
     """
-    origin = builtin_dataset(task.data) or folder.name
+    distinct = {folder.absolute() for folder in folders.values()}
+
+    def short(folder: Path) -> str:
+        parts = folder.parts
+        for n in range(1, len(parts)):
+            if sum(other.parts[-n:] == parts[-n:] for other in distinct) == 1:
+                return "/".join(parts[-n:])
+        return str(folder)
+
+    return {
+        task.name: builtin_dataset(task.data) or short(folders[task.name].absolute()) for task in suite.tasks
+    }
+
+
+def _named(m: Measurement, origin: str) -> Measurement:
+    """Return a measurement whose units bear the name of their data set."""
     return replace(m, units=[f"{origin}:{unit}" for unit in (m.items if m.units is None else m.units)])
 
 

@@ -41,9 +41,9 @@ class Linear:
 
 
 def ranks_of(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return (n,) int64: how many wrong classes score at least as high as the right one."""
+    """Return (n,) int64: how many wrong classes do not score below the right one; NaN is below nothing."""
     right = logits.gather(1, labels[:, None])
-    return (logits >= right).sum(dim=1) - 1  # the right one is as high as itself
+    return (~(logits < right)).sum(dim=1) - 1  # the right one is not below itself
 
 
 def fit(
@@ -78,9 +78,7 @@ def fit(
         total = l2 / (2 * n) * weight.square().sum()
         total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         value = total.detach()
-        for at in range(
-            0, n, rows
-        ):  # gradients add up, so the logits of all samples need never exist at once
+        for at in range(0, n, rows):  # gradients add up: the logits of all samples never exist at once
             logits = F.linear(features[at : at + rows], weight, bias)
             loss = F.cross_entropy(logits, labels[at : at + rows], reduction="sum") / n
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped

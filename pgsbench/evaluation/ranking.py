@@ -12,11 +12,11 @@ CHUNK = 1 << 24
 def ranks_of_right(
     queries: Tensor, query_groups: Tensor, candidates: Tensor, candidate_groups: Tensor
 ) -> Tensor:
-    """Return (n,) int64: how many wrong candidates score at least as high as the best right one.
+    """Return (n,) int64: how many wrong candidates do not score below the best right one.
 
     Rank 0 is a hit at 1, rank < k a hit at k. A wrong candidate that ties with the right one counts as
-    above it: a model that answers everything alike gets nothing right. Without ties this is what top-k
-    selection gives.
+    above it, and so does whatever cannot be compared (NaN): a model that answers everything alike gets
+    nothing right. Without ties this is what top-k selection gives.
 
     Args:
         queries: (n, d) unit vectors.
@@ -33,7 +33,7 @@ def ranks_of_right(
         scores = (queries[start:stop] @ distinct.T)[:, column]
         right = query_groups[start:stop, None] == candidate_groups[None, :]
         best = scores.masked_fill(~right, -torch.inf).amax(dim=1, keepdim=True)
-        ranks.append(((scores >= best) & ~right).sum(dim=1))
+        ranks.append((~(scores < best) & ~right).sum(dim=1))
     return torch.cat(ranks)
 
 

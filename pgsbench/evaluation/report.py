@@ -55,6 +55,7 @@ class Report:
         suite_version: Its version.
         suite_fingerprint: `Suite.fingerprint`.
         checkpoint_sha256: Hash of the weights that were measured.
+        mask: What hid patches from the model, as a strategy with its fields and seed; None: nothing.
         scores: One for each metric of each task, in the suite's order.
         groups: The mean of each group, in the suite's order.
         num_images: Distinct pictures the scores rest on; one that tasks of two calls share counts twice.
@@ -73,6 +74,7 @@ class Report:
     suite_version: int
     suite_fingerprint: str
     checkpoint_sha256: str
+    mask: Mapping[str, Any] | None
     scores: tuple[Score, ...]
     groups: Mapping[str, GroupMean]
     num_images: int
@@ -140,7 +142,7 @@ def scores_of(task: Task, measurements: Sequence[Measurement]) -> list[Score]:
             Score(
                 task.name, task.group, task.protocol_name, m.metric, m.value, len(m.correct), low, high,
                 chance, is_primary, task.version, results.per_sample_file(task, m.metric), m.num_ties,
-                list(m.notes),
+                list(m.notes), m.details,
             )
         )  # fmt: skip
     return scores

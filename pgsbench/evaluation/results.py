@@ -43,16 +43,19 @@ class TaskResult:
     num_texts: int
 
 
-def task_key(task: Task, folder: Path, model_key: str) -> str:
+def task_key(task: Task, folder: Path, model_key: str, origin: str) -> str:
     """Return what a task's result depends on as a hash: model, protocol and its code, version, data.
 
-    The data are the files of the folder: texts by content, pictures and archives by name, size and time of
-    change, as reading a large set only to find that it is the same would take minutes. Where it is the same
-    and the times are not, as in a copy, the task is measured again, and the embedding cache knows its
-    pictures by their content.
+    `origin` is what its units are named by.
+
+    The data are the files of the folder: texts by content, pictures and archives by name, size and times of
+    change, as reading a large set only to find that it is the same would take minutes; one of the times is
+    the system's own, which no tool sets back. Where the set is the same and the times are not, as in a copy,
+    the task is measured again, and the embedding cache knows its pictures by their content.
     """
     content = {
         "model": model_key,
+        "origin": origin,
         "protocol": [type(task.protocol).__qualname__, asdict(cast(Any, task.protocol))],
         "code": file_hash(Path(inspect.getfile(type(task.protocol)))),
         "version": task.version,
@@ -65,7 +68,7 @@ def _state(path: Path) -> str | list[int]:
     if path.suffix in (".txt", ".json", ".jsonl"):
         return file_hash(path)
     state = path.stat()
-    return [state.st_size, state.st_mtime_ns]
+    return [state.st_size, state.st_mtime_ns, state.st_ctime_ns]
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -83,7 +86,13 @@ def write(out: Path, task: Task, key: str, result: TaskResult) -> None:
     for m in result.measurements:
         _write_values(out / per_sample_file(task, m.metric), m)
     metrics = [
-        {"metric": m.metric, "chance": m.chance, "num_ties": m.num_ties, "notes": m.notes}
+        {
+            "metric": m.metric,
+            "chance": m.chance,
+            "num_ties": m.num_ties,
+            "notes": m.notes,
+            "details": m.details,
+        }
         for m in result.measurements
     ]
     content = {"key": key, "metrics": metrics, "num_images": result.num_images, "num_texts": result.num_texts}
@@ -138,4 +147,5 @@ def _read_values(path: Path, metric: dict[str, Any]) -> Measurement:
         return Measurement(
             metric["metric"], file["correct"], items, metric["chance"], units=file["units"].tolist(),
             strata=strata, num_ties=metric["num_ties"], notes=tuple(metric["notes"]),
+            details=metric["details"],
         )  # fmt: skip

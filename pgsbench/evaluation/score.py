@@ -25,7 +25,8 @@ class Score:
         per_sample: File of the per-item values relative to the run directory: a ``.npz`` with ``values``
             (n, float32; their mean is `value`) and ``items`` (n, str; what each value belongs to).
         num_ties: Items that a tie makes wrong, or may make wrong (ours count against the model).
-        notes: What a reader must know, for example ``"collapsed embeddings"``.
+        notes: What is odd about the number, for example ``"collapsed embeddings"``.
+        details: What was chosen on the way, for example a linear probe's penalty.
     """
 
     task: str
@@ -42,6 +43,7 @@ class Score:
     per_sample: str = ""
     num_ties: int = 0
     notes: list[str] = field(default_factory=list)
+    details: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready dict."""

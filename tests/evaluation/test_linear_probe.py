@@ -121,20 +121,21 @@ def test_a_probe_is_scikit_learns_on_the_same_embeddings(folder: Path, encode: E
     assert found["lp_mean_per_class_recall"].value == pytest.approx(
         np.mean([right[labels == c].mean() for c in range(3)])
     )
-    assert found["lp_acc1"].notes == (f"L2 strength 0.1, {NUM_TRAIN} training pictures",)
+    assert found["lp_acc1"].details == f"L2 strength 0.1, {NUM_TRAIN} training pictures"
+    assert found["lp_acc1"].notes == ()
     assert found["lp_acc1"].chance == pytest.approx(1 / 3)
     assert set(found) == {"lp_acc1", "lp_mean_per_class_recall"}  # three classes have no acc5
 
 
 def test_adamw_trains_on_all_and_searches_nothing(folder: Path, encode: Encoder) -> None:
     first = next(iter(LinearProbe(solver="adamw").measure(folder, encode)))
-    assert first.notes == (f"AdamW, weight decay 0, {NUM_TRAIN} training pictures",)
+    assert first.details == f"AdamW with weight decay 0, {NUM_TRAIN} training pictures"
     images, labels = (torch.from_numpy(one) for one in embedded(folder, "train", encode))
     test_images, test_labels = (torch.from_numpy(one) for one in embedded(folder, "test", encode))
     guessed = fit_by_adamw(images, labels, 3, 0.0, seed=0).logits(test_images).argmax(dim=1)
     assert list(first.correct) == (guessed == test_labels).tolist()
     few = next(iter(LinearProbe(solver="adamw", shots=20).measure(folder, encode)))  # all: none is held out
-    assert "60 training pictures" in few.notes[0]
+    assert "60 training pictures" in few.details
 
 
 def test_the_strength_is_chosen_on_held_out_pictures_and_then_all_are_trained_on(
@@ -154,7 +155,7 @@ def test_the_strength_is_chosen_on_held_out_pictures_and_then_all_are_trained_on
     sizes.clear()
     found = next(iter(LinearProbe(shots=3).measure(folder, encode)))
     assert set(sizes) == {9}
-    assert "9 training pictures" in found.notes[0]
+    assert "9 training pictures" in found.details
 
 
 def test_shots_depend_on_the_seed_alone(folder: Path, encode: Encoder) -> None:
@@ -239,5 +240,5 @@ tasks:
     score = report.primary()["all"]
     assert (score.metric, score.n) == ("lp_acc1", NUM_TEST)
     assert score.low < score.value < score.high
-    assert score.notes[0].startswith("L2 strength")
+    assert score.details.startswith("L2 strength")
     assert report.num_images == NUM_TRAIN + NUM_TEST

@@ -10,7 +10,11 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pgsbench.errors import EvaluationError
 from pgsbench.evaluation.embed import Encoder
+
+#: What rounding may add to a mean of shares.
+SHARE_SLACK = 1e-6
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,12 @@ class Measurement:
         strata: (n,) class of each item where the metric is the mean over classes of the mean within each
             class; None: the plain mean over items.
         num_ties: Items that a tie makes wrong, or may make wrong.
-        notes: What a reader of the number must know.
+        notes: What is odd about the number: scores that bear any are marked, and may not compare.
+        details: What was chosen on the way, such as a penalty; marks nothing.
+
+    Raises:
+        EvaluationError: No items, items that repeat, lengths that differ, values that are not finite, or a
+            mean that is no share.
     """
 
     metric: str
@@ -38,6 +47,22 @@ class Measurement:
     strata: NDArray[np.int64] | None = None
     num_ties: int = 0
     notes: tuple[str, ...] = ()
+    details: str = ""
+
+    def __post_init__(self) -> None:
+        lengths = {
+            len(part) for part in (self.correct, self.items, self.units, self.strata) if part is not None
+        }
+        problems = {
+            "there are no test items": not len(self.items),
+            "outcomes, items, units and strata differ in length": len(lengths) > 1,
+            "two test items have the same name": len(set(self.items)) < len(self.items),
+            "outcomes are not finite": not np.isfinite(self.correct).all(),
+        }
+        if problem := next((rule for rule, is_so in problems.items() if is_so), ""):
+            raise EvaluationError(problem, where=self.metric)
+        if not -SHARE_SLACK <= self.value <= 1 + SHARE_SLACK:
+            raise EvaluationError("a score must be a share in [0, 1]", where=self.metric, value=self.value)
 
     @property
     def values(self) -> NDArray[np.float64]:

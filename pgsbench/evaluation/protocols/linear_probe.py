@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pgsbench.data.evalset import count_split
-from pgsbench.errors import DataError
+from pgsbench.errors import DataError, EvaluationError
 from pgsbench.evaluation.embed import Encoder, collapsed
 from pgsbench.evaluation.logistic import Linear, fit, fit_by_adamw, ranks_of, search_l2
 from pgsbench.evaluation.protocols.base import Measurement
@@ -25,6 +25,9 @@ HELD_OUT = 0.1
 
 #: Few-shot: at most this many pictures a class to choose on, as CoOp has (Zhou et al., 2022).
 HELD_OUT_SHOTS = 4
+
+#: Share of test pictures among the training pictures above which it is said: a few are in many a set.
+SHARED_ABOVE = 0.01
 
 
 @dataclass(frozen=True)
@@ -87,26 +90,44 @@ class LinearProbe:
         """Yield ``lp_acc1``, ``lp_acc5`` (from 5 classes on) and ``lp_mean_per_class_recall``.
 
         Raises:
-            DataError: A label is no class, a split is empty, or a class has fewer than `shots` pictures.
+            DataError: A label is no class, a split is empty, both splits are one folder, or a class has fewer
+                than `shots` pictures.
+            EvaluationError: The fit diverged.
         """
+        if (folder / self.train).resolve() == (folder / self.split).resolve():
+            raise DataError("both splits are the same folder", where=str(folder), value=self.split)
         num_classes = len(read_classnames(folder))
         _, train_labels, train = self._read(folder, self.train, num_classes, encode)
         keys, labels, images = self._read(folder, self.split, num_classes, encode)
         chosen, held_out = self._draw(train_labels, folder / self.train)
         features, targets = train.to(encode.device), train_labels.to(encode.device)
+        searched = self.solver == "lbfgs" and not self.l2
         everything = chosen if self.shots else torch.cat([chosen, held_out]).sort().values
         if self.solver == "adamw":
             fitted_on = features[everything], targets[everything]
             classifier = fit_by_adamw(*fitted_on, num_classes, self.l2, seed=self.seed)
-            how = f"AdamW, weight decay {self.l2:.3g}"
+            how = f"AdamW with weight decay {self.l2:.3g}"
         else:
-            l2 = self.l2 or _choose_l2(features, targets, num_classes, chosen, held_out)
+            l2 = _choose_l2(features, targets, num_classes, chosen, held_out) if searched else self.l2
             classifier = fit(features[everything], targets[everything], num_classes, l2)
             how = f"L2 strength {l2:.3g}"
 
         logits = classifier.logits(images.to(encode.device)).cpu()
+        if not torch.isfinite(logits).all():
+            raise EvaluationError(
+                "the classifier has diverged: its logits are not finite", where="linear probe", value=how,
+                way_out="choose a smaller `l2`, or leave it out",
+            )  # fmt: skip
         ranks = ranks_of(logits, labels).numpy()
-        notes = (*collapsed(image=images), f"{how}, {len(everything)} training pictures")
+        details = f"{how}, {len(everything):,} training pictures"
+        notes = collapsed(image=images)
+        shared = _num_shared(images, train)
+        if shared > SHARED_ABOVE * len(images):
+            notes += (f"{shared:,} of {len(images):,} test pictures are training pictures, too",)
+        if searched and (unjudged := len(set(train_labels.tolist()) - set(train_labels[held_out].tolist()))):
+            notes += (
+                f"the L2 strength was chosen without any picture of {unjudged} of {num_classes} classes",
+            )
         if untaught := num_classes - len(set(train_labels.tolist())):
             notes += (f"{untaught} of {num_classes} classes have no training picture",)
         if empty := num_classes - len(set(labels.tolist())):
@@ -114,10 +135,10 @@ class LinearProbe:
         for k in (1, 5):
             if k <= num_classes:
                 hits = (ranks < k).astype(np.float64)
-                yield Measurement(f"lp_acc{k}", hits, keys, k / num_classes, notes=notes)
+                yield Measurement(f"lp_acc{k}", hits, keys, k / num_classes, notes=notes, details=details)
         yield Measurement(
             "lp_mean_per_class_recall", (ranks == 0).astype(np.float64), keys, 1 / num_classes,
-            strata=labels.numpy(), notes=notes,
+            strata=labels.numpy(), notes=notes, details=details,
         )  # fmt: skip
 
     def _read(
@@ -155,6 +176,14 @@ class LinearProbe:
                 way_out="set `l2`, or ask for fewer shots",
             )  # fmt: skip
         return torch.cat(chosen), torch.cat(held_out)
+
+
+def _num_shared(test: Tensor, train: Tensor) -> int:
+    """Return how many test pictures are training pictures: as each is encoded once, they share embeddings."""
+    rows = [row.tobytes() for row in test.numpy()]
+    wanted = set(rows)
+    found = {row for row in (row.tobytes() for row in train.numpy()) if row in wanted}
+    return sum(row in found for row in rows)
 
 
 def _choose_l2(features: Tensor, labels: Tensor, num_classes: int, chosen: Tensor, held_out: Tensor) -> float:
