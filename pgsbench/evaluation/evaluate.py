@@ -75,7 +75,8 @@ def evaluate(
     folders = locate(suite, data_folder)
     is_known = bool(checkpoint_sha256) and mask is None
     environment = _environment(torch.device(device), autocast)
-    identity = [checkpoint_sha256, clip.model_cfg, clip.preprocess_cfg, clip.tokenize(PROBE_TEXTS).tolist()]
+    tokens = clip.tokenize(PROBE_TEXTS).tolist()
+    identity = [checkpoint_sha256, mask, clip.model_cfg, clip.preprocess_cfg, tokens]
     model_key = _hash([*identity, environment, code_hash()])
     encode = Encoder(
         clip, device=device, batch_size=batch_size, autocast=autocast,

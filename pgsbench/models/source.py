@@ -13,6 +13,7 @@ from zipfile import BadZipFile, ZipFile
 
 import open_clip
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from pgsbench.config.fingerprint import file_hash
@@ -117,8 +118,7 @@ def _open_file(path: Path, model: str | None, device: torch.device | str) -> Ope
     name, _, tag = (model, "", "") if model.endswith(".json") else model.partition(":")
     if tag:
         _check_tag(name, tag)
-    if path.suffix != ".safetensors":
-        _refuse_code(path)
+    shapes = _shapes_in_safetensors(path) if path.suffix == ".safetensors" else _shapes_in_pickle(path)
     clip = build(name, seed=0, device=device, tag=tag or None)
     try:
         open_clip.load_checkpoint(clip.model, str(path), weights_only=True, device="cpu")
@@ -128,7 +128,25 @@ def _open_file(path: Path, model: str | None, device: torch.device | str) -> Ope
             way_out="--model must name the architecture that was trained, QuickGELU and image size included",
         ) from error  # fmt: skip
     clip.model.eval()
-    return Opened(clip, file_hash(path), "" if tag else _doubt(name, clip))
+    notes = (_resized(shapes, clip.model), "" if tag else _doubt(name, clip))
+    return Opened(clip, file_hash(path), "; ".join(filter(None, notes)))
+
+
+def _resized(shapes: Mapping[str, tuple[int, ...]], model: nn.Module) -> str:
+    """Return which position embeddings open_clip has silently interpolated while it loaded weights."""
+    changed = []
+    for name, value in model.state_dict().items():
+        if name.endswith(("positional_embedding", "pos_embed")):
+            names = (name, f"text.{name}", name.removeprefix("text."))  # CLIP's two layouts
+            stored = next((shapes[other] for other in names if other in shapes), None)
+            if stored not in (None, tuple(value.shape)):
+                changed.append(f"{name} from {stored} to {tuple(value.shape)}")
+    if not changed:
+        return ""
+    return (
+        f"position embeddings were interpolated, {', '.join(changed)}: these weights were trained with "
+        "another image size or context length"
+    )
 
 
 def _doubt(name: str, clip: Clip) -> str:
@@ -147,7 +165,20 @@ def _doubt(name: str, clip: Clip) -> str:
     )
 
 
-def _refuse_code(path: Path) -> None:
+def _shapes_in_safetensors(path: Path) -> dict[str, tuple[int, ...]]:
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"not readable as safetensors: {_brief(error)}", where=str(path)) from error
+
+
+def _shapes_in_pickle(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return name and shape of each weight in a file that torch reads without running code.
+
+    Raises:
+        ModelError: It holds something else, or more.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch suggests to run the program in the file
@@ -174,6 +205,8 @@ def _refuse_code(path: Path) -> None:
             way_out="take it off, once: torch.save({name.removeprefix('_orig_mod.'): value "
             f"for name, value in {loaded}.items()}}, 'weights.pt')",
         )  # fmt: skip
+    tensors = {name: value for name, value in weights.items() if isinstance(value, Tensor)}
+    return {name.removeprefix("module."): tuple(value.shape) for name, value in tensors.items()}
 
 
 def _save_weights(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -129,3 +130,33 @@ def test_progress_names_each_task(tiny: Clip, suite: Suite, tmp_path: Path) -> N
     run(tiny, suite, tmp_path, progress=lambda *step: told.append(step))
     assert told[0] == ("evaluating my/six", 0, 4)
     assert told[-1] == ("evaluated", 4, 4)
+
+
+def test_one_metric_twice_is_an_error(tiny: Clip, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "twice.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from pgsbench.evaluation.protocols.zero_shot import ZeroShot\n"
+        "@dataclass(frozen=True)\n"
+        "class Twice(ZeroShot):\n"
+        "    def measure(self, folder, encode):\n"
+        "        found = list(super().measure(folder, encode))\n"
+        "        return iter([*found, found[0]])\n"
+    )
+    path = tmp_path / "suite.yaml"
+    path.write_text(
+        f"name: x\ntasks: [{{name: a, data: {data}/classes, protocol: 'twice.py:Twice', group: g}}]"
+    )
+    with pytest.raises(EvaluationError, match="a: two measurements of one metric"):
+        run(tiny, load_suite(path), tmp_path / "out")
+
+
+def test_pictures_of_folders_of_one_name_are_told_apart(tiny: Clip, data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "suite.yaml"
+    tasks = []
+    for parent in ("p", "q"):
+        shutil.copytree(data / "classes", tmp_path / parent / "set")
+        tasks.append(f"{{name: {parent}, data: {parent}/set, protocol: zero_shot, group: g}}")
+    path.write_text(f"name: x\ntasks: [{', '.join(tasks)}]")
+    run(tiny, load_suite(path), tmp_path / "out")
+    units = [np.load(tmp_path / f"out/per-sample/{name}.acc1.npz")["units"][0] for name in ("p", "q")]
+    assert [unit.partition(":")[0] for unit in units] == ["p/set", "q/set"]

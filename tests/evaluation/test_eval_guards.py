@@ -9,7 +9,9 @@ import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,6 +20,7 @@ from pgsbench.data.evalset import Pair, count_split
 from pgsbench.data.tar import EncodedImage, write_tar
 from pgsbench.errors import DataError, EvaluationError
 from pgsbench.evaluation.embed import Encoder
+from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.protocols.compositional import Compositional
 from pgsbench.evaluation.protocols.retrieval import Retrieval
 from pgsbench.evaluation.protocols.winoground import Winoground
@@ -268,6 +271,21 @@ def test_what_only_rounding_tells_apart_ties(data: Path, tiny: Clip) -> None:
     assert found.value == 0.0
     assert found.num_ties == len(found.correct)
     assert any("tie and count as wrong" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(("fields", "said"), [
+    ({"correct": np.array([1.0, np.nan])}, "outcomes are not finite"),
+    ({"correct": np.array([37.0, 1.0])}, "a score must be a share"),
+    ({"correct": np.array([1.0])}, "outcomes, items, units and strata differ in length"),
+    ({"units": ["a"]}, "outcomes, items, units and strata differ in length"),
+    ({"items": ["a", "a"]}, "two test items have the same name"),
+    ({"correct": np.array([]), "items": []}, "there are no test items"),
+])  # fmt: skip
+def test_a_measurement_that_is_none(fields: dict[str, Any], said: str) -> None:
+    right = {"metric": "acc", "correct": np.array([1.0, 0.0]), "items": ["a", "b"], "chance": 0.5}
+    assert Measurement(**right).value == 0.5
+    with pytest.raises(EvaluationError, match=f"^acc: {said}"):
+        Measurement(**right | fields)
 
 
 @pytest.fixture

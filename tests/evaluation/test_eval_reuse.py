@@ -250,6 +250,35 @@ tasks:
     assert plain.scores == cached.scores
 
 
+def test_an_archive_of_the_same_size_and_time_is_known_by_the_time_of_its_writing(
+    tiny: Clip, suite: Path
+) -> None:
+    run(tiny, suite)
+    archive = suite.parent / "data/two/test/0.tar"
+    before = archive.stat()
+    archive.write_bytes(archive.read_bytes())
+    os.utime(archive, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert "my/two" not in run(tiny, suite).reused
+
+
+def test_another_tokenizer_is_another_model(tiny: Clip, suite: Path) -> None:
+    run(tiny, suite)
+    other = dataclasses.replace(
+        tiny, tokenize=lambda texts: tiny.tokenize([text.upper()[::-1] for text in texts])
+    )
+    assert run(other, suite).reused == ()
+
+
+def test_scores_under_a_mask_say_so_and_pass_for_no_others(tiny: Clip, suite: Path) -> None:
+    mask = {"name": "flip", "mask_ratio": 0.5, "seed": 0}
+    assert run(tiny, suite, mask=mask).checkpoint_sha256 == "abc"
+    assert json.loads((suite.parent / "out/scores.json").read_text())["mask"] == mask
+    assert run(tiny, suite, mask=mask).reused == ()
+    whole = run(tiny, suite)
+    assert whole.reused == ()
+    assert whole.mask is None
+
+
 def test_the_cache_is_another_models(tiny: Clip, suite: Path) -> None:
     cache = suite.parent / "cache"
     run(tiny, suite, cache=cache)
@@ -278,6 +307,17 @@ def test_a_damaged_file_of_the_cache_is_as_none(tmp_path: Path) -> None:
     cut.write_bytes(cut.read_bytes()[:-7])
     assert len(list(EmbeddingCache(tmp_path, "model").blocks("image"))) == 1
     assert list(cache.folder.iterdir()) == [whole]
+
+
+@pytest.mark.parametrize("byte", [b"\x00", b"\xff"])  # zeros, or NaN
+def test_a_file_of_the_cache_that_holds_something_else_is_as_none(byte: bytes, tmp_path: Path) -> None:
+    cache = EmbeddingCache(tmp_path, "model")
+    cache.add("image", [b"k" * 16, b"l" * 16], torch.eye(2, 8))
+    (path,) = cache.folder.iterdir()
+    content = path.read_bytes()
+    path.write_bytes(content[:-32] + byte * 32)
+    assert list(cache.blocks("image")) == []
+    assert list(cache.folder.iterdir()) == []
 
 
 def test_a_cache_gives_back_what_it_was_given(tmp_path: Path) -> None:

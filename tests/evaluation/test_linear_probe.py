@@ -14,11 +14,11 @@ from test_eval_guards import rewrite
 from torch.utils.data import DataLoader
 
 from pgsbench.data import evalset
-from pgsbench.data.tar import image_of
-from pgsbench.errors import DataError
+from pgsbench.data.tar import image_of, write_tar
+from pgsbench.errors import DataError, EvaluationError
 from pgsbench.evaluation.embed import Encoder
 from pgsbench.evaluation.evaluate import evaluate
-from pgsbench.evaluation.logistic import fit, fit_by_adamw, search_l2
+from pgsbench.evaluation.logistic import fit, fit_by_adamw, ranks_of, search_l2
 from pgsbench.evaluation.protocols.linear_probe import LinearProbe
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.models.clip import Clip
@@ -226,6 +226,40 @@ def test_classes_that_nothing_is_known_of_are_reported(folder: Path, encode: Enc
 def test_fields_are_checked(fields: dict, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         LinearProbe(**fields)
+
+
+def test_a_probe_that_diverges_has_no_score(folder: Path, encode: Encoder) -> None:
+    with pytest.raises(EvaluationError, match=r"(?s)diverged.*AdamW with weight decay 1e\+09.*smaller `l2`"):
+        list(LinearProbe(solver="adamw", l2=1e9).measure(folder, encode))
+
+
+def test_what_cannot_be_compared_is_wrong() -> None:
+    logits = torch.tensor([[0.0, torch.nan], [torch.nan, 0.0], [1.0, 0.0]])
+    assert ranks_of(logits, torch.tensor([0, 0, 0])).tolist() == [1, 1, 0]
+
+
+def test_pictures_of_both_splits_are_marked(folder: Path, encode: Encoder, tmp_path: Path) -> None:
+    own = tmp_path / "set"
+    shutil.copytree(folder, own)
+    shutil.rmtree(own / "train")
+    shutil.copytree(own / "test", own / "train")
+    found = next(LinearProbe(l2=1.0).measure(own, encode))
+    assert found.notes == (f"{NUM_TEST} of {NUM_TEST} test pictures are training pictures, too",)
+    with pytest.raises(DataError, match="both splits are the same folder"):
+        next(LinearProbe(train="./test").measure(folder, encode))
+
+
+def test_classes_that_the_strength_was_chosen_without_are_marked(
+    folder: Path, encode: Encoder, tmp_path: Path
+) -> None:
+    own = tmp_path / "set"
+    shutil.copytree(folder, own)
+    samples = list(evalset.read_split(folder, "train"))
+    first = [sample for sample in samples if sample[1]["cls"] == b"0"]
+    others = [[s for s in samples if s[1]["cls"] == label][:3] for label in (b"1", b"2")]
+    write_tar(own / "train/0.tar", [*first[:5], *others[0], *others[1]])
+    found = next(LinearProbe(shots=3).measure(own, encode))
+    assert found.notes == ("the L2 strength was chosen without any picture of 2 of 3 classes",)
 
 
 def test_a_probe_in_a_suite(folder: Path, tiny: Clip, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -75,6 +76,26 @@ def test_a_file_of_torch(wrap, architecture: str, model: Clip, tmp_path: Path) -
 def test_a_file_of_safetensors(model: Clip, folder: Path) -> None:
     path = folder / checkpoint.WEIGHTS_FILE
     assert same(open_model(str(path), model="tiny-vit").clip, model)
+
+
+@pytest.mark.parametrize(("cfg", "said"), [
+    ({"vision_cfg": {"image_size": 64}}, r"visual\.positional_embedding from \(17, \d+\) to \(65, \d+\)"),
+    ({"text_cfg": {"context_length": 8}}, r"positional_embedding from \(\d+, \d+\) to \(8, \d+\)"),
+])  # fmt: skip
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+def test_weights_of_another_size_are_noted(
+    cfg: dict[str, dict[str, int]], said: str, ending: str, model: Clip, folder: Path, tmp_path: Path
+) -> None:
+    weights = folder / checkpoint.WEIGHTS_FILE
+    if ending == "pt":
+        weights = tmp_path / "weights.pt"
+        torch.save(model.model.state_dict(), weights)
+    changed = json.loads((CONFIG_FOLDER / "tiny-vit.json").read_text())
+    for part, fields in cfg.items():
+        changed[part] |= fields
+    (tmp_path / "other.json").write_text(json.dumps(changed))
+    found = open_model(str(weights), model=str(tmp_path / "other.json"))
+    assert re.search(f"interpolated, {said}: these weights were trained with another", found.note)
 
 
 class RunsCode:
