@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pgsbench.cli.options import DeviceOption, RootOption
+from pgsbench.cli.options import DeviceOption, OfflineOption, RootOption
 
 
 def calibrate(
@@ -29,6 +29,7 @@ def calibrate(
     root: RootOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures or texts encoded at a time.")] = 256,
     device: DeviceOption = "auto",
+    offline: OfflineOption = False,
 ) -> None:
     """Measure a public model on a public set and compare with clip_benchmark's published number.
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pgsbench.cli.options import SUITE_HELP, RootOption
+from pgsbench.cli.options import SUITE_HELP, OfflineOption, RootOption
 
 app = typer.Typer(
     no_args_is_help=True, help="Data sets: make, list, verify; status, fetch.", rich_markup_mode=None
@@ -107,18 +107,20 @@ def status(suite: SuiteArgument, root: RootOption = None) -> None:
 def fetch(
     suite: SuiteArgument,
     root: RootOption = None,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Touch no network; say what is missing.")
-    ] = False,
+    offline: OfflineOption = False,
 ) -> None:
     """Fetch the public data sets of a suite that are not there, each as a whole or not at all.
+
+    What the suite needs of the built-in ones is made.
 
     Example: pgsbench data fetch retrieval-3
     """
     from pgsbench.cli.progress import Progress
     from pgsbench.evaluation.availability import fetch_missing
-    from pgsbench.evaluation.suite import load_suite
+    from pgsbench.evaluation.suite import load_suite, make_builtin
 
+    tasks = load_suite(suite)
     with Progress() as show:
-        fetched = fetch_missing(load_suite(suite), root=root, offline=offline, progress=show, say=show.say)
+        make_builtin(tasks, progress=show)
+        fetched = fetch_missing(tasks, root=root, progress=show, say=show.say)
     typer.echo(f"fetched {fetched} data sets; `pgsbench data status {suite}` counts them")

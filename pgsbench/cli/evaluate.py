@@ -18,7 +18,7 @@ from pgsbench.cli.checkpoints import (
     scores_folder,
     scores_table,
 )
-from pgsbench.cli.options import DeviceOption, RootOption, SuiteOption
+from pgsbench.cli.options import DeviceOption, OfflineOption, RootOption, SuiteOption
 
 if TYPE_CHECKING:
     from pgsbench.evaluation.report import Report
@@ -61,6 +61,7 @@ def evaluate(
     with_mask: Annotated[
         bool, typer.Option("--with-mask", help="Of a run: once more under the mask it was trained with.")
     ] = False,
+    offline: OfflineOption = False,
 ) -> None:
     """Test any open_clip model on a suite; what was measured before is not measured again.
 
@@ -68,11 +69,14 @@ def evaluate(
     """
     from pgsbench.cli.progress import Progress
     from pgsbench.data import store
+    from pgsbench.errors import ConfigError
     from pgsbench.evaluation import suite as suites
     from pgsbench.evaluation.evaluate import evaluate as measure
     from pgsbench.models.masked_tower import attach
     from pgsbench.sweeps.worker import plan_slots
 
+    if out is not None and out.exists() and not out.is_dir():
+        raise ConfigError("scores go into a folder", where="--out", value=str(out), way_out="name another")
     tasks = suites.load_suite(suite)
     on = plan_slots(1, device=device).devices[0]
     mask = _mask_of(checkpoint) if with_mask else None

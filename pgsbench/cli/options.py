@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pgsbench.errors import ConfigError, nearest
+
+
+def _forbid_network(offline: bool) -> bool:
+    if offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # the Hub's library reads it when it is imported, which is later
+    return offline
+
 
 StudyArgument = Annotated[str, typer.Argument(help="A study file, or the name of one that ships.")]
 SetOption = Annotated[
@@ -31,6 +39,10 @@ SUITE_HELP = "A suite that ships, a suite's YAML file, or clip_benchmark:NAME."
 SuiteOption = Annotated[str, typer.Option(help=SUITE_HELP)]
 RootOption = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Where public sets lie (default: PGSBENCH_DATA).")
+]
+OfflineOption = Annotated[
+    bool,
+    typer.Option("--offline", callback=_forbid_network, help="Touch no network, as with HF_HUB_OFFLINE=1."),
 ]
 
 

@@ -94,7 +94,7 @@ def load_study(
             where=str(path),
             way_out="`pgsbench study ls` lists the ones that ship",
         )
-    source = path.read_text()
+    source = read_text(path)
     data, lines = parse_yaml(source, str(path))
     if not isinstance(data, dict):
         raise ConfigError("a study file is a mapping of keys to values", where=str(path), value=data)
@@ -137,6 +137,21 @@ def _arm_problems(study: Study) -> Iterator[UserError]:
                 if str(located) not in seen:  # a mistake in the base shows in every arm
                     seen.add(str(located))
                     yield located
+
+
+def read_text(path: Path) -> str:
+    """Return what a configuration file says.
+
+    Raises:
+        ConfigError: It cannot be read, or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        rule = f"text must be UTF-8 ({error.reason} at byte {error.start})"
+        raise ConfigError(rule, where=str(path), way_out="save it as UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"the file cannot be read: {error.strerror}", where=str(path)) from None
 
 
 def parse_yaml(text: str, where: str) -> tuple[Any, dict[str, int]]:

@@ -55,12 +55,12 @@ def fetch(wanted: PublicSet, splits: Collection[str], root: Path) -> Path:
         DataError: There is no network or it is forbidden, the set cannot be had, it came incomplete, or the
             disk is full or must not be written to.
     """
-    if is_offline():
-        raise DataError("HF_HUB_OFFLINE forbids the network", value=wanted.name, way_out="unset it to fetch")
     folder = root / wanted.folder
     staging = root / f".{wanted.folder}.part"
-    if not wanted.repository and not wanted.subset:
+    if not wanted.is_fetchable:
         raise DataError("this set must be put there by hand", where=str(folder), way_out=wanted.source)
+    if is_offline():
+        raise DataError("HF_HUB_OFFLINE forbids the network", value=wanted.name, way_out="unset it to fetch")
     try:
         staging.mkdir(parents=True, exist_ok=True)
         if wanted.repository:

@@ -53,6 +53,11 @@ class PublicSet:
         """Whether it is in the catalogue."""
         return self.name in _catalogue()
 
+    @property
+    def is_fetchable(self) -> bool:
+        """Whether it can be fetched; what cannot must be put into its folder by hand."""
+        return bool(self.repository or self.subset)
+
 
 def lookup(name: str) -> PublicSet:
     """Return a set by clip_benchmark's name; ``wds/`` in front makes no difference.

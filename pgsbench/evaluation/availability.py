@@ -91,7 +91,6 @@ def fetch_missing(
     suite: Suite,
     *,
     root: Path | None = None,
-    offline: bool = False,
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> int:
@@ -100,7 +99,6 @@ def fetch_missing(
     Args:
         suite: The suite.
         root: Where public sets lie; default: where all data sets lie.
-        offline: Touch no network.
         progress: Told the set that is being fetched.
         say: Told each set that has come.
 
@@ -108,7 +106,7 @@ def fetch_missing(
         DataError: Sets cannot be had; the message names them all. Those that came before stay.
     """
     root = root or store.root()
-    offline = offline or fetch.is_offline()
+    offline = fetch.is_offline()
     tasks = {(task.data, task.protocol.requires): task for task in suite.tasks if public_set(task.data)}
     found = [(task, availability(task, root=root)) for task in tasks.values()]
     needed = [task for task, here in found if here.state in FETCHABLE]
@@ -122,14 +120,14 @@ def fetch_missing(
     for number, task in enumerate(needed):
         if number and availability(task, root=root).state not in FETCHABLE:
             continue  # it came with what an earlier task needs
-        if offline:
+        if offline and is_fetchable(task):
             untried.append(task.data)
             continue
         if progress:
             progress("fetching", number, len(needed))
         if problem := _fetch(task, root):
             problems.append(f"- {task.data}: {problem}")
-            offline = fetch.NO_NETWORK in problem  # nor will the next one come
+            offline = offline or fetch.NO_NETWORK in problem  # nor will the next one come
         else:
             say(f"fetched: {data_folder(task.data, root=root)}")
     if untried:
@@ -141,6 +139,12 @@ def fetch_missing(
             f"folders to {root}; the same command goes on where it was",
         )  # fmt: skip
     return len(needed)
+
+
+def is_fetchable(task: Task) -> bool:
+    """Whether the data set of a task is a public one that can be fetched."""
+    known = public_set(task.data)
+    return known is not None and known.is_fetchable
 
 
 def _fetch(task: Task, root: Path) -> str:

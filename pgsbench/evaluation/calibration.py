@@ -69,9 +69,10 @@ def published_score(model: str, data: str) -> float:
 
 
 def suite_of(data: str) -> Suite:
-    """Return the suite of one zero-shot task: a public set by clip_benchmark's name, or a folder."""
-    is_folder = Path(data).is_dir()
-    known = None if is_folder else public.lookup(data)
+    """Return the suite of one zero-shot task: a public set by clip_benchmark's name, or else a folder."""
+    known: public.PublicSet | None = public.lookup(data)
+    if known and not known.is_known and Path(data).is_dir():
+        known = None
     task = Task(
         name=data if known else Path(data).name,
         data=f"clip_benchmark:{data}" if known else str(Path(data).resolve()),

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from pgsbench.config.fingerprint import canonical_json
-from pgsbench.config.load import check, parse_yaml
+from pgsbench.config.load import check, parse_yaml, read_text
 from pgsbench.config.schema import Strict
 from pgsbench.data import public, store
 from pgsbench.data.evalset import shards_of
@@ -141,7 +141,7 @@ def load_suite(name_or_path: str | Path) -> Suite:
             "no suite of this name ships, and there is no such file", where="evaluation.suite",
             value=str(name_or_path), way_out=nearest(str(name_or_path), builtin_names()),
         )  # fmt: skip
-    data, lines = parse_yaml(path.read_text(), str(path))
+    data, lines = parse_yaml(read_text(path), str(path))
     if not isinstance(data, dict):
         raise ConfigError("a suite's file is a mapping of keys to values", where=str(path), value=data)
 
@@ -271,6 +271,11 @@ def _task(config: TaskConfig, folder: Path, where: str) -> Task:
     except PluginError as error:
         place = ", ".join(part for part in (where, error.where) if part)
         raise PluginError(error.rule, where=place, value=error.value, way_out=error.way_out) from error
+    if not hasattr(kind, "__dataclass_fields__"):
+        raise PluginError(
+            "a protocol is a frozen dataclass", where=where, value=config.protocol,
+            way_out="decorate the class with `@dataclass(frozen=True)`",
+        )  # fmt: skip
     given: dict[str, Any] = dict(config.model_extra or {})
     known = [field.name for field in fields(kind)]
     if unknown := next((key for key in given if key not in known), None):

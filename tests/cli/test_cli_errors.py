@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
-from tinyworld import TinyWorld
+from tinyworld import TinyWorld, png
 from typer.main import get_command
 
 from pgsbench.cli import main
@@ -66,7 +68,10 @@ def call(
         (("calibrate", "ViT-B-32:opena"), "did you mean 'ViT-B-32:openai'?"),
         (("evaluate", "ViT-B-32:openai", "--suite", "winoground"), "the suite lacks data"),
         (("calibrate", "--data", "cifr100"), "did you mean 'vtab/cifar100'?"),
-        (("data", "fetch", "paper", "--root", "{folder}"), "not tried without a network: "),
+        (("data", "fetch", "paper", "--root", "{folder}", "--offline"), "not tried without a network: "),
+        (("evaluate", "{folder}", "--out", "{study}"), "scores go into a folder"),
+        (("evaluate", "{folder}", "--suite", "{picture}"), "text must be UTF-8"),
+        (("train", "{picture}"), "text must be UTF-8"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
@@ -75,7 +80,9 @@ def test_a_mistake_is_explained_and_exits_with_2(
     words: tuple[str, ...], said: str,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    places = {"{study}": tiny.study, "{shards}": tiny.shards, "{folder}": tmp_path}
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(png(np.zeros((4, 4, 3), np.uint8)))
+    places = {"{study}": tiny.study, "{shards}": tiny.shards, "{folder}": tmp_path, "{picture}": picture}
     filled = list(words)
     for name, path in places.items():
         filled = [word.replace(name, str(path)) for word in filled]
@@ -107,6 +114,24 @@ def test_a_dry_run_says_what_would_happen_and_trains_nothing(
     assert "576 samples" in out
     assert "minutes of training" in out
     assert not list(tmp_path.iterdir())
+
+
+def test_offline_is_the_hubs_own_switch(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    status, _, err = call(capsys, monkeypatch, "evaluate", str(tmp_path), "--offline")
+    assert (status, os.environ["HF_HUB_OFFLINE"]) == (2, "1"), err
+
+
+def test_fetching_makes_what_is_built_in(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    monkeypatch.setattr("pgsbench.data.store.ensure", lambda name, **_: made.append(name))
+    status, out, _ = call(capsys, monkeypatch, "data", "fetch", "scenes")
+    assert (status, made) == (0, ["scenes"])
+    assert "fetched 0 data sets" in out
 
 
 def test_status_is_no_mistake_where_everything_is_missing(

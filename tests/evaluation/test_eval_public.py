@@ -20,6 +20,7 @@ from clip_benchmark.datasets.builder import dataset_collection, get_dataset_defa
 from pgsbench.data import evalset, fetch, public
 from pgsbench.data.tar import EncodedImage
 from pgsbench.errors import DataError
+from pgsbench.evaluation import calibration
 from pgsbench.evaluation.availability import (
     DAMAGED,
     MISSING,
@@ -295,19 +296,20 @@ def test_a_disk_that_refuses_is_not_taken_for_the_network(
     assert fetch.NO_NETWORK not in str(error.value)
 
 
-@pytest.mark.parametrize("how", ["--offline", "HF_HUB_OFFLINE"])
-def test_offline_touches_no_network(
-    how: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_offline_touches_no_network(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "fetch", lambda *_: pytest.fail("the network was asked"))
-    if how == "HF_HUB_OFFLINE":
-        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(DataError, match="not tried without a network: clip_benchmark:mnist, clip"):
-        fetch_missing(suite_of(tmp_path, classes("mnist"), classes("dtd")), offline=how == "--offline")
+        fetch_missing(suite_of(tmp_path, classes("mnist"), classes("dtd")))
     assert not root.exists()
 
 
-def test_what_cannot_be_fetched_says_what_to_do(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_offline", [False, True])
+def test_what_cannot_be_fetched_says_what_to_do(
+    is_offline: bool, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_offline:
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     suite = suite_of(
         tmp_path,
         '{name: w, data: "clip_benchmark:winoground", protocol: winoground, group: g}',
@@ -317,6 +319,7 @@ def test_what_cannot_be_fetched_says_what_to_do(root: Path, tmp_path: Path) -> N
         fetch_missing(suite)
     assert "by hand: hf.co/datasets/facebook/winoground" in str(error.value)
     assert "did you mean 'imagenet1k'?" in str(error.value)
+    assert "not tried" not in str(error.value)
 
 
 @pytest.fixture
@@ -453,3 +456,12 @@ def test_what_was_asked_with_is_on_record(root: Path, data: Path, tiny: Clip, tm
 def test_a_sample_is_counted_as_it_is_read(data: Path) -> None:
     for folder in ("classes", "retrieval"):
         assert evalset.count_split(data / folder) == len(list(evalset.read_split(data / folder))) == 60
+
+
+def test_calibration_takes_the_public_set_where_a_folder_bears_its_name(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(data / "classes", tmp_path / "stl10")
+    assert calibration.suite_of("stl10").tasks[0].data == "clip_benchmark:stl10"
+    assert calibration.suite_of("./stl10").tasks[0].data == str(tmp_path / "stl10")

@@ -8,7 +8,7 @@ import clip_benchmark
 import pytest
 
 from pgsbench.data import public, store
-from pgsbench.errors import ConfigError, DataError
+from pgsbench.errors import ConfigError, DataError, UserError
 from pgsbench.evaluation import suite as suites
 from pgsbench.evaluation.protocols.compositional import Compositional
 from pgsbench.evaluation.protocols.linear_probe import LinearProbe
@@ -194,6 +194,14 @@ def test_everything_that_is_missing_is_named_at_once(
     assert f"- gone ({tmp_path / 'gone'})" in text and "no such folder" in text  # noqa: PT018
     assert text.count("pgsbench data make scenes") == 1
     assert "there" not in text
+
+
+def test_a_protocol_that_is_no_dataclass(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("class Mine:\n    primary = 'acc'\n")
+    path = tmp_path / "suite.yaml"
+    path.write_text("name: x\ntasks: [{name: a, data: d, protocol: 'mine.py:Mine', group: g}]")
+    with pytest.raises(UserError, match="a protocol is a frozen dataclass"):
+        load_suite(path)
 
 
 def test_built_in_data_lies_in_the_made_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
