@@ -37,6 +37,7 @@ class PublicSet:
         folder: Its folder under the root.
         size: Pictures (or pairs of captions) in its test split; None: not known.
         repository: Data set of the Hugging Face Hub that holds it; empty: fetched from elsewhere, or unknown.
+        protocol: How clip_benchmark tests it.
         subset: For sets in SugarCrepe's layout the name of its JSON file without the ending.
         source: Where it comes from, for a reader.
     """
@@ -45,6 +46,7 @@ class PublicSet:
     folder: str
     size: int | None = None
     repository: str = ""
+    protocol: str = "zero_shot"
     subset: str = ""
     source: str = ""
 
@@ -102,12 +104,16 @@ def _catalogue() -> dict[str, PublicSet]:
     for name, size in data["hub"].items():
         where = _wds_folder(name)
         repository = f"{HUB_OWNER}/{where}"
-        sets.append(PublicSet(name, where, size, repository, source=f"hf.co/datasets/{repository}"))
+        protocol = data["protocols"].get(name, "zero_shot")
+        source = f"hf.co/datasets/{repository}"
+        sets.append(PublicSet(name, where, size, repository, protocol, source=source))
     for subset, size in data[SUGAR_CREPE].items():
         source = "github.com/RAIVNLab/sugar-crepe + COCO val2017"
-        sets.append(PublicSet(f"{SUGAR_CREPE}/{subset}", SUGAR_CREPE, size, subset=subset, source=source))
+        name = f"{SUGAR_CREPE}/{subset}"
+        sets.append(PublicSet(name, SUGAR_CREPE, size, "", "compositional", subset, source))
     source = "hf.co/datasets/facebook/winoground (by hand: accept its terms)"
-    sets.append(PublicSet(WINOGROUND, WINOGROUND, data[WINOGROUND], source=source))
+    protocol = data["protocols"][WINOGROUND]
+    sets.append(PublicSet(WINOGROUND, WINOGROUND, data[WINOGROUND], protocol=protocol, source=source))
     return {known.name: known for known in sets}
 
 

@@ -30,12 +30,6 @@ FindData = Callable[[str], Path]
 _PUBLIC_DATA = re.compile(r"clip_benchmark:(?P<name>[\w./+-]+)")
 _BUILTIN_DATA = re.compile(r"(?!clip_benchmark:)(?P<dataset>[a-z0-9_-]+):(?P<evaluation>[\w.-]+)")
 
-#: Public sets that are not tested zero-shot.
-_OTHER_PROTOCOLS = {
-    "mscoco_captions": "retrieval", "flickr8k": "retrieval", "flickr30k": "retrieval",
-    public.WINOGROUND: "winoground", "voc2007_multilabel": "multilabel",
-}  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Task:
@@ -258,9 +252,10 @@ def _suite_of_public(name: str) -> Suite:
     tasks = []
     for member in public.collection(name) or (name,):
         known = public.lookup(member)
-        protocol = _OTHER_PROTOCOLS.get(known.name, "compositional" if known.subset else "zero_shot")
-        data = f"clip_benchmark:{known.name}"
-        config = TaskConfig(name=known.name, data=data, protocol=protocol, group=re.sub(r"[^\w-]", "-", name))
+        config = TaskConfig(
+            name=known.name, data=f"clip_benchmark:{known.name}", protocol=known.protocol,
+            group=re.sub(r"[^\w-]", "-", name),
+        )  # fmt: skip
         tasks.append(_task(config, Path(), f"--suite clip_benchmark:{name}"))
     return Suite(name.replace("/", "-"), 1, f"{name}, as clip_benchmark tests it.", tuple(tasks))
 
@@ -313,8 +308,8 @@ def _expanded(task: TaskConfig) -> list[TaskConfig]:
     tasks = []
     for member in members:
         update = {"name": f"{task.name}/{member}", "data": f"clip_benchmark:{member}"}
-        if task.protocol == "zero_shot" and member in _OTHER_PROTOCOLS:
-            update |= {"protocol": _OTHER_PROTOCOLS[member], "metric": ""}
+        if task.protocol == "zero_shot" and (own := public.lookup(member).protocol) != "zero_shot":
+            update |= {"protocol": own, "metric": ""}
         tasks.append(task.model_copy(update=update))
     return tasks
 
