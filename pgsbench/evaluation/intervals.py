@@ -1,51 +1,83 @@
 """How sure a score is: 95 % intervals for one metric and for the mean over the tasks of a group.
 
 The unit of chance is the unit of drawing (`Measurement.units`, usually an image): whatever was drawn
-together is resampled together, within a task and across tasks.
+together counts together, within a task and across tasks. docs/statistics.md says how often these cover.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from pgsbench.evaluation.protocols.base import Measurement
 
 Z = 1.959964  #: 97.5 % point of the normal distribution.
-DRAWS = 2000  #: Bootstrap draws; the ends of an interval are then steady to a few per cent of its width.
-SEED = 20_240_601
+ALIKE = 1e-6  #: What units differ by less than this is rounding.
+
+
+class _Part(NamedTuple):
+    """A plain mean that enters the one we are after: of a task, or of a class of a mean over classes.
+
+    Attributes:
+        weight: Its weight; those of all parts sum to one.
+        value: The mean of its outcomes.
+        size: How many independent items carry as much as these do, or fewer.
+        units: (u,) number of each distinct unit.
+        pull: (u,) how much each unit moves the mean, as a vector of length one.
+    """
+
+    weight: float
+    value: float
+    size: float
+    units: NDArray[np.int64]
+    pull: NDArray[np.float64]
 
 
 def interval(measurement: Measurement) -> tuple[float, float]:
     """Return the 95 % interval of a metric.
 
-    Plain means of outcomes get Wilson's score interval, at the effective number of items where several
-    items share a unit; means over classes a percentile bootstrap over units (fixed seed), and Wilson's where
-    all outcomes are alike.
+    Plain means get Wilson's score interval at the effective number of items (`wilson`), means over classes
+    that of `group_interval` with classes for tasks.
     """
-    is_uniform = np.min(measurement.correct) == np.max(measurement.correct)
-    if measurement.strata is None or is_uniform:  # no draw of all right, or all wrong, can differ from it
-        return wilson(measurement.value, effective_size(measurement))
-    return _around(measurement.value, _resampled([measurement])[0])
+    return group_interval([measurement])
 
 
 def group_interval(measurements: Sequence[Measurement]) -> tuple[float, float]:
     """Return the 95 % interval of the plain mean over several metrics, one for each task of a group.
 
-    Percentile bootstrap over units, fixed seed. Units of the same name in different tasks are drawn
-    together, as when four tasks ask different questions about the same pictures.
+    Price and Bonett (2004): before the variance is taken, four pseudo-items, two of them right, are shared
+    out among the parts (tasks, or their classes), so that a part that is all right is not certain and many
+    parts are not moved. Deviations: a part gets of them what it may contribute to the variance, which is the
+    same for all where they are of one size, and not an equal share. It also gets the spread of one more item
+    at the level of the whole, which makes up for the degree of freedom that its mean takes: of a class with
+    one picture that is all there is. Parts that share units are as correlated as their outcomes are, two
+    that are each all alike fully so; pseudo-items are then multiplied by what that adds to the variance, as
+    parts that move together are but one.
     """
-    if len(measurements) == 1:
-        return interval(measurements[0])
-    value = float(np.mean([m.value for m in measurements]))
-    if all(np.min(m.correct) == np.max(m.correct) for m in measurements):
-        # No draw can differ from what was seen, which says nothing about what was not.
-        return wilson(value, len({name for m in measurements for name in _unit_names(m)}))
-    return _around(value, _resampled(measurements).mean(axis=0))
+    parts = list(_parts(measurements))
+    if len(parts) == 1:
+        return wilson(parts[0].value, parts[0].size)
+    weight, value, size = (np.array([part[i] for part in parts]) for i in range(3))
+    part_of = np.repeat(np.arange(len(parts)), [len(part.units) for part in parts])
+    unit = np.concatenate([part.units for part in parts])
+    pull = np.concatenate([part.pull for part in parts])
+    share = weight**2 / size / (weight**2 / size).sum()
+    overlap = 1.0
+    for _ in range(2):  # how much overlap adds is known only once it is known how much each part moves
+        pseudo = 4 * np.minimum(1.0, overlap * share)
+        sizes = size + pseudo
+        level = (size * value + pseudo / 2) / sizes
+        centre = float(weight @ level)
+        error = weight * np.sqrt(sizes * level * (1 - level) + centre * (1 - centre)) / sizes
+        variance = float(np.square(np.bincount(unit, weights=error[part_of] * pull)).sum())
+        overlap = max(1.0, variance / float(error @ error))
+    reach = Z * math.sqrt(variance)
+    found = float(weight @ value)
+    return max(0.0, min(found, centre - reach)), min(1.0, max(found, centre + reach))
 
 
 def wilson(share: float, n: float) -> tuple[float, float]:
@@ -56,65 +88,29 @@ def wilson(share: float, n: float) -> tuple[float, float]:
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
 
 
-def effective_size(measurement: Measurement) -> float:
-    """Return how many independent items carry as much as these do (Kish's design effect).
+def _parts(measurements: Sequence[Measurement]) -> Iterator[_Part]:
+    names = [np.asarray(m.items if m.units is None else m.units) for m in measurements]
+    units = np.unique(np.concatenate(names), return_inverse=True)[1].reshape(-1)
+    of_tasks = np.split(units, np.cumsum([len(of_task) for of_task in names])[:-1])
+    for m, of_task in zip(measurements, of_tasks, strict=True):
+        strata = np.zeros(len(of_task), np.int64) if m.strata is None else m.strata
+        order = np.argsort(strata, kind="stable")
+        classes = np.split(order, np.flatnonzero(np.diff(strata[order])) + 1)
+        for rows in classes:
+            yield _part(1 / (len(measurements) * len(classes)), m.correct[rows], of_task[rows])
 
-    It lies between the number of units and the number of items.
+
+def _part(weight: float, outcomes: NDArray[np.float64], units: NDArray[np.int64]) -> _Part:
+    """Return a part; its size is the number of items over Kish's design effect.
+
+    That is the number of yes-or-no items whose mean would vary as this one does, so it holds for values that
+    are neither, such as pseudo-values of a jackknife. Where all units are alike it is their number.
     """
-    n = len(measurement.correct)
-    if measurement.units is None:
-        return n
-    index = np.unique(np.asarray(measurement.units), return_inverse=True)[1]
-    num_units = int(np.max(index)) + 1
-    residual = np.bincount(index, weights=measurement.correct - measurement.correct.mean())
-    variance = float(np.square(residual).sum()) * num_units / max(1, num_units - 1) / n**2
-    plain = float(measurement.correct.var())
-    if num_units == n:
-        return n
-    if plain == 0.0 or variance == 0.0:
-        return num_units
-    return float(np.clip(plain / variance, min(num_units, n), n))
-
-
-def _resampled(measurements: Sequence[Measurement]) -> NDArray[np.float64]:
-    """Return (metrics, draws): each metric's value in each bootstrap draw of units."""
-    names = [_unit_names(m) for m in measurements]
-    distinct = np.unique(np.concatenate([np.asarray(n) for n in names]))
-    tables = [
-        _tables(m, np.searchsorted(distinct, n), len(distinct))
-        for m, n in zip(measurements, names, strict=True)
-    ]
-    generator = np.random.default_rng(SEED)
-    drawn = np.empty((len(measurements), DRAWS))
-    at_a_time = max(1, (1 << 22) // len(distinct))
-    for start in range(0, DRAWS, at_a_time):
-        size = min(at_a_time, DRAWS - start)
-        picks = generator.integers(len(distinct), size=(size, len(distinct)))
-        weights = np.stack([np.bincount(pick, minlength=len(distinct)) for pick in picks], axis=1)
-        for row, (right, total) in zip(drawn, tables, strict=True):
-            counts = total @ weights  # a class that a draw lacks is left out of its mean
-            with np.errstate(invalid="ignore"):
-                row[start : start + size] = np.nanmean((right @ weights) / counts, axis=0)
-    return drawn
-
-
-def _unit_names(m: Measurement) -> Sequence[str]:
-    return m.items if m.units is None else m.units
-
-
-def _tables(
-    m: Measurement, unit: NDArray[np.int64], num_units: int
-) -> tuple[sparse.csr_array, sparse.csr_array]:
-    """Return two (strata, units) tables: outcomes and items, summed."""
-    strata = (
-        np.zeros(len(unit), np.int64) if m.strata is None else np.unique(m.strata, return_inverse=True)[1]
-    )
-    shape = (int(np.max(strata)) + 1, num_units)
-    right = sparse.csr_array((m.correct, (strata, unit)), shape=shape)
-    total = sparse.csr_array((np.ones(len(unit)), (strata, unit)), shape=shape)
-    return right, total
-
-
-def _around(value: float, draws: NDArray[np.float64]) -> tuple[float, float]:
-    low, high = np.nanquantile(draws, [0.025, 0.975])
-    return min(float(low), value), max(float(high), value)
+    n, value = len(outcomes), float(outcomes.mean())
+    distinct, index = np.unique(units, return_inverse=True)
+    moved = np.bincount(index, weights=outcomes - value)
+    length = float(np.linalg.norm(moved))
+    if length < ALIKE:
+        return _Part(weight, value, len(distinct), distinct, np.full(len(distinct), len(distinct) ** -0.5))
+    size = float(np.clip(value * (1 - value) * (n / length) ** 2, 1.0, n))
+    return _Part(weight, value, size, distinct, moved / length)

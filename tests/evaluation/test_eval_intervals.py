@@ -1,11 +1,18 @@
+"""Intervals of one score and of a group: against textbooks, and by simulation against the truth.
+
+``python tests/evaluation/test_eval_intervals.py`` prints the table in docs/statistics.md (two minutes).
+"""
+
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from pgsbench.evaluation.intervals import effective_size, group_interval, interval, wilson
+from pgsbench.evaluation.intervals import group_interval, interval, wilson
 from pgsbench.evaluation.protocols.base import Measurement
 
 
@@ -37,14 +44,21 @@ def test_copies_of_an_item_add_no_certainty() -> None:
     rng = np.random.default_rng(0)
     plain = (rng.random(200) < 0.4).astype(float)
     copied = measured(np.repeat(plain, 5), units=[f"image{i}" for i in range(200) for _ in range(5)])
-    assert effective_size(copied) == pytest.approx(200, rel=0.01)
-    assert interval(copied) == pytest.approx(interval(measured(plain)), abs=1e-3)
+    assert interval(copied) == pytest.approx(interval(measured(plain)), abs=1e-9)
 
 
 def test_independent_items_of_a_unit_count_each() -> None:
     rng = np.random.default_rng(0)
-    many = measured((rng.random(5000) < 0.4).astype(float), units=[f"image{i // 5}" for i in range(5000)])
-    assert effective_size(many) > 4000
+    right = (rng.random(5000) < 0.4).astype(float)
+    many = measured(right, units=[f"image{i // 5}" for i in range(5000)])
+    assert width(interval(many)) < width(wilson(right.mean(), 4000))
+
+
+def test_values_that_are_no_shares_count_by_how_much_they_vary() -> None:
+    """A jackknife's pseudo-values lie outside [0, 1]; their mean is as sure as their variance says."""
+    values = np.random.default_rng(0).normal(0.4, 3.0, size=20_000)
+    found = measured(values)
+    assert width(interval(found)) == pytest.approx(2 * 1.96 * values.std() / np.sqrt(20_000), rel=0.01)
 
 
 def test_a_perfect_score_rests_on_units() -> None:
@@ -105,8 +119,22 @@ def test_equal_names_of_unrelated_items_change_nothing_much() -> None:
 
 @pytest.mark.parametrize("right", [0.0, 1.0])
 def test_a_mean_over_classes_is_never_certain(right: float) -> None:
-    alike = measured(np.full(60, right), strata=np.arange(60) % 3)
-    assert interval(alike) == wilson(right, 60)
+    low, high = interval(measured(np.full(60, right), strata=np.arange(60) % 3))
+    ends = wilson(right, 60)
+    assert (low == 0.0) if right == 0.0 else (high == 1.0)
+    assert width(ends) < high - low < 2 * width(ends)
+
+
+def test_one_class_is_a_plain_mean() -> None:
+    right = [1.0, 0.0, 1.0, 1.0]
+    assert interval(measured(right, strata=np.zeros(4, np.int64))) == interval(measured(right))
+
+
+def test_a_class_with_one_picture_is_not_certain() -> None:
+    """Nothing speaks against the one picture's class being at 0.2: then the mean is 0.6."""
+    low, high = interval(measured(np.ones(10_000), strata=np.array([0] + [1] * 9_999)))
+    assert low < 0.6
+    assert high == 1.0
 
 
 def test_a_group_of_one_has_its_tasks_interval() -> None:
@@ -114,14 +142,113 @@ def test_a_group_of_one_has_its_tasks_interval() -> None:
     assert group_interval([only]) == interval(only)
 
 
-def test_a_perfect_group_is_not_certain() -> None:
-    low, high = group_interval([measured(np.ones(20)), measured(np.ones(20), prefix="other")])
+def test_a_perfect_group_is_as_sure_as_its_smallest_task() -> None:
+    small = measured(np.ones(10))
+    low, high = group_interval([small, measured(np.ones(10_000), prefix="other")])
     assert high == 1.0
-    assert low == pytest.approx(wilson(1.0, 40)[0])
+    assert low < 1 - (1 - 0.76) / 2  # a task at 0.76 is all right in 10 of 10 with 6 %
 
 
-def test_intervals_are_repeatable() -> None:
-    strata = np.arange(60) % 3
-    correct = (np.arange(60) % 7 < 3).astype(float)
-    first, second = (interval(measured(correct, strata=strata)) for _ in range(2))
-    assert first == second
+def test_a_group_says_the_same_as_price_and_bonett() -> None:
+    """Independent tasks of one size: one right and one wrong pseudo-item for each of two tasks."""
+    right, n = np.array([180, 130]), 200
+    found = group_interval([measured([1.0] * r + [0.0] * (n - r), prefix=f"{r}-") for r in right])
+    level = (right + 1) / (n + 2)
+    reach = 1.96 * np.sqrt((level * (1 - level) / (n + 2)).sum()) / 2
+    expected = level.mean() - reach, level.mean() + reach
+    assert found == pytest.approx(expected, abs=5e-4)  # ours has one more item's spread in each task
+
+
+def test_a_small_perfect_task_counts_among_many_sure_ones() -> None:
+    """Its four pseudo-items are not shared out among parts that are sure anyway."""
+    many = measured(np.arange(20_000) % 2, prefix="many", strata=np.arange(20_000) // 2 % 100)
+    low, _ = group_interval([measured(np.ones(10)), many])
+    assert low < 0.75 - (1 - 0.76) / 2
+
+
+def test_perfect_tasks_on_the_same_pictures_are_no_surer_than_one() -> None:
+    perfect = measured(np.ones(20))
+    assert width(group_interval([perfect] * 4)) >= width(interval(perfect))
+
+
+def test_opposite_answers_to_the_same_pictures_cancel() -> None:
+    right = (np.arange(100) % 2).astype(float)
+    assert group_interval([measured(right), measured(1 - right)]) == pytest.approx((0.5, 0.5))
+
+
+def coverage(draw: Callable[[np.random.Generator], list[Measurement]], truth: float, repeats: int) -> float:
+    """Return how many of the intervals of `repeats` drawn groups hold the truth."""
+    rng = np.random.default_rng(5)
+    ends = np.array([group_interval(draw(rng)) for _ in range(repeats)])
+    return float(np.mean((ends[:, 0] <= truth) & (truth <= ends[:, 1])))
+
+
+def apart(shares: list[float], sizes: list[int]) -> Callable[[np.random.Generator], list[Measurement]]:
+    """Tasks on pictures of their own."""
+    return lambda rng: [
+        measured(rng.random(n) < share, prefix=f"{k}-")
+        for k, (share, n) in enumerate(zip(shares, sizes, strict=True))
+    ]
+
+
+def together(
+    shares: list[float], n: int, picture_sd: float
+) -> Callable[[np.random.Generator], list[Measurement]]:
+    """Tasks that all ask about the same pictures, which are easy or hard for all of them."""
+    levels = stats.norm.ppf(shares) * np.hypot(1, picture_sd)
+
+    def draw(rng: np.random.Generator) -> list[Measurement]:
+        picture = rng.normal(0, picture_sd, n)
+        return [measured(level + picture + rng.normal(size=n) > 0) for level in levels]
+
+    return draw
+
+
+def by_class(shares: list[float], sizes: list[int]) -> Callable[[np.random.Generator], list[Measurement]]:
+    """One task whose metric is the mean over classes."""
+    strata, of_item = np.repeat(np.arange(len(sizes)), sizes), np.repeat(shares, sizes)
+    return lambda rng: [measured(rng.random(len(strata)) < of_item, strata=strata)]
+
+
+_SOME = np.random.default_rng(1)
+MANY_CLASSES = _SOME.beta(8, 2, 100).tolist(), _SOME.integers(1, 21, 100).tolist()
+
+#: What is drawn, and its true mean.
+WORLDS = {
+    "two tasks: 50 % of 500, 70 % of 500": (apart([0.5, 0.7], [500, 500]), 0.6),
+    "two tasks: 97 % of 30, 50 % of 2,000": (apart([0.97, 0.5], [30, 2000]), 0.735),
+    "two tasks: 82 % of 10, 99.99 % of 10,000": (apart([0.82, 0.9999], [10, 10_000]), 0.90995),
+    "ten tasks: 95 % of 200": (apart([0.95] * 10, [200] * 10), 0.95),
+    "four tasks on the same 200 pictures: 95 %": (together([0.95] * 4, 200, 1.0), 0.95),
+    "four tasks on the same 200: 50, 70, 90, 99 %": (together([0.5, 0.7, 0.9, 0.99], 200, 1.0), 0.7725),
+    "four tasks on the same 50, nearly the same answers: 98 %": (together([0.98] * 4, 50, 3.0), 0.98),
+    "classes of 10, 10, 10, 970 pictures: 90 %": (by_class([0.9] * 4, [10, 10, 10, 970]), 0.9),
+    "classes of 2, 5, 1,000: 80, 90, 95 %": (by_class([0.8, 0.9, 0.95], [2, 5, 1000]), 2.65 / 3),
+    "classes of 1 and 9,999: 80, 99 %": (by_class([0.8, 0.99], [1, 9999]), 0.895),
+    "100 classes of 1 to 20, about 80 %": (by_class(*MANY_CLASSES), float(np.mean(MANY_CLASSES[0]))),
+}
+
+
+@pytest.mark.parametrize("world", [name for name in WORLDS if "9,999" not in name and "10,000" not in name])
+def test_a_groups_interval_holds_what_it_promises(world: str) -> None:
+    assert coverage(*WORLDS[world], repeats=150) > 0.90
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", WORLDS)
+def test_closely_that_a_groups_interval_holds_what_it_promises(world: str) -> None:
+    assert coverage(*WORLDS[world], repeats=1000) > 0.93
+
+
+def test_items_of_a_class_may_share_units() -> None:
+    """Captions of one picture: a mean over classes is no surer for copies, either."""
+    rng = np.random.default_rng(6)
+    right, strata = (rng.random(200) < 0.6).astype(float), np.arange(200) % 4
+    units = [f"image{i}" for i in range(200) for _ in range(5)]
+    copied = measured(np.repeat(right, 5), units=units, strata=np.repeat(strata, 5))
+    assert interval(copied) == pytest.approx(interval(measured(right, strata=strata)), abs=1e-9)
+
+
+if __name__ == "__main__":
+    for name, (draw, truth) in WORLDS.items():
+        print(f"{name:60s} {coverage(draw, truth, repeats=2000):.3f}", flush=True)
