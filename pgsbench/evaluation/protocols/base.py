@@ -23,7 +23,8 @@ class Measurement:
 
     Attributes:
         metric: MLflow-safe name, for example ``"acc1"``.
-        correct: (n,) outcome of each item in [0, 1], usually 0 or 1.
+        correct: (n,) outcome of each item in [0, 1], usually 0 or 1. A metric that is no mean over items
+            has a jackknife's pseudo-values, which may lie outside (`multilabel.pseudo_values`).
         items: (n,) what each outcome belongs to, unique.
         chance: What guessing gives.
         units: (n,) what was drawn from the world together with an item, usually its image: five captions

@@ -43,7 +43,7 @@ class MultiLabel(ZeroShot):
     primary: ClassVar[str] = "mean_average_precision"
 
     def measure(self, folder: Path, encode: Encoder) -> Iterator[Measurement]:
-        """Yield ``mean_average_precision``; its items are a picture and a class that it shows.
+        """Yield ``mean_average_precision``; its items are pictures, their values `pseudo_values`.
 
         Raises:
             DataError: There are no pictures, or a label does not fit the class names.
@@ -56,18 +56,13 @@ class MultiLabel(ZeroShot):
             raise DataError("the split holds no pictures with labels", where=str(folder / self.split))
         classes = class_embeddings(encode, classnames, templates)
         shows = np.stack(labels)
-        precision = precision_at_hits((images @ classes.T).numpy(), shows)
-        picture, number = np.nonzero(shows)
         num_shown = shows.sum(axis=0)
         notes = collapsed(image=images, **{"class": classes})
         if empty := int((num_shown == 0).sum()):
             notes += (f"{empty} of {len(classnames)} classes have no picture",)
-        yield Measurement(
-            "mean_average_precision", precision[picture, number],
-            [f"{keys[i]}#{k}" for i, k in zip(picture, number, strict=True)],
-            float(num_shown[num_shown > 0].mean() / len(keys)), units=[keys[i] for i in picture],
-            strata=number, notes=notes,
-        )  # fmt: skip
+        values = pseudo_values((images @ classes.T).numpy(), shows)
+        chance = float(num_shown[num_shown > 0].mean() / len(keys))
+        yield Measurement("mean_average_precision", values, keys, chance, notes=notes)
 
     def _samples(
         self, folder: Path, num_classes: int, keys: list[str], labels: list[NDArray[np.bool_]]
@@ -80,19 +75,52 @@ class MultiLabel(ZeroShot):
             yield where, image
 
 
-def precision_at_hits(scores: NDArray[np.float32], shows: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return (n, c): of the pictures ranked no lower than this one for a class, the share that shows it.
+def pseudo_values(scores: NDArray[np.float32], shows: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return (n,) what each picture adds to the mean average precision, in the sense that their mean is it.
+
+    A ranking moves as a whole when pictures change, so the precision at a hit, taken for a picture's value,
+    hides most of what is uncertain. A jackknife's pseudo-values (Tukey, 1958) do not: the score, plus
+    n - 1 times how much it falls below the mean of such scores where the picture is left out. They may lie
+    far outside [0, 1], and are near what one value for each picture would have to be for intervals and
+    paired tests of a plain mean to hold. A class that is left without a picture keeps its precision, so the
+    doubt about a class that one picture shows is understated.
 
     Args:
         scores: (n, c) similarity of n pictures with c classes.
-        shows: (n, c) whether a picture shows a class.
+        shows: (n, c) whether a picture shows a class; one that none shows is left out of the mean.
     """
-    precision = np.empty(scores.shape)
-    ranks = np.arange(1, len(scores) + 1)
-    for k in range(scores.shape[1]):
+    n = len(scores)
+    score, without = 0.0, np.zeros(n)
+    shown = np.flatnonzero(shows.any(axis=0))
+    for k in shown:
         order = np.lexsort((shows[:, k], -scores[:, k]))  # of equals, those without the class come first
-        precision[order, k] = shows[order, k].cumsum() / ranks
-    return precision
+        precision, left_out = _average_precision(shows[order, k])
+        score += precision / len(shown)
+        without[order] += left_out / len(shown)
+    values: NDArray[np.float64] = score + (n - 1) * (without.mean() - without)
+    return values
+
+
+def _average_precision(shows: NDArray[np.bool_]) -> tuple[float, NDArray[np.float64]]:
+    """Return the average precision of a ranking, and (n,) that of the same ranking without each place.
+
+    Args:
+        shows: (n,) whether the picture at a place shows the class, best place first; at least one does.
+    """
+    rank = np.flatnonzero(shows) + 1
+    hit = np.arange(1, len(rank) + 1)
+    whole = float((hit / rank).mean())
+    # Hits above a place stay as they are. Those below move up by one, and if it was a hit, too, count one
+    # less above themselves.
+    moved, fewer = hit / np.maximum(rank - 1, 1), (hit - 1) / np.maximum(rank - 1, 1)
+    num_above = shows.cumsum() - shows
+    num_down_to = shows.cumsum()
+    above = np.append(0.0, (hit / rank).cumsum())[num_above]
+    below = [hits.sum() - np.append(0.0, hits.cumsum())[num_down_to] for hits in (moved, fewer)]
+    left_out = np.where(shows, (above + below[1]) / max(len(rank) - 1, 1), (above + below[0]) / len(rank))
+    if len(rank) == 1:
+        left_out[shows] = whole
+    return whole, left_out
 
 
 def _label(content: bytes | None, num_classes: int, where: str) -> NDArray[np.bool_]:
