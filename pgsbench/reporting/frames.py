@@ -243,7 +243,9 @@ def _read_values(run: Run, name: str) -> TaskValues:
     try:
         with np.load(path) as arrays:
             units = arrays["units"].astype(np.str_) if "units" in arrays else None
-            return TaskValues(arrays["values"].astype(np.float64), arrays["items"].astype(np.str_), units)
+            strata = arrays["strata"].astype(np.int64) if "strata" in arrays else None
+            values, items = arrays["values"].astype(np.float64), arrays["items"].astype(np.str_)
+            return TaskValues(values, items, units, strata)
     except (OSError, KeyError, ValueError) as error:
         raise RunError(f"per-item values cannot be read ({error})", where=str(path)) from error
 

@@ -26,11 +26,14 @@ class TaskValues(NamedTuple):
         units: (n,) what was drawn from the world together with the item, usually its picture; None: every
             item is its own. Equal names are one draw, within a task (five captions of one picture) and
             across tasks (one picture asked for its shape and for its colour).
+        strata: (n,) class of each item where the metric is a mean over classes; its values are then weighted
+            so that their plain mean is the metric. None: the plain mean over items.
     """
 
     values: Floats
     items: NDArray[np.str_]
     units: NDArray[np.str_] | None = None
+    strata: NDArray[np.int64] | None = None
 
     @property
     def draws(self) -> NDArray[np.str_]:
@@ -51,11 +54,13 @@ class Panel:
         arms: Names of the arms.
         seeds: The seeds that all arms have.
         means: (a, s) weighted mean over the tasks of each task's mean over its items.
-        influence: (a, s, i) what the unit adds to `means`: its values minus their task's mean, times the
-            task's weight over its number of values, summed over all its values in all tasks.
+        influence: (a, s, i) what the unit adds to `means`: its values minus the mean of their task, or of
+            their class where that is a mean over classes, times the task's weight over its number of values,
+            summed over all its values in all tasks.
         num_items: Number of distinct units i.
         floor: Variance that is never undercut, so that 30 right answers of 30 are not "100.0 +- 0.0": the
-            two pseudo-items of Agresti & Coull (1998) and, for differences, Bonett & Price (2012).
+            two pseudo-items of Agresti & Coull (1998) and, for differences, Bonett & Price (2012), in each
+            task, shared out among its classes.
     """
 
     arms: tuple[str, ...]
@@ -118,6 +123,57 @@ class Panel:
         return np.array([contrast.get(arm, 0.0) for arm in self.arms])
 
 
+class _Strata(NamedTuple):
+    """The classes of one task's items; a plain mean over items has one class.
+
+    Attributes:
+        codes: (n,) class of each item.
+        sizes: (c,) number of items in each class.
+        num_units: (c,) number of distinct units in each.
+    """
+
+    codes: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    num_units: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, values: TaskValues, task: str) -> _Strata:
+        """Return the classes of a task.
+
+        Raises:
+            StudyError: It has fewer than two units.
+        """
+        units = np.unique(values.draws, return_inverse=True)[1].reshape(-1)
+        num_units = int(units.max(initial=-1)) + 1
+        if num_units < 2:
+            raise StudyError("an interval needs at least two test items", where=task, value=num_units)
+        strata = np.zeros(len(units), np.int64) if values.strata is None else values.strata
+        codes = np.unique(strata, return_inverse=True)[1].reshape(-1)
+        pairs = np.unique(codes * num_units + units)
+        return cls(codes, np.bincount(codes), np.bincount(pairs // num_units))
+
+    @property
+    def floor(self) -> float:
+        """Variance of the mean over classes of two pseudo-items that are shared out among them."""
+        pseudo = 2 / len(self.sizes)
+        return float((pseudo / (self.num_units + pseudo) ** 2).sum()) / len(self.sizes) ** 2
+
+    def centred(self, values: Floats) -> Floats:
+        """Return (n,) values minus their class's mean, such that squares of units add up without bias.
+
+        A class with one unit has no spread of its own: it is taken from the level of the whole, which makes
+        it too large rather than too small, as collapsing strata does (Cochran, 1977, chapter 5A).
+        """
+        num_classes, n = len(self.sizes), len(values)
+        means = np.bincount(self.codes, values) / self.sizes
+        has_spread = self.num_units > 1
+        # An item of a class of m weighs n / (num_classes m), so this is the whole's level in its values.
+        centre = np.where(has_spread, means, values.mean() * n / (num_classes * self.sizes))
+        unbiased = np.where(has_spread, self.num_units / np.maximum(self.num_units - 1, 1), 1.0)
+        found: Floats = np.sqrt(unbiased)[self.codes] * (values - centre[self.codes])
+        return found
+
+
 class _Layout:
     """The items of every task in one order, and the number of the unit that each belongs to."""
 
@@ -128,22 +184,16 @@ class _Layout:
         distinct, codes = np.unique(np.concatenate(list(draws.values())), return_inverse=True)
         self.num_items = len(distinct)
         self.codes = np.asarray(codes).reshape(-1)
-        self.scales, self.floor = [], 0.0
-        for task, weight in self.tasks.items():
-            n = len(np.unique(draws[task]))
-            if n < 2:
-                raise StudyError("an interval needs at least two test items", where=task, value=n)
-            self.scales.append(weight / len(self.items[task]) * np.sqrt(n / (n - 1)))
-            self.floor += weight**2 * 2 / (n + 2) ** 2
+        self.strata = {task: _Strata.of(reference[task], task) for task in tasks}
+        self.floor = sum(weight**2 * self.strata[task].floor for task, weight in self.tasks.items())
 
     def row(self, run: RunValues, where: str) -> tuple[float, Floats]:
         """Return the weighted mean of one run and (i,) the influence of each unit on it."""
         mean, shares = 0.0, []
-        for (task, weight), scale in zip(self.tasks.items(), self.scales, strict=True):
+        for task, weight in self.tasks.items():
             values = self._in_order(task, run[task], where)
-            task_mean = float(values.mean())
-            mean += weight * task_mean
-            shares.append(scale * (values - task_mean))
+            mean += weight * float(values.mean())
+            shares.append(weight / len(values) * self.strata[task].centred(values))
         added: Floats = np.zeros(self.num_items)
         np.add.at(added, self.codes, np.concatenate(shares))
         return mean, added

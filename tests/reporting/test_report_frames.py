@@ -29,14 +29,20 @@ def test_tidy_frames(fabricate):
     assert study.problems == []
 
 
-def test_units_are_read_where_an_evaluation_wrote_them(fabricate):
+def test_units_and_classes_are_read_where_an_evaluation_wrote_them(fabricate):
     folder = fabricate(seeds=(0,))
     file = next(folder.glob("pgs-s0-*")) / "per-sample" / "scenes__retrieval.text_recall_at_5.npz"
     with np.load(file) as arrays:
         values, names = arrays["values"], arrays["items"]
     units = np.repeat(np.arange(24).astype(str), 5)
     np.savez(file, values=values, items=names, units=units)
-    assert load_study(folder).values["pgs"][0]["scenes/retrieval"].draws.tolist() == units.tolist()
+    found = load_study(folder).values["pgs"][0]["scenes/retrieval"]
+    assert found.draws.tolist() == units.tolist()
+    assert found.strata is None
+    np.savez(file, values=values, items=names, units=units, strata=np.arange(120) % 7)
+    found = load_study(folder).values["pgs"][0]["scenes/retrieval"]
+    assert found.strata is not None
+    assert found.strata.tolist() == [i % 7 for i in range(120)]
 
 
 def test_missing_and_incomplete_runs_keep_their_rows(fabricate):

@@ -130,6 +130,60 @@ def test_items_of_one_unit_count_as_one_draw():
     assert found.high - found.low == pytest.approx(single.high - single.low, rel=1e-6)
 
 
+def by_class(right, strata):
+    """One seed of a mean over classes: right (n,), with the values that are weighted to average to it."""
+    _, codes, counts = np.unique(strata, return_inverse=True, return_counts=True)
+    weights = len(right) / (len(counts) * counts)
+    return {0: {"t": TaskValues(right * weights[codes], items(len(right)), strata=strata)}}
+
+
+def test_a_mean_over_classes_varies_within_classes_only():
+    # Textbook: the variance of a mean of class means is the mean of the classes' own, over their number.
+    rng = np.random.default_rng(8)
+    strata = rng.permutation(np.repeat(np.arange(4), [10, 10, 10, 970]))
+    right = (rng.random(1000) < np.array([0.2, 0.9, 0.6, 0.9])[strata]).astype(float)
+    arms = {"a": by_class(right, strata)}
+    found = mean_interval(Panel.build(arms, {"t": 1.0}, ["a"]), "a")
+    classes = [right[strata == k] for k in range(4)]
+    variance = sum(each.var(ddof=1) / len(each) for each in classes) / 16
+    floor = sum(0.5 / (len(each) + 0.5) ** 2 for each in classes) / 16  # two pseudo-items, four classes
+    assert found.estimate == pytest.approx(np.mean([each.mean() for each in classes]))
+    reach = stats.t.ppf(0.975, 999) * np.sqrt(variance + floor)
+    assert found.high - found.estimate == pytest.approx(reach, rel=1e-6)
+
+
+def test_a_difference_of_means_over_classes_is_paired_within_classes():
+    rng = np.random.default_rng(9)
+    strata = np.repeat(np.arange(3), [20, 80, 400])
+    hard = rng.random(500)
+    ours, theirs = (hard < 0.55).astype(float), (hard < 0.5).astype(float)
+    order = rng.permutation(500)
+    other = by_class(theirs, strata)[0]["t"]
+    shuffled = TaskValues(other.values[order], other.items[order], strata=strata[order])
+    arms = {"a": by_class(ours, strata), "b": {0: {"t": shuffled}}}
+    found = difference(Panel.build(arms, {"t": 1.0}, ["a", "b"]), "a", "b")
+    classes = [(ours - theirs)[strata == k] for k in range(3)]
+    variance = sum(each.var(ddof=1) / len(each) for each in classes) / 9
+    floor = sum(2 / 3 / (len(each) + 2 / 3) ** 2 for each in classes) / 9
+    assert found.estimate == pytest.approx(np.mean([each.mean() for each in classes]))
+    reach = stats.t.ppf(0.975, 499) * np.sqrt(variance + floor)
+    assert found.high - found.estimate == pytest.approx(reach, rel=1e-6)
+
+
+def test_classes_with_one_picture_are_as_uncertain_as_the_whole():
+    # 100 classes of one picture: their mean varies as a plain mean of 100 pictures does.
+    right = (np.arange(100) % 4 > 0).astype(float)
+    single = mean_interval(Panel.build({"a": by_class(right, np.arange(100))}, {"t": 1.0}, ["a"]), "a")
+    plain = mean_interval(panel({"a": [right]}), "a")
+    assert single.high - single.low == pytest.approx(plain.high - plain.low, rel=0.02)
+
+
+def test_one_class_is_a_plain_mean():
+    right = (np.arange(60) % 3 > 0).astype(float)
+    one = Panel.build({"a": by_class(right, np.zeros(60, int))}, {"t": 1.0}, ["a"])
+    assert mean_interval(one, "a") == mean_interval(panel({"a": [right]}), "a")
+
+
 def test_group_means_are_macro_means():
     run = {"big": TaskValues(np.ones(900), items(900)), "small": TaskValues(np.zeros(100), items(100, "s"))}
     found = mean_interval(Panel.build({"a": {0: run}}, {"big": 0.5, "small": 0.5}, ["a"]), "a")
