@@ -138,8 +138,10 @@ def preview(
     """
     from pgsbench.cli.subject import is_study, named_strategies, study_subject
     from pgsbench.errors import ConfigError
+    from pgsbench.masking.base import check_ratio
     from pgsbench.models.clip import build
     from pgsbench.reporting import preview as previews
+    from pgsbench.reporting.diagnosis import usable
     from pgsbench.reporting.style import check_ending, save
 
     check_ending(out, "--out")
@@ -147,6 +149,11 @@ def preview(
         raise ConfigError(
             "name either image files, a study or --data", way_out="pgsbench masks preview --data scenes"
         )
+    if mask_ratio is not None:
+        try:
+            check_ratio("mask_ratio", mask_ratio)
+        except ValueError as error:  # strategies would blame a field that nobody typed
+            raise ConfigError(str(error), where="--mask-ratio") from error
     names, source, size_of = _split(strategies), data, "scenes-vit" if data else "ViT-B-16"
     if images and len(images) == 1 and is_study(images[0]):
         subject = study_subject(images[0], names, mask_ratio=mask_ratio)
@@ -158,7 +165,12 @@ def preview(
         pictures = previews.from_data(source, clip.image_size, count=count, seed=seed)
     else:
         pictures = previews.from_files([Path(image) for image in images or []], clip.image_size)
+    notes: list[str] = []
+    if names is None:  # nobody has asked for those that cannot be shown
+        chosen, notes = usable(chosen, has_objects=pictures.objects is not None)
     typer.echo(save(previews.preview(pictures, chosen, clip, seed=seed), out))
+    for note in notes:
+        typer.echo(note)
 
 
 @app.command()

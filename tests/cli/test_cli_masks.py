@@ -115,6 +115,31 @@ def test_a_preview_of_a_study_and_of_files(run, tiny: TinyWorld, tmp_path: Path)
     assert (tmp_path / "study.png").stat().st_size > (tmp_path / "file.png").stat().st_size > 5_000
 
 
+def test_a_preview_leaves_out_those_arms_of_a_study_that_it_cannot_show(
+    run, tiny: TinyWorld, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = tiny.study.read_text().replace("arms: {", "arms: {slow: {strategy: attentive}, ")
+    (tmp_path / "with.yaml").write_text(text)
+    out = run("masks", "preview", "with.yaml", "--count", "1", "--out", "arms.png")
+    assert out.splitlines() == ["arms.png", "Left out: slow; it needs the attention of a teacher."]
+    asked = ("masks", "preview", "with.yaml", "--strategies", "pgs,slow")
+    status, _, err = call(capsys, monkeypatch, *asked)
+    assert status == 2
+    assert "--strategies: this strategy needs the attention of a tower in training" in err
+
+
+@pytest.mark.parametrize("what", ["{study}", "--data={shards}"])
+def test_a_mask_ratio_out_of_range_is_a_mistake_of_its_option(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tiny: TinyWorld, what: str
+) -> None:
+    words = ("masks", "preview", what.format(study=tiny.study, shards=tiny.shards), "--mask-ratio", "1.5")
+    status, _, err = call(capsys, monkeypatch, *words)
+    assert status == 2
+    assert err.splitlines() == [
+        "error: --mask-ratio: mask_ratio must be in [0, 1): the share of patches that is masked, not 1.5"
+    ]
+
+
 def test_findings_show_the_published_code_beside_its_repairs(run, tiny: TinyWorld) -> None:
     out = run("masks", "findings", "--data", str(tiny.shards), "--count", "4", "--model", "tiny-vit")
     assert "kept, 30% masked" in out
