@@ -138,7 +138,6 @@ def preview(
     """
     from pgsbench.cli.subject import is_study, named_strategies, study_subject
     from pgsbench.errors import ConfigError
-    from pgsbench.masking.base import check_ratio
     from pgsbench.models.clip import build
     from pgsbench.reporting import preview as previews
     from pgsbench.reporting.diagnosis import usable
@@ -150,10 +149,7 @@ def preview(
             "name either image files, a study or --data", way_out="pgsbench masks preview --data scenes"
         )
     if mask_ratio is not None:
-        try:
-            check_ratio("mask_ratio", mask_ratio)
-        except ValueError as error:  # strategies would blame a field that nobody typed
-            raise ConfigError(str(error), where="--mask-ratio") from error
+        _check_ratio(mask_ratio, "--mask-ratio")
     names, source, size_of = _split(strategies), data, "scenes-vit" if data else "ViT-B-16"
     if images and len(images) == 1 and is_study(images[0]):
         subject = study_subject(images[0], names, mask_ratio=mask_ratio)
@@ -187,6 +183,13 @@ def diagnose(
     ] = None,
     batches: Annotated[int, typer.Option(min=1, help="Training batches to look at.")] = 8,
     seeds: Annotated[int, typer.Option(min=2, help="Seeds of each mask.")] = 2,
+    calibrate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RATIO",
+            help="Also find the threshold that gives this effective ratio, of each strategy that has one.",
+        ),
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="Whose patches (default: the study's; with data scenes-vit).")
     ] = None,
@@ -204,6 +207,7 @@ def diagnose(
 
     Ratio, strongest edges, objects, their insides and outlines, mask overlap, place, residual of OTN.
     Masks are drawn as at the beginning of a training, when only pixels count: token similarities do not.
+    With --calibrate also the threshold, ready to paste, at which a mask gives a wanted ratio.
     Without --out a study's results go to reports/STUDY/masks and to its page in MLflow.
 
     Example: pgsbench masks diagnose baselines --strategies pgs,flip,grid
@@ -214,9 +218,11 @@ def diagnose(
     from pgsbench.data import shards
     from pgsbench.masking import CARDS
     from pgsbench.models.clip import build
-    from pgsbench.reporting import diagnosis, render
+    from pgsbench.reporting import diagnosis, render, thresholds
     from pgsbench.reporting.diagnosis_files import write
 
+    if calibrate is not None:
+        _check_ratio(calibrate, "--calibrate")
     names = _split(strategies)
     if is_study(study_or_data):
         subject = study_subject(study_or_data, names)
@@ -236,8 +242,18 @@ def diagnose(
             clip, reader, subject.strategies, batch_size=subject.batch_size, num_batches=batches,
             num_seeds=seeds, data_seed=subject.seed, progress=show,
         )  # fmt: skip
+        if calibrate is not None:
+            chosen, notes = thresholds.calibrate(
+                clip, reader, subject.strategies, target=calibrate, batch_size=subject.batch_size,
+                num_batches=batches, num_seeds=seeds, data_seed=subject.seed, progress=show,
+            )  # fmt: skip
     typer.echo(render.text(diagnosis.table_of(found, subject.name)))
     typer.echo(render.text(diagnosis.agreement_table(found)))
+    if calibrate is not None:
+        typer.echo(render.text(thresholds.calibration_table(chosen, notes, calibrate)))
+        for name, one in chosen.items():
+            typer.echo(thresholds.yaml_line(subject.own_names[name], one.strategy))
+        typer.echo()
     # Who names a folder wants the files there, and no runs/, reports/ or MLflow store beside them.
     work = Work(subject.study, output) if subject.study is not None and out is None else None
     folder = out or (work.report_folder / "masks" if work else Path(f"masks-{subject.name}"))
@@ -245,6 +261,13 @@ def diagnose(
         typer.echo(path)
     if work is not None:
         work.mirror_report()
+
+
+def _check_ratio(value: float, option: str) -> None:
+    from pgsbench.errors import ConfigError
+
+    if not 0.0 <= value < 1.0:  # strategies would blame a field that nobody typed
+        raise ConfigError("must be in [0, 1): the share of patches that is masked", where=option, value=value)
 
 
 def _split(names: str | None) -> list[str] | None:

@@ -55,7 +55,7 @@ def call(
         (("masks", "preview", "{shards}/00000.tar", "--model", "tiny-vit"), "00000.tar: an image cannot be"),
         (("masks", "findings", "one.png"), "two or more pictures are needed"),
         (("masks", "preview", "{study}", "--strategies", "pgz"), "did you mean 'pgs'?"),
-        (("masks", "preview", "cat.jpg", "--mask-ratio", "1.5"), "mask_ratio must be in [0, 1)"),
+        (("masks", "preview", "cat.jpg", "--mask-ratio", "1.5"), "--mask-ratio: must be in [0, 1)"),
         (("masks", "diagnose", "baselins"), "did you mean 'baselines'?"),
         (("masks", "diagnose", "scenes", "--strategies", "pgz"), "did you mean 'pgs'?"),
         (("masks", "diagnose", "/no/such/{0..1}.tar"), "2 of 2 shards are missing"),

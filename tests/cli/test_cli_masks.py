@@ -108,6 +108,18 @@ def test_diagnosing_data(run, tiny: TinyWorld, tmp_path: Path) -> None:
     assert "masks-train/masks.csv" in out
 
 
+def test_a_calibrated_threshold_is_a_line_to_paste(run, tiny: TinyWorld, tmp_path: Path) -> None:
+    asked = ("masks", "diagnose", str(tiny.shards), "--model", "tiny-vit", "--batches", "2")
+    out = run(*asked, "--strategies", "cluster,random", "--calibrate", "0.6")
+    assert "Thresholds for an effective ratio of 60 %" in out
+    (line,) = (line for line in out.splitlines() if line.startswith("strategy: {"))
+    study = tiny.study.read_text().replace("strategy: {name: pgs, mask_ratio: 0.5}", line)
+    (tmp_path / "pasted.yaml").write_text(study.replace("arms: [pgs, flip]", "arms: [cluster]"))
+    run("masks", "diagnose", "pasted.yaml", "--strategies", "cluster", "--out", "pasted")
+    (row,) = csv.DictReader((tmp_path / "pasted/masks.csv").open())
+    assert float(row["effective_ratio"]) == pytest.approx(0.6, abs=0.05)  # of other batches
+
+
 def test_a_preview_of_a_study_and_of_files(run, tiny: TinyWorld, tmp_path: Path) -> None:
     run("masks", "preview", str(tiny.study), "--strategies", "pgs,grid", "--count", "2", "--out", "study.png")
     Image.new("RGB", (40, 30), "orange").save(tmp_path / "flat.png")
@@ -136,7 +148,7 @@ def test_a_mask_ratio_out_of_range_is_a_mistake_of_its_option(
     status, _, err = call(capsys, monkeypatch, *words)
     assert status == 2
     assert err.splitlines() == [
-        "error: --mask-ratio: mask_ratio must be in [0, 1): the share of patches that is masked, not 1.5"
+        "error: --mask-ratio: must be in [0, 1): the share of patches that is masked (got 1.5)"
     ]
 
 
