@@ -109,6 +109,17 @@ def test_a_dry_run_says_what_would_happen_and_trains_nothing(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_dry_run_tells_the_share_that_is_dropped_not_the_share_that_is_hidden(
+    tiny: TinyWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hiding = "arms.hiding.strategy={name: pgs, mask_ratio: 0.25, max_ratio: 0.75, threshold: -1}"
+    asked = ("train", str(tiny.study), "--arm", "hiding", "--set", hiding, "--seeds", "1", "--dry-run")
+    status, out, err = call(capsys, monkeypatch, *asked, "--output", str(tmp_path))
+    assert status == 0, err
+    header, row = (line.split() for line in out.splitlines()[:2])
+    assert (header[1], row[3]) == ("dropped", "0.25")  # of `hiding seed 0`
+
+
 def test_status_is_no_mistake_where_everything_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
