@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Mapping
 from importlib.machinery import SourceFileLoader
@@ -23,6 +24,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from pgsbench.config.fingerprint import file_hash
 from pgsbench.errors import PluginError, nearest
 
 
@@ -67,7 +69,7 @@ class Registry:
             PluginError: The name is unknown, or its module cannot be imported or lacks the class.
         """
         if ".py:" in name:
-            return self._from_file(name, relative_to or Path())
+            return self._from_file(name, relative_to)
         if name in self.builtin:
             if not self._has_looked:
                 self.entry_points()
@@ -87,15 +89,37 @@ class Registry:
                 way_out="mend or uninstall the package that provides it",
             ) from error
 
-    def _from_file(self, name: str, folder: Path) -> type[Any]:
+    def content_id(self, name: str) -> str:
+        """Return what ``name`` stands for, as a text that changes when the code does.
+
+        A built-in member is its name: its code changes with pgsbench, which has a version for that. A class
+        in a file is the file's content, wherever it lies. An installed one is the content of its package:
+        moved or reinstalled it is the same, edited or upgraded it is another.
+
+        Args:
+            name: As for `load`; a file's path is absolute, or relative to the working folder.
+
+        Raises:
+            PluginError: The class of an installed member cannot be loaded.
+        """
+        if ".py:" in name:
+            path, _, attribute = name.rpartition(":")
+            return f"{file_hash(Path(path))}:{attribute}"
+        if name in self.builtin:
+            return name
+        found = self.load(name)
+        return f"{_package_hash(Path(inspect.getfile(found)))}:{found.__qualname__}"
+
+    def _from_file(self, name: str, relative_to: Path | None) -> type[Any]:
         file_name, _, attribute = name.rpartition(":")
-        path = Path(file_name) if Path(file_name).is_absolute() else folder / file_name
+        path = Path(file_name) if Path(file_name).is_absolute() else (relative_to or Path()) / file_name
         if not path.is_file():
+            start = "the working folder" if relative_to is None else "the study file"
             raise PluginError(
                 f"the file of this {self.kind} does not exist",
                 where=str(path),
                 value=name,
-                way_out="give it relative to the study file: `folder/file.py:Class`",
+                way_out=f"give it relative to {start}: `folder/file.py:Class`",
             )
         module = _import_file(path.resolve(), self.kind)
         if not hasattr(module, attribute):
@@ -110,6 +134,17 @@ class Registry:
             )  # fmt: skip
         found: type[Any] = getattr(module, attribute)
         return found
+
+
+def _package_hash(source: Path) -> str:
+    # All Python files of the outermost package that `source` is in: a class imports from its siblings, too.
+    root = source
+    while (root.parent / "__init__.py").is_file():
+        root = root.parent
+    if root == source:
+        return file_hash(source)
+    names = {path.relative_to(root).as_posix(): file_hash(path) for path in root.rglob("*.py")}
+    return hashlib.sha256(repr(sorted(names.items())).encode()).hexdigest()
 
 
 class _Uncached(SourceFileLoader):

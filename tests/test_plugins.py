@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,70 @@ def test_an_edited_file_is_read_again(tmp_path: Path, monkeypatch: pytest.Monkey
         os.utime(tmp_path / "mine.py", (1, 1))
         assert REGISTRY.load("mine.py:A", relative_to=tmp_path).x == x
     assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]
+
+
+def test_a_class_in_a_file_is_its_content_and_a_built_in_one_its_name(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "s.py").write_text("x = 1")
+    first, second = (REGISTRY.content_id(f"{tmp_path}/{name}/s.py:S") for name in ("a", "b"))
+    assert first == second
+    assert REGISTRY.content_id(f"{tmp_path}/b/s.py:T") != first
+    (tmp_path / "b" / "s.py").write_text("x = 2")
+    assert REGISTRY.content_id(f"{tmp_path}/b/s.py:S") != first
+    assert REGISTRY.content_id("gone") == "gone"  # nothing was imported for it
+
+
+def test_an_installed_class_is_the_content_of_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("old", "new"):
+        package = tmp_path / place / "masks_of_theirs"
+        (package / "parts").mkdir(parents=True)
+        (package / "__init__.py").write_text("")
+        (package / "parts" / "__init__.py").write_text("from masks_of_theirs.parts.spiral import Spiral\n")
+        (package / "parts" / "spiral.py").write_text("class Spiral:\n    pass\n")
+        (package / "helper.py").write_text("turns = 3\n")
+    point = EntryPoint("spiral", "masks_of_theirs.parts:Spiral", "g")
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
+
+    def identity(place: str) -> str:
+        for name in [name for name in sys.modules if name.startswith("masks_of_theirs")]:
+            monkeypatch.delitem(sys.modules, name)
+        with monkeypatch.context() as patched:
+            patched.syspath_prepend(str(tmp_path / place))
+            return REGISTRY.content_id("spiral")
+
+    first = identity("old")
+    assert identity("new") == first  # the same code, installed elsewhere
+    for changed in ("parts/spiral.py", "helper.py"):
+        path = tmp_path / "new" / "masks_of_theirs" / changed
+        path.write_text(path.read_text() + "# edited\n")
+        assert identity("new") != first
+        path.write_text(path.read_text().removesuffix("# edited\n"))
+    assert identity("new") == first
+
+
+def test_an_installed_module_without_a_package_is_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lone_mask.py").write_text("class A:\n    pass\n")
+    (tmp_path / "not_its_own.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [EntryPoint("lone", "lone_mask:A", "g")])
+    first = REGISTRY.content_id("lone")
+    (tmp_path / "not_its_own.py").write_text("x = 1\n")
+    assert REGISTRY.content_id("lone") == first
+    (tmp_path / "lone_mask.py").write_text("class A:\n    x = 1\n")
+    assert REGISTRY.content_id("lone") != first
+    del sys.modules["lone_mask"]
+
+
+def test_where_a_relative_file_starts_is_said(tmp_path: Path) -> None:
+    with pytest.raises(PluginError, match="relative to the study file"):
+        REGISTRY.load("mine.py:A", relative_to=tmp_path)
+    with pytest.raises(PluginError, match="relative to the working folder"):
+        REGISTRY.load("no/such/mine.py:A")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pgsbench.cli.findings import findings
 from pgsbench.cli.options import OutputOption, names_in
 
 app = typer.Typer(
@@ -50,62 +51,7 @@ def show(name: Annotated[str, typer.Argument(help="A strategy's name, or file.py
     typer.echo(f"\nlooks at: {', '.join(sorted(kind.needs)) or 'nothing'}")
 
 
-@app.command()
-def findings(
-    images: Annotated[list[Path] | None, typer.Argument(help="Image files; two or more.")] = None,
-    data: Annotated[str, typer.Option(help="Without images: pictures of this training data.")] = "scenes",
-    count: Annotated[int, typer.Option(min=2, help="How many of the data.")] = 256,
-    model: Annotated[
-        str | None, typer.Option(help="Whose patches (default: ViT-B-16; for data scenes-vit).")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Decides what is random in a mask.")] = 0,
-) -> None:
-    """Measure what the published CLIP-PGS code does differently from its paper.
-
-    Example: pgsbench masks findings photos/*.jpg
-    """
-    from pgsbench.data.transforms import normalise
-    from pgsbench.errors import ConfigError
-    from pgsbench.masking import findings as measured
-    from pgsbench.masking.base import view_of
-    from pgsbench.masking.retention import compared, retention
-    from pgsbench.models.clip import build
-    from pgsbench.models.tower_layout import layout_of
-    from pgsbench.reporting import preview as previews
-    from pgsbench.reporting import render
-
-    if images and len(images) < 2:
-        raise ConfigError(
-            "two or more pictures are needed: part of what is measured is how those of a batch interact",
-            where="IMAGES",
-            value=str(images[0]),
-            way_out="name more image files, or none for pictures of --data",
-        )
-    clip = build(model or ("ViT-B-16" if images else "scenes-vit"), seed=seed)
-    if images:
-        pictures = previews.from_files(images, clip.image_size)
-    else:
-        pictures = previews.from_data(data, clip.image_size, count=count, seed=seed)
-    view = view_of(normalise(pictures.images, clip.mean, clip.std), layout_of(clip.model).patch_size)
-    table = render.Table(
-        f"{view.batch_size} pictures, {view.grid[0]} x {view.grid[1]} patches",
-        ["part", "what", "measured"],
-        [[found.part, found.what, found.value] for found in measured.findings(view, seed=seed)],
-        [],
-        text_columns=(1,),
-    )
-    ratios = (0.3, 0.5)
-    kept = [retention(view, compared(ratio), seed=seed) for ratio in ratios]
-    edges = render.Table(
-        "Top-edge patches kept",
-        ["mask", *(f"{what}, {ratio:.0%} masked" for ratio in ratios for what in ("kept", "IoU"))],
-        [[name, *(f"{value:.2f}" for one in kept for value in one[name])] for name in kept[0]],
-        [
-            "Top-edge: a picture's tenth of patches with the strongest Sobel edges. IoU: of two seeds.",
-            "True edge map, candidates lowest: one slip of the published code is repaired; both: both are.",
-        ],
-    )
-    typer.echo("\n\n".join(render.text(one) for one in (table, edges)))
+app.command()(findings)
 
 
 @app.command()
@@ -140,6 +86,7 @@ def preview(
     from pgsbench.errors import ConfigError
     from pgsbench.models.clip import build
     from pgsbench.reporting import preview as previews
+    from pgsbench.reporting.diagnosis import usable
     from pgsbench.reporting.style import check_ending, save
 
     check_ending(out, "--out")
@@ -147,6 +94,8 @@ def preview(
         raise ConfigError(
             "name either image files, a study or --data", way_out="pgsbench masks preview --data scenes"
         )
+    if mask_ratio is not None:
+        _check_ratio(mask_ratio, "--mask-ratio")
     names, source, size_of = _split(strategies), data, "scenes-vit" if data else "ViT-B-16"
     if images and len(images) == 1 and is_study(images[0]):
         subject = study_subject(images[0], names, mask_ratio=mask_ratio)
@@ -158,7 +107,12 @@ def preview(
         pictures = previews.from_data(source, clip.image_size, count=count, seed=seed)
     else:
         pictures = previews.from_files([Path(image) for image in images or []], clip.image_size)
+    notes: list[str] = []
+    if names is None:  # nobody has asked for those that cannot be shown
+        chosen, notes = usable(chosen, has_objects=pictures.objects is not None)
     typer.echo(save(previews.preview(pictures, chosen, clip, seed=seed), out))
+    for note in notes:
+        typer.echo(note)
 
 
 @app.command()
@@ -175,6 +129,13 @@ def diagnose(
     ] = None,
     batches: Annotated[int, typer.Option(min=1, help="Training batches to look at.")] = 8,
     seeds: Annotated[int, typer.Option(min=2, help="Seeds of each mask.")] = 2,
+    calibrate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RATIO",
+            help="Also find the threshold that gives this effective ratio, of each strategy that has one.",
+        ),
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="Whose patches (default: the study's; with data scenes-vit).")
     ] = None,
@@ -192,6 +153,7 @@ def diagnose(
 
     Ratio, strongest edges, objects, their insides and outlines, mask overlap, place, residual of OTN.
     Masks are drawn as at the beginning of a training, when only pixels count: token similarities do not.
+    With --calibrate also the threshold, ready to paste, at which a mask gives a wanted ratio.
     Without --out a study's results go to reports/STUDY/masks and to its page in MLflow.
 
     Example: pgsbench masks diagnose baselines --strategies pgs,flip,grid
@@ -202,9 +164,11 @@ def diagnose(
     from pgsbench.data import shards
     from pgsbench.masking import CARDS
     from pgsbench.models.clip import build
-    from pgsbench.reporting import diagnosis, render
+    from pgsbench.reporting import diagnosis, render, thresholds
     from pgsbench.reporting.diagnosis_files import write
 
+    if calibrate is not None:
+        _check_ratio(calibrate, "--calibrate")
     names = _split(strategies)
     if is_study(study_or_data):
         subject = study_subject(study_or_data, names)
@@ -224,8 +188,18 @@ def diagnose(
             clip, reader, subject.strategies, batch_size=subject.batch_size, num_batches=batches,
             num_seeds=seeds, data_seed=subject.seed, progress=show,
         )  # fmt: skip
+        if calibrate is not None:
+            chosen, notes = thresholds.calibrate(
+                clip, reader, subject.strategies, target=calibrate, batch_size=subject.batch_size,
+                num_batches=batches, num_seeds=seeds, data_seed=subject.seed, progress=show,
+            )  # fmt: skip
     typer.echo(render.text(diagnosis.table_of(found, subject.name)))
     typer.echo(render.text(diagnosis.agreement_table(found)))
+    if calibrate is not None:
+        typer.echo(render.text(thresholds.calibration_table(chosen, notes, calibrate)))
+        for name, one in chosen.items():
+            typer.echo(thresholds.yaml_line(subject.own_names[name], one.strategy))
+        typer.echo()
     # Who names a folder wants the files there, and no runs/, reports/ or MLflow store beside them.
     work = Work(subject.study, output) if subject.study is not None and out is None else None
     folder = out or (work.report_folder / "masks" if work else Path(f"masks-{subject.name}"))
@@ -233,6 +207,13 @@ def diagnose(
         typer.echo(path)
     if work is not None:
         work.mirror_report()
+
+
+def _check_ratio(value: float, option: str) -> None:
+    from pgsbench.errors import ConfigError
+
+    if not 0.0 <= value < 1.0:  # strategies would blame a field that nobody typed
+        raise ConfigError("must be in [0, 1): the share of patches that is masked", where=option, value=value)
 
 
 def _split(names: str | None) -> list[str] | None:

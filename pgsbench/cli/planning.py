@@ -31,7 +31,7 @@ def print_plan(
 
     slots = plan_slots(len(runs), device=device)
     estimator = Estimator(slots.devices[0])
-    rows = [("run", "mask", "steps", "samples", "patch tokens", "minutes", "")]
+    rows = [("run", "dropped", "steps", "samples", "patch tokens", "minutes", "")]
     samples = tokens = num_missing = 0
     minutes = 0.0
     for run in runs:
@@ -40,7 +40,7 @@ def print_plan(
         rows.append(
             (
                 run.label,
-                f"{cost.mask_ratio:.2f}",
+                f"{cost.dropped:.2f}",
                 f"{run.config.training.steps:,}",
                 f"{cost.samples:,}",
                 f"{cost.patch_tokens:,}",

@@ -26,6 +26,7 @@ class Subject:
         data: The training data.
         model: The model whose patches are meant.
         strategies: Name -> strategy.
+        own_names: Name -> the strategy's own name, as a study gives it.
         batch_size: Pictures in a training batch.
         seed: Decides the batches.
         study: The study, where one was named.
@@ -35,6 +36,7 @@ class Subject:
     data: DataConfig
     model: str
     strategies: dict[str, Strategy]
+    own_names: dict[str, str]
     batch_size: int = 64
     seed: int = 0
     study: Study | None = None
@@ -76,6 +78,7 @@ def study_subject(name: str, arms: Sequence[str] | None, *, mask_ratio: float | 
         config.data,
         config.model.name,
         strategies,
+        {arm: run.strategy.name for arm, run in runs.items()},
         config.training.batch_size,
         config.seeds[0],
         study,
@@ -99,7 +102,8 @@ def data_subject(train: str, strategies: Sequence[str]) -> Subject:
     path = Path(train)
     name = path.parent.name if path.suffix == ".tar" else path.name  # shards are called after their folder
     data = DataConfig(train=train)
-    return Subject(name or "shards", data, "scenes-vit", named_strategies(strategies))
+    chosen = named_strategies(strategies)
+    return Subject(name or "shards", data, "scenes-vit", chosen, {name: name for name in chosen})
 
 
 def named_strategies(names: Sequence[str], *, mask_ratio: float | None = None) -> dict[str, Strategy]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pgsbench.config.schema import RunConfig
+if TYPE_CHECKING:
+    from pgsbench.config.schema import RunConfig  # with pydantic, which listing strategies can do without
 
 #: Raised when a change of code changes what the same configuration gives; old runs are then not reused.
 RESULTS_VERSION = 1
@@ -26,24 +27,18 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def run_id(config: RunConfig, data_id: str) -> str:
+def run_id(config: RunConfig, data_id: str, strategy_id: str) -> str:
     """Return the id of a run: ten hexadecimal digits.
 
     Args:
         config: The resolved configuration, every field of its strategy included.
         data_id: What the training data is (`pgsbench.data.shards.data_id`), since a path can change content.
+        strategy_id: What the strategy is (`pgsbench.plugins.Registry.content_id`), since a file or a package
+            can change behind its name.
     """
     plain = config.model_dump()
     plain["training"] = {key: value for key, value in plain["training"].items() if key not in _COSMETIC}
     plain["data"]["train"] = data_id  # the limits beside it stay: a streamed order differs from one in memory
-    plain["strategy"]["name"] = _content_name(config.strategy.name)
+    plain["strategy"]["name"] = strategy_id
     text = canonical_json({"config": plain, "results_version": RESULTS_VERSION})
     return hashlib.sha256(text.encode()).hexdigest()[:10]
-
-
-def _content_name(strategy: str) -> str:
-    # A strategy in a file is its content, wherever it lies: moved it is the same, edited it is another.
-    if ".py:" not in strategy:
-        return strategy
-    path, _, attribute = strategy.rpartition(":")
-    return f"{file_hash(Path(path))}:{attribute}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,8 +19,6 @@ from pgsbench.masking.base import (
 )
 from pgsbench.masking.ops import add_cosines, add_inner, order_ascending, patchify, patterns
 
-_BISECTIONS = 30
-
 
 @dataclass(frozen=True)
 class Cluster:
@@ -34,8 +31,9 @@ class Cluster:
     the effective ratio is therefore above `mask_ratio`. At least one patch stays visible.
 
     Deviations: the threshold is a setting and not adapted while training runs, so that no picture
-    depends on another; `calibrated` finds the one that masks a wanted share. The default masks one half
-    of photographs; the published code has 0.68.
+    depends on another; `pgsbench masks diagnose DATA --calibrate RATIO` finds the one that gives a wanted
+    effective ratio. Above the default lies one half of the patches of photographs, which `mask_ratio` then
+    raises to more; the published code has 0.68.
 
     Args:
         mask_ratio: Least share of the patches that is dropped.
@@ -84,18 +82,3 @@ class Cluster:
         if token_share > 0.0:
             add_cosines(similarity, view.content(), anchors, token_share)
         return similarity.amax(dim=1).scatter(1, anchors, float("inf"))
-
-    def calibrated(self, view: PatchView, *, target: float, generator: torch.Generator) -> Cluster:
-        """Return this strategy with the threshold that masks the share `target` of these pictures.
-
-        Found by bisection in 30 rounds; the number of patches makes the share a step function.
-        """
-        resemblance = self.resemblance(view, generator=generator)
-        low, high = -1.0, 1.0
-        for _ in range(_BISECTIONS):
-            middle = (low + high) / 2
-            if float((resemblance > middle).float().mean()) > target:
-                low = middle
-            else:
-                high = middle
-        return dataclasses.replace(self, threshold=high)

@@ -146,12 +146,15 @@ class Masking(nn.Module):
         """Patches of each picture that went through the transformer in the last forward pass."""
         return self.grid[0] * self.grid[1] if self.last is None else self.last.keep.shape[1]
 
-    def effective_ratio(self) -> float:
-        """Share of patches without influence in the last forward pass; waits for a GPU if some are hidden."""
+    def effective_ratio(self) -> float | Tensor:
+        """Return the share of patches without influence in the last forward pass.
+
+        Where patches are hidden it is a 0-d tensor, since how many they are is known on the device alone.
+        """
         n = self.grid[0] * self.grid[1]
         if self.last is None or self.last.visible is None:
             return 1.0 - self.num_kept / n
-        return float(self.last.effective_ratio(n))
+        return self.last.effective_ratio(n)
 
     def shown(self, batch_size: int) -> Tensor:
         """Return (b, n) bool: which patches had an influence in the last forward pass."""

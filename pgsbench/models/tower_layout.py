@@ -165,6 +165,11 @@ def _timm_vit(trunk: Any) -> TowerLayout:
             "this timm tower does not cut pictures into a fixed grid of patches by one convolution",
             value=type(embed).__name__, way_out=_WAY_OUT,
         )  # fmt: skip
+    if not hasattr(trunk, "num_prefix_tokens"):  # SAM looks through windows of a map, which must be whole
+        raise ModelError(
+            "this timm tower keeps its tokens as a map and not as a row, from which a mask could drop some",
+            value=type(trunk).__name__, way_out=_WAY_OUT,
+        )  # fmt: skip
     return TowerLayout(
         owner=trunk,
         slot="patch_drop",

@@ -95,11 +95,11 @@ def diagnose(
         StudyError: No strategy is left.
         PluginError: A strategy looks at what it does not need, or its answer is malformed.
     """
-    usable, notes = _usable(strategies, has_objects=reader.has_objects)
+    can_run, notes = usable(strategies, has_objects=reader.has_objects)
     layout = layout_of(clip.model)
-    shown: dict[str, list[list[Tensor]]] = {name: [[] for _ in range(num_seeds)] for name in usable}
-    top_edges: dict[str, list[Tensor]] = {name: [] for name in usable}
-    residuals: dict[str, list[float]] = {name: [] for name in usable}
+    shown: dict[str, list[list[Tensor]]] = {name: [[] for _ in range(num_seeds)] for name in can_run}
+    top_edges: dict[str, list[Tensor]] = {name: [] for name in can_run}
+    residuals: dict[str, list[float]] = {name: [] for name in can_run}
     shares = []
     batches = reader.batches(seed=data_seed, batch_size=batch_size)
     for step in range(num_batches):
@@ -108,7 +108,7 @@ def diagnose(
         assert view.images is not None
         if view.objects is not None:
             shares.append(view.objects)
-        for name, strategy in usable.items():
+        for name, strategy in can_run.items():
             for seed in range(num_seeds):
                 selection = draw(strategy, view, seed=seed, step=step)
                 shown[name][seed].append(selection.shown(view.num_patches))
@@ -207,20 +207,23 @@ def agreement_table(diagnosis: Diagnosis) -> Table:
     return Table("Agreement", ["", *names], rows, notes)
 
 
-def _usable(
-    strategies: Mapping[str, Strategy], *, has_objects: bool
-) -> tuple[dict[str, Strategy], list[str]]:
+def usable(strategies: Mapping[str, Strategy], *, has_objects: bool) -> tuple[dict[str, Strategy], list[str]]:
+    """Return the strategies that need no training to be seen, and a sentence on each that is left out.
+
+    Raises:
+        StudyError: No strategy is left.
+    """
     reasons = {}
     for name, strategy in strategies.items():
         if "attention" in strategy.needs:
             reasons[name] = "it needs the attention of a teacher"
         elif "objects" in strategy.needs and not has_objects:
             reasons[name] = "it needs object maps, which these data lack"
-    usable = {name: strategy for name, strategy in strategies.items() if name not in reasons}
+    left = {name: strategy for name, strategy in strategies.items() if name not in reasons}
     notes = [f"Left out: {name}; {reason}." for name, reason in reasons.items()]
-    if not usable:
+    if not left:
         raise StudyError("no strategy can run on these data", way_out=" ".join(notes))
-    return usable, notes
+    return left, notes
 
 
 def _agreement(ours: Tensor, theirs: Tensor) -> float:

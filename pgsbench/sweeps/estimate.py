@@ -25,13 +25,14 @@ class Cost:
     Attributes:
         samples: Pairs seen.
         patch_tokens: Patch tokens that enter the visual transformer.
-        mask_ratio: Share of the patches that is dropped while masking is on.
+        dropped: Share of the patches that is dropped while masking is on; hidden ones, which save nothing,
+            are not in it.
         train_seconds: Estimated time in training steps, on one thread or one GPU.
     """
 
     samples: int
     patch_tokens: int
-    mask_ratio: float
+    dropped: float
     train_seconds: float
 
 
@@ -56,7 +57,7 @@ class Estimator:
         return Cost(
             samples=samples,
             patch_tokens=masked * kept + (samples - masked) * patches,
-            mask_ratio=1 - kept / patches,
+            dropped=1 - kept / patches,
             train_seconds=masked * masked_seconds + (samples - masked) * whole_seconds,
         )
 

@@ -55,7 +55,9 @@ def planned_runs(
     for arm in arms:
         for seed in study.config.seeds:
             config = study.run_config(arm, point, seed)
-            runs.append(PlannedRun(arm, seed, config, run_id(config, data_id(config.data.train)), point))
+            strategy_id = STRATEGIES.content_id(config.strategy.name)
+            identity = run_id(config, data_id(config.data.train), strategy_id)
+            runs.append(PlannedRun(arm, seed, config, identity, point))
     return runs
 
 

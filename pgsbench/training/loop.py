@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from pgsbench.config.schema import TrainingConfig
 from pgsbench.data.shards import Reader
@@ -78,6 +79,7 @@ def train(
     watch.start()
     samples_logged, seconds_logged, mask_logged = totals.samples, totals.train_seconds, totals.mask_seconds
     mask_seconds_before = totals.mask_seconds - masking.select_seconds
+    unread: float | Tensor = 0.0  # of `masked_share_sum`: read only now and then, since that waits for a GPU
 
     while step < config.steps:
         batch = next(batches)
@@ -104,11 +106,12 @@ def train(
         totals.visual_tokens += len(images) * masking.num_kept
         if masking.active:
             totals.masked_samples += len(images)
-            totals.masked_share_sum += len(images) * masking.effective_ratio()
+            unread = unread + len(images) * masking.effective_ratio()
 
         if step % config.log_every_steps == 0 or step == config.steps:
             watch.lap()
             totals.mask_seconds = mask_seconds_before + masking.select_seconds
+            totals.masked_share_sum, unread = totals.masked_share_sum + float(unread), 0.0
             value = loss.item()
             if not math.isfinite(value):
                 raise RunError(
@@ -128,7 +131,7 @@ def train(
                     "logit_scale": model.logit_scale.exp().item(),
                     "samples_per_second": (totals.samples - samples_logged) / seconds,
                     "mask_share": (totals.mask_seconds - mask_logged) / seconds,
-                    "mask_ratio_effective": masking.effective_ratio(),
+                    "mask_ratio_effective": float(masking.effective_ratio()),
                     "tokens_kept": masking.num_kept,
                     "peak_memory_bytes": peak_memory_bytes(device),
                     **masking.diagnostics(),
@@ -141,6 +144,7 @@ def train(
         if stop or step % config.checkpoint_every_steps == 0:
             watch.lap()
             totals.mask_seconds = mask_seconds_before + masking.select_seconds
+            totals.masked_share_sum, unread = totals.masked_share_sum + float(unread), 0.0
             state.save(
                 state_folder, model=model, masking=masking, optimizer=optimizer, step=step, totals=totals
             )

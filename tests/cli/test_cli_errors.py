@@ -57,7 +57,7 @@ def call(
         (("masks", "preview", "{shards}/00000.tar", "--model", "tiny-vit"), "00000.tar: an image cannot be"),
         (("masks", "findings", "one.png"), "two or more pictures are needed"),
         (("masks", "preview", "{study}", "--strategies", "pgz"), "did you mean 'pgs'?"),
-        (("masks", "preview", "cat.jpg", "--mask-ratio", "1.5"), "mask_ratio must be in [0, 1)"),
+        (("masks", "preview", "cat.jpg", "--mask-ratio", "1.5"), "--mask-ratio: must be in [0, 1)"),
         (("masks", "diagnose", "baselins"), "did you mean 'baselines'?"),
         (("masks", "diagnose", "scenes", "--strategies", "pgz"), "did you mean 'pgs'?"),
         (("masks", "diagnose", "/no/such/{0..1}.tar"), "2 of 2 shards are missing"),
@@ -132,6 +132,17 @@ def test_fetching_makes_what_is_built_in(
     status, out, _ = call(capsys, monkeypatch, "data", "fetch", "scenes")
     assert (status, made) == (0, ["scenes"])
     assert "fetched 0 data sets" in out
+
+
+def test_a_dry_run_tells_the_share_that_is_dropped_not_the_share_that_is_hidden(
+    tiny: TinyWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hiding = "arms.hiding.strategy={name: pgs, mask_ratio: 0.25, max_ratio: 0.75, threshold: -1}"
+    asked = ("train", str(tiny.study), "--arm", "hiding", "--set", hiding, "--seeds", "1", "--dry-run")
+    status, out, err = call(capsys, monkeypatch, *asked, "--output", str(tmp_path))
+    assert status == 0, err
+    header, row = (line.split() for line in out.splitlines()[:2])
+    assert (header[1], row[3]) == ("dropped", "0.25")  # of `hiding seed 0`
 
 
 def test_status_is_no_mistake_where_everything_is_missing(

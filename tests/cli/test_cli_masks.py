@@ -108,11 +108,48 @@ def test_diagnosing_data(run, tiny: TinyWorld, tmp_path: Path) -> None:
     assert "masks-train/masks.csv" in out
 
 
+def test_a_calibrated_threshold_is_a_line_to_paste(run, tiny: TinyWorld, tmp_path: Path) -> None:
+    asked = ("masks", "diagnose", str(tiny.shards), "--model", "tiny-vit", "--batches", "2")
+    out = run(*asked, "--strategies", "cluster,random", "--calibrate", "0.6")
+    assert "Thresholds for an effective ratio of 60 %" in out
+    (line,) = (line for line in out.splitlines() if line.startswith("strategy: {"))
+    study = tiny.study.read_text().replace("strategy: {name: pgs, mask_ratio: 0.5}", line)
+    (tmp_path / "pasted.yaml").write_text(study.replace("arms: [pgs, flip]", "arms: [cluster]"))
+    run("masks", "diagnose", "pasted.yaml", "--strategies", "cluster", "--out", "pasted")
+    (row,) = csv.DictReader((tmp_path / "pasted/masks.csv").open())
+    assert float(row["effective_ratio"]) == pytest.approx(0.6, abs=0.05)  # of other batches
+
+
 def test_a_preview_of_a_study_and_of_files(run, tiny: TinyWorld, tmp_path: Path) -> None:
     run("masks", "preview", str(tiny.study), "--strategies", "pgs,grid", "--count", "2", "--out", "study.png")
     Image.new("RGB", (40, 30), "orange").save(tmp_path / "flat.png")
     run("masks", "preview", "flat.png", "--model", "tiny-vit", "--mask-ratio", "0.25", "--out", "file.png")
     assert (tmp_path / "study.png").stat().st_size > (tmp_path / "file.png").stat().st_size > 5_000
+
+
+def test_a_preview_leaves_out_those_arms_of_a_study_that_it_cannot_show(
+    run, tiny: TinyWorld, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = tiny.study.read_text().replace("arms: {", "arms: {slow: {strategy: attentive}, ")
+    (tmp_path / "with.yaml").write_text(text)
+    out = run("masks", "preview", "with.yaml", "--count", "1", "--out", "arms.png")
+    assert out.splitlines() == ["arms.png", "Left out: slow; it needs the attention of a teacher."]
+    asked = ("masks", "preview", "with.yaml", "--strategies", "pgs,slow")
+    status, _, err = call(capsys, monkeypatch, *asked)
+    assert status == 2
+    assert "--strategies: this strategy needs the attention of a tower in training" in err
+
+
+@pytest.mark.parametrize("what", ["{study}", "--data={shards}"])
+def test_a_mask_ratio_out_of_range_is_a_mistake_of_its_option(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tiny: TinyWorld, what: str
+) -> None:
+    words = ("masks", "preview", what.format(study=tiny.study, shards=tiny.shards), "--mask-ratio", "1.5")
+    status, _, err = call(capsys, monkeypatch, *words)
+    assert status == 2
+    assert err.splitlines() == [
+        "error: --mask-ratio: must be in [0, 1): the share of patches that is masked (got 1.5)"
+    ]
 
 
 def test_findings_show_the_published_code_beside_its_repairs(run, tiny: TinyWorld) -> None:

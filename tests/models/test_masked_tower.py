@@ -137,7 +137,7 @@ def test_hiding_equals_dropping(vision: Any, images: Tensor) -> None:
     hiding = attach(model, HideLast(carried=10, hidden=4))
     hiding.begin_step(seed=0, step=0)
     hidden = model.visual(images)
-    assert hiding.effective_ratio() == pytest.approx(1 - 6 / 24)
+    assert float(hiding.effective_ratio()) == pytest.approx(1 - 6 / 24)
     dropping = attach(model, HideLast(carried=6, hidden=0))
     dropping.begin_step(seed=0, step=0)
     torch.testing.assert_close(hidden, model.visual(images), atol=5e-6, rtol=1e-5)
@@ -481,6 +481,17 @@ def test_a_convolutional_stem_is_refused_with_the_reason(name: str, options: Any
     with pytest.raises(ModelError, match="convolutional network in front of the transformer") as raised:
         attach(model, Random(0.5))
     assert raised.value.value == backbone
+
+
+def test_a_tower_whose_tokens_are_a_map_is_refused_with_the_reason() -> None:
+    timm = pytest.importorskip("timm")
+    model = nn.Module()
+    model.visual = nn.Module()
+    model.visual.trunk = timm.create_model("samvit_base_patch16_224", num_classes=0, depth=1, embed_dim=24,
+                                           num_heads=2)  # fmt: skip
+    with pytest.raises(ModelError, match="keeps its tokens as a map") as raised:
+        attach(model, Random(0.5))
+    assert raised.value.value == "VisionTransformerSAM"
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from tinyworld import TinyWorld
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pgsbench.config.schema import TrainingConfig, UnmaskedTuning
 from pgsbench.data import shards
 from pgsbench.errors import RunError
 from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.base import Strategy
+from pgsbench.masking.cluster import Cluster
 from pgsbench.masking.none import NoMask
 from pgsbench.masking.random import Random
 from pgsbench.models.clip import build
@@ -145,6 +148,54 @@ def test_tokens_and_ratios_are_counted_as_they_were(tiny: TinyWorld, tmp_path: P
     assert totals.visual_tokens == 16 * (4 * 4 + 2 * 16)
     assert totals.effective_mask_ratio == pytest.approx(0.75)
     assert 0 < totals.mask_seconds < totals.train_seconds
+
+
+class Reads(TorchDispatchMode):
+    """Counts how often a number is read back from the device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_hidden_patches_are_counted_without_reading_them_back_at_every_step(
+    tiny: TinyWorld, tmp_path: Path
+) -> None:
+    def reads(strategy: Strategy, steps: int) -> int:
+        config = CONFIG.model_copy(
+            update={"samples": 16 * steps, "log_every_steps": 100, "checkpoint_every_steps": 100}
+        )
+        with Reads() as found:
+            run(tiny, tmp_path / f"{type(strategy).__name__}{steps}", strategy=strategy, config=config)
+        return found.count
+
+    # The optimizer reads some on a CPU: what hides patches must add none to those of a mask that does not.
+    hiding, plain = (
+        reads(strategy, 9) - reads(strategy, 3) for strategy in (Cluster(threshold=0.05), Random())
+    )
+    assert hiding == plain
+
+
+def test_the_share_of_hidden_patches_does_not_depend_on_when_it_is_read(
+    tiny: TinyWorld, tmp_path: Path
+) -> None:
+    strategy = Cluster(threshold=0.05)
+    lines, _, totals = run(tiny, tmp_path / "each", strategy=strategy)
+    masked = [line["mask_ratio_effective"] for line in lines[:4]]
+    assert len({round(ratio, 6) for ratio in masked}) > 1
+    assert totals.masked_samples == 64
+    assert totals.effective_mask_ratio == pytest.approx(sum(masked) / 4, rel=1e-6)
+    seldom = CONFIG.model_copy(update={"log_every_steps": 100, "checkpoint_every_steps": 100})
+    _, _, again = run(tiny, tmp_path / "seldom", strategy=strategy, config=seldom)
+    assert again.masked_share_sum == pytest.approx(totals.masked_share_sum, rel=1e-6)
+    with pytest.raises(Interrupted):
+        run(tiny, tmp_path / "cut", strategy=strategy, stop_after=3)
+    _, _, resumed = run(tiny, tmp_path / "cut", strategy=strategy, config=seldom)
+    assert resumed.masked_share_sum == pytest.approx(totals.masked_share_sum, rel=1e-6)
 
 
 def test_a_diverged_training_says_so(tiny: TinyWorld, tmp_path: Path) -> None:
