@@ -148,7 +148,7 @@ def preflight(shard: Path) -> tuple[int, bool]:
     """
     keys: set[str] = set()
     usable, has_objects = 0, False
-    for _key, parts in read_tar(shard):
+    for _key, parts in read_tar(shard, with_content=False):
         keys.update(parts)
         if is_usable(parts):
             has_objects = has_objects if usable else OBJECTS in parts

@@ -53,14 +53,18 @@ def write_tar(path: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]]) ->
     return count
 
 
-def read_tar(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+def read_tar(path: Path, *, with_content: bool = True) -> Iterator[tuple[str, dict[str, bytes]]]:
     """Yield ``(key, {ending: content})`` from a webdataset archive, in its order.
+
+    Args:
+        path: The archive.
+        with_content: Read the files; otherwise only the table of contents, and contents are empty.
 
     Raises:
         DataError: The archive is missing or damaged, or two samples beside each other have one key.
     """
     key, parts = "", dict[str, bytes]()
-    for this, ending, content in _members(path, read=True):
+    for this, ending, content in _members(path, read=with_content):
         if this != key and parts:
             yield key, parts
             parts = {}
@@ -75,13 +79,9 @@ def count_tar(path: Path) -> int:
     """Return how many samples a webdataset archive holds, from its table of contents alone.
 
     Raises:
-        DataError: The archive is missing or damaged.
+        DataError: As `read_tar`.
     """
-    count, key = 0, None
-    for this, _, _ in _members(path, read=False):
-        if this != key:
-            count, key = count + 1, this
-    return count
+    return sum(1 for _ in read_tar(path, with_content=False))
 
 
 def _members(path: Path, *, read: bool) -> Iterator[tuple[str, str, bytes]]:
