@@ -41,7 +41,7 @@ def compare(
     from pgsbench.cli.working import Work
     from pgsbench.experiment import open_study
     from pgsbench.reporting import render, tables
-    from pgsbench.reporting.frames import load_study
+    from pgsbench.reporting.frames import read_frames
     from pgsbench.reporting.results import Results
     from pgsbench.reporting.verdict import fairness, verdict
     from pgsbench.sweeps import plan
@@ -58,7 +58,7 @@ def compare(
     work = Work(opened, output)
     with work.watching() as watcher:
         failed = work_off(work.folder, runs, watcher=watcher, jobs=jobs, device=device)
-    results = Results(load_study(work.folder.path), candidate=chosen, baselines=others)
+    results = Results(read_frames(work.folder.path), candidate=chosen, baselines=others)
     for table in (
         tables.scores_table(results), tables.differences_table(results),
         tables.gap_table(results), tables.cost_table(results),
@@ -66,4 +66,4 @@ def compare(
         if table is not None:
             typer.echo(render.text(table))
     typer.echo("\n".join([fairness(results), *verdict(results)]))
-    work.finish(failed, baselines=others, candidate=chosen)
+    work.finish(failed, results)

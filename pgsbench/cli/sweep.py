@@ -39,7 +39,7 @@ def sweep(
     from pgsbench.errors import StudyError
     from pgsbench.experiment import open_study
     from pgsbench.reporting import render, tables
-    from pgsbench.reporting.frames import load_study
+    from pgsbench.reporting.frames import read_frames
     from pgsbench.reporting.results import Results
     from pgsbench.sweeps import plan
     from pgsbench.sweeps.search import search
@@ -59,8 +59,8 @@ def sweep(
     work = Work(opened, output)
     with work.watching() as watcher:
         found = search(work.folder, references, watcher=watcher, trials=trials, jobs=jobs, device=device)
-    results = Results(load_study(work.folder.path))
+    results = Results(read_frames(work.folder.path))
     for table in (tables.scores_table(results), tables.sweep_table(results, found.importances)):
         if table is not None:
             typer.echo(render.text(table))
-    work.finish(found.failed, importances=found.importances)
+    work.finish(found.failed, results, importances=found.importances)

@@ -38,7 +38,7 @@ def train(
     from pgsbench.cli.working import Work
     from pgsbench.experiment import open_study
     from pgsbench.reporting import render, tables
-    from pgsbench.reporting.frames import load_study
+    from pgsbench.reporting.frames import read_frames
     from pgsbench.reporting.results import Results
     from pgsbench.sweeps import plan
     from pgsbench.sweeps.study import work_off
@@ -53,7 +53,7 @@ def train(
     work = Work(opened, output)
     with work.watching() as watcher:
         failed = work_off(work.folder, runs, watcher=watcher, jobs=jobs, device=device)
-    results = Results(load_study(work.folder.path))
+    results = Results(read_frames(work.folder.path))
     typer.echo(render.text(tables.scores_table(results)))
     typer.echo(render.text(tables.cost_table(results)))
-    work.finish(failed)
+    work.finish(failed, results)

@@ -16,6 +16,7 @@ from pgsbench.errors import StudyError
 
 if TYPE_CHECKING:
     from pgsbench.config.load import Study
+    from pgsbench.reporting.results import Results
     from pgsbench.sweeps.plan import PlannedRun
     from pgsbench.sweeps.study import StudyFolder, Watcher
 
@@ -93,9 +94,8 @@ class Work:
     def finish(
         self,
         failed: Sequence[tuple[PlannedRun, Exception]],
+        results: Results,
         *,
-        baselines: Sequence[str] | None = None,
-        candidate: str | None = None,
         importances: Mapping[str, float] | None = None,
     ) -> None:
         """Write the report, mirror it, and print where everything is.
@@ -103,18 +103,11 @@ class Work:
         Raises:
             StudyError: Some runs failed.
         """
-        from pgsbench.reporting.frames import load_study
         from pgsbench.reporting.page import write_report
         from pgsbench.reporting.run_figures import draw_missing
 
-        draw_missing(load_study(self.folder.path))
-        paths = write_report(
-            self.folder.path,
-            self.report_folder,
-            baselines=baselines,
-            candidate=candidate,
-            importances=importances,
-        )
+        draw_missing(results.study)
+        paths = write_report(results, self.report_folder, importances=importances)
         self.mirror()
         typer.echo(f"\nruns: {self.num_trained} trained, {self.num_reused} reused")
         typer.echo(f"report: {paths.html}")

@@ -6,7 +6,7 @@ Every planned run has its row, whether it exists or not: what is missing is show
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -49,6 +49,7 @@ class Run:
         env: Content of env.json.
         summary: Content of summary.json.
         scores: Content of scores.json, only where the run is complete.
+        values: Task -> per-item values of its primary metric, where the scores name their file.
     """
 
     cell: Cell
@@ -60,6 +61,7 @@ class Run:
     env: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, TaskValues] = field(default_factory=dict)
 
     @property
     def gallery(self) -> Gallery | None:
@@ -162,11 +164,10 @@ class StudyFrames:
     @cached_property
     def values(self) -> dict[str, ArmValues]:
         """Per-item values of the primary metrics: label -> seed -> task -> values."""
-        found: dict[str, dict[int, dict[str, TaskValues]]] = {label: {} for label in self.labels}
-        for run in self.runs:
-            if run.status == COMPLETE:
-                found[run.label][run.cell.seed] = _primary_values(run)
-        return {label: found[label] for label in self.labels}
+        return {
+            label: {run.cell.seed: run.values for run in self.of(label) if run.status == COMPLETE}
+            for label in self.labels
+        }
 
     @property
     def problems(self) -> list[str]:
@@ -178,7 +179,7 @@ class StudyFrames:
         ]
 
 
-def load_study(folder: Path) -> StudyFrames:
+def read_frames(folder: Path) -> StudyFrames:
     """Read a study and all its runs.
 
     Args:
@@ -204,42 +205,35 @@ def _read_run(runs_root: Path, cell: Cell) -> Run:
         return Run(cell, directory.path, label, MISSING)
     try:
         done = directory.is_done
-        run = Run(
-            cell, directory.path, label, COMPLETE if done else INCOMPLETE, "",
-            directory.config, directory.env, directory.summary, directory.scores if done else {},
+        scores = directory.scores if done else {}
+        problem = "complete, but not evaluated (no scores.json)" if done and not scores.get("scores") else ""
+        return Run(
+            cell, directory.path, label, COMPLETE if done else INCOMPLETE, problem,
+            directory.config, directory.env, directory.summary, scores,
+            _primary_values(directory.path, scores.get("scores", [])),
         )  # fmt: skip
-        _check_values(run)
     except RunError as error:
         return Run(cell, directory.path, label, INCOMPLETE, str(error))
-    if done and not run.scores.get("scores"):
-        return Run(**{**vars(run), "problem": "complete, but not evaluated (no scores.json)"})
-    return run
 
 
-def _check_values(run: Run) -> None:
-    """Raise RunError where the values on disk are not those behind the score."""
-    for score in run.scores.get("scores", []):
-        if score["primary"] and score.get("per_sample"):
-            mean = float(np.mean(_read_values(run, score["per_sample"]).values))
-            if not math.isclose(mean, score["value"], abs_tol=1e-4):
-                raise RunError(
-                    f"{score['task']}: the per-item values have mean {mean:.4f}, the score is "
-                    f"{score['value']}",
-                    where=str(run.path),
-                    way_out="evaluate the run again",
-                )
+def _primary_values(folder: Path, scores: Sequence[Mapping[str, Any]]) -> dict[str, TaskValues]:
+    """Return the values behind the scores that stand for tasks; RunError where they are others."""
+    found = {}
+    for score in scores:
+        if not (score["primary"] and score.get("per_sample")):
+            continue
+        found[score["task"]] = values = _read_values(folder / score["per_sample"])
+        mean = float(np.mean(values.values))
+        if not math.isclose(mean, score["value"], abs_tol=1e-4):
+            raise RunError(
+                f"{score['task']}: the per-item values have mean {mean:.4f}, the score is {score['value']}",
+                where=str(folder),
+                way_out="evaluate the run again",
+            )
+    return found
 
 
-def _primary_values(run: Run) -> dict[str, TaskValues]:
-    return {
-        score["task"]: _read_values(run, score["per_sample"])
-        for score in run.scores.get("scores", [])
-        if score["primary"] and score.get("per_sample")
-    }
-
-
-def _read_values(run: Run, name: str) -> TaskValues:
-    path = run.path / name
+def _read_values(path: Path) -> TaskValues:
     try:
         with np.load(path) as arrays:
             units = arrays["units"].astype(np.str_) if "units" in arrays else None

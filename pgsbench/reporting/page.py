@@ -14,7 +14,7 @@ import jinja2
 from pgsbench import __version__
 from pgsbench.reporting import figures, render, tables
 from pgsbench.reporting.configs import config_table
-from pgsbench.reporting.frames import COMPLETE, load_study
+from pgsbench.reporting.frames import COMPLETE
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.style import DARK, LIGHT, Theme, save
 from pgsbench.reporting.verdict import caveats, fairness, verdict
@@ -73,26 +73,15 @@ _CAPTIONS = {
 
 
 def write_report(
-    study_folder: Path,
-    out_folder: Path,
-    *,
-    baselines: Sequence[str] | None = None,
-    candidate: str | None = None,
-    importances: Mapping[str, float] | None = None,
+    results: Results, out_folder: Path, *, importances: Mapping[str, float] | None = None
 ) -> ReportPaths:
     """Write the report of a study: report.md, report.html, figures/, scores.csv, comparisons.csv, tables.tex.
 
     Args:
-        study_folder: ``runs/<study>`` with its study.json.
+        results: The study, with what it compares.
         out_folder: Where the report goes; its files are replaced.
-        baselines: Arms the candidate is compared with; default: all but the oracle.
-        candidate: The arm that the study is about; default: that of the study's own strategy.
         importances: Dotted path -> importance, from the sweep.
-
-    Raises:
-        StudyError: There is no study, or it has no such arm.
     """
-    results = Results(load_study(study_folder), candidate=candidate, baselines=baselines)
     out_folder.mkdir(parents=True, exist_ok=True)
     pictures = _pictures(results, out_folder / "figures")
     content = _content(results, importances, pictures)

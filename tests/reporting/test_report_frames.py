@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from pgsbench.errors import StudyError
-from pgsbench.reporting.frames import label_of, load_study
+from pgsbench.reporting.frames import label_of, read_frames
 
 
 def test_tidy_frames(fabricate):
-    study = load_study(fabricate(seeds=(0, 1)))
+    study = read_frames(fabricate(seeds=(0, 1)))
     runs = study.run_frame
     assert len(runs) == 10
     assert set(runs["status"]) == {"complete"}
@@ -36,7 +36,7 @@ def test_units_are_read_where_an_evaluation_wrote_them(fabricate):
         values, names = arrays["values"], arrays["items"]
     units = np.repeat(np.arange(24).astype(str), 5)
     np.savez(file, values=values, items=names, units=units)
-    assert load_study(folder).values["pgs"][0]["scenes/retrieval"].draws.tolist() == units.tolist()
+    assert read_frames(folder).values["pgs"][0]["scenes/retrieval"].draws.tolist() == units.tolist()
 
 
 def test_missing_and_incomplete_runs_keep_their_rows(fabricate):
@@ -45,7 +45,7 @@ def test_missing_and_incomplete_runs_keep_their_rows(fabricate):
     gone, halfway = folder.parent / cells[0]["run"], folder.parent / cells[1]["run"]
     shutil.rmtree(gone)
     (halfway / "DONE").unlink()
-    study = load_study(folder)
+    study = read_frames(folder)
     assert study.run_frame["status"].tolist()[:3] == ["missing", "incomplete", "complete"]
     assert study.values["pgs"] == {}, "scores of a run that is not done must not be used"
     assert study.problems == ["pgs, seed 0: missing", "pgs, seed 1: incomplete"]
@@ -56,7 +56,7 @@ def test_values_that_are_not_behind_the_score_are_not_used(fabricate):
     run = next(folder.glob("flip-s1-*"))
     file = run / "per-sample" / "scenes__colour.acc1.npz"
     np.savez(file, values=np.zeros(120, np.float32), items=np.arange(120).astype(str))
-    study = load_study(folder)
+    study = read_frames(folder)
     assert "per-item values have mean 0.0000" in study.problems[0]
     assert list(study.values["flip"]) == [0]
 
@@ -64,7 +64,7 @@ def test_values_that_are_not_behind_the_score_are_not_used(fabricate):
 def test_a_run_without_scores_is_named(fabricate):
     folder = fabricate(seeds=(0,))
     next(folder.glob("random-s0-*/scores.json")).unlink()
-    assert load_study(folder).problems == ["random, seed 0: complete, but not evaluated (no scores.json)"]
+    assert read_frames(folder).problems == ["random, seed 0: complete, but not evaluated (no scores.json)"]
 
 
 def test_a_run_may_lie_under_another_study(fabricate):
@@ -76,12 +76,12 @@ def test_a_run_may_lie_under_another_study(fabricate):
     manifest = json.loads((folder / "study.json").read_text())
     manifest["cells"][0]["run"] = f"older/{run.name}"
     (folder / "study.json").write_text(json.dumps(manifest))
-    assert load_study(folder).problems == []
+    assert read_frames(folder).problems == []
 
 
 def test_no_study_here(tmp_path):
     with pytest.raises(StudyError, match="no study has run here"):
-        load_study(tmp_path)
+        read_frames(tmp_path)
 
 
 def test_labels():
