@@ -26,14 +26,14 @@ from pgsbench.data.shards import Reader
 from pgsbench.data.transforms import normalise
 from pgsbench.errors import DataError
 from pgsbench.evaluation.evaluate import evaluate
-from pgsbench.evaluation.suite import builtin_datasets, load_suite, locate
+from pgsbench.evaluation.suite import Suite, builtin_datasets, load_suite, locate
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.configure import configure, fields_of
 from pgsbench.masking.measure import overlap
 from pgsbench.models import checkpoint
 from pgsbench.models.clip import Clip, build, load
 from pgsbench.models.masked_tower import Masking, attach
-from pgsbench.tracking.rundir import RunDir, find_run
+from pgsbench.tracking.rundir import RunDir, find_runs
 from pgsbench.training import state
 from pgsbench.training.loop import train
 from pgsbench.training.meter import Totals, peak_memory_bytes
@@ -97,25 +97,25 @@ def run_once(
         Interrupted: `should_stop` said so; the state is saved.
         UserError: Data, model, mask or run directory cannot be used.
     """
-    run = find_run(runs_root, run_id)
+    run = find_runs(runs_root, [run_id]).get(run_id)
     if run is None:
         identity = {"id": run_id, "study": study, "arm": arm, "seed": config.seed}
         data = {"config": config.model_dump(), "data_fingerprint": _data_fingerprint(config.data.train)}
         run = RunDir.create(runs_root, {**identity, **data})
-    if run.is_done and _is_evaluated(run, evaluation):
+    suite = load_suite(evaluation.suite)
+    if is_complete(run, suite):
         return run
     with run.claim():
         if not (run.checkpoint / checkpoint.WEIGHTS_FILE).is_file():
             _train(run, config, device=device, should_stop=should_stop, progress=progress)
-        _evaluate(run, evaluation, device=device, progress=progress)
+        _evaluate(run, suite, batch_size=evaluation.batch_size, device=device, progress=progress)
         run.mark_done()
     return run
 
 
-def is_complete(runs_root: Path, run_id: str, evaluation: EvaluationConfig) -> bool:
-    """Tell whether a run needs no work at all."""
-    run = find_run(runs_root, run_id)
-    return run is not None and run.is_done and _is_evaluated(run, evaluation)
+def is_complete(run: RunDir | None, suite: Suite) -> bool:
+    """Tell whether a run needs no work at all: it is trained, and tested on this very suite."""
+    return run is not None and run.is_done and run.scores.get("suite_fingerprint") == suite.fingerprint
 
 
 def _train(
@@ -174,7 +174,7 @@ def _train(
 
 
 def _evaluate(
-    run: RunDir, evaluation: EvaluationConfig, *, device: torch.device, progress: store.Progress | None
+    run: RunDir, suite: Suite, *, batch_size: int, device: torch.device, progress: store.Progress | None
 ) -> None:
     clip = load(run.checkpoint, device=device)
     started = time.perf_counter()
@@ -182,19 +182,15 @@ def _evaluate(
         clip.model,
         tokenizer=clip.tokenize,
         preprocess=clip.preprocess_cfg,
-        suite=load_suite(evaluation.suite),
+        suite=suite,
         out=run.path,
         device=device,
-        batch_size=evaluation.batch_size,
+        batch_size=batch_size,
         progress=progress,
         checkpoint_sha256=checkpoint.weights_hash(run.checkpoint),
         architecture=clip.model_cfg,
     )
     run.write("summary.json", {**run.summary, "eval_seconds": time.perf_counter() - started})
-
-
-def _is_evaluated(run: RunDir, evaluation: EvaluationConfig) -> bool:
-    return bool(run.scores.get("suite_fingerprint") == load_suite(evaluation.suite).fingerprint)
 
 
 def _check_objects(strategy: Strategy, reader: Reader) -> None:

@@ -25,18 +25,22 @@ def print_plan(
         device: As given on the command line.
         num_random: How many of the runs are stand-ins for points that a sampler will choose.
     """
+    from pgsbench.evaluation.suite import load_suite
     from pgsbench.experiment import is_complete
     from pgsbench.sweeps.estimate import Estimator
     from pgsbench.sweeps.worker import plan_slots
+    from pgsbench.tracking.rundir import find_runs
 
     slots = plan_slots(len(runs), device=device)
     estimator = Estimator(slots.devices[0])
+    suite = load_suite(study.config.evaluation.suite)
+    found = find_runs((output / "runs").resolve(), {run.run_id for run in runs})
     rows = [("run", "mask", "steps", "samples", "patch tokens", "minutes", "")]
     samples = tokens = num_missing = 0
     minutes = 0.0
     for run in runs:
         cost = estimator.cost(run.config)
-        exists = is_complete((output / "runs").resolve(), run.run_id, study.config.evaluation)
+        exists = is_complete(found.get(run.run_id), suite)
         rows.append(
             (
                 run.label,

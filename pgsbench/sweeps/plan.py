@@ -42,20 +42,34 @@ class PlannedRun:
 
 
 def planned_runs(
-    study: Study, arms: Sequence[str], *, params: Mapping[str, Any] | None = None
+    study: Study,
+    arms: Sequence[str],
+    *,
+    params: Mapping[str, Any] | None = None,
+    data_ids: dict[str, str] | None = None,
 ) -> list[PlannedRun]:
     """Return the runs of some arms at one point of the search space, all seeds of an arm together.
+
+    Args:
+        study: The study.
+        arms: Names of arms.
+        params: The point, by dotted path.
+        data_ids: What is known of training data, `data.train` -> id; what is looked up joins it. There may be
+            thousands of shards to look at.
 
     Raises:
         ConfigError: A combination is not valid.
         DataError: The training data is not there.
     """
-    point = dict(params or {})
-    runs = []
+    point, runs = dict(params or {}), []
+    known = {} if data_ids is None else data_ids
     for arm in arms:
         for seed in study.config.seeds:
             config = study.run_config(arm, point, seed)
-            runs.append(PlannedRun(arm, seed, config, run_id(config, data_id(config.data.train)), point))
+            train = config.data.train
+            if train not in known:
+                known[train] = data_id(train)
+            runs.append(PlannedRun(arm, seed, config, run_id(config, known[train]), point))
     return runs
 
 
@@ -104,8 +118,10 @@ def searched_runs(study: Study, trials: int | None = None) -> tuple[list[Planned
     search, arms = study.config.search, searched_arms(study)
     assert search is not None
     if search.sampler == "grid":
+        data_ids: dict[str, str] = {}
         cells = [(arm, point) for arm in arms for point in grid_points(search)][: trials or search.trials]
-        return [run for arm, point in cells for run in planned_runs(study, [arm], params=point)], 0
+        runs_of = [planned_runs(study, [arm], params=point, data_ids=data_ids) for arm, point in cells]
+        return [run for runs in runs_of for run in runs], 0
     middle = {path: _middle(domain) for path, domain in search.space.items()}
     count = trials or search.trials or 0
     runs = planned_runs(study, arms[:1], params=middle) * count

@@ -25,7 +25,6 @@ from pgsbench.config.schema import EvaluationConfig, RunConfig
 from pgsbench.errors import StudyError
 from pgsbench.experiment import run_once
 from pgsbench.sweeps.plan import PlannedRun
-from pgsbench.tracking.rundir import find_run
 
 MAX_CPU_JOBS = 4  # each holds the data set in memory
 SAVE_SECONDS = 60.0  # time to finish a step and save after the parent has died
@@ -171,10 +170,3 @@ def _work(
         should_stop=stop.is_set,
     )
     return run.path.relative_to(runs_root).as_posix()
-
-
-def done_steps(runs_root: Path, run: PlannedRun) -> int:
-    """Return how many steps of a run are logged, as any process can see them."""
-    found = find_run(runs_root, run.run_id)
-    lines = found.metrics() if found else []
-    return int(lines[-1]["step"]) if lines else 0

@@ -14,7 +14,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,6 +23,9 @@ from typing import Any
 from pgsbench.errors import RunError, StudyError
 
 MANIFEST = "study.json"
+METRICS = "metrics.jsonl"
+#: More than the longest line of metrics has; `RunDir.last_step` reads no more of the file.
+LAST_BYTES = 1 << 16
 
 
 def write_json(path: Path, value: object) -> None:
@@ -139,7 +142,7 @@ class RunDir:
         Raises:
             RunError: A line that was written whole is damaged.
         """
-        path = self.path / "metrics.jsonl"
+        path = self.path / METRICS
         if not path.is_file():
             return []
         whole = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
@@ -151,15 +154,28 @@ class RunDir:
                 raise RunError("damaged line", where=f"{path}:{number}", value=line[:80]) from error
         return lines
 
+    def last_step(self) -> int:
+        """Return the step of the last whole metric line, or 0; takes the same time for a file of any size."""
+        path = self.path / METRICS
+        if not path.is_file():
+            return 0
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - LAST_BYTES))
+            whole = file.read().split(b"\n")[:-1]
+        try:
+            return int(json.loads(whole[-1])["step"])
+        except (IndexError, ValueError, KeyError, TypeError):  # `metrics` says what is wrong with the file
+            return 0
+
     def append_metrics(self, line: Mapping[str, Any]) -> None:
         """Append one line to ``metrics.jsonl``; whoever reads the file next sees it."""
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        with (self.path / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(_plain(line), allow_nan=False) + "\n")
 
     def truncate_after(self, step: int) -> None:
         """Drop the metric lines after `step`, and a torn one: a resumed run writes them again."""
-        path = self.path / "metrics.jsonl"
+        path = self.path / METRICS
         if not path.is_file():
             return
         kept = [line for line in self.metrics() if line.get("step", 0) <= step]
@@ -211,10 +227,19 @@ class RunDir:
         return None  # closing the file gave the lock back; what it still says is a dead process's
 
 
-def find_run(runs_root: Path, run_id: str) -> RunDir | None:
-    """Return the run with this id under any study, a complete one before an incomplete one, or None."""
-    found = [RunDir(path.parent) for path in sorted(runs_root.glob(f"*/*-{run_id}/config.json"))]
-    return min(found, key=lambda run: not run.is_done, default=None)
+def find_runs(runs_root: Path, run_ids: Collection[str]) -> dict[str, RunDir]:
+    """Return the runs with these ids under any study, by id, a complete one before an incomplete one.
+
+    One look at the folders for all ids; nothing is remembered, as other processes may write there, too.
+    """
+    found: dict[str, RunDir] = {}
+    for path in sorted(runs_root.glob("*/*-*")):
+        run_id = path.name.rpartition("-")[2]
+        if run_id in run_ids and (path / "config.json").is_file():
+            run = RunDir(path)
+            if run_id not in found or (run.is_done and not found[run_id].is_done):
+                found[run_id] = run
+    return found
 
 
 @dataclass(frozen=True)
