@@ -43,7 +43,7 @@ def print_plan(
         exists = is_complete(found.get(run.run_id), suite)
         rows.append(
             (
-                run.label,
+                run.place.name,
                 f"{cost.mask_ratio:.2f}",
                 f"{run.config.training.steps:,}",
                 f"{cost.samples:,}",

@@ -56,12 +56,12 @@ class Work:
             def on_done(run: PlannedRun, existed: bool) -> None:
                 self.num_reused += existed
                 self.num_trained += not existed
-                show.finish(run.label)
-                show.say(f"{'reused' if existed else 'done'}: {run.label}")
+                show.finish(run.place.name)
+                show.say(f"{'reused' if existed else 'done'}: {run.place.name}")
 
             def on_failed(run: PlannedRun, error: Exception) -> None:
-                show.finish(run.label)
-                show.say(f"failed: {run.label}: {error}")
+                show.finish(run.place.name)
+                show.say(f"failed: {run.place.name}: {error}")
 
             def on_tick() -> None:
                 if time.monotonic() - self._mirrored > MIRROR_EVERY_SECONDS:
@@ -69,7 +69,7 @@ class Work:
                     self._mirrored = time.monotonic()
 
             yield Watcher(
-                on_step=lambda run, done, total: show(run.label, done, total),
+                on_step=lambda run, done, total: show(run.place.name, done, total),
                 on_done=on_done,
                 on_failed=on_failed,
                 on_tick=on_tick,
@@ -118,7 +118,7 @@ class Work:
             raise StudyError(
                 f"{len(failed)} of {len(failed) + self.num_trained + self.num_reused} runs failed; "
                 f"the first: {error}",
-                where=run.label,
+                where=run.place.name,
                 way_out="mend the cause and repeat the command: what is complete is reused",
             )
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pgsbench.errors import RunError
 from pgsbench.reporting.panel import ArmValues, TaskValues
-from pgsbench.tracking.rundir import Cell, RunDir, StudyManifest, read_study
+from pgsbench.tracking.rundir import RunDir, StudyManifest, StudyRun, read_study
 
 COMPLETE, INCOMPLETE, MISSING = "complete", "incomplete", "missing"
 
@@ -41,8 +41,8 @@ class Run:
     """One planned run and what is on disk of it.
 
     Attributes:
-        cell: Its place in the study.
-        label: Arm and searched values, for example ``"pgs mask_ratio=0.5"``; equal for all its seeds.
+        place: Its place in the study.
+        path: Its directory.
         status: ``"complete"``, ``"incomplete"`` (no DONE) or ``"missing"`` (no directory).
         problem: Why what is there cannot be used, or empty.
         record: Content of config.json; empty where there is none.
@@ -52,9 +52,8 @@ class Run:
         values: Task -> per-item values of its primary metric, where the scores name their file.
     """
 
-    cell: Cell
+    place: StudyRun
     path: Path
-    label: str
     status: str
     problem: str = ""
     record: dict[str, Any] = field(default_factory=dict)
@@ -62,6 +61,11 @@ class Run:
     summary: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
     values: dict[str, TaskValues] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Arm and searched values, equal for all seeds; see `StudyRun.label`."""
+        return self.place.label
 
     @property
     def gallery(self) -> Gallery | None:
@@ -101,7 +105,7 @@ class StudyFrames:
     @property
     def arms(self) -> list[str]:
         """All arms in the order of the plan."""
-        return list(dict.fromkeys(run.cell.arm for run in self.runs))
+        return list(dict.fromkeys(run.place.arm for run in self.runs))
 
     @property
     def labels(self) -> list[str]:
@@ -117,10 +121,10 @@ class StudyFrames:
         """One row per planned run: arm, label, seed, status, problem, run, run_id, params, summary."""
         rows = [
             {
-                "arm": run.cell.arm, "label": run.label, "seed": run.cell.seed, "status": run.status,
-                "problem": run.problem, "run": run.cell.run, "run_id": run.record.get("id", ""),
+                "arm": run.place.arm, "label": run.label, "seed": run.place.seed, "status": run.status,
+                "problem": run.problem, "run": run.place.run, "run_id": run.record.get("id", ""),
                 "data_fingerprint": run.record.get("data_fingerprint", ""),
-                **{f"params.{path}": value for path, value in run.cell.params.items()},
+                **{f"params.{path}": value for path, value in run.place.params.items()},
                 **{key: value for key, value in run.summary.items() if _is_number(value)},
             }
             for run in self.runs
@@ -131,7 +135,7 @@ class StudyFrames:
     def scores(self) -> pd.DataFrame:
         """One row per score of a complete run, with its arm, label and seed."""
         rows = [
-            {"arm": run.cell.arm, "label": run.label, "seed": run.cell.seed}
+            {"arm": run.place.arm, "label": run.label, "seed": run.place.seed}
             | {key: score.get(key) for key in _SCORE_COLUMNS}
             for run in self.runs
             for score in run.scores.get("scores", [])
@@ -146,9 +150,9 @@ class StudyFrames:
             lines = RunDir(run.path).metrics() if run.status != MISSING else []
             if lines:
                 frame = pd.DataFrame(lines)
-                frame.insert(0, "seed", run.cell.seed)
+                frame.insert(0, "seed", run.place.seed)
                 frame.insert(0, "label", run.label)
-                frame.insert(0, "arm", run.cell.arm)
+                frame.insert(0, "arm", run.place.arm)
                 frames.append(frame)
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["label", "step"])
 
@@ -165,7 +169,7 @@ class StudyFrames:
     def values(self) -> dict[str, ArmValues]:
         """Per-item values of the primary metrics: label -> seed -> task -> values."""
         return {
-            label: {run.cell.seed: run.values for run in self.of(label) if run.status == COMPLETE}
+            label: {run.place.seed: run.values for run in self.of(label) if run.status == COMPLETE}
             for label in self.labels
         }
 
@@ -173,7 +177,7 @@ class StudyFrames:
     def problems(self) -> list[str]:
         """One line for each planned run that is not there in full."""
         return [
-            f"{run.label}, seed {run.cell.seed}: {run.problem or run.status}"
+            f"{run.place.name}: {run.problem or run.status}"
             for run in self.runs
             if run.status != COMPLETE or run.problem
         ]
@@ -189,31 +193,25 @@ def read_frames(folder: Path) -> StudyFrames:
         StudyError: There is no study in this folder.
     """
     manifest = read_study(folder)
-    runs = [_read_run(folder.parent, cell) for cell in manifest.cells]
+    runs = [_read_run(folder.parent, place) for place in manifest.runs]
     return StudyFrames(folder, manifest, tuple(runs))
 
 
-def label_of(arm: str, params: Mapping[str, Any]) -> str:
-    """Return how an arm at one point of a search space is called in tables and figures."""
-    return " ".join([arm, *(f"{path.rpartition('.')[2]}={_short(value)}" for path, value in params.items())])
-
-
-def _read_run(runs_root: Path, cell: Cell) -> Run:
-    directory = cell.directory(runs_root)
-    label = label_of(cell.arm, cell.params)
+def _read_run(runs_root: Path, place: StudyRun) -> Run:
+    directory = place.directory(runs_root)
     if not (directory.path / "config.json").is_file():
-        return Run(cell, directory.path, label, MISSING)
+        return Run(place, directory.path, MISSING)
     try:
         done = directory.is_done
         scores = directory.scores if done else {}
         problem = "complete, but not evaluated (no scores.json)" if done and not scores.get("scores") else ""
         return Run(
-            cell, directory.path, label, COMPLETE if done else INCOMPLETE, problem,
+            place, directory.path, COMPLETE if done else INCOMPLETE, problem,
             directory.config, directory.env, directory.summary, scores,
             _primary_values(directory.path, scores.get("scores", [])),
         )  # fmt: skip
     except RunError as error:
-        return Run(cell, directory.path, label, INCOMPLETE, str(error))
+        return Run(place, directory.path, INCOMPLETE, str(error))
 
 
 def _primary_values(folder: Path, scores: Sequence[Mapping[str, Any]]) -> dict[str, TaskValues]:
@@ -240,10 +238,6 @@ def _read_values(path: Path) -> TaskValues:
             return TaskValues(arrays["values"].astype(np.float64), arrays["items"].astype(np.str_), units)
     except (OSError, KeyError, ValueError) as error:
         raise RunError(f"per-item values cannot be read ({error})", where=str(path)) from error
-
-
-def _short(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _is_number(value: object) -> bool:

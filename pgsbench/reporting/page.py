@@ -135,7 +135,7 @@ def _content(
 def _asked(results: Results) -> str:
     study = results.study
     done = sum(run.status == COMPLETE for run in study.runs)
-    seeds = sorted({run.cell.seed for run in study.runs})
+    seeds = sorted({run.place.seed for run in study.runs})
     against = f" against {', '.join(results.baselines)}" if results.baselines else ""
     counted = f"{done} of {len(study.runs)} runs" if done < len(study.runs) else f"{done} runs"
     plural = "seed" if len(seeds) == 1 else "seeds"
@@ -173,7 +173,7 @@ def _facts(results: Results) -> dict[str, str]:
 
 def _runs_table(results: Results) -> render.Table:
     rows = [
-        [run.label, str(run.cell.seed), run.status, str(run.record.get("id", "")), run.cell.run]
+        [run.label, str(run.place.seed), run.status, str(run.record.get("id", "")), run.place.run]
         for run in results.study.runs
     ]
     return render.Table("Runs", ["arm", "seed", "status", "id", "directory"], rows, text_columns=(2, 3, 4))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pgsbench.config.fingerprint import run_id
@@ -14,6 +14,7 @@ from pgsbench.config.schema import Range, RunConfig, SearchConfig
 from pgsbench.data.shards import data_id
 from pgsbench.errors import ConfigError, StudyError, UserError, nearest
 from pgsbench.masking import STRATEGIES
+from pgsbench.tracking.rundir import StudyRun, run_folder
 
 
 @dataclass(frozen=True)
@@ -21,24 +22,14 @@ class PlannedRun:
     """A run that a study asks for.
 
     Attributes:
-        arm: Name of the arm.
-        seed: Its seed.
+        place: Its place in the study; the directory is the one it gets where no study has the run yet.
         config: Its resolved configuration.
         run_id: The id that follows from the configuration and the data.
-        params: The point of the search space, by dotted path; empty for an arm.
     """
 
-    arm: str
-    seed: int
+    place: StudyRun
     config: RunConfig
     run_id: str
-    params: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def label(self) -> str:
-        """A short name for progress lines."""
-        point = ", ".join(f"{path.rpartition('.')[2]} {value}" for path, value in self.params.items())
-        return f"{self.arm}{f' ({point})' if point else ''} seed {self.seed}"
 
 
 def planned_runs(
@@ -69,7 +60,9 @@ def planned_runs(
             train = config.data.train
             if train not in known:
                 known[train] = data_id(train)
-            runs.append(PlannedRun(arm, seed, config, run_id(config, known[train]), point))
+            name = run_id(config, known[train])
+            place = StudyRun(arm, seed, run_folder(study.config.name, arm, seed, name), point)
+            runs.append(PlannedRun(place, config, name))
     return runs
 
 

@@ -109,7 +109,7 @@ class Workers:
                 _work,
                 run.config.model_dump(),
                 run.run_id,
-                arm=run.arm,
+                arm=run.place.arm,
                 study=self.study,
                 runs_root=self.runs_root,
                 evaluation=self.evaluation.model_dump(),

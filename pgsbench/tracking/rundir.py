@@ -61,7 +61,7 @@ class RunDir:
             runs_root: The folder of all studies.
             config: The content of ``config.json``; ``study``, ``arm``, ``seed`` and ``id`` name the folder.
         """
-        run = cls(runs_root / config["study"] / f"{config['arm']}-s{config['seed']}-{config['id']}")
+        run = cls(runs_root / run_folder(*(config[key] for key in ("study", "arm", "seed", "id"))))
         if not (run.path / "config.json").is_file():
             run.write("config.json", config)
         return run
@@ -242,9 +242,20 @@ def find_runs(runs_root: Path, run_ids: Collection[str]) -> dict[str, RunDir]:
     return found
 
 
+def run_folder(study: str, arm: str, seed: int, run_id: str) -> str:
+    """Return where a run that no study has yet will lie, relative to the runs folder."""
+    return f"{study}/{arm}-s{seed}-{run_id}"
+
+
+def short(value: object) -> str:
+    """Return a value of a configuration in as few characters as tell it from all others."""
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text if not isinstance(value, float) or float(text) == value else repr(value)
+
+
 @dataclass(frozen=True)
-class Cell:
-    """One run of a study: an arm or a trial, with one seed.
+class StudyRun:
+    """A run by its place in a study: an arm or a trial, with one seed.
 
     Attributes:
         arm: Name of the arm.
@@ -258,6 +269,17 @@ class Cell:
     run: str
     params: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def label(self) -> str:
+        """Arm and searched values, ``"pgs mask_ratio=0.5"``: equal for all seeds, others for other values."""
+        chosen = (f"{path.rpartition('.')[2]}={short(value)}" for path, value in self.params.items())
+        return " ".join([self.arm, *chosen])
+
+    @property
+    def name(self) -> str:
+        """The label with the seed, ``"pgs mask_ratio=0.5 s0"``: unique in its study."""
+        return f"{self.label} s{self.seed}"
+
     def directory(self, runs_root: Path) -> RunDir:
         """Return the run directory, which need not exist yet."""
         return RunDir(runs_root / self.run)
@@ -269,20 +291,22 @@ class StudyManifest:
 
     Attributes:
         study: The resolved study file.
-        cells: Its runs, in the order of the plan.
+        runs: Its runs, in the order of the plan.
         source: The study file as it was written, or empty.
         command: The command line that ran it.
     """
 
     study: dict[str, Any]
-    cells: tuple[Cell, ...]
+    runs: tuple[StudyRun, ...]
     source: str = ""
     command: str = ""
 
 
 def write_study(folder: Path, manifest: StudyManifest) -> None:
     """Write the manifest of the study in `folder`, atomically."""
-    write_json(folder / MANIFEST, asdict(manifest))
+    content = asdict(manifest)
+    content["cells"] = content.pop("runs")  # as the file has called them from the first
+    write_json(folder / MANIFEST, content)
 
 
 def read_study(folder: Path) -> StudyManifest:
@@ -294,8 +318,8 @@ def read_study(folder: Path) -> StudyManifest:
     where = folder / MANIFEST
     content = _read_json(where, StudyError)
     try:
-        cells = tuple(Cell(**cell) for cell in content["cells"])
-        return StudyManifest(**{**content, "cells": cells})
+        rest = {key: value for key, value in content.items() if key != "cells"}
+        return StudyManifest(**rest, runs=tuple(StudyRun(**run) for run in content["cells"]))
     except (KeyError, TypeError) as error:
         rule = "damaged study manifest" if content else "no study has run here (no study.json)"
         raise StudyError(rule, where=str(where), way_out="`pgsbench sweep STUDY` writes one") from error

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from pgsbench.tracking.rundir import Cell, RunDir, StudyManifest, write_study
+from pgsbench.tracking.rundir import RunDir, StudyManifest, StudyRun, write_study
 
 #: task -> (group, primary metric, other metrics, chance, items' name); equal item names: same pictures.
 TASKS: dict[str, tuple[str, str, tuple[str, ...], float, str]] = {
@@ -81,7 +81,7 @@ def write_runs(
             _write_cost(run, arm_name, arm, rng)
             _write_gallery(run, arm, rng)
             run.mark_done()
-            cells.append(Cell(arm_name, seed, f"{name}/{run.path.name}", dict(arm.params)))
+            cells.append(StudyRun(arm_name, seed, f"{name}/{run.path.name}", dict(arm.params)))
     study = {
         "name": name, "question": "Does pgs keep what matters, at half the patches?", "seeds": list(seeds),
         "data": {"train": "scenes"}, "evaluation": {"suite": "scenes"}, "search": search,

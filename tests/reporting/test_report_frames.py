@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pgsbench.errors import StudyError
-from pgsbench.reporting.frames import label_of, read_frames
+from pgsbench.reporting.frames import read_frames
 
 
 def test_tidy_frames(fabricate):
@@ -48,7 +48,7 @@ def test_missing_and_incomplete_runs_keep_their_rows(fabricate):
     study = read_frames(folder)
     assert study.run_frame["status"].tolist()[:3] == ["missing", "incomplete", "complete"]
     assert study.values["pgs"] == {}, "scores of a run that is not done must not be used"
-    assert study.problems == ["pgs, seed 0: missing", "pgs, seed 1: incomplete"]
+    assert study.problems == ["pgs s0: missing", "pgs s1: incomplete"]
 
 
 def test_values_that_are_not_behind_the_score_are_not_used(fabricate):
@@ -64,7 +64,7 @@ def test_values_that_are_not_behind_the_score_are_not_used(fabricate):
 def test_a_run_without_scores_is_named(fabricate):
     folder = fabricate(seeds=(0,))
     next(folder.glob("random-s0-*/scores.json")).unlink()
-    assert read_frames(folder).problems == ["random, seed 0: complete, but not evaluated (no scores.json)"]
+    assert read_frames(folder).problems == ["random s0: complete, but not evaluated (no scores.json)"]
 
 
 def test_a_run_may_lie_under_another_study(fabricate):
@@ -82,10 +82,3 @@ def test_a_run_may_lie_under_another_study(fabricate):
 def test_no_study_here(tmp_path):
     with pytest.raises(StudyError, match="no study has run here"):
         read_frames(tmp_path)
-
-
-def test_labels():
-    assert label_of("pgs", {}) == "pgs"
-    assert (
-        label_of("pgs", {"strategy.mask_ratio": 0.5, "strategy.otn": True}) == "pgs mask_ratio=0.5 otn=True"
-    )

@@ -46,7 +46,7 @@ def test_equal_configurations_are_one_run_whatever_the_arm(tiny: TinyWorld) -> N
     assert by_arm.run_id == by_point.run_id
     other = plan.planned_runs(study, ["pgs"], params={"strategy.mask_ratio": 0.75})[0]
     assert other.run_id != by_arm.run_id
-    assert other.label == "pgs (mask_ratio 0.75) seed 0"
+    assert other.place.name == "pgs mask_ratio=0.75 s0"
 
 
 def test_a_strategy_that_is_no_arm_becomes_one(tiny: TinyWorld) -> None:
@@ -140,10 +140,10 @@ def test_the_manifest_grows_and_starts_anew_when_the_base_changes(tiny: TinyWorl
     study = open_study(tiny.study)
     for arm in ("pgs", "flip", "pgs"):
         StudyFolder.open(study, tmp_path, "cmd").add(plan.planned_runs(study, [arm]))
-    assert [cell.arm for cell in read_study(tmp_path / "tiny").cells] == ["pgs", "flip"]
+    assert [run.arm for run in read_study(tmp_path / "tiny").runs] == ["pgs", "flip"]
     changed = open_study(tiny.study, overrides=["training.samples=160"])
     StudyFolder.open(changed, tmp_path, "cmd").add(plan.planned_runs(changed, ["none"]))
-    assert [cell.arm for cell in read_study(tmp_path / "tiny").cells] == ["none"]
+    assert [run.arm for run in read_study(tmp_path / "tiny").runs] == ["none"]
 
 
 def test_slots_never_take_more_threads_than_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:

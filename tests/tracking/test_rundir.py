@@ -13,9 +13,9 @@ import pytest
 
 from pgsbench.errors import RunError, StudyError
 from pgsbench.tracking.rundir import (
-    Cell,
     RunDir,
     StudyManifest,
+    StudyRun,
     find_runs,
     read_study,
     write_json,
@@ -147,13 +147,24 @@ def test_claim_ends_with_its_process(tmp_path: Path) -> None:
 
 def test_study_manifest_round_trip(tmp_path: Path) -> None:
     cells = (
-        Cell("flip", 0, "ratio/flip-s0-abc", {}),
-        Cell("pgs", 1, "other/pgs-s1-def", {"strategy.tau": 0.1}),
+        StudyRun("flip", 0, "ratio/flip-s0-abc", {}),
+        StudyRun("pgs", 1, "other/pgs-s1-def", {"strategy.tau": 0.1}),
     )
     manifest = StudyManifest({"name": "ratio"}, cells, source="name: ratio\n", command="pgsbench sweep ratio")
     write_study(tmp_path / "ratio", manifest)
     assert read_study(tmp_path / "ratio") == manifest
     assert cells[1].directory(tmp_path).path == tmp_path / "other" / "pgs-s1-def"
+
+
+def test_labels_tell_values_apart_and_seeds_are_named() -> None:
+    assert StudyRun("pgs", 0, "").label == "pgs"
+    run = StudyRun(
+        "pgs", 1, "", {"strategy.mask_ratio": 0.5, "strategy.otn": True, "a.eps": 1e-6, "a.x": 3.0}
+    )
+    assert run.name == "pgs mask_ratio=0.5 otn=True eps=1e-06 x=3 s1"
+    near = [StudyRun("pgs", 0, "", {"strategy.tau": tau}).label for tau in (0.1, 0.1000001, 0.1 + 1e-16)]
+    assert len(set(near)) == 3
+    assert near[1] == "pgs tau=0.1000001"
 
 
 def test_study_that_never_ran(tmp_path: Path) -> None:

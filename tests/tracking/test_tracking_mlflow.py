@@ -189,7 +189,7 @@ def test_a_run_of_another_study_is_shown_in_both(
     folder, uri = make_study(tmp_path, steps=2), new_store("store")
     manifest = read_study(folder)
     other = tmp_path / "runs" / "other"
-    write_study(other, type(manifest)({"name": "other"}, manifest.cells[:1]))
+    write_study(other, type(manifest)({"name": "other"}, manifest.runs[:1]))
     mirror = Mirror(uri)
     mirror.sync_study(folder)
     mirror.sync_study(other)
@@ -249,8 +249,8 @@ def test_runs_that_have_not_begun_are_no_runs_yet(
 ) -> None:
     folder, uri = make_study(tmp_path, steps=2), new_store("store")
     manifest = read_study(folder)
-    planned = type(manifest.cells[0])("late", 0, "ratio/late-s0-ffff")
-    write_study(folder, type(manifest)(manifest.study, (*manifest.cells, planned)))
+    planned = type(manifest.runs[0])("late", 0, "ratio/late-s0-ffff")
+    write_study(folder, type(manifest)(manifest.study, (*manifest.runs, planned)))
     Mirror(uri).sync_study(folder)
     parent = Seen(uri).runs["ratio"]
     assert (parent.data.tags["done"], parent.info.status) == ("3/4", "KILLED")
