@@ -78,7 +78,6 @@ def run_once(
     evaluation: EvaluationConfig,
     device: torch.device,
     should_stop: Callable[[], bool] = lambda: False,
-    progress: store.Progress | None = None,
 ) -> RunDir:
     """Train and evaluate one run, or return it where that was done before.
 
@@ -91,7 +90,6 @@ def run_once(
         evaluation: What the model is tested on; other suites than last time are measured anew.
         device: Where.
         should_stop: Asked after every step.
-        progress: Told what goes on outside the steps.
 
     Raises:
         Interrupted: `should_stop` said so; the state is saved.
@@ -107,8 +105,8 @@ def run_once(
         return run
     with run.claim():
         if not (run.checkpoint / checkpoint.WEIGHTS_FILE).is_file():
-            _train(run, config, device=device, should_stop=should_stop, progress=progress)
-        _evaluate(run, suite, batch_size=evaluation.batch_size, device=device, progress=progress)
+            _train(run, config, device=device, should_stop=should_stop)
+        _evaluate(run, suite, batch_size=evaluation.batch_size, device=device)
         run.mark_done()
     return run
 
@@ -118,14 +116,7 @@ def is_complete(run: RunDir | None, suite: Suite) -> bool:
     return run is not None and run.is_done and run.scores.get("suite_fingerprint") == suite.fingerprint
 
 
-def _train(
-    run: RunDir,
-    config: RunConfig,
-    *,
-    device: torch.device,
-    should_stop: Callable[[], bool],
-    progress: store.Progress | None,
-) -> None:
+def _train(run: RunDir, config: RunConfig, *, device: torch.device, should_stop: Callable[[], bool]) -> None:
     run.write("env.json", _environment(device))
     clip = build(
         config.model.name,
@@ -135,12 +126,11 @@ def _train(
         token_std=config.model.token_std,
     )
     reader = shards.open_reader(
-        shards.resolve(config.data.train, progress=progress),
+        shards.resolve(config.data.train),
         image_size=clip.image_size,
         tokenize=clip.tokenize,
         memory_limit_gib=config.data.memory_limit_gib,
         workers=config.data.workers,
-        progress=progress,
     )
     strategy = configure(config.strategy.name, config.strategy.fields)
     _check_objects(strategy, reader)
@@ -173,9 +163,7 @@ def _train(
     state.discard(run.state)
 
 
-def _evaluate(
-    run: RunDir, suite: Suite, *, batch_size: int, device: torch.device, progress: store.Progress | None
-) -> None:
+def _evaluate(run: RunDir, suite: Suite, *, batch_size: int, device: torch.device) -> None:
     clip = load(run.checkpoint, device=device)
     started = time.perf_counter()
     evaluate(
@@ -186,7 +174,6 @@ def _evaluate(
         out=run.path,
         device=device,
         batch_size=batch_size,
-        progress=progress,
         checkpoint_sha256=checkpoint.weights_hash(run.checkpoint),
         architecture=clip.model_cfg,
     )

@@ -117,21 +117,6 @@ class StudyFrames:
         return [run for run in self.runs if run.label == label]
 
     @cached_property
-    def run_frame(self) -> pd.DataFrame:
-        """One row per planned run: arm, label, seed, status, problem, run, run_id, params, summary."""
-        rows = [
-            {
-                "arm": run.place.arm, "label": run.label, "seed": run.place.seed, "status": run.status,
-                "problem": run.problem, "run": run.place.run, "run_id": run.record.get("id", ""),
-                "data_fingerprint": run.record.get("data_fingerprint", ""),
-                **{f"params.{path}": value for path, value in run.place.params.items()},
-                **{key: value for key, value in run.summary.items() if _is_number(value)},
-            }
-            for run in self.runs
-        ]  # fmt: skip
-        return pd.DataFrame(rows)
-
-    @cached_property
     def scores(self) -> pd.DataFrame:
         """One row per score of a complete run, with its arm, label and seed."""
         rows = [
@@ -238,7 +223,3 @@ def _read_values(path: Path) -> TaskValues:
             return TaskValues(arrays["values"].astype(np.float64), arrays["items"].astype(np.str_), units)
     except (OSError, KeyError, ValueError) as error:
         raise RunError(f"per-item values cannot be read ({error})", where=str(path)) from error
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

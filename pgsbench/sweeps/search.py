@@ -38,16 +38,12 @@ class Searched:
     """What a search found.
 
     Attributes:
-        trials: (value, params) of the complete trials, best first.
         importances: Share of the variance by parameter, by PED-ANOVA; empty where too few trials differ.
         failed: The runs that failed.
-        num_unfinished: Trials without a value.
     """
 
-    trials: list[tuple[float, dict[str, Any]]]
     importances: dict[str, float]
     failed: list[tuple[PlannedRun, Exception]]
-    num_unfinished: int
 
 
 def search(
@@ -101,17 +97,16 @@ def search(
                     futures[workers.submit(run)] = run
 
         fill()
-        while futures:
-            for run, future in completed(folder, futures, watcher, running=width):
-                error = outcome(future)
-                if error is not None:
-                    failed.append((run, error))
-                    watcher.on_failed(run, error)
-                else:
-                    watcher.on_done(run, False)
-                asked.close(run, error)
-                fill()
-    return _result(study, failed)
+        for run, future in completed(folder, futures, watcher, running=width):
+            error = outcome(future)
+            if error is not None:
+                failed.append((run, error))
+                watcher.on_failed(run, error)
+            else:
+                watcher.on_done(run, False)
+            asked.close(run, error)
+            fill()
+    return Searched(_importances(study), failed)
 
 
 class _Asked:
@@ -289,19 +284,15 @@ def _interval(domain: Range) -> BaseDistribution:
     return FloatDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
 
 
-def _result(study: optuna.Study, failed: list[tuple[PlannedRun, Exception]]) -> Searched:
-    trials = study.get_trials(deepcopy=False)
+def _importances(study: optuna.Study) -> dict[str, float]:
     retired = study.user_attrs.get(RETIRED, [])
-    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.number not in retired]
-    ranked = sorted(complete, key=lambda trial: -(trial.value or 0.0))
-    importances: dict[str, float] = {}
-    if len(complete) > 1:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-                importances = optuna.importance.get_param_importances(study, evaluator=evaluator)
-            except (ValueError, RuntimeError):  # all trials alike
-                importances = {}
-    values = [(float(trial.value or 0.0), dict(trial.params)) for trial in ranked]
-    return Searched(values, importances, failed, len(trials) - len(complete))
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if sum(trial.number not in retired for trial in complete) < 2:
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+            return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+        except (ValueError, RuntimeError):  # all trials alike
+            return {}

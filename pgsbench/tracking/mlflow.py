@@ -36,16 +36,12 @@ class Synced:
         runs: Runs of the study that the store has now, the parent not counted.
         points: Metric values sent.
         files: Artifacts sent.
-        experiment_id: MLflow's id of the experiment.
-        parent_id: MLflow's id of the study's own run.
         problem: Why the store is behind, or empty; it can be fed again later.
     """
 
     runs: int = 0
     points: int = 0
     files: int = 0
-    experiment_id: str = ""
-    parent_id: str = ""
     problem: str = ""
 
 
@@ -54,11 +50,10 @@ class Mirror:
 
     Args:
         tracking_uri: MLflow's tracking URI; None means ``MLFLOW_TRACKING_URI``, else ``./mlflow.db``.
-        experiment: Name of the experiment.
     """
 
-    def __init__(self, tracking_uri: str | None = None, experiment: str = "pgsbench") -> None:
-        self.store = Store(resolve_uri(tracking_uri), experiment)
+    def __init__(self, tracking_uri: str | None = None) -> None:
+        self.store = Store(resolve_uri(tracking_uri))
         self._paused_until, self._problem = 0.0, ""
         self._unchanged: dict[tuple[str, str], object] = {}
 
@@ -108,8 +103,6 @@ class Mirror:
             runs=len(runs),
             points=sum(entry.num_points for entry in entries),
             files=sum(entry.num_files for entry in entries),
-            experiment_id=experiment_id,
-            parent_id=parent.id,
             problem="; ".join(problems),
         )
 
@@ -177,7 +170,7 @@ def _feed_run(entry: Entry, place: StudyRun, run: RunDir) -> None:
         name = f"{place.arm}-s{place.seed}-{config['id']}".replace(".", "_")
         model_id = entry.model(name, run.checkpoint, params, limit_bytes=MODEL_LIMIT_BYTES)
     entry.values(content.run_metrics(run), model_id=model_id)
-    entry.files((path.name, path) for path in run.path.glob("*.json") if path.name != "mlflow.json")
+    entry.files((path.name, path) for path in run.path.glob("*.json"))
     entry.files((f"figures/{path.name}", path) for path in sorted(run.figures.glob("*.png")))
     if run.scores:
         entry.table("tables/scores.json", content.score_table(run))

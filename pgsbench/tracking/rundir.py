@@ -95,11 +95,6 @@ class RunDir:
         return self.path / "checkpoints" / "state"
 
     @property
-    def per_sample(self) -> Path:
-        """Folder of the per-item values behind the scores."""
-        return self.path / "per-sample"
-
-    @property
     def figures(self) -> Path:
         """Folder of this run's pictures."""
         return self.path / "figures"

@@ -12,11 +12,9 @@ from pgsbench.reporting.frames import read_frames
 
 def test_tidy_frames(fabricate):
     study = read_frames(fabricate(seeds=(0, 1)))
-    runs = study.run_frame
-    assert len(runs) == 10
-    assert set(runs["status"]) == {"complete"}
-    assert runs.loc[runs["arm"] == "none", "tokens_kept"].tolist() == [64, 64]
-    assert runs["train_seconds"].notna().all()
+    assert len(study.runs) == 10
+    assert {run.status for run in study.runs} == {"complete"}
+    assert [run.summary["tokens_kept"] for run in study.of("none")] == [64, 64]
     assert list(study.groups) == ["classification", "retrieval", "robustness", "compositionality"]
     assert study.groups["retrieval"] == {"scenes/retrieval": "text_recall_at_5"}
     one = study.scores.query("label == 'pgs' and seed == 1 and task == 'scenes/shape' and primary").iloc[0]
@@ -46,7 +44,7 @@ def test_missing_and_incomplete_runs_keep_their_rows(fabricate):
     shutil.rmtree(gone)
     (halfway / "DONE").unlink()
     study = read_frames(folder)
-    assert study.run_frame["status"].tolist()[:3] == ["missing", "incomplete", "complete"]
+    assert [run.status for run in study.runs[:3]] == ["missing", "incomplete", "complete"]
     assert study.values["pgs"] == {}, "scores of a run that is not done must not be used"
     assert study.problems == ["pgs s0: missing", "pgs s1: incomplete"]
 

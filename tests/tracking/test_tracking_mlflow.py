@@ -239,8 +239,9 @@ def test_a_deleted_experiment_is_left_alone(
     tmp_path: Path, make_study: MakeStudy, new_store: NewStore
 ) -> None:
     folder, uri = make_study(tmp_path, steps=2), new_store("store")
-    done = Mirror(uri).sync_study(folder)
-    Seen(uri).client.delete_experiment(done.experiment_id)
+    Mirror(uri).sync_study(folder)
+    seen = Seen(uri)
+    seen.client.delete_experiment(seen.experiment.experiment_id)
     assert "mlflow experiments restore" in Mirror(uri).sync_study(folder).problem
 
 
