@@ -1,4 +1,4 @@
-"""What `sweep`, `compare` and `train` have in common: prepare, work off, report, mirror, say where it is."""
+"""What `sweep`, `compare` and `train` share: open, plan, work off, report, mirror, say where it is."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from pgsbench.cli.options import find_study, seed_overrides
 from pgsbench.cli.progress import Progress
 from pgsbench.errors import StudyError
 
 if TYPE_CHECKING:
     from pgsbench.config.load import Study
+    from pgsbench.reporting.render import Table
     from pgsbench.reporting.results import Results
     from pgsbench.sweeps.plan import PlannedRun
     from pgsbench.sweeps.study import StudyFolder, Watcher
@@ -29,20 +32,82 @@ class Work:
     Args:
         study: The study.
         output: Folder of ``runs/`` and ``reports/``.
+        jobs: At most this many runs at a time.
+        device: As on the command line.
+
+    Attributes:
+        failed: The runs that failed.
     """
 
-    def __init__(self, study: Study, output: Path) -> None:
-        from pgsbench.sweeps.study import StudyFolder
+    def __init__(self, study: Study, output: Path, *, jobs: int | None = None, device: str = "auto") -> None:
         from pgsbench.tracking.mlflow import Mirror
 
-        self.study = study
+        self.study, self.jobs, self.device = study, jobs, device
         self.runs_root = (output / "runs").resolve()
         self.report_folder = output / "reports" / study.config.name
-        self.folder: StudyFolder = StudyFolder.open(study, self.runs_root, command_line())
+        self.failed: list[tuple[PlannedRun, Exception]] = []
         self._mirror = Mirror()
         self._mirrored = time.monotonic()
         self._told_of = ""
         self.num_trained = self.num_reused = 0
+
+    @classmethod
+    def open(
+        cls, study: str, *, set_: list[str] | None, seeds: int | None, output: Path, jobs: int | None,
+        device: str,
+    ) -> Work:  # fmt: skip
+        """Open a study by the options of a command; see `pgsbench.cli.options`.
+
+        Raises:
+            UserError: The study has mistakes.
+        """
+        from pgsbench.experiment import open_study
+
+        opened = open_study(find_study(study), overrides=[*(set_ or []), *seed_overrides(seeds)])
+        return cls(opened, output, jobs=jobs, device=device)
+
+    @cached_property
+    def folder(self) -> StudyFolder:
+        """The study's folder, with the runs of earlier commands; to be asked for when the arms are known."""
+        from pgsbench.sweeps.study import StudyFolder
+
+        return StudyFolder.open(self.study, self.runs_root, command_line())
+
+    def plan(self, arms: Sequence[str]) -> list[PlannedRun]:
+        """Return the runs of some arms; a strategy that is no arm of the study becomes one.
+
+        Raises:
+            StudyError: A name is neither.
+        """
+        from pgsbench.sweeps import plan
+
+        self.study = plan.with_arms(self.study, arms)
+        return plan.planned_runs(self.study, list(dict.fromkeys(arms)))
+
+    def train(self, runs: Sequence[PlannedRun]) -> None:
+        """Train and evaluate what is not complete."""
+        from pgsbench.sweeps.study import work_off
+
+        with self.watching() as watcher:
+            self.failed = work_off(self.folder, runs, watcher=watcher, jobs=self.jobs, device=self.device)
+
+    def search(self, references: Sequence[PlannedRun], trials: int | None) -> dict[str, float]:
+        """Work off the search space and the runs beside it; return the importance of each searched path."""
+        from pgsbench.sweeps.search import search
+
+        with self.watching() as watcher:
+            found = search(
+                self.folder, references, watcher=watcher, trials=trials, jobs=self.jobs, device=self.device
+            )
+        self.failed = found.failed
+        return found.importances
+
+    def results(self, *, candidate: str | None = None, baselines: Sequence[str] | None = None) -> Results:
+        """Read the study's runs; see `Results`."""
+        from pgsbench.reporting.frames import read_frames
+        from pgsbench.reporting.results import Results
+
+        return Results(read_frames(self.folder.path), candidate=candidate, baselines=baselines)
 
     @contextmanager
     def watching(self) -> Iterator[Watcher]:
@@ -91,13 +156,7 @@ class Work:
             self.folder.add([])  # the mirror feeds from a manifest
         self.mirror()
 
-    def finish(
-        self,
-        failed: Sequence[tuple[PlannedRun, Exception]],
-        results: Results,
-        *,
-        importances: Mapping[str, float] | None = None,
-    ) -> None:
+    def finish(self, results: Results, *, importances: Mapping[str, float] | None = None) -> None:
         """Write the report, mirror it, and print where everything is.
 
         Raises:
@@ -113,14 +172,23 @@ class Work:
         typer.echo(f"report: {paths.html}")
         typer.echo(f"        {paths.markdown}")
         typer.echo("MLflow: pgsbench ui")
-        if failed:
-            run, error = failed[0]
+        if self.failed:
+            run, error = self.failed[0]
             raise StudyError(
-                f"{len(failed)} of {len(failed) + self.num_trained + self.num_reused} runs failed; "
+                f"{len(self.failed)} of {len(self.failed) + self.num_trained + self.num_reused} runs failed; "
                 f"the first: {error}",
                 where=run.place.name,
                 way_out="mend the cause and repeat the command: what is complete is reused",
             )
+
+
+def show(*tables: Table | None) -> None:
+    """Print tables, without those that have nothing to say."""
+    from pgsbench.reporting import render
+
+    for table in tables:
+        if table is not None:
+            typer.echo(render.text(table))
 
 
 def command_line() -> str:
