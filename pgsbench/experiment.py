@@ -27,6 +27,7 @@ from pgsbench.data.transforms import normalise
 from pgsbench.errors import DataError
 from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.suite import Suite, builtin_datasets, load_suite, locate
+from pgsbench.files import atomic
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.configure import configure, fields_of
 from pgsbench.masking.measure import overlap
@@ -207,12 +208,13 @@ def _look_at_mask(run: RunDir, clip: Clip, masking: Masking, reader: Reader, con
         with torch.no_grad():
             model.encode_image(pictures)
         shown.append(masking.shown(len(pictures)))
-    np.savez_compressed(
-        run.path / "gallery.npz",
-        images=batch.images[:GALLERY_IMAGES].permute(0, 2, 3, 1).numpy(),
-        shown=shown[0][:GALLERY_IMAGES].cpu().numpy(),
-        grid=np.array(masking.grid),
-    )
+    with atomic(run.path / "gallery.npz") as scratch, scratch.open("wb") as file:
+        np.savez_compressed(
+            file,
+            images=batch.images[:GALLERY_IMAGES].permute(0, 2, 3, 1).numpy(),
+            shown=shown[0][:GALLERY_IMAGES].cpu().numpy(),
+            grid=np.array(masking.grid),
+        )
     return float(overlap(*shown).mean())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import jinja2
 
 from pgsbench import __version__
+from pgsbench.files import atomic
 from pgsbench.reporting import figures, render, tables
 from pgsbench.reporting.configs import config_table
 from pgsbench.reporting.frames import COMPLETE
@@ -82,7 +82,6 @@ def write_report(
         out_folder: Where the report goes; its files are replaced.
         importances: Dotted path -> importance, from the sweep.
     """
-    out_folder.mkdir(parents=True, exist_ok=True)
     pictures = _pictures(results, out_folder / "figures")
     content = _content(results, importances, pictures)
     paths = ReportPaths(
@@ -90,11 +89,15 @@ def write_report(
         out_folder / "comparisons.csv", out_folder / "tables.tex",
         tuple(out_folder / "figures" / f"{picture.name}.png" for picture in pictures),
     )  # fmt: skip
-    _replace(paths.markdown, _environment().get_template("report.md.j2").render(content))
-    _replace(paths.html, _environment().get_template("report.html.j2").render(content))
-    _replace(paths.scores_csv, results.study.scores.to_csv(index=False))
-    _replace(paths.comparisons_csv, results.frame().to_csv(index=False))
-    _replace(paths.latex, "\n".join(render.latex(table) for table in content["all_tables"]))
+    for path, text in (
+        (paths.markdown, _environment().get_template("report.md.j2").render(content)),
+        (paths.html, _environment().get_template("report.html.j2").render(content)),
+        (paths.scores_csv, results.study.scores.to_csv(index=False)),
+        (paths.comparisons_csv, results.frame().to_csv(index=False)),
+        (paths.latex, "\n".join(render.latex(table) for table in content["all_tables"])),
+    ):
+        with atomic(path) as scratch:
+            scratch.write_text(text, encoding="utf-8")
     return paths
 
 
@@ -220,9 +223,3 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters["markdown_table"] = render.markdown
     return environment
-
-
-def _replace(path: Path, content: str) -> None:
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    scratch.write_text(content, encoding="utf-8")
-    scratch.replace(path)

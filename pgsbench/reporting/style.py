@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from pgsbench.errors import ConfigError
+from pgsbench.files import atomic
 from pgsbench.tracking.views import PALETTE
 
 #: Width of a figure in inches: the text width of a common two-column paper.
@@ -94,9 +95,9 @@ def check_ending(path: Path, where: str) -> None:
 
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure in the format of the path's ending (PNG, PDF, SVG); returns the path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {"Software": None} if path.suffix.lower() == ".png" else None
-    figure.savefig(path, metadata=metadata)
+    ending = path.suffix.lower().removeprefix(".")
+    with atomic(path) as scratch:
+        figure.savefig(scratch, format=ending, metadata={"Software": None} if ending == "png" else None)
     return path
 
 

@@ -170,7 +170,7 @@ def _feed_run(entry: Entry, place: StudyRun, run: RunDir) -> None:
         name = f"{place.arm}-s{place.seed}-{config['id']}".replace(".", "_")
         model_id = entry.model(name, run.checkpoint, params, limit_bytes=MODEL_LIMIT_BYTES)
     entry.values(content.run_metrics(run), model_id=model_id)
-    entry.files((path.name, path) for path in run.path.glob("*.json"))
+    entry.files((path.name, path) for path in run.path.glob("[!.]*.json"))
     entry.files((f"figures/{path.name}", path) for path in sorted(run.figures.glob("*.png")))
     if run.scores:
         entry.table("tables/scores.json", content.score_table(run))
@@ -211,7 +211,7 @@ def _sync_parent(
         "tables/arms.json", {key: [content.rounded(row.get(key)) for row in rows] for key in columns}
     )
     if report_folder and report_folder.is_dir():
-        files = sorted(path for path in report_folder.rglob("*") if path.is_file())
+        files = sorted(path for path in report_folder.rglob("[!.]*") if path.is_file())
         parent.files((f"report/{path.relative_to(report_folder).as_posix()}", path) for path in files)
     parent.save()
     alive = running or any(run.holder for run in runs.values())
@@ -246,7 +246,7 @@ def _origin() -> dict[str, str]:
 
 def _state(run: RunDir) -> object:
     """Return what changes whenever a run directory does."""
-    files = [*run.path.glob("*"), *run.figures.glob("*.png")]
+    files = [*run.path.glob("[!.]*"), *run.figures.glob("[!.]*")]  # what is being written may be gone soon
     return run.holder, sorted((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files)
 
 

@@ -12,7 +12,6 @@ import json
 import math
 import os
 import socket
-import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pgsbench.errors import RunError, StudyError
+from pgsbench.files import atomic
 
 MANIFEST = "study.json"
 METRICS = "metrics.jsonl"
@@ -34,13 +34,9 @@ def write_json(path: Path, value: object) -> None:
     NaN and infinities, which JSON does not have, become null: a diverged loss must not stop a run from
     saying so. Numpy and torch scalars become numbers, tuples lists, paths strings.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-    with scratch.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())  # else a power cut can leave the new name on an empty file
-    scratch.replace(path)
+    text = json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    with atomic(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
 
 
 class RunDir:
@@ -174,9 +170,8 @@ class RunDir:
         if not path.is_file():
             return
         kept = [line for line in self.metrics() if line.get("step", 0) <= step]
-        scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        scratch.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        scratch.replace(path)
+        with atomic(path) as scratch:
+            scratch.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
     @property
     def is_done(self) -> bool:
