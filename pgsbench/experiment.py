@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from pgsbench import __version__
-from pgsbench.config.load import Study, load_study
+from pgsbench.config.load import Study
 from pgsbench.config.schema import EvaluationConfig, RunConfig
 from pgsbench.data import shards, store
 from pgsbench.data.shards import Reader
@@ -29,7 +29,7 @@ from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.suite import Suite, builtin_datasets, load_suite, locate
 from pgsbench.files import atomic
 from pgsbench.masking.base import Strategy
-from pgsbench.masking.configure import configure, fields_of
+from pgsbench.masking.configure import configure
 from pgsbench.masking.measure import overlap
 from pgsbench.models import checkpoint
 from pgsbench.models.clip import Clip, build, load
@@ -43,16 +43,6 @@ from pgsbench.training.meter import Totals, peak_memory_bytes
 OVERLAP_IMAGES, GALLERY_IMAGES = 64, 8
 
 _VERSIONS = ("torch", "open_clip_torch", "clip_benchmark", "numpy", "pillow")
-
-
-def open_study(path: Path, *, overrides: Sequence[str] = ()) -> Study:
-    """Read and check a study file, the fields of its strategies included.
-
-    Raises:
-        ConfigError: Every mistake in the file and the overrides at once.
-        PluginError: A strategy cannot be found, imported or built.
-    """
-    return load_study(path, overrides=overrides, resolve_strategy=_resolve_strategy)
 
 
 def prepare_data(study: Study, *, progress: store.Progress | None = None) -> None:
@@ -263,10 +253,3 @@ def _data_fingerprint(train: str) -> str:
     if train in store.BUILTIN:
         return store.read_manifest(store.ensure(train)).fingerprint
     return shards.data_id(train)
-
-
-def _resolve_strategy(name: str, fields: Mapping[str, Any], where: str, folder: Path) -> dict[str, Any]:
-    strategy = configure(name, fields, where=where, relative_to=folder)
-    if ".py:" in name:  # a worker process does not know the study's folder
-        name = str((folder / name).resolve())
-    return {"name": name, **fields_of(strategy)}

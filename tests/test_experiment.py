@@ -9,7 +9,8 @@ from tinyworld import TinyWorld
 
 from pgsbench.config.schema import EvaluationConfig
 from pgsbench.evaluation.suite import load_suite
-from pgsbench.experiment import is_complete, open_study, run_once
+from pgsbench.experiment import is_complete, run_once
+from pgsbench.masking.study import open_study
 from pgsbench.sweeps.plan import planned_runs
 from pgsbench.tracking.rundir import RunDir
 

@@ -59,10 +59,12 @@ class Work:
         """Open a study by the options of a command; see `pgsbench.cli.options`.
 
         Raises:
-            UserError: The study has mistakes.
+            UserError: The study has mistakes, or there is no such device.
         """
-        from pgsbench.experiment import open_study
+        from pgsbench.devices import devices_named
+        from pgsbench.masking.study import open_study
 
+        devices_named(device)  # a mistake in it is said before anything is prepared
         opened = open_study(find_study(study), overrides=[*(set_ or []), *seed_overrides(seeds)])
         return cls(opened, output, jobs=jobs, device=device)
 

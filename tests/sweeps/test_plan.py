@@ -10,9 +10,10 @@ from optuna.distributions import IntDistribution
 from tinyworld import TinyWorld
 
 from pgsbench.config.schema import Range, SearchConfig
+from pgsbench.devices import devices_named
 from pgsbench.errors import ConfigError, StudyError
-from pgsbench.experiment import open_study
 from pgsbench.masking.pgs import Pgs
+from pgsbench.masking.study import open_study
 from pgsbench.sweeps import plan, search
 from pgsbench.sweeps.search import objective
 from pgsbench.sweeps.study import StudyFolder
@@ -153,6 +154,21 @@ def test_slots_never_take_more_threads_than_there_are_cores(monkeypatch: pytest.
         assert len(slots.devices) == min(num_runs, 4)
         assert len(slots.devices) * slots.threads <= 8
     assert plan_slots(5, jobs=1, device="cpu").threads == 8
+
+
+def test_devices_are_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert devices_named("auto") == ["cpu"]
+    for name in ("cuda", "cuda:0", "gpu"):
+        with pytest.raises(ConfigError, match=r"valid: auto, cpu$"):
+            devices_named(name)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert devices_named("auto") == devices_named("cuda") == ["cuda:0", "cuda:1"]
+    assert devices_named("cuda:1") == ["cuda:1"]
+    with pytest.raises(ConfigError, match="valid: auto, cpu, cuda, cuda:0, cuda:1"):
+        devices_named("cuda:2")
+    assert plan_slots(3, device="cuda").devices == ("cuda:0", "cuda:1")
 
 
 def test_the_objective_is_a_mean_a_group_or_a_task() -> None:
