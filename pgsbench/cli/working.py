@@ -152,7 +152,7 @@ class Work:
 
     def mirror_report(self) -> None:
         """Bring MLflow up to date with what lies in the report's folder, also before any run."""
-        from pgsbench.tracking.rundir import MANIFEST
+        from pgsbench.tracking.manifest import MANIFEST
 
         if not (self.folder.path / MANIFEST).is_file():
             self.folder.add([])  # the mirror feeds from a manifest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import Results
 from pgsbench.tracking.content import flatten
-from pgsbench.tracking.rundir import short
+from pgsbench.tracking.manifest import short
 
 #: Parts of a configuration that differ by nature: between the runs of one arm, or without any effect.
 _NOT_COMPARED = ("seed",)

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from pgsbench.errors import RunError
 from pgsbench.reporting.panel import ArmValues, TaskValues
-from pgsbench.tracking.rundir import RunDir, StudyManifest, StudyRun, read_study
+from pgsbench.tracking.manifest import StudyManifest, StudyRun, read_study
+from pgsbench.tracking.rundir import RunDir
 
 COMPLETE, INCOMPLETE, MISSING = "complete", "incomplete", "missing"
 

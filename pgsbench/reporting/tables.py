@@ -10,7 +10,7 @@ from pgsbench.reporting.frames import COMPLETE
 from pgsbench.reporting.render import MISSING_CELL, Table, p_text, percent, points
 from pgsbench.reporting.results import ALL_GROUPS, Comparison, Missing, Results
 from pgsbench.reporting.stats import GapClosed, Interval
-from pgsbench.tracking.rundir import short
+from pgsbench.tracking.manifest import short
 
 #: Metric of a masked step -> its column.
 _MASK_COLUMNS = {

@@ -14,7 +14,8 @@ from pgsbench.config.schema import Range, RunConfig, SearchConfig
 from pgsbench.data.shards import data_id
 from pgsbench.errors import ConfigError, StudyError, UserError, nearest
 from pgsbench.masking import STRATEGIES
-from pgsbench.tracking.rundir import StudyRun, run_folder
+from pgsbench.tracking.manifest import StudyRun
+from pgsbench.tracking.rundir import run_folder
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,8 @@ from pgsbench.evaluation.suite import Suite, load_suite
 from pgsbench.experiment import is_complete
 from pgsbench.sweeps.plan import PlannedRun, planned_runs
 from pgsbench.sweeps.worker import Workers, plan_slots, worker_died
-from pgsbench.tracking.rundir import (
-    MANIFEST,
-    RunDir,
-    StudyManifest,
-    StudyRun,
-    find_runs,
-    read_study,
-    write_study,
-)
+from pgsbench.tracking.manifest import MANIFEST, StudyManifest, StudyRun, read_study, write_study
+from pgsbench.tracking.rundir import RunDir, find_runs
 
 POLL_SECONDS = 1.0
 

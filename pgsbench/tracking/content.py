@@ -14,7 +14,8 @@ from datetime import datetime
 from statistics import fmean
 from typing import Any
 
-from pgsbench.tracking.rundir import RunDir, StudyManifest, StudyRun, short
+from pgsbench.tracking.manifest import StudyManifest, StudyRun, short
+from pgsbench.tracking.rundir import RunDir
 
 #: Keys of ``metrics.jsonl`` that become curves, and their names in MLflow.
 CURVES = {

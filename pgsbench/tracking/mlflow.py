@@ -19,7 +19,8 @@ from typing import Any
 from pgsbench.errors import RunError
 from pgsbench.tracking import content, views
 from pgsbench.tracking.entry import SENT, Entry
-from pgsbench.tracking.rundir import RunDir, StudyManifest, StudyRun, read_study
+from pgsbench.tracking.manifest import StudyManifest, StudyRun, read_study
+from pgsbench.tracking.rundir import RunDir
 from pgsbench.tracking.store import Store, resolve_uri
 
 #: A larger checkpoint is named by its path instead of copied into the store.

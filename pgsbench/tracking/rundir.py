@@ -1,4 +1,4 @@
-"""Run directories and study manifests: the truth on disk, which everything else mirrors or reads.
+"""Run directories: the truth on disk, which everything else mirrors or reads.
 
 A run directory ``runs/<study>/<arm>-s<seed>-<id>/`` is written by one process at a time (`RunDir.claim`)
 and complete once ``DONE`` is there, which is written last. JSON files are replaced whole, so a reader
@@ -15,14 +15,12 @@ import socket
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pgsbench.errors import RunError, StudyError
+from pgsbench.errors import RunError, UserError
 from pgsbench.files import atomic
 
-MANIFEST = "study.json"
 METRICS = "metrics.jsonl"
 #: More than the longest line of metrics has; `RunDir.last_step` reads no more of the file.
 LAST_BYTES = 1 << 16
@@ -121,7 +119,7 @@ class RunDir:
         Raises:
             RunError: The file is damaged.
         """
-        return _read_json(self.path / name, RunError)
+        return read_json(self.path / name, RunError)
 
     def write(self, name: str, value: object) -> None:
         """Replace one of the JSON files; see `write_json`."""
@@ -237,85 +235,13 @@ def run_folder(study: str, arm: str, seed: int, run_id: str) -> str:
     return f"{study}/{arm}-s{seed}-{run_id}"
 
 
-def short(value: object) -> str:
-    """Return a value of a configuration in as few characters as tell it from all others."""
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return text if not isinstance(value, float) or float(text) == value else repr(value)
+def read_json(path: Path, kind: type[UserError]) -> dict[str, Any]:
+    """Return the content of a JSON file, or an empty dict where it does not exist.
 
-
-@dataclass(frozen=True)
-class StudyRun:
-    """A run by its place in a study: an arm or a trial, with one seed.
-
-    Attributes:
-        arm: Name of the arm.
-        seed: Seed of the run.
-        run: Path of the run directory relative to the runs folder; it may lie under another study.
-        params: What the search space chose, by dotted path; empty for an arm.
+    Args:
+        path: The file.
+        kind: What is raised where it is damaged.
     """
-
-    arm: str
-    seed: int
-    run: str
-    params: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def label(self) -> str:
-        """Arm and searched values, ``"pgs mask_ratio=0.5"``: equal for all seeds, others for other values."""
-        chosen = (f"{path.rpartition('.')[2]}={short(value)}" for path, value in self.params.items())
-        return " ".join([self.arm, *chosen])
-
-    @property
-    def name(self) -> str:
-        """The label with the seed, ``"pgs mask_ratio=0.5 s0"``: unique in its study."""
-        return f"{self.label} s{self.seed}"
-
-    def directory(self, runs_root: Path) -> RunDir:
-        """Return the run directory, which need not exist yet."""
-        return RunDir(runs_root / self.run)
-
-
-@dataclass(frozen=True)
-class StudyManifest:
-    """What a study consists of: ``runs/<study>/study.json``.
-
-    Attributes:
-        study: The resolved study file.
-        runs: Its runs, in the order of the plan.
-        source: The study file as it was written, or empty.
-        command: The command line that ran it.
-    """
-
-    study: dict[str, Any]
-    runs: tuple[StudyRun, ...]
-    source: str = ""
-    command: str = ""
-
-
-def write_study(folder: Path, manifest: StudyManifest) -> None:
-    """Write the manifest of the study in `folder`, atomically."""
-    content = asdict(manifest)
-    content["cells"] = content.pop("runs")  # as the file has called them from the first
-    write_json(folder / MANIFEST, content)
-
-
-def read_study(folder: Path) -> StudyManifest:
-    """Return the manifest of the study in `folder`.
-
-    Raises:
-        StudyError: There is none, or it is damaged.
-    """
-    where = folder / MANIFEST
-    content = _read_json(where, StudyError)
-    try:
-        rest = {key: value for key, value in content.items() if key != "cells"}
-        return StudyManifest(**rest, runs=tuple(StudyRun(**run) for run in content["cells"]))
-    except (KeyError, TypeError) as error:
-        rule = "damaged study manifest" if content else "no study has run here (no study.json)"
-        raise StudyError(rule, where=str(where), way_out="`pgsbench sweep STUDY` writes one") from error
-
-
-def _read_json(path: Path, kind: type[RunError] | type[StudyError]) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:

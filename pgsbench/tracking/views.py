@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import quote
 
 from pgsbench.tracking.content import run_params
-from pgsbench.tracking.rundir import RunDir, StudyManifest
+from pgsbench.tracking.manifest import StudyManifest
+from pgsbench.tracking.rundir import RunDir
 
 #: Columns of a view beside the scores.
 COST = (

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from pgsbench.tracking.rundir import RunDir, StudyManifest, StudyRun, write_study
+from pgsbench.tracking.manifest import StudyManifest, StudyRun, write_study
+from pgsbench.tracking.rundir import RunDir
 
 #: task -> (group, primary metric, other metrics, chance, items' name); equal item names: same pictures.
 TASKS: dict[str, tuple[str, str, tuple[str, ...], float, str]] = {

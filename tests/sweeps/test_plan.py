@@ -18,7 +18,7 @@ from pgsbench.sweeps import plan, search
 from pgsbench.sweeps.search import objective
 from pgsbench.sweeps.study import StudyFolder
 from pgsbench.sweeps.worker import plan_slots
-from pgsbench.tracking.rundir import read_study
+from pgsbench.tracking.manifest import read_study
 
 
 def test_a_grid_is_the_product_of_its_choices_last_path_fastest() -> None:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pgsbench.tracking.rundir import RunDir, StudyManifest, StudyRun, write_json, write_study
+from pgsbench.tracking.manifest import StudyManifest, StudyRun, write_study
+from pgsbench.tracking.rundir import RunDir, write_json
 
 SAMPLES, BATCH = 24_960, 64
 TASKS = {

@@ -11,8 +11,8 @@ from mlflow import MlflowClient
 
 from pgsbench.errors import RunError
 from pgsbench.tracking import artifacts
+from pgsbench.tracking.manifest import read_study
 from pgsbench.tracking.mlflow import Mirror
-from pgsbench.tracking.rundir import read_study
 
 NewStore = Callable[[str], str]
 

@@ -12,15 +12,8 @@ from pathlib import Path
 import pytest
 
 from pgsbench.errors import RunError, StudyError
-from pgsbench.tracking.rundir import (
-    RunDir,
-    StudyManifest,
-    StudyRun,
-    find_runs,
-    read_study,
-    write_json,
-    write_study,
-)
+from pgsbench.tracking.manifest import StudyManifest, StudyRun, read_study, write_study
+from pgsbench.tracking.rundir import RunDir, find_runs, write_json
 
 CONFIG = {
     "id": "abc123",

@@ -19,7 +19,8 @@ from pgsbench.tracking.content import (
     thin,
     valid_name,
 )
-from pgsbench.tracking.rundir import RunDir, StudyManifest, StudyRun, read_study
+from pgsbench.tracking.manifest import StudyManifest, StudyRun, read_study
+from pgsbench.tracking.rundir import RunDir
 from pgsbench.tracking.views import colours, runs_path, view_state, view_tag
 
 

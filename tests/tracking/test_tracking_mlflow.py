@@ -13,8 +13,9 @@ from fake_study import MakeStudy, fake_line, finish
 
 from pgsbench.tracking import mlflow as mirror_module
 from pgsbench.tracking.content import MAX_KEYS, MAX_POINTS
+from pgsbench.tracking.manifest import read_study, write_study
 from pgsbench.tracking.mlflow import Mirror
-from pgsbench.tracking.rundir import RunDir, read_study, write_study
+from pgsbench.tracking.rundir import RunDir
 
 NewStore = Callable[[str], str]
 
