@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,21 +19,22 @@ import numpy as np
 import torch
 
 from pgsbench import __version__
-from pgsbench.config.load import Study, load_study
+from pgsbench.config.load import Study
 from pgsbench.config.schema import EvaluationConfig, RunConfig
 from pgsbench.data import shards, store
 from pgsbench.data.shards import Reader
 from pgsbench.data.transforms import normalise
 from pgsbench.errors import DataError
 from pgsbench.evaluation.evaluate import evaluate
-from pgsbench.evaluation.suite import load_suite, locate, make_builtin
+from pgsbench.evaluation.suite import Suite, load_suite, locate, make_builtin
+from pgsbench.files import atomic
 from pgsbench.masking.base import Strategy
-from pgsbench.masking.configure import configure, fields_of
+from pgsbench.masking.configure import configure
 from pgsbench.masking.measure import overlap
 from pgsbench.models import checkpoint
 from pgsbench.models.clip import Clip, build, load
 from pgsbench.models.masked_tower import Masking, attach
-from pgsbench.tracking.rundir import RunDir, find_run
+from pgsbench.tracking.rundir import RunDir, find_runs
 from pgsbench.training import state
 from pgsbench.training.loop import train
 from pgsbench.training.meter import Totals, peak_memory_bytes
@@ -42,16 +43,6 @@ from pgsbench.training.meter import Totals, peak_memory_bytes
 OVERLAP_IMAGES, GALLERY_IMAGES = 64, 8
 
 _VERSIONS = ("torch", "open_clip_torch", "clip_benchmark", "numpy", "pillow")
-
-
-def open_study(path: Path, *, overrides: Sequence[str] = ()) -> Study:
-    """Read and check a study file, the fields of its strategies included.
-
-    Raises:
-        ConfigError: Every mistake in the file and the overrides at once.
-        PluginError: A strategy cannot be found, imported or built.
-    """
-    return load_study(path, overrides=overrides, resolve_strategy=_resolve_strategy)
 
 
 def prepare_data(study: Study, *, progress: store.Progress | None = None) -> None:
@@ -77,7 +68,6 @@ def run_once(
     evaluation: EvaluationConfig,
     device: torch.device,
     should_stop: Callable[[], bool] = lambda: False,
-    progress: store.Progress | None = None,
 ) -> RunDir:
     """Train and evaluate one run, or return it where that was done before.
 
@@ -90,41 +80,33 @@ def run_once(
         evaluation: What the model is tested on; other suites than last time are measured anew.
         device: Where.
         should_stop: Asked after every step.
-        progress: Told what goes on outside the steps.
 
     Raises:
         Interrupted: `should_stop` said so; the state is saved.
         UserError: Data, model, mask or run directory cannot be used.
     """
-    run = find_run(runs_root, run_id)
+    run = find_runs(runs_root, [run_id]).get(run_id)
     if run is None:
         identity = {"id": run_id, "study": study, "arm": arm, "seed": config.seed}
         data = {"config": config.model_dump(), "data_fingerprint": _data_fingerprint(config.data.train)}
         run = RunDir.create(runs_root, {**identity, **data})
-    if run.is_done and _is_evaluated(run, evaluation):
+    suite = load_suite(evaluation.suite)
+    if is_complete(run, suite):
         return run
     with run.claim():
         if not (run.checkpoint / checkpoint.WEIGHTS_FILE).is_file():
-            _train(run, config, device=device, should_stop=should_stop, progress=progress)
-        _evaluate(run, evaluation, device=device, progress=progress)
+            _train(run, config, device=device, should_stop=should_stop)
+        _evaluate(run, suite, batch_size=evaluation.batch_size, device=device)
         run.mark_done()
     return run
 
 
-def is_complete(runs_root: Path, run_id: str, evaluation: EvaluationConfig) -> bool:
-    """Tell whether a run needs no work at all."""
-    run = find_run(runs_root, run_id)
-    return run is not None and run.is_done and _is_evaluated(run, evaluation)
+def is_complete(run: RunDir | None, suite: Suite) -> bool:
+    """Tell whether a run needs no work at all: it is trained, and tested on this very suite."""
+    return run is not None and run.is_done and run.scores.get("suite_fingerprint") == suite.fingerprint
 
 
-def _train(
-    run: RunDir,
-    config: RunConfig,
-    *,
-    device: torch.device,
-    should_stop: Callable[[], bool],
-    progress: store.Progress | None,
-) -> None:
+def _train(run: RunDir, config: RunConfig, *, device: torch.device, should_stop: Callable[[], bool]) -> None:
     run.write("env.json", _environment(device))
     clip = build(
         config.model.name,
@@ -134,12 +116,11 @@ def _train(
         token_std=config.model.token_std,
     )
     reader = shards.open_reader(
-        shards.resolve(config.data.train, progress=progress),
+        shards.resolve(config.data.train),
         image_size=clip.image_size,
         tokenize=clip.tokenize,
         memory_limit_gib=config.data.memory_limit_gib,
         workers=config.data.workers,
-        progress=progress,
     )
     strategy = configure(config.strategy.name, config.strategy.fields)
     _check_objects(strategy, reader)
@@ -172,25 +153,18 @@ def _train(
     state.discard(run.state)
 
 
-def _evaluate(
-    run: RunDir, evaluation: EvaluationConfig, *, device: torch.device, progress: store.Progress | None
-) -> None:
+def _evaluate(run: RunDir, suite: Suite, *, batch_size: int, device: torch.device) -> None:
     clip = load(run.checkpoint, device=device)
     started = time.perf_counter()
     evaluate(
         clip,
-        load_suite(evaluation.suite),
+        suite,
         out=run.path,
         device=device,
-        batch_size=evaluation.batch_size,
-        progress=progress,
+        batch_size=batch_size,
         checkpoint_sha256=checkpoint.weights_hash(run.checkpoint),
     )
     run.write("summary.json", {**run.summary, "eval_seconds": time.perf_counter() - started})
-
-
-def _is_evaluated(run: RunDir, evaluation: EvaluationConfig) -> bool:
-    return bool(run.scores.get("suite_fingerprint") == load_suite(evaluation.suite).fingerprint)
 
 
 def _check_objects(strategy: Strategy, reader: Reader) -> None:
@@ -220,12 +194,13 @@ def _look_at_mask(run: RunDir, clip: Clip, masking: Masking, reader: Reader, con
         with torch.no_grad():
             model.encode_image(pictures)
         shown.append(masking.shown(len(pictures)))
-    np.savez_compressed(
-        run.path / "gallery.npz",
-        images=batch.images[:GALLERY_IMAGES].permute(0, 2, 3, 1).numpy(),
-        shown=shown[0][:GALLERY_IMAGES].cpu().numpy(),
-        grid=np.array(masking.grid),
-    )
+    with atomic(run.path / "gallery.npz") as scratch, scratch.open("wb") as file:
+        np.savez_compressed(
+            file,
+            images=batch.images[:GALLERY_IMAGES].permute(0, 2, 3, 1).numpy(),
+            shown=shown[0][:GALLERY_IMAGES].cpu().numpy(),
+            grid=np.array(masking.grid),
+        )
     return float(overlap(*shown).mean())
 
 
@@ -274,10 +249,3 @@ def _data_fingerprint(train: str) -> str:
     if train in store.BUILTIN:
         return store.read_manifest(store.ensure(train)).fingerprint
     return shards.data_id(train)
-
-
-def _resolve_strategy(name: str, fields: Mapping[str, Any], where: str, folder: Path) -> dict[str, Any]:
-    strategy = configure(name, fields, where=where, relative_to=folder)
-    if ".py:" in name:  # a worker process does not know the study's folder
-        name = str((folder / name).resolve())
-    return {"name": name, **fields_of(strategy)}

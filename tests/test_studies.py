@@ -8,7 +8,7 @@ import pytest
 
 from pgsbench.cli.options import shipped_studies
 from pgsbench.evaluation.suite import load_suite
-from pgsbench.experiment import open_study
+from pgsbench.masking.study import open_study
 from pgsbench.sweeps import plan
 
 STUDIES = sorted(shipped_studies().rglob("*.yaml"))

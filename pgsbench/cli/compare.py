@@ -14,9 +14,7 @@ from pgsbench.cli.options import (
     OutputOption,
     SeedsOption,
     SetOption,
-    find_study,
     names_in,
-    seed_overrides,
 )
 
 DEFAULT_STUDY = "baselines"
@@ -38,32 +36,21 @@ def compare(
     Example: pgsbench compare --baselines flip,grid --seeds 3
     """
     from pgsbench.cli.planning import print_plan
-    from pgsbench.cli.working import Work
-    from pgsbench.experiment import open_study
-    from pgsbench.reporting import render, tables
-    from pgsbench.reporting.frames import load_study
-    from pgsbench.reporting.results import Results
+    from pgsbench.cli.working import Work, show
+    from pgsbench.reporting import tables
     from pgsbench.reporting.verdict import fairness, verdict
-    from pgsbench.sweeps import plan
-    from pgsbench.sweeps.study import work_off
 
-    opened = open_study(find_study(study), overrides=[*(set_ or []), *seed_overrides(seeds)])
-    chosen = candidate or opened.config.base_arm
-    others = names_in(baselines)
-    opened = plan.with_arms(opened, [chosen, *others])
-    runs = plan.planned_runs(opened, list(dict.fromkeys([chosen, *others])))
+    work = Work.open(study, set_=set_, seeds=seeds, output=output, jobs=jobs, device=device)
+    chosen, others = candidate or work.study.config.base_arm, names_in(baselines)
+    runs = work.plan([chosen, *others])
     if dry_run:
-        print_plan(opened, runs, output=output, device=device)
+        print_plan(work, runs)
         return
-    work = Work(opened, output)
-    with work.watching() as watcher:
-        failed = work_off(work.folder, runs, watcher=watcher, jobs=jobs, device=device)
-    results = Results(load_study(work.folder.path), candidate=chosen, baselines=others)
-    for table in (
+    work.train(runs)
+    results = work.results(candidate=chosen, baselines=others)
+    show(
         tables.scores_table(results), tables.differences_table(results),
         tables.gap_table(results), tables.cost_table(results),
-    ):  # fmt: skip
-        if table is not None:
-            typer.echo(render.text(table))
+    )  # fmt: skip
     typer.echo("\n".join([fairness(results), *verdict(results)]))
-    work.finish(failed, baselines=others, candidate=chosen)
+    work.finish(results)

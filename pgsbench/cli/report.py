@@ -24,14 +24,17 @@ def report(
 
     Example: pgsbench report ratio
     """
+    from pgsbench.reporting.frames import read_frames
     from pgsbench.reporting.page import write_report
-    from pgsbench.tracking.rundir import read_study
+    from pgsbench.reporting.results import Results
 
     others = names_in(baselines) if baselines else None
     for folder in _studies(study, output):
-        if study is None and not read_study(folder).cells:  # so far only its masks were looked at
+        found = read_frames(folder)
+        if study is None and not found.runs:  # so far only its masks were looked at
             continue
-        paths = write_report(folder, output / "reports" / folder.name, baselines=others, candidate=candidate)
+        results = Results(found, candidate=candidate, baselines=others)
+        paths = write_report(results, output / "reports" / folder.name)
         typer.echo(f"{paths.html}\n{paths.markdown}")
 
 

@@ -32,7 +32,7 @@ def show(study: StudyArgument, set_: SetOption = None) -> None:
 
     Example: pgsbench study show ratio --set training.samples=8192
     """
-    from pgsbench.experiment import open_study
+    from pgsbench.masking.study import open_study
 
     opened = open_study(find_study(study), overrides=set_ or [])
     arms = {
@@ -50,7 +50,7 @@ def validate(study: StudyArgument, set_: SetOption = None) -> None:
     Example: pgsbench study validate my/study.yaml
     """
     from pgsbench.evaluation.suite import load_suite
-    from pgsbench.experiment import open_study
+    from pgsbench.masking.study import open_study
     from pgsbench.sweeps.plan import check_space
 
     path = find_study(study)

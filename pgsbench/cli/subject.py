@@ -64,8 +64,8 @@ def study_subject(name: str, arms: Sequence[str] | None, *, mask_ratio: float | 
         ConfigError: The study has mistakes.
         StudyError: A name is neither an arm nor a strategy.
     """
-    from pgsbench.experiment import open_study
     from pgsbench.masking.configure import configure
+    from pgsbench.masking.study import open_study
     from pgsbench.sweeps.plan import with_arms
 
     changed = [] if mask_ratio is None else [f"strategy.mask_ratio={mask_ratio}"]

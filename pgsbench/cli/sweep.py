@@ -15,8 +15,6 @@ from pgsbench.cli.options import (
     SeedsOption,
     SetOption,
     StudyArgument,
-    find_study,
-    seed_overrides,
 )
 
 
@@ -35,32 +33,24 @@ def sweep(
     Example: pgsbench sweep studies/ratio.yaml --set training.samples=8192
     """
     from pgsbench.cli.planning import print_plan
-    from pgsbench.cli.working import Work
+    from pgsbench.cli.working import Work, show
     from pgsbench.errors import StudyError
-    from pgsbench.experiment import open_study
-    from pgsbench.reporting import render, tables
-    from pgsbench.reporting.frames import load_study
-    from pgsbench.reporting.results import Results
+    from pgsbench.reporting import tables
     from pgsbench.sweeps import plan
-    from pgsbench.sweeps.search import search
 
-    opened = open_study(find_study(study), overrides=[*(set_ or []), *seed_overrides(seeds)])
-    if opened.config.search is None:
+    work = Work.open(study, set_=set_, seeds=seeds, output=output, jobs=jobs, device=device)
+    if work.study.config.search is None:
         raise StudyError(
             "the study has nothing to search", where=study,
             way_out="add `search:` with a `space:`, or use `pgsbench train` or `compare`",
         )  # fmt: skip
-    plan.check_space(opened)
-    references = plan.planned_runs(opened, plan.reference_arms(opened))
-    searched, num_random = plan.searched_runs(opened, trials)
+    plan.check_space(work.study)
+    references = work.plan(plan.reference_arms(work.study))
+    searched, num_random = plan.searched_runs(work.study, trials)
     if dry_run:
-        print_plan(opened, [*references, *searched], num_random=num_random, output=output, device=device)
+        print_plan(work, [*references, *searched], num_random=num_random)
         return
-    work = Work(opened, output)
-    with work.watching() as watcher:
-        found = search(work.folder, references, watcher=watcher, trials=trials, jobs=jobs, device=device)
-    results = Results(load_study(work.folder.path))
-    for table in (tables.scores_table(results), tables.sweep_table(results, found.importances)):
-        if table is not None:
-            typer.echo(render.text(table))
-    work.finish(found.failed, importances=found.importances)
+    importances = work.search(references, trials)
+    results = work.results()
+    show(tables.scores_table(results), tables.sweep_table(results, importances))
+    work.finish(results, importances=importances)

@@ -15,8 +15,6 @@ from pgsbench.cli.options import (
     SeedsOption,
     SetOption,
     StudyArgument,
-    find_study,
-    seed_overrides,
 )
 
 
@@ -35,25 +33,15 @@ def train(
     Example: pgsbench train studies/baselines.yaml --arm pgs --arm flip --seeds 1
     """
     from pgsbench.cli.planning import print_plan
-    from pgsbench.cli.working import Work
-    from pgsbench.experiment import open_study
-    from pgsbench.reporting import render, tables
-    from pgsbench.reporting.frames import load_study
-    from pgsbench.reporting.results import Results
-    from pgsbench.sweeps import plan
-    from pgsbench.sweeps.study import work_off
+    from pgsbench.cli.working import Work, show
+    from pgsbench.reporting import tables
 
-    opened = open_study(find_study(study), overrides=[*(set_ or []), *seed_overrides(seeds)])
-    arms = arm or opened.config.arm_names
-    opened = plan.with_arms(opened, arms)
-    runs = plan.planned_runs(opened, arms)
+    work = Work.open(study, set_=set_, seeds=seeds, output=output, jobs=jobs, device=device)
+    runs = work.plan(arm or work.study.config.arm_names)
     if dry_run:
-        print_plan(opened, runs, output=output, device=device)
+        print_plan(work, runs)
         return
-    work = Work(opened, output)
-    with work.watching() as watcher:
-        failed = work_off(work.folder, runs, watcher=watcher, jobs=jobs, device=device)
-    results = Results(load_study(work.folder.path))
-    typer.echo(render.text(tables.scores_table(results)))
-    typer.echo(render.text(tables.cost_table(results)))
-    work.finish(failed)
+    work.train(runs)
+    results = work.results()
+    show(tables.scores_table(results), tables.cost_table(results))
+    work.finish(results)

@@ -1,4 +1,4 @@
-"""What `sweep`, `compare` and `train` have in common: prepare, work off, report, mirror, say where it is."""
+"""What `sweep`, `compare` and `train` share: open, plan, work off, report, mirror, say where it is."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from pgsbench.cli.options import find_study, seed_overrides
 from pgsbench.cli.progress import Progress
 from pgsbench.errors import StudyError
 
 if TYPE_CHECKING:
     from pgsbench.config.load import Study
+    from pgsbench.reporting.render import Table
+    from pgsbench.reporting.results import Results
     from pgsbench.sweeps.plan import PlannedRun
     from pgsbench.sweeps.study import StudyFolder, Watcher
 
@@ -28,20 +32,84 @@ class Work:
     Args:
         study: The study.
         output: Folder of ``runs/`` and ``reports/``.
+        jobs: At most this many runs at a time.
+        device: As on the command line.
+
+    Attributes:
+        failed: The runs that failed.
     """
 
-    def __init__(self, study: Study, output: Path) -> None:
-        from pgsbench.sweeps.study import StudyFolder
+    def __init__(self, study: Study, output: Path, *, jobs: int | None = None, device: str = "auto") -> None:
         from pgsbench.tracking.mlflow import Mirror
 
-        self.study = study
+        self.study, self.jobs, self.device = study, jobs, device
         self.runs_root = (output / "runs").resolve()
         self.report_folder = output / "reports" / study.config.name
-        self.folder: StudyFolder = StudyFolder.open(study, self.runs_root, command_line())
+        self.failed: list[tuple[PlannedRun, Exception]] = []
         self._mirror = Mirror()
         self._mirrored = time.monotonic()
         self._told_of = ""
         self.num_trained = self.num_reused = 0
+
+    @classmethod
+    def open(
+        cls, study: str, *, set_: list[str] | None, seeds: int | None, output: Path, jobs: int | None,
+        device: str,
+    ) -> Work:  # fmt: skip
+        """Open a study by the options of a command; see `pgsbench.cli.options`.
+
+        Raises:
+            UserError: The study has mistakes, or there is no such device.
+        """
+        from pgsbench.devices import devices_named
+        from pgsbench.masking.study import open_study
+
+        devices_named(device)  # a mistake in it is said before anything is prepared
+        opened = open_study(find_study(study), overrides=[*(set_ or []), *seed_overrides(seeds)])
+        return cls(opened, output, jobs=jobs, device=device)
+
+    @cached_property
+    def folder(self) -> StudyFolder:
+        """The study's folder, with the runs of earlier commands; to be asked for when the arms are known."""
+        from pgsbench.sweeps.study import StudyFolder
+
+        return StudyFolder.open(self.study, self.runs_root, command_line())
+
+    def plan(self, arms: Sequence[str]) -> list[PlannedRun]:
+        """Return the runs of some arms; a strategy that is no arm of the study becomes one.
+
+        Raises:
+            StudyError: A name is neither.
+        """
+        from pgsbench.sweeps import plan
+
+        self.study = plan.with_arms(self.study, arms)
+        return plan.planned_runs(self.study, list(dict.fromkeys(arms)))
+
+    def train(self, runs: Sequence[PlannedRun]) -> None:
+        """Train and evaluate what is not complete."""
+        from pgsbench.sweeps.study import work_off
+
+        with self.watching() as watcher:
+            self.failed = work_off(self.folder, runs, watcher=watcher, jobs=self.jobs, device=self.device)
+
+    def search(self, references: Sequence[PlannedRun], trials: int | None) -> dict[str, float]:
+        """Work off the search space and the runs beside it; return the importance of each searched path."""
+        from pgsbench.sweeps.search import search
+
+        with self.watching() as watcher:
+            found = search(
+                self.folder, references, watcher=watcher, trials=trials, jobs=self.jobs, device=self.device
+            )
+        self.failed = found.failed
+        return found.importances
+
+    def results(self, *, candidate: str | None = None, baselines: Sequence[str] | None = None) -> Results:
+        """Read the study's runs; see `Results`."""
+        from pgsbench.reporting.frames import read_frames
+        from pgsbench.reporting.results import Results
+
+        return Results(read_frames(self.folder.path), candidate=candidate, baselines=baselines)
 
     @contextmanager
     def watching(self) -> Iterator[Watcher]:
@@ -55,12 +123,12 @@ class Work:
             def on_done(run: PlannedRun, existed: bool) -> None:
                 self.num_reused += existed
                 self.num_trained += not existed
-                show.finish(run.label)
-                show.say(f"{'reused' if existed else 'done'}: {run.label}")
+                show.finish(run.place.name)
+                show.say(f"{'reused' if existed else 'done'}: {run.place.name}")
 
             def on_failed(run: PlannedRun, error: Exception) -> None:
-                show.finish(run.label)
-                show.say(f"failed: {run.label}: {error}")
+                show.finish(run.place.name)
+                show.say(f"failed: {run.place.name}: {error}")
 
             def on_tick() -> None:
                 if time.monotonic() - self._mirrored > MIRROR_EVERY_SECONDS:
@@ -68,7 +136,7 @@ class Work:
                     self._mirrored = time.monotonic()
 
             yield Watcher(
-                on_step=lambda run, done, total: show(run.label, done, total),
+                on_step=lambda run, done, total: show(run.place.name, done, total),
                 on_done=on_done,
                 on_failed=on_failed,
                 on_tick=on_tick,
@@ -84,50 +152,45 @@ class Work:
 
     def mirror_report(self) -> None:
         """Bring MLflow up to date with what lies in the report's folder, also before any run."""
-        from pgsbench.tracking.rundir import MANIFEST
+        from pgsbench.tracking.manifest import MANIFEST
 
         if not (self.folder.path / MANIFEST).is_file():
             self.folder.add([])  # the mirror feeds from a manifest
         self.mirror()
 
-    def finish(
-        self,
-        failed: Sequence[tuple[PlannedRun, Exception]],
-        *,
-        baselines: Sequence[str] | None = None,
-        candidate: str | None = None,
-        importances: Mapping[str, float] | None = None,
-    ) -> None:
+    def finish(self, results: Results, *, importances: Mapping[str, float] | None = None) -> None:
         """Write the report, mirror it, and print where everything is.
 
         Raises:
             StudyError: Some runs failed.
         """
-        from pgsbench.reporting.frames import load_study
         from pgsbench.reporting.page import write_report
         from pgsbench.reporting.run_figures import draw_missing
 
-        draw_missing(load_study(self.folder.path))
-        paths = write_report(
-            self.folder.path,
-            self.report_folder,
-            baselines=baselines,
-            candidate=candidate,
-            importances=importances,
-        )
+        draw_missing(results.study)
+        paths = write_report(results, self.report_folder, importances=importances)
         self.mirror()
         typer.echo(f"\nruns: {self.num_trained} trained, {self.num_reused} reused")
         typer.echo(f"report: {paths.html}")
         typer.echo(f"        {paths.markdown}")
         typer.echo("MLflow: pgsbench ui")
-        if failed:
-            run, error = failed[0]
+        if self.failed:
+            run, error = self.failed[0]
             raise StudyError(
-                f"{len(failed)} of {len(failed) + self.num_trained + self.num_reused} runs failed; "
+                f"{len(self.failed)} of {len(self.failed) + self.num_trained + self.num_reused} runs failed; "
                 f"the first: {error}",
-                where=run.label,
+                where=run.place.name,
                 way_out="mend the cause and repeat the command: what is complete is reused",
             )
+
+
+def show(*tables: Table | None) -> None:
+    """Print tables, without those that have nothing to say."""
+    from pgsbench.reporting import render
+
+    for table in tables:
+        if table is not None:
+            typer.echo(render.text(table))
 
 
 def command_line() -> str:

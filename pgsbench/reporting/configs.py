@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.tables import plain
+from pgsbench.tracking.content import flatten
+from pgsbench.tracking.manifest import short
 
 #: Parts of a configuration that differ by nature: between the runs of one arm, or without any effect.
 _NOT_COMPARED = ("seed",)
@@ -25,7 +23,9 @@ def config_differences(results: Results) -> dict[str, dict[str, str]]:
         known = [run for run in results.study.of(label) if run.config]
         if known:
             config = {**known[0].config, "data_fingerprint": known[0].record.get("data_fingerprint", "")}
-            flat[label] = {path: plain(value) for path, value in _flatten(config) if not _is_mask(path)}
+            flat[label] = {
+                path: short(value) for path, value in flatten(config).items() if not _is_mask(path)
+            }
     paths = list(dict.fromkeys(path for config in flat.values() for path in config))
     values = {path: {label: config.get(path, "not set") for label, config in flat.items()} for path in paths}
     return {path: by_label for path, by_label in values.items() if len(set(by_label.values())) > 1}
@@ -40,14 +40,6 @@ def config_table(results: Results) -> Table | None:
     rows = [[path, *(by_label[label] for label in labels)] for path, by_label in found.items()]
     header = ["setting", *labels]
     return Table("What else differs between the arms", header, rows, text_columns=range(1, len(header)))
-
-
-def _flatten(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for key, value in config.items():
-        path = f"{prefix}{key}"
-        found += _flatten(value, f"{path}.") if isinstance(value, Mapping) else [(path, value)]
-    return found
 
 
 def _is_mask(path: str) -> bool:

@@ -39,7 +39,7 @@ def loss_curves(study: StudyFrames, *, theme: Theme = LIGHT) -> Figure | None:
         pen_of = pens(study.labels if apart else study.arms, theme)
         for label in study.labels:
             mine = curves[curves["label"] == label].dropna(subset=["loss"])
-            name = label if apart else study.of(label)[0].cell.arm
+            name = label if apart else study.of(label)[0].place.arm
             pen, known = pen_of[name], axes.get_legend_handles_labels()[1]
             for _, run in mine.groupby("seed") if apart else ():
                 axes.plot(run["samples"], _smooth(run["loss"]), color=pen.colour, alpha=0.3, linewidth=0.6)
@@ -61,7 +61,7 @@ def ratio_accuracy(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
     by_arm: dict[str, list[tuple[float, str]]] = {}
     for label, ratio in ratios.items():
         if ratio is not None:
-            by_arm.setdefault(results.study.of(label)[0].cell.arm, []).append((ratio, label))
+            by_arm.setdefault(results.study.of(label)[0].place.arm, []).append((ratio, label))
     lines = {arm: sorted(points) for arm, points in by_arm.items() if len({ratio for ratio, _ in points}) > 1}
     references = {
         arm: points[0][1] for arm, points in by_arm.items() if {ratio for ratio, _ in points} == {0.0}
@@ -135,7 +135,7 @@ def accuracy_cost(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
         times = [run.summary["train_seconds"] for run in runs if "train_seconds" in run.summary]
         mean = results.mean(label, str(of))
         if times and isinstance(mean, Interval):
-            points.append((label, runs[0].cell.arm, float(np.mean(times)), mean))
+            points.append((label, runs[0].place.arm, float(np.mean(times)), mean))
     if len(points) < 2:
         return None
     unit, scale = _time_unit(max(seconds for _, _, seconds, _ in points))
@@ -152,12 +152,12 @@ def accuracy_cost(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
                 elinewidth=0.9, label=None if arm in named else arm,
             )  # fmt: skip
             named.add(arm)
-            values = label.removeprefix(arm).strip()
+            values = results.params_of(label).values()
             if values and len(points) <= 2 * MAX_APART:
-                short = ", ".join(part.rpartition("=")[2] for part in values.split(" "))
+                text = ", ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in values)
                 side, height = _CORNERS[results.study.arms.index(arm) % len(_CORNERS)]
                 axes.annotate(
-                    short, (x, mean.estimate), xytext=(5 * side, 6 * height), textcoords="offset points",
+                    text, (x, mean.estimate), xytext=(5 * side, 6 * height), textcoords="offset points",
                     fontsize=7, color=pen.colour, va="center", ha="left" if side > 0 else "right",
                 )  # fmt: skip
         axes.margins(x=0.08)
@@ -172,7 +172,7 @@ def masks(results: Results, *, theme: Theme = LIGHT, num_images: int = 3) -> Fig
     first: Gallery | None = None
     shown: dict[str, NDArray[np.bool_]] = {}
     for arm in results.study.arms:
-        found = next((g for run in results.study.runs if run.cell.arm == arm and (g := run.gallery)), None)
+        found = next((g for run in results.study.runs if run.place.arm == arm and (g := run.gallery)), None)
         first = first or found
         # The pictures are the same for all arms trained on the same data; another one's do not belong here.
         if found is not None and first is not None and np.array_equal(found.images, first.images):

@@ -6,7 +6,7 @@ Every planned run has its row, whether it exists or not: what is missing is show
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from pgsbench.errors import RunError
 from pgsbench.reporting.panel import ArmValues, TaskValues
-from pgsbench.tracking.rundir import Cell, RunDir, StudyManifest, read_study
+from pgsbench.tracking.manifest import StudyManifest, StudyRun, read_study
+from pgsbench.tracking.rundir import RunDir
 
 COMPLETE, INCOMPLETE, MISSING = "complete", "incomplete", "missing"
 
@@ -41,25 +42,31 @@ class Run:
     """One planned run and what is on disk of it.
 
     Attributes:
-        cell: Its place in the study.
-        label: Arm and searched values, for example ``"pgs mask_ratio=0.5"``; equal for all its seeds.
+        place: Its place in the study.
+        path: Its directory.
         status: ``"complete"``, ``"incomplete"`` (no DONE) or ``"missing"`` (no directory).
         problem: Why what is there cannot be used, or empty.
         record: Content of config.json; empty where there is none.
         env: Content of env.json.
         summary: Content of summary.json.
         scores: Content of scores.json, only where the run is complete.
+        values: Task -> per-item values of its primary metric, where the scores name their file.
     """
 
-    cell: Cell
+    place: StudyRun
     path: Path
-    label: str
     status: str
     problem: str = ""
     record: dict[str, Any] = field(default_factory=dict)
     env: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, TaskValues] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Arm and searched values, equal for all seeds; see `StudyRun.label`."""
+        return self.place.label
 
     @property
     def gallery(self) -> Gallery | None:
@@ -99,7 +106,7 @@ class StudyFrames:
     @property
     def arms(self) -> list[str]:
         """All arms in the order of the plan."""
-        return list(dict.fromkeys(run.cell.arm for run in self.runs))
+        return list(dict.fromkeys(run.place.arm for run in self.runs))
 
     @property
     def labels(self) -> list[str]:
@@ -111,25 +118,10 @@ class StudyFrames:
         return [run for run in self.runs if run.label == label]
 
     @cached_property
-    def run_frame(self) -> pd.DataFrame:
-        """One row per planned run: arm, label, seed, status, problem, run, run_id, params, summary."""
-        rows = [
-            {
-                "arm": run.cell.arm, "label": run.label, "seed": run.cell.seed, "status": run.status,
-                "problem": run.problem, "run": run.cell.run, "run_id": run.record.get("id", ""),
-                "data_fingerprint": run.record.get("data_fingerprint", ""),
-                **{f"params.{path}": value for path, value in run.cell.params.items()},
-                **{key: value for key, value in run.summary.items() if _is_number(value)},
-            }
-            for run in self.runs
-        ]  # fmt: skip
-        return pd.DataFrame(rows)
-
-    @cached_property
     def scores(self) -> pd.DataFrame:
         """One row per score of a complete run, with its arm, label and seed."""
         rows = [
-            {"arm": run.cell.arm, "label": run.label, "seed": run.cell.seed}
+            {"arm": run.place.arm, "label": run.label, "seed": run.place.seed}
             | {key: score.get(key) for key in _SCORE_COLUMNS}
             for run in self.runs
             for score in run.scores.get("scores", [])
@@ -144,9 +136,9 @@ class StudyFrames:
             lines = RunDir(run.path).metrics() if run.status != MISSING else []
             if lines:
                 frame = pd.DataFrame(lines)
-                frame.insert(0, "seed", run.cell.seed)
+                frame.insert(0, "seed", run.place.seed)
                 frame.insert(0, "label", run.label)
-                frame.insert(0, "arm", run.cell.arm)
+                frame.insert(0, "arm", run.place.arm)
                 frames.append(frame)
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["label", "step"])
 
@@ -162,23 +154,22 @@ class StudyFrames:
     @cached_property
     def values(self) -> dict[str, ArmValues]:
         """Per-item values of the primary metrics: label -> seed -> task -> values."""
-        found: dict[str, dict[int, dict[str, TaskValues]]] = {label: {} for label in self.labels}
-        for run in self.runs:
-            if run.status == COMPLETE:
-                found[run.label][run.cell.seed] = _primary_values(run)
-        return {label: found[label] for label in self.labels}
+        return {
+            label: {run.place.seed: run.values for run in self.of(label) if run.status == COMPLETE}
+            for label in self.labels
+        }
 
     @property
     def problems(self) -> list[str]:
         """One line for each planned run that is not there in full."""
         return [
-            f"{run.label}, seed {run.cell.seed}: {run.problem or run.status}"
+            f"{run.place.name}: {run.problem or run.status}"
             for run in self.runs
             if run.status != COMPLETE or run.problem
         ]
 
 
-def load_study(folder: Path) -> StudyFrames:
+def read_frames(folder: Path) -> StudyFrames:
     """Read a study and all its runs.
 
     Args:
@@ -188,58 +179,45 @@ def load_study(folder: Path) -> StudyFrames:
         StudyError: There is no study in this folder.
     """
     manifest = read_study(folder)
-    runs = [_read_run(folder.parent, cell) for cell in manifest.cells]
+    runs = [_read_run(folder.parent, place) for place in manifest.runs]
     return StudyFrames(folder, manifest, tuple(runs))
 
 
-def label_of(arm: str, params: Mapping[str, Any]) -> str:
-    """Return how an arm at one point of a search space is called in tables and figures."""
-    return " ".join([arm, *(f"{path.rpartition('.')[2]}={_short(value)}" for path, value in params.items())])
-
-
-def _read_run(runs_root: Path, cell: Cell) -> Run:
-    directory = cell.directory(runs_root)
-    label = label_of(cell.arm, cell.params)
+def _read_run(runs_root: Path, place: StudyRun) -> Run:
+    directory = place.directory(runs_root)
     if not (directory.path / "config.json").is_file():
-        return Run(cell, directory.path, label, MISSING)
+        return Run(place, directory.path, MISSING)
     try:
         done = directory.is_done
-        run = Run(
-            cell, directory.path, label, COMPLETE if done else INCOMPLETE, "",
-            directory.config, directory.env, directory.summary, directory.scores if done else {},
+        scores = directory.scores if done else {}
+        problem = "complete, but not evaluated (no scores.json)" if done and not scores.get("scores") else ""
+        return Run(
+            place, directory.path, COMPLETE if done else INCOMPLETE, problem,
+            directory.config, directory.env, directory.summary, scores,
+            _primary_values(directory.path, scores.get("scores", [])),
         )  # fmt: skip
-        _check_values(run)
     except RunError as error:
-        return Run(cell, directory.path, label, INCOMPLETE, str(error))
-    if done and not run.scores.get("scores"):
-        return Run(**{**vars(run), "problem": "complete, but not evaluated (no scores.json)"})
-    return run
+        return Run(place, directory.path, INCOMPLETE, str(error))
 
 
-def _check_values(run: Run) -> None:
-    """Raise RunError where the values on disk are not those behind the score."""
-    for score in run.scores.get("scores", []):
-        if score["primary"] and score.get("per_sample"):
-            mean = float(np.mean(_read_values(run, score["per_sample"]).values))
-            if not math.isclose(mean, score["value"], abs_tol=1e-4):
-                raise RunError(
-                    f"{score['task']}: the per-item values have mean {mean:.4f}, the score is "
-                    f"{score['value']}",
-                    where=str(run.path),
-                    way_out="evaluate the run again",
-                )
+def _primary_values(folder: Path, scores: Sequence[Mapping[str, Any]]) -> dict[str, TaskValues]:
+    """Return the values behind the scores that stand for tasks; RunError where they are others."""
+    found = {}
+    for score in scores:
+        if not (score["primary"] and score.get("per_sample")):
+            continue
+        found[score["task"]] = values = _read_values(folder / score["per_sample"])
+        mean = float(np.mean(values.values))
+        if not math.isclose(mean, score["value"], abs_tol=1e-4):
+            raise RunError(
+                f"{score['task']}: the per-item values have mean {mean:.4f}, the score is {score['value']}",
+                where=str(folder),
+                way_out="evaluate the run again",
+            )
+    return found
 
 
-def _primary_values(run: Run) -> dict[str, TaskValues]:
-    return {
-        score["task"]: _read_values(run, score["per_sample"])
-        for score in run.scores.get("scores", [])
-        if score["primary"] and score.get("per_sample")
-    }
-
-
-def _read_values(run: Run, name: str) -> TaskValues:
-    path = run.path / name
+def _read_values(path: Path) -> TaskValues:
     try:
         with np.load(path) as arrays:
             units = arrays["units"].astype(np.str_) if "units" in arrays else None
@@ -248,11 +226,3 @@ def _read_values(run: Run, name: str) -> TaskValues:
             return TaskValues(values, items, units, strata)
     except (OSError, KeyError, ValueError) as error:
         raise RunError(f"per-item values cannot be read ({error})", where=str(path)) from error
-
-
-def _short(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -22,8 +22,6 @@ from pgsbench.reporting.render import Table
 
 #: What other masks are compared with: the published code's mask, without its attention bias.
 RELEASED = "pgs-released"
-#: Progress at which masks are measured; half of a pgs similarity then comes from tokens.
-PROGRESS = 0.5
 
 _STAGES = {"edge": "edge", "similarity": "similarity", "otn": "OTN", "selection": "selection"}
 

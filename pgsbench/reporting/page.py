@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,10 @@ from typing import Any
 import jinja2
 
 from pgsbench import __version__
+from pgsbench.files import atomic
 from pgsbench.reporting import figures, render, tables
 from pgsbench.reporting.configs import config_table
-from pgsbench.reporting.frames import COMPLETE, load_study
+from pgsbench.reporting.frames import COMPLETE
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.style import DARK, LIGHT, Theme, save
 from pgsbench.reporting.verdict import caveats, fairness, verdict
@@ -73,27 +73,15 @@ _CAPTIONS = {
 
 
 def write_report(
-    study_folder: Path,
-    out_folder: Path,
-    *,
-    baselines: Sequence[str] | None = None,
-    candidate: str | None = None,
-    importances: Mapping[str, float] | None = None,
+    results: Results, out_folder: Path, *, importances: Mapping[str, float] | None = None
 ) -> ReportPaths:
     """Write the report of a study: report.md, report.html, figures/, scores.csv, comparisons.csv, tables.tex.
 
     Args:
-        study_folder: ``runs/<study>`` with its study.json.
+        results: The study, with what it compares.
         out_folder: Where the report goes; its files are replaced.
-        baselines: Arms the candidate is compared with; default: all but the oracle.
-        candidate: The arm that the study is about; default: that of the study's own strategy.
         importances: Dotted path -> importance, from the sweep.
-
-    Raises:
-        StudyError: There is no study, or it has no such arm.
     """
-    results = Results(load_study(study_folder), candidate=candidate, baselines=baselines)
-    out_folder.mkdir(parents=True, exist_ok=True)
     pictures = _pictures(results, out_folder / "figures")
     content = _content(results, importances, pictures)
     paths = ReportPaths(
@@ -101,11 +89,15 @@ def write_report(
         out_folder / "comparisons.csv", out_folder / "tables.tex",
         tuple(out_folder / "figures" / f"{picture.name}.png" for picture in pictures),
     )  # fmt: skip
-    _replace(paths.markdown, _environment().get_template("report.md.j2").render(content))
-    _replace(paths.html, _environment().get_template("report.html.j2").render(content))
-    _replace(paths.scores_csv, results.study.scores.to_csv(index=False))
-    _replace(paths.comparisons_csv, results.frame().to_csv(index=False))
-    _replace(paths.latex, "\n".join(render.latex(table) for table in content["all_tables"]))
+    for path, text in (
+        (paths.markdown, _environment().get_template("report.md.j2").render(content)),
+        (paths.html, _environment().get_template("report.html.j2").render(content)),
+        (paths.scores_csv, results.study.scores.to_csv(index=False)),
+        (paths.comparisons_csv, results.frame().to_csv(index=False)),
+        (paths.latex, "\n".join(render.latex(table) for table in content["all_tables"])),
+    ):
+        with atomic(path) as scratch:
+            scratch.write_text(text, encoding="utf-8")
     return paths
 
 
@@ -146,7 +138,7 @@ def _content(
 def _asked(results: Results) -> str:
     study = results.study
     done = sum(run.status == COMPLETE for run in study.runs)
-    seeds = sorted({run.cell.seed for run in study.runs})
+    seeds = sorted({run.place.seed for run in study.runs})
     against = f" against {', '.join(results.baselines)}" if results.baselines else ""
     counted = f"{done} of {len(study.runs)} runs" if done < len(study.runs) else f"{done} runs"
     plural = "seed" if len(seeds) == 1 else "seeds"
@@ -184,7 +176,7 @@ def _facts(results: Results) -> dict[str, str]:
 
 def _runs_table(results: Results) -> render.Table:
     rows = [
-        [run.label, str(run.cell.seed), run.status, str(run.record.get("id", "")), run.cell.run]
+        [run.label, str(run.place.seed), run.status, str(run.record.get("id", "")), run.place.run]
         for run in results.study.runs
     ]
     return render.Table("Runs", ["arm", "seed", "status", "id", "directory"], rows, text_columns=(2, 3, 4))
@@ -231,9 +223,3 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters["markdown_table"] = render.markdown
     return environment
-
-
-def _replace(path: Path, content: str) -> None:
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    scratch.write_text(content, encoding="utf-8")
-    scratch.replace(path)

@@ -111,12 +111,12 @@ class Results:
 
     def labels_of(self, name: str) -> list[str]:
         """Return the labels of an arm (one for each searched point), or the label itself."""
-        of_arm = dict.fromkeys(run.label for run in self.study.runs if run.cell.arm == name)
+        of_arm = dict.fromkeys(run.label for run in self.study.runs if run.place.arm == name)
         return list(of_arm) or [label for label in self.study.labels if label == name]
 
     def params_of(self, label: str) -> dict[str, object]:
         """Return the searched values behind a label; empty for a plain arm."""
-        return dict(self.study.of(label)[0].cell.params)
+        return dict(self.study.of(label)[0].place.params)
 
     # ------------------------------------------------------------------------------------ what is measured
 
@@ -198,7 +198,7 @@ class Results:
         """(label, group, share of the random-to-oracle gap) of every arm that is no control itself."""
         found = []
         for label in self.study.labels:
-            arm = self.study.of(label)[0].cell.arm
+            arm = self.study.of(label)[0].place.arm
             random, oracle = (self._same_point(label, end) for end in (self.random_arm, "oracle"))
             if arm in (*RANDOM_ARMS, "oracle", "none") or random is None or oracle is None:
                 continue

@@ -12,6 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from pgsbench.errors import ConfigError
+from pgsbench.files import atomic
+from pgsbench.tracking.views import PALETTE
 
 #: Width of a figure in inches: the text width of a common two-column paper.
 PAGE_WIDTH = 6.75
@@ -29,8 +31,7 @@ class Theme:
         paper: Background.
         ink: Text and axes.
         faint: Grid lines and what should step back.
-        palette: Colours of arms, in order (Okabe & Ito 2008, reordered; the yellow is left out, as it
-            vanishes on white).
+        palette: Colours of arms, in order; of the light theme those that MLflow shows, too.
     """
 
     name: str
@@ -40,10 +41,7 @@ class Theme:
     palette: tuple[str, ...]
 
 
-LIGHT = Theme(
-    "light", "#ffffff", "#1f2328", "#d0d7de",
-    ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#8a6d00", "#6e7781"),
-)  # fmt: skip
+LIGHT = Theme("light", "#ffffff", "#1f2328", "#d0d7de", PALETTE)
 DARK = Theme(
     "dark", "#161b22", "#e6edf3", "#3d444d",
     ("#ff8a3d", "#4ba3e3", "#2ec497", "#e29bc4", "#8fd0f5", "#d6b84a", "#9aa4af"),
@@ -97,9 +95,9 @@ def check_ending(path: Path, where: str) -> None:
 
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure in the format of the path's ending (PNG, PDF, SVG); returns the path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {"Software": None} if path.suffix.lower() == ".png" else None
-    figure.savefig(path, metadata=metadata)
+    ending = path.suffix.lower().removeprefix(".")
+    with atomic(path) as scratch:
+        figure.savefig(scratch, format=ending, metadata={"Software": None} if ending == "png" else None)
     return path
 
 

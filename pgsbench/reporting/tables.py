@@ -10,6 +10,7 @@ from pgsbench.reporting.frames import COMPLETE
 from pgsbench.reporting.render import MISSING_CELL, Table, p_text, percent, points
 from pgsbench.reporting.results import ALL_GROUPS, Comparison, Missing, Results
 from pgsbench.reporting.stats import GapClosed, Interval
+from pgsbench.tracking.manifest import short
 
 #: Metric of a masked step -> its column.
 _MASK_COLUMNS = {
@@ -174,16 +175,16 @@ def sweep_table(
     for label in ranked[:limit]:
         params, (done, planned) = results.params_of(label), results.seeds(label)
         value = MISSING_CELL if np.isnan(scored[label]) else percent(scored[label])
-        chosen = [plain(params[path]) if path in params else "" for path in paths]
-        rows.append([results.study.of(label)[0].cell.arm, *chosen, f"{done} of {planned}", value])
+        chosen = [short(params[path]) if path in params else "" for path in paths]
+        rows.append([results.study.of(label)[0].place.arm, *chosen, f"{done} of {planned}", value])
     notes = [f"{min(limit, len(ranked))} of {len(ranked)} points, by {metric} (percent, mean over seeds)."]
     if len(ranked) > 1:
         notes.append("The best of many is flattered by chance: confirm it with fresh seeds.")
     if importances:
         shares = sorted(importances.items(), key=lambda item: -item[1])
         notes.append("Importance: " + ", ".join(f"{path} {share:.0%}" for path, share in shares) + ".")
-    short = [path.rpartition(".")[2] for path in paths]
-    return Table("Best points of the search", ["arm", *short, "seeds", str(metric)], rows, notes)
+    names = [path.rpartition(".")[2] for path in paths]
+    return Table("Best points of the search", ["arm", *names, "seeds", str(metric)], rows, notes)
 
 
 # ------------------------------------------------------------------------------------------------ cells
@@ -247,8 +248,3 @@ def _number(value: float | None, form: str, *, scale: float = 1.0) -> str:
 
 def _ratio(value: float | None, reference: float | None) -> float | None:
     return value / reference if value is not None and reference else None
-
-
-def plain(value: object) -> str:
-    """Return a configuration value as text."""
-    return f"{value:g}" if isinstance(value, float) else str(value)

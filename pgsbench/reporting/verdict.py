@@ -57,7 +57,7 @@ def caveats(results: Results) -> list[str]:
             "The compared point of the search was chosen by these very scores, which flatters it: "
             "confirm it with fresh seeds."
         )
-    if any(run.cell.arm == "oracle" for run in study.runs):
+    if any(run.place.arm == "oracle" for run in study.runs):
         found.append("oracle knows where the objects are: it is a ceiling, not a method.")
     scores = [score for run in study.runs for score in run.scores.get("scores", [])]
     notes = {f"{score['task']}: {note}" for score in scores for note in score.get("notes") or ()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pgsbench.config.fingerprint import run_id
@@ -14,6 +14,8 @@ from pgsbench.config.schema import Range, RunConfig, SearchConfig
 from pgsbench.data.shards import data_id
 from pgsbench.errors import ConfigError, StudyError, UserError, nearest
 from pgsbench.masking import STRATEGIES
+from pgsbench.tracking.manifest import StudyRun
+from pgsbench.tracking.rundir import run_folder
 
 
 @dataclass(frozen=True)
@@ -21,43 +23,47 @@ class PlannedRun:
     """A run that a study asks for.
 
     Attributes:
-        arm: Name of the arm.
-        seed: Its seed.
+        place: Its place in the study; the directory is the one it gets where no study has the run yet.
         config: Its resolved configuration.
         run_id: The id that follows from the configuration and the data.
-        params: The point of the search space, by dotted path; empty for an arm.
     """
 
-    arm: str
-    seed: int
+    place: StudyRun
     config: RunConfig
     run_id: str
-    params: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def label(self) -> str:
-        """A short name for progress lines."""
-        point = ", ".join(f"{path.rpartition('.')[2]} {value}" for path, value in self.params.items())
-        return f"{self.arm}{f' ({point})' if point else ''} seed {self.seed}"
 
 
 def planned_runs(
-    study: Study, arms: Sequence[str], *, params: Mapping[str, Any] | None = None
+    study: Study,
+    arms: Sequence[str],
+    *,
+    params: Mapping[str, Any] | None = None,
+    data_ids: dict[str, str] | None = None,
 ) -> list[PlannedRun]:
     """Return the runs of some arms at one point of the search space, all seeds of an arm together.
+
+    Args:
+        study: The study.
+        arms: Names of arms.
+        params: The point, by dotted path.
+        data_ids: What is known of training data, `data.train` -> id; what is looked up joins it. There may be
+            thousands of shards to look at.
 
     Raises:
         ConfigError: A combination is not valid.
         DataError: The training data is not there.
     """
-    point = dict(params or {})
-    runs = []
+    point, runs = dict(params or {}), []
+    known = {} if data_ids is None else data_ids
     for arm in arms:
         for seed in study.config.seeds:
             config = study.run_config(arm, point, seed)
-            strategy_id = STRATEGIES.content_id(config.strategy.name)
-            identity = run_id(config, data_id(config.data.train), strategy_id)
-            runs.append(PlannedRun(arm, seed, config, identity, point))
+            train = config.data.train
+            if train not in known:
+                known[train] = data_id(train)
+            name = run_id(config, known[train], STRATEGIES.content_id(config.strategy.name))
+            place = StudyRun(arm, seed, run_folder(study.config.name, arm, seed, name), point)
+            runs.append(PlannedRun(place, config, name))
     return runs
 
 
@@ -106,8 +112,10 @@ def searched_runs(study: Study, trials: int | None = None) -> tuple[list[Planned
     search, arms = study.config.search, searched_arms(study)
     assert search is not None
     if search.sampler == "grid":
+        data_ids: dict[str, str] = {}
         cells = [(arm, point) for arm in arms for point in grid_points(search)][: trials or search.trials]
-        return [run for arm, point in cells for run in planned_runs(study, [arm], params=point)], 0
+        runs_of = [planned_runs(study, [arm], params=point, data_ids=data_ids) for arm, point in cells]
+        return [run for runs in runs_of for run in runs], 0
     middle = {path: _middle(domain) for path, domain in search.space.items()}
     count = trials or search.trials or 0
     runs = planned_runs(study, arms[:1], params=middle) * count

@@ -24,9 +24,9 @@ from optuna.trial import Trial, TrialState
 from pgsbench.config.schema import Range, SearchConfig
 from pgsbench.errors import StudyError
 from pgsbench.experiment import is_complete
-from pgsbench.sweeps.plan import PlannedRun, choices_of, grid_points, is_integral, planned_runs, searched_arms
+from pgsbench.sweeps.plan import PlannedRun, choices_of, grid_points, is_integral, searched_arms
 from pgsbench.sweeps.study import StudyFolder, Watcher, completed, enter, open_workers, outcome
-from pgsbench.tracking.rundir import find_run
+from pgsbench.tracking.rundir import find_runs
 
 ARM = "arm"
 #: Attribute of the Optuna study: numbers of complete trials that no longer stand for runs on disk.
@@ -38,16 +38,12 @@ class Searched:
     """What a search found.
 
     Attributes:
-        trials: (value, params) of the complete trials, best first.
         importances: Share of the variance by parameter, by PED-ANOVA; empty where too few trials differ.
         failed: The runs that failed.
-        num_unfinished: Trials without a value.
     """
 
-    trials: list[tuple[float, dict[str, Any]]]
     importances: dict[str, float]
     failed: list[tuple[PlannedRun, Exception]]
-    num_unfinished: int
 
 
 def search(
@@ -101,17 +97,16 @@ def search(
                     futures[workers.submit(run)] = run
 
         fill()
-        while futures:
-            for run, future in completed(folder, futures, watcher, running=width):
-                error = outcome(future)
-                if error is not None:
-                    failed.append((run, error))
-                    watcher.on_failed(run, error)
-                else:
-                    watcher.on_done(run, False)
-                asked.close(run, error)
-                fill()
-    return _result(study, failed)
+        for run, future in completed(folder, futures, watcher, running=width):
+            error = outcome(future)
+            if error is not None:
+                failed.append((run, error))
+                watcher.on_failed(run, error)
+            else:
+                watcher.on_done(run, False)
+            asked.close(run, error)
+            fill()
+    return Searched(_importances(study), failed)
 
 
 class _Asked:
@@ -141,7 +136,7 @@ class _Asked:
         self._trials[trial.number] = (trial, runs)
         waiting = []
         for run in runs:
-            if is_complete(self.folder.runs_root, run.run_id, self.folder.study.config.evaluation):
+            if self.folder.is_complete(run):
                 self.watcher.on_done(run, True)
                 continue
             if run.run_id not in self._open_runs:  # two trials at one point share their runs
@@ -165,8 +160,8 @@ class _Asked:
             self.study.tell(trial, state=TrialState.FAIL)
             return
         value_of = objective(self.config.metric)
-        found = [find_run(self.folder.runs_root, run.run_id) for run in runs]
-        self.study.tell(trial, statistics.fmean(value_of(run.scores) for run in found if run))
+        found = find_runs(self.folder.runs_root, {run.run_id for run in runs})
+        self.study.tell(trial, statistics.fmean(value_of(run.scores) for run in found.values()))
 
 
 def objective(metric: str) -> Callable[[Mapping[str, Any]], float]:
@@ -247,27 +242,29 @@ def _queue(study: optuna.Study, cells: list[dict[str, Any]]) -> None:
 def _runs_of(params: Mapping[str, Any], folder: StudyFolder, arms: list[str]) -> list[PlannedRun]:
     point = dict(params)
     arm = point.pop(ARM, arms[0])
-    return planned_runs(folder.study, [arm], params=point)
+    return folder.plan(arm, point)
 
 
 def _take_stock(study: optuna.Study, folder: StudyFolder, arms: list[str], watcher: Watcher) -> int:
     """Return how many past trials stand; those whose runs are gone, or have more seeds now, are repeated."""
     retired = set(study.user_attrs.get(RETIRED, []))
-    num_standing = 0
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        if trial.number in retired:
-            continue
-        runs = _runs_of(trial.params, folder, arms)
-        if all(is_complete(folder.runs_root, run.run_id, folder.study.config.evaluation) for run in runs):
-            num_standing += 1
-            folder.add(runs)
-            for run in runs:
-                watcher.on_done(run, True)
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    past = [trial for trial in complete if trial.number not in retired]
+    runs_of = {trial.number: _runs_of(trial.params, folder, arms) for trial in past}
+    found = find_runs(folder.runs_root, {run.run_id for runs in runs_of.values() for run in runs})
+    standing: list[PlannedRun] = []
+    for trial in past:
+        runs = runs_of[trial.number]
+        if all(is_complete(found.get(run.run_id), folder.suite) for run in runs):
+            standing += runs
         else:
             retired.add(trial.number)
             study.enqueue_trial(trial.params)
+    folder.add(standing)
+    for run in standing:
+        watcher.on_done(run, True)
     study.set_user_attr(RETIRED, sorted(retired))
-    return num_standing
+    return sum(trial.number not in retired for trial in past)
 
 
 def _distributions(config: SearchConfig, arms: list[str]) -> dict[str, BaseDistribution]:
@@ -287,19 +284,15 @@ def _interval(domain: Range) -> BaseDistribution:
     return FloatDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
 
 
-def _result(study: optuna.Study, failed: list[tuple[PlannedRun, Exception]]) -> Searched:
-    trials = study.get_trials(deepcopy=False)
+def _importances(study: optuna.Study) -> dict[str, float]:
     retired = study.user_attrs.get(RETIRED, [])
-    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.number not in retired]
-    ranked = sorted(complete, key=lambda trial: -(trial.value or 0.0))
-    importances: dict[str, float] = {}
-    if len(complete) > 1:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-                importances = optuna.importance.get_param_importances(study, evaluator=evaluator)
-            except (ValueError, RuntimeError):  # all trials alike
-                importances = {}
-    values = [(float(trial.value or 0.0), dict(trial.params)) for trial in ranked]
-    return Searched(values, importances, failed, len(trials) - len(complete))
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if sum(trial.number not in retired for trial in complete) < 2:
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+            return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+        except (ValueError, RuntimeError):  # all trials alike
+            return {}

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pgsbench.config.load import Study
 from pgsbench.errors import UserError
+from pgsbench.evaluation.suite import Suite, load_suite
 from pgsbench.experiment import is_complete
-from pgsbench.sweeps.plan import PlannedRun
-from pgsbench.sweeps.worker import Workers, done_steps, plan_slots, worker_died
-from pgsbench.tracking.rundir import MANIFEST, Cell, StudyManifest, find_run, read_study, write_study
+from pgsbench.sweeps.plan import PlannedRun, planned_runs
+from pgsbench.sweeps.worker import Workers, plan_slots, worker_died
+from pgsbench.tracking.manifest import MANIFEST, StudyManifest, StudyRun, read_study, write_study
+from pgsbench.tracking.rundir import RunDir, find_runs
 
 POLL_SECONDS = 1.0
 
@@ -45,13 +47,15 @@ class StudyFolder:
         study: The study.
         runs_root: The folder of all studies.
         command: The command line, for the record.
-        cells: The runs so far, by what they are in the study: arm, seed and searched values.
+        runs: The runs so far, by `StudyRun.name`.
+        data_ids: See `planned_runs`.
     """
 
     study: Study
     runs_root: Path
     command: str
-    cells: dict[tuple[str, int, str], Cell] = field(default_factory=dict)
+    runs: dict[str, StudyRun] = field(default_factory=dict)
+    data_ids: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def open(cls, study: Study, runs_root: Path, command: str) -> StudyFolder:
@@ -60,8 +64,8 @@ class StudyFolder:
         if (folder.path / MANIFEST).is_file():
             before = read_study(folder.path)
             if _base(before.study) == _base(study.config.model_dump(mode="json")):
-                known = (cell for cell in before.cells if cell.arm in study.config.arm_names)
-                folder.cells = {_key(cell.arm, cell.seed, cell.params): cell for cell in known}
+                known = (run for run in before.runs if run.arm in study.config.arm_names)
+                folder.runs = {run.name: run for run in known}
         return folder
 
     @property
@@ -69,24 +73,39 @@ class StudyFolder:
         """``runs/<study>``."""
         return self.runs_root / self.study.config.name
 
+    @cached_property
+    def suite(self) -> Suite:
+        """What the study's models are tested on."""
+        return load_suite(self.study.config.evaluation.suite)
+
+    def plan(self, arm: str, params: Mapping[str, Any]) -> list[PlannedRun]:
+        """Return the runs of an arm at one point of the search space; see `planned_runs`."""
+        return planned_runs(self.study, [arm], params=params, data_ids=self.data_ids)
+
+    def directory(self, run: PlannedRun) -> RunDir:
+        """Return the directory of a run that was added; it need not exist yet."""
+        return self.runs[run.place.name].directory(self.runs_root)
+
+    def is_complete(self, run: PlannedRun) -> bool:
+        """Tell whether a run that was added needs no work at all."""
+        return is_complete(self.directory(run), self.suite)
+
     def add(self, runs: Sequence[PlannedRun]) -> None:
         """Enter planned runs into the manifest; a run that exists under another study is named there."""
+        known = find_runs(self.runs_root, {run.run_id for run in runs})
         for run in runs:
-            found = find_run(self.runs_root, run.run_id)
-            path = self.path / f"{run.arm}-s{run.seed}-{run.run_id}" if found is None else found.path
-            relative = path.relative_to(self.runs_root).as_posix()
-            self.cells[_key(run.arm, run.seed, run.params)] = Cell(run.arm, run.seed, relative, run.params)
+            place = run.place
+            if run.run_id in known:
+                path = known[run.run_id].path.relative_to(self.runs_root)
+                place = replace(place, run=path.as_posix())
+            self.runs[place.name] = place
         manifest = StudyManifest(
             self.study.config.model_dump(mode="json"),
-            tuple(self.cells.values()),
+            tuple(self.runs.values()),
             self.study.source,
             self.command,
         )
         write_study(self.path, manifest)
-
-
-def _key(arm: str, seed: int, params: Mapping[str, Any]) -> tuple[str, int, str]:
-    return arm, seed, json.dumps(params, sort_keys=True)
 
 
 def _base(study: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,7 +153,7 @@ def enter(folder: StudyFolder, runs: Sequence[PlannedRun], watcher: Watcher) -> 
     folder.add(runs)
     pending = []
     for run in runs:
-        if is_complete(folder.runs_root, run.run_id, folder.study.config.evaluation):
+        if folder.is_complete(run):
             watcher.on_done(run, True)
         else:
             pending.append(run)
@@ -155,7 +174,7 @@ def completed(
     while futures:
         done, _ = wait(futures, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
         for run in list(futures.values())[:running]:
-            watcher.on_step(run, done_steps(folder.runs_root, run), run.config.training.steps)
+            watcher.on_step(run, folder.directory(run).last_step(), run.config.training.steps)
         watcher.on_tick()
         for future in done:
             yield futures.pop(future), future

@@ -22,10 +22,10 @@ from typing import Any
 import torch
 
 from pgsbench.config.schema import EvaluationConfig, RunConfig
+from pgsbench.devices import devices_named, usable_cores
 from pgsbench.errors import StudyError
 from pgsbench.experiment import run_once
 from pgsbench.sweeps.plan import PlannedRun
-from pgsbench.tracking.rundir import find_run
 
 MAX_CPU_JOBS = 4  # each holds the data set in memory
 SAVE_SECONDS = 60.0  # time to finish a step and save after the parent has died
@@ -50,15 +50,14 @@ def plan_slots(num_runs: int, *, jobs: int | None = None, device: str = "auto") 
     Args:
         num_runs: Runs that may be worked on at the same time.
         jobs: At most this many processes.
-        device: ``auto``, ``cpu``, ``cuda`` (all GPUs) or one GPU such as ``cuda:1``.
+        device: See `devices_named`.
+
+    Raises:
+        ConfigError: There is no such device.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda":
-        devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
-    else:
-        devices = [device] * (min(cores, MAX_CPU_JOBS) if device == "cpu" else 1)
+    cores, devices = usable_cores(), devices_named(device)
+    if devices == ["cpu"]:
+        devices *= min(cores, MAX_CPU_JOBS)
     count = max(1, min(num_runs, jobs or len(devices)))
     chosen = tuple(devices[index % len(devices)] for index in range(count))
     # OpenMP threads of two processes on one core spin against each other: never more threads than cores
@@ -110,7 +109,7 @@ class Workers:
                 _work,
                 run.config.model_dump(),
                 run.run_id,
-                arm=run.arm,
+                arm=run.place.arm,
                 study=self.study,
                 runs_root=self.runs_root,
                 evaluation=self.evaluation.model_dump(),
@@ -171,10 +170,3 @@ def _work(
         should_stop=stop.is_set,
     )
     return run.path.relative_to(runs_root).as_posix()
-
-
-def done_steps(runs_root: Path, run: PlannedRun) -> int:
-    """Return how many steps of a run are logged, as any process can see them."""
-    found = find_run(runs_root, run.run_id)
-    lines = found.metrics() if found else []
-    return int(lines[-1]["step"]) if lines else 0

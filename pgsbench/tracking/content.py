@@ -14,7 +14,8 @@ from datetime import datetime
 from statistics import fmean
 from typing import Any
 
-from pgsbench.tracking.rundir import Cell, RunDir, StudyManifest
+from pgsbench.tracking.manifest import StudyManifest, StudyRun, short
+from pgsbench.tracking.rundir import RunDir
 
 #: Keys of ``metrics.jsonl`` that become curves, and their names in MLflow.
 CURVES = {
@@ -38,16 +39,21 @@ def valid_name(name: str) -> str:
     return "/".join(part for part in clean.split("/") if part.strip(".")) or "_"
 
 
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return a nested configuration as ``{"strategy.mask_ratio": "0.5", ...}``."""
-    flat: dict[str, str] = {}
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a nested configuration as ``{"strategy.mask_ratio": 0.5, ...}``."""
+    flat: dict[str, Any] = {}
     for key, value in config.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{name}."))
-        else:
-            flat[valid_name(name)] = value if isinstance(value, str) else json.dumps(value)
+        path = f"{prefix}{key}"
+        flat |= flatten(value, f"{path}.") if isinstance(value, Mapping) else {path: value}
     return flat
+
+
+def run_params(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return a nested configuration as params: words as they are, all else as JSON."""
+    return {
+        valid_name(path): value if isinstance(value, str) else json.dumps(value)
+        for path, value in flatten(config).items()
+    }
 
 
 def thin(lines: Sequence[Mapping[str, Any]], total_samples: float, *, done: bool) -> list[Mapping[str, Any]]:
@@ -89,12 +95,6 @@ def started(run: RunDir) -> datetime:
     return moment.astimezone()
 
 
-def label(cell: Cell) -> str:
-    """Return a cell's name for people, without its seed: ``pgs mask_ratio=0.5``."""
-    chosen = [f"{path.rsplit('.', 1)[-1]}={_short(value)}" for path, value in cell.params.items()]
-    return " ".join([cell.arm, *chosen])
-
-
 def score_table(run: RunDir) -> dict[str, list[Any]]:
     """Return every score of a run as a table: column -> values."""
     columns = ("task", "group", "metric", "value", "low", "high", "n", "chance", "primary", "notes")
@@ -110,15 +110,15 @@ def arm_rows(manifest: StudyManifest, runs: Mapping[str, RunDir]) -> list[dict[s
 
     Args:
         manifest: The study.
-        runs: Run directories that exist, by `Cell.run`.
+        runs: Run directories that exist, by `StudyRun.run`.
     """
-    cells: dict[str, list[Cell]] = {}
-    for cell in manifest.cells:
-        cells.setdefault(json.dumps([cell.arm, cell.params], sort_keys=True), []).append(cell)
+    by_label: dict[str, list[StudyRun]] = {}
+    for place in manifest.runs:
+        by_label.setdefault(place.label, []).append(place)
     rows = []
-    for members in cells.values():
-        done = [runs[cell.run] for cell in members if cell.run in runs and runs[cell.run].is_done]
-        row: dict[str, Any] = {"arm": label(members[0]), "seeds": f"{len(done)}/{len(members)}"}
+    for label, members in by_label.items():
+        done = [runs[place.run] for place in members if place.run in runs and runs[place.run].is_done]
+        row: dict[str, Any] = {"arm": label, "seeds": f"{len(done)}/{len(members)}"}
         groups = [{key: mean["value"] for key, mean in run.scores.get("groups", {}).items()} for run in done]
         row |= _means(groups)
         cost = ("samples_per_second", "train_seconds", "mask_ratio_effective", "mask_overlap")
@@ -185,7 +185,7 @@ def run_note(run: RunDir) -> str:
     """Return the Markdown text of a run's page: what it is and where it lies."""
     config = run.config
     strategy = config.get("config", {}).get("strategy", {})
-    fields = ", ".join(f"{key}={_short(value)}" for key, value in strategy.items() if key != "name")
+    fields = ", ".join(f"{key}={short(value)}" for key, value in strategy.items() if key != "name")
     return (
         f"`{strategy.get('name', '?')}({fields})`, seed {config.get('seed')}\n\n"
         f"Run directory: `{run.path.absolute()}`\n\n"
@@ -210,10 +210,6 @@ def _is_number(value: object) -> bool:
 
 def _rank(row: Mapping[str, Any], groups: Sequence[str]) -> float:
     return -fmean([float(row.get(group, 0.0)) for group in groups] or [0.0])
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _cell(value: float | None, *, share: bool) -> str:

@@ -19,7 +19,8 @@ from typing import Any
 from pgsbench.errors import RunError
 from pgsbench.tracking import content, views
 from pgsbench.tracking.entry import SENT, Entry
-from pgsbench.tracking.rundir import Cell, RunDir, StudyManifest, read_study
+from pgsbench.tracking.manifest import StudyManifest, StudyRun, read_study
+from pgsbench.tracking.rundir import RunDir
 from pgsbench.tracking.store import Store, resolve_uri
 
 #: A larger checkpoint is named by its path instead of copied into the store.
@@ -36,16 +37,12 @@ class Synced:
         runs: Runs of the study that the store has now, the parent not counted.
         points: Metric values sent.
         files: Artifacts sent.
-        experiment_id: MLflow's id of the experiment.
-        parent_id: MLflow's id of the study's own run.
         problem: Why the store is behind, or empty; it can be fed again later.
     """
 
     runs: int = 0
     points: int = 0
     files: int = 0
-    experiment_id: str = ""
-    parent_id: str = ""
     problem: str = ""
 
 
@@ -54,11 +51,10 @@ class Mirror:
 
     Args:
         tracking_uri: MLflow's tracking URI; None means ``MLFLOW_TRACKING_URI``, else ``./mlflow.db``.
-        experiment: Name of the experiment.
     """
 
-    def __init__(self, tracking_uri: str | None = None, experiment: str = "pgsbench") -> None:
-        self.store = Store(resolve_uri(tracking_uri), experiment)
+    def __init__(self, tracking_uri: str | None = None) -> None:
+        self.store = Store(resolve_uri(tracking_uri))
         self._paused_until, self._problem = 0.0, ""
         self._unchanged: dict[tuple[str, str], object] = {}
 
@@ -88,20 +84,19 @@ class Mirror:
         self, client: Any, experiment: Any, folder: Path, report_folder: Path | None, *, running: bool
     ) -> Synced:
         manifest = read_study(folder)
-        planned = {cell.run: cell.directory(folder.parent) for cell in manifest.cells}
+        planned = {place.run: place.directory(folder.parent) for place in manifest.runs}
         runs = {path: run for path, run in planned.items() if (run.path / "config.json").is_file()}
         experiment_id, colours = str(experiment.experiment_id), views.colours(manifest)
         known = _known(client, experiment_id, folder.name)
         parent = known.get("") or _create_parent(client, experiment_id, folder.name, runs)
         entries, problems = [parent], []
-        for cell in manifest.cells:
-            if cell.run not in runs:
+        for place in manifest.runs:
+            if place.run not in runs:
                 continue
             try:
-                tags = _tags(folder.name, cell, runs[cell.run]) | {
-                    "mlflow.runColor": colours[content.label(cell)]
-                }
-                entries += self._sync_run(cell, runs[cell.run], parent, known, tags)
+                tags = _tags(folder.name, place, runs[place.run])
+                tags["mlflow.runColor"] = colours[place.label]
+                entries += self._sync_run(place, runs[place.run], parent, known, tags)
             except RunError as error:  # one damaged run directory must not hide the others
                 problems.append(str(error))
         _sync_parent(experiment, parent, manifest, runs, report_folder, running=running)
@@ -109,25 +104,23 @@ class Mirror:
             runs=len(runs),
             points=sum(entry.num_points for entry in entries),
             files=sum(entry.num_files for entry in entries),
-            experiment_id=experiment_id,
-            parent_id=parent.id,
             problem="; ".join(problems),
         )
 
     def _sync_run(
-        self, cell: Cell, run: RunDir, parent: Entry, known: Mapping[str, Entry], tags: Mapping[str, str]
+        self, place: StudyRun, run: RunDir, parent: Entry, known: Mapping[str, Entry], tags: Mapping[str, str]
     ) -> list[Entry]:
         """Feed one run where anything of it changed since this process last looked."""
         entry = known.get(tags["id"])
-        key, state = (parent.id, cell.run), _state(run)
+        key, state = (parent.id, place.run), _state(run)
         if entry and self._unchanged.get(key) == (entry.id, state):
             return []
         if entry is None:
-            name, start_ms = f"{content.label(cell)} s{cell.seed}", _ms(content.started(run))
+            name, start_ms = place.name, _ms(content.started(run))
             tags = {**tags, "mlflow.parentRunId": parent.id}
             entry = Entry.create(parent.client, parent.run.info.experiment_id, name, tags, start_ms)
         entry.tags(tags)
-        _feed_run(entry, cell, run)
+        _feed_run(entry, place, run)
         self._unchanged[key] = (entry.id, state)
         return [entry]
 
@@ -151,10 +144,10 @@ def _create_parent(client: Any, experiment_id: str, study: str, runs: Mapping[st
     return Entry.create(client, experiment_id, study, {"kind": "study", "study": study} | _origin(), start_ms)
 
 
-def _feed_run(entry: Entry, cell: Cell, run: RunDir) -> None:
+def _feed_run(entry: Entry, place: StudyRun, run: RunDir) -> None:
     """Send what is new of one run."""
     config, lines, done = run.config, run.metrics(), run.is_done
-    params = content.flatten(config["config"])
+    params = content.run_params(config["config"])
     entry.params(params)
     data = str(config["config"].get("data", {}).get("train", "data"))
     entry.dataset(Path(data).name, str(config.get("data_fingerprint") or ""), data)
@@ -175,10 +168,10 @@ def _feed_run(entry: Entry, cell: Cell, run: RunDir) -> None:
 
     model_id = None
     if done and run.checkpoint.is_dir():
-        name = f"{cell.arm}-s{cell.seed}-{config['id']}".replace(".", "_")
+        name = f"{place.arm}-s{place.seed}-{config['id']}".replace(".", "_")
         model_id = entry.model(name, run.checkpoint, params, limit_bytes=MODEL_LIMIT_BYTES)
     entry.values(content.run_metrics(run), model_id=model_id)
-    entry.files((path.name, path) for path in run.path.glob("*.json") if path.name != "mlflow.json")
+    entry.files((path.name, path) for path in run.path.glob("[!.]*.json"))
     entry.files((f"figures/{path.name}", path) for path in sorted(run.figures.glob("*.png")))
     if run.scores:
         entry.table("tables/scores.json", content.score_table(run))
@@ -199,7 +192,7 @@ def _sync_parent(
     done = sum(run.is_done for run in runs.values())
     groups = list(dict.fromkeys(group for run in runs.values() for group in run.scores.get("groups", {})))
     rows = content.arm_rows(manifest, runs)
-    parent.values(content.study_metrics(rows, groups, len(manifest.cells), done))
+    parent.values(content.study_metrics(rows, groups, len(manifest.runs), done))
     study, experiment_id = parent.run.data.tags["study"], experiment.experiment_id
     note = content.study_note(
         manifest,
@@ -211,7 +204,7 @@ def _sync_parent(
     view, state = views.view_tag(study), views.view_state(study, groups, runs.values())
     if experiment.tags.get(view) != state:
         parent.client.set_experiment_tag(experiment_id, view, state)
-    parent.tags({"mlflow.note.content": note, "done": f"{done}/{len(manifest.cells)}"})
+    parent.tags({"mlflow.note.content": note, "done": f"{done}/{len(manifest.runs)}"})
     if manifest.source:
         parent.texts({"study.yaml": manifest.source})
     columns = dict.fromkeys(key for row in rows for key in row)
@@ -219,24 +212,24 @@ def _sync_parent(
         "tables/arms.json", {key: [content.rounded(row.get(key)) for row in rows] for key in columns}
     )
     if report_folder and report_folder.is_dir():
-        files = sorted(path for path in report_folder.rglob("*") if path.is_file())
+        files = sorted(path for path in report_folder.rglob("[!.]*") if path.is_file())
         parent.files((f"report/{path.relative_to(report_folder).as_posix()}", path) for path in files)
     parent.save()
     alive = running or any(run.holder for run in runs.values())
-    complete = done == len(manifest.cells)
+    complete = done == len(manifest.runs)
     last_ms = max((_last_change_ms(run) for run in runs.values()), default=int(1000 * time.time()))
     parent.status("RUNNING" if alive else "FINISHED" if complete else "KILLED", last_ms)
 
 
-def _tags(study: str, cell: Cell, run: RunDir) -> dict[str, str]:
+def _tags(study: str, place: StudyRun, run: RunDir) -> dict[str, str]:
     config, environment = run.config, run.env
     strategy = config["config"].get("strategy", {})
     tags = {
         "kind": "run",
         "study": study,
         "id": str(config["id"]),
-        "arm": cell.arm,
-        "seed": str(cell.seed),
+        "arm": place.arm,
+        "seed": str(place.seed),
         "strategy": str(strategy.get("name", "")),
         "mlflow.note.content": content.run_note(run),
     } | _origin()
@@ -254,7 +247,7 @@ def _origin() -> dict[str, str]:
 
 def _state(run: RunDir) -> object:
     """Return what changes whenever a run directory does."""
-    files = [*run.path.glob("*"), *run.figures.glob("*.png")]
+    files = [*run.path.glob("[!.]*"), *run.figures.glob("[!.]*")]  # what is being written may be gone soon
     return run.holder, sorted((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files)
 
 

@@ -1,4 +1,4 @@
-"""Run directories and study manifests: the truth on disk, which everything else mirrors or reads.
+"""Run directories: the truth on disk, which everything else mirrors or reads.
 
 A run directory ``runs/<study>/<arm>-s<seed>-<id>/`` is written by one process at a time (`RunDir.claim`)
 and complete once ``DONE`` is there, which is written last. JSON files are replaced whole, so a reader
@@ -12,17 +12,18 @@ import json
 import math
 import os
 import socket
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pgsbench.errors import RunError, StudyError
+from pgsbench.errors import RunError, UserError
+from pgsbench.files import atomic
 
-MANIFEST = "study.json"
+METRICS = "metrics.jsonl"
+#: More than the longest line of metrics has; `RunDir.last_step` reads no more of the file.
+LAST_BYTES = 1 << 16
 
 
 def write_json(path: Path, value: object) -> None:
@@ -31,13 +32,9 @@ def write_json(path: Path, value: object) -> None:
     NaN and infinities, which JSON does not have, become null: a diverged loss must not stop a run from
     saying so. Numpy and torch scalars become numbers, tuples lists, paths strings.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-    with scratch.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())  # else a power cut can leave the new name on an empty file
-    scratch.replace(path)
+    text = json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    with atomic(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
 
 
 class RunDir:
@@ -58,7 +55,7 @@ class RunDir:
             runs_root: The folder of all studies.
             config: The content of ``config.json``; ``study``, ``arm``, ``seed`` and ``id`` name the folder.
         """
-        run = cls(runs_root / config["study"] / f"{config['arm']}-s{config['seed']}-{config['id']}")
+        run = cls(runs_root / run_folder(*(config[key] for key in ("study", "arm", "seed", "id"))))
         if not (run.path / "config.json").is_file():
             run.write("config.json", config)
         return run
@@ -92,11 +89,6 @@ class RunDir:
         return self.path / "checkpoints" / "state"
 
     @property
-    def per_sample(self) -> Path:
-        """Folder of the per-item values behind the scores."""
-        return self.path / "per-sample"
-
-    @property
     def figures(self) -> Path:
         """Folder of this run's pictures."""
         return self.path / "figures"
@@ -127,7 +119,7 @@ class RunDir:
         Raises:
             RunError: The file is damaged.
         """
-        return _read_json(self.path / name, RunError)
+        return read_json(self.path / name, RunError)
 
     def write(self, name: str, value: object) -> None:
         """Replace one of the JSON files; see `write_json`."""
@@ -139,7 +131,7 @@ class RunDir:
         Raises:
             RunError: A line that was written whole is damaged.
         """
-        path = self.path / "metrics.jsonl"
+        path = self.path / METRICS
         if not path.is_file():
             return []
         whole = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
@@ -151,21 +143,33 @@ class RunDir:
                 raise RunError("damaged line", where=f"{path}:{number}", value=line[:80]) from error
         return lines
 
+    def last_step(self) -> int:
+        """Return the step of the last whole metric line, or 0; takes the same time for a file of any size."""
+        path = self.path / METRICS
+        if not path.is_file():
+            return 0
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - LAST_BYTES))
+            whole = file.read().split(b"\n")[:-1]
+        try:
+            return int(json.loads(whole[-1])["step"])
+        except (IndexError, ValueError, KeyError, TypeError):  # `metrics` says what is wrong with the file
+            return 0
+
     def append_metrics(self, line: Mapping[str, Any]) -> None:
         """Append one line to ``metrics.jsonl``; whoever reads the file next sees it."""
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        with (self.path / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(_plain(line), allow_nan=False) + "\n")
 
     def truncate_after(self, step: int) -> None:
         """Drop the metric lines after `step`, and a torn one: a resumed run writes them again."""
-        path = self.path / "metrics.jsonl"
+        path = self.path / METRICS
         if not path.is_file():
             return
         kept = [line for line in self.metrics() if line.get("step", 0) <= step]
-        scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        scratch.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        scratch.replace(path)
+        with atomic(path) as scratch:
+            scratch.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
     @property
     def is_done(self) -> bool:
@@ -211,72 +215,33 @@ class RunDir:
         return None  # closing the file gave the lock back; what it still says is a dead process's
 
 
-def find_run(runs_root: Path, run_id: str) -> RunDir | None:
-    """Return the run with this id under any study, a complete one before an incomplete one, or None."""
-    found = [RunDir(path.parent) for path in sorted(runs_root.glob(f"*/*-{run_id}/config.json"))]
-    return min(found, key=lambda run: not run.is_done, default=None)
+def find_runs(runs_root: Path, run_ids: Collection[str]) -> dict[str, RunDir]:
+    """Return the runs with these ids under any study, by id, a complete one before an incomplete one.
 
-
-@dataclass(frozen=True)
-class Cell:
-    """One run of a study: an arm or a trial, with one seed.
-
-    Attributes:
-        arm: Name of the arm.
-        seed: Seed of the run.
-        run: Path of the run directory relative to the runs folder; it may lie under another study.
-        params: What the search space chose, by dotted path; empty for an arm.
+    One look at the folders for all ids; nothing is remembered, as other processes may write there, too.
     """
+    found: dict[str, RunDir] = {}
+    for path in sorted(runs_root.glob("*/*-*")):
+        run_id = path.name.rpartition("-")[2]
+        if run_id in run_ids and (path / "config.json").is_file():
+            run = RunDir(path)
+            if run_id not in found or (run.is_done and not found[run_id].is_done):
+                found[run_id] = run
+    return found
 
-    arm: str
-    seed: int
-    run: str
-    params: dict[str, Any] = field(default_factory=dict)
 
-    def directory(self, runs_root: Path) -> RunDir:
-        """Return the run directory, which need not exist yet."""
-        return RunDir(runs_root / self.run)
+def run_folder(study: str, arm: str, seed: int, run_id: str) -> str:
+    """Return where a run that no study has yet will lie, relative to the runs folder."""
+    return f"{study}/{arm}-s{seed}-{run_id}"
 
 
-@dataclass(frozen=True)
-class StudyManifest:
-    """What a study consists of: ``runs/<study>/study.json``.
+def read_json(path: Path, kind: type[UserError]) -> dict[str, Any]:
+    """Return the content of a JSON file, or an empty dict where it does not exist.
 
-    Attributes:
-        study: The resolved study file.
-        cells: Its runs, in the order of the plan.
-        source: The study file as it was written, or empty.
-        command: The command line that ran it.
+    Args:
+        path: The file.
+        kind: What is raised where it is damaged.
     """
-
-    study: dict[str, Any]
-    cells: tuple[Cell, ...]
-    source: str = ""
-    command: str = ""
-
-
-def write_study(folder: Path, manifest: StudyManifest) -> None:
-    """Write the manifest of the study in `folder`, atomically."""
-    write_json(folder / MANIFEST, asdict(manifest))
-
-
-def read_study(folder: Path) -> StudyManifest:
-    """Return the manifest of the study in `folder`.
-
-    Raises:
-        StudyError: There is none, or it is damaged.
-    """
-    where = folder / MANIFEST
-    content = _read_json(where, StudyError)
-    try:
-        cells = tuple(Cell(**cell) for cell in content["cells"])
-        return StudyManifest(**{**content, "cells": cells})
-    except (KeyError, TypeError) as error:
-        rule = "damaged study manifest" if content else "no study has run here (no study.json)"
-        raise StudyError(rule, where=str(where), way_out="`pgsbench sweep STUDY` writes one") from error
-
-
-def _read_json(path: Path, kind: type[RunError] | type[StudyError]) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:

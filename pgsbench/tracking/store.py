@@ -62,7 +62,7 @@ class Store:
     """
 
     uri: str
-    experiment: str
+    experiment: str = "pgsbench"
 
     @contextmanager
     def connect(self, lock_folder: Path) -> Iterator[tuple[Any, Any]]:

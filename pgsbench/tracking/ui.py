@@ -39,13 +39,11 @@ class Server:
         uri: The store that it shows.
         host: Address to listen on.
         port: Port to listen on.
-        names: Further host names under which browsers may ask for it, for example behind a proxy.
     """
 
     uri: str
     host: str = "127.0.0.1"
     port: int = 5000
-    names: tuple[str, ...] = ()
 
     @property
     def is_local(self) -> bool:
@@ -62,8 +60,8 @@ class Server:
         command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", self.uri]
         command += ["--host", self.host, "--port", str(self.port), "--workers", "1"]
         command += ["--uvicorn-opts", "--log-level warning"]
-        names = [*self.names] if self.is_local else [*self.names, socket.gethostname(), socket.getfqdn()]
-        if names and "MLFLOW_SERVER_ALLOWED_HOSTS" not in os.environ:
+        if not self.is_local and "MLFLOW_SERVER_ALLOWED_HOSTS" not in os.environ:
+            names = [socket.gethostname(), socket.getfqdn()]
             hosts = _with_port([*LOCAL_HOSTS, *names], self.port)
             # A page's own requests carry its address as origin, which is checked separately.
             origins = [
@@ -77,9 +75,7 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 5000,
-    names: Iterable[str] = (),
     tracking_uri: str | None = None,
-    experiment: str = "pgsbench",
     say: Callable[[str], None] = print,
 ) -> None:
     """Start MLflow's server on what was tracked, say where it is, and stay until Ctrl-C.
@@ -87,9 +83,7 @@ def serve(
     Args:
         host: Address to listen on; ``0.0.0.0`` lets other machines in.
         port: Port to listen on.
-        names: Further host names under which browsers may ask for it.
         tracking_uri: The store to show; see `resolve_uri`. A server's address is only printed.
-        experiment: Name of the experiment whose studies are listed.
         say: Takes the lines for the user.
 
     Raises:
@@ -99,9 +93,9 @@ def serve(
     if uri.startswith(("http://", "https://")):
         say(f"MLflow runs at {uri}")
         return
-    server = Server(uri, host, port, tuple(names))
+    server = Server(uri, host, port)
     _require_free(server)
-    links = _links(uri, experiment)
+    links = _links(uri)
     if not links:
         say(f"nothing is tracked in {uri} yet: `pgsbench sync` feeds it from runs/")
     say("starting MLflow (about 10 seconds) ...")
@@ -126,13 +120,13 @@ def _with_port(hosts: Iterable[str], port: int) -> list[str]:
     return [spelling for host in hosts for spelling in (host, f"{host}:{port}")]
 
 
-def _links(uri: str, experiment: str) -> list[tuple[str, str]]:
+def _links(uri: str) -> list[tuple[str, str]]:
     """Return the latest studies in a store: what each link is, and its path on the server."""
     database = database_path(uri)
     if database is not None and not database.is_file():
         return []
     links: list[tuple[str, str]] = []
-    with suppress(Exception), Store(uri, experiment).connect(Path.cwd()) as (client, found):
+    with suppress(Exception), Store(uri).connect(Path.cwd()) as (client, found):
         query, order = "tags.kind = 'study'", ["attributes.start_time DESC"]
         for run in client.search_runs(
             [found.experiment_id], query, max_results=STUDIES_SHOWN, order_by=order

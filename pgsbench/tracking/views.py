@@ -11,8 +11,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import quote
 
-from pgsbench.tracking.content import flatten, label
-from pgsbench.tracking.rundir import RunDir, StudyManifest
+from pgsbench.tracking.content import run_params
+from pgsbench.tracking.manifest import StudyManifest
+from pgsbench.tracking.rundir import RunDir
 
 #: Columns of a view beside the scores.
 COST = (
@@ -21,7 +22,8 @@ COST = (
 )  # fmt: skip
 #: Params shown in a view: those in which the runs differ, the first ones.
 MAX_PARAMS = 4
-#: Colours of arms, in the order of the plan (Okabe & Ito 2008 without the yellow); the report's, too.
+#: Colours of arms, in the order of the plan (Okabe & Ito 2008, reordered; the yellow is left out, as it
+#: vanishes on white); the report's, too.
 PALETTE = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#8a6d00", "#6e7781")
 
 
@@ -57,9 +59,9 @@ def study_path(experiment_id: str, parent_id: str) -> str:
 
 
 def colours(manifest: StudyManifest) -> dict[str, str]:
-    """Return a colour for each arm or trial (`label`), so that its seeds look alike."""
-    arms = dict.fromkeys(label(cell) for cell in manifest.cells)
-    return {arm: PALETTE[number % len(PALETTE)] for number, arm in enumerate(arms)}
+    """Return a colour for each arm or trial (`StudyRun.label`), so that its seeds look alike."""
+    labels = dict.fromkeys(place.label for place in manifest.runs)
+    return {label: PALETTE[number % len(PALETTE)] for number, label in enumerate(labels)}
 
 
 def _view_key(study: str) -> str:
@@ -68,7 +70,7 @@ def _view_key(study: str) -> str:
 
 def _differing(runs: Iterable[RunDir]) -> list[str]:
     values: dict[str, set[str | None]] = {}
-    configs: list[Mapping[str, str]] = [flatten(run.config["config"]) for run in runs]
+    configs: list[Mapping[str, str]] = [run_params(run.config["config"]) for run in runs]
     for name in dict.fromkeys(name for config in configs for name in config):
         values[name] = {config.get(name) for config in configs}
     return [name for name, found in values.items() if len(found) > 1 and name != "seed"][:MAX_PARAMS]

@@ -50,15 +50,13 @@ class Stopwatch:
         self._synchronise()
         self._wall, self._cpu = time.perf_counter(), time.process_time()
 
-    def lap(self) -> float:
-        """Add the time since the last call to the totals and return it in seconds."""
+    def lap(self) -> None:
+        """Add the time since the last call to the totals."""
         self._synchronise()
         wall, cpu = time.perf_counter(), time.process_time()
-        seconds = wall - self._wall
-        self.totals.train_seconds += seconds
+        self.totals.train_seconds += wall - self._wall
         self.totals.cpu_seconds += cpu - self._cpu
         self._wall, self._cpu = wall, cpu
-        return seconds
 
     def _synchronise(self) -> None:
         if self.device.type == "cuda":

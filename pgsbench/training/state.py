@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from pgsbench.errors import RunError
+from pgsbench.files import atomic
 from pgsbench.models.masked_tower import Masking
 from pgsbench.training.meter import Totals
 
@@ -31,19 +32,15 @@ def save(
     totals: Totals,
 ) -> None:
     """Save the state after `step` steps, atomically."""
-    folder.mkdir(parents=True, exist_ok=True)
-    scratch = folder / f".{STATE_FILE}.tmp"
-    torch.save(
-        {
-            "model": model.state_dict(),
-            "ema": masking.ema_state(),
-            "optimizer": optimizer.state_dict(),
-            "step": step,
-            "totals": asdict(totals),
-        },
-        scratch,
-    )
-    scratch.replace(folder / STATE_FILE)
+    content = {
+        "model": model.state_dict(),
+        "ema": masking.ema_state(),
+        "optimizer": optimizer.state_dict(),
+        "step": step,
+        "totals": asdict(totals),
+    }
+    with atomic(folder / STATE_FILE) as scratch:
+        torch.save(content, scratch)
 
 
 def restore(

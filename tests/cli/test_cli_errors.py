@@ -38,6 +38,7 @@ def call(
         (("train", "{study}", "--set", "arms.flip.strategy=pgz"), "did you mean 'pgs'?"),
         (("train", "{study}", "--set", "strategy.mask_ratio=1.5"), "mask_ratio must be in [0, 1)"),
         (("train", "{study}", "--set", "strategy.taw=1"), "did you mean 'tau'?"),
+        (("train", "{study}", "--device", "gpu"), "there is no such device (got 'gpu')"),
         (("train", "{study}", "--set", "data.train=/no/such/{0..1}.tar"), "2 of 2 shards are missing"),
         (("train", "{study}", "--set", "model=tiny-vitt", "--dry-run"), "did you mean 'tiny-vit'?"),
         (("train", "{study}", "--set", "evaluation.suite=senes"), "did you mean 'scenes'?"),

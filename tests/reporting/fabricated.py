@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from pgsbench.tracking.rundir import Cell, RunDir, StudyManifest, write_study
+from pgsbench.tracking.manifest import StudyManifest, StudyRun, write_study
+from pgsbench.tracking.rundir import RunDir
 
 #: task -> (group, primary metric, other metrics, chance, items' name); equal item names: same pictures.
 TASKS: dict[str, tuple[str, str, tuple[str, ...], float, str]] = {
@@ -81,7 +82,7 @@ def write_runs(
             _write_cost(run, arm_name, arm, rng)
             _write_gallery(run, arm, rng)
             run.mark_done()
-            cells.append(Cell(arm_name, seed, f"{name}/{run.path.name}", dict(arm.params)))
+            cells.append(StudyRun(arm_name, seed, f"{name}/{run.path.name}", dict(arm.params)))
     study = {
         "name": name, "question": "Does pgs keep what matters, at half the patches?", "seeds": list(seeds),
         "data": {"train": "scenes"}, "evaluation": {"suite": "scenes"}, "search": search,
@@ -118,7 +119,7 @@ def _write_scores(
             noise = rng.normal(size=n)
             values = (z + difficulty[task] + taste[task] + luck + noise > 0).astype(np.float32)
             file = f"per-sample/{task.replace('/', '__')}.{each}.npz"
-            run.per_sample.mkdir(parents=True, exist_ok=True)
+            (run.path / "per-sample").mkdir(parents=True, exist_ok=True)
             np.savez(run.path / file, values=values, items=np.array([f"{items}-{i:05d}" for i in range(n)]))
             value = float(values.mean())
             reach = 1.96 * np.sqrt(value * (1 - value) / n)

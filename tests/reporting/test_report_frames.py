@@ -7,16 +7,14 @@ import numpy as np
 import pytest
 
 from pgsbench.errors import StudyError
-from pgsbench.reporting.frames import label_of, load_study
+from pgsbench.reporting.frames import read_frames
 
 
 def test_tidy_frames(fabricate):
-    study = load_study(fabricate(seeds=(0, 1)))
-    runs = study.run_frame
-    assert len(runs) == 10
-    assert set(runs["status"]) == {"complete"}
-    assert runs.loc[runs["arm"] == "none", "tokens_kept"].tolist() == [64, 64]
-    assert runs["train_seconds"].notna().all()
+    study = read_frames(fabricate(seeds=(0, 1)))
+    assert len(study.runs) == 10
+    assert {run.status for run in study.runs} == {"complete"}
+    assert [run.summary["tokens_kept"] for run in study.of("none")] == [64, 64]
     assert list(study.groups) == ["classification", "retrieval", "robustness", "compositionality"]
     assert study.groups["retrieval"] == {"scenes/retrieval": "text_recall_at_5"}
     one = study.scores.query("label == 'pgs' and seed == 1 and task == 'scenes/shape' and primary").iloc[0]
@@ -36,11 +34,11 @@ def test_units_and_classes_are_read_where_an_evaluation_wrote_them(fabricate):
         values, names = arrays["values"], arrays["items"]
     units = np.repeat(np.arange(24).astype(str), 5)
     np.savez(file, values=values, items=names, units=units)
-    found = load_study(folder).values["pgs"][0]["scenes/retrieval"]
+    found = read_frames(folder).values["pgs"][0]["scenes/retrieval"]
     assert found.draws.tolist() == units.tolist()
     assert found.strata is None
     np.savez(file, values=values, items=names, units=units, strata=np.arange(120) % 7)
-    found = load_study(folder).values["pgs"][0]["scenes/retrieval"]
+    found = read_frames(folder).values["pgs"][0]["scenes/retrieval"]
     assert found.strata is not None
     assert found.strata.tolist() == [i % 7 for i in range(120)]
 
@@ -51,10 +49,10 @@ def test_missing_and_incomplete_runs_keep_their_rows(fabricate):
     gone, halfway = folder.parent / cells[0]["run"], folder.parent / cells[1]["run"]
     shutil.rmtree(gone)
     (halfway / "DONE").unlink()
-    study = load_study(folder)
-    assert study.run_frame["status"].tolist()[:3] == ["missing", "incomplete", "complete"]
+    study = read_frames(folder)
+    assert [run.status for run in study.runs[:3]] == ["missing", "incomplete", "complete"]
     assert study.values["pgs"] == {}, "scores of a run that is not done must not be used"
-    assert study.problems == ["pgs, seed 0: missing", "pgs, seed 1: incomplete"]
+    assert study.problems == ["pgs s0: missing", "pgs s1: incomplete"]
 
 
 def test_values_that_are_not_behind_the_score_are_not_used(fabricate):
@@ -62,7 +60,7 @@ def test_values_that_are_not_behind_the_score_are_not_used(fabricate):
     run = next(folder.glob("flip-s1-*"))
     file = run / "per-sample" / "scenes__colour.acc1.npz"
     np.savez(file, values=np.zeros(120, np.float32), items=np.arange(120).astype(str))
-    study = load_study(folder)
+    study = read_frames(folder)
     assert "per-item values have mean 0.0000" in study.problems[0]
     assert list(study.values["flip"]) == [0]
 
@@ -70,7 +68,7 @@ def test_values_that_are_not_behind_the_score_are_not_used(fabricate):
 def test_a_run_without_scores_is_named(fabricate):
     folder = fabricate(seeds=(0,))
     next(folder.glob("random-s0-*/scores.json")).unlink()
-    assert load_study(folder).problems == ["random, seed 0: complete, but not evaluated (no scores.json)"]
+    assert read_frames(folder).problems == ["random s0: complete, but not evaluated (no scores.json)"]
 
 
 def test_a_run_may_lie_under_another_study(fabricate):
@@ -82,16 +80,9 @@ def test_a_run_may_lie_under_another_study(fabricate):
     manifest = json.loads((folder / "study.json").read_text())
     manifest["cells"][0]["run"] = f"older/{run.name}"
     (folder / "study.json").write_text(json.dumps(manifest))
-    assert load_study(folder).problems == []
+    assert read_frames(folder).problems == []
 
 
 def test_no_study_here(tmp_path):
     with pytest.raises(StudyError, match="no study has run here"):
-        load_study(tmp_path)
-
-
-def test_labels():
-    assert label_of("pgs", {}) == "pgs"
-    assert (
-        label_of("pgs", {"strategy.mask_ratio": 0.5, "strategy.otn": True}) == "pgs mask_ratio=0.5 otn=True"
-    )
+        read_frames(tmp_path)

@@ -12,7 +12,7 @@ import pytest
 from fabricated import ARMS, Arm, write_runs
 
 from pgsbench.reporting import figures
-from pgsbench.reporting.frames import load_study
+from pgsbench.reporting.frames import read_frames
 from pgsbench.reporting.gallery import ShownSelection, mask_gallery
 from pgsbench.reporting.page import write_report
 from pgsbench.reporting.results import Results
@@ -48,11 +48,15 @@ def no_figures(monkeypatch):
     monkeypatch.setattr(figures, "ALL", {})
 
 
+def results_of(study):
+    return Results(read_frames(study), baselines=["flip", "none"])
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("masks")
     study = write_runs(folder / "runs", ARMS, seeds=(0, 1), num_items=120)
-    return write_report(study, folder / "reports" / "masks", baselines=["flip", "none"])
+    return write_report(results_of(study), folder / "reports" / "masks")
 
 
 def test_the_html_page_stands_alone(report):
@@ -103,16 +107,24 @@ def test_numbers_lie_beside_the_page(report):
 def test_writing_twice_gives_the_same_page(report):
     before = report.html.read_bytes()
     study = report.html.parents[2] / "runs" / "masks"
-    again = write_report(study, report.html.parent, baselines=["flip", "none"])
+    again = write_report(results_of(study), report.html.parent)
     assert again.html.read_bytes() == before
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_values_of_each_score_are_read_once(fabricate, tmp_path, monkeypatch):
+    folder, read, load = fabricate(seeds=(0,)), [], np.load
+    monkeypatch.setattr(np, "load", lambda path: (read.append(path), load(path))[1])
+    write_report(Results(read_frames(folder)), tmp_path / "out")
+    assert len(read) == len(set(read)) == 5 * 8  # arms x tasks
 
 
 @pytest.mark.usefixtures("no_figures")
 def test_what_is_missing_is_said_at_the_top(fabricate, tmp_path):
     folder = fabricate(seeds=(0,))
     shutil.rmtree(next(folder.glob("flip-*")))
-    text = write_report(folder, tmp_path / "out").markdown.read_text()
-    assert text.index("> - flip, seed 0: missing") < text.index("## What the numbers say")
+    text = write_report(Results(read_frames(folder)), tmp_path / "out").markdown.read_text()
+    assert text.index("> - flip s0: missing") < text.index("## What the numbers say")
     assert "4 of 5 runs complete" in text
 
 
@@ -120,7 +132,7 @@ def test_a_study_without_any_result_still_has_a_page(fabricate, tmp_path):
     folder = fabricate(seeds=(0,))
     for run in folder.glob("*-s0-*"):
         shutil.rmtree(run)
-    paths = write_report(folder, tmp_path / "out")
+    paths = write_report(Results(read_frames(folder)), tmp_path / "out")
     assert "missing" in paths.markdown.read_text()
     assert paths.figures == ()
 
@@ -128,7 +140,7 @@ def test_a_study_without_any_result_still_has_a_page(fabricate, tmp_path):
 @pytest.mark.usefixtures("no_figures")
 def test_user_text_is_escaped(fabricate, tmp_path):
     folder = fabricate({"pgs": Arm(), "<b>&": Arm()}, seeds=(0,), name="x")
-    html = write_report(folder, tmp_path / "out").html.read_text()
+    html = write_report(Results(read_frames(folder)), tmp_path / "out").html.read_text()
     assert "<b>&" not in html
     assert "&lt;b&gt;&amp;" in html
 
@@ -139,7 +151,7 @@ def test_figures_show_the_numbers(fabricate):
         for arm in ("pgs", "random")
         for ratio in (0.25, 0.5)
     ]
-    results = Results(load_study(fabricate([*ratios, ("none", Arm(mask_ratio=0.0))], seeds=(0, 1))))
+    results = Results(read_frames(fabricate([*ratios, ("none", Arm(mask_ratio=0.0))], seeds=(0, 1))))
     drawn = figures.ratio_accuracy(results)
     lines = {line.get_label(): line for line in drawn.axes[0].get_lines()}
     assert lines["pgs"].get_xdata() == pytest.approx([0.25, 0.5])
@@ -187,12 +199,12 @@ def test_only_hidden_patches_that_occur_are_explained():
 
 
 def test_the_masks_of_all_arms_on_the_same_pictures(fabricate):
-    results = Results(load_study(fabricate(seeds=(0, 1))))
+    results = Results(read_frames(fabricate(seeds=(0, 1))))
     drawn = figures.masks(results)
     titles = [axes.get_title(loc="left") for axes in drawn.axes[:6]]
     assert titles[0] == "image"
     assert titles[1:3] == ["pgs\n50 % masked", "none\n0 % masked"]
-    unmasked = load_study(fabricate({"none": Arm(mask_ratio=0.0)}, seeds=(0,), name="plain"))
+    unmasked = read_frames(fabricate({"none": Arm(mask_ratio=0.0)}, seeds=(0,), name="plain"))
     assert figures.masks(Results(unmasked)) is None
 
 

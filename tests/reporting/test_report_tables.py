@@ -10,7 +10,7 @@ from fabricated import ARMS, Arm
 
 from pgsbench.errors import StudyError
 from pgsbench.reporting import configs, render, tables
-from pgsbench.reporting.frames import load_study
+from pgsbench.reporting.frames import read_frames
 from pgsbench.reporting.results import ALL_GROUPS, Comparison, Missing, Results
 from pgsbench.reporting.stats import Interval
 from pgsbench.reporting.verdict import caveats, fairness, verdict
@@ -27,7 +27,7 @@ def row(table, *start):
 
 
 def test_scores_are_macro_means_with_intervals(fabricate):
-    results = Results(load_study(fabricate()))
+    results = Results(read_frames(fabricate()))
     table = tables.scores_table(results)
     assert list(table.header) == ["arm", "seeds", "classification", "retrieval", "robustness",
                                   "compositionality", ALL_GROUPS, "mask overlap"]  # fmt: skip
@@ -42,7 +42,7 @@ def test_scores_are_macro_means_with_intervals(fabricate):
 
 def test_differences_say_in_words_what_holds(fabricate):
     strong = {"pgs": Arm(12.0), "flip": Arm(0.0), "random": Arm(0.0)}
-    results = Results(load_study(fabricate(strong, num_items=300)), baselines=["flip"])
+    results = Results(read_frames(fabricate(strong, num_items=300)), baselines=["flip"])
     table = tables.differences_table(results)
     assert len(table.rows) == 5
     found = row(table, "pgs − flip", ALL_GROUPS)
@@ -62,7 +62,7 @@ def test_missing_cells_are_shown_as_missing(fabricate):
     scores = json.loads((half / "scores.json").read_text())
     scores["scores"] = [s for s in scores["scores"] if s["task"] != "scenes/colour"]
     (half / "scores.json").write_text(json.dumps(scores))
-    results = Results(load_study(folder), baselines=["flip", "random"])
+    results = Results(read_frames(folder), baselines=["flip", "random"])
     table = tables.scores_table(results)
     assert row(table, "flip") == ["flip", "0 of 2", *["missing"] * 6]
     assert row(tables.cost_table(results), "flip")[1:] == ["missing"] * 7
@@ -78,7 +78,7 @@ def test_missing_cells_are_shown_as_missing(fabricate):
 
 
 def test_cost_is_relative_to_the_unmasked_arm(fabricate):
-    table = tables.cost_table(Results(load_study(fabricate())))
+    table = tables.cost_table(Results(read_frames(fabricate())))
     columns = list(table.header)
     assert row(table, "none")[columns.index("relative time")] == "1.00×"
     assert 0.5 < float(row(table, "pgs")[columns.index("relative time")][:-1]) < 0.8
@@ -88,14 +88,14 @@ def test_cost_is_relative_to_the_unmasked_arm(fabricate):
 
 
 def test_what_the_masks_show(fabricate):
-    table = tables.mask_table(Results(load_study(fabricate(seeds=(0, 1)))))
+    table = tables.mask_table(Results(read_frames(fabricate(seeds=(0, 1)))))
     assert list(table.header) == ["arm", "object shown", "insides", "outlines", "nearly gone"]
     assert row(table, "pgs")[1:4] == ["70.0", "60.0", "80.0"]
     assert [r[0] for r in table.rows] == [arm for arm in ARMS if arm != "none"]  # it masks nothing
 
 
 def test_points_of_a_search_meet_their_like(fabricate):
-    results = Results(load_study(fabricate(RATIOS, search={"metric": "mean"})), candidate="pgs")
+    results = Results(read_frames(fabricate(RATIOS, search={"metric": "mean"})), candidate="pgs")
     pairs = {(one.candidate, one.baseline) for one in results.group_comparisons}
     assert pairs == {
         ("pgs mask_ratio=0.25", "random mask_ratio=0.25"), ("pgs mask_ratio=0.5", "random mask_ratio=0.5"),
@@ -113,51 +113,51 @@ def test_points_of_a_search_meet_their_like(fabricate):
 
 def test_of_many_points_only_the_best_is_compared(fabricate):
     many = [("pgs", Arm(k, params={"strategy.tau": k / 10})) for k in range(8)] + [("flip", Arm(0.0))]
-    results = Results(load_study(fabricate(many, seeds=(0,), seed_sd=0.0, num_items=400)))
+    results = Results(read_frames(fabricate(many, seeds=(0,), seed_sd=0.0, num_items=400)))
     assert len(results.pairs) == 1
     assert results.pairs[0][0] == results.best(results.labels_of("pgs"))
     assert any("flatters" in sentence for sentence in caveats(results))
 
 
 def test_gap_table_needs_both_controls(fabricate):
-    results = Results(load_study(fabricate(num_items=400)))
+    results = Results(read_frames(fabricate(num_items=400)))
     table = tables.gap_table(results)
     assert [r[0] for r in table.rows] == ["pgs"] * 5
     assert "arm flip" in table.notes[0]
     assert "%" in row(table, "pgs", ALL_GROUPS)[3]
     assert any("of the gap between random and oracle" in sentence for sentence in verdict(results))
     assert (
-        tables.gap_table(Results(load_study(fabricate({"pgs": Arm(), "random": Arm()}, name="few")))) is None
+        tables.gap_table(Results(read_frames(fabricate({"pgs": Arm(), "random": Arm()}, name="few")))) is None
     )
 
 
 def test_gap_begins_at_random_where_there_is_no_flip(fabricate):
     arms = {"pgs": Arm(2.0), "random": Arm(-1.0), "oracle": Arm(8.0)}
-    table = tables.gap_table(Results(load_study(fabricate(arms))))
+    table = tables.gap_table(Results(read_frames(fabricate(arms))))
     assert "arm random" in table.notes[0]
     assert [r[0] for r in table.rows] == ["pgs"] * 5
 
 
 def test_gap_says_where_it_is_undefined(fabricate):
     flat = {"pgs": Arm(), "random": Arm(), "oracle": Arm()}
-    table = tables.gap_table(Results(load_study(fabricate(flat))))
+    table = tables.gap_table(Results(read_frames(fabricate(flat))))
     assert "undefined" in [r[3] for r in table.rows]
     assert "not significantly better than random" in table.notes[-1]
 
 
 def test_a_fair_comparison_is_called_fair_and_an_unfair_one_not(fabricate):
-    fair = Results(load_study(fabricate()))
+    fair = Results(read_frames(fabricate()))
     assert configs.config_table(fair) is None
     assert fairness(fair) == "The arms differ in nothing but the mask."
     unfair = Results(
-        load_study(fabricate({"pgs": Arm(), "flip": Arm(training={"batch_size": 128})}, name="u"))
+        read_frames(fabricate({"pgs": Arm(), "flip": Arm(training={"batch_size": 128})}, name="u"))
     )
     assert configs.config_differences(unfair) == {"training.batch_size": {"pgs": "64", "flip": "128"}}
     assert "training.batch_size" in fairness(unfair)
 
 
 def test_one_seed_is_said_to_be_one_seed(fabricate):
-    results = Results(load_study(fabricate(seeds=(3,))), baselines=["flip"])
+    results = Results(read_frames(fabricate(seeds=(3,))), baselines=["flip"])
     assert "test items only" in " ".join(tables.differences_table(results).notes)
     assert "test items only" in " ".join(tables.scores_table(results).notes)
     assert caveats(results)[0].startswith("One seed")
@@ -170,7 +170,7 @@ def test_different_versions_of_a_task_do_not_compare(fabricate):
     for score in content["scores"]:
         score["version"] = 2 if score["task"] == "scenes/shape" else 1
     file.write_text(json.dumps(content))
-    results = Results(load_study(folder), baselines=["flip"])
+    results = Results(read_frames(folder), baselines=["flip"])
     found = {one.of: one.interval for one in results.group_comparisons}
     assert found["classification"] == Missing("different versions of scenes/shape")
     assert isinstance(found["retrieval"], Interval)
@@ -178,7 +178,7 @@ def test_different_versions_of_a_task_do_not_compare(fabricate):
 
 def test_an_unknown_arm_gets_the_nearest_name(fabricate):
     with pytest.raises(StudyError, match="did you mean 'flip'"):
-        Results(load_study(fabricate()), baselines=["flpi"])
+        Results(read_frames(fabricate()), baselines=["flpi"])
 
 
 def test_claims_are_counted_in_their_direction():

@@ -10,14 +10,15 @@ from optuna.distributions import IntDistribution
 from tinyworld import TinyWorld
 
 from pgsbench.config.schema import Range, SearchConfig
+from pgsbench.devices import devices_named
 from pgsbench.errors import ConfigError, StudyError
-from pgsbench.experiment import open_study
 from pgsbench.masking.pgs import Pgs
+from pgsbench.masking.study import open_study
 from pgsbench.sweeps import plan, search
 from pgsbench.sweeps.search import objective
 from pgsbench.sweeps.study import StudyFolder
 from pgsbench.sweeps.worker import plan_slots
-from pgsbench.tracking.rundir import read_study
+from pgsbench.tracking.manifest import read_study
 
 
 def test_a_grid_is_the_product_of_its_choices_last_path_fastest() -> None:
@@ -46,7 +47,7 @@ def test_equal_configurations_are_one_run_whatever_the_arm(tiny: TinyWorld) -> N
     assert by_arm.run_id == by_point.run_id
     other = plan.planned_runs(study, ["pgs"], params={"strategy.mask_ratio": 0.75})[0]
     assert other.run_id != by_arm.run_id
-    assert other.label == "pgs (mask_ratio 0.75) seed 0"
+    assert other.place.name == "pgs mask_ratio=0.75 s0"
 
 
 def test_a_strategy_that_is_no_arm_becomes_one(tiny: TinyWorld) -> None:
@@ -140,10 +141,10 @@ def test_the_manifest_grows_and_starts_anew_when_the_base_changes(tiny: TinyWorl
     study = open_study(tiny.study)
     for arm in ("pgs", "flip", "pgs"):
         StudyFolder.open(study, tmp_path, "cmd").add(plan.planned_runs(study, [arm]))
-    assert [cell.arm for cell in read_study(tmp_path / "tiny").cells] == ["pgs", "flip"]
+    assert [run.arm for run in read_study(tmp_path / "tiny").runs] == ["pgs", "flip"]
     changed = open_study(tiny.study, overrides=["training.samples=160"])
     StudyFolder.open(changed, tmp_path, "cmd").add(plan.planned_runs(changed, ["none"]))
-    assert [cell.arm for cell in read_study(tmp_path / "tiny").cells] == ["none"]
+    assert [run.arm for run in read_study(tmp_path / "tiny").runs] == ["none"]
 
 
 def test_slots_never_take_more_threads_than_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,6 +154,21 @@ def test_slots_never_take_more_threads_than_there_are_cores(monkeypatch: pytest.
         assert len(slots.devices) == min(num_runs, 4)
         assert len(slots.devices) * slots.threads <= 8
     assert plan_slots(5, jobs=1, device="cpu").threads == 8
+
+
+def test_devices_are_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert devices_named("auto") == ["cpu"]
+    for name in ("cuda", "cuda:0", "gpu"):
+        with pytest.raises(ConfigError, match=r"valid: auto, cpu$"):
+            devices_named(name)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert devices_named("auto") == devices_named("cuda") == ["cuda:0", "cuda:1"]
+    assert devices_named("cuda:1") == ["cuda:1"]
+    with pytest.raises(ConfigError, match="valid: auto, cpu, cuda, cuda:0, cuda:1"):
+        devices_named("cuda:2")
+    assert plan_slots(3, device="cuda").devices == ("cuda:0", "cuda:1")
 
 
 def test_the_objective_is_a_mean_a_group_or_a_task() -> None:

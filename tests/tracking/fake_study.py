@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pgsbench.tracking.rundir import Cell, RunDir, StudyManifest, write_json, write_study
+from pgsbench.tracking.manifest import StudyManifest, StudyRun, write_study
+from pgsbench.tracking.rundir import RunDir, write_json
 
 SAMPLES, BATCH = 24_960, 64
 TASKS = {
@@ -114,7 +115,7 @@ def write_fake_study(root: Path, *, steps: int = 390, done: bool = True, num_see
     for arm, ratio, gain in (("none", 0.0, 0.05), ("flip-0.5", 0.5, 0.02), ("pgs", 0.75, 0.06)):
         for seed in range(num_seeds):
             run = fake_run(runs, arm, seed, ratio=ratio, steps=steps, done=done, gain=gain)
-            cells.append(Cell(arm, seed, run.path.relative_to(runs).as_posix()))
+            cells.append(StudyRun(arm, seed, run.path.relative_to(runs).as_posix()))
     study = {
         "name": "ratio",
         "question": "How much of a picture can be left out?",

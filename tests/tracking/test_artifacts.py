@@ -11,8 +11,8 @@ from mlflow import MlflowClient
 
 from pgsbench.errors import RunError
 from pgsbench.tracking import artifacts
+from pgsbench.tracking.manifest import read_study
 from pgsbench.tracking.mlflow import Mirror
-from pgsbench.tracking.rundir import RunDir, read_study
 
 NewStore = Callable[[str], str]
 
@@ -73,7 +73,7 @@ def test_the_run_that_mirrors_a_run_directory(
 ) -> None:
     folder = make_study(tmp_path / "runs")
     uri = new_store("store")
-    runs = [RunDir(folder.parent / cell.run) for cell in read_study(folder).cells]
+    runs = [place.directory(folder.parent) for place in read_study(folder).runs]
     run = next(run for run in runs if run.is_done)
     with pytest.raises(RunError, match=r"(?s)no run that mirrors.*pgsbench sync"):
         artifacts.mirrored_run(run, tracking_uri=uri)

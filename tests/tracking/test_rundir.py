@@ -12,15 +12,8 @@ from pathlib import Path
 import pytest
 
 from pgsbench.errors import RunError, StudyError
-from pgsbench.tracking.rundir import (
-    Cell,
-    RunDir,
-    StudyManifest,
-    find_run,
-    read_study,
-    write_json,
-    write_study,
-)
+from pgsbench.tracking.manifest import StudyManifest, StudyRun, read_study, write_study
+from pgsbench.tracking.rundir import RunDir, find_runs, write_json
 
 CONFIG = {
     "id": "abc123",
@@ -79,24 +72,38 @@ def test_resume_drops_later_and_torn_lines(tmp_path: Path) -> None:
     assert run.metrics()[-1]["loss"] is None
 
 
+def test_the_last_step_is_that_of_the_last_whole_line(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    assert run.last_step() == 0
+    for step in (10, 20):
+        run.append_metrics({"step": step, "filler": "x" * 50_000})
+    assert run.last_step() == 20  # of a file longer than what is read of it
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 30, "lo')
+    assert run.last_step() == 20
+    (tmp_path / "metrics.jsonl").write_text("nonsense\n")
+    assert run.last_step() == 0
+
+
 def test_damaged_line_in_the_middle_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"st\n{"step": 3}\n')
     with pytest.raises(RunError, match=r"metrics\.jsonl:2"):
         RunDir(tmp_path).metrics()
 
 
-def test_find_run_prefers_complete(tmp_path: Path) -> None:
-    assert find_run(tmp_path, "abc123") is None
+def test_find_runs_prefers_complete(tmp_path: Path) -> None:
+    assert find_runs(tmp_path, ["abc123"]) == {}
     first = RunDir.create(tmp_path, {**CONFIG, "study": "a"})
     second = RunDir.create(tmp_path, {**CONFIG, "study": "b"})
-    found = find_run(tmp_path, "abc123")
-    assert found is not None
-    assert found.path == first.path
+    other = RunDir.create(tmp_path, {**CONFIG, "id": "def456"})
+    assert find_runs(tmp_path, ["abc123"])["abc123"].path == first.path
     second.mark_done()
-    found = find_run(tmp_path, "abc123")
-    assert found is not None
-    assert found.path == second.path
-    assert found.is_done
+    found = find_runs(tmp_path, ["abc123", "def456", "no-such"])
+    assert {run_id: run.path for run_id, run in found.items()} == {
+        "abc123": second.path,
+        "def456": other.path,
+    }
+    assert found["abc123"].is_done
 
 
 def test_claim_is_exclusive_and_names_its_holder(tmp_path: Path) -> None:
@@ -133,13 +140,24 @@ def test_claim_ends_with_its_process(tmp_path: Path) -> None:
 
 def test_study_manifest_round_trip(tmp_path: Path) -> None:
     cells = (
-        Cell("flip", 0, "ratio/flip-s0-abc", {}),
-        Cell("pgs", 1, "other/pgs-s1-def", {"strategy.tau": 0.1}),
+        StudyRun("flip", 0, "ratio/flip-s0-abc", {}),
+        StudyRun("pgs", 1, "other/pgs-s1-def", {"strategy.tau": 0.1}),
     )
     manifest = StudyManifest({"name": "ratio"}, cells, source="name: ratio\n", command="pgsbench sweep ratio")
     write_study(tmp_path / "ratio", manifest)
     assert read_study(tmp_path / "ratio") == manifest
     assert cells[1].directory(tmp_path).path == tmp_path / "other" / "pgs-s1-def"
+
+
+def test_labels_tell_values_apart_and_seeds_are_named() -> None:
+    assert StudyRun("pgs", 0, "").label == "pgs"
+    run = StudyRun(
+        "pgs", 1, "", {"strategy.mask_ratio": 0.5, "strategy.otn": True, "a.eps": 1e-6, "a.x": 3.0}
+    )
+    assert run.name == "pgs mask_ratio=0.5 otn=True eps=1e-06 x=3 s1"
+    near = [StudyRun("pgs", 0, "", {"strategy.tau": tau}).label for tau in (0.1, 0.1000001, 0.1 + 1e-16)]
+    assert len(set(near)) == 3
+    assert near[1] == "pgs tau=0.1000001"
 
 
 def test_study_that_never_ran(tmp_path: Path) -> None:

@@ -13,14 +13,14 @@ from pgsbench.tracking.content import (
     MAX_POINTS,
     MAX_ROWS,
     arm_rows,
-    flatten,
-    label,
     run_metrics,
+    run_params,
     study_note,
     thin,
     valid_name,
 )
-from pgsbench.tracking.rundir import Cell, RunDir, StudyManifest, read_study
+from pgsbench.tracking.manifest import StudyManifest, StudyRun, read_study
+from pgsbench.tracking.rundir import RunDir
 from pgsbench.tracking.views import colours, runs_path, view_state, view_tag
 
 
@@ -41,9 +41,9 @@ def test_names_are_made_valid(given: str, expected: str) -> None:
     _validate_metric_name(valid_name(given))
 
 
-def test_flatten_writes_json_but_leaves_words_alone() -> None:
+def test_params_are_json_but_leaves_words_alone() -> None:
     config = {"strategy": {"name": "pgs", "tau": 0.1, "edge": None}, "seeds": [0, 1], "compile": True}
-    assert flatten(config) == {
+    assert run_params(config) == {
         "strategy.name": "pgs",
         "strategy.tau": "0.1",
         "strategy.edge": "null",
@@ -87,7 +87,7 @@ def test_arm_means_count_only_what_is_done(tmp_path: Path, make_study: MakeStudy
     folder = make_study(tmp_path, steps=1, num_seeds=2)
     (next(folder.glob("pgs-s1-*")) / "DONE").unlink()
     manifest = read_study(folder)
-    runs = {cell.run: cell.directory(folder.parent) for cell in manifest.cells}
+    runs = {cell.run: cell.directory(folder.parent) for cell in manifest.runs}
     none, _, pgs = arm_rows(manifest, runs)
     assert (none["seeds"], pgs["seeds"]) == ("2/2", "1/2")
     assert none["classification"] == pytest.approx(0.55 + 0.05 + 0.005 + 0.03)
@@ -96,9 +96,10 @@ def test_arm_means_count_only_what_is_done(tmp_path: Path, make_study: MakeStudy
 
 def test_trials_of_one_arm_are_told_apart() -> None:
     cells = [
-        Cell("pgs", seed, f"s/{tau}-{seed}", {"strategy.tau": tau}) for tau in (0.1, 0.2) for seed in (0, 1)
+        StudyRun("pgs", seed, f"s/{tau}-{seed}", {"strategy.tau": tau})
+        for tau in (0.1, 0.2)
+        for seed in (0, 1)
     ]
-    assert label(cells[0]) == "pgs tau=0.1"
     rows = arm_rows(StudyManifest({}, tuple(cells)), {})
     assert [row["arm"] for row in rows] == ["pgs tau=0.1", "pgs tau=0.2"]
     assert list(colours(StudyManifest({}, tuple(cells)))) == ["pgs tau=0.1", "pgs tau=0.2"]
@@ -117,7 +118,7 @@ def test_the_note_of_a_large_sweep_shows_the_best() -> None:
 
 def test_a_view_shows_scores_and_what_differs(tmp_path: Path, make_study: MakeStudy) -> None:
     folder = make_study(tmp_path, steps=1)
-    runs = [cell.directory(folder.parent) for cell in read_study(folder).cells]
+    runs = [cell.directory(folder.parent) for cell in read_study(folder).runs]
     state = json.loads(view_state("ratio", ["retrieval"], runs))
     assert state["orderByKey"] == "metrics.`score/retrieval`"
     assert "params.`strategy.mask_ratio`" in state["selectedColumns"]

@@ -13,8 +13,9 @@ from fake_study import MakeStudy, fake_line, finish
 
 from pgsbench.tracking import mlflow as mirror_module
 from pgsbench.tracking.content import MAX_KEYS, MAX_POINTS
+from pgsbench.tracking.manifest import read_study, write_study
 from pgsbench.tracking.mlflow import Mirror
-from pgsbench.tracking.rundir import RunDir, read_study, write_study
+from pgsbench.tracking.rundir import RunDir
 
 NewStore = Callable[[str], str]
 
@@ -189,7 +190,7 @@ def test_a_run_of_another_study_is_shown_in_both(
     folder, uri = make_study(tmp_path, steps=2), new_store("store")
     manifest = read_study(folder)
     other = tmp_path / "runs" / "other"
-    write_study(other, type(manifest)({"name": "other"}, manifest.cells[:1]))
+    write_study(other, type(manifest)({"name": "other"}, manifest.runs[:1]))
     mirror = Mirror(uri)
     mirror.sync_study(folder)
     mirror.sync_study(other)
@@ -239,8 +240,9 @@ def test_a_deleted_experiment_is_left_alone(
     tmp_path: Path, make_study: MakeStudy, new_store: NewStore
 ) -> None:
     folder, uri = make_study(tmp_path, steps=2), new_store("store")
-    done = Mirror(uri).sync_study(folder)
-    Seen(uri).client.delete_experiment(done.experiment_id)
+    Mirror(uri).sync_study(folder)
+    seen = Seen(uri)
+    seen.client.delete_experiment(seen.experiment.experiment_id)
     assert "mlflow experiments restore" in Mirror(uri).sync_study(folder).problem
 
 
@@ -249,8 +251,8 @@ def test_runs_that_have_not_begun_are_no_runs_yet(
 ) -> None:
     folder, uri = make_study(tmp_path, steps=2), new_store("store")
     manifest = read_study(folder)
-    planned = type(manifest.cells[0])("late", 0, "ratio/late-s0-ffff")
-    write_study(folder, type(manifest)(manifest.study, (*manifest.cells, planned)))
+    planned = type(manifest.runs[0])("late", 0, "ratio/late-s0-ffff")
+    write_study(folder, type(manifest)(manifest.study, (*manifest.runs, planned)))
     Mirror(uri).sync_study(folder)
     parent = Seen(uri).runs["ratio"]
     assert (parent.data.tags["done"], parent.info.status) == ("3/4", "KILLED")

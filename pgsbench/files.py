@@ -1,0 +1,27 @@
+"""Files that are replaced as a whole."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Give a hidden path beside `path` to write to; when the block ends, the file there takes its place.
+
+    A reader sees the old file or the new one, nothing between. Where the block raises, the old one stays.
+    The hidden name ends in ``.tmp``, so that no pattern such as ``*.json`` finds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    try:
+        yield scratch
+        with scratch.open("rb") as file:
+            os.fsync(file.fileno())  # else a power cut can leave the new name on an empty file
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
