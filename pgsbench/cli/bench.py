@@ -38,18 +38,18 @@ def masks(
     import torch
 
     from pgsbench.cli.progress import Progress
+    from pgsbench.devices import devices_named
     from pgsbench.errors import ConfigError
     from pgsbench.masking import CARDS
     from pgsbench.models.clip import build
     from pgsbench.reporting import render
     from pgsbench.reporting.mask_costs import mask_costs
-    from pgsbench.sweeps.worker import plan_slots
 
     write = {".md": render.markdown, ".csv": render.csv_text}
     if out is not None and out.suffix not in write:
         raise ConfigError("a table is written as .md or .csv", where="--out", value=str(out))
     names = names_in(strategies) if strategies else list(CARDS)
-    on = torch.device(plan_slots(1, device=device).devices[0])
+    on = torch.device(devices_named(device)[0])
     torch.set_num_threads(threads)
     clip = build(model, seed=0, device=on)
     with Progress() as show:

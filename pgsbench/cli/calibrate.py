@@ -42,16 +42,16 @@ def calibrate(
 
     from pgsbench.cli.checkpoints import described, open_checkpoint
     from pgsbench.cli.progress import Progress
+    from pgsbench.devices import devices_named
     from pgsbench.evaluation import calibration
     from pgsbench.evaluation.evaluate import evaluate
     from pgsbench.evaluation.suite import data_folder, locate
-    from pgsbench.sweeps.worker import plan_slots
 
     expected = calibration.published_score(model, data) if expect is None else expect
     suite = calibration.suite_of(data)
     find = partial(data_folder, root=root)
     locate(suite, find)  # said before any weights are fetched
-    on = plan_slots(1, device=device).devices[0]
+    on = devices_named(device)[0]
     source, architecture = (str(checkpoint), model) if checkpoint else (model, None)
     if checkpoint and checkpoint.is_dir():
         architecture = None

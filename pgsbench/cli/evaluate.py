@@ -69,16 +69,16 @@ def evaluate(
     """
     from pgsbench.cli.progress import Progress
     from pgsbench.data import store
+    from pgsbench.devices import devices_named
     from pgsbench.errors import ConfigError
     from pgsbench.evaluation import suite as suites
     from pgsbench.evaluation.evaluate import evaluate as measure
     from pgsbench.models.masked_tower import attach
-    from pgsbench.sweeps.worker import plan_slots
 
     if out is not None and out.exists() and not out.is_dir():
         raise ConfigError("scores go into a folder", where="--out", value=str(out), way_out="name another")
     tasks = suites.load_suite(suite)
-    on = plan_slots(1, device=device).devices[0]
+    on = devices_named(device)[0]
     mask = _mask_of(checkpoint) if with_mask else None
     mlflow_run = _mirror_of(checkpoint) if mlflow == MIRROR else mlflow
     target = (out or scores_folder(checkpoint, tasks.name)).resolve()

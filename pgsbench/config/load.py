@@ -18,8 +18,9 @@ from pgsbench.config.schema import RunConfig, StudyConfig
 from pgsbench.config.space import grid_problems, over_whole_numbers
 from pgsbench.errors import ConfigError, UserError, nearest
 
-#: ``(name, fields, where, folder of the study file) -> {"name": ..., every field}``; raises UserError.
-ResolveStrategy = Callable[[str, Mapping[str, Any], str, Path], dict[str, Any]]
+#: ``(name, fields, inherited, where, folder of the study file) -> {"name": ..., every field}``; raises
+#: UserError. What is inherited is taken over where the strategy has such a field and is not given one.
+ResolveStrategy = Callable[[str, Mapping[str, Any], Mapping[str, Any], str, Path], dict[str, Any]]
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -53,8 +54,8 @@ class Study:
         Raises:
             ConfigError: The combination is not valid; the message names the arm or the search path.
         """
-        overrides = normalise(self.config.arms.get(arm, {}))
-        merged = merge(self.config.base(), overrides)
+        base, overrides = self.config.base(), normalise(self.config.arms.get(arm, {}))
+        merged = merge(base, overrides)
         for path, value in params.items():
             set_path(merged, path, value)
         merged["seed"] = seed
@@ -66,7 +67,10 @@ class Study:
         place = where("strategy")
         if any(path.startswith("strategy.") for path in params):
             place = f"search.space ({arm}: {', '.join(f'{k}={v}' for k, v in params.items())})"
-        strategy = self.resolve_strategy(run.strategy.name, run.strategy.fields, place, self.folder)
+        ratio = base["strategy"].get("mask_ratio")
+        inherited = {} if ratio is None else {"mask_ratio": ratio}
+        name, fields = run.strategy.name, run.strategy.fields
+        strategy = self.resolve_strategy(name, fields, inherited, place, self.folder)
         return RunConfig(**{**run.model_dump(), "strategy": strategy})
 
 
@@ -215,16 +219,15 @@ def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, An
     """Return `base` with `overrides` laid over it, key by key.
 
     A strategy of another name starts from its own defaults: fields of different strategies that share a
-    name need not share a meaning. Only ``mask_ratio``, which means the same to all, is inherited (and
-    ``none``, which drops nothing, has none).
+    name need not share a meaning. Only ``mask_ratio`` means the same to all, and is inherited where a
+    strategy has this field (`Study.run_config`).
     """
     merged = dict(base)
     for key, value in overrides.items():
         old = merged.get(key)
         if key == "strategy" and isinstance(value, Mapping) and isinstance(old, Mapping):
             if value.get("name", old.get("name")) != old.get("name"):
-                inherits = "mask_ratio" in old and value["name"] != "none"
-                old = {"mask_ratio": old["mask_ratio"]} if inherits else {}
+                old = {}
             merged[key] = {**old, **value}
         elif isinstance(value, Mapping) and isinstance(old, Mapping):
             merged[key] = merge(old, value)

@@ -20,6 +20,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from pgsbench.files import atomic
+
 KEY_BYTES = 16
 
 #: The embeddings of other models go, the longest unused first, where all together take more than this.
@@ -67,11 +69,9 @@ class EmbeddingCache:
         """Keep the (n, d) float32 embeddings of n contents."""
         joined, embeddings = b"".join(keys), embeddings.contiguous()
         path = self.folder / _file_name(kind, joined, embeddings)
-        scratch = path.with_name(f".{os.getpid()}.{path.name}")
         rows = torch.frombuffer(bytearray(joined), dtype=torch.uint8).view(-1, KEY_BYTES)
-        self.folder.mkdir(parents=True, exist_ok=True)  # another process may have made room
-        save_file({"keys": rows, "embeddings": embeddings}, scratch)
-        scratch.replace(path)
+        with atomic(path) as scratch:  # makes the folder, too: another process may have made room
+            save_file({"keys": rows, "embeddings": embeddings}, scratch)
 
 
 def _file_name(kind: str, keys: bytes, embeddings: Tensor) -> str:

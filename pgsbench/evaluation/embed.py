@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pgsbench.devices import usable_cores
 from pgsbench.errors import EvaluationError
 from pgsbench.evaluation.cache import EmbeddingCache, content_key
 from pgsbench.evaluation.pictures import NamedImage, Preprocess
-from pgsbench.models.clip import Clip
+
+if TYPE_CHECKING:  # whoever checks a suite need not wait for open_clip
+    from pgsbench.models.clip import Clip
 
 #: Pictures or texts whose embeddings differ by less than this are encoded alike (unit vectors, float32).
 COLLAPSED_BELOW = 1e-5
@@ -230,8 +232,7 @@ def _num_threads(device: torch.device) -> int:
     """Return how many threads decode: on a CPU they share with the model; beside a GPU the cores are free."""
     if device.type == "cpu":
         return torch.get_num_threads()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MAX_DECODERS)
+    return min(usable_cores(), MAX_DECODERS)
 
 
 def _prepared(

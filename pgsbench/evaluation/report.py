@@ -18,6 +18,7 @@ from pgsbench.evaluation.intervals import group_interval, interval
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.score import Score
 from pgsbench.evaluation.suite import Suite, Task
+from pgsbench.files import atomic
 
 SCORES = "scores.json"
 SCORES_CSV = "scores.csv"
@@ -95,8 +96,10 @@ class Report:
         """Replace ``scores.csv`` and ``scores.json`` in the folder `out`."""
         content = asdict(self)
         del content["reused"]
-        results.replace(out / SCORES_CSV, self._table().encode())
-        results.replace(out / SCORES, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+        with atomic(out / SCORES_CSV) as scratch:
+            scratch.write_text(self._table(), encoding="utf-8")
+        with atomic(out / SCORES) as scratch:
+            scratch.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
 
     def _table(self) -> str:
         text = io.StringIO()

@@ -23,6 +23,7 @@ import numpy as np
 from pgsbench.config.fingerprint import canonical_json, file_hash
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.suite import Task
+from pgsbench.files import atomic
 
 PER_SAMPLE = "per-sample"
 TASKS = "tasks"
@@ -96,7 +97,8 @@ def write(out: Path, task: Task, key: str, result: TaskResult) -> None:
         for m in result.measurements
     ]
     content = {"key": key, "metrics": metrics, "num_images": result.num_images, "num_texts": result.num_texts}
-    replace(record, (json.dumps(content, indent=1) + "\n").encode())
+    with atomic(record) as scratch:
+        scratch.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def read(out: Path, task: Task, key: str) -> TaskResult | None:
@@ -116,17 +118,7 @@ def per_sample_file(task: Task, metric: str) -> str:
     return f"{PER_SAMPLE}/{task.file_name}.{metric}.npz"
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Write a file as a whole: a reader sees the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{os.getpid()}.{path.name}")
-    scratch.write_bytes(content)
-    scratch.replace(path)
-
-
 def _write_values(path: Path, m: Measurement) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{os.getpid()}.{path.name}")  # numpy wants the name to end in .npz
     items = np.asarray(m.items)
     arrays: dict[str, Any] = {
         "values": m.values.astype(np.float32),
@@ -136,8 +128,8 @@ def _write_values(path: Path, m: Measurement) -> None:
     }
     if m.strata is not None:
         arrays["strata"] = m.strata
-    np.savez_compressed(scratch, **arrays)
-    scratch.replace(path)
+    with atomic(path) as scratch, scratch.open("wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def _read_values(path: Path, metric: dict[str, Any]) -> Measurement:

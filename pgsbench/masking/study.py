@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pgsbench.config.load import Study, load_study
-from pgsbench.masking.configure import configure, fields_of
+from pgsbench.masking.configure import configure, fields_of, strategy_class
 
 
 def open_study(path: Path, *, overrides: Sequence[str] = ()) -> Study:
@@ -24,8 +25,13 @@ def open_study(path: Path, *, overrides: Sequence[str] = ()) -> Study:
     return load_study(path, overrides=overrides, resolve_strategy=_resolve_strategy)
 
 
-def _resolve_strategy(name: str, fields: Mapping[str, Any], where: str, folder: Path) -> dict[str, Any]:
-    strategy = configure(name, fields, where=where, relative_to=folder)
+def _resolve_strategy(
+    name: str, fields: Mapping[str, Any], inherited: Mapping[str, Any], where: str, folder: Path
+) -> dict[str, Any]:
+    kind = strategy_class(name, where=where, relative_to=folder)
+    known = {field.name for field in dataclasses.fields(kind) if field.init}
+    taken_over = {key: value for key, value in inherited.items() if key in known}
+    strategy = configure(name, {**taken_over, **fields}, where=where, relative_to=folder)
     if ".py:" in name:  # a worker process does not know the study's folder
         name = str((folder / name).resolve())
     return {"name": name, **fields_of(strategy)}

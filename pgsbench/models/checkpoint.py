@@ -8,6 +8,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from pgsbench.config.fingerprint import file_hash
+from pgsbench.files import atomic
 from pgsbench.models.clip import Clip
 
 CONFIG_FILE = "open_clip_config.json"
@@ -19,13 +20,12 @@ def save(clip: Clip, folder: Path) -> str:
 
     ``open_clip.create_model("local-dir:FOLDER")`` and clip_benchmark's command line load the result.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     config = {"model_cfg": clip.model_cfg, "preprocess_cfg": clip.preprocess_cfg}
-    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
+    with atomic(folder / CONFIG_FILE) as scratch:
+        scratch.write_text(json.dumps(config, indent=2) + "\n")
     weights = {key: value.detach().cpu().contiguous() for key, value in clip.model.state_dict().items()}
-    scratch = folder / f".{WEIGHTS_FILE}.tmp"
-    save_file(weights, scratch, metadata={"format": "pt"})
-    scratch.replace(folder / WEIGHTS_FILE)
+    with atomic(folder / WEIGHTS_FILE) as scratch:
+        save_file(weights, scratch, metadata={"format": "pt"})
     return weights_hash(folder)
 
 

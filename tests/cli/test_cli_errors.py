@@ -142,8 +142,8 @@ def test_a_dry_run_tells_the_share_that_is_dropped_not_the_share_that_is_hidden(
     asked = ("train", str(tiny.study), "--arm", "hiding", "--set", hiding, "--seeds", "1", "--dry-run")
     status, out, err = call(capsys, monkeypatch, *asked, "--output", str(tmp_path))
     assert status == 0, err
-    header, row = (line.split() for line in out.splitlines()[:2])
-    assert (header[1], row[3]) == ("dropped", "0.25")  # of `hiding seed 0`
+    header, _, row = (line.split() for line in out.splitlines()[2:5])
+    assert (header[:2], row[:3]) == (["run", "dropped"], ["hiding", "s0", "0.25"])
 
 
 def test_status_is_no_mistake_where_everything_is_missing(

@@ -10,13 +10,13 @@ from pgsbench.config.load import Study, load_study, merge, parse_override, parse
 from pgsbench.errors import ConfigError
 
 
-def resolve(name: str, fields: dict, where: str, folder: Path) -> dict:
+def resolve(name: str, fields: dict, inherited: dict, where: str, folder: Path) -> dict:
     unknown = [key for key in ("bad", "worse") if key in fields]
     if unknown:
         raise ConfigError.collect(
             ConfigError("unknown field", where=f"{where}.{key}", value=fields[key]) for key in unknown
         )
-    return {"name": name, **fields}
+    return {"name": name, **({} if name == "none" else inherited), **fields}
 
 
 def load(tmp_path: Path, text: str, *overrides: str) -> Study:
