@@ -259,7 +259,7 @@ def test_classes_that_the_strength_was_chosen_without_are_marked(
     others = [[s for s in samples if s[1]["cls"] == label][:3] for label in (b"1", b"2")]
     write_tar(own / "train/0.tar", [*first[:5], *others[0], *others[1]])
     found = next(LinearProbe(shots=3).measure(own, encode))
-    assert found.notes == ("the L2 strength was chosen without any picture of 2 of 3 classes",)
+    assert found.notes == ("2 of 3 classes had no say in the L2 strength",)
 
 
 def test_a_probe_in_a_suite(folder: Path, tiny: Clip, tmp_path: Path) -> None:

@@ -73,6 +73,10 @@ class LinearProbe:
             raise ValueError(f"train and split must not be the same folder, {self.split!r}")
 
     @property
+    def _searches(self) -> bool:
+        return self.solver == "lbfgs" and not self.l2
+
+    @property
     def requires(self) -> tuple[str, ...]:
         """Class names and the shards of both splits."""
         return (CLASSNAMES, f"{self.train}/nshards.txt", f"{self.split}/nshards.txt")
@@ -100,15 +104,14 @@ class LinearProbe:
         _, train_labels, train = self._read(folder, self.train, num_classes, encode)
         keys, labels, images = self._read(folder, self.split, num_classes, encode)
         chosen, held_out = self._draw(train_labels, folder / self.train)
-        features, targets = train.to(encode.device), train_labels.to(encode.device)
-        searched = self.solver == "lbfgs" and not self.l2
         everything = chosen if self.shots else torch.cat([chosen, held_out]).sort().values
+        features, targets = train.to(encode.device), train_labels.to(encode.device)
         if self.solver == "adamw":
             fitted_on = features[everything], targets[everything]
             classifier = fit_by_adamw(*fitted_on, num_classes, self.l2, seed=self.seed)
             how = f"AdamW with weight decay {self.l2:.3g}"
         else:
-            l2 = _choose_l2(features, targets, num_classes, chosen, held_out) if searched else self.l2
+            l2 = self.l2 or _choose_l2(features, targets, num_classes, chosen, held_out)
             classifier = fit(features[everything], targets[everything], num_classes, l2)
             how = f"L2 strength {l2:.3g}"
 
@@ -120,18 +123,14 @@ class LinearProbe:
             )  # fmt: skip
         ranks = ranks_of(logits, labels).numpy()
         details = f"{how}, {len(everything):,} training pictures"
-        notes = collapsed(image=images)
-        shared = _num_shared(images, train)
-        if shared > SHARED_ABOVE * len(images):
-            notes += (f"{shared:,} of {len(images):,} test pictures are training pictures, too",)
-        if searched and (unjudged := len(set(train_labels.tolist()) - set(train_labels[held_out].tolist()))):
-            notes += (
-                f"the L2 strength was chosen without any picture of {unjudged} of {num_classes} classes",
-            )
-        if untaught := num_classes - len(set(train_labels.tolist())):
-            notes += (f"{untaught} of {num_classes} classes have no training picture",)
-        if empty := num_classes - len(set(labels.tolist())):
-            notes += (f"{empty} of {num_classes} classes have no picture",)
+        judged = train_labels[held_out] if self._searches else train_labels
+        notes = (
+            *collapsed(image=images),
+            *_shared(images, train),
+            *_without(train_labels, num_classes, "classes have no training picture"),
+            *_without(labels, num_classes, "classes have no picture"),
+            *_without(judged, len(set(train_labels.tolist())), "classes had no say in the L2 strength"),
+        )
         for k in (1, 5):
             if k <= num_classes:
                 hits = (ranks < k).astype(np.float64)
@@ -170,7 +169,7 @@ class LinearProbe:
                 num_held_out = round(HELD_OUT * len(rows)) or int(len(rows) > 1)
                 held_out.append(rows[:num_held_out])
                 chosen.append(rows[num_held_out:])
-        if self.solver == "lbfgs" and not self.l2 and not sum(map(len, held_out)):
+        if self._searches and not sum(map(len, held_out)):
             raise DataError(
                 "no training pictures are left to choose the L2 strength on", where=str(where),
                 way_out="set `l2`, or ask for fewer shots",
@@ -178,12 +177,21 @@ class LinearProbe:
         return torch.cat(chosen), torch.cat(held_out)
 
 
-def _num_shared(test: Tensor, train: Tensor) -> int:
-    """Return how many test pictures are training pictures: as each is encoded once, they share embeddings."""
+def _shared(test: Tensor, train: Tensor) -> tuple[str, ...]:
+    """Note test pictures that are training pictures: as each picture is encoded once, they share embeddings."""
     rows = [row.tobytes() for row in test.numpy()]
     wanted = set(rows)
     found = {row for row in (row.tobytes() for row in train.numpy()) if row in wanted}
-    return sum(row in found for row in rows)
+    shared = sum(row in found for row in rows)
+    if shared <= SHARED_ABOVE * len(test):
+        return ()
+    return (f"{shared:,} of {len(test):,} test pictures are training pictures, too",)
+
+
+def _without(labels: Tensor, num_classes: int, what: str) -> tuple[str, ...]:
+    """Note classes that no label names."""
+    absent = num_classes - len(set(labels.tolist()))
+    return (f"{absent} of {num_classes} {what}",) if absent else ()
 
 
 def _choose_l2(features: Tensor, labels: Tensor, num_classes: int, chosen: Tensor, held_out: Tensor) -> float:
