@@ -178,7 +178,7 @@ class LinearProbe:
 
 
 def _shared(test: Tensor, train: Tensor) -> tuple[str, ...]:
-    """Note test pictures that are training pictures: as each picture is encoded once, they share embeddings."""
+    """Note test pictures that are training pictures: as each is encoded once, they share embeddings."""
     rows = [row.tobytes() for row in test.numpy()]
     wanted = set(rows)
     found = {row for row in (row.tobytes() for row in train.numpy()) if row in wanted}
