@@ -29,6 +29,8 @@ from pgsbench.sweeps.study import StudyFolder, Watcher, completed, enter, open_w
 from pgsbench.tracking.rundir import find_runs
 
 ARM = "arm"
+#: Of what is drawn from an interval.
+SIGNIFICANT_DIGITS = 4
 #: Attribute of the Optuna study: numbers of complete trials that no longer stand for runs on disk.
 RETIRED = "retired"
 
@@ -240,9 +242,19 @@ def _queue(study: optuna.Study, cells: list[dict[str, Any]]) -> None:
 
 
 def _runs_of(params: Mapping[str, Any], folder: StudyFolder, arms: list[str]) -> list[PlannedRun]:
+    config = folder.study.config.search
+    assert config is not None
     point = dict(params)
     arm = point.pop(ARM, arms[0])
-    return folder.plan(arm, point)
+    distributions = _distributions(config, arms)
+    return folder.plan(arm, {path: _readable(value, distributions[path]) for path, value in point.items()})
+
+
+def _readable(value: Any, domain: BaseDistribution) -> Any:
+    """Round what was drawn from an interval: a run is named, and can be asked for again, by its values."""
+    if not isinstance(domain, FloatDistribution) or domain.step is not None:
+        return value
+    return min(max(float(f"{value:.{SIGNIFICANT_DIGITS}g}"), domain.low), domain.high)
 
 
 def _take_stock(study: optuna.Study, folder: StudyFolder, arms: list[str], watcher: Watcher) -> int:

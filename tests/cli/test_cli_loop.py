@@ -194,6 +194,21 @@ def test_a_run_is_evaluated_under_its_own_mask_beside_whole_pictures(
     assert "only a run directory knows" in nothing.stderr
 
 
+def test_trials_are_named_by_values_that_give_the_same_run_again(tiny: TinyWorld, tmp_path: Path) -> None:
+    space = "{strategy.tau: {low: 0.05, high: 1.0, log: true}}"
+    short = ("--set", "training.samples=32", "--set", "arms={}")
+    search = f"search={{sampler: tpe, trials: 2, space: {space}, arms: [pgs]}}"
+    words = ("sweep", str(tiny.study), *short, "--set", search)
+    first = pgsbench(tmp_path, *words)
+    assert "runs: 2 trained, 0 reused" in first.stdout, first.stderr
+    assert "runs: 0 trained, 2 reused" in pgsbench(tmp_path, *words).stdout
+    tau = re.search(r"pgs tau=(0\.\d{2,5}) ", first.stdout)
+    assert tau, first.stdout
+    typed = ("train", str(tiny.study), *short, "--set", f"strategy.tau={tau[1]}", "--set", "name=typed")
+    again = pgsbench(tmp_path, *typed, "--set", search)
+    assert "runs: 0 trained, 1 reused" in again.stdout, again.stderr
+
+
 def test_after_ctrl_c_the_same_command_goes_on(tiny: TinyWorld, tmp_path: Path) -> None:
     words = [
         "sweep", str(tiny.study), "--jobs", "1", "--set", "training.samples=16000",

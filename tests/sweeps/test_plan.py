@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from optuna.distributions import IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from tinyworld import TinyWorld
 
 from pgsbench.config.schema import Range, SearchConfig
@@ -124,6 +124,14 @@ def test_whole_numbers_on_a_logarithmic_scale(tiny: TinyWorld) -> None:
     assert isinstance(domain, Range)
     assert search._interval(domain) == IntDistribution(2, 32, log=True)
     assert plan.searched_runs(study)[0][0].config.training.batch_size == 8  # the middle of its logarithm
+
+
+def test_what_is_drawn_from_an_interval_is_short_enough_to_be_typed_again() -> None:
+    interval = FloatDistribution(0.0381234, 1.0)
+    assert search._readable(0.24834567, interval) == 0.2483
+    assert search._readable(0.03812345, interval) == 0.0381234  # not below the interval's end
+    assert search._readable(0.24834567, FloatDistribution(0.0, 1.0, step=0.00000001)) == 0.24834567
+    assert search._readable(0.24834567, CategoricalDistribution([0.24834567])) == 0.24834567
 
 
 def test_an_end_is_refused_as_it_was_written_and_with_its_line(tiny: TinyWorld) -> None:
