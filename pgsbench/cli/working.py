@@ -139,6 +139,7 @@ class Work:
                 on_step=lambda run, done, total: show(run.place.name, done, total),
                 on_done=on_done,
                 on_failed=on_failed,
+                on_note=lambda text: show.say(f"note: {text}"),
                 on_tick=on_tick,
             )
 

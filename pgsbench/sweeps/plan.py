@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pgsbench.config.fingerprint import run_id
 from pgsbench.config.load import Study
-from pgsbench.config.schema import Range, RunConfig, SearchConfig
+from pgsbench.config.schema import Range, RunConfig
 from pgsbench.data.shards import data_id
 from pgsbench.errors import ConfigError, StudyError, UserError, nearest
+from pgsbench.evaluation.suite import Suite, load_suite
 from pgsbench.masking import STRATEGIES
 from pgsbench.tracking.manifest import StudyRun
 from pgsbench.tracking.rundir import run_folder
+
+#: Of what is drawn from a range without a step.
+SIGNIFICANT_DIGITS = 4
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a search space.
+
+    Attributes:
+        arm: The searched arm.
+        params: Dotted path -> value.
+    """
+
+    arm: str
+    params: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -97,11 +114,13 @@ def reference_arms(study: Study) -> list[str]:
     return [name for name in study.config.arms if name not in searched]
 
 
-def grid_points(search: SearchConfig) -> Iterator[dict[str, Any]]:
-    """Yield every point of a grid, the last path changing fastest."""
+def grid_cells(study: Study, limit: int | None = None) -> list[Point]:
+    """Return the points of a grid, at most `limit`: arm by arm, the last path changing fastest."""
+    search = study.config.search
+    assert search is not None
     domains = [choices_of(domain) for domain in search.space.values()]
-    for values in itertools.product(*domains):
-        yield dict(zip(search.space, values, strict=True))
+    points = [dict(zip(search.space, values, strict=True)) for values in itertools.product(*domains)]
+    return [Point(arm, point) for arm in searched_arms(study) for point in points][:limit]
 
 
 def searched_runs(study: Study, trials: int | None = None) -> tuple[list[PlannedRun], int]:
@@ -113,8 +132,8 @@ def searched_runs(study: Study, trials: int | None = None) -> tuple[list[Planned
     assert search is not None
     if search.sampler == "grid":
         data_ids: dict[str, str] = {}
-        cells = [(arm, point) for arm in arms for point in grid_points(search)][: trials or search.trials]
-        runs_of = [planned_runs(study, [arm], params=point, data_ids=data_ids) for arm, point in cells]
+        cells = grid_cells(study, trials or search.trials)
+        runs_of = [planned_runs(study, [cell.arm], params=cell.params, data_ids=data_ids) for cell in cells]
         return [run for runs in runs_of for run in runs], 0
     middle = {path: _middle(domain) for path, domain in search.space.items()}
     count = trials or search.trials or 0
@@ -138,6 +157,22 @@ def choices_of(domain: list[Any] | Range) -> list[Any]:
         return domain
     assert domain.step is not None
     return [_number(domain, domain.low + i * domain.step) for i in range(_count(domain))]
+
+
+def contains(domain: list[Any] | Range, value: Any) -> bool:
+    """Tell whether a value is one of a domain."""
+    if isinstance(domain, list) or domain.step is not None:
+        return value in choices_of(domain)
+    return isinstance(value, int | float) and domain.low <= value <= domain.high
+
+
+def readable(domain: list[Any] | Range, value: Any) -> Any:
+    """Round what was drawn from a range: a run is named, and can be asked for again, by its values."""
+    if isinstance(domain, list):
+        return value
+    if domain.step is not None:
+        return _number(domain, value)
+    return min(max(float(f"{value:.{SIGNIFICANT_DIGITS}g}"), domain.low), domain.high)
 
 
 def _count(domain: Range) -> int:
@@ -166,9 +201,11 @@ def check_space(study: Study) -> None:
 
     Raises:
         ConfigError: With one entry for every value that no run can have.
+        StudyError: The suite has nothing of what is to be maximised.
     """
     search = study.config.search
     assert search is not None
+    _check_metric(search.metric, load_suite(study.config.evaluation.suite))
     problems: dict[str, UserError] = {}
     for path, domain in search.space.items():
         for arm, value in itertools.product(searched_arms(study), _ends(domain)):
@@ -180,3 +217,16 @@ def check_space(study: Study) -> None:
                 problems.setdefault(f"{path}={value}", problem)
     if problems:
         raise ConfigError.collect(problems.values(), where=study.place(""))
+
+
+def _check_metric(metric: str, suite: Suite) -> None:
+    groups = {task.group for task in suite.tasks}
+    # What else a task measures is known when it has been measured.
+    if metric not in {"mean", *groups} and metric.rpartition("/")[0] not in {
+        task.name for task in suite.tasks
+    }:
+        primary = [f"{task.name}/{task.metric}" for task in suite.tasks]
+        raise StudyError(
+            "the suite has no such score", where="search.metric", value=metric,
+            way_out=nearest(metric, ["mean", *sorted(groups), *primary]),
+        )  # fmt: skip

@@ -1,14 +1,14 @@
 """The search over a study's space: Optuna proposes, worker processes train, only this process tells.
 
-A grid is our own list of cells, each queued until it is complete: Optuna's grid sampler repeats cells under
-several workers and drops failed ones. The storage is a SQLite file in the study's folder, or any RDB by
-``OPTUNA_STORAGE``; the run directories remain the truth, so a trial that was cut off is asked again and
-its finished runs are reused.
+The study's manifest and its run directories are the truth: they say which points a search has and which of
+them are complete. Optuna is told of all of them each time and keeps a record, in a SQLite file in the study's
+folder or in any RDB by ``OPTUNA_STORAGE``, under a name that no other search has. A grid is our own list of
+cells: Optuna's grid sampler repeats cells under several workers and drops failed ones.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
 import statistics
 import warnings
@@ -21,18 +21,26 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial, TrialState
 
+from pgsbench.config.fingerprint import canonical_json
 from pgsbench.config.schema import Range, SearchConfig
-from pgsbench.errors import StudyError
-from pgsbench.experiment import is_complete
-from pgsbench.sweeps.plan import PlannedRun, choices_of, grid_points, is_integral, searched_arms
+from pgsbench.errors import StudyError, UserError
+from pgsbench.sweeps.plan import (
+    PlannedRun,
+    Point,
+    choices_of,
+    contains,
+    grid_cells,
+    is_integral,
+    readable,
+    searched_arms,
+)
 from pgsbench.sweeps.study import StudyFolder, Watcher, completed, enter, open_workers, outcome
-from pgsbench.tracking.rundir import find_runs
 
 ARM = "arm"
-#: Of what is drawn from an interval.
-SIGNIFICANT_DIGITS = 4
-#: Attribute of the Optuna study: numbers of complete trials that no longer stand for runs on disk.
-RETIRED = "retired"
+#: Attribute of a trial: what the point is called, `StudyRun.label`.
+LABEL = "label"
+#: So many draws in a row that give no new point end a search.
+MAX_DRAWS = 50
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,8 @@ def search(
     """Work off the study's search space, and beside it the runs that nothing is searched in.
 
     Both at once: no processor waits, and no run gets more threads than another, so training times compare.
+    Points that an earlier command entered and that lie in the space are part of the search; those that failed
+    or were cut off are worked on again.
 
     Args:
         folder: The study and where it lives.
@@ -70,32 +80,31 @@ def search(
         device: See `plan_slots`.
 
     Raises:
-        StudyError: The stored search is one over another space.
+        StudyError: The storage cannot be opened, or the suite has nothing of what is to be maximised.
         KeyboardInterrupt: After the workers have saved; the same call goes on.
     """
     config = folder.study.config.search
     assert config is not None
-    study = _open_storage(folder, config)
-    _forget_cut_off_trials(study)
-    arms = searched_arms(folder.study)
-    pending = enter(folder, references, watcher)
-    num_standing = _take_stock(study, folder, arms, watcher)
-    cells = _grid_cells(config, arms)[: trials or config.trials] if config.sampler == "grid" else None
-    budget = len(cells) if cells is not None else (trials or config.trials or 0)
-    if cells is not None:
-        _queue(study, cells)
-    asked = _Asked(folder, study, config, arms, watcher, under_way=pending)
+    limit = trials or config.trials
+    points = grid_cells(folder.study, limit) if config.sampler == "grid" else _entered(folder)[:limit]
+    to_draw = (limit or 0) - len(points) if config.sampler == "tpe" else 0
+    runs_of = [folder.plan(point.arm, point.params) for point in points]
+    pending = enter(folder, [*references, *(run for runs in runs_of for run in runs)], watcher)
+    book = _Trials(folder, watcher, seed=folder.study.config.seeds[0] + len(points), under_way=pending)
+    for point, runs in zip(points, runs_of, strict=True):
+        book.enter(point, runs)
     failed: list[tuple[PlannedRun, Exception]] = []
-    remaining = max(0, budget - num_standing)
-    num_runs = max(1, len(pending) + remaining * len(folder.study.config.seeds))
+    num_runs = max(1, len(pending) + to_draw * len(folder.study.config.seeds))
     with open_workers(folder, num_runs=num_runs, jobs=jobs, device=device) as workers:
         width = len(workers.slots.devices)
         futures: dict[Future[str], PlannedRun] = {workers.submit(run): run for run in pending}
 
         def fill() -> None:
-            # A failed trial is not asked again here, or a cell that cannot work would never end.
-            while len(futures) < width and asked.num_asked < remaining:
-                for run in asked.next_runs():
+            nonlocal to_draw
+            while to_draw and len(futures) < width:
+                drawn = book.draw()
+                to_draw = 0 if drawn is None else to_draw - 1
+                for run in drawn or ():
                     futures[workers.submit(run)] = run
 
         fill()
@@ -106,64 +115,121 @@ def search(
                 watcher.on_failed(run, error)
             else:
                 watcher.on_done(run, False)
-            asked.close(run, error)
+            book.close(run, error)
             fill()
-    return Searched(_importances(study), failed)
+    return Searched(book.importances(), failed)
 
 
-class _Asked:
-    """Trials that Optuna was asked for and not told of yet."""
+def _entered(folder: StudyFolder) -> list[Point]:
+    """Return the points of the manifest that lie in the search space, in the order they were entered."""
+    config = folder.study.config.search
+    assert config is not None
+    arms, points = searched_arms(folder.study), dict[str, Point]()
+    for run in folder.runs.values():
+        is_trial = run.arm in arms and run.params.keys() == config.space.keys()
+        if is_trial and all(contains(config.space[path], value) for path, value in run.params.items()):
+            points[run.label] = Point(run.arm, run.params)
+    return list(points.values())
+
+
+class _Trials:
+    """The points of a search as Optuna's trials, and what each still waits for.
+
+    Args:
+        folder: The study and where it lives.
+        watcher: Told of progress.
+        seed: Of what Optuna draws.
+        under_way: The runs that are worked on.
+    """
 
     def __init__(
-        self,
-        folder: StudyFolder,
-        study: optuna.Study,
-        config: SearchConfig,
-        arms: list[str],
-        watcher: Watcher,
-        under_way: Sequence[PlannedRun],
+        self, folder: StudyFolder, watcher: Watcher, *, seed: int, under_way: Sequence[PlannedRun]
     ) -> None:
-        self.folder, self.study, self.config, self.arms, self.watcher = folder, study, config, arms, watcher
-        self._trials: dict[int, tuple[Trial, list[PlannedRun]]] = {}
-        self._open_runs: dict[str, set[int]] = {run.run_id: set() for run in under_way}
-        self.num_asked = 0
+        config = folder.study.config.search
+        assert config is not None
+        self._folder, self._config, self._watcher = folder, config, watcher
+        self._arms = searched_arms(folder.study)
+        self._distributions = _distributions(config, self._arms)
+        self._value_of = objective(config.metric)
+        self._study = _open_storage(folder, seed)
+        complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        self._told = {trial.user_attrs.get(LABEL) for trial in complete}
+        self._open: dict[int, tuple[Trial, list[PlannedRun]]] = {}
+        self._under_way = {run.run_id for run in under_way}
 
-    def next_runs(self) -> list[PlannedRun]:
-        """Ask for one more trial and return those of its runs that have to be worked on."""
-        self.num_asked += 1
-        trial = self.study.ask(_distributions(self.config, self.arms))
-        runs = _runs_of(trial.params, self.folder, self.arms)
-        self.folder.add(runs)
-        trial.set_user_attr("runs", [run.run_id for run in runs])
-        self._trials[trial.number] = (trial, runs)
-        waiting = []
-        for run in runs:
-            if self.folder.is_complete(run):
-                self.watcher.on_done(run, True)
+    def enter(self, point: Point, runs: list[PlannedRun]) -> None:
+        """Make a point with its runs a trial, if it is not one that Optuna has been told of."""
+        if runs[0].place.label in self._told:
+            return
+        arm = {ARM: point.arm} if len(self._arms) > 1 else {}
+        self._study.enqueue_trial({**arm, **point.params})
+        self._watch(self._study.ask(self._distributions), runs)
+
+    def draw(self) -> list[PlannedRun] | None:
+        """Let Optuna choose a new point; return its runs to work on, None where no new point turned up."""
+        for _ in range(MAX_DRAWS):
+            trial = self._study.ask(self._distributions)
+            params = dict(trial.params)
+            arm = params.pop(ARM, self._arms[0])
+            try:
+                # Each value is valid (`check_space`), which they need not be together.
+                runs = self._folder.plan(
+                    arm, {p: readable(self._config.space[p], v) for p, v in params.items()}
+                )
+            except UserError as error:
+                self._fail(trial, error)
                 continue
-            if run.run_id not in self._open_runs:  # two trials at one point share their runs
-                waiting.append(run)
-            self._open_runs.setdefault(run.run_id, set()).add(trial.number)
-        if not any(trial.number in numbers for numbers in self._open_runs.values()):
-            self._tell(trial.number, None)
-        return waiting
+            if any(run.place.name in self._folder.runs for run in runs):
+                self._fail(trial, "drawn before")
+                continue
+            missing = enter(self._folder, runs, self._watcher)
+            new = [run for run in missing if run.run_id not in self._under_way]
+            self._under_way.update(run.run_id for run in new)
+            self._watch(trial, runs)
+            return new
+        self._watcher.on_note(f"no new point in {MAX_DRAWS} draws: the search ends before its last trial")
+        return None
 
     def close(self, run: PlannedRun, error: Exception | None) -> None:
-        """Take note that a run has ended, and tell Optuna of each trial that is complete with it."""
-        for number in self._open_runs.pop(run.run_id, set()):
-            still_open = any(number in numbers for numbers in self._open_runs.values())
-            if number in self._trials and (error is not None or not still_open):
-                self._tell(number, error)
+        """Take note that a run has ended, and tell Optuna of each trial that ends with it."""
+        self._under_way.discard(run.run_id)
+        for number, (trial, runs) in list(self._open.items()):
+            if run.run_id not in {own.run_id for own in runs}:
+                continue
+            if error is None:
+                self._tell_if_complete(trial, runs)
+            else:
+                del self._open[number]
+                self._fail(trial, error)
 
-    def _tell(self, number: int, error: Exception | None) -> None:
-        trial, runs = self._trials.pop(number)
-        if error is not None:
-            trial.set_user_attr("error", str(error))
-            self.study.tell(trial, state=TrialState.FAIL)
+    def importances(self) -> dict[str, float]:
+        """Return the share of the variance that each parameter explains."""
+        if len(self._told) < 2:
+            return {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+                return dict(optuna.importance.get_param_importances(self._study, evaluator=evaluator))
+            except (ValueError, RuntimeError):  # all trials alike
+                return {}
+
+    def _watch(self, trial: Trial, runs: list[PlannedRun]) -> None:
+        trial.set_user_attr(LABEL, runs[0].place.label)
+        self._open[trial.number] = (trial, runs)
+        self._tell_if_complete(trial, runs)
+
+    def _tell_if_complete(self, trial: Trial, runs: list[PlannedRun]) -> None:
+        if any(run.run_id in self._under_way for run in runs):
             return
-        value_of = objective(self.config.metric)
-        found = find_runs(self.folder.runs_root, {run.run_id for run in runs})
-        self.study.tell(trial, statistics.fmean(value_of(run.scores) for run in found.values()))
+        del self._open[trial.number]
+        values = [self._value_of(self._folder.directory(run).scores) for run in runs]
+        self._study.tell(trial, statistics.fmean(values))
+        self._told.add(runs[0].place.label)
+
+    def _fail(self, trial: Trial, why: object) -> None:
+        trial.set_user_attr("error", str(why))
+        self._study.tell(trial, state=TrialState.FAIL)
 
 
 def objective(metric: str) -> Callable[[Mapping[str, Any]], float]:
@@ -190,93 +256,43 @@ def objective(metric: str) -> Callable[[Mapping[str, Any]], float]:
     return value
 
 
-def _open_storage(folder: StudyFolder, config: SearchConfig) -> optuna.Study:
+def _open_storage(folder: StudyFolder, seed: int) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder.path.mkdir(parents=True, exist_ok=True)
-    url = os.environ.get("OPTUNA_STORAGE", f"sqlite:///{folder.path / 'optuna.db'}")
-    seed = folder.study.config.seeds[0]
-    sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True, n_startup_trials=5)
+    url = os.environ.get("OPTUNA_STORAGE") or f"sqlite:///{folder.path / 'optuna.db'}"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study = optuna.create_study(
-            storage=url,
-            study_name=folder.study.config.name,
-            sampler=sampler,
-            direction="maximize",
-            load_if_exists=True,
+        sampler = optuna.samplers.TPESampler(
+            seed=seed, multivariate=True, constant_liar=True, n_startup_trials=5
         )
-    mark = json.dumps(
-        {"space": config.model_dump(mode="json")["space"], "metric": config.metric}, sort_keys=True
-    )
-    if study.user_attrs.get("search", mark) != mark:
+    name = f"{folder.study.config.name}-{_identity(folder)}"
+    try:
+        study = optuna.create_study(
+            storage=url, study_name=name, sampler=sampler, direction="maximize", load_if_exists=True
+        )
+    except Exception as error:  # each driver has errors of its own
         raise StudyError(
-            "the search in this folder is over another space or metric", where=str(folder.path),
-            way_out="give the study another name (`name:` in its file), or move the folder away; "
-            "runs with equal configurations are reused either way",
-        )  # fmt: skip
-    study.set_user_attr("search", mark)
+            f"the storage of the search cannot be opened: {type(error).__name__}: {error}",
+            where="OPTUNA_STORAGE" if os.environ.get("OPTUNA_STORAGE") else url,
+            way_out="name it as in sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME (which needs "
+            "`pip install psycopg2-binary`); a damaged file can be deleted, the runs are known without it",
+        ) from error
+    # Only one process works on a study's search, so what waits or runs there now was cut off.
+    for _ in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        study.ask()
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
     return study
 
 
-def _forget_cut_off_trials(study: optuna.Study) -> None:
-    # Only one process works on a study's search, so a trial that runs now was cut off: ask for it again.
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        study.tell(trial.number, state=TrialState.FAIL)
-        if trial.params:
-            study.enqueue_trial(trial.params, skip_if_exists=False)
-
-
-def _grid_cells(config: SearchConfig, arms: list[str]) -> list[dict[str, Any]]:
-    points = list(grid_points(config))
-    return [{ARM: arm, **point} if len(arms) > 1 else point for arm in arms for point in points]
-
-
-def _queue(study: optuna.Study, cells: list[dict[str, Any]]) -> None:
-    taken = [
-        trial.params or trial.system_attrs.get("fixed_params")
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.WAITING))
-    ]
-    for cell in cells:
-        if cell not in taken:
-            study.enqueue_trial(cell)
-
-
-def _runs_of(params: Mapping[str, Any], folder: StudyFolder, arms: list[str]) -> list[PlannedRun]:
+def _identity(folder: StudyFolder) -> str:
+    """Return a hash of what trials have in common: another space, base, seed or suite is another search."""
     config = folder.study.config.search
     assert config is not None
-    point = dict(params)
-    arm = point.pop(ARM, arms[0])
-    distributions = _distributions(config, arms)
-    return folder.plan(arm, {path: _readable(value, distributions[path]) for path, value in point.items()})
-
-
-def _readable(value: Any, domain: BaseDistribution) -> Any:
-    """Round what was drawn from an interval: a run is named, and can be asked for again, by its values."""
-    if not isinstance(domain, FloatDistribution) or domain.step is not None:
-        return value
-    return min(max(float(f"{value:.{SIGNIFICANT_DIGITS}g}"), domain.low), domain.high)
-
-
-def _take_stock(study: optuna.Study, folder: StudyFolder, arms: list[str], watcher: Watcher) -> int:
-    """Return how many past trials stand; those whose runs are gone, or have more seeds now, are repeated."""
-    retired = set(study.user_attrs.get(RETIRED, []))
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    past = [trial for trial in complete if trial.number not in retired]
-    runs_of = {trial.number: _runs_of(trial.params, folder, arms) for trial in past}
-    found = find_runs(folder.runs_root, {run.run_id for runs in runs_of.values() for run in runs})
-    standing: list[PlannedRun] = []
-    for trial in past:
-        runs = runs_of[trial.number]
-        if all(is_complete(found.get(run.run_id), folder.suite) for run in runs):
-            standing += runs
-        else:
-            retired.add(trial.number)
-            study.enqueue_trial(trial.params)
-    folder.add(standing)
-    for run in standing:
-        watcher.on_done(run, True)
-    study.set_user_attr(RETIRED, sorted(retired))
-    return sum(trial.number not in retired for trial in past)
+    runs = [run.run_id for arm in searched_arms(folder.study) for run in folder.plan(arm, {})]
+    space = config.model_dump(mode="json", exclude={"trials"})
+    text = canonical_json([str(folder.path.resolve()), space, runs, folder.suite.fingerprint])
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _distributions(config: SearchConfig, arms: list[str]) -> dict[str, BaseDistribution]:
@@ -294,17 +310,3 @@ def _interval(domain: Range) -> BaseDistribution:
         assert domain.step is not None
         return IntDistribution(int(domain.low), int(domain.high), log=domain.log, step=int(domain.step))
     return FloatDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
-
-
-def _importances(study: optuna.Study) -> dict[str, float]:
-    retired = study.user_attrs.get(RETIRED, [])
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if sum(trial.number not in retired for trial in complete) < 2:
-        return {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-            return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
-        except (ValueError, RuntimeError):  # all trials alike
-            return {}

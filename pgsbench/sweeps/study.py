@@ -30,12 +30,14 @@ class Watcher:
         on_step: ``(run, steps done, steps in all)``, about once a second for each run under way.
         on_done: A run is complete; True: it was so before.
         on_failed: A run ended with this error.
+        on_note: Something else to know, in one line.
         on_tick: About once a second, and after each run.
     """
 
     on_step: Callable[[PlannedRun, int, int], None] = lambda *_: None
     on_done: Callable[[PlannedRun, bool], None] = lambda *_: None
     on_failed: Callable[[PlannedRun, Exception], None] = lambda *_: None
+    on_note: Callable[[str], None] = lambda _: None
     on_tick: Callable[[], None] = lambda: None
 
 
@@ -56,6 +58,7 @@ class StudyFolder:
     command: str
     runs: dict[str, StudyRun] = field(default_factory=dict)
     data_ids: dict[str, str] = field(default_factory=dict)
+    _directories: dict[str, str] = field(default_factory=dict)  # run id -> directory
 
     @classmethod
     def open(cls, study: Study, runs_root: Path, command: str) -> StudyFolder:
@@ -91,14 +94,12 @@ class StudyFolder:
         return is_complete(self.directory(run), self.suite)
 
     def add(self, runs: Sequence[PlannedRun]) -> None:
-        """Enter planned runs into the manifest; a run that exists under another study is named there."""
-        known = find_runs(self.runs_root, {run.run_id for run in runs})
+        """Enter planned runs into the manifest; what exists, or stands here twice, has one directory."""
+        for name, found in find_runs(self.runs_root, {run.run_id for run in runs}).items():
+            self._directories[name] = found.path.relative_to(self.runs_root).as_posix()
         for run in runs:
-            place = run.place
-            if run.run_id in known:
-                path = known[run.run_id].path.relative_to(self.runs_root)
-                place = replace(place, run=path.as_posix())
-            self.runs[place.name] = place
+            directory = self._directories.setdefault(run.run_id, run.place.run)
+            self.runs[run.place.name] = replace(run.place, run=directory)
         manifest = StudyManifest(
             self.study.config.model_dump(mode="json"),
             tuple(self.runs.values()),
@@ -149,15 +150,15 @@ def work_off(
 
 
 def enter(folder: StudyFolder, runs: Sequence[PlannedRun], watcher: Watcher) -> list[PlannedRun]:
-    """Enter runs into the study's manifest and return those that are not complete."""
+    """Enter runs into the study's manifest and return those that are not complete, equal ones once."""
     folder.add(runs)
-    pending = []
+    pending = dict[str, PlannedRun]()
     for run in runs:
         if folder.is_complete(run):
             watcher.on_done(run, True)
         else:
-            pending.append(run)
-    return pending
+            pending.setdefault(run.run_id, run)
+    return list(pending.values())
 
 
 def open_workers(folder: StudyFolder, *, num_runs: int, jobs: int | None, device: str) -> Workers:

@@ -6,10 +6,10 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import IntDistribution
 from tinyworld import TinyWorld
 
-from pgsbench.config.schema import Range, SearchConfig
+from pgsbench.config.schema import Range
 from pgsbench.devices import devices_named
 from pgsbench.errors import ConfigError, StudyError
 from pgsbench.masking.pgs import Pgs
@@ -21,11 +21,14 @@ from pgsbench.sweeps.worker import plan_slots
 from pgsbench.tracking.manifest import read_study
 
 
-def test_a_grid_is_the_product_of_its_choices_last_path_fastest() -> None:
-    search = SearchConfig(space={"a": [1, 2], "b": Range(low=0, high=1, step=0.5)})
-    points = list(plan.grid_points(search))
-    assert points[:3] == [{"a": 1, "b": 0.0}, {"a": 1, "b": 0.5}, {"a": 1, "b": 1.0}]
-    assert len(points) == 6
+def test_a_grid_is_the_product_of_its_choices_last_path_fastest(tiny: TinyWorld) -> None:
+    space = "{strategy.rounds: [1, 2], strategy.mask_ratio: {low: 0, high: 1, step: 0.5}}"
+    study = open_study(tiny.study, overrides=[f"search={{space: {space}, arms: [pgs, flip]}}"])
+    cells = plan.grid_cells(study)
+    assert len(cells) == 12
+    assert {cell.arm for cell in cells[:6]} == {"pgs"}
+    assert [tuple(cell.params.values()) for cell in cells[:4]] == [(1, 0.0), (1, 0.5), (1, 1.0), (2, 0.0)]
+    assert plan.grid_cells(study, 7) == cells[:7]
 
 
 def test_whole_ranges_stay_whole() -> None:
@@ -127,11 +130,12 @@ def test_whole_numbers_on_a_logarithmic_scale(tiny: TinyWorld) -> None:
 
 
 def test_what_is_drawn_from_an_interval_is_short_enough_to_be_typed_again() -> None:
-    interval = FloatDistribution(0.0381234, 1.0)
-    assert search._readable(0.24834567, interval) == 0.2483
-    assert search._readable(0.03812345, interval) == 0.0381234  # not below the interval's end
-    assert search._readable(0.24834567, FloatDistribution(0.0, 1.0, step=0.00000001)) == 0.24834567
-    assert search._readable(0.24834567, CategoricalDistribution([0.24834567])) == 0.24834567
+    interval = Range(low=0.0381234, high=1.0)
+    assert plan.readable(interval, 0.24834567) == 0.2483
+    assert plan.readable(interval, 0.03812345) == 0.0381234  # not below the interval's end
+    assert plan.readable(Range(low=0.0, high=1.0, step=0.00000001), 0.24834567) == 0.24834567
+    assert plan.readable(Range(low=0.1, high=0.5, step=0.1), 0.1 + 2 * 0.1) == 0.3  # as a grid has it
+    assert plan.readable([0.24834567], 0.24834567) == 0.24834567
 
 
 def test_an_end_is_refused_as_it_was_written_and_with_its_line(tiny: TinyWorld) -> None:
@@ -189,3 +193,13 @@ def test_the_objective_is_a_mean_a_group_or_a_task() -> None:
     assert objective("t/x/acc1")(scores) == 0.9
     with pytest.raises(StudyError, match="valid: mean, a, b"):
         objective("c")(scores)
+
+
+@pytest.mark.parametrize("metric", ["mean", "classification", "tiny/colour/acc5"])
+def test_what_is_maximised_is_of_the_suite(tiny: TinyWorld, metric: str) -> None:
+    plan.check_space(open_study(tiny.study, overrides=[f"search.metric={metric}"]))
+
+
+def test_another_metric_is_refused_before_anything_is_trained(tiny: TinyWorld) -> None:
+    with pytest.raises(StudyError, match="did you mean 'classification'"):
+        plan.check_space(open_study(tiny.study, overrides=["search.metric=clasification"]))
