@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tinyworld import TinyWorld
+from tinyworld import HALF, TinyWorld
 
 from pgsbench.config.schema import EvaluationConfig
 from pgsbench.errors import RunError
@@ -17,18 +17,6 @@ from pgsbench.masking.study import open_study
 from pgsbench.models.clip import CONFIG_FOLDER
 from pgsbench.sweeps.plan import planned_runs
 from pgsbench.tracking.rundir import RunDir
-
-HALF = """
-from dataclasses import dataclass
-from pgsbench.masking.base import Selection, keep_all
-
-@dataclass(frozen=True)
-class Half:
-    mask_ratio: float = 0.5
-    needs = frozenset()
-    def select(self, view, *, generator):
-        return Selection(keep_all(view).keep[:, ::2])
-"""
 
 
 @pytest.mark.parametrize("edited", ["half.py", "model.json", "train/00001.tar"])

@@ -53,18 +53,21 @@ def planned_runs(
         ConfigError: A combination is not valid.
         DataError: The training data is not there.
     """
-    point, runs = dict(params or {}), []
     known = {} if data_ids is None else data_ids
-    for arm in arms:
-        for seed in study.config.seeds:
-            config = study.run_config(arm, point, seed)
-            train = config.data.train
-            if train not in known:
-                known[train] = data_id(train)
-            name = run_id(config, known[train], STRATEGIES.content_id(config.strategy.name))
-            place = StudyRun(arm, seed, run_folder(study.config.name, arm, seed, name), point)
-            runs.append(PlannedRun(place, config, name))
-    return runs
+    return [planned_run(study, arm, seed, params or {}, known) for arm in arms for seed in study.config.seeds]
+
+
+def planned_run(
+    study: Study, arm: str, seed: int, params: Mapping[str, Any], data_ids: dict[str, str]
+) -> PlannedRun:
+    """Return one run; see `planned_runs`."""
+    config = study.run_config(arm, params, seed)
+    train = config.data.train
+    if train not in data_ids:
+        data_ids[train] = data_id(train)
+    name = run_id(config, data_ids[train], STRATEGIES.content_id(config.strategy.name))
+    place = StudyRun(arm, seed, run_folder(study.config.name, arm, seed, name), dict(params))
+    return PlannedRun(place, config, name)
 
 
 def with_arms(study: Study, wanted: Sequence[str]) -> Study:

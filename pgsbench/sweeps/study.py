@@ -14,7 +14,7 @@ from pgsbench.config.load import Study
 from pgsbench.errors import UserError
 from pgsbench.evaluation.suite import Suite, load_suite
 from pgsbench.experiment import is_complete
-from pgsbench.sweeps.plan import PlannedRun, planned_runs
+from pgsbench.sweeps.plan import PlannedRun, planned_run, planned_runs
 from pgsbench.sweeps.worker import Workers, plan_slots, worker_died
 from pgsbench.tracking.manifest import MANIFEST, StudyManifest, StudyRun, read_study, write_study
 from pgsbench.tracking.rundir import RunDir, find_runs
@@ -59,14 +59,22 @@ class StudyFolder:
 
     @classmethod
     def open(cls, study: Study, runs_root: Path, command: str) -> StudyFolder:
-        """Return the study's folder with the runs that earlier commands entered, if the base is the same."""
+        """Return the study's folder with those runs of earlier commands that the study still asks for."""
         folder = cls(study, runs_root, command)
         if (folder.path / MANIFEST).is_file():
             before = read_study(folder.path)
-            if _base(before.study) == _base(study.config.model_dump(mode="json")):
-                known = (run for run in before.runs if run.arm in study.config.arm_names)
-                folder.runs = {run.name: run for run in known}
+            if before.study.get("evaluation") == study.config.evaluation.model_dump(mode="json"):
+                folder.runs = {run.name: run for run in before.runs if folder._asks_for(run)}
         return folder
+
+    def _asks_for(self, run: StudyRun) -> bool:
+        # By its id: whatever was edited, the base, the arm, the code of a strategy, the run is then another.
+        if run.arm not in self.study.config.arm_names:
+            return False
+        try:
+            return planned_run(self.study, run.arm, run.seed, run.params, self.data_ids).run_id == run.run_id
+        except UserError:  # nothing can be trained at this point of the space any more
+            return False
 
     @property
     def path(self) -> Path:
@@ -106,10 +114,6 @@ class StudyFolder:
             self.command,
         )
         write_study(self.path, manifest)
-
-
-def _base(study: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: study.get(key) for key in ("data", "model", "strategy", "training", "evaluation")}
 
 
 def work_off(

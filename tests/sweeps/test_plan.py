@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from tinyworld import TinyWorld
+from tinyworld import HALF, TinyWorld
 
 from pgsbench.config.schema import Range, SearchConfig
 from pgsbench.devices import devices_named
@@ -145,7 +145,26 @@ def test_an_end_is_refused_as_it_was_written_and_with_its_line(tiny: TinyWorld) 
     assert "input should be a valid integer (got 1.5)" in text
 
 
-def test_the_manifest_grows_and_starts_anew_when_the_base_changes(tiny: TinyWorld, tmp_path: Path) -> None:
+def test_the_manifest_grows_and_drops_what_is_trained_otherwise_now(tiny: TinyWorld, tmp_path: Path) -> None:
+    def enter(arms: list[str], *changed: str) -> list[str]:
+        """Return the arms of the manifest after a command for some arms of a changed study."""
+        study = open_study(tiny.study, overrides=changed)
+        StudyFolder.open(study, tmp_path, "cmd").add(plan.planned_runs(study, arms))
+        return [run.arm for run in read_study(tmp_path / "tiny").runs]
+
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(HALF)
+    mine = (f"arms.mine.strategy={plugin}:Half", "arms.flip.strategy.mask_ratio=0.25")
+    assert enter(["mine", "flip"], *mine) == ["mine", "flip"]
+    assert enter(["none", "mine"], *mine) == ["mine", "flip", "none"]
+    assert enter(["none"], mine[0], "arms.flip.strategy.mask_ratio=0.75") == ["mine", "none"]
+    plugin.write_text(HALF + "# edited\n")
+    assert enter(["pgs"], *mine) == ["none", "pgs"]
+    assert enter(["mine"], *mine, "strategy.tau=0.3") == ["none", "mine"]  # only pgs has another base now
+    assert enter(["flip"], *mine, "evaluation.batch_size=8") == ["flip"]
+
+
+def test_the_manifest_starts_anew_when_the_base_changes(tiny: TinyWorld, tmp_path: Path) -> None:
     study = open_study(tiny.study)
     for arm in ("pgs", "flip", "pgs"):
         StudyFolder.open(study, tmp_path, "cmd").add(plan.planned_runs(study, [arm]))
