@@ -107,6 +107,20 @@ class StudyFolder:
                 path = known[run.run_id].path.relative_to(self.runs_root)
                 place = replace(place, run=path.as_posix())
             self.runs[place.name] = place
+        self._write()
+
+    def found(self, run: PlannedRun, path: str) -> None:
+        """Enter where a run that was worked on lies: another command may have made it under another study."""
+        changed = {
+            name: replace(place, run=path)
+            for name, place in self.runs.items()
+            if place.run_id == run.run_id and place.run != path
+        }
+        if changed:
+            self.runs |= changed
+            self._write()
+
+    def _write(self) -> None:
         manifest = StudyManifest(
             self.study.config.model_dump(mode="json"),
             tuple(self.runs.values()),
@@ -174,14 +188,17 @@ def open_workers(folder: StudyFolder, *, num_runs: int, jobs: int | None, device
 def completed(
     folder: StudyFolder, futures: dict[Future[str], PlannedRun], watcher: Watcher, *, running: int
 ) -> Iterator[tuple[PlannedRun, Future[str]]]:
-    """Yield each run as it ends, telling the watcher of progress meanwhile; `futures` may grow."""
+    """Yield each run as it ends and is entered, telling the watcher of progress; `futures` may grow."""
     while futures:
         done, _ = wait(futures, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
         for run in list(futures.values())[:running]:
             watcher.on_step(run, folder.directory(run).last_step(), run.config.training.steps)
         watcher.on_tick()
         for future in done:
-            yield futures.pop(future), future
+            run = futures.pop(future)
+            if future.exception() is None:
+                folder.found(run, future.result())
+            yield run, future
 
 
 def outcome(future: Future[str]) -> Exception | None:

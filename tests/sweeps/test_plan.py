@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.study import open_study
 from pgsbench.sweeps import plan, search
 from pgsbench.sweeps.search import objective
-from pgsbench.sweeps.study import StudyFolder
+from pgsbench.sweeps.study import StudyFolder, Watcher, completed
 from pgsbench.sweeps.worker import plan_slots
 from pgsbench.tracking.manifest import read_study
 
@@ -162,6 +163,22 @@ def test_the_manifest_grows_and_drops_what_is_trained_otherwise_now(tiny: TinyWo
     assert enter(["pgs"], *mine) == ["none", "pgs"]
     assert enter(["mine"], *mine, "strategy.tau=0.3") == ["none", "mine"]  # only pgs has another base now
     assert enter(["flip"], *mine, "evaluation.batch_size=8") == ["flip"]
+
+
+def test_a_run_that_another_command_made_meanwhile_is_named_where_it_lies(
+    tiny: TinyWorld, tmp_path: Path
+) -> None:
+    study = open_study(tiny.study)
+    folder = StudyFolder.open(study, tmp_path, "cmd")
+    runs = plan.planned_runs(study, ["pgs", "none"])
+    runs += plan.planned_runs(study, ["pgs"], params={"strategy.mask_ratio": 0.5})  # the arm's own
+    folder.add(runs)
+    done: Future[str] = Future()
+    done.set_result(f"other/pgs-s0-{runs[0].run_id}")
+    assert [run for run, _ in completed(folder, {done: runs[0]}, Watcher(), running=1)] == runs[:1]
+    assert [run.run for run in read_study(tmp_path / "tiny").runs] == [
+        done.result(), runs[1].place.run, done.result(),
+    ]  # fmt: skip
 
 
 def test_the_manifest_starts_anew_when_the_base_changes(tiny: TinyWorld, tmp_path: Path) -> None:
