@@ -12,7 +12,7 @@ from tinyworld import HALF, TinyWorld
 
 from pgsbench.config.schema import Range, SearchConfig
 from pgsbench.devices import devices_named
-from pgsbench.errors import ConfigError, StudyError
+from pgsbench.errors import ConfigError, PluginError, StudyError
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.study import open_study
 from pgsbench.sweeps import plan, search
@@ -57,6 +57,24 @@ def test_a_strategy_that_is_no_arm_becomes_one(tiny: TinyWorld) -> None:
     with pytest.raises(StudyError, match="did you mean 'flip'") as raised:
         plan.with_arms(study, ["flop"])
     assert str(raised.value).count("flip,") == 1  # an arm and a strategy
+
+
+def test_a_strategy_in_a_file_is_named_from_here_and_its_arm_by_its_class(
+    tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("my", "other"):
+        Path(folder).mkdir()
+        Path(folder, "half.py").write_text(HALF)
+    study = plan.with_arms(open_study(tiny.study), ["my/half.py:Half", "my/half.py:Half", "flip"])
+    (run,) = plan.planned_runs(study, ["Half"])
+    assert run.place.run == f"tiny/Half-s0-{run.run_id}"
+    assert run.config.strategy.name == f"{tmp_path}/my/half.py:Half"
+    assert plan.with_arms(study, ["my/half.py:Half"]).config == study.config
+    with pytest.raises(StudyError, match="another arm is called 'Half'"):
+        plan.with_arms(study, ["other/half.py:Half"])
+    with pytest.raises(PluginError, match="relative to the working folder"):
+        plan.with_arms(study, ["half.py:Half"])
 
 
 @pytest.mark.parametrize(
