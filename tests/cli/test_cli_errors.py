@@ -33,6 +33,12 @@ def call(
     [
         (("sweep", "no-such.yaml"), "there is no such study file"),
         (("sweep", "rato"), "did you mean 'ratio'?"),
+        (("sweep", "studies/rato.yaml"), "did you mean 'ratio'?"),
+        (("train", "."), "there is no such study file (got '.')"),
+        (("train", ""), "there is no such study file (got '')"),
+        (("masks", "diagnose", "."), "there are no shards here (got '.')"),
+        (("masks", "diagnose", "/"), "there are no shards here (got '/')"),
+        (("masks", "preview", ""), "there is no such picture"),
         (("sweep", "baselines"), "the study has nothing to search"),
         (("train", "{study}", "--set", "trainin.samples=9"), "did you mean 'training'?"),
         (("train", "{study}", "--set", "arms.flip.strategy=pgz"), "did you mean 'pgs'?"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,12 @@ def test_diagnosing_data(run, tiny: TinyWorld, tmp_path: Path) -> None:
     pattern = f"{tiny.shards}/{{00000..00001}}.tar"
     out = run("masks", "diagnose", pattern, "--model", "tiny-vit", "--batches", "1", "--strategies", "grid")
     assert "masks-train/masks.csv" in out
+
+
+def test_the_shards_in_the_working_folder_have_a_name_too(run, tiny: TinyWorld, tmp_path: Path) -> None:
+    shutil.copytree(tiny.shards, tmp_path, dirs_exist_ok=True)
+    out = run("masks", "diagnose", ".", "--model", "tiny-vit", "--batches", "1", "--strategies", "grid")
+    assert "masks-shards/masks.csv" in out
 
 
 def test_a_calibrated_threshold_is_a_line_to_paste(run, tiny: TinyWorld, tmp_path: Path) -> None:

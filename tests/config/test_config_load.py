@@ -103,6 +103,10 @@ def test_a_mistake_of_the_base_is_reported_once_and_not_for_each_arm(tmp_path: P
         ("arms:\n  a/b: {}", "study.yaml:2: arms.a/b: string should match pattern"),
         ("arms: {../../x: {}}", "string should match pattern"),
         ("arms: {'': {}}", "string should match pattern"),
+        (
+            "arms:\n  a: {seed: 7}",
+            "study.yaml:2: arms.a.seed: every arm is trained with the same seeds (got 7)",
+        ),
         ("arms: {two words: {}}", "string should match pattern"),
     ],
 )

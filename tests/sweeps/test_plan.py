@@ -78,7 +78,8 @@ def test_a_strategy_in_a_file_is_named_from_here_and_its_arm_by_its_class(
 
 
 @pytest.mark.parametrize(
-    "space", ["{strategy.mask_ratio: [0.5, 1.5]}", "{strategy.taw: [1.0]}", "{traning.eps: [1]}"]
+    "space",
+    ["{strategy.mask_ratio: [0.5, 1.5]}", "{strategy.taw: [1.0]}", "{traning.eps: [1]}", "{seed: [1]}"],
 )
 def test_a_space_that_no_run_can_have_is_refused_beforehand(tiny: TinyWorld, space: str) -> None:
     study = open_study(tiny.study, overrides=[f"search.space={space}"])
@@ -221,7 +222,7 @@ def test_slots_never_take_more_threads_than_there_are_cores(monkeypatch: pytest.
 def test_devices_are_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert devices_named("auto") == ["cpu"]
-    for name in ("cuda", "cuda:0", "gpu"):
+    for name in ("cuda", "cuda:0", "gpu", "mps", "xpu", "meta", "cpu:1"):
         with pytest.raises(ConfigError, match=r"valid: auto, cpu$"):
             devices_named(name)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
