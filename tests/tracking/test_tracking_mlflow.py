@@ -178,9 +178,9 @@ def test_one_damaged_run_does_not_hide_the_others(
     tmp_path: Path, make_study: MakeStudy, new_store: NewStore
 ) -> None:
     folder, uri = make_study(tmp_path, steps=2), new_store("store")
-    (next(folder.glob("none-*")) / "metrics.jsonl").write_text("{}\nnonsense\n")
+    (next(folder.glob("none-*")) / "summary.json").write_text("nonsense")
     done = Mirror(uri).sync_study(folder)
-    assert "damaged line" in done.problem
+    assert "summary.json: damaged file" in done.problem
     assert Seen(uri).runs["pgs s0"].info.status == "FINISHED"
 
 
