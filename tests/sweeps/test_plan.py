@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from tinyworld import HALF, TinyWorld
 
@@ -15,7 +17,8 @@ from pgsbench.devices import devices_named
 from pgsbench.errors import ConfigError, PluginError, StudyError
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.study import open_study
-from pgsbench.sweeps import plan, search
+from pgsbench.models.clip import build, contrastive_loss
+from pgsbench.sweeps import estimate, plan, search
 from pgsbench.sweeps.search import objective
 from pgsbench.sweeps.study import StudyFolder, Watcher, completed
 from pgsbench.sweeps.worker import plan_slots
@@ -208,6 +211,31 @@ def test_the_manifest_starts_anew_when_the_base_changes(tiny: TinyWorld, tmp_pat
     changed = open_study(tiny.study, overrides=["training.samples=160"])
     StudyFolder.open(changed, tmp_path, "cmd").add(plan.planned_runs(changed, ["none"]))
     assert [run.arm for run in read_study(tmp_path / "tiny").runs] == ["none"]
+
+
+def test_an_estimate_times_the_model_and_the_precision_of_the_training(
+    tiny: TinyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built, seen = [], []
+
+    def spy_on_build(*args: Any, **options: Any) -> Any:
+        built.append(options)
+        return build(*args, **options)
+
+    def spy_on_loss() -> Any:
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return contrastive_loss()
+
+    monkeypatch.setattr(estimate, "build", spy_on_build)
+    monkeypatch.setattr(estimate, "contrastive_loss", lambda: lambda *given: spy_on_loss()(*given))
+    estimator = estimate.Estimator("cpu")
+    for precision in ("auto", "bf16"):
+        changed = ["model.grad_checkpointing=true", "model.token_std=0.1", f"training.precision={precision}"]
+        (run,) = plan.planned_runs(open_study(tiny.study, overrides=changed), ["none"])
+        assert estimator.cost(run.config).train_seconds > 0
+    assert all(options["grad_checkpointing"] and options["token_std"] == 0.1 for options in built)
+    assert seen == sorted(seen)
+    assert set(seen) == {False, True}
 
 
 def test_slots_never_take_more_threads_than_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
