@@ -19,15 +19,17 @@ import numpy as np
 import torch
 
 from pgsbench import __version__
+from pgsbench.config import fingerprint
 from pgsbench.config.load import Study
 from pgsbench.config.schema import EvaluationConfig, RunConfig
 from pgsbench.data import shards, store
 from pgsbench.data.shards import Reader
 from pgsbench.data.transforms import normalise
-from pgsbench.errors import DataError
+from pgsbench.errors import DataError, RunError
 from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.suite import Suite, load_suite, locate, make_builtin
 from pgsbench.files import atomic
+from pgsbench.masking import STRATEGIES
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.configure import configure
 from pgsbench.masking.measure import overlap
@@ -83,8 +85,9 @@ def run_once(
 
     Raises:
         Interrupted: `should_stop` said so; the state is saved.
-        UserError: Data, model, mask or run directory cannot be used.
+        UserError: Data, model, mask or run directory cannot be used, or are no longer those of the id.
     """
+    _check_id(config, run_id)
     run = find_runs(runs_root, [run_id]).get(run_id)
     if run is None:
         identity = {"id": run_id, "study": study, "arm": arm, "seed": config.seed}
@@ -101,6 +104,17 @@ def run_once(
     return run
 
 
+def _check_id(config: RunConfig, run_id: str) -> None:
+    # A study is planned once and may train for days; a file edited meanwhile is read as it is now.
+    strategy, model, data = config.strategy.name, config.model.name, config.data.train
+    if fingerprint.run_id(config, shards.data_id(data), STRATEGIES.content_id(strategy)) != run_id:
+        raise RunError(
+            "one of these is no longer what it was when this run was planned",
+            where=f"{strategy}, {model}, {data}",
+            way_out="run the command again: it plans with them as they are now",
+        )
+
+
 def is_complete(run: RunDir | None, suite: Suite) -> bool:
     """Tell whether a run needs no work at all: it is trained, and tested on this very suite."""
     return run is not None and run.is_done and run.scores.get("suite_fingerprint") == suite.fingerprint
@@ -115,6 +129,7 @@ def _train(run: RunDir, config: RunConfig, *, device: torch.device, should_stop:
         grad_checkpointing=config.model.grad_checkpointing,
         token_std=config.model.token_std,
     )
+    strategy = configure(config.strategy.name, config.strategy.fields)  # at once: its file may be edited
     reader = shards.open_reader(
         shards.resolve(config.data.train),
         image_size=clip.image_size,
@@ -122,7 +137,6 @@ def _train(run: RunDir, config: RunConfig, *, device: torch.device, should_stop:
         memory_limit_gib=config.data.memory_limit_gib,
         workers=config.data.workers,
     )
-    strategy = configure(config.strategy.name, config.strategy.fields)
     _check_objects(strategy, reader)
     masking = attach(clip.model, strategy)
 

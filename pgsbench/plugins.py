@@ -100,17 +100,17 @@ class Registry:
             name: As for `load`; a file's path is absolute, or relative to the working folder.
 
         Raises:
-            PluginError: The class of an installed member cannot be loaded.
+            PluginError: There is no such file, or the class of an installed member cannot be loaded.
         """
         if ".py:" in name:
-            path, _, attribute = name.rpartition(":")
-            return f"{file_hash(Path(path))}:{attribute}"
+            path, attribute = self._file(name, None)
+            return f"{file_hash(path)}:{attribute}"
         if name in self.builtin:
             return name
         found = self.load(name)
         return f"{_package_hash(Path(inspect.getfile(found)))}:{found.__qualname__}"
 
-    def _from_file(self, name: str, relative_to: Path | None) -> type[Any]:
+    def _file(self, name: str, relative_to: Path | None) -> tuple[Path, str]:
         file_name, _, attribute = name.rpartition(":")
         path = Path(file_name) if Path(file_name).is_absolute() else (relative_to or Path()) / file_name
         if not path.is_file():
@@ -121,6 +121,10 @@ class Registry:
                 value=name,
                 way_out=f"give it relative to {start}: `folder/file.py:Class`",
             )
+        return path, attribute
+
+    def _from_file(self, name: str, relative_to: Path | None) -> type[Any]:
+        path, attribute = self._file(name, relative_to)
         module = _import_file(path.resolve(), self.kind)
         if not hasattr(module, attribute):
             classes = [  # its own: what it imports is no choice

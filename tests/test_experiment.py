@@ -2,17 +2,43 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import pytest
 import torch
-from tinyworld import TinyWorld
+from tinyworld import HALF, TinyWorld
 
 from pgsbench.config.schema import EvaluationConfig
+from pgsbench.errors import RunError
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.experiment import is_complete, run_once
 from pgsbench.masking.study import open_study
+from pgsbench.models.clip import CONFIG_FOLDER
 from pgsbench.sweeps.plan import planned_runs
 from pgsbench.tracking.rundir import RunDir
+
+
+@pytest.mark.parametrize("edited", ["half.py", "model.json", "train/00001.tar"])
+def test_what_was_edited_after_planning_is_not_trained_under_the_old_id(
+    tiny: TinyWorld, tmp_path: Path, edited: str
+) -> None:
+    (tmp_path / "half.py").write_text(HALF)
+    (tmp_path / "model.json").write_text((CONFIG_FOLDER / "tiny-vit.json").read_text())
+    shutil.copytree(tiny.shards, tmp_path / "train")
+    changed = [
+        f"strategy={{name: '{tmp_path}/half.py:Half'}}", f"model={tmp_path}/model.json",
+        f"data.train={tmp_path}/train", "search=null",
+    ]  # fmt: skip
+    (planned,) = planned_runs(open_study(tiny.study, overrides=changed), ["Half"])
+    with (tmp_path / edited).open("a") as file:
+        file.write("\n")
+    with pytest.raises(RunError, match=r"half\.py:Half.*planned\n.*run the command again"):
+        run_once(
+            planned.config, planned.run_id, arm="Half", study="tiny", runs_root=tmp_path / "runs",
+            evaluation=EvaluationConfig(suite=str(tiny.suite)), device=torch.device("cpu"),
+        )  # fmt: skip
+    assert not (tmp_path / "runs").exists()
 
 
 def test_of_an_edited_suite_only_what_changed_is_measured(tiny: TinyWorld, tmp_path: Path) -> None:

@@ -61,6 +61,8 @@ def test_a_class_in_a_file_is_its_content_and_a_built_in_one_its_name(tmp_path: 
     (tmp_path / "b" / "s.py").write_text("x = 2")
     assert REGISTRY.content_id(f"{tmp_path}/b/s.py:S") != first
     assert REGISTRY.content_id("gone") == "gone"  # nothing was imported for it
+    with pytest.raises(PluginError, match="does not exist"):
+        REGISTRY.content_id(f"{tmp_path}/c/s.py:S")
 
 
 def test_an_installed_class_is_the_content_of_its_package(

@@ -12,6 +12,19 @@ from PIL import Image
 from pgsbench.data import evalset
 from pgsbench.data.tar import EncodedImage, write_tar
 
+#: A strategy as it stands in a file.
+HALF = """
+from dataclasses import dataclass
+from pgsbench.masking.base import Selection, keep_all
+
+@dataclass(frozen=True)
+class Half:
+    mask_ratio: float = 0.5
+    needs = frozenset()
+    def select(self, view, *, generator):
+        return Selection(keep_all(view).keep[:, ::2])
+"""
+
 COLOURS = {"red": (220, 40, 40), "green": (40, 180, 60), "blue": (50, 80, 220)}
 
 

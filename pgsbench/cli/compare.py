@@ -37,6 +37,7 @@ def compare(
     """
     from pgsbench.cli.planning import print_plan
     from pgsbench.cli.working import Work, show
+    from pgsbench.config.schema import arm_name
     from pgsbench.reporting import tables
     from pgsbench.reporting.verdict import fairness, verdict
 
@@ -47,7 +48,7 @@ def compare(
         print_plan(work, runs)
         return
     work.train(runs)
-    results = work.results(candidate=chosen, baselines=others)
+    results = work.results(candidate=arm_name(chosen), baselines=[arm_name(name) for name in others])
     show(
         tables.scores_table(results), tables.differences_table(results),
         tables.gap_table(results), tables.cost_table(results),

@@ -67,13 +67,11 @@ def find_study(name: str) -> Path:
     if Path(name).is_file():
         return Path(name)
     folder = shipped_studies()
-    relative = Path(name).with_suffix(".yaml")
-    if relative.parts and relative.parts[0] == "studies":
-        relative = Path(*relative.parts[1:])
-    if (folder / relative).is_file():
-        return folder / relative
-    known = [path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")]
-    way_out = nearest(relative.with_suffix("").as_posix(), known)
+    known = {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.yaml")}
+    bare = Path(name).as_posix().removeprefix("studies/").removesuffix(".yaml")
+    if bare in known:
+        return known[bare]
+    way_out = nearest(bare, known)
     raise ConfigError("there is no such study file", where="STUDY", value=name, way_out=way_out)
 
 

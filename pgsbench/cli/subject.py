@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pgsbench.cli.options import find_study, shipped_studies
 from pgsbench.errors import ConfigError, nearest
@@ -58,21 +58,24 @@ def study_subject(name: str, arms: Sequence[str] | None, *, mask_ratio: float | 
     Args:
         name: The study.
         arms: Arms, or strategies that the study has no arm for, which then inherit its mask ratio.
-        mask_ratio: Takes the place of the study's.
+        mask_ratio: Of all strategies that have one, in place of the study's.
 
     Raises:
-        ConfigError: The study has mistakes.
+        ConfigError: The study has mistakes, or a strategy cannot have this mask ratio.
         StudyError: A name is neither an arm nor a strategy.
     """
-    from pgsbench.masking.configure import configure
+    from pgsbench.config.schema import arm_name
     from pgsbench.masking.study import open_study
     from pgsbench.sweeps.plan import with_arms
 
-    changed = [] if mask_ratio is None else [f"strategy.mask_ratio={mask_ratio}"]
-    study = open_study(find_study(name), overrides=changed)
-    config, wanted = study.config, list(dict.fromkeys(arms or study.config.arm_names))
-    runs = {arm: with_arms(study, wanted).run_config(arm, {}, config.seeds[0]) for arm in wanted}
-    strategies = {arm: configure(run.strategy.name, run.strategy.fields) for arm, run in runs.items()}
+    study = open_study(find_study(name))
+    config, wanted = study.config, arms or study.config.arm_names
+    complete = with_arms(study, wanted)
+    runs = {arm: complete.run_config(arm, {}, config.seeds[0]) for arm in map(arm_name, wanted)}
+    strategies = {
+        arm: _at_ratio(mask_ratio, run.strategy.name, run.strategy.fields, where=f"arms.{arm}.strategy")
+        for arm, run in runs.items()
+    }
     return Subject(
         config.name,
         config.data,
@@ -113,12 +116,18 @@ def named_strategies(names: Sequence[str], *, mask_ratio: float | None = None) -
         ConfigError: The mask ratio is out of range.
         PluginError: A name stands for no strategy.
     """
+    return {name: _at_ratio(mask_ratio, name, {}, where="--strategies") for name in dict.fromkeys(names)}
+
+
+def _at_ratio(ratio: float | None, name: str, fields: Mapping[str, Any], *, where: str) -> Strategy:
     from pgsbench.masking.configure import configure, strategy_class
 
-    chosen = {}
-    for name in dict.fromkeys(names):
-        kind = strategy_class(name, where="--strategies")
-        has_ratio = "mask_ratio" in kind.__dataclass_fields__
-        fields = {"mask_ratio": mask_ratio} if has_ratio and mask_ratio is not None else {}
-        chosen[name] = configure(name, fields, where="--strategies")
-    return chosen
+    if ratio is None or "mask_ratio" not in strategy_class(name, where=where).__dataclass_fields__:
+        return configure(name, fields, where=where)
+    try:
+        return configure(name, {**fields, "mask_ratio": ratio}, where=where)
+    except ConfigError as error:  # such as a largest ratio below it
+        raise ConfigError(
+            error.rule, where=f"--mask-ratio {ratio}, {error.where}", value=error.value,
+            way_out="name those that can have it: --strategies A,B",
+        ) from error  # fmt: skip

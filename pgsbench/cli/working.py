@@ -76,15 +76,12 @@ class Work:
         return StudyFolder.open(self.study, self.runs_root, command_line())
 
     def plan(self, arms: Sequence[str]) -> list[PlannedRun]:
-        """Return the runs of some arms; a strategy that is no arm of the study becomes one.
-
-        Raises:
-            StudyError: A name is neither.
-        """
+        """Return the runs of some arms; a strategy that is no arm becomes one, see `plan.with_arms`."""
+        from pgsbench.config.schema import arm_name
         from pgsbench.sweeps import plan
 
         self.study = plan.with_arms(self.study, arms)
-        return plan.planned_runs(self.study, list(dict.fromkeys(arms)))
+        return plan.planned_runs(self.study, list(dict.fromkeys(map(arm_name, arms))))
 
     def train(self, runs: Sequence[PlannedRun]) -> None:
         """Train and evaluate what is not complete."""

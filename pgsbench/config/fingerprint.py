@@ -30,6 +30,8 @@ def file_hash(path: Path) -> str:
 def run_id(config: RunConfig, data_id: str, strategy_id: str) -> str:
     """Return the id of a run: ten hexadecimal digits.
 
+    A model in a file is the file's content, wherever it lies.
+
     Args:
         config: The resolved configuration, every field of its strategy included.
         data_id: What the training data is (`pgsbench.data.shards.data_id`), since a path can change content.
@@ -38,7 +40,12 @@ def run_id(config: RunConfig, data_id: str, strategy_id: str) -> str:
     """
     plain = config.model_dump()
     plain["training"] = {key: value for key, value in plain["training"].items() if key not in _COSMETIC}
-    plain["data"]["train"] = data_id  # the limits beside it stay: a streamed order differs from one in memory
+    # The limit and the workers stay: a streamed order differs from one in memory, and with the workers.
+    # Which of the two it will be, only the first shard and the size of the pictures tell.
+    plain["data"]["train"] = data_id
     plain["strategy"]["name"] = strategy_id
+    model = Path(config.model.name)
+    if model.suffix == ".json" and model.is_file():  # building the model says what is wrong with another name
+        plain["model"]["name"] = file_hash(model)
     text = canonical_json({"config": plain, "results_version": RESULTS_VERSION})
     return hashlib.sha256(text.encode()).hexdigest()[:10]

@@ -55,6 +55,12 @@ class Study:
             ConfigError: The combination is not valid; the message names the arm or the search path.
         """
         base, overrides = self.config.base(), normalise(self.config.arms.get(arm, {}))
+        for place, given in ((f"arms.{arm}", overrides), ("search.space", params)):
+            if "seed" in given:
+                raise ConfigError(
+                    "every arm is trained with the same seeds", where=f"{place}.seed", value=given["seed"],
+                    way_out="list them under `seeds:`, beside the arms",
+                )  # fmt: skip
         merged = merge(base, overrides)
         for path, value in params.items():
             set_path(merged, path, value)

@@ -10,6 +10,7 @@ A study is a base configuration, variations of it, and seeds::
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -19,6 +20,10 @@ class Strict(BaseModel):
     """A model that knows all its keys and does not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+#: What names a study or an arm: the name of a folder, too, and without spaces, which divide a label.
+NAME = "[A-Za-z0-9][A-Za-z0-9._-]*"
 
 
 def _named(value: Any) -> Any:
@@ -184,7 +189,7 @@ class RunConfig(Strict):
 class StudyConfig(Strict):
     """A study file."""
 
-    name: str = Field("", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$|^$", description="Default: the file's name.")
+    name: str = Field("", pattern=f"^({NAME})?$", description="Default: the file's name.")
     question: str = Field("", description="What the study asks, in one sentence; heads the report.")
     data: DataConfig = Field(default_factory=lambda: DataConfig())
     model: Annotated[ModelConfig, BeforeValidator(_named)] = Field(default_factory=lambda: ModelConfig())
@@ -195,7 +200,7 @@ class StudyConfig(Strict):
     training: TrainingConfig = Field(default_factory=lambda: TrainingConfig())
     evaluation: EvaluationConfig = Field(default_factory=lambda: EvaluationConfig())
     seeds: list[Annotated[int, Field(ge=0)]] = Field(default_factory=lambda: [0], min_length=1)
-    arms: dict[str, dict[str, Any]] = Field(
+    arms: dict[Annotated[str, Field(pattern=f"^{NAME}$")], dict[str, Any]] = Field(
         default_factory=dict,
         description="Name -> what differs from the base. The base is an arm too, named after its strategy. "
         "An arm that names another strategy inherits of the base's strategy only mask_ratio.",
@@ -227,5 +232,8 @@ class StudyConfig(Strict):
 
 
 def arm_name(strategy: str) -> str:
-    """Return the arm's name for a strategy's name: of ``my/spiral.py:Spiral`` it is ``Spiral``."""
-    return strategy.rpartition(":")[2]
+    """Return the arm's name for a strategy's name: of ``my/spiral.py:Spiral`` it is ``Spiral``.
+
+    What is an arm's name already stays as it is.
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", strategy.rpartition(":")[2]).lstrip("._-") or "strategy"

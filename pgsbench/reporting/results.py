@@ -9,6 +9,7 @@ from functools import cached_property, partial
 import numpy as np
 import pandas as pd
 
+from pgsbench.config.schema import arm_name
 from pgsbench.errors import StudyError, nearest
 from pgsbench.reporting.frames import COMPLETE, StudyFrames
 from pgsbench.reporting.panel import Panel
@@ -290,5 +291,5 @@ def _comparable(ours: Mapping[str, object], theirs: Mapping[str, object]) -> boo
 def _base_arm(study: StudyFrames, arms: Sequence[str]) -> str:
     strategy = study.manifest.study.get("strategy")
     name = str(strategy.get("name", "")) if isinstance(strategy, dict) else str(strategy or "")
-    base = name.rpartition(":")[2]
+    base = arm_name(name)
     return base if base in arms else arms[0]

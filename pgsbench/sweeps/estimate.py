@@ -12,6 +12,7 @@ from pgsbench.config.schema import RunConfig
 from pgsbench.masking.configure import configure
 from pgsbench.models.clip import build, contrastive_loss
 from pgsbench.models.masked_tower import attach
+from pgsbench.training.loop import autocast
 from pgsbench.training.optim import adamw, first_unmasked_step
 
 PROBE_SAMPLES = 64
@@ -64,7 +65,8 @@ class Estimator:
     def _step(self, config: RunConfig, *, masked: bool) -> tuple[float, int]:
         """Return (seconds for a sample, patch tokens of a sample)."""
         strategy = config.strategy if masked else None
-        key = f"{config.model} {strategy} {min(PROBE_SAMPLES, config.training.batch_size)}"
+        training = config.training
+        key = f"{config.model} {strategy} {training.precision} {min(PROBE_SAMPLES, training.batch_size)}"
         if key not in self._known:
             threads = torch.get_num_threads()
             torch.set_num_threads(1 if self.device.type == "cpu" else threads)
@@ -75,7 +77,13 @@ class Estimator:
         return self._known[key]
 
     def _time(self, config: RunConfig, *, masked: bool) -> tuple[float, int]:
-        clip = build(config.model.name, seed=0, device=self.device)
+        clip = build(
+            config.model.name,
+            seed=0,
+            device=self.device,
+            grad_checkpointing=config.model.grad_checkpointing,
+            token_std=config.model.token_std,
+        )
         model: Any = clip.model.train()
         masking = attach(clip.model, configure(config.strategy.name, config.strategy.fields))
         masking.active = masked
@@ -90,9 +98,10 @@ class Estimator:
             self._wait()
             started = time.perf_counter()
             masking.begin_step(seed=0, step=step, objects=objects)
-            out = model(images, texts)
+            with autocast(config.training.precision, self.device):
+                out = model(images, texts)
+                loss = loss_of(out["image_features"], out["text_features"], out["logit_scale"])
             optimizer.zero_grad(set_to_none=True)
-            loss = loss_of(out["image_features"], out["text_features"], out["logit_scale"])
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             optimizer.step()
             self._wait()

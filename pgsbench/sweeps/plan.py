@@ -6,11 +6,12 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from pgsbench.config.fingerprint import run_id
 from pgsbench.config.load import Study
-from pgsbench.config.schema import Range, RunConfig
+from pgsbench.config.schema import Range, RunConfig, arm_name
 from pgsbench.data.shards import data_id
 from pgsbench.errors import ConfigError, StudyError, UserError, nearest
 from pgsbench.evaluation.suite import Suite, load_suite
@@ -70,36 +71,60 @@ def planned_runs(
         ConfigError: A combination is not valid.
         DataError: The training data is not there.
     """
-    point, runs = dict(params or {}), []
     known = {} if data_ids is None else data_ids
-    for arm in arms:
-        for seed in study.config.seeds:
-            config = study.run_config(arm, point, seed)
-            train = config.data.train
-            if train not in known:
-                known[train] = data_id(train)
-            name = run_id(config, known[train], STRATEGIES.content_id(config.strategy.name))
-            place = StudyRun(arm, seed, run_folder(study.config.name, arm, seed, name), point)
-            runs.append(PlannedRun(place, config, name))
-    return runs
+    return [planned_run(study, arm, seed, params or {}, known) for arm in arms for seed in study.config.seeds]
+
+
+def planned_run(
+    study: Study, arm: str, seed: int, params: Mapping[str, Any], data_ids: dict[str, str]
+) -> PlannedRun:
+    """Return one run; see `planned_runs`."""
+    config = study.run_config(arm, params, seed)
+    train = config.data.train
+    if train not in data_ids:
+        data_ids[train] = data_id(train)
+    name = run_id(config, data_ids[train], STRATEGIES.content_id(config.strategy.name))
+    place = StudyRun(arm, seed, run_folder(study.config.name, arm, seed, name), dict(params))
+    return PlannedRun(place, config, name)
 
 
 def with_arms(study: Study, wanted: Sequence[str]) -> Study:
     """Return the study with an arm for each wanted name: one it has, or one that is only a strategy.
 
+    Args:
+        study: The study.
+        wanted: Names of arms, or of strategies, a file relative to the working folder; the arm of a strategy
+            is called as `arm_name` says.
+
     Raises:
-        StudyError: A name is neither an arm nor a strategy.
+        StudyError: A name is neither an arm nor a strategy, or the study has another arm of this name.
+        PluginError: There is no such file, or no such class in it.
     """
-    added = {name: {"strategy": name} for name in wanted if name not in study.config.arm_names}
-    for name in added:
+    arms = dict(study.config.arms)
+    for name in wanted:
+        if name in study.config.arm_names:
+            continue
         if ".py:" not in name and name not in STRATEGIES.names():
             raise StudyError(
                 "neither an arm of the study nor a strategy",
                 value=name,
                 way_out=nearest(name, [*study.config.arm_names, *STRATEGIES.names()]),
             )
-    config = study.config.model_copy(update={"arms": {**study.config.arms, **added}})
-    return replace(study, config=config)
+        arm, definition = arm_name(name), {"strategy": _from_here(name)}
+        if arm == study.config.base_arm or arms.setdefault(arm, definition) != definition:
+            raise StudyError(
+                f"another arm is called {arm!r}", value=name,
+                way_out=f"say {arm} if that is meant, else rename the class or give it an arm in a study",
+            )  # fmt: skip
+    return replace(study, config=study.config.model_copy(update={"arms": arms}))
+
+
+def _from_here(strategy: str) -> str:
+    # Whoever types a name thinks of the folder they are in, not of the one of a study that may have shipped.
+    if ".py:" not in strategy:
+        return strategy
+    STRATEGIES.load(strategy)
+    return str(Path(strategy).absolute())
 
 
 def searched_arms(study: Study) -> list[str]:

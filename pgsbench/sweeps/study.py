@@ -14,7 +14,7 @@ from pgsbench.config.load import Study
 from pgsbench.errors import UserError
 from pgsbench.evaluation.suite import Suite, load_suite
 from pgsbench.experiment import is_complete
-from pgsbench.sweeps.plan import PlannedRun, planned_runs
+from pgsbench.sweeps.plan import PlannedRun, planned_run, planned_runs
 from pgsbench.sweeps.worker import Workers, plan_slots, worker_died
 from pgsbench.tracking.manifest import MANIFEST, StudyManifest, StudyRun, read_study, write_study
 from pgsbench.tracking.rundir import RunDir, find_runs
@@ -58,18 +58,25 @@ class StudyFolder:
     command: str
     runs: dict[str, StudyRun] = field(default_factory=dict)
     data_ids: dict[str, str] = field(default_factory=dict)
-    _directories: dict[str, str] = field(default_factory=dict)  # run id -> directory
 
     @classmethod
     def open(cls, study: Study, runs_root: Path, command: str) -> StudyFolder:
-        """Return the study's folder with the runs that earlier commands entered, if the base is the same."""
+        """Return the study's folder with those runs of earlier commands that the study still asks for."""
         folder = cls(study, runs_root, command)
         if (folder.path / MANIFEST).is_file():
             before = read_study(folder.path)
-            if _base(before.study) == _base(study.config.model_dump(mode="json")):
-                known = (run for run in before.runs if run.arm in study.config.arm_names)
-                folder.runs = {run.name: run for run in known}
+            if before.study.get("evaluation") == study.config.evaluation.model_dump(mode="json"):
+                folder.runs = {run.name: run for run in before.runs if folder._asks_for(run)}
         return folder
+
+    def _asks_for(self, run: StudyRun) -> bool:
+        # By its id: whatever was edited, the base, the arm, the code of a strategy, the run is then another.
+        if run.arm not in self.study.config.arm_names:
+            return False
+        try:
+            return planned_run(self.study, run.arm, run.seed, run.params, self.data_ids).run_id == run.run_id
+        except UserError:  # nothing can be trained at this point of the space any more
+            return False
 
     @property
     def path(self) -> Path:
@@ -95,11 +102,27 @@ class StudyFolder:
 
     def add(self, runs: Sequence[PlannedRun]) -> None:
         """Enter planned runs into the manifest; what exists, or stands here twice, has one directory."""
-        for name, found in find_runs(self.runs_root, {run.run_id for run in runs}).items():
-            self._directories[name] = found.path.relative_to(self.runs_root).as_posix()
+        known = find_runs(self.runs_root, {run.run_id for run in runs})
+        directory = {place.run_id: place.run for place in self.runs.values()}
+        directory |= {name: run.path.relative_to(self.runs_root).as_posix() for name, run in known.items()}
         for run in runs:
-            directory = self._directories.setdefault(run.run_id, run.place.run)
-            self.runs[run.place.name] = replace(run.place, run=directory)
+            self.runs[run.place.name] = replace(
+                run.place, run=directory.setdefault(run.run_id, run.place.run)
+            )
+        self._write()
+
+    def found(self, run: PlannedRun, path: str) -> None:
+        """Enter where a run that was worked on lies: another command may have made it under another study."""
+        changed = {
+            name: replace(place, run=path)
+            for name, place in self.runs.items()
+            if place.run_id == run.run_id and place.run != path
+        }
+        if changed:
+            self.runs |= changed
+            self._write()
+
+    def _write(self) -> None:
         manifest = StudyManifest(
             self.study.config.model_dump(mode="json"),
             tuple(self.runs.values()),
@@ -107,10 +130,6 @@ class StudyFolder:
             self.command,
         )
         write_study(self.path, manifest)
-
-
-def _base(study: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: study.get(key) for key in ("data", "model", "strategy", "training", "evaluation")}
 
 
 def work_off(
@@ -171,14 +190,17 @@ def open_workers(folder: StudyFolder, *, num_runs: int, jobs: int | None, device
 def completed(
     folder: StudyFolder, futures: dict[Future[str], PlannedRun], watcher: Watcher, *, running: int
 ) -> Iterator[tuple[PlannedRun, Future[str]]]:
-    """Yield each run as it ends, telling the watcher of progress meanwhile; `futures` may grow."""
+    """Yield each run as it ends and is entered, telling the watcher of progress; `futures` may grow."""
     while futures:
         done, _ = wait(futures, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
         for run in list(futures.values())[:running]:
             watcher.on_step(run, folder.directory(run).last_step(), run.config.training.steps)
         watcher.on_tick()
         for future in done:
-            yield futures.pop(future), future
+            run = futures.pop(future)
+            if future.exception() is None:
+                folder.found(run, future.result())
+            yield run, future
 
 
 def outcome(future: Future[str]) -> Exception | None:

@@ -181,14 +181,15 @@ def study_note(
     return "\n".join(lines)
 
 
-def run_note(run: RunDir) -> str:
-    """Return the Markdown text of a run's page: what it is and where it lies."""
+def run_note(run: RunDir, other_names: Sequence[str] = ()) -> str:
+    """Return the Markdown text of a run's page: what it is, its other names in the study, where it lies."""
     config = run.config
     strategy = config.get("config", {}).get("strategy", {})
     fields = ", ".join(f"{key}={short(value)}" for key, value in strategy.items() if key != "name")
     return (
         f"`{strategy.get('name', '?')}({fields})`, seed {config.get('seed')}\n\n"
-        f"Run directory: `{run.path.absolute()}`\n\n"
+        + "".join(f"Also: {name}\n\n" for name in other_names)
+        + f"Run directory: `{run.path.absolute()}`\n\n"
         f"    pgsbench evaluate {run.path.absolute()}"
     )
 

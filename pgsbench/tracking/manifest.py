@@ -45,6 +45,11 @@ class StudyRun:
         """The label with the seed, ``"pgs mask_ratio=0.5 s0"``: unique in its study."""
         return f"{self.label} s{self.seed}"
 
+    @property
+    def run_id(self) -> str:
+        """The run's id, in which the name of its directory ends."""
+        return self.run.rpartition("-")[2]
+
     def directory(self, runs_root: Path) -> RunDir:
         """Return the run directory, which need not exist yet."""
         return RunDir(runs_root / self.run)

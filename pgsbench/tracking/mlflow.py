@@ -90,18 +90,26 @@ class Mirror:
         known = _known(client, experiment_id, folder.name)
         parent = known.get("") or _create_parent(client, experiment_id, folder.name, runs)
         entries, problems = [parent], []
+        # A training is one row, although it can have two places, as an arm and as a point of the search: as
+        # two rows it would count twice in the page's groups and charts. The first place gives its name, and
+        # its page says the others.
+        places: dict[str, list[StudyRun]] = {}
         for place in manifest.runs:
-            if place.run not in runs:
-                continue
+            if place.run in runs:
+                places.setdefault(place.run_id, []).append(place)
+        for place, *others in places.values():
             try:
                 tags = _tags(folder.name, place, runs[place.run])
+                tags["mlflow.note.content"] = content.run_note(
+                    runs[place.run], [other.name for other in others]
+                )
                 tags["mlflow.runColor"] = colours[place.label]
                 entries += self._sync_run(place, runs[place.run], parent, known, tags)
             except RunError as error:  # one damaged run directory must not hide the others
                 problems.append(str(error))
         _sync_parent(experiment, parent, manifest, runs, report_folder, running=running)
         return Synced(
-            runs=len(runs),
+            runs=len(places),
             points=sum(entry.num_points for entry in entries),
             files=sum(entry.num_files for entry in entries),
             problem="; ".join(problems),
@@ -189,10 +197,10 @@ def _sync_parent(
     running: bool,
 ) -> None:
     """Send what is new of the study as a whole."""
-    done = sum(run.is_done for run in runs.values())
+    done, planned = sum(run.is_done for run in runs.values()), len({place.run for place in manifest.runs})
     groups = list(dict.fromkeys(group for run in runs.values() for group in run.scores.get("groups", {})))
     rows = content.arm_rows(manifest, runs)
-    parent.values(content.study_metrics(rows, groups, len(manifest.runs), done))
+    parent.values(content.study_metrics(rows, groups, planned, done))
     study, experiment_id = parent.run.data.tags["study"], experiment.experiment_id
     note = content.study_note(
         manifest,
@@ -204,7 +212,7 @@ def _sync_parent(
     view, state = views.view_tag(study), views.view_state(study, groups, runs.values())
     if experiment.tags.get(view) != state:
         parent.client.set_experiment_tag(experiment_id, view, state)
-    parent.tags({"mlflow.note.content": note, "done": f"{done}/{len(manifest.runs)}"})
+    parent.tags({"mlflow.note.content": note, "done": f"{done}/{planned}"})
     if manifest.source:
         parent.texts({"study.yaml": manifest.source})
     columns = dict.fromkeys(key for row in rows for key in row)
@@ -216,9 +224,8 @@ def _sync_parent(
         parent.files((f"report/{path.relative_to(report_folder).as_posix()}", path) for path in files)
     parent.save()
     alive = running or any(run.holder for run in runs.values())
-    complete = done == len(manifest.runs)
     last_ms = max((_last_change_ms(run) for run in runs.values()), default=int(1000 * time.time()))
-    parent.status("RUNNING" if alive else "FINISHED" if complete else "KILLED", last_ms)
+    parent.status("RUNNING" if alive else "FINISHED" if done == planned else "KILLED", last_ms)
 
 
 def _tags(study: str, place: StudyRun, run: RunDir) -> dict[str, str]:
@@ -231,7 +238,6 @@ def _tags(study: str, place: StudyRun, run: RunDir) -> dict[str, str]:
         "arm": place.arm,
         "seed": str(place.seed),
         "strategy": str(strategy.get("name", "")),
-        "mlflow.note.content": content.run_note(run),
     } | _origin()
     if environment.get("git"):
         tags |= {"git": str(environment["git"]), "mlflow.source.git.commit": str(environment["git"])}

@@ -2,7 +2,7 @@
 
 A run directory ``runs/<study>/<arm>-s<seed>-<id>/`` is written by one process at a time (`RunDir.claim`)
 and complete once ``DONE`` is there, which is written last. JSON files are replaced whole, so a reader
-never sees half of one; ``metrics.jsonl`` grows by whole lines, and a line torn by a crash is ignored.
+never sees half of one; ``metrics.jsonl`` grows by whole lines, and one damaged by a crash is ignored.
 """
 
 from __future__ import annotations
@@ -126,22 +126,16 @@ class RunDir:
         write_json(self.path / name, value)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the lines of ``metrics.jsonl``, oldest first, without a torn last line.
+        """Return the lines of ``metrics.jsonl``, oldest first, without damaged ones.
 
-        Raises:
-            RunError: A line that was written whole is damaged.
+        A crash tears the last line, and a power cut can leave zeros in place of lines; a curve with a gap is
+        no reason to have no report, nor to train from the beginning.
         """
         path = self.path / METRICS
         if not path.is_file():
             return []
         whole = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
-        lines = []
-        for number, line in enumerate(whole, start=1):
-            try:
-                lines.append(dict(json.loads(line)))
-            except (ValueError, TypeError) as error:
-                raise RunError("damaged line", where=f"{path}:{number}", value=line[:80]) from error
-        return lines
+        return [line for line in map(_metrics_of, whole) if line]
 
     def last_step(self) -> int:
         """Return the step of the last whole metric line, or 0; takes the same time for a file of any size."""
@@ -151,10 +145,8 @@ class RunDir:
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - LAST_BYTES))
             whole = file.read().split(b"\n")[:-1]
-        try:
-            return int(json.loads(whole[-1])["step"])
-        except (IndexError, ValueError, KeyError, TypeError):  # `metrics` says what is wrong with the file
-            return 0
+        found = map(_metrics_of, (line.decode(errors="replace") for line in reversed(whole)))
+        return next((int(line["step"]) for line in found if line), 0)
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
         """Append one line to ``metrics.jsonl``; whoever reads the file next sees it."""
@@ -163,11 +155,11 @@ class RunDir:
             file.write(json.dumps(_plain(line), allow_nan=False) + "\n")
 
     def truncate_after(self, step: int) -> None:
-        """Drop the metric lines after `step`, and a torn one: a resumed run writes them again."""
+        """Drop the metric lines after `step`, which a resumed run writes again, and damaged ones."""
         path = self.path / METRICS
         if not path.is_file():
             return
-        kept = [line for line in self.metrics() if line.get("step", 0) <= step]
+        kept = [line for line in self.metrics() if line["step"] <= step]
         with atomic(path) as scratch:
             scratch.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
@@ -248,6 +240,15 @@ def read_json(path: Path, kind: type[UserError]) -> dict[str, Any]:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise kind(f"damaged file ({error})", where=str(path)) from error
+
+
+def _metrics_of(line: str) -> dict[str, Any]:
+    """Return what a metric line says; empty where it is damaged."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) and isinstance(found.get("step"), int) else {}
 
 
 def _plain(value: Any) -> Any:

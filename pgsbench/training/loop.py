@@ -69,7 +69,7 @@ def train(
     step, totals = state.restore(
         state_folder, model=model, masking=masking, optimizer=optimizer, device=device
     )
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=_wants_bf16(config.precision, device))
+    in_precision = autocast(config.precision, device)
     unmasked_from = first_unmasked_step(config)
     batches = reader.batches(seed=seed, batch_size=config.batch_size, start_step=step)
 
@@ -90,7 +90,7 @@ def train(
         masking.active = step < unmasked_from
         masking.begin_step(seed=seed, step=step, progress=step / config.steps, objects=batch.objects)
 
-        with autocast:
+        with in_precision:
             out = model(images, texts)
             loss = loss_of(out["image_features"], out["text_features"], out["logit_scale"])
         optimizer.zero_grad(set_to_none=True)
@@ -154,5 +154,7 @@ def train(
     return totals
 
 
-def _wants_bf16(precision: str, device: torch.device) -> bool:
-    return precision == "bf16" or (precision == "auto" and device.type == "cuda")
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """Return the context in which a forward pass runs, by `TrainingConfig.precision`."""
+    wants_bf16 = precision == "bf16" or (precision == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, torch.bfloat16, enabled=wants_bf16)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mlflow import MlflowClient
-from tinyworld import TinyWorld
+from tinyworld import HALF, TinyWorld
 
 
 def pgsbench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -82,10 +82,13 @@ def test_a_trial_whose_run_is_gone_is_repeated(swept: tuple[Path, str], tiny: Ti
 
 def test_a_comparison_reuses_what_the_sweep_trained(swept: tuple[Path, str], tiny: TinyWorld) -> None:
     folder, _ = swept
-    done = pgsbench(folder, "compare", "--study", str(tiny.study), "--baselines", "flip", "--seeds", "2")
+    (folder / "half.py").write_text(HALF)
+    words = ("compare", "--study", str(tiny.study), "--baselines", "flip,half.py:Half", "--seeds", "2")
+    done = pgsbench(folder, *words)
     assert done.returncode == 0, done.stderr
-    assert "runs: 2 trained, 2 reused" in done.stdout  # seed 1 of both arms is new
+    assert "runs: 4 trained, 2 reused" in done.stdout  # seed 1 of the study's arms is new
     assert "nothing but the mask" in done.stdout
+    assert "pgs − Half" in done.stdout
 
 
 def test_a_run_is_evaluated_again_to_the_same_scores(swept: tuple[Path, str], tiny: TinyWorld) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from test_cli_errors import call
 from tinyworld import TinyWorld
+
+from pgsbench.cli.subject import study_subject
 
 STRATEGIES = """
 from dataclasses import dataclass
@@ -108,6 +111,12 @@ def test_diagnosing_data(run, tiny: TinyWorld, tmp_path: Path) -> None:
     assert "masks-train/masks.csv" in out
 
 
+def test_the_shards_in_the_working_folder_have_a_name_too(run, tiny: TinyWorld, tmp_path: Path) -> None:
+    shutil.copytree(tiny.shards, tmp_path, dirs_exist_ok=True)
+    out = run("masks", "diagnose", ".", "--model", "tiny-vit", "--batches", "1", "--strategies", "grid")
+    assert "masks-shards/masks.csv" in out
+
+
 def test_a_calibrated_threshold_is_a_line_to_paste(run, tiny: TinyWorld, tmp_path: Path) -> None:
     asked = ("masks", "diagnose", str(tiny.shards), "--model", "tiny-vit", "--batches", "2")
     out = run(*asked, "--strategies", "cluster,random", "--calibrate", "0.6")
@@ -150,6 +159,19 @@ def test_a_mask_ratio_out_of_range_is_a_mistake_of_its_option(
     assert err.splitlines() == [
         "error: --mask-ratio: must be in [0, 1): the share of patches that is masked (got 1.5)"
     ]
+
+
+def test_a_mask_ratio_goes_to_every_arm_that_has_one(tiny: TinyWorld, tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(
+        tiny.study.read_text()
+        .replace("{name: pgs, mask_ratio: 0.5}", "none")
+        .replace("flip: {strategy: flip}", "flip: {strategy: {name: flip, mask_ratio: 0.75}}")
+        .replace("search:", "#")
+    )
+    found = study_subject(str(tmp_path / "own.yaml"), None, mask_ratio=0.25).strategies
+    assert {name: strategy.mask_ratio for name, strategy in found.items()} == {
+        "none": 0.0, "flip": 0.25, "oracle": 0.25,
+    }  # fmt: skip
 
 
 def test_findings_show_the_published_code_beside_its_repairs(run, tiny: TinyWorld) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pgsbench.config.load import Study, load_study, merge, parse_override, parse_yaml
+from pgsbench.config.schema import StudyConfig, arm_name
 from pgsbench.errors import ConfigError
 
 
@@ -99,10 +100,32 @@ def test_a_mistake_of_the_base_is_reported_once_and_not_for_each_arm(tmp_path: P
         ("search: {space: {a: [1]}, arms: [x]}", "names no arm: 'x'"),
         ("training: {samples: 8, batch_size: 64}", "samples (8) must be at least batch_size (64)"),
         ("name: a/b", "string should match pattern"),
+        ("arms:\n  a/b: {}", "study.yaml:2: arms.a/b: string should match pattern"),
+        ("arms: {../../x: {}}", "string should match pattern"),
+        ("arms: {'': {}}", "string should match pattern"),
+        (
+            "arms:\n  a: {seed: 7}",
+            "study.yaml:2: arms.a.seed: every arm is trained with the same seeds (got 7)",
+        ),
+        ("arms: {two words: {}}", "string should match pattern"),
     ],
 )
 def test_each_rule_has_its_message(tmp_path: Path, text: str, said: str) -> None:
     assert said in complaint(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "arm"),
+    [
+        ("pgs", "pgs"),
+        ("my/half.py:_Half", "Half"),
+        ("their/half mask", "their-half-mask"),
+        ("x.py:Ü", "strategy"),
+    ],
+)
+def test_the_arm_of_a_strategy_has_a_name_that_an_arm_can_have(strategy: str, arm: str) -> None:
+    assert arm_name(strategy) == arm_name(arm) == arm
+    assert StudyConfig(strategy=strategy, arms={arm: {}}).arm_names == [arm]
 
 
 def test_overrides_win_and_are_named_in_messages(tmp_path: Path) -> None:

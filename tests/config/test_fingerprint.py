@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pgsbench.config.fingerprint import canonical_json, run_id
@@ -46,6 +48,17 @@ def test_what_does_not_change_the_training_keeps_the_id(changes: dict) -> None:
 def test_other_code_of_the_strategy_is_another_run() -> None:
     assert run_id(config(strategy="x"), "d", "1") != run_id(config(strategy="x"), "d", "2")
     assert run_id(config(strategy="a/x.py:X"), "d", "1") == run_id(config(strategy="b/x.py:X"), "d", "1")
+
+
+def test_a_model_in_a_file_is_its_content_wherever_it_lies(tmp_path: Path) -> None:
+    files = [tmp_path / name / "model.json" for name in ("a", "b")]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text('{"layers": 2}')
+    first, second = (run_id(config(model=str(file)), "d", "pgs") for file in files)
+    assert first == second
+    files[1].write_text('{"layers": 3}')
+    assert run_id(config(model=str(files[1])), "d", "pgs") != first
 
 
 def test_canonical_json_does_not_depend_on_order_and_refuses_nan() -> None:

@@ -65,6 +65,16 @@ def test_values_that_are_not_behind_the_score_are_not_used(fabricate):
     assert list(study.values["flip"]) == [0]
 
 
+def test_a_damaged_metric_line_leaves_a_gap_in_the_curve(fabricate):
+    folder = fabricate(seeds=(0,))
+    file = next(folder.glob("pgs-s0-*/metrics.jsonl"))
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join([*lines[:5], b"\0" * 60 + b"\n", *lines[6:]]))
+    study = read_frames(folder)
+    assert study.problems == []
+    assert len(study.curves.query("label == 'pgs'")) == len(lines) - 1
+
+
 def test_a_run_without_scores_is_named(fabricate):
     folder = fabricate(seeds=(0,))
     next(folder.glob("random-s0-*/scores.json")).unlink()

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from optuna.distributions import IntDistribution
-from tinyworld import TinyWorld
+from tinyworld import HALF, TinyWorld
 
 from pgsbench.config.schema import Range
 from pgsbench.devices import devices_named
-from pgsbench.errors import ConfigError, StudyError
+from pgsbench.errors import ConfigError, PluginError, StudyError
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.study import open_study
-from pgsbench.sweeps import plan, search
+from pgsbench.models.clip import build, contrastive_loss
+from pgsbench.sweeps import estimate, plan, search
 from pgsbench.sweeps.search import objective
-from pgsbench.sweeps.study import StudyFolder
+from pgsbench.sweeps.study import StudyFolder, Watcher, completed
 from pgsbench.sweeps.worker import plan_slots
 from pgsbench.tracking.manifest import read_study
 
@@ -61,8 +65,27 @@ def test_a_strategy_that_is_no_arm_becomes_one(tiny: TinyWorld) -> None:
     assert str(raised.value).count("flip,") == 1  # an arm and a strategy
 
 
+def test_a_strategy_in_a_file_is_named_from_here_and_its_arm_by_its_class(
+    tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("my", "other"):
+        Path(folder).mkdir()
+        Path(folder, "half.py").write_text(HALF)
+    study = plan.with_arms(open_study(tiny.study), ["my/half.py:Half", "my/half.py:Half", "flip"])
+    (run,) = plan.planned_runs(study, ["Half"])
+    assert run.place.run == f"tiny/Half-s0-{run.run_id}"
+    assert run.config.strategy.name == f"{tmp_path}/my/half.py:Half"
+    assert plan.with_arms(study, ["my/half.py:Half"]).config == study.config
+    with pytest.raises(StudyError, match="another arm is called 'Half'"):
+        plan.with_arms(study, ["other/half.py:Half"])
+    with pytest.raises(PluginError, match="relative to the working folder"):
+        plan.with_arms(study, ["half.py:Half"])
+
+
 @pytest.mark.parametrize(
-    "space", ["{strategy.mask_ratio: [0.5, 1.5]}", "{strategy.taw: [1.0]}", "{traning.eps: [1]}"]
+    "space",
+    ["{strategy.mask_ratio: [0.5, 1.5]}", "{strategy.taw: [1.0]}", "{traning.eps: [1]}", "{seed: [1]}"],
 )
 def test_a_space_that_no_run_can_have_is_refused_beforehand(tiny: TinyWorld, space: str) -> None:
     study = open_study(tiny.study, overrides=[f"search.space={space}"])
@@ -149,7 +172,42 @@ def test_an_end_is_refused_as_it_was_written_and_with_its_line(tiny: TinyWorld) 
     assert "input should be a valid integer (got 1.5)" in text
 
 
-def test_the_manifest_grows_and_starts_anew_when_the_base_changes(tiny: TinyWorld, tmp_path: Path) -> None:
+def test_the_manifest_grows_and_drops_what_is_trained_otherwise_now(tiny: TinyWorld, tmp_path: Path) -> None:
+    def enter(arms: list[str], *changed: str) -> list[str]:
+        """Return the arms of the manifest after a command for some arms of a changed study."""
+        study = open_study(tiny.study, overrides=changed)
+        StudyFolder.open(study, tmp_path, "cmd").add(plan.planned_runs(study, arms))
+        return [run.arm for run in read_study(tmp_path / "tiny").runs]
+
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(HALF)
+    mine = (f"arms.mine.strategy={plugin}:Half", "arms.flip.strategy.mask_ratio=0.25")
+    assert enter(["mine", "flip"], *mine) == ["mine", "flip"]
+    assert enter(["none", "mine"], *mine) == ["mine", "flip", "none"]
+    assert enter(["none"], mine[0], "arms.flip.strategy.mask_ratio=0.75") == ["mine", "none"]
+    plugin.write_text(HALF + "# edited\n")
+    assert enter(["pgs"], *mine) == ["none", "pgs"]
+    assert enter(["mine"], *mine, "strategy.tau=0.3") == ["none", "mine"]  # only pgs has another base now
+    assert enter(["flip"], *mine, "evaluation.batch_size=8") == ["flip"]
+
+
+def test_a_run_that_another_command_made_meanwhile_is_named_where_it_lies(
+    tiny: TinyWorld, tmp_path: Path
+) -> None:
+    study = open_study(tiny.study)
+    folder = StudyFolder.open(study, tmp_path, "cmd")
+    runs = plan.planned_runs(study, ["pgs", "none"])
+    runs += plan.planned_runs(study, ["pgs"], params={"strategy.mask_ratio": 0.5})  # the arm's own
+    folder.add(runs)
+    done: Future[str] = Future()
+    done.set_result(f"other/pgs-s0-{runs[0].run_id}")
+    assert [run for run, _ in completed(folder, {done: runs[0]}, Watcher(), running=1)] == runs[:1]
+    assert [run.run for run in read_study(tmp_path / "tiny").runs] == [
+        done.result(), runs[1].place.run, done.result(),
+    ]  # fmt: skip
+
+
+def test_the_manifest_starts_anew_when_the_base_changes(tiny: TinyWorld, tmp_path: Path) -> None:
     study = open_study(tiny.study)
     for arm in ("pgs", "flip", "pgs"):
         StudyFolder.open(study, tmp_path, "cmd").add(plan.planned_runs(study, [arm]))
@@ -157,6 +215,31 @@ def test_the_manifest_grows_and_starts_anew_when_the_base_changes(tiny: TinyWorl
     changed = open_study(tiny.study, overrides=["training.samples=160"])
     StudyFolder.open(changed, tmp_path, "cmd").add(plan.planned_runs(changed, ["none"]))
     assert [run.arm for run in read_study(tmp_path / "tiny").runs] == ["none"]
+
+
+def test_an_estimate_times_the_model_and_the_precision_of_the_training(
+    tiny: TinyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built, seen = [], []
+
+    def spy_on_build(*args: Any, **options: Any) -> Any:
+        built.append(options)
+        return build(*args, **options)
+
+    def spy_on_loss() -> Any:
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return contrastive_loss()
+
+    monkeypatch.setattr(estimate, "build", spy_on_build)
+    monkeypatch.setattr(estimate, "contrastive_loss", lambda: lambda *given: spy_on_loss()(*given))
+    estimator = estimate.Estimator("cpu")
+    for precision in ("auto", "bf16"):
+        changed = ["model.grad_checkpointing=true", "model.token_std=0.1", f"training.precision={precision}"]
+        (run,) = plan.planned_runs(open_study(tiny.study, overrides=changed), ["none"])
+        assert estimator.cost(run.config).train_seconds > 0
+    assert all(options["grad_checkpointing"] and options["token_std"] == 0.1 for options in built)
+    assert seen == sorted(seen)
+    assert set(seen) == {False, True}
 
 
 def test_slots_never_take_more_threads_than_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +254,7 @@ def test_slots_never_take_more_threads_than_there_are_cores(monkeypatch: pytest.
 def test_devices_are_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert devices_named("auto") == ["cpu"]
-    for name in ("cuda", "cuda:0", "gpu"):
+    for name in ("cuda", "cuda:0", "gpu", "mps", "xpu", "meta", "cpu:1"):
         with pytest.raises(ConfigError, match=r"valid: auto, cpu$"):
             devices_named(name)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)

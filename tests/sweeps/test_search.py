@@ -77,7 +77,7 @@ class Workers:
             directory.write("scores.json", scores)
             directory.mark_done()
             self.bench.trained.append(place.name)
-            future.set_result(str(directory.path))
+            future.set_result(directory.path.relative_to(self.folder.runs_root).as_posix())
         except UserError as error:
             future.set_exception(error)
         return future

@@ -81,14 +81,20 @@ def test_the_last_step_is_that_of_the_last_whole_line(tmp_path: Path) -> None:
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 30, "lo')
     assert run.last_step() == 20
+    (tmp_path / "metrics.jsonl").write_text('{"step": 7}\nnonsense\n')
+    assert run.last_step() == 7
     (tmp_path / "metrics.jsonl").write_text("nonsense\n")
     assert run.last_step() == 0
 
 
-def test_damaged_line_in_the_middle_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"st\n{"step": 3}\n')
-    with pytest.raises(RunError, match=r"metrics\.jsonl:2"):
-        RunDir(tmp_path).metrics()
+@pytest.mark.parametrize("damage", [b"\0" * 40, b'{"st', b"[]", b"{}", b"3", b"\xff", b'{"step": null}'])
+def test_a_damaged_line_is_passed_over_and_gone_after_resuming(tmp_path: Path, damage: bytes) -> None:
+    run, file = RunDir(tmp_path), tmp_path / "metrics.jsonl"
+    file.write_bytes(b'{"step": 1}\n' + damage + b'\n{"step": 3}\n' + damage)
+    assert run.metrics() == [{"step": 1}, {"step": 3}]
+    run.truncate_after(3)
+    run.append_metrics({"step": 4})
+    assert file.read_text() == '{"step": 1}\n{"step": 3}\n{"step": 4}\n'
 
 
 def test_find_runs_prefers_complete(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -178,9 +179,9 @@ def test_one_damaged_run_does_not_hide_the_others(
     tmp_path: Path, make_study: MakeStudy, new_store: NewStore
 ) -> None:
     folder, uri = make_study(tmp_path, steps=2), new_store("store")
-    (next(folder.glob("none-*")) / "metrics.jsonl").write_text("{}\nnonsense\n")
+    (next(folder.glob("none-*")) / "summary.json").write_text("nonsense")
     done = Mirror(uri).sync_study(folder)
-    assert "damaged line" in done.problem
+    assert "summary.json: damaged file" in done.problem
     assert Seen(uri).runs["pgs s0"].info.status == "FINISHED"
 
 
@@ -200,6 +201,27 @@ def test_a_run_of_another_study_is_shown_in_both(
     )
     assert [run.data.tags["mlflow.parentRunId"] for run in mine] == [seen.runs["other"].info.run_id]
     assert len(seen.client.search_runs([seen.experiment.experiment_id])) == 6
+
+
+def test_a_run_with_two_places_in_a_study_is_one_row(
+    tmp_path: Path, make_study: MakeStudy, new_store: NewStore
+) -> None:
+    folder, uri = make_study(tmp_path, steps=2, done=False), new_store("store")
+    manifest = read_study(folder)
+    arm = manifest.runs[-1]
+    trial = replace(arm, params={"strategy.mask_ratio": 0.75})
+    write_study(folder, replace(manifest, runs=(*manifest.runs, trial)))
+    run = arm.directory(folder.parent)
+    with run.claim():
+        assert Mirror(uri).sync_study(folder).runs == 3
+    for place in manifest.runs:
+        finish(place.directory(folder.parent), ratio=0.75, gain=0.0)
+    Mirror(uri).sync_study(folder)
+    seen = Seen(uri)
+    (row,) = seen.client.search_runs([seen.experiment.experiment_id], f"tags.id = '{run.config['id']}'")
+    assert (row.info.run_name, row.info.status) == ("pgs s0", "FINISHED")
+    assert (seen.runs["ratio"].info.status, seen.runs["ratio"].data.tags["done"]) == ("FINISHED", "3/3")
+    assert "Also: pgs mask_ratio=0.75 s0" in row.data.tags["mlflow.note.content"]
 
 
 def test_a_large_checkpoint_is_named_not_copied(
