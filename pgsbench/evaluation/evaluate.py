@@ -19,6 +19,7 @@ from pgsbench.errors import EvaluationError
 from pgsbench.evaluation import results
 from pgsbench.evaluation.cache import EmbeddingCache
 from pgsbench.evaluation.embed import Encoder
+from pgsbench.evaluation.identity import data_states, suite_fingerprint, task_key
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.report import Report, group_means, primary_of, scores_of
 from pgsbench.evaluation.results import TaskResult
@@ -73,6 +74,7 @@ def evaluate(
         EvaluationError: Embeddings that are not finite, or a task without its metric.
     """
     folders = locate(suite, data_folder)
+    states = data_states(suite, folders)  # as they are before anything is read
     is_known = bool(checkpoint_sha256) and mask is None
     environment = _environment(torch.device(device), autocast)
     tokens = clip.tokenize(PROBE_TEXTS).tolist()
@@ -88,7 +90,7 @@ def evaluate(
     for number, task in enumerate(suite.tasks):
         if progress:
             progress(f"evaluating {task.name}", number, len(suite.tasks))
-        key = results.task_key(task, folders[task.name], model_key, origins[task.name])
+        key = task_key(task, states[task.name], model_key, origins[task.name])
         places = (out, *earlier) if is_known else ()
         known = {place: result for place in places if (result := results.read(place, task, key))}
         if known:
@@ -101,7 +103,7 @@ def evaluate(
     if progress:
         progress("evaluated", len(suite.tasks), len(suite.tasks))
     report = _report(
-        clip, suite, found, folders,
+        clip, suite, found, folders, fingerprint=suite_fingerprint(suite, states),
         checkpoint_sha256=checkpoint_sha256, mask=mask, environment=environment, reused=tuple(reused),
     )  # fmt: skip
     report.write(out)
@@ -114,6 +116,7 @@ def _report(
     found: Mapping[str, TaskResult],
     folders: Mapping[str, Path],
     *,
+    fingerprint: str,
     checkpoint_sha256: str,
     mask: Mapping[str, Any] | None,
     environment: Mapping[str, str],
@@ -123,7 +126,7 @@ def _report(
     return Report(
         suite=suite.name,
         suite_version=suite.version,
-        suite_fingerprint=suite.fingerprint,
+        suite_fingerprint=fingerprint,
         checkpoint_sha256=checkpoint_sha256,
         mask=mask,
         scores=tuple(score for task in suite.tasks for score in scores_of(task, measured[task.name])),

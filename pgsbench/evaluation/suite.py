@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from functools import cached_property
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from pgsbench.config.fingerprint import canonical_json
 from pgsbench.config.load import check, parse_yaml, read_text
 from pgsbench.config.schema import Strict
 from pgsbench.data import public, store
@@ -46,6 +43,7 @@ class Task:
         chance: What guessing gives on `metric`; None: what the protocol works out.
         version: Raised whenever the task's meaning changes.
         size: Number of test items that the data set is known to have; None: not known.
+        code: What the protocol's code is (`Registry.content_id`).
     """
 
     name: str
@@ -57,6 +55,7 @@ class Task:
     chance: float | None = None
     version: int = 1
     size: int | None = None
+    code: str = ""
 
     @property
     def file_name(self) -> str:
@@ -79,13 +78,6 @@ class Suite:
     version: int
     question: str
     tasks: tuple[Task, ...]
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hash of the name, the version and every task: edited tasks are another suite, whatever it says."""
-        tasks = [[type(task.protocol).__qualname__, asdict(task)] for task in self.tasks]
-        text = canonical_json([self.name, self.version, tasks])
-        return hashlib.sha256(text.encode()).hexdigest()
 
 
 class TaskConfig(Strict):
@@ -293,6 +285,7 @@ def _task(config: TaskConfig, folder: Path, where: str) -> Task:
     return Task(
         config.name, data, protocol, config.protocol, config.metric or kind.primary,
         config.group, config.chance, config.version, size,
+        code=PROTOCOLS.content_id(config.protocol, relative_to=folder),
     )  # fmt: skip
 
 

@@ -23,6 +23,9 @@ from pgsbench.tracking.rundir import RunDir
 
 COMPLETE, INCOMPLETE, MISSING = "complete", "incomplete", "missing"
 
+#: Said of a run whose scores are those of another study, or older than the suite or its data.
+OTHER_SUITE = "complete, but last tested on another suite or other data; repeat the study's command"
+
 _SCORE_COLUMNS = (
     "task", "group", "protocol", "metric", "value", "n", "low", "high", "chance", "primary", "version",
     "per_sample", "notes",
@@ -179,11 +182,11 @@ def read_frames(folder: Path) -> StudyFrames:
         StudyError: There is no study in this folder.
     """
     manifest = read_study(folder)
-    runs = [_read_run(folder.parent, place) for place in manifest.runs]
+    runs = [_read_run(folder.parent, place, manifest.suite_fingerprint) for place in manifest.runs]
     return StudyFrames(folder, manifest, tuple(runs))
 
 
-def _read_run(runs_root: Path, place: StudyRun) -> Run:
+def _read_run(runs_root: Path, place: StudyRun, suite_fingerprint: str) -> Run:
     directory = place.directory(runs_root)
     if not (directory.path / "config.json").is_file():
         return Run(place, directory.path, MISSING)
@@ -191,6 +194,8 @@ def _read_run(runs_root: Path, place: StudyRun) -> Run:
         done = directory.is_done
         scores = directory.scores if done else {}
         problem = "complete, but not evaluated (no scores.json)" if done and not scores.get("scores") else ""
+        if suite_fingerprint not in ("", scores.get("suite_fingerprint")) and done and not problem:
+            problem, scores = OTHER_SUITE, {}
         return Run(
             place, directory.path, COMPLETE if done else INCOMPLETE, problem,
             directory.config, directory.env, directory.summary, scores,

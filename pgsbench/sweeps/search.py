@@ -267,7 +267,7 @@ def _take_stock(study: optuna.Study, folder: StudyFolder, arms: list[str], watch
     standing: list[PlannedRun] = []
     for trial in past:
         runs = runs_of[trial.number]
-        if all(is_complete(found.get(run.run_id), folder.suite) for run in runs):
+        if all(is_complete(found.get(run.run_id), folder.suite_fingerprint) for run in runs):
             standing += runs
         else:
             retired.add(trial.number)

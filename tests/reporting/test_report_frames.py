@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pgsbench.errors import StudyError
-from pgsbench.reporting.frames import read_frames
+from pgsbench.reporting.frames import OTHER_SUITE, read_frames
 
 
 def test_tidy_frames(fabricate):
@@ -69,6 +69,21 @@ def test_a_run_without_scores_is_named(fabricate):
     folder = fabricate(seeds=(0,))
     next(folder.glob("random-s0-*/scores.json")).unlink()
     assert read_frames(folder).problems == ["random s0: complete, but not evaluated (no scores.json)"]
+
+
+def test_scores_of_another_suite_are_not_mixed_with_the_study_s(fabricate):
+    folder = fabricate(seeds=(0, 1))
+    manifest = json.loads((folder / "study.json").read_text())
+    (folder / "study.json").write_text(json.dumps({**manifest, "suite_fingerprint": "ours"}))
+    for path in folder.glob("*/scores.json"):
+        fingerprint = "theirs" if path.parent.name.startswith("flip-s1-") else "ours"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "suite_fingerprint": fingerprint}))
+    study = read_frames(folder)
+    assert study.problems == [f"flip s1: {OTHER_SUITE}"]
+    assert study.values["flip"][1] == {}
+    assert len(study.values["flip"][0]) == 8
+    (folder / "study.json").write_text(json.dumps(manifest))  # as earlier versions wrote it
+    assert read_frames(folder).problems == []
 
 
 def test_a_run_may_lie_under_another_study(fabricate):
