@@ -82,6 +82,7 @@ def evaluate(
     mask = _mask_of(checkpoint) if with_mask else None
     mlflow_run = _mirror_of(checkpoint) if mlflow == MIRROR else mlflow
     target = (out or scores_folder(checkpoint, tasks.name)).resolve()
+    whole_suite = tasks
     if part:
         tasks, name = _part_of(tasks, part)
         target /= name
@@ -92,7 +93,7 @@ def evaluate(
         suites.make_builtin(tasks, progress=show)
         measure_on = partial(
             measure, opened.clip, tasks, checkpoint_sha256=opened.sha256, data_folder=find, device=on,
-            batch_size=batch_size,
+            batch_size=batch_size, part_of=whole_suite,
             progress=lambda _, done, total: show("tasks", done, total),
         )  # fmt: skip
         whole = measure_on(

@@ -47,6 +47,7 @@ def evaluate(
     mask: Mapping[str, Any] | None = None,
     cache: Path | None = None,
     earlier: Sequence[Path] = (),
+    part_of: Suite | None = None,
 ) -> Report:
     """Measure a model on every task of a suite; a task that was measured before is not measured again.
 
@@ -68,6 +69,7 @@ def evaluate(
             what a picture gives depends on its neighbours, and nothing is reused or cached.
         cache: Folder of the embeddings of all models (`EmbeddingCache`); None: nothing is kept.
         earlier: Other folders in which results of tasks may lie, such as the model's run directory.
+        part_of: The whole of which `suite` is a part, so that both name the same units alike.
 
     Raises:
         DataError: Data is missing (everything that is, before anything is encoded) or damaged.
@@ -84,7 +86,7 @@ def evaluate(
         clip, device=device, batch_size=batch_size, autocast=autocast,
         cache=EmbeddingCache(cache, model_key) if cache and is_known else None,
     )  # fmt: skip
-    origins = _origins(suite, folders)
+    origins = _origins(part_of or suite, data_folder)
     found: dict[str, TaskResult] = {}
     reused: list[str] = []
     for number, task in enumerate(suite.tasks):
@@ -189,12 +191,15 @@ def _measure(task: Task, folder: Path, encode: Encoder, origin: str) -> TaskResu
     return TaskResult(measurements, encode.num_images - before[0], encode.num_texts - before[1])
 
 
-def _origins(suite: Suite, folders: Mapping[str, Path]) -> dict[str, str]:
+def _origins(suite: Suite, find: FindData) -> dict[str, str]:
     """Return the name of each task's data set: of a folder as much of its path as tells it from the others.
 
     Units bear it. Exported sets often number their pictures alike: those of two would pass for the same.
     """
-    distinct = {folder.absolute() for folder in folders.values()}
+    folders = {
+        task.name: find(task.data).absolute() for task in suite.tasks if not builtin_dataset(task.data)
+    }
+    distinct = set(folders.values())
 
     def short(folder: Path) -> str:
         parts = folder.parts
@@ -203,9 +208,7 @@ def _origins(suite: Suite, folders: Mapping[str, Path]) -> dict[str, str]:
                 return "/".join(parts[-n:])
         return str(folder)
 
-    return {
-        task.name: builtin_dataset(task.data) or short(folders[task.name].absolute()) for task in suite.tasks
-    }
+    return {task.name: builtin_dataset(task.data) or short(folders[task.name]) for task in suite.tasks}
 
 
 def _named(m: Measurement, origin: str) -> Measurement:

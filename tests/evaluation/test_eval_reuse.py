@@ -225,6 +225,8 @@ def test_texts_are_known_by_content_whatever_their_time_of_change(tiny: Clip, su
     os.utime(names, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert names.stat().st_size == before.st_size
     assert "my/two" not in run(tiny, suite).reused
+    os.utime(names, ns=(0, 0))
+    assert "my/two" in run(tiny, suite).reused
 
 
 def test_cached_embeddings_serve_another_protocol_without_a_forward_pass(
@@ -359,6 +361,19 @@ def test_a_failed_task_leaves_no_record(tiny: Clip, suite: Path) -> None:
     with pytest.raises(EvaluationError):
         run(tiny, suite)
     assert not (suite.parent / "out").exists()
+
+
+def test_parts_are_joined_where_folders_share_their_last_name(tiny: Clip, suite: Path) -> None:
+    for parent in "pq":
+        shutil.copytree(suite.parent / "data/two", suite.parent / parent / "set")
+    tasks = [f"{{name: {name}, data: {name}/set, protocol: zero_shot, group: g}}" for name in "pq"]
+    suite.write_text(f"name: x\ntasks: [{', '.join(tasks)}]")
+    whole = load_suite(suite)
+    folders = [suite.parent / name for name in ("part-1", "part-2")]
+    for folder, task in zip(folders, whole.tasks, strict=True):
+        part = dataclasses.replace(whole, tasks=(task,))
+        evaluate(tiny, part, out=folder, checkpoint_sha256="abc", batch_size=16, part_of=whole)
+    assert run(tiny, suite, earlier=folders).reused == ("p", "q")
 
 
 def test_scores_csv(tiny: Clip, suite: Path) -> None:
