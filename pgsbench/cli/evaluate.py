@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from functools import partial
@@ -70,13 +71,10 @@ def evaluate(
     from pgsbench.cli.progress import Progress
     from pgsbench.data import store
     from pgsbench.devices import devices_named
-    from pgsbench.errors import ConfigError
     from pgsbench.evaluation import suite as suites
     from pgsbench.evaluation.evaluate import evaluate as measure
     from pgsbench.models.masked_tower import attach
 
-    if out is not None and out.exists() and not out.is_dir():
-        raise ConfigError("scores go into a folder", where="--out", value=str(out), way_out="name another")
     tasks = suites.load_suite(suite)
     on = devices_named(device)[0]
     mask = _mask_of(checkpoint) if with_mask else None
@@ -86,6 +84,7 @@ def evaluate(
     if part:
         tasks, name = _part_of(tasks, part)
         target /= name
+    _check_writable(target, *([_masked(target)] if mask else []))
     find = partial(suites.data_folder, root=root)
     with Progress() as show:
         suites.locate(suites.without_builtin(tasks), find)  # said before any weights are fetched
@@ -113,6 +112,24 @@ def evaluate(
         typer.echo(f"\n{_gap_table(whole, masked)}\nscores: {_masked(target) / 'scores.json'}")
     if mlflow_run:
         _log(mlflow_run, whole, target)
+
+
+def _check_writable(*targets: Path) -> None:
+    """Raise where scores cannot be written, before anything is measured; nothing is made yet."""
+    from pgsbench.errors import ConfigError
+
+    for target in targets:
+        there = next(path for path in (target, *target.parents) if os.access(path, os.F_OK))
+        if not there.is_dir():
+            raise ConfigError(
+                "scores go into a folder, and this is none", where="--out", value=str(there),
+                way_out="name another",
+            )  # fmt: skip
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise ConfigError(
+                "scores cannot be written here", where="--out", value=str(there),
+                way_out="name a folder that you may write to",
+            )  # fmt: skip
 
 
 def _masked(target: Path) -> Path:

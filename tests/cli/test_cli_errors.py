@@ -71,6 +71,7 @@ def call(
         (("calibrate", "--data", "cifr100"), "did you mean 'vtab/cifar100'?"),
         (("data", "fetch", "paper", "--root", "{folder}", "--offline"), "not tried without a network: "),
         (("evaluate", "{folder}", "--out", "{study}"), "scores go into a folder"),
+        (("evaluate", "{folder}", "--out", "{study}/a/b"), "scores go into a folder"),
         (("evaluate", "{folder}", "--suite", "{picture}"), "text must be UTF-8"),
         (("train", "{picture}"), "text must be UTF-8"),
     ],
@@ -93,6 +94,15 @@ def test_a_mistake_is_explained_and_exits_with_2(
     assert "Traceback" not in err
     assert " object at 0x" not in err
     assert err.startswith("error: ")
+
+
+def test_where_scores_cannot_be_written_is_said_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: mode == os.F_OK and path.exists())
+    status, _, err = call(capsys, monkeypatch, "evaluate", "no:such", "--out", str(tmp_path / "a/b"))
+    assert status == 2
+    assert f"--out: scores cannot be written here (got '{tmp_path}')" in err
 
 
 def test_an_unreadable_shard_is_named_before_anything_is_trained(

@@ -322,6 +322,47 @@ def test_a_file_of_the_cache_that_holds_something_else_is_as_none(byte: bytes, t
     assert list(cache.folder.iterdir()) == []
 
 
+def test_a_file_of_the_cache_that_cannot_be_read_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    EmbeddingCache(tmp_path, "model").add("image", [b"k" * 16], torch.eye(1, 8))
+
+    def refused(path: Path) -> None:
+        raise PermissionError(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pgsbench.evaluation.cache.load_file", refused)
+        assert list(EmbeddingCache(tmp_path, "model").blocks("image")) == []
+    assert len(list(EmbeddingCache(tmp_path, "model").blocks("image"))) == 1
+
+
+def test_a_cache_that_cannot_be_made_is_said_and_done_without(
+    tiny: Clip, suite: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (suite.parent / "file").touch()
+    report = run(tiny, suite, cache=suite.parent / "file" / "embeddings")
+    assert len(report.primary()) == 4
+    warning = capsys.readouterr().err
+    assert warning.startswith("warning: embeddings are not kept: [Errno 20] Not a directory")
+    assert warning.count("\n") == 1
+
+
+def test_a_cache_on_a_full_disk_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    cache = EmbeddingCache(tmp_path, "model")
+    monkeypatch.setattr("pgsbench.evaluation.cache.save_file", full)
+    for key in (b"k", b"l"):
+        cache.add("image", [key * 16], torch.eye(1, 8))
+    assert capsys.readouterr().err == (
+        "warning: embeddings are not kept: [Errno 28] No space left on device\n"
+    )
+    assert list(cache.folder.iterdir()) == []
+
+
 def test_a_cache_gives_back_what_it_was_given(tmp_path: Path) -> None:
     keys, embeddings = [bytes([i]) * 16 for i in range(5)], torch.randn(5, 8)
     EmbeddingCache(tmp_path, "model").add("text", keys, embeddings)
