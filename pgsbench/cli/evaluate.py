@@ -163,7 +163,8 @@ def _mask_of(checkpoint: str) -> _Mask:
     from pgsbench.errors import RunError
     from pgsbench.masking.configure import configure
 
-    config = _run_of(checkpoint, "--with-mask").config["config"]
+    run = _run_of(checkpoint, "--with-mask")
+    config = run.config["config"]
     fields = {key: value for key, value in config["strategy"].items() if key != "name"}
     strategy = configure(config["strategy"]["name"], fields)
     if "objects" in strategy.needs:
@@ -171,7 +172,29 @@ def _mask_of(checkpoint: str) -> _Mask:
             "this mask must know the objects, and evaluation sets do not say them", where="--with-mask",
             value=config["strategy"]["name"], way_out="evaluate the run without --with-mask",
         )  # fmt: skip
+    _check_code(run)
     return _Mask(strategy, config["seed"], {**config["strategy"], "seed": config["seed"]})
+
+
+def _check_code(run: RunDir) -> None:
+    """Raise where a strategy that is not built in may be another than the run was trained with."""
+    from pgsbench.config.fingerprint import run_id
+    from pgsbench.config.load import check
+    from pgsbench.config.schema import RunConfig
+    from pgsbench.data.shards import data_id
+    from pgsbench.errors import RunError
+    from pgsbench.masking import STRATEGIES
+
+    config = check(RunConfig, run.config["config"], lambda key: f"{run.path}/config.json: {key}")
+    name = config.strategy.name
+    if name in STRATEGIES.builtin:
+        return
+    if run_id(config, data_id(config.data.train), STRATEGIES.content_id(name)) != run.config["id"]:
+        raise RunError(
+            "the code of this mask, or the training data, is not what the run was trained with",
+            where="--with-mask", value=name,
+            way_out="bring back the code as it was, or evaluate without --with-mask",
+        )  # fmt: skip
 
 
 def _run_of(checkpoint: str, option: str) -> RunDir:

@@ -8,18 +8,16 @@ beside foreign outcomes: an evaluation that is killed goes on with the tasks tha
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.suite import Task
-from pgsbench.files import atomic
+from pgsbench.files import UNREADABLE, atomic
 
 PER_SAMPLE = "per-sample"
 TASKS = "tasks"
@@ -69,7 +67,7 @@ def read(out: Path, task: Task, key: str) -> TaskResult | None:
             return None
         measurements = [_read_values(out / per_sample_file(task, m["metric"]), m) for m in content["metrics"]]
         return TaskResult(tuple(measurements), content["num_images"], content["num_texts"])
-    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error):
+    except UNREADABLE:
         return None
 
 

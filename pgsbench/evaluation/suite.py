@@ -241,14 +241,13 @@ def lacking(folder: Path, requires: Sequence[str]) -> list[str]:
 
 
 def _suite_of_public(name: str) -> Suite:
-    tasks = []
+    tasks, where = [], f"clip_benchmark:{name}"
     for member in public.collection(name) or (name,):
         known = public.lookup(member)
-        config = TaskConfig(
-            name=known.name, data=f"clip_benchmark:{known.name}", protocol=known.protocol,
-            group=re.sub(r"[^\w-]", "-", name),
-        )  # fmt: skip
-        tasks.append(_task(config, Path(), f"--suite clip_benchmark:{name}"))
+        data = {"name": known.name, "data": f"clip_benchmark:{known.name}", "protocol": known.protocol}
+        group = re.sub(r"[^\w-]", "-", name).lstrip("-")
+        config = check(TaskConfig, {**data, "group": group}, lambda key: f"{where}: {key}")
+        tasks.append(_task(config, Path(), where))
     return Suite(name.replace("/", "-"), 1, f"{name}, as clip_benchmark tests it.", tuple(tasks))
 
 
@@ -262,6 +261,11 @@ def _task(config: TaskConfig, folder: Path, where: str) -> Task:
         raise PluginError(
             "a protocol is a frozen dataclass", where=where, value=config.protocol,
             way_out="decorate the class with `@dataclass(frozen=True)`",
+        )  # fmt: skip
+    if lacks := [name for name in ("primary", "requires", "measure") if not hasattr(kind, name)]:
+        raise PluginError(
+            f"a protocol needs {', '.join(lacks)}", where=where, value=config.protocol,
+            way_out="docs/add-an-evaluation.md shows a whole one",
         )  # fmt: skip
     given: dict[str, Any] = dict(config.model_extra or {})
     known = [field.name for field in fields(kind)]

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pgsbench.errors import RunError
+from pgsbench.files import UNREADABLE
 from pgsbench.reporting.panel import ArmValues, TaskValues
 from pgsbench.tracking.manifest import StudyManifest, StudyRun, read_study
 from pgsbench.tracking.rundir import RunDir
@@ -78,7 +79,7 @@ class Run:
             with np.load(self.path / "gallery.npz") as arrays:
                 rows, cols = (int(side) for side in arrays["grid"])
                 return Gallery(arrays["images"], arrays["shown"].astype(bool), (rows, cols))
-        except (OSError, KeyError, ValueError):  # a picture that is missing is no reason to have no report
+        except UNREADABLE:  # a picture that is missing is no reason to have no report
             return None
 
     @property
@@ -229,5 +230,5 @@ def _read_values(path: Path) -> TaskValues:
             strata = arrays["strata"].astype(np.int64) if "strata" in arrays else None
             values, items = arrays["values"].astype(np.float64), arrays["items"].astype(np.str_)
             return TaskValues(values, items, units, strata)
-    except (OSError, KeyError, ValueError) as error:
+    except UNREADABLE as error:
         raise RunError(f"per-item values cannot be read ({error})", where=str(path)) from error

@@ -17,7 +17,7 @@ import torch
 
 from pgsbench.data import evalset
 from pgsbench.data.evalset import Pair, count_split
-from pgsbench.data.tar import EncodedImage, write_tar
+from pgsbench.data.tar import EncodedImage, count_tar, read_tar, write_tar
 from pgsbench.errors import DataError, EvaluationError
 from pgsbench.evaluation.embed import Encoder
 from pgsbench.evaluation.protocols.base import Measurement
@@ -208,6 +208,17 @@ def test_a_damaged_archive_is_not_a_smaller_set(damage, encode: Encoder, own: Pa
             DataError, match=rf"1\.tar: the archive cannot be read: .* after {header:,} bytes"
         ):
             reading()
+
+
+def test_members_of_an_archive_that_are_no_samples_are_passed_over(data: Path, tmp_path: Path) -> None:
+    shard = tmp_path / "0.tar"
+    with tarfile.open(data / "classes" / "test" / "0.tar") as whole, tarfile.open(shard, "w") as padded:
+        for number, member in enumerate(whole):
+            for name in ("README", "__meta__", "__notes__/0.txt", f"._{member.name}", f"{number}."):
+                padded.addfile(tarfile.TarInfo(name))
+            padded.addfile(member, whole.extractfile(member))
+    assert list(read_tar(shard)) == list(read_tar(data / "classes" / "test" / "0.tar"))
+    assert count_tar(shard) == 25
 
 
 @pytest.mark.parametrize("far", [False, True])

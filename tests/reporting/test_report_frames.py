@@ -65,6 +65,19 @@ def test_values_that_are_not_behind_the_score_are_not_used(fabricate):
     assert list(study.values["flip"]) == [0]
 
 
+def test_files_that_were_cut_off_are_named_or_left_out(fabricate):
+    folder = fabricate(seeds=(0, 1))
+    run = next(folder.glob("flip-s1-*"))
+    gallery = run / "gallery.npz"
+    for path in (gallery, run / "per-sample" / "scenes__colour.acc1.npz"):
+        content = path.read_bytes()
+        for size in (0, len(content) // 2):  # EOFError, BadZipFile
+            path.write_bytes(content[:size])
+            found = next(found for found in read_frames(folder).runs if found.path == run)
+            assert found.gallery is None
+            assert ("per-item values cannot be read" in found.problem) == (path != gallery)
+
+
 def test_a_run_without_scores_is_named(fabricate):
     folder = fabricate(seeds=(0,))
     next(folder.glob("random-s0-*/scores.json")).unlink()
