@@ -27,6 +27,7 @@ from pgsbench.data.shards import Reader
 from pgsbench.data.transforms import normalise
 from pgsbench.errors import DataError, RunError
 from pgsbench.evaluation.evaluate import evaluate
+from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import Suite, load_suite, locate, make_builtin
 from pgsbench.files import atomic
 from pgsbench.masking import STRATEGIES
@@ -94,7 +95,7 @@ def run_once(
         data = {"config": config.model_dump(), "data_fingerprint": _data_fingerprint(config.data.train)}
         run = RunDir.create(runs_root, {**identity, **data})
     suite = load_suite(evaluation.suite)
-    if is_complete(run, suite):
+    if is_complete(run, current_fingerprint(suite)):
         return run
     with run.claim():
         if not (run.checkpoint / checkpoint.WEIGHTS_FILE).is_file():
@@ -115,9 +116,16 @@ def _check_id(config: RunConfig, run_id: str) -> None:
         )
 
 
-def is_complete(run: RunDir | None, suite: Suite) -> bool:
-    """Tell whether a run needs no work at all: it is trained, and tested on this very suite."""
-    return run is not None and run.is_done and run.scores.get("suite_fingerprint") == suite.fingerprint
+def is_complete(run: RunDir | None, suite_fingerprint: str) -> bool:
+    """Tell whether a run needs no work at all: it is trained, and tested on this very suite.
+
+    Args:
+        run: The run; None: there is none.
+        suite_fingerprint: Of the suite and its data as they are now (`current_fingerprint`).
+    """
+    if run is None or not run.is_done or not suite_fingerprint:
+        return False
+    return bool(run.scores.get("suite_fingerprint") == suite_fingerprint)
 
 
 def _train(run: RunDir, config: RunConfig, *, device: torch.device, should_stop: Callable[[], bool]) -> None:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from zipfile import BadZipFile
+
+#: What reading arrays (``.npz``) raises where the file is missing, damaged or another than is expected.
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error)
 
 
 @contextmanager
@@ -14,12 +19,16 @@ def atomic(path: Path) -> Iterator[Path]:
     """Give a hidden path beside `path` to write to; when the block ends, the file there takes its place.
 
     A reader sees the old file or the new one, nothing between. Where the block raises, the old one stays.
-    The hidden name ends in ``.tmp``, so that no pattern such as ``*.json`` finds it.
+    The hidden name ends in ``.tmp``, so that no pattern such as ``*.json`` finds it. The file may be read by
+    whom the process's umask says, also where a library that writes it makes it private.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
+        scratch.touch()
+        mode = scratch.stat().st_mode
         yield scratch
+        scratch.chmod(mode)
         with scratch.open("rb") as file:
             os.fsync(file.fileno())  # else a power cut can leave the new name on an empty file
         scratch.replace(path)

@@ -89,21 +89,23 @@ class Registry:
                 way_out="mend or uninstall the package that provides it",
             ) from error
 
-    def content_id(self, name: str) -> str:
+    def content_id(self, name: str, *, relative_to: Path | None = None) -> str:
         """Return what ``name`` stands for, as a text that changes when the code does.
 
         A built-in member is its name: its code changes with pgsbench, which has a version for that. A class
-        in a file is the file's content, wherever it lies. An installed one is the content of its package:
-        moved or reinstalled it is the same, edited or upgraded it is another.
+        in a file is the file's content, wherever it lies; files that it imports are not looked at. An
+        installed one is the content of its package: moved or reinstalled it is the same, edited or upgraded
+        it is another.
 
         Args:
-            name: As for `load`; a file's path is absolute, or relative to the working folder.
+            name: As for `load`.
+            relative_to: As for `load`.
 
         Raises:
             PluginError: There is no such file, or the class of an installed member cannot be loaded.
         """
         if ".py:" in name:
-            path, attribute = self._file(name, None)
+            path, attribute = self._file(name, relative_to)
             return f"{file_hash(path)}:{attribute}"
         if name in self.builtin:
             return name
@@ -112,7 +114,7 @@ class Registry:
 
     def _file(self, name: str, relative_to: Path | None) -> tuple[Path, str]:
         file_name, _, attribute = name.rpartition(":")
-        path = Path(file_name) if Path(file_name).is_absolute() else (relative_to or Path()) / file_name
+        path = (relative_to or Path()) / file_name  # an absolute path stays what it is
         if not path.is_file():
             start = "the working folder" if relative_to is None else "the study file"
             raise PluginError(
@@ -138,6 +140,11 @@ class Registry:
             )  # fmt: skip
         found: type[Any] = getattr(module, attribute)
         return found
+
+
+def _path_and_class(name: str, relative_to: Path | None) -> tuple[Path, str]:
+    file_name, _, attribute = name.rpartition(":")
+    return (relative_to or Path()) / file_name, attribute  # an absolute path stays what it is
 
 
 def _package_hash(source: Path) -> str:

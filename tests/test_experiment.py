@@ -11,6 +11,7 @@ from tinyworld import HALF, TinyWorld
 
 from pgsbench.config.schema import EvaluationConfig
 from pgsbench.errors import RunError
+from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.experiment import is_complete, run_once
 from pgsbench.masking.study import open_study
@@ -55,14 +56,14 @@ def test_of_an_edited_suite_only_what_changed_is_measured(tiny: TinyWorld, tmp_p
         )  # fmt: skip
 
     run = train()
-    assert is_complete(run, load_suite(suite))
+    assert is_complete(run, current_fingerprint(load_suite(suite)))
     written = {path.name: path.stat().st_mtime_ns for path in run.path.glob("tasks/*.json")}
     weights = next(run.checkpoint.glob("*.safetensors")).stat().st_mtime_ns
 
     suite.write_text(
         text + f"- {{name: tiny/more, data: {tiny.folder}/colour, protocol: zero_shot, group: more}}\n"
     )
-    assert not is_complete(run, load_suite(suite))
+    assert not is_complete(run, current_fingerprint(load_suite(suite)))
     again = {path.name: path.stat().st_mtime_ns for path in train().path.glob("tasks/*.json")}
     assert {name: again[name] for name in written} == written
     assert set(again) - set(written) == {"tiny__more.json"}
@@ -73,8 +74,10 @@ def test_of_an_edited_suite_only_what_changed_is_measured(tiny: TinyWorld, tmp_p
     train()
     primary = [score["metric"] for score in run.scores["scores"] if score["primary"]]
     assert primary == ["acc1", "text_recall_at_5"]
-    assert is_complete(run, load_suite(suite))
+    assert is_complete(run, current_fingerprint(load_suite(suite)))
+    assert not is_complete(run, "")  # data is missing
 
     before = {key: value for key, value in run.scores.items() if key != "suite_fingerprint"}
     run.write("scores.json", before)  # as earlier versions wrote them
-    assert not is_complete(run, load_suite(suite))
+    assert not is_complete(run, current_fingerprint(load_suite(suite)))
+    assert not is_complete(run, "")

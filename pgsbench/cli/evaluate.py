@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from functools import partial
@@ -70,21 +71,20 @@ def evaluate(
     from pgsbench.cli.progress import Progress
     from pgsbench.data import store
     from pgsbench.devices import devices_named
-    from pgsbench.errors import ConfigError
     from pgsbench.evaluation import suite as suites
     from pgsbench.evaluation.evaluate import evaluate as measure
     from pgsbench.models.masked_tower import attach
 
-    if out is not None and out.exists() and not out.is_dir():
-        raise ConfigError("scores go into a folder", where="--out", value=str(out), way_out="name another")
     tasks = suites.load_suite(suite)
     on = devices_named(device)[0]
     mask = _mask_of(checkpoint) if with_mask else None
     mlflow_run = _mirror_of(checkpoint) if mlflow == MIRROR else mlflow
     target = (out or scores_folder(checkpoint, tasks.name)).resolve()
+    whole_suite = tasks
     if part:
         tasks, name = _part_of(tasks, part)
         target /= name
+    _check_writable(target, *([_masked(target)] if mask else []))
     find = partial(suites.data_folder, root=root)
     with Progress() as show:
         suites.locate(suites.without_builtin(tasks), find)  # said before any weights are fetched
@@ -92,7 +92,7 @@ def evaluate(
         suites.make_builtin(tasks, progress=show)
         measure_on = partial(
             measure, opened.clip, tasks, checkpoint_sha256=opened.sha256, data_folder=find, device=on,
-            batch_size=batch_size,
+            batch_size=batch_size, part_of=whole_suite,
             progress=lambda _, done, total: show("tasks", done, total),
         )  # fmt: skip
         whole = measure_on(
@@ -112,6 +112,24 @@ def evaluate(
         typer.echo(f"\n{_gap_table(whole, masked)}\nscores: {_masked(target) / 'scores.json'}")
     if mlflow_run:
         _log(mlflow_run, whole, target)
+
+
+def _check_writable(*targets: Path) -> None:
+    """Raise where scores cannot be written, before anything is measured; nothing is made yet."""
+    from pgsbench.errors import ConfigError
+
+    for target in targets:
+        there = next(path for path in (target, *target.parents) if os.access(path, os.F_OK))
+        if not there.is_dir():
+            raise ConfigError(
+                "scores go into a folder, and this is none", where="--out", value=str(there),
+                way_out="name another",
+            )  # fmt: skip
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise ConfigError(
+                "scores cannot be written here", where="--out", value=str(there),
+                way_out="name a folder that you may write to",
+            )  # fmt: skip
 
 
 def _masked(target: Path) -> Path:
@@ -145,7 +163,8 @@ def _mask_of(checkpoint: str) -> _Mask:
     from pgsbench.errors import RunError
     from pgsbench.masking.configure import configure
 
-    config = _run_of(checkpoint, "--with-mask").config["config"]
+    run = _run_of(checkpoint, "--with-mask")
+    config = run.config["config"]
     fields = {key: value for key, value in config["strategy"].items() if key != "name"}
     strategy = configure(config["strategy"]["name"], fields)
     if "objects" in strategy.needs:
@@ -153,7 +172,29 @@ def _mask_of(checkpoint: str) -> _Mask:
             "this mask must know the objects, and evaluation sets do not say them", where="--with-mask",
             value=config["strategy"]["name"], way_out="evaluate the run without --with-mask",
         )  # fmt: skip
+    _check_code(run)
     return _Mask(strategy, config["seed"], {**config["strategy"], "seed": config["seed"]})
+
+
+def _check_code(run: RunDir) -> None:
+    """Raise where a strategy that is not built in may be another than the run was trained with."""
+    from pgsbench.config.fingerprint import run_id
+    from pgsbench.config.load import check
+    from pgsbench.config.schema import RunConfig
+    from pgsbench.data.shards import data_id
+    from pgsbench.errors import RunError
+    from pgsbench.masking import STRATEGIES
+
+    config = check(RunConfig, run.config["config"], lambda key: f"{run.path}/config.json: {key}")
+    name = config.strategy.name
+    if name in STRATEGIES.builtin:
+        return
+    if run_id(config, data_id(config.data.train), STRATEGIES.content_id(name)) != run.config["id"]:
+        raise RunError(
+            "the code of this mask, or the training data, is not what the run was trained with",
+            where="--with-mask", value=name,
+            way_out="bring back the code as it was, or evaluate without --with-mask",
+        )  # fmt: skip
 
 
 def _run_of(checkpoint: str, option: str) -> RunDir:

@@ -42,7 +42,11 @@ RootOption = Annotated[
 ]
 OfflineOption = Annotated[
     bool,
-    typer.Option("--offline", callback=_forbid_network, help="Touch no network, as with HF_HUB_OFFLINE=1."),
+    typer.Option(
+        "--offline",
+        callback=_forbid_network,
+        help="Fetch no data or models, as with HF_HUB_OFFLINE=1; an MLflow store is asked all the same.",
+    ),
 ]
 
 

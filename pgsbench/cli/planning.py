@@ -20,6 +20,7 @@ def print_plan(work: Work, runs: Sequence[PlannedRun], *, num_random: int = 0) -
         runs: Its runs.
         num_random: How many of the runs are stand-ins for points that a sampler will choose.
     """
+    from pgsbench.evaluation.identity import current_fingerprint
     from pgsbench.evaluation.suite import load_suite
     from pgsbench.experiment import is_complete
     from pgsbench.reporting import render
@@ -29,14 +30,14 @@ def print_plan(work: Work, runs: Sequence[PlannedRun], *, num_random: int = 0) -
 
     slots = plan_slots(len(runs), jobs=work.jobs, device=work.device)
     estimator = Estimator(slots.devices[0])
-    suite = load_suite(work.study.config.evaluation.suite)
+    tested_on = current_fingerprint(load_suite(work.study.config.evaluation.suite))
     found = find_runs(work.runs_root, {run.run_id for run in runs})
     rows = []
     samples = tokens = num_missing = 0
     minutes = 0.0
     for run in runs:
         cost = estimator.cost(run.config)
-        exists = is_complete(found.get(run.run_id), suite)
+        exists = is_complete(found.get(run.run_id), tested_on)
         rows.append([
             run.place.name,
             f"{cost.dropped:.2f}",

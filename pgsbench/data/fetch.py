@@ -13,6 +13,7 @@ import urllib.request
 import zipfile
 import zlib
 from collections.abc import Collection
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
 
@@ -176,7 +177,7 @@ def _download(url: str, target: Path) -> None:
             expected = response.headers.get("Content-Length")
     except HTTPError as error:
         raise DataError(f"the server refuses: {error}", where=url) from error
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         if _is_of_disk(error):
             raise
         raise _unreachable(url, error) from error

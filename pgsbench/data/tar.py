@@ -6,6 +6,7 @@ Archives are deterministic: same samples, same bytes.
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,6 +16,8 @@ from pathlib import Path
 from pgsbench.errors import DataError
 
 IMAGE_TYPES = ("jpg", "jpeg", "png", "webp")
+
+_NOTES = re.compile(r"__[^/]*__($|/)")  # webdataset's pattern of names that are no samples
 
 
 @dataclass(frozen=True)
@@ -89,9 +92,10 @@ def _members(path: Path, *, read: bool) -> Iterator[tuple[str, str, bytes]]:
     try:
         with tarfile.open(path) as tar:
             for member in tar:
-                if member.isfile():
+                key, ending = _key_and_ending(member)
+                if member.isfile() and key and ending:
                     handle = tar.extractfile(member) if read else None
-                    yield *_key_and_ending(member), handle.read() if handle else b""
+                    yield key, ending, handle.read() if handle else b""
             _check_end(tar)
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
         raise _unreadable(path, error) from error
@@ -111,8 +115,12 @@ def _check_end(tar: tarfile.TarFile) -> None:
 
 
 def _key_and_ending(member: tarfile.TarInfo) -> tuple[str, str]:
+    # Empty for what is no part of a sample: notes about the archive, files without an ending, hidden ones as
+    # macOS adds them. webdataset skips these, too, but takes hidden ones in folders for samples.
     folder, _, base = member.name.rpartition("/")
     stem, _, ending = base.partition(".")
+    if not stem or _NOTES.match(member.name):
+        return "", ""
     return (f"{folder}/{stem}" if folder else stem), ending.lower()
 
 
@@ -120,7 +128,8 @@ def _unreadable(path: Path, error: Exception) -> DataError:
     return DataError(
         f"the archive cannot be read: {type(error).__name__}: {error}",
         where=str(path),
-        way_out="make or fetch the data again; `pgsbench data verify` names every damaged file",
+        way_out="make or fetch the data again; what else is damaged, `pgsbench data status SUITE` says of a "
+        "suite's sets and `pgsbench data verify NAME` of a built-in one",
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -34,7 +35,7 @@ def content_key(content: bytes) -> bytes:
 
 
 class EmbeddingCache:
-    """The embeddings of one model.
+    """The embeddings of one model. Where they cannot be kept, a warning says so once, and the work goes on.
 
     Args:
         root: Folder of the embeddings of all models.
@@ -44,10 +45,14 @@ class EmbeddingCache:
 
     def __init__(self, root: Path, model_key: str, *, limit_bytes: int = LIMIT_BYTES) -> None:
         self.folder = root / model_key
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):  # another process has just made room: `add` makes it anew
-            os.utime(self.folder)  # the moment of its last use
-        _forget_others(self.folder, limit_bytes)
+        self._keeps = True
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):  # another process has just made room, or another user's folder
+                os.utime(self.folder)  # the moment of its last use
+            _forget_others(self.folder, limit_bytes)
+        except OSError as error:
+            self._give_up(error)
 
     def blocks(self, kind: str) -> Iterator[tuple[list[bytes], Tensor]]:
         """Yield (n keys, (n, d) float32 embeddings) from every file of a kind, ``"image"`` or ``"text"``.
@@ -60,18 +65,30 @@ class EmbeddingCache:
                 keys, embeddings = block["keys"].numpy().tobytes(), block["embeddings"]
                 if path.name != _file_name(kind, keys, embeddings):
                     raise ValueError(f"{path} does not hold what it is named by")
-            except (SafetensorError, KeyError, ValueError, TypeError, OSError):
-                path.unlink(missing_ok=True)  # damaged: as if it had never been written
+            except OSError:
+                continue  # it cannot be read now, or not by us: no sign of damage
+            except (SafetensorError, KeyError, ValueError, TypeError):
+                with suppress(OSError):
+                    path.unlink()  # damaged: as if it had never been written
                 continue
             yield [keys[i : i + KEY_BYTES] for i in range(0, len(keys), KEY_BYTES)], embeddings
 
     def add(self, kind: str, keys: Sequence[bytes], embeddings: Tensor) -> None:
         """Keep the (n, d) float32 embeddings of n contents."""
+        if not self._keeps:
+            return
         joined, embeddings = b"".join(keys), embeddings.contiguous()
         path = self.folder / _file_name(kind, joined, embeddings)
         rows = torch.frombuffer(bytearray(joined), dtype=torch.uint8).view(-1, KEY_BYTES)
-        with atomic(path) as scratch:  # makes the folder, too: another process may have made room
-            save_file({"keys": rows, "embeddings": embeddings}, scratch)
+        try:
+            with atomic(path) as scratch:  # makes the folder, too: another process may have made room
+                save_file({"keys": rows, "embeddings": embeddings}, scratch)
+        except (OSError, SafetensorError) as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self._keeps = False
+        print(f"warning: embeddings are not kept: {error}", file=sys.stderr)
 
 
 def _file_name(kind: str, keys: bytes, embeddings: Tensor) -> str:
@@ -83,7 +100,7 @@ def _file_name(kind: str, keys: bytes, embeddings: Tensor) -> str:
 def _forget_others(folder: Path, limit_bytes: int) -> None:
     last_used = dict[Path, float]()
     for path in folder.parent.iterdir():
-        with suppress(FileNotFoundError):  # another process makes room, too
+        with suppress(OSError):  # another process makes room, too
             if path.is_dir() and path != folder:
                 last_used[path] = path.stat().st_mtime
     others = sorted(last_used, key=lambda path: last_used[path])
@@ -96,8 +113,8 @@ def _forget_others(folder: Path, limit_bytes: int) -> None:
 
 def _size(folder: Path) -> int:
     total = 0
-    with suppress(FileNotFoundError):  # another process has just made room
+    with suppress(OSError):  # another process has just made room, or it is another user's
         for path in folder.iterdir():
-            with suppress(FileNotFoundError):  # another process has just given it its name
+            with suppress(OSError):  # another process has just given it its name
                 total += path.stat().st_size
     return total

@@ -19,6 +19,7 @@ from pgsbench.errors import EvaluationError
 from pgsbench.evaluation import results
 from pgsbench.evaluation.cache import EmbeddingCache
 from pgsbench.evaluation.embed import Encoder
+from pgsbench.evaluation.identity import data_states, suite_fingerprint, task_key
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.report import Report, group_means, primary_of, scores_of
 from pgsbench.evaluation.results import TaskResult
@@ -46,6 +47,7 @@ def evaluate(
     mask: Mapping[str, Any] | None = None,
     cache: Path | None = None,
     earlier: Sequence[Path] = (),
+    part_of: Suite | None = None,
 ) -> Report:
     """Measure a model on every task of a suite; a task that was measured before is not measured again.
 
@@ -67,12 +69,14 @@ def evaluate(
             what a picture gives depends on its neighbours, and nothing is reused or cached.
         cache: Folder of the embeddings of all models (`EmbeddingCache`); None: nothing is kept.
         earlier: Other folders in which results of tasks may lie, such as the model's run directory.
+        part_of: The whole of which `suite` is a part, so that both name the same units alike.
 
     Raises:
         DataError: Data is missing (everything that is, before anything is encoded) or damaged.
         EvaluationError: Embeddings that are not finite, or a task without its metric.
     """
     folders = locate(suite, data_folder)
+    states = data_states(suite, folders)  # as they are before anything is read
     is_known = bool(checkpoint_sha256) and mask is None
     environment = _environment(torch.device(device), autocast)
     tokens = clip.tokenize(PROBE_TEXTS).tolist()
@@ -82,13 +86,13 @@ def evaluate(
         clip, device=device, batch_size=batch_size, autocast=autocast,
         cache=EmbeddingCache(cache, model_key) if cache and is_known else None,
     )  # fmt: skip
-    origins = _origins(suite, folders)
+    origins = _origins(part_of or suite, data_folder)
     found: dict[str, TaskResult] = {}
     reused: list[str] = []
     for number, task in enumerate(suite.tasks):
         if progress:
             progress(f"evaluating {task.name}", number, len(suite.tasks))
-        key = results.task_key(task, folders[task.name], model_key, origins[task.name])
+        key = task_key(task, states[task.name], model_key, origins[task.name])
         places = (out, *earlier) if is_known else ()
         known = {place: result for place in places if (result := results.read(place, task, key))}
         if known:
@@ -101,7 +105,7 @@ def evaluate(
     if progress:
         progress("evaluated", len(suite.tasks), len(suite.tasks))
     report = _report(
-        clip, suite, found, folders,
+        clip, suite, found, folders, fingerprint=suite_fingerprint(suite, states),
         checkpoint_sha256=checkpoint_sha256, mask=mask, environment=environment, reused=tuple(reused),
     )  # fmt: skip
     report.write(out)
@@ -114,6 +118,7 @@ def _report(
     found: Mapping[str, TaskResult],
     folders: Mapping[str, Path],
     *,
+    fingerprint: str,
     checkpoint_sha256: str,
     mask: Mapping[str, Any] | None,
     environment: Mapping[str, str],
@@ -123,7 +128,7 @@ def _report(
     return Report(
         suite=suite.name,
         suite_version=suite.version,
-        suite_fingerprint=suite.fingerprint,
+        suite_fingerprint=fingerprint,
         checkpoint_sha256=checkpoint_sha256,
         mask=mask,
         scores=tuple(score for task in suite.tasks for score in scores_of(task, measured[task.name])),
@@ -186,12 +191,15 @@ def _measure(task: Task, folder: Path, encode: Encoder, origin: str) -> TaskResu
     return TaskResult(measurements, encode.num_images - before[0], encode.num_texts - before[1])
 
 
-def _origins(suite: Suite, folders: Mapping[str, Path]) -> dict[str, str]:
+def _origins(suite: Suite, find: FindData) -> dict[str, str]:
     """Return the name of each task's data set: of a folder as much of its path as tells it from the others.
 
     Units bear it. Exported sets often number their pictures alike: those of two would pass for the same.
     """
-    distinct = {folder.absolute() for folder in folders.values()}
+    folders = {
+        task.name: find(task.data).absolute() for task in suite.tasks if not builtin_dataset(task.data)
+    }
+    distinct = set(folders.values())
 
     def short(folder: Path) -> str:
         parts = folder.parts
@@ -200,9 +208,7 @@ def _origins(suite: Suite, folders: Mapping[str, Path]) -> dict[str, str]:
                 return "/".join(parts[-n:])
         return str(folder)
 
-    return {
-        task.name: builtin_dataset(task.data) or short(folders[task.name].absolute()) for task in suite.tasks
-    }
+    return {task.name: builtin_dataset(task.data) or short(folders[task.name]) for task in suite.tasks}
 
 
 def _named(m: Measurement, origin: str) -> Measurement:

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from pgsbench.evaluation.ranking import Ranks
+
 MAX_ITERATIONS = 1000  #: As CLIP's probes have (arXiv 2103.00020, appendix A.3).
 
 #: Largest entry of the gradient, per sample, at which a fit has converged.
@@ -40,10 +42,11 @@ class Linear:
         return features.double() @ self.weight.T + self.bias
 
 
-def ranks_of(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return (n,) int64: how many wrong classes do not score below the right one; NaN is below nothing."""
+def ranks_of(logits: Tensor, labels: Tensor) -> Ranks:
+    """Return where the right class of each sample ranks by (n, classes) logits; NaN is below nothing."""
     right = logits.gather(1, labels[:, None])
-    return (~(logits < right)).sum(dim=1) - 1  # the right one is not below itself
+    last = (~(logits < right)).sum(dim=1) - 1  # the right one is not below itself
+    return Ranks(last, (logits > right).sum(dim=1))
 
 
 def fit(

@@ -63,5 +63,5 @@ def decode(name: str, image: EncodedImage) -> Image.Image:
         raise DataError(
             f"the picture cannot be decoded: {type(error).__name__}: {error}",
             where=name,
-            way_out="make or fetch the data again; `pgsbench data verify` names every damaged file",
+            way_out="make or fetch the data again",
         ) from error

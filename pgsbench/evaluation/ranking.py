@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 #: Similarities held at a time.
 CHUNK = 1 << 24
 
 
+@dataclass(frozen=True)
+class Ranks:
+    """Where the right answers of n queries rank; without ties `last` and `first` are equal.
+
+    Attributes:
+        last: (n,) int64: how many wrong candidates do not score below the best right one.
+        first: (n,) int64: how many score above it.
+    """
+
+    last: Tensor
+    first: Tensor
+
+    def hits(self, k: int) -> NDArray[np.float64]:
+        """Return (n,) whether the right answer is among the first k wherever ties put it: 0 or 1."""
+        return (self.last < k).numpy().astype(np.float64)
+
+    def num_ties(self, k: int) -> int:
+        """Return how many queries miss the first k by nothing but a tie."""
+        return int(((self.last >= k) & (self.first < k)).sum())
+
+
 def ranks_of_right(
     queries: Tensor, query_groups: Tensor, candidates: Tensor, candidate_groups: Tensor
-) -> Tensor:
-    """Return (n,) int64: how many wrong candidates do not score below the best right one.
+) -> Ranks:
+    """Return where the best right candidate of each query ranks.
 
-    Rank 0 is a hit at 1, rank < k a hit at k. A wrong candidate that ties with the right one counts as
+    Last rank 0 is a hit at 1, below k a hit at k. A wrong candidate that ties with the right one counts as
     above it, and so does whatever cannot be compared (NaN): a model that answers everything alike gets
     nothing right. Without ties this is what top-k selection gives.
 
@@ -25,21 +50,31 @@ def ranks_of_right(
         candidate_groups: (m,) group of each candidate.
     """
     # Equal candidates must get equal similarities; a matrix product promises that only for one column.
-    distinct, column = _distinct_rows(candidates)
+    distinct, column = distinct_rows(candidates)
     rows_at_a_time = max(1, CHUNK // len(candidates))
-    ranks = []
+    last, first = [], []
     for start in range(0, len(queries), rows_at_a_time):
         stop = start + rows_at_a_time
         scores = (queries[start:stop] @ distinct.T)[:, column]
         right = query_groups[start:stop, None] == candidate_groups[None, :]
         best = scores.masked_fill(~right, -torch.inf).amax(dim=1, keepdim=True)
-        ranks.append((~(scores < best) & ~right).sum(dim=1))
-    return torch.cat(ranks)
+        last.append((~(scores < best) & ~right).sum(dim=1))
+        first.append((scores > best).sum(dim=1))
+    return Ranks(torch.cat(last), torch.cat(first))
 
 
-def _distinct_rows(vectors: Tensor) -> tuple[Tensor, Tensor]:
+def distinct_rows(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the (m, d) distinct rows of (n, d) vectors in order, and (n,) which of them each row is.
+
+    What is encoded once has one embedding: equal rows are pictures or texts that are equal to the model.
+    """
     first: dict[bytes, int] = {}
     column = [first.setdefault(row.tobytes(), len(first)) for row in vectors.numpy()]
     distinct = torch.empty(len(first), vectors.shape[1])
     distinct[column] = vectors
     return distinct, torch.tensor(column)
+
+
+def num_repeated(vectors: Tensor) -> int:
+    """Return how many rows of (n, d) vectors repeat an earlier one."""
+    return len(vectors) - len(distinct_rows(vectors)[0])

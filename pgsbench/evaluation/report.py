@@ -54,7 +54,7 @@ class Report:
     Attributes:
         suite: Name of the suite.
         suite_version: Its version.
-        suite_fingerprint: `Suite.fingerprint`.
+        suite_fingerprint: Hash of all that was measured on (`pgsbench.evaluation.identity`).
         checkpoint_sha256: Hash of the weights that were measured.
         mask: What hid patches from the model, as a strategy with its fields and seed; None: nothing.
         scores: One for each metric of each task, in the suite's order.

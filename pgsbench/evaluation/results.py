@@ -7,23 +7,17 @@ beside foreign outcomes: an evaluation that is killed goes on with the tasks tha
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import json
-import os
-import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
-from zipfile import BadZipFile
+from typing import Any
 
 import numpy as np
 
-from pgsbench.config.fingerprint import canonical_json, file_hash
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.suite import Task
-from pgsbench.files import atomic
+from pgsbench.files import UNREADABLE, atomic
 
 PER_SAMPLE = "per-sample"
 TASKS = "tasks"
@@ -42,42 +36,6 @@ class TaskResult:
     measurements: tuple[Measurement, ...]
     num_images: int
     num_texts: int
-
-
-def task_key(task: Task, folder: Path, model_key: str, origin: str) -> str:
-    """Return what a task's result depends on as a hash: model, protocol and its code, version, data.
-
-    `origin` is what its units are named by.
-
-    The data are the files of the folder: texts by content, pictures and archives by name, size and times of
-    change, as reading a large set only to find that it is the same would take minutes; one of the times is
-    the system's own, which no tool sets back. Where the set is the same and the times are not, as in a copy,
-    the task is measured again, and the embedding cache knows its pictures by their content.
-    """
-    content = {
-        "model": model_key,
-        "origin": origin,
-        "protocol": [type(task.protocol).__qualname__, asdict(cast(Any, task.protocol))],
-        "code": file_hash(Path(inspect.getfile(type(task.protocol)))),
-        "version": task.version,
-        "data": [[path.relative_to(folder).as_posix(), _state(path)] for path in sorted(_files(folder))],
-    }
-    return hashlib.sha256(canonical_json(content).encode()).hexdigest()
-
-
-def _state(path: Path) -> str | list[int]:
-    if path.suffix in (".txt", ".json", ".jsonl"):
-        return file_hash(path)
-    state = path.stat()
-    return [state.st_size, state.st_mtime_ns, state.st_ctime_ns]
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder, linked folders included: rglob does not enter those."""
-    for here, below, names in os.walk(folder, followlinks=True):
-        real = Path(here).resolve()
-        below[:] = [name for name in below if not real.is_relative_to((real / name).resolve())]  # a loop
-        yield from (path for path in (Path(here, name) for name in names) if path.is_file())
 
 
 def write(out: Path, task: Task, key: str, result: TaskResult) -> None:
@@ -109,7 +67,7 @@ def read(out: Path, task: Task, key: str) -> TaskResult | None:
             return None
         measurements = [_read_values(out / per_sample_file(task, m["metric"]), m) for m in content["metrics"]]
         return TaskResult(tuple(measurements), content["num_images"], content["num_texts"])
-    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error):
+    except UNREADABLE:
         return None
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from functools import cached_property
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from pgsbench.config.fingerprint import canonical_json
 from pgsbench.config.load import check, parse_yaml, read_text
 from pgsbench.config.schema import Strict
 from pgsbench.data import public, store
@@ -46,6 +43,7 @@ class Task:
         chance: What guessing gives on `metric`; None: what the protocol works out.
         version: Raised whenever the task's meaning changes.
         size: Number of test items that the data set is known to have; None: not known.
+        code: What the protocol's code is (`Registry.content_id`).
     """
 
     name: str
@@ -57,6 +55,7 @@ class Task:
     chance: float | None = None
     version: int = 1
     size: int | None = None
+    code: str = ""
 
     @property
     def file_name(self) -> str:
@@ -79,13 +78,6 @@ class Suite:
     version: int
     question: str
     tasks: tuple[Task, ...]
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hash of the name, the version and every task: edited tasks are another suite, whatever it says."""
-        tasks = [[type(task.protocol).__qualname__, asdict(task)] for task in self.tasks]
-        text = canonical_json([self.name, self.version, tasks])
-        return hashlib.sha256(text.encode()).hexdigest()
 
 
 class TaskConfig(Strict):
@@ -249,14 +241,13 @@ def lacking(folder: Path, requires: Sequence[str]) -> list[str]:
 
 
 def _suite_of_public(name: str) -> Suite:
-    tasks = []
+    tasks, where = [], f"clip_benchmark:{name}"
     for member in public.collection(name) or (name,):
         known = public.lookup(member)
-        config = TaskConfig(
-            name=known.name, data=f"clip_benchmark:{known.name}", protocol=known.protocol,
-            group=re.sub(r"[^\w-]", "-", name),
-        )  # fmt: skip
-        tasks.append(_task(config, Path(), f"--suite clip_benchmark:{name}"))
+        data = {"name": known.name, "data": f"clip_benchmark:{known.name}", "protocol": known.protocol}
+        group = re.sub(r"[^\w-]", "-", name).lstrip("-")
+        config = check(TaskConfig, {**data, "group": group}, lambda key: f"{where}: {key}")
+        tasks.append(_task(config, Path(), where))
     return Suite(name.replace("/", "-"), 1, f"{name}, as clip_benchmark tests it.", tuple(tasks))
 
 
@@ -270,6 +261,11 @@ def _task(config: TaskConfig, folder: Path, where: str) -> Task:
         raise PluginError(
             "a protocol is a frozen dataclass", where=where, value=config.protocol,
             way_out="decorate the class with `@dataclass(frozen=True)`",
+        )  # fmt: skip
+    if lacks := [name for name in ("primary", "requires", "measure") if not hasattr(kind, name)]:
+        raise PluginError(
+            f"a protocol needs {', '.join(lacks)}", where=where, value=config.protocol,
+            way_out="docs/add-an-evaluation.md shows a whole one",
         )  # fmt: skip
     given: dict[str, Any] = dict(config.model_extra or {})
     known = [field.name for field in fields(kind)]
@@ -293,6 +289,7 @@ def _task(config: TaskConfig, folder: Path, where: str) -> Task:
     return Task(
         config.name, data, protocol, config.protocol, config.metric or kind.primary,
         config.group, config.chance, config.version, size,
+        code=PROTOCOLS.content_id(config.protocol, relative_to=folder),
     )  # fmt: skip
 
 

@@ -17,11 +17,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pgsbench.errors import RunError
+from pgsbench.files import UNREADABLE
 from pgsbench.reporting.panel import ArmValues, TaskValues
 from pgsbench.tracking.manifest import StudyManifest, StudyRun, read_study
 from pgsbench.tracking.rundir import RunDir
 
 COMPLETE, INCOMPLETE, MISSING = "complete", "incomplete", "missing"
+
+#: Said of a run whose scores are those of another study, or older than the suite or its data.
+OTHER_SUITE = "complete, but last tested on another suite or other data; repeat the study's command"
 
 _SCORE_COLUMNS = (
     "task", "group", "protocol", "metric", "value", "n", "low", "high", "chance", "primary", "version",
@@ -75,7 +79,7 @@ class Run:
             with np.load(self.path / "gallery.npz") as arrays:
                 rows, cols = (int(side) for side in arrays["grid"])
                 return Gallery(arrays["images"], arrays["shown"].astype(bool), (rows, cols))
-        except (OSError, KeyError, ValueError):  # a picture that is missing is no reason to have no report
+        except UNREADABLE:  # a picture that is missing is no reason to have no report
             return None
 
     @property
@@ -179,11 +183,11 @@ def read_frames(folder: Path) -> StudyFrames:
         StudyError: There is no study in this folder.
     """
     manifest = read_study(folder)
-    runs = [_read_run(folder.parent, place) for place in manifest.runs]
+    runs = [_read_run(folder.parent, place, manifest.suite_fingerprint) for place in manifest.runs]
     return StudyFrames(folder, manifest, tuple(runs))
 
 
-def _read_run(runs_root: Path, place: StudyRun) -> Run:
+def _read_run(runs_root: Path, place: StudyRun, suite_fingerprint: str) -> Run:
     directory = place.directory(runs_root)
     if not (directory.path / "config.json").is_file():
         return Run(place, directory.path, MISSING)
@@ -191,6 +195,8 @@ def _read_run(runs_root: Path, place: StudyRun) -> Run:
         done = directory.is_done
         scores = directory.scores if done else {}
         problem = "complete, but not evaluated (no scores.json)" if done and not scores.get("scores") else ""
+        if suite_fingerprint not in ("", scores.get("suite_fingerprint")) and done and not problem:
+            problem, scores = OTHER_SUITE, {}
         return Run(
             place, directory.path, COMPLETE if done else INCOMPLETE, problem,
             directory.config, directory.env, directory.summary, scores,
@@ -224,5 +230,5 @@ def _read_values(path: Path) -> TaskValues:
             strata = arrays["strata"].astype(np.int64) if "strata" in arrays else None
             values, items = arrays["values"].astype(np.float64), arrays["items"].astype(np.str_)
             return TaskValues(values, items, units, strata)
-    except (OSError, KeyError, ValueError) as error:
+    except UNREADABLE as error:
         raise RunError(f"per-item values cannot be read ({error})", where=str(path)) from error

@@ -291,7 +291,7 @@ def _identity(folder: StudyFolder) -> str:
     assert config is not None
     runs = [run.run_id for arm in searched_arms(folder.study) for run in folder.plan(arm, {})]
     space = config.model_dump(mode="json", exclude={"trials"})
-    text = canonical_json([str(folder.path.resolve()), space, runs, folder.suite.fingerprint])
+    text = canonical_json([str(folder.path.resolve()), space, runs, folder.suite_fingerprint])
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from pgsbench.config.load import Study
 from pgsbench.errors import UserError
-from pgsbench.evaluation.suite import Suite, load_suite
+from pgsbench.evaluation.identity import current_fingerprint
+from pgsbench.evaluation.suite import load_suite
 from pgsbench.experiment import is_complete
 from pgsbench.sweeps.plan import PlannedRun, planned_run, planned_runs
 from pgsbench.sweeps.worker import Workers, plan_slots, worker_died
@@ -84,9 +85,9 @@ class StudyFolder:
         return self.runs_root / self.study.config.name
 
     @cached_property
-    def suite(self) -> Suite:
-        """What the study's models are tested on."""
-        return load_suite(self.study.config.evaluation.suite)
+    def suite_fingerprint(self) -> str:
+        """What the study's models are tested on, looked at once: data must not change under a study."""
+        return current_fingerprint(load_suite(self.study.config.evaluation.suite))
 
     def plan(self, arm: str, params: Mapping[str, Any]) -> list[PlannedRun]:
         """Return the runs of an arm at one point of the search space; see `planned_runs`."""
@@ -98,7 +99,7 @@ class StudyFolder:
 
     def is_complete(self, run: PlannedRun) -> bool:
         """Tell whether a run that was added needs no work at all."""
-        return is_complete(self.directory(run), self.suite)
+        return is_complete(self.directory(run), self.suite_fingerprint)
 
     def add(self, runs: Sequence[PlannedRun]) -> None:
         """Enter planned runs into the manifest; what exists, or stands here twice, has one directory."""
@@ -128,6 +129,7 @@ class StudyFolder:
             tuple(self.runs.values()),
             self.study.source,
             self.command,
+            self.suite_fingerprint if self.runs else "",
         )
         write_study(self.path, manifest)
 

@@ -64,12 +64,14 @@ class StudyManifest:
         runs: Its runs, in the order of the plan.
         source: The study file as it was written, or empty.
         command: The command line that ran it.
+        suite_fingerprint: What its runs are tested on (`pgsbench.evaluation.identity`); empty: not known.
     """
 
     study: dict[str, Any]
     runs: tuple[StudyRun, ...]
     source: str = ""
     command: str = ""
+    suite_fingerprint: str = ""
 
 
 def write_study(folder: Path, manifest: StudyManifest) -> None:

@@ -12,6 +12,9 @@ from typer.main import get_command
 
 from pgsbench.cli import main
 from pgsbench.cli.app import app
+from pgsbench.masking.study import open_study
+from pgsbench.sweeps.plan import planned_runs
+from pgsbench.tracking.rundir import RunDir
 
 
 def call(
@@ -55,6 +58,9 @@ def call(
         (("evaluate", "no/such/run"), "there is no such checkpoint"),
         (("evaluate", "{shards}/00000.tar", "--model", "tiny-vit"), "not a file of weights"),
         (("evaluate", "runs:/abc/model"), "there is no MLflow store here"),
+        (("evaluate", "runs:/abc/model", "--offline"), "there is no MLflow store here"),
+        (("evaluate", "{folder}", "--suite", "clip_benchmark:./foo"), "clip_benchmark:./foo: name: "),
+        (("data", "status", "clip_benchmark:-x"), "clip_benchmark:-x: name: "),
         (("report", "--output", "{folder}/empty"), "no such study has run here"),
         (("masks", "show", "pgz"), "did you mean 'pgs'?"),
         (("masks", "preview"), "name either image files, a study or --data"),
@@ -78,6 +84,7 @@ def call(
         (("calibrate", "--data", "cifr100"), "did you mean 'vtab/cifar100'?"),
         (("data", "fetch", "paper", "--root", "{folder}", "--offline"), "not tried without a network: "),
         (("evaluate", "{folder}", "--out", "{study}"), "scores go into a folder"),
+        (("evaluate", "{folder}", "--out", "{study}/a/b"), "scores go into a folder"),
         (("evaluate", "{folder}", "--suite", "{picture}"), "text must be UTF-8"),
         (("train", "{picture}"), "text must be UTF-8"),
     ],
@@ -100,6 +107,38 @@ def test_a_mistake_is_explained_and_exits_with_2(
     assert "Traceback" not in err
     assert " object at 0x" not in err
     assert err.startswith("error: ")
+
+
+def test_where_scores_cannot_be_written_is_said_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: mode == os.F_OK and path.exists())
+    status, _, err = call(capsys, monkeypatch, "evaluate", "no:such", "--out", str(tmp_path / "a/b"))
+    assert status == 2
+    assert f"--out: scores cannot be written here (got '{tmp_path}')" in err
+
+
+def test_a_mask_that_was_edited_after_the_training_is_refused(
+    tiny: TinyWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = tmp_path / "mine.py"
+    code.write_text(
+        "from dataclasses import dataclass\n"
+        "from pgsbench.masking.random import Random\n"
+        "@dataclass(frozen=True)\n"
+        "class Mine(Random):\n"
+        "    pass\n"
+    )
+    study = open_study(tiny.study, overrides=[f"arms.mine.strategy={code}:Mine"])
+    (planned,) = planned_runs(study, ["mine"])
+    record = {"id": planned.run_id, "study": "tiny", "arm": "mine", "seed": 0}
+    run = RunDir.create(tmp_path, {**record, "config": planned.config.model_dump()})
+    words = ["evaluate", str(run.path), "--suite", str(tiny.suite), "--with-mask"]
+    assert "open_clip_config.json is missing" in call(capsys, monkeypatch, *words)[2]  # the mask will do
+    code.write_text(f"{code.read_text()}# edited\n")
+    status, _, err = call(capsys, monkeypatch, *words)
+    assert status == 2
+    assert "--with-mask: the code of this mask, or the training data, is not what the run" in err
 
 
 def test_an_unreadable_shard_is_named_before_anything_is_trained(

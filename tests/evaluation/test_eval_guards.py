@@ -17,7 +17,7 @@ import torch
 
 from pgsbench.data import evalset
 from pgsbench.data.evalset import Pair, count_split
-from pgsbench.data.tar import EncodedImage, write_tar
+from pgsbench.data.tar import EncodedImage, count_tar, read_tar, write_tar
 from pgsbench.errors import DataError, EvaluationError
 from pgsbench.evaluation.embed import Encoder
 from pgsbench.evaluation.protocols.base import Measurement
@@ -101,6 +101,32 @@ def test_a_caption_of_two_pictures_ties_and_is_reported(
     assert found["text_recall_at_1"].value == 0
     assert found["text_recall_at_2"].value == 1
     assert "1 captions stand under more than one picture and tie" in found["text_recall_at_1"].notes
+    assert [found[f"text_recall_at_{k}"].num_ties for k in (1, 2)] == [2, 0]
+    # Asked with a caption, pictures do not tie.
+    assert found["image_recall_at_1"].notes == ("collapsed text embeddings",)
+
+
+@pytest.mark.parametrize("other", ["SAME thing ", f"same thing {'on and ' * 40} off"])
+def test_captions_that_the_model_cannot_tell_apart_tie(
+    other: str, encode: Encoder, make_picture: MakePicture, tmp_path: Path
+) -> None:
+    first = other.replace("off", "sea") if "on" in other else "same thing"
+    evalset.write_retrieval(tmp_path, [("a", make_picture(0), [first]), ("b", make_picture(1), [other])])
+    found = {m.metric: m for m in Retrieval(recall_at=(1,)).measure(tmp_path, encode)}["text_recall_at_1"]
+    assert (found.value, found.num_ties) == (0, 2)
+    assert found.notes[-1] == "1 captions stand under more than one picture and tie"
+
+
+def test_a_picture_under_two_keys_ties(encode: Encoder, make_picture: MakePicture, tmp_path: Path) -> None:
+    same = make_picture(0)
+    samples = [("a", same, ["one"]), ("b", same, ["two"]), ("c", make_picture(1), ["three"])]
+    evalset.write_retrieval(tmp_path, samples)
+    found = {m.metric: m for m in Retrieval(recall_at=(1, 3)).measure(tmp_path, encode)}
+    assert found["image_recall_at_1"].correct[:2].tolist() == [0, 0]
+    assert found["image_recall_at_1"].num_ties >= 1
+    assert found["image_recall_at_3"].num_ties == 0
+    assert found["image_recall_at_1"].notes == ("1 pictures repeat an earlier one and tie with it",)
+    assert found["text_recall_at_1"].notes == ()
 
 
 def test_classes_without_pictures_are_reported(encode: Encoder, data: Path) -> None:
@@ -110,11 +136,13 @@ def test_classes_without_pictures_are_reported(encode: Encoder, data: Path) -> N
     assert found["mean_per_class_recall"].value != pytest.approx(found["acc1"].value)
 
 
-def test_equal_class_names_tie(encode: Encoder, own: Path) -> None:
-    (own / "two" / "classnames.txt").write_text("red circle\nred circle\n")
+@pytest.mark.parametrize("names", ["red circle\nred circle\n", "Crane\ncrane\n"])
+def test_equal_class_names_tie(names: str, encode: Encoder, own: Path) -> None:
+    (own / "two" / "classnames.txt").write_text(names)
     found = next(iter(ZeroShot().measure(own / "two", encode)))
     assert found.value == 0
-    assert "1 class names repeat an earlier one and tie with it" in found.notes
+    assert found.num_ties == 60
+    assert "1 classes are to the model the same as an earlier one and tie with it" in found.notes
 
 
 @pytest.mark.parametrize(("names", "match"), [
@@ -180,6 +208,17 @@ def test_a_damaged_archive_is_not_a_smaller_set(damage, encode: Encoder, own: Pa
             DataError, match=rf"1\.tar: the archive cannot be read: .* after {header:,} bytes"
         ):
             reading()
+
+
+def test_members_of_an_archive_that_are_no_samples_are_passed_over(data: Path, tmp_path: Path) -> None:
+    shard = tmp_path / "0.tar"
+    with tarfile.open(data / "classes" / "test" / "0.tar") as whole, tarfile.open(shard, "w") as padded:
+        for number, member in enumerate(whole):
+            for name in ("README", "__meta__", "__notes__/0.txt", f"._{member.name}", f"{number}."):
+                padded.addfile(tarfile.TarInfo(name))
+            padded.addfile(member, whole.extractfile(member))
+    assert list(read_tar(shard)) == list(read_tar(data / "classes" / "test" / "0.tar"))
+    assert count_tar(shard) == 25
 
 
 @pytest.mark.parametrize("far", [False, True])

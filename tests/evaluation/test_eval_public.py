@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import http.client
 import io
 import json
 import os
@@ -294,6 +295,15 @@ def test_a_disk_that_refuses_is_not_taken_for_the_network(
     with pytest.raises(DataError, match=f"the disk refuses: .*{os.strerror(code)}") as error:
         fetch.fetch(public.lookup(public_name), ("test",), root)
     assert fetch.NO_NETWORK not in str(error.value)
+
+
+def test_an_answer_that_breaks_off_is_the_networks_fault(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks_off(*_: object, **__: object) -> None:
+        raise http.client.IncompleteRead(b"")
+
+    monkeypatch.setattr(urllib.request, "urlopen", breaks_off)
+    with pytest.raises(DataError, match=rf"{fetch.NO_NETWORK}: IncompleteRead"):
+        fetch.fetch(public.lookup("sugar_crepe/add_att"), ("test",), root)
 
 
 def test_offline_touches_no_network(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

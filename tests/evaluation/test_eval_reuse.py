@@ -225,6 +225,8 @@ def test_texts_are_known_by_content_whatever_their_time_of_change(tiny: Clip, su
     os.utime(names, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert names.stat().st_size == before.st_size
     assert "my/two" not in run(tiny, suite).reused
+    os.utime(names, ns=(0, 0))
+    assert "my/two" in run(tiny, suite).reused
 
 
 def test_cached_embeddings_serve_another_protocol_without_a_forward_pass(
@@ -320,6 +322,47 @@ def test_a_file_of_the_cache_that_holds_something_else_is_as_none(byte: bytes, t
     assert list(cache.folder.iterdir()) == []
 
 
+def test_a_file_of_the_cache_that_cannot_be_read_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    EmbeddingCache(tmp_path, "model").add("image", [b"k" * 16], torch.eye(1, 8))
+
+    def refused(path: Path) -> None:
+        raise PermissionError(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pgsbench.evaluation.cache.load_file", refused)
+        assert list(EmbeddingCache(tmp_path, "model").blocks("image")) == []
+    assert len(list(EmbeddingCache(tmp_path, "model").blocks("image"))) == 1
+
+
+def test_a_cache_that_cannot_be_made_is_said_and_done_without(
+    tiny: Clip, suite: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (suite.parent / "file").touch()
+    report = run(tiny, suite, cache=suite.parent / "file" / "embeddings")
+    assert len(report.primary()) == 4
+    warning = capsys.readouterr().err
+    assert warning.startswith("warning: embeddings are not kept: [Errno 20] Not a directory")
+    assert warning.count("\n") == 1
+
+
+def test_a_cache_on_a_full_disk_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    cache = EmbeddingCache(tmp_path, "model")
+    monkeypatch.setattr("pgsbench.evaluation.cache.save_file", full)
+    for key in (b"k", b"l"):
+        cache.add("image", [key * 16], torch.eye(1, 8))
+    assert capsys.readouterr().err == (
+        "warning: embeddings are not kept: [Errno 28] No space left on device\n"
+    )
+    assert list(cache.folder.iterdir()) == []
+
+
 def test_a_cache_gives_back_what_it_was_given(tmp_path: Path) -> None:
     keys, embeddings = [bytes([i]) * 16 for i in range(5)], torch.randn(5, 8)
     EmbeddingCache(tmp_path, "model").add("text", keys, embeddings)
@@ -359,6 +402,19 @@ def test_a_failed_task_leaves_no_record(tiny: Clip, suite: Path) -> None:
     with pytest.raises(EvaluationError):
         run(tiny, suite)
     assert not (suite.parent / "out").exists()
+
+
+def test_parts_are_joined_where_folders_share_their_last_name(tiny: Clip, suite: Path) -> None:
+    for parent in "pq":
+        shutil.copytree(suite.parent / "data/two", suite.parent / parent / "set")
+    tasks = [f"{{name: {name}, data: {name}/set, protocol: zero_shot, group: g}}" for name in "pq"]
+    suite.write_text(f"name: x\ntasks: [{', '.join(tasks)}]")
+    whole = load_suite(suite)
+    folders = [suite.parent / name for name in ("part-1", "part-2")]
+    for folder, task in zip(folders, whole.tasks, strict=True):
+        part = dataclasses.replace(whole, tasks=(task,))
+        evaluate(tiny, part, out=folder, checkpoint_sha256="abc", batch_size=16, part_of=whole)
+    assert run(tiny, suite, earlier=folders).reused == ("p", "q")
 
 
 def test_scores_csv(tiny: Clip, suite: Path) -> None:

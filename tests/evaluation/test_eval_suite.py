@@ -204,6 +204,22 @@ def test_a_protocol_that_is_no_dataclass(tmp_path: Path) -> None:
         load_suite(path)
 
 
+def test_a_protocol_that_lacks_something_is_told_what(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Mine:\n    requires: tuple = ()\n"
+    )
+    path = tmp_path / "suite.yaml"
+    path.write_text("name: x\ntasks: [{name: a, data: d, protocol: 'mine.py:Mine', group: g}]")
+    with pytest.raises(UserError, match="a protocol needs primary, measure"):
+        load_suite(path)
+
+
+@pytest.mark.parametrize("name", ["./foo", "-x", "/data/x", "wds/-x"])
+def test_a_public_set_of_an_odd_name(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"^clip_benchmark:{name}: name: string should match pattern"):
+        load_suite(f"clip_benchmark:{name}")
+
+
 def test_built_in_data_lies_in_the_made_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "find", lambda name: tmp_path / name)
     assert suites.data_folder("scenes:shape") == tmp_path / "scenes" / "eval" / "shape"

@@ -108,6 +108,20 @@ def test_average_precision_equals_clip_benchmark(quiet_tiny: Clip, labels: Path,
     assert checked_size(task, [found])[0].notes == found.notes
 
 
+def test_a_picture_that_is_there_twice_with_other_classes_is_reported(labels: Path, encode: Encoder) -> None:
+    samples = list(evalset.read_split(labels))
+    (_, first), (_, second) = samples[:2]
+    image = {key: part for key, part in first.items() if key != "npy"}
+    more = [("twin", first), ("other", {**image, "npy": second["npy"]})]
+    write_tar(labels / "test" / "0.tar", samples + more[:1])
+    (found,) = MultiLabel().measure(labels, encode)
+    assert (found.num_ties, len(found.notes)) == (0, 1)  # one picture twice, but with the same classes
+    write_tar(labels / "test" / "0.tar", samples + more)
+    (found,) = MultiLabel().measure(labels, encode)
+    assert found.num_ties == 3
+    assert found.notes[1:] == ("3 pictures are the same as one with other classes and tie with it",)
+
+
 def test_of_equal_pictures_those_without_the_class_rank_first() -> None:
     shows = np.array([[True], [False], [True], [False]])
     scores = np.array([[0.5], [0.5], [0.9], [0.1]], np.float32)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pgsbench.errors import StudyError
-from pgsbench.reporting.frames import read_frames
+from pgsbench.reporting.frames import OTHER_SUITE, read_frames
 
 
 def test_tidy_frames(fabricate):
@@ -75,10 +75,38 @@ def test_a_damaged_metric_line_leaves_a_gap_in_the_curve(fabricate):
     assert len(study.curves.query("label == 'pgs'")) == len(lines) - 1
 
 
+def test_files_that_were_cut_off_are_named_or_left_out(fabricate):
+    folder = fabricate(seeds=(0, 1))
+    run = next(folder.glob("flip-s1-*"))
+    gallery = run / "gallery.npz"
+    for path in (gallery, run / "per-sample" / "scenes__colour.acc1.npz"):
+        content = path.read_bytes()
+        for size in (0, len(content) // 2):  # EOFError, BadZipFile
+            path.write_bytes(content[:size])
+            found = next(found for found in read_frames(folder).runs if found.path == run)
+            assert found.gallery is None
+            assert ("per-item values cannot be read" in found.problem) == (path != gallery)
+
+
 def test_a_run_without_scores_is_named(fabricate):
     folder = fabricate(seeds=(0,))
     next(folder.glob("random-s0-*/scores.json")).unlink()
     assert read_frames(folder).problems == ["random s0: complete, but not evaluated (no scores.json)"]
+
+
+def test_scores_of_another_suite_are_not_mixed_with_the_study_s(fabricate):
+    folder = fabricate(seeds=(0, 1))
+    manifest = json.loads((folder / "study.json").read_text())
+    (folder / "study.json").write_text(json.dumps({**manifest, "suite_fingerprint": "ours"}))
+    for path in folder.glob("*/scores.json"):
+        fingerprint = "theirs" if path.parent.name.startswith("flip-s1-") else "ours"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "suite_fingerprint": fingerprint}))
+    study = read_frames(folder)
+    assert study.problems == [f"flip s1: {OTHER_SUITE}"]
+    assert study.values["flip"][1] == {}
+    assert len(study.values["flip"][0]) == 8
+    (folder / "study.json").write_text(json.dumps(manifest))  # as earlier versions wrote it
+    assert read_frames(folder).problems == []
 
 
 def test_a_run_may_lie_under_another_study(fabricate):

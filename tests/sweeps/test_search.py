@@ -73,7 +73,7 @@ class Workers:
             identity = {"study": "tiny", "arm": place.arm, "seed": place.seed, "id": run.run_id}
             directory = RunDir.create(self.folder.runs_root, {**identity, "config": run.config.model_dump()})
             groups = {"classification": {"value": score}}
-            scores = {"suite_fingerprint": self.folder.suite.fingerprint, "groups": groups, "scores": []}
+            scores = {"suite_fingerprint": self.folder.suite_fingerprint, "groups": groups, "scores": []}
             directory.write("scores.json", scores)
             directory.mark_done()
             self.bench.trained.append(place.name)

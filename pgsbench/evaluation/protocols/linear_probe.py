@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -121,7 +120,7 @@ class LinearProbe:
                 "the classifier has diverged: its logits are not finite", where="linear probe", value=how,
                 way_out="choose a smaller `l2`, or leave it out",
             )  # fmt: skip
-        ranks = ranks_of(logits, labels).numpy()
+        ranks = ranks_of(logits, labels)
         details = f"{how}, {len(everything):,} training pictures"
         judged = train_labels[held_out] if self._searches else train_labels
         notes = (
@@ -133,11 +132,13 @@ class LinearProbe:
         )
         for k in (1, 5):
             if k <= num_classes:
-                hits = (ranks < k).astype(np.float64)
-                yield Measurement(f"lp_acc{k}", hits, keys, k / num_classes, notes=notes, details=details)
+                yield Measurement(
+                    f"lp_acc{k}", ranks.hits(k), keys, k / num_classes,
+                    num_ties=ranks.num_ties(k), notes=notes, details=details,
+                )  # fmt: skip
         yield Measurement(
-            "lp_mean_per_class_recall", (ranks == 0).astype(np.float64), keys, 1 / num_classes,
-            strata=labels.numpy(), notes=notes, details=details,
+            "lp_mean_per_class_recall", ranks.hits(1), keys, 1 / num_classes,
+            strata=labels.numpy(), num_ties=ranks.num_ties(1), notes=notes, details=details,
         )  # fmt: skip
 
     def _read(
@@ -201,7 +202,7 @@ def _choose_l2(features: Tensor, labels: Tensor, num_classes: int, chosen: Tenso
         nonlocal last
         last = fit(features[chosen], labels[chosen], num_classes, l2, start=last)
         logits, right = last.logits(features[held_out]), labels[held_out]
-        accuracy = (ranks_of(logits, right) == 0).float().mean()
+        accuracy = ranks_of(logits, right).hits(1).mean()
         return float(accuracy), -float(F.cross_entropy(logits, right))  # few pictures often tie in accuracy
 
     return search_l2(quality)

@@ -24,6 +24,7 @@ from pgsbench.evaluation.protocols.zero_shot import (
     read_classnames,
     read_templates,
 )
+from pgsbench.evaluation.ranking import distinct_rows
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class MultiLabel(ZeroShot):
 
     For each class the pictures are ranked by their similarity with it; its average precision is the mean,
     over the pictures that show it, of the share of such pictures among those ranked no lower. Deviations: a
-    picture without the class that ties with one that has it ranks first; a class that no picture shows is
+    picture without the class that ties with one that has it ranks first (a note says how many pictures are
+    there more than once, with other classes); a class that no picture shows is
     left out of the mean, where clip_benchmark counts it as 0.
 
     Attributes:
@@ -60,9 +62,13 @@ class MultiLabel(ZeroShot):
         notes = collapsed(image=images, **{"class": classes})
         if empty := int((num_shown == 0).sum()):
             notes += (f"{empty} of {len(classnames)} classes have no picture",)
-        values = pseudo_values((images @ classes.T).numpy(), shows)
+        distinct, row = distinct_rows(images)
+        if ties := _num_ties(row.numpy(), shows):
+            notes += (f"{ties} pictures are the same as one with other classes and tie with it",)
+        # Of distinct rows: a matrix product need not give equal ones equal similarities.
+        values = pseudo_values((distinct @ classes.T)[row].numpy(), shows)
         chance = float(num_shown[num_shown > 0].mean() / len(keys))
-        yield Measurement("mean_average_precision", values, keys, chance, notes=notes)
+        yield Measurement("mean_average_precision", values, keys, chance, num_ties=ties, notes=notes)
 
     def _samples(
         self, folder: Path, num_classes: int, keys: list[str], labels: list[NDArray[np.bool_]]
@@ -121,6 +127,14 @@ def _average_precision(shows: NDArray[np.bool_]) -> tuple[float, NDArray[np.floa
     if len(rank) == 1:
         left_out[shows] = whole
     return whole, left_out
+
+
+def _num_ties(row: NDArray[np.int64], shows: NDArray[np.bool_]) -> int:
+    """Return how many of n pictures have a row (n,) that also stands for one that shows other classes."""
+    first = np.unique(row, return_index=True)[1]  # rows are numbered from 0 on
+    mixed = np.zeros(len(first), dtype=bool)
+    mixed[row[(shows != shows[first[row]]).any(axis=1)]] = True
+    return int(mixed[row].sum())
 
 
 def _label(content: bytes | None, num_classes: int, where: str) -> NDArray[np.bool_]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pgsbench.data.evalset import count_split, decoded, read_lines, read_split
 from pgsbench.data.tar import image_of
@@ -18,7 +19,7 @@ from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder, collapsed
 from pgsbench.evaluation.pictures import NamedImage
 from pgsbench.evaluation.protocols.base import Measurement
-from pgsbench.evaluation.ranking import ranks_of_right
+from pgsbench.evaluation.ranking import distinct_rows, num_repeated, ranks_of_right
 
 TYPE_FILE = "dataset_type.txt"
 
@@ -31,7 +32,8 @@ class Retrieval:
     for any of its captions: clip_benchmark's ``image_retrieval_recall@K`` and
     ``text_retrieval_recall@K``. A k larger than the number of candidates is left out. Deviation: a wrong
     candidate that ties with the right one counts as nearer, so a caption that also stands under another
-    picture is never found at 1 by its own picture alone; a note says how many there are.
+    picture is never found at 1 by its own picture alone, nor is a picture that is there twice; a note says
+    how many there are.
 
     Attributes:
         recall_at: The values of k.
@@ -73,25 +75,27 @@ class Retrieval:
         texts_of = np.array([len(of_image) for of_image in captions])
         owner = torch.from_numpy(np.repeat(np.arange(len(keys)), texts_of))
         embedded, number = encode.texts(texts), torch.arange(len(keys))
-        notes = collapsed(image=images, text=embedded)
-        shared = _shared(captions)
-        if shared:
-            notes += (f"{len(shared)} captions stand under more than one picture and tie",)
-        ties = sum(not shared.isdisjoint(of_image) for of_image in captions)
+        notes = image_notes = text_notes = collapsed(image=images, text=embedded)
+        if repeated := num_repeated(images):
+            image_notes = (*notes, f"{repeated} pictures repeat an earlier one and tie with it")
+        if shared := _num_shared(embedded, owner):
+            text_notes = (*notes, f"{shared} captions stand under more than one picture and tie")
 
-        image_ranks = ranks_of_right(embedded, owner, images, number).numpy()
-        text_ranks = ranks_of_right(images, number, embedded, owner).numpy()
+        by_text = ranks_of_right(embedded, owner, images, number)
+        by_image = ranks_of_right(images, number, embedded, owner)
         items = [f"{key}#{i}" for key, count in zip(keys, texts_of, strict=True) for i in range(count)]
         units = [keys[i] for i in owner.tolist()]
         for k in self.recall_at:
             if k <= len(keys):
-                hits = (image_ranks < k).astype(np.float64)
-                chance = k / len(keys)
-                yield Measurement(f"image_recall_at_{k}", hits, items, chance, units=units, notes=notes)
+                yield Measurement(
+                    f"image_recall_at_{k}", by_text.hits(k), items, k / len(keys),
+                    units=units, num_ties=by_text.num_ties(k), notes=image_notes,
+                )  # fmt: skip
             if k <= len(texts):
-                hits = (text_ranks < k).astype(np.float64)
-                chance = _chance_of_any(texts_of, len(texts), k)
-                yield Measurement(f"text_recall_at_{k}", hits, keys, chance, num_ties=ties, notes=notes)
+                yield Measurement(
+                    f"text_recall_at_{k}", by_image.hits(k), keys, _chance_of_any(texts_of, len(texts), k),
+                    num_ties=by_image.num_ties(k), notes=text_notes,
+                )  # fmt: skip
 
     def _samples(self, folder: Path, keys: list[str], captions: list[list[str]]) -> Iterator[NamedImage]:
         for key, parts in read_split(folder, self.split):
@@ -108,12 +112,11 @@ class Retrieval:
             yield where, image
 
 
-def _shared(captions: Sequence[Sequence[str]]) -> set[str]:
-    pictures_of: dict[str, int] = {}
-    for of_image in captions:
-        for caption in set(of_image):
-            pictures_of[caption] = pictures_of.get(caption, 0) + 1
-    return {caption for caption, count in pictures_of.items() if count > 1}
+def _num_shared(texts: Tensor, owner: Tensor) -> int:
+    """Return how many distinct captions, as the model reads them, stand under more than one picture."""
+    number = distinct_rows(texts)[1]
+    of_picture = np.unique(torch.stack([number, owner], dim=1).numpy(), axis=0)[:, 0]
+    return int((np.bincount(of_picture) > 1).sum())
 
 
 def _chance_of_any(texts_of: NDArray[np.int64], num_texts: int, k: int) -> float:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,7 +17,7 @@ from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder, collapsed
 from pgsbench.evaluation.pictures import NamedImage
 from pgsbench.evaluation.protocols.base import Measurement
-from pgsbench.evaluation.ranking import ranks_of_right
+from pgsbench.evaluation.ranking import num_repeated, ranks_of_right
 
 CLASSNAMES = "classnames.txt"
 TEMPLATES = "zeroshot_classification_templates.txt"
@@ -62,18 +61,15 @@ class ZeroShot:
         if not keys:
             raise DataError("the split holds no pictures", where=str(folder / self.split))
         target = torch.tensor(labels)
-        ranks = ranks_of_right(images, target, classes, torch.arange(len(classes))).numpy()
+        ranks = ranks_of_right(images, target, classes, torch.arange(len(classes)))
         notes = _notes(classnames, labels, images, classes)
-        repeated = [classnames.count(name) > 1 for name in classnames]
-        ties = sum(repeated[label] for label in labels)
         for k in (1, 5):
             if k <= len(classnames):
-                hits = (ranks < k).astype(np.float64)
-                chance = k / len(classnames)
-                yield Measurement(f"acc{k}", hits, keys, chance, num_ties=ties, notes=notes)
+                chance, ties = k / len(classnames), ranks.num_ties(k)
+                yield Measurement(f"acc{k}", ranks.hits(k), keys, chance, num_ties=ties, notes=notes)
         yield Measurement(
-            "mean_per_class_recall", (ranks == 0).astype(np.float64), keys, 1 / len(classnames),
-            strata=target.numpy(), num_ties=ties, notes=notes,
+            "mean_per_class_recall", ranks.hits(1), keys, 1 / len(classnames),
+            strata=target.numpy(), num_ties=ranks.num_ties(1), notes=notes,
         )  # fmt: skip
 
 
@@ -153,6 +149,6 @@ def _notes(classnames: list[str], labels: list[int], images: Tensor, classes: Te
     notes = collapsed(image=images, **{"class": classes})
     if empty := len(classnames) - len(set(labels)):
         notes += (f"{empty} of {len(classnames)} classes have no picture",)
-    if repeated := len(classnames) - len(set(classnames)):
-        notes += (f"{repeated} class names repeat an earlier one and tie with it",)
+    if repeated := num_repeated(classes):
+        notes += (f"{repeated} classes are to the model the same as an earlier one and tie with it",)
     return notes
