@@ -39,20 +39,26 @@ class Registry:
 
     def __init__(self, kind: str, *, group: str, builtin: Mapping[str, str]) -> None:
         self.kind, self.group, self.builtin = kind, group, dict(builtin)
-        self._has_looked = False  # for installed members that a built-in one hides; said once
+        self._has_looked = False  # for installed members that cannot be used; said once
 
     def entry_points(self) -> dict[str, EntryPoint]:
-        """Return the installed entry points of this group by name; built-in names win, and a note says so."""
+        """Return the installed entry points of this group by name; a note names those that are left out."""
         points = {point.name: point for point in entry_points(group=self.group)}
-        hidden = {} if self._has_looked else {name: points[name] for name in self.builtin if name in points}
+        usable = {
+            name: point
+            for name, point in points.items()
+            if name not in self.builtin and EntryPoint.pattern.match(point.value)
+        }
+        left_out = [] if self._has_looked else sorted(points.keys() - usable.keys())
         self._has_looked = True
-        for name, point in hidden.items():
-            print(
-                f"note: {name!r} is the built-in {self.kind}, not the installed {point.value}, "
-                "which needs another name",
-                file=sys.stderr,
-            )
-        return {name: point for name, point in points.items() if name not in self.builtin}
+        for name in left_out:
+            value = points[name].value
+            if name in self.builtin:
+                why = f"is the built-in {self.kind}, not the installed {value}, which needs another name"
+            else:
+                why = f"is left out: the installed {self.kind} is no module:Class but {value!r}"
+            print(f"note: {name!r} {why}", file=sys.stderr)
+        return usable
 
     def names(self) -> list[str]:
         """Return all names that can be loaded without a path: built-ins first, in table order."""

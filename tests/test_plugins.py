@@ -151,6 +151,17 @@ def test_an_installed_member_that_a_built_in_one_hides_is_named_once(
     )
 
 
+def test_an_entry_point_that_names_no_class_is_left_out_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    points = [EntryPoint("odd", "not valid !!", "g"), EntryPoint("path2", "pathlib:Path", "g")]
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points)
+    registry = Registry("thing", group="g", builtin={})
+    assert registry.names() == registry.names() == ["path2"]
+    said = capsys.readouterr().err
+    assert said == "note: 'odd' is left out: the installed thing is no module:Class but 'not valid !!'\n"
+
+
 def test_a_broken_package_is_a_plugin_error_only_when_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "entry_points", lambda group: [FakeEntryPoint()])
     assert REGISTRY.names() == ["path", "gone", "theirs"]
