@@ -107,11 +107,9 @@ class PgsReleased:
         Draws one uniform number for each patch. The published code computes in float32; another `dtype`
         shows how much of its answer is round-off.
         """
-        assert view.tokens is not None
         n = view.num_patches
         patches = z_scored_patches(view, dtype)
-        token_share = math.floor(view.progress * EPOCHS) / EPOCHS
-        similarity = token_share * _cosines(view.tokens.to(dtype)) + (1.0 - token_share) * _cosines(patches)
+        similarity = self.similarity(view, patches)
         if self.otn:
             similarity = similarity + oscillating_normalisation(similarity)
         noise = torch.rand(view.batch_size, n, generator=generator, device=view.device)
@@ -123,6 +121,13 @@ class PgsReleased:
         candidates = noise.argsort(dim=1)[:, n - num_candidates :]
         rows = similarity.gather(1, candidates[:, :, None].expand(-1, -1, n))
         return (rows > self.target).any(dim=1), edge
+
+    def similarity(self, view: PatchView, patches: Tensor) -> Tensor:
+        """Return (b, n, n) cosines, of tokens and of z-scored patches (b, n, d), in the dtype of these."""
+        assert view.tokens is not None
+        token_share = math.floor(view.progress * EPOCHS) / EPOCHS
+        tokens = view.tokens.to(patches.dtype)
+        return token_share * _cosines(tokens) + (1.0 - token_share) * _cosines(patches)
 
     def edge_strength(self, view: PatchView, patches: Tensor) -> Tensor:
         """Return what passes for an edge map, (b, n) in [0, 1], of z-scored patches (b, n, d)."""

@@ -13,6 +13,7 @@ from pgsbench.masking.base import PatchView, Selection, Strategy
 from pgsbench.masking.edges import edge_map
 from pgsbench.masking.ops import order_ascending, transport_scaling
 from pgsbench.masking.pgs import Pgs
+from pgsbench.masking.pgs_released import PgsReleased, oscillating_normalisation, z_scored_patches
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,25 @@ def pgs_stages(strategy: Pgs, view: PatchView, *, repetitions: int = 20) -> dict
         }
         if strategy.otn:
             parts["otn"] = normalise
+        return {name: fastest(part, view.device, repetitions) for name, part in parts.items()}
+
+
+def released_stages(strategy: PgsReleased, view: PatchView, *, repetitions: int = 20) -> dict[str, float]:
+    """Return the fastest time in milliseconds of each stage of `pgs-released` that its fields switch on."""
+    generator = torch.Generator(view.device).manual_seed(0)
+    with torch.no_grad():
+        patches = z_scored_patches(view)
+        similarity = strategy.similarity(view, patches)
+        masked, edge = strategy.masked(view, generator=generator)
+        parts: dict[str, Callable[[], object]] = {
+            "z-score": lambda: z_scored_patches(view),
+            "similarity": lambda: strategy.similarity(view, patches),
+            "selection": lambda: strategy.fill(masked, edge, generator=generator),
+        }
+        if strategy.edge:
+            parts["edge"] = lambda: strategy.edge_strength(view, patches)
+        if strategy.otn:
+            parts["otn"] = lambda: oscillating_normalisation(similarity)
         return {name: fastest(part, view.device, repetitions) for name, part in parts.items()}
 
 

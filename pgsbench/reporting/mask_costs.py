@@ -15,7 +15,7 @@ from pgsbench.masking.checked import select_checked
 from pgsbench.masking.configure import configure
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.pgs_released import PgsReleased, attention_bias
-from pgsbench.masking.profile import MaskCost, costs, example_view, fastest, pgs_stages
+from pgsbench.masking.profile import MaskCost, costs, example_view, fastest, pgs_stages, released_stages
 from pgsbench.models.clip import Clip
 from pgsbench.models.tower_layout import layout_of
 from pgsbench.reporting.render import Table
@@ -23,7 +23,13 @@ from pgsbench.reporting.render import Table
 #: What other masks are compared with: the published code's mask, without its attention bias.
 RELEASED = "pgs-released"
 
-_STAGES = {"edge": "edge", "similarity": "similarity", "otn": "OTN", "selection": "selection"}
+_STAGES = {
+    "z-score": "z-score",
+    "edge": "edge",
+    "similarity": "similarity",
+    "otn": "OTN",
+    "selection": "selection",
+}
 
 
 @dataclass(frozen=True)
@@ -93,11 +99,12 @@ def mask_costs(
     progress("timing masks", 0, 2)
     measured = costs(cases, repetitions=repetitions)
     progress("timing masks", 1, 2)
-    stages = {
-        row: pgs_stages(strategy, seen, repetitions=repetitions)
-        for row, (strategy, seen) in cases.items()
-        if isinstance(strategy, Pgs)
-    }
+    stages = {}
+    for row, (strategy, seen) in cases.items():
+        if isinstance(strategy, Pgs):
+            stages[row] = pgs_stages(strategy, seen, repetitions=repetitions)
+        elif isinstance(strategy, PgsReleased):
+            stages[row] = released_stages(strategy, seen, repetitions=repetitions)
     progress("timing masks", 2, 2)
     setting = (
         f"{name}: {batch_size} pictures of {layout.grid[0]} x {layout.grid[1]} patches, {view.device}, "
@@ -114,7 +121,7 @@ def table_of(
     *,
     on_cuda: bool,
 ) -> Table:
-    """Lay out what was measured: one row for each mask, the stages of pgs below theirs."""
+    """Lay out what was measured: one row for each mask, its stages below it where they are known."""
     reference = next(one.fastest_milliseconds for one in measured if one.name == RELEASED)
     rows = []
     for one in measured:

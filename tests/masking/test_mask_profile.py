@@ -11,7 +11,8 @@ import torch
 
 from pgsbench.masking.base import Need, PatchView, Selection, keep_all
 from pgsbench.masking.pgs import Pgs
-from pgsbench.masking.profile import costs, example_view, pgs_stages
+from pgsbench.masking.pgs_released import PgsReleased
+from pgsbench.masking.profile import costs, example_view, pgs_stages, released_stages
 from pgsbench.masking.random import Random
 
 
@@ -52,6 +53,14 @@ def test_the_stages_of_pgs(view: PatchView) -> None:
     without = pgs_stages(Pgs(otn=False), view, repetitions=1)
     assert set(without) == {"edge", "similarity", "selection"}
     assert all(milliseconds > 0 for milliseconds in without.values())
+
+
+def test_the_stages_of_pgs_released(view: PatchView) -> None:
+    stages = released_stages(PgsReleased(), view, repetitions=1)
+    assert set(stages) == {"z-score", "edge", "similarity", "otn", "selection"}
+    assert all(milliseconds > 0 for milliseconds in stages.values())
+    without = released_stages(PgsReleased(edge=False, otn=False), view, repetitions=1)
+    assert set(without) == {"z-score", "similarity", "selection"}
 
 
 def test_a_strategy_that_asks_for_attention_can_be_measured(view: PatchView) -> None:

@@ -33,7 +33,7 @@ def test_every_mask_has_its_rows_and_the_published_code_is_the_reference(clip: C
     assert list(rows)[1:] == [
         "random", "pgs, pixels only", "  edge", "  similarity", "  OTN", "  selection",
         "pgs, pixels and tokens",
-        "pgs-released", "pgs-released + attention bias",
+        "pgs-released", "  z-score", "pgs-released + attention bias",
     ]  # fmt: skip
     assert rows["pgs-released"][3] == "1.00×"
     assert rows["random"][4:] == ["8", "50.0%", "not measured"]
