@@ -110,7 +110,7 @@ def mask_costs(
         f"{name}: {batch_size} pictures of {layout.grid[0]} x {layout.grid[1]} patches, {view.device}, "
         f"CPU threads: {torch.get_num_threads()}, torch {torch.__version__}."
     )
-    return table_of(measured, stages, tower, [setting, *left_out], on_cuda=device.type == "cuda")
+    return table_of(measured, stages, tower, [setting, *left_out])
 
 
 def table_of(
@@ -118,14 +118,11 @@ def table_of(
     stages: Mapping[str, Mapping[str, float]],
     tower: TowerCost,
     notes: Sequence[str],
-    *,
-    on_cuda: bool,
 ) -> Table:
     """Lay out what was measured: one row for each mask, its stages below it where they are known."""
     reference = next(one.fastest_milliseconds for one in measured if one.name == RELEASED)
     rows = []
     for one in measured:
-        peak = "not measured" if one.peak_bytes is None else f"{one.peak_bytes / 2**20:,.1f}"
         rows.append([
             one.name,
             f"{one.fastest_milliseconds:,.2f}",
@@ -134,7 +131,7 @@ def table_of(
             f"{one.fastest_milliseconds / reference:.2f}×",
             str(one.num_kept),
             f"{one.effective_ratio:.1%}",
-            peak,
+            f"{one.peak_bytes / 2**20:,.1f}",
         ])  # fmt: skip
         for stage, title in _STAGES.items():
             if stage in stages.get(one.name, {}):
@@ -145,12 +142,15 @@ def table_of(
               "effective ratio", "peak MiB"]  # fmt: skip
     explained = [
         f"Image tower, unmasked, forward and backward, {tower.precision}: {tower.milliseconds:,.1f} ms; "
-        "shares are of this.",
+        "shares are of this. It is no training step: that has the text tower and the optimizer, too, and an "
+        "image tower with fewer patches. The share of the whole step is the `mask_share` in the summary of a "
+        "run; a report's Cost table has it.",
         "ms per batch: the fastest repetition, which other load disturbs least; shares and ratios are its. "
         f"x of released: over {RELEASED} without its attention bias; what the bias costs inside attention is "
         "not in the table.",
-        "Stages are timed one by one, so they need not add up."
-        + ("" if on_cuda else " Memory is measured on CUDA only."),
+        "Stages are timed one by one, so they need not add up.",
+        "peak MiB: memory beyond what was held before; on CUDA as its allocator tells it, elsewhere that of "
+        "all tensors alive at once, without what an operation needs inside.",
     ]
     if any(one.name == "attentive" for one in measured):
         explained.append(
