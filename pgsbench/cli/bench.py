@@ -31,7 +31,7 @@ def masks(
         Path | None, typer.Option(metavar="FILE", help="Write the table here, too: .md or .csv.")
     ] = None,
 ) -> None:
-    """Time every mask and the stages of pgs beside the unmasked image tower on one batch.
+    """Time every mask, and the stages of pgs and pgs-released, beside the unmasked image tower on one batch.
 
     Example: pgsbench bench masks --model ViT-B-16 --batch 16
     """

@@ -26,6 +26,7 @@ def findings(
     from pgsbench.masking import findings as measured
     from pgsbench.masking.base import view_of
     from pgsbench.masking.retention import compared, retention
+    from pgsbench.models.bias_effect import bias_effect
     from pgsbench.models.clip import build
     from pgsbench.models.tower_layout import layout_of
     from pgsbench.reporting import preview as previews
@@ -44,10 +45,11 @@ def findings(
     else:
         pictures = previews.from_data(data, clip.image_size, count=count, seed=seed)
     view = view_of(normalise(pictures.images, clip.mean, clip.std), layout_of(clip.model).patch_size)
+    found = [*measured.findings(view, seed=seed), *bias_effect(clip.model, view, seed=seed)]
     table = render.Table(
         f"{view.batch_size} pictures, {view.grid[0]} x {view.grid[1]} patches",
         ["part", "what", "measured"],
-        [[found.part, found.what, found.value] for found in measured.findings(view, seed=seed)],
+        [[one.part, one.what, one.value] for one in found],
         [],
         text_columns=(1,),
     )

@@ -141,10 +141,7 @@ def _lengths(view: PatchView, seed: int) -> list[Finding]:
 
 
 def _bias(view: PatchView, seed: int) -> list[Finding]:
-    released, generator = PgsReleased(), _generator(view, seed)
-    masked, edge = released.masked(view, generator=generator)
-    keep = released.fill(masked, edge, generator=generator).keep[:BIAS_PICTURES]
-    masked = masked[:BIAS_PICTURES]
+    masked, keep = biased_masks(view, BIAS_PICTURES, seed)
     given = attention_bias(masked, keep, num_heads=BIAS_HEADS)
     meant = attention_bias(masked, keep, num_heads=1).repeat_interleave(BIAS_HEADS, dim=0)
     logits = meant[:, 0]  # the class token's query, where all keys fit it alike
@@ -160,6 +157,17 @@ def _bias(view: PatchView, seed: int) -> list[Finding]:
         share = beside[is_masked.any(dim=1)].mean()
         found["weight of a masked patch beside an unmasked one"] = _percent(share)
     return _under("attention bias", found)
+
+
+def biased_masks(view: PatchView, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Return what the bias is made of, for the first `count` pictures of a batch at progress 0.
+
+    Returns:
+        Which patches (c, n) are masked, True, and the indices (c, k) of the kept ones.
+    """
+    released, generator = PgsReleased(), _generator(view, seed)
+    masked, edge = released.masked(replace(view, progress=0.0), generator=generator)
+    return masked[:count], released.fill(masked, edge, generator=generator).keep[:count]
 
 
 def _under(part: str, found: Mapping[str, str]) -> list[Finding]:

@@ -6,13 +6,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakIdKeyDictionary
 
 from pgsbench.masking.base import PatchView, Selection, Strategy
 from pgsbench.masking.edges import edge_map
 from pgsbench.masking.ops import order_ascending, transport_scaling
 from pgsbench.masking.pgs import Pgs
+from pgsbench.masking.pgs_released import PgsReleased, oscillating_normalisation, z_scored_patches
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,8 @@ class MaskCost:
         fastest_milliseconds: The fastest repetition, which other load on the machine disturbs least.
         num_kept: Patches of each picture that the tower has to carry.
         effective_ratio: Share of patches without influence.
-        peak_bytes: Memory beyond what was held before, at its peak; None on a CPU, where it is not known.
+        peak_bytes: Memory beyond what was held before, at its peak. On CUDA the allocator tells it; elsewhere
+            it is that of all tensors alive at once, without what an operation needs inside.
     """
 
     name: str
@@ -33,7 +39,7 @@ class MaskCost:
     fastest_milliseconds: float
     num_kept: int
     effective_ratio: float
-    peak_bytes: int | None = None
+    peak_bytes: int
 
 
 def example_view(
@@ -76,7 +82,7 @@ def costs(cases: Mapping[str, tuple[Strategy, PatchView]], *, repetitions: int =
     times: dict[str, list[float]] = {name: [] for name in cases}
     calls = {name: _call(strategy, view) for name, (strategy, view) in cases.items()}
     selections = {}
-    peaks: dict[str, int | None] = {}
+    peaks = {}
     with torch.no_grad():
         for name, (_, view) in cases.items():  # the first call warms up; it is not counted
             peaks[name] = _peak_bytes(calls[name], view.device)
@@ -128,6 +134,25 @@ def pgs_stages(strategy: Pgs, view: PatchView, *, repetitions: int = 20) -> dict
         return {name: fastest(part, view.device, repetitions) for name, part in parts.items()}
 
 
+def released_stages(strategy: PgsReleased, view: PatchView, *, repetitions: int = 20) -> dict[str, float]:
+    """Return the fastest time in milliseconds of each stage of `pgs-released` that its fields switch on."""
+    generator = torch.Generator(view.device).manual_seed(0)
+    with torch.no_grad():
+        patches = z_scored_patches(view)
+        similarity = strategy.similarity(view, patches)
+        masked, edge = strategy.masked(view, generator=generator)
+        parts: dict[str, Callable[[], object]] = {
+            "z-score": lambda: z_scored_patches(view),
+            "similarity": lambda: strategy.similarity(view, patches),
+            "selection": lambda: strategy.fill(masked, edge, generator=generator),
+        }
+        if strategy.edge:
+            parts["edge"] = lambda: strategy.edge_strength(view, patches)
+        if strategy.otn:
+            parts["otn"] = lambda: oscillating_normalisation(similarity)
+        return {name: fastest(part, view.device, repetitions) for name, part in parts.items()}
+
+
 def fastest(part: Callable[[], object], device: torch.device, repetitions: int) -> float:
     """Return the shortest time of a call in milliseconds; one more call before warms up."""
     part()
@@ -149,11 +174,36 @@ def _now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def _peak_bytes(call: Callable[[], object], device: torch.device) -> int | None:
+def _peak_bytes(call: Callable[[], object], device: torch.device) -> int:
     if device.type != "cuda":
-        call()
-        return None
+        with _TensorsAlive() as alive:
+            call()
+        return int(alive.peak_bytes)
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
     call()
     return int(torch.cuda.max_memory_allocated(device)) - before
+
+
+class _TensorsAlive(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
+    # Adds up the memory of the tensors that operations make, as long as they live. A CPU's allocator keeps
+    # no account, and torch's profiler, which does, writes to the user's terminal.
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's
+        self.peak_bytes = 0
+        self._alive: Any = WeakIdKeyDictionary()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = _storages((args, kwargs))
+        result = func(*args, **(kwargs or {}))
+        known = {id(storage) for storage in given}
+        for storage in _storages(result):
+            if id(storage) not in known:  # else it is a view, or was changed in place
+                self._alive[storage] = storage.nbytes()
+        self.peak_bytes = max(self.peak_bytes, sum(self._alive.values()))
+        return result
+
+
+def _storages(values: object) -> list[torch.UntypedStorage]:
+    tensors = [value for value in tree_leaves(values) if isinstance(value, torch.Tensor)]
+    return [tensor.untyped_storage() for tensor in tensors if tensor.layout == torch.strided]  # sparse: none

@@ -15,7 +15,7 @@ from pgsbench.masking.checked import select_checked
 from pgsbench.masking.configure import configure
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.pgs_released import PgsReleased, attention_bias
-from pgsbench.masking.profile import MaskCost, costs, example_view, fastest, pgs_stages
+from pgsbench.masking.profile import MaskCost, costs, example_view, fastest, pgs_stages, released_stages
 from pgsbench.models.clip import Clip
 from pgsbench.models.tower_layout import layout_of
 from pgsbench.reporting.render import Table
@@ -23,7 +23,13 @@ from pgsbench.reporting.render import Table
 #: What other masks are compared with: the published code's mask, without its attention bias.
 RELEASED = "pgs-released"
 
-_STAGES = {"edge": "edge", "similarity": "similarity", "otn": "OTN", "selection": "selection"}
+_STAGES = {
+    "z-score": "z-score",
+    "edge": "edge",
+    "similarity": "similarity",
+    "otn": "OTN",
+    "selection": "selection",
+}
 
 
 @dataclass(frozen=True)
@@ -93,17 +99,18 @@ def mask_costs(
     progress("timing masks", 0, 2)
     measured = costs(cases, repetitions=repetitions)
     progress("timing masks", 1, 2)
-    stages = {
-        row: pgs_stages(strategy, seen, repetitions=repetitions)
-        for row, (strategy, seen) in cases.items()
-        if isinstance(strategy, Pgs)
-    }
+    stages = {}
+    for row, (strategy, seen) in cases.items():
+        if isinstance(strategy, Pgs):
+            stages[row] = pgs_stages(strategy, seen, repetitions=repetitions)
+        elif isinstance(strategy, PgsReleased):
+            stages[row] = released_stages(strategy, seen, repetitions=repetitions)
     progress("timing masks", 2, 2)
     setting = (
         f"{name}: {batch_size} pictures of {layout.grid[0]} x {layout.grid[1]} patches, {view.device}, "
         f"CPU threads: {torch.get_num_threads()}, torch {torch.__version__}."
     )
-    return table_of(measured, stages, tower, [setting, *left_out], on_cuda=device.type == "cuda")
+    return table_of(measured, stages, tower, [setting, *left_out])
 
 
 def table_of(
@@ -111,14 +118,11 @@ def table_of(
     stages: Mapping[str, Mapping[str, float]],
     tower: TowerCost,
     notes: Sequence[str],
-    *,
-    on_cuda: bool,
 ) -> Table:
-    """Lay out what was measured: one row for each mask, the stages of pgs below theirs."""
+    """Lay out what was measured: one row for each mask, its stages below it where they are known."""
     reference = next(one.fastest_milliseconds for one in measured if one.name == RELEASED)
     rows = []
     for one in measured:
-        peak = "not measured" if one.peak_bytes is None else f"{one.peak_bytes / 2**20:,.1f}"
         rows.append([
             one.name,
             f"{one.fastest_milliseconds:,.2f}",
@@ -127,7 +131,7 @@ def table_of(
             f"{one.fastest_milliseconds / reference:.2f}×",
             str(one.num_kept),
             f"{one.effective_ratio:.1%}",
-            peak,
+            f"{one.peak_bytes / 2**20:,.1f}",
         ])  # fmt: skip
         for stage, title in _STAGES.items():
             if stage in stages.get(one.name, {}):
@@ -138,12 +142,15 @@ def table_of(
               "effective ratio", "peak MiB"]  # fmt: skip
     explained = [
         f"Image tower, unmasked, forward and backward, {tower.precision}: {tower.milliseconds:,.1f} ms; "
-        "shares are of this.",
+        "shares are of this. It is no training step: that has the text tower and the optimizer, too, and an "
+        "image tower with fewer patches. The share of the whole step is the `mask_share` in the summary of a "
+        "run; a report's Cost table has it.",
         "ms per batch: the fastest repetition, which other load disturbs least; shares and ratios are its. "
         f"x of released: over {RELEASED} without its attention bias; what the bias costs inside attention is "
         "not in the table.",
-        "Stages are timed one by one, so they need not add up."
-        + ("" if on_cuda else " Memory is measured on CUDA only."),
+        "Stages are timed one by one, so they need not add up.",
+        "peak MiB: memory beyond what was held before; on CUDA as its allocator tells it, elsewhere that of "
+        "all tensors alive at once, without what an operation needs inside.",
     ]
     if any(one.name == "attentive" for one in measured):
         explained.append(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
 
-from pgsbench.masking.base import Need, PatchView, Selection, keep_all
+from pgsbench.masking.base import Need, PatchView, Selection, Strategy, keep_all
 from pgsbench.masking.pgs import Pgs
-from pgsbench.masking.profile import costs, example_view, pgs_stages
+from pgsbench.masking.pgs_released import PgsReleased
+from pgsbench.masking.profile import costs, example_view, pgs_stages, released_stages
 from pgsbench.masking.random import Random
 
 
@@ -44,7 +45,36 @@ def test_costs_name_time_length_and_ratio(view: PatchView) -> None:
     assert (slow.num_kept, random.num_kept, dynamic.num_kept) == (36, 18, 25)
     assert (slow.effective_ratio, random.effective_ratio) == (0.0, 0.5)
     assert dynamic.effective_ratio > 1 - 25 / 36
-    assert slow.peak_bytes is None
+    assert 36 * 8 <= slow.peak_bytes < random.peak_bytes < dynamic.peak_bytes
+
+
+@dataclass(frozen=True)
+class Greedy(Slow):
+    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+        assert view.images is not None
+        view.images.view(-1).add_(0.0)  # neither makes memory
+        first = torch.empty(100_000, dtype=torch.float32)
+        second = first.view(-1) + 1
+        del first
+        (second * 2).add_(1.0)
+        return keep_all(view)
+
+
+def test_the_peak_is_what_is_alive_at_once(view: PatchView) -> None:
+    (one,) = costs({"greedy": (Greedy(), view)}, repetitions=1)
+    assert one.peak_bytes == 2 * 400_000
+
+
+@pytest.mark.parametrize("strategy", [Pgs(), PgsReleased()])
+def test_the_peak_of_a_whole_mask_is_that_of_torchs_profiler(view: PatchView, strategy: Strategy) -> None:
+    (one,) = costs({"one": (strategy, view)}, repetitions=1)
+    with torch.no_grad(), torch.autograd.profiler.profile(profile_memory=True) as profile:
+        strategy.select(view, generator=torch.Generator().manual_seed(0))
+    events: Any = profile.kineto_results
+    changes = [event for event in events.events() if event.name() == "[memory]"]
+    changes.sort(key=lambda event: event.start_ns())
+    held = torch.tensor([event.nbytes() for event in changes]).cumsum(0)
+    assert one.peak_bytes == pytest.approx(int(held.max()), rel=0.02)
 
 
 def test_the_stages_of_pgs(view: PatchView) -> None:
@@ -52,6 +82,14 @@ def test_the_stages_of_pgs(view: PatchView) -> None:
     without = pgs_stages(Pgs(otn=False), view, repetitions=1)
     assert set(without) == {"edge", "similarity", "selection"}
     assert all(milliseconds > 0 for milliseconds in without.values())
+
+
+def test_the_stages_of_pgs_released(view: PatchView) -> None:
+    stages = released_stages(PgsReleased(), view, repetitions=1)
+    assert set(stages) == {"z-score", "edge", "similarity", "otn", "selection"}
+    assert all(milliseconds > 0 for milliseconds in stages.values())
+    without = released_stages(PgsReleased(edge=False, otn=False), view, repetitions=1)
+    assert set(without) == {"z-score", "similarity", "selection"}
 
 
 def test_a_strategy_that_asks_for_attention_can_be_measured(view: PatchView) -> None:

@@ -1,9 +1,11 @@
 """pgs-released reproduces what the published code computed.
 
-golden/pgs_released.npz holds the first of six generated pictures that were given to the published
-implementation of CLIP-PGS (CPU, float32, one thread, torch 2.13, seed 1245, threshold 0.5, candidate share
-0.05), and the masks that it returned at epochs 0 and 16 of 32. The picture is stored losslessly, its tokens
-rounded to 8 bits, which changes none of the masks below.
+golden/pgs_released.npz holds what the published implementation of CLIP-PGS returned (CPU, float32, one
+thread, torch 2.13, seed 1245, threshold 0.5, candidate share 0.05) for a batch of six generated pictures at
+epochs 0 and 16 of 32: `masked` (ED, OTN, epoch, picture, bits) and, at least ratios of 0.3 and 0.5, the kept
+patches `kept` (ED, OTN, epoch, ratio, picture, bits). Of the pictures the first is there, lossless, with its
+edge map and its tokens, which are rounded to 8 bits; that changes none of the masks below. Of the other edge
+maps the sums are there, which is all that the kept length depends on.
 """
 
 from __future__ import annotations
@@ -50,9 +52,11 @@ def golden_view(epoch: int) -> PatchView:
 def both_masks(epoch: int, *, edge: bool, otn: bool) -> tuple[Tensor, Tensor]:
     strategy = PgsReleased(0.5, edge=edge, otn=otn)
     ours, _ = strategy.masked(golden_view(epoch), generator=torch.Generator().manual_seed(1245))
-    name = f"ed{edge:d}_otn{otn:d}_ep{epoch}_masked"
-    theirs = np.unpackbits(GOLDEN[name])[:196].astype(bool)
-    return ours[0], torch.from_numpy(theirs)
+    return ours[0], unpacked(GOLDEN["masked"][int(edge), int(otn), epoch // 16, 0])
+
+
+def unpacked(bits: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.unpackbits(bits, axis=-1, count=196).astype(bool))
 
 
 @pytest.fixture
@@ -73,6 +77,34 @@ def test_without_ed_and_otn_every_bit_of_the_mask_agrees(epoch: int) -> None:
 def test_of_the_same_edge_map_ed_makes_the_same_mask(epoch: int) -> None:
     ours, theirs = both_masks(epoch, edge=True, otn=False)
     assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("ratio", [0.3, 0.5])
+@pytest.mark.parametrize("epoch", [0, 16])
+@pytest.mark.parametrize("otn", [False, True])
+@pytest.mark.parametrize("edge", [False, True])
+def test_of_the_same_masks_the_same_number_and_the_same_patches_are_kept(
+    edge: bool, otn: bool, epoch: int, ratio: float
+) -> None:
+    masked = unpacked(GOLDEN["masked"][int(edge), int(otn), epoch // 16])
+    theirs = unpacked(GOLDEN["kept"][int(edge), int(otn), epoch // 16, int(ratio == 0.5)])
+    even = torch.from_numpy(GOLDEN["edge_sums"])[:, None].expand(-1, 196) / 196
+    generator = torch.Generator().manual_seed(1245)
+    torch.rand(masked.shape, generator=generator)  # the candidates, which are drawn first
+    keep = PgsReleased(ratio).fill(masked, even if edge else None, generator=generator).keep
+    ours = torch.zeros_like(masked).scatter(1, keep, True)
+    k = keep.shape[1]
+    assert theirs.sum(dim=1).tolist() == [k] * 6
+    has_ties = (~masked).sum(dim=1) > k  # which of the unmasked patches are kept is then the sort's affair
+    assert torch.equal(ours[~has_ties], theirs[~has_ties])
+    assert not (ours & masked)[has_ties].any()
+
+
+def test_choosing_the_masked_patches_draws_one_number_for_each_patch() -> None:
+    drawn, expected = torch.Generator().manual_seed(1245), torch.Generator().manual_seed(1245)
+    PgsReleased().masked(golden_view(0), generator=drawn)
+    torch.rand(1, 196, generator=expected)
+    assert torch.equal(drawn.get_state(), expected.get_state())
 
 
 @pytest.mark.skipif(

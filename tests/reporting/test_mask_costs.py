@@ -33,20 +33,22 @@ def test_every_mask_has_its_rows_and_the_published_code_is_the_reference(clip: C
     assert list(rows)[1:] == [
         "random", "pgs, pixels only", "  edge", "  similarity", "  OTN", "  selection",
         "pgs, pixels and tokens",
-        "pgs-released", "pgs-released + attention bias",
+        "pgs-released", "  z-score", "pgs-released + attention bias",
     ]  # fmt: skip
     assert rows["pgs-released"][3] == "1.00×"
-    assert rows["random"][4:] == ["8", "50.0%", "not measured"]
+    assert rows["random"][4:] == ["8", "50.0%", "0.0"]
+    assert float(rows["pgs-released"][6]) > 0
+    assert "`mask_share`" in " ".join(rows[""])
     assert "CPU threads: 1, torch" in rows[""][0]
 
 
 def test_ratios_divide_what_they_name() -> None:
     measured = [
-        MaskCost("pgs, pixels only", 3.0, 2.0, 8, 0.5),
+        MaskCost("pgs, pixels only", 3.0, 2.0, 8, 0.5, 2**19),
         MaskCost("pgs-released", 9.0, 8.0, 8, 0.5, 2**21),
     ]
     tower = TowerCost(400.0, "float32")
-    table = table_of(measured, {"pgs, pixels only": {"edge": 1.0}}, tower, ["Here."], on_cuda=True)
+    table = table_of(measured, {"pgs, pixels only": {"edge": 1.0}}, tower, ["Here."])
     assert table.rows[0] == [
         "pgs, pixels only",
         "2.00",
@@ -55,7 +57,7 @@ def test_ratios_divide_what_they_name() -> None:
         "0.25×",
         "8",
         "50.0%",
-        "not measured",
+        "0.5",
     ]
     assert table.rows[1][:5] == ["  edge", "1.00", "", "0.250%", "0.12×"]
     assert table.rows[2][-1] == "2.0"
