@@ -21,7 +21,7 @@ from pgsbench.evaluation.protocols.retrieval import Retrieval
 from pgsbench.evaluation.protocols.zero_shot import ZeroShot
 from pgsbench.evaluation.reference import Cost, ReferenceResult, timed
 from pgsbench.evaluation.report import Report
-from pgsbench.evaluation.suite import Task, load_suite
+from pgsbench.evaluation.suite import Task, data_folder, load_suite
 from pgsbench.models import checkpoint, clip
 
 COST = Cost(seconds=4.0, cpu_seconds=3.0)
@@ -40,6 +40,17 @@ def task(protocol) -> Task:
 ])  # fmt: skip
 def test_a_task_as_clip_benchmark_names_it(protocol, words: str) -> None:
     assert reference.arguments(task(protocol), Path("/d")) == words.split()
+
+
+def test_the_folder_of_a_relative_suite_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text(
+        "name: mine\ntasks: [{name: a, data: sets/a, protocol: zero_shot, group: g}]"
+    )
+    (known,) = load_suite("mine.yaml").tasks
+    words = reference.arguments(known, data_folder(known.data))
+    assert words
+    assert words[words.index("--dataset_root") + 1] == str(tmp_path / "sets/a")
 
 
 @pytest.mark.parametrize("protocol", [LinearProbe(), Compositional("mine")])
