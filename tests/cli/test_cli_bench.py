@@ -168,4 +168,7 @@ def test_a_model_trained_on_scenes_scores_alike_on_all_of_their_suite(tmp_path: 
     (run,) = (tmp_path / "runs/baselines").glob("pgs-s0-*")
     done = pgsbench("bench", "eval", str(run), "--suite", "scenes")
     assert done.returncode == 0, done.stderr  # 2: a score differs by more than ties can make
-    assert done.stdout.count("equal") > 29
+    rows = [line for line in done.stdout.splitlines() if line.startswith("scenes/")]
+    assert len({row.split()[0] for row in rows}) == 29
+    # Some captions stand under two pictures, which tie when a picture asks for its caption.
+    assert [row for row in rows if not row.endswith("equal") and " text_recall_at_" not in row] == []
