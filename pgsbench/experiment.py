@@ -105,13 +105,23 @@ def run_once(
     return run
 
 
+def current_id(config: RunConfig) -> str:
+    """Return the id of a run with its data, the code of its strategy and its model's file as they are now.
+
+    Raises:
+        DataError: The training data is not there.
+        PluginError: There is no such strategy any more.
+    """
+    data, strategy = config.data.train, config.strategy.name
+    return fingerprint.run_id(config, shards.data_id(data), STRATEGIES.content_id(strategy))
+
+
 def _check_id(config: RunConfig, run_id: str) -> None:
     # A study is planned once and may train for days; a file edited meanwhile is read as it is now.
-    strategy, model, data = config.strategy.name, config.model.name, config.data.train
-    if fingerprint.run_id(config, shards.data_id(data), STRATEGIES.content_id(strategy)) != run_id:
+    if current_id(config) != run_id:
         raise RunError(
             "one of these is no longer what it was when this run was planned",
-            where=f"{strategy}, {model}, {data}",
+            where=f"{config.strategy.name}, {config.model.name}, {config.data.train}",
             way_out="run the command again: it plans with them as they are now",
         )
 

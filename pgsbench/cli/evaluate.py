@@ -178,18 +178,17 @@ def _mask_of(checkpoint: str) -> _Mask:
 
 def _check_code(run: RunDir) -> None:
     """Raise where a strategy that is not built in may be another than the run was trained with."""
-    from pgsbench.config.fingerprint import run_id
     from pgsbench.config.load import check
     from pgsbench.config.schema import RunConfig
-    from pgsbench.data.shards import data_id
     from pgsbench.errors import RunError
+    from pgsbench.experiment import current_id
     from pgsbench.masking import STRATEGIES
 
     config = check(RunConfig, run.config["config"], lambda key: f"{run.path}/config.json: {key}")
     name = config.strategy.name
     if name in STRATEGIES.builtin:
         return
-    if run_id(config, data_id(config.data.train), STRATEGIES.content_id(name)) != run.config["id"]:
+    if current_id(config) != run.config["id"]:
         raise RunError(
             "the code of this mask, or the training data, is not what the run was trained with",
             where="--with-mask", value=name,

@@ -71,7 +71,10 @@ class ReferenceResult:
 
 
 def arguments(task: Task, folder: Path) -> list[str] | None:
-    """Return the part of the command line that names a task; None where clip_benchmark has no such task."""
+    """Return the part of the command line that names a task; None where clip_benchmark has no such task.
+
+    The folder is absolute there, as `run` runs the command elsewhere.
+    """
     match task.protocol:
         case ZeroShot(split):
             name, words = "wds/x", ["zeroshot_classification", "--split", split]
@@ -84,7 +87,7 @@ def arguments(task: Task, folder: Path) -> list[str] | None:
             name, words = f"sugar_crepe/{subset}", ["image_caption_selection"]
         case _:
             return None
-    return ["--dataset", name, "--dataset_root", str(folder), "--task", *words]
+    return ["--dataset", name, "--dataset_root", str(folder.absolute()), "--task", *words]
 
 
 def run(

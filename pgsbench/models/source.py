@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,6 +24,8 @@ from pgsbench.models.clip import Clip, build, complete, load, made_for, resolve
 
 HUB = "hf-hub:"
 WEIGHTS_ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+
+_ESCAPE = re.compile(r"\x1b\[[0-9;]*m")  # torch prints in bold
 
 #: Where a run directory keeps its model.
 TRAINED = Path("checkpoints", "model")
@@ -110,6 +113,8 @@ def _open_file(path: Path, model: str | None, device: torch.device | str) -> Ope
         raise ModelError(
             "not a file of weights", where=str(path), way_out=f"one of {', '.join(WEIGHTS_ENDINGS)}"
         )
+    if not path.stat().st_size:
+        raise ModelError("the file is empty", where=str(path), way_out="copy, save or fetch it again")
     if model is None:
         raise ModelError(
             "a file of weights does not say which architecture it belongs to", where=str(path),
@@ -216,7 +221,10 @@ def _save_weights(path: Path) -> str:
                 "weights = torch.jit.load(FILE, 'cpu').state_dict(); [weights.pop(name, None) for name in "
                 "('input_resolution', 'context_length', 'vocab_size')]; torch.save(weights, 'weights.pt')"
             )
-    return "torch.save(torch.load(FILE, weights_only=False)['state_dict'], 'weights.pt')"
+    return (
+        "m = torch.load(FILE, weights_only=False); torch.save(m.state_dict() if hasattr(m, 'state_dict') "
+        "else m['state_dict'], 'weights.pt')"
+    )
 
 
 def _check_tag(name: str, tag: str) -> None:
@@ -243,6 +251,6 @@ def _fetch(name: str, tag: str | None, device: torch.device | str) -> Clip:
 
 
 def _brief(error: Exception) -> str:
-    lines = str(error).strip().splitlines()[:3]
+    lines = _ESCAPE.sub("", str(error)).strip().splitlines()[:3]
     text = " ".join(line.strip() for line in lines)
     return f"{type(error).__name__}: {text[:200]}{' ...' if len(text) > 200 else ''}"

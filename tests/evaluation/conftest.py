@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,24 @@ def tiny() -> Clip:
             if parameter.ndim > 1:
                 parameter.mul_(3.0)
     return built
+
+
+@pytest.fixture
+def constant(tiny: Clip) -> Clip:
+    """A model that answers every picture and every text with the same vector."""
+    model = copy.deepcopy(tiny.model)
+    fixed = torch.zeros(1, 32).index_fill_(1, torch.tensor([0]), 1.0)
+    model.encode_image = lambda batch: fixed.expand(len(batch), -1)
+    model.encode_text = lambda batch: fixed.expand(len(batch), -1)
+    return Clip(model, tiny.tokenize, tiny.model_cfg, tiny.preprocess_cfg)
+
+
+@pytest.fixture
+def diverged(tiny: Clip) -> Clip:
+    model = copy.deepcopy(tiny.model)
+    with torch.no_grad():
+        model.visual.proj.fill_(torch.nan)
+    return Clip(model, tiny.tokenize, tiny.model_cfg, tiny.preprocess_cfg)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 
 from pgsbench.errors import ConfigError
 from pgsbench.evaluation.evaluate import evaluate
+from pgsbench.evaluation.reference import SUGAR_CREPE, arguments
 from pgsbench.evaluation.report import Report
 from pgsbench.evaluation.suite import TaskConfig, builtin_names, load_suite
 from pgsbench.models.clip import Clip
@@ -20,11 +21,15 @@ PAGE = Path(__file__).parents[2] / "docs" / "add-an-evaluation.md"
 @pytest.fixture
 def example(tmp_path: Path, data: Path) -> Path:
     """The page's files in a folder, beside the data that they name."""
-    for name, text in re.findall(r"```\w+ title=(\S+)\n(.*?)```", PAGE.read_text(), flags=re.DOTALL):
-        (tmp_path / name).write_text(text)
+    write_files_of(PAGE, tmp_path)
     shutil.copytree(data / "classes", tmp_path / "sets" / "kind")
     shutil.copytree(data / "retrieval", tmp_path / "sets" / "find")
     return tmp_path
+
+
+def write_files_of(page: Path, folder: Path) -> None:
+    for name, text in re.findall(r"```\w+ title=(\S+)\n(.*?)```", page.read_text(), flags=re.DOTALL):
+        (folder / name).write_text(text)
 
 
 def run(tiny: Clip, suite: Path) -> Report:
@@ -67,3 +72,10 @@ def test_the_page_about_public_sets_counts_the_tasks_of_every_suite() -> None:
     for names, counts in re.findall(r"^\| ((?:`[\w+-]+`(?:, )?)+) \| ([\d, ]+) \|", page, flags=re.MULTILINE):
         told |= zip(re.findall(r"`(.+?)`", names), map(int, counts.split(", ")), strict=True)
     assert told == {name: len(load_suite(name).tasks) for name in builtin_names()}
+
+
+def test_the_suite_whose_speed_is_told_is_one_that_clip_benchmark_can_run(tmp_path: Path) -> None:
+    write_files_of(PAGE.with_name("evaluation.md"), tmp_path)
+    tasks = load_suite(tmp_path / "pairs.yaml").tasks
+    assert all(arguments(task, tmp_path) for task in tasks)
+    assert sorted(task.protocol.subset for task in tasks) == sorted(SUGAR_CREPE)

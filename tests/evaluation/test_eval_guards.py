@@ -32,24 +32,6 @@ ALL = [("classes", ZeroShot()), ("retrieval", Retrieval()), ("pairs", Compositio
 
 
 @pytest.fixture
-def constant(tiny: Clip) -> Clip:
-    """A model that answers every picture and every text with the same vector."""
-    model = copy.deepcopy(tiny.model)
-    fixed = torch.zeros(1, 32).index_fill_(1, torch.tensor([0]), 1.0)
-    model.encode_image = lambda batch: fixed.expand(len(batch), -1)
-    model.encode_text = lambda batch: fixed.expand(len(batch), -1)
-    return Clip(model, tiny.tokenize, tiny.model_cfg, tiny.preprocess_cfg)
-
-
-@pytest.fixture
-def diverged(tiny: Clip) -> Clip:
-    model = copy.deepcopy(tiny.model)
-    with torch.no_grad():
-        model.visual.proj.fill_(torch.nan)
-    return Clip(model, tiny.tokenize, tiny.model_cfg, tiny.preprocess_cfg)
-
-
-@pytest.fixture
 def own(data: Path, tmp_path: Path) -> Path:
     """A copy of the data to damage."""
     return shutil.copytree(data, tmp_path / "data")

@@ -115,6 +115,28 @@ def test_a_pickle_that_wants_more_than_weights_is_refused(
     assert not Path("ran-code").exists()
 
 
+@pytest.mark.parametrize("wrap", [lambda model: model, lambda model: {"state_dict": model.state_dict()}])
+def test_the_way_out_of_a_pickle_that_wants_more_works(
+    wrap, model: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    whole = wrap(model.model)
+    torch.save({**whole, "args": Path("x")} if isinstance(whole, dict) else whole, "whole.pt")
+    with pytest.raises(ModelError) as refused:
+        open_model("whole.pt", model="tiny-vit")
+    assert "\x1b" not in str(refused.value)
+    _, _, code = refused.value.way_out.partition("once: ")
+    exec(code, {"torch": torch, "FILE": "whole.pt"})
+    assert same(open_model("weights.pt", model="tiny-vit").clip, model)
+
+
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+def test_an_empty_file_is_called_so(ending: str, tmp_path: Path) -> None:
+    (tmp_path / f"x.{ending}").touch()
+    with pytest.raises(ModelError, match="the file is empty"):
+        open_model(str(tmp_path / f"x.{ending}"), model="tiny-vit")
+
+
 def test_a_program_of_torch_is_refused(tmp_path: Path) -> None:
     torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "program.pt")  # as OpenAI published CLIP
     with pytest.raises(ModelError, match=r"(?s)could run code.*torch\.jit\.load\(FILE"):
@@ -176,7 +198,6 @@ def test_every_published_tag_is_built_with_the_activation_it_was_trained_with(
 
 
 @pytest.mark.parametrize(("content", "match"), [
-    (b"", "not readable as plain weights"),
     (b"no weights at all", "not readable as plain weights"),
     (b"\x80\x02a", "not readable as plain weights"),  # IndexError
     (b"\x80\x02h\x00.", "not readable as plain weights"),  # KeyError
