@@ -18,12 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from pgsbench import __version__
-from pgsbench.config import fingerprint
-from pgsbench.config.load import Study
+from pgsbench import __version__, hashing
 from pgsbench.config.schema import EvaluationConfig, RunConfig
 from pgsbench.data import shards, store
-from pgsbench.data.shards import Reader
+from pgsbench.data.samples import Reader
 from pgsbench.data.transforms import normalise
 from pgsbench.errors import DataError, RunError
 from pgsbench.evaluation.evaluate import evaluate
@@ -37,6 +35,7 @@ from pgsbench.masking.measure import overlap
 from pgsbench.models import checkpoint
 from pgsbench.models.clip import Clip, build, load
 from pgsbench.models.masked_tower import Masking, attach
+from pgsbench.study.study import Study
 from pgsbench.tracking.rundir import RunDir, find_runs
 from pgsbench.training import state
 from pgsbench.training.loop import train
@@ -76,7 +75,7 @@ def run_once(
 
     Args:
         config: The resolved configuration.
-        run_id: Its id (`pgsbench.config.fingerprint.run_id`).
+        run_id: Its id (`pgsbench.hashing.run_id`).
         arm: Name of the arm, for the directory's name.
         study: The study that a new run directory belongs to.
         runs_root: The folder of all studies; a run of another study with the same id is reused.
@@ -113,7 +112,7 @@ def current_id(config: RunConfig) -> str:
         PluginError: There is no such strategy any more.
     """
     data, strategy = config.data.train, config.strategy.name
-    return fingerprint.run_id(config, shards.data_id(data), STRATEGIES.content_id(strategy))
+    return hashing.run_id(config, shards.data_id(data), STRATEGIES.content_id(strategy))
 
 
 def _check_id(config: RunConfig, run_id: str) -> None:

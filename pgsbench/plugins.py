@@ -24,8 +24,8 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from pgsbench.config.fingerprint import file_hash
 from pgsbench.errors import PluginError, nearest
+from pgsbench.hashing import file_hash
 
 
 class Registry:
@@ -141,9 +141,11 @@ class Registry:
                 if isinstance(value, type) and value.__module__ == module.__name__
             ]
             raise PluginError(
-                f"the file defines no such {self.kind}", where=str(path), value=attribute,
+                f"the file defines no such {self.kind}",
+                where=str(path),
+                value=attribute,
                 way_out=nearest(attribute, classes),
-            )  # fmt: skip
+            )
         found: type[Any] = getattr(module, attribute)
         return found
 

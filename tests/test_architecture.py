@@ -61,7 +61,7 @@ def test_the_import_test_can_fail() -> None:
     [
         ("open_clip", "models"),
         ("mlflow", "tracking"),
-        ("optuna", "sweeps"),
+        ("optuna", "execution"),
         ("matplotlib", "reporting"),
         ("pandas", "reporting"),
         ("typer", "cli"),

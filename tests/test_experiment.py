@@ -14,9 +14,9 @@ from pgsbench.errors import RunError
 from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.experiment import is_complete, run_once
-from pgsbench.masking.study import open_study
 from pgsbench.models.clip import CONFIG_FOLDER
-from pgsbench.sweeps.plan import planned_runs
+from pgsbench.study.open import open_study
+from pgsbench.study.plan import planned_runs
 from pgsbench.tracking.rundir import RunDir
 
 
@@ -28,17 +28,24 @@ def test_what_was_edited_after_planning_is_not_trained_under_the_old_id(
     (tmp_path / "model.json").write_text((CONFIG_FOLDER / "tiny-vit.json").read_text())
     shutil.copytree(tiny.shards, tmp_path / "train")
     changed = [
-        f"strategy={{name: '{tmp_path}/half.py:Half'}}", f"model={tmp_path}/model.json",
-        f"data.train={tmp_path}/train", "search=null",
-    ]  # fmt: skip
+        f"strategy={{name: '{tmp_path}/half.py:Half'}}",
+        f"model={tmp_path}/model.json",
+        f"data.train={tmp_path}/train",
+        "search=null",
+    ]
     (planned,) = planned_runs(open_study(tiny.study, overrides=changed), ["Half"])
     with (tmp_path / edited).open("a") as file:
         file.write("\n")
     with pytest.raises(RunError, match=r"half\.py:Half.*planned\n.*run the command again"):
         run_once(
-            planned.config, planned.run_id, arm="Half", study="tiny", runs_root=tmp_path / "runs",
-            evaluation=EvaluationConfig(suite=str(tiny.suite)), device=torch.device("cpu"),
-        )  # fmt: skip
+            planned.config,
+            planned.run_id,
+            arm="Half",
+            study="tiny",
+            runs_root=tmp_path / "runs",
+            evaluation=EvaluationConfig(suite=str(tiny.suite)),
+            device=torch.device("cpu"),
+        )
     assert not (tmp_path / "runs").exists()
 
 
@@ -51,9 +58,14 @@ def test_of_an_edited_suite_only_what_changed_is_measured(tiny: TinyWorld, tmp_p
 
     def train() -> RunDir:
         return run_once(
-            planned.config, planned.run_id, arm="none", study="tiny", runs_root=tmp_path,
-            evaluation=evaluation, device=torch.device("cpu"),
-        )  # fmt: skip
+            planned.config,
+            planned.run_id,
+            arm="none",
+            study="tiny",
+            runs_root=tmp_path,
+            evaluation=evaluation,
+            device=torch.device("cpu"),
+        )
 
     run = train()
     assert is_complete(run, current_fingerprint(load_suite(suite)))

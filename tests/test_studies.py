@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pgsbench.cli.options import shipped_studies
 from pgsbench.evaluation.suite import load_suite
-from pgsbench.masking.study import open_study
-from pgsbench.sweeps import plan
+from pgsbench.study import plan
+from pgsbench.study.open import open_study
+from pgsbench.study.shipped import shipped_studies
 
 STUDIES = sorted(shipped_studies().rglob("*.yaml"))
 

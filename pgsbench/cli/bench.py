@@ -12,8 +12,8 @@ from pgsbench.cli.options import DeviceOption, SuiteOption, names_in
 
 if TYPE_CHECKING:
     from pgsbench.evaluation.reference import Cost, ReferenceResult
-    from pgsbench.evaluation.report import Report
     from pgsbench.evaluation.suite import Suite
+    from pgsbench.records.scores import Scores
 
 app = typer.Typer(no_args_is_help=True, help="Measure speed on this machine.", rich_markup_mode=None)
 
@@ -40,10 +40,10 @@ def masks(
     from pgsbench.cli.progress import Progress
     from pgsbench.devices import devices_named
     from pgsbench.errors import ConfigError
+    from pgsbench.inspection.mask_costs import mask_costs
     from pgsbench.masking import CARDS
     from pgsbench.models.clip import build
     from pgsbench.reporting import render
-    from pgsbench.reporting.mask_costs import mask_costs
 
     write = {".md": render.markdown, ".csv": render.csv_text}
     if out is not None and out.suffix not in write:
@@ -96,33 +96,47 @@ def eval_(
         for number, task in enumerate(shared):
             show("clip_benchmark", number, len(shared))
             theirs[task.name] = reference.run(
-                task, folders[task.name], model=model, pretrained=pretrained, batch_size=batch_size,
+                task,
+                folders[task.name],
+                model=model,
+                pretrained=pretrained,
+                batch_size=batch_size,
                 workers=workers,
-            )  # fmt: skip
+            )
         show("clip_benchmark", len(shared), len(shared))
     _show(tasks, report, cost, theirs)
 
 
-def _ours(checkpoint: str, suite: str, batch_size: int) -> tuple[Report, Cost]:
+def _ours(checkpoint: str, suite: str, batch_size: int) -> tuple[Scores, Cost]:
     """Return the report of `pgsbench evaluate` in a process of its own, and what it took."""
     import sys
     from tempfile import TemporaryDirectory
 
     from pgsbench.errors import EvaluationError
     from pgsbench.evaluation.reference import timed
-    from pgsbench.evaluation.report import Report
+    from pgsbench.records.scores import Scores
 
     with TemporaryDirectory() as out:
         command = [
-            sys.executable, "-m", "pgsbench", "evaluate", checkpoint, "--suite", suite, "--out", out,
-            "--batch-size", str(batch_size), "--no-cache",
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "pgsbench",
+            "evaluate",
+            checkpoint,
+            "--suite",
+            suite,
+            "--out",
+            out,
+            "--batch-size",
+            str(batch_size),
+            "--no-cache",
+        ]
         done, cost = timed(command)
         if done.returncode:
             raise EvaluationError(f"`pgsbench evaluate` failed\n{done.stderr.strip()}")
         if ", 0 reused" not in done.stdout:
             raise EvaluationError("`pgsbench evaluate` reused earlier results: no time to compare")
-        return Report.read(Path(out)), cost
+        return Scores.read(Path(out)), cost
 
 
 def _as_open_clip_names_it(checkpoint: str) -> tuple[str, str]:
@@ -137,13 +151,14 @@ def _as_open_clip_names_it(checkpoint: str) -> tuple[str, str]:
     name, _, tag = checkpoint.partition(":")
     if not tag or "/" in tag:  # a URI, or a model on the hub
         raise ModelError(
-            "clip_benchmark takes a folder or a published model", value=checkpoint,
+            "clip_benchmark takes a folder or a published model",
+            value=checkpoint,
             way_out="name a run directory, a folder in open_clip's local-dir layout, or NAME:TAG",
-        )  # fmt: skip
+        )
     return name, tag
 
 
-def _show(suite: Suite, report: Report, cost: Cost, theirs: Mapping[str, ReferenceResult]) -> None:
+def _show(suite: Suite, report: Scores, cost: Cost, theirs: Mapping[str, ReferenceResult]) -> None:
     from pgsbench.errors import EvaluationError
     from pgsbench.evaluation.reference import TOLERANCE, Cost
     from pgsbench.reporting import render

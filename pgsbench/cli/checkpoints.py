@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from pgsbench.evaluation.report import Report
     from pgsbench.models.clip import Clip
     from pgsbench.models.source import Opened
+    from pgsbench.records.scores import Scores
 
 CheckpointArgument = Annotated[
     str,
@@ -74,7 +74,7 @@ def scores_folder(source: str, suite: str) -> Path:
     return Path("evaluations", re.sub(r"[^\w.-]+", "-", source), suite)
 
 
-def scores_table(report: Report) -> str:
+def scores_table(report: Scores) -> str:
     """Return the scores that stand for the tasks, and the means of the groups, as two tables."""
     from pgsbench.reporting import render
 
@@ -88,10 +88,17 @@ def scores_table(report: Report) -> str:
     header = ["task", "metric", "score", "95 % interval", "n", "chance", "note"]
     scores = render.Table(f"Suite {report.suite}", header, rows, [], text_columns=(1, 6))
     rows = [
-        [group, mean.mean, f"{mean.value:.1%}", f"{mean.low:.1%} to {mean.high:.1%}", str(mean.n_tasks),
-         f"{mean.chance:.1%}", ", ".join(mean.marked)]
+        [
+            group,
+            mean.mean,
+            f"{mean.value:.1%}",
+            f"{mean.low:.1%} to {mean.high:.1%}",
+            str(mean.n_tasks),
+            f"{mean.chance:.1%}",
+            ", ".join(mean.marked),
+        ]
         for group, mean in report.groups.items()
-    ]  # fmt: skip
+    ]
     header = ["group", "mean", "score", "95 % interval", "tasks", "chance", "tasks with a note"]
     notes = ["macro: every task of a group weighs the same, whatever its size."]
     means = render.Table("Groups", header, rows, notes, text_columns=(1, 6))

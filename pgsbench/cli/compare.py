@@ -50,8 +50,10 @@ def compare(
     work.train(runs)
     results = work.results(candidate=arm_name(chosen), baselines=[arm_name(name) for name in others])
     show(
-        tables.scores_table(results), tables.differences_table(results),
-        tables.gap_table(results), tables.cost_table(results),
-    )  # fmt: skip
+        tables.scores_table(results),
+        tables.differences_table(results),
+        tables.gap_table(results),
+        tables.cost_table(results),
+    )
     typer.echo("\n".join([fairness(results), *verdict(results)]))
     work.finish(results)

@@ -71,9 +71,10 @@ def verify(name: NameArgument) -> None:
         problems = store.verify(folder, progress=show)
     if problems:
         raise DataError(
-            "\n".join([f"{len(problems)} files are not what they were", *problems]), where=str(folder),
+            "\n".join([f"{len(problems)} files are not what they were", *problems]),
+            where=str(folder),
             way_out=f"delete the folder and run `pgsbench data make {name}`",
-        )  # fmt: skip
+        )
     typer.echo(f"{len(store.read_manifest(folder).sha256)} files as they were made: {folder}")
 
 

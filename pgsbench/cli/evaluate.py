@@ -22,9 +22,9 @@ from pgsbench.cli.checkpoints import (
 from pgsbench.cli.options import DeviceOption, OfflineOption, RootOption, SuiteOption
 
 if TYPE_CHECKING:
-    from pgsbench.evaluation.report import Report
     from pgsbench.evaluation.suite import Suite
     from pgsbench.masking.base import Strategy
+    from pgsbench.records.scores import Scores
     from pgsbench.tracking.rundir import RunDir
 
 #: Stands for the run that mirrors the run directory in question.
@@ -91,10 +91,16 @@ def evaluate(
         opened = open_checkpoint(checkpoint, model=model, device=on)
         suites.make_builtin(tasks, progress=show)
         measure_on = partial(
-            measure, opened.clip, tasks, checkpoint_sha256=opened.sha256, data_folder=find, device=on,
-            batch_size=batch_size, part_of=whole_suite,
+            measure,
+            opened.clip,
+            tasks,
+            checkpoint_sha256=opened.sha256,
+            data_folder=find,
+            device=on,
+            batch_size=batch_size,
+            part_of=whole_suite,
             progress=lambda _, done, total: show("tasks", done, total),
-        )  # fmt: skip
+        )
         whole = measure_on(
             out=target,
             cache=store.root() / "embeddings" if cache else None,
@@ -122,14 +128,18 @@ def _check_writable(*targets: Path) -> None:
         there = next(path for path in (target, *target.parents) if os.access(path, os.F_OK))
         if not there.is_dir():
             raise ConfigError(
-                "scores go into a folder, and this is none", where="--out", value=str(there),
+                "scores go into a folder, and this is none",
+                where="--out",
+                value=str(there),
                 way_out="name another",
-            )  # fmt: skip
+            )
         if not os.access(there, os.W_OK | os.X_OK):
             raise ConfigError(
-                "scores cannot be written here", where="--out", value=str(there),
+                "scores cannot be written here",
+                where="--out",
+                value=str(there),
                 way_out="name a folder that you may write to",
-            )  # fmt: skip
+            )
 
 
 def _masked(target: Path) -> Path:
@@ -144,9 +154,11 @@ def _part_of(suite: Suite, part: str) -> tuple[Suite, str]:
     k, n = (int(found[1]), int(found[2])) if found else (0, 0)
     if not 1 <= k <= n <= len(suite.tasks):
         raise ConfigError(
-            "a part is K/N with 1 <= K <= N, and N at most the number of tasks", where="--part", value=part,
+            "a part is K/N with 1 <= K <= N, and N at most the number of tasks",
+            where="--part",
+            value=part,
             way_out=f"--part 1/2 and --part 2/2, for example; the suite has {len(suite.tasks)} tasks",
-        )  # fmt: skip
+        )
     first, last = (len(suite.tasks) * end // n for end in (k - 1, k))
     name = f"{PART}{k}-of-{n}"
     return replace(suite, name=f"{suite.name}-{name}", tasks=suite.tasks[first:last]), name
@@ -169,16 +181,18 @@ def _mask_of(checkpoint: str) -> _Mask:
     strategy = configure(config["strategy"]["name"], fields)
     if "objects" in strategy.needs:
         raise RunError(
-            "this mask must know the objects, and evaluation sets do not say them", where="--with-mask",
-            value=config["strategy"]["name"], way_out="evaluate the run without --with-mask",
-        )  # fmt: skip
+            "this mask must know the objects, and evaluation sets do not say them",
+            where="--with-mask",
+            value=config["strategy"]["name"],
+            way_out="evaluate the run without --with-mask",
+        )
     _check_code(run)
     return _Mask(strategy, config["seed"], {**config["strategy"], "seed": config["seed"]})
 
 
 def _check_code(run: RunDir) -> None:
     """Raise where a strategy that is not built in may be another than the run was trained with."""
-    from pgsbench.config.load import check
+    from pgsbench.config.read import check
     from pgsbench.config.schema import RunConfig
     from pgsbench.errors import RunError
     from pgsbench.experiment import current_id
@@ -191,9 +205,10 @@ def _check_code(run: RunDir) -> None:
     if current_id(config) != run.config["id"]:
         raise RunError(
             "the code of this mask, or the training data, is not what the run was trained with",
-            where="--with-mask", value=name,
+            where="--with-mask",
+            value=name,
             way_out="bring back the code as it was, or evaluate without --with-mask",
-        )  # fmt: skip
+        )
 
 
 def _run_of(checkpoint: str, option: str) -> RunDir:
@@ -203,21 +218,27 @@ def _run_of(checkpoint: str, option: str) -> RunDir:
     run = RunDir(Path(checkpoint))
     if not Path(checkpoint, "config.json").is_file() or not {"id", "config"} <= run.config.keys():
         raise RunError(
-            "only a run directory knows its training and its MLflow run", where=option, value=checkpoint,
+            "only a run directory knows its training and its MLflow run",
+            where=option,
+            value=checkpoint,
             way_out="name a directory under runs/",
-        )  # fmt: skip
+        )
     return run
 
 
-def _gap_table(whole: Report, masked: Report) -> str:
+def _gap_table(whole: Scores, masked: Scores) -> str:
     """Return the group means on whole and on masked pictures, and what the mask costs at evaluation."""
     from pgsbench.reporting import render
 
     rows = [
-        [group, f"{mean.value:.1%}", f"{masked.groups[group].value:.1%}",
-         f"{100 * (masked.groups[group].value - mean.value):+.1f}"]
+        [
+            group,
+            f"{mean.value:.1%}",
+            f"{masked.groups[group].value:.1%}",
+            f"{100 * (masked.groups[group].value - mean.value):+.1f}",
+        ]
         for group, mean in whole.groups.items()
-    ]  # fmt: skip
+    ]
     notes = ["Gap: masked minus whole, in points. Training saw masked pictures, except in its last phase."]
     header = ["group", "whole pictures", "under the training mask", "gap"]
     return render.text(render.Table("Under the mask of the training", header, rows, notes))
@@ -229,7 +250,7 @@ def _mirror_of(checkpoint: str) -> str:
     return artifacts.mirrored_run(_run_of(checkpoint, "--mlflow"))
 
 
-def _log(run_id: str, report: Report, out: Path) -> None:
+def _log(run_id: str, report: Scores, out: Path) -> None:
     from pgsbench.tracking import artifacts
 
     values = {task: score.value for task, score in report.primary().items()}

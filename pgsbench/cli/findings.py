@@ -23,13 +23,13 @@ def findings(
     """
     from pgsbench.data.transforms import normalise
     from pgsbench.errors import ConfigError
-    from pgsbench.masking import findings as measured
+    from pgsbench.inspection import findings as measured
+    from pgsbench.inspection import preview as previews
+    from pgsbench.inspection.bias_effect import bias_effect
+    from pgsbench.inspection.retention import compared, retention
     from pgsbench.masking.base import view_of
-    from pgsbench.masking.retention import compared, retention
-    from pgsbench.models.bias_effect import bias_effect
     from pgsbench.models.clip import build
     from pgsbench.models.tower_layout import layout_of
-    from pgsbench.reporting import preview as previews
     from pgsbench.reporting import render
 
     if images and len(images) < 2:

@@ -82,11 +82,11 @@ def preview(
 
     Example: pgsbench masks preview cat.jpg dog.jpg --strategies pgs,random,grid --out masks.png
     """
-    from pgsbench.cli.subject import is_study, named_strategies, study_subject
     from pgsbench.errors import ConfigError
+    from pgsbench.inspection import preview as previews
+    from pgsbench.inspection.diagnosis import usable
+    from pgsbench.inspection.subject import is_study, named_strategies, study_subject
     from pgsbench.models.clip import build
-    from pgsbench.reporting import preview as previews
-    from pgsbench.reporting.diagnosis import usable
     from pgsbench.reporting.style import check_ending, save
 
     check_ending(out, "--out")
@@ -159,13 +159,14 @@ def diagnose(
     Example: pgsbench masks diagnose baselines --strategies pgs,flip,grid
     """
     from pgsbench.cli.progress import Progress
-    from pgsbench.cli.subject import data_subject, is_study, study_subject
     from pgsbench.cli.working import Work
     from pgsbench.data import shards
+    from pgsbench.inspection import diagnosis, thresholds
+    from pgsbench.inspection.diagnosis_files import write
+    from pgsbench.inspection.subject import data_subject, is_study, study_subject
     from pgsbench.masking import CARDS
     from pgsbench.models.clip import build
-    from pgsbench.reporting import diagnosis, render, thresholds
-    from pgsbench.reporting.diagnosis_files import write
+    from pgsbench.reporting import render
 
     if calibrate is not None:
         _check_ratio(calibrate, "--calibrate")
@@ -185,14 +186,27 @@ def diagnose(
             progress=show,
         )
         found = diagnosis.diagnose(
-            clip, reader, subject.strategies, batch_size=subject.batch_size, num_batches=batches,
-            num_seeds=seeds, data_seed=subject.seed, progress=show,
-        )  # fmt: skip
+            clip,
+            reader,
+            subject.strategies,
+            batch_size=subject.batch_size,
+            num_batches=batches,
+            num_seeds=seeds,
+            data_seed=subject.seed,
+            progress=show,
+        )
         if calibrate is not None:
             chosen, notes = thresholds.calibrate(
-                clip, reader, subject.strategies, target=calibrate, batch_size=subject.batch_size,
-                num_batches=batches, num_seeds=seeds, data_seed=subject.seed, progress=show,
-            )  # fmt: skip
+                clip,
+                reader,
+                subject.strategies,
+                target=calibrate,
+                batch_size=subject.batch_size,
+                num_batches=batches,
+                num_seeds=seeds,
+                data_seed=subject.seed,
+                progress=show,
+            )
     typer.echo(render.text(diagnosis.table_of(found, subject.name)))
     typer.echo(render.text(diagnosis.agreement_table(found)))
     if calibrate is not None:

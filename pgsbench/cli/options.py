@@ -8,8 +8,6 @@ from typing import Annotated
 
 import typer
 
-from pgsbench.errors import ConfigError, nearest
-
 
 def _forbid_network(offline: bool) -> bool:
     if offline:
@@ -53,30 +51,6 @@ OfflineOption = Annotated[
 def names_in(text: str) -> list[str]:
     """Return the names in a list joined by commas, each once; empty ones do not count."""
     return [name for name in dict.fromkeys(part.strip() for part in text.split(",")) if name]
-
-
-def shipped_studies() -> Path:
-    """Return the folder of the studies that ship: in the wheel, or beside the package in a clone."""
-    package = Path(__file__).parents[1]
-    inside = package / "studies"
-    return inside if inside.is_dir() else package.parent / "studies"
-
-
-def find_study(name: str) -> Path:
-    """Return the path of a study file: the path itself, or a shipped study by path, file or bare name.
-
-    Raises:
-        ConfigError: There is none.
-    """
-    if Path(name).is_file():
-        return Path(name)
-    folder = shipped_studies()
-    known = {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.yaml")}
-    bare = Path(name).as_posix().removeprefix("studies/").removesuffix(".yaml")
-    if bare in known:
-        return known[bare]
-    way_out = nearest(bare, known)
-    raise ConfigError("there is no such study file", where="STUDY", value=name, way_out=way_out)
 
 
 def seed_overrides(seeds: int | None) -> list[str]:

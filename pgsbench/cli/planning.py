@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from pgsbench.cli.working import Work
-    from pgsbench.sweeps.plan import PlannedRun
+    from pgsbench.study.plan import PlannedRun
 
 
 def print_plan(work: Work, runs: Sequence[PlannedRun], *, num_random: int = 0) -> None:
@@ -22,10 +22,10 @@ def print_plan(work: Work, runs: Sequence[PlannedRun], *, num_random: int = 0) -
     """
     from pgsbench.evaluation.identity import current_fingerprint
     from pgsbench.evaluation.suite import load_suite
+    from pgsbench.execution.estimate import Estimator
+    from pgsbench.execution.worker import plan_slots
     from pgsbench.experiment import is_complete
     from pgsbench.reporting import render
-    from pgsbench.sweeps.estimate import Estimator
-    from pgsbench.sweeps.worker import plan_slots
     from pgsbench.tracking.rundir import find_runs
 
     slots = plan_slots(len(runs), jobs=work.jobs, device=work.device)
@@ -38,15 +38,17 @@ def print_plan(work: Work, runs: Sequence[PlannedRun], *, num_random: int = 0) -
     for run in runs:
         cost = estimator.cost(run.config)
         exists = is_complete(found.get(run.run_id), tested_on)
-        rows.append([
-            run.place.name,
-            f"{cost.dropped:.2f}",
-            f"{run.config.training.steps:,}",
-            f"{cost.samples:,}",
-            f"{cost.patch_tokens:,}",
-            f"{cost.train_seconds / 60:.1f}",
-            "exists, would be reused" if exists else "to train",
-        ])  # fmt: skip
+        rows.append(
+            [
+                run.place.name,
+                f"{cost.dropped:.2f}",
+                f"{run.config.training.steps:,}",
+                f"{cost.samples:,}",
+                f"{cost.patch_tokens:,}",
+                f"{cost.train_seconds / 60:.1f}",
+                "exists, would be reused" if exists else "to train",
+            ]
+        )
         if not exists:
             num_missing += 1
             samples, tokens = samples + cost.samples, tokens + cost.patch_tokens

@@ -63,7 +63,9 @@ def _studies(name: str | None, output: Path) -> list[Path]:
     bare = Path(name).stem if name else ""
     if bare not in known:
         raise StudyError(
-            "no such study has run here", where=str(output / "runs"), value=name,
+            "no such study has run here",
+            where=str(output / "runs"),
+            value=name,
             way_out=nearest(bare, known) if known else "`pgsbench sweep`, `compare` or `train` runs one",
-        )  # fmt: skip
+        )
     return [known[bare]]

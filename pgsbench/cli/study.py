@@ -6,7 +6,8 @@ import json
 
 import typer
 
-from pgsbench.cli.options import SetOption, StudyArgument, find_study, shipped_studies
+from pgsbench.cli.options import SetOption, StudyArgument
+from pgsbench.study.shipped import find_study, shipped_studies
 
 app = typer.Typer(no_args_is_help=True, help="Study files: list, show, validate.", rich_markup_mode=None)
 
@@ -17,7 +18,7 @@ def list_() -> None:
 
     Example: pgsbench study ls
     """
-    from pgsbench.config.load import parse_yaml
+    from pgsbench.config.read import parse_yaml
 
     folder = shipped_studies()
     for path in sorted(folder.rglob("*.yaml")):
@@ -32,7 +33,7 @@ def show(study: StudyArgument, set_: SetOption = None) -> None:
 
     Example: pgsbench study show ratio --set training.samples=8192
     """
-    from pgsbench.masking.study import open_study
+    from pgsbench.study.open import open_study
 
     opened = open_study(find_study(study), overrides=set_ or [])
     arms = {
@@ -50,8 +51,8 @@ def validate(study: StudyArgument, set_: SetOption = None) -> None:
     Example: pgsbench study validate my/study.yaml
     """
     from pgsbench.evaluation.suite import load_suite
-    from pgsbench.masking.study import open_study
-    from pgsbench.sweeps.plan import check_space
+    from pgsbench.study.open import open_study
+    from pgsbench.study.plan import check_space
 
     path = find_study(study)
     opened = open_study(path, overrides=set_ or [])

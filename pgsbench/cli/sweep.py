@@ -36,14 +36,15 @@ def sweep(
     from pgsbench.cli.working import Work, show
     from pgsbench.errors import StudyError
     from pgsbench.reporting import tables
-    from pgsbench.sweeps import plan
+    from pgsbench.study import plan
 
     work = Work.open(study, set_=set_, seeds=seeds, output=output, jobs=jobs, device=device)
     if work.study.config.search is None:
         raise StudyError(
-            "the study has nothing to search", where=study,
+            "the study has nothing to search",
+            where=study,
             way_out="add `search:` with a `space:`, or use `pgsbench train` or `compare`",
-        )  # fmt: skip
+        )
     plan.check_space(work.study)
     references = work.plan(plan.reference_arms(work.study))
     searched, num_random = plan.searched_runs(work.study, trials)

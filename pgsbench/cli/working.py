@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pgsbench.cli.options import find_study, seed_overrides
+from pgsbench.cli.options import seed_overrides
 from pgsbench.cli.progress import Progress
 from pgsbench.errors import StudyError
+from pgsbench.study.shipped import find_study
 
 if TYPE_CHECKING:
-    from pgsbench.config.load import Study
+    from pgsbench.execution.local import StudyFolder, Watcher
     from pgsbench.reporting.render import Table
     from pgsbench.reporting.results import Results
-    from pgsbench.sweeps.plan import PlannedRun
-    from pgsbench.sweeps.study import StudyFolder, Watcher
+    from pgsbench.study.plan import PlannedRun
+    from pgsbench.study.study import Study
 
 MIRROR_EVERY_SECONDS = 20.0
 
@@ -53,16 +54,22 @@ class Work:
 
     @classmethod
     def open(
-        cls, study: str, *, set_: list[str] | None, seeds: int | None, output: Path, jobs: int | None,
+        cls,
+        study: str,
+        *,
+        set_: list[str] | None,
+        seeds: int | None,
+        output: Path,
+        jobs: int | None,
         device: str,
-    ) -> Work:  # fmt: skip
+    ) -> Work:
         """Open a study by the options of a command; see `pgsbench.cli.options`.
 
         Raises:
             UserError: The study has mistakes, or there is no such device.
         """
         from pgsbench.devices import devices_named
-        from pgsbench.masking.study import open_study
+        from pgsbench.study.open import open_study
 
         devices_named(device)  # a mistake in it is said before anything is prepared
         opened = open_study(find_study(study), overrides=[*(set_ or []), *seed_overrides(seeds)])
@@ -71,28 +78,28 @@ class Work:
     @cached_property
     def folder(self) -> StudyFolder:
         """The study's folder, with the runs of earlier commands; to be asked for when the arms are known."""
-        from pgsbench.sweeps.study import StudyFolder
+        from pgsbench.execution.local import StudyFolder
 
         return StudyFolder.open(self.study, self.runs_root, command_line())
 
     def plan(self, arms: Sequence[str]) -> list[PlannedRun]:
         """Return the runs of some arms; a strategy that is no arm becomes one, see `plan.with_arms`."""
         from pgsbench.config.schema import arm_name
-        from pgsbench.sweeps import plan
+        from pgsbench.study import plan
 
         self.study = plan.with_arms(self.study, arms)
         return plan.planned_runs(self.study, list(dict.fromkeys(map(arm_name, arms))))
 
     def train(self, runs: Sequence[PlannedRun]) -> None:
         """Train and evaluate what is not complete."""
-        from pgsbench.sweeps.study import work_off
+        from pgsbench.execution.local import work_off
 
         with self.watching() as watcher:
             self.failed = work_off(self.folder, runs, watcher=watcher, jobs=self.jobs, device=self.device)
 
     def search(self, references: Sequence[PlannedRun], trials: int | None) -> dict[str, float]:
         """Work off the search space and the runs beside it; return the importance of each searched path."""
-        from pgsbench.sweeps.search import search
+        from pgsbench.execution.search import search
 
         with self.watching() as watcher:
             found = search(
@@ -111,8 +118,8 @@ class Work:
     @contextmanager
     def watching(self) -> Iterator[Watcher]:
         """Prepare the data, then give a watcher that shows progress and feeds MLflow."""
+        from pgsbench.execution.local import Watcher
         from pgsbench.experiment import prepare_data
-        from pgsbench.sweeps.study import Watcher
 
         with Progress() as show:
             prepare_data(self.study, progress=show)

@@ -226,9 +226,11 @@ def check_pictures(folder: Path, file_names: Iterable[str], where: Path) -> None
     there = {path.name for path in folder.iterdir() if path.is_file()} if folder.is_dir() else set()
     if missing := sorted(set(file_names) - there):
         raise DataError(
-            f"{len(missing)} pictures are missing in {folder.name}", where=str(where), value=missing[:3],
+            f"{len(missing)} pictures are missing in {folder.name}",
+            where=str(where),
+            value=missing[:3],
             way_out="make or fetch the set again",
-        )  # fmt: skip
+        )
 
 
 def read_pictures(folder: Path, file_names: Iterable[str]) -> Iterator[tuple[str, EncodedImage]]:

@@ -34,9 +34,18 @@ NO_NETWORK = "the server cannot be reached"
 
 #: Errors of the disk. Those of the network are OSErrors, too, but wrapped or with other numbers.
 DISK_ERRORS = (
-    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EXDEV,
-    errno.EEXIST, errno.ENOTDIR, errno.EISDIR,
-)  # fmt: skip
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.EXDEV,
+    errno.EEXIST,
+    errno.ENOTDIR,
+    errno.EISDIR,
+)
 
 
 def is_offline() -> bool:
@@ -76,9 +85,10 @@ def fetch(wanted: PublicSet, splits: Collection[str], root: Path) -> Path:
             _remove(staging)
     except OSError as error:
         raise DataError(
-            f"the disk refuses: {_first_line(error)}", where=str(folder),
+            f"the disk refuses: {_first_line(error)}",
+            where=str(folder),
             way_out="make room, or see whether the folder may be written to",
-        ) from error  # fmt: skip
+        ) from error
     finally:  # what has come before a failure stays for the next time
         if staging.is_dir() and not any(staging.iterdir()):
             _remove(staging)
@@ -117,9 +127,10 @@ def _from_hub(repository: str, splits: Collection[str], folder: Path, staging: P
         snapshot_download(repository, repo_type="dataset", local_dir=staging, allow_patterns=patterns)
     except HfHubHTTPError as error:
         raise DataError(
-            f"the Hub refuses: {_first_line(error)}", where=f"hf.co/datasets/{repository}",
+            f"the Hub refuses: {_first_line(error)}",
+            where=f"hf.co/datasets/{repository}",
             way_out="accept the set's terms on that page and `hf auth login`, if it asks for them",
-        ) from error  # fmt: skip
+        ) from error
     except Exception as error:  # libraries of the network raise anything
         if _is_of_disk(error):
             raise

@@ -18,14 +18,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pgsbench.config.fingerprint import file_hash
 from pgsbench.errors import DataError, nearest
+from pgsbench.hashing import file_hash
 
 #: ``(what, done, total)``, called now and then on long work.
 Progress = Callable[[str, int, int], None]
 
 #: Built-in data sets: ``make(root, progress=...) -> folder`` and ``identity() -> str``.
-BUILTIN = {"scenes": "pgsbench.data.scenes", "emoji": "pgsbench.data.emoji"}
+BUILTIN = {"scenes": "pgsbench.worlds.scenes", "emoji": "pgsbench.worlds.emoji"}
 
 MANIFEST = "dataset.json"
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from pgsbench.data.shards import Batch, Tokenize, caption_of, is_usable, objects_of
+from pgsbench.data.samples import Batch, Tokenize, caption_of, is_usable, objects_of
 from pgsbench.data.tar import image_of, read_tar
 from pgsbench.data.transforms import decode
 
@@ -42,9 +42,13 @@ class StreamedShards:
             # more workers than cores: as asked
             warnings.filterwarnings("ignore", "This DataLoader will create")
             loader = DataLoader(
-                source, batch_size=None, num_workers=workers, prefetch_factor=4,
-                multiprocessing_context="spawn", pin_memory=torch.cuda.is_available(),
-            )  # fmt: skip
+                source,
+                batch_size=None,
+                num_workers=workers,
+                prefetch_factor=4,
+                multiprocessing_context="spawn",
+                pin_memory=torch.cuda.is_available(),
+            )
             batches = iter(loader)  # where it warns, too
         yield from batches
 

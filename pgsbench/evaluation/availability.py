@@ -134,10 +134,11 @@ def fetch_missing(
         problems.append(f"- not tried without a network: {', '.join(untried)}")
     if problems:
         raise DataError(
-            "data sets are missing\n" + "\n".join(problems), where=f"suite {suite.name}",
+            "data sets are missing\n" + "\n".join(problems),
+            where=f"suite {suite.name}",
             way_out="fetch where there is a network (without --offline and HF_HUB_OFFLINE) or copy the "
             f"folders to {root}; the same command goes on where it was",
-        )  # fmt: skip
+        )
     return len(needed)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgsbench.config.load import parse_yaml
+from pgsbench.config.read import parse_yaml
 from pgsbench.data import public
 from pgsbench.errors import ConfigError, nearest
 from pgsbench.evaluation.protocols.zero_shot import ZeroShot
@@ -62,9 +62,11 @@ def published_score(model: str, data: str) -> float:
     for value, valid, where in ((model, rows, "MODEL"), (data, rows.get(model, {}), "--data")):
         if value not in valid:
             raise ConfigError(
-                "no published row is known for this", where=where, value=value,
+                "no published row is known for this",
+                where=where,
+                value=value,
                 way_out=f"{nearest(value, list(valid))}; or give --expect",
-            )  # fmt: skip
+            )
     return rows[model][data]
 
 

@@ -13,7 +13,6 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from pgsbench.config.fingerprint import canonical_json, file_hash
 from pgsbench.data.store import Progress
 from pgsbench.errors import EvaluationError
 from pgsbench.evaluation import results
@@ -21,10 +20,12 @@ from pgsbench.evaluation.cache import EmbeddingCache
 from pgsbench.evaluation.embed import Encoder
 from pgsbench.evaluation.identity import data_states, suite_fingerprint, task_key
 from pgsbench.evaluation.protocols.base import Measurement
-from pgsbench.evaluation.report import Report, group_means, primary_of, scores_of
 from pgsbench.evaluation.results import TaskResult
+from pgsbench.evaluation.scoring import group_means, primary_of, scores_of
 from pgsbench.evaluation.suite import FindData, Suite, Task, builtin_dataset, data_folder, locate
+from pgsbench.hashing import canonical_json, file_hash
 from pgsbench.models.clip import Clip
+from pgsbench.records.scores import Scores
 
 #: Models that make other tokens of these have another tokenizer.
 PROBE_TEXTS = ["a photo of 3 cats.", "Zwölf Boxkämpfer, jagen Viktor!", "quick brown foxes'\njumps & more"]
@@ -48,7 +49,7 @@ def evaluate(
     cache: Path | None = None,
     earlier: Sequence[Path] = (),
     part_of: Suite | None = None,
-) -> Report:
+) -> Scores:
     """Measure a model on every task of a suite; a task that was measured before is not measured again.
 
     Writes ``per-sample/*.npz`` and ``tasks/*.json`` as tasks finish and, last, ``scores.csv`` and
@@ -83,9 +84,12 @@ def evaluate(
     identity = [checkpoint_sha256, mask, clip.model_cfg, clip.preprocess_cfg, tokens]
     model_key = _hash([*identity, environment, code_hash()])
     encode = Encoder(
-        clip, device=device, batch_size=batch_size, autocast=autocast,
+        clip,
+        device=device,
+        batch_size=batch_size,
+        autocast=autocast,
         cache=EmbeddingCache(cache, model_key) if cache and is_known else None,
-    )  # fmt: skip
+    )
     origins = _origins(part_of or suite, data_folder)
     found: dict[str, TaskResult] = {}
     reused: list[str] = []
@@ -105,9 +109,16 @@ def evaluate(
     if progress:
         progress("evaluated", len(suite.tasks), len(suite.tasks))
     report = _report(
-        clip, suite, found, folders, fingerprint=suite_fingerprint(suite, states),
-        checkpoint_sha256=checkpoint_sha256, mask=mask, environment=environment, reused=tuple(reused),
-    )  # fmt: skip
+        clip,
+        suite,
+        found,
+        folders,
+        fingerprint=suite_fingerprint(suite, states),
+        checkpoint_sha256=checkpoint_sha256,
+        mask=mask,
+        environment=environment,
+        reused=tuple(reused),
+    )
     report.write(out)
     return report
 
@@ -123,9 +134,9 @@ def _report(
     mask: Mapping[str, Any] | None,
     environment: Mapping[str, str],
     reused: tuple[str, ...],
-) -> Report:
+) -> Scores:
     measured = {task.name: checked_size(task, found[task.name].measurements) for task in suite.tasks}
-    return Report(
+    return Scores(
         suite=suite.name,
         suite_version=suite.version,
         suite_fingerprint=fingerprint,

@@ -9,10 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-from pgsbench.config.fingerprint import canonical_json, file_hash
 from pgsbench.data import store
 from pgsbench.errors import DataError
 from pgsbench.evaluation.suite import Suite, Task, builtin_dataset, locate, public_set
+from pgsbench.hashing import canonical_json, file_hash
 
 
 def current_fingerprint(suite: Suite) -> str:

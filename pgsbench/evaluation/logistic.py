@@ -71,9 +71,12 @@ def fit(
     weight.requires_grad_()
     bias.requires_grad_()
     optimizer = torch.optim.LBFGS(
-        [weight, bias], max_iter=MAX_ITERATIONS, tolerance_grad=TOLERANCE, tolerance_change=1e-14,
+        [weight, bias],
+        max_iter=MAX_ITERATIONS,
+        tolerance_grad=TOLERANCE,
+        tolerance_change=1e-14,
         line_search_fn="strong_wolfe",
-    )  # fmt: skip
+    )
     rows = max(1, CHUNK // num_classes)
 
     def objective() -> Tensor:

@@ -111,10 +111,24 @@ def run(
     with TemporaryDirectory() as scratch:
         output = Path(scratch, "result.json")
         command = [
-            sys.executable, "-c", _COMMAND_LINE, "eval", "--model", model, "--pretrained", pretrained, *named,
-            "--output", str(output), "--no_amp", "--batch_size", str(batch_size),
-            "--num_workers", str(workers), "--quiet",
-        ]  # fmt: skip
+            sys.executable,
+            "-c",
+            _COMMAND_LINE,
+            "eval",
+            "--model",
+            model,
+            "--pretrained",
+            pretrained,
+            *named,
+            "--output",
+            str(output),
+            "--no_amp",
+            "--batch_size",
+            str(batch_size),
+            "--num_workers",
+            str(workers),
+            "--quiet",
+        ]
         done, cost = timed(command, folder=Path(scratch))
         if done.returncode or not output.is_file():
             last = done.stderr.strip().splitlines()[-1:] or ["no message"]

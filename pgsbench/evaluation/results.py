@@ -95,7 +95,13 @@ def _read_values(path: Path, metric: dict[str, Any]) -> Measurement:
         items: Sequence[str] = file["items"].tolist()
         strata = file["strata"] if "strata" in file.files else None
         return Measurement(
-            metric["metric"], file["correct"], items, metric["chance"], units=file["units"].tolist(),
-            strata=strata, num_ties=metric["num_ties"], notes=tuple(metric["notes"]),
+            metric["metric"],
+            file["correct"],
+            items,
+            metric["chance"],
+            units=file["units"].tolist(),
+            strata=strata,
+            num_ties=metric["num_ties"],
+            notes=tuple(metric["notes"]),
             details=metric["details"],
-        )  # fmt: skip
+        )

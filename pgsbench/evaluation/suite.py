@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from pgsbench.config.load import check, parse_yaml, read_text
+from pgsbench.config.read import check, parse_yaml, read_text
 from pgsbench.config.schema import Strict
 from pgsbench.data import public, store
 from pgsbench.data.evalset import shards_of
@@ -124,9 +124,11 @@ def load_suite(name_or_path: str | Path) -> Suite:
         path = FOLDER / f"{name_or_path}.yaml"
     elif not path.is_file():
         raise ConfigError(
-            "no suite of this name ships, and there is no such file", where="evaluation.suite",
-            value=str(name_or_path), way_out=nearest(str(name_or_path), builtin_names()),
-        )  # fmt: skip
+            "no suite of this name ships, and there is no such file",
+            where="evaluation.suite",
+            value=str(name_or_path),
+            way_out=nearest(str(name_or_path), builtin_names()),
+        )
     data, lines = parse_yaml(read_text(path), str(path))
     if not isinstance(data, dict):
         raise ConfigError("a suite's file is a mapping of keys to values", where=str(path), value=data)
@@ -259,14 +261,18 @@ def _task(config: TaskConfig, folder: Path, where: str) -> Task:
         raise PluginError(error.rule, where=place, value=error.value, way_out=error.way_out) from error
     if not hasattr(kind, "__dataclass_fields__"):
         raise PluginError(
-            "a protocol is a frozen dataclass", where=where, value=config.protocol,
+            "a protocol is a frozen dataclass",
+            where=where,
+            value=config.protocol,
             way_out="decorate the class with `@dataclass(frozen=True)`",
-        )  # fmt: skip
+        )
     if lacks := [name for name in ("primary", "requires", "measure") if not hasattr(kind, name)]:
         raise PluginError(
-            f"a protocol needs {', '.join(lacks)}", where=where, value=config.protocol,
+            f"a protocol needs {', '.join(lacks)}",
+            where=where,
+            value=config.protocol,
             way_out="docs/add-an-evaluation.md shows a whole one",
-        )  # fmt: skip
+        )
     given: dict[str, Any] = dict(config.model_extra or {})
     known = [field.name for field in fields(kind)]
     if unknown := next((key for key in given if key not in known), None):
@@ -287,10 +293,17 @@ def _task(config: TaskConfig, folder: Path, where: str) -> Task:
     elif not _BUILTIN_DATA.fullmatch(data):
         data = str(folder / Path(os.path.expandvars(data)).expanduser())
     return Task(
-        config.name, data, protocol, config.protocol, config.metric or kind.primary,
-        config.group, config.chance, config.version, size,
+        config.name,
+        data,
+        protocol,
+        config.protocol,
+        config.metric or kind.primary,
+        config.group,
+        config.chance,
+        config.version,
+        size,
         code=PROTOCOLS.content_id(config.protocol, relative_to=folder),
-    )  # fmt: skip
+    )
 
 
 def _expanded(task: TaskConfig) -> list[TaskConfig]:

@@ -40,10 +40,15 @@ def configure(
     kind = strategy_class(name, where=where, relative_to=relative_to)
     declared = {field.name: field for field in dataclasses.fields(kind) if field.init}
     problems: list[UserError] = [
-        ConfigError(f"unknown field of strategy {name!r}", where=f"{where}.{key}", value=value,
-                    way_out=nearest(key, declared))
-        for key, value in fields.items() if key not in declared
-    ]  # fmt: skip
+        ConfigError(
+            f"unknown field of strategy {name!r}",
+            where=f"{where}.{key}",
+            value=value,
+            way_out=nearest(key, declared),
+        )
+        for key, value in fields.items()
+        if key not in declared
+    ]
     problems += [
         ConfigError(
             f"strategy {name!r} needs this field", where=f"{where}.{key}", way_out=f"add `{key}: ...`"

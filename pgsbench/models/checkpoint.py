@@ -7,8 +7,8 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from pgsbench.config.fingerprint import file_hash
 from pgsbench.files import atomic
+from pgsbench.hashing import file_hash
 from pgsbench.models.clip import Clip
 
 CONFIG_FILE = "open_clip_config.json"

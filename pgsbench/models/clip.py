@@ -216,19 +216,22 @@ def resolve(name: str) -> str:
             raise ModelError("there is no such model configuration", where=name)
         if not _is_architecture(path):
             raise ModelError(
-                "not an architecture of open_clip's: it needs embed_dim, vision_cfg and text_cfg", where=name,
+                "not an architecture of open_clip's: it needs embed_dim, vision_cfg and text_cfg",
+                where=name,
                 way_out="a file with model_cfg and preprocess_cfg belongs beside the weights, as "
                 "open_clip_config.json in one folder with open_clip_model.safetensors; name the folder",
-            )  # fmt: skip
+            )
         open_clip.add_model_config(path)
         return path.stem
     if open_clip.get_model_config(name) is None:
         known = [*builtin_names(), *open_clip.list_models()]
         way_out = nearest(name, known).partition(" valid:")[0]  # open_clip knows some 150
         raise ModelError(
-            "unknown model", where="model.name", value=name,
+            "unknown model",
+            where="model.name",
+            value=name,
             way_out=f"{way_out} built-in: {', '.join(builtin_names())}; others: open_clip.list_models()",
-        )  # fmt: skip
+        )
     return name
 
 

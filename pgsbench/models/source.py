@@ -17,8 +17,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from pgsbench.config.fingerprint import file_hash
 from pgsbench.errors import ModelError, nearest
+from pgsbench.hashing import file_hash
 from pgsbench.models import checkpoint
 from pgsbench.models.clip import Clip, build, complete, load, made_for, resolve
 
@@ -69,8 +69,10 @@ def open_model(source: str, *, model: str | None = None, device: torch.device | 
     if model is not None and not path.is_file():
         raise ModelError(
             "an architecture is named for a file of weights only; all else knows its own",
-            where="--model", value=model, way_out="leave --model out, or name a file of weights",
-        )  # fmt: skip
+            where="--model",
+            value=model,
+            way_out="leave --model out, or name a file of weights",
+        )
     if path.is_dir():
         return _open_folder(path, device)
     if path.is_file():
@@ -117,9 +119,10 @@ def _open_file(path: Path, model: str | None, device: torch.device | str) -> Ope
         raise ModelError("the file is empty", where=str(path), way_out="copy, save or fetch it again")
     if model is None:
         raise ModelError(
-            "a file of weights does not say which architecture it belongs to", where=str(path),
+            "a file of weights does not say which architecture it belongs to",
+            where=str(path),
             way_out="add --model NAME_OR_CONFIG.json, for example --model ViT-B-16",
-        )  # fmt: skip
+        )
     name, _, tag = (model, "", "") if model.endswith(".json") else model.partition(":")
     if tag:
         _check_tag(name, tag)
@@ -129,9 +132,10 @@ def _open_file(path: Path, model: str | None, device: torch.device | str) -> Ope
         open_clip.load_checkpoint(clip.model, str(path), weights_only=True, device="cpu")
     except Exception as error:  # weights can misfit an architecture in any way
         raise ModelError(
-            f"these weights do not fit the model {model}: {_brief(error)}", where=str(path),
+            f"these weights do not fit the model {model}: {_brief(error)}",
+            where=str(path),
             way_out="--model must name the architecture that was trained, QuickGELU and image size included",
-        ) from error  # fmt: skip
+        ) from error
     clip.model.eval()
     notes = (_resized(shapes, clip.model), "" if tag else _doubt(name, clip))
     return Opened(clip, file_hash(path), "; ".join(filter(None, notes)))
@@ -193,23 +197,27 @@ def _shapes_in_pickle(path: Path) -> dict[str, tuple[int, ...]]:
             f"not readable as plain weights, and anything more could run code: {_brief(error)}",
             where=str(path),
             way_out=f"if you trust the file, save its weights alone, once: {_save_weights(path)}",
-        ) from error  # fmt: skip
+        ) from error
     is_mapping = isinstance(content, Mapping)
     weights = content.get("state_dict", content) if is_mapping else None
     if not isinstance(weights, Mapping) or not any(isinstance(value, Tensor) for value in weights.values()):
         value = ", ".join(map(str, content)) if is_mapping else type(content).__name__
         raise ModelError(
-            "no weights by name in this file", where=str(path), value=value[:200],
+            "no weights by name in this file",
+            where=str(path),
+            value=value[:200],
             way_out="save those alone, once: torch.save(torch.load(FILE)[KEY], 'weights.pt'), KEY the entry "
             "that holds them",
-        )  # fmt: skip
+        )
     if any(name.startswith("_orig_mod.") for name in weights):
         loaded = "torch.load(FILE)" if weights is content else "torch.load(FILE)['state_dict']"
         raise ModelError(
-            "the weights of a compiled model bear its prefix", where=str(path), value="_orig_mod.",
+            "the weights of a compiled model bear its prefix",
+            where=str(path),
+            value="_orig_mod.",
             way_out="take it off, once: torch.save({name.removeprefix('_orig_mod.'): value "
             f"for name, value in {loaded}.items()}}, 'weights.pt')",
-        )  # fmt: skip
+        )
     tensors = {name: value for name, value in weights.items() if isinstance(value, Tensor)}
     return {name.removeprefix("module."): tuple(value.shape) for name, value in tensors.items()}
 

@@ -104,9 +104,10 @@ def layout_of(model: nn.Module) -> TowerLayout:
     if trunk is not None and hasattr(trunk, "patch_drop") and hasattr(trunk, "patch_embed"):
         return _timm_vit(trunk)
     raise ModelError(
-        "this image tower cannot drop patches", value=type(trunk if trunk is not None else visual).__name__,
+        "this image tower cannot drop patches",
+        value=type(trunk if trunk is not None else visual).__name__,
         way_out=_WAY_OUT,
-    )  # fmt: skip
+    )
 
 
 def _open_clip_vit(visual: Any) -> TowerLayout:
@@ -158,18 +159,21 @@ def _timm_vit(trunk: Any) -> TowerLayout:
         raise ModelError(
             "this timm tower makes its tokens by a convolutional network in front of the transformer: "
             "they are no patches of the picture that a mask could drop",
-            value=type(embed.backbone).__name__, way_out=_WAY_OUT,
-        )  # fmt: skip
+            value=type(embed.backbone).__name__,
+            way_out=_WAY_OUT,
+        )
     if not isinstance(getattr(embed, "proj", None), nn.Conv2d) or not hasattr(embed, "grid_size"):
         raise ModelError(
             "this timm tower does not cut pictures into a fixed grid of patches by one convolution",
-            value=type(embed).__name__, way_out=_WAY_OUT,
-        )  # fmt: skip
+            value=type(embed).__name__,
+            way_out=_WAY_OUT,
+        )
     if not hasattr(trunk, "num_prefix_tokens"):  # SAM looks through windows of a map, which must be whole
         raise ModelError(
             "this timm tower keeps its tokens as a map and not as a row, from which a mask could drop some",
-            value=type(trunk).__name__, way_out=_WAY_OUT,
-        )  # fmt: skip
+            value=type(trunk).__name__,
+            way_out=_WAY_OUT,
+        )
     return TowerLayout(
         owner=trunk,
         slot="patch_drop",

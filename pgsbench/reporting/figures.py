@@ -44,8 +44,14 @@ def loss_curves(study: StudyFrames, *, theme: Theme = LIGHT) -> Figure | None:
             for _, run in mine.groupby("seed") if apart else ():
                 axes.plot(run["samples"], _smooth(run["loss"]), color=pen.colour, alpha=0.3, linewidth=0.6)
             mean = mine.groupby("samples")["loss"].mean()
-            axes.plot(mean.index, _smooth(mean), color=pen.colour, linestyle=pen.dashes,
-                      linewidth=1.5 if apart else 0.9, label=None if name in known else name)  # fmt: skip
+            axes.plot(
+                mean.index,
+                _smooth(mean),
+                color=pen.colour,
+                linestyle=pen.dashes,
+                linewidth=1.5 if apart else 0.9,
+                label=None if name in known else name,
+            )
         axes.set(xlabel="training pairs seen", ylabel="contrastive loss")
         axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
         figure.legend(loc="outside right upper")
@@ -148,18 +154,30 @@ def accuracy_cost(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
             pen, x = pen_of[arm], seconds / scale
             reach = [[mean.estimate - mean.low], [mean.high - mean.estimate]]
             axes.errorbar(
-                x, mean.estimate, yerr=reach, color=pen.colour, marker=pen.marker, linestyle="none",
-                elinewidth=0.9, label=None if arm in named else arm,
-            )  # fmt: skip
+                x,
+                mean.estimate,
+                yerr=reach,
+                color=pen.colour,
+                marker=pen.marker,
+                linestyle="none",
+                elinewidth=0.9,
+                label=None if arm in named else arm,
+            )
             named.add(arm)
             values = results.params_of(label).values()
             if values and len(points) <= 2 * MAX_APART:
                 text = ", ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in values)
                 side, height = _CORNERS[results.study.arms.index(arm) % len(_CORNERS)]
                 axes.annotate(
-                    text, (x, mean.estimate), xytext=(5 * side, 6 * height), textcoords="offset points",
-                    fontsize=7, color=pen.colour, va="center", ha="left" if side > 0 else "right",
-                )  # fmt: skip
+                    text,
+                    (x, mean.estimate),
+                    xytext=(5 * side, 6 * height),
+                    textcoords="offset points",
+                    fontsize=7,
+                    color=pen.colour,
+                    va="center",
+                    ha="left" if side > 0 else "right",
+                )
         axes.margins(x=0.08)
         axes.set(xlabel=f"training time of one run ({unit})", ylabel=f"{of} (%)")
         axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
@@ -188,10 +206,17 @@ def masks(results: Results, *, theme: Theme = LIGHT, num_images: int = 3) -> Fig
 def _band(axes: Any, found: list[tuple[float, Interval | Missing]], name: str, pen: Any) -> None:
     points = [(x, mean) for x, mean in found if isinstance(mean, Interval)]
     x = [ratio for ratio, _ in points]
-    axes.fill_between(x, [m.low for _, m in points], [m.high for _, m in points],
-                      color=pen.colour, alpha=0.15, linewidth=0)  # fmt: skip
-    axes.plot(x, [m.estimate for _, m in points], color=pen.colour, linestyle=pen.dashes, marker=pen.marker,
-              label=name)  # fmt: skip
+    axes.fill_between(
+        x, [m.low for _, m in points], [m.high for _, m in points], color=pen.colour, alpha=0.15, linewidth=0
+    )
+    axes.plot(
+        x,
+        [m.estimate for _, m in points],
+        color=pen.colour,
+        linestyle=pen.dashes,
+        marker=pen.marker,
+        label=name,
+    )
 
 
 def _reference_line(axes: Any, mean: Interval | Missing, name: str, colour: str) -> None:
@@ -206,8 +231,14 @@ def _whisker(axes: Any, one: Comparison, row: int, theme: Theme) -> None:
     better = one.interval.estimate > 0
     colour = (theme.palette[1] if better else theme.palette[0]) if one.is_significant else theme.ink
     axes.plot([100 * one.interval.low, 100 * one.interval.high], [row, row], color=colour, linewidth=1.3)
-    axes.plot(100 * one.interval.estimate, row, marker="o", color=colour, markersize=5,
-              markerfacecolor=colour if one.is_significant else theme.paper)  # fmt: skip
+    axes.plot(
+        100 * one.interval.estimate,
+        row,
+        marker="o",
+        color=colour,
+        markersize=5,
+        markerfacecolor=colour if one.is_significant else theme.paper,
+    )
 
 
 def _mask_ratio(results: Results, label: str) -> float | None:

@@ -28,9 +28,20 @@ COMPLETE, INCOMPLETE, MISSING = "complete", "incomplete", "missing"
 OTHER_SUITE = "complete, but last tested on another suite or other data; repeat the study's command"
 
 _SCORE_COLUMNS = (
-    "task", "group", "protocol", "metric", "value", "n", "low", "high", "chance", "primary", "version",
-    "per_sample", "notes",
-)  # fmt: skip
+    "task",
+    "group",
+    "protocol",
+    "metric",
+    "value",
+    "n",
+    "low",
+    "high",
+    "chance",
+    "primary",
+    "version",
+    "per_sample",
+    "notes",
+)
 
 
 class Gallery(NamedTuple):
@@ -198,10 +209,16 @@ def _read_run(runs_root: Path, place: StudyRun, suite_fingerprint: str) -> Run:
         if suite_fingerprint not in ("", scores.get("suite_fingerprint")) and done and not problem:
             problem, scores = OTHER_SUITE, {}
         return Run(
-            place, directory.path, COMPLETE if done else INCOMPLETE, problem,
-            directory.config, directory.env, directory.summary, scores,
+            place,
+            directory.path,
+            COMPLETE if done else INCOMPLETE,
+            problem,
+            directory.config,
+            directory.env,
+            directory.summary,
+            scores,
             _primary_values(directory.path, scores.get("scores", [])),
-        )  # fmt: skip
+        )
     except RunError as error:
         return Run(place, directory.path, INCOMPLETE, str(error))
 

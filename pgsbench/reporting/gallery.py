@@ -101,9 +101,11 @@ def mask_gallery(
                 _add_caption(first, texts[row])
             for values in maps.values():
                 next(axes).imshow(
-                    np.asarray(values[row], dtype=float).reshape(grid), cmap="magma", interpolation="nearest",
+                    np.asarray(values[row], dtype=float).reshape(grid),
+                    cmap="magma",
+                    interpolation="nearest",
                     extent=(-0.5, width - 0.5, height - 0.5, -0.5),
-                )  # fmt: skip
+                )
             for chosen in selections.values():
                 _draw_selection(next(axes), picture, chosen, row, grid, theme, 7 * scale)
         for axes, name in zip(panels[0], columns, strict=True):
@@ -115,9 +117,13 @@ def mask_gallery(
             axes.spines[:].set_visible(False)
         if legend:
             figure.legend(
-                handles=legend, loc="outside lower center", ncols=3, fontsize=6.5, handlelength=1.4,
+                handles=legend,
+                loc="outside lower center",
+                ncols=3,
+                fontsize=6.5,
+                handlelength=1.4,
                 handleheight=1.4,
-            )  # fmt: skip
+            )
     return figure
 
 
@@ -125,9 +131,14 @@ def _add_caption(axes: Any, text: str) -> None:
     # An empty label makes room, one line more than the text has; the text may reach over the whole row.
     axes.set_xlabel("\n" * (text.count("\n") + 1) + " ", fontsize=7)
     note = axes.annotate(
-        text, (0, 0), xytext=(0, -4), xycoords="axes fraction", textcoords="offset points", fontsize=7,
+        text,
+        (0, 0),
+        xytext=(0, -4),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        fontsize=7,
         va="top",
-    )  # fmt: skip
+    )
     note.set_in_layout(False)
 
 
@@ -138,10 +149,16 @@ def _legend(selections: Mapping[str, ShownSelection | NDArray[np.bool_]], theme:
     if any(chosen.visible is not None and not chosen.visible.all() for chosen in shown):
         handles.append(
             Rectangle(
-                (0, 0), 1, 1, facecolor=_mixed(theme.palette[1], "#808080", _TINT), edgecolor=theme.paper,
-                hatch="////", linewidth=0, label="hidden: carried along without influence",
+                (0, 0),
+                1,
+                1,
+                facecolor=_mixed(theme.palette[1], "#808080", _TINT),
+                edgecolor=theme.paper,
+                hatch="////",
+                linewidth=0,
+                label="hidden: carried along without influence",
             )
-        )  # fmt: skip
+        )
     if any(chosen.candidates is not None for chosen in shown):
         handles.append(_outline(0, 0, 1, 1, theme, label="candidates of pgs"))
     blank = Rectangle(

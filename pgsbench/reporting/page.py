@@ -85,10 +85,13 @@ def write_report(
     pictures = _pictures(results, out_folder / "figures")
     content = _content(results, importances, pictures)
     paths = ReportPaths(
-        out_folder / "report.md", out_folder / "report.html", out_folder / "scores.csv",
-        out_folder / "comparisons.csv", out_folder / "tables.tex",
+        out_folder / "report.md",
+        out_folder / "report.html",
+        out_folder / "scores.csv",
+        out_folder / "comparisons.csv",
+        out_folder / "tables.tex",
         tuple(out_folder / "figures" / f"{picture.name}.png" for picture in pictures),
-    )  # fmt: skip
+    )
     for path, text in (
         (paths.markdown, _environment().get_template("report.md.j2").render(content)),
         (paths.html, _environment().get_template("report.html.j2").render(content)),

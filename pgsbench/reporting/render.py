@@ -12,10 +12,16 @@ from dataclasses import dataclass
 MISSING_CELL = "missing"
 
 _LATEX = {
-    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
-    ">": r"\textgreater{}", "−": r"$-$", "±": r"$\pm$", "×": r"$\times$",
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "−": r"$-$",
+    "±": r"$\pm$",
+    "×": r"$\times$",
     **{letter: rf"\{letter}" for letter in "&%_#${}"},
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)

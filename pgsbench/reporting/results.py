@@ -106,9 +106,11 @@ class Results:
         for name in (self.candidate, *self.baselines):
             if not self.labels_of(name):
                 raise StudyError(
-                    "the study has no such arm", where=study.name, value=name,
+                    "the study has no such arm",
+                    where=study.name,
+                    value=name,
                     way_out=nearest(name, [*arms, *study.labels]),
-                )  # fmt: skip
+                )
 
     def labels_of(self, name: str) -> list[str]:
         """Return the labels of an arm (one for each searched point), or the label itself."""

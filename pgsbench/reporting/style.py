@@ -43,9 +43,12 @@ class Theme:
 
 LIGHT = Theme("light", "#ffffff", "#1f2328", "#d0d7de", PALETTE)
 DARK = Theme(
-    "dark", "#161b22", "#e6edf3", "#3d444d",
+    "dark",
+    "#161b22",
+    "#e6edf3",
+    "#3d444d",
     ("#ff8a3d", "#4ba3e3", "#2ec497", "#e29bc4", "#8fd0f5", "#d6b84a", "#9aa4af"),
-)  # fmt: skip
+)
 
 #: Line styles and markers, so that arms differ without colour, too.
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
@@ -56,16 +59,36 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 def themed(theme: Theme) -> Iterator[None]:
     """Apply the look of all figures within the block."""
     settings = {
-        "font.family": "sans-serif", "font.size": 8.5, "axes.titlesize": 9, "axes.labelsize": 8.5,
-        "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.fontsize": 8, "legend.frameon": False,
-        "figure.facecolor": theme.paper, "axes.facecolor": theme.paper, "savefig.facecolor": theme.paper,
-        "text.color": theme.ink, "axes.labelcolor": theme.ink, "axes.edgecolor": theme.ink,
-        "axes.titlecolor": theme.ink, "xtick.color": theme.ink, "ytick.color": theme.ink,
-        "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.7,
-        "axes.grid": True, "grid.color": theme.faint, "grid.linewidth": 0.5, "axes.axisbelow": True,
-        "axes.titlelocation": "left", "lines.linewidth": 1.5, "lines.markersize": 4.5,
-        "figure.dpi": DOTS_PER_INCH, "savefig.dpi": DOTS_PER_INCH,
-    }  # fmt: skip
+        "font.family": "sans-serif",
+        "font.size": 8.5,
+        "axes.titlesize": 9,
+        "axes.labelsize": 8.5,
+        "xtick.labelsize": 8,
+        "ytick.labelsize": 8,
+        "legend.fontsize": 8,
+        "legend.frameon": False,
+        "figure.facecolor": theme.paper,
+        "axes.facecolor": theme.paper,
+        "savefig.facecolor": theme.paper,
+        "text.color": theme.ink,
+        "axes.labelcolor": theme.ink,
+        "axes.edgecolor": theme.ink,
+        "axes.titlecolor": theme.ink,
+        "xtick.color": theme.ink,
+        "ytick.color": theme.ink,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.linewidth": 0.7,
+        "axes.grid": True,
+        "grid.color": theme.faint,
+        "grid.linewidth": 0.5,
+        "axes.axisbelow": True,
+        "axes.titlelocation": "left",
+        "lines.linewidth": 1.5,
+        "lines.markersize": 4.5,
+        "figure.dpi": DOTS_PER_INCH,
+        "savefig.dpi": DOTS_PER_INCH,
+    }
     with matplotlib.rc_context(settings):
         yield
 

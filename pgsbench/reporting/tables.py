@@ -98,18 +98,28 @@ def cost_table(results: Results) -> Table:
     rows = []
     for label, cost in summaries.items():
         relative = _ratio(cost.get("train_seconds"), summaries[reference].get("train_seconds"))
-        rows.append([
-            label,
-            _number(cost.get("train_seconds"), "{:,.0f}"),
-            _number(relative, "{:.2f}×"),
-            _number(cost.get("mask_ratio_effective"), "{:.1%}"),
-            _number(cost.get("tokens_kept"), "{:,.0f}"),
-            _number(cost.get("samples_per_second"), "{:,.0f}"),
-            _number(cost.get("mask_share"), "{:.2%}"),
-            _number(cost.get("peak_memory_bytes"), "{:.2f}", scale=2**-30),
-        ])  # fmt: skip
-    header = ["arm", "train s", "relative time", "effective ratio", "tokens kept", "samples/s", "mask share",
-              "peak GiB"]  # fmt: skip
+        rows.append(
+            [
+                label,
+                _number(cost.get("train_seconds"), "{:,.0f}"),
+                _number(relative, "{:.2f}×"),
+                _number(cost.get("mask_ratio_effective"), "{:.1%}"),
+                _number(cost.get("tokens_kept"), "{:,.0f}"),
+                _number(cost.get("samples_per_second"), "{:,.0f}"),
+                _number(cost.get("mask_share"), "{:.2%}"),
+                _number(cost.get("peak_memory_bytes"), "{:.2f}", scale=2**-30),
+            ]
+        )
+    header = [
+        "arm",
+        "train s",
+        "relative time",
+        "effective ratio",
+        "tokens kept",
+        "samples/s",
+        "mask share",
+        "peak GiB",
+    ]
     notes = [
         f"Means over seeds. Relative time: training time over that of {reference}. Effective ratio: share of "
         "patches without influence, over the whole training. Mask share: share of the step spent on the mask."

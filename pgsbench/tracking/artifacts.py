@@ -40,9 +40,10 @@ def download(uri: str, folder: Path, *, tracking_uri: str | None = None) -> Path
         except Exception as error:  # MLflow's stores raise what their libraries raise
             raise RunError(
                 f"MLflow has no such artifact: {type(error).__name__}: {str(error).strip()[:200]}",
-                where=store, value=uri,
+                where=store,
+                value=uri,
                 way_out="MLFLOW_TRACKING_URI names the store; `pgsbench ui` shows what is there",
-            ) from error  # fmt: skip
+            ) from error
 
 
 def mirrored_run(run: RunDir, *, tracking_uri: str | None = None) -> str:
@@ -58,9 +59,11 @@ def mirrored_run(run: RunDir, *, tracking_uri: str | None = None) -> str:
         found = client.search_runs(experiments, f"tags.id = '{run.config['id']}'", max_results=1)
     if not found:
         raise RunError(
-            "MLflow has no run that mirrors this run directory", where=store, value=str(run.path),
+            "MLflow has no run that mirrors this run directory",
+            where=store,
+            value=str(run.path),
             way_out="`pgsbench sync` makes it",
-        )  # fmt: skip
+        )
     return str(found[0].info.run_id)
 
 

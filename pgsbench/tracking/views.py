@@ -17,9 +17,11 @@ from pgsbench.tracking.rundir import RunDir
 
 #: Columns of a view beside the scores.
 COST = (
-    "summary/samples_per_second", "summary/train_seconds", "summary/mask_ratio_effective",
+    "summary/samples_per_second",
+    "summary/train_seconds",
+    "summary/mask_ratio_effective",
     "summary/mask_overlap",
-)  # fmt: skip
+)
 #: Params shown in a view: those in which the runs differ, the first ones.
 MAX_PARAMS = 4
 #: Colours of arms, in the order of the plan (Okabe & Ito 2008, reordered; the yellow is left out, as it

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from pgsbench.config.schema import TrainingConfig
-from pgsbench.data.shards import Reader
+from pgsbench.data.samples import Reader
 from pgsbench.data.transforms import normalise
 from pgsbench.errors import RunError
 from pgsbench.models.clip import Clip, contrastive_loss
@@ -138,8 +138,10 @@ def train(
                 }
             )
             samples_logged, seconds_logged, mask_logged = (
-                totals.samples, totals.train_seconds, totals.mask_seconds,
-            )  # fmt: skip
+                totals.samples,
+                totals.train_seconds,
+                totals.mask_seconds,
+            )
         stop = step < config.steps and should_stop()
         if stop or step % config.checkpoint_every_steps == 0:
             watch.lap()

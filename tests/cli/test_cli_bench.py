@@ -20,9 +20,9 @@ from pgsbench.evaluation.protocols.linear_probe import LinearProbe
 from pgsbench.evaluation.protocols.retrieval import Retrieval
 from pgsbench.evaluation.protocols.zero_shot import ZeroShot
 from pgsbench.evaluation.reference import Cost, ReferenceResult, timed
-from pgsbench.evaluation.report import Report
 from pgsbench.evaluation.suite import Task, data_folder, load_suite
 from pgsbench.models import checkpoint, clip
+from pgsbench.records.scores import Scores
 
 COST = Cost(seconds=4.0, cpu_seconds=3.0)
 
@@ -31,13 +31,23 @@ def task(protocol) -> Task:
     return Task("name", "data", protocol, "protocol", "metric", "group")
 
 
-@pytest.mark.parametrize(("protocol", "words"), [
-    (ZeroShot(split="val"), "--dataset wds/x --dataset_root /d --task zeroshot_classification --split val"),
-    (Retrieval((1, 7)),
-     "--dataset wds/x --dataset_root /d --task zeroshot_retrieval --split test --recall_k 1 7"),
-    (Compositional("swap_obj"),
-     "--dataset sugar_crepe/swap_obj --dataset_root /d --task image_caption_selection"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("protocol", "words"),
+    [
+        (
+            ZeroShot(split="val"),
+            "--dataset wds/x --dataset_root /d --task zeroshot_classification --split val",
+        ),
+        (
+            Retrieval((1, 7)),
+            "--dataset wds/x --dataset_root /d --task zeroshot_retrieval --split test --recall_k 1 7",
+        ),
+        (
+            Compositional("swap_obj"),
+            "--dataset sugar_crepe/swap_obj --dataset_root /d --task image_caption_selection",
+        ),
+    ],
+)
 def test_a_task_as_clip_benchmark_names_it(protocol, words: str) -> None:
     assert reference.arguments(task(protocol), Path("/d")) == words.split()
 
@@ -95,7 +105,7 @@ def measured(tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         for name in ("tiny/colour", "tiny/retrieval")
     }
 
-    def ours(*_: object) -> tuple[Report, Cost]:
+    def ours(*_: object) -> tuple[Scores, Cost]:
         return report, Cost(2.0, 1.0)
 
     monkeypatch.setattr(bench, "_ours", ours)
@@ -104,9 +114,12 @@ def measured(tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_equal_scores_and_both_times(
-    measured: dict[str, ReferenceResult], tiny: TinyWorld, tmp_path: Path,
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    measured: dict[str, ReferenceResult],
+    tiny: TinyWorld,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     words = ["bench", "eval", str(tmp_path / "model"), "--suite", str(tiny.suite)]
     status, out, err = call(capsys, monkeypatch, *words)
     assert status == 0, err
@@ -116,9 +129,12 @@ def test_equal_scores_and_both_times(
 
 
 def test_a_difference_is_an_error(
-    measured: dict[str, ReferenceResult], tiny: TinyWorld, tmp_path: Path,
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    measured: dict[str, ReferenceResult],
+    tiny: TinyWorld,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     found = measured["tiny/colour"]
     measured["tiny/colour"] = ReferenceResult({**found.metrics, "acc1": found.metrics["acc1"] + 1e-5}, COST)
     words = ["bench", "eval", str(tmp_path / "model"), "--suite", str(tiny.suite)]
@@ -130,9 +146,14 @@ def test_a_difference_is_an_error(
 
 @pytest.mark.parametrize(("more", "status"), [(1, 0), (2, 2)])
 def test_ties_excuse_no_more_than_they_can_make(
-    more: int, status: int, measured: dict[str, ReferenceResult], tiny: TinyWorld, tmp_path: Path,
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    more: int,
+    status: int,
+    measured: dict[str, ReferenceResult],
+    tiny: TinyWorld,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     report, cost = bench._ours()  # type: ignore[call-arg]
     scores = tuple(replace(s, num_ties=1) if s.metric == "acc1" else s for s in report.scores)
     monkeypatch.setattr(bench, "_ours", lambda *_: (replace(report, scores=scores), cost))

@@ -12,8 +12,8 @@ from typer.main import get_command
 
 from pgsbench.cli import main
 from pgsbench.cli.app import app
-from pgsbench.masking.study import open_study
-from pgsbench.sweeps.plan import planned_runs
+from pgsbench.study.open import open_study
+from pgsbench.study.plan import planned_runs
 from pgsbench.tracking.rundir import RunDir
 
 
@@ -91,9 +91,13 @@ def call(
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
 def test_a_mistake_is_explained_and_exits_with_2(
-    tiny: TinyWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
-    words: tuple[str, ...], said: str,
-) -> None:  # fmt: skip
+    tiny: TinyWorld,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    said: str,
+) -> None:
     monkeypatch.chdir(tmp_path)
     picture = tmp_path / "picture.png"
     picture.write_bytes(png(np.zeros((4, 4, 3), np.uint8)))

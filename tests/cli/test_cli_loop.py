@@ -214,16 +214,30 @@ def test_trials_are_named_by_values_that_give_the_same_run_again(tiny: TinyWorld
 
 def test_after_ctrl_c_the_same_command_goes_on(tiny: TinyWorld, tmp_path: Path) -> None:
     words = [
-        "sweep", str(tiny.study), "--jobs", "1", "--set", "training.samples=16000",
-        "--set", "training.checkpoint_every_steps=100000", "--set", "search.arms=[pgs]",
-        "--set", "arms={}", "--set", "search.space={strategy.mask_ratio: [0.5]}",
-    ]  # fmt: skip
+        "sweep",
+        str(tiny.study),
+        "--jobs",
+        "1",
+        "--set",
+        "training.samples=16000",
+        "--set",
+        "training.checkpoint_every_steps=100000",
+        "--set",
+        "search.arms=[pgs]",
+        "--set",
+        "arms={}",
+        "--set",
+        "search.space={strategy.mask_ratio: [0.5]}",
+    ]
     process = subprocess.Popen(
-        [sys.executable, "-m", "pgsbench", *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "pgsbench", *words],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
         start_new_session=True,
         # Tests that run in the background inherit an ignored Ctrl-C, which no user's terminal has.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    )
     deadline = time.monotonic() + 120
     while not (lines := list(tmp_path.glob("runs/tiny/*/metrics.jsonl"))) or not lines[0].read_text():
         assert time.monotonic() < deadline

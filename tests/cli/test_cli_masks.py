@@ -12,7 +12,7 @@ from PIL import Image
 from test_cli_errors import call
 from tinyworld import TinyWorld
 
-from pgsbench.cli.subject import study_subject
+from pgsbench.inspection.subject import study_subject
 
 STRATEGIES = """
 from dataclasses import dataclass
@@ -170,8 +170,10 @@ def test_a_mask_ratio_goes_to_every_arm_that_has_one(tiny: TinyWorld, tmp_path: 
     )
     found = study_subject(str(tmp_path / "own.yaml"), None, mask_ratio=0.25).strategies
     assert {name: strategy.mask_ratio for name, strategy in found.items()} == {
-        "none": 0.0, "flip": 0.25, "oracle": 0.25,
-    }  # fmt: skip
+        "none": 0.0,
+        "flip": 0.25,
+        "oracle": 0.25,
+    }
 
 
 def test_findings_show_the_published_code_beside_its_repairs(run, tiny: TinyWorld) -> None:
@@ -200,9 +202,14 @@ def test_findings_show_the_published_code_beside_its_repairs(run, tiny: TinyWorl
     ids=lambda words: " ".join(words[:2]),
 )
 def test_a_bad_strategy_is_named_wherever_it_is_used(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tiny: TinyWorld, tmp_path: Path,
-    words: tuple[str, ...], name: str, said: str,
-) -> None:  # fmt: skip
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tiny: TinyWorld,
+    tmp_path: Path,
+    words: tuple[str, ...],
+    name: str,
+    said: str,
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.py").write_text(STRATEGIES)
     (tmp_path / "mine.yaml").write_text(

@@ -10,7 +10,8 @@ import torch
 from tinyworld import TinyWorld, picture, png
 
 from pgsbench.data import shards
-from pgsbench.data.shards import Batch, InMemory, Reader
+from pgsbench.data.memory import InMemory
+from pgsbench.data.samples import Batch, Reader
 from pgsbench.data.streaming import StreamedShards
 from pgsbench.data.tar import write_tar
 from pgsbench.errors import DataError

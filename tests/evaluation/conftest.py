@@ -95,13 +95,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     evalset.write_classification(
         root / "classes",
         [(f"{i:04}", image, labels[i]) for i, image in enumerate(images)],
-        classnames=CLASSES, templates=TEMPLATES, samples_per_shard=25,
-    )  # fmt: skip
+        classnames=CLASSES,
+        templates=TEMPLATES,
+        samples_per_shard=25,
+    )
     evalset.write_classification(
         root / "two",
         [(f"{i:04}", image, i % 2) for i, image in enumerate(images)],
-        classnames=CLASSES[:2], templates=TEMPLATES[:1],
-    )  # fmt: skip
+        classnames=CLASSES[:2],
+        templates=TEMPLATES[:1],
+    )
     captions = [
         [f"{CLASSES[i % 6]} number {i} {word}" for word in "abcde"[: 1 + i % 5]] for i in range(NUM_IMAGES)
     ]

@@ -11,9 +11,9 @@ import pytest
 from pgsbench.errors import ConfigError
 from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.reference import SUGAR_CREPE, arguments
-from pgsbench.evaluation.report import Report
 from pgsbench.evaluation.suite import TaskConfig, builtin_names, load_suite
 from pgsbench.models.clip import Clip
+from pgsbench.records.scores import Scores
 
 PAGE = Path(__file__).parents[2] / "docs" / "add-an-evaluation.md"
 
@@ -32,7 +32,7 @@ def write_files_of(page: Path, folder: Path) -> None:
         (folder / name).write_text(text)
 
 
-def run(tiny: Clip, suite: Path) -> Report:
+def run(tiny: Clip, suite: Path) -> Scores:
     return evaluate(tiny, load_suite(suite), out=suite.parent / "out")
 
 

@@ -14,9 +14,9 @@ import torch
 
 from pgsbench.errors import DataError, EvaluationError
 from pgsbench.evaluation.evaluate import evaluate
-from pgsbench.evaluation.report import Report
 from pgsbench.evaluation.suite import Suite, load_suite
 from pgsbench.models.clip import Clip
+from pgsbench.records.scores import Scores
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ tasks:
     return load_suite(path)
 
 
-def run(tiny: Clip, suite: Suite, out: Path, **more: Any) -> Report:
+def run(tiny: Clip, suite: Suite, out: Path, **more: Any) -> Scores:
     return evaluate(tiny, suite, out=out, batch_size=16, checkpoint_sha256="abc", **more)
 
 
@@ -78,10 +78,10 @@ def test_per_sample_values_carry_the_scores(tiny: Clip, suite: Suite, tmp_path: 
 
 def test_a_report_reads_back(tiny: Clip, suite: Suite, tmp_path: Path) -> None:
     report = run(tiny, suite, tmp_path)
-    again = Report.read(tmp_path)
+    again = Scores.read(tmp_path)
     assert json.dumps(asdict(again)) == json.dumps(asdict(report))
     with pytest.raises(EvaluationError, match="no readable scores here"):
-        Report.read(tmp_path / "elsewhere")
+        Scores.read(tmp_path / "elsewhere")
 
 
 def test_the_same_evaluation_gives_the_same_bytes(tiny: Clip, suite: Suite, tmp_path: Path) -> None:

@@ -127,11 +127,14 @@ def test_equal_class_names_tie(names: str, encode: Encoder, own: Path) -> None:
     assert "1 classes are to the model the same as an earlier one and tie with it" in found.notes
 
 
-@pytest.mark.parametrize(("names", "match"), [
-    ("one\n", "at least two classes"),
-    ("a\n\nb\n", r"classnames.txt:2: needs at least two classes"),
-    ("a\nb\n", "one of the 2 in classnames.txt, counted from 0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("names", "match"),
+    [
+        ("one\n", "at least two classes"),
+        ("a\n\nb\n", r"classnames.txt:2: needs at least two classes"),
+        ("a\nb\n", "one of the 2 in classnames.txt, counted from 0"),
+    ],
+)
 def test_class_names_that_do_not_fit(names: str, match: str, encode: Encoder, own: Path) -> None:
     (own / "classes" / "classnames.txt").write_text(names)
     with pytest.raises(DataError, match=match):
@@ -151,11 +154,14 @@ def test_a_template_with_other_braces(template: str, encode: Encoder, own: Path)
         list(ZeroShot().measure(own / "classes", encode))
 
 
-@pytest.mark.parametrize(("folder", "name", "protocol"), [
-    ("classes", "classnames.txt", ZeroShot()),
-    ("classes", "zeroshot_classification_templates.txt", ZeroShot()),
-    ("pairs", "swap_att.json", Compositional("swap_att")),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("folder", "name", "protocol"),
+    [
+        ("classes", "classnames.txt", ZeroShot()),
+        ("classes", "zeroshot_classification_templates.txt", ZeroShot()),
+        ("pairs", "swap_att.json", Compositional("swap_att")),
+    ],
+)
 def test_texts_of_another_encoding(folder: str, name: str, protocol, encode: Encoder, own: Path) -> None:
     path = own / folder / name
     path.write_bytes(path.read_bytes().replace(b"a", "ä".encode("latin-1")))
@@ -230,15 +236,23 @@ def replaced(ending: str, content: bytes) -> Callable[[int, dict[str, bytes]], d
     return lambda i, parts: {**parts, ending: content} if i == 3 else parts
 
 
-@pytest.mark.parametrize(("folder", "protocol", "change", "match"), [
-    ("classes", ZeroShot(), without("cls"), r"sample 0003: a sample needs its class"),
-    ("classes", ZeroShot(), replaced("cls", b"6"), r"sample 0003: the class must be one of the 6"),
-    ("classes", ZeroShot(), replaced("cls", b"-1"), r"sample 0003: the class must be one of the 6"),
-    ("classes", ZeroShot(), replaced("cls", b"cat"), r"sample 0003: a class is a number"),
-    ("retrieval", Retrieval(), without("txt"), r"sample 0003: each picture needs captions"),
-    ("retrieval", Retrieval(), replaced("txt", b"one\n\ntwo"), r"sample 0003: each picture needs captions"),
-    ("retrieval", Retrieval(), lambda i, parts: {"txt": parts["txt"]}, "sample 0000: .* needs an image"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("folder", "protocol", "change", "match"),
+    [
+        ("classes", ZeroShot(), without("cls"), r"sample 0003: a sample needs its class"),
+        ("classes", ZeroShot(), replaced("cls", b"6"), r"sample 0003: the class must be one of the 6"),
+        ("classes", ZeroShot(), replaced("cls", b"-1"), r"sample 0003: the class must be one of the 6"),
+        ("classes", ZeroShot(), replaced("cls", b"cat"), r"sample 0003: a class is a number"),
+        ("retrieval", Retrieval(), without("txt"), r"sample 0003: each picture needs captions"),
+        (
+            "retrieval",
+            Retrieval(),
+            replaced("txt", b"one\n\ntwo"),
+            r"sample 0003: each picture needs captions",
+        ),
+        ("retrieval", Retrieval(), lambda i, parts: {"txt": parts["txt"]}, "sample 0000: .* needs an image"),
+    ],
+)
 def test_samples_that_contradict_the_set(folder, protocol, change, match, encode: Encoder, own: Path) -> None:
     rewrite(own / folder, change)
     with pytest.raises(DataError, match=match):
@@ -294,14 +308,17 @@ def test_what_only_rounding_tells_apart_ties(data: Path, tiny: Clip) -> None:
     assert any("tie and count as wrong" in note for note in found.notes)
 
 
-@pytest.mark.parametrize(("fields", "said"), [
-    ({"correct": np.array([1.0, np.nan])}, "outcomes are not finite"),
-    ({"correct": np.array([37.0, 1.0])}, "a score must be a share"),
-    ({"correct": np.array([1.0])}, "outcomes, items, units and strata differ in length"),
-    ({"units": ["a"]}, "outcomes, items, units and strata differ in length"),
-    ({"items": ["a", "a"]}, "two test items have the same name"),
-    ({"correct": np.array([]), "items": []}, "there are no test items"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"correct": np.array([1.0, np.nan])}, "outcomes are not finite"),
+        ({"correct": np.array([37.0, 1.0])}, "a score must be a share"),
+        ({"correct": np.array([1.0])}, "outcomes, items, units and strata differ in length"),
+        ({"units": ["a"]}, "outcomes, items, units and strata differ in length"),
+        ({"items": ["a", "a"]}, "two test items have the same name"),
+        ({"correct": np.array([]), "items": []}, "there are no test items"),
+    ],
+)
 def test_a_measurement_that_is_none(fields: dict[str, Any], said: str) -> None:
     right = {"metric": "acc", "correct": np.array([1.0, 0.0]), "items": ["a", "b"], "chance": 0.5}
     assert Measurement(**right).value == 0.5
@@ -332,13 +349,16 @@ def test_winoground_counts_a_tie_as_wrong(encode: Encoder, winoground: Path) -> 
     assert Winoground().count_items(winoground) == 2
 
 
-@pytest.mark.parametrize(("content", "match"), [
-    ("", "there are no examples"),
-    ("{}", "KeyError: 'image_0'"),
-    ("[1]", "each line needs id, image_0"),
-    ("no json", "each line needs id, image_0"),
-    ('{"id": 1, "image_0": "a", "image_1": "b", "caption_0": null, "caption_1": "b"}', "is no text"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        ("", "there are no examples"),
+        ("{}", "KeyError: 'image_0'"),
+        ("[1]", "each line needs id, image_0"),
+        ("no json", "each line needs id, image_0"),
+        ('{"id": 1, "image_0": "a", "image_1": "b", "caption_0": null, "caption_1": "b"}', "is no text"),
+    ],
+)
 def test_winoground_examples_that_cannot_be_read(
     content: str, match: str, encode: Encoder, winoground: Path
 ) -> None:

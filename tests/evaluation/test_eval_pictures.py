@@ -14,12 +14,15 @@ from pgsbench.models.transform import eval_transform
 SQUARE = {"size": 32, "mean": (0.48, 0.46, 0.41), "std": (0.27, 0.26, 0.28), "interpolation": "bicubic"}
 
 
-@pytest.mark.parametrize("preprocess", [
-    SQUARE,
-    {**SQUARE, "size": (24, 40)},
-    {**SQUARE, "resize_mode": "squash", "interpolation": "bilinear"},
-    {**SQUARE, "resize_mode": "longest", "fill_color": 7},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "preprocess",
+    [
+        SQUARE,
+        {**SQUARE, "size": (24, 40)},
+        {**SQUARE, "resize_mode": "squash", "interpolation": "bilinear"},
+        {**SQUARE, "resize_mode": "longest", "fill_color": 7},
+    ],
+)
 @pytest.mark.parametrize(("kind", "mode"), [("png", "RGB"), ("jpg", "L"), ("png", "RGBA"), ("png", "P")])
 def test_bits_are_open_clips(
     preprocess: dict[str, Any], kind: str, mode: str, make_picture: Callable[..., EncodedImage]

@@ -32,9 +32,9 @@ from pgsbench.evaluation.availability import (
     survey,
 )
 from pgsbench.evaluation.evaluate import evaluate
-from pgsbench.evaluation.report import Report
 from pgsbench.evaluation.suite import Suite, load_suite
 from pgsbench.models.clip import Clip
+from pgsbench.records.scores import Scores
 
 MakePicture = Callable[..., EncodedImage]
 
@@ -99,13 +99,22 @@ def test_a_collection_is_one_task_a_set(tmp_path: Path) -> None:
         '{name: sc, data: "clip_benchmark:sugar_crepe", protocol: compositional, group: c}',
     )
     assert [task.name for task in suite.tasks][:4] == [
-        "find/mscoco_captions", "find/flickr8k", "find/flickr30k", "sc/sugar_crepe/add_att",
-    ]  # fmt: skip
+        "find/mscoco_captions",
+        "find/flickr8k",
+        "find/flickr30k",
+        "sc/sugar_crepe/add_att",
+    ]
     assert suite.tasks[1].data == "clip_benchmark:flickr8k"
     assert suite.tasks[1].protocol.recall_at == (1,)
     assert [task.protocol.subset for task in suite.tasks[3:]] == [
-        "add_att", "add_obj", "replace_att", "replace_obj", "replace_rel", "swap_att", "swap_obj",
-    ]  # fmt: skip
+        "add_att",
+        "add_obj",
+        "replace_att",
+        "replace_obj",
+        "replace_rel",
+        "swap_att",
+        "swap_obj",
+    ]
     assert sum(task.size or 0 for task in suite.tasks[3:]) == 7511
 
 
@@ -355,8 +364,11 @@ def test_sugarcrepe_is_fetched_and_runs(root: Path, servers: Path, tiny: Clip, t
     suite = sugar_crepe(tmp_path)
     assert fetch_missing(suite) == 1
     assert sorted(path.name for path in (root / "sugar_crepe").rglob("*")) == [
-        "a.jpg", "add_att.json", "b.jpg", "val2017",
-    ]  # fmt: skip
+        "a.jpg",
+        "add_att.json",
+        "b.jpg",
+        "val2017",
+    ]
     assert [path.name for path in root.iterdir()] == ["sugar_crepe"]
     report = run(tiny, suite, tmp_path / "out")
     assert (report.scores[0].n, report.num_images, report.num_texts) == (2, 1, 4)
@@ -426,13 +438,17 @@ def test_pairs_that_cannot_be_read_are_not_kept(root: Path, servers: Path, tmp_p
 # ------------------------------------------------------------------------------------------------- guard
 
 
-def run(tiny: Clip, suite: Suite, out: Path) -> Report:
+def run(tiny: Clip, suite: Suite, out: Path) -> Scores:
     return evaluate(tiny, suite, out=out)
 
 
-@pytest.mark.parametrize(("folder", "name", "protocol"), [
-    ("classes", "mnist", "zero_shot"), ("retrieval", "flickr8k", "retrieval"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("folder", "name", "protocol"),
+    [
+        ("classes", "mnist", "zero_shot"),
+        ("retrieval", "flickr8k", "retrieval"),
+    ],
+)
 def test_a_wrong_size_marks_every_score(
     folder: str, name: str, protocol: str, root: Path, data: Path, tiny: Clip, tmp_path: Path
 ) -> None:

@@ -18,9 +18,9 @@ from pgsbench.errors import EvaluationError
 from pgsbench.evaluation.cache import EmbeddingCache
 from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.protocols.retrieval import Retrieval
-from pgsbench.evaluation.report import Report
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.models.clip import Clip
+from pgsbench.records.scores import Scores
 
 NOTHING = {"encode_image": 0, "encode_text": 0}
 
@@ -40,7 +40,7 @@ tasks:
     return path
 
 
-def run(tiny: Clip, suite: Path, **more: Any) -> Report:
+def run(tiny: Clip, suite: Path, **more: Any) -> Scores:
     given = {"checkpoint_sha256": "abc", "out": suite.parent / "out", "batch_size": 16} | more
     return evaluate(tiny, load_suite(suite), **given)
 
@@ -85,10 +85,13 @@ def test_another_model_is_measured_anew(tiny: Clip, suite: Path, more: dict[str,
     assert run(tiny, suite, **more).reused == ()
 
 
-@pytest.mark.parametrize("more", [
-    {"model_cfg": {"quick_gelu": True}},
-    {"preprocess_cfg": {"interpolation": "bilinear"}},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"model_cfg": {"quick_gelu": True}},
+        {"preprocess_cfg": {"interpolation": "bilinear"}},
+    ],
+)
 def test_equal_weights_in_another_model_are_measured_anew(
     tiny: Clip, suite: Path, more: dict[str, dict[str, Any]]
 ) -> None:

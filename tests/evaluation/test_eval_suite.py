@@ -104,11 +104,15 @@ def test_the_linear_probes_load() -> None:
 
 def test_a_file_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SETS", "/big/disk")
-    suite = load_suite(write(
-        tmp_path,
-        "{name: a, data: sets/a, protocol: retrieval, group: g, recall_at: [3], metric: text_recall_at_3}",
-        "{name: b, data: $SETS/b, protocol: compositional, group: g, subset: s, chance: 0.25, version: 2}",
-    ))  # fmt: skip
+    suite = load_suite(
+        write(
+            tmp_path,
+            "{name: a, data: sets/a, protocol: retrieval, group: g, "
+            "recall_at: [3], metric: text_recall_at_3}",
+            "{name: b, data: $SETS/b, protocol: compositional, group: g, "
+            "subset: s, chance: 0.25, version: 2}",
+        )
+    )
     first, second = suite.tasks
     assert first.protocol == Retrieval(recall_at=(3,))
     assert first.data == str(tmp_path / "sets" / "a")
@@ -118,17 +122,26 @@ def test_a_file_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert (second.metric, second.chance, second.version) == ("acc", 0.25, 2)
 
 
-@pytest.mark.parametrize(("task", "match"), [
-    ("{name: a, data: x, protocol: zeroshot, group: g}", r"0: unknown protocol .*\n.*you mean 'zero_shot'"),
-    ("{name: a, data: x, protocol: zero_shot, group: g, splt: val}", r"unknown key .*\n.*mean 'split'"),
-    ("{name: a b, data: x, protocol: zero_shot, group: g}", "tasks.0.name"),
-    ("{name: a, data: x, protocol: zero_shot, group: g, chance: 1.5}", "tasks.0.chance: .*less than 1"),
-    ("{name: a, data: x, protocol: zero_shot}", "tasks.0.group: field required"),
-    ("{name: a, data: x, protocol: compositional, group: g}", "subset must name one"),
-    ("{name: a, data: x, protocol: retrieval, group: g, recall_at: [0]}", "recall_at must be a list"),
-    ("{name: a, data: x, protocol: retrieval, group: g, recall_at: 5}", "recall_at must be a list"),
-    ("{name: a, data: x, protocol: no.py:Such, group: g}", "no.py: the file of this protocol does not exist"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("task", "match"),
+    [
+        (
+            "{name: a, data: x, protocol: zeroshot, group: g}",
+            r"0: unknown protocol .*\n.*you mean 'zero_shot'",
+        ),
+        ("{name: a, data: x, protocol: zero_shot, group: g, splt: val}", r"unknown key .*\n.*mean 'split'"),
+        ("{name: a b, data: x, protocol: zero_shot, group: g}", "tasks.0.name"),
+        ("{name: a, data: x, protocol: zero_shot, group: g, chance: 1.5}", "tasks.0.chance: .*less than 1"),
+        ("{name: a, data: x, protocol: zero_shot}", "tasks.0.group: field required"),
+        ("{name: a, data: x, protocol: compositional, group: g}", "subset must name one"),
+        ("{name: a, data: x, protocol: retrieval, group: g, recall_at: [0]}", "recall_at must be a list"),
+        ("{name: a, data: x, protocol: retrieval, group: g, recall_at: 5}", "recall_at must be a list"),
+        (
+            "{name: a, data: x, protocol: no.py:Such, group: g}",
+            "no.py: the file of this protocol does not exist",
+        ),
+    ],
+)
 def test_a_mistake_says_where_and_what(task: str, match: str, tmp_path: Path) -> None:
     path = write(tmp_path, task)
     with pytest.raises(ConfigError, match=match) as error:
@@ -156,14 +169,17 @@ def test_tasks_whose_files_would_have_one_name(tmp_path: Path) -> None:
         load_suite(write(tmp_path, *tasks))
 
 
-@pytest.mark.parametrize(("name", "tasks", "kind"), [
-    ("mnist", ["mnist"], ZeroShot),
-    ("cifar10", ["vtab/cifar10"], ZeroShot),
-    ("retrieval", ["mscoco_captions", "flickr8k", "flickr30k"], Retrieval),
-    ("sugar_crepe/swap_att", ["sugar_crepe/swap_att"], Compositional),
-    ("winoground", ["winoground"], Winoground),
-    ("voc2007_multilabel", ["voc2007_multilabel"], MultiLabel),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "tasks", "kind"),
+    [
+        ("mnist", ["mnist"], ZeroShot),
+        ("cifar10", ["vtab/cifar10"], ZeroShot),
+        ("retrieval", ["mscoco_captions", "flickr8k", "flickr30k"], Retrieval),
+        ("sugar_crepe/swap_att", ["sugar_crepe/swap_att"], Compositional),
+        ("winoground", ["winoground"], Winoground),
+        ("voc2007_multilabel", ["voc2007_multilabel"], MultiLabel),
+    ],
+)
 def test_a_public_set_or_collection_is_a_suite(name: str, tasks: list[str], kind: type) -> None:
     suite = load_suite(f"clip_benchmark:{name}")
     assert [task.name for task in suite.tasks] == tasks
@@ -179,14 +195,16 @@ def test_everything_that_is_missing_is_named_at_once(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGSBENCH_DATA", str(tmp_path / "none"))
-    suite = load_suite(write(
-        tmp_path,
-        f"{{name: there, data: {data}/classes, protocol: zero_shot, group: g}}",
-        f"{{name: other, data: {data}/classes, protocol: retrieval, group: g}}",
-        "{name: gone, data: gone, protocol: zero_shot, group: g}",
-        '{name: shape, data: "scenes:shape", protocol: zero_shot, group: g}',
-        '{name: count, data: "scenes:count", protocol: zero_shot, group: g}',
-    ))  # fmt: skip
+    suite = load_suite(
+        write(
+            tmp_path,
+            f"{{name: there, data: {data}/classes, protocol: zero_shot, group: g}}",
+            f"{{name: other, data: {data}/classes, protocol: retrieval, group: g}}",
+            "{name: gone, data: gone, protocol: zero_shot, group: g}",
+            '{name: shape, data: "scenes:shape", protocol: zero_shot, group: g}',
+            '{name: count, data: "scenes:count", protocol: zero_shot, group: g}',
+        )
+    )
     with pytest.raises(DataError) as error:
         locate(suite)
     text = str(error.value)

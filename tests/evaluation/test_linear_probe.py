@@ -39,8 +39,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory, make_picture) -> Path:
                 (f"{i:03}", make_picture(start + i, tint=i % 3 if i % 2 else None), i % 3)
                 for i in range(count)
             ],
-            classnames=CLASSES, templates=["a {c} picture"], split=split,
-        )  # fmt: skip
+            classnames=CLASSES,
+            templates=["a {c} picture"],
+            split=split,
+        )
     return path
 
 
@@ -171,11 +173,14 @@ def test_more_training_pictures_teach_more(folder: Path, encode: Encoder) -> Non
     assert few < all_
 
 
-@pytest.mark.parametrize(("probe", "match"), [
-    (LinearProbe(shots=21), r"class 0 has fewer training pictures than `shots` \(got '20 < 21'\)"),
-    (LinearProbe(shots=20), "no training pictures are left to choose the L2 strength on"),
-    (LinearProbe(train="empty"), "empty/nshards.txt: the evaluation set lacks this file"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("probe", "match"),
+    [
+        (LinearProbe(shots=21), r"class 0 has fewer training pictures than `shots` \(got '20 < 21'\)"),
+        (LinearProbe(shots=20), "no training pictures are left to choose the L2 strength on"),
+        (LinearProbe(train="empty"), "empty/nshards.txt: the evaluation set lacks this file"),
+    ],
+)
 def test_what_cannot_be_learnt_from_is_refused(
     probe: LinearProbe, match: str, folder: Path, encode: Encoder
 ) -> None:
@@ -214,15 +219,18 @@ def test_classes_that_nothing_is_known_of_are_reported(folder: Path, encode: Enc
     assert found["lp_acc5"].value == 1
 
 
-@pytest.mark.parametrize(("fields", "match"), [
-    ({"shots": -1}, "shots must be a number from 0 on, not -1"),
-    ({"shots": "all"}, "shots must be a number from 0 on, not 'all'"),
-    ({"shots": 1.5}, "shots must be a number from 0 on"),
-    ({"l2": -0.1}, "l2 must be a number"),
-    ({"l2": math.inf}, "l2 must be a number"),
-    ({"train": "test"}, "must not be the same folder"),
-    ({"solver": "sgd"}, "solver must be lbfgs or adamw, not 'sgd'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("fields", "match"),
+    [
+        ({"shots": -1}, "shots must be a number from 0 on, not -1"),
+        ({"shots": "all"}, "shots must be a number from 0 on, not 'all'"),
+        ({"shots": 1.5}, "shots must be a number from 0 on"),
+        ({"l2": -0.1}, "l2 must be a number"),
+        ({"l2": math.inf}, "l2 must be a number"),
+        ({"train": "test"}, "must not be the same folder"),
+        ({"solver": "sgd"}, "solver must be lbfgs or adamw, not 'sgd'"),
+    ],
+)
 def test_fields_are_checked(fields: dict, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         LinearProbe(**fields)

@@ -58,9 +58,11 @@ def test_each_picture_is_encoded_once_and_the_numbers_are_clip_benchmarks(
     print(f"\n{sum(sizes)} pictures encoded, {report.num_texts} texts")
     for score in report.scores:
         dataset = build_dataset(
-            score.task, root=str(folder), transform=eval_transform(tiny.preprocess_cfg),
+            score.task,
+            root=str(folder),
+            transform=eval_transform(tiny.preprocess_cfg),
             task="image_caption_selection",
-        )  # fmt: skip
+        )
         collate = get_dataset_collate_fn(score.task)
         loader = torch.utils.data.DataLoader(dataset, batch_size=256, collate_fn=collate)
         theirs = image_caption_selection.evaluate(tiny.model, loader, tiny.tokenize, "cpu", amp=False)["acc"]

@@ -58,14 +58,23 @@ def theirs(protocol: EvaluationProtocol, clip: Clip, folder: Path) -> dict[str, 
         case ZeroShot():
             loader = wds_loader(clip, folder, "zeroshot_classification")
             found = zeroshot_classification.evaluate(
-                clip.model, loader, clip.tokenize, loader.dataset.classes, loader.dataset.templates, "cpu",
+                clip.model,
+                loader,
+                clip.tokenize,
+                loader.dataset.classes,
+                loader.dataset.templates,
+                "cpu",
                 amp=False,
-            )  # fmt: skip
+            )
         case Retrieval(recall_at):
             found = zeroshot_retrieval.evaluate(
-                clip.model, wds_loader(clip, folder, "zeroshot_retrieval"), clip.tokenize, "cpu", amp=False,
+                clip.model,
+                wds_loader(clip, folder, "zeroshot_retrieval"),
+                clip.tokenize,
+                "cpu",
+                amp=False,
                 recall_k_list=list(recall_at),
-            )  # fmt: skip
+            )
         case Compositional(subset):
             name, transform = f"sugar_crepe/{subset}", eval_transform(clip.preprocess_cfg)
             dataset = build_dataset(
@@ -89,22 +98,31 @@ def said(side: Callable[..., dict[str, float]], metric: str, *what: object) -> f
         return type(error).__name__
 
 
-@pytest.mark.parametrize(("model", "name", "protocol", "metric", "expected", "instead"), [
-    ("constant", "pairs", SWAP, "acc", 1.0, 0.0),  # the right caption comes first, and wins a tie
-    ("constant", "two", ZeroShot(), "mean_per_class_recall", 0.5, 0.0),
-    ("diverged", "pairs", SWAP, "acc", 1.0, "EvaluationError"),  # of NaN, too, the first is the largest
-    ("diverged", "two", ZeroShot(), "mean_per_class_recall", 0.5, "EvaluationError"),
-    ("tiny", "cut", SWAP, "acc", 1.0, 0.0),
-    ("tiny", "pairs", SWAP, "image_acc", 1.0, "none"),  # of one picture, the nearest
-    ("tiny", "two", ZeroShot(), "acc5", math.nan, "none"),
-    ("tiny", "shared", Retrieval((1,)), "text_recall_at_1", 0.5, 0.0),  # one of the two, by accident
-    ("tiny", "shared", Retrieval((3,)), "image_recall_at_3", "RuntimeError", "none"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("model", "name", "protocol", "metric", "expected", "instead"),
+    [
+        ("constant", "pairs", SWAP, "acc", 1.0, 0.0),  # the right caption comes first, and wins a tie
+        ("constant", "two", ZeroShot(), "mean_per_class_recall", 0.5, 0.0),
+        ("diverged", "pairs", SWAP, "acc", 1.0, "EvaluationError"),  # of NaN, too, the first is the largest
+        ("diverged", "two", ZeroShot(), "mean_per_class_recall", 0.5, "EvaluationError"),
+        ("tiny", "cut", SWAP, "acc", 1.0, 0.0),
+        ("tiny", "pairs", SWAP, "image_acc", 1.0, "none"),  # of one picture, the nearest
+        ("tiny", "two", ZeroShot(), "acc5", math.nan, "none"),
+        ("tiny", "shared", Retrieval((1,)), "text_recall_at_1", 0.5, 0.0),  # one of the two, by accident
+        ("tiny", "shared", Retrieval((3,)), "image_recall_at_3", "RuntimeError", "none"),
+    ],
+)
 def test_where_clip_benchmark_is_wrong(
-    model: str, name: str, protocol: EvaluationProtocol, metric: str, expected: float | str,
-    instead: float | str, sets: Callable[[str], Path], request: pytest.FixtureRequest,
+    model: str,
+    name: str,
+    protocol: EvaluationProtocol,
+    metric: str,
+    expected: float | str,
+    instead: float | str,
+    sets: Callable[[str], Path],
+    request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     # Its accuracy() raises on numpy >= 2.4, and only its other metrics are asked for here.
     monkeypatch.setattr(zeroshot_classification, "accuracy", lambda *_, topk: [0.0 for _ in topk])
     what = (protocol, request.getfixturevalue(model), sets(name))

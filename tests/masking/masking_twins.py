@@ -45,8 +45,11 @@ def canny_edges(light: Array) -> list[list[float]]:
     direction = np.empty((h, w), dtype=int)
     places = [(y, x) for y in range(h) for x in range(w)]
     for y, x in places:
-        blurred[y, x] = sum(weight[dy + 2] * weight[dx + 2] * at(light, y + dy, x + dx)
-                            for dy in range(-2, 3) for dx in range(-2, 3))  # fmt: skip
+        blurred[y, x] = sum(
+            weight[dy + 2] * weight[dx + 2] * at(light, y + dy, x + dx)
+            for dy in range(-2, 3)
+            for dx in range(-2, 3)
+        )
     for y, x in places:
         sobel = [(-1, 1), (0, 2), (1, 1)]
         gx = sum(k * (at(blurred, y + d, x + 1) - at(blurred, y + d, x - 1)) for d, k in sobel)
@@ -99,9 +102,11 @@ def averaged(patch: Array, side: int) -> Array:
     _, h, w = patch.shape
     down, across = factor(h), factor(w)
     return np.stack(
-        [[[c[y : y + down, x : x + across].mean() for x in range(0, w, across)] for y in range(0, h, down)]
-         for c in patch]
-    )  # fmt: skip
+        [
+            [[c[y : y + down, x : x + across].mean() for x in range(0, w, across)] for y in range(0, h, down)]
+            for c in patch
+        ]
+    )
 
 
 def correlation(x: Array, y: Array) -> float:
@@ -160,10 +165,22 @@ def spread_over_neighbours(strength: list[float], cols: int, radius: int) -> lis
 
 
 def pgs_score(
-    image: Array, tokens: Array, noise: Array, patch: tuple[int, int], *, side: int = 8, colour: float = 0.0,
-    token_share: float = 0.0, otn: bool = True, tau: float = 0.2, rounds: int = 10, share: float = 0.05,
-    edge_weight: float = 1.0, edge_penalty: float = 0.0, spread: int = 0,
-) -> tuple[list[int], list[float]]:  # fmt: skip
+    image: Array,
+    tokens: Array,
+    noise: Array,
+    patch: tuple[int, int],
+    *,
+    side: int = 8,
+    colour: float = 0.0,
+    token_share: float = 0.0,
+    otn: bool = True,
+    tau: float = 0.2,
+    rounds: int = 10,
+    share: float = 0.05,
+    edge_weight: float = 1.0,
+    edge_penalty: float = 0.0,
+    spread: int = 0,
+) -> tuple[list[int], list[float]]:
     """Candidates and mask scores of one picture, the scores up to a constant."""
     cols = image.shape[2] // patch[1]
     edge = ranks(spread_over_neighbours(edge_strength(image, patch), cols, spread))

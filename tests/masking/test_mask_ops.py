@@ -174,8 +174,11 @@ def test_object_shares_and_what_is_left_of_them() -> None:
     shown = torch.tensor([[True, False, False, True], [True, True, False, False]])
     found = {name: round(value.item(), 4) for name, value in objects_kept(shares, shown).items()}
     assert found == {
-        "objects_kept": 0.6667, "insides_kept": 1.0, "outlines_kept": 0.0, "objects_nearly_gone": 0.0,
-    }  # fmt: skip
+        "objects_kept": 0.6667,
+        "insides_kept": 1.0,
+        "outlines_kept": 0.0,
+        "objects_nearly_gone": 0.0,
+    }
     assert objects_kept(shares, ~shown)["objects_nearly_gone"] == 0.0
     assert objects_kept(shares, torch.zeros_like(shown))["objects_nearly_gone"] == 1.0
 

@@ -40,9 +40,17 @@ def strategy(request: pytest.FixtureRequest) -> Strategy:
 # What copies a tensor from the host ("lift" is what `torch.tensor` and an index that is a list end in), reads
 # one back, or has a size that depends on its values. On a GPU each of these waits until all before is done.
 WAITING_OPS = {
-    "lift_fresh", "lift_fresh_copy", "_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select",
-    "_unique2", "unique_dim", "bincount",
-}  # fmt: skip
+    "lift_fresh",
+    "lift_fresh_copy",
+    "_local_scalar_dense",
+    "is_nonzero",
+    "equal",
+    "nonzero",
+    "masked_select",
+    "_unique2",
+    "unique_dim",
+    "bincount",
+}
 WAITING_FUNCTIONS = {"tensor", "as_tensor", "asarray", "from_numpy", "new_tensor", "item", "tolist", "numpy"}
 
 
@@ -57,8 +65,10 @@ class Waits(TorchDispatchMode):
         name = func.overloadpacket.__name__
         by_mask = name.startswith("index") and any(
             isinstance(one, Tensor) and one.dtype == torch.bool
-            for arg in args[1:2] if isinstance(arg, list | tuple) for one in arg
-        )  # fmt: skip
+            for arg in args[1:2]
+            if isinstance(arg, list | tuple)
+            for one in arg
+        )
         repeats = name == "repeat_interleave" and isinstance(args[0 if len(args) == 1 else 1], Tensor)
         if name in WAITING_OPS or by_mask or repeats:
             self.found.append(name)

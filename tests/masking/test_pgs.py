@@ -11,11 +11,11 @@ import torch
 from masking_twins import num_hidden, pgs_score, similarity
 from torch import Tensor
 
-from pgsbench.data.scenes import scene
-from pgsbench.data.scenes.paint import paint
 from pgsbench.masking.base import PatchView, view_of
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.testing import make_view
+from pgsbench.worlds.scenes import scene
+from pgsbench.worlds.scenes.paint import paint
 
 
 def _draw(seed: int = 0) -> torch.Generator:
@@ -122,8 +122,10 @@ def test_a_penalty_keeps_more_edges() -> None:
 
 def test_otn_converges_and_says_so() -> None:
     view = make_view((14, 14), (16, 16), 2, progress=0.0)
-    residual = {rounds: float(Pgs(rounds=rounds).select(view, generator=_draw()).diagnostics["otn_residual"])
-                for rounds in (0, 10, 30)}  # fmt: skip
+    residual = {
+        rounds: float(Pgs(rounds=rounds).select(view, generator=_draw()).diagnostics["otn_residual"])
+        for rounds in (0, 10, 30)
+    }
     assert residual[0] > 0.1
     assert residual[10] < 1e-3
     assert residual[30] < 1e-5

@@ -44,9 +44,14 @@ def golden_view(epoch: int) -> PatchView:
     image = (torch.from_numpy(picture).permute(2, 0, 1).float() / 255 - MEAN) / STD
     tokens = torch.from_numpy(GOLDEN["tokens"].astype(np.float32) / GOLDEN["tokens_scale"])
     return PatchView(
-        grid=(14, 14), patch_size=(16, 16), batch_size=1, device=torch.device("cpu"), progress=epoch / 32,
-        images=image[None], tokens=tokens[None],
-    )  # fmt: skip
+        grid=(14, 14),
+        patch_size=(16, 16),
+        batch_size=1,
+        device=torch.device("cpu"),
+        progress=epoch / 32,
+        images=image[None],
+        tokens=tokens[None],
+    )
 
 
 def both_masks(epoch: int, *, edge: bool, otn: bool) -> tuple[Tensor, Tensor]:

@@ -91,8 +91,11 @@ def test_a_grid_mask_is_its_pattern_shifted_cyclically(
 ) -> None:
     n = grid[0] * grid[1]
     pattern = pattern_of(grid, ratio) if ratio else torch.ones(grid, dtype=torch.bool)
-    shifts = {tuple(pattern.roll((dy, dx), (0, 1)).flatten().tolist())
-              for dy in range(grid[0]) for dx in range(grid[1])}  # fmt: skip
+    shifts = {
+        tuple(pattern.roll((dy, dx), (0, 1)).flatten().tolist())
+        for dy in range(grid[0])
+        for dx in range(grid[1])
+    }
     shown = Grid(ratio).select(bare_view(grid, 3), generator=_draw(seed)).shown(n)
     assert all(tuple(row) in shifts for row in shown.tolist())
     fixed = Grid(ratio, phase="fixed").select(bare_view(grid, 2), generator=_draw(seed)).shown(n)

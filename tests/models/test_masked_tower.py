@@ -487,8 +487,9 @@ def test_a_tower_whose_tokens_are_a_map_is_refused_with_the_reason() -> None:
     timm = pytest.importorskip("timm")
     model = nn.Module()
     model.visual = nn.Module()
-    model.visual.trunk = timm.create_model("samvit_base_patch16_224", num_classes=0, depth=1, embed_dim=24,
-                                           num_heads=2)  # fmt: skip
+    model.visual.trunk = timm.create_model(
+        "samvit_base_patch16_224", num_classes=0, depth=1, embed_dim=24, num_heads=2
+    )
     with pytest.raises(ModelError, match="keeps its tokens as a map") as raised:
         attach(model, Random(0.5))
     assert raised.value.value == "VisionTransformerSAM"
@@ -498,17 +499,21 @@ def test_a_tower_whose_tokens_are_a_map_is_refused_with_the_reason() -> None:
     ("name", "options", "prefix"),
     [
         ("vit_tiny_patch16_224", {"depth": 1, "embed_dim": 24, "num_heads": 2, "reg_tokens": 2}, 3),
-        ("vit_tiny_patch16_224", {"depth": 1, "embed_dim": 24, "num_heads": 2, "class_token": False,
-                                  "global_pool": "avg"}, 0),
+        (
+            "vit_tiny_patch16_224",
+            {"depth": 1, "embed_dim": 24, "num_heads": 2, "class_token": False, "global_pool": "avg"},
+            0,
+        ),
         ("eva02_tiny_patch14_224", {"depth": 1, "embed_dim": 24, "num_heads": 2}, 1),
     ],
-)  # fmt: skip
+)
 def test_timm_towers_drop_patches(name: str, options: dict[str, Any], prefix: int) -> None:
     timm = pytest.importorskip("timm")
     model = nn.Module()
     model.visual = nn.Module()
-    model.visual.trunk = trunk = timm.create_model(name, img_size=(56, 84) if "eva" in name else (64, 96),
-                                                   num_classes=0, **options)  # fmt: skip
+    model.visual.trunk = trunk = timm.create_model(
+        name, img_size=(56, 84) if "eva" in name else (64, 96), num_classes=0, **options
+    )
     patch = 14 if "eva" in name else 16
     images = torch.randn(2, 3, 4 * patch, 6 * patch, generator=torch.Generator().manual_seed(0))
     plain = trunk(images)

@@ -78,10 +78,13 @@ def test_a_file_of_safetensors(model: Clip, folder: Path) -> None:
     assert same(open_model(str(path), model="tiny-vit").clip, model)
 
 
-@pytest.mark.parametrize(("cfg", "said"), [
-    ({"vision_cfg": {"image_size": 64}}, r"visual\.positional_embedding from \(17, \d+\) to \(65, \d+\)"),
-    ({"text_cfg": {"context_length": 8}}, r"positional_embedding from \(\d+, \d+\) to \(8, \d+\)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("cfg", "said"),
+    [
+        ({"vision_cfg": {"image_size": 64}}, r"visual\.positional_embedding from \(17, \d+\) to \(65, \d+\)"),
+        ({"text_cfg": {"context_length": 8}}, r"positional_embedding from \(\d+, \d+\) to \(8, \d+\)"),
+    ],
+)
 @pytest.mark.parametrize("ending", ["pt", "safetensors"])
 def test_weights_of_another_size_are_noted(
     cfg: dict[str, dict[str, int]], said: str, ending: str, model: Clip, folder: Path, tmp_path: Path
@@ -143,11 +146,17 @@ def test_a_program_of_torch_is_refused(tmp_path: Path) -> None:
         open_model(str(tmp_path / "program.pt"), model="tiny-vit")
 
 
-@pytest.mark.parametrize(("wrap", "match"), [
-    (lambda weights: {"model": weights, "epoch": 3}, r"(?s)got 'model, epoch'.*torch\.load\(FILE\)\[KEY\]"),
-    (lambda weights: {"state_dict": {}}, "no weights by name"),
-    (lambda weights: {f"_orig_mod.{name}": value for name, value in weights.items()}, "compiled model"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("wrap", "match"),
+    [
+        (
+            lambda weights: {"model": weights, "epoch": 3},
+            r"(?s)got 'model, epoch'.*torch\.load\(FILE\)\[KEY\]",
+        ),
+        (lambda weights: {"state_dict": {}}, "no weights by name"),
+        (lambda weights: {f"_orig_mod.{name}": value for name, value in weights.items()}, "compiled model"),
+    ],
+)
 def test_weights_that_lie_elsewhere_in_the_file(wrap, match: str, model: Clip, tmp_path: Path) -> None:
     torch.save(wrap(model.model.state_dict()), tmp_path / "x.pt")
     with pytest.raises(ModelError, match=match):
@@ -197,13 +206,16 @@ def test_every_published_tag_is_built_with_the_activation_it_was_trained_with(
     assert asked["force_preprocess_cfg"]["mean"] == (0.5, 0.5, 0.5)  # type: ignore[index]
 
 
-@pytest.mark.parametrize(("content", "match"), [
-    (b"no weights at all", "not readable as plain weights"),
-    (b"\x80\x02a", "not readable as plain weights"),  # IndexError
-    (b"\x80\x02h\x00.", "not readable as plain weights"),  # KeyError
-    (b"\x80\x02X\x01\x00\x00\x00\xff.", "not readable as plain weights"),  # UnicodeDecodeError
-    (b"\x80\x02M\x00", "not readable as plain weights"),  # struct.error
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"no weights at all", "not readable as plain weights"),
+        (b"\x80\x02a", "not readable as plain weights"),  # IndexError
+        (b"\x80\x02h\x00.", "not readable as plain weights"),  # KeyError
+        (b"\x80\x02X\x01\x00\x00\x00\xff.", "not readable as plain weights"),  # UnicodeDecodeError
+        (b"\x80\x02M\x00", "not readable as plain weights"),  # struct.error
+    ],
+)
 def test_a_file_that_holds_no_weights(content: bytes, match: str, tmp_path: Path) -> None:
     (tmp_path / "x.pt").write_bytes(content)
     with pytest.raises(ModelError, match=match):
@@ -232,16 +244,19 @@ def test_a_bad_configuration_does_not_pass_for_open_clips_of_that_name(folder: P
         open_model(str(folder / checkpoint.WEIGHTS_FILE), model=str(tmp_path / "ViT-B-32.json"))
 
 
-@pytest.mark.parametrize(("source", "architecture", "match"), [
-    ("{folder}/open_clip_model.safetensors", None, "add --model"),
-    ("{folder}/open_clip_config.json", "tiny-vit", "not a file of weights"),
-    ("{folder}", "tiny-vit", "leave --model out"),
-    ("no/such/folder", None, "there is no such checkpoint"),
-    ("ViT-B-32", None, "name its weights, too: ViT-B-32:TAG"),
-    ("ViT-B-32:openay", None, "did you mean 'openai'"),
-    ("ViT-B-33:openai", None, "did you mean 'ViT-B-32'"),
-    ("tiny-vit:openai", None, "no published weights of this architecture"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("source", "architecture", "match"),
+    [
+        ("{folder}/open_clip_model.safetensors", None, "add --model"),
+        ("{folder}/open_clip_config.json", "tiny-vit", "not a file of weights"),
+        ("{folder}", "tiny-vit", "leave --model out"),
+        ("no/such/folder", None, "there is no such checkpoint"),
+        ("ViT-B-32", None, "name its weights, too: ViT-B-32:TAG"),
+        ("ViT-B-32:openay", None, "did you mean 'openai'"),
+        ("ViT-B-33:openai", None, "did you mean 'ViT-B-32'"),
+        ("tiny-vit:openai", None, "no published weights of this architecture"),
+    ],
+)
 def test_a_mistake_says_the_way_out(source: str, architecture: str | None, match: str, folder: Path) -> None:
     with pytest.raises(ModelError, match=match):
         open_model(source.format(folder=folder), model=architecture)

@@ -25,9 +25,15 @@ TASKS: dict[str, tuple[str, str, tuple[str, ...], float, str]] = {
     "scenes/swap_att": ("compositionality", "acc", (), 0.5, "pairs"),
 }
 BASE_RATE = {
-    "shape": 0.45, "colour": 0.8, "count": 0.5, "retrieval": 0.35, "sketch": 0.3, "noise": 0.38,
-    "replace_obj": 0.8, "swap_att": 0.78,
-}  # fmt: skip
+    "shape": 0.45,
+    "colour": 0.8,
+    "count": 0.5,
+    "retrieval": 0.35,
+    "sketch": 0.3,
+    "noise": 0.38,
+    "replace_obj": 0.8,
+    "swap_att": 0.78,
+}
 
 
 @dataclass
@@ -84,9 +90,13 @@ def write_runs(
             run.mark_done()
             cells.append(StudyRun(arm_name, seed, f"{name}/{run.path.name}", dict(arm.params)))
     study = {
-        "name": name, "question": "Does pgs keep what matters, at half the patches?", "seeds": list(seeds),
-        "data": {"train": "scenes"}, "evaluation": {"suite": "scenes"}, "search": search,
-    }  # fmt: skip
+        "name": name,
+        "question": "Does pgs keep what matters, at half the patches?",
+        "seeds": list(seeds),
+        "data": {"train": "scenes"},
+        "evaluation": {"suite": "scenes"},
+        "search": search,
+    }
     command = f"pgsbench compare --study studies/{name}.yaml --baselines flip,random,none,oracle"
     write_study(root / name, StudyManifest(study, tuple(cells), command=command))
     return root / name
@@ -123,18 +133,36 @@ def _write_scores(
             np.savez(run.path / file, values=values, items=np.array([f"{items}-{i:05d}" for i in range(n)]))
             value = float(values.mean())
             reach = 1.96 * np.sqrt(value * (1 - value) / n)
-            scores.append({
-                "task": task, "group": group, "protocol": "zero_shot", "metric": each, "value": value, "n": n,
-                "low": value - reach, "high": value + reach, "chance": chance, "primary": each == metric,
-                "version": 1, "per_sample": file, "notes": [],
-            })  # fmt: skip
+            scores.append(
+                {
+                    "task": task,
+                    "group": group,
+                    "protocol": "zero_shot",
+                    "metric": each,
+                    "value": value,
+                    "n": n,
+                    "low": value - reach,
+                    "high": value + reach,
+                    "chance": chance,
+                    "primary": each == metric,
+                    "version": 1,
+                    "per_sample": file,
+                    "notes": [],
+                }
+            )
     for group in dict.fromkeys(score["group"] for score in scores):
         of = [score["value"] for score in scores if score["group"] == group and score["primary"]]
         groups[group] = {"value": float(np.mean(of)), "n_tasks": len(of), "mean": "macro"}
-    run.write("scores.json", {
-        "suite": "scenes", "suite_version": 1, "checkpoint_sha256": "0" * 64, "scores": scores,
-        "groups": groups,
-    })  # fmt: skip
+    run.write(
+        "scores.json",
+        {
+            "suite": "scenes",
+            "suite_version": 1,
+            "checkpoint_sha256": "0" * 64,
+            "scores": scores,
+            "groups": groups,
+        },
+    )
 
 
 def _write_cost(run: RunDir, arm_name: str, arm: Arm, rng: np.random.Generator) -> None:
@@ -143,35 +171,61 @@ def _write_cost(run: RunDir, arm_name: str, arm: Arm, rng: np.random.Generator) 
     steps, batch = 384, 64
     for step in range(10, steps + 1, 10):
         loss = 4.2 * np.exp(-step / 150) + 1.4 - arm.effect / 40 + rng.normal(0, 0.03)
-        run.append_metrics({
-            "step": step, "samples": step * batch, "seconds": step * batch / speed, "loss": loss, "lr": 1e-3,
-            "mask_ratio_effective": arm.mask_ratio, "samples_per_second": speed, "mask_share": share,
-            **(_objects(arm_name, arm, rng) if arm.mask_ratio and step < 0.85 * steps else {}),
-        })  # fmt: skip
+        run.append_metrics(
+            {
+                "step": step,
+                "samples": step * batch,
+                "seconds": step * batch / speed,
+                "loss": loss,
+                "lr": 1e-3,
+                "mask_ratio_effective": arm.mask_ratio,
+                "samples_per_second": speed,
+                "mask_share": share,
+                **(_objects(arm_name, arm, rng) if arm.mask_ratio and step < 0.85 * steps else {}),
+            }
+        )
     samples = steps * batch
-    run.write("summary.json", {
-        "steps": steps, "samples": samples, "train_seconds": samples / speed, "samples_per_second": speed,
-        "mask_share": share, "mask_ratio_effective": arm.mask_ratio * 0.85,
-        "mask_overlap": 1.0 if arm_name == "oracle" or not arm.mask_ratio else 0.33,
-        "tokens_kept": int(64 * (1 - arm.mask_ratio)),
-        "peak_memory_bytes": 1.4e9 * (1.2 - arm.mask_ratio / 2),
-        "num_parameters": 2_100_000, "final_loss": 1.9 - arm.effect / 40,
-        "visual_tokens": samples * 64 * (1 - 0.85 * arm.mask_ratio), "eval_seconds": 21.0,
-    })  # fmt: skip
-    run.write("env.json", {
-        "pgsbench": "0.1.0", "python": "3.11.9", "platform": "Linux", "torch": "2.13.0",
-        "open_clip_torch": "3.3.0",
-        "device": "cpu", "threads": 2, "started": "2026-01-05T10:00:00",
-    })  # fmt: skip
+    run.write(
+        "summary.json",
+        {
+            "steps": steps,
+            "samples": samples,
+            "train_seconds": samples / speed,
+            "samples_per_second": speed,
+            "mask_share": share,
+            "mask_ratio_effective": arm.mask_ratio * 0.85,
+            "mask_overlap": 1.0 if arm_name == "oracle" or not arm.mask_ratio else 0.33,
+            "tokens_kept": int(64 * (1 - arm.mask_ratio)),
+            "peak_memory_bytes": 1.4e9 * (1.2 - arm.mask_ratio / 2),
+            "num_parameters": 2_100_000,
+            "final_loss": 1.9 - arm.effect / 40,
+            "visual_tokens": samples * 64 * (1 - 0.85 * arm.mask_ratio),
+            "eval_seconds": 21.0,
+        },
+    )
+    run.write(
+        "env.json",
+        {
+            "pgsbench": "0.1.0",
+            "python": "3.11.9",
+            "platform": "Linux",
+            "torch": "2.13.0",
+            "open_clip_torch": "3.3.0",
+            "device": "cpu",
+            "threads": 2,
+            "started": "2026-01-05T10:00:00",
+        },
+    )
 
 
 def _objects(arm_name: str, arm: Arm, rng: np.random.Generator) -> dict[str, float]:
     kept = {"oracle": 1.0, "pgs": 0.7}.get(arm_name, 1 - arm.mask_ratio)
     return {
-        "mask/objects_kept": kept, "mask/insides_kept": kept - 0.1,
+        "mask/objects_kept": kept,
+        "mask/insides_kept": kept - 0.1,
         "mask/outlines_kept": min(1.0, kept + 0.1),
         "mask/objects_nearly_gone": 0.02 * rng.random(),
-    }  # fmt: skip
+    }
 
 
 def _write_gallery(run: RunDir, arm: Arm, rng: np.random.Generator) -> None:

@@ -77,8 +77,14 @@ def coverage(method, *, repeats, rng_seed=0, **world):
 
 @pytest.mark.parametrize("seeds", [1, 2, 3, 5])
 def test_quickly_that_coverage_is_not_absurd(seeds):
-    found, _ = coverage(ours, repeats=150, seeds=seeds, items=200, seed_sds=[0.02 if seeds > 1 else 0.0] * 4,
-                        shared_sd=0.05 if seeds > 1 else 0.0)  # fmt: skip
+    found, _ = coverage(
+        ours,
+        repeats=150,
+        seeds=seeds,
+        items=200,
+        seed_sds=[0.02 if seeds > 1 else 0.0] * 4,
+        shared_sd=0.05 if seeds > 1 else 0.0,
+    )
     assert found > 0.90
 
 

@@ -75,10 +75,16 @@ def test_the_html_page_stands_alone(report):
 def test_the_page_says_what_a_reader_asks(report):
     html = report.html.read_text()
     for said in (
-        "Does pgs keep what matters, at half the patches?", "The arms differ in nothing but the mask.",
-        "pgsbench compare --study studies/masks.yaml", "a1b2c3d4e5f60718", "torch 2.13.0", "0000c0ffee",
-        "macro means", "Relative time", "one data set (scenes)",
-    ):  # fmt: skip
+        "Does pgs keep what matters, at half the patches?",
+        "The arms differ in nothing but the mask.",
+        "pgsbench compare --study studies/masks.yaml",
+        "a1b2c3d4e5f60718",
+        "torch 2.13.0",
+        "0000c0ffee",
+        "macro means",
+        "Relative time",
+        "one data set (scenes)",
+    ):
         assert said in html, said
 
 
@@ -172,9 +178,13 @@ def test_gallery_tells_kept_dropped_and_hidden_apart_on_any_picture(tmp_path, th
     image = np.full((1, 8, 8, 3), tone, np.uint8)
     keep = np.array([[0, 3]])
     drawn = mask_gallery(
-        image, {"pgs": ShownSelection(keep, np.array([[True, False]]))}, grid=(2, 2), captions=["one tone"],
-        maps={"edges": np.zeros((1, 4))}, theme=theme,
-    )  # fmt: skip
+        image,
+        {"pgs": ShownSelection(keep, np.array([[True, False]]))},
+        grid=(2, 2),
+        captions=["one tone"],
+        maps={"edges": np.zeros((1, 4))},
+        theme=theme,
+    )
     panel = drawn.axes[2]
     shown = np.asarray(panel.get_images()[0].get_array())
     assert np.allclose(shown[:4, :4], tone / 255)  # a kept patch is the picture, untouched

@@ -18,10 +18,12 @@ def items(n, prefix="i"):
 def one_task(arms, names=None):
     """arm -> (seeds, items) values as the panel wants them."""
     return {
-        arm: {seed: {"t": TaskValues(row, items(len(row)) if names is None else names)}
-              for seed, row in enumerate(values)}
+        arm: {
+            seed: {"t": TaskValues(row, items(len(row)) if names is None else names)}
+            for seed, row in enumerate(values)
+        }
         for arm, values in arms.items()
-    }  # fmt: skip
+    }
 
 
 def panel(arms, *names):

@@ -29,8 +29,16 @@ def row(table, *start):
 def test_scores_are_macro_means_with_intervals(fabricate):
     results = Results(read_frames(fabricate()))
     table = tables.scores_table(results)
-    assert list(table.header) == ["arm", "seeds", "classification", "retrieval", "robustness",
-                                  "compositionality", ALL_GROUPS, "mask overlap"]  # fmt: skip
+    assert list(table.header) == [
+        "arm",
+        "seeds",
+        "classification",
+        "retrieval",
+        "robustness",
+        "compositionality",
+        ALL_GROUPS,
+        "mask overlap",
+    ]
     assert [r[0] for r in table.rows] == [*ARMS, "chance"]
     assert row(table, "chance")[2:4] == ["25.0", "1.0"]  # mean of 1/6, 1/4 and 1/3; 1/100
     scores = results.study.scores.query("label == 'pgs' and primary and group == 'classification'")
@@ -98,9 +106,11 @@ def test_points_of_a_search_meet_their_like(fabricate):
     results = Results(read_frames(fabricate(RATIOS, search={"metric": "mean"})), candidate="pgs")
     pairs = {(one.candidate, one.baseline) for one in results.group_comparisons}
     assert pairs == {
-        ("pgs mask_ratio=0.25", "random mask_ratio=0.25"), ("pgs mask_ratio=0.5", "random mask_ratio=0.5"),
-        ("pgs mask_ratio=0.25", "none"), ("pgs mask_ratio=0.5", "none"),
-    }  # fmt: skip
+        ("pgs mask_ratio=0.25", "random mask_ratio=0.25"),
+        ("pgs mask_ratio=0.5", "random mask_ratio=0.5"),
+        ("pgs mask_ratio=0.25", "none"),
+        ("pgs mask_ratio=0.5", "none"),
+    }
     assert results.group_comparisons[0].pair == "pgs − random, mask_ratio=0.25"
     assert any(sentence.startswith("At mask_ratio=0.5") for sentence in verdict(results))
     assert any("Of 4 searched points pgs mask_ratio=" in sentence for sentence in verdict(results))
@@ -197,8 +207,12 @@ TABLE = render.Table("A & B", ["arm", "n", "word"], [["p_g|s", "−1.0", "50 %"]
 
 def test_markdown():
     assert render.markdown(TABLE).splitlines() == [
-        "| arm | n | word |", "| --- | ---: | --- |", "| p_g\\|s | −1.0 | 50 % |", "", "Note.",
-    ]  # fmt: skip
+        "| arm | n | word |",
+        "| --- | ---: | --- |",
+        "| p_g\\|s | −1.0 | 50 % |",
+        "",
+        "Note.",
+    ]
 
 
 def test_terminal_text_is_aligned():

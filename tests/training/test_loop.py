@@ -25,9 +25,12 @@ from pgsbench.training.meter import Totals
 from pgsbench.training.optim import adamw, first_unmasked_step, learning_rate, set_learning_rate
 
 CONFIG = TrainingConfig(
-    samples=96, batch_size=16, log_every_steps=1, checkpoint_every_steps=2,
+    samples=96,
+    batch_size=16,
+    log_every_steps=1,
+    checkpoint_every_steps=2,
     unmasked_tuning=UnmaskedTuning(share=0.34),
-)  # fmt: skip
+)
 
 
 def run(
@@ -41,15 +44,24 @@ def run(
     clip = build("tiny-vit", seed=3)
     masking = attach(clip.model, strategy or Random(mask_ratio=0.5))
     reader = shards.open_reader(
-        shards.resolve(str(tiny.shards)), image_size=(32, 32), tokenize=clip.tokenize,
-        memory_limit_gib=1, workers=1,
-    )  # fmt: skip
+        shards.resolve(str(tiny.shards)),
+        image_size=(32, 32),
+        tokenize=clip.tokenize,
+        memory_limit_gib=1,
+        workers=1,
+    )
     lines: list[dict] = []
     totals = train(
-        clip, masking, reader, config, seed=3, device=torch.device("cpu"), state_folder=folder,
+        clip,
+        masking,
+        reader,
+        config,
+        seed=3,
+        device=torch.device("cpu"),
+        state_folder=folder,
         emit=lambda line: lines.append(dict(line)),
         should_stop=lambda: stop_after is not None and len(lines) >= stop_after,
-    )  # fmt: skip
+    )
     masking.detach()
     return lines, clip.model.state_dict(), totals
 
@@ -74,9 +86,12 @@ def test_a_killed_training_resumes_from_its_last_saved_step(tiny: TinyWorld, tmp
     clip = build("tiny-vit", seed=3)
     masking = attach(clip.model, Random(mask_ratio=0.5))
     reader = shards.open_reader(
-        shards.resolve(str(tiny.shards)), image_size=(32, 32), tokenize=clip.tokenize,
-        memory_limit_gib=1, workers=1,
-    )  # fmt: skip
+        shards.resolve(str(tiny.shards)),
+        image_size=(32, 32),
+        tokenize=clip.tokenize,
+        memory_limit_gib=1,
+        workers=1,
+    )
 
     def emit(line: object) -> None:
         if line["step"] == 5:  # type: ignore[index]
@@ -84,9 +99,15 @@ def test_a_killed_training_resumes_from_its_last_saved_step(tiny: TinyWorld, tmp
 
     with pytest.raises(KilledError):
         train(
-            clip, masking, reader, CONFIG, seed=3, device=torch.device("cpu"),
-            state_folder=tmp_path / "cut", emit=emit,
-        )  # fmt: skip
+            clip,
+            masking,
+            reader,
+            CONFIG,
+            seed=3,
+            device=torch.device("cpu"),
+            state_folder=tmp_path / "cut",
+            emit=emit,
+        )
     rest, resumed, _ = run(tiny, tmp_path / "cut")
     assert [line["step"] for line in rest] == [5, 6]
     assert all(torch.equal(weights[name], resumed[name]) for name in weights)
@@ -107,8 +128,11 @@ def test_a_training_with_a_moving_average_resumes_exactly(tiny: TinyWorld, tmp_p
     with pytest.raises(Interrupted):
         run(tiny, tmp_path / "lost", strategy=strategy, config=config, stop_after=3)
     state = torch.load(tmp_path / "lost" / "state.pt", weights_only=True)
-    state["ema"] = {name.removeprefix("visual."): value for name, value in state["model"].items()
-                    if name.startswith("visual.")}  # fmt: skip
+    state["ema"] = {
+        name.removeprefix("visual."): value
+        for name, value in state["model"].items()
+        if name.startswith("visual.")
+    }
     torch.save(state, tmp_path / "lost" / "state.pt")
     rest, other, _ = run(tiny, tmp_path / "lost", strategy=strategy, config=config)
     assert not all(torch.equal(weights[name], other[name]) for name in weights)

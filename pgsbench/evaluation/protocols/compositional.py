@@ -72,10 +72,14 @@ class Compositional:
         if ties:
             notes += (f"{ties} of {len(pairs)} pairs tie and count as wrong",)
         yield Measurement(
-            "acc", (margin >= TIE_BELOW).astype(np.float64),
-            [f"{pair.image_key}#{i}" for i, pair in enumerate(pairs)], 0.5,
-            units=[pair.image_key for pair in pairs], num_ties=ties, notes=notes,
-        )  # fmt: skip
+            "acc",
+            (margin >= TIE_BELOW).astype(np.float64),
+            [f"{pair.image_key}#{i}" for i, pair in enumerate(pairs)],
+            0.5,
+            units=[pair.image_key for pair in pairs],
+            num_ties=ties,
+            notes=notes,
+        )
 
     def _check_pictures(self, folder: Path, pairs: Sequence[Pair]) -> None:
         names = (pair.image_key for pair in pairs)

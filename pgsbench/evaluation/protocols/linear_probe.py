@@ -117,9 +117,11 @@ class LinearProbe:
         logits = classifier.logits(images.to(encode.device)).cpu()
         if not torch.isfinite(logits).all():
             raise EvaluationError(
-                "the classifier has diverged: its logits are not finite", where="linear probe", value=how,
+                "the classifier has diverged: its logits are not finite",
+                where="linear probe",
+                value=how,
                 way_out="choose a smaller `l2`, or leave it out",
-            )  # fmt: skip
+            )
         ranks = ranks_of(logits, labels)
         details = f"{how}, {len(everything):,} training pictures"
         judged = train_labels[held_out] if self._searches else train_labels
@@ -133,13 +135,24 @@ class LinearProbe:
         for k in (1, 5):
             if k <= num_classes:
                 yield Measurement(
-                    f"lp_acc{k}", ranks.hits(k), keys, k / num_classes,
-                    num_ties=ranks.num_ties(k), notes=notes, details=details,
-                )  # fmt: skip
+                    f"lp_acc{k}",
+                    ranks.hits(k),
+                    keys,
+                    k / num_classes,
+                    num_ties=ranks.num_ties(k),
+                    notes=notes,
+                    details=details,
+                )
         yield Measurement(
-            "lp_mean_per_class_recall", ranks.hits(1), keys, 1 / num_classes,
-            strata=labels.numpy(), num_ties=ranks.num_ties(1), notes=notes, details=details,
-        )  # fmt: skip
+            "lp_mean_per_class_recall",
+            ranks.hits(1),
+            keys,
+            1 / num_classes,
+            strata=labels.numpy(),
+            num_ties=ranks.num_ties(1),
+            notes=notes,
+            details=details,
+        )
 
     def _read(
         self, folder: Path, split: str, num_classes: int, encode: Encoder
@@ -160,9 +173,11 @@ class LinearProbe:
             rows = rows[torch.randperm(len(rows), generator=generator)]
             if len(rows) < self.shots:
                 raise DataError(
-                    f"class {number} has fewer training pictures than `shots`", where=str(where),
-                    value=f"{len(rows)} < {self.shots}", way_out="ask for fewer shots",
-                )  # fmt: skip
+                    f"class {number} has fewer training pictures than `shots`",
+                    where=str(where),
+                    value=f"{len(rows)} < {self.shots}",
+                    way_out="ask for fewer shots",
+                )
             if self.shots:
                 chosen.append(rows[: self.shots])
                 held_out.append(rows[self.shots : self.shots + min(self.shots, HELD_OUT_SHOTS)])
@@ -172,9 +187,10 @@ class LinearProbe:
                 chosen.append(rows[num_held_out:])
         if self._searches and not sum(map(len, held_out)):
             raise DataError(
-                "no training pictures are left to choose the L2 strength on", where=str(where),
+                "no training pictures are left to choose the L2 strength on",
+                where=str(where),
                 way_out="set `l2`, or ask for fewer shots",
-            )  # fmt: skip
+            )
         return torch.cat(chosen), torch.cat(held_out)
 
 

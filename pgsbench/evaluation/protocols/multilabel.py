@@ -146,8 +146,10 @@ def _label(content: bytes | None, num_classes: int, where: str) -> NDArray[np.bo
         raise DataError(f"not an array: {error}", where=where) from error
     if label.shape != (num_classes,):
         raise DataError(
-            f"must hold one number for each of the {num_classes} classes in {CLASSNAMES}", where=where,
-            value=label.shape, way_out="labels and class names belong to different sets",
-        )  # fmt: skip
+            f"must hold one number for each of the {num_classes} classes in {CLASSNAMES}",
+            where=where,
+            value=label.shape,
+            way_out="labels and class names belong to different sets",
+        )
     shown: NDArray[np.bool_] = label != 0
     return shown

@@ -88,14 +88,23 @@ class Retrieval:
         for k in self.recall_at:
             if k <= len(keys):
                 yield Measurement(
-                    f"image_recall_at_{k}", by_text.hits(k), items, k / len(keys),
-                    units=units, num_ties=by_text.num_ties(k), notes=image_notes,
-                )  # fmt: skip
+                    f"image_recall_at_{k}",
+                    by_text.hits(k),
+                    items,
+                    k / len(keys),
+                    units=units,
+                    num_ties=by_text.num_ties(k),
+                    notes=image_notes,
+                )
             if k <= len(texts):
                 yield Measurement(
-                    f"text_recall_at_{k}", by_image.hits(k), keys, _chance_of_any(texts_of, len(texts), k),
-                    num_ties=by_image.num_ties(k), notes=text_notes,
-                )  # fmt: skip
+                    f"text_recall_at_{k}",
+                    by_image.hits(k),
+                    keys,
+                    _chance_of_any(texts_of, len(texts), k),
+                    num_ties=by_image.num_ties(k),
+                    notes=text_notes,
+                )
 
     def _samples(self, folder: Path, keys: list[str], captions: list[list[str]]) -> Iterator[NamedImage]:
         for key, parts in read_split(folder, self.split):
@@ -104,9 +113,11 @@ class Retrieval:
             found = decoded(parts.get("txt", b""), where).splitlines()
             if not found or not all(caption.strip() for caption in found):
                 raise DataError(
-                    "each picture needs captions (KEY.txt), one a line and none empty", where=where,
-                    value=found, way_out="pictures and captions do not match; make or fetch the set again",
-                )  # fmt: skip
+                    "each picture needs captions (KEY.txt), one a line and none empty",
+                    where=where,
+                    value=found,
+                    way_out="pictures and captions do not match; make or fetch the set again",
+                )
             keys.append(key)
             captions.append(found)
             yield where, image

@@ -110,9 +110,10 @@ def read_examples(folder: Path) -> list[Example]:
             examples.append(Example(str(entry["id"]), images, captions))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"not Winoground's examples ({type(error).__name__}: {error})", where=str(path),
+            f"not Winoground's examples ({type(error).__name__}: {error})",
+            where=str(path),
             way_out="each line needs id, image_0, image_1, caption_0 and caption_1",
-        ) from error  # fmt: skip
+        ) from error
     if not examples:
         raise DataError("there are no examples", where=str(path))
     check_pictures(folder / IMAGES, _pictures_of(examples), path)

@@ -68,9 +68,14 @@ class ZeroShot:
                 chance, ties = k / len(classnames), ranks.num_ties(k)
                 yield Measurement(f"acc{k}", ranks.hits(k), keys, chance, num_ties=ties, notes=notes)
         yield Measurement(
-            "mean_per_class_recall", ranks.hits(1), keys, 1 / len(classnames),
-            strata=target.numpy(), num_ties=ranks.num_ties(1), notes=notes,
-        )  # fmt: skip
+            "mean_per_class_recall",
+            ranks.hits(1),
+            keys,
+            1 / len(classnames),
+            strata=target.numpy(),
+            num_ties=ranks.num_ties(1),
+            notes=notes,
+        )
 
 
 def labelled_pictures(
@@ -106,8 +111,10 @@ def _label(content: bytes | None, num_classes: int, where: str) -> int:
     if not 0 <= label < num_classes:
         raise DataError(
             f"the class must be one of the {num_classes} in {CLASSNAMES}, counted from 0",
-            where=where, value=label, way_out="labels and class names belong to different sets",
-        )  # fmt: skip
+            where=where,
+            value=label,
+            way_out="labels and class names belong to different sets",
+        )
     return label
 
 

@@ -1,0 +1,1 @@
+"""What lies on disk, typed: one class, one writer and one reader for each file of a run or a study."""

@@ -1,0 +1,22 @@
+"""Names of the files of a run directory and of a study's folder: each is spelt here and nowhere else."""
+
+from __future__ import annotations
+
+#: Files of a run directory.
+SPEC = "spec.json"
+ENVIRONMENT = "env.json"
+SUMMARY = "summary.json"
+METRICS = "metrics.jsonl"
+SCORES = "scores.json"
+SCORES_CSV = "scores.csv"
+GALLERY = "gallery.npz"
+DONE = "DONE"
+LOCK = "lock"
+
+#: Folders of a run directory.
+CHECKPOINT = "checkpoints/model"
+STATE = "checkpoints/state"
+FIGURES = "figures"
+
+#: The file of a study's folder.
+STUDY = "study.json"

@@ -1,0 +1,1 @@
+"""Study files: read, checked, and planned into runs."""

@@ -1,0 +1,20 @@
+"""Scenes: a generated world of pictures and captions in which masks matter, and every object is known.
+
+`make` writes it once as ordinary shards and evaluation sets; nothing below reads it in a special way.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pgsbench.data.store import Progress
+from pgsbench.worlds.scenes.recipe import Recipe, identity
+
+__all__ = ["Recipe", "identity", "make"]
+
+
+def make(root: Path, *, recipe: Recipe = Recipe(), progress: Progress | None = None) -> Path:  # noqa: B008
+    """Make the data set under `root`, or reuse it, and return its folder; see `build.make`."""
+    from pgsbench.worlds.scenes import build  # numpy and Pillow are only needed to make one
+
+    return build.make(root, recipe=recipe, progress=progress)

@@ -1,0 +1,91 @@
+"""What a caption claims, apart from its wording, and whether that is true of a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Literal
+
+from pgsbench.worlds.scenes.scene import Content, Ground, Thing
+from pgsbench.worlds.scenes.vocabulary import RELATIONS
+
+Attribute = Literal["size", "pattern", "colour"]
+ATTRIBUTES: tuple[Attribute, ...] = ("size", "pattern", "colour")
+
+#: Least distance along the axis of a relation, and how much larger it is than across, for a caption to
+#: name the relation. A relation is false only where the order is the other way round: what lies between
+#: is neither claimed nor denied.
+CLEAR_DISTANCE = 0.18
+CLEAR_RATIO = 1.2
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """One mentioned object; attributes that are None are not mentioned."""
+
+    shape: str
+    colour: str | None = None
+    pattern: str | None = None
+    size: str | None = None
+
+    def fits(self, thing: Thing) -> bool:
+        """Return whether all that is mentioned is so."""
+        return (
+            self.shape == thing.shape
+            and self.colour in (None, thing.colour)
+            and self.pattern in (None, thing.pattern)
+            and self.size in (None, thing.size)
+        )
+
+    def __str__(self) -> str:
+        words = (self.size, self.pattern, self.colour, self.shape)
+        return "a " + " ".join(word for word in words if word)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """All that a caption says.
+
+    Attributes:
+        phrases: The mentioned objects, in order.
+        relation: How the first is placed to the second, or None.
+        ground: Named background, or None.
+        counted: Whether the number of objects is named; it is then the number of phrases.
+    """
+
+    phrases: tuple[Phrase, ...]
+    relation: str | None = None
+    ground: Ground | None = None
+    counted: bool = False
+
+    def holds(self, shown: Content) -> bool:
+        """Return whether the claim is true, every phrase naming another object."""
+        if self.ground and not self.ground.fits(shown.ground):
+            return False
+        if self.counted and len(self.phrases) != len(shown.objects):
+            return False
+        return any(
+            all(phrase.fits(thing) for phrase, thing in zip(self.phrases, chosen, strict=True))
+            and (self.relation is None or related(self.relation, chosen[0], chosen[1]))
+            for chosen in permutations(shown.objects, len(self.phrases))
+        )
+
+
+def related(relation: str, first: Thing, second: Thing) -> bool:
+    """Return whether the first object's centre lies on the named side of the second's."""
+    ahead = {
+        "left of": second.x - first.x,
+        "right of": first.x - second.x,
+        "above": second.y - first.y,
+        "below": first.y - second.y,
+    }
+    return ahead[relation] > 0
+
+
+def clear_relation(first: Thing, second: Thing) -> str | None:
+    """Return the relation that anyone would name, or None where there is no such one."""
+    dx, dy = abs(first.x - second.x), abs(first.y - second.y)
+    if max(dx, dy) < CLEAR_DISTANCE or max(dx, dy) < CLEAR_RATIO * min(dx, dy):
+        return None
+    level = RELATIONS[:2] if dx > dy else RELATIONS[2:]
+    return next(relation for relation in level if related(relation, first, second))

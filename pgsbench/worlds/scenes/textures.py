@@ -1,0 +1,151 @@
+"""Backgrounds: six kinds of photo-like texture from multi-scale noise.
+
+Each kind paints a field (b, h, w) of roughly [0, 1] and mixes a dark and a light colour by it. Colours
+and scales vary from picture to picture, so that no kind is one colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from pgsbench.worlds.scenes.scene import NATURAL, Floats, Ints
+from pgsbench.worlds.scenes.vocabulary import BACKGROUNDS, COLOURS
+
+#: Dark and light colour of each kind, RGB in [0, 1], before they vary.
+_PALETTES = {
+    "sand": ((0.58, 0.46, 0.32), (0.86, 0.77, 0.60)),
+    "grass": ((0.16, 0.26, 0.10), (0.50, 0.58, 0.30)),
+    "water": ((0.12, 0.28, 0.38), (0.55, 0.70, 0.76)),
+    "bricks": ((0.66, 0.62, 0.58), (0.50, 0.27, 0.21)),
+    "wood": ((0.33, 0.21, 0.13), (0.66, 0.48, 0.32)),
+    "stone": ((0.30, 0.30, 0.31), (0.68, 0.67, 0.65)),
+}
+
+#: RGB of a grey field in each colour. Paler than any object of that colour.
+_TINTS = {
+    "red": (1.45, 0.80, 0.75),
+    "green": (0.78, 1.20, 0.72),
+    "blue": (0.72, 0.95, 1.45),
+    "yellow": (1.25, 1.12, 0.55),
+}
+
+
+def noise(rng: np.random.Generator, b: int, rows: int, cols: int, side: int) -> Floats:
+    """Return (b, side, side) smooth noise in [0, 1] with about `rows` x `cols` bumps."""
+    grid = rng.random((b, rows + 2, cols + 2), dtype=np.float32)
+    shift = rng.random(2, dtype=np.float32)
+    top, blend = _steps(rows, side, shift[0])
+    grid = grid[:, top] * (1 - blend)[:, None] + grid[:, top + 1] * blend[:, None]
+    left, blend = _steps(cols, side, shift[1])
+    smooth: Floats = grid[:, :, left] * (1 - blend) + grid[:, :, left + 1] * blend
+    return smooth
+
+
+def _steps(cells: int, side: int, shift: np.float32) -> tuple[Ints, Floats]:
+    place = np.arange(side, dtype=np.float32) * np.float32(cells / side) + shift
+    whole = np.minimum(place.astype(np.int64), cells)
+    part = place - whole.astype(np.float32)
+    return whole, part * part * (3 - 2 * part)
+
+
+def paint(rng: np.random.Generator, kind: Ints, tint: Ints, side: int) -> Floats:
+    """Return (b, 3, side, side) pictures in [0, 1] of the given kinds and tints of background."""
+    pictures = np.empty((len(kind), 3, side, side), np.float32)
+    for index, name in enumerate(BACKGROUNDS):
+        rows = np.flatnonzero(kind == index)
+        if len(rows):
+            pictures[rows] = _mix(rng, name, tint[rows], _FIELDS[name](rng, len(rows), side))
+    return pictures
+
+
+def _mix(rng: np.random.Generator, name: str, tint: Ints, field: Floats) -> Floats:
+    b = len(field)
+    dark, light = (
+        np.asarray(colour, np.float32) + rng.normal(0, 0.055, (b, 3)).astype(np.float32)
+        for colour in _PALETTES[name]
+    )
+    brightness = rng.uniform(0.75, 1.2, (b, 1)).astype(np.float32)
+    dark, light = (_tinted(colour * brightness, tint) for colour in (dark, light))
+    return dark[:, :, None, None] + (light - dark)[:, :, None, None] * field[:, None]
+
+
+def _tinted(colour: Floats, tint: Ints) -> Floats:
+    """Return (b, 3) colours, those with a tint replaced by their grey in that tint."""
+    tints = np.asarray([_TINTS[name] for name in COLOURS], np.float32)[tint]
+    return np.where((tint == NATURAL)[:, None], colour, colour.mean(1, keepdims=True) * tints)
+
+
+def _uniform(rng: np.random.Generator, low: float, high: float, b: int) -> Floats:
+    return rng.uniform(low, high, (b, 1, 1)).astype(np.float32)
+
+
+def _axes(side: int) -> tuple[Floats, Floats]:
+    y, x = np.mgrid[:side, :side].astype(np.float32) / np.float32(side)
+    return x, y
+
+
+def _sand(rng: np.random.Generator, b: int, side: int) -> Floats:
+    x, y = _axes(side)
+    bend = noise(rng, b, 3, 3, side)
+    tilt = _uniform(rng, -0.6, 0.6, b)
+    dunes = 0.5 + 0.5 * np.sin(2 * np.pi * (_uniform(rng, 3, 6, b) * (y + tilt * x) + 1.2 * bend))
+    field: Floats = 0.30 * dunes + 0.25 * noise(rng, b, 6, 6, side) + 0.45 * noise(rng, b, 40, 40, side)
+    return field
+
+
+def _grass(rng: np.random.Generator, b: int, side: int) -> Floats:
+    blades = noise(rng, b, 9, 40, side)
+    tufts = noise(rng, b, 5, 12, side)
+    return 0.55 * blades + 0.30 * tufts + 0.15 * noise(rng, b, 20, 50, side)
+
+
+def _water(rng: np.random.Generator, b: int, side: int) -> Floats:
+    _, y = _axes(side)
+    bend = noise(rng, b, 4, 4, side)
+    waves = 0.5 + 0.5 * np.sin(2 * np.pi * (_uniform(rng, 5, 9, b) * y + 1.6 * bend))
+    glints = noise(rng, b, 32, 7, side)
+    return 0.40 * waves * noise(rng, b, 8, 3, side) * 1.6 + 0.45 * glints + 0.1 * y
+
+
+def _bricks(rng: np.random.Generator, b: int, side: int) -> Floats:
+    x, y = _axes(side)
+    rows = y * _uniform(rng, 5.5, 8.5, b) + _uniform(rng, 0, 1, b)
+    row = np.floor(rows)
+    cols = x * _uniform(rng, 3.0, 4.5, b) + 0.5 * np.mod(row, 2) + _uniform(rng, 0, 1, b)
+    to_joint_y = 0.5 - np.abs(rows - row - 0.5)
+    to_joint_x = (0.5 - np.abs(cols - np.floor(cols) - 0.5)) * 1.9
+    brick = np.clip((np.minimum(to_joint_x, to_joint_y) - 0.06) * 9, 0, 1)
+    shade = np.mod(np.sin(row * 12.9898 + np.floor(cols) * 78.233 + _uniform(rng, 0, 6, b)) * 43.5, 1)
+    worn = 0.30 * noise(rng, b, 24, 24, side) + 0.25 * noise(rng, b, 4, 4, side) + 0.35 * shade
+    field: Floats = brick * (0.55 + worn) + (1 - brick) * 0.25 * noise(rng, b, 30, 30, side)
+    return field
+
+
+def _wood(rng: np.random.Generator, b: int, side: int) -> Floats:
+    x, y = _axes(side)
+    bend = noise(rng, b, 3, 2, side)
+    rings = 0.5 + 0.5 * np.sin(2 * np.pi * (_uniform(rng, 4, 8, b) * x + 2.2 * bend + 0.3 * y))
+    fibres = noise(rng, b, 4, 48, side)
+    planks = x * _uniform(rng, 2.0, 3.5, b) + _uniform(rng, 0, 1, b)
+    joint = np.clip((0.5 - np.abs(planks - np.floor(planks) - 0.5)) * 22, 0.25, 1)
+    field: Floats = (0.35 * rings + 0.40 * fibres + 0.25 * noise(rng, b, 3, 6, side)) * joint
+    return field
+
+
+def _stone(rng: np.random.Generator, b: int, side: int) -> Floats:
+    rough = 0.4 * noise(rng, b, 5, 5, side) + 0.3 * noise(rng, b, 12, 12, side)
+    veins = np.abs(noise(rng, b, 4, 4, side) + 0.5 * noise(rng, b, 10, 10, side) - 0.75)
+    field: Floats = rough + 0.3 * noise(rng, b, 28, 28, side) - 0.35 * np.clip(1 - 14 * veins, 0, 1) + 0.05
+    return field
+
+
+_FIELDS: dict[str, Callable[[np.random.Generator, int, int], Floats]] = {
+    "sand": _sand,
+    "grass": _grass,
+    "water": _water,
+    "bricks": _bricks,
+    "wood": _wood,
+    "stone": _stone,
+}

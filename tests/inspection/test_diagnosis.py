@@ -1,0 +1,162 @@
+"""What ``masks diagnose`` measures is what training will do, and each number is what its name says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tinyworld import TinyWorld
+
+from pgsbench.data.memory import InMemory
+from pgsbench.data.shards import open_reader, resolve
+from pgsbench.data.transforms import normalise
+from pgsbench.errors import StudyError
+from pgsbench.inspection.diagnosis import (
+    Diagnosis,
+    agreement_table,
+    diagnose,
+    draw,
+    draw_stages,
+    first_view,
+    table_of,
+)
+from pgsbench.inspection.diagnosis_files import diagnosis_figure, write
+from pgsbench.masking.base import Strategy
+from pgsbench.masking.cluster import Cluster
+from pgsbench.masking.flip import Flip
+from pgsbench.masking.none import NoMask
+from pgsbench.masking.oracle import Oracle
+from pgsbench.masking.pgs import Pgs
+from pgsbench.masking.random import Random
+from pgsbench.models.clip import Clip, build
+from pgsbench.models.masked_tower import attach
+
+
+@pytest.fixture(scope="module")
+def clip() -> Clip:
+    return build("tiny-vit", seed=0)
+
+
+@pytest.fixture(scope="module")
+def reader(clip: Clip, tiny: TinyWorld) -> InMemory:
+    opened = open_reader(
+        resolve(str(tiny.shards)),
+        image_size=clip.image_size,
+        tokenize=clip.tokenize,
+        memory_limit_gib=1,
+        workers=1,
+    )
+    assert isinstance(opened, InMemory)
+    return opened
+
+
+def look(clip: Clip, reader: InMemory, **strategies: Strategy) -> Diagnosis:
+    return diagnose(clip, reader, strategies, batch_size=16, num_batches=3, num_seeds=2)
+
+
+@pytest.fixture(scope="module")
+def found(clip: Clip, reader: InMemory) -> Diagnosis:
+    return look(
+        clip,
+        reader,
+        none=NoMask(),
+        random=Random(),
+        flip=Flip(),
+        oracle=Oracle(),
+        pgs=Pgs(),
+        cluster=Cluster(threshold=0.05),
+    )
+
+
+@pytest.mark.parametrize("strategy", [Pgs(), Random(), Cluster(), Oracle()])
+def test_masks_are_those_that_training_begins_with(clip: Clip, reader: InMemory, strategy: Strategy) -> None:
+    batch = next(reader.batches(seed=5, batch_size=8))
+    masking = attach(clip.model, strategy)
+    clip.model.train()
+    masking.begin_step(seed=5, step=3, progress=0.0, objects=batch.objects)
+    clip.model.encode_image(normalise(batch.images, clip.mean, clip.std))  # type: ignore[operator]
+    trained = masking.shown(8)
+    masking.detach()
+    drawn = draw(strategy, first_view(clip, batch.images, batch.objects), seed=5, step=3)
+    assert torch.equal(drawn.shown(16), trained)
+
+
+def test_stages_are_those_of_the_drawn_mask(clip: Clip, reader: InMemory) -> None:
+    view = first_view(clip, next(reader.batches(seed=0, batch_size=8)).images, None)
+    stages = draw_stages(Pgs(0.75), view, seed=1, step=2)
+    shown = draw(Pgs(0.75), view, seed=1, step=2).shown(16)
+    assert not shown.gather(1, stages.candidates).any()  # candidates are the first to be dropped
+
+
+def test_numbers_of_masks_that_are_known_beforehand(found: Diagnosis) -> None:
+    none, random, oracle = (found.findings[name] for name in ("none", "random", "oracle"))
+    assert none.values["effective_ratio"] == 0
+    assert none.values["insides_kept"] == none.values["top_edges"] == none.values["seed_iou"] == 1
+    assert (random.effective_ratio == 0.5).all()
+    assert random.effective_ratio.shape == (2 * 48,)
+    assert random.keep_rate.mean() == pytest.approx(0.5)
+    assert oracle.values["objects_nearly_gone"] == 0
+    assert oracle.values["objects_kept"] > random.values["objects_kept"] + 0.2
+    assert "otn_residual" in found.findings["pgs"].values
+    assert "otn_residual" not in random.values
+    cluster = found.findings["cluster"].effective_ratio
+    assert cluster.std() > 0.05  # its ratio differs from picture to picture
+
+
+def test_agreement_is_between_seeds_so_that_shared_random_numbers_do_not_count(found: Diagnosis) -> None:
+    names = list(found.findings)
+    flip, random = names.index("flip"), names.index("random")
+    assert np.allclose(found.agreement, found.agreement.T)
+    assert found.agreement[flip, random] == pytest.approx(found.agreement[random, random])
+    assert found.agreement[random, random] == pytest.approx(1 / 3, abs=0.06)
+    assert found.agreement[0, random] == pytest.approx(0.5)
+
+
+def test_what_cannot_run_is_left_out_and_said(clip: Clip, reader: InMemory) -> None:
+    blind = replace(reader, objects=None)
+    found = look(clip, blind, oracle=Oracle(), random=Random())
+    assert list(found.findings) == ["random"]
+    assert "Left out: oracle; it needs object maps" in found.notes[1]
+    assert "insides" not in table_of(found, "blind").header
+    with pytest.raises(StudyError, match="no strategy can run"):
+        look(clip, blind, oracle=Oracle())
+
+
+def test_tables_and_files_say_the_same(found: Diagnosis, tmp_path: Path) -> None:
+    table = table_of(found, "tiny")
+    assert [row[0] for row in table.rows] == list(found.findings)
+    assert table.rows[0][1] == "0.0"
+    assert "pixels only" in table.notes[0]
+    assert len(agreement_table(found).rows) == 6
+    paths = {path.name: path for path in write(found, tmp_path)}
+    assert set(paths) == {
+        "masks.csv",
+        "agreement.csv",
+        "keep-rate.csv",
+        "effective-ratio.csv",
+        "masks.png",
+    }
+    masks = pd.read_csv(paths["masks.csv"], index_col="strategy", keep_default_na=False)
+    assert masks.loc["random", "effective_ratio"] == 0.5
+    agreement = pd.read_csv(paths["agreement.csv"], index_col="strategy", keep_default_na=False)
+    assert np.allclose(agreement.to_numpy(), found.agreement)
+    rates = pd.read_csv(paths["keep-rate.csv"], keep_default_na=False)
+    assert len(rates) == 6 * 16
+    ratios = pd.read_csv(paths["effective-ratio.csv"], keep_default_na=False)
+    assert (ratios.groupby("strategy")["num_masks"].sum() == 96).all()
+
+
+def test_the_figure_has_a_column_for_each_strategy(found: Diagnosis) -> None:
+    titles = [axes.get_title(loc="left") for axes in diagnosis_figure(found).axes]
+    assert titles[:6] == [
+        "none\n0 % masked",
+        "random\n50 % masked",
+        "flip\n50 % masked",
+        "oracle\n50 % masked",
+        "pgs\n50 % masked",
+        f"cluster\n{100 * found.findings['cluster'].effective_ratio.mean():.0f} % masked",
+    ]

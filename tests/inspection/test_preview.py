@@ -1,0 +1,66 @@
+"""The preview of masks: what stands above, beside and under the pictures."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from matplotlib.patches import Rectangle
+
+from pgsbench.errors import DataError
+from pgsbench.inspection.preview import Pictures, preview
+from pgsbench.masking.attentive import Attentive
+from pgsbench.masking.cluster import Cluster
+from pgsbench.masking.oracle import Oracle
+from pgsbench.masking.pgs import Pgs
+from pgsbench.masking.random import Random
+from pgsbench.models.clip import Clip, build
+
+
+@pytest.fixture(scope="module")
+def clip() -> Clip:
+    return build("tiny-vit", seed=0)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Pictures:
+    images = torch.randint(0, 256, (2, 3, 32, 32), generator=torch.Generator().manual_seed(0)).byte()
+    return Pictures(images, ["first", "second"])
+
+
+def test_pgs_shows_its_edge_map_and_its_candidates(clip: Clip, pictures: Pictures) -> None:
+    wide = Pgs(candidate_share=0.25, edge_spread=1)
+    narrow = Pgs(edge_spread=0)
+    drawn = preview(pictures, {"pgs": narrow, "wide": wide, "random": Random(0.75)}, clip, seed=0)
+    titles = [axes.get_title(loc="left") for axes in drawn.axes[:6]]
+    assert titles == [
+        "image",
+        "edges",
+        "edges\nspread 1",
+        "pgs\n50 % masked",
+        "wide\n50 % masked",
+        "random\n75 % masked",
+    ]
+    outlined = [sum(isinstance(patch, Rectangle) for patch in axes.patches) for axes in drawn.axes[:6]]
+    assert outlined == [0, 0, 0, 1, 4, 0]
+    assert [text.get_text() for axes in drawn.axes[::6] for text in axes.texts] == ["first", "second"]
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["dropped", "candidates of pgs"]
+
+
+def test_without_pgs_the_edge_map_stays_and_hidden_patches_are_explained(
+    clip: Clip, pictures: Pictures
+) -> None:
+    drawn = preview(pictures, {"cluster": Cluster(threshold=0.05)}, clip, seed=0)
+    assert drawn.axes[1].get_title(loc="left") == "edges"
+    assert drawn.legends[0].get_texts()[1].get_text().startswith("hidden")
+    assert not preview(pictures, {"random": Random()}, clip, seed=0).legends
+
+
+def test_a_mask_that_needs_objects_says_so_where_there_are_none(clip: Clip, pictures: Pictures) -> None:
+    with pytest.raises(DataError, match="needs to know objects"):
+        preview(pictures, {"oracle": Oracle()}, clip, seed=0)
+
+
+def test_a_mask_that_needs_attention_is_told_why_it_cannot_be_seen(clip: Clip, pictures: Pictures) -> None:
+    with pytest.raises(DataError, match="which a preview does not have") as raised:
+        preview(pictures, {"attentive": Attentive()}, clip, seed=0)
+    assert "objects" not in raised.value.way_out

@@ -1,0 +1,291 @@
+"""The plan of a study: which runs it asks for, before anything is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from optuna.distributions import IntDistribution
+from tinyworld import HALF, TinyWorld
+
+from pgsbench.config.schema import Range
+from pgsbench.devices import devices_named
+from pgsbench.errors import ConfigError, PluginError, StudyError
+from pgsbench.execution import estimate, search
+from pgsbench.execution.local import StudyFolder, Watcher, completed
+from pgsbench.execution.search import objective
+from pgsbench.execution.worker import plan_slots
+from pgsbench.masking.pgs import Pgs
+from pgsbench.models.clip import build, contrastive_loss
+from pgsbench.study import plan
+from pgsbench.study.open import open_study
+from pgsbench.tracking.manifest import read_study
+
+
+def test_a_grid_is_the_product_of_its_choices_last_path_fastest(tiny: TinyWorld) -> None:
+    space = "{strategy.rounds: [1, 2], strategy.mask_ratio: {low: 0, high: 1, step: 0.5}}"
+    study = open_study(tiny.study, overrides=[f"search={{space: {space}, arms: [pgs, flip]}}"])
+    cells = plan.grid_cells(study)
+    assert len(cells) == 12
+    assert {cell.arm for cell in cells[:6]} == {"pgs"}
+    assert [tuple(cell.params.values()) for cell in cells[:4]] == [(1, 0.0), (1, 0.5), (1, 1.0), (2, 0.0)]
+    assert plan.grid_cells(study, 7) == cells[:7]
+
+
+def test_whole_ranges_stay_whole() -> None:
+    assert plan.choices_of(Range(low=2, high=10, step=4)) == [2, 6, 10]
+    assert all(isinstance(value, int) for value in plan.choices_of(Range(low=2, high=10, step=4)))
+    assert plan.choices_of(Range(low=0.1, high=0.3, step=0.1)) == [0.1, 0.2, 0.3]
+
+
+def test_references_are_the_arms_that_are_not_searched(tiny: TinyWorld) -> None:
+    study = open_study(tiny.study)
+    assert plan.searched_arms(study) == ["pgs", "flip"]
+    assert plan.reference_arms(study) == ["none", "oracle"]
+
+
+def test_equal_configurations_are_one_run_whatever_the_arm(tiny: TinyWorld) -> None:
+    study = open_study(tiny.study)
+    by_arm = plan.planned_runs(study, ["pgs"])[0]
+    by_point = plan.planned_runs(study, ["pgs"], params={"strategy.mask_ratio": 0.5})[0]
+    assert by_arm.run_id == by_point.run_id
+    other = plan.planned_runs(study, ["pgs"], params={"strategy.mask_ratio": 0.75})[0]
+    assert other.run_id != by_arm.run_id
+    assert other.place.name == "pgs mask_ratio=0.75 s0"
+
+
+def test_a_strategy_that_is_no_arm_becomes_one(tiny: TinyWorld) -> None:
+    study = plan.with_arms(open_study(tiny.study), ["pgs", "grid"])
+    assert plan.planned_runs(study, ["grid"])[0].config.strategy.fields["mask_ratio"] == 0.5
+    with pytest.raises(StudyError, match="did you mean 'flip'") as raised:
+        plan.with_arms(study, ["flop"])
+    assert str(raised.value).count("flip,") == 1  # an arm and a strategy
+
+
+def test_a_strategy_in_a_file_is_named_from_here_and_its_arm_by_its_class(
+    tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("my", "other"):
+        Path(folder).mkdir()
+        Path(folder, "half.py").write_text(HALF)
+    study = plan.with_arms(open_study(tiny.study), ["my/half.py:Half", "my/half.py:Half", "flip"])
+    (run,) = plan.planned_runs(study, ["Half"])
+    assert run.place.run == f"tiny/Half-s0-{run.run_id}"
+    assert run.config.strategy.name == f"{tmp_path}/my/half.py:Half"
+    assert plan.with_arms(study, ["my/half.py:Half"]).config == study.config
+    with pytest.raises(StudyError, match="another arm is called 'Half'"):
+        plan.with_arms(study, ["other/half.py:Half"])
+    with pytest.raises(PluginError, match="relative to the working folder"):
+        plan.with_arms(study, ["half.py:Half"])
+
+
+@pytest.mark.parametrize(
+    "space",
+    ["{strategy.mask_ratio: [0.5, 1.5]}", "{strategy.taw: [1.0]}", "{traning.eps: [1]}", "{seed: [1]}"],
+)
+def test_a_space_that_no_run_can_have_is_refused_beforehand(tiny: TinyWorld, space: str) -> None:
+    study = open_study(tiny.study, overrides=[f"search.space={space}"])
+    with pytest.raises(ConfigError, match=r"search\.space\."):
+        plan.check_space(study)
+
+
+#: Two values of every field of pgs; a field that is missing here fails the test.
+PGS_VALUES = {
+    "mask_ratio": "[0.25, 0.5]",
+    "max_ratio": "[null, 0.75]",
+    "threshold": "{low: -1, high: 1}",
+    "candidate_share": "[0.02, 0.2]",
+    "edge": "[sobel, canny, none]",
+    "edge_weight": "{low: 0, high: 2}",
+    "edge_penalty": "{low: 0, high: 2}",
+    "edge_spread": "{low: 0, high: 2, step: 1}",
+    "pattern_side": "[null, 4]",
+    "colour_weight": "{low: 0, high: 1}",
+    "token_weight": "{low: 0, high: 1}",
+    "window": "[null, 2]",
+    "otn": "[true, false]",
+    "tau": "{low: 0.05, high: 1, log: true}",
+    "rounds": "{low: 0, high: 20, step: 2}",
+    "random_share": "{low: 0, high: 1}",
+}
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Pgs)])
+def test_every_field_of_pgs_can_be_swept(tiny: TinyWorld, field: str) -> None:
+    space = f"search={{sampler: tpe, trials: 2, space: {{strategy.{field}: {PGS_VALUES[field]}}}}}"
+    plan.check_space(open_study(tiny.study, overrides=[space]))
+
+
+@pytest.mark.parametrize("sampler", ["grid", "tpe"])
+@pytest.mark.parametrize("field", ["edge_spread", "pattern_side", "rounds", "window"])
+def test_a_range_over_a_field_of_whole_numbers_needs_no_step(
+    tiny: TinyWorld, field: str, sampler: str
+) -> None:
+    space = f"search={{sampler: {sampler}, trials: 9, space: {{strategy.{field}: {{low: 1, high: 3}}}}}}"
+    study = open_study(tiny.study, overrides=[space])
+    plan.check_space(study)
+    assert study.config.search is not None
+    assert plan.choices_of(study.config.search.space[f"strategy.{field}"]) == [1, 2, 3]
+
+
+def test_a_range_over_a_field_of_real_numbers_keeps_them_all(tiny: TinyWorld) -> None:
+    space = "search={sampler: tpe, trials: 9, space: {strategy.edge_weight: {low: 0, high: 3}}}"
+    study = open_study(tiny.study, overrides=[space])
+    assert study.config.search is not None
+    domain = study.config.search.space["strategy.edge_weight"]
+    assert isinstance(domain, Range)
+    assert domain.step is None
+
+
+def test_whole_numbers_on_a_logarithmic_scale(tiny: TinyWorld) -> None:
+    space = "search={sampler: tpe, trials: 2, space: {training.batch_size: {low: 2, high: 32, log: true}}}"
+    study = open_study(tiny.study, overrides=[space])
+    plan.check_space(study)
+    assert study.config.search is not None
+    domain = study.config.search.space["training.batch_size"]
+    assert isinstance(domain, Range)
+    assert search._interval(domain) == IntDistribution(2, 32, log=True)
+    assert plan.searched_runs(study)[0][0].config.training.batch_size == 8  # the middle of its logarithm
+
+
+def test_what_is_drawn_from_an_interval_is_short_enough_to_be_typed_again() -> None:
+    interval = Range(low=0.0381234, high=1.0)
+    assert plan.readable(interval, 0.24834567) == 0.2483
+    assert plan.readable(interval, 0.03812345) == 0.0381234  # not below the interval's end
+    assert plan.readable(Range(low=0.0, high=1.0, step=0.00000001), 0.24834567) == 0.24834567
+    assert plan.readable(Range(low=0.1, high=0.5, step=0.1), 0.1 + 2 * 0.1) == 0.3  # as a grid has it
+    assert plan.readable([0.24834567], 0.24834567) == 0.24834567
+
+
+def test_an_end_is_refused_as_it_was_written_and_with_its_line(tiny: TinyWorld) -> None:
+    space = "search={sampler: tpe, trials: 2, space: {strategy.edge_spread: {low: -1, high: 1.5}}}"
+    with pytest.raises(ConfigError) as raised:
+        plan.check_space(open_study(tiny.study, overrides=[space]))
+    text = str(raised.value)
+    assert text.startswith(f"{tiny.study}: 2 problems")
+    assert f"--set {space}: search.space.strategy.edge_spread (arm pgs): edge_spread must be" in text
+    assert "(got -1)" in text
+    assert "input should be a valid integer (got 1.5)" in text
+
+
+def test_the_manifest_grows_and_drops_what_is_trained_otherwise_now(tiny: TinyWorld, tmp_path: Path) -> None:
+    def enter(arms: list[str], *changed: str) -> list[str]:
+        """Return the arms of the manifest after a command for some arms of a changed study."""
+        study = open_study(tiny.study, overrides=changed)
+        StudyFolder.open(study, tmp_path, "cmd").add(plan.planned_runs(study, arms))
+        return [run.arm for run in read_study(tmp_path / "tiny").runs]
+
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(HALF)
+    mine = (f"arms.mine.strategy={plugin}:Half", "arms.flip.strategy.mask_ratio=0.25")
+    assert enter(["mine", "flip"], *mine) == ["mine", "flip"]
+    assert enter(["none", "mine"], *mine) == ["mine", "flip", "none"]
+    assert enter(["none"], mine[0], "arms.flip.strategy.mask_ratio=0.75") == ["mine", "none"]
+    plugin.write_text(HALF + "# edited\n")
+    assert enter(["pgs"], *mine) == ["none", "pgs"]
+    assert enter(["mine"], *mine, "strategy.tau=0.3") == ["none", "mine"]  # only pgs has another base now
+    assert enter(["flip"], *mine, "evaluation.batch_size=8") == ["flip"]
+
+
+def test_a_run_that_another_command_made_meanwhile_is_named_where_it_lies(
+    tiny: TinyWorld, tmp_path: Path
+) -> None:
+    study = open_study(tiny.study)
+    folder = StudyFolder.open(study, tmp_path, "cmd")
+    runs = plan.planned_runs(study, ["pgs", "none"])
+    runs += plan.planned_runs(study, ["pgs"], params={"strategy.mask_ratio": 0.5})  # the arm's own
+    folder.add(runs)
+    done: Future[str] = Future()
+    done.set_result(f"other/pgs-s0-{runs[0].run_id}")
+    assert [run for run, _ in completed(folder, {done: runs[0]}, Watcher(), running=1)] == runs[:1]
+    assert [run.run for run in read_study(tmp_path / "tiny").runs] == [
+        done.result(),
+        runs[1].place.run,
+        done.result(),
+    ]
+
+
+def test_the_manifest_starts_anew_when_the_base_changes(tiny: TinyWorld, tmp_path: Path) -> None:
+    study = open_study(tiny.study)
+    for arm in ("pgs", "flip", "pgs"):
+        StudyFolder.open(study, tmp_path, "cmd").add(plan.planned_runs(study, [arm]))
+    assert [run.arm for run in read_study(tmp_path / "tiny").runs] == ["pgs", "flip"]
+    changed = open_study(tiny.study, overrides=["training.samples=160"])
+    StudyFolder.open(changed, tmp_path, "cmd").add(plan.planned_runs(changed, ["none"]))
+    assert [run.arm for run in read_study(tmp_path / "tiny").runs] == ["none"]
+
+
+def test_an_estimate_times_the_model_and_the_precision_of_the_training(
+    tiny: TinyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built, seen = [], []
+
+    def spy_on_build(*args: Any, **options: Any) -> Any:
+        built.append(options)
+        return build(*args, **options)
+
+    def spy_on_loss() -> Any:
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return contrastive_loss()
+
+    monkeypatch.setattr(estimate, "build", spy_on_build)
+    monkeypatch.setattr(estimate, "contrastive_loss", lambda: lambda *given: spy_on_loss()(*given))
+    estimator = estimate.Estimator("cpu")
+    for precision in ("auto", "bf16"):
+        changed = ["model.grad_checkpointing=true", "model.token_std=0.1", f"training.precision={precision}"]
+        (run,) = plan.planned_runs(open_study(tiny.study, overrides=changed), ["none"])
+        assert estimator.cost(run.config).train_seconds > 0
+    assert all(options["grad_checkpointing"] and options["token_std"] == 0.1 for options in built)
+    assert seen == sorted(seen)
+    assert set(seen) == {False, True}
+
+
+def test_slots_never_take_more_threads_than_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
+    for num_runs in (1, 2, 3, 20):
+        slots = plan_slots(num_runs, device="cpu")
+        assert len(slots.devices) == min(num_runs, 4)
+        assert len(slots.devices) * slots.threads <= 8
+    assert plan_slots(5, jobs=1, device="cpu").threads == 8
+
+
+def test_devices_are_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert devices_named("auto") == ["cpu"]
+    for name in ("cuda", "cuda:0", "gpu", "mps", "xpu", "meta", "cpu:1"):
+        with pytest.raises(ConfigError, match=r"valid: auto, cpu$"):
+            devices_named(name)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert devices_named("auto") == devices_named("cuda") == ["cuda:0", "cuda:1"]
+    assert devices_named("cuda:1") == ["cuda:1"]
+    with pytest.raises(ConfigError, match="valid: auto, cpu, cuda, cuda:0, cuda:1"):
+        devices_named("cuda:2")
+    assert plan_slots(3, device="cuda").devices == ("cuda:0", "cuda:1")
+
+
+def test_the_objective_is_a_mean_a_group_or_a_task() -> None:
+    scores = {
+        "groups": {"a": {"value": 0.2}, "b": {"value": 0.6}},
+        "scores": [{"task": "t/x", "metric": "acc1", "value": 0.9}],
+    }
+    assert objective("mean")(scores) == pytest.approx(0.4)
+    assert objective("b")(scores) == 0.6
+    assert objective("t/x/acc1")(scores) == 0.9
+    with pytest.raises(StudyError, match="valid: mean, a, b"):
+        objective("c")(scores)
+
+
+@pytest.mark.parametrize("metric", ["mean", "classification", "tiny/colour/acc5"])
+def test_what_is_maximised_is_of_the_suite(tiny: TinyWorld, metric: str) -> None:
+    plan.check_space(open_study(tiny.study, overrides=[f"search.metric={metric}"]))
+
+
+def test_another_metric_is_refused_before_anything_is_trained(tiny: TinyWorld) -> None:
+    with pytest.raises(StudyError, match="did you mean 'classification'"):
+        plan.check_space(open_study(tiny.study, overrides=["search.metric=clasification"]))
