@@ -6,7 +6,6 @@ resumed training goes on with exactly the batch it would have had.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +13,13 @@ from pathlib import Path
 import torch
 
 from pgsbench.data import store
+from pgsbench.data.contents import content_hashes
 from pgsbench.data.memory import InMemory, decoded
 from pgsbench.data.samples import OBJECTS, Reader, Tokenize, is_usable
 from pgsbench.data.streaming import StreamedShards
 from pgsbench.data.tar import read_tar
 from pgsbench.errors import DataError, nearest
+from pgsbench.hashing import digest
 
 
 def resolve(train: str, *, progress: store.Progress | None = None) -> list[Path]:
@@ -59,15 +60,42 @@ def _expand(pattern: str) -> list[Path]:
     return sorted(path.parent.glob(path.name)) if "*" in path.name else [path]
 
 
-def data_id(train: str) -> str:
-    """Return what the training data is, cheaply and without making it: part of a run's id.
+def identity(train: str, *, progress: store.Progress | None = None) -> str:
+    """Return what the training data is, by content: equal identities, equal pairs in equal order.
 
-    For a built-in data set it is the recipe's identity; for shards a hash of their names and sizes.
+    Names and places make no difference, only what the shards hold and in which order they come.
+
+    Raises:
+        DataError: The data is not there.
     """
     if train in store.BUILTIN:
-        return f"{train}-{store.identity(train)}"
-    listing = "".join(f"{path.name}\0{path.stat().st_size}\n" for path in resolve(train))
-    return f"shards-{hashlib.sha256(listing.encode()).hexdigest()[:16]}"
+        return f"{train}-{store.read_manifest(store.ensure(train, progress=progress)).fingerprint}"
+    hashes = content_hashes(resolve(train, progress=progress), progress=progress)
+    return f"shards-{digest(hashes)[:16]}"
+
+
+def reading_order(train: str, image_size: tuple[int, int], *, memory_limit_gib: float, workers: int) -> str:
+    """Return what decides the order of pairs beside the seed: ``memory``, or ``stream`` and its readers.
+
+    Args:
+        train: As `resolve` takes it.
+        image_size: (height, width) of decoded pictures in pixels.
+        memory_limit_gib: Decoded pictures up to this size are held in memory.
+        workers: Reader processes that are asked for.
+    """
+    shards = resolve(train)
+    num_first, _ = preflight(shards[0])
+    if _fits(shards, num_first, image_size, memory_limit_gib):
+        return "memory"
+    return f"stream {min(workers, len(shards))}"
+
+
+def _fits(
+    shards: Sequence[Path], num_first: int, image_size: tuple[int, int], memory_limit_gib: float
+) -> bool:
+    total_bytes = sum(path.stat().st_size for path in shards)
+    num_estimated = num_first * total_bytes / shards[0].stat().st_size
+    return num_estimated * image_size[0] * image_size[1] * 3 <= memory_limit_gib * 2**30
 
 
 def open_reader(
@@ -85,9 +113,7 @@ def open_reader(
         DataError: The first shard has no usable sample.
     """
     num_first, has_objects = preflight(shards[0])
-    total_bytes = sum(path.stat().st_size for path in shards)
-    num_estimated = num_first * total_bytes / shards[0].stat().st_size
-    if num_estimated * image_size[0] * image_size[1] * 3 <= memory_limit_gib * 2**30:
+    if _fits(shards, num_first, image_size, memory_limit_gib):
         pairs = decoded(tuple(shards), image_size, has_objects, progress)
         captions = pairs.captions
         texts = torch.cat([tokenize(captions[i : i + 4096]).int() for i in range(0, len(captions), 4096)])

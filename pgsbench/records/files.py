@@ -12,6 +12,7 @@ SCORES_CSV = "scores.csv"
 GALLERY = "gallery.npz"
 DONE = "DONE"
 LOCK = "lock"
+HOLDER = "holder.txt"
 
 #: Folders of a run directory.
 CHECKPOINT = "checkpoints/model"

@@ -7,9 +7,7 @@ never sees half of one; ``metrics.jsonl`` grows by whole lines, and one damaged 
 
 from __future__ import annotations
 
-import fcntl
 import json
-import math
 import os
 import socket
 import time
@@ -18,23 +16,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pgsbench.errors import RunError, UserError
-from pgsbench.files import atomic
+from filelock import FileLock, Timeout
 
-METRICS = "metrics.jsonl"
+from pgsbench.errors import EvaluationError, RunError
+from pgsbench.files import atomic
+from pgsbench.records import files
+from pgsbench.records.json_files import finite, read_record, write_record
+from pgsbench.records.run_records import Environment, Summary
+from pgsbench.records.run_spec import RunSpec
+from pgsbench.records.scores import Scores
+
 #: More than the longest line of metrics has; `RunDir.last_step` reads no more of the file.
 LAST_BYTES = 1 << 16
+#: How long a claim waits for one that is ending: a step, its state and a little more.
+ENDING_SECONDS = 75.0
+#: How long it waits for one that does not say so: its parent may have died this very moment.
+GRACE_SECONDS = 2.0
 
-
-def write_json(path: Path, value: object) -> None:
-    """Write `value` as JSON, atomically: a reader sees the old file or the new one, nothing between.
-
-    NaN and infinities, which JSON does not have, become null: a diverged loss must not stop a run from
-    saying so. Numpy and torch scalars become numbers, tuples lists, paths strings.
-    """
-    text = json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    with atomic(path) as scratch:
-        scratch.write_text(text, encoding="utf-8")
+_ENDING = " (ending)"
 
 
 class RunDir:
@@ -48,16 +47,11 @@ class RunDir:
         self.path = path
 
     @classmethod
-    def create(cls, runs_root: Path, config: Mapping[str, Any]) -> RunDir:
-        """Make the directory of a run and write its ``config.json``; one that exists is kept as it is.
-
-        Args:
-            runs_root: The folder of all studies.
-            config: The content of ``config.json``; ``study``, ``arm``, ``seed`` and ``id`` name the folder.
-        """
-        run = cls(runs_root / run_folder(*(config[key] for key in ("study", "arm", "seed", "id"))))
-        if not (run.path / "config.json").is_file():
-            run.write("config.json", config)
+    def create(cls, runs_root: Path, spec: RunSpec) -> RunDir:
+        """Make the directory of a run and write its spec; one that exists is kept as it is."""
+        run = cls(runs_root / spec.folder)
+        if not run.exists:
+            write_record(run.path / files.SPEC, spec)
         return run
 
     @classmethod
@@ -67,63 +61,81 @@ class RunDir:
         Raises:
             RunError: There is no run directory here.
         """
-        if not (path / "config.json").is_file():
+        run = cls(path)
+        if not run.exists:
             raise RunError(
-                "no run directory here (no config.json)",
+                f"no run directory here (no {files.SPEC})",
                 where=str(path),
-                way_out="a run directory is runs/<study>/<arm>-s<seed>-<id>",
+                way_out="`pgsbench runs ls` lists the run directories",
             )
-        return cls(path)
+        return run
 
     def __repr__(self) -> str:
         return f"RunDir({str(self.path)!r})"
 
     @property
+    def exists(self) -> bool:
+        """Whether the run is on disk, with the spec that says what it is."""
+        return (self.path / files.SPEC).is_file()
+
+    @property
     def checkpoint(self) -> Path:
         """Folder of the trained model: open_clip's configuration and safetensors weights."""
-        return self.path / "checkpoints" / "model"
+        return self.path / files.CHECKPOINT
 
     @property
     def state(self) -> Path:
         """Folder of what exact resume needs; gone when the run is done."""
-        return self.path / "checkpoints" / "state"
+        return self.path / files.STATE
 
     @property
     def figures(self) -> Path:
         """Folder of this run's pictures."""
-        return self.path / "figures"
+        return self.path / files.FIGURES
 
     @property
-    def config(self) -> dict[str, Any]:
-        """``config.json``: identity and the resolved configuration."""
-        return self.read("config.json")
+    def spec(self) -> RunSpec:
+        """What the run is.
+
+        Raises:
+            RunError: There is no run here, or its spec is damaged.
+        """
+        found = read_record(self.path / files.SPEC, RunSpec, RunError)
+        if found is None:
+            raise RunError(f"the run directory is gone (no {files.SPEC})", where=str(self.path))
+        return found
 
     @property
-    def env(self) -> dict[str, Any]:
-        """``env.json``: versions and device; empty where it is not written yet."""
-        return self.read("env.json")
+    def environment(self) -> Environment | None:
+        """Where it was trained; None where that is not written yet."""
+        return read_record(self.path / files.ENVIRONMENT, Environment, RunError)
 
     @property
-    def summary(self) -> dict[str, Any]:
-        """``summary.json``: what the run cost and how it ended; empty where it is not written yet."""
-        return self.read("summary.json")
+    def summary(self) -> Summary | None:
+        """What the training cost and how it ended; None where it has not ended yet."""
+        return read_record(self.path / files.SUMMARY, Summary, RunError)
 
     @property
-    def scores(self) -> dict[str, Any]:
-        """``scores.json``: the evaluation; empty where it is not written yet."""
-        return self.read("scores.json")
-
-    def read(self, name: str) -> dict[str, Any]:
-        """Return one of the JSON files, or an empty dict where it does not exist.
+    def scores(self) -> Scores | None:
+        """The evaluation; None where the run has not been evaluated yet.
 
         Raises:
             RunError: The file is damaged.
         """
-        return read_json(self.path / name, RunError)
+        if not (self.path / files.SCORES).is_file():
+            return None
+        try:
+            return Scores.read(self.path)
+        except EvaluationError as error:
+            raise RunError(error.rule, where=error.where, way_out="evaluate the run again") from error
 
-    def write(self, name: str, value: object) -> None:
-        """Replace one of the JSON files; see `write_json`."""
-        write_json(self.path / name, value)
+    def write_environment(self, environment: Environment) -> None:
+        """Replace what is said of where the run is trained."""
+        write_record(self._existing() / files.ENVIRONMENT, environment)
+
+    def write_summary(self, summary: Summary) -> None:
+        """Replace what is said of the training's cost and end."""
+        write_record(self._existing() / files.SUMMARY, summary)
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the lines of ``metrics.jsonl``, oldest first, without damaged ones.
@@ -131,7 +143,7 @@ class RunDir:
         A crash tears the last line, and a power cut can leave zeros in place of lines; a curve with a gap is
         no reason to have no report, nor to train from the beginning.
         """
-        path = self.path / METRICS
+        path = self.path / files.METRICS
         if not path.is_file():
             return []
         whole = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
@@ -139,7 +151,7 @@ class RunDir:
 
     def last_step(self) -> int:
         """Return the step of the last whole metric line, or 0; takes the same time for a file of any size."""
-        path = self.path / METRICS
+        path = self.path / files.METRICS
         if not path.is_file():
             return 0
         with path.open("rb") as file:
@@ -149,14 +161,17 @@ class RunDir:
         return next((int(line["step"]) for line in found if line), 0)
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
-        """Append one line to ``metrics.jsonl``; whoever reads the file next sees it."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_plain(line), allow_nan=False) + "\n")
+        """Append one line to ``metrics.jsonl``; whoever reads the file next sees it.
+
+        Raises:
+            RunError: The run directory was deleted meanwhile.
+        """
+        with (self._existing() / files.METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(finite(line), allow_nan=False) + "\n")
 
     def truncate_after(self, step: int) -> None:
         """Drop the metric lines after `step`, which a resumed run writes again, and damaged ones."""
-        path = self.path / METRICS
+        path = self.path / files.METRICS
         if not path.is_file():
             return
         kept = [line for line in self.metrics() if line["step"] <= step]
@@ -166,45 +181,76 @@ class RunDir:
     @property
     def is_done(self) -> bool:
         """Whether the run is complete."""
-        return (self.path / "DONE").is_file()
+        return (self.path / files.DONE).is_file() and self.exists
 
     def mark_done(self) -> None:
         """Say that the run is complete; the last thing that is written."""
-        (self.path / "DONE").touch()
+        (self._existing() / files.DONE).touch()
+
+    def _existing(self) -> Path:
+        # Writing on would make a directory that has results and does not say of what.
+        if not self.exists:
+            raise RunError(
+                "the run directory was deleted while it was worked on",
+                where=str(self.path),
+                way_out="repeat the command: the run is made anew",
+            )
+        return self.path
 
     @contextmanager
     def claim(self) -> Iterator[None]:
         """Hold the run against other processes; the claim ends with the block or the process.
 
+        Where the holder is about to end, because its command was stopped, this waits for it.
+
         Raises:
             RunError: Another process works on this run.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "lock").open("a+", encoding="utf-8") as file:
-            if not _try_lock(file.fileno()):
-                raise RunError(
-                    f"another process works on this run ({self.holder or 'unknown'})",
-                    where=str(self.path),
-                    way_out="wait for it or end it; a claim ends with its process",
-                )
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
-            file.flush()
+        lock = FileLock(self._existing() / files.LOCK)
+        started = time.monotonic()
+        while True:
+            try:
+                lock.acquire(timeout=0.2)
+                break
+            except Timeout:
+                holder = self._holder_text()
+                patience = ENDING_SECONDS if holder.endswith(_ENDING) else GRACE_SECONDS
+                if time.monotonic() - started > patience:
+                    raise RunError(
+                        f"another process works on this run ({holder or 'unknown'})",
+                        where=str(self.path),
+                        way_out="wait for it or end it; a claim ends with its process",
+                    ) from None
+        holder_file = self.path / files.HOLDER
+        try:
+            holder_file.write_text(f"process {os.getpid()} on {socket.gethostname()}")
             yield
-            file.truncate(0)
+        finally:
+            holder_file.unlink(missing_ok=True)
+            lock.release()
+
+    def claim_ends(self) -> None:
+        """Say that this process is about to give its claim up, so that others wait for it."""
+        holder_file = self.path / files.HOLDER
+        if holder_file.is_file():
+            holder_file.write_text(f"process {os.getpid()} on {socket.gethostname()}{_ENDING}")
+
+    def _holder_text(self) -> str:
+        try:
+            return (self.path / files.HOLDER).read_text()
+        except OSError:
+            return ""
 
     @property
     def holder(self) -> str | None:
         """Who works on this run now, as text for people, or None where nobody does."""
-        path = self.path / "lock"
-        if not path.is_file():
+        if not (self.path / files.HOLDER).is_file():
             return None
-        with path.open(encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
-                return file.read() or "another process"
-        return None  # closing the file gave the lock back; what it still says is a dead process's
+        try:
+            with FileLock(self.path / files.LOCK, timeout=0):
+                return None  # the holder died without giving it back
+        except Timeout:
+            return self._holder_text() or "another process"
 
 
 def find_runs(runs_root: Path, run_ids: Collection[str]) -> dict[str, RunDir]:
@@ -212,34 +258,21 @@ def find_runs(runs_root: Path, run_ids: Collection[str]) -> dict[str, RunDir]:
 
     One look at the folders for all ids; nothing is remembered, as other processes may write there, too.
     """
+    endings = {f"-{run_id}": run_id for run_id in run_ids}
     found: dict[str, RunDir] = {}
     for path in sorted(runs_root.glob("*/*-*")):
-        run_id = path.name.rpartition("-")[2]
-        if run_id in run_ids and (path / "config.json").is_file():
-            run = RunDir(path)
-            if run_id not in found or (run.is_done and not found[run_id].is_done):
-                found[run_id] = run
+        run_id = next((run_id for ending, run_id in endings.items() if path.name.endswith(ending)), None)
+        if run_id is None:
+            continue
+        run = RunDir(path)
+        if run.exists and (run_id not in found or (run.is_done and not found[run_id].is_done)):
+            found[run_id] = run
     return found
 
 
-def run_folder(study: str, arm: str, seed: int, run_id: str) -> str:
-    """Return where a run that no study has yet will lie, relative to the runs folder."""
-    return f"{study}/{arm}-s{seed}-{run_id}"
-
-
-def read_json(path: Path, kind: type[UserError]) -> dict[str, Any]:
-    """Return the content of a JSON file, or an empty dict where it does not exist.
-
-    Args:
-        path: The file.
-        kind: What is raised where it is damaged.
-    """
-    if not path.is_file():
-        return {}
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise kind(f"damaged file ({error})", where=str(path)) from error
+def all_runs(runs_root: Path) -> list[RunDir]:
+    """Return every run directory under any study, in the order of their paths."""
+    return [RunDir(path.parent) for path in sorted(runs_root.glob(f"*/*/{files.SPEC}"))]
 
 
 def _metrics_of(line: str) -> dict[str, Any]:
@@ -249,29 +282,3 @@ def _metrics_of(line: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) and isinstance(found.get("step"), int) else {}
-
-
-def _plain(value: Any) -> Any:
-    """Return `value` in terms that JSON has; see `write_json`."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, Path):
-        return str(value)
-    return _plain(value.item()) if hasattr(value, "item") else value
-
-
-def _try_lock(descriptor: int, *, wait_seconds: float = 0.3) -> bool:
-    """Take an exclusive lock; wait a little, as `RunDir.holder` of another process takes it in passing."""
-    until = time.monotonic() + wait_seconds
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except OSError:
-            if time.monotonic() > until:
-                return False
-            time.sleep(0.02)
