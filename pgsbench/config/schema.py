@@ -114,6 +114,12 @@ class TrainingConfig(Strict):
         """Optimiser steps in all."""
         return self.samples // self.batch_size
 
+    def precision_on(self, device: str) -> str:
+        """Return the precision on a type of device: ``fp32`` or ``bf16``."""
+        if self.precision != "auto":
+            return self.precision
+        return "bf16" if device == "cuda" else "fp32"
+
 
 class EvaluationConfig(Strict):
     """What the trained model is tested on."""

@@ -1,19 +1,22 @@
-"""What a run will cost, from a few steps timed on made-up pictures on the very machine."""
+"""What a run will cost, from a few steps of training on made-up pictures on the very machine."""
 
 from __future__ import annotations
 
-import time
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
-from pgsbench.config.schema import RunConfig
+from pgsbench.config.schema import RunConfig, UnmaskedTuning
+from pgsbench.data.samples import Batch
 from pgsbench.masking.configure import configure
-from pgsbench.models.clip import build, contrastive_loss
+from pgsbench.models.clip import Clip, build
 from pgsbench.models.masked_tower import attach
-from pgsbench.training.loop import autocast
-from pgsbench.training.optim import adamw, first_unmasked_step
+from pgsbench.training.loop import train
+from pgsbench.training.optim import first_unmasked_step
 
 PROBE_SAMPLES = 64
 PROBE_STEPS = 3
@@ -41,11 +44,12 @@ class Estimator:
     """Estimates runs on one device; each kind of step is timed once.
 
     Args:
-        device: For example ``cpu`` (one thread, as a worker process has) or ``cuda:0``.
+        device: For example ``cpu`` or ``cuda:0``.
+        threads: CPU threads, as a worker process will have.
     """
 
-    def __init__(self, device: str) -> None:
-        self.device = torch.device(device)
+    def __init__(self, device: str, *, threads: int = 1) -> None:
+        self.device, self._threads = torch.device(device), threads
         self._known: dict[str, tuple[float, int]] = {}
 
     def cost(self, config: RunConfig) -> Cost:
@@ -69,7 +73,7 @@ class Estimator:
         key = f"{config.model} {strategy} {training.precision} {min(PROBE_SAMPLES, training.batch_size)}"
         if key not in self._known:
             threads = torch.get_num_threads()
-            torch.set_num_threads(1 if self.device.type == "cpu" else threads)
+            torch.set_num_threads(self._threads)
             try:
                 self._known[key] = self._time(config, masked=masked)
             finally:
@@ -84,30 +88,46 @@ class Estimator:
             grad_checkpointing=config.model.grad_checkpointing,
             token_std=config.model.token_std,
         )
-        model: Any = clip.model.train()
-        masking = attach(clip.model, configure(config.strategy.name, config.strategy.fields))
-        masking.active = masked
-        optimizer, loss_of = adamw(model, config.training), contrastive_loss()
         size = min(PROBE_SAMPLES, config.training.batch_size)
-        generator = torch.Generator().manual_seed(0)
-        images = torch.randn(size, 3, *clip.image_size, generator=generator).to(self.device)
-        objects = torch.ones(size, *clip.image_size, dtype=torch.uint8)
-        texts = clip.tokenize(["a picture of nothing in particular"] * size).to(self.device)
-        seconds = []
-        for step in range(PROBE_STEPS):
-            self._wait()
-            started = time.perf_counter()
-            masking.begin_step(seed=0, step=step, objects=objects)
-            with autocast(config.training.precision, self.device):
-                out = model(images, texts)
-                loss = loss_of(out["image_features"], out["text_features"], out["logit_scale"])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            optimizer.step()
-            self._wait()
-            seconds.append(time.perf_counter() - started)
-        return min(seconds) / size, masking.num_kept
+        masking = attach(clip.model, configure(config.strategy.name, config.strategy.fields))
+        changed = {
+            "samples": PROBE_STEPS * size,
+            "batch_size": size,
+            "log_every_steps": 1,
+            "checkpoint_every_steps": PROBE_STEPS + 1,
+            "unmasked_tuning": UnmaskedTuning(share=0.0 if masked else (PROBE_STEPS - 0.5) / PROBE_STEPS),
+        }
+        lines: list[Mapping[str, float]] = []
+        with TemporaryDirectory() as folder:
+            train(
+                clip,
+                masking,
+                _MadeUp(clip),
+                config.training.model_copy(update=changed),
+                seed=0,
+                device=self.device,
+                state_folder=Path(folder),
+                emit=lines.append,
+            )
+        ends = [0.0, *(line["seconds"] for line in lines)]
+        first = 0 if masked else 1  # what is left of the masked phase
+        seconds = [after - before for before, after in itertools.pairwise(ends)][first:]
+        return min(seconds) / size, int(lines[-1]["tokens_kept"])
 
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+
+@dataclass(frozen=True)
+class _MadeUp:
+    """Batches of noise, always the same one."""
+
+    clip: Clip
+    has_objects: bool = True
+
+    def batches(self, *, seed: int, batch_size: int, start_step: int = 0) -> Iterator[Batch]:
+        del start_step
+        generator = torch.Generator().manual_seed(seed)
+        shape = (batch_size, 3, *self.clip.image_size)
+        images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+        texts = self.clip.tokenize(["a picture of nothing in particular"] * batch_size)
+        objects = torch.ones(batch_size, *self.clip.image_size, dtype=torch.uint8)
+        while True:
+            yield Batch(images, texts, objects)

@@ -1,216 +1,137 @@
-"""A study worked off: what is missing is trained, what exists is reused, a failure does not stop the rest."""
+"""The engine on one machine: a worker process in each slot, which lives on from run to run.
+
+A run directory is the channel: the parent reads a run's progress from its metrics. Where a worker dies, its
+run has failed and another worker takes its slot; the other runs notice nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass
+from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any
+from types import TracebackType
 
-from pgsbench.errors import UserError
-from pgsbench.evaluation.identity import current_fingerprint
-from pgsbench.evaluation.suite import load_suite
-from pgsbench.execution.worker import Workers, plan_slots, worker_died
-from pgsbench.experiment import is_complete
-from pgsbench.study.plan import PlannedRun, planned_run, planned_runs
-from pgsbench.study.study import Study
-from pgsbench.tracking.manifest import MANIFEST, StudyManifest, StudyRun, read_study, write_study
-from pgsbench.tracking.rundir import RunDir, find_runs
+from pgsbench.errors import RunError
+from pgsbench.execution import worker
+from pgsbench.execution.slots import Slots
+from pgsbench.records.run_spec import RunSpec
+from pgsbench.training.loop import Interrupted
 
 POLL_SECONDS = 1.0
 
 
-@dataclass
-class Watcher:
-    """What the one who started the work wants to be told; the default is told nothing.
+@dataclass(frozen=True)
+class Ended:
+    """A run that a worker is done with.
 
     Attributes:
-        on_step: ``(run, steps done, steps in all)``, about once a second for each run under way.
-        on_done: A run is complete; True: it was so before.
-        on_failed: A run ended with this error.
-        on_note: Something else to know, in one line.
-        on_tick: About once a second, and after each run.
+        spec: The run.
+        directory: Its directory relative to the runs folder; empty where it failed.
+        error: Why it failed, or None.
     """
 
-    on_step: Callable[[PlannedRun, int, int], None] = lambda *_: None
-    on_done: Callable[[PlannedRun, bool], None] = lambda *_: None
-    on_failed: Callable[[PlannedRun, Exception], None] = lambda *_: None
-    on_note: Callable[[str], None] = lambda _: None
-    on_tick: Callable[[], None] = lambda: None
+    spec: RunSpec
+    directory: str = ""
+    error: Exception | None = None
 
 
-@dataclass
-class StudyFolder:
-    """The folder of a study and the manifest in it, which grows as runs are planned.
+class LocalEngine:
+    """The worker processes of one command; use it in a `with` block.
 
-    Attributes:
-        study: The study.
-        runs_root: The folder of all studies.
-        command: The command line, for the record.
-        runs: The runs so far, by `StudyRun.name`.
-        data_ids: See `planned_runs`.
-    """
-
-    study: Study
-    runs_root: Path
-    command: str
-    runs: dict[str, StudyRun] = field(default_factory=dict)
-    data_ids: dict[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def open(cls, study: Study, runs_root: Path, command: str) -> StudyFolder:
-        """Return the study's folder with those runs of earlier commands that the study still asks for."""
-        folder = cls(study, runs_root, command)
-        if (folder.path / MANIFEST).is_file():
-            before = read_study(folder.path)
-            if before.study.get("evaluation") == study.config.evaluation.model_dump(mode="json"):
-                folder.runs = {run.name: run for run in before.runs if folder._asks_for(run)}
-        return folder
-
-    def _asks_for(self, run: StudyRun) -> bool:
-        # By its id: whatever was edited, the base, the arm, the code of a strategy, the run is then another.
-        if run.arm not in self.study.config.arm_names:
-            return False
-        try:
-            return planned_run(self.study, run.arm, run.seed, run.params, self.data_ids).run_id == run.run_id
-        except UserError:  # nothing can be trained at this point of the space any more
-            return False
-
-    @property
-    def path(self) -> Path:
-        """``runs/<study>``."""
-        return self.runs_root / self.study.config.name
-
-    @cached_property
-    def suite_fingerprint(self) -> str:
-        """What the study's models are tested on, looked at once: data must not change under a study."""
-        return current_fingerprint(load_suite(self.study.config.evaluation.suite))
-
-    def plan(self, arm: str, params: Mapping[str, Any]) -> list[PlannedRun]:
-        """Return the runs of an arm at one point of the search space; see `planned_runs`."""
-        return planned_runs(self.study, [arm], params=params, data_ids=self.data_ids)
-
-    def directory(self, run: PlannedRun) -> RunDir:
-        """Return the directory of a run that was added; it need not exist yet."""
-        return self.runs[run.place.name].directory(self.runs_root)
-
-    def is_complete(self, run: PlannedRun) -> bool:
-        """Tell whether a run that was added needs no work at all."""
-        return is_complete(self.directory(run), self.suite_fingerprint)
-
-    def add(self, runs: Sequence[PlannedRun]) -> None:
-        """Enter planned runs into the manifest; what exists, or stands here twice, has one directory."""
-        known = find_runs(self.runs_root, {run.run_id for run in runs})
-        directory = {place.run_id: place.run for place in self.runs.values()}
-        directory |= {name: run.path.relative_to(self.runs_root).as_posix() for name, run in known.items()}
-        for run in runs:
-            self.runs[run.place.name] = replace(
-                run.place, run=directory.setdefault(run.run_id, run.place.run)
-            )
-        self._write()
-
-    def found(self, run: PlannedRun, path: str) -> None:
-        """Enter where a run that was worked on lies: another command may have made it under another study."""
-        changed = {
-            name: replace(place, run=path)
-            for name, place in self.runs.items()
-            if place.run_id == run.run_id and place.run != path
-        }
-        if changed:
-            self.runs |= changed
-            self._write()
-
-    def _write(self) -> None:
-        manifest = StudyManifest(
-            self.study.config.model_dump(mode="json"),
-            tuple(self.runs.values()),
-            self.study.source,
-            self.command,
-            self.suite_fingerprint if self.runs else "",
-        )
-        write_study(self.path, manifest)
-
-
-def work_off(
-    folder: StudyFolder,
-    runs: Sequence[PlannedRun],
-    *,
-    watcher: Watcher,
-    jobs: int | None = None,
-    device: str = "auto",
-) -> list[tuple[PlannedRun, Exception]]:
-    """Train and evaluate all runs of a plan that are not complete; return those that failed.
+    Where the block is left by an exception, such as Ctrl-C, the workers finish their step and save. Another
+    Ctrl-C meanwhile ends them at once.
 
     Args:
-        folder: The study and where it lives.
-        runs: The plan.
-        watcher: Told of progress.
-        jobs: At most this many processes.
-        device: See `plan_slots`.
-
-    Raises:
-        KeyboardInterrupt: After the workers have saved their states.
+        slots: Devices and threads.
+        runs_root: The folder of all studies.
     """
-    pending = enter(folder, runs, watcher)
-    if not pending:
-        return []
-    failed = []
-    with open_workers(folder, num_runs=len(pending), jobs=jobs, device=device) as workers:
-        futures = {workers.submit(run): run for run in pending}
-        for run, future in completed(folder, futures, watcher, running=len(workers.slots.devices)):
-            error = outcome(future)
-            if error is None:
-                watcher.on_done(run, False)
-            else:
-                failed.append((run, error))
-                watcher.on_failed(run, error)
-    return failed
 
+    def __init__(self, slots: Slots, runs_root: Path) -> None:
+        self.slots, self.runs_root = slots, runs_root
+        self._context = multiprocessing.get_context("spawn")  # a forked torch can hang in its thread pool
+        self._stop: Event = self._context.Event()
+        self._workers: dict[str, ProcessPoolExecutor] = {}  # by slot; each has one process
+        self._runs: dict[Future[str], tuple[str, RunSpec]] = {}
+        self._free = [f"{number} {device}" for number, device in enumerate(slots.devices)]
 
-def enter(folder: StudyFolder, runs: Sequence[PlannedRun], watcher: Watcher) -> list[PlannedRun]:
-    """Enter runs into the study's manifest and return those that are not complete, equal ones once."""
-    folder.add(runs)
-    pending = dict[str, PlannedRun]()
-    for run in runs:
-        if folder.is_complete(run):
-            watcher.on_done(run, True)
-        else:
-            pending.setdefault(run.run_id, run)
-    return list(pending.values())
+    def __enter__(self) -> LocalEngine:
+        return self
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._stop.set()
+        try:
+            for executor in self._workers.values():
+                executor.shutdown(wait=True, cancel_futures=True)
+        except KeyboardInterrupt:
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise
 
-def open_workers(folder: StudyFolder, *, num_runs: int, jobs: int | None, device: str) -> Workers:
-    """Return the worker processes for a number of runs of a study."""
-    slots = plan_slots(num_runs, jobs=jobs, device=device)
-    config = folder.study.config
-    return Workers(slots, runs_root=folder.runs_root, study=config.name, evaluation=config.evaluation)
+    @property
+    def running(self) -> list[RunSpec]:
+        """The runs that are worked on."""
+        return [spec for _, spec in self._runs.values()]
 
+    def work_off(
+        self, next_run: Callable[[], RunSpec | None], on_tick: Callable[[], None] = lambda: None
+    ) -> Iterator[Ended]:
+        """Train and evaluate runs until there are no more, and yield each as it ends.
 
-def completed(
-    folder: StudyFolder, futures: dict[Future[str], PlannedRun], watcher: Watcher, *, running: int
-) -> Iterator[tuple[PlannedRun, Future[str]]]:
-    """Yield each run as it ends and is entered, telling the watcher of progress; `futures` may grow."""
-    while futures:
-        done, _ = wait(futures, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-        for run in list(futures.values())[:running]:
-            watcher.on_step(run, folder.directory(run).last_step(), run.config.training.steps)
-        watcher.on_tick()
-        for future in done:
-            run = futures.pop(future)
-            if future.exception() is None:
-                folder.found(run, future.result())
-            yield run, future
+        Args:
+            next_run: Asked for a run whenever a slot is free; None: there is none now. It is asked again
+                after each run that ends.
+            on_tick: Called about once a second.
+        """
+        while True:
+            while self._free and (spec := next_run()) is not None:
+                self._submit(spec)
+            if not self._runs:
+                return
+            done, _ = wait(self._runs, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+            on_tick()
+            for future in done:
+                yield self._ended(future)
 
+    def _submit(self, spec: RunSpec) -> None:
+        slot = self._free.pop(0)
+        if slot not in self._workers:
+            self._workers[slot] = ProcessPoolExecutor(
+                1,
+                mp_context=self._context,
+                initializer=worker.start,
+                initargs=(self.slots.threads, self._stop),
+            )
+        device = slot.partition(" ")[2]
+        self._runs[self._workers[slot].submit(worker.work, spec, self.runs_root, device)] = (slot, spec)
 
-def outcome(future: Future[str]) -> Exception | None:
-    """Return the error a run ended with, or None; an error that is nobody's mistake keeps its traceback."""
-    try:
-        future.result()
-    except UserError as error:
-        return error
-    except BrokenProcessPool:
-        return worker_died()
-    return None
+    def _ended(self, future: Future[str]) -> Ended:
+        slot, spec = self._runs.pop(future)
+        self._free.append(slot)
+        error = future.exception()
+        if error is None:
+            return Ended(spec, directory=future.result())
+        if isinstance(error, BrokenProcessPool):
+            self._workers.pop(slot).shutdown(wait=False)
+            error = RunError(
+                "the worker process died, which mostly means that memory ran out",
+                where=spec.name,
+                way_out="use fewer processes (--jobs 1) or a smaller training.batch_size; "
+                "the same command goes on where it was",
+            )
+        elif isinstance(error, Interrupted):
+            error = RunError(
+                "the worker was asked to end; its state is saved",
+                where=spec.name,
+                way_out="the same command goes on where it was",
+            )
+        if not isinstance(error, Exception):
+            raise error
+        return Ended(spec, error=error)
+

@@ -13,6 +13,7 @@ GALLERY = "gallery.npz"
 DONE = "DONE"
 LOCK = "lock"
 HOLDER = "holder.txt"
+FAILURE = "failure.txt"
 
 #: Folders of a run directory.
 CHECKPOINT = "checkpoints/model"

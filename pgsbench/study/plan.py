@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pgsbench.config.schema import Range, RunConfig, arm_name
-from pgsbench.data.shards import data_id
+from pgsbench.config.schema import Range, RunConfig, TrainingConfig, arm_name
+from pgsbench.data import shards
+from pgsbench.data.store import Progress
 from pgsbench.errors import ConfigError, StudyError, UserError, nearest
 from pgsbench.evaluation.suite import Suite, load_suite
-from pgsbench.hashing import run_id
+from pgsbench.hashing import file_hash
 from pgsbench.masking import STRATEGIES
+from pgsbench.models.names import image_size_of
+from pgsbench.records.run_spec import RESULTS_VERSION, Numerics, RunSpec
 from pgsbench.study.study import Study
-from pgsbench.tracking.manifest import StudyRun
-from pgsbench.tracking.rundir import run_folder
 
 #: Of what is drawn from a range without a step.
 SIGNIFICANT_DIGITS = 4
@@ -36,56 +39,101 @@ class Point:
     params: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class PlannedRun:
-    """A run that a study asks for.
-
-    Attributes:
-        place: Its place in the study; the directory is the one it gets where no study has the run yet.
-        config: Its resolved configuration.
-        run_id: The id that follows from the configuration and the data.
-    """
-
-    place: StudyRun
-    config: RunConfig
-    run_id: str
-
-
-def planned_runs(
-    study: Study,
-    arms: Sequence[str],
-    *,
-    params: Mapping[str, Any] | None = None,
-    data_ids: dict[str, str] | None = None,
-) -> list[PlannedRun]:
-    """Return the runs of some arms at one point of the search space, all seeds of an arm together.
+class Planner:
+    """Turns a study into run specs; what it looked up of data and code is looked up once.
 
     Args:
         study: The study.
-        arms: Names of arms.
-        params: The point, by dotted path.
-        data_ids: What is known of training data, `data.train` -> id; what is looked up joins it. There may be
-            thousands of shards to look at.
+        device: Type of the device that runs are trained on, ``cpu`` or ``cuda``.
+        threads: CPU threads of a run.
+        progress: Told of data that is made or read for the first time.
+    """
+
+    def __init__(
+        self, study: Study, *, device: str = "cpu", threads: int = 1, progress: Progress | None = None
+    ) -> None:
+        self.study, self._device, self._threads, self._progress = study, device, threads, progress
+        self._data: dict[str, str] = {}
+        self._orders: dict[object, str] = {}
+
+    def specs(self, arms: Sequence[str], params: Mapping[str, Any] | None = None) -> list[RunSpec]:
+        """Return the runs of some arms at one point of the search space, all seeds of an arm together.
+
+        Args:
+            arms: Names of arms.
+            params: The point, by dotted path.
+
+        Raises:
+            ConfigError: A combination is not valid.
+            DataError: The training data is not there.
+        """
+        return [self.spec(arm, seed, params or {}) for arm in arms for seed in self.study.config.seeds]
+
+    def spec(self, arm: str, seed: int, params: Mapping[str, Any]) -> RunSpec:
+        """Return one run; see `specs`."""
+        config = self.study.run_config(arm, params, seed)
+        return RunSpec.of(
+            study=self.study.config.name,
+            arm=arm,
+            params=dict(params),
+            config=config,
+            data=self._data_of(config.data.train),
+            order=self._order_of(config),
+            strategy_code=STRATEGIES.content_id(config.strategy.name),
+            model_file=model_file_hash(config.model.name),
+            numerics=self._numerics(config.training),
+            evaluation=self.study.config.evaluation,
+        )
+
+    def again(self, spec: RunSpec) -> RunSpec:
+        """Return what this study asks for now in place of a run that it planned before."""
+        return self.spec(spec.arm, spec.seed, spec.params)
+
+    def _data_of(self, train: str) -> str:
+        if train not in self._data:
+            self._data[train] = shards.identity(train, progress=self._progress)
+        return self._data[train]
+
+    def _order_of(self, config: RunConfig) -> str:
+        key = config.data.model_dump_json(), config.model.name
+        if key not in self._orders:
+            self._orders[key] = shards.reading_order(
+                config.data.train,
+                image_size_of(config.model.name),
+                memory_limit_gib=config.data.memory_limit_gib,
+                workers=config.data.workers,
+            )
+        return self._orders[key]
+
+    def _numerics(self, training: TrainingConfig) -> Numerics:
+        threads = self._threads if self._device == "cpu" else 0
+        torch_version = version("torch").partition("+")[0]  # what is behind the plus is the kind of device
+        return Numerics(self._device, training.precision_on(self._device), torch_version, threads)
+
+
+def as_now(spec: RunSpec) -> RunSpec:
+    """Return what a spec would be with its data, its strategy's code and its model's file as they are now.
 
     Raises:
-        ConfigError: A combination is not valid.
         DataError: The training data is not there.
+        PluginError: There is no such strategy any more.
     """
-    known = {} if data_ids is None else data_ids
-    return [planned_run(study, arm, seed, params or {}, known) for arm in arms for seed in study.config.seeds]
+    fields = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec) if field.name != "id"}
+    return RunSpec.of(
+        **{
+            **fields,
+            "data": shards.identity(spec.config.data.train),
+            "strategy_code": STRATEGIES.content_id(spec.config.strategy.name),
+            "model_file": model_file_hash(spec.config.model.name),
+            "results_version": RESULTS_VERSION,
+        }
+    )
 
 
-def planned_run(
-    study: Study, arm: str, seed: int, params: Mapping[str, Any], data_ids: dict[str, str]
-) -> PlannedRun:
-    """Return one run; see `planned_runs`."""
-    config = study.run_config(arm, params, seed)
-    train = config.data.train
-    if train not in data_ids:
-        data_ids[train] = data_id(train)
-    name = run_id(config, data_ids[train], STRATEGIES.content_id(config.strategy.name))
-    place = StudyRun(arm, seed, run_folder(study.config.name, arm, seed, name), dict(params))
-    return PlannedRun(place, config, name)
+def model_file_hash(name: str) -> str:
+    """Return the hash of a model's JSON file; empty for a model that is known by name."""
+    path = Path(name)
+    return file_hash(path) if path.suffix == ".json" and path.is_file() else ""
 
 
 def with_arms(study: Study, wanted: Sequence[str]) -> Study:
@@ -140,7 +188,7 @@ def reference_arms(study: Study) -> list[str]:
     return [name for name in study.config.arms if name not in searched]
 
 
-def grid_cells(study: Study, limit: int | None = None) -> list[Point]:
+def grid_points(study: Study, limit: int | None = None) -> list[Point]:
     """Return the points of a grid, at most `limit`: arm by arm, the last path changing fastest."""
     search = study.config.search
     assert search is not None
@@ -149,22 +197,20 @@ def grid_cells(study: Study, limit: int | None = None) -> list[Point]:
     return [Point(arm, point) for arm in searched_arms(study) for point in points][:limit]
 
 
-def searched_runs(study: Study, trials: int | None = None) -> tuple[list[PlannedRun], int]:
+def searched_specs(planner: Planner, trials: int | None = None) -> tuple[list[RunSpec], int]:
     """Return the runs that a search will ask for, and how many of them are only stand-ins.
 
     A grid is known beforehand. TPE chooses as it goes: its runs stand at the middle of each range.
     """
+    study = planner.study
     search, arms = study.config.search, searched_arms(study)
     assert search is not None
     if search.sampler == "grid":
-        data_ids: dict[str, str] = {}
-        cells = grid_cells(study, trials or search.trials)
-        runs_of = [planned_runs(study, [cell.arm], params=cell.params, data_ids=data_ids) for cell in cells]
-        return [run for runs in runs_of for run in runs], 0
+        points = grid_points(study, trials or search.trials)
+        return [spec for point in points for spec in planner.specs([point.arm], point.params)], 0
     middle = {path: _middle(domain) for path, domain in search.space.items()}
-    count = trials or search.trials or 0
-    runs = planned_runs(study, arms[:1], params=middle) * count
-    return runs, len(runs)
+    specs = planner.specs(arms[:1], middle) * (trials or search.trials or 0)
+    return specs, len(specs)
 
 
 def _middle(domain: list[Any] | Range) -> Any:

@@ -21,7 +21,7 @@ from pgsbench.errors import RunError
 from pgsbench.models.clip import Clip, contrastive_loss
 from pgsbench.models.masked_tower import Masking
 from pgsbench.training import state
-from pgsbench.training.meter import Stopwatch, Totals, peak_memory_bytes, reset_peak_memory
+from pgsbench.training.meter import Stopwatch, Totals, reset_peak_memory
 from pgsbench.training.optim import adamw, first_unmasked_step, learning_rate, set_learning_rate
 
 #: Receives one line of metrics: ``step``, ``samples``, ``seconds`` and what was measured since the last.
@@ -69,7 +69,7 @@ def train(
     step, totals = state.restore(
         state_folder, model=model, masking=masking, optimizer=optimizer, device=device
     )
-    in_precision = autocast(config.precision, device)
+    in_precision = autocast(config, device)
     unmasked_from = first_unmasked_step(config)
     batches = reader.batches(seed=seed, batch_size=config.batch_size, start_step=step)
 
@@ -133,7 +133,6 @@ def train(
                     "mask_share": (totals.mask_seconds - mask_logged) / seconds,
                     "mask_ratio_effective": float(masking.effective_ratio()),
                     "tokens_kept": masking.num_kept,
-                    "peak_memory_bytes": peak_memory_bytes(device),
                     **masking.diagnostics(),
                 }
             )
@@ -156,7 +155,7 @@ def train(
     return totals
 
 
-def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """Return the context in which a forward pass runs, by `TrainingConfig.precision`."""
-    wants_bf16 = precision == "bf16" or (precision == "auto" and device.type == "cuda")
+def autocast(config: TrainingConfig, device: torch.device) -> torch.autocast:
+    """Return the context in which a forward pass runs."""
+    wants_bf16 = config.precision_on(device.type) == "bf16"
     return torch.autocast(device.type, torch.bfloat16, enabled=wants_bf16)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from dataclasses import dataclass
 
@@ -69,9 +67,9 @@ def reset_peak_memory(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def peak_memory_bytes(device: torch.device) -> int:
-    """Return the most memory used: of the device's allocator on CUDA, else of the whole process so far."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    scale = 1 if sys.platform == "darwin" else 1024  # getrusage: bytes there, kibibytes elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+def peak_memory_bytes(device: torch.device) -> int | None:
+    """Return the most memory that tensors took on a GPU, in bytes; None on a CPU.
+
+    There only the whole process could be measured, which is its data rather than its training.
+    """
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None

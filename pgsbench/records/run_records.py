@@ -1,0 +1,64 @@
+"""What a run leaves behind beside its spec and its scores: where it ran, and what it cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where and with what a run was trained: ``env.json``.
+
+    Attributes:
+        started: When it began, in ISO format with time zone.
+        device: Name of the GPU, or ``cpu``.
+        threads: CPU threads of the process.
+        git: Commit of pgsbench's own source, with a plus where it was changed; empty outside git.
+        platform: Operating system.
+        versions: Package (and ``python``) -> version.
+    """
+
+    started: str
+    device: str
+    threads: int
+    git: str = ""
+    platform: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a training cost and how it ended: ``summary.json``.
+
+    Attributes:
+        steps: Optimiser steps.
+        samples: Image-text pairs seen.
+        train_seconds: Wall time in steps; saving, evaluation and set-up are not in it.
+        train_cpu_seconds: Processor time of the process in steps.
+        samples_per_second: Pairs seen per second of `train_seconds`.
+        mask_share: Share of `train_seconds` spent choosing masks.
+        mask_ratio_effective: Share of the patches without influence while masking was on.
+        mask_overlap: How much two seeds of the mask show alike of the same pictures; 1: no variety.
+        tokens_kept: Patches of a picture that entered the transformer while masking was on.
+        visual_tokens: Patch tokens that entered the visual transformer in all.
+        num_parameters: Parameters of the model.
+        final_loss: Training loss of the last step; None where it was not finite.
+        peak_memory_bytes: Most memory of the GPU in the training; None on a CPU, where only the whole
+            process could be measured.
+        eval_seconds: Wall time of the evaluation; None before it.
+    """
+
+    steps: int
+    samples: int
+    train_seconds: float
+    train_cpu_seconds: float
+    samples_per_second: float
+    mask_share: float
+    mask_ratio_effective: float
+    mask_overlap: float
+    tokens_kept: int
+    visual_tokens: int
+    num_parameters: int
+    final_loss: float | None
+    peak_memory_bytes: int | None = None
+    eval_seconds: float | None = None

@@ -1,0 +1,123 @@
+"""What a run is: everything that decides its weights, and the id that follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pgsbench.config.schema import EvaluationConfig, RunConfig
+from pgsbench.hashing import digest
+
+#: Raised when a change of code changes what the same configuration gives; old runs are then not reused.
+RESULTS_VERSION = 2
+
+#: Settings of a training that change none of its numbers.
+_COSMETIC = {"log_every_steps", "checkpoint_every_steps"}
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """The class of arithmetic: runs of one class repeat each other to the bit, others only nearly.
+
+    Attributes:
+        device: Type of the device, ``cpu`` or ``cuda``.
+        precision: As resolved, ``fp32`` or ``bf16``.
+        torch: Version of PyTorch.
+        threads: Threads of the CPU, which decide the order of its sums; 0 on a GPU.
+    """
+
+    device: str
+    precision: str
+    torch: str
+    threads: int
+
+    def __str__(self) -> str:
+        threads = f", {self.threads} thread{'s' if self.threads > 1 else ''}" if self.threads else ""
+        return f"{self.device}, {self.precision}, torch {self.torch}{threads}"
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One training with one seed and its evaluation: complete, so that any process can do it.
+
+    Made by `RunSpec.of` alone, which gives it its id; written to and read from ``spec.json``.
+
+    Attributes:
+        id: Hash of what decides the weights; equal ids are the same training.
+        study: The study that planned it.
+        arm: Its arm there.
+        params: What the search space chose, by dotted path; empty for a plain arm.
+        config: The resolved configuration, seed included.
+        data: Identity of the training data, by content.
+        order: How the data is read, which decides the order of pairs: ``memory``, or ``stream`` and the
+            number of readers.
+        strategy_code: Identity of the strategy's code (`pgsbench.plugins.Registry.content_id`).
+        model_file: Hash of the model's own JSON file; empty for a model that is known by name.
+        numerics: On what arithmetic it is trained.
+        evaluation: What the model is tested on; no part of the id.
+        results_version: `RESULTS_VERSION` of the code that planned it.
+    """
+
+    id: str
+    study: str
+    arm: str
+    config: RunConfig
+    data: str
+    order: str
+    strategy_code: str
+    model_file: str
+    numerics: Numerics
+    params: dict[str, Any] = field(default_factory=dict)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    results_version: int = RESULTS_VERSION
+
+    @classmethod
+    def of(cls, **fields: Any) -> RunSpec:
+        """Return the spec with these fields and the id that follows from them."""
+        spec = cls(id="", **fields)
+        return cls(id=digest([spec.training, spec.numerics])[:10], **fields)
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What decides the weights up to rounding: all of the identity but the numerics."""
+        config = self.config.model_dump(mode="json")
+        settings = {key: value for key, value in config["training"].items() if key not in _COSMETIC}
+        del settings["precision"]  # as resolved it is one of the numerics
+        strategy = {**config["strategy"], "name": self.strategy_code}
+        model = {**config["model"], "name": self.model_file or config["model"]["name"]}
+        return {
+            "data": self.data,
+            "order": self.order,
+            "model": model,
+            "strategy": strategy,
+            "training": settings,
+            "seed": self.seed,
+            "results_version": self.results_version,
+        }
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self.config.seed
+
+    @property
+    def label(self) -> str:
+        """Arm and searched values, ``"pgs mask_ratio=0.5"``: equal for all seeds, others for other values."""
+        chosen = (f"{path.rpartition('.')[2]}={short(value)}" for path, value in self.params.items())
+        return " ".join([self.arm, *chosen])
+
+    @property
+    def name(self) -> str:
+        """The label with the seed, ``"pgs mask_ratio=0.5 s0"``: unique in its study."""
+        return f"{self.label} s{self.seed}"
+
+    @property
+    def folder(self) -> str:
+        """Where the run lies when it is new, relative to the runs folder."""
+        return f"{self.study}/{self.arm}-s{self.seed}-{self.id}"
+
+
+def short(value: object) -> str:
+    """Return a value of a configuration in as few characters as tell it from all others."""
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text if not isinstance(value, float) or float(text) == value else repr(value)
