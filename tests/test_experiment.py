@@ -14,7 +14,7 @@ from pgsbench.errors import RunError
 from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.experiment import is_complete, run_once
-from pgsbench.models.clip import CONFIG_FOLDER
+from pgsbench.models.names import CONFIG_FOLDER
 from pgsbench.study.open import open_study
 from pgsbench.study.plan import planned_runs
 from pgsbench.tracking.rundir import RunDir

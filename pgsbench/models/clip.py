@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,9 +15,8 @@ import torch
 from open_clip.loss import ClipLoss
 from torch import Tensor, nn
 
-from pgsbench.errors import ModelError, nearest
-
-CONFIG_FOLDER = Path(__file__).parent / "configs"
+from pgsbench.errors import ModelError
+from pgsbench.models.names import CONFIG_FOLDER, check_name
 
 #: Texts to token ids: ``(list of m strings) -> (m, context length) int64``.
 Tokenize = Callable[[list[str]], Tensor]
@@ -65,11 +63,6 @@ class Clip:
 @cache
 def _register_builtin() -> None:
     open_clip.add_model_config(CONFIG_FOLDER)
-
-
-def builtin_names() -> list[str]:
-    """Return the names of the configurations that ship with pgsbench."""
-    return sorted(path.stem for path in CONFIG_FOLDER.glob("*.json"))
 
 
 def build(
@@ -209,35 +202,9 @@ def resolve(name: str) -> str:
     Raises:
         ModelError: There is none.
     """
+    check_name(name)
     _register_builtin()
     if name.endswith(".json"):
-        path = Path(name)
-        if not path.is_file():
-            raise ModelError("there is no such model configuration", where=name)
-        if not _is_architecture(path):
-            raise ModelError(
-                "not an architecture of open_clip's: it needs embed_dim, vision_cfg and text_cfg",
-                where=name,
-                way_out="a file with model_cfg and preprocess_cfg belongs beside the weights, as "
-                "open_clip_config.json in one folder with open_clip_model.safetensors; name the folder",
-            )
-        open_clip.add_model_config(path)
-        return path.stem
-    if open_clip.get_model_config(name) is None:
-        known = [*builtin_names(), *open_clip.list_models()]
-        way_out = nearest(name, known).partition(" valid:")[0]  # open_clip knows some 150
-        raise ModelError(
-            "unknown model",
-            where="model.name",
-            value=name,
-            way_out=f"{way_out} built-in: {', '.join(builtin_names())}; others: open_clip.list_models()",
-        )
+        open_clip.add_model_config(Path(name))
+        return Path(name).stem
     return name
-
-
-def _is_architecture(path: Path) -> bool:
-    # open_clip passes over a file that is none, and may know another architecture by its name.
-    try:
-        return {"embed_dim", "vision_cfg", "text_cfg"} <= set(json.loads(path.read_text()))
-    except (ValueError, TypeError):
-        return False

@@ -21,8 +21,8 @@ from pgsbench.errors import ModelError, nearest
 from pgsbench.hashing import file_hash
 from pgsbench.models import checkpoint
 from pgsbench.models.clip import Clip, build, complete, load, made_for, resolve
+from pgsbench.models.names import HUB
 
-HUB = "hf-hub:"
 WEIGHTS_ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")  # torch prints in bold

@@ -1,0 +1,146 @@
+"""Names of models, and what their JSON files say: read as data, so without open_clip, which takes seconds.
+
+A name is that of a configuration of pgsbench or of open_clip, the path of a JSON file of this kind, or a
+whole checkpoint as open_clip names it: ``local-dir:FOLDER`` or ``hf-hub:OWNER/NAME``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from pgsbench.errors import ModelError, nearest
+
+CONFIG_FOLDER = Path(__file__).parent / "configs"
+HUB = "hf-hub:"
+LOCAL = "local-dir:"
+
+#: What a JSON file needs to be an architecture; open_clip passes over others without a word.
+ARCHITECTURE_KEYS = {"embed_dim", "vision_cfg", "text_cfg"}
+
+#: open_clip's defaults, where a file does not say.
+_IMAGE_SIZE, _PATCH_SIZE = 224, 16
+
+#: timm's names of plain transformers hold the side of a patch.
+_TIMM_PATCHES = re.compile(r"(?:vit|eva)\w*_patch(\d+)")
+
+
+def builtin_names() -> list[str]:
+    """Return the names of the configurations that ship with pgsbench."""
+    return sorted(path.stem for path in CONFIG_FOLDER.glob("*.json"))
+
+
+@cache
+def _files() -> dict[str, Path]:
+    spec = find_spec("open_clip")
+    folders = [Path(folder) / "model_configs" for folder in (spec and spec.submodule_search_locations) or ()]
+    return {path.stem: path for folder in (*folders, CONFIG_FOLDER) for path in sorted(folder.glob("*.json"))}
+
+
+def check_name(name: str) -> None:
+    """Check that a name is one of a model; whether ``hf-hub:OWNER/NAME`` exists only the hub could say.
+
+    Raises:
+        ModelError: There is no such model, or its file is none of an architecture.
+    """
+    if not name.startswith(HUB):
+        config_of(name)
+
+
+def config_of(name: str) -> dict[str, Any]:
+    """Return open_clip's configuration of a model: `embed_dim`, `vision_cfg`, `text_cfg` and more.
+
+    The file of ``hf-hub:OWNER/NAME`` is fetched, unless it has been.
+
+    Raises:
+        ModelError: There is no such model, or its file is none of an architecture.
+    """
+    path = _file_of(name)
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(
+            f"the model's configuration cannot be read: {type(error).__name__}", where=str(path), value=name
+        ) from error
+    if name.startswith((HUB, LOCAL)) and isinstance(config, dict):
+        config = config.get("model_cfg", config)
+    is_architecture = isinstance(config, dict) and config.keys() >= ARCHITECTURE_KEYS
+    if not is_architecture or not isinstance(config["vision_cfg"], dict):
+        raise ModelError(
+            "not an architecture of open_clip's: it needs embed_dim, vision_cfg and text_cfg",
+            where=str(path),
+            way_out="a file with model_cfg and preprocess_cfg belongs beside the weights, as "
+            "open_clip_config.json in one folder with open_clip_model.safetensors; name the folder",
+        )
+    found: dict[str, Any] = config
+    return found
+
+
+def image_size_of(name: str) -> tuple[int, int]:
+    """Return the (height, width) in pixels of the pictures that a model takes.
+
+    Raises:
+        ModelError: As for `config_of`, or the file gives no size.
+    """
+    size = config_of(name)["vision_cfg"].get("image_size", _IMAGE_SIZE)
+    return _pair(size, name, "vision_cfg.image_size")
+
+
+def patch_size_of(name: str) -> tuple[int, int] | None:
+    """Return the (height, width) of a patch in pixels; None: the tower has no patches, or does not say.
+
+    Raises:
+        ModelError: As for `config_of`, or the file gives no size.
+    """
+    vision = config_of(name)["vision_cfg"]
+    if timm := vision.get("timm_model_name"):
+        found = _TIMM_PATCHES.match(str(timm))
+        return (int(found[1]), int(found[1])) if found else None
+    if isinstance(vision.get("layers"), list):  # of a ResNet
+        return None
+    return _pair(vision.get("patch_size", _PATCH_SIZE), name, "vision_cfg.patch_size")
+
+
+def _pair(size: object, name: str, key: str) -> tuple[int, int]:
+    match size:
+        case int() as side if side > 0:
+            return side, side
+        case [int() as height, int() as width] if height > 0 and width > 0:
+            return height, width
+    raise ModelError("a size is a whole number or a pair of them", where=f"{name}: {key}", value=size)
+
+
+def _file_of(name: str) -> Path:
+    if name.startswith(HUB):
+        return _fetched(name.removeprefix(HUB))
+    if name.startswith(LOCAL):
+        return Path(name.removeprefix(LOCAL)) / "open_clip_config.json"
+    if name.endswith(".json"):
+        if not Path(name).is_file():
+            raise ModelError("there is no such model configuration", where=name)
+        return Path(name)
+    files = _files()
+    if name not in files:
+        guess = nearest(name, files).partition(" valid:")[0]  # there are some 150
+        raise ModelError(
+            "unknown model",
+            where="model.name",
+            value=name,
+            way_out=f"{guess} built-in: {', '.join(builtin_names())}; others: open_clip.list_models()",
+        )
+    return files[name]
+
+
+def _fetched(repository: str) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(repository, "open_clip_config.json"))
+    except Exception as error:  # of the network, the hub, the name
+        raise ModelError(
+            f"the model's configuration cannot be fetched: {type(error).__name__}", value=f"{HUB}{repository}"
+        ) from error
