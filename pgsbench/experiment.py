@@ -211,9 +211,7 @@ def _look_at_mask(run: RunDir, clip: Clip, masking: Masking, reader: Reader, spe
     return float(overlap(*shown).mean())
 
 
-def _summary(
-    run: RunDir, clip: Clip, totals: Totals, device: torch.device, mask_overlap: float
-) -> Summary:
+def _summary(run: RunDir, clip: Clip, totals: Totals, device: torch.device, mask_overlap: float) -> Summary:
     lines = run.metrics()
     return Summary(
         steps=lines[-1]["step"],

@@ -94,7 +94,11 @@ class StudyFolder:
         own = find_runs(self.runs_root, {spec.id for spec in specs})
         others = [run.spec for run in all_runs(self.runs_root) if run.is_done]
         return [
-            spec if spec.id in own else next((_in_place_of(spec, other) for other in others if other.training == spec.training), spec)
+            spec
+            if spec.id in own
+            else next(
+                (_in_place_of(spec, other) for other in others if other.training == spec.training), spec
+            )
             for spec in specs
         ]
 

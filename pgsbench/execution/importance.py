@@ -31,7 +31,9 @@ class ScoredPoint:
     values: Sequence[float]
 
 
-def importances(points: Sequence[ScoredPoint], distributions: Mapping[str, BaseDistribution]) -> dict[str, float]:
+def importances(
+    points: Sequence[ScoredPoint], distributions: Mapping[str, BaseDistribution]
+) -> dict[str, float]:
     """Return parameter -> share of the variance, the most important first; empty where it cannot be told.
 
     On a complete grid by analysis of variance: main effects, their interplay, and, where every point has
@@ -61,13 +63,17 @@ def _levels(points: Sequence[ScoredPoint]) -> dict[str, list[str]]:
 
 def _analysis_of_variance(points: Sequence[ScoredPoint]) -> dict[str, float]:
     cells = np.array([np.mean(point.values) for point in points])
-    within = float(sum(np.sum((np.asarray(point.values) - mean) ** 2) for point, mean in zip(points, cells, strict=True)))
+    within = float(
+        sum(np.sum((np.asarray(point.values) - mean) ** 2) for point, mean in zip(points, cells, strict=True))
+    )
     num_seeds = len(points[0].values)
     between = num_seeds * float(np.sum((cells - cells.mean()) ** 2))
     squares = {}
     for name, levels in _levels(points).items():
         of_level = [cells[[str(point.params[name]) == level for point in points]] for level in levels]
-        squares[name] = num_seeds * float(sum(len(found) * (found.mean() - cells.mean()) ** 2 for found in of_level))
+        squares[name] = num_seeds * float(
+            sum(len(found) * (found.mean() - cells.mean()) ** 2 for found in of_level)
+        )
     ranked = dict(sorted(squares.items(), key=lambda item: -item[1]))
     if len(ranked) > 1:
         ranked[TOGETHER] = max(0.0, between - sum(squares.values()))

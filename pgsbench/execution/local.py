@@ -134,4 +134,3 @@ class LocalEngine:
         if not isinstance(error, Exception):
             raise error
         return Ended(spec, error=error)
-

@@ -1,19 +1,17 @@
 """The search over a study's space: Optuna proposes, worker processes train, only this process tells.
 
-The study's manifest and its run directories are the truth: they say which points a search has and which of
-them are complete. Optuna is told of all of them each time and keeps a record, in a SQLite file in the study's
-folder or in any RDB by ``OPTUNA_STORAGE``, under a name that no other search has. A grid is our own list of
-cells: Optuna's grid sampler repeats cells under several workers and drops failed ones.
+The study's record and its run directories are the truth: they say which points a search has and which of
+them are complete. Optuna is told of all of them each time and keeps a record (`pgsbench.execution.storage`).
+A grid is our own list of points: Optuna's grid sampler repeats points under several workers and drops failed
+ones.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 import statistics
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,62 +20,54 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import Trial, TrialState
 
 from pgsbench.config.schema import Range, SearchConfig
-from pgsbench.errors import StudyError, UserError
-from pgsbench.execution.local import StudyFolder, Watcher, completed, enter, open_workers, outcome
-from pgsbench.hashing import canonical_json
+from pgsbench.errors import UserError
+from pgsbench.execution.folder import StudyFolder
+from pgsbench.execution.importance import ScoredPoint, importances
+from pgsbench.execution.runs import Watcher, enter, train
+from pgsbench.execution.slots import Slots
+from pgsbench.execution.storage import PROCESS, open_storage, this_process
+from pgsbench.hashing import digest
+from pgsbench.records.run_spec import RunSpec
+from pgsbench.study.objective import Objective
 from pgsbench.study.plan import (
-    PlannedRun,
     Point,
     choices_of,
     contains,
-    grid_cells,
+    grid_points,
     is_integral,
     readable,
     searched_arms,
 )
 
 ARM = "arm"
-#: Attribute of a trial: what the point is called, `StudyRun.label`.
+#: Attribute of a trial: what the point is called, `RunSpec.label`.
 LABEL = "label"
-#: So many draws in a row that give no new point end a search.
+#: A search ends where so many draws in a row give no new point.
 MAX_DRAWS = 50
-
-
-@dataclass(frozen=True)
-class Searched:
-    """What a search found.
-
-    Attributes:
-        importances: Share of the variance by parameter, by PED-ANOVA; empty where too few trials differ.
-        failed: The runs that failed.
-    """
-
-    importances: dict[str, float]
-    failed: list[tuple[PlannedRun, Exception]]
 
 
 def search(
     folder: StudyFolder,
-    references: Sequence[PlannedRun],
-    *,
+    references: Sequence[RunSpec],
+    slots: Slots,
     watcher: Watcher,
+    *,
     trials: int | None = None,
-    jobs: int | None = None,
-    device: str = "auto",
-) -> Searched:
+) -> list[tuple[RunSpec, Exception]]:
     """Work off the study's search space, and beside it the runs that nothing is searched in.
 
-    Both at once: no processor waits, and no run gets more threads than another, so training times compare.
     Points that an earlier command entered and that lie in the space are part of the search; those that failed
-    or were cut off are worked on again.
+    or were cut off are worked on again. The importances of the parameters go into the study's record.
 
     Args:
         folder: The study and where it lives.
         references: The runs of the arms that are not searched.
+        slots: Where runs are trained.
         watcher: Told of progress.
         trials: Overrides `search.trials`: how many trials there are in all, past ones included.
-        jobs: At most this many processes.
-        device: See `plan_slots`.
+
+    Returns:
+        The runs that failed, each with its error.
 
     Raises:
         StudyError: The storage cannot be opened, or the suite has nothing of what is to be maximised.
@@ -86,50 +76,61 @@ def search(
     config = folder.study.config.search
     assert config is not None
     limit = trials or config.trials
-    points = grid_cells(folder.study, limit) if config.sampler == "grid" else _entered(folder)[:limit]
+    points = grid_points(folder.study, limit) if config.sampler == "grid" else _entered(folder)[:limit]
     to_draw = (limit or 0) - len(points) if config.sampler == "tpe" else 0
-    runs_of = [folder.plan(point.arm, point.params) for point in points]
-    pending = enter(folder, [*references, *(run for runs in runs_of for run in runs)], watcher)
+    specs_of = [folder.existing(folder.planner.specs([point.arm], point.params)) for point in points]
+    pending = deque(enter(folder, [*references, *(spec for specs in specs_of for spec in specs)], watcher))
     book = _Trials(folder, watcher, seed=folder.study.config.seeds[0] + len(points), under_way=pending)
-    for point, runs in zip(points, runs_of, strict=True):
-        book.enter(point, runs)
-    failed: list[tuple[PlannedRun, Exception]] = []
-    num_runs = max(1, len(pending) + to_draw * len(folder.study.config.seeds))
-    with open_workers(folder, num_runs=num_runs, jobs=jobs, device=device) as workers:
-        width = len(workers.slots.devices)
-        futures: dict[Future[str], PlannedRun] = {workers.submit(run): run for run in pending}
+    for point, specs in zip(points, specs_of, strict=True):
+        book.enter(point, specs)
 
-        def fill() -> None:
-            nonlocal to_draw
-            while to_draw and len(futures) < width:
-                drawn = book.draw()
-                to_draw = 0 if drawn is None else to_draw - 1
-                for run in drawn or ():
-                    futures[workers.submit(run)] = run
+    def next_run() -> RunSpec | None:
+        nonlocal to_draw
+        while not pending and to_draw:
+            drawn = book.draw()
+            to_draw = 0 if drawn is None else to_draw - 1
+            pending.extend(drawn or ())
+        spec = pending.popleft() if pending else None
+        if spec is not None:
+            book.start(spec)
+        return spec
 
-        fill()
-        for run, future in completed(folder, futures, watcher, running=width):
-            error = outcome(future)
-            if error is not None:
-                failed.append((run, error))
-                watcher.on_failed(run, error)
-            else:
-                watcher.on_done(run, False)
-            book.close(run, error)
-            fill()
-    return Searched(book.importances(), failed)
+    failed = []
+    for ended in train(folder, slots, watcher, next_run=next_run):
+        if ended.error is not None:
+            failed.append((ended.spec, ended.error))
+        book.close(ended.spec, ended.error)
+    folder.importances = book.importances()
+    folder.write()
+    return failed
 
 
 def _entered(folder: StudyFolder) -> list[Point]:
-    """Return the points of the manifest that lie in the search space, in the order they were entered."""
+    """Return the points of the record that lie in the search space, in the order they were entered."""
     config = folder.study.config.search
     assert config is not None
     arms, points = searched_arms(folder.study), dict[str, Point]()
     for run in folder.runs.values():
-        is_trial = run.arm in arms and run.params.keys() == config.space.keys()
-        if is_trial and all(contains(config.space[path], value) for path, value in run.params.items()):
-            points[run.label] = Point(run.arm, run.params)
+        spec = run.spec
+        is_trial = spec.arm in arms and spec.params.keys() == config.space.keys()
+        if is_trial and all(contains(config.space[path], value) for path, value in spec.params.items()):
+            points[spec.label] = Point(spec.arm, spec.params)
     return list(points.values())
+
+
+@dataclass
+class _Open:
+    """A point that Optuna has not been told of yet.
+
+    Attributes:
+        point: The point.
+        specs: Its runs, one a seed.
+        trial: Its trial, from the moment that one of its runs has started.
+    """
+
+    point: Point
+    specs: list[RunSpec]
+    trial: Trial | None = None
 
 
 class _Trials:
@@ -139,162 +140,122 @@ class _Trials:
         folder: The study and where it lives.
         watcher: Told of progress.
         seed: Of what Optuna draws.
-        under_way: The runs that are worked on.
+        under_way: The runs that are worked on, or wait for it.
     """
 
     def __init__(
-        self, folder: StudyFolder, watcher: Watcher, *, seed: int, under_way: Sequence[PlannedRun]
+        self, folder: StudyFolder, watcher: Watcher, *, seed: int, under_way: Sequence[RunSpec]
     ) -> None:
         config = folder.study.config.search
         assert config is not None
         self._folder, self._config, self._watcher = folder, config, watcher
         self._arms = searched_arms(folder.study)
         self._distributions = _distributions(config, self._arms)
-        self._value_of = objective(config.metric)
-        self._study = _open_storage(folder, seed)
+        self._objective = Objective(config.metric)
+        self._study = open_storage(folder.path, self._name(), _sampler(seed))
         complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         self._told = {trial.user_attrs.get(LABEL) for trial in complete}
-        self._open: dict[int, tuple[Trial, list[PlannedRun]]] = {}
-        self._under_way = {run.run_id for run in under_way}
+        self._open: list[_Open] = []
+        self._scored: dict[str, ScoredPoint] = {}
+        self._under_way = {spec.id for spec in under_way}
 
-    def enter(self, point: Point, runs: list[PlannedRun]) -> None:
-        """Make a point with its runs a trial, if it is not one that Optuna has been told of."""
-        if runs[0].place.label in self._told:
-            return
-        arm = {ARM: point.arm} if len(self._arms) > 1 else {}
-        self._study.enqueue_trial({**arm, **point.params})
-        self._watch(self._study.ask(self._distributions), runs)
+    def _name(self) -> str:
+        """Return a name that no other search has: another space, base, seed or suite is another search."""
+        folder = self._folder
+        ids = [spec.id for spec in folder.planner.specs(self._arms)]
+        space = self._config.model_dump(mode="json", exclude={"trials"})
+        return f"{folder.study.config.name}-{digest([space, ids, folder.suite_fingerprint])[:8]}"
 
-    def draw(self) -> list[PlannedRun] | None:
+    def enter(self, point: Point, specs: list[RunSpec]) -> None:
+        """Take a point with its runs into the search; one that is complete is told at once."""
+        self._open.append(_Open(point, specs))
+        self._tell_if_complete(self._open[-1])
+
+    def start(self, spec: RunSpec) -> None:
+        """Take note that a run starts, and with it the trial of its point."""
+        for one in self._open:
+            if one.trial is None and spec.id in {own.id for own in one.specs}:
+                one.trial = self._trial_of(one.point, one.specs)
+
+    def draw(self) -> list[RunSpec] | None:
         """Let Optuna choose a new point; return its runs to work on, None where no new point turned up."""
         for _ in range(MAX_DRAWS):
-            trial = self._study.ask(self._distributions)
+            trial = self._ask()
             params = dict(trial.params)
             arm = params.pop(ARM, self._arms[0])
+            params = {path: readable(self._config.space[path], value) for path, value in params.items()}
             try:
                 # Each value is valid (`check_space`), which they need not be together.
-                runs = self._folder.plan(
-                    arm, {p: readable(self._config.space[p], v) for p, v in params.items()}
-                )
+                specs = self._folder.existing(self._folder.planner.specs([arm], params))
             except UserError as error:
                 self._fail(trial, error)
                 continue
-            if any(run.place.name in self._folder.runs for run in runs):
+            if any(spec.name in self._folder.runs for spec in specs):
                 self._fail(trial, "drawn before")
                 continue
-            missing = enter(self._folder, runs, self._watcher)
-            new = [run for run in missing if run.run_id not in self._under_way]
-            self._under_way.update(run.run_id for run in new)
-            self._watch(trial, runs)
+            missing = enter(self._folder, specs, self._watcher)
+            new = [spec for spec in missing if spec.id not in self._under_way]
+            self._under_way.update(spec.id for spec in new)
+            trial.set_user_attr(LABEL, specs[0].label)
+            self._open.append(_Open(Point(arm, params), specs, trial))
+            self._tell_if_complete(self._open[-1])
             return new
-        self._watcher.on_note(f"no new point in {MAX_DRAWS} draws: the search ends before its last trial")
+        self._watcher.on_note(f"{MAX_DRAWS} draws in a row gave no new point: the search ends here")
         return None
 
-    def close(self, run: PlannedRun, error: Exception | None) -> None:
+    def close(self, spec: RunSpec, error: Exception | None) -> None:
         """Take note that a run has ended, and tell Optuna of each trial that ends with it."""
-        self._under_way.discard(run.run_id)
-        for number, (trial, runs) in list(self._open.items()):
-            if run.run_id not in {own.run_id for own in runs}:
+        self._under_way.discard(spec.id)
+        for one in list(self._open):
+            if spec.id not in {own.id for own in one.specs}:
                 continue
             if error is None:
-                self._tell_if_complete(trial, runs)
+                self._tell_if_complete(one)
             else:
-                del self._open[number]
-                self._fail(trial, error)
+                self._open.remove(one)
+                self._fail(one.trial or self._trial_of(one.point, one.specs), error)
 
     def importances(self) -> dict[str, float]:
         """Return the share of the variance that each parameter explains."""
-        if len(self._told) < 2:
-            return {}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-                return dict(optuna.importance.get_param_importances(self._study, evaluator=evaluator))
-            except (ValueError, RuntimeError):  # all trials alike
-                return {}
+        return importances(list(self._scored.values()), self._distributions)
 
-    def _watch(self, trial: Trial, runs: list[PlannedRun]) -> None:
-        trial.set_user_attr(LABEL, runs[0].place.label)
-        self._open[trial.number] = (trial, runs)
-        self._tell_if_complete(trial, runs)
-
-    def _tell_if_complete(self, trial: Trial, runs: list[PlannedRun]) -> None:
-        if any(run.run_id in self._under_way for run in runs):
+    def _tell_if_complete(self, one: _Open) -> None:
+        if any(spec.id in self._under_way for spec in one.specs):
             return
-        del self._open[trial.number]
-        values = [self._value_of(self._folder.directory(run).scores) for run in runs]
-        self._study.tell(trial, statistics.fmean(values))
-        self._told.add(runs[0].place.label)
+        self._open.remove(one)
+        found = [self._folder.directory(spec).scores for spec in one.specs]
+        values = [self._objective.value(scores) for scores in found if scores is not None]
+        label = one.specs[0].label
+        self._scored[label] = ScoredPoint(self._params_of(one.point), values)
+        if one.trial is not None or label not in self._told:
+            self._study.tell(one.trial or self._trial_of(one.point, one.specs), statistics.fmean(values))
+            self._told.add(label)
+
+    def _params_of(self, point: Point) -> dict[str, Any]:
+        return {**({ARM: point.arm} if len(self._arms) > 1 else {}), **point.params}
+
+    def _trial_of(self, point: Point, specs: Sequence[RunSpec]) -> Trial:
+        self._study.enqueue_trial(self._params_of(point), user_attrs={PROCESS: this_process()})
+        trial = self._ask()
+        trial.set_user_attr(LABEL, specs[0].label)
+        return trial
+
+    def _ask(self) -> Trial:
+        trial = self._study.ask(self._distributions)
+        trial.set_user_attr(PROCESS, this_process())
+        return trial
 
     def _fail(self, trial: Trial, why: object) -> None:
         trial.set_user_attr("error", str(why))
         self._study.tell(trial, state=TrialState.FAIL)
 
 
-def objective(metric: str) -> Callable[[Mapping[str, Any]], float]:
-    """Return the function from ``scores.json`` to the number that is maximised.
-
-    Args:
-        metric: ``mean`` of the groups, a group, or ``TASK/METRIC``.
-    """
-
-    def value(scores: Mapping[str, Any]) -> float:
-        groups = {name: float(group["value"]) for name, group in scores["groups"].items()}
-        if metric == "mean":
-            return statistics.fmean(groups.values())
-        if metric in groups:
-            return groups[metric]
-        named = {f"{score['task']}/{score['metric']}": float(score["value"]) for score in scores["scores"]}
-        if metric not in named:
-            raise StudyError(
-                "the suite has no such score",
-                where="search.metric",
-                value=metric,
-                way_out=f"valid: mean, {', '.join(groups)}, or TASK/METRIC such as {next(iter(named))}",
-            )
-        return named[metric]
-
-    return value
-
-
-def _open_storage(folder: StudyFolder, seed: int) -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    folder.path.mkdir(parents=True, exist_ok=True)
-    url = os.environ.get("OPTUNA_STORAGE") or f"sqlite:///{folder.path / 'optuna.db'}"
+def _sampler(seed: int) -> optuna.samplers.BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = optuna.samplers.TPESampler(
+        return optuna.samplers.TPESampler(
             seed=seed, multivariate=True, constant_liar=True, n_startup_trials=5
         )
-    name = f"{folder.study.config.name}-{_identity(folder)}"
-    try:
-        study = optuna.create_study(
-            storage=url, study_name=name, sampler=sampler, direction="maximize", load_if_exists=True
-        )
-    except Exception as error:  # each driver has errors of its own
-        raise StudyError(
-            f"the storage of the search cannot be opened: {type(error).__name__}: {error}",
-            where="OPTUNA_STORAGE" if os.environ.get("OPTUNA_STORAGE") else url,
-            way_out="name it as in sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME (which needs "
-            "`pip install psycopg2-binary`); a damaged file can be deleted, the runs are known without it",
-        ) from error
-    # Only one process works on a study's search, so what waits or runs there now was cut off.
-    for _ in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-        study.ask()
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        study.tell(trial.number, state=TrialState.FAIL)
-    return study
-
-
-def _identity(folder: StudyFolder) -> str:
-    """Return a hash of what trials have in common: another space, base, seed or suite is another search."""
-    config = folder.study.config.search
-    assert config is not None
-    runs = [run.run_id for arm in searched_arms(folder.study) for run in folder.plan(arm, {})]
-    space = config.model_dump(mode="json", exclude={"trials"})
-    text = canonical_json([str(folder.path.resolve()), space, runs, folder.suite_fingerprint])
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _distributions(config: SearchConfig, arms: list[str]) -> dict[str, BaseDistribution]:

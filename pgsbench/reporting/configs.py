@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+from pgsbench.records.run_spec import RunSpec, short
 from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import Results
 from pgsbench.tracking.content import flatten
-from pgsbench.tracking.manifest import short
-
-#: Parts of a configuration that differ by nature: between the runs of one arm, or without any effect.
-_NOT_COMPARED = ("seed",)
 
 
 def config_differences(results: Results) -> dict[str, dict[str, str]]:
@@ -20,12 +17,11 @@ def config_differences(results: Results) -> dict[str, dict[str, str]]:
     flat: dict[str, dict[str, str]] = {}
     compared = [label for arm in (results.candidate, *results.baselines) for label in results.labels_of(arm)]
     for label in dict.fromkeys(compared):
-        known = [run for run in results.study.of(label) if run.config]
-        if known:
-            config = {**known[0].config, "data_fingerprint": known[0].record.get("data_fingerprint", "")}
-            flat[label] = {
-                path: short(value) for path, value in flatten(config).items() if not _is_mask(path)
-            }
+        settings = [_settings(run.spec) for run in results.study.of(label)]
+        # Seeds of an arm may differ, too: one of them may come from another machine.
+        flat[label] = {
+            path: ", ".join(dict.fromkeys(short(one[path]) for one in settings)) for path in settings[0]
+        }
     paths = list(dict.fromkeys(path for config in flat.values() for path in config))
     values = {path: {label: config.get(path, "not set") for label, config in flat.items()} for path in paths}
     return {path: by_label for path, by_label in values.items() if len(set(by_label.values())) > 1}
@@ -42,5 +38,9 @@ def config_table(results: Results) -> Table | None:
     return Table("What else differs between the arms", header, rows, text_columns=range(1, len(header)))
 
 
-def _is_mask(path: str) -> bool:
-    return path.startswith("strategy.") or path in _NOT_COMPARED
+def _settings(spec: RunSpec) -> dict[str, object]:
+    """Return all that decides a run besides its mask and its seed, by dotted path."""
+    flat = flatten({**spec.training, "numerics": vars(spec.numerics)})
+    return {
+        path: value for path, value in flat.items() if not path.startswith("strategy.") and path != "seed"
+    }

@@ -39,7 +39,7 @@ def loss_curves(study: StudyFrames, *, theme: Theme = LIGHT) -> Figure | None:
         pen_of = pens(study.labels if apart else study.arms, theme)
         for label in study.labels:
             mine = curves[curves["label"] == label].dropna(subset=["loss"])
-            name = label if apart else study.of(label)[0].place.arm
+            name = label if apart else study.of(label)[0].arm
             pen, known = pen_of[name], axes.get_legend_handles_labels()[1]
             for _, run in mine.groupby("seed") if apart else ():
                 axes.plot(run["samples"], _smooth(run["loss"]), color=pen.colour, alpha=0.3, linewidth=0.6)
@@ -67,7 +67,7 @@ def ratio_accuracy(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
     by_arm: dict[str, list[tuple[float, str]]] = {}
     for label, ratio in ratios.items():
         if ratio is not None:
-            by_arm.setdefault(results.study.of(label)[0].place.arm, []).append((ratio, label))
+            by_arm.setdefault(results.study.of(label)[0].arm, []).append((ratio, label))
     lines = {arm: sorted(points) for arm, points in by_arm.items() if len({ratio for ratio, _ in points}) > 1}
     references = {
         arm: points[0][1] for arm, points in by_arm.items() if {ratio for ratio, _ in points} == {0.0}
@@ -138,10 +138,10 @@ def accuracy_cost(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
     points: list[tuple[str, str, float, Interval]] = []
     for label in results.study.labels if of else ():
         runs = [run for run in results.study.of(label) if run.status == COMPLETE]
-        times = [run.summary["train_seconds"] for run in runs if "train_seconds" in run.summary]
+        times = [run.summary.train_seconds for run in runs if run.summary]
         mean = results.mean(label, str(of))
         if times and isinstance(mean, Interval):
-            points.append((label, runs[0].place.arm, float(np.mean(times)), mean))
+            points.append((label, runs[0].arm, float(np.mean(times)), mean))
     if len(points) < 2:
         return None
     unit, scale = _time_unit(max(seconds for _, _, seconds, _ in points))
@@ -190,7 +190,7 @@ def masks(results: Results, *, theme: Theme = LIGHT, num_images: int = 3) -> Fig
     first: Gallery | None = None
     shown: dict[str, NDArray[np.bool_]] = {}
     for arm in results.study.arms:
-        found = next((g for run in results.study.runs if run.place.arm == arm and (g := run.gallery)), None)
+        found = next((g for run in results.study.runs if run.arm == arm and (g := run.gallery)), None)
         first = first or found
         # The pictures are the same for all arms trained on the same data; another one's do not belong here.
         if found is not None and first is not None and np.array_equal(found.images, first.images):
@@ -242,14 +242,12 @@ def _whisker(axes: Any, one: Comparison, row: int, theme: Theme) -> None:
 
 
 def _mask_ratio(results: Results, label: str) -> float | None:
-    runs = [run for run in results.study.of(label) if run.config]
-    if not runs:
-        return None
-    strategy = runs[0].config.get("strategy", {})
-    if strategy.get("name") == "none":
+    run = results.study.of(label)[0]
+    strategy = run.spec.config.strategy
+    if strategy.name == "none":
         return 0.0
-    ratio = strategy.get("mask_ratio", runs[0].summary.get("mask_ratio_effective"))
-    return float(ratio) if isinstance(ratio, int | float) else None
+    ratio = strategy.fields.get("mask_ratio", run.summary and run.summary.mask_ratio_effective)
+    return None if ratio is None else float(ratio)
 
 
 def _smooth(values: Any, window: int = 5) -> Any:

@@ -6,11 +6,11 @@ Every planned run has its row, whether it exists or not: what is missing is show
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,8 +18,12 @@ from numpy.typing import NDArray
 
 from pgsbench.errors import RunError
 from pgsbench.files import UNREADABLE
+from pgsbench.records import files
+from pgsbench.records.run_records import Environment, Summary
+from pgsbench.records.run_spec import RunSpec
+from pgsbench.records.scores import Score, Scores
+from pgsbench.records.study_record import StudyRecord, StudyRun
 from pgsbench.reporting.panel import ArmValues, TaskValues
-from pgsbench.tracking.manifest import StudyManifest, StudyRun, read_study
 from pgsbench.tracking.rundir import RunDir
 
 COMPLETE, INCOMPLETE, MISSING = "complete", "incomplete", "missing"
@@ -57,46 +61,49 @@ class Run:
     """One planned run and what is on disk of it.
 
     Attributes:
-        place: Its place in the study.
+        spec: The run as the study planned it.
         path: Its directory.
         status: ``"complete"``, ``"incomplete"`` (no DONE) or ``"missing"`` (no directory).
         problem: Why what is there cannot be used, or empty.
-        record: Content of config.json; empty where there is none.
-        env: Content of env.json.
-        summary: Content of summary.json.
-        scores: Content of scores.json, only where the run is complete.
+        environment: Where it was trained; None where that is not known.
+        summary: What the training cost; None where it has not ended.
+        scores: Its evaluation, only where the run is complete.
         values: Task -> per-item values of its primary metric, where the scores name their file.
     """
 
-    place: StudyRun
+    spec: RunSpec
     path: Path
     status: str
     problem: str = ""
-    record: dict[str, Any] = field(default_factory=dict)
-    env: dict[str, Any] = field(default_factory=dict)
-    summary: dict[str, Any] = field(default_factory=dict)
-    scores: dict[str, Any] = field(default_factory=dict)
+    environment: Environment | None = None
+    summary: Summary | None = None
+    scores: Scores | None = None
     values: dict[str, TaskValues] = field(default_factory=dict)
 
     @property
+    def arm(self) -> str:
+        """Its arm in the study."""
+        return self.spec.arm
+
+    @property
     def label(self) -> str:
-        """Arm and searched values, equal for all seeds; see `StudyRun.label`."""
-        return self.place.label
+        """Arm and searched values, equal for all seeds; see `RunSpec.label`."""
+        return self.spec.label
+
+    @property
+    def seed(self) -> int:
+        """Its seed."""
+        return self.spec.seed
 
     @property
     def gallery(self) -> Gallery | None:
         """Some training pictures as the mask showed them, or None where the run kept none."""
         try:
-            with np.load(self.path / "gallery.npz") as arrays:
+            with np.load(self.path / files.GALLERY) as arrays:
                 rows, cols = (int(side) for side in arrays["grid"])
                 return Gallery(arrays["images"], arrays["shown"].astype(bool), (rows, cols))
         except UNREADABLE:  # a picture that is missing is no reason to have no report
             return None
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The resolved configuration: data, model, strategy, training, seed."""
-        return dict(self.record.get("config", {}))
 
 
 @dataclass(frozen=True)
@@ -105,23 +112,23 @@ class StudyFrames:
 
     Attributes:
         folder: ``runs/<study>``.
-        manifest: The study manifest.
+        record: The study's record.
         runs: All planned runs, in the order of the plan.
     """
 
     folder: Path
-    manifest: StudyManifest
+    record: StudyRecord
     runs: tuple[Run, ...]
 
     @property
     def name(self) -> str:
         """Name of the study."""
-        return str(self.manifest.study.get("name") or self.folder.name)
+        return self.record.config.name
 
     @property
     def arms(self) -> list[str]:
         """All arms in the order of the plan."""
-        return list(dict.fromkeys(run.place.arm for run in self.runs))
+        return list(dict.fromkeys(run.arm for run in self.runs))
 
     @property
     def labels(self) -> list[str]:
@@ -136,10 +143,10 @@ class StudyFrames:
     def scores(self) -> pd.DataFrame:
         """One row per score of a complete run, with its arm, label and seed."""
         rows = [
-            {"arm": run.place.arm, "label": run.label, "seed": run.place.seed}
-            | {key: score.get(key) for key in _SCORE_COLUMNS}
+            {"arm": run.arm, "label": run.label, "seed": run.seed}
+            | {key: getattr(score, key) for key in _SCORE_COLUMNS}
             for run in self.runs
-            for score in run.scores.get("scores", [])
+            for score in (run.scores.scores if run.scores else ())
         ]
         return pd.DataFrame(rows, columns=["arm", "label", "seed", *_SCORE_COLUMNS])
 
@@ -151,9 +158,9 @@ class StudyFrames:
             lines = RunDir(run.path).metrics() if run.status != MISSING else []
             if lines:
                 frame = pd.DataFrame(lines)
-                frame.insert(0, "seed", run.place.seed)
+                frame.insert(0, "seed", run.seed)
                 frame.insert(0, "label", run.label)
-                frame.insert(0, "arm", run.place.arm)
+                frame.insert(0, "arm", run.arm)
                 frames.append(frame)
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["label", "step"])
 
@@ -170,7 +177,7 @@ class StudyFrames:
     def values(self) -> dict[str, ArmValues]:
         """Per-item values of the primary metrics: label -> seed -> task -> values."""
         return {
-            label: {run.place.seed: run.values for run in self.of(label) if run.status == COMPLETE}
+            label: {run.seed: run.values for run in self.of(label) if run.status == COMPLETE}
             for label in self.labels
         }
 
@@ -178,7 +185,7 @@ class StudyFrames:
     def problems(self) -> list[str]:
         """One line for each planned run that is not there in full."""
         return [
-            f"{run.place.name}: {run.problem or run.status}"
+            f"{run.spec.name}: {run.problem or run.status}"
             for run in self.runs
             if run.status != COMPLETE or run.problem
         ]
@@ -193,47 +200,46 @@ def read_frames(folder: Path) -> StudyFrames:
     Raises:
         StudyError: There is no study in this folder.
     """
-    manifest = read_study(folder)
-    runs = [_read_run(folder.parent, place, manifest.suite_fingerprint) for place in manifest.runs]
-    return StudyFrames(folder, manifest, tuple(runs))
+    record = StudyRecord.read(folder)
+    runs = [_read_run(folder.parent, run, record.suite_fingerprint) for run in record.runs]
+    return StudyFrames(folder, record, tuple(runs))
 
 
-def _read_run(runs_root: Path, place: StudyRun, suite_fingerprint: str) -> Run:
-    directory = place.directory(runs_root)
-    if not (directory.path / "config.json").is_file():
-        return Run(place, directory.path, MISSING)
+def _read_run(runs_root: Path, planned: StudyRun, suite_fingerprint: str) -> Run:
+    spec, directory = planned.spec, RunDir(runs_root / planned.directory)
+    if not directory.exists:
+        return Run(spec, directory.path, MISSING)
     try:
         done = directory.is_done
-        scores = directory.scores if done else {}
-        problem = "complete, but not evaluated (no scores.json)" if done and not scores.get("scores") else ""
-        if suite_fingerprint not in ("", scores.get("suite_fingerprint")) and done and not problem:
-            problem, scores = OTHER_SUITE, {}
+        scores = directory.scores if done else None
+        problem = "complete, but not evaluated (no scores.json)" if done and scores is None else ""
+        if scores is not None and suite_fingerprint not in ("", scores.suite_fingerprint):
+            problem, scores = OTHER_SUITE, None
         return Run(
-            place,
+            spec,
             directory.path,
             COMPLETE if done else INCOMPLETE,
             problem,
-            directory.config,
-            directory.env,
+            directory.environment,
             directory.summary,
             scores,
-            _primary_values(directory.path, scores.get("scores", [])),
+            _primary_values(directory.path, scores.scores if scores else ()),
         )
     except RunError as error:
-        return Run(place, directory.path, INCOMPLETE, str(error))
+        return Run(spec, directory.path, INCOMPLETE, str(error))
 
 
-def _primary_values(folder: Path, scores: Sequence[Mapping[str, Any]]) -> dict[str, TaskValues]:
+def _primary_values(folder: Path, scores: Sequence[Score]) -> dict[str, TaskValues]:
     """Return the values behind the scores that stand for tasks; RunError where they are others."""
     found = {}
     for score in scores:
-        if not (score["primary"] and score.get("per_sample")):
+        if not (score.primary and score.per_sample):
             continue
-        found[score["task"]] = values = _read_values(folder / score["per_sample"])
+        found[score.task] = values = _read_values(folder / score.per_sample)
         mean = float(np.mean(values.values))
-        if not math.isclose(mean, score["value"], abs_tol=1e-4):
+        if not math.isclose(mean, score.value, abs_tol=1e-4):
             raise RunError(
-                f"{score['task']}: the per-item values have mean {mean:.4f}, the score is {score['value']}",
+                f"{score.task}: the per-item values have mean {mean:.4f}, the score is {score.value}",
                 where=str(folder),
                 way_out="evaluate the run again",
             )

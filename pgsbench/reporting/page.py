@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,6 @@ from pgsbench.reporting.frames import COMPLETE
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.style import DARK, LIGHT, Theme, save
 from pgsbench.reporting.verdict import caveats, fairness, verdict
-
-#: What env.json says beside versions; host and time differ between runs that repeat each other.
-_NOT_VERSIONS = ("device", "threads", "started", "platform")
 
 
 @dataclass(frozen=True)
@@ -72,18 +69,15 @@ _CAPTIONS = {
 }
 
 
-def write_report(
-    results: Results, out_folder: Path, *, importances: Mapping[str, float] | None = None
-) -> ReportPaths:
+def write_report(results: Results, out_folder: Path) -> ReportPaths:
     """Write the report of a study: report.md, report.html, figures/, scores.csv, comparisons.csv, tables.tex.
 
     Args:
         results: The study, with what it compares.
         out_folder: Where the report goes; its files are replaced.
-        importances: Dotted path -> importance, from the sweep.
     """
     pictures = _pictures(results, out_folder / "figures")
-    content = _content(results, importances, pictures)
+    content = _content(results, pictures)
     paths = ReportPaths(
         out_folder / "report.md",
         out_folder / "report.html",
@@ -104,15 +98,13 @@ def write_report(
     return paths
 
 
-def _content(
-    results: Results, importances: Mapping[str, float] | None, pictures: Sequence[Picture]
-) -> dict[str, Any]:
+def _content(results: Results, pictures: Sequence[Picture]) -> dict[str, Any]:
     study = results.study
     shown = {
         "scores": tables.scores_table(results),
         "differences": tables.differences_table(results) if results.pairs else None,
         "gap": tables.gap_table(results),
-        "sweep": tables.sweep_table(results, importances),
+        "sweep": tables.sweep_table(results),
         "cost": tables.cost_table(results),
         "tasks": tables.tasks_table(results),
         "task_differences": tables.task_differences_table(results) if results.pairs else None,
@@ -122,7 +114,7 @@ def _content(
     }
     return {
         "title": study.name,
-        "question": str(study.manifest.study.get("question") or ""),
+        "question": study.record.config.question,
         "asked": _asked(results),
         "verdict": verdict(results),
         "fairness": fairness(results),
@@ -131,8 +123,8 @@ def _content(
         "tables": shown,
         "all_tables": [table for name, table in shown.items() if table is not None and name != "runs"],
         "pictures": {picture.name: picture for picture in pictures},
-        "command": study.manifest.command,
-        "source": study.manifest.source.strip(),
+        "command": study.record.command,
+        "source": study.record.source.strip(),
         "facts": _facts(results),
         "version": __version__,
     }
@@ -141,7 +133,7 @@ def _content(
 def _asked(results: Results) -> str:
     study = results.study
     done = sum(run.status == COMPLETE for run in study.runs)
-    seeds = sorted({run.place.seed for run in study.runs})
+    seeds = sorted({run.seed for run in study.runs})
     against = f" against {', '.join(results.baselines)}" if results.baselines else ""
     counted = f"{done} of {len(study.runs)} runs" if done < len(study.runs) else f"{done} runs"
     plural = "seed" if len(seeds) == 1 else "seeds"
@@ -153,35 +145,30 @@ def _asked(results: Results) -> str:
 
 def _facts(results: Results) -> dict[str, str]:
     """What it takes to repeat the study, each value as found in the runs."""
-    runs = [run for run in results.study.runs if run.record]
     found: dict[str, dict[str, None]] = {}
 
     def note(name: str, value: object) -> None:
         if value not in (None, ""):
             found.setdefault(name, {})[str(value)] = None
 
-    for run in runs:
-        training = run.config.get("training", {})
-        note("training data", run.config.get("data", {}).get("train"))
-        note("data fingerprint", run.record.get("data_fingerprint"))
-        note("model", run.config.get("model", {}).get("name"))
-        note("training pairs seen", training.get("samples"))
-        note("batch size", training.get("batch_size"))
-        note(
-            "suite", f"{run.scores['suite']}, version {run.scores.get('suite_version')}" if run.scores else ""
-        )
-        note("device", run.env.get("device"))
-        note("threads", run.env.get("threads"))
-        versions = {key: run.env[key] for key in run.env if key not in _NOT_VERSIONS}
-        note("versions", ", ".join(f"{package} {version}" for package, version in versions.items()))
+    for run in results.study.runs:
+        config = run.spec.config
+        note("training data", config.data.train)
+        note("content of the data", run.spec.data)
+        note("model", config.model.name)
+        note("training pairs seen", config.training.samples)
+        note("batch size", config.training.batch_size)
+        note("suite", f"{run.scores.suite}, version {run.scores.suite_version}" if run.scores else "")
+        note("numerics", run.spec.numerics)
+        if run.environment:
+            note("device", run.environment.device)
+            note("source", run.environment.git and f"commit {run.environment.git}")
+            note("versions", ", ".join(f"{name} {is_}" for name, is_ in run.environment.versions.items()))
     return {name: "; ".join(values) for name, values in found.items()}
 
 
 def _runs_table(results: Results) -> render.Table:
-    rows = [
-        [run.label, str(run.place.seed), run.status, str(run.record.get("id", "")), run.place.run]
-        for run in results.study.runs
-    ]
+    rows = [[run.label, str(run.seed), run.status, run.spec.id, str(run.path)] for run in results.study.runs]
     return render.Table("Runs", ["arm", "seed", "status", "id", "directory"], rows, text_columns=(2, 3, 4))
 
 

@@ -9,7 +9,6 @@ from functools import cached_property, partial
 import numpy as np
 import pandas as pd
 
-from pgsbench.config.schema import arm_name
 from pgsbench.errors import StudyError, nearest
 from pgsbench.reporting.frames import COMPLETE, StudyFrames
 from pgsbench.reporting.panel import Panel
@@ -114,12 +113,12 @@ class Results:
 
     def labels_of(self, name: str) -> list[str]:
         """Return the labels of an arm (one for each searched point), or the label itself."""
-        of_arm = dict.fromkeys(run.label for run in self.study.runs if run.place.arm == name)
+        of_arm = dict.fromkeys(run.label for run in self.study.runs if run.arm == name)
         return list(of_arm) or [label for label in self.study.labels if label == name]
 
     def params_of(self, label: str) -> dict[str, object]:
         """Return the searched values behind a label; empty for a plain arm."""
-        return dict(self.study.of(label)[0].place.params)
+        return dict(self.study.of(label)[0].spec.params)
 
     # ------------------------------------------------------------------------------------ what is measured
 
@@ -201,7 +200,7 @@ class Results:
         """(label, group, share of the random-to-oracle gap) of every arm that is no control itself."""
         found = []
         for label in self.study.labels:
-            arm = self.study.of(label)[0].place.arm
+            arm = self.study.of(label)[0].arm
             random, oracle = (self._same_point(label, end) for end in (self.random_arm, "oracle"))
             if arm in (*RANDOM_ARMS, "oracle", "none") or random is None or oracle is None:
                 continue
@@ -212,7 +211,8 @@ class Results:
 
     def study_metric(self, label: str) -> float:
         """Return the metric of the study's search for a label, its mean over seeds; NaN where missing."""
-        metric = str((self.study.manifest.study.get("search") or {}).get("metric") or "mean")
+        search = self.study.record.config.search
+        metric = search.metric if search else "mean"
         of = {"mean": ALL_GROUPS if ALL_GROUPS in self.groups else next(iter(self.groups), "")}.get(
             metric, metric
         )
@@ -291,7 +291,5 @@ def _comparable(ours: Mapping[str, object], theirs: Mapping[str, object]) -> boo
 
 
 def _base_arm(study: StudyFrames, arms: Sequence[str]) -> str:
-    strategy = study.manifest.study.get("strategy")
-    name = str(strategy.get("name", "")) if isinstance(strategy, dict) else str(strategy or "")
-    base = arm_name(name)
+    base = study.record.config.base_arm
     return base if base in arms else arms[0]

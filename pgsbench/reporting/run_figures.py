@@ -28,7 +28,7 @@ def _masks(run: Run) -> Figure | None:
     gallery = run.gallery
     if gallery is None:
         return None
-    return mask_gallery(gallery.images, {run.place.arm: gallery.shown}, grid=gallery.grid)
+    return mask_gallery(gallery.images, {run.arm: gallery.shown}, grid=gallery.grid)
 
 
 def _curves(run: Run) -> Figure | None:
@@ -37,7 +37,7 @@ def _curves(run: Run) -> Figure | None:
         return None
     with themed(LIGHT):
         figure = new_figure(2.2)
-        pen = pens([run.place.arm], LIGHT)[run.place.arm]
+        pen = pens([run.arm], LIGHT)[run.arm]
         for axes, (key, name) in zip(figure.subplots(1, len(_CURVES)), _CURVES.items(), strict=True):
             points = [(line["samples"], line[key]) for line in lines if line.get(key) is not None]
             axes.plot([x for x, _ in points], [y for _, y in points], color=pen.colour, linewidth=1.0)

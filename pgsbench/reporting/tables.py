@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from pgsbench.records.run_spec import short
 from pgsbench.reporting.frames import COMPLETE
 from pgsbench.reporting.render import MISSING_CELL, Table, p_text, percent, points
 from pgsbench.reporting.results import ALL_GROUPS, Comparison, Missing, Results
 from pgsbench.reporting.stats import GapClosed, Interval
-from pgsbench.tracking.manifest import short
 
 #: Metric of a masked step -> its column.
 _MASK_COLUMNS = {
@@ -149,35 +149,33 @@ def mask_table(results: Results) -> Table | None:
 def cost_reference(results: Results) -> str:
     """Return the label that training times are relative to: the unmasked arm, else the first baseline."""
     for run in results.study.runs:
-        if run.config.get("strategy", {}).get("name") == "none" and run.status == COMPLETE:
+        if run.spec.config.strategy.name == "none" and run.status == COMPLETE:
             return run.label
     first = results.labels_of(results.baselines[0] if results.baselines else results.candidate)
     return first[0]
 
 
 def mean_summary(results: Results, label: str) -> dict[str, float]:
-    """Return the numbers of summary.json as means over the complete runs of a label."""
-    summaries = [run.summary for run in results.study.of(label) if run.status == COMPLETE]
+    """Return the numbers of `Summary` as means over the complete runs of a label."""
+    of_label = [run for run in results.study.of(label) if run.status == COMPLETE]
+    summaries = [vars(run.summary) for run in of_label if run.summary]
     keys = {key for summary in summaries for key in summary}
-    found = {key: [s[key] for s in summaries if isinstance(s.get(key), int | float)] for key in keys}
+    found = {key: [s[key] for s in summaries if s[key] is not None] for key in keys}
     return {key: float(np.mean(values)) for key, values in found.items() if values}
 
 
-def sweep_table(
-    results: Results, importances: Mapping[str, float] | None = None, *, limit: int = 10
-) -> Table | None:
+def sweep_table(results: Results, *, limit: int = 10) -> Table | None:
     """The best searched points by the study's metric; None where nothing was searched.
 
     Args:
         results: The study.
-        importances: Dotted path -> share of the metric's variance it explains, from the sweep.
         limit: Most points to show.
     """
     points_searched = [label for label in results.study.labels if results.params_of(label)]
     if not points_searched:
         return None
-    search = results.study.manifest.study.get("search") or {}
-    metric = search.get("metric") or "mean"
+    search = results.study.record.config.search
+    metric = search.metric if search else "mean"
     scored = {label: results.study_metric(label) for label in points_searched}
     ranked = sorted(points_searched, key=lambda label: -np.nan_to_num(scored[label], nan=-np.inf))
     paths = list(dict.fromkeys(path for label in ranked for path in results.params_of(label)))
@@ -186,15 +184,15 @@ def sweep_table(
         params, (done, planned) = results.params_of(label), results.seeds(label)
         value = MISSING_CELL if np.isnan(scored[label]) else percent(scored[label])
         chosen = [short(params[path]) if path in params else "" for path in paths]
-        rows.append([results.study.of(label)[0].place.arm, *chosen, f"{done} of {planned}", value])
+        rows.append([results.study.of(label)[0].arm, *chosen, f"{done} of {planned}", value])
     notes = [f"{min(limit, len(ranked))} of {len(ranked)} points, by {metric} (percent, mean over seeds)."]
     if len(ranked) > 1:
         notes.append("The best of many is flattered by chance: confirm it with fresh seeds.")
-    if importances:
-        shares = sorted(importances.items(), key=lambda item: -item[1])
-        notes.append("Importance: " + ", ".join(f"{path} {share:.0%}" for path, share in shares) + ".")
+    if importances := results.study.record.importances:
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in importances.items())
+        notes.append(f"Share of the variance between the points that a parameter explains: {shares}.")
     names = [path.rpartition(".")[2] for path in paths]
-    return Table("Best points of the search", ["arm", *names, "seeds", str(metric)], rows, notes)
+    return Table("Best points of the search", ["arm", *names, "seeds", metric], rows, notes)
 
 
 # ------------------------------------------------------------------------------------------------ cells

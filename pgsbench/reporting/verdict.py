@@ -46,7 +46,7 @@ def caveats(results: Results) -> list[str]:
         found.append(
             '"Not significant" does not mean equal: the interval says how large the difference may still be.'
         )
-    data = {str(run.config["data"].get("train")) for run in study.runs if run.config.get("data")}
+    data = {run.spec.config.data.train for run in study.runs}
     if len(data) == 1:
         found.append(
             f"All arms were trained on one data set ({data.pop()}) at one budget; nothing here says what "
@@ -57,10 +57,10 @@ def caveats(results: Results) -> list[str]:
             "The compared point of the search was chosen by these very scores, which flatters it: "
             "confirm it with fresh seeds."
         )
-    if any(run.place.arm == "oracle" for run in study.runs):
+    if any(run.arm == "oracle" for run in study.runs):
         found.append("oracle knows where the objects are: it is a ceiling, not a method.")
-    scores = [score for run in study.runs for score in run.scores.get("scores", [])]
-    notes = {f"{score['task']}: {note}" for score in scores for note in score.get("notes") or ()}
+    scores = [score for run in study.runs if run.scores for score in run.scores.scores]
+    notes = {f"{score.task}: {note}" for score in scores for note in score.notes}
     return [*found, *sorted(notes)]
 
 
@@ -125,7 +125,8 @@ def _best(results: Results) -> list[str]:
 
 
 def _metric(results: Results) -> str:
-    metric = str((results.study.manifest.study.get("search") or {}).get("metric") or "mean")
+    search = results.study.record.config.search
+    metric = search.metric if search else "mean"
     return _named(ALL_GROUPS) if metric == "mean" else metric
 
 

@@ -118,7 +118,9 @@ def as_now(spec: RunSpec) -> RunSpec:
         DataError: The training data is not there.
         PluginError: There is no such strategy any more.
     """
-    fields = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec) if field.name != "id"}
+    fields = {
+        field.name: getattr(spec, field.name) for field in dataclasses.fields(spec) if field.name != "id"
+    }
     return RunSpec.of(
         **{
             **fields,

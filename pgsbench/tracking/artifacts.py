@@ -56,7 +56,7 @@ def mirrored_run(run: RunDir, *, tracking_uri: str | None = None) -> str:
     with patience():
         client = _client(store)
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-        found = client.search_runs(experiments, f"tags.id = '{run.config['id']}'", max_results=1)
+        found = client.search_runs(experiments, f"tags.id = '{run.spec.id}'", max_results=1)
     if not found:
         raise RunError(
             "MLflow has no run that mirrors this run directory",

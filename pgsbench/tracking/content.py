@@ -14,7 +14,9 @@ from datetime import datetime
 from statistics import fmean
 from typing import Any
 
-from pgsbench.tracking.manifest import StudyManifest, StudyRun, short
+from pgsbench.records import files
+from pgsbench.records.run_spec import short
+from pgsbench.records.study_record import StudyRecord
 from pgsbench.tracking.rundir import RunDir
 
 #: Keys of ``metrics.jsonl`` that become curves, and their names in MLflow.
@@ -69,60 +71,54 @@ def thin(lines: Sequence[Mapping[str, Any]], total_samples: float, *, done: bool
     return points if done else points[:-1]
 
 
-def total_samples(run: RunDir, lines: Sequence[Mapping[str, Any]]) -> float:
-    """Return the planned samples of a run, or what it has seen where the plan does not say."""
-    planned = run.config.get("config", {}).get("training", {}).get("samples")
-    return float(planned or (lines[-1]["samples"] if lines else 1))
-
-
 def run_metrics(run: RunDir) -> dict[str, float]:
     """Return the final metrics of a run: cost, group means, then primary task scores, within `MAX_KEYS`."""
-    scores = run.scores
-    found = {f"summary/{key}": value for key, value in run.summary.items()}
-    found |= {f"score/{group}": mean["value"] for group, mean in scores.get("groups", {}).items()}
-    for score in scores.get("scores", []):
-        if score["primary"]:
-            found[f"score/{score['task']}_{score['metric']}"] = score["value"]
+    scores, summary = run.scores, run.summary
+    found = {f"summary/{key}": value for key, value in vars(summary).items()} if summary else {}
+    if scores is not None:
+        found |= {f"score/{group}": mean.value for group, mean in scores.groups.items()}
+        found |= {f"score/{one.task}_{one.metric}": one.value for one in scores.primary().values()}
     finite = {valid_name(key): float(rounded(value)) for key, value in found.items() if _is_number(value)}
     return dict(list(finite.items())[: MAX_KEYS - len(CURVES)])
 
 
 def started(run: RunDir) -> datetime:
-    """Return when the run began: from ``env.json``, else the age of ``config.json``."""
-    text = run.env.get("started")
-    modified = (run.path / "config.json").stat().st_mtime
-    moment = datetime.fromisoformat(text) if isinstance(text, str) else datetime.fromtimestamp(modified)
-    return moment.astimezone()
+    """Return when the run began: as it says itself, else the age of its spec."""
+    environment = run.environment
+    if environment is not None:
+        return datetime.fromisoformat(environment.started).astimezone()
+    return datetime.fromtimestamp((run.path / files.SPEC).stat().st_mtime).astimezone()
 
 
 def score_table(run: RunDir) -> dict[str, list[Any]]:
     """Return every score of a run as a table: column -> values."""
     columns = ("task", "group", "metric", "value", "low", "high", "n", "chance", "primary", "notes")
-    rows = run.scores.get("scores", [])
+    rows = [vars(score) for score in (run.scores.scores if run.scores else ())]
     return {
         column: ["; ".join(row[column]) if column == "notes" else rounded(row[column]) for row in rows]
         for column in columns
     }
 
 
-def arm_rows(manifest: StudyManifest, runs: Mapping[str, RunDir]) -> list[dict[str, Any]]:
+def arm_rows(record: StudyRecord, runs: Mapping[str, RunDir]) -> list[dict[str, Any]]:
     """Return one row per arm or trial: seeds done, means over seeds of group scores and cost.
 
     Args:
-        manifest: The study.
-        runs: Run directories that exist, by `StudyRun.run`.
+        record: The study.
+        runs: Run directories that exist, by `StudyRun.directory`.
     """
-    by_label: dict[str, list[StudyRun]] = {}
-    for place in manifest.runs:
-        by_label.setdefault(place.label, []).append(place)
+    by_label: dict[str, list[str]] = {}
+    for planned in record.runs:
+        by_label.setdefault(planned.spec.label, []).append(planned.directory)
     rows = []
     for label, members in by_label.items():
-        done = [runs[place.run] for place in members if place.run in runs and runs[place.run].is_done]
+        done = [runs[name] for name in members if name in runs and runs[name].is_done]
         row: dict[str, Any] = {"arm": label, "seeds": f"{len(done)}/{len(members)}"}
-        groups = [{key: mean["value"] for key, mean in run.scores.get("groups", {}).items()} for run in done]
-        row |= _means(groups)
+        scores = [run.scores for run in done]
+        row |= _means([{key: mean.value for key, mean in one.groups.items()} for one in scores if one])
         cost = ("samples_per_second", "train_seconds", "mask_ratio_effective", "mask_overlap")
-        row |= _means([{key: run.summary[key] for key in cost if key in run.summary} for run in done])
+        summaries = [run.summary for run in done]
+        row |= _means([{key: getattr(one, key) for key in cost} for one in summaries if one])
         rows.append(row)
     return rows
 
@@ -137,7 +133,7 @@ def study_metrics(
 
 
 def study_note(
-    manifest: StudyManifest,
+    record: StudyRecord,
     rows: Sequence[Mapping[str, Any]],
     groups: Sequence[str],
     *,
@@ -147,16 +143,15 @@ def study_note(
     """Return the Markdown text of a study's page: question, arm means, how to reproduce.
 
     Args:
-        manifest: The study.
+        record: The study.
         rows: What `arm_rows` returned.
         groups: Names of the groups of scores.
         table: Link to the runs as a table.
         charts: Link to the runs as charts.
     """
-    study = manifest.study
     percents = [*groups, "mask_overlap"]
     columns = [*percents, "samples_per_second"]
-    lines = [str(study.get("question", "")).strip(), ""]
+    lines = [record.config.question.strip(), ""]
     names = ["arm", "seeds done", *(column.replace("_", " ") for column in columns)]
     lines += ["| " + " | ".join(f"{name}&ensp;" for name in names) + " |"]  # the page sets no margins
     lines += ["|:--|--:|" + "--:|" * len(columns)]
@@ -172,22 +167,22 @@ def study_note(
         "percent. Intervals and paired differences: **Artifacts > report**.",
     ]
     lines += ["", f"All runs of this study: [as a table]({table}), [as charts]({charts}).", ""]
-    if manifest.command:
+    if record.command:
         lines += [
             "To reproduce (the study file is **Artifacts > study.yaml**):",
             "",
-            f"    {manifest.command}",
+            f"    {record.command}",
         ]
     return "\n".join(lines)
 
 
 def run_note(run: RunDir, other_names: Sequence[str] = ()) -> str:
     """Return the Markdown text of a run's page: what it is, its other names in the study, where it lies."""
-    config = run.config
-    strategy = config.get("config", {}).get("strategy", {})
-    fields = ", ".join(f"{key}={short(value)}" for key, value in strategy.items() if key != "name")
+    spec = run.spec
+    strategy = spec.config.strategy
+    fields = ", ".join(f"{key}={short(value)}" for key, value in strategy.fields.items())
     return (
-        f"`{strategy.get('name', '?')}({fields})`, seed {config.get('seed')}\n\n"
+        f"`{strategy.name}({fields})`, seed {spec.seed}\n\n"
         + "".join(f"Also: {name}\n\n" for name in other_names)
         + f"Run directory: `{run.path.absolute()}`\n\n"
         f"    pgsbench evaluate {run.path.absolute()}"

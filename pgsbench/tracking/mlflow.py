@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from pgsbench.errors import RunError
+from pgsbench.records import files
+from pgsbench.records.run_spec import RunSpec
+from pgsbench.records.study_record import StudyRecord
 from pgsbench.tracking import content, views
 from pgsbench.tracking.entry import SENT, Entry
-from pgsbench.tracking.manifest import StudyManifest, StudyRun, read_study
 from pgsbench.tracking.rundir import RunDir
 from pgsbench.tracking.store import Store, resolve_uri
 
@@ -83,52 +85,51 @@ class Mirror:
     def _sync(
         self, client: Any, experiment: Any, folder: Path, report_folder: Path | None, *, running: bool
     ) -> Synced:
-        manifest = read_study(folder)
-        planned = {place.run: place.directory(folder.parent) for place in manifest.runs}
-        runs = {path: run for path, run in planned.items() if (run.path / "config.json").is_file()}
-        experiment_id, colours = str(experiment.experiment_id), views.colours(manifest)
+        record = StudyRecord.read(folder)
+        planned = {run.directory: RunDir(folder.parent / run.directory) for run in record.runs}
+        runs = {path: run for path, run in planned.items() if run.exists}
+        experiment_id, colours = str(experiment.experiment_id), views.colours(record)
         known = _known(client, experiment_id, folder.name)
         parent = known.get("") or _create_parent(client, experiment_id, folder.name, runs)
         entries, problems = [parent], []
-        # A training is one row, although it can have two places, as an arm and as a point of the search: as
-        # two rows it would count twice in the page's groups and charts. The first place gives its name, and
+        # A training is one row, although it can be planned twice, as an arm and as a point of the search: as
+        # two rows it would count twice in the page's groups and charts. The first plan gives its name, and
         # its page says the others.
-        places: dict[str, list[StudyRun]] = {}
-        for place in manifest.runs:
-            if place.run in runs:
-                places.setdefault(place.run_id, []).append(place)
-        for place, *others in places.values():
+        specs: dict[str, list[RunSpec]] = {}
+        for planned_run in record.runs:
+            if planned_run.directory in runs:
+                specs.setdefault(planned_run.directory, []).append(planned_run.spec)
+        for directory, (spec, *others) in specs.items():
+            run = runs[directory]
             try:
-                tags = _tags(folder.name, place, runs[place.run])
-                tags["mlflow.note.content"] = content.run_note(
-                    runs[place.run], [other.name for other in others]
-                )
-                tags["mlflow.runColor"] = colours[place.label]
-                entries += self._sync_run(place, runs[place.run], parent, known, tags)
+                tags = _tags(folder.name, spec, run)
+                tags["mlflow.note.content"] = content.run_note(run, [other.name for other in others])
+                tags["mlflow.runColor"] = colours[spec.label]
+                entries += self._sync_run(spec, run, parent, known, tags)
             except RunError as error:  # one damaged run directory must not hide the others
                 problems.append(str(error))
-        _sync_parent(experiment, parent, manifest, runs, report_folder, running=running)
+        _sync_parent(experiment, parent, record, runs, report_folder, running=running)
         return Synced(
-            runs=len(places),
+            runs=len(specs),
             points=sum(entry.num_points for entry in entries),
             files=sum(entry.num_files for entry in entries),
             problem="; ".join(problems),
         )
 
     def _sync_run(
-        self, place: StudyRun, run: RunDir, parent: Entry, known: Mapping[str, Entry], tags: Mapping[str, str]
+        self, spec: RunSpec, run: RunDir, parent: Entry, known: Mapping[str, Entry], tags: Mapping[str, str]
     ) -> list[Entry]:
         """Feed one run where anything of it changed since this process last looked."""
         entry = known.get(tags["id"])
-        key, state = (parent.id, place.run), _state(run)
+        key, state = (parent.id, spec.id), _state(run)
         if entry and self._unchanged.get(key) == (entry.id, state):
             return []
         if entry is None:
-            name, start_ms = place.name, _ms(content.started(run))
+            name, start_ms = spec.name, _ms(content.started(run))
             tags = {**tags, "mlflow.parentRunId": parent.id}
             entry = Entry.create(parent.client, parent.run.info.experiment_id, name, tags, start_ms)
         entry.tags(tags)
-        _feed_run(entry, place, run)
+        _feed_run(entry, spec, run)
         self._unchanged[key] = (entry.id, state)
         return [entry]
 
@@ -152,16 +153,16 @@ def _create_parent(client: Any, experiment_id: str, study: str, runs: Mapping[st
     return Entry.create(client, experiment_id, study, {"kind": "study", "study": study} | _origin(), start_ms)
 
 
-def _feed_run(entry: Entry, place: StudyRun, run: RunDir) -> None:
+def _feed_run(entry: Entry, spec: RunSpec, run: RunDir) -> None:
     """Send what is new of one run."""
-    config, lines, done = run.config, run.metrics(), run.is_done
-    params = content.run_params(config["config"])
+    lines, done = run.metrics(), run.is_done
+    params = content.run_params(spec.config.model_dump(mode="json"))
     entry.params(params)
-    data = str(config["config"].get("data", {}).get("train", "data"))
-    entry.dataset(Path(data).name, str(config.get("data_fingerprint") or ""), data)
+    data = spec.config.data.train
+    entry.dataset(Path(data).name, spec.data, data)
 
     start_ms, last_step = _ms(content.started(run)), entry.sent.get("step", -1)
-    thinned = content.thin(lines, content.total_samples(run, lines), done=done)
+    thinned = content.thin(lines, spec.config.training.samples, done=done)
     new = [line for line in thinned if line["step"] > last_step]
     entry.points(
         [
@@ -176,7 +177,7 @@ def _feed_run(entry: Entry, place: StudyRun, run: RunDir) -> None:
 
     model_id = None
     if done and run.checkpoint.is_dir():
-        name = f"{place.arm}-s{place.seed}-{config['id']}".replace(".", "_")
+        name = f"{spec.arm}-s{spec.seed}-{spec.id}".replace(".", "_")
         model_id = entry.model(name, run.checkpoint, params, limit_bytes=MODEL_LIMIT_BYTES)
     entry.values(content.run_metrics(run), model_id=model_id)
     entry.files((path.name, path) for path in run.path.glob("[!.]*.json"))
@@ -190,20 +191,21 @@ def _feed_run(entry: Entry, place: StudyRun, run: RunDir) -> None:
 def _sync_parent(
     experiment: Any,
     parent: Entry,
-    manifest: StudyManifest,
+    record: StudyRecord,
     runs: Mapping[str, RunDir],
     report_folder: Path | None,
     *,
     running: bool,
 ) -> None:
     """Send what is new of the study as a whole."""
-    done, planned = sum(run.is_done for run in runs.values()), len({place.run for place in manifest.runs})
-    groups = list(dict.fromkeys(group for run in runs.values() for group in run.scores.get("groups", {})))
-    rows = content.arm_rows(manifest, runs)
+    done, planned = sum(run.is_done for run in runs.values()), len({run.directory for run in record.runs})
+    scores = [run.scores for run in runs.values()]
+    groups = list(dict.fromkeys(group for one in scores if one for group in one.groups))
+    rows = content.arm_rows(record, runs)
     parent.values(content.study_metrics(rows, groups, planned, done))
     study, experiment_id = parent.run.data.tags["study"], experiment.experiment_id
     note = content.study_note(
-        manifest,
+        record,
         rows,
         groups,
         table=views.runs_path(experiment_id, study),
@@ -213,8 +215,8 @@ def _sync_parent(
     if experiment.tags.get(view) != state:
         parent.client.set_experiment_tag(experiment_id, view, state)
     parent.tags({"mlflow.note.content": note, "done": f"{done}/{planned}"})
-    if manifest.source:
-        parent.texts({"study.yaml": manifest.source})
+    if record.source:
+        parent.texts({"study.yaml": record.source})
     columns = dict.fromkeys(key for row in rows for key in row)
     parent.table(
         "tables/arms.json", {key: [content.rounded(row.get(key)) for row in rows] for key in columns}
@@ -228,19 +230,19 @@ def _sync_parent(
     parent.status("RUNNING" if alive else "FINISHED" if done == planned else "KILLED", last_ms)
 
 
-def _tags(study: str, place: StudyRun, run: RunDir) -> dict[str, str]:
-    config, environment = run.config, run.env
-    strategy = config["config"].get("strategy", {})
+def _tags(study: str, spec: RunSpec, run: RunDir) -> dict[str, str]:
+    environment = run.environment
     tags = {
         "kind": "run",
         "study": study,
-        "id": str(config["id"]),
-        "arm": place.arm,
-        "seed": str(place.seed),
-        "strategy": str(strategy.get("name", "")),
+        "id": spec.id,
+        "arm": spec.arm,
+        "label": spec.label,
+        "seed": str(spec.seed),
+        "strategy": spec.config.strategy.name,
     } | _origin()
-    if environment.get("git"):
-        tags |= {"git": str(environment["git"]), "mlflow.source.git.commit": str(environment["git"])}
+    if environment is not None and environment.git:
+        tags |= {"git": environment.git, "mlflow.source.git.commit": environment.git}
     return tags
 
 
@@ -258,7 +260,7 @@ def _state(run: RunDir) -> object:
 
 
 def _last_change_ms(run: RunDir) -> int:
-    names = ("DONE", "scores.json", "summary.json", "metrics.jsonl", "config.json")
+    names = (files.DONE, files.SCORES, files.SUMMARY, files.METRICS, files.SPEC)
     found = next(run.path / name for name in names if (run.path / name).is_file())
     return int(1000 * found.stat().st_mtime)
 

@@ -11,8 +11,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import quote
 
+from pgsbench.records.study_record import StudyRecord
 from pgsbench.tracking.content import run_params
-from pgsbench.tracking.manifest import StudyManifest
 from pgsbench.tracking.rundir import RunDir
 
 #: Columns of a view beside the scores.
@@ -60,9 +60,9 @@ def study_path(experiment_id: str, parent_id: str) -> str:
     return f"#/experiments/{experiment_id}/runs/{parent_id}?workflowType=machine_learning"
 
 
-def colours(manifest: StudyManifest) -> dict[str, str]:
-    """Return a colour for each arm or trial (`StudyRun.label`), so that its seeds look alike."""
-    labels = dict.fromkeys(place.label for place in manifest.runs)
+def colours(record: StudyRecord) -> dict[str, str]:
+    """Return a colour for each arm or trial (`RunSpec.label`), so that its seeds look alike."""
+    labels = dict.fromkeys(run.spec.label for run in record.runs)
     return {label: PALETTE[number % len(PALETTE)] for number, label in enumerate(labels)}
 
 
@@ -72,7 +72,7 @@ def _view_key(study: str) -> str:
 
 def _differing(runs: Iterable[RunDir]) -> list[str]:
     values: dict[str, set[str | None]] = {}
-    configs: list[Mapping[str, str]] = [run_params(run.config["config"]) for run in runs]
+    configs: list[Mapping[str, str]] = [run_params(run.spec.config.model_dump(mode="json")) for run in runs]
     for name in dict.fromkeys(name for config in configs for name in config):
         values[name] = {config.get(name) for config in configs}
     return [name for name, found in values.items() if len(found) > 1 and name != "seed"][:MAX_PARAMS]
