@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 LOG_EVERY_SECONDS = 15.0
 
 
-class Progress:
+class Bars:
     """Shows several tasks at once; use it in a `with` block.
 
     On a terminal each task is a bar that goes when the block ends. Elsewhere a task prints a line when
@@ -25,11 +25,10 @@ class Progress:
         self._logged: dict[str, tuple[float, int]] = {}  # when a task was last printed, and at what
         self._shown: dict[str, TaskID] = {}
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Bars:
         if self._is_terminal:
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-            from rich.progress import Progress as Bars
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
             columns = (
                 TextColumn("{task.description}"),
@@ -37,7 +36,7 @@ class Progress:
                 MofNCompleteColumn(),
                 TimeRemainingColumn(),
             )
-            self._bars = Bars(*columns, console=Console(stderr=True), transient=True)
+            self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
             self._bars.start()
         return self
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pgsbench.cli import bench, calibrate, compare, data, evaluate, masks, report, study, sweep, train, ui
+from pgsbench.cli import bench, calibrate, data, evaluate, masks, studies, study, ui
 
 app = typer.Typer(
     name="pgsbench",
@@ -30,13 +30,13 @@ def _version(
         raise typer.Exit
 
 
-app.command()(sweep.sweep)
-app.command()(compare.compare)
-app.command()(train.train)
+app.command()(studies.sweep)
+app.command()(studies.compare)
+app.command()(studies.train)
 app.command()(evaluate.evaluate)
 app.command()(calibrate.calibrate)
-app.command()(report.report)
-app.command()(report.sync)
+app.command()(studies.report)
+app.command()(studies.sync)
 app.add_typer(masks.app, name="masks")
 app.add_typer(bench.app, name="bench")
 app.add_typer(data.app, name="data")

@@ -37,12 +37,12 @@ def masks(
     """
     import torch
 
-    from pgsbench.cli.progress import Progress
     from pgsbench.devices import devices_named
     from pgsbench.errors import ConfigError
     from pgsbench.inspection.mask_costs import mask_costs
     from pgsbench.masking import CARDS
     from pgsbench.models.clip import build
+    from pgsbench.progress import Bars
     from pgsbench.reporting import render
 
     write = {".md": render.markdown, ".csv": render.csv_text}
@@ -52,7 +52,7 @@ def masks(
     on = torch.device(devices_named(device)[0])
     torch.set_num_threads(threads)
     clip = build(model, seed=0, device=on)
-    with Progress() as show:
+    with Bars() as show:
         table = mask_costs(clip, model, names, batch_size=batch, device=on, progress=show)
     typer.echo(render.text(table))
     if out is not None:
@@ -79,16 +79,16 @@ def eval_(
 
     Example: pgsbench bench eval runs/ratio/pgs-s0-0123456789 --suite scenes
     """
-    from pgsbench.cli.progress import Progress
     from pgsbench.evaluation import reference
     from pgsbench.evaluation import suite as suites
+    from pgsbench.progress import Bars
 
     tasks = suites.load_suite(suite)
     suites.make_builtin(tasks)
     folders = suites.locate(tasks)
     shared = [task for task in tasks.tasks if reference.arguments(task, folders[task.name])]
     model, pretrained = _as_open_clip_names_it(checkpoint)
-    with Progress() as show:
+    with Bars() as show:
         # The bare model, not its run directory: there its results lie already, and would be reused.
         bare = checkpoint if pretrained else model.removeprefix("local-dir:")
         report, cost = _ours(bare, suite, batch_size)

@@ -41,11 +41,11 @@ def calibrate(
     from tempfile import TemporaryDirectory
 
     from pgsbench.cli.checkpoints import described, open_checkpoint
-    from pgsbench.cli.progress import Progress
     from pgsbench.devices import devices_named
     from pgsbench.evaluation import calibration
     from pgsbench.evaluation.evaluate import evaluate
     from pgsbench.evaluation.suite import data_folder, locate
+    from pgsbench.progress import Bars
 
     expected = calibration.published_score(model, data) if expect is None else expect
     suite = calibration.suite_of(data)
@@ -56,7 +56,7 @@ def calibrate(
     if checkpoint and checkpoint.is_dir():
         architecture = None
     clip = open_checkpoint(source, model=architecture, device=on).clip
-    with TemporaryDirectory() as out, Progress() as show:
+    with TemporaryDirectory() as out, Bars() as show:
         report = evaluate(
             clip,
             suite,

@@ -22,11 +22,11 @@ def make(name: NameArgument) -> None:
 
     Example: pgsbench data make scenes
     """
-    from pgsbench.cli.progress import Progress
     from pgsbench.data import store
+    from pgsbench.progress import Bars
 
     existed = store.find(name) is not None
-    with Progress() as show:
+    with Bars() as show:
         folder = store.ensure(name, progress=show)
     typer.echo(f"{'exists' if existed else 'made'}: {folder}")
 
@@ -60,14 +60,14 @@ def verify(name: NameArgument) -> None:
 
     Example: pgsbench data verify scenes
     """
-    from pgsbench.cli.progress import Progress
     from pgsbench.data import store
     from pgsbench.errors import DataError
+    from pgsbench.progress import Bars
 
     folder = store.find(name)
     if folder is None:
         raise DataError("not made yet", value=name, way_out=f"pgsbench data make {name}")
-    with Progress() as show:
+    with Bars() as show:
         problems = store.verify(folder, progress=show)
     if problems:
         raise DataError(
@@ -84,13 +84,13 @@ def status(suite: SuiteArgument, root: RootOption = None) -> None:
 
     Example: pgsbench data status paper
     """
-    from pgsbench.cli.progress import Progress
     from pgsbench.data import store
     from pgsbench.evaluation import availability
     from pgsbench.evaluation.suite import load_suite
+    from pgsbench.progress import Bars
     from pgsbench.reporting import render
 
-    with Progress() as show:
+    with Bars() as show:
         sets = list(availability.survey(load_suite(suite), root=root, progress=show))
     header = ["data set", "state", "split", "count", "known size", "source"]
     rows = []
@@ -116,12 +116,12 @@ def fetch(
 
     Example: pgsbench data fetch retrieval-3
     """
-    from pgsbench.cli.progress import Progress
     from pgsbench.evaluation.availability import fetch_missing
     from pgsbench.evaluation.suite import load_suite, make_builtin
+    from pgsbench.progress import Bars
 
     tasks = load_suite(suite)
-    with Progress() as show:
+    with Bars() as show:
         make_builtin(tasks, progress=show)
         fetched = fetch_missing(tasks, root=root, progress=show, say=show.say)
     typer.echo(f"fetched {fetched} data sets; `pgsbench data status {suite}` counts them")

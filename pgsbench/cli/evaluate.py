@@ -24,6 +24,7 @@ from pgsbench.cli.options import DeviceOption, OfflineOption, RootOption, SuiteO
 if TYPE_CHECKING:
     from pgsbench.evaluation.suite import Suite
     from pgsbench.masking.base import Strategy
+    from pgsbench.records.run_spec import RunSpec
     from pgsbench.records.scores import Scores
     from pgsbench.tracking.rundir import RunDir
 
@@ -68,12 +69,12 @@ def evaluate(
 
     Example: pgsbench evaluate runs/ratio/pgs-s0-0123456789 --suite scenes
     """
-    from pgsbench.cli.progress import Progress
     from pgsbench.data import store
     from pgsbench.devices import devices_named
     from pgsbench.evaluation import suite as suites
     from pgsbench.evaluation.evaluate import evaluate as measure
     from pgsbench.models.masked_tower import attach
+    from pgsbench.progress import Bars
 
     tasks = suites.load_suite(suite)
     on = devices_named(device)[0]
@@ -86,7 +87,7 @@ def evaluate(
         target /= name
     _check_writable(target, *([_masked(target)] if mask else []))
     find = partial(suites.data_folder, root=root)
-    with Progress() as show:
+    with Bars() as show:
         suites.locate(suites.without_builtin(tasks), find)  # said before any weights are fetched
         opened = open_checkpoint(checkpoint, model=model, device=on)
         suites.make_builtin(tasks, progress=show)
@@ -176,35 +177,29 @@ def _mask_of(checkpoint: str) -> _Mask:
     from pgsbench.masking.configure import configure
 
     run = _run_of(checkpoint, "--with-mask")
-    config = run.config["config"]
-    fields = {key: value for key, value in config["strategy"].items() if key != "name"}
-    strategy = configure(config["strategy"]["name"], fields)
+    spec = run.spec
+    given = spec.config.strategy
+    strategy = configure(given.name, given.fields)
     if "objects" in strategy.needs:
         raise RunError(
             "this mask must know the objects, and evaluation sets do not say them",
             where="--with-mask",
-            value=config["strategy"]["name"],
+            value=given.name,
             way_out="evaluate the run without --with-mask",
         )
-    _check_code(run)
-    return _Mask(strategy, config["seed"], {**config["strategy"], "seed": config["seed"]})
+    _check_code(spec)
+    return _Mask(strategy, spec.seed, {**given.model_dump(), "seed": spec.seed})
 
 
-def _check_code(run: RunDir) -> None:
-    """Raise where a strategy that is not built in may be another than the run was trained with."""
-    from pgsbench.config.read import check
-    from pgsbench.config.schema import RunConfig
+def _check_code(spec: RunSpec) -> None:
+    """Raise where a strategy that is not built in is another than the run was trained with."""
     from pgsbench.errors import RunError
-    from pgsbench.experiment import current_id
     from pgsbench.masking import STRATEGIES
 
-    config = check(RunConfig, run.config["config"], lambda key: f"{run.path}/config.json: {key}")
-    name = config.strategy.name
-    if name in STRATEGIES.builtin:
-        return
-    if current_id(config) != run.config["id"]:
+    name = spec.config.strategy.name
+    if STRATEGIES.content_id(name) != spec.strategy_code:
         raise RunError(
-            "the code of this mask, or the training data, is not what the run was trained with",
+            "the code of this mask is not what the run was trained with",
             where="--with-mask",
             value=name,
             way_out="bring back the code as it was, or evaluate without --with-mask",
@@ -216,7 +211,7 @@ def _run_of(checkpoint: str, option: str) -> RunDir:
     from pgsbench.tracking.rundir import RunDir
 
     run = RunDir(Path(checkpoint))
-    if not Path(checkpoint, "config.json").is_file() or not {"id", "config"} <= run.config.keys():
+    if not run.exists:
         raise RunError(
             "only a run directory knows its training and its MLflow run",
             where=option,

@@ -158,14 +158,13 @@ def diagnose(
 
     Example: pgsbench masks diagnose baselines --strategies pgs,flip,grid
     """
-    from pgsbench.cli.progress import Progress
-    from pgsbench.cli.working import Work
     from pgsbench.data import shards
     from pgsbench.inspection import diagnosis, thresholds
     from pgsbench.inspection.diagnosis_files import write
     from pgsbench.inspection.subject import data_subject, is_study, study_subject
     from pgsbench.masking import CARDS
     from pgsbench.models.clip import build
+    from pgsbench.progress import Bars
     from pgsbench.reporting import render
 
     if calibrate is not None:
@@ -176,7 +175,7 @@ def diagnose(
     else:
         subject = data_subject(study_or_data, names or [name for name in CARDS if name not in NOT_APART])
     clip = build(model or subject.model, seed=subject.seed)
-    with Progress() as show:
+    with Bars() as show:
         reader = shards.open_reader(
             shards.resolve(subject.data.train, progress=show),
             image_size=clip.image_size,
@@ -215,12 +214,14 @@ def diagnose(
             typer.echo(thresholds.yaml_line(subject.own_names[name], one.strategy))
         typer.echo()
     # Who names a folder wants the files there, and no runs/, reports/ or MLflow store beside them.
-    work = Work(subject.study, output) if subject.study is not None and out is None else None
-    folder = out or (work.report_folder / "masks" if work else Path(f"masks-{subject.name}"))
+    from pgsbench.session import open_study
+
+    study = open_study(study_or_data, output=output) if subject.study is not None and out is None else None
+    folder = out or (study.report_folder / "masks" if study else Path(f"masks-{subject.name}"))
     for path in write(found, folder):
         typer.echo(path)
-    if work is not None:
-        work.mirror_report()
+    if study is not None:
+        study.mirror()
 
 
 def _check_ratio(value: float, option: str) -> None:

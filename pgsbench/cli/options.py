@@ -26,6 +26,15 @@ OutputOption = Annotated[
 JobsOption = Annotated[
     int | None, typer.Option("--jobs", min=1, help="Runs at a time (default: GPUs, or up to 4 cores).")
 ]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, help="CPU threads of a run (default: OMP_NUM_THREADS, or 1)."),
+]
+AnyNumericsOption = Annotated[
+    bool,
+    typer.Option("--any-numerics", help="Reuse runs of other devices, precisions and PyTorch versions, too."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the tables as JSON.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or one GPU such as cuda:1.")]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Print the plan: runs, steps, samples, tokens, minutes.")
@@ -51,8 +60,3 @@ OfflineOption = Annotated[
 def names_in(text: str) -> list[str]:
     """Return the names in a list joined by commas, each once; empty ones do not count."""
     return [name for name in dict.fromkeys(part.strip() for part in text.split(",")) if name]
-
-
-def seed_overrides(seeds: int | None) -> list[str]:
-    """Return the override that `--seeds` stands for."""
-    return [] if seeds is None else [f"seeds={list(range(seeds))}"]

@@ -84,6 +84,11 @@ class StudyFolder:
         """Tell whether a run that was added needs no work at all."""
         return is_complete(self.directory(spec), self.suite_fingerprint)
 
+    def finished(self, spec: RunSpec) -> bool:
+        """Tell whether a run that was perhaps not added would be reused."""
+        (spec,) = self.existing([spec])
+        return is_complete(find_runs(self.runs_root, [spec.id]).get(spec.id), self.suite_fingerprint)
+
     def existing(self, specs: Sequence[RunSpec]) -> list[RunSpec]:
         """Return the specs, each with the numerics of a complete run that stands for it.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,6 +66,14 @@ def text(table: Table) -> str:
         if number == 0:
             lines.append("  ".join("-" * width for width in widths))
     return "\n".join([*lines, *(("", *table.notes) if table.notes else ())]) + "\n"
+
+
+def as_json(*tables: Table) -> str:
+    """Return tables as JSON: title -> rows, each a mapping from column to cell."""
+    content = {
+        table.title: [dict(zip(table.header, row, strict=True)) for row in table.rows] for table in tables
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False)
 
 
 def csv_text(table: Table) -> str:

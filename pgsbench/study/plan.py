@@ -52,7 +52,8 @@ class Planner:
     def __init__(
         self, study: Study, *, device: str = "cpu", threads: int = 1, progress: Progress | None = None
     ) -> None:
-        self.study, self._device, self._threads, self._progress = study, device, threads, progress
+        self.study, self.progress = study, progress
+        self._device, self._threads = device, threads
         self._data: dict[str, str] = {}
         self._orders: dict[object, str] = {}
 
@@ -91,7 +92,7 @@ class Planner:
 
     def _data_of(self, train: str) -> str:
         if train not in self._data:
-            self._data[train] = shards.identity(train, progress=self._progress)
+            self._data[train] = shards.identity(train, progress=self.progress)
         return self._data[train]
 
     def _order_of(self, config: RunConfig) -> str:
@@ -168,6 +169,23 @@ def with_arms(study: Study, wanted: Sequence[str]) -> Study:
                 way_out=f"say {arm} if that is meant, else rename the class or give it an arm in a study",
             )
     return replace(study, config=study.config.model_copy(update={"arms": arms}))
+
+
+def check_comparison(candidate: str, baselines: Sequence[str]) -> None:
+    """Check that there is something to compare.
+
+    Raises:
+        ConfigError: There is no baseline, or one of them is the candidate.
+    """
+    if not baselines:
+        raise ConfigError("a comparison needs a baseline", where="baselines", way_out="flip, for example")
+    if arm_name(candidate) in map(arm_name, baselines):
+        raise ConfigError(
+            "an arm cannot be compared with itself",
+            where="baselines",
+            value=candidate,
+            way_out="name other baselines, or another candidate",
+        )
 
 
 def _from_here(strategy: str) -> str:

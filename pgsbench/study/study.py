@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,14 @@ class Study:
     source: str
     folder: Path
     place: Callable[[str], str] = field(repr=False, compare=False)
+
+    def named(self, name: str) -> Study:
+        """Return the same study under another name."""
+        return replace(self, config=self.config.model_copy(update={"name": name}))
+
+    def with_seeds(self, seeds: Iterable[int]) -> Study:
+        """Return the same study with other seeds."""
+        return replace(self, config=self.config.model_copy(update={"seeds": list(seeds)}))
 
     def run_config(self, arm: str, params: Mapping[str, Any], seed: int) -> RunConfig:
         """Return the resolved configuration of one run.

@@ -1,0 +1,204 @@
+"""``pgsbench train``, ``compare``, ``sweep``, ``report``, ``sync``: the commands that work on a study."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pgsbench.cli.options import (
+    AnyNumericsOption,
+    DeviceOption,
+    DryRunOption,
+    JobsOption,
+    JsonOption,
+    OutputOption,
+    SeedsOption,
+    SetOption,
+    StudyArgument,
+    ThreadsOption,
+    names_in,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pgsbench.reporting.render import Table
+    from pgsbench.session import Study
+
+DEFAULT_STUDY = "baselines"
+
+StudyName = Annotated[
+    str | None, typer.Argument(metavar="[STUDY]", help="Name of a study under runs/ (default: all).")
+]
+BaselinesOption = Annotated[str, typer.Option(help="Arms or strategies to compare with, joined by commas.")]
+CandidateOption = Annotated[str | None, typer.Option(help="The arm in question (default: the study's).")]
+
+
+def train(
+    study: StudyArgument,
+    arm: Annotated[list[str] | None, typer.Option(help="Only this arm; may be repeated.")] = None,
+    set_: SetOption = None,
+    seeds: SeedsOption = None,
+    output: OutputOption = Path(),
+    jobs: JobsOption = None,
+    threads: ThreadsOption = None,
+    device: DeviceOption = "auto",
+    any_numerics: AnyNumericsOption = False,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Train and evaluate the arms of a study; what exists with the same configuration is reused.
+
+    Example: pgsbench train studies/baselines.yaml --arm pgs --arm flip --seeds 1
+    """
+    from pgsbench.reporting import tables
+
+    opened = _open(study, set_, seeds, output, jobs, threads, device, any_numerics)
+    if dry_run:
+        return _show_plan(opened, opened.dry_run(arm), json=json)
+    found = opened.train(arm).statistics
+    _finish(opened, tables.scores_table(found), tables.cost_table(found), json=json)
+
+
+def compare(
+    baselines: BaselinesOption,
+    candidate: CandidateOption = None,
+    study: Annotated[str, typer.Option(help="A study file, or the name of one that ships.")] = DEFAULT_STUDY,
+    set_: SetOption = None,
+    seeds: SeedsOption = None,
+    output: OutputOption = Path(),
+    jobs: JobsOption = None,
+    threads: ThreadsOption = None,
+    device: DeviceOption = "auto",
+    any_numerics: AnyNumericsOption = False,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Compare a mask with others that differ in nothing else: seeds, 95 % intervals, paired tests.
+
+    Example: pgsbench compare --baselines flip,grid --seeds 3
+    """
+    from pgsbench.reporting import tables
+
+    opened = _open(study, set_, seeds, output, jobs, threads, device, any_numerics)
+    others = names_in(baselines)
+    if dry_run:
+        return _show_plan(opened, opened.dry_run_of_comparison(others, candidate), json=json)
+    results = opened.compare(others, candidate=candidate)
+    found = results.statistics
+    shown = [tables.scores_table(found), tables.differences_table(found)]
+    words = results.verdict
+    _finish(opened, *shown, tables.gap_table(found), tables.cost_table(found), words=words, json=json)
+
+
+def sweep(
+    study: StudyArgument,
+    trials: Annotated[int | None, typer.Option(min=1, help="Trials in all, past ones included.")] = None,
+    set_: SetOption = None,
+    seeds: SeedsOption = None,
+    output: OutputOption = Path(),
+    jobs: JobsOption = None,
+    threads: ThreadsOption = None,
+    device: DeviceOption = "auto",
+    any_numerics: AnyNumericsOption = False,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Search the study's space with Optuna; print the best points and what mattered.
+
+    Example: pgsbench sweep studies/ratio.yaml --set training.samples=8192
+    """
+    from pgsbench.reporting import tables
+
+    opened = _open(study, set_, seeds, output, jobs, threads, device, any_numerics)
+    if dry_run:
+        return _show_plan(opened, opened.dry_run_of_search(trials), json=json)
+    found = opened.search(trials).statistics
+    _finish(opened, tables.scores_table(found), tables.sweep_table(found), json=json)
+
+
+def report(
+    study: StudyName = None,
+    baselines: Annotated[str | None, typer.Option(help="Arms to compare with, joined by commas.")] = None,
+    candidate: CandidateOption = None,
+    output: OutputOption = Path(),
+) -> None:
+    """Write the Markdown and HTML report of a study again, from its run directories.
+
+    Example: pgsbench report ratio
+    """
+    from pgsbench.session import rewrite_reports
+
+    others = names_in(baselines) if baselines else None
+    for paths in rewrite_reports(study, output=output, candidate=candidate, baselines=others):
+        typer.echo(f"{paths.html}\n{paths.markdown}")
+
+
+def sync(study: StudyName = None, output: OutputOption = Path()) -> None:
+    """Feed MLflow from the run directories; can be repeated at any time.
+
+    Example: MLFLOW_TRACKING_URI=http://mlflow:5000 pgsbench sync
+    """
+    from pgsbench.errors import RunError
+    from pgsbench.session import sync as feed
+
+    for name, done in feed(study, output=output):
+        typer.echo(f"{name}: {done.runs} runs; sent {done.points} values, {done.files} files")
+        if done.problem:
+            raise RunError(f"MLflow is behind: {done.problem}", where=name)
+
+
+def _open(
+    study: str,
+    set_: list[str] | None,
+    seeds: int | None,
+    output: Path,
+    jobs: int | None,
+    threads: int | None,
+    device: str,
+    any_numerics: bool,
+) -> Study:
+    typer.echo("reading the study and its data ...", err=True)  # torch takes seconds to import
+    from pgsbench.session import open_study
+
+    return open_study(
+        study,
+        overrides=set_ or [],
+        seeds=seeds,
+        output=output,
+        jobs=jobs,
+        threads=threads,
+        device=device,
+        any_numerics=any_numerics,
+        command=shlex.join(["pgsbench", *sys.argv[1:]]),
+    )
+
+
+def _show_plan(study: Study, plan: pd.DataFrame, *, json: bool) -> None:
+    from pgsbench.reporting import plan_table, render
+
+    table = plan_table.plan_table(study.name, plan)
+    typer.echo(plan.to_json(orient="records", indent=1) if json else render.text(table))
+
+
+def _finish(study: Study, *tables: Table | None, words: str = "", json: bool) -> None:
+    """Print tables, where the report is, and what failed."""
+    from pgsbench.reporting import render
+
+    shown = [table for table in tables if table is not None]
+    if json:
+        typer.echo(render.as_json(*shown))
+    else:
+        for table in shown:
+            typer.echo(render.text(table))
+        if words:
+            typer.echo(words)
+    typer.echo(f"\nruns: {study.num_trained} trained, {study.num_reused} reused", err=json)
+    typer.echo(f"report: {study.report_folder / 'report.html'}", err=json)
+    typer.echo(f"        {study.report_folder / 'report.md'}", err=json)
+    typer.echo("MLflow: pgsbench ui", err=json)
+    study.check_failed()

@@ -1,0 +1,84 @@
+"""What a command would do, as a DataFrame and as a table for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from pgsbench.execution.estimate import Cost
+from pgsbench.records.run_spec import RunSpec
+from pgsbench.reporting.render import Table
+
+
+@dataclass(frozen=True)
+class PlannedCost:
+    """A run of a plan and what it will cost.
+
+    Attributes:
+        spec: The run.
+        cost: The estimate.
+        exists: Whether it is complete, so that it would be reused.
+        is_open: Whether it stands for a point that a sampler will choose.
+    """
+
+    spec: RunSpec
+    cost: Cost
+    exists: bool
+    is_open: bool = False
+
+
+def plan_frame(rows: Sequence[PlannedCost], devices: Sequence[str]) -> pd.DataFrame:
+    """Return one row a run: name, id, dropped, steps, samples, patch_tokens, minutes, state.
+
+    Args:
+        rows: The plan.
+        devices: Of the slots in which runs are trained; kept as ``frame.attrs["devices"]``.
+    """
+    frame = pd.DataFrame(
+        [
+            {
+                "run": one.spec.name,
+                "id": one.spec.id,
+                "dropped": one.cost.dropped,
+                "steps": one.spec.config.training.steps,
+                "samples": one.cost.samples,
+                "patch_tokens": one.cost.patch_tokens,
+                "minutes": one.cost.train_seconds / 60,
+                "state": "to choose" if one.is_open else "exists" if one.exists else "to train",
+            }
+            for one in rows
+        ]
+    )
+    frame.attrs["devices"] = list(devices)
+    return frame
+
+
+def plan_table(study: str, frame: pd.DataFrame) -> Table:
+    """Return a plan as a table."""
+    missing = frame[frame["state"] != "exists"]
+    devices = frame.attrs["devices"]
+    rows = [
+        [
+            str(row.run),
+            f"{row.dropped:.2f}",
+            f"{row.steps:,}",
+            f"{row.samples:,}",
+            f"{row.patch_tokens:,}",
+            f"{row.minutes:.1f}",
+            str(row.state),
+        ]
+        for row in frame.itertuples()
+    ]
+    notes = [
+        f"{len(frame)} runs, {len(missing)} to train: {missing['samples'].sum():,} samples, "
+        f"{missing['patch_tokens'].sum():,} patch tokens.",
+        f"About {missing['minutes'].sum() / len(devices):.0f} minutes of training, {len(devices)} run(s) at "
+        f"a time on {', '.join(dict.fromkeys(devices))}: estimated from a few steps just now, without "
+        "evaluation.",
+    ]
+    if (frame["state"] == "to choose").any():
+        notes.append("The sampler chooses as it goes: such runs stand at the middle of the space.")
+    header = ["run", "dropped", "steps", "samples", "patch tokens", "minutes", "state"]
+    return Table(f"Plan of {study}", header, rows, notes, text_columns=(6,))

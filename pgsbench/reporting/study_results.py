@@ -1,0 +1,103 @@
+"""What a study says, for people in a notebook: DataFrames, figures, and the verdict in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from pgsbench.errors import StudyError, nearest
+from pgsbench.reporting import figures, tables
+from pgsbench.reporting.results import Missing, Results
+from pgsbench.reporting.style import LIGHT
+from pgsbench.reporting.verdict import caveats, fairness, verdict
+
+
+@dataclass(frozen=True)
+class StudyResults:
+    """The results of a study; scores are shares in [0, 1], differences of such.
+
+    Attributes:
+        statistics: The statistics behind it.
+    """
+
+    statistics: Results
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """Mean and 95 % interval of each arm on each group: label, group, score, low, high, seeds, chance."""
+        rows = []
+        for label in self.statistics.study.labels:
+            for group in self.statistics.groups:
+                found, (seeds, _) = self.statistics.mean(label, group), self.statistics.seeds(label)
+                row = {
+                    "label": label,
+                    "group": group,
+                    "seeds": seeds,
+                    "chance": self.statistics.chance(group),
+                }
+                if not isinstance(found, Missing):
+                    row |= {"score": found.estimate, "low": found.low, "high": found.high}
+                rows.append(row)
+        return pd.DataFrame(rows, columns=["label", "group", "score", "low", "high", "seeds", "chance"])
+
+    @property
+    def task_scores(self) -> pd.DataFrame:
+        """One row for each metric of each task of each run, as it was measured."""
+        return self.statistics.study.scores
+
+    @property
+    def differences(self) -> pd.DataFrame:
+        """Candidate minus each baseline by group and task: estimate, interval, p-values, verdict."""
+        return self.statistics.frame()
+
+    @property
+    def outcomes(self) -> pd.DataFrame:
+        """The value of every test item under each run: label, seed, task, item, value."""
+        frames = [
+            pd.DataFrame(
+                {"label": label, "seed": seed, "task": task, "item": values.items, "value": values.values}
+            )
+            for label, seeds in self.statistics.study.values.items()
+            for seed, tasks in seeds.items()
+            for task, values in tasks.items()
+        ]
+        columns = ["label", "seed", "task", "item", "value"]
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+    @property
+    def costs(self) -> pd.DataFrame:
+        """What each arm cost, means over its complete runs; see `pgsbench.records.run_records.Summary`."""
+        labels = self.statistics.study.labels
+        rows = [{"label": label, **tables.mean_summary(self.statistics, label)} for label in labels]
+        return pd.DataFrame(rows)
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """The lines that training logged: arm, label, seed, step, samples, loss, ..."""
+        return self.statistics.study.curves
+
+    @property
+    def verdict(self) -> str:
+        """What the numbers say and what they do not say, in sentences."""
+        found = self.statistics
+        return "\n".join([*verdict(found), fairness(found), *caveats(found)])
+
+    @property
+    def problems(self) -> list[str]:
+        """One line for each planned run that is not there in full."""
+        return self.statistics.study.problems
+
+    def figure(self, name: str) -> Figure | None:
+        """Draw a figure of the report, ``differences`` for example; None where there is nothing to draw.
+
+        Raises:
+            StudyError: The report has no such figure.
+        """
+        if name not in figures.ALL:
+            raise StudyError("no such figure", value=name, way_out=nearest(name, figures.ALL))
+        return figures.ALL[name](self.statistics, theme=LIGHT)
+
+    def _repr_html_(self) -> str:
+        return str(self.scores.to_html(index=False, float_format="{:.3f}".format))

@@ -1,0 +1,419 @@
+"""A study at work: open it, plan it, run it, read what it says. The command line and Python call the same.
+
+::
+
+    study = pgsbench.open_study("ratio", overrides=["training.samples=8192"])
+    results = study.compare(baselines=["flip"], seeds=3)
+    results.differences          # a pandas DataFrame
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+from pgsbench.config.schema import arm_name
+from pgsbench.errors import StudyError, nearest
+from pgsbench.evaluation.suite import load_suite, locate, make_builtin
+from pgsbench.execution.estimate import Estimator
+from pgsbench.execution.folder import StudyFolder
+from pgsbench.execution.runs import Watcher, work_off
+from pgsbench.execution.search import search
+from pgsbench.execution.slots import Slots, plan_slots
+from pgsbench.hashing import digest
+from pgsbench.progress import Bars
+from pgsbench.records import files
+from pgsbench.records.run_spec import RunSpec
+from pgsbench.reporting.frames import read_frames
+from pgsbench.reporting.page import ReportPaths, write_report
+from pgsbench.reporting.plan_table import PlannedCost, plan_frame
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.run_figures import draw_missing
+from pgsbench.reporting.study_results import StudyResults
+from pgsbench.study import open as study_files
+from pgsbench.study.plan import (
+    Planner,
+    check_comparison,
+    check_space,
+    reference_arms,
+    searched_specs,
+    with_arms,
+)
+from pgsbench.study.shipped import find_study
+from pgsbench.study.study import Study as StudyFile
+from pgsbench.tracking.mlflow import Mirror, Synced
+
+MIRROR_EVERY_SECONDS = 20.0
+
+#: What may be overridden in a study without making it another one, whose report would replace the first's.
+_SAME_STUDY = {"name", "question", "seeds", "search"}
+
+
+def open_study(
+    name: str | Path,
+    *,
+    overrides: Sequence[str] | Mapping[str, object] = (),
+    seeds: int | None = None,
+    output: str | Path = ".",
+    jobs: int | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    any_numerics: bool = False,
+    command: str = "",
+) -> Study:
+    """Open a study to work on it.
+
+    Args:
+        name: A study file, or the name of a study that ships.
+        overrides: What differs from the file, as ``"a.b=value"`` texts or a mapping ``{"a.b": value}``. With
+            another base or other arms it is another study, whose name ends in a hash of the overrides.
+        seeds: Number of seeds, 0, 1, ...; None: the study's own.
+        output: The folder of ``runs/`` and ``reports/``.
+        jobs: At most this many runs at a time.
+        device: ``auto``, ``cpu``, ``cuda`` or one GPU such as ``cuda:1``.
+        threads: CPU threads of a run; None: ``OMP_NUM_THREADS``, else 1.
+        any_numerics: Reuse complete runs of another type of device, precision, number of threads or version
+            of PyTorch, too.
+        command: What the record says has run the study.
+
+    Raises:
+        UserError: The study has mistakes, the folder cannot be written, or there is no such device.
+    """
+    slots = plan_slots(jobs=jobs, device=device, threads=threads)
+    if isinstance(overrides, Mapping):
+        overrides = [f"{path}={json.dumps(value)}" for path, value in overrides.items()]
+    file = study_files.open_study(find_study(str(name)), overrides=overrides)
+    if any(override.partition("=")[0].strip().partition(".")[0] not in _SAME_STUDY for override in overrides):
+        file = file.named(f"{file.config.name}-{digest(sorted(overrides))[:6]}")
+    if seeds is not None:
+        file = file.with_seeds(range(seeds))
+    return Study(file, Path(output), slots, command=command, any_numerics=any_numerics)
+
+
+class Study:
+    """A study at work; made by `open_study`.
+
+    Args:
+        file: The study file.
+        output: The folder of ``runs/`` and ``reports/``.
+        slots: Where runs are trained.
+        command: What the record says has run the study.
+        any_numerics: See `open_study`.
+
+    Attributes:
+        failed: The runs of the last call that failed, each with its error.
+        num_trained: Runs that the last calls trained.
+        num_reused: Runs that were complete before.
+    """
+
+    def __init__(
+        self, file: StudyFile, output: Path, slots: Slots, *, command: str, any_numerics: bool
+    ) -> None:
+        self._file, self._slots, self._command = file, slots, command
+        self._any_numerics = any_numerics
+        self.runs_root = (output / "runs").resolve()
+        self._reports_root = output / "reports"
+        self.failed: list[tuple[RunSpec, Exception]] = []
+        self.num_trained = self.num_reused = 0
+        self._mirror, self._mirrored, self._told_of = Mirror(), time.monotonic(), ""
+
+    def __repr__(self) -> str:
+        return f"Study({self.name!r}, arms={self.arms}, seeds={self._file.config.seeds})"
+
+    @property
+    def name(self) -> str:
+        """Name of the study, and of its folders."""
+        return self._file.config.name
+
+    @property
+    def arms(self) -> list[str]:
+        """Its arms, the base first."""
+        return self._file.config.arm_names
+
+    @property
+    def report_folder(self) -> Path:
+        """Where its report goes: ``reports/<study>``."""
+        return self._reports_root / self.name
+
+    # ------------------------------------------------------------------------------------------- planning
+
+    def plan(self, arms: Sequence[str] | None = None) -> list[RunSpec]:
+        """Return the runs of some arms, by default of all; made or looked at is what they are trained on.
+
+        Args:
+            arms: Arms of the study, or strategies, which become arms.
+
+        Raises:
+            UserError: A name is neither, or data is missing or unusable.
+        """
+        names = self._with_arms(arms or self.arms)
+        with self._progress() as bars:
+            self._prepare_data(bars)
+            return self._planner.specs(names)
+
+    def dry_run(self, arms: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return what `train` would do, and how long it would take on this machine; nothing is trained.
+
+        Args:
+            arms: As for `plan`.
+        """
+        return self._costs(self.plan(arms))
+
+    def dry_run_of_comparison(self, baselines: Sequence[str], candidate: str | None = None) -> pd.DataFrame:
+        """Return what `compare` would do; see `dry_run`."""
+        return self._costs(self.plan(self._compared(baselines, candidate)))
+
+    def dry_run_of_search(self, trials: int | None = None) -> pd.DataFrame:
+        """Return what `search` would do; see `dry_run`."""
+        self._check_search()
+        references = self.plan(reference_arms(self._file))
+        searched, num_open = searched_specs(self._planner, trials)
+        return self._costs([*references, *searched], num_open=num_open)
+
+    def _costs(self, specs: Sequence[RunSpec], *, num_open: int = 0) -> pd.DataFrame:
+        estimator = Estimator(self._slots.devices[0], threads=self._slots.threads)
+        folder, first_open = self._folder(), len(specs) - num_open
+        rows = [
+            PlannedCost(spec, estimator.cost(spec.config), folder.finished(spec), number >= first_open)
+            for number, spec in enumerate(specs)
+        ]
+        return plan_frame(rows, self._slots.devices)
+
+    # -------------------------------------------------------------------------------------------- working
+
+    def train(self, arms: Sequence[str] | None = None) -> StudyResults:
+        """Train and evaluate the arms, or some of them; what is complete is reused.
+
+        Args:
+            arms: As for `plan`.
+
+        Returns:
+            The results; runs that failed are missing there, and stand in `failed`.
+        """
+        self._work_off(self.plan(arms))
+        return self._finish()
+
+    def compare(
+        self, baselines: Sequence[str], *, candidate: str | None = None, seeds: int | None = None
+    ) -> StudyResults:
+        """Compare an arm with others: train what is missing, then intervals and paired tests.
+
+        Args:
+            baselines: Arms or strategies to compare with.
+            candidate: The arm in question; None: the study's base.
+            seeds: Number of seeds; None: the study's.
+
+        Raises:
+            UserError: There is no such arm, or nothing to compare.
+        """
+        if seeds is not None:
+            self._file = self._file.with_seeds(range(seeds))
+        chosen, *others = self._compared(baselines, candidate)
+        self._work_off(self.plan([chosen, *others]))
+        return self._finish(candidate=arm_name(chosen), baselines=[arm_name(name) for name in others])
+
+    def search(self, trials: int | None = None) -> StudyResults:
+        """Search the study's space, and train beside it the arms that are not searched.
+
+        Args:
+            trials: How many trials there are in all, past ones included; None: the study's.
+
+        Raises:
+            StudyError: The study has nothing to search.
+        """
+        self._check_search()
+        references = self.plan(reference_arms(self._file))
+        with self._watching() as watcher:
+            self.failed = search(self._folder(), references, self._slots, watcher, trials=trials)
+        return self._finish()
+
+    # -------------------------------------------------------------------------------------------- reading
+
+    def results(
+        self, *, candidate: str | None = None, baselines: Sequence[str] | None = None
+    ) -> StudyResults:
+        """Read what the study's runs say, as they lie on disk.
+
+        Args:
+            candidate: The arm in question; None: the study's base.
+            baselines: What it is compared with; None: all other arms but the oracle.
+
+        Raises:
+            StudyError: No run of the study is there, or it has no such arm.
+        """
+        return StudyResults(
+            Results(read_frames(self.runs_root / self.name), candidate=candidate, baselines=baselines)
+        )
+
+    def report(self, results: StudyResults | None = None) -> ReportPaths:
+        """Write the report of the study, and return its files."""
+        results = results or self.results()
+        draw_missing(results.statistics.study)
+        return write_report(results.statistics, self.report_folder)
+
+    def mirror(self, *, running: bool = False) -> Synced:
+        """Bring MLflow up to date; what is wrong with it is in the answer, and stops nothing."""
+        folder = self.runs_root / self.name
+        if not (folder / files.STUDY).is_file():
+            self._folder().write()  # the mirror feeds from a record
+        return self._mirror.sync_study(folder, report_folder=self.report_folder, running=running)
+
+    def check_failed(self) -> None:
+        """Raise where runs of the last call failed.
+
+        Raises:
+            StudyError: With the first of the errors.
+        """
+        if self.failed:
+            spec, error = self.failed[0]
+            raise StudyError(
+                f"{len(self.failed)} of {len(self.failed) + self.num_trained + self.num_reused} runs failed; "
+                f"the first: {error}",
+                where=spec.name,
+                way_out="mend the cause and repeat the command: what is complete is reused",
+            )
+
+    # --------------------------------------------------------------------------------------------- inside
+
+    def _compared(self, baselines: Sequence[str], candidate: str | None) -> list[str]:
+        chosen = candidate or self._file.config.base_arm
+        check_comparison(chosen, baselines)
+        return [chosen, *baselines]
+
+    def _with_arms(self, wanted: Sequence[str]) -> list[str]:
+        self._file = with_arms(self._file, wanted)
+        return list(dict.fromkeys(map(arm_name, wanted)))
+
+    @property
+    def _planner(self) -> Planner:
+        if self._cached_planner is None or self._cached_planner.study is not self._file:
+            self._cached_planner = Planner(
+                self._file, device=self._slots.device_type, threads=self._slots.threads
+            )
+        return self._cached_planner
+
+    _cached_planner: Planner | None = None
+
+    def _folder(self) -> StudyFolder:
+        return StudyFolder.open(self._planner, self.runs_root, self._command, any_numerics=self._any_numerics)
+
+    def _check_search(self) -> None:
+        if self._file.config.search is None:
+            raise StudyError(
+                "the study has nothing to search",
+                where=self.name,
+                way_out="add `search:` with a `space:`, or use `pgsbench train` or `compare`",
+            )
+        check_space(self._file)
+
+    def _prepare_data(self, bars: Bars) -> None:
+        """Make the built-in data that the study is trained and tested on, and look for the rest.
+
+        Before hours of training, not after.
+        """
+        self._planner.progress = bars
+        suite = load_suite(self._file.config.evaluation.suite)
+        make_builtin(suite, progress=bars)
+        locate(suite)
+
+    def _work_off(self, specs: Sequence[RunSpec]) -> None:
+        with self._watching() as watcher:
+            self.failed = work_off(self._folder(), specs, self._slots, watcher)
+
+    def _finish(
+        self, *, candidate: str | None = None, baselines: Sequence[str] | None = None
+    ) -> StudyResults:
+        results = self.results(candidate=candidate, baselines=baselines)
+        self.report(results)
+        with self._progress() as bars:
+            self._tell_mirror(bars)
+        return results
+
+    @contextmanager
+    def _progress(self) -> Iterator[Bars]:
+        with Bars() as bars:
+            yield bars
+
+    @contextmanager
+    def _watching(self) -> Iterator[Watcher]:
+        """Give a watcher that shows progress and feeds MLflow now and then."""
+        with self._progress() as bars:
+
+            def on_done(spec: RunSpec, existed: bool) -> None:
+                self.num_reused += existed
+                self.num_trained += not existed
+                bars.finish(spec.name)
+                bars.say(f"{'reused' if existed else 'done'}: {spec.name}")
+
+            def on_failed(spec: RunSpec, error: Exception) -> None:
+                bars.finish(spec.name)
+                bars.say(f"failed: {spec.name}: {error}")
+
+            def on_tick() -> None:
+                if time.monotonic() - self._mirrored > MIRROR_EVERY_SECONDS:
+                    self._tell_mirror(bars, running=True)
+                    self._mirrored = time.monotonic()
+
+            yield Watcher(
+                on_step=lambda spec, done, total: bars(spec.name, done, total),
+                on_done=on_done,
+                on_failed=on_failed,
+                on_note=lambda text: bars.say(f"note: {text}"),
+                on_tick=on_tick,
+            )
+
+    def _tell_mirror(self, bars: Bars, *, running: bool = False) -> None:
+        problem = self.mirror(running=running).problem
+        if problem and problem != self._told_of:  # said once
+            self._told_of = problem
+            bars.say(f"warning: MLflow is behind: {problem}\n  -> `pgsbench sync` feeds it again later")
+
+
+def studies_run(output: str | Path = ".", name: str | None = None) -> list[Path]:
+    """Return the folders of the studies that have run, or of the one with this name.
+
+    Raises:
+        StudyError: None has, or not this one.
+    """
+    root = Path(output) / "runs"
+    known = {path.parent.name: path.parent for path in sorted(root.glob(f"*/{files.STUDY}"))}
+    if name is None and known:
+        return list(known.values())
+    bare = Path(name).name.removesuffix(".yaml") if name else ""
+    if bare not in known:
+        raise StudyError(
+            "no such study has run here",
+            where=str(root),
+            value=name,
+            way_out=nearest(bare, known) if known else "`pgsbench sweep`, `compare` or `train` runs one",
+        )
+    return [known[bare]]
+
+
+def rewrite_reports(
+    study: str | None = None,
+    *,
+    output: str | Path = ".",
+    candidate: str | None = None,
+    baselines: Sequence[str] | None = None,
+) -> Iterator[ReportPaths]:
+    """Write the report of a study, or of all, anew from the run directories, and yield the files of each."""
+    for folder in studies_run(output, study):
+        found = read_frames(folder)
+        if study is None and not found.runs:  # so far only its masks were looked at
+            continue
+        draw_missing(found)
+        results = Results(found, candidate=candidate, baselines=baselines)
+        yield write_report(results, Path(output) / "reports" / folder.name)
+
+
+def sync(study: str | None = None, *, output: str | Path = ".") -> Iterator[tuple[str, Synced]]:
+    """Feed MLflow from the run directories of a study, or of all, and yield what was sent of each."""
+    mirror = Mirror()
+    for folder in studies_run(output, study):
+        yield folder.name, mirror.sync_study(folder, report_folder=Path(output) / "reports" / folder.name)
