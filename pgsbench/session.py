@@ -51,7 +51,7 @@ from pgsbench.tracking.mlflow import Mirror, Synced
 MIRROR_EVERY_SECONDS = 20.0
 
 #: What may be overridden in a study without making it another one, whose report would replace the first's.
-_SAME_STUDY = {"name", "question", "seeds", "search"}
+_SAME_STUDY = {"question", "seeds", "search"}
 
 
 def open_study(
@@ -88,7 +88,8 @@ def open_study(
     if isinstance(overrides, Mapping):
         overrides = [f"{path}={json.dumps(value)}" for path, value in overrides.items()]
     file = study_files.open_study(find_study(str(name)), overrides=overrides)
-    if any(override.partition("=")[0].strip().partition(".")[0] not in _SAME_STUDY for override in overrides):
+    changed = {override.partition("=")[0].strip().partition(".")[0] for override in overrides}
+    if "name" not in changed and changed - _SAME_STUDY:
         file = file.named(f"{file.config.name}-{digest(sorted(overrides))[:6]}")
     if seeds is not None:
         file = file.with_seeds(range(seeds))

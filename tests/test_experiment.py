@@ -9,14 +9,13 @@ import pytest
 import torch
 from tinyworld import HALF, TinyWorld
 
-from pgsbench.config.schema import EvaluationConfig
 from pgsbench.errors import RunError
 from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.experiment import is_complete, run_once
 from pgsbench.models.names import CONFIG_FOLDER
 from pgsbench.study.open import open_study
-from pgsbench.study.plan import planned_runs
+from pgsbench.study.plan import Planner
 from pgsbench.tracking.rundir import RunDir
 
 
@@ -33,39 +32,23 @@ def test_what_was_edited_after_planning_is_not_trained_under_the_old_id(
         f"data.train={tmp_path}/train",
         "search=null",
     ]
-    (planned,) = planned_runs(open_study(tiny.study, overrides=changed), ["Half"])
+    (spec,) = Planner(open_study(tiny.study, overrides=changed)).specs(["Half"])
     with (tmp_path / edited).open("a") as file:
         file.write("\n")
     with pytest.raises(RunError, match=r"half\.py:Half.*planned\n.*run the command again"):
-        run_once(
-            planned.config,
-            planned.run_id,
-            arm="Half",
-            study="tiny",
-            runs_root=tmp_path / "runs",
-            evaluation=EvaluationConfig(suite=str(tiny.suite)),
-            device=torch.device("cpu"),
-        )
+        run_once(spec, runs_root=tmp_path / "runs", device=torch.device("cpu"))
     assert not (tmp_path / "runs").exists()
 
 
 def test_of_an_edited_suite_only_what_changed_is_measured(tiny: TinyWorld, tmp_path: Path) -> None:
-    (planned,) = planned_runs(open_study(tiny.study), ["none"])
     suite = tmp_path / "suite.yaml"
     text = tiny.suite.read_text().replace("data: ", f"data: {tiny.folder}/")
     suite.write_text(text)
-    evaluation = EvaluationConfig(suite=str(suite))
+    study = open_study(tiny.study, overrides=[f"evaluation.suite={suite}"])
+    (spec,) = Planner(study).specs(["none"])
 
     def train() -> RunDir:
-        return run_once(
-            planned.config,
-            planned.run_id,
-            arm="none",
-            study="tiny",
-            runs_root=tmp_path,
-            evaluation=evaluation,
-            device=torch.device("cpu"),
-        )
+        return run_once(spec, runs_root=tmp_path, device=torch.device("cpu"))
 
     run = train()
     assert is_complete(run, current_fingerprint(load_suite(suite)))
@@ -79,17 +62,13 @@ def test_of_an_edited_suite_only_what_changed_is_measured(tiny: TinyWorld, tmp_p
     again = {path.name: path.stat().st_mtime_ns for path in train().path.glob("tasks/*.json")}
     assert {name: again[name] for name in written} == written
     assert set(again) - set(written) == {"tiny__more.json"}
-    assert list(run.scores["groups"]) == ["classification", "retrieval", "more"]
+    assert run.scores is not None
+    assert list(run.scores.groups) == ["classification", "retrieval", "more"]
     assert next(run.checkpoint.glob("*.safetensors")).stat().st_mtime_ns == weights
 
     suite.write_text(text.replace("image_recall_at_5", "text_recall_at_5"))
     train()
-    primary = [score["metric"] for score in run.scores["scores"] if score["primary"]]
+    primary = [score.metric for score in run.scores.primary().values()]
     assert primary == ["acc1", "text_recall_at_5"]
     assert is_complete(run, current_fingerprint(load_suite(suite)))
     assert not is_complete(run, "")  # data is missing
-
-    before = {key: value for key, value in run.scores.items() if key != "suite_fingerprint"}
-    run.write("scores.json", before)  # as earlier versions wrote them
-    assert not is_complete(run, current_fingerprint(load_suite(suite)))
-    assert not is_complete(run, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 INTERRUPTED = 130
@@ -17,6 +18,7 @@ def main() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from pgsbench.cli.app import app
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # save and end, as on Ctrl-C
     try:
         app()
     except UserError as error:

@@ -13,7 +13,7 @@ from typer.main import get_command
 from pgsbench.cli import main
 from pgsbench.cli.app import app
 from pgsbench.study.open import open_study
-from pgsbench.study.plan import planned_runs
+from pgsbench.study.plan import Planner
 from pgsbench.tracking.rundir import RunDir
 
 
@@ -43,6 +43,8 @@ def call(
         (("masks", "diagnose", "/"), "there are no shards here (got '/')"),
         (("masks", "preview", ""), "there is no such picture"),
         (("sweep", "baselines"), "the study has nothing to search"),
+        (("compare", "--study", "{study}", "--baselines", ""), "a comparison needs a baseline"),
+        (("compare", "--study", "{study}", "--baselines", "pgs"), "cannot be compared with itself"),
         (("train", "{study}", "--set", "trainin.samples=9"), "did you mean 'training'?"),
         (("train", "{study}", "--set", "arms.flip.strategy=pgz"), "did you mean 'pgs'?"),
         (("train", "{study}", "--set", "strategy.mask_ratio=1.5"), "mask_ratio must be in [0, 1)"),
@@ -134,15 +136,14 @@ def test_a_mask_that_was_edited_after_the_training_is_refused(
         "    pass\n"
     )
     study = open_study(tiny.study, overrides=[f"arms.mine.strategy={code}:Mine"])
-    (planned,) = planned_runs(study, ["mine"])
-    record = {"id": planned.run_id, "study": "tiny", "arm": "mine", "seed": 0}
-    run = RunDir.create(tmp_path, {**record, "config": planned.config.model_dump()})
+    (spec,) = Planner(study).specs(["mine"])
+    run = RunDir.create(tmp_path, spec)
     words = ["evaluate", str(run.path), "--suite", str(tiny.suite), "--with-mask"]
     assert "open_clip_config.json is missing" in call(capsys, monkeypatch, *words)[2]  # the mask will do
     code.write_text(f"{code.read_text()}# edited\n")
     status, _, err = call(capsys, monkeypatch, *words)
     assert status == 2
-    assert "--with-mask: the code of this mask, or the training data, is not what the run" in err
+    assert "--with-mask: the code of this mask is not what the run" in err
 
 
 def test_an_unreadable_shard_is_named_before_anything_is_trained(

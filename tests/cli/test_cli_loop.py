@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,9 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 from tinyworld import HALF, TinyWorld
+
+from pgsbench.records.study_record import StudyRecord
+from pgsbench.tracking.rundir import RunDir
 
 
 def pgsbench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -38,11 +42,10 @@ def test_a_sweep_leaves_runs_a_report_and_a_tracked_study(swept: tuple[Path, str
     folder, out = swept
     assert "runs: 6 trained, 0 reused" in out
     assert "Best points of the search" in out
-    assert "Importance" in out
-    manifest = json.loads((folder / "runs/tiny/study.json").read_text())
-    assert [cell["arm"] for cell in manifest["cells"]] == ["none", "oracle", "pgs", "pgs", "flip", "flip"]
-    for cell in manifest["cells"]:
-        assert (folder / "runs" / cell["run"] / "DONE").is_file()
+    assert "Share of the variance" in out
+    runs = StudyRecord.read(folder / "runs/tiny").runs
+    assert [run.spec.arm for run in runs] == ["none", "oracle", "pgs", "pgs", "flip", "flip"]
+    assert all(RunDir(folder / "runs" / run.directory).is_done for run in runs)
     assert "Is it tiny?" in (folder / "reports/tiny/report.md").read_text()
     assert (folder / "reports/tiny/report.html").stat().st_size > 10_000
     assert (folder / "mlflow.db").is_file()
@@ -117,7 +120,7 @@ def test_an_evaluation_is_reused_mirrored_and_goes_by_every_name(
 
     client = MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
     (experiment,) = (e for e in client.search_experiments() if e.name == "pgsbench")
-    run_id = json.loads((run / "config.json").read_text())["id"]
+    run_id = json.loads((run / "spec.json").read_text())["id"]
     (mirror,) = client.search_runs([experiment.experiment_id], f"tags.id = '{run_id}'")
     assert {"eval/tiny/tiny/colour", "eval/tiny/group/retrieval"} <= set(mirror.data.metrics)
     model = mirror.outputs.model_outputs[0].model_id
@@ -212,23 +215,62 @@ def test_trials_are_named_by_values_that_give_the_same_run_again(tiny: TinyWorld
     assert "runs: 0 trained, 1 reused" in again.stdout, again.stderr
 
 
-def test_after_ctrl_c_the_same_command_goes_on(tiny: TinyWorld, tmp_path: Path) -> None:
-    words = [
-        "sweep",
+def test_a_study_with_other_settings_leaves_the_real_one_alone(
+    swept: tuple[Path, str], tiny: TinyWorld
+) -> None:
+    folder, _ = swept
+    report = folder / "reports/tiny/report.md"
+    before = report.read_bytes(), (folder / "runs/tiny/study.json").read_bytes()
+    words = ("train", str(tiny.study), "--arm", "none", "--set", "training.samples=32")
+    done = pgsbench(folder, *words)
+    assert done.returncode == 0, done.stderr
+    assert (report.read_bytes(), (folder / "runs/tiny/study.json").read_bytes()) == before
+    (other,) = folder.glob("reports/tiny-*/report.md")
+    assert f"reports/{other.parent.name}/report.md" in done.stdout
+
+
+def test_the_recorded_command_repeats_what_was_run(swept: tuple[Path, str], tiny: TinyWorld) -> None:
+    folder, _ = swept
+    words = (
+        "train",
         str(tiny.study),
-        "--jobs",
-        "1",
+        "--arm",
+        "none",
         "--set",
+        "name=quoted",
+        "--set",
+        "question='Is it; so?'",
+    )
+    assert pgsbench(folder, *words).returncode == 0
+    recorded = shlex.split(StudyRecord.read(folder / "runs/quoted").command)
+    assert recorded == ["pgsbench", *words]
+    assert "runs: 0 trained, 1 reused" in pgsbench(folder, *recorded[1:]).stdout
+
+
+def test_runs_of_other_numerics_are_trained_anew_unless_they_may_stand_in(
+    swept: tuple[Path, str], tiny: TinyWorld
+) -> None:
+    folder, _ = swept
+    words = ("train", str(tiny.study), "--arm", "none", "--set", "name=numerics")
+    assert "0 trained, 1 reused" in pgsbench(folder, *words).stdout
+    other = (*words, "--threads", "2")
+    assert "0 trained, 1 reused" in pgsbench(folder, *other, "--any-numerics").stdout
+    assert "1 trained, 0 reused" in pgsbench(folder, *other).stdout
+    mixed = ("compare", "--study", str(tiny.study), "--set", "name=numerics", "--baselines", "none")
+    assert "more than the mask: numerics.threads" in pgsbench(folder, *mixed).stdout
+
+
+@pytest.mark.parametrize("stop", ["ctrl-c", "kill", "kill-group"])
+def test_after_a_stop_the_same_command_goes_on(tiny: TinyWorld, tmp_path: Path, stop: str) -> None:
+    changes = [
+        "name=tiny",
         "training.samples=16000",
-        "--set",
         "training.checkpoint_every_steps=100000",
-        "--set",
         "search.arms=[pgs]",
-        "--set",
         "arms={}",
-        "--set",
         "search.space={strategy.mask_ratio: [0.5]}",
     ]
+    words = ["sweep", str(tiny.study), "--jobs", "1", *(word for one in changes for word in ("--set", one))]
     process = subprocess.Popen(
         [sys.executable, "-m", "pgsbench", *words],
         cwd=tmp_path,
@@ -243,7 +285,10 @@ def test_after_ctrl_c_the_same_command_goes_on(tiny: TinyWorld, tmp_path: Path) 
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
+    if stop == "kill":
+        process.terminate()
+    else:  # as a terminal and SLURM do: to the whole group
+        os.killpg(process.pid, signal.SIGINT if stop == "ctrl-c" else signal.SIGTERM)
     _, err = process.communicate(timeout=180)
     assert process.returncode == 130
     assert "the same command goes on where it was" in err
@@ -256,3 +301,22 @@ def test_after_ctrl_c_the_same_command_goes_on(tiny: TinyWorld, tmp_path: Path) 
     steps = [json.loads(line)["step"] for line in lines[0].read_text().splitlines()]
     assert steps == list(range(1, 1001))
     assert 0 < saved < 1000  # it was cut in the middle, and what was done before was not done again
+
+
+def test_the_same_command_right_after_the_parent_was_killed_waits_for_its_workers(
+    tiny: TinyWorld, tmp_path: Path
+) -> None:
+    changes = ("name=tiny", "training.samples=16000", "arms={}", "search=null")
+    words = ["train", str(tiny.study), *(word for one in changes for word in ("--set", one))]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pgsbench", *words], cwd=tmp_path, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not any(path.read_text() for path in tmp_path.glob("runs/tiny/*/metrics.jsonl")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+    done = pgsbench(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    assert "runs: 1 trained" in done.stdout

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from concurrent.futures import Future
+import socket
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import optuna
 import pytest
 from tinyworld import TinyWorld
 
 from pgsbench.errors import StudyError, UserError
-from pgsbench.execution import search as module
-from pgsbench.execution.local import StudyFolder, Watcher
-from pgsbench.execution.search import Searched, search
+from pgsbench.execution import runs as runs_module
+from pgsbench.execution.folder import StudyFolder
+from pgsbench.execution.local import Ended
+from pgsbench.execution.runs import Watcher
+from pgsbench.execution.search import search
+from pgsbench.execution.slots import Slots
+from pgsbench.records.run_spec import RunSpec
+from pgsbench.records.scores import GroupMean, Scores
 from pgsbench.study.open import open_study
-from pgsbench.study.plan import PlannedRun
+from pgsbench.study.plan import Planner
 from pgsbench.tracking.rundir import RunDir
 
-Value = Callable[[PlannedRun], float]
+Value = Callable[[RunSpec], float]
 
 
-def fields(run: PlannedRun) -> dict[str, float]:
-    return run.config.strategy.fields
+def fields(spec: RunSpec) -> dict[str, Any]:
+    return spec.config.strategy.fields
 
 
 class Bench:
@@ -35,52 +41,73 @@ class Bench:
         self.trained: list[str] = []
         self.reused: list[str] = []
         self.notes: list[str] = []
+        self.importances: dict[str, float] = {}
+
+    def folder(self, *overrides: str) -> StudyFolder:
+        study = open_study(self.study, overrides=["arms={}", *overrides])
+        return StudyFolder.open(Planner(study), self.runs_root)
 
     def search(
-        self, *overrides: str, value: Value = lambda run: fields(run)["mask_ratio"], trials: int | None = None
-    ) -> Searched:
+        self,
+        *overrides: str,
+        value: Value = lambda spec: fields(spec)["mask_ratio"],
+        trials: int | None = None,
+    ) -> list[tuple[RunSpec, Exception]]:
+        """Search, and return the runs that failed."""
         self.trained, self.reused, self.notes = [], [], []
-        folder = StudyFolder.open(
-            open_study(self.study, overrides=["arms={}", *overrides]), self.runs_root, ""
-        )
-        self.patch.setattr(module, "open_workers", lambda *_, **__: Workers(self, folder, value))
+        folder = self.folder(*overrides)
+        self.patch.setattr(runs_module, "LocalEngine", lambda *_: Engine(self, folder, value))
         watcher = Watcher(
-            on_done=lambda run, existed: self.reused.append(run.place.name) if existed else None,
+            on_done=lambda spec, existed: self.reused.append(spec.name) if existed else None,
             on_note=self.notes.append,
         )
-        return search(folder, [], watcher=watcher, trials=trials)
+        failed = search(folder, [], Slots(("cpu", "cpu"), 1), watcher, trials=trials)
+        self.importances = folder.importances
+        return failed
+
+    @property
+    def storage(self) -> str:
+        return f"sqlite:///{self.runs_root}/tiny/optuna.db"
+
+    def trials_name(self) -> str:
+        (name,) = optuna.get_all_study_names(self.storage)
+        return name
+
+    def trials(self) -> list[optuna.trial.FrozenTrial]:
+        return optuna.load_study(storage=self.storage, study_name=self.trials_name()).trials
 
 
-class Workers:
-    """Stands for the pool of processes: two slots, and a run is over when it is submitted."""
+class Engine:
+    """Stands for the worker processes: a run is over when it is submitted."""
 
-    slots = SimpleNamespace(devices=("cpu", "cpu"))
+    running: tuple[RunSpec, ...] = ()
 
     def __init__(self, bench: Bench, folder: StudyFolder, value: Value) -> None:
         self.bench, self.folder, self.value = bench, folder, value
 
-    def __enter__(self) -> Workers:
+    def __enter__(self) -> Engine:
         return self
 
     def __exit__(self, *_: object) -> None:
         pass
 
-    def submit(self, run: PlannedRun) -> Future[str]:
-        future = Future[str]()
-        place = run.place
-        try:
-            score = self.value(run)
-            identity = {"study": "tiny", "arm": place.arm, "seed": place.seed, "id": run.run_id}
-            directory = RunDir.create(self.folder.runs_root, {**identity, "config": run.config.model_dump()})
-            groups = {"classification": {"value": score}}
-            scores = {"suite_fingerprint": self.folder.suite_fingerprint, "groups": groups, "scores": []}
-            directory.write("scores.json", scores)
-            directory.mark_done()
-            self.bench.trained.append(place.name)
-            future.set_result(directory.path.relative_to(self.folder.runs_root).as_posix())
-        except UserError as error:
-            future.set_exception(error)
-        return future
+    def work_off(self, next_run: Callable[[], RunSpec | None], on_tick: object) -> Iterator[Ended]:
+        while (spec := next_run()) is not None:
+            try:
+                score = self.value(spec)
+            except UserError as error:
+                yield Ended(spec, error=error)
+                continue
+            run = RunDir.create(self.folder.runs_root, spec)
+            scores_of(score, self.folder.suite_fingerprint).write(run.path)
+            run.mark_done()
+            self.bench.trained.append(spec.name)
+            yield Ended(spec, directory=spec.folder)
+
+
+def scores_of(value: float, suite_fingerprint: str) -> Scores:
+    groups = {"classification": GroupMean(value, value, value, 1, 0.1)}
+    return Scores("tiny", 1, suite_fingerprint, "", None, (), groups, 0, 0, {}, (), {}, {}, {}, {})
 
 
 @pytest.fixture
@@ -100,8 +127,8 @@ def tpe(trials: int, space: str = "{strategy.tau: {low: 0.05, high: 1.0, log: tr
 
 
 def failing(name: str) -> Value:
-    def value(run: PlannedRun) -> float:
-        if run.place.name == name:
+    def value(spec: RunSpec) -> float:
+        if spec.name == name:
             raise StudyError("out of memory")
         return 0.5
 
@@ -109,13 +136,40 @@ def failing(name: str) -> Value:
 
 
 def test_importances_are_those_of_this_base_alone(bench: Bench) -> None:
-    assert bench.search(grid(), value=lambda run: fields(run)["mask_ratio"]).importances["strategy.tau"] < 0.1
-    found = bench.search(grid(), "training.samples=64", value=lambda run: fields(run)["tau"])
-    assert found.importances["strategy.tau"] > 0.9
+    bench.search(grid(), value=lambda spec: fields(spec)["mask_ratio"])
+    assert bench.importances["strategy.tau"] < 0.1
+    bench.search(grid(), "training.samples=64", value=lambda spec: fields(spec)["tau"])
+    assert bench.importances["strategy.tau"] > 0.9
     assert len(bench.trained) == 6
-    again = bench.search(grid())  # and back: the first base's runs and what they gave are still known
-    assert again.importances["strategy.tau"] < 0.1
+    bench.search(grid())  # and back: the first base's runs and what they gave are still known
+    assert bench.importances["strategy.tau"] < 0.1
     assert not bench.trained
+
+
+def test_trials_of_a_grid_start_when_their_runs_do(bench: Bench) -> None:
+    bench.search(grid(), value=lambda spec: time.sleep(0.02) or 0.5)
+    starts = [trial.datetime_start for trial in bench.trials()]
+    assert len(set(starts)) == len(starts) == 6
+    assert all(trial.duration.total_seconds() >= 0.02 for trial in bench.trials())
+
+
+def test_a_trial_of_a_process_that_died_is_closed_and_one_of_another_host_is_not(bench: Bench) -> None:
+    bench.search(tpe(2))
+    study = optuna.load_study(storage=bench.storage, study_name=bench.trials_name())
+    for process in ("elsewhere:1", f"{socket.gethostname()}:999999999"):
+        study.ask().set_user_attr("process", process)
+    bench.search(tpe(3))
+    states = {trial.user_attrs["process"]: trial.state.name for trial in bench.trials()[2:4]}
+    assert list(states.values()) == ["RUNNING", "FAIL"]
+
+
+def test_two_outputs_share_a_search_in_one_storage(
+    bench: Bench, tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPTUNA_STORAGE", f"sqlite:///{tmp_path}/shared.db")
+    for output in ("here", "there"):
+        Bench(tiny.study, tmp_path / output, monkeypatch).search(grid())
+    assert len(optuna.get_all_study_names(f"sqlite:///{tmp_path}/shared.db")) == 1
 
 
 def test_an_arm_that_joins_the_search_is_searched(bench: Bench) -> None:
@@ -129,21 +183,18 @@ def test_an_arm_that_joins_the_search_is_searched(bench: Bench) -> None:
 
 def test_a_cell_that_failed_is_trained_by_the_next_command(bench: Bench) -> None:
     name = "pgs mask_ratio=0.5 tau=0.1 s0"
-    found = bench.search(grid(), value=failing(name))
-    assert [(run.place.name, str(error)) for run, error in found.failed] == [(name, "out of memory")]
+    failed = bench.search(grid(), value=failing(name))
+    assert [(spec.name, str(error)) for spec, error in failed] == [(name, "out of memory")]
     assert len(bench.trained) == 5
-    assert not bench.search(grid()).failed
+    assert not bench.search(grid())
     assert (bench.trained, len(bench.reused)) == ([name], 5)
 
 
 def test_a_deleted_run_that_fails_once_is_not_forgotten(bench: Bench) -> None:
     name = "pgs mask_ratio=0.5 tau=0.1 s0"
     bench.search(grid())
-    manifest = StudyFolder.open(
-        open_study(bench.study, overrides=["arms={}", grid()]), bench.runs_root, ""
-    ).runs
-    shutil.rmtree(bench.runs_root / manifest[name].run)
-    assert bench.search(grid(), value=failing(name)).failed
+    shutil.rmtree(bench.runs_root / bench.folder(grid()).runs[name].directory)
+    assert bench.search(grid(), value=failing(name))
     bench.search(grid())
     assert bench.trained == [name]
 
@@ -189,20 +240,18 @@ def test_a_step_of_real_numbers_gives_the_same_runs_under_both_samplers(bench: B
 def test_a_space_that_has_no_more_points_ends_the_search(bench: Bench) -> None:
     bench.search(tpe(9, "{strategy.mask_ratio: [0.25, 0.5]}"))
     assert sorted(bench.trained) == ["pgs mask_ratio=0.25 s0", "pgs mask_ratio=0.5 s0"]
-    assert "no new point in 50 draws" in bench.notes[0]
+    assert "50 draws in a row gave no new point" in bench.notes[0]
 
 
 def test_values_that_are_not_valid_together_are_drawn_anew(bench: Bench) -> None:
     ratio = "{low: 0.3, high: 0.9}"  # max_ratio is refused below mask_ratio
     bench.search(tpe(6, f"{{strategy.mask_ratio: {ratio}, strategy.max_ratio: {ratio}}}"))
     assert len(bench.trained) == 6
-    (name,) = optuna.get_all_study_names(f"sqlite:///{bench.runs_root}/tiny/optuna.db")
-    trials = optuna.load_study(storage=f"sqlite:///{bench.runs_root}/tiny/optuna.db", study_name=name).trials
-    assert any("max_ratio" in trial.user_attrs.get("error", "") for trial in trials)
+    assert any("max_ratio" in trial.user_attrs.get("error", "") for trial in bench.trials())
 
 
 def test_what_was_cut_off_is_worked_on_again(bench: Bench) -> None:
-    def cut(run: PlannedRun) -> float:
+    def cut(spec: RunSpec) -> float:
         if len(bench.trained) == 2:
             raise KeyboardInterrupt
         return 0.5
@@ -219,14 +268,7 @@ def test_arms_that_share_a_run_train_it_once(bench: Bench) -> None:
     space = "{space: {strategy.mask_ratio: [0.25, 0.75]}, arms: [pgs, twin]}"
     bench.search(f"search={space}", "arms={twin: {strategy: {name: pgs}}}")
     assert len(bench.trained) == 2
-    storage = f"sqlite:///{bench.runs_root}/tiny/optuna.db"
-    (name,) = optuna.get_all_study_names(storage)
-    assert sorted(optuna.load_study(storage=storage, study_name=name).trials_dataframe()["value"]) == [
-        0.25,
-        0.25,
-        0.75,
-        0.75,
-    ]
+    assert sorted(trial.value for trial in bench.trials()) == [0.25, 0.25, 0.75, 0.75]
 
 
 def test_a_storage_that_cannot_be_opened_is_explained(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

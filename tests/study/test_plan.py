@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from concurrent.futures import Future
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from optuna.distributions import IntDistribution
 from tinyworld import HALF, TinyWorld
 
@@ -16,24 +15,30 @@ from pgsbench.config.schema import Range
 from pgsbench.devices import devices_named
 from pgsbench.errors import ConfigError, PluginError, StudyError
 from pgsbench.execution import estimate, search
-from pgsbench.execution.local import StudyFolder, Watcher, completed
-from pgsbench.execution.search import objective
-from pgsbench.execution.worker import plan_slots
+from pgsbench.execution.folder import StudyFolder
+from pgsbench.execution.slots import plan_slots
 from pgsbench.masking.pgs import Pgs
-from pgsbench.models.clip import build, contrastive_loss
+from pgsbench.models.clip import build
+from pgsbench.records.run_spec import RunSpec
+from pgsbench.records.study_record import StudyRecord
 from pgsbench.study import plan
 from pgsbench.study.open import open_study
-from pgsbench.tracking.manifest import read_study
+from pgsbench.study.study import Study
+from pgsbench.training.loop import train
+
+
+def specs(study: Study, arms: list[str], params: dict[str, Any] | None = None) -> list[RunSpec]:
+    return plan.Planner(study).specs(arms, params)
 
 
 def test_a_grid_is_the_product_of_its_choices_last_path_fastest(tiny: TinyWorld) -> None:
     space = "{strategy.rounds: [1, 2], strategy.mask_ratio: {low: 0, high: 1, step: 0.5}}"
     study = open_study(tiny.study, overrides=[f"search={{space: {space}, arms: [pgs, flip]}}"])
-    cells = plan.grid_cells(study)
+    cells = plan.grid_points(study)
     assert len(cells) == 12
     assert {cell.arm for cell in cells[:6]} == {"pgs"}
     assert [tuple(cell.params.values()) for cell in cells[:4]] == [(1, 0.0), (1, 0.5), (1, 1.0), (2, 0.0)]
-    assert plan.grid_cells(study, 7) == cells[:7]
+    assert plan.grid_points(study, 7) == cells[:7]
 
 
 def test_whole_ranges_stay_whole() -> None:
@@ -50,17 +55,17 @@ def test_references_are_the_arms_that_are_not_searched(tiny: TinyWorld) -> None:
 
 def test_equal_configurations_are_one_run_whatever_the_arm(tiny: TinyWorld) -> None:
     study = open_study(tiny.study)
-    by_arm = plan.planned_runs(study, ["pgs"])[0]
-    by_point = plan.planned_runs(study, ["pgs"], params={"strategy.mask_ratio": 0.5})[0]
-    assert by_arm.run_id == by_point.run_id
-    other = plan.planned_runs(study, ["pgs"], params={"strategy.mask_ratio": 0.75})[0]
-    assert other.run_id != by_arm.run_id
-    assert other.place.name == "pgs mask_ratio=0.75 s0"
+    by_arm = specs(study, ["pgs"])[0]
+    by_point = specs(study, ["pgs"], {"strategy.mask_ratio": 0.5})[0]
+    assert by_arm.id == by_point.id
+    other = specs(study, ["pgs"], {"strategy.mask_ratio": 0.75})[0]
+    assert other.id != by_arm.id
+    assert other.name == "pgs mask_ratio=0.75 s0"
 
 
 def test_a_strategy_that_is_no_arm_becomes_one(tiny: TinyWorld) -> None:
     study = plan.with_arms(open_study(tiny.study), ["pgs", "grid"])
-    assert plan.planned_runs(study, ["grid"])[0].config.strategy.fields["mask_ratio"] == 0.5
+    assert specs(study, ["grid"])[0].config.strategy.fields["mask_ratio"] == 0.5
     with pytest.raises(StudyError, match="did you mean 'flip'") as raised:
         plan.with_arms(study, ["flop"])
     assert str(raised.value).count("flip,") == 1  # an arm and a strategy
@@ -74,8 +79,8 @@ def test_a_strategy_in_a_file_is_named_from_here_and_its_arm_by_its_class(
         Path(folder).mkdir()
         Path(folder, "half.py").write_text(HALF)
     study = plan.with_arms(open_study(tiny.study), ["my/half.py:Half", "my/half.py:Half", "flip"])
-    (run,) = plan.planned_runs(study, ["Half"])
-    assert run.place.run == f"tiny/Half-s0-{run.run_id}"
+    (run,) = specs(study, ["Half"])
+    assert run.folder == f"tiny/Half-s0-{run.id}"
     assert run.config.strategy.name == f"{tmp_path}/my/half.py:Half"
     assert plan.with_arms(study, ["my/half.py:Half"]).config == study.config
     with pytest.raises(StudyError, match="another arm is called 'Half'"):
@@ -150,7 +155,9 @@ def test_whole_numbers_on_a_logarithmic_scale(tiny: TinyWorld) -> None:
     domain = study.config.search.space["training.batch_size"]
     assert isinstance(domain, Range)
     assert search._interval(domain) == IntDistribution(2, 32, log=True)
-    assert plan.searched_runs(study)[0][0].config.training.batch_size == 8  # the middle of its logarithm
+    assert (
+        plan.searched_specs(plan.Planner(study))[0][0].config.training.batch_size == 8
+    )  # the middle of its logarithm
 
 
 def test_what_is_drawn_from_an_interval_is_short_enough_to_be_typed_again() -> None:
@@ -173,12 +180,20 @@ def test_an_end_is_refused_as_it_was_written_and_with_its_line(tiny: TinyWorld) 
     assert "input should be a valid integer (got 1.5)" in text
 
 
-def test_the_manifest_grows_and_drops_what_is_trained_otherwise_now(tiny: TinyWorld, tmp_path: Path) -> None:
+def folder_of(study: Study, root: Path) -> StudyFolder:
+    return StudyFolder.open(plan.Planner(study), root, "cmd")
+
+
+def arms_entered(root: Path) -> list[str]:
+    return [run.spec.arm for run in StudyRecord.read(root / "tiny").runs]
+
+
+def test_the_record_grows_and_drops_what_is_trained_otherwise_now(tiny: TinyWorld, tmp_path: Path) -> None:
     def enter(arms: list[str], *changed: str) -> list[str]:
-        """Return the arms of the manifest after a command for some arms of a changed study."""
+        """Return the arms of the record after a command for some arms of a changed study."""
         study = open_study(tiny.study, overrides=changed)
-        StudyFolder.open(study, tmp_path, "cmd").add(plan.planned_runs(study, arms))
-        return [run.arm for run in read_study(tmp_path / "tiny").runs]
+        folder_of(study, tmp_path).add(specs(study, arms))
+        return arms_entered(tmp_path)
 
     plugin = tmp_path / "mine.py"
     plugin.write_text(HALF)
@@ -192,66 +207,109 @@ def test_the_manifest_grows_and_drops_what_is_trained_otherwise_now(tiny: TinyWo
     assert enter(["flip"], *mine, "evaluation.batch_size=8") == ["flip"]
 
 
+def test_the_record_starts_anew_when_the_base_changes(tiny: TinyWorld, tmp_path: Path) -> None:
+    study = open_study(tiny.study)
+    for arm in ("pgs", "flip", "pgs"):
+        folder_of(study, tmp_path).add(specs(study, [arm]))
+    assert arms_entered(tmp_path) == ["pgs", "flip"]
+    changed = open_study(tiny.study, overrides=["training.samples=160"])
+    folder_of(changed, tmp_path).add(specs(changed, ["none"]))
+    assert arms_entered(tmp_path) == ["none"]
+
+
+def test_runs_of_other_numerics_stay_in_the_record_and_are_seen_to_differ(
+    tiny: TinyWorld, tmp_path: Path
+) -> None:
+    study = open_study(tiny.study)
+    folder_of(study, tmp_path).add(specs(study, ["flip"]))
+    planner = plan.Planner(study, threads=2)
+    StudyFolder.open(planner, tmp_path, "cmd").add(planner.specs(["pgs"]))
+    kept = StudyRecord.read(tmp_path / "tiny").runs
+    assert [(run.spec.arm, run.spec.numerics.threads) for run in kept] == [("flip", 1), ("pgs", 2)]
+
+
 def test_a_run_that_another_command_made_meanwhile_is_named_where_it_lies(
     tiny: TinyWorld, tmp_path: Path
 ) -> None:
     study = open_study(tiny.study)
-    folder = StudyFolder.open(study, tmp_path, "cmd")
-    runs = plan.planned_runs(study, ["pgs", "none"])
-    runs += plan.planned_runs(study, ["pgs"], params={"strategy.mask_ratio": 0.5})  # the arm's own
+    folder = folder_of(study, tmp_path)
+    runs = specs(study, ["pgs", "none"])
+    runs += specs(study, ["pgs"], {"strategy.mask_ratio": 0.5})  # the arm's own
     folder.add(runs)
-    done: Future[str] = Future()
-    done.set_result(f"other/pgs-s0-{runs[0].run_id}")
-    assert [run for run, _ in completed(folder, {done: runs[0]}, Watcher(), running=1)] == runs[:1]
-    assert [run.run for run in read_study(tmp_path / "tiny").runs] == [
-        done.result(),
-        runs[1].place.run,
-        done.result(),
-    ]
+    folder.found(runs[0], "other/place")
+    entered = [run.directory for run in StudyRecord.read(tmp_path / "tiny").runs]
+    assert entered == ["other/place", runs[1].folder, "other/place"]
 
 
-def test_the_manifest_starts_anew_when_the_base_changes(tiny: TinyWorld, tmp_path: Path) -> None:
-    study = open_study(tiny.study)
-    for arm in ("pgs", "flip", "pgs"):
-        StudyFolder.open(study, tmp_path, "cmd").add(plan.planned_runs(study, [arm]))
-    assert [run.arm for run in read_study(tmp_path / "tiny").runs] == ["pgs", "flip"]
-    changed = open_study(tiny.study, overrides=["training.samples=160"])
-    StudyFolder.open(changed, tmp_path, "cmd").add(plan.planned_runs(changed, ["none"]))
-    assert [run.arm for run in read_study(tmp_path / "tiny").runs] == ["none"]
+def test_shards_with_other_captions_and_the_same_sizes_are_another_run(
+    tiny: TinyWorld, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny.shards, tmp_path / "train")
+    changed = [f"data.train={tmp_path}/train", "search=null"]
+    (before,) = specs(open_study(tiny.study, overrides=changed), ["none"])
+    shard = tmp_path / "train" / "00001.tar"
+    content = shard.read_bytes()
+    shard.write_bytes(content.replace(b"square", b"sphere"))
+    assert len(content) == shard.stat().st_size
+    (after,) = specs(open_study(tiny.study, overrides=changed), ["none"])
+    assert after.id != before.id
+
+
+def test_the_same_shards_under_other_names_are_the_same_run(tiny: TinyWorld, tmp_path: Path) -> None:
+    shutil.copytree(tiny.shards, tmp_path / "moved")
+    for path in (tmp_path / "moved").iterdir():
+        path.rename(path.with_name(f"x{path.name}"))
+    (here,) = specs(open_study(tiny.study), ["none"])
+    (there,) = specs(open_study(tiny.study, overrides=[f"data.train={tmp_path}/moved"]), ["none"])
+    assert here.id == there.id
+
+
+def test_workers_count_only_where_the_data_is_streamed(tiny: TinyWorld) -> None:
+    def order(*changed: str) -> str:
+        return specs(open_study(tiny.study, overrides=changed), ["none"])[0].order
+
+    assert order("data.workers=1") == order("data.workers=2") == "memory"
+    assert order("data.workers=1", "data.memory_limit_gib=1e-9") == "stream 1"
+    assert order("data.workers=9", "data.memory_limit_gib=1e-9") == "stream 3"  # as many as there are shards
 
 
 def test_an_estimate_times_the_model_and_the_precision_of_the_training(
     tiny: TinyWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built, seen = [], []
+    built, precisions = [], []
 
     def spy_on_build(*args: Any, **options: Any) -> Any:
         built.append(options)
         return build(*args, **options)
 
-    def spy_on_loss() -> Any:
-        seen.append(torch.is_autocast_enabled("cpu"))
-        return contrastive_loss()
+    def spy_on_train(*args: Any, **options: Any) -> Any:
+        precisions.append(args[3].precision_on("cpu"))
+        return train(*args, **options)
 
     monkeypatch.setattr(estimate, "build", spy_on_build)
-    monkeypatch.setattr(estimate, "contrastive_loss", lambda: lambda *given: spy_on_loss()(*given))
+    monkeypatch.setattr(estimate, "train", spy_on_train)
     estimator = estimate.Estimator("cpu")
     for precision in ("auto", "bf16"):
         changed = ["model.grad_checkpointing=true", "model.token_std=0.1", f"training.precision={precision}"]
-        (run,) = plan.planned_runs(open_study(tiny.study, overrides=changed), ["none"])
-        assert estimator.cost(run.config).train_seconds > 0
+        (run,) = specs(open_study(tiny.study, overrides=changed), ["flip"])
+        cost = estimator.cost(run.config)
+        assert cost.train_seconds > 0
+        assert cost.dropped == 0.5
     assert all(options["grad_checkpointing"] and options["token_std"] == 0.1 for options in built)
-    assert seen == sorted(seen)
-    assert set(seen) == {False, True}
+    assert precisions == ["fp32", "fp32", "bf16", "bf16"]
 
 
-def test_slots_never_take_more_threads_than_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_come_from_options_and_not_from_what_is_pending(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
-    for num_runs in (1, 2, 3, 20):
-        slots = plan_slots(num_runs, device="cpu")
-        assert len(slots.devices) == min(num_runs, 4)
-        assert len(slots.devices) * slots.threads <= 8
-    assert plan_slots(5, jobs=1, device="cpu").threads == 8
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert plan_slots(device="cpu").threads == 1
+    assert plan_slots(jobs=1, device="cpu").threads == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert plan_slots(device="cpu").threads == 3
+    for threads, num_slots in ((1, 4), (3, 2), (4, 2), (8, 1), (99, 1)):
+        slots = plan_slots(device="cpu", threads=threads)
+        assert (len(slots.devices), slots.threads) == (num_slots, threads)
+    assert len(plan_slots(jobs=3, device="cpu", threads=1).devices) == 3
 
 
 def test_devices_are_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,19 +324,7 @@ def test_devices_are_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert devices_named("cuda:1") == ["cuda:1"]
     with pytest.raises(ConfigError, match="valid: auto, cpu, cuda, cuda:0, cuda:1"):
         devices_named("cuda:2")
-    assert plan_slots(3, device="cuda").devices == ("cuda:0", "cuda:1")
-
-
-def test_the_objective_is_a_mean_a_group_or_a_task() -> None:
-    scores = {
-        "groups": {"a": {"value": 0.2}, "b": {"value": 0.6}},
-        "scores": [{"task": "t/x", "metric": "acc1", "value": 0.9}],
-    }
-    assert objective("mean")(scores) == pytest.approx(0.4)
-    assert objective("b")(scores) == 0.6
-    assert objective("t/x/acc1")(scores) == 0.9
-    with pytest.raises(StudyError, match="valid: mean, a, b"):
-        objective("c")(scores)
+    assert plan_slots(device="cuda").devices == ("cuda:0", "cuda:1")
 
 
 @pytest.mark.parametrize("metric", ["mean", "classification", "tiny/colour/acc5"])

@@ -1,0 +1,125 @@
+"""Run specs: equal ids exactly where the training is, and the same spec after any journey."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pgsbench.config.schema import EvaluationConfig, RunConfig
+from pgsbench.errors import RunError
+from pgsbench.hashing import canonical_json
+from pgsbench.records.json_files import read_record, write_record
+from pgsbench.records.run_spec import Numerics, RunSpec
+from pgsbench.study.plan import model_file_hash
+
+CPU = Numerics("cpu", "fp32", "2.13.0", 1)
+
+
+def spec(changes: dict | None = None, **fields: object) -> RunSpec:
+    given = {
+        "study": "s",
+        "arm": "pgs",
+        "config": RunConfig.model_validate(changes or {}),
+        "data": "shards-1",
+        "order": "memory",
+        "strategy_code": "pgs",
+        "model_file": "",
+        "numerics": CPU,
+    }
+    return RunSpec.of(**{**given, **fields})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 1},
+        {"strategy": {"name": "pgs", "tau": 0.1}},
+        {"training": {"learning_rate": 2e-3}},
+        {"training": {"unmasked_tuning": {"share": 0.0}}},
+        {"model": "tiny-vit"},
+    ],
+)
+def test_what_changes_the_training_changes_the_id(changes: dict) -> None:
+    assert spec(changes).id != spec().id
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"data": "shards-2"},
+        {"order": "stream 4"},
+        {"strategy_code": "another"},
+        {"model_file": "abc"},
+        {"numerics": replace(CPU, device="cuda", threads=0)},
+        {"numerics": replace(CPU, precision="bf16")},
+        {"numerics": replace(CPU, torch="2.14.0")},
+        {"numerics": replace(CPU, threads=2)},
+        {"results_version": 1},
+    ],
+)
+def test_other_data_code_or_numerics_are_another_run(fields: dict) -> None:
+    assert spec(**fields).id != spec().id
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"training": {"log_every_steps": 3}},
+        {"training": {"checkpoint_every_steps": 3}},
+        {"training": {"precision": "fp32"}},  # what auto is resolved to here is among the numerics
+        {"data": {"train": "elsewhere"}},
+        {"data": {"workers": 1}},
+        {"data": {"memory_limit_gib": 1}},
+    ],
+)
+def test_what_does_not_change_the_training_keeps_the_id(changes: dict) -> None:
+    assert spec(changes).id == spec().id
+
+
+def test_who_asks_for_a_run_makes_no_difference() -> None:
+    other = spec(study="t", arm="x", params={"a": 1}, evaluation=EvaluationConfig(suite="emoji"))
+    assert other.id == spec().id
+
+
+def test_the_numerics_stand_apart_from_the_training() -> None:
+    on_gpu = spec(numerics=replace(CPU, device="cuda", precision="bf16", threads=0))
+    assert on_gpu.training == spec().training
+    assert on_gpu.id != spec().id
+
+
+def test_a_spec_is_the_same_after_pickling_and_after_a_file(tmp_path: Path) -> None:
+    made = spec({"strategy": {"name": "pgs", "tau": 0.2}, "seed": 3}, params={"strategy.tau": 0.2})
+    write_record(tmp_path / "spec.json", made)
+    assert read_record(tmp_path / "spec.json", RunSpec, RunError) == made
+    assert pickle.loads(pickle.dumps(made)) == made
+    assert (made.name, made.folder) == ("pgs tau=0.2 s3", f"s/pgs-s3-{made.id}")
+
+
+def test_a_damaged_record_is_named_and_a_missing_one_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"id": "x"}')
+    with pytest.raises(RunError, match=r"damaged file \(study: "):
+        read_record(tmp_path / "a.json", RunSpec, RunError)
+    assert read_record(tmp_path / "b.json", RunSpec, RunError) is None
+
+
+def test_a_model_in_a_file_is_its_content_wherever_it_lies(tmp_path: Path) -> None:
+    files = [tmp_path / name / "model.json" for name in ("a", "b")]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text('{"layers": 2}')
+    first, second = (model_file_hash(str(file)) for file in files)
+    assert first == second != ""
+    ids = {spec({"model": str(file)}, model_file=first).id for file in files}
+    assert len(ids) == 1
+    files[1].write_text('{"layers": 3}')
+    assert model_file_hash(str(files[1])) != first
+    assert model_file_hash("scenes-vit") == ""
+
+
+def test_canonical_json_does_not_depend_on_order_and_refuses_nan() -> None:
+    assert canonical_json({"b": 1, "a": [1.0, 2]}) == canonical_json({"a": [1.0, 2], "b": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        canonical_json(float("nan"))
