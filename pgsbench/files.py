@@ -14,6 +14,14 @@ from zipfile import BadZipFile
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error)
 
 
+def unwritable(folder: Path) -> str:
+    """Return why nothing can be written below a folder, which need not exist yet; empty: it can."""
+    there = next(path for path in (folder, *folder.absolute().parents) if os.access(path, os.F_OK))
+    if not there.is_dir():
+        return f"{there} is no folder"
+    return "" if os.access(there, os.W_OK | os.X_OK) else f"{there} may not be written to"
+
+
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Give a hidden path beside `path` to write to; when the block ends, the file there takes its place.

@@ -1,4 +1,4 @@
-"""Progress of long work: bars on a terminal, now and then a line in a log file."""
+"""Progress of long work: bars on a terminal and in a notebook, now and then a line in a log file."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ LOG_EVERY_SECONDS = 15.0
 class Bars:
     """Shows several tasks at once; use it in a `with` block.
 
-    On a terminal each task is a bar that goes when the block ends. Elsewhere a task prints a line when
-    it begins, every quarter of a minute while it moves, and when it is complete.
+    On a terminal and in a notebook each task is a bar that goes when the block ends. Elsewhere a task prints
+    a line when it begins, every quarter of a minute while it moves, and when it is complete.
     """
 
     def __init__(self) -> None:
-        self._is_terminal = sys.stderr.isatty()
+        self._is_live = sys.stderr.isatty() or "IPython" in sys.modules
         self._logged: dict[str, tuple[float, int]] = {}  # when a task was last printed, and at what
         self._shown: dict[str, TaskID] = {}
 
     def __enter__(self) -> Bars:
-        if self._is_terminal:
+        if self._is_live:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -36,26 +36,29 @@ class Bars:
                 MofNCompleteColumn(),
                 TimeRemainingColumn(),
             )
-            self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
+            console = Console(stderr=True)
+            self._is_live = console.is_terminal or console.is_jupyter
+            self._bars = Progress(*columns, console=console, transient=True)
+        if self._is_live:
             self._bars.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._is_terminal:
+        if self._is_live:
             self._bars.stop()
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Say that `done` of `total` parts of a task are done."""
-        if self._is_terminal:
+        if self._is_live:
             self._show(what, done, total)
         else:
             self._log(what, done, total)
 
     def say(self, text: str) -> None:
         """Print a line that stays, above the bars."""
-        if self._is_terminal:
+        if self._is_live:
             self._bars.console.print(text, markup=False, highlight=False)
         else:
             print(text, file=sys.stderr, flush=True)

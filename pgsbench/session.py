@@ -18,13 +18,14 @@ from pathlib import Path
 import pandas as pd
 
 from pgsbench.config.schema import arm_name
-from pgsbench.errors import StudyError, nearest
+from pgsbench.errors import ConfigError, StudyError, nearest
 from pgsbench.evaluation.suite import load_suite, locate, make_builtin
 from pgsbench.execution.estimate import Estimator
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.runs import Watcher, work_off
 from pgsbench.execution.search import search
 from pgsbench.execution.slots import Slots, plan_slots
+from pgsbench.files import unwritable
 from pgsbench.hashing import digest
 from pgsbench.progress import Bars
 from pgsbench.records import files
@@ -85,6 +86,10 @@ def open_study(
         UserError: The study has mistakes, the folder cannot be written, or there is no such device.
     """
     slots = plan_slots(jobs=jobs, device=device, threads=threads)
+    if reason := unwritable(Path(output)):
+        raise ConfigError(
+            f"runs and reports cannot be written: {reason}", where="output", way_out="name another folder"
+        )
     if isinstance(overrides, Mapping):
         overrides = [f"{path}={json.dumps(value)}" for path, value in overrides.items()]
     file = study_files.open_study(find_study(str(name)), overrides=overrides)

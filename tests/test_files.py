@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pgsbench.files import atomic
+from pgsbench.files import atomic, unwritable
 
 
 def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> None:
@@ -43,3 +43,9 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_written_says_why(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert unwritable(tmp_path / "new" / "deep") == ""
+    assert unwritable(tmp_path / "file" / "below") == f"{tmp_path}/file is no folder"

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pgsbench.errors import DataError, nearest
+from pgsbench.files import unwritable
 from pgsbench.hashing import file_hash
 
 #: ``(what, done, total)``, called now and then on long work.
@@ -104,6 +105,12 @@ def _generator(name: str) -> Any:
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
     """Give a scratch folder that becomes `folder` when the block ends well, and vanishes otherwise."""
+    if reason := unwritable(folder.parent):
+        raise DataError(
+            f"data sets cannot be written: {reason}",
+            where=str(folder.parent),
+            way_out="set PGSBENCH_DATA to another folder",
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(scratch, ignore_errors=True)

@@ -43,6 +43,7 @@ def call(
         (("masks", "diagnose", "/"), "there are no shards here (got '/')"),
         (("masks", "preview", ""), "there is no such picture"),
         (("sweep", "baselines"), "the study has nothing to search"),
+        (("train", "{study}", "--output", "{study}"), "is no folder"),
         (("compare", "--study", "{study}", "--baselines", ""), "a comparison needs a baseline"),
         (("compare", "--study", "{study}", "--baselines", "pgs"), "cannot be compared with itself"),
         (("train", "{study}", "--set", "trainin.samples=9"), "did you mean 'training'?"),
