@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from braceexpand import braceexpand
 
 from pgsbench.data import store
 from pgsbench.data.contents import content_hashes
@@ -20,6 +21,9 @@ from pgsbench.data.streaming import StreamedShards
 from pgsbench.data.tar import read_tar
 from pgsbench.errors import DataError, nearest
 from pgsbench.hashing import digest
+
+#: More shards than any data set has; and more letters than any path.
+MAX_SHARDS, MAX_PATTERN = 1_000_000, 4096
 
 
 def resolve(train: str, *, progress: store.Progress | None = None) -> list[Path]:
@@ -31,8 +35,12 @@ def resolve(train: str, *, progress: store.Progress | None = None) -> list[Path]
     if train in store.BUILTIN:
         folder = store.ensure(train, progress=progress)
         return sorted(folder.glob(store.read_manifest(folder).train))
-    shards = [path for part in train.split("::") for path in _expand(part)]
-    missing = [path for path in shards if not path.is_file()]
+    try:
+        shards = [path for part in train.split("::") for path in _expand(part)]
+        missing = [path for path in shards if not path.is_file()]
+    except OSError as error:  # a name that no file can have
+        rule = f"the shards cannot be looked for: {error.strerror}"
+        raise DataError(rule, where="data.train", value=train[:200]) from None
     if missing or not shards:
         rule = (
             f"{len(missing)} of {len(shards)} shards are missing" if missing else "there are no shards here"
@@ -47,17 +55,39 @@ def resolve(train: str, *, progress: store.Progress | None = None) -> list[Path]
 
 
 def _expand(pattern: str) -> list[Path]:
+    if _num_names(pattern) > MAX_SHARDS:
+        raise DataError(
+            f"the braces stand for more than {MAX_SHARDS:,} shards", where="data.train", value=pattern[:200]
+        )
     if Path(pattern).is_dir():
         return sorted(Path(pattern).glob("*.tar"))
-    span = re.search(r"\{(\d+)\.\.(\d+)\}", pattern)
-    if span:
-        first, last = span.groups()
-        numbers = (f"{number:0{len(first)}d}" for number in range(int(first), int(last) + 1))
-        return [
-            path for n in numbers for path in _expand(pattern[: span.start()] + n + pattern[span.end() :])
-        ]
-    path = Path(pattern)
+    try:
+        paths = [Path(name) for name in braceexpand(pattern)]
+    except (ValueError, RecursionError):
+        rule = "every `{` needs its `}`"
+        raise DataError(rule, where="data.train", value=pattern[:200]) from None
+    return [found for path in paths for found in _matches(path)]
+
+
+def _matches(path: Path) -> list[Path]:
     return sorted(path.parent.glob(path.name)) if "*" in path.name else [path]
+
+
+def _num_names(pattern: str) -> int:
+    """Return how many names a pattern stands for at most: the product over its braces."""
+    if len(pattern) > MAX_PATTERN:
+        return MAX_SHARDS + 1
+    count, commas = 1, [0]
+    for first, last in re.findall(r"\{(-?\d+)\.\.(-?\d+)(?:\.\.-?\d+)?\}", pattern):
+        count *= abs(int(last) - int(first)) + 1
+    for character in pattern:
+        if character == "{":
+            commas.append(0)
+        elif character == ",":
+            commas[-1] += 1
+        elif character == "}" and len(commas) > 1:
+            count *= commas.pop() + 1
+    return count
 
 
 def identity(train: str, *, progress: store.Progress | None = None) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from itertools import islice
 from pathlib import Path
 
@@ -140,7 +142,34 @@ def test_pictures_of_another_size_are_scaled_and_cropped_with_their_objects(tmp_
     assert set(batch.objects.unique().tolist()) <= {0, 1}  # nearest: no numbers between
 
 
-def test_data_ids_follow_the_content(tiny: TinyWorld, tmp_path: Path) -> None:
-    write_tar(tmp_path / "00000.tar", [("a", {"png": b"1", "txt": b"x"})])
-    assert shards.data_id(str(tiny.shards)) == shards.data_id(f"{tiny.shards}/*.tar")
-    assert shards.data_id(str(tmp_path)) != shards.data_id(str(tiny.shards))
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("x/{08..11}.tar", ["x/08.tar", "x/09.tar", "x/10.tar", "x/11.tar"]),
+        ("{a,b/{0..1}}.tar", ["a.tar", "b/0.tar", "b/1.tar"]),
+        ("x/{0}.tar", ["x/{0}.tar"]),
+    ],
+)
+def test_braces_stand_for_names(pattern: str, names: list[str]) -> None:
+    assert [str(path) for path in shards._expand(pattern)] == names
+
+
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [
+        ("x/{00000..99999999999}.tar", "the braces stand for more than 1,000,000 shards"),
+        ("x/{0..999}/{0..999}/{0..999}.tar", "the braces stand for more than"),
+        ("x/" + "{a,b}" * 60, "the braces stand for more than"),
+        ("x/" + "{{a,b},c,{d}}" * 60, "the braces stand for more than"),
+        ("x/" + "{" * 10_000, "the braces stand for more than"),
+        ("x/" + "{" * 1200 + "}" * 1200, "every `{` needs its `}`"),
+        ("x/{00000..00010.tar", "every `{` needs its `}`"),
+        (f"x/{{0..{'9' * 5000}}}.tar", "the braces stand for more than"),
+        (f"{'x' * 300}.tar", "the shards cannot be looked for: File name too long"),
+    ],
+)
+def test_a_pattern_that_stands_for_too_much_is_refused_at_once(train: str, said: str) -> None:
+    start = time.process_time()
+    with pytest.raises(DataError, match=re.escape(said)):
+        shards.resolve(train)
+    assert time.process_time() - start < 2
