@@ -22,6 +22,14 @@ def unwritable(folder: Path) -> str:
     return "" if os.access(there, os.W_OK | os.X_OK) else f"{there} may not be written to"
 
 
+def is_file(path: Path) -> bool:
+    """Tell whether there is such a file; a name that no file can have, such as a long one, is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Give a hidden path beside `path` to write to; when the block ends, the file there takes its place.

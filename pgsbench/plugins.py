@@ -17,15 +17,36 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.machinery import SourceFileLoader
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from pgsbench.errors import PluginError, nearest
+from pgsbench.errors import PluginError, UserError, nearest
+from pgsbench.files import is_file
 from pgsbench.hashing import file_hash
+
+
+@contextmanager
+def blaming(rule: str, *, where: str = "", value: object = None, way_out: str = "") -> Iterator[None]:
+    """Turn what code of a plugin raises, an exit included, into a `PluginError` with its cause.
+
+    Args:
+        rule: What went wrong, without the cause.
+        where: As for `UserError`.
+        value: As for `UserError`.
+        way_out: As for `UserError`.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        cause = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise PluginError(f"{rule}: {cause}", where=where, value=value, way_out=way_out) from error
 
 
 class Registry:
@@ -85,15 +106,13 @@ class Registry:
         points = self.entry_points()
         if name not in points:
             raise PluginError(f"unknown {self.kind}", value=name, way_out=nearest(name, self.names()))
-        try:
+        with blaming(
+            f"the installed {self.kind} cannot be imported",
+            where=f"entry point {points[name].value}",
+            value=name,
+            way_out="mend or uninstall the package that provides it",
+        ):
             return points[name].load()  # type: ignore[no-any-return]
-        except Exception as error:
-            raise PluginError(
-                f"the installed {self.kind} cannot be imported: {type(error).__name__}: {error}",
-                where=f"entry point {points[name].value}",
-                value=name,
-                way_out="mend or uninstall the package that provides it",
-            ) from error
 
     def content_id(self, name: str, *, relative_to: Path | None = None) -> str:
         """Return what ``name`` stands for, as a text that changes when the code does.
@@ -116,12 +135,13 @@ class Registry:
         if name in self.builtin:
             return name
         found = self.load(name)
-        return f"{_package_hash(Path(inspect.getfile(found)))}:{found.__qualname__}"
+        with blaming(f"the code of this {self.kind} cannot be read", value=name):
+            return f"{_package_hash(Path(inspect.getfile(found)))}:{found.__qualname__}"
 
     def _file(self, name: str, relative_to: Path | None) -> tuple[Path, str]:
         file_name, _, attribute = name.rpartition(":")
         path = (relative_to or Path()) / file_name  # an absolute path stays what it is
-        if not path.is_file():
+        if not is_file(path):
             start = "the working folder" if relative_to is None else "the study file"
             raise PluginError(
                 f"the file of this {self.kind} does not exist",
@@ -148,11 +168,6 @@ class Registry:
             )
         found: type[Any] = getattr(module, attribute)
         return found
-
-
-def _path_and_class(name: str, relative_to: Path | None) -> tuple[Path, str]:
-    file_name, _, attribute = name.rpartition(":")
-    return (relative_to or Path()) / file_name, attribute  # an absolute path stays what it is
 
 
 def _package_hash(source: Path) -> str:
@@ -186,12 +201,13 @@ def _import_file(path: Path, kind: str) -> Any:
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # dataclasses look their module up while it is being executed
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[module_name]
-        raise PluginError(
-            f"the file of this {kind} cannot be imported: {type(error).__name__}: {error}",
+        with blaming(
+            f"the file of this {kind} cannot be imported",
             where=str(path),
             way_out="run `python FILE` to see the whole traceback",
-        ) from error
+        ):
+            spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[module_name]
+        raise
     return module

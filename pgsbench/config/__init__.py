@@ -1,1 +1,1 @@
-"""Study files: their schema, how they are read, and the id of a run."""
+"""Study files: their schema, how YAML is read, and how every mistake is found."""

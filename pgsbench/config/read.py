@@ -1,71 +1,22 @@
-"""From YAML text and ``--set`` overrides to a checked model, or to all of its mistakes at once."""
+"""From plain data and ``--set`` overrides to a checked model, or to all of its mistakes at once."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, TypeVar
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
+from pgsbench.config.yaml_text import parse_yaml
 from pgsbench.errors import ConfigError, UserError, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
 
-
-def read_text(path: Path) -> str:
-    """Return what a configuration file says.
-
-    Raises:
-        ConfigError: It cannot be read, or is not UTF-8.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        rule = f"text must be UTF-8 ({error.reason} at byte {error.start})"
-        raise ConfigError(rule, where=str(path), way_out="save it as UTF-8") from None
-    except OSError as error:
-        raise ConfigError(f"the file cannot be read: {error.strerror}", where=str(path)) from None
-
-
-def parse_yaml(text: str, where: str) -> tuple[Any, dict[str, int]]:
-    """Return the data of a YAML 1.2 text and the line of every dotted path in it.
-
-    Raises:
-        ConfigError: It is not YAML, or a key stands twice.
-    """
-    yaml = YAML(typ="safe", pure=True)
-    try:
-        data = yaml.load(text)
-        root = YAML(typ="safe", pure=True).compose(io.StringIO(text))
-    except YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{where}:{mark.line + 1}" if mark else where
-        problem = str(getattr(error, "problem", None) or error)
-        raise ConfigError(
-            f"not readable as YAML: {problem}",
-            where=place,
-            way_out="check indentation, quotes and doubled keys",
-        ) from None
-    return data, dict(_line_numbers(root, ""))
-
-
-def _line_numbers(node: Node | None, prefix: str) -> Iterator[tuple[str, int]]:
-    if isinstance(node, MappingNode):
-        for key, value in node.value:
-            path = f"{prefix}.{key.value}" if prefix else str(key.value)
-            yield path, key.start_mark.line + 1
-            yield from _line_numbers(value, path)
-    elif isinstance(node, SequenceNode):
-        for index, value in enumerate(node.value):
-            path = f"{prefix}.{index}"
-            yield path, value.start_mark.line + 1
-            yield from _line_numbers(value, path)
+#: A path in plain data: keys of mappings, positions in lists, all as text.
+Path = tuple[str, ...]
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -133,18 +84,103 @@ def is_set(overrides: Mapping[str, Any], path: str) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class Checked(Generic[Model]):
+    """What a check of plain data found.
+
+    Attributes:
+        model: The data as a model, with defaults for what is wrong; None: nothing of it can be used.
+        problems: One entry for every mistake.
+        left_out: The dotted paths that defaults stand for.
+    """
+
+    model: Model | None
+    problems: list[UserError]
+    left_out: set[str]
+
+    def is_left_out(self, path: str) -> bool:
+        """Tell whether a default stands for something at or below a dotted path."""
+        return any(f"{left}.".startswith(f"{path}.") for left in self.left_out)
+
+
 def check(model: type[Model], data: Mapping[str, Any], place: Callable[[str], str]) -> Model:
     """Return `data` as a model.
 
     Raises:
         ConfigError: With one entry for every mistake.
     """
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        details = list(_relevant(error.errors()))
-        problems = [_problem(model, detail, place) for detail in details]
-        raise ConfigError.collect(problems, where=place("").rstrip(": ")) from None
+    checked = check_all(model, data, place)
+    if checked.problems or checked.model is None:
+        raise ConfigError.collect(checked.problems, where=place("").rstrip(": "))
+    return checked.model
+
+
+def check_all(model: type[Model], data: Mapping[str, Any], place: Callable[[str], str]) -> Checked[Model]:
+    """Return every mistake in `data`, and what is left without them.
+
+    Some rules are tried only where all fields are right. So what is wrong is left out and the rest is checked
+    again. A rule that speaks of what has been left out proves nothing and is not told.
+
+    Args:
+        model: The model that the data should be.
+        data: Mappings, lists and plain values.
+        place: From a dotted path to where it stands, for messages.
+    """
+    rest: dict[str, Any] = _copied(data)
+    problems: list[UserError] = []
+    left_out: set[Path] = set()
+    while True:
+        dotted = {".".join(path) for path in left_out}
+        try:
+            return Checked(model.model_validate(rest), problems, dotted)
+        except ValidationError as error:
+            details = list(_relevant(error.errors()))
+        told = [detail for detail in details if not _follows(detail, left_out)]
+        problems += [_problem(model, detail, place) for detail in told]
+        for path in _outermost(map(_path, details)):
+            gone = _leave_out(rest, path)
+            if not gone:
+                return Checked(None, problems, dotted)
+            left_out.add(gone)
+
+
+def _outermost(paths: Iterable[Path]) -> set[Path]:
+    found = set(paths)
+    return {path for path in found if not any(path[:i] in found for i in range(len(path)))}
+
+
+def _copied(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {key: _copied(value) for key, value in data.items()}
+    return [_copied(value) for value in data] if isinstance(data, list) else data
+
+
+def _follows(detail: ErrorDetails, left_out: set[Path]) -> bool:
+    """Tell whether a mistake may be there only because something else has been left out."""
+    path = _path(detail)
+    if detail["type"] == "value_error":  # a rule of ours, which names the fields it compares
+        return bool(set(re.findall(r"\w+", detail["msg"])) & {part for left in left_out for part in left})
+    return any(left[: len(path)] == path for left in left_out)
+
+
+def _leave_out(data: Any, path: Path) -> Path:
+    """Remove what is at a path, or the nearest thing around it; return its path, empty where nothing is."""
+    while path:
+        around: Any = data
+        for part in path[:-1]:
+            around = _inside(around, part)
+        if isinstance(around, dict):
+            for key in [key for key in around if str(key) == path[-1]]:
+                del around[key]
+                return path
+        path = path[:-1]  # it is missing, or one of a list, which then goes as a whole
+    return ()
+
+
+def _inside(data: Any, part: str) -> Any:
+    if isinstance(data, dict):
+        return next((value for key, value in data.items() if str(key) == part), None)
+    return data[int(part)] if isinstance(data, list) and part.isdecimal() and int(part) < len(data) else None
 
 
 def _relevant(details: Sequence[ErrorDetails]) -> Iterator[ErrorDetails]:
@@ -159,7 +195,7 @@ def _relevant(details: Sequence[ErrorDetails]) -> Iterator[ErrorDetails]:
             yield detail
 
 
-def _path(detail: ErrorDetails) -> tuple[str, ...]:
+def _path(detail: ErrorDetails) -> Path:
     # pydantic marks the members of a union in the path (`list[union...]`, `Range`): no keys of the file.
     return tuple(str(part) for part in detail["loc"] if part != "Range" and "[" not in str(part))
 

@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pgsbench.config.read import parse_yaml
+from pgsbench.config.yaml_text import parse_yaml
 from pgsbench.data import store
 
 CATALOGUE = Path(__file__).with_suffix(".yaml")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgsbench.config.read import parse_yaml
+from pgsbench.config.yaml_text import parse_yaml
 from pgsbench.data import public
 from pgsbench.errors import ConfigError, nearest
 from pgsbench.evaluation.protocols.zero_shot import ZeroShot

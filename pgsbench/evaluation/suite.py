@@ -11,13 +11,16 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from pgsbench.config.read import check, parse_yaml, read_text
+from pgsbench.config.read import check, check_all
 from pgsbench.config.schema import Strict
+from pgsbench.config.yaml_text import parse_yaml, read_text
+from pgsbench.configure import build, load_class
 from pgsbench.data import public, store
 from pgsbench.data.evalset import shards_of
 from pgsbench.errors import ConfigError, DataError, PluginError, UserError, nearest
 from pgsbench.evaluation.protocols import PROTOCOLS
 from pgsbench.evaluation.protocols.base import EvaluationProtocol
+from pgsbench.files import is_file
 
 FOLDER = Path(__file__).parent / "suites"
 
@@ -84,7 +87,7 @@ class TaskConfig(Strict):
     """One task of a suite's file; further keys are fields of its protocol."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    name: str = Field(pattern=r"^\w[\w./+-]*$")
+    name: str = Field(pattern=r"^\w[\w./+-]*$", max_length=100)
     data: str = Field(min_length=1)
     protocol: str
     group: str = Field(pattern=r"^\w[\w-]*$")
@@ -97,10 +100,10 @@ class TaskConfig(Strict):
 class SuiteConfig(Strict):
     """A suite's file."""
 
-    name: str = Field(pattern=r"^\w[\w.+-]*$")
+    name: str = Field(pattern=r"^\w[\w.+-]*$", max_length=100)
     version: int = Field(1, ge=1)
     question: str = ""
-    tasks: list[TaskConfig] = Field(min_length=1)
+    tasks: list[dict[str, Any]] = Field(min_length=1, description="Each a `TaskConfig`.")
 
 
 def builtin_names() -> list[str]:
@@ -122,7 +125,7 @@ def load_suite(name_or_path: str | Path) -> Suite:
         return _suite_of_public(found["name"])
     if str(name_or_path) in builtin_names():
         path = FOLDER / f"{name_or_path}.yaml"
-    elif not path.is_file():
+    elif not is_file(path):
         raise ConfigError(
             "no suite of this name ships, and there is no such file",
             where="evaluation.suite",
@@ -137,23 +140,23 @@ def load_suite(name_or_path: str | Path) -> Suite:
         known = next((d for d in _with_parents(dotted) if d in lines), "")
         return f"{path}:{lines[known]}: {dotted}" if known else f"{path}: {dotted}"
 
-    config = check(SuiteConfig, data, place)
+    checked = check_all(SuiteConfig, data, place)
     tasks: list[Task] = []
-    problems: list[UserError] = []
-    numbered = [(index, one) for index, task in enumerate(config.tasks) for one in _expanded(task)]
-    for index, given in numbered:
+    problems = list(checked.problems)
+    for index, given in enumerate(checked.model.tasks if checked.model else ()):
         where = place(f"tasks.{index}")
-        try:
-            task = _task(given, path.parent, where)
+        told = set(map(str, problems))  # the sets of a collection share their mistakes
+        made, objections = _tasks(given, path.parent, where)
+        for task in made:
             if task.file_name in {known.file_name for known in tasks}:
                 rule = "two tasks have the same name ('/' and '__' are alike)"
-                raise ConfigError(rule, where=where, value=task.name)
-            tasks.append(task)
-        except UserError as error:
-            if str(error) not in map(str, problems):  # the sets of a collection share their mistakes
-                problems.append(error)
-    if problems:
+                objections.append(ConfigError(rule, where=where, value=task.name))
+            else:
+                tasks.append(task)
+        problems += [problem for problem in objections if str(problem) not in told]
+    if problems or checked.model is None:
         raise ConfigError.collect(problems, where=str(path))
+    config = checked.model
     return Suite(config.name, config.version, config.question, tuple(tasks))
 
 
@@ -253,12 +256,23 @@ def _suite_of_public(name: str) -> Suite:
     return Suite(name.replace("/", "-"), 1, f"{name}, as clip_benchmark tests it.", tuple(tasks))
 
 
-def _task(config: TaskConfig, folder: Path, where: str) -> Task:
+def _tasks(given: dict[str, Any], folder: Path, where: str) -> tuple[list[Task], list[UserError]]:
+    """Return the tasks that one entry of a suite stands for, and every mistake in it."""
+    checked = check_all(TaskConfig, given, lambda key: f"{where}.{key}" if key else where)
+    tasks: list[Task] = []
+    problems = list(checked.problems)
+    if checked.model is None or checked.left_out & {"data", "protocol"}:
+        return tasks, problems
     try:
-        kind = PROTOCOLS.load(config.protocol, relative_to=folder)
-    except PluginError as error:
-        place = ", ".join(part for part in (where, error.where) if part)
-        raise PluginError(error.rule, where=place, value=error.value, way_out=error.way_out) from error
+        for one in _expanded(checked.model):
+            tasks.append(_task(one, folder, where))  # noqa: PERF401  # those before a mistake count
+    except UserError as error:
+        problems += error.problems
+    return tasks, problems
+
+
+def _task(config: TaskConfig, folder: Path, where: str) -> Task:
+    kind = load_class(PROTOCOLS, config.protocol, where=where, relative_to=folder)
     if not hasattr(kind, "__dataclass_fields__"):
         raise PluginError(
             "a protocol is a frozen dataclass",
@@ -274,18 +288,18 @@ def _task(config: TaskConfig, folder: Path, where: str) -> Task:
             way_out="docs/add-an-evaluation.md shows a whole one",
         )
     given: dict[str, Any] = dict(config.model_extra or {})
-    known = [field.name for field in fields(kind)]
-    if unknown := next((key for key in given if key not in known), None):
-        valid = [*known, *TaskConfig.model_fields]
-        raise ConfigError("unknown key", where=where, value=unknown, way_out=nearest(unknown, valid))
-    given = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
     known_set = public_set(config.data)
-    if known_set and known_set.subset and "subset" in known:
+    if known_set and known_set.subset and "subset" in {field.name for field in fields(kind)}:
         given.setdefault("subset", known_set.subset)
-    try:
-        protocol: EvaluationProtocol = kind(**given)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(str(error), where=where) from None
+    protocol: EvaluationProtocol = build(
+        PROTOCOLS,
+        config.protocol,
+        kind,
+        given,
+        where=where,
+        read=("requires",),
+        other_keys=TaskConfig.model_fields,
+    )
     data, size = config.data, config.size
     if known_set:
         is_test = getattr(protocol, "split", "test") == "test"  # the only split whose size is known

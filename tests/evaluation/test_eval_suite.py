@@ -129,13 +129,19 @@ def test_a_file_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             "{name: a, data: x, protocol: zeroshot, group: g}",
             r"0: unknown protocol .*\n.*you mean 'zero_shot'",
         ),
-        ("{name: a, data: x, protocol: zero_shot, group: g, splt: val}", r"unknown key .*\n.*mean 'split'"),
+        (
+            "{name: a, data: x, protocol: zero_shot, group: g, splt: val}",
+            r"0.splt: unknown field.*\n.*mean 'split'",
+        ),
         ("{name: a b, data: x, protocol: zero_shot, group: g}", "tasks.0.name"),
         ("{name: a, data: x, protocol: zero_shot, group: g, chance: 1.5}", "tasks.0.chance: .*less than 1"),
         ("{name: a, data: x, protocol: zero_shot}", "tasks.0.group: field required"),
         ("{name: a, data: x, protocol: compositional, group: g}", "subset must name one"),
         ("{name: a, data: x, protocol: retrieval, group: g, recall_at: [0]}", "recall_at must be a list"),
-        ("{name: a, data: x, protocol: retrieval, group: g, recall_at: 5}", "recall_at must be a list"),
+        (
+            "{name: a, data: x, protocol: retrieval, group: g, recall_at: 5}",
+            "recall_at: input should be a valid array",
+        ),
         (
             "{name: a, data: x, protocol: no.py:Such, group: g}",
             "no.py: the file of this protocol does not exist",
