@@ -40,7 +40,6 @@ from pgsbench.study import open as study_files
 from pgsbench.study.plan import (
     Planner,
     check_comparison,
-    check_space,
     reference_arms,
     searched_specs,
     with_arms,
@@ -95,7 +94,7 @@ def open_study(
     file = study_files.open_study(find_study(str(name)), overrides=overrides)
     changed = {override.partition("=")[0].strip().partition(".")[0] for override in overrides}
     if "name" not in changed and changed - _SAME_STUDY:
-        file = file.named(f"{file.config.name}-{digest(sorted(overrides))[:6]}")
+        file = file.variant(digest(sorted(overrides))[:6])
     if seeds is not None:
         file = file.with_seeds(range(seeds))
     return Study(file, Path(output), slots, command=command, any_numerics=any_numerics)
@@ -315,7 +314,6 @@ class Study:
                 where=self.name,
                 way_out="add `search:` with a `space:`, or use `pgsbench train` or `compare`",
             )
-        check_space(self._file)
 
     def _prepare_data(self, bars: Bars) -> None:
         """Make the built-in data that the study is trained and tested on, and look for the rest.

@@ -6,25 +6,26 @@ import json
 
 import typer
 
-from pgsbench.cli.options import SetOption, StudyArgument
-from pgsbench.study.shipped import find_study, shipped_studies
+from pgsbench.cli.options import JsonOption, SetOption, StudyArgument
+from pgsbench.study.shipped import find_study
 
 app = typer.Typer(no_args_is_help=True, help="Study files: list, show, validate.", rich_markup_mode=None)
 
 
 @app.command(name="ls")
-def list_() -> None:
+def list_(json_: JsonOption = False) -> None:
     """List the studies that ship, each with its question.
 
     Example: pgsbench study ls
     """
-    from pgsbench.config.read import parse_yaml
+    from pgsbench.study.shipped import questions
 
-    folder = shipped_studies()
-    for path in sorted(folder.rglob("*.yaml")):
-        data, _ = parse_yaml(path.read_text(), str(path))
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        typer.echo(f"{name:<14} {(data or {}).get('question', '')}")
+    asked = questions()
+    if json_:
+        typer.echo(json.dumps(asked, indent=2))
+        return
+    for name, question in asked.items():
+        typer.echo(f"{name:<14} {question}")
 
 
 @app.command()
@@ -36,12 +37,7 @@ def show(study: StudyArgument, set_: SetOption = None) -> None:
     from pgsbench.study.open import open_study
 
     opened = open_study(find_study(study), overrides=set_ or [])
-    arms = {
-        arm: opened.run_config(arm, {}, opened.config.seeds[0]).model_dump(mode="json", exclude={"seed"})
-        for arm in opened.config.arm_names
-    }
-    shown = opened.config.model_dump(mode="json", exclude={"arms", "data", "model", "strategy", "training"})
-    typer.echo(json.dumps({**shown, "arms": arms}, indent=2))
+    typer.echo(json.dumps(opened.resolved(), indent=2))
 
 
 @app.command()
@@ -50,16 +46,11 @@ def validate(study: StudyArgument, set_: SetOption = None) -> None:
 
     Example: pgsbench study validate my/study.yaml
     """
-    from pgsbench.evaluation.suite import load_suite
     from pgsbench.study.open import open_study
-    from pgsbench.study.plan import check_space
 
     path = find_study(study)
-    opened = open_study(path, overrides=set_ or [])
-    load_suite(opened.config.evaluation.suite)
-    if opened.config.search is not None:
-        check_space(opened)
-    typer.echo(f"{path}: valid; arms: {', '.join(opened.config.arm_names)}; seeds: {opened.config.seeds}")
+    config = open_study(path, overrides=set_ or []).config
+    typer.echo(f"{path}: valid; arms: {', '.join(config.arm_names)}; seeds: {config.seeds}")
 
 
 @app.command()

@@ -2,10 +2,10 @@
 
 A study is a base configuration, variations of it, and seeds::
 
-    base = data + model + strategy + training + evaluation       (top-level keys)
-    arm  = base + the arm's overrides                            (`arms`)
-    cell = arm + one point of the search space                   (`search`)
-    run  = cell + one seed                                       (`seeds`)
+    base  = data + model + strategy + training + evaluation       (top-level keys)
+    arm   = base + the arm's overrides                            (`arms`)
+    point = arm + one value for each searched path                (`search`)
+    run   = arm or point + one seed                               (`seeds`)
 """
 
 from __future__ import annotations
@@ -13,17 +13,21 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 
 class Strict(BaseModel):
     """A model that knows all its keys and does not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
-#: What names a study or an arm: the name of a folder, too, and without spaces, which divide a label.
+#: Pattern of the names of studies and arms. They name folders; a space would end them in a label.
 NAME = "[A-Za-z0-9][A-Za-z0-9._-]*"
+#: Length of such a name; a folder's name has the seed and the id, too, and at most 255 bytes.
+MAX_NAME = 100
+#: Larger numbers are slips of the pen.
+MAX_BATCH, MAX_RATE, MAX_SEED, MAX_SEEDS = 2**20, 100.0, 2**32 - 1, 1000
 
 
 def _named(value: Any) -> Any:
@@ -39,9 +43,12 @@ class DataConfig(Strict):
         "such as PATH/{00000..00010}.tar; several are joined by `::`.",
     )
     memory_limit_gib: float = Field(
-        4.0, gt=0, description="Decoded pictures up to this size are held in memory, more are streamed."
+        4.0,
+        gt=0,
+        le=2**20,
+        description="Decoded pictures up to this size are held in memory, more are streamed.",
     )
-    workers: int = Field(4, ge=1, description="Reader processes, where the data is streamed.")
+    workers: int = Field(4, ge=1, le=256, description="Reader processes, where the data is streamed.")
 
 
 class ModelConfig(Strict):
@@ -56,9 +63,10 @@ class ModelConfig(Strict):
     token_std: float | None = Field(
         None,
         gt=0,
-        description="Standard deviation of the initial word embeddings, with the marks of start and end of "
-        "text at zero; null: open_clip's own initial weights. In a short training on few words this keeps "
-        "the text tower from forgetting all but the easiest attribute.",
+        le=100,
+        description="Standard deviation of the initial word embeddings; the marks of start and end of text "
+        "begin at zero. null: open_clip's own initial weights. It helps short trainings on few words, whose "
+        "text tower else forgets all but the easiest attribute.",
     )
 
 
@@ -78,22 +86,29 @@ class UnmaskedTuning(Strict):
     """A last phase on whole pictures (FLIP, arXiv 2212.00794, section 3), open to any strategy."""
 
     share: float = Field(0.15, ge=0, lt=1, description="Share of all steps; 0 switches the phase off.")
-    lr_scale: float = Field(1.0, gt=0, description="Factor on the learning-rate schedule in this phase.")
+    lr_scale: float = Field(
+        1.0, gt=0, le=MAX_RATE, description="Factor on the learning-rate schedule in this phase."
+    )
 
 
 class TrainingConfig(Strict):
     """How the model is trained."""
 
-    samples: int = Field(24_576, ge=1, description="Image-text pairs seen in all; repeats count.")
-    batch_size: int = Field(64, ge=2, description="Pairs in a step.")
-    learning_rate: float = Field(1e-3, gt=0, description="Peak of AdamW's learning rate.")
+    samples: int = Field(24_576, ge=1, le=10**13, description="Image-text pairs seen in all; repeats count.")
+    batch_size: int = Field(64, ge=2, le=MAX_BATCH, description="Pairs in a step.")
+    learning_rate: float = Field(1e-3, gt=0, le=MAX_RATE, description="Peak of AdamW's learning rate.")
     text_lr_scale: float = Field(
-        1.0, gt=0, description="Factor on the learning rate of the text tower; see model.token_std."
+        1.0,
+        gt=0,
+        le=MAX_RATE,
+        description="Factor on the learning rate of the text tower; see model.token_std.",
     )
-    weight_decay: float = Field(0.1, ge=0, description="AdamW's, on matrices only, as open_clip does.")
+    weight_decay: float = Field(
+        0.1, ge=0, le=MAX_RATE, description="AdamW's, on matrices only, as open_clip does."
+    )
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.98, ge=0, lt=1)
-    eps: float = Field(1e-6, gt=0)
+    eps: float = Field(1e-6, gt=0, le=1)
     warmup_share: float = Field(0.05, ge=0, lt=1, description="Share of all steps with rising rate.")
     grad_clip_norm: float | None = Field(1.0, gt=0, description="Largest gradient norm; null: no clipping.")
     precision: Literal["auto", "fp32", "bf16"] = Field(
@@ -125,7 +140,7 @@ class EvaluationConfig(Strict):
     """What the trained model is tested on."""
 
     suite: str = Field("scenes", description="A built-in suite or the path of a suite's YAML file.")
-    batch_size: int = Field(256, ge=1, description="Pictures or texts encoded at a time.")
+    batch_size: int = Field(256, ge=1, le=MAX_BATCH, description="Pictures or texts encoded at a time.")
 
 
 class Range(Strict):
@@ -137,8 +152,8 @@ class Range(Strict):
     step: float | None = Field(
         None,
         gt=0,
-        description="Spacing; a grid needs one. Default: 1 between whole numbers, of a field that takes no "
-        "others.",
+        description="Distance of two neighbours; a grid needs one. Default: 1 where the field takes whole "
+        "numbers only.",
     )
 
     @model_validator(mode="after")
@@ -157,31 +172,26 @@ Choice = bool | int | float | str | None
 class SearchConfig(Strict):
     """What `pgsbench sweep` searches."""
 
-    space: dict[str, list[Choice] | Range] = Field(
+    space: dict[str, Annotated[list[Choice], Field(min_length=1)] | Range] = Field(
         min_length=1, description="Dotted path -> choices or a range, e.g. strategy.mask_ratio: [0.5, 0.75]."
     )
     arms: list[str] = Field(
         default_factory=list,
-        description="Arms that are searched (default: the base). All others are trained once as references.",
+        description="The arms that are searched; default: the base. The others are trained once, beside it.",
     )
-    sampler: Literal["grid", "tpe"] = Field("grid", description="All cells, or Optuna's TPE.")
-    trials: int | None = Field(None, ge=1, description="TPE: how many; grid: at most this many cells.")
+    sampler: Literal["grid", "tpe"] = Field(
+        "grid", description="All points, or those that Optuna's TPE draws."
+    )
+    trials: int | None = Field(
+        None, ge=1, le=100_000, description="TPE: how many; grid: at most this many points."
+    )
     metric: str = Field(
         "mean", description="mean (of the suite's groups), a group, or TASK/METRIC; higher is better."
     )
 
-    @model_validator(mode="after")
-    def _complete(self) -> SearchConfig:
-        if self.sampler == "tpe" and self.trials is None:
-            raise ValueError("the tpe sampler needs `trials`")
-        for path, domain in self.space.items():
-            if isinstance(domain, list) and not domain:
-                raise ValueError(f"{path} has no choices")
-        return self
-
 
 class RunConfig(Strict):
-    """All that decides the weights of one training, given the same code and data."""
+    """The settings that decide the weights of one training, given the same code and data."""
 
     data: DataConfig = Field(default_factory=lambda: DataConfig())
     model: Annotated[ModelConfig, BeforeValidator(_named)] = Field(default_factory=lambda: ModelConfig())
@@ -189,13 +199,15 @@ class RunConfig(Strict):
         default_factory=lambda: StrategyConfig()
     )
     training: TrainingConfig = Field(default_factory=lambda: TrainingConfig())
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=MAX_SEED)
 
 
 class StudyConfig(Strict):
     """A study file."""
 
-    name: str = Field("", pattern=f"^({NAME})?$", description="Default: the file's name.")
+    name: str = Field(
+        "", pattern=f"^({NAME})?$", max_length=MAX_NAME, description="Default: the file's name."
+    )
     question: str = Field("", description="What the study asks, in one sentence; heads the report.")
     data: DataConfig = Field(default_factory=lambda: DataConfig())
     model: Annotated[ModelConfig, BeforeValidator(_named)] = Field(default_factory=lambda: ModelConfig())
@@ -205,22 +217,22 @@ class StudyConfig(Strict):
     )
     training: TrainingConfig = Field(default_factory=lambda: TrainingConfig())
     evaluation: EvaluationConfig = Field(default_factory=lambda: EvaluationConfig())
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(default_factory=lambda: [0], min_length=1)
-    arms: dict[Annotated[str, Field(pattern=f"^{NAME}$")], dict[str, Any]] = Field(
+    seeds: list[Annotated[int, Field(ge=0, le=MAX_SEED)]] = Field(
+        default_factory=lambda: [0], min_length=1, max_length=MAX_SEEDS
+    )
+    arms: dict[Annotated[str, Field(pattern=f"^{NAME}$", max_length=MAX_NAME)], dict[str, Any]] = Field(
         default_factory=dict,
         description="Name -> what differs from the base. The base is an arm too, named after its strategy. "
-        "An arm that names another strategy inherits of the base's strategy only mask_ratio.",
+        "An arm with another strategy takes over only `mask_ratio` from the base's strategy.",
     )
     search: SearchConfig | None = None
 
-    @model_validator(mode="after")
-    def _consistent(self) -> StudyConfig:
-        if len(set(self.seeds)) < len(self.seeds):
+    @field_validator("seeds")
+    @classmethod
+    def _differ(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds):
             raise ValueError("seeds must differ")
-        for name in self.search.arms if self.search else ():
-            if name not in self.arm_names:
-                raise ValueError(f"search.arms names no arm: {name!r}; arms: {', '.join(self.arm_names)}")
-        return self
+        return seeds
 
     @property
     def base_arm(self) -> str:
@@ -232,6 +244,11 @@ class StudyConfig(Strict):
         """All arms, the base first."""
         return [self.base_arm, *(name for name in self.arms if name != self.base_arm)]
 
+    @property
+    def searched_arms(self) -> list[str]:
+        """The arms whose parameters are searched."""
+        return (self.search.arms if self.search else []) or [self.base_arm]
+
     def base(self) -> dict[str, Any]:
         """Return the base as a plain dict without a seed, ready to be overridden."""
         return self.model_dump(include={"data", "model", "strategy", "training"})
@@ -242,4 +259,5 @@ def arm_name(strategy: str) -> str:
 
     What is an arm's name already stays as it is.
     """
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", strategy.rpartition(":")[2]).lstrip("._-") or "strategy"
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", strategy.rpartition(":")[2]).lstrip("._-")
+    return name[:MAX_NAME] or "strategy"

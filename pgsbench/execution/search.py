@@ -19,7 +19,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial, TrialState
 
-from pgsbench.config.schema import Range, SearchConfig
+from pgsbench.config.schema import SearchConfig
 from pgsbench.errors import UserError
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.importance import ScoredPoint, importances
@@ -28,16 +28,10 @@ from pgsbench.execution.slots import Slots
 from pgsbench.execution.storage import PROCESS, open_storage, this_process
 from pgsbench.hashing import digest
 from pgsbench.records.run_spec import RunSpec
+from pgsbench.study.domains import Choices, Domain
 from pgsbench.study.objective import Objective
-from pgsbench.study.plan import (
-    Point,
-    choices_of,
-    contains,
-    grid_points,
-    is_integral,
-    readable,
-    searched_arms,
-)
+from pgsbench.study.plan import Point, grid_points
+from pgsbench.study.space import domains_of
 
 ARM = "arm"
 #: Attribute of a trial: what the point is called, `RunSpec.label`.
@@ -109,11 +103,12 @@ def _entered(folder: StudyFolder) -> list[Point]:
     """Return the points of the record that lie in the search space, in the order they were entered."""
     config = folder.study.config.search
     assert config is not None
-    arms, points = searched_arms(folder.study), dict[str, Point]()
+    arms, domains = folder.study.config.searched_arms, domains_of(folder.study)
+    points = dict[str, Point]()
     for run in folder.runs.values():
         spec = run.spec
         is_trial = spec.arm in arms and spec.params.keys() == config.space.keys()
-        if is_trial and all(contains(config.space[path], value) for path, value in spec.params.items()):
+        if is_trial and all(domains[path].contains(value) for path, value in spec.params.items()):
             points[spec.label] = Point(spec.arm, spec.params)
     return list(points.values())
 
@@ -149,8 +144,8 @@ class _Trials:
         config = folder.study.config.search
         assert config is not None
         self._folder, self._config, self._watcher = folder, config, watcher
-        self._arms = searched_arms(folder.study)
-        self._distributions = _distributions(config, self._arms)
+        self._arms, self._domains = folder.study.config.searched_arms, domains_of(folder.study)
+        self._distributions = _distributions(config, self._domains, self._arms)
         self._objective = Objective(config.metric)
         self._study = open_storage(folder.path, self._name(), _sampler(seed))
         complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -183,7 +178,7 @@ class _Trials:
             trial = self._ask()
             params = dict(trial.params)
             arm = params.pop(ARM, self._arms[0])
-            params = {path: readable(self._config.space[path], value) for path, value in params.items()}
+            params = {path: self._domains[path].rounded(value) for path, value in params.items()}
             try:
                 # Each value is valid (`check_space`), which they need not be together.
                 specs = self._folder.existing(self._folder.planner.specs([arm], params))
@@ -258,18 +253,19 @@ def _sampler(seed: int) -> optuna.samplers.BaseSampler:
         )
 
 
-def _distributions(config: SearchConfig, arms: list[str]) -> dict[str, BaseDistribution]:
+def _distributions(
+    config: SearchConfig, domains: dict[str, Domain], arms: list[str]
+) -> dict[str, BaseDistribution]:
     found: dict[str, BaseDistribution] = {ARM: CategoricalDistribution(arms)} if len(arms) > 1 else {}
-    for path, domain in config.space.items():
-        if isinstance(domain, list) or config.sampler == "grid":
-            found[path] = CategoricalDistribution(choices_of(domain))
-        else:
-            found[path] = _interval(domain)
-    return found
+    is_grid = config.sampler == "grid"
+    return found | {path: distribution(domain, is_grid=is_grid) for path, domain in domains.items()}
 
 
-def _interval(domain: Range) -> BaseDistribution:
-    if is_integral(domain):
-        assert domain.step is not None
-        return IntDistribution(int(domain.low), int(domain.high), log=domain.log, step=int(domain.step))
-    return FloatDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
+def distribution(domain: Domain, *, is_grid: bool = False) -> BaseDistribution:
+    """Return what Optuna draws from for a domain; of a grid, its choices."""
+    if is_grid or isinstance(domain, Choices):
+        return CategoricalDistribution(domain.grid())
+    if not domain.is_whole:
+        return FloatDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
+    step = int(domain.step or 1)
+    return IntDistribution(int(domain.low), int(domain.high), log=domain.log, step=step)

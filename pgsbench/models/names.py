@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pgsbench.errors import ModelError, nearest
+from pgsbench.files import is_file
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 HUB = "hf-hub:"
@@ -120,7 +121,7 @@ def _file_of(name: str) -> Path:
     if name.startswith(LOCAL):
         return Path(name.removeprefix(LOCAL)) / "open_clip_config.json"
     if name.endswith(".json"):
-        if not Path(name).is_file():
+        if not is_file(Path(name)):
             raise ModelError("there is no such model configuration", where=name)
         return Path(name)
     files = _files()

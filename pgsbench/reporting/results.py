@@ -13,6 +13,7 @@ from pgsbench.errors import StudyError, nearest
 from pgsbench.reporting.frames import COMPLETE, StudyFrames
 from pgsbench.reporting.panel import Panel
 from pgsbench.reporting.stats import GapClosed, Interval, difference, gap_closed, holm, mean_interval
+from pgsbench.study.objective import Objective
 
 ALPHA = 0.05
 ALL_GROUPS = "mean of groups"
@@ -209,24 +210,23 @@ class Results:
                 found.append((label, group, share))
         return found
 
-    def study_metric(self, label: str) -> float:
-        """Return the metric of the study's search for a label, its mean over seeds; NaN where missing."""
+    @cached_property
+    def objective(self) -> Objective:
+        """What the study's search maximises; the mean where nothing is searched."""
         search = self.study.record.config.search
-        metric = search.metric if search else "mean"
-        of = {"mean": ALL_GROUPS if ALL_GROUPS in self.groups else next(iter(self.groups), "")}.get(
-            metric, metric
-        )
-        if of in self.groups:
-            found = self.mean(label, of)
-            return found.estimate if isinstance(found, Interval) else float("nan")
-        task, _, name = metric.rpartition("/")
-        scores = self.study.scores
-        rows = scores[(scores["label"] == label) & (scores["task"] == task) & (scores["metric"] == name)]
-        return float(rows["value"].mean()) if len(rows) else float("nan")
+        return Objective(search.metric) if search else Objective()
+
+    def objective_value(self, label: str) -> float:
+        """Return the objective of a label, its mean over seeds; NaN where it is missing."""
+        scored = [run.scores for run in self.study.of(label) if run.scores is not None]
+        try:
+            return float(np.mean([self.objective.value(scores) for scores in scored])) if scored else np.nan
+        except StudyError:  # the suite has another metric by now
+            return np.nan
 
     def best(self, labels: Mapping[str, object] | Sequence[str]) -> str:
-        """Return the label with the highest study metric; one without any is never the best."""
-        return max(labels, key=lambda label: np.nan_to_num(self.study_metric(label), nan=-np.inf))
+        """Return the label with the highest objective; one without any is never the best."""
+        return max(labels, key=lambda label: np.nan_to_num(self.objective_value(label), nan=-np.inf))
 
     def frame(self) -> pd.DataFrame:
         """Return all comparisons as numbers, one row each."""

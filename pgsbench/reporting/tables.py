@@ -174,9 +174,8 @@ def sweep_table(results: Results, *, limit: int = 10) -> Table | None:
     points_searched = [label for label in results.study.labels if results.params_of(label)]
     if not points_searched:
         return None
-    search = results.study.record.config.search
-    metric = search.metric if search else "mean"
-    scored = {label: results.study_metric(label) for label in points_searched}
+    metric = results.objective.name
+    scored = {label: results.objective_value(label) for label in points_searched}
     ranked = sorted(points_searched, key=lambda label: -np.nan_to_num(scored[label], nan=-np.inf))
     paths = list(dict.fromkeys(path for label in ranked for path in results.params_of(label)))
     rows = []

@@ -104,15 +104,15 @@ def _named(of: str) -> str:
 
 def _best(results: Results) -> list[str]:
     searched = [label for label in results.study.labels if results.params_of(label)]
-    scored = sorted((-results.study_metric(label), label) for label in searched)
+    scored = sorted((-results.objective_value(label), label) for label in searched)
     scored = [(value, label) for value, label in scored if value == value]
     if len(scored) < 2:
         return []
     (value, best), (_, second) = scored[:2]
-    said = (
-        f"Of {len(searched)} searched points {best} scores highest ({percent(-value)} on {_metric(results)})"
-    )
-    if ALL_GROUPS in results.groups and _metric(results) == _named(ALL_GROUPS):
+    objective = results.objective
+    on = _named(ALL_GROUPS) if objective.is_mean else objective.name
+    said = f"Of {len(searched)} searched points {best} scores highest ({percent(-value)} on {on})"
+    if ALL_GROUPS in results.groups and objective.is_mean:
         lead = results.difference(best, second, ALL_GROUPS)
         if isinstance(lead, Interval):
             verb = "better" if lead.p_value < ALPHA else "not significantly better"
@@ -122,12 +122,6 @@ def _best(results: Results) -> list[str]:
             ends = f"95 % interval {points(lead.low)} to {points(lead.high)}{warning}"
             said += f"; it is {verb} than the second, {second} ({points(lead.estimate)} points, {ends})"
     return [f"{said}."]
-
-
-def _metric(results: Results) -> str:
-    search = results.study.record.config.search
-    metric = search.metric if search else "mean"
-    return _named(ALL_GROUPS) if metric == "mean" else metric
 
 
 def _gap(results: Results) -> list[str]:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from pgsbench.config.read import check, parse_override, parse_yaml, read_text, set_path
+from pgsbench.config.read import check_all, parse_override, set_path
 from pgsbench.config.schema import StudyConfig
+from pgsbench.config.yaml_text import parse_yaml, read_text
 from pgsbench.errors import ConfigError, UserError
-from pgsbench.study.space import grid_problems, over_whole_numbers
+from pgsbench.evaluation.suite import load_suite
+from pgsbench.files import is_file
+from pgsbench.study.objective import Objective
+from pgsbench.study.space import space_problems
 from pgsbench.study.study import Study
 
 
@@ -23,7 +28,7 @@ def open_study(path: Path, *, overrides: Sequence[str] = ()) -> Study:
         ConfigError: Every mistake in the file and the overrides, each with place, rule and way out.
         PluginError: A strategy cannot be found, imported or built.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise ConfigError(
             "there is no such study file",
             where=str(path),
@@ -33,16 +38,13 @@ def open_study(path: Path, *, overrides: Sequence[str] = ()) -> Study:
     data, lines = parse_yaml(source, str(path))
     if not isinstance(data, dict):
         raise ConfigError("a study file is a mapping of keys to values", where=str(path), value=data)
-    given: dict[str, str] = {}
-    for override in overrides:
-        dotted, value = parse_override(override)
-        set_path(data, dotted, value)
-        given[dotted] = override
+    given = _override(data, overrides)
 
     def place(dotted: str) -> str:
         if not dotted:
             return str(path)
-        parents = [".".join(dotted.split(".")[:i]) for i in range(dotted.count(".") + 1, 0, -1)]
+        parts = dotted.partition(", ")[0].split(".")  # behind a comma: the file of a plugin
+        parents = [".".join(parts[:i]) for i in range(len(parts), 0, -1)]
         override = next((given[parent] for parent in parents if parent in given), None)
         if override:  # it has taken the place of everything below it in the file
             return f"--set {override}: {dotted}"
@@ -50,25 +52,51 @@ def open_study(path: Path, *, overrides: Sequence[str] = ()) -> Study:
         return f"{path}{line}: {dotted}"
 
     data["name"] = data.get("name") or path.stem
-    config = check(StudyConfig, data, place)
-    study = Study(config, source, path.parent, place)
-    problems = list(_arm_problems(study))
-    if not problems:
-        study = over_whole_numbers(study)
-        problems = list(grid_problems(study))
+    checked = check_all(StudyConfig, data, place)
+    problems = list(checked.problems)
+    if checked.model is None:
+        raise ConfigError.collect(problems, where=str(path))
+    study = Study(checked.model, source, path.parent, place)
+    problems += _arm_problems(study)
+    problems += space_problems(study)
+    problems += _suite_problems(study)
     if problems:
         raise ConfigError.collect(problems, where=str(path))
     return study
 
 
+def _override(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, str]:
+    """Set what overrides say; return the override of each dotted path."""
+    given: dict[str, str] = {}
+    problems: list[UserError] = []
+    for override in overrides:
+        try:
+            dotted, value = parse_override(override)
+            set_path(data, dotted, value)
+            given[dotted] = override
+        except UserError as error:
+            problems.append(error)
+    if problems:
+        raise ConfigError.collect(problems)
+    return given
+
+
 def _arm_problems(study: Study) -> Iterator[UserError]:
     seen = set()
     for arm in study.config.arm_names:
-        try:
-            study.run_config(arm, {}, study.config.seeds[0])
-        except UserError as error:
-            for problem in error.problems:
-                located = problem.moved(study.place)
-                if str(located) not in seen:  # a mistake in the base shows in every arm
-                    seen.add(str(located))
-                    yield located
+        for problem in study.try_run(arm, {}, study.config.seeds[0])[1]:
+            located = problem.moved(study.place)
+            if str(located) not in seen:  # a mistake in the base shows in every arm
+                seen.add(str(located))
+                yield located
+
+
+def _suite_problems(study: Study) -> Iterator[UserError]:
+    try:
+        suite = load_suite(study.config.evaluation.suite)
+        if study.config.search is not None:
+            Objective(study.config.search.metric).check(suite)
+    except UserError as error:
+        for problem in error.problems:
+            is_ours = problem.where in ("evaluation.suite", "search.metric")
+            yield problem.moved(study.place) if is_ours else problem

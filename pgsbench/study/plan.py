@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pgsbench.config.schema import Range, RunConfig, TrainingConfig, arm_name
+from pgsbench.config.schema import RunConfig, TrainingConfig, arm_name
 from pgsbench.data import shards
 from pgsbench.data.store import Progress
-from pgsbench.errors import ConfigError, StudyError, UserError, nearest
-from pgsbench.evaluation.suite import Suite, load_suite
+from pgsbench.errors import ConfigError, StudyError, nearest
 from pgsbench.hashing import file_hash
 from pgsbench.masking import STRATEGIES
 from pgsbench.models.names import image_size_of
 from pgsbench.records.run_spec import RESULTS_VERSION, Numerics, RunSpec
+from pgsbench.study.space import domains_of
 from pgsbench.study.study import Study
-
-#: Of what is drawn from a range without a step.
-SIGNIFICANT_DIGITS = 4
 
 
 @dataclass(frozen=True)
@@ -196,15 +192,9 @@ def _from_here(strategy: str) -> str:
     return str(Path(strategy).absolute())
 
 
-def searched_arms(study: Study) -> list[str]:
-    """Return the arms whose parameters are searched."""
-    assert study.config.search is not None
-    return study.config.search.arms or [study.config.base_arm]
-
-
 def reference_arms(study: Study) -> list[str]:
     """Return the arms that are trained once, beside the search."""
-    searched = searched_arms(study)
+    searched = study.config.searched_arms
     return [name for name in study.config.arms if name not in searched]
 
 
@@ -212,9 +202,9 @@ def grid_points(study: Study, limit: int | None = None) -> list[Point]:
     """Return the points of a grid, at most `limit`: arm by arm, the last path changing fastest."""
     search = study.config.search
     assert search is not None
-    domains = [choices_of(domain) for domain in search.space.values()]
-    points = [dict(zip(search.space, values, strict=True)) for values in itertools.product(*domains)]
-    return [Point(arm, point) for arm in searched_arms(study) for point in points][:limit]
+    grids = [domain.grid() for domain in domains_of(study).values()]
+    points = [dict(zip(search.space, values, strict=True)) for values in itertools.product(*grids)]
+    return [Point(arm, point) for arm in study.config.searched_arms for point in points][:limit]
 
 
 def searched_specs(planner: Planner, trials: int | None = None) -> tuple[list[RunSpec], int]:
@@ -223,104 +213,11 @@ def searched_specs(planner: Planner, trials: int | None = None) -> tuple[list[Ru
     A grid is known beforehand. TPE chooses as it goes: its runs stand at the middle of each range.
     """
     study = planner.study
-    search, arms = study.config.search, searched_arms(study)
+    search, arms = study.config.search, study.config.searched_arms
     assert search is not None
     if search.sampler == "grid":
         points = grid_points(study, trials or search.trials)
         return [spec for point in points for spec in planner.specs([point.arm], point.params)], 0
-    middle = {path: _middle(domain) for path, domain in search.space.items()}
+    middle = {path: domain.middle() for path, domain in domains_of(study).items()}
     specs = planner.specs(arms[:1], middle) * (trials or search.trials or 0)
     return specs, len(specs)
-
-
-def _middle(domain: list[Any] | Range) -> Any:
-    if isinstance(domain, list):
-        return domain[len(domain) // 2]
-    if domain.log:
-        return _number(domain, math.sqrt(domain.low * domain.high))
-    if domain.step is not None:
-        return _number(domain, domain.low + _count(domain) // 2 * domain.step)
-    return (domain.low + domain.high) / 2
-
-
-def choices_of(domain: list[Any] | Range) -> list[Any]:
-    """Return the values of a grid along one path."""
-    if isinstance(domain, list):
-        return domain
-    assert domain.step is not None
-    return [_number(domain, domain.low + i * domain.step) for i in range(_count(domain))]
-
-
-def contains(domain: list[Any] | Range, value: Any) -> bool:
-    """Tell whether a value is one of a domain."""
-    if isinstance(domain, list) or domain.step is not None:
-        return value in choices_of(domain)
-    return isinstance(value, int | float) and domain.low <= value <= domain.high
-
-
-def readable(domain: list[Any] | Range, value: Any) -> Any:
-    """Round what was drawn from a range: a run is named, and can be asked for again, by its values."""
-    if isinstance(domain, list):
-        return value
-    if domain.step is not None:
-        return _number(domain, value)
-    return min(max(float(f"{value:.{SIGNIFICANT_DIGITS}g}"), domain.low), domain.high)
-
-
-def _count(domain: Range) -> int:
-    assert domain.step is not None
-    return math.floor((domain.high - domain.low) / domain.step + 1e-9) + 1
-
-
-def is_integral(domain: Range) -> bool:
-    """Tell whether a range is one of whole numbers, as its ends and its step are."""
-    return domain.step is not None and all(b.is_integer() for b in (domain.low, domain.high, domain.step))
-
-
-def _number(domain: Range, value: float) -> float | int:
-    return round(value) if is_integral(domain) else round(value, 12)
-
-
-def _ends(domain: list[Any] | Range) -> list[Any]:
-    if isinstance(domain, list):
-        return domain
-    # As a file says it: a field of real numbers takes 3, too.
-    return [int(end) if end.is_integer() else end for end in (domain.low, domain.high)]
-
-
-def check_space(study: Study) -> None:
-    """Try every path of the search space at its ends, for every searched arm, before anything runs.
-
-    Raises:
-        ConfigError: With one entry for every value that no run can have.
-        StudyError: The suite has nothing of what is to be maximised.
-    """
-    search = study.config.search
-    assert search is not None
-    _check_metric(search.metric, load_suite(study.config.evaluation.suite))
-    problems: dict[str, UserError] = {}
-    for path, domain in search.space.items():
-        for arm, value in itertools.product(searched_arms(study), _ends(domain)):
-            try:
-                study.run_config(arm, {path: value}, study.config.seeds[0])
-            except UserError as error:
-                where = f"{study.place(f'search.space.{path}')} (arm {arm})"
-                problem = ConfigError(error.rule, where=where, value=value, way_out=error.way_out)
-                problems.setdefault(f"{path}={value}", problem)
-    if problems:
-        raise ConfigError.collect(problems.values(), where=study.place(""))
-
-
-def _check_metric(metric: str, suite: Suite) -> None:
-    groups = {task.group for task in suite.tasks}
-    # What else a task measures is known when it has been measured.
-    if metric not in {"mean", *groups} and metric.rpartition("/")[0] not in {
-        task.name for task in suite.tasks
-    }:
-        primary = [f"{task.name}/{task.metric}" for task in suite.tasks]
-        raise StudyError(
-            "the suite has no such score",
-            where="search.metric",
-            value=metric,
-            way_out=nearest(metric, ["mean", *sorted(groups), *primary]),
-        )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pgsbench.config.read import check, is_set, merge, normalise, set_path
-from pgsbench.config.schema import RunConfig, StrategyConfig, StudyConfig
-from pgsbench.errors import ConfigError
+from pgsbench.config.read import check_all, is_set, merge, normalise, set_path
+from pgsbench.config.schema import MAX_NAME, MAX_SEEDS, RunConfig, StrategyConfig, StudyConfig
+from pgsbench.errors import ConfigError, ModelError, UserError
 from pgsbench.masking.configure import configure, fields_of, strategy_class
+from pgsbench.models.names import check_name
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,19 @@ class Study:
     folder: Path
     place: Callable[[str], str] = field(repr=False, compare=False)
 
-    def named(self, name: str) -> Study:
-        """Return the same study under another name."""
+    def variant(self, suffix: str) -> Study:
+        """Return the same study under its name, cut where it is long, with a suffix."""
+        name = f"{self.config.name[: MAX_NAME - len(suffix) - 1]}-{suffix}"
         return replace(self, config=self.config.model_copy(update={"name": name}))
 
-    def with_seeds(self, seeds: Iterable[int]) -> Study:
-        """Return the same study with other seeds."""
+    def with_seeds(self, seeds: Sequence[int]) -> Study:
+        """Return the same study with other seeds.
+
+        Raises:
+            ConfigError: There are too many.
+        """
+        if len(seeds) > MAX_SEEDS:
+            raise ConfigError(f"a study has at most {MAX_SEEDS:,} seeds", where="seeds", value=len(seeds))
         return replace(self, config=self.config.model_copy(update={"seeds": list(seeds)}))
 
     def run_config(self, arm: str, params: Mapping[str, Any], seed: int) -> RunConfig:
@@ -49,15 +57,26 @@ class Study:
         Raises:
             ConfigError: The combination is not valid; the message names the arm or the search path.
         """
+        config, problems = self.try_run(arm, params, seed)
+        if problems or config is None:
+            raise ConfigError.collect(problems)
+        return config
+
+    def try_run(
+        self, arm: str, params: Mapping[str, Any], seed: int
+    ) -> tuple[RunConfig | None, list[UserError]]:
+        """Return what `run_config` returns, and every mistake; None where there is any."""
         base, overrides = self.config.base(), normalise(self.config.arms.get(arm, {}))
-        for place, given in ((f"arms.{arm}", overrides), ("search.space", params)):
-            if "seed" in given:
-                raise ConfigError(
-                    "every arm is trained with the same seeds",
-                    where=f"{place}.seed",
-                    value=given["seed"],
-                    way_out="list them under `seeds:`, beside the arms",
-                )
+        problems: list[UserError] = [
+            ConfigError(
+                "every arm is trained with the same seeds",
+                where=f"{place}.seed",
+                value=given["seed"],
+                way_out="list them under `seeds:`, beside the arms",
+            )
+            for place, given in ((f"arms.{arm}", overrides), ("search.space", params))
+            if "seed" in given
+        ]
         merged = merge(base, overrides)
         for path, value in params.items():
             set_path(merged, path, value)
@@ -66,23 +85,52 @@ class Study:
         def where(path: str) -> str:  # in the arm, unless the mistake is one of the base
             return f"arms.{arm}.{path}" if is_set(overrides, path) else path
 
-        run = check(RunConfig, merged, where)
-        place = where("strategy")
-        if any(path.startswith("strategy.") for path in params):
-            place = f"search.space ({arm}: {', '.join(f'{k}={v}' for k, v in params.items())})"
-        strategy = self._complete_strategy(run.strategy, base["strategy"].get("mask_ratio"), where=place)
-        return RunConfig(**{**run.model_dump(), "strategy": strategy})
+        def where_in_strategy(path: str) -> str:
+            path, comma, file = path.partition(", ")
+            if any(param.partition(".")[0] == "strategy" for param in params):
+                path = f"search.space ({arm}: {', '.join(f'{k}={v}' for k, v in params.items())})"
+            else:
+                path = f"arms.{arm}.{path}" if is_set(overrides, "strategy.name") else where(path)
+            return f"{path}{comma}{file}"
 
-    def _complete_strategy(
-        self, given: StrategyConfig, inherited_ratio: float | None, *, where: str
-    ) -> dict[str, Any]:
+        checked = check_all(RunConfig, merged, where)
+        problems += checked.problems
+        run = checked.model
+        if run is None:
+            return None, problems
+        try:
+            if not checked.is_left_out("model"):
+                check_name(run.model.name)
+        except ModelError as error:
+            place, name = where("model.name"), run.model.name
+            problems.append(ModelError(error.rule, where=place, value=name, way_out=error.way_out))
+        strategy: dict[str, Any] = {}
+        try:
+            if not checked.is_left_out("strategy"):
+                strategy = self._complete_strategy(run.strategy, base["strategy"].get("mask_ratio"))
+        except UserError as error:
+            problems += [problem.moved(where_in_strategy) for problem in error.problems]
+        if problems:
+            return None, problems
+        return RunConfig(**{**run.model_dump(), "strategy": strategy}), []
+
+    def resolved(self) -> dict[str, Any]:
+        """Return what the study says with every value resolved, defaults included, ready for JSON."""
+        arms = {
+            arm: self.run_config(arm, {}, self.config.seeds[0]).model_dump(mode="json", exclude={"seed"})
+            for arm in self.config.arm_names
+        }
+        base = {"arms", "data", "model", "strategy", "training"}
+        return {**self.config.model_dump(mode="json", exclude=base), "arms": arms}
+
+    def _complete_strategy(self, given: StrategyConfig, inherited_ratio: float | None) -> dict[str, Any]:
         """Return a strategy with every field of its own; the base's ratio is taken over where it has one."""
         name, fields = given.name, given.fields
-        kind = strategy_class(name, where=where, relative_to=self.folder)
+        kind = strategy_class(name, relative_to=self.folder)
         known = {field.name for field in dataclasses.fields(kind) if field.init}
         if inherited_ratio is not None and "mask_ratio" in known:
             fields = {"mask_ratio": inherited_ratio, **fields}
-        strategy = configure(name, fields, where=where, relative_to=self.folder)
+        strategy = configure(name, fields, relative_to=self.folder)
         if ".py:" in name:  # a worker process does not know the study's folder
             name = str((self.folder / name).resolve())
         return {"name": name, **fields_of(strategy)}

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pgsbench.config.read import merge, parse_override, parse_yaml
+from pgsbench.config.read import merge, parse_override
 from pgsbench.config.schema import StudyConfig, arm_name
+from pgsbench.config.yaml_text import parse_yaml
 from pgsbench.errors import ConfigError
 from pgsbench.study.open import open_study
 from pgsbench.study.study import Study
@@ -83,14 +84,17 @@ def test_a_mistake_of_the_base_is_reported_once_and_not_for_each_arm(tmp_path: P
         ("seeds: []", "at least 1 item"),
         ("search: {space: {a: {low: 2, high: 1}}, sampler: tpe, trials: 3}", "low must be below high"),
         (
-            "search: {space: {a: {low: 1, high: 2}}}",
-            "study.yaml:1: search.space.a: a grid needs choices or a `step`",
+            "search: {space: {strategy.tau: {low: 1, high: 2}}}",
+            "study.yaml:1: search.space.strategy.tau: a grid needs choices or a `step`",
         ),
-        ("search: {space: {seed: {low: 1, high: 2, log: true}}}", "a grid needs choices or a `step`"),
-        ("search: {space: {seed: {low: 1, high: 2, log: true, step: 1}}}", "and no `log`"),
+        (
+            "search: {space: {training.eps: {low: 0.1, high: 1, log: true}}}",
+            "a grid needs choices or a `step`",
+        ),
+        ("search: {space: {strategy.rounds: {low: 1, high: 2, log: true, step: 1}}}", "and no `log`"),
         ("search: {space: {a: {low: 1, high: 2, log: true, step: 2}}}", "no step but 1"),
         ("search: {space: {a: [1]}, sampler: tpe}", "needs `trials`"),
-        ("search: {space: {a: [1]}, arms: [x]}", "names no arm: 'x'"),
+        ("search: {space: {a: [1]}, arms: [x]}", "search.arms.0: search.arms names no arm (got 'x')"),
         ("training: {samples: 8, batch_size: 64}", "samples (8) must be at least batch_size (64)"),
         ("name: a/b", "string should match pattern"),
         ("arms:\n  a/b: {}", "study.yaml:2: arms.a/b: string should match pattern"),
@@ -125,7 +129,7 @@ def test_overrides_win_and_are_named_in_messages(tmp_path: Path) -> None:
     study = load(tmp_path, "strategy: pgs", "training.samples=8192", "strategy.tau=1e-1", "model=tiny-vit")
     run = study.run_config("pgs", {}, 0)
     assert run.training.samples == 8192
-    assert run.strategy.fields == {"tau": 0.1}
+    assert run.strategy.fields["tau"] == 0.1
     assert run.model.name == "tiny-vit"
     text = complaint(tmp_path, "{}", "training.sample=3")
     assert "--set training.sample=3: training.sample: unknown key" in text
@@ -145,7 +149,8 @@ def test_an_arm_with_another_strategy_inherits_the_ratio_only(tmp_path: Path) ->
     )
     assert study.run_config("flip", {}, 0).strategy.fields == {"mask_ratio": 0.75}
     assert study.run_config("none", {}, 0).strategy.fields == {}
-    assert study.run_config("soft", {}, 0).strategy.fields == {"mask_ratio": 0.75, "tau": 1}
+    soft = study.run_config("soft", {}, 0).strategy.fields
+    assert (soft["mask_ratio"], soft["tau"]) == (0.75, 1)
 
 
 def test_a_searched_value_wins_over_the_arm(tmp_path: Path) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from pgsbench.errors import ConfigError
 from pgsbench.study.open import open_study
 
 HALF = """
@@ -32,3 +35,19 @@ def test_the_ratio_of_the_base_goes_to_strategies_that_have_such_a_field(tmp_pat
     study = open_study(tmp_path / "study.yaml")
     fields = {arm: study.run_config(arm, {}, 0).strategy.fields for arm in ("flip", "none", "half")}
     assert fields == {"flip": {"mask_ratio": 0.75}, "none": {}, "half": {}}
+
+
+def test_a_variant_of_a_study_with_a_long_name_has_a_name_that_a_study_can_have(tmp_path: Path) -> None:
+    path = tmp_path / f"{'n' * 100}.yaml"
+    path.write_text("{}")
+    study = open_study(path).variant("abc123")
+    assert study.config.name == f"{'n' * 93}-abc123"
+    assert type(study.config).model_validate(study.config.model_dump()) == study.config
+
+
+def test_a_study_has_no_endless_seeds(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text("{}")
+    assert open_study(path).with_seeds(range(3)).config.seeds == [0, 1, 2]
+    with pytest.raises(ConfigError, match="at most 1,000 seeds"):
+        open_study(path).with_seeds(range(10**9))

@@ -1,0 +1,92 @@
+"""Domains of a search: which values a grid tries, what is drawn, and what belongs to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from pgsbench.config.schema import Range
+from pgsbench.execution.search import distribution
+from pgsbench.study.domains import Choices, Span, domain_of
+
+
+def test_a_span_with_whole_ends_and_step_stays_whole() -> None:
+    assert Span(2, 10, step=4).grid() == [2, 6, 10]
+    assert all(isinstance(value, int) for value in Span(2.0, 10.0, step=4.0).grid())
+    assert Span(0.1, 0.3, step=0.1).grid() == [0.1, 0.2, 0.3]
+    assert Span(0, 1, step=0.4).grid() == [0.0, 0.4, 0.8]  # the end is not reached
+
+
+def test_a_size_is_known_without_the_values() -> None:
+    assert Span(0.0, 1.0, step=1e-6).size == 1_000_001
+    assert Choices((1, 2)).size == 2
+
+
+def test_a_drawn_number_is_short_enough_to_be_typed_again() -> None:
+    span = Span(0.0381234, 1.0)
+    assert span.rounded(0.24834567) == 0.2483
+    assert span.rounded(0.03812345) == 0.0381234  # not below the end
+    assert Span(0.0, 1.0, step=0.00000001).rounded(0.24834567) == 0.24834567
+    assert Span(0.1, 0.5, step=0.1).rounded(0.1 + 2 * 0.1) == 0.3  # as a grid has it
+    assert Choices((0.24834567,)).rounded(0.24834567) == 0.24834567
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        Choices((0.5, "a", None, True)),
+        Span(0.1, 0.7, step=0.1),
+        Span(2, 9, step=3),
+        Span(0.1, 10.0, log=True),
+        Span(2, 32, log=True, step=1),
+        Span(-1.0, 1.0),
+    ],
+)
+def test_ends_middle_and_grid_belong_to_the_domain(domain: Choices | Span) -> None:
+    values = [*domain.ends(), domain.middle(), domain.rounded(domain.middle())]
+    if isinstance(domain, Choices) or domain.step is not None:
+        values += domain.grid() if isinstance(domain, Choices) or not domain.log else []
+    assert all(domain.contains(value) for value in values)
+
+
+@pytest.mark.parametrize(
+    ("domain", "value"),
+    [
+        (Choices((1, 2)), True),
+        (Choices((1, 2)), 3),
+        (Span(0.0, 1.0), 1.1),
+        (Span(0.0, 1.0), True),
+        (Span(0.0, 1.0), "0.5"),
+        (Span(0.0, 1.0, step=0.4), 0.5),
+        (Span(0.0, 1.0, step=0.4), 1.0),
+    ],
+)
+def test_what_does_not_belong_to_a_domain(domain: Choices | Span, value: Any) -> None:
+    assert not domain.contains(value)
+
+
+def test_middles() -> None:
+    assert Choices(("a", "b", "c")).middle() == "b"
+    assert Span(1.0, 100.0, log=True).middle() == pytest.approx(10.0)
+    assert Span(2, 32, log=True, step=1).middle() == 8
+    assert Span(0, 20, step=2).middle() == 10
+
+
+def test_doubled_choices() -> None:
+    assert Choices((1, 1.0, True, "a", "a", None)).doubled() == [1.0, "a"]
+
+
+def test_a_range_over_whole_numbers_gets_a_step() -> None:
+    assert domain_of(Range(low=1, high=3), is_whole=True) == Span(1.0, 3.0, step=1.0)
+    assert domain_of(Range(low=1, high=3)) == Span(1.0, 3.0)
+    assert domain_of(Range(low=0, high=8, step=2), is_whole=True) == Span(0.0, 8.0, step=2.0)
+    assert domain_of([1, 2]) == Choices((1, 2))
+
+
+def test_optuna_draws_from_the_same_values() -> None:
+    assert distribution(Choices((1, None))) == CategoricalDistribution([1, None])
+    assert distribution(Span(2, 32, log=True, step=1)) == IntDistribution(2, 32, log=True)
+    assert distribution(Span(0.0, 1.0, step=0.25)) == FloatDistribution(0.0, 1.0, step=0.25)
+    assert distribution(Span(0, 4, step=2), is_grid=True) == CategoricalDistribution([0, 2, 4])

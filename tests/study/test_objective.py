@@ -1,0 +1,61 @@
+"""The objective: one reading of the same name for scores and for a suite."""
+
+from __future__ import annotations
+
+import pytest
+from tinyworld import TinyWorld
+
+from pgsbench.errors import StudyError
+from pgsbench.evaluation.suite import load_suite
+from pgsbench.records.scores import GroupMean, Score, Scores
+from pgsbench.study.objective import Objective
+
+
+def group(value: float) -> GroupMean:
+    return GroupMean(value, value, value, n_tasks=1, chance=0.1)
+
+
+SCORES = Scores(
+    suite="s",
+    suite_version=1,
+    suite_fingerprint="",
+    checkpoint_sha256="",
+    mask=None,
+    scores=(Score("t/x", "a", "zero_shot", "acc1", 0.9, 10, 0.8, 1.0, 0.1, primary=True),),
+    groups={"a": group(0.2), "b": group(0.6)},
+    num_images=10,
+    num_texts=2,
+    architecture={},
+    activations=(),
+    preprocess={},
+    environment={},
+    files={},
+    protocols={},
+)
+
+
+@pytest.mark.parametrize(("name", "value"), [("mean", 0.4), ("b", 0.6), ("t/x/acc1", 0.9)])
+def test_the_value_is_a_mean_a_group_or_a_tasks(name: str, value: float) -> None:
+    assert Objective(name).value(SCORES) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("name", ["c", "t/x/acc5", "t/x"])
+def test_scores_without_the_objective(name: str) -> None:
+    with pytest.raises(StudyError, match=r"search.metric: .*\n.*valid: a, b, mean, t/x/acc1"):
+        Objective(name).value(SCORES)
+
+
+def test_a_suite_is_asked_before_anything_is_measured(tiny: TinyWorld) -> None:
+    suite = load_suite(tiny.suite)
+    for name in ("mean", "retrieval", "tiny/colour/acc1", "tiny/colour/acc5"):
+        Objective(name).check(suite)
+    with pytest.raises(StudyError, match="did you mean 'retrieval'"):
+        Objective("retrievel").check(suite)
+    with pytest.raises(StudyError, match="tiny/colour/acc1"):
+        Objective("tiny/color/acc1").check(suite)
+
+
+def test_it_is_maximised() -> None:
+    assert Objective().direction == "maximize"
+    assert Objective().is_mean
+    assert not Objective("a").is_mean

@@ -1,0 +1,211 @@
+"""Every mistake in a study is named at once and quickly, before anything is made or trained."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from pgsbench.errors import PluginError, UserError
+from pgsbench.study.open import open_study
+
+#: Seconds of processor time within which a wrong study is refused.
+QUICK = 5.0
+
+
+def complaint(tmp_path: Path, text: str, *overrides: str) -> str:
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    start = time.process_time()
+    with pytest.raises(UserError) as caught:
+        open_study(path, overrides=overrides)
+    assert time.process_time() - start < QUICK
+    return str(caught.value).replace(f"{path}:", "")
+
+
+def test_mistakes_of_all_kinds_are_named_in_one_pass(tmp_path: Path) -> None:
+    text = complaint(
+        tmp_path,
+        "model: ViT-B-166\n"
+        "training: {learning_rat: 1}\n"
+        "strategy:\n  name: pgs\n  taw: 1\n"
+        "evaluation: {suite: scense}\n"
+        "arms:\n  a: {strategy: {name: flip, mask_ratio: 2}, training: {eps: -1}}\n"
+        "search:\n  arms: [pgs, pgs, b]\n  space:\n    strategy.rounds: [1, 1]\n"
+        "    strategy.mask_ratio: [0.5, 1.5]\n    strategy.tau: {low: 0.1, high: 1}\n",
+    )
+    for said in (
+        "1: model.name: unknown model (got 'ViT-B-166')",
+        "2: training.learning_rat: unknown key",
+        "5: strategy.taw: unknown field of strategy 'pgs'",
+        "6: evaluation.suite: no suite of this name ships",
+        "8: arms.a.strategy.mask_ratio: mask_ratio must be in",
+        "8: arms.a.training.eps: input should be greater than 0",
+        "10: search.arms.1: the arm is searched already",
+        "10: search.arms.2: search.arms names no arm (got 'b')",
+        "12: search.space.strategy.rounds: a choice is listed twice (got 1)",
+        "13: search.space.strategy.mask_ratio (arm pgs): mask_ratio must be in",
+    ):
+        assert said in text, said
+
+
+def test_all_overrides_without_a_value_are_named(tmp_path: Path) -> None:
+    text = complaint(tmp_path, "{}", "model", "training.samples")
+    assert "(got 'model')" in text
+    assert "(got 'training.samples')" in text
+
+
+def test_a_rule_is_not_told_where_what_it_compares_is_wrong(tmp_path: Path) -> None:
+    text = complaint(tmp_path, "training: {samples: 32, batch_size: many}\nseeds: [0, 0]\n")
+    assert "1: training.batch_size: input should be a valid integer" in text
+    assert "seeds must differ" in text
+    assert "samples (32)" not in text  # 64 is the default, not what the user wants
+
+
+def test_a_mistake_beside_one_around_it_hides_no_others(tmp_path: Path) -> None:
+    text = complaint(
+        tmp_path, "search: {space: {strategy.tau: {low: 2, high: 1, stap: 1}, a: []}, trials: x}\nb: 1"
+    )
+    for said in ("strategy.tau.stap: unknown key", "search.space.a", "search.trials", "b: unknown key"):
+        assert said in text
+
+
+def test_a_strategys_mistake_in_the_base_is_not_told_of_an_arm_that_only_changes_it(tmp_path: Path) -> None:
+    text = complaint(tmp_path, "strategy: {bad: 1}\narms: {soft: {strategy: {tau: 0.5}}}\n")
+    assert text.count("unknown field") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("training: {learning_rate: .inf}", "training.learning_rate: input should be a finite number"),
+        ("training: {learning_rate: 1e9}", "training.learning_rate: input should be less than or equal to"),
+        ("training: {samples: 1e300}", "training.samples"),
+        ("training: {batch_size: 1_000_000_000}", "training.batch_size"),
+        ("data: {workers: 100_000}", "data.workers: input should be less than or equal to 256"),
+        ("data: {memory_limit_gib: .nan}", "data.memory_limit_gib: input should be a finite number"),
+        (f"seeds: [{2**70}]", "seeds.0: input should be less than or equal to"),
+        (f"seeds: [{'9' * 5000}]", "not readable as YAML"),
+        ("a: 2001-99-99", "not readable as YAML"),
+        (f"name: {'n' * 250}", "name: string should have at most 100 characters"),
+        (f"arms: {{{'n' * 250}: {{}}}}", "string should have at most 100 characters"),
+        (f"model: {'n' * 300}.json", "no such model configuration"),
+        (f"evaluation: {{suite: {'n' * 300}}}", "no suite of this name"),
+        (f"strategy: {'n' * 300}.py:Mine", "the file of this strategy does not exist"),
+        ("model: ViT-B/16", "unknown model"),
+        ("arms: {a: {model: {name: RN500}}}", "arms.a.model.name: unknown model (got 'RN500')"),
+        ("search: {space: {model.name: [tiny-vit, tiny-vat]}}", "unknown model (got 'tiny-vat')"),
+    ],
+)
+def test_absurd_values(tmp_path: Path, text: str, said: str) -> None:
+    assert said in complaint(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        ("{strategy.tau: [0.5, 0.50]}", "a choice is listed twice (got 0.5)"),
+        ("{strategy.mask_ratio: [0, 0.0]}", "a choice is listed twice (got 0.0)"),
+        ("{strategy.tau: {low: 0.1, high: .inf, step: 1}}", "finite number"),
+        ("{strategy.tau: {low: 0.1, high: 1, step: 1e-12}}", "and this one has 900,000,000,001"),
+        (
+            "{strategy.tau: {low: 0.1, high: 1, step: 0.01}, strategy.rounds: {low: 1, high: 200}}",
+            "a grid has at most 10,000 points, and this one has 18,200",
+        ),
+        (f"{{training.samples: {list(range(1001))}}}", "at most 1,000 choices can be listed (got 1001)"),
+        ("{strategy: [pgs, flip], strategy.mask_ratio: [0.5]}", "must not lie inside of another"),
+    ],
+)
+def test_a_space_with_doubled_or_endless_points(tmp_path: Path, space: str, said: str) -> None:
+    assert said in complaint(tmp_path, f"search: {{space: {space}}}")
+
+
+def test_true_and_one_are_two_choices(tmp_path: Path) -> None:
+    assert "listed twice" not in complaint(tmp_path, "search: {space: {strategy.otn: [true, 1]}}")
+
+
+BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (BOMB, "stands for more than 100,000 values"),
+        (BOMB.replace("[x, x]", "{x: 1}").replace("[", "{<<: [").replace("]", "]}"), "more than 100,000"),
+        ("a: " + "[" * 10_000, "levels deep"),
+        ("a: " + "[" * 100 + "]" * 100, "levels deep"),
+        ("a: &a {b: *a}", "an alias lies inside of itself"),
+        ("a: &a [*a]", "an alias lies inside of itself"),
+        ("? [a, b]\n: 1", "a key must be plain text"),
+        ("a: " + "x" * 2**20, "larger than"),
+    ],
+)
+def test_a_text_that_explodes_or_never_ends(tmp_path: Path, text: str, said: str) -> None:
+    assert said in complaint(tmp_path, text)
+
+
+def test_an_override_that_explodes(tmp_path: Path) -> None:
+    assert "an alias lies inside of itself" in complaint(tmp_path, "{}", "arms=&a {a: *a}")
+
+
+STRATEGY = """
+from dataclasses import dataclass
+from typing import ClassVar
+from pgsbench.masking.base import keep_all
+
+@dataclass(frozen=True)
+class Mine:
+    mask_ratio: float = 0.5
+    needs: ClassVar[frozenset] = frozenset()
+
+    def select(self, view, *, generator):
+        return keep_all(view)
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("    def __post_init__(self):\n        len(3)\n", "raises when it is made: TypeError: object of"),
+        (
+            "    def __post_init__(self):\n        raise SystemExit(3)\n",
+            "raises when it is made: SystemExit: 3",
+        ),
+        ("    size: 'Unknown' = 1\n", "type hints of this strategy cannot be read: NameError"),
+        ("raise SystemExit\n", "cannot be imported: SystemExit"),
+        ("import sys\nsys.exit(0)\n", "cannot be imported: SystemExit: 0"),
+    ],
+)
+def test_a_strategy_that_raises_is_named_with_the_cause(tmp_path: Path, more: str, said: str) -> None:
+    (tmp_path / "mine.py").write_text(STRATEGY + more)
+    text = complaint(tmp_path, "arms: {mine: {strategy: mine.py:Mine}}")
+    assert said in text
+    assert "arms.mine.strategy" in text
+    assert "mine.py" in text
+
+
+def test_a_property_that_raises(tmp_path: Path) -> None:
+    broken = "    @property\n    def mask_ratio(self):\n        raise KeyError('x')\n"
+    (tmp_path / "mine.py").write_text(STRATEGY.replace("    mask_ratio: float = 0.5\n", broken))
+    text = complaint(tmp_path, "strategy: mine.py:Mine")
+    assert "strategy: `mask_ratio` of this strategy raises: KeyError: 'x' (got 'mine.py:Mine')" in text
+
+
+def test_a_protocol_that_raises_is_named_with_its_task(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Mine:\n    primary = 'acc'\n"
+        "    measure = None\n    @property\n    def requires(self):\n        raise KeyError('x')\n"
+    )
+    task = "{name: a, data: d, protocol: 'mine.py:Mine', group: g}"
+    (tmp_path / "suite.yaml").write_text(f"name: x\ntasks:\n  - {task}\n")
+    text = complaint(tmp_path, f"evaluation: {{suite: {tmp_path}/suite.yaml}}")
+    assert "suite.yaml:3: tasks.0: `requires` of this protocol raises: KeyError: 'x'" in text
+
+
+def test_a_class_that_cannot_be_loaded_is_a_plugin_error(tmp_path: Path) -> None:
+    from pgsbench.masking.configure import configure
+
+    (tmp_path / "mine.py").write_text("raise SystemExit")
+    with pytest.raises(PluginError, match=r"mine\.py: .*SystemExit"):
+        configure("mine.py:Mine", {}, relative_to=tmp_path)
