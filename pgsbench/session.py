@@ -5,6 +5,9 @@
     study = pgsbench.open_study("ratio", overrides=["training.samples=8192"])
     results = study.compare(baselines=["flip"], seeds=3)
     results.differences          # a pandas DataFrame
+
+Runs are trained in processes of their own; in a script, call this below ``if __name__ == "__main__":``, as
+Python's multiprocessing asks for.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from pathlib import Path
 import pandas as pd
 
 from pgsbench.config.schema import arm_name
-from pgsbench.errors import ConfigError, StudyError, nearest
+from pgsbench.errors import ConfigError, StudyError
 from pgsbench.evaluation.suite import load_suite, locate, make_builtin
 from pgsbench.execution.estimate import Estimator
 from pgsbench.execution.folder import StudyFolder
@@ -157,7 +160,7 @@ class Study:
             UserError: A name is neither, or data is missing or unusable.
         """
         names = self._with_arms(arms or self.arms)
-        with self._progress() as bars:
+        with Bars() as bars:
             self._prepare_data(bars)
             return self._planner.specs(names)
 
@@ -334,19 +337,14 @@ class Study:
     ) -> StudyResults:
         results = self.results(candidate=candidate, baselines=baselines)
         self.report(results)
-        with self._progress() as bars:
+        with Bars() as bars:
             self._tell_mirror(bars)
         return results
 
     @contextmanager
-    def _progress(self) -> Iterator[Bars]:
-        with Bars() as bars:
-            yield bars
-
-    @contextmanager
     def _watching(self) -> Iterator[Watcher]:
         """Give a watcher that shows progress and feeds MLflow now and then."""
-        with self._progress() as bars:
+        with Bars() as bars:
 
             def on_done(spec: RunSpec, existed: bool) -> None:
                 self.num_reused += existed
@@ -376,48 +374,3 @@ class Study:
         if problem and problem != self._told_of:  # said once
             self._told_of = problem
             bars.say(f"warning: MLflow is behind: {problem}\n  -> `pgsbench sync` feeds it again later")
-
-
-def studies_run(output: str | Path = ".", name: str | None = None) -> list[Path]:
-    """Return the folders of the studies that have run, or of the one with this name.
-
-    Raises:
-        StudyError: None has, or not this one.
-    """
-    root = Path(output) / "runs"
-    known = {path.parent.name: path.parent for path in sorted(root.glob(f"*/{files.STUDY}"))}
-    if name is None and known:
-        return list(known.values())
-    bare = Path(name).name.removesuffix(".yaml") if name else ""
-    if bare not in known:
-        raise StudyError(
-            "no such study has run here",
-            where=str(root),
-            value=name,
-            way_out=nearest(bare, known) if known else "`pgsbench sweep`, `compare` or `train` runs one",
-        )
-    return [known[bare]]
-
-
-def rewrite_reports(
-    study: str | None = None,
-    *,
-    output: str | Path = ".",
-    candidate: str | None = None,
-    baselines: Sequence[str] | None = None,
-) -> Iterator[ReportPaths]:
-    """Write the report of a study, or of all, anew from the run directories, and yield the files of each."""
-    for folder in studies_run(output, study):
-        found = read_frames(folder)
-        if study is None and not found.runs:  # so far only its masks were looked at
-            continue
-        draw_missing(found)
-        results = Results(found, candidate=candidate, baselines=baselines)
-        yield write_report(results, Path(output) / "reports" / folder.name)
-
-
-def sync(study: str | None = None, *, output: str | Path = ".") -> Iterator[tuple[str, Synced]]:
-    """Feed MLflow from the run directories of a study, or of all, and yield what was sent of each."""
-    mirror = Mirror()
-    for folder in studies_run(output, study):
-        yield folder.name, mirror.sync_study(folder, report_folder=Path(output) / "reports" / folder.name)

@@ -131,7 +131,7 @@ def report(
 
     Example: pgsbench report ratio
     """
-    from pgsbench.session import rewrite_reports
+    from pgsbench.archive import rewrite_reports
 
     others = names_in(baselines) if baselines else None
     for paths in rewrite_reports(study, output=output, candidate=candidate, baselines=others):
@@ -143,8 +143,8 @@ def sync(study: StudyName = None, output: OutputOption = Path()) -> None:
 
     Example: MLFLOW_TRACKING_URI=http://mlflow:5000 pgsbench sync
     """
+    from pgsbench.archive import sync as feed
     from pgsbench.errors import RunError
-    from pgsbench.session import sync as feed
 
     for name, done in feed(study, output=output):
         typer.echo(f"{name}: {done.runs} runs; sent {done.points} values, {done.files} files")
