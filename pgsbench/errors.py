@@ -11,7 +11,8 @@
     ├── RunError              a run directory that is missing, foreign, incomplete or in use
     └── StudyError            a sweep or comparison that cannot be planned or continued
 
-Anything else that is raised is a bug in pgsbench and keeps its traceback.
+`Interrupted` is no mistake: someone asked the work to stop. Anything else that is raised is a bug in pgsbench
+and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -107,6 +108,10 @@ class RunError(UserError):
 
 class StudyError(UserError):
     """A sweep or comparison that cannot be planned or continued."""
+
+
+class Interrupted(Exception):  # noqa: N818 - it is no error
+    """Training or evaluation was asked to stop; what was finished is saved."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from zipfile import BadZipFile
 
-#: What reading arrays (``.npz``) raises where the file is missing, damaged or another than is expected.
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error)
+#: What reading JSON or arrays (``.npz``) raises where the file is missing, damaged or not what is expected.
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error, RecursionError)
 
 
 def unwritable(folder: Path) -> str:

@@ -19,14 +19,23 @@ read here.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from pgsbench.data.tar import EncodedImage, count_tar, read_tar, write_tar
-from pgsbench.errors import DataError
+from pgsbench.data.tar import EncodedImage, count_tar, image_of, read_tar, write_tar
+from pgsbench.errors import DataError, nearest
 
 PAIRS_IMAGE_FOLDER = "val2017"
+
+#: Of several pictures in one sample an evaluation takes the first of these, as clip_benchmark does.
+IMAGE_ORDER = ("webp", "png", "jpg", "jpeg")
+
+#: More shards than this in one split are a damaged count.
+MAX_SHARDS = 1_000_000
+
+_PLAIN_NAME = re.compile(r"[\w+-][\w.+-]*")
 
 
 @dataclass(frozen=True)
@@ -144,6 +153,41 @@ def read_split(folder: Path, split: str = "test") -> Iterator[tuple[str, dict[st
             yield key, parts
 
 
+def read_images(
+    folder: Path, split: str = "test"
+) -> Iterator[tuple[str, str, EncodedImage, dict[str, bytes]]]:
+    """Yield key, place for messages, picture and all parts of each sample of a split, in order.
+
+    Raises:
+        DataError: As `read_split`, or a sample has no picture.
+    """
+    for key, parts in read_split(folder, split):
+        where = f"{folder / split}: sample {key}"
+        yield key, where, image_of(parts, where, kinds=IMAGE_ORDER), parts
+
+
+def check_name(field: str, name: object) -> None:
+    """Raise where a field that names a file or folder of a data set could lead out of it.
+
+    Raises:
+        ValueError: The name is no plain name.
+    """
+    if not isinstance(name, str) or not _PLAIN_NAME.fullmatch(name):
+        raise ValueError(f"{field} must be a plain name without slashes, not {name!r}")
+
+
+def whole_number(content: bytes | str) -> int:
+    """Return a decimal number; `int` alone would also take ``0_3``.
+
+    Raises:
+        ValueError: It is none.
+    """
+    text = content.decode("ascii") if isinstance(content, bytes) else content
+    if "_" in text:
+        raise ValueError(f"not a number: {text!r}")
+    return int(text)
+
+
 def count_split(folder: Path, split: str = "test") -> int:
     """Return how many samples a split has, without reading them.
 
@@ -163,7 +207,7 @@ def read_text(path: Path) -> str:
         raise DataError(
             "the evaluation set lacks this file",
             where=str(path),
-            way_out="`pgsbench data ls` shows what is there",
+            way_out="docs/add-an-evaluation.md lists the files of each layout",
         )
     return decoded(path.read_bytes(), str(path))
 
@@ -197,14 +241,17 @@ def read_pairs(folder: Path, subset: str) -> list[Pair]:
     """
     path = folder / f"{subset}.json"
     if not path.is_file():
-        raise DataError("the evaluation set lacks this subset", where=str(path))
+        there = sorted(file.stem for file in folder.glob("*.json"))
+        raise DataError(
+            "the evaluation set lacks this subset", where=str(path), way_out=nearest(subset, there)
+        )
     try:
         entries = json.loads(read_text(path))
         found = [Pair(e["filename"], e["caption"], e["negative_caption"]) for e in entries.values()]
         if odd := [part for pair in found for part in astuple(pair) if not isinstance(part, str)]:
             raise TypeError(f"{odd[0]!r} is no text")
         return found
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise DataError(
             f"not a SugarCrepe file ({type(error).__name__}: {error})",
             where=str(path),
@@ -229,7 +276,7 @@ def check_pictures(folder: Path, file_names: Iterable[str], where: Path) -> None
             f"{len(missing)} pictures are missing in {folder.name}",
             where=str(where),
             value=missing[:3],
-            way_out="make or fetch the set again",
+            way_out="copy, fetch or make them again",
         )
 
 
@@ -246,8 +293,12 @@ def shards_of(split: Path) -> list[Path]:
     Raises:
         DataError: It does not say how many there are.
     """
-    lines = read_lines(split / "nshards.txt")
+    path = split / "nshards.txt"
+    lines = read_lines(path)
     try:
-        return [split / f"{number}.tar" for number in range(int(lines[0]))]
+        count = whole_number(lines[0])
     except (IndexError, ValueError):
-        raise DataError("must hold the number of shards", where=str(split / "nshards.txt")) from None
+        raise DataError("must hold the number of shards", where=str(path), value=lines[:1] or None) from None
+    if not 0 <= count <= MAX_SHARDS:
+        raise DataError("this cannot be the number of shards", where=str(path), value=count)
+    return [split / f"{number}.tar" for number in range(count)]

@@ -9,13 +9,14 @@ import io
 import re
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pgsbench.errors import DataError
 
-IMAGE_TYPES = ("jpg", "jpeg", "png", "webp")
+#: Endings of image files. Of several in one sample the first is taken, here as open_clip trains with it.
+IMAGE_TYPES = ("jpg", "png", "jpeg", "webp")
 
 _NOTES = re.compile(r"__[^/]*__($|/)")  # webdataset's pattern of names that are no samples
 
@@ -128,18 +129,18 @@ def _unreadable(path: Path, error: Exception) -> DataError:
     return DataError(
         f"the archive cannot be read: {type(error).__name__}: {error}",
         where=str(path),
-        way_out="make or fetch the data again; what else is damaged, `pgsbench data status SUITE` says of a "
-        "suite's sets and `pgsbench data verify NAME` of a built-in one",
+        way_out="copy, fetch or make it again; `pgsbench data status SUITE` checks all archives of a suite, "
+        "`pgsbench data verify NAME` those of a generated data set",
     )
 
 
-def image_of(parts: Mapping[str, bytes], where: str) -> EncodedImage:
-    """Return the one image among the members of a sample.
+def image_of(parts: Mapping[str, bytes], where: str, *, kinds: Sequence[str] = IMAGE_TYPES) -> EncodedImage:
+    """Return the image among the members of a sample: of several the first kind that is there.
 
     Raises:
         DataError: There is none.
     """
-    for kind in IMAGE_TYPES:
+    for kind in kinds:
         if kind in parts:
             return EncodedImage(parts[kind], kind)
-    raise DataError(f"a sample needs an image ({', '.join(IMAGE_TYPES)})", where=where, value=sorted(parts))
+    raise DataError(f"a sample needs an image ({', '.join(kinds)})", where=where, value=sorted(parts))

@@ -28,7 +28,7 @@ FOLDER = Path(__file__).parent / "suites"
 FindData = Callable[[str], Path]
 
 _PUBLIC_DATA = re.compile(r"clip_benchmark:(?P<name>[\w./+-]+)")
-_BUILTIN_DATA = re.compile(r"(?!clip_benchmark:)(?P<dataset>[a-z0-9_-]+):(?P<evaluation>[\w.-]+)")
+_BUILTIN_DATA = re.compile(r"(?!clip_benchmark:)(?P<dataset>[a-z0-9_-]+):(?P<evaluation>\w[\w.-]*)")
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ import torch
 from open_clip.loss import ClipLoss
 from torch import Tensor, nn
 
-from pgsbench.errors import ModelError
+from pgsbench.errors import ModelError, UserError
 from pgsbench.models.names import CONFIG_FOLDER, check_name
+from pgsbench.models.transform import check_preprocess
 
 #: Texts to token ids: ``(list of m strings) -> (m, context length) int64``.
 Tokenize = Callable[[list[str]], Tensor]
@@ -157,7 +158,7 @@ def load(folder: Path, *, device: torch.device | str = "cpu") -> Clip:
     """Load a checkpoint folder: ``open_clip_config.json`` and ``open_clip_model.safetensors``.
 
     Raises:
-        ModelError: The folder is no such checkpoint, or weights and configuration do not fit.
+        ModelError: The folder is no such checkpoint, has no weights, or weights and configuration do not fit.
     """
     if not (folder / "open_clip_config.json").is_file():
         raise ModelError(
@@ -167,12 +168,20 @@ def load(folder: Path, *, device: torch.device | str = "cpu") -> Clip:
         )
     name = f"local-dir:{folder}"
     try:
-        model = open_clip.create_model(name, device=device, output_dict=True)
+        model = open_clip.create_model(name, device=device, output_dict=True, require_pretrained=True)
+        return complete(model.eval(), name)
+    except UserError:
+        raise
     except Exception as error:
+        if str(error).startswith("Required pretrained weights"):  # open_clip found none
+            raise ModelError(
+                "this checkpoint has a configuration but no weights",
+                where=str(folder),
+                way_out="put open_clip_model.safetensors beside open_clip_config.json",
+            ) from error
         raise ModelError(
             f"the checkpoint cannot be loaded: {type(error).__name__}: {error}", where=str(folder)
         ) from error
-    return complete(model.eval(), name)
 
 
 def contrastive_loss() -> Callable[[Tensor, Tensor, Tensor], Tensor]:
@@ -188,9 +197,13 @@ def complete(model: nn.Module, name: str, *, quick_gelu: bool = False) -> Clip:
         model: The model.
         name: Its architecture.
         quick_gelu: It was built with QuickGELU whatever its configuration says.
+
+    Raises:
+        ModelError: Pictures cannot be prepared as its configuration says.
     """
     visual: Any = model.visual
     preprocess = dict(visual.preprocess_cfg)
+    check_preprocess(preprocess, name.removeprefix("local-dir:"))
     tokenize: Tokenize = open_clip.get_tokenizer(name)
     model_cfg = open_clip.get_model_config(name) | ({"quick_gelu": True} if quick_gelu else {})
     return Clip(model, tokenize, model_cfg, preprocess)

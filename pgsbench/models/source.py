@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from pgsbench.errors import ModelError, nearest
+from pgsbench.errors import ModelError, UserError, nearest
 from pgsbench.hashing import file_hash
 from pgsbench.models import checkpoint
 from pgsbench.models.clip import Clip, build, complete, load, made_for, resolve
@@ -250,6 +250,8 @@ def _fetch(name: str, tag: str | None, device: torch.device | str) -> Clip:
             name, pretrained=tag, device=device, output_dict=True, require_pretrained=True, **options
         )
         return complete(model.eval(), name, quick_gelu=options.get("force_quick_gelu", False))
+    except UserError:
+        raise
     except Exception as error:  # the hub, the network and the cache fail in many ways
         raise ModelError(
             f"the model is neither in the cache nor can it be fetched: {_brief(error)}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
@@ -9,6 +10,14 @@ from typing import Any
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torch import Tensor
+
+from pgsbench.errors import ModelError
+
+#: Values that open_clip knows for two keys of a preprocessing configuration.
+CHOICES = {
+    "resize_mode": ("shortest", "longest", "squash"),
+    "interpolation": ("bicubic", "bilinear", "random"),
+}
 
 
 def eval_transform(preprocess_cfg: Mapping[str, Any]) -> Callable[[Image.Image], Tensor]:
@@ -22,3 +31,49 @@ def eval_transform(preprocess_cfg: Mapping[str, Any]) -> Callable[[Image.Image],
     given = {key: value for key, value in preprocess_cfg.items() if key in known}
     transform: Callable[[Image.Image], Tensor] = image_transform_v2(PreprocessCfg(**given), is_train=False)
     return transform
+
+
+def check_preprocess(preprocess_cfg: Mapping[str, Any], where: str) -> None:
+    """Raise where pictures cannot be prepared as a configuration says.
+
+    Args:
+        preprocess_cfg: open_clip's configuration; a key that is missing has open_clip's default.
+        where: The model, for the message.
+
+    Raises:
+        ModelError: A value is none that open_clip can use, or gives no finite pixels.
+    """
+    for key, rule, is_good in (
+        ("size", "must be a whole number of pixels, or height and width", _is_size),
+        ("mode", "must be RGB", lambda value: value == "RGB"),
+        ("mean", "must be three finite numbers, one a channel", _are_three_numbers),
+        (
+            "std",
+            "must be three positive numbers, one a channel",
+            lambda v: _are_three_numbers(v) and min(v) > 0,
+        ),
+        *(
+            (key, f"must be one of {', '.join(known)}", lambda value, known=known: value in known)
+            for key, known in CHOICES.items()
+        ),
+    ):
+        if key in preprocess_cfg and not is_good(preprocess_cfg[key]):
+            raise ModelError(
+                rule,
+                where=f"{where}: preprocess_cfg.{key}",
+                value=preprocess_cfg[key],
+                way_out="set it to what the model was trained with",
+            )
+
+
+def _is_size(value: object) -> bool:
+    sides = value if isinstance(value, list | tuple) else (value, value)
+    return len(sides) == 2 and all(type(side) is int and side > 0 for side in sides)
+
+
+def _are_three_numbers(value: object) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 3
+        and all(type(number) in (int, float) and math.isfinite(number) for number in value)
+    )

@@ -17,7 +17,7 @@ from torch import Tensor
 from pgsbench.config.schema import TrainingConfig
 from pgsbench.data.samples import Reader
 from pgsbench.data.transforms import normalise
-from pgsbench.errors import RunError
+from pgsbench.errors import Interrupted, RunError
 from pgsbench.models.clip import Clip, contrastive_loss
 from pgsbench.models.masked_tower import Masking
 from pgsbench.training import state
@@ -28,10 +28,6 @@ from pgsbench.training.optim import adamw, first_unmasked_step, learning_rate, s
 Emit = Callable[[Mapping[str, float]], None]
 
 MAX_LOGIT_SCALE = math.log(100)  # CLIP, arXiv 2103.00020, section 2.5
-
-
-class Interrupted(Exception):  # noqa: N818 - it is no error
-    """The training was asked to stop; its state is saved, and the same call goes on with it."""
 
 
 def train(

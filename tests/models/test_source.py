@@ -63,6 +63,43 @@ def test_a_folder_with_other_weights_than_safetensors(model: Clip, folder: Path)
     assert opened.sha256 == state_hash(model.model)
 
 
+def test_a_folder_without_weights_is_no_random_model(folder: Path) -> None:
+    (folder / checkpoint.WEIGHTS_FILE).unlink()
+    with pytest.raises(
+        ModelError, match=r"a configuration but no weights\n.*put open_clip_model.safetensors"
+    ):
+        open_model(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("resize_mode", "largest"),
+        ("interpolation", "cubic"),
+        ("std", [0.5, 0.0, 0.5]),
+        ("mean", [0.5, 0.5]),
+        ("mean", [0.5, 0.5, float("nan")]),
+        ("std", 0.5),
+        ("mode", "L"),
+    ],
+)
+def test_preprocessing_that_open_clip_cannot_do(key: str, value: object, folder: Path) -> None:
+    path = folder / checkpoint.CONFIG_FILE
+    config = json.loads(path.read_text())
+    config["preprocess_cfg"][key] = value
+    path.write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=rf"model: preprocess_cfg\.{key}: must be .*\(got "):
+        open_model(str(folder))
+
+
+@pytest.mark.parametrize("config", [True, False])
+def test_json_that_is_nested_without_end(config: bool, folder: Path, tmp_path: Path) -> None:
+    path = folder / checkpoint.CONFIG_FILE if config else tmp_path / "deep.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(ModelError, match=r"cannot be loaded|cannot be read"):
+        _ = open_model(str(folder)) if config else build(str(path), seed=0)
+
+
 @pytest.mark.parametrize("wrap", [dict, lambda weights: {"epoch": 3, "name": "x", "state_dict": weights}])
 @pytest.mark.parametrize("architecture", ["tiny-vit", str(CONFIG_FOLDER / "tiny-vit.json")])
 def test_a_file_of_torch(wrap, architecture: str, model: Clip, tmp_path: Path) -> None:

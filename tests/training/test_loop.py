@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from pgsbench.config.schema import TrainingConfig, UnmaskedTuning
 from pgsbench.data import shards
-from pgsbench.errors import RunError
+from pgsbench.errors import Interrupted, RunError
 from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.cluster import Cluster
@@ -20,7 +20,7 @@ from pgsbench.masking.none import NoMask
 from pgsbench.masking.random import Random
 from pgsbench.models.clip import build
 from pgsbench.models.masked_tower import attach
-from pgsbench.training.loop import Interrupted, train
+from pgsbench.training.loop import train
 from pgsbench.training.meter import Totals
 from pgsbench.training.optim import adamw, first_unmasked_step, learning_rate, set_learning_rate
 

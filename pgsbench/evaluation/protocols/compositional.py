@@ -9,7 +9,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from pgsbench.data.evalset import PAIRS_IMAGE_FOLDER, Pair, check_pictures, read_pairs, read_pictures
+from pgsbench.data.evalset import (
+    PAIRS_IMAGE_FOLDER,
+    Pair,
+    check_name,
+    check_pictures,
+    read_pairs,
+    read_pictures,
+)
 from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import TIE_BELOW, Encoder, collapsed
 from pgsbench.evaluation.protocols.base import Measurement
@@ -34,6 +41,7 @@ class Compositional:
     def __post_init__(self) -> None:
         if not self.subset:
             raise ValueError("subset must name one of the set's JSON files, for example swap_att")
+        check_name("subset", self.subset)
 
     @property
     def requires(self) -> tuple[str, ...]:

@@ -12,12 +12,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pgsbench.data.evalset import count_split
+from pgsbench.data.evalset import check_name, count_split
 from pgsbench.errors import DataError, EvaluationError
-from pgsbench.evaluation.embed import Encoder, collapsed
+from pgsbench.evaluation.embed import Encoder
 from pgsbench.evaluation.logistic import Linear, fit, fit_by_adamw, ranks_of, search_l2
 from pgsbench.evaluation.protocols.base import Measurement
-from pgsbench.evaluation.protocols.zero_shot import CLASSNAMES, labelled_pictures, read_classnames
+from pgsbench.evaluation.protocols.zero_shot import (
+    CLASSNAMES,
+    labelled_pictures,
+    odd_pictures,
+    one_answer,
+    read_classnames,
+)
 
 #: Share of the training pictures that the L2 strength is chosen on.
 HELD_OUT = 0.1
@@ -68,6 +74,8 @@ class LinearProbe:
                 raise ValueError(f"{name} must be a number from 0 on, not {value!r}")
         if self.solver not in ("lbfgs", "adamw"):
             raise ValueError(f"solver must be lbfgs or adamw, not {self.solver!r}")
+        check_name("train", self.train)
+        check_name("split", self.split)
         if self.train == self.split:
             raise ValueError(f"train and split must not be the same folder, {self.split!r}")
 
@@ -99,7 +107,8 @@ class LinearProbe:
         """
         if (folder / self.train).resolve() == (folder / self.split).resolve():
             raise DataError("both splits are the same folder", where=str(folder), value=self.split)
-        num_classes = len(read_classnames(folder))
+        classnames = read_classnames(folder)
+        num_classes = len(classnames)
         _, train_labels, train = self._read(folder, self.train, num_classes, encode)
         keys, labels, images = self._read(folder, self.split, num_classes, encode)
         chosen, held_out = self._draw(train_labels, folder / self.train)
@@ -126,7 +135,8 @@ class LinearProbe:
         details = f"{how}, {len(everything):,} training pictures"
         judged = train_labels[held_out] if self._searches else train_labels
         notes = (
-            *collapsed(image=images),
+            *odd_pictures(images, labels.tolist()),
+            *one_answer(logits.argmax(dim=1), labels.tolist(), classnames),
             *_shared(images, train),
             *_without(train_labels, num_classes, "classes have no training picture"),
             *_without(labels, num_classes, "classes have no picture"),

@@ -11,8 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pgsbench.data.evalset import read_split
-from pgsbench.data.tar import image_of
+from pgsbench.data.evalset import read_images
 from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder, collapsed
 from pgsbench.evaluation.pictures import NamedImage
@@ -73,9 +72,7 @@ class MultiLabel(ZeroShot):
     def _samples(
         self, folder: Path, num_classes: int, keys: list[str], labels: list[NDArray[np.bool_]]
     ) -> Iterator[NamedImage]:
-        for key, parts in read_split(folder, self.split):
-            where = f"{folder / self.split}: sample {key}"
-            image = image_of(parts, where)
+        for key, where, image, parts in read_images(folder, self.split):
             labels.append(_label(parts.get("npy"), num_classes, where))
             keys.append(key)
             yield where, image
@@ -150,6 +147,12 @@ def _label(content: bytes | None, num_classes: int, where: str) -> NDArray[np.bo
             where=where,
             value=label.shape,
             way_out="labels and class names belong to different sets",
+        )
+    if label.dtype.kind not in "biuf" or not np.isfinite(label).all():
+        raise DataError(
+            "classes must be finite numbers, not 0 where the picture shows the class",
+            where=where,
+            value=f"{label.dtype} {label[:3].tolist()}",
         )
     shown: NDArray[np.bool_] = label != 0
     return shown

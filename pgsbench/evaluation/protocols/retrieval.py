@@ -13,8 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pgsbench.data.evalset import count_split, decoded, read_lines, read_split
-from pgsbench.data.tar import image_of
+from pgsbench.data.evalset import check_name, count_split, decoded, read_images, read_lines
 from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder, collapsed
 from pgsbench.evaluation.pictures import NamedImage
@@ -48,6 +47,7 @@ class Retrieval:
         ks: object = self.recall_at  # a suite's file may say anything
         if not isinstance(ks, tuple) or not ks or not all(isinstance(k, int) and k >= 1 for k in ks):
             raise ValueError(f"recall_at must be a list of whole numbers from 1 on, not {ks!r}")
+        check_name("split", self.split)
 
     @property
     def requires(self) -> tuple[str, ...]:
@@ -107,9 +107,7 @@ class Retrieval:
                 )
 
     def _samples(self, folder: Path, keys: list[str], captions: list[list[str]]) -> Iterator[NamedImage]:
-        for key, parts in read_split(folder, self.split):
-            where = f"{folder / self.split}: sample {key}"
-            image = image_of(parts, where)
+        for key, where, image, parts in read_images(folder, self.split):
             found = decoded(parts.get("txt", b""), where).splitlines()
             if not found or not all(caption.strip() for caption in found):
                 raise DataError(

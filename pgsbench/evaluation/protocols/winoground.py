@@ -108,7 +108,7 @@ def read_examples(folder: Path) -> list[Example]:
             if not all(isinstance(caption, str) for caption in captions):
                 raise TypeError(f"{captions!r} is no text")
             examples.append(Example(str(entry["id"]), images, captions))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
             f"not Winoground's examples ({type(error).__name__}: {error})",
             where=str(path),

@@ -11,16 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pgsbench.data.evalset import count_split, read_lines, read_split, read_text
-from pgsbench.data.tar import image_of
+from pgsbench.data.evalset import check_name, count_split, read_images, read_lines, read_text, whole_number
 from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder, collapsed
 from pgsbench.evaluation.pictures import NamedImage
 from pgsbench.evaluation.protocols.base import Measurement
-from pgsbench.evaluation.ranking import num_repeated, ranks_of_right
+from pgsbench.evaluation.ranking import distinct_rows, nearest, num_repeated, ranks_of_right
 
 CLASSNAMES = "classnames.txt"
 TEMPLATES = "zeroshot_classification_templates.txt"
+
+#: Share of the pictures above which repeated ones are said.
+REPEATED_ABOVE = 0.01
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,9 @@ class ZeroShot:
 
     primary: ClassVar[str] = "acc1"
     split: str = "test"
+
+    def __post_init__(self) -> None:
+        check_name("split", self.split)
 
     @property
     def requires(self) -> tuple[str, ...]:
@@ -62,7 +67,8 @@ class ZeroShot:
             raise DataError("the split holds no pictures", where=str(folder / self.split))
         target = torch.tensor(labels)
         ranks = ranks_of_right(images, target, classes, torch.arange(len(classes)))
-        notes = _notes(classnames, labels, images, classes)
+        notes = (*_notes(classnames, labels, classes), *odd_pictures(images, labels))
+        notes += one_answer(nearest(images, classes), labels, classnames)
         for k in (1, 5):
             if k <= len(classnames):
                 chance, ties = k / len(classnames), ranks.num_ties(k)
@@ -86,9 +92,7 @@ def labelled_pictures(
     Raises:
         DataError: A sample has no picture, or a label that is no class.
     """
-    for key, parts in read_split(folder, split):
-        where = f"{folder / split}: sample {key}"
-        image = image_of(parts, where)
+    for key, where, image, parts in read_images(folder, split):
         labels.append(_label(parts.get("cls"), num_classes, where))
         keys.append(key)
         yield where, image
@@ -105,7 +109,7 @@ def _label(content: bytes | None, num_classes: int, where: str) -> int:
     if content is None:
         raise DataError("a sample needs its class (KEY.cls)", where=where)
     try:
-        label = int(content)
+        label = whole_number(content)
     except ValueError:
         raise DataError("a class is a number", where=where, value=content[:40]) from None
     if not 0 <= label < num_classes:
@@ -152,8 +156,46 @@ def read_templates(folder: Path) -> list[str]:
     return templates
 
 
-def _notes(classnames: list[str], labels: list[int], images: Tensor, classes: Tensor) -> tuple[str, ...]:
-    notes = collapsed(image=images, **{"class": classes})
+def odd_pictures(images: Tensor, labels: Sequence[int]) -> tuple[str, ...]:
+    """Note pictures that are all alike, there more than once, or under more than one class.
+
+    Equal embeddings are equal pictures. A few are in many a public set, so up to `REPEATED_ABOVE` of the
+    pictures go without a note.
+
+    Args:
+        images: (n, d) embeddings.
+        labels: n class numbers.
+    """
+    notes = collapsed(image=images)
+    if notes:
+        return notes
+    row = distinct_rows(images)[1].tolist()
+    classes_of: dict[int, set[int]] = {}
+    for number, label in zip(row, labels, strict=True):
+        classes_of.setdefault(number, set()).add(label)
+    repeated, torn = len(row) - len(classes_of), sum(len(classes_of[number]) > 1 for number in row)
+    if repeated > REPEATED_ABOVE * len(row):
+        notes += (f"{repeated:,} of {len(row):,} pictures repeat an earlier one",)
+    if torn > REPEATED_ABOVE * len(row):
+        notes += (f"{torn:,} of {len(row):,} pictures stand under more than one class",)
+    return notes
+
+
+def one_answer(answers: Tensor, labels: Sequence[int], classnames: Sequence[str]) -> tuple[str, ...]:
+    """Note a model that gives every picture of a set of several classes the same class.
+
+    Args:
+        answers: (n,) class number that the model gives each picture.
+        labels: n right ones.
+        classnames: Names of the classes.
+    """
+    if len(set(labels)) < 2 or bool((answers != answers[0]).any()):
+        return ()
+    return (f"every picture gets the same class, {classnames[int(answers[0])]!r}",)
+
+
+def _notes(classnames: list[str], labels: list[int], classes: Tensor) -> tuple[str, ...]:
+    notes = collapsed(**{"class": classes})
     if empty := len(classnames) - len(set(labels)):
         notes += (f"{empty} of {len(classnames)} classes have no picture",)
     if repeated := num_repeated(classes):
