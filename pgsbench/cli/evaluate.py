@@ -100,7 +100,7 @@ def evaluate(
             device=on,
             batch_size=batch_size,
             part_of=whole_suite,
-            progress=lambda _, done, total: show("tasks", done, total),
+            progress=show,
         )
         whole = measure_on(
             out=target,

@@ -9,8 +9,16 @@ from pathlib import Path
 
 from pgsbench.data import fetch, store
 from pgsbench.data.store import Progress
-from pgsbench.errors import DataError
-from pgsbench.evaluation.suite import Suite, Task, builtin_dataset, data_folder, lacking, public_set
+from pgsbench.errors import DataError, UserError
+from pgsbench.evaluation.suite import (
+    Suite,
+    Task,
+    builtin_dataset,
+    data_folder,
+    lacking,
+    protocol_at_work,
+    public_set,
+)
 
 PRESENT, MISSING, DAMAGED, WRONG_SIZE = "present", "missing", "damaged", "wrong size"
 #: States in which fetching gives what is lacking; a set of another size may be somebody's own.
@@ -66,7 +74,9 @@ def availability(task: Task, *, root: Path | None = None) -> Availability:
     answer = partial(Availability, task.data, splits_of(task), size=task.size, source=source)
     try:
         folder = data_folder(task.data, root=root)
-        if absent := lacking(folder, task.protocol.requires):
+        with protocol_at_work(task):
+            absent = lacking(folder, task.protocol.requires)
+        if absent:
             what = ", ".join(absent) if folder.is_dir() else f"no folder {folder}"
             return answer(MISSING, problem=what)
     except DataError as error:
@@ -75,8 +85,9 @@ def availability(task: Task, *, root: Path | None = None) -> Availability:
     if count_items is None:
         return answer(PRESENT)
     try:
-        count = count_items(folder)
-    except DataError as error:
+        with protocol_at_work(task):
+            count = count_items(folder)
+    except UserError as error:
         return answer(DAMAGED, problem=str(error))
     return answer(PRESENT if task.size in (None, count) else WRONG_SIZE, count=count)
 

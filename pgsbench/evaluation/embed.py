@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,9 @@ CPU_BATCH_SIZE = 32
 
 #: Most threads that decode pictures for a GPU.
 MAX_DECODERS = 16
+
+#: Told between batches: ``"pictures"`` or ``"texts"``, how many are done, of how many (None: not known).
+Watch = Callable[[str, int, int | None], None]
 
 #: New embeddings that are kept in memory before they go to the cache as one file.
 ROWS_A_FILE = 1 << 12
@@ -66,6 +69,9 @@ class Encoder:
         self.preprocess, self.autocast = Preprocess(clip.preprocess_cfg), autocast
         self._images, self._texts = _Table("image", cache), _Table("text", cache)
         self._row_of_text: dict[str, int] = {}
+        self.watch: Watch = lambda kind, done, total: None  #: Called between batches; may raise to stop.
+        self._kind, self._done = "", 0  # what the present call has done
+        self._total: int | None = None
 
     @property
     def num_images(self) -> int:
@@ -88,6 +94,7 @@ class Encoder:
             EvaluationError: An embedding is not finite.
         """
         rows: list[int] = []
+        self._begin("pictures", len(pictures) if isinstance(pictures, Sized) else None)
         batches = self._new_batches(pictures, rows)
         with evaluation_mode(self.model):
             for pixels in _prepared(batches, self.preprocess, num_threads=_num_threads(self.device)):
@@ -109,6 +116,7 @@ class Encoder:
                 row, is_new = self._texts.row(content_key(ids.numpy().tobytes()))
                 self._row_of_text[text] = row
                 new_ids += [ids] if is_new else []
+        self._begin("texts", len(new_ids))
         with evaluation_mode(self.model):
             for start in range(0, len(new_ids), self.batch_size):
                 batch = torch.stack(new_ids[start : start + self.batch_size])
@@ -118,23 +126,40 @@ class Encoder:
 
     def _new_batches(self, pictures: Iterable[NamedImage], rows: list[int]) -> Iterator[list[NamedImage]]:
         batch: list[NamedImage] = []
+        num_known = 0  # encoded before, and not yet counted as done
         for name, image in pictures:
             row, is_new = self._images.row(content_key(image.data))
             rows.append(row)
             if is_new:
                 batch.append((name, image))
+            else:
+                num_known += 1
+            if num_known == self.batch_size:
+                self._advance(num_known)
+                num_known = 0
             if len(batch) == self.batch_size:
                 yield batch
                 batch = []
+        if num_known:
+            self._advance(num_known)
         if batch:
             yield batch
+
+    def _begin(self, kind: str, total: int | None) -> None:
+        self._kind, self._done, self._total = kind, 0, total
+
+    def _advance(self, count: int) -> None:
+        self._done += count
+        self.watch(self._kind, self._done, self._total)
 
     def _encode(self, tower: Any, batch: Tensor) -> Tensor:
         precision: AbstractContextManager[object] = nullcontext()
         if self.autocast is not None:
             precision = torch.autocast(self.device.type, dtype=self.autocast)
         with torch.no_grad(), precision:
-            return F.normalize(tower(batch.to(self.device)).float(), dim=-1).cpu()
+            encoded = F.normalize(tower(batch.to(self.device)).float(), dim=-1).cpu()
+        self._advance(len(batch))
+        return encoded
 
 
 class _Table:

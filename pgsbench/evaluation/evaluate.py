@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import cache as cache_forever
 from importlib.metadata import version
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 
 from pgsbench.data.store import Progress
-from pgsbench.errors import EvaluationError
+from pgsbench.errors import DataError, EvaluationError, Interrupted
 from pgsbench.evaluation import results
 from pgsbench.evaluation.cache import EmbeddingCache
 from pgsbench.evaluation.embed import Encoder
@@ -22,7 +23,16 @@ from pgsbench.evaluation.identity import data_states, suite_fingerprint, task_ke
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.results import TaskResult
 from pgsbench.evaluation.scoring import group_means, primary_of, scores_of
-from pgsbench.evaluation.suite import FindData, Suite, Task, builtin_dataset, data_folder, locate
+from pgsbench.evaluation.suite import (
+    FindData,
+    Suite,
+    Task,
+    builtin_dataset,
+    data_folder,
+    locate,
+    protocol_at_work,
+)
+from pgsbench.evaluation.watch import TaskWatch
 from pgsbench.hashing import canonical_json, file_hash
 from pgsbench.models.clip import Clip
 from pgsbench.records.scores import Scores
@@ -49,6 +59,7 @@ def evaluate(
     cache: Path | None = None,
     earlier: Sequence[Path] = (),
     part_of: Suite | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Scores:
     """Measure a model on every task of a suite; a task that was measured before is not measured again.
 
@@ -63,7 +74,7 @@ def evaluate(
         device: Where the model lives.
         batch_size: Pictures or texts encoded at a time; a CPU gets smaller batches, which are faster there.
         autocast: Precision to autocast to; None (float32 all through) agrees with published numbers.
-        progress: Told the task that begins.
+        progress: Told ``"tasks"`` as tasks begin, and the pictures and texts of a task that takes long.
         checkpoint_sha256: Hash of the weights, for the record and to know the model again; where it is
             empty nothing is reused or cached.
         mask: What hides patches from the model meanwhile, for the record. Masks are drawn batch by batch, so
@@ -71,10 +82,13 @@ def evaluate(
         cache: Folder of the embeddings of all models (`EmbeddingCache`); None: nothing is kept.
         earlier: Other folders in which results of tasks may lie, such as the model's run directory.
         part_of: The whole of which `suite` is a part, so that both name the same units alike.
+        should_stop: Asked between batches and between tasks.
 
     Raises:
-        DataError: Data is missing (everything that is, before anything is encoded) or damaged.
-        EvaluationError: Embeddings that are not finite, or a task without its metric.
+        Interrupted: `should_stop` said so; the same call goes on with the tasks that are left.
+        DataError: Data is missing (everything that is, before anything is encoded) or damaged, or `out`
+            cannot be written to.
+        EvaluationError: Embeddings that are not finite, a task without its metric, or a protocol that fails.
     """
     folders = locate(suite, data_folder)
     states = data_states(suite, folders)  # as they are before anything is read
@@ -93,34 +107,54 @@ def evaluate(
     origins = _origins(part_of or suite, data_folder)
     found: dict[str, TaskResult] = {}
     reused: list[str] = []
+    keys: dict[str, str] = {}
     for number, task in enumerate(suite.tasks):
+        if should_stop():
+            raise Interrupted
         if progress:
-            progress(f"evaluating {task.name}", number, len(suite.tasks))
+            progress("tasks", number, len(suite.tasks))
         key = task_key(task, states[task.name], model_key, origins[task.name])
         places = (out, *earlier) if is_known else ()
         known = {place: result for place in places if (result := results.read(place, task, key))}
         if known:
             reused.append(task.name)
+        keys[task.name] = key
+        encode.watch = TaskWatch(task, folders[task.name], progress, should_stop)
         found[task.name] = next(iter(known.values()), None) or _measure(
             task, folders[task.name], encode, origins[task.name]
         )
         if out not in known:
-            results.write(out, task, key, found[task.name])
+            with _writing(out):
+                results.write(out, task, key, found[task.name])
     if progress:
-        progress("evaluated", len(suite.tasks), len(suite.tasks))
+        progress("tasks", len(suite.tasks), len(suite.tasks))
     report = _report(
         clip,
         suite,
         found,
         folders,
+        keys=keys,
         fingerprint=suite_fingerprint(suite, states),
         checkpoint_sha256=checkpoint_sha256,
         mask=mask,
         environment=environment,
         reused=tuple(reused),
     )
-    report.write(out)
+    with _writing(out):
+        report.write(out)
     return report
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"results cannot be written here: {error.strerror or error}",
+            where=str(out),
+            way_out="make room or name another folder; the same command goes on with the tasks that are left",
+        ) from error
 
 
 def _report(
@@ -129,6 +163,7 @@ def _report(
     found: Mapping[str, TaskResult],
     folders: Mapping[str, Path],
     *,
+    keys: Mapping[str, str],
     fingerprint: str,
     checkpoint_sha256: str,
     mask: Mapping[str, Any] | None,
@@ -142,7 +177,9 @@ def _report(
         suite_fingerprint=fingerprint,
         checkpoint_sha256=checkpoint_sha256,
         mask=mask,
-        scores=tuple(score for task in suite.tasks for score in scores_of(task, measured[task.name])),
+        scores=tuple(
+            score for task in suite.tasks for score in scores_of(task, measured[task.name], keys[task.name])
+        ),
         groups=group_means(suite, measured),
         num_images=sum(result.num_images for result in found.values()),
         num_texts=sum(result.num_texts for result in found.values()),
@@ -190,11 +227,11 @@ def _hashes(folder: Path, names: Sequence[str]) -> dict[str, str]:
 
 def _measure(task: Task, folder: Path, encode: Encoder, origin: str) -> TaskResult:
     before = encode.num_images, encode.num_texts
-    try:
-        measurements = tuple(_named(m, origin) for m in task.protocol.measure(folder, encode))
-    except EvaluationError as error:
-        where = f"{task.name}, {error.where}"
-        raise EvaluationError(error.rule, where=where, value=error.value, way_out=error.way_out) from None
+    with protocol_at_work(task):
+        try:
+            measurements = tuple(_named(m, origin) for m in task.protocol.measure(folder, encode))
+        except EvaluationError as error:
+            raise error.moved(lambda where: f"{task.name}, {where}") from None
     metrics = [m.metric for m in measurements]
     if len(set(metrics)) < len(metrics):
         raise EvaluationError("two measurements of one metric", where=task.name, value=", ".join(metrics))
@@ -222,8 +259,10 @@ def _origins(suite: Suite, find: FindData) -> dict[str, str]:
     return {task.name: builtin_dataset(task.data) or short(folders[task.name]) for task in suite.tasks}
 
 
-def _named(m: Measurement, origin: str) -> Measurement:
+def _named(m: object, origin: str) -> Measurement:
     """Return a measurement whose units bear the name of their data set."""
+    if not isinstance(m, Measurement):
+        raise TypeError(f"it yields {type(m).__name__} where a Measurement is due")
     return replace(m, units=[f"{origin}:{unit}" for unit in (m.items if m.units is None else m.units)])
 
 

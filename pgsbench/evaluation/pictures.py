@@ -42,13 +42,25 @@ class Preprocess:
         """Return a batch of b pictures as (b, 3, height, width) float32.
 
         Raises:
-            DataError: A picture cannot be decoded.
+            DataError: A picture cannot be decoded, or not be brought to the model's size.
         """
         pictures = [decode(name, image) for name, image in batch]
         if any(picture.size != (self.width, self.height) for picture in pictures):
-            return torch.stack([self._transform(picture) for picture in pictures])
+            names = [name for name, _ in batch]
+            return torch.stack([self._transformed(*pair) for pair in zip(names, pictures, strict=True)])
         pixels = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))
         return normalise(pixels.permute(0, 3, 1, 2).contiguous(), self._mean, self._std)
+
+    def _transformed(self, name: str, picture: Image.Image) -> Tensor:
+        try:
+            return self._transform(picture)
+        except Exception as error:  # of Pillow, torchvision or the memory
+            raise DataError(
+                f"the picture cannot be brought to the model's size: {type(error).__name__}: {error}",
+                where=name,
+                value=f"{picture.width} x {picture.height} pixels",
+                way_out="leave this picture out, or crop it",
+            ) from error
 
 
 def decode(name: str, image: EncodedImage) -> Image.Image:
@@ -63,5 +75,5 @@ def decode(name: str, image: EncodedImage) -> Image.Image:
         raise DataError(
             f"the picture cannot be decoded: {type(error).__name__}: {error}",
             where=name,
-            way_out="make or fetch the data again",
+            way_out="copy, fetch or make this picture again",
         ) from error

@@ -1,8 +1,9 @@
 """Results of single tasks: written as they finish, and found again by what they were measured on.
 
-``per-sample/TASK.METRIC.npz`` holds the outcome of every item, ``tasks/TASK.json`` the rest and the task's
-key. The JSON file is taken away before the others change and written after them, so that it never stands
-beside foreign outcomes: an evaluation that is killed goes on with the tasks that are left.
+``per-sample/TASK.METRIC.npz`` holds the outcome of every item, ``tasks/TASK.json`` the rest. Both bear the
+task's key. Where the keys differ, as after two models wrote into one folder at the same time, there is no
+result. The JSON file goes before the others change and comes after them, so an evaluation that is killed
+goes on with the tasks that are left.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def write(out: Path, task: Task, key: str, result: TaskResult) -> None:
     record = out / TASKS / f"{task.file_name}.json"
     record.unlink(missing_ok=True)
     for m in result.measurements:
-        _write_values(out / per_sample_file(task, m.metric), m)
+        _write_values(out / per_sample_file(task, m.metric), m, key)
     metrics = [
         {
             "metric": m.metric,
@@ -65,7 +66,9 @@ def read(out: Path, task: Task, key: str) -> TaskResult | None:
         content = json.loads((out / TASKS / f"{task.file_name}.json").read_text())
         if content["key"] != key:
             return None
-        measurements = [_read_values(out / per_sample_file(task, m["metric"]), m) for m in content["metrics"]]
+        measurements = [
+            _read_values(out / per_sample_file(task, m["metric"]), m, key) for m in content["metrics"]
+        ]
         return TaskResult(tuple(measurements), content["num_images"], content["num_texts"])
     except UNREADABLE:
         return None
@@ -76,13 +79,14 @@ def per_sample_file(task: Task, metric: str) -> str:
     return f"{PER_SAMPLE}/{task.file_name}.{metric}.npz"
 
 
-def _write_values(path: Path, m: Measurement) -> None:
+def _write_values(path: Path, m: Measurement, key: str) -> None:
     items = np.asarray(m.items)
     arrays: dict[str, Any] = {
         "values": m.values.astype(np.float32),
         "items": items,
         "units": items if m.units is None else np.asarray(m.units),
         "correct": m.correct,
+        "key": np.asarray(key),
     }
     if m.strata is not None:
         arrays["strata"] = m.strata
@@ -90,8 +94,10 @@ def _write_values(path: Path, m: Measurement) -> None:
         np.savez_compressed(file, **arrays)
 
 
-def _read_values(path: Path, metric: dict[str, Any]) -> Measurement:
+def _read_values(path: Path, metric: dict[str, Any], key: str) -> Measurement:
     with np.load(path) as file:
+        if str(file["key"]) != key:
+            raise ValueError(f"{path} belongs to another evaluation")
         items: Sequence[str] = file["items"].tolist()
         strata = file["strata"] if "strata" in file.files else None
         return Measurement(

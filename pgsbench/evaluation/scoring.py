@@ -14,8 +14,13 @@ from pgsbench.evaluation.suite import Suite, Task
 from pgsbench.records.scores import GroupMean, Score
 
 
-def scores_of(task: Task, measurements: Sequence[Measurement]) -> list[Score]:
+def scores_of(task: Task, measurements: Sequence[Measurement], key: str) -> list[Score]:
     """Return a task's scores.
+
+    Args:
+        task: The task.
+        measurements: What was measured.
+        key: What it was measured on (`pgsbench.evaluation.identity.task_key`).
 
     Raises:
         EvaluationError: The task's metric was not measured.
@@ -43,6 +48,7 @@ def scores_of(task: Task, measurements: Sequence[Measurement]) -> list[Score]:
                 m.num_ties,
                 list(m.notes),
                 m.details,
+                key,
             )
         )
     return scores

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
+import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,15 @@ from pgsbench.config.yaml_text import parse_yaml, read_text
 from pgsbench.configure import build, load_class
 from pgsbench.data import public, store
 from pgsbench.data.evalset import shards_of
-from pgsbench.errors import ConfigError, DataError, PluginError, UserError, nearest
+from pgsbench.errors import (
+    ConfigError,
+    DataError,
+    EvaluationError,
+    Interrupted,
+    PluginError,
+    UserError,
+    nearest,
+)
 from pgsbench.evaluation.protocols import PROTOCOLS
 from pgsbench.evaluation.protocols.base import EvaluationProtocol
 from pgsbench.files import is_file
@@ -26,6 +37,14 @@ FOLDER = Path(__file__).parent / "suites"
 
 #: From a task's `data` to the folder of its data set.
 FindData = Callable[[str], Path]
+
+#: What to do about data that is missing, by where it comes from.
+WAYS_OUT = {
+    "generated": "`pgsbench data make NAME` makes the generated data sets",
+    "public": "`pgsbench data fetch SUITE` fetches public data sets",
+    "own": "put your own folders where the suite's file says (paths are relative to it), with the files that "
+    "docs/add-an-evaluation.md lists for each protocol",
+}
 
 _PUBLIC_DATA = re.compile(r"clip_benchmark:(?P<name>[\w./+-]+)")
 _BUILTIN_DATA = re.compile(r"(?!clip_benchmark:)(?P<dataset>[a-z0-9_-]+):(?P<evaluation>\w[\w.-]*)")
@@ -214,25 +233,55 @@ def locate(suite: Suite, find: FindData = data_folder) -> dict[str, Path]:
         DataError: Data is missing; the message names everything that is.
     """
     folders = {}
+    kinds = set[str]()
     problems = dict[str, None]()  # as an ordered set: many tasks may lack the same thing
     for task in suite.tasks:
         try:
             folders[task.name] = folder = find(task.data)
-            if absent := lacking(folder, task.protocol.requires):
+            with protocol_at_work(task):
+                absent = lacking(folder, task.protocol.requires)
+            if absent:
                 what = f"{folder}: no {', '.join(absent)}" if folder.is_dir() else f"{folder}: no such folder"
                 known = public_set(task.data)
+                kinds |= {_kind(task.data)}
                 hint = f"; {known.source}" if known and not known.is_known else ""
                 problems[f"{task.name} ({task.data}): {what}{hint}"] = None
         except UserError as error:
+            kinds |= {_kind(task.data)}
             problems[str(error)] = None
     if problems:
         raise DataError(
             "the suite lacks data\n" + "\n".join(f"- {problem}" for problem in problems),
             where=f"suite {suite.name}",
-            way_out="`pgsbench data make NAME` makes the built-in data sets, `pgsbench data fetch SUITE` "
-            "fetches public ones; `pgsbench data status SUITE` lists all",
+            way_out="; ".join(WAYS_OUT[kind] for kind in WAYS_OUT if kind in kinds),
         )
     return folders
+
+
+@contextmanager
+def protocol_at_work(task: Task) -> Iterator[None]:
+    """Turn whatever a protocol of the user's raises into an error that names the task and the line.
+
+    A built-in protocol that raises has a bug, and keeps its traceback.
+
+    Raises:
+        EvaluationError: The protocol raised; what it raised is the cause.
+    """
+    try:
+        yield
+    except (UserError, Interrupted):
+        raise
+    except Exception as error:
+        if task.protocol_name in PROTOCOLS.builtin:
+            raise
+        file = inspect.getfile(type(task.protocol))
+        frames = traceback.extract_tb(error.__traceback__)
+        last = next((frame for frame in reversed(frames) if frame.filename == file), frames[-1])
+        raise EvaluationError(
+            f"the protocol {task.protocol_name} failed: {type(error).__name__}: {error}",
+            where=task.name,
+            way_out=f"see {last.filename}:{last.lineno}: {last.line}",
+        ) from error
 
 
 def lacking(folder: Path, requires: Sequence[str]) -> list[str]:
@@ -243,6 +292,11 @@ def lacking(folder: Path, requires: Sequence[str]) -> list[str]:
             split = (folder / name).parent
             absent += [f"{split.name}/{path.name}" for path in shards_of(split) if not path.exists()]
     return absent
+
+
+def _kind(data: str) -> str:
+    """Return which of `WAYS_OUT` holds for a task's data."""
+    return "generated" if builtin_dataset(data) else "public" if public_set(data) else "own"
 
 
 def _suite_of_public(name: str) -> Suite:
@@ -300,6 +354,14 @@ def _task(config: TaskConfig, folder: Path, where: str) -> Task:
         read=("requires",),
         other_keys=TaskConfig.model_fields,
     )
+    measured = getattr(protocol, "metrics", None)
+    if config.metric and measured is not None and config.metric not in measured:
+        raise ConfigError(
+            f"{config.protocol} does not measure this metric",
+            where=f"{where}.metric",
+            value=config.metric,
+            way_out=nearest(config.metric, measured),
+        )
     data, size = config.data, config.size
     if known_set:
         is_test = getattr(protocol, "split", "test") == "test"  # the only split whose size is known

@@ -36,6 +36,7 @@ class Score:
         num_ties: Items that a tie makes wrong, or may make wrong (ours count against the model).
         notes: What is odd about the number, for example ``"collapsed embeddings"``.
         details: What was chosen on the way, for example a linear probe's penalty.
+        key: Hash of all that the task was measured on; the file of the per-item values bears it, too.
     """
 
     task: str
@@ -53,6 +54,7 @@ class Score:
     num_ties: int = 0
     notes: list[str] = field(default_factory=list)
     details: str = ""
+    key: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready dict."""

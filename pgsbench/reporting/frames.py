@@ -235,7 +235,7 @@ def _primary_values(folder: Path, scores: Sequence[Score]) -> dict[str, TaskValu
     for score in scores:
         if not (score.primary and score.per_sample):
             continue
-        found[score.task] = values = _read_values(folder / score.per_sample)
+        found[score.task] = values = _read_values(folder / score.per_sample, score.key)
         mean = float(np.mean(values.values))
         if not math.isclose(mean, score.value, abs_tol=1e-4):
             raise RunError(
@@ -246,9 +246,15 @@ def _primary_values(folder: Path, scores: Sequence[Score]) -> dict[str, TaskValu
     return found
 
 
-def _read_values(path: Path) -> TaskValues:
+def _read_values(path: Path, key: str) -> TaskValues:
     try:
         with np.load(path) as arrays:
+            if key != (str(arrays["key"]) if "key" in arrays else ""):
+                raise RunError(
+                    "these per-item values belong to another evaluation than the scores beside them",
+                    where=str(path),
+                    way_out="evaluate again, each model into a folder of its own",
+                )
             units = arrays["units"].astype(np.str_) if "units" in arrays else None
             strata = arrays["strata"].astype(np.int64) if "strata" in arrays else None
             values, items = arrays["values"].astype(np.float64), arrays["items"].astype(np.str_)

@@ -125,13 +125,6 @@ def test_a_task_without_its_metric(tiny: Clip, data: Path, tmp_path: Path) -> No
         run(tiny, load_suite(path), tmp_path / "out")
 
 
-def test_progress_names_each_task(tiny: Clip, suite: Suite, tmp_path: Path) -> None:
-    told: list[tuple[str, int, int]] = []
-    run(tiny, suite, tmp_path, progress=lambda *step: told.append(step))
-    assert told[0] == ("evaluating my/six", 0, 4)
-    assert told[-1] == ("evaluated", 4, 4)
-
-
 def test_one_metric_twice_is_an_error(tiny: Clip, data: Path, tmp_path: Path) -> None:
     (tmp_path / "twice.py").write_text(
         "from dataclasses import dataclass\n"

@@ -84,8 +84,9 @@ class Measurement:
 class EvaluationProtocol(Protocol):
     """A protocol: a frozen dataclass whose fields can be set by name in a suite's task.
 
-    One that also has ``count_items(folder) -> int``, the number of test items without looking at them, gets
-    counts in ``pgsbench data status``.
+    Two more members are optional. ``count_items(folder) -> int``, the number of test items without looking at
+    them, gives counts in ``pgsbench data status``. ``metrics``, the names of all that may be measured, lets a
+    suite with a misspelt metric fail when it is read and not after its task is encoded.
     """
 
     primary: ClassVar[str]  #: The metric that represents a task unless the suite names another.

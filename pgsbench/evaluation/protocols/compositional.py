@@ -35,6 +35,7 @@ class Compositional:
         subset: Name of the JSON file without its ending, for example ``"swap_att"``.
     """
 
+    metrics: ClassVar[tuple[str, ...]] = ("acc",)
     primary: ClassVar[str] = "acc"
     subset: str = ""
 

@@ -59,6 +59,7 @@ class LinearProbe:
         split: Folder of the shards to test on.
     """
 
+    metrics: ClassVar[tuple[str, ...]] = ("lp_acc1", "lp_acc5", "lp_mean_per_class_recall")
     primary: ClassVar[str] = "lp_acc1"
     solver: Literal["lbfgs", "adamw"] = "lbfgs"
     shots: int = 0

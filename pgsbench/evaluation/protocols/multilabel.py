@@ -41,6 +41,7 @@ class MultiLabel(ZeroShot):
             not 0 where the picture shows it.
     """
 
+    metrics: ClassVar[tuple[str, ...]] = ("mean_average_precision",)
     primary: ClassVar[str] = "mean_average_precision"
 
     def measure(self, folder: Path, encode: Encoder) -> Iterator[Measurement]:

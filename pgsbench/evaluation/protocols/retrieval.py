@@ -54,6 +54,11 @@ class Retrieval:
         """The mark of a retrieval set, and the shards of the split."""
         return (TYPE_FILE, f"{self.split}/nshards.txt")
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Both ways at every k."""
+        return tuple(f"{way}_recall_at_{k}" for k in self.recall_at for way in ("image", "text"))
+
     def count_items(self, folder: Path) -> int:
         """Return the number of pictures."""
         return count_split(folder, self.split)

@@ -48,6 +48,7 @@ class Winoground:
     (`TIE_BELOW`) is one; there the first of two equals wins.
     """
 
+    metrics: ClassVar[tuple[str, ...]] = ("text_acc", "image_acc", "acc")
     primary: ClassVar[str] = "acc"
 
     @property

@@ -37,6 +37,7 @@ class ZeroShot:
         split: Folder of the shards.
     """
 
+    metrics: ClassVar[tuple[str, ...]] = ("acc1", "acc5", "mean_per_class_recall")
     primary: ClassVar[str] = "acc1"
     split: str = "test"
 
