@@ -23,7 +23,7 @@ from pgsbench.errors import DataError
 
 SUGAR_CREPE_URL = "https://raw.githubusercontent.com/RAIVNLab/sugar-crepe/main/data/{subset}.json"
 COCO_URL = "http://images.cocodataset.org/zips/val2017.zip"
-TIMEOUT_SECONDS = 60
+TIMEOUT_SECONDS = 10.0  #: For a connection, and for the next part of a file.
 
 #: What lies beside the splits of a set on the Hub.
 TEXT_FILES = ("classnames.txt", "zeroshot_classification_templates.txt", "dataset_type.txt")
@@ -119,6 +119,7 @@ def _from_hub(repository: str, splits: Collection[str], folder: Path, staging: P
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
+    _check_hub(f"hf.co/datasets/{repository}")
     splits = _lacking(folder, splits)
     texts = [name for name in TEXT_FILES if not (folder / name).is_file()]
     patterns = [*texts, *(f"{split}/*" for split in splits)]
@@ -138,6 +139,20 @@ def _from_hub(repository: str, splits: Collection[str], folder: Path, staging: P
     for split in splits:
         count_split(staging, split)  # raises where a shard is missing or damaged
     return [*splits, *(name for name in TEXT_FILES if (staging / name).is_file())]
+
+
+def _check_hub(where: str) -> None:
+    """Raise where the Hub does not answer: its own library tries again for most of a minute, at length.
+
+    Raises:
+        DataError: It cannot be reached.
+    """
+    from huggingface_hub import constants, get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=TIMEOUT_SECONDS)
+    except Exception as error:  # libraries of the network raise anything
+        raise _unreachable(where, error) from error
 
 
 def _sugar_crepe(subset: str, folder: Path, staging: Path) -> list[str]:

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import shutil
+import time
 import urllib.request
 import zipfile
 from collections.abc import Callable
@@ -187,7 +188,22 @@ def hub(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tup
         (local_dir / ".cache").mkdir(exist_ok=True)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.setattr(fetch, "_check_hub", lambda where: None)
     return asked
+
+
+def test_without_a_network_the_hub_is_not_asked_again_and_again(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # nobody listens
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: pytest.fail("it was asked"))
+    began = time.monotonic()
+    with pytest.raises(
+        DataError, match=rf"(?s)mnist: .*{fetch.NO_NETWORK}.*not tried .*: clip_benchmark:dtd"
+    ):
+        fetch_missing(suite_of(tmp_path, classes("mnist"), classes("dtd")))
+    assert time.monotonic() - began < 5
+    assert capfd.readouterr().err == ""
 
 
 def test_fetch_gets_what_is_missing_and_no_more(
@@ -228,6 +244,7 @@ def test_an_interrupted_download_is_not_there(
         shutil.copytree(data / "classes" / "test", local_dir / "test")
         raise ConnectionError("gone\nmore")
 
+    monkeypatch.setattr(fetch, "_check_hub", lambda where: None)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", broken)
     suite = suite_of(tmp_path, classes("mnist"), classes("dtd"))
     with pytest.raises(DataError) as error:
@@ -298,6 +315,7 @@ def test_a_disk_that_refuses_is_not_taken_for_the_network(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(code, os.strerror(code))
 
+    monkeypatch.setattr(fetch, "_check_hub", lambda where: None)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
     monkeypatch.setattr(shutil, "copyfileobj", refuse)
     monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: io.BytesIO(b"{}"))

@@ -18,6 +18,7 @@ from pgsbench.data.evalset import (
     read_pictures,
 )
 from pgsbench.errors import DataError
+from pgsbench.evaluation.blind import blind_accuracy
 from pgsbench.evaluation.embed import TIE_BELOW, Encoder, collapsed
 from pgsbench.evaluation.protocols.base import Measurement
 
@@ -30,6 +31,9 @@ class Compositional:
     a tie is wrong, and what only float32's rounding tells apart (`TIE_BELOW`) is one. There it is right or
     up to the rounding, so a model that encodes everything alike, or two captions that are equal after
     truncation, score 1; here 0.
+
+    ``details`` says what a guesser scores that sees the captions only (`blind_accuracy`): a model must beat
+    that, and not just chance, to have looked at the pictures.
 
     Attributes:
         subset: Name of the JSON file without its ending, for example ``"swap_att"``.
@@ -80,6 +84,8 @@ class Compositional:
         notes = collapsed(image=pictures, text=texts)
         if ties:
             notes += (f"{ties} of {len(pairs)} pairs tie and count as wrong",)
+        captions = [pair.caption for pair in pairs], [pair.negative_caption for pair in pairs]
+        blind = blind_accuracy(*captions, [pair.image_key for pair in pairs])
         yield Measurement(
             "acc",
             (margin >= TIE_BELOW).astype(np.float64),
@@ -88,6 +94,7 @@ class Compositional:
             units=[pair.image_key for pair in pairs],
             num_ties=ties,
             notes=notes,
+            details="" if blind is None else f"blind text-only baseline: {blind:.1%}",
         )
 
     def _check_pictures(self, folder: Path, pairs: Sequence[Pair]) -> None:
