@@ -1,7 +1,7 @@
 """Fetching public evaluation sets from where they are published.
 
-What is being fetched lies in a hidden folder beside the final one until it is complete, so that a set is
-there as a whole or not at all; fetching again goes on with what is there.
+A set is fetched into a hidden folder and moved to its own when it is complete, so it is there as a whole or
+not at all. Fetching again goes on with what has come.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TIMEOUT_SECONDS = 10.0  #: For a connection, and for the next part of a file.
 TEXT_FILES = ("classnames.txt", "zeroshot_classification_templates.txt", "dataset_type.txt")
 HUB_NOTES = ".cache"  #: Where the Hub's library notes what it has downloaded.
 
-#: Said of what stops every set alike; the caller need not try the next one.
+#: The message when there is no network: the caller need not try the next set.
 NO_NETWORK = "the server cannot be reached"
 
 #: Errors of the disk. Those of the network are OSErrors, too, but wrapped or with other numbers.

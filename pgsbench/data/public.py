@@ -1,4 +1,4 @@
-"""Public evaluation sets under clip_benchmark's names: where they lie, how large they are, whence they come.
+"""Public evaluation sets under clip_benchmark's names: where they lie, their size, where they come from.
 
 ``public.yaml`` is the catalogue. All sets lie under one root (`store.root`) in clip_benchmark's own local
 layouts (`pgsbench.data.evalset`):
@@ -37,7 +37,7 @@ class PublicSet:
         folder: Its folder under the root.
         size: Pictures (or pairs of captions) in its test split; None: not known.
         repository: Data set of the Hugging Face Hub that holds it; empty: fetched from elsewhere, or unknown.
-        protocol: How clip_benchmark tests it.
+        protocol: The protocol that clip_benchmark tests it with.
         subset: For sets in SugarCrepe's layout the name of its JSON file without the ending.
         source: Where it comes from, for a reader.
     """
@@ -64,9 +64,9 @@ class PublicSet:
 def lookup(name: str) -> PublicSet:
     """Return a set by clip_benchmark's name; ``wds/`` in front makes no difference.
 
-    A set that the Hub has with VTAB's splits only may go without ``vtab/``: ``cifar10`` is
-    ``vtab/cifar10``. A name that is not in the catalogue is taken for a folder ``wds_NAME`` that the user
-    has exported (``clip_benchmark_export_wds``): its size is not known, and it cannot be fetched.
+    ``vtab/`` may be left out: ``cifar10`` is ``vtab/cifar10``. A name that is not in the catalogue stands for
+    a folder ``wds_NAME`` that the user has exported (``clip_benchmark_export_wds``): its size is not known,
+    and it cannot be fetched.
     """
     catalogue = _catalogue()
     name = name.removeprefix("wds/")

@@ -1,4 +1,4 @@
-"""Webdataset archives: samples of named parts, of which one is an image file.
+"""Webdataset archives: each sample has named parts, and one of them is an image file.
 
 Archives are deterministic: same samples, same bytes.
 """

@@ -17,7 +17,7 @@ Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
 
 def decode(
-    data: bytes, size: tuple[int, int], *, where: str, way_out: str = "make or fetch the data again"
+    data: bytes, size: tuple[int, int], *, where: str, way_out: str = "copy, fetch or make the data again"
 ) -> Pixels:
     """Decode an image file to (height, width, 3) uint8: shorter side to `size`, bicubic, centre crop.
 

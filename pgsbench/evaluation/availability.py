@@ -1,4 +1,4 @@
-"""Which of a suite's data sets are there and of their known size, and getting those that are not."""
+"""Which data sets of a suite are there, whether they are complete, and fetching those that are not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pgsbench.evaluation.suite import (
 )
 
 PRESENT, MISSING, DAMAGED, WRONG_SIZE = "present", "missing", "damaged", "wrong size"
-#: States in which fetching gives what is lacking; a set of another size may be somebody's own.
+#: States that fetching mends. A set of another size may be somebody's own and is left alone.
 FETCHABLE = (MISSING, DAMAGED)
 
 

@@ -1,9 +1,9 @@
-"""Embeddings on disk: what a model has encoded once, no later evaluation encodes again.
+"""Embeddings on disk: a later evaluation does not encode what an earlier one has encoded.
 
-A picture is found by its file's content and a text by its token ids, so what changes is never served stale.
-There is one folder a model, in it files of some thousand embeddings each, written whole or not at all. A file
-is named by the hash of what it holds: two processes that encode the same things write the same file, and one
-that was damaged since is known by it.
+A picture is found by the content of its file, a text by its token ids, so nothing is ever out of date. Each
+model has a folder with files of some thousand embeddings. A file is written whole or not at all, and its name
+is the hash of what it holds: two processes that encode the same things write the same file, and a damaged
+file is recognised.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from pgsbench.files import atomic
 
 KEY_BYTES = 16
 
-#: The embeddings of other models go, the longest unused first, where all together take more than this.
+#: Space for the embeddings of all models but the present one; the longest unused are deleted first.
 LIMIT_BYTES = 10 << 30
 
 
 def content_key(content: bytes) -> bytes:
-    """Return what a content is found by: its BLAKE2b hash of `KEY_BYTES` bytes."""
+    """Return the key of a content: its BLAKE2b hash of `KEY_BYTES` bytes."""
     return hashlib.blake2b(content, digest_size=KEY_BYTES).digest()
 
 
 class EmbeddingCache:
-    """The embeddings of one model. Where they cannot be kept, a warning says so once, and the work goes on.
+    """The embeddings of one model. If they cannot be kept, one warning says so and the work goes on.
 
     Args:
         root: Folder of the embeddings of all models.
-        model_key: What the embeddings depend on besides the content, as a file name.
-        limit_bytes: What all models together may take, this one excepted.
+        model_key: Hash of all that the embeddings depend on besides the content; the folder's name.
+        limit_bytes: Space for the embeddings of all other models together.
     """
 
     def __init__(self, root: Path, model_key: str, *, limit_bytes: int = LIMIT_BYTES) -> None:
@@ -57,7 +57,7 @@ class EmbeddingCache:
     def blocks(self, kind: str) -> Iterator[tuple[list[bytes], Tensor]]:
         """Yield (n keys, (n, d) float32 embeddings) from every file of a kind, ``"image"`` or ``"text"``.
 
-        The embeddings are mapped: the system may drop from memory what is not in use.
+        The files are memory-mapped, so embeddings that are not in use need no memory.
         """
         for path in sorted(self.folder.glob(f"{kind}-*.safetensors")):
             try:

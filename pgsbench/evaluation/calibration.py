@@ -23,7 +23,7 @@ class Calibration:
         expected: Published top-1 accuracy, a share in [0, 1].
         found: Measured here.
         tolerance: Largest difference that passes.
-        notes: Marks of the score; one that bears any does not compare.
+        notes: Notes of the score; a score with notes does not compare.
     """
 
     expected: float

@@ -1,4 +1,4 @@
-"""Embeddings of a model: each distinct picture and text is encoded once, whoever asks for it."""
+"""Embeddings of a model: each distinct picture and text is encoded once for all tasks."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from pgsbench.errors import EvaluationError
 from pgsbench.evaluation.cache import EmbeddingCache, content_key
 from pgsbench.evaluation.pictures import NamedImage, Preprocess
 
-if TYPE_CHECKING:  # whoever checks a suite need not wait for open_clip
+if TYPE_CHECKING:  # importing open_clip takes seconds, and reading a suite does not need it
     from pgsbench.models.clip import Clip
 
 #: Pictures or texts whose embeddings differ by less than this are encoded alike (unit vectors, float32).
 COLLAPSED_BELOW = 1e-5
 
-#: Similarities of float32 unit vectors that differ by less are told apart by rounding alone: they tie.
+#: Similarities of float32 unit vectors that differ by less than this tie: only rounding tells them apart.
 TIE_BELOW = 2.0**-23
 
 #: Largest batch on a CPU: activations that leave its caches cost a third of the speed.
@@ -42,10 +42,9 @@ ROWS_A_FILE = 1 << 12
 class Encoder:
     """A model's two towers as functions from files and strings to unit vectors.
 
-    Pictures are told apart by the hash of their file, texts by their token ids (what is cut off beyond the
-    context length makes no difference to the model, so two texts that differ only there get one
-    embedding and tie exactly). The model is in evaluation mode while it encodes, which also turns masking
-    off, and is handed back as it was.
+    Pictures are told apart by the hash of their file, texts by their token ids: two texts that differ only
+    beyond the context length get one embedding and tie exactly. The model is in evaluation mode while it
+    encodes, which also turns masking off. Afterwards it is in the mode it was in.
 
     Args:
         clip: The model; anything with ``encode_image`` and ``encode_text`` does.

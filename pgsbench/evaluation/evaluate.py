@@ -37,7 +37,7 @@ from pgsbench.hashing import canonical_json, file_hash
 from pgsbench.models.clip import Clip
 from pgsbench.records.scores import Scores
 
-#: Models that make other tokens of these have another tokenizer.
+#: Two models with the same tokens for these count as having the same tokenizer.
 PROBE_TEXTS = ["a photo of 3 cats.", "Zwölf Boxkämpfer, jagen Viktor!", "quick brown foxes'\njumps & more"]
 
 #: A new version of these may encode the same picture differently.
@@ -75,13 +75,13 @@ def evaluate(
         batch_size: Pictures or texts encoded at a time; a CPU gets smaller batches, which are faster there.
         autocast: Precision to autocast to; None (float32 all through) agrees with published numbers.
         progress: Told ``"tasks"`` as tasks begin, and the pictures and texts of a task that takes long.
-        checkpoint_sha256: Hash of the weights, for the record and to know the model again; where it is
-            empty nothing is reused or cached.
+        checkpoint_sha256: Hash of the weights, for the record and to recognise the model; if it is empty,
+            nothing is reused or cached.
         mask: What hides patches from the model meanwhile, for the record. Masks are drawn batch by batch, so
-            what a picture gives depends on its neighbours, and nothing is reused or cached.
+            an embedding depends on the whole batch, and nothing is reused or cached.
         cache: Folder of the embeddings of all models (`EmbeddingCache`); None: nothing is kept.
         earlier: Other folders in which results of tasks may lie, such as the model's run directory.
-        part_of: The whole of which `suite` is a part, so that both name the same units alike.
+        part_of: The whole suite if `suite` is a part of it: both then name the same units alike.
         should_stop: Asked between batches and between tasks.
 
     Raises:
@@ -214,7 +214,7 @@ def checked_size(task: Task, measurements: Sequence[Measurement]) -> tuple[Measu
 
 
 def activations(model: nn.Module) -> tuple[str, ...]:
-    """Return the names of a model's activation functions; weights read with another one score quietly low."""
+    """Return the names of a model's activation functions: with a wrong one scores are quietly low."""
     names = {type(module).__name__ for module in model.modules()}
     return tuple(sorted(name for name in names if name.upper().endswith(("GELU", "SILU", "RELU"))))
 
@@ -240,9 +240,9 @@ def _measure(task: Task, folder: Path, encode: Encoder, origin: str) -> TaskResu
 
 
 def _origins(suite: Suite, find: FindData) -> dict[str, str]:
-    """Return the name of each task's data set: of a folder as much of its path as tells it from the others.
+    """Return the name of each task's data set; for a folder the shortest end of its path that is unique.
 
-    Units bear it. Exported sets often number their pictures alike: those of two would pass for the same.
+    It becomes part of the names of units, because exported sets often number their pictures alike.
     """
     folders = {
         task.name: find(task.data).absolute() for task in suite.tasks if not builtin_dataset(task.data)
@@ -260,7 +260,7 @@ def _origins(suite: Suite, find: FindData) -> dict[str, str]:
 
 
 def _named(m: object, origin: str) -> Measurement:
-    """Return a measurement whose units bear the name of their data set."""
+    """Return a measurement with the name of the data set in its units."""
     if not isinstance(m, Measurement):
         raise TypeError(f"it yields {type(m).__name__} where a Measurement is due")
     return replace(m, units=[f"{origin}:{unit}" for unit in (m.items if m.units is None else m.units)])

@@ -1,4 +1,4 @@
-"""What scores were measured on, as hashes: whether a task or a whole suite is still what it was."""
+"""Hashes of what scores were measured on: they tell whether a task or a suite is still the same."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pgsbench.hashing import canonical_json, file_hash
 
 
 def current_fingerprint(suite: Suite) -> str:
-    """Return `suite_fingerprint` as things lie now; empty where data is missing: no scores rest on that."""
+    """Return `suite_fingerprint` of the suite and its data as they are now; empty if data is missing."""
     try:
         return suite_fingerprint(suite, data_states(suite, locate(suite)))
     except DataError:
@@ -24,10 +24,10 @@ def current_fingerprint(suite: Suite) -> str:
 
 
 def suite_fingerprint(suite: Suite, states: Mapping[str, str]) -> str:
-    """Return what scores on a suite rest on beside the model, as a hash.
+    """Return a hash of all that scores on a suite depend on besides the model.
 
-    That is its name and version, every field of its tasks, the code of protocols that are not built in, and
-    the data. Where the suite's file is named from makes no difference.
+    That is the suite's name and version, every field of its tasks, the code of protocols that are not built
+    in, and the data. The place of the suite's file makes no difference.
 
     Args:
         suite: The suite.
@@ -41,13 +41,13 @@ def suite_fingerprint(suite: Suite, states: Mapping[str, str]) -> str:
 
 
 def task_key(task: Task, state: str, model_key: str, origin: str) -> str:
-    """Return what a task's result depends on as a hash: model, protocol and its code, version, data.
+    """Return a hash of all that a task's result depends on: model, protocol and its code, version, data.
 
     Args:
         task: The task.
         state: The state of its data (`data_states`).
-        model_key: What the model is.
-        origin: What its units are named by.
+        model_key: Hash of the model and of how it encodes.
+        origin: Name of the data set in the names of units.
     """
     content = {
         "model": model_key,
@@ -61,20 +61,19 @@ def task_key(task: Task, state: str, model_key: str, origin: str) -> str:
 
 
 def data_states(suite: Suite, folders: Mapping[str, Path]) -> dict[str, str]:
-    """Return the state of each task's data by task name: equal states, equal data.
+    """Return the state of each task's data by task name: equal states mean equal data.
 
-    A built-in set is what its data set says of itself: a hash of all content. Of any other the files of the
-    folder count: texts by content, pictures and archives by name, size and times of change, as reading a
-    large set only to find that it is the same would take minutes; one of the times is the system's own,
-    which no tool sets back. Where the set is the same and the times are not, as in a copy, it counts as
-    another, and the embedding cache knows its pictures by their content.
+    A generated set has a hash of all its content. For any other set the files of its folder count: texts by
+    content, pictures and archives by name, size and times of change, because reading a large set would take
+    minutes. One of the times is the system's own, which no tool sets back. A copy has other times and counts
+    as another set; the embedding cache still recognises its pictures by their content.
 
     Args:
         suite: The suite.
         folders: The folder of each task by task name (`pgsbench.evaluation.suite.locate`).
 
     Raises:
-        DataError: A built-in data set says nothing of itself.
+        DataError: A generated data set has no readable manifest.
     """
     of_place: dict[Path, str] = {}  # tasks often share a set
     states = {}

@@ -1,4 +1,4 @@
-"""Multinomial logistic regression, on CPU or GPU: by L-BFGS to its minimum, or by AdamW as long as told."""
+"""Multinomial logistic regression on CPU or GPU: by L-BFGS to its minimum, or by AdamW for some epochs."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def fit(
         labels: (n,) class numbers.
         num_classes: Number of classes.
         l2: Strength of the penalty, larger than 0.
-        start: Where to begin; the minimum is the same, as there is but one.
+        start: Where to begin; there is only one minimum.
     """
     features = features.double()
     n, d = features.shape

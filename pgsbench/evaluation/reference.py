@@ -1,4 +1,4 @@
-"""clip_benchmark's command line on the tasks of a suite, as its users run it: what ours must equal."""
+"""clip_benchmark's command line on the tasks of a suite, as its users run it: ours must give its scores."""
 
 from __future__ import annotations
 

@@ -260,7 +260,7 @@ def locate(suite: Suite, find: FindData = data_folder) -> dict[str, Path]:
 
 @contextmanager
 def protocol_at_work(task: Task) -> Iterator[None]:
-    """Turn whatever a protocol of the user's raises into an error that names the task and the line.
+    """Turn any exception of a user's protocol into an error that names the task and the line.
 
     A built-in protocol that raises has a bug, and keeps its traceback.
 

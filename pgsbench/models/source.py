@@ -1,4 +1,4 @@
-"""Any open_clip model by what a user calls it: a folder, a file of weights, a published name."""
+"""Opening any open_clip model by a folder, a file of weights or a published name."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def open_model(source: str, *, model: str | None = None, device: torch.device | 
     path = Path(source)
     if model is not None and not path.is_file():
         raise ModelError(
-            "an architecture is named for a file of weights only; all else knows its own",
+            "--model is for a file of weights only: every other source says its own architecture",
             where="--model",
             value=model,
             way_out="leave --model out, or name a file of weights",
@@ -212,7 +212,7 @@ def _shapes_in_pickle(path: Path) -> dict[str, tuple[int, ...]]:
     if any(name.startswith("_orig_mod.") for name in weights):
         loaded = "torch.load(FILE)" if weights is content else "torch.load(FILE)['state_dict']"
         raise ModelError(
-            "the weights of a compiled model bear its prefix",
+            "these weights were saved from a compiled model: their names begin with its prefix",
             where=str(path),
             value="_orig_mod.",
             way_out="take it off, once: torch.save({name.removeprefix('_orig_mod.'): value "

@@ -27,13 +27,13 @@ class Measurement:
             has a jackknife's pseudo-values, which may lie outside (`multilabel.pseudo_values`).
         items: (n,) what each outcome belongs to, unique.
         chance: What guessing gives.
-        units: (n,) what was drawn from the world together with an item, usually its image: five captions
-            of one image are one draw, not five. Intervals rest on units. None: every item is its own.
+        units: (n,) the draw that an item belongs to, usually its image: five captions of one image are one
+            draw, not five. Intervals are computed over units. None: every item is a draw of its own.
         strata: (n,) class of each item where the metric is the mean over classes of the mean within each
             class; None: the plain mean over items.
-        num_ties: Items that a tie makes wrong, or may make wrong.
-        notes: What is odd about the number: scores that bear any are marked, and may not compare.
-        details: What was chosen on the way, such as a penalty; marks nothing.
+        num_ties: Items that are, or may be, wrong only because of a tie.
+        notes: What is odd about the number: a score with notes is marked and may not compare.
+        details: More about the number, such as a penalty that was chosen; marks nothing.
 
     Raises:
         EvaluationError: No items, items that repeat, lengths that differ, values that are not finite, or a

@@ -119,7 +119,7 @@ class Retrieval:
                     "each picture needs captions (KEY.txt), one a line and none empty",
                     where=where,
                     value=found,
-                    way_out="pictures and captions do not match; make or fetch the set again",
+                    way_out="write captions for it, or leave the picture out",
                 )
             keys.append(key)
             captions.append(found)
