@@ -15,11 +15,10 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from types import TracebackType
 
-from pgsbench.errors import RunError
+from pgsbench.errors import Interrupted, RunError
 from pgsbench.execution import worker
 from pgsbench.execution.slots import Slots
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.training.loop import Interrupted
 
 POLL_SECONDS = 1.0
 

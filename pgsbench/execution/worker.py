@@ -13,12 +13,11 @@ from pathlib import Path
 
 import torch
 
-from pgsbench.errors import RunError, UserError
+from pgsbench.errors import Interrupted, RunError, UserError
 from pgsbench.experiment import run_once
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.tracking.rundir import RunDir, find_runs
-from pgsbench.training.loop import Interrupted
 
 SAVE_SECONDS = 60.0  # time to finish a step and save after the parent has died
 
