@@ -63,7 +63,10 @@ def test_progress_moves_with_pictures_and_texts(
     assert [step for step in told if step[0] == "my/find: pictures"][-1] == ("my/find: pictures", 60, 60)
 
 
-def test_a_quick_task_shows_no_progress_of_its_own(tiny: Clip, suite: Path) -> None:
+def test_a_quick_task_shows_no_progress_of_its_own(
+    tiny: Clip, suite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pgsbench.evaluation.watch.QUIET_SECONDS", 1000.0)
     told: list[str] = []
     run(tiny, suite, progress=lambda what, *_: told.append(what))
     assert set(told) == {"tasks"}

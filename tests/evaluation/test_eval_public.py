@@ -202,7 +202,7 @@ def test_without_a_network_the_hub_is_not_asked_again_and_again(
         DataError, match=rf"(?s)mnist: .*{fetch.NO_NETWORK}.*not tried .*: clip_benchmark:dtd"
     ):
         fetch_missing(suite_of(tmp_path, classes("mnist"), classes("dtd")))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20  # its library alone waits for longer
     assert capfd.readouterr().err == ""
 
 
