@@ -66,7 +66,7 @@ def test_an_evaluation_set_never_leads_out_of_its_data_set(tmp_path: Path) -> No
         "name: mine\ntasks:\n"
         "  - {name: a, data: 'scenes:x', protocol: compositional, group: g, subset: ../x}\n"
     )
-    with pytest.raises(ConfigError, match=r"mine.yaml:3: tasks.0: subset must be a plain name"):
+    with pytest.raises(ConfigError, match=r"mine.yaml:3: tasks.0.subset: subset must be a plain name"):
         load_suite(path)
     assert builtin_dataset("scenes:..") is None
 
