@@ -82,7 +82,7 @@ def run_once(
 
         if not (run.checkpoint / checkpoint.WEIGHTS_FILE).is_file():
             _train(run, spec, device=device, should_stop=asked_to_stop)
-        _evaluate(run, suite, batch_size=spec.evaluation.batch_size, device=device)
+        _evaluate(run, suite, spec, device=device, should_stop=asked_to_stop)
         run.mark_done()
     return run
 
@@ -158,7 +158,9 @@ def _train(run: RunDir, spec: RunSpec, *, device: torch.device, should_stop: Cal
     state.discard(run.state)
 
 
-def _evaluate(run: RunDir, suite: Suite, *, batch_size: int, device: torch.device) -> None:
+def _evaluate(
+    run: RunDir, suite: Suite, spec: RunSpec, *, device: torch.device, should_stop: Callable[[], bool]
+) -> None:
     clip = load(run.checkpoint, device=device)
     started = time.perf_counter()
     evaluate(
@@ -166,8 +168,9 @@ def _evaluate(run: RunDir, suite: Suite, *, batch_size: int, device: torch.devic
         suite,
         out=run.path,
         device=device,
-        batch_size=batch_size,
+        batch_size=spec.evaluation.batch_size,
         checkpoint_sha256=checkpoint.weights_hash(run.checkpoint),
+        should_stop=should_stop,
     )
     if summary := run.summary:
         run.write_summary(dataclasses.replace(summary, eval_seconds=time.perf_counter() - started))
