@@ -63,7 +63,10 @@ class Encoder:
         autocast: torch.dtype | None = None,
         cache: EmbeddingCache | None = None,
     ) -> None:
+        from pgsbench.models.short_texts import ShortTexts
+
         self.model, self.tokenizer, self.device = clip.model, clip.tokenize, torch.device(device)
+        self.text_tower = ShortTexts(clip.model)
         self.batch_size = min(batch_size, CPU_BATCH_SIZE) if self.device.type == "cpu" else batch_size
         self.preprocess, self.autocast = Preprocess(clip.preprocess_cfg), autocast
         self._images, self._texts = _Table("image", cache), _Table("text", cache)
@@ -117,9 +120,8 @@ class Encoder:
                 new_ids += [ids] if is_new else []
         self._begin("texts", len(new_ids))
         with evaluation_mode(self.model):
-            for start in range(0, len(new_ids), self.batch_size):
-                batch = torch.stack(new_ids[start : start + self.batch_size])
-                self._texts.append(self._encode(self.model.encode_text, batch))
+            for start in range(0, len(new_ids), ROWS_A_FILE):
+                self._texts.append(self._encode_by_length(torch.stack(new_ids[start : start + ROWS_A_FILE])))
         self._texts.flush()
         return self._texts.take([self._row_of_text[text] for text in texts])
 
@@ -150,6 +152,15 @@ class Encoder:
     def _advance(self, count: int) -> None:
         self._done += count
         self.watch(self._kind, self._done, self._total)
+
+    def _encode_by_length(self, ids: Tensor) -> Tensor:
+        """Return the embeddings of texts in their order; in a batch are texts of about one length."""
+        order = self.text_tower.lengths(ids).argsort(stable=True)
+        batches = torch.split(order, self.batch_size)
+        encoded = torch.cat([self._encode(self.text_tower, ids[batch]) for batch in batches])
+        in_order = torch.empty_like(encoded)
+        in_order[order] = encoded
+        return in_order
 
     def _encode(self, tower: Any, batch: Tensor) -> Tensor:
         precision: AbstractContextManager[object] = nullcontext()

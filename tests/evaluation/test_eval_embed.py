@@ -59,6 +59,27 @@ def test_batch_size_and_threads_do_not_matter(
     torch.testing.assert_close(many.texts(texts), expected[1], atol=1e-6, rtol=0)
 
 
+def test_texts_of_about_one_length_share_a_batch(
+    tiny: Clip, make_encoder: Callable[..., Encoder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [f"a {'very ' * (7 * i % 11)}small cat {i}" for i in range(11)]
+    whole = [make_encoder(tiny, batch_size=1).texts([text]) for text in texts]
+    ids = tiny.tokenize(texts)
+    lengths = sorted((ids.argmax(dim=1) + 1).tolist())
+    seen: list[int] = []
+    hook = tiny.model.transformer.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[1]))
+    try:
+        found = make_encoder(tiny, batch_size=4).texts(texts)
+        monkeypatch.setattr("pgsbench.evaluation.embed.ROWS_A_FILE", 3)
+        in_small_blocks = make_encoder(tiny, batch_size=4).texts(texts)
+    finally:
+        hook.remove()
+
+    torch.testing.assert_close(found, torch.cat(whole), atol=1e-6, rtol=0)
+    torch.testing.assert_close(in_small_blocks, torch.cat(whole), atol=1e-6, rtol=0)
+    assert seen[:3] == [lengths[3], lengths[7], lengths[10]]
+
+
 def test_nothing_is_masked_and_the_mode_is_restored(
     tiny: Clip, make_encoder: Callable[..., Encoder], make_picture: MakePicture
 ) -> None:

@@ -214,7 +214,8 @@ def test_winoground_on_random_embeddings_is_at_chance_and_equal(
     ids = {}
 
     def random_text(batch: torch.Tensor) -> torch.Tensor:
-        seeds = [ids.setdefault(tuple(row.tolist()), 10_000 + len(ids)) for row in batch]
+        texts = [tuple(row[: row.argmax() + 1].tolist()) for row in batch]  # padding is no content
+        seeds = [ids.setdefault(text, 10_000 + len(ids)) for text in texts]
         return torch.stack([torch.randn(32, generator=torch.Generator().manual_seed(s)) for s in seeds])
 
     monkeypatch.setattr(tiny.model, "encode_text", random_text)
