@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,8 @@ from pgsbench.evaluation.pictures import NamedImage, Preprocess
 
 if TYPE_CHECKING:  # importing open_clip takes seconds, and reading a suite does not need it
     from pgsbench.models.clip import Clip
+
+Item = TypeVar("Item")
 
 #: Pictures or texts whose embeddings differ by less than this are encoded alike (unit vectors, float32).
 COLLAPSED_BELOW = 1e-5
@@ -74,6 +77,7 @@ class Encoder:
         self.watch: Watch = lambda kind, done, total: None  #: Called between batches; may raise to stop.
         self._kind, self._done = "", 0  # what the present call has done
         self._total: int | None = None
+        self.limit: int | None = None  #: So many test items are enough (`first`).
 
     @property
     def num_images(self) -> int:
@@ -84,6 +88,10 @@ class Encoder:
     def num_texts(self) -> int:
         """Distinct texts asked for so far, encoded or found in the cache."""
         return self._texts.num_used
+
+    def first(self, items: Iterable[Item]) -> Iterable[Item]:
+        """Return the test items that are to be measured: all, or the first ones where a task has a limit."""
+        return items if self.limit is None else islice(items, self.limit)
 
     def images(self, pictures: Iterable[NamedImage]) -> Tensor:
         """Return the (n, d) float32 unit embeddings of n pictures, in order, on the CPU.

@@ -200,11 +200,14 @@ def _environment(device: torch.device, autocast: torch.dtype | None) -> dict[str
 
 
 def checked_size(task: Task, measurements: Sequence[Measurement]) -> tuple[Measurement, ...]:
-    """Return the measurements of a task, marked where its data set has not the size it is known to have.
+    """Return a task's measurements, marked where not all items were asked for, or not all are there.
 
     Pictures are counted, or pairs of captions: the smallest n, as captions may be many to a picture, and of
     a mean over classes its units, as a picture may show many.
     """
+    if task.limit is not None:
+        note = f"a look at the first {task.limit:,} items: compares with nothing"
+        return tuple(replace(m, notes=(*m.notes, note)) for m in measurements)
     counts = (len(m.correct if m.strata is None else set(m.units or m.items)) for m in measurements)
     found = min(counts, default=0)
     if task.size is None or found == task.size:
@@ -227,6 +230,7 @@ def _hashes(folder: Path, names: Sequence[str]) -> dict[str, str]:
 
 def _measure(task: Task, folder: Path, encode: Encoder, origin: str) -> TaskResult:
     before = encode.num_images, encode.num_texts
+    encode.limit = task.limit
     with protocol_at_work(task):
         try:
             measurements = tuple(_named(m, origin) for m in task.protocol.measure(folder, encode))

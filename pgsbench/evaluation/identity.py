@@ -55,6 +55,7 @@ def task_key(task: Task, state: str, model_key: str, origin: str) -> str:
         "protocol": [type(task.protocol).__qualname__, asdict(cast(Any, task.protocol))],
         "code": task.code,
         "version": task.version,
+        "limit": task.limit,
         "data": state,
     }
     return _hash(content)

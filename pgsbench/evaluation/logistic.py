@@ -46,7 +46,7 @@ def ranks_of(logits: Tensor, labels: Tensor) -> Ranks:
     """Return where the right class of each sample ranks by (n, classes) logits; NaN is below nothing."""
     right = logits.gather(1, labels[:, None])
     last = (~(logits < right)).sum(dim=1) - 1  # the right one is not below itself
-    return Ranks(last, (logits > right).sum(dim=1))
+    return Ranks(last, (logits > right).sum(dim=1), logits.argmax(dim=1))
 
 
 def fit(

@@ -20,14 +20,22 @@ class Ranks:
     Attributes:
         last: (n,) int64: how many wrong candidates do not score below the best right one.
         first: (n,) int64: how many score above it.
+        nearest: (n,) int64: the candidate that scores highest, the first of those that tie.
     """
 
     last: Tensor
     first: Tensor
+    nearest: Tensor
 
     def hits(self, k: int) -> NDArray[np.float64]:
         """Return (n,) whether the right answer is among the first k wherever ties put it: 0 or 1."""
         return (self.last < k).numpy().astype(np.float64)
+
+    @property
+    def rank(self) -> NDArray[np.int64]:
+        """(n,) rank of the right answer, from 1 on, as `hits` counts it."""
+        ranks: NDArray[np.int64] = self.last.numpy() + 1
+        return ranks
 
     def num_ties(self, k: int) -> int:
         """Return how many queries miss the first k by nothing but a tie."""
@@ -52,7 +60,7 @@ def ranks_of_right(
     # Equal candidates must get equal similarities; a matrix product promises that only for one column.
     distinct, column = distinct_rows(candidates)
     rows_at_a_time = max(1, CHUNK // len(candidates))
-    last, first = [], []
+    last, first, nearest = [], [], []
     for start in range(0, len(queries), rows_at_a_time):
         stop = start + rows_at_a_time
         scores = (queries[start:stop] @ distinct.T)[:, column]
@@ -60,7 +68,8 @@ def ranks_of_right(
         best = scores.masked_fill(~right, -torch.inf).amax(dim=1, keepdim=True)
         last.append((~(scores < best) & ~right).sum(dim=1))
         first.append((scores > best).sum(dim=1))
-    return Ranks(torch.cat(last), torch.cat(first))
+        nearest.append(scores.argmax(dim=1))
+    return Ranks(torch.cat(last), torch.cat(first), torch.cat(nearest))
 
 
 def nearest(queries: Tensor, candidates: Tensor) -> Tensor:

@@ -22,6 +22,8 @@ from pgsbench.files import UNREADABLE, atomic
 
 PER_SAMPLE = "per-sample"
 TASKS = "tasks"
+#: What an item's file says of each item whatever the protocol; more are its protocol's own.
+OUTCOMES = ("values", "items", "units", "correct", "strata", "key")
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ def _write_values(path: Path, m: Measurement, key: str) -> None:
         "units": items if m.units is None else np.asarray(m.units),
         "correct": m.correct,
         "key": np.asarray(key),
+        **m.answers,
     }
     if m.strata is not None:
         arrays["strata"] = m.strata
@@ -100,6 +103,7 @@ def _read_values(path: Path, metric: dict[str, Any], key: str) -> Measurement:
             raise ValueError(f"{path} belongs to another evaluation")
         items: Sequence[str] = file["items"].tolist()
         strata = file["strata"] if "strata" in file.files else None
+        answers = {name: file[name] for name in file.files if name not in OUTCOMES}
         return Measurement(
             metric["metric"],
             file["correct"],
@@ -110,4 +114,5 @@ def _read_values(path: Path, metric: dict[str, Any], key: str) -> Measurement:
             num_ties=metric["num_ties"],
             notes=tuple(metric["notes"]),
             details=metric["details"],
+            answers=answers,
         )

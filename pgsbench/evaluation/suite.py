@@ -66,6 +66,7 @@ class Task:
         version: Raised whenever the task's meaning changes.
         size: Number of test items that the data set is known to have; None: not known.
         code: What the protocol's code is (`Registry.content_id`).
+        limit: Only so many items are measured, the first ones; None: all.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Task:
     version: int = 1
     size: int | None = None
     code: str = ""
+    limit: int | None = None
 
     @property
     def file_name(self) -> str:
@@ -177,6 +179,12 @@ def load_suite(name_or_path: str | Path) -> Suite:
         raise ConfigError.collect(problems, where=str(path))
     config = checked.model
     return Suite(config.name, config.version, config.question, tuple(tasks))
+
+
+def first_items(suite: Suite, limit: int) -> Suite:
+    """Return a suite whose tasks measure their first `limit` items only, for a quick look."""
+    tasks = tuple(replace(task, limit=limit) for task in suite.tasks)
+    return replace(suite, name=f"{suite.name}-first-{limit}", tasks=tasks)
 
 
 def make_builtin(suite: Suite, *, progress: store.Progress | None = None) -> None:

@@ -313,8 +313,8 @@ def test_what_only_rounding_tells_apart_ties(data: Path, tiny: Clip) -> None:
     [
         ({"correct": np.array([1.0, np.nan])}, "outcomes are not finite"),
         ({"correct": np.array([37.0, 1.0])}, "a score must be a share"),
-        ({"correct": np.array([1.0])}, "outcomes, items, units and strata differ in length"),
-        ({"units": ["a"]}, "outcomes, items, units and strata differ in length"),
+        ({"correct": np.array([1.0])}, "outcomes, items, units, strata and answers differ in length"),
+        ({"units": ["a"]}, "outcomes, items, units, strata and answers differ in length"),
         ({"items": ["a", "a"]}, "two test items have the same name"),
         ({"correct": np.array([]), "items": []}, "there are no test items"),
     ],

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ class Measurement:
         num_ties: Items that are, or may be, wrong only because of a tie.
         notes: What is odd about the number: a score with notes is marked and may not compare.
         details: More about the number, such as a penalty that was chosen; marks nothing.
+        answers: More about each item by name, (n,) each, for its file: ``predicted``, ``rank``.
 
     Raises:
         EvaluationError: No items, items that repeat, lengths that differ, values that are not finite, or a
@@ -49,14 +50,14 @@ class Measurement:
     num_ties: int = 0
     notes: tuple[str, ...] = ()
     details: str = ""
+    answers: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        lengths = {
-            len(part) for part in (self.correct, self.items, self.units, self.strata) if part is not None
-        }
+        parts = (self.correct, self.items, self.units, self.strata, *self.answers.values())
+        lengths = {len(part) for part in parts if part is not None}
         problems = {
             "there are no test items": not len(self.items),
-            "outcomes, items, units and strata differ in length": len(lengths) > 1,
+            "outcomes, items, units, strata and answers differ in length": len(lengths) > 1,
             "two test items have the same name": len(set(self.items)) < len(self.items),
             "outcomes are not finite": not np.isfinite(self.correct).all(),
         }

@@ -69,7 +69,7 @@ class Compositional:
         Raises:
             DataError: There are no pairs, or pictures are missing.
         """
-        pairs = read_pairs(folder, self.subset)
+        pairs = list(encode.first(read_pairs(folder, self.subset)))
         if not pairs:
             raise DataError("the subset holds no pairs", where=str(folder / f"{self.subset}.json"))
         self._check_pictures(folder, pairs)

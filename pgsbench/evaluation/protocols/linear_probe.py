@@ -170,7 +170,8 @@ class LinearProbe:
     ) -> tuple[list[str], Tensor, Tensor]:
         keys: list[str] = []
         labels: list[int] = []
-        images = encode.images(labelled_pictures(folder, split, num_classes, keys, labels))
+        pictures = labelled_pictures(folder, split, num_classes, keys, labels)
+        images = encode.images(encode.first(pictures) if split == self.split else pictures)
         if not keys:
             raise DataError("the split holds no pictures", where=str(folder / split))
         return keys, torch.tensor(labels), images

@@ -53,7 +53,7 @@ class MultiLabel(ZeroShot):
         classnames, templates = read_classnames(folder), read_templates(folder)
         keys: list[str] = []
         labels: list[NDArray[np.bool_]] = []
-        images = encode.images(self._samples(folder, len(classnames), keys, labels))
+        images = encode.images(encode.first(self._samples(folder, len(classnames), keys, labels)))
         if not any(shown.any() for shown in labels):
             raise DataError("the split holds no pictures with labels", where=str(folder / self.split))
         classes = class_embeddings(encode, classnames, templates)

@@ -32,7 +32,7 @@ class Retrieval:
     ``text_retrieval_recall@K``. A k larger than the number of candidates is left out. Deviation: a wrong
     candidate that ties with the right one counts as nearer, so a caption that also stands under another
     picture is never found at 1 by its own picture alone, nor is a picture that is there twice; a note says
-    how many there are.
+    how many there are. Each item's file has the ``rank`` of its first right answer, counted from 1.
 
     Attributes:
         recall_at: The values of k.
@@ -73,7 +73,7 @@ class Retrieval:
             raise DataError('must say "retrieval"', where=str(folder / TYPE_FILE))
         keys: list[str] = []
         captions: list[list[str]] = []
-        images = encode.images(self._samples(folder, keys, captions))
+        images = encode.images(encode.first(self._samples(folder, keys, captions)))
         if not keys:
             raise DataError("the split holds no pictures", where=str(folder / self.split))
         texts = [caption for of_image in captions for caption in of_image]
@@ -100,6 +100,7 @@ class Retrieval:
                     units=units,
                     num_ties=by_text.num_ties(k),
                     notes=image_notes,
+                    answers={"rank": by_text.rank},
                 )
             if k <= len(texts):
                 yield Measurement(
@@ -109,6 +110,7 @@ class Retrieval:
                     _chance_of_any(texts_of, len(texts), k),
                     num_ties=by_image.num_ties(k),
                     notes=text_notes,
+                    answers={"rank": by_image.rank},
                 )
 
     def _samples(self, folder: Path, keys: list[str], captions: list[list[str]]) -> Iterator[NamedImage]:

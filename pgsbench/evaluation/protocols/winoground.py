@@ -70,7 +70,7 @@ class Winoground:
         Raises:
             DataError: There are no examples, or pictures are missing.
         """
-        examples = read_examples(folder)
+        examples = list(encode.first(read_examples(folder)))
         pictures = encode.images(read_pictures(folder / IMAGES, _pictures_of(examples)))
         texts = encode.texts([caption for example in examples for caption in example.captions])
         images, captions = pictures.view(len(examples), 2, -1), texts.view(len(examples), 2, -1)

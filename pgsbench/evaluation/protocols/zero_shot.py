@@ -31,7 +31,8 @@ class ZeroShot:
 
     The metrics are clip_benchmark's: ``acc1``, ``acc5`` (from 5 classes on) and
     ``mean_per_class_recall``, the mean over the classes that have pictures. Deviation: a wrong class that
-    ties with the right one counts as nearer.
+    ties with the right one counts as nearer. Each item's file has the class that was ``predicted``, the
+    nearest one counted from 0, and the ``rank`` of the true class, counted from 1.
 
     Attributes:
         split: Folder of the shards.
@@ -63,17 +64,22 @@ class ZeroShot:
         classes = class_embeddings(encode, classnames, templates)
         keys: list[str] = []
         labels: list[int] = []
-        images = encode.images(labelled_pictures(folder, self.split, len(classnames), keys, labels))
+        images = encode.images(
+            encode.first(labelled_pictures(folder, self.split, len(classnames), keys, labels))
+        )
         if not keys:
             raise DataError("the split holds no pictures", where=str(folder / self.split))
         target = torch.tensor(labels)
         ranks = ranks_of_right(images, target, classes, torch.arange(len(classes)))
         notes = (*_notes(classnames, labels, classes), *odd_pictures(images, labels))
         notes += one_answer(nearest(images, classes), labels, classnames)
+        answers = {"predicted": ranks.nearest.numpy(), "rank": ranks.rank}
         for k in (1, 5):
             if k <= len(classnames):
                 chance, ties = k / len(classnames), ranks.num_ties(k)
-                yield Measurement(f"acc{k}", ranks.hits(k), keys, chance, num_ties=ties, notes=notes)
+                yield Measurement(
+                    f"acc{k}", ranks.hits(k), keys, chance, num_ties=ties, notes=notes, answers=answers
+                )
         yield Measurement(
             "mean_per_class_recall",
             ranks.hits(1),
@@ -82,6 +88,7 @@ class ZeroShot:
             strata=target.numpy(),
             num_ties=ranks.num_ties(1),
             notes=notes,
+            answers=answers,
         )
 
 
