@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from pgsbench.cli.options import DeviceOption, SuiteOption, names_in
-
-if TYPE_CHECKING:
-    from pgsbench.evaluation.reference import Cost, ReferenceResult
-    from pgsbench.evaluation.suite import Suite
-    from pgsbench.records.scores import Scores
+from pgsbench.cli.options import BatchSizeOption, DeviceOption, JsonOption, SuiteOption, names_in
 
 app = typer.Typer(no_args_is_help=True, help="Measure speed on this machine.", rich_markup_mode=None)
 
@@ -67,10 +61,19 @@ def eval_(
         str, typer.Argument(metavar="CHECKPOINT", help="A run directory, a local-dir folder, or NAME:TAG.")
     ],
     suite: SuiteOption = "scenes",
-    batch_size: Annotated[int, typer.Option(min=1, help="Of both sides; theirs is 64 by default.")] = 64,
+    shape: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CxTxP",
+            help="Instead of a suite: C classes, T templates, P made-up photos; CHECKPOINT then names an "
+            "architecture. ImageNet is 1000x80x50000.",
+        ),
+    ] = None,
+    batch_size: BatchSizeOption = 64,
     workers: Annotated[
         int, typer.Option(min=0, help="Reading processes of clip_benchmark, at most one a shard.")
     ] = 0,
+    as_json: JsonOption = False,
 ) -> None:
     """Evaluate with clip_benchmark's command line and with ours: equal scores, and both times.
 
@@ -79,113 +82,20 @@ def eval_(
 
     Example: pgsbench bench eval runs/ratio/pgs-s0-0123456789 --suite scenes
     """
-    from pgsbench.evaluation import reference
-    from pgsbench.evaluation import suite as suites
+    from contextlib import nullcontext
+
+    from pgsbench.errors import EvaluationError
+    from pgsbench.evaluation.side_by_side import compare, made_up
     from pgsbench.progress import Bars
-
-    tasks = suites.load_suite(suite)
-    suites.make_builtin(tasks)
-    folders = suites.locate(tasks)
-    shared = [task for task in tasks.tasks if reference.arguments(task, folders[task.name])]
-    model, pretrained = _as_open_clip_names_it(checkpoint)
-    with Bars() as show:
-        # The bare model, not its run directory: there its results lie already, and would be reused.
-        bare = checkpoint if pretrained else model.removeprefix("local-dir:")
-        report, cost = _ours(bare, suite, batch_size)
-        theirs = {}
-        for number, task in enumerate(shared):
-            show("clip_benchmark", number, len(shared))
-            theirs[task.name] = reference.run(
-                task,
-                folders[task.name],
-                model=model,
-                pretrained=pretrained,
-                batch_size=batch_size,
-                workers=workers,
-            )
-        show("clip_benchmark", len(shared), len(shared))
-    _show(tasks, report, cost, theirs)
-
-
-def _ours(checkpoint: str, suite: str, batch_size: int) -> tuple[Scores, Cost]:
-    """Return the report of `pgsbench evaluate` in a process of its own, and what it took."""
-    import sys
-    from tempfile import TemporaryDirectory
-
-    from pgsbench.errors import EvaluationError
-    from pgsbench.evaluation.reference import timed
-    from pgsbench.records.scores import Scores
-
-    with TemporaryDirectory() as out:
-        command = [
-            sys.executable,
-            "-m",
-            "pgsbench",
-            "evaluate",
-            checkpoint,
-            "--suite",
-            suite,
-            "--out",
-            out,
-            "--batch-size",
-            str(batch_size),
-            "--no-cache",
-        ]
-        done, cost = timed(command)
-        if done.returncode:
-            raise EvaluationError(f"`pgsbench evaluate` failed\n{done.stderr.strip()}")
-        if ", 0 reused" not in done.stdout:
-            raise EvaluationError("`pgsbench evaluate` reused earlier results: no time to compare")
-        return Scores.read(Path(out)), cost
-
-
-def _as_open_clip_names_it(checkpoint: str) -> tuple[str, str]:
-    """Return clip_benchmark's ``--model`` and ``--pretrained`` for a checkpoint."""
-    from pgsbench.errors import ModelError
-    from pgsbench.models.source import TRAINED
-
-    folder = Path(checkpoint)
-    folder = folder / TRAINED if (folder / TRAINED).is_dir() else folder
-    if folder.is_dir():
-        return f"local-dir:{folder.absolute()}", ""
-    name, _, tag = checkpoint.partition(":")
-    if not tag or "/" in tag:  # a URI, or a model on the hub
-        raise ModelError(
-            "clip_benchmark takes a folder or a published model",
-            value=checkpoint,
-            way_out="name a run directory, a folder in open_clip's local-dir layout, or NAME:TAG",
-        )
-    return name, tag
-
-
-def _show(suite: Suite, report: Scores, cost: Cost, theirs: Mapping[str, ReferenceResult]) -> None:
-    from pgsbench.errors import EvaluationError
-    from pgsbench.evaluation.reference import TOLERANCE, Cost
     from pgsbench.reporting import render
+    from pgsbench.reporting.side_by_side import cost_table, score_table
 
-    rows, different = [], []
-    for score in report.scores:
-        found = theirs[score.task].metrics.get(score.metric) if score.task in theirs else None
-        if found is None:
-            continue
-        difference = abs(score.value - found)
-        verdict = "equal"
-        if difference > TOLERANCE:
-            verdict = f"differs by at most its {score.num_ties} ties"
-        if difference > TOLERANCE + score.num_ties / score.n:
-            different.append(f"{score.task} {score.metric}")
-            verdict = "DIFFERENT"
-        took = f"{theirs[score.task].cost.seconds:.1f}" if score.primary else ""
-        rows.append([score.task, score.metric, f"{found:.6f}", f"{score.value:.6f}", took, verdict])
-    header = ["task", "metric", "clip_benchmark", "pgsbench", "its seconds", "scores"]
-    typer.echo(render.text(render.Table(f"Suite {suite.name}", header, rows, [], text_columns=(1, 5))))
-    if lacking := [task.name for task in suite.tasks if task.name not in theirs]:
-        typer.echo(f"in our time only, as clip_benchmark has no such task: {', '.join(lacking)}")
-    total = sum((result.cost for result in theirs.values()), Cost(0.0, 0.0))
-    for name, side, count in (("clip_benchmark", total, len(theirs)), ("pgsbench", cost, 1)):
-        took = f"{side.seconds:8.1f} s, {side.cpu_seconds:8.1f} s of processor"
-        typer.echo(f"{name + ':':<16}{took}, {count} processes")
-    by_clock, by_processor = total.seconds / cost.seconds, total.cpu_seconds / cost.cpu_seconds
-    typer.echo(f"{'ratio:':<16}{by_clock:8.1f}    {by_processor:8.1f}")
-    if different:
+    with (
+        made_up(checkpoint, shape) if shape else nullcontext((checkpoint, suite)) as (model, tasks),
+        Bars() as show,
+    ):
+        found = compare(model, tasks, batch_size=batch_size, workers=workers, progress=show)
+    tables = score_table(found), cost_table(found)
+    typer.echo(render.as_json(*tables) if as_json else "\n".join(map(render.text, tables)))
+    if different := found.different:
         raise EvaluationError(f"{len(different)} scores differ by more than ties", value=different)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pgsbench.cli.options import DeviceOption, OfflineOption, RootOption
+from pgsbench.cli.options import BatchSizeOption, DeviceOption, OfflineOption, RootOption
 
 
 def calibrate(
@@ -27,7 +26,7 @@ def calibrate(
     ] = None,
     tolerance: Annotated[float, typer.Option(min=0, help="Largest difference that passes.")] = 0.005,
     root: RootOption = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures or texts encoded at a time.")] = 256,
+    batch_size: BatchSizeOption = 256,
     device: DeviceOption = "auto",
     offline: OfflineOption = False,
 ) -> None:
@@ -38,36 +37,23 @@ def calibrate(
 
     Example: pgsbench calibrate ViT-B-32:openai --data vtab/cifar100
     """
-    from tempfile import TemporaryDirectory
-
-    from pgsbench.cli.checkpoints import described, open_checkpoint
-    from pgsbench.devices import devices_named
     from pgsbench.evaluation import calibration
-    from pgsbench.evaluation.evaluate import evaluate
-    from pgsbench.evaluation.suite import data_folder, locate
     from pgsbench.progress import Bars
 
-    expected = calibration.published_score(model, data) if expect is None else expect
-    suite = calibration.suite_of(data)
-    find = partial(data_folder, root=root)
-    locate(suite, find)  # said before any weights are fetched
-    on = devices_named(device)[0]
-    source, architecture = (str(checkpoint), model) if checkpoint else (model, None)
-    if checkpoint and checkpoint.is_dir():
-        architecture = None
-    clip = open_checkpoint(source, model=architecture, device=on).clip
-    with TemporaryDirectory() as out, Bars() as show:
-        report = evaluate(
-            clip,
-            suite,
-            data_folder=find,
-            out=Path(out),
-            device=on,
+    with Bars() as show:
+        found = calibration.calibrate(
+            model,
+            data,
+            weights=checkpoint,
+            expected=expect,
+            tolerance=tolerance,
+            root=root,
             batch_size=batch_size,
+            device=device,
             progress=show,
         )
-    score = next(iter(report.primary().values()))
-    found = calibration.Calibration(expected, score.value, tolerance, tuple(score.notes))
-    typer.echo(f"{model} on {data}, top-1 of {score.n:,} pictures: {found}")
-    typer.echo(f"model: {described(clip)}")
+    if found.note:
+        typer.echo(f"note: {found.note}", err=True)
+    typer.echo(f"{model} on {data}, top-1 of {found.num_pictures:,} pictures: {found}")
+    typer.echo(f"model: {found.model}")
     raise typer.Exit(0 if found.passes else 1)

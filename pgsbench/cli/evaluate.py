@@ -2,51 +2,60 @@
 
 from __future__ import annotations
 
-import os
-import re
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgsbench.cli.checkpoints import (
-    CheckpointArgument,
-    ModelOption,
-    described,
-    open_checkpoint,
-    scores_folder,
-    scores_table,
+from pgsbench.cli.options import (
+    BatchSizeOption,
+    DeviceOption,
+    JsonOption,
+    OfflineOption,
+    RootOption,
+    SuiteOption,
 )
-from pgsbench.cli.options import DeviceOption, OfflineOption, RootOption, SuiteOption
 
 if TYPE_CHECKING:
-    from pgsbench.evaluation.suite import Suite
-    from pgsbench.masking.base import Strategy
-    from pgsbench.records.run_spec import RunSpec
-    from pgsbench.records.scores import Scores
-    from pgsbench.tracking.rundir import RunDir
+    from collections.abc import Sequence
 
-#: Stands for the run that mirrors the run directory in question.
-MIRROR = "mirror"
-#: What the folder of a part's scores begins with.
-PART = "part-"
+    from pgsbench.checkpoints import Evaluation
+    from pgsbench.reporting.render import Table
 
 
 def evaluate(
-    checkpoint: CheckpointArgument,
+    checkpoints: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CHECKPOINT...",
+            help="Run directories, folders in open_clip's local-dir layout, files of weights (with --model), "
+            "NAME:PRETRAINED_TAG, hf-hub:OWNER/NAME, or MLflow URIs (runs:/..., models:/...).",
+        ),
+    ],
     suite: SuiteOption = "scenes",
-    model: ModelOption = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Of a file of weights: its architecture, its JSON file, or NAME:TAG for published weights.",
+        ),
+    ] = None,
     root: RootOption = None,
-    out: Annotated[
+    output: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR", help="Where scores go (default: CHECKPOINT/eval-SUITE, or evaluations/)."
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures or texts encoded at a time.")] = 256,
+    batch_size: BatchSizeOption = 256,
     device: DeviceOption = "auto",
+    precision: Annotated[
+        str, typer.Option(help="Of encoding: fp32, which agrees with published numbers, bf16 or fp16.")
+    ] = "fp32",
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Measure only the first N items of each task: a look."),
+    ] = None,
     mlflow: Annotated[
         str | None,
         typer.Option(
@@ -64,190 +73,62 @@ def evaluate(
         bool, typer.Option("--with-mask", help="Of a run: once more under the mask it was trained with.")
     ] = False,
     offline: OfflineOption = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Test any open_clip model on a suite; what was measured before is not measured again.
+    """Test any open_clip models on a suite; what was measured before is not measured again.
+
+    Of several, one table shows them side by side, and another the differences to the first, paired by item.
 
     Example: pgsbench evaluate runs/ratio/pgs-s0-0123456789 --suite scenes
     """
-    from pgsbench.data import store
-    from pgsbench.devices import devices_named
-    from pgsbench.evaluation import suite as suites
-    from pgsbench.evaluation.evaluate import evaluate as measure
-    from pgsbench.models.masked_tower import attach
+    from pgsbench.checkpoints import evaluate_checkpoints, log_scores, mlflow_run
     from pgsbench.progress import Bars
-
-    tasks = suites.load_suite(suite)
-    on = devices_named(device)[0]
-    mask = _mask_of(checkpoint) if with_mask else None
-    mlflow_run = _mirror_of(checkpoint) if mlflow == MIRROR else mlflow
-    target = (out or scores_folder(checkpoint, tasks.name)).resolve()
-    whole_suite = tasks
-    if part:
-        tasks, name = _part_of(tasks, part)
-        target /= name
-    _check_writable(target, *([_masked(target)] if mask else []))
-    find = partial(suites.data_folder, root=root)
-    with Bars() as show:
-        suites.locate(suites.without_builtin(tasks), find)  # said before any weights are fetched
-        opened = open_checkpoint(checkpoint, model=model, device=on)
-        suites.make_builtin(tasks, progress=show)
-        measure_on = partial(
-            measure,
-            opened.clip,
-            tasks,
-            checkpoint_sha256=opened.sha256,
-            data_folder=find,
-            device=on,
-            batch_size=batch_size,
-            part_of=whole_suite,
-            progress=show,
-        )
-        whole = measure_on(
-            out=target,
-            cache=store.root() / "embeddings" if cache else None,
-            earlier=(Path(checkpoint), *sorted(target.glob(f"{PART}*"))),
-        )
-        masked = None
-        if mask:
-            with attach(opened.clip.model, mask.strategy).at_eval(seed=mask.seed):
-                masked = measure_on(out=_masked(target), mask=mask.record)
-    typer.echo(scores_table(whole))
-    typer.echo(f"model: {described(opened.clip)}")
-    typer.echo(f"tasks: {len(tasks.tasks) - len(whole.reused)} measured, {len(whole.reused)} reused")
-    typer.echo(f"scores: {target / 'scores.json'}\n        {target / 'scores.csv'}")
-    if masked:
-        typer.echo(f"\n{_gap_table(whole, masked)}\nscores: {_masked(target) / 'scores.json'}")
-    if mlflow_run:
-        _log(mlflow_run, whole, target)
-
-
-def _check_writable(*targets: Path) -> None:
-    """Raise where scores cannot be written, before anything is measured; nothing is made yet."""
-    from pgsbench.errors import ConfigError
-
-    for target in targets:
-        there = next(path for path in (target, *target.parents) if os.access(path, os.F_OK))
-        if not there.is_dir():
-            raise ConfigError(
-                "scores go into a folder, and this is none",
-                where="--out",
-                value=str(there),
-                way_out="name another",
-            )
-        if not os.access(there, os.W_OK | os.X_OK):
-            raise ConfigError(
-                "scores cannot be written here",
-                where="--out",
-                value=str(there),
-                way_out="name a folder that you may write to",
-            )
-
-
-def _masked(target: Path) -> Path:
-    return target.with_name(f"{target.name}-masked")
-
-
-def _part_of(suite: Suite, part: str) -> tuple[Suite, str]:
-    """Return a part of a suite and its name; neighbours, which often share pictures, stay together."""
-    from pgsbench.errors import ConfigError
-
-    found = re.fullmatch(r"(\d+)/(\d+)", part)
-    k, n = (int(found[1]), int(found[2])) if found else (0, 0)
-    if not 1 <= k <= n <= len(suite.tasks):
-        raise ConfigError(
-            "a part is K/N with 1 <= K <= N, and N at most the number of tasks",
-            where="--part",
-            value=part,
-            way_out=f"--part 1/2 and --part 2/2, for example; the suite has {len(suite.tasks)} tasks",
-        )
-    first, last = (len(suite.tasks) * end // n for end in (k - 1, k))
-    name = f"{PART}{k}-of-{n}"
-    return replace(suite, name=f"{suite.name}-{name}", tasks=suite.tasks[first:last]), name
-
-
-class _Mask(NamedTuple):
-    strategy: Strategy
-    seed: int
-    record: dict[str, object]
-
-
-def _mask_of(checkpoint: str) -> _Mask:
-    """Return the mask that a run was trained with."""
-    from pgsbench.errors import RunError
-    from pgsbench.masking.configure import configure
-
-    run = _run_of(checkpoint, "--with-mask")
-    spec = run.spec
-    given = spec.config.strategy
-    strategy = configure(given.name, given.fields)
-    if "objects" in strategy.needs:
-        raise RunError(
-            "this mask must know the objects, and evaluation sets do not say them",
-            where="--with-mask",
-            value=given.name,
-            way_out="evaluate the run without --with-mask",
-        )
-    _check_code(spec)
-    return _Mask(strategy, spec.seed, {**given.model_dump(), "seed": spec.seed})
-
-
-def _check_code(spec: RunSpec) -> None:
-    """Raise where a strategy that is not built in is another than the run was trained with."""
-    from pgsbench.errors import RunError
-    from pgsbench.masking import STRATEGIES
-
-    name = spec.config.strategy.name
-    if STRATEGIES.content_id(name) != spec.strategy_code:
-        raise RunError(
-            "the code of this mask is not what the run was trained with",
-            where="--with-mask",
-            value=name,
-            way_out="bring back the code as it was, or evaluate without --with-mask",
-        )
-
-
-def _run_of(checkpoint: str, option: str) -> RunDir:
-    from pgsbench.errors import RunError
-    from pgsbench.tracking.rundir import RunDir
-
-    run = RunDir(Path(checkpoint))
-    if not run.exists:
-        raise RunError(
-            "only a run directory knows its training and its MLflow run",
-            where=option,
-            value=checkpoint,
-            way_out="name a directory under runs/",
-        )
-    return run
-
-
-def _gap_table(whole: Scores, masked: Scores) -> str:
-    """Return the group means on whole and on masked pictures, and what the mask costs at evaluation."""
     from pgsbench.reporting import render
 
-    rows = [
-        [
-            group,
-            f"{mean.value:.1%}",
-            f"{masked.groups[group].value:.1%}",
-            f"{100 * (masked.groups[group].value - mean.value):+.1f}",
-        ]
-        for group, mean in whole.groups.items()
-    ]
-    notes = ["Gap: masked minus whole, in points. Training saw masked pictures, except in its last phase."]
-    header = ["group", "whole pictures", "under the training mask", "gap"]
-    return render.text(render.Table("Under the mask of the training", header, rows, notes))
+    mirrors = [mlflow_run(checkpoint, mlflow) for checkpoint in checkpoints] if mlflow else []
+    with Bars() as show:
+        found = evaluate_checkpoints(
+            checkpoints,
+            suite,
+            model=model,
+            root=root,
+            output=output,
+            batch_size=batch_size,
+            device=device,
+            precision=precision,
+            cache=cache,
+            part=part,
+            with_mask=with_mask,
+            limit=limit,
+            progress=show,
+        )
+    tables = _tables(found)
+    typer.echo(render.as_json(*tables) if as_json else "\n".join(map(render.text, tables)))
+    for one in found:
+        if one.note:
+            typer.echo(f"note: {one.name}: {one.note}", err=True)
+        if not as_json:
+            _say(one, with_name=len(found) > 1)
+    for one, run_id in zip(found, mirrors, strict=bool(mirrors)):
+        log_scores(one, run_id)
 
 
-def _mirror_of(checkpoint: str) -> str:
-    from pgsbench.tracking import artifacts
+def _tables(found: Sequence[Evaluation]) -> list[Table]:
+    from pgsbench.reporting.score_tables import across_table, mask_table, score_tables
 
-    return artifacts.mirrored_run(_run_of(checkpoint, "--mlflow"))
+    tables = list(score_tables(found[0].scores))
+    if len(found) > 1:
+        from pgsbench.reporting.checkpoints import difference_table, differences  # SciPy takes seconds
+
+        across = across_table({one.name: one.scores for one in found})
+        tables = [across, difference_table(differences({one.name: one.folder for one in found}))]
+    return [*tables, *(mask_table(one.name, one.scores, one.masked) for one in found if one.masked)]
 
 
-def _log(run_id: str, report: Scores, out: Path) -> None:
-    from pgsbench.tracking import artifacts
-
-    values = {task: score.value for task, score in report.primary().items()}
-    values |= {f"group/{group}": mean.value for group, mean in report.groups.items()}
-    artifacts.log_scores(run_id, report.suite, values, out)
+def _say(one: Evaluation, *, with_name: bool) -> None:
+    reused = len(one.scores.reused)
+    measured = len(one.scores.primary()) - reused
+    typer.echo(f"model: {one.model}" if not with_name else f"\n{one.name}: {one.model}")
+    typer.echo(f"tasks: {measured} measured, {reused} reused")
+    for folder in (one.folder, *([one.masked_folder] if one.masked else [])):
+        typer.echo(f"scores: {folder / 'scores.json'}\n        {folder / 'scores.csv'}")

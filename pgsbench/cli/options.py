@@ -35,6 +35,9 @@ AnyNumericsOption = Annotated[
     typer.Option("--any-numerics", help="Reuse runs of other devices, precisions and PyTorch versions, too."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the tables as JSON.")]
+BatchSizeOption = Annotated[
+    int, typer.Option("--batch-size", min=1, help="Pictures or texts encoded at a time.")
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or one GPU such as cuda:1.")]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Print the plan: runs, steps, samples, tokens, minutes.")

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pgsbench.config.yaml_text import parse_yaml
 from pgsbench.data import public
+from pgsbench.data.store import Progress
+from pgsbench.devices import devices_named
 from pgsbench.errors import ConfigError, nearest
+from pgsbench.evaluation.evaluate import evaluate, model_description
 from pgsbench.evaluation.protocols.zero_shot import ZeroShot
-from pgsbench.evaluation.suite import Suite, Task
+from pgsbench.evaluation.suite import Suite, Task, data_folder, locate
+from pgsbench.models.source import open_model
 
 PUBLISHED = Path(__file__).with_name("published.yaml")
 
@@ -24,12 +30,18 @@ class Calibration:
         found: Measured here.
         tolerance: Largest difference that passes.
         notes: Notes of the score; a score with notes does not compare.
+        num_pictures: Pictures behind what was found.
+        model: What the score depends on beside the weights, in words.
+        note: What the user should check about the model; empty: nothing.
     """
 
     expected: float
     found: float
     tolerance: float
     notes: tuple[str, ...] = ()
+    num_pictures: int = 0
+    model: str = ""
+    note: str = ""
 
     @property
     def passes(self) -> bool:
@@ -85,3 +97,53 @@ def suite_of(data: str) -> Suite:
         size=known.size if known else None,
     )
     return Suite("calibration", 1, "Does this installation give the published numbers?", (task,))
+
+
+def calibrate(
+    model: str,
+    data: str,
+    *,
+    weights: Path | None = None,
+    expected: float | None = None,
+    tolerance: float = 0.005,
+    root: Path | None = None,
+    batch_size: int = 256,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Calibration:
+    """Measure a published model on a public set beside the number that clip_benchmark's authors published.
+
+    Args:
+        model: ``NAME:TAG``.
+        data: clip_benchmark's name of a set, or a folder.
+        weights: The model's weights as a file or folder; None: they are fetched.
+        expected: The number to meet, a share in [0, 1]; None: the published one.
+        tolerance: Largest difference that passes.
+        root: Where public sets lie; default: where all data sets lie.
+        batch_size: Pictures or texts encoded at a time.
+        device: ``auto``, ``cpu``, ``cuda`` or one GPU.
+        progress: Told what is done.
+
+    Raises:
+        UserError: There is no such number, set or model.
+    """
+    target = published_score(model, data) if expected is None else expected
+    suite, find, on = suite_of(data), partial(data_folder, root=root), devices_named(device)[0]
+    locate(suite, find)  # said before any weights are fetched
+    source, architecture = (str(weights), model) if weights else (model, None)
+    if weights and weights.is_dir():
+        architecture = None
+    opened = open_model(source, model=architecture, device=on)
+    with TemporaryDirectory() as out:
+        report = evaluate(
+            opened.clip,
+            suite,
+            data_folder=find,
+            out=Path(out),
+            device=on,
+            batch_size=batch_size,
+            progress=progress,
+        )
+    (score,) = report.primary().values()
+    description = model_description(opened.clip)
+    return Calibration(target, score.value, tolerance, tuple(score.notes), score.n, description, opened.note)

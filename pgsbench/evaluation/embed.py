@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pgsbench.devices import usable_cores
-from pgsbench.errors import EvaluationError
+from pgsbench.errors import ConfigError, EvaluationError, nearest
 from pgsbench.evaluation.cache import EmbeddingCache, content_key
 from pgsbench.evaluation.pictures import NamedImage, Preprocess
 
@@ -40,6 +40,26 @@ Watch = Callable[[str, int, int | None], None]
 
 #: New embeddings that are kept in memory before they go to the cache as one file.
 ROWS_A_FILE = 1 << 12
+
+
+#: Precisions of encoding by name; None: float32 all through, which agrees with published numbers.
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def dtype_of(precision: str) -> torch.dtype | None:
+    """Return what a precision autocasts to; None: nothing.
+
+    Raises:
+        ConfigError: There is no such precision.
+    """
+    if precision not in PRECISIONS:
+        raise ConfigError(
+            "unknown precision",
+            where="--precision",
+            value=precision,
+            way_out=nearest(precision, list(PRECISIONS)),
+        )
+    return PRECISIONS[precision]
 
 
 class Encoder:

@@ -222,6 +222,15 @@ def activations(model: nn.Module) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if name.upper().endswith(("GELU", "SILU", "RELU"))))
 
 
+def model_description(clip: Clip) -> str:
+    """Return what scores depend on beside the weights: activations, and how pictures are prepared."""
+    prepared, (height, width) = clip.preprocess_cfg, clip.image_size
+    mean, std = (" ".join(f"{value:.3g}" for value in prepared[key]) for key in ("mean", "std"))
+    activation = " and ".join(activations(clip.model)) or "unknown activation"
+    scaled = f"{prepared['resize_mode']}, {prepared['interpolation']}"
+    return f"{activation}; pictures {height} x {width} ({scaled}), mean {mean}, std {std}"
+
+
 def _hashes(folder: Path, names: Sequence[str]) -> dict[str, str]:
     """Return the hash of each text file that a task reads: class names, templates, captions."""
     files = [name for name in names if "/" not in name and (folder / name).is_file()]

@@ -72,13 +72,6 @@ def ranks_of_right(
     return Ranks(torch.cat(last), torch.cat(first), torch.cat(nearest))
 
 
-def nearest(queries: Tensor, candidates: Tensor) -> Tensor:
-    """Return (n,) the number of the (m, d) candidate that is most similar to each (n, d) query."""
-    rows_at_a_time = max(1, CHUNK // len(candidates))
-    starts = range(0, len(queries), rows_at_a_time)
-    return torch.cat([(queries[at : at + rows_at_a_time] @ candidates.T).argmax(dim=1) for at in starts])
-
-
 def distinct_rows(vectors: Tensor) -> tuple[Tensor, Tensor]:
     """Return the (m, d) distinct rows of (n, d) vectors in order, and (n,) which of them each row is.
 

@@ -223,13 +223,13 @@ def _read_run(runs_root: Path, planned: StudyRun, suite_fingerprint: str) -> Run
             directory.environment,
             directory.summary,
             scores,
-            _primary_values(directory.path, scores.scores if scores else ()),
+            primary_values(directory.path, scores.scores if scores else ()),
         )
     except RunError as error:
         return Run(spec, directory.path, INCOMPLETE, str(error))
 
 
-def _primary_values(folder: Path, scores: Sequence[Score]) -> dict[str, TaskValues]:
+def primary_values(folder: Path, scores: Sequence[Score]) -> dict[str, TaskValues]:
     """Return the values behind the scores that stand for tasks; RunError where they are others."""
     found = {}
     for score in scores:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,9 +12,8 @@ import pytest
 from test_cli_errors import call
 from tinyworld import TinyWorld
 
-from pgsbench.cli import bench
-from pgsbench.errors import EvaluationError, ModelError
-from pgsbench.evaluation import reference
+from pgsbench.errors import ConfigError, EvaluationError, ModelError
+from pgsbench.evaluation import reference, side_by_side
 from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.protocols.compositional import Compositional
 from pgsbench.evaluation.protocols.linear_probe import LinearProbe
@@ -22,6 +22,7 @@ from pgsbench.evaluation.protocols.zero_shot import ZeroShot
 from pgsbench.evaluation.reference import Cost, ReferenceResult, timed
 from pgsbench.evaluation.suite import Task, data_folder, load_suite
 from pgsbench.models import checkpoint, clip
+from pgsbench.models.source import open_model
 from pgsbench.records.scores import Scores
 
 COST = Cost(seconds=4.0, cpu_seconds=3.0)
@@ -86,12 +87,12 @@ def test_processor_time_is_not_wall_time() -> None:
 def test_a_checkpoint_as_clip_benchmark_names_it(tmp_path: Path) -> None:
     run = tmp_path / "run"
     (run / "checkpoints" / "model").mkdir(parents=True)
-    assert bench._as_open_clip_names_it(str(run)) == (f"local-dir:{run}/checkpoints/model", "")
-    assert bench._as_open_clip_names_it(str(tmp_path)) == (f"local-dir:{tmp_path}", "")
-    assert bench._as_open_clip_names_it("ViT-B-32:openai") == ("ViT-B-32", "openai")
+    assert side_by_side.as_open_clip_names_it(str(run)) == (f"local-dir:{run}/checkpoints/model", "")
+    assert side_by_side.as_open_clip_names_it(str(tmp_path)) == (f"local-dir:{tmp_path}", "")
+    assert side_by_side.as_open_clip_names_it("ViT-B-32:openai") == ("ViT-B-32", "openai")
     for other in ("no/such/folder", "runs:/1/model", "hf-hub:a/b"):
         with pytest.raises(ModelError, match="clip_benchmark takes a folder or a published model"):
-            bench._as_open_clip_names_it(other)
+            side_by_side.as_open_clip_names_it(other)
 
 
 @pytest.fixture
@@ -108,7 +109,7 @@ def measured(tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     def ours(*_: object) -> tuple[Scores, Cost]:
         return report, Cost(2.0, 1.0)
 
-    monkeypatch.setattr(bench, "_ours", ours)
+    monkeypatch.setattr(side_by_side, "_ours", ours)
     monkeypatch.setattr(reference, "run", lambda task, *_, **__: theirs[task.name])
     return theirs
 
@@ -124,8 +125,8 @@ def test_equal_scores_and_both_times(
     status, out, err = call(capsys, monkeypatch, *words)
     assert status == 0, err
     assert out.count("equal") == 2 + 6
-    assert "8.0 s,      6.0 s of processor, 2 processes" in out
-    assert out.split()[-2:] == ["4.0", "6.0"]
+    assert re.search(r"clip_benchmark +8\.0 +6\.0 +2\n", out)
+    assert out.split()[-3:] == ["ratio", "4.0", "6.0"]
 
 
 def test_a_difference_is_an_error(
@@ -154,15 +155,33 @@ def test_ties_excuse_no_more_than_they_can_make(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    report, cost = bench._ours()  # type: ignore[call-arg]
+    report, cost = side_by_side._ours()  # type: ignore[call-arg]
     scores = tuple(replace(s, num_ties=1) if s.metric == "acc1" else s for s in report.scores)
-    monkeypatch.setattr(bench, "_ours", lambda *_: (replace(report, scores=scores), cost))
+    monkeypatch.setattr(side_by_side, "_ours", lambda *_: (replace(report, scores=scores), cost))
     found = measured["tiny/colour"]
     n = next(score.n for score in scores if score.metric == "acc1")
     changed = {**found.metrics, "acc1": found.metrics["acc1"] + more / n}
     measured["tiny/colour"] = ReferenceResult(changed, COST)
     words = ["bench", "eval", str(tmp_path / "model"), "--suite", str(tiny.suite)]
     assert call(capsys, monkeypatch, *words)[0] == status
+
+
+def test_a_made_up_set_has_the_shape_that_was_asked_for() -> None:
+    with side_by_side.made_up("tiny-vit", "3x2x7") as (model, suite):
+        scores = evaluate(open_model(model).clip, load_suite(suite), out=Path(model) / "out")
+    assert {score.n for score in scores.scores} == {7}
+    assert scores.num_texts == 3 * 2
+    assert next(score.chance for score in scores.scores if score.metric == "acc1") == 1 / 3
+    assert not Path(model).exists()
+
+
+@pytest.mark.parametrize("shape", ["3x2", "1x2x3", "3x0x7", "imagenet"])
+def test_a_shape_that_is_none(shape: str) -> None:
+    with (
+        pytest.raises(ConfigError, match="a shape is CLASSESxTEMPLATESxPICTURES"),
+        side_by_side.made_up("tiny-vit", shape),
+    ):
+        pass
 
 
 @pytest.mark.slow
@@ -174,7 +193,7 @@ def test_both_sides_as_a_user_runs_them(
     status, out, err = call(capsys, monkeypatch, *words)
     assert status == 0, err
     assert out.count("equal") == 2 + 6
-    assert "s of processor, 2 processes" in out
+    assert re.search(r"clip_benchmark +[\d.]+ +[\d.]+ +2\n", out)
 
 
 @pytest.mark.slow

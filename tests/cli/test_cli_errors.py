@@ -86,8 +86,8 @@ def call(
         (("evaluate", "ViT-B-32:openai", "--suite", "winoground"), "the suite lacks data"),
         (("calibrate", "--data", "cifr100"), "did you mean 'vtab/cifar100'?"),
         (("data", "fetch", "paper", "--root", "{folder}", "--offline"), "not tried without a network: "),
-        (("evaluate", "{folder}", "--out", "{study}"), "scores go into a folder"),
-        (("evaluate", "{folder}", "--out", "{study}/a/b"), "scores go into a folder"),
+        (("evaluate", "{folder}", "--output", "{study}"), "scores go into a folder"),
+        (("evaluate", "{folder}", "--output", "{study}/a/b"), "scores go into a folder"),
         (("evaluate", "{folder}", "--suite", "{picture}"), "text must be UTF-8"),
         (("train", "{picture}"), "text must be UTF-8"),
     ],
@@ -120,9 +120,9 @@ def test_where_scores_cannot_be_written_is_said_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: mode == os.F_OK and path.exists())
-    status, _, err = call(capsys, monkeypatch, "evaluate", "no:such", "--out", str(tmp_path / "a/b"))
+    status, _, err = call(capsys, monkeypatch, "evaluate", "no:such", "--output", str(tmp_path / "a/b"))
     assert status == 2
-    assert f"--out: scores cannot be written here (got '{tmp_path}')" in err
+    assert f"--output: scores cannot be written here (got '{tmp_path}')" in err
 
 
 def test_a_mask_that_was_edited_after_the_training_is_refused(

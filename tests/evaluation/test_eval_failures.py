@@ -242,5 +242,5 @@ def test_outcomes_of_another_model_are_never_read_as_ones_own(tiny: Clip, suite:
         assert str(theirs["key"]) != key
     assert results.read(suite.parent / "out", task, key) is None
     with pytest.raises(RunError, match="belong to another evaluation than the scores beside them"):
-        frames._primary_values(suite.parent / "out", scores.scores)
+        frames.primary_values(suite.parent / "out", scores.scores)
     assert run(tiny, suite).reused == ("my/find", "my/swap")

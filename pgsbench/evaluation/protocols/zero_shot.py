@@ -16,7 +16,7 @@ from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder, collapsed
 from pgsbench.evaluation.pictures import NamedImage
 from pgsbench.evaluation.protocols.base import Measurement
-from pgsbench.evaluation.ranking import distinct_rows, nearest, num_repeated, ranks_of_right
+from pgsbench.evaluation.ranking import distinct_rows, num_repeated, ranks_of_right
 
 CLASSNAMES = "classnames.txt"
 TEMPLATES = "zeroshot_classification_templates.txt"
@@ -72,7 +72,7 @@ class ZeroShot:
         target = torch.tensor(labels)
         ranks = ranks_of_right(images, target, classes, torch.arange(len(classes)))
         notes = (*_notes(classnames, labels, classes), *odd_pictures(images, labels))
-        notes += one_answer(nearest(images, classes), labels, classnames)
+        notes += one_answer(ranks.nearest, labels, classnames)
         answers = {"predicted": ranks.nearest.numpy(), "rank": ranks.rank}
         for k in (1, 5):
             if k <= len(classnames):

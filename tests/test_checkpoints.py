@@ -1,0 +1,103 @@
+"""Checkpoints by name: where their scores go, what they are called, and what is never mixed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tinyworld import TinyWorld
+
+from pgsbench.checkpoints import evaluate_checkpoint, evaluate_checkpoints, short_names
+from pgsbench.errors import ConfigError
+from pgsbench.evaluation.embed import Encoder
+from pgsbench.evaluation.suite import load_suite
+from pgsbench.models import checkpoint, clip
+from pgsbench.models.clip import Clip
+
+
+@pytest.fixture(scope="module")
+def model() -> Clip:
+    return clip.build("tiny-vit", seed=0)
+
+
+@pytest.fixture
+def folder(model: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PGSBENCH_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    checkpoint.save(model, tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_an_open_model_scores_as_its_checkpoint_does(model: Clip, folder: Path, tiny: TinyWorld) -> None:
+    named = evaluate_checkpoint(folder, tiny.suite)
+    opened = evaluate_checkpoint(model, load_suite(tiny.suite))
+    assert named.folder == folder / "eval-tiny"
+    ours, theirs = (one.scores.scores for one in (opened, named))
+    assert ours == tuple(replace(score, key=own.key) for score, own in zip(theirs, ours, strict=True))
+    assert opened.scores.reused == ()  # it is known by its tensors and not by the hash of a file
+    assert evaluate_checkpoint(model, tiny.suite).scores.reused == ("tiny/colour", "tiny/retrieval")
+    assert json.loads((folder / "eval-tiny/scores.json").read_text())["suite"] == "tiny"
+    assert "GELU; pictures 32 x 32" in named.model
+
+
+def test_precisions_are_never_mixed(folder: Path, tiny: TinyWorld) -> None:
+    first = evaluate_checkpoint(folder, tiny.suite)
+    half = evaluate_checkpoint(folder, tiny.suite, precision="bf16")
+    assert half.scores.reused == ()
+    assert [one.scores.environment["precision"] for one in (first, half)] == ["float32", "bfloat16"]
+    assert len(list((folder.parent / "data/embeddings").iterdir())) == 2  # one cache each
+    assert evaluate_checkpoint(folder, tiny.suite).scores.reused == ()
+    with pytest.raises(ConfigError, match="--precision: unknown precision"):
+        evaluate_checkpoint(folder, tiny.suite, precision="fp61")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_another_precision_gives_nearly_the_same_unit_vectors(model: Clip, dtype: torch.dtype) -> None:
+    texts = ["a red square", "a green square", "blue"]
+    exact, rough = Encoder(model).texts(texts), Encoder(model, autocast=dtype).texts(texts)
+    assert 0 < (exact - rough).abs().max() < 0.02
+    torch.testing.assert_close(rough.norm(dim=1), torch.ones(3))
+
+
+def test_a_look_lies_beside_the_whole_and_stands_for_nothing(folder: Path, tiny: TinyWorld) -> None:
+    look = evaluate_checkpoint(folder, tiny.suite, limit=5)
+    assert look.folder == folder / "eval-tiny-first-5"
+    whole = evaluate_checkpoint(folder, tiny.suite)
+    assert whole.scores.reused == ()
+    assert not any(score.notes and "look" in score.notes[-1] for score in whole.scores.scores)
+    part = evaluate_checkpoint(folder, tiny.suite, limit=5, part="2/2")
+    assert part.folder == look.folder / "part-2-of-2"
+    assert {score.n for score in part.scores.scores} == {5}
+
+
+def test_several_checkpoints_get_a_folder_each(model: Clip, folder: Path, tiny: TinyWorld) -> None:
+    checkpoint.save(model, folder.parent / "other/model")
+    found = evaluate_checkpoints(["model", "other/model"], tiny.suite, output=Path("out"))
+    assert [one.name for one in found] == ["model", "other/model"]
+    assert [one.folder for one in found] == [
+        folder.parent / "out" / name for name in ("model", "other-model")
+    ]
+    assert found[1].scores.scores == found[0].scores.scores
+    (alone,) = evaluate_checkpoints(["model"], tiny.suite, output=Path("alone"))
+    assert alone.folder == folder.parent / "alone"
+
+
+def test_short_names_tell_checkpoints_apart() -> None:
+    assert short_names(["runs/a/pgs-s0", "runs/a/flip-s0"]) == ["pgs-s0", "flip-s0"]
+    assert short_names(["a/model", "b/model"]) == ["a/model", "b/model"]
+    assert short_names(["model", "a/model"]) == ["model", "a/model"]
+    assert short_names(["ViT-B-32:openai"]) == ["ViT-B-32:openai"]
+    with pytest.raises(ConfigError, match="a checkpoint is named twice"):
+        short_names(["a", "b", "a"])
+
+
+def test_one_checkpoint_is_tested_without_what_takes_seconds_to_import() -> None:
+    program = "import sys, pgsbench.checkpoints, pgsbench.reporting.score_tables as s; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "open_clip" in done.stdout.split()
+    assert not {"pandas", "scipy.stats", "mlflow", "matplotlib", "optuna"} & set(done.stdout.split())
