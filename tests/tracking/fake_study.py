@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from pgsbench.tracking.manifest import StudyManifest, StudyRun, write_study
-from pgsbench.tracking.rundir import RunDir, write_json
+from pgsbench.config.schema import RunConfig, StudyConfig
+from pgsbench.records.json_files import write_json
+from pgsbench.records.run_records import Environment, Summary
+from pgsbench.records.run_spec import Numerics, RunSpec
+from pgsbench.records.scores import GroupMean, Score, Scores
+from pgsbench.records.study_record import StudyRecord, StudyRun
+from pgsbench.tracking.rundir import RunDir
 
-SAMPLES, BATCH = 24_960, 64
+SAMPLES, BATCH, STEPS = 24_960, 64, 390
+DATA = "0123456789abcdef"
 TASKS = {
     "classification": ["shape", "colour", "background", "count"],
     "retrieval": ["retrieval"],
@@ -23,35 +29,53 @@ TASKS = {
 MakeStudy = Callable[..., Path]
 
 
-def fake_run(
-    runs: Path, arm: str, seed: int, *, ratio: float, steps: int, done: bool, gain: float = 0.0
-) -> RunDir:
-    """Write one run directory as it stands after `steps` of 390 training steps."""
-    strategy = {"name": "random", "mask_ratio": ratio, "share": None}
-    training = {"samples": SAMPLES, "batch_size": BATCH, "lr": 1e-3}
-    config = {
-        "data": {"train": "scenes"},
-        "model": {"name": "tiny"},
-        "strategy": strategy,
-        "training": training,
-    }
-    run = RunDir.create(
-        runs,
+def fake_spec(
+    arm: str = "flip",
+    seed: int = 0,
+    *,
+    ratio: float = 0.5,
+    study: str = "ratio",
+    params: dict[str, Any] | None = None,
+    learning_rate: float = 1e-3,
+) -> RunSpec:
+    """Return the spec of a run as a study would plan it."""
+    config = RunConfig.model_validate(
         {
-            "id": f"{arm.replace('.', '')}{seed}{int(100 * ratio)}",
-            "study": "ratio",
-            "arm": arm,
+            "model": "tiny-vit",
+            "strategy": {"name": "random", "mask_ratio": ratio, "share": None},
+            "training": {"samples": SAMPLES, "batch_size": BATCH, "learning_rate": learning_rate},
             "seed": seed,
-            "config": {**config, "seed": seed},
-            "data_fingerprint": "0123456789abcdef",
-        },
+        }
     )
-    run.write("env.json", {"torch": "2.13", "started": "2026-01-01T10:00:00+00:00", "git": "a1b2c3d"})
+    return RunSpec.of(
+        study=study,
+        arm=arm,
+        config=config,
+        data=DATA,
+        order="memory",
+        strategy_code="random",
+        model_file="",
+        numerics=Numerics("cpu", "fp32", "2.13.0", 1),
+        params=params or {},
+    )
+
+
+def fake_record(specs: Iterable[RunSpec], *, name: str = "ratio", **more: Any) -> StudyRecord:
+    """Return the record of a study of these runs."""
+    return StudyRecord(StudyConfig(name=name), tuple(StudyRun(spec, spec.folder) for spec in specs), **more)
+
+
+def fake_run(runs: Path, spec: RunSpec, *, steps: int, done: bool, gain: float = 0.0) -> RunDir:
+    """Write one run directory as it stands after some of its `STEPS` training steps."""
+    run, ratio = RunDir.create(runs, spec), spec.config.strategy.fields["mask_ratio"]
+    run.write_environment(
+        Environment(started="2026-01-01T10:00:00+00:00", device="cpu", threads=1, git="a1b2c3d")
+    )
     for step in range(1, steps + 1):
-        wave = 0.1 * math.sin(step * (seed + 1)) / (1 + step / 100)
+        wave = 0.1 * math.sin(step * (spec.seed + 1)) / (1 + step / 100)
         run.append_metrics(fake_line(step, loss=0.8 + 3.2 * math.exp(-step / 90) - gain + wave, ratio=ratio))
     if done:
-        finish(run, ratio=ratio, gain=gain + 0.01 * seed)
+        finish(run, gain=gain + 0.01 * spec.seed)
     return run
 
 
@@ -61,7 +85,7 @@ def fake_line(step: int, *, loss: float = 1.0, ratio: float = 0.5) -> dict[str, 
         "samples": step * BATCH,
         "seconds": step * 0.2,
         "loss": loss,
-        "lr": 1e-3 * math.cos(step / 390 * math.pi / 2),
+        "lr": 1e-3 * math.cos(step / STEPS * math.pi / 2),
         "samples_per_second": 320 / (1 - 0.6 * ratio),
         "mask_share": 0.004,
         "mask_ratio_effective": ratio,
@@ -69,60 +93,86 @@ def fake_line(step: int, *, loss: float = 1.0, ratio: float = 0.5) -> dict[str, 
     }
 
 
-def finish(run: RunDir, *, ratio: float, gain: float) -> None:
-    """Write what the end of a training and its evaluation leave behind."""
-    summary = {
-        "steps": 390,
-        "samples": SAMPLES,
-        "train_seconds": 80 * (1 - 0.6 * ratio),
-        "final_loss": 0.8 - gain,
-    }
-    summary |= {
-        "samples_per_second": 320 / (1 - 0.6 * ratio),
-        "mask_ratio_effective": ratio,
-        "mask_share": 0.004,
-    }
-    run.write("summary.json", {**summary, "num_parameters": 1_234_567, "peak_memory_bytes": 512 << 20})
+def fake_summary(ratio: float = 0.5, *, final_loss: float | None = 0.8) -> Summary:
+    return Summary(
+        steps=STEPS,
+        samples=SAMPLES,
+        train_seconds=80 * (1 - 0.6 * ratio),
+        train_cpu_seconds=80 * (1 - 0.6 * ratio),
+        samples_per_second=320 / (1 - 0.6 * ratio),
+        mask_share=0.004,
+        mask_ratio_effective=ratio,
+        mask_overlap=1 - ratio,
+        tokens_kept=int(64 * (1 - ratio)),
+        visual_tokens=int(SAMPLES * 64 * (1 - ratio)),
+        num_parameters=1_234_567,
+        final_loss=final_loss,
+    )
+
+
+def fake_scores(gain: float = 0.0) -> Scores:
+    """Return scores in which each group begins at 0.55 + gain."""
     scores, groups = [], {}
     for group, tasks in TASKS.items():
         values = [0.55 + gain + 0.02 * number for number in range(len(tasks))]
         metric = "image_recall_at_5" if group == "retrieval" else "acc1"
         for task, value in zip(tasks, values, strict=True):
-            common = {
-                "task": f"scenes/{task}",
-                "group": group,
-                "protocol": "zero_shot",
-                "n": 1000,
-                "chance": 0.17,
-            }
-            interval = {"value": value, "low": value - 0.03, "high": value + 0.03}
-            scores.append({**common, **interval, "metric": metric, "primary": True, "notes": []})
-            scores.append(
-                {**common, **interval, "metric": "mean_per_class_recall", "primary": False, "notes": []}
-            )
+            for name in (metric, "mean_per_class_recall"):
+                scores.append(fake_score(f"scenes/{task}", group, name, value, primary=name == metric))
         mean = sum(values) / len(values)
-        groups[group] = {"value": mean, "low": mean - 0.02, "high": mean + 0.02, "n_tasks": len(tasks)}
-    run.write("scores.json", {"suite": "scenes", "suite_version": 1, "scores": scores, "groups": groups})
-    run.checkpoint.mkdir(parents=True, exist_ok=True)
+        groups[group] = GroupMean(mean, mean - 0.02, mean + 0.02, n_tasks=len(tasks), chance=0.17)
+    return scores_of(scores, groups)
+
+
+def fake_score(task: str, group: str, metric: str, value: float, *, primary: bool) -> Score:
+    low, high = value - 0.03, value + 0.03
+    return Score(task, group, "zero_shot", metric, value, 1000, low, high, chance=0.17, primary=primary)
+
+
+def scores_of(scores: Iterable[Score], groups: dict[str, GroupMean]) -> Scores:
+    return Scores(
+        suite="scenes",
+        suite_version=1,
+        suite_fingerprint="fedcba9876543210",
+        checkpoint_sha256="0" * 64,
+        mask=None,
+        scores=tuple(scores),
+        groups=groups,
+        num_images=1000,
+        num_texts=100,
+        architecture={},
+        activations=(),
+        preprocess={},
+        environment={},
+        files={},
+        protocols={},
+    )
+
+
+def finish(run: RunDir, *, gain: float = 0.0) -> None:
+    """Write what the end of a training and its evaluation leave behind."""
+    run.write_summary(
+        fake_summary(run.spec.config.strategy.fields["mask_ratio"], final_loss=0.8 - gain),
+    )
+    fake_scores(gain).write(run.path)
     write_json(run.checkpoint / "open_clip_config.json", {"model_cfg": {"embed_dim": 64}})
     (run.checkpoint / "open_clip_model.safetensors").write_bytes(b"\0" * 4096)
     run.mark_done()
 
 
-def write_fake_study(root: Path, *, steps: int = 390, done: bool = True, num_seeds: int = 1) -> Path:
+def write_fake_study(root: Path, *, steps: int = STEPS, done: bool = True, num_seeds: int = 1) -> Path:
     """Write a study of three arms under ``root/runs`` and return its folder."""
-    runs, cells = root / "runs", []
+    runs, specs = root / "runs", []
     for arm, ratio, gain in (("none", 0.0, 0.05), ("flip-0.5", 0.5, 0.02), ("pgs", 0.75, 0.06)):
         for seed in range(num_seeds):
-            run = fake_run(runs, arm, seed, ratio=ratio, steps=steps, done=done, gain=gain)
-            cells.append(StudyRun(arm, seed, run.path.relative_to(runs).as_posix()))
-    study = {
-        "name": "ratio",
-        "question": "How much of a picture can be left out?",
-        "seeds": list(range(num_seeds)),
-    }
-    folder = runs / "ratio"
-    write_study(
-        folder, StudyManifest(study, tuple(cells), "name: ratio\n", "pgsbench sweep studies/ratio.yaml")
-    )
-    return folder
+            specs.append(fake_spec(arm, seed, ratio=ratio))
+            fake_run(runs, specs[-1], steps=steps, done=done, gain=gain)
+    StudyRecord(
+        config=StudyConfig(
+            name="ratio", question="How much of a picture can be left out?", seeds=list(range(num_seeds))
+        ),
+        runs=tuple(StudyRun(spec, spec.folder) for spec in specs),
+        source="name: ratio\n",
+        command="pgsbench sweep studies/ratio.yaml",
+    ).write(runs / "ratio")
+    return runs / "ratio"

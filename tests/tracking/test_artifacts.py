@@ -11,8 +11,8 @@ from mlflow import MlflowClient
 
 from pgsbench.errors import RunError
 from pgsbench.tracking import artifacts
-from pgsbench.tracking.manifest import read_study
 from pgsbench.tracking.mlflow import Mirror
+from pgsbench.tracking.rundir import all_runs
 
 NewStore = Callable[[str], str]
 
@@ -73,10 +73,9 @@ def test_the_run_that_mirrors_a_run_directory(
 ) -> None:
     folder = make_study(tmp_path / "runs")
     uri = new_store("store")
-    runs = [place.directory(folder.parent) for place in read_study(folder).runs]
-    run = next(run for run in runs if run.is_done)
+    run = next(run for run in all_runs(folder.parent) if run.is_done)
     with pytest.raises(RunError, match=r"(?s)no run that mirrors.*pgsbench sync"):
         artifacts.mirrored_run(run, tracking_uri=uri)
     assert not Mirror(uri).sync_study(folder).problem
     found = MlflowClient(tracking_uri=uri).get_run(artifacts.mirrored_run(run, tracking_uri=uri))
-    assert found.data.tags["id"] == run.config["id"]
+    assert found.data.tags["id"] == run.spec.id

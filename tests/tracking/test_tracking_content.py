@@ -6,8 +6,19 @@ import json
 from pathlib import Path
 
 import pytest
-from fake_study import MakeStudy, fake_line
+from fake_study import (
+    MakeStudy,
+    fake_line,
+    fake_record,
+    fake_score,
+    fake_spec,
+    fake_summary,
+    scores_of,
+)
 
+from pgsbench.config.schema import StudyConfig
+from pgsbench.records.scores import GroupMean
+from pgsbench.records.study_record import StudyRecord
 from pgsbench.tracking.content import (
     MAX_KEYS,
     MAX_POINTS,
@@ -19,8 +30,7 @@ from pgsbench.tracking.content import (
     thin,
     valid_name,
 )
-from pgsbench.tracking.manifest import StudyManifest, StudyRun, read_study
-from pgsbench.tracking.rundir import RunDir
+from pgsbench.tracking.rundir import RunDir, all_runs
 from pgsbench.tracking.views import colours, runs_path, view_state, view_tag
 
 
@@ -69,16 +79,16 @@ def test_few_points_all_stay() -> None:
 
 
 def test_metrics_stay_within_the_limit_and_groups_come_first(tmp_path: Path) -> None:
-    scores = [
-        {"task": f"set/{number}", "metric": "acc1", "value": 0.5, "primary": number % 2 == 0}
-        for number in range(300)
-    ]
-    run = RunDir(tmp_path)
-    run.write("scores.json", {"scores": scores, "groups": {"classification": {"value": 0.6499999761581421}}})
-    run.write("summary.json", {"steps": 5, "final_loss": float("nan"), "device": "cpu"})
+    scores = [fake_score(f"set/{number}", "g", "acc1", 0.5, primary=number % 2 == 0) for number in range(300)]
+    mean = GroupMean(0.6499999761581421, 0.6, 0.7, n_tasks=150, chance=0.1)
+    run = RunDir.create(tmp_path, fake_spec())
+    scores_of(scores, {"classification": mean}).write(run.path)
+    run.write_summary(fake_summary(final_loss=None))
     found = run_metrics(run)
     assert len(found) == MAX_KEYS - 5
-    assert list(found)[:3] == ["summary/steps", "score/classification", "score/set/0_acc1"]
+    assert "summary/final_loss" not in found
+    names = [name for name in found if name.startswith("score/")]
+    assert names[:2] == ["score/classification", "score/set/0_acc1"]
     assert found["score/classification"] == 0.65
     assert "score/set/1_acc1" not in found
 
@@ -86,30 +96,29 @@ def test_metrics_stay_within_the_limit_and_groups_come_first(tmp_path: Path) -> 
 def test_arm_means_count_only_what_is_done(tmp_path: Path, make_study: MakeStudy) -> None:
     folder = make_study(tmp_path, steps=1, num_seeds=2)
     (next(folder.glob("pgs-s1-*")) / "DONE").unlink()
-    manifest = read_study(folder)
-    runs = {cell.run: cell.directory(folder.parent) for cell in manifest.runs}
-    none, _, pgs = arm_rows(manifest, runs)
+    record = StudyRecord.read(folder)
+    runs = {run.directory: RunDir(folder.parent / run.directory) for run in record.runs}
+    none, _, pgs = arm_rows(record, runs)
     assert (none["seeds"], pgs["seeds"]) == ("2/2", "1/2")
     assert none["classification"] == pytest.approx(0.55 + 0.05 + 0.005 + 0.03)
     assert pgs["classification"] == pytest.approx(0.55 + 0.06 + 0.03)
 
 
 def test_trials_of_one_arm_are_told_apart() -> None:
-    cells = [
-        StudyRun("pgs", seed, f"s/{tau}-{seed}", {"strategy.tau": tau})
-        for tau in (0.1, 0.2)
-        for seed in (0, 1)
-    ]
-    rows = arm_rows(StudyManifest({}, tuple(cells)), {})
-    assert [row["arm"] for row in rows] == ["pgs tau=0.1", "pgs tau=0.2"]
-    assert list(colours(StudyManifest({}, tuple(cells)))) == ["pgs tau=0.1", "pgs tau=0.2"]
+    record = fake_record(
+        fake_spec("pgs", seed, params={"strategy.tau": tau}) for tau in (0.1, 0.2) for seed in (0, 1)
+    )
+    assert [row["arm"] for row in arm_rows(record, {})] == ["pgs tau=0.1", "pgs tau=0.2"]
+    assert list(colours(record)) == ["pgs tau=0.1", "pgs tau=0.2"]
 
 
 def test_the_note_of_a_large_sweep_shows_the_best() -> None:
     rows = [
         {"arm": f"t{number}", "seeds": "1/1", "retrieval": number / 100} for number in range(MAX_ROWS + 5)
     ]
-    note = study_note(StudyManifest({"question": "Why?"}, ()), rows, ["retrieval"], table="#t", charts="#c")
+    note = study_note(
+        StudyRecord(StudyConfig(question="Why?"), ()), rows, ["retrieval"], table="#t", charts="#c"
+    )
     assert note.startswith("Why?")
     assert f"| t{MAX_ROWS + 4}&ensp; |" in note
     assert "| t4&ensp; |" not in note
@@ -118,9 +127,9 @@ def test_the_note_of_a_large_sweep_shows_the_best() -> None:
 
 def test_a_view_shows_scores_and_what_differs(tmp_path: Path, make_study: MakeStudy) -> None:
     folder = make_study(tmp_path, steps=1)
-    runs = [cell.directory(folder.parent) for cell in read_study(folder).runs]
+    runs = all_runs(folder.parent)
     state = json.loads(view_state("ratio", ["retrieval"], runs))
     assert state["orderByKey"] == "metrics.`score/retrieval`"
     assert "params.`strategy.mask_ratio`" in state["selectedColumns"]
-    assert "params.`training.lr`" not in state["selectedColumns"]
+    assert "params.`training.learning_rate`" not in state["selectedColumns"]
     assert view_tag("ratio").rsplit(".", 1)[-1] in runs_path("1", "ratio")

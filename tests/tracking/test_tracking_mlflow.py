@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_study import MakeStudy, fake_line, finish
+from fake_study import MakeStudy, fake_line, fake_record, fake_spec, finish
 
+from pgsbench.records.json_files import write_record
+from pgsbench.records.study_record import StudyRecord, StudyRun
 from pgsbench.tracking import mlflow as mirror_module
 from pgsbench.tracking.content import MAX_KEYS, MAX_POINTS
-from pgsbench.tracking.manifest import read_study, write_study
 from pgsbench.tracking.mlflow import Mirror
 from pgsbench.tracking.rundir import RunDir
 
@@ -81,7 +82,7 @@ def test_a_study_is_one_parent_and_its_runs(
     assert child.data.metrics["score/scenes/shape_acc1"] == pytest.approx(0.57)
     assert len(child.data.metrics) <= MAX_KEYS
     assert 0.9 * MAX_POINTS <= len(seen.curve("flip-0.5 s0")) <= MAX_POINTS + 1
-    assert {"config.json", "env.json", "scores.json", "tables/scores.json"} <= set(
+    assert {"spec.json", "env.json", "scores.json", "tables/scores.json"} <= set(
         seen.artifacts("flip-0.5 s0")
     )
     assert child.inputs.dataset_inputs[0].dataset.digest == "0123456789abcdef"
@@ -131,7 +132,7 @@ def test_a_run_fed_while_it_trains_ends_up_the_same(
             if step in (1, 100, 101, 250):
                 assert mirror.sync_study(folder, running=True).problem == ""
                 assert Seen(live).runs["pgs s0"].info.status == "RUNNING"
-        finish(run, ratio=0.75, gain=0.0)
+        finish(run)
     mirror.sync_study(folder)
     Mirror(late).sync_study(folder)
     assert Seen(live).everything()["pgs s0"] == Seen(late).everything()["pgs s0"]
@@ -155,7 +156,7 @@ def test_a_killed_run_is_repaired_and_can_go_on(
     run.truncate_after(40)
     for step in range(41, 391):
         run.append_metrics(fake_line(step))
-    finish(run, ratio=0.75, gain=0.0)
+    finish(run)
     Mirror(uri).sync_study(folder)
     seen = Seen(uri)
     assert seen.runs["pgs s0"].info.status == "FINISHED"
@@ -167,12 +168,17 @@ def test_a_changed_param_becomes_a_tag(tmp_path: Path, make_study: MakeStudy, ne
     folder, uri = make_study(tmp_path, steps=2), new_store("store")
     Mirror(uri).sync_study(folder)
     run = RunDir.open(next(folder.glob("pgs-*")))
-    config = run.config
-    config["config"]["training"]["lr"] = 0.5
-    run.write("config.json", config)
+    record = StudyRecord.read(folder)
+    edited = replace(
+        record.runs[-1],
+        spec=replace(run.spec, config=fake_spec("pgs", ratio=0.75, learning_rate=0.5).config),
+    )
+    replace(record, runs=(*record.runs[:-1], edited)).write(folder)
+    write_record(run.path / "spec.json", edited.spec)
     assert Mirror(uri).sync_study(folder).problem == ""
     data = Seen(uri).runs["pgs s0"].data
-    assert (data.params["training.lr"], data.tags["changed.training.lr"]) == ("0.001", "0.5")
+    name = "training.learning_rate"
+    assert (data.params[name], data.tags[f"changed.{name}"]) == ("0.001", "0.5")
 
 
 def test_one_damaged_run_does_not_hide_the_others(
@@ -189,9 +195,8 @@ def test_a_run_of_another_study_is_shown_in_both(
     tmp_path: Path, make_study: MakeStudy, new_store: NewStore
 ) -> None:
     folder, uri = make_study(tmp_path, steps=2), new_store("store")
-    manifest = read_study(folder)
     other = tmp_path / "runs" / "other"
-    write_study(other, type(manifest)({"name": "other"}, manifest.runs[:1]))
+    fake_record([StudyRecord.read(folder).runs[0].spec], name="other").write(other)
     mirror = Mirror(uri)
     mirror.sync_study(folder)
     mirror.sync_study(other)
@@ -203,22 +208,22 @@ def test_a_run_of_another_study_is_shown_in_both(
     assert len(seen.client.search_runs([seen.experiment.experiment_id])) == 6
 
 
-def test_a_run_with_two_places_in_a_study_is_one_row(
+def test_a_run_that_is_planned_twice_is_one_row(
     tmp_path: Path, make_study: MakeStudy, new_store: NewStore
 ) -> None:
     folder, uri = make_study(tmp_path, steps=2, done=False), new_store("store")
-    manifest = read_study(folder)
-    arm = manifest.runs[-1]
-    trial = replace(arm, params={"strategy.mask_ratio": 0.75})
-    write_study(folder, replace(manifest, runs=(*manifest.runs, trial)))
-    run = arm.directory(folder.parent)
+    record = StudyRecord.read(folder)
+    arm = record.runs[-1]
+    trial = replace(arm, spec=replace(arm.spec, params={"strategy.mask_ratio": 0.75}))
+    replace(record, runs=(*record.runs, trial)).write(folder)
+    run = RunDir(folder.parent / arm.directory)
     with run.claim():
         assert Mirror(uri).sync_study(folder).runs == 3
-    for place in manifest.runs:
-        finish(place.directory(folder.parent), ratio=0.75, gain=0.0)
+    for planned in record.runs:
+        finish(RunDir(folder.parent / planned.directory))
     Mirror(uri).sync_study(folder)
     seen = Seen(uri)
-    (row,) = seen.client.search_runs([seen.experiment.experiment_id], f"tags.id = '{run.config['id']}'")
+    (row,) = seen.client.search_runs([seen.experiment.experiment_id], f"tags.id = '{run.spec.id}'")
     assert (row.info.run_name, row.info.status) == ("pgs s0", "FINISHED")
     assert (seen.runs["ratio"].info.status, seen.runs["ratio"].data.tags["done"]) == ("FINISHED", "3/3")
     assert "Also: pgs mask_ratio=0.75 s0" in row.data.tags["mlflow.note.content"]
@@ -272,9 +277,8 @@ def test_runs_that_have_not_begun_are_no_runs_yet(
     tmp_path: Path, make_study: MakeStudy, new_store: NewStore
 ) -> None:
     folder, uri = make_study(tmp_path, steps=2), new_store("store")
-    manifest = read_study(folder)
-    planned = type(manifest.runs[0])("late", 0, "ratio/late-s0-ffff")
-    write_study(folder, type(manifest)(manifest.study, (*manifest.runs, planned)))
+    record, late = StudyRecord.read(folder), fake_spec("late")
+    replace(record, runs=(*record.runs, StudyRun(late, late.folder))).write(folder)
     Mirror(uri).sync_study(folder)
     parent = Seen(uri).runs["ratio"]
     assert (parent.data.tags["done"], parent.info.status) == ("3/4", "KILLED")
