@@ -26,7 +26,7 @@ from pgsbench.models.clip import Clip
 from pgsbench.models.masked_tower import attach
 from pgsbench.models.source import Opened, open_model, state_hash
 from pgsbench.records.scores import Scores
-from pgsbench.tracking import artifacts
+from pgsbench.tracking import mlflow_artifacts
 from pgsbench.tracking.rundir import RunDir
 
 #: What the folder of a part's scores begins with.
@@ -179,10 +179,10 @@ def open_checkpoint(source: str, model: str | None = None, device: str = "cpu") 
         ModelError: It cannot be opened.
         RunError: MLflow has no such artifact.
     """
-    if not artifacts.is_artifact(source):
+    if not mlflow_artifacts.is_artifact(source):
         return open_model(source, model=model, device=device)
     with TemporaryDirectory() as folder:
-        return open_model(str(artifacts.download(source, Path(folder))), model=model, device=device)
+        return open_model(str(mlflow_artifacts.download(source, Path(folder))), model=model, device=device)
 
 
 def _opened(source: str | Path | Clip, model: str | None, device: str) -> Opened:
@@ -228,7 +228,7 @@ def mlflow_run(source: str, name: str) -> str:
     Raises:
         RunError: There is no such run.
     """
-    return artifacts.mirrored_run(_run_of(source, "--mlflow")) if name == MIRROR else name
+    return mlflow_artifacts.mirrored_run(_run_of(source, "--mlflow")) if name == MIRROR else name
 
 
 def log_scores(evaluation: Evaluation, run_id: str) -> None:
@@ -239,7 +239,7 @@ def log_scores(evaluation: Evaluation, run_id: str) -> None:
     """
     values = {task: score.value for task, score in evaluation.scores.primary().items()}
     values |= {f"group/{group}": mean.value for group, mean in evaluation.scores.groups.items()}
-    artifacts.log_scores(run_id, evaluation.scores.suite, values, evaluation.folder)
+    mlflow_artifacts.log_scores(run_id, evaluation.scores.suite, values, evaluation.folder)
 
 
 class _Wanted(NamedTuple):

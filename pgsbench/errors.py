@@ -11,13 +11,14 @@
     ├── RunError              a run directory that is missing, foreign, incomplete or in use
     └── StudyError            a sweep or comparison that cannot be planned or continued
 
-`Interrupted` is no mistake: someone asked the work to stop. Anything else that is raised is a bug in pgsbench
-and keeps its traceback.
+`Interrupted` is no mistake: someone asked the work to stop. Messages show no passwords (`without_password`).
+Anything else that is raised is a bug in pgsbench and keeps its traceback.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable
 
 
@@ -52,7 +53,7 @@ class UserError(Exception):
         place = f"{self.where}: " if self.where else ""
         value = f" (got {self.value!r})" if self.value is not None else ""
         way_out = f"\n  -> {self.way_out}" if self.way_out else ""
-        return f"{place}{self.rule}{value}{way_out}"
+        return without_password(f"{place}{self.rule}{value}{way_out}")
 
 
 def _rebuild(kind: type[UserError], rule: str, where: str, value: object, way_out: str) -> UserError:
@@ -120,3 +121,9 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     known = "valid: " + ", ".join(names) if names else "nothing is valid here"
     return f"did you mean {close[0]!r}? {known}" if close else known
+
+
+def without_password(text: str) -> str:
+    """Return a text with stars in place of the passwords of URLs."""
+    text = re.sub(r"(://[^:/@\s]*):[^/\s]+@", r"\1:***@", text)
+    return re.sub(r"([?&]password=)[^&\s'\"]+", r"\1***", text)

@@ -49,7 +49,7 @@ from pgsbench.study.plan import (
 )
 from pgsbench.study.shipped import find_study
 from pgsbench.study.study import Study as StudyFile
-from pgsbench.tracking.mlflow import Mirror, Synced
+from pgsbench.tracking.mirror import Mirror, Synced
 
 MIRROR_EVERY_SECONDS = 20.0
 

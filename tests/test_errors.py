@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from pgsbench.errors import ConfigError, DataError, UserError, nearest
+from pgsbench.errors import ConfigError, DataError, UserError, nearest, without_password
 
 
 def test_a_message_says_where_rule_value_and_way_out() -> None:
@@ -40,3 +40,26 @@ def test_an_error_survives_pickling() -> None:
 )
 def test_the_nearest_name_is_offered_where_there_is_one(name: str, hint: str) -> None:
     assert nearest(name, ["pgs", "flip", "pgs"]) == hint
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("http://me:secret@host:5000/x", "http://me:***@host:5000/x"),
+        (
+            "at postgresql+psycopg://me:se:c@ret@host/name, too",
+            "at postgresql+psycopg://me:***@host/name, too",
+        ),
+        (
+            "postgresql://host/name?user=me&password=secret&x=1",
+            "postgresql://host/name?user=me&password=***&x=1",
+        ),
+        ("http://:secret@host and http://a:secret@b", "http://:***@host and http://a:***@b"),
+        ("http://host:5000/a@b", "http://host:5000/a@b"),
+        ("sqlite:////x/mlflow.db", "sqlite:////x/mlflow.db"),
+    ],
+)
+def test_passwords_are_not_shown(given: str, shown: str) -> None:
+    assert without_password(given) == shown
+    error = DataError("no answer from " + given, where=given, value=given, way_out=given)
+    assert "secret" not in str(error)

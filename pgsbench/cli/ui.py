@@ -17,6 +17,6 @@ def ui(
 
     Example: pgsbench ui --port 5000
     """
-    from pgsbench.tracking.ui import serve
+    from pgsbench.tracking.mlflow_server import serve
 
     serve(host=host, port=port)

@@ -7,21 +7,19 @@ written anew from them.
 from __future__ import annotations
 
 import os
-import re
 import socket
-import sqlite3
-import time
-from contextlib import closing
 from pathlib import Path
 
 import optuna
 from filelock import FileLock
 from optuna.trial import FrozenTrial, TrialState
 
+from pgsbench.databases import lock_path, prepare
 from pgsbench.errors import StudyError
-from pgsbench.files import atomic
 
 DATABASE = "optuna.db"
+#: Tables that have rows as soon as Optuna has made all of them.
+FILLED = ("version_info", "alembic_version")
 #: Attribute of a trial: the host and the process that work on it.
 PROCESS = "process"
 
@@ -40,17 +38,18 @@ def open_storage(folder: Path, name: str, sampler: optuna.samplers.BaseSampler) 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder.mkdir(parents=True, exist_ok=True)
     given = os.environ.get("OPTUNA_STORAGE")
-    url = given or f"sqlite:///{folder / DATABASE}"
+    database = folder.absolute() / DATABASE
+    url = given or f"sqlite:///{database}"
     try:
         if not given:
-            _prepare(folder / DATABASE)
+            with FileLock(lock_path(database)):
+                prepare(database, filled=FILLED, make=_make_tables)
         study = optuna.create_study(
             storage=url, study_name=name, sampler=sampler, direction="maximize", load_if_exists=True
         )
     except Exception as error:  # each driver has errors of its own
-        reason = f"{type(error).__name__}: {_without_password(str(error))}"
         raise StudyError(
-            f"the storage of the search cannot be opened: {reason}",
+            f"the storage of the search cannot be opened: {type(error).__name__}: {error}",
             where="OPTUNA_STORAGE" if given else url,
             way_out="name it as in sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME "
             "(which needs `pip install 'psycopg[binary]'`)",
@@ -64,30 +63,8 @@ def this_process() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def _prepare(database: Path) -> None:
-    """Make the file where it does not exist, whole or not at all; a damaged one is moved aside.
-
-    A process that is killed while it makes the tables would leave a file that nobody can use.
-    """
-    with FileLock(database.with_name(f".{database.name}.lock")):
-        if database.is_file() and not _is_whole(database):
-            database.rename(database.with_name(f"{database.name}.damaged-{int(time.time())}"))
-        if not database.is_file():
-            with atomic(database) as scratch:
-                storage = optuna.storages.RDBStorage(f"sqlite:///{scratch}")
-                storage.engine.dispose()
-
-
-def _is_whole(database: Path) -> bool:
-    try:
-        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-            tables = {
-                name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-            }
-            versions = connection.execute("SELECT * FROM alembic_version").fetchall()
-    except sqlite3.DatabaseError as error:
-        return "locked" in str(error)  # somebody works with it, so it works
-    return bool(versions) and {"studies", "trials", "version_info"} <= tables
+def _make_tables(url: str) -> None:
+    optuna.storages.RDBStorage(url).engine.dispose()
 
 
 def _close_abandoned(study: optuna.Study) -> None:
@@ -112,7 +89,3 @@ def _is_abandoned(trial: FrozenTrial) -> bool:
     except PermissionError:
         pass
     return False
-
-
-def _without_password(text: str) -> str:
-    return re.sub(r"(://[^:/@\s]+):[^@\s]+@", r"\1:***@", text)

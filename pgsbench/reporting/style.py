@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from pgsbench.errors import ConfigError
 from pgsbench.files import atomic
-from pgsbench.tracking.views import PALETTE
+from pgsbench.tracking.mlflow_views import PALETTE
 
 #: Width of a figure in inches: the text width of a common two-column paper.
 PAGE_WIDTH = 6.75

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fake_study import MakeStudy, write_fake_study
 
-from pgsbench.tracking.store import Store
+from pgsbench.tracking.mlflow_store import Store
 
 
 @pytest.fixture

@@ -117,8 +117,10 @@ def fake_scores(gain: float = 0.0) -> Scores:
         values = [0.55 + gain + 0.02 * number for number in range(len(tasks))]
         metric = "image_recall_at_5" if group == "retrieval" else "acc1"
         for task, value in zip(tasks, values, strict=True):
-            for name in (metric, "mean_per_class_recall"):
-                scores.append(fake_score(f"scenes/{task}", group, name, value, primary=name == metric))
+            scores += [
+                fake_score(f"scenes/{task}", group, name, value, primary=name == metric)
+                for name in (metric, "mean_per_class_recall")
+            ]
         mean = sum(values) / len(values)
         groups[group] = GroupMean(mean, mean - 0.02, mean + 0.02, n_tasks=len(tasks), chance=0.17)
     return scores_of(scores, groups)

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
 from fake_study import fake_record, fake_scores, fake_spec, fake_summary
 
 from pgsbench.errors import RunError, StudyError

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_study import MakeStudy, fake_line, fake_record, fake_spec, finish
+from fake_study import TASKS, MakeStudy, fake_line, fake_record, fake_spec, finish
 
 from pgsbench.records.json_files import write_record
 from pgsbench.records.study_record import StudyRecord, StudyRun
-from pgsbench.tracking import mlflow as mirror_module
-from pgsbench.tracking.content import MAX_KEYS, MAX_POINTS
-from pgsbench.tracking.mlflow import Mirror
+from pgsbench.tracking import mirror as mirror_module
+from pgsbench.tracking.mirror import Mirror
+from pgsbench.tracking.mlflow_text import MAX_KEYS, MAX_POINTS
 from pgsbench.tracking.rundir import RunDir
 
 NewStore = Callable[[str], str]
@@ -68,7 +68,8 @@ def test_a_study_is_one_parent_and_its_runs(
     parent, child = seen.runs["ratio"], seen.runs["flip-0.5 s0"]
     assert parent.data.metrics["study/done"] == 3
     assert parent.data.metrics["study/best_classification"] == pytest.approx(0.64)  # 0.55 + 0.06 + 0.03
-    assert "| pgs&ensp; | 1/1 | 64.0 |" in parent.data.tags["mlflow.note.content"]
+    (row,) = [line for line in parent.data.tags["mlflow.note.content"].splitlines() if "| pgs&" in line]
+    assert row.split(" | ")[1:5] == ["1/1", "63.7", "64.0", "61.0"]
     assert "pgsbench sweep studies/ratio.yaml" in parent.data.tags["mlflow.note.content"]
     assert seen.artifacts("ratio") == [
         "report/figures/ratio.png",
@@ -81,6 +82,9 @@ def test_a_study_is_one_parent_and_its_runs(
     assert child.data.params["strategy.mask_ratio"] == "0.5"
     assert child.data.metrics["score/scenes/shape_acc1"] == pytest.approx(0.57)
     assert len(child.data.metrics) <= MAX_KEYS
+    means = [child.data.metrics[f"score/{group}"] for group in TASKS]
+    assert child.data.metrics["score/mean"] == pytest.approx(sum(means) / len(means), abs=1e-6)
+    assert child.data.tags["label"] == "flip-0.5"
     assert 0.9 * MAX_POINTS <= len(seen.curve("flip-0.5 s0")) <= MAX_POINTS + 1
     assert {"spec.json", "env.json", "scores.json", "tables/scores.json"} <= set(
         seen.artifacts("flip-0.5 s0")
@@ -239,6 +243,27 @@ def test_a_large_checkpoint_is_named_not_copied(
     model = seen.client.get_logged_model(seen.runs["pgs s0"].outputs.model_outputs[0].model_id)
     assert Path(model.tags["path"]) == next(folder.glob("pgs-*")) / "checkpoints" / "model"
     assert not list(tmp_path.rglob("store/**/*.safetensors"))
+
+
+def test_what_is_half_written_is_never_sent(
+    tmp_path: Path, make_study: MakeStudy, new_store: NewStore
+) -> None:
+    folder, uri = make_study(tmp_path, steps=2), new_store("store")
+    for place in ("", "checkpoints/model/", "figures/"):
+        for name in (".half.json.1-2.tmp", ".half.png.1-2.tmp"):
+            path = next(folder.glob("pgs-*")) / f"{place}{name}"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"half")
+    assert Mirror(uri).sync_study(folder).problem == ""
+    sent = {path.name for path in (tmp_path / "store").rglob("*") if path.is_file()}
+    assert {"open_clip_config.json", "open_clip_model.safetensors", "spec.json"} <= sent
+    assert not [name for name in sent if "half" in name]
+
+
+def test_no_password_is_told(tmp_path: Path, make_study: MakeStudy) -> None:
+    problem = Mirror("http://me:secret@127.0.0.1:9").sync_study(make_study(tmp_path, steps=2)).problem
+    assert "http://me:***@127.0.0.1:9" in problem
+    assert "secret" not in problem
 
 
 def test_a_server_that_is_gone_costs_nothing(tmp_path: Path, make_study: MakeStudy) -> None:

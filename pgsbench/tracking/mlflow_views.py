@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import quote
 
 from pgsbench.records.study_record import StudyRecord
-from pgsbench.tracking.content import run_params
+from pgsbench.tracking.mlflow_text import run_params
 from pgsbench.tracking.rundir import RunDir
 
 #: Columns of a view beside the scores.

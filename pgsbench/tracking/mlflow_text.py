@@ -16,6 +16,7 @@ from typing import Any
 
 from pgsbench.records import files
 from pgsbench.records.run_spec import short
+from pgsbench.records.scores import Scores
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.tracking.rundir import RunDir
 
@@ -27,6 +28,8 @@ CURVES = {
     "mask_share": "train/mask_share",
     "mask_ratio_effective": "train/mask_ratio_effective",
 }
+#: The mean of a suite's groups, which searches maximise by default.
+MEAN = "mean"
 #: Metric names of one run, curves included.
 MAX_KEYS = 60
 #: Points of one curve.
@@ -72,14 +75,20 @@ def thin(lines: Sequence[Mapping[str, Any]], total_samples: float, *, done: bool
 
 
 def run_metrics(run: RunDir) -> dict[str, float]:
-    """Return the final metrics of a run: cost, group means, then primary task scores, within `MAX_KEYS`."""
+    """Return a run's final metrics: cost, means, then primary scores of tasks, within `MAX_KEYS`."""
     scores, summary = run.scores, run.summary
     found = {f"summary/{key}": value for key, value in vars(summary).items()} if summary else {}
     if scores is not None:
-        found |= {f"score/{group}": mean.value for group, mean in scores.groups.items()}
+        found |= {f"score/{group}": value for group, value in group_means(scores).items()}
         found |= {f"score/{one.task}_{one.metric}": one.value for one in scores.primary().values()}
     finite = {valid_name(key): float(rounded(value)) for key, value in found.items() if _is_number(value)}
     return dict(list(finite.items())[: MAX_KEYS - len(CURVES)])
+
+
+def group_means(scores: Scores) -> dict[str, float]:
+    """Return the mean of the groups as `MEAN`, and then the mean of each group."""
+    groups = {name: group.value for name, group in scores.groups.items()}
+    return {MEAN: fmean(groups.values()), **groups} if groups else {}
 
 
 def started(run: RunDir) -> datetime:
@@ -115,7 +124,7 @@ def arm_rows(record: StudyRecord, runs: Mapping[str, RunDir]) -> list[dict[str, 
         done = [runs[name] for name in members if name in runs and runs[name].is_done]
         row: dict[str, Any] = {"arm": label, "seeds": f"{len(done)}/{len(members)}"}
         scores = [run.scores for run in done]
-        row |= _means([{key: mean.value for key, mean in one.groups.items()} for one in scores if one])
+        row |= _means([group_means(one) for one in scores if one])
         cost = ("samples_per_second", "train_seconds", "mask_ratio_effective", "mask_overlap")
         summaries = [run.summary for run in done]
         row |= _means([{key: getattr(one, key) for key in cost} for one in summaries if one])

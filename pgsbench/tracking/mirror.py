@@ -1,7 +1,7 @@
 """The mirror of run directories in MLflow: one parent run per study, one child per run.
 
 MLflow is fed from what lies on disk and from nothing else, so it may be down, deleted or fed again at any
-time. What a store already has is written in the store itself (`pgsbench.tracking.entry`), so feeding is
+time. What a store already has is written in the store itself (`pgsbench.tracking.mlflow_run`), so feeding is
 idempotent for any number of stores, from any machine that sees the run directories.
 """
 
@@ -16,14 +16,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pgsbench.errors import RunError
+from pgsbench.errors import RunError, without_password
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import StudyRecord
-from pgsbench.tracking import content, views
-from pgsbench.tracking.entry import SENT, Entry
+from pgsbench.tracking import mlflow_text, mlflow_views
+from pgsbench.tracking.mlflow_run import SENT, MlflowRun
+from pgsbench.tracking.mlflow_store import Store, resolve_uri
 from pgsbench.tracking.rundir import RunDir
-from pgsbench.tracking.store import Store, resolve_uri
 
 #: A larger checkpoint is named by its path instead of copied into the store.
 MODEL_LIMIT_BYTES = 32 << 20
@@ -79,7 +79,7 @@ class Mirror:
                 return self._sync(client, experiment, folder, report_folder, running=running)
         except Exception as error:  # a mirror must never end a training run, whatever breaks in it
             self._paused_until = time.monotonic() + PAUSE_SECONDS
-            self._problem = str(error).strip() or type(error).__name__
+            self._problem = without_password(str(error).strip()) or type(error).__name__
             return Synced(problem=self._problem)
 
     def _sync(
@@ -88,7 +88,7 @@ class Mirror:
         record = StudyRecord.read(folder)
         planned = {run.directory: RunDir(folder.parent / run.directory) for run in record.runs}
         runs = {path: run for path, run in planned.items() if run.exists}
-        experiment_id, colours = str(experiment.experiment_id), views.colours(record)
+        experiment_id, colours = str(experiment.experiment_id), mlflow_views.colours(record)
         known = _known(client, experiment_id, folder.name)
         parent = known.get("") or _create_parent(client, experiment_id, folder.name, runs)
         entries, problems = [parent], []
@@ -103,7 +103,7 @@ class Mirror:
             run = runs[directory]
             try:
                 tags = _tags(folder.name, spec, run)
-                tags["mlflow.note.content"] = content.run_note(run, [other.name for other in others])
+                tags["mlflow.note.content"] = mlflow_text.run_note(run, [other.name for other in others])
                 tags["mlflow.runColor"] = colours[spec.label]
                 entries += self._sync_run(spec, run, parent, known, tags)
             except RunError as error:  # one damaged run directory must not hide the others
@@ -117,58 +117,65 @@ class Mirror:
         )
 
     def _sync_run(
-        self, spec: RunSpec, run: RunDir, parent: Entry, known: Mapping[str, Entry], tags: Mapping[str, str]
-    ) -> list[Entry]:
+        self,
+        spec: RunSpec,
+        run: RunDir,
+        parent: MlflowRun,
+        known: Mapping[str, MlflowRun],
+        tags: Mapping[str, str],
+    ) -> list[MlflowRun]:
         """Feed one run where anything of it changed since this process last looked."""
         entry = known.get(tags["id"])
         key, state = (parent.id, spec.id), _state(run)
         if entry and self._unchanged.get(key) == (entry.id, state):
             return []
         if entry is None:
-            name, start_ms = spec.name, _ms(content.started(run))
+            name, start_ms = spec.name, _ms(mlflow_text.started(run))
             tags = {**tags, "mlflow.parentRunId": parent.id}
-            entry = Entry.create(parent.client, parent.run.info.experiment_id, name, tags, start_ms)
+            entry = MlflowRun.create(parent.client, parent.run.info.experiment_id, name, tags, start_ms)
         entry.tags(tags)
         _feed_run(entry, spec, run)
         self._unchanged[key] = (entry.id, state)
         return [entry]
 
 
-def _known(client: Any, experiment_id: str, study: str) -> dict[str, Entry]:
+def _known(client: Any, experiment_id: str, study: str) -> dict[str, MlflowRun]:
     """Return the runs of a study that the store has, by `id`; the study's own run has the empty one."""
-    found: dict[str, Entry] = {}
+    found: dict[str, MlflowRun] = {}
     token = None
     while True:
         query = f"tags.study = '{study}' and tags.`{SENT}` LIKE '{{%'"
         page = client.search_runs([experiment_id], query, max_results=500, page_token=token)
         for run in page:
-            found.setdefault(run.data.tags.get("id", ""), Entry(client, run))
+            found.setdefault(run.data.tags.get("id", ""), MlflowRun(client, run))
         token = page.token
         if not token:
             return found
 
 
-def _create_parent(client: Any, experiment_id: str, study: str, runs: Mapping[str, RunDir]) -> Entry:
-    start_ms = min((_ms(content.started(run)) for run in runs.values()), default=int(1000 * time.time()))
-    return Entry.create(client, experiment_id, study, {"kind": "study", "study": study} | _origin(), start_ms)
+def _create_parent(client: Any, experiment_id: str, study: str, runs: Mapping[str, RunDir]) -> MlflowRun:
+    start_ms = min((_ms(mlflow_text.started(run)) for run in runs.values()), default=int(1000 * time.time()))
+    return MlflowRun.create(
+        client, experiment_id, study, {"kind": "study", "study": study} | _origin(), start_ms
+    )
 
 
-def _feed_run(entry: Entry, spec: RunSpec, run: RunDir) -> None:
+def _feed_run(entry: MlflowRun, spec: RunSpec, run: RunDir) -> None:
     """Send what is new of one run."""
     lines, done = run.metrics(), run.is_done
-    params = content.run_params(spec.config.model_dump(mode="json"))
+    params = mlflow_text.run_params(spec.config.model_dump(mode="json"))
     entry.params(params)
     data = spec.config.data.train
     entry.dataset(Path(data).name, spec.data, data)
 
-    start_ms, last_step = _ms(content.started(run)), entry.sent.get("step", -1)
-    thinned = content.thin(lines, spec.config.training.samples, done=done)
+    start_ms, last_step = _ms(mlflow_text.started(run)), entry.sent.get("step", -1)
+    thinned = mlflow_text.thin(lines, spec.config.training.samples, done=done)
     new = [line for line in thinned if line["step"] > last_step]
     entry.points(
         [
             (name, float(line[key]), start_ms + int(1000 * line.get("seconds", 0)), line["step"])
             for line in new
-            for key, name in content.CURVES.items()
+            for key, name in mlflow_text.CURVES.items()
             if line.get(key) is not None
         ]
     )
@@ -179,18 +186,18 @@ def _feed_run(entry: Entry, spec: RunSpec, run: RunDir) -> None:
     if done and run.checkpoint.is_dir():
         name = f"{spec.arm}-s{spec.seed}-{spec.id}".replace(".", "_")
         model_id = entry.model(name, run.checkpoint, params, limit_bytes=MODEL_LIMIT_BYTES)
-    entry.values(content.run_metrics(run), model_id=model_id)
+    entry.values(mlflow_text.run_metrics(run), model_id=model_id)
     entry.files((path.name, path) for path in run.path.glob("[!.]*.json"))
     entry.files((f"figures/{path.name}", path) for path in sorted(run.figures.glob("*.png")))
     if run.scores:
-        entry.table("tables/scores.json", content.score_table(run))
+        entry.table("tables/scores.json", mlflow_text.score_table(run))
     entry.save()
     entry.status("FINISHED" if done else "RUNNING" if run.holder else "KILLED", _last_change_ms(run))
 
 
 def _sync_parent(
     experiment: Any,
-    parent: Entry,
+    parent: MlflowRun,
     record: StudyRecord,
     runs: Mapping[str, RunDir],
     report_folder: Path | None,
@@ -200,18 +207,18 @@ def _sync_parent(
     """Send what is new of the study as a whole."""
     done, planned = sum(run.is_done for run in runs.values()), len({run.directory for run in record.runs})
     scores = [run.scores for run in runs.values()]
-    groups = list(dict.fromkeys(group for one in scores if one for group in one.groups))
-    rows = content.arm_rows(record, runs)
-    parent.values(content.study_metrics(rows, groups, planned, done))
+    groups = list(dict.fromkeys(group for one in scores if one for group in mlflow_text.group_means(one)))
+    rows = mlflow_text.arm_rows(record, runs)
+    parent.values(mlflow_text.study_metrics(rows, groups, planned, done))
     study, experiment_id = parent.run.data.tags["study"], experiment.experiment_id
-    note = content.study_note(
+    note = mlflow_text.study_note(
         record,
         rows,
         groups,
-        table=views.runs_path(experiment_id, study),
-        charts=views.runs_path(experiment_id, study, charts=True),
+        table=mlflow_views.runs_path(experiment_id, study),
+        charts=mlflow_views.runs_path(experiment_id, study, charts=True),
     )
-    view, state = views.view_tag(study), views.view_state(study, groups, runs.values())
+    view, state = mlflow_views.view_tag(study), mlflow_views.view_state(study, groups, runs.values())
     if experiment.tags.get(view) != state:
         parent.client.set_experiment_tag(experiment_id, view, state)
     parent.tags({"mlflow.note.content": note, "done": f"{done}/{planned}"})
@@ -219,7 +226,7 @@ def _sync_parent(
         parent.texts({"study.yaml": record.source})
     columns = dict.fromkeys(key for row in rows for key in row)
     parent.table(
-        "tables/arms.json", {key: [content.rounded(row.get(key)) for row in rows] for key in columns}
+        "tables/arms.json", {key: [mlflow_text.rounded(row.get(key)) for row in rows] for key in columns}
     )
     if report_folder and report_folder.is_dir():
         files = sorted(path for path in report_folder.rglob("[!.]*") if path.is_file())

@@ -17,7 +17,7 @@ Item = TypeVar("Item")
 METRICS_A_REQUEST, NAMES_A_REQUEST = 1000, 100
 
 
-class Entry:
+class MlflowRun:
     """A run in MLflow; every method sends only what differs from what is there.
 
     Args:
@@ -33,7 +33,7 @@ class Entry:
     @classmethod
     def create(
         cls, client: Any, experiment_id: str, name: str, tags: Mapping[str, str], start_ms: int
-    ) -> Entry:
+    ) -> MlflowRun:
         """Create a run that has been sent nothing yet."""
         run = client.create_run(experiment_id, run_name=name, start_time=start_ms, tags={**tags, SENT: "{}"})
         return cls(client, run)
@@ -136,8 +136,10 @@ class Entry:
             self.save()  # a process that dies before the next line must not create a second one
         model_id = str(self.sent["model"])
         if not self.sent["model_ready"]:
-            if sum(path.stat().st_size for path in folder.iterdir()) <= limit_bytes:
-                self.client.log_model_artifacts(model_id, str(folder))
+            files = sorted(path for path in folder.glob("[!.]*") if path.is_file())  # hidden: half written
+            if sum(path.stat().st_size for path in files) <= limit_bytes:
+                for path in files:
+                    self.client.log_model_artifact(model_id, str(path))
             self.client.finalize_logged_model(model_id, "READY")
             self.client.log_outputs(self.id, [LoggedModelOutput(model_id, step=0)])
             self.sent["model_ready"] = True

@@ -19,7 +19,7 @@ from fake_study import (
 from pgsbench.config.schema import StudyConfig
 from pgsbench.records.scores import GroupMean
 from pgsbench.records.study_record import StudyRecord
-from pgsbench.tracking.content import (
+from pgsbench.tracking.mlflow_text import (
     MAX_KEYS,
     MAX_POINTS,
     MAX_ROWS,
@@ -30,8 +30,8 @@ from pgsbench.tracking.content import (
     thin,
     valid_name,
 )
+from pgsbench.tracking.mlflow_views import colours, runs_path, view_state, view_tag
 from pgsbench.tracking.rundir import RunDir, all_runs
-from pgsbench.tracking.views import colours, runs_path, view_state, view_tag
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_metrics_stay_within_the_limit_and_groups_come_first(tmp_path: Path) -> 
     assert len(found) == MAX_KEYS - 5
     assert "summary/final_loss" not in found
     names = [name for name in found if name.startswith("score/")]
-    assert names[:2] == ["score/classification", "score/set/0_acc1"]
+    assert names[:3] == ["score/mean", "score/classification", "score/set/0_acc1"]
     assert found["score/classification"] == 0.65
     assert "score/set/1_acc1" not in found
 

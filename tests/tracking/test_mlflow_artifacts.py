@@ -10,8 +10,8 @@ from fake_study import MakeStudy
 from mlflow import MlflowClient
 
 from pgsbench.errors import RunError
-from pgsbench.tracking import artifacts
-from pgsbench.tracking.mlflow import Mirror
+from pgsbench.tracking import mlflow_artifacts
+from pgsbench.tracking.mirror import Mirror
 from pgsbench.tracking.rundir import all_runs
 
 NewStore = Callable[[str], str]
@@ -32,8 +32,8 @@ def test_a_folder_comes_out_as_it_went_in(store: tuple[str, str], tmp_path: Path
     (tmp_path / "model/weights").write_bytes(b"123")
     MlflowClient(tracking_uri=uri).log_artifacts(run_id, str(tmp_path / "model"), "model")
     source = f"runs:/{run_id}/model"
-    assert artifacts.is_artifact(source)
-    found = artifacts.download(source, tmp_path / "here", tracking_uri=uri)
+    assert mlflow_artifacts.is_artifact(source)
+    found = mlflow_artifacts.download(source, tmp_path / "here", tracking_uri=uri)
     assert (found / "weights").read_bytes() == b"123"
     assert found.is_relative_to(tmp_path / "here")
 
@@ -43,29 +43,31 @@ def test_a_folder_comes_out_as_it_went_in(store: tuple[str, str], tmp_path: Path
 )
 def test_what_is_not_there_is_said(source: str, store: tuple[str, str], tmp_path: Path) -> None:
     with pytest.raises(RunError, match="MLflow has no such artifact"):
-        artifacts.download(source, tmp_path / "here", tracking_uri=store[0])
+        mlflow_artifacts.download(source, tmp_path / "here", tracking_uri=store[0])
 
 
 def test_no_store_is_made_by_looking(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="there is no MLflow store here"):
-        artifacts.download("runs:/1/x", tmp_path, tracking_uri=f"sqlite:///{tmp_path}/no.db")
+        mlflow_artifacts.download("runs:/1/x", tmp_path, tracking_uri=f"sqlite:///{tmp_path}/no.db")
     assert not list(tmp_path.iterdir())
 
 
 def test_paths_are_no_artifacts() -> None:
-    assert not any(map(artifacts.is_artifact, ["runs/ratio/x", "models/x", "ViT-B-32:openai", "hf-hub:a/b"]))
+    assert not any(
+        map(mlflow_artifacts.is_artifact, ["runs/ratio/x", "models/x", "ViT-B-32:openai", "hf-hub:a/b"])
+    )
 
 
 def test_scores_go_to_a_run(store: tuple[str, str], tmp_path: Path) -> None:
     uri, run_id = store
     (tmp_path / "out").mkdir()
     (tmp_path / "out/scores.csv").write_text("task\n")
-    artifacts.log_scores(run_id, "mine", {"a/b+": 0.5}, tmp_path / "out", tracking_uri=uri)
+    mlflow_artifacts.log_scores(run_id, "mine", {"a/b+": 0.5}, tmp_path / "out", tracking_uri=uri)
     client = MlflowClient(tracking_uri=uri)
     assert client.get_run(run_id).data.metrics == {"eval/mine/a/b_": 0.5}
     assert [file.path for file in client.list_artifacts(run_id, "eval-mine")] == ["eval-mine/scores.csv"]
     with pytest.raises(RunError, match="does not take the scores"):
-        artifacts.log_scores("0" * 32, "mine", {"a": 0.5}, tmp_path, tracking_uri=uri)
+        mlflow_artifacts.log_scores("0" * 32, "mine", {"a": 0.5}, tmp_path, tracking_uri=uri)
 
 
 def test_the_run_that_mirrors_a_run_directory(
@@ -75,7 +77,7 @@ def test_the_run_that_mirrors_a_run_directory(
     uri = new_store("store")
     run = next(run for run in all_runs(folder.parent) if run.is_done)
     with pytest.raises(RunError, match=r"(?s)no run that mirrors.*pgsbench sync"):
-        artifacts.mirrored_run(run, tracking_uri=uri)
+        mlflow_artifacts.mirrored_run(run, tracking_uri=uri)
     assert not Mirror(uri).sync_study(folder).problem
-    found = MlflowClient(tracking_uri=uri).get_run(artifacts.mirrored_run(run, tracking_uri=uri))
+    found = MlflowClient(tracking_uri=uri).get_run(mlflow_artifacts.mirrored_run(run, tracking_uri=uri))
     assert found.data.tags["id"] == run.spec.id

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import socket
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +13,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from filelock import FileLock, Timeout
+
+from pgsbench.databases import damage, lock_path, prepare
 from pgsbench.errors import RunError
 
 #: MLflow's own answer to a silent server is to wait for minutes; a mirror can be fed again later.
@@ -28,16 +29,18 @@ PATIENCE = {
 #: What the page offers for an experiment: training runs first, not traces of language models.
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 
+#: MLflow's own default, so that a plain ``mlflow ui`` in the same folder shows the same.
+DEFAULT = "sqlite:///mlflow.db"
+#: Tables that have rows as soon as MLflow has made all of them.
+FILLED = ("experiments", "alembic_version")
+
 #: SQLite files that MLflow holds open in this process, by inode: it never notices when one is replaced.
 _opened: dict[Path, int] = {}
 
 
 def resolve_uri(uri: str | None = None) -> str:
-    """Return the tracking URI in use: `uri`, else ``MLFLOW_TRACKING_URI``, else ``./mlflow.db``.
-
-    The last is MLflow's own default, so that a plain ``mlflow ui`` in the same folder shows the same.
-    """
-    chosen = uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    """Return the tracking URI in use: `uri`, else ``MLFLOW_TRACKING_URI``, else `DEFAULT`."""
+    chosen = uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT
     database = database_path(chosen)
     if database is None:
         return chosen
@@ -78,17 +81,12 @@ class Store:
         """
         require_answer(self.uri)
         database = database_path(self.uri)
-        lock = database.with_name(f".{database.name}.lock") if database else lock_folder / ".mlflow.lock"
-        with _only_writer(lock), patience():
+        with _only_writer(lock_path(database or lock_folder / "mlflow")), patience():
             import mlflow
 
-            if database and database in _opened and _opened[database] != _inode(database):
-                # Writing on would go into the deleted file, without an error and without a trace.
-                raise RunError(
-                    "the MLflow database was deleted or replaced while in use",
-                    where=str(database),
-                    way_out="`pgsbench sync` fills a new one from the run directories",
-                )
+            if database:
+                _require_same(database)
+                _prepare(database)
             client = mlflow.MlflowClient(tracking_uri=self.uri)
             if database:
                 _opened[database] = _inode(database)
@@ -136,20 +134,56 @@ def patience() -> Iterator[None]:
             os.environ.pop(key, None)
 
 
+def _require_same(database: Path) -> None:
+    if _opened.get(database, _inode(database)) != _inode(database):
+        # Writing on would go into the deleted file, without an error and without a trace.
+        raise RunError(
+            "the MLflow database was deleted or replaced while in use",
+            where=str(database),
+            way_out="`pgsbench sync` fills a new one from the run directories",
+        )
+
+
+def _prepare(database: Path) -> None:
+    """Make the database where there is none; move a damaged one aside if it is the default one.
+
+    A database that the user named is the user's, whatever is in it.
+
+    Raises:
+        RunError: The database that the user named is damaged.
+    """
+    is_default = database == database_path(DEFAULT)
+    if database.is_file() and not is_default and (problem := damage(database, filled=())):
+        raise RunError(
+            f"this MLflow database is damaged ({problem})",
+            where=str(database),
+            way_out="name another in MLFLOW_TRACKING_URI; `pgsbench sync` fills it from the run directories",
+        )
+    prepare(database, filled=FILLED if is_default else (), make=_make_tables)
+
+
+def _make_tables(url: str) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    database = database_path(url)
+    assert database is not None
+    SqlAlchemyStore(url, (database.parent / "mlruns").as_uri()).engine.dispose()
+
+
 @contextmanager
 def _only_writer(path: Path, *, wait_seconds: float = 20.0) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    until = time.monotonic() + wait_seconds
-    with path.open("a") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if time.monotonic() > until:
-                    raise RunError("another process is feeding MLflow", where=str(path)) from error
-                time.sleep(0.05)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=wait_seconds)
+    except Timeout as error:
+        raise RunError(
+            "another process is feeding MLflow", where=str(path), way_out="wait for it, then `pgsbench sync`"
+        ) from error
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def require_answer(uri: str, *, wait_seconds: float = 3.0) -> None:

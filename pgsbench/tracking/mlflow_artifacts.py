@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pgsbench.errors import RunError
-from pgsbench.tracking import content
+from pgsbench.tracking import mlflow_text
+from pgsbench.tracking.mlflow_store import database_path, patience, require_answer, resolve_uri
 from pgsbench.tracking.rundir import RunDir
-from pgsbench.tracking.store import database_path, patience, require_answer, resolve_uri
 
 SCHEMES = ("runs:/", "models:/", "mlflow-artifacts:/")
 
@@ -50,13 +50,18 @@ def mirrored_run(run: RunDir, *, tracking_uri: str | None = None) -> str:
     """Return the id of the MLflow run that mirrors a run directory.
 
     Raises:
-        RunError: There is none.
+        RunError: There is none, or the store does not answer.
     """
     store = _existing(tracking_uri)
     with patience():
-        client = _client(store)
-        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-        found = client.search_runs(experiments, f"tags.id = '{run.spec.id}'", max_results=1)
+        from mlflow.exceptions import MlflowException
+
+        try:
+            client = _client(store)
+            experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+            found = client.search_runs(experiments, f"tags.id = '{run.spec.id}'", max_results=1)
+        except MlflowException as error:
+            raise RunError(f"MLflow does not answer as it should: {error}", where=store) from error
     if not found:
         raise RunError(
             "MLflow has no run that mirrors this run directory",
@@ -88,7 +93,7 @@ def log_scores(
         from mlflow.exceptions import MlflowException
 
         now = int(1000 * time.time())
-        names = {content.valid_name(f"eval/{suite}/{name}"): value for name, value in values.items()}
+        names = {mlflow_text.valid_name(f"eval/{suite}/{name}"): value for name, value in values.items()}
         try:
             client = _client(store)
             client.log_batch(run_id, metrics=[Metric(name, value, now, 0) for name, value in names.items()])

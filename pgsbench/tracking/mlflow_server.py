@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import os
 import signal
@@ -16,9 +17,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgsbench.errors import RunError
-from pgsbench.tracking.store import Store, database_path, resolve_uri
-from pgsbench.tracking.views import runs_path, study_path
+from pgsbench.errors import RunError, without_password
+from pgsbench.tracking.mlflow_store import Store, database_path, resolve_uri
+from pgsbench.tracking.mlflow_views import runs_path, study_path
 
 #: Hosts that the server answers to in any case; naming others replaces MLflow's own list.
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "10.*", "192.168.*", *(f"172.{i}.*" for i in range(16, 32)))
@@ -28,6 +29,8 @@ ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PYTHONWARNINGS": "ignore",
 }
+#: Hosts that mean every address of this machine.
+EVERYWHERE = ("0.0.0.0", "::")
 STUDIES_SHOWN = 8
 
 
@@ -55,9 +58,17 @@ class Server:
         """Where a browser finds it."""
         return f"http://{'localhost' if self.is_local else socket.gethostname()}:{self.port}"
 
+    def environment(self) -> dict[str, str]:
+        """Return the environment variables that it is started with.
+
+        The store is named here, since everybody on the machine can read command lines, and its name may hold
+        a password.
+        """
+        return {**ENVIRONMENT, **os.environ, "MLFLOW_BACKEND_STORE_URI": self.uri}
+
     def command(self) -> list[str]:
         """Return the command line that starts it."""
-        command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", self.uri]
+        command = [sys.executable, "-m", "mlflow", "server"]
         command += ["--host", self.host, "--port", str(self.port), "--workers", "1"]
         command += ["--uvicorn-opts", "--log-level warning"]
         if not self.is_local and "MLFLOW_SERVER_ALLOWED_HOSTS" not in os.environ:
@@ -87,20 +98,25 @@ def serve(
         say: Takes the lines for the user.
 
     Raises:
-        RunError: The port is taken, or the server does not start.
+        RunError: There is no such port or host, the port is taken, or the server does not start.
     """
     uri = resolve_uri(tracking_uri)
     if uri.startswith(("http://", "https://")):
-        say(f"MLflow runs at {uri}")
+        say(f"MLflow runs at {without_password(uri)}")
         return
     server = Server(uri, host, port)
     _require_free(server)
     links = _links(uri)
     if not links:
-        say(f"nothing is tracked in {uri} yet: `pgsbench sync` feeds it from runs/")
+        say(f"nothing is tracked in {without_password(uri)} yet: `pgsbench sync` feeds it from runs/")
+    if not server.is_local:
+        say(
+            f"warning: MLflow listens on {host} and asks for no password: anyone who can reach this machine "
+            "can read, change and delete these runs"
+        )
     say("starting MLflow (about 10 seconds) ...")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a plain `kill` must end the server, too
-    with subprocess.Popen(server.command(), env={**ENVIRONMENT, **os.environ}) as process:
+    with subprocess.Popen(server.command(), env=server.environment()) as process:
         try:
             _wait_until_up(server, process)
             say(f"MLflow is at {server.address} (Ctrl-C ends it)")
@@ -139,24 +155,38 @@ def _links(uri: str) -> list[tuple[str, str]]:
 
 
 def _require_free(server: Server) -> None:
-    with socket.socket() as probe:
+    if not 0 < server.port < 1 << 16:
+        raise RunError(
+            "a port is a number from 1 to 65535", where="--port", value=server.port, way_out="`--port 5000`"
+        )
+    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+    with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((server.host, server.port))
         except OSError as error:
+            if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+                raise RunError(
+                    "this is no address of this machine",
+                    where="--host",
+                    value=server.host,
+                    way_out="127.0.0.1 for this machine alone, 0.0.0.0 for all that can reach it",
+                ) from error
+            other = server.port + 1 if 1024 <= server.port < 65535 else 5000
             raise RunError(
                 f"cannot listen here ({error.strerror})",
                 where="--port",
                 value=server.port,
-                way_out=f"`pgsbench ui --port {server.port + 1}`",
+                way_out=f"`pgsbench ui --port {other}`",
             ) from error
 
 
 def _wait_until_up(server: Server, process: subprocess.Popen[bytes], *, wait_seconds: float = 120.0) -> None:
     until = time.monotonic() + wait_seconds
+    host = "localhost" if server.is_local or server.host in EVERYWHERE else server.host
     while time.monotonic() < until and process.poll() is None:
         with suppress(OSError, urllib.error.URLError):
-            urllib.request.urlopen(f"http://localhost:{server.port}/health", timeout=2).close()
+            urllib.request.urlopen(f"http://{host}:{server.port}/health", timeout=2).close()
             return
         time.sleep(0.3)
     raise RunError("MLflow's server did not start; its own message is above", where=server.uri)
