@@ -76,6 +76,7 @@ def run_once(
     with run.claim():
 
         def asked_to_stop() -> bool:
+            run.existing_path()  # else the state that is saved next would make a deleted directory anew
             if stop := should_stop():
                 run.claim_ends()
             return stop
@@ -204,7 +205,7 @@ def _look_at_mask(run: RunDir, clip: Clip, masking: Masking, reader: Reader, spe
         with torch.no_grad():
             model.encode_image(pictures)
         shown.append(masking.shown(len(pictures)))
-    with atomic(run.path / files.GALLERY) as scratch, scratch.open("wb") as file:
+    with atomic(run.existing_path() / files.GALLERY) as scratch, scratch.open("wb") as file:
         np.savez_compressed(
             file,
             images=batch.images[:GALLERY_IMAGES].permute(0, 2, 3, 1).numpy(),

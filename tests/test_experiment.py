@@ -72,3 +72,21 @@ def test_of_an_edited_suite_only_what_changed_is_measured(tiny: TinyWorld, tmp_p
     assert primary == ["acc1", "text_recall_at_5"]
     assert is_complete(run, current_fingerprint(load_suite(suite)))
     assert not is_complete(run, "")  # data is missing
+
+
+@pytest.mark.parametrize("steps_between_logs", [1, 1000])
+def test_a_run_directory_that_is_deleted_in_training_stays_deleted(
+    tiny: TinyWorld, tmp_path: Path, steps_between_logs: int
+) -> None:
+    overrides = [f"training.log_every_steps={steps_between_logs}"]
+    (spec,) = Planner(open_study(tiny.study, overrides=overrides)).specs(["none"])
+    folder = tmp_path / spec.folder
+
+    def delete() -> bool:
+        shutil.rmtree(folder, ignore_errors=True)
+        return False
+
+    with pytest.raises(RunError, match="the run directory was deleted"):
+        run_once(spec, runs_root=tmp_path, device=torch.device("cpu"), should_stop=delete)
+    assert not folder.exists()
+    assert run_once(spec, runs_root=tmp_path, device=torch.device("cpu")).spec == spec

@@ -50,7 +50,7 @@ def work(spec: RunSpec, runs_root: Path, device: str) -> str:
         Interrupted: The worker was asked to stop; the state is saved.
     """
     global _current
-    _current = RunDir(runs_root / spec.folder)
+    _current = find_runs(runs_root, [spec.id]).get(spec.id) or RunDir(runs_root / spec.folder)
     try:
         run = run_once(spec, runs_root=runs_root, device=torch.device(device), should_stop=_stop.is_set)
     except (UserError, Interrupted):

@@ -15,7 +15,7 @@ _CURVES = {"loss": "contrastive loss", "lr": "learning rate", "samples_per_secon
 def draw_missing(study: StudyFrames) -> None:
     """Draw ``figures/masks.png`` and ``figures/curves.png`` of each complete run that lacks them."""
     for run in study.runs:
-        if run.status != COMPLETE:
+        if run.status != COMPLETE or not RunDir(run.path).exists:  # deleted since it was read
             continue
         for name, draw in (("masks", _masks), ("curves", _curves)):
             path = run.path / "figures" / f"{name}.png"

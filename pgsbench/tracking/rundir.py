@@ -51,6 +51,7 @@ class RunDir:
         """Make the directory of a run and write its spec; one that exists is kept as it is."""
         run = cls(runs_root / spec.folder)
         if not run.exists:
+            (run.path / files.DONE).unlink(missing_ok=True)  # of a directory whose spec was deleted
             write_record(run.path / files.SPEC, spec)
         return run
 
@@ -131,11 +132,11 @@ class RunDir:
 
     def write_environment(self, environment: Environment) -> None:
         """Replace what is said of where the run is trained."""
-        write_record(self._existing() / files.ENVIRONMENT, environment)
+        write_record(self.existing_path() / files.ENVIRONMENT, environment)
 
     def write_summary(self, summary: Summary) -> None:
         """Replace what is said of the training's cost and end."""
-        write_record(self._existing() / files.SUMMARY, summary)
+        write_record(self.existing_path() / files.SUMMARY, summary)
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the lines of ``metrics.jsonl``, oldest first, without damaged ones.
@@ -166,7 +167,7 @@ class RunDir:
         Raises:
             RunError: The run directory was deleted meanwhile.
         """
-        with (self._existing() / files.METRICS).open("a", encoding="utf-8") as file:
+        with (self.existing_path() / files.METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(finite(line), allow_nan=False) + "\n")
 
     def truncate_after(self, step: int) -> None:
@@ -185,10 +186,17 @@ class RunDir:
 
     def mark_done(self) -> None:
         """Say that the run is complete; the last thing that is written."""
-        (self._existing() / files.DONE).touch()
+        (self.existing_path() / files.DONE).touch()
 
-    def _existing(self) -> Path:
-        # Writing on would make a directory that has results and does not say of what.
+    def existing_path(self) -> Path:
+        """Return the path, which is asked before each writing.
+
+        What is written into a directory that was deleted would make it anew, with results and without a
+        spec that says of what.
+
+        Raises:
+            RunError: The run directory was deleted meanwhile.
+        """
         if not self.exists:
             raise RunError(
                 "the run directory was deleted while it was worked on",
@@ -206,7 +214,7 @@ class RunDir:
         Raises:
             RunError: Another process works on this run.
         """
-        lock = FileLock(self._existing() / files.LOCK)
+        lock = FileLock(self.existing_path() / files.LOCK)
         started = time.monotonic()
         while True:
             try:
@@ -221,19 +229,21 @@ class RunDir:
                         where=str(self.path),
                         way_out="wait for it or end it; a claim ends with its process",
                     ) from None
-        holder_file = self.path / files.HOLDER
         try:
-            holder_file.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+            (self.path / files.HOLDER).write_text(_this_process())
             yield
         finally:
-            holder_file.unlink(missing_ok=True)
+            if self._is_ours():  # another process may hold a directory that was deleted and made anew
+                (self.path / files.HOLDER).unlink(missing_ok=True)
             lock.release()
 
     def claim_ends(self) -> None:
         """Say that this process is about to give its claim up, so that others wait for it."""
-        holder_file = self.path / files.HOLDER
-        if holder_file.is_file():
-            holder_file.write_text(f"process {os.getpid()} on {socket.gethostname()}{_ENDING}")
+        if self._is_ours():
+            (self.path / files.HOLDER).write_text(_this_process() + _ENDING)
+
+    def _is_ours(self) -> bool:
+        return self._holder_text().removesuffix(_ENDING) == _this_process()
 
     def _holder_text(self) -> str:
         try:
@@ -273,6 +283,10 @@ def find_runs(runs_root: Path, run_ids: Collection[str]) -> dict[str, RunDir]:
 def all_runs(runs_root: Path) -> list[RunDir]:
     """Return every run directory under any study, in the order of their paths."""
     return [RunDir(path.parent) for path in sorted(runs_root.glob(f"*/*/{files.SPEC}"))]
+
+
+def _this_process() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}"
 
 
 def _metrics_of(line: str) -> dict[str, Any]:

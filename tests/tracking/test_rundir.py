@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 from fake_study import fake_record, fake_scores, fake_spec, fake_summary
 
 from pgsbench.errors import RunError, StudyError
 from pgsbench.records.json_files import write_json
+from pgsbench.records.run_records import Environment
 from pgsbench.records.study_record import StudyRecord
+from pgsbench.tracking import rundir
 from pgsbench.tracking.rundir import RunDir, all_runs, find_runs
 
 
@@ -133,22 +141,108 @@ def test_claim_is_exclusive_and_names_its_holder(run: RunDir) -> None:
         pass
 
 
-def test_claim_ends_with_its_process(run: RunDir) -> None:
-    code = (
-        "import sys, time; from pathlib import Path; from pgsbench.tracking.rundir import RunDir\n"
-        "with RunDir(Path(sys.argv[1])).claim():\n    print('held', flush=True); time.sleep(60)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, str(run.path)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    with process, process.stdout:
+#: Holds a claim; says that it ends when it is told to, and ends a second later.
+HOLD = """
+import sys, time
+from pathlib import Path
+from pgsbench.tracking.rundir import RunDir
+run = RunDir(Path(sys.argv[1]))
+with run.claim():
+    print("held", flush=True)
+    sys.stdin.readline()
+    run.claim_ends()
+    print("ending", flush=True)
+    time.sleep(1)
+"""
+
+
+@contextmanager
+def held_elsewhere(run: RunDir) -> Iterator[subprocess.Popen[str]]:
+    """Give a process that holds the claim on a run."""
+    command = [sys.executable, "-c", HOLD, str(run.path)]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as process:
+        assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
-        with pytest.raises(RunError, match=f"process {process.pid} on"), run.claim():
+        yield process
+        process.kill()
+
+
+def test_another_process_is_told_who_holds_the_claim(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rundir, "GRACE_SECONDS", 0.5)
+    with held_elsewhere(run) as process:
+        started = time.monotonic()
+        with pytest.raises(RunError, match=rf"works on this run \(process {process.pid} on"), run.claim():
             pass
+        assert time.monotonic() - started > 0.5
+        run.claim_ends()  # of a claim that is not ours
+        assert run.holder == f"process {process.pid} on {socket.gethostname()}"
+
+
+def test_a_claim_waits_for_one_that_is_ending(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rundir, "GRACE_SECONDS", 0.0)
+    with held_elsewhere(run) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("end\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "ending\n"
+        with run.claim():
+            assert run.holder == f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def test_a_claim_does_not_wait_for_ever_for_one_that_is_ending(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rundir, "ENDING_SECONDS", 0.3)
+    with run.claim():
+        run.claim_ends()
+        with pytest.raises(RunError, match=r"\(ending\)"), run.claim():
+            pass
+
+
+def test_a_claim_ends_with_its_process(run: RunDir) -> None:
+    with held_elsewhere(run) as process:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert run.holder is None
+        assert (run.path / "holder.txt").is_file()
+        assert run.holder is None
+        with run.claim():
+            assert run.holder == f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def test_a_deleted_run_directory_is_not_made_anew_by_writing(run: RunDir) -> None:
+    run.append_metrics({"step": 1})
+    shutil.rmtree(run.path)
+    for write in (
+        lambda: run.append_metrics({"step": 2}),
+        lambda: run.write_summary(fake_summary()),
+        lambda: run.write_environment(Environment("2026-01-01T10:00:00+00:00", "cpu", 1)),
+        run.mark_done,
+        lambda: run.claim().__enter__(),
+    ):
+        with pytest.raises(RunError, match=r"(?s)was deleted.*repeat the command"):
+            write()
+        assert not run.path.exists()
+
+
+def test_a_directory_without_a_spec_never_counts(run: RunDir, tmp_path: Path) -> None:
+    spec = run.spec
+    run.mark_done()
+    (run.path / "spec.json").unlink()
+    assert not run.is_done
+    assert (find_runs(tmp_path, [spec.id]), all_runs(tmp_path)) == ({}, [])
+    assert not RunDir.create(tmp_path, spec).is_done  # it says DONE of what was there before
+
+
+def test_a_claim_on_a_directory_that_was_made_anew_stays(run: RunDir, tmp_path: Path) -> None:
+    spec = run.spec
     with run.claim():
-        assert run.holder is not None
+        shutil.rmtree(run.path)
+        with held_elsewhere(RunDir.create(tmp_path, spec)) as process:
+            holder = f"process {process.pid} on {socket.gethostname()}"
+            assert run.holder == holder
+            run.claim_ends()
+            assert run.holder == holder
 
 
 def test_a_study_comes_back_as_it_was_written(tmp_path: Path) -> None:
