@@ -80,13 +80,15 @@ def test_a_run_directory_that_is_deleted_in_training_stays_deleted(
 ) -> None:
     overrides = [f"training.log_every_steps={steps_between_logs}"]
     (spec,) = Planner(open_study(tiny.study, overrides=overrides)).specs(["none"])
-    folder = tmp_path / spec.folder
+    folder, deleted = tmp_path / spec.folder, []
 
-    def delete() -> bool:
-        shutil.rmtree(folder, ignore_errors=True)
+    def delete_once() -> bool:
+        if not deleted:
+            shutil.rmtree(folder)
+            deleted.append(folder)
         return False
 
     with pytest.raises(RunError, match="the run directory was deleted"):
-        run_once(spec, runs_root=tmp_path, device=torch.device("cpu"), should_stop=delete)
+        run_once(spec, runs_root=tmp_path, device=torch.device("cpu"), should_stop=delete_once)
     assert not folder.exists()
     assert run_once(spec, runs_root=tmp_path, device=torch.device("cpu")).spec == spec

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,3 +122,12 @@ def short(value: object) -> str:
     """Return a value of a configuration in as few characters as tell it from all others."""
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return text if not isinstance(value, float) or float(text) == value else repr(value)
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a nested configuration as ``{"strategy.mask_ratio": 0.5, ...}``."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        path = f"{prefix}{key}"
+        flat |= flatten(value, f"{path}.") if isinstance(value, Mapping) else {path: value}
+    return flat

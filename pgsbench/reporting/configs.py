@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pgsbench.records.run_spec import RunSpec, short
+from pgsbench.records.run_spec import RunSpec, flatten, short
 from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import Results
-from pgsbench.tracking.mlflow_text import flatten
 
 
 def config_differences(results: Results) -> dict[str, dict[str, str]]:

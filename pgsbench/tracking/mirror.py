@@ -162,6 +162,7 @@ def _create_parent(client: Any, experiment_id: str, study: str, runs: Mapping[st
 
 def _feed_run(entry: MlflowRun, spec: RunSpec, run: RunDir) -> None:
     """Send what is new of one run."""
+    is_held = run.holder is not None  # asked first: a run that ends meanwhile was not killed
     lines, done = run.metrics(), run.is_done
     params = mlflow_text.run_params(spec.config.model_dump(mode="json"))
     entry.params(params)
@@ -192,7 +193,7 @@ def _feed_run(entry: MlflowRun, spec: RunSpec, run: RunDir) -> None:
     if run.scores:
         entry.table("tables/scores.json", mlflow_text.score_table(run))
     entry.save()
-    entry.status("FINISHED" if done else "RUNNING" if run.holder else "KILLED", _last_change_ms(run))
+    entry.status("FINISHED" if done else "RUNNING" if is_held else "KILLED", _last_change_ms(run))
 
 
 def _sync_parent(
@@ -205,6 +206,7 @@ def _sync_parent(
     running: bool,
 ) -> None:
     """Send what is new of the study as a whole."""
+    alive = running or any(run.holder for run in runs.values())  # asked first, as in `_feed_run`
     done, planned = sum(run.is_done for run in runs.values()), len({run.directory for run in record.runs})
     scores = [run.scores for run in runs.values()]
     groups = list(dict.fromkeys(group for one in scores if one for group in mlflow_text.group_means(one)))
@@ -232,7 +234,6 @@ def _sync_parent(
         files = sorted(path for path in report_folder.rglob("[!.]*") if path.is_file())
         parent.files((f"report/{path.relative_to(report_folder).as_posix()}", path) for path in files)
     parent.save()
-    alive = running or any(run.holder for run in runs.values())
     last_ms = max((_last_change_ms(run) for run in runs.values()), default=int(1000 * time.time()))
     parent.status("RUNNING" if alive else "FINISHED" if done == planned else "KILLED", last_ms)
 

@@ -15,7 +15,7 @@ from statistics import fmean
 from typing import Any
 
 from pgsbench.records import files
-from pgsbench.records.run_spec import short
+from pgsbench.records.run_spec import flatten, short
 from pgsbench.records.scores import Scores
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.tracking.rundir import RunDir
@@ -42,15 +42,6 @@ def valid_name(name: str) -> str:
     """Return `name` as MLflow accepts it: letters, digits and ``_-.: /``, no empty path segments."""
     clean = re.sub(r"[^\w\-.: /]", "_", name, flags=re.ASCII)
     return "/".join(part for part in clean.split("/") if part.strip(".")) or "_"
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return a nested configuration as ``{"strategy.mask_ratio": 0.5, ...}``."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        path = f"{prefix}{key}"
-        flat |= flatten(value, f"{path}.") if isinstance(value, Mapping) else {path: value}
-    return flat
 
 
 def run_params(config: Mapping[str, Any]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from fake_study import TASKS, MakeStudy, fake_line, fake_record, fake_spec, fini
 from pgsbench.records.json_files import write_record
 from pgsbench.records.study_record import StudyRecord, StudyRun
 from pgsbench.tracking import mirror as mirror_module
+from pgsbench.tracking import mlflow_text
 from pgsbench.tracking.mirror import Mirror
 from pgsbench.tracking.mlflow_text import MAX_KEYS, MAX_POINTS
 from pgsbench.tracking.rundir import RunDir
@@ -69,7 +71,7 @@ def test_a_study_is_one_parent_and_its_runs(
     assert parent.data.metrics["study/done"] == 3
     assert parent.data.metrics["study/best_classification"] == pytest.approx(0.64)  # 0.55 + 0.06 + 0.03
     (row,) = [line for line in parent.data.tags["mlflow.note.content"].splitlines() if "| pgs&" in line]
-    assert row.split(" | ")[1:5] == ["1/1", "63.7", "64.0", "61.0"]
+    assert row.split(" | ")[1:5] == ["1/1", "63.8", "64.0", "61.0"]
     assert "pgsbench sweep studies/ratio.yaml" in parent.data.tags["mlflow.note.content"]
     assert seen.artifacts("ratio") == [
         "report/figures/ratio.png",
@@ -166,6 +168,29 @@ def test_a_killed_run_is_repaired_and_can_go_on(
     assert seen.runs["pgs s0"].info.status == "FINISHED"
     steps = [step for step, _ in seen.curve("pgs s0")]
     assert steps == sorted(set(steps))
+
+
+def test_a_run_that_ends_while_it_is_fed_was_not_killed(
+    tmp_path: Path, make_study: MakeStudy, new_store: NewStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, uri = make_study(tmp_path, steps=2, done=False), new_store("store")
+    run, claim = RunDir.open(next(folder.glob("pgs-*"))), ExitStack()
+    claim.enter_context(run.claim())
+    thin, calls = mlflow_text.thin, []
+
+    def thin_slowly(*arguments: Any, **options: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 3:  # the third run is pgs
+            finish(run)
+            claim.close()
+        return thin(*arguments, **options)
+
+    monkeypatch.setattr(mlflow_text, "thin", thin_slowly)
+    mirror = Mirror(uri)
+    mirror.sync_study(folder, running=True)
+    assert Seen(uri).runs["pgs s0"].info.status == "RUNNING"
+    mirror.sync_study(folder)
+    assert Seen(uri).runs["pgs s0"].info.status == "FINISHED"
 
 
 def test_a_changed_param_becomes_a_tag(tmp_path: Path, make_study: MakeStudy, new_store: NewStore) -> None:
