@@ -11,7 +11,7 @@ from pgsbench.reporting.frames import read_frames
 from pgsbench.reporting.page import ReportPaths, write_report
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.run_figures import draw_missing
-from pgsbench.tracking.mlflow import Mirror, Synced
+from pgsbench.tracking.mirror import Mirror, Synced
 
 
 def studies_run(output: str | Path = ".", name: str | None = None) -> list[Path]:

@@ -76,7 +76,7 @@ def run_once(
     with run.claim():
 
         def asked_to_stop() -> bool:
-            run.existing_path()  # else the state that is saved next would make a deleted directory anew
+            run.existing_path()  # else what is written next would make a deleted directory anew
             if stop := should_stop():
                 run.claim_ends()
             return stop

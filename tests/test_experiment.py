@@ -92,3 +92,17 @@ def test_a_run_directory_that_is_deleted_in_training_stays_deleted(
         run_once(spec, runs_root=tmp_path, device=torch.device("cpu"), should_stop=delete_once)
     assert not folder.exists()
     assert run_once(spec, runs_root=tmp_path, device=torch.device("cpu")).spec == spec
+
+
+def test_a_run_directory_that_is_deleted_in_evaluation_stays_deleted(tiny: TinyWorld, tmp_path: Path) -> None:
+    (spec,) = Planner(open_study(tiny.study)).specs(["none"])
+    folder = tmp_path / spec.folder
+
+    def delete_once_trained() -> bool:
+        if list(folder.rglob("*.safetensors")):
+            shutil.rmtree(folder)
+        return False
+
+    with pytest.raises(RunError, match="the run directory was deleted"):
+        run_once(spec, runs_root=tmp_path, device=torch.device("cpu"), should_stop=delete_once_trained)
+    assert not folder.exists()
