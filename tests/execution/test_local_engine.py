@@ -66,6 +66,8 @@ def test_an_error_that_is_nobodys_mistake_and_a_dead_worker_fail_one_run_each(
 
 
 def test_a_second_ctrl_c_ends_the_workers_at_once(tiny: TinyWorld, tmp_path: Path) -> None:
+    # Tests that run in the background inherit an ignored Ctrl-C, which no user's terminal has.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     spec = specs(tiny, tmp_path, "training.samples=160000")[-1]
     pending, seen = [spec], []
 
@@ -82,6 +84,7 @@ def test_a_second_ctrl_c_ends_the_workers_at_once(tiny: TinyWorld, tmp_path: Pat
     with pytest.raises(KeyboardInterrupt), LocalEngine(Slots(("cpu",), 1), tmp_path / "runs") as engine:
         for _ in engine.work_off(lambda: pending.pop() if pending else None, interrupt):
             pass
+    signal.signal(signal.SIGINT, before)
     assert time.monotonic() - seen[-1] < 20
     assert time.monotonic() - started < 200
     for child in multiprocessing.active_children():
