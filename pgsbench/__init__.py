@@ -1,3 +1,67 @@
-"""pgsbench: train, sweep, evaluate and compare patch-masking strategies for CLIP."""
+"""pgsbench: train, sweep, evaluate and compare patch-masking strategies for CLIP.
+
+::
+
+    import pgsbench
+
+    study = pgsbench.open_study("ratio")
+    results = study.compare(baselines=["flip"], seeds=3)
+    results.differences                            # a pandas DataFrame
+    model, transform, tokenizer = pgsbench.load_run("3f9a").model()
+
+The names below are the public ones; each is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pgsbench.checkpoints import evaluate_checkpoint as evaluate
+    from pgsbench.reporting.run import Run as Run
+    from pgsbench.reporting.run import load_run as load_run
+    from pgsbench.reporting.run_list import runs as runs
+    from pgsbench.reporting.study_results import StudyResults as StudyResults
+    from pgsbench.session import Study as Study
+    from pgsbench.session import compare as compare
+    from pgsbench.session import open_study as open_study
 
 __version__ = "0.1.0"
+
+#: Public name -> module and name there.
+_HOMES = {
+    "Run": "pgsbench.reporting.run:Run",
+    "Study": "pgsbench.session:Study",
+    "StudyResults": "pgsbench.reporting.study_results:StudyResults",
+    "compare": "pgsbench.session:compare",
+    "evaluate": "pgsbench.checkpoints:evaluate_checkpoint",
+    "load_run": "pgsbench.reporting.run:load_run",
+    "open_study": "pgsbench.session:open_study",
+    "runs": "pgsbench.reporting.run_list:runs",
+}
+
+__all__ = [
+    "Run",
+    "Study",
+    "StudyResults",
+    "__version__",
+    "compare",
+    "evaluate",
+    "load_run",
+    "open_study",
+    "runs",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'pgsbench' has no attribute {name!r}")
+    module, _, attribute = _HOMES[name].partition(":")
+    value = getattr(import_module(module), attribute)
+    globals()[name] = value  # found at once from now on
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

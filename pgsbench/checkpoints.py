@@ -11,6 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+from torch import nn
+
 from pgsbench.data import store
 from pgsbench.data.store import Progress
 from pgsbench.devices import devices_named
@@ -24,6 +26,7 @@ from pgsbench.masking.base import Strategy
 from pgsbench.masking.configure import configure
 from pgsbench.models.clip import Clip
 from pgsbench.models.masked_tower import attach
+from pgsbench.models.ready import clip_of
 from pgsbench.models.source import Opened, open_model, state_hash
 from pgsbench.records.scores import Scores
 from pgsbench.tracking import mlflow_artifacts
@@ -62,7 +65,7 @@ class Evaluation:
 
 
 def evaluate_checkpoint(
-    source: str | Path | Clip,
+    source: str | Path | Clip | nn.Module | tuple[Any, ...],
     suite: Suite | str | Path,
     *,
     model: str | None = None,
@@ -81,7 +84,8 @@ def evaluate_checkpoint(
 
     Args:
         source: A run directory, a folder in open_clip's local-dir layout, a file of weights, ``NAME:TAG``,
-            ``hf-hub:OWNER/NAME``, an MLflow URI, or a model that is open already.
+            ``hf-hub:OWNER/NAME``, an MLflow URI, or a model that is open already: open_clip's, alone or as
+            ``(model, transform, tokenizer)``.
         suite: A suite, the name of one that ships, its file, or ``clip_benchmark:NAME``.
         model: Architecture of a file of weights (`pgsbench.models.source.open_model`).
         root: Where public sets lie; default: where all data sets lie.
@@ -101,6 +105,8 @@ def evaluate_checkpoint(
         UserError: Something is not there, cannot be opened or written, or is none of what it should be.
     """
     wanted = _wanted(suite, part, limit)
+    if isinstance(source, nn.Module | tuple):
+        source = clip_of(source)
     name = f"model-{state_hash(source.model)[:12]}" if isinstance(source, Clip) else str(source)
     target = (output or scores_folder(name, wanted.whole.name)).resolve() / wanted.folder
     mask = _mask_of(name) if with_mask else None

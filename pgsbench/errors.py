@@ -17,7 +17,6 @@ Anything else that is raised is a bug in pgsbench and keeps its traceback.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable
 
@@ -117,6 +116,8 @@ class Interrupted(Exception):  # noqa: N818 - it is no error
 
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return the way out for a misspelt name: the nearest valid one, and the others."""
+    import difflib  # every command imports this module, few have a misspelt name
+
     names = sorted(set(valid))
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     known = "valid: " + ", ".join(names) if names else "nothing is valid here"

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -374,3 +375,26 @@ class Study:
         if problem and problem != self._told_of:  # said once
             self._told_of = problem
             bars.say(f"warning: MLflow is behind: {problem}\n  -> `pgsbench sync` feeds it again later")
+
+
+def compare(
+    baselines: Sequence[str],
+    candidate: str | None = None,
+    study: str | Path = "baselines",
+    **options: Any,
+) -> StudyResults:
+    """Compare a mask with others in one call: `open_study` and `Study.compare`.
+
+    Args:
+        baselines: Arms or strategies to compare with.
+        candidate: The arm in question; None: the study's base.
+        study: A study file, or the name of a study that ships.
+        **options: As for `open_study`.
+
+    Raises:
+        UserError: The study has mistakes, there is no such arm, or a run failed.
+    """
+    opened = open_study(study, **options)
+    results = opened.compare(baselines, candidate=candidate)
+    opened.check_failed()
+    return results

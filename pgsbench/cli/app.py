@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from pgsbench.cli import bench, calibrate, data, evaluate, masks, studies, study, ui
+from pgsbench.cli import bench, calibrate, data, doctor, evaluate, masks, runs, studies, study, ui
+
+
+class _Unconverted:
+    """Leaves words as they are while a shell completes them: to convert them, typer imports pydantic."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        parent: Any = super()
+        params: list[Any] = parent.get_params(ctx)
+        for param in params if ctx.resilient_parsing else ():
+            param.process_value = lambda _, value: value
+        return params
+
+
+class _Command(_Unconverted, TyperCommand):
+    """A command of pgsbench."""
+
+
+class _Group(_Unconverted, TyperGroup):
+    """A group of commands."""
+
 
 app = typer.Typer(
     name="pgsbench",
+    cls=_Group,
     help="Which patches may CLIP not see? Train, sweep, evaluate and compare patch-masking strategies.",
     no_args_is_help=True,
     rich_markup_mode=None,  # plain help starts in half the time
     pretty_exceptions_enable=False,
-    add_completion=False,
-    epilog="First steps: pgsbench sweep studies/ratio.yaml --dry-run",
+    epilog="First steps: pgsbench compare --study quick --baselines flip",
 )
 
 
@@ -30,6 +51,15 @@ def _version(
         raise typer.Exit
 
 
+def _complete_quickly(tree: typer.Typer) -> None:
+    for command in tree.registered_commands:
+        command.cls = _Command
+    for group in tree.registered_groups:
+        group.cls = _Group
+        if group.typer_instance:
+            _complete_quickly(group.typer_instance)
+
+
 app.command()(studies.sweep)
 app.command()(studies.compare)
 app.command()(studies.train)
@@ -41,4 +71,7 @@ app.add_typer(masks.app, name="masks")
 app.add_typer(bench.app, name="bench")
 app.add_typer(data.app, name="data")
 app.add_typer(study.app, name="study")
+app.add_typer(runs.app, name="runs")
+app.command()(doctor.doctor)
 app.command()(ui.ui)
+_complete_quickly(app)

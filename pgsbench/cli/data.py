@@ -6,14 +6,15 @@ from typing import Annotated
 
 import typer
 
-from pgsbench.cli.options import SUITE_HELP, OfflineOption, RootOption
+from pgsbench import completion
+from pgsbench.cli.options import SUITE_HELP, JsonOption, OfflineOption, RootOption, print_tables
 
 app = typer.Typer(
     no_args_is_help=True, help="Data sets: make, list, verify; status, fetch.", rich_markup_mode=None
 )
 
 NameArgument = Annotated[str, typer.Argument(help="scenes or emoji.")]
-SuiteArgument = Annotated[str, typer.Argument(help=SUITE_HELP)]
+SuiteArgument = Annotated[str, typer.Argument(help=SUITE_HELP, autocompletion=completion.suites)]
 
 
 @app.command()
@@ -32,26 +33,26 @@ def make(name: NameArgument) -> None:
 
 
 @app.command(name="ls")
-def list_() -> None:
+def list_(json: JsonOption = False) -> None:
     """List the built-in data sets: what is made, where, how much.
 
     Example: pgsbench data ls
     """
     from pgsbench.data import store
+    from pgsbench.reporting import render
 
-    typer.echo(f"folder: {store.root()} (PGSBENCH_DATA names another)\n")
+    rows, notes = [], [f"Folder: {store.root()} (PGSBENCH_DATA names another)."]
     for name in store.BUILTIN:
         folder = store.find(name)
         if folder is None:
-            typer.echo(f"{name}: not made yet (pgsbench data make {name})")
+            rows.append([name, "not made yet", "", "", f"pgsbench data make {name}"])
             continue
         dataset = store.read_manifest(folder)
-        typer.echo(f"{name}: {folder}")
-        typer.echo(f"  train: {dataset.num_train:,} pairs, content {dataset.fingerprint}")
-        for evaluation, count in dataset.evaluations.items():
-            typer.echo(f"  eval {evaluation}: {count:,}")
-        if dataset.attribution:
-            typer.echo(f"  {dataset.attribution}")
+        rows.append([name, "train", f"{dataset.num_train:,}", dataset.fingerprint, str(folder)])
+        rows += [[name, f"eval/{part}", f"{count:,}", "", ""] for part, count in dataset.evaluations.items()]
+        notes += [f"{name}: {dataset.attribution}"] if dataset.attribution else []
+    header = ["data set", "part", "count", "content", "folder"]
+    print_tables(render.Table("Built-in data sets", header, rows, notes, text_columns=(1, 3, 4)), json=json)
 
 
 @app.command()
@@ -79,7 +80,7 @@ def verify(name: NameArgument) -> None:
 
 
 @app.command()
-def status(suite: SuiteArgument, root: RootOption = None) -> None:
+def status(suite: SuiteArgument, root: RootOption = None, json: JsonOption = False) -> None:
     """Show which data sets of a suite are there, and whether they have their known size.
 
     Example: pgsbench data status paper
@@ -100,8 +101,8 @@ def status(suite: SuiteArgument, root: RootOption = None) -> None:
     present = sum(one.state == availability.PRESENT for one in sets)
     odd = [f"{one.data}: {one.problem}" for one in sets if one.problem and one.state == availability.DAMAGED]
     notes = [*odd, f"{present} of {len(sets)} data sets are present under {root or store.root()}"]
-    table = render.Table(f"Data of the suite {suite}", header, rows, notes, text_columns=(1, 2, 5))
-    typer.echo(render.text(table))
+    title = f"Data of the suite {suite}"
+    print_tables(render.Table(title, header, rows, notes, text_columns=(1, 2, 5)), json=json)
 
 
 @app.command()

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pgsbench import completion
 from pgsbench.cli.findings import findings
 from pgsbench.cli.options import OutputOption, names_in
 
@@ -34,7 +35,12 @@ def list_() -> None:
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="A strategy's name, or file.py:Class.")]) -> None:
+def show(
+    name: Annotated[
+        str,
+        typer.Argument(help="A strategy's name, or file.py:Class.", autocompletion=completion.strategies),
+    ],
+) -> None:
     """Describe a strategy: the method, its fields and their defaults.
 
     Example: pgsbench masks show pgs

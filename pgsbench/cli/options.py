@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from pgsbench import completion
+
+if TYPE_CHECKING:
+    from pgsbench.reporting.render import Table
 
 
 def _forbid_network(offline: bool) -> bool:
@@ -15,7 +20,8 @@ def _forbid_network(offline: bool) -> bool:
     return offline
 
 
-StudyArgument = Annotated[str, typer.Argument(help="A study file, or the name of one that ships.")]
+STUDY_HELP = "A study file, or the name of one that ships."
+StudyArgument = Annotated[str, typer.Argument(help=STUDY_HELP, autocompletion=completion.studies)]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="A.B=V", help="Override a value of the study; may be repeated."),
@@ -46,7 +52,7 @@ SeedsOption = Annotated[
     int | None, typer.Option("--seeds", min=1, help="Number of seeds: 0, 1, ... (default: the study's).")
 ]
 SUITE_HELP = "A suite that ships, a suite's YAML file, or clip_benchmark:NAME."
-SuiteOption = Annotated[str, typer.Option(help=SUITE_HELP)]
+SuiteOption = Annotated[str, typer.Option(help=SUITE_HELP, autocompletion=completion.suites)]
 RootOption = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Where public sets lie (default: PGSBENCH_DATA).")
 ]
@@ -63,3 +69,10 @@ OfflineOption = Annotated[
 def names_in(text: str) -> list[str]:
     """Return the names in a list joined by commas, each once; empty ones do not count."""
     return [name for name in dict.fromkeys(part.strip() for part in text.split(",")) if name]
+
+
+def print_tables(*tables: Table, json: bool) -> None:
+    """Print tables for people, or as JSON."""
+    from pgsbench.reporting import render
+
+    typer.echo(render.as_json(*tables) if json else "\n".join(map(render.text, tables)))

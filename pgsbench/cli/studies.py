@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pgsbench import completion
 from pgsbench.cli.options import (
+    STUDY_HELP,
     AnyNumericsOption,
     DeviceOption,
     DryRunOption,
@@ -32,15 +34,30 @@ if TYPE_CHECKING:
 DEFAULT_STUDY = "baselines"
 
 StudyName = Annotated[
-    str | None, typer.Argument(metavar="[STUDY]", help="Name of a study under runs/ (default: all).")
+    str | None,
+    typer.Argument(
+        metavar="[STUDY]",
+        help="Name of a study under runs/ (default: all).",
+        autocompletion=completion.studies_run,
+    ),
 ]
-BaselinesOption = Annotated[str, typer.Option(help="Arms or strategies to compare with, joined by commas.")]
-CandidateOption = Annotated[str | None, typer.Option(help="The arm in question (default: the study's).")]
+BaselinesOption = Annotated[
+    str,
+    typer.Option(
+        help="Arms or strategies to compare with, joined by commas.", autocompletion=completion.arms
+    ),
+]
+CandidateOption = Annotated[
+    str | None,
+    typer.Option(help="The arm in question (default: the study's).", autocompletion=completion.arms),
+]
 
 
 def train(
     study: StudyArgument,
-    arm: Annotated[list[str] | None, typer.Option(help="Only this arm; may be repeated.")] = None,
+    arm: Annotated[
+        list[str] | None, typer.Option(help="Only this arm; may be repeated.", autocompletion=completion.arms)
+    ] = None,
     set_: SetOption = None,
     seeds: SeedsOption = None,
     output: OutputOption = Path(),
@@ -67,7 +84,7 @@ def train(
 def compare(
     baselines: BaselinesOption,
     candidate: CandidateOption = None,
-    study: Annotated[str, typer.Option(help="A study file, or the name of one that ships.")] = DEFAULT_STUDY,
+    study: Annotated[str, typer.Option(help=STUDY_HELP, autocompletion=completion.studies)] = DEFAULT_STUDY,
     set_: SetOption = None,
     seeds: SeedsOption = None,
     output: OutputOption = Path(),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from pgsbench.cli.options import JsonOption, SetOption, StudyArgument
+from pgsbench import completion
+from pgsbench.cli.options import JsonOption, OutputOption, SetOption, StudyArgument
 from pgsbench.study.shipped import find_study
 
 app = typer.Typer(no_args_is_help=True, help="Study files: list, show, validate.", rich_markup_mode=None)
@@ -51,6 +54,24 @@ def validate(study: StudyArgument, set_: SetOption = None) -> None:
     path = find_study(study)
     config = open_study(path, overrides=set_ or []).config
     typer.echo(f"{path}: valid; arms: {', '.join(config.arm_names)}; seeds: {config.seeds}")
+
+
+@app.command()
+def best(
+    study: Annotated[
+        str,
+        typer.Argument(help="Name of a searched study under runs/.", autocompletion=completion.studies_run),
+    ],
+    as_: Annotated[Path, typer.Option("--as", metavar="FILE.yaml", help="The study file to write.")],
+    output: OutputOption = Path(),
+) -> None:
+    """Write the best point of a search as a study file, with seeds that did not choose it.
+
+    Example: pgsbench study best ratio --as winner.yaml
+    """
+    from pgsbench.reporting.best_point import write_best
+
+    typer.echo(f"{as_}: {write_best(study, as_, output=output)}")
 
 
 @app.command()

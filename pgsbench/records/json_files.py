@@ -16,6 +16,9 @@ from pgsbench.files import atomic
 
 Record = TypeVar("Record")
 
+#: Making one takes longer than reading a file with it.
+_adapters: dict[type, TypeAdapter[Any]] = {}
+
 
 def write_record(path: Path, record: object) -> None:
     """Write a dataclass as JSON, atomically; NaN and infinities, which JSON does not have, become null."""
@@ -33,13 +36,19 @@ def read_record(path: Path, kind: type[Record], error: type[UserError]) -> Recor
     if not path.is_file():
         return None
     try:
-        return TypeAdapter(kind).validate_json(path.read_bytes())
+        return _adapter(kind).validate_json(path.read_bytes())
     except ValidationError as problem:
         first = problem.errors()[0]
         field = ".".join(map(str, first["loc"]))
         raise error(f"damaged file ({field}: {first['msg']})", where=str(path)) from problem
     except OSError as problem:
         raise error(f"the file cannot be read ({problem.strerror})", where=str(path)) from problem
+
+
+def _adapter(kind: type[Record]) -> TypeAdapter[Record]:
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
 
 
 def write_json(path: Path, value: object) -> None:

@@ -57,7 +57,7 @@ class Gallery(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Run:
+class PlannedRun:
     """One planned run and what is on disk of it.
 
     Attributes:
@@ -118,7 +118,7 @@ class StudyFrames:
 
     folder: Path
     record: StudyRecord
-    runs: tuple[Run, ...]
+    runs: tuple[PlannedRun, ...]
 
     @property
     def name(self) -> str:
@@ -135,7 +135,7 @@ class StudyFrames:
         """All labels in the order of the plan."""
         return list(dict.fromkeys(run.label for run in self.runs))
 
-    def of(self, label: str) -> list[Run]:
+    def of(self, label: str) -> list[PlannedRun]:
         """Return the runs of a label, one per seed."""
         return [run for run in self.runs if run.label == label]
 
@@ -201,21 +201,28 @@ def read_frames(folder: Path) -> StudyFrames:
         StudyError: There is no study in this folder.
     """
     record = StudyRecord.read(folder)
-    runs = [_read_run(folder.parent, run, record.suite_fingerprint) for run in record.runs]
+    runs = [read_run(folder.parent, run, record.suite_fingerprint) for run in record.runs]
     return StudyFrames(folder, record, tuple(runs))
 
 
-def _read_run(runs_root: Path, planned: StudyRun, suite_fingerprint: str) -> Run:
+def read_run(runs_root: Path, planned: StudyRun, suite_fingerprint: str = "") -> PlannedRun:
+    """Return what is on disk of a planned run.
+
+    Args:
+        runs_root: The folder of all studies.
+        planned: The run and its directory.
+        suite_fingerprint: What its scores must rest on; empty: on anything.
+    """
     spec, directory = planned.spec, RunDir(runs_root / planned.directory)
     if not directory.exists:
-        return Run(spec, directory.path, MISSING)
+        return PlannedRun(spec, directory.path, MISSING)
     try:
         done = directory.is_done
         scores = directory.scores if done else None
         problem = "complete, but not evaluated (no scores.json)" if done and scores is None else ""
         if scores is not None and suite_fingerprint not in ("", scores.suite_fingerprint):
             problem, scores = OTHER_SUITE, None
-        return Run(
+        return PlannedRun(
             spec,
             directory.path,
             COMPLETE if done else INCOMPLETE,
@@ -226,7 +233,7 @@ def _read_run(runs_root: Path, planned: StudyRun, suite_fingerprint: str) -> Run
             primary_values(directory.path, scores.scores if scores else ()),
         )
     except RunError as error:
-        return Run(spec, directory.path, INCOMPLETE, str(error))
+        return PlannedRun(spec, directory.path, INCOMPLETE, str(error))
 
 
 def primary_values(folder: Path, scores: Sequence[Score]) -> dict[str, TaskValues]:

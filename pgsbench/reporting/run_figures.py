@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from pgsbench.reporting.frames import COMPLETE, Run, StudyFrames
+from pgsbench.reporting.frames import COMPLETE, PlannedRun, StudyFrames
 from pgsbench.reporting.gallery import mask_gallery
 from pgsbench.reporting.style import LIGHT, new_figure, pens, save, themed
 from pgsbench.tracking.rundir import RunDir
@@ -24,14 +24,14 @@ def draw_missing(study: StudyFrames) -> None:
                 save(figure, path)
 
 
-def _masks(run: Run) -> Figure | None:
+def _masks(run: PlannedRun) -> Figure | None:
     gallery = run.gallery
     if gallery is None:
         return None
     return mask_gallery(gallery.images, {run.arm: gallery.shown}, grid=gallery.grid)
 
 
-def _curves(run: Run) -> Figure | None:
+def _curves(run: PlannedRun) -> Figure | None:
     lines = RunDir(run.path).metrics()
     if len(lines) < 2:
         return None

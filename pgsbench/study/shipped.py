@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pgsbench.config.yaml_text import parse_yaml, read_text
 from pgsbench.errors import ConfigError, nearest
 from pgsbench.files import is_file
 
@@ -26,6 +25,8 @@ def studies() -> dict[str, Path]:
 
 def questions() -> dict[str, str]:
     """Return what each study that ships asks, by its name."""
+    from pgsbench.config.yaml_text import parse_yaml, read_text  # which takes too long for a shell's tab key
+
     found = {}
     for name, path in studies().items():
         data, _ = parse_yaml(read_text(path), str(path))

@@ -1,0 +1,119 @@
+"""What a shell offers on the tab key: names of studies, arms, strategies, suites, runs.
+
+A shell asks on each tab, so nothing heavy is imported here: YAML files are read by their first columns, and
+what cannot be read is not offered.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pgsbench.records import files
+from pgsbench.records.run_ids import runs_on_disk
+from pgsbench.study.shipped import find_study, shipped_studies
+
+#: A name that a shell may put in place of the word, and what it says beside it.
+Offer = tuple[str, str]
+
+_PACKAGE = Path(__file__).parent
+_TOP_KEY = re.compile(r"^(\w+):\s*(.*)$")
+_ARM = re.compile(r"^ {1,4}([A-Za-z0-9][\w.-]*):")
+_STRATEGY = re.compile(r"^(?:\{.*?name:\s*)?([\w./:-]+)")
+
+
+def studies(incomplete: str) -> list[Offer]:
+    """Offer the studies that ship, and YAML files."""
+    folder = shipped_studies()
+    shipped = [
+        (path.relative_to(folder).with_suffix("").as_posix(), _top(path).get("question", ""))
+        for path in sorted(folder.rglob("*.yaml"))
+    ]
+    return _fitting([*shipped, *_yaml_files(incomplete)], incomplete)
+
+
+def studies_run(ctx: Any, incomplete: str) -> list[Offer]:
+    """Offer the studies that have run under ``--output``."""
+    folders = sorted(_runs_root(ctx).glob(f"*/{files.STUDY}"))
+    return _fitting([(path.parent.name, "") for path in folders], incomplete)
+
+
+def arms(ctx: Any, incomplete: str) -> list[Offer]:
+    """Offer the arms of the study that the command line names, or the default study's, and all strategies.
+
+    In a list that is joined by commas the last name is completed.
+    """
+    before, comma, last = incomplete.rpartition(",")
+    taken = set(before.split(","))
+    # An option that still lacks its value keeps typer from giving arguments their names.
+    study = ctx.params.get("study") or next(iter(ctx.args), "baselines")
+    offers = dict([*_arms_of(study), *strategies("")])
+    return [(f"{before}{comma}{name}", text) for name, text in _fitting(offers.items(), last, taken)]
+
+
+def strategies(incomplete: str) -> list[Offer]:
+    """Offer the built-in strategies and the installed ones."""
+    from pgsbench.masking import CARDS, STRATEGIES
+
+    offers = [(name, CARDS[name].summary if name in CARDS else "installed") for name in STRATEGIES.names()]
+    return _fitting(offers, incomplete)
+
+
+def suites(incomplete: str) -> list[Offer]:
+    """Offer the suites that ship, and YAML files."""
+    shipped = [
+        (path.stem, _top(path).get("question", ""))
+        for path in sorted((_PACKAGE / "evaluation" / "suites").glob("*.yaml"))
+    ]
+    return _fitting([*shipped, *_yaml_files(incomplete)], incomplete)
+
+
+def runs(ctx: Any, incomplete: str) -> list[Offer]:
+    """Offer the ids of the runs under ``--output``."""
+    return _fitting([(run.id, run.title) for run in runs_on_disk(_runs_root(ctx)).values()], incomplete)
+
+
+def _runs_root(ctx: Any) -> Path:
+    return Path(ctx.params.get("output") or ".") / "runs"
+
+
+def _fitting(offers: Iterable[Offer], incomplete: str, taken: Iterable[str] = ()) -> list[Offer]:
+    return [(name, text) for name, text in offers if name.startswith(incomplete) and name not in taken]
+
+
+def _yaml_files(incomplete: str) -> Iterator[Offer]:
+    folder = Path(incomplete).parent if not incomplete.endswith("/") else Path(incomplete)
+    start = incomplete[: incomplete.rfind("/") + 1]
+    for path in sorted(folder.glob("*")) if folder.is_dir() else ():
+        if path.suffix == ".yaml":
+            yield f"{start}{path.name}", "file"
+        elif path.is_dir() and start and not path.name.startswith("."):
+            yield f"{start}{path.name}/", "folder"
+
+
+def _top(path: Path) -> dict[str, str]:
+    """Return the values that stand on the line of their key, at the top of a YAML file."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    return {found[1]: found[2] for line in lines if (found := _TOP_KEY.match(line))}
+
+
+def _arms_of(study: str) -> Iterator[Offer]:
+    from pgsbench.errors import UserError
+
+    try:
+        path = find_study(study)
+    except UserError:
+        return
+    if found := _STRATEGY.match(_top(path).get("strategy", "")):
+        yield found[1].rpartition(":")[2], "the base"
+    inside = False
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        if _TOP_KEY.match(line):
+            inside = line.startswith("arms:")
+        elif inside and (arm := _ARM.match(line)):
+            yield arm[1], "arm"

@@ -1,0 +1,36 @@
+"""What will go wrong on this machine, looked at in seconds, each with its remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pgsbench.doctor import machine, stores
+from pgsbench.doctor.check import OK, PROBLEM, WARNING, Check
+from pgsbench.reporting.render import Table
+
+
+def checks(output: Path = Path()) -> Iterator[Check]:
+    """Yield all checks.
+
+    Args:
+        output: The folder of ``runs/`` and ``reports/``.
+    """
+    yield from machine.versions()
+    yield from machine.processor()
+    yield from machine.devices()
+    yield from machine.folders(output)
+    yield from stores.stores()
+    yield from stores.network()
+    yield from stores.plugins()
+
+
+def checks_table(found: Sequence[Check]) -> Table:
+    """Return checks for people, problems first."""
+    order = [PROBLEM, WARNING, OK]
+    rows = [[one.what, one.state, one.found, one.remedy] for one in found]
+    rows.sort(key=lambda row: order.index(row[1]))
+    counts = ", ".join(f"{sum(one.state == state for one in found)} {state}" for state in order)
+    return Table(
+        f"This machine: {counts}", ["what", "state", "found", "remedy"], rows, text_columns=(1, 2, 3)
+    )

@@ -1,0 +1,112 @@
+"""Stores, network, plugins: does what lies outside answer?"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pgsbench.doctor.check import PROBLEM, WARNING, Check
+from pgsbench.errors import PluginError
+from pgsbench.evaluation.protocols import PROTOCOLS
+from pgsbench.masking import STRATEGIES
+from pgsbench.tracking.mlflow_store import database_path, resolve_uri
+
+#: How long a server or the network may take to answer.
+PATIENCE_SECONDS = 1.0
+#: Ports of servers whose URL names none.
+_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306}
+
+
+def stores() -> Iterator[Check]:
+    """Yield whether MLflow and Optuna can keep their records."""
+    try:
+        uri = resolve_uri()
+    except ValueError as error:
+        yield Check("MLflow", str(error), PROBLEM, "mend or unset MLFLOW_TRACKING_URI")
+    else:
+        yield _store("MLflow", uri, "MLFLOW_TRACKING_URI")
+    if given := os.environ.get("OPTUNA_STORAGE"):
+        yield _store("Optuna", given, "OPTUNA_STORAGE")
+    else:
+        yield Check("Optuna", "a file in the folder of each study")
+
+
+def _store(what: str, uri: str, variable: str) -> Check:
+    parts = urlsplit(uri)
+    shown = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"  # without user and password
+    driver = parts.scheme.partition("+")[2]
+    if driver and not parts.scheme.startswith("sqlite") and find_spec(driver) is None:
+        return Check(
+            what, f"{shown}: the driver is not installed", PROBLEM, f"pip install '{driver}[binary]'"
+        )
+    if parts.scheme == "postgresql" and find_spec("psycopg2") is None:
+        remedy = "write postgresql+psycopg://... and pip install 'psycopg[binary]'"
+        return Check(what, f"{shown}: its default driver psycopg2 is not installed", PROBLEM, remedy)
+    if (file := database_path(uri)) is not None:
+        return _database(what, file)
+    if parts.hostname is None:
+        return Check(what, shown)
+    try:
+        port = parts.port or _PORTS.get(parts.scheme.partition("+")[0], 0)
+        _reach(parts.hostname, port)
+    except (OSError, ValueError) as error:
+        return Check(what, f"{shown} does not answer ({error})", PROBLEM, f"start it, or change {variable}")
+    return Check(what, f"{shown} answers")
+
+
+def _database(what: str, file: Path) -> Check:
+    if not file.exists():
+        return Check(what, f"{file} (not made yet)")
+    with file.open("rb") as content:
+        if content.read(15) not in (b"SQLite format 3", b""):
+            return Check(what, f"{file} is no SQLite file", PROBLEM, "move it away; a new one is made")
+    if not os.access(file, os.W_OK):
+        return Check(what, f"{file} cannot be written", PROBLEM, f"chmod u+w {file}")
+    return Check(what, str(file))
+
+
+def network() -> Iterator[Check]:
+    """Yield whether public data and published weights can be fetched."""
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
+        remedy = "unset HF_HUB_OFFLINE to fetch public data and published weights"
+        yield Check("network", "HF_HUB_OFFLINE is set: nothing is fetched", WARNING, remedy)
+    else:
+        try:
+            _reach("huggingface.co", 443)
+            yield Check("network", "huggingface.co answers")
+        except OSError:
+            remedy = "what is generated works; export HF_HUB_OFFLINE=1, so that nothing waits for the network"
+            yield Check("network", "huggingface.co does not answer", WARNING, remedy)
+
+
+def plugins() -> Iterator[Check]:
+    """Yield the installed strategies and protocols that cannot be used."""
+    for registry in (STRATEGIES, PROTOCOLS):
+        for name in registry.entry_points():
+            try:
+                registry.load(name)
+            except PluginError as error:
+                yield Check(f"installed {registry.kind} {name}", error.rule, WARNING, error.way_out)
+
+
+def _reach(host: str, port: int) -> None:
+    """Open a connection and close it again; looking a name up has no time limit of its own."""
+    failed: list[OSError] = [TimeoutError("no answer")]
+
+    def connect() -> None:
+        try:
+            socket.create_connection((host, port), timeout=PATIENCE_SECONDS).close()
+            failed.clear()
+        except OSError as error:
+            failed[:] = [error]
+
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(2 * PATIENCE_SECONDS)
+    if failed:
+        raise failed[0]

@@ -1,0 +1,175 @@
+"""The runs on disk as a DataFrame: found by study, arm, score and age."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pgsbench.errors import ConfigError, RunError, StudyError, nearest
+from pgsbench.records import files
+from pgsbench.records.run_spec import RunSpec
+from pgsbench.records.study_record import StudyRecord
+from pgsbench.reporting.frames import COMPLETE, INCOMPLETE
+from pgsbench.reporting.render import MISSING_CELL, Table, percent
+from pgsbench.study.objective import MEAN, Objective
+from pgsbench.tracking.rundir import RunDir, all_runs
+
+COLUMNS = ("id", "study", "arm", "label", "seed", "status", "score", "started", "directory")
+
+#: A run that a process works on, and one whose spec cannot be read.
+RUNNING, DAMAGED = "running", "damaged"
+
+#: Columns that are sorted from the top: the best and the newest come first.
+_FROM_THE_TOP = ("score", "started")
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def runs(
+    output: str | Path = ".",
+    *,
+    study: str | None = None,
+    arm: str | None = None,
+    min_score: float | None = None,
+    newer: str | None = None,
+    metric: str = MEAN,
+    sort: str = "started",
+) -> pd.DataFrame:
+    """Return the runs on disk, one row each; see `COLUMNS`.
+
+    Args:
+        output: The folder of ``runs/``.
+        study: Only runs of this study, those included that it shares with others. Without it a run stands
+            once, under the study that planned it first.
+        arm: Only this arm.
+        min_score: Only runs with at least this score, a share in [0, 1].
+        newer: Only runs that began at most so long ago: ``"90m"``, ``"12h"``, ``"2d"`` or ``"1w"``.
+        metric: What `score` is: ``mean`` of the suite's groups, a group, or ``TASK/METRIC``. It is NaN where
+            a run has no such score.
+        sort: Column to sort by; scores and dates from the top, all else from the bottom.
+
+    Raises:
+        StudyError: No study of this name has run, or its record is damaged.
+        ConfigError: There is no such column or duration.
+    """
+    if sort not in COLUMNS:
+        raise ConfigError("no such column", where="sort", value=sort, way_out=nearest(sort, COLUMNS))
+    oldest = datetime.now(UTC) - duration(newer) if newer else None
+    root = Path(output) / "runs"
+    found = pd.DataFrame(
+        [_row(run, spec, metric) for run, spec in _chosen(root, study)], columns=list(COLUMNS)
+    )
+    found["score"] = found["score"].astype(float)
+    found["started"] = pd.to_datetime(found["started"], utc=True, format="ISO8601")
+    if arm is not None:
+        found = found[found["arm"] == arm]
+    if min_score is not None:
+        found = found[found["score"] >= min_score]
+    if oldest is not None:
+        found = found[found["started"] >= oldest]
+    found = found.sort_values(sort, ascending=sort not in _FROM_THE_TOP, kind="stable", na_position="last")
+    return found.reset_index(drop=True)
+
+
+def best_run(study: str, *, output: str | Path = ".", metric: str | None = None) -> pd.DataFrame:
+    """Return the row of the run of a study that has the highest score; see `runs`.
+
+    Args:
+        study: Name of a study that has run.
+        output: The folder of ``runs/``.
+        metric: See `runs`; None: what the study searches for, else the mean.
+
+    Raises:
+        StudyError: The study has not run, or no run of it has such a score.
+    """
+    found = runs(output, study=study, metric=metric or metric_of(output, study), sort="score")
+    best = found.dropna(subset="score").head(1)
+    if best.empty:
+        raise StudyError("no run of the study has such a score", where=study, value=metric)
+    return best
+
+
+def metric_of(output: str | Path, study: str) -> str:
+    """Return the metric by which a study ranks its points: that of its search, else the mean."""
+    search = StudyRecord.read(study_folder(output, study)).config.search
+    return search.metric if search else MEAN
+
+
+def study_folder(output: str | Path, study: str) -> Path:
+    """Return ``runs/<study>``.
+
+    Raises:
+        StudyError: No study of this name has run.
+    """
+    root = Path(output) / "runs"
+    if not (root / study / files.STUDY).is_file():
+        known = [path.parent.name for path in root.glob(f"*/{files.STUDY}")]
+        raise StudyError(
+            "no such study has run here", where=str(root), value=study, way_out=nearest(study, known)
+        )
+    return root / study
+
+
+def duration(text: str) -> timedelta:
+    """Return how long ``"90m"``, ``"12h"``, ``"2d"`` or ``"1w"`` is.
+
+    Raises:
+        ConfigError: It is none of these.
+    """
+    given = re.fullmatch(r"(\d{1,4}(?:\.\d+)?)([mhdw])", text.strip())
+    if given is None:
+        raise ConfigError(
+            "a duration is a number and a unit: m, h, d or w", where="newer", value=text, way_out="write 2d"
+        )
+    return timedelta(**{_UNITS[given[2]]: float(given[1])})
+
+
+def runs_table(found: pd.DataFrame, *, metric: str = MEAN) -> Table:
+    """Return a list of runs for people."""
+    rows = []
+    for row in found.to_dict("records"):
+        score = MISSING_CELL if pd.isna(row["score"]) else percent(row["score"])
+        started = MISSING_CELL if pd.isna(row["started"]) else f"{row['started']:%Y-%m-%d %H:%M}"
+        rows.append([row["id"], row["study"], row["label"], str(row["seed"]), score, row["status"], started])
+    header = ["id", "study", "arm", "seed", metric, "status", "started (UTC)"]
+    return Table(f"{len(rows)} runs", header, rows, text_columns=(1, 2, 5, 6))
+
+
+def _chosen(root: Path, study: str | None) -> list[tuple[RunDir, RunSpec | None]]:
+    """Return run directories, each with its spec as the chosen study planned it; None: it is damaged."""
+    if study is None:
+        return [(run, _spec(run)) for run in all_runs(root)]
+    record = StudyRecord.read(study_folder(root.parent, study))
+    planned = [(RunDir(root / one.directory), one.spec) for one in record.runs]
+    return [(run, spec) for run, spec in planned if run.exists]
+
+
+def _spec(run: RunDir) -> RunSpec | None:
+    try:
+        return run.spec
+    except RunError:
+        return None
+
+
+def _row(run: RunDir, spec: RunSpec | None, metric: str) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(COLUMNS) | {"status": DAMAGED, "directory": str(run.path)}
+    if spec is None:
+        return row | {"id": "?", "study": run.path.parent.name, "arm": "?", "label": "?", "seed": -1}
+    row |= {"id": spec.id, "study": spec.study, "arm": spec.arm, "label": spec.label, "seed": spec.seed}
+    try:
+        environment = run.environment
+        scores = run.scores if run.is_done else None
+    except RunError:
+        return row
+    row["status"] = COMPLETE if run.is_done else RUNNING if run.holder else INCOMPLETE
+    row["started"] = environment.started if environment else None
+    if scores is not None:
+        try:
+            row["score"] = Objective(metric).value(scores)
+        except StudyError:  # of another suite, which has no such score
+            row["score"] = None
+    return row

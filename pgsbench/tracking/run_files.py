@@ -1,0 +1,138 @@
+"""Run directories as a user handles them: found by a part of their id, removed, exported."""
+
+from __future__ import annotations
+
+import difflib
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from pydantic_core import to_jsonable_python
+
+from pgsbench.errors import RunError
+from pgsbench.hashing import file_hash
+from pgsbench.records import files
+from pgsbench.records.json_files import write_json
+from pgsbench.records.run_ids import RunOnDisk, runs_on_disk
+from pgsbench.records.study_record import StudyRecord
+from pgsbench.tracking.rundir import RunDir
+
+#: Beside the checkpoint in an exported folder.
+EXPORTED = "run.json"
+#: So many runs are named in a message.
+MOST_NAMED = 5
+
+
+def find_run(runs_root: Path, name: str) -> RunDir:
+    """Return a run by its id, by the first characters of its id, or by the path of its directory.
+
+    Args:
+        runs_root: The folder of all studies.
+        name: What the user calls it.
+
+    Raises:
+        RunError: There is no such run, or the characters fit several.
+    """
+    if (Path(name) / files.SPEC).is_file():
+        return RunDir(Path(name))
+    known = runs_on_disk(runs_root)
+    fitting = [known[name]] if name in known else [run for run in known.values() if run.id.startswith(name)]
+    if len(fitting) == 1:
+        return RunDir(fitting[0].path)
+    if fitting and name:
+        rule = f"{len(fitting)} runs have an id that begins like this"
+        raise RunError(rule, where=str(runs_root), value=name, way_out=f"one of {_named(fitting)}")
+    close = difflib.get_close_matches(name, known, n=MOST_NAMED, cutoff=0.4)
+    hint = f"did you mean {_named([known[one] for one in close])}? " if close else ""
+    raise RunError(
+        "there is no run with this id, and no such run directory",
+        where=str(runs_root),
+        value=name,
+        way_out=f"{hint}`pgsbench runs ls` lists the runs",
+    )
+
+
+def _named(runs: Sequence[RunOnDisk]) -> str:
+    shown = ", ".join(f"{run.id} ({run.title})" for run in runs[:MOST_NAMED])
+    return shown + (", ..." if len(runs) > MOST_NAMED else "")
+
+
+def remove(runs_root: Path, runs: Sequence[RunDir]) -> None:
+    """Delete run directories, and what the records of all studies say of them.
+
+    Args:
+        runs_root: The folder of all studies.
+        runs: What to delete. Nothing is deleted where one of them is worked on.
+
+    Raises:
+        RunError: A process works on one of the runs, or a directory cannot be deleted.
+        StudyError: The record of a study is damaged.
+    """
+    records = {path.parent: StudyRecord.read(path.parent) for path in runs_root.glob(f"*/{files.STUDY}")}
+    for run in runs:
+        if holder := run.holder:
+            raise RunError(
+                f"a process works on this run ({holder})", where=str(run.path), way_out="end it first"
+            )
+    gone = {run.path.resolve() for run in runs}
+    for run in runs:
+        with run.claim():
+            _delete(run)
+    for folder, record in records.items():
+        kept = tuple(one for one in record.runs if (runs_root / one.directory).resolve() not in gone)
+        if len(kept) < len(record.runs):
+            replace(record, runs=kept).write(folder)
+
+
+def _delete(run: RunDir) -> None:
+    try:
+        # First what makes it complete, then what makes it a run: a kill leaves no half that passes for one.
+        (run.path / files.DONE).unlink(missing_ok=True)
+        (run.path / files.SPEC).unlink(missing_ok=True)
+        shutil.rmtree(run.path)
+    except OSError as error:
+        raise RunError(f"cannot be deleted: {error.strerror}", where=str(run.path)) from error
+
+
+def export(run: RunDir, folder: Path) -> Path:
+    """Copy the model of a run to a folder, with a file that says what it is and what it scored.
+
+    ``open_clip.create_model("local-dir:FOLDER")`` loads the result.
+
+    Args:
+        run: A run whose training has ended.
+        folder: Where to; it must not exist, or be empty.
+
+    Raises:
+        RunError: The run has no model yet, or the folder holds something.
+    """
+    if not run.is_done or not run.checkpoint.is_dir():
+        raise RunError("the run is not complete, so it has no model", where=str(run.path))
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RunError("there is something here already", where=str(folder), way_out="name a new folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
+        copied = Path(scratch, "model")
+        shutil.copytree(run.checkpoint, copied, ignore=shutil.ignore_patterns(".*.tmp"))
+        write_json(copied / EXPORTED, _identity(run, copied))
+        if folder.exists():
+            folder.rmdir()
+        copied.rename(folder)
+    return folder
+
+
+def _identity(run: RunDir, checkpoint: Path) -> dict[str, Any]:
+    spec, scores = run.spec, run.scores
+    return {
+        **to_jsonable_python(spec),
+        "sha256": {path.name: file_hash(path) for path in sorted(checkpoint.glob("*.safetensors"))},
+        "suite": scores.suite if scores else None,
+        "groups": {name: group.value for name, group in scores.groups.items()} if scores else {},
+        "scores": [
+            {key: value for key, value in asdict(score).items() if key != "per_sample"}
+            for score in (scores.scores if scores else ())
+        ],
+    }

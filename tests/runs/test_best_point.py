@@ -1,0 +1,44 @@
+"""The winner of a search becomes a study file of its own, for seeds that did not choose it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from written import write_study
+
+from pgsbench.errors import StudyError
+from pgsbench.reporting.best_point import write_best
+from pgsbench.study.open import open_study
+
+SEARCH = {"space": {"strategy.mask_ratio": [0.5, 0.75]}, "arms": ["pgs"]}
+
+
+def test_the_winner_is_written_with_its_values_and_fresh_seeds(tmp_path: Path) -> None:
+    runs = write_study(tmp_path, search=SEARCH)
+    path = tmp_path / "winner.yaml"
+    assert write_best("tiny", path, output=tmp_path) == "pgs mask_ratio=0.75"
+    head = path.read_text()
+    assert "# Its score there: 80.0 (mean, mean of 1 seeds), the best of 2 points." in head
+    assert "strategy.mask_ratio = 0.75" in head
+    study = open_study(path)
+    assert study.config.seeds == [1, 2, 3]
+    assert study.config.name == "winner"
+    again = study.run_config("pgs", {}, 0)
+    assert again.strategy.fields["mask_ratio"] == 0.75
+    for part in ("data", "model", "training"):
+        assert getattr(again, part) == getattr(runs[1].spec.config, part)
+
+
+def test_nothing_is_overwritten_and_nothing_is_made_of_a_study_without_a_search(tmp_path: Path) -> None:
+    write_study(tmp_path, search=SEARCH)
+    path = tmp_path / "mine.yaml"
+    path.write_text("mine")
+    with pytest.raises(StudyError, match="the file exists already"):
+        write_best("tiny", path, output=tmp_path)
+    assert path.read_text() == "mine"
+    with pytest.raises(StudyError, match="no such study has run here"):
+        write_best("tinny", tmp_path / "new.yaml", output=tmp_path)
+    write_study(tmp_path, name="plain")
+    with pytest.raises(StudyError, match="has searched nothing"):
+        write_best("plain", tmp_path / "new.yaml", output=tmp_path)

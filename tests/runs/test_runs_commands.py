@@ -1,0 +1,124 @@
+"""`pgsbench runs`, `study best`, `doctor`, `data ls` as typed, and the names of `import pgsbench`."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from written import write_study
+
+import pgsbench
+from pgsbench.cli import main
+from pgsbench.doctor import machine
+from pgsbench.tracking.rundir import RunDir
+
+SEARCH = {"space": {"strategy.mask_ratio": [0.5, 0.75]}, "arms": ["pgs"]}
+
+
+class Shell:
+    """Runs command lines in this process, in a folder with the runs of a study."""
+
+    def __init__(self, runs: list[RunDir], patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+        self.ids = [run.spec.id for run in runs]
+        self.runs, self._patch, self._capsys = runs, patch, capsys
+
+    def __call__(self, *words: str, status: int = 0) -> str:
+        self._patch.setattr("sys.argv", ["pgsbench", *words])
+        ended = 0
+        try:
+            main()
+        except SystemExit as end:
+            ended = int(end.code or 0)
+        out, err = self._capsys.readouterr()
+        assert ended == status, err
+        return out if status == 0 else out + err
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    return Shell(write_study(tmp_path), monkeypatch, capsys)
+
+
+def test_ls_prints_runs_and_json(shell: Shell) -> None:
+    out = shell("runs", "ls", "--sort", "score", "--min-score", "60")
+    assert out.index(shell.ids[1]) < out.index(shell.ids[0])
+    assert "75.0" in out
+    assert shell.ids[2] not in out
+    rows = json.loads(shell("runs", "ls", "--arm", "flip", "--json"))
+    assert [row["score"] for row in rows] == [0.45, 0.5]
+    assert "a number and a unit" in shell("runs", "ls", "--newer", "soon", status=2)
+
+
+def test_show_diff_and_best(shell: Shell) -> None:
+    first, second, third, _ = shell.ids
+    out = shell("runs", "show", first[:8])
+    for text in ("strategy.mask_ratio", "numerics.device", "torch", "train_seconds", "70.0"):
+        assert text in out
+    tables = json.loads(shell("runs", "diff", first, third, "--json"))
+    assert [row["setting"] for row in tables["Settings that differ"]] == ["strategy.name"]
+    assert tables["Scores"][0]["difference"].startswith("+20.0")
+    assert second in shell("runs", "best", "tiny")
+    assert "there is no run with this id" in shell("runs", "show", "zzz", status=2)
+
+
+def test_rm_asks_first(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, *_ = shell.runs
+    for answer in ("n\n", ""):  # no, or nobody to answer
+        monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+        shell("runs", "rm", shell.ids[0], status=1)
+    assert first.is_done
+    assert "deleted 2 runs" in shell("runs", "rm", shell.ids[0][:9], shell.ids[1], shell.ids[1], "--yes")
+    assert not first.path.exists()
+    assert not second.path.exists()
+    assert len(json.loads(shell("runs", "ls", "--json"))) == 2
+
+
+def test_rm_of_one_unknown_run_removes_none(shell: Shell) -> None:
+    shell("runs", "rm", shell.ids[0], "zzz", "--yes", status=2)
+    assert shell.runs[0].is_done
+
+
+def test_study_best_writes_a_study(shell: Shell, tmp_path: Path) -> None:
+    write_study(tmp_path, name="searched", search=SEARCH)
+    assert "mask_ratio=0.75" in shell("study", "best", "searched", "--as", "winner.yaml")
+    assert "valid" in shell("study", "validate", "winner.yaml")
+    assert "exists already" in shell("study", "best", "searched", "--as", "winner.yaml", status=2)
+
+
+def test_doctor_prints_a_table_and_fails_where_something_will(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = json.loads(shell("doctor", "--json"))
+    (table,) = rows.values()
+    assert {"python", "packages", "MLflow"} <= {row["what"] for row in table}
+    monkeypatch.setattr(machine, "_version", lambda name: "" if name == "optuna" else "1.0")
+    assert "pip install optuna" in shell("doctor", status=1)
+
+
+def test_data_ls_and_status_as_json(shell: Shell) -> None:
+    rows = json.loads(shell("data", "ls", "--json"))["Built-in data sets"]
+    assert {row["data set"] for row in rows} == {"scenes", "emoji"}
+    rows = json.loads(shell("data", "status", "winoground", "--json"))
+    assert rows["Data of the suite winoground"]
+
+
+def test_importing_pgsbench_imports_nothing_heavy() -> None:
+    program = (
+        "import sys, pgsbench\n"
+        "assert set(pgsbench.__all__) <= set(dir(pgsbench))\n"
+        "heavy = {'torch', 'pandas', 'pydantic', 'numpy', 'open_clip', 'typer', 'mlflow'}\n"
+        "sys.exit(bool(heavy & set(sys.modules)))\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_public_names_exist_and_no_others() -> None:
+    for name in pgsbench.__all__:
+        assert getattr(pgsbench, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        _ = pgsbench.trian
