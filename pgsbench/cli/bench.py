@@ -15,44 +15,38 @@ app = typer.Typer(no_args_is_help=True, help="Measure speed on this machine.", r
 @app.command()
 def masks(
     model: Annotated[str, typer.Option(help="Whose image tower and patches.")] = "ViT-B-16",
-    batch: Annotated[int, typer.Option(min=1, help="Pictures in the batch.")] = 16,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures in the batch.")] = 16,
     device: DeviceOption = "cpu",
     strategies: Annotated[
         str | None, typer.Option(help="Strategies, joined by commas (default: all built-in ones).")
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
-    out: Annotated[
+    output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the table here, too: .md or .csv.")
     ] = None,
+    json: JsonOption = False,
 ) -> None:
     """Time every mask, and the stages of pgs and pgs-released, beside the unmasked image tower on one batch.
 
-    Example: pgsbench bench masks --model ViT-B-16 --batch 16
+    Example: pgsbench bench masks --model ViT-B-16 --batch-size 16
     """
-    import torch
-
-    from pgsbench.devices import devices_named
-    from pgsbench.errors import ConfigError
-    from pgsbench.inspection.mask_costs import mask_costs
-    from pgsbench.masking import CARDS
-    from pgsbench.models.clip import build
+    from pgsbench.inspection.mask_costs import bench_masks
     from pgsbench.progress import Bars
     from pgsbench.reporting import render
 
-    write = {".md": render.markdown, ".csv": render.csv_text}
-    if out is not None and out.suffix not in write:
-        raise ConfigError("a table is written as .md or .csv", where="--out", value=str(out))
-    names = names_in(strategies) if strategies else list(CARDS)
-    on = torch.device(devices_named(device)[0])
-    torch.set_num_threads(threads)
-    clip = build(model, seed=0, device=on)
-    with Bars() as show:
-        table = mask_costs(clip, model, names, batch_size=batch, device=on, progress=show)
-    typer.echo(render.text(table))
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(write[out.suffix](table))
-        typer.echo(out)
+    render.check_ending(output, "--output")
+    with Bars() as bars:
+        table = bench_masks(
+            model,
+            strategies=names_in(strategies) if strategies else None,
+            batch_size=batch_size,
+            device=device,
+            threads=threads,
+            progress=bars,
+        )
+    typer.echo(render.printed(table, json=json))
+    if output is not None:
+        render.write(table, output)
 
 
 @app.command(name="eval")

@@ -8,30 +8,25 @@ from typing import Annotated
 import typer
 
 from pgsbench import completion
-from pgsbench.cli.findings import findings
-from pgsbench.cli.options import OutputOption, names_in
+from pgsbench.cli.options import JsonOption, names_in
 
 app = typer.Typer(
     no_args_is_help=True, help="Masking strategies: described, seen, measured.", rich_markup_mode=None
 )
 
-#: Left out where all strategies are wanted: one masks nothing, the other as `random` does.
-NOT_APART = ("none", "flip")
+StrategiesHelp = "Strategies, joined by commas"
 
 
-@app.command(name="list")
-def list_() -> None:
+@app.command(name="ls")
+def list_(json: JsonOption = False) -> None:
     """List all strategies with their paper; installed plugins are named, not imported.
 
-    Example: pgsbench masks list
+    Example: pgsbench masks ls
     """
-    from pgsbench.masking import CARDS, STRATEGIES
+    from pgsbench.inspection.catalogue import strategy_table
+    from pgsbench.reporting import render
 
-    for name, card in CARDS.items():
-        typer.echo(f"{name:<13} {card.paper:<17} {card.summary}")
-    for name, point in STRATEGIES.entry_points().items():
-        package = point.dist.name if point.dist else "?"
-        typer.echo(f"{name:<13} {'installed plugin':<17} {point.value} of {package}")
+    typer.echo(render.printed(strategy_table(), json=json))
 
 
 @app.command()
@@ -45,19 +40,9 @@ def show(
 
     Example: pgsbench masks show pgs
     """
-    import inspect
+    from pgsbench.inspection.catalogue import describe
 
-    from pgsbench.masking.configure import strategy_class
-
-    kind = strategy_class(name)
-    typer.echo(f"{name}\n\n{inspect.getdoc(kind) or 'no description'}\n\nfields and defaults:")
-    for parameter in inspect.signature(kind).parameters.values():
-        default = "required" if parameter.default is parameter.empty else repr(parameter.default)
-        typer.echo(f"  {parameter.name}: {parameter.annotation} = {default}")
-    typer.echo(f"\nlooks at: {', '.join(sorted(kind.needs)) or 'nothing'}")
-
-
-app.command()(findings)
+    typer.echo(describe(name))
 
 
 @app.command()
@@ -66,13 +51,12 @@ def preview(
         list[str] | None, typer.Argument(metavar="[IMAGES | STUDY]", help="Image files, or one study.")
     ] = None,
     strategies: Annotated[
-        str | None,
-        typer.Option(help="Strategies, joined by commas (default: pgs,random,grid; of a study: its arms)."),
+        str | None, typer.Option(help=f"{StrategiesHelp} (default: pgs,random,grid; of a study: its arms).")
     ] = None,
     mask_ratio: Annotated[
         float | None, typer.Option(help="Share of the patches that is masked (default: each mask's own).")
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="FILE.png", help="The figure; or .pdf, .svg.")] = Path(
+    output: Annotated[Path, typer.Option(metavar="FILE", help="The figure: .png, .pdf or .svg.")] = Path(
         "masks.png"
     ),
     data: Annotated[str | None, typer.Option(help="Take pictures of this training data instead.")] = None,
@@ -86,38 +70,23 @@ def preview(
 
     Masks are drawn as at the beginning of a training, when only pixels count.
 
-    Example: pgsbench masks preview cat.jpg dog.jpg --strategies pgs,random,grid --out masks.png
+    Example: pgsbench masks preview cat.jpg dog.jpg --strategies pgs,random,grid --output masks.png
     """
-    from pgsbench.errors import ConfigError
-    from pgsbench.inspection import preview as previews
-    from pgsbench.inspection.diagnosis import usable
-    from pgsbench.inspection.subject import is_study, named_strategies, study_subject
-    from pgsbench.models.clip import build
+    from pgsbench.inspection.preview import preview_masks
     from pgsbench.reporting.style import check_ending, save
 
-    check_ending(out, "--out")
-    if bool(images) == bool(data):
-        raise ConfigError(
-            "name either image files, a study or --data", way_out="pgsbench masks preview --data scenes"
-        )
-    if mask_ratio is not None:
-        _check_ratio(mask_ratio, "--mask-ratio")
-    names, source, size_of = _split(strategies), data, "scenes-vit" if data else "ViT-B-16"
-    if images and len(images) == 1 and is_study(images[0]):
-        subject = study_subject(images[0], names, mask_ratio=mask_ratio)
-        chosen, source, size_of = subject.strategies, subject.data.train, subject.model
-    else:
-        chosen = named_strategies(names or ["pgs", "random", "grid"], mask_ratio=mask_ratio)
-    clip = build(model or size_of, seed=0)
-    if source:
-        pictures = previews.from_data(source, clip.image_size, count=count, seed=seed)
-    else:
-        pictures = previews.from_files([Path(image) for image in images or []], clip.image_size)
-    notes: list[str] = []
-    if names is None:  # nobody has asked for those that cannot be shown
-        chosen, notes = usable(chosen, has_objects=pictures.objects is not None)
-    typer.echo(save(previews.preview(pictures, chosen, clip, seed=seed), out))
-    for note in notes:
+    check_ending(output, "--output")
+    found = preview_masks(
+        images or [],
+        data=data,
+        strategies=_names(strategies),
+        mask_ratio=mask_ratio,
+        count=count,
+        model=model,
+        seed=seed,
+    )
+    typer.echo(save(found.figure, output))
+    for note in found.notes:
         typer.echo(note)
 
 
@@ -128,114 +97,82 @@ def diagnose(
     ],
     strategies: Annotated[
         str | None,
-        typer.Option(
-            help="Strategies, joined by commas (default: the study's arms; with data all but none, and but "
-            "flip, which masks as random does)."
-        ),
+        typer.Option(help=f"{StrategiesHelp} (default: the study's arms; with data all but none and flip)."),
     ] = None,
     batches: Annotated[int, typer.Option(min=1, help="Training batches to look at.")] = 8,
     seeds: Annotated[int, typer.Option(min=2, help="Seeds of each mask.")] = 2,
-    calibrate: Annotated[
+    find_threshold: Annotated[
         float | None,
         typer.Option(
             metavar="RATIO",
-            help="Also find the threshold that gives this effective ratio, of each strategy that has one.",
+            help="Also find the threshold that gives this effective ratio, where there is one.",
         ),
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="Whose patches (default: the study's; with data scenes-vit).")
     ] = None,
-    out: Annotated[
+    output: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Folder of CSV files and figure, which then go nowhere else (default: of a study "
-            "reports/STUDY/masks and its page in MLflow; with data masks-DATA).",
+            help="Folder of CSV files and figure, and nothing else (default: of a study reports/STUDY/masks "
+            "and its page in MLflow; with data masks-DATA).",
         ),
     ] = None,
-    output: OutputOption = Path(),
+    json: JsonOption = False,
 ) -> None:
     """Measure what masks do to real batches before any training, and how much they agree.
 
     Ratio, strongest edges, objects, their insides and outlines, mask overlap, place, residual of OTN.
     Masks are drawn as at the beginning of a training, when only pixels count: token similarities do not.
-    With --calibrate also the threshold, ready to paste, at which a mask gives a wanted ratio.
-    Without --out a study's results go to reports/STUDY/masks and to its page in MLflow.
+    With --find-threshold also the threshold, ready to paste, at which a mask gives a wanted ratio.
 
     Example: pgsbench masks diagnose baselines --strategies pgs,flip,grid
     """
-    from pgsbench.data import shards
-    from pgsbench.inspection import diagnosis, thresholds
-    from pgsbench.inspection.diagnosis_files import write
-    from pgsbench.inspection.subject import data_subject, is_study, study_subject
-    from pgsbench.masking import CARDS
-    from pgsbench.models.clip import build
+    from pgsbench.inspection.diagnosis_report import diagnose_masks
     from pgsbench.progress import Bars
     from pgsbench.reporting import render
-
-    if calibrate is not None:
-        _check_ratio(calibrate, "--calibrate")
-    names = _split(strategies)
-    if is_study(study_or_data):
-        subject = study_subject(study_or_data, names)
-    else:
-        subject = data_subject(study_or_data, names or [name for name in CARDS if name not in NOT_APART])
-    clip = build(model or subject.model, seed=subject.seed)
-    with Bars() as show:
-        reader = shards.open_reader(
-            shards.resolve(subject.data.train, progress=show),
-            image_size=clip.image_size,
-            tokenize=clip.tokenize,
-            memory_limit_gib=subject.data.memory_limit_gib,
-            workers=subject.data.workers,
-            progress=show,
-        )
-        found = diagnosis.diagnose(
-            clip,
-            reader,
-            subject.strategies,
-            batch_size=subject.batch_size,
-            num_batches=batches,
-            num_seeds=seeds,
-            data_seed=subject.seed,
-            progress=show,
-        )
-        if calibrate is not None:
-            chosen, notes = thresholds.calibrate(
-                clip,
-                reader,
-                subject.strategies,
-                target=calibrate,
-                batch_size=subject.batch_size,
-                num_batches=batches,
-                num_seeds=seeds,
-                data_seed=subject.seed,
-                progress=show,
-            )
-    typer.echo(render.text(diagnosis.table_of(found, subject.name)))
-    typer.echo(render.text(diagnosis.agreement_table(found)))
-    if calibrate is not None:
-        typer.echo(render.text(thresholds.calibration_table(chosen, notes, calibrate)))
-        for name, one in chosen.items():
-            typer.echo(thresholds.yaml_line(subject.own_names[name], one.strategy))
-        typer.echo()
-    # Who names a folder wants the files there, and no runs/, reports/ or MLflow store beside them.
     from pgsbench.session import open_study
 
-    study = open_study(study_or_data, output=output) if subject.study is not None and out is None else None
-    folder = out or (study.report_folder / "masks" if study else Path(f"masks-{subject.name}"))
-    for path in write(found, folder):
-        typer.echo(path)
-    if study is not None:
-        study.mirror()
+    with Bars() as bars:
+        found = diagnose_masks(
+            study_or_data,
+            strategies=_names(strategies),
+            batches=batches,
+            seeds=seeds,
+            find_threshold=find_threshold,
+            model=model,
+            output=output,
+            progress=bars,
+        )
+    typer.echo(render.printed(*found.tables, json=json))
+    for line in [] if json else [*found.strategy_lines, *map(str, found.files)]:
+        typer.echo(line)
+    if found.is_study and output is None:
+        open_study(study_or_data).mirror()
 
 
-def _check_ratio(value: float, option: str) -> None:
-    from pgsbench.errors import ConfigError
+@app.command()
+def findings(
+    images: Annotated[list[Path] | None, typer.Argument(help="Image files; two or more.")] = None,
+    data: Annotated[str, typer.Option(help="Without images: pictures of this training data.")] = "scenes",
+    count: Annotated[int, typer.Option(min=2, help="How many of the data.")] = 256,
+    model: Annotated[
+        str | None, typer.Option(help="Whose patches (default: ViT-B-16; for data scenes-vit).")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Decides what is random in a mask.")] = 0,
+    json: JsonOption = False,
+) -> None:
+    """Measure what the published CLIP-PGS code does differently from its paper.
 
-    if not 0.0 <= value < 1.0:  # strategies would blame a field that nobody typed
-        raise ConfigError("must be in [0, 1): the share of patches that is masked", where=option, value=value)
+    Example: pgsbench masks findings photos/*.jpg
+    """
+    from pgsbench.inspection.findings import findings as measured
+    from pgsbench.reporting import render
+
+    tables = measured(images or [], data=data, count=count, model=model, seed=seed)
+    typer.echo(render.printed(*tables, json=json))
 
 
-def _split(names: str | None) -> list[str] | None:
-    return names_in(names) if names else None
+def _names(text: str | None) -> list[str] | None:
+    return names_in(text) if text else None

@@ -40,23 +40,34 @@ class InMemory:
         Raises:
             DataError: There are fewer pairs than one batch needs.
         """
-        steps_per_epoch = len(self) // batch_size
-        if not steps_per_epoch:
-            raise DataError(
-                f"a batch needs more pairs than the {len(self)} there are",
-                where="training.batch_size",
-                value=batch_size,
-            )
-        epoch, order = -1, torch.empty(0)
-        for step in count(start_step):
-            if step // steps_per_epoch != epoch:
-                epoch = step // steps_per_epoch
-                generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-                order = torch.randperm(len(self), generator=generator)
-            first = step % steps_per_epoch * batch_size
-            index = order[first : first + batch_size]
+        for index in batch_indices(len(self), seed=seed, batch_size=batch_size, start_step=start_step):
             objects = self.objects[index] if self.objects is not None else None
             yield Batch(self.images[index], self.texts[index].long(), objects)
+
+
+def batch_indices(num_pairs: int, *, seed: int, batch_size: int, start_step: int = 0) -> Iterator[Tensor]:
+    """Yield without end which pairs (b,) are in each batch, beginning with step `start_step`.
+
+    Each epoch is a new permutation of all pairs; its incomplete rest is left out.
+
+    Raises:
+        DataError: There are fewer pairs than one batch needs.
+    """
+    steps_per_epoch = num_pairs // batch_size
+    if not steps_per_epoch:
+        raise DataError(
+            f"a batch needs more pairs than the {num_pairs} there are",
+            where="training.batch_size",
+            value=batch_size,
+        )
+    epoch, order = -1, torch.empty(0)
+    for step in count(start_step):
+        if step // steps_per_epoch != epoch:
+            epoch = step // steps_per_epoch
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+            order = torch.randperm(num_pairs, generator=generator)
+        first = step % steps_per_epoch * batch_size
+        yield order[first : first + batch_size]
 
 
 @dataclass(frozen=True)

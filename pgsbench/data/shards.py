@@ -15,6 +15,7 @@ from braceexpand import braceexpand
 
 from pgsbench.data import store
 from pgsbench.data.contents import content_hashes
+from pgsbench.data.first_batches import FirstBatches
 from pgsbench.data.memory import InMemory, decoded
 from pgsbench.data.samples import OBJECTS, Reader, Tokenize, is_usable
 from pgsbench.data.streaming import StreamedShards
@@ -136,14 +137,33 @@ def open_reader(
     memory_limit_gib: float,
     workers: int,
     progress: store.Progress | None = None,
+    num_batches: int | None = None,
 ) -> Reader:
     """Open the shards, in memory where all decoded pictures fit into the limit.
+
+    Args:
+        shards: The archives.
+        image_size: (height, width) in pixels.
+        tokenize: Texts to token ids.
+        memory_limit_gib: Decoded pictures that take more are streamed.
+        workers: Reading processes, where they are streamed.
+        progress: Told of every shard.
+        num_batches: Only so many batches will be read; what is not in them is not decoded.
 
     Raises:
         DataError: The first shard has no usable sample.
     """
     num_first, has_objects = preflight(shards[0])
     if _fits(shards, num_first, image_size, memory_limit_gib):
+        if num_batches is not None:
+            return FirstBatches(
+                shards,
+                image_size=image_size,
+                tokenize=tokenize,
+                has_objects=has_objects,
+                num_batches=num_batches,
+                progress=progress,
+            )
         pairs = decoded(tuple(shards), image_size, has_objects, progress)
         captions = pairs.captions
         texts = torch.cat([tokenize(captions[i : i + 4096]).int() for i in range(0, len(captions), 4096)])

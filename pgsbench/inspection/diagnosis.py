@@ -1,8 +1,4 @@
-"""What masks do to real batches, before any training: ratio, objects, edges, place, agreement.
-
-Masks are drawn as training draws them at its beginning, when only pixels count (progress 0): strategies
-that compare tokens, too, get none. So no image tower has to run, and an untrained one would add noise.
-"""
+"""What masks do to real batches, before any training: ratio, objects, edges, place, agreement."""
 
 from __future__ import annotations
 
@@ -17,34 +13,15 @@ from torch import Tensor
 
 from pgsbench.data.samples import Reader
 from pgsbench.data.store import Progress
-from pgsbench.data.transforms import normalise
-from pgsbench.errors import StudyError
-from pgsbench.masking.base import PatchView, Selection, Strategy, view_of
-from pgsbench.masking.checked import select_checked
-from pgsbench.masking.measure import object_shares, objects_kept, overlap, top_edges_kept
-from pgsbench.masking.pgs import Pgs, PgsStages
+from pgsbench.inspection.first_masks import draw, first_view, usable
+from pgsbench.masking.base import Strategy
+from pgsbench.masking.measure import objects_kept, overlap, top_edges_kept
 from pgsbench.models.clip import Clip
-from pgsbench.models.masked_tower import step_seed
 from pgsbench.models.tower_layout import layout_of
-from pgsbench.reporting.render import Table
-
-#: Key of `MaskFindings.values` -> its column in the table.
-_COLUMNS = {
-    "effective_ratio": "effective ratio",
-    "ratio_p5": "5 %",
-    "ratio_p95": "95 %",
-    "top_edges": "top edges",
-    "objects_kept": "object shown",
-    "insides_kept": "insides",
-    "outlines_kept": "outlines",
-    "objects_nearly_gone": "nearly gone",
-    "seed_iou": "mask overlap",
-    "otn_residual": "OTN residual",
-}
 
 
 @dataclass(frozen=True)
-class MaskFindings:
+class MaskNumbers:
     """What one strategy does; p pictures under each of s seeds.
 
     Attributes:
@@ -63,13 +40,13 @@ class Diagnosis:
     """What masks do to the same pictures.
 
     Attributes:
-        findings: By strategy.
+        numbers: By strategy.
         agreement: (strategies, strategies) mean intersection over union of what two strategies show of a
             picture under different seeds; on the diagonal the same strategy under two seeds.
         notes: What was looked at, and which strategies were left out; one sentence each.
     """
 
-    findings: dict[str, MaskFindings]
+    numbers: dict[str, MaskNumbers]
     agreement: NDArray[np.float64]
     notes: list[str] = field(default_factory=list)
 
@@ -126,13 +103,13 @@ def diagnose(
     by_seed = {name: torch.stack([torch.cat(of_seed) for of_seed in every]) for name, every in shown.items()}
     agreement = np.array([[_agreement(a, b) for b in by_seed.values()] for a in by_seed.values()])
     objects = torch.cat(shares) if shares else None
-    findings = {}
+    numbers = {}
     for index, (name, masks) in enumerate(by_seed.items()):
         values = _values(masks, objects, torch.cat(top_edges[name]))
         values["seed_iou"] = float(agreement[index, index])
         if residuals[name]:
             values["otn_residual"] = max(residuals[name])
-        findings[name] = MaskFindings(
+        numbers[name] = MaskNumbers(
             1.0 - masks.double().mean(dim=2).flatten().numpy(),
             masks.double().mean(dim=(0, 1)).view(layout.grid).numpy(),
             values,
@@ -141,96 +118,7 @@ def diagnose(
         f"{num_batches} batches of {batch_size} pictures, {layout.grid[0]} x {layout.grid[1]} patches, "
         f"{num_seeds} seeds of each mask, at progress 0: pixels only, as at the beginning of a training."
     )
-    return Diagnosis(findings, agreement, [setting, *notes])
-
-
-def first_view(clip: Clip, images: Tensor, objects: Tensor | None) -> PatchView:
-    """Return what strategies see of (b, 3, h, w) uint8 pictures at progress 0.
-
-    Args:
-        clip: The model whose patches are meant.
-        images: Pictures at the model's size.
-        objects: (b, h, w) object maps, or None where unknown.
-    """
-    patch_size = layout_of(clip.model).patch_size
-    shares = None if objects is None else object_shares(objects, patch_size)
-    return view_of(normalise(images, clip.mean, clip.std), patch_size, objects=shares)
-
-
-def draw(strategy: Strategy, view: PatchView, *, seed: int, step: int) -> Selection:
-    """Choose patches as training with this seed does at this step.
-
-    Raises:
-        PluginError: The strategy looks at what it does not need, or its answer is malformed.
-    """
-    with torch.no_grad():
-        return select_checked(strategy, view, generator=_generator(seed, step))
-
-
-def draw_stages(strategy: Pgs, view: PatchView, *, seed: int, step: int) -> PgsStages:
-    """Return edge map, candidates and scores of pgs on the way to what `draw` chooses."""
-    with torch.no_grad():
-        return strategy.stages(view, generator=_generator(seed, step))
-
-
-def _generator(seed: int, step: int) -> torch.Generator:
-    return torch.Generator().manual_seed(step_seed(seed, step))
-
-
-def table_of(diagnosis: Diagnosis, subject: str) -> Table:
-    """Lay out the numbers of a diagnosis: one row for each strategy."""
-    known = [key for key in _COLUMNS if any(key in each.values for each in diagnosis.findings.values())]
-    rows = []
-    for name, each in diagnosis.findings.items():
-        cells = [_cell(key, each.values.get(key)) for key in known]
-        rows.append([name, *cells])
-    notes = [
-        *diagnosis.notes,
-        "Percent. Effective ratio: share of patches without influence, its mean and how it varies from "
-        "picture to picture. Top edges: shown share of each picture's tenth of patches with the strongest "
-        "edges. Mask overlap: intersection over union of two seeds; 100 is always the same mask.",
-    ]
-    if "objects_kept" in known:
-        notes.append(
-            "Object shown: share of object pixels. Insides and outlines: patches wholly and partly in an "
-            "object. Nearly gone: pictures that show less than a tenth of their object."
-        )
-    if "otn_residual" in known:
-        notes.append("OTN residual: largest deviation of a row sum from 1, over all pictures; no percent.")
-    return Table(f"Masks on {subject}", ["strategy", *(_COLUMNS[key] for key in known)], rows, notes)
-
-
-def agreement_table(diagnosis: Diagnosis) -> Table:
-    """Lay out how much strategies agree."""
-    names = list(diagnosis.findings)
-    rows = [
-        [name, *(f"{100 * value:.0f}" for value in row)]
-        for name, row in zip(names, diagnosis.agreement, strict=True)
-    ]
-    notes = [
-        "Intersection over union, percent, of the patches that two masks show under different seeds. Two "
-        "independent halves agree by 33."
-    ]
-    return Table("Agreement", ["", *names], rows, notes)
-
-
-def usable(strategies: Mapping[str, Strategy], *, has_objects: bool) -> tuple[dict[str, Strategy], list[str]]:
-    """Return the strategies that need no training to be seen, and a sentence on each that is left out.
-
-    Raises:
-        StudyError: No strategy is left.
-    """
-    reasons = {}
-    for name, strategy in strategies.items():
-        if "attention" in strategy.needs:
-            reasons[name] = "it needs the attention of a teacher"
-        elif "objects" in strategy.needs and not has_objects:
-            reasons[name] = "it needs object maps, which these data lack"
-    left = {name: strategy for name, strategy in strategies.items() if name not in reasons}
-    notes = [f"Left out: {name}; {reason}." for name, reason in reasons.items()]
-    if not left:
-        raise StudyError("no strategy can run on these data", way_out=" ".join(notes))
-    return left, notes
+    return Diagnosis(numbers, agreement, [setting, *notes])
 
 
 def _agreement(ours: Tensor, theirs: Tensor) -> float:
@@ -248,9 +136,3 @@ def _values(masks: Tensor, objects: Tensor | None, top_edges: Tensor) -> dict[st
         kept = objects_kept(objects.repeat(len(masks), 1), masks.flatten(0, 1))
         values |= {name: float(value) for name, value in kept.items()}
     return values
-
-
-def _cell(key: str, value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:.1e}" if key == "otn_residual" else f"{100 * value:.1f}"

@@ -12,12 +12,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pgsbench.inspection.diagnosis import Diagnosis, MaskFindings
+from pgsbench.inspection.diagnosis import Diagnosis, MaskNumbers
 from pgsbench.reporting.style import LIGHT, PAGE_WIDTH, Theme, new_figure, pens, save, themed
 
 _COLUMNS = 8
 
-#: What the lower left panel compares, where it is known: key of `MaskFindings.values` -> (label, marker).
+#: What the lower left panel compares, where it is known: key of `MaskNumbers.values` -> (label, marker).
 _SHARES = {
     "top_edges": ("strongest edges shown", "^"),
     "insides_kept": ("object insides shown", "o"),
@@ -43,7 +43,7 @@ def diagnosis_figure(diagnosis: Diagnosis, *, theme: Theme = LIGHT) -> Figure:
         diagnosis: What was measured.
         theme: Colours.
     """
-    names = list(diagnosis.findings)
+    names = list(diagnosis.numbers)
     columns = min(_COLUMNS, max(4, len(names)))
     lines = -(-len(names) // columns)
     side = PAGE_WIDTH / columns
@@ -52,7 +52,7 @@ def diagnosis_figure(diagnosis: Diagnosis, *, theme: Theme = LIGHT) -> Figure:
         figure = new_figure(sum(heights))
         parts: Any = figure.subfigures(2, 1, height_ratios=heights)
         upper, lower = parts
-        _draw_strategies(upper, diagnosis.findings, columns, theme)
+        _draw_strategies(upper, diagnosis.numbers, columns, theme)
         left, right = lower.subplots(1, 2, width_ratios=(1.0, 1.0))
         _draw_shares(left, diagnosis, theme)
         _draw_agreement(right, names, diagnosis.agreement, theme)
@@ -60,7 +60,7 @@ def diagnosis_figure(diagnosis: Diagnosis, *, theme: Theme = LIGHT) -> Figure:
 
 
 def _frames(diagnosis: Diagnosis) -> dict[str, pd.DataFrame]:
-    findings = diagnosis.findings
+    findings = diagnosis.numbers
     places = [
         (name, row, col, rate)
         for name, each in findings.items()
@@ -81,7 +81,7 @@ def _frames(diagnosis: Diagnosis) -> dict[str, pd.DataFrame]:
     }
 
 
-def _draw_strategies(figure: Any, findings: Mapping[str, MaskFindings], columns: int, theme: Theme) -> None:
+def _draw_strategies(figure: Any, findings: Mapping[str, MaskNumbers], columns: int, theme: Theme) -> None:
     """Draw for each strategy its histogram of effective ratios, and below it where it shows patches."""
     lines = -(-len(findings) // columns)
     panels = figure.subplots(2 * lines, columns, squeeze=False, height_ratios=[0.75, 1.0] * lines)
@@ -112,12 +112,12 @@ def _draw_strategies(figure: Any, findings: Mapping[str, MaskFindings], columns:
 
 
 def _draw_shares(axes: Any, diagnosis: Diagnosis, theme: Theme) -> None:
-    names = list(diagnosis.findings)
+    names = list(diagnosis.numbers)
     places = np.arange(len(names))
-    known = [key for key in _SHARES if any(key in each.values for each in diagnosis.findings.values())]
+    known = [key for key in _SHARES if any(key in each.values for each in diagnosis.numbers.values())]
     for key, colour in zip(known, theme.palette, strict=False):
         label, marker = _SHARES[key]
-        values = [100 * diagnosis.findings[name].values.get(key, np.nan) for name in names]
+        values = [100 * diagnosis.numbers[name].values.get(key, np.nan) for name in names]
         axes.plot(values, places, marker=marker, color=colour, linestyle="none", label=label, markersize=4.5)
     axes.set(xlim=(-3, 103), ylim=(len(names) - 0.5, -0.5), xlabel="share of patches, or of pictures (%)")
     axes.xaxis.label.set_fontsize(7.5)

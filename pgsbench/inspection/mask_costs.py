@@ -9,16 +9,21 @@ from typing import Any, ClassVar
 import torch
 
 from pgsbench.data.store import Progress
+from pgsbench.devices import devices_named
 from pgsbench.errors import UserError
-from pgsbench.inspection.profile import MaskCost, costs, example_view, fastest, pgs_stages, released_stages
+from pgsbench.inspection.timing import MaskCost, costs, example_view, fastest, pgs_stages, released_stages
+from pgsbench.masking import CARDS
 from pgsbench.masking.base import Need, PatchView, Selection, Strategy
-from pgsbench.masking.checked import select_checked
 from pgsbench.masking.configure import configure
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.pgs_released import PgsReleased, attention_bias
-from pgsbench.models.clip import Clip
+from pgsbench.masking.selection_check import select_checked
+from pgsbench.models.clip import Clip, build
 from pgsbench.models.tower_layout import layout_of
 from pgsbench.reporting.render import Table
+
+#: A median above so many times the fastest repetition says that the machine was busy.
+SPREAD = 1.3
 
 #: What other masks are compared with: the published code's mask, without its attention bias.
 RELEASED = "pgs-released"
@@ -69,6 +74,35 @@ class TowerCost:
 
     milliseconds: float
     precision: str
+
+
+def bench_masks(
+    model: str = "ViT-B-16",
+    *,
+    strategies: Sequence[str] | None = None,
+    batch_size: int = 16,
+    device: str = "cpu",
+    threads: int = 1,
+    progress: Progress = lambda *_: None,
+) -> Table:
+    """Measure masks beside the image tower of a model that is built for it; see `mask_costs`.
+
+    Args:
+        model: Name of the model.
+        strategies: Names of strategies; None: all built-in ones.
+        batch_size: Pictures in the batch.
+        device: As on the command line.
+        threads: CPU threads, from now on.
+        progress: Told what is being measured.
+
+    Raises:
+        UserError: There is no such model, strategy or device.
+    """
+    on = torch.device(devices_named(device)[0])
+    torch.set_num_threads(threads)
+    clip = build(model, seed=0, device=on)
+    names = list(CARDS) if strategies is None else strategies
+    return mask_costs(clip, model, names, batch_size=batch_size, device=on, progress=progress)
 
 
 def mask_costs(
@@ -162,12 +196,20 @@ def table_of(
         "image tower with fewer patches. The share of the whole step is the `mask_share` in the summary of a "
         "run; a report's Cost table has it.",
         "ms per batch: the fastest repetition, which other load disturbs least; shares and ratios are its. "
+        "On a CPU it is processor time, summed over threads. "
         f"x of released: over {RELEASED} without its attention bias; what the bias costs inside attention is "
         "not in the table.",
         "Stages are timed one by one, so they need not add up.",
         "peak MiB: memory beyond what was held before; on CUDA as its allocator tells it, elsewhere that of "
         "all tensors alive at once, without what an operation needs inside.",
     ]
+    uneven = [one.name for one in measured if one.milliseconds > SPREAD * one.fastest_milliseconds]
+    if uneven:
+        explained.insert(
+            0,
+            f"Warning: the median is more than {SPREAD:g} times the fastest for {', '.join(uneven)}: the "
+            "machine was busy, or these take too little time to be measured. Repeat before you compare.",
+        )
     if any(one.name == "attentive" for one in measured):
         explained.append(
             "attentive: without the forward pass of its moving-average tower on whole pictures, most of its "

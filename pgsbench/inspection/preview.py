@@ -6,65 +6,80 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
-from pgsbench.data.memory import InMemory
-from pgsbench.data.shards import open_reader, resolve
-from pgsbench.data.transforms import decode
-from pgsbench.errors import DataError
-from pgsbench.inspection.diagnosis import draw, draw_stages, first_view
+from pgsbench.errors import ConfigError, DataError
+from pgsbench.inspection.first_masks import draw, draw_stages, first_view, usable
+from pgsbench.inspection.inspected import arms_of_study, check_ratio, is_study, named_strategies
+from pgsbench.inspection.pictures import Pictures, from_data, from_files
 from pgsbench.masking.base import PatchView, Strategy
 from pgsbench.masking.edges import edge_map
 from pgsbench.masking.pgs import Pgs
-from pgsbench.models.clip import Clip
+from pgsbench.models.clip import Clip, build
 from pgsbench.reporting.gallery import ShownSelection, mask_gallery
+
+#: What is shown where nobody says which.
+DEFAULT_STRATEGIES = ("pgs", "random", "grid")
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Pictures to look at.
+class Preview:
+    """A gallery.
 
     Attributes:
-        images: (b, 3, h, w) uint8.
-        captions: One text for each.
-        objects: (b, h, w) object maps, or None where unknown.
+        figure: One row for each picture, one column for each strategy.
+        notes: A sentence on each strategy that was left out.
     """
 
-    images: Tensor
-    captions: list[str]
-    objects: Tensor | None = None
+    figure: Figure
+    notes: list[str]
 
 
-def from_files(paths: Sequence[Path], size: tuple[int, int]) -> Pictures:
-    """Read image files at the size of a model.
+def preview_masks(
+    images_or_study: Sequence[str | Path] = (),
+    *,
+    data: str | None = None,
+    strategies: Sequence[str] | None = None,
+    mask_ratio: float | None = None,
+    count: int = 4,
+    model: str | None = None,
+    seed: int = 0,
+) -> Preview:
+    """Draw what masks keep of image files, or of the pictures of a study or of training data.
+
+    Args:
+        images_or_study: Image files, or one study.
+        data: Training data to take pictures of, in their place.
+        strategies: Names; None: a study's arms, else `DEFAULT_STRATEGIES`, but for those
+            that cannot be shown.
+        mask_ratio: Share of the patches that is masked; None: each mask's own.
+        count: Pictures of a study or of data.
+        model: Whose patches; None: the study's, scenes-vit for data, ViT-B-16 for image files.
+        seed: Decides the pictures of data, and what is random in a mask.
 
     Raises:
-        DataError: A file is missing or no image.
+        UserError: There is nothing to show, or it cannot be read, or a name or a ratio is wrong.
     """
-    images = []
-    for path in paths:
-        if not path.is_file():
-            raise DataError("there is no such picture", where=str(path))
-        pixels = decode(path.read_bytes(), size, where=str(path), way_out="name a PNG, JPEG or WebP picture")
-        images.append(torch.from_numpy(pixels.copy()))
-    return Pictures(torch.stack(images).permute(0, 3, 1, 2), [path.name for path in paths])
-
-
-def from_data(train: str, size: tuple[int, int], *, count: int, seed: int) -> Pictures:
-    """Draw pictures of training data: a built-in data set, or shards."""
-    captions: list[str] = []
-
-    def remember(texts: list[str]) -> Tensor:
-        captions.extend(texts)
-        return torch.arange(len(captions) - len(texts), len(captions))[:, None]
-
-    shard = resolve(train)[:1]
-    reader = open_reader(shard, image_size=size, tokenize=remember, memory_limit_gib=1e9, workers=1)
-    assert isinstance(reader, InMemory)
-    batch = next(reader.batches(seed=seed, batch_size=min(count, len(reader))))
-    return Pictures(batch.images, [captions[int(index)] for index in batch.texts[:, 0]], batch.objects)
+    if bool(images_or_study) == bool(data):
+        raise ConfigError(
+            "name either image files, a study or --data", way_out="pgsbench masks preview --data scenes"
+        )
+    check_ratio("--mask-ratio", mask_ratio)
+    source, patches_of = data, "scenes-vit" if data else "ViT-B-16"
+    if len(images_or_study) == 1 and is_study(str(images_or_study[0])):
+        study = arms_of_study(str(images_or_study[0]), strategies, mask_ratio=mask_ratio)
+        chosen, source, patches_of = study.strategies, study.data.train, study.model
+    else:
+        chosen = named_strategies(strategies or DEFAULT_STRATEGIES, mask_ratio=mask_ratio)
+    clip = build(model or patches_of, seed=0)
+    if source:
+        pictures = from_data(source, clip.image_size, count=count, seed=seed)
+    else:
+        pictures = from_files([Path(image) for image in images_or_study], clip.image_size)
+    notes: list[str] = []
+    if strategies is None:  # nobody has asked for those that cannot be shown
+        chosen, notes = usable(chosen, has_objects=pictures.objects is not None)
+    return Preview(preview(pictures, chosen, clip, seed=seed), notes)
 
 
 def preview(pictures: Pictures, strategies: Mapping[str, Strategy], clip: Clip, *, seed: int) -> Figure:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from pgsbench.data.samples import Reader
 from pgsbench.data.store import Progress
 from pgsbench.errors import StudyError
-from pgsbench.inspection.diagnosis import draw, first_view, usable
+from pgsbench.inspection.first_masks import draw, first_view, usable
 from pgsbench.masking.base import PatchView, Strategy
 from pgsbench.masking.configure import fields_of
 from pgsbench.models.clip import Clip
@@ -20,7 +20,7 @@ _STEPS = 10_000
 
 
 @dataclass(frozen=True)
-class Calibrated:
+class Chosen:
     """A strategy whose threshold has been chosen.
 
     Attributes:
@@ -32,7 +32,7 @@ class Calibrated:
     effective_ratio: float
 
 
-def calibrate(
+def find_thresholds(
     clip: Clip,
     reader: Reader,
     strategies: Mapping[str, Strategy],
@@ -43,7 +43,7 @@ def calibrate(
     num_seeds: int,
     data_seed: int = 0,
     progress: Progress = lambda *_: None,
-) -> tuple[dict[str, Calibrated], list[str]]:
+) -> tuple[dict[str, Chosen], list[str]]:
     """Find the lowest threshold at which the effective ratio is no more than `target`.
 
     By bisection in [-1, 1], where the correlations of `cluster` lie, and the standard deviations within
@@ -91,10 +91,10 @@ def calibrate(
                 f"No threshold: {name}; its effective ratio lies between {100 * least:.1f} and "
                 f"{100 * most:.1f} % at a mask_ratio of {strategy.mask_ratio:g}."
             )
-        progress("calibrating", number + 1, len(can_run))
+        progress("finding thresholds", number + 1, len(can_run))
     if not found and not notes:
         raise StudyError(
-            "no strategy has a threshold to calibrate",
+            "no strategy has a threshold to find",
             value=", ".join(strategies),
             way_out="name one whose ratio differs from picture to picture: cluster, or pgs with a max_ratio",
         )
@@ -121,8 +121,8 @@ def _has_threshold(strategy: Strategy) -> bool:
     return any(field.name == "threshold" for field in fields(strategy))  # type: ignore[arg-type]  # a dataclass
 
 
-def calibration_table(found: Mapping[str, Calibrated], notes: Sequence[str], target: float) -> Table:
-    """Lay out what `calibrate` has found."""
+def thresholds_table(found: Mapping[str, Chosen], notes: Sequence[str], target: float) -> Table:
+    """Lay out what `find_thresholds` has found."""
     rows = [
         [name, f"{one.strategy.threshold:.4f}", f"{100 * one.effective_ratio:.1f}"]  # type: ignore[attr-defined]
         for name, one in found.items()
@@ -135,7 +135,7 @@ def calibration_table(found: Mapping[str, Calibrated], notes: Sequence[str], tar
     )
 
 
-def _bisect(strategy: Strategy, views: list[PatchView], num_seeds: int, target: float) -> Calibrated:
+def _bisect(strategy: Strategy, views: list[PatchView], num_seeds: int, target: float) -> Chosen:
     low, high = -_STEPS - 1, _STEPS  # the ratio is above the target at `low`, and not at `high`
     while high - low > 1:
         middle = (low + high) // 2
@@ -144,7 +144,7 @@ def _bisect(strategy: Strategy, views: list[PatchView], num_seeds: int, target: 
         else:
             high = middle
     chosen = _at(strategy, high)
-    return Calibrated(chosen, _ratio(chosen, views, num_seeds))
+    return Chosen(chosen, _ratio(chosen, views, num_seeds))
 
 
 def _at(strategy: Strategy, step: int) -> Strategy:

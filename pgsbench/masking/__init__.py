@@ -30,7 +30,7 @@ CARDS: dict[str, Card] = {
     "grid": Card(
         "pgsbench.masking.grid:Grid",
         "arXiv 2111.06377",
-        "Patches are kept on a regular pattern: checkerboard, one of four, a lattice otherwise.",
+        "Patches are kept on a regular pattern: a checkerboard, one of four, every k-th.",
     ),
     "block": Card(
         "pgsbench.masking.block:Block",

@@ -68,7 +68,13 @@ class PatchView:
         return tokens if self.position is None else tokens - self.position.float()
 
 
-def view_of(images: Tensor, patch_size: tuple[int, int], *, objects: Tensor | None = None) -> PatchView:
+def view_of(
+    images: Tensor,
+    patch_size: tuple[int, int],
+    *,
+    objects: Tensor | None = None,
+    progress: float = 0.0,
+) -> PatchView:
     """Return the view of pictures alone, without a model: what a strategy sees before training begins.
 
     Tokens are zero; strategies let them count only as training goes on.
@@ -77,11 +83,14 @@ def view_of(images: Tensor, patch_size: tuple[int, int], *, objects: Tensor | No
         images: (b, c, h, w) normalised pictures of whole patches.
         patch_size: (height, width) of a patch in pixels.
         objects: (b, n) share of each patch that shows an object, where it is known.
+        progress: Share of the training that is done, in [0, 1].
     """
     b, _, h, w = images.shape
     grid = (h // patch_size[0], w // patch_size[1])
     tokens = torch.zeros(b, grid[0] * grid[1], 1, device=images.device)
-    return PatchView(grid, patch_size, b, images.device, images=images, tokens=tokens, objects=objects)
+    return PatchView(
+        grid, patch_size, b, images.device, progress, images=images, tokens=tokens, objects=objects
+    )
 
 
 @dataclass(frozen=True)

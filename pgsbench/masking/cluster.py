@@ -17,7 +17,7 @@ from pgsbench.masking.base import (
     keep_all,
     num_kept,
 )
-from pgsbench.masking.ops import add_cosines, add_inner, order_ascending, patchify, patterns
+from pgsbench.masking.ops import add_cosines, add_inner, order_with_noise, patchify, patterns
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Cluster:
     the effective ratio is therefore above `mask_ratio`. At least one patch stays visible.
 
     Deviations: the threshold is a setting and not adapted while training runs, so that no picture
-    depends on another; `pgsbench masks diagnose DATA --calibrate RATIO` finds the one that gives a wanted
+    depends on another; `pgsbench masks diagnose DATA --find-threshold RATIO` finds the one for a wanted
     effective ratio. Above the default lies one half of the patches of photographs, which `mask_ratio` then
     raises to more; the published code has 0.68.
 
@@ -62,18 +62,21 @@ class Cluster:
         """Keep unmasked patches first, at random among equals."""
         if self.mask_ratio == 0:
             return keep_all(view)
-        masked = self.resemblance(view, generator=generator) > self.threshold
+        noise = torch.rand(view.batch_size, 2, view.num_patches, generator=generator, device=view.device)
+        masked = self.resemblance(view, noise[:, 0]) > self.threshold
         k = num_kept(view.num_patches, self.mask_ratio)
-        keep, order = order_ascending(masked.float(), generator=generator)[:, :k].sort(dim=1)
+        keep, order = order_with_noise(masked.float(), noise[:, 1])[:, :k].sort(dim=1)
         diagnostics = {"masked_ratio": masked.float().mean()}
         visible = (~masked.gather(1, keep)) | (order == 0) if self.hide else None
         return Selection(keep, visible, diagnostics)
 
-    def resemblance(self, view: PatchView, *, generator: torch.Generator) -> Tensor:
-        """Return (b, n) similarity of each patch to its nearest anchor; infinite for the anchors."""
+    def resemblance(self, view: PatchView, noise: Tensor) -> Tensor:
+        """Return (b, n) similarity of each patch to its nearest anchor; infinite for the anchors.
+
+        The patches with the highest `noise` (b, n) are the anchors.
+        """
         assert view.images is not None
         b, n = view.batch_size, view.num_patches
-        noise = torch.rand(b, n, generator=generator, device=view.device)
         anchors = noise.topk(max(1, round(self.anchor_share * n)), largest=False).indices
         token_share = self.token_weight * view.progress
         similarity = torch.zeros(b, anchors.shape[1], n, device=view.device)

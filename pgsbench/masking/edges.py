@@ -14,6 +14,9 @@ EdgeOperator = Literal["sobel", "canny", "none"]
 _LUMINANCE = (0.299, 0.587, 0.114)
 _HYSTERESIS_ROUNDS = 8
 
+#: Strengths that differ by less are equal but for round-off; a share of the picture's strongest light.
+_ROUND_OFF = 5e-7
+
 
 def edge_map(
     images: Tensor, patch_size: tuple[int, int], *, operator: EdgeOperator, spread: int = 0
@@ -28,19 +31,23 @@ def edge_map(
         spread: Radius in patches over which the strength is averaged before ranking; 0 does nothing.
 
     Returns:
-        (b, n) float32 in [0, 1]: share of the other patches that are weaker; 0 all over a flat picture.
+        (b, n) float32 in [0, 1]: share of the other patches that are weaker by more than round-off; 0 all
+        over a flat picture.
     """
     b, _, h, w = images.shape
     grid = (h // patch_size[0], w // patch_size[1])
     if operator == "none":
         return torch.zeros(b, grid[0] * grid[1], device=images.device)
     light = luminance(images)
-    pixels = magnitude(*gradient(light)) if operator == "sobel" else canny(light)
+    if operator == "sobel":
+        pixels, scale = magnitude(*gradient(light)), light.abs().amax(dim=(1, 2))
+    else:
+        pixels, scale = canny(light), light.new_ones(b)
     strength = patch_means(pixels, patch_size)
     if spread:
         size = 2 * spread + 1
         strength = F.avg_pool2d(strength, size, stride=1, padding=spread, count_include_pad=False)
-    return rank(strength.flatten(1))
+    return rank(strength.flatten(1), tolerance=_ROUND_OFF * scale[:, None])
 
 
 def luminance(images: Tensor) -> Tensor:
@@ -122,8 +129,13 @@ def _is_ridge(size: Tensor, x: Tensor, y: Tensor) -> Tensor:
     return ridge
 
 
-def rank(values: Tensor) -> Tensor:
-    """Return for each of (b, n) values the share of the other values in its row that are smaller."""
+def rank(values: Tensor, *, tolerance: Tensor | float = 0.0) -> Tensor:
+    """Return for each of (b, n) values the share of the other values in its row that are smaller.
+
+    Args:
+        values: (b, n).
+        tolerance: By how much a value must be smaller to count, (b, 1) or one number.
+    """
     n = values.shape[1]
-    smaller = torch.searchsorted(values.sort(dim=1).values, values.contiguous())
+    smaller = torch.searchsorted(values.sort(dim=1).values, (values - tolerance).contiguous())
     return smaller / max(1, n - 1)

@@ -1,39 +1,42 @@
-"""Regular patterns: checkerboard, one of each cell, and lattices between them."""
+"""Regular patterns: checkerboards, one patch of each cell, every k-th patch."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
-from math import gcd
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 from pgsbench.masking.base import Need, PatchView, Selection, check_ratio, keep_all
 
-#: Longest period of a pattern along a row or a column.
-LONGEST_PERIOD = 10
+#: Row or column of one patch, or of many.
+Place = TypeVar("Place", int, Tensor)
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Patches are kept on a regular pattern: checkerboard, one of four, a lattice otherwise.
+    """Patches are kept on a regular pattern: a checkerboard, one of four, every k-th.
 
-    The grid-wise sampling of MAE (arXiv 2111.06377, figure 6) keeps one patch of each 2 x 2 cell at a
-    ratio of 0.75. Here also a checkerboard at 0.5, three of each 2 x 2 cell at 0.25, and for any other
-    ratio larger cells or lattices, of a period up to 10. Deviations: of all these patterns the one is
-    taken whose ratio on the grid at hand is nearest. That is within 0.03 or one patch of what was asked for,
-    but one patch is much of a small grid, at least one stays, and a very low ratio may drop none. The
-    selection's effective ratio, which is what tables show, says what came of it. The pattern is shifted
-    cyclically, so that every phase keeps the same number of patches on odd grids too.
+    The grid-wise sampling of MAE (arXiv 2111.06377, figure 6), which keeps one patch of each 2 x 2 cell at a
+    ratio of 0.75. From a ratio of 0.5 on, one of k patches is kept; below 0.5, one of k is dropped. k is the
+    whole number nearest to what the ratio asks for:
+
+    * k = 2: a checkerboard.
+    * k = 4, 9, 16, ...: one patch of each square cell.
+    * any other k: every k-th patch of a row, shifted from row to row.
+
+    Deviation: only these ratios exist, so 0.6 gives the checkerboard of 0.5. Where k does not divide the
+    grid, the pattern begins where its ratio comes nearest. The effective ratio in tables is the true one. The
+    pattern is shifted cyclically, so that every phase keeps the same number of patches.
 
     Args:
         mask_ratio: Share of the patches that is dropped, approximately.
-        phase: "random" shifts the pattern anew for each image, "fixed" shows always the same patches.
+        phase: "random" shifts the pattern anew for each image, "fixed" always shows the same patches.
     """
 
     mask_ratio: float = 0.5
@@ -48,107 +51,57 @@ class Grid:
         if self.mask_ratio == 0:
             return keep_all(view)
         rows, cols = view.grid
-        pattern, k = nearest_pattern(view.grid, 1.0 - self.mask_ratio)
+        every, start, keeps, k = pattern_of(view.grid, self.mask_ratio)
         row = torch.arange(rows, device=view.device)[None, :, None].expand(view.batch_size, -1, -1)
         col = torch.arange(cols, device=view.device)[None, None, :].expand(view.batch_size, -1, -1)
         if self.phase == "random":
             uniform = torch.rand(view.batch_size, 2, generator=generator, device=view.device)
             row = (row + (uniform[:, :1, None] * rows).long()) % rows
             col = (col + (uniform[:, 1:, None] * cols).long()) % cols
-        shown = pattern.shown(row, col).flatten(1)
+        shown = ((residues(row, col, every) == start) == keeps).flatten(1)
         # A stable sort brings the shown patches to the front without changing their order.
-        return Selection(shown.int().argsort(dim=1, descending=True, stable=True)[:, :k])
+        order = shown.int().argsort(dim=1, descending=True, stable=True)
+        return Selection(order[:, :k])
 
 
-class Cells(NamedTuple):
-    """One patch of each cell of `side` x `side` patches, or all but that one."""
-
-    side: int
-    top: int
-    left: int
-    all_but_one: bool
-
-    @property
-    def period(self) -> int:
-        """Patches of a cell."""
-        return self.side**2
-
-    def shown(self, row: Tensor, col: Tensor) -> Tensor:
-        """Return which patches are shown, as bool."""
-        return ((row % self.side == self.top) & (col % self.side == self.left)) ^ self.all_but_one
-
-    def count(self, grid: tuple[int, int]) -> int:
-        """Return how many patches of a grid are shown."""
-        rows, cols = grid
-        ones = len(range(self.top, rows, self.side)) * len(range(self.left, cols, self.side))
-        return rows * cols - ones if self.all_but_one else ones
-
-
-class Lattice(NamedTuple):
-    """Patches whose residue ``(col + step * row + start) mod period`` is one of `kept` spread evenly."""
-
-    kept: int
-    period: int
-    start: int
-
-    def shown(self, row: Tensor, col: Tensor) -> Tensor:
-        """Return which patches are shown, as bool."""
-        residue = (col + _step(self.period) * row + self.start) % self.period
-        return (residue * self.kept) % self.period < self.kept
-
-    def count(self, grid: tuple[int, int]) -> int:
-        """Return how many patches of a grid are shown."""
-        found = _residues(grid, self.period)
-        shown = [residue for residue in range(self.period) if residue * self.kept % self.period < self.kept]
-        return sum(found[(residue - self.start) % self.period] for residue in shown)
-
-
-# Found outside of a compiled graph: which pattern it is depends on nothing but these two constants.
+# Found outside of a compiled graph: the pattern depends on nothing but these two constants.
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch's
-def nearest_pattern(grid: tuple[int, int], share: float) -> tuple[Cells | Lattice, int]:
-    """Return the pattern that shows nearest to `share` of a grid, and how many patches it shows.
+def pattern_of(grid: tuple[int, int], mask_ratio: float) -> tuple[int, int, bool, int]:
+    """Return the pattern for a ratio on a grid; it keeps at least one patch.
 
-    At least one is shown. Of patterns that are equally near the simplest is taken: the one with the
-    shortest period, cells before lattices.
+    Returns:
+        ``(every, start, keeps, k)``: one of `every` patches is special, those whose residue is `start`;
+        whether they are kept or dropped; and how many patches k are kept.
     """
-    return _nearest_pattern(grid, share)
+    n = grid[0] * grid[1]
+    keeps = mask_ratio >= 0.5
+    wanted = n * (1.0 - mask_ratio if keeps else mask_ratio)  # of the special patches
+    every = max(2, round(n / max(1.0, wanted)))
+    counts = _count(grid, every)
+    allowed = [start for start in range(every) if (counts[start] if keeps else n - counts[start]) > 0]
+    # Rounded, so that counts that are equally near give the first one.
+    start = min(allowed, key=lambda start: round(abs(counts[start] - wanted), 6))
+    return every, start, keeps, counts[start] if keeps else n - counts[start]
+
+
+def residues(row: Place, col: Place, every: int) -> Place:
+    """Return the residue of each patch, in [0, every); equal residues lie as far apart as they can."""
+    side = math.isqrt(every)
+    if every == 2:
+        return (row + col) % 2
+    if side * side == every:
+        return row % side * side + col % side
+    return (col + _step(every) * row) % every
+
+
+def _step(every: int) -> int:
+    # It shares no factor with `every`, so that all rows and all columns are treated alike.
+    steps = [step for step in range(1, every) if math.gcd(step, every) == 1]
+    return min(steps, key=lambda step: abs(step - math.sqrt(every)))
 
 
 @cache
-def _nearest_pattern(grid: tuple[int, int], share: float) -> tuple[Cells | Lattice, int]:
-    wanted = share * grid[0] * grid[1]
-    counted = [(pattern, pattern.count(grid)) for pattern in patterns()]
-    return min(
-        ((pattern, count) for pattern, count in counted if count),
-        # Rounded, so that shares that are equal but for their last bit count as equal.
-        key=lambda found: (round(abs(found[1] - wanted), 6), found[0].period),
-    )
-
-
-def patterns() -> Iterator[Cells | Lattice]:
-    """Yield every pattern there is; it matters where one begins, as few fill a grid evenly."""
-    for side in range(2, LONGEST_PERIOD + 1):
-        for top, left, all_but_one in product((0, side - 1), (0, side - 1), (False, True)):
-            yield Cells(side, top, left, all_but_one)
-    for period in range(2, LONGEST_PERIOD + 1):
-        for kept, start in product(range(1, period), range(period)):
-            yield Lattice(kept, period, start)
-
-
-@cache
-def _residues(grid: tuple[int, int], period: int) -> list[int]:
-    # How many patches have each residue ``(col + step * row) mod period``.
-    step = _step(period)
-    found = Counter((col + step * row) % period for row, col in product(*map(range, grid)))
-    return [found[residue] for residue in range(period)]
-
-
-def _step(period: int) -> int:
-    # The step that sets equal residues of neighbouring rows farthest apart; it shares no factor with the
-    # period, so that every row and every column is treated alike.
-    steps = [step for step in range(1, period) if gcd(step, period) == 1]
-    return max(steps, key=lambda step: min(_distance(step * rows % period, period, rows) for rows in (1, 2)))
-
-
-def _distance(shift: int, period: int, rows: int) -> float:
-    return float(min(shift, period - shift) ** 2 + rows**2)
+def _count(grid: tuple[int, int], every: int) -> tuple[int, ...]:
+    # How many patches of the grid have each residue.
+    found = Counter(residues(row, col, every) for row, col in product(*map(range, grid)))
+    return tuple(found[residue] for residue in range(every))

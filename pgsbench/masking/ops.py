@@ -24,6 +24,15 @@ WORTH_HALVING = 64
 def order_ascending(score: Tensor, *, generator: torch.Generator) -> Tensor:
     """Return the indices (b, n) that sort each row of (b, n) scores; equal scores in random order."""
     noise = torch.rand(score.shape, generator=generator, device=score.device)
+    return order_with_noise(score, noise)
+
+
+def order_with_noise(score: Tensor, noise: Tensor) -> Tensor:
+    """Return the indices (b, n) that sort each row of (b, n) scores; equal scores in the order of the noise.
+
+    For strategies that draw several numbers for each picture. If one draw of shape (b, ...) gives all of
+    them, the mask of a picture does not depend on how many pictures follow it in the batch.
+    """
     shuffle = noise.argsort(dim=1)
     return shuffle.gather(1, score.gather(1, shuffle).argsort(dim=1))
 
@@ -105,13 +114,6 @@ def colour_similarity(colours: Tensor, rows: Tensor | None = None) -> Tensor:
     distance = rows_of(square, rows) + square.transpose(1, 2)
     distance.baddbmm_(rows_of(unit, rows), unit.transpose(1, 2), alpha=-2.0)
     return distance.clamp_min_(0.0).neg_().exp_()
-
-
-def nearby(grid: tuple[int, int], window: int, device: torch.device) -> Tensor:
-    """Return (n, n) bool: which patches lie within `window` rows and columns of each other."""
-    row = torch.arange(grid[0], device=device).repeat_interleave(grid[1])
-    col = torch.arange(grid[1], device=device).repeat(grid[0])
-    return ((row[:, None] - row).abs() <= window) & ((col[:, None] - col).abs() <= window)
 
 
 def rows_of(values: Tensor, rows: Tensor | None) -> Tensor:

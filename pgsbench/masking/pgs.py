@@ -24,11 +24,9 @@ from pgsbench.masking.ops import (
     add_inner,
     channel_means,
     colour_similarity,
-    nearby,
     order_ascending,
     patchify,
     patterns,
-    rows_of,
     shrink,
     transport_scaling,
 )
@@ -96,7 +94,6 @@ class Pgs:
         colour_weight: Share of the mean colours in S_pixel; the rest are z-scored patterns, in which
             flat patches all look alike.
         token_weight: w at the end of the training; it grows linearly from 0.
-        window: Radius in patches within which patches can resemble each other; None compares all pairs.
         otn: Whether similarities are scaled to a doubly stochastic matrix.
         tau: Temperature of the similarities.
         rounds: Updates of the scaling.
@@ -114,7 +111,6 @@ class Pgs:
     pattern_side: int | None = 4
     colour_weight: float = 0.5
     token_weight: float = 1.0
-    window: int | None = None
     otn: bool = True
     tau: float = 0.1
     rounds: int = 10
@@ -135,9 +131,8 @@ class Pgs:
         check_range("edge_spread", self.edge_spread, 0)
         check_range("tau", self.tau, 0.01)
         check_range("rounds", self.rounds, 0)
-        for name in ("pattern_side", "window"):
-            if getattr(self, name) is not None:
-                check_range(name, getattr(self, name), 1)
+        if self.pattern_side is not None:
+            check_range("pattern_side", self.pattern_side, 1)
 
     @torch.no_grad()
     def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
@@ -204,9 +199,6 @@ class Pgs:
             similarity.add_(alike, alpha=(1.0 - token_share) * self.colour_weight)
         if token_share > 0.0:
             add_cosines(similarity, view.content(), candidates, token_share)
-        if self.window is not None:
-            near = nearby(view.grid, self.window, view.device).expand(b, -1, -1)
-            similarity = similarity.masked_fill(~rows_of(near, candidates), -1.0)
         return similarity
 
     def _num_visible(self, score: Tensor, k: int) -> Tensor:
@@ -215,7 +207,7 @@ class Pgs:
         n = score.shape[1]
         candidate = score.isinf()
         known = score.masked_fill(candidate, 0.0)
-        count = (~candidate).sum(dim=1, keepdim=True)
+        count = (~candidate).sum(dim=1, keepdim=True).clamp_min(1)  # all may be candidates
         mean = known.sum(dim=1, keepdim=True) / count
         spread = ((known - mean).square() * ~candidate).sum(dim=1, keepdim=True) / count
         redundant = (score > mean + self.threshold * spread.sqrt()).sum(dim=1, keepdim=True)

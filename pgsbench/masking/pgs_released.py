@@ -117,10 +117,13 @@ class PgsReleased:
         if self.edge:
             edge = self.edge_strength(view, patches)
             noise = noise + 1e6 * self.preference(edge)
-        num_candidates = n - math.floor((1.0 - self.candidate_share) * n)
-        candidates = noise.argsort(dim=1)[:, n - num_candidates :]
+        candidates = noise.argsort(dim=1)[:, n - self.num_candidates(n) :]
         rows = similarity.gather(1, candidates[:, :, None].expand(-1, -1, n))
         return (rows > self.target).any(dim=1), edge
+
+    def num_candidates(self, num_patches: int) -> int:
+        """Return how many of `num_patches` become candidates: rounded up, as the published code does."""
+        return num_patches - math.floor((1.0 - self.candidate_share) * num_patches)
 
     def similarity(self, view: PatchView, patches: Tensor) -> Tensor:
         """Return (b, n, n) cosines, of tokens and of z-scored patches (b, n, d), in the dtype of these."""

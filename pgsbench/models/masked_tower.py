@@ -6,7 +6,6 @@ nor buffers: the state dict stays open_clip's own, so any tool that loads open_c
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,8 +18,9 @@ from torch.utils.hooks import RemovableHandle
 
 from pgsbench.errors import DataError, ModelError
 from pgsbench.masking.base import AttentionStrategy, PatchView, Selection, Strategy
-from pgsbench.masking.checked import select_checked
 from pgsbench.masking.measure import object_shares, objects_kept
+from pgsbench.masking.noise import step_seed
+from pgsbench.masking.selection_check import select_checked
 from pgsbench.models.ema_tower import EmaTower
 from pgsbench.models.key_mask import as_key_padding, key_mask
 from pgsbench.models.tower_layout import TowerLayout, layout_of
@@ -54,8 +54,10 @@ def masking_of(model: nn.Module) -> Masking | None:
 class Masking(nn.Module):
     """The mask of one image tower: stands where patch dropout stood, and is the handle to steer it.
 
-    It masks in training mode only (see `at_eval`), and draws from a generator of its own that
-    `begin_step` seeds, so a step masks alike whatever came before it.
+    It masks in training mode only (see `at_eval`). What it draws follows from the numbers given to
+    `begin_step` alone, so every forward pass until the next `begin_step` draws the same numbers. That makes
+    activation checkpointing safe: a pass that is run again during backward has the mask that it had. So call
+    `begin_step` for every batch (`micro_batch` counts within a step), and run backward before the next call.
 
     Attributes:
         strategy: Which patches to keep.
@@ -188,10 +190,11 @@ class Masking(nn.Module):
             self._masks_eval = False
 
     def detach(self) -> None:
-        """Take the mask off: the tower is again what it was."""
+        """Take the mask off: the tower is again what it was. Does nothing once it is off, or replaced."""
         for hook in self._hooks:
             hook.remove()
-        self._layout.restore()
+        if self._layout.holds(self):
+            self._layout.restore()
 
     def forward(self, x: Tensor) -> Any:
         """Drop tokens: (b, prefix + n, d) becomes (b, prefix + k, d).
@@ -276,8 +279,11 @@ class Masking(nn.Module):
     def _generator_on(self, device: torch.device) -> torch.Generator:
         if self._seed is None:
             raise RuntimeError("begin_step() must be called before a masked forward pass")
-        if self._generator is None or self._generator.device != device:
+        # The batches of an evaluation share one `begin_step`, so they go on drawing from one generator.
+        is_new = not self._masks_eval or self._generator is None or self._generator.device != device
+        if is_new:
             self._generator = torch.Generator(device).manual_seed(self._seed)
+        assert self._generator is not None
         return self._generator
 
     @contextmanager
@@ -309,6 +315,9 @@ class Masking(nn.Module):
                 for module in layout.transformer.modules()
                 if isinstance(module, nn.MultiheadAttention)
             ]
+        hooks += [
+            block.register_forward_pre_hook(self._hide_keys, with_kwargs=True) for block in layout.blocks
+        ]
         if layout.averages is not None:
             hooks.append(layout.averages.register_forward_hook(self._hide_from_average))
         return hooks
@@ -343,10 +352,3 @@ def _ema_tower(layout: TowerLayout, strategy: Strategy) -> EmaTower | None:
     assert isinstance(strategy, AttentionStrategy), "a strategy that needs attention has an ema_momentum"
     layout.check_can_attend()
     return EmaTower(layout.owner, momentum=strategy.ema_momentum)
-
-
-def step_seed(seed: int, step: int, rank: int = 0, micro_batch: int = 0) -> int:
-    """Return the seed of the mask of one step; see `Masking.begin_step`."""
-    # Neighbouring seeds and steps must not give related streams, hence a hash.
-    text = "/".join(map(str, (seed, step, rank, micro_batch))).encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1

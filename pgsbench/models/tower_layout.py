@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from pgsbench.errors import ModelError
+
+#: The first timm whose ViT and EVA blocks take a mask from outside.
+TIMM_MASKS = "1.0.31"
 
 _WAY_OUT = "use an open_clip ViT such as ViT-B-16, or a timm ViT or EVA tower without convolutional stem"
 
@@ -22,7 +28,8 @@ class TowerLayout:
         grid: (rows, cols) of patches at the tower's own image size.
         patch_size: (height, width) in pixels.
         num_prefix: Tokens before the patches.
-        transformer: Module that takes ``attn_mask``, or None where tokens cannot be hidden.
+        transformer: Module that takes ``attn_mask`` for all its blocks, or None where there is none.
+        blocks: Blocks that take ``attn_mask`` one by one, where no transformer takes it for all.
         num_heads: Attention heads of the transformer.
         averages: Module whose output tokens are averaged, or None without average pooling.
         cannot_hide: Why tokens cannot be hidden; empty where they can.
@@ -38,6 +45,7 @@ class TowerLayout:
     patch_size: tuple[int, int]
     num_prefix: int
     transformer: nn.Module | None = None
+    blocks: Sequence[nn.Module] = ()
     num_heads: int | None = None
     averages: nn.Module | None = None
     cannot_hide: str = ""
@@ -50,6 +58,10 @@ class TowerLayout:
         self.replaced = getattr(self.owner, self.slot)
         setattr(self.owner, self.slot, dropout)
         dropout.train(self.owner.training)
+
+    def holds(self, dropout: nn.Module) -> bool:
+        """Tell whether `dropout` stands in its place, and nothing has replaced it since."""
+        return getattr(self.owner, self.slot) is dropout
 
     def restore(self) -> None:
         """Put back what was there before `install`."""
@@ -69,9 +81,13 @@ class TowerLayout:
 
     def check_can_hide(self) -> None:
         """Raise ModelError where tokens cannot be hidden."""
-        if self.cannot_hide:
+        reason = self.cannot_hide
+        if self.blocks and getattr(self.owner, "grad_checkpointing", False):
+            # A block that is run again would ask for the mask of the latest forward pass, not of its own.
+            reason = reason or "timm's own gradient checkpointing is on (model.grad_checkpointing)"
+        if reason:
             raise ModelError(
-                f"tokens cannot be hidden in this image tower: {self.cannot_hide}",
+                f"tokens cannot be hidden in this image tower: {reason}",
                 way_out="use a strategy that keeps a fixed number of patches (pgs: `max_ratio: null`), or an "
                 "open_clip ViT that gives one vector for each picture, such as ViT-B-16",
             )
@@ -181,8 +197,26 @@ def _timm_vit(trunk: Any) -> TowerLayout:
         grid=tuple(embed.grid_size),
         patch_size=tuple(embed.patch_size),
         num_prefix=trunk.num_prefix_tokens,
-        cannot_hide="timm towers take no mask from outside",
+        blocks=list(getattr(trunk, "blocks", ())),
+        averages=trunk.norm if getattr(trunk, "global_pool", "") == "avg" else None,
+        cannot_hide=_why_timm_would_show(trunk),
         cannot_attend="timm towers keep their attention to themselves",
         # EVA towers drop their rotary positions alike, and hold None instead of an identity.
         wants_indices=trunk.patch_drop is None or type(trunk.patch_drop).__name__.endswith("WithIndices"),
     )
+
+
+def _why_timm_would_show(trunk: Any) -> str:
+    blocks, pool = list(getattr(trunk, "blocks", ())), getattr(trunk, "global_pool", "")
+    if not blocks or any(
+        "attn_mask" not in inspect.signature(type(one).forward).parameters for one in blocks
+    ):
+        here = version("timm")
+        return f"its blocks take no mask; ViT and EVA take one from timm {TIMM_MASKS} on, here is {here}"
+    if getattr(trunk, "attn_pool", None) is not None:
+        return "it pools by attention over all tokens"
+    if pool not in ("token", "avg"):
+        return f"it pools by {pool or 'nothing'!r}; only 'token' and 'avg' can pass over tokens"
+    if pool == "avg" and getattr(trunk, "pool_include_prefix", False):
+        return "it averages its patches together with other tokens"
+    return ""

@@ -84,6 +84,7 @@ def mask_gallery(
     columns = ["image", *maps, *selections]
     side = min(1.6, PAGE_WIDTH / len(columns))
     scale = min(1.0, side / 0.95)  # narrow columns get smaller titles, so that neighbours do not meet
+    letters = int(side * 72 / (8 * scale * 0.65))  # in a line of a title; a letter is 0.65 high at the widest
     height, width = pictures.shape[1:3]
     texts = [textwrap.fill(caption, int(side * len(columns) * 17)) for caption in captions]
     caption_height = 0.12 * max((text.count("\n") + 2 for text in texts), default=0)
@@ -109,7 +110,8 @@ def mask_gallery(
             for chosen in selections.values():
                 _draw_selection(next(axes), picture, chosen, row, grid, theme, 7 * scale)
         for axes, name in zip(panels[0], columns, strict=True):
-            title = f"{name}\n{axes.get_title(loc='left')}" if name in selections else name
+            broken = "\n".join(textwrap.fill(line, letters) for line in name.split("\n"))
+            title = f"{broken}\n{axes.get_title(loc='left')}" if name in selections else broken
             axes.set_title(title, fontsize=8 * scale)
         for axes in panels.flat:
             axes.set(xticks=[], yticks=[])

@@ -8,6 +8,9 @@ import json
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from pgsbench.errors import ConfigError
 
 #: What stands in a cell that cannot be filled.
 MISSING_CELL = "missing"
@@ -76,6 +79,11 @@ def as_json(*tables: Table) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False)
 
 
+def printed(*tables: Table, json: bool) -> str:
+    """Return tables as a command prints them: as JSON where that was asked for, else for a terminal."""
+    return as_json(*tables) if json else "\n".join(map(text, tables))
+
+
 def csv_text(table: Table) -> str:
     """Return the table as CSV (RFC 4180, cells as they are shown), without title and notes."""
     file = io.StringIO()
@@ -101,6 +109,27 @@ def latex(table: Table) -> str:
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def check_ending(path: Path | None, option: str) -> None:
+    """Raise ConfigError where a file is named that `write` cannot write.
+
+    Args:
+        path: The file, if any.
+        option: What named it.
+    """
+    if path is not None and path.suffix not in _FILES:
+        raise ConfigError(f"a table is written as {' or '.join(_FILES)}", where=option, value=str(path))
+
+
+def write(table: Table, path: Path) -> Path:
+    """Write a table as Markdown or CSV, as the file's ending says; makes its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(_FILES[path.suffix](table))
+    return path
+
+
+_FILES = {".md": markdown, ".csv": csv_text}
 
 
 def percent(share: float) -> str:

@@ -69,7 +69,7 @@ def call(
         (("masks", "preview"), "name either image files, a study or --data"),
         (("masks", "preview", "{folder}/no.jpg", "--model", "tiny-vit"), "there is no such picture"),
         (("masks", "preview", "{study}", "--strategies", "attentive"), "which a preview does not have"),
-        (("masks", "preview", "--data", "scenes", "--out", "masks.txt"), "written as .png, .pdf, .svg"),
+        (("masks", "preview", "--data", "scenes", "--output", "masks.txt"), "written as .png, .pdf, .svg"),
         (("masks", "preview", "{shards}/00000.tar", "--model", "tiny-vit"), "00000.tar: an image cannot be"),
         (("masks", "findings", "one.png"), "two or more pictures are needed"),
         (("masks", "preview", "{study}", "--strategies", "pgz"), "did you mean 'pgs'?"),
@@ -79,7 +79,7 @@ def call(
         (("masks", "diagnose", "scenes", "--strategies", "pgz"), "did you mean 'pgs'?"),
         (("masks", "diagnose", "/no/such/{0..1}.tar"), "2 of 2 shards are missing"),
         (("bench", "masks", "--strategies", "pgz", "--model", "tiny-vit"), "did you mean 'pgs'?"),
-        (("bench", "masks", "--out", "table.txt"), "a table is written as .md or .csv"),
+        (("bench", "masks", "--output", "table.txt"), "a table is written as .md or .csv"),
         (("data", "make", "scene"), "did you mean 'scenes'?"),
         (("data", "status", "papre"), "did you mean 'paper'?"),
         (("calibrate", "ViT-B-32:opena"), "did you mean 'ViT-B-32:openai'?"),
@@ -230,7 +230,7 @@ def test_every_command_has_help_with_an_example(
 
 def test_the_names_of_the_commands_are_fixed() -> None:
     fixed = ["sweep", "compare", "train", "evaluate", "calibrate", "report", "sync", "ui"]
-    fixed += [f"masks {name}" for name in ("list", "show", "preview", "diagnose", "findings")]
+    fixed += [f"masks {name}" for name in ("ls", "show", "preview", "diagnose", "findings")]
     fixed += ["bench masks"]
     fixed += [f"data {name}" for name in ("make", "ls", "verify", "status", "fetch")]
     fixed += [f"study {name}" for name in ("ls", "show", "validate", "schema")]

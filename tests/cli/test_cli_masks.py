@@ -12,7 +12,7 @@ from PIL import Image
 from test_cli_errors import call
 from tinyworld import TinyWorld
 
-from pgsbench.inspection.subject import study_subject
+from pgsbench.inspection.inspected import arms_of_study
 
 STRATEGIES = """
 from dataclasses import dataclass
@@ -55,11 +55,11 @@ def test_bench_masks_prints_and_writes_a_table(run, tmp_path: Path) -> None:
         "masks",
         "--model",
         "tiny-vit",
-        "--batch",
+        "--batch-size",
         "2",
         "--strategies",
         "random,pgs",
-        "--out",
+        "--output",
         "t.csv",
     )
     assert "pgs-released + attention bias" in out
@@ -80,12 +80,14 @@ def test_diagnosing_a_study_leaves_files_and_an_entry_in_the_tracker(
     assert (tmp_path / "reports/tiny/masks/masks.png").stat().st_size > 10_000
     sent = {path.name for path in (tmp_path / "mlruns").rglob("report/masks/*")}
     assert sent == {"masks.png", "masks.csv", "agreement.csv", "keep-rate.csv", "effective-ratio.csv"}
-    assert json.loads((tmp_path / "runs/tiny/study.json").read_text())["cells"] == []
+    assert json.loads((tmp_path / "runs/tiny/study.json").read_text())["runs"] == []
     assert run("report") == ""  # there is nothing to report of a study without runs
 
 
 def test_a_diagnosis_is_written_where_asked_and_nowhere_else(run, tiny: TinyWorld, tmp_path: Path) -> None:
-    out = run("masks", "diagnose", str(tiny.study), "--batches", "1", "--strategies", "flip", "--out", "here")
+    out = run(
+        "masks", "diagnose", str(tiny.study), "--batches", "1", "--strategies", "flip", "--output", "here"
+    )
     assert "here/masks.csv" in out
     assert (tmp_path / "here/masks.png").is_file()
     assert [path.name for path in tmp_path.iterdir()] == ["here"]
@@ -119,20 +121,30 @@ def test_the_shards_in_the_working_folder_have_a_name_too(run, tiny: TinyWorld, 
 
 def test_a_calibrated_threshold_is_a_line_to_paste(run, tiny: TinyWorld, tmp_path: Path) -> None:
     asked = ("masks", "diagnose", str(tiny.shards), "--model", "tiny-vit", "--batches", "2")
-    out = run(*asked, "--strategies", "cluster,random", "--calibrate", "0.6")
+    out = run(*asked, "--strategies", "cluster,random", "--find-threshold", "0.6")
     assert "Thresholds for an effective ratio of 60 %" in out
     (line,) = (line for line in out.splitlines() if line.startswith("strategy: {"))
     study = tiny.study.read_text().replace("strategy: {name: pgs, mask_ratio: 0.5}", line)
     (tmp_path / "pasted.yaml").write_text(study.replace("arms: [pgs, flip]", "arms: [cluster]"))
-    run("masks", "diagnose", "pasted.yaml", "--strategies", "cluster", "--out", "pasted")
+    run("masks", "diagnose", "pasted.yaml", "--strategies", "cluster", "--output", "pasted")
     (row,) = csv.DictReader((tmp_path / "pasted/masks.csv").open())
     assert float(row["effective_ratio"]) == pytest.approx(0.6, abs=0.05)  # of other batches
 
 
 def test_a_preview_of_a_study_and_of_files(run, tiny: TinyWorld, tmp_path: Path) -> None:
-    run("masks", "preview", str(tiny.study), "--strategies", "pgs,grid", "--count", "2", "--out", "study.png")
+    run(
+        "masks",
+        "preview",
+        str(tiny.study),
+        "--strategies",
+        "pgs,grid",
+        "--count",
+        "2",
+        "--output",
+        "study.png",
+    )
     Image.new("RGB", (40, 30), "orange").save(tmp_path / "flat.png")
-    run("masks", "preview", "flat.png", "--model", "tiny-vit", "--mask-ratio", "0.25", "--out", "file.png")
+    run("masks", "preview", "flat.png", "--model", "tiny-vit", "--mask-ratio", "0.25", "--output", "file.png")
     assert (tmp_path / "study.png").stat().st_size > (tmp_path / "file.png").stat().st_size > 5_000
 
 
@@ -141,7 +153,7 @@ def test_a_preview_leaves_out_those_arms_of_a_study_that_it_cannot_show(
 ) -> None:
     text = tiny.study.read_text().replace("arms: {", "arms: {slow: {strategy: attentive}, ")
     (tmp_path / "with.yaml").write_text(text)
-    out = run("masks", "preview", "with.yaml", "--count", "1", "--out", "arms.png")
+    out = run("masks", "preview", "with.yaml", "--count", "1", "--output", "arms.png")
     assert out.splitlines() == ["arms.png", "Left out: slow; it needs the attention of a teacher."]
     asked = ("masks", "preview", "with.yaml", "--strategies", "pgs,slow")
     status, _, err = call(capsys, monkeypatch, *asked)
@@ -168,7 +180,7 @@ def test_a_mask_ratio_goes_to_every_arm_that_has_one(tiny: TinyWorld, tmp_path: 
         .replace("flip: {strategy: flip}", "flip: {strategy: {name: flip, mask_ratio: 0.75}}")
         .replace("search:", "#")
     )
-    found = study_subject(str(tmp_path / "own.yaml"), None, mask_ratio=0.25).strategies
+    found = arms_of_study(str(tmp_path / "own.yaml"), None, mask_ratio=0.25).strategies
     assert {name: strategy.mask_ratio for name, strategy in found.items()} == {
         "none": 0.0,
         "flip": 0.25,
@@ -196,7 +208,7 @@ def test_findings_show_the_published_code_beside_its_repairs(run, tiny: TinyWorl
     [
         ("masks", "preview", "--data", "{shards}", "--model", "tiny-vit", "--strategies", "{strategy}"),
         ("masks", "diagnose", "{shards}", "--model", "tiny-vit", "--strategies", "{strategy}"),
-        ("bench", "masks", "--model", "tiny-vit", "--batch", "2", "--strategies", "{strategy}"),
+        ("bench", "masks", "--model", "tiny-vit", "--batch-size", "2", "--strategies", "{strategy}"),
         ("train", "mine.yaml"),
     ],
     ids=lambda words: " ".join(words[:2]),
@@ -227,3 +239,12 @@ def test_a_bad_strategy_is_named_wherever_it_is_used(
     assert said in err
     assert status == 2
     assert "Traceback" not in err
+
+
+def test_tables_are_printed_as_json_alone(run, tiny: TinyWorld) -> None:
+    (rows,) = json.loads(run("masks", "ls", "--json")).values()
+    assert {"none", "pgs", "cluster"} <= {row["name"] for row in rows}
+    words = ("masks", "diagnose", str(tiny.shards), "--model", "tiny-vit", "--batches", "1", "--json")
+    found = json.loads(run(*words, "--strategies", "random,cluster", "--find-threshold", "0.6"))
+    assert list(found) == ["Masks on train", "Agreement", "Thresholds for an effective ratio of 60 %"]
+    assert found["Masks on train"][0]["effective ratio"] == "50.0"

@@ -15,16 +15,10 @@ from pgsbench.data.memory import InMemory
 from pgsbench.data.shards import open_reader, resolve
 from pgsbench.data.transforms import normalise
 from pgsbench.errors import StudyError
-from pgsbench.inspection.diagnosis import (
-    Diagnosis,
-    agreement_table,
-    diagnose,
-    draw,
-    draw_stages,
-    first_view,
-    table_of,
-)
+from pgsbench.inspection.diagnosis import Diagnosis, diagnose
 from pgsbench.inspection.diagnosis_files import diagnosis_figure, write
+from pgsbench.inspection.diagnosis_tables import agreement_table, diagnosis_table
+from pgsbench.inspection.first_masks import draw, draw_stages, first_view
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.cluster import Cluster
 from pgsbench.masking.flip import Flip
@@ -93,7 +87,7 @@ def test_stages_are_those_of_the_drawn_mask(clip: Clip, reader: InMemory) -> Non
 
 
 def test_numbers_of_masks_that_are_known_beforehand(found: Diagnosis) -> None:
-    none, random, oracle = (found.findings[name] for name in ("none", "random", "oracle"))
+    none, random, oracle = (found.numbers[name] for name in ("none", "random", "oracle"))
     assert none.values["effective_ratio"] == 0
     assert none.values["insides_kept"] == none.values["top_edges"] == none.values["seed_iou"] == 1
     assert (random.effective_ratio == 0.5).all()
@@ -101,14 +95,14 @@ def test_numbers_of_masks_that_are_known_beforehand(found: Diagnosis) -> None:
     assert random.keep_rate.mean() == pytest.approx(0.5)
     assert oracle.values["objects_nearly_gone"] == 0
     assert oracle.values["objects_kept"] > random.values["objects_kept"] + 0.2
-    assert "otn_residual" in found.findings["pgs"].values
+    assert "otn_residual" in found.numbers["pgs"].values
     assert "otn_residual" not in random.values
-    cluster = found.findings["cluster"].effective_ratio
+    cluster = found.numbers["cluster"].effective_ratio
     assert cluster.std() > 0.05  # its ratio differs from picture to picture
 
 
 def test_agreement_is_between_seeds_so_that_shared_random_numbers_do_not_count(found: Diagnosis) -> None:
-    names = list(found.findings)
+    names = list(found.numbers)
     flip, random = names.index("flip"), names.index("random")
     assert np.allclose(found.agreement, found.agreement.T)
     assert found.agreement[flip, random] == pytest.approx(found.agreement[random, random])
@@ -119,16 +113,16 @@ def test_agreement_is_between_seeds_so_that_shared_random_numbers_do_not_count(f
 def test_what_cannot_run_is_left_out_and_said(clip: Clip, reader: InMemory) -> None:
     blind = replace(reader, objects=None)
     found = look(clip, blind, oracle=Oracle(), random=Random())
-    assert list(found.findings) == ["random"]
+    assert list(found.numbers) == ["random"]
     assert "Left out: oracle; it needs object maps" in found.notes[1]
-    assert "insides" not in table_of(found, "blind").header
+    assert "insides" not in diagnosis_table(found, "blind").header
     with pytest.raises(StudyError, match="no strategy can run"):
         look(clip, blind, oracle=Oracle())
 
 
 def test_tables_and_files_say_the_same(found: Diagnosis, tmp_path: Path) -> None:
-    table = table_of(found, "tiny")
-    assert [row[0] for row in table.rows] == list(found.findings)
+    table = diagnosis_table(found, "tiny")
+    assert [row[0] for row in table.rows] == list(found.numbers)
     assert table.rows[0][1] == "0.0"
     assert "pixels only" in table.notes[0]
     assert len(agreement_table(found).rows) == 6
@@ -158,5 +152,5 @@ def test_the_figure_has_a_column_for_each_strategy(found: Diagnosis) -> None:
         "flip\n50 % masked",
         "oracle\n50 % masked",
         "pgs\n50 % masked",
-        f"cluster\n{100 * found.findings['cluster'].effective_ratio.mean():.0f} % masked",
+        f"cluster\n{100 * found.numbers['cluster'].effective_ratio.mean():.0f} % masked",
     ]

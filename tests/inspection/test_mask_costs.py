@@ -10,7 +10,7 @@ import torch
 from pgsbench.errors import PluginError
 from pgsbench.inspection import mask_costs
 from pgsbench.inspection.mask_costs import ReleasedWithBias, TowerCost, table_of
-from pgsbench.inspection.profile import MaskCost
+from pgsbench.inspection.timing import MaskCost
 from pgsbench.masking.pgs_released import PgsReleased
 from pgsbench.masking.testing import make_view
 from pgsbench.models.clip import Clip, build
@@ -69,6 +69,14 @@ def test_ratios_divide_what_they_name() -> None:
     assert table.rows[1][:5] == ["  edge", "1.00", "", "0.250%", "0.12×"]
     assert table.rows[2][-1] == "2.0"
     assert table.notes[0] == "Here."
+
+
+def test_an_uneven_measurement_is_warned_of() -> None:
+    even, uneven = MaskCost("pgs-released", 9.0, 8.0, 8, 0.5, 0), MaskCost("random", 3.0, 2.0, 8, 0.5, 0)
+    tower = TowerCost(400.0, "float32")
+    assert "Warning" not in " ".join(table_of([even], {}, tower, []).notes)
+    note = table_of([even, uneven], {}, tower, ["Here."]).notes[1]
+    assert note.startswith("Warning: the median is more than 1.3 times the fastest for random: the machine")
 
 
 def test_a_strategy_that_cannot_run_is_named_and_the_others_are_measured(clip: Clip, tmp_path: Path) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from pathlib import Path
+
 import pytest
 import torch
 from matplotlib.patches import Rectangle
 
 from pgsbench.errors import DataError
-from pgsbench.inspection.preview import Pictures, preview
+from pgsbench.inspection.inspected import named_strategies
+from pgsbench.inspection.pictures import Pictures
+from pgsbench.inspection.preview import preview
 from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.cluster import Cluster
 from pgsbench.masking.oracle import Oracle
@@ -49,10 +54,33 @@ def test_pgs_shows_its_edge_map_and_its_candidates(clip: Clip, pictures: Picture
 def test_without_pgs_the_edge_map_stays_and_hidden_patches_are_explained(
     clip: Clip, pictures: Pictures
 ) -> None:
-    drawn = preview(pictures, {"cluster": Cluster(threshold=0.05)}, clip, seed=0)
+    drawn = preview(pictures, {"cluster": Cluster(threshold=0.0)}, clip, seed=0)
     assert drawn.axes[1].get_title(loc="left") == "edges"
     assert drawn.legends[0].get_texts()[1].get_text().startswith("hidden")
     assert not preview(pictures, {"random": Random()}, clip, seed=0).legends
+
+
+def test_titles_of_long_names_do_not_overlap(clip: Clip, pictures: Pictures) -> None:
+    names = ["AVeryLongNameOfAStrategyInAFile", "AnotherLongNameOfAStrategy", "my/folder/spiral.py:Spiral"]
+    for count in (1, 3):  # columns become narrower
+        shown = {f"{name}{number}": Random() for number in range(count) for name in names}
+        drawn = preview(pictures, shown, clip, seed=0)
+        drawn.canvas.draw()
+        boxes = [axes._left_title.get_window_extent() for axes in drawn.axes[: 2 + len(shown)]]  # type: ignore
+        assert all(left.x1 <= right.x0 for left, right in pairwise(boxes))
+        text = drawn.axes[2].get_title(loc="left").replace("\n", "")
+        assert text.startswith(f"{names[0]}0")
+
+
+def test_a_strategy_of_a_file_is_called_after_its_class(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "one.py").write_text(
+            "from pgsbench.masking.random import Random\nclass Spiral(Random): pass\n"
+        )
+    first, second = (f"{tmp_path}/{folder}/one.py:Spiral" for folder in "ab")
+    assert list(named_strategies(["pgs", first])) == ["pgs", "Spiral"]
+    assert list(named_strategies([first, second])) == [first, second]
 
 
 def test_a_mask_that_needs_objects_says_so_where_there_are_none(clip: Clip, pictures: Pictures) -> None:

@@ -1,4 +1,4 @@
-"""``masks diagnose --calibrate``: the threshold it finds gives the ratio that was asked for."""
+"""``masks diagnose --find-threshold``: the threshold it finds gives the ratio that was asked for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pgsbench.data.memory import InMemory
 from pgsbench.data.shards import open_reader, resolve
 from pgsbench.errors import StudyError
 from pgsbench.inspection.diagnosis import diagnose
-from pgsbench.inspection.thresholds import calibrate, calibration_table, yaml_line
+from pgsbench.inspection.thresholds import find_thresholds, thresholds_table, yaml_line
 from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.base import PatchView, Selection, Strategy
 from pgsbench.masking.cluster import Cluster
@@ -57,16 +57,16 @@ LOOK: dict[str, Any] = {"batch_size": 16, "num_batches": 3, "num_seeds": 2}
 def test_the_effective_ratio_is_the_one_asked_for(
     clip: Clip, reader: InMemory, strategy: Strategy, target: float
 ) -> None:
-    found, notes = calibrate(clip, reader, {"mask": strategy}, target=target, **LOOK)
+    found, notes = find_thresholds(clip, reader, {"mask": strategy}, target=target, **LOOK)
     assert notes == []
     chosen = found["mask"]
     assert chosen.strategy == replace(strategy, threshold=chosen.strategy.threshold)  # type: ignore
     # Of 96 masks of 16 patches; what the floor of `mask_ratio` adds to the masked share is counted.
     assert target - 0.02 < chosen.effective_ratio <= target
-    measured = diagnose(clip, reader, {"mask": chosen.strategy}, **LOOK).findings["mask"]
+    measured = diagnose(clip, reader, {"mask": chosen.strategy}, **LOOK).numbers["mask"]
     assert measured.effective_ratio.mean() == pytest.approx(chosen.effective_ratio, abs=1e-6)
     lower = replace(chosen.strategy, threshold=chosen.strategy.threshold - 1e-4)  # type: ignore
-    above = diagnose(clip, reader, {"mask": lower}, **LOOK).findings["mask"].effective_ratio.mean()
+    above = diagnose(clip, reader, {"mask": lower}, **LOOK).numbers["mask"].effective_ratio.mean()
     assert above > target
 
 
@@ -81,14 +81,14 @@ def test_only_thresholds_that_matter_are_calibrated_and_what_cannot_be_reached_i
         "random": Random(0.5),
         "attentive": Attentive(),
     }
-    found, notes = calibrate(clip, reader, strategies, target=0.5, **LOOK)
+    found, notes = find_thresholds(clip, reader, strategies, target=0.5, **LOOK)
     assert list(found) == ["cluster"]
     (note,) = notes
     assert note.startswith("No threshold: half; its effective ratio lies between 62.5 and 9")
     assert note.endswith("at a mask_ratio of 0.6.")
-    assert calibration_table(found, notes, 0.5).rows[0][0] == "cluster"
-    with pytest.raises(StudyError, match="no strategy has a threshold to calibrate"):
-        calibrate(clip, reader, {"random": Random(), "fixed": Pgs()}, target=0.5, **LOOK)
+    assert thresholds_table(found, notes, 0.5).rows[0][0] == "cluster"
+    with pytest.raises(StudyError, match="no strategy has a threshold to find"):
+        find_thresholds(clip, reader, {"random": Random(), "fixed": Pgs()}, target=0.5, **LOOK)
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Narrow:
 def test_a_threshold_with_a_range_of_its_own_is_passed_over_with_its_reason(
     clip: Clip, reader: InMemory
 ) -> None:
-    found, notes = calibrate(clip, reader, {"narrow": Narrow()}, target=0.5, **LOOK)
+    found, notes = find_thresholds(clip, reader, {"narrow": Narrow()}, target=0.5, **LOOK)
     assert found == {}
     assert notes == ["No threshold: narrow; threshold must not be negative."]
 

@@ -63,7 +63,7 @@ def test_clusters_are_what_correlates_with_an_anchor() -> None:
     view = make_view((4, 5), (8, 8), 2)
     assert view.images is not None
     strategy = Cluster(0.3, threshold=0.2, anchor_share=0.1)
-    found = strategy.resemblance(view, generator=_draw())
+    found = strategy.resemblance(view, torch.rand(2, 2, 20, generator=_draw())[:, 0])
     for row in range(2):
         patches = cut(view.images[row].double().numpy(), (8, 8))
         anchors = found[row].isinf().nonzero().flatten().tolist()
@@ -90,7 +90,7 @@ def test_where_everything_is_masked_one_patch_stays_visible() -> None:
 
 def test_tokens_can_be_mixed_in() -> None:
     view = make_view(progress=1.0)
-    found = Cluster(token_weight=1.0).resemblance(view, generator=_draw())
+    found = Cluster(token_weight=1.0).resemblance(view, torch.rand(3, 64, generator=_draw()))
     anchors = found.isinf()
     unit = torch.nn.functional.normalize(view.content(), dim=2)
     s = (unit @ unit.transpose(1, 2)).masked_fill(~anchors[:, :, None], -2.0).amax(dim=1)

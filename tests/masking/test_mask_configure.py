@@ -61,7 +61,7 @@ def test_fields_are_set_and_defaults_kept() -> None:
 
 
 def test_fields_of_lists_every_field_and_leads_back() -> None:
-    strategy = Pgs(0.4, window=3)
+    strategy = Pgs(0.4, pattern_side=3)
     fields = fields_of(strategy)
     assert set(fields) == set(Pgs.__dataclass_fields__) - {"needs"}
     assert configure("pgs", fields) == strategy
@@ -119,10 +119,10 @@ def test_a_rule_between_two_fields_blames_neither_wrongly() -> None:
 
 def test_a_rule_that_proves_nothing_hides_no_other_mistake() -> None:
     with pytest.raises(ConfigError) as raised:
-        configure("pgs", {"mask_ratio": 1.2, "max_ratio": 0.1, "tau": 0, "window": 0})
+        configure("pgs", {"mask_ratio": 1.2, "max_ratio": 0.1, "tau": 0, "pattern_side": 0})
     text = str(raised.value)
     assert text.startswith("3 problems")
-    for field in ("mask_ratio must be in", "tau must be at least", "window must be at least"):
+    for field in ("mask_ratio must be in", "tau must be at least", "pattern_side must be at least"):
         assert field in text
     with pytest.raises(ConfigError, match="max_ratio must be at least mask_ratio"):
         configure("pgs", {"mask_ratio": 0.5, "max_ratio": 0.1})  # told once there is something to compare

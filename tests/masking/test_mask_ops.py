@@ -16,7 +16,6 @@ from pgsbench.masking.measure import object_shares, objects_kept, overlap, top_e
 from pgsbench.masking.ops import (
     add_cosines,
     colour_similarity,
-    nearby,
     order_ascending,
     patchify,
     shrink,
@@ -157,12 +156,6 @@ def test_ten_rounds_leave_a_small_residual(tau: float) -> None:
     assert residual.max() < 1e-3
     torch.testing.assert_close(plan.sum(dim=1), torch.ones(4, 196), atol=2e-3, rtol=0)
     torch.testing.assert_close((plan.sum(dim=2) - 1).abs().amax(dim=1), residual, atol=1e-5, rtol=0)
-
-
-def test_neighbours_on_a_wide_grid() -> None:
-    near = nearby((2, 5), 1, torch.device("cpu"))
-    assert near[2].nonzero().flatten().tolist() == [1, 2, 3, 6, 7, 8]
-    assert torch.equal(near, near.T)
 
 
 def test_object_shares_and_what_is_left_of_them() -> None:

@@ -73,7 +73,7 @@ def test_scores_are_those_of_the_slow_twin(fields: dict[str, Any]) -> None:
 
 def test_similarity_of_candidates_is_a_part_of_the_whole() -> None:
     view = make_view(progress=0.3)
-    strategy = Pgs(colour_weight=0.3, window=3)
+    strategy = Pgs(colour_weight=0.3)
     candidates = torch.tensor([[5, 1], [0, 63], [7, 8]])
     whole = strategy.similarity(view)
     part = strategy.similarity(view, candidates)
@@ -215,12 +215,6 @@ def test_random_patches_are_kept_whatever_their_score() -> None:
     assert overlap(Pgs(0.5, random_share=1.0)) == pytest.approx(1 / 3, abs=0.05)
     edges = Pgs(0.5, edge_penalty=3.0)  # two seeds agree much, as edges are the same for both
     assert overlap(dataclasses.replace(edges, random_share=0.5)) < overlap(edges) - 0.05
-
-
-def test_a_window_keeps_similarity_local() -> None:
-    view = make_view((5, 6), (8, 8), 1)
-    s = Pgs(window=1).similarity(view)[0].view(5, 6, 5, 6)
-    assert (s[2, 2] > -1).nonzero().tolist() == [[y, x] for y in (1, 2, 3) for x in (1, 2, 3)]
 
 
 def test_tokens_count_more_as_training_goes_on() -> None:

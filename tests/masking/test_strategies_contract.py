@@ -57,7 +57,7 @@ class TestOracle(StrategyContract):
         {"edge": "none", "pattern_side": None},
         {"colour_weight": 0.5, "random_share": 0.25},
         {"colour_weight": 1.0, "otn": False, "token_weight": 0.0},
-        {"window": 2, "mask_ratio": 0.75},
+        {"mask_ratio": 0.75},
         {"mask_ratio": 0.3, "max_ratio": 0.5},
     ],
     ids=str,

@@ -36,7 +36,6 @@ PGS_VALUES = {
     "pattern_side": "[null, 4]",
     "colour_weight": "{low: 0, high: 1}",
     "token_weight": "{low: 0, high: 1}",
-    "window": "[null, 2]",
     "otn": "[true, false]",
     "tau": "{low: 0.05, high: 1, log: true}",
     "rounds": "{low: 0, high: 20, step: 2}",
@@ -51,7 +50,7 @@ def test_every_field_of_pgs_can_be_searched(tiny: TinyWorld, field: str) -> None
 
 
 @pytest.mark.parametrize("sampler", ["grid", "tpe"])
-@pytest.mark.parametrize("field", ["edge_spread", "pattern_side", "rounds", "window"])
+@pytest.mark.parametrize("field", ["edge_spread", "pattern_side", "rounds"])
 def test_a_range_over_a_field_of_whole_numbers_needs_no_step(
     tiny: TinyWorld, field: str, sampler: str
 ) -> None:

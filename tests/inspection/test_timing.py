@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from pgsbench.inspection.profile import costs, example_view, pgs_stages, released_stages
+from pgsbench.inspection.timing import costs, example_view, pgs_stages, released_stages
 from pgsbench.masking.base import Need, PatchView, Selection, Strategy, keep_all
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.pgs_released import PgsReleased
@@ -25,7 +25,18 @@ class Slow:
         return 0.0
 
     def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
-        time.sleep(0.02)
+        until = time.process_time() + 0.02
+        while time.process_time() < until:
+            pass
+        return keep_all(view)
+
+
+@dataclass(frozen=True)
+class Waiting(Slow):
+    """As a busy machine makes a mask wait."""
+
+    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+        time.sleep(0.05)
         return keep_all(view)
 
 
@@ -46,6 +57,11 @@ def test_costs_name_time_length_and_ratio(view: PatchView) -> None:
     assert (slow.effective_ratio, random.effective_ratio) == (0.0, 0.5)
     assert dynamic.effective_ratio > 1 - 25 / 36
     assert 36 * 8 <= slow.peak_bytes < random.peak_bytes < dynamic.peak_bytes
+
+
+def test_waiting_is_no_cost_on_a_processor(view: PatchView) -> None:
+    slow, waiting = costs({"slow": (Slow(), view), "waiting": (Waiting(), view)}, repetitions=2)
+    assert waiting.milliseconds < 10 < slow.fastest_milliseconds
 
 
 @dataclass(frozen=True)

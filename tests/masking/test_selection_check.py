@@ -12,8 +12,8 @@ from torch import Tensor
 
 from pgsbench.errors import PluginError
 from pgsbench.masking.base import Need, PatchView, Selection, Strategy
-from pgsbench.masking.checked import select_checked
 from pgsbench.masking.pgs import Pgs
+from pgsbench.masking.selection_check import select_checked
 from pgsbench.masking.testing import make_view
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pgsbench.inspection.findings import Finding, biased_masks
+from pgsbench.inspection.released_code import Finding, biased_masks
 from pgsbench.masking.base import PatchView
 from pgsbench.masking.pgs_released import attention_bias
 from pgsbench.models.tower_layout import TowerLayout, layout_of

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from open_clip.model import CLIP
 from torch import Tensor
 
-from pgsbench.inspection import bias_effect as effect
-from pgsbench.inspection.findings import biased_masks
+from pgsbench.inspection import released_bias as effect
+from pgsbench.inspection.released_code import biased_masks
 from pgsbench.masking.base import PatchView, view_of
 from pgsbench.models.clip import build
 

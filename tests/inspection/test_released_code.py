@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pgsbench.inspection import findings, retention
+from pgsbench.inspection import edge_retention as retention
+from pgsbench.inspection import released_code
 from pgsbench.masking import pgs_released
 from pgsbench.masking.base import PatchView, view_of
 
@@ -20,7 +21,7 @@ def pictures(flat: int = 32) -> PatchView:
 
 
 def values(view: PatchView) -> dict[str, str]:
-    return {f"{found.part}: {found.what}": found.value for found in findings.findings(view)}
+    return {f"{found.part}: {found.what}": found.value for found in released_code.measure(view)}
 
 
 def test_candidates_of_pgs_avoid_edges_and_those_of_a_true_map_seek_them() -> None:
@@ -29,6 +30,20 @@ def test_candidates_of_pgs_avoid_edges_and_those_of_a_true_map_seek_them() -> No
     repaired = found["candidates: mean percentile of their edges, pgs-released if its edge map were true"]
     assert int(ours.split()[0]) < 30
     assert int(repaired.split()[0]) > 90
+
+
+def test_it_has_as_many_candidates_as_the_published_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = []
+    topk = torch.Tensor.topk
+
+    def watched(values: torch.Tensor, k: int, *args: object, **kwargs: object) -> object:
+        counts.append(k)
+        return topk(values, k, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(torch.Tensor, "topk", watched)
+    released_code._candidates(pictures(), 0)
+    assert counts[:2] == [4, 4]  # of 64: 3.2, rounded up
+    assert [pgs_released.PgsReleased().num_candidates(n) for n in (49, 64, 196)] == [3, 4, 10]
 
 
 def test_the_published_normalisation_does_not_normalise_and_ours_does() -> None:
@@ -76,8 +91,8 @@ def test_its_normalisation_rests_after_as_many_rounds_as_told(monkeypatch: pytes
     for number in (rounds - 2, rounds - 1, rounds):
         monkeypatch.setattr(pgs_released, "OTN_ROUNDS", number)
         sums.append(pgs_released.oscillating_normalisation(kernel).sum(dim=2))
-    assert (sums[1] - sums[0]).abs().max() >= findings.CONVERGED
-    assert (sums[2] - sums[1]).abs().max() < findings.CONVERGED
+    assert (sums[1] - sums[0]).abs().max() >= released_code.CONVERGED
+    assert (sums[2] - sums[1]).abs().max() < released_code.CONVERGED
 
 
 def test_the_attention_bias_reaches_other_pictures_and_hides_nothing() -> None:

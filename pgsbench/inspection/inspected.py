@@ -1,4 +1,4 @@
-"""Whose masks a command looks at: a study's arms on its data, or strategies on any training data."""
+"""What is inspected: a study's arms on its data, or strategies on any training data."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pgsbench.config.schema import arm_name
 from pgsbench.errors import ConfigError, nearest
+from pgsbench.masking import CARDS
 from pgsbench.study.shipped import find_study, shipped_studies
 
 if TYPE_CHECKING:
     from pgsbench.config.schema import DataConfig
     from pgsbench.masking.base import Strategy
-    from pgsbench.study.study import Study
+
+#: Left out where all strategies are wanted: one masks nothing, the other as `random` does.
+NOT_APART = ("none", "flip")
 
 
 @dataclass(frozen=True)
-class Subject:
-    """Strategies and the data they look at.
+class Inspected:
+    """Strategies, and the training data whose batches they mask.
 
     Attributes:
         name: Of the study or the data, for titles and folders.
@@ -29,7 +33,7 @@ class Subject:
         own_names: Name -> the strategy's own name, as a study gives it.
         batch_size: Pictures in a training batch.
         seed: Decides the batches.
-        study: The study, where one was named.
+        is_study: Whether a study was named.
     """
 
     name: str
@@ -39,7 +43,22 @@ class Subject:
     own_names: dict[str, str]
     batch_size: int = 64
     seed: int = 0
-    study: Study | None = None
+    is_study: bool = False
+
+
+def inspected(study_or_data: str, strategies: Sequence[str] | None = None) -> Inspected:
+    """Find what a name on the command line stands for.
+
+    Args:
+        study_or_data: A study, a built-in data set, or shards.
+        strategies: Names; None: the arms of a study, and on data all strategies but `NOT_APART`.
+
+    Raises:
+        UserError: It is neither, or there is no such strategy.
+    """
+    if is_study(study_or_data):
+        return arms_of_study(study_or_data, strategies)
+    return strategies_on_data(study_or_data, strategies or [name for name in CARDS if name not in NOT_APART])
 
 
 def is_study(name: str) -> bool:
@@ -52,7 +71,7 @@ def is_study(name: str) -> bool:
         return False
 
 
-def study_subject(name: str, arms: Sequence[str] | None, *, mask_ratio: float | None = None) -> Subject:
+def arms_of_study(name: str, arms: Sequence[str] | None, *, mask_ratio: float | None = None) -> Inspected:
     """Return a study's arms at the base of its search space, or some of them, on the base's data.
 
     Args:
@@ -64,7 +83,6 @@ def study_subject(name: str, arms: Sequence[str] | None, *, mask_ratio: float | 
         ConfigError: The study has mistakes, or a strategy cannot have this mask ratio.
         StudyError: A name is neither an arm nor a strategy.
     """
-    from pgsbench.config.schema import arm_name
     from pgsbench.study.open import open_study
     from pgsbench.study.plan import with_arms
 
@@ -76,7 +94,7 @@ def study_subject(name: str, arms: Sequence[str] | None, *, mask_ratio: float | 
         arm: _at_ratio(mask_ratio, run.strategy.name, run.strategy.fields, where=f"arms.{arm}.strategy")
         for arm, run in runs.items()
     }
-    return Subject(
+    return Inspected(
         config.name,
         config.data,
         config.model.name,
@@ -84,11 +102,11 @@ def study_subject(name: str, arms: Sequence[str] | None, *, mask_ratio: float | 
         {arm: run.strategy.name for arm, run in runs.items()},
         config.training.batch_size,
         config.seeds[0],
-        study,
+        is_study=True,
     )
 
 
-def data_subject(train: str, strategies: Sequence[str]) -> Subject:
+def strategies_on_data(train: str, strategies: Sequence[str]) -> Inspected:
     """Return strategies at their defaults on training data: a built-in data set, or shards.
 
     Raises:
@@ -106,17 +124,38 @@ def data_subject(train: str, strategies: Sequence[str]) -> Subject:
     name = path.parent.name if path.suffix == ".tar" else path.name  # shards are called after their folder
     data = DataConfig(train=train)
     chosen = named_strategies(strategies)
-    return Subject(name or "shards", data, "scenes-vit", chosen, {name: name for name in chosen})
+    own_names = dict(zip(chosen, dict.fromkeys(strategies), strict=True))
+    return Inspected(name or "shards", data, "scenes-vit", chosen, own_names)
 
 
 def named_strategies(names: Sequence[str], *, mask_ratio: float | None = None) -> dict[str, Strategy]:
     """Return strategies by name, all at one mask ratio where they have one and it is given.
 
+    ``file.py:Class`` is called ``Class``, as an arm would be.
+
     Raises:
         ConfigError: The mask ratio is out of range.
         PluginError: A name stands for no strategy.
     """
-    return {name: _at_ratio(mask_ratio, name, {}, where="--strategies") for name in dict.fromkeys(names)}
+    known = list(dict.fromkeys(names))
+    classes = [arm_name(name) for name in known]
+    # A strategy of a file is called after its class, unless two classes have one name.
+    called = classes if len(set(classes)) == len(known) else known
+    return {
+        name: _at_ratio(mask_ratio, of, {}, where="--strategies")
+        for name, of in zip(called, known, strict=True)
+    }
+
+
+def check_ratio(option: str, value: float | None) -> None:
+    """Raise ConfigError where a share is given that is not in [0, 1); strategies would blame a field.
+
+    Args:
+        option: What was typed.
+        value: The share.
+    """
+    if value is not None and not 0.0 <= value < 1.0:
+        raise ConfigError("must be in [0, 1): the share of patches that is masked", where=option, value=value)
 
 
 def _at_ratio(ratio: float | None, name: str, fields: Mapping[str, Any], *, where: str) -> Strategy:

@@ -1,0 +1,106 @@
+"""``pgsbench masks diagnose`` as a whole: measure masks on data, find thresholds, write files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgsbench.data.shards import open_reader, resolve
+from pgsbench.data.store import Progress
+from pgsbench.inspection.diagnosis import Diagnosis, diagnose
+from pgsbench.inspection.diagnosis_files import write
+from pgsbench.inspection.diagnosis_tables import agreement_table, diagnosis_table
+from pgsbench.inspection.inspected import check_ratio, inspected
+from pgsbench.inspection.thresholds import find_thresholds, thresholds_table, yaml_line
+from pgsbench.models.clip import build
+from pgsbench.reporting.render import Table
+
+
+@dataclass(frozen=True)
+class DiagnosisReport:
+    """What was measured and written.
+
+    Attributes:
+        diagnosis: The numbers.
+        tables: As they are printed: masks, agreement and, where one was looked for, thresholds.
+        strategy_lines: Strategies with the thresholds that were found, as lines of a study file.
+        files: What was written.
+        is_study: Whether the masks are those of a study.
+    """
+
+    diagnosis: Diagnosis
+    tables: list[Table]
+    strategy_lines: list[str]
+    files: list[Path]
+    is_study: bool
+
+
+def diagnose_masks(
+    study_or_data: str,
+    *,
+    strategies: Sequence[str] | None = None,
+    batches: int = 8,
+    seeds: int = 2,
+    find_threshold: float | None = None,
+    model: str | None = None,
+    output: Path | None = None,
+    progress: Progress = lambda *_: None,
+) -> DiagnosisReport:
+    """Measure what masks do to the first batches of a training, and write tables and figure.
+
+    Only the pictures of these batches are decoded, unless the data are too large for memory and streamed.
+
+    Args:
+        study_or_data: A study, a built-in data set, or webdataset shards.
+        strategies: Names; None: a study's arms, and on data all but none, and but flip, which masks as
+            random does.
+        batches: Training batches to look at.
+        seeds: Seeds of each mask, at least 2.
+        find_threshold: Effective ratio for which to find the threshold of each strategy that has one.
+        model: Whose patches; None: the study's, scenes-vit for data.
+        output: Folder of the files; None: ``reports/STUDY/masks``, or ``masks-DATA``.
+        progress: Told how far it is.
+
+    Raises:
+        UserError: There is no such study, data or strategy, or nothing can be measured.
+    """
+    check_ratio("--find-threshold", find_threshold)
+    what = inspected(study_or_data, strategies)
+    clip = build(model or what.model, seed=what.seed)
+    reader = open_reader(
+        resolve(what.data.train, progress=progress),
+        image_size=clip.image_size,
+        tokenize=clip.tokenize,
+        memory_limit_gib=what.data.memory_limit_gib,
+        workers=what.data.workers,
+        progress=progress,
+        num_batches=batches,
+    )
+    found = diagnose(
+        clip,
+        reader,
+        what.strategies,
+        batch_size=what.batch_size,
+        num_batches=batches,
+        num_seeds=seeds,
+        data_seed=what.seed,
+        progress=progress,
+    )
+    tables, lines = [diagnosis_table(found, what.name), agreement_table(found)], []
+    if find_threshold is not None:
+        chosen, notes = find_thresholds(
+            clip,
+            reader,
+            what.strategies,
+            target=find_threshold,
+            batch_size=what.batch_size,
+            num_batches=batches,
+            num_seeds=seeds,
+            data_seed=what.seed,
+            progress=progress,
+        )
+        tables.append(thresholds_table(chosen, notes, find_threshold))
+        lines = [yaml_line(what.own_names[name], one.strategy) for name, one in chosen.items()]
+    folder = Path("reports", what.name, "masks") if what.is_study else Path(f"masks-{what.name}")
+    return DiagnosisReport(found, tables, lines, write(found, output or folder), what.is_study)

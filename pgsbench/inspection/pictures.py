@@ -1,0 +1,60 @@
+"""Pictures to look at masks on: image files, or the first of a training data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pgsbench.data.shards import open_reader, preflight, resolve
+from pgsbench.data.transforms import decode
+from pgsbench.errors import DataError
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures to look at.
+
+    Attributes:
+        images: (b, 3, h, w) uint8.
+        captions: One text for each.
+        objects: (b, h, w) object maps, or None where unknown.
+    """
+
+    images: Tensor
+    captions: list[str]
+    objects: Tensor | None = None
+
+
+def from_files(paths: Sequence[Path], size: tuple[int, int]) -> Pictures:
+    """Read image files at the size of a model.
+
+    Raises:
+        DataError: A file is missing or no image.
+    """
+    images = []
+    for path in paths:
+        if not path.is_file():
+            raise DataError("there is no such picture", where=str(path))
+        pixels = decode(path.read_bytes(), size, where=str(path), way_out="name a PNG, JPEG or WebP picture")
+        images.append(torch.from_numpy(pixels.copy()))
+    return Pictures(torch.stack(images).permute(0, 3, 1, 2), [path.name for path in paths])
+
+
+def from_data(train: str, size: tuple[int, int], *, count: int, seed: int) -> Pictures:
+    """Draw pictures of the first shard of training data: a built-in data set, or shards."""
+    captions: list[str] = []
+
+    def remember(texts: list[str]) -> Tensor:
+        captions.extend(texts)
+        return torch.arange(len(captions) - len(texts), len(captions))[:, None]
+
+    shard = resolve(train)[:1]
+    reader = open_reader(
+        shard, image_size=size, tokenize=remember, memory_limit_gib=1e9, workers=1, num_batches=1
+    )
+    batch = next(reader.batches(seed=seed, batch_size=min(count, preflight(shard[0])[0])))
+    return Pictures(batch.images, [captions[int(index)] for index in batch.texts[:, 0]], batch.objects)

@@ -1,0 +1,101 @@
+"""Masks for a loop of one's own are those of the tower, and what they cannot be is said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from pgsbench.errors import ConfigError, DataError, PluginError, UserError
+from pgsbench.masking.apply import mask
+from pgsbench.masking.configure import configure
+from pgsbench.masking.random import Random
+from pgsbench.models.clip import build
+from pgsbench.models.masked_tower import attach
+
+
+def pictures(side: int = 32) -> torch.Tensor:
+    return torch.randint(0, 256, (4, 3, side, side), generator=torch.Generator().manual_seed(0)).byte()
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("pgs", {}),
+        ("pgs", {"mask_ratio": 0.3, "max_ratio": 0.5}),
+        ("flip", {}),
+        ("random", {}),
+        ("none", {}),
+        ("grid", {}),
+        ("block", {}),
+        ("oracle", {}),
+        ("cluster", {"threshold": 0.0}),
+        ("pgs-released", {}),
+    ],
+)
+def test_they_are_the_masks_of_the_tower(name: str, fields: dict[str, Any]) -> None:
+    from pgsbench.data.transforms import normalise
+
+    clip, images = build("tiny-vit", seed=0), pictures()
+    objects = torch.zeros(4, 32, 32, dtype=torch.uint8)
+    objects[:, 8:24, 8:20] = 1
+    masking = attach(clip.model, configure(name, fields))
+    clip.model.train()
+    masking.begin_step(seed=7, step=0, objects=objects)
+    clip.model.encode_image(normalise(images, clip.mean, clip.std))  # type: ignore[operator]
+    ours = mask(images, name, patch_size=8, seed=7, objects=objects, **fields)
+    assert ours.grid == (4, 4)
+    assert masking.last is not None
+    assert torch.equal(ours.keep, masking.last.keep)
+    assert torch.equal(ours.shown, masking.shown(4))
+    assert torch.equal(torch.zeros(4, 16, dtype=torch.bool).scatter(1, ours.keep, ours.visible), ours.shown)
+
+
+def test_shares_are_bytes_over_255_and_the_ratio_counts() -> None:
+    images = pictures(64)
+    whole = mask(images, "pgs", ratio=0.75)
+    assert whole.keep.shape == (4, 4)
+    assert torch.equal(mask(images.float() / 255, "pgs", ratio=0.75).keep, whole.keep)
+    assert torch.equal(
+        mask(images, Random(0.75), seed=3).keep, mask(images, "random", ratio=0.75, seed=3).keep
+    )
+    assert not torch.equal(mask(images, "random", seed=3).keep, mask(images, "random", seed=4).keep)
+
+
+def test_what_is_left_after_whole_patches_is_not_looked_at() -> None:
+    images = pictures(70)
+    changed = images.clone()
+    changed[:, :, 64:], changed[:, :, :, 64:] = 0, 255
+    found = [mask(some, "pgs", patch_size=(16, 32)) for some in (images, changed, images[..., :64, :64])]
+    assert found[0].grid == (4, 2)
+    assert all(torch.equal(one.keep, found[0].keep) for one in found)
+
+
+def test_a_strategy_without_tokens_may_be_anywhere_in_the_training() -> None:
+    images = pictures()
+    assert mask(images, "pgs", patch_size=8, progress=0.9, token_weight=0.0).keep.shape == (4, 8)
+    assert mask(images, "random", patch_size=8, progress=1.0).keep.shape == (4, 8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "said"),
+    [
+        ({"strategy": "attentive"}, ConfigError, "attention of an image tower"),
+        ({"strategy": "pgs", "progress": 0.5}, ConfigError, "progress: .* compares tokens"),
+        ({"strategy": "pgs-released", "progress": 0.5}, ConfigError, "progress: .* compares tokens"),
+        ({"strategy": "oracle"}, DataError, "objects: .* where the objects are"),
+        ({"strategy": "pgz"}, PluginError, "did you mean 'pgs'"),
+        ({"ratio": 1.0}, ConfigError, "mask_ratio must be in"),
+        ({"strategy": Random(), "ratio": 0.3}, ConfigError, "this one is complete"),
+        ({"colour_wait": 1.0}, ConfigError, "did you mean 'colour_weight'"),
+        ({"images": torch.randn(2, 3, 32, 32)}, ConfigError, r"must lie in \[0, 1\]"),
+        ({"images": torch.full((2, 3, 32, 32), torch.nan)}, ConfigError, r"must lie in \[0, 1\]"),
+        ({"images": torch.zeros(2, 1, 32, 32)}, ConfigError, r"images: must be \(b, 3, h, w\)"),
+        ({"images": torch.zeros(2, 3, 32, 32).int()}, ConfigError, "must be uint8, or float"),
+        ({"patch_size": 64}, ConfigError, "no whole patch"),
+    ],
+)
+def test_mistakes_are_told(arguments: dict[str, Any], kind: type[UserError], said: str) -> None:
+    with pytest.raises(kind, match=said):
+        mask(**({"images": pictures(), "patch_size": 8} | arguments))
