@@ -36,7 +36,10 @@ def invoke(words: list[str], *, parse_only: bool = False) -> int:
     tree: Any = typer.main.get_command(app)
     if parse_only:
         _blunt(tree)
-    return tree.main(words, prog_name="pgsbench", standalone_mode=False) or 0
+    try:
+        return tree.main(words, prog_name="pgsbench", standalone_mode=False) or 0
+    except SystemExit as end:
+        return int(end.code or 0)
 
 
 def _blunt(command: Any) -> None:
