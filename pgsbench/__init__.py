@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pgsbench.checkpoints import evaluate_checkpoint as evaluate
+    from pgsbench.masking.apply import mask as mask
     from pgsbench.reporting.run import Run as Run
     from pgsbench.reporting.run import load_run as load_run
     from pgsbench.reporting.run_list import runs as runs
@@ -37,6 +38,7 @@ _HOMES = {
     "compare": "pgsbench.session:compare",
     "evaluate": "pgsbench.checkpoints:evaluate_checkpoint",
     "load_run": "pgsbench.reporting.run:load_run",
+    "mask": "pgsbench.masking.apply:mask",
     "open_study": "pgsbench.session:open_study",
     "runs": "pgsbench.reporting.run_list:runs",
 }
@@ -49,6 +51,7 @@ __all__ = [
     "compare",
     "evaluate",
     "load_run",
+    "mask",
     "open_study",
     "runs",
 ]
