@@ -34,11 +34,11 @@ from pgsbench.hashing import digest
 from pgsbench.progress import Bars
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.reporting.frames import read_frames
 from pgsbench.reporting.page import ReportPaths, write_report
 from pgsbench.reporting.plan_table import PlannedCost, plan_frame
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.run_figures import draw_missing
+from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
 from pgsbench.study import open as study_files
 from pgsbench.study.plan import (

@@ -129,13 +129,14 @@ def sweep(
 
     Example: pgsbench sweep studies/ratio.yaml --set training.samples=8192
     """
-    from pgsbench.reporting import tables
+    from pgsbench.reporting import search_tables, tables
 
     opened = _open(study, set_, seeds, output, jobs, threads, device, any_numerics)
     if dry_run:
         return _show_plan(opened, opened.dry_run_of_search(trials), json=json)
     found = opened.search(trials).statistics
-    _finish(opened, tables.scores_table(found), tables.sweep_table(found), json=json)
+    searched = search_tables.sweep_table(found), search_tables.importance_table(found)
+    _finish(opened, tables.scores_table(found), *searched, json=json)
 
 
 def report(
@@ -199,7 +200,10 @@ def _show_plan(study: Study, plan: pd.DataFrame, *, json: bool) -> None:
     from pgsbench.reporting import plan_table, render
 
     table = plan_table.plan_table(study.name, plan)
-    typer.echo(plan.to_json(orient="records", indent=1) if json else render.text(table))
+    if json:
+        typer.echo(plan.to_json(orient="records", indent=1))
+    else:
+        render.show(table)
 
 
 def _finish(study: Study, *tables: Table | None, words: str = "", json: bool) -> None:
@@ -210,10 +214,9 @@ def _finish(study: Study, *tables: Table | None, words: str = "", json: bool) ->
     if json:
         typer.echo(render.as_json(*shown))
     else:
-        for table in shown:
-            typer.echo(render.text(table))
+        render.show(*shown)
         if words:
-            typer.echo(words)
+            typer.echo(f"\n{words}")
     typer.echo(f"\nruns: {study.num_trained} trained, {study.num_reused} reused", err=json)
     typer.echo(f"report: {study.report_folder / 'report.html'}", err=json)
     typer.echo(f"        {study.report_folder / 'report.md'}", err=json)

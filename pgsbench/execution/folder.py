@@ -13,7 +13,7 @@ from pgsbench.evaluation.suite import load_suite
 from pgsbench.experiment import is_complete
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.records.study_record import StudyRecord, StudyRun
+from pgsbench.records.study_record import Importances, StudyRecord, StudyRun
 from pgsbench.study.plan import Planner
 from pgsbench.study.study import Study
 from pgsbench.tracking.rundir import RunDir, all_runs, find_runs
@@ -37,7 +37,7 @@ class StudyFolder:
     command: str = ""
     any_numerics: bool = False
     runs: dict[str, StudyRun] = field(default_factory=dict)
-    importances: dict[str, float] = field(default_factory=dict)
+    importances: Importances | None = None
 
     @classmethod
     def open(

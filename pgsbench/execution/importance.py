@@ -12,6 +12,8 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 
+from pgsbench.records.study_record import Importances
+
 #: Shares beside those of the parameters.
 TOGETHER, SEEDS = "their interplay", "seeds"
 #: Fewer trials than this off a grid say nothing.
@@ -33,18 +35,23 @@ class ScoredPoint:
 
 def importances(
     points: Sequence[ScoredPoint], distributions: Mapping[str, BaseDistribution]
-) -> dict[str, float]:
-    """Return parameter -> share of the variance, the most important first; empty where it cannot be told.
+) -> Importances | None:
+    """Return how much of the variance each parameter explains, or None where that cannot be told.
 
     On a complete grid by analysis of variance: main effects, their interplay, and, where every point has
-    several seeds, what seeds do. Elsewhere by fANOVA (Hutter et al., ICML 2014), from `MIN_TRIALS` points on.
+    several seeds, what seeds do. One parameter with one seed explains everything by construction, so nothing
+    is said of it. Elsewhere by fANOVA (Hutter et al., ICML 2014), from `MIN_TRIALS` points on.
     """
     values = {float(value) for point in points for value in point.values}
     if len(values) < 2 or not all(map(math.isfinite, values)):
-        return {}
+        return None
+    num_seeds = min(len(point.values) for point in points)
     if _is_grid(points):
-        return _analysis_of_variance(points)
-    return _fanova(points, distributions) if len(points) >= MIN_TRIALS else {}
+        if len(_levels(points)) == num_seeds == 1:
+            return None
+        return Importances("analysis of variance", len(points), num_seeds, _analysis_of_variance(points))
+    shares = _fanova(points, distributions) if len(points) >= MIN_TRIALS else {}
+    return Importances("fANOVA", len(points), num_seeds, shares) if shares else None
 
 
 def _is_grid(points: Sequence[ScoredPoint]) -> bool:

@@ -28,6 +28,7 @@ from pgsbench.execution.slots import Slots
 from pgsbench.execution.storage import PROCESS, open_storage, this_process
 from pgsbench.hashing import digest
 from pgsbench.records.run_spec import RunSpec
+from pgsbench.records.study_record import Importances
 from pgsbench.study.domains import Choices, Domain
 from pgsbench.study.objective import Objective
 from pgsbench.study.plan import Point, grid_points
@@ -210,7 +211,7 @@ class _Trials:
                 self._open.remove(one)
                 self._fail(one.trial or self._trial_of(one.point, one.specs), error)
 
-    def importances(self) -> dict[str, float]:
+    def importances(self) -> Importances | None:
         """Return the share of the variance that each parameter explains."""
         return importances(list(self._scored.values()), self._distributions)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pgsbench.config.schema import StudyConfig
 from pgsbench.errors import StudyError
@@ -26,6 +27,24 @@ class StudyRun:
 
 
 @dataclass(frozen=True)
+class Importances:
+    """How much of the variance of a search's score each parameter explains.
+
+    Attributes:
+        method: ``"analysis of variance"`` on a complete grid, elsewhere ``"fANOVA"``.
+        num_points: Points that it rests on.
+        num_seeds: Seeds of a point.
+        shares: Parameter -> share, the most important first. Of an analysis of variance also what parameters
+            do only together, and, where there are several, what seeds do.
+    """
+
+    method: Literal["analysis of variance", "fANOVA"]
+    num_points: int
+    num_seeds: int
+    shares: dict[str, float]
+
+
+@dataclass(frozen=True)
 class StudyRecord:
     """What a study consists of.
 
@@ -35,8 +54,7 @@ class StudyRecord:
         source: The study file as it was written, or empty.
         command: What ran it last: a command line, or a call from Python.
         suite_fingerprint: What its runs are tested on (`pgsbench.evaluation.identity`); empty: not known.
-        importances: Searched parameter -> share of the variance of the score that it explains; empty where
-            that is not known.
+        importances: What mattered in its search; None where that cannot be told.
     """
 
     config: StudyConfig
@@ -44,7 +62,7 @@ class StudyRecord:
     source: str = ""
     command: str = ""
     suite_fingerprint: str = ""
-    importances: dict[str, float] = field(default_factory=dict)
+    importances: Importances | None = None
 
     def write(self, folder: Path) -> None:
         """Replace the record of the study in `folder`."""

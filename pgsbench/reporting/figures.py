@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
-from pgsbench.reporting.frames import COMPLETE, Gallery, StudyFrames
+from pgsbench.reporting.comparison import ONE_RUN, Comparison, Missing
 from pgsbench.reporting.gallery import mask_gallery
-from pgsbench.reporting.results import ALL_GROUPS, Comparison, Missing, Results
+from pgsbench.reporting.results import Results
 from pgsbench.reporting.stats import Interval
-from pgsbench.reporting.style import LIGHT, Theme, new_figure, pens, themed
+from pgsbench.reporting.study_frames import COMPLETE, Gallery, StudyFrames
+from pgsbench.reporting.style import LIGHT, Pen, Theme, label_pens, new_figure, pens, themed
 
 #: Up to this many labels have each its own colour; more are coloured by arm.
 MAX_APART = 7
@@ -27,7 +28,8 @@ _CORNERS = ((1, 1), (-1, -1), (1, -1), (-1, 1))
 def loss_curves(study: StudyFrames, *, theme: Theme = LIGHT) -> Figure | None:
     """Training loss against pairs seen: one line per label (mean over seeds), thin lines for single seeds.
 
-    More than `MAX_APART` labels are coloured by arm, without single seeds. None where there is no curve.
+    Of more than `MAX_APART` labels the points of an arm look alike, without single seeds. None where there is
+    no curve.
     """
     curves = study.curves
     if "loss" not in curves or "samples" not in curves or curves["loss"].notna().sum() < 2:
@@ -36,7 +38,7 @@ def loss_curves(study: StudyFrames, *, theme: Theme = LIGHT) -> Figure | None:
     with themed(theme):
         figure = new_figure(2.9)
         axes = figure.subplots()
-        pen_of = pens(study.labels if apart else study.arms, theme)
+        pen_of = label_pens(study.arm_of, theme) if apart else pens(study.arms, theme)
         for label in study.labels:
             mine = curves[curves["label"] == label].dropna(subset=["loss"])
             name = label if apart else study.of(label)[0].arm
@@ -99,11 +101,13 @@ def ratio_accuracy(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
     return figure
 
 
-def forest(comparisons: Sequence[Comparison], *, theme: Theme = LIGHT) -> Figure | None:
+def forest(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
     """Differences with their intervals, one panel per pair; filled where significant after Holm.
 
-    None where nothing could be compared.
+    A significant one has the colour of the arm that is better. None where nothing could be compared.
     """
+    comparisons = results.group_comparisons
+    pen_of = pens(results.study.arms, theme)
     pairs = list(dict.fromkeys(one.pair for one in comparisons))
     if not any(isinstance(one.interval, Interval) for one in comparisons):
         return None
@@ -111,15 +115,16 @@ def forest(comparisons: Sequence[Comparison], *, theme: Theme = LIGHT) -> Figure
     rows = -(-len(pairs) // columns)
     scopes = list(dict.fromkeys(one.of for one in comparisons))
     with themed(theme):
-        lines = max(len(textwrap.wrap(pair, 26)) for pair in pairs)
+        lines = max(len(textwrap.wrap(pair, 22)) for pair in pairs)
         figure = new_figure(0.4 + rows * (0.3 + 0.14 * lines + 0.21 * len(scopes)))
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         panels = grid.flat
         for pair, axes in zip(pairs, panels, strict=False):  # the rest of `panels` stays empty
             axes.axvline(0, color=theme.ink, linewidth=0.8)
             for one in (one for one in comparisons if one.pair == pair):
-                _whisker(axes, one, scopes.index(one.of), theme)
-            axes.set_title(textwrap.fill(pair, 26))
+                better = one.candidate if one.outcome == "better" else one.baseline
+                _whisker(axes, one, scopes.index(one.of), theme, pen_of[results.study.arm_of[better]])
+            axes.set_title(textwrap.fill(pair, 22))
             axes.tick_params(labelbottom=True)
         first = figure.axes[0]
         first.set_yticks(range(len(scopes)), scopes)
@@ -128,13 +133,15 @@ def forest(comparisons: Sequence[Comparison], *, theme: Theme = LIGHT) -> Figure
             axes.grid(axis="y", visible=False)
         for axes in panels:
             axes.set_axis_off()
-        figure.supxlabel("difference in points, 95 % interval (filled: significant after Holm)", fontsize=8.5)
+        runs = f"{ONE_RUN}: " if any(one.has_one_seed for one in comparisons) else ""
+        said = f"{runs}difference in points, 95 % interval (filled: significant after Holm)"
+        figure.supxlabel(said, fontsize=8.5)
     return figure
 
 
 def accuracy_cost(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
     """Score against training time: one point per label with its 95 % interval. None without times."""
-    of = ALL_GROUPS if ALL_GROUPS in results.groups else next(iter(results.groups), None)
+    of = next(iter(results.groups), None)
     points: list[tuple[str, str, float, Interval]] = []
     for label in results.study.labels if of else ():
         runs = [run for run in results.study.of(label) if run.status == COMPLETE]
@@ -186,18 +193,24 @@ def accuracy_cost(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
 
 
 def masks(results: Results, *, theme: Theme = LIGHT, num_images: int = 3) -> Figure | None:
-    """What the mask of each arm shows of the same training pictures. None where no run kept any."""
+    """What the mask of each arm shows of the same training pictures. None where no run kept any.
+
+    Of an arm with several searched points it is the one of the comparison (`Results.headline`).
+    """
     first: Gallery | None = None
     shown: dict[str, NDArray[np.bool_]] = {}
     for arm in results.study.arms:
-        found = next((g for run in results.study.runs if run.arm == arm and (g := run.gallery)), None)
+        runs = results.study.of(results.headline[arm])
+        found = next((g for run in runs if (g := run.gallery)), None)
         first = first or found
         # The pictures are the same for all arms trained on the same data; another one's do not belong here.
         if found is not None and first is not None and np.array_equal(found.images, first.images):
             shown[arm] = found.shown[:num_images]
     if first is None or all(each.all() for each in shown.values()):
         return None
-    return mask_gallery(first.images[:num_images], shown, grid=first.grid, theme=theme)
+    colours = {arm: pen.colour for arm, pen in pens(results.study.arms, theme).items()}
+    pictures = first.images[:num_images]
+    return mask_gallery(pictures, shown, grid=first.grid, colours=colours, theme=theme)
 
 
 # ------------------------------------------------------------------------------------------------ parts
@@ -224,12 +237,11 @@ def _reference_line(axes: Any, mean: Interval | Missing, name: str, colour: str)
         axes.axhline(mean.estimate, color=colour, linestyle=":", linewidth=1.2, label=f"{name} (unmasked)")
 
 
-def _whisker(axes: Any, one: Comparison, row: int, theme: Theme) -> None:
+def _whisker(axes: Any, one: Comparison, row: int, theme: Theme, better: Pen) -> None:
     if isinstance(one.interval, Missing):
         axes.text(0, row, " missing", va="center", fontsize=7.5, color=theme.ink, style="italic")
         return
-    better = one.interval.estimate > 0
-    colour = (theme.palette[1] if better else theme.palette[0]) if one.is_significant else theme.ink
+    colour = better.colour if one.is_significant else theme.ink
     axes.plot([100 * one.interval.low, 100 * one.interval.high], [row, row], color=colour, linewidth=1.3)
     axes.plot(
         100 * one.interval.estimate,
@@ -270,7 +282,7 @@ def _percent_tick(value: float, _: int) -> str:
 
 #: Name of the file -> what draws it from the results of a study.
 ALL: dict[str, Callable[..., Figure | None]] = {
-    "differences": lambda results, theme=LIGHT: forest(results.group_comparisons, theme=theme),
+    "differences": forest,
     "ratio-accuracy": ratio_accuracy,
     "accuracy-cost": accuracy_cost,
     "masks": masks,

@@ -59,6 +59,7 @@ def mask_gallery(
     grid: tuple[int, int],
     captions: Sequence[str] = (),
     maps: Mapping[str, NDArray[np.floating[Any]]] | None = None,
+    colours: Mapping[str, str] | None = None,
     theme: Theme = LIGHT,
 ) -> Figure:
     """Draw one row per image: the image, its maps, and what every strategy keeps of it.
@@ -71,6 +72,7 @@ def mask_gallery(
         grid: (rows, cols) of the patch grid.
         captions: One text per image, shown under its row.
         maps: Name -> (b, n) or (b, rows, cols) values per patch, for example the edge map.
+        colours: Strategy -> colour of its title; default: that of all text.
         theme: Colours.
 
     Raises:
@@ -112,7 +114,7 @@ def mask_gallery(
         for axes, name in zip(panels[0], columns, strict=True):
             broken = "\n".join(textwrap.fill(line, letters) for line in name.split("\n"))
             title = f"{broken}\n{axes.get_title(loc='left')}" if name in selections else broken
-            axes.set_title(title, fontsize=8 * scale)
+            axes.set_title(title, fontsize=8 * scale, color=(colours or {}).get(name, theme.ink))
         for axes in panels.flat:
             axes.set(xticks=[], yticks=[])
             axes.grid(visible=False)

@@ -12,12 +12,14 @@ import jinja2
 
 from pgsbench import __version__
 from pgsbench.files import atomic
-from pgsbench.reporting import figures, render, tables
-from pgsbench.reporting.configs import config_table
-from pgsbench.reporting.frames import COMPLETE
+from pgsbench.reporting import figures, render, search_tables, tables
+from pgsbench.reporting.comparison import of_one_run
+from pgsbench.reporting.fairness import fairness_sentence, fairness_table
 from pgsbench.reporting.results import Results
+from pgsbench.reporting.stats import Interval
+from pgsbench.reporting.study_frames import COMPLETE
 from pgsbench.reporting.style import DARK, LIGHT, Theme, save
-from pgsbench.reporting.verdict import caveats, fairness, verdict
+from pgsbench.reporting.verdict import caveats, verdict
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,13 @@ class Picture:
 
 
 _CAPTIONS = {
-    "differences": "Candidate minus baseline, in points, with 95 % intervals. Filled dots are significant "
-    "after Holm's correction; right of the line the candidate is better.",
+    "differences": "Candidate minus baseline, in points, with 95 % intervals; right of the line the "
+    "candidate is better. Filled dots: significant after Holm's correction, in the colour of the better arm.",
     "ratio-accuracy": "Score against mask ratio, with 95 % bands; dotted: trained on whole pictures.",
-    "accuracy-cost": "Score against training time; upper left is best. Bars: 95 % intervals. Small numbers "
-    "at the points, where there are any: the searched values.",
-    "masks": "The same training pictures as each arm's mask showed them at the end of training (one seed). "
-    "Blank and hatched patches had no influence.",
+    "accuracy-cost": "Score against training time; upper left is best. Bars: 95 % intervals. Small numbers: "
+    "the searched values.",
+    "masks": "The same training pictures under each arm's mask, at the end of training. Blank patches had no "
+    "influence.",
     "loss": "Training loss, mean over seeds (thin: single seeds). Losses of different masks do not compare: "
     "each sees other parts of the pictures.",
 }
@@ -104,12 +106,13 @@ def _content(results: Results, pictures: Sequence[Picture]) -> dict[str, Any]:
         "scores": tables.scores_table(results),
         "differences": tables.differences_table(results) if results.pairs else None,
         "gap": tables.gap_table(results),
-        "sweep": tables.sweep_table(results),
+        "sweep": search_tables.sweep_table(results),
+        "importance": search_tables.importance_table(results),
         "cost": tables.cost_table(results),
         "tasks": tables.tasks_table(results),
         "task_differences": tables.task_differences_table(results) if results.pairs else None,
         "masks": tables.mask_table(results),
-        "config": config_table(results),
+        "config": fairness_table(results),
         "runs": _runs_table(results),
     }
     return {
@@ -117,7 +120,7 @@ def _content(results: Results, pictures: Sequence[Picture]) -> dict[str, Any]:
         "question": study.record.config.question,
         "asked": _asked(results),
         "verdict": verdict(results),
-        "fairness": fairness(results),
+        "fairness": fairness_sentence(results),
         "caveats": caveats(results),
         "problems": study.problems,
         "tables": shown,
@@ -178,8 +181,21 @@ def _pictures(results: Results, folder: Path) -> list[Picture]:
         images = {theme.name: _png(draw, results, folder / f"{name}.png", theme) for theme in (DARK, LIGHT)}
         light, dark = images["light"], images["dark"]
         if light is not None and dark is not None:
-            found.append(Picture(name, _CAPTIONS[name], _alt(name, results), light, dark))
+            num_seeds = _seeds_behind(name, results)
+            caption, alt = (of_one_run(said, num_seeds) for said in (_CAPTIONS[name], _alt(name, results)))
+            found.append(Picture(name, caption, alt, light, dark))
     return found
+
+
+def _seeds_behind(name: str, results: Results) -> int:
+    """Return how many seeds a figure rests on: in one of numbers, of the arm that has the fewest."""
+    if name == "masks":
+        return 1
+    if name == "differences":
+        pairs = [one.interval for one in results.group_comparisons if isinstance(one.interval, Interval)]
+        return min((interval.num_seeds for interval in pairs), default=0)
+    done = [results.seeds(label)[0] for label in results.study.labels]
+    return min((number for number in done if number), default=0)
 
 
 def _png(draw: Any, results: Results, path: Path, theme: Theme) -> bytes | None:

@@ -1,19 +1,32 @@
-"""One small table model and its spellings: Markdown, CSV, LaTeX, terminal text."""
+"""One small table model and its spellings: Markdown, CSV, LaTeX, plain text, and colours in a terminal.
+
+Markdown, CSV and LaTeX keep every cell in full. Text and terminals have `WIDTH` columns: there a `Cell` is
+short, and a table that is still too wide wraps its words, then goes on below itself.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import sys
+import textwrap
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
 from pgsbench.errors import ConfigError
 
 #: What stands in a cell that cannot be filled.
 MISSING_CELL = "missing"
+
+#: Columns of text that fit in a terminal.
+WIDTH = 100
+#: Words are wrapped to no less than this.
+_NARROWEST = 16
+_GAP = "  "
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -28,6 +41,18 @@ _LATEX = {
 }
 
 
+class Cell(str):
+    """A cell that has a short form for terminals, ``"68.7 ±0.8"`` for ``"68.7 (67.9 to 69.5)"``."""
+
+    short: str
+
+    def __new__(cls, full: str, *, short: str) -> Cell:
+        """Make a cell; as text it is its full form."""
+        cell = super().__new__(cls, full)
+        cell.short = short
+        return cell
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of text cells; the first column names the row, the others are read as numbers.
@@ -38,6 +63,7 @@ class Table:
         rows: One text per cell.
         notes: What a reader must know to read it; one sentence each.
         text_columns: Columns beside the first that hold words, not numbers.
+        num_keys: Leading columns that name the row, repeated where a wide table goes on below itself.
     """
 
     title: str
@@ -45,6 +71,7 @@ class Table:
     rows: Sequence[Sequence[str]]
     notes: Sequence[str] = ()
     text_columns: Sequence[int] = ()
+    num_keys: int = 1
 
     def is_text(self, column: int) -> bool:
         """Whether a column holds words, which are aligned left."""
@@ -58,17 +85,49 @@ def markdown(table: Table) -> str:
     return "\n".join([*lines, *(f"\n{note}" for note in table.notes)]) + "\n"
 
 
-def text(table: Table) -> str:
-    """Return the table for a terminal or a log: aligned columns, no colour, no wrapping."""
-    cells = [list(table.header), *map(list, table.rows)]
-    widths = [max(_width(row[i]) for row in cells) for i in range(len(table.header))]
-    lines = [table.title, ""]
-    for number, row in enumerate(cells):
-        padded = [_pad(cell, widths[i], left=table.is_text(i)) for i, cell in enumerate(row)]
-        lines.append("  ".join(padded).rstrip())
-        if number == 0:
-            lines.append("  ".join("-" * width for width in widths))
-    return "\n".join([*lines, *(("", *table.notes) if table.notes else ())]) + "\n"
+def show(*tables: Table) -> None:
+    """Print tables: with colours to a terminal, as plain text to a pipe or a file."""
+    if sys.stdout.isatty():
+        from pgsbench.reporting import terminal
+
+        terminal.show(*tables)
+    else:
+        sys.stdout.write("\n".join(map(text, tables)))
+
+
+def text(table: Table, *, width: int = WIDTH) -> str:
+    """Return the table as aligned text; a row is one line unless its words must be wrapped to fit.
+
+    Args:
+        table: The table.
+        width: Columns of text that it may have.
+    """
+    lines = [table.title]
+    for part in fitted(table, width):
+        lines += ["", *_text_lines(part)]
+    notes = [line for note in table.notes for line in textwrap.wrap(note, width)]
+    return "\n".join([*lines, *(("", *notes) if notes else ())]) + "\n"
+
+
+def fitted(table: Table, width: int) -> list[Table]:
+    """Return the table in parts that are at most `width` wide, with short cells and wrapped words.
+
+    Columns that name the row stand in each part. Line breaks in cells are to be kept.
+    """
+    table = _wrapped(_shortened(table), width)
+    widths = _widths(table)
+    keys = range(table.num_keys)
+    parts: list[list[int]] = [[*keys]]
+    for column in range(table.num_keys, len(widths)):
+        taken = [*parts[-1], column]
+        if (
+            sum(widths[i] for i in taken) + len(_GAP) * (len(taken) - 1) > width
+            and len(taken) > len(keys) + 1
+        ):
+            parts.append([*keys, column])
+        else:
+            parts[-1] = taken
+    return [_columns_of(table, part) for part in parts]
 
 
 def as_json(*tables: Table) -> str:
@@ -92,20 +151,24 @@ def csv_text(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """Return the table as a LaTeX ``table`` with booktabs rules; notes go into the caption."""
+    """Return the table as a LaTeX ``table`` with booktabs rules; notes go into the caption.
+
+    It is scaled down where it is wider than the column (packages booktabs and graphicx).
+    """
     columns = "".join("l" if table.is_text(i) else "r" for i in range(len(table.header)))
     caption = " ".join(f"{sentence.rstrip('.')}." for sentence in (table.title, *table.notes))
     lines = [
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{_escape(caption)}}}",
+        r"\resizebox{\ifdim\width>\columnwidth\columnwidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
         _latex_row(table.header),
         r"\midrule",
         *map(_latex_row, table.rows),
         r"\bottomrule",
-        r"\end{tabular}",
+        r"\end{tabular}}",
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
@@ -150,6 +213,20 @@ def p_text(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def interval_cell(estimate: float, low: float, high: float, *, signed: bool = False) -> Cell:
+    """Return an estimate in percent or points with its interval; short, with half the interval's width."""
+    write = points if signed else percent
+    full = f"{write(estimate)} ({write(low)} to {write(high)})"
+    return Cell(full, short=f"{write(estimate)} ±{percent((high - low) / 2)}")
+
+
+def and_(names: Sequence[str]) -> str:
+    """Return names as in a sentence: ``"a, b and c"``."""
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
 def _markdown_row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
@@ -160,6 +237,73 @@ def _latex_row(cells: Sequence[str]) -> str:
 
 def _escape(cell: str) -> str:
     return "".join(_LATEX.get(letter, letter) for letter in cell)
+
+
+def _shortened(table: Table) -> Table:
+    rows = [[cell.short if isinstance(cell, Cell) else cell for cell in row] for row in table.rows]
+    return replace(table, rows=rows)
+
+
+def _stacked(table: Table) -> Table:
+    """Set the words of the headers of numbers below each other."""
+    stacks = [[name] if table.is_text(i) else name.split(" ") for i, name in enumerate(table.header)]
+    height = max(map(len, stacks))
+    return replace(table, header=["\n".join([""] * (height - len(stack)) + stack) for stack in stacks])
+
+
+def _wrapped(table: Table, width: int) -> Table:
+    """Stack headers, then wrap words, from the right, until the table fits or nothing can give any more."""
+    if _excess(table, width) > 0:
+        table = _stacked(table)
+    excess = _excess(table, width)
+    for column in sorted((i for i in range(len(table.header)) if table.is_text(i)), reverse=True):
+        if excess <= 0:
+            break
+        before = _widths(table)[column]
+        room = max(_NARROWEST, before - excess)
+        rows = [
+            [_wrap(cell, room) if i == column else cell for i, cell in enumerate(row)] for row in table.rows
+        ]
+        table = replace(table, rows=rows)
+        excess -= before - _widths(table)[column]
+    return table
+
+
+def _excess(table: Table, width: int) -> int:
+    return sum(_widths(table)) + len(_GAP) * (len(table.header) - 1) - width
+
+
+def _wrap(cell: str, width: int) -> str:
+    return "\n".join(textwrap.wrap(cell, width, break_long_words=False, break_on_hyphens=False)) or cell
+
+
+def _columns_of(table: Table, columns: Sequence[int]) -> Table:
+    words = [new for new, old in enumerate(columns) if table.is_text(old)]
+    header, *rows = [[row[i] for i in columns] for row in (table.header, *table.rows)]
+    return replace(table, header=header, rows=rows, text_columns=words)
+
+
+def _text_lines(table: Table) -> list[str]:
+    widths = _widths(table)
+    rule = _GAP.join("-" * width for width in widths)
+    return [*_row_lines(table, table.header, widths), rule] + [
+        line for row in table.rows for line in _row_lines(table, row, widths)
+    ]
+
+
+def _row_lines(table: Table, row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    lines = zip_longest(*(cell.split("\n") for cell in row), fillvalue="")
+    return [
+        _GAP.join(_pad(cell, widths[i], left=table.is_text(i)) for i, cell in enumerate(cells)).rstrip()
+        for cells in lines
+    ]
+
+
+def _widths(table: Table) -> list[int]:
+    cells = [table.header, *table.rows]
+    return [
+        max(_width(line) for row in cells for line in row[i].split("\n")) for i in range(len(table.header))
+    ]
 
 
 def _width(cell: str) -> int:

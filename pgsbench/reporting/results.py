@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 
 import numpy as np
 import pandas as pd
 
 from pgsbench.errors import StudyError, nearest
-from pgsbench.reporting.frames import COMPLETE, StudyFrames
-from pgsbench.reporting.panel import Panel
+from pgsbench.reporting.comparison import Comparison, Family, Missing
+from pgsbench.reporting.paired_values import PairedValues
 from pgsbench.reporting.stats import GapClosed, Interval, difference, gap_closed, holm, mean_interval
+from pgsbench.reporting.study_frames import COMPLETE, StudyFrames
 from pgsbench.study.objective import Objective
 
-ALPHA = 0.05
 ALL_GROUPS = "mean of groups"
 
 #: More searched points than this are not all compared with a baseline: only the best one is.
@@ -24,60 +24,6 @@ MAX_POINTS_COMPARED = 6
 #: Arms whose masks are random, the first of them that a study has: `flip` ends with the same unmasked phase
 #: as other arms, so it differs from them in nothing but the mask.
 RANDOM_ARMS = ("flip", "random")
-
-
-@dataclass(frozen=True)
-class Missing:
-    """A cell that cannot be filled, and why."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Candidate minus baseline on one group or task.
-
-    Attributes:
-        candidate: Label of the candidate.
-        baseline: Label of the baseline.
-        of: Group or task.
-        interval: The difference, or why there is none.
-        adjusted_p: Holm's p-value over the table that the comparison stands in; NaN where there is none.
-    """
-
-    candidate: str
-    baseline: str
-    of: str
-    interval: Interval | Missing
-    adjusted_p: float = float("nan")
-
-    @property
-    def names(self) -> tuple[str, str, str]:
-        """Candidate, baseline, and the searched values that both share, which are then left out of both."""
-        (ours, *values), (theirs, *others) = self.candidate.split(" "), self.baseline.split(" ")
-        if values and values == others:
-            return ours, theirs, " ".join(values)
-        return self.candidate, self.baseline, ""
-
-    @property
-    def pair(self) -> str:
-        """Both as a difference, for titles and tables."""
-        ours, theirs, values = self.names
-        return f"{ours} − {theirs}" + (f", {values}" if values else "")
-
-    @property
-    def is_significant(self) -> bool:
-        """Whether the difference holds after Holm's correction."""
-        return isinstance(self.interval, Interval) and self.adjusted_p < ALPHA
-
-    @property
-    def verdict(self) -> str:
-        """One of "better", "worse", "not significant", "missing"."""
-        if isinstance(self.interval, Missing):
-            return "missing"
-        if not self.is_significant:
-            return "not significant"
-        return "better" if self.interval.estimate > 0 else "worse"
 
 
 class Results:
@@ -96,7 +42,7 @@ class Results:
         self, study: StudyFrames, *, candidate: str | None = None, baselines: Sequence[str] | None = None
     ) -> None:
         self.study = study
-        self._panels: dict[tuple[str, frozenset[int]], Panel] = {}
+        self._paired: dict[tuple[str, frozenset[int]], PairedValues] = {}
         arms = study.arms
         if not arms:
             raise StudyError("the study has no runs", where=str(study.folder))
@@ -125,12 +71,15 @@ class Results:
 
     @cached_property
     def groups(self) -> dict[str, dict[str, float]]:
-        """Group -> task -> weight. Means are macro means: every task weighs the same in its group."""
+        """Group -> task -> weight, the mean of all groups first.
+
+        Means are macro means: every task weighs the same in its group, every group in the mean of groups.
+        """
         groups = {name: dict.fromkeys(tasks, 1 / len(tasks)) for name, tasks in self.study.groups.items()}
-        if len(groups) > 1:
-            every = {task: w / len(groups) for tasks in groups.values() for task, w in tasks.items()}
-            groups[ALL_GROUPS] = every
-        return groups
+        if len(groups) < 2:
+            return groups
+        every = {task: w / len(groups) for tasks in groups.values() for task, w in tasks.items()}
+        return {ALL_GROUPS: every, **groups}
 
     @cached_property
     def tasks(self) -> dict[str, dict[str, float]]:
@@ -139,7 +88,7 @@ class Results:
 
     def mean(self, label: str, of: str) -> Interval | Missing:
         """Return a label's mean on a group or task."""
-        return self._ask([label], of, lambda panel: mean_interval(panel, label))
+        return self._ask([label], of, lambda paired: mean_interval(paired, label))
 
     def chance(self, of: str) -> float:
         """Return what guessing gives on a group or task."""
@@ -183,13 +132,20 @@ class Results:
 
     @cached_property
     def group_comparisons(self) -> list[Comparison]:
-        """All comparisons on groups, one Holm family."""
-        return self._compare(self.groups)
+        """All comparisons on groups: the main family of Holm's correction."""
+        return self._compare(self.groups, "groups")
 
     @cached_property
     def task_comparisons(self) -> list[Comparison]:
-        """All comparisons on single tasks, one Holm family."""
-        return self._compare(self.tasks)
+        """All comparisons on single tasks: exploratory, a family of their own."""
+        return self._compare(self.tasks, "tasks")
+
+    @cached_property
+    def headline(self) -> dict[str, str]:
+        """Arm -> the label that stands for it in figures: the best point that is compared, or its like."""
+        ours = self.best(list(dict.fromkeys(one for one, _ in self.pairs)) or self.labels_of(self.candidate))
+        likes = {arm: self._same_point(ours, arm) or self.labels_of(arm)[0] for arm in self.study.arms}
+        return {**likes, self.study.of(ours)[0].arm: ours}
 
     @property
     def random_arm(self) -> str:
@@ -231,34 +187,35 @@ class Results:
     def frame(self) -> pd.DataFrame:
         """Return all comparisons as numbers, one row each."""
         rows = []
-        for level, family in (("group", self.group_comparisons), ("task", self.task_comparisons)):
-            for one in family:
-                row = {"level": level, "of": one.of, "candidate": one.candidate, "baseline": one.baseline}
-                if isinstance(one.interval, Interval):
-                    row |= vars(one.interval)
-                rows.append({**row, "p_value_holm": one.adjusted_p, "verdict": one.verdict})
+        for one in [*self.group_comparisons, *self.task_comparisons]:
+            row = {"family": one.family, "of": one.of, "candidate": one.candidate, "baseline": one.baseline}
+            if isinstance(one.interval, Interval):
+                row |= vars(one.interval)
+            rows.append({**row, "p_value_holm": one.adjusted_p, "verdict": one.verdict})
         return pd.DataFrame(rows)
 
     # --------------------------------------------------------------------------------------------- inside
 
-    def _compare(self, scopes: Mapping[str, Mapping[str, float]]) -> list[Comparison]:
-        found = []
-        for ours, theirs in self.pairs:
-            for of in scopes:
-                interval = self.difference(ours, theirs, of)
-                found.append(Comparison(ours, theirs, of, interval))
+    def _compare(self, scopes: Mapping[str, Mapping[str, float]], family: Family) -> list[Comparison]:
+        found = [
+            Comparison(ours, theirs, of, self.difference(ours, theirs, of), family=family)
+            for ours, theirs in self.pairs
+            for of in scopes
+        ]
         p = [one.interval.p_value if isinstance(one.interval, Interval) else float("nan") for one in found]
         return [replace(one, adjusted_p=value) for one, value in zip(found, holm(p), strict=True)]
 
-    def _ask(self, labels: list[str], of: str, question: Callable[[Panel], Interval]) -> Interval | Missing:
-        panel = self._panel(labels, of)
-        return panel if isinstance(panel, Missing) else question(panel)
+    def _ask(
+        self, labels: list[str], of: str, question: Callable[[PairedValues], Interval]
+    ) -> Interval | Missing:
+        paired = self._pair_up(labels, of)
+        return paired if isinstance(paired, Missing) else question(paired)
 
     def _gap(self, labels: list[str], group: str) -> GapClosed | Missing:
-        panel = self._panel(labels, group)
-        return panel if isinstance(panel, Missing) else gap_closed(panel, *labels)
+        paired = self._pair_up(labels, group)
+        return paired if isinstance(paired, Missing) else gap_closed(paired, *labels)
 
-    def _panel(self, labels: list[str], of: str) -> Panel | Missing:
+    def _pair_up(self, labels: list[str], of: str) -> PairedValues | Missing:
         tasks = self._weights(of)
         scores = self.study.scores
         rows = scores[
@@ -268,14 +225,14 @@ class Results:
         if (mixed > 1).any():
             return Missing(f"different versions of {', '.join(mixed[mixed > 1].index)}")
         seeds = frozenset.intersection(*(frozenset(self.study.values[label]) for label in labels))
-        panel = self._panels.get((of, seeds))
-        if panel is None or not set(labels) <= set(panel.arms):
+        paired = self._paired.get((of, seeds))
+        if paired is None or not set(labels) <= set(paired.arms):
             try:
-                panel = Panel.build(self.study.values, tasks, labels)
+                paired = PairedValues.build(self.study.values, tasks, labels)
             except StudyError as error:
                 return Missing(error.rule + (f" ({error.where})" if error.where else ""))
-            self._panels[of, seeds] = panel
-        return panel
+            self._paired[of, seeds] = paired
+        return paired
 
     def _weights(self, of: str) -> dict[str, float]:
         return self.groups.get(of) or self.tasks[of]

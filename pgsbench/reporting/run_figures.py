@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from pgsbench.reporting.frames import COMPLETE, PlannedRun, StudyFrames
+from pgsbench.colours import arm_colours
+from pgsbench.records import files
 from pgsbench.reporting.gallery import mask_gallery
-from pgsbench.reporting.style import LIGHT, new_figure, pens, save, themed
+from pgsbench.reporting.study_frames import COMPLETE, PlannedRun, StudyFrames
+from pgsbench.reporting.style import LIGHT, new_figure, save, themed
 from pgsbench.tracking.rundir import RunDir
 
 _CURVES = {"loss": "contrastive loss", "lr": "learning rate", "samples_per_second": "pairs a second"}
@@ -17,29 +19,31 @@ def draw_missing(study: StudyFrames) -> None:
     for run in study.runs:
         if run.status != COMPLETE or not RunDir(run.path).exists:  # deleted since it was read
             continue
+        colour = arm_colours(study.arms)[run.arm]
         for name, draw in (("masks", _masks), ("curves", _curves)):
-            path = run.path / "figures" / f"{name}.png"
-            figure = None if path.is_file() else draw(run)
+            path = run.path / files.FIGURES / f"{name}.png"
+            figure = None if path.is_file() else draw(run, colour)
             if figure is not None:
                 save(figure, path)
 
 
-def _masks(run: PlannedRun) -> Figure | None:
+def _masks(run: PlannedRun, colour: str) -> Figure | None:
     gallery = run.gallery
     if gallery is None:
         return None
-    return mask_gallery(gallery.images, {run.arm: gallery.shown}, grid=gallery.grid)
+    return mask_gallery(
+        gallery.images, {run.arm: gallery.shown}, grid=gallery.grid, colours={run.arm: colour}
+    )
 
 
-def _curves(run: PlannedRun) -> Figure | None:
+def _curves(run: PlannedRun, colour: str) -> Figure | None:
     lines = RunDir(run.path).metrics()
     if len(lines) < 2:
         return None
     with themed(LIGHT):
         figure = new_figure(2.2)
-        pen = pens([run.arm], LIGHT)[run.arm]
         for axes, (key, name) in zip(figure.subplots(1, len(_CURVES)), _CURVES.items(), strict=True):
             points = [(line["samples"], line[key]) for line in lines if line.get(key) is not None]
-            axes.plot([x for x, _ in points], [y for _, y in points], color=pen.colour, linewidth=1.0)
+            axes.plot([x for x, _ in points], [y for _, y in points], color=colour, linewidth=1.0)
             axes.set(title=name, xlabel="pairs seen")
     return figure

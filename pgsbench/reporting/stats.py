@@ -6,7 +6,7 @@ given another number. Both arms see the same items and the same seeds, so the de
     Var(estimate) = items / i + seeds / s + items x seeds / (i s).
 
 The three parts are estimated from the analysis-of-variance table (as Owen's pigeonhole model, 2007, has
-them), the seed part from the arm-by-seed interaction of all arms in the panel, and the interval is a t
+them), the seed part from the arm-by-seed interaction of all arms in the paired, and the interval is a t
 interval with Satterthwaite's degrees of freedom. docs/statistics.md says how often it covers.
 """
 
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
-from pgsbench.reporting.panel import Floats, Panel
+from pgsbench.reporting.paired_values import Floats, PairedValues
 
 LEVEL = 0.95
 
@@ -51,44 +51,44 @@ class Interval:
         return "test items and seeds" if self.num_seeds > 1 else "test items only (one seed)"
 
 
-def mean_interval(panel: Panel, arm: str) -> Interval:
+def mean_interval(paired: PairedValues, arm: str) -> Interval:
     """Return the interval of an arm's mean over seeds and items, cut to [0, 1]."""
-    found = contrast(panel, {arm: 1.0})
+    found = contrast(paired, {arm: 1.0})
     return Interval(**{**vars(found), "low": max(0.0, found.low), "high": min(1.0, found.high)})
 
 
-def difference(panel: Panel, candidate: str, baseline: str) -> Interval:
+def difference(paired: PairedValues, candidate: str, baseline: str) -> Interval:
     """Return candidate minus baseline, paired by seed and test item."""
-    return contrast(panel, {candidate: 1.0, baseline: -1.0})
+    return contrast(paired, {candidate: 1.0, baseline: -1.0})
 
 
-def contrast(panel: Panel, weights: Mapping[str, float]) -> Interval:
+def contrast(paired: PairedValues, weights: Mapping[str, float]) -> Interval:
     """Return the interval and p-value of a weighted sum of arms' means.
 
     Args:
-        panel: The aligned arms.
+        paired: The aligned arms.
         weights: arm -> weight, for example ``{"pgs": 1, "flip": -1}``.
     """
-    w = panel.weights(weights)
-    estimate = float(w @ panel.means.mean(axis=1))
-    variance, df = _variance(panel, w)
+    w = paired.weights(weights)
+    estimate = float(w @ paired.means.mean(axis=1))
+    variance, df = _variance(paired, w)
     error = float(np.sqrt(variance))
     reach = float(stats.t.ppf((1 + LEVEL) / 2, df)) * error
     p_value = float(2 * stats.t.sf(abs(estimate) / error, df))
     return Interval(
-        estimate, estimate - reach, estimate + reach, p_value, len(panel.seeds), panel.num_items, df
+        estimate, estimate - reach, estimate + reach, p_value, len(paired.seeds), paired.num_items, df
     )
 
 
-def _variance(panel: Panel, w: Floats) -> tuple[float, float]:
+def _variance(paired: PairedValues, w: Floats) -> tuple[float, float]:
     """Return the variance of a contrast and its degrees of freedom."""
-    items_df = panel.num_items - 1
-    by_item = np.einsum("a,asi->i", w, panel.influence) / len(panel.seeds)
-    items = float(by_item @ by_item) + panel.floor * max(1.0, float(w @ w) / 2)
-    if len(panel.seeds) == 1:
+    items_df = paired.num_items - 1
+    by_item = np.einsum("a,asi->i", w, paired.influence) / len(paired.seeds)
+    items = float(by_item @ by_item) + paired.floor * max(1.0, float(w @ w) / 2)
+    if len(paired.seeds) == 1:
         return items, items_df
-    (main, interaction), main_df, interaction_df = _seed_parts(panel.means[:, :, None], w)
-    (noise_main, noise_interaction), _, _ = _seed_parts(panel.influence, w)
+    (main, interaction), main_df, interaction_df = _seed_parts(paired.means[:, :, None], w)
+    (noise_main, noise_interaction), _, _ = _seed_parts(paired.influence, w)
     seeds, noise = main + interaction, noise_main + noise_interaction
     # `items` holds item variance and the item-by-seed noise, `seeds` seed variance and the same noise.
     # Where the seeds vary less than the noise alone explains, nothing is left for them.
@@ -139,21 +139,21 @@ class GapClosed:
     undefined: str = ""
 
 
-def gap_closed(panel: Panel, candidate: str, random: str, oracle: str) -> GapClosed:
+def gap_closed(paired: PairedValues, candidate: str, random: str, oracle: str) -> GapClosed:
     """Return the share of the gap between `random` and `oracle` that `candidate` closes.
 
     The interval is Fieller's, found by inverting the test: it holds every share r for which
     candidate - (1 - r) random - r oracle is not significantly different from 0.
     """
-    gap = difference(panel, oracle, random)
+    gap = difference(paired, oracle, random)
     if gap.low <= 0.0:
         return GapClosed(np.nan, np.nan, np.nan, gap, "the oracle is not significantly better than random")
 
     def excess(share: float) -> float:
-        tested = contrast(panel, {candidate: 1.0, random: share - 1.0, oracle: -share})
+        tested = contrast(paired, {candidate: 1.0, random: share - 1.0, oracle: -share})
         return tested.low if tested.estimate > 0 else -tested.high
 
-    share = difference(panel, candidate, random).estimate / gap.estimate
+    share = difference(paired, candidate, random).estimate / gap.estimate
     low, high = (_crossing(excess, share, direction) for direction in (-1.0, 1.0))
     return GapClosed(share, low, high, gap)
 

@@ -8,10 +8,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from pgsbench.errors import StudyError, nearest
-from pgsbench.reporting import figures, tables
-from pgsbench.reporting.results import Missing, Results
+from pgsbench.reporting import columns, figures
+from pgsbench.reporting.comparison import Missing
+from pgsbench.reporting.fairness import fairness_sentence
+from pgsbench.reporting.results import Results
 from pgsbench.reporting.style import LIGHT
-from pgsbench.reporting.verdict import caveats, fairness, verdict
+from pgsbench.reporting.verdict import caveats, verdict
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,8 @@ class StudyResults:
     @property
     def costs(self) -> pd.DataFrame:
         """What each arm cost, means over its complete runs; see `pgsbench.records.run_records.Summary`."""
-        labels = self.statistics.study.labels
-        rows = [{"label": label, **tables.mean_summary(self.statistics, label)} for label in labels]
-        return pd.DataFrame(rows)
+        rows = columns.rows_of(self.statistics)
+        return pd.DataFrame([{"label": label, **row.summary} for label, row in rows.items()])
 
     @property
     def curves(self) -> pd.DataFrame:
@@ -82,7 +83,7 @@ class StudyResults:
     def verdict(self) -> str:
         """What the numbers say and what they do not say, in sentences."""
         found = self.statistics
-        return "\n".join([*verdict(found), fairness(found), *caveats(found)])
+        return "\n".join([*verdict(found), fairness_sentence(found), *caveats(found)])
 
     @property
     def problems(self) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,9 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from pgsbench.colours import PALETTE, arm_colours, label_colours
 from pgsbench.errors import ConfigError
 from pgsbench.files import atomic
-from pgsbench.tracking.mlflow_views import PALETTE
 
 #: Width of a figure in inches: the text width of a common two-column paper.
 PAGE_WIDTH = 6.75
@@ -134,8 +135,30 @@ class Pen:
 
 
 def pens(arms: Iterable[str], theme: Theme) -> dict[str, Pen]:
-    """Return a pen for each arm, in order; the same arms get the same pens in every figure."""
+    """Return a pen for each arm.
+
+    Args:
+        arms: *All* arms of the study, in the order of the plan, so that pens are the same in every figure.
+        theme: Whose colours to take.
+    """
     return {
-        arm: Pen(theme.palette[i % len(theme.palette)], DASHES[i % len(DASHES)], MARKERS[i % len(MARKERS)])
-        for i, arm in enumerate(arms)
+        arm: Pen(colour, DASHES[number % len(DASHES)], MARKERS[number % len(MARKERS)])
+        for number, (arm, colour) in enumerate(arm_colours(arms, theme.palette).items())
     }
+
+
+def label_pens(arm_of: Mapping[str, str], theme: Theme) -> dict[str, Pen]:
+    """Return a pen for each label: the colour and marker of its arm, paler and dashed otherwise by point.
+
+    Args:
+        arm_of: Label -> arm, all labels of the study, in the order of the plan.
+        theme: Whose colours to take.
+    """
+    of_arm, points = pens(arm_of.values(), theme), Counter[str]()
+    found = {}
+    for label, colour in label_colours(arm_of, theme.palette, paper=theme.paper).items():
+        arm = arm_of[label]
+        start = DASHES.index(of_arm[arm].dashes)
+        found[label] = Pen(colour, DASHES[(start + points[arm]) % len(DASHES)], of_arm[arm].marker)
+        points[arm] += 1
+    return found

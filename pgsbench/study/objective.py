@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pgsbench.errors import StudyError, nearest
-from pgsbench.evaluation.suite import Suite
 from pgsbench.records.scores import Scores
+
+if TYPE_CHECKING:
+    from pgsbench.evaluation.suite import Suite
 
 MEAN = "mean"
 

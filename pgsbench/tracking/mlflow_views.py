@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import quote
 
+from pgsbench.colours import label_colours
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.tracking.mlflow_text import run_params
 from pgsbench.tracking.rundir import RunDir
@@ -24,9 +25,6 @@ COST = (
 )
 #: Params shown in a view: those in which the runs differ, the first ones.
 MAX_PARAMS = 4
-#: Colours of arms, in the order of the plan (Okabe & Ito 2008, reordered; the yellow is left out, as it
-#: vanishes on white); the report's, too.
-PALETTE = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#8a6d00", "#6e7781")
 
 
 def view_tag(study: str) -> str:
@@ -61,9 +59,8 @@ def study_path(experiment_id: str, parent_id: str) -> str:
 
 
 def colours(record: StudyRecord) -> dict[str, str]:
-    """Return a colour for each arm or trial (`RunSpec.label`), so that its seeds look alike."""
-    labels = dict.fromkeys(run.spec.label for run in record.runs)
-    return {label: PALETTE[number % len(PALETTE)] for number, label in enumerate(labels)}
+    """Return a colour for each arm or trial (`RunSpec.label`): its seeds look alike, as in the report."""
+    return label_colours({run.spec.label: run.spec.arm for run in record.runs})
 
 
 def _view_key(study: str) -> str:

@@ -6,12 +6,21 @@ import itertools
 
 import numpy as np
 import pytest
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from pgsbench.execution.importance import SEEDS, TOGETHER, ScoredPoint, importances
+from pgsbench.execution.importance import SEEDS, TOGETHER, ScoredPoint
+from pgsbench.execution.importance import importances as told
 
 ARMS, RATIOS = ("pgs", "flip"), (0.25, 0.5, 0.75)
-GRID = {"arm": CategoricalDistribution(ARMS), "strategy.mask_ratio": CategoricalDistribution(RATIOS)}
+GRID: dict[str, BaseDistribution] = {
+    "arm": CategoricalDistribution(ARMS),
+    "strategy.mask_ratio": CategoricalDistribution(RATIOS),
+}
+
+
+def importances(points: list[ScoredPoint], space: dict[str, BaseDistribution]) -> dict[str, float]:
+    found = told(points, space)
+    return found.shares if found else {}
 
 
 def grid(value: object, seeds: int = 1) -> list[ScoredPoint]:
@@ -58,7 +67,7 @@ def test_off_a_grid_fanova_finds_the_parameter_and_a_few_points_say_nothing() ->
     rng = np.random.default_rng(1)
     draws = rng.uniform(0, 1, (30, 2))
     points = [ScoredPoint({"a": a, "b": b}, [a]) for a, b in draws]
-    space = {"a": FloatDistribution(0, 1), "b": FloatDistribution(0, 1)}
+    space: dict[str, BaseDistribution] = {"a": FloatDistribution(0, 1), "b": FloatDistribution(0, 1)}
     found = importances(points, space)
     assert found["a"] > 0.9
     assert importances(points[:9], space) == {}
@@ -66,3 +75,14 @@ def test_off_a_grid_fanova_finds_the_parameter_and_a_few_points_say_nothing() ->
 
 def test_equal_scores_have_no_important_parameter() -> None:
     assert importances(grid(lambda *_: 0.5), GRID) == {}
+
+
+def test_one_parameter_with_one_seed_explains_everything_by_construction_so_nothing_is_said() -> None:
+    def noise(seeds: int) -> list[ScoredPoint]:
+        rng = np.random.default_rng(2)
+        return [ScoredPoint({"tau": tau}, list(rng.normal(size=seeds))) for tau in (0.1, 0.2, 0.3)]
+
+    assert told(noise(seeds=1), {}) is None
+    two = told(noise(seeds=2), {})
+    assert two is not None
+    assert (two.method, two.num_points, two.num_seeds) == ("analysis of variance", 3, 2)

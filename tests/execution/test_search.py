@@ -62,7 +62,7 @@ class Bench:
             on_note=self.notes.append,
         )
         failed = search(folder, [], Slots(("cpu", "cpu"), 1), watcher, trials=trials)
-        self.importances = folder.importances
+        self.importances = folder.importances.shares if folder.importances else {}
         return failed
 
     @property

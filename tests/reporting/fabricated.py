@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.stats import norm
 
-from pgsbench.tracking.manifest import StudyManifest, StudyRun, write_study
+from pgsbench.config.schema import RunConfig, StudyConfig
+from pgsbench.records import files
+from pgsbench.records.run_records import Environment, Summary
+from pgsbench.records.run_spec import Numerics, RunSpec
+from pgsbench.records.scores import GroupMean, Score, Scores
+from pgsbench.records.study_record import Importances, StudyRecord, StudyRun
 from pgsbench.tracking.rundir import RunDir
 
 #: task -> (group, primary metric, other metrics, chance, items' name); equal item names: same pictures.
@@ -36,6 +41,9 @@ BASE_RATE = {
 }
 
 
+CPU = Numerics(device="cpu", precision="fp32", torch="2.13.0", threads=2)
+
+
 @dataclass
 class Arm:
     """One fabricated arm: how much better than the base it is, in points, by group, and what it costs."""
@@ -46,9 +54,23 @@ class Arm:
     params: Mapping[str, Any] = field(default_factory=dict)
     strategy: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+    numerics: Numerics = CPU
+    data: str = "a1b2c3d4e5f60718"
+    order: str = "memory"
+
+    @property
+    def is_on_gpu(self) -> bool:
+        return self.numerics.device == "cuda"
 
     def points(self, group: str) -> float:
         return self.by_group.get(group, self.effect)
+
+
+GPU = Numerics(device="cuda", precision="bf16", torch="2.13.0", threads=0)
+
+
+def on_gpu(arm: Arm) -> Arm:
+    return replace(arm, numerics=GPU)
 
 
 ARMS = {
@@ -70,47 +92,66 @@ def write_runs(
     seed_sd: float = 0.03,
     rng_seed: int = 0,
     search: Mapping[str, Any] | None = None,
+    importances: Importances | None = None,
 ) -> Path:
     """Write ``root/name`` with one run per arm and seed; returns the study folder."""
     rng = np.random.default_rng(rng_seed)
     pairs = list(arms.items()) if isinstance(arms, Mapping) else list(arms)
     difficulty = {task: rng.normal(size=num_items) for task in TASKS}
-    cells = []
-    for number, (arm_name, arm) in enumerate(pairs):
+    runs = []
+    for arm_name, arm in pairs:
         taste = {task: rng.normal(0, 0.5, num_items) for task in TASKS}
         for seed in seeds:
-            run_id = f"{number:02x}{seed:02x}c0ffee"
-            config = _config(arm_name, arm, seed)
-            record = {"id": run_id, "study": name, "arm": arm_name, "seed": seed, "config": config}
-            run = RunDir.create(root, {**record, "data_fingerprint": "a1b2c3d4e5f60718"})
+            spec = _spec(name, arm_name, arm, seed)
+            run = RunDir.create(root, spec)
             luck = rng.normal(0, seed_sd)
             _write_scores(run, arm, difficulty, taste, luck, rng)
             _write_cost(run, arm_name, arm, rng)
             _write_gallery(run, arm, rng)
             run.mark_done()
-            cells.append(StudyRun(arm_name, seed, f"{name}/{run.path.name}", dict(arm.params)))
-    study = {
-        "name": name,
-        "question": "Does pgs keep what matters, at half the patches?",
-        "seeds": list(seeds),
-        "data": {"train": "scenes"},
-        "evaluation": {"suite": "scenes"},
-        "search": search,
-    }
+            runs.append(StudyRun(spec, f"{name}/{run.path.name}"))
+    config = StudyConfig.model_validate(
+        {
+            "name": name,
+            "question": "Does pgs keep what matters, at half the patches?",
+            "seeds": list(seeds),
+            "search": search,
+        }
+    )
     command = f"pgsbench compare --study studies/{name}.yaml --baselines flip,random,none,oracle"
-    write_study(root / name, StudyManifest(study, tuple(cells), command=command))
+    record = StudyRecord(config, tuple(runs), command=command, importances=importances)
+    record.write(root / name)
     return root / name
 
 
-def _config(arm_name: str, arm: Arm, seed: int) -> dict[str, Any]:
-    training = {"samples": 24576, "batch_size": 64, "learning_rate": 0.001, **arm.training}
-    return {
-        "data": {"train": "scenes"},
-        "model": {"name": "scenes-vit", "grad_checkpointing": False},
-        "strategy": {"name": arm_name, "mask_ratio": arm.mask_ratio, **arm.strategy},
-        "training": training,
-        "seed": seed,
-    }
+def replace_runs(folder: Path, change: Callable[[StudyRun], StudyRun], **fields: Any) -> None:
+    """Change the runs in the record of a study, and perhaps other fields of it."""
+    record = StudyRecord.read(folder)
+    replace(record, runs=tuple(map(change, record.runs)), **fields).write(folder)
+
+
+def replace_scores(run: Path, change: Callable[[Score], Score | None], **fields: Any) -> None:
+    """Change or drop the scores of a run, and perhaps other fields of their file."""
+    scores = Scores.read(run)
+    changed = tuple(new for score in scores.scores if (new := change(score)) is not None)
+    replace(scores, scores=changed, **fields).write(run)
+
+
+def _spec(study: str, arm_name: str, arm: Arm, seed: int) -> RunSpec:
+    searched = {path.removeprefix("strategy."): value for path, value in arm.params.items()}
+    strategy = {"name": arm_name, "mask_ratio": arm.mask_ratio, **arm.strategy, **searched}
+    config = {"model": "scenes-vit", "strategy": strategy, "training": dict(arm.training), "seed": seed}
+    return RunSpec.of(
+        study=study,
+        arm=arm_name,
+        params=dict(arm.params),
+        config=RunConfig.model_validate(config),
+        data=arm.data,
+        order=arm.order,
+        strategy_code=arm_name,
+        model_file="",
+        numerics=arm.numerics,
+    )
 
 
 def _write_scores(
@@ -121,7 +162,7 @@ def _write_scores(
     luck: float,
     rng: np.random.Generator,
 ) -> None:
-    scores, groups = [], {}
+    scores = []
     for task, (group, metric, others, chance, items) in TASKS.items():
         z = norm.ppf(np.clip(BASE_RATE[task.split("/")[1]] + arm.points(group) / 100, 0.01, 0.99)) * 1.5
         n = len(difficulty[task])
@@ -133,36 +174,37 @@ def _write_scores(
             np.savez(run.path / file, values=values, items=np.array([f"{items}-{i:05d}" for i in range(n)]))
             value = float(values.mean())
             reach = 1.96 * np.sqrt(value * (1 - value) / n)
+            ends = value - reach, value + reach
+            primary = each == metric
             scores.append(
-                {
-                    "task": task,
-                    "group": group,
-                    "protocol": "zero_shot",
-                    "metric": each,
-                    "value": value,
-                    "n": n,
-                    "low": value - reach,
-                    "high": value + reach,
-                    "chance": chance,
-                    "primary": each == metric,
-                    "version": 1,
-                    "per_sample": file,
-                    "notes": [],
-                }
+                Score(task, group, "zero_shot", each, value, n, *ends, chance, primary, per_sample=file)
             )
-    for group in dict.fromkeys(score["group"] for score in scores):
-        of = [score["value"] for score in scores if score["group"] == group and score["primary"]]
-        groups[group] = {"value": float(np.mean(of)), "n_tasks": len(of), "mean": "macro"}
-    run.write(
-        "scores.json",
-        {
-            "suite": "scenes",
-            "suite_version": 1,
-            "checkpoint_sha256": "0" * 64,
-            "scores": scores,
-            "groups": groups,
-        },
-    )
+    Scores(
+        suite="scenes",
+        suite_version=1,
+        suite_fingerprint="",
+        checkpoint_sha256="0" * 64,
+        mask=None,
+        scores=tuple(scores),
+        groups=_group_means(scores),
+        num_images=scores[0].n,
+        num_texts=1,
+        architecture={},
+        activations=(),
+        preprocess={},
+        environment={},
+        files={},
+        protocols={},
+    ).write(run.path)
+
+
+def _group_means(scores: Sequence[Score]) -> dict[str, GroupMean]:
+    means = {}
+    for group in dict.fromkeys(score.group for score in scores):
+        of = [score for score in scores if score.group == group and score.primary]
+        value, chance = (float(np.mean([getattr(s, key) for s in of])) for key in ("value", "chance"))
+        means[group] = GroupMean(value, value - 0.02, value + 0.02, len(of), chance)
+    return means
 
 
 def _write_cost(run: RunDir, arm_name: str, arm: Arm, rng: np.random.Generator) -> None:
@@ -185,36 +227,32 @@ def _write_cost(run: RunDir, arm_name: str, arm: Arm, rng: np.random.Generator) 
             }
         )
     samples = steps * batch
-    run.write(
-        "summary.json",
-        {
-            "steps": steps,
-            "samples": samples,
-            "train_seconds": samples / speed,
-            "samples_per_second": speed,
-            "mask_share": share,
-            "mask_ratio_effective": arm.mask_ratio * 0.85,
-            "mask_overlap": 1.0 if arm_name == "oracle" or not arm.mask_ratio else 0.33,
-            "tokens_kept": int(64 * (1 - arm.mask_ratio)),
-            "peak_memory_bytes": 1.4e9 * (1.2 - arm.mask_ratio / 2),
-            "num_parameters": 2_100_000,
-            "final_loss": 1.9 - arm.effect / 40,
-            "visual_tokens": samples * 64 * (1 - 0.85 * arm.mask_ratio),
-            "eval_seconds": 21.0,
-        },
+    run.write_summary(
+        Summary(
+            steps=steps,
+            samples=samples,
+            train_seconds=samples / speed,
+            train_cpu_seconds=2 * samples / speed,
+            samples_per_second=speed,
+            mask_share=share,
+            mask_ratio_effective=arm.mask_ratio * 0.85,
+            mask_overlap=1.0 if arm_name == "oracle" or not arm.mask_ratio else 0.33,
+            tokens_kept=int(64 * (1 - arm.mask_ratio)),
+            visual_tokens=int(samples * 64 * (1 - 0.85 * arm.mask_ratio)),
+            num_parameters=2_100_000,
+            final_loss=1.9 - arm.effect / 40,
+            peak_memory_bytes=int(1.4e9 * (1.2 - arm.mask_ratio / 2)) if arm.is_on_gpu else None,
+            eval_seconds=21.0,
+        )
     )
-    run.write(
-        "env.json",
-        {
-            "pgsbench": "0.1.0",
-            "python": "3.11.9",
-            "platform": "Linux",
-            "torch": "2.13.0",
-            "open_clip_torch": "3.3.0",
-            "device": "cpu",
-            "threads": 2,
-            "started": "2026-01-05T10:00:00",
-        },
+    run.write_environment(
+        Environment(
+            started="2026-01-05T10:00:00+00:00",
+            device="NVIDIA H100" if arm.is_on_gpu else "cpu",
+            threads=2,
+            platform="Linux",
+            versions={"pgsbench": "0.1.0", "python": "3.11.9", "torch": "2.13.0"},
+        )
     )
 
 
@@ -236,4 +274,4 @@ def _write_gallery(run: RunDir, arm: Arm, rng: np.random.Generator) -> None:
         image[(y - 20 - 8 * number) ** 2 + (x - 36 + 6 * number) ** 2 < 150] = (200, 60, 40)
     order = np.argsort(rng.random((3, 64)), axis=1)
     shown = order < round(64 * (1 - arm.mask_ratio))
-    np.savez_compressed(run.path / "gallery.npz", images=images, shown=shown, grid=np.array([8, 8]))
+    np.savez_compressed(run.path / files.GALLERY, images=images, shown=shown, grid=np.array([8, 8]))

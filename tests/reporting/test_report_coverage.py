@@ -12,19 +12,19 @@ from scipy.stats import norm
 from pgsbench.evaluation.intervals import interval
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.protocols.multilabel import pseudo_values
-from pgsbench.reporting.panel import Panel, TaskValues
+from pgsbench.reporting.paired_values import PairedValues, TaskValues
 from pgsbench.reporting.stats import difference, mean_interval
 
 ITEM_SD, TASTE_SD = 1.0, 0.6
 
 
-def simulate(rng, *, seeds, items, seed_sds, shared_sd=0.05):
+def simulate(rng, *, seeds, items, seed_sds, shared_sd=0.05, levels=None):
     """Return right/wrong answers (arms, seeds, items) and the true difference of the first two arms.
 
     An answer is right where level + item + arm-item taste + seed luck + noise > 0, so that the truth, a
     mean over items and seeds that were never drawn, is known in closed form.
     """
-    levels = np.linspace(0.4, 0.25, len(seed_sds))
+    levels = np.linspace(0.4, 0.25, len(seed_sds)) if levels is None else levels
     item = rng.normal(0, ITEM_SD, items)
     shared = rng.normal(0, shared_sd, (seeds, 1))
     answers, truths = [], []
@@ -42,8 +42,16 @@ def ours(answers):
         f"a{k}": {seed: {"t": TaskValues(row, names)} for seed, row in enumerate(arm)}
         for k, arm in enumerate(answers)
     }
-    found = difference(Panel.build(values, {"t": 1.0}, ["a0", "a1"]), "a0", "a1")
+    found = difference(PairedValues.build(values, {"t": 1.0}, ["a0", "a1"]), "a0", "a1")
     return found.low, found.high
+
+
+def false_claims(*, repeats, items, seed_sd, seeds=1, num_arms=2, rng_seed=3):
+    """How often two arms that are equally good in truth "differ" at 5 %."""
+    rng = np.random.default_rng(rng_seed)
+    world = {"seeds": seeds, "items": items, "seed_sds": [seed_sd] * num_arms, "levels": [0.3] * num_arms}
+    ends = [ours(simulate(rng, **world)[0]) for _ in range(repeats)]
+    return float(np.mean([not low <= 0 <= high for low, high in ends]))
 
 
 def pigeonhole(answers, rng, resamples=400):
@@ -86,6 +94,14 @@ def test_quickly_that_coverage_is_not_absurd(seeds):
         shared_sd=0.05 if seeds > 1 else 0.0,
     )
     assert found > 0.90
+
+
+def test_one_seed_calls_equal_arms_different_the_more_often_the_more_items_there_are():
+    # Said in docs/statistics.md, and why every claim on one seed begins with "this training run only".
+    few, many = (false_claims(repeats=300, items=items, seed_sd=0.1) for items in (500, 10_000))
+    assert 0.18 < few < 0.35
+    assert 0.6 < many < 0.8
+    assert false_claims(repeats=300, items=10_000, seed_sd=0.1, seeds=3, num_arms=5) < 0.1
 
 
 @pytest.mark.slow
@@ -149,7 +165,7 @@ def rankings(rng, *, pictures, shares, gain):
 
 
 def ranking_coverage(*, repeats, rng_seed=7, **world):
-    """Of mean average precision: how often a score's interval and the panel's hold the truth, and how often
+    """Of mean average precision: how often a score's interval and the paired's hold the truth, and how often
     two equally good arms pass for different at 5 %."""
     rng = np.random.default_rng(rng_seed)
     (large, _), labels = rankings(rng, **{**world, "pictures": 300_000})
@@ -160,9 +176,9 @@ def ranking_coverage(*, repeats, rng_seed=7, **world):
         arms, shows = rankings(rng, **world)
         ours, theirs = (pseudo_values(scores, shows) for scores in arms)
         values = {"a": {0: {"t": TaskValues(ours, names)}}, "b": {0: {"t": TaskValues(theirs, names)}}}
-        panel = Panel.build(values, {"t": 1.0}, ["a", "b"])
-        alone, mean = interval(Measurement("m", ours, list(names), 0.1)), mean_interval(panel, "a")
-        is_different = difference(panel, "a", "b").p_value < 0.05
+        paired = PairedValues.build(values, {"t": 1.0}, ["a", "b"])
+        alone, mean = interval(Measurement("m", ours, list(names), 0.1)), mean_interval(paired, "a")
+        is_different = difference(paired, "a", "b").p_value < 0.05
         found[k] = alone[0] <= truth <= alone[1], mean.low <= truth <= mean.high, is_different
     return found.mean(axis=0)
 
@@ -195,7 +211,7 @@ def test_quickly_that_average_precision_is_covered():
 
 
 def class_coverage(*, repeats, sizes, shares, rng_seed=9):
-    """Of a mean over classes: how often the panel holds the truth, false alarms, and the median width."""
+    """Of a mean over classes: how often the paired holds the truth, false alarms, and the median width."""
     rng = np.random.default_rng(rng_seed)
     classes, names = np.repeat(np.arange(len(sizes)), sizes), np.arange(sum(sizes)).astype(str)
     level, truth = norm.ppf(np.repeat(shares, sizes)) * np.sqrt(2), float(np.mean(shares))
@@ -207,11 +223,11 @@ def class_coverage(*, repeats, sizes, shares, rng_seed=9):
             right = (level + item + rng.normal(size=len(classes)) > 0).astype(float)
             values = Measurement("m", right, list(names), 0.1, strata=classes).values
             arms[arm] = {0: {"t": TaskValues(values, names, strata=classes)}}
-        panel = Panel.build(arms, {"t": 1.0}, ["a", "b"])
-        mean = mean_interval(panel, "a")
+        paired = PairedValues.build(arms, {"t": 1.0}, ["a", "b"])
+        mean = mean_interval(paired, "a")
         found[k] = (
             mean.low <= truth <= mean.high,
-            difference(panel, "a", "b").p_value < 0.05,
+            difference(paired, "a", "b").p_value < 0.05,
             mean.high - mean.low,
         )
     return *found[:, :2].mean(axis=0), float(np.median(found[:, 2]))
@@ -240,6 +256,16 @@ def test_quickly_that_means_over_classes_are_covered():
     assert width < 0.22  # centred on the task's mean it was 0.35
 
 
+def print_false_claims():
+    for sd in (0.0, 0.03, 0.1):
+        for seeds, num_arms in ((1, 2), (3, 5)):
+            row = [
+                false_claims(repeats=600, items=items, seed_sd=sd, seeds=seeds, num_arms=num_arms)
+                for items in (500, 2000, 10_000)
+            ]
+            print(f"equal arms differ: seed sd {sd}, {seeds} seeds, {num_arms} arms", row, flush=True)
+
+
 def print_other_metrics():
     for name, world in RANKINGS.items():
         print("average precision:", name, np.round(ranking_coverage(repeats=1000, **world), 3), flush=True)
@@ -248,6 +274,7 @@ def print_other_metrics():
 
 
 if __name__ == "__main__":
+    print_false_claims()
     print_other_metrics()
     worlds = {"none": 0.0, "weak": 0.03, "strong": 0.1}
     for arms in (2, 5):

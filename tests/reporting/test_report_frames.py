@@ -1,20 +1,22 @@
 from __future__ import annotations
 
-import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from fabricated import replace_runs, replace_scores
 
 from pgsbench.errors import StudyError
-from pgsbench.reporting.frames import OTHER_SUITE, read_frames
+from pgsbench.records.study_record import StudyRecord
+from pgsbench.reporting.study_frames import OTHER_SUITE, read_frames
 
 
 def test_tidy_frames(fabricate):
     study = read_frames(fabricate(seeds=(0, 1)))
     assert len(study.runs) == 10
     assert {run.status for run in study.runs} == {"complete"}
-    assert [run.summary["tokens_kept"] for run in study.of("none")] == [64, 64]
+    assert [run.summary.tokens_kept for run in study.of("none")] == [64, 64]
     assert list(study.groups) == ["classification", "retrieval", "robustness", "compositionality"]
     assert study.groups["retrieval"] == {"scenes/retrieval": "text_recall_at_5"}
     one = study.scores.query("label == 'pgs' and seed == 1 and task == 'scenes/shape' and primary").iloc[0]
@@ -45,8 +47,7 @@ def test_units_and_classes_are_read_where_an_evaluation_wrote_them(fabricate):
 
 def test_missing_and_incomplete_runs_keep_their_rows(fabricate):
     folder = fabricate(seeds=(0, 1))
-    cells = json.loads((folder / "study.json").read_text())["cells"]
-    gone, halfway = folder.parent / cells[0]["run"], folder.parent / cells[1]["run"]
+    gone, halfway = (folder.parent / run.directory for run in StudyRecord.read(folder).runs[:2])
     shutil.rmtree(gone)
     (halfway / "DONE").unlink()
     study = read_frames(folder)
@@ -96,17 +97,14 @@ def test_a_run_without_scores_is_named(fabricate):
 
 def test_scores_of_another_suite_are_not_mixed_with_the_study_s(fabricate):
     folder = fabricate(seeds=(0, 1))
-    manifest = json.loads((folder / "study.json").read_text())
-    (folder / "study.json").write_text(json.dumps({**manifest, "suite_fingerprint": "ours"}))
+    replace_runs(folder, lambda run: run, suite_fingerprint="ours")
     for path in folder.glob("*/scores.json"):
         fingerprint = "theirs" if path.parent.name.startswith("flip-s1-") else "ours"
-        path.write_text(json.dumps({**json.loads(path.read_text()), "suite_fingerprint": fingerprint}))
+        replace_scores(path.parent, lambda score: score, suite_fingerprint=fingerprint)
     study = read_frames(folder)
     assert study.problems == [f"flip s1: {OTHER_SUITE}"]
     assert study.values["flip"][1] == {}
     assert len(study.values["flip"][0]) == 8
-    (folder / "study.json").write_text(json.dumps(manifest))  # as earlier versions wrote it
-    assert read_frames(folder).problems == []
 
 
 def test_a_run_may_lie_under_another_study(fabricate):
@@ -115,9 +113,10 @@ def test_a_run_may_lie_under_another_study(fabricate):
     elsewhere = folder.parent / "older" / run.name
     elsewhere.parent.mkdir()
     run.rename(elsewhere)
-    manifest = json.loads((folder / "study.json").read_text())
-    manifest["cells"][0]["run"] = f"older/{run.name}"
-    (folder / "study.json").write_text(json.dumps(manifest))
+    replace_runs(
+        folder,
+        lambda one: replace(one, directory=one.directory.replace(f"masks/{run.name}", f"older/{run.name}")),
+    )
     assert read_frames(folder).problems == []
 
 

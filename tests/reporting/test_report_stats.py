@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from pgsbench.errors import StudyError
-from pgsbench.reporting.panel import Panel, TaskValues
+from pgsbench.reporting.paired_values import PairedValues, TaskValues
 from pgsbench.reporting.stats import contrast, difference, gap_closed, holm, mean_interval
 
 
@@ -16,7 +16,7 @@ def items(n, prefix="i"):
 
 
 def one_task(arms, names=None):
-    """arm -> (seeds, items) values as the panel wants them."""
+    """arm -> (seeds, items) values as the paired wants them."""
     return {
         arm: {
             seed: {"t": TaskValues(row, items(len(row)) if names is None else names)}
@@ -26,14 +26,14 @@ def one_task(arms, names=None):
     }
 
 
-def panel(arms, *names):
-    return Panel.build(one_task(arms), {"t": 1.0}, list(names or arms))
+def pair_up(arms, *names):
+    return PairedValues.build(one_task(arms), {"t": 1.0}, list(names or arms))
 
 
 def test_one_seed_is_the_paired_t_test_over_items():
     rng = np.random.default_rng(0)
     a, b = rng.random(2000), rng.random(2000) * 0.9
-    found = difference(panel({"a": [a], "b": [b]}), "a", "b")
+    found = difference(pair_up({"a": [a], "b": [b]}), "a", "b")
     expected = stats.ttest_rel(a, b)
     low, high = expected.confidence_interval()
     assert found.estimate == pytest.approx((a - b).mean())
@@ -46,7 +46,7 @@ def test_where_only_seeds_vary_it_is_the_t_test_over_seeds():
     # Every item moves alike, so there is nothing but seed variance: textbook paired t with 3 - 1 df.
     moves = np.array([0.02, 0.10, 0.06])
     base = np.full(4000, 0.5)
-    found = difference(panel({"a": [base + m for m in moves], "b": [base] * 3}), "a", "b")
+    found = difference(pair_up({"a": [base + m for m in moves], "b": [base] * 3}), "a", "b")
     low, high = stats.ttest_1samp(moves, 0).confidence_interval()
     assert (found.low, found.high) == pytest.approx((low, high), rel=1e-3)
     assert found.p_value == pytest.approx(stats.ttest_1samp(moves, 0).pvalue, rel=1e-2)
@@ -64,7 +64,7 @@ def test_variance_parts_are_those_of_the_two_way_table():
     rest_ms = (rest**2).sum() / ((s - 1) * (i - 1))
     floor = 2 / (i + 2) ** 2  # Bonett & Price's pseudo-items
     variance = (seed_ms + item_ms - rest_ms) / (s * i) + floor
-    found = difference(panel({"a": list(d), "b": list(np.zeros((s, i)))}), "a", "b")
+    found = difference(pair_up({"a": list(d), "b": list(np.zeros((s, i)))}), "a", "b")
     error = (found.high - found.low) / 2 / stats.t.ppf(0.975, found.df)
     assert error**2 == pytest.approx(variance, rel=1e-6)
 
@@ -74,8 +74,8 @@ def test_pairing_makes_a_small_difference_visible():
     hard = rng.random(500)
     a = [(hard < 0.53).astype(float)] * 2
     b = [(hard < 0.50).astype(float)] * 2
-    paired = difference(panel({"a": a, "b": b}), "a", "b")
-    alone = mean_interval(panel({"a": a}), "a")
+    paired = difference(pair_up({"a": a, "b": b}), "a", "b")
+    alone = mean_interval(pair_up({"a": a}), "a")
     assert paired.low > 0
     assert paired.high - paired.low < 0.5 * (alone.high - alone.low)
 
@@ -85,7 +85,7 @@ def test_items_are_paired_by_name_not_by_position():
     values = (rng.random(300) < 0.5).astype(float)
     shuffle = rng.permutation(300)
     data = one_task({"a": [values]}) | one_task({"b": [values[shuffle]]}, names=items(300)[shuffle])
-    found = difference(Panel.build(data, {"t": 1.0}, ["a", "b"]), "a", "b")
+    found = difference(PairedValues.build(data, {"t": 1.0}, ["a", "b"]), "a", "b")
     assert found.estimate == pytest.approx(0)
     assert found.high < 0.02  # unpaired it would be about 0.08
 
@@ -93,18 +93,18 @@ def test_items_are_paired_by_name_not_by_position():
 def test_other_items_are_refused():
     data = one_task({"a": [np.ones(5)]}) | one_task({"b": [np.ones(5)]}, names=items(5, "other"))
     with pytest.raises(StudyError, match="different items"):
-        Panel.build(data, {"t": 1.0}, ["a", "b"])
+        PairedValues.build(data, {"t": 1.0}, ["a", "b"])
 
 
 def test_no_common_seed_and_missing_tasks_are_refused():
     data = one_task({"a": [np.ones(5)], "b": [np.ones(5)]})
     data["b"] = {7: data["b"][0]}
     with pytest.raises(StudyError, match="share no seed"):
-        Panel.build(data, {"t": 1.0}, ["a", "b"])
+        PairedValues.build(data, {"t": 1.0}, ["a", "b"])
     with pytest.raises(StudyError, match="no complete run has all tasks"):
-        Panel.build(data, {"t": 0.5, "other": 0.5}, ["a"])
+        PairedValues.build(data, {"t": 0.5, "other": 0.5}, ["a"])
     with pytest.raises(StudyError, match="finite"):
-        panel({"a": [np.array([1.0, np.nan, 0.0])]})
+        pair_up({"a": [np.array([1.0, np.nan, 0.0])]})
 
 
 def test_tasks_on_the_same_items_are_taken_together():
@@ -114,10 +114,10 @@ def test_tasks_on_the_same_items_are_taken_together():
 
     def width(second_items):
         run = {"t1": TaskValues(values, items(400)), "t2": TaskValues(values, second_items)}
-        found = mean_interval(Panel.build({"a": {0: run}}, {"t1": 0.5, "t2": 0.5}, ["a"]), "a")
+        found = mean_interval(PairedValues.build({"a": {0: run}}, {"t1": 0.5, "t2": 0.5}, ["a"]), "a")
         return found.high - found.low
 
-    once = mean_interval(panel({"a": [values]}), "a")
+    once = mean_interval(pair_up({"a": [values]}), "a")
     assert width(items(400)) == pytest.approx(once.high - once.low, rel=0.01)
     assert width(items(400, "j")) == pytest.approx((once.high - once.low) / np.sqrt(2), rel=0.01)
 
@@ -125,9 +125,9 @@ def test_tasks_on_the_same_items_are_taken_together():
 def test_items_of_one_unit_count_as_one_draw():
     values = np.repeat((np.arange(100) % 2).astype(float), 5)  # five captions of a picture, all alike
     run = {"t": TaskValues(values, items(500), units=np.repeat(items(100), 5))}
-    clustered = Panel.build({"a": {0: run}}, {"t": 1.0}, ["a"])
+    clustered = PairedValues.build({"a": {0: run}}, {"t": 1.0}, ["a"])
     assert clustered.num_items == 100
-    single = mean_interval(panel({"a": [values[::5]]}), "a")
+    single = mean_interval(pair_up({"a": [values[::5]]}), "a")
     found = mean_interval(clustered, "a")
     assert found.high - found.low == pytest.approx(single.high - single.low, rel=1e-6)
 
@@ -145,7 +145,7 @@ def test_a_mean_over_classes_varies_within_classes_only():
     strata = rng.permutation(np.repeat(np.arange(4), [10, 10, 10, 970]))
     right = (rng.random(1000) < np.array([0.2, 0.9, 0.6, 0.9])[strata]).astype(float)
     arms = {"a": by_class(right, strata)}
-    found = mean_interval(Panel.build(arms, {"t": 1.0}, ["a"]), "a")
+    found = mean_interval(PairedValues.build(arms, {"t": 1.0}, ["a"]), "a")
     classes = [right[strata == k] for k in range(4)]
     variance = sum(each.var(ddof=1) / len(each) for each in classes) / 16
     floor = sum(0.5 / (len(each) + 0.5) ** 2 for each in classes) / 16  # two pseudo-items, four classes
@@ -163,7 +163,7 @@ def test_a_difference_of_means_over_classes_is_paired_within_classes():
     other = by_class(theirs, strata)[0]["t"]
     shuffled = TaskValues(other.values[order], other.items[order], strata=strata[order])
     arms = {"a": by_class(ours, strata), "b": {0: {"t": shuffled}}}
-    found = difference(Panel.build(arms, {"t": 1.0}, ["a", "b"]), "a", "b")
+    found = difference(PairedValues.build(arms, {"t": 1.0}, ["a", "b"]), "a", "b")
     classes = [(ours - theirs)[strata == k] for k in range(3)]
     variance = sum(each.var(ddof=1) / len(each) for each in classes) / 9
     floor = sum(2 / 3 / (len(each) + 2 / 3) ** 2 for each in classes) / 9
@@ -175,28 +175,28 @@ def test_a_difference_of_means_over_classes_is_paired_within_classes():
 def test_classes_with_one_picture_are_as_uncertain_as_the_whole():
     # 100 classes of one picture: their mean varies as a plain mean of 100 pictures does.
     right = (np.arange(100) % 4 > 0).astype(float)
-    single = mean_interval(Panel.build({"a": by_class(right, np.arange(100))}, {"t": 1.0}, ["a"]), "a")
-    plain = mean_interval(panel({"a": [right]}), "a")
+    single = mean_interval(PairedValues.build({"a": by_class(right, np.arange(100))}, {"t": 1.0}, ["a"]), "a")
+    plain = mean_interval(pair_up({"a": [right]}), "a")
     assert single.high - single.low == pytest.approx(plain.high - plain.low, rel=0.02)
 
 
 def test_one_class_is_a_plain_mean():
     right = (np.arange(60) % 3 > 0).astype(float)
-    one = Panel.build({"a": by_class(right, np.zeros(60, int))}, {"t": 1.0}, ["a"])
-    assert mean_interval(one, "a") == mean_interval(panel({"a": [right]}), "a")
+    one = PairedValues.build({"a": by_class(right, np.zeros(60, int))}, {"t": 1.0}, ["a"])
+    assert mean_interval(one, "a") == mean_interval(pair_up({"a": [right]}), "a")
 
 
 def test_group_means_are_macro_means():
     run = {"big": TaskValues(np.ones(900), items(900)), "small": TaskValues(np.zeros(100), items(100, "s"))}
-    found = mean_interval(Panel.build({"a": {0: run}}, {"big": 0.5, "small": 0.5}, ["a"]), "a")
+    found = mean_interval(PairedValues.build({"a": {0: run}}, {"big": 0.5, "small": 0.5}, ["a"]), "a")
     assert found.estimate == pytest.approx(0.5)
 
 
 def test_all_right_is_not_certain():
-    found = mean_interval(panel({"a": [np.ones(30)] * 2}), "a")
+    found = mean_interval(pair_up({"a": [np.ones(30)] * 2}), "a")
     assert found.high == 1.0
     assert 0.85 < found.low < 0.95  # Agresti & Coull's interval for 30 of 30 is 0.86 to 1
-    same = difference(panel({"a": [np.ones(30)], "b": [np.ones(30)]}), "a", "b")
+    same = difference(pair_up({"a": [np.ones(30)], "b": [np.ones(30)]}), "a", "b")
     assert same.p_value == pytest.approx(1.0)
     assert same.low < -0.05 < 0.05 < same.high
 
@@ -205,8 +205,8 @@ def test_other_arms_help_to_see_how_much_seeds_vary():
     rng = np.random.default_rng(5)
     lucks = rng.normal(0, 0.05, (6, 2))
     arms = {f"a{k}": [np.full(2000, 0.5) + luck for luck in lucks[k]] for k in range(6)}
-    alone = difference(panel({"a0": arms["a0"], "a1": arms["a1"]}), "a0", "a1")
-    joined = difference(panel(arms, "a0", "a1"), "a0", "a1")
+    alone = difference(pair_up({"a0": arms["a0"], "a1": arms["a1"]}), "a0", "a1")
+    joined = difference(pair_up(arms, "a0", "a1"), "a0", "a1")
     assert alone.df == pytest.approx(1, abs=0.1)
     assert joined.df == pytest.approx(5, abs=0.3)
     assert joined.estimate == alone.estimate
@@ -217,7 +217,7 @@ def test_arms_that_do_not_fit_are_no_help_and_no_harm():
     arms = {arm: list(rng.random((2, 50))) for arm in "ab"}
     odd = one_task({"odd": [rng.random(50)] * 2}, names=items(50, "other"))
     few = one_task({"few": [rng.random(50)]})
-    joined = Panel.build(one_task(arms) | odd | few, {"t": 1.0}, ["a", "b"])
+    joined = PairedValues.build(one_task(arms) | odd | few, {"t": 1.0}, ["a", "b"])
     assert joined.arms == ("a", "b")
 
 
@@ -228,20 +228,20 @@ def test_gap_closed_between_controls():
         name: [(hard + rng.normal(0, 0.02, 3000) < level).astype(float) for _ in range(3)]
         for name, level in {"random": 0.4, "mine": 0.5, "oracle": 0.6}.items()
     }
-    found = gap_closed(panel(arms), "mine", "random", "oracle")
+    found = gap_closed(pair_up(arms), "mine", "random", "oracle")
     assert not found.undefined
     assert found.share == pytest.approx(0.5, abs=0.06)
     assert found.low < 0.5 < found.high
     assert found.high - found.low < 0.25
     # The ends are where the test of "closes exactly this share" turns significant.
-    edge = contrast(panel(arms), {"mine": 1, "random": found.low - 1, "oracle": -found.low})
+    edge = contrast(pair_up(arms), {"mine": 1, "random": found.low - 1, "oracle": -found.low})
     assert edge.p_value == pytest.approx(0.05, abs=1e-4)
 
 
 def test_gap_is_undefined_where_the_controls_do_not_differ():
     rng = np.random.default_rng(8)
     arms = {name: list((rng.random((2, 200)) < 0.5).astype(float)) for name in ("random", "mine", "oracle")}
-    found = gap_closed(panel(arms), "mine", "random", "oracle")
+    found = gap_closed(pair_up(arms), "mine", "random", "oracle")
     assert np.isnan(found.share)
     assert "not significantly better" in found.undefined
 

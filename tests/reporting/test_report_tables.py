@@ -2,24 +2,30 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import shutil
+from dataclasses import replace
 
 import pytest
-from fabricated import ARMS, Arm
+from fabricated import ARMS, Arm, replace_scores
 
 from pgsbench.errors import StudyError
-from pgsbench.reporting import configs, render, tables
-from pgsbench.reporting.frames import read_frames
-from pgsbench.reporting.results import ALL_GROUPS, Comparison, Missing, Results
+from pgsbench.records.study_record import Importances
+from pgsbench.reporting import render, search_tables, tables
+from pgsbench.reporting.comparison import Comparison, Missing
+from pgsbench.reporting.page import write_report
+from pgsbench.reporting.results import ALL_GROUPS, Results
 from pgsbench.reporting.stats import Interval
-from pgsbench.reporting.verdict import caveats, fairness, verdict
+from pgsbench.reporting.study_frames import read_frames
+from pgsbench.reporting.verdict import caveats, verdict
 
 RATIOS = [
     (arm, Arm(effect, mask_ratio=ratio, params={"strategy.mask_ratio": ratio}))
     for arm, effect in (("pgs", 2.0), ("random", -3.0))
     for ratio in (0.25, 0.5)
 ] + [("none", Arm(4.0, mask_ratio=0.0))]
+
+
+SEARCH = {"space": {"strategy.mask_ratio": [0.25, 0.5]}}
 
 
 def row(table, *start):
@@ -32,19 +38,19 @@ def test_scores_are_macro_means_with_intervals(fabricate):
     assert list(table.header) == [
         "arm",
         "seeds",
+        ALL_GROUPS,
         "classification",
         "retrieval",
         "robustness",
         "compositionality",
-        ALL_GROUPS,
         "mask overlap",
     ]
     assert [r[0] for r in table.rows] == [*ARMS, "chance"]
-    assert row(table, "chance")[2:4] == ["25.0", "1.0"]  # mean of 1/6, 1/4 and 1/3; 1/100
+    assert row(table, "chance")[3:5] == ["25.0", "1.0"]  # mean of 1/6, 1/4 and 1/3; 1/100
     scores = results.study.scores.query("label == 'pgs' and primary and group == 'classification'")
     macro = scores.groupby("task")["value"].mean().mean()
-    assert row(table, "pgs")[2].startswith(f"{100 * macro:.1f} (")
-    assert "macro" in table.notes[0]
+    assert row(table, "pgs")[3].startswith(f"{100 * macro:.1f} (")
+    assert "Macro" in " ".join(table.notes)
     assert [row(table, arm)[-1] for arm in ("pgs", "none", "chance")] == ["33", "100", ""]
 
 
@@ -67,13 +73,11 @@ def test_missing_cells_are_shown_as_missing(fabricate):
     for run in folder.glob("flip-*"):
         shutil.rmtree(run)
     half = next(folder.glob("random-s1-*"))
-    scores = json.loads((half / "scores.json").read_text())
-    scores["scores"] = [s for s in scores["scores"] if s["task"] != "scenes/colour"]
-    (half / "scores.json").write_text(json.dumps(scores))
+    replace_scores(half, lambda score: None if score.task == "scenes/colour" else score)
     results = Results(read_frames(folder), baselines=["flip", "random"])
     table = tables.scores_table(results)
     assert row(table, "flip") == ["flip", "0 of 2", *["missing"] * 6]
-    assert row(tables.cost_table(results), "flip")[1:] == ["missing"] * 7
+    assert row(tables.cost_table(results), "flip")[1:] == ["missing"] * 6
     assert "no complete run has all tasks (flip)" in row(tables.differences_table(results), "pgs − flip")[4]
     assert "flip cannot be compared" in verdict(results)[0]
     assert row(tables.tasks_table(results), "scenes/colour")[4 + list(ARMS).index("flip")] == "missing"
@@ -91,7 +95,7 @@ def test_cost_is_relative_to_the_unmasked_arm(fabricate):
     assert row(table, "none")[columns.index("relative time")] == "1.00×"
     assert 0.5 < float(row(table, "pgs")[columns.index("relative time")][:-1]) < 0.8
     assert row(table, "pgs")[columns.index("mask share")] == "2.10%"
-    assert "over that of none" in table.notes[0]
+    assert "over that of none" in " ".join(table.notes)
     assert row(table, "pgs")[columns.index("effective ratio")] == "42.5%"
 
 
@@ -103,7 +107,7 @@ def test_what_the_masks_show(fabricate):
 
 
 def test_points_of_a_search_meet_their_like(fabricate):
-    results = Results(read_frames(fabricate(RATIOS, search={"metric": "mean"})), candidate="pgs")
+    results = Results(read_frames(fabricate(RATIOS, search=SEARCH)), candidate="pgs")
     pairs = {(one.candidate, one.baseline) for one in results.group_comparisons}
     assert pairs == {
         ("pgs mask_ratio=0.25", "random mask_ratio=0.25"),
@@ -114,11 +118,11 @@ def test_points_of_a_search_meet_their_like(fabricate):
     assert results.group_comparisons[0].pair == "pgs − random, mask_ratio=0.25"
     assert any(sentence.startswith("At mask_ratio=0.5") for sentence in verdict(results))
     assert any("Of 4 searched points pgs mask_ratio=" in sentence for sentence in verdict(results))
-    table = tables.sweep_table(results, {"strategy.mask_ratio": 0.9})
+    table = search_tables.sweep_table(results)
+    assert search_tables.importance_table(results) is None
     assert [r[0] for r in table.rows[:2]] == ["pgs", "pgs"]
     values = [float(r[-1]) for r in table.rows]
     assert values == sorted(values, reverse=True)
-    assert "strategy.mask_ratio 90%" in table.notes[-1]
 
 
 def test_of_many_points_only_the_best_is_compared(fabricate):
@@ -155,31 +159,12 @@ def test_gap_says_where_it_is_undefined(fabricate):
     assert "not significantly better than random" in table.notes[-1]
 
 
-def test_a_fair_comparison_is_called_fair_and_an_unfair_one_not(fabricate):
-    fair = Results(read_frames(fabricate()))
-    assert configs.config_table(fair) is None
-    assert fairness(fair) == "The arms differ in nothing but the mask."
-    unfair = Results(
-        read_frames(fabricate({"pgs": Arm(), "flip": Arm(training={"batch_size": 128})}, name="u"))
-    )
-    assert configs.config_differences(unfair) == {"training.batch_size": {"pgs": "64", "flip": "128"}}
-    assert "training.batch_size" in fairness(unfair)
-
-
-def test_one_seed_is_said_to_be_one_seed(fabricate):
-    results = Results(read_frames(fabricate(seeds=(3,))), baselines=["flip"])
-    assert "test items only" in " ".join(tables.differences_table(results).notes)
-    assert "test items only" in " ".join(tables.scores_table(results).notes)
-    assert caveats(results)[0].startswith("One seed")
-
-
 def test_different_versions_of_a_task_do_not_compare(fabricate):
     folder = fabricate(seeds=(0,))
-    file = next(folder.glob("flip-s0-*")) / "scores.json"
-    content = json.loads(file.read_text())
-    for score in content["scores"]:
-        score["version"] = 2 if score["task"] == "scenes/shape" else 1
-    file.write_text(json.dumps(content))
+    replace_scores(
+        next(folder.glob("flip-s0-*")),
+        lambda score: replace(score, version=2 if score.task == "scenes/shape" else 1),
+    )
     results = Results(read_frames(folder), baselines=["flip"])
     found = {one.of: one.interval for one in results.group_comparisons}
     assert found["classification"] == Missing("different versions of scenes/shape")
@@ -200,6 +185,26 @@ def test_claims_are_counted_in_their_direction():
     better = Interval(0.021, 0.005, 0.038, 0.001, 3, 100, 50)
     said = _claim(Comparison("pgs", "flip", "classification", better, 0.01), "flip")
     assert said == "2.1 points better than flip on classification (95 % interval 0.5 to 3.8)"
+
+
+@pytest.mark.parametrize(
+    ("method", "said"), [("analysis of variance", "complete grid"), ("fANOVA", "forest")]
+)
+def test_what_mattered_says_how_that_was_found(fabricate, tmp_path, method, said):
+    found = Importances(method, 4, 3, {"arm": 0.61, "strategy.mask_ratio": 0.3, "their interplay": 0.09})
+    results = Results(read_frames(fabricate(RATIOS, search=SEARCH, importances=found)))
+    table = search_tables.importance_table(results)
+    assert list(table.rows) == [["arm", "61.0"], ["mask_ratio", "30.0"], ["their interplay", "9.0"]]
+    assert said in table.notes[0]
+    text = write_report(results, tmp_path / "out").markdown.read_text()
+    assert "### What mattered in the search" in text
+    assert "| mask_ratio | 30.0 |" in text
+
+
+def test_one_seed_a_point_is_said_of_what_mattered(fabricate):
+    found = Importances("analysis of variance", 4, 1, {"arm": 1.0})
+    results = Results(read_frames(fabricate(RATIOS, seeds=(0,), search=SEARCH, importances=found)))
+    assert search_tables.importance_table(results).notes[0].startswith("This training run only")
 
 
 TABLE = render.Table("A & B", ["arm", "n", "word"], [["p_g|s", "−1.0", "50 %"]], ["Note."], text_columns=(2,))

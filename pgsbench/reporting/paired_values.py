@@ -47,7 +47,7 @@ ArmValues = Mapping[int, RunValues]
 
 
 @dataclass(frozen=True)
-class Panel:
+class PairedValues:
     """Weighted means over tasks of several arms with the same seeds, and what each item adds to them.
 
     Attributes:
@@ -76,7 +76,7 @@ class Panel:
         values: Mapping[str, ArmValues],
         tasks: Mapping[str, float],
         arms: Sequence[str],
-    ) -> Panel:
+    ) -> PairedValues:
         """Align the values of `arms`, and of all other arms that can join them.
 
         An arm joins if it has every seed and item that `arms` have in common; arms that cannot join only

@@ -23,7 +23,7 @@ from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.scores import Score, Scores
 from pgsbench.records.study_record import StudyRecord, StudyRun
-from pgsbench.reporting.panel import ArmValues, TaskValues
+from pgsbench.reporting.paired_values import ArmValues, TaskValues
 from pgsbench.tracking.rundir import RunDir
 
 COMPLETE, INCOMPLETE, MISSING = "complete", "incomplete", "missing"
@@ -134,6 +134,11 @@ class StudyFrames:
     def labels(self) -> list[str]:
         """All labels in the order of the plan."""
         return list(dict.fromkeys(run.label for run in self.runs))
+
+    @property
+    def arm_of(self) -> dict[str, str]:
+        """Label -> its arm, in the order of the plan."""
+        return {run.label: run.arm for run in self.runs}
 
     def of(self, label: str) -> list[PlannedRun]:
         """Return the runs of a label, one per seed."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pgsbench.records.run_spec import RunSpec, flatten, short
-from pgsbench.reporting.render import Table
+from pgsbench.reporting.render import Table, and_
 from pgsbench.reporting.results import Results
 
 
-def config_differences(results: Results) -> dict[str, dict[str, str]]:
+def other_differences(results: Results) -> dict[str, dict[str, str]]:
     """Return what differs between the compared arms besides the mask: dotted path -> label -> value.
 
     Empty for a fair comparison: the strategy's own fields are not listed, everything else is. Arms of the
@@ -26,9 +26,9 @@ def config_differences(results: Results) -> dict[str, dict[str, str]]:
     return {path: by_label for path, by_label in values.items() if len(set(by_label.values())) > 1}
 
 
-def config_table(results: Results) -> Table | None:
-    """`config_differences` as a table; None where arms differ in nothing but the mask."""
-    found = config_differences(results)
+def fairness_table(results: Results) -> Table | None:
+    """`other_differences` as a table; None where arms differ in nothing but the mask."""
+    found = other_differences(results)
     if not found:
         return None
     labels = list(next(iter(found.values())))
@@ -43,3 +43,11 @@ def _settings(spec: RunSpec) -> dict[str, object]:
     return {
         path: value for path, value in flat.items() if not path.startswith("strategy.") and path != "seed"
     }
+
+
+def fairness_sentence(results: Results) -> str:
+    """Return what a reader must know of all that differs between the compared arms besides the mask."""
+    found = list(other_differences(results))
+    if not found:
+        return "The arms differ in nothing but the mask."
+    return f"The arms differ in more than the mask: {and_(found)}. The table below gives the values."

@@ -1,0 +1,62 @@
+"""Arms "differ in nothing but the mask" only where numerics, data and order were looked at, too."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from fabricated import CPU, Arm, on_gpu
+
+from pgsbench.reporting.fairness import fairness_sentence, fairness_table, other_differences
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.study_frames import read_frames
+
+NOTHING = "The arms differ in nothing but the mask."
+
+
+def results_of(fabricate, flip, **options):
+    return Results(read_frames(fabricate({"pgs": Arm(), "flip": flip}, seeds=(0,), **options)))
+
+
+def test_a_fair_comparison_is_called_fair(fabricate):
+    fair = results_of(fabricate, Arm(strategy={"tau": 0.5}))
+    assert fairness_sentence(fair) == NOTHING
+    assert fairness_table(fair) is None
+
+
+@pytest.mark.parametrize(
+    ("flip", "setting", "values"),
+    [
+        (on_gpu(Arm()), "numerics.device", ("cpu", "cuda")),
+        (on_gpu(Arm()), "numerics.precision", ("fp32", "bf16")),
+        (Arm(numerics=replace(CPU, torch="2.12.1")), "numerics.torch", ("2.13.0", "2.12.1")),
+        (Arm(numerics=replace(CPU, threads=8)), "numerics.threads", ("2", "8")),
+        (Arm(data="ffffffffffffffff"), "data", ("a1b2c3d4e5f60718", "ffffffffffffffff")),
+        (Arm(order="stream 4"), "order", ("memory", "stream 4")),
+        (Arm(training={"batch_size": 128}), "training.batch_size", ("64", "128")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_else_differs_is_named_with_its_values(fabricate, flip, setting, values):
+    # Both data sets are called "scenes" in the configuration: only their content tells them apart.
+    found = results_of(fabricate, flip)
+    assert other_differences(found)[setting] == dict(zip(("pgs", "flip"), values, strict=True))
+    assert NOTHING not in fairness_sentence(found)
+    assert setting in fairness_sentence(found)
+    assert [setting, *values] in [list(row) for row in fairness_table(found).rows]
+
+
+def test_one_seed_on_another_machine_is_enough(fabricate):
+    gpu, cpu = on_gpu(Arm()), Arm()
+    folder = fabricate([("pgs", cpu), ("flip", cpu)], seeds=(0,))
+    more = fabricate([("pgs", cpu), ("flip", gpu)], seeds=(1,), name="more")
+    study, other = read_frames(folder), read_frames(more)
+    found = other_differences(Results(replace(study, runs=study.runs + other.runs)))
+    assert found["numerics.device"] == {"pgs": "cpu", "flip": "cpu, cuda"}
+
+
+def test_arms_that_are_not_compared_do_not_count(fabricate):
+    arms = {"pgs": Arm(), "flip": Arm(), "random": on_gpu(Arm())}
+    study = read_frames(fabricate(arms, seeds=(0,)))
+    assert fairness_sentence(Results(study, baselines=["flip"])) == NOTHING
+    assert fairness_sentence(Results(study)) != NOTHING

@@ -1,0 +1,103 @@
+"""With one seed "this training run only" comes first, wherever a number is judged."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from fabricated import ARMS, Arm
+
+from pgsbench.reporting import figures, search_tables, tables
+from pgsbench.reporting.comparison import ONE_RUN
+from pgsbench.reporting.page import write_report
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.study_frames import read_frames
+from pgsbench.reporting.study_results import StudyResults
+from pgsbench.reporting.verdict import caveats, verdict
+
+FIRST = f"{ONE_RUN.capitalize()}:"
+STRONG = {**ARMS, "pgs": Arm(14.0)}
+
+
+@pytest.fixture
+def one(fabricate):
+    return Results(read_frames(fabricate(STRONG, seeds=(3,), num_items=300)))
+
+
+@pytest.fixture
+def three(fabricate):
+    return Results(read_frames(fabricate(STRONG, name="three", num_items=300)))
+
+
+def test_every_sentence_of_the_verdict_begins_with_it(one, three):
+    assert len(verdict(one)) >= 4
+    assert all(sentence.startswith(FIRST) for sentence in verdict(one))
+    assert caveats(one)[0].startswith(FIRST)
+    assert StudyResults(one).verdict.startswith(FIRST)
+    assert not any(ONE_RUN in sentence.lower() for sentence in [*verdict(three), *caveats(three)])
+
+
+def test_so_do_the_verdicts_and_notes_of_tables(one, three):
+    for table in (tables.differences_table, tables.task_differences_table):
+        assert {row[4].partition(":")[0] for row in table(one).rows} == {ONE_RUN}
+        assert any(row[4].startswith(f"{ONE_RUN}: better") for row in table(one).rows)
+        assert not any(ONE_RUN in row[4] for row in table(three).rows)
+    for table in (
+        tables.scores_table,
+        tables.tasks_table,
+        tables.differences_table,
+        tables.task_differences_table,
+        tables.gap_table,
+        tables.cost_table,
+    ):
+        assert table(one).notes[0].startswith(FIRST), table
+        assert not any(FIRST in note for note in table(three).notes), table
+    assert set(one.frame()["verdict"].str.partition(":")[0]) == {ONE_RUN}
+
+
+def test_so_do_the_tables_of_a_search(fabricate):
+    points = [("pgs", Arm(k, params={"strategy.tau": k / 10})) for k in range(3)]
+    results = Results(read_frames(fabricate(points, seeds=(0,))))
+    assert search_tables.sweep_table(results).notes[0].startswith(FIRST)
+    assert next(text for text in verdict(results) if "searched points" in text).startswith(FIRST)
+
+
+def test_so_do_the_captions_of_figures_and_the_figure_itself(one, tmp_path, monkeypatch):
+    names = ("differences", "accuracy-cost", "loss")
+    monkeypatch.setattr(figures, "ALL", {name: figures.ALL[name] for name in names})
+    text = write_report(one, tmp_path / "out").markdown.read_text()
+    captions = [line for line in text.splitlines() if line.startswith("*") and not line.startswith("**")]
+    alts = [line for line in text.splitlines() if line.startswith("![")]
+    assert len(captions) == len(alts) == 3
+    assert all(caption.startswith(f"*{FIRST}") for caption in captions)
+    assert all(alt.startswith(f"![{FIRST}") for alt in alts)
+    assert figures.forest(one).get_supxlabel().startswith(ONE_RUN)
+
+
+def test_an_arm_with_fewer_seeds_is_pointed_out_beside_others(fabricate):
+    study = read_frames(fabricate({"pgs": Arm(), "flip": Arm(), "none": Arm(mask_ratio=0.0)}))
+    kept = [run for run in study.runs if run.arm != "flip" or run.seed == 0]
+    results = Results(replace(study, runs=tuple(kept)))
+    said = {row[0]: row[4] for row in tables.differences_table(results).rows}
+    assert said["pgs − flip"].startswith(ONE_RUN)
+    assert not said["pgs − none"].startswith(ONE_RUN)
+    assert ONE_RUN in tables.scores_table(results).notes[0]
+
+
+def test_single_tasks_are_a_family_of_their_own_and_called_exploratory(one, three):
+    groups, tasks = tables.differences_table(three), tables.task_differences_table(three)
+    assert "exploratory" in tasks.title
+    assert "main family" in " ".join(groups.notes)
+    assert f"over the {len(groups.rows)} comparisons" in " ".join(groups.notes)
+    assert f"over the {len(tasks.rows)} comparisons of this table alone" in " ".join(tasks.notes)
+    claims = [row[4] for row in tasks.rows if "better" in row[4] or "worse" in row[4]]
+    assert claims
+    assert all(claim.endswith("(exploratory)") for claim in claims)
+    assert not any("exploratory" in row[4] for row in groups.rows)
+    assert set(three.frame()["family"]) == {"groups", "tasks"}
+    assert any("tasks are exploratory" in sentence for sentence in caveats(three))
+
+
+def test_many_tasks_do_not_take_the_power_from_the_mean_of_groups(three):
+    mean = next(one for one in three.group_comparisons if one.of == "mean of groups")
+    assert mean.adjusted_p <= len(three.group_comparisons) * mean.interval.p_value

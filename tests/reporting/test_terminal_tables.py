@@ -1,0 +1,89 @@
+"""Tables in a terminal and in a pipe: no wider than 100 columns, and nothing of them is lost."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+
+import pytest
+from fabricated import Arm
+from rich.console import Console
+
+from pgsbench.reporting import render, tables, terminal
+from pgsbench.reporting.render import Cell, Table
+from pgsbench.reporting.results import ALL_GROUPS, Results
+from pgsbench.reporting.study_frames import read_frames
+
+
+@pytest.fixture
+def results(fabricate):
+    arms = {f"a-rather-long-name-{k}": Arm(2.0 * k) for k in range(9)}
+    return Results(read_frames(fabricate(arms, seeds=(0,))), candidate="a-rather-long-name-0")
+
+
+def in_terminal(*shown: Table) -> str:
+    file = io.StringIO()
+    terminal.show(*shown, console=Console(file=file, width=100, force_terminal=True, highlight=False))
+    return re.sub(r"\x1b\[[0-9;]*m", "", file.getvalue())
+
+
+def test_every_table_fits_100_columns(results):
+    for make in (
+        tables.scores_table,
+        tables.differences_table,
+        tables.tasks_table,
+        tables.task_differences_table,
+        tables.cost_table,
+        tables.mask_table,
+    ):
+        table = make(results)
+        for said in (render.text(table), in_terminal(table)):
+            assert max(map(len, said.splitlines())) <= 100, said
+            words = set(said.split())
+            lost = [cell for row in table.rows for cell in row if not set(_short(cell).split()) <= words]
+            assert not lost
+
+
+def _short(cell: str) -> str:
+    return cell.short if isinstance(cell, Cell) else cell
+
+
+def test_the_mean_comes_first_and_terminals_get_half_the_interval(results):
+    table = tables.scores_table(results)
+    assert table.header[2] == ALL_GROUPS
+    full = table.rows[0][2]
+    assert re.fullmatch(r"\d+\.\d \(\d+\.\d to \d+\.\d\)", full)
+    found = results.mean("a-rather-long-name-0", ALL_GROUPS)
+    short = f"{100 * found.estimate:.1f} ±{50 * (found.high - found.low):.1f}"
+    assert short in render.text(table)
+    assert full not in render.text(table)
+    for whole in (render.markdown(table), render.latex(table), render.csv_text(table)):
+        assert full in whole
+
+
+def test_a_wide_table_goes_on_below_with_the_names_of_its_rows():
+    table = Table("T", ["arm", "group", *"abcdefgh"], [["p", "g", *["1234567890"] * 8]] * 2, num_keys=2)
+    parts = render.fitted(table, 60)
+    assert [list(part.header[:2]) for part in parts] == [["arm", "group"]] * len(parts)
+    assert [name for part in parts for name in part.header[2:]] == list("abcdefgh")
+
+
+def test_long_words_are_wrapped_and_rows_stay_whole():
+    words = "the arms were tested on different items of the suite " * 4
+    said = render.text(
+        Table("T", ["arm", "why"], [["pgs", words], ["flip", "x"]], [words], text_columns=(1,))
+    )
+    assert max(map(len, said.splitlines())) <= 100
+    assert " ".join(said.split()).count("different items") == 8
+    assert "\nflip  x\n" in said
+
+
+def test_pipes_get_plain_text_and_terminals_colours(capsys, monkeypatch):
+    table = Table("T", ["arm", "verdict"], [["pgs", "better"]], text_columns=(1,))
+    render.show(table, table)
+    assert capsys.readouterr().out == f"{render.text(table)}\n{render.text(table)}"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    render.show(table)
+    assert "\x1b[" in capsys.readouterr().out
