@@ -11,7 +11,7 @@ from pgsbench.reporting import figures, run_figures
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.style import DARK, LIGHT
-from pgsbench.tracking import views
+from pgsbench.tracking import mlflow_views as views
 
 #: Arm -> the effect of its masks, better with every point.
 POINTS = [
