@@ -10,12 +10,8 @@ from pgsbench.records import files
 from pgsbench.reporting.page import ReportPaths, write_report
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.run_figures import draw_missing
-<<<<<<< HEAD
-from pgsbench.tracking.mirror import Mirror, Synced
-=======
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.tracking.mlflow import Mirror, Synced
->>>>>>> dc3ebf6 (Archive reads study_frames)
+from pgsbench.tracking.mirror import Mirror, Synced
 
 
 def studies_run(output: str | Path = ".", name: str | None = None) -> list[Path]:
