@@ -98,10 +98,14 @@ def test_quickly_that_coverage_is_not_absurd(seeds):
 
 def test_one_seed_calls_equal_arms_different_the_more_often_the_more_items_there_are():
     # Said in docs/statistics.md, and why every claim on one seed begins with "this training run only".
-    few, many = (false_claims(repeats=300, items=items, seed_sd=0.1) for items in (500, 10_000))
-    assert 0.18 < few < 0.35
-    assert 0.6 < many < 0.8
-    assert false_claims(repeats=300, items=10_000, seed_sd=0.1, seeds=3, num_arms=5) < 0.1
+    few, many = (false_claims(repeats=150, items=items, seed_sd=0.1) for items in (500, 10_000))
+    assert 0.12 < few < 0.32
+    assert 0.65 < many < 0.88
+
+
+@pytest.mark.slow
+def test_three_seeds_do_not():
+    assert false_claims(repeats=400, items=10_000, seed_sd=0.1, seeds=3, num_arms=5) < 0.1
 
 
 @pytest.mark.slow
