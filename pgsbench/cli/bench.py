@@ -90,6 +90,9 @@ def eval_(
     ):
         found = compare(model, tasks, batch_size=batch_size, workers=workers, progress=show)
     tables = score_table(found), cost_table(found)
-    typer.echo(render.as_json(*tables) if as_json else "\n".join(map(render.text, tables)))
+    if as_json:
+        typer.echo(render.as_json(*tables))
+    else:
+        render.show(*tables)
     if different := found.different:
         raise EvaluationError(f"{len(different)} scores differ by more than ties", value=different)

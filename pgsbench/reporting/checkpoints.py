@@ -8,10 +8,10 @@ from pathlib import Path
 
 from pgsbench.errors import EvaluationError
 from pgsbench.records.scores import Scores
-from pgsbench.reporting.frames import primary_values
-from pgsbench.reporting.panel import Panel
+from pgsbench.reporting.paired_values import PairedValues
 from pgsbench.reporting.render import Table, p_text, points
 from pgsbench.reporting.stats import Interval, difference, holm
+from pgsbench.reporting.study_frames import primary_values
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def differences(folders: Mapping[str, Path], *, baseline: str | None = None) -> 
     values = {name: {0: primary_values(folders[name], found.scores)} for name, found in scores.items()}
     found = []
     for of, tasks in _scopes(scores[theirs]).items():
-        panel = Panel.build(values, tasks, list(scores))
-        found += [(ours, of, difference(panel, ours, theirs)) for ours in scores if ours != theirs]
+        paired = PairedValues.build(values, tasks, list(scores))
+        found += [(ours, of, difference(paired, ours, theirs)) for ours in scores if ours != theirs]
     adjusted = holm([interval.p_value for _, _, interval in found])
     return [
         Difference(ours, theirs, of, interval, p)
