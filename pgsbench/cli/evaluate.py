@@ -103,7 +103,10 @@ def evaluate(
             progress=show,
         )
     tables = _tables(found)
-    typer.echo(render.as_json(*tables) if as_json else "\n".join(map(render.text, tables)))
+    if as_json:
+        typer.echo(render.as_json(*tables))
+    else:
+        render.show(*tables)
     for one in found:
         if one.note:
             typer.echo(f"note: {one.name}: {one.note}", err=True)
