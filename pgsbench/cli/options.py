@@ -75,4 +75,7 @@ def print_tables(*tables: Table, json: bool) -> None:
     """Print tables for people, or as JSON."""
     from pgsbench.reporting import render
 
-    typer.echo(render.as_json(*tables) if json else "\n".join(map(render.text, tables)))
+    if json:
+        typer.echo(render.as_json(*tables))
+    else:
+        render.show(*tables)

@@ -14,10 +14,10 @@ from ruamel.yaml import YAML
 from pgsbench.errors import StudyError
 from pgsbench.files import atomic
 from pgsbench.records.run_spec import RunSpec, short
-from pgsbench.reporting.frames import read_frames
 from pgsbench.reporting.render import percent
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.run_list import study_folder
+from pgsbench.reporting.study_frames import read_frames
 from pgsbench.study.open import open_study
 
 #: Seeds of the file that is written: enough for an interval over seeds.

@@ -15,7 +15,7 @@ import numpy as np
 from pgsbench.records.run_records import Summary
 from pgsbench.reporting.render import MISSING_CELL
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.study_frames import COMPLETE, Run
+from pgsbench.reporting.study_frames import COMPLETE, PlannedRun
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Row:
     """
 
     label: str
-    runs: Sequence[Run]
+    runs: Sequence[PlannedRun]
     reference: Row | None = None
 
     @cached_property
@@ -133,5 +133,5 @@ def reference_label(results: Results) -> str:
     return first[0]
 
 
-def _complete(results: Results, label: str) -> list[Run]:
+def _complete(results: Results, label: str) -> list[PlannedRun]:
     return [run for run in results.study.of(label) if run.status == COMPLETE]

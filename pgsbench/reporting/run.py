@@ -12,10 +12,10 @@ from pgsbench.errors import StudyError
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import RunSpec, flatten, short
 from pgsbench.records.study_record import StudyRun
-from pgsbench.reporting.frames import PlannedRun, read_run
-from pgsbench.reporting.panel import Panel
+from pgsbench.reporting.paired_values import PairedValues
 from pgsbench.reporting.render import MISSING_CELL, Table, percent, points
 from pgsbench.reporting.stats import difference
+from pgsbench.reporting.study_frames import PlannedRun, read_run
 from pgsbench.tracking.run_files import find_run
 from pgsbench.tracking.rundir import RunDir
 
@@ -198,7 +198,7 @@ def _read(run: Run) -> PlannedRun:
 def _paired(both: list[PlannedRun], task: str) -> dict[str, Any]:
     values = {name: {0: run.values} for name, run in zip(("ours", "theirs"), both, strict=True)}
     try:
-        found = difference(Panel.build(values, {task: 1.0}, list(values)), "ours", "theirs")
+        found = difference(PairedValues.build(values, {task: 1.0}, list(values)), "ours", "theirs")
     except StudyError as error:  # other items, or a task that one of them has not seen
         return {"note": error.rule}
     return {"difference": found.estimate, "low": found.low, "high": found.high, "note": ""}

@@ -13,8 +13,8 @@ from pgsbench.errors import ConfigError, RunError, StudyError, nearest
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import StudyRecord
-from pgsbench.reporting.frames import COMPLETE, INCOMPLETE
 from pgsbench.reporting.render import MISSING_CELL, Table, percent
+from pgsbench.reporting.study_frames import COMPLETE, INCOMPLETE
 from pgsbench.study.objective import MEAN, Objective
 from pgsbench.tracking.rundir import RunDir, all_runs
 
