@@ -44,7 +44,7 @@ def masks(
             threads=threads,
             progress=bars,
         )
-    typer.echo(render.printed(table, json=json))
+    render.show(table, json=json)
     if output is not None:
         render.write(table, output)
 
@@ -90,9 +90,6 @@ def eval_(
     ):
         found = compare(model, tasks, batch_size=batch_size, workers=workers, progress=show)
     tables = score_table(found), cost_table(found)
-    if as_json:
-        typer.echo(render.as_json(*tables))
-    else:
-        render.show(*tables)
+    render.show(*tables, json=as_json)
     if different := found.different:
         raise EvaluationError(f"{len(different)} scores differ by more than ties", value=different)

@@ -103,10 +103,7 @@ def evaluate(
             progress=show,
         )
     tables = _tables(found)
-    if as_json:
-        typer.echo(render.as_json(*tables))
-    else:
-        render.show(*tables)
+    render.show(*tables, json=as_json)
     for one in found:
         if one.note:
             typer.echo(f"note: {one.name}: {one.note}", err=True)

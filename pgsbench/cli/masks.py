@@ -26,7 +26,7 @@ def list_(json: JsonOption = False) -> None:
     from pgsbench.inspection.catalogue import strategy_table
     from pgsbench.reporting import render
 
-    typer.echo(render.printed(strategy_table(), json=json))
+    render.show(strategy_table(), json=json)
 
 
 @app.command()
@@ -145,7 +145,7 @@ def diagnose(
             output=output,
             progress=bars,
         )
-    typer.echo(render.printed(*found.tables, json=json))
+    render.show(*found.tables, json=json)
     for line in [] if json else [*found.strategy_lines, *map(str, found.files)]:
         typer.echo(line)
     if found.is_study and output is None:
@@ -171,7 +171,7 @@ def findings(
     from pgsbench.reporting import render
 
     tables = measured(images or [], data=data, count=count, model=model, seed=seed)
-    typer.echo(render.printed(*tables, json=json))
+    render.show(*tables, json=json)
 
 
 def _names(text: str | None) -> list[str] | None:

@@ -75,7 +75,4 @@ def print_tables(*tables: Table, json: bool) -> None:
     """Print tables for people, or as JSON."""
     from pgsbench.reporting import render
 
-    if json:
-        typer.echo(render.as_json(*tables))
-    else:
-        render.show(*tables)
+    render.show(*tables, json=json)

@@ -210,13 +210,9 @@ def _finish(study: Study, *tables: Table | None, words: str = "", json: bool) ->
     """Print tables, where the report is, and what failed."""
     from pgsbench.reporting import render
 
-    shown = [table for table in tables if table is not None]
-    if json:
-        typer.echo(render.as_json(*shown))
-    else:
-        render.show(*shown)
-        if words:
-            typer.echo(f"\n{words}")
+    render.show(*(table for table in tables if table is not None), json=json)
+    if words and not json:
+        typer.echo(f"\n{words}")
     typer.echo(f"\nruns: {study.num_trained} trained, {study.num_reused} reused", err=json)
     typer.echo(f"report: {study.report_folder / 'report.html'}", err=json)
     typer.echo(f"        {study.report_folder / 'report.md'}", err=json)

@@ -25,7 +25,7 @@ MISSING_CELL = "missing"
 #: Columns of text that fit in a terminal.
 WIDTH = 100
 #: Words are wrapped to no less than this.
-_NARROWEST = 16
+_NARROWEST = 20
 _GAP = "  "
 
 _LATEX = {
@@ -85,9 +85,16 @@ def markdown(table: Table) -> str:
     return "\n".join([*lines, *(f"\n{note}" for note in table.notes)]) + "\n"
 
 
-def show(*tables: Table) -> None:
-    """Print tables: with colours to a terminal, as plain text to a pipe or a file."""
-    if sys.stdout.isatty():
+def show(*tables: Table, json: bool = False) -> None:
+    """Print tables: with colours to a terminal, as plain text to a pipe or a file.
+
+    Args:
+        tables: The tables.
+        json: Print them as JSON instead.
+    """
+    if json:
+        sys.stdout.write(as_json(*tables) + "\n")
+    elif sys.stdout.isatty():
         from pgsbench.reporting import terminal
 
         terminal.show(*tables)
@@ -136,11 +143,6 @@ def as_json(*tables: Table) -> str:
         table.title: [dict(zip(table.header, row, strict=True)) for row in table.rows] for table in tables
     }
     return json.dumps(content, indent=1, ensure_ascii=False)
-
-
-def printed(*tables: Table, json: bool) -> str:
-    """Return tables as a command prints them: as JSON where that was asked for, else for a terminal."""
-    return as_json(*tables) if json else "\n".join(map(text, tables))
 
 
 def csv_text(table: Table) -> str:
@@ -252,20 +254,20 @@ def _stacked(table: Table) -> Table:
 
 
 def _wrapped(table: Table, width: int) -> Table:
-    """Stack headers, then wrap words, from the right, until the table fits or nothing can give any more."""
+    """Stack headers, then wrap the widest columns of words, until the table fits or nothing can give more.
+
+    Columns that name the row stay as they are.
+    """
     if _excess(table, width) > 0:
         table = _stacked(table)
-    excess = _excess(table, width)
-    for column in sorted((i for i in range(len(table.header)) if table.is_text(i)), reverse=True):
-        if excess <= 0:
-            break
-        before = _widths(table)[column]
-        room = max(_NARROWEST, before - excess)
+    words = [i for i in range(table.num_keys, len(table.header)) if table.is_text(i)]
+    room = max((_widths(table)[i] for i in words), default=0)
+    while _excess(table, width) > 0 and room > _NARROWEST:
+        room -= 1
         rows = [
-            [_wrap(cell, room) if i == column else cell for i, cell in enumerate(row)] for row in table.rows
+            [_wrap(cell, room) if i in words else cell for i, cell in enumerate(row)] for row in table.rows
         ]
         table = replace(table, rows=rows)
-        excess -= before - _widths(table)[column]
     return table
 
 
@@ -274,7 +276,8 @@ def _excess(table: Table, width: int) -> int:
 
 
 def _wrap(cell: str, width: int) -> str:
-    return "\n".join(textwrap.wrap(cell, width, break_long_words=False, break_on_hyphens=False)) or cell
+    words = cell.replace("\n", " ")
+    return "\n".join(textwrap.wrap(words, width, break_long_words=False, break_on_hyphens=False)) or cell
 
 
 def _columns_of(table: Table, columns: Sequence[int]) -> Table:

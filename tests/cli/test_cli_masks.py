@@ -189,11 +189,13 @@ def test_a_mask_ratio_goes_to_every_arm_that_has_one(tiny: TinyWorld, tmp_path: 
 
 
 def test_findings_show_the_published_code_beside_its_repairs(run, tiny: TinyWorld) -> None:
-    out = run("masks", "findings", "--data", str(tiny.shards), "--count", "4", "--model", "tiny-vit")
-    assert "kept, 30% masked" in out
-    assert "cosine of embeddings with and without it, untrained tower, 4 pictures" in out
-    row = next(line for line in out.splitlines() if line.startswith("pgs-released, true edge map"))
-    assert len([float(cell) for cell in row.split()[-4:]]) == 4
+    given = ("masks", "findings", "--data", str(tiny.shards), "--count", "4", "--model", "tiny-vit", "--json")
+    parts, edges = json.loads(run(*given)).values()
+    what = "cosine of embeddings with and without it, untrained tower, 4 pictures"
+    assert what in [row["what"] for row in parts]
+    row = next(row for row in edges if "pgs-released, true edge map" in row.values())
+    assert "kept, 30% masked" in row
+    assert len([float(cell) for cell in list(row.values())[-4:]]) == 4
 
 
 @pytest.mark.parametrize(
