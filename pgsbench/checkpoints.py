@@ -18,6 +18,7 @@ from pgsbench.data.store import Progress
 from pgsbench.devices import devices_named
 from pgsbench.errors import ConfigError, RunError
 from pgsbench.evaluation import suite as suites
+from pgsbench.evaluation import task_data
 from pgsbench.evaluation.embed import dtype_of
 from pgsbench.evaluation.evaluate import evaluate, model_description
 from pgsbench.evaluation.suite import Suite
@@ -111,10 +112,10 @@ def evaluate_checkpoint(
     target = (output or scores_folder(name, wanted.whole.name)).resolve() / wanted.folder
     mask = _mask_of(name) if with_mask else None
     check_writable(target, *([_masked(target)] if mask else []))
-    on, find = devices_named(device)[0], partial(suites.data_folder, root=root)
-    suites.locate(suites.without_builtin(wanted.tasks), find)  # said before any weights are fetched
+    on, find = devices_named(device)[0], partial(task_data.data_folder, root=root)
+    task_data.locate(task_data.without_builtin(wanted.tasks), find)  # said before any weights are fetched
     opened = _opened(source, model, on)
-    suites.make_builtin(wanted.tasks, progress=progress)
+    task_data.make_builtin(wanted.tasks, progress=progress)
     measure = partial(
         evaluate,
         opened.clip,

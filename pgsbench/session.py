@@ -23,7 +23,8 @@ import pandas as pd
 
 from pgsbench.config.schema import arm_name
 from pgsbench.errors import ConfigError, StudyError
-from pgsbench.evaluation.suite import load_suite, locate, make_builtin
+from pgsbench.evaluation.suite import load_suite
+from pgsbench.evaluation.task_data import locate, make_builtin
 from pgsbench.execution.estimate import Estimator
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.runs import Watcher, work_off

@@ -118,7 +118,8 @@ def fetch(
     Example: pgsbench data fetch retrieval-3
     """
     from pgsbench.evaluation.availability import fetch_missing
-    from pgsbench.evaluation.suite import load_suite, make_builtin
+    from pgsbench.evaluation.suite import load_suite
+    from pgsbench.evaluation.task_data import make_builtin
     from pgsbench.progress import Bars
 
     tasks = load_suite(suite)

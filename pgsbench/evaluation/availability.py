@@ -10,15 +10,8 @@ from pathlib import Path
 from pgsbench.data import exported, fetch, store
 from pgsbench.data.store import Progress
 from pgsbench.errors import DataError, UserError
-from pgsbench.evaluation.suite import (
-    Suite,
-    Task,
-    builtin_dataset,
-    data_folder,
-    lacking,
-    protocol_at_work,
-    public_set,
-)
+from pgsbench.evaluation.suite import Suite, Task, builtin_dataset, public_set
+from pgsbench.evaluation.task_data import data_folder, lacking, protocol_at_work
 
 PRESENT, MISSING, DAMAGED, WRONG_SIZE = "present", "missing", "damaged", "wrong size"
 #: States that fetching mends. A set of another size may be somebody's own and is left alone.

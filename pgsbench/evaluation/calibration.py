@@ -15,7 +15,8 @@ from pgsbench.devices import devices_named
 from pgsbench.errors import ConfigError, nearest
 from pgsbench.evaluation.evaluate import evaluate, model_description
 from pgsbench.evaluation.protocols.zero_shot import ZeroShot
-from pgsbench.evaluation.suite import Suite, Task, data_folder, locate
+from pgsbench.evaluation.suite import Suite, Task
+from pgsbench.evaluation.task_data import data_folder, locate
 from pgsbench.models.source import open_model
 
 PUBLISHED = Path(__file__).with_name("published.yaml")

@@ -23,15 +23,8 @@ from pgsbench.evaluation.identity import data_states, suite_fingerprint, task_ke
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.results import TaskResult
 from pgsbench.evaluation.scoring import group_means, primary_of, scores_of
-from pgsbench.evaluation.suite import (
-    FindData,
-    Suite,
-    Task,
-    builtin_dataset,
-    data_folder,
-    locate,
-    protocol_at_work,
-)
+from pgsbench.evaluation.suite import Suite, Task, builtin_dataset
+from pgsbench.evaluation.task_data import FindData, data_folder, locate, protocol_at_work
 from pgsbench.evaluation.watch import TaskWatch
 from pgsbench.hashing import canonical_json, file_hash
 from pgsbench.models.clip import Clip

@@ -11,7 +11,8 @@ from typing import Any, cast
 
 from pgsbench.data import store
 from pgsbench.errors import DataError
-from pgsbench.evaluation.suite import Suite, Task, builtin_dataset, locate, public_set
+from pgsbench.evaluation.suite import Suite, Task, builtin_dataset, public_set
+from pgsbench.evaluation.task_data import locate
 from pgsbench.hashing import canonical_json, file_hash
 
 
@@ -71,7 +72,7 @@ def data_states(suite: Suite, folders: Mapping[str, Path]) -> dict[str, str]:
 
     Args:
         suite: The suite.
-        folders: The folder of each task by task name (`pgsbench.evaluation.suite.locate`).
+        folders: The folder of each task by task name (`pgsbench.evaluation.task_data.locate`).
 
     Raises:
         DataError: A generated data set has no readable manifest.

@@ -18,7 +18,7 @@ from pgsbench.data import evalset
 from pgsbench.data.store import Progress
 from pgsbench.data.tar import EncodedImage
 from pgsbench.errors import ConfigError, EvaluationError, ModelError
-from pgsbench.evaluation import reference
+from pgsbench.evaluation import reference, task_data
 from pgsbench.evaluation import suite as suites
 from pgsbench.evaluation.reference import TOLERANCE, Cost, ReferenceResult, timed
 from pgsbench.evaluation.suite import Suite
@@ -90,8 +90,8 @@ def compare(
         UserError: The model or data is not there, or a command failed.
     """
     tasks = suites.load_suite(suite)
-    suites.make_builtin(tasks)
-    folders = suites.locate(tasks)
+    task_data.make_builtin(tasks)
+    folders = task_data.locate(tasks)
     shared = [task for task in tasks.tasks if reference.arguments(task, folders[task.name])]
     model, pretrained = as_open_clip_names_it(source)
     # The bare model, not its run directory: there its results lie already, and would be reused.

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +15,9 @@ from pgsbench.config.read import check, check_all
 from pgsbench.config.schema import Strict
 from pgsbench.config.yaml_text import parse_yaml, read_text
 from pgsbench.configure import build, load_class
-from pgsbench.data import public, store
-from pgsbench.data.evalset import shards_of
+from pgsbench.data import public
 from pgsbench.errors import (
     ConfigError,
-    DataError,
-    EvaluationError,
-    Interrupted,
     PluginError,
     UserError,
     nearest,
@@ -35,19 +28,9 @@ from pgsbench.files import is_file
 
 FOLDER = Path(__file__).parent / "suites"
 
-#: From a task's `data` to the folder of its data set.
-FindData = Callable[[str], Path]
-
-#: What to do about data that is missing, by where it comes from.
-WAYS_OUT = {
-    "generated": "`pgsbench data make NAME` makes the generated data sets",
-    "public": "`pgsbench data fetch SUITE` fetches public data sets",
-    "own": "put your own folders where the suite's file says (paths are relative to it), with the files that "
-    "docs/add-an-evaluation.md lists for each protocol",
-}
-
 _PUBLIC_DATA = re.compile(r"clip_benchmark:(?P<name>[\w./+-]+)")
-_BUILTIN_DATA = re.compile(r"(?!clip_benchmark:)(?P<dataset>[a-z0-9_-]+):(?P<evaluation>\w[\w.-]*)")
+#: An evaluation set of a built-in data set, ``scenes:shape``.
+BUILTIN_DATA = re.compile(r"(?!clip_benchmark:)(?P<dataset>[a-z0-9_-]+):(?P<evaluation>\w[\w.-]*)")
 
 
 @dataclass(frozen=True)
@@ -187,20 +170,9 @@ def first_items(suite: Suite, limit: int) -> Suite:
     return replace(suite, name=f"{suite.name}-first-{limit}", tasks=tasks)
 
 
-def make_builtin(suite: Suite, *, progress: store.Progress | None = None) -> None:
-    """Make the built-in data sets that a suite is measured on where they do not exist yet."""
-    for name in sorted({name for task in suite.tasks if (name := builtin_dataset(task.data))}):
-        store.ensure(name, progress=progress)
-
-
-def without_builtin(suite: Suite) -> Suite:
-    """Return a suite without the tasks whose data `make_builtin` makes."""
-    return replace(suite, tasks=tuple(task for task in suite.tasks if not builtin_dataset(task.data)))
-
-
 def builtin_dataset(data: str) -> str | None:
     """Return the name of the built-in data set that a task's data is a part of; None: of none."""
-    found = _BUILTIN_DATA.fullmatch(data)
+    found = BUILTIN_DATA.fullmatch(data)
     return found["dataset"] if found else None
 
 
@@ -208,103 +180,6 @@ def public_set(data: str) -> public.PublicSet | None:
     """Return the public set that a task's data names; None: it names something else."""
     found = _PUBLIC_DATA.fullmatch(data)
     return public.lookup(found["name"]) if found else None
-
-
-def data_folder(data: str, *, root: Path | None = None) -> Path:
-    """Return the folder of a task's data: of a built-in or a public data set, or the path itself.
-
-    Args:
-        data: See `Task`.
-        root: Where public sets lie; default: where all data sets lie.
-
-    Raises:
-        DataError: The built-in data set has not been made, or there is none of this name.
-    """
-    if known := public_set(data):
-        return public.folder(known.name, root=root)
-    builtin = _BUILTIN_DATA.fullmatch(data)
-    if not builtin:
-        return Path(data)
-    dataset = builtin["dataset"]
-    folder = store.find(dataset)
-    if folder is None:
-        raise DataError(
-            "this data set has not been made yet", value=dataset, way_out=f"pgsbench data make {dataset}"
-        )
-    return folder / "eval" / builtin["evaluation"]
-
-
-def locate(suite: Suite, find: FindData = data_folder) -> dict[str, Path]:
-    """Return the folder of each task by task name.
-
-    Raises:
-        DataError: Data is missing; the message names everything that is.
-    """
-    folders = {}
-    kinds = set[str]()
-    problems = dict[str, None]()  # as an ordered set: many tasks may lack the same thing
-    for task in suite.tasks:
-        try:
-            folders[task.name] = folder = find(task.data)
-            with protocol_at_work(task):
-                absent = lacking(folder, task.protocol.requires)
-            if absent:
-                what = f"{folder}: no {', '.join(absent)}" if folder.is_dir() else f"{folder}: no such folder"
-                known = public_set(task.data)
-                kinds |= {_kind(task.data)}
-                hint = f"; {known.source}" if known and not known.is_known else ""
-                problems[f"{task.name} ({task.data}): {what}{hint}"] = None
-        except UserError as error:
-            kinds |= {_kind(task.data)}
-            problems[str(error)] = None
-    if problems:
-        raise DataError(
-            "the suite lacks data\n" + "\n".join(f"- {problem}" for problem in problems),
-            where=f"suite {suite.name}",
-            way_out="; ".join(WAYS_OUT[kind] for kind in WAYS_OUT if kind in kinds),
-        )
-    return folders
-
-
-@contextmanager
-def protocol_at_work(task: Task) -> Iterator[None]:
-    """Turn any exception of a user's protocol into an error that names the task and the line.
-
-    A built-in protocol that raises has a bug, and keeps its traceback.
-
-    Raises:
-        EvaluationError: The protocol raised; what it raised is the cause.
-    """
-    try:
-        yield
-    except (UserError, Interrupted):
-        raise
-    except Exception as error:
-        if task.protocol_name in PROTOCOLS.builtin:
-            raise
-        file = inspect.getfile(type(task.protocol))
-        frames = traceback.extract_tb(error.__traceback__)
-        last = next((frame for frame in reversed(frames) if frame.filename == file), frames[-1])
-        raise EvaluationError(
-            f"the protocol {task.protocol_name} failed: {type(error).__name__}: {error}",
-            where=task.name,
-            way_out=f"see {last.filename}:{last.lineno}: {last.line}",
-        ) from error
-
-
-def lacking(folder: Path, requires: Sequence[str]) -> list[str]:
-    """Return what a folder lacks of the files that a protocol requires, the shards of its splits included."""
-    absent = [name for name in requires if not (folder / name).exists()]
-    for name in requires:
-        if name.endswith("/nshards.txt") and name not in absent:
-            split = (folder / name).parent
-            absent += [f"{split.name}/{path.name}" for path in shards_of(split) if not path.exists()]
-    return absent
-
-
-def _kind(data: str) -> str:
-    """Return which of `WAYS_OUT` holds for a task's data."""
-    return "generated" if builtin_dataset(data) else "public" if public_set(data) else "own"
 
 
 def _suite_of_public(name: str) -> Suite:
@@ -374,7 +249,7 @@ def _task(config: TaskConfig, folder: Path, where: str) -> Task:
     if known_set:
         is_test = getattr(protocol, "split", "test") == "test"  # the only split whose size is known
         size = size or (known_set.size if is_test else None)
-    elif not _BUILTIN_DATA.fullmatch(data):
+    elif not BUILTIN_DATA.fullmatch(data):
         data = str(folder / Path(os.path.expandvars(data)).expanduser())
     return Task(
         config.name,

@@ -20,7 +20,8 @@ from pgsbench.evaluation.protocols.linear_probe import LinearProbe
 from pgsbench.evaluation.protocols.retrieval import Retrieval
 from pgsbench.evaluation.protocols.zero_shot import ZeroShot
 from pgsbench.evaluation.reference import Cost, ReferenceResult, timed
-from pgsbench.evaluation.suite import Task, data_folder, load_suite
+from pgsbench.evaluation.suite import Task, load_suite
+from pgsbench.evaluation.task_data import data_folder
 from pgsbench.models import checkpoint, clip
 from pgsbench.models.source import open_model
 from pgsbench.records.scores import Scores

@@ -19,7 +19,8 @@ from pgsbench.errors import DataError
 from pgsbench.evaluation import availability
 from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.pictures import decode
-from pgsbench.evaluation.suite import data_folder, load_suite
+from pgsbench.evaluation.suite import load_suite
+from pgsbench.evaluation.task_data import data_folder
 from pgsbench.models import clip
 
 

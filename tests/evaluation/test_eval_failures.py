@@ -18,7 +18,8 @@ from pgsbench.evaluation import results
 from pgsbench.evaluation.availability import DAMAGED, MISSING, survey
 from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.pictures import Preprocess
-from pgsbench.evaluation.suite import load_suite, locate
+from pgsbench.evaluation.suite import load_suite
+from pgsbench.evaluation.task_data import locate
 from pgsbench.models.clip import Clip
 from pgsbench.records.scores import Scores
 from pgsbench.reporting import frames

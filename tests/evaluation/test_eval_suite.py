@@ -10,13 +10,15 @@ import pytest
 from pgsbench.data import public, store
 from pgsbench.errors import ConfigError, DataError, UserError
 from pgsbench.evaluation import suite as suites
+from pgsbench.evaluation import task_data
 from pgsbench.evaluation.protocols.compositional import Compositional
 from pgsbench.evaluation.protocols.linear_probe import LinearProbe
 from pgsbench.evaluation.protocols.multilabel import MultiLabel
 from pgsbench.evaluation.protocols.retrieval import Retrieval
 from pgsbench.evaluation.protocols.winoground import Winoground
 from pgsbench.evaluation.protocols.zero_shot import ZeroShot
-from pgsbench.evaluation.suite import load_suite, locate
+from pgsbench.evaluation.suite import load_suite
+from pgsbench.evaluation.task_data import locate
 
 GROUPS = {"classification", "retrieval", "robustness", "compositionality"}
 
@@ -66,7 +68,7 @@ def test_suites_on_public_data_load(name: str) -> None:
         assert known is not None
         assert task.size == known.size is not None
         assert task.chance is not None or task.protocol_name in ("retrieval", "multilabel")
-    assert suites.without_builtin(suite) == suite
+    assert task_data.without_builtin(suite) == suite
 
 
 def test_all_built_in_suites_are_tested_here() -> None:
@@ -246,15 +248,15 @@ def test_a_public_set_of_an_odd_name(name: str) -> None:
 
 def test_built_in_data_lies_in_the_made_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "find", lambda name: tmp_path / name)
-    assert suites.data_folder("scenes:shape") == tmp_path / "scenes" / "eval" / "shape"
-    assert suites.without_builtin(load_suite("scenes")).tasks == ()
-    assert suites.data_folder("/a/b") == Path("/a/b")
+    assert task_data.data_folder("scenes:shape") == tmp_path / "scenes" / "eval" / "shape"
+    assert task_data.without_builtin(load_suite("scenes")).tasks == ()
+    assert task_data.data_folder("/a/b") == Path("/a/b")
 
 
 def test_public_data_lies_under_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGSBENCH_DATA", "/sets")
-    assert suites.data_folder("clip_benchmark:vtab/dtd") == Path("/sets/wds_vtab-dtd")
-    assert suites.data_folder("clip_benchmark:winoground", root=tmp_path) == tmp_path / "winoground"
+    assert task_data.data_folder("clip_benchmark:vtab/dtd") == Path("/sets/wds_vtab-dtd")
+    assert task_data.data_folder("clip_benchmark:winoground", root=tmp_path) == tmp_path / "winoground"
     with pytest.raises(DataError) as error:
         locate(load_suite("paper"))
     assert "food101 (clip_benchmark:food101): /sets/wds_food101: no such folder" in str(error.value)
