@@ -12,7 +12,6 @@ Python's multiprocessing asks for.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,7 +30,6 @@ from pgsbench.execution.runs import Watcher, work_off
 from pgsbench.execution.search import search
 from pgsbench.execution.slots import Slots, plan_slots
 from pgsbench.files import unwritable
-from pgsbench.hashing import digest
 from pgsbench.progress import Bars
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
@@ -41,7 +39,7 @@ from pgsbench.reporting.results import Results
 from pgsbench.reporting.run_figures import draw_missing
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
-from pgsbench.study import open as study_files
+from pgsbench.study.open import open_by_name
 from pgsbench.study.plan import (
     Planner,
     check_comparison,
@@ -49,14 +47,10 @@ from pgsbench.study.plan import (
     searched_specs,
     with_arms,
 )
-from pgsbench.study.shipped import find_study
 from pgsbench.study.study import Study as StudyFile
 from pgsbench.tracking.mirror import Mirror, Synced
 
 MIRROR_EVERY_SECONDS = 20.0
-
-#: What may be overridden in a study without making it another one, whose report would replace the first's.
-_SAME_STUDY = {"question", "seeds", "search"}
 
 
 def open_study(
@@ -64,12 +58,7 @@ def open_study(
     *,
     overrides: Sequence[str] | Mapping[str, object] = (),
     seeds: int | None = None,
-    output: str | Path = ".",
-    jobs: int | None = None,
-    device: str = "auto",
-    threads: int | None = None,
-    any_numerics: bool = False,
-    command: str = "",
+    **options: Any,
 ) -> Study:
     """Open a study to work on it.
 
@@ -78,6 +67,28 @@ def open_study(
         overrides: What differs from the file, as ``"a.b=value"`` texts or a mapping ``{"a.b": value}``. With
             another base or other arms it is another study, whose name ends in a hash of the overrides.
         seeds: Number of seeds, 0, 1, ...; None: the study's own.
+        **options: Where and how it is worked on; see `work_on`.
+
+    Raises:
+        UserError: The study has mistakes, the folder cannot be written, or there is no such device.
+    """
+    return work_on(open_by_name(name, overrides=overrides, seeds=seeds), **options)
+
+
+def work_on(
+    file: StudyFile,
+    *,
+    output: str | Path = ".",
+    jobs: int | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    any_numerics: bool = False,
+    command: str = "",
+) -> Study:
+    """Take a study file that is open to work.
+
+    Args:
+        file: The study file.
         output: The folder of ``runs/`` and ``reports/``.
         jobs: At most this many runs at a time.
         device: ``auto``, ``cpu``, ``cuda`` or one GPU such as ``cuda:1``.
@@ -87,21 +98,13 @@ def open_study(
         command: What the record says has run the study.
 
     Raises:
-        UserError: The study has mistakes, the folder cannot be written, or there is no such device.
+        UserError: The folder cannot be written, or there is no such device.
     """
     slots = plan_slots(jobs=jobs, device=device, threads=threads)
     if reason := unwritable(Path(output)):
         raise ConfigError(
             f"runs and reports cannot be written: {reason}", where="output", way_out="name another folder"
         )
-    if isinstance(overrides, Mapping):
-        overrides = [f"{path}={json.dumps(value)}" for path, value in overrides.items()]
-    file = study_files.open_study(find_study(str(name)), overrides=overrides)
-    changed = {override.partition("=")[0].strip().partition(".")[0] for override in overrides}
-    if "name" not in changed and changed - _SAME_STUDY:
-        file = file.variant(digest(sorted(overrides))[:6])
-    if seeds is not None:
-        file = file.with_seeds(range(seeds))
     return Study(file, Path(output), slots, command=command, any_numerics=any_numerics)
 
 
@@ -384,13 +387,7 @@ def compare(
     study: str | Path = "baselines",
     **options: Any,
 ) -> StudyResults:
-    """Compare a mask with others in one call: `open_study` and `Study.compare`.
-
-    Args:
-        baselines: Arms or strategies to compare with.
-        candidate: The arm in question; None: the study's base.
-        study: A study file, or the name of a study that ships.
-        **options: As for `open_study`.
+    """Compare a mask with others in one call: `open_study` with `options`, then `Study.compare`.
 
     Raises:
         UserError: The study has mistakes, there is no such arm, or a run failed.

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from pgsbench.cli import bench, calibrate, data, doctor, evaluate, masks, runs, studies, study, ui
+from pgsbench.cli import bench, data, evaluate, machine, masks, runs, studies, study
 
 
 class _Unconverted:
@@ -64,7 +64,7 @@ app.command()(studies.sweep)
 app.command()(studies.compare)
 app.command()(studies.train)
 app.command()(evaluate.evaluate)
-app.command()(calibrate.calibrate)
+app.command()(evaluate.calibrate)
 app.command()(studies.report)
 app.command()(studies.sync)
 app.add_typer(masks.app, name="masks")
@@ -72,6 +72,6 @@ app.add_typer(bench.app, name="bench")
 app.add_typer(data.app, name="data")
 app.add_typer(study.app, name="study")
 app.add_typer(runs.app, name="runs")
-app.command()(doctor.doctor)
-app.command()(ui.ui)
+app.command()(machine.doctor)
+app.command()(machine.ui)
 _complete_quickly(app)

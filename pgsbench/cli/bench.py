@@ -76,20 +76,16 @@ def eval_(
 
     Example: pgsbench bench eval runs/ratio/pgs-s0-0123456789 --suite scenes
     """
-    from contextlib import nullcontext
-
     from pgsbench.errors import EvaluationError
-    from pgsbench.evaluation.side_by_side import compare, made_up
+    from pgsbench.evaluation.side_by_side import compare_both
     from pgsbench.progress import Bars
     from pgsbench.reporting import render
     from pgsbench.reporting.side_by_side import cost_table, score_table
 
-    with (
-        made_up(checkpoint, shape) if shape else nullcontext((checkpoint, suite)) as (model, tasks),
-        Bars() as show,
-    ):
-        found = compare(model, tasks, batch_size=batch_size, workers=workers, progress=show)
-    tables = score_table(found), cost_table(found)
-    render.show(*tables, json=as_json)
+    with Bars() as show:
+        found = compare_both(
+            checkpoint, suite, shape=shape, batch_size=batch_size, workers=workers, progress=show
+        )
+    render.show(score_table(found), cost_table(found), json=as_json)
     if different := found.different:
         raise EvaluationError(f"{len(different)} scores differ by more than ties", value=different)

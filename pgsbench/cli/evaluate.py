@@ -1,4 +1,4 @@
-"""``pgsbench evaluate``."""
+"""``pgsbench evaluate`` and ``calibrate``: the commands that test a model."""
 
 from __future__ import annotations
 
@@ -17,10 +17,7 @@ from pgsbench.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pgsbench.checkpoints import Evaluation
-    from pgsbench.reporting.render import Table
 
 
 def evaluate(
@@ -84,6 +81,7 @@ def evaluate(
     from pgsbench.checkpoints import evaluate_checkpoints, log_scores, mlflow_run
     from pgsbench.progress import Bars
     from pgsbench.reporting import render
+    from pgsbench.reporting.score_tables import evaluation_tables
 
     mirrors = [mlflow_run(checkpoint, mlflow) for checkpoint in checkpoints] if mlflow else []
     with Bars() as show:
@@ -102,8 +100,7 @@ def evaluate(
             limit=limit,
             progress=show,
         )
-    tables = _tables(found)
-    render.show(*tables, json=as_json)
+    render.show(*evaluation_tables(found), json=as_json)
     for one in found:
         if one.note:
             typer.echo(f"note: {one.name}: {one.note}", err=True)
@@ -113,16 +110,53 @@ def evaluate(
         log_scores(one, run_id)
 
 
-def _tables(found: Sequence[Evaluation]) -> list[Table]:
-    from pgsbench.reporting.score_tables import across_table, mask_table, score_tables
+def calibrate(
+    model: Annotated[
+        str, typer.Argument(metavar="NAME:TAG", help="A published open_clip model.")
+    ] = "ViT-B-32:openai",
+    data: Annotated[
+        str, typer.Option(help="A data set by clip_benchmark's name, or a folder in its layout.")
+    ] = "vtab/cifar100",
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Its weights, where there is no network to fetch them."),
+    ] = None,
+    expect: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Expected accuracy (default: the published one).")
+    ] = None,
+    tolerance: Annotated[float, typer.Option(min=0, help="Largest difference that passes.")] = 0.005,
+    root: RootOption = None,
+    batch_size: BatchSizeOption = 256,
+    device: DeviceOption = "auto",
+    offline: OfflineOption = False,
+) -> None:
+    """Measure a public model on a public set and compare with clip_benchmark's published number.
 
-    tables = list(score_tables(found[0].scores))
-    if len(found) > 1:
-        from pgsbench.reporting.checkpoints import difference_table, differences  # SciPy takes seconds
+    Exit status 0: it agrees; 1: it misses, or the score is marked and does not compare (a set of another
+    size, for example). Where data lie, and how they are fetched: `pgsbench data fetch`.
 
-        across = across_table({one.name: one.scores for one in found})
-        tables = [across, difference_table(differences({one.name: one.folder for one in found}))]
-    return [*tables, *(mask_table(one.name, one.scores, one.masked) for one in found if one.masked)]
+    Example: pgsbench calibrate ViT-B-32:openai --data vtab/cifar100
+    """
+    from pgsbench.evaluation import calibration
+    from pgsbench.progress import Bars
+
+    with Bars() as show:
+        found = calibration.calibrate(
+            model,
+            data,
+            weights=checkpoint,
+            expected=expect,
+            tolerance=tolerance,
+            root=root,
+            batch_size=batch_size,
+            device=device,
+            progress=show,
+        )
+    if found.note:
+        typer.echo(f"note: {found.note}", err=True)
+    typer.echo(f"{model} on {data}, top-1 of {found.num_pictures:,} pictures: {found}")
+    typer.echo(f"model: {found.model}")
+    raise typer.Exit(0 if found.passes else 1)
 
 
 def _say(one: Evaluation, *, with_name: bool) -> None:

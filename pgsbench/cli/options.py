@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pgsbench import completion
-
-if TYPE_CHECKING:
-    from pgsbench.reporting.render import Table
 
 
 def _forbid_network(offline: bool) -> bool:
@@ -69,10 +66,3 @@ OfflineOption = Annotated[
 def names_in(text: str) -> list[str]:
     """Return the names in a list joined by commas, each once; empty ones do not count."""
     return [name for name in dict.fromkeys(part.strip() for part in text.split(",")) if name]
-
-
-def print_tables(*tables: Table, json: bool) -> None:
-    """Print tables for people, or as JSON."""
-    from pgsbench.reporting import render
-
-    render.show(*tables, json=json)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pgsbench import completion
-from pgsbench.cli.options import JsonOption, OutputOption, print_tables
+from pgsbench.cli.options import JsonOption, OutputOption
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,9 +79,10 @@ def show(run: RunArgument, output: OutputOption = Path(), json: JsonOption = Fal
 
     Example: pgsbench runs show 3f9a
     """
+    from pgsbench.reporting import render
     from pgsbench.reporting.run import load_run, run_tables
 
-    print_tables(*run_tables(load_run(run, output)), json=json)
+    render.show(*run_tables(load_run(run, output)), json=json)
 
 
 @app.command()
@@ -92,9 +93,10 @@ def diff(
 
     Example: pgsbench runs diff 3f9a 07c2
     """
+    from pgsbench.reporting import render
     from pgsbench.reporting.run import diff_tables, load_run
 
-    print_tables(*diff_tables(load_run(ours, output), load_run(theirs, output)), json=json)
+    render.show(*diff_tables(load_run(ours, output), load_run(theirs, output)), json=json)
 
 
 @app.command()
@@ -136,9 +138,10 @@ def export(
 
 
 def _print(found: pd.DataFrame, metric: str, *, json: bool) -> None:
+    from pgsbench.reporting import render
     from pgsbench.reporting.run_list import runs_table
 
     if json:
         typer.echo(found.to_json(orient="records", indent=1, date_format="iso"))
     else:
-        print_tables(runs_table(found, metric=metric), json=False)
+        render.show(runs_table(found, metric=metric))

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from pgsbench.reporting.render import Table
     from pgsbench.session import Study
 
-DEFAULT_STUDY = "baselines"
-
 StudyName = Annotated[
     str | None,
     typer.Argument(
@@ -84,7 +82,7 @@ def train(
 def compare(
     baselines: BaselinesOption,
     candidate: CandidateOption = None,
-    study: Annotated[str, typer.Option(help=STUDY_HELP, autocompletion=completion.studies)] = DEFAULT_STUDY,
+    study: Annotated[str, typer.Option(help=STUDY_HELP, autocompletion=completion.studies)] = "baselines",
     set_: SetOption = None,
     seeds: SeedsOption = None,
     output: OutputOption = Path(),
@@ -181,12 +179,13 @@ def _open(
     any_numerics: bool,
 ) -> Study:
     typer.echo("reading the study and its data ...", err=True)  # torch takes seconds to import
-    from pgsbench.session import open_study
+    from pgsbench.study.open import open_by_name
 
-    return open_study(
-        study,
-        overrides=set_ or [],
-        seeds=seeds,
+    file = open_by_name(study, overrides=set_ or [], seeds=seeds)
+    from pgsbench.session import work_on  # late: a mistake in the study is said sooner
+
+    return work_on(
+        file,
         output=output,
         jobs=jobs,
         threads=threads,

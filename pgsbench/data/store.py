@@ -165,3 +165,21 @@ def verify(folder: Path, *, progress: Progress | None = None) -> list[str]:
         elif file_hash(path) != digest:
             problems.append(f"{name}: content differs from the manifest")
     return problems
+
+
+def check(name: str, *, progress: Progress | None = None) -> Path:
+    """Return the folder of a built-in data set whose files are all as they were made.
+
+    Raises:
+        DataError: It is not made, or files differ.
+    """
+    folder = find(name)
+    if folder is None:
+        raise DataError("not made yet", value=name, way_out=f"pgsbench data make {name}")
+    if problems := verify(folder, progress=progress):
+        raise DataError(
+            "\n".join([f"{len(problems)} files are not what they were", *problems]),
+            where=str(folder),
+            way_out=f"delete the folder and run `pgsbench data make {name}`",
+        )
+    return folder

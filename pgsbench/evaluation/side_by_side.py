@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -72,6 +73,21 @@ class SideBySide:
             for score, value in self.shared
             if abs(score.value - value) > TOLERANCE + score.num_ties / score.n
         ]
+
+
+def compare_both(checkpoint: str, suite: str, *, shape: str | None, **options: Any) -> SideBySide:
+    """Measure a model on a suite with both command lines, or an untrained one on made-up data.
+
+    Args:
+        checkpoint: As `compare` takes it; with a shape, the name of an architecture.
+        suite: Name or file of a suite; not looked at with a shape.
+        shape: As `made_up` takes it; None: none is made up.
+        **options: As for `compare`.
+    """
+    if shape is None:
+        return compare(checkpoint, suite, **options)
+    with made_up(checkpoint, shape) as (model, tasks):
+        return compare(model, tasks, **options)
 
 
 def compare(

@@ -5,10 +5,25 @@ Whoever tests one checkpoint waits for no statistics: pandas and SciPy take seco
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pgsbench.records.scores import Scores
 from pgsbench.reporting.render import Table, points
+
+if TYPE_CHECKING:
+    from pgsbench.checkpoints import Evaluation
+
+
+def evaluation_tables(found: Sequence[Evaluation]) -> list[Table]:
+    """Return what an evaluation prints: scores and group means, or several checkpoints side by side."""
+    tables = list(score_tables(found[0].scores))
+    if len(found) > 1:
+        from pgsbench.reporting.checkpoints import difference_table, differences  # SciPy takes seconds
+
+        across = across_table({one.name: one.scores for one in found})
+        tables = [across, difference_table(differences({one.name: one.folder for one in found}))]
+    return [*tables, *(mask_table(one.name, one.scores, one.masked) for one in found if one.masked)]
 
 
 def across_table(scores: Mapping[str, Scores]) -> Table:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,41 @@ from pgsbench.config.yaml_text import parse_yaml, read_text
 from pgsbench.errors import ConfigError, UserError
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.files import is_file
+from pgsbench.hashing import digest
 from pgsbench.study.objective import Objective
+from pgsbench.study.shipped import find_study
 from pgsbench.study.space import space_problems
 from pgsbench.study.study import Study
+
+#: What may be overridden in a study without making it another one, whose report would replace the first's.
+_SAME_STUDY = {"question", "seeds", "search"}
+
+
+def open_by_name(
+    name: str | Path,
+    *,
+    overrides: Sequence[str] | Mapping[str, object] = (),
+    seeds: int | None = None,
+) -> Study:
+    """Open a study as people ask for it.
+
+    Args:
+        name: A study file, or the name of a study that ships.
+        overrides: What differs from the file, as ``"a.b=value"`` texts or a mapping ``{"a.b": value}``. With
+            another base or other arms it is another study, whose name ends in a hash of the overrides.
+        seeds: Number of seeds, 0, 1, ...; None: the study's own.
+
+    Raises:
+        ConfigError: There is no such study, or every mistake in it.
+        PluginError: A strategy cannot be found, imported or built.
+    """
+    if isinstance(overrides, Mapping):
+        overrides = [f"{path}={json.dumps(value)}" for path, value in overrides.items()]
+    study = open_study(find_study(str(name)), overrides=overrides)
+    changed = {override.partition("=")[0].strip().partition(".")[0] for override in overrides}
+    if "name" not in changed and changed - _SAME_STUDY:
+        study = study.variant(digest(sorted(overrides))[:6])
+    return study if seeds is None else study.with_seeds(range(seeds))
 
 
 def open_study(path: Path, *, overrides: Sequence[str] = ()) -> Study:

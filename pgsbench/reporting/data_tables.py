@@ -1,0 +1,46 @@
+"""The data sets on disk as tables: what is made here, and what is there of a suite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pgsbench.data import store
+from pgsbench.evaluation import availability
+from pgsbench.evaluation.suite import Suite
+from pgsbench.reporting.render import Table
+
+
+def builtin_table() -> Table:
+    """Return the built-in data sets: what is made, how much, and where."""
+    rows, notes = [], [f"Folder: {store.root()} (PGSBENCH_DATA names another)."]
+    for name in store.BUILTIN:
+        folder = store.find(name)
+        if folder is None:
+            rows.append([name, "not made yet", "", "", f"pgsbench data make {name}"])
+            continue
+        dataset = store.read_manifest(folder)
+        rows.append([name, "train", f"{dataset.num_train:,}", dataset.fingerprint, str(folder)])
+        rows += [[name, f"eval/{part}", f"{count:,}", "", ""] for part, count in dataset.evaluations.items()]
+        notes += [f"{name}: {dataset.attribution}"] if dataset.attribution else []
+    header = ["data set", "part", "count", "content", "folder"]
+    return Table("Built-in data sets", header, rows, notes, text_columns=(1, 3, 4))
+
+
+def status_table(suite: Suite, *, root: Path | None, progress: store.Progress) -> Table:
+    """Return which data sets of a suite are there, and whether they have their known size.
+
+    Args:
+        suite: The suite.
+        root: Where public sets lie; None: where all data sets lie.
+        progress: Told of sets that are counted.
+    """
+    sets = list(availability.survey(suite, root=root, progress=progress))
+    header = ["data set", "state", "split", "count", "known size", "source"]
+    rows = []
+    for one in sets:
+        counts = ["" if number is None else f"{number:,}" for number in (one.count, one.size)]
+        rows.append([one.data, one.state, ", ".join(one.splits), *counts, one.source])
+    present = sum(one.state == availability.PRESENT for one in sets)
+    odd = [f"{one.data}: {one.problem}" for one in sets if one.problem and one.state == availability.DAMAGED]
+    notes = [*odd, f"{present} of {len(sets)} data sets are present under {root or store.root()}"]
+    return Table(f"Data of the suite {suite.name}", header, rows, notes, text_columns=(1, 2, 5))
