@@ -16,9 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from pgsbench.config.schema import arm_name
 from pgsbench.errors import ConfigError, StudyError
@@ -49,6 +47,9 @@ from pgsbench.study.plan import (
 )
 from pgsbench.study.study import Study as StudyFile
 from pgsbench.tracking.mirror import Mirror, Synced
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MIRROR_EVERY_SECONDS = 20.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -113,7 +114,7 @@ def test_a_mistake_is_explained_and_exits_with_2(
     assert status == 2
     assert "Traceback" not in err
     assert " object at 0x" not in err
-    assert err.startswith("error: ")
+    assert err.removeprefix("reading the study and its data ...\n").startswith("error: ")
 
 
 def test_where_scores_cannot_be_written_is_said_first(
@@ -203,10 +204,13 @@ def test_status_is_no_mistake_where_everything_is_missing(
 ) -> None:
     status, out, _ = call(capsys, monkeypatch, "data", "status", "paper", "--root", str(tmp_path))
     assert status == 0
-    assert out.count(" missing ") == 36
-    row = next(line for line in out.splitlines() if line.startswith("clip_benchmark:vtab/cifar10 "))
-    assert row.split()[1:] == ["missing", "test", "10,000", "hf.co/datasets/clip-benchmark/wds_vtab-cifar10"]
-    assert f"0 of 36 data sets are present under {tmp_path}" in out
+    assert f"0 of 36 data sets are present under {tmp_path}" in " ".join(out.split())
+    _, out, _ = call(capsys, monkeypatch, "data", "status", "paper", "--root", str(tmp_path), "--json")
+    (rows,) = json.loads(out).values()
+    assert [row["state"] for row in rows] == ["missing"] * 36
+    row = next(row for row in rows if row["data set"] == "clip_benchmark:vtab/cifar10")
+    assert (row["split"], row["known size"]) == ("test", "10,000")
+    assert row["source"] == "hf.co/datasets/clip-benchmark/wds_vtab-cifar10"
 
 
 def commands() -> list[tuple[str, ...]]:

@@ -22,7 +22,7 @@ from pgsbench.evaluation.suite import load_suite
 from pgsbench.evaluation.task_data import locate
 from pgsbench.models.clip import Clip
 from pgsbench.records.scores import Scores
-from pgsbench.reporting import frames
+from pgsbench.reporting import study_frames
 
 NOTHING = {"encode_image": 0, "encode_text": 0}
 
@@ -243,5 +243,5 @@ def test_outcomes_of_another_model_are_never_read_as_ones_own(tiny: Clip, suite:
         assert str(theirs["key"]) != key
     assert results.read(suite.parent / "out", task, key) is None
     with pytest.raises(RunError, match="belong to another evaluation than the scores beside them"):
-        frames.primary_values(suite.parent / "out", scores.scores)
+        study_frames.primary_values(suite.parent / "out", scores.scores)
     assert run(tiny, suite).reused == ("my/find", "my/swap")
