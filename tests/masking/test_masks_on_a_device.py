@@ -139,9 +139,12 @@ def test_waiting_is_noticed(how: str) -> None:
 
 @pytest.fixture
 def no_generators(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    # A torch.Generator cannot enter a graph. Draws from the global one can, so here they stand in for it.
-    draw = torch.rand
-    monkeypatch.setattr(torch, "rand", lambda *shape, generator=None, **options: draw(*shape, **options))
+    # A torch.Generator cannot enter a graph. Draws from the global one can, so here they stand in for it; not
+    # by the real torch.rand, which torch.compile no longer knows under another name once it was at work.
+    def draw(*shape: int, generator: object = None, **options: Any) -> Tensor:
+        return torch.empty(*shape, **options).uniform_()
+
+    monkeypatch.setattr(torch, "rand", draw)
     with torch.random.fork_rng():
         yield
     torch.compiler.reset()

@@ -255,14 +255,14 @@ def test_turning_and_shifting_move_the_object(known: list[catalogue.Emoji]) -> N
 
 def test_another_version_of_a_package_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(PACKAGES, "emoji", "0.0.1")
-    with pytest.raises(DataError, match=r"(?s)emoji 0\.0\.1.*pgsbench\[emoji\]"):
+    with pytest.raises(DataError, match=r"(?s)emoji 0\.0\.1.*'\.\[emoji\]'"):
         emoji.make(tmp_path, recipe=SMALL)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(PACKAGES, "no-such-package-of-emoji", "1")
-    with pytest.raises(DataError, match=r"(?s)no-such-package-of-emoji.*pip install 'pgsbench\[emoji\]'"):
+    with pytest.raises(DataError, match=r"(?s)no-such-package-of-emoji.*pip install '\.\[emoji\]'"):
         emoji.make(tmp_path, recipe=SMALL)
 
 
