@@ -45,7 +45,7 @@ from pgsbench.study.plan import (
     searched_specs,
     with_arms,
 )
-from pgsbench.study.study import Study as StudyFile
+from pgsbench.study.study_file import StudyFile
 from pgsbench.tracking.mirror import Mirror, Synced
 
 if TYPE_CHECKING:

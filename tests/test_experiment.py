@@ -14,7 +14,7 @@ from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.experiment import is_complete, run_once
 from pgsbench.models.names import CONFIG_FOLDER
-from pgsbench.study.open import open_study
+from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
 from pgsbench.tracking.rundir import RunDir
 
@@ -32,7 +32,7 @@ def test_what_was_edited_after_planning_is_not_trained_under_the_old_id(
         f"data.train={tmp_path}/train",
         "search=null",
     ]
-    (spec,) = Planner(open_study(tiny.study, overrides=changed)).specs(["Half"])
+    (spec,) = Planner(open_study_file(tiny.study, overrides=changed)).specs(["Half"])
     with (tmp_path / edited).open("a") as file:
         file.write("\n")
     with pytest.raises(RunError, match=r"half\.py:Half.*planned\n.*run the command again"):
@@ -44,7 +44,7 @@ def test_of_an_edited_suite_only_what_changed_is_measured(tiny: TinyWorld, tmp_p
     suite = tmp_path / "suite.yaml"
     text = tiny.suite.read_text().replace("data: ", f"data: {tiny.folder}/")
     suite.write_text(text)
-    study = open_study(tiny.study, overrides=[f"evaluation.suite={suite}"])
+    study = open_study_file(tiny.study, overrides=[f"evaluation.suite={suite}"])
     (spec,) = Planner(study).specs(["none"])
 
     def train() -> RunDir:
@@ -79,7 +79,7 @@ def test_a_run_directory_that_is_deleted_in_training_stays_deleted(
     tiny: TinyWorld, tmp_path: Path, steps_between_logs: int
 ) -> None:
     overrides = [f"training.log_every_steps={steps_between_logs}"]
-    (spec,) = Planner(open_study(tiny.study, overrides=overrides)).specs(["none"])
+    (spec,) = Planner(open_study_file(tiny.study, overrides=overrides)).specs(["none"])
     folder, deleted = tmp_path / spec.folder, []
 
     def delete_once() -> bool:
@@ -95,7 +95,7 @@ def test_a_run_directory_that_is_deleted_in_training_stays_deleted(
 
 
 def test_a_run_directory_that_is_deleted_in_evaluation_stays_deleted(tiny: TinyWorld, tmp_path: Path) -> None:
-    (spec,) = Planner(open_study(tiny.study)).specs(["none"])
+    (spec,) = Planner(open_study_file(tiny.study)).specs(["none"])
     folder = tmp_path / spec.folder
 
     def delete_once_trained() -> bool:

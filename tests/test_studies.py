@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pgsbench.study.open import open_study
+from pgsbench.study.open import open_study_file
 from pgsbench.study.shipped import shipped_studies
 
 STUDIES = sorted(shipped_studies().rglob("*.yaml"))
@@ -19,7 +19,7 @@ def test_there_are_studies() -> None:
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_a_shipped_study_is_valid(path: Path) -> None:
-    study = open_study(path)
+    study = open_study_file(path)
     assert study.config.question.endswith("?")
 
 

@@ -37,9 +37,9 @@ def show(study: StudyArgument, set_: SetOption = None) -> None:
 
     Example: pgsbench study show ratio --set training.samples=8192
     """
-    from pgsbench.study.open import open_study
+    from pgsbench.study.open import open_study_file
 
-    opened = open_study(find_study(study), overrides=set_ or [])
+    opened = open_study_file(find_study(study), overrides=set_ or [])
     typer.echo(json.dumps(opened.resolved(), indent=2))
 
 
@@ -49,10 +49,10 @@ def validate(study: StudyArgument, set_: SetOption = None) -> None:
 
     Example: pgsbench study validate my/study.yaml
     """
-    from pgsbench.study.open import open_study
+    from pgsbench.study.open import open_study_file
 
     path = find_study(study)
-    config = open_study(path, overrides=set_ or []).config
+    config = open_study_file(path, overrides=set_ or []).config
     typer.echo(f"{path}: valid; arms: {', '.join(config.arm_names)}; seeds: {config.seeds}")
 
 

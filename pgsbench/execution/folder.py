@@ -15,7 +15,7 @@ from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import Importances, StudyRecord, StudyRun
 from pgsbench.study.plan import Planner
-from pgsbench.study.study import Study
+from pgsbench.study.study_file import StudyFile
 from pgsbench.tracking.rundir import RunDir, all_runs, find_runs
 
 
@@ -62,7 +62,7 @@ class StudyFolder:
             return False
 
     @property
-    def study(self) -> Study:
+    def study(self) -> StudyFile:
         """The study."""
         return self.planner.study
 

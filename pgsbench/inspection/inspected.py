@@ -83,10 +83,10 @@ def arms_of_study(name: str, arms: Sequence[str] | None, *, mask_ratio: float | 
         ConfigError: The study has mistakes, or a strategy cannot have this mask ratio.
         StudyError: A name is neither an arm nor a strategy.
     """
-    from pgsbench.study.open import open_study
+    from pgsbench.study.open import open_study_file
     from pgsbench.study.plan import with_arms
 
-    study = open_study(find_study(name))
+    study = open_study_file(find_study(name))
     config, wanted = study.config, arms or study.config.arm_names
     complete = with_arms(study, wanted)
     runs = {arm: complete.run_config(arm, {}, config.seeds[0]) for arm in map(arm_name, wanted)}

@@ -18,7 +18,7 @@ from pgsbench.reporting.render import percent
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.run_list import study_folder
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.study.open import open_study
+from pgsbench.study.open import open_study_file
 
 #: Seeds of the file that is written: enough for an interval over seeds.
 FRESH_SEEDS = 3
@@ -53,7 +53,7 @@ def write_best(study: str, path: Path, *, output: str | Path = ".") -> str:
     with TemporaryDirectory() as folder:  # what cannot be read is not written
         tried = Path(folder, path.name)
         tried.write_text(text, encoding="utf-8")
-        open_study(tried)
+        open_study_file(tried)
     with atomic(path) as scratch:
         scratch.write_text(text, encoding="utf-8")
     return label

@@ -17,7 +17,7 @@ from pgsbench.hashing import digest
 from pgsbench.study.objective import Objective
 from pgsbench.study.shipped import find_study
 from pgsbench.study.space import space_problems
-from pgsbench.study.study import Study
+from pgsbench.study.study_file import StudyFile
 
 #: What may be overridden in a study without making it another one, whose report would replace the first's.
 _SAME_STUDY = {"question", "seeds", "search"}
@@ -28,7 +28,7 @@ def open_by_name(
     *,
     overrides: Sequence[str] | Mapping[str, object] = (),
     seeds: int | None = None,
-) -> Study:
+) -> StudyFile:
     """Open a study as people ask for it.
 
     Args:
@@ -43,14 +43,14 @@ def open_by_name(
     """
     if isinstance(overrides, Mapping):
         overrides = [f"{path}={json.dumps(value)}" for path, value in overrides.items()]
-    study = open_study(find_study(str(name)), overrides=overrides)
+    study = open_study_file(find_study(str(name)), overrides=overrides)
     changed = {override.partition("=")[0].strip().partition(".")[0] for override in overrides}
     if "name" not in changed and changed - _SAME_STUDY:
         study = study.variant(digest(sorted(overrides))[:6])
     return study if seeds is None else study.with_seeds(range(seeds))
 
 
-def open_study(path: Path, *, overrides: Sequence[str] = ()) -> Study:
+def open_study_file(path: Path, *, overrides: Sequence[str] = ()) -> StudyFile:
     """Read and check a study file, the fields of its strategies included.
 
     Args:
@@ -89,7 +89,7 @@ def open_study(path: Path, *, overrides: Sequence[str] = ()) -> Study:
     problems = list(checked.problems)
     if checked.model is None:
         raise ConfigError.collect(problems, where=str(path))
-    study = Study(checked.model, source, path.parent, place)
+    study = StudyFile(checked.model, source, path.parent, place)
     problems += _arm_problems(study)
     problems += space_problems(study)
     problems += _suite_problems(study)
@@ -114,7 +114,7 @@ def _override(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, str]:
     return given
 
 
-def _arm_problems(study: Study) -> Iterator[UserError]:
+def _arm_problems(study: StudyFile) -> Iterator[UserError]:
     seen = set()
     for arm in study.config.arm_names:
         for problem in study.try_run(arm, {}, study.config.seeds[0])[1]:
@@ -124,7 +124,7 @@ def _arm_problems(study: Study) -> Iterator[UserError]:
                 yield located
 
 
-def _suite_problems(study: Study) -> Iterator[UserError]:
+def _suite_problems(study: StudyFile) -> Iterator[UserError]:
     try:
         suite = load_suite(study.config.evaluation.suite)
         if study.config.search is not None:

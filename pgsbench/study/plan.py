@@ -19,7 +19,7 @@ from pgsbench.masking import STRATEGIES
 from pgsbench.models.names import image_size_of
 from pgsbench.records.run_spec import RESULTS_VERSION, Numerics, RunSpec
 from pgsbench.study.space import domains_of
-from pgsbench.study.study import Study
+from pgsbench.study.study_file import StudyFile
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Planner:
     """
 
     def __init__(
-        self, study: Study, *, device: str = "cpu", threads: int = 1, progress: Progress | None = None
+        self, study: StudyFile, *, device: str = "cpu", threads: int = 1, progress: Progress | None = None
     ) -> None:
         self.study, self.progress = study, progress
         self._device, self._threads = device, threads
@@ -135,7 +135,7 @@ def model_file_hash(name: str) -> str:
     return file_hash(path) if path.suffix == ".json" and path.is_file() else ""
 
 
-def with_arms(study: Study, wanted: Sequence[str]) -> Study:
+def with_arms(study: StudyFile, wanted: Sequence[str]) -> StudyFile:
     """Return the study with an arm for each wanted name: one it has, or one that is only a strategy.
 
     Args:
@@ -192,13 +192,13 @@ def _from_here(strategy: str) -> str:
     return str(Path(strategy).absolute())
 
 
-def reference_arms(study: Study) -> list[str]:
+def reference_arms(study: StudyFile) -> list[str]:
     """Return the arms that are trained once, beside the search."""
     searched = study.config.searched_arms
     return [name for name in study.config.arms if name not in searched]
 
 
-def grid_points(study: Study, limit: int | None = None) -> list[Point]:
+def grid_points(study: StudyFile, limit: int | None = None) -> list[Point]:
     """Return the points of a grid, at most `limit`: arm by arm, the last path changing fastest."""
     search = study.config.search
     assert search is not None

@@ -10,7 +10,7 @@ from typing import Any
 from pgsbench.config.schema import Range, SearchConfig
 from pgsbench.errors import ConfigError, UserError, nearest
 from pgsbench.study.domains import Choices, Domain, Span, domain_of
-from pgsbench.study.study import Study
+from pgsbench.study.study_file import StudyFile
 
 #: A grid has at most so many points, all arms together; more would take years.
 MAX_POINTS = 10_000
@@ -18,7 +18,7 @@ MAX_POINTS = 10_000
 MAX_CHOICES = 1000
 
 
-def domains_of(study: Study) -> dict[str, Domain]:
+def domains_of(study: StudyFile) -> dict[str, Domain]:
     """Return the domain of each searched path.
 
     A range without a step over a field of whole numbers has a step of 1.
@@ -26,7 +26,7 @@ def domains_of(study: Study) -> dict[str, Domain]:
     return {path: domain for path, (domain, _) in _domains(study).items()}
 
 
-def space_problems(study: Study) -> Iterator[UserError]:
+def space_problems(study: StudyFile) -> Iterator[UserError]:
     """Yield every mistake in a study's search; all paths are tried at their ends for every searched arm."""
     search = study.config.search
     if search is None:
@@ -48,7 +48,7 @@ def space_problems(study: Study) -> Iterator[UserError]:
     yield from _count_problems(study, search, list(domains.values()))
 
 
-def _overlaps(study: Study, search: SearchConfig) -> Iterator[UserError]:
+def _overlaps(study: StudyFile, search: SearchConfig) -> Iterator[UserError]:
     for path in search.space:
         if inside := next((other for other in search.space if other.startswith(f"{path}.")), None):
             yield ConfigError(
@@ -59,7 +59,7 @@ def _overlaps(study: Study, search: SearchConfig) -> Iterator[UserError]:
 
 
 def _domain_problems(
-    study: Study, search: SearchConfig, path: str, domains: Mapping[str, Domain], *, is_known: bool
+    study: StudyFile, search: SearchConfig, path: str, domains: Mapping[str, Domain], *, is_known: bool
 ) -> Iterator[UserError]:
     domain = domains[path]
     where = study.place(f"search.space.{path}")
@@ -89,7 +89,7 @@ def _domain_problems(
 
 
 def _value_problems(
-    study: Study, arm: str, path: str, value: Any, others: Mapping[str, Domain]
+    study: StudyFile, arm: str, path: str, value: Any, others: Mapping[str, Domain]
 ) -> list[UserError]:
     """Return what is wrong with one value, beside the base's values and beside others of the space."""
     known = {(problem.rule, repr(problem.value)) for problem in _problems(study, arm, {})}
@@ -106,7 +106,7 @@ def _value_problems(
     return alone
 
 
-def _count_problems(study: Study, search: SearchConfig, domains: list[Domain]) -> Iterator[UserError]:
+def _count_problems(study: StudyFile, search: SearchConfig, domains: list[Domain]) -> Iterator[UserError]:
     is_countable = all(isinstance(domain, Choices) or domain.step is not None for domain in domains)
     if search.sampler != "grid" or not is_countable:
         return
@@ -119,15 +119,15 @@ def _count_problems(study: Study, search: SearchConfig, domains: list[Domain]) -
         )
 
 
-def _searched(study: Study) -> list[str]:
+def _searched(study: StudyFile) -> list[str]:
     return [arm for arm in study.config.searched_arms if arm in study.config.arm_names]
 
 
-def _problems(study: Study, arm: str, params: dict[str, Any]) -> list[UserError]:
+def _problems(study: StudyFile, arm: str, params: dict[str, Any]) -> list[UserError]:
     return study.try_run(arm, params, study.config.seeds[0])[1]
 
 
-def _domains(study: Study) -> dict[str, tuple[Domain, bool]]:
+def _domains(study: StudyFile) -> dict[str, tuple[Domain, bool]]:
     """Return the domain of each path, and whether it is known if its field takes whole numbers only."""
     search = study.config.search
     found = {}
@@ -137,7 +137,7 @@ def _domains(study: Study) -> dict[str, tuple[Domain, bool]]:
     return found
 
 
-def _takes_whole_numbers(study: Study, path: str, given: Range) -> bool | None:
+def _takes_whole_numbers(study: StudyFile, path: str, given: Range) -> bool | None:
     # A field of real numbers turns 2 into 2.0, one of whole numbers leaves it. None: no run says which.
     search = study.config.search
     assert search is not None

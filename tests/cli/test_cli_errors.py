@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from pgsbench.cli import main
 from pgsbench.cli.app import app
-from pgsbench.study.open import open_study
+from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
 from pgsbench.tracking.rundir import RunDir
 
@@ -137,7 +137,7 @@ def test_a_mask_that_was_edited_after_the_training_is_refused(
         "class Mine(Random):\n"
         "    pass\n"
     )
-    study = open_study(tiny.study, overrides=[f"arms.mine.strategy={code}:Mine"])
+    study = open_study_file(tiny.study, overrides=[f"arms.mine.strategy={code}:Mine"])
     (spec,) = Planner(study).specs(["mine"])
     run = RunDir.create(tmp_path, spec)
     words = ["evaluate", str(run.path), "--suite", str(tiny.suite), "--with-mask"]

@@ -16,7 +16,7 @@ from pgsbench.execution.local import Ended, LocalEngine
 from pgsbench.execution.slots import Slots
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.study.open import open_study
+from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
 
 BROKEN = """
@@ -44,7 +44,7 @@ def specs(tiny: TinyWorld, tmp_path: Path, *overrides: str) -> list[RunSpec]:
     arms = ", ".join(
         f"{how}: {{strategy: {{name: '{kind}', how: {how}}}}}" for how in ("raise", "die", "fine")
     )
-    study = open_study(tiny.study, overrides=[f"arms={{{arms}}}", "search=null", *overrides])
+    study = open_study_file(tiny.study, overrides=[f"arms={{{arms}}}", "search=null", *overrides])
     return Planner(study).specs(["raise", "die", "fine"])
 
 

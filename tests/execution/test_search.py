@@ -22,7 +22,7 @@ from pgsbench.execution.search import search
 from pgsbench.execution.slots import Slots
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.scores import GroupMean, Scores
-from pgsbench.study.open import open_study
+from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
 from pgsbench.tracking.rundir import RunDir
 
@@ -44,7 +44,7 @@ class Bench:
         self.importances: dict[str, float] = {}
 
     def folder(self, *overrides: str) -> StudyFolder:
-        study = open_study(self.study, overrides=["arms={}", *overrides])
+        study = open_study_file(self.study, overrides=["arms={}", *overrides])
         return StudyFolder.open(Planner(study), self.runs_root)
 
     def search(

@@ -9,7 +9,7 @@ from written import write_study
 
 from pgsbench.errors import StudyError
 from pgsbench.reporting.best_point import write_best
-from pgsbench.study.open import open_study
+from pgsbench.study.open import open_study_file
 
 SEARCH = {"space": {"strategy.mask_ratio": [0.5, 0.75]}, "arms": ["pgs"]}
 
@@ -21,7 +21,7 @@ def test_the_winner_is_written_with_its_values_and_fresh_seeds(tmp_path: Path) -
     head = path.read_text()
     assert "# Its score there: 80.0 (mean, mean of 1 seeds), the best of 2 points." in head
     assert "strategy.mask_ratio = 0.75" in head
-    study = open_study(path)
+    study = open_study_file(path)
     assert study.config.seeds == [1, 2, 3]
     assert study.config.name == "winner"
     again = study.run_config("pgs", {}, 0)

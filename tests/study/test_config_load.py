@@ -10,14 +10,14 @@ from pgsbench.config.read import merge, parse_override
 from pgsbench.config.schema import StudyConfig, arm_name
 from pgsbench.config.yaml_text import parse_yaml
 from pgsbench.errors import ConfigError
-from pgsbench.study.open import open_study
-from pgsbench.study.study import Study
+from pgsbench.study.open import open_study_file
+from pgsbench.study.study_file import StudyFile
 
 
-def load(tmp_path: Path, text: str, *overrides: str) -> Study:
+def load(tmp_path: Path, text: str, *overrides: str) -> StudyFile:
     path = tmp_path / "study.yaml"
     path.write_text(text)
-    return open_study(path, overrides=overrides)
+    return open_study_file(path, overrides=overrides)
 
 
 def complaint(tmp_path: Path, text: str, *overrides: str) -> str:
@@ -168,4 +168,4 @@ def test_merging_changes_neither_side() -> None:
 
 def test_a_missing_file_says_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such study file"):
-        open_study(tmp_path / "x.yaml")
+        open_study_file(tmp_path / "x.yaml")

@@ -18,18 +18,18 @@ from pgsbench.models.clip import build
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.study import plan
-from pgsbench.study.open import open_study
-from pgsbench.study.study import Study
+from pgsbench.study.open import open_study_file
+from pgsbench.study.study_file import StudyFile
 from pgsbench.training.loop import train
 
 
-def specs(study: Study, arms: list[str], params: dict[str, Any] | None = None) -> list[RunSpec]:
+def specs(study: StudyFile, arms: list[str], params: dict[str, Any] | None = None) -> list[RunSpec]:
     return plan.Planner(study).specs(arms, params)
 
 
 def test_a_grid_is_the_product_of_its_choices_last_path_fastest(tiny: TinyWorld) -> None:
     space = "{training.samples: [32, 64], strategy.mask_ratio: {low: 0, high: 0.8, step: 0.4}}"
-    study = open_study(tiny.study, overrides=[f"search={{space: {space}, arms: [pgs, flip]}}"])
+    study = open_study_file(tiny.study, overrides=[f"search={{space: {space}, arms: [pgs, flip]}}"])
     points = plan.grid_points(study)
     assert len(points) == 12
     assert {point.arm for point in points[:6]} == {"pgs"}
@@ -43,13 +43,13 @@ def test_a_grid_is_the_product_of_its_choices_last_path_fastest(tiny: TinyWorld)
 
 
 def test_references_are_the_arms_that_are_not_searched(tiny: TinyWorld) -> None:
-    study = open_study(tiny.study)
+    study = open_study_file(tiny.study)
     assert study.config.searched_arms == ["pgs", "flip"]
     assert plan.reference_arms(study) == ["none", "oracle"]
 
 
 def test_equal_configurations_are_one_run_whatever_the_arm(tiny: TinyWorld) -> None:
-    study = open_study(tiny.study)
+    study = open_study_file(tiny.study)
     by_arm = specs(study, ["pgs"])[0]
     by_point = specs(study, ["pgs"], {"strategy.mask_ratio": 0.5})[0]
     assert by_arm.id == by_point.id
@@ -59,7 +59,7 @@ def test_equal_configurations_are_one_run_whatever_the_arm(tiny: TinyWorld) -> N
 
 
 def test_a_strategy_that_is_no_arm_becomes_one(tiny: TinyWorld) -> None:
-    study = plan.with_arms(open_study(tiny.study), ["pgs", "grid"])
+    study = plan.with_arms(open_study_file(tiny.study), ["pgs", "grid"])
     assert specs(study, ["grid"])[0].config.strategy.fields["mask_ratio"] == 0.5
     with pytest.raises(StudyError, match="did you mean 'flip'") as raised:
         plan.with_arms(study, ["flop"])
@@ -73,7 +73,7 @@ def test_a_strategy_in_a_file_is_named_from_here_and_its_arm_by_its_class(
     for folder in ("my", "other"):
         Path(folder).mkdir()
         Path(folder, "half.py").write_text(HALF)
-    study = plan.with_arms(open_study(tiny.study), ["my/half.py:Half", "my/half.py:Half", "flip"])
+    study = plan.with_arms(open_study_file(tiny.study), ["my/half.py:Half", "my/half.py:Half", "flip"])
     (run,) = specs(study, ["Half"])
     assert run.folder == f"tiny/Half-s0-{run.id}"
     assert run.config.strategy.name == f"{tmp_path}/my/half.py:Half"
@@ -84,7 +84,7 @@ def test_a_strategy_in_a_file_is_named_from_here_and_its_arm_by_its_class(
         plan.with_arms(study, ["half.py:Half"])
 
 
-def folder_of(study: Study, root: Path) -> StudyFolder:
+def folder_of(study: StudyFile, root: Path) -> StudyFolder:
     return StudyFolder.open(plan.Planner(study), root, "cmd")
 
 
@@ -95,7 +95,7 @@ def arms_entered(root: Path) -> list[str]:
 def test_the_record_grows_and_drops_what_is_trained_otherwise_now(tiny: TinyWorld, tmp_path: Path) -> None:
     def enter(arms: list[str], *changed: str) -> list[str]:
         """Return the arms of the record after a command for some arms of a changed study."""
-        study = open_study(tiny.study, overrides=changed)
+        study = open_study_file(tiny.study, overrides=changed)
         folder_of(study, tmp_path).add(specs(study, arms))
         return arms_entered(tmp_path)
 
@@ -112,11 +112,11 @@ def test_the_record_grows_and_drops_what_is_trained_otherwise_now(tiny: TinyWorl
 
 
 def test_the_record_starts_anew_when_the_base_changes(tiny: TinyWorld, tmp_path: Path) -> None:
-    study = open_study(tiny.study)
+    study = open_study_file(tiny.study)
     for arm in ("pgs", "flip", "pgs"):
         folder_of(study, tmp_path).add(specs(study, [arm]))
     assert arms_entered(tmp_path) == ["pgs", "flip"]
-    changed = open_study(tiny.study, overrides=["training.samples=160"])
+    changed = open_study_file(tiny.study, overrides=["training.samples=160"])
     folder_of(changed, tmp_path).add(specs(changed, ["none"]))
     assert arms_entered(tmp_path) == ["none"]
 
@@ -124,7 +124,7 @@ def test_the_record_starts_anew_when_the_base_changes(tiny: TinyWorld, tmp_path:
 def test_runs_of_other_numerics_stay_in_the_record_and_are_seen_to_differ(
     tiny: TinyWorld, tmp_path: Path
 ) -> None:
-    study = open_study(tiny.study)
+    study = open_study_file(tiny.study)
     folder_of(study, tmp_path).add(specs(study, ["flip"]))
     planner = plan.Planner(study, threads=2)
     StudyFolder.open(planner, tmp_path, "cmd").add(planner.specs(["pgs"]))
@@ -135,7 +135,7 @@ def test_runs_of_other_numerics_stay_in_the_record_and_are_seen_to_differ(
 def test_a_run_that_another_command_made_meanwhile_is_named_where_it_lies(
     tiny: TinyWorld, tmp_path: Path
 ) -> None:
-    study = open_study(tiny.study)
+    study = open_study_file(tiny.study)
     folder = folder_of(study, tmp_path)
     runs = specs(study, ["pgs", "none"])
     runs += specs(study, ["pgs"], {"strategy.mask_ratio": 0.5})  # the arm's own
@@ -150,12 +150,12 @@ def test_shards_with_other_captions_and_the_same_sizes_are_another_run(
 ) -> None:
     shutil.copytree(tiny.shards, tmp_path / "train")
     changed = [f"data.train={tmp_path}/train", "search=null"]
-    (before,) = specs(open_study(tiny.study, overrides=changed), ["none"])
+    (before,) = specs(open_study_file(tiny.study, overrides=changed), ["none"])
     shard = tmp_path / "train" / "00001.tar"
     content = shard.read_bytes()
     shard.write_bytes(content.replace(b"square", b"sphere"))
     assert len(content) == shard.stat().st_size
-    (after,) = specs(open_study(tiny.study, overrides=changed), ["none"])
+    (after,) = specs(open_study_file(tiny.study, overrides=changed), ["none"])
     assert after.id != before.id
 
 
@@ -163,14 +163,14 @@ def test_the_same_shards_under_other_names_are_the_same_run(tiny: TinyWorld, tmp
     shutil.copytree(tiny.shards, tmp_path / "moved")
     for path in (tmp_path / "moved").iterdir():
         path.rename(path.with_name(f"x{path.name}"))
-    (here,) = specs(open_study(tiny.study), ["none"])
-    (there,) = specs(open_study(tiny.study, overrides=[f"data.train={tmp_path}/moved"]), ["none"])
+    (here,) = specs(open_study_file(tiny.study), ["none"])
+    (there,) = specs(open_study_file(tiny.study, overrides=[f"data.train={tmp_path}/moved"]), ["none"])
     assert here.id == there.id
 
 
 def test_workers_count_only_where_the_data_is_streamed(tiny: TinyWorld) -> None:
     def order(*changed: str) -> str:
-        return specs(open_study(tiny.study, overrides=changed), ["none"])[0].order
+        return specs(open_study_file(tiny.study, overrides=changed), ["none"])[0].order
 
     assert order("data.workers=1") == order("data.workers=2") == "memory"
     assert order("data.workers=1", "data.memory_limit_gib=1e-9") == "stream 1"
@@ -195,7 +195,7 @@ def test_an_estimate_times_the_model_and_the_precision_of_the_training(
     estimator = estimate.Estimator("cpu")
     for precision in ("auto", "bf16"):
         changed = ["model.grad_checkpointing=true", "model.token_std=0.1", f"training.precision={precision}"]
-        (run,) = specs(open_study(tiny.study, overrides=changed), ["flip"])
+        (run,) = specs(open_study_file(tiny.study, overrides=changed), ["flip"])
         cost = estimator.cost(run.config)
         assert cost.train_seconds > 0
         assert cost.dropped == 0.5

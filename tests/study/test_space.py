@@ -10,7 +10,7 @@ from tinyworld import TinyWorld
 from pgsbench.errors import ConfigError
 from pgsbench.masking.pgs import Pgs
 from pgsbench.study.domains import Span
-from pgsbench.study.open import open_study
+from pgsbench.study.open import open_study_file
 from pgsbench.study.space import domains_of
 
 
@@ -20,7 +20,7 @@ from pgsbench.study.space import domains_of
 )
 def test_a_space_that_no_run_can_have_is_refused(tiny: TinyWorld, space: str) -> None:
     with pytest.raises(ConfigError, match=r"search\.space\."):
-        open_study(tiny.study, overrides=[f"search.space={space}"])
+        open_study_file(tiny.study, overrides=[f"search.space={space}"])
 
 
 #: Two values of every field of pgs; a field that is missing here fails the test.
@@ -46,7 +46,7 @@ PGS_VALUES = {
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Pgs)])
 def test_every_field_of_pgs_can_be_searched(tiny: TinyWorld, field: str) -> None:
     space = f"search={{sampler: tpe, trials: 2, space: {{strategy.{field}: {PGS_VALUES[field]}}}}}"
-    open_study(tiny.study, overrides=[space])
+    open_study_file(tiny.study, overrides=[space])
 
 
 @pytest.mark.parametrize("sampler", ["grid", "tpe"])
@@ -55,26 +55,26 @@ def test_a_range_over_a_field_of_whole_numbers_needs_no_step(
     tiny: TinyWorld, field: str, sampler: str
 ) -> None:
     space = f"search={{sampler: {sampler}, trials: 9, space: {{strategy.{field}: {{low: 1, high: 3}}}}}}"
-    study = open_study(tiny.study, overrides=[space])
+    study = open_study_file(tiny.study, overrides=[space])
     assert domains_of(study)[f"strategy.{field}"].grid() == [1, 2, 3]
 
 
 def test_a_range_over_a_field_of_real_numbers_keeps_them_all(tiny: TinyWorld) -> None:
     space = "search={sampler: tpe, trials: 9, space: {strategy.edge_weight: {low: 0, high: 3}}}"
-    study = open_study(tiny.study, overrides=[space])
+    study = open_study_file(tiny.study, overrides=[space])
     assert domains_of(study) == {"strategy.edge_weight": Span(0.0, 3.0)}
 
 
 def test_whole_numbers_on_a_logarithmic_scale(tiny: TinyWorld) -> None:
     space = "search={sampler: tpe, trials: 2, space: {training.batch_size: {low: 2, high: 32, log: true}}}"
-    study = open_study(tiny.study, overrides=[space])
+    study = open_study_file(tiny.study, overrides=[space])
     assert domains_of(study) == {"training.batch_size": Span(2.0, 32.0, log=True, step=1.0)}
 
 
 def test_an_end_is_refused_as_it_was_written_and_with_its_line(tiny: TinyWorld) -> None:
     space = "search={sampler: tpe, trials: 2, space: {strategy.edge_spread: {low: -1, high: 1.5}}}"
     with pytest.raises(ConfigError) as raised:
-        open_study(tiny.study, overrides=[space])
+        open_study_file(tiny.study, overrides=[space])
     text = str(raised.value)
     assert text.startswith(f"{tiny.study}: 2 problems")
     assert f"--set {space}: search.space.strategy.edge_spread (arm pgs): edge_spread must be" in text
@@ -84,21 +84,21 @@ def test_an_end_is_refused_as_it_was_written_and_with_its_line(tiny: TinyWorld) 
 
 @pytest.mark.parametrize("metric", ["mean", "classification", "tiny/colour/acc5"])
 def test_the_objective_is_of_the_suite(tiny: TinyWorld, metric: str) -> None:
-    open_study(tiny.study, overrides=[f"search.metric={metric}"])
+    open_study_file(tiny.study, overrides=[f"search.metric={metric}"])
 
 
 def test_another_metric_is_refused_with_its_place(tiny: TinyWorld) -> None:
     with pytest.raises(
         ConfigError, match=r"--set search.metric=clasif.*no such score[^!]*did you mean 'classification'"
     ):
-        open_study(tiny.study, overrides=["search.metric=clasification"])
+        open_study_file(tiny.study, overrides=["search.metric=clasification"])
 
 
 def test_a_value_that_is_right_beside_other_searched_ones_is_no_mistake(tiny: TinyWorld) -> None:
     ratios = "strategy.mask_ratio: {low: 0.3, high: 0.9}, strategy.max_ratio: {low: 0.3, high: 0.9}"
     search = "search={{sampler: tpe, trials: 2, space: {{{}}}}}"
-    open_study(tiny.study, overrides=[search.format(ratios)])
+    open_study_file(tiny.study, overrides=[search.format(ratios)])
     with pytest.raises(ConfigError, match="max_ratio must be at least mask_ratio"):
-        open_study(tiny.study, overrides=[search.format("strategy.max_ratio: {low: 0.3, high: 0.9}")])
+        open_study_file(tiny.study, overrides=[search.format("strategy.max_ratio: {low: 0.3, high: 0.9}")])
     with pytest.raises(ConfigError, match=r"max_ratio must be in|less than"):
-        open_study(tiny.study, overrides=[search.format(ratios.replace("high: 0.9}", "high: 1.9}"))])
+        open_study_file(tiny.study, overrides=[search.format(ratios.replace("high: 0.9}", "high: 1.9}"))])

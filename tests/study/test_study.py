@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pgsbench.errors import ConfigError
-from pgsbench.study.open import open_study
+from pgsbench.study.open import open_study_file
 
 HALF = """
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ def test_the_ratio_of_the_base_goes_to_strategies_that_have_such_a_field(tmp_pat
         "strategy: {name: pgs, mask_ratio: 0.75}\n"
         "arms: {flip: {strategy: flip}, none: {strategy: none}, half: {strategy: 'half.py:Half'}}\n"
     )
-    study = open_study(tmp_path / "study.yaml")
+    study = open_study_file(tmp_path / "study.yaml")
     fields = {arm: study.run_config(arm, {}, 0).strategy.fields for arm in ("flip", "none", "half")}
     assert fields == {"flip": {"mask_ratio": 0.75}, "none": {}, "half": {}}
 
@@ -40,7 +40,7 @@ def test_the_ratio_of_the_base_goes_to_strategies_that_have_such_a_field(tmp_pat
 def test_a_variant_of_a_study_with_a_long_name_has_a_name_that_a_study_can_have(tmp_path: Path) -> None:
     path = tmp_path / f"{'n' * 100}.yaml"
     path.write_text("{}")
-    study = open_study(path).variant("abc123")
+    study = open_study_file(path).variant("abc123")
     assert study.config.name == f"{'n' * 93}-abc123"
     assert type(study.config).model_validate(study.config.model_dump()) == study.config
 
@@ -48,6 +48,6 @@ def test_a_variant_of_a_study_with_a_long_name_has_a_name_that_a_study_can_have(
 def test_a_study_has_no_endless_seeds(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text("{}")
-    assert open_study(path).with_seeds(range(3)).config.seeds == [0, 1, 2]
+    assert open_study_file(path).with_seeds(range(3)).config.seeds == [0, 1, 2]
     with pytest.raises(ConfigError, match="at most 1,000 seeds"):
-        open_study(path).with_seeds(range(10**9))
+        open_study_file(path).with_seeds(range(10**9))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pgsbench.errors import PluginError, UserError
-from pgsbench.study.open import open_study
+from pgsbench.study.open import open_study_file
 
 #: Seconds of processor time within which a wrong study is refused.
 QUICK = 5.0
@@ -19,7 +19,7 @@ def complaint(tmp_path: Path, text: str, *overrides: str) -> str:
     path.write_text(text)
     start = time.process_time()
     with pytest.raises(UserError) as caught:
-        open_study(path, overrides=overrides)
+        open_study_file(path, overrides=overrides)
     assert time.process_time() - start < QUICK
     return str(caught.value).replace(f"{path}:", "")
 

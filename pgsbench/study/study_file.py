@@ -16,7 +16,7 @@ from pgsbench.models.names import check_name
 
 
 @dataclass(frozen=True)
-class Study:
+class StudyFile:
     """A study file that has been read and checked.
 
     Attributes:
@@ -31,12 +31,12 @@ class Study:
     folder: Path
     place: Callable[[str], str] = field(repr=False, compare=False)
 
-    def variant(self, suffix: str) -> Study:
+    def variant(self, suffix: str) -> StudyFile:
         """Return the same study under its name, cut where it is long, with a suffix."""
         name = f"{self.config.name[: MAX_NAME - len(suffix) - 1]}-{suffix}"
         return replace(self, config=self.config.model_copy(update={"name": name}))
 
-    def with_seeds(self, seeds: Sequence[int]) -> Study:
+    def with_seeds(self, seeds: Sequence[int]) -> StudyFile:
         """Return the same study with other seeds.
 
         Raises:
