@@ -9,6 +9,10 @@ from typer.core import TyperCommand, TyperGroup
 
 from pgsbench.cli import bench, data, evaluate, machine, masks, runs, studies, study
 
+#: Commands that load PyTorch or SciPy first, which takes seconds.
+_SLOW = {"train", "compare", "sweep", "report", "sync", "evaluate", "calibrate"}
+_SLOW |= {"masks preview", "masks diagnose", "masks findings", "bench masks", "bench eval"}
+
 
 class _Unconverted:
     """Leaves words as they are while a shell completes them: to convert them, typer imports pydantic."""
@@ -22,11 +26,15 @@ class _Unconverted:
 
 
 class _Command(_Unconverted, TyperCommand):
-    """A command of pgsbench."""
+    """A command of pgsbench; a slow one says at once that it has begun."""
+
+    def invoke(self, ctx: Any) -> Any:
+        if ctx.command_path.removeprefix(f"{ctx.find_root().command_path} ") in _SLOW:
+            typer.echo("loading libraries and data ...", err=True)
+        return super().invoke(ctx)
 
 
-class _Group(_Unconverted, TyperGroup):
-    """A group of commands."""
+class _Group(_Unconverted, TyperGroup): ...
 
 
 app = typer.Typer(

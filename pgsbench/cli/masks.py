@@ -79,7 +79,7 @@ def preview(
     found = preview_masks(
         images or [],
         data=data,
-        strategies=_names(strategies),
+        strategies=names_in(strategies) if strategies else None,
         mask_ratio=mask_ratio,
         count=count,
         model=model,
@@ -137,7 +137,7 @@ def diagnose(
     with Bars() as bars:
         found = diagnose_masks(
             study_or_data,
-            strategies=_names(strategies),
+            strategies=names_in(strategies) if strategies else None,
             batches=batches,
             seeds=seeds,
             find_threshold=find_threshold,
@@ -172,7 +172,3 @@ def findings(
 
     tables = measured(images or [], data=data, count=count, model=model, seed=seed)
     render.show(*tables, json=json)
-
-
-def _names(text: str | None) -> list[str] | None:
-    return names_in(text) if text else None

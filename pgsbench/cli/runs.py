@@ -142,6 +142,5 @@ def _print(found: pd.DataFrame, metric: str, *, json: bool) -> None:
     from pgsbench.reporting.run_list import runs_table
 
     if json:
-        typer.echo(found.to_json(orient="records", indent=1, date_format="iso"))
-    else:
-        render.show(runs_table(found, metric=metric))
+        return typer.echo(found.to_json(orient="records", indent=1, date_format="iso"))
+    render.show(runs_table(found, metric=metric))

@@ -178,7 +178,6 @@ def _open(
     device: str,
     any_numerics: bool,
 ) -> Study:
-    typer.echo("reading the study and its data ...", err=True)  # torch takes seconds to import
     from pgsbench.study.open import open_by_name
 
     file = open_by_name(study, overrides=set_ or [], seeds=seeds)
@@ -198,11 +197,9 @@ def _open(
 def _show_plan(study: Study, plan: pd.DataFrame, *, json: bool) -> None:
     from pgsbench.reporting import plan_table, render
 
-    table = plan_table.plan_table(study.name, plan)
     if json:
-        typer.echo(plan.to_json(orient="records", indent=1))
-    else:
-        render.show(table)
+        return typer.echo(plan.to_json(orient="records", indent=1))
+    render.show(plan_table.plan_table(study.name, plan))
 
 
 def _finish(study: Study, *tables: Table | None, words: str = "", json: bool) -> None:
@@ -213,7 +210,6 @@ def _finish(study: Study, *tables: Table | None, words: str = "", json: bool) ->
     if words and not json:
         typer.echo(f"\n{words}")
     typer.echo(f"\nruns: {study.num_trained} trained, {study.num_reused} reused", err=json)
-    typer.echo(f"report: {study.report_folder / 'report.html'}", err=json)
-    typer.echo(f"        {study.report_folder / 'report.md'}", err=json)
-    typer.echo("MLflow: pgsbench ui", err=json)
+    page = study.report_folder / "report"
+    typer.echo(f"report: {page}.html\n        {page}.md\nMLflow: pgsbench ui", err=json)
     study.check_failed()

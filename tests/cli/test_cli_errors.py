@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -230,6 +232,19 @@ def test_every_command_has_help_with_an_example(
     assert status == 0
     assert "Example: " in out
     assert f"pgsbench {' '.join(words)}" in out.partition("Example: ")[2]
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["evaluate x", "calibrate x --data x", "masks preview x", "masks diagnose x", "report x", "train x"],
+)
+def test_a_slow_command_says_at_once_that_it_has_begun(words: str) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "pgsbench", *words.split()]
+    lines = subprocess.run(command, capture_output=True, text=True, check=False).stderr.splitlines()
+    before = lines[: lines.index("loading libraries and data ...")]
+    imported = {line.rpartition("|")[2].strip() for line in before}
+    assert "typer" in imported
+    assert not imported & {"torch", "scipy", "pandas", "numpy"}
 
 
 def test_the_names_of_the_commands_are_fixed() -> None:
