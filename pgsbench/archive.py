@@ -5,34 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pgsbench.errors import StudyError, nearest
-from pgsbench.records import files
 from pgsbench.reporting.page import ReportPaths, write_report
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.run_figures import draw_missing
+from pgsbench.reporting.run_list import studies_run, study_folder
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.tracking.mirror import Mirror, Synced
-
-
-def studies_run(output: str | Path = ".", name: str | None = None) -> list[Path]:
-    """Return the folders of the studies that have run, or of the one with this name.
-
-    Raises:
-        StudyError: None has, or not this one.
-    """
-    root = Path(output) / "runs"
-    known = {path.parent.name: path.parent for path in sorted(root.glob(f"*/{files.STUDY}"))}
-    if name is None and known:
-        return list(known.values())
-    bare = Path(name).name.removesuffix(".yaml") if name else ""
-    if bare not in known:
-        raise StudyError(
-            "no such study has run here",
-            where=str(root),
-            value=name,
-            way_out=nearest(bare, known) if known else "`pgsbench sweep`, `compare` or `train` runs one",
-        )
-    return [known[bare]]
 
 
 def rewrite_reports(
@@ -43,7 +21,7 @@ def rewrite_reports(
     baselines: Sequence[str] | None = None,
 ) -> Iterator[ReportPaths]:
     """Write the report of a study, or of all, anew from the run directories, and yield the files of each."""
-    for folder in studies_run(output, study):
+    for folder in _folders(study, output):
         found = read_frames(folder)
         if study is None and not found.runs:  # so far only its masks were looked at
             continue
@@ -55,5 +33,9 @@ def rewrite_reports(
 def sync(study: str | None = None, *, output: str | Path = ".") -> Iterator[tuple[str, Synced]]:
     """Feed MLflow from the run directories of a study, or of all, and yield what was sent of each."""
     mirror = Mirror()
-    for folder in studies_run(output, study):
+    for folder in _folders(study, output):
         yield folder.name, mirror.sync_study(folder, report_folder=Path(output) / "reports" / folder.name)
+
+
+def _folders(study: str | None, output: str | Path) -> list[Path]:
+    return [study_folder(output, study)] if study else list(studies_run(output).values())

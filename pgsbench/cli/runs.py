@@ -116,9 +116,9 @@ def rm(
     for run in found:
         typer.echo(f"{run.spec.id}  {run.spec.study}/{run.spec.name}  {run.path}")
     if not yes:
-        typer.confirm(f"delete {len(found)} runs?", abort=True)
+        typer.confirm("delete what is listed?", abort=True)
     remove(output / "runs", [run.directory for run in found])
-    typer.echo(f"deleted {len(found)} runs")
+    typer.echo(f"deleted: {len(found)}")
 
 
 @app.command()

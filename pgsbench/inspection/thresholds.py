@@ -108,7 +108,7 @@ def yaml_line(name: str, strategy: Strategy) -> str:
         name: The strategy's own name, as a study gives it.
         strategy: The strategy.
     """
-    defaults = {field.name: field.default for field in fields(strategy)}  # type: ignore[arg-type]  # as there
+    defaults = {field.name: field.default for field in fields(strategy)}  # type: ignore[arg-type]  # a dataclass
     shown = [
         f"{key}: {json.dumps(value)}"  # JSON is YAML, too
         for key, value in fields_of(strategy).items()

@@ -7,7 +7,6 @@ whole checkpoint as open_clip names it: ``local-dir:FOLDER`` or ``hf-hub:OWNER/N
 from __future__ import annotations
 
 import json
-import re
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,11 +22,8 @@ LOCAL = "local-dir:"
 #: What a JSON file needs to be an architecture; open_clip passes over others without a word.
 ARCHITECTURE_KEYS = {"embed_dim", "vision_cfg", "text_cfg"}
 
-#: open_clip's defaults, where a file does not say.
-_IMAGE_SIZE, _PATCH_SIZE = 224, 16
-
-#: timm's names of plain transformers hold the side of a patch.
-_TIMM_PATCHES = re.compile(r"(?:vit|eva)\w*_patch(\d+)")
+#: open_clip's default, where a file does not say.
+_IMAGE_SIZE = 224
 
 
 def builtin_names() -> list[str]:
@@ -89,21 +85,6 @@ def image_size_of(name: str) -> tuple[int, int]:
     """
     size = config_of(name)["vision_cfg"].get("image_size", _IMAGE_SIZE)
     return _pair(size, name, "vision_cfg.image_size")
-
-
-def patch_size_of(name: str) -> tuple[int, int] | None:
-    """Return the (height, width) of a patch in pixels; None: the tower has no patches, or does not say.
-
-    Raises:
-        ModelError: As for `config_of`, or the file gives no size.
-    """
-    vision = config_of(name)["vision_cfg"]
-    if timm := vision.get("timm_model_name"):
-        found = _TIMM_PATCHES.match(str(timm))
-        return (int(found[1]), int(found[1])) if found else None
-    if isinstance(vision.get("layers"), list):  # of a ResNet
-        return None
-    return _pair(vision.get("patch_size", _PATCH_SIZE), name, "vision_cfg.patch_size")
 
 
 def _pair(size: object, name: str, key: str) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from pgsbench.errors import StudyError
 from pgsbench.files import atomic
 from pgsbench.records.run_spec import RunSpec, short
-from pgsbench.reporting.render import percent
+from pgsbench.reporting.render import counted, percent
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.run_list import study_folder
 from pgsbench.reporting.study_frames import read_frames
@@ -48,7 +48,7 @@ def write_best(study: str, path: Path, *, output: str | Path = ".") -> str:
     spec = results.study.of(label)[0].spec
     used = sorted({run.seed for run in results.study.runs})
     score = f"{percent(results.objective_value(label))} ({results.objective.name}, mean of "
-    score += f"{results.seeds(label)[0]} seeds), the best of {len(scored)} points"
+    score += f"{counted(results.seeds(label)[0], 'seed')}), the best of {counted(len(scored), 'point')}"
     text = _text(path.stem, study, spec, score, used)
     with TemporaryDirectory() as folder:  # what cannot be read is not written
         tried = Path(folder, path.name)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from pgsbench.execution.estimate import Cost
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.reporting.render import Table
+from pgsbench.reporting.render import Table, counted
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,11 @@ def plan_table(study: str, frame: pd.DataFrame) -> Table:
         for row in frame.itertuples()
     ]
     notes = [
-        f"{len(frame)} runs, {len(missing)} to train: {missing['samples'].sum():,} samples, "
+        f"{counted(len(frame), 'run')}, {len(missing)} to train: {missing['samples'].sum():,} samples, "
         f"{missing['patch_tokens'].sum():,} patch tokens.",
-        f"About {missing['minutes'].sum() / len(devices):.0f} minutes of training, {len(devices)} run(s) at "
-        f"a time on {', '.join(dict.fromkeys(devices))}: estimated from a few steps just now, without "
-        "evaluation.",
+        f"About {missing['minutes'].sum() / len(devices):.0f} minutes of training, "
+        f"{counted(len(devices), 'run')} at a time on {', '.join(dict.fromkeys(devices))}: estimated from a "
+        "few steps just now, without evaluation.",
     ]
     if (frame["state"] == "to choose").any():
         notes.append("The sampler chooses as it goes: such runs stand at the middle of the space.")

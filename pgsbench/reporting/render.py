@@ -229,6 +229,11 @@ def and_(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: ``"1 run"``, ``"1,200 runs"``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def _markdown_row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 

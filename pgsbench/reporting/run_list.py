@@ -13,7 +13,7 @@ from pgsbench.errors import ConfigError, RunError, StudyError, nearest
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import StudyRecord
-from pgsbench.reporting.render import MISSING_CELL, Table, percent
+from pgsbench.reporting.render import MISSING_CELL, Table, counted, percent
 from pgsbench.reporting.study_frames import COMPLETE, INCOMPLETE
 from pgsbench.study.objective import MEAN, Objective
 from pgsbench.tracking.rundir import RunDir, all_runs
@@ -99,19 +99,31 @@ def metric_of(output: str | Path, study: str) -> str:
     return search.metric if search else MEAN
 
 
+def studies_run(output: str | Path) -> dict[str, Path]:
+    """Return the studies that have run, each with its folder ``runs/<study>``.
+
+    Raises:
+        StudyError: None has.
+    """
+    root = Path(output) / "runs"
+    found = {path.parent.name: path.parent for path in sorted(root.glob(f"*/{files.STUDY}"))}
+    if not found:
+        way_out = "`pgsbench compare --study quick --baselines flip` runs one"
+        raise StudyError("no study has run here", where=str(root), way_out=way_out)
+    return found
+
+
 def study_folder(output: str | Path, study: str) -> Path:
-    """Return ``runs/<study>``.
+    """Return ``runs/<study>``; the name of the study's file will do, too.
 
     Raises:
         StudyError: No study of this name has run.
     """
-    root = Path(output) / "runs"
-    if not (root / study / files.STUDY).is_file():
-        known = [path.parent.name for path in root.glob(f"*/{files.STUDY}")]
-        raise StudyError(
-            "no such study has run here", where=str(root), value=study, way_out=nearest(study, known)
-        )
-    return root / study
+    known, name = studies_run(output), Path(study).name.removesuffix(".yaml")
+    if name not in known:
+        where, way_out = str(Path(output) / "runs"), nearest(name, known)
+        raise StudyError("no such study has run here", where=where, value=study, way_out=way_out)
+    return known[name]
 
 
 def duration(text: str) -> timedelta:
@@ -136,7 +148,7 @@ def runs_table(found: pd.DataFrame, *, metric: str = MEAN) -> Table:
         started = MISSING_CELL if pd.isna(row["started"]) else f"{row['started']:%Y-%m-%d %H:%M}"
         rows.append([row["id"], row["study"], row["label"], str(row["seed"]), score, row["status"], started])
     header = ["id", "study", "arm", "seed", metric, "status", "started (UTC)"]
-    return Table(f"{len(rows)} runs", header, rows, text_columns=(1, 2, 5, 6))
+    return Table(counted(len(rows), "run"), header, rows, text_columns=(1, 2, 5, 6))
 
 
 def _chosen(root: Path, study: str | None) -> list[tuple[RunDir, RunSpec | None]]:

@@ -45,11 +45,6 @@ class Interval:
     num_items: int
     df: float
 
-    @property
-    def covers(self) -> str:
-        """What the interval accounts for, in words."""
-        return "test items and seeds" if self.num_seeds > 1 else "test items only (one seed)"
-
 
 def mean_interval(paired: PairedValues, arm: str) -> Interval:
     """Return the interval of an arm's mean over seeds and items, cut to [0, 1]."""

@@ -67,7 +67,7 @@ def call(
         (("evaluate", "runs:/abc/model", "--offline"), "there is no MLflow store here"),
         (("evaluate", "{folder}", "--suite", "clip_benchmark:./foo"), "clip_benchmark:./foo: name: "),
         (("data", "status", "clip_benchmark:-x"), "clip_benchmark:-x: name: "),
-        (("report", "--output", "{folder}/empty"), "no such study has run here"),
+        (("report", "--output", "{folder}/empty"), "no study has run here"),
         (("masks", "show", "pgz"), "did you mean 'pgs'?"),
         (("masks", "preview"), "name either image files, a study or --data"),
         (("masks", "preview", "{folder}/no.jpg", "--model", "tiny-vit"), "there is no such picture"),
@@ -116,7 +116,7 @@ def test_a_mistake_is_explained_and_exits_with_2(
     assert status == 2
     assert "Traceback" not in err
     assert " object at 0x" not in err
-    assert err.removeprefix("reading the study and its data ...\n").startswith("error: ")
+    assert err.removeprefix("loading libraries and data ...\n").startswith("error: ")
 
 
 def test_where_scores_cannot_be_written_is_said_first(

@@ -25,23 +25,19 @@ def test_names_are_those_of_open_clip_and_ours() -> None:
 def test_sizes_are_those_of_the_model_that_is_built(name: str) -> None:
     clip = build(name, seed=0)
     assert names.image_size_of(name) == clip.image_size
-    assert names.patch_size_of(name) == clip.model.visual.patch_size
 
 
 @pytest.mark.parametrize(
-    ("name", "image", "patch"),
+    ("name", "image"),
     [
-        ("ViT-B-16", (224, 224), (16, 16)),
-        ("ViT-SO400M-14-SigLIP-384", (384, 384), (14, 14)),  # of timm
-        ("RN50", (224, 224), None),
-        ("convnext_base_w_320", (320, 320), None),
-        ("swin_base_patch4_window7_224", (224, 224), None),  # its patches are merged on the way
+        ("ViT-B-16", (224, 224)),
+        ("ViT-SO400M-14-SigLIP-384", (384, 384)),  # of timm
+        ("RN50", (224, 224)),
+        ("convnext_base_w_320", (320, 320)),
     ],
 )
-def test_sizes_of_models_of_open_clip(
-    name: str, image: tuple[int, int], patch: tuple[int, int] | None
-) -> None:
-    assert (names.image_size_of(name), names.patch_size_of(name)) == (image, patch)
+def test_sizes_of_models_of_open_clip(name: str, image: tuple[int, int]) -> None:
+    assert names.image_size_of(name) == image
 
 
 def test_a_size_may_be_a_pair(tmp_path: Path) -> None:

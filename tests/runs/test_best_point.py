@@ -19,7 +19,7 @@ def test_the_winner_is_written_with_its_values_and_fresh_seeds(tmp_path: Path) -
     path = tmp_path / "winner.yaml"
     assert write_best("tiny", path, output=tmp_path) == "pgs mask_ratio=0.75"
     head = path.read_text()
-    assert "# Its score there: 80.0 (mean, mean of 1 seeds), the best of 2 points." in head
+    assert "# Its score there: 80.0 (mean, mean of 1 seed), the best of 2 points." in head
     assert "strategy.mask_ratio = 0.75" in head
     study = open_study_file(path)
     assert study.config.seeds == [1, 2, 3]

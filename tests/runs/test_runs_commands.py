@@ -72,7 +72,7 @@ def test_rm_asks_first(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("sys.stdin", io.StringIO(answer))
         shell("runs", "rm", shell.ids[0], status=1)
     assert first.is_done
-    assert "deleted 2 runs" in shell("runs", "rm", shell.ids[0][:9], shell.ids[1], shell.ids[1], "--yes")
+    assert "deleted: 2" in shell("runs", "rm", shell.ids[0][:9], shell.ids[1], shell.ids[1], "--yes")
     assert not first.path.exists()
     assert not second.path.exists()
     assert len(json.loads(shell("runs", "ls", "--json"))) == 2
