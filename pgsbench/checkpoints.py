@@ -98,8 +98,8 @@ def evaluate_checkpoint(
             are known by.
         cache: Whether to keep embeddings under the data folder, and to use those that are there.
         part: ``K/N``: only the K-th of N parts of the suite; a call without it joins them.
-        with_mask: Of a run: measure once more under the mask it was trained with.
-        limit: Only so many items of each task, the first ones: a look, whose scores are marked as such.
+        with_mask: Measure a run once more under the mask it was trained with.
+        limit: Number of items to measure of each task, the first ones: a look, and its scores say so.
         progress: Told what is done.
 
     Raises:
@@ -250,7 +250,7 @@ def log_scores(evaluation: Evaluation, run_id: str) -> None:
 
 
 class _Wanted(NamedTuple):
-    """What is to be measured: the tasks, the suite they are a part of, and the part's folder."""
+    """What an evaluation measures: the tasks, the suite they are a part of, and the part's folder."""
 
     tasks: Suite
     whole: Suite

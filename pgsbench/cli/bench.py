@@ -80,7 +80,7 @@ def eval_(
     from pgsbench.evaluation.side_by_side import compare_both
     from pgsbench.progress import Bars
     from pgsbench.reporting import render
-    from pgsbench.reporting.side_by_side import cost_table, score_table
+    from pgsbench.reporting.side_by_side_tables import cost_table, score_table
 
     with Bars() as show:
         found = compare_both(

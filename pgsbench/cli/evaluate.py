@@ -34,7 +34,7 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Of a file of weights: its architecture, its JSON file, or NAME:TAG for published weights.",
+            help="Architecture of a file of weights: its name, its JSON file, or NAME:TAG of published ones.",
         ),
     ] = None,
     root: RootOption = None,
@@ -47,7 +47,7 @@ def evaluate(
     batch_size: BatchSizeOption = 256,
     device: DeviceOption = "auto",
     precision: Annotated[
-        str, typer.Option(help="Of encoding: fp32, which agrees with published numbers, bf16 or fp16.")
+        str, typer.Option(help="Precision of encoding: fp32, as published numbers have, bf16 or fp16.")
     ] = "fp32",
     limit: Annotated[
         int | None,
@@ -67,14 +67,14 @@ def evaluate(
         typer.Option(metavar="K/N", help="Measure only the K-th of N parts; the call without it joins them."),
     ] = None,
     with_mask: Annotated[
-        bool, typer.Option("--with-mask", help="Of a run: once more under the mask it was trained with.")
+        bool, typer.Option("--with-mask", help="Measure a run once more under the mask it was trained with.")
     ] = False,
     offline: OfflineOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Test any open_clip models on a suite; what was measured before is not measured again.
 
-    Of several, one table shows them side by side, and another the differences to the first, paired by item.
+    Several models stand side by side in one table; another has their differences to the first, by item.
 
     Example: pgsbench evaluate runs/ratio/pgs-s0-0123456789 --suite scenes
     """

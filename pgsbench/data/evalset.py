@@ -29,7 +29,7 @@ from pgsbench.errors import DataError, nearest
 
 PAIRS_IMAGE_FOLDER = "val2017"
 
-#: Of several pictures in one sample an evaluation takes the first of these, as clip_benchmark does.
+#: Where a sample has several pictures, an evaluation takes the first of these, as clip_benchmark does.
 IMAGE_ORDER = ("webp", "png", "jpg", "jpeg")
 
 #: More shards than this in one split are a damaged count.

@@ -1,4 +1,4 @@
-"""The first batches of a training, of which nothing else is decoded: for looking at them before it begins."""
+"""The first batches of a training, to look at before it begins; the rest of the data is not decoded."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ def open_reader(
         memory_limit_gib: Decoded pictures that take more are streamed.
         workers: Reading processes, where they are streamed.
         progress: Told of every shard.
-        num_batches: Only so many batches will be read; what is not in them is not decoded.
+        num_batches: Number of batches that will be read; the rest of the data is not decoded.
 
     Raises:
         DataError: The first shard has no usable sample.

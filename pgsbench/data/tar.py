@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pgsbench.errors import DataError
 
-#: Endings of image files. Of several in one sample the first is taken, here as open_clip trains with it.
+#: Endings of image files. Where a sample has several, training takes the first of these, as open_clip does.
 IMAGE_TYPES = ("jpg", "png", "jpeg", "webp")
 
 _NOTES = re.compile(r"__[^/]*__($|/)")  # webdataset's pattern of names that are no samples

@@ -15,7 +15,7 @@ class Check:
         what: What was looked at.
         found: What is there.
         state: ``ok``, ``warning`` (something is slow or missing) or ``problem`` (something will fail).
-        remedy: What to do; empty where nothing is to be done.
+        remedy: What to do about it; empty where all is well.
     """
 
     what: str

@@ -97,7 +97,7 @@ class Encoder:
         self.watch: Watch = lambda kind, done, total: None  #: Called between batches; may raise to stop.
         self._kind, self._done = "", 0  # what the present call has done
         self._total: int | None = None
-        self.limit: int | None = None  #: So many test items are enough (`first`).
+        self.limit: int | None = None  #: Only the first `limit` test items are measured (`first`).
 
     @property
     def num_images(self) -> int:
@@ -110,7 +110,7 @@ class Encoder:
         return self._texts.num_used
 
     def first(self, items: Iterable[Item]) -> Iterable[Item]:
-        """Return the test items that are to be measured: all, or the first ones where a task has a limit."""
+        """Return the test items to measure: all, or the first ones where a task has a limit."""
         return items if self.limit is None else islice(items, self.limit)
 
     def images(self, pictures: Iterable[NamedImage]) -> Tensor:

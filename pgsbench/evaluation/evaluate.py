@@ -16,15 +16,15 @@ from torch import nn
 
 from pgsbench.data.store import Progress
 from pgsbench.errors import DataError, EvaluationError, Interrupted
-from pgsbench.evaluation import results
+from pgsbench.evaluation import task_results
 from pgsbench.evaluation.cache import EmbeddingCache
 from pgsbench.evaluation.embed import Encoder
 from pgsbench.evaluation.identity import data_states, suite_fingerprint, task_key
 from pgsbench.evaluation.protocols.base import Measurement
-from pgsbench.evaluation.results import TaskResult
 from pgsbench.evaluation.scoring import group_means, primary_of, scores_of
 from pgsbench.evaluation.suite import Suite, Task, builtin_dataset
 from pgsbench.evaluation.task_data import FindData, data_folder, locate, protocol_at_work
+from pgsbench.evaluation.task_results import TaskResult
 from pgsbench.evaluation.watch import TaskWatch
 from pgsbench.hashing import canonical_json, file_hash
 from pgsbench.models.clip import Clip
@@ -108,7 +108,7 @@ def evaluate(
             progress("tasks", number, len(suite.tasks))
         key = task_key(task, states[task.name], model_key, origins[task.name])
         places = (out, *earlier) if is_known else ()
-        known = {place: result for place in places if (result := results.read(place, task, key))}
+        known = {place: result for place in places if (result := task_results.read(place, task, key))}
         if known:
             reused.append(task.name)
         keys[task.name] = key
@@ -118,7 +118,7 @@ def evaluate(
         )
         if out not in known:
             with _writing(out):
-                results.write(out, task, key, found[task.name])
+                task_results.write(out, task, key, found[task.name])
     if progress:
         progress("tasks", len(suite.tasks), len(suite.tasks))
     report = _report(

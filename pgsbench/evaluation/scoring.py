@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pgsbench.errors import EvaluationError
-from pgsbench.evaluation import results
+from pgsbench.evaluation import task_results
 from pgsbench.evaluation.intervals import group_interval, interval
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.suite import Suite, Task
@@ -44,7 +44,7 @@ def scores_of(task: Task, measurements: Sequence[Measurement], key: str) -> list
                 chance,
                 is_primary,
                 task.version,
-                results.per_sample_file(task, m.metric),
+                task_results.per_sample_file(task, m.metric),
                 m.num_ties,
                 list(m.notes),
                 m.details,

@@ -49,7 +49,7 @@ class Task:
         version: Raised whenever the task's meaning changes.
         size: Number of test items that the data set is known to have; None: not known.
         code: What the protocol's code is (`Registry.content_id`).
-        limit: Only so many items are measured, the first ones; None: all.
+        limit: Number of items to measure, the first ones; None: all.
     """
 
     name: str

@@ -37,7 +37,7 @@ from pgsbench.study.space import domains_of
 ARM = "arm"
 #: Attribute of a trial: what the point is called, `RunSpec.label`.
 LABEL = "label"
-#: A search ends where so many draws in a row give no new point.
+#: A search ends after this number of draws in a row without a new point.
 MAX_DRAWS = 50
 
 
@@ -65,7 +65,7 @@ def search(
         The runs that failed, each with its error.
 
     Raises:
-        StudyError: The storage cannot be opened, or the suite has nothing of what is to be maximised.
+        StudyError: The storage cannot be opened, or the suite does not measure what the search maximises.
         KeyboardInterrupt: After the workers have saved; the same call goes on.
     """
     config = folder.study.config.search
@@ -135,7 +135,7 @@ class _Trials:
     Args:
         folder: The study and where it lives.
         watcher: Told of progress.
-        seed: Of what Optuna draws.
+        seed: Decides what Optuna draws.
         under_way: The runs that are worked on, or wait for it.
     """
 

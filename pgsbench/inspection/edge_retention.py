@@ -20,7 +20,7 @@ from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.pgs_released import PgsReleased
 from pgsbench.masking.random import Random
 
-#: Masks are drawn under so many seeds, and each is compared with the next.
+#: Number of seeds that masks are drawn under; the masks of each are compared with those of the next.
 NUM_SEEDS = 4
 
 

@@ -22,7 +22,7 @@ from pgsbench.models.clip import Clip, build
 from pgsbench.models.tower_layout import layout_of
 from pgsbench.reporting.render import Table
 
-#: A median above so many times the fastest repetition says that the machine was busy.
+#: Where the median is longer than the fastest repetition by more than this factor, the machine was busy.
 SPREAD = 1.3
 
 #: What other masks are compared with: the published code's mask, without its attention bias.

@@ -13,7 +13,7 @@ from pgsbench.masking.base import PatchView
 from pgsbench.masking.pgs_released import attention_bias
 from pgsbench.models.tower_layout import TowerLayout, layout_of
 
-#: So many pictures go through the tower: seconds on a CPU, with ViT-B/16.
+#: Number of pictures that go through the tower: seconds on a CPU, with ViT-B/16.
 PICTURES = 16
 
 

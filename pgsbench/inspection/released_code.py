@@ -29,11 +29,11 @@ from pgsbench.masking.pgs_released import (
 
 #: Row sums that differ from 1 by less than this count as normalised.
 CONVERGED = 1e-3
-#: So many rounds the published normalisation is followed at most, on the first picture.
+#: Largest number of rounds of the published normalisation that are followed, on the first picture.
 MAX_ROUNDS = 20_000
-#: So many pictures are masked in a batch of their own.
+#: Number of pictures that are masked each in a batch of its own.
 MAX_ALONE = 64
-#: The attention bias is laid out for so many pictures and, as in ViT-B, heads.
+#: Number of pictures, and of heads as in ViT-B, that the attention bias is laid out for.
 BIAS_PICTURES, BIAS_HEADS = 64, 12
 
 

@@ -17,7 +17,7 @@ FLAT = 1e-4
 #: Features up to this length have no direction.
 NO_LENGTH = 1e-12
 
-#: From so many patches in a half on, three quarters of a symmetric product take less time than all of it.
+#: Patches in a half from which on three quarters of a symmetric product take less time than all of it.
 WORTH_HALVING = 64
 
 

@@ -119,7 +119,7 @@ def text(table: Table, *, width: int = WIDTH) -> str:
 def fitted(table: Table, width: int) -> list[Table]:
     """Return the table in parts that are at most `width` wide, with short cells and wrapped words.
 
-    Columns that name the row stand in each part. Line breaks in cells are to be kept.
+    Columns that name the row stand in each part. Line breaks in cells are kept.
     """
     table = _wrapped(_shortened(table), width)
     widths = _widths(table)

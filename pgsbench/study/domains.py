@@ -9,7 +9,7 @@ from typing import Any
 
 from pgsbench.config.schema import Range
 
-#: A value drawn from a span without a step keeps so many digits.
+#: Number of digits of a value that is drawn from a span without a step.
 SIGNIFICANT_DIGITS = 4
 
 

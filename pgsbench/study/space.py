@@ -12,7 +12,7 @@ from pgsbench.errors import ConfigError, UserError, nearest
 from pgsbench.study.domains import Choices, Domain, Span, domain_of
 from pgsbench.study.study_file import StudyFile
 
-#: A grid has at most so many points, all arms together; more would take years.
+#: Largest number of points of a grid, all arms together; more would take years.
 MAX_POINTS = 10_000
 #: Each choice is tried before a search, for each arm.
 MAX_CHOICES = 1000

@@ -22,7 +22,7 @@ from pgsbench.tracking.rundir import RunDir
 
 #: Beside the checkpoint in an exported folder.
 EXPORTED = "run.json"
-#: So many runs are named in a message.
+#: Largest number of runs that a message names.
 MOST_NAMED = 5
 
 

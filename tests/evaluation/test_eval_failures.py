@@ -14,7 +14,7 @@ from counting import counted
 
 from pgsbench.data.tar import EncodedImage
 from pgsbench.errors import ConfigError, DataError, EvaluationError, Interrupted, RunError
-from pgsbench.evaluation import results
+from pgsbench.evaluation import task_results
 from pgsbench.evaluation.availability import DAMAGED, MISSING, survey
 from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.pictures import Preprocess
@@ -241,7 +241,7 @@ def test_outcomes_of_another_model_are_never_read_as_ones_own(tiny: Clip, suite:
     key = scores.primary()["my/six"].key
     with np.load(suite.parent / "other" / name) as theirs:
         assert str(theirs["key"]) != key
-    assert results.read(suite.parent / "out", task, key) is None
+    assert task_results.read(suite.parent / "out", task, key) is None
     with pytest.raises(RunError, match="belong to another evaluation than the scores beside them"):
         study_frames.primary_values(suite.parent / "out", scores.scores)
     assert run(tiny, suite).reused == ("my/find", "my/swap")

@@ -54,7 +54,7 @@ class LinearProbe:
         shots: Training pictures a class, drawn with `seed`; 0: all. The L2 strength is then chosen on up to
             four further pictures a class, which are not trained on.
         l2: L2 strength; 0: chosen as said. For AdamW its weight decay; 0: none.
-        seed: What is drawn; for AdamW also first weights and order.
+        seed: Decides the pictures that are drawn; for AdamW also the first weights and the order.
         train: Folder of the shards to train on.
         split: Folder of the shards to test on.
     """

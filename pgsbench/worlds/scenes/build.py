@@ -31,7 +31,7 @@ from pgsbench.worlds.scenes.shifts import SHIFTS, Shift
 from pgsbench.worlds.scenes.vocabulary import BACKGROUNDS, COLOURS, COUNTS, SHAPES
 
 CHUNK = 64  # pictures painted at once: larger chunks leave the processor's cache
-SMALL = 2_000  # below so many pictures, starting processes costs more than it saves
+SMALL = 2_000  # for fewer pictures, starting processes costs more than it saves
 NUM_CAPTIONS = 5
 
 TEMPLATES = {

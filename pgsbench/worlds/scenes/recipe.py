@@ -22,7 +22,7 @@ class Recipe:
         num_shifted: Pictures in each robustness set.
         num_retrieval: Pictures of one to three objects with five captions each; the count task and the
             pairs use them too.
-        num_pairs: Pairs in each of the seven compositionality subsets, where so many can be built.
+        num_pairs: Pairs in each of the seven compositionality subsets; fewer where no more can be built.
         jpeg_quality: Quality of the JPEG files, 1 to 95.
         version: Of the generator: it goes up whenever the same numbers would give other bytes.
     """
