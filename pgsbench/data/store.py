@@ -105,16 +105,16 @@ def _generator(name: str) -> Any:
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
     """Give a scratch folder that becomes `folder` when the block ends well, and vanishes otherwise."""
-    if reason := unwritable(folder.parent):
-        raise DataError(
-            f"data sets cannot be written: {reason}",
-            where=str(folder.parent),
-            way_out="set PGSBENCH_DATA to another folder",
-        )
-    folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir()
+    try:
+        scratch.mkdir(parents=True)
+    except OSError as error:
+        raise DataError(
+            f"data sets cannot be written: {unwritable(folder.parent) or error.strerror}",
+            where=str(folder.parent),
+            way_out="set PGSBENCH_DATA to another folder",
+        ) from None
     try:
         yield scratch
         if not folder.exists():  # another process may have made the same thing meanwhile

@@ -29,5 +29,7 @@ def describe(name: str) -> str:
     lines = [name, "", inspect.getdoc(kind) or "no description", "", "fields and defaults:"]
     for parameter in inspect.signature(kind).parameters.values():
         default = "required" if parameter.default is parameter.empty else repr(parameter.default)
-        lines.append(f"  {parameter.name}: {parameter.annotation} = {default}")
+        annotation = parameter.annotation
+        kind_of = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+        lines.append(f"  {parameter.name}: {kind_of} = {default}")
     return "\n".join([*lines, "", f"looks at: {', '.join(sorted(kind.needs)) or 'nothing'}"])
