@@ -181,7 +181,7 @@ def test_an_arm_that_joins_the_search_is_searched(bench: Bench) -> None:
         assert bench.trained == [f"{last} mask_ratio=0.25 s0", f"{last} mask_ratio=0.75 s0"]
 
 
-def test_a_cell_that_failed_is_trained_by_the_next_command(bench: Bench) -> None:
+def test_a_point_that_failed_is_trained_by_the_next_command(bench: Bench) -> None:
     name = "pgs mask_ratio=0.5 tau=0.1 s0"
     failed = bench.search(grid(), value=failing(name))
     assert [(spec.name, str(error)) for spec, error in failed] == [(name, "out of memory")]
