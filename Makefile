@@ -29,7 +29,7 @@ demo: $(VENV)/installed  ## the whole loop on the generated scenes: data, traini
 	unset OMP_NUM_THREADS; $(BIN)/pgsbench sweep studies/ratio.yaml
 
 test: $(VENV)/installed-dev  ## the quick tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(VENV)/installed-dev  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow

@@ -45,6 +45,9 @@ def invoke(words: list[str], *, parse_only: bool = False) -> int:
 def _blunt(command: Any) -> None:
     for child in getattr(command, "commands", {}).values():
         _blunt(child)
+    for option in command.params:
+        if option.name in ("install_completion", "show_completion"):  # they act while they are parsed
+            option.callback = None
     if not getattr(command, "commands", {}):
         command.callback = lambda **_: None
 
