@@ -182,8 +182,8 @@ class Study:
         """Return what `compare` would do; see `dry_run`."""
         return self._costs(self.plan(self._compared(baselines, candidate)))
 
-    def dry_run_of_search(self, trials: int | None = None) -> pd.DataFrame:
-        """Return what `search` would do; see `dry_run`."""
+    def dry_run_of_sweep(self, trials: int | None = None) -> pd.DataFrame:
+        """Return what `sweep` would do; see `dry_run`."""
         self._check_search()
         references = self.plan(reference_arms(self._file))
         searched, num_open = searched_specs(self._planner, trials)
@@ -231,7 +231,7 @@ class Study:
         self._work_off(self.plan([chosen, *others]))
         return self._finish(candidate=arm_name(chosen), baselines=[arm_name(name) for name in others])
 
-    def search(self, trials: int | None = None) -> StudyResults:
+    def sweep(self, trials: int | None = None) -> StudyResults:
         """Search the study's space, and train beside it the arms that are not searched.
 
         Args:
@@ -270,7 +270,7 @@ class Study:
         draw_missing(results.statistics.study)
         return write_report(results.statistics, self.report_folder)
 
-    def mirror(self, *, running: bool = False) -> Synced:
+    def sync(self, *, running: bool = False) -> Synced:
         """Bring MLflow up to date; what is wrong with it is in the answer, and stops nothing."""
         folder = self.runs_root / self.name
         if not (folder / files.STUDY).is_file():
@@ -376,7 +376,7 @@ class Study:
             )
 
     def _tell_mirror(self, bars: Bars, *, running: bool = False) -> None:
-        problem = self.mirror(running=running).problem
+        problem = self.sync(running=running).problem
         if problem and problem != self._told_of:  # said once
             self._told_of = problem
             bars.say(f"warning: MLflow is behind: {problem}\n  -> `pgsbench sync` feeds it again later")

@@ -149,7 +149,7 @@ def diagnose(
     for line in [] if json else [*found.strategy_lines, *map(str, found.files)]:
         typer.echo(line)
     if found.is_study and output is None:
-        open_study(study_or_data).mirror()
+        open_study(study_or_data).sync()
 
 
 @app.command()

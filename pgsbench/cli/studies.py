@@ -131,8 +131,8 @@ def sweep(
 
     opened = _open(study, set_, seeds, output, jobs, threads, device, any_numerics)
     if dry_run:
-        return _show_plan(opened, opened.dry_run_of_search(trials), json=json)
-    found = opened.search(trials).statistics
+        return _show_plan(opened, opened.dry_run_of_sweep(trials), json=json)
+    found = opened.sweep(trials).statistics
     searched = search_tables.sweep_table(found), search_tables.importance_table(found)
     _finish(opened, tables.scores_table(found), *searched, json=json)
 
