@@ -165,7 +165,7 @@ class Study:
         Raises:
             UserError: A name is neither, or data is missing or unusable.
         """
-        names = self._with_arms(arms or self.arms)
+        names = self._with_arms(self.arms if arms is None else arms)
         with Bars() as bars:
             self._prepare_data(bars)
             return self._planner.specs(names)

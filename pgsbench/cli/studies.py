@@ -74,8 +74,8 @@ def train(
 
     opened = _open(study, set_, seeds, output, jobs, threads, device, any_numerics)
     if dry_run:
-        return _show_plan(opened, opened.dry_run(arm), json=json)
-    found = opened.train(arm).statistics
+        return _show_plan(opened, opened.dry_run(arm or None), json=json)
+    found = opened.train(arm or None).statistics
     _finish(opened, tables.scores_table(found), tables.cost_table(found), json=json)
 
 
