@@ -99,7 +99,7 @@ def test_a_command_parses(command: Command, here: Path) -> None:
             raise
 
 
-@pytest.mark.timeout(60, func_only=True)  # what takes longer is to be marked
+@pytest.mark.timeout(240, func_only=True)  # what takes longer is to be marked
 @pytest.mark.parametrize("command", [one for one in OURS if one.is_run], ids=lambda command: command.place)
 def test_a_command_runs(command: Command, here: Path) -> None:
     (run,) = here.glob("runs/tiny/pgs-s0-*")
