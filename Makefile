@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # Two threads each in two processes on two cores crawl: tests and workers set their own number.
 export OMP_NUM_THREADS ?= 1
+# Tests start the command a few hundred times: let the first one keep what it compiled.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test test-slow check docs format clean
 

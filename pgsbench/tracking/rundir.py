@@ -216,13 +216,15 @@ class RunDir:
         """
         lock = FileLock(self.existing_path() / files.LOCK)
         started = time.monotonic()
+        patience = GRACE_SECONDS
         while True:
             try:
                 lock.acquire(timeout=0.2)
                 break
             except Timeout:
                 holder = self._holder_text()
-                patience = ENDING_SECONDS if holder.endswith(_ENDING) else GRACE_SECONDS
+                if holder.endswith(_ENDING):  # it takes its name away before it gives the claim up
+                    patience = ENDING_SECONDS
                 if time.monotonic() - started > patience:
                     raise RunError(
                         f"another process works on this run ({holder or 'unknown'})",
@@ -240,7 +242,8 @@ class RunDir:
     def claim_ends(self) -> None:
         """Say that this process is about to give its claim up, so that others wait for it."""
         if self._is_ours():
-            (self.path / files.HOLDER).write_text(_this_process() + _ENDING)
+            with atomic(self.path / files.HOLDER) as scratch:  # others read it at any moment
+                scratch.write_text(_this_process() + _ENDING)
 
     def _is_ours(self) -> bool:
         return self._holder_text().removesuffix(_ENDING) == _this_process()

@@ -179,7 +179,7 @@ def test_another_process_is_told_who_holds_the_claim(run: RunDir, monkeypatch: p
 
 
 def test_a_claim_waits_for_one_that_is_ending(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rundir, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(rundir, "GRACE_SECONDS", 0.5)  # the other gives it up after a second
     with held_elsewhere(run) as process:
         assert process.stdin is not None
         assert process.stdout is not None
