@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,6 +14,7 @@ from pgsbench.configure import build, load_class
 from pgsbench.errors import PluginError
 from pgsbench.masking import STRATEGIES
 from pgsbench.masking.base import Need, Strategy
+from pgsbench.masking.text.base import TextStrategy
 from pgsbench.plugins import blaming
 
 
@@ -46,7 +47,10 @@ def strategy_class(name: str, *, where: str = "strategy", relative_to: Path | No
     """
     kind = load_class(STRATEGIES, name, where=where, relative_to=relative_to)
     with blaming("the class of this strategy raises when it is looked at", where=where, value=name):
-        missing = _what_is_missing(kind)
+        needs = getattr(kind, "needs", None)
+        looks_at_attention = isinstance(needs, frozenset) and "attention" in needs
+        wanted = {"mask_ratio", "ema_momentum"} if looks_at_attention else {"mask_ratio"}
+        missing = what_is_missing(kind, get_args(Need), wanted)
     if missing:
         raise PluginError(
             "this is no masking strategy: " + "; ".join(missing),
@@ -57,7 +61,7 @@ def strategy_class(name: str, *, where: str = "strategy", relative_to: Path | No
     return kind
 
 
-def fields_of(strategy: Strategy) -> dict[str, Any]:
+def fields_of(strategy: Strategy | TextStrategy) -> dict[str, Any]:
     """Return every field of a strategy, defaults included, as JSON-ready values."""
     fields = dataclasses.fields(strategy)  # type: ignore[arg-type]  # the protocol cannot say "dataclass"
     values = {field.name: getattr(strategy, field.name) for field in fields if field.init}
@@ -65,26 +69,29 @@ def fields_of(strategy: Strategy) -> dict[str, Any]:
     return plain
 
 
-def _what_is_missing(kind: object) -> list[str]:
+def what_is_missing(kind: object, needs_known: Sequence[str], wanted: Set[str]) -> list[str]:
+    """Return what a class lacks to be a strategy, each as half a sentence.
+
+    Args:
+        kind: What is said to be a class.
+        needs_known: What its `needs` may name.
+        wanted: The fields or properties that it must have.
+    """
     if not isinstance(kind, type):
         return [f"it is {type(kind).__name__!r} and no class"]
     missing = []
     parameters = getattr(kind, "__dataclass_params__", None)
     if parameters is None or not parameters.frozen:
         missing.append("decorate it with `@dataclass(frozen=True)`")
-    needs, known = getattr(kind, "needs", None), get_args(Need)
-    if not isinstance(needs, frozenset) or not needs <= set(known):
-        missing.append(f"`needs` must be a frozenset of {', '.join(map(repr, known))}, perhaps empty")
+    needs = getattr(kind, "needs", None)
+    if not isinstance(needs, frozenset) or not needs <= set(needs_known):
+        missing.append(f"`needs` must be a frozenset of {', '.join(map(repr, needs_known))}, perhaps empty")
     select = getattr(kind, "select", None)
     if not callable(select):
         missing.append("it lacks the method `select(self, view, *, generator)`")
     elif list(inspect.signature(select).parameters) != ["self", "view", "generator"]:
         missing.append("the method must be `select(self, view, *, generator)`")
     names = {field.name for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else set()
-    wanted = {"mask_ratio"}
-    if isinstance(needs, frozenset) and "attention" in needs:
-        wanted.add("ema_momentum")
-    missing += [
+    return missing + [
         f"it lacks a field or property `{name}`" for name in sorted(wanted - names) if not hasattr(kind, name)
     ]
-    return missing

@@ -7,7 +7,7 @@ import hashlib
 import torch
 
 
-def step_seed(seed: int, step: int, rank: int = 0, micro_batch: int = 0) -> int:
+def step_seed(seed: int, step: int, rank: int = 0, micro_batch: int = 0, *, of: str = "images") -> int:
     """Return the seed of the mask of one batch.
 
     Args:
@@ -15,9 +15,11 @@ def step_seed(seed: int, step: int, rank: int = 0, micro_batch: int = 0) -> int:
         step: Optimizer step.
         rank: Process of a distributed training.
         micro_batch: Position within an accumulated batch.
+        of: What is masked, ``images`` or ``texts``: their draws have nothing to do with each other.
     """
     # Neighbouring seeds and steps must not give related streams, hence a hash.
-    text = "/".join(map(str, (seed, step, rank, micro_batch))).encode()
+    numbers = (seed, step, rank, micro_batch)
+    text = "/".join(map(str, numbers if of == "images" else (of, *numbers))).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
 
 

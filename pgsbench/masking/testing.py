@@ -84,8 +84,8 @@ def _draw(seed: int = 0) -> torch.Generator:
 
 
 @contextmanager
-def _global_generators(seed: int) -> Iterator[None]:
-    # The generators that a process has are seeded, and put back afterwards.
+def global_generators(seed: int) -> Iterator[None]:
+    """Seed the generators that a process has, and put them back afterwards."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(seed)
     np.random.seed(seed)
@@ -98,7 +98,8 @@ def _global_generators(seed: int) -> Iterator[None]:
         torch.set_rng_state(states[2])
 
 
-def _global_states() -> dict[str, bytes]:
+def global_states() -> dict[str, bytes]:
+    """Return the states of the generators that a process has."""
     states = {"python": random.getstate(), "numpy": np.random.get_state(legacy=False)}
     return {name: pickle.dumps(state) for name, state in states.items()} | {
         "torch": torch.get_rng_state().numpy().tobytes()
@@ -198,15 +199,15 @@ class StrategyContract:
     def test_the_generator_decides(self, strategy: Strategy, view: PatchView) -> None:
         selections = []
         for seed in (1, 2):  # of the global generators, which may not have a say
-            with _global_generators(seed):
+            with global_generators(seed):
                 selections.append(strategy.select(view, generator=_draw(7)))
         assert _same(*selections)
 
     def test_the_global_generators_are_left_alone(self, strategy: Strategy, view: PatchView) -> None:
-        with _global_generators(3):
-            before = _global_states()
+        with global_generators(3):
+            before = global_states()
             strategy.select(view, generator=_draw())
-            after = _global_states()
+            after = global_states()
         for name, state in before.items():
             assert after[name] == state, f"the global generator of {name} has been used"
 

@@ -1,0 +1,147 @@
+"""Rules that every text strategy obeys, as tests to inherit (needs ``pgsbench[test]``).
+
+A text strategy of your own is tested by one class::
+
+    from pgsbench.masking.text.testing import TextStrategyContract
+
+    class TestLast(TextStrategyContract):
+        @pytest.fixture
+        def strategy(self):
+            return Last(keep=6)
+"""
+
+# ruff: noqa: D102  # the name of a test is its documentation
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import pickle
+from typing import get_args
+
+import pytest
+import torch
+from torch import Tensor
+
+from pgsbench.masking.configure import fields_of
+from pgsbench.masking.testing import global_generators, global_states
+from pgsbench.masking.text.base import TextNeed, TextStrategy, TextView
+from pgsbench.masking.text.check import broken_rule
+from pgsbench.masking.text.words import WordCounts, number_words, view_of_texts, word_keys
+
+#: Ids of the made-up vocabulary: padding, tokens that begin words, tokens that end them, marks.
+FIRST_WHOLE, START, END = 30, 62, 63
+
+#: Lengths of the captions of a batch, with the context: marks alone, one token, many, a full context.
+BATCHES: tuple[tuple[tuple[int, ...], int], ...] = (
+    ((2, 3, 7, 12, 20), 20),
+    ((2,), 8),
+    ((32, 31), 32),
+    ((3, 3, 3), 3),
+    ((77, 5), 77),
+)
+
+
+def make_text_view(
+    lengths: tuple[int, ...] = (2, 3, 7, 12, 20), context: int = 20, *, seed: int = 0, progress: float = 0.5
+) -> TextView:
+    """Return a batch of made-up captions with everything given; half of the tokens end a word."""
+    random = torch.Generator().manual_seed(seed)
+    ids = torch.zeros(len(lengths), context, dtype=torch.long)
+    for row, length in zip(ids, lengths, strict=True):
+        row[:length] = torch.randint(1, START, (length,), generator=random)
+        row[0], row[length - 1] = START, END
+    word_ends = torch.arange(END + 1) >= FIRST_WHOLE
+    bare = TextView(ids, torch.tensor(lengths))
+    words = number_words(bare, word_ends)
+    keys = word_keys(ids, words)[words >= 0]
+    counts = (
+        WordCounts.none().plus(keys[torch.randint(len(keys), (500,), generator=random)])
+        if len(keys)
+        else None
+    )
+    return view_of_texts(
+        ids,
+        bare.lengths,
+        frozenset(get_args(TextNeed)),
+        word_ends=word_ends,
+        counts=counts or WordCounts.none(),
+        progress=progress,
+    )
+
+
+class TextStrategyContract:
+    """The rules. Subclass it and give one fixture, ``strategy``."""
+
+    @pytest.fixture
+    def view(self, strategy: TextStrategy) -> TextView:
+        """A batch of captions that holds only what the strategy says that it needs."""
+        return make_text_view().limited_to(strategy.needs)
+
+    def select(self, strategy: TextStrategy, view: TextView, seed: int = 0) -> Tensor:
+        """Return the strategy's answer to what it needs of a batch."""
+        return strategy.select(view.limited_to(strategy.needs), generator=torch.Generator().manual_seed(seed))
+
+    def test_it_is_a_plain_frozen_dataclass(self, strategy: TextStrategy) -> None:
+        assert isinstance(strategy, TextStrategy)
+        assert strategy.needs <= set(get_args(TextNeed))
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            strategy.keep = 4  # type: ignore[misc]  # must fail
+        assert copy.deepcopy(strategy) == strategy
+        assert hash(strategy) == hash(copy.deepcopy(strategy))
+        assert pickle.loads(pickle.dumps(strategy)) == strategy
+
+    def test_its_fields_survive_json(self, strategy: TextStrategy) -> None:
+        fields = fields_of(strategy)
+        assert json.loads(json.dumps(fields, allow_nan=False)) == fields
+
+    @pytest.mark.parametrize(("lengths", "context"), BATCHES)
+    @pytest.mark.parametrize("progress", [0.0, 1.0])
+    def test_what_stays_is_well_formed(
+        self, strategy: TextStrategy, lengths: tuple[int, ...], context: int, progress: float
+    ) -> None:
+        for seed in range(5):
+            view = make_text_view(lengths, context, seed=seed, progress=progress)
+            assert broken_rule(self.select(strategy, view, seed), view, strategy.keep) == ""
+
+    def test_the_generator_decides(self, strategy: TextStrategy, view: TextView) -> None:
+        answers = []
+        for seed in (1, 2):  # of the global generators, which may not have a say
+            with global_generators(seed):
+                answers.append(self.select(strategy, view, 7))
+        assert torch.equal(*answers)
+
+    def test_the_global_generators_are_left_alone(self, strategy: TextStrategy, view: TextView) -> None:
+        with global_generators(3):
+            before = global_states()
+            self.select(strategy, view)
+            after = global_states()
+        for name, state in before.items():
+            assert after[name] == state, f"the global generator of {name} has been used"
+
+    def test_inputs_are_left_alone(self, strategy: TextStrategy, view: TextView) -> None:
+        names = ("ids", "lengths", "words", "counts")
+        before = {name: copy.deepcopy(getattr(view, name)) for name in names}
+        self.select(strategy, view)
+        for name, value in before.items():
+            assert value is None or torch.equal(getattr(view, name), value), f"{name} has been changed"
+
+    def test_a_caption_does_not_influence_another(self, strategy: TextStrategy) -> None:
+        lengths = (9, 12, 20)
+        view, other = (make_text_view(lengths, seed=seed) for seed in (0, 1))
+        answer = self.select(strategy, view)
+        for row in range(len(lengths)):
+            changed = {}
+            for name in ("ids", "words", "counts"):
+                values = getattr(view, name).clone()
+                values[row] = getattr(other, name)[row]
+                changed[name] = values
+            again = self.select(strategy, dataclasses.replace(view, **changed))
+            others = torch.arange(len(lengths)) != row
+            assert torch.equal(answer[others], again[others]), f"caption {row} has an influence"
+
+    def test_it_looks_only_at_what_it_needs(self, strategy: TextStrategy) -> None:
+        view = make_text_view()
+        full = strategy.select(view, generator=torch.Generator().manual_seed(0))
+        assert torch.equal(full, self.select(strategy, view))

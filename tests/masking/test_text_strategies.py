@@ -1,0 +1,261 @@
+"""Every built-in text strategy obeys the contract, and chooses what its paper says."""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from pgsbench.errors import ConfigError, PluginError
+from pgsbench.masking.noise import step_seed
+from pgsbench.masking.text import TEXT_CARDS, TEXT_STRATEGIES
+from pgsbench.masking.text.base import TextNeed, TextStrategy, TextView
+from pgsbench.masking.text.check import select_checked
+from pgsbench.masking.text.configure import configure_text
+from pgsbench.masking.text.frequency import Frequency
+from pgsbench.masking.text.shorten import shorten
+from pgsbench.masking.text.testing import END, START, TextStrategyContract, make_text_view
+from pgsbench.masking.text.words import WordCounts, number_words, view_of_texts, word_keys
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("none", {}),
+        ("truncate", {"keep": 3}),
+        ("truncate", {"keep": 6}),
+        ("random", {}),
+        ("random", {"keep": 3}),
+        ("block", {"keep": 4}),
+        ("block", {"keep": 100}),
+        ("frequency", {"keep": 3}),
+        ("frequency", {"keep": 6, "threshold": 1e-2}),
+        ("frequency", {"keep": 12, "min_count": 0}),
+    ],
+)
+class TestBuiltIn(TextStrategyContract):
+    @pytest.fixture
+    def strategy(self, name: str, fields: dict[str, Any]) -> TextStrategy:
+        return configure_text(name, fields)
+
+
+def chosen(strategy: TextStrategy, view: TextView, seed: int = 0) -> Tensor:
+    return strategy.select(view, generator=torch.Generator().manual_seed(seed))
+
+
+def test_the_first_tokens_are_the_first() -> None:
+    stays = chosen(configure_text("truncate", {"keep": 5}), make_text_view((12,)))
+    assert stays[0].nonzero().flatten().tolist() == [0, 1, 2, 3, 11]
+
+
+def test_every_token_is_as_likely_as_another() -> None:
+    view = make_text_view((12,) * 4000)
+    share = chosen(configure_text("random", {"keep": 7}), view)[:, 1:11].float().mean(dim=0)
+    assert (share - 0.5).abs().max() < 0.04  # five standard deviations
+
+
+def test_a_block_is_one_and_begins_everywhere_alike() -> None:
+    view = make_text_view((12,) * 4000)
+    stays = chosen(configure_text("block", {"keep": 8}), view)[:, 1:11]
+    assert (stays.int().diff(dim=1) == 1).sum(dim=1).max() <= 1
+    assert (stays.sum(dim=1) == 6).all()
+    starts = Counter(stays.int().argmax(dim=1).tolist())
+    assert sorted(starts) == [0, 1, 2, 3, 4]
+    assert all(abs(count - 800) < 5 * 26 for count in starts.values())
+
+
+def naive_frequency(view: TextView, strategy: Frequency, draw: Tensor) -> list[list[int]]:
+    """The places that stay, word by word as the paper has it."""
+    assert view.words is not None
+    assert view.counts is not None
+    rows = []
+    for row in range(view.shape[0]):
+        length = int(view.lengths[row])
+        words: dict[int, list[int]] = {}
+        for place in range(1, length - 1):
+            words.setdefault(int(view.words[row, place]), []).append(place)
+        scores = {}
+        for word, places in words.items():
+            count = int(view.counts[row, places[0]])
+            drop = 1.0
+            if count >= strategy.min_count:
+                drop = max(0.0, 1 - (strategy.threshold / (count / view.num_words)) ** 0.5)
+            scores[word] = float(draw[row, word]) - drop
+        best = sorted(scores, key=lambda word: -scores[word])[: strategy.keep - 2]
+        places = [place for word in sorted(best) for place in words[word]][: strategy.keep - 2]
+        rows.append([0, *places, length - 1])
+    return rows
+
+
+@pytest.mark.parametrize("keep", [3, 6, 15])
+@pytest.mark.parametrize("threshold", [1e-6, 5e-3, 2e-2])
+def test_frequency_chooses_as_the_paper_word_by_word(keep: int, threshold: float) -> None:
+    strategy = Frequency(keep=keep, threshold=threshold)
+    for seed in range(20):
+        view = make_text_view((2, 3, 7, 12, 20, 20, 17), seed=seed)
+        draw = torch.rand(view.shape, generator=torch.Generator().manual_seed(seed))
+        stays = chosen(strategy, view, seed)
+        found = [row.nonzero().flatten().tolist() for row in stays]
+        assert found == naive_frequency(view, strategy, draw)
+
+
+def test_rare_words_stay_rather_than_frequent_and_unseen_ones() -> None:
+    ids = torch.tensor([[START, 40, 41, 42, END]] * 3000)
+    words = torch.tensor([[-1, 0, 1, 2, -1]] * 3000)
+    counts = torch.tensor([[0, 600, 6, 4, 0]] * 3000)
+    view = TextView(ids, torch.full((3000,), 5), words=words, counts=counts, num_words=1000)
+    share = chosen(Frequency(keep=3, threshold=6e-3), view).float().mean(dim=0)
+    # d: 0.9, 0 and 1, so the second word wins unless the first or third draws more than it is dropped by
+    assert share[2] == pytest.approx(1 - 0.1**2 / 2, abs=0.01)
+    assert share[1] == pytest.approx(0.1**2 / 2, abs=0.01)
+    assert share[3] == 0.0
+
+
+def naive_words(ids: list[int], length: int, ends: list[bool]) -> list[tuple[int, ...]]:
+    words: list[tuple[int, ...]] = []
+    word: tuple[int, ...] = ()
+    for token in ids[1 : length - 1]:
+        word += (token,)
+        if ends[token]:
+            words.append(word)
+            word = ()
+    return [*words, word] if word else words
+
+
+def test_words_are_counted_as_by_hand() -> None:
+    ends = torch.arange(64) >= 30
+    counts, by_hand = WordCounts.none(), Counter[tuple[int, ...]]()
+    views = [make_text_view((2, 3, 7, 12, 20, 19), seed=seed) for seed in range(30)]
+    for view in views:
+        words = number_words(view, ends)
+        first = (words >= 0) & (words != words.roll(1, dims=1))
+        counts = counts.plus(word_keys(view.ids, words)[first])
+        for row, length in zip(view.ids.tolist(), view.lengths.tolist(), strict=True):
+            by_hand.update(naive_words(row, length, ends.tolist()))
+    assert counts.num_words == by_hand.total()
+    assert len(counts.keys) == len(by_hand)  # no two words share a key
+    assert max(by_hand.values()) > 1
+    for view in views[:3]:
+        needs = frozenset[TextNeed]({"words", "counts"})
+        seen = view_of_texts(view.ids, view.lengths, needs, word_ends=ends, counts=counts)
+        assert seen.counts is not None
+        for row, length, found, number in zip(
+            view.ids.tolist(),
+            view.lengths.tolist(),
+            seen.counts.tolist(),
+            number_words(view, ends).tolist(),
+            strict=True,
+        ):
+            in_row = naive_words(row, length, ends.tolist())
+            expected = [by_hand[in_row[word]] if word >= 0 else 0 for word in number]
+            assert found == expected
+
+
+def test_the_same_tokens_in_another_order_are_another_word() -> None:
+    ends = torch.arange(64) >= 30
+    ids = torch.tensor([[START, 3, 4, 40, END], [START, 4, 3, 40, END], [START, 40, 3, 40, END]])
+    keys = word_keys(ids, number_words(TextView(ids, torch.full((3,), 5)), ends))
+    assert len(set(keys[:, 1].tolist())) == 3
+
+
+def test_what_stays_moves_together() -> None:
+    ids = torch.tensor([[START, 7, 8, 9, END, 0], [START, 5, END, 0, 0, 0]])
+    stays = torch.tensor([[1, 0, 1, 0, 1, 0], [1, 1, 1, 0, 0, 0]], dtype=torch.bool)
+    assert shorten(ids, stays, 4).tolist() == [[START, 8, END, 0], [START, 5, END, 0]]
+
+
+def test_images_and_texts_draw_from_streams_of_their_own() -> None:
+    seeds = {
+        step_seed(seed, step, of=of) for seed in range(5) for step in range(5) for of in ("images", "texts")
+    }
+    assert len(seeds) == 50
+    assert step_seed(3, 4) == step_seed(3, 4, of="images")
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """Breaks the rule that `how` says."""
+
+    how: str = ""
+    keep: int = 5
+    needs: ClassVar[frozenset[TextNeed]] = frozenset()
+
+    def select(self, view: TextView, *, generator: torch.Generator) -> Tensor:
+        stays = (
+            view.marks
+            | (view.between & (view.place < self.keep - 1))
+            | (view.tokens & (view.lengths[:, None] <= 5))
+        )
+        if self.how == "mark":
+            stays[:, 0] = False
+        elif self.how == "padding":
+            stays[:, -1] = True
+        elif self.how == "short":
+            stays = stays & (view.marks | (view.place == 1))
+        elif self.how == "long":
+            stays = view.tokens
+        elif self.how == "empty":
+            stays = torch.where(view.lengths[:, None] > 5, view.marks, stays)
+        elif self.how == "indices":
+            return stays.nonzero()
+        elif self.how == "needs":
+            assert not (view.words > 0).any()  # type: ignore[operator]
+        elif self.how == "global":
+            return stays & (view.marks | (torch.rand(view.shape) < 2))
+        return stays
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("mark", "marks of start and end"),
+        ("padding", "padding must not stay"),
+        ("short", "must stay whole"),
+        ("long", "at most `keep`"),
+        ("empty", "at least one token"),
+        ("indices", "bool tensor of the shape"),
+        ("needs", "`needs` does not name"),
+    ],
+)
+def test_a_wrong_answer_is_refused_in_words(how: str, said: str) -> None:
+    view = make_text_view((2, 4, 12, 19)).limited_to(frozenset())
+    with pytest.raises(PluginError, match=said):
+        select_checked(Wrong(how), view, generator=torch.Generator())
+    select_checked(Wrong(), view, generator=torch.Generator())
+
+
+def test_the_contract_notices_a_global_draw() -> None:
+    contract, view = TextStrategyContract(), make_text_view().limited_to(frozenset())
+    with pytest.raises(AssertionError, match="global generator of torch"):
+        contract.test_the_global_generators_are_left_alone(Wrong("global"), view)
+    contract.test_the_global_generators_are_left_alone(Wrong(), view)
+
+
+def test_mistakes_in_fields_are_told_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"text\.keep") as caught:
+        configure_text("frequency", {"keep": 2, "threshold": 3.0, "treshold": 1})
+    assert len(caught.value.problems) == 3
+    with pytest.raises(PluginError, match="unknown text strategy"):
+        configure_text("frequent", {})
+
+
+def test_a_file_that_holds_a_strategy_for_images_is_refused(tmp_path: Any) -> None:
+    (tmp_path / "a.py").write_text(
+        "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Half:\n"
+        "    mask_ratio: float = 0.5\n    needs = frozenset({'tokens'})\n    def select(self, view): return None\n"
+    )
+    with pytest.raises(PluginError, match=r"no text strategy.*'words', 'counts'.*select.*`keep`"):
+        configure_text("a.py:Half", {}, relative_to=tmp_path)
+
+
+@pytest.mark.parametrize("name", TEXT_CARDS)
+def test_the_cards_say_what_the_classes_say(name: str) -> None:
+    document = inspect.getdoc(TEXT_STRATEGIES.load(name))
+    assert document is not None
+    assert document.splitlines()[0] == TEXT_CARDS[name].summary
+    assert TEXT_CARDS[name].paper in document
