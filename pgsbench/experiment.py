@@ -31,9 +31,11 @@ from pgsbench.files import atomic
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.configure import configure
 from pgsbench.masking.measure import overlap
+from pgsbench.masking.text.configure import configure_text
 from pgsbench.models import checkpoint
 from pgsbench.models.clip import Clip, build, load
 from pgsbench.models.masked_tower import Masking, attach
+from pgsbench.models.text_masking import TextMasking
 from pgsbench.records import files
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import RunSpec
@@ -42,6 +44,7 @@ from pgsbench.tracking.rundir import RunDir, find_runs
 from pgsbench.training import state
 from pgsbench.training.loop import train
 from pgsbench.training.meter import Totals, peak_memory_bytes
+from pgsbench.training.word_counts import word_counts
 
 #: Training pictures that are masked once more after training, and how many of them a figure may show.
 OVERLAP_IMAGES, GALLERY_IMAGES = 64, 8
@@ -106,7 +109,14 @@ def _check_identity(spec: RunSpec) -> None:
     if as_now(spec).training != spec.training:
         raise RunError(
             "one of these is no longer what it was when this run was planned",
-            where=f"{spec.config.strategy.name}, {spec.config.model.name}, {spec.config.data.train}",
+            where=", ".join(
+                (
+                    spec.config.strategy.name,
+                    spec.config.text.strategy,
+                    spec.config.model.name,
+                    spec.config.data.train,
+                )
+            ),
             way_out="run the command again: it plans with them as they are now",
         )
 
@@ -122,8 +132,10 @@ def _train(run: RunDir, spec: RunSpec, *, device: torch.device, should_stop: Cal
         token_std=config.model.token_std,
     )
     strategy = configure(config.strategy.name, config.strategy.fields)  # at once: its file may be edited
+    text_strategy = configure_text(config.text.strategy, config.text.fields)
+    train_shards = shards.resolve(config.data.train)
     reader = shards.open_reader(
-        shards.resolve(config.data.train),
+        train_shards,
         image_size=clip.image_size,
         tokenize=clip.tokenize,
         memory_limit_gib=config.data.memory_limit_gib,
@@ -131,6 +143,7 @@ def _train(run: RunDir, spec: RunSpec, *, device: torch.device, should_stop: Cal
     )
     _check_objects(strategy, reader)
     masking = attach(clip.model, strategy)
+    counts = word_counts(train_shards, clip.tokenize) if "counts" in text_strategy.needs else None
 
     is_first = True
 
@@ -144,6 +157,7 @@ def _train(run: RunDir, spec: RunSpec, *, device: torch.device, should_stop: Cal
     totals = train(
         clip,
         masking,
+        TextMasking(clip, text_strategy, counts),
         reader,
         config.training,
         seed=config.seed,
@@ -231,6 +245,7 @@ def _summary(run: RunDir, clip: Clip, totals: Totals, device: torch.device, mask
         num_parameters=sum(parameter.numel() for parameter in clip.model.parameters()),
         final_loss=lines[-1]["loss"],
         peak_memory_bytes=peak_memory_bytes(device),
+        text_tokens=totals.text_tokens,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from pgsbench.config.schema import SHORT_FORMS
 from pgsbench.config.yaml_text import parse_yaml
 from pgsbench.errors import ConfigError, UserError, nearest
 
@@ -34,9 +35,9 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 
 def normalise(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the short forms of `strategy` and `model` in full."""
+    """Write the short forms of `strategy`, `model` and `text` in full."""
     return {
-        key: {"name": value} if key in ("strategy", "model") and isinstance(value, str) else value
+        key: {SHORT_FORMS[key]: value} if key in SHORT_FORMS and isinstance(value, str) else value
         for key, value in overrides.items()
     }
 
@@ -44,15 +45,16 @@ def normalise(overrides: Mapping[str, Any]) -> dict[str, Any]:
 def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Return `base` with `overrides` laid over it, key by key.
 
-    A strategy of another name starts from its own defaults: fields of different strategies that share a
-    name need not share a meaning. Only ``mask_ratio`` means the same to all, and is inherited where a
-    strategy has this field (`Study.run_config`).
+    A strategy of another name, or another text strategy, starts from its own defaults: fields of different
+    strategies that share a name need not share a meaning. Only ``mask_ratio`` and, of text strategies,
+    ``keep`` mean the same to all, and are inherited where a strategy has this field (`Study.run_config`).
     """
     merged = dict(base)
     for key, value in overrides.items():
         old = merged.get(key)
-        if key == "strategy" and isinstance(value, Mapping) and isinstance(old, Mapping):
-            if value.get("name", old.get("name")) != old.get("name"):
+        if key in ("strategy", "text") and isinstance(value, Mapping) and isinstance(old, Mapping):
+            name = SHORT_FORMS[key]
+            if value.get(name, old.get(name)) != old.get(name):
                 old = {}
             merged[key] = {**old, **value}
         elif isinstance(value, Mapping) and isinstance(old, Mapping):
@@ -67,8 +69,8 @@ def set_path(data: dict[str, Any], dotted: str, value: Any) -> None:
     *parents, last = dotted.split(".")
     for parent in parents:
         inner = data.get(parent)
-        if isinstance(inner, str) and parent in ("strategy", "model"):
-            inner = {"name": inner}
+        if isinstance(inner, str) and parent in SHORT_FORMS:
+            inner = {SHORT_FORMS[parent]: inner}
         data[parent] = inner = dict(inner) if isinstance(inner, Mapping) else {}
         data = inner
     data[last] = value

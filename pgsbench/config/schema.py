@@ -2,7 +2,7 @@
 
 A study is a base configuration, variations of it, and seeds::
 
-    base  = data + model + strategy + training + evaluation       (top-level keys)
+    base  = data + model + strategy + text + training + evaluation       (top-level keys)
     arm   = base + the arm's overrides                            (`arms`)
     point = arm + one value for each searched path                (`search`)
     run   = arm or point + one seed                               (`seeds`)
@@ -30,8 +30,16 @@ MAX_NAME = 100
 MAX_BATCH, MAX_RATE, MAX_SEED, MAX_SEEDS = 2**20, 100.0, 2**32 - 1, 1000
 
 
+#: Sections that a name alone can stand for, and the key that it is short for.
+SHORT_FORMS = {"strategy": "name", "model": "name", "text": "strategy"}
+
+
 def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
+
+
+def _text_named(value: Any) -> Any:
+    return {"strategy": value} if isinstance(value, str) else value
 
 
 class DataConfig(Strict):
@@ -82,8 +90,24 @@ class StrategyConfig(BaseModel):
         return dict(self.model_extra or {})
 
 
+class TextConfig(BaseModel):
+    """Which tokens of a caption are read; the other keys are the strategy's fields, as `keep: 8`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    strategy: str = Field(
+        "none",
+        description="A text strategy's name, or path/to/file.py:Class relative to the study; none: whole "
+        "captions.",
+    )
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The text strategy's own fields as given."""
+        return dict(self.model_extra or {})
+
+
 class UnmaskedTuning(Strict):
-    """A last phase on whole pictures (FLIP, arXiv 2212.00794, section 3), open to any strategy."""
+    """A last phase on whole pictures and captions (FLIP, arXiv 2212.00794, section 3), for any strategy."""
 
     share: float = Field(0.15, ge=0, lt=1, description="Share of all steps; 0 switches the phase off.")
     lr_scale: float = Field(
@@ -198,6 +222,7 @@ class RunConfig(Strict):
     strategy: Annotated[StrategyConfig, BeforeValidator(_named)] = Field(
         default_factory=lambda: StrategyConfig()
     )
+    text: Annotated[TextConfig, BeforeValidator(_text_named)] = Field(default_factory=lambda: TextConfig())
     training: TrainingConfig = Field(default_factory=lambda: TrainingConfig())
     seed: int = Field(0, ge=0, le=MAX_SEED)
 
@@ -215,6 +240,9 @@ class StudyConfig(Strict):
         default_factory=lambda: StrategyConfig(),
         description="The base's strategy, usually the candidate.",
     )
+    text: Annotated[TextConfig, BeforeValidator(_text_named)] = Field(
+        default_factory=lambda: TextConfig(), description="Which tokens of a caption are read."
+    )
     training: TrainingConfig = Field(default_factory=lambda: TrainingConfig())
     evaluation: EvaluationConfig = Field(default_factory=lambda: EvaluationConfig())
     seeds: list[Annotated[int, Field(ge=0, le=MAX_SEED)]] = Field(
@@ -223,7 +251,8 @@ class StudyConfig(Strict):
     arms: dict[Annotated[str, Field(pattern=f"^{NAME}$", max_length=MAX_NAME)], dict[str, Any]] = Field(
         default_factory=dict,
         description="Name -> what differs from the base. The base is an arm too, named after its strategy. "
-        "An arm with another strategy takes over only `mask_ratio` from the base's strategy.",
+        "An arm with another strategy takes over only `mask_ratio` from the base's strategy, and one with "
+        "another text strategy only `keep`.",
     )
     search: SearchConfig | None = None
 
@@ -251,7 +280,7 @@ class StudyConfig(Strict):
 
     def base(self) -> dict[str, Any]:
         """Return the base as a plain dict without a seed, ready to be overridden."""
-        return self.model_dump(include={"data", "model", "strategy", "training"})
+        return self.model_dump(include={"data", "model", "strategy", "text", "training"})
 
 
 def arm_name(strategy: str) -> str:

@@ -13,8 +13,11 @@ import torch
 from pgsbench.config.schema import RunConfig, UnmaskedTuning
 from pgsbench.data.samples import Batch
 from pgsbench.masking.configure import configure
+from pgsbench.masking.text.configure import configure_text
+from pgsbench.masking.text.words import WordCounts
 from pgsbench.models.clip import Clip, build
 from pgsbench.models.masked_tower import attach
+from pgsbench.models.text_masking import TextMasking
 from pgsbench.training.loop import train
 from pgsbench.training.optim import first_unmasked_step
 
@@ -70,7 +73,10 @@ class Estimator:
         """Return (seconds for a sample, patch tokens of a sample)."""
         strategy = config.strategy if masked else None
         training = config.training
-        key = f"{config.model} {strategy} {training.precision} {min(PROBE_SAMPLES, training.batch_size)}"
+        text = config.text if masked else None
+        key = (
+            f"{config.model} {strategy} {text} {training.precision} {min(PROBE_SAMPLES, training.batch_size)}"
+        )
         if key not in self._known:
             threads = torch.get_num_threads()
             torch.set_num_threads(self._threads)
@@ -90,6 +96,7 @@ class Estimator:
         )
         size = min(PROBE_SAMPLES, config.training.batch_size)
         masking = attach(clip.model, configure(config.strategy.name, config.strategy.fields))
+        text_strategy = configure_text(config.text.strategy, config.text.fields)
         changed = {
             "samples": PROBE_STEPS * size,
             "batch_size": size,
@@ -102,6 +109,7 @@ class Estimator:
             train(
                 clip,
                 masking,
+                TextMasking(clip, text_strategy, WordCounts.none()),
                 _MadeUp(clip),
                 config.training.model_copy(update=changed),
                 seed=0,

@@ -1,7 +1,8 @@
-"""Encoding texts without their padding: a causal text tower never looks behind the token it reads off at.
+"""Text towers on fewer tokens than their context has.
 
-Prompts have some ten tokens, the context of CLIP has 77. The tower runs as open_clip wrote it; only its
-position embedding and its causal mask are cut for the length of the call.
+A causal text tower never looks behind the token it reads off at: prompts have some ten tokens, the context of
+CLIP has 77. The tower runs as open_clip wrote it; only its position embedding and its causal mask are cut for
+the length of the call.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from open_clip.transformer import TextTransformer
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from pgsbench.errors import ModelError
+
 
 class ShortTexts:
     """A model's `encode_text` that computes no more tokens than the longest text of the batch has.
@@ -27,9 +30,9 @@ class ShortTexts:
     """
 
     def __init__(self, model: nn.Module) -> None:
+        self._model = model
         self._tower = _EncodeText(model)
         self._read_off = _read_off_position(model)
-        self._owner = "model." if type(model) is CLIP else "model.text."
 
     def lengths(self, ids: Tensor) -> Tensor:
         """Return (b,) how many tokens of each text matter, from its (b, length) ids."""
@@ -43,13 +46,63 @@ class ShortTexts:
         if longest == ids.shape[1]:
             embeddings: Tensor = self._tower(ids)
             return embeddings
-        text: Any = self._tower.get_submodule(self._owner.rstrip("."))
-        cut = {
-            f"{self._owner}positional_embedding": text.positional_embedding[:longest],
-            f"{self._owner}attn_mask": text.attn_mask[:longest, :longest],
-        }
+        cut = {f"model.{name}": value for name, value in _cut(self._model, longest).items()}
         embeddings = functional_call(self._tower, cut, (ids[:, :longest],))
         return embeddings
+
+
+class ShortContext:
+    """A model that takes texts of fewer tokens than its context has, with gradients to all its parameters.
+
+    A text gets the first positions of the context, wherever its words stood before it was cut.
+
+    Args:
+        model: The model, in any mode.
+
+    Raises:
+        ModelError: Its text tower needs the whole context.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        read_off = _read_off_position(model)
+        if read_off is None:
+            raise ModelError(
+                "this text tower cannot take fewer tokens than its context has",
+                where="text",
+                value=type(getattr(model, "text", model)).__name__,
+                way_out="use a model with open_clip's own text tower that is causal and reads off at the "
+                "end mark of a text, such as ViT-B-16, or leave `text` out",
+            )
+        self._model, self._read_off = model, read_off
+
+    @property
+    def context_length(self) -> int:
+        """Tokens of the whole context."""
+        return len(_text_tower(self._model).positional_embedding)
+
+    def lengths(self, ids: Tensor) -> Tensor:
+        """Return (b,) how many tokens of each text matter, both marks included, from its (b, l) ids."""
+        return self._read_off(ids) + 1
+
+    def forward(self, images: Tensor, ids: Tensor) -> Any:
+        """Return what the model returns for pictures (b, c, h, w) and texts (b, l), l up to the context."""
+        if ids.shape[1] == self.context_length:
+            return self._model(images, ids)
+        # Whether weights are tied is looked up in all of them at each call; the two that are cut never are.
+        return functional_call(self._model, _cut(self._model, ids.shape[1]), (images, ids), tie_weights=False)
+
+
+def _text_tower(model: Any) -> Any:
+    return model if type(model) is CLIP else model.text
+
+
+def _cut(model: nn.Module, length: int) -> dict[str, Tensor]:
+    """Return what the text tower holds for each place of the context, cut; gradients go through slices."""
+    text, owner = _text_tower(model), "" if type(model) is CLIP else "text."
+    return {
+        f"{owner}positional_embedding": text.positional_embedding[:length],
+        f"{owner}attn_mask": text.attn_mask[:length, :length],
+    }
 
 
 class _EncodeText(nn.Module):
@@ -73,7 +126,7 @@ def _read_off_position(model: Any) -> Callable[[Tensor], Tensor] | None:
         pool, end = model.text.pool_type, model.text.eos_id
     else:
         return None
-    mask = (model if type(model) is CLIP else model.text).attn_mask
+    mask = _text_tower(model).attn_mask
     if mask is None or not bool(torch.isneginf(mask[torch.ones_like(mask, dtype=torch.bool).triu(1)]).all()):
         return None
     if pool == "argmax":  # the mark of the end is the highest id

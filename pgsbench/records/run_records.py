@@ -41,6 +41,8 @@ class Summary:
         mask_overlap: How much two seeds of the mask show alike of the same pictures; 1: no variety.
         tokens_kept: Patches of a picture that entered the transformer while masking was on.
         visual_tokens: Patch tokens that entered the visual transformer in all.
+        text_tokens: Tokens that entered the text transformer in all, marks and padding included; None for
+            runs that did not count them.
         num_parameters: Parameters of the model.
         final_loss: Training loss of the last step; None where it was not finite.
         peak_memory_bytes: Most memory of the GPU in the training; None on a CPU, where only the whole
@@ -62,3 +64,4 @@ class Summary:
     final_loss: float | None
     peak_memory_bytes: int | None = None
     eval_seconds: float | None = None
+    text_tokens: int | None = None

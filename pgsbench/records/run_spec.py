@@ -54,6 +54,7 @@ class RunSpec:
             number of readers.
         strategy_code: Identity of the strategy's code (`pgsbench.plugins.Registry.content_id`).
         model_file: Hash of the model's own JSON file; empty for a model that is known by name.
+        text_code: Identity of the text strategy's code.
         numerics: On what arithmetic it is trained.
         evaluation: What the model is tested on; no part of the id.
         results_version: `RESULTS_VERSION` of the code that planned it.
@@ -68,6 +69,7 @@ class RunSpec:
     strategy_code: str
     model_file: str
     numerics: Numerics
+    text_code: str = "none"
     params: dict[str, Any] = field(default_factory=dict)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     results_version: int = RESULTS_VERSION
@@ -86,11 +88,13 @@ class RunSpec:
         del settings["precision"]  # as resolved it is one of the numerics
         strategy = {**config["strategy"], "name": self.strategy_code}
         model = {**config["model"], "name": self.model_file or config["model"]["name"]}
+        text = {"text": {**config["text"], "strategy": self.text_code}} if self.text_code != "none" else {}
         return {
             "data": self.data,
             "order": self.order,
             "model": model,
             "strategy": strategy,
+            **text,  # whole captions are what there was before there was a choice
             "training": settings,
             "seed": self.seed,
             "results_version": self.results_version,

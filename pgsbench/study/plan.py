@@ -16,6 +16,7 @@ from pgsbench.data.store import Progress
 from pgsbench.errors import ConfigError, StudyError, nearest
 from pgsbench.hashing import file_hash
 from pgsbench.masking import STRATEGIES
+from pgsbench.masking.text import TEXT_STRATEGIES
 from pgsbench.models.names import image_size_of
 from pgsbench.records.run_spec import RESULTS_VERSION, Numerics, RunSpec
 from pgsbench.study.space import domains_of
@@ -77,6 +78,7 @@ class Planner:
             data=self._data_of(config.data.train),
             order=self._order_of(config),
             strategy_code=STRATEGIES.content_id(config.strategy.name),
+            text_code=TEXT_STRATEGIES.content_id(config.text.strategy),
             model_file=model_file_hash(config.model.name),
             numerics=self._numerics(config.training),
             evaluation=self.study.config.evaluation,
@@ -123,6 +125,7 @@ def as_now(spec: RunSpec) -> RunSpec:
             **fields,
             "data": shards.identity(spec.config.data.train),
             "strategy_code": STRATEGIES.content_id(spec.config.strategy.name),
+            "text_code": TEXT_STRATEGIES.content_id(spec.config.text.strategy),
             "model_file": model_file_hash(spec.config.model.name),
             "results_version": RESULTS_VERSION,
         }

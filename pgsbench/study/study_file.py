@@ -5,13 +5,23 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pgsbench.config.read import check_all, is_set, merge, normalise, set_path
-from pgsbench.config.schema import MAX_NAME, MAX_SEEDS, RunConfig, StrategyConfig, StudyConfig
+from pgsbench.config.schema import (
+    MAX_NAME,
+    MAX_SEEDS,
+    SHORT_FORMS,
+    RunConfig,
+    StrategyConfig,
+    StudyConfig,
+    TextConfig,
+)
 from pgsbench.errors import ConfigError, ModelError, UserError
 from pgsbench.masking.configure import configure, fields_of, strategy_class
+from pgsbench.masking.text.configure import configure_text, text_strategy_class
 from pgsbench.models.names import check_name
 
 
@@ -85,12 +95,13 @@ class StudyFile:
         def where(path: str) -> str:  # in the arm, unless the mistake is one of the base
             return f"arms.{arm}.{path}" if is_set(overrides, path) else path
 
-        def where_in_strategy(path: str) -> str:
+        def where_in(section: str, path: str) -> str:
             path, comma, file = path.partition(", ")
-            if any(param.partition(".")[0] == "strategy" for param in params):
+            if any(param.partition(".")[0] == section for param in params):
                 path = f"search.space ({arm}: {', '.join(f'{k}={v}' for k, v in params.items())})"
             else:
-                path = f"arms.{arm}.{path}" if is_set(overrides, "strategy.name") else where(path)
+                is_of_arm = is_set(overrides, f"{section}.{SHORT_FORMS[section]}")
+                path = f"arms.{arm}.{path}" if is_of_arm else where(path)
             return f"{path}{comma}{file}"
 
         checked = check_all(RunConfig, merged, where)
@@ -104,15 +115,16 @@ class StudyFile:
         except ModelError as error:
             place, name = where("model.name"), run.model.name
             problems.append(ModelError(error.rule, where=place, value=name, way_out=error.way_out))
-        strategy: dict[str, Any] = {}
-        try:
-            if not checked.is_left_out("strategy"):
-                strategy = self._complete_strategy(run.strategy, base["strategy"].get("mask_ratio"))
-        except UserError as error:
-            problems += [problem.moved(where_in_strategy) for problem in error.problems]
+        completed: dict[str, Any] = {}
+        for section, complete in (("strategy", self._complete_strategy), ("text", self._complete_text)):
+            try:
+                if not checked.is_left_out(section):
+                    completed[section] = complete(getattr(run, section), base[section])
+            except UserError as error:
+                problems += [problem.moved(partial(where_in, section)) for problem in error.problems]
         if problems:
             return None, problems
-        return RunConfig(**{**run.model_dump(), "strategy": strategy}), []
+        return RunConfig(**{**run.model_dump(), **completed}), []
 
     def resolved(self) -> dict[str, Any]:
         """Return what the study says with every value resolved, defaults included, ready for JSON."""
@@ -120,17 +132,32 @@ class StudyFile:
             arm: self.run_config(arm, {}, self.config.seeds[0]).model_dump(mode="json", exclude={"seed"})
             for arm in self.config.arm_names
         }
-        base = {"arms", "data", "model", "strategy", "training"}
+        base = {"arms", "data", "model", "strategy", "text", "training"}
         return {**self.config.model_dump(mode="json", exclude=base), "arms": arms}
 
-    def _complete_strategy(self, given: StrategyConfig, inherited_ratio: float | None) -> dict[str, Any]:
+    def _complete_strategy(self, given: StrategyConfig, base: Mapping[str, Any]) -> dict[str, Any]:
         """Return a strategy with every field of its own; the base's ratio is taken over where it has one."""
-        name, fields = given.name, given.fields
-        kind = strategy_class(name, relative_to=self.folder)
-        known = {field.name for field in dataclasses.fields(kind) if field.init}
-        if inherited_ratio is not None and "mask_ratio" in known:
-            fields = {"mask_ratio": inherited_ratio, **fields}
-        strategy = configure(name, fields, relative_to=self.folder)
-        if ".py:" in name:  # a worker process does not know the study's folder
-            name = str((self.folder / name).resolve())
-        return {"name": name, **fields_of(strategy)}
+        kind = strategy_class(given.name, relative_to=self.folder)
+        fields = _with_inherited("mask_ratio", kind, given.fields, base)
+        strategy = configure(given.name, fields, relative_to=self.folder)
+        return {"name": self._absolute(given.name), **fields_of(strategy)}
+
+    def _complete_text(self, given: TextConfig, base: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a text strategy with every field of its own; the base's budget is taken over likewise."""
+        kind = text_strategy_class(given.strategy, relative_to=self.folder)
+        fields = _with_inherited("keep", kind, given.fields, base)
+        strategy = configure_text(given.strategy, fields, relative_to=self.folder)
+        return {"strategy": self._absolute(given.strategy), **fields_of(strategy)}
+
+    def _absolute(self, name: str) -> str:
+        # A worker process does not know the study's folder.
+        return str((self.folder / name).resolve()) if ".py:" in name else name
+
+
+def _with_inherited(
+    field: str, kind: type[Any], given: Mapping[str, Any], base: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the given fields, with one taken over from the base where the class has it."""
+    known = {one.name for one in dataclasses.fields(kind) if one.init}
+    is_inherited = field in known and base.get(field) is not None
+    return {field: base[field], **given} if is_inherited else dict(given)

@@ -1,7 +1,7 @@
 """The training loop: read it from top to bottom.
 
-Arms of a study differ in nothing but what `Masking` does: initial weights, batches and masks are functions
-of the seed and the step. The loop knows no tracker and writes nothing but its state.
+Arms of a study differ in nothing but what `Masking` and `TextMasking` do: initial weights, batches and masks
+are functions of the seed and the step. The loop knows no tracker and writes nothing but its state.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pgsbench.data.transforms import normalise
 from pgsbench.errors import Interrupted, RunError
 from pgsbench.models.clip import Clip, contrastive_loss
 from pgsbench.models.masked_tower import Masking
+from pgsbench.models.text_masking import TextMasking
 from pgsbench.training import state
 from pgsbench.training.meter import Stopwatch, Totals, reset_peak_memory
 from pgsbench.training.optim import adamw, first_unmasked_step, learning_rate, set_learning_rate
@@ -33,6 +34,7 @@ MAX_LOGIT_SCALE = math.log(100)  # CLIP, arXiv 2103.00020, section 2.5
 def train(
     clip: Clip,
     masking: Masking,
+    text_masking: TextMasking,
     reader: Reader,
     config: TrainingConfig,
     *,
@@ -47,6 +49,7 @@ def train(
     Args:
         clip: The model, on `device`.
         masking: The mask, attached to the model; switched off for the unmasked last phase.
+        text_masking: What shortens captions; switched off with the mask.
         reader: Source of the pairs.
         config: How to train.
         seed: Decides batches and masks.
@@ -80,14 +83,16 @@ def train(
     while step < config.steps:
         batch = next(batches)
         images = normalise(batch.images.to(device, non_blocking=True), clip.mean, clip.std)
-        texts = batch.texts.to(device, non_blocking=True)
+        text_masking.active = step < unmasked_from
+        text_masking.begin_step(seed=seed, step=step, progress=step / config.steps)
+        texts = text_masking.shorten(batch.texts).to(device, non_blocking=True)
         rate = learning_rate(step, config)
         set_learning_rate(optimizer, rate)
         masking.active = step < unmasked_from
         masking.begin_step(seed=seed, step=step, progress=step / config.steps, objects=batch.objects)
 
         with in_precision:
-            out = model(images, texts)
+            out = text_masking.forward(images, texts)
             loss = loss_of(out["image_features"], out["text_features"], out["logit_scale"])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -100,6 +105,7 @@ def train(
         step += 1
         totals.samples += len(images)
         totals.visual_tokens += len(images) * masking.num_kept
+        totals.text_tokens += len(images) * text_masking.num_kept
         if masking.active:
             totals.masked_samples += len(images)
             unread = unread + len(images) * masking.effective_ratio()

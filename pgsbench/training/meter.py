@@ -18,6 +18,7 @@ class Totals:
         cpu_seconds: Processor time of this process in steps, less sensitive to a busy machine.
         mask_seconds: Part of `train_seconds` spent choosing masks.
         visual_tokens: Patch tokens that entered the visual transformer.
+        text_tokens: Tokens that entered the text transformer, marks and padding included.
         masked_samples: Pairs seen while masking was on.
         masked_share_sum: Sum over those pairs of the share of patches without influence.
     """
@@ -27,6 +28,7 @@ class Totals:
     cpu_seconds: float = 0.0
     mask_seconds: float = 0.0
     visual_tokens: int = 0
+    text_tokens: int = 0
     masked_samples: int = 0
     masked_share_sum: float = 0.0
 

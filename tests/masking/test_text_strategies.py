@@ -247,7 +247,8 @@ def test_mistakes_in_fields_are_told_at_once() -> None:
 def test_a_file_that_holds_a_strategy_for_images_is_refused(tmp_path: Any) -> None:
     (tmp_path / "a.py").write_text(
         "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Half:\n"
-        "    mask_ratio: float = 0.5\n    needs = frozenset({'tokens'})\n    def select(self, view): return None\n"
+        "    mask_ratio: float = 0.5\n    needs = frozenset({'tokens'})\n"
+        "    def select(self, view): return None\n"
     )
     with pytest.raises(PluginError, match=r"no text strategy.*'words', 'counts'.*select.*`keep`"):
         configure_text("a.py:Half", {}, relative_to=tmp_path)

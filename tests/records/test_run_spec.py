@@ -52,6 +52,7 @@ def test_what_changes_the_training_changes_the_id(changes: dict) -> None:
         {"data": "shards-2"},
         {"order": "stream 4"},
         {"strategy_code": "another"},
+        {"text_code": "random"},
         {"model_file": "abc"},
         {"numerics": replace(CPU, device="cuda", threads=0)},
         {"numerics": replace(CPU, precision="bf16")},
@@ -77,6 +78,17 @@ def test_other_data_code_or_numerics_are_another_run(fields: dict) -> None:
 )
 def test_what_does_not_change_the_training_keeps_the_id(changes: dict) -> None:
     assert spec(changes).id == spec().id
+
+
+def test_a_text_strategy_is_part_of_the_id_and_whole_captions_are_as_they_were() -> None:
+    ids = {
+        spec({"text": {"strategy": "random", "keep": keep}}, text_code=code).id
+        for keep in (6, 8)
+        for code in ("random", "another")
+    }
+    assert len(ids) == 4
+    assert "text" not in spec().training
+    assert spec().id == "bd5c4486d1"  # of a spec before there were text strategies
 
 
 def test_who_asks_for_a_run_makes_no_difference() -> None:

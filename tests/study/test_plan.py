@@ -187,7 +187,7 @@ def test_an_estimate_times_the_model_and_the_precision_of_the_training(
         return build(*args, **options)
 
     def spy_on_train(*args: Any, **options: Any) -> Any:
-        precisions.append(args[3].precision_on("cpu"))
+        precisions.append(args[4].precision_on("cpu"))
         return train(*args, **options)
 
     monkeypatch.setattr(estimate, "build", spy_on_build)

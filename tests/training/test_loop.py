@@ -18,11 +18,19 @@ from pgsbench.masking.base import Strategy
 from pgsbench.masking.cluster import Cluster
 from pgsbench.masking.none import NoMask
 from pgsbench.masking.random import Random
+from pgsbench.masking.text.base import TextStrategy
+from pgsbench.masking.text.block import TokenBlock
+from pgsbench.masking.text.frequency import Frequency
+from pgsbench.masking.text.none import WholeText
+from pgsbench.masking.text.random import RandomTokens
+from pgsbench.masking.text.words import WordCounts
 from pgsbench.models.clip import build
 from pgsbench.models.masked_tower import attach
+from pgsbench.models.text_masking import TextMasking
 from pgsbench.training.loop import train
 from pgsbench.training.meter import Totals
 from pgsbench.training.optim import adamw, first_unmasked_step, learning_rate, set_learning_rate
+from pgsbench.training.word_counts import word_counts
 
 CONFIG = TrainingConfig(
     samples=96,
@@ -38,11 +46,14 @@ def run(
     folder: Path,
     *,
     strategy: Strategy | None = None,
+    text: TextStrategy | None = None,
+    counts: WordCounts | None = None,
     config: TrainingConfig = CONFIG,
     stop_after: int | None = None,
 ) -> tuple[list[dict], dict[str, torch.Tensor], Totals]:
     clip = build("tiny-vit", seed=3)
     masking = attach(clip.model, strategy or Random(mask_ratio=0.5))
+    text_masking = TextMasking(clip, text or WholeText(), counts)
     reader = shards.open_reader(
         shards.resolve(str(tiny.shards)),
         image_size=(32, 32),
@@ -54,6 +65,7 @@ def run(
     totals = train(
         clip,
         masking,
+        text_masking,
         reader,
         config,
         seed=3,
@@ -101,6 +113,7 @@ def test_a_killed_training_resumes_from_its_last_saved_step(tiny: TinyWorld, tmp
         train(
             clip,
             masking,
+            TextMasking(clip, WholeText()),
             reader,
             CONFIG,
             seed=3,
@@ -172,6 +185,48 @@ def test_tokens_and_ratios_are_counted_as_they_were(tiny: TinyWorld, tmp_path: P
     assert totals.visual_tokens == 16 * (4 * 4 + 2 * 16)
     assert totals.effective_mask_ratio == pytest.approx(0.75)
     assert 0 < totals.mask_seconds < totals.train_seconds
+
+
+def counted(tiny: TinyWorld) -> WordCounts:
+    return word_counts(shards.resolve(str(tiny.shards)), build("tiny-vit", seed=0).tokenize)
+
+
+def test_a_training_on_shortened_captions_resumes_exactly(tiny: TinyWorld, tmp_path: Path) -> None:
+    text, counts = Frequency(keep=5, threshold=0.01), counted(tiny)
+    lines, weights, totals = run(tiny, tmp_path / "whole", text=text, counts=counts)
+    with pytest.raises(Interrupted):
+        run(tiny, tmp_path / "cut", text=text, counts=counts, stop_after=3)
+    rest, resumed, resumed_totals = run(tiny, tmp_path / "cut", text=text, counts=counts)
+    assert [line["loss"] for line in rest] == [line["loss"] for line in lines[3:]]
+    assert all(torch.equal(weights[name], resumed[name]) for name in weights)
+    assert totals.text_tokens == resumed_totals.text_tokens == 16 * (4 * 5 + 2 * 24)
+    plain, *_ = run(tiny, tmp_path / "plain")
+    assert [line["loss"] for line in plain] != [line["loss"] for line in lines]
+
+
+def test_captions_that_fit_into_the_budget_train_as_whole_ones(tiny: TinyWorld, tmp_path: Path) -> None:
+    # All that is left out is padding, so only the rounding of shorter sums can differ.
+    plain, _, whole = run(tiny, tmp_path / "a")
+    cut, _, short = run(tiny, tmp_path / "b", text=RandomTokens(keep=16))
+    assert [line["loss"] for line in cut] == pytest.approx([line["loss"] for line in plain], abs=1e-5)
+    assert (whole.text_tokens, short.text_tokens) == (16 * 6 * 24, 16 * (4 * 16 + 2 * 24))
+
+
+def test_the_mask_of_the_images_does_not_depend_on_the_text_strategy(tiny: TinyWorld, tmp_path: Path) -> None:
+    seen: list[torch.Tensor] = []
+
+    class Watched(Random):
+        def select(self, view: Any, *, generator: torch.Generator) -> Any:
+            selection = super().select(view, generator=generator)
+            seen.append(selection.keep)
+            return selection
+
+    run(tiny, tmp_path / "a", strategy=Watched(0.5))
+    run(tiny, tmp_path / "b", strategy=Watched(0.5), text=TokenBlock(keep=4))
+    whole, shortened = seen[: len(seen) // 2], seen[len(seen) // 2 :]
+    assert len(whole) == len(shortened) == 4
+    assert all(torch.equal(*pair) for pair in zip(whole, shortened, strict=True))
+    assert not torch.equal(whole[0], whole[1])
 
 
 class Reads(TorchDispatchMode):

@@ -17,8 +17,8 @@ class RandomTokens:
 
     CLIPA (arXiv 2305.07017), its "random" text masking, and open_clip's tokenizer with the reduction
     ``random``: ``keep - 2`` of the tokens between the marks. Tokens are drawn and not words, as published, so
-    that a part of a word may stay. open_clip draws in the tokenizer, whenever a caption is read; here captions
-    are tokenised once, and drawn from anew at each step.
+    that a part of a word may stay. open_clip draws in the tokenizer, whenever a caption is read; here
+    captions are tokenised once, and drawn from anew at each step.
 
     Args:
         keep: Tokens of a caption that enter the text tower, the marks of start and end included.

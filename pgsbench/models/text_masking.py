@@ -1,0 +1,111 @@
+"""Shortened captions in training: which tokens stay, and the text tower that runs on them alone."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import open_clip
+import torch
+from torch import Tensor
+
+from pgsbench.errors import ModelError
+from pgsbench.masking.noise import step_seed
+from pgsbench.masking.text.base import TextStrategy, TextView, num_entering
+from pgsbench.masking.text.check import select_checked
+from pgsbench.masking.text.shorten import shorten
+from pgsbench.masking.text.words import WordCounts, view_of_texts
+from pgsbench.models.clip import Clip, Tokenize
+from pgsbench.models.short_texts import ShortContext
+
+
+class TextMasking:
+    """The text strategy of one model in training, as `pgsbench.models.masked_tower.Masking` is for images.
+
+    What it draws follows from the numbers given to `begin_step` alone, and has nothing to do with the mask of
+    the images. Captions are shortened on the CPU, before they go to a device.
+
+    Args:
+        clip: The model; nothing in it is changed.
+        strategy: Which tokens stay.
+        counts: How often words occur in the training captions, where the strategy needs it.
+
+    Attributes:
+        strategy: As given.
+        active: False leaves captions whole, as in a phase of unmasked tuning.
+        num_kept: Tokens of each caption, padding included, that `shorten` returned last.
+
+    Raises:
+        ModelError: The text tower needs its whole context, or the tokenizer does not tell where words end.
+    """
+
+    def __init__(self, clip: Clip, strategy: TextStrategy, counts: WordCounts | None = None) -> None:
+        self.strategy, self.active, self.num_kept = strategy, True, 0
+        self._model: Any = clip.model
+        self._context = None if strategy.keep is None else ShortContext(clip.model)
+        self._word_ends = word_ends(clip.tokenize) if strategy.needs else None
+        self._counts = counts
+        self._generator: torch.Generator | None = None
+        self._progress, self._is_checked = 0.0, False
+
+    def begin_step(
+        self, *, seed: int, step: int, rank: int = 0, micro_batch: int = 0, progress: float = 0.0
+    ) -> None:
+        """Say which step comes next; see `Masking.begin_step`."""
+        self._generator = torch.Generator().manual_seed(step_seed(seed, step, rank, micro_batch, of="texts"))
+        self._progress = progress
+
+    def shorten(self, ids: Tensor) -> Tensor:
+        """Return (b, k) ids that enter the tower, from (b, l) ids of whole captions, on the CPU."""
+        length = num_entering(self.strategy.keep, ids.shape[1]) if self.active else ids.shape[1]
+        self.num_kept = length
+        if self._context is None or length == ids.shape[1]:
+            return ids
+        return shorten(ids, self.choose(ids), length)
+
+    def choose(self, ids: Tensor) -> Tensor:
+        """Return (b, l) bool which tokens of whole captions (b, l) stay."""
+        assert self._context is not None
+        if self._generator is None:
+            raise RuntimeError("begin_step() must be called before captions are shortened")
+        view = self._view(ids)
+        select = self.strategy.select if self._is_checked else partial(select_checked, self.strategy)
+        stays = select(view, generator=self._generator)
+        self._is_checked = True
+        return stays
+
+    def forward(self, images: Tensor, ids: Tensor) -> Any:
+        """Return what the model returns for pictures and captions that `shorten` has returned."""
+        return self._model(images, ids) if self._context is None else self._context.forward(images, ids)
+
+    def _view(self, ids: Tensor) -> TextView:
+        assert self._context is not None
+        return view_of_texts(
+            ids,
+            self._context.lengths(ids),
+            self.strategy.needs,
+            word_ends=self._word_ends,
+            counts=self._counts,
+            progress=self._progress,
+        )
+
+
+def word_ends(tokenize: Tokenize) -> Tensor:
+    """Return (vocabulary,) bool which tokens end a word.
+
+    CLIP's byte pairs say so themselves: text is first split into words (runs of letters, single digits, runs
+    of other signs), and the last token of each word is marked.
+
+    Raises:
+        ModelError: It is another tokenizer.
+    """
+    if not isinstance(tokenize, open_clip.SimpleTokenizer):
+        raise ModelError(
+            "this tokenizer does not tell where words end, which the text strategy must know",
+            where="text.strategy",
+            value=type(tokenize).__name__,
+            way_out="use a model with CLIP's own tokenizer, such as ViT-B-16, or a text strategy that needs "
+            "no words: truncate, random, block",
+        )
+    texts = [tokenize.decoder[token] for token in range(tokenize.vocab_size)]
+    return torch.tensor([text.endswith("</w>") for text in texts])

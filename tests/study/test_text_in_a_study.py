@@ -1,0 +1,114 @@
+"""Text strategies in a study: set, inherited, searched, told apart, trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tinyworld import TinyWorld
+
+from pgsbench.errors import ConfigError, RunError
+from pgsbench.experiment import run_once
+from pgsbench.records.run_spec import RunSpec
+from pgsbench.study.open import open_study_file
+from pgsbench.study.plan import Planner, grid_points
+
+LAST = """
+from dataclasses import dataclass
+from pgsbench.masking.text.base import keep_best
+
+@dataclass(frozen=True)
+class Last:
+    keep: int = 6
+    needs = frozenset()
+
+    def select(self, view, *, generator):
+        return keep_best(view, view.place.float().expand(view.shape), self.keep)
+"""
+
+ARMS = (
+    "arms={words: {text: frequency}, first: {text: {strategy: truncate, keep: 4}}, whole: {text: none}, "
+    "image: {strategy: flip}}"
+)
+
+
+def planned(tiny: TinyWorld, *overrides: str, **params: Any) -> dict[str, RunSpec]:
+    study = open_study_file(tiny.study, overrides=["search=null", *overrides])
+    planner = Planner(study)
+    return {arm: planner.spec(arm, 0, params) for arm in study.config.arm_names}
+
+
+def test_arms_inherit_the_budget_and_nothing_else_of_another_text_strategy(tiny: TinyWorld) -> None:
+    runs = planned(tiny, "text={strategy: random, keep: 6}", ARMS)
+    texts = {arm: run.config.text.model_dump() for arm, run in runs.items()}
+    assert texts["pgs"] == texts["image"] == {"strategy": "random", "keep": 6}
+    assert texts["words"] == {"strategy": "frequency", "keep": 6, "threshold": 1e-6, "min_count": 5}
+    assert texts["first"] == {"strategy": "truncate", "keep": 4}
+    assert texts["whole"] == {"strategy": "none"}
+    assert len({run.id for run in runs.values()}) == 5
+
+
+def test_a_study_that_says_nothing_reads_whole_captions(tiny: TinyWorld) -> None:
+    said = planned(tiny, "text=none")["pgs"]
+    assert said.config.text.model_dump() == {"strategy": "none"}
+    assert said.id == planned(tiny)["pgs"].id
+
+
+def test_fields_and_strategies_are_searched(tiny: TinyWorld) -> None:
+    study = open_study_file(
+        tiny.study,
+        overrides=[
+            "text=frequency",
+            "search={space: {text.keep: [4, 6], text.threshold: {low: 0.01, high: 0.02, step: 0.01}}}",
+        ],
+    )
+    points = grid_points(study)
+    assert [point.params for point in points][:2] == [
+        {"text.keep": 4, "text.threshold": 0.01},
+        {"text.keep": 4, "text.threshold": 0.02},
+    ]
+    assert len({Planner(study).spec("pgs", 0, point.params).id for point in points}) == 4
+    strategies = open_study_file(
+        tiny.study, overrides=["search={space: {text.strategy: [none, random, block]}}"]
+    )
+    found = [Planner(strategies).spec("pgs", 0, point.params) for point in grid_points(strategies)]
+    assert [run.config.text.strategy for run in found] == ["none", "random", "block"]
+
+
+@pytest.mark.parametrize(
+    ("override", "where", "said"),
+    [
+        ("text={strategy: frequency, keep: 2}", r"text\.keep", "at least 3"),
+        ("text={strategy: frequency, kep: 6}", r"text\.kep", "did you mean 'keep'"),
+        ("text=frequncy", "text", "did you mean 'frequency'"),
+        ("text=3", "text", "valid dictionary"),
+        ("arms={a: {text: {strategy: block, keep: 1}}}", r"arms\.a\.text\.keep", "at least 3"),
+        ("search={space: {text.keep: [2, 6]}}", r"search\.space\.text\.keep", "unknown field"),
+    ],
+)
+def test_mistakes_name_their_place(tiny: TinyWorld, override: str, where: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=rf"(?s){where}.*{said}"):
+        open_study_file(tiny.study, overrides=[override])
+
+
+def test_a_run_on_shortened_captions_says_what_it_read(tiny: TinyWorld, tmp_path: Path) -> None:
+    (run,) = [planned(tiny, "text={strategy: frequency, keep: 5, threshold: 0.01}")["pgs"]]
+    trained = run_once(run, runs_root=tmp_path, device=torch.device("cpu"))
+    assert trained.spec == run
+    assert trained.summary is not None
+    assert trained.summary.text_tokens == 16 * (6 * 5)  # six steps, of which none is a whole 15 % of them
+
+
+def test_a_text_strategy_in_a_file_is_its_content(tiny: TinyWorld, tmp_path: Path) -> None:
+    file = tmp_path / "last.py"
+    file.write_text(LAST)
+    run = planned(tiny, f"text={{strategy: '{file}:Last', keep: 4}}")["pgs"]
+    assert run.config.text.model_dump() == {"strategy": f"{file}:Last", "keep": 4}
+    file.write_text(LAST + "\n")
+    with pytest.raises(RunError, match=r"last\.py:Last.*planned\n"):
+        run_once(run, runs_root=tmp_path / "runs", device=torch.device("cpu"))
+    again = planned(tiny, f"text={{strategy: '{file}:Last', keep: 4}}")["pgs"]
+    assert again.id != run.id
+    run_once(again, runs_root=tmp_path / "runs", device=torch.device("cpu"))
