@@ -70,7 +70,7 @@ class Pgs:
     `pattern_side`, half as patterns and half by mean colour (`colour_weight`), as z-scored patterns alone
     take the flat inside of an object for flat background; the edge map is spread over neighbouring patches
     (`edge_spread`), so that it protects areas and not only lines; a share of random patches can be mixed in;
-    ties are broken at random. The defaults were chosen by training; docs/masks.md says how. For the dynamic
+    ties are broken at random. The defaults were chosen by training; docs/results.md says how. For the dynamic
     ratio a patch counts as redundant if its score exceeds the image's own mean by `threshold` standard
     deviations, so that no image depends on another or on the past. What the published code computes instead
     is in docs/findings.md.
