@@ -1,6 +1,6 @@
 """Intervals of one score and of a group: against textbooks, and by simulation against the truth.
 
-``python tests/evaluation/test_eval_intervals.py`` prints the coverage that docs/statistics.md sums up (half a minute).
+``python tests/evaluation/test_eval_intervals.py`` prints the coverage in docs/statistics.md (half a minute).
 """
 
 from __future__ import annotations
