@@ -197,7 +197,7 @@ def _check_objects(strategy: Strategy, reader: Reader) -> None:
             "this strategy needs to know the objects, and the training data does not",
             where="strategy.name",
             value=type(strategy).__name__,
-            way_out="use it on data with KEY.objects.png (scenes, emoji), or leave its arm out",
+            way_out="use it on data with KEY.objects.png (scenes, for example), or leave its arm out",
         )
 
 

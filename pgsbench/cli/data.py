@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,22 +14,32 @@ app = typer.Typer(
     no_args_is_help=True, help="Data sets: make, list, verify; status, fetch.", rich_markup_mode=None
 )
 
-NameArgument = Annotated[str, typer.Argument(help="scenes or emoji.")]
+NameArgument = Annotated[str, typer.Argument(help="scenes, emoji or tiny-imagenet.")]
+SourceOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        metavar="PATH",
+        help="tiny-imagenet: the official archive, or the folder that it unpacks to. Default: it is fetched.",
+    ),
+]
 SuiteArgument = Annotated[str, typer.Argument(help=SUITE_HELP, autocompletion=completion.suites)]
 
 
 @app.command()
-def make(name: NameArgument) -> None:
+def make(name: NameArgument, source: SourceOption = None) -> None:
     """Make a built-in data set, once; it is found again by a hash of its recipe.
 
     Example: pgsbench data make scenes
+
+    Example: pgsbench data make tiny-imagenet --from tiny-imagenet-200.zip
     """
     from pgsbench.data import store
     from pgsbench.progress import Bars
 
     existed = store.find(name) is not None
     with Bars() as show:
-        folder = store.ensure(name, progress=show)
+        folder = store.ensure(name, source=source, progress=show)
     typer.echo(f"{'exists' if existed else 'made'}: {folder}")
 
 

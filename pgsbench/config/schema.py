@@ -47,8 +47,8 @@ class DataConfig(Strict):
 
     train: str = Field(
         "scenes",
-        description="A built-in data set (scenes, emoji), a folder of webdataset shards, or a pattern "
-        "such as PATH/{00000..00010}.tar; several are joined by `::`.",
+        description="A built-in data set (scenes, emoji, tiny-imagenet), a folder of webdataset shards, or a "
+        "pattern such as PATH/{00000..00010}.tar; several are joined by `::`.",
     )
     memory_limit_gib: float = Field(
         4.0,

@@ -159,12 +159,12 @@ def _sugar_crepe(subset: str, folder: Path, staging: Path) -> list[str]:
     """Fetch a subset's pairs, and all pictures where it lacks some; return the names of what is complete."""
     pairs = f"{subset}.json"
     if not (staging / pairs).is_file():
-        _download(SUGAR_CREPE_URL.format(subset=subset), staging / pairs)
+        download(SUGAR_CREPE_URL.format(subset=subset), staging / pairs)
     if _has_pictures(subset, folder, staging):
         return [pairs]
     archive = staging / "val2017.zip"
     if not archive.is_file():
-        _download(COCO_URL, archive)
+        download(COCO_URL, archive)
     try:
         with zipfile.ZipFile(archive) as pictures:
             pictures.extractall(staging / "unpacked")  # checks every file's checksum
@@ -195,7 +195,13 @@ def _has_pictures(subset: str, folder: Path, staging: Path) -> bool:
     return True
 
 
-def _download(url: str, target: Path) -> None:
+def download(url: str, target: Path) -> None:
+    """Download a file, as a whole or not at all.
+
+    Raises:
+        DataError: There is no network, the server refuses, or the connection broke off.
+        OSError: The disk refuses.
+    """
     part = target.with_name(f"{target.name}.part")
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response, part.open("wb") as file:

@@ -25,8 +25,13 @@ from pgsbench.hashing import file_hash
 #: ``(what, done, total)``, called now and then on long work.
 Progress = Callable[[str, int, int], None]
 
-#: Built-in data sets: ``make(root, progress=...) -> folder`` and ``identity() -> str``.
-BUILTIN = {"scenes": "pgsbench.worlds.scenes", "emoji": "pgsbench.worlds.emoji"}
+#: Built-in data sets: ``make(root, source=..., progress=...) -> folder`` and ``identity() -> str``. Sets that
+#: are generated refuse a source (`no_source`).
+BUILTIN = {
+    "scenes": "pgsbench.worlds.scenes",
+    "emoji": "pgsbench.worlds.emoji",
+    "tiny-imagenet": "pgsbench.worlds.tiny_imagenet",
+}
 
 MANIFEST = "dataset.json"
 
@@ -74,13 +79,18 @@ def identity_of(name: str, recipe: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps([name, recipe], sort_keys=True).encode()).hexdigest()[:10]
 
 
-def ensure(name: str, *, progress: Progress | None = None) -> Path:
+def ensure(name: str, *, source: Path | None = None, progress: Progress | None = None) -> Path:
     """Return the folder of a built-in data set, making it first where it does not exist yet.
+
+    Args:
+        name: Its name.
+        source: An archive or a folder that it is made from, where it is made from one.
+        progress: Told how far the making is.
 
     Raises:
         DataError: There is no built-in data set of this name, or it cannot be made.
     """
-    folder: Path = _generator(name).make(root(), progress=progress)
+    folder: Path = _generator(name).make(root(), source=source, progress=progress)
     return folder
 
 
@@ -100,6 +110,21 @@ def _generator(name: str) -> Any:
     if name not in BUILTIN:
         raise DataError("unknown data set", value=name, way_out=nearest(name, BUILTIN))
     return importlib.import_module(BUILTIN[name])
+
+
+def no_source(name: str, source: Path | None) -> None:
+    """Refuse a source for a data set that is made from nothing.
+
+    Raises:
+        DataError: There is a source.
+    """
+    if source is not None:
+        raise DataError(
+            f"{name} is generated: there is nothing to read it from",
+            where="--from",
+            value=str(source),
+            way_out=f"pgsbench data make {name}",
+        )
 
 
 @contextmanager

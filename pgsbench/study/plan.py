@@ -55,7 +55,9 @@ class Planner:
         self._orders: dict[object, str] = {}
 
     def specs(self, arms: Sequence[str], params: Mapping[str, Any] | None = None) -> list[RunSpec]:
-        """Return the runs of some arms at one point of the search space, all seeds of an arm together.
+        """Return the runs of some arms at one point of the search space, all arms of a seed together.
+
+        A study that is interrupted then has whole seeds, in which its arms are paired.
 
         Args:
             arms: Names of arms.
@@ -65,7 +67,7 @@ class Planner:
             ConfigError: A combination is not valid.
             DataError: The training data is not there.
         """
-        return [self.spec(arm, seed, params or {}) for arm in arms for seed in self.study.config.seeds]
+        return [self.spec(arm, seed, params or {}) for seed in self.study.config.seeds for arm in arms]
 
     def spec(self, arm: str, seed: int, params: Mapping[str, Any]) -> RunSpec:
         """Return one run; see `specs`."""

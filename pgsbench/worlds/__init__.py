@@ -1,1 +1,1 @@
-"""Generated worlds: each writes training shards and evaluation sets, which are read as any other data."""
+"""Worlds: each writes training shards and evaluation sets, which are read as any other data."""

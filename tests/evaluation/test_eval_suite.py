@@ -72,7 +72,9 @@ def test_suites_on_public_data_load(name: str) -> None:
 
 
 def test_all_built_in_suites_are_tested_here() -> None:
-    assert suites.builtin_names() == sorted(["emoji", "scenes", "scenes-quick", *PUBLIC])
+    assert suites.builtin_names() == sorted(
+        ["emoji", "scenes", "scenes-quick", "tiny-imagenet", "tiny-imagenet-halves", *PUBLIC]
+    )
 
 
 def test_the_paper_is_the_sum_of_its_parts() -> None:

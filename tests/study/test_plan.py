@@ -229,3 +229,8 @@ def test_devices_are_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="valid: auto, cpu, cuda, cuda:0, cuda:1"):
         devices_named("cuda:2")
     assert plan_slots(device="cuda").devices == ("cuda:0", "cuda:1")
+
+
+def test_runs_come_seed_by_seed(tiny: TinyWorld) -> None:
+    runs = plan.Planner(open_study_file(tiny.study).with_seeds(range(2))).specs(["pgs", "none"])
+    assert [(run.seed, run.arm) for run in runs] == [(0, "pgs"), (0, "none"), (1, "pgs"), (1, "none")]

@@ -17,14 +17,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pgsbench.data.store import Progress
+from pgsbench.data.store import Progress, no_source
 from pgsbench.worlds.emoji.recipe import Recipe, identity
 
 __all__ = ["Recipe", "identity", "make"]
 
 
-def make(root: Path, *, recipe: Recipe = Recipe(), progress: Progress | None = None) -> Path:  # noqa: B008
+def make(
+    root: Path,
+    *,
+    recipe: Recipe = Recipe(),  # noqa: B008
+    source: Path | None = None,
+    progress: Progress | None = None,
+) -> Path:
     """Make the data set under `root`, or reuse it, and return its folder; see `build.make`."""
+    no_source("emoji", source)
     from pgsbench.worlds.emoji import build  # numpy and Pillow are only needed to make one
 
     return build.make(root, recipe=recipe, progress=progress)
