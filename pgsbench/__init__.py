@@ -18,6 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pgsbench.archive import validity as validity
     from pgsbench.checkpoints import evaluate_checkpoint as evaluate
     from pgsbench.masking.apply import mask as mask
     from pgsbench.reporting.run import Run as Run
@@ -41,6 +42,7 @@ _HOMES = {
     "mask": "pgsbench.masking.apply:mask",
     "open_study": "pgsbench.session:open_study",
     "runs": "pgsbench.reporting.run_list:runs",
+    "validity": "pgsbench.archive:validity",
 }
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "mask",
     "open_study",
     "runs",
+    "validity",
 ]
 
 

@@ -1,4 +1,4 @@
-"""Studies that have run: where they lie, their reports written anew, MLflow fed again."""
+"""Studies that have run: where they lie, their reports written anew, worlds compared, MLflow fed again."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pgsbench.reporting.results import Results
 from pgsbench.reporting.run_figures import draw_missing
 from pgsbench.reporting.run_list import studies_run, study_folder
 from pgsbench.reporting.study_frames import read_frames
+from pgsbench.reporting.validity.results import Validity
+from pgsbench.study.objective import MEAN
 from pgsbench.tracking.mirror import Mirror, Synced
 
 
@@ -28,6 +30,39 @@ def rewrite_reports(
         draw_missing(found)
         results = Results(found, candidate=candidate, baselines=baselines)
         yield write_report(results, Path(output) / "reports" / folder.name)
+
+
+def validity(
+    reference: str,
+    worlds: Sequence[str],
+    *,
+    arms: Sequence[str] | None = None,
+    baseline: str | None = None,
+    candidate: str | None = None,
+    output: str | Path = ".",
+) -> Validity:
+    """Tell how well studies in other worlds order their arms as a reference does.
+
+    Args:
+        reference: The study that is believed, ``"photos"``, or with a metric other than the mean,
+            ``"photos:tiny-imagenet/val/acc1"``.
+        worlds: Studies in other worlds, likewise.
+        arms: Only these arms; default: all that a world shares with the reference.
+        baseline: The arm that differences are taken to; default: the one with random masks.
+        candidate: The arm in question; default: the reference's base.
+        output: The folder of ``runs/``.
+
+    Raises:
+        StudyError: A study has not run, has no such metric, or shares fewer than three arms.
+    """
+
+    def read(name: str) -> tuple[Results, str]:
+        study, _, metric = name.partition(":")
+        return Results(read_frames(study_folder(output, study))), metric or MEAN
+
+    return Validity.of(
+        read(reference), [read(name) for name in worlds], arms=arms, baseline=baseline, candidate=candidate
+    )
 
 
 def sync(study: str | None = None, *, output: str | Path = ".") -> Iterator[tuple[str, Synced]]:

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from pgsbench.cli import bench, data, evaluate, machine, masks, runs, studies, study
+from pgsbench.cli import bench, data, evaluate, machine, masks, runs, studies, study, validity
 
 #: Commands that load PyTorch or SciPy first, which takes seconds.
-_SLOW = {"train", "compare", "sweep", "report", "sync", "evaluate", "calibrate"}
+_SLOW = {"train", "compare", "sweep", "report", "validity", "sync", "evaluate", "calibrate"}
 _SLOW |= {"masks preview", "masks diagnose", "masks findings", "bench masks", "bench eval"}
 
 
@@ -74,6 +74,7 @@ app.command()(studies.train)
 app.command()(evaluate.evaluate)
 app.command()(evaluate.calibrate)
 app.command()(studies.report)
+app.command()(validity.validity)
 app.command()(studies.sync)
 app.add_typer(masks.app, name="masks")
 app.add_typer(bench.app, name="bench")

@@ -184,6 +184,26 @@ class Results:
         """Return the label with the highest objective; one without any is never the best."""
         return max(labels, key=lambda label: np.nan_to_num(self.objective_value(label), nan=-np.inf))
 
+    def pair_up(self, labels: list[str], of: str) -> PairedValues | Missing:
+        """Return the values of labels on a group or task, aligned; or why that cannot be had."""
+        tasks = self._weights(of)
+        scores = self.study.scores
+        rows = scores[
+            scores["primary"].astype(bool) & scores["task"].isin(list(tasks)) & scores["label"].isin(labels)
+        ]
+        mixed = rows.groupby("task")["version"].nunique()
+        if (mixed > 1).any():
+            return Missing(f"different versions of {', '.join(mixed[mixed > 1].index)}")
+        seeds = frozenset.intersection(*(frozenset(self.study.values[label]) for label in labels))
+        paired = self._paired.get((of, seeds))
+        if paired is None or not set(labels) <= set(paired.arms):
+            try:
+                paired = PairedValues.build(self.study.values, tasks, labels)
+            except StudyError as error:
+                return Missing(error.rule + (f" ({error.where})" if error.where else ""))
+            self._paired[of, seeds] = paired
+        return paired
+
     def frame(self) -> pd.DataFrame:
         """Return all comparisons as numbers, one row each."""
         rows = []
@@ -208,31 +228,12 @@ class Results:
     def _ask(
         self, labels: list[str], of: str, question: Callable[[PairedValues], Interval]
     ) -> Interval | Missing:
-        paired = self._pair_up(labels, of)
+        paired = self.pair_up(labels, of)
         return paired if isinstance(paired, Missing) else question(paired)
 
     def _gap(self, labels: list[str], group: str) -> GapClosed | Missing:
-        paired = self._pair_up(labels, group)
+        paired = self.pair_up(labels, group)
         return paired if isinstance(paired, Missing) else gap_closed(paired, *labels)
-
-    def _pair_up(self, labels: list[str], of: str) -> PairedValues | Missing:
-        tasks = self._weights(of)
-        scores = self.study.scores
-        rows = scores[
-            scores["primary"].astype(bool) & scores["task"].isin(list(tasks)) & scores["label"].isin(labels)
-        ]
-        mixed = rows.groupby("task")["version"].nunique()
-        if (mixed > 1).any():
-            return Missing(f"different versions of {', '.join(mixed[mixed > 1].index)}")
-        seeds = frozenset.intersection(*(frozenset(self.study.values[label]) for label in labels))
-        paired = self._paired.get((of, seeds))
-        if paired is None or not set(labels) <= set(paired.arms):
-            try:
-                paired = PairedValues.build(self.study.values, tasks, labels)
-            except StudyError as error:
-                return Missing(error.rule + (f" ({error.where})" if error.where else ""))
-            self._paired[of, seeds] = paired
-        return paired
 
     def _weights(self, of: str) -> dict[str, float]:
         return self.groups.get(of) or self.tasks[of]

@@ -75,6 +75,33 @@ def contrast(paired: PairedValues, weights: Mapping[str, float]) -> Interval:
     )
 
 
+def mean_draws(paired: PairedValues, arms: Sequence[str], count: int, rng: np.random.Generator) -> Floats:
+    """Draw (count, a) means of some arms as other test items and other seeds would give them.
+
+    All arms see the same drawn items. Seeds move each arm on its own, by the variance that `contrast` takes
+    them to have; what they do to all arms alike makes no difference between arms and is left out.
+
+    Args:
+        paired: The aligned arms.
+        arms: Those that are wanted, in this order.
+        count: Number of draws.
+        rng: Source of the draws.
+    """
+    rows = [paired.arms.index(arm) for arm in arms]
+    by_item = paired.influence[rows].mean(axis=1)
+    covariance = by_item @ by_item.T + np.eye(len(rows)) * paired.floor / 2
+    drawn = rng.multivariate_normal(paired.means[rows].mean(axis=1), covariance, size=count, method="eigh")
+    if len(paired.seeds) == 1 or len(paired.arms) == 1:
+        return drawn
+    own = np.zeros(len(paired.arms))
+    own[:2] = np.sqrt(0.5), -np.sqrt(0.5)  # a difference of weight one: nothing of it is shared
+    (_, seeds), _, df = _seed_parts(paired.means[:, :, None], own)
+    (_, noise), _, _ = _seed_parts(paired.influence, own)
+    scale = np.sqrt(max(0.0, seeds - noise) * df / rng.chisquare(df, size=(count, 1)))
+    found: Floats = drawn + scale * rng.standard_normal((count, len(rows)))
+    return found
+
+
 def _variance(paired: PairedValues, w: Floats) -> tuple[float, float]:
     """Return the variance of a contrast and its degrees of freedom."""
     items_df = paired.num_items - 1

@@ -1,0 +1,63 @@
+"""Differences in a world against those in the reference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from pgsbench.reporting.stats import Interval
+from pgsbench.reporting.style import LIGHT, Pen, Theme, new_figure, pens, themed
+from pgsbench.reporting.validity.agreement import ends, number
+from pgsbench.reporting.validity.match import Match
+
+
+def scatter(matches: Sequence[Match], baseline: str, *, theme: Theme = LIGHT) -> Figure:
+    """Draw each arm's difference to the baseline in a world against the one in the reference."""
+    arms = list(dict.fromkeys(arm for match in matches for arm in match.world.arms))
+    pen_of = pens(arms, theme)
+    with themed(theme):
+        columns = min(2, len(matches))
+        rows = -(-len(matches) // columns)
+        figure = new_figure(0.3 + 3.2 * rows)
+        grid = figure.subplots(rows, columns, squeeze=False).flat
+        for match, axes in zip(matches, grid, strict=False):
+            axes.axhline(0, color=theme.ink, linewidth=0.8)
+            axes.axvline(0, color=theme.ink, linewidth=0.8)
+            by_reference = sorted(match.differences(baseline).items(), key=lambda item: item[1][0].estimate)
+            for place, (arm, (x, y)) in enumerate(by_reference):
+                _point(axes, arm, x, y, pen_of[arm], above=place % 2 == 0)
+            axes.margins(0.12)
+            spearman = match.agreement.spearman
+            axes.set(
+                title=f"Spearman {number(spearman.estimate)} ({ends(spearman)})",
+                xlabel=f"points over {baseline} on {match.reference.study}",
+                ylabel=f"points over {baseline} on {match.world.study}",
+            )
+        for axes in grid:
+            axes.set_axis_off()
+    return figure
+
+
+def _point(axes: Any, arm: str, x: Interval, y: Interval, pen: Pen, *, above: bool) -> None:
+    """Draw an arm, its name above it or below: in turns, names of neighbours do not meet."""
+    place = 100 * x.estimate, 100 * y.estimate
+    axes.errorbar(*place, xerr=_reach(x), yerr=_reach(y), color=pen.colour, marker=pen.marker, elinewidth=0.8)
+    axes.annotate(
+        arm,
+        place,
+        xytext=(4, 4) if above else (-4, -4),
+        textcoords="offset points",
+        fontsize=7,
+        color=pen.colour,
+        ha="left" if above else "right",
+        va="bottom" if above else "top",
+    )
+
+
+def _reach(one: Interval) -> list[list[float]] | None:
+    if not math.isfinite(one.low):
+        return None
+    return [[100 * (one.estimate - one.low)], [100 * (one.high - one.estimate)]]

@@ -1,0 +1,158 @@
+"""The arms of a study as one world scores them, ready to be set against another world's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.stats
+
+from pgsbench.errors import StudyError, nearest
+from pgsbench.reporting.comparison import Missing
+from pgsbench.reporting.paired_values import Floats, PairedValues
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.stats import LEVEL, Interval, difference, mean_draws
+from pgsbench.study.objective import MEAN, Objective
+
+#: Two arms can only be in the same order or in the other one.
+MIN_ARMS = 3
+
+
+@dataclass(frozen=True)
+class World:
+    """What some arms of a study score.
+
+    Attributes:
+        study: Name of the study.
+        metric: ``mean``, a group, or ``TASK/METRIC``.
+        arms: Names of the arms.
+        seeds: The seeds that all of them have.
+        means: (a, s) score of each arm under each seed.
+        paired: The values of the test items behind the scores; None where the metric has none.
+    """
+
+    study: str
+    metric: str
+    arms: tuple[str, ...]
+    seeds: tuple[int, ...]
+    means: Floats
+    paired: PairedValues | None = None
+
+    @classmethod
+    def of(cls, results: Results, metric: str, arms: Sequence[str]) -> World:
+        """Return what a study says of some of its arms.
+
+        Raises:
+            StudyError: It has no such metric, or the arms have nothing in common.
+        """
+        scope = _scope(results, metric)
+        if scope is None:
+            return cls._by_seed(results, metric, arms)
+        paired = results.pair_up(list(arms), scope)
+        if isinstance(paired, Missing):
+            raise StudyError(f"its arms cannot be paired: {paired.reason}", where=results.study.name)
+        rows = [paired.arms.index(arm) for arm in arms]
+        return cls(results.study.name, metric, tuple(arms), paired.seeds, paired.means[rows], paired)
+
+    @classmethod
+    def _by_seed(cls, results: Results, metric: str, arms: Sequence[str]) -> World:
+        objective, study = Objective(metric), results.study
+        try:
+            values = {
+                arm: {run.seed: objective.value(run.scores) for run in study.of(arm) if run.scores}
+                for arm in arms
+            }
+        except StudyError as error:
+            raise error.moved(lambda _: study.name) from None
+        seeds = sorted(set.intersection(*(set(by_seed) for by_seed in values.values())))
+        if not seeds:
+            raise StudyError("its arms share no seed", where=study.name, value=list(arms))
+        means = np.array([[values[arm][seed] for seed in seeds] for arm in arms])
+        return cls(study.name, metric, tuple(arms), tuple(seeds), means)
+
+    @property
+    def scores(self) -> Floats:
+        """(a,) mean of each arm over its seeds."""
+        return np.asarray(self.means.mean(axis=1))
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether it is known how far the scores would move."""
+        return self.paired is not None or len(self.seeds) > 1
+
+    def difference(self, ours: str, theirs: str) -> Interval:
+        """Return one arm minus another, with its interval."""
+        if self.paired is not None:
+            return difference(self.paired, ours, theirs)
+        row = self.means[self.arms.index(ours)] - self.means[self.arms.index(theirs)]
+        estimate, num_seeds = float(row.mean()), len(self.seeds)
+        if not self.has_interval:
+            return Interval(estimate, -np.inf, np.inf, float("nan"), num_seeds, 0, 0.0)
+        variance, df = self._seed_variance()
+        error = float(np.sqrt(2 * variance))
+        reach = float(scipy.stats.t.ppf((1 + LEVEL) / 2, df)) * error
+        p_value = float(2 * scipy.stats.t.sf(abs(estimate) / error, df)) if error else float(estimate == 0)
+        return Interval(estimate, estimate - reach, estimate + reach, p_value, num_seeds, 0, df)
+
+    def draws(self, count: int, rng: np.random.Generator) -> Floats:
+        """Draw (count, a) scores as other test items and seeds would give them; NaN where that is unknown."""
+        if self.paired is not None:
+            return mean_draws(self.paired, self.arms, count, rng)
+        if not self.has_interval:
+            return np.full((count, len(self.arms)), np.nan)
+        variance, df = self._seed_variance()
+        scale = np.sqrt(variance * df / rng.chisquare(df, size=(count, 1)))
+        return np.asarray(self.scores + scale * rng.standard_normal((count, len(self.arms))))
+
+    def _seed_variance(self) -> tuple[float, int]:
+        """Return the variance of an arm's mean by what seeds do to it alone, and its degrees of freedom."""
+        centred = self.means - self.means.mean(axis=1, keepdims=True)
+        df = (len(self.arms) - 1) * (len(self.seeds) - 1)
+        return float(np.square(centred - centred.mean(axis=0)).sum()) / df / len(self.seeds), df
+
+
+def _scope(results: Results, metric: str) -> str | None:
+    """Return the group or task whose test items stand behind a metric; None: none do."""
+    if metric == MEAN:
+        return next(iter(results.groups), None)
+    if metric in results.groups:
+        return metric
+    task, name = Objective(metric).task_and_metric
+    primary = {task: name for tasks in results.study.groups.values() for task, name in tasks.items()}
+    return task if primary.get(task) == name else None
+
+
+def matched(reference: Results, world: Results, wanted: Sequence[str] | None = None) -> list[str]:
+    """Return the arms (with a search: labels) that two studies have scores of, in the reference's order.
+
+    Args:
+        reference: The study that is believed.
+        world: Another one.
+        wanted: Only these.
+
+    Raises:
+        StudyError: They are fewer than `MIN_ARMS`, or one that is wanted is not among them.
+    """
+    ours, theirs = (
+        [label for label in one.study.labels if one.seeds(label)[0]] for one in (reference, world)
+    )
+    shared = [label for label in ours if label in theirs]
+    names = f"{reference.study.name} and {world.study.name}"
+    for label in wanted or ():
+        if label not in shared:
+            raise StudyError(
+                "not both studies have scores of this arm",
+                where=names,
+                value=label,
+                way_out=nearest(label, shared),
+            )
+    shared = [label for label in shared if wanted is None or label in wanted]
+    if len(shared) < MIN_ARMS:
+        raise StudyError(
+            f"the order of arms needs at least {MIN_ARMS} arms of the same name with scores in both studies",
+            where=names,
+            value=shared,
+            way_out=f"they have {', '.join(ours)}; and {', '.join(theirs)}",
+        )
+    return shared
