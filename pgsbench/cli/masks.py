@@ -19,14 +19,14 @@ StrategiesHelp = "Strategies, joined by commas"
 
 @app.command(name="ls")
 def list_(json: JsonOption = False) -> None:
-    """List all strategies with their paper; installed plugins are named, not imported.
+    """List all strategies, for pictures and for captions, with their paper; plugins are not imported.
 
     Example: pgsbench masks ls
     """
-    from pgsbench.inspection.catalogue import strategy_table
+    from pgsbench.inspection.catalogue import strategy_tables
     from pgsbench.reporting import render
 
-    render.show(strategy_table(), json=json)
+    render.show(*strategy_tables(), json=json)
 
 
 @app.command()
@@ -35,14 +35,17 @@ def show(
         str,
         typer.Argument(help="A strategy's name, or file.py:Class.", autocompletion=completion.strategies),
     ],
+    text: Annotated[
+        bool, typer.Option("--text", help="The text strategy of this name, where pictures have one, too.")
+    ] = False,
 ) -> None:
-    """Describe a strategy: the method, its fields and their defaults.
+    """Describe a strategy or a text strategy: the method, its fields and their defaults.
 
     Example: pgsbench masks show pgs
     """
     from pgsbench.inspection.catalogue import describe
 
-    typer.echo(describe(name))
+    typer.echo(describe(name, is_text=text))
 
 
 @app.command()
@@ -61,6 +64,13 @@ def preview(
     ),
     data: Annotated[str | None, typer.Option(help="Take pictures of this training data instead.")] = None,
     count: Annotated[int, typer.Option(min=1, max=32, help="How many, with --data or a study.")] = 4,
+    texts: Annotated[
+        str | None,
+        typer.Option(help="Text strategies, joined by commas (default: of a study those of its arms)."),
+    ] = None,
+    keep: Annotated[
+        int | None, typer.Option(help="Tokens of a caption that stay, marks included (default: their own).")
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="Whose patches (default: ViT-B-16; with --data scenes-vit).")
     ] = None,
@@ -68,7 +78,8 @@ def preview(
 ) -> None:
     """Draw what each mask keeps of your pictures: image, caption, edge map, candidates, effective ratio.
 
-    Masks are drawn as at the beginning of a training, when only pixels count.
+    Masks are drawn as at the beginning of a training, when only pixels count. With --texts, captions stand
+    below with the words struck out that a text strategy drops.
 
     Example: pgsbench masks preview cat.jpg dog.jpg --strategies pgs,random,grid --output masks.png
     """
@@ -82,6 +93,8 @@ def preview(
         strategies=names_in(strategies) if strategies else None,
         mask_ratio=mask_ratio,
         count=count,
+        texts=names_in(texts) if texts else None,
+        keep=keep,
         model=model,
         seed=seed,
     )

@@ -14,6 +14,7 @@ from pgsbench.doctor.check import PROBLEM, WARNING, Check
 from pgsbench.errors import PluginError
 from pgsbench.evaluation.protocols import PROTOCOLS
 from pgsbench.masking import STRATEGIES
+from pgsbench.masking.text import TEXT_STRATEGIES
 from pgsbench.tracking.mlflow_store import database_path, resolve_uri
 
 #: How long a server or the network may take to answer.
@@ -86,7 +87,7 @@ def network() -> Iterator[Check]:
 
 def plugins() -> Iterator[Check]:
     """Yield the installed strategies and protocols that cannot be used."""
-    for registry in (STRATEGIES, PROTOCOLS):
+    for registry in (STRATEGIES, TEXT_STRATEGIES, PROTOCOLS):
         for name in registry.entry_points():
             try:
                 registry.load(name)

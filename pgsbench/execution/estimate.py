@@ -13,9 +13,11 @@ import torch
 from pgsbench.config.schema import RunConfig, UnmaskedTuning
 from pgsbench.data.samples import Batch
 from pgsbench.masking.configure import configure
+from pgsbench.masking.text.base import num_entering
 from pgsbench.masking.text.configure import configure_text
 from pgsbench.masking.text.words import WordCounts
 from pgsbench.models.clip import Clip, build
+from pgsbench.models.flops import context_length_of, pair_flops
 from pgsbench.models.masked_tower import attach
 from pgsbench.models.text_masking import TextMasking
 from pgsbench.training.loop import train
@@ -35,12 +37,16 @@ class Cost:
         dropped: Share of the patches that is dropped while masking is on; hidden ones, which save nothing,
             are not in it.
         train_seconds: Estimated time in training steps, on one thread or one GPU.
+        text_tokens: Tokens that enter the text transformer, marks and padding included.
+        flops: Floating-point operations of both towers; None where they are not known.
     """
 
     samples: int
     patch_tokens: int
     dropped: float
     train_seconds: float
+    text_tokens: int
+    flops: int | None
 
 
 class Estimator:
@@ -62,11 +68,21 @@ class Estimator:
         masked = first_unmasked_step(training) * training.batch_size
         masked_seconds, kept = self._step(config, masked=True)
         whole_seconds, patches = self._step(config, masked=False)
+        whole = samples - masked
+        context = context_length_of(config.model.name)
+        budget = num_entering(configure_text(config.text.strategy, config.text.fields).keep, context)
+        of_phases = [
+            (count, pair_flops(config.model.name, patches=in_image, text_tokens=in_text))
+            for count, in_image, in_text in ((masked, kept, budget), (whole, patches, context))
+        ]
+        flops = [count * pair.training for count, pair in of_phases if pair is not None]
         return Cost(
             samples=samples,
-            patch_tokens=masked * kept + (samples - masked) * patches,
+            patch_tokens=masked * kept + whole * patches,
             dropped=1 - kept / patches,
-            train_seconds=masked * masked_seconds + (samples - masked) * whole_seconds,
+            train_seconds=masked * masked_seconds + whole * whole_seconds,
+            text_tokens=masked * budget + whole * context,
+            flops=sum(flops) if len(flops) == len(of_phases) else None,
         )
 
     def _step(self, config: RunConfig, *, masked: bool) -> tuple[float, int]:

@@ -3,29 +3,45 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 
-from pgsbench.masking import CARDS, STRATEGIES
+from pgsbench.masking import CARDS, STRATEGIES, Card
+from pgsbench.masking.text import TEXT_CARDS, TEXT_STRATEGIES
+from pgsbench.plugins import Registry
 from pgsbench.reporting.render import Table
 
 
-def strategy_table() -> Table:
-    """Return every strategy with its paper; installed plugins are named, not imported."""
-    rows = [[name, card.paper, card.summary] for name, card in CARDS.items()]
-    for name, point in STRATEGIES.entry_points().items():
+def strategy_tables() -> tuple[Table, Table]:
+    """Return the strategies for pictures and those for captions, with papers; no plugin is imported."""
+    return (
+        _table("Masking strategies", CARDS, STRATEGIES),
+        _table("Text strategies", TEXT_CARDS, TEXT_STRATEGIES),
+    )
+
+
+def _table(title: str, cards: Mapping[str, Card], registry: Registry) -> Table:
+    rows = [[name, card.paper, card.summary] for name, card in cards.items()]
+    for name, point in registry.entry_points().items():
         package = point.dist.name if point.dist else "?"
         rows.append([name, "installed plugin", f"{point.value} of {package}"])
-    return Table("Masking strategies", ["name", "paper", "what it does"], rows, text_columns=(1, 2))
+    return Table(title, ["name", "paper", "what it does"], rows, text_columns=(1, 2))
 
 
-def describe(name: str) -> str:
+def describe(name: str, *, is_text: bool = False) -> str:
     """Return the method of a strategy, its fields with their defaults, and what it looks at, as text.
+
+    Args:
+        name: Its name. One that pictures do not have is looked for among text strategies.
+        is_text: Look among text strategies only.
 
     Raises:
         PluginError: There is no such strategy.
     """
     from pgsbench.masking.configure import strategy_class
+    from pgsbench.masking.text.configure import text_strategy_class
 
-    kind = strategy_class(name)
+    is_text = is_text or (name in TEXT_STRATEGIES.names() and name not in STRATEGIES.names())
+    kind = text_strategy_class(name) if is_text else strategy_class(name)
     lines = [name, "", inspect.getdoc(kind) or "no description", "", "fields and defaults:"]
     for parameter in inspect.signature(kind).parameters.values():
         default = "required" if parameter.default is parameter.empty else repr(parameter.default)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -12,6 +12,7 @@ from pgsbench.errors import ConfigError, DataError
 from pgsbench.inspection.first_masks import draw, draw_stages, first_view, usable
 from pgsbench.inspection.inspected import arms_of_study, check_ratio, is_study, named_strategies
 from pgsbench.inspection.pictures import Pictures, from_data, from_files
+from pgsbench.inspection.texts import named_texts, struck, texts_of_study
 from pgsbench.masking.base import PatchView, Strategy
 from pgsbench.masking.edges import edge_map
 from pgsbench.masking.pgs import Pgs
@@ -42,6 +43,8 @@ def preview_masks(
     strategies: Sequence[str] | None = None,
     mask_ratio: float | None = None,
     count: int = 4,
+    texts: Sequence[str] | None = None,
+    keep: int | None = None,
     model: str | None = None,
     seed: int = 0,
 ) -> Preview:
@@ -54,6 +57,8 @@ def preview_masks(
             that cannot be shown.
         mask_ratio: Share of the patches that is masked; None: each mask's own.
         count: Pictures of a study or of data.
+        texts: Names of text strategies, whose captions stand below; None: those of a study's arms.
+        keep: Tokens of a caption that stay; None: each text strategy's own.
         model: Whose patches; None: the study's, scenes-vit for data, ViT-B-16 for image files.
         seed: Decides the pictures of data, and what is random in a mask.
 
@@ -66,9 +71,11 @@ def preview_masks(
         )
     check_ratio("--mask-ratio", mask_ratio)
     source, patches_of = data, "scenes-vit" if data else "ViT-B-16"
+    text_strategies = named_texts(texts or (), keep=keep)
     if len(images_or_study) == 1 and is_study(str(images_or_study[0])):
         study = arms_of_study(str(images_or_study[0]), strategies, mask_ratio=mask_ratio)
         chosen, source, patches_of = study.strategies, study.data.train, study.model
+        text_strategies = text_strategies or texts_of_study(str(images_or_study[0]))
     else:
         chosen = named_strategies(strategies or DEFAULT_STRATEGIES, mask_ratio=mask_ratio)
     clip = build(model or patches_of, seed=0)
@@ -79,7 +86,8 @@ def preview_masks(
     notes: list[str] = []
     if strategies is None:  # nobody has asked for those that cannot be shown
         chosen, notes = usable(chosen, has_objects=pictures.objects is not None)
-    return Preview(preview(pictures, chosen, clip, seed=seed), notes)
+    captions = struck(pictures.captions, text_strategies, clip, source, seed=seed)
+    return Preview(preview(replace(pictures, captions=captions), chosen, clip, seed=seed), notes)
 
 
 def preview(pictures: Pictures, strategies: Mapping[str, Strategy], clip: Clip, *, seed: int) -> Figure:

@@ -109,3 +109,14 @@ def word_ends(tokenize: Tokenize) -> Tensor:
         )
     texts = [tokenize.decoder[token] for token in range(tokenize.vocab_size)]
     return torch.tensor([text.endswith("</w>") for text in texts])
+
+
+def pieces(tokenize: Tokenize, ids: Tensor) -> list[str]:
+    """Return the text of each of (n,) tokens, with a space behind what ends a word.
+
+    Raises:
+        ModelError: The tokenizer is not CLIP's.
+    """
+    word_ends(tokenize)
+    decoder: Any = tokenize
+    return [decoder.decode([token]) for token in ids.tolist()]

@@ -90,6 +90,15 @@ COST = [
         note="Effective ratio: share of patches without influence, over the whole training.",
     ),
     Column("tokens kept", "tokens_kept"),
+    Column(
+        "text tokens",
+        lambda row: (
+            row.summary["text_tokens"] / row.summary["samples"] if "text_tokens" in row.summary else None
+        ),
+        "{:,.1f}",
+        note="Text tokens: of a caption that entered the text tower, padding included, mean over the whole "
+        "training.",
+    ),
     Column("samples/s", "samples_per_second"),
     Column("mask share", "mask_share", "{:.2%}", note="Mask share: of the training time, spent on the mask."),
     Column("peak GiB", "peak_memory_bytes", "{:.2f}", scale=2**-30, note="Peak GiB: memory of the GPU."),
@@ -125,10 +134,17 @@ def known(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:
 
 
 def reference_label(results: Results) -> str:
-    """Return the label that training times are relative to: the unmasked arm, else the first baseline."""
-    for run in results.study.runs:
-        if run.spec.config.strategy.name == "none" and run.status == COMPLETE:
-            return run.label
+    """Return the label that training times are relative to: the unmasked arm, else the first baseline.
+
+    Of several with whole pictures it is the first with whole captions, too, where there is one.
+    """
+    whole = [
+        run
+        for run in results.study.runs
+        if run.spec.config.strategy.name == "none" and run.status == COMPLETE
+    ]
+    if whole:
+        return min(whole, key=lambda run: run.spec.config.text.strategy != "none").label
     first = results.labels_of(results.baselines[0] if results.baselines else results.candidate)
     return first[0]
 

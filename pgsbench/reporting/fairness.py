@@ -1,4 +1,7 @@
-"""What differs between the arms of a study besides the mask: nothing, where a comparison is fair."""
+"""What differs between the arms of a study besides their masks: nothing, where a comparison is fair.
+
+A mask is what is left out of pictures and of captions: the strategy and the text strategy.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from pgsbench.reporting.results import Results
 def other_differences(results: Results) -> dict[str, dict[str, str]]:
     """Return what differs between the compared arms besides the mask: dotted path -> label -> value.
 
-    Empty for a fair comparison: the strategy's own fields are not listed, everything else is. Arms of the
+    Empty for a fair comparison: the fields of both strategies are not listed, everything else is. Arms of the
     study that are neither candidate nor baseline do not count.
     """
     flat: dict[str, dict[str, str]] = {}
@@ -41,13 +44,27 @@ def _settings(spec: RunSpec) -> dict[str, object]:
     """Return all that decides a run besides its mask and its seed, by dotted path."""
     flat = flatten({**spec.training, "numerics": vars(spec.numerics)})
     return {
-        path: value for path, value in flat.items() if not path.startswith("strategy.") and path != "seed"
+        path: value
+        for path, value in flat.items()
+        if not path.startswith(("strategy.", "text.")) and path != "seed"
     }
+
+
+def _masks(results: Results) -> str:
+    """Return what of the masks differs between the compared arms, in words."""
+    compared = [label for arm in (results.candidate, *results.baselines) for label in results.labels_of(arm)]
+    trained = [run.spec.training for label in dict.fromkeys(compared) for run in results.study.of(label)]
+    texts = [spec.get("text") for spec in trained]
+    if all(text == texts[0] for text in texts):
+        return "the mask"
+    if all(spec["strategy"] == trained[0]["strategy"] for spec in trained):
+        return "the tokens of the captions that are read"
+    return "the mask and the tokens of the captions that are read"
 
 
 def fairness_sentence(results: Results) -> str:
     """Return what a reader must know of all that differs between the compared arms besides the mask."""
-    found = list(other_differences(results))
+    found, masks = list(other_differences(results)), _masks(results)
     if not found:
-        return "The arms differ in nothing but the mask."
-    return f"The arms differ in more than the mask: {and_(found)}. The table below gives the values."
+        return f"The arms differ in nothing but {masks}."
+    return f"The arms differ in more than {masks}: {and_(found)}. The table below gives the values."

@@ -70,7 +70,7 @@ def mask_gallery(
             are blank, hidden ones tinted and hatched, kept ones as they are; above each picture stands its
             effective mask ratio: the share of patches without influence.
         grid: (rows, cols) of the patch grid.
-        captions: One text per image, shown under its row.
+        captions: One text of one or more lines per image, shown under its row.
         maps: Name -> (b, n) or (b, rows, cols) values per patch, for example the edge map.
         colours: Strategy -> colour of its title; default: that of all text.
         theme: Colours.
@@ -88,7 +88,10 @@ def mask_gallery(
     scale = min(1.0, side / 0.95)  # narrow columns get smaller titles, so that neighbours do not meet
     letters = int(side * 72 / (8 * scale * 0.65))  # in a line of a title; a letter is 0.65 high at the widest
     height, width = pictures.shape[1:3]
-    texts = [textwrap.fill(caption, int(side * len(columns) * 17)) for caption in captions]
+    letters_below = int(side * len(columns) * 17)
+    texts = [
+        "\n".join(textwrap.fill(line, letters_below) for line in caption.split("\n")) for caption in captions
+    ]
     caption_height = 0.12 * max((text.count("\n") + 2 for text in texts), default=0)
     row_height = side * height / width + 0.18 + caption_height
     with themed(theme):

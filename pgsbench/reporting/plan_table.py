@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from pgsbench.execution.estimate import Cost
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.reporting.render import Table, counted
+from pgsbench.reporting.render import MISSING_CELL, Table, counted
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class PlannedCost:
 
 
 def plan_frame(rows: Sequence[PlannedCost], devices: Sequence[str]) -> pd.DataFrame:
-    """Return one row a run: name, id, dropped, steps, samples, patch_tokens, minutes, state.
+    """Return one row a run, with its cost; see `Cost`.
 
     Args:
         rows: The plan.
@@ -45,6 +46,8 @@ def plan_frame(rows: Sequence[PlannedCost], devices: Sequence[str]) -> pd.DataFr
                 "steps": one.spec.config.training.steps,
                 "samples": one.cost.samples,
                 "patch_tokens": one.cost.patch_tokens,
+                "text_tokens": one.cost.text_tokens,
+                "flops": one.cost.flops,
                 "minutes": one.cost.train_seconds / 60,
                 "state": "to choose" if one.is_open else "exists" if one.exists else "to train",
             }
@@ -53,6 +56,11 @@ def plan_frame(rows: Sequence[PlannedCost], devices: Sequence[str]) -> pd.DataFr
     )
     frame.attrs["devices"] = list(devices)
     return frame
+
+
+def tera(flops: Any) -> str:
+    """Return operations in 10^12, as text."""
+    return MISSING_CELL if pd.isna(flops) else f"{flops / 1e12:,.1f}"
 
 
 def plan_table(study: str, frame: pd.DataFrame) -> Table:
@@ -66,6 +74,8 @@ def plan_table(study: str, frame: pd.DataFrame) -> Table:
             f"{row.steps:,}",
             f"{row.samples:,}",
             f"{row.patch_tokens:,}",
+            f"{row.text_tokens:,}",
+            tera(row.flops),
             f"{row.minutes:.1f}",
             str(row.state),
         ]
@@ -73,12 +83,23 @@ def plan_table(study: str, frame: pd.DataFrame) -> Table:
     ]
     notes = [
         f"{counted(len(frame), 'run')}, {len(missing)} to train: {missing['samples'].sum():,} samples, "
-        f"{missing['patch_tokens'].sum():,} patch tokens.",
+        f"{missing['patch_tokens'].sum():,} patch tokens, {missing['text_tokens'].sum():,} text tokens.",
+        "TFLOP: matrix products of both towers, forward and backward, in 10^12 operations.",
         f"About {missing['minutes'].sum() / len(devices):.0f} minutes of training, "
         f"{counted(len(devices), 'run')} at a time on {', '.join(dict.fromkeys(devices))}: estimated from a "
         "few steps just now, without evaluation.",
     ]
     if (frame["state"] == "to choose").any():
         notes.append("The sampler chooses as it goes: such runs stand at the middle of the space.")
-    header = ["run", "dropped", "steps", "samples", "patch tokens", "minutes", "state"]
-    return Table(f"Plan of {study}", header, rows, notes, text_columns=(6,))
+    header = [
+        "run",
+        "dropped",
+        "steps",
+        "samples",
+        "patch tokens",
+        "text tokens",
+        "TFLOP",
+        "minutes",
+        "state",
+    ]
+    return Table(f"Plan of {study}", header, rows, notes, text_columns=(8,))

@@ -186,6 +186,8 @@ def _settings(spec: RunSpec) -> dict[str, Any]:
     flat |= {"model.name": spec.config.model.name, "strategy.name": spec.config.strategy.name}
     if spec.strategy_code != spec.config.strategy.name:
         flat["strategy.code"] = spec.strategy_code
+    if spec.text_code != spec.config.text.strategy:
+        flat |= {"text.strategy": spec.config.text.strategy, "text.code": spec.text_code}
     if spec.model_file:
         flat["model.file"] = spec.model_file
     return flat

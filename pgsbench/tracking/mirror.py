@@ -248,6 +248,7 @@ def _tags(study: str, spec: RunSpec, run: RunDir) -> dict[str, str]:
         "label": spec.label,
         "seed": str(spec.seed),
         "strategy": spec.config.strategy.name,
+        "text": spec.config.text.strategy,
     } | _origin()
     if environment is not None and environment.git:
         tags |= {"git": environment.git, "mlflow.source.git.commit": environment.git}

@@ -179,14 +179,19 @@ def study_note(
 def run_note(run: RunDir, other_names: Sequence[str] = ()) -> str:
     """Return the Markdown text of a run's page: what it is, its other names in the study, where it lies."""
     spec = run.spec
-    strategy = spec.config.strategy
-    fields = ", ".join(f"{key}={short(value)}" for key, value in strategy.fields.items())
+    strategy, text = spec.config.strategy, spec.config.text
+    masks = [_call(strategy.name, strategy.fields)]
+    masks += [f"text {_call(text.strategy, text.fields)}"] if text.strategy != "none" else []
     return (
-        f"`{strategy.name}({fields})`, seed {spec.seed}\n\n"
+        f"{', '.join(masks)}, seed {spec.seed}\n\n"
         + "".join(f"Also: {name}\n\n" for name in other_names)
         + f"Run directory: `{run.path.absolute()}`\n\n"
         f"    pgsbench evaluate {run.path.absolute()}"
     )
+
+
+def _call(name: str, fields: Mapping[str, Any]) -> str:
+    return f"`{name}({', '.join(f'{key}={short(value)}' for key, value in fields.items())})`"
 
 
 def _means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

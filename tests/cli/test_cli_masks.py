@@ -244,8 +244,10 @@ def test_a_bad_strategy_is_named_wherever_it_is_used(
 
 
 def test_tables_are_printed_as_json_alone(run, tiny: TinyWorld) -> None:
-    (rows,) = json.loads(run("masks", "ls", "--json")).values()
-    assert {"none", "pgs", "cluster"} <= {row["name"] for row in rows}
+    images, texts = json.loads(run("masks", "ls", "--json")).values()
+    assert {"none", "pgs", "cluster"} <= {row["name"] for row in images}
+    assert {"none", "truncate", "frequency"} <= {row["name"] for row in texts}
+    assert all(row["paper"] and row["what it does"] for row in texts)
     words = ("masks", "diagnose", str(tiny.shards), "--model", "tiny-vit", "--batches", "1", "--json")
     found = json.loads(run(*words, "--strategies", "random,cluster", "--find-threshold", "0.6"))
     assert list(found) == ["Masks on train", "Agreement", "Thresholds for an effective ratio of 60 %"]

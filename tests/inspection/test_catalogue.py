@@ -8,6 +8,14 @@ import pytest
 
 from pgsbench.inspection.catalogue import describe
 
+
+def test_text_strategies_are_shown_by_their_name_or_where_it_is_said() -> None:
+    assert "CLIPF" in describe("frequency")
+    assert "looks at: counts, words" in describe("frequency")
+    assert "PatchDropout" in describe("random")
+    assert "Tokens are kept uniformly" in describe("random", is_text=True)
+
+
 STRATEGY = """{first}
 from dataclasses import dataclass
 from typing import ClassVar, Literal

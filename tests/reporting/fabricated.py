@@ -56,6 +56,7 @@ class Arm:
     training: Mapping[str, Any] = field(default_factory=dict)
     numerics: Numerics = CPU
     data: str = "a1b2c3d4e5f60718"
+    text: str = "none"
     order: str = "memory"
 
     @property
@@ -141,6 +142,7 @@ def _spec(study: str, arm_name: str, arm: Arm, seed: int) -> RunSpec:
     searched = {path.removeprefix("strategy."): value for path, value in arm.params.items()}
     strategy = {"name": arm_name, "mask_ratio": arm.mask_ratio, **arm.strategy, **searched}
     config = {"model": "scenes-vit", "strategy": strategy, "training": dict(arm.training), "seed": seed}
+    config["text"] = arm.text
     return RunSpec.of(
         study=study,
         arm=arm_name,
@@ -149,6 +151,7 @@ def _spec(study: str, arm_name: str, arm: Arm, seed: int) -> RunSpec:
         data=arm.data,
         order=arm.order,
         strategy_code=arm_name,
+        text_code=arm.text,
         model_file="",
         numerics=arm.numerics,
     )

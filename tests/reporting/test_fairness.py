@@ -46,6 +46,29 @@ def test_what_else_differs_is_named_with_its_values(fabricate, flip, setting, va
     assert [setting, *values] in [list(row) for row in fairness_table(found).rows]
 
 
+def test_captions_are_named_where_they_are_read_otherwise(fabricate):
+    both = results_of(fabricate, Arm(text="frequency"))
+    assert (
+        fairness_sentence(both)
+        == "The arms differ in nothing but the mask and the tokens of the captions that are read."
+    )
+    assert fairness_table(both) is None
+    more = results_of(fabricate, Arm(text="frequency", order="stream 4"), name="more")
+    assert "more than the mask and the tokens of the captions that are read: order." in fairness_sentence(
+        more
+    )
+
+
+def test_captions_alone_are_named_alone(fabricate):
+    arms = {"whole": Arm(strategy={"name": "pgs"}), "short": Arm(strategy={"name": "pgs"}, text="random")}
+    study = read_frames(fabricate(arms, seeds=(0,)))
+    runs = [replace(run, spec=replace(run.spec, strategy_code="pgs")) for run in study.runs]
+    found = Results(replace(study, runs=runs), candidate="short", baselines=["whole"])
+    assert fairness_sentence(found) == (
+        "The arms differ in nothing but the tokens of the captions that are read."
+    )
+
+
 def test_one_seed_on_another_machine_is_enough(fabricate):
     gpu, cpu = on_gpu(Arm()), Arm()
     folder = fabricate([("pgs", cpu), ("flip", cpu)], seeds=(0,))

@@ -10,7 +10,9 @@ import torch
 from tinyworld import TinyWorld
 
 from pgsbench.errors import ConfigError, RunError
+from pgsbench.execution.estimate import Estimator
 from pgsbench.experiment import run_once
+from pgsbench.models.flops import pair_flops
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner, grid_points
@@ -98,7 +100,28 @@ def test_a_run_on_shortened_captions_says_what_it_read(tiny: TinyWorld, tmp_path
     trained = run_once(run, runs_root=tmp_path, device=torch.device("cpu"))
     assert trained.spec == run
     assert trained.summary is not None
-    assert trained.summary.text_tokens == 16 * (6 * 5)  # six steps, of which none is a whole 15 % of them
+    assert trained.summary.text_tokens == 16 * (6 * 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [("none", 24), ("{strategy: block, keep: 7}", 7), ("{strategy: random, keep: 99}", 24)],
+)
+def test_the_plan_says_the_tokens_that_a_run_then_counts(
+    tiny: TinyWorld, tmp_path: Path, text: str, budget: int
+) -> None:
+    run = planned(tiny, f"text={text}", "training.unmasked_tuning.share=0.34")["pgs"]
+    cost = Estimator("cpu").cost(run.config)
+    summary = run_once(run, runs_root=tmp_path, device=torch.device("cpu")).summary
+    assert summary is not None
+    assert (cost.patch_tokens, cost.text_tokens) == (summary.visual_tokens, summary.text_tokens)
+    masked, whole = (
+        pair_flops("tiny-vit", patches=patches, text_tokens=tokens)
+        for patches, tokens in ((8, budget), (16, 24))
+    )
+    assert masked is not None
+    assert whole is not None
+    assert cost.flops == 16 * (4 * masked.training + 2 * whole.training)
 
 
 def test_a_text_strategy_in_a_file_is_its_content(tiny: TinyWorld, tmp_path: Path) -> None:

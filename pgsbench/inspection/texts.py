@@ -1,0 +1,106 @@
+"""Captions with the words struck out that a text strategy drops as a training begins."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from pgsbench.data.shards import resolve
+from pgsbench.errors import ConfigError
+from pgsbench.masking.text.base import TextStrategy
+from pgsbench.masking.text.configure import configure_text, text_strategy_class
+from pgsbench.models.clip import Clip
+from pgsbench.models.text_masking import TextMasking, pieces
+from pgsbench.records.run_spec import short
+from pgsbench.study.open import open_study_file
+from pgsbench.study.shipped import find_study
+from pgsbench.training.word_counts import word_counts
+
+#: Drawn through the letter before it.
+STRIKE = "\N{COMBINING LONG STROKE OVERLAY}"
+
+
+def named_texts(names: Sequence[str], *, keep: int | None = None) -> dict[str, TextStrategy]:
+    """Return text strategies by name, all at one budget where they have one and it is given.
+
+    Raises:
+        ConfigError: The budget is out of range.
+        PluginError: A name stands for no text strategy.
+    """
+    found = {}
+    for name in names:
+        has_budget = "keep" in text_strategy_class(name, where="--texts").__dataclass_fields__
+        fields = {"keep": keep} if keep is not None and has_budget else {}
+        strategy = configure_text(name, fields, where="--texts")
+        found[_called(name, strategy)] = strategy
+    return found
+
+
+def texts_of_study(name: str) -> dict[str, TextStrategy]:
+    """Return the text strategies of a study's arms, each once; none where all read whole captions.
+
+    Raises:
+        ConfigError: The study has mistakes.
+    """
+    study = open_study_file(find_study(name))
+    found = {}
+    for arm in study.config.arm_names:
+        text = study.run_config(arm, {}, study.config.seeds[0]).text
+        strategy = configure_text(text.strategy, text.fields)
+        if strategy.keep is not None:
+            found[_called(text.strategy, strategy)] = strategy
+    return found
+
+
+def struck(
+    captions: Sequence[str], texts: Mapping[str, TextStrategy], clip: Clip, train: str | None, *, seed: int
+) -> list[str]:
+    """Return each caption with a line below it for each text strategy, in which dropped words are struck out.
+
+    Args:
+        captions: The captions.
+        texts: Name -> text strategy.
+        clip: The model whose tokenizer and context are meant; its weights do not matter.
+        train: Training data that the captions are of, whose words are counted where a strategy needs it.
+        seed: Decides what is random.
+
+    Raises:
+        ConfigError: The captions are of no training data.
+        ModelError: The model cannot be given fewer tokens, or its tokenizer does not tell words.
+    """
+    if not texts:
+        return list(captions)
+    if train is None:
+        raise ConfigError("image files have no captions", where="--texts", way_out="name a study or --data")
+    ids = clip.tokenize(list(captions))
+    lines = [[caption] for caption in captions]
+    for name, strategy in texts.items():
+        if strategy.keep is None:
+            continue  # the caption above it is what it shows
+        counts = word_counts(resolve(train), clip.tokenize) if "counts" in strategy.needs else None
+        masking = TextMasking(clip, strategy, counts)
+        masking.begin_step(seed=seed, step=0)
+        stays = masking.choose(ids)
+        for row, line in enumerate(lines):
+            line.append(f"{name}: {_struck(ids[row], stays[row], clip)}")
+    return ["\n".join(line) for line in lines]
+
+
+def _struck(ids: Tensor, stays: Tensor, clip: Clip) -> str:
+    end = int(ids.argmax())  # the mark of the end is the highest id
+    text = ""
+    for piece, stayed in zip(pieces(clip.tokenize, ids[1:end]), stays[1:end].tolist(), strict=True):
+        text += piece if stayed else "".join(letter + STRIKE * (letter != " ") for letter in piece)
+    return text.strip()
+
+
+def _called(name: str, strategy: TextStrategy) -> str:
+    fields = dataclasses.fields(strategy)  # type: ignore[arg-type]  # the protocol cannot say "dataclass"
+    told = {
+        field.name: getattr(strategy, field.name)
+        for field in fields
+        if field.name == "keep" or getattr(strategy, field.name) != field.default
+    }
+    return f"{name.rpartition(':')[2]}({', '.join(f'{key}={short(value)}' for key, value in told.items())})"
