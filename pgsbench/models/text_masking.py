@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import Any
 
@@ -34,6 +35,7 @@ class TextMasking:
         strategy: As given.
         active: False leaves captions whole, as in a phase of unmasked tuning.
         num_kept: Tokens of each caption, padding included, that `shorten` returned last.
+        select_seconds: Seconds spent shortening so far.
 
     Raises:
         ModelError: The text tower needs its whole context, or the tokenizer does not tell where words end.
@@ -41,6 +43,7 @@ class TextMasking:
 
     def __init__(self, clip: Clip, strategy: TextStrategy, counts: WordCounts | None = None) -> None:
         self.strategy, self.active, self.num_kept = strategy, True, 0
+        self.select_seconds = 0.0
         self._model: Any = clip.model
         self._context = None if strategy.keep is None else ShortContext(clip.model)
         self._word_ends = word_ends(clip.tokenize) if strategy.needs else None
@@ -61,7 +64,10 @@ class TextMasking:
         self.num_kept = length
         if self._context is None or length == ids.shape[1]:
             return ids
-        return shorten(ids, self.choose(ids), length)
+        start = time.perf_counter()
+        short = shorten(ids, self.choose(ids), length)
+        self.select_seconds += time.perf_counter() - start
+        return short
 
     def choose(self, ids: Tensor) -> Tensor:
         """Return (b, l) bool which tokens of whole captions (b, l) stay."""

@@ -77,7 +77,7 @@ def train(
     watch = Stopwatch(totals, device)
     watch.start()
     samples_logged, seconds_logged, mask_logged = totals.samples, totals.train_seconds, totals.mask_seconds
-    mask_seconds_before = totals.mask_seconds - masking.select_seconds
+    mask_seconds_before = totals.mask_seconds - masking.select_seconds - text_masking.select_seconds
     unread: float | Tensor = 0.0  # of `masked_share_sum`: read only now and then, since that waits for a GPU
 
     while step < config.steps:
@@ -112,7 +112,7 @@ def train(
 
         if step % config.log_every_steps == 0 or step == config.steps:
             watch.lap()
-            totals.mask_seconds = mask_seconds_before + masking.select_seconds
+            totals.mask_seconds = mask_seconds_before + masking.select_seconds + text_masking.select_seconds
             totals.masked_share_sum, unread = totals.masked_share_sum + float(unread), 0.0
             value = loss.item()
             if not math.isfinite(value):
@@ -146,7 +146,7 @@ def train(
         stop = step < config.steps and should_stop()
         if stop or step % config.checkpoint_every_steps == 0:
             watch.lap()
-            totals.mask_seconds = mask_seconds_before + masking.select_seconds
+            totals.mask_seconds = mask_seconds_before + masking.select_seconds + text_masking.select_seconds
             totals.masked_share_sum, unread = totals.masked_share_sum + float(unread), 0.0
             state.save(
                 state_folder, model=model, masking=masking, optimizer=optimizer, step=step, totals=totals

@@ -16,7 +16,7 @@ class Totals:
         samples: Pairs seen.
         train_seconds: Wall time in steps; saving, evaluation and set-up are not in it.
         cpu_seconds: Processor time of this process in steps, less sensitive to a busy machine.
-        mask_seconds: Part of `train_seconds` spent choosing masks.
+        mask_seconds: Part of `train_seconds` spent choosing masks, those of captions included.
         visual_tokens: Patch tokens that entered the visual transformer.
         text_tokens: Tokens that entered the text transformer, marks and padding included.
         masked_samples: Pairs seen while masking was on.

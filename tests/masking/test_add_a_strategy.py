@@ -9,11 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from pgsbench.errors import ConfigError
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.configure import configure
 from pgsbench.masking.testing import StrategyContract, make_view
+from pgsbench.masking.text.base import TextStrategy
+from pgsbench.masking.text.configure import configure_text
+from pgsbench.masking.text.testing import TextStrategyContract, make_text_view
 
 PAGE = Path(__file__).parents[2] / "docs" / "add-a-strategy.md"
 
@@ -33,7 +37,8 @@ def write_code_blocks(folder: Path) -> list[Path]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
-    assert [path.name for path in write_code_blocks(folder)] == ["spiral.py", "test_spiral.py"]
+    names = [path.name for path in write_code_blocks(folder)]
+    assert names == ["spiral.py", "test_spiral.py", "ends.py", "test_ends.py"]
     return folder
 
 
@@ -43,13 +48,25 @@ class TestTheExample(StrategyContract):
         return configure("my/spiral.py:Spiral", {"turns": 3.0, "mask_ratio": 0.75}, relative_to=folder)
 
 
+class TestTheExampleForCaptions(TextStrategyContract):
+    @pytest.fixture
+    def strategy(self, folder: Path) -> TextStrategy:
+        return configure_text("my/ends.py:Ends", {"keep": 6}, relative_to=folder)
+
+
+def test_both_ends_of_a_caption_stay(folder: Path) -> None:
+    ends = configure_text("my/ends.py:Ends", {"keep": 6}, relative_to=folder)
+    stays = ends.select(make_text_view((12,), 12), generator=torch.Generator())
+    assert stays[0].nonzero().flatten().tolist() == [0, 1, 2, 9, 10, 11]
+
+
 def test_its_settings_are_checked_like_those_of_built_in_strategies(folder: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'turns'"):
         configure("my/spiral.py:Spiral", {"turn": 3.0}, relative_to=folder)
 
 
 def test_the_test_of_the_page_runs_and_can_fail(folder: Path) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_spiral.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."]
     # As a reader would run it: in the folder of the study, outside this checkout.
     environment = os.environ | {"PYTHONPATH": str(PAGE.parents[1])}
     run = subprocess.run(command, cwd=folder / "my", env=environment, capture_output=True, text=True)
