@@ -15,6 +15,8 @@ app = typer.Typer(
 )
 
 StrategiesHelp = "Strategies, joined by commas"
+TextsHelp = "Text strategies, joined by commas (default: of a study those of its arms)."
+KeepHelp = "Tokens of a caption that stay, both marks included (default: each one's own)."
 
 
 @app.command(name="ls")
@@ -64,13 +66,8 @@ def preview(
     ),
     data: Annotated[str | None, typer.Option(help="Take pictures of this training data instead.")] = None,
     count: Annotated[int, typer.Option(min=1, max=32, help="How many, with --data or a study.")] = 4,
-    texts: Annotated[
-        str | None,
-        typer.Option(help="Text strategies, joined by commas (default: of a study those of its arms)."),
-    ] = None,
-    keep: Annotated[
-        int | None, typer.Option(help="Tokens of a caption that stay, marks included (default: their own).")
-    ] = None,
+    texts: Annotated[str | None, typer.Option(help=TextsHelp)] = None,
+    keep: Annotated[int | None, typer.Option(help=KeepHelp)] = None,
     model: Annotated[
         str | None, typer.Option(help="Whose patches (default: ViT-B-16; with --data scenes-vit).")
     ] = None,
@@ -121,6 +118,8 @@ def diagnose(
             help="Also find the threshold that gives this effective ratio, where there is one.",
         ),
     ] = None,
+    texts: Annotated[str | None, typer.Option(help=TextsHelp)] = None,
+    keep: Annotated[int | None, typer.Option(help=KeepHelp)] = None,
     model: Annotated[
         str | None, typer.Option(help="Whose patches (default: the study's; with data scenes-vit).")
     ] = None,
@@ -138,6 +137,7 @@ def diagnose(
 
     Ratio, strongest edges, objects, their insides and outlines, mask overlap, place, residual of OTN.
     Masks are drawn as at the beginning of a training, when only pixels count: token similarities do not.
+    With --texts also what text strategies leave of captions.
     With --find-threshold also the threshold, ready to paste, at which a mask gives a wanted ratio.
 
     Example: pgsbench masks diagnose baselines --strategies pgs,flip,grid
@@ -154,6 +154,8 @@ def diagnose(
             batches=batches,
             seeds=seeds,
             find_threshold=find_threshold,
+            texts=names_in(texts) if texts else None,
+            keep=keep,
             model=model,
             output=output,
             progress=bars,

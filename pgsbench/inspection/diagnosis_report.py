@@ -12,6 +12,8 @@ from pgsbench.inspection.diagnosis import Diagnosis, diagnose
 from pgsbench.inspection.diagnosis_files import write
 from pgsbench.inspection.diagnosis_tables import agreement_table, diagnosis_table
 from pgsbench.inspection.inspected import check_ratio, inspected
+from pgsbench.inspection.text_diagnosis import text_table
+from pgsbench.inspection.texts import named_texts, texts_of_study
 from pgsbench.inspection.thresholds import find_thresholds, thresholds_table, yaml_line
 from pgsbench.models.clip import build
 from pgsbench.reporting.render import Table
@@ -23,7 +25,7 @@ class DiagnosisReport:
 
     Attributes:
         diagnosis: The numbers.
-        tables: As they are printed: masks, agreement and, where one was looked for, thresholds.
+        tables: As they are printed: masks, agreement and, where they were asked for, thresholds and captions.
         strategy_lines: Strategies with the thresholds that were found, as lines of a study file.
         files: What was written.
         is_study: Whether the masks are those of a study.
@@ -43,6 +45,8 @@ def diagnose_masks(
     batches: int = 8,
     seeds: int = 2,
     find_threshold: float | None = None,
+    texts: Sequence[str] | None = None,
+    keep: int | None = None,
     model: str | None = None,
     output: Path | None = None,
     progress: Progress = lambda *_: None,
@@ -58,6 +62,8 @@ def diagnose_masks(
         batches: Training batches to look at.
         seeds: Seeds of each mask, at least 2.
         find_threshold: Effective ratio for which to find the threshold of each strategy that has one.
+        texts: Names of text strategies; None: those of a study's arms.
+        keep: Tokens of a caption that stay; None: each text strategy's own.
         model: Whose patches; None: the study's, scenes-vit for data.
         output: Folder of the files; None: ``reports/STUDY/masks``, or ``masks-DATA``.
         progress: Told how far it is.
@@ -102,5 +108,21 @@ def diagnose_masks(
         )
         tables.append(thresholds_table(chosen, notes, find_threshold))
         lines = [yaml_line(what.own_names[name], one.strategy) for name, one in chosen.items()]
+    text_strategies = named_texts(texts or (), keep=keep)
+    if what.is_study and not text_strategies:
+        text_strategies = texts_of_study(study_or_data)
+    if text_strategies:
+        tables.append(
+            text_table(
+                clip,
+                reader,
+                text_strategies,
+                name=what.name,
+                train=what.data.train,
+                batch_size=what.batch_size,
+                num_batches=batches,
+                seed=what.seed,
+            )
+        )
     folder = Path("reports", what.name, "masks") if what.is_study else Path(f"masks-{what.name}")
     return DiagnosisReport(found, tables, lines, write(found, output or folder), what.is_study)

@@ -249,6 +249,13 @@ def test_tables_are_printed_as_json_alone(run, tiny: TinyWorld) -> None:
     assert {"none", "truncate", "frequency"} <= {row["name"] for row in texts}
     assert all(row["paper"] and row["what it does"] for row in texts)
     words = ("masks", "diagnose", str(tiny.shards), "--model", "tiny-vit", "--batches", "1", "--json")
-    found = json.loads(run(*words, "--strategies", "random,cluster", "--find-threshold", "0.6"))
-    assert list(found) == ["Masks on train", "Agreement", "Thresholds for an effective ratio of 60 %"]
+    asked = ("--texts", "frequency", "--keep", "5")
+    found = json.loads(run(*words, "--strategies", "random,cluster", "--find-threshold", "0.6", *asked))
+    assert list(found) == [
+        "Masks on train",
+        "Agreement",
+        "Thresholds for an effective ratio of 60 %",
+        "Captions on train",
+    ]
+    assert found["Captions on train"][0]["shortened"] == "100.0"
     assert found["Masks on train"][0]["effective ratio"] == "50.0"
