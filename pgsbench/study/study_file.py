@@ -24,6 +24,9 @@ from pgsbench.masking.configure import configure, fields_of, strategy_class
 from pgsbench.masking.text.configure import configure_text, text_strategy_class
 from pgsbench.models.names import check_name
 
+#: Paths whose value decides which other fields there are.
+_NAMES = ("strategy.name", "text.strategy")
+
 
 @dataclass(frozen=True)
 class StudyFile:
@@ -88,8 +91,16 @@ class StudyFile:
             if "seed" in given
         ]
         merged = merge(base, overrides)
-        for path, value in params.items():
-            set_path(merged, path, value)
+        # A searched strategy takes over what an arm with another one takes over, so names are set first.
+        arm_fields = {section: merged[section] for section in ("strategy", "text")}
+        inherited = {
+            section: {**base[section], **(given if isinstance(given, Mapping) else {})}
+            for section, given in arm_fields.items()
+        }
+        for path, value in sorted(params.items(), key=lambda param: param[0] not in _NAMES):
+            point: dict[str, Any] = {}
+            set_path(point, path, value)
+            merged = merge(merged, point)
         merged["seed"] = seed
 
         def where(path: str) -> str:  # in the arm, unless the mistake is one of the base
@@ -119,7 +130,7 @@ class StudyFile:
         for section, complete in (("strategy", self._complete_strategy), ("text", self._complete_text)):
             try:
                 if not checked.is_left_out(section):
-                    completed[section] = complete(getattr(run, section), base[section])
+                    completed[section] = complete(getattr(run, section), inherited[section])
             except UserError as error:
                 problems += [problem.moved(partial(where_in, section)) for problem in error.problems]
         if problems:

@@ -79,6 +79,24 @@ def test_fields_and_strategies_are_searched(tiny: TinyWorld) -> None:
     assert [run.config.text.strategy for run in found] == ["none", "random", "block"]
 
 
+def test_a_searched_strategy_takes_over_the_budget_alone(tiny: TinyWorld) -> None:
+    study = open_study_file(
+        tiny.study,
+        overrides=[
+            "text={strategy: frequency, keep: 6, threshold: 0.01}",
+            "arms={tight: {text: {keep: 4}}}",
+            "search={space: {text.strategy: [none, random, frequency]}, arms: [pgs, tight]}",
+        ],
+    )
+    found = [Planner(study).spec(point.arm, 0, point.params).config.text for point in grid_points(study)]
+    assert [text.model_dump() for text in found[:3]] == [
+        {"strategy": "none"},
+        {"strategy": "random", "keep": 6},
+        {"strategy": "frequency", "keep": 6, "threshold": 0.01, "min_count": 5},
+    ]
+    assert [text.fields.get("keep") for text in found[3:]] == [None, 4, 4]
+
+
 @pytest.mark.parametrize(
     ("override", "where", "said"),
     [
@@ -86,6 +104,7 @@ def test_fields_and_strategies_are_searched(tiny: TinyWorld) -> None:
         ("text={strategy: frequency, kep: 6}", r"text\.kep", "did you mean 'keep'"),
         ("text=frequncy", "text", "did you mean 'frequency'"),
         ("text=3", "text", "valid dictionary"),
+        ("arms={a: {text: 3, strategy: [1]}}", r"arms\.a\.text", "valid dictionary"),
         ("arms={a: {text: {strategy: block, keep: 1}}}", r"arms\.a\.text\.keep", "at least 3"),
         ("search={space: {text.keep: [2, 6]}}", r"search\.space\.text\.keep", "unknown field"),
     ],
