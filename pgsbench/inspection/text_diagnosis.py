@@ -92,4 +92,4 @@ def _cells(clip: Clip, masking: TextMasking, captions: list[Tensor], seed: int) 
         text.strip() for text in pieces(clip.tokenize, torch.tensor([t for t in most if dropped[t] > 0]))
     ]
     shares = (num_short / num_captions, kept / seen, both / either)
-    return [*(f"{100 * share:.1f}" for share in shares), ", ".join(words)]
+    return [*(f"{100 * share:.1f}" for share in shares), " ".join(words)]
