@@ -246,6 +246,7 @@ def _summary(run: RunDir, clip: Clip, totals: Totals, device: torch.device, mask
         final_loss=lines[-1]["loss"],
         peak_memory_bytes=peak_memory_bytes(device),
         text_tokens=totals.text_tokens,
+        flops=totals.flops or None,
     )
 
 

@@ -12,14 +12,16 @@ import torch
 
 from pgsbench.config.schema import RunConfig, UnmaskedTuning
 from pgsbench.data.samples import Batch
+from pgsbench.masking.budget import token_count, whole
 from pgsbench.masking.configure import configure
 from pgsbench.masking.text.base import num_entering
 from pgsbench.masking.text.configure import configure_text
 from pgsbench.masking.text.words import WordCounts
 from pgsbench.models.clip import Clip, build
-from pgsbench.models.flops import context_length_of, pair_flops
+from pgsbench.models.flops import model_cost
 from pgsbench.models.masked_tower import attach
 from pgsbench.models.text_masking import TextMasking
+from pgsbench.models.tower_layout import layout_of
 from pgsbench.training.loop import train
 from pgsbench.training.optim import first_unmasked_step
 
@@ -33,18 +35,29 @@ class Cost:
 
     Attributes:
         samples: Pairs seen.
-        patch_tokens: Patch tokens that enter the visual transformer.
-        dropped: Share of the patches that is dropped while masking is on; hidden ones, which save nothing,
+        patch_tokens: Patch tokens in the visual transformer, over all views, mean over its blocks.
+        dropped: Share of the patch tokens that is saved while masking is on; hidden ones, which save nothing,
             are not in it.
         train_seconds: Estimated time in training steps, on one thread or one GPU.
         text_tokens: Tokens that enter the text transformer, marks and padding included.
-        flops: Floating-point operations of both towers; None where they are not known.
+        flops: Floating-point operations of both towers (`pgsbench.models.flops`); None where a tower is not
+            open_clip's own.
     """
 
     samples: int
-    patch_tokens: int
+    patch_tokens: float
     dropped: float
     train_seconds: float
+    text_tokens: int
+    flops: int | None
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """What one image-text pair costs in a step."""
+
+    seconds: float
+    patch_tokens: float
     text_tokens: int
     flops: int | None
 
@@ -59,34 +72,29 @@ class Estimator:
 
     def __init__(self, device: str, *, threads: int = 1) -> None:
         self.device, self._threads = torch.device(device), threads
-        self._known: dict[str, tuple[float, int]] = {}
+        self._known: dict[str, _Pair] = {}
 
     def cost(self, config: RunConfig) -> Cost:
         """Return what a run will cost."""
         training = config.training
         samples = training.steps * training.batch_size
         masked = first_unmasked_step(training) * training.batch_size
-        masked_seconds, kept = self._step(config, masked=True)
-        whole_seconds, patches = self._step(config, masked=False)
-        whole = samples - masked
-        context = context_length_of(config.model.name)
-        budget = num_entering(configure_text(config.text.strategy, config.text.fields).keep, context)
-        of_phases = [
-            (count, pair_flops(config.model.name, patches=in_image, text_tokens=in_text))
-            for count, in_image, in_text in ((masked, kept, budget), (whole, patches, context))
-        ]
-        flops = [count * pair.training for count, pair in of_phases if pair is not None]
+        short, full = self._pair(config, masked=True), self._pair(config, masked=False)
+        tuned = samples - masked
+        flops = None
+        if short.flops is not None and full.flops is not None:
+            flops = masked * short.flops + tuned * full.flops
         return Cost(
             samples=samples,
-            patch_tokens=masked * kept + whole * patches,
-            dropped=1 - kept / patches,
-            train_seconds=masked * masked_seconds + whole * whole_seconds,
-            text_tokens=masked * budget + whole * context,
-            flops=sum(flops) if len(flops) == len(of_phases) else None,
+            patch_tokens=masked * short.patch_tokens + tuned * full.patch_tokens,
+            flops=flops,
+            dropped=1 - short.patch_tokens / full.patch_tokens,
+            text_tokens=masked * short.text_tokens + tuned * full.text_tokens,
+            train_seconds=masked * short.seconds + tuned * full.seconds,
         )
 
-    def _step(self, config: RunConfig, *, masked: bool) -> tuple[float, int]:
-        """Return (seconds for a sample, patch tokens of a sample)."""
+    def _pair(self, config: RunConfig, *, masked: bool) -> _Pair:
+        """Return what one pair costs in a step."""
         strategy = config.strategy if masked else None
         training = config.training
         text = config.text if masked else None
@@ -102,7 +110,7 @@ class Estimator:
                 torch.set_num_threads(threads)
         return self._known[key]
 
-    def _time(self, config: RunConfig, *, masked: bool) -> tuple[float, int]:
+    def _time(self, config: RunConfig, *, masked: bool) -> _Pair:
         clip = build(
             config.model.name,
             seed=0,
@@ -111,7 +119,8 @@ class Estimator:
             token_std=config.model.token_std,
         )
         size = min(PROBE_SAMPLES, config.training.batch_size)
-        masking = attach(clip.model, configure(config.strategy.name, config.strategy.fields))
+        strategy = configure(config.strategy.name, config.strategy.fields)
+        masking = attach(clip.model, strategy)
         text_strategy = configure_text(config.text.strategy, config.text.fields)
         changed = {
             "samples": PROBE_STEPS * size,
@@ -136,7 +145,14 @@ class Estimator:
         ends = [0.0, *(line["seconds"] for line in lines)]
         first = 0 if masked else 1  # what is left of the masked phase
         seconds = [after - before for before, after in itertools.pairwise(ends)][first:]
-        return min(seconds) / size, int(lines[-1]["tokens_kept"])
+        layout, cost = layout_of(clip.model), model_cost(clip.model)
+        count = token_count(strategy, layout.grid, layout.num_blocks)
+        whole_text = clip.tokenize(["-"]).shape[1]
+        text_tokens = num_entering(text_strategy.keep, whole_text)
+        if not masked:
+            count, text_tokens = whole(layout.grid, layout.num_blocks), whole_text
+        flops = cost.training_flops(count, text_tokens) if cost else None
+        return _Pair(min(seconds) / size, count.mean, text_tokens, flops)
 
 
 @dataclass(frozen=True)

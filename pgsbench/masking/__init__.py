@@ -52,6 +52,21 @@ CARDS: dict[str, Card] = {
         "arXiv 2212.08653",
         "A-CLIP: patches that a moving average of the image tower attends to most are kept.",
     ),
+    "centred": Card(
+        "pgsbench.masking.centred:Centred",
+        "arXiv 2403.15837",
+        "GLIP: random patches, the more the nearer to the centre, where photographers put things.",
+    ),
+    "resize": Card(
+        "pgsbench.masking.resize:Resize",
+        "arXiv 2305.07017",
+        "CLIPA: the whole picture at a smaller size, whose patches fit the budget.",
+    ),
+    "tome": Card(
+        "pgsbench.masking.tome:Tome",
+        "arXiv 2210.09461",
+        "Token Merging: all patches enter, and the most alike tokens merge before every further block.",
+    ),
     "pgs": Card(
         "pgsbench.masking.pgs:Pgs",
         "arXiv 2503.17080",

@@ -4,7 +4,12 @@ A strategy is a frozen dataclass. Its fields are its configuration: a study file
 sweep can search every one of them, and ``__post_init__`` checks their ranges. It learns nothing and
 keeps no state, so one object serves a whole training and can be shared by processes.
 
-Shape letters: b batch, n patches, k kept patches, d width, c channels, h and w pixels.
+Most strategies choose patches and nothing else. Three things more can be said, each by who needs it: a
+`Selection` may hold several views of a picture and may say which kept token absorbs a dropped patch
+(`into`); a `Resampler` wants the whole picture at another size; a `Fuser` merges tokens between the blocks
+of the tower.
+
+Shape letters: b batch, n patches, k kept patches, v views, d width, c channels, h and w pixels.
 """
 
 from __future__ import annotations
@@ -95,31 +100,59 @@ def view_of(
 
 @dataclass(frozen=True)
 class Selection:
-    """Which patches are kept.
+    """Which patches are kept, and what becomes of the others.
 
     Attributes:
         keep: (b, k) int64 indices of kept patches, strictly ascending in each row; k is the same for all.
-        visible: (b, k) bool, or None where all are visible. False marks a patch that is carried along
-            only to keep the batch rectangular: it must have no influence on any output.
+            With several views of each picture (v, b, k).
+        visible: Bool in the shape of `keep`, or None where all are visible. False marks a patch that is
+            carried along only to keep the batch rectangular: it must have no influence on any output.
+        into: (b, n) or (v, b, n) int64, or None: the column of `keep` whose token absorbs each patch, -1
+            for one that is thrown away. A shown patch absorbs itself. A token that absorbs others becomes
+            their mean, and attention counts it as often as it has absorbed patches (Token Merging,
+            arXiv 2210.09461, "proportional attention").
         diagnostics: Named scalars (0-d tensors) worth logging, for example the residual of OTN.
     """
 
     keep: Tensor
     visible: Tensor | None = None
     diagnostics: Mapping[str, Tensor] = field(default_factory=dict)
+    into: Tensor | None = None
+
+    @property
+    def num_views(self) -> int:
+        """Number of views v of each picture."""
+        return 1 if self.keep.ndim == 2 else self.keep.shape[0]
+
+    def view(self, number: int) -> Selection:
+        """Return one view alone, with `keep` of shape (b, k)."""
+        if self.keep.ndim == 2:
+            return self
+        visible = None if self.visible is None else self.visible[number]
+        into = None if self.into is None else self.into[number]
+        return Selection(self.keep[number], visible, self.diagnostics, into)
 
     def shown(self, num_patches: int) -> Tensor:
-        """Return (b, n) bool: which patches have an influence, neither dropped nor hidden."""
-        visible = torch.ones_like(self.keep, dtype=torch.bool) if self.visible is None else self.visible
-        nothing = torch.zeros(len(self.keep), num_patches, dtype=torch.bool, device=self.keep.device)
-        return nothing.scatter(1, self.keep, visible)
+        """Return (b, n) bool: which patches have an influence in any view, alone or within a merged token."""
+        one = [self.view(number) for number in range(self.num_views)]
+        return torch.stack([each._shown(num_patches) for each in one]).any(dim=0)
 
     def effective_ratio(self, num_patches: int) -> Tensor:
-        """Return the share of patches without influence, dropped or hidden, as a 0-d float tensor."""
-        b, k = self.keep.shape
+        """Return the share of patches without influence, mean over the views, as a 0-d float tensor."""
+        if self.into is not None:
+            absent = [~self.view(number)._shown(num_patches) for number in range(self.num_views)]
+            return torch.stack(absent).float().mean()
         if self.visible is None:
-            return torch.full((), 1.0 - k / num_patches, device=self.keep.device)
-        return 1.0 - self.visible.sum() / (b * num_patches)
+            return torch.full((), 1.0 - self.keep.shape[-1] / num_patches, device=self.keep.device)
+        rows = self.keep.numel() // self.keep.shape[-1]
+        return 1.0 - self.visible.sum() / (rows * num_patches)
+
+    def _shown(self, num_patches: int) -> Tensor:
+        visible = torch.ones_like(self.keep, dtype=torch.bool) if self.visible is None else self.visible
+        if self.into is not None:
+            return visible.gather(1, self.into.clamp_min(0)) & (self.into >= 0)
+        nothing = torch.zeros(len(self.keep), num_patches, dtype=torch.bool, device=self.keep.device)
+        return nothing.scatter(1, self.keep, visible)
 
 
 @runtime_checkable
@@ -158,6 +191,48 @@ class AttentionStrategy(Strategy, Protocol):
         """Weight of the moving average's past at the start of the training, in [0, 1]; it rises to 1."""
 
 
+@runtime_checkable
+class Resampler(Strategy, Protocol):
+    """A strategy that wants the whole picture at another size; `select` then sees that size's grid."""
+
+    def grid_for(self, grid: tuple[int, int]) -> tuple[int, int]:
+        """Return the (rows, cols) of patches that a picture of `grid` patches is resampled to."""
+
+
+@dataclass(frozen=True)
+class BlockView:
+    """What a `Fuser` sees before one block of the tower.
+
+    Attributes:
+        depth: Number of the block, counted from 0.
+        num_blocks: Blocks of the tower.
+        num_patches: Patch tokens n that entered the first block.
+        keys: (b, m, d) keys of the m patch tokens in this block's attention, mean over the heads.
+        sizes: (b, m) how many patches each token stands for.
+    """
+
+    depth: int
+    num_blocks: int
+    num_patches: int
+    keys: Tensor
+    sizes: Tensor
+
+
+@runtime_checkable
+class Fuser(Strategy, Protocol):
+    """A strategy that merges patch tokens between the blocks of the tower."""
+
+    def fuse(self, view: BlockView) -> Tensor | None:
+        """Return (b, m) int64: the token of the shorter row, counted from 0, that absorbs each token.
+
+        Every token of the shorter row absorbs at least one. None leaves the row as it is. No random number
+        is drawn: a block that is run again for its gradient must merge alike.
+        """
+
+    def token_counts(self, num_patches: int, num_blocks: int) -> tuple[int, ...]:
+        """Return the number of patch tokens in each block."""
+
+
 def keep_all(view: PatchView) -> Selection:
     """Return the selection that keeps every patch of every image."""
     return Selection(torch.arange(view.num_patches, device=view.device).repeat(view.batch_size, 1))
@@ -167,6 +242,13 @@ def num_kept(num_patches: int, mask_ratio: float) -> int:
     """Return how many of `num_patches` stay at `mask_ratio`: floor(n (1 - r)), and at least one."""
     # Without the tolerance 10 * (1 - 0.7) = 3.0000000000000004 is fine, but 10 * (1 - 0.9) floors to 0.
     return max(1, math.floor(num_patches * (1.0 - mask_ratio) + 1e-9))
+
+
+def check_chooses_patches(strategy: Strategy, *, option: str) -> None:
+    """Raise ValueError for a strategy that has no dropped patches: `option` does nothing for it."""
+    if isinstance(strategy, Resampler | Fuser):
+        name = type(strategy).__name__
+        raise ValueError(f"{option} goes with strategies that choose patches, and {name} keeps all of them")
 
 
 def check_ratio(name: str, value: float) -> None:

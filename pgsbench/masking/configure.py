@@ -6,16 +6,34 @@ import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from pydantic_core import to_jsonable_python
 
 from pgsbench.configure import build, load_class
-from pgsbench.errors import PluginError
+from pgsbench.errors import ConfigError, PluginError
 from pgsbench.masking import STRATEGIES
 from pgsbench.masking.base import Need, Strategy
+from pgsbench.masking.merge import Merged
 from pgsbench.masking.text.base import TextStrategy
+from pgsbench.masking.views import ManyViews
 from pgsbench.plugins import blaming
+
+
+class Option(NamedTuple):
+    """What every strategy can do besides choosing patches: a key of a study's `strategy`.
+
+    Attributes:
+        wrap: Class of the strategy that does it, made of another strategy and the value.
+        off: The value that leaves it out.
+    """
+
+    wrap: type[Any]
+    off: Any
+
+
+#: In the order in which they are applied.
+OPTIONS = {"merge": Option(Merged, None), "views": Option(ManyViews, 1)}
 
 
 def configure(
@@ -34,9 +52,27 @@ def configure(
         ConfigError: Unknown or missing fields, wrong types, values out of range; all of them at once.
     """
     kind = strategy_class(name, where=where, relative_to=relative_to)
+    own = {field.name for field in dataclasses.fields(kind)}
+    options = {key: fields[key] for key in OPTIONS if key in fields and key not in own}
+    fields = {key: value for key, value in fields.items() if key not in options}
     read = ("mask_ratio", "ema_momentum") if "attention" in kind.needs else ("mask_ratio",)
-    strategy: Strategy = build(STRATEGIES, name, kind, fields, where=where, read=read)
+    strategy: Strategy = build(
+        STRATEGIES, name, kind, fields, where=where, read=read, other_keys=OPTIONS.keys() - own
+    )
+    for key, value in options.items():
+        strategy = _with_option(strategy, key, value, where=f"{where}.{key}")
     return strategy
+
+
+def _with_option(strategy: Strategy, key: str, value: Any, *, where: str) -> Strategy:
+    option = OPTIONS[key]
+    if value == option.off and type(value) is type(option.off):
+        return strategy
+    try:
+        wrapped: Strategy = option.wrap(strategy, value)
+    except ValueError as error:
+        raise ConfigError(str(error), where=where, value=value) from error
+    return wrapped
 
 
 def strategy_class(name: str, *, where: str = "strategy", relative_to: Path | None = None) -> type[Any]:
@@ -62,7 +98,10 @@ def strategy_class(name: str, *, where: str = "strategy", relative_to: Path | No
 
 
 def fields_of(strategy: Strategy | TextStrategy) -> dict[str, Any]:
-    """Return every field of a strategy, defaults included, as JSON-ready values."""
+    """Return every field of a strategy, defaults included, as JSON-ready values; options that are on, too."""
+    for key, option in OPTIONS.items():
+        if isinstance(strategy, option.wrap):
+            return {**fields_of(strategy.strategy), key: getattr(strategy, key)}
     fields = dataclasses.fields(strategy)  # type: ignore[arg-type]  # the protocol cannot say "dataclass"
     values = {field.name: getattr(strategy, field.name) for field in fields if field.init}
     plain: dict[str, Any] = to_jsonable_python(values)

@@ -46,6 +46,10 @@ class Grid:
     def __post_init__(self) -> None:
         check_ratio("mask_ratio", self.mask_ratio)
 
+    def num_tokens(self, grid: tuple[int, int]) -> int:
+        """Return how many patches the pattern of this ratio keeps."""
+        return pattern_of(grid, self.mask_ratio)[3] if self.mask_ratio else grid[0] * grid[1]
+
     def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
         """Shift the pattern of this ratio and keep what it shows."""
         if self.mask_ratio == 0:

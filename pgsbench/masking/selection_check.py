@@ -50,22 +50,40 @@ def _problem(selection: object, view: PatchView) -> str:
     keep, visible, n = selection.keep, selection.visible, view.num_patches
     if not isinstance(keep, Tensor) or keep.dtype != torch.int64 or keep.device != view.device:
         return f"`keep` must be an int64 tensor on {view.device}, not {_kind(keep)}"
-    if keep.ndim != 2 or len(keep) != view.batch_size or not 1 <= keep.shape[1] <= n:
+    if keep.ndim not in (2, 3) or keep.shape[-2] != view.batch_size or not 1 <= keep.shape[-1] <= n:
         return f"`keep` must be ({view.batch_size}, k) with k from 1 to {n}, not {tuple(keep.shape)}"
     low, high = int(keep.min()), int(keep.max())
     if low < 0 or high >= n:
         return f"`keep` must hold indices from 0 to {n - 1}, not from {low} to {high}"
-    if bool((keep.diff(dim=1) <= 0).any()):
+    if bool((keep.diff(dim=-1) <= 0).any()):
         return "the indices in each row of `keep` must ascend, none twice"
+    return _problem_of_visible(visible, keep) or _problem_of_into(selection, n)
+
+
+def _problem_of_visible(visible: object, keep: Tensor) -> str:
     if visible is None:
         return ""
-    if not isinstance(visible, Tensor) or visible.dtype != torch.bool or visible.device != view.device:
-        return f"`visible` must be a bool tensor on {view.device}, not {_kind(visible)}"
+    if not isinstance(visible, Tensor) or visible.dtype != torch.bool or visible.device != keep.device:
+        return f"`visible` must be a bool tensor on {keep.device}, not {_kind(visible)}"
     if visible.shape != keep.shape:
         return f"`visible` must have the shape of `keep`, {tuple(keep.shape)}, not {tuple(visible.shape)}"
-    if not bool(visible.any(dim=1).all()):
+    if not bool(visible.any(dim=-1).all()):
         return "`visible` must leave at least one patch of each picture"
     return ""
+
+
+def _problem_of_into(selection: Selection, n: int) -> str:
+    keep, into = selection.keep, selection.into
+    if into is None:
+        return ""
+    shape = (*keep.shape[:-1], n)
+    if not isinstance(into, Tensor) or into.dtype != torch.int64 or into.shape != shape:
+        return f"`into` must be an int64 tensor of shape {shape}, not {_kind(into)}"
+    if int(into.min()) < -1 or int(into.max()) >= keep.shape[-1]:
+        return f"`into` must hold columns of `keep`, from 0 to {keep.shape[-1] - 1}, or -1"
+    own = into.gather(-1, keep) == torch.arange(keep.shape[-1], device=keep.device)
+    shown = own if selection.visible is None else own | ~selection.visible
+    return "" if bool(shown.all()) else "`into` must send each shown patch to its own column of `keep`"
 
 
 def _kind(value: object) -> str:

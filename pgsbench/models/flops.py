@@ -1,7 +1,7 @@
-"""Floating-point operations of one pair in both towers, from a model's configuration: nothing runs.
+"""Floating-point operations of the two towers: matrix products only, a multiply-add counts as two.
 
-Counted are matrix products, a multiplication and an addition each, as ``torch.utils.flop_counter`` counts
-them; norms, activations and softmax are not. A training step takes three times what its forward pass takes.
+Everything else (norms, softmax, activations, what choosing a mask takes) is left out; it is small or, as
+seconds show it, not arithmetic. Gradient checkpointing's second forward pass is left out, too.
 """
 
 from __future__ import annotations
@@ -10,82 +10,95 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pgsbench.models.names import config_of
+from open_clip import CLIP, CustomTextCLIP
+from open_clip.transformer import TextTransformer
+from torch import nn
 
-#: open_clip's defaults, where a configuration does not say.
-_VISION = {"layers": 12, "width": 768, "patch_size": 16, "image_size": 224, "mlp_ratio": 4.0}
-_TEXT = {"context_length": 77, "width": 512, "layers": 12, "mlp_ratio": 4.0}
+from pgsbench.masking.budget import TokenCount
+from pgsbench.models.tower_layout import layout_of
 
-#: Keys of towers that compute otherwise than open_clip's plain transformers.
-_OTHER_VISION = ("timm_model_name", "attentional_pool", "no_ln_pre_pool")
-_OTHER_TEXT = ("hf_model_name", "embed_cls")
-
-#: Forward and backward pass over forward pass.
-TRAINING_FACTOR = 3
+#: A backward pass takes about two forward passes: one for the inputs, one for the weights.
+TRAINING = 3
 
 
 @dataclass(frozen=True)
-class PairFlops:
-    """Operations of the forward pass of one pair.
+class Block:
+    """Sizes of one transformer block, which all blocks of a tower share."""
+
+    width: int
+    mlp_width: int
+
+    def flops(self, tokens: int) -> int:
+        """Return what a row of `tokens` costs: four projections, two products of attention, the MLP."""
+        d, m = self.width, self.mlp_width
+        return 2 * tokens * (4 * d * d + 2 * d * m) + 4 * tokens * tokens * d
+
+
+@dataclass(frozen=True)
+class ModelCost:
+    """What decides how much the towers of a CLIP model compute.
 
     Attributes:
-        image: In the image tower.
-        text: In the text tower.
+        visual: A block of the image tower.
+        num_visual_blocks: Their number.
+        num_prefix: Tokens before the patches.
+        patch_dim: Numbers in a patch.
+        text: A block of the text tower.
+        num_text_blocks: Their number.
+        embed_dim: Length of the common embedding.
     """
 
-    image: int
-    text: int
+    visual: Block
+    num_visual_blocks: int
+    num_prefix: int
+    patch_dim: int
+    text: Block
+    num_text_blocks: int
+    embed_dim: int
 
-    @property
-    def training(self) -> int:
-        """Operations of both towers for one pair in a training step."""
-        return TRAINING_FACTOR * (self.image + self.text)
+    def visual_flops(self, count: TokenCount) -> int:
+        """Return the forward FLOPs of a picture."""
+        rows = sum(self.visual.flops(self.num_prefix + tokens) for tokens in count.per_block)
+        projection = 2 * self.visual.width * self.embed_dim
+        return 2 * count.embedded * self.patch_dim * self.visual.width + count.views * (rows + projection)
+
+    def text_flops(self, tokens: int) -> int:
+        """Return the forward FLOPs of a text of `tokens` tokens, marks and padding included."""
+        projection = 2 * self.text.width * self.embed_dim
+        return self.num_text_blocks * self.text.flops(tokens) + projection
+
+    def training_flops(self, count: TokenCount, text_tokens: int) -> int:
+        """Return the FLOPs of one pair in a training step.
+
+        A second tower that watches the whole picture costs a forward pass more, without its last MLP.
+        """
+        flops = TRAINING * (self.visual_flops(count) + self.text_flops(text_tokens))
+        if count.watched:
+            whole = TokenCount((count.embedded,) * self.num_visual_blocks, 1, count.embedded)
+            flops += self.visual_flops(whole)
+        return flops
 
 
-def pair_flops(
-    model: str, *, patches: int | Sequence[int], text_tokens: int, embedded: int | None = None
-) -> PairFlops | None:
-    """Return the operations of one pair; None for towers that are not open_clip's own transformers.
-
-    Args:
-        model: Name of the model.
-        patches: Patch tokens that enter the transformer; or for each block, where they differ.
-        text_tokens: Tokens that enter the text transformer, marks and padding included.
-        embedded: Patches that are embedded before some are dropped; None: those of the model's image size.
-
-    Raises:
-        ModelError: There is no such model.
-    """
-    config = config_of(model)
-    vision, text = {**_VISION, **config["vision_cfg"]}, {**_TEXT, **config["text_cfg"]}
-    if any(vision.get(key) for key in _OTHER_VISION) or any(text.get(key) for key in _OTHER_TEXT):
+def model_cost(model: nn.Module) -> ModelCost | None:
+    """Read the sizes off an open_clip model; None where a tower is not open_clip's own transformer."""
+    if type(model) not in (CLIP, CustomTextCLIP):  # CoCa has a decoder, too
         return None
-    if not isinstance(vision["layers"], int):  # a ResNet
+    layout, text = layout_of(model), getattr(model, "text", model)
+    is_plain = isinstance(text, CLIP) or (type(text) is TextTransformer and text.cls_emb is None)
+    if layout.transformer is None or layout.owner.attn_pool is not None or not is_plain:
         return None
-    width, layers, dim = vision["width"], vision["layers"], config["embed_dim"]
-    per_block = [patches] * layers if isinstance(patches, int) else list(patches)
-    sides = [_pair(vision["image_size"])[i] // _pair(vision["patch_size"])[i] for i in (0, 1)]
-    pixels = 3 * _pair(vision["patch_size"])[0] * _pair(vision["patch_size"])[1]
-    image = 2 * pixels * width * (sides[0] * sides[1] if embedded is None else embedded)
-    image += sum(_block(1 + count, width, vision["mlp_ratio"]) for count in per_block) + 2 * width * dim
-    in_text = text["layers"] * _block(text_tokens, text["width"], text["mlp_ratio"]) + 2 * text["width"] * dim
-    return PairFlops(image, in_text)
+    h, w = layout.patch_size
+    projection = layout.owner.proj
+    return ModelCost(
+        visual=_block(layout.blocks),
+        num_visual_blocks=layout.num_blocks,
+        num_prefix=layout.num_prefix,
+        patch_dim=layout.owner.conv1.in_channels * h * w,
+        text=_block(text.transformer.resblocks),
+        num_text_blocks=len(text.transformer.resblocks),
+        embed_dim=projection.shape[1] if projection is not None else 0,
+    )
 
 
-def context_length_of(model: str) -> int:
-    """Return the tokens of a text that a model takes.
-
-    Raises:
-        ModelError: There is no such model.
-    """
-    return int({**_TEXT, **config_of(model)["text_cfg"]}["context_length"])
-
-
-def _block(tokens: int, width: int, mlp_ratio: float) -> int:
-    # Queries, keys, values and output; both products of attention; both layers of the MLP.
-    products = 4 * width * width + 2 * tokens * width + 2 * width * int(width * mlp_ratio)
-    return 2 * tokens * products
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
+def _block(blocks: Sequence[Any]) -> Block:
+    return Block(blocks[0].attn.embed_dim, blocks[0].mlp.c_fc.out_features)

@@ -1,4 +1,4 @@
-"""Attention that does not see hidden tokens: one row of a mask for each picture.
+"""Attention that does not see hidden tokens, and sees merged ones more: one row of a mask for each picture.
 
 Shape letters: b batch, k kept patches, l tokens (prefix and kept patches).
 """
@@ -12,20 +12,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def key_mask(visible: Tensor, num_prefix: int, like: Tensor) -> Tensor:
-    """Return the additive attention mask (b, 1, 1, l) that hides keys: 0 visible, -inf hidden.
+def key_mask(visible: Tensor | None, sizes: Tensor | None, num_prefix: int, like: Tensor) -> Tensor:
+    """Return the additive attention mask (b, 1, 1, l) over keys: the logarithm of how often each counts.
 
-    One for all heads and queries, which attention broadcasts; prefix tokens are always visible. It is
-    additive because open_clip casts a boolean mask to numbers, which would favour what it should hide.
+    That is -inf for a hidden token, 0 for a visible one and for the prefix, log(size) for one that stands for
+    several patches. One mask for all heads and queries, which attention broadcasts. It is additive because
+    open_clip casts a boolean mask to numbers, which would favour what it should hide.
 
     Args:
-        visible: (b, k) bool.
+        visible: (b, k) bool, or None where all are visible.
+        sizes: (b, k) how many patches each token stands for, or None where that is one. Not both None.
         num_prefix: Tokens before the patches; ``l = num_prefix + k``.
         like: A tensor with the wanted device and dtype.
     """
-    hidden = ~F.pad(visible, (num_prefix, 0), value=True)
-    mask = torch.zeros(hidden.shape, device=like.device, dtype=like.dtype).masked_fill(hidden, float("-inf"))
-    return mask[:, None, None, :]
+    given = visible if visible is not None else sizes
+    assert given is not None
+    mask = torch.zeros(given.shape, device=like.device) if sizes is None else sizes.clamp_min(1.0).log()
+    if visible is not None:
+        mask = mask.masked_fill(~visible, float("-inf"))
+    return F.pad(mask.to(like.dtype), (num_prefix, 0))[:, None, None, :]
 
 
 def as_key_padding(

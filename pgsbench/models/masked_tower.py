@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -17,12 +18,15 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from pgsbench.errors import DataError, ModelError
-from pgsbench.masking.base import AttentionStrategy, PatchView, Selection, Strategy
-from pgsbench.masking.measure import object_shares, objects_kept
+from pgsbench.masking.base import AttentionStrategy, Fuser, PatchView, Resampler, Selection, Strategy
+from pgsbench.masking.budget import TokenCount, whole
+from pgsbench.masking.measure import averaged, object_shares, objects_kept
 from pgsbench.masking.noise import step_seed
 from pgsbench.masking.selection_check import select_checked
 from pgsbench.models.ema_tower import EmaTower
 from pgsbench.models.key_mask import as_key_padding, key_mask
+from pgsbench.models.merging import absorb, block_view, followed, fuse
+from pgsbench.models.resampling import embed, position_at, resample
 from pgsbench.models.tower_layout import TowerLayout, layout_of
 
 
@@ -72,8 +76,16 @@ class Masking(nn.Module):
         # The layout holds the tower; as it is no module itself, the tower does not become our child.
         self._layout = layout
         self._ema = _ema_tower(layout, strategy)  # no module either, for the same reason
+        if isinstance(strategy, Fuser):
+            layout.check_can_fuse()
         layout.install(self)
+        if isinstance(strategy, Resampler):
+            layout.check_can_resample()
+            layout.owner._embeds = self._embed  # a bound method: a copied tower gets the copied mask's
         self._hooks = self._add_hooks()
+        self._rows = _Rows()
+        self._grid = layout.grid
+        self._position: Tensor | None = None  # of a grid that is not the tower's own
         self._images: Tensor | None = None
         self._objects: Tensor | None = None
         self._seed: int | None = None
@@ -144,26 +156,67 @@ class Masking(nn.Module):
         return self._layout.grid
 
     @property
-    def num_kept(self) -> int:
-        """Patches of each picture that went through the transformer in the last forward pass."""
-        return self.grid[0] * self.grid[1] if self.last is None else self.last.keep.shape[1]
+    def num_views(self) -> int:
+        """Rows of the output that belong to one picture: all first views come first, then all second ones."""
+        return 1 if self.last is None else self.last.num_views
+
+    @property
+    def token_count(self) -> TokenCount:
+        """What a picture has cost in the last forward pass, counted there."""
+        blocks = self._layout.num_blocks
+        if self.last is None:
+            return whole(self.grid, blocks)
+        entered = self.last.keep.shape[-1]
+        per_block = tuple(self._rows.lengths) or (entered,) * blocks
+        embedded = self._grid[0] * self._grid[1]
+        return TokenCount(per_block, self.num_views, embedded, watched=self._ema is not None)
 
     def effective_ratio(self) -> float | Tensor:
         """Return the share of patches without influence in the last forward pass.
 
-        Where patches are hidden it is a 0-d tensor, since how many they are is known on the device alone.
+        Where patches are hidden or merged it is a 0-d tensor, since it is known on the device alone.
         """
+        if self.last is None or self._is_resampled:
+            return 0.0
         n = self.grid[0] * self.grid[1]
-        if self.last is None or self.last.visible is None:
-            return 1.0 - self.num_kept / n
+        if self.last.visible is None and self.last.into is None:
+            return 1.0 - self.last.keep.shape[-1] / n
         return self.last.effective_ratio(n)
 
     def shown(self, batch_size: int) -> Tensor:
         """Return (b, n) bool: which patches had an influence in the last forward pass."""
         n = self.grid[0] * self.grid[1]
-        if self.last is None:
+        if self.last is None or self._is_resampled:
             return torch.ones(batch_size, n, dtype=torch.bool)
         return self.last.shown(n)
+
+    def appearance(self, images: Tensor) -> Tensor | None:
+        """Return the pictures as the tower saw them in the last forward pass; None: as they are.
+
+        That is, at the size that they were resampled to, or with the patches of each merged token replaced by
+        their mean. Of several views it is the first.
+
+        Args:
+            images: (b, c, h, w) float, the batch of that pass.
+        """
+        if self.last is None:
+            return None
+        h, w = self._layout.patch_size
+        if self._is_resampled:
+            small = resample(images, (self._grid[0] * h, self._grid[1] * w))
+            return torch.nn.functional.interpolate(small, images.shape[-2:])
+        into = self.last.view(0).into
+        if into is None and not self._rows.fused:
+            return None
+        n = self.grid[0] * self.grid[1]
+        if into is None:
+            into = torch.arange(n, device=images.device).expand(len(images), -1)
+        into = followed(into, [each[: len(images)] for each in self._rows.fused])
+        return averaged(images, into.to(images.device), (h, w))
+
+    @property
+    def _is_resampled(self) -> bool:
+        return self._position is not None
 
     def diagnostics(self) -> dict[str, float]:
         """Return what is known of the last masked forward pass; waits for a GPU.
@@ -195,20 +248,38 @@ class Masking(nn.Module):
             hook.remove()
         if self._layout.holds(self):
             self._layout.restore()
+            vars(self._layout.owner).pop("_embeds", None)
 
     def forward(self, x: Tensor) -> Any:
-        """Drop tokens: (b, prefix + n, d) becomes (b, prefix + k, d).
+        """Drop and merge tokens: (b, prefix + n, d) becomes (b, prefix + k, d), or (v b, ...) for v views.
 
         Towers with rotary positions get the kept indices (b, k), or None, beside the tokens.
         """
-        self.last = None
-        keep = None
+        self.last, keep = None, None
+        self._rows = _Rows()
         if self._is_masking():
-            keep = self._choose(x)
-            prefix = self._layout.num_prefix
-            index = keep[:, :, None].expand(-1, -1, x.shape[2])
-            x = torch.cat([x[:, :prefix], x[:, prefix:].gather(1, index)], dim=1)
+            self.last = self._choose(x)
+            keep = self.last.keep.flatten(0, -2)
+            x = self._shortened(x, self.last)
         return (x, keep) if self._layout.wants_indices else x
+
+    def _shortened(self, x: Tensor, selection: Selection) -> Tensor:
+        # Views follow one another along the batch, so the tower sees them as pictures of their own.
+        prefix, patches = x[:, : self._layout.num_prefix], x[:, self._layout.num_prefix :]
+        rows, sizes = [], []
+        for one in map(selection.view, range(selection.num_views)):
+            if one.into is None:
+                row = patches.gather(1, one.keep[:, :, None].expand(-1, -1, x.shape[2]))
+            else:
+                row, size = absorb(patches, one.into, one.keep.shape[1])
+                sizes.append(size)
+            rows.append(torch.cat([prefix, row], dim=1))
+        visible = selection.visible
+        self._rows = _Rows(
+            visible=None if visible is None else visible.flatten(0, -2),
+            sizes=torch.cat(sizes) if sizes else None,
+        )
+        return torch.cat(rows)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Masking:
         # What `to`, `cuda` or `half` do to the model must reach the moving average, which is no part of it.
@@ -222,7 +293,7 @@ class Masking(nn.Module):
 
     # A generator cannot enter a compiled graph; this is the one place where `torch.compile` leaves it.
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch's
-    def _choose(self, x: Tensor) -> Tensor:
+    def _choose(self, x: Tensor) -> Selection:
         with self._timed(x.device), torch.no_grad():
             attention = self._attention()  # in the precision of the training, as the tower itself
             with torch.autocast(x.device.type, enabled=False):
@@ -231,10 +302,9 @@ class Masking(nn.Module):
                 select = self.strategy.select if self._is_checked else partial(select_checked, self.strategy)
                 selection = select(view, generator=self._generator_on(x.device))
         self._images, self._is_checked = None, True
-        if selection.visible is not None:
+        if selection.visible is not None or selection.into is not None:
             self._layout.check_can_hide()
-        self.last = selection
-        return selection.keep
+        return selection.view(0) if self._masks_eval else selection
 
     def _attention(self) -> Tensor | None:
         if self._ema is None:
@@ -243,8 +313,7 @@ class Masking(nn.Module):
         return self._ema.attention(self._images)
 
     def _view(self, x: Tensor, attention: Tensor | None) -> PatchView:
-        layout, needs = self._layout, self.strategy.needs
-        grid = layout.grid if self._images is None else layout.grid_of(self._images)
+        layout, needs, grid = self._layout, self.strategy.needs, self._grid
         tokens = x[:, layout.num_prefix :]
         if tokens.shape[1] != grid[0] * grid[1]:
             raise ModelError(
@@ -262,10 +331,15 @@ class Masking(nn.Module):
             progress=self._progress,
             images=images if "images" in needs else None,
             tokens=tokens if "tokens" in needs else None,
-            position=layout.position() if "tokens" in needs else None,
+            position=self._position_code() if "tokens" in needs else None,
             attention=attention,
             objects=self._object_shares(x.device) if "objects" in needs else None,
         )
+
+    def _position_code(self) -> Tensor | None:
+        if self._position is None:
+            return self._layout.position()
+        return self._position[self._layout.num_prefix :]
 
     def _object_shares(self, device: torch.device) -> Tensor:
         if self._objects is None:
@@ -309,41 +383,132 @@ class Masking(nn.Module):
         layout = self._layout
         hooks = [layout.patch_embedding.register_forward_pre_hook(self._capture)]
         if layout.transformer is not None:
-            hooks.append(layout.transformer.register_forward_pre_hook(self._hide_keys, with_kwargs=True))
+            hooks.append(layout.transformer.register_forward_pre_hook(self._mask_keys, with_kwargs=True))
             hooks += [
                 module.register_forward_pre_hook(as_key_padding, with_kwargs=True)
                 for module in layout.transformer.modules()
                 if isinstance(module, nn.MultiheadAttention)
             ]
-        hooks += [
-            block.register_forward_pre_hook(self._hide_keys, with_kwargs=True) for block in layout.blocks
-        ]
+        before_block = self._mask_keys if layout.transformer is None else self._fuse
+        hooks += [block.register_forward_pre_hook(before_block, with_kwargs=True) for block in layout.blocks]
         if layout.averages is not None:
-            hooks.append(layout.averages.register_forward_hook(self._hide_from_average))
+            hooks.append(layout.averages.register_forward_hook(self._weigh_average))
         return hooks
 
-    def _capture(self, _: nn.Module, args: tuple[Any, ...]) -> None:
-        if self.strategy.needs & {"images", "attention"} and self._is_masking():
-            self._images = args[0].detach()
+    def _embed(self, images: Tensor) -> Tensor:
+        # Stands for the tower's own embedding step where the strategy is a `Resampler`.
+        layout, self._position = self._layout, None
+        if not self._is_masking():
+            return embed(layout.owner, images)
+        assert isinstance(self.strategy, Resampler)
+        grid = layout.grid_of(images)
+        wanted = self.strategy.grid_for(grid)
+        if wanted == grid:
+            return embed(layout.owner, images)
+        code = position_at(layout.owner.positional_embedding, layout.grid, wanted)
+        self._position = code.detach()
+        small = resample(images, (wanted[0] * layout.patch_size[0], wanted[1] * layout.patch_size[1]))
+        return embed(layout.owner, small, code)
 
-    def _hide_keys(
+    def _capture(self, _: nn.Module, args: tuple[Any, ...]) -> None:
+        if self._is_masking():
+            self._grid = self._layout.grid_of(args[0])
+            if self.strategy.needs & {"images", "attention"}:
+                self._images = args[0].detach()
+
+    def _mask_keys(
         self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        # Without hidden tokens there is no mask at all, and attention keeps its fast kernel.
-        if self.last is None or self.last.visible is None:
+        # Where all tokens count alike there is no mask at all, and attention keeps its fast kernel.
+        rows = self._rows
+        if rows.visible is None and rows.sizes is None:
             return None
-        mask = key_mask(self.last.visible, self._layout.num_prefix, args[0])
-        return args, kwargs | {"attn_mask": mask}
+        return args, kwargs | {"attn_mask": key_mask(rows.visible, rows.sizes, self._prefix, args[0])}
 
-    def _hide_from_average(self, _: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
-        # The tower averages over all tokens that are carried along. With each hidden one replaced by the
-        # mean of the visible ones, that average is the mean of the visible ones.
-        if self.last is None or self.last.visible is None:
+    def _fuse(
+        self, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        if self.last is None or not isinstance(self.strategy, Fuser):
             return None
-        visible = self.last.visible[:, :, None]
-        prefix, tokens = output[:, : self._layout.num_prefix], output[:, self._layout.num_prefix :]
-        mean = (tokens * visible).sum(dim=1, keepdim=True) / visible.sum(dim=1, keepdim=True)
-        return torch.cat([prefix, torch.where(visible, tokens, mean.to(tokens.dtype))], dim=1)
+        depth = next(number for number, one in enumerate(self._layout.blocks) if one is block)
+        x, sizes = self._fused(self.strategy, args[0], depth)
+        # open_clip names the mask, but for gradient checkpointing, which gives all by place.
+        mask = key_mask(self._rows.visible, sizes, self._prefix, x)
+        return (x, None, None, mask), {key: value for key, value in kwargs.items() if key != "attn_mask"}
+
+    def _fused(self, strategy: Fuser, x: Tensor, depth: int) -> tuple[Tensor, Tensor]:
+        # A block that is run again for its gradient finds the sizes that it began with.
+        rows = self._rows
+        sizes = rows.sizes_before[depth] if depth < len(rows.sizes_before) else rows.sizes
+        if sizes is None:
+            sizes = torch.ones(x.shape[0], x.shape[1] - self._prefix, device=x.device)
+        decision = self._decide(strategy, x, sizes, depth)
+        after = sizes
+        if decision is not None:
+            into, left = decision
+            merged, after = absorb(x[:, self._prefix :], into, left, sizes)
+            x = torch.cat([x[:, : self._prefix], merged], dim=1)
+        if depth == len(rows.sizes_before):
+            rows.sizes_before.append(sizes)
+            rows.lengths.append(after.shape[1])
+            rows.sizes = after
+            if decision is not None:
+                rows.fused.append(decision[0])
+        return x, after
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch's
+    def _decide(self, strategy: Fuser, x: Tensor, sizes: Tensor, depth: int) -> tuple[Tensor, int] | None:
+        blocks = self._layout.blocks
+        assert self.last is not None
+        entered = self.last.keep.shape[-1]
+        with self._timed(x.device), torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+            view = block_view(
+                blocks[depth],
+                x.detach(),
+                sizes,
+                depth=depth,
+                num_blocks=len(blocks),
+                num_patches=entered,
+                num_prefix=self._prefix,
+            )
+            return fuse(strategy, view)
+
+    @property
+    def _prefix(self) -> int:
+        return self._layout.num_prefix
+
+    def _weigh_average(self, _: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
+        # The tower averages over all tokens that are carried along. With each one scaled by its share, times
+        # their number, that average is the mean over all visible patches.
+        rows = self._rows
+        if rows.visible is None and rows.sizes is None:
+            return None
+        prefix, tokens = output[:, : self._prefix], output[:, self._prefix :]
+        weight = torch.ones(tokens.shape[:2], device=tokens.device) if rows.sizes is None else rows.sizes
+        if rows.visible is not None:
+            weight = weight * rows.visible
+            tokens = tokens.masked_fill(~rows.visible[:, :, None], 0.0)
+        share = weight * weight.shape[1] / weight.sum(dim=1, keepdim=True)
+        return torch.cat([prefix, (tokens * share[:, :, None]).to(output.dtype)], dim=1)
+
+
+@dataclass
+class _Rows:
+    """What is known of the rows of tokens on their way through the tower; b counts views as pictures.
+
+    Attributes:
+        visible: (b, k) bool, or None where all are visible.
+        sizes: (b, k) how many patches each token stands for, or None where that is one.
+        sizes_before: The sizes with which each block began, where tokens merge between blocks.
+        lengths: Patch tokens in each block, where tokens merge between blocks.
+        fused: What has merged before a block, in order: (b, m) places in the next row.
+    """
+
+    visible: Tensor | None = None
+    sizes: Tensor | None = None
+    sizes_before: list[Tensor] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    fused: list[Tensor] = field(default_factory=list)
 
 
 def _ema_tower(layout: TowerLayout, strategy: Strategy) -> EmaTower | None:

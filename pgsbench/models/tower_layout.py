@@ -29,11 +29,13 @@ class TowerLayout:
         patch_size: (height, width) in pixels.
         num_prefix: Tokens before the patches.
         transformer: Module that takes ``attn_mask`` for all its blocks, or None where there is none.
-        blocks: Blocks that take ``attn_mask`` one by one, where no transformer takes it for all.
+        blocks: The blocks; where no transformer takes ``attn_mask`` for all, they take it one by one.
         num_heads: Attention heads of the transformer.
         averages: Module whose output tokens are averaged, or None without average pooling.
         cannot_hide: Why tokens cannot be hidden; empty where they can.
         cannot_attend: Why the class token's attention cannot be told; empty where it can.
+        cannot_change: Why neither pictures can be resampled nor tokens merged between blocks; empty where
+            they can.
         wants_indices: Whether the dropout returns the kept indices beside the tokens.
         replaced: What stood in the slot, to be put back.
     """
@@ -50,8 +52,14 @@ class TowerLayout:
     averages: nn.Module | None = None
     cannot_hide: str = ""
     cannot_attend: str = ""
+    cannot_change: str = ""
     wants_indices: bool = False
     replaced: nn.Module | None = None
+
+    @property
+    def num_blocks(self) -> int:
+        """Number of blocks of the transformer."""
+        return len(self.blocks)
 
     def install(self, dropout: nn.Module) -> None:
         """Put `dropout` in its place."""
@@ -82,7 +90,7 @@ class TowerLayout:
     def check_can_hide(self) -> None:
         """Raise ModelError where tokens cannot be hidden."""
         reason = self.cannot_hide
-        if self.blocks and getattr(self.owner, "grad_checkpointing", False):
+        if self.transformer is None and getattr(self.owner, "grad_checkpointing", False):
             # A block that is run again would ask for the mask of the latest forward pass, not of its own.
             reason = reason or "timm's own gradient checkpointing is on (model.grad_checkpointing)"
         if reason:
@@ -100,6 +108,22 @@ class TowerLayout:
                 f"has none to show: {self.cannot_attend}",
                 way_out="use an open_clip ViT that pools by its class token, such as ViT-B-16, or a strategy "
                 "that needs images, tokens or objects only",
+            )
+
+    def check_can_fuse(self) -> None:
+        """Raise ModelError where tokens cannot be merged between the blocks."""
+        self._check_can_change("tokens cannot be merged between the blocks of this image tower")
+        self.check_can_hide()
+
+    def check_can_resample(self) -> None:
+        """Raise ModelError where the tower takes pictures of its own size only."""
+        self._check_can_change("pictures cannot be resampled for this image tower")
+
+    def _check_can_change(self, rule: str) -> None:
+        if self.cannot_change:
+            raise ModelError(
+                f"{rule}: {self.cannot_change}",
+                way_out="use an open_clip ViT such as ViT-B-16, or a strategy that drops patches",
             )
 
 
@@ -138,10 +162,12 @@ def _open_clip_vit(visual: Any) -> TowerLayout:
         patch_size=tuple(visual.patch_size),
         num_prefix=1,
         transformer=visual.transformer,
+        blocks=list(visual.transformer.resblocks),
         num_heads=visual.transformer.resblocks[0].attn.num_heads,
         averages=averages,
         cannot_hide=_why_hidden_tokens_would_show(visual),
         cannot_attend=_why_no_class_attention(visual),
+        cannot_change=_why_blocks_are_closed(visual),
     )
 
 
@@ -164,6 +190,12 @@ def _why_no_class_attention(visual: Any) -> str:
         return "it averages its patches"
     if visual.pool_type == "none":
         return "it returns its tokens, without pooling"
+    if not all(isinstance(block.attn, nn.MultiheadAttention) for block in visual.transformer.resblocks):
+        return "its attention is of a kind of its own"
+    return ""
+
+
+def _why_blocks_are_closed(visual: Any) -> str:
     if not all(isinstance(block.attn, nn.MultiheadAttention) for block in visual.transformer.resblocks):
         return "its attention is of a kind of its own"
     return ""
@@ -201,6 +233,7 @@ def _timm_vit(trunk: Any) -> TowerLayout:
         averages=trunk.norm if getattr(trunk, "global_pool", "") == "avg" else None,
         cannot_hide=_why_timm_would_show(trunk),
         cannot_attend="timm towers keep their attention to themselves",
+        cannot_change="timm towers keep their embedding step and their keys to themselves",
         # EVA towers drop their rotary positions alike, and hold None instead of an identity.
         wants_indices=trunk.patch_drop is None or type(trunk.patch_drop).__name__.endswith("WithIndices"),
     )

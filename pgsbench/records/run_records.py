@@ -39,10 +39,12 @@ class Summary:
         mask_share: Share of `train_seconds` spent choosing masks.
         mask_ratio_effective: Share of the patches without influence while masking was on.
         mask_overlap: How much two seeds of the mask show alike of the same pictures; 1: no variety.
-        tokens_kept: Patches of a picture that entered the transformer while masking was on.
-        visual_tokens: Patch tokens that entered the visual transformer in all.
-        text_tokens: Tokens that entered the text transformer in all, marks and padding included; None for
-            runs that did not count them.
+        tokens_kept: Patch tokens of a picture in the visual transformer while masking was on, over all views,
+            mean over the blocks.
+        visual_tokens: The same, summed over all pictures of the training.
+        text_tokens: Tokens that entered the text transformer in all, marks and padding included.
+        flops: Of both towers, in the whole training (`pgsbench.models.flops`); None for towers that are not
+            open_clip's own.
         num_parameters: Parameters of the model.
         final_loss: Training loss of the last step; None where it was not finite.
         peak_memory_bytes: Most memory of the GPU in the training; None on a CPU, where only the whole
@@ -58,10 +60,11 @@ class Summary:
     mask_share: float
     mask_ratio_effective: float
     mask_overlap: float
-    tokens_kept: int
-    visual_tokens: int
+    tokens_kept: float
+    visual_tokens: float
     num_parameters: int
     final_loss: float | None
     peak_memory_bytes: int | None = None
     eval_seconds: float | None = None
     text_tokens: int | None = None
+    flops: int | None = None

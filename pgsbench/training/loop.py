@@ -19,6 +19,7 @@ from pgsbench.data.samples import Reader
 from pgsbench.data.transforms import normalise
 from pgsbench.errors import Interrupted, RunError
 from pgsbench.models.clip import Clip, contrastive_loss
+from pgsbench.models.flops import model_cost
 from pgsbench.models.masked_tower import Masking
 from pgsbench.models.text_masking import TextMasking
 from pgsbench.training import state
@@ -68,6 +69,7 @@ def train(
     step, totals = state.restore(
         state_folder, model=model, masking=masking, optimizer=optimizer, device=device
     )
+    cost = model_cost(model)
     in_precision = autocast(config, device)
     unmasked_from = first_unmasked_step(config)
     batches = reader.batches(seed=seed, batch_size=config.batch_size, start_step=step)
@@ -93,7 +95,12 @@ def train(
 
         with in_precision:
             out = text_masking.forward(images, texts)
-            loss = loss_of(out["image_features"], out["text_features"], out["logit_scale"])
+            # Each view of the pictures meets the same texts.
+            losses = [
+                loss_of(view, out["text_features"], out["logit_scale"])
+                for view in out["image_features"].chunk(masking.num_views)
+            ]
+            loss = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         if config.grad_clip_norm is not None:
@@ -104,8 +111,11 @@ def train(
 
         step += 1
         totals.samples += len(images)
-        totals.visual_tokens += len(images) * masking.num_kept
-        totals.text_tokens += len(images) * text_masking.num_kept
+        count = masking.token_count
+        totals.visual_tokens += len(images) * count.mean
+        totals.text_tokens += texts.numel()
+        if cost:
+            totals.flops += len(images) * cost.training_flops(count, texts.shape[1])
         if masking.active:
             totals.masked_samples += len(images)
             unread = unread + len(images) * masking.effective_ratio()
@@ -134,7 +144,7 @@ def train(
                     "samples_per_second": (totals.samples - samples_logged) / seconds,
                     "mask_share": (totals.mask_seconds - mask_logged) / seconds,
                     "mask_ratio_effective": float(masking.effective_ratio()),
-                    "tokens_kept": masking.num_kept,
+                    "tokens_kept": masking.token_count.mean,
                     **masking.diagnostics(),
                 }
             )

@@ -16,9 +16,10 @@ class Totals:
         samples: Pairs seen.
         train_seconds: Wall time in steps; saving, evaluation and set-up are not in it.
         cpu_seconds: Processor time of this process in steps, less sensitive to a busy machine.
-        mask_seconds: Part of `train_seconds` spent choosing masks, those of captions included.
-        visual_tokens: Patch tokens that entered the visual transformer.
+        mask_seconds: Part of `train_seconds` spent choosing masks.
+        visual_tokens: Patch tokens in the visual transformer, over all views, mean over its blocks.
         text_tokens: Tokens that entered the text transformer, marks and padding included.
+        flops: Floating-point operations of both towers, forward and backward; 0 where they cannot be told.
         masked_samples: Pairs seen while masking was on.
         masked_share_sum: Sum over those pairs of the share of patches without influence.
     """
@@ -27,8 +28,9 @@ class Totals:
     train_seconds: float = 0.0
     cpu_seconds: float = 0.0
     mask_seconds: float = 0.0
-    visual_tokens: int = 0
+    visual_tokens: float = 0.0
     text_tokens: int = 0
+    flops: int = 0
     masked_samples: int = 0
     masked_share_sum: float = 0.0
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import open_clip
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from pgsbench.masking.budget import TokenCount, token_count
 from pgsbench.masking.random import Random
 from pgsbench.masking.text.none import WholeText
 from pgsbench.masking.text.random import RandomTokens
 from pgsbench.models.clip import build
-from pgsbench.models.flops import context_length_of, pair_flops
+from pgsbench.models.flops import ModelCost, model_cost
 from pgsbench.models.masked_tower import attach
 from pgsbench.models.text_masking import TextMasking
 
@@ -31,29 +33,55 @@ def test_the_plan_is_what_a_forward_pass_does(name: str, ratio: float, keep: int
     ids = texts.shorten(clip.tokenize(["one two three four five six seven", "eight"]))
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):  # the only one it counts
         texts.forward(torch.randn(2, 3, *clip.image_size), ids)
-    planned = pair_flops(name, patches=masking.num_kept, text_tokens=texts.num_kept)
-    assert planned is not None
+    cost = model_cost(model)
+    assert cost is not None
+    count = token_count(Random(ratio), masking.grid, cost.num_visual_blocks)
     by_module = counter.get_flop_counts()
     (image,) = (sum(found.values()) for module, found in by_module.items() if module.endswith(".visual"))
-    assert image == 2 * planned.image
-    assert counter.get_total_flops() == 2 * (planned.image + planned.text)
-    assert texts.num_kept == (context_length_of(name) if keep is None else keep)
+    assert image == 2 * cost.visual_flops(count)
+    forward = cost.visual_flops(count) + cost.text_flops(texts.num_kept)
+    assert counter.get_total_flops() == 2 * forward
+    assert cost.training_flops(count, texts.num_kept) == 3 * forward
+
+
+def vit_b_16() -> ModelCost:
+    with torch.device("meta"):
+        model = open_clip.create_model("ViT-B-16")
+    cost = model_cost(model)
+    assert cost is not None
+    return cost
+
+
+def test_clip_with_vit_b_16_takes_123_billion_token_operations() -> None:
+    # By hand: 12 blocks of width 768 on 197 tokens, and of width 512 on 77; the patches come on top.
+    cost = vit_b_16()
+    plain = TokenCount((196,) * 12, 1, 196)
+    blocks = 12 * (2 * 197 * 12 * 768**2 + 4 * 197**2 * 768) + 12 * (2 * 77 * 12 * 512**2 + 4 * 77**2 * 512)
+    rest = 2 * 196 * 768 * 768 + 2 * 768 * 512 + 2 * 512 * 512
+    assert cost.visual_flops(plain) + cost.text_flops(77) == blocks + rest
 
 
 def test_blocks_may_have_their_own_numbers_of_tokens() -> None:
-    same = pair_flops("ViT-B-16", patches=98, text_tokens=77)
-    assert same == pair_flops("ViT-B-16", patches=[98] * 12, text_tokens=77)
-    fewer = pair_flops("ViT-B-16", patches=[98] * 6 + [49] * 6, text_tokens=77)
-    assert same is not None
-    assert fewer is not None
-    assert pair_flops("ViT-B-16", patches=49, text_tokens=77).image < fewer.image < same.image  # type: ignore[union-attr]
-    small = pair_flops("ViT-B-16", patches=98, text_tokens=77, embedded=98)
-    assert small is not None
-    assert same.image - small.image == 2 * 98 * 768 * 768
+    cost = vit_b_16()
+    many, mixed, few = (
+        cost.visual_flops(TokenCount(counts, 1, 196))
+        for counts in ((98,) * 12, (98,) * 6 + (49,) * 6, (49,) * 12)
+    )
+    assert few < mixed < many
+    assert 2 * mixed == few + many
+    small = cost.visual_flops(TokenCount((98,) * 12, 1, 98))
+    assert many - small == 2 * 98 * 768 * 768
 
 
-@pytest.mark.parametrize(
-    "name", ["RN50", "xlm-roberta-base-ViT-B-32", "vit_medium_patch16_gap_256", "coca_ViT-B-32"]
-)
+def test_a_second_tower_that_watches_costs_a_forward_pass() -> None:
+    cost, count = vit_b_16(), TokenCount((98,) * 12, 1, 196)
+    watched = TokenCount((98,) * 12, 1, 196, watched=True)
+    extra = cost.training_flops(watched, 77) - cost.training_flops(count, 77)
+    assert extra == cost.visual_flops(TokenCount((196,) * 12, 1, 196))
+
+
+@pytest.mark.parametrize("name", ["vit_medium_patch16_gap_256", "coca_ViT-B-32"])
 def test_towers_of_another_make_are_not_guessed(name: str) -> None:
-    assert pair_flops(name, patches=49, text_tokens=77) is None
+    with torch.device("meta"):
+        model = open_clip.create_model(name)
+    assert model_cost(model) is None

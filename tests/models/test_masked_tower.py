@@ -83,7 +83,7 @@ def test_keeping_all_is_the_plain_model_bit_for_bit(vision: Any, strategy: Any, 
     masking = attach(model, strategy)
     masking.begin_step(seed=0, step=0)
     assert torch.equal(model.encode_image(images), plain)
-    assert (masking.num_kept, masking.effective_ratio()) == (24, 0.0)
+    assert (masking.token_count.mean, masking.effective_ratio()) == (24, 0.0)
 
 
 @pytest.mark.parametrize("vision", POOLS, ids=str)
@@ -156,7 +156,7 @@ def test_without_hidden_tokens_there_is_no_mask_tensor(images: Tensor) -> None:
 
 def test_the_key_mask_is_one_row_for_all_heads_and_queries() -> None:
     visible = torch.tensor([[True, False], [True, True]])
-    mask = key_mask(visible, num_prefix=1, like=torch.zeros(1))
+    mask = key_mask(visible, None, num_prefix=1, like=torch.zeros(1))
     assert mask.tolist() == [[[[0.0, 0.0, -float("inf")]]], [[[0.0, 0.0, 0.0]]]]
 
 
@@ -235,12 +235,12 @@ def test_evaluation_sees_whole_pictures_unless_asked(images: Tensor) -> None:
     assert torch.equal(model.visual(images), plain)
     with masking.at_eval(seed=3):
         masked = model.visual(images)
-    assert masking.num_kept == 12
+    assert masking.token_count.mean == 12
     assert not torch.equal(masked, plain)
     with masking.at_eval(seed=3):
         assert torch.equal(model.visual(images), masked)
     assert torch.equal(model.visual(images), plain)
-    assert masking.num_kept == 24
+    assert masking.token_count.mean == 24
 
 
 def test_masking_can_be_switched_off_for_unmasked_tuning(images: Tensor) -> None:
@@ -252,7 +252,7 @@ def test_masking_can_be_switched_off_for_unmasked_tuning(images: Tensor) -> None
     masking.active = True
     masking.begin_step(seed=0, step=0)
     assert model.visual(images).shape == plain.shape
-    assert masking.num_kept == 12
+    assert masking.token_count.mean == 12
 
 
 def test_masks_depend_on_the_step_alone(images: Tensor) -> None:

@@ -1,0 +1,110 @@
+"""Dropped patches that are merged into kept tokens instead of thrown away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from pgsbench.masking.base import Need, PatchView, Selection, Strategy, check_chooses_patches
+from pgsbench.masking.budget import patch_tokens
+from pgsbench.masking.ops import patchify
+
+Merge = Literal["nearest", "one"]
+
+
+@dataclass(frozen=True)
+class Merged:
+    """Any strategy whose dropped patches are averaged into kept tokens instead of thrown away.
+
+    * ``nearest``: each joins the kept patch whose pixels are nearest (smallest squared distance), so that
+      the mean loses least.
+    * ``one``: all together become one more token, as the inattentive tokens of EViT (arXiv 2202.07800,
+      section 3.2) do.
+
+    Attention counts a token as often as it has absorbed patches (arXiv 2210.09461, section 3, "proportional
+    attention"); what is averaged are the embeddings with their position code.
+
+    Deviations from EViT: it merges between blocks, weighted by the class token's attention; here patches
+    merge once, before the first block, and count alike.
+
+    Set ``strategy.merge: nearest`` in a study; this class is what that makes.
+
+    Args:
+        strategy: Chooses the patches that are kept.
+        merge: Where the others go.
+    """
+
+    strategy: Strategy
+    merge: Merge
+
+    def __post_init__(self) -> None:
+        check_chooses_patches(self.strategy, option="merge")
+        if self.merge not in get_args(Merge):
+            raise ValueError(
+                f"merge must be one of {', '.join(get_args(Merge))}, or null, not {self.merge!r}"
+            )
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What the strategy needs, and pictures to compare patches."""
+        return self.strategy.needs | ({"images"} if self.merge == "nearest" else set())
+
+    @property
+    def mask_ratio(self) -> float:
+        """Share of the patches that the strategy drops."""
+        return self.strategy.mask_ratio
+
+    @property
+    def ema_momentum(self) -> float:
+        """That of the strategy, where it has one."""
+        momentum: float = getattr(self.strategy, "ema_momentum")  # noqa: B009  # only some strategies have it
+        return momentum
+
+    def num_tokens(self, grid: tuple[int, int]) -> int:
+        """Return the patch tokens of a picture, the common one included."""
+        kept = patch_tokens(self.strategy, grid)
+        return kept + 1 if self.merge == "one" and kept < grid[0] * grid[1] else kept
+
+    @torch.no_grad()
+    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+        """Let the strategy choose, and say where each patch goes that it does not show."""
+        chosen = self.strategy.select(view, generator=generator)
+        if chosen.keep.shape[1] == view.num_patches:
+            return chosen
+        return _into_one(chosen, view) if self.merge == "one" else _into_nearest(chosen, view)
+
+
+def _into_nearest(chosen: Selection, view: PatchView) -> Selection:
+    assert view.images is not None
+    patches = patchify(view.images.float(), view.patch_size)
+    kept = patches.gather(1, chosen.keep[:, :, None].expand(-1, -1, patches.shape[2]))
+    distance = torch.cdist(patches, kept)  # (b, n, k)
+    if chosen.visible is not None:
+        distance = distance.masked_fill(~chosen.visible[:, None, :], torch.inf)
+    into = _shown_stay(distance.argmin(dim=2), chosen, view.num_patches)
+    return Selection(chosen.keep, chosen.visible, chosen.diagnostics, into)
+
+
+def _into_one(chosen: Selection, view: PatchView) -> Selection:
+    # The first dropped patch lends the common token its place in the row.
+    kept = torch.zeros(view.batch_size, view.num_patches, dtype=torch.bool, device=view.device)
+    kept.scatter_(1, chosen.keep, True)
+    place = kept.int().argmin(dim=1, keepdim=True)
+    keep, order = torch.cat([chosen.keep, place], dim=1).sort(dim=1)
+    visible = None
+    if chosen.visible is not None:
+        visible = torch.cat([chosen.visible, torch.ones_like(place, dtype=torch.bool)], dim=1)
+        visible = visible.gather(1, order)
+    column = torch.searchsorted(keep, place).expand(-1, view.num_patches)
+    widened = Selection(keep, visible, chosen.diagnostics)
+    return replace(widened, into=_shown_stay(column, widened, view.num_patches))
+
+
+def _shown_stay(into: Tensor, chosen: Selection, num_patches: int) -> Tensor:
+    # Patches that are shown go nowhere but to their own columns.
+    columns = torch.arange(chosen.keep.shape[1], device=into.device).expand_as(chosen.keep)
+    own = torch.zeros_like(into).scatter(1, chosen.keep, columns)
+    return torch.where(chosen.shown(num_patches), own, into)

@@ -1,0 +1,85 @@
+"""Tokens that resemble each other are merged between the blocks of the tower."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pgsbench.masking.base import BlockView, Need, PatchView, Selection, check_ratio, keep_all
+
+
+@dataclass(frozen=True)
+class Tome:
+    """Token Merging: all patches enter, and the most alike tokens merge before every further block.
+
+    "Token Merging: Your ViT But Faster" (arXiv 2210.09461, section 3), which is also used while training
+    (section 4.3). Tokens alternate into sets A and B. Each of A finds the one of B whose key, mean over the
+    heads, has the largest cosine with its own; the r most alike pairs merge into their mean, weighted by how
+    many patches each token stands for; attention counts a token as often. The class token never merges.
+
+    r is the same before every block, but never more than half of the tokens: the smallest r at which the mean
+    number of patch tokens over the blocks is at most ``n (1 - mask_ratio)``.
+
+    Deviations: the paper merges within a block, between attention and MLP, by the keys of that very
+    attention; here tokens merge before a block, by the keys that it is about to compute, and the first block
+    sees all. Merging stops with the training: evaluation sees whole pictures.
+
+    Args:
+        mask_ratio: Share of the tokens that is saved, mean over the blocks.
+    """
+
+    mask_ratio: float = 0.5
+    needs: ClassVar[frozenset[Need]] = frozenset()
+
+    def __post_init__(self) -> None:
+        check_ratio("mask_ratio", self.mask_ratio)
+
+    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+        """Let every patch enter."""
+        del generator
+        return keep_all(view)
+
+    def token_counts(self, num_patches: int, num_blocks: int) -> tuple[int, ...]:
+        """Return the number of patch tokens in each block."""
+        budget = num_patches * (1.0 - self.mask_ratio) * num_blocks
+        for merged in range(num_patches // 2 + 1):
+            counts = _counts(num_patches, num_blocks, merged)
+            if sum(counts) <= budget + 1e-9:
+                break
+        return counts
+
+    @torch.no_grad()
+    def fuse(self, view: BlockView) -> Tensor | None:
+        """Merge the most alike pairs."""
+        counts = self.token_counts(view.num_patches, view.num_blocks)
+        merged = counts[max(0, view.depth - 1)] - counts[view.depth]
+        return bipartite_merge(view.keys, merged) if merged else None
+
+
+def _counts(num_patches: int, num_blocks: int, merged: int) -> tuple[int, ...]:
+    counts = [num_patches]
+    while len(counts) < num_blocks:
+        counts.append(counts[-1] - min(merged, counts[-1] // 2))
+    return tuple(counts)
+
+
+def bipartite_merge(keys: Tensor, count: int) -> Tensor:
+    """Return (b, m) int64: where each of m tokens goes when the `count` most alike pairs merge.
+
+    Tokens at even places may go to one at an odd place; the others keep their order.
+
+    Args:
+        keys: (b, m, d), compared by their cosine.
+        count: Pairs that merge, at most ``m // 2``.
+    """
+    unit = F.normalize(keys.float(), dim=2)
+    likeness, partner = (unit[:, ::2] @ unit[:, 1::2].transpose(1, 2)).max(dim=2)
+    leaving = 2 * likeness.topk(count, dim=1).indices  # (b, count) places in the row
+    stays = torch.ones(keys.shape[:2], dtype=torch.bool, device=keys.device).scatter(1, leaving, False)
+    column = stays.long().cumsum(dim=1) - 1
+    host = (2 * partner + 1).gather(1, leaving // 2)
+    return column.scatter(1, leaving, column.gather(1, host))

@@ -1,0 +1,69 @@
+"""Several masks of one picture in one step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from pgsbench.masking.base import Need, PatchView, Selection, Strategy, check_chooses_patches
+from pgsbench.masking.budget import patch_tokens
+
+
+@dataclass(frozen=True)
+class ManyViews:
+    """Any strategy, asked several times for one picture: every view meets the same caption.
+
+    A-CLIP (arXiv 2212.08653, section 3.3) trains on two views of half of the patches. The tower sees each
+    view as a picture of its own; the contrastive loss is computed for each and averaged; texts are encoded
+    once. Two views of one half cost about as much as the whole picture.
+
+    Deviation: all views have the same crop, and there is no loss between views (A-CLIP adds SimCLR's).
+
+    Set ``strategy.views: 2`` in a study; this class is what that makes.
+
+    Args:
+        strategy: Chooses the patches of each view; draws anew for each.
+        views: How many.
+    """
+
+    strategy: Strategy
+    views: int
+
+    def __post_init__(self) -> None:
+        check_chooses_patches(self.strategy, option="views")
+        if type(self.views) is not int or not 2 <= self.views <= 64:
+            raise ValueError(f"views must be a whole number from 2 to 64, not {self.views!r}")
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What the strategy needs."""
+        return self.strategy.needs
+
+    @property
+    def mask_ratio(self) -> float:
+        """Share of the patches that is masked in each view."""
+        return self.strategy.mask_ratio
+
+    @property
+    def ema_momentum(self) -> float:
+        """That of the strategy, where it has one."""
+        momentum: float = getattr(self.strategy, "ema_momentum")  # noqa: B009  # only some strategies have it
+        return momentum
+
+    def num_tokens(self, grid: tuple[int, int]) -> int:
+        """Return the patch tokens of one view."""
+        return patch_tokens(self.strategy, grid)
+
+    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+        """Stack what the strategy selects, one draw after another."""
+        chosen = [self.strategy.select(view, generator=generator) for _ in range(self.views)]
+        # Only a published method whose length depends on what it draws has views of different lengths.
+        shortest = min(one.keep.shape[1] for one in chosen)
+        visible, into = ([getattr(one, name) for one in chosen] for name in ("visible", "into"))
+        return Selection(
+            torch.stack([one.keep[:, :shortest] for one in chosen]),
+            None if visible[0] is None else torch.stack([each[:, :shortest] for each in visible]),
+            chosen[0].diagnostics,
+            None if into[0] is None else torch.stack(into),
+        )
