@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from pgsbench import __version__
 from pgsbench.data import shards
@@ -213,20 +215,30 @@ def _look_at_mask(run: RunDir, clip: Clip, masking: Masking, reader: Reader, spe
     pictures = normalise(batch.images.to(device), clip.mean, clip.std)
     model: Any = clip.model.train()
     masking.active = True
-    shown = []
+    shown, seen = [], None
     for seed in (spec.seed, spec.seed + 1):
         masking.begin_step(seed=seed, step=training.steps, progress=1.0, objects=batch.objects)
         with torch.no_grad():
             model.encode_image(pictures)
         shown.append(masking.shown(len(pictures)))
+        if seed == spec.seed:
+            seen = masking.appearance(batch.images.to(device).float())
+    changed = {} if seen is None else {"seen": _as_pictures(seen.round().clamp(0, 255).byte())}
     with atomic(run.existing_path() / files.GALLERY) as scratch, scratch.open("wb") as file:
         np.savez_compressed(
             file,
-            images=batch.images[:GALLERY_IMAGES].permute(0, 2, 3, 1).numpy(),
+            images=_as_pictures(batch.images),
             shown=shown[0][:GALLERY_IMAGES].cpu().numpy(),
             grid=np.array(masking.grid),
+            tokens=masking.token_count.mean,
+            **changed,
         )
     return float(overlap(*shown).mean())
+
+
+def _as_pictures(images: Tensor) -> NDArray[np.uint8]:
+    pictures: NDArray[np.uint8] = images[:GALLERY_IMAGES].permute(0, 2, 3, 1).cpu().numpy()
+    return pictures
 
 
 def _summary(run: RunDir, clip: Clip, totals: Totals, device: torch.device, mask_overlap: float) -> Summary:

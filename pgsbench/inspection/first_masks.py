@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pgsbench.data.transforms import normalise
 from pgsbench.errors import StudyError
-from pgsbench.masking.base import PatchView, Selection, Strategy, view_of
+from pgsbench.masking.base import Fuser, PatchView, Selection, Strategy, view_of
 from pgsbench.masking.measure import object_shares
 from pgsbench.masking.noise import step_generator
 from pgsbench.masking.pgs import Pgs, PgsStages
@@ -61,6 +61,8 @@ def usable(strategies: Mapping[str, Strategy], *, has_objects: bool) -> tuple[di
     for name, strategy in strategies.items():
         if "attention" in strategy.needs:
             reasons[name] = "it needs the attention of a teacher"
+        elif isinstance(strategy, Fuser):
+            reasons[name] = "it merges tokens between the blocks of a tower"
         elif "objects" in strategy.needs and not has_objects:
             reasons[name] = "it needs object maps, which these data lack"
     left = {name: strategy for name, strategy in strategies.items() if name not in reasons}

@@ -6,18 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from pgsbench.errors import ConfigError, DataError
 from pgsbench.inspection.first_masks import draw, draw_stages, first_view, usable
 from pgsbench.inspection.inspected import arms_of_study, check_ratio, is_study, named_strategies
 from pgsbench.inspection.pictures import Pictures, from_data, from_files
 from pgsbench.inspection.texts import named_texts, struck, texts_of_study
-from pgsbench.masking.base import PatchView, Strategy
+from pgsbench.masking.appearance import appearance
+from pgsbench.masking.base import Fuser, PatchView, Strategy
+from pgsbench.masking.budget import token_count
 from pgsbench.masking.edges import edge_map
 from pgsbench.masking.pgs import Pgs
 from pgsbench.models.clip import Clip, build
-from pgsbench.reporting.gallery import ShownSelection, mask_gallery
+from pgsbench.reporting.gallery import Seen, ShownSelection, mask_gallery
 
 #: What is shown where nobody says which.
 DEFAULT_STRATEGIES = ("pgs", "random", "grid")
@@ -106,7 +110,9 @@ def preview(pictures: Pictures, strategies: Mapping[str, Strategy], clip: Clip, 
     """
     view = first_view(clip, pictures.images, pictures.objects)
     assert view.images is not None
-    selections, maps = {}, {}
+    selections: dict[str, ShownSelection | NDArray[np.bool_]] = {}
+    maps, seen = {}, {}
+    images = pictures.images.float()
     for name, strategy in strategies.items():
         _check(name, strategy, view)
         chosen = draw(strategy, view, seed=seed, step=0)
@@ -115,8 +121,15 @@ def preview(pictures: Pictures, strategies: Mapping[str, Strategy], clip: Clip, 
             stages = draw_stages(strategy, view, seed=seed, step=0)
             maps[_edge_title(strategy)] = stages.edge.numpy()
             candidates = stages.candidates.numpy()
-        visible = None if chosen.visible is None else chosen.visible.numpy()
-        selections[name] = ShownSelection(chosen.keep.numpy(), visible, candidates)
+        changed = appearance(strategy, chosen, view, images)
+        if changed is not None:
+            tokens = token_count(strategy, view.grid, num_blocks=1).mean
+            as_bytes = changed.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+            selections[name], seen[name] = chosen.shown(view.num_patches).numpy(), Seen(as_bytes, tokens)
+            continue
+        first = chosen.view(0)
+        visible = None if first.visible is None else first.visible.numpy()
+        selections[name] = ShownSelection(first.keep.numpy(), visible, candidates)
     if not maps:
         maps["edges"] = edge_map(view.images, view.patch_size, operator="sobel").numpy()
     return mask_gallery(
@@ -125,6 +138,7 @@ def preview(pictures: Pictures, strategies: Mapping[str, Strategy], clip: Clip, 
         grid=view.grid,
         captions=pictures.captions,
         maps=maps,
+        seen=seen,
     )
 
 
@@ -141,6 +155,13 @@ def _check(name: str, strategy: Strategy, view: PatchView) -> None:
             where="--strategies",
             value=name,
             way_out="choose another strategy; the report of a run with it shows what it keeps",
+        )
+    if isinstance(strategy, Fuser):
+        raise DataError(
+            "this strategy merges tokens between the blocks of a tower, which a preview does not have",
+            where="--strategies",
+            value=name,
+            way_out="choose another strategy; the report of a run with it shows what it merges",
         )
     if "objects" in strategy.needs and view.objects is None:
         raise DataError(

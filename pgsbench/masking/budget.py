@@ -35,7 +35,7 @@ def token_count(strategy: Strategy, grid: tuple[int, int], num_blocks: int) -> T
     For `pgs-released`, whose length depends on the batch, it is the most that it can be.
     """
     if isinstance(strategy, Resampler):
-        grid = strategy.grid_for(grid)
+        return whole(strategy.grid_for(grid), num_blocks)
     n = grid[0] * grid[1]
     if isinstance(strategy, Fuser):
         per_block = strategy.token_counts(n, num_blocks)
@@ -46,7 +46,7 @@ def token_count(strategy: Strategy, grid: tuple[int, int], num_blocks: int) -> T
 
 
 def whole(grid: tuple[int, int], num_blocks: int) -> TokenCount:
-    """Return what a picture costs without any strategy."""
+    """Return what a picture costs all of whose patches go through all blocks."""
     n = grid[0] * grid[1]
     return TokenCount((n,) * num_blocks, 1, n)
 

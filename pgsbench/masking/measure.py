@@ -5,12 +5,10 @@ Shape letters: b batch, n patches, h and w pixels.
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from pgsbench.masking.edges import edge_map
-from pgsbench.masking.ops import patchify
 
 #: A picture whose shown patches hold less than this share of its object has all but lost it.
 NEARLY_GONE = 0.1
@@ -73,22 +71,3 @@ def overlap(shown: Tensor, other: Tensor) -> Tensor:
     Between two seeds of one strategy it tells how little augmentation is left: 1 is the same mask again.
     """
     return (shown & other).sum(dim=1) / (shown | other).sum(dim=1).clamp_min(1)
-
-
-def averaged(images: Tensor, into: Tensor, patch_size: tuple[int, int]) -> Tensor:
-    """Return (b, c, h, w) pictures in which patches that have merged are replaced by their mean.
-
-    Args:
-        images: (b, c, h, w) float, of whole patches.
-        into: (b, n) which token has absorbed each patch; -1: none, which leaves the patch as it is.
-        patch_size: (height, width) in pixels.
-    """
-    patches = patchify(images, patch_size)
-    b, n, d = patches.shape
-    place = torch.where(into < 0, n, into)
-    wide = place[:, :, None].expand(-1, -1, d)
-    total = patches.new_zeros(b, n + 1, d).scatter_add(1, wide, patches)
-    count = patches.new_zeros(b, n + 1).scatter_add(1, place, torch.ones_like(place, dtype=patches.dtype))
-    mean = (total / count.clamp_min(1.0)[:, :, None]).gather(1, wide)
-    columns = torch.where((into < 0)[:, :, None], patches, mean).transpose(1, 2)
-    return F.fold(columns, images.shape[-2:], patch_size, stride=patch_size)

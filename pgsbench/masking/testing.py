@@ -28,8 +28,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from pgsbench.masking.base import Need, PatchView, Selection, Strategy, num_kept
+from pgsbench.masking.base import (
+    BlockView,
+    Fuser,
+    Need,
+    PatchView,
+    Resampler,
+    Selection,
+    Strategy,
+    num_kept,
+)
+from pgsbench.masking.budget import token_count
 from pgsbench.masking.configure import fields_of
+from pgsbench.masking.merge import Merged
+from pgsbench.masking.views import ManyViews
 
 #: (grid, patch size, batch size): square, wide, tall, odd and single-image batches.
 SHAPES: tuple[tuple[tuple[int, int], tuple[int, int], int], ...] = (
@@ -142,10 +154,16 @@ class StrategyContract:
         """Return the strategy set to mask nothing; override it if one field is not enough."""
         if strategy.mask_ratio == 0:
             return strategy
+        if isinstance(strategy, Merged | ManyViews):
+            return dataclasses.replace(strategy, strategy=self.at_ratio_zero(strategy.strategy))
         return dataclasses.replace(strategy, mask_ratio=0.0)  # type: ignore[type-var]  # a dataclass, by contract
 
     def check(self, selection: Selection, view: PatchView) -> None:
         """Raise AssertionError unless a selection is well formed."""
+        for number in range(selection.num_views):
+            self._check_view(selection.view(number), view)
+
+    def _check_view(self, selection: Selection, view: PatchView) -> None:
         keep, n = selection.keep, view.num_patches
         assert keep.dtype == torch.int64
         assert keep.device == view.device
@@ -158,6 +176,16 @@ class StrategyContract:
             assert selection.visible.dtype == torch.bool
             assert selection.visible.shape == keep.shape
             assert bool(selection.visible.any(dim=1).all()), "at least one visible patch in each image"
+        if (into := selection.into) is not None:
+            assert into.dtype == torch.int64
+            assert into.shape == (view.batch_size, n)
+            assert int(into.min()) >= -1, "-1 marks a patch that is thrown away"
+            assert int(into.max()) < keep.shape[1], "`into` holds columns of `keep`"
+            own = torch.arange(keep.shape[1]).expand_as(keep)
+            hidden = torch.zeros_like(keep, dtype=torch.bool)
+            if selection.visible is not None:
+                hidden = ~selection.visible
+            assert bool(((into.gather(1, keep) == own) | hidden).all()), "a shown patch absorbs itself"
         for name, value in selection.diagnostics.items():
             assert value.ndim == 0, f"diagnostic {name} is one number"
             assert bool(value.isfinite()), f"diagnostic {name} is finite"
@@ -183,12 +211,48 @@ class StrategyContract:
         selection = strategy.select(view, generator=_draw())
         self.check(selection, view)
         if self.exact_length:
-            assert selection.keep.shape[1] == num_kept(view.num_patches, strategy.mask_ratio)
+            assert selection.keep.shape[-1] == num_kept(view.num_patches, strategy.mask_ratio)
+
+    @pytest.mark.parametrize(("grid", "patch_size", "batch_size"), SHAPES)
+    def test_it_says_its_tokens_before_it_runs(
+        self, strategy: Strategy, grid: tuple[int, int], patch_size: tuple[int, int], batch_size: int
+    ) -> None:
+        told = token_count(strategy, grid, num_blocks=3)
+        if isinstance(strategy, Resampler):
+            grid = strategy.grid_for(grid)
+            assert grid[0] >= 1
+            assert grid[1] >= 1
+        view = make_view(grid, patch_size, batch_size).limited_to(strategy.needs)
+        selection = strategy.select(view, generator=_draw())
+        entered = selection.keep.shape[-1]
+        assert told.views == selection.num_views
+        if self.images_are_independent:
+            assert told.per_block[0] == entered
+        else:
+            assert told.per_block[0] >= entered, "the most that it can be"
+        assert isinstance(strategy, Fuser) or len(set(told.per_block)) == 1
+
+    def test_merging_between_blocks_keeps_what_it_says(self, strategy: Strategy) -> None:
+        if not isinstance(strategy, Fuser):
+            pytest.skip("it merges nothing between blocks")
+        counts = strategy.token_counts(24, 4)
+        for depth in range(4):
+            before = counts[max(0, depth - 1)]
+            keys = torch.randn(2, before, 6, generator=_draw())
+            block = BlockView(depth, 4, 24, keys, torch.ones(2, before))
+            into = strategy.fuse(block)
+            if into is None:
+                assert counts[depth] == before, "nothing merges, so no token is saved"
+                continue
+            for row in into:
+                assert row.unique().tolist() == list(range(counts[depth])), "each token left absorbs some"
+            assert torch.equal(into, strategy.fuse(block)), "it draws no random number"
 
     def test_the_effective_ratio_counts_hidden_patches(self, strategy: Strategy, view: PatchView) -> None:
         selection = strategy.select(view, generator=_draw())
-        influential = selection.keep.numel() if selection.visible is None else int(selection.visible.sum())
-        expected = 1 - influential / (view.batch_size * view.num_patches)
+        views = [selection.view(number) for number in range(selection.num_views)]
+        influential = sum(int(one.shown(view.num_patches).sum()) for one in views)
+        expected = 1 - influential / (len(views) * view.batch_size * view.num_patches)
         assert float(selection.effective_ratio(view.num_patches)) == pytest.approx(expected, abs=1e-6)
 
     @pytest.mark.parametrize("progress", [0.0, 0.3, 1.0])
@@ -215,7 +279,12 @@ class StrategyContract:
         given = {name: getattr(view, name) for name in (*PER_IMAGE, "position")}
         leaves = {name: v.clone().requires_grad_() for name, v in given.items() if v is not None}
         selection = strategy.select(dataclasses.replace(view, **leaves), generator=_draw())
-        returned = {"keep": selection.keep, "visible": selection.visible, **selection.diagnostics}
+        returned: dict[str, Tensor | None] = {
+            "keep": selection.keep,
+            "visible": selection.visible,
+            "into": selection.into,
+            **selection.diagnostics,
+        }
         for name, value in returned.items():
             assert value is None or not value.requires_grad, f"{name}: put `@torch.no_grad()` on select"
 
@@ -245,8 +314,10 @@ class StrategyContract:
         generator = _draw()
         before = generator.get_state()
         selection = self.at_ratio_zero(strategy).select(view, generator=generator)
-        assert torch.equal(selection.keep, torch.arange(view.num_patches).repeat(view.batch_size, 1))
+        everything = torch.arange(view.num_patches).repeat(view.batch_size, 1)
+        assert all(torch.equal(selection.view(v).keep, everything) for v in range(selection.num_views))
         assert selection.visible is None
+        assert selection.into is None
         assert torch.equal(generator.get_state(), before)
 
     def test_bfloat16_pictures(self, strategy: Strategy) -> None:
@@ -262,13 +333,14 @@ class StrategyContract:
 
 
 def _pick(selection: Selection, rows: Tensor) -> Selection:
-    visible = None if selection.visible is None else selection.visible[rows]
-    return Selection(selection.keep[rows], visible)
+    visible, into = (
+        None if value is None else value[..., rows, :] for value in (selection.visible, selection.into)
+    )
+    return Selection(selection.keep[..., rows, :], visible, into=into)
 
 
 def _same(first: Selection, second: Selection) -> bool:
-    if (first.visible is None) != (second.visible is None):
-        return False
-    if not torch.equal(first.keep, second.keep):
-        return False
-    return first.visible is None or second.visible is None or torch.equal(first.visible, second.visible)
+    pairs = ((getattr(first, name), getattr(second, name)) for name in ("keep", "visible", "into"))
+    return all(
+        one is other if one is None or other is None else torch.equal(one, other) for one, other in pairs
+    )

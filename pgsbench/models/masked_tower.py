@@ -18,15 +18,16 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from pgsbench.errors import DataError, ModelError
+from pgsbench.masking.appearance import averaged, coarse, resample
 from pgsbench.masking.base import AttentionStrategy, Fuser, PatchView, Resampler, Selection, Strategy
 from pgsbench.masking.budget import TokenCount, whole
-from pgsbench.masking.measure import averaged, object_shares, objects_kept
+from pgsbench.masking.measure import object_shares, objects_kept
 from pgsbench.masking.noise import step_seed
 from pgsbench.masking.selection_check import select_checked
 from pgsbench.models.ema_tower import EmaTower
 from pgsbench.models.key_mask import as_key_padding, key_mask
 from pgsbench.models.merging import absorb, block_view, followed, fuse
-from pgsbench.models.resampling import embed, position_at, resample
+from pgsbench.models.resampling import embed, position_at
 from pgsbench.models.tower_layout import TowerLayout, layout_of
 
 
@@ -78,9 +79,10 @@ class Masking(nn.Module):
         self._ema = _ema_tower(layout, strategy)  # no module either, for the same reason
         if isinstance(strategy, Fuser):
             layout.check_can_fuse()
-        layout.install(self)
         if isinstance(strategy, Resampler):
             layout.check_can_resample()
+        layout.install(self)
+        if isinstance(strategy, Resampler):
             layout.owner._embeds = self._embed  # a bound method: a copied tower gets the copied mask's
         self._hooks = self._add_hooks()
         self._rows = _Rows()
@@ -203,8 +205,7 @@ class Masking(nn.Module):
             return None
         h, w = self._layout.patch_size
         if self._is_resampled:
-            small = resample(images, (self._grid[0] * h, self._grid[1] * w))
-            return torch.nn.functional.interpolate(small, images.shape[-2:])
+            return coarse(images, (self._grid[0] * h, self._grid[1] * w))
         into = self.last.view(0).into
         if into is None and not self._rows.fused:
             return None

@@ -1,4 +1,4 @@
-"""Pictures at another size than the tower's own: pixels and position code are resampled together."""
+"""Pictures at another size than the tower's own: the position code is resampled with them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
-
-
-def resample(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return (b, c, h, w) pictures at another (height, width), bicubic with antialiasing as open_clip's."""
-    if images.shape[-2:] == size:
-        return images
-    small = F.interpolate(images.float(), size, mode="bicubic", antialias=True, align_corners=False)
-    return small.to(images.dtype)
 
 
 def position_at(code: Tensor, grid: tuple[int, int], wanted: tuple[int, int]) -> Tensor:

@@ -89,7 +89,7 @@ COST = [
         "{:.1%}",
         note="Effective ratio: share of patches without influence, over the whole training.",
     ),
-    Column("tokens kept", "tokens_kept"),
+    Column("tokens kept", "tokens_kept", "{:,.4g}"),
     Column(
         "text tokens",
         lambda row: (
@@ -98,6 +98,12 @@ COST = [
         "{:,.1f}",
         note="Text tokens: of a caption that entered the text tower, padding included, mean over the whole "
         "training.",
+    ),
+    Column(
+        "TFLOP",
+        "flops",
+        scale=1e-12,
+        note="TFLOP: matrix products of both towers in the whole training, in 10^12 operations.",
     ),
     Column("samples/s", "samples_per_second"),
     Column("mask share", "mask_share", "{:.2%}", note="Mask share: of the training time, spent on the mask."),

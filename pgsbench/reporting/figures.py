@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from pgsbench.reporting.comparison import ONE_RUN, Comparison, Missing
-from pgsbench.reporting.gallery import mask_gallery
+from pgsbench.reporting.gallery import Seen, mask_gallery
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.stats import Interval
 from pgsbench.reporting.study_frames import COMPLETE, Gallery, StudyFrames
@@ -199,6 +199,7 @@ def masks(results: Results, *, theme: Theme = LIGHT, num_images: int = 3) -> Fig
     """
     first: Gallery | None = None
     shown: dict[str, NDArray[np.bool_]] = {}
+    seen: dict[str, Seen] = {}
     for arm in results.study.arms:
         runs = results.study.of(results.headline[arm])
         found = next((g for run in runs if (g := run.gallery)), None)
@@ -206,11 +207,13 @@ def masks(results: Results, *, theme: Theme = LIGHT, num_images: int = 3) -> Fig
         # The pictures are the same for all arms trained on the same data; another one's do not belong here.
         if found is not None and first is not None and np.array_equal(found.images, first.images):
             shown[arm] = found.shown[:num_images]
-    if first is None or all(each.all() for each in shown.values()):
+            if found.seen is not None:
+                seen[arm] = Seen(found.seen[:num_images], found.tokens)
+    if first is None or (not seen and all(each.all() for each in shown.values())):
         return None
     colours = {arm: pen.colour for arm, pen in pens(results.study.arms, theme).items()}
     pictures = first.images[:num_images]
-    return mask_gallery(pictures, shown, grid=first.grid, colours=colours, theme=theme)
+    return mask_gallery(pictures, shown, grid=first.grid, colours=colours, seen=seen, theme=theme)
 
 
 # ------------------------------------------------------------------------------------------------ parts

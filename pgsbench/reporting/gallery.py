@@ -52,6 +52,19 @@ class ShownSelection:
         return hidden
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What the tower saw, where that is not the picture without some patches.
+
+    Attributes:
+        images: (b, h, w, 3) uint8: at a smaller size, or with merged patches replaced by their mean.
+        tokens: Patch tokens of a picture.
+    """
+
+    images: NDArray[np.uint8]
+    tokens: float
+
+
 def mask_gallery(
     images: NDArray[Any],
     selections: Mapping[str, ShownSelection | NDArray[np.bool_]],
@@ -60,6 +73,7 @@ def mask_gallery(
     captions: Sequence[str] = (),
     maps: Mapping[str, NDArray[np.floating[Any]]] | None = None,
     colours: Mapping[str, str] | None = None,
+    seen: Mapping[str, Seen] | None = None,
     theme: Theme = LIGHT,
 ) -> Figure:
     """Draw one row per image: the image, its maps, and what every strategy keeps of it.
@@ -73,6 +87,8 @@ def mask_gallery(
         captions: One text of one or more lines per image, shown under its row.
         maps: Name -> (b, n) or (b, rows, cols) values per patch, for example the edge map.
         colours: Strategy -> colour of its title; default: that of all text.
+        seen: Strategy -> what the tower saw, where it is not the picture itself; above each picture then
+            stands the number of its tokens.
         theme: Colours.
 
     Raises:
@@ -112,8 +128,12 @@ def mask_gallery(
                     interpolation="nearest",
                     extent=(-0.5, width - 0.5, height - 0.5, -0.5),
                 )
-            for chosen in selections.values():
-                _draw_selection(next(axes), picture, chosen, row, grid, theme, 7 * scale)
+            for name, chosen in selections.items():
+                panel, other = next(axes), (seen or {}).get(name)
+                view = picture if other is None else _as_float(other.images)[row]
+                _draw_selection(panel, view, chosen, row, grid, theme, 7 * scale)
+                if other is not None:
+                    panel.set_title(f"{other.tokens:.0f} of {num_patches} tokens", fontsize=7 * scale)
         for axes, name in zip(panels[0], columns, strict=True):
             broken = "\n".join(textwrap.fill(line, letters) for line in name.split("\n"))
             title = f"{broken}\n{axes.get_title(loc='left')}" if name in selections else broken

@@ -73,7 +73,7 @@ def plan_table(study: str, frame: pd.DataFrame) -> Table:
             f"{row.dropped:.2f}",
             f"{row.steps:,}",
             f"{row.samples:,}",
-            f"{row.patch_tokens:,}",
+            f"{row.patch_tokens:,.0f}",
             f"{row.text_tokens:,}",
             tera(row.flops),
             f"{row.minutes:.1f}",
@@ -83,7 +83,7 @@ def plan_table(study: str, frame: pd.DataFrame) -> Table:
     ]
     notes = [
         f"{counted(len(frame), 'run')}, {len(missing)} to train: {missing['samples'].sum():,} samples, "
-        f"{missing['patch_tokens'].sum():,} patch tokens, {missing['text_tokens'].sum():,} text tokens.",
+        f"{missing['patch_tokens'].sum():,.0f} patch tokens, {missing['text_tokens'].sum():,} text tokens.",
         "TFLOP: matrix products of both towers, forward and backward, in 10^12 operations.",
         f"About {missing['minutes'].sum() / len(devices):.0f} minutes of training, "
         f"{counted(len(devices), 'run')} at a time on {', '.join(dict.fromkeys(devices))}: estimated from a "

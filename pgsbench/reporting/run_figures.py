@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from pgsbench.colours import arm_colours
 from pgsbench.records import files
-from pgsbench.reporting.gallery import mask_gallery
+from pgsbench.reporting.gallery import Seen, mask_gallery
 from pgsbench.reporting.study_frames import COMPLETE, PlannedRun, StudyFrames
 from pgsbench.reporting.style import LIGHT, new_figure, save, themed
 from pgsbench.tracking.rundir import RunDir
@@ -32,7 +32,11 @@ def _masks(run: PlannedRun, colour: str) -> Figure | None:
     if gallery is None:
         return None
     return mask_gallery(
-        gallery.images, {run.arm: gallery.shown}, grid=gallery.grid, colours={run.arm: colour}
+        gallery.images,
+        {run.arm: gallery.shown},
+        grid=gallery.grid,
+        colours={run.arm: colour},
+        seen={} if gallery.seen is None else {run.arm: Seen(gallery.seen, gallery.tokens)},
     )
 
 

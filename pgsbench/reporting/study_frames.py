@@ -49,11 +49,21 @@ _SCORE_COLUMNS = (
 
 
 class Gallery(NamedTuple):
-    """Training pictures (b, h, w, 3) uint8, which patches the mask showed (b, n) bool, the patch grid."""
+    """What a run did to some training pictures.
+
+    Attributes:
+        images: (b, h, w, 3) the pictures.
+        shown: (b, n) which patches had an influence.
+        grid: (rows, cols) of the patches.
+        seen: (b, h, w, 3) what the tower saw, where patches merged or pictures were resampled.
+        tokens: Patch tokens of a picture.
+    """
 
     images: NDArray[np.uint8]
     shown: NDArray[np.bool_]
     grid: tuple[int, int]
+    seen: NDArray[np.uint8] | None = None
+    tokens: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -101,7 +111,13 @@ class PlannedRun:
         try:
             with np.load(self.path / files.GALLERY) as arrays:
                 rows, cols = (int(side) for side in arrays["grid"])
-                return Gallery(arrays["images"], arrays["shown"].astype(bool), (rows, cols))
+                return Gallery(
+                    images=arrays["images"],
+                    shown=arrays["shown"].astype(bool),
+                    grid=(rows, cols),
+                    seen=arrays.get("seen"),
+                    tokens=float(arrays.get("tokens", 0.0)),
+                )
         except UNREADABLE:  # a picture that is missing is no reason to have no report
             return None
 

@@ -1,0 +1,273 @@
+"""Other ways to spend image tokens: centred masks, smaller pictures, several views, merged tokens."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from pgsbench.errors import ConfigError
+from pgsbench.masking.appearance import appearance, averaged
+from pgsbench.masking.base import BlockView, Selection, Strategy
+from pgsbench.masking.budget import token_count
+from pgsbench.masking.centred import Centred, density
+from pgsbench.masking.cluster import Cluster
+from pgsbench.masking.configure import configure, fields_of
+from pgsbench.masking.grid import Grid
+from pgsbench.masking.merge import Merged
+from pgsbench.masking.ops import patchify
+from pgsbench.masking.pgs import Pgs
+from pgsbench.masking.random import Random
+from pgsbench.masking.resize import Resize
+from pgsbench.masking.testing import StrategyContract, make_view
+from pgsbench.masking.tome import Tome, bipartite_merge
+from pgsbench.masking.views import ManyViews
+
+
+class TestCentred(StrategyContract):
+    @pytest.fixture
+    def strategy(self) -> Strategy:
+        return Centred(0.5)
+
+
+class TestResize(StrategyContract):
+    exact_length = False  # whole rows and columns only
+
+    @pytest.fixture
+    def strategy(self) -> Strategy:
+        return Resize(0.5)
+
+
+class TestTome(StrategyContract):
+    exact_length = False  # all patches enter
+
+    @pytest.fixture
+    def strategy(self) -> Strategy:
+        return Tome(0.5)
+
+
+class TestViews(StrategyContract):
+    @pytest.fixture(params=[Random(0.5), Pgs(0.5)], ids=["random", "pgs"])
+    def strategy(self, request: Any) -> Strategy:
+        return ManyViews(request.param, 2)
+
+
+class TestMergedIntoNearest(StrategyContract):
+    exact_length = False  # clusters carry more than they show
+
+    @pytest.fixture(params=[Random(0.5), Cluster(0.3)], ids=["random", "cluster"])
+    def strategy(self, request: Any) -> Strategy:
+        return Merged(request.param, "nearest")
+
+
+class TestMergedIntoOne(StrategyContract):
+    exact_length = False  # one token more
+
+    @pytest.fixture(params=[Random(0.5), Cluster(0.3)], ids=["random", "cluster"])
+    def strategy(self, request: Any) -> Strategy:
+        return Merged(request.param, "one")
+
+
+class TestViewsOfMerged(StrategyContract):
+    @pytest.fixture
+    def strategy(self) -> Strategy:
+        return ManyViews(Merged(Random(0.5), "nearest"), 3)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_the_density_is_that_of_the_formula() -> None:
+    values = density((3, 5), 0.2)
+    for row in range(3):
+        for col in range(5):
+            x, y = -1 + 2 * col / 4, -1 + 2 * row / 2
+            expected = math.exp(-(x * x + y * y) / 0.4) / (2 * math.pi * 0.2)
+            assert float(values[row * 5 + col]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_centred_masks_show_the_centre_more_often() -> None:
+    view = make_view((8, 8), (8, 8), 400)
+    often = Centred(0.5).select(view, generator=generator()).shown(64).float().mean(dim=0).view(8, 8)
+    assert float(often[3:5, 3:5].min()) > 0.9
+    assert float(often[0, 0]) < 0.4
+    wide = Centred(0.5, spread=50.0).select(view, generator=generator()).shown(64).float().mean(dim=0)
+    assert float((wide - 0.5).abs().max()) < 0.12  # nearly flat: a random mask
+
+
+@pytest.mark.parametrize(
+    ("grid", "ratio", "expected"),
+    [
+        ((14, 14), 0.5, (10, 10)),  # 160 px of 224: what GLIP's tables have
+        ((14, 14), 0.75, (7, 7)),
+        ((8, 8), 0.5, (6, 6)),
+        ((4, 8), 0.5, (3, 6)),
+        ((4, 8), 0.75, (2, 4)),
+        ((14, 14), 0.0, (14, 14)),
+        ((1, 1), 0.5, (1, 1)),
+    ],
+)
+def test_the_size_whose_patches_fit_the_budget(
+    grid: tuple[int, int], ratio: float, expected: tuple[int, int]
+) -> None:
+    assert Resize(ratio).grid_for(grid) == expected
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.25, 0.4])
+@pytest.mark.parametrize("blocks", [3, 4, 12])
+def test_merging_meets_its_budget_with_as_little_as_it_can(ratio: float, blocks: int) -> None:
+    counts = Tome(ratio).token_counts(196, blocks)
+    assert counts[0] == 196
+    assert sum(counts) / blocks <= 196 * (1 - ratio)
+    step = counts[0] - counts[1]
+    one_less = [196]
+    while len(one_less) < blocks:
+        one_less.append(one_less[-1] - min(step - 1, one_less[-1] // 2))
+    assert sum(one_less) / blocks > 196 * (1 - ratio)
+
+
+def test_a_budget_out_of_reach_merges_half_of_the_tokens_each_time() -> None:
+    assert Tome(0.9).token_counts(64, 4) == (64, 32, 16, 8)
+
+
+def naive_merge(keys: Tensor, count: int) -> list[int]:
+    """Where each token of one picture goes, token by token."""
+    m = len(keys)
+    unit = [key / key.norm() for key in keys]
+    edges = []
+    for a in range(0, m, 2):
+        likeness, b = max((float(unit[a] @ unit[b]), b) for b in range(1, m, 2))
+        edges.append((likeness, a, b))
+    leaving = {a: b for _, a, b in sorted(edges, reverse=True)[:count]}
+    left = [token for token in range(m) if token not in leaving]
+    return [left.index(leaving.get(token, token)) for token in range(m)]
+
+
+@pytest.mark.parametrize(("m", "count"), [(9, 1), (9, 4), (10, 5), (2, 1)])
+def test_bipartite_merge_equals_its_naive_twin(m: int, count: int) -> None:
+    keys = torch.randn(3, m, 7, generator=generator())
+    assert bipartite_merge(keys, count).tolist() == [naive_merge(row, count) for row in keys]
+
+
+def test_a_merger_of_the_deepest_block_has_seen_all_others() -> None:
+    tome = Tome(0.5)
+    counts = tome.token_counts(64, 4)
+    keys = torch.randn(1, counts[2], 7, generator=generator())
+    into = tome.fuse(BlockView(3, 4, 64, keys, torch.ones(1, counts[2])))
+    assert into is not None
+    assert int(into.max()) + 1 == counts[3]
+
+
+def test_dropped_patches_join_the_nearest_kept_one() -> None:
+    view = make_view()
+    chosen = Merged(Random(0.5), "nearest").select(view, generator=generator())
+    plain = Random(0.5).select(view, generator=generator())
+    assert torch.equal(chosen.keep, plain.keep)
+    assert view.images is not None
+    assert chosen.into is not None
+    for patches, keep, into in zip(patchify(view.images, (8, 8)), chosen.keep, chosen.into, strict=True):
+        for patch in range(64):
+            distances = [float((patches[patch] - patches[other]).square().sum()) for other in keep.tolist()]
+            assert int(into[patch]) == distances.index(min(distances))
+    assert bool(chosen.shown(64).all())
+    assert float(chosen.effective_ratio(64)) == 0.0
+
+
+def test_dropped_patches_share_one_token_more() -> None:
+    view = make_view()
+    chosen = Merged(Random(0.5), "one").select(view, generator=generator())
+    plain = Random(0.5).select(view, generator=generator()).shown(64)
+    assert chosen.keep.shape == (3, 33)
+    assert chosen.into is not None
+    for shown, keep, into in zip(plain, chosen.keep, chosen.into, strict=True):
+        (common,) = set(into[~shown].tolist())
+        assert not shown[keep[common]]
+        assert keep[into[shown]].tolist() == shown.nonzero().flatten().tolist()
+
+
+def test_hidden_patches_merge_as_well() -> None:
+    view = make_view()
+    plain = Cluster(0.3, threshold=0.1).select(view, generator=generator())
+    assert plain.visible is not None
+    assert not bool(plain.visible.all())
+    for merge in ("nearest", "one"):
+        chosen = Merged(Cluster(0.3, threshold=0.1), merge).select(view, generator=generator())  # type: ignore[arg-type]  # a loop's variable is a plain str
+        assert bool(chosen.shown(64).all())
+        assert torch.equal(chosen.shown(64) & plain.shown(64), plain.shown(64))
+
+
+def test_views_are_drawn_one_after_another() -> None:
+    view, draws = make_view(), generator()
+    views = ManyViews(Random(0.5), 3).select(view, generator=generator())
+    for number in range(3):
+        assert torch.equal(views.view(number).keep, Random(0.5).select(view, generator=draws).keep)
+    shown = torch.stack([views.view(number).shown(64) for number in range(3)])
+    assert torch.equal(views.shown(64), shown.any(dim=0))
+    assert float(views.effective_ratio(64)) == 0.5
+
+
+def test_a_study_turns_options_on_and_off() -> None:
+    assert configure("flip", {"views": 1, "merge": None}) == configure("flip", {})
+    both = configure("pgs", {"mask_ratio": 0.75, "views": 2, "merge": "nearest"})
+    assert both == ManyViews(Merged(Pgs(0.75), "nearest"), 2)
+    assert configure("pgs", fields_of(both)) == both
+    assert {"views", "merge"} & fields_of(configure("pgs", {})).keys() == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "words"),
+    [
+        ("flip", {"views": 0}, "strategy.views.*from 2 to 64"),
+        ("flip", {"views": True}, "strategy.views"),
+        ("flip", {"views": "two"}, "strategy.views"),
+        ("flip", {"merge": "all"}, "strategy.merge.*nearest, one"),
+        ("resize", {"views": 2}, "strategy.views.*Resize keeps all"),
+        ("tome", {"merge": "one"}, "strategy.merge.*Tome keeps all"),
+        ("flip", {"view": 2}, "strategy.view.*views"),
+    ],
+)
+def test_a_wrong_option_names_its_field(name: str, fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        configure(name, fields)
+    assert re.search(words, " ".join(str(error.value).split()))
+
+
+def test_what_a_picture_costs() -> None:
+    assert token_count(Random(0.5), (8, 8), 4).mean == 32
+    assert token_count(ManyViews(Random(0.5), 2), (8, 8), 4).mean == 64
+    assert token_count(Merged(Random(0.5), "one"), (8, 8), 4).mean == 33
+    assert token_count(Merged(Random(0.0), "one"), (8, 8), 4).mean == 64
+    assert token_count(Resize(0.5), (8, 8), 4).mean == 36
+    assert token_count(Resize(0.5), (8, 8), 4).embedded == 36
+    assert token_count(Grid(0.6), (8, 8), 4).mean == 32
+    assert token_count(Tome(0.25), (8, 8), 4).per_block == Tome(0.25).token_counts(64, 4)
+
+
+def test_merged_patches_look_like_their_mean() -> None:
+    images = torch.rand(1, 3, 8, 16, generator=generator())
+    seen = averaged(images, torch.tensor([[0, 0]]), (8, 8))
+    mean = (images[..., :8] + images[..., 8:]) / 2
+    torch.testing.assert_close(seen, torch.cat([mean, mean], dim=3))
+    assert torch.equal(averaged(images, torch.tensor([[0, -1]]), (8, 8)), images)
+
+
+def test_a_smaller_picture_looks_coarse_and_a_masked_one_as_it_is() -> None:
+    view = make_view()
+    images = torch.rand(3, 3, 64, 64, generator=generator())
+    seen = appearance(Resize(0.75), Resize(0.75).select(view, generator=generator()), view, images)
+    assert seen is not None
+    assert seen.shape == images.shape
+    assert torch.equal(seen[..., 0::2, 0::2], seen[..., 1::2, 1::2])  # 32 pixels, each shown twice
+    assert appearance(Random(0.5), Random(0.5).select(view, generator=generator()), view, images) is None
+
+
+def test_a_selection_counts_what_is_thrown_away() -> None:
+    into = torch.tensor([[0, 0, -1, 1]])
+    selection = Selection(torch.tensor([[0, 3]]), into=into)
+    assert selection.shown(4).tolist() == [[True, True, False, True]]
+    assert float(selection.effective_ratio(4)) == 0.25
