@@ -223,16 +223,16 @@ def _look_at_mask(run: RunDir, clip: Clip, masking: Masking, reader: Reader, spe
         shown.append(masking.shown(len(pictures)))
         if seed == spec.seed:
             seen = masking.appearance(batch.images.to(device).float())
-    changed = {} if seen is None else {"seen": _as_pictures(seen.round().clamp(0, 255).byte())}
+    arrays: dict[str, Any] = {
+        "images": _as_pictures(batch.images),
+        "shown": shown[0][:GALLERY_IMAGES].cpu().numpy(),
+        "grid": np.array(masking.grid),
+        "tokens": masking.token_count.mean,
+    }
+    if seen is not None:
+        arrays["seen"] = _as_pictures(seen.round().clamp(0, 255).byte())
     with atomic(run.existing_path() / files.GALLERY) as scratch, scratch.open("wb") as file:
-        np.savez_compressed(
-            file,
-            images=_as_pictures(batch.images),
-            shown=shown[0][:GALLERY_IMAGES].cpu().numpy(),
-            grid=np.array(masking.grid),
-            tokens=masking.token_count.mean,
-            **changed,
-        )
+        np.savez_compressed(file, **arrays)
     return float(overlap(*shown).mean())
 
 

@@ -83,7 +83,8 @@ def model_cost(model: nn.Module) -> ModelCost | None:
     """Read the sizes off an open_clip model; None where a tower is not open_clip's own transformer."""
     if type(model) not in (CLIP, CustomTextCLIP):  # CoCa has a decoder, too
         return None
-    layout, text = layout_of(model), getattr(model, "text", model)
+    layout = layout_of(model)
+    text: Any = getattr(model, "text", model)
     is_plain = isinstance(text, CLIP) or (type(text) is TextTransformer and text.cls_emb is None)
     if layout.transformer is None or layout.owner.attn_pool is not None or not is_plain:
         return None
