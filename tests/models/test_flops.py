@@ -46,7 +46,7 @@ def test_the_plan_is_what_a_forward_pass_does(name: str, ratio: float, keep: int
 
 def vit_b_16() -> ModelCost:
     with torch.device("meta"):
-        model = open_clip.create_model("ViT-B-16")
+        model = open_clip.create_model("ViT-B-16", device="meta")
     cost = model_cost(model)
     assert cost is not None
     return cost
@@ -83,5 +83,5 @@ def test_a_second_tower_that_watches_costs_a_forward_pass() -> None:
 @pytest.mark.parametrize("name", ["vit_medium_patch16_gap_256", "coca_ViT-B-32"])
 def test_towers_of_another_make_are_not_guessed(name: str) -> None:
     with torch.device("meta"):
-        model = open_clip.create_model(name)
+        model = open_clip.create_model(name, device="meta")
     assert model_cost(model) is None

@@ -1,0 +1,42 @@
+"""What a plan says of tokens and operations is what a run then counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tinyworld import TinyWorld
+
+from pgsbench.execution.estimate import Estimator
+from pgsbench.experiment import run_once
+from pgsbench.study.open import open_study_file
+from pgsbench.study.plan import Planner
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        "none",
+        "flip",
+        "centred",
+        "grid",
+        "resize",
+        "tome",
+        "attentive",
+        "{name: cluster, mask_ratio: 0.3}",
+        "{name: flip, views: 2}",
+        "{name: flip, merge: one}",
+        "{name: pgs, views: 2, merge: nearest}",
+    ],
+)
+def test_every_way_costs_what_its_plan_says(tiny: TinyWorld, tmp_path: Path, strategy: str) -> None:
+    overrides = ["search=null", "arms={}", f"strategy={strategy}", "training.unmasked_tuning.share=0.34"]
+    study = open_study_file(tiny.study, overrides=overrides)
+    spec = Planner(study).spec(study.config.base_arm, 0, {})
+    cost = Estimator("cpu").cost(spec.config)
+    summary = run_once(spec, runs_root=tmp_path, device=torch.device("cpu")).summary
+    assert summary is not None
+    assert cost.patch_tokens == pytest.approx(summary.visual_tokens)
+    assert cost.flops == summary.flops
+    assert cost.flops is not None
