@@ -37,7 +37,7 @@ def describe(name: str, *, is_text: bool = False) -> str:
     Raises:
         PluginError: There is no such strategy.
     """
-    from pgsbench.masking.configure import strategy_class
+    from pgsbench.masking.configure import OPTIONS, strategy_class
     from pgsbench.masking.text.configure import text_strategy_class
 
     is_text = is_text or (name in TEXT_STRATEGIES.names() and name not in STRATEGIES.names())
@@ -48,4 +48,12 @@ def describe(name: str, *, is_text: bool = False) -> str:
         annotation = parameter.annotation
         kind_of = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
         lines.append(f"  {parameter.name}: {kind_of} = {default}")
-    return "\n".join([*lines, "", f"looks at: {', '.join(sorted(kind.needs)) or 'nothing'}"])
+    lines += ["", f"looks at: {', '.join(sorted(kind.needs)) or 'nothing'}"]
+    if not is_text and not any(hasattr(kind, method) for method in ("grid_for", "fuse")):
+        lines += ["", "options, as of every strategy that drops patches:"]
+        lines += [f"  {key}: {_first_line(option.wrap)}" for key, option in OPTIONS.items()]
+    return "\n".join(lines)
+
+
+def _first_line(kind: type) -> str:
+    return (inspect.getdoc(kind) or "").partition("\n")[0]

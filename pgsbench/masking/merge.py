@@ -17,7 +17,7 @@ Merge = Literal["nearest", "one"]
 
 @dataclass(frozen=True)
 class Merged:
-    """Any strategy whose dropped patches are averaged into kept tokens instead of thrown away.
+    """nearest or one: dropped patches are averaged into kept tokens instead of thrown away; null: not.
 
     * ``nearest``: each joins the kept patch whose pixels are nearest (smallest squared distance), so that
       the mean loses least.

@@ -12,7 +12,7 @@ from pgsbench.masking.budget import patch_tokens
 
 @dataclass(frozen=True)
 class ManyViews:
-    """Any strategy, asked several times for one picture: every view meets the same caption.
+    """How many masks of a picture each meet its caption in a step; 1: one.
 
     A-CLIP (arXiv 2212.08653, section 3.3) trains on two views of half of the patches. The tower sees each
     view as a picture of its own; the contrastive loss is computed for each and averaged; texts are encoded

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +19,8 @@ from pgsbench.masking.testing import StrategyContract, make_view
 from pgsbench.masking.text.base import TextStrategy
 from pgsbench.masking.text.configure import configure_text
 from pgsbench.masking.text.testing import TextStrategyContract, make_text_view
+from pgsbench.models.clip import build
+from pgsbench.models.masked_tower import attach
 
 PAGE = Path(__file__).parents[2] / "docs" / "add-a-strategy.md"
 
@@ -38,7 +41,7 @@ def write_code_blocks(folder: Path) -> list[Path]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
     names = [path.name for path in write_code_blocks(folder)]
-    assert names == ["spiral.py", "test_spiral.py", "ends.py", "test_ends.py"]
+    assert names == ["spiral.py", "test_spiral.py", "ends.py", "test_ends.py", "pairs.py"]
     return folder
 
 
@@ -52,6 +55,26 @@ class TestTheExampleForCaptions(TextStrategyContract):
     @pytest.fixture
     def strategy(self, folder: Path) -> TextStrategy:
         return configure_text("my/ends.py:Ends", {"keep": 6}, relative_to=folder)
+
+
+class TestTheExampleOfAnotherFamily(StrategyContract):
+    exact_length = False
+
+    @pytest.fixture
+    def strategy(self, folder: Path) -> Strategy:
+        return configure("my/pairs.py:Pairs", {}, relative_to=folder)
+
+
+def test_neighbours_merge_in_a_tower(folder: Path) -> None:
+    clip = build("tiny-vit", seed=0)
+    model: Any = clip.model.train()
+    masking = attach(model, configure("my/pairs.py:Pairs", {}, relative_to=folder))
+    masking.begin_step(seed=0, step=0)
+    model.encode_image(torch.randn(2, 3, *clip.image_size))
+    patches, blocks = masking.grid[0] * masking.grid[1], len(masking.token_count.per_block)
+    assert masking.token_count.per_block == (patches,) * (blocks // 2) + (patches // 2,) * (
+        blocks - blocks // 2
+    )
 
 
 def test_both_ends_of_a_caption_stay(folder: Path) -> None:
