@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -19,15 +18,23 @@ from torch.utils.hooks import RemovableHandle
 
 from pgsbench.errors import DataError, ModelError
 from pgsbench.masking.appearance import averaged, coarse, resample
-from pgsbench.masking.base import AttentionStrategy, Fuser, PatchView, Resampler, Selection, Strategy
+from pgsbench.masking.base import (
+    AttentionStrategy,
+    BlockView,
+    Fuser,
+    PatchView,
+    Resampler,
+    Selection,
+    Strategy,
+)
 from pgsbench.masking.budget import TokenCount, whole
 from pgsbench.masking.measure import object_shares, objects_kept
 from pgsbench.masking.noise import step_seed
 from pgsbench.masking.selection_check import select_checked
 from pgsbench.models.ema_tower import EmaTower
-from pgsbench.models.key_mask import as_key_padding, key_mask
-from pgsbench.models.merging import absorb, block_view, followed, fuse
+from pgsbench.models.key_mask import as_key_padding
 from pgsbench.models.resampling import embed, position_at
+from pgsbench.models.token_rows import TokenRows, mean_keys
 from pgsbench.models.tower_layout import TowerLayout, layout_of
 
 
@@ -85,7 +92,7 @@ class Masking(nn.Module):
         if isinstance(strategy, Resampler):
             layout.owner._embeds = self._embed  # a bound method: a copied tower gets the copied mask's
         self._hooks = self._add_hooks()
-        self._rows = _Rows()
+        self._rows = TokenRows()
         self._grid = layout.grid
         self._position: Tensor | None = None  # of a grid that is not the tower's own
         self._images: Tensor | None = None
@@ -206,14 +213,8 @@ class Masking(nn.Module):
         h, w = self._layout.patch_size
         if self._is_resampled:
             return coarse(images, (self._grid[0] * h, self._grid[1] * w))
-        into = self.last.view(0).into
-        if into is None and not self._rows.fused:
-            return None
-        n = self.grid[0] * self.grid[1]
-        if into is None:
-            into = torch.arange(n, device=images.device).expand(len(images), -1)
-        into = followed(into, [each[: len(images)] for each in self._rows.fused])
-        return averaged(images, into.to(images.device), (h, w))
+        into = self._rows.token_of(self.last, self.grid[0] * self.grid[1])
+        return None if into is None else averaged(images, into.to(images.device), (h, w))
 
     @property
     def _is_resampled(self) -> bool:
@@ -257,30 +258,12 @@ class Masking(nn.Module):
         Towers with rotary positions get the kept indices (b, k), or None, beside the tokens.
         """
         self.last, keep = None, None
-        self._rows = _Rows()
+        self._rows = TokenRows()
         if self._is_masking():
             self.last = self._choose(x)
             keep = self.last.keep.flatten(0, -2)
-            x = self._shortened(x, self.last)
+            x, self._rows = TokenRows.shortened(x, self.last, self._layout.num_prefix)
         return (x, keep) if self._layout.wants_indices else x
-
-    def _shortened(self, x: Tensor, selection: Selection) -> Tensor:
-        # Views follow one another along the batch, so the tower sees them as pictures of their own.
-        prefix, patches = x[:, : self._layout.num_prefix], x[:, self._layout.num_prefix :]
-        rows, sizes = [], []
-        for one in map(selection.view, range(selection.num_views)):
-            if one.into is None:
-                row = patches.gather(1, one.keep[:, :, None].expand(-1, -1, x.shape[2]))
-            else:
-                row, size = absorb(patches, one.into, one.keep.shape[1])
-                sizes.append(size)
-            rows.append(torch.cat([prefix, row], dim=1))
-        visible = selection.visible
-        self._rows = _Rows(
-            visible=None if visible is None else visible.flatten(0, -2),
-            sizes=torch.cat(sizes) if sizes else None,
-        )
-        return torch.cat(rows)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Masking:
         # What `to`, `cuda` or `half` do to the model must reach the moving average, which is no part of it.
@@ -390,7 +373,7 @@ class Masking(nn.Module):
                 for module in layout.transformer.modules()
                 if isinstance(module, nn.MultiheadAttention)
             ]
-        before_block = self._mask_keys if layout.transformer is None else self._fuse
+        before_block = self._mask_keys if layout.transformer is None else self._merge
         hooks += [block.register_forward_pre_hook(before_block, with_kwargs=True) for block in layout.blocks]
         if layout.averages is not None:
             hooks.append(layout.averages.register_forward_hook(self._weigh_average))
@@ -421,95 +404,37 @@ class Masking(nn.Module):
         self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         # Where all tokens count alike there is no mask at all, and attention keeps its fast kernel.
-        rows = self._rows
-        if rows.visible is None and rows.sizes is None:
-            return None
-        return args, kwargs | {"attn_mask": key_mask(rows.visible, rows.sizes, self._prefix, args[0])}
+        mask = self._rows.key_mask(args[0])
+        return None if mask is None else (args, kwargs | {"attn_mask": mask})
 
-    def _fuse(
+    def _merge(
         self, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         if self.last is None or not isinstance(self.strategy, Fuser):
             return None
+        x: Tensor = args[0]
         depth = next(number for number, one in enumerate(self._layout.blocks) if one is block)
-        x, sizes = self._fused(self.strategy, args[0], depth)
+        x, mask = self._rows.merge(x, self._block_view(x, depth), partial(self._decide, self.strategy))
         # open_clip names the mask, but for gradient checkpointing, which gives all by place.
-        mask = key_mask(self._rows.visible, sizes, self._prefix, x)
         return (x, None, None, mask), {key: value for key, value in kwargs.items() if key != "attn_mask"}
 
-    def _fused(self, strategy: Fuser, x: Tensor, depth: int) -> tuple[Tensor, Tensor]:
-        # A block that is run again for its gradient finds the sizes that it began with.
-        rows = self._rows
-        sizes = rows.sizes_before[depth] if depth < len(rows.sizes_before) else rows.sizes
-        if sizes is None:
-            sizes = torch.ones(x.shape[0], x.shape[1] - self._prefix, device=x.device)
-        decision = self._decide(strategy, x, sizes, depth)
-        after = sizes
-        if decision is not None:
-            into, left = decision
-            merged, after = absorb(x[:, self._prefix :], into, left, sizes)
-            x = torch.cat([x[:, : self._prefix], merged], dim=1)
-        if depth == len(rows.sizes_before):
-            rows.sizes_before.append(sizes)
-            rows.lengths.append(after.shape[1])
-            rows.sizes = after
-            if decision is not None:
-                rows.fused.append(decision[0])
-        return x, after
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch's
+    def _block_view(self, x: Tensor, depth: int) -> BlockView:
+        blocks, rows = self._layout.blocks, self._rows
+        with self._timed(x.device), torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+            keys = mean_keys(blocks[depth], x[:, rows.num_prefix :].detach())
+            return BlockView(depth, len(blocks), rows.entered, keys, rows.sizes_at(depth, x))
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch's
-    def _decide(self, strategy: Fuser, x: Tensor, sizes: Tensor, depth: int) -> tuple[Tensor, int] | None:
-        blocks = self._layout.blocks
-        assert self.last is not None
-        entered = self.last.keep.shape[-1]
-        with self._timed(x.device), torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            view = block_view(
-                blocks[depth],
-                x.detach(),
-                sizes,
-                depth=depth,
-                num_blocks=len(blocks),
-                num_patches=entered,
-                num_prefix=self._prefix,
-            )
-            return fuse(strategy, view)
-
-    @property
-    def _prefix(self) -> int:
-        return self._layout.num_prefix
+    def _decide(self, strategy: Fuser, view: BlockView) -> tuple[Tensor, int] | None:
+        with self._timed(view.keys.device), torch.no_grad():
+            into = strategy.fuse(view)
+        if into is None:
+            return None
+        return into, strategy.token_counts(view.num_patches, view.num_blocks)[view.depth]
 
     def _weigh_average(self, _: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
-        # The tower averages over all tokens that are carried along. With each one scaled by its share, times
-        # their number, that average is the mean over all visible patches.
-        rows = self._rows
-        if rows.visible is None and rows.sizes is None:
-            return None
-        prefix, tokens = output[:, : self._prefix], output[:, self._prefix :]
-        weight = torch.ones(tokens.shape[:2], device=tokens.device) if rows.sizes is None else rows.sizes
-        if rows.visible is not None:
-            weight = weight * rows.visible
-            tokens = tokens.masked_fill(~rows.visible[:, :, None], 0.0)
-        share = weight * weight.shape[1] / weight.sum(dim=1, keepdim=True)
-        return torch.cat([prefix, (tokens * share[:, :, None]).to(output.dtype)], dim=1)
-
-
-@dataclass
-class _Rows:
-    """What is known of the rows of tokens on their way through the tower; b counts views as pictures.
-
-    Attributes:
-        visible: (b, k) bool, or None where all are visible.
-        sizes: (b, k) how many patches each token stands for, or None where that is one.
-        sizes_before: The sizes with which each block began, where tokens merge between blocks.
-        lengths: Patch tokens in each block, where tokens merge between blocks.
-        fused: What has merged before a block, in order: (b, m) places in the next row.
-    """
-
-    visible: Tensor | None = None
-    sizes: Tensor | None = None
-    sizes_before: list[Tensor] = field(default_factory=list)
-    lengths: list[int] = field(default_factory=list)
-    fused: list[Tensor] = field(default_factory=list)
+        return self._rows.weighed(output)
 
 
 def _ema_tower(layout: TowerLayout, strategy: Strategy) -> EmaTower | None:

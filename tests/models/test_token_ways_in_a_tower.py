@@ -31,7 +31,7 @@ from pgsbench.masking.tome import Tome, bipartite_merge
 from pgsbench.masking.views import ManyViews
 from pgsbench.models.flops import model_cost
 from pgsbench.models.masked_tower import attach
-from pgsbench.models.merging import absorb
+from pgsbench.models.token_rows import absorb
 
 POOLS: list[dict[str, Any]] = [{}, {"pool_type": "avg"}, {"pool_type": "avg", "final_ln_after_pool": True}]
 
