@@ -28,7 +28,7 @@ from pgsbench.data.transforms import normalise
 from pgsbench.errors import DataError, RunError
 from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.identity import current_fingerprint
-from pgsbench.evaluation.suite import Suite, load_suite
+from pgsbench.evaluation.suite import Suite, following, load_suite
 from pgsbench.files import atomic
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.configure import configure
@@ -75,7 +75,7 @@ def run_once(
     """
     _check_identity(spec)
     run = find_runs(runs_root, [spec.id]).get(spec.id) or RunDir.create(runs_root, spec)
-    suite = load_suite(spec.evaluation.suite)
+    suite = suite_of(spec)
     if is_complete(run, current_fingerprint(suite)):
         return run
     with run.claim():
@@ -91,6 +91,11 @@ def run_once(
         _evaluate(run, suite, spec, device=device, should_stop=asked_to_stop)
         run.mark_done()
     return run
+
+
+def suite_of(spec: RunSpec) -> Suite:
+    """Return what a run is tested on: its suite, on the evaluation sets that belong to its training data."""
+    return following(load_suite(spec.evaluation.suite), spec.config.data.source)
 
 
 def is_complete(run: RunDir | None, suite_fingerprint: str) -> bool:
@@ -116,7 +121,7 @@ def _check_identity(spec: RunSpec) -> None:
                     spec.config.strategy.name,
                     spec.config.text.strategy,
                     spec.config.model.name,
-                    spec.config.data.train,
+                    spec.config.data.source,
                 )
             ),
             way_out="run the command again: it plans with them as they are now",
@@ -135,7 +140,7 @@ def _train(run: RunDir, spec: RunSpec, *, device: torch.device, should_stop: Cal
     )
     strategy = configure(config.strategy.name, config.strategy.fields)  # at once: its file may be edited
     text_strategy = configure_text(config.text.strategy, config.text.fields)
-    train_shards = shards.resolve(config.data.train)
+    train_shards = shards.resolve(config.data.source)
     reader = shards.open_reader(
         train_shards,
         image_size=clip.image_size,

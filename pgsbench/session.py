@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 from pgsbench.config.schema import arm_name
 from pgsbench.errors import ConfigError, StudyError
-from pgsbench.evaluation.suite import load_suite
 from pgsbench.evaluation.task_data import locate, make_builtin
 from pgsbench.execution.estimate import Estimator
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.runs import Watcher, work_off
 from pgsbench.execution.search import search
 from pgsbench.execution.slots import Slots, plan_slots
+from pgsbench.experiment import suite_of
 from pgsbench.files import unwritable
 from pgsbench.progress import Bars
 from pgsbench.records import files
@@ -167,8 +167,10 @@ class Study:
         """
         names = self._with_arms(self.arms if arms is None else arms)
         with Bars() as bars:
-            self._prepare_data(bars)
-            return self._planner.specs(names)
+            self._planner.progress = bars
+            specs = self._planner.specs(names)
+            self._prepare_data(specs, bars)
+            return specs
 
     def dry_run(self, arms: Sequence[str] | None = None) -> pd.DataFrame:
         """Return what `train` would do, and how long it would take on this machine; nothing is trained.
@@ -242,6 +244,9 @@ class Study:
         """
         self._check_search()
         references = self.plan(reference_arms(self._file))
+        with Bars() as bars:
+            self._planner.progress = bars
+            self._prepare_data(searched_specs(self._planner, trials)[0], bars)
         with self._watching() as watcher:
             self.failed = search(self._folder(), references, self._slots, watcher, trials=trials)
         return self._finish()
@@ -324,15 +329,15 @@ class Study:
                 way_out="add `search:` with a `space:`, or use `pgsbench train` or `compare`",
             )
 
-    def _prepare_data(self, bars: Bars) -> None:
-        """Make the built-in data that the study is trained and tested on, and look for the rest.
+    def _prepare_data(self, specs: Sequence[RunSpec], bars: Bars) -> None:
+        """Make the built-in data that runs are tested on, and look for the rest.
 
         Before hours of training, not after.
         """
-        self._planner.progress = bars
-        suite = load_suite(self._file.config.evaluation.suite)
-        make_builtin(suite, progress=bars)
-        locate(suite)
+        suites = {(spec.evaluation.suite, spec.config.data.source): suite_of(spec) for spec in specs}
+        for suite in suites.values():
+            make_builtin(suite, progress=bars)
+            locate(suite)
 
     def _work_off(self, specs: Sequence[RunSpec]) -> None:
         with self._watching() as watcher:

@@ -23,20 +23,25 @@ SourceOption = Annotated[
         help="tiny-imagenet: the official archive, or the folder that it unpacks to. Default: it is fetched.",
     ),
 ]
+KnobsOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KNOB=V", help="A knob of the recipe; may be repeated."),
+]
 SuiteArgument = Annotated[str, typer.Argument(help=SUITE_HELP, autocompletion=completion.suites)]
 
 
 @app.command()
-def make(name: NameArgument, source: SourceOption = None) -> None:
+def make(name: NameArgument, knobs: KnobsOption = None, source: SourceOption = None) -> None:
     """Make a built-in data set, once; it is found again by a hash of its recipe.
 
-    Example: pgsbench data make scenes
+    Example: pgsbench data make scenes --set clutter=0.2
 
     Example: pgsbench data make tiny-imagenet --from tiny-imagenet-200.zip
     """
     from pgsbench.data import store
     from pgsbench.progress import Bars
 
+    name = _with_knobs(name, knobs)
     existed = store.find(name) is not None
     with Bars() as show:
         folder = store.ensure(name, source=source, progress=show)
@@ -56,7 +61,7 @@ def list_(json: JsonOption = False) -> None:
 
 
 @app.command()
-def verify(name: NameArgument) -> None:
+def verify(name: NameArgument, knobs: KnobsOption = None) -> None:
     """Compare every file of a data set with its hash.
 
     Example: pgsbench data verify scenes
@@ -65,7 +70,7 @@ def verify(name: NameArgument) -> None:
     from pgsbench.progress import Bars
 
     with Bars() as show:
-        folder = store.check(name, progress=show)
+        folder = store.check(_with_knobs(name, knobs), progress=show)
     typer.echo(f"{len(store.read_manifest(folder).sha256)} files as they were made: {folder}")
 
 
@@ -103,3 +108,8 @@ def fetch(suite: SuiteArgument, root: RootOption = None, offline: OfflineOption 
         make_builtin(tasks, progress=show)
         fetched = fetch_missing(tasks, root=root, progress=show, say=show.say)
     typer.echo(f"fetched {fetched} data sets; `pgsbench data status {suite}` counts them")
+
+
+def _with_knobs(name: str, knobs: list[str] | None) -> str:
+    """Return the name of a data set with the knobs that options set."""
+    return f"{name}?{'&'.join(knobs)}" if knobs else name

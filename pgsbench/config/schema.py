@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from pgsbench.config import sources
+
 
 class Strict(BaseModel):
     """A model that knows all its keys and does not change."""
@@ -50,6 +52,11 @@ class DataConfig(Strict):
         description="A built-in data set (scenes, emoji, tiny-imagenet), a folder of webdataset shards, or a "
         "pattern such as PATH/{00000..00010}.tar; several are joined by `::`.",
     )
+    recipe: dict[str, Annotated[float, Field(strict=True)]] = Field(
+        default_factory=dict,
+        description="Knobs of a built-in data set (of scenes: clutter, object_size, context, occlusion, "
+        "colour), which is then made with them; docs/scenes.md tells what they do.",
+    )
     memory_limit_gib: float = Field(
         4.0,
         gt=0,
@@ -57,6 +64,11 @@ class DataConfig(Strict):
         description="Decoded pictures up to this size are held in memory, more are streamed.",
     )
     workers: int = Field(4, ge=1, le=256, description="Reader processes, where the data is streamed.")
+
+    @property
+    def source(self) -> str:
+        """What is read: `train`, with its knobs as ``scenes?clutter=0.5``."""
+        return sources.join(self.train, self.recipe)
 
 
 class ModelConfig(Strict):

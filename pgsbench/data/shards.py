@@ -28,12 +28,14 @@ MAX_SHARDS, MAX_PATTERN = 1_000_000, 4096
 
 
 def resolve(train: str, *, progress: store.Progress | None = None) -> list[Path]:
-    """Return the shards that `data.train` names, making a built-in data set where it does not exist yet.
+    """Return the shards of training data (`DataConfig.source`).
+
+    A built-in data set is made where it does not exist yet.
 
     Raises:
         DataError: Nothing is found.
     """
-    if train in store.BUILTIN:
+    if store.is_builtin(train):
         folder = store.ensure(train, progress=progress)
         return sorted(folder.glob(store.read_manifest(folder).train))
     try:
@@ -99,8 +101,9 @@ def identity(train: str, *, progress: store.Progress | None = None) -> str:
     Raises:
         DataError: The data is not there.
     """
-    if train in store.BUILTIN:
-        return f"{train}-{store.read_manifest(store.ensure(train, progress=progress)).fingerprint}"
+    if store.is_builtin(train):
+        name = train.partition("?")[0]
+        return f"{name}-{store.read_manifest(store.ensure(train, progress=progress)).fingerprint}"
     hashes = content_hashes(resolve(train, progress=progress), progress=progress)
     return f"shards-{digest(hashes)[:16]}"
 

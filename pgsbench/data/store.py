@@ -12,12 +12,13 @@ import importlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pgsbench.config import sources
 from pgsbench.errors import DataError, nearest
 from pgsbench.files import unwritable
 from pgsbench.hashing import file_hash
@@ -25,8 +26,9 @@ from pgsbench.hashing import file_hash
 #: ``(what, done, total)``, called now and then on long work.
 Progress = Callable[[str, int, int], None]
 
-#: Built-in data sets: ``make(root, source=..., progress=...) -> folder`` and ``identity() -> str``. Sets that
-#: are generated refuse a source (`no_source`).
+#: Built-in data sets: ``make(root, recipe=..., source=..., progress=...) -> folder``, ``identity(recipe) -> str``
+#: and, where a recipe has `knobs`, ``recipe_with(knobs) -> recipe``. Sets that are generated refuse a source
+#: (`no_source`).
 BUILTIN = {
     "scenes": "pgsbench.worlds.scenes",
     "emoji": "pgsbench.worlds.emoji",
@@ -79,31 +81,83 @@ def identity_of(name: str, recipe: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps([name, recipe], sort_keys=True).encode()).hexdigest()[:10]
 
 
+def is_builtin(name: str) -> bool:
+    """Tell whether this names a built-in data set, with or without knobs."""
+    return name.partition("?")[0] in BUILTIN
+
+
+def canonical(name: str) -> str:
+    """Return the shortest name of the same data set: only knobs that differ from their defaults are named.
+
+    Raises:
+        DataError: There is no such data set or knob, or a value is out of range.
+    """
+    plain, knobs = sources.split(name)
+    if not knobs:
+        return name
+    chosen = _recipe(plain, knobs)["recipe"].knobs
+    default = type(chosen)()
+    changed = {knob: value for knob, value in asdict(chosen).items() if value != getattr(default, knob)}
+    return sources.join(plain, changed)
+
+
 def ensure(name: str, *, source: Path | None = None, progress: Progress | None = None) -> Path:
     """Return the folder of a built-in data set, making it first where it does not exist yet.
 
     Args:
-        name: Its name.
+        name: Its name, with or without knobs: ``scenes``, ``scenes?clutter=0.5``.
         source: An archive or a folder that it is made from, where it is made from one.
         progress: Told how far the making is.
 
     Raises:
-        DataError: There is no built-in data set of this name, or it cannot be made.
+        DataError: There is no such data set or knob, or it cannot be made.
     """
-    folder: Path = _generator(name).make(root(), source=source, progress=progress)
+    plain, knobs = sources.split(name)
+    folder: Path = _generator(plain).make(root(), **_recipe(plain, knobs), source=source, progress=progress)
     return folder
 
 
 def identity(name: str) -> str:
     """Return the hash of a built-in data set's recipe as it stands now."""
-    found: str = _generator(name).identity()
+    plain, knobs = sources.split(name)
+    found: str = _generator(plain).identity(**_recipe(plain, knobs))
     return found
 
 
 def find(name: str) -> Path | None:
     """Return the folder of a built-in data set as its recipe stands now, or None where it is not made."""
-    folder = root() / f"{name}-{identity(name)}"
+    folder = root() / f"{sources.split(name)[0]}-{identity(name)}"
     return folder if (folder / MANIFEST).is_file() else None
+
+
+def variants(name: str) -> list[str]:
+    """Return the names, with knobs, under which a built-in data set is made beside its default recipe."""
+    found = []
+    for manifest in sorted(root().glob(f"{name}-*/{MANIFEST}")):
+        knobs = read_manifest(manifest.parent).recipe.get("knobs")
+        with suppress(DataError):  # an older version may have had other knobs
+            variant = canonical(sources.join(name, knobs or {}))
+            if variant != name and find(variant) == manifest.parent:
+                found.append(variant)
+    return found
+
+
+def making(name: str) -> str:
+    """Return the command that makes a data set."""
+    plain, knobs = sources.split(name)
+    return " ".join(
+        ["pgsbench data make", plain, *(f"--set {knob}={value:g}" for knob, value in knobs.items())]
+    )
+
+
+def _recipe(name: str, knobs: Mapping[str, float]) -> dict[str, Any]:
+    """Return the recipe with these knobs as an argument for a generator; none where all are defaults."""
+    if not knobs:
+        return {}
+    generator = _generator(name)
+    if not hasattr(generator, "recipe_with"):
+        raise DataError("this data set has no knobs", where=next(iter(knobs)), value=name)
+    return {"recipe": generator.recipe_with(knobs)}
 
 
 def _generator(name: str) -> Any:
@@ -200,11 +254,11 @@ def check(name: str, *, progress: Progress | None = None) -> Path:
     """
     folder = find(name)
     if folder is None:
-        raise DataError("not made yet", value=name, way_out=f"pgsbench data make {name}")
+        raise DataError("not made yet", value=name, way_out=making(name))
     if problems := verify(folder, progress=progress):
         raise DataError(
             "\n".join([f"{len(problems)} files are not what they were", *problems]),
             where=str(folder),
-            way_out=f"delete the folder and run `pgsbench data make {name}`",
+            way_out=f"delete the folder and run `{making(name)}`",
         )
     return folder

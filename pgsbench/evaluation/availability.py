@@ -63,7 +63,7 @@ def survey(
 def availability(task: Task, *, root: Path | None = None) -> Availability:
     """Return how the data set of a task lies on disk; nothing is fetched, and no picture is read."""
     known, builtin = public_set(task.data), builtin_dataset(task.data)
-    source = known.source if known else f"pgsbench data make {builtin}" if builtin else ""
+    source = known.source if known else store.making(builtin) if builtin else ""
     answer = partial(Availability, task.data, splits_of(task), size=task.size, source=source)
     try:
         folder = data_folder(task.data, root=root)

@@ -15,7 +15,7 @@ from pgsbench.config.read import check, check_all
 from pgsbench.config.schema import Strict
 from pgsbench.config.yaml_text import parse_yaml, read_text
 from pgsbench.configure import build, load_class
-from pgsbench.data import public
+from pgsbench.data import public, store
 from pgsbench.errors import (
     ConfigError,
     PluginError,
@@ -30,7 +30,9 @@ FOLDER = Path(__file__).parent / "suites"
 
 _PUBLIC_DATA = re.compile(r"clip_benchmark:(?P<name>[\w./+-]+)")
 #: An evaluation set of a built-in data set, ``scenes:shape``.
-BUILTIN_DATA = re.compile(r"(?!clip_benchmark:)(?P<dataset>[a-z0-9_-]+):(?P<evaluation>\w[\w.-]*)")
+BUILTIN_DATA = re.compile(
+    r"(?!clip_benchmark:)(?P<dataset>[a-z0-9_-]+(\?[\w.=&-]+)?):(?P<evaluation>\w[\w.-]*)"
+)
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ class Task:
 
     Attributes:
         name: Unique in its suite, for example ``"scenes/shape"``.
-        data: ``"scenes:shape"`` (an evaluation set of a built-in data set), ``"clip_benchmark:imagenet1k"``
-            (a public set by clip_benchmark's name) or the path of a folder.
+        data: ``"scenes:shape"`` (an evaluation set of a built-in data set, perhaps with knobs),
+            ``"clip_benchmark:imagenet1k"`` (a public set by clip_benchmark's name) or the path of a folder.
         protocol: How it is tested.
         protocol_name: The protocol's name in the suite.
         metric: The metric that stands for the task in means and comparisons.
@@ -168,6 +170,29 @@ def first_items(suite: Suite, limit: int) -> Suite:
     """Return a suite whose tasks measure their first `limit` items only, for a quick look."""
     tasks = tuple(replace(task, limit=limit) for task in suite.tasks)
     return replace(suite, name=f"{suite.name}-first-{limit}", tasks=tasks)
+
+
+def following(suite: Suite, source: str) -> Suite:
+    """Return a suite whose tasks on a built-in data set use the evaluation sets that belong to training data.
+
+    A model that was trained on ``scenes?clutter=0.9`` is tested on its evaluation sets, not on those of
+    scenes with other knobs. Other tasks stay what they are.
+
+    Args:
+        suite: As it was read.
+        source: The training data (`DataConfig.source`).
+    """
+    if not store.is_builtin(source):
+        return suite
+    source = store.canonical(source)
+    name = source.partition("?")[0]
+    tasks = [
+        replace(task, data=f"{source}:{task.data.partition(':')[2]}")
+        if task.data.startswith(f"{name}:")
+        else task
+        for task in suite.tasks
+    ]
+    return replace(suite, tasks=tuple(tasks))
 
 
 def builtin_dataset(data: str) -> str | None:

@@ -56,9 +56,7 @@ def data_folder(data: str, *, root: Path | None = None) -> Path:
     dataset = builtin["dataset"]
     folder = store.find(dataset)
     if folder is None:
-        raise DataError(
-            "this data set has not been made yet", value=dataset, way_out=f"pgsbench data make {dataset}"
-        )
+        raise DataError("this data set has not been made yet", value=dataset, way_out=store.making(dataset))
     return folder / "eval" / builtin["evaluation"]
 
 

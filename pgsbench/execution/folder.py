@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 
 from pgsbench.errors import UserError
 from pgsbench.evaluation.identity import current_fingerprint
-from pgsbench.evaluation.suite import load_suite
-from pgsbench.experiment import is_complete
+from pgsbench.experiment import is_complete, suite_of
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import Importances, StudyRecord, StudyRun
@@ -38,6 +36,7 @@ class StudyFolder:
     any_numerics: bool = False
     runs: dict[str, StudyRun] = field(default_factory=dict)
     importances: Importances | None = None
+    _fingerprints: dict[tuple[str, str], str] = field(default_factory=dict)
 
     @classmethod
     def open(
@@ -71,10 +70,12 @@ class StudyFolder:
         """``runs/<study>``."""
         return self.runs_root / self.study.config.name
 
-    @cached_property
-    def suite_fingerprint(self) -> str:
-        """What the study's models are tested on, looked at once: data must not change under a study."""
-        return current_fingerprint(load_suite(self.study.config.evaluation.suite))
+    def suite_fingerprint(self, spec: RunSpec) -> str:
+        """Return what a run is tested on, looked at once: data must not change under a study."""
+        key = spec.evaluation.suite, spec.config.data.source
+        if key not in self._fingerprints:
+            self._fingerprints[key] = current_fingerprint(suite_of(spec))
+        return self._fingerprints[key]
 
     def directory(self, spec: RunSpec) -> RunDir:
         """Return the directory of a run that was added; it need not exist yet."""
@@ -82,12 +83,12 @@ class StudyFolder:
 
     def is_complete(self, spec: RunSpec) -> bool:
         """Tell whether a run that was added needs no work at all."""
-        return is_complete(self.directory(spec), self.suite_fingerprint)
+        return is_complete(self.directory(spec), self.suite_fingerprint(spec))
 
     def finished(self, spec: RunSpec) -> bool:
         """Tell whether a run that was perhaps not added would be reused."""
         (spec,) = self.existing([spec])
-        return is_complete(find_runs(self.runs_root, [spec.id]).get(spec.id), self.suite_fingerprint)
+        return is_complete(find_runs(self.runs_root, [spec.id]).get(spec.id), self.suite_fingerprint(spec))
 
     def existing(self, specs: Sequence[RunSpec]) -> list[RunSpec]:
         """Return the specs, each with the numerics of a complete run that stands for it.
@@ -113,7 +114,9 @@ class StudyFolder:
         directories = {run.spec.id: run.directory for run in self.runs.values()}
         directories |= {name: run.path.relative_to(self.runs_root).as_posix() for name, run in known.items()}
         for spec in specs:
-            self.runs[spec.name] = StudyRun(spec, directories.setdefault(spec.id, spec.folder))
+            self.runs[spec.name] = StudyRun(
+                spec, directories.setdefault(spec.id, spec.folder), self.suite_fingerprint(spec)
+            )
         self.write()
 
     def found(self, spec: RunSpec, directory: str) -> None:
@@ -134,7 +137,6 @@ class StudyFolder:
             runs=tuple(self.runs.values()),
             source=self.study.source,
             command=self.command,
-            suite_fingerprint=self.suite_fingerprint if self.runs else "",
             importances=self.importances,
         ).write(self.path)
 

@@ -158,9 +158,11 @@ class _Trials:
     def _name(self) -> str:
         """Return a name that no other search has: another space, base, seed or suite is another search."""
         folder = self._folder
-        ids = [spec.id for spec in folder.planner.specs(self._arms)]
+        specs = folder.planner.specs(self._arms)
+        ids = [spec.id for spec in specs]
+        suites = list(dict.fromkeys(folder.suite_fingerprint(spec) for spec in specs))
         space = self._config.model_dump(mode="json", exclude={"trials"})
-        return f"{folder.study.config.name}-{digest([space, ids, folder.suite_fingerprint])[:8]}"
+        return f"{folder.study.config.name}-{digest([space, ids, suites])[:8]}"
 
     def enter(self, point: Point, specs: list[RunSpec]) -> None:
         """Take a point with its runs into the search; one that is complete is told at once."""

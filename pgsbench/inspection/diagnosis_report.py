@@ -75,7 +75,7 @@ def diagnose_masks(
     what = inspected(study_or_data, strategies)
     clip = build(model or what.model, seed=what.seed)
     reader = open_reader(
-        resolve(what.data.train, progress=progress),
+        resolve(what.data.source, progress=progress),
         image_size=clip.image_size,
         tokenize=clip.tokenize,
         memory_limit_gib=what.data.memory_limit_gib,

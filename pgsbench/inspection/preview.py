@@ -78,7 +78,7 @@ def preview_masks(
     text_strategies = named_texts(texts or (), keep=keep)
     if len(images_or_study) == 1 and is_study(str(images_or_study[0])):
         study = arms_of_study(str(images_or_study[0]), strategies, mask_ratio=mask_ratio)
-        chosen, source, patches_of = study.strategies, study.data.train, study.model
+        chosen, source, patches_of = study.strategies, study.data.source, study.model
         text_strategies = text_strategies or texts_of_study(str(images_or_study[0]))
     else:
         chosen = named_strategies(strategies or DEFAULT_STRATEGIES, mask_ratio=mask_ratio)

@@ -20,10 +20,12 @@ class StudyRun:
     Attributes:
         spec: The run as this study planned it.
         directory: Its directory relative to the runs folder; it may lie under another study.
+        suite_fingerprint: What it is tested on (`pgsbench.evaluation.identity`); empty: not known.
     """
 
     spec: RunSpec
     directory: str
+    suite_fingerprint: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,6 @@ class StudyRecord:
         runs: Its runs, in the order of the plan.
         source: The study file as it was written, or empty.
         command: What ran it last: a command line, or a call from Python.
-        suite_fingerprint: What its runs are tested on (`pgsbench.evaluation.identity`); empty: not known.
         importances: What mattered in its search; None where that cannot be told.
     """
 
@@ -61,7 +62,6 @@ class StudyRecord:
     runs: tuple[StudyRun, ...]
     source: str = ""
     command: str = ""
-    suite_fingerprint: str = ""
     importances: Importances | None = None
 
     def write(self, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 from pgsbench.data import store
@@ -13,10 +14,10 @@ from pgsbench.reporting.render import Table
 def builtin_table() -> Table:
     """Return the built-in data sets: what is made, how much, and where."""
     rows, notes = [], [f"Folder: {store.root()} (PGSBENCH_DATA names another)."]
-    for name in store.BUILTIN:
+    for name in chain.from_iterable((plain, *store.variants(plain)) for plain in store.BUILTIN):
         folder = store.find(name)
         if folder is None:
-            rows.append([name, "not made yet", "", "", f"pgsbench data make {name}"])
+            rows.append([name, "not made yet", "", "", store.making(name)])
             continue
         dataset = store.read_manifest(folder)
         rows.append([name, "train", f"{dataset.num_train:,}", dataset.fingerprint, str(folder)])

@@ -156,7 +156,7 @@ def _facts(results: Results) -> dict[str, str]:
 
     for run in results.study.runs:
         config = run.spec.config
-        note("training data", config.data.train)
+        note("training data", config.data.source)
         note("content of the data", run.spec.data)
         note("model", config.model.name)
         note("training pairs seen", config.training.samples)

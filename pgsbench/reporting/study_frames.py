@@ -222,17 +222,16 @@ def read_frames(folder: Path) -> StudyFrames:
         StudyError: There is no study in this folder.
     """
     record = StudyRecord.read(folder)
-    runs = [read_run(folder.parent, run, record.suite_fingerprint) for run in record.runs]
+    runs = [read_run(folder.parent, run) for run in record.runs]
     return StudyFrames(folder, record, tuple(runs))
 
 
-def read_run(runs_root: Path, planned: StudyRun, suite_fingerprint: str = "") -> PlannedRun:
+def read_run(runs_root: Path, planned: StudyRun) -> PlannedRun:
     """Return what is on disk of a planned run.
 
     Args:
         runs_root: The folder of all studies.
         planned: The run and its directory.
-        suite_fingerprint: What its scores must rest on; empty: on anything.
     """
     spec, directory = planned.spec, RunDir(runs_root / planned.directory)
     if not directory.exists:
@@ -241,7 +240,7 @@ def read_run(runs_root: Path, planned: StudyRun, suite_fingerprint: str = "") ->
         done = directory.is_done
         scores = directory.scores if done else None
         problem = "complete, but not evaluated (no scores.json)" if done and scores is None else ""
-        if scores is not None and suite_fingerprint not in ("", scores.suite_fingerprint):
+        if scores is not None and planned.suite_fingerprint not in ("", scores.suite_fingerprint):
             problem, scores = OTHER_SUITE, None
         return PlannedRun(
             spec,

@@ -42,7 +42,7 @@ def caveats(results: Results) -> list[str]:
             "Single tasks are exploratory: they are corrected as a family of their own. The sentences above "
             "are about groups, the main family."
         )
-    data = {run.spec.config.data.train for run in study.runs}
+    data = {run.spec.config.data.source for run in study.runs}
     if len(data) == 1:
         found.append(
             f"All arms were trained on one data set ({data.pop()}) with one budget. "

@@ -77,7 +77,7 @@ class Planner:
             arm=arm,
             params=dict(params),
             config=config,
-            data=self._data_of(config.data.train),
+            data=self._data_of(config.data.source),
             order=self._order_of(config),
             strategy_code=STRATEGIES.content_id(config.strategy.name),
             text_code=TEXT_STRATEGIES.content_id(config.text.strategy),
@@ -90,16 +90,16 @@ class Planner:
         """Return what this study asks for now in place of a run that it planned before."""
         return self.spec(spec.arm, spec.seed, spec.params)
 
-    def _data_of(self, train: str) -> str:
-        if train not in self._data:
-            self._data[train] = shards.identity(train, progress=self.progress)
-        return self._data[train]
+    def _data_of(self, source: str) -> str:
+        if source not in self._data:
+            self._data[source] = shards.identity(source, progress=self.progress)
+        return self._data[source]
 
     def _order_of(self, config: RunConfig) -> str:
         key = config.data.model_dump_json(), config.model.name
         if key not in self._orders:
             self._orders[key] = shards.reading_order(
-                config.data.train,
+                config.data.source,
                 image_size_of(config.model.name),
                 memory_limit_gib=config.data.memory_limit_gib,
                 workers=config.data.workers,
@@ -125,7 +125,7 @@ def as_now(spec: RunSpec) -> RunSpec:
     return RunSpec.of(
         **{
             **fields,
-            "data": shards.identity(spec.config.data.train),
+            "data": shards.identity(spec.config.data.source),
             "strategy_code": STRATEGIES.content_id(spec.config.strategy.name),
             "text_code": TEXT_STRATEGIES.content_id(spec.config.text.strategy),
             "model_file": model_file_hash(spec.config.model.name),

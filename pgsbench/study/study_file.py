@@ -14,12 +14,14 @@ from pgsbench.config.schema import (
     MAX_NAME,
     MAX_SEEDS,
     SHORT_FORMS,
+    DataConfig,
     RunConfig,
     StrategyConfig,
     StudyConfig,
     TextConfig,
 )
-from pgsbench.errors import ConfigError, ModelError, UserError
+from pgsbench.data import store
+from pgsbench.errors import ConfigError, DataError, ModelError, UserError
 from pgsbench.masking.configure import configure, fields_of, strategy_class
 from pgsbench.masking.text.configure import configure_text, text_strategy_class
 from pgsbench.models.names import check_name
@@ -111,7 +113,7 @@ class StudyFile:
             if any(param.partition(".")[0] == section for param in params):
                 path = f"search.space ({arm}: {', '.join(f'{k}={v}' for k, v in params.items())})"
             else:
-                is_of_arm = is_set(overrides, f"{section}.{SHORT_FORMS[section]}")
+                is_of_arm = section in SHORT_FORMS and is_set(overrides, f"{section}.{SHORT_FORMS[section]}")
                 path = f"arms.{arm}.{path}" if is_of_arm else where(path)
             return f"{path}{comma}{file}"
 
@@ -120,6 +122,7 @@ class StudyFile:
         run = checked.model
         if run is None:
             return None, problems
+        problems += _recipe_problems(run.data, lambda path: where_in("data", path))
         try:
             if not checked.is_left_out("model"):
                 check_name(run.model.name)
@@ -172,3 +175,19 @@ def _with_inherited(
     known = {one.name for one in dataclasses.fields(kind) if one.init}
     is_inherited = field in known and base.get(field) is not None
     return {field: base[field], **given} if is_inherited else dict(given)
+
+
+def _recipe_problems(data: DataConfig, where: Callable[[str], str]) -> list[UserError]:
+    """Return what is wrong with the knobs of the training data's recipe."""
+    try:
+        if data.recipe and not store.is_builtin(data.source):
+            raise DataError(
+                "only a built-in data set is made by a recipe",
+                where=next(iter(data.recipe)),
+                value=data.train,
+                way_out=f"leave `recipe` out, or train on {' or '.join(store.BUILTIN)}",
+            )
+        store.canonical(data.source)
+    except DataError as error:
+        return [error.moved(lambda knob: where(f"data.recipe.{knob}"))]
+    return []

@@ -166,7 +166,7 @@ def _feed_run(entry: MlflowRun, spec: RunSpec, run: RunDir) -> None:
     lines, done = run.metrics(), run.is_done
     params = mlflow_text.run_params(spec.config.model_dump(mode="json"))
     entry.params(params)
-    data = spec.config.data.train
+    data = spec.config.data.source
     entry.dataset(Path(data).name, spec.data, data)
 
     start_ms, last_step = _ms(mlflow_text.started(run)), entry.sent.get("step", -1)

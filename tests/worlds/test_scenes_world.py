@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pgsbench.worlds.scenes import captions, pairs, scene
 from pgsbench.worlds.scenes.claims import Claim, Phrase, clear_relation
 from pgsbench.worlds.scenes.paint import Look, paint, to_bytes
+from pgsbench.worlds.scenes.recipe import Knobs
 from pgsbench.worlds.scenes.scene import Thing
 from pgsbench.worlds.scenes.shifts import SHIFTS
 from pgsbench.worlds.scenes.vocabulary import BACKGROUNDS, COLOURS, PATTERNS, RELATIONS, SHAPES, SIZES
 
 SIDE = 64
+KNOBS = Knobs()
 #: One pure colour per word, to judge painted colours by.
 PURE = {"red": (0.8, 0.1, 0.1), "green": (0.2, 0.6, 0.2), "blue": (0.1, 0.3, 0.8), "yellow": (0.9, 0.8, 0.1)}
 
 
 @pytest.fixture(scope="module")
 def world() -> tuple[scene.Scenes, np.ndarray, np.ndarray]:
-    scenes = scene.draw_mixed(np.random.default_rng(7), 192)
-    pictures, objects = paint(np.random.SeedSequence(8), scenes, SIDE)
+    scenes = scene.draw_mixed(np.random.default_rng(7), 192, KNOBS)
+    pictures, objects = paint(np.random.SeedSequence(8), scenes, SIDE, KNOBS)
     return scenes, pictures, objects
 
 
@@ -46,29 +50,35 @@ def fits(mention: dict[str, str], thing: Thing | scene.Ground) -> bool:
     return all(getattr(thing, kind) == word for kind, word in mention.items())
 
 
-def test_objects_never_touch_and_stay_inside() -> None:
-    scenes = scene.draw_mixed(np.random.default_rng(0), 500)
-    used = scenes.used
-    for a in range(3):
-        for b in range(a + 1, 3):
-            both = used[:, a] & used[:, b]
-            apart = np.hypot(scenes.x[:, a] - scenes.x[:, b], scenes.y[:, a] - scenes.y[:, b])
-            assert (apart - scenes.radius[:, a] - scenes.radius[:, b])[both].min() > 0
-    for centre in (scenes.x, scenes.y):
-        assert (centre - scenes.radius)[used].min() > -0.02
-        assert (centre + scenes.radius)[used].max() < 1.02
+def test_objects_keep_their_distance_and_stay_visible_at_the_border() -> None:
+    for occlusion in (0.0, 1.0):
+        scenes = scene.draw_mixed(np.random.default_rng(0), 500, replace(KNOBS, occlusion=occlusion))
+        used = scenes.used
+        for a in range(3):
+            for b in range(a + 1, 3):
+                both = used[:, a] & used[:, b]
+                apart = np.hypot(scenes.x[:, a] - scenes.x[:, b], scenes.y[:, a] - scenes.y[:, b])
+                allowed = (1 - scene.OVERLAP * occlusion) * (scenes.radius[:, a] + scenes.radius[:, b])
+                assert (apart - allowed)[both].min() > 0
+        for centre in (scenes.x, scenes.y):
+            assert centre[used].min() > 0
+            assert centre[used].max() < 1
 
 
 def test_sizes_mean_what_they_say() -> None:
-    """Layouts always leave room: no object shrinks out of its size."""
-    scenes = scene.draw_mixed(np.random.default_rng(12), 4000)
-    small, large = (scenes.radius[scenes.used & (scenes.size == size)] for size in (0, 1))
-    assert small.min() > 0.85 * scene.RADII[0][0]
-    assert small.max() < large.min()
+    """In a picture, and among pictures of equally many objects, small ones cover less than large ones."""
+    scenes = scene.draw_mixed(np.random.default_rng(12), 4000, replace(KNOBS, object_size=0.2))
+    area = scenes.radius**2 * np.asarray([scene.AREAS[name] for name in SHAPES])[scenes.shape]
+    for count in (1, 2, 3):
+        mine = scenes.used & (scenes.count == count)[:, None]
+        small, large = (area[mine & (scenes.size == size)] for size in (0, 1))
+        assert np.quantile(small, 0.99) < np.quantile(large, 0.05)
+    both = (scenes.count == 2) & (scenes.size[:, 0] == 0) & (scenes.size[:, 1] == 1)
+    assert (area[both, 0] < area[both, 1]).all()
 
 
 def test_no_two_objects_share_shape_and_colour() -> None:
-    scenes = scene.draw_mixed(np.random.default_rng(1), 500)
+    scenes = scene.draw_mixed(np.random.default_rng(1), 500, KNOBS)
     for row in range(len(scenes)):
         kinds = [(thing.shape, thing.colour) for thing in scene.content(scenes, row).objects]
         assert len(set(kinds)) == len(kinds)
@@ -76,14 +86,14 @@ def test_no_two_objects_share_shape_and_colour() -> None:
 
 @pytest.mark.parametrize(("attribute", "values"), [("shape", SHAPES), ("colour", COLOURS)])
 def test_training_scenes_are_balanced(attribute: str, values: tuple[str, ...]) -> None:
-    scenes = scene.draw_mixed(np.random.default_rng(2), 6000)
+    scenes = scene.draw_mixed(np.random.default_rng(2), 6000, KNOBS)
     counts = np.bincount(getattr(scenes, attribute)[scenes.used], minlength=len(values))
     assert counts.min() > 0.9 * counts.mean()
     assert counts.max() < 1.1 * counts.mean()
 
 
 def test_single_scenes_are_exactly_balanced() -> None:
-    scenes = scene.draw_single(np.random.default_rng(3), 288)
+    scenes = scene.draw_single(np.random.default_rng(3), 288, replace(KNOBS, context=0.0))
     joint = np.stack([scenes.shape[:, 0], scenes.colour[:, 0], scenes.background])
     kinds, counts = np.unique(joint, axis=1, return_counts=True)
     assert kinds.shape[1] == len(SHAPES) * len(COLOURS) * len(BACKGROUNDS)
@@ -94,13 +104,12 @@ def test_the_map_shows_every_object_at_its_place(world) -> None:  # type: ignore
     scenes, _, objects = world
     y, x = (np.mgrid[:SIDE, :SIDE] + 0.5) / SIDE
     for row in range(len(scenes)):
-        assert objects[row].max() == scenes.count[row]
+        assert set(np.unique(objects[row])) - {0} == set(range(1, scenes.count[row] + 1))
         for slot in range(scenes.count[row]):
             mine = objects[row] == slot + 1
             radius = scenes.radius[row, slot]
             distance = np.hypot(x - scenes.x[row, slot], y - scenes.y[row, slot])
             assert distance[mine].max() < radius + 2 / SIDE
-            assert mine.sum() > 0.3 * np.pi * (radius * SIDE) ** 2 * 0.8
 
 
 def test_objects_have_the_colour_that_captions_name(world) -> None:  # type: ignore[no-untyped-def]
@@ -111,11 +120,14 @@ def test_objects_have_the_colour_that_captions_name(world) -> None:  # type: ign
             if thing.pattern != "plain":
                 continue
             mean = pictures[row][:, objects[row] == slot + 1].mean(1)
-            hue = mean / np.linalg.norm(mean)
-            nearest = max(PURE, key=lambda name: hue @ np.asarray(PURE[name]) / np.linalg.norm(PURE[name]))
-            right, total = right + (nearest == thing.colour), total + 1
+            right, total = right + (_nearest(mean) == thing.colour), total + 1
     assert total > 100
-    assert right / total > 0.97
+    assert right / total > 0.93
+
+
+def _nearest(colour: np.ndarray) -> str:
+    """Return the colour word whose hue is nearest, however pale or dark the colour is."""
+    return max(PURE, key=lambda name: np.corrcoef(colour, np.asarray(PURE[name]))[0, 1])
 
 
 def test_tinted_backgrounds_have_the_colour_that_captions_name(world) -> None:  # type: ignore[no-untyped-def]
@@ -124,22 +136,14 @@ def test_tinted_backgrounds_have_the_colour_that_captions_name(world) -> None:  
     right = 0
     for row in tinted:
         tone = pictures[row][:, objects[row] == 0].mean(1)
-        tone = tone - tone.min()
-        nearest = max(PURE, key=lambda name: np.corrcoef(tone, np.asarray(PURE[name]))[0, 1])
-        right += nearest == COLOURS[scenes.tint[row]]
+        right += _nearest(tone) == COLOURS[scenes.tint[row]]
     assert len(tinted) > 80
-    assert right / len(tinted) > 0.9
-
-
-def test_objects_cover_the_share_of_patches_that_masks_are_about(world) -> None:  # type: ignore[no-untyped-def]
-    _, _, objects = world
-    patches = (objects > 0).reshape(-1, 8, 8, 8, 8).any((2, 4))
-    assert 0.20 < patches.mean() < 0.35
+    assert right / len(tinted) > 0.8
 
 
 def test_captions_are_true_of_their_scene() -> None:
     rng = np.random.default_rng(4)
-    scenes = scene.draw_mixed(rng, 400)
+    scenes = scene.draw_mixed(rng, 400, KNOBS)
     for row in range(len(scenes)):
         text = captions.caption(rng, scenes, row)
         shown = scene.content(scenes, row)
@@ -152,7 +156,7 @@ def test_captions_are_true_of_their_scene() -> None:
 
 def test_all_words_are_used() -> None:
     rng = np.random.default_rng(5)
-    scenes = scene.draw_mixed(rng, 3000)
+    scenes = scene.draw_mixed(rng, 3000, KNOBS)
     text = " ".join(captions.caption(rng, scenes, row) for row in range(len(scenes)))
     for word in (*SHAPES, *COLOURS, *PATTERNS, *SIZES, *BACKGROUNDS, *RELATIONS, "two objects"):
         assert word in text
@@ -192,7 +196,7 @@ def test_a_claim_of_the_background_is_true_of_its_kind_and_colour() -> None:
 @pytest.fixture(scope="module")
 def built() -> tuple[scene.Scenes, dict]:  # type: ignore[type-arg]
     rng = np.random.default_rng(6)
-    scenes = scene.draw(rng, 1 + np.arange(300) % 3)
+    scenes = scene.draw(rng, 1 + np.arange(300) % 3, KNOBS)
     return scenes, pairs.build(rng, scenes, [str(row) for row in range(300)], limit=80)
 
 
@@ -233,16 +237,17 @@ def _true(text: str, shown: scene.Content) -> bool:
 
 
 def test_painting_is_a_function_of_the_seed() -> None:
-    scenes = scene.draw_mixed(np.random.default_rng(9), 16)
-    first, second, other = (paint(np.random.SeedSequence(seed), scenes, SIDE)[0] for seed in (1, 1, 2))
+    scenes = scene.draw_mixed(np.random.default_rng(9), 16, KNOBS)
+    first, second, other = (paint(np.random.SeedSequence(seed), scenes, SIDE, KNOBS)[0] for seed in (1, 1, 2))
     assert np.array_equal(first, second)
     assert not np.array_equal(first, other)
 
 
 def test_a_look_changes_objects_but_not_the_background() -> None:
-    scenes = scene.draw_mixed(np.random.default_rng(10), 16)
+    scenes = scene.draw_mixed(np.random.default_rng(10), 16, KNOBS)
     full, faint = (
-        paint(np.random.SeedSequence(1), scenes, SIDE, Look(opacity=(value, value))) for value in (1.0, 0.3)
+        paint(np.random.SeedSequence(1), scenes, SIDE, KNOBS, Look(opacity=(value, value)))
+        for value in (1.0, 0.3)
     )
     assert np.array_equal(full[1], faint[1])
     far = full[1] == 0  # shadows and outlines reach at most six pixels beyond an object
@@ -255,10 +260,10 @@ def test_a_look_changes_objects_but_not_the_background() -> None:
 
 @pytest.mark.parametrize("name", sorted(SHIFTS))
 def test_shifts_change_the_pictures_and_stay_pictures(name: str) -> None:
-    scenes = scene.draw_single(np.random.default_rng(11), 24)
+    scenes = scene.draw_single(np.random.default_rng(11), 24, KNOBS)
     shift = SHIFTS[name]
-    clean, _ = paint(np.random.SeedSequence(1), scenes, SIDE)
-    changed, objects = paint(np.random.SeedSequence(1), shift.change(scenes), SIDE, shift.look)
+    clean, _ = paint(np.random.SeedSequence(1), scenes, SIDE, KNOBS)
+    changed, objects = paint(np.random.SeedSequence(1), shift.change(scenes), SIDE, KNOBS, shift.look)
     changed = shift.damage(np.random.default_rng(0), changed)
     assert changed.shape == clean.shape
     assert changed.dtype == np.float32

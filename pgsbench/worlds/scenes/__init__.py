@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from pgsbench.data.store import Progress, no_source
-from pgsbench.worlds.scenes.recipe import Recipe, identity
+from pgsbench.worlds.scenes.recipe import Knobs, Recipe, identity, recipe_with
 
-__all__ = ["Recipe", "identity", "make"]
+__all__ = ["Knobs", "Recipe", "identity", "make", "recipe_with"]
 
 
 def make(

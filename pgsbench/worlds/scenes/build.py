@@ -127,7 +127,7 @@ def _render(
     chunks = -(-len(scenes) // CHUNK)
     for number, child in enumerate(seed.spawn(chunks)):
         part = scenes[number * CHUNK : (number + 1) * CHUNK]
-        pictures, objects = paint(child, part, recipe.image_size, shift.look)
+        pictures, objects = paint(child, part, recipe.image_size, recipe.knobs, shift.look)
         damaged = shift.damage(np.random.default_rng(child.spawn(1)[0]), pictures)
         for pixels, ids in zip(to_bytes(damaged), objects, strict=True):
             encoded.append(EncodedImage(_jpeg(pixels, recipe.jpeg_quality), "jpg", _png(ids)))
@@ -154,7 +154,7 @@ def _write_train_shard(recipe: Recipe, folder: Path, number: int) -> dict[str, i
     n = min(recipe.train_shard, recipe.num_train - first)
     drawing, painting = _seed(recipe, _TRAIN, number).spawn(2)
     rng = np.random.default_rng(drawing)
-    scenes = draw_mixed(rng, n)
+    scenes = draw_mixed(rng, n, recipe.knobs)
     captions = [caption(rng, scenes, row) for row in range(n)]
     images = _render(painting, scenes, recipe)
     write_tar(
@@ -169,7 +169,7 @@ def _write_train_shard(recipe: Recipe, folder: Path, number: int) -> dict[str, i
 
 def _single(recipe: Recipe) -> tuple[Scenes, np.random.SeedSequence]:
     drawing, painting = _seed(recipe, _SINGLE).spawn(2)
-    return draw_single(np.random.default_rng(drawing), recipe.num_single), painting
+    return draw_single(np.random.default_rng(drawing), recipe.num_single, recipe.knobs), painting
 
 
 def _write_single(recipe: Recipe, folder: Path) -> dict[str, int]:
@@ -193,7 +193,7 @@ def _write_shifted(recipe: Recipe, folder: Path, name: str) -> dict[str, int]:
     scenes, painting = _single(recipe)
     if shift.fresh:
         drawing, painting = _seed(recipe, _SHIFTED).spawn(2)
-        scenes = draw_single(np.random.default_rng(drawing), recipe.num_shifted)
+        scenes = draw_single(np.random.default_rng(drawing), recipe.num_shifted, recipe.knobs)
     scenes = shift.change(scenes[: recipe.num_shifted])
     images = _render(painting, scenes, recipe, shift)
     labels = {"shape": scenes.shape[:, 0]}
@@ -218,7 +218,7 @@ def _write_retrieval(recipe: Recipe, folder: Path) -> dict[str, int]:
     drawing, painting = _seed(recipe, _RETRIEVAL).spawn(2)
     rng = np.random.default_rng(drawing)
     n = recipe.num_retrieval
-    scenes = draw(rng, 1 + rng.permutation(n) % len(COUNTS))
+    scenes = draw(rng, 1 + rng.permutation(n) % len(COUNTS), recipe.knobs)
     captions = [[caption(rng, scenes, row) for _ in range(NUM_CAPTIONS)] for row in range(n)]
     images = _render(painting, scenes, recipe)
     keys = [f"scene{row:05d}" for row in range(n)]

@@ -1,11 +1,53 @@
-"""What decides the content of a generated data set, and the hash that names it."""
+"""What decides the content of a generated data set: its knobs and sizes, and the hash that names it."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
 from pgsbench.data import store
-from pgsbench.errors import DataError
+from pgsbench.errors import DataError, nearest
+
+#: Least and largest value of each knob.
+LIMITS = {
+    "clutter": (0.0, 1.0),
+    "object_size": (0.05, 0.6),
+    "context": (0.0, 1.0),
+    "occlusion": (0.0, 1.0),
+    "colour": (0.0, 1.0),
+}
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """What kind of world it is; a study sets them under ``data.recipe``.
+
+    Attributes:
+        clutter: How strong the edges and contrasts are that mean nothing: texture, hard borders, shadows and
+            things without a name. Single pictures have between 0.1 and 1.9 times as much.
+        object_size: Share of the frame that an object alone in a picture covers, median over pictures.
+            Several objects share as much, but not more than a third.
+        context: How often the first object lies where its shape belongs (a star on water). Else the
+            background says nothing about the shape.
+        occlusion: How much things in front hide, and how far objects may overlap.
+        colour: How far the colours of objects stand out: at 0 they are pale, and the surroundings have them,
+            too.
+    """
+
+    clutter: float = 0.7
+    object_size: float = 0.35
+    context: float = 0.7
+    occlusion: float = 0.4
+    colour: float = 0.4
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in LIMITS.items():
+            value = getattr(self, name)
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not is_number or not low <= value <= high:
+                raise DataError(f"must be a number in {low:g}..{high:g}", where=name, value=value)
+            object.__setattr__(self, name, float(value))
 
 
 @dataclass(frozen=True)
@@ -13,12 +55,13 @@ class Recipe:
     """All that decides the bytes of a data set of scenes.
 
     Attributes:
+        knobs: What kind of world it is.
         num_train: Training pairs; each is drawn afresh.
         seed: Seed of everything that is drawn.
         image_size: Side of a picture in pixels.
         train_shard: Training pairs in one archive.
-        num_single: Pictures of one object, shared by the shape, colour and background tasks. Balanced
-            over all combinations of shape, colour and background where it is a multiple of 144.
+        num_single: Pictures of one object, shared by the shape, colour and background tasks. Shapes and
+            colours are balanced where it is a multiple of 144, backgrounds where there is no context.
         num_shifted: Pictures in each robustness set.
         num_retrieval: Pictures of one to three objects with five captions each; the count task and the
             pairs use them too.
@@ -27,6 +70,7 @@ class Recipe:
         version: Of the generator: it goes up whenever the same numbers would give other bytes.
     """
 
+    knobs: Knobs = field(default_factory=Knobs)
     num_train: int = 36_864
     seed: int = 0
     image_size: int = 64
@@ -36,7 +80,7 @@ class Recipe:
     num_retrieval: int = 1_000
     num_pairs: int = 500
     jpeg_quality: int = 92
-    version: int = 8
+    version: int = 9
 
     def __post_init__(self) -> None:
         for name in ("num_train", "train_shard", "num_single", "num_shifted", "num_retrieval", "num_pairs"):
@@ -52,6 +96,24 @@ class Recipe:
             )
         if not 1 <= self.jpeg_quality <= 95:
             raise DataError("must be in 1..95", where="scenes recipe: jpeg_quality", value=self.jpeg_quality)
+
+
+def recipe_with(knobs: Mapping[str, Any]) -> Recipe:
+    """Return the recipe with these knobs, the others at their defaults.
+
+    Raises:
+        DataError: There is no such knob, or its value is out of range.
+    """
+    known = [field.name for field in fields(Knobs)]
+    for name in knobs:
+        if name not in known:
+            raise DataError(
+                f"scenes have no such knob; they have {', '.join(known)}",
+                where=name,
+                value=knobs[name],
+                way_out=nearest(name, known),
+            )
+    return Recipe(Knobs(**knobs))
 
 
 def identity(recipe: Recipe = Recipe()) -> str:

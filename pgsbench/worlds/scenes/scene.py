@@ -1,7 +1,7 @@
 """What is in a picture: the drawing of scenes, before anything is painted.
 
-A scene holds one to three objects that never touch. Lengths are in units of the picture's side and angles
-in radians, so that a scene can be painted at any size. Shape letters: n scenes, m = `MAX_OBJECTS` slots.
+A scene holds one to three objects. Lengths are in units of the picture's side and angles in radians, so that
+a scene can be painted at any size. Shape letters: n scenes, m = `MAX_OBJECTS` slots.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from pgsbench.worlds.scenes.recipe import Knobs
 from pgsbench.worlds.scenes.vocabulary import (
     BACKGROUNDS,
     COLOURS,
@@ -25,25 +26,33 @@ from pgsbench.worlds.scenes.vocabulary import (
 Ints: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[Any]  # float32; numpy does not carry the width through arithmetic
 
-COUNT_SHARES = (0.50, 0.36, 0.14)
+COUNT_SHARES = (0.60, 0.28, 0.12)
 PATTERN_SHARES = (0.6, 0.2, 0.2)
 #: How often an object has the colour of the first one. Were colours independent, the colours alone would
 #: tell the pictures of a batch apart, and no other attribute would be learned.
 SAME_COLOUR_SHARE = 0.4
-#: Range of the radius for each size beside other objects; an object alone is larger by a factor. Every
-#: small one stays smaller than every large one.
-RADII = ((0.16, 0.18), (0.218, 0.234))
-ALONE = 1.0
-MAX_TILT = 0.04
-#: Centres lie near the points of a lattice of so many cells a side, off by up to the jitter: a small
-#: model on little data need not learn every shape at every offset.
-LATTICE = 4
-JITTER = 0.006
+#: Range of the share of the frame that an object covers for each size, in units of the median share. All
+#: objects of a picture share it evenly but for their size, so every small one is smaller than a large one.
+SIZE_FACTORS = ((0.25, 0.80), (1.2, 1.8))
+#: Factor on the size of an object alone: it makes up for what the frame cuts off.
+ALONE = 1.4
+#: Largest share of the frame for the objects of a picture with several: more would leave no place for them.
+CROWDED = 0.35
+#: Area of each shape for a radius of 1, and the largest radius.
+AREAS = {"circle": 2.32, "square": 1.96, "triangle": 1.30, "star": 1.32, "cross": 1.80, "ring": 1.99}
+MAX_RADIUS = 0.8
+MAX_TILT = 0.2
+#: How far a centre may lie beyond its radius: less than 1, so the frame cuts some objects.
+INSIDE = 0.8
 GAP = 0.015
+#: Share of the distance of two centres by which objects may overlap at the highest occlusion.
+OVERLAP = 0.5
 #: How often a background has one of the colours that objects have, and the tint of those that have none.
-TINTED_SHARE = 0.6
+TINTED_SHARE = 0.5
 NATURAL = -1
-NUM_LAYOUTS = 160
+NUM_LAYOUTS = 96
+#: The background where each shape belongs, in the order of `SHAPES`.
+HOMES = ("sand", "bricks", "stone", "water", "grass", "wood")
 
 
 @dataclass(frozen=True)
@@ -144,7 +153,7 @@ def _things(scenes: Scenes, row: int) -> list[Thing]:
     ]
 
 
-def draw(rng: np.random.Generator, count: Ints) -> Scenes:
+def draw(rng: np.random.Generator, count: Ints, knobs: Knobs) -> Scenes:
     """Draw one scene for each wanted number of objects.
 
     No two objects of a scene agree in both shape and colour, so that naming both singles one out.
@@ -152,16 +161,11 @@ def draw(rng: np.random.Generator, count: Ints) -> Scenes:
     n = len(count)
     shape, colour = _draw_kinds(rng, n)
     size = rng.integers(len(SIZES), size=(n, MAX_OBJECTS))
-    # Three large objects would leave no choice of where to put them.
-    crowded = (count == MAX_OBJECTS)[:, None] & (np.arange(MAX_OBJECTS) > 0)[None, :]
-    size = np.where(crowded, 0, size)
-    low, high = np.asarray(RADII, np.float32).T
-    radius = (low[size] + (high - low)[size] * rng.random((n, MAX_OBJECTS))).astype(np.float32)
-    radius *= np.where(count == 1, np.float32(ALONE), np.float32(1))[:, None]
-    x, y, radius = _place(rng, count, radius)
+    radius = _draw_radii(rng, count, shape, size, knobs)
+    x, y, radius = _place(rng, count, radius, knobs)
     return Scenes(
         count=count,
-        background=rng.integers(len(BACKGROUNDS), size=n),
+        background=_draw_backgrounds(rng, shape[:, 0], knobs),
         tint=np.where(rng.random(n) < TINTED_SHARE, rng.integers(len(COLOURS), size=n), NATURAL),
         shape=shape,
         colour=colour,
@@ -174,21 +178,51 @@ def draw(rng: np.random.Generator, count: Ints) -> Scenes:
     )
 
 
-def draw_mixed(rng: np.random.Generator, n: int) -> Scenes:
+def draw_mixed(rng: np.random.Generator, n: int, knobs: Knobs) -> Scenes:
     """Draw scenes with one to three objects in the world's usual shares."""
-    return draw(rng, 1 + rng.choice(len(COUNTS), size=n, p=COUNT_SHARES))
+    return draw(rng, 1 + rng.choice(len(COUNTS), size=n, p=COUNT_SHARES), knobs)
 
 
-def draw_single(rng: np.random.Generator, n: int) -> Scenes:
-    """Draw scenes of one object, balanced over shape x colour x background, in random order."""
+def draw_single(rng: np.random.Generator, n: int, knobs: Knobs) -> Scenes:
+    """Draw scenes of one object in random order, balanced over shape x colour x background.
+
+    Context moves the same share of each shape from every background to where the shape belongs.
+    """
     number = np.arange(n)
     kinds = (len(SHAPES), len(COLOURS), len(BACKGROUNDS))
     shape, colour, background = np.unravel_index(number % np.prod(kinds), kinds)
     order = rng.permutation(n)
-    scenes = draw(rng, np.ones(n, np.int64))
-    scenes.shape[:, 0], scenes.colour[:, 0] = shape[order], colour[order]
-    scenes.background[:] = background[order]
+    shape, colour, background = shape[order], colour[order], background[order]
+    scenes = draw(rng, np.ones(n, np.int64), knobs)
+    cell = shape * len(BACKGROUNDS) + background
+    earlier = np.array([(cell[:row] == cell[row]).sum() for row in range(n)])
+    at_home = earlier < np.rint(knobs.context * np.bincount(cell)[cell])
+    areas = np.asarray([AREAS[name] for name in SHAPES], np.float32)
+    scenes.radius[:, 0] *= np.sqrt(areas[scenes.shape[:, 0]] / areas[shape])
+    scenes.shape[:, 0], scenes.colour[:, 0] = shape, colour
+    scenes.background[:] = np.where(at_home, _homes()[shape], background)
     return scenes
+
+
+def _homes() -> Ints:
+    return np.asarray([BACKGROUNDS.index(name) for name in HOMES])
+
+
+def _draw_backgrounds(rng: np.random.Generator, shape: Ints, knobs: Knobs) -> Ints:
+    anywhere = rng.integers(len(BACKGROUNDS), size=len(shape))
+    found: Ints = np.where(rng.random(len(shape)) < knobs.context, _homes()[shape], anywhere)
+    return found
+
+
+def _draw_radii(rng: np.random.Generator, count: Ints, shape: Ints, size: Ints, knobs: Knobs) -> Floats:
+    """Return (n, m) radii, such that the objects of a picture share the wanted part of the frame."""
+    low, high = np.log(np.asarray(SIZE_FACTORS)).T
+    factor = np.exp(low[size] + (high - low)[size] * rng.random(size.shape))
+    alone = (count == 1)[:, None]
+    share = np.where(alone, ALONE * knobs.object_size, min(knobs.object_size, CROWDED)) * factor
+    share /= count[:, None]
+    areas = np.asarray([AREAS[name] for name in SHAPES])[shape]
+    return np.minimum(np.sqrt(share / areas), MAX_RADIUS).astype(np.float32)
 
 
 def _draw_kinds(rng: np.random.Generator, n: int) -> tuple[Ints, Ints]:
@@ -206,22 +240,24 @@ def _draw_kinds(rng: np.random.Generator, n: int) -> tuple[Ints, Ints]:
     return shape, colour
 
 
-def _place(rng: np.random.Generator, count: Ints, radius: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return (n, m) x, y and radius of objects that do not touch.
+def _place(
+    rng: np.random.Generator, count: Ints, radius: Floats, knobs: Knobs
+) -> tuple[Floats, Floats, Floats]:
+    """Return (n, m) x, y and radius of objects that overlap no further than the occlusion allows.
 
     The first of several random layouts that fits is taken; where none does, the best one is, with
     smaller objects.
     """
     n = len(count)
-    first = np.ceil((radius + GAP) * LATTICE)[:, None, :, None]
-    choices = LATTICE + 1 - 2 * first
-    centres = (first + np.floor(rng.random((n, NUM_LAYOUTS, MAX_OBJECTS, 2)) * choices)) / LATTICE
-    centres += rng.uniform(-JITTER, JITTER, centres.shape)
+    largest = np.where(count == 1, 0.45, 0.25)[:, None]
+    margin = np.minimum(INSIDE * radius, largest)[:, None, :, None].astype(np.float32)
+    centres = margin + (1 - 2 * margin) * rng.random((n, NUM_LAYOUTS, MAX_OBJECTS, 2), dtype=np.float32)
     room = np.full((n, NUM_LAYOUTS), np.inf)  # largest factor by which the radii may grow
+    apart = 1 - OVERLAP * knobs.occlusion
     for a in range(MAX_OBJECTS):
         for b in range(a + 1, MAX_OBJECTS):
             distance = np.hypot(*np.moveaxis(centres[:, :, a] - centres[:, :, b], -1, 0))
-            factor = (distance - GAP) / (radius[:, a] + radius[:, b])[:, None]
+            factor = (distance - GAP) / (apart * (radius[:, a] + radius[:, b]))[:, None]
             room = np.where((count > b)[:, None], np.minimum(room, factor), room)
     fits = room >= 1
     chosen = np.where(fits.any(1), fits.argmax(1), room.argmax(1))

@@ -37,10 +37,10 @@ class Shift:
 SHIFTS = {
     "resampled": Shift(fresh=True),
     "small": Shift(scale=0.62),
-    "cluttered": Shift(look=Look(num_strokes=(10, 16), stroke_opacity=0.95)),
-    "lowcontrast": Shift(look=Look(opacity=(0.30, 0.45))),
+    "cluttered": Shift(look=Look(extra_things=7)),
+    "lowcontrast": Shift(look=Look(opacity=(0.35, 0.50))),
     "rendition": Shift(look=Look(flat=True)),
-    "sketch": Shift(look=Look(flat=True, num_strokes=(0, 0)), damage=sketch, keeps_colour=False),
+    "sketch": Shift(look=Look(flat=True), damage=sketch, keeps_colour=False),
     "noise": Shift(damage=noise),
     "blur": Shift(damage=blur),
     "brightness": Shift(damage=brightness),

@@ -50,30 +50,54 @@ def _steps(cells: int, side: int, shift: np.float32) -> tuple[Ints, Floats]:
     return whole, part * part * (3 - 2 * part)
 
 
-def paint(rng: np.random.Generator, kind: Ints, tint: Ints, side: int) -> Floats:
-    """Return (b, 3, side, side) pictures in [0, 1] of the given kinds and tints of background."""
+def fractal(rng: np.random.Generator, b: int, side: int) -> Floats:
+    """Return (b, side, side) noise with a photo's spectrum, mean 0 and standard deviation 1.
+
+    Amplitudes fall as a power of the frequency, by about 1 as in photos, another one in each picture.
+    """
+    slope = rng.uniform(0.8, 1.5, (b, 1, 1)).astype(np.float32)
+    spectrum = np.fft.rfft2(rng.standard_normal((b, side, side), dtype=np.float32))
+    rows, cols = np.fft.fftfreq(side), np.fft.rfftfreq(side)
+    frequency = np.hypot(rows[:, None], cols[None]).astype(np.float32)
+    frequency[0, 0] = np.inf  # no mean
+    field = np.fft.irfft2(spectrum * frequency**-slope, s=(side, side)).astype(np.float32)
+    scaled: Floats = field / field.std((1, 2), keepdims=True)
+    return scaled
+
+
+def paint(rng: np.random.Generator, kind: Ints, tint: Ints, side: int, vividness: float) -> Floats:
+    """Return (b, 3, side, side) pictures in [0, 1] of the given kinds and tints of background.
+
+    Args:
+        rng: What is drawn from.
+        kind: (b,) index into `BACKGROUNDS`.
+        tint: (b,) index into `COLOURS`, or `NATURAL`.
+        side: Height and width in pixels.
+        vividness: How strong tints are: 0 pale, 1 as strong as the colours of objects.
+    """
     pictures = np.empty((len(kind), 3, side, side), np.float32)
     for index, name in enumerate(BACKGROUNDS):
         rows = np.flatnonzero(kind == index)
         if len(rows):
-            pictures[rows] = _mix(rng, name, tint[rows], _FIELDS[name](rng, len(rows), side))
+            pictures[rows] = _mix(rng, name, tint[rows], _FIELDS[name](rng, len(rows), side), vividness)
     return pictures
 
 
-def _mix(rng: np.random.Generator, name: str, tint: Ints, field: Floats) -> Floats:
+def _mix(rng: np.random.Generator, name: str, tint: Ints, field: Floats, vividness: float) -> Floats:
     b = len(field)
     dark, light = (
         np.asarray(colour, np.float32) + rng.normal(0, 0.055, (b, 3)).astype(np.float32)
         for colour in _PALETTES[name]
     )
-    brightness = rng.uniform(0.75, 1.2, (b, 1)).astype(np.float32)
-    dark, light = (_tinted(colour * brightness, tint) for colour in (dark, light))
+    brightness = rng.uniform(0.55, 1.25, (b, 1)).astype(np.float32)
+    dark, light = (_tinted(colour * brightness, tint, vividness) for colour in (dark, light))
     return dark[:, :, None, None] + (light - dark)[:, :, None, None] * field[:, None]
 
 
-def _tinted(colour: Floats, tint: Ints) -> Floats:
+def _tinted(colour: Floats, tint: Ints, vividness: float) -> Floats:
     """Return (b, 3) colours, those with a tint replaced by their grey in that tint."""
     tints = np.asarray([_TINTS[name] for name in COLOURS], np.float32)[tint]
+    tints = 1 + (tints - 1) * np.float32(0.8 + 0.5 * vividness)
     return np.where((tint == NATURAL)[:, None], colour, colour.mean(1, keepdims=True) * tints)
 
 
