@@ -29,6 +29,7 @@ from pgsbench.models.clip import Clip
 from pgsbench.models.masked_tower import attach
 from pgsbench.models.ready import clip_of
 from pgsbench.models.source import Opened, open_model, state_hash
+from pgsbench.records import files
 from pgsbench.records.scores import Scores
 from pgsbench.tracking import mlflow_artifacts
 from pgsbench.tracking.rundir import RunDir
@@ -87,7 +88,8 @@ def evaluate_checkpoint(
         source: A run directory, a folder in open_clip's local-dir layout, a file of weights, ``NAME:TAG``,
             ``hf-hub:OWNER/NAME``, an MLflow URI, or a model that is open already: open_clip's, alone or as
             ``(model, transform, tokenizer)``.
-        suite: A suite, the name of one that ships, its file, or ``clip_benchmark:NAME``.
+        suite: A suite, the name of one that ships, its file, or ``clip_benchmark:NAME``. A run is tested on
+            the evaluation sets that belong to its training data (`pgsbench.evaluation.suite.following`).
         model: Architecture of a file of weights (`pgsbench.models.source.open_model`).
         root: Where public sets lie; default: where all data sets lie.
         output: Where the scores go; default: into the checkpoint's folder, beside its file, or under
@@ -105,9 +107,9 @@ def evaluate_checkpoint(
     Raises:
         UserError: Something is not there, cannot be opened or written, or is none of what it should be.
     """
-    wanted = _wanted(suite, part, limit)
     if isinstance(source, nn.Module | tuple):
         source = clip_of(source)
+    wanted = _wanted(suite, part, limit, "" if isinstance(source, Clip) else _trained_on(Path(source)))
     name = f"model-{state_hash(source.model)[:12]}" if isinstance(source, Clip) else str(source)
     target = (output or scores_folder(name, wanted.whole.name)).resolve() / wanted.folder
     mask = _mask_of(name) if with_mask else None
@@ -257,8 +259,14 @@ class _Wanted(NamedTuple):
     folder: str
 
 
-def _wanted(suite: Suite | str | Path, part: str | None, limit: int | None) -> _Wanted:
+def _trained_on(source: Path) -> str:
+    """Return what a run directory was trained on; empty for any other checkpoint."""
+    return RunDir(source).spec.config.data.source if (source / files.SPEC).is_file() else ""
+
+
+def _wanted(suite: Suite | str | Path, part: str | None, limit: int | None, trained_on: str) -> _Wanted:
     whole = suite if isinstance(suite, Suite) else suites.load_suite(suite)
+    whole = suites.following(whole, trained_on)
     if limit is not None:
         whole = suites.first_items(whole, limit)
     if part is None:

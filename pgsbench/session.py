@@ -245,7 +245,6 @@ class Study:
         self._check_search()
         references = self.plan(reference_arms(self._file))
         with Bars() as bars:
-            self._planner.progress = bars
             self._prepare_data(searched_specs(self._planner, trials)[0], bars)
         with self._watching() as watcher:
             self.failed = search(self._folder(), references, self._slots, watcher, trials=trials)
@@ -330,10 +329,7 @@ class Study:
             )
 
     def _prepare_data(self, specs: Sequence[RunSpec], bars: Bars) -> None:
-        """Make the built-in data that runs are tested on, and look for the rest.
-
-        Before hours of training, not after.
-        """
+        """Make the built-in data that runs are tested on and look for the rest, before hours of training."""
         suites = {(spec.evaluation.suite, spec.config.data.source): suite_of(spec) for spec in specs}
         for suite in suites.values():
             make_builtin(suite, progress=bars)

@@ -17,6 +17,7 @@ from pgsbench.reporting.results import Results
 from pgsbench.reporting.stats import Interval
 from pgsbench.reporting.study_frames import COMPLETE, Gallery, StudyFrames
 from pgsbench.reporting.style import LIGHT, Pen, Theme, label_pens, new_figure, pens, themed
+from pgsbench.reporting.where import gain_map
 
 #: Up to this many labels have each its own colour; more are coloured by arm.
 MAX_APART = 7
@@ -285,6 +286,7 @@ def _percent_tick(value: float, _: int) -> str:
 
 #: Name of the file -> what draws it from the results of a study.
 ALL: dict[str, Callable[..., Figure | None]] = {
+    "where": gain_map,
     "differences": forest,
     "ratio-accuracy": ratio_accuracy,
     "accuracy-cost": accuracy_cost,

@@ -12,7 +12,7 @@ import jinja2
 
 from pgsbench import __version__
 from pgsbench.files import atomic
-from pgsbench.reporting import figures, render, search_tables, tables
+from pgsbench.reporting import figures, render, search_tables, tables, where
 from pgsbench.reporting.comparison import of_one_run
 from pgsbench.reporting.fairness import fairness_sentence, fairness_table
 from pgsbench.reporting.results import Results
@@ -61,6 +61,8 @@ class Picture:
 _CAPTIONS = {
     "differences": "Candidate minus baseline, in points, with 95 % intervals; right of the line the "
     "candidate is better. Filled dots: significant after Holm's correction, in the colour of the better arm.",
+    "where": "Gain of the candidate in points over two knobs of the data: blue where it wins, red where it "
+    "loses, and the line where neither does.",
     "ratio-accuracy": "Score against mask ratio, with 95 % bands; dotted: trained on whole pictures.",
     "accuracy-cost": "Score against training time; upper left is best. Bars: 95 % intervals. Small numbers: "
     "the searched values.",
@@ -106,8 +108,9 @@ def _content(results: Results, pictures: Sequence[Picture]) -> dict[str, Any]:
         "scores": tables.scores_table(results),
         "differences": tables.differences_table(results) if results.pairs else None,
         "gap": tables.gap_table(results),
-        "sweep": search_tables.sweep_table(results),
-        "importance": search_tables.importance_table(results),
+        "where": where.where_table(results),
+        "sweep": None if results.is_over_data else search_tables.sweep_table(results),
+        "importance": None if results.is_over_data else search_tables.importance_table(results),
         "cost": tables.cost_table(results),
         "tasks": tables.tasks_table(results),
         "task_differences": tables.task_differences_table(results) if results.pairs else None,
@@ -209,6 +212,8 @@ def _alt(name: str, results: Results) -> str:
     if name == "differences":
         found = [f"{one.pair} on {one.of}: {one.verdict}" for one in results.group_comparisons]
         return "Forest plot of differences. " + "; ".join(found) + "."
+    if name == "where":
+        return "Heat map of the gain over two knobs. " + " ".join(where.where_sentences(results))
     if name == "ratio-accuracy":
         panels = ", ".join(results.groups)
         return f"Line plots of score against mask ratio for {arms}, one panel for each of {panels}."

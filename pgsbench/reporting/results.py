@@ -118,11 +118,17 @@ class Results:
                 for theirs in self.labels_of(baseline)
                 if _comparable(self.params_of(ours), self.params_of(theirs))
             ]
-            if len(found) > MAX_POINTS_COMPARED:
+            if len(found) > MAX_POINTS_COMPARED and not self.is_over_data:
                 best = self.best(dict.fromkeys(ours for ours, _ in found))
                 found = [pair for pair in found if pair[0] == best]
             pairs += found
         return pairs
+
+    @property
+    def is_over_data(self) -> bool:
+        """Whether the study's search is over its data alone: its points are worlds, and none is chosen."""
+        search = self.study.record.config.search
+        return search is not None and all(path.startswith("data.") for path in search.space)
 
     @property
     def chosen_by_score(self) -> bool:

@@ -9,14 +9,21 @@ from pgsbench.reporting.comparison import ALPHA, ONE_RUN, Comparison, Missing, o
 from pgsbench.reporting.render import and_, percent, points
 from pgsbench.reporting.results import ALL_GROUPS, Results
 from pgsbench.reporting.stats import Interval
+from pgsbench.reporting.where import where_sentences
 
 
 def verdict(results: Results) -> list[str]:
-    """Return the findings: a sentence for each compared pair, then the search, the gap, the cost."""
+    """Return the findings: a sentence for each compared pair, then the search, the gap, the cost.
+
+    Of a search over data: where the candidate gains.
+    """
     family = results.group_comparisons
     pairs = dict.fromkeys((one.candidate, one.baseline) for one in family)
     found = [_pair([one for one in family if (one.candidate, one.baseline) == pair]) for pair in pairs]
-    found += [*_best(results), *_gap(results), *_cost(results)]
+    if results.is_over_data:
+        found = where_sentences(results)
+    else:
+        found += [*_best(results), *_gap(results), *_cost(results)]
     return found or ["There is nothing to compare: the study has one arm, or none of the pairs fits."]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,8 @@ def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(folder)
     monkeypatch.setenv("HOME", str(folder))  # some commands write there
     monkeypatch.setattr(scenes, "make", partial(scenes.make, recipe=SMALL))
-    monkeypatch.setattr(scenes, "identity", partial(scenes.identity, SMALL))
+    monkeypatch.setattr(scenes, "identity", partial(scenes.identity, recipe=SMALL))
+    monkeypatch.setattr(scenes, "recipe_with", lambda knobs: replace(SMALL, knobs=scenes.Knobs(**knobs)))
     return folder
 
 

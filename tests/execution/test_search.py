@@ -99,7 +99,7 @@ class Engine:
                 yield Ended(spec, error=error)
                 continue
             run = RunDir.create(self.folder.runs_root, spec)
-            scores_of(score, self.folder.suite_fingerprint).write(run.path)
+            scores_of(score, self.folder.suite_fingerprint(spec)).write(run.path)
             run.mark_done()
             self.bench.trained.append(spec.name)
             yield Ended(spec, directory=spec.folder)

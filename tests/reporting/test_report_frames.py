@@ -97,7 +97,7 @@ def test_a_run_without_scores_is_named(fabricate):
 
 def test_scores_of_another_suite_are_not_mixed_with_the_study_s(fabricate):
     folder = fabricate(seeds=(0, 1))
-    replace_runs(folder, lambda run: run, suite_fingerprint="ours")
+    replace_runs(folder, lambda run: replace(run, suite_fingerprint="ours"))
     for path in folder.glob("*/scores.json"):
         fingerprint = "theirs" if path.parent.name.startswith("flip-s1-") else "ours"
         replace_scores(path.parent, lambda score: score, suite_fingerprint=fingerprint)

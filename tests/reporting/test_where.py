@@ -1,0 +1,77 @@
+"""A search over knobs of the data: the gain at every point, in words, as a table and as a heat map."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fabricated import Arm
+
+from pgsbench.reporting.page import write_report
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.study_frames import read_frames
+from pgsbench.reporting.verdict import caveats, verdict
+from pgsbench.reporting.where import gain_map, where_sentences, where_table
+
+CLUTTER, SIZE = "data.recipe.clutter", "data.recipe.object_size"
+VALUES = [(c, s) for c in (0.0, 0.35, 0.7) for s in (0.1, 0.2, 0.35)]
+SPACE = {CLUTTER: [0.0, 0.35, 0.7], SIZE: [0.1, 0.2, 0.35]}
+
+
+@pytest.fixture
+def results(fabricate):
+    """pgs gains 12 points where clutter and objects are small, and loses 12 where both are large."""
+    arms = []
+    for clutter, size in VALUES:
+        params = {CLUTTER: clutter, SIZE: size}
+        gain = 12 * (1 - clutter / 0.35 - (size - 0.1) / 0.25 + 0.5)
+        arms += [("pgs", Arm(gain, params=params)), ("flip", Arm(0.0, params=params))]
+    search = {"space": SPACE, "arms": ["pgs", "flip"]}
+    return Results(read_frames(fabricate(arms, search=search, seed_sd=0.001, num_items=300)))
+
+
+def test_every_point_is_compared_and_none_is_chosen(results):
+    assert len(results.pairs) == len(VALUES)
+    assert all(results.params_of(ours) == results.params_of(theirs) for ours, theirs in results.pairs)
+    assert not results.chosen_by_score
+    assert not any("chosen by these very scores" in line for line in caveats(results))
+
+
+def test_the_verdict_says_where_it_gains_and_where_it_loses(results):
+    (said,) = where_sentences(results)
+    assert verdict(results) == [said]
+    assert said.startswith("pgs against flip on mean of groups, 9 points: better at ")
+    better, worse = said.split("worse at ")
+    assert "clutter 0, object_size 0.1: +" in better
+    assert "clutter 0.7, object_size 0.35: −" in worse
+
+
+def test_the_table_has_a_row_for_each_point(results):
+    table = where_table(results)
+    assert len(table.rows) == len(VALUES)
+    assert table.header[:3] == ["pair", "clutter", "object_size"]
+
+
+def test_the_map_has_the_gains_at_their_places_and_the_line(results):
+    axes = gain_map(results).axes[0]
+    gain = np.asarray(axes.images[0].get_array())
+    assert gain.shape == (3, 3)
+    assert gain[0, 0] > 5 > -5 > gain[2, 2]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["0", "0.35", "0.7"]
+    assert len(axes.collections) == 1  # the zero line
+
+
+def test_the_report_shows_it(results, tmp_path):
+    paths = write_report(results, tmp_path / "report")
+    text = paths.markdown.read_text()
+    assert "figures/where.png" in text
+    assert "Where it pays" in text
+    assert "scores highest" not in text
+
+
+def test_a_search_of_settings_has_no_such_map(fabricate):
+    arms = [(arm, Arm(1.0, params={"strategy.tau": tau})) for tau in (0.1, 0.2) for arm in ("pgs", "flip")]
+    search = {"space": {"strategy.tau": [0.1, 0.2]}, "arms": ["pgs", "flip"]}
+    settings = Results(read_frames(fabricate(arms, search=search)))
+    assert where_sentences(settings) == []
+    assert where_table(settings) is None
+    assert gain_map(settings) is None

@@ -1,0 +1,156 @@
+"""The recipe of the training data as a setting: checked, searched, part of what a run is and is tested on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from tinyworld import TinyWorld
+
+from pgsbench.cli.app import app
+from pgsbench.config import sources
+from pgsbench.data import store
+from pgsbench.errors import ConfigError, DataError
+from pgsbench.evaluation.identity import current_fingerprint
+from pgsbench.evaluation.suite import following, load_suite
+from pgsbench.experiment import is_complete, run_once, suite_of
+from pgsbench.session import open_study
+from pgsbench.study.open import open_study_file
+from pgsbench.study.plan import Planner
+from pgsbench.study.study_file import StudyFile
+from pgsbench.worlds import scenes
+
+SMALL = scenes.Recipe(
+    num_train=64, train_shard=64, num_single=24, num_shifted=8, num_retrieval=24, num_pairs=2
+)
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scenes are few, with any knobs."""
+    monkeypatch.setattr(scenes, "make", partial(scenes.make, recipe=SMALL))
+    monkeypatch.setattr(scenes, "identity", partial(scenes.identity, recipe=SMALL))
+    monkeypatch.setattr(scenes, "recipe_with", lambda knobs: replace(SMALL, knobs=scenes.Knobs(**knobs)))
+
+
+def opened(tiny: TinyWorld, *overrides: str) -> StudyFile:
+    suite = tiny.folder / "scenes-some.yaml"
+    suite.write_text(
+        "name: some\ntasks:\n"
+        "- {name: s/shape, data: 'scenes:shape', protocol: zero_shot, group: classification}\n"
+        "- {name: s/retrieval, data: 'scenes:retrieval', protocol: retrieval, group: retrieval}\n"
+    )
+    basics = ("data.train=scenes", f"evaluation.suite={suite}", "search=null")
+    return open_study_file(tiny.study, overrides=[*basics, *overrides])
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("data.recipe={cluter: 0.5}", "data.recipe.cluter: scenes have no such knob; they have clutter"),
+        ("data.recipe={clutter: 2}", r"data.recipe.clutter: must be a number in 0..1 \(got 2.0\)"),
+        ("data.recipe={clutter: yes}", "data.recipe.clutter: .*number"),
+        ("arms.flip.data.recipe={context: -1}", "arms.flip.data.recipe.context: must be a number in 0..1"),
+        ("data={train: emoji, recipe: {clutter: 1}}", "data.recipe.clutter: this data set has no knobs"),
+        ("data={train: some/where, recipe: {clutter: 1}}", "only a built-in data set is made by a recipe"),
+        ("search.space={data.recipe.clutter: [0.2, 3]}", "search.space.data.recipe.clutter .*0..1"),
+        ("search.space={data.recipe.cluter: [0.2, 0.3]}", "search.space.data.recipe.cluter .*no such knob"),
+    ],
+)
+def test_mistakes_in_a_recipe_are_told_where_they_stand(tiny: TinyWorld, override: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        opened(tiny, override)
+
+
+def test_names_and_knobs_are_joined_and_split() -> None:
+    assert sources.join("scenes", {}) == "scenes"
+    name = sources.join("scenes", {"context": 0.125, "clutter": 1})
+    assert name == "scenes?clutter=1&context=0.125"
+    assert sources.split(name) == ("scenes", {"clutter": 1.0, "context": 0.125})
+    with pytest.raises(DataError, match="clutter: a knob is set to a number"):
+        sources.split("scenes?clutter=much")
+
+
+def test_what_is_the_default_is_not_named() -> None:
+    default = scenes.Knobs().clutter
+    assert store.canonical(f"scenes?clutter={default}") == "scenes"
+    assert store.canonical("scenes?context=0.11&clutter=0.22") == "scenes?clutter=0.22&context=0.11"
+
+
+def test_a_suite_follows_the_training_data() -> None:
+    suite = load_suite("scenes-quick")
+    followed = following(suite, "scenes?clutter=0.11")
+    assert {task.data.partition(":")[0] for task in followed.tasks} == {"scenes?clutter=0.11"}
+    assert [task.name for task in followed.tasks] == [task.name for task in suite.tasks]
+    for source in ("scenes", f"scenes?clutter={scenes.Knobs().clutter}", "emoji", "/some/shards"):
+        assert following(suite, source) == suite
+
+
+@pytest.mark.usefixtures("few")
+def test_a_run_is_tested_on_the_sets_of_its_own_recipe(tiny: TinyWorld, tmp_path: Path) -> None:
+    study = opened(tiny, "training.samples=32", "data.recipe.context=1")
+    planner = Planner(study)
+    plain, busy = (planner.spec("none", 0, {"data.recipe.clutter": value}) for value in (0.0, 1.0))
+    assert plain.id != busy.id
+    assert plain.label == "none clutter=0"
+    fingerprints = []
+    for spec in (plain, busy):
+        store.ensure(spec.config.data.source)
+        run = run_once(spec, runs_root=tmp_path, device=torch.device("cpu"))
+        mine = current_fingerprint(suite_of(spec))
+        assert run.scores is not None
+        assert run.scores.suite_fingerprint == mine
+        assert is_complete(run, mine)
+        fingerprints.append(mine)
+    assert fingerprints[0] != fingerprints[1]
+    assert not is_complete(run, fingerprints[0])
+    clutters = {
+        store.read_manifest(path.parent).recipe["knobs"]["clutter"]
+        for path in store.root().glob(f"scenes-*/{store.MANIFEST}")
+    }
+    assert {0.0, 1.0} <= clutters
+
+
+@pytest.mark.usefixtures("few")
+def test_one_data_set_under_two_names_is_one_run(tiny: TinyWorld) -> None:
+    named = Planner(opened(tiny, f"data.recipe.clutter={scenes.Knobs().clutter}")).spec("none", 0, {})
+    plain = Planner(opened(tiny)).spec("none", 0, {})
+    assert named.id == plain.id
+    assert current_fingerprint(suite_of(named)) == current_fingerprint(suite_of(plain))
+
+
+@pytest.mark.usefixtures("few")
+def test_a_search_over_knobs_trains_and_tests_each_point_on_its_own_world(
+    tiny: TinyWorld, tmp_path: Path
+) -> None:
+    overrides = {
+        "data": {"train": "scenes"},
+        "evaluation.suite": str(tiny.folder / "scenes-some.yaml"),
+        "training.samples": 32,
+        "search": {"space": {"data.recipe.clutter": [0.1, 0.9], "data.recipe.object_size": [0.1, 0.5]}},
+    }
+    opened(tiny)  # writes the suite
+    study = open_study(tiny.study, overrides=overrides, output=tmp_path)
+    planned = study.dry_run_of_sweep()
+    assert len(planned) >= 4
+    made = {source for source in store.variants("scenes") if "object_size" in source}
+    assert len(made) >= 4
+
+
+@pytest.mark.usefixtures("few")
+def test_the_command_makes_lists_and_verifies_a_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (
+        ["data", "make", "scenes", "--set", "clutter=0.33", "--set", "colour=1"],
+        ["data", "verify", "scenes", "--set", "clutter=0.33", "--set", "colour=1"],
+        ["data", "ls"],
+    ):
+        app(words, standalone_mode=False)
+    out = capsys.readouterr().out
+    assert out.startswith("made: ")
+    assert "files as they were made" in out
+    assert "scenes?clutter=0.33&colour=1" in out
+    with pytest.raises(DataError, match="clutter: a knob is set to a number"):
+        app(["data", "make", "scenes", "--set", "clutter"], standalone_mode=False)
