@@ -26,9 +26,8 @@ from pgsbench.hashing import file_hash
 #: ``(what, done, total)``, called now and then on long work.
 Progress = Callable[[str, int, int], None]
 
-#: Built-in data sets: ``make(root, recipe=..., source=..., progress=...) -> folder``, ``identity(recipe) -> str``
-#: and, where a recipe has `knobs`, ``recipe_with(knobs) -> recipe``. Sets that are generated refuse a source
-#: (`no_source`).
+#: Built-in data sets: ``make(root, recipe=..., source=..., progress=...)``, ``identity(recipe)`` and,
+#: where a recipe has `knobs`, ``recipe_with(knobs) -> recipe``. Generated ones refuse a source.
 BUILTIN = {
     "scenes": "pgsbench.worlds.scenes",
     "emoji": "pgsbench.worlds.emoji",

@@ -222,7 +222,8 @@ def _draw_radii(rng: np.random.Generator, count: Ints, shape: Ints, size: Ints, 
     share = np.where(alone, ALONE * knobs.object_size, min(knobs.object_size, CROWDED)) * factor
     share /= count[:, None]
     areas = np.asarray([AREAS[name] for name in SHAPES])[shape]
-    return np.minimum(np.sqrt(share / areas), MAX_RADIUS).astype(np.float32)
+    radius: Floats = np.minimum(np.sqrt(share / areas), MAX_RADIUS).astype(np.float32)
+    return radius
 
 
 def _draw_kinds(rng: np.random.Generator, n: int) -> tuple[Ints, Ints]:
