@@ -14,12 +14,12 @@ from pgsbench.worlds.scenes.vocabulary import COUNTS
 
 #: How often a caption speaks of colours at all, and then how often an object's colour is named. Where no
 #: colour is named, only the other attributes can tell pictures apart.
-COLOURED_SHARE = 0.90
-COLOUR_SHARE = 0.90
+COLOURED_SHARE = 0.75
+COLOUR_SHARE = 0.80
 PATTERN_SHARE = 0.35
 PLAIN_SHARE = 0.06
 SIZE_SHARE = 0.15
-BACKGROUND_SHARE = 0.22
+BACKGROUND_SHARE = 0.35
 COUNT_SHARE = 0.12
 RELATION_SHARE = 0.40
 #: How often some of several objects go unmentioned. "A red circle" then has to be told from a picture of

@@ -24,6 +24,18 @@ Bytes = NDArray[np.uint8]
 RELIEF = (0.0, 0.5)
 #: Range of the contrast of an object's own texture; half of the objects are smooth.
 BUSY = (0.05, 0.25)
+#: Contrast of the surface that a shape has all over, and the distance of its grooves. As with fur, any part
+#: of an object tells what it is; outlines alone would ask for the whole of it.
+SURFACE, GROOVES = (0.12, 0.28), (0.065, 0.085)
+#: Direction of the grooves of each shape, and whether they cross.
+_SURFACES = {
+    "circle": (0.0, False),
+    "square": (np.pi / 2, False),
+    "triangle": (np.pi / 4, False),
+    "star": (-np.pi / 4, False),
+    "cross": (0.0, True),
+    "ring": (np.pi / 4, True),
+}
 #: Range of the saturation and of the contrast of a picture, in units of what was painted.
 SATURATION, CONTRAST = (0.4, 1.0), (0.8, 1.7)
 #: What contrast leaves as it is.
@@ -143,10 +155,21 @@ class _Objects:
         share = _pattern(rng, self.scenes.pattern[rows, slot], u, v)[:, None]
         body = colour[:, :, None, None] + share * (second - colour)[:, :, None, None]
         busy = pick(rng, *BUSY, b) * (rng.random((b, 1, 1)) < 0.5)
+        surface = pick(rng, *SURFACE, b) * _surface(rng, int(self.scenes.shape[rows[0], slot]), u, v)
         if not self.look.flat:
-            body *= 1 + (busy * self.around.grain[rows, ::-1])[:, None] / 0.6
+            body *= (1 + busy * self.around.grain[rows, ::-1] / 0.6 + surface)[:, None]
         typed: Floats = body.astype(np.float32)
         return typed
+
+
+def _surface(rng: np.random.Generator, shape: int, u: Floats, v: Floats) -> Floats:
+    """Return (b, h, w) the surface that all objects of one shape have, between -1 and 1."""
+    b = len(u)
+    turn, is_crossed = _SURFACES[SHAPES[shape]]
+    along, across = turned(u, v, np.full((b, 1, 1), turn, np.float32))
+    waves = 2 * np.pi / pick(rng, *GROOVES, b)
+    grooves: Floats = np.sin(waves * along + pick(rng, 0, 2 * np.pi, b))
+    return grooves * np.sin(waves * across) * 1.5 if is_crossed else grooves
 
 
 def _pattern(rng: np.random.Generator, pattern: Ints, u: Floats, v: Floats) -> Floats:

@@ -1,0 +1,137 @@
+"""What pictures are like, as far as masks notice: sizes of objects, where edges lie, what masks keep.
+
+Nothing is trained. Worlds whose numbers differ will hardly order masks alike; equal numbers prove nothing.
+Shape letters: b pictures, n patches, h and w pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pgsbench.data.transforms import normalise
+from pgsbench.errors import DataError
+from pgsbench.inspection.first_masks import draw
+from pgsbench.inspection.pictures import Pictures
+from pgsbench.masking.base import Strategy, view_of
+from pgsbench.masking.edges import edge_map, gradient, luminance, magnitude
+from pgsbench.masking.measure import object_shares, objects_kept, overlap
+from pgsbench.masking.pgs import Pgs
+from pgsbench.masking.random import Random
+
+#: OpenAI's mean and deviation of photos, by which open_clip's pictures are normalised.
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True)
+class PictureStatistics:
+    """Means over pictures unless another thing is said.
+
+    Attributes:
+        object_share: Share of the frame that shows an object, median.
+        object_share_low: The same, the smallest tenth.
+        object_share_high: The same, the largest tenth.
+        object_patches: Share of the patches that show an object at all.
+        edge_rank_inside: Rank of the edge strength (Sobel, 0 to 1 within a picture) of patches that lie
+            mostly in an object.
+        edge_rank_outside: The same of all other patches.
+        edge_strength: Gradient of the brightness (0 to 1) for a pixel.
+        contrast: Standard deviation of the brightness within a picture.
+        chroma: Largest minus smallest channel.
+        spectrum_slope: Slope of the power spectrum on logarithmic axes.
+        kept_by_pgs: Share of the object pixels that half of the patches show, chosen by `pgs`.
+        kept_at_random: The same, at random.
+        overlap_of_pgs: Intersection over union of two draws of `pgs`.
+        overlap_at_random: The same, at random.
+    """
+
+    object_share: float
+    object_share_low: float
+    object_share_high: float
+    object_patches: float
+    edge_rank_inside: float
+    edge_rank_outside: float
+    edge_strength: float
+    contrast: float
+    chroma: float
+    spectrum_slope: float
+    kept_by_pgs: float
+    kept_at_random: float
+    overlap_of_pgs: float
+    overlap_at_random: float
+
+
+def statistics_of(
+    pictures: Pictures, patch_size: tuple[int, int] = (8, 8), *, seed: int = 0
+) -> PictureStatistics:
+    """Measure pictures whose objects are known.
+
+    Args:
+        pictures: Square, of whole patches.
+        patch_size: (height, width) in pixels.
+        seed: Decides what is random in masks.
+
+    Raises:
+        DataError: The objects are not known.
+    """
+    if pictures.objects is None:
+        raise DataError(
+            "the objects of these pictures are not known", way_out="measure scenes or tiny-imagenet"
+        )
+    images, light = pictures.images.float() / 255, luminance(pictures.images.float() / 255)
+    shows = (pictures.objects > 0).float().mean(dim=(1, 2))
+    low, middle, high = torch.quantile(shows, torch.tensor([0.1, 0.5, 0.9])).tolist()
+    shares = object_shares(pictures.objects, patch_size)
+    inside, outside = _edge_ranks(images, shares, patch_size)
+    kept, alike = zip(
+        *(_masks(one, pictures, shares, patch_size, seed) for one in (Pgs(0.5), Random(0.5))), strict=True
+    )
+    return PictureStatistics(
+        object_share=middle,
+        object_share_low=low,
+        object_share_high=high,
+        object_patches=float((shares > 0).float().mean()),
+        edge_rank_inside=inside,
+        edge_rank_outside=outside,
+        edge_strength=float(magnitude(*gradient(light)).mean()),
+        contrast=float(light.flatten(1).std(dim=1).mean()),
+        chroma=float((images.amax(1) - images.amin(1)).mean()),
+        spectrum_slope=_spectrum_slope(light),
+        kept_by_pgs=kept[0],
+        kept_at_random=kept[1],
+        overlap_of_pgs=alike[0],
+        overlap_at_random=alike[1],
+    )
+
+
+def _edge_ranks(images: Tensor, shares: Tensor, patch_size: tuple[int, int]) -> tuple[float, float]:
+    """Return the mean rank inside and outside of objects, over pictures that have both."""
+    ranks = edge_map(images, patch_size, operator="sobel")
+    is_object = shares >= 0.5
+    has_both = is_object.any(1) & (~is_object).any(1)
+    inside, outside = (
+        ((ranks * where).sum(1) / where.sum(1).clamp_min(1))[has_both] for where in (is_object, ~is_object)
+    )
+    return float(inside.mean()), float(outside.mean())
+
+
+def _masks(
+    strategy: Strategy, pictures: Pictures, shares: Tensor, patch_size: tuple[int, int], seed: int
+) -> tuple[float, float]:
+    view = view_of(normalise(pictures.images, MEAN, STD), patch_size)
+    one, two = (draw(strategy, view, seed=seed, step=step).shown(view.num_patches) for step in (0, 1))
+    return float(objects_kept(shares, one)["objects_kept"]), float(overlap(one, two).mean())
+
+
+def _spectrum_slope(light: Tensor) -> float:
+    """Return the slope of log power over log frequency, from 2 waves a picture to the finest but a tenth."""
+    side = light.shape[-1]
+    power = torch.fft.fft2(light - light.mean(dim=(1, 2), keepdim=True)).abs().square().mean(0)
+    waves = torch.fft.fftfreq(side) * side
+    radius = torch.hypot(waves[:, None], waves[None]).round()
+    found = torch.arange(2, int(0.45 * side))
+    mean = torch.stack([power[radius == one].mean() for one in found])
+    x, y = found.float().log(), mean.log()
+    return float(((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum())
