@@ -123,18 +123,18 @@ def sweep(
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Search the study's space with Optuna; print the best points and what mattered.
+    """Search the study's space with Optuna; print the best points and what mattered, or where a mask pays.
 
     Example: pgsbench sweep studies/ratio.yaml --set training.samples=8192
     """
-    from pgsbench.reporting import search_tables, tables
+    from pgsbench.reporting import search_tables, tables, where
 
     opened = _open(study, set_, seeds, output, jobs, threads, device, any_numerics)
     if dry_run:
         return _show_plan(opened, opened.dry_run_of_sweep(trials), json=json)
     found = opened.sweep(trials).statistics
     searched = search_tables.sweep_table(found), search_tables.importance_table(found)
-    _finish(opened, tables.scores_table(found), *searched, json=json)
+    _finish(opened, tables.scores_table(found), where.where_table(found), *searched, json=json)
 
 
 def report(

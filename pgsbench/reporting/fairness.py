@@ -26,7 +26,14 @@ def other_differences(results: Results) -> dict[str, dict[str, str]]:
         }
     paths = list(dict.fromkeys(path for config in flat.values() for path in config))
     values = {path: {label: config.get(path, "not set") for label, config in flat.items()} for path in paths}
-    return {path: by_label for path, by_label in values.items() if len(set(by_label.values())) > 1}
+    found = {path: by_label for path, by_label in values.items() if len(set(by_label.values())) > 1}
+    if results.is_over_data:  # arms meet at equal points only; what differs between points is what is asked
+        found = {
+            path: by_label
+            for path, by_label in found.items()
+            if any(by_label[ours] != by_label[theirs] for ours, theirs in results.pairs)
+        }
+    return found
 
 
 def fairness_table(results: Results) -> Table | None:

@@ -19,14 +19,14 @@ _METHODS = {
 
 
 def sweep_table(results: Results, *, limit: int = 10) -> Table | None:
-    """The best searched points by the study's metric; None where nothing was searched.
+    """The best searched points by the study's metric; None where nothing was searched, or worlds were.
 
     Args:
         results: The study.
         limit: Most points to show.
     """
     points_searched = [label for label in results.study.labels if results.params_of(label)]
-    if not points_searched:
+    if not points_searched or results.is_over_data:
         return None
     metric = results.objective.name
     scored = {label: results.objective_value(label) for label in points_searched}
@@ -47,9 +47,12 @@ def sweep_table(results: Results, *, limit: int = 10) -> Table | None:
 
 
 def importance_table(results: Results) -> Table | None:
-    """Which searched parameters moved the score, and how that was found; None where it cannot be told."""
+    """Which searched parameters moved the score, and how that was found; None where it cannot be told.
+
+    Nor where the search is over data: it would say which world is hard.
+    """
     found = results.study.record.importances
-    if found is None:
+    if found is None or results.is_over_data:
         return None
     rows = [[name.rpartition(".")[2], percent(share)] for name, share in found.shares.items()]
     notes = [f"{ONE_RUN.capitalize()}: one seed a point, so chance counts as effect."] * (

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from fabricated import Arm
 
+from pgsbench.reporting.fairness import other_differences
 from pgsbench.reporting.page import write_report
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
@@ -66,6 +67,18 @@ def test_the_report_shows_it(results, tmp_path):
     assert "figures/where.png" in text
     assert "Where it pays" in text
     assert "scores highest" not in text
+
+
+def test_worlds_that_differ_make_no_comparison_unfair(fabricate):
+    arms = []
+    for number, (clutter, size) in enumerate(VALUES[:2]):
+        params = {CLUTTER: clutter, SIZE: size}
+        arms += [(arm, Arm(1.0, params=params, data=f"data-{number}")) for arm in ("pgs", "flip")]
+    search = {"space": SPACE, "arms": ["pgs", "flip"]}
+    assert other_differences(Results(read_frames(fabricate(arms, search=search)))) == {}
+    arms[3] = ("flip", Arm(1.0, params=arms[3][1].params, data="another"))
+    found = other_differences(Results(read_frames(fabricate(arms, search=search, name="unfair"))))
+    assert list(found) == ["data"]
 
 
 def test_a_search_of_settings_has_no_such_map(fabricate):
