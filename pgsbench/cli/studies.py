@@ -127,12 +127,14 @@ def sweep(
 
     Example: pgsbench sweep studies/ratio.yaml --set training.samples=8192
     """
-    from pgsbench.reporting import search_tables, tables, where
+    from pgsbench.reporting import search_tables, tables
 
     opened = _open(study, set_, seeds, output, jobs, threads, device, any_numerics)
     if dry_run:
         return _show_plan(opened, opened.dry_run_of_sweep(trials), json=json)
     found = opened.sweep(trials).statistics
+    from pgsbench.reporting import where  # late: it draws, and a mistake in the study is said without
+
     searched = search_tables.sweep_table(found), search_tables.importance_table(found)
     _finish(opened, tables.scores_table(found), where.where_table(found), *searched, json=json)
 
