@@ -118,7 +118,7 @@ def diagnose_masks(
                 reader,
                 text_strategies,
                 name=what.name,
-                train=what.data.train,
+                train=what.data.source,
                 batch_size=what.batch_size,
                 num_batches=batches,
                 seed=what.seed,
