@@ -43,9 +43,9 @@ def test_clutter_gives_backgrounds_edges_that_rival_the_objects() -> None:
         _, pictures, objects = painted(clutter=clutter, object_size=0.2)
         strength = edges(pictures)
         ratios.append(strength[objects == 0].mean() / strength[objects > 0].mean())
-    assert ratios[0] < 0.5
+    assert ratios[0] < 0.4
     assert ratios[0] < ratios[1] < ratios[2]
-    assert ratios[2] > 0.8
+    assert ratios[2] > 0.65
 
 
 @pytest.mark.parametrize("context", [0.0, 0.6, 1.0])

@@ -48,7 +48,7 @@ GAP = 0.015
 #: Share of the distance of two centres by which objects may overlap at the highest occlusion.
 OVERLAP = 0.5
 #: How often a background has one of the colours that objects have, and the tint of those that have none.
-TINTED_SHARE = 0.35
+TINTED_SHARE = 0.25
 NATURAL = -1
 NUM_LAYOUTS = 96
 #: The background where each shape belongs, in the order of `SHAPES`.

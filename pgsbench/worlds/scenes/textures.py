@@ -15,12 +15,12 @@ from pgsbench.worlds.scenes.vocabulary import BACKGROUNDS, COLOURS
 
 #: Dark and light colour of each kind, RGB in [0, 1], before they vary.
 _PALETTES = {
-    "sand": ((0.58, 0.46, 0.32), (0.86, 0.77, 0.60)),
-    "grass": ((0.16, 0.26, 0.10), (0.50, 0.58, 0.30)),
-    "water": ((0.12, 0.28, 0.38), (0.55, 0.70, 0.76)),
-    "bricks": ((0.66, 0.62, 0.58), (0.50, 0.27, 0.21)),
-    "wood": ((0.33, 0.21, 0.13), (0.66, 0.48, 0.32)),
-    "stone": ((0.30, 0.30, 0.31), (0.68, 0.67, 0.65)),
+    "sand": ((0.66, 0.52, 0.28), (0.95, 0.84, 0.55)),
+    "grass": ((0.10, 0.30, 0.06), (0.42, 0.66, 0.22)),
+    "water": ((0.04, 0.24, 0.42), (0.40, 0.68, 0.86)),
+    "bricks": ((0.66, 0.56, 0.52), (0.62, 0.20, 0.14)),
+    "wood": ((0.28, 0.14, 0.05), (0.62, 0.37, 0.16)),
+    "stone": ((0.28, 0.29, 0.31), (0.70, 0.70, 0.70)),
 }
 
 #: RGB of a grey field in each colour. Paler than any object of that colour.
