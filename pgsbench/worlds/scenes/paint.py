@@ -26,7 +26,7 @@ RELIEF = (0.0, 0.5)
 BUSY = (0.05, 0.25)
 #: Contrast of the surface that a shape has all over, and the distance of its grooves. As with fur, any part
 #: of an object tells what it is; outlines alone would ask for the whole of it.
-SURFACE, GROOVES = (0.2, 0.4), (0.065, 0.085)
+SURFACE, GROOVES = (0.05, 0.15), (0.065, 0.085)
 #: Direction of the grooves of each shape, and whether they cross.
 _SURFACES = {
     "circle": (0.0, False),
