@@ -6,7 +6,6 @@ nor buffers: the state dict stays open_clip's own, so any tool that loads open_c
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -19,8 +18,6 @@ from torch.utils.hooks import RemovableHandle
 from pgsbench.errors import DataError, ModelError
 from pgsbench.masking.appearance import averaged, coarse, resample
 from pgsbench.masking.base import (
-    AttentionStrategy,
-    BlockView,
     Fuser,
     PatchView,
     Resampler,
@@ -31,10 +28,11 @@ from pgsbench.masking.budget import TokenCount, whole
 from pgsbench.masking.measure import object_shares, objects_kept
 from pgsbench.masking.noise import step_seed
 from pgsbench.masking.selection_check import select_checked
-from pgsbench.models.ema_tower import EmaTower
+from pgsbench.models.device_clock import DeviceClock
+from pgsbench.models.ema_tower import ema_tower_of
 from pgsbench.models.key_mask import as_key_padding
 from pgsbench.models.resampling import embed, position_at
-from pgsbench.models.token_rows import TokenRows, mean_keys
+from pgsbench.models.token_rows import TokenRows
 from pgsbench.models.tower_layout import TowerLayout, layout_of
 
 
@@ -83,7 +81,7 @@ class Masking(nn.Module):
         self.last: Selection | None = None
         # The layout holds the tower; as it is no module itself, the tower does not become our child.
         self._layout = layout
-        self._ema = _ema_tower(layout, strategy)  # no module either, for the same reason
+        self._ema = ema_tower_of(layout, strategy)  # no module either, for the same reason
         if isinstance(strategy, Fuser):
             layout.check_can_fuse()
         if isinstance(strategy, Resampler):
@@ -101,8 +99,7 @@ class Masking(nn.Module):
         self._generator: torch.Generator | None = None
         self._progress = 0.0
         self._masks_eval = self._is_checked = False
-        self._seconds = 0.0
-        self._pending: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+        self._clock = DeviceClock()
 
     def begin_step(
         self,
@@ -131,7 +128,7 @@ class Masking(nn.Module):
         self._generator = None
         self._progress, self._objects = progress, objects
         if self._ema is not None and not self._masks_eval:
-            with self._timed(self._ema.device):
+            with self._clock.running(self._ema.device):
                 self._ema.follow(step=step, progress=progress)
 
     def ema_state(self) -> dict[str, Tensor]:
@@ -153,11 +150,7 @@ class Masking(nn.Module):
 
         For a strategy that looks at attention that includes all that its moving average of the tower costs.
         """
-        for start, end in self._pending:
-            end.synchronize()
-            self._seconds += start.elapsed_time(end) / 1000.0
-        self._pending.clear()
-        return self._seconds
+        return self._clock.seconds
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -210,11 +203,10 @@ class Masking(nn.Module):
         """
         if self.last is None:
             return None
-        h, w = self._layout.patch_size
         if self._is_resampled:
-            return coarse(images, (self._grid[0] * h, self._grid[1] * w))
+            return coarse(images, self._layout.size_of(self._grid))
         into = self._rows.token_of(self.last, self.grid[0] * self.grid[1])
-        return None if into is None else averaged(images, into.to(images.device), (h, w))
+        return None if into is None else averaged(images, into.to(images.device), self._layout.patch_size)
 
     @property
     def _is_resampled(self) -> bool:
@@ -278,7 +270,7 @@ class Masking(nn.Module):
     # A generator cannot enter a compiled graph; this is the one place where `torch.compile` leaves it.
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch's
     def _choose(self, x: Tensor) -> Selection:
-        with self._timed(x.device), torch.no_grad():
+        with self._clock.running(x.device), torch.no_grad():
             attention = self._attention()  # in the precision of the training, as the tower itself
             with torch.autocast(x.device.type, enabled=False):
                 view = self._view(x.detach(), attention)
@@ -306,7 +298,8 @@ class Masking(nn.Module):
             )
         images = self._images
         if images is not None:
-            images = images[..., : grid[0] * layout.patch_size[0], : grid[1] * layout.patch_size[1]]
+            height, width = layout.size_of(grid)
+            images = images[..., :height, :width]
         return PatchView(
             grid=grid,
             patch_size=layout.patch_size,
@@ -344,22 +337,6 @@ class Masking(nn.Module):
         assert self._generator is not None
         return self._generator
 
-    @contextmanager
-    def _timed(self, device: torch.device) -> Iterator[None]:
-        if device.type != "cuda":
-            start = time.perf_counter()
-            yield
-            self._seconds += time.perf_counter() - start
-            return
-        while self._pending and self._pending[0][1].query():  # type: ignore[no-untyped-call]
-            begun, ended = self._pending.pop(0)
-            self._seconds += begun.elapsed_time(ended) / 1000.0
-        begun, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-        begun.record()
-        yield
-        ended.record()
-        self._pending.append((begun, ended))
-
     def _add_hooks(self) -> list[RemovableHandle]:
         # Bound methods, or functions, and no closures: copying or pickling the model then rebinds them. All
         # of them whatever the strategy: `torch.compile` does not look at hooks when it reuses a graph, and
@@ -382,17 +359,14 @@ class Masking(nn.Module):
     def _embed(self, images: Tensor) -> Tensor:
         # Stands for the tower's own embedding step where the strategy is a `Resampler`.
         layout, self._position = self._layout, None
-        if not self._is_masking():
-            return embed(layout.owner, images)
         assert isinstance(self.strategy, Resampler)
         grid = layout.grid_of(images)
-        wanted = self.strategy.grid_for(grid)
+        wanted = self.strategy.grid_for(grid) if self._is_masking() else grid
         if wanted == grid:
             return embed(layout.owner, images)
         code = position_at(layout.owner.positional_embedding, layout.grid, wanted)
         self._position = code.detach()
-        small = resample(images, (wanted[0] * layout.patch_size[0], wanted[1] * layout.patch_size[1]))
-        return embed(layout.owner, small, code)
+        return embed(layout.owner, resample(images, layout.size_of(wanted)), code)
 
     def _capture(self, _: nn.Module, args: tuple[Any, ...]) -> None:
         if self._is_masking():
@@ -412,34 +386,13 @@ class Masking(nn.Module):
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         if self.last is None or not isinstance(self.strategy, Fuser):
             return None
-        x: Tensor = args[0]
-        depth = next(number for number, one in enumerate(self._layout.blocks) if one is block)
-        x, mask = self._rows.merge(x, self._block_view(x, depth), partial(self._decide, self.strategy))
+        blocks = self._layout.blocks
+        depth = next(number for number, one in enumerate(blocks) if one is block)
+        x, mask = self._rows.merge(
+            args[0], self.strategy, block, depth=depth, num_blocks=len(blocks), clock=self._clock
+        )
         # open_clip names the mask, but for gradient checkpointing, which gives all by place.
         return (x, None, None, mask), {key: value for key, value in kwargs.items() if key != "attn_mask"}
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch's
-    def _block_view(self, x: Tensor, depth: int) -> BlockView:
-        blocks, rows = self._layout.blocks, self._rows
-        with self._timed(x.device), torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            keys = mean_keys(blocks[depth], x[:, rows.num_prefix :].detach())
-            return BlockView(depth, len(blocks), rows.entered, keys, rows.sizes_at(depth, x))
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch's
-    def _decide(self, strategy: Fuser, view: BlockView) -> tuple[Tensor, int] | None:
-        with self._timed(view.keys.device), torch.no_grad():
-            into = strategy.fuse(view)
-        if into is None:
-            return None
-        return into, strategy.token_counts(view.num_patches, view.num_blocks)[view.depth]
-
     def _weigh_average(self, _: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
         return self._rows.weighed(output)
-
-
-def _ema_tower(layout: TowerLayout, strategy: Strategy) -> EmaTower | None:
-    if "attention" not in strategy.needs:
-        return None
-    assert isinstance(strategy, AttentionStrategy), "a strategy that needs attention has an ema_momentum"
-    layout.check_can_attend()
-    return EmaTower(layout.owner, momentum=strategy.ema_momentum)

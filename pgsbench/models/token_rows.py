@@ -5,14 +5,14 @@ Shape letters: b batch, n patches, m tokens before, k tokens after, v views, d w
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pgsbench.masking.base import BlockView, Selection
+from pgsbench.masking.base import BlockView, Fuser, Selection
+from pgsbench.models.device_clock import DeviceClock
 from pgsbench.models.key_mask import key_mask
 
 
@@ -52,6 +52,24 @@ def mean_keys(block: Any, tokens: Tensor) -> Tensor:
     weight = attn.in_proj_weight.view(3, *heads, -1)[1].mean(dim=0).float()
     bias = attn.in_proj_bias.view(3, *heads)[1].mean(dim=0).float()
     return torch.nn.functional.linear(block.ln_1(tokens).float(), weight, bias)
+
+
+# The clock reads the time, and strategies are free to do what cannot be compiled.
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # torch's
+def _decide(
+    strategy: Fuser,
+    block: Any,
+    tokens: Tensor,
+    sizes: Tensor,
+    place: tuple[int, int, int],
+    *,
+    clock: DeviceClock,
+) -> tuple[Tensor | None, int]:
+    # Where each token goes, or None, and how many are left.
+    depth, num_blocks, num_patches = place
+    with clock.running(tokens.device), torch.no_grad(), torch.autocast(tokens.device.type, enabled=False):
+        view = BlockView(depth, num_blocks, num_patches, mean_keys(block, tokens), sizes)
+        return strategy.fuse(view), strategy.token_counts(num_patches, num_blocks)[depth]
 
 
 @dataclass
@@ -106,32 +124,39 @@ class TokenRows:
         return key_mask(self.visible, self.sizes, self.num_prefix, like)
 
     def merge(
-        self, x: Tensor, view: BlockView, decide: Callable[[BlockView], tuple[Tensor, int] | None]
+        self, x: Tensor, strategy: Fuser, block: Any, *, depth: int, num_blocks: int, clock: DeviceClock
     ) -> tuple[Tensor, Tensor]:
         """Merge tokens before a block.
 
         Args:
             x: (b, prefix + m, d) the block's input.
-            view: What is known of it.
-            decide: Says where each token goes and how many are left, or None where none merges.
+            strategy: Decides.
+            block: An open_clip `ResidualAttentionBlock`.
+            depth: Its number.
+            num_blocks: Blocks in all.
+            clock: Counts what the decision takes.
 
         Returns:
             The shorter rows, and the attention mask for them.
         """
-        decision, after = decide(view), view.sizes
-        if decision is not None:
-            tokens, after = absorb(x[:, self.num_prefix :], *decision, view.sizes)
+        before = after = self._sizes_at(depth, x)
+        tokens = x[:, self.num_prefix :]
+        into, left = _decide(
+            strategy, block, tokens.detach(), before, (depth, num_blocks, self.entered), clock=clock
+        )
+        if into is not None:
+            tokens, after = absorb(tokens, into, left, before)
             x = torch.cat([x[:, : self.num_prefix], tokens], dim=1)
-        if view.depth == len(self.sizes_before):  # else the block is run again for its gradient
-            self.sizes_before.append(view.sizes)
+        if depth == len(self.sizes_before):  # else the block is run again for its gradient
+            self.sizes_before.append(before)
             self.lengths.append(after.shape[1])
             self.sizes = after
-            if decision is not None:
-                self.merged.append(decision[0])
+            if into is not None:
+                self.merged.append(into)
         return x, key_mask(self.visible, after, self.num_prefix, x)
 
-    def sizes_at(self, depth: int, x: Tensor) -> Tensor:
-        """Return the sizes (b, m) with which a block began, also where it is run again for its gradient."""
+    def _sizes_at(self, depth: int, x: Tensor) -> Tensor:
+        # A block that is run again for its gradient finds the sizes that it began with.
         sizes = self.sizes_before[depth] if depth < len(self.sizes_before) else self.sizes
         if sizes is None:
             sizes = torch.ones(x.shape[0], x.shape[1] - self.num_prefix, device=x.device)

@@ -79,6 +79,10 @@ class TowerLayout:
         """Return the (rows, cols) that pictures (b, c, h, w) are cut into."""
         return images.shape[-2] // self.patch_size[0], images.shape[-1] // self.patch_size[1]
 
+    def size_of(self, grid: tuple[int, int]) -> tuple[int, int]:
+        """Return the (height, width) in pixels of a picture of (rows, cols) patches."""
+        return grid[0] * self.patch_size[0], grid[1] * self.patch_size[1]
+
     def position(self) -> Tensor | None:
         """Return the position code (n, d) that the patch tokens contain, or None."""
         name = "positional_embedding" if self.slot == "patch_dropout" else "pos_embed"
