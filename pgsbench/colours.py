@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 #: Colours of arms, in the order of the plan (Okabe & Ito 2008, reordered; the yellow is left out, as it
-#: vanishes on white).
-PALETTE = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#8a6d00", "#6e7781")
+#: vanishes on white; the last is Paul Tol's wine).
+PALETTE = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#8a6d00", "#6e7781", "#882255")
 
 #: How far the last of several points of an arm is from the arm's colour to the paper's.
 _FAINTEST = 0.55

@@ -128,6 +128,7 @@ def sweep(
     Example: pgsbench sweep studies/ratio.yaml --set training.samples=8192
     """
     from pgsbench.reporting import search_tables, tables
+    from pgsbench.reporting.effects_tables import effects_missing, effects_tables
 
     opened = _open(study, set_, seeds, output, jobs, threads, device, any_numerics)
     if dry_run:
@@ -136,7 +137,8 @@ def sweep(
     from pgsbench.reporting import where  # late: it draws, and a mistake in the study is said without
 
     searched = search_tables.sweep_table(found), search_tables.importance_table(found)
-    _finish(opened, tables.scores_table(found), where.where_table(found), *searched, json=json)
+    shown = [tables.scores_table(found), where.where_table(found), *searched, *effects_tables(found)]
+    _finish(opened, *shown, words=effects_missing(found), json=json)
 
 
 def report(

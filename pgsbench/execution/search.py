@@ -52,7 +52,7 @@ def search(
     """Work off the study's search space, and beside it the runs that nothing is searched in.
 
     Points that an earlier command entered and that lie in the space are part of the search; those that failed
-    or were cut off are worked on again. The importances of the parameters go into the study's record.
+    or were cut off are worked on again. The importances of a sampled search go into the study's record.
 
     Args:
         folder: The study and where it lives.
@@ -214,7 +214,9 @@ class _Trials:
                 self._fail(one.trial or self._trial_of(one.point, one.specs), error)
 
     def importances(self) -> Importances | None:
-        """Return the share of the variance that each parameter explains."""
+        """Return the share of the variance that each parameter explains; None on a grid."""
+        if self._config.sampler == "grid":
+            return None
         return importances(list(self._scored.values()), self._distributions)
 
     def _tell_if_complete(self, one: _Open) -> None:

@@ -108,7 +108,7 @@ class RunSpec:
     @property
     def label(self) -> str:
         """Arm and searched values, ``"pgs mask_ratio=0.5"``: equal for all seeds, others for other values."""
-        chosen = (f"{path.rpartition('.')[2]}={short(value)}" for path, value in self.params.items())
+        chosen = (f"{short_path(path)}={short(value)}" for path, value in self.params.items())
         return " ".join([self.arm, *chosen])
 
     @property
@@ -120,6 +120,12 @@ class RunSpec:
     def folder(self) -> str:
         """Where the run lies when it is new, relative to the runs folder."""
         return f"{self.study}/{self.arm}-s{self.seed}-{self.id}"
+
+
+def short_path(path: str) -> str:
+    """Return the last part of a path; of one that names a strategy or a model the section: ``text``."""
+    section, _, key = path.rpartition(".")
+    return section.rpartition(".")[2] if key in ("name", "strategy") and section else key
 
 
 def short(value: object) -> str:

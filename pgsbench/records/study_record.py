@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from pgsbench.config.schema import StudyConfig
 from pgsbench.errors import StudyError
@@ -30,17 +29,14 @@ class StudyRun:
 
 @dataclass(frozen=True)
 class Importances:
-    """How much of the variance of a search's score each parameter explains.
+    """How much of the variance of a sampled search's score each parameter explains, by fANOVA.
 
     Attributes:
-        method: ``"analysis of variance"`` on a complete grid, elsewhere ``"fANOVA"``.
         num_points: Points that it rests on.
         num_seeds: Seeds of a point.
-        shares: Parameter -> share, the most important first. Of an analysis of variance also what parameters
-            do only together, and, where there are several, what seeds do.
+        shares: Parameter -> share, the most important first.
     """
 
-    method: Literal["analysis of variance", "fANOVA"]
     num_points: int
     num_seeds: int
     shares: dict[str, float]
@@ -55,7 +51,7 @@ class StudyRecord:
         runs: Its runs, in the order of the plan.
         source: The study file as it was written, or empty.
         command: What ran it last: a command line, or a call from Python.
-        importances: What mattered in its search; None where that cannot be told.
+        importances: What mattered in a search that samples; None where that cannot be told.
     """
 
     config: StudyConfig

@@ -1,4 +1,4 @@
-"""The figures of a report: loss, ratio and accuracy, differences, accuracy and cost."""
+"""The figures of a report: loss, ratio and accuracy, differences, masks; and the list of all."""
 
 from __future__ import annotations
 
@@ -12,18 +12,16 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from pgsbench.reporting.comparison import ONE_RUN, Comparison, Missing
+from pgsbench.reporting.cost_figure import accuracy_cost
 from pgsbench.reporting.gallery import Seen, mask_gallery
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.stats import Interval
-from pgsbench.reporting.study_frames import COMPLETE, Gallery, StudyFrames
-from pgsbench.reporting.style import LIGHT, Pen, Theme, label_pens, new_figure, pens, themed
+from pgsbench.reporting.study_frames import Gallery, StudyFrames
+from pgsbench.reporting.style import LIGHT, Pen, Theme, label_pens, new_figure, pens, percent_tick, themed
 from pgsbench.reporting.where import gain_map
 
 #: Up to this many labels have each its own colour; more are coloured by arm.
 MAX_APART = 7
-
-#: Where an arm's points carry their text, so that neighbours do not write over each other.
-_CORNERS = ((1, 1), (-1, -1), (1, -1), (-1, 1))
 
 
 def loss_curves(study: StudyFrames, *, theme: Theme = LIGHT) -> Figure | None:
@@ -92,7 +90,7 @@ def ratio_accuracy(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
                     _band(axes, [(x, results.mean(label, group)) for x, label in lines[name]], name, pen)
             axes.set_title(group)
             axes.set_xticks(ticks, [f"{100 * tick:g} %" for tick in ticks])
-            axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
+            axes.yaxis.set_major_formatter(FuncFormatter(percent_tick))
         for axes in panels:
             axes.set_axis_off()
         figure.supxlabel("mask ratio", fontsize=8.5)
@@ -137,59 +135,6 @@ def forest(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
         runs = f"{ONE_RUN}: " if any(one.has_one_seed for one in comparisons) else ""
         said = f"{runs}difference in points, 95 % interval (filled: significant after Holm)"
         figure.supxlabel(said, fontsize=8.5)
-    return figure
-
-
-def accuracy_cost(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
-    """Score against training time: one point per label with its 95 % interval. None without times."""
-    of = next(iter(results.groups), None)
-    points: list[tuple[str, str, float, Interval]] = []
-    for label in results.study.labels if of else ():
-        runs = [run for run in results.study.of(label) if run.status == COMPLETE]
-        times = [run.summary.train_seconds for run in runs if run.summary]
-        mean = results.mean(label, str(of))
-        if times and isinstance(mean, Interval):
-            points.append((label, runs[0].arm, float(np.mean(times)), mean))
-    if len(points) < 2:
-        return None
-    unit, scale = _time_unit(max(seconds for _, _, seconds, _ in points))
-    with themed(theme):
-        figure = new_figure(3.0)
-        axes = figure.subplots()
-        pen_of = pens(results.study.arms, theme)
-        named: set[str] = set()
-        for label, arm, seconds, mean in points:
-            pen, x = pen_of[arm], seconds / scale
-            reach = [[mean.estimate - mean.low], [mean.high - mean.estimate]]
-            axes.errorbar(
-                x,
-                mean.estimate,
-                yerr=reach,
-                color=pen.colour,
-                marker=pen.marker,
-                linestyle="none",
-                elinewidth=0.9,
-                label=None if arm in named else arm,
-            )
-            named.add(arm)
-            values = results.params_of(label).values()
-            if values and len(points) <= 2 * MAX_APART:
-                text = ", ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in values)
-                side, height = _CORNERS[results.study.arms.index(arm) % len(_CORNERS)]
-                axes.annotate(
-                    text,
-                    (x, mean.estimate),
-                    xytext=(5 * side, 6 * height),
-                    textcoords="offset points",
-                    fontsize=7,
-                    color=pen.colour,
-                    va="center",
-                    ha="left" if side > 0 else "right",
-                )
-        axes.margins(x=0.08)
-        axes.set(xlabel=f"training time of one run ({unit})", ylabel=f"{of} (%)")
-        axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
-        figure.legend(loc="outside right upper")
     return figure
 
 
@@ -270,18 +215,8 @@ def _smooth(values: Any, window: int = 5) -> Any:
     return values.rolling(window, min_periods=1, center=True).mean()
 
 
-def _time_unit(longest_seconds: float) -> tuple[str, float]:
-    if longest_seconds < 300:
-        return "seconds", 1.0
-    return ("minutes", 60.0) if longest_seconds < 3 * 3600 else ("hours", 3600.0)
-
-
 def _thousands(value: float, _: int) -> str:
     return f"{value / 1e6:g} M" if value >= 1e6 else f"{value / 1e3:g} k" if value else "0"
-
-
-def _percent_tick(value: float, _: int) -> str:
-    return f"{round(100 * value, 1):g}"
 
 
 #: Name of the file -> what draws it from the results of a study.

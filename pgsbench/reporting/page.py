@@ -14,7 +14,9 @@ from pgsbench import __version__
 from pgsbench.files import atomic
 from pgsbench.reporting import figures, render, search_tables, tables, where
 from pgsbench.reporting.comparison import of_one_run
+from pgsbench.reporting.effects_tables import effects_missing, effects_tables
 from pgsbench.reporting.fairness import fairness_sentence, fairness_table
+from pgsbench.reporting.pareto_table import pareto_table
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.stats import Interval
 from pgsbench.reporting.study_frames import COMPLETE
@@ -64,8 +66,8 @@ _CAPTIONS = {
     "where": "Gain of the candidate in points over two knobs of the data: blue where it wins, red where it "
     "loses, and the line where neither does.",
     "ratio-accuracy": "Score against mask ratio, with 95 % bands; dotted: trained on whole pictures.",
-    "accuracy-cost": "Score against training time; upper left is best. Bars: 95 % intervals. Small numbers: "
-    "the searched values.",
+    "accuracy-cost": "Score against cost; upper left is best. Filled, on the line: the Pareto front, which "
+    "nothing that costs no more beats. Bars: 95 % intervals. Small text: the searched values.",
     "masks": "The same training pictures under each arm's mask, at the end of training. Blank patches had no "
     "influence.",
     "loss": "Training loss, mean over seeds (thin: single seeds). Losses of different masks do not compare: "
@@ -111,6 +113,7 @@ def _content(results: Results, pictures: Sequence[Picture]) -> dict[str, Any]:
         "where": where.where_table(results),
         "sweep": search_tables.sweep_table(results),
         "importance": search_tables.importance_table(results),
+        "pareto": pareto_table(results),
         "cost": tables.cost_table(results),
         "tasks": tables.tasks_table(results),
         "task_differences": tables.task_differences_table(results) if results.pairs else None,
@@ -118,6 +121,8 @@ def _content(results: Results, pictures: Sequence[Picture]) -> dict[str, Any]:
         "config": fairness_table(results),
         "runs": _runs_table(results),
     }
+    of_effects = effects_tables(results)
+    listed = [table for name, table in shown.items() if table is not None and name != "runs"]
     return {
         "title": study.name,
         "question": study.record.config.question,
@@ -127,7 +132,9 @@ def _content(results: Results, pictures: Sequence[Picture]) -> dict[str, Any]:
         "caveats": caveats(results),
         "problems": study.problems,
         "tables": shown,
-        "all_tables": [table for name, table in shown.items() if table is not None and name != "runs"],
+        "effects": of_effects,
+        "no_effects": effects_missing(results),
+        "all_tables": [*listed, *of_effects],
         "pictures": {picture.name: picture for picture in pictures},
         "command": study.record.command,
         "source": study.record.source.strip(),
@@ -218,7 +225,7 @@ def _alt(name: str, results: Results) -> str:
         panels = ", ".join(results.groups)
         return f"Line plots of score against mask ratio for {arms}, one panel for each of {panels}."
     if name == "accuracy-cost":
-        return f"Scatter plot of mean score against training time for {arms}; the values are in the tables."
+        return f"Scatter plots of score against cost for {arms}; the values are in the tables."
     if name == "masks":
         return f"Training pictures with the masked patches blank, one column each for {arms}."
     return f"Line plot of training loss against training pairs seen for {arms}."

@@ -178,6 +178,15 @@ class Results:
         search = self.study.record.config.search
         return Objective(search.metric) if search else Objective()
 
+    @cached_property
+    def scope(self) -> str:
+        """What points are ranked by, as far as it has intervals: a group, a task, or else the first group."""
+        if self.objective.name in self.groups:
+            return self.objective.name
+        primary = [item for tasks in self.study.groups.values() for item in tasks.items()]
+        task_and_metric = self.objective.task_and_metric
+        return task_and_metric[0] if task_and_metric in primary else next(iter(self.groups), "")
+
     def objective_value(self, label: str) -> float:
         """Return the objective of a label, its mean over seeds; NaN where it is missing."""
         scored = [run.scores for run in self.study.of(label) if run.scores is not None]
@@ -248,6 +257,11 @@ class Results:
         params = self.params_of(label)
         fitting = [other for other in self.labels_of(arm) if _comparable(params, self.params_of(other))]
         return fitting[0] if len(fitting) == 1 else None
+
+
+def named(of: str) -> str:
+    """Return what a score is of as in a sentence: a group's or task's name, or "the mean of groups"."""
+    return f"the {of}" if of == ALL_GROUPS else of
 
 
 def _comparable(ours: Mapping[str, object], theirs: Mapping[str, object]) -> bool:

@@ -6,16 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pgsbench.records.run_spec import short
+from pgsbench.records.run_spec import short, short_path
 from pgsbench.reporting.comparison import ONE_RUN
 from pgsbench.reporting.render import MISSING_CELL, Table, percent
 from pgsbench.reporting.results import Results
-
-_METHODS = {
-    "analysis of variance": "Analysis of variance over the complete grid",
-    "fANOVA": "fANOVA (Hutter et al. 2014): a forest of trees is fitted to the points, and its variance "
-    "split up; it is a model's view, not a test",
-}
 
 
 def sweep_table(results: Results, *, limit: int = 10) -> Table | None:
@@ -42,24 +36,25 @@ def sweep_table(results: Results, *, limit: int = 10) -> Table | None:
     notes += [f"{min(limit, len(ranked))} of {len(ranked)} points, by {metric} (percent, mean over seeds)."]
     if len(ranked) > 1:
         notes.append("The best of many is flattered by chance: confirm it with fresh seeds.")
-    names = [path.rpartition(".")[2] for path in paths]
+    names = [short_path(path) for path in paths]
     return Table("Best points of the search", ["arm", *names, "seeds", metric], rows, notes)
 
 
 def importance_table(results: Results) -> Table | None:
-    """Which searched parameters moved the score, and how that was found; None where it cannot be told.
+    """Which searched parameters moved the score of a search that samples; None where it cannot be told.
 
     Nor where the search is over data: it would say which world is hard.
     """
     found = results.study.record.importances
     if found is None or results.is_over_data:
         return None
-    rows = [[name.rpartition(".")[2], percent(share)] for name, share in found.shares.items()]
+    rows = [[short_path(name), percent(share)] for name, share in found.shares.items()]
     notes = [f"{ONE_RUN.capitalize()}: one seed a point, so chance counts as effect."] * (
         found.num_seeds == 1
     )
     notes += [
-        f"Percent of the variance of the score. {_METHODS[found.method]} ({found.num_points} points).",
+        f"Percent of the variance of the score. fANOVA (Hutter et al. 2014) over {found.num_points} points: "
+        "a forest of trees is fitted to them, and its variance split up. It is a model's view, not a test.",
         "It says what moved the score within the ranges that were searched, not which way.",
     ]
     return Table("What mattered in the search", ["parameter", "share"], rows, notes)

@@ -48,10 +48,11 @@ DARK = Theme(
     "#161b22",
     "#e6edf3",
     "#3d444d",
-    ("#ff8a3d", "#4ba3e3", "#2ec497", "#e29bc4", "#8fd0f5", "#d6b84a", "#9aa4af"),
+    ("#ff8a3d", "#4ba3e3", "#2ec497", "#e29bc4", "#8fd0f5", "#d6b84a", "#9aa4af", "#d0588f"),
 )
 
-#: Line styles and markers, so that arms differ without colour, too.
+#: Line styles and markers, so that arms differ without colour, too: seven, beside eight colours, so that the
+#: ninth arm does not look like the first.
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
@@ -123,6 +124,11 @@ def save(figure: Figure, path: Path) -> Path:
     with atomic(path) as scratch:
         figure.savefig(scratch, format=ending, metadata={"Software": None} if ending == "png" else None)
     return path
+
+
+def percent_tick(value: float, _: int) -> str:
+    """Return a share as the text of a tick."""
+    return f"{round(100 * value, 1):g}"
 
 
 @dataclass(frozen=True)

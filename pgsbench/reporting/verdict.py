@@ -6,23 +6,26 @@ from collections.abc import Sequence
 
 from pgsbench.reporting.columns import reference_label, rows_of
 from pgsbench.reporting.comparison import ALPHA, ONE_RUN, Comparison, Missing, of_one_run
+from pgsbench.reporting.effects_tables import effects_sentences
+from pgsbench.reporting.pareto_table import pareto_sentences
 from pgsbench.reporting.render import and_, percent, points
-from pgsbench.reporting.results import ALL_GROUPS, Results
+from pgsbench.reporting.results import ALL_GROUPS, Results, named
 from pgsbench.reporting.stats import Interval
 from pgsbench.reporting.where import where_sentences
 
 
 def verdict(results: Results) -> list[str]:
-    """Return the findings: a sentence for each compared pair, then the search, the gap, the cost.
+    """Return the findings: what moved a grid, the front, each compared pair, the rest.
 
     Of a search over data: where the candidate gains.
     """
-    family = results.group_comparisons
-    pairs = dict.fromkeys((one.candidate, one.baseline) for one in family)
-    found = [_pair([one for one in family if (one.candidate, one.baseline) == pair]) for pair in pairs]
     if results.is_over_data:
         found = where_sentences(results)
     else:
+        family = results.group_comparisons
+        pairs = dict.fromkeys((one.candidate, one.baseline) for one in family)
+        found = [*effects_sentences(results), *pareto_sentences(results)]
+        found += [_pair([one for one in family if (one.candidate, one.baseline) == pair]) for pair in pairs]
         found += [*_best(results), *_gap(results), *_cost(results)]
     return found or ["There is nothing to compare: the study has one arm, or none of the pairs fits."]
 
@@ -74,8 +77,8 @@ def _pair(family: Sequence[Comparison]) -> str:
         return f"{first.candidate} and {first.baseline} cannot be compared: {and_(list(reasons))}."
     ours, theirs, values = first.names
     claims = [_claim(one, theirs) for one in family if one.is_significant]
-    unclear = [_named(one.of) for one in family if one.outcome == "not significant"]
-    missing = [_named(one.of) for one in family if one.outcome == "missing"]
+    unclear = [named(one.of) for one in family if one.outcome == "not significant"]
+    missing = [named(one.of) for one in family if one.outcome == "missing"]
     # The baseline is named in the first claim only.
     claims = claims[:1] + [claim.replace(f" than {theirs}", "", 1) for claim in claims[1:]]
     parts = [f"{ours} is {and_(claims)}"] if claims else []
@@ -98,13 +101,9 @@ def _claim(one: Comparison, baseline: str) -> str:
     # "1.5 points worse (0.4 to 2.6)": the ends are counted in the direction of the claim.
     low, high = sorted((direction * found.low, direction * found.high))
     return (
-        f"{percent(abs(found.estimate))} points {one.outcome} than {baseline} on {_named(one.of)} "
+        f"{percent(abs(found.estimate))} points {one.outcome} than {baseline} on {named(one.of)} "
         f"(95 % interval {percent(low)} to {percent(high)})"
     )
-
-
-def _named(of: str) -> str:
-    return f"the {of}" if of == ALL_GROUPS else of
 
 
 def _best(results: Results) -> list[str]:
@@ -115,7 +114,7 @@ def _best(results: Results) -> list[str]:
         return []
     (value, best), (_, second) = scored[:2]
     objective = results.objective
-    on = _named(ALL_GROUPS) if objective.is_mean else objective.name
+    on = named(ALL_GROUPS) if objective.is_mean else objective.name
     said = f"Of {len(searched)} searched points {best} scores highest ({percent(-value)} on {on})"
     if objective.is_mean and ALL_GROUPS in results.groups:
         said += _lead(results, best, second)
@@ -147,7 +146,7 @@ def _gap(results: Results) -> list[str]:
             share, low, high = (f"{100 * each:.0f}" for each in (found.share, found.low, found.high))
             said = (
                 f"{label} closes {share} % (95 % interval {low} to {high}) of the gap between random and "
-                f"oracle masks on {_named(group)}."
+                f"oracle masks on {named(group)}."
             ).replace(" -", " −")
         sentences.append(of_one_run(said, found.gap.num_seeds))
     return sentences

@@ -136,14 +136,20 @@ def failing(name: str) -> Value:
 
 
 def test_importances_are_those_of_this_base_alone(bench: Bench) -> None:
-    bench.search(grid(), value=lambda spec: fields(spec)["mask_ratio"])
-    assert bench.importances["strategy.tau"] < 0.1
-    bench.search(grid(), "training.samples=64", value=lambda spec: fields(spec)["tau"])
-    assert bench.importances["strategy.tau"] > 0.9
-    assert len(bench.trained) == 6
-    bench.search(grid())  # and back: the first base's runs and what they gave are still known
-    assert bench.importances["strategy.tau"] < 0.1
-    assert not bench.trained
+    search = tpe(12, "{strategy.tau: {low: 0.05, high: 1.0}, strategy.mask_ratio: {low: 0.1, high: 0.9}}")
+    bench.search(search, value=lambda spec: fields(spec)["mask_ratio"])
+    assert bench.importances["strategy.tau"] < 0.3
+    bench.search(search, "training.samples=64", value=lambda spec: fields(spec)["tau"])
+    assert bench.importances["strategy.tau"] > 0.7
+    bench.search(search)  # and back: the first base's runs and what they gave are still known
+    assert bench.importances["strategy.tau"] < 0.3
+
+
+def test_a_grid_leaves_its_effects_to_the_report(bench: Bench) -> None:
+    bench.search(tpe(12), value=lambda spec: fields(spec)["tau"])
+    assert bench.importances
+    bench.search(grid())
+    assert bench.importances == {}
 
 
 def test_trials_of_a_grid_start_when_their_runs_do(bench: Bench) -> None:

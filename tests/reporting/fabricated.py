@@ -57,6 +57,7 @@ class Arm:
     numerics: Numerics = CPU
     data: str = "a1b2c3d4e5f60718"
     text: str = "none"
+    flops: int | None = None
     order: str = "memory"
 
     @property
@@ -139,10 +140,14 @@ def replace_scores(run: Path, change: Callable[[Score], Score | None], **fields:
 
 
 def _spec(study: str, arm_name: str, arm: Arm, seed: int) -> RunSpec:
-    searched = {path.removeprefix("strategy."): value for path, value in arm.params.items()}
+    searched = {
+        path.removeprefix("strategy."): value
+        for path, value in arm.params.items()
+        if path.startswith("strategy.")
+    }
     strategy = {"name": arm_name, "mask_ratio": arm.mask_ratio, **arm.strategy, **searched}
     config = {"model": "scenes-vit", "strategy": strategy, "training": dict(arm.training), "seed": seed}
-    config["text"] = arm.text
+    config["text"] = arm.params.get("text.strategy", arm.text)
     return RunSpec.of(
         study=study,
         arm=arm_name,
@@ -151,7 +156,7 @@ def _spec(study: str, arm_name: str, arm: Arm, seed: int) -> RunSpec:
         data=arm.data,
         order=arm.order,
         strategy_code=arm_name,
-        text_code=arm.text,
+        text_code=config["text"],
         model_file="",
         numerics=arm.numerics,
     )
@@ -246,6 +251,7 @@ def _write_cost(run: RunDir, arm_name: str, arm: Arm, rng: np.random.Generator) 
             final_loss=1.9 - arm.effect / 40,
             peak_memory_bytes=int(1.4e9 * (1.2 - arm.mask_ratio / 2)) if arm.is_on_gpu else None,
             eval_seconds=21.0,
+            flops=arm.flops,
         )
     )
     run.write_environment(

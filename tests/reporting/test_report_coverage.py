@@ -12,6 +12,7 @@ from scipy.stats import norm
 from pgsbench.evaluation.intervals import interval
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.protocols.multilabel import pseudo_values
+from pgsbench.reporting.effects import analysis_of_variance, deviations, level_effects
 from pgsbench.reporting.paired_values import PairedValues, TaskValues
 from pgsbench.reporting.stats import difference, mean_interval
 
@@ -275,6 +276,35 @@ def print_other_metrics():
         print("average precision:", name, np.round(ranking_coverage(repeats=1000, **world), 3), flush=True)
     for name, world in CLASSES.items():
         print("mean over classes:", name, np.round(class_coverage(repeats=2000, **world), 3), flush=True)
+
+
+def print_effects(repeats=120):
+    """Effects of a grid of 8 x 3 points with two seeds, none of which does anything."""
+    cells = {f"a{k}": {"arm": str(k // 3), "text": str(k % 3)} for k in range(24)}
+    factors = {"arm": [str(k) for k in range(8)], "text": list("012")}
+    print("| items | seed effect | effects | interactions | any by Holm | F: arm, text, interaction |")
+    for items, seed_sd in ((500, 0.0), (500, 0.06), (3000, 0.06)):
+        rng, found = np.random.default_rng(0), []
+        for _ in range(repeats):
+            answers, _ = simulate(rng, seeds=2, items=items, seed_sds=[seed_sd] * 24, levels=[0.3] * 24)
+            names = np.arange(items).astype(str)
+            values = {
+                label: {seed: {"t": TaskValues(row, names)} for seed, row in enumerate(arm)}
+                for label, arm in zip(cells, answers, strict=True)
+            }
+            paired = PairedValues.build(values, {"t": 1.0}, list(cells))
+            levels = [one.effect for one in level_effects(paired, cells, factors)]
+            off = deviations(paired, cells, factors)
+            tests = analysis_of_variance(list(cells.values()), paired.means)[:3]
+            found.append(
+                [
+                    np.mean([one.low <= 0 <= one.high for one in levels]),
+                    np.mean([one.interval.low <= 0 <= one.interval.high for one in off]),
+                    min(one.adjusted_p for one in off) < 0.05,
+                    *(term.p_value < 0.05 for term in tests),
+                ]
+            )
+        print(f"| {items} | {seed_sd} |", " | ".join(f"{share:.3f}" for share in np.mean(found, axis=0)), "|")
 
 
 if __name__ == "__main__":

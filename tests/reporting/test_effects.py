@@ -1,0 +1,195 @@
+"""Main effects and interactions of a grid: additive data have no interaction, a planted one is found."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+
+import numpy as np
+import pytest
+from fabricated import Arm
+
+from pgsbench.reporting import figures
+from pgsbench.reporting.comparison import Missing
+from pgsbench.reporting.effects import REST, SEEDS, Effects, analysis_of_variance, effects
+from pgsbench.reporting.effects_tables import effects_sentences, effects_tables
+from pgsbench.reporting.page import write_report
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.study_frames import read_frames
+
+IMAGES = {"pgs": 6.0, "flip": 0.0, "resize": 3.0, "tome": -3.0}
+TEXTS = {"none": 2.0, "frequency": 0.0, "random": -4.0}
+SEARCH = {"arms": list(IMAGES), "space": {"text.strategy": list(TEXTS)}}
+
+
+def factorial(planted: float = 0.0) -> list[tuple[str, Arm]]:
+    """Every image way with every text way; `planted` points more where resize meets random."""
+    return [
+        (
+            image,
+            Arm(
+                effect=IMAGES[image] + TEXTS[text] + planted * ((image, text) == ("resize", "random")),
+                params={"text.strategy": text},
+            ),
+        )
+        for image, text in itertools.product(IMAGES, TEXTS)
+    ]
+
+
+@pytest.fixture
+def found(fabricate):
+    def of(planted: float = 0.0, **options) -> Effects:
+        options = {"search": SEARCH, "seeds": (0, 1, 2), "num_items": 400, **options}
+        results = Results(read_frames(fabricate(factorial(planted), **options)))
+        told = effects(results)
+        assert isinstance(told, Effects)
+        return told
+
+    return of
+
+
+def grid(value, num_seeds=2, noise=0.0):
+    """Return cells and (cells, seeds) scores of two arms at three ratios."""
+    cells = [{"arm": a, "r": r} for a, r in itertools.product(("pgs", "flip"), ("0.25", "0.5", "0.75"))]
+    rng = np.random.default_rng(0)
+    scores = [[value(cell["arm"], float(cell["r"]), s) for s in range(num_seeds)] for cell in cells]
+    return cells, np.array(scores) + noise * rng.normal(size=(len(cells), num_seeds))
+
+
+def shares(cells, scores):
+    return {term.name: term.share for term in analysis_of_variance(cells, scores)}
+
+
+def test_shares_are_those_of_a_textbook():
+    # Two factors of two levels, two seeds: by hand, sums of squares 8 (arm), 2 (r), 0, and 8 x 0.01, of which
+    # a quarter is the same shift by the seed in all cells.
+    cells = [{"arm": a, "r": r} for a, r in itertools.product(("pgs", "flip"), ("1", "2"))]
+    shift = np.array([[-0.1, 0.1], [-0.1, 0.1], [-0.1, 0.1], [0.1, -0.1]])
+    scores = np.array([[3.0], [4.0], [1.0], [2.0]]) + shift
+    total = 8 + 2 + 0.08
+    expected = {"arm": 8, "r": 2, "arm × r": 0.0, SEEDS: 0.02, REST: 0.06}
+    assert shares(cells, scores) == pytest.approx({name: part / total for name, part in expected.items()})
+
+
+def test_what_all_seeds_shift_alike_belongs_to_seeds():
+    found = shares(*grid(lambda arm, ratio, seed: (arm == "pgs") + 5.0 * seed, noise=1e-3))
+    assert found[SEEDS] == pytest.approx(25 / 26, abs=1e-3)
+    assert found[REST] < 1e-3
+
+
+def test_a_score_that_only_factors_together_move_is_the_interaction_s():
+    turned = grid(lambda arm, ratio, _: (ratio - 0.5) * (1 if arm == "pgs" else -1), noise=1e-3)
+    terms = {term.name: term for term in analysis_of_variance(*turned)}
+    assert terms["arm × r"].share > 0.99
+    assert terms["arm × r"].p_value < 1e-4
+    assert terms["arm"].p_value > 0.01
+
+
+def test_of_noise_every_source_gets_what_it_gets_by_chance():
+    cells, _ = grid(lambda *_: 0.0)
+    draws = np.random.default_rng(1).normal(size=(150, 6, 4))
+    told = [analysis_of_variance(cells, scores) for scores in draws]
+    for one in zip(*told, strict=True):
+        by_chance = np.mean([term.by_chance for term in one])
+        assert np.mean([term.share for term in one]) == pytest.approx(by_chance, abs=0.04)
+    assert np.mean([terms[2].p_value < 0.05 for terms in told]) < 0.12  # the interaction
+
+
+def test_three_factors_have_all_their_interactions():
+    cells = [dict(zip("abc", levels, strict=True)) for levels in itertools.product("12", "123", "12")]
+    scores = np.random.default_rng(0).normal(size=(12, 2))
+    names = [term.name for term in analysis_of_variance(cells, scores)]
+    assert names == ["a", "b", "c", "a × b", "a × c", "b × c", "a × b × c", SEEDS, REST]
+
+
+def test_main_effects_are_those_that_were_planted(found):
+    told = found()
+    wanted = {
+        **{("arm", k): v - 1.5 for k, v in IMAGES.items()},
+        **{("text", k): v + 2 / 3 for k, v in TEXTS.items()},
+    }
+    assert {(one.factor, one.level) for one in told.levels} == set(wanted)
+    for one in told.levels:
+        planted = wanted[one.factor, one.level] / 100
+        assert one.effect.low - 0.01 <= planted <= one.effect.high + 0.01
+    effect = {(one.factor, one.level): one.effect.estimate for one in told.levels}
+    for factor in ("arm", "text"):
+        assert sum(value for (of, _), value in effect.items() if of == factor) == pytest.approx(0, abs=1e-12)
+    share = {term.name: term.share for term in told.terms}
+    assert share["arm"] > share["text"] > share["arm × text"]
+
+
+def test_additive_data_have_no_interaction(found):
+    told = found()
+    assert all(one.adjusted_p > 0.05 for one in told.deviations)
+    assert len(told.deviations) == 12
+
+
+def test_a_planted_interaction_is_found_and_its_cell_named(found):
+    told = found(planted=12.0)
+    first = told.deviations[0]
+    assert first.label == "resize text=random"
+    assert first.adjusted_p < 0.01
+    # Of the 12 points the main effects take 12/4 + 12/3 - 12/12.
+    assert first.interval.low < 0.06 < first.interval.high
+    interaction = next(term for term in told.terms if term.name == "arm × text")
+    assert interaction.p_value < 0.01
+
+
+def results_of(folder):
+    return Results(read_frames(folder))
+
+
+def test_one_seed_cannot_tell(fabricate, tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "ALL", {})
+    results = results_of(fabricate(factorial(), search=SEARCH, seeds=(0,)))
+    told = effects(results)
+    assert isinstance(told, Missing)
+    assert "one seed" in told.reason
+    assert effects_tables(results) == effects_sentences(results) == []
+    paths = write_report(results, tmp_path / "out")
+    for page in (paths.markdown, paths.html):
+        text = page.read_text()
+        assert "Main effects and interactions" in text
+        assert "Main effects and interactions cannot be told: with one seed" in text
+
+
+def test_cells_that_lack_a_seed_or_are_not_there_cannot_tell(fabricate):
+    folder = fabricate(factorial(), search=SEARCH, seeds=(0, 1))
+    shutil.rmtree(next(folder.glob("tome-s1-*")))
+    assert "same seeds" in effects(results_of(folder)).reason
+    folder = fabricate(factorial()[1:], search=SEARCH, seeds=(0, 1), name="less")
+    assert effects(results_of(folder)).reason == "the grid has 11 of 12 points"
+
+
+def test_points_of_an_older_wider_grid_are_left_out(fabricate):
+    narrow = {"arms": ["pgs", "flip"], "space": {"text.strategy": ["none", "random"]}}
+    told = effects(results_of(fabricate(factorial(), search=narrow, seeds=(0, 1))))
+    assert isinstance(told, Effects)
+    assert [one.level for one in told.levels] == ["pgs", "flip", "none", "random"]
+
+
+def test_only_a_grid_has_effects(fabricate):
+    sampled = {**SEARCH, "sampler": "tpe", "trials": 12}
+    assert effects(results_of(fabricate(factorial(), search=sampled, seeds=(0, 1)))) is None
+    assert effects(results_of(fabricate(seeds=(0, 1), name="plain"))) is None
+
+
+def test_the_report_shows_effects(fabricate, tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "ALL", {})
+    results = results_of(fabricate(factorial(planted=12.0), search=SEARCH, seeds=(0, 1), num_items=400))
+    paths = write_report(results, tmp_path / "out")
+    text = paths.markdown.read_text()
+    for said in (
+        "## Main effects and interactions",
+        "### Main effects",
+        "### Shares of the variance",
+        "### Largest interactions",
+        "| arm × text |",
+        "Two seeds find large interactions only.",
+        "resize text=random lies farthest from the sum of its levels' effects",
+    ):
+        assert said in text, said
+    assert "Largest interactions" in paths.html.read_text()
+    assert "Largest interactions" in paths.latex.read_text()
+    assert "\n\n\n" not in text

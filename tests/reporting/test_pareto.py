@@ -1,0 +1,96 @@
+"""The Pareto front: what is dominated is not on it, and costs that are as good as equal count as equal."""
+
+from __future__ import annotations
+
+from fabricated import Arm
+from matplotlib.colors import to_hex
+
+from pgsbench.reporting import figures
+from pgsbench.reporting.page import write_report
+from pgsbench.reporting.pareto import FLOPS, points_of
+from pgsbench.reporting.pareto_table import pareto_sentences, pareto_table
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.study_frames import read_frames
+from pgsbench.reporting.style import LIGHT, pens
+
+TERA = 10**12
+ARMS = {
+    "cheap": Arm(0.0, flops=10 * TERA),
+    "worse": Arm(-10.0, flops=20 * TERA),  # behind cheap
+    "good": Arm(10.0, flops=20 * TERA),
+    "as-dear": Arm(3.0, flops=int(19.9 * TERA)),  # behind good, which costs half a percent more
+    "dear": Arm(20.0, flops=40 * TERA),
+    "oracle": Arm(30.0, flops=5 * TERA),
+}
+
+
+def results_of(fabricate, arms=ARMS, **options):
+    return Results(read_frames(fabricate(arms, **{"seeds": (0, 1), "num_items": 400, **options})))
+
+
+def test_dominated_points_are_not_on_the_front(fabricate):
+    found = {one.label: one for one in points_of(results_of(fabricate), FLOPS)}
+    assert [label for label, one in found.items() if one.is_on_front] == ["cheap", "good", "dear"]
+    assert {label: one.ahead for label, one in found.items()} == {
+        "oracle": None,
+        "cheap": None,
+        "as-dear": "good",
+        "worse": "good",
+        "good": None,
+        "dear": None,
+    }
+
+
+def test_what_is_surely_ahead_is_on_the_front_in_nearly_all_draws(fabricate):
+    found = {one.label: one.on_front for one in points_of(results_of(fabricate), FLOPS)}
+    assert found["dear"] > 0.95
+    assert found["worse"] < 0.05
+    assert found["oracle"] is None
+    near = {"a": Arm(0.0, flops=10 * TERA), "b": Arm(0.0, flops=20 * TERA)}
+    doubtful = {one.label: one.on_front for one in points_of(results_of(fabricate, near, name="near"), FLOPS)}
+    assert doubtful["a"] == 1.0
+    assert 0.05 < doubtful["b"] < 0.95
+
+
+def test_there_is_no_front_where_operations_do_not_differ_or_are_not_known(fabricate):
+    equal = {"a": Arm(0.0, flops=100 * TERA), "b": Arm(5.0, mask_ratio=0.0, flops=102 * TERA)}
+    unknown = {"a": Arm(0.0), "b": Arm(5.0, mask_ratio=0.0)}
+    for name, arms in (("equal", equal), ("unknown", unknown)):
+        results = results_of(fabricate, arms, name=name)
+        assert points_of(results, FLOPS) == []
+        assert pareto_table(results) is None
+        assert pareto_sentences(results) == []
+        assert len(figures.ALL["accuracy-cost"](results).axes) == 1  # time
+
+
+def test_the_figure_has_a_panel_each_for_operations_and_time_and_marks_the_front(fabricate):
+    results = results_of(fabricate)
+    figure = figures.ALL["accuracy-cost"](results)
+    assert [axes.get_xlabel() for axes in figure.axes] == [
+        "operations of one run (TFLOP)",
+        "training time of one run (seconds)",
+    ]
+    drawn = {bars.get_label(): bars.lines[0] for bars in figure.axes[0].containers}
+    filled = {arm for arm, line in drawn.items() if to_hex(line.get_markerfacecolor()) != LIGHT.paper}
+    assert filled == {"cheap", "good", "dear"}
+    assert list(drawn) == list(ARMS)
+    (front,) = (line for line in figure.axes[0].get_lines() if line.get_drawstyle() == "steps-post")
+    assert list(front.get_xdata()) == [10, 20, 40, 40]
+
+
+def test_the_report_lists_the_front(fabricate, tmp_path):
+    results = results_of(fabricate)
+    paths = write_report(results, tmp_path / "out")
+    text = paths.markdown.read_text()
+    assert "against operations: cheap, good and dear." in text
+    assert "### Pareto front" in text
+    (line,) = (line for line in text.splitlines() if line.startswith("| as-dear |") and "behind" in line)
+    assert "behind good by " in line
+    assert "Pareto front" in paths.html.read_text()
+    columns = list(pareto_table(results).header)
+    assert columns[:5] == ["arm", "score", "TFLOP", "by TFLOP", "on front"]
+
+
+def test_more_arms_than_colours_still_look_different():
+    looks = [(pen.colour, pen.marker) for pen in pens([f"a{k}" for k in range(20)], LIGHT).values()]
+    assert len(set(looks)) == 20
