@@ -102,6 +102,7 @@ COST = [
     Column(
         "TFLOP",
         "flops",
+        "{:,.1f}",
         scale=1e-12,
         note="TFLOP: matrix products of both towers in the whole training, in 10^12 operations.",
     ),
