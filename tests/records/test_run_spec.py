@@ -12,7 +12,7 @@ from pgsbench.config.schema import EvaluationConfig, RunConfig
 from pgsbench.errors import RunError
 from pgsbench.hashing import canonical_json
 from pgsbench.records.json_files import read_record, write_record
-from pgsbench.records.run_spec import Numerics, RunSpec
+from pgsbench.records.run_spec import Numerics, RunSpec, short_path
 from pgsbench.study.plan import model_file_hash
 
 CPU = Numerics("cpu", "fp32", "2.13.0", 1)
@@ -135,3 +135,17 @@ def test_canonical_json_does_not_depend_on_order_and_refuses_nan() -> None:
     assert canonical_json({"b": 1, "a": [1.0, 2]}) == canonical_json({"a": [1.0, 2], "b": 1})
     with pytest.raises(ValueError, match="not JSON compliant"):
         canonical_json(float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("strategy.mask_ratio", "mask_ratio"),
+        ("text.strategy", "text"),
+        ("strategy.name", "strategy"),
+        ("model.name", "model"),
+        ("data.recipe.clutter", "clutter"),
+    ],
+)
+def test_a_searched_path_is_short_and_says_what_it_names(path: str, shown: str) -> None:
+    assert short_path(path) == shown

@@ -141,9 +141,7 @@ def replace_scores(run: Path, change: Callable[[Score], Score | None], **fields:
 
 def _spec(study: str, arm_name: str, arm: Arm, seed: int) -> RunSpec:
     searched = {
-        path.removeprefix("strategy."): value
-        for path, value in arm.params.items()
-        if path.startswith("strategy.")
+        path.removeprefix("strategy."): value for path, value in arm.params.items() if path != "text.strategy"
     }
     strategy = {"name": arm_name, "mask_ratio": arm.mask_ratio, **arm.strategy, **searched}
     config = {"model": "scenes-vit", "strategy": strategy, "training": dict(arm.training), "seed": seed}
