@@ -31,7 +31,7 @@ demo: $(VENV)/installed  ## the whole loop on the generated scenes: data, traini
 	unset OMP_NUM_THREADS; $(BIN)/pgsbench sweep studies/ratio.yaml
 
 test: $(VENV)/installed-dev  ## the quick tests
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/installed-dev  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow

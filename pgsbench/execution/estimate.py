@@ -53,8 +53,8 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class _Pair:
-    """What one image-text pair costs in a step."""
+class Pair:
+    """What one image-text pair costs in a step; see `Cost`."""
 
     seconds: float
     patch_tokens: float
@@ -72,7 +72,7 @@ class Estimator:
 
     def __init__(self, device: str, *, threads: int = 1) -> None:
         self.device, self._threads = torch.device(device), threads
-        self._known: dict[str, _Pair] = {}
+        self._known: dict[str, Pair] = {}
 
     def cost(self, config: RunConfig) -> Cost:
         """Return what a run will cost."""
@@ -93,7 +93,7 @@ class Estimator:
             train_seconds=masked * short.seconds + tuned * full.seconds,
         )
 
-    def _pair(self, config: RunConfig, *, masked: bool) -> _Pair:
+    def _pair(self, config: RunConfig, *, masked: bool) -> Pair:
         """Return what one pair costs in a step."""
         strategy = config.strategy if masked else None
         training = config.training
@@ -110,7 +110,7 @@ class Estimator:
                 torch.set_num_threads(threads)
         return self._known[key]
 
-    def _time(self, config: RunConfig, *, masked: bool) -> _Pair:
+    def _time(self, config: RunConfig, *, masked: bool) -> Pair:
         clip = build(
             config.model.name,
             seed=0,
@@ -152,7 +152,7 @@ class Estimator:
         if not masked:
             count, text_tokens = whole(layout.grid, layout.num_blocks), whole_text
         flops = cost.training_flops(count, text_tokens) if cost else None
-        return _Pair(min(seconds) / size, count.mean, text_tokens, flops)
+        return Pair(min(seconds) / size, count.mean, text_tokens, flops)
 
 
 @dataclass(frozen=True)

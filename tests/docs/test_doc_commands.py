@@ -16,7 +16,7 @@ from documented import PAGES, ROOT, Command, commands
 from tinyworld import TinyWorld, picture, png
 
 from pgsbench.cli.app import app
-from pgsbench.execution.estimate import Estimator
+from pgsbench.execution.estimate import Estimator, Pair
 from pgsbench.experiment import run_once
 from pgsbench.session import open_study
 from pgsbench.worlds import scenes
@@ -127,7 +127,8 @@ LONG = [
 def test_a_long_command_can_be_planned(
     command: Command, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Estimator, "_step", lambda *_, masked: (1e-3, 32 if masked else 64))
+    pairs = {True: Pair(1e-3, 32, 24, 10**8), False: Pair(2e-3, 64, 24, 2 * 10**8)}
+    monkeypatch.setattr(Estimator, "_pair", lambda *_, masked: pairs[masked])
     assert invoke([*command.words[1:], "--dry-run", "--output", str(tmp_path)]) == 0
 
 

@@ -31,6 +31,31 @@ class TestFlip(StrategyContract):
         return configure("flip", {})
 
 
+@pytest.mark.parametrize("ratio", [0.5, 0.75])
+class TestCentred(StrategyContract):
+    @pytest.fixture
+    def strategy(self, ratio: float) -> Strategy:
+        return configure("centred", {"mask_ratio": ratio})
+
+
+@pytest.mark.parametrize("ratio", [0.5, 0.75])
+class TestResize(StrategyContract):
+    exact_length = False  # whole rows and columns only
+
+    @pytest.fixture
+    def strategy(self, ratio: float) -> Strategy:
+        return configure("resize", {"mask_ratio": ratio})
+
+
+@pytest.mark.parametrize("ratio", [0.25, 0.5])
+class TestTome(StrategyContract):
+    exact_length = False  # all patches enter
+
+    @pytest.fixture
+    def strategy(self, ratio: float) -> Strategy:
+        return configure("tome", {"mask_ratio": ratio})
+
+
 @pytest.mark.parametrize("phase", ["random", "fixed"])
 @pytest.mark.parametrize("ratio", [0.3, 0.5, 0.75])
 class TestGrid(StrategyContract):

@@ -28,28 +28,6 @@ from pgsbench.masking.tome import Tome, bipartite_merge
 from pgsbench.masking.views import ManyViews
 
 
-class TestCentred(StrategyContract):
-    @pytest.fixture
-    def strategy(self) -> Strategy:
-        return Centred(0.5)
-
-
-class TestResize(StrategyContract):
-    exact_length = False  # whole rows and columns only
-
-    @pytest.fixture
-    def strategy(self) -> Strategy:
-        return Resize(0.5)
-
-
-class TestTome(StrategyContract):
-    exact_length = False  # all patches enter
-
-    @pytest.fixture
-    def strategy(self) -> Strategy:
-        return Tome(0.5)
-
-
 class TestViews(StrategyContract):
     @pytest.fixture(params=[Random(0.5), Pgs(0.5)], ids=["random", "pgs"])
     def strategy(self, request: Any) -> Strategy:
