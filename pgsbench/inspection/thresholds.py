@@ -124,7 +124,7 @@ def _has_threshold(strategy: Strategy) -> bool:
 def thresholds_table(found: Mapping[str, Chosen], notes: Sequence[str], target: float) -> Table:
     """Lay out what `find_thresholds` has found."""
     rows = [
-        [name, f"{one.strategy.threshold:.4f}", f"{100 * one.effective_ratio:.1f}"]  # type: ignore[attr-defined]
+        [name, f"{one.strategy.threshold:.4f}", f"{100 * one.effective_ratio:.1f}"]  # type: ignore[attr-defined]  # it has one
         for name, one in found.items()
     ]
     return Table(
@@ -148,7 +148,7 @@ def _bisect(strategy: Strategy, views: list[PatchView], num_seeds: int, target: 
 
 
 def _at(strategy: Strategy, step: int) -> Strategy:
-    changed: Strategy = replace(strategy, threshold=step / _STEPS)  # type: ignore[type-var]
+    changed: Strategy = replace(strategy, threshold=step / _STEPS)  # type: ignore[type-var]  # a dataclass
     return changed
 
 

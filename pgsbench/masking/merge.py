@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from pgsbench.masking.base import Need, PatchView, Selection, Strategy, check_chooses_patches
+from pgsbench.masking.base import Need, PatchView, Selection
 from pgsbench.masking.budget import patch_tokens
 from pgsbench.masking.ops import patchify
+from pgsbench.masking.wrapped import Wrapped
 
 Merge = Literal["nearest", "one"]
 
 
 @dataclass(frozen=True)
-class Merged:
+class Merged(Wrapped):
     """nearest or one: dropped patches are averaged into kept tokens instead of thrown away; null: not.
 
     * ``nearest``: each joins the kept patch whose pixels are nearest (smallest squared distance), so that
@@ -37,11 +38,11 @@ class Merged:
         merge: Where the others go.
     """
 
-    strategy: Strategy
+    option: ClassVar[str] = "merge"
     merge: Merge
 
     def __post_init__(self) -> None:
-        check_chooses_patches(self.strategy, option="merge")
+        super().__post_init__()
         if self.merge not in get_args(Merge):
             raise ValueError(
                 f"merge must be one of {', '.join(get_args(Merge))}, or null, not {self.merge!r}"
@@ -51,17 +52,6 @@ class Merged:
     def needs(self) -> frozenset[Need]:
         """What the strategy needs, and pictures to compare patches."""
         return self.strategy.needs | ({"images"} if self.merge == "nearest" else set())
-
-    @property
-    def mask_ratio(self) -> float:
-        """Share of the patches that the strategy drops."""
-        return self.strategy.mask_ratio
-
-    @property
-    def ema_momentum(self) -> float:
-        """That of the strategy, where it has one."""
-        momentum: float = getattr(self.strategy, "ema_momentum")  # noqa: B009  # only some strategies have it
-        return momentum
 
     def num_tokens(self, grid: tuple[int, int]) -> int:
         """Return the patch tokens of a picture, the common one included."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar
 
 import torch
@@ -45,12 +46,7 @@ class Tome:
 
     def token_counts(self, num_patches: int, num_blocks: int) -> tuple[int, ...]:
         """Return the number of patch tokens in each block."""
-        budget = num_patches * (1.0 - self.mask_ratio) * num_blocks
-        for merged in range(num_patches // 2 + 1):
-            counts = _counts(num_patches, num_blocks, merged)
-            if sum(counts) <= budget + 1e-9:
-                break
-        return counts
+        return _schedule(self.mask_ratio, num_patches, num_blocks)
 
     @torch.no_grad()
     def fuse(self, view: BlockView) -> Tensor | None:
@@ -58,6 +54,16 @@ class Tome:
         counts = self.token_counts(view.num_patches, view.num_blocks)
         merged = counts[max(0, view.depth - 1)] - counts[view.depth]
         return bipartite_merge(view.keys, merged) if merged else None
+
+
+@cache  # asked for before every block of every step
+def _schedule(mask_ratio: float, num_patches: int, num_blocks: int) -> tuple[int, ...]:
+    budget = num_patches * (1.0 - mask_ratio) * num_blocks
+    for merged in range(num_patches // 2 + 1):
+        counts = _counts(num_patches, num_blocks, merged)
+        if sum(counts) <= budget + 1e-9:
+            break
+    return counts
 
 
 def _counts(num_patches: int, num_blocks: int, merged: int) -> tuple[int, ...]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
-from pgsbench.masking.base import Need, PatchView, Selection, Strategy, check_chooses_patches
+from pgsbench.masking.base import PatchView, Selection
 from pgsbench.masking.budget import patch_tokens
+from pgsbench.masking.wrapped import Wrapped
 
 
 @dataclass(frozen=True)
-class ManyViews:
+class ManyViews(Wrapped):
     """How many masks of a picture each meet its caption in a step; 1: one.
 
     A-CLIP (arXiv 2212.08653, section 3.3) trains on two views of half of the patches. The tower sees each
@@ -27,29 +29,13 @@ class ManyViews:
         views: How many.
     """
 
-    strategy: Strategy
+    option: ClassVar[str] = "views"
     views: int
 
     def __post_init__(self) -> None:
-        check_chooses_patches(self.strategy, option="views")
+        super().__post_init__()
         if type(self.views) is not int or not 2 <= self.views <= 64:
             raise ValueError(f"views must be a whole number from 2 to 64, not {self.views!r}")
-
-    @property
-    def needs(self) -> frozenset[Need]:
-        """What the strategy needs."""
-        return self.strategy.needs
-
-    @property
-    def mask_ratio(self) -> float:
-        """Share of the patches that is masked in each view."""
-        return self.strategy.mask_ratio
-
-    @property
-    def ema_momentum(self) -> float:
-        """That of the strategy, where it has one."""
-        momentum: float = getattr(self.strategy, "ema_momentum")  # noqa: B009  # only some strategies have it
-        return momentum
 
     def num_tokens(self, grid: tuple[int, int]) -> int:
         """Return the patch tokens of one view."""
