@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from pathlib import Path
 
 import pytest
@@ -48,12 +47,10 @@ def test_what_is_true_of_one_picture_is_not_learned_from_it() -> None:
     assert blind_accuracy(right, wrong, [f"{i}" for i in range(40) for _ in COLOURS]) == 0.5
 
 
-def test_it_is_the_same_each_time_and_quick() -> None:
+def test_it_is_the_same_each_time() -> None:
     pairs = captions(0, "a {} {} beside a tree"), captions(5, "the {} {} under a tree"), PICTURES
     first = blind_accuracy(*pairs)
-    began = time.process_time()
     assert blind_accuracy(*pairs) == first
-    assert time.process_time() - began < 1
 
 
 def test_of_few_pictures_nothing_is_said() -> None:

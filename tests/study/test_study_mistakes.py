@@ -1,8 +1,7 @@
-"""Every mistake in a study is named at once and quickly, before anything is made or trained."""
+"""Every mistake in a study is named at once, before anything is made or trained; no text keeps a reader busy."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -10,17 +9,15 @@ import pytest
 from pgsbench.errors import PluginError, UserError
 from pgsbench.study.open import open_study_file
 
-#: Seconds of processor time within which a wrong study is refused.
-QUICK = 5.0
+# A text that grows while it is read would be read for minutes or for ever.
+pytestmark = pytest.mark.timeout(120)
 
 
 def complaint(tmp_path: Path, text: str, *overrides: str) -> str:
     path = tmp_path / "study.yaml"
     path.write_text(text)
-    start = time.process_time()
     with pytest.raises(UserError) as caught:
         open_study_file(path, overrides=overrides)
-    assert time.process_time() - start < QUICK
     return str(caught.value).replace(f"{path}:", "")
 
 
