@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pgsbench.data.memory import batch_indices
-from pgsbench.data.samples import Batch, Tokenize, caption_of, is_usable, objects_of
+from pgsbench.data.samples import Batch, Tokenize, caption_of, is_usable, objects_of, rank_slice
 from pgsbench.data.store import Progress
 from pgsbench.data.tar import image_of, read_tar
 from pgsbench.data.transforms import decode
@@ -48,7 +48,9 @@ class FirstBatches:
         """Whether batches carry object maps."""
         return self._has_objects
 
-    def batches(self, *, seed: int, batch_size: int, start_step: int = 0) -> Iterator[Batch]:
+    def batches(
+        self, *, seed: int, batch_size: int, start_step: int = 0, rank: int = 0, world_size: int = 1
+    ) -> Iterator[Batch]:
         """Yield the batches, the first of step `start_step`.
 
         Raises:
@@ -57,7 +59,10 @@ class FirstBatches:
         key = (seed, batch_size, start_step)
         if self._last is None or self._last[0] != key:
             self._last = (key, self._decode(*key))
-        yield from self._last[1]
+        part = rank_slice(batch_size, rank, world_size)
+        for batch in self._last[1]:
+            objects = batch.objects[part] if batch.objects is not None else None
+            yield Batch(batch.images[part], batch.texts[part], objects, batch.samples[part], batch.ids[part])
 
     def _decode(self, seed: int, batch_size: int, start_step: int) -> list[Batch]:
         counts = [self._count(shard) for shard in self._shards]
@@ -72,7 +77,10 @@ class FirstBatches:
             first += count
             if self._progress:
                 self._progress("reading shards", number + 1, len(self._shards))
-        return [self._batch([found[int(index)] for index in batch]) for batch in indices]
+        return [
+            self._batch([found[int(index)] for index in ids], ids, step * batch_size)
+            for step, ids in enumerate(indices, start_step)
+        ]
 
     def _count(self, shard: Path) -> int:
         return sum(is_usable(parts) for _, parts in read_tar(shard, with_content=False))
@@ -96,8 +104,9 @@ class FirstBatches:
             image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
             yield place, (image, caption_of(parts), objects)
 
-    def _batch(self, samples: list[tuple[Tensor, str, Tensor | None]]) -> Batch:
+    def _batch(self, samples: list[tuple[Tensor, str, Tensor | None]], ids: Tensor, first: int) -> Batch:
         images, captions, objects = zip(*samples, strict=True)
         texts = self._tokenize(list(captions)).long()
         maps = [one for one in objects if one is not None]
-        return Batch(torch.stack(images), texts, torch.stack(maps) if maps else None)
+        stacked = torch.stack(maps) if maps else None
+        return Batch(torch.stack(images), texts, stacked, first + torch.arange(len(ids)), ids)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pgsbench.data.samples import Batch, caption_of, is_usable, objects_of
+from pgsbench.data.samples import Batch, caption_of, is_usable, objects_of, rank_slice
 from pgsbench.data.store import Progress
 from pgsbench.data.tar import image_of, read_tar
 from pgsbench.data.transforms import Pixels, decode
@@ -34,15 +34,21 @@ class InMemory:
     def __len__(self) -> int:
         return len(self.images)
 
-    def batches(self, *, seed: int, batch_size: int, start_step: int = 0) -> Iterator[Batch]:
+    def batches(
+        self, *, seed: int, batch_size: int, start_step: int = 0, rank: int = 0, world_size: int = 1
+    ) -> Iterator[Batch]:
         """Yield batches without end; each epoch is a new permutation, its incomplete rest is left out.
 
         Raises:
             DataError: There are fewer pairs than one batch needs.
         """
-        for index in batch_indices(len(self), seed=seed, batch_size=batch_size, start_step=start_step):
+        part = rank_slice(batch_size, rank, world_size)
+        order = batch_indices(len(self), seed=seed, batch_size=batch_size, start_step=start_step)
+        for step, whole in enumerate(order, start_step):
+            index = whole[part]
             objects = self.objects[index] if self.objects is not None else None
-            yield Batch(self.images[index], self.texts[index].long(), objects)
+            samples = step * batch_size + torch.arange(part.start, part.stop)
+            yield Batch(self.images[index], self.texts[index].long(), objects, samples, index)
 
 
 def batch_indices(num_pairs: int, *, seed: int, batch_size: int, start_step: int = 0) -> Iterator[Tensor]:

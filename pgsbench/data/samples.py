@@ -29,11 +29,15 @@ class Batch:
         images: (b, 3, h, w) uint8.
         texts: (b, context length) int64 token ids.
         objects: (b, h, w) uint8 number of the object at each pixel, 0 for background; None where unknown.
+        samples: (b,) int64 place of each pair in the stream of all steps: step * batch size + offset.
+        ids: (b,) int64 index of each pair in the data set, the same whenever the pair is seen.
     """
 
     images: Tensor
     texts: Tensor
     objects: Tensor | None
+    samples: Tensor
+    ids: Tensor
 
 
 class Reader(Protocol):
@@ -43,8 +47,23 @@ class Reader(Protocol):
     def has_objects(self) -> bool:
         """Whether batches carry object maps."""
 
-    def batches(self, *, seed: int, batch_size: int, start_step: int = 0) -> Iterator[Batch]:
-        """Yield batches without end, beginning with the batch of step `start_step`."""
+    def batches(
+        self, *, seed: int, batch_size: int, start_step: int = 0, rank: int = 0, world_size: int = 1
+    ) -> Iterator[Batch]:
+        """Yield batches without end, beginning with the batch of step `start_step`.
+
+        Args:
+            seed: Decides the order of pairs.
+            batch_size: Pairs of a step, over all ranks.
+            start_step: The first step.
+            rank: Which part of every batch is wanted; see `rank_slice`.
+            world_size: Number of parts.
+        """
+
+
+def rank_slice(batch_size: int, rank: int, world_size: int) -> slice:
+    """Return which pairs of a batch belong to a rank: consecutive ones, as equal in number as can be."""
+    return slice(rank * batch_size // world_size, (rank + 1) * batch_size // world_size)
 
 
 def is_usable(parts: Mapping[str, bytes]) -> bool:

@@ -162,7 +162,9 @@ class _MadeUp:
     clip: Clip
     has_objects: bool = True
 
-    def batches(self, *, seed: int, batch_size: int, start_step: int = 0) -> Iterator[Batch]:
+    def batches(
+        self, *, seed: int, batch_size: int, start_step: int = 0, rank: int = 0, world_size: int = 1
+    ) -> Iterator[Batch]:
         del start_step
         generator = torch.Generator().manual_seed(seed)
         shape = (batch_size, 3, *self.clip.image_size)
@@ -170,4 +172,5 @@ class _MadeUp:
         texts = self.clip.tokenize(["a picture of nothing in particular"] * batch_size)
         objects = torch.ones(batch_size, *self.clip.image_size, dtype=torch.uint8)
         while True:
-            yield Batch(images, texts, objects)
+            ids = torch.arange(batch_size)
+            yield Batch(images, texts, objects, ids, ids)

@@ -82,6 +82,26 @@ def test_streaming_shows_every_pair_and_uses_no_more_workers_than_shards(tiny: T
     assert sorted(keys(take(source, 12))) == list(range(96))
 
 
+@pytest.mark.parametrize("streamed", [False, True], ids=["memory", "streamed"])
+def test_the_ranks_of_a_step_share_its_batch(tiny: TinyWorld, streamed: bool) -> None:
+    whole = take(reader(tiny, streamed=streamed), 4, start_step=3)
+    parts = [
+        take(reader(tiny, streamed=streamed), 4, start_step=3, rank=rank, world_size=3) for rank in range(3)
+    ]
+    for step, batch in enumerate(whole):
+        assert [len(part[step].images) for part in parts] == [2, 3, 3]
+        assert batch.samples.tolist() == list(range((3 + step) * 8, (4 + step) * 8))
+        for field in ("images", "texts", "objects", "samples", "ids"):
+            joined = torch.cat([getattr(part[step], field) for part in parts])
+            assert torch.equal(joined, getattr(batch, field))
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["memory", "streamed"])
+def test_a_pair_has_the_same_id_whenever_it_is_seen(tiny: TinyWorld, streamed: bool) -> None:
+    for batch in take(reader(tiny, streamed=streamed), 24):
+        assert batch.ids.tolist() == batch.texts[:, 0].tolist()  # captions end with the number of the pair
+
+
 def test_patterns_name_shards(tiny: TinyWorld) -> None:
     by_pattern = shards.resolve(f"{tiny.shards}/{{00000..00002}}.tar")
     assert by_pattern == shards.resolve(str(tiny.shards)) == shards.resolve(f"{tiny.shards}/*.tar")
