@@ -27,7 +27,8 @@ class Tome:
 
     Deviations: the paper merges within a block, between attention and MLP, by the keys of that very
     attention; here tokens merge before a block, by the keys that it is about to compute, and the first block
-    sees all. Merging stops with the training: evaluation sees whole pictures.
+    sees all. Merging stops with the training: evaluation sees whole pictures. Which tokens merge agrees with
+    the published code where both are given the same keys.
 
     Args:
         mask_ratio: Share of the tokens that is saved, mean over the blocks.
@@ -76,16 +77,20 @@ def _counts(num_patches: int, num_blocks: int, merged: int) -> tuple[int, ...]:
 def bipartite_merge(keys: Tensor, count: int) -> Tensor:
     """Return (b, m) int64: where each of m tokens goes when the `count` most alike pairs merge.
 
-    Tokens at even places may go to one at an odd place; the others keep their order.
+    The class token, which is not among them, is the first of set A in the published code. So tokens at odd
+    places, counted from 0, are the rest of A and may go to one at an even place, in B. In the new row those
+    of A that stay come first, as there, so that the sets of the next merge are the same, too.
 
     Args:
         keys: (b, m, d), compared by their cosine.
         count: Pairs that merge, at most ``m // 2``.
     """
     unit = F.normalize(keys.float(), dim=2)
-    likeness, partner = (unit[:, ::2] @ unit[:, 1::2].transpose(1, 2)).max(dim=2)
-    leaving = 2 * likeness.topk(count, dim=1).indices  # (b, count) places in the row
-    stays = torch.ones(keys.shape[:2], dtype=torch.bool, device=keys.device).scatter(1, leaving, False)
-    column = stays.long().cumsum(dim=1) - 1
-    host = (2 * partner + 1).gather(1, leaving // 2)
-    return column.scatter(1, leaving, column.gather(1, host))
+    a, b = unit[:, 1::2], unit[:, ::2]
+    likeness, partner = (a @ b.transpose(1, 2)).max(dim=2)
+    leaving = likeness.topk(count, dim=1).indices
+    stays = torch.ones(a.shape[:2], dtype=torch.bool, device=keys.device).scatter(1, leaving, False)
+    column = torch.empty(keys.shape[:2], dtype=torch.int64, device=keys.device)
+    column[:, ::2] = torch.arange(b.shape[1], device=keys.device) + a.shape[1] - count
+    column[:, 1::2] = torch.where(stays, stays.long().cumsum(dim=1) - 1, partner + a.shape[1] - count)
+    return column

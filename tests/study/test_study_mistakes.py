@@ -1,4 +1,4 @@
-"""Every mistake in a study is named at once, before anything is made or trained; no text keeps a reader busy."""
+"""Every mistake in a study is named at once, before anything is made or trained."""
 
 from __future__ import annotations
 
