@@ -21,7 +21,7 @@ from pgsbench.masking.base import Selection, keep_all
 class Half:
     mask_ratio: float = 0.5
     needs = frozenset()
-    def select(self, view, *, generator):
+    def select(self, view, *, draws):
         return Selection(keep_all(view).keep[:, ::2])
 """
 

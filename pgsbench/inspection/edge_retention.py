@@ -16,6 +16,7 @@ from pgsbench.masking.base import PatchView, Strategy
 from pgsbench.masking.cluster import Cluster
 from pgsbench.masking.edges import edge_map
 from pgsbench.masking.measure import overlap, top_edges_kept
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.pgs_released import PgsReleased
 from pgsbench.masking.random import Random
@@ -60,9 +61,9 @@ def retention(
     found = {}
     for name, strategy in strategies.items():
         shown = [
-            strategy.select(view, generator=torch.Generator(view.device).manual_seed(number)).shown(
-                view.num_patches
-            )
+            strategy.select(
+                view, draws=Draws.of_batch(view.batch_size, seed=number, device=view.device)
+            ).shown(view.num_patches)
             for number in range(seed, seed + NUM_SEEDS)
         ]
         kept = torch.stack([top_edges_kept(view.images, view.patch_size, one) for one in shown])

@@ -15,7 +15,7 @@ from pgsbench.data.transforms import normalise
 from pgsbench.errors import StudyError
 from pgsbench.masking.base import Fuser, PatchView, Selection, Strategy, view_of
 from pgsbench.masking.measure import object_shares
-from pgsbench.masking.noise import step_generator
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.pgs import Pgs, PgsStages
 from pgsbench.masking.selection_check import select_checked
 from pgsbench.models.clip import Clip
@@ -42,13 +42,13 @@ def draw(strategy: Strategy, view: PatchView, *, seed: int, step: int) -> Select
         PluginError: The strategy looks at what it does not need, or its answer is malformed.
     """
     with torch.no_grad():
-        return select_checked(strategy, view, generator=step_generator(seed, step))
+        return select_checked(strategy, view, draws=Draws.of_batch(view.batch_size, seed=seed, step=step))
 
 
 def draw_stages(strategy: Pgs, view: PatchView, *, seed: int, step: int) -> PgsStages:
     """Return edge map, candidates and scores of pgs on the way to what `draw` chooses."""
     with torch.no_grad():
-        return strategy.stages(view, generator=step_generator(seed, step))
+        return strategy.stages(view, draws=Draws.of_batch(view.batch_size, seed=seed, step=step))
 
 
 def usable(strategies: Mapping[str, Strategy], *, has_objects: bool) -> tuple[dict[str, Strategy], list[str]]:

@@ -15,6 +15,7 @@ from pgsbench.inspection.timing import MaskCost, costs, example_view, fastest, p
 from pgsbench.masking import CARDS
 from pgsbench.masking.base import Need, PatchView, Selection, Strategy
 from pgsbench.masking.configure import configure
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.pgs_released import PgsReleased, attention_bias
 from pgsbench.masking.selection_check import select_checked
@@ -55,10 +56,10 @@ class ReleasedWithBias:
         """That of the mask."""
         return self.released.mask_ratio
 
-    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+    def select(self, view: PatchView, *, draws: Draws) -> Selection:
         """Choose patches and build the bias, which nothing uses here."""
-        masked, edge = self.released.masked(view, generator=generator)
-        selection = self.released.fill(masked, edge, generator=generator)
+        masked, edge = self.released.masked(view, draws=draws)
+        selection = self.released.fill(masked, edge, draws=draws)
         attention_bias(masked, selection.keep, num_heads=self.num_heads)
         return selection
 
@@ -227,7 +228,7 @@ def _cases(
     for name in dict.fromkeys([*names, RELEASED]):
         try:
             strategy = configure(name, {}, where="--strategies")
-            select_checked(strategy, view, generator=torch.Generator(view.device).manual_seed(0))
+            select_checked(strategy, view, draws=Draws.of_batch(view.batch_size, seed=0, device=view.device))
         except UserError:
             raise
         except Exception as error:  # somebody's own strategy can fail in any way; the others are measured

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pgsbench.masking.base import PatchView
 from pgsbench.masking.edges import edge_map, rank
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.pgs_released import (
     OTN_EPS,
@@ -94,7 +95,7 @@ def _candidates(view: PatchView, seed: int) -> list[Finding]:
     candidates = {
         "pgs-released": claimed.topk(count).indices,
         "pgs-released if its edge map were true": true.topk(count).indices,
-        "pgs": Pgs().stages(view, generator=_generator(view, seed)).candidates,
+        "pgs": Pgs().stages(view, draws=_draws(view, seed)).candidates,
     }
     found = {
         f"mean percentile of their edges, {name}": _percent(true.gather(1, chosen).mean())
@@ -108,7 +109,7 @@ def _otn(view: PatchView, seed: int) -> list[Finding]:
     similarity = unit @ unit.transpose(1, 2)
     theirs = oscillating_normalisation(similarity)
     normalised = ((theirs.sum(dim=2) - 1).abs() < CONVERGED).float().mean()
-    residual = Pgs().stages(view, generator=_generator(view, seed)).otn_residual
+    residual = Pgs().stages(view, draws=_draws(view, seed)).otn_residual
     assert residual is not None
     found = {
         f"rows that sum to 1 after {OTN_ROUNDS} rounds, pgs-released": _percent(normalised),
@@ -123,14 +124,14 @@ def _otn(view: PatchView, seed: int) -> list[Finding]:
 
 def _lengths(view: PatchView, seed: int) -> list[Finding]:
     released = PgsReleased()
-    masked, _ = released.masked(view, generator=_generator(view, seed))
+    masked, _ = released.masked(view, draws=_draws(view, seed))
     share = masked.float().mean(dim=1)
     low, high = torch.quantile(share, torch.tensor([0.05, 0.95], device=share.device))
     alone = [
-        released.select(_row(view, row), generator=_generator(view, seed)).keep.shape[1]
+        released.select(_row(view, row), draws=_draws(_row(view, row), seed)).keep.shape[1]
         for row in range(min(MAX_ALONE, view.batch_size))
     ]
-    together = released.select(view, generator=_generator(view, seed)).keep.shape[1]
+    together = released.select(view, draws=_draws(view, seed)).keep.shape[1]
     found = {
         "patches above the threshold, mean (5th to 95th percentile)": f"{_percent(share.mean())} "
         f"({_percent(low)} to {_percent(high)})",
@@ -165,9 +166,9 @@ def biased_masks(view: PatchView, count: int, seed: int) -> tuple[Tensor, Tensor
     Returns:
         Which patches (c, n) are masked, True, and the indices (c, k) of the kept ones.
     """
-    released, generator = PgsReleased(), _generator(view, seed)
-    masked, edge = released.masked(replace(view, progress=0.0), generator=generator)
-    return masked[:count], released.fill(masked, edge, generator=generator).keep[:count]
+    released, draws = PgsReleased(), _draws(view, seed)
+    masked, edge = released.masked(replace(view, progress=0.0), draws=draws)
+    return masked[:count], released.fill(masked, edge, draws=draws).keep[:count]
 
 
 def _under(part: str, found: Mapping[str, str]) -> list[Finding]:
@@ -190,8 +191,8 @@ def _rounds_to_rest(similarity: Tensor) -> str:
 def _roundoff(view: PatchView, seed: int, *, edge: bool = True, otn: bool = True) -> Tensor:
     # Share of mask bits that differ between float32 and float64 arithmetic on the same pictures.
     released = PgsReleased(edge=edge, otn=otn)
-    single, _ = released.masked(view, generator=_generator(view, seed))
-    double, _ = released.masked(view, generator=_generator(view, seed), dtype=torch.float64)
+    single, _ = released.masked(view, draws=_draws(view, seed))
+    double, _ = released.masked(view, draws=_draws(view, seed), dtype=torch.float64)
     return (single != double).float().mean()
 
 
@@ -207,8 +208,8 @@ def _row(view: PatchView, row: int) -> PatchView:
     return replace(view, batch_size=1, images=view.images[row : row + 1], tokens=view.tokens[row : row + 1])
 
 
-def _generator(view: PatchView, seed: int) -> torch.Generator:
-    return torch.Generator(view.device).manual_seed(seed)
+def _draws(view: PatchView, seed: int) -> Draws:
+    return Draws.of_batch(view.batch_size, seed=seed, device=view.device)
 
 
 def _percent(share: Tensor) -> str:

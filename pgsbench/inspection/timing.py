@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from pgsbench.masking.base import PatchView, Selection, Strategy
 from pgsbench.masking.edges import edge_map
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.ops import order_ascending, transport_scaling
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.pgs_released import PgsReleased, oscillating_normalisation, z_scored_patches
@@ -109,16 +109,20 @@ def costs(cases: Mapping[str, tuple[Strategy, PatchView]], *, repetitions: int =
 
 
 def _call(strategy: Strategy, view: PatchView) -> Callable[[], Selection]:
-    return partial(strategy.select, view, generator=torch.Generator(view.device).manual_seed(0))
+    return lambda: strategy.select(view, draws=_draws(view))
+
+
+def _draws(view: PatchView) -> Draws:
+    return Draws.of_batch(view.batch_size, seed=0, device=view.device)
 
 
 def pgs_stages(strategy: Pgs, view: PatchView, *, repetitions: int = 20) -> dict[str, float]:
     """Return the fastest time in milliseconds of each stage of `pgs`: edge, similarity, OTN, selection."""
     assert view.images is not None
     images = view.images
-    generator = torch.Generator(view.device).manual_seed(0)
+    draws = _draws(view)
     with torch.no_grad():
-        stages = strategy.stages(view, generator=generator)
+        stages = strategy.stages(view, draws=draws)
         similarity = strategy.similarity(view)
         candidates = None if strategy.otn else stages.candidates
 
@@ -131,7 +135,7 @@ def pgs_stages(strategy: Pgs, view: PatchView, *, repetitions: int = 20) -> dict
         parts: dict[str, Callable[[], object]] = {
             "edge": edge,
             "similarity": lambda: strategy.similarity(view, candidates),
-            "selection": lambda: order_ascending(stages.score, generator=generator),
+            "selection": lambda: order_ascending(stages.score, draws=draws),
         }
         if strategy.otn:
             parts["otn"] = normalise
@@ -140,15 +144,15 @@ def pgs_stages(strategy: Pgs, view: PatchView, *, repetitions: int = 20) -> dict
 
 def released_stages(strategy: PgsReleased, view: PatchView, *, repetitions: int = 20) -> dict[str, float]:
     """Return the fastest time in milliseconds of each stage of `pgs-released` that its fields switch on."""
-    generator = torch.Generator(view.device).manual_seed(0)
+    draws = _draws(view)
     with torch.no_grad():
         patches = z_scored_patches(view)
         similarity = strategy.similarity(view, patches)
-        masked, edge = strategy.masked(view, generator=generator)
+        masked, edge = strategy.masked(view, draws=draws)
         parts: dict[str, Callable[[], object]] = {
             "z-score": lambda: z_scored_patches(view),
             "similarity": lambda: strategy.similarity(view, patches),
-            "selection": lambda: strategy.fill(masked, edge, generator=generator),
+            "selection": lambda: strategy.fill(masked, edge, draws=draws),
         }
         if strategy.edge:
             parts["edge"] = lambda: strategy.edge_strength(view, patches)

@@ -22,7 +22,7 @@ from pgsbench.errors import ConfigError, DataError
 from pgsbench.masking.base import Strategy, view_of
 from pgsbench.masking.configure import configure
 from pgsbench.masking.measure import object_shares
-from pgsbench.masking.noise import step_generator
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.selection_check import select_checked
 
 #: Means and standard deviations of the channels that CLIP's pictures are normalised with.
@@ -112,7 +112,8 @@ def mask(
     shares = None if objects is None else object_shares(objects[..., :h, :w], (height, width))
     view = view_of(normalised, (height, width), objects=shares, progress=progress)
     with torch.no_grad():
-        selection = select_checked(chosen, view, generator=step_generator(seed, 0, images.device))
+        draws = Draws.of_batch(view.batch_size, seed=seed, device=images.device)
+        selection = select_checked(chosen, view, draws=draws)
     keep, visible = selection.keep, selection.visible
     visible = torch.ones_like(keep, dtype=torch.bool) if visible is None else visible
     return Masks(keep, visible, selection.shown(view.num_patches), view.grid)

@@ -18,6 +18,7 @@ from pgsbench.masking.base import (
     keep_all,
     num_kept,
 )
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.ops import order_ascending
 
 
@@ -58,13 +59,13 @@ class Attentive:
         check_range("ema_momentum", self.ema_momentum, 0.0, 1.0)
 
     @torch.no_grad()
-    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+    def select(self, view: PatchView, *, draws: Draws) -> Selection:
         """Keep the patches with the highest attention, at random among equals."""
         if self.mask_ratio == 0:
             return keep_all(view)
         assert view.attention is not None
         score = self._block_means(view.attention, view.grid)
-        order = order_ascending(-score, generator=generator)
+        order = order_ascending(-score, draws=draws)
         keep = order[:, : num_kept(view.num_patches, self.mask_ratio)].sort(dim=1).values
         # Where nothing is paid attention to, none of it is kept.
         share = view.attention.gather(1, keep).sum() / view.attention.sum().clamp_min(1e-12)

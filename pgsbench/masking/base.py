@@ -22,6 +22,8 @@ from typing import Any, ClassVar, Literal, Protocol, get_args, runtime_checkable
 import torch
 from torch import Tensor
 
+from pgsbench.masking.noise import Draws
+
 Need = Literal["images", "tokens", "attention", "objects"]
 
 
@@ -168,17 +170,16 @@ class Strategy(Protocol):
     def mask_ratio(self) -> float:
         """Requested share of patches to mask, in [0, 1); 0 keeps all and draws no random number."""
 
-    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+    def select(self, view: PatchView, *, draws: Draws) -> Selection:
         """Choose the patches to keep. The tower calls it under `torch.no_grad` with autocast off.
 
-        What comes back carries no gradient, whoever calls. A generator cannot enter a compiled graph, so the
-        tower calls `select` outside of one; but for the draws, all of it may be compiled. On a GPU it should
-        not wait for the host: no built-in does, but for `pgs-released`, as published.
+        What comes back carries no gradient, whoever calls. On a GPU it should not wait for the host: no
+        built-in does, but for `pgs-released`, as published.
 
         Args:
             view: The batch; what the strategy `needs` is there.
-            generator: The only source of randomness, on ``view.device``. Draw for all images at once
-                with shape (b, ...), so that no image changes what another one gets.
+            draws: The only source of randomness: ``draws.uniform(n)`` gives (b, n) numbers in [0, 1) on
+                ``view.device``, each row a function of its picture's place in the training.
         """
 
 

@@ -17,7 +17,8 @@ from pgsbench.masking.base import (
     keep_all,
     num_kept,
 )
-from pgsbench.masking.ops import order_with_noise
+from pgsbench.masking.noise import Draws
+from pgsbench.masking.ops import order_ascending
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,12 @@ class Block:
         check_range("blocks", self.blocks, 1)
         check_range("max_aspect", self.max_aspect, 1.0)
 
-    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+    def select(self, view: PatchView, *, draws: Draws) -> Selection:
         """Drop the patches nearest to the middle of a rectangle, measured in its own proportions."""
         if self.mask_ratio == 0:
             return keep_all(view)
-        (rows, cols), count = view.grid, 3 * self.blocks
-        noise = torch.rand(view.batch_size, count + view.num_patches, generator=generator, device=view.device)
-        top, left, stretch = noise[:, :count].view(-1, 3, self.blocks, 1, 1).unbind(dim=1)
+        rows, cols = view.grid
+        top, left, stretch = draws.uniform(3, self.blocks, 1, 1).unbind(dim=1)
         half_aspect = torch.exp((stretch - 0.5) * math.log(self.max_aspect))
         row = torch.arange(rows, device=view.device).view(1, 1, rows, 1)
         col = torch.arange(cols, device=view.device).view(1, 1, 1, cols)
@@ -59,5 +59,5 @@ class Block:
         across = (col + 0.5 - left * cols).abs() / half_aspect
         # Level sets of this distance are rectangles; their union grows as the level rises.
         distance = torch.maximum(down, across).amin(dim=1).flatten(1)
-        order = order_with_noise(-distance, noise[:, count:])
+        order = order_ascending(-distance, draws=draws)
         return Selection(order[:, : num_kept(view.num_patches, self.mask_ratio)].sort(dim=1).values)

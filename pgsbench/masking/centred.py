@@ -17,6 +17,7 @@ from pgsbench.masking.base import (
     keep_all,
     num_kept,
 )
+from pgsbench.masking.noise import Draws
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,12 @@ class Centred:
         check_range("spread", self.spread, 0.01, 100.0)
 
     @torch.no_grad()
-    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+    def select(self, view: PatchView, *, draws: Draws) -> Selection:
         """Keep the patches with the highest sum of noise and density."""
         if self.mask_ratio == 0:
             return keep_all(view)
         n = view.num_patches
-        noise = torch.rand(view.batch_size, n, generator=generator, device=view.device)
+        noise = draws.uniform(n)
         chosen = (noise + density(view.grid, self.spread, view.device)).topk(num_kept(n, self.mask_ratio))
         return Selection(chosen.indices.sort(dim=1).values)
 

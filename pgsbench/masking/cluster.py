@@ -17,7 +17,8 @@ from pgsbench.masking.base import (
     keep_all,
     num_kept,
 )
-from pgsbench.masking.ops import add_cosines, add_inner, order_with_noise, patchify, patterns
+from pgsbench.masking.noise import Draws
+from pgsbench.masking.ops import add_cosines, add_inner, order_ascending, patchify, patterns
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,13 @@ class Cluster:
         check_range("token_weight", self.token_weight, 0.0, 1.0)
 
     @torch.no_grad()
-    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+    def select(self, view: PatchView, *, draws: Draws) -> Selection:
         """Keep unmasked patches first, at random among equals."""
         if self.mask_ratio == 0:
             return keep_all(view)
-        noise = torch.rand(view.batch_size, 2, view.num_patches, generator=generator, device=view.device)
-        masked = self.resemblance(view, noise[:, 0]) > self.threshold
+        masked = self.resemblance(view, draws.uniform(view.num_patches)) > self.threshold
         k = num_kept(view.num_patches, self.mask_ratio)
-        keep, order = order_with_noise(masked.float(), noise[:, 1])[:, :k].sort(dim=1)
+        keep, order = order_ascending(masked.float(), draws=draws)[:, :k].sort(dim=1)
         diagnostics = {"masked_ratio": masked.float().mean()}
         visible = (~masked.gather(1, keep)) | (order == 0) if self.hide else None
         return Selection(keep, visible, diagnostics)
@@ -73,7 +73,7 @@ class Cluster:
     def resemblance(self, view: PatchView, noise: Tensor) -> Tensor:
         """Return (b, n) similarity of each patch to its nearest anchor; infinite for the anchors.
 
-        The patches with the highest `noise` (b, n) are the anchors.
+        The patches with the lowest `noise` (b, n) are the anchors.
         """
         assert view.images is not None
         b, n = view.batch_size, view.num_patches

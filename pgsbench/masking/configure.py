@@ -127,9 +127,9 @@ def what_is_missing(kind: object, needs_known: Sequence[str], wanted: Set[str]) 
         missing.append(f"`needs` must be a frozenset of {', '.join(map(repr, needs_known))}, perhaps empty")
     select = getattr(kind, "select", None)
     if not callable(select):
-        missing.append("it lacks the method `select(self, view, *, generator)`")
-    elif list(inspect.signature(select).parameters) != ["self", "view", "generator"]:
-        missing.append("the method must be `select(self, view, *, generator)`")
+        missing.append("it lacks the method `select(self, view, *, draws)`")
+    elif list(inspect.signature(select).parameters) != ["self", "view", "draws"]:
+        missing.append("the method must be `select(self, view, *, draws)`")
     names = {field.name for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else set()
     return missing + [
         f"it lacks a field or property `{name}`" for name in sorted(wanted - names) if not hasattr(kind, name)

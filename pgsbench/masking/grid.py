@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pgsbench.masking.base import Need, PatchView, Selection, check_ratio, keep_all
+from pgsbench.masking.noise import Draws
 
 #: Row or column of one patch, or of many.
 Place = TypeVar("Place", int, Tensor)
@@ -50,7 +51,7 @@ class Grid:
         """Return how many patches the pattern of this ratio keeps."""
         return pattern_of(grid, self.mask_ratio)[3] if self.mask_ratio else grid[0] * grid[1]
 
-    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+    def select(self, view: PatchView, *, draws: Draws) -> Selection:
         """Shift the pattern of this ratio and keep what it shows."""
         if self.mask_ratio == 0:
             return keep_all(view)
@@ -59,7 +60,7 @@ class Grid:
         row = torch.arange(rows, device=view.device)[None, :, None].expand(view.batch_size, -1, -1)
         col = torch.arange(cols, device=view.device)[None, None, :].expand(view.batch_size, -1, -1)
         if self.phase == "random":
-            uniform = torch.rand(view.batch_size, 2, generator=generator, device=view.device)
+            uniform = draws.uniform(2)
             row = (row + (uniform[:, :1, None] * rows).long()) % rows
             col = (col + (uniform[:, 1:, None] * cols).long()) % cols
         shown = ((residues(row, col, every) == start) == keeps).flatten(1)

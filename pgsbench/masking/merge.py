@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pgsbench.masking.base import Need, PatchView, Selection
 from pgsbench.masking.budget import patch_tokens
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.ops import patchify
 from pgsbench.masking.wrapped import Wrapped
 
@@ -59,9 +60,9 @@ class Merged(Wrapped):
         return kept + 1 if self.merge == "one" and kept < grid[0] * grid[1] else kept
 
     @torch.no_grad()
-    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+    def select(self, view: PatchView, *, draws: Draws) -> Selection:
         """Let the strategy choose, and say where each patch goes that it does not show."""
-        chosen = self.strategy.select(view, generator=generator)
+        chosen = self.strategy.select(view, draws=draws)
         if chosen.keep.shape[1] == view.num_patches:
             return chosen
         return _into_one(chosen, view) if self.merge == "one" else _into_nearest(chosen, view)

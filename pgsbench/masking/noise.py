@@ -1,28 +1,139 @@
-"""Where the random numbers of a mask come from: the seed of a run and the place in its training."""
+"""Random numbers that belong to samples: a hash of where they are drawn, not the state of a generator.
+
+The number at an element of a sample is a function of (seed, step, sample, draw, element) and of nothing else.
+So a mask is the same in half of a batch, on another process or device, and when a pass is run again.
+
+The hash is arithmetic on integers that wrap around, which every processor does alike. Each sample gets a key
+of two 32-bit words, each element one word; a row of numbers is ``w ^= k0; w *= k1; w ^= w >> 16; w *= B``,
+of which the upper 24 bits are the number. `tests/masking/test_noise.py` has the statistics.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import math
+from functools import lru_cache
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from torch import Tensor
 
 
-def step_seed(seed: int, step: int, rank: int = 0, micro_batch: int = 0, *, of: str = "images") -> int:
-    """Return the seed of the mask of one batch.
+def _signed(number: int, bits: int) -> int:
+    return (number + (1 << (bits - 1))) % (1 << bits) - (1 << (bits - 1))
+
+
+# Odd multipliers of known mixers: splitmix64's, and one of "lowbias32" (github.com/skeeto/hash-prospector).
+_GOLDEN = np.array(_signed(0x9E3779B97F4A7C15, 64))
+_MIX = np.array(_signed(0xBF58476D1CE4E5B9, 64))
+_B = np.array(_signed(0x846CA68B, 32), dtype=np.int32)
+#: Makes the upper word of a key odd, so that a multiplication by it loses nothing.
+_ODD = np.array(1 << 32)
+_HALF, _STEP = np.array(0.5, np.float32), np.array(2.0**-24, np.float32)
+
+
+class Draws:
+    """What a strategy draws from: each call of `uniform` gives every sample new numbers of its own.
 
     Args:
+        samples: (b,) int64 number of each sample; training counts pairs from its beginning.
         seed: Seed of the run.
         step: Optimizer step.
-        rank: Process of a distributed training.
-        micro_batch: Position within an accumulated batch.
-        of: What is masked, ``images`` or ``texts``: their draws have nothing to do with each other.
+        of: What is masked: the draws for pictures and for captions have nothing to do with each other.
+
+    Attributes:
+        count: How often numbers were drawn.
     """
-    # Neighbouring seeds and steps must not give related streams, hence a hash.
-    numbers = (seed, step, rank, micro_batch)
-    text = "/".join(map(str, numbers if of == "images" else (of, *numbers))).encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
+
+    def __init__(
+        self, samples: Tensor, *, seed: int, step: int = 0, of: Literal["images", "texts"] = "images"
+    ) -> None:
+        self._samples, self._place, self.count = samples, f"{of}/{seed}/{step}", 0
+
+    @classmethod
+    def of_batch(
+        cls,
+        batch_size: int,
+        *,
+        seed: int,
+        step: int = 0,
+        device: torch.device | str = "cpu",
+        of: Literal["images", "texts"] = "images",
+    ) -> Draws:
+        """Return the draws for a whole batch of a training: sample i of step s is number ``s b + i``."""
+        first = step * batch_size
+        samples = torch.arange(first, first + batch_size, device=device)
+        return cls(samples, seed=seed, step=step, of=of)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Return (b, *shape) float32 numbers in [0, 1), multiples of 2^-24, on the device of the samples.
+
+        Row i depends on sample i alone, whatever the others are and however many.
+        """
+        if self._samples.device.type != "cpu":
+            return self._on_device(*shape)
+        # numpy's calls cost a fraction of torch's
+        numbers = _hashed(self._samples.numpy(), self._start(), _words(math.prod(shape)))
+        return torch.from_numpy(numbers).view(-1, *shape)
+
+    def _on_device(self, *shape: int) -> Tensor:
+        words = _words_on(math.prod(shape), self._samples.device)
+        return _hashed_on_device(self._samples, self._start(), words).view(-1, *shape)
+
+    def _start(self) -> int:
+        digest = hashlib.blake2b(f"{self._place}/{self.count}".encode(), digest_size=8).digest()
+        self.count += 1
+        return int.from_bytes(digest, "little", signed=True)
 
 
-def step_generator(seed: int, step: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """Return the generator that a training with this seed draws the mask of this step from."""
-    return torch.Generator(device).manual_seed(step_seed(seed, step))
+def _hashed(samples: Any, start: int, words: Any) -> Any:
+    # (b,) int64 and (n,) int32 to (b, n) float32, in place wherever that saves memory.
+    key = samples * _GOLDEN
+    key += start
+    key ^= key >> 32
+    key *= _MIX
+    key |= _ODD
+    pair = key.view(np.int32).reshape(-1, 2)
+    number = pair[:, :1] ^ words
+    number *= pair[:, 1:]
+    number ^= number >> 16
+    number *= _B
+    number >>= 8
+    share = number.astype(np.float32)
+    share *= _STEP
+    share += _HALF
+    return share
+
+
+def _hashed_on_device(samples: Tensor, start: int, words: Tensor) -> Tensor:
+    # The same, with torch.
+    key = samples * int(_GOLDEN)
+    key += start
+    key ^= key >> 32
+    key *= int(_MIX)
+    key |= int(_ODD)
+    pair = key.view(torch.int32).view(-1, 2)
+    number = pair[:, :1] ^ words
+    number *= pair[:, 1:]
+    number ^= number >> 16
+    number *= int(_B)
+    number >>= 8
+    return number.to(torch.float32).mul_(float(_STEP)).add_(float(_HALF))
+
+
+@lru_cache  # a device waits for the host once for each length
+def _words_on(length: int, device: torch.device) -> Tensor:
+    return torch.from_numpy(_words(length)).to(device)
+
+
+@lru_cache
+def _words(length: int) -> Any:
+    # (n,) int32: a different word for each element, murmur3's last steps on its number.
+    word = np.arange(1, length + 1, dtype=np.uint32)
+    word ^= word >> np.uint32(16)
+    word *= np.uint32(0x85EBCA6B)
+    word ^= word >> np.uint32(13)
+    word *= np.uint32(0xC2B2AE35)
+    word ^= word >> np.uint32(16)
+    return word.view(np.int32)

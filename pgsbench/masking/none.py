@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from pgsbench.masking.base import Need, PatchView, Selection, keep_all
+from pgsbench.masking.noise import Draws
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,6 @@ class NoMask:
         """Nothing is masked."""
         return 0.0
 
-    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+    def select(self, view: PatchView, *, draws: Draws) -> Selection:
         """Keep all patches; no random number is drawn."""
         return keep_all(view)

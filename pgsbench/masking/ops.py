@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pgsbench.masking.noise import Draws
+
 #: A patch whose pixels deviate less than this from their mean, in normalised units, has no pattern.
 FLAT = 1e-4
 
@@ -21,19 +23,9 @@ NO_LENGTH = 1e-12
 WORTH_HALVING = 64
 
 
-def order_ascending(score: Tensor, *, generator: torch.Generator) -> Tensor:
+def order_ascending(score: Tensor, *, draws: Draws) -> Tensor:
     """Return the indices (b, n) that sort each row of (b, n) scores; equal scores in random order."""
-    noise = torch.rand(score.shape, generator=generator, device=score.device)
-    return order_with_noise(score, noise)
-
-
-def order_with_noise(score: Tensor, noise: Tensor) -> Tensor:
-    """Return the indices (b, n) that sort each row of (b, n) scores; equal scores in the order of the noise.
-
-    For strategies that draw several numbers for each picture. If one draw of shape (b, ...) gives all of
-    them, the mask of a picture does not depend on how many pictures follow it in the batch.
-    """
-    shuffle = noise.argsort(dim=1)
+    shuffle = draws.uniform(score.shape[1]).argsort(dim=1)
     return shuffle.gather(1, score.gather(1, shuffle).argsort(dim=1))
 
 

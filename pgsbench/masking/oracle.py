@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 
 from pgsbench.masking.base import Need, PatchView, Selection, check_ratio, keep_all, num_kept
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.ops import order_ascending
 
 
@@ -30,11 +31,11 @@ class Oracle:
         check_ratio("mask_ratio", self.mask_ratio)
 
     @torch.no_grad()
-    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+    def select(self, view: PatchView, *, draws: Draws) -> Selection:
         """Keep object patches before others, at random among equals."""
         if self.mask_ratio == 0:
             return keep_all(view)
         assert view.objects is not None
         background = (view.objects <= 0).float()
-        order = order_ascending(background, generator=generator)
+        order = order_ascending(background, draws=draws)
         return Selection(order[:, : num_kept(view.num_patches, self.mask_ratio)].sort(dim=1).values)

@@ -19,6 +19,7 @@ from pgsbench.masking.base import (
     num_kept,
 )
 from pgsbench.masking.edges import EdgeOperator, edge_map
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.ops import (
     add_cosines,
     add_inner,
@@ -135,17 +136,17 @@ class Pgs:
             check_range("pattern_side", self.pattern_side, 1)
 
     @torch.no_grad()
-    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+    def select(self, view: PatchView, *, draws: Draws) -> Selection:
         """Keep the patches with the lowest scores."""
         if self.mask_ratio == 0 and not self.max_ratio:
             return keep_all(view)
         n = view.num_patches
         k = num_kept(n, self.mask_ratio)
-        stages = self.stages(view, generator=generator)
+        stages = self.stages(view, draws=draws)
         score = stages.score
         if self.random_share:
-            score = _pass_at_random(score, round(self.random_share * k), generator)
-        by_score = order_ascending(score, generator=generator)[:, :k]
+            score = _pass_at_random(score, round(self.random_share * k), draws)
+        by_score = order_ascending(score, draws=draws)[:, :k]
         keep, order = by_score.sort(dim=1)
         diagnostics = {"edge_rank_kept": stages.edge.gather(1, keep).mean()}
         if stages.otn_residual is not None:
@@ -155,12 +156,12 @@ class Pgs:
             visible = order < self._num_visible(stages.score, k)
         return Selection(keep, visible, diagnostics)
 
-    def stages(self, view: PatchView, *, generator: torch.Generator) -> PgsStages:
+    def stages(self, view: PatchView, *, draws: Draws) -> PgsStages:
         """Compute edge map, candidates and scores; draws one uniform number for each patch."""
         assert view.images is not None
-        b, n = view.batch_size, view.num_patches
+        n = view.num_patches
         edge = edge_map(view.images, view.patch_size, operator=self.edge, spread=self.edge_spread)
-        noise = torch.rand(b, n, generator=generator, device=view.device)
+        noise = draws.uniform(n)
         num_candidates = max(1, round(self.candidate_share * n))
         candidates = (noise + self.edge_weight * edge).topk(num_candidates, largest=False).indices
         log_mass, residual = self._log_mass(view, candidates)
@@ -214,7 +215,7 @@ class Pgs:
         return (n - redundant).clamp(min=min(k, num_kept(n, self.max_ratio)), max=k)
 
 
-def _pass_at_random(score: Tensor, count: int, generator: torch.Generator) -> Tensor:
+def _pass_at_random(score: Tensor, count: int, draws: Draws) -> Tensor:
     # (b, n) scores in which `count` patches of each image are sure to be kept.
-    noise = torch.rand(score.shape, generator=generator, device=score.device)
-    return score.scatter(1, noise.topk(count).indices, -math.inf)
+    chosen = draws.uniform(score.shape[1]).topk(count).indices
+    return score.scatter(1, chosen, -math.inf)

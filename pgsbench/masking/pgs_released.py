@@ -19,6 +19,7 @@ from pgsbench.masking.base import (
     keep_all,
     num_kept,
 )
+from pgsbench.masking.noise import Draws
 
 #: The published code divides the epoch by this number, whatever the length of the training.
 EPOCHS = 32
@@ -76,20 +77,20 @@ class PgsReleased:
         check_range("candidate_share", self.candidate_share, 0.0, 1.0)
 
     @torch.no_grad()
-    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+    def select(self, view: PatchView, *, draws: Draws) -> Selection:
         """Keep unmasked patches, then masked ones at random up to a length that depends on the batch."""
         if self.mask_ratio == 0:
             return keep_all(view)
-        masked, edge = self.masked(view, generator=generator)
-        return self.fill(masked, edge, generator=generator)
+        masked, edge = self.masked(view, draws=draws)
+        return self.fill(masked, edge, draws=draws)
 
-    def fill(self, masked: Tensor, edge: Tensor | None, *, generator: torch.Generator) -> Selection:
+    def fill(self, masked: Tensor, edge: Tensor | None, *, draws: Draws) -> Selection:
         """Turn `masked` (b, n) into a selection of one length for the whole batch.
 
         Draws one uniform number for each patch.
         """
-        noise = torch.rand(masked.shape, generator=generator, device=masked.device)
         n = masked.shape[1]
+        noise = draws.uniform(n)
         # The length becomes a shape, so here the device has to wait, as it does in the published code.
         longest = n - int(masked.sum(dim=1).min())
         if edge is not None:
@@ -100,7 +101,7 @@ class PgsReleased:
         return Selection(kept.sort(dim=1).values, diagnostics=diagnostics)
 
     def masked(
-        self, view: PatchView, *, generator: torch.Generator, dtype: torch.dtype = torch.float32
+        self, view: PatchView, *, draws: Draws, dtype: torch.dtype = torch.float32
     ) -> tuple[Tensor, Tensor | None]:
         """Return which patches (b, n) are masked, True, and the edge map (b, n) where it is used.
 
@@ -112,7 +113,7 @@ class PgsReleased:
         similarity = self.similarity(view, patches)
         if self.otn:
             similarity = similarity + oscillating_normalisation(similarity)
-        noise = torch.rand(view.batch_size, n, generator=generator, device=view.device)
+        noise = draws.uniform(n)
         edge = None
         if self.edge:
             edge = self.edge_strength(view, patches)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from pgsbench.masking.base import Need, PatchView, Selection, check_ratio, keep_all, num_kept
+from pgsbench.masking.noise import Draws
 
 
 @dataclass(frozen=True)
@@ -27,11 +26,11 @@ class Random:
     def __post_init__(self) -> None:
         check_ratio("mask_ratio", self.mask_ratio)
 
-    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+    def select(self, view: PatchView, *, draws: Draws) -> Selection:
         """Keep the patches with the smallest of n uniform numbers."""
         if self.mask_ratio == 0:
             return keep_all(view)
         n = view.num_patches
-        noise = torch.rand(view.batch_size, n, generator=generator, device=view.device)
+        noise = draws.uniform(n)
         chosen = noise.topk(num_kept(n, self.mask_ratio), largest=False, sorted=False).indices
         return Selection(chosen.sort(dim=1).values)

@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from pgsbench.masking.base import Need, PatchView, Selection, check_ratio, keep_all
+from pgsbench.masking.noise import Draws
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Resize:
         ]
         return min(sizes, key=lambda size: (abs(math.prod(size) - wanted), size))
 
-    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+    def select(self, view: PatchView, *, draws: Draws) -> Selection:
         """Keep every patch of the small picture."""
-        del generator
+        del draws
         return keep_all(view)

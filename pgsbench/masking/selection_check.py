@@ -9,11 +9,12 @@ from torch import Tensor
 
 from pgsbench.errors import PluginError
 from pgsbench.masking.base import Need, PatchView, Selection, Strategy
+from pgsbench.masking.noise import Draws
 
 _WAY_OUT = "test the strategy with pgsbench.masking.testing.StrategyContract, see docs/add-a-strategy.md"
 
 
-def select_checked(strategy: Strategy, view: PatchView, *, generator: torch.Generator) -> Selection:
+def select_checked(strategy: Strategy, view: PatchView, *, draws: Draws) -> Selection:
     """Let a strategy choose from what it `needs` alone, and check what it answers.
 
     The check waits for a GPU, so a training makes it once.
@@ -23,7 +24,7 @@ def select_checked(strategy: Strategy, view: PatchView, *, generator: torch.Gene
     """
     limited = view.limited_to(strategy.needs)
     try:
-        selection = strategy.select(limited, generator=generator)
+        selection = strategy.select(limited, draws=draws)
     except (AttributeError, TypeError) as error:
         if "NoneType" not in str(error):
             raise  # a bug of the strategy's own, whose traceback tells where

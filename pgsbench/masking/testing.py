@@ -41,6 +41,7 @@ from pgsbench.masking.base import (
 from pgsbench.masking.budget import token_count
 from pgsbench.masking.configure import fields_of
 from pgsbench.masking.merge import Merged
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.views import ManyViews
 
 #: (grid, patch size, batch size): square, wide, tall, odd and single-image batches.
@@ -91,8 +92,9 @@ def make_view(
     )
 
 
-def _draw(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def draws_for(view: PatchView, seed: int = 0) -> Draws:
+    """Return what a strategy draws from for a view, as at the first step of a training."""
+    return Draws.of_batch(view.batch_size, seed=seed, device=view.device)
 
 
 @contextmanager
@@ -208,7 +210,7 @@ class StrategyContract:
         self, strategy: Strategy, grid: tuple[int, int], patch_size: tuple[int, int], batch_size: int
     ) -> None:
         view = make_view(grid, patch_size, batch_size).limited_to(strategy.needs)
-        selection = strategy.select(view, generator=_draw())
+        selection = strategy.select(view, draws=draws_for(view))
         self.check(selection, view)
         if self.exact_length:
             assert selection.keep.shape[-1] == num_kept(view.num_patches, strategy.mask_ratio)
@@ -223,7 +225,7 @@ class StrategyContract:
             assert grid[0] >= 1
             assert grid[1] >= 1
         view = make_view(grid, patch_size, batch_size).limited_to(strategy.needs)
-        selection = strategy.select(view, generator=_draw())
+        selection = strategy.select(view, draws=draws_for(view))
         entered = selection.keep.shape[-1]
         assert told.views == selection.num_views
         if self.images_are_independent:
@@ -238,7 +240,7 @@ class StrategyContract:
         counts = strategy.token_counts(24, 4)
         for depth in range(4):
             before = counts[max(0, depth - 1)]
-            keys = torch.randn(2, before, 6, generator=_draw())
+            keys = torch.randn(2, before, 6, generator=torch.Generator().manual_seed(0))
             block = BlockView(depth, 4, 24, keys, torch.ones(2, before))
             into = strategy.fuse(block)
             if into is None:
@@ -251,7 +253,7 @@ class StrategyContract:
             assert torch.equal(into, again), "it draws no random number"
 
     def test_the_effective_ratio_counts_hidden_patches(self, strategy: Strategy, view: PatchView) -> None:
-        selection = strategy.select(view, generator=_draw())
+        selection = strategy.select(view, draws=draws_for(view))
         views = [selection.view(number) for number in range(selection.num_views)]
         influential = sum(int(one.shown(view.num_patches).sum()) for one in views)
         expected = 1 - influential / (len(views) * view.batch_size * view.num_patches)
@@ -260,19 +262,19 @@ class StrategyContract:
     @pytest.mark.parametrize("progress", [0.0, 0.3, 1.0])
     def test_it_works_all_along_the_training(self, strategy: Strategy, progress: float) -> None:
         view = make_view(progress=progress).limited_to(strategy.needs)
-        self.check(strategy.select(view, generator=_draw()), view)
+        self.check(strategy.select(view, draws=draws_for(view)), view)
 
-    def test_the_generator_decides(self, strategy: Strategy, view: PatchView) -> None:
+    def test_the_draws_decide(self, strategy: Strategy, view: PatchView) -> None:
         selections = []
         for seed in (1, 2):  # of the global generators, which may not have a say
             with global_generators(seed):
-                selections.append(strategy.select(view, generator=_draw(7)))
+                selections.append(strategy.select(view, draws=draws_for(view, 7)))
         assert _same(*selections)
 
     def test_the_global_generators_are_left_alone(self, strategy: Strategy, view: PatchView) -> None:
         with global_generators(3):
             before = global_states()
-            strategy.select(view, generator=_draw())
+            strategy.select(view, draws=draws_for(view))
             after = global_states()
         for name, state in before.items():
             assert after[name] == state, f"the global generator of {name} has been used"
@@ -280,7 +282,7 @@ class StrategyContract:
     def test_no_gradient_comes_back(self, strategy: Strategy, view: PatchView) -> None:
         given = {name: getattr(view, name) for name in (*PER_IMAGE, "position")}
         leaves = {name: v.clone().requires_grad_() for name, v in given.items() if v is not None}
-        selection = strategy.select(dataclasses.replace(view, **leaves), generator=_draw())
+        selection = strategy.select(dataclasses.replace(view, **leaves), draws=draws_for(view))
         returned: dict[str, Tensor | None] = {
             "keep": selection.keep,
             "visible": selection.visible,
@@ -293,7 +295,7 @@ class StrategyContract:
     def test_inputs_are_left_alone(self, strategy: Strategy, view: PatchView) -> None:
         names = ("images", "tokens", "position", "attention", "objects")
         before = {name: copy.deepcopy(getattr(view, name)) for name in names}
-        strategy.select(view, generator=_draw())
+        strategy.select(view, draws=draws_for(view))
         for name, value in before.items():
             assert value is None or torch.equal(getattr(view, name), value), f"{name} has been changed"
 
@@ -301,37 +303,49 @@ class StrategyContract:
         if not self.images_are_independent:
             pytest.skip("its batches are coupled, as published")
         view = make_view()
-        selection = strategy.select(view.limited_to(strategy.needs), generator=_draw())
+        selection = strategy.select(view.limited_to(strategy.needs), draws=draws_for(view))
         for row in range(view.batch_size):
-            changed = strategy.select(_with_images(view, row).limited_to(strategy.needs), generator=_draw())
+            changed = strategy.select(
+                _with_images(view, row).limited_to(strategy.needs), draws=draws_for(view)
+            )
             others = torch.arange(view.batch_size) != row
             assert _same(_pick(selection, others), _pick(changed, others)), f"image {row} has an influence"
 
+    def test_a_picture_has_its_mask_in_any_part_of_a_batch(self, strategy: Strategy) -> None:
+        if not self.images_are_independent:
+            pytest.skip("its batches are coupled, as published")
+        view = make_view(batch_size=5).limited_to(strategy.needs)
+        whole = strategy.select(view, draws=draws_for(view))
+        for rows in (torch.tensor([3, 4]), torch.tensor([2])):
+            given = {name: getattr(view, name) for name in PER_IMAGE}
+            part: dict[str, Any] = {name: v[rows] for name, v in given.items() if v is not None}
+            few = dataclasses.replace(view, batch_size=len(rows), **part)
+            assert _same(strategy.select(few, draws=Draws(rows, seed=0)), _pick(whole, rows))
+
     def test_it_looks_only_at_what_it_needs(self, strategy: Strategy) -> None:
         view = make_view()
-        full = strategy.select(view, generator=_draw())
-        assert _same(full, strategy.select(view.limited_to(strategy.needs), generator=_draw()))
+        full = strategy.select(view, draws=draws_for(view))
+        assert _same(full, strategy.select(view.limited_to(strategy.needs), draws=draws_for(view)))
 
     def test_ratio_zero_keeps_all_and_draws_nothing(self, strategy: Strategy, view: PatchView) -> None:
-        generator = _draw()
-        before = generator.get_state()
-        selection = self.at_ratio_zero(strategy).select(view, generator=generator)
+        draws = draws_for(view)
+        selection = self.at_ratio_zero(strategy).select(view, draws=draws)
         everything = torch.arange(view.num_patches).repeat(view.batch_size, 1)
         assert all(torch.equal(selection.view(v).keep, everything) for v in range(selection.num_views))
         assert selection.visible is None
         assert selection.into is None
-        assert torch.equal(generator.get_state(), before)
+        assert draws.count == 0
 
     def test_bfloat16_pictures(self, strategy: Strategy) -> None:
         view = make_view(dtype=torch.bfloat16).limited_to(strategy.needs)
-        self.check(strategy.select(view, generator=_draw()), view)
+        self.check(strategy.select(view, draws=draws_for(view)), view)
 
     @pytest.mark.parametrize("value", [0.0, 1.0])
     def test_pictures_of_one_colour(self, strategy: Strategy, value: float) -> None:
         view = make_view()
         same: dict[str, Any] = {name: torch.full_like(getattr(view, name), value) for name in PER_IMAGE}
         flat = dataclasses.replace(view, **same, position=None).limited_to(strategy.needs)
-        self.check(strategy.select(flat, generator=_draw()), flat)
+        self.check(strategy.select(flat, draws=draws_for(flat)), flat)
 
 
 def _pick(selection: Selection, rows: Tensor) -> Selection:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pgsbench.masking.base import BlockView, Need, PatchView, Selection, check_ratio, keep_all
+from pgsbench.masking.noise import Draws
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,9 @@ class Tome:
     def __post_init__(self) -> None:
         check_ratio("mask_ratio", self.mask_ratio)
 
-    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+    def select(self, view: PatchView, *, draws: Draws) -> Selection:
         """Let every patch enter."""
-        del generator
+        del draws
         return keep_all(view)
 
     def token_counts(self, num_patches: int, num_blocks: int) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ import torch
 
 from pgsbench.masking.base import PatchView, Selection
 from pgsbench.masking.budget import patch_tokens
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.wrapped import Wrapped
 
 
@@ -41,9 +42,9 @@ class ManyViews(Wrapped):
         """Return the patch tokens of one view."""
         return patch_tokens(self.strategy, grid)
 
-    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+    def select(self, view: PatchView, *, draws: Draws) -> Selection:
         """Stack what the strategy selects, one draw after another."""
-        chosen = [self.strategy.select(view, generator=generator) for _ in range(self.views)]
+        chosen = [self.strategy.select(view, draws=draws) for _ in range(self.views)]
         # Only a published method whose length depends on what it draws has views of different lengths.
         shortest = min(one.keep.shape[1] for one in chosen)
         visible, into = ([getattr(one, name) for one in chosen] for name in ("visible", "into"))

@@ -26,7 +26,7 @@ from pgsbench.masking.base import (
 )
 from pgsbench.masking.budget import TokenCount, whole
 from pgsbench.masking.measure import object_shares, objects_kept
-from pgsbench.masking.noise import step_seed
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.selection_check import select_checked
 from pgsbench.models.device_clock import DeviceClock
 from pgsbench.models.ema_tower import ema_tower_of
@@ -64,10 +64,10 @@ def masking_of(model: nn.Module) -> Masking | None:
 class Masking(nn.Module):
     """The mask of one image tower: stands where patch dropout stood, and is the handle to steer it.
 
-    It masks in training mode only (see `at_eval`). What it draws follows from the numbers given to
-    `begin_step` alone, so every forward pass until the next `begin_step` draws the same numbers. That makes
-    activation checkpointing safe: a pass that is run again during backward has the mask that it had. So call
-    `begin_step` for every batch (`micro_batch` counts within a step), and run backward before the next call.
+    It masks in training mode only (see `at_eval`). What it draws for a picture follows from the seed, the
+    step and the picture's number, which `begin_step` is given. So a part of a batch gets the masks that it
+    has in the whole, on any process; and a pass that is run again during backward has the mask that it had,
+    as long as backward runs before the next `begin_step`.
 
     Attributes:
         strategy: Which patches to keep.
@@ -95,8 +95,9 @@ class Masking(nn.Module):
         self._position: Tensor | None = None  # of a grid that is not the tower's own
         self._images: Tensor | None = None
         self._objects: Tensor | None = None
-        self._seed: int | None = None
-        self._generator: torch.Generator | None = None
+        self._place: tuple[int, int] | None = None
+        self._samples: Tensor | None = None
+        self._num_seen = 0  # pictures since `begin_step`
         self._progress = 0.0
         self._masks_eval = self._is_checked = False
         self._clock = DeviceClock()
@@ -106,12 +107,11 @@ class Masking(nn.Module):
         *,
         seed: int,
         step: int,
-        rank: int = 0,
-        micro_batch: int = 0,
+        samples: Tensor | None = None,
         progress: float = 0.0,
         objects: Tensor | None = None,
     ) -> None:
-        """Say which step comes next; its random choices depend on these numbers only.
+        """Say which pictures come next; random choices depend on seed, step and samples only.
 
         Where the strategy looks at attention, the moving average of the tower now takes in what the last
         optimizer step has made of it.
@@ -119,13 +119,12 @@ class Masking(nn.Module):
         Args:
             seed: Seed of the run.
             step: Optimizer step.
-            rank: Process of a distributed training.
-            micro_batch: Position within an accumulated batch.
+            samples: (b,) int64 number of each picture, counted from the beginning of the training; None:
+                those of a whole batch.
             progress: Share of the training that is done, in [0, 1].
             objects: (b, h, w) maps at model resolution, non-zero where a picture shows an object.
         """
-        self._seed = step_seed(seed, step, rank, micro_batch)
-        self._generator = None
+        self._place, self._samples, self._num_seen = (seed, step), samples, 0
         self._progress, self._objects = progress, objects
         if self._ema is not None and not self._masks_eval:
             with self._clock.running(self._ema.device):
@@ -267,7 +266,7 @@ class Masking(nn.Module):
     def _is_masking(self) -> bool:
         return self._masks_eval or (self.training and self.active)
 
-    # A generator cannot enter a compiled graph; this is the one place where `torch.compile` leaves it.
+    # The clock reads the time: this is the one place where `torch.compile` leaves its graph.
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch's
     def _choose(self, x: Tensor) -> Selection:
         with self._clock.running(x.device), torch.no_grad():
@@ -276,7 +275,7 @@ class Masking(nn.Module):
                 view = self._view(x.detach(), attention)
                 # Only the first answer is checked, since that waits for a GPU.
                 select = self.strategy.select if self._is_checked else partial(select_checked, self.strategy)
-                selection = select(view, generator=self._generator_on(x.device))
+                selection = select(view, draws=self._draws(len(x), x.device))
         self._images, self._is_checked = None, True
         if selection.visible is not None or selection.into is not None:
             self._layout.check_can_hide()
@@ -327,15 +326,20 @@ class Masking(nn.Module):
             )
         return object_shares(self._objects.to(device), self._layout.patch_size)
 
-    def _generator_on(self, device: torch.device) -> torch.Generator:
-        if self._seed is None:
+    def _draws(self, batch_size: int, device: torch.device) -> Draws:
+        if self._place is None:
             raise RuntimeError("begin_step() must be called before a masked forward pass")
-        # The batches of an evaluation share one `begin_step`, so they go on drawing from one generator.
-        is_new = not self._masks_eval or self._generator is None or self._generator.device != device
-        if is_new:
-            self._generator = torch.Generator(device).manual_seed(self._seed)
-        assert self._generator is not None
-        return self._generator
+        seed, step = self._place
+        if self._masks_eval:  # the batches of an evaluation share one `begin_step`
+            first, self._num_seen = self._num_seen, self._num_seen + batch_size
+            return Draws(torch.arange(first, self._num_seen, device=device), seed=seed, step=step)
+        if self._samples is None:
+            return Draws.of_batch(batch_size, seed=seed, step=step, device=device)
+        if len(self._samples) != batch_size:
+            raise RuntimeError(
+                f"begin_step() was given {len(self._samples)} samples for {batch_size} pictures"
+            )
+        return Draws(self._samples.to(device, non_blocking=True), seed=seed, step=step)
 
     def _add_hooks(self) -> list[RemovableHandle]:
         # Bound methods, or functions, and no closures: copying or pickling the model then rebinds them. All

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pgsbench.errors import ModelError
-from pgsbench.masking.noise import step_seed
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.text.base import TextStrategy, TextView, num_entering
 from pgsbench.masking.text.check import select_checked
 from pgsbench.masking.text.shorten import shorten
@@ -23,8 +23,8 @@ from pgsbench.models.short_texts import ShortContext
 class TextMasking:
     """The text strategy of one model in training, as `pgsbench.models.masked_tower.Masking` is for images.
 
-    What it draws follows from the numbers given to `begin_step` alone, and has nothing to do with the mask of
-    the images. Captions are shortened on the CPU, before they go to a device.
+    What it draws for a caption follows from what `begin_step` is given alone, and has nothing to do with the
+    mask of its picture. Captions are shortened on the CPU, before they go to a device.
 
     Args:
         clip: The model; nothing in it is changed.
@@ -48,15 +48,15 @@ class TextMasking:
         self._context = None if strategy.keep is None else ShortContext(clip.model)
         self._word_ends = word_ends(clip.tokenize) if strategy.needs else None
         self._counts = counts
-        self._generator: torch.Generator | None = None
+        self._place: tuple[int, int] | None = None
+        self._samples: Tensor | None = None
         self._progress, self._is_checked = 0.0, False
 
     def begin_step(
-        self, *, seed: int, step: int, rank: int = 0, micro_batch: int = 0, progress: float = 0.0
+        self, *, seed: int, step: int, samples: Tensor | None = None, progress: float = 0.0
     ) -> None:
-        """Say which step comes next; see `Masking.begin_step`."""
-        self._generator = torch.Generator().manual_seed(step_seed(seed, step, rank, micro_batch, of="texts"))
-        self._progress = progress
+        """Say which captions come next; see `Masking.begin_step`."""
+        self._place, self._samples, self._progress = (seed, step), samples, progress
 
     def shorten(self, ids: Tensor) -> Tensor:
         """Return (b, k) ids that enter the tower, from (b, l) ids of whole captions, on the CPU."""
@@ -72,13 +72,20 @@ class TextMasking:
     def choose(self, ids: Tensor) -> Tensor:
         """Return (b, l) bool which tokens of whole captions (b, l) stay."""
         assert self._context is not None
-        if self._generator is None:
+        if self._place is None:
             raise RuntimeError("begin_step() must be called before captions are shortened")
         view = self._view(ids)
         select = self.strategy.select if self._is_checked else partial(select_checked, self.strategy)
-        stays = select(view, generator=self._generator)
+        stays = select(view, draws=self._draws(len(ids)))
         self._is_checked = True
         return stays
+
+    def _draws(self, num_captions: int) -> Draws:
+        assert self._place is not None
+        seed, step = self._place
+        if self._samples is None:
+            return Draws.of_batch(num_captions, seed=seed, step=step, of="texts")
+        return Draws(self._samples, seed=seed, step=step, of="texts")
 
     def forward(self, images: Tensor, ids: Tensor) -> Any:
         """Return what the model returns for pictures and captions that `shorten` has returned."""

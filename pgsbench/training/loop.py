@@ -86,12 +86,18 @@ def train(
         batch = next(batches)
         images = normalise(batch.images.to(device, non_blocking=True), clip.mean, clip.std)
         text_masking.active = step < unmasked_from
-        text_masking.begin_step(seed=seed, step=step, progress=step / config.steps)
+        text_masking.begin_step(seed=seed, step=step, samples=batch.samples, progress=step / config.steps)
         texts = text_masking.shorten(batch.texts).to(device, non_blocking=True)
         rate = learning_rate(step, config)
         set_learning_rate(optimizer, rate)
         masking.active = step < unmasked_from
-        masking.begin_step(seed=seed, step=step, progress=step / config.steps, objects=batch.objects)
+        masking.begin_step(
+            seed=seed,
+            step=step,
+            samples=batch.samples,
+            progress=step / config.steps,
+            objects=batch.objects,
+        )
 
         with in_precision:
             out = text_masking.forward(images, texts)

@@ -23,7 +23,7 @@ from pgsbench.masking.base import Selection, keep_all
 class Undeclared:
     mask_ratio: float = 0.5
     needs = frozenset()
-    def select(self, view, *, generator):
+    def select(self, view, *, draws):
         view.images.mean()
         return keep_all(view)
 
@@ -31,7 +31,7 @@ class Undeclared:
 class Descending:
     mask_ratio: float = 0.5
     needs = frozenset()
-    def select(self, view, *, generator):
+    def select(self, view, *, draws):
         return Selection(keep_all(view).keep.flip(1))
 """
 

@@ -29,7 +29,7 @@ class Broken:
     mask_ratio: float = 0.0
     how: str = ""
     needs = frozenset()
-    def select(self, view, *, generator):
+    def select(self, view, *, draws):
         if self.how == "raise":
             raise ZeroDivisionError("my own mistake")
         if self.how == "die":

@@ -27,7 +27,7 @@ class Mine:
     side: Literal["left", "right"] | None = None
     needs: ClassVar[frozenset] = frozenset()
 
-    def select(self, view, *, generator):
+    def select(self, view, *, draws):
         raise NotImplementedError
 """
 

@@ -12,7 +12,7 @@ from pgsbench.inspection import mask_costs
 from pgsbench.inspection.mask_costs import ReleasedWithBias, TowerCost, table_of
 from pgsbench.inspection.timing import MaskCost
 from pgsbench.masking.pgs_released import PgsReleased
-from pgsbench.masking.testing import make_view
+from pgsbench.masking.testing import draws_for, make_view
 from pgsbench.models.clip import Clip, build
 
 
@@ -86,7 +86,7 @@ def test_a_strategy_that_cannot_run_is_named_and_the_others_are_measured(clip: C
         "class Broken:\n"
         "    mask_ratio: float = 0.5\n"
         "    needs = frozenset()\n"
-        "    def select(self, view, *, generator):\n"
+        "    def select(self, view, *, draws):\n"
         "        raise RuntimeError('no luck')\n"
     )
     rows = measure(clip, f"{tmp_path}/broken.py:Broken", "random")
@@ -100,7 +100,7 @@ def test_the_bias_changes_nothing_but_the_cost() -> None:
     view = make_view(batch_size=2)
     released = PgsReleased()
     plain, biased = (
-        strategy.select(view, generator=torch.Generator().manual_seed(1)).keep
+        strategy.select(view, draws=draws_for(view, 1)).keep
         for strategy in (released, ReleasedWithBias(released, num_heads=4))
     )
     assert torch.equal(plain, biased)

@@ -10,6 +10,7 @@ from pgsbench.inspection import edge_retention as retention
 from pgsbench.inspection import released_code
 from pgsbench.masking import pgs_released
 from pgsbench.masking.base import PatchView, view_of
+from pgsbench.masking.testing import draws_for
 
 
 def pictures(flat: int = 32) -> PatchView:
@@ -73,8 +74,8 @@ def test_of_the_two_slips_the_map_alone_is_no_repair() -> None:
 def test_with_nothing_repaired_it_is_the_published_code() -> None:
     view = pictures()
     for mine, theirs in zip(
-        retention.Repaired().masked(view, generator=torch.Generator().manual_seed(1)),
-        pgs_released.PgsReleased().masked(view, generator=torch.Generator().manual_seed(1)),
+        retention.Repaired().masked(view, draws=draws_for(view, 1)),
+        pgs_released.PgsReleased().masked(view, draws=draws_for(view, 1)),
         strict=True,
     ):
         assert mine is not None

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import pytest
-import torch
 from ruamel.yaml import YAML
 from tinyworld import TinyWorld
 
@@ -19,6 +18,7 @@ from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.base import PatchView, Selection, Strategy
 from pgsbench.masking.cluster import Cluster
 from pgsbench.masking.configure import configure
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.random import Random
 from pgsbench.models.clip import Clip, build
@@ -103,7 +103,7 @@ class Narrow:
         if self.threshold < 0:
             raise ValueError("threshold must not be negative")
 
-    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+    def select(self, view: PatchView, *, draws: Draws) -> Selection:
         raise AssertionError
 
 

@@ -15,6 +15,7 @@ import torch
 from pgsbench.errors import ConfigError
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.configure import configure
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.testing import StrategyContract, make_view
 from pgsbench.masking.text.base import TextStrategy
 from pgsbench.masking.text.configure import configure_text
@@ -79,7 +80,7 @@ def test_neighbours_merge_in_a_tower(folder: Path) -> None:
 
 def test_both_ends_of_a_caption_stay(folder: Path) -> None:
     ends = configure_text("my/ends.py:Ends", {"keep": 6}, relative_to=folder)
-    stays = ends.select(make_text_view((12,), 12), generator=torch.Generator())
+    stays = ends.select(make_text_view((12,), 12), draws=Draws.of_batch(1, seed=0, of="texts"))
     assert stays[0].nonzero().flatten().tolist() == [0, 1, 2, 9, 10, 11]
 
 
@@ -95,10 +96,12 @@ def test_the_test_of_the_page_runs_and_can_fail(folder: Path) -> None:
     run = subprocess.run(command, cwd=folder / "my", env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout
     code = (folder / "my" / "spiral.py").read_text()
-    (folder / "my" / "spiral.py").write_text(code.replace("generator=generator, device", "device"))
+    (folder / "my" / "spiral.py").write_text(
+        code.replace("draws.uniform(1)", "torch.rand(view.batch_size, 1)")
+    )
     run = subprocess.run(command, cwd=folder / "my", env=environment, capture_output=True, text=True)
     assert run.returncode == 1
-    assert "test_the_generator_decides" in run.stdout
+    assert "test_the_draws_decide" in run.stdout
     (folder / "my" / "spiral.py").write_text(code)
 
 

@@ -14,7 +14,7 @@ from pgsbench.errors import ConfigError
 from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.base import PatchView
 from pgsbench.masking.configure import configure
-from pgsbench.masking.testing import make_view
+from pgsbench.masking.testing import draws_for, make_view
 
 
 def _draw(seed: int = 0) -> torch.Generator:
@@ -34,7 +34,7 @@ def test_no_dropped_patch_has_a_higher_score_than_a_kept_one(
     n = grid[0] * grid[1]
     attention = torch.rand(5, n, generator=_draw(1)).softmax(dim=1)
     strategy = Attentive(ratio, block_side=side)
-    shown = strategy.select(_view(attention, grid), generator=_draw()).shown(n)
+    shown = strategy.select(_view(attention, grid), draws=draws_for(_view(attention, grid))).shown(n)
     for row, kept in zip(attention.double(), shown, strict=True):
         score = torch.tensor(block_attention(row.tolist(), grid, side))
         assert score[kept].min() >= score[~kept].max() - 1e-7
@@ -42,11 +42,13 @@ def test_no_dropped_patch_has_a_higher_score_than_a_kept_one(
 
 def test_a_block_is_kept_or_dropped_whole_but_for_the_last() -> None:
     view = make_view((8, 8), batch_size=20)
-    shown = Attentive(0.55, block_side=2).select(view, generator=_draw()).shown(64)  # 28.8 of 64, 7 blocks
+    shown = (
+        Attentive(0.55, block_side=2).select(view, draws=draws_for(view)).shown(64)
+    )  # 28.8 of 64, 7 blocks
     assert shown.sum(dim=1).tolist() == [28] * 20
     per_block = shown.view(20, 4, 2, 4, 2).sum(dim=(2, 4)).flatten(1)
     assert set(per_block.flatten().tolist()) == {0, 4}
-    shown = Attentive(0.5, block_side=3).select(view, generator=_draw()).shown(64)
+    shown = Attentive(0.5, block_side=3).select(view, draws=draws_for(view)).shown(64)
     starts = [0, 3, 6, 8]
     partial = torch.zeros(20, dtype=torch.int64)
     for top, bottom in itertools.pairwise(starts):
@@ -58,15 +60,15 @@ def test_a_block_is_kept_or_dropped_whole_but_for_the_last() -> None:
 
 def test_equal_attention_is_a_random_mask() -> None:
     view = _view(torch.full((400, 16), 1 / 16), (4, 4))
-    shown = Attentive(0.5).select(view, generator=_draw()).shown(16)
+    shown = Attentive(0.5).select(view, draws=draws_for(view)).shown(16)
     share = shown.float().mean(dim=0)
     assert float((share - 0.5).abs().max()) < 0.1  # four standard deviations
-    assert not torch.equal(shown, Attentive(0.5).select(view, generator=_draw(1)).shown(16))
+    assert not torch.equal(shown, Attentive(0.5).select(view, draws=draws_for(view, 1)).shown(16))
 
 
 def test_without_ties_the_seed_does_not_matter() -> None:
     view = make_view()
-    first, second = (Attentive().select(view, generator=_draw(seed)).keep for seed in (0, 1))
+    first, second = (Attentive().select(view, draws=draws_for(view, seed)).keep for seed in (0, 1))
     assert torch.equal(first, second)
 
 
@@ -74,12 +76,13 @@ def test_the_kept_share_of_the_attention_is_reported() -> None:
     view = dataclasses.replace(
         _view(torch.tensor([[0.1, 0.4, 0.3, 0.0], [0.2, 0.2, 0.1, 0.1]]), (2, 2)), batch_size=2
     )
-    found = Attentive(0.5).select(view, generator=_draw()).diagnostics["attention_kept"]
+    found = Attentive(0.5).select(view, draws=draws_for(view)).diagnostics["attention_kept"]
     assert float(found) == pytest.approx((0.7 + 0.4) / (0.8 + 0.6))
 
 
 def test_of_no_attention_none_is_kept() -> None:
-    found = Attentive(0.5).select(_view(torch.zeros(2, 4), (2, 2)), generator=_draw()).diagnostics
+    view = _view(torch.zeros(2, 4), (2, 2))
+    found = Attentive(0.5).select(view, draws=draws_for(view)).diagnostics
     assert float(found["attention_kept"]) == 0.0
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from pgsbench.masking.base import PatchView
 from pgsbench.masking.block import Block
 from pgsbench.masking.cluster import Cluster
-from pgsbench.masking.testing import make_view
+from pgsbench.masking.testing import draws_for, make_view
 
 
 def _draw(seed: int = 0) -> torch.Generator:
@@ -21,7 +21,7 @@ def _draw(seed: int = 0) -> torch.Generator:
 
 def _dropped(strategy: Block, grid: tuple[int, int], batch_size: int) -> Tensor:
     view = PatchView(grid=grid, patch_size=(8, 8), batch_size=batch_size, device=torch.device("cpu"))
-    shown = strategy.select(view, generator=_draw()).shown(grid[0] * grid[1])
+    shown = strategy.select(view, draws=draws_for(view)).shown(grid[0] * grid[1])
     return ~shown.view(batch_size, *grid)
 
 
@@ -63,7 +63,7 @@ def test_clusters_are_what_correlates_with_an_anchor() -> None:
     view = make_view((4, 5), (8, 8), 2)
     assert view.images is not None
     strategy = Cluster(0.3, threshold=0.2, anchor_share=0.1)
-    found = strategy.resemblance(view, torch.rand(2, 2, 20, generator=_draw())[:, 0])
+    found = strategy.resemblance(view, draws_for(view).uniform(20))
     for row in range(2):
         patches = cut(view.images[row].double().numpy(), (8, 8))
         anchors = found[row].isinf().nonzero().flatten().tolist()
@@ -73,18 +73,18 @@ def test_clusters_are_what_correlates_with_an_anchor() -> None:
                 twin = max(correlation(patches[i], patches[j]) for i in anchors)
                 assert float(found[row, j]) == pytest.approx(twin, abs=1e-5)
     masked = found > strategy.threshold
-    selection = strategy.select(view, generator=_draw())
+    selection = strategy.select(view, draws=draws_for(view))
     shown = selection.shown(20)
     assert selection.keep.shape[1] == 14
     assert not (shown & masked).any()
-    filled = dataclasses.replace(strategy, hide=False).select(view, generator=_draw())
+    filled = dataclasses.replace(strategy, hide=False).select(view, draws=draws_for(view))
     assert filled.visible is None
     assert torch.equal(filled.keep, selection.keep)
 
 
 def test_where_everything_is_masked_one_patch_stays_visible() -> None:
     view = make_view()
-    selection = Cluster(threshold=-1.0).select(view, generator=_draw())
+    selection = Cluster(threshold=-1.0).select(view, draws=draws_for(view))
     assert selection.shown(64).sum(dim=1).tolist() == [1, 1, 1]
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pgsbench.masking.base import Need, PatchView, Selection, keep_all, num_kept
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.testing import StrategyContract, make_view
 
 
@@ -23,17 +24,17 @@ class Sound:
     mask_ratio: float = 0.5
     needs: ClassVar[frozenset[Need]] = frozenset({"objects"})
 
-    def noise(self, view: PatchView, generator: torch.Generator) -> Tensor:
-        return torch.rand(view.batch_size, view.num_patches, generator=generator)
+    def noise(self, view: PatchView, draws: Draws) -> Tensor:
+        return draws.uniform(view.num_patches)
 
-    def score(self, view: PatchView, generator: torch.Generator) -> Tensor:
+    def score(self, view: PatchView, draws: Draws) -> Tensor:
         assert view.objects is not None
-        return self.noise(view, generator) + view.objects
+        return self.noise(view, draws) + view.objects
 
-    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+    def select(self, view: PatchView, *, draws: Draws) -> Selection:
         if self.mask_ratio == 0:
             return keep_all(view)
-        return self.finish(self.score(view, generator), view)
+        return self.finish(self.score(view, draws), view)
 
     def finish(self, score: Tensor, view: PatchView) -> Selection:
         keep = score.topk(num_kept(view.num_patches, self.mask_ratio), dim=1).indices
@@ -41,38 +42,38 @@ class Sound:
 
 
 class ReseedsNumpy(Sound):
-    def noise(self, view: PatchView, generator: torch.Generator) -> Tensor:
+    def noise(self, view: PatchView, draws: Draws) -> Tensor:
         np.random.seed(0)
         return torch.from_numpy(np.random.rand(view.batch_size, view.num_patches)).float()
 
 
 class DrawsFromPython(Sound):
-    def noise(self, view: PatchView, generator: torch.Generator) -> Tensor:
-        return super().noise(view, generator) + random.random()
+    def noise(self, view: PatchView, draws: Draws) -> Tensor:
+        return super().noise(view, draws) + random.random()
 
 
 class DrawsFromTorch(Sound):
-    def noise(self, view: PatchView, generator: torch.Generator) -> Tensor:
+    def noise(self, view: PatchView, draws: Draws) -> Tensor:
         return torch.rand(view.batch_size, view.num_patches)
 
 
 class LooksAtTheGlobalState(Sound):
     """Draws what the global generator would draw next, and leaves no trace."""
 
-    def noise(self, view: PatchView, generator: torch.Generator) -> Tensor:
+    def noise(self, view: PatchView, draws: Draws) -> Tensor:
         with torch.random.fork_rng():
             return torch.rand(view.batch_size, view.num_patches)
 
 
 class LastImageCopiesTheFirst(Sound):
-    def score(self, view: PatchView, generator: torch.Generator) -> Tensor:
-        score = super().score(view, generator)
+    def score(self, view: PatchView, draws: Draws) -> Tensor:
+        score = super().score(view, draws)
         return torch.cat([score[:-1], score[:1]]) if len(score) > 1 else score
 
 
 class ComparesWithTheBatch(Sound):
-    def score(self, view: PatchView, generator: torch.Generator) -> Tensor:
-        score = super().score(view, generator)
+    def score(self, view: PatchView, draws: Draws) -> Tensor:
+        score = super().score(view, draws)
         return (score - score.mean(dim=0)).abs()
 
 
@@ -82,10 +83,10 @@ class ReturnsAGradient(Sound):
 
 
 class WritesIntoTheView(Sound):
-    def score(self, view: PatchView, generator: torch.Generator) -> Tensor:
+    def score(self, view: PatchView, draws: Draws) -> Tensor:
         assert view.objects is not None
         view.objects.mul_(0.5)
-        return super().score(view, generator)
+        return super().score(view, draws)
 
 
 class LeavesIndicesUnsorted(Sound):
@@ -113,13 +114,13 @@ class KeepsOneMore(Sound):
 
 
 class DrawsAtRatioZero(Sound):
-    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
-        return self.finish(self.score(view, generator), view)
+    def select(self, view: PatchView, *, draws: Draws) -> Selection:
+        return self.finish(self.score(view, draws), view)
 
 
 class LooksAtMoreThanItSays(Sound):
-    def score(self, view: PatchView, generator: torch.Generator) -> Tensor:
-        score = super().score(view, generator)
+    def score(self, view: PatchView, draws: Draws) -> Tensor:
+        score = super().score(view, draws)
         return score if view.attention is None else score + view.attention
 
 
@@ -130,7 +131,7 @@ def _rules(contract: StrategyContract) -> dict[str, Callable[[Sound], None]]:
 
     return {
         "shapes": lambda strategy: contract.test_indices_are_well_formed(strategy, (8, 8), (8, 8), 3),
-        "decides": on_a_view(contract.test_the_generator_decides),
+        "decides": on_a_view(contract.test_the_draws_decide),
         "global": on_a_view(contract.test_the_global_generators_are_left_alone),
         "gradient": on_a_view(contract.test_no_gradient_comes_back),
         "inputs": on_a_view(contract.test_inputs_are_left_alone),

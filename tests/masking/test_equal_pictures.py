@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
 from pgsbench.masking.base import view_of
-from pgsbench.masking.configure import configure
 from pgsbench.masking.edges import EdgeOperator, edge_map
 from pgsbench.masking.pgs import Pgs
-from pgsbench.masking.testing import make_view
+from pgsbench.masking.testing import draws_for, make_view
 
 
 def _draw(seed: int = 0) -> torch.Generator:
@@ -43,20 +40,12 @@ def test_a_picture_of_one_colour_has_no_edges() -> None:
 
 @pytest.mark.parametrize("ratio", [0.5, 0.3])
 def test_where_every_patch_is_a_candidate_the_most_that_may_be_hidden_is(ratio: float) -> None:
-    strategy = Pgs(0.25, max_ratio=ratio, candidate_share=1.0)
-    selection = strategy.select(make_view((4, 6), (8, 8), 2, progress=0.0), generator=_draw())
+    strategy, view = (
+        Pgs(0.25, max_ratio=ratio, candidate_share=1.0),
+        make_view((4, 6), (8, 8), 2, progress=0.0),
+    )
+    selection = strategy.select(view, draws=draws_for(view))
     assert float(selection.effective_ratio(24)) == pytest.approx(1 - int(24 * (1 - ratio) + 1e-9) / 24)
-
-
-@pytest.mark.parametrize("name", ["none", "random", "flip", "grid", "block", "oracle", "cluster", "pgs"])
-def test_a_picture_does_not_mind_how_many_follow_it(name: str) -> None:
-    strategy, view = configure(name, {}), make_view((8, 8), (8, 8), 6)
-    assert view.images is not None
-    few = {key: getattr(view, key)[:3] for key in ("images", "tokens", "attention", "objects")}
-    whole = strategy.select(view, generator=_draw())
-    part = strategy.select(replace(view, batch_size=3, **few), generator=_draw())
-    assert torch.equal(whole.keep[:3], part.keep)
-    assert torch.equal(whole.shown(64)[:3], part.shown(64))
 
 
 def test_the_view_of_pictures_alone_is_not_of_a_model() -> None:

@@ -32,7 +32,7 @@ class Spiral:
     centre: tuple[float, float] = (0.5, 0.5)
     needs: ClassVar[frozenset[Need]] = frozenset()
 
-    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+    def select(self, view: PatchView, *, draws: Draws) -> Selection:
         return keep_all(view)
 
 @dataclass
@@ -163,7 +163,7 @@ def test_a_class_that_is_no_strategy_says_what_is_missing(folder: Path) -> None:
     for missing in (
         "@dataclass(frozen=True)",
         "`needs` must be a frozenset",
-        "select(self, view, *, gen",
+        "select(self, view, *, dra",
         "mask_ratio",
     ):
         assert missing in text

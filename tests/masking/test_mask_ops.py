@@ -13,6 +13,7 @@ from pgsbench.masking.base import view_of
 from pgsbench.masking.configure import configure
 from pgsbench.masking.edges import blur, canny, edge_map, luminance, rank
 from pgsbench.masking.measure import object_shares, objects_kept, overlap, top_edges_kept
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.ops import (
     add_cosines,
     colour_similarity,
@@ -21,7 +22,7 @@ from pgsbench.masking.ops import (
     shrink,
     transport_scaling,
 )
-from pgsbench.masking.testing import make_view
+from pgsbench.masking.testing import draws_for, make_view
 
 
 def _draw(seed: int = 0) -> torch.Generator:
@@ -102,7 +103,7 @@ def test_ranks_share_ties(values: list[int]) -> None:
 @settings(deadline=None)
 def test_order_sorts_and_is_a_permutation(seed: int, n: int) -> None:
     score = torch.randint(0, 4, (3, n), generator=_draw(seed)).float()
-    order = order_ascending(score, generator=_draw(seed))
+    order = order_ascending(score, draws=Draws.of_batch(3, seed=seed))
     assert (score.gather(1, order).diff(dim=1) >= 0).all()
     assert torch.equal(order.sort(dim=1).values, torch.arange(n).expand(3, -1))
 
@@ -199,7 +200,7 @@ def test_every_strategy_works_on_pictures_alone() -> None:
     without_teacher = {name: one for name, one in strategies.items() if "attention" not in one.needs}
     assert strategies.keys() - without_teacher == {"attentive"}
     for strategy in without_teacher.values():
-        assert strategy.select(view, generator=_draw()).shown(64).any(dim=1).all()
+        assert strategy.select(view, draws=draws_for(view)).shown(64).any(dim=1).all()
 
 
 @pytest.mark.parametrize("n", [63, 196, 197])

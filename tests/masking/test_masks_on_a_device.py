@@ -1,9 +1,9 @@
-"""Choosing patches never makes a GPU wait for the host, and is one graph but for the generator."""
+"""Choosing patches never makes a GPU wait for the host, and is one graph but for the hash of its place."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import math
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pgsbench.masking import CARDS
 from pgsbench.masking.base import PatchView, Strategy
 from pgsbench.masking.configure import configure
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.testing import make_view
 
 #: Every built-in but pgs-released: its length depends on the batch, as published, so the host has to know.
@@ -29,6 +30,22 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("pgs", {"edge": "canny", "edge_spread": 0, "pattern_side": None}),
     ("pgs", {"edge": "none", "token_weight": 0.0, "colour_weight": 1.0}),
 ]
+
+
+class DeviceDraws(Draws):
+    """Draws as on a GPU."""
+
+    def uniform(self, *shape: int) -> Tensor:
+        return self._on_device(*shape)
+
+
+class TraceableDraws(Draws):
+    """Draws without the hash of their place, which no graph can hold."""
+
+    def uniform(self, *shape: int) -> Tensor:
+        self.count += 1
+        number = torch.arange(3 * math.prod(shape)) * self.count
+        return (number * 0.6180339887).frac().view(3, *shape)
 
 
 @pytest.fixture(params=CASES, ids=str)
@@ -91,8 +108,10 @@ class Calls(TorchFunctionMode):
 
 
 def waits(strategy: Strategy, view: PatchView) -> list[str]:
+    strategy.select(view, draws=DeviceDraws.of_batch(view.batch_size, seed=0))  # what is made once, is
+    draws = DeviceDraws.of_batch(view.batch_size, seed=0)
     with Waits() as operations, Calls() as calls:
-        strategy.select(view, generator=torch.Generator().manual_seed(0))
+        strategy.select(view, draws=draws)
     return operations.found + calls.found
 
 
@@ -112,7 +131,7 @@ class Waiting:
     mask_ratio = 0.0
     needs = frozenset({"objects"})
 
-    def select(self, view: PatchView, *, generator: torch.Generator) -> Any:
+    def select(self, view: PatchView, *, draws: Draws) -> Any:
         x = view.objects
         assert x is not None
         ways: dict[str, Any] = {
@@ -137,37 +156,20 @@ def test_waiting_is_noticed(how: str) -> None:
     assert waits(Waiting(how), make_view())
 
 
-@pytest.fixture
-def no_generators(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    # A torch.Generator cannot enter a graph. Draws from the global one can, so here they stand in for it; not
-    # by the real torch.rand, which torch.compile no longer knows under another name once it was at work.
-    def draw(*shape: int, generator: object = None, **options: Any) -> Tensor:
-        return torch.empty(*shape, **options).uniform_()
-
-    monkeypatch.setattr(torch, "rand", draw)
-    with torch.random.fork_rng():
-        yield
-    torch.compiler.reset()
-
-
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch.compile warns of itself
-@pytest.mark.usefixtures("no_generators")
-def test_but_for_the_generator_a_mask_is_one_graph(strategy: Strategy) -> None:
+def test_but_for_the_hash_of_its_place_a_mask_is_one_graph(strategy: Strategy) -> None:
     view = make_view((8, 8), (8, 8), 3)
-    generator = torch.Generator()
 
     def chosen(*given: Tensor) -> tuple[Tensor, Tensor | None]:
         names = ("images", "tokens", "position", "attention", "objects")
         part = dataclasses.replace(view, **dict(zip(names, given, strict=True)))
-        selection = strategy.select(part, generator=generator)
+        selection = strategy.select(part, draws=TraceableDraws.of_batch(3, seed=0))
         return selection.keep, selection.visible
 
     given = [view.images, view.tokens, view.position, view.attention, view.objects]
-    answers = []
-    for call in (chosen, torch.compile(chosen, fullgraph=True, backend="eager")):
-        torch.manual_seed(0)
-        answers.append(call(*given))  # type: ignore[arg-type]
-    (keep, visible), (compiled_keep, compiled_visible) = answers
+    keep, visible = chosen(*given)  # type: ignore[arg-type]
+    compiled_keep, compiled_visible = torch.compile(chosen, fullgraph=True, backend="eager")(*given)
     assert torch.equal(keep, compiled_keep)
     assert (visible is None) == (compiled_visible is None)
     assert visible is None or torch.equal(visible, compiled_visible)
+    torch.compiler.reset()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pgsbench.masking.base import PatchView, view_of
 from pgsbench.masking.pgs import Pgs
-from pgsbench.masking.testing import make_view
+from pgsbench.masking.testing import draws_for, make_view
 from pgsbench.worlds.scenes import scene
 from pgsbench.worlds.scenes.paint import paint
 from pgsbench.worlds.scenes.recipe import Knobs
@@ -24,7 +24,7 @@ def _draw(seed: int = 0) -> torch.Generator:
 
 
 def _select(strategy: Pgs, view: PatchView, seed: int = 0) -> Tensor:
-    return strategy.select(view, generator=_draw(seed)).keep
+    return strategy.select(view, draws=draws_for(view, seed)).keep
 
 
 @pytest.mark.parametrize(
@@ -41,8 +41,8 @@ def _select(strategy: Pgs, view: PatchView, seed: int = 0) -> Tensor:
 def test_scores_are_those_of_the_slow_twin(fields: dict[str, Any]) -> None:
     view = make_view((3, 4), (8, 16), 2, progress=0.6)
     strategy = Pgs(0.5, **fields)
-    stages = strategy.stages(view, generator=_draw(5))
-    noise = torch.rand(2, 12, generator=_draw(5)).double().numpy()
+    stages = strategy.stages(view, draws=draws_for(view, 5))
+    noise = draws_for(view, 5).uniform(12).double().numpy()
     for row in range(2):
         assert view.images is not None
         assert view.tokens is not None
@@ -108,15 +108,17 @@ def test_flat_patches_resemble_flat_patches_of_their_colour_only() -> None:
 
 def test_strong_edges_are_protected() -> None:
     view = make_view(batch_size=64)
-    without = Pgs(0.5, edge="none").stages(view, generator=_draw())
-    edge = Pgs(0.5).stages(view, generator=_draw()).edge
-    chosen = Pgs(0.5).stages(view, generator=_draw()).candidates
+    without = Pgs(0.5, edge="none").stages(view, draws=draws_for(view))
+    edge = Pgs(0.5).stages(view, draws=draws_for(view)).edge
+    chosen = Pgs(0.5).stages(view, draws=draws_for(view)).candidates
     assert edge.gather(1, chosen).mean() < 0.35 < edge.gather(1, without.candidates).mean()
 
 
 def test_a_penalty_keeps_more_edges() -> None:
     view = make_view(batch_size=32)
-    plain, penalised = (Pgs(0.5, edge_penalty=gamma).select(view, generator=_draw()) for gamma in (0.0, 3.0))
+    plain, penalised = (
+        Pgs(0.5, edge_penalty=gamma).select(view, draws=draws_for(view)) for gamma in (0.0, 3.0)
+    )
     name = "edge_rank_kept"
     assert penalised.diagnostics[name] > plain.diagnostics[name] + 0.05
 
@@ -124,21 +126,21 @@ def test_a_penalty_keeps_more_edges() -> None:
 def test_otn_converges_and_says_so() -> None:
     view = make_view((14, 14), (16, 16), 2, progress=0.0)
     residual = {
-        rounds: float(Pgs(rounds=rounds).select(view, generator=_draw()).diagnostics["otn_residual"])
+        rounds: float(Pgs(rounds=rounds).select(view, draws=draws_for(view)).diagnostics["otn_residual"])
         for rounds in (0, 10, 30)
     }
     assert residual[0] > 0.1
     assert residual[10] < 1e-3
     assert residual[30] < 1e-5
-    assert "otn_residual" not in Pgs(otn=False).select(view, generator=_draw()).diagnostics
+    assert "otn_residual" not in Pgs(otn=False).select(view, draws=draws_for(view)).diagnostics
 
 
 def test_the_dynamic_ratio_hides_up_to_its_limit() -> None:
     view = make_view(batch_size=16)
     n = view.num_patches
-    fixed = Pgs(0.3).select(view, generator=_draw())
+    fixed = Pgs(0.3).select(view, draws=draws_for(view))
     for threshold, share in ((-9.0, 0.5), (9.0, 0.3)):
-        selection = Pgs(0.3, max_ratio=0.5, threshold=threshold).select(view, generator=_draw())
+        selection = Pgs(0.3, max_ratio=0.5, threshold=threshold).select(view, draws=draws_for(view))
         assert torch.equal(selection.keep, fixed.keep)
         assert selection.visible is not None
         if threshold < 0:
@@ -146,11 +148,11 @@ def test_the_dynamic_ratio_hides_up_to_its_limit() -> None:
         else:  # the candidates always count, and three of them are fewer than 30 %
             assert selection.visible.all()
         assert float(selection.effective_ratio(n)) == pytest.approx(share, abs=1 / n)
-    middle = Pgs(0.3, max_ratio=0.5).select(view, generator=_draw())
+    middle = Pgs(0.3, max_ratio=0.5).select(view, draws=draws_for(view))
     assert middle.visible is not None
     assert len(middle.visible.sum(dim=1).unique()) > 1
     # what is hidden are the kept patches with the highest scores
-    score = Pgs(0.3).stages(view, generator=_draw()).score.gather(1, middle.keep)
+    score = Pgs(0.3).stages(view, draws=draws_for(view)).score.gather(1, middle.keep)
     for row in range(16):
         seen, hidden = score[row][middle.visible[row]], score[row][~middle.visible[row]]
         assert hidden.numel() == 0 or seen.max() <= hidden.min()
@@ -160,8 +162,8 @@ def test_the_dynamic_ratio_hides_up_to_its_limit() -> None:
 def test_what_the_dynamic_ratio_hides_is_what_its_slow_twin_counts(threshold: float) -> None:
     view = make_view(batch_size=16)
     strategy = Pgs(0.3, max_ratio=0.5, threshold=threshold)
-    scores = strategy.stages(view, generator=_draw()).score.double()
-    selection = strategy.select(view, generator=_draw())
+    scores = strategy.stages(view, draws=draws_for(view)).score.double()
+    selection = strategy.select(view, draws=draws_for(view))
     assert selection.visible is not None
     for row in range(16):
         hidden = num_hidden(scores[row].tolist(), num_kept=44, num_least=32, threshold=threshold)
@@ -177,7 +179,7 @@ def test_the_dynamic_ratio_of_scenes_spreads_between_its_limits(progress: float)
     project = torch.nn.functional.conv2d
     tokens = project(images, torch.randn(48, 3, 8, 8, generator=_draw(1)), stride=8).flatten(2)
     view = dataclasses.replace(view_of(images, (8, 8)), tokens=tokens.transpose(1, 2), progress=progress)
-    visible = Pgs(0.3, max_ratio=0.5).select(view, generator=_draw()).visible
+    visible = Pgs(0.3, max_ratio=0.5).select(view, draws=draws_for(view)).visible
     assert visible is not None
     ratio = 1 - visible.sum(dim=1) / 64
     low, middle, high = ratio.quantile(torch.linspace(0.05, 0.95, 3)).tolist()
@@ -199,10 +201,10 @@ def test_patches_without_content_leave_scores_finite(tau: float, otn: bool) -> N
     tokens[1] = view.position
     strategy = Pgs(tau=tau, otn=otn)
     empty = dataclasses.replace(view, tokens=tokens)
-    stages = strategy.stages(empty, generator=_draw())
+    stages = strategy.stages(empty, draws=draws_for(empty))
     assert not stages.score.isnan().any()
     assert stages.score.isfinite().sum(dim=1).tolist() == [61] * 3  # all but the candidates
-    assert torch.equal(stages.score[2], strategy.stages(view, generator=_draw()).score[2])
+    assert torch.equal(stages.score[2], strategy.stages(view, draws=draws_for(view)).score[2])
     assert strategy.similarity(empty)[:, 5, 5].tolist() == pytest.approx([1.0] * 3)
 
 
@@ -211,7 +213,7 @@ def test_random_patches_are_kept_whatever_their_score() -> None:
     view = make_view(batch_size=32)
 
     def overlap(strategy: Pgs) -> float:
-        one, two = (strategy.select(view, generator=_draw(seed)).shown(64) for seed in (1, 2))
+        one, two = (strategy.select(view, draws=draws_for(view, seed)).shown(64) for seed in (1, 2))
         return float((one & two).sum() / (one | two).sum())
 
     assert overlap(Pgs(0.5, random_share=1.0)) == pytest.approx(1 / 3, abs=0.05)
@@ -233,6 +235,6 @@ def test_ties_are_broken_at_random_and_not_by_position() -> None:
     view = make_view(batch_size=400)
     assert view.images is not None
     flat = dataclasses.replace(view, images=torch.zeros_like(view.images), progress=0.0)
-    kept = Pgs(0.5, edge="none").select(flat, generator=_draw()).shown(64).float().mean(dim=0)
+    kept = Pgs(0.5, edge="none").select(flat, draws=draws_for(flat)).shown(64).float().mean(dim=0)
     assert kept.min() > 0.35
     assert kept.max() < 0.65

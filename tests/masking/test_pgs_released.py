@@ -25,6 +25,7 @@ from torch import Tensor
 from pgsbench.masking import pgs_released
 from pgsbench.masking.base import PatchView
 from pgsbench.masking.edges import edge_map
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.pgs_released import (
     PgsReleased,
     attention_bias,
@@ -32,11 +33,22 @@ from pgsbench.masking.pgs_released import (
     oscillating_normalisation,
     z_scored_patches,
 )
-from pgsbench.masking.testing import make_view
+from pgsbench.masking.testing import draws_for, make_view
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "pgs_released.npz")
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1)
 STD = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(3, 1, 1)
+
+
+class TheirDraws(Draws):
+    """The numbers that the published code drew: torch's own generator, one batch after another."""
+
+    def __init__(self, batch_size: int) -> None:
+        super().__init__(torch.arange(batch_size), seed=0)
+        self.generator = torch.Generator().manual_seed(1245)
+
+    def uniform(self, *shape: int) -> Tensor:
+        return torch.rand(len(self._samples), *shape, generator=self.generator)
 
 
 def golden_view(epoch: int) -> PatchView:
@@ -56,7 +68,7 @@ def golden_view(epoch: int) -> PatchView:
 
 def both_masks(epoch: int, *, edge: bool, otn: bool) -> tuple[Tensor, Tensor]:
     strategy = PgsReleased(0.5, edge=edge, otn=otn)
-    ours, _ = strategy.masked(golden_view(epoch), generator=torch.Generator().manual_seed(1245))
+    ours, _ = strategy.masked(golden_view(epoch), draws=TheirDraws(1))
     return ours[0], unpacked(GOLDEN["masked"][int(edge), int(otn), epoch // 16, 0])
 
 
@@ -94,9 +106,9 @@ def test_of_the_same_masks_the_same_number_and_the_same_patches_are_kept(
     masked = unpacked(GOLDEN["masked"][int(edge), int(otn), epoch // 16])
     theirs = unpacked(GOLDEN["kept"][int(edge), int(otn), epoch // 16, int(ratio == 0.5)])
     even = torch.from_numpy(GOLDEN["edge_sums"])[:, None].expand(-1, 196) / 196
-    generator = torch.Generator().manual_seed(1245)
-    torch.rand(masked.shape, generator=generator)  # the candidates, which are drawn first
-    keep = PgsReleased(ratio).fill(masked, even if edge else None, generator=generator).keep
+    draws = TheirDraws(6)
+    draws.uniform(196)  # the candidates, which are drawn first
+    keep = PgsReleased(ratio).fill(masked, even if edge else None, draws=draws).keep
     ours = torch.zeros_like(masked).scatter(1, keep, True)
     k = keep.shape[1]
     assert theirs.sum(dim=1).tolist() == [k] * 6
@@ -106,10 +118,10 @@ def test_of_the_same_masks_the_same_number_and_the_same_patches_are_kept(
 
 
 def test_choosing_the_masked_patches_draws_one_number_for_each_patch() -> None:
-    drawn, expected = torch.Generator().manual_seed(1245), torch.Generator().manual_seed(1245)
-    PgsReleased().masked(golden_view(0), generator=drawn)
-    torch.rand(1, 196, generator=expected)
-    assert torch.equal(drawn.get_state(), expected.get_state())
+    drawn, expected = TheirDraws(1), TheirDraws(1)
+    PgsReleased().masked(golden_view(0), draws=drawn)
+    expected.uniform(196)
+    assert torch.equal(drawn.generator.get_state(), expected.generator.get_state())
 
 
 @pytest.mark.skipif(
@@ -184,8 +196,8 @@ def test_its_normalisation_does_not_converge() -> None:
 def test_the_kept_number_depends_on_the_batch() -> None:
     view = make_view((8, 8), (8, 8), 4, progress=0.0)
     strategy = PgsReleased(0.05, otn=False, edge=False, target=0.05)
-    masked, _ = strategy.masked(view, generator=torch.Generator().manual_seed(0))
-    selection = strategy.select(view, generator=torch.Generator().manual_seed(0))
+    masked, _ = strategy.masked(view, draws=draws_for(view))
+    selection = strategy.select(view, draws=draws_for(view))
     assert selection.keep.shape[1] == 64 - int(masked.sum(dim=1).min())
     least = masked.sum(dim=1).argmin()
     assert not masked[least].gather(0, selection.keep[least]).any()  # it keeps what is not masked
@@ -194,8 +206,8 @@ def test_the_kept_number_depends_on_the_batch() -> None:
 def test_unmasked_patches_are_kept_first() -> None:
     view = make_view((8, 8), (8, 8), 4, progress=0.0)
     strategy = PgsReleased(0.5, otn=False)
-    masked, _ = strategy.masked(view, generator=torch.Generator().manual_seed(0))
-    shown = strategy.select(view, generator=torch.Generator().manual_seed(0)).shown(64)
+    masked, _ = strategy.masked(view, draws=draws_for(view))
+    shown = strategy.select(view, draws=draws_for(view)).shown(64)
     for row in range(4):
         assert not ((~masked[row] & ~shown[row]).any() and (masked[row] & shown[row]).any())
 
@@ -213,8 +225,8 @@ def test_the_attention_bias_adds_one_between_unmasked_patches_head_by_head() -> 
 
 def test_filling_up_is_the_second_half_of_choosing() -> None:
     view, strategy = make_view(batch_size=3), PgsReleased()
-    generator = torch.Generator().manual_seed(3)
-    masked, edge = strategy.masked(view, generator=generator)
-    filled = strategy.fill(masked, edge, generator=generator)
-    chosen = strategy.select(view, generator=torch.Generator().manual_seed(3))
+    draws = draws_for(view, 3)
+    masked, edge = strategy.masked(view, draws=draws)
+    filled = strategy.fill(masked, edge, draws=draws)
+    chosen = strategy.select(view, draws=draws_for(view, 3))
     assert torch.equal(filled.keep, chosen.keep)

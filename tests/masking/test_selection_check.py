@@ -12,9 +12,10 @@ from torch import Tensor
 
 from pgsbench.errors import PluginError
 from pgsbench.masking.base import Need, PatchView, Selection, Strategy
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.selection_check import select_checked
-from pgsbench.masking.testing import make_view
+from pgsbench.masking.testing import draws_for, make_view
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,14 @@ class Answers:
     def mask_ratio(self) -> float:
         return 0.5
 
-    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+    def select(self, view: PatchView, *, draws: Draws) -> Selection:
         answer: Selection = self.answer(view)
         return answer
 
 
 def choose(strategy: Strategy, view: PatchView | None = None) -> Selection:
-    return select_checked(strategy, view or make_view(), generator=torch.Generator().manual_seed(0))
+    view = view or make_view()
+    return select_checked(strategy, view, draws=draws_for(view))
 
 
 def rows(*indices: int) -> Tensor:

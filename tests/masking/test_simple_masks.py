@@ -17,6 +17,7 @@ from pgsbench.masking.flip import Flip
 from pgsbench.masking.grid import Grid, pattern_of, residues
 from pgsbench.masking.oracle import Oracle
 from pgsbench.masking.random import Random
+from pgsbench.masking.testing import draws_for
 
 grids = st.tuples(st.integers(1, 9), st.integers(1, 9))
 ratios = st.floats(0.0, 0.99)
@@ -47,7 +48,7 @@ def test_the_papers_lengths(n: int, ratio: float, k: int) -> None:
 
 def test_random_has_the_distribution_of_open_clips_patch_dropout() -> None:
     b, grid, ratio = 4000, (3, 4), 0.4
-    ours = Random(ratio).select(bare_view(grid, b), generator=_draw()).shown(12).float()
+    ours = Random(ratio).select(bare_view(grid, b), draws=draws_for(bare_view(grid, b))).shown(12).float()
     with torch.random.fork_rng():
         torch.manual_seed(0)
         positions = torch.arange(13.0).expand(b, 13)[..., None].contiguous()
@@ -61,7 +62,7 @@ def test_random_has_the_distribution_of_open_clips_patch_dropout() -> None:
 def test_flip_is_random_at_one_half() -> None:
     assert Flip().mask_ratio == 0.5
     view = bare_view((8, 8), 2)
-    flip, random = (kind(0.5).select(view, generator=_draw()).keep for kind in (Flip, Random))
+    flip, random = (kind(0.5).select(view, draws=draws_for(view)).keep for kind in (Flip, Random))
     assert torch.equal(flip, random)
 
 
@@ -99,10 +100,11 @@ def test_a_grid_mask_is_its_pattern_shifted_cyclically(
         for dy in range(grid[0])
         for dx in range(grid[1])
     }
-    shown = Grid(ratio).select(bare_view(grid, 3), generator=_draw(seed)).shown(n)
+    view = bare_view(grid, 3)
+    shown = Grid(ratio).select(view, draws=draws_for(view, seed)).shown(n)
     assert all(tuple(row) in shifts for row in shown.tolist())
-    fixed = Grid(ratio, phase="fixed").select(bare_view(grid, 2), generator=_draw(seed)).shown(n)
-    assert torch.equal(fixed, pattern.flatten().expand(2, -1))
+    fixed = Grid(ratio, phase="fixed").select(view, draws=draws_for(view, seed)).shown(n)
+    assert torch.equal(fixed, pattern.flatten().expand(3, -1))
 
 
 @pytest.mark.parametrize(
@@ -123,7 +125,7 @@ def test_a_grid_mask_is_its_pattern_shifted_cyclically(
     ],
 )
 def test_the_ratio_of_a_grid_is_the_nearest(grid: tuple[int, int], ratio: float, kept: int) -> None:
-    selection = Grid(ratio).select(bare_view(grid, 2), generator=_draw())
+    selection = Grid(ratio).select(bare_view(grid, 2), draws=draws_for(bare_view(grid, 2)))
     assert selection.keep.shape == (2, kept)
     assert float(selection.effective_ratio(grid[0] * grid[1])) == pytest.approx(
         1 - kept / (grid[0] * grid[1])
@@ -146,14 +148,15 @@ def test_every_row_and_column_has_its_share_of_a_pattern(every: int) -> None:
 @settings(max_examples=60, deadline=None)
 def test_a_grid_is_of_the_nearest_ratio_that_there_is(grid: tuple[int, int], ratio: float) -> None:
     n = grid[0] * grid[1]
-    kept = Grid(ratio).select(bare_view(grid, 1), generator=_draw()).keep.shape[1]
+    kept = Grid(ratio).select(bare_view(grid, 1), draws=draws_for(bare_view(grid, 1))).keep.shape[1]
     assert 1 <= kept <= n
     # The ratios 1/2 and 2/3 lie a sixth apart; on odd grids the count adds up to a row.
     assert kept == pytest.approx(n * (1 - ratio), abs=n / 12 + max(grid))
 
 
 def test_every_patch_has_its_turn_in_a_random_phase() -> None:
-    shown = Grid(0.75).select(bare_view((4, 4), 400), generator=_draw()).shown(16).float().mean(dim=0)
+    view = bare_view((4, 4), 400)
+    shown = Grid(0.75).select(view, draws=draws_for(view)).shown(16).float().mean(dim=0)
     assert shown.min() > 0.15
 
 
@@ -164,7 +167,7 @@ def test_oracle_drops_no_object_patch_while_it_keeps_another(seed: int, ratio: f
     view = bare_view((5, 4), 4)
     objects = (torch.rand(4, 20, generator=random) < share) * torch.rand(4, 20, generator=random)
     view = dataclasses.replace(view, objects=objects)
-    shown = Oracle(ratio).select(view, generator=random).shown(20)
+    shown = Oracle(ratio).select(view, draws=draws_for(view, seed)).shown(20)
     for row in range(4):
         dropped_object = bool((~shown[row] & (objects[row] > 0)).any())
         kept_background = bool((shown[row] & (objects[row] <= 0)).any())
@@ -173,6 +176,6 @@ def test_oracle_drops_no_object_patch_while_it_keeps_another(seed: int, ratio: f
 
 def test_oracle_fills_up_at_random() -> None:
     view = dataclasses.replace(bare_view((4, 4), 500), objects=torch.eye(16)[0].expand(500, -1))
-    shown = Oracle(0.5).select(view, generator=_draw()).shown(16).float().mean(dim=0)
+    shown = Oracle(0.5).select(view, draws=draws_for(view)).shown(16).float().mean(dim=0)
     assert shown[0] == 1.0
     torch.testing.assert_close(shown[1:], torch.full((15,), 7 / 15), atol=0.08, rtol=0)

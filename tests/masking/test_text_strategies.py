@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pgsbench.errors import ConfigError, PluginError
-from pgsbench.masking.noise import step_seed
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.text import TEXT_CARDS, TEXT_STRATEGIES
 from pgsbench.masking.text.base import TextNeed, TextStrategy, TextView
 from pgsbench.masking.text.check import select_checked
@@ -45,7 +45,7 @@ class TestBuiltIn(TextStrategyContract):
 
 
 def chosen(strategy: TextStrategy, view: TextView, seed: int = 0) -> Tensor:
-    return strategy.select(view, generator=torch.Generator().manual_seed(seed))
+    return strategy.select(view, draws=Draws.of_batch(len(view.ids), seed=seed, of="texts"))
 
 
 def test_the_first_tokens_are_the_first() -> None:
@@ -98,7 +98,7 @@ def test_frequency_chooses_as_the_paper_word_by_word(keep: int, threshold: float
     strategy = Frequency(keep=keep, threshold=threshold)
     for seed in range(20):
         view = make_text_view((2, 3, 7, 12, 20, 20, 17), seed=seed)
-        draw = torch.rand(view.shape, generator=torch.Generator().manual_seed(seed))
+        draw = Draws.of_batch(len(view.ids), seed=seed, of="texts").uniform(view.shape[1])
         stays = chosen(strategy, view, seed)
         found = [row.nonzero().flatten().tolist() for row in stays]
         assert found == naive_frequency(view, strategy, draw)
@@ -169,14 +169,6 @@ def test_what_stays_moves_together() -> None:
     assert shorten(ids, stays, 4).tolist() == [[START, 8, END, 0], [START, 5, END, 0]]
 
 
-def test_images_and_texts_draw_from_streams_of_their_own() -> None:
-    seeds = {
-        step_seed(seed, step, of=of) for seed in range(5) for step in range(5) for of in ("images", "texts")
-    }
-    assert len(seeds) == 50
-    assert step_seed(3, 4) == step_seed(3, 4, of="images")
-
-
 @dataclass(frozen=True)
 class Wrong:
     """Breaks the rule that `how` says."""
@@ -185,7 +177,7 @@ class Wrong:
     keep: int = 5
     needs: ClassVar[frozenset[TextNeed]] = frozenset()
 
-    def select(self, view: TextView, *, generator: torch.Generator) -> Tensor:
+    def select(self, view: TextView, *, draws: Draws) -> Tensor:
         stays = (
             view.marks
             | (view.between & (view.place < self.keep - 1))
@@ -225,8 +217,8 @@ class Wrong:
 def test_a_wrong_answer_is_refused_in_words(how: str, said: str) -> None:
     view = make_text_view((2, 4, 12, 19)).limited_to(frozenset())
     with pytest.raises(PluginError, match=said):
-        select_checked(Wrong(how), view, generator=torch.Generator())
-    select_checked(Wrong(), view, generator=torch.Generator())
+        select_checked(Wrong(how), view, draws=Draws.of_batch(len(view.ids), seed=0))
+    select_checked(Wrong(), view, draws=Draws.of_batch(len(view.ids), seed=0))
 
 
 def test_the_contract_notices_a_global_draw() -> None:

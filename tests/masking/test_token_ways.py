@@ -23,7 +23,7 @@ from pgsbench.masking.ops import patchify
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.random import Random
 from pgsbench.masking.resize import Resize
-from pgsbench.masking.testing import StrategyContract, make_view
+from pgsbench.masking.testing import StrategyContract, draws_for, make_view
 from pgsbench.masking.tome import Tome, bipartite_merge
 from pgsbench.masking.views import ManyViews
 
@@ -71,10 +71,10 @@ def test_the_density_is_that_of_the_formula() -> None:
 
 def test_centred_masks_show_the_centre_more_often() -> None:
     view = make_view((8, 8), (8, 8), 400)
-    often = Centred(0.5).select(view, generator=generator()).shown(64).float().mean(dim=0).view(8, 8)
+    often = Centred(0.5).select(view, draws=draws_for(view)).shown(64).float().mean(dim=0).view(8, 8)
     assert float(often[3:5, 3:5].min()) > 0.9
     assert float(often[0, 0]) < 0.4
-    wide = Centred(0.5, spread=50.0).select(view, generator=generator()).shown(64).float().mean(dim=0)
+    wide = Centred(0.5, spread=50.0).select(view, draws=draws_for(view)).shown(64).float().mean(dim=0)
     assert float((wide - 0.5).abs().max()) < 0.12  # nearly flat: a random mask
 
 
@@ -165,8 +165,8 @@ def test_a_merger_of_the_deepest_block_has_seen_all_others() -> None:
 
 def test_dropped_patches_join_the_nearest_kept_one() -> None:
     view = make_view()
-    chosen = Merged(Random(0.5), "nearest").select(view, generator=generator())
-    plain = Random(0.5).select(view, generator=generator())
+    chosen = Merged(Random(0.5), "nearest").select(view, draws=draws_for(view))
+    plain = Random(0.5).select(view, draws=draws_for(view))
     assert torch.equal(chosen.keep, plain.keep)
     assert view.images is not None
     assert chosen.into is not None
@@ -180,8 +180,8 @@ def test_dropped_patches_join_the_nearest_kept_one() -> None:
 
 def test_dropped_patches_share_one_token_more() -> None:
     view = make_view()
-    chosen = Merged(Random(0.5), "one").select(view, generator=generator())
-    plain = Random(0.5).select(view, generator=generator()).shown(64)
+    chosen = Merged(Random(0.5), "one").select(view, draws=draws_for(view))
+    plain = Random(0.5).select(view, draws=draws_for(view)).shown(64)
     assert chosen.keep.shape == (3, 33)
     assert chosen.into is not None
     for shown, keep, into in zip(plain, chosen.keep, chosen.into, strict=True):
@@ -192,20 +192,21 @@ def test_dropped_patches_share_one_token_more() -> None:
 
 def test_hidden_patches_merge_as_well() -> None:
     view = make_view()
-    plain = Cluster(0.3, threshold=0.1).select(view, generator=generator())
+    plain = Cluster(0.3, threshold=0.1).select(view, draws=draws_for(view))
     assert plain.visible is not None
     assert not bool(plain.visible.all())
     for merge in ("nearest", "one"):
-        chosen = Merged(Cluster(0.3, threshold=0.1), merge).select(view, generator=generator())  # type: ignore[arg-type]  # a loop's variable is a plain str
+        chosen = Merged(Cluster(0.3, threshold=0.1), merge).select(view, draws=draws_for(view))  # type: ignore[arg-type]  # a loop's variable is a plain str
         assert bool(chosen.shown(64).all())
         assert torch.equal(chosen.shown(64) & plain.shown(64), plain.shown(64))
 
 
 def test_views_are_drawn_one_after_another() -> None:
-    view, draws = make_view(), generator()
-    views = ManyViews(Random(0.5), 3).select(view, generator=generator())
+    view = make_view()
+    draws = draws_for(view)
+    views = ManyViews(Random(0.5), 3).select(view, draws=draws_for(view))
     for number in range(3):
-        assert torch.equal(views.view(number).keep, Random(0.5).select(view, generator=draws).keep)
+        assert torch.equal(views.view(number).keep, Random(0.5).select(view, draws=draws).keep)
     shown = torch.stack([views.view(number).shown(64) for number in range(3)])
     assert torch.equal(views.shown(64), shown.any(dim=0))
     assert float(views.effective_ratio(64)) == 0.5
@@ -259,11 +260,11 @@ def test_merged_patches_look_like_their_mean() -> None:
 def test_a_smaller_picture_looks_coarse_and_a_masked_one_as_it_is() -> None:
     view = make_view()
     images = torch.rand(3, 3, 64, 64, generator=generator())
-    seen = appearance(Resize(0.75), Resize(0.75).select(view, generator=generator()), view, images)
+    seen = appearance(Resize(0.75), Resize(0.75).select(view, draws=draws_for(view)), view, images)
     assert seen is not None
     assert seen.shape == images.shape
     assert torch.equal(seen[..., 0::2, 0::2], seen[..., 1::2, 1::2])  # 32 pixels, each shown twice
-    assert appearance(Random(0.5), Random(0.5).select(view, generator=generator()), view, images) is None
+    assert appearance(Random(0.5), Random(0.5).select(view, draws=draws_for(view)), view, images) is None
 
 
 def test_a_selection_counts_what_is_thrown_away() -> None:

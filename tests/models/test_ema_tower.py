@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from pgsbench.errors import ModelError
 from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.base import Need, PatchView, Selection, keep_all
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.random import Random
 from pgsbench.models.masked_tower import Masking, attach, masking_of
 
@@ -51,7 +52,7 @@ class Gaze:
     def mask_ratio(self) -> float:
         return 0.0
 
-    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+    def select(self, view: PatchView, *, draws: Draws) -> Selection:
         self.views.append(view)
         return keep_all(view)
 
@@ -143,7 +144,7 @@ def test_it_starts_as_the_towers_equal_and_follows_once_for_each_step(images: Te
     masking.begin_step(seed=0, step=1)
     second = state()
     assert not all(map(torch.equal, first, second))
-    masking.begin_step(seed=0, step=1, micro_batch=1)
+    masking.begin_step(seed=0, step=1, samples=torch.arange(3))
     with masking.at_eval(progress=0.0):
         model.visual(images)
     assert all(map(torch.equal, second, state()))
@@ -196,7 +197,7 @@ def test_gradients_of_the_model_are_those_of_the_mask_alone(images: Tensor) -> N
         needs: ClassVar[frozenset[Need]] = frozenset()
         mask_ratio: ClassVar[float] = 0.5
 
-        def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+        def select(self, view: PatchView, *, draws: Draws) -> Selection:
             return Selection(self.keep)
 
     attended, given = tiny(), tiny()

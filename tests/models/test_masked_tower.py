@@ -19,6 +19,7 @@ from pgsbench.masking import selection_check
 from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.base import Need, PatchView, Selection
 from pgsbench.masking.configure import configure
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.none import NoMask
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.random import Random
@@ -54,7 +55,7 @@ class HideLast:
     def mask_ratio(self) -> float:
         return 0.5
 
-    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+    def select(self, view: PatchView, *, draws: Draws) -> Selection:
         keep = torch.arange(self.carried).repeat(view.batch_size, 1)
         return Selection(keep, keep < self.carried - self.hidden)
 
@@ -70,7 +71,7 @@ class Recorder:
     def mask_ratio(self) -> float:
         return 0.0
 
-    def select(self, view: PatchView, *, generator: torch.Generator) -> Selection:
+    def select(self, view: PatchView, *, draws: Draws) -> Selection:
         self.views.append(view)
         return Selection(torch.arange(view.num_patches).repeat(view.batch_size, 1))
 
@@ -255,22 +256,44 @@ def test_masking_can_be_switched_off_for_unmasked_tuning(images: Tensor) -> None
     assert masking.token_count.mean == 12
 
 
-def test_masks_depend_on_the_step_alone(images: Tensor) -> None:
+def test_masks_depend_on_seed_step_and_samples_alone(images: Tensor) -> None:
     model = tiny()
     masking = attach(model, Random(0.5))
 
-    def keep(**numbers: int) -> Tensor:
-        masking.begin_step(**({"seed": 0, "step": 0} | numbers))  # type: ignore[arg-type]
+    def keep(**numbers: Any) -> Tensor:
+        masking.begin_step(**({"seed": 0, "step": 0} | numbers))
         model.visual(images)
         assert masking.last is not None
         return masking.last.keep
 
     first = keep()
-    for other in ({"seed": 1}, {"step": 1}, {"rank": 1}, {"micro_batch": 1}):
+    for other in ({"seed": 1}, {"step": 1}, {"samples": torch.arange(3, 6)}):
         assert not torch.equal(keep(**other), first)
     state = torch.get_rng_state()
     assert torch.equal(keep(), first)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_part_of_a_batch_has_the_masks_of_the_whole(images: Tensor) -> None:
+    model = tiny()
+    masking = attach(model, Random(0.5))
+
+    def keep(rows: slice) -> Tensor:
+        masking.begin_step(seed=0, step=5, samples=torch.arange(15, 18)[rows])
+        model.visual(images[rows])
+        assert masking.last is not None
+        return masking.last.keep
+
+    whole = keep(slice(0, 3))
+    assert torch.equal(keep(slice(0, 1)), whole[:1])
+    assert torch.equal(keep(slice(1, 3)), whole[1:])
+    masking.begin_step(seed=0, step=5)  # samples are counted from the beginning of the training
+    model.visual(images)
+    assert masking.last is not None
+    assert torch.equal(masking.last.keep, whole)
+    masking.begin_step(seed=0, step=5, samples=torch.arange(2))
+    with pytest.raises(RuntimeError, match="2 samples for 3 pictures"):
+        model.visual(images)
 
 
 def test_a_masked_forward_pass_needs_a_step(images: Tensor) -> None:

@@ -30,7 +30,7 @@ def test_checkpointing_the_whole_tower_gives_the_gradient_of_one_mask(
         masking = attach(model, strategy)
         for micro_batch, images in enumerate(batches):  # accumulated
             images = images.clone().requires_grad_()
-            masking.begin_step(seed=0, step=4, micro_batch=micro_batch, progress=0.5)
+            masking.begin_step(seed=0, step=4, samples=torch.arange(3) + 3 * micro_batch, progress=0.5)
             if checkpointing:
                 out = checkpoint(model.encode_image, images, use_reentrant=reentrant)
             else:

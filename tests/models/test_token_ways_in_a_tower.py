@@ -133,7 +133,7 @@ def test_views_are_pictures_of_their_own(vision: Any, images: Tensor) -> None:
     assert chosen is not None
 
     class Given(NoMask):
-        def select(self, view: Any, *, generator: Any) -> Any:
+        def select(self, view: Any, *, draws: Any) -> Any:
             return chosen.view(number)
 
     for number in range(2):

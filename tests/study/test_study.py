@@ -21,7 +21,7 @@ class Half:
     def mask_ratio(self):
         return 0.5
 
-    def select(self, view, *, generator):
+    def select(self, view, *, draws):
         raise AssertionError("never asked")
 """
 

@@ -156,7 +156,7 @@ class Mine:
     mask_ratio: float = 0.5
     needs: ClassVar[frozenset] = frozenset()
 
-    def select(self, view, *, generator):
+    def select(self, view, *, draws):
         return keep_all(view)
 """
 

@@ -25,7 +25,7 @@ class Last:
     keep: int = 6
     needs = frozenset()
 
-    def select(self, view, *, generator):
+    def select(self, view, *, draws):
         return keep_best(view, view.place.float().expand(view.shape), self.keep)
 """
 

@@ -16,6 +16,7 @@ from pgsbench.errors import Interrupted, RunError
 from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.cluster import Cluster
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.none import NoMask
 from pgsbench.masking.random import Random
 from pgsbench.masking.text.base import TextStrategy
@@ -216,8 +217,8 @@ def test_the_mask_of_the_images_does_not_depend_on_the_text_strategy(tiny: TinyW
     seen: list[torch.Tensor] = []
 
     class Watched(Random):
-        def select(self, view: Any, *, generator: torch.Generator) -> Any:
-            selection = super().select(view, generator=generator)
+        def select(self, view: Any, *, draws: Draws) -> Any:
+            selection = super().select(view, draws=draws)
             seen.append(selection.keep)
             return selection
 

@@ -16,6 +16,8 @@ from typing import Any, ClassVar, Literal, Protocol, get_args, runtime_checkable
 import torch
 from torch import Tensor
 
+from pgsbench.masking.noise import Draws
+
 TextNeed = Literal["words", "counts"]
 
 #: The marks of start and end, which always stay.
@@ -91,13 +93,13 @@ class TextStrategy(Protocol):
     def keep(self) -> int | None:
         """Tokens of a caption that enter the text tower, both marks included; None: the whole context."""
 
-    def select(self, view: TextView, *, generator: torch.Generator) -> Tensor:
+    def select(self, view: TextView, *, draws: Draws) -> Tensor:
         """Choose the tokens that stay. It is called on the CPU, before the batch goes to its device.
 
         Args:
             view: The batch; what the strategy `needs` is there.
-            generator: The only source of randomness. Draw for all captions at once with shape (b, ...), so
-                that no caption changes what another one gets.
+            draws: The only source of randomness: ``draws.uniform(l)`` gives (b, l) numbers in [0, 1), each
+                row a function of its caption's place in the training.
 
         Returns:
             (b, l) bool, True for what stays: both marks and at most ``keep - 2`` tokens between them. A

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.text.base import NUM_MARKS, TextNeed, TextView, check_keep
 
 
@@ -28,10 +28,10 @@ class TokenBlock:
     def __post_init__(self) -> None:
         check_keep(self.keep)
 
-    def select(self, view: TextView, *, generator: torch.Generator) -> Tensor:
+    def select(self, view: TextView, *, draws: Draws) -> Tensor:
         """Keep a run from a uniform place on."""
         starts = (view.lengths - self.keep).clamp(min=0) + 1  # places where a run can begin
-        draw = torch.rand(len(starts), generator=generator, dtype=torch.float64)
+        draw = draws.uniform().double()  # times `starts` float32 could be rounded up to it
         first = (1 + (draw * starts).floor().long())[:, None]
         inside = (view.place >= first) & (view.place < first + self.keep - NUM_MARKS)
         return (inside & view.between) | view.marks

@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 from pgsbench.errors import PluginError
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.text.base import TextStrategy, TextView
 
 _WAY_OUT = "test it with pgsbench.masking.text.testing.TextStrategyContract, see docs/add-a-strategy.md"
 
 
-def select_checked(strategy: TextStrategy, view: TextView, *, generator: torch.Generator) -> Tensor:
+def select_checked(strategy: TextStrategy, view: TextView, *, draws: Draws) -> Tensor:
     """Let a text strategy choose, and check what it answers.
 
     Raises:
@@ -19,7 +20,7 @@ def select_checked(strategy: TextStrategy, view: TextView, *, generator: torch.G
     """
     place = f"text strategy {type(strategy).__name__}"
     try:
-        stays = strategy.select(view, generator=generator)
+        stays = strategy.select(view, draws=draws)
     except (AttributeError, TypeError) as error:
         if "NoneType" not in str(error):
             raise  # a bug of the strategy's own, whose traceback tells where

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pgsbench.masking.base import check_range
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.text.base import NUM_MARKS, TextNeed, TextView, check_keep, keep_best
 
 
@@ -47,10 +48,10 @@ class Frequency:
         check_range("threshold", self.threshold, 0.0, 1.0)
         check_range("min_count", self.min_count, 0)
 
-    def select(self, view: TextView, *, generator: torch.Generator) -> Tensor:
+    def select(self, view: TextView, *, draws: Draws) -> Tensor:
         """Keep the tokens of the words with the highest scores, from the first on."""
         assert view.words is not None
-        draw = torch.rand(view.shape, generator=generator)  # one for each word, at its number
+        draw = draws.uniform(view.shape[1])  # one for each word, at its number
         number = view.words.clamp(min=0)
         score = torch.where(view.between, draw.gather(1, number) - self.drop(view), -math.inf)
         of_word = torch.full(view.shape, -math.inf).scatter_reduce(1, number, score, "amax")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.text.base import TextNeed, TextView
 
 
@@ -21,7 +21,7 @@ class WholeText:
     keep: ClassVar[int | None] = None
     needs: ClassVar[frozenset[TextNeed]] = frozenset()
 
-    def select(self, view: TextView, *, generator: torch.Generator) -> Tensor:
+    def select(self, view: TextView, *, draws: Draws) -> Tensor:
         """Keep every token."""
-        del generator
+        del draws
         return view.tokens

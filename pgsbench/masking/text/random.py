@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.text.base import TextNeed, TextView, check_keep, keep_best
 
 
@@ -30,6 +30,6 @@ class RandomTokens:
     def __post_init__(self) -> None:
         check_keep(self.keep)
 
-    def select(self, view: TextView, *, generator: torch.Generator) -> Tensor:
+    def select(self, view: TextView, *, draws: Draws) -> Tensor:
         """Keep the tokens with the largest of l uniform numbers."""
-        return keep_best(view, torch.rand(view.shape, generator=generator), self.keep)
+        return keep_best(view, draws.uniform(view.shape[1]), self.keep)

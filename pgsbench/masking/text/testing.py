@@ -18,13 +18,14 @@ import copy
 import dataclasses
 import json
 import pickle
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor
 
 from pgsbench.masking.configure import fields_of
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.testing import global_generators, global_states
 from pgsbench.masking.text.base import TextNeed, TextStrategy, TextView
 from pgsbench.masking.text.check import broken_rule
@@ -71,6 +72,10 @@ def make_text_view(
     )
 
 
+def _draws(view: TextView, seed: int = 0) -> Draws:
+    return Draws.of_batch(len(view.ids), seed=seed, of="texts")
+
+
 class TextStrategyContract:
     """The rules. Subclass it and give one fixture, ``strategy``."""
 
@@ -81,7 +86,7 @@ class TextStrategyContract:
 
     def select(self, strategy: TextStrategy, view: TextView, seed: int = 0) -> Tensor:
         """Return the strategy's answer to what it needs of a batch."""
-        return strategy.select(view.limited_to(strategy.needs), generator=torch.Generator().manual_seed(seed))
+        return strategy.select(view.limited_to(strategy.needs), draws=_draws(view, seed))
 
     def test_it_is_a_plain_frozen_dataclass(self, strategy: TextStrategy) -> None:
         assert isinstance(strategy, TextStrategy)
@@ -105,7 +110,7 @@ class TextStrategyContract:
             view = make_text_view(lengths, context, seed=seed, progress=progress)
             assert broken_rule(self.select(strategy, view, seed), view, strategy.keep) == ""
 
-    def test_the_generator_decides(self, strategy: TextStrategy, view: TextView) -> None:
+    def test_the_draws_decide(self, strategy: TextStrategy, view: TextView) -> None:
         answers = []
         for seed in (1, 2):  # of the global generators, which may not have a say
             with global_generators(seed):
@@ -141,7 +146,16 @@ class TextStrategyContract:
             others = torch.arange(len(lengths)) != row
             assert torch.equal(answer[others], again[others]), f"caption {row} has an influence"
 
+    def test_a_caption_is_read_alike_in_any_part_of_a_batch(self, strategy: TextStrategy) -> None:
+        view = make_text_view((9, 12, 20, 5)).limited_to(strategy.needs)
+        whole = self.select(strategy, view)
+        rows = torch.tensor([2, 3])
+        given = {name: getattr(view, name) for name in ("ids", "lengths", "words", "counts")}
+        part: dict[str, Any] = {name: v[rows] for name, v in given.items() if v is not None}
+        few = dataclasses.replace(view, **part)
+        assert torch.equal(strategy.select(few, draws=Draws(rows, seed=0, of="texts")), whole[rows])
+
     def test_it_looks_only_at_what_it_needs(self, strategy: TextStrategy) -> None:
         view = make_text_view()
-        full = strategy.select(view, generator=torch.Generator().manual_seed(0))
+        full = strategy.select(view, draws=_draws(view))
         assert torch.equal(full, self.select(strategy, view))

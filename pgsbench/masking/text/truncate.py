@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.text.base import TextNeed, TextView, check_keep, keep_best
 
 
@@ -28,7 +28,7 @@ class Truncate:
     def __post_init__(self) -> None:
         check_keep(self.keep)
 
-    def select(self, view: TextView, *, generator: torch.Generator) -> Tensor:
+    def select(self, view: TextView, *, draws: Draws) -> Tensor:
         """Keep what comes first."""
-        del generator
+        del draws
         return keep_best(view, -view.place.float().expand(view.shape), self.keep)
