@@ -49,6 +49,37 @@ def masks(
         render.write(table, output)
 
 
+@app.command()
+def train(
+    model: Annotated[str, typer.Option(help="Which model is trained.")] = "scenes-vit",
+    strategies: Annotated[str, typer.Option(help="Strategies, joined by commas.")] = "none,flip,pgs",
+    batch_size: BatchSizeOption = 32,
+    steps: Annotated[int, typer.Option(min=1, help="Counted steps of each.")] = 12,
+    device: DeviceOption = "cpu",
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    json: JsonOption = False,
+) -> None:
+    """Time a training step by phase for each strategy, beside open_clip_train's own loop.
+
+    Example: pgsbench bench train --strategies none,flip,pgs
+    """
+    from pgsbench.inspection.training_cost import bench_training
+    from pgsbench.progress import Bars
+    from pgsbench.reporting import render
+
+    with Bars() as bars:
+        table = bench_training(
+            model,
+            strategies=names_in(strategies),
+            batch_size=batch_size,
+            steps=steps,
+            device=device,
+            threads=threads,
+            progress=bars,
+        )
+    render.show(table, json=json)
+
+
 @app.command(name="eval")
 def eval_(
     checkpoint: Annotated[

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,13 +11,13 @@ from tempfile import TemporaryDirectory
 import torch
 
 from pgsbench.config.schema import RunConfig, UnmaskedTuning
-from pgsbench.data.samples import Batch
+from pgsbench.data.made_up import MadeUp
 from pgsbench.masking.budget import token_count, whole
 from pgsbench.masking.configure import configure
 from pgsbench.masking.text.base import num_entering
 from pgsbench.masking.text.configure import configure_text
 from pgsbench.masking.text.words import WordCounts
-from pgsbench.models.clip import Clip, build
+from pgsbench.models.clip import build
 from pgsbench.models.flops import model_cost
 from pgsbench.models.masked_tower import attach
 from pgsbench.models.text_masking import TextMasking
@@ -135,7 +135,7 @@ class Estimator:
                 clip,
                 masking,
                 TextMasking(clip, text_strategy, WordCounts.none()),
-                _MadeUp(clip),
+                MadeUp(clip.tokenize, clip.image_size),
                 config.training.model_copy(update=changed),
                 seed=0,
                 device=self.device,
@@ -153,24 +153,3 @@ class Estimator:
             count, text_tokens = whole(layout.grid, layout.num_blocks), whole_text
         flops = cost.training_flops(count, text_tokens) if cost else None
         return Pair(min(seconds) / size, count.mean, text_tokens, flops)
-
-
-@dataclass(frozen=True)
-class _MadeUp:
-    """Batches of noise, always the same one."""
-
-    clip: Clip
-    has_objects: bool = True
-
-    def batches(
-        self, *, seed: int, batch_size: int, start_step: int = 0, rank: int = 0, world_size: int = 1
-    ) -> Iterator[Batch]:
-        del start_step
-        generator = torch.Generator().manual_seed(seed)
-        shape = (batch_size, 3, *self.clip.image_size)
-        images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
-        texts = self.clip.tokenize(["a picture of nothing in particular"] * batch_size)
-        objects = torch.ones(batch_size, *self.clip.image_size, dtype=torch.uint8)
-        while True:
-            ids = torch.arange(batch_size)
-            yield Batch(images, texts, objects, ids, ids)

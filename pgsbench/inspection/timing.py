@@ -92,9 +92,9 @@ def costs(cases: Mapping[str, tuple[Strategy, PatchView]], *, repetitions: int =
             peaks[name] = _peak_bytes(calls[name], view.device)
         for _ in range(repetitions):
             for name, (_, view) in cases.items():
-                start = _now(view.device)
+                start = now(view.device)
                 selections[name] = calls[name]()
-                times[name].append(1000.0 * (_now(view.device) - start))
+                times[name].append(1000.0 * (now(view.device) - start))
     return [
         MaskCost(
             name,
@@ -166,9 +166,9 @@ def fastest(part: Callable[[], object], device: torch.device, repetitions: int) 
     part()
     times = []
     for _ in range(repetitions):
-        start = _now(device)
+        start = now(device)
         part()
-        times.append(1000.0 * (_now(device) - start))
+        times.append(1000.0 * (now(device) - start))
     return min(times)
 
 
@@ -176,7 +176,8 @@ def _median(values: Sequence[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
-def _now(device: torch.device) -> float:
+def now(device: torch.device) -> float:
+    """Return seconds: those of the processor on a CPU, after all work that was given to a GPU else."""
     if device.type == "cpu":
         return time.process_time()
     if device.type == "cuda":
@@ -186,7 +187,7 @@ def _now(device: torch.device) -> float:
 
 def _peak_bytes(call: Callable[[], object], device: torch.device) -> int:
     if device.type != "cuda":
-        with _TensorsAlive() as alive:
+        with TensorsAlive() as alive:
             call()
         return int(alive.peak_bytes)
     before = torch.cuda.memory_allocated(device)
@@ -195,9 +196,12 @@ def _peak_bytes(call: Callable[[], object], device: torch.device) -> int:
     return int(torch.cuda.max_memory_allocated(device)) - before
 
 
-class _TensorsAlive(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
-    # Adds up the memory of the tensors that operations make, as long as they live. A CPU's allocator keeps
-    # no account, and torch's profiler, which does, writes to the user's terminal.
+class TensorsAlive(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
+    """Adds up the memory of the tensors that operations make, as long as they live.
+
+    A CPU's allocator keeps no account, and torch's profiler, which does, writes to the user's terminal.
+    """
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch's
         self.peak_bytes = 0

@@ -1,0 +1,283 @@
+"""The table of ``pgsbench bench train``: what a training step costs, by phase, beside open_clip_train's loop.
+
+Every row is a whole training loop on the same model and batch. Rows take turns, a few steps each, so that a
+busy moment of the machine strikes them alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from pgsbench.config.schema import TrainingConfig, UnmaskedTuning
+from pgsbench.data.made_up import MadeUp
+from pgsbench.data.store import Progress
+from pgsbench.data.transforms import normalise
+from pgsbench.devices import devices_named
+from pgsbench.inspection.step_phases import PHASES, StepPhases, count_as_mask
+from pgsbench.inspection.timing import TensorsAlive
+from pgsbench.masking.budget import token_count
+from pgsbench.masking.configure import configure
+from pgsbench.masking.text.configure import configure_text
+from pgsbench.masking.text.words import WordCounts
+from pgsbench.models.clip import Clip, build, contrastive_loss
+from pgsbench.models.flops import model_cost
+from pgsbench.models.masked_tower import attach
+from pgsbench.models.text_masking import TextMasking
+from pgsbench.models.tower_layout import layout_of
+from pgsbench.reporting.render import Table
+from pgsbench.training.loop import train
+
+#: The row of open_clip's own loop, which masks nothing.
+OPEN_CLIP = "open_clip_train"
+#: Steps at the start of each turn that are not counted: they make the optimizer's state and fill caches.
+WARM_UP = 1
+#: Where the median is longer than the fastest step by more than this factor, the machine was busy.
+SPREAD = 1.3
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A training loop that is measured.
+
+    Attributes:
+        run: Trains for some steps.
+        phases: Where the seconds of its steps are collected.
+        flops: Of one pair, forward and backward; None where they cannot be told.
+        peak_bytes: Filled by `_measure_peak`: memory of a step beyond what was held before.
+    """
+
+    run: Callable[[int], None]
+    phases: StepPhases
+    flops: int | None
+    peak_bytes: list[int] = field(default_factory=list)
+
+
+def bench_training(
+    model: str = "scenes-vit",
+    *,
+    strategies: Sequence[str] = ("none", "flip", "pgs"),
+    batch_size: int = 32,
+    steps: int = 8,
+    turns: int = 3,
+    device: str = "cpu",
+    threads: int = 1,
+    progress: Progress = lambda *_: None,
+) -> Table:
+    """Measure training steps; `none` is always measured, too, as what the others are compared with.
+
+    Args:
+        model: Name of the model.
+        strategies: Names of strategies, at their defaults.
+        batch_size: Pairs in the batch.
+        steps: Counted steps of each loop, in all.
+        turns: In how many parts they are taken.
+        device: As on the command line.
+        threads: CPU threads, from now on.
+        progress: Told what is being measured.
+
+    Raises:
+        UserError: There is no such model, strategy or device.
+    """
+    on = torch.device(devices_named(device)[0])
+    torch.set_num_threads(threads)
+    names = list(dict.fromkeys(["none", *strategies]))
+    loops = {name: _ours(model, name, batch_size, on) for name in names}
+    loops[OPEN_CLIP] = _open_clips(model, batch_size, on)
+    for turn in range(turns):
+        for name, loop in loops.items():
+            progress(f"timing {name}", turn, turns)
+            _take_turn(loop, math.ceil(steps / turns))
+    for loop in loops.values():
+        _measure_peak(loop, on)
+    progress("timing", turns, turns)
+    return _table(loops, model, batch_size, threads, on)
+
+
+def _take_turn(loop: Loop, steps: int) -> None:
+    before = len(loop.phases.steps)
+    loop.run(WARM_UP + steps)
+    del loop.phases.steps[before : before + WARM_UP]
+
+
+def _ours(model: str, name: str, batch_size: int, device: torch.device) -> Loop:
+    clip = build(model, seed=0, device=device)
+    strategy = configure(name, {}, where="--strategies")
+    phases = StepPhases(device)
+    layout, cost = layout_of(clip.model), model_cost(clip.model)
+    text_tokens = clip.tokenize(["-"]).shape[1]
+    count = token_count(strategy, layout.grid, layout.num_blocks)
+    count_as_mask(strategy, phases)
+    masking = attach(clip.model, strategy)
+    reader = _Watched(MadeUp(clip.tokenize, clip.image_size), phases)
+
+    def run(steps: int) -> None:
+        with TemporaryDirectory() as folder, phases.watching(clip.model):
+            train(
+                clip,
+                masking,
+                TextMasking(clip, configure_text("none", {}), WordCounts.none()),
+                reader,
+                _settings(batch_size, steps),
+                seed=0,
+                device=device,
+                state_folder=Path(folder),
+                emit=lambda _: None,
+            )
+
+    return Loop(run, phases, cost.training_flops(count, text_tokens) if cost else None)
+
+
+def _settings(batch_size: int, steps: int) -> TrainingConfig:
+    return TrainingConfig(
+        samples=steps * batch_size,
+        batch_size=batch_size,
+        log_every_steps=steps,
+        checkpoint_every_steps=steps + 1,
+        unmasked_tuning=UnmaskedTuning(share=0.0),
+    )
+
+
+@dataclass(frozen=True)
+class _Watched:
+    reader: MadeUp
+    phases: StepPhases
+    has_objects: bool = True
+
+    def batches(self, **settings: Any) -> Any:
+        return self.phases.batches(self.reader.batches(**settings))
+
+
+def _open_clips(model: str, batch_size: int, device: torch.device) -> Loop:
+    from open_clip_train.train import train_one_epoch  # type: ignore[import-untyped]
+
+    clip = build(model, seed=0, device=device)
+    clip.model.output_dict = True  # type: ignore[assignment]  # as its factory sets it for training
+    phases = StepPhases(device)
+    batch = next(MadeUp(clip.tokenize, clip.image_size).batches(seed=0, batch_size=batch_size))
+    images = normalise(batch.images, clip.mean, clip.std)  # its readers hand over normalised pictures
+    settings = SimpleNamespace(
+        device=str(device),
+        precision="amp_bf16" if device.type == "cuda" else "fp32",
+        distill=False,
+        accum_freq=1,
+        skip_scheduler=True,
+        grad_clip_norm=None,
+        horovod=False,
+        batch_size=batch_size,
+        world_size=1,
+        rank=0,
+        local_rank=0,
+        log_local=False,
+        log_every_n_steps=2**31,
+        wandb=False,
+    )
+
+    def run(steps: int) -> None:
+        loader: Any = _Loader(phases.batches([(images, batch.texts)] * steps), steps, steps * batch_size)
+        data = {"train": SimpleNamespace(dataloader=loader, set_epoch=lambda _: None)}
+        optimizer = _as_its_main_makes_it(clip)
+        with phases.watching(clip.model):
+            train_one_epoch(clip.model, data, contrastive_loss(), 0, optimizer, None, None, None, settings)
+
+    cost, layout = model_cost(clip.model), layout_of(clip.model)
+    count = token_count(configure("none", {}), layout.grid, layout.num_blocks)
+    tokens = batch.texts.shape[1]
+    return Loop(run, phases, cost.training_flops(count, tokens) if cost else None)
+
+
+@dataclass(frozen=True)
+class _Loader:
+    batches: Any
+    num_batches: int
+    num_samples: int
+
+    def __iter__(self) -> Any:
+        return self.batches
+
+
+def _as_its_main_makes_it(clip: Clip) -> torch.optim.Optimizer:
+    defaults = TrainingConfig()
+    plain: list[torch.nn.Parameter] = []
+    matrices: list[torch.nn.Parameter] = []
+    for name, parameter in clip.model.named_parameters():
+        is_plain = parameter.ndim < 2 or any(part in name for part in ("bn", "ln", "bias", "logit_scale"))
+        (plain if is_plain else matrices).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {"params": plain, "weight_decay": 0.0},
+            {"params": matrices, "weight_decay": defaults.weight_decay},
+        ],
+        lr=defaults.learning_rate,
+        betas=(defaults.beta1, defaults.beta2),
+        eps=defaults.eps,
+    )
+
+
+def _measure_peak(loop: Loop, device: torch.device) -> None:
+    steps = list(loop.phases.steps)  # a step that is watched this closely is slow, and not counted
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        loop.run(1)
+        loop.peak_bytes.append(torch.cuda.max_memory_allocated(device) - before)
+    else:
+        with TensorsAlive() as alive:
+            loop.run(1)
+        loop.peak_bytes.append(alive.peak_bytes)
+    loop.phases.steps[:] = steps
+
+
+def _table(
+    loops: Mapping[str, Loop], model: str, batch_size: int, threads: int, device: torch.device
+) -> Table:
+    whole = {name: [sum(step.values()) for step in loop.phases.steps] for name, loop in loops.items()}
+    unmasked = median(whole["none"])
+    rows = []
+    for name, loop in loops.items():
+        seconds, base = median(whole[name]), loops["none"].flops
+        parts = [1000 * median(step[phase] for step in loop.phases.steps) for phase in PHASES]
+        rows.append(
+            [
+                name,
+                f"{batch_size / seconds:,.1f}",
+                f"{1000 * seconds:,.1f}",
+                *(f"{part:,.1f}" for part in parts),
+                f"{seconds / unmasked:.3f}",
+                f"{loop.flops / base:.3f}" if loop.flops and base else "-",
+                f"{loop.peak_bytes[0] / 2**20:,.0f}",
+            ]
+        )
+    header = [
+        "loop",
+        "pairs/s",
+        "step ms",
+        *(f"{phase} ms" for phase in PHASES),
+        "time x none",
+        "FLOP x none",
+        "peak MiB",
+    ]
+    on = f"{threads} CPU thread{'s' if threads > 1 else ''}" if device.type == "cpu" else str(device)
+    notes = [
+        f"{model}, {batch_size} pairs a step, {on}; medians of {len(whole['none'])} steps in turns. "
+        "On a CPU it is processor time, summed over threads.",
+        f"{OPEN_CLIP}: its own loop and optimizer, without a mask, on pictures that are normalised already.",
+        "backward: the loss and the backward pass. FLOP x none: matrix products of both towers, by plan.",
+        "peak MiB: memory beyond model and batch in the first step, which makes the optimizer's state.",
+    ]
+    uneven = [name for name, times in whole.items() if median(times) > SPREAD * min(times)]
+    if uneven:
+        notes.insert(
+            0,
+            f"Warning: the median is more than {SPREAD:g} times the fastest step for {', '.join(uneven)}: "
+            "the machine was busy. Repeat before you compare.",
+        )
+    return Table("Cost of a training step", header, rows, notes)
