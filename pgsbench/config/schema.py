@@ -172,6 +172,16 @@ class TrainingConfig(Strict):
         return "bf16" if device == "cuda" else "fp32"
 
 
+class BudgetConfig(Strict):
+    """What every arm may spend on its training; the number of pairs follows, in whole steps."""
+
+    equal: Literal["tokens", "flops"] = Field(
+        description="tokens: of both towers, mean over the blocks; flops: matrix products of both towers, "
+        "forward and backward. Both follow from the strategies and the model's grid, before anything runs."
+    )
+    amount: float = Field(gt=0, le=1e30, description="How much of it each arm may spend.")
+
+
 class EvaluationConfig(Strict):
     """What the trained model is tested on."""
 
@@ -236,6 +246,7 @@ class RunConfig(Strict):
     )
     text: Annotated[TextConfig, BeforeValidator(_text_named)] = Field(default_factory=lambda: TextConfig())
     training: TrainingConfig = Field(default_factory=lambda: TrainingConfig())
+    budget: BudgetConfig | None = None
     seed: int = Field(0, ge=0, le=MAX_SEED)
 
 
@@ -256,6 +267,10 @@ class StudyConfig(Strict):
         default_factory=lambda: TextConfig(), description="Which tokens of a caption are read."
     )
     training: TrainingConfig = Field(default_factory=lambda: TrainingConfig())
+    budget: BudgetConfig | None = Field(
+        None,
+        description="What every arm may spend, in place of training.samples; schedules stretch with it.",
+    )
     evaluation: EvaluationConfig = Field(default_factory=lambda: EvaluationConfig())
     seeds: list[Annotated[int, Field(ge=0, le=MAX_SEED)]] = Field(
         default_factory=lambda: [0], min_length=1, max_length=MAX_SEEDS
@@ -292,7 +307,7 @@ class StudyConfig(Strict):
 
     def base(self) -> dict[str, Any]:
         """Return the base as a plain dict without a seed, ready to be overridden."""
-        return self.model_dump(include={"data", "model", "strategy", "text", "training"})
+        return self.model_dump(include={"data", "model", "strategy", "text", "training", "budget"})
 
 
 def arm_name(strategy: str) -> str:

@@ -12,16 +12,13 @@ import torch
 
 from pgsbench.config.schema import RunConfig, UnmaskedTuning
 from pgsbench.data.made_up import MadeUp
-from pgsbench.masking.budget import token_count, whole
 from pgsbench.masking.configure import configure
-from pgsbench.masking.text.base import num_entering
 from pgsbench.masking.text.configure import configure_text
 from pgsbench.masking.text.words import WordCounts
 from pgsbench.models.clip import build
-from pgsbench.models.flops import model_cost
 from pgsbench.models.masked_tower import attach
+from pgsbench.models.pair_cost import PairCost, Sizes
 from pgsbench.models.text_masking import TextMasking
-from pgsbench.models.tower_layout import layout_of
 from pgsbench.training.loop import train
 from pgsbench.training.optim import first_unmasked_step
 
@@ -54,12 +51,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class Pair:
-    """What one image-text pair costs in a step; see `Cost`."""
+    """What one image-text pair costs in a step, and its seconds."""
 
+    cost: PairCost
     seconds: float
-    patch_tokens: float
-    text_tokens: int
-    flops: int | None
 
 
 class Estimator:
@@ -82,14 +77,14 @@ class Estimator:
         short, full = self._pair(config, masked=True), self._pair(config, masked=False)
         tuned = samples - masked
         flops = None
-        if short.flops is not None and full.flops is not None:
-            flops = masked * short.flops + tuned * full.flops
+        if short.cost.flops is not None and full.cost.flops is not None:
+            flops = masked * short.cost.flops + tuned * full.cost.flops
         return Cost(
             samples=samples,
-            patch_tokens=masked * short.patch_tokens + tuned * full.patch_tokens,
+            patch_tokens=masked * short.cost.patch_tokens + tuned * full.cost.patch_tokens,
             flops=flops,
-            dropped=1 - short.patch_tokens / full.patch_tokens,
-            text_tokens=masked * short.text_tokens + tuned * full.text_tokens,
+            dropped=1 - short.cost.patch_tokens / full.cost.patch_tokens,
+            text_tokens=masked * short.cost.text_tokens + tuned * full.cost.text_tokens,
             train_seconds=masked * short.seconds + tuned * full.seconds,
         )
 
@@ -145,11 +140,6 @@ class Estimator:
         ends = [0.0, *(line["seconds"] for line in lines)]
         first = 0 if masked else 1  # what is left of the masked phase
         seconds = [after - before for before, after in itertools.pairwise(ends)][first:]
-        layout, cost = layout_of(clip.model), model_cost(clip.model)
-        count = token_count(strategy, layout.grid, layout.num_blocks)
-        whole_text = clip.tokenize(["-"]).shape[1]
-        text_tokens = num_entering(text_strategy.keep, whole_text)
-        if not masked:
-            count, text_tokens = whole(layout.grid, layout.num_blocks), whole_text
-        flops = cost.training_flops(count, text_tokens) if cost else None
-        return Pair(min(seconds) / size, count.mean, text_tokens, flops)
+        sizes = Sizes.of(clip.model, clip.tokenize(["-"]).shape[1])
+        cost = sizes.pair(config.strategy, config.text) if masked else sizes.pair(None, None)
+        return Pair(cost, min(seconds) / size)

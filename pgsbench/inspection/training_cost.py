@@ -17,22 +17,20 @@ from typing import Any
 
 import torch
 
-from pgsbench.config.schema import TrainingConfig, UnmaskedTuning
+from pgsbench.config.schema import StrategyConfig, TrainingConfig, UnmaskedTuning
 from pgsbench.data.made_up import MadeUp
 from pgsbench.data.store import Progress
 from pgsbench.data.transforms import normalise
 from pgsbench.devices import devices_named
 from pgsbench.inspection.step_phases import PHASES, StepPhases, count_as_mask
 from pgsbench.inspection.timing import TensorsAlive
-from pgsbench.masking.budget import token_count
 from pgsbench.masking.configure import configure
 from pgsbench.masking.text.configure import configure_text
 from pgsbench.masking.text.words import WordCounts
 from pgsbench.models.clip import Clip, build, contrastive_loss
-from pgsbench.models.flops import model_cost
 from pgsbench.models.masked_tower import attach
+from pgsbench.models.pair_cost import sizes_of
 from pgsbench.models.text_masking import TextMasking
-from pgsbench.models.tower_layout import layout_of
 from pgsbench.reporting.render import Table
 from pgsbench.training.loop import train
 
@@ -112,9 +110,7 @@ def _ours(model: str, name: str, batch_size: int, device: torch.device) -> Loop:
     clip = build(model, seed=0, device=device)
     strategy = configure(name, {}, where="--strategies")
     phases = StepPhases(device)
-    layout, cost = layout_of(clip.model), model_cost(clip.model)
-    text_tokens = clip.tokenize(["-"]).shape[1]
-    count = token_count(strategy, layout.grid, layout.num_blocks)
+    pair = sizes_of(model).pair(StrategyConfig(name=name), None)
     count_as_mask(strategy, phases)
     masking = attach(clip.model, strategy)
     reader = _Watched(MadeUp(clip.tokenize, clip.image_size), phases)
@@ -133,7 +129,7 @@ def _ours(model: str, name: str, batch_size: int, device: torch.device) -> Loop:
                 emit=lambda _: None,
             )
 
-    return Loop(run, phases, cost.training_flops(count, text_tokens) if cost else None)
+    return Loop(run, phases, pair.flops)
 
 
 def _settings(batch_size: int, steps: int) -> TrainingConfig:
@@ -188,10 +184,7 @@ def _open_clips(model: str, batch_size: int, device: torch.device) -> Loop:
         with phases.watching(clip.model):
             train_one_epoch(clip.model, data, contrastive_loss(), 0, optimizer, None, None, None, settings)
 
-    cost, layout = model_cost(clip.model), layout_of(clip.model)
-    count = token_count(configure("none", {}), layout.grid, layout.num_blocks)
-    tokens = batch.texts.shape[1]
-    return Loop(run, phases, cost.training_flops(count, tokens) if cost else None)
+    return Loop(run, phases, sizes_of(model).pair(None, None).flops)
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,15 @@ def other_differences(results: Results) -> dict[str, dict[str, str]]:
     study that are neither candidate nor baseline do not count.
     """
     flat: dict[str, dict[str, str]] = {}
-    compared = [label for arm in (results.candidate, *results.baselines) for label in results.labels_of(arm)]
-    for label in dict.fromkeys(compared):
-        settings = [_settings(run.spec) for run in results.study.of(label)]
+    for label in _compared(results):
+        settings = [_settings(spec) for spec in _specs(results, label)]
         # Seeds of an arm may differ, too: one of them may come from another machine.
         flat[label] = {
             path: ", ".join(dict.fromkeys(short(one[path]) for one in settings)) for path in settings[0]
         }
     paths = list(dict.fromkeys(path for config in flat.values() for path in config))
+    if _budget(results):  # how many pairs an arm sees follows from what they cost under its mask
+        paths.remove("training.samples")
     values = {path: {label: config.get(path, "not set") for label, config in flat.items()} for path in paths}
     found = {path: by_label for path, by_label in values.items() if len(set(by_label.values())) > 1}
     if results.is_over_data:  # arms meet at equal points only; what differs between points is what is asked
@@ -57,10 +58,29 @@ def _settings(spec: RunSpec) -> dict[str, object]:
     }
 
 
+def _compared(results: Results) -> list[str]:
+    labels = [label for arm in (results.candidate, *results.baselines) for label in results.labels_of(arm)]
+    return list(dict.fromkeys(labels))
+
+
+def _specs(results: Results, label: str) -> list[RunSpec]:
+    return [run.spec for run in results.study.of(label)]
+
+
+def _budget(results: Results) -> str:
+    """Return what all compared arms may spend, in words; empty where they have no common budget."""
+    budgets = [spec.config.budget for label in _compared(results) for spec in _specs(results, label)]
+    first = budgets[0]
+    if first is None or any(budget != first for budget in budgets):
+        return ""
+    if first.equal == "flops":
+        return f"{first.amount / 1e12:,.4g} TFLOP of both towers"
+    return f"{first.amount:,.0f} tokens of both towers"
+
+
 def _masks(results: Results) -> str:
     """Return what of the masks differs between the compared arms, in words."""
-    compared = [label for arm in (results.candidate, *results.baselines) for label in results.labels_of(arm)]
-    trained = [run.spec.training for label in dict.fromkeys(compared) for run in results.study.of(label)]
+    trained = [spec.training for label in _compared(results) for spec in _specs(results, label)]
     texts = [spec.get("text") for spec in trained]
     if all(text == texts[0] for text in texts):
         return "the mask"
@@ -72,6 +92,9 @@ def _masks(results: Results) -> str:
 def fairness_sentence(results: Results) -> str:
     """Return what a reader must know of all that differs between the compared arms besides the mask."""
     found, masks = list(other_differences(results)), _masks(results)
+    budget = _budget(results)
+    if budget:
+        masks += f", at an equal budget of {budget}"
     if not found:
         return f"The arms differ in nothing but {masks}."
     return f"The arms differ in more than {masks}: {and_(found)}. The table below gives the values."

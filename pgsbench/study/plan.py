@@ -19,6 +19,7 @@ from pgsbench.masking import STRATEGIES
 from pgsbench.masking.text import TEXT_STRATEGIES
 from pgsbench.models.names import image_size_of
 from pgsbench.records.run_spec import RESULTS_VERSION, Numerics, RunSpec
+from pgsbench.study.budget import spend
 from pgsbench.study.space import domains_of
 from pgsbench.study.study_file import StudyFile
 
@@ -71,7 +72,7 @@ class Planner:
 
     def spec(self, arm: str, seed: int, params: Mapping[str, Any]) -> RunSpec:
         """Return one run; see `specs`."""
-        config = self.study.run_config(arm, params, seed)
+        config = spend(self.study.run_config(arm, params, seed))
         return RunSpec.of(
             study=self.study.config.name,
             arm=arm,

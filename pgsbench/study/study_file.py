@@ -25,6 +25,9 @@ from pgsbench.errors import ConfigError, DataError, ModelError, UserError
 from pgsbench.masking.configure import configure, fields_of, strategy_class
 from pgsbench.masking.text.configure import configure_text, text_strategy_class
 from pgsbench.models.names import check_name
+from pgsbench.study.budget import spend
+
+_SAMPLES = "training.samples"
 
 #: Paths whose value decides which other fields there are.
 _NAMES = ("strategy.name", "text.strategy")
@@ -123,6 +126,16 @@ class StudyFile:
         if run is None:
             return None, problems
         problems += _recipe_problems(run.data, lambda path: where_in("data", path))
+        is_told = is_set(overrides, _SAMPLES) or _SAMPLES in params
+        if run.budget and (is_told or "samples" in self.config.training.model_fields_set):
+            problems.append(
+                ConfigError(
+                    "the number of pairs follows from the budget",
+                    where=where_in("training", _SAMPLES),
+                    value=run.training.samples,
+                    way_out="leave it out, or say `budget: null`",
+                )
+            )
         try:
             if not checked.is_left_out("model"):
                 check_name(run.model.name)
@@ -143,10 +156,12 @@ class StudyFile:
     def resolved(self) -> dict[str, Any]:
         """Return what the study says with every value resolved, defaults included, ready for JSON."""
         arms = {
-            arm: self.run_config(arm, {}, self.config.seeds[0]).model_dump(mode="json", exclude={"seed"})
+            arm: spend(self.run_config(arm, {}, self.config.seeds[0])).model_dump(
+                mode="json", exclude={"seed"}
+            )
             for arm in self.config.arm_names
         }
-        base = {"arms", "data", "model", "strategy", "text", "training"}
+        base = {"arms", "data", "model", "strategy", "text", "training", "budget"}
         return {**self.config.model_dump(mode="json", exclude=base), "arms": arms}
 
     def _complete_strategy(self, given: StrategyConfig, base: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from pgsbench.config.schema import RunConfig, StudyConfig
+from pgsbench.config.schema import BudgetConfig, RunConfig, StudyConfig
 from pgsbench.records import files
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import Numerics, RunSpec
@@ -57,6 +57,7 @@ class Arm:
     numerics: Numerics = CPU
     data: str = "a1b2c3d4e5f60718"
     text: str = "none"
+    budget: BudgetConfig | None = None
     flops: int | None = None
     order: str = "memory"
 
@@ -146,6 +147,7 @@ def _spec(study: str, arm_name: str, arm: Arm, seed: int) -> RunSpec:
     strategy = {"name": arm_name, "mask_ratio": arm.mask_ratio, **arm.strategy, **searched}
     config = {"model": "scenes-vit", "strategy": strategy, "training": dict(arm.training), "seed": seed}
     config["text"] = arm.params.get("text.strategy", arm.text)
+    config["budget"] = arm.budget
     return RunSpec.of(
         study=study,
         arm=arm_name,

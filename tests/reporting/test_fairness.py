@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from fabricated import CPU, Arm, on_gpu
 
+from pgsbench.config.schema import BudgetConfig
 from pgsbench.reporting.fairness import fairness_sentence, fairness_table, other_differences
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
@@ -44,6 +45,25 @@ def test_what_else_differs_is_named_with_its_values(fabricate, flip, setting, va
     assert NOTHING not in fairness_sentence(found)
     assert setting in fairness_sentence(found)
     assert [setting, *values] in [list(row) for row in fairness_table(found).rows]
+
+
+def test_arms_with_one_budget_may_see_other_numbers_of_pairs(fabricate):
+    def arm(samples, amount):
+        return Arm(training={"samples": samples}, budget=BudgetConfig(equal="flops", amount=amount))
+
+    def compare(name, *arms):
+        return Results(
+            read_frames(fabricate(dict(zip(("pgs", "flip"), arms, strict=True)), seeds=(0,), name=name))
+        )
+
+    equal = compare("equal", arm(320, 7e12), arm(640, 7e12))
+    assert fairness_sentence(equal) == (
+        "The arms differ in nothing but the mask, at an equal budget of 7 TFLOP of both towers."
+    )
+    assert other_differences(equal) == {}
+    unequal = compare("unequal", arm(320, 7e12), arm(640, 8e12))
+    assert "training.samples" in fairness_sentence(unequal)
+    assert "training.samples" in fairness_sentence(compare("one", arm(320, 7e12), Arm()))
 
 
 def test_captions_are_named_where_they_are_read_otherwise(fabricate):

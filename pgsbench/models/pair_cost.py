@@ -1,0 +1,82 @@
+"""What an image-text pair costs in a training step, known before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from torch import nn
+
+from pgsbench.config.schema import ModelConfig, StrategyConfig, TextConfig
+from pgsbench.masking.budget import TokenCount, token_count, whole
+from pgsbench.masking.configure import configure
+from pgsbench.masking.text.base import num_entering
+from pgsbench.masking.text.configure import configure_text
+from pgsbench.models.clip import build
+from pgsbench.models.flops import ModelCost, model_cost
+from pgsbench.models.tower_layout import layout_of
+
+
+@dataclass(frozen=True)
+class PairCost:
+    """What one pair costs, forward and backward.
+
+    Attributes:
+        patch_tokens: In the image tower, over all views, mean over its blocks.
+        text_tokens: In the text tower, marks and padding included.
+        flops: Of both towers (`pgsbench.models.flops`); None where a tower is not open_clip's own.
+    """
+
+    patch_tokens: float
+    text_tokens: int
+    flops: int | None
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What of a model decides the cost of a pair.
+
+    Attributes:
+        grid: Rows and columns of patches.
+        num_blocks: Blocks of the image tower.
+        context_length: Tokens of a whole caption.
+        cost: The towers; None where they are not open_clip's own.
+    """
+
+    grid: tuple[int, int]
+    num_blocks: int
+    context_length: int
+    cost: ModelCost | None
+
+    @classmethod
+    def of(cls, model: nn.Module, context_length: int) -> Sizes:
+        """Read the sizes off a model."""
+        layout = layout_of(model)
+        return cls(layout.grid, layout.num_blocks, context_length, model_cost(model))
+
+    def pair(self, strategy: StrategyConfig | None, text: TextConfig | None) -> PairCost:
+        """Return what a pair costs under two strategies; None: whole pictures, whole captions."""
+        tokens = self.context_length
+        if text is not None:
+            tokens = num_entering(configure_text(text.strategy, text.fields).keep, tokens)
+        count = self._count(strategy)
+        flops = self.cost.training_flops(count, tokens) if self.cost else None
+        return PairCost(count.mean, tokens, flops)
+
+    def _count(self, strategy: StrategyConfig | None) -> TokenCount:
+        if strategy is None:
+            return whole(self.grid, self.num_blocks)
+        return token_count(configure(strategy.name, strategy.fields), self.grid, self.num_blocks)
+
+
+@cache
+def sizes_of(name: str) -> Sizes:
+    """Return the sizes of a model, which is built for that once."""
+    clip = build(name, seed=0)
+    return Sizes.of(clip.model, clip.tokenize(["-"]).shape[1])
+
+
+def pair_costs(model: ModelConfig, strategy: StrategyConfig, text: TextConfig) -> tuple[PairCost, PairCost]:
+    """Return what a pair costs while masks are on, and in the last phase without them."""
+    sizes = sizes_of(model.name)
+    return sizes.pair(strategy, text), sizes.pair(None, None)

@@ -1,0 +1,69 @@
+"""From what an arm may spend to the pairs that it sees."""
+
+from __future__ import annotations
+
+from pgsbench.config.schema import RunConfig, TrainingConfig
+from pgsbench.errors import ConfigError
+from pgsbench.models.pair_cost import PairCost, pair_costs
+from pgsbench.training.optim import first_unmasked_step
+
+#: More steps than any training has; the search for their number ends below.
+_MAX_STEPS = 2**40
+
+
+def spend(config: RunConfig) -> RunConfig:
+    """Return the configuration with as many pairs as its budget pays for, in whole steps.
+
+    Its last phase on whole pictures costs more a pair and is in the sum. Without a budget it stays as it is.
+
+    Args:
+        config: A resolved configuration.
+
+    Raises:
+        ConfigError: The budget pays for no step, or FLOPs cannot be told of this model.
+    """
+    if config.budget is None:
+        return config
+    masked, unmasked = pair_costs(config.model, config.strategy, config.text)
+    prices = _price(masked, config), _price(unmasked, config)
+    steps = _steps_within(config.budget.amount, config.training, prices)
+    training = {**config.training.model_dump(), "samples": steps * config.training.batch_size}
+    return config.model_copy(update={"training": TrainingConfig(**training)})
+
+
+def _price(pair: PairCost, config: RunConfig) -> float:
+    budget = config.budget
+    assert budget is not None
+    if budget.equal == "tokens":
+        return pair.patch_tokens + pair.text_tokens
+    if pair.flops is None:
+        raise ConfigError(
+            "the operations of this model cannot be told: a tower is not open_clip's own",
+            where="budget.equal",
+            value=config.model.name,
+            way_out="take tokens, or another model",
+        )
+    return float(pair.flops)
+
+
+def _steps_within(amount: float, training: TrainingConfig, prices: tuple[float, float]) -> int:
+    """Return the largest number of steps that costs at most `amount`; the cost grows with it."""
+
+    def cost(steps: int) -> float:
+        size = training.batch_size
+        shaped = training.model_copy(update={"samples": steps * size})
+        masked = first_unmasked_step(shaped)
+        return size * (masked * prices[0] + (steps - masked) * prices[1])
+
+    if cost(1) > amount:
+        raise ConfigError(
+            "the budget pays for no step",
+            where="budget.amount",
+            value=amount,
+            way_out=f"a step of this arm costs {cost(1):.3g}",
+        )
+    low, high = 1, _MAX_STEPS
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if cost(middle) <= amount else (low, middle)
+    return low

@@ -1,0 +1,99 @@
+"""A budget of tokens or operations becomes pairs, arm by arm, before a run has its identity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tinyworld import TinyWorld
+
+from pgsbench.errors import ConfigError, UserError
+from pgsbench.models.pair_cost import pair_costs
+from pgsbench.records.run_spec import RunSpec
+from pgsbench.study.open import open_study_file
+from pgsbench.study.plan import Planner
+
+ARMS = "{none: {strategy: none}, flip: {strategy: flip}, views: {strategy: {name: flip, views: 2}}}"
+
+
+def specs(tiny: TinyWorld, tmp_path: Path, budget: str, *, training: str = "batch_size: 4") -> list[RunSpec]:
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        f"data: {{train: {tiny.shards}}}\nmodel: tiny-vit\nstrategy: {{name: pgs, mask_ratio: 0.5}}\n"
+        f"training: {{{training}}}\nbudget: {budget}\narms: {ARMS}\n"
+    )
+    study = open_study_file(path)
+    return Planner(study).specs(study.config.arm_names)
+
+
+def spent(spec: RunSpec, steps: int) -> float:
+    """What so many steps cost, added up step by step."""
+    budget, training = spec.config.budget, spec.config.training
+    assert budget is not None
+    masked, whole = pair_costs(spec.config.model, spec.config.strategy, spec.config.text)
+    tuned = int(steps * training.unmasked_tuning.share)
+    total = 0.0
+    for step in range(steps):
+        pair = whole if step >= steps - tuned else masked
+        price = pair.flops if budget.equal == "flops" else pair.patch_tokens + pair.text_tokens
+        assert price is not None
+        total += training.batch_size * price
+    return total
+
+
+@pytest.mark.parametrize("budget", ["{equal: flops, amount: 1.0e+10}", "{equal: tokens, amount: 20_000}"])
+@pytest.mark.parametrize("share", [0, 0.15, 0.34])
+def test_every_arm_gets_the_steps_that_the_budget_pays_for(
+    tiny: TinyWorld, tmp_path: Path, budget: str, share: float
+) -> None:
+    training = f"batch_size: 4, unmasked_tuning: {{share: {share}}}"
+    for spec in specs(tiny, tmp_path, budget, training=training):
+        assert spec.config.budget is not None
+        amount, steps = spec.config.budget.amount, spec.config.training.steps
+        assert spent(spec, steps) <= amount < spent(spec, steps + 1), spec.arm
+
+
+def test_cheap_pairs_are_more_pairs(tiny: TinyWorld, tmp_path: Path) -> None:
+    seen = {
+        spec.arm: spec.config.training.samples
+        for spec in specs(tiny, tmp_path, "{equal: tokens, amount: 1_000_000}")
+    }
+    assert seen["none"] == seen["views"] < seen["flip"] == seen["pgs"]  # two halves are a whole
+
+
+def test_a_run_is_the_same_whether_its_pairs_were_counted_or_given(tiny: TinyWorld, tmp_path: Path) -> None:
+    counted = specs(tiny, tmp_path, "{equal: flops, amount: 1.0e+10}")[0]
+    samples = counted.config.training.samples
+    given = specs(tiny, tmp_path, "null", training=f"batch_size: 4, samples: {samples}")[0]
+    assert counted.id == given.id
+
+
+def test_a_budget_can_be_searched(tiny: TinyWorld, tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        f"data: {{train: {tiny.shards}}}\nmodel: tiny-vit\ntraining: {{batch_size: 4}}\n"
+        "budget: {equal: tokens, amount: 20_000}\nsearch: {space: {budget.amount: [20_000, 40_000]}}\n"
+    )
+    study = open_study_file(path)
+    short, long = (Planner(study).spec("pgs", 0, {"budget.amount": amount}) for amount in (20_000, 40_000))
+    assert 1.9 < long.config.training.samples / short.config.training.samples < 2.2
+
+
+def test_a_budget_below_one_step_is_refused(tiny: TinyWorld, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the budget pays for no step") as caught:
+        specs(tiny, tmp_path, "{equal: tokens, amount: 3}")
+    assert "a step of this arm costs" in caught.value.way_out
+
+
+@pytest.mark.parametrize("place", ["base", "arm"])
+def test_pairs_are_given_or_follow_from_a_budget_not_both(
+    tiny: TinyWorld, tmp_path: Path, place: str
+) -> None:
+    path = tmp_path / "study.yaml"
+    given = "training: {samples: 32, batch_size: 4}"
+    path.write_text(
+        f"data: {{train: {tiny.shards}}}\nmodel: tiny-vit\nbudget: {{equal: tokens, amount: 20_000}}\n"
+        + (given if place == "base" else f"arms: {{a: {{{given}}}}}")
+    )
+    with pytest.raises(UserError, match="the number of pairs follows from the budget"):
+        open_study_file(path)
