@@ -10,13 +10,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import open_clip
 import torch
-from open_clip.loss import ClipLoss
 from torch import Tensor, nn
 
 from pgsbench.errors import ModelError, UserError
 from pgsbench.models.names import CONFIG_FOLDER, check_name
+from pgsbench.models.openclip import open_clip
 from pgsbench.models.transform import check_preprocess
 
 #: Texts to token ids: ``(list of m strings) -> (m, context length) int64``.
@@ -186,7 +185,7 @@ def load(folder: Path, *, device: torch.device | str = "cpu") -> Clip:
 
 def contrastive_loss() -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """Return CLIP's symmetric cross-entropy: (b, d) images, (b, d) texts, logit scale -> 0-d loss."""
-    loss: Callable[[Tensor, Tensor, Tensor], Tensor] = ClipLoss()
+    loss: Callable[[Tensor, Tensor, Tensor], Tensor] = open_clip.loss.ClipLoss()
     return loss
 
 

@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from open_clip import CLIP, CustomTextCLIP
-from open_clip.transformer import TextTransformer
 from torch import nn
 
 from pgsbench.masking.budget import TokenCount
+from pgsbench.models.openclip import open_clip
 from pgsbench.models.tower_layout import layout_of
 
 #: A backward pass takes about two forward passes: one for the inputs, one for the weights.
@@ -81,11 +80,13 @@ class ModelCost:
 
 def model_cost(model: nn.Module) -> ModelCost | None:
     """Read the sizes off an open_clip model; None where a tower is not open_clip's own transformer."""
-    if type(model) not in (CLIP, CustomTextCLIP):  # CoCa has a decoder, too
+    if type(model) not in (open_clip.CLIP, open_clip.CustomTextCLIP):  # CoCa has a decoder, too
         return None
     layout = layout_of(model)
     text: Any = getattr(model, "text", model)
-    is_plain = isinstance(text, CLIP) or (type(text) is TextTransformer and text.cls_emb is None)
+    is_plain = isinstance(text, open_clip.CLIP) or (
+        type(text) is open_clip.transformer.TextTransformer and text.cls_emb is None
+    )
     if layout.transformer is None or layout.owner.attn_pool is not None or not is_plain:
         return None
     h, w = layout.patch_size

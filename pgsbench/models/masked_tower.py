@@ -34,6 +34,7 @@ from pgsbench.models.key_mask import as_key_padding
 from pgsbench.models.resampling import embed, position_at
 from pgsbench.models.token_rows import TokenRows
 from pgsbench.models.tower_layout import TowerLayout, layout_of
+from pgsbench.models.uncompiled import uncompiled
 
 
 def attach(model: nn.Module, strategy: Strategy) -> Masking:
@@ -267,7 +268,7 @@ class Masking(nn.Module):
         return self._masks_eval or (self.training and self.active)
 
     # The clock reads the time: this is the one place where `torch.compile` leaves its graph.
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch's
+    @uncompiled
     def _choose(self, x: Tensor) -> Selection:
         with self._clock.running(x.device), torch.no_grad():
             attention = self._attention()  # in the precision of the training, as the tower itself

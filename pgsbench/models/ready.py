@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from open_clip import SimpleTokenizer
 from PIL import Image
 from torch import Tensor, nn
 
 from pgsbench.errors import ModelError
 from pgsbench.hashing import digest
 from pgsbench.models.clip import Clip, Tokenize
+from pgsbench.models.openclip import open_clip
 from pgsbench.models.transform import eval_transform
 
 
@@ -55,12 +55,12 @@ def clip_of(model: nn.Module | tuple[Any, ...]) -> Clip:
             way_out="name a checkpoint instead of a model",
         )
     if tokenize is None:
-        if getattr(module, "vocab_size", None) != SimpleTokenizer().vocab_size:
+        if getattr(module, "vocab_size", None) != open_clip.SimpleTokenizer().vocab_size:
             raise ModelError(
                 "the model does not say which tokenizer it has",
                 value=type(module).__name__,
                 way_out="give (model, transform, tokenizer)",
             )
-        tokenize = SimpleTokenizer(context_length=module.context_length)
+        tokenize = open_clip.SimpleTokenizer(context_length=module.context_length)
     # Equal weights under another activation are another model, and results are kept under this, too.
     return Clip(module.eval(), tokenize, {"layers": digest(repr(module))}, dict(prepared))

@@ -11,12 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from open_clip import CLIP, CustomTextCLIP
-from open_clip.transformer import TextTransformer
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from pgsbench.errors import ModelError
+from pgsbench.models.openclip import open_clip
 
 
 class ShortTexts:
@@ -93,12 +92,12 @@ class ShortContext:
 
 
 def _text_tower(model: Any) -> Any:
-    return model if type(model) is CLIP else model.text
+    return model if type(model) is open_clip.CLIP else model.text
 
 
 def _cut(model: nn.Module, length: int) -> dict[str, Tensor]:
     """Return what the text tower holds for each place of the context, cut; gradients go through slices."""
-    text, owner = _text_tower(model), "" if type(model) is CLIP else "text."
+    text, owner = _text_tower(model), "" if type(model) is open_clip.CLIP else "text."
     return {
         f"{owner}positional_embedding": text.positional_embedding[:length],
         f"{owner}attn_mask": text.attn_mask[:length, :length],
@@ -120,9 +119,13 @@ class _EncodeText(nn.Module):
 
 def _read_off_position(model: Any) -> Callable[[Tensor], Tensor] | None:
     """Return how to find the token that a text is read off at; None: the tower needs whole texts."""
-    if type(model) is CLIP:
+    if type(model) is open_clip.CLIP:
         pool, end = model.text_pool_type, model.text_eos_id
-    elif type(model) is CustomTextCLIP and type(model.text) is TextTransformer and model.text.cls_emb is None:
+    elif (
+        type(model) is open_clip.CustomTextCLIP
+        and type(model.text) is open_clip.transformer.TextTransformer
+        and model.text.cls_emb is None
+    ):
         pool, end = model.text.pool_type, model.text.eos_id
     else:
         return None

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-import open_clip
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
@@ -22,6 +21,7 @@ from pgsbench.hashing import file_hash
 from pgsbench.models import checkpoint
 from pgsbench.models.clip import Clip, build, complete, load, made_for, resolve
 from pgsbench.models.names import HUB
+from pgsbench.models.openclip import open_clip
 
 WEIGHTS_ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 

@@ -6,7 +6,6 @@ import time
 from functools import partial
 from typing import Any
 
-import open_clip
 import torch
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from pgsbench.masking.text.check import select_checked
 from pgsbench.masking.text.shorten import shorten
 from pgsbench.masking.text.words import WordCounts, view_of_texts
 from pgsbench.models.clip import Clip, Tokenize
+from pgsbench.models.openclip import open_clip
 from pgsbench.models.short_texts import ShortContext
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from pgsbench.masking.base import BlockView, Fuser, Selection
 from pgsbench.models.device_clock import DeviceClock
 from pgsbench.models.key_mask import key_mask
+from pgsbench.models.uncompiled import uncompiled
 
 
 def absorb(tokens: Tensor, into: Tensor, num_left: int, sizes: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -55,7 +56,7 @@ def mean_keys(block: Any, tokens: Tensor) -> Tensor:
 
 
 # The clock reads the time, and strategies are free to do what cannot be compiled.
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # torch's
+@uncompiled
 def _decide(
     strategy: Fuser,
     block: Any,

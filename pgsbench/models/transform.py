@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torch import Tensor
 
 from pgsbench.errors import ModelError
+from pgsbench.models.openclip import open_clip
 
 #: Values that open_clip knows for two keys of a preprocessing configuration.
 CHOICES = {
@@ -27,9 +27,11 @@ def eval_transform(preprocess_cfg: Mapping[str, Any]) -> Callable[[Image.Image],
         preprocess_cfg: open_clip's configuration (`Clip.preprocess_cfg`); keys that are not open_clip's
             are ignored, as open_clip does itself.
     """
-    known = {field.name for field in fields(PreprocessCfg)}
+    known = {field.name for field in fields(open_clip.transform.PreprocessCfg)}
     given = {key: value for key, value in preprocess_cfg.items() if key in known}
-    transform: Callable[[Image.Image], Tensor] = image_transform_v2(PreprocessCfg(**given), is_train=False)
+    transform: Callable[[Image.Image], Tensor] = open_clip.transform.image_transform_v2(
+        open_clip.transform.PreprocessCfg(**given), is_train=False
+    )
     return transform
 
 
