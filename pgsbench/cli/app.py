@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from pgsbench.cli import bench, data, evaluate, machine, masks, runs, studies, study, validity
+from pgsbench.cli import data, evaluate, machine, masks, runs, studies, study
 
 #: Commands that load PyTorch or SciPy first, which takes seconds.
 _SLOW = {"train", "compare", "sweep", "report", "validity", "sync", "evaluate", "calibrate"}
@@ -68,19 +68,14 @@ def _complete_quickly(tree: typer.Typer) -> None:
             _complete_quickly(group.typer_instance)
 
 
-app.command()(studies.sweep)
-app.command()(studies.compare)
-app.command()(studies.train)
-app.command()(evaluate.evaluate)
-app.command()(evaluate.calibrate)
-app.command()(studies.report)
-app.command()(validity.validity)
-app.command()(studies.sync)
-app.add_typer(masks.app, name="masks")
-app.add_typer(bench.app, name="bench")
-app.add_typer(data.app, name="data")
-app.add_typer(study.app, name="study")
-app.add_typer(runs.app, name="runs")
-app.command()(machine.doctor)
-app.command()(machine.ui)
+for _command in (
+    *(studies.sweep, studies.compare, studies.train, evaluate.evaluate, evaluate.calibrate),
+    *(studies.report, studies.validity, studies.sync, machine.doctor, machine.ui),
+):
+    app.command()(_command)
+for _name, _group in (
+    *(("masks", masks.app), ("bench", machine.bench), ("data", data.app), ("study", study.app)),
+    ("runs", runs.app),
+):
+    app.add_typer(_group, name=_name)
 _complete_quickly(app)

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from pgsbench import completion
-from pgsbench.cli.options import SUITE_HELP, JsonOption, OfflineOption, RootOption
+from pgsbench.cli.options import SUITE_HELP, JsonOption, OfflineOption, RootOption, group
+from pgsbench.progress import Bars
+from pgsbench.reporting import render
 
-app = typer.Typer(
-    no_args_is_help=True, help="Data sets: make, list, verify; status, fetch.", rich_markup_mode=None
-)
+app = group("Data sets: make, list, verify; status, fetch.")
 
 NameArgument = Annotated[str, typer.Argument(help="scenes, emoji or tiny-imagenet.")]
 SourceOption = Annotated[
@@ -39,7 +39,6 @@ def make(name: NameArgument, knobs: KnobsOption = None, source: SourceOption = N
     Example: pgsbench data make tiny-imagenet --from tiny-imagenet-200.zip
     """
     from pgsbench.data import store
-    from pgsbench.progress import Bars
 
     name = _with_knobs(name, knobs)
     existed = store.find(name) is not None
@@ -54,7 +53,6 @@ def list_(json: JsonOption = False) -> None:
 
     Example: pgsbench data ls
     """
-    from pgsbench.reporting import render
     from pgsbench.reporting.data_tables import builtin_table
 
     render.show(builtin_table(), json=json)
@@ -67,7 +65,6 @@ def verify(name: NameArgument, knobs: KnobsOption = None) -> None:
     Example: pgsbench data verify scenes
     """
     from pgsbench.data import store
-    from pgsbench.progress import Bars
 
     with Bars() as show:
         folder = store.check(_with_knobs(name, knobs), progress=show)
@@ -81,8 +78,6 @@ def status(suite: SuiteArgument, root: RootOption = None, json: JsonOption = Fal
     Example: pgsbench data status paper
     """
     from pgsbench.evaluation.suite import load_suite
-    from pgsbench.progress import Bars
-    from pgsbench.reporting import render
     from pgsbench.reporting.data_tables import status_table
 
     with Bars() as show:
@@ -101,7 +96,6 @@ def fetch(suite: SuiteArgument, root: RootOption = None, offline: OfflineOption 
     from pgsbench.evaluation.availability import fetch_missing
     from pgsbench.evaluation.suite import load_suite
     from pgsbench.evaluation.task_data import make_builtin
-    from pgsbench.progress import Bars
 
     tasks = load_suite(suite)
     with Bars() as show:

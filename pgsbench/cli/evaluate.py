@@ -15,6 +15,8 @@ from pgsbench.cli.options import (
     RootOption,
     SuiteOption,
 )
+from pgsbench.progress import Bars
+from pgsbench.reporting import render
 
 if TYPE_CHECKING:
     from pgsbench.checkpoints import Evaluation
@@ -79,8 +81,6 @@ def evaluate(
     Example: pgsbench evaluate runs/ratio/pgs-s0-0123456789 --suite scenes
     """
     from pgsbench.checkpoints import evaluate_checkpoints, log_scores, mlflow_run
-    from pgsbench.progress import Bars
-    from pgsbench.reporting import render
     from pgsbench.reporting.score_tables import evaluation_tables
 
     mirrors = [mlflow_run(checkpoint, mlflow) for checkpoint in checkpoints] if mlflow else []
@@ -138,7 +138,6 @@ def calibrate(
     Example: pgsbench calibrate ViT-B-32:openai --data vtab/cifar100
     """
     from pgsbench.evaluation import calibration
-    from pgsbench.progress import Bars
 
     with Bars() as show:
         found = calibration.calibrate(

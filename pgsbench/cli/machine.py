@@ -1,4 +1,4 @@
-"""``pgsbench doctor`` and ``ui``: what is in order on this machine, and what was tracked on it."""
+"""``pgsbench bench``, ``doctor`` and ``ui``: what things cost on this machine, and what is in order on it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,123 @@ from typing import Annotated
 
 import typer
 
-from pgsbench.cli.options import JsonOption, OutputOption
+from pgsbench.cli.options import (
+    BatchSizeOption,
+    DeviceOption,
+    JsonOption,
+    OutputOption,
+    SuiteOption,
+    group,
+    names_in,
+)
+from pgsbench.progress import Bars
+from pgsbench.reporting import render
+
+bench = group("Measure speed on this machine.")
+
+
+@bench.command()
+def masks(
+    model: Annotated[str, typer.Option(help="Whose image tower and patches.")] = "ViT-B-16",
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures in the batch.")] = 16,
+    device: DeviceOption = "cpu",
+    strategies: Annotated[
+        str | None, typer.Option(help="Strategies, joined by commas (default: all built-in ones).")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the table here, too: .md or .csv.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Time every mask, and the stages of pgs and pgs-released, beside the unmasked image tower on one batch.
+
+    Example: pgsbench bench masks --model ViT-B-16 --batch-size 16
+    """
+    from pgsbench.inspection.mask_costs import bench_masks
+
+    render.check_ending(output, "--output")
+    with Bars() as bars:
+        table = bench_masks(
+            model,
+            strategies=names_in(strategies),
+            batch_size=batch_size,
+            device=device,
+            threads=threads,
+            progress=bars,
+        )
+    render.show(table, json=json)
+    if output is not None:
+        render.write(table, output)
+
+
+@bench.command()
+def train(
+    model: Annotated[str, typer.Option(help="Which model is trained.")] = "scenes-vit",
+    strategies: Annotated[str, typer.Option(help="Strategies, joined by commas.")] = "none,flip,pgs",
+    batch_size: BatchSizeOption = 32,
+    steps: Annotated[int, typer.Option(min=1, help="Counted steps of each.")] = 12,
+    device: DeviceOption = "cpu",
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    json: JsonOption = False,
+) -> None:
+    """Time a training step by phase for each strategy, beside open_clip_train's own loop.
+
+    Example: pgsbench bench train --strategies none,flip,pgs
+    """
+    from pgsbench.inspection.training_cost import bench_training
+
+    with Bars() as bars:
+        table = bench_training(
+            model,
+            strategies=names_in(strategies) or [],
+            batch_size=batch_size,
+            steps=steps,
+            device=device,
+            threads=threads,
+            progress=bars,
+        )
+    render.show(table, json=json)
+
+
+@bench.command(name="eval")
+def eval_(
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT", help="A run directory, a local-dir folder, or NAME:TAG.")
+    ],
+    suite: SuiteOption = "scenes",
+    shape: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CxTxP",
+            help="Instead of a suite: C classes, T templates, P made-up photos; CHECKPOINT then names an "
+            "architecture. ImageNet is 1000x80x50000.",
+        ),
+    ] = None,
+    batch_size: BatchSizeOption = 64,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Reading processes of clip_benchmark, at most one a shard.")
+    ] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Evaluate with clip_benchmark's command line and with ours: equal scores, and both times.
+
+    Theirs is one process a task, as its users run it; ours is one `pgsbench evaluate` without cached
+    embeddings. A difference larger than ties can make is an error.
+
+    Example: pgsbench bench eval runs/ratio/pgs-s0-0123456789 --suite scenes
+    """
+    from pgsbench.errors import EvaluationError
+    from pgsbench.evaluation.side_by_side import compare_both
+    from pgsbench.reporting.side_by_side_tables import cost_table, score_table
+
+    with Bars() as show:
+        found = compare_both(
+            checkpoint, suite, shape=shape, batch_size=batch_size, workers=workers, progress=show
+        )
+    render.show(score_table(found), cost_table(found), json=as_json)
+    if different := found.different:
+        raise EvaluationError(f"{len(different)} scores differ by more than ties", value=different)
 
 
 def doctor(output: OutputOption = Path(), json: JsonOption = False) -> None:
@@ -17,7 +133,6 @@ def doctor(output: OutputOption = Path(), json: JsonOption = False) -> None:
     """
     from pgsbench.doctor import checks, checks_table
     from pgsbench.doctor.check import PROBLEM
-    from pgsbench.reporting import render
 
     found = list(checks(output))
     render.show(checks_table(found), json=json)

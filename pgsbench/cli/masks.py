@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from pgsbench import completion
-from pgsbench.cli.options import JsonOption, names_in
+from pgsbench.cli.options import JsonOption, group, names_in
+from pgsbench.progress import Bars
+from pgsbench.reporting import render
 
-app = typer.Typer(
-    no_args_is_help=True, help="Masking strategies: described, seen, measured.", rich_markup_mode=None
-)
+app = group("Masking strategies: described, seen, measured.")
 
 StrategiesHelp = "Strategies, joined by commas"
 TextsHelp = "Text strategies, joined by commas (default: of a study those of its arms)."
@@ -26,7 +26,6 @@ def list_(json: JsonOption = False) -> None:
     Example: pgsbench masks ls
     """
     from pgsbench.inspection.catalogue import strategy_tables
-    from pgsbench.reporting import render
 
     render.show(*strategy_tables(), json=json)
 
@@ -87,10 +86,10 @@ def preview(
     found = preview_masks(
         images or [],
         data=data,
-        strategies=names_in(strategies) if strategies else None,
+        strategies=names_in(strategies),
         mask_ratio=mask_ratio,
         count=count,
-        texts=names_in(texts) if texts else None,
+        texts=names_in(texts),
         keep=keep,
         model=model,
         seed=seed,
@@ -143,18 +142,16 @@ def diagnose(
     Example: pgsbench masks diagnose baselines --strategies pgs,flip,grid
     """
     from pgsbench.inspection.diagnosis_report import diagnose_masks
-    from pgsbench.progress import Bars
-    from pgsbench.reporting import render
     from pgsbench.session import open_study
 
     with Bars() as bars:
         found = diagnose_masks(
             study_or_data,
-            strategies=names_in(strategies) if strategies else None,
+            strategies=names_in(strategies),
             batches=batches,
             seeds=seeds,
             find_threshold=find_threshold,
-            texts=names_in(texts) if texts else None,
+            texts=names_in(texts),
             keep=keep,
             model=model,
             output=output,
@@ -183,7 +180,6 @@ def findings(
     Example: pgsbench masks findings photos/*.jpg
     """
     from pgsbench.inspection.findings import findings as measured
-    from pgsbench.reporting import render
 
     tables = measured(images or [], data=data, count=count, model=model, seed=seed)
     render.show(*tables, json=json)

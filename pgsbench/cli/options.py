@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,28 +30,11 @@ SetOption = Annotated[
 OutputOption = Annotated[
     Path, typer.Option("--output", metavar="DIR", help="Where runs/ and reports/ are kept.")
 ]
-JobsOption = Annotated[
-    int | None, typer.Option("--jobs", min=1, help="Runs at a time (default: GPUs, or up to 4 cores).")
-]
-ThreadsOption = Annotated[
-    int | None,
-    typer.Option("--threads", min=1, help="CPU threads of a run (default: OMP_NUM_THREADS, or 1)."),
-]
-AnyNumericsOption = Annotated[
-    bool,
-    typer.Option("--any-numerics", help="Reuse runs of other devices, precisions and PyTorch versions, too."),
-]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the tables as JSON.")]
 BatchSizeOption = Annotated[
     int, typer.Option("--batch-size", min=1, help="Pictures or texts encoded at a time.")
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or one GPU such as cuda:1.")]
-DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Print the plan: runs, steps, samples, tokens, minutes.")
-]
-SeedsOption = Annotated[
-    int | None, typer.Option("--seeds", min=1, help="Number of seeds: 0, 1, ... (default: the study's).")
-]
 SUITE_HELP = "A suite that ships, a suite's YAML file, or clip_benchmark:NAME."
 SuiteOption = Annotated[str, typer.Option(help=SUITE_HELP, autocompletion=completion.suites)]
 RootOption = Annotated[
@@ -63,6 +50,56 @@ OfflineOption = Annotated[
 ]
 
 
-def names_in(text: str) -> list[str]:
-    """Return the names in a list joined by commas, each once; empty ones do not count."""
-    return [name for name in dict.fromkeys(part.strip() for part in text.split(",")) if name]
+@dataclass(frozen=True)
+class StudyOptions:
+    """What every command takes that trains the runs of a study; see `takes_study_options`."""
+
+    set_: SetOption = None
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Number of seeds: 0, 1, ... (default: the study's).")
+    ] = None
+    output: OutputOption = Path()
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Runs at a time (default: GPUs, or up to 4 cores).")
+    ] = None
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads of a run (default: OMP_NUM_THREADS, or 1).")
+    ] = None
+    device: DeviceOption = "auto"
+    any_numerics: Annotated[
+        bool,
+        typer.Option(
+            "--any-numerics", help="Reuse runs of other devices, precisions and PyTorch versions, too."
+        ),
+    ] = False
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan: runs, steps, samples, tokens, minutes.")
+    ] = False
+    json: JsonOption = False
+
+
+def takes_study_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command end with the options of `StudyOptions`; it gets them as one object, its last argument."""
+    *own, last = signature(command, eval_str=True).parameters.values()
+    shared = signature(StudyOptions, eval_str=True).parameters
+
+    @wraps(command)
+    def call(**given: Any) -> None:
+        options = StudyOptions(**{name: given.pop(name) for name in shared})
+        command(**given, **{last.name: options})
+
+    parameters: list[Parameter] = [*own, *shared.values()]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    vars(call)["__signature__"] = Signature(parameters)
+    return call
+
+
+def names_in(text: str | None) -> list[str] | None:
+    """Return the names in a list joined by commas, each once; None: there is no list, or an empty one."""
+    names = dict.fromkeys(part.strip() for part in (text or "").split(","))
+    return [name for name in names if name] if text else None
+
+
+def group(text: str) -> typer.Typer:
+    """Return a group of commands with its help text."""
+    return typer.Typer(no_args_is_help=True, help=text, rich_markup_mode=None)

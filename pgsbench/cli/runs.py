@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pgsbench import completion
-from pgsbench.cli.options import JsonOption, OutputOption
+from pgsbench.cli.options import JsonOption, OutputOption, group
+from pgsbench.reporting import render
 
 if TYPE_CHECKING:
     import pandas as pd
 
-app = typer.Typer(
-    no_args_is_help=True, help="Runs: list, show, compare, remove, export.", rich_markup_mode=None
-)
+app = group("Runs: list, show, compare, remove, export.")
 
 RunArgument = Annotated[
     str,
@@ -79,7 +78,6 @@ def show(run: RunArgument, output: OutputOption = Path(), json: JsonOption = Fal
 
     Example: pgsbench runs show 3f9a
     """
-    from pgsbench.reporting import render
     from pgsbench.reporting.run import load_run, run_tables
 
     render.show(*run_tables(load_run(run, output)), json=json)
@@ -93,7 +91,6 @@ def diff(
 
     Example: pgsbench runs diff 3f9a 07c2
     """
-    from pgsbench.reporting import render
     from pgsbench.reporting.run import diff_tables, load_run
 
     render.show(*diff_tables(load_run(ours, output), load_run(theirs, output)), json=json)
@@ -138,7 +135,6 @@ def export(
 
 
 def _print(found: pd.DataFrame, metric: str, *, json: bool) -> None:
-    from pgsbench.reporting import render
     from pgsbench.reporting.run_list import runs_table
 
     if json:

@@ -1,4 +1,4 @@
-"""``pgsbench train``, ``compare``, ``sweep``, ``report``, ``sync``: the commands that work on a study."""
+"""``pgsbench train``, ``compare``, ``sweep``, ``report``, ``sync``, ``validity``: what works on studies."""
 
 from __future__ import annotations
 
@@ -12,18 +12,14 @@ import typer
 from pgsbench import completion
 from pgsbench.cli.options import (
     STUDY_HELP,
-    AnyNumericsOption,
-    DeviceOption,
-    DryRunOption,
-    JobsOption,
     JsonOption,
     OutputOption,
-    SeedsOption,
-    SetOption,
     StudyArgument,
-    ThreadsOption,
+    StudyOptions,
     names_in,
+    takes_study_options,
 )
+from pgsbench.reporting import render
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +35,7 @@ StudyName = Annotated[
         autocompletion=completion.studies_run,
     ),
 ]
+_SOURCE = "a study under runs/, or STUDY:METRIC (default metric: mean)"
 BaselinesOption = Annotated[
     str,
     typer.Option(
@@ -51,20 +48,14 @@ CandidateOption = Annotated[
 ]
 
 
+@takes_study_options
 def train(
     study: StudyArgument,
     arm: Annotated[
         list[str] | None, typer.Option(help="Only this arm; may be repeated.", autocompletion=completion.arms)
     ] = None,
-    set_: SetOption = None,
-    seeds: SeedsOption = None,
-    output: OutputOption = Path(),
-    jobs: JobsOption = None,
-    threads: ThreadsOption = None,
-    device: DeviceOption = "auto",
-    any_numerics: AnyNumericsOption = False,
-    dry_run: DryRunOption = False,
-    json: JsonOption = False,
+    *,
+    options: StudyOptions,
 ) -> None:
     """Train and evaluate the arms of a study; what exists with the same configuration is reused.
 
@@ -72,26 +63,20 @@ def train(
     """
     from pgsbench.reporting import tables
 
-    opened = _open(study, set_, seeds, output, jobs, threads, device, any_numerics)
-    if dry_run:
-        return _show_plan(opened, opened.dry_run(arm or None), json=json)
+    opened = _open(study, options)
+    if options.dry_run:
+        return _show_plan(opened, opened.dry_run(arm or None), options)
     found = opened.train(arm or None).statistics
-    _finish(opened, tables.scores_table(found), tables.cost_table(found), json=json)
+    _finish(opened, options, tables.scores_table(found), tables.cost_table(found))
 
 
+@takes_study_options
 def compare(
     baselines: BaselinesOption,
     candidate: CandidateOption = None,
     study: Annotated[str, typer.Option(help=STUDY_HELP, autocompletion=completion.studies)] = "baselines",
-    set_: SetOption = None,
-    seeds: SeedsOption = None,
-    output: OutputOption = Path(),
-    jobs: JobsOption = None,
-    threads: ThreadsOption = None,
-    device: DeviceOption = "auto",
-    any_numerics: AnyNumericsOption = False,
-    dry_run: DryRunOption = False,
-    json: JsonOption = False,
+    *,
+    options: StudyOptions,
 ) -> None:
     """Compare a mask with others that differ in nothing else: seeds, 95 % intervals, paired tests.
 
@@ -99,29 +84,22 @@ def compare(
     """
     from pgsbench.reporting import tables
 
-    opened = _open(study, set_, seeds, output, jobs, threads, device, any_numerics)
-    others = names_in(baselines)
-    if dry_run:
-        return _show_plan(opened, opened.dry_run_of_comparison(others, candidate), json=json)
+    opened = _open(study, options)
+    others = names_in(baselines) or []
+    if options.dry_run:
+        return _show_plan(opened, opened.dry_run_of_comparison(others, candidate), options)
     results = opened.compare(others, candidate=candidate)
     found = results.statistics
     shown = [tables.scores_table(found), tables.differences_table(found)]
-    words = results.verdict
-    _finish(opened, *shown, tables.gap_table(found), tables.cost_table(found), words=words, json=json)
+    _finish(opened, options, *shown, tables.gap_table(found), tables.cost_table(found), words=results.verdict)
 
 
+@takes_study_options
 def sweep(
     study: StudyArgument,
     trials: Annotated[int | None, typer.Option(min=1, help="Trials in all, past ones included.")] = None,
-    set_: SetOption = None,
-    seeds: SeedsOption = None,
-    output: OutputOption = Path(),
-    jobs: JobsOption = None,
-    threads: ThreadsOption = None,
-    device: DeviceOption = "auto",
-    any_numerics: AnyNumericsOption = False,
-    dry_run: DryRunOption = False,
-    json: JsonOption = False,
+    *,
+    options: StudyOptions,
 ) -> None:
     """Search the study's space with Optuna; print the best points and what mattered, or where a mask pays.
 
@@ -130,15 +108,15 @@ def sweep(
     from pgsbench.reporting import search_tables, tables
     from pgsbench.reporting.effects_tables import effects_missing, effects_tables
 
-    opened = _open(study, set_, seeds, output, jobs, threads, device, any_numerics)
-    if dry_run:
-        return _show_plan(opened, opened.dry_run_of_sweep(trials), json=json)
+    opened = _open(study, options)
+    if options.dry_run:
+        return _show_plan(opened, opened.dry_run_of_sweep(trials), options)
     found = opened.sweep(trials).statistics
     from pgsbench.reporting import where  # late: it draws, and a mistake in the study is said without
 
     searched = search_tables.sweep_table(found), search_tables.importance_table(found)
     shown = [tables.scores_table(found), where.where_table(found), *searched, *effects_tables(found)]
-    _finish(opened, *shown, words=effects_missing(found), json=json)
+    _finish(opened, options, *shown, words=effects_missing(found))
 
 
 def report(
@@ -153,7 +131,7 @@ def report(
     """
     from pgsbench.archive import rewrite_reports
 
-    others = names_in(baselines) if baselines else None
+    others = names_in(baselines)
     for paths in rewrite_reports(study, output=output, candidate=candidate, baselines=others):
         typer.echo(f"{paths.html}\n{paths.markdown}")
 
@@ -172,44 +150,82 @@ def sync(study: StudyName = None, output: OutputOption = Path()) -> None:
             raise RunError(f"MLflow is behind: {done.problem}", where=name)
 
 
-def _open(
-    study: str,
-    set_: list[str] | None,
-    seeds: int | None,
-    output: Path,
-    jobs: int | None,
-    threads: int | None,
-    device: str,
-    any_numerics: bool,
-) -> Study:
+def validity(
+    reference: Annotated[
+        str,
+        typer.Argument(help=f"What is believed: {_SOURCE}.", autocompletion=completion.studies_run),
+    ],
+    worlds: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="WORLD...", help=f"What is judged: {_SOURCE}.", autocompletion=completion.studies_run
+        ),
+    ],
+    arms: Annotated[str | None, typer.Option(help="Only these arms, joined by commas.")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Differences are to this arm (default: the random masks).")
+    ] = None,
+    candidate: Annotated[
+        str | None, typer.Option(help="The arm in question (default: the reference's base).")
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the differences: .png, .pdf or .svg.")
+    ] = None,
+    output: OutputOption = Path(),
+    json: JsonOption = False,
+) -> None:
+    """Tell how well studies in other worlds order their arms as a reference does, and where they do not.
+
+    Example: pgsbench validity photos:tiny-imagenet/val/acc1 baselines emoji --figure validity.png
+    """
+    from pgsbench.archive import validity as judge
+    from pgsbench.reporting import style
+
+    if figure:
+        style.check_ending(figure, "--figure")
+    found = judge(
+        reference,
+        worlds,
+        arms=names_in(arms),
+        baseline=baseline,
+        candidate=candidate,
+        output=output,
+    )
+    render.show(*found.tables, json=json)
+    if not json:
+        typer.echo(f"\n{found.verdict}")
+    if figure:
+        typer.echo(f"\nfigure: {style.save(found.figure(), figure)}", err=json)
+
+
+def _open(study: str, options: StudyOptions) -> Study:
     from pgsbench.study.open import open_by_name
 
-    file = open_by_name(study, overrides=set_ or [], seeds=seeds)
+    file = open_by_name(study, overrides=options.set_ or [], seeds=options.seeds)
     from pgsbench.session import work_on  # late: a mistake in the study is said sooner
 
     return work_on(
         file,
-        output=output,
-        jobs=jobs,
-        threads=threads,
-        device=device,
-        any_numerics=any_numerics,
+        output=options.output,
+        jobs=options.jobs,
+        threads=options.threads,
+        device=options.device,
+        any_numerics=options.any_numerics,
         command=shlex.join(["pgsbench", *sys.argv[1:]]),
     )
 
 
-def _show_plan(study: Study, plan: pd.DataFrame, *, json: bool) -> None:
-    from pgsbench.reporting import plan_table, render
-
-    if json:
+def _show_plan(study: Study, plan: pd.DataFrame, options: StudyOptions) -> None:
+    if options.json:
         return typer.echo(plan.to_json(orient="records", indent=1))
-    render.show(plan_table.plan_table(study.name, plan))
+    from pgsbench.reporting.plan_table import plan_table
+
+    render.show(plan_table(study.name, plan))
 
 
-def _finish(study: Study, *tables: Table | None, words: str = "", json: bool) -> None:
+def _finish(study: Study, options: StudyOptions, *tables: Table | None, words: str = "") -> None:
     """Print tables, where the report is, and what failed."""
-    from pgsbench.reporting import render
-
+    json = options.json
     render.show(*(table for table in tables if table is not None), json=json)
     if words and not json:
         typer.echo(f"\n{words}")

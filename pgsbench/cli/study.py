@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from pgsbench import completion
-from pgsbench.cli.options import JsonOption, OutputOption, SetOption, StudyArgument
+from pgsbench.cli.options import JsonOption, OutputOption, SetOption, StudyArgument, group
 from pgsbench.study.shipped import find_study
 
-app = typer.Typer(no_args_is_help=True, help="Study files: list, show, validate.", rich_markup_mode=None)
+app = group("Study files: list, show, validate.")
 
 
 @app.command(name="ls")
