@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pgsbench.devices import usable_cores
 from pgsbench.errors import ConfigError, EvaluationError, nearest
 from pgsbench.evaluation.cache import EmbeddingCache, content_key
-from pgsbench.evaluation.pictures import NamedImage, Preprocess
+from pgsbench.evaluation.preprocess import NamedImage, Preprocess
 
 if TYPE_CHECKING:  # importing open_clip takes seconds, and reading a suite does not need it
     from pgsbench.models.clip import Clip

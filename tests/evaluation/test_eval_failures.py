@@ -17,7 +17,7 @@ from pgsbench.errors import ConfigError, DataError, EvaluationError, Interrupted
 from pgsbench.evaluation import task_results
 from pgsbench.evaluation.availability import DAMAGED, MISSING, survey
 from pgsbench.evaluation.evaluate import evaluate
-from pgsbench.evaluation.pictures import Preprocess
+from pgsbench.evaluation.preprocess import Preprocess
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.evaluation.task_data import locate
 from pgsbench.models.clip import Clip

@@ -19,7 +19,7 @@ from pgsbench.data import evalset
 from pgsbench.data.tar import EncodedImage, write_tar
 from pgsbench.errors import ConfigError, DataError
 from pgsbench.evaluation.embed import Encoder
-from pgsbench.evaluation.pictures import decode
+from pgsbench.evaluation.preprocess import decode
 from pgsbench.evaluation.protocols.compositional import Compositional
 from pgsbench.evaluation.protocols.linear_probe import LinearProbe
 from pgsbench.evaluation.protocols.multilabel import MultiLabel

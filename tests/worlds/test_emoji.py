@@ -15,7 +15,7 @@ from pgsbench.data import evalset, store
 from pgsbench.data.tar import read_tar
 from pgsbench.errors import DataError
 from pgsbench.worlds import emoji
-from pgsbench.worlds.emoji import captions, catalogue, concepts, pairs, pictures
+from pgsbench.worlds.emoji import captions, catalogue, concepts, drawing, pairs
 from pgsbench.worlds.emoji.recipe import PACKAGES
 
 REASON = "needs the extra: pip install '.[emoji]'"
@@ -105,7 +105,7 @@ def test_flags_take_no_part(known: list[catalogue.Emoji]) -> None:
 
 def test_training_teaches_the_words_that_pairs_ask_for(known: list[catalogue.Emoji]) -> None:
     training, held_out = concepts.split_by_concept(known, held_out=0.2, seed=0)
-    words = {word for emoji in training for word in emoji.name.lower().split()} | set(pictures.BACKGROUNDS)
+    words = {word for emoji in training for word in emoji.name.lower().split()} | set(drawing.BACKGROUNDS)
     asked = {
         word
         for subset in ("gender", "colour", "direction")
@@ -239,14 +239,12 @@ def test_both_styles_show_the_same_emoji_differently(folder: Path) -> None:
 
 
 def test_turning_and_shifting_move_the_object(known: list[catalogue.Emoji]) -> None:
-    picture = pictures.read_twemoji(catalogue.twemoji_files()[named(known, "right arrow").key])
-    plain, objects = pictures.place(picture, 64, pictures.Placement(scale=0.5), (255, 255, 255))
-    _, shifted = pictures.place(
-        picture, 64, pictures.Placement(scale=0.5, shift=(0.25, 0.0)), (255, 255, 255)
-    )
+    picture = drawing.read_twemoji(catalogue.twemoji_files()[named(known, "right arrow").key])
+    plain, objects = drawing.place(picture, 64, drawing.Placement(scale=0.5), (255, 255, 255))
+    _, shifted = drawing.place(picture, 64, drawing.Placement(scale=0.5, shift=(0.25, 0.0)), (255, 255, 255))
     assert (plain[objects == 0][:, 0] > 100).all()
     assert np.array_equal(np.roll(objects, 16, axis=1), shifted)
-    turned, _ = pictures.place(picture, 64, pictures.Placement(scale=0.5, degrees=180), (255, 255, 255))
+    turned, _ = drawing.place(picture, 64, drawing.Placement(scale=0.5, degrees=180), (255, 255, 255))
     assert np.abs(turned[::-1, ::-1].astype(int) - plain.astype(int)).mean() < 2
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pgsbench.data.evalset import read_images
 from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder, collapsed
-from pgsbench.evaluation.pictures import NamedImage
+from pgsbench.evaluation.preprocess import NamedImage
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.protocols.zero_shot import (
     CLASSNAMES,

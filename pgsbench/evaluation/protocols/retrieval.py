@@ -16,7 +16,7 @@ from torch import Tensor
 from pgsbench.data.evalset import check_name, count_split, decoded, read_images, read_lines
 from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder, collapsed
-from pgsbench.evaluation.pictures import NamedImage
+from pgsbench.evaluation.preprocess import NamedImage
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.ranking import distinct_rows, num_repeated, ranks_of_right
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from pgsbench.data import evalset, store
 from pgsbench.data.tar import EncodedImage, write_tar
-from pgsbench.worlds.emoji import captions, pairs, pictures
+from pgsbench.worlds.emoji import captions, drawing, pairs
 from pgsbench.worlds.emoji.catalogue import ATTRIBUTION, Emoji, openmoji_files, read_catalogue, twemoji_files
 from pgsbench.worlds.emoji.concepts import concept_of, split_by_concept
 from pgsbench.worlds.emoji.recipe import Recipe, identity
@@ -62,22 +62,22 @@ def _write(
     evaluations: dict[str, int] = {}
     files, drawings = twemoji_files(), openmoji_files()
     styles = {
-        "": {emoji.key: pictures.read_twemoji(files[emoji.key]) for emoji in held_out},
-        "openmoji-": {emoji.key: pictures.read_openmoji(drawings[emoji.key]) for emoji in held_out},
+        "": {emoji.key: drawing.read_twemoji(files[emoji.key]) for emoji in held_out},
+        "openmoji-": {emoji.key: drawing.read_openmoji(drawings[emoji.key]) for emoji in held_out},
     }
     for prefix, drawn in styles.items():
         encoded = {key: _encode(picture, recipe.image_size) for key, picture in drawn.items()}
         evaluations |= _write_style(folder / "eval", prefix, held_out, encoded)
     subsets = pairs.make_pairs(held_out)
     used = sorted({pair.image_key for subset in subsets.values() for pair in subset})
-    shown = {key: _encode(pictures.read_twemoji(files[key]), recipe.image_size) for key in used}
+    shown = {key: _encode(drawing.read_twemoji(files[key]), recipe.image_size) for key in used}
     evaluations["pairs"] = sum(evalset.write_pairs(folder / "eval" / "pairs", shown, subsets).values())
     return evaluations
 
 
 def training_pair(
     index: int, order: list[Emoji], drawn: Mapping[str, Image.Image], recipe: Recipe
-) -> tuple[Emoji, str, pictures.Pixels, pictures.Pixels]:
+) -> tuple[Emoji, str, drawing.Pixels, drawing.Pixels]:
     """Draw the training pair number `index`.
 
     Args:
@@ -98,14 +98,14 @@ def training_pair(
     room = (1.0 - scale) / 2 + 0.03
     shift_x, shift_y = generator.uniform(-room, room, size=2).tolist()
     degrees = float(generator.uniform(-recipe.max_degrees, recipe.max_degrees))
-    name, colour = None, pictures.WHITE
+    name, colour = None, drawing.WHITE
     if generator.random() >= recipe.white:
-        name, colour = pictures.draw_background(pictures.mean_colour(picture), generator)
+        name, colour = drawing.draw_background(drawing.mean_colour(picture), generator)
         if generator.random() >= recipe.named_background:
             name = None
     caption = captions.training_caption(emoji, tone, name, generator)
-    placement = pictures.Placement(scale, degrees, (shift_x, shift_y))
-    pixels, objects = pictures.place(picture, recipe.image_size, placement, colour)
+    placement = drawing.Placement(scale, degrees, (shift_x, shift_y))
+    pixels, objects = drawing.place(picture, recipe.image_size, placement, colour)
     return emoji, caption, pixels, objects
 
 
@@ -114,7 +114,7 @@ def _write_training(
 ) -> None:
     files = twemoji_files()
     keys = [key for emoji in training for key in (emoji.key, *emoji.tones.values())]
-    drawn = {key: pictures.read_twemoji(files[key]) for key in keys}
+    drawn = {key: drawing.read_twemoji(files[key]) for key in keys}
     order = [training[i] for i in np.random.default_rng(recipe.seed).permutation(len(training))]
     folder.mkdir()
 
@@ -124,9 +124,9 @@ def _write_training(
             yield (
                 f"{index:06d}",
                 {
-                    "png": pictures.png(pixels).data,
+                    "png": drawing.png(pixels).data,
                     "txt": caption.encode(),
-                    "objects.png": pictures.png(objects).data,
+                    "objects.png": drawing.png(objects).data,
                 },
             )
 
@@ -168,4 +168,4 @@ def _unambiguous(captioned: dict[str, list[str]]) -> dict[str, list[str]]:
 
 
 def _encode(picture: Image.Image, size: int) -> EncodedImage:
-    return pictures.png(pictures.place(picture, size, pictures.Placement(), pictures.WHITE)[0])
+    return drawing.png(drawing.place(picture, size, drawing.Placement(), drawing.WHITE)[0])
