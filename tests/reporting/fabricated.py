@@ -59,7 +59,6 @@ class Arm:
     text: str = "none"
     budget: BudgetConfig | None = None
     flops: int | None = None
-    order: str = "memory"
 
     @property
     def is_on_gpu(self) -> bool:
@@ -154,7 +153,6 @@ def _spec(study: str, arm_name: str, arm: Arm, seed: int) -> RunSpec:
         params=dict(arm.params),
         config=RunConfig.model_validate(config),
         data=arm.data,
-        order=arm.order,
         strategy_code=arm_name,
         text_code=config["text"],
         model_file="",
