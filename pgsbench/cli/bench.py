@@ -120,3 +120,26 @@ def eval_(
     render.show(score_table(found), cost_table(found), json=as_json)
     if different := found.different:
         raise EvaluationError(f"{len(different)} scores differ by more than ties", value=different)
+
+
+@app.command()
+def data(
+    train: Annotated[
+        str | None, typer.Argument(metavar="[DATA]", help="Shards; default: some are made, of noise.")
+    ] = None,
+    size: Annotated[int, typer.Option(min=16, max=1024, help="Height and width in pixels.")] = 224,
+    batch_size: Annotated[int, typer.Option(min=2, help="Pairs in a batch.")] = 64,
+    rounds: Annotated[int, typer.Option(min=1, help="Times that each loader is timed.")] = 5,
+    json: JsonOption = False,
+) -> None:
+    """Time the reading of pairs beside open_clip_train's own loader, on one core.
+
+    Example: pgsbench bench data '/data/cc12m/{00000..00003}.tar'
+    """
+    from pgsbench.inspection.data_costs import bench_data
+    from pgsbench.progress import Bars
+    from pgsbench.reporting import render
+
+    with Bars() as bars:
+        table = bench_data(train, image_size=size, batch_size=batch_size, rounds=rounds, progress=bars)
+    render.show(table, json=json)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ VANISHED, CHANGED = "shard vanished", "shard changed"
 
 #: A picture of more pixels, or one that is so much longer than wide, is a bomb: it takes gigabytes once it is
 #: decoded, or scaled to the size of a model.
-MAX_PIXELS, MAX_ASPECT = 100_000_000, 50
+MAX_PIXELS, MAX_ASPECT = 89_000_000, 50  # Pillow warns of more than 89.5 million
 
 #: Where an image file ends well, this stands in its last bytes.
 _ENDS, _TAIL = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}, 4096
@@ -51,12 +50,10 @@ def open_picture(data: bytes) -> Image.Image:
     if not data:
         raise UnusableError(EMPTY)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of sizes, which are checked below, and of odd metadata
-            picture = Image.open(io.BytesIO(data), formats=FORMATS)
+        picture = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
         raise UnusableError(NO_IMAGE) from None
-    except Image.DecompressionBombError:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):  # where warnings are errors
         raise UnusableError(TOO_LARGE) from None
     except PILLOW_ERRORS:
         raise UnusableError(DAMAGED) from None

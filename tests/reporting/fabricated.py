@@ -58,6 +58,7 @@ class Arm:
     data: str = "a1b2c3d4e5f60718"
     text: str = "none"
     budget: BudgetConfig | None = None
+    reading: Mapping[str, Any] = field(default_factory=dict)
     flops: int | None = None
 
     @property
@@ -155,6 +156,7 @@ def _spec(study: str, arm_name: str, arm: Arm, seed: int) -> RunSpec:
         data=arm.data,
         strategy_code=arm_name,
         text_code=config["text"],
+        reading=dict(arm.reading),
         model_file="",
         numerics=arm.numerics,
     )
