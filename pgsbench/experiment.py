@@ -23,6 +23,7 @@ from torch import Tensor
 
 from pgsbench import __version__
 from pgsbench.data import shards
+from pgsbench.data.damage import Damage
 from pgsbench.data.samples import Reader
 from pgsbench.data.transforms import normalise
 from pgsbench.errors import DataError, RunError
@@ -140,17 +141,15 @@ def _train(run: RunDir, spec: RunSpec, *, device: torch.device, should_stop: Cal
     )
     strategy = configure(config.strategy.name, config.strategy.fields)  # at once: its file may be edited
     text_strategy = configure_text(config.text.strategy, config.text.fields)
-    train_shards = shards.resolve(config.data.source)
+    pairs = shards.open_pairs(config.data)
+    damage = pairs.damage(config.data.max_bad_share)
+    damage.keep_in(run.path / files.DAMAGE)
     reader = shards.open_reader(
-        train_shards,
-        image_size=clip.image_size,
-        tokenize=clip.tokenize,
-        memory_limit_gib=config.data.memory_limit_gib,
-        workers=config.data.workers,
+        pairs, config.data, image_size=clip.image_size, tokenize=clip.tokenize, damage=damage
     )
     _check_objects(strategy, reader)
     masking = attach(clip.model, strategy)
-    counts = word_counts(train_shards, clip.tokenize) if "counts" in text_strategy.needs else None
+    counts = word_counts(pairs, clip.tokenize) if "counts" in text_strategy.needs else None
 
     is_first = True
 
@@ -175,7 +174,7 @@ def _train(run: RunDir, spec: RunSpec, *, device: torch.device, should_stop: Cal
     )
     mask_overlap = _look_at_mask(run, clip, masking, reader, spec)
     masking.detach()
-    run.write_summary(_summary(run, clip, totals, device, mask_overlap))
+    run.write_summary(_summary(run, clip, totals, device, mask_overlap, damage))
     checkpoint.save(clip, run.checkpoint)  # last: from here on the run counts as trained
     state.discard(run.state)
 
@@ -246,7 +245,9 @@ def _as_pictures(images: Tensor) -> NDArray[np.uint8]:
     return pictures
 
 
-def _summary(run: RunDir, clip: Clip, totals: Totals, device: torch.device, mask_overlap: float) -> Summary:
+def _summary(
+    run: RunDir, clip: Clip, totals: Totals, device: torch.device, mask_overlap: float, damage: Damage
+) -> Summary:
     lines = run.metrics()
     return Summary(
         steps=lines[-1]["step"],
@@ -264,6 +265,7 @@ def _summary(run: RunDir, clip: Clip, totals: Totals, device: torch.device, mask
         peak_memory_bytes=peak_memory_bytes(device),
         text_tokens=totals.text_tokens,
         flops=totals.flops or None,
+        bad_samples=damage.counts,
     )
 
 

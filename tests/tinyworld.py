@@ -103,7 +103,7 @@ def make(folder: Path) -> TinyWorld:
     )
     (folder / "tiny.yaml").write_text(
         f"question: Is it tiny?\n"
-        f"data: {{train: '{folder}/train/{{00000..00002}}.tar'}}\n"
+        f"data: {{train: '{folder}/train/{{00000..00002}}.tar', augment: none}}\n"
         f"model: tiny-vit\n"
         f"strategy: {{name: pgs, mask_ratio: 0.5}}\n"
         f"training: {{samples: 96, batch_size: 16, checkpoint_every_steps: 2, log_every_steps: 1}}\n"

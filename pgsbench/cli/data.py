@@ -59,13 +59,26 @@ def list_(json: JsonOption = False) -> None:
 
 
 @app.command()
-def verify(name: NameArgument, knobs: KnobsOption = None) -> None:
-    """Compare every file of a data set with its hash.
+def verify(
+    name: Annotated[str, typer.Argument(help="A built-in data set, or shards as data.train names them.")],
+    knobs: KnobsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Compare every file of a built-in data set with its hash; of shards, count what cannot be used and why.
 
     Example: pgsbench data verify scenes
+
+    Example: pgsbench data verify 'PATH/{00000..00331}.tar'
     """
     from pgsbench.data import store
+    from pgsbench.data.verify import verify_pairs
+    from pgsbench.reporting.data_tables import verified_table
 
+    if not store.is_builtin(name):
+        with Bars() as show:
+            found = verify_pairs(name, progress=show)
+        render.show(verified_table(found, name), json=json)
+        return
     with Bars() as show:
         folder = store.check(_with_knobs(name, knobs), progress=show)
     typer.echo(f"{len(store.read_manifest(folder).sha256)} files as they were made: {folder}")

@@ -126,6 +126,27 @@ def eval_(
         raise EvaluationError(f"{len(different)} scores differ by more than ties", value=different)
 
 
+@bench.command()
+def data(
+    train: Annotated[
+        str | None, typer.Argument(metavar="[DATA]", help="Shards; default: some are made, of noise.")
+    ] = None,
+    size: Annotated[int, typer.Option(min=16, max=1024, help="Height and width in pixels.")] = 224,
+    batch_size: BatchSizeOption = 64,
+    rounds: Annotated[int, typer.Option(min=1, help="Times that each loader is timed.")] = 5,
+    json: JsonOption = False,
+) -> None:
+    """Time the reading of pairs beside open_clip_train's own loader, on one core.
+
+    Example: pgsbench bench data '/data/cc12m/{00000..00003}.tar'
+    """
+    from pgsbench.inspection.data_costs import bench_data
+
+    with Bars() as bars:
+        table = bench_data(train, image_size=size, batch_size=batch_size, rounds=rounds, progress=bars)
+    render.show(table, json=json)
+
+
 def doctor(output: OutputOption = Path(), json: JsonOption = False) -> None:
     """Look for what will go wrong on this machine, and say what to do; exits with 1 where something will.
 

@@ -44,6 +44,35 @@ def _text_named(value: Any) -> Any:
     return {"strategy": value} if isinstance(value, str) else value
 
 
+def _augment_named(value: Any) -> Any:
+    return {"open_clip": {}, "none": None}.get(value, value) if isinstance(value, str) else value
+
+
+Share = Annotated[float, Field(gt=0, le=1)]
+Factor = Annotated[float, Field(gt=0, le=100)]
+Strength = Annotated[float, Field(ge=0, le=10)]
+
+
+class AugmentConfig(Strict):
+    """What is drawn anew whenever a picture is seen, as open_clip's ``aug_cfg``; defaults are open_clip's."""
+
+    scale: tuple[Share, Share] = Field((0.9, 1.0), description="Share of the picture's area that is cropped.")
+    ratio: tuple[Factor, Factor] = Field((3 / 4, 4 / 3), description="Width of the crop by its height.")
+    color_jitter: tuple[Strength, Strength, Strength, Annotated[float, Field(ge=0, le=0.5)]] | None = Field(
+        None, description="Strength of changes of brightness, contrast, saturation and hue."
+    )
+    color_jitter_prob: float = Field(0.0, ge=0, le=1, description="How often colours are changed.")
+    gray_scale_prob: float = Field(0.0, ge=0, le=1, description="How often colours are taken away.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> AugmentConfig:
+        if self.scale[0] > self.scale[1] or self.ratio[0] > self.ratio[1]:
+            raise ValueError("scale and ratio are (least, most)")
+        if self.color_jitter_prob and self.color_jitter is None:
+            raise ValueError("color_jitter_prob needs color_jitter")
+        return self
+
+
 class DataConfig(Strict):
     """Training data."""
 
@@ -63,7 +92,34 @@ class DataConfig(Strict):
         le=2**20,
         description="Decoded pictures up to this size are held in memory, more are streamed.",
     )
-    workers: int = Field(4, ge=1, le=256, description="Reader processes, where the data is streamed.")
+    workers: int = Field(
+        4,
+        ge=0,
+        le=256,
+        description="Reader processes, where the data is streamed; 0: the training's own process reads. Does "
+        "not change results.",
+    )
+    weights: list[Annotated[float, Field(gt=0, le=1000)]] | None = Field(
+        None,
+        min_length=1,
+        description="How many times an epoch goes through each of the sources that `::` joins; null: once, "
+        "and they are shuffled as one.",
+    )
+    augment: Annotated[AugmentConfig | None, BeforeValidator(_augment_named)] | Literal["auto"] = Field(
+        "auto",
+        description="What is drawn anew whenever a picture is seen: open_clip, its default; none; or the "
+        "numbers. auto: open_clip for shards, none for built-in data sets.",
+    )
+    scaled_decoding: bool = Field(
+        False, description="Let the JPEG decoder scale large pictures down: faster, slightly other pixels."
+    )
+    max_bad_share: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="A training stops where a larger share of all samples cannot be used. Does not change "
+        "results.",
+    )
 
     @property
     def source(self) -> str:

@@ -1,30 +1,64 @@
-"""Shards that fit into memory: decoded once, then batches by index."""
+"""Pairs that fit into memory: decoded once, kept in the data folder, and shared by all processes.
+
+Pictures lie there as arrays that each process maps into its memory: the runs of a study have one copy. The
+folder is named after what the pairs are and how they are decoded; it may be deleted at any time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock
+from numpy.lib.format import open_memmap
 from torch import Tensor
 
-from pgsbench.data.samples import Batch, caption_of, is_usable, objects_of, rank_slice
-from pgsbench.data.store import Progress
-from pgsbench.data.tar import image_of, read_tar
-from pgsbench.data.transforms import Pixels, decode
-from pgsbench.errors import DataError
+from pgsbench.data import store
+from pgsbench.data.augment import Transform
+from pgsbench.data.damage import Damage, UnusableError
+from pgsbench.data.order import Integers, Order
+from pgsbench.data.pairs import Encoded, OpenShards, Pairs, captions
+from pgsbench.data.samples import Batch, Fault, Tokenize, rank_slice
+from pgsbench.data.streaming import MAX_ATTEMPTS, check_batch_size, chosen, none_left
+from pgsbench.data.transforms import Pixels
+from pgsbench.files import atomic
+from pgsbench.hashing import digest
+
+#: Raised when the same pairs would be decoded otherwise.
+VERSION = 1
+#: Threads that decode: Pillow gives others the processor meanwhile. And pairs that they are given at a time.
+THREADS, AT_ONCE = 4, 2048
+#: Tokenizers that write this alike are the same.
+_PROBE = "A probe: two Cafés, unforeseeably O'Neill's, 42 & more 42 " * 8
 
 
 @dataclass(frozen=True)
 class InMemory:
-    """All pairs as tensors: images (n, 3, h, w) uint8, texts (n, context) int32, objects (n, h, w) uint8."""
+    """All pairs as tensors.
+
+    Attributes:
+        images: (n, 3, h, w) uint8.
+        texts: (m, context) int32, the captions of one pair after those of another.
+        objects: (n, h, w) uint8; None where they are unknown.
+        first_texts: (n + 1,) int64 where the captions of each pair begin; None: each has one.
+        order: The order of pairs; None: that of one shard.
+        faults: Index -> what is wrong with a pair that could not be decoded.
+        damage: Told of those that were wanted.
+    """
 
     images: Tensor
     texts: Tensor
     objects: Tensor | None
+    first_texts: Tensor | None = None
+    order: Order | None = None
+    faults: Mapping[int, Fault] = field(default_factory=dict)
+    damage: Damage | None = None
 
     @property
     def has_objects(self) -> bool:
@@ -37,82 +71,147 @@ class InMemory:
     def batches(
         self, *, seed: int, batch_size: int, start_step: int = 0, rank: int = 0, world_size: int = 1
     ) -> Iterator[Batch]:
-        """Yield batches without end; each epoch is a new permutation, its incomplete rest is left out.
+        """Yield batches without end, beginning with the batch of step `start_step`.
 
         Raises:
-            DataError: There are fewer pairs than one batch needs.
+            DataError: There are fewer pairs than one batch needs, or too many are damaged.
         """
+        check_batch_size(len(self), batch_size)
         part = rank_slice(batch_size, rank, world_size)
-        order = batch_indices(len(self), seed=seed, batch_size=batch_size, start_step=start_step)
-        for step, whole in enumerate(order, start_step):
-            index = whole[part]
-            objects = self.objects[index] if self.objects is not None else None
-            samples = step * batch_size + torch.arange(part.start, part.stop)
-            yield Batch(self.images[index], self.texts[index].long(), objects, samples, index)
+        order = self.order or Order([[len(self)]])
+        for step in count(start_step):
+            places = step * batch_size + np.arange(part.start, part.stop)
+            wanted = order.at(places, seed)
+            faults = self._replace(wanted.ids, places, order, seed) if self.faults else []
+            index = torch.from_numpy(wanted.ids)
+            texts = index if self.first_texts is None else self._texts_of(wanted.ids, wanted.visits, seed)
+            yield Batch(
+                images=self.images[index],
+                texts=self.texts[texts].long(),
+                objects=self.objects[index] if self.objects is not None else None,
+                samples=torch.from_numpy(places),
+                ids=index,
+                faults=tuple(faults),
+            )
 
+    def _replace(self, ids: Integers, places: Integers, order: Order, seed: int) -> list[Fault]:
+        """Put others in the places of damaged pairs, as a streaming reader does."""
+        found = []
+        for here, original in enumerate(ids.tolist()):
+            for attempt in range(MAX_ATTEMPTS):
+                if int(ids[here]) not in self.faults:
+                    break
+                fault = self.faults[int(ids[here])]
+                found.append(fault)
+                if self.damage is not None:
+                    self.damage.add(fault.id, fault.reason, fault.where)
+                ids[here] = order.replacement(original, int(places[here]), seed, attempt)
+            else:
+                raise none_left(found[-MAX_ATTEMPTS].where)
+        return found
 
-def batch_indices(num_pairs: int, *, seed: int, batch_size: int, start_step: int = 0) -> Iterator[Tensor]:
-    """Yield without end which pairs (b,) are in each batch, beginning with step `start_step`.
-
-    Each epoch is a new permutation of all pairs; its incomplete rest is left out.
-
-    Raises:
-        DataError: There are fewer pairs than one batch needs.
-    """
-    steps_per_epoch = num_pairs // batch_size
-    if not steps_per_epoch:
-        raise DataError(
-            f"a batch needs more pairs than the {num_pairs} there are",
-            where="training.batch_size",
-            value=batch_size,
+    def _texts_of(self, ids: Integers, visits: Integers, seed: int) -> Tensor:
+        assert self.first_texts is not None
+        firsts, ends = self.first_texts[ids].tolist(), self.first_texts[ids + 1].tolist()
+        return torch.tensor(
+            [
+                first + chosen(end - first, seed, visit, number)
+                for first, end, visit, number in zip(firsts, ends, visits.tolist(), ids.tolist(), strict=True)
+            ]
         )
-    epoch, order = -1, torch.empty(0)
-    for step in count(start_step):
-        if step // steps_per_epoch != epoch:
-            epoch = step // steps_per_epoch
-            generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-            order = torch.randperm(num_pairs, generator=generator)
-        first = step % steps_per_epoch * batch_size
-        yield order[first : first + batch_size]
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """What shards hold: images (n, 3, h, w) uint8, captions, objects (n, h, w) uint8 where they are known."""
+def in_memory(
+    pairs: Pairs,
+    transform: Transform,
+    tokenize: Tokenize,
+    damage: Damage | None = None,
+    *,
+    progress: store.Progress | None = None,
+) -> InMemory:
+    """Return pairs as tensors, decoded and tokenised now where that was not done before.
 
-    images: Tensor
-    captions: list[str]
-    objects: Tensor | None
-
-
-# The runs of a study share their data, and a worker process trains one after another: keep the last set.
-_last_decoded: dict[tuple[tuple[Path, ...], tuple[int, int]], Decoded] = {}
-
-
-def decoded(
-    shards: tuple[Path, ...], size: tuple[int, int], has_objects: bool, progress: Progress | None
-) -> Decoded:
-    """Return what the shards hold, at model resolution; the last answer is kept."""
-    key = (shards, size)
-    if key in _last_decoded:
-        return _last_decoded[key]
-    images: list[Pixels] = []
-    maps: list[Pixels] = []
-    captions: list[str] = []
-    for number, shard in enumerate(shards):
-        for name, parts in read_tar(shard):
-            if not is_usable(parts):
-                continue
-            where = f"{shard}:{name}"
-            images.append(decode(image_of(parts, where).data, size, where=where))
-            captions.append(caption_of(parts))
-            if has_objects:
-                maps.append(objects_of(parts, size, where))
-        if progress:
-            progress("reading shards", number + 1, len(shards))
-    pictures = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
-    _last_decoded.clear()
-    _last_decoded[key] = Decoded(
-        pictures, captions, torch.from_numpy(np.stack(maps)) if has_objects else None
+    Args:
+        pairs: The data.
+        transform: From image files to pixels, the same whenever a picture is seen.
+        tokenize: Texts to token ids.
+        damage: Told what could not be used.
+        progress: Told how far it is.
+    """
+    key = digest([VERSION, pairs.digests, transform.size, transform.scaled_decoding])[:24]
+    folder = store.root() / "decoded" / key
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    texts_name = f"texts-{digest(tokenize([_PROBE]).tolist())[:16]}.npz"
+    with FileLock(folder.with_suffix(".lock")):  # whoever comes second finds it done
+        if not folder.is_dir():
+            with store.new_folder(folder) as scratch:
+                _decode(pairs, transform, scratch, progress)
+        if not (folder / texts_name).is_file():
+            _tokenise(pairs, tokenize, folder / texts_name, progress)
+    with np.load(folder / texts_name) as kept:
+        texts, firsts = torch.from_numpy(kept["texts"]), torch.from_numpy(kept["firsts"])
+    faults = [Fault(*fields) for fields in json.loads((folder / "faults.json").read_text())]
+    return InMemory(
+        images=_mapped(folder / "images.npy"),
+        texts=texts,
+        objects=_mapped(folder / "objects.npy") if pairs.has_objects else None,
+        first_texts=firsts if len(texts) > len(pairs) else None,
+        order=pairs.order,
+        faults={fault.id: fault for fault in faults},
+        damage=damage,
     )
-    return _last_decoded[key]
+
+
+def _mapped(path: Path) -> Tensor:
+    return torch.from_numpy(np.load(path, mmap_mode="c"))  # "c": torch warns of memory that is read-only
+
+
+def _decode(pairs: Pairs, transform: Transform, folder: Path, progress: store.Progress | None) -> None:
+    height, width = transform.size
+    opened, faults = OpenShards(pairs), list[Fault]()
+    images = open_memmap(folder / "images.npy", "w+", np.uint8, (len(pairs), 3, height, width))
+    maps = None
+    if pairs.has_objects:
+        maps = open_memmap(folder / "objects.npy", "w+", np.uint8, (len(pairs), height, width))
+
+    def decoded(pair: Encoded | UnusableError) -> tuple[Pixels, Pixels | None] | UnusableError:
+        try:
+            return pair if isinstance(pair, UnusableError) else transform(pair.picture, pair.objects, 0)
+        except UnusableError as error:
+            return error
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        for first in range(0, len(pairs), AT_ONCE):
+            numbers = range(first, min(first + AT_ONCE, len(pairs)))
+            encoded = [_read(opened, number) for number in numbers]
+            for number, found in zip(numbers, pool.map(decoded, encoded), strict=True):
+                if isinstance(found, UnusableError):
+                    faults.append(Fault(number, found.reason, opened.where(number)))
+                    continue
+                images[number] = found[0].transpose(2, 0, 1)
+                if maps is not None and found[1] is not None:
+                    maps[number] = found[1]
+            if progress:
+                progress("decoding pictures", numbers.stop, len(pairs))
+    (folder / "faults.json").write_text(json.dumps([[one.id, one.reason, one.where] for one in faults]))
+
+
+def _read(opened: OpenShards, number: int) -> Encoded | UnusableError:
+    try:
+        return opened.read(number)
+    except UnusableError as error:
+        return error
+
+
+def _tokenise(pairs: Pairs, tokenize: Tokenize, path: Path, progress: store.Progress | None) -> None:
+    found, counts, waiting = list[Tensor](), list[int](), list[str]()
+    for texts in captions(pairs):
+        counts.append(len(texts))
+        waiting += texts
+        if len(waiting) >= AT_ONCE or len(counts) == len(pairs):
+            found.append(tokenize(waiting).int())
+            waiting = []
+            if progress:
+                progress("tokenising captions", len(counts), len(pairs))
+    with atomic(path) as scratch, scratch.open("wb") as file:
+        np.savez(file, texts=torch.cat(found).numpy(), firsts=np.cumsum([0, *counts]))

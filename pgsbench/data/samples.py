@@ -1,24 +1,33 @@
-"""What a training sample is in its tar, and what batches and their readers look like.
+"""What a training sample is, and what batches and their readers look like.
 
-A sample is ``KEY.jpg|png|webp`` and ``KEY.txt``; ``KEY.objects.png``, where present, numbers the object of
-each pixel.
+A sample is ``KEY.jpg|png|webp`` and ``KEY.txt`` in a tar; ``KEY.captions.txt``, where present, has several
+captions, one a line, and ``KEY.objects.png`` numbers the object of each pixel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
 
-from pgsbench.data.tar import IMAGE_TYPES
-from pgsbench.data.transforms import Pixels, decode_objects
-from pgsbench.errors import DataError
-
-OBJECTS = "objects.png"
-
 Tokenize = Callable[[list[str]], Tensor]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A sample that could not be used.
+
+    Attributes:
+        id: Its index in the data set.
+        reason: One of those in `pgsbench.data.damage`.
+        where: Its shard and its name.
+    """
+
+    id: int
+    reason: str
+    where: str
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,7 @@ class Batch:
         objects: (b, h, w) uint8 number of the object at each pixel, 0 for background; None where unknown.
         samples: (b,) int64 place of each pair in the stream of all steps: step * batch size + offset.
         ids: (b,) int64 index of each pair in the data set, the same whenever the pair is seen.
+        faults: Damaged samples, in whose places others stand here.
     """
 
     images: Tensor
@@ -38,6 +48,7 @@ class Batch:
     objects: Tensor | None
     samples: Tensor
     ids: Tensor
+    faults: tuple[Fault, ...] = ()
 
 
 class Reader(Protocol):
@@ -64,24 +75,3 @@ class Reader(Protocol):
 def rank_slice(batch_size: int, rank: int, world_size: int) -> slice:
     """Return which pairs of a batch belong to a rank: consecutive ones, as equal in number as can be."""
     return slice(rank * batch_size // world_size, (rank + 1) * batch_size // world_size)
-
-
-def is_usable(parts: Mapping[str, bytes]) -> bool:
-    """Tell whether a sample has a picture and a caption."""
-    return "txt" in parts and any(kind in parts for kind in IMAGE_TYPES)
-
-
-def caption_of(parts: Mapping[str, bytes]) -> str:
-    """Return the caption of a sample."""
-    return parts["txt"].decode("utf-8", "replace").strip()
-
-
-def objects_of(parts: Mapping[str, bytes], size: tuple[int, int], where: str) -> Pixels:
-    """Return the object map of a sample, (h, w) uint8.
-
-    Raises:
-        DataError: It has none, although the first sample of the data had one.
-    """
-    if OBJECTS not in parts:
-        raise DataError("this sample lacks its object map, others have one", where=where, value=sorted(parts))
-    return decode_objects(parts[OBJECTS], size, where=where)

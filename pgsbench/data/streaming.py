@@ -1,131 +1,169 @@
-"""Shards too large for memory: read by worker processes, shuffled by seed, resumable at any step."""
+"""Batches of any step, read and decoded by reader processes, or in the training's own."""
 
 from __future__ import annotations
 
-import random
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate, count, islice
-from pathlib import Path
+from itertools import count
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from pgsbench.data.samples import Batch, Tokenize, caption_of, is_usable, objects_of, rank_slice
-from pgsbench.data.tar import count_tar, image_of, read_tar
-from pgsbench.data.transforms import decode
+from pgsbench.data.augment import Transform
+from pgsbench.data.damage import Damage, UnusableError
+from pgsbench.data.order import draws
+from pgsbench.data.pairs import OpenShards, Pairs
+from pgsbench.data.samples import Batch, Fault, Tokenize, rank_slice
+from pgsbench.data.transforms import Pixels
+from pgsbench.errors import DataError, UserError
 
-SHUFFLE_BUFFER = 2_000  # samples, still encoded
+#: So many stand-ins for a damaged pair are tried.
+MAX_ATTEMPTS = 100
 
-#: Index in the data set, place for messages, members.
-_Sample = tuple[int, str, dict[str, bytes]]
+# What the randomness of a place is for; order has no number of its own.
+_FOR_PICTURE, _FOR_CAPTION = 1, 2
 
 
 @dataclass(frozen=True)
-class StreamedShards:
-    """A reader that holds no more than its shuffle buffers.
+class Streamed:
+    """A reader that holds no more than the batches it has ready.
 
-    Batch s comes from worker ``s % w`` of w, and each worker owns every w-th shard, so the order depends
-    on seed and number of workers alone, whatever the timing. A resumed reader skips samples undecoded.
+    Attributes:
+        pairs: The data.
+        transform: From image files to pixels.
+        tokenize: Texts to token ids.
+        workers: Reader processes; 0: the training's own process reads. They change no batch.
+        damage: Told what could not be used.
     """
 
-    shards: tuple[Path, ...]
-    image_size: tuple[int, int]
+    pairs: Pairs
+    transform: Transform
     tokenize: Tokenize
-    has_objects: bool
     workers: int
+    damage: Damage
+
+    @property
+    def has_objects(self) -> bool:
+        """Whether batches carry object maps."""
+        return self.pairs.has_objects
 
     def batches(
         self, *, seed: int, batch_size: int, start_step: int = 0, rank: int = 0, world_size: int = 1
     ) -> Iterator[Batch]:
-        """Yield batches without end, beginning with the batch of step `start_step`."""
-        workers = min(self.workers, len(self.shards))  # a worker without a shard would never answer
-        part = rank_slice(batch_size, rank, world_size)
-        source = _Source(self, seed, batch_size, start_step, workers, part)
+        """Yield batches without end, beginning with the batch of step `start_step`.
+
+        Raises:
+            DataError: There are fewer pairs than one batch needs, or too many are damaged.
+        """
+        check_batch_size(len(self.pairs), batch_size)
+        source = _Source(self, seed, batch_size, start_step, rank_slice(batch_size, rank, world_size))
         with warnings.catch_warnings():
             # more workers than cores: as asked
             warnings.filterwarnings("ignore", "This DataLoader will create")
             loader = DataLoader(
                 source,
                 batch_size=None,
-                num_workers=workers,
-                prefetch_factor=4,
-                multiprocessing_context="spawn",
+                num_workers=self.workers,
+                prefetch_factor=4 if self.workers else None,
+                multiprocessing_context="spawn" if self.workers else None,
                 pin_memory=torch.cuda.is_available(),
+                generator=torch.Generator(),  # else it draws from everyone's
             )
             batches = iter(loader)  # where it warns, too
-        yield from batches
+        for batch in batches:
+            if isinstance(batch, UserError):
+                raise batch
+            for fault in batch.faults:
+                self.damage.add(fault.id, fault.reason, fault.where)
+            yield batch
 
 
-class _Source(IterableDataset[Batch]):
-    def __init__(
-        self,
-        reader: StreamedShards,
-        seed: int,
-        batch_size: int,
-        start_step: int,
-        workers: int,
-        part: slice,
-    ) -> None:
+def check_batch_size(num_pairs: int, batch_size: int) -> None:
+    """Check that there are enough pairs for a batch.
+
+    Raises:
+        DataError: There are not.
+    """
+    if num_pairs < batch_size:
+        raise DataError(
+            f"a batch needs more pairs than the {num_pairs} there are",
+            where="training.batch_size",
+            value=batch_size,
+        )
+
+
+def none_left(where: str) -> DataError:
+    """Return the error of a pair that nothing can stand in for."""
+    rule = f"neither this sample nor any of {MAX_ATTEMPTS} others can be used"
+    return DataError(rule, where=where, way_out="`pgsbench data verify DATA` counts the damage")
+
+
+def chosen(num_captions: int, seed: int, visit: int, number: int) -> int:
+    """Return which of the captions of a pair is read.
+
+    Args:
+        num_captions: How many there are.
+        seed: The run's.
+        visit: How many times the data was gone through before.
+        number: Index of the pair.
+    """
+    if num_captions == 1:
+        return 0
+    return int(draws(_FOR_CAPTION, seed, visit, number, count=1)[0]) % num_captions
+
+
+class _Source(IterableDataset[Batch | UserError]):
+    def __init__(self, reader: Streamed, seed: int, batch_size: int, start_step: int, part: slice) -> None:
         self.reader, self.seed, self.batch_size = reader, seed, batch_size
-        self.start_step, self.workers, self.part = start_step, workers, part
-        shards = sorted(reader.shards)
-        before = accumulate((count_tar(shard) for shard in shards), initial=0)
-        self.first_ids = dict(zip(shards, before, strict=False))
+        self.start_step, self.part = start_step, part
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Batch | UserError]:
         info = get_worker_info()
-        assert info is not None
-        torch.set_num_threads(1)
-        # The loader asks its workers in turn, from 0: rotate, so that worker s % workers answers step s.
-        worker = (info.id + self.start_step) % self.workers
-        skipped_batches = len(range(worker, self.start_step, self.workers))
-        samples = islice(self._samples(worker), skipped_batches * self.batch_size, None)
-        step = worker + skipped_batches * self.workers
-        while True:
-            yield self._batch(list(islice(samples, self.batch_size)), step)
-            step += self.workers
+        if info is not None:
+            torch.set_num_threads(1)
+        first, stride = (info.id, info.num_workers) if info is not None else (0, 1)
+        opened = OpenShards(self.reader.pairs)
+        for step in count(self.start_step + first, stride):  # the loader asks its workers in turn
+            try:
+                yield self._batch(opened, step)
+            except UserError as error:  # raised here, it would come with a traceback of this process
+                yield error
+                return
 
-    def _samples(self, worker: int) -> Iterator[_Sample]:
-        for epoch in count():
-            order = random.Random(f"{self.seed}/{epoch}")
-            shards = sorted(self.reader.shards)
-            order.shuffle(shards)
-            yield from _shuffled(
-                shards[worker :: self.workers],
-                random.Random(f"{self.seed}/{epoch}/{worker}"),
-                self.first_ids,
-            )
+    def _batch(self, opened: OpenShards, step: int) -> Batch:
+        places = step * self.batch_size + np.arange(self.part.start, self.part.stop)
+        wanted = self.reader.pairs.order.at(places, self.seed)
+        faults: list[Fault] = []
+        found = [
+            self._pair(opened, *numbers, faults)
+            for numbers in zip(wanted.ids.tolist(), places.tolist(), wanted.visits.tolist(), strict=True)
+        ]
+        images, captions, maps, ids = zip(*found, strict=True)
+        known = [one for one in maps if one is not None]
+        return Batch(
+            images=torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(),
+            texts=self.reader.tokenize(list(captions)).long(),
+            objects=torch.from_numpy(np.stack(known)) if self.reader.has_objects else None,
+            samples=torch.from_numpy(places),
+            ids=torch.tensor(ids),
+            faults=tuple(faults),
+        )
 
-    def _batch(self, whole: list[_Sample], step: int) -> Batch:
-        size, samples = self.reader.image_size, whole[self.part]
-        images = [decode(image_of(parts, key).data, size, where=key) for _, key, parts in samples]
-        texts = self.reader.tokenize([caption_of(parts) for _, _, parts in samples])
-        objects = None
-        if self.reader.has_objects:
-            maps = [objects_of(parts, size, key) for _, key, parts in samples]
-            objects = torch.from_numpy(np.stack(maps))
-        pictures = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
-        places = step * self.batch_size + torch.arange(self.part.start, self.part.stop)
-        return Batch(pictures, texts, objects, places, torch.tensor([number for number, _, _ in samples]))
-
-
-def _shuffled(
-    shards: Sequence[Path], order: random.Random, first_ids: Mapping[Path, int]
-) -> Iterator[_Sample]:
-    buffer: list[_Sample] = []
-    for shard in shards:
-        for number, (key, parts) in enumerate(read_tar(shard), first_ids[shard]):
-            if not is_usable(parts):
+    def _pair(
+        self, opened: OpenShards, number: int, place: int, visit: int, faults: list[Fault]
+    ) -> tuple[Pixels, str, Pixels | None, int]:
+        drawn = int(draws(_FOR_PICTURE, self.seed, place, count=1)[0] >> np.uint64(1))
+        original = number
+        for attempt in range(MAX_ATTEMPTS):
+            try:
+                pair = opened.read(number)
+                pixels, objects = self.reader.transform(pair.picture, pair.objects, drawn)
+            except UnusableError as error:
+                faults.append(Fault(number, error.reason, opened.where(number)))
+                number = self.reader.pairs.order.replacement(original, place, self.seed, attempt)
                 continue
-            sample = (number, f"{shard}:{key}", parts)
-            if len(buffer) < SHUFFLE_BUFFER:
-                buffer.append(sample)
-                continue
-            position = order.randrange(SHUFFLE_BUFFER)
-            buffer[position], sample = sample, buffer[position]
-            yield sample
-    order.shuffle(buffer)
-    yield from buffer
+            caption = pair.captions[chosen(len(pair.captions), self.seed, visit, number)]
+            return pixels, caption, objects, number
+        raise none_left(faults[-MAX_ATTEMPTS].where)

@@ -93,16 +93,21 @@ def _members(path: Path, *, read: bool) -> Iterator[tuple[str, str, bytes]]:
     try:
         with tarfile.open(path) as tar:
             for member in tar:
-                key, ending = _key_and_ending(member)
+                key, ending = key_and_ending(member)
                 if member.isfile() and key and ending:
                     handle = tar.extractfile(member) if read else None
                     yield key, ending, handle.read() if handle else b""
-            _check_end(tar)
+            check_end(tar)
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
         raise _unreadable(path, error) from error
 
 
-def _check_end(tar: tarfile.TarFile) -> None:
+def check_end(tar: tarfile.TarFile) -> None:
+    """Check, after the last member was read, that the archive ends there.
+
+    Raises:
+        ReadError: It is damaged or cut off.
+    """
     # The library takes a damaged header, and a file that is cut off before one, for the end. A real end is
     # marked by blocks of zeros, and nothing else comes after it.
     assert tar.fileobj is not None
@@ -115,9 +120,10 @@ def _check_end(tar: tarfile.TarFile) -> None:
         raise tarfile.ReadError(f"damaged or cut off after {tar.offset:,} bytes")
 
 
-def _key_and_ending(member: tarfile.TarInfo) -> tuple[str, str]:
-    # Empty for what is no part of a sample: notes about the archive, files without an ending, hidden ones as
-    # macOS adds them. webdataset skips these, too, but takes hidden ones in folders for samples.
+def key_and_ending(member: tarfile.TarInfo) -> tuple[str, str]:
+    """Return a member's sample and its ending; empty ones for what is no part of a sample."""
+    # Notes about the archive, files without an ending, hidden ones as macOS adds them. webdataset
+    # skips these, too, but takes hidden ones in folders for samples.
     folder, _, base = member.name.rpartition("/")
     stem, _, ending = base.partition(".")
     if not stem or _NOTES.match(member.name):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
+from pgsbench.data.damage import PILLOW_ERRORS, UnusableError, open_picture
 from pgsbench.errors import DataError
 
 #: Raw pixels, (h, w, 3) or (h, w).
@@ -31,43 +31,37 @@ def decode(
         DataError: The bytes are no readable image.
     """
     try:
-        with Image.open(io.BytesIO(data)) as file:
-            image = file.convert("RGB")
-    except (OSError, ValueError, SyntaxError) as error:  # PIL reports damaged PNGs as SyntaxError
-        raise DataError(
-            f"an image cannot be decoded: {_reason(error)}", where=where, way_out=way_out
-        ) from error
-    return np.asarray(_fit(image, size, Image.Resampling.BICUBIC), dtype=np.uint8)
+        image = open_picture(data).convert("RGB")
+    except UnusableError as error:
+        raise DataError(f"this cannot be used: {error.reason}", where=where, way_out=way_out) from None
+    except PILLOW_ERRORS as error:
+        raise DataError(f"an image cannot be decoded: {error}", where=where, way_out=way_out) from error
+    return np.asarray(fit(image, size, Image.Resampling.BICUBIC), dtype=np.uint8)
 
 
-def decode_objects(data: bytes, size: tuple[int, int], *, where: str) -> Pixels:
-    """Decode an object map to (height, width) uint8: 0 background, else the object's number.
+def map_of(data: bytes) -> Image.Image:
+    """Return a map of objects as numbers in one channel: 0 background, else the object's number.
 
     Raises:
-        DataError: The bytes are no readable image.
+        UnusableError: It is no image, or a bomb.
+        OSError: It is damaged; or another of `PILLOW_ERRORS`.
     """
-    try:
-        with Image.open(io.BytesIO(data)) as file:
-            # A palette image keeps its numbers in "P"; converting to "L" would turn them into grey levels.
-            image = file.copy() if file.mode in ("P", "L") else file.convert("L")
-    except (OSError, ValueError, SyntaxError) as error:
-        raise DataError(f"an object map cannot be decoded: {_reason(error)}", where=where) from error
-    return np.asarray(_fit(image, size, Image.Resampling.NEAREST), dtype=np.uint8)
+    image = open_picture(data)
+    # A palette image keeps its numbers in "P"; converting to "L" would turn them into grey levels.
+    return image.copy() if image.mode in ("P", "L") else image.convert("L")
 
 
-def _reason(error: Exception) -> str:
-    # PIL names the object in memory that it has read from, which tells a user nothing.
-    if isinstance(error, UnidentifiedImageError):
-        return "it is in no image format that Pillow knows"
-    return str(error)
-
-
-def _fit(image: Image.Image, size: tuple[int, int], resampling: Image.Resampling) -> Image.Image:
+def fit(image: Image.Image, size: tuple[int, int], resampling: Image.Resampling) -> Image.Image:
+    """Return an image scaled by its shorter side to `size`, (height, width), and cropped at the centre."""
     height, width = size
     if image.size == (width, height):
         return image
-    scale = max(height / image.height, width / image.width)
-    scaled = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
+    if height == width:  # torchvision's rounding, which open_clip uses for squares, and its own for others
+        short = min(image.size)
+        scaled = (int(width * image.width / short), int(height * image.height / short))
+    else:
+        scale = max(height / image.height, width / image.width)
+        scaled = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
     image = image.resize(scaled, resampling)
     left, top = round((scaled[0] - width) / 2), round((scaled[1] - height) / 2)
     return image.crop((left, top, left + width, top + height))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgsbench.data.shards import open_reader, resolve
+from pgsbench.data.shards import open_pairs, open_reader
 from pgsbench.data.store import Progress
 from pgsbench.inspection.diagnosis import Diagnosis, diagnose
 from pgsbench.inspection.diagnosis_files import write
@@ -53,7 +53,7 @@ def diagnose_masks(
 ) -> DiagnosisReport:
     """Measure what masks do to the first batches of a training, and write tables and figure.
 
-    Only the pictures of these batches are decoded, unless the data are too large for memory and streamed.
+    Only the pictures of these batches are decoded.
 
     Args:
         study_or_data: A study, a built-in data set, or webdataset shards.
@@ -75,13 +75,12 @@ def diagnose_masks(
     what = inspected(study_or_data, strategies)
     clip = build(model or what.model, seed=what.seed)
     reader = open_reader(
-        resolve(what.data.source, progress=progress),
+        open_pairs(what.data, progress=progress),
+        what.data,
         image_size=clip.image_size,
         tokenize=clip.tokenize,
-        memory_limit_gib=what.data.memory_limit_gib,
-        workers=what.data.workers,
         progress=progress,
-        num_batches=batches,
+        few=True,
     )
     found = diagnose(
         clip,

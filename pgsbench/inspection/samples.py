@@ -9,7 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pgsbench.data.shards import open_reader, preflight, resolve
+from pgsbench.config.schema import DataConfig
+from pgsbench.data.names import resolve
+from pgsbench.data.pairs import Pairs
+from pgsbench.data.shards import open_reader
 from pgsbench.data.transforms import decode
 from pgsbench.errors import DataError
 
@@ -45,16 +48,19 @@ def from_files(paths: Sequence[Path], size: tuple[int, int]) -> Pictures:
 
 
 def from_data(train: str, size: tuple[int, int], *, count: int, seed: int) -> Pictures:
-    """Draw pictures of the first shard of training data: a built-in data set, or shards."""
+    """Draw pictures of the first shard of training data: a built-in data set, or shards.
+
+    Raises:
+        DataError: There is no such data.
+    """
+    pairs = Pairs.of([resolve(train)[:1]])
     captions: list[str] = []
 
     def remember(texts: list[str]) -> Tensor:
         captions.extend(texts)
-        return torch.arange(len(captions) - len(texts), len(captions))[:, None]
+        return torch.zeros(len(texts), 1)
 
-    shard = resolve(train)[:1]
-    reader = open_reader(
-        shard, image_size=size, tokenize=remember, memory_limit_gib=1e9, workers=1, num_batches=1
-    )
-    batch = next(reader.batches(seed=seed, batch_size=min(count, preflight(shard[0])[0])))
-    return Pictures(batch.images, [captions[int(index)] for index in batch.texts[:, 0]], batch.objects)
+    data = DataConfig(train=train, augment=None)
+    reader = open_reader(pairs, data, image_size=size, tokenize=remember, few=True)
+    batch = next(reader.batches(seed=seed, batch_size=min(count, len(pairs))))
+    return Pictures(batch.images, captions, batch.objects)

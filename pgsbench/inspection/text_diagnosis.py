@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pgsbench.data.samples import Reader
-from pgsbench.data.shards import resolve
+from pgsbench.data.shards import open_pairs
 from pgsbench.masking.text.base import TextStrategy
 from pgsbench.models.clip import Clip
 from pgsbench.models.text_masking import TextMasking, pieces
@@ -52,7 +52,7 @@ def text_table(
     for title, strategy in texts.items():
         if strategy.keep is None:
             continue
-        counts = word_counts(resolve(train), clip.tokenize) if "counts" in strategy.needs else None
+        counts = word_counts(open_pairs(train), clip.tokenize) if "counts" in strategy.needs else None
         masking = TextMasking(clip, strategy, counts)
         rows.append([title, *_cells(clip, masking, captions, seed)])
     notes = [

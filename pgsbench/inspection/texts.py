@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from pgsbench.data.shards import resolve
+from pgsbench.data.shards import open_pairs
 from pgsbench.errors import ConfigError
 from pgsbench.masking.text.base import TextStrategy
 from pgsbench.masking.text.configure import configure_text, text_strategy_class
@@ -79,7 +79,7 @@ def struck(
     for name, strategy in texts.items():
         if strategy.keep is None:
             continue  # the caption above it is what it shows
-        counts = word_counts(resolve(train), clip.tokenize) if "counts" in strategy.needs else None
+        counts = word_counts(open_pairs(train), clip.tokenize) if "counts" in strategy.needs else None
         masking = TextMasking(clip, strategy, counts)
         masking.begin_step(seed=seed, step=0)
         stays = masking.choose(ids)

@@ -153,7 +153,7 @@ class _Watched:
 
 
 def _open_clips(model: str, batch_size: int, device: torch.device) -> Loop:
-    from open_clip_train.train import train_one_epoch  # type: ignore[import-untyped]
+    from open_clip_train.train import train_one_epoch
 
     clip = build(model, seed=0, device=device)
     clip.model.output_dict = True  # type: ignore[assignment]  # as its factory sets it for training

@@ -45,6 +45,7 @@ class Summary:
         text_tokens: Tokens that entered the text transformer in all, marks and padding included.
         flops: Of both towers, in the whole training (`pgsbench.models.flops`); None for towers that are not
             open_clip's own.
+        bad_samples: Reason -> samples of the data that could not be used; others stood in their places.
         num_parameters: Parameters of the model.
         final_loss: Training loss of the last step; None where it was not finite.
         peak_memory_bytes: Most memory of the GPU in the training; None on a CPU, where only the whole
@@ -68,3 +69,4 @@ class Summary:
     eval_seconds: float | None = None
     text_tokens: int | None = None
     flops: int | None = None
+    bad_samples: dict[str, int] = field(default_factory=dict)

@@ -50,11 +50,10 @@ class RunSpec:
         params: What the search space chose, by dotted path; empty for a plain arm.
         config: The resolved configuration, seed included.
         data: Identity of the training data, by content.
-        order: How the data is read, which decides the order of pairs: ``memory``, or ``stream`` and the
-            number of readers.
         strategy_code: Identity of the strategy's code (`pgsbench.plugins.Registry.content_id`).
         model_file: Hash of the model's own JSON file; empty for a model that is known by name.
         text_code: Identity of the text strategy's code.
+        reading: What decides the pixels of a picture beside the data (`pgsbench.data.shards.reading`).
         numerics: On what arithmetic it is trained.
         evaluation: What the model is tested on; no part of the id.
         results_version: `RESULTS_VERSION` of the code that planned it.
@@ -65,11 +64,11 @@ class RunSpec:
     arm: str
     config: RunConfig
     data: str
-    order: str
     strategy_code: str
     model_file: str
     numerics: Numerics
     text_code: str = "none"
+    reading: dict[str, Any] = field(default_factory=dict)
     params: dict[str, Any] = field(default_factory=dict)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     results_version: int = RESULTS_VERSION
@@ -91,7 +90,7 @@ class RunSpec:
         text = {"text": {**config["text"], "strategy": self.text_code}} if self.text_code != "none" else {}
         return {
             "data": self.data,
-            "order": self.order,
+            **({"reading": self.reading} if self.reading else {}),
             "model": model,
             "strategy": strategy,
             **text,  # whole captions are what there was before there was a choice

@@ -122,7 +122,7 @@ BESIDE_SCORES = [
     ),
 ]
 
-_SUMMARY_FIELDS = [field.name for field in fields(Summary)]
+_SUMMARY_FIELDS = [field.name for field in fields(Summary) if field.name != "bad_samples"]
 
 
 def rows_of(results: Results) -> dict[str, Row]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import chain
 from pathlib import Path
 
 from pgsbench.data import store
+from pgsbench.data.verify import Verified
 from pgsbench.evaluation import availability
 from pgsbench.evaluation.suite import Suite
 from pgsbench.reporting.render import Table
@@ -45,3 +47,16 @@ def status_table(suite: Suite, *, root: Path | None, progress: store.Progress) -
     odd = [f"{one.data}: {one.problem}" for one in sets if one.problem and one.state == availability.DAMAGED]
     notes = [*odd, f"{present} of {len(sets)} data sets are present under {root or store.root()}"]
     return Table(f"Data of the suite {suite.name}", header, rows, notes, text_columns=(1, 2, 5))
+
+
+def verified_table(found: Verified, train: str) -> Table:
+    """Return how many samples of training data cannot be used, by reason, and where the first lies."""
+    firsts: dict[str, str] = {}
+    for shard, key, reason in found.faults:
+        firsts.setdefault(reason, f"{shard}:{key}")
+    counts = Counter(reason for _, _, reason in found.faults)
+    rows = [[reason, f"{count:,}", firsts[reason]] for reason, count in counts.most_common()]
+    total = found.num_usable + len(found.faults)
+    rows.append(["usable", f"{found.num_usable:,}", ""])
+    notes = [f"{len(found.faults):,} of {total:,} samples cannot be used ({len(found.faults) / total:.2%})."]
+    return Table(f"Samples of {train}", ["samples", "count", "the first"], rows, notes, text_columns=(2,))

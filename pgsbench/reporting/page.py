@@ -168,6 +168,9 @@ def _facts(results: Results) -> dict[str, str]:
         config = run.spec.config
         note("training data", config.data.source)
         note("content of the data", run.spec.data)
+        if run.summary and run.summary.bad_samples:
+            bad = [f"{count:,} {reason}" for reason, count in run.summary.bad_samples.items()]
+            note("samples that could not be used", ", ".join(bad))
         note("model", config.model.name)
         note("training pairs seen", config.training.samples)
         note("batch size", config.training.batch_size)

@@ -106,7 +106,7 @@ def run_tables(run: Run) -> list[Table]:
     if run.environment:
         tables.append(_pairs("Environment", flatten(vars(run.environment))))
     if run.summary:
-        tables.append(_pairs("Cost", vars(run.summary)))
+        tables.append(_pairs("Cost", flatten(vars(run.summary))))
     scores = run.scores
     if len(scores):
         primary = scores[scores["primary"].astype(bool)]

@@ -10,14 +10,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pgsbench.config.schema import RunConfig, TrainingConfig, arm_name
+from pgsbench.config.schema import DataConfig, TrainingConfig, arm_name
 from pgsbench.data import shards
 from pgsbench.data.store import Progress
 from pgsbench.errors import ConfigError, StudyError, nearest
 from pgsbench.hashing import file_hash
 from pgsbench.masking import STRATEGIES
 from pgsbench.masking.text import TEXT_STRATEGIES
-from pgsbench.models.names import image_size_of
 from pgsbench.records.run_spec import RESULTS_VERSION, Numerics, RunSpec
 from pgsbench.study.budget import spend
 from pgsbench.study.space import domains_of
@@ -53,7 +52,6 @@ class Planner:
         self.study, self.progress = study, progress
         self._device, self._threads = device, threads
         self._data: dict[str, str] = {}
-        self._orders: dict[object, str] = {}
 
     def specs(self, arms: Sequence[str], params: Mapping[str, Any] | None = None) -> list[RunSpec]:
         """Return the runs of some arms at one point of the search space, all arms of a seed together.
@@ -78,8 +76,8 @@ class Planner:
             arm=arm,
             params=dict(params),
             config=config,
-            data=self._data_of(config.data.source),
-            order=self._order_of(config),
+            data=self._data_of(config.data),
+            reading=shards.reading(config.data),
             strategy_code=STRATEGIES.content_id(config.strategy.name),
             text_code=TEXT_STRATEGIES.content_id(config.text.strategy),
             model_file=model_file_hash(config.model.name),
@@ -91,21 +89,11 @@ class Planner:
         """Return what this study asks for now in place of a run that it planned before."""
         return self.spec(spec.arm, spec.seed, spec.params)
 
-    def _data_of(self, source: str) -> str:
-        if source not in self._data:
-            self._data[source] = shards.identity(source, progress=self.progress)
-        return self._data[source]
-
-    def _order_of(self, config: RunConfig) -> str:
-        key = config.data.model_dump_json(), config.model.name
-        if key not in self._orders:
-            self._orders[key] = shards.reading_order(
-                config.data.source,
-                image_size_of(config.model.name),
-                memory_limit_gib=config.data.memory_limit_gib,
-                workers=config.data.workers,
-            )
-        return self._orders[key]
+    def _data_of(self, data: DataConfig) -> str:
+        key = f"{data.source} {data.weights}"
+        if key not in self._data:
+            self._data[key] = shards.identity(data, progress=self.progress)
+        return self._data[key]
 
     def _numerics(self, training: TrainingConfig) -> Numerics:
         threads = self._threads if self._device == "cpu" else 0
@@ -126,7 +114,8 @@ def as_now(spec: RunSpec) -> RunSpec:
     return RunSpec.of(
         **{
             **fields,
-            "data": shards.identity(spec.config.data.source),
+            "data": shards.identity(spec.config.data),
+            "reading": shards.reading(spec.config.data),
             "strategy_code": STRATEGIES.content_id(spec.config.strategy.name),
             "text_code": TEXT_STRATEGIES.content_id(spec.config.text.strategy),
             "model_file": model_file_hash(spec.config.model.name),

@@ -68,7 +68,7 @@ def thin(lines: Sequence[Mapping[str, Any]], total_samples: float, *, done: bool
 def run_metrics(run: RunDir) -> dict[str, float]:
     """Return a run's final metrics: cost, means, then primary scores of tasks, within `MAX_KEYS`."""
     scores, summary = run.scores, run.summary
-    found = {f"summary/{key}": value for key, value in vars(summary).items()} if summary else {}
+    found = {f"summary/{key}": value for key, value in flatten(vars(summary)).items()} if summary else {}
     if scores is not None:
         found |= {f"score/{group}": value for group, value in group_means(scores).items()}
         found |= {f"score/{one.task}_{one.metric}": one.value for one in scores.primary().values()}

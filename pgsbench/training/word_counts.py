@@ -7,17 +7,14 @@ data folder under a hash of what the shards hold and of the tokenizer; it may be
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
 
 from pgsbench.data import store
-from pgsbench.data.contents import content_hashes
-from pgsbench.data.samples import Tokenize, caption_of, is_usable
-from pgsbench.data.tar import read_tar
+from pgsbench.data.pairs import Pairs, captions
+from pgsbench.data.samples import Tokenize
 from pgsbench.files import UNREADABLE, atomic
 from pgsbench.hashing import digest
 from pgsbench.masking.text.base import TextView
@@ -32,28 +29,25 @@ _PROBE = "A probe: two Cafés, unforeseeably O'Neill's, 42 & more -- " * 8
 _AT_ONCE = 4096  # captions
 
 
-def word_counts(
-    shards: Sequence[Path], tokenize: Tokenize, *, progress: store.Progress | None = None
-) -> WordCounts:
-    """Return how often words occur in the captions of shards, as the tokenizer tells words.
+def word_counts(pairs: Pairs, tokenize: Tokenize, *, progress: store.Progress | None = None) -> WordCounts:
+    """Return how often words occur in the captions of pairs, as the tokenizer tells words.
 
     Args:
-        shards: The archives.
+        pairs: The data.
         tokenize: The tokenizer of the model; it cuts captions to the context before they are counted.
         progress: Told of every shard that is read.
 
     Raises:
         ModelError: The tokenizer does not tell where words end.
-        DataError: An archive cannot be read.
     """
     ends = word_ends(tokenize)
-    key = digest([VERSION, content_hashes(shards), tokenize([_PROBE]).tolist()])[:16]
+    key = digest([VERSION, pairs.digests, tokenize([_PROBE]).tolist()])[:16]
     path = store.root() / "words" / f"{key}.pt"
     with suppress(*UNREADABLE, RuntimeError, UnpicklingError):
         return WordCounts(**torch.load(path, weights_only=True))
     counts = WordCounts.none()
-    captions = _captions(shards, progress)
-    while some := list(itertools.islice(captions, _AT_ONCE)):
+    texts = (text for of_pair in captions(pairs, progress, "counting words") for text in of_pair)
+    while some := list(itertools.islice(texts, _AT_ONCE)):
         ids = tokenize(some).long()
         lengths = ids.argmax(dim=1) + 1  # the end mark is the highest id of CLIP's vocabulary
         words = number_words(TextView(ids, lengths), ends)
@@ -62,12 +56,3 @@ def word_counts(
     with suppress(OSError), atomic(path) as scratch:  # else they are counted again
         torch.save(vars(counts), scratch)
     return counts
-
-
-def _captions(shards: Sequence[Path], progress: store.Progress | None) -> Iterator[str]:
-    for number, shard in enumerate(shards, 1):
-        for _, parts in read_tar(shard):
-            if is_usable(parts):
-                yield caption_of(parts)
-        if progress:
-            progress("counting words", number, len(shards))

@@ -11,8 +11,9 @@ import pytest
 import torch
 from tinyworld import TinyWorld
 
+from pgsbench.config.schema import DataConfig
 from pgsbench.data.memory import InMemory
-from pgsbench.data.shards import open_reader, resolve
+from pgsbench.data.shards import open_pairs, open_reader
 from pgsbench.data.transforms import normalise
 from pgsbench.errors import StudyError
 from pgsbench.inspection.diagnosis import Diagnosis, diagnose
@@ -37,13 +38,8 @@ def clip() -> Clip:
 
 @pytest.fixture(scope="module")
 def reader(clip: Clip, tiny: TinyWorld) -> InMemory:
-    opened = open_reader(
-        resolve(str(tiny.shards)),
-        image_size=clip.image_size,
-        tokenize=clip.tokenize,
-        memory_limit_gib=1,
-        workers=1,
-    )
+    data = DataConfig(train=str(tiny.shards), augment=None)
+    opened = open_reader(open_pairs(data), data, image_size=clip.image_size, tokenize=clip.tokenize)
     assert isinstance(opened, InMemory)
     return opened
 

@@ -9,8 +9,9 @@ import pytest
 from ruamel.yaml import YAML
 from tinyworld import TinyWorld
 
+from pgsbench.config.schema import DataConfig
 from pgsbench.data.memory import InMemory
-from pgsbench.data.shards import open_reader, resolve
+from pgsbench.data.shards import open_pairs, open_reader
 from pgsbench.errors import StudyError
 from pgsbench.inspection.diagnosis import diagnose
 from pgsbench.inspection.thresholds import find_thresholds, thresholds_table, yaml_line
@@ -31,13 +32,8 @@ def clip() -> Clip:
 
 @pytest.fixture(scope="module")
 def reader(clip: Clip, tiny: TinyWorld) -> InMemory:
-    opened = open_reader(
-        resolve(str(tiny.shards)),
-        image_size=clip.image_size,
-        tokenize=clip.tokenize,
-        memory_limit_gib=1,
-        workers=1,
-    )
+    data = DataConfig(train=str(tiny.shards), augment=None)
+    opened = open_reader(open_pairs(data), data, image_size=clip.image_size, tokenize=clip.tokenize)
     assert isinstance(opened, InMemory)
     return opened
 

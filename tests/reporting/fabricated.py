@@ -58,8 +58,8 @@ class Arm:
     data: str = "a1b2c3d4e5f60718"
     text: str = "none"
     budget: BudgetConfig | None = None
+    reading: Mapping[str, Any] = field(default_factory=dict)
     flops: int | None = None
-    order: str = "memory"
 
     @property
     def is_on_gpu(self) -> bool:
@@ -154,9 +154,9 @@ def _spec(study: str, arm_name: str, arm: Arm, seed: int) -> RunSpec:
         params=dict(arm.params),
         config=RunConfig.model_validate(config),
         data=arm.data,
-        order=arm.order,
         strategy_code=arm_name,
         text_code=config["text"],
+        reading=dict(arm.reading),
         model_file="",
         numerics=arm.numerics,
     )

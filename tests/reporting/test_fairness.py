@@ -33,7 +33,7 @@ def test_a_fair_comparison_is_called_fair(fabricate):
         (Arm(numerics=replace(CPU, torch="2.12.1")), "numerics.torch", ("2.13.0", "2.12.1")),
         (Arm(numerics=replace(CPU, threads=8)), "numerics.threads", ("2", "8")),
         (Arm(data="ffffffffffffffff"), "data", ("a1b2c3d4e5f60718", "ffffffffffffffff")),
-        (Arm(order="stream 4"), "order", ("memory", "stream 4")),
+        (Arm(reading={"scaled_decoding": True}), "reading.scaled_decoding", ("-", "True")),
         (Arm(training={"batch_size": 128}), "training.batch_size", ("64", "128")),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -73,9 +73,10 @@ def test_captions_are_named_where_they_are_read_otherwise(fabricate):
         == "The arms differ in nothing but the mask and the tokens of the captions that are read."
     )
     assert fairness_table(both) is None
-    more = results_of(fabricate, Arm(text="frequency", order="stream 4"), name="more")
-    assert "more than the mask and the tokens of the captions that are read: order." in fairness_sentence(
-        more
+    more = results_of(fabricate, Arm(text="frequency", reading={"scaled_decoding": True}), name="more")
+    assert (
+        "more than the mask and the tokens of the captions that are read: reading.scaled_decoding."
+        in fairness_sentence(more)
     )
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from tinyworld import HALF, TinyWorld
 
+from pgsbench.config.schema import DataConfig
+from pgsbench.data import shards
 from pgsbench.devices import devices_named
 from pgsbench.errors import ConfigError, PluginError, StudyError
 from pgsbench.execution import estimate
@@ -168,13 +170,26 @@ def test_the_same_shards_under_other_names_are_the_same_run(tiny: TinyWorld, tmp
     assert here.id == there.id
 
 
-def test_workers_count_only_where_the_data_is_streamed(tiny: TinyWorld) -> None:
-    def order(*changed: str) -> str:
-        return specs(open_study_file(tiny.study, overrides=changed), ["none"])[0].order
+def test_only_what_decides_pixels_and_order_makes_another_run(tiny: TinyWorld) -> None:
+    def run_id(*changed: str) -> str:
+        return specs(open_study_file(tiny.study, overrides=changed), ["none"])[0].id
 
-    assert order("data.workers=1") == order("data.workers=2") == "memory"
-    assert order("data.workers=1", "data.memory_limit_gib=1e-9") == "stream 1"
-    assert order("data.workers=9", "data.memory_limit_gib=1e-9") == "stream 3"  # as many as there are shards
+    for same in ("workers=1", "workers=0", "memory_limit_gib=1e-9", "max_bad_share=0.5"):
+        assert run_id(f"data.{same}") == run_id()
+    others = ("augment=open_clip", "augment={scale: [0.5, 1]}", "scaled_decoding=true")
+    ids = {run_id(f"data.{other}") for other in (*others, f"train={tiny.shards}/00000.tar")}
+    mixed = f"data.train={tiny.shards}/00000.tar::{tiny.shards}/{{00001..00002}}.tar"
+    ids |= {run_id(mixed, "data.weights=[1,1]"), run_id(mixed, "data.weights=[1,2]")}
+    assert len(ids | {run_id()}) == 7
+    assert run_id(mixed) == run_id()  # without weights they are one source
+
+
+def test_open_clips_augmentation_is_the_default_for_shards_alone(tiny: TinyWorld) -> None:
+    def run_id(*changed: str) -> str:
+        return specs(open_study_file(tiny.study, overrides=changed), ["none"])[0].id
+
+    assert run_id("data.augment=auto") == run_id("data.augment=open_clip") != run_id()
+    assert shards.augmentation(DataConfig()) is None
 
 
 def test_an_estimate_times_the_model_and_the_precision_of_the_training(

@@ -52,7 +52,6 @@ def fake_spec(
         arm=arm,
         config=config,
         data=DATA,
-        order="memory",
         strategy_code="random",
         model_file="",
         numerics=Numerics("cpu", "fp32", "2.13.0", 1),

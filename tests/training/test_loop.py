@@ -10,7 +10,7 @@ import torch
 from tinyworld import TinyWorld
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pgsbench.config.schema import TrainingConfig, UnmaskedTuning
+from pgsbench.config.schema import DataConfig, TrainingConfig, UnmaskedTuning
 from pgsbench.data import shards
 from pgsbench.errors import Interrupted, RunError
 from pgsbench.masking.attentive import Attentive
@@ -55,13 +55,8 @@ def run(
     clip = build("tiny-vit", seed=3)
     masking = attach(clip.model, strategy or Random(mask_ratio=0.5))
     text_masking = TextMasking(clip, text or WholeText(), counts)
-    reader = shards.open_reader(
-        shards.resolve(str(tiny.shards)),
-        image_size=(32, 32),
-        tokenize=clip.tokenize,
-        memory_limit_gib=1,
-        workers=1,
-    )
+    data = DataConfig(train=str(tiny.shards), augment=None)
+    reader = shards.open_reader(shards.open_pairs(data), data, image_size=(32, 32), tokenize=clip.tokenize)
     lines: list[dict] = []
     totals = train(
         clip,
@@ -98,13 +93,8 @@ def test_a_killed_training_resumes_from_its_last_saved_step(tiny: TinyWorld, tmp
 
     clip = build("tiny-vit", seed=3)
     masking = attach(clip.model, Random(mask_ratio=0.5))
-    reader = shards.open_reader(
-        shards.resolve(str(tiny.shards)),
-        image_size=(32, 32),
-        tokenize=clip.tokenize,
-        memory_limit_gib=1,
-        workers=1,
-    )
+    data = DataConfig(train=str(tiny.shards), augment=None)
+    reader = shards.open_reader(shards.open_pairs(data), data, image_size=(32, 32), tokenize=clip.tokenize)
 
     def emit(line: object) -> None:
         if line["step"] == 5:  # type: ignore[index]
@@ -189,7 +179,7 @@ def test_tokens_and_ratios_are_counted_as_they_were(tiny: TinyWorld, tmp_path: P
 
 
 def counted(tiny: TinyWorld) -> WordCounts:
-    return word_counts(shards.resolve(str(tiny.shards)), build("tiny-vit", seed=0).tokenize)
+    return word_counts(shards.open_pairs(str(tiny.shards)), build("tiny-vit", seed=0).tokenize)
 
 
 def test_a_training_on_shortened_captions_resumes_exactly(tiny: TinyWorld, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def of(counts: WordCounts, clip: Clip, word: str) -> int:
 
 
 def test_each_word_is_counted_as_often_as_it_is_written(tiny: TinyWorld, clip: Clip) -> None:
-    counts = word_counts(shards.resolve(str(tiny.shards)), clip.tokenize)
+    counts = word_counts(shards.open_pairs(str(tiny.shards)), clip.tokenize)
     by_hand = Counter[str]()
     for shard in sorted(tiny.shards.glob("*.tar")):
         for _, parts in read_tar(shard):
@@ -56,7 +56,9 @@ def test_they_are_counted_once_for_the_same_content(
     told: list[Any] = []
 
     def count(folder: Path) -> WordCounts:
-        return word_counts(shards.resolve(str(folder)), clip.tokenize, progress=lambda *now: told.append(now))
+        return word_counts(
+            shards.open_pairs(str(folder)), clip.tokenize, progress=lambda *now: told.append(now)
+        )
 
     first = count(tiny.shards)
     assert [now[1:] for now in told if now[0] == "counting words"] == [(1, 3), (2, 3), (3, 3)]
@@ -74,7 +76,7 @@ def test_they_are_counted_once_for_the_same_content(
 
 
 def test_a_shorter_context_has_fewer_words(tiny: TinyWorld, clip: Clip) -> None:
-    found = shards.resolve(str(tiny.shards))
+    found = shards.open_pairs(str(tiny.shards))
     whole = word_counts(found, clip.tokenize)
     assert of(whole, clip, next(iter(COLOURS))) == 32
     cut = word_counts(found, open_clip.SimpleTokenizer(context_length=4))

@@ -1,0 +1,107 @@
+"""Names of training data, and the shards that they stand for."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from braceexpand import braceexpand
+
+from pgsbench.data import remote, store
+from pgsbench.errors import DataError, nearest
+
+#: More shards than any data set has; and more letters than any path.
+MAX_SHARDS, MAX_PATTERN = 1_000_000, 4096
+
+
+def sources_of(train: str, *, progress: store.Progress | None = None) -> list[list[str]]:
+    """Return the shards, paths or URLs, of each source that training data names (`DataConfig.source`).
+
+    A built-in data set is made where it does not exist yet.
+
+    Raises:
+        DataError: Nothing is found, or a name would run a command.
+    """
+    return [_shards(part, train, progress) for part in train.split("::")]
+
+
+def resolve(train: str, *, progress: store.Progress | None = None) -> list[str]:
+    """Return the shards of all sources of training data, one after the other; see `sources_of`."""
+    return [shard for source in sources_of(train, progress=progress) for shard in source]
+
+
+def _shards(part: str, train: str, progress: store.Progress | None) -> list[str]:
+    if store.is_builtin(part):
+        folder = store.ensure(part, progress=progress)
+        return [str(path) for path in sorted(folder.glob(store.read_manifest(folder).train))]
+    _check_scheme(part)
+    try:
+        shards = expand(part)
+        missing = [shard for shard in shards if not remote.is_remote(shard) and not Path(shard).is_file()]
+    except OSError as error:  # a name that no file can have
+        rule = f"the shards cannot be looked for: {error.strerror}"
+        raise DataError(rule, where="data.train", value=part[:200]) from None
+    if missing or not shards:
+        rule = (
+            f"{len(missing)} of {len(shards)} shards are missing" if missing else "there are no shards here"
+        )
+        way_out = "name a folder of .tar files, or PATH/{00000..00010}.tar"
+        if not re.search(r"[/\\{*.]", train):
+            way_out = nearest(train, store.BUILTIN)
+        raise DataError(rule, where="data.train", value=missing[0] if missing else train, way_out=way_out)
+    return shards
+
+
+def _check_scheme(part: str) -> None:
+    # webdataset's readers run what stands behind `pipe:`; a study from elsewhere must not run anything.
+    scheme = re.match(r"\s*([A-Za-z][A-Za-z0-9+.-]*):", part)
+    if scheme and not remote.is_remote(part) and not Path(part).exists():
+        raise DataError(
+            "only files and the URLs of files are read, no commands",
+            where="data.train",
+            value=part[:200],
+            way_out=f"name a folder, a pattern, or a URL that begins with {', '.join(remote.SCHEMES)}",
+        )
+
+
+def expand(pattern: str) -> list[str]:
+    """Return the paths or URLs that a pattern stands for; a folder stands for its archives.
+
+    Raises:
+        DataError: They are too many, or a brace is left open.
+    """
+    if _num_names(pattern) > MAX_SHARDS:
+        raise DataError(
+            f"the braces stand for more than {MAX_SHARDS:,} shards", where="data.train", value=pattern[:200]
+        )
+    if Path(pattern).is_dir():
+        return [str(path) for path in sorted(Path(pattern).glob("*.tar"))]
+    try:
+        names = list(braceexpand(pattern))
+    except (ValueError, RecursionError):
+        rule = "every `{` needs its `}`"
+        raise DataError(rule, where="data.train", value=pattern[:200]) from None
+    return [found for name in names for found in _matches(name)]
+
+
+def _matches(name: str) -> list[str]:
+    if remote.is_remote(name) or "*" not in Path(name).name:
+        return [name if remote.is_remote(name) else str(Path(name))]
+    return [str(path) for path in sorted(Path(name).parent.glob(Path(name).name))]
+
+
+def _num_names(pattern: str) -> int:
+    """Return how many names a pattern stands for at most: the product over its braces."""
+    if len(pattern) > MAX_PATTERN:
+        return MAX_SHARDS + 1
+    count, commas = 1, [0]
+    for first, last in re.findall(r"\{(-?\d+)\.\.(-?\d+)(?:\.\.-?\d+)?\}", pattern):
+        count *= abs(int(last) - int(first)) + 1
+    for character in pattern:
+        if character == "{":
+            commas.append(0)
+        elif character == ",":
+            commas[-1] += 1
+        elif character == "}" and len(commas) > 1:
+            count *= commas.pop() + 1
+    return count

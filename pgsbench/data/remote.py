@@ -1,0 +1,98 @@
+"""Shards that lie elsewhere: copied whole into the data folder when they are read; the oldest copies go.
+
+`PGSBENCH_CACHE_GIB` bounds the copies. What is known of a shard is its URL, its size and its entity tag.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from pgsbench.data import store
+from pgsbench.errors import DataError
+from pgsbench.files import atomic
+from pgsbench.hashing import digest
+
+SCHEMES = ("http://", "https://", "s3://", "gs://")
+#: Copies take so much of the disk, unless `PGSBENCH_CACHE_GIB` says otherwise.
+DEFAULT_GIB = 64.0
+
+
+def is_remote(shard: str) -> bool:
+    """Tell whether this is the URL of a file elsewhere."""
+    return shard.startswith(SCHEMES)
+
+
+def state(shard: str) -> list[Any]:
+    """Return what tells a changed shard from the one before: of a file its size and times, of a URL its tag.
+
+    Raises:
+        OSError: There is none.
+    """
+    if is_remote(shard):
+        return list(_remote_state(shard))
+    path = Path(shard)
+    status = path.stat()
+    return [str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def local(shard: str) -> Path:
+    """Return where a shard can be read, copied here first where it lies elsewhere.
+
+    Raises:
+        OSError: It cannot be copied.
+    """
+    if not is_remote(shard):
+        return Path(shard)
+    path = store.root() / "remote" / f"{digest(state(shard))[:32]}.tar"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):  # the readers of a run want the same shards
+        if path.is_file():
+            path.touch()
+        else:
+            with atomic(path) as scratch:
+                _system(shard).get_file(shard, str(scratch))
+            _make_room(path)
+    return path
+
+
+def _make_room(newest: Path) -> None:
+    # A copy that is still open in a reader stays readable there when its name is gone.
+    limit = float(os.environ.get("PGSBENCH_CACHE_GIB", DEFAULT_GIB)) * 2**30
+    with suppress(FileNotFoundError):  # another process makes room, too
+        copies = sorted(newest.parent.glob("*.tar"), key=lambda path: path.stat().st_mtime)
+        total = sum(path.stat().st_size for path in copies)
+        for path in copies:
+            if total <= limit or path == newest:
+                break
+            total -= path.stat().st_size
+            path.unlink()
+
+
+@lru_cache(maxsize=100_000)  # a process asks once: what changes under a running training would be found late
+def _remote_state(shard: str) -> tuple[Any, ...]:
+    told = _system(shard).info(shard)
+    tag = next(
+        (str(told[key]) for key in ("ETag", "etag", "md5Hash", "mtime", "LastModified") if key in told), ""
+    )
+    return shard, told.get("size"), tag
+
+
+def _system(shard: str) -> Any:
+    import fsspec  # slow to import, and seldom needed
+
+    scheme = shard.partition("://")[0]
+    try:
+        return fsspec.filesystem(scheme)
+    except ImportError as error:
+        packages = {"s3": "s3fs", "gs": "gcsfs"}
+        raise DataError(
+            f"{scheme}:// needs a package that is not installed ({error})",
+            where="data.train",
+            way_out=f"pip install {packages.get(scheme, 'aiohttp')}",
+        ) from None

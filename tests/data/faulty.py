@@ -1,0 +1,84 @@
+"""Shards with planted faults, each kind in known places."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tinyworld import picture
+
+from pgsbench.data import damage
+from pgsbench.data.tar import write_tar
+
+
+def jpeg(number: int, size: tuple[int, int] = (40, 40)) -> bytes:
+    """Return a JPEG file of noise that differs for each number."""
+    pixels = np.random.default_rng(number).integers(0, 256, (*size, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "jpeg", quality=85)
+    return file.getvalue()
+
+
+def bomb(width: int, height: int) -> bytes:
+    """Return a PNG file of a few hundred bytes that says it is of this size."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + checksum
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"".join(
+        [
+            b"\x89PNG\r\n\x1a\n",
+            chunk(b"IHDR", header),
+            chunk(b"IDAT", zlib.compress(b"\0" * 64)),
+            chunk(b"IEND", b""),
+        ]
+    )
+
+
+def damaged_inside(number: int) -> bytes:
+    """Return a PNG file that begins and ends well; only decoding it shows that it is damaged."""
+    file = io.BytesIO()
+    Image.fromarray(picture(number)[0]).save(file, "png")
+    content = bytearray(file.getvalue())
+    middle = len(content) // 2
+    content[middle : middle + 200] = bytes(200)
+    return bytes(content)
+
+
+def plant(folder: Path, per_shard: int = 40) -> dict[str, int]:
+    """Write three shards of which many samples are faulty; return reason -> how many."""
+    folder.mkdir(parents=True)
+    faults = {
+        damage.TRUNCATED: lambda n: {"jpg": jpeg(n)[:-300], "txt": b"x 1"},
+        damage.EMPTY: lambda n: {"jpg": b"", "txt": b"x 1"},
+        damage.NO_CAPTION: lambda n: {"jpg": jpeg(n)},
+        damage.NO_PICTURE: lambda n: {"txt": b"x 1", "json": b"{}"},
+        damage.NO_IMAGE: lambda n: {"jpg": b"<html>404 not found</html>", "txt": b"x 1"},
+        damage.TOO_LARGE: lambda n: {"png": bomb(50_000, 50_000), "txt": b"x 1"},
+        damage.DAMAGED: lambda n: {"png": damaged_inside(n), "txt": b"x 1"},
+    }
+    counts = dict.fromkeys(faults, 0)
+    kinds = list(faults)
+    for shard in range(3):
+        samples = []
+        for number in range(shard * per_shard, (shard + 1) * per_shard):
+            kind = kinds[number // 5 % len(kinds)] if number % 5 == 3 else ""
+            if kind:
+                counts[kind] += 1
+                samples.append((f"{number:05d}", faults[kind](number)))
+            else:
+                samples.append((f"{number:05d}", {"jpg": jpeg(number), "txt": f"number {number}".encode()}))
+        write_tar(folder / f"{shard}.tar", samples)
+    return counts
+
+
+def cut(shard: Path, keep: float) -> None:
+    """Cut an archive off in the middle of a member."""
+    content = shard.read_bytes()
+    shard.write_bytes(content[: int(len(content) * keep)])

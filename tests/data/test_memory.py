@@ -1,0 +1,69 @@
+"""Data in memory: decoded once, kept in the data folder and shared, with several captions to a picture."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import faulty
+import pytest
+import torch
+from tinyworld import TinyWorld
+
+from pgsbench.config.schema import DataConfig
+from pgsbench.data import memory, shards, store
+from pgsbench.data.samples import Reader
+from pgsbench.data.tar import write_tar
+
+
+def lengths(texts: list[str]) -> torch.Tensor:
+    return torch.tensor([[int(text.split()[-1])] for text in texts])
+
+
+@pytest.fixture(autouse=True)
+def own_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGSBENCH_DATA", str(tmp_path / "data"))
+
+
+def opened(folder: Path, **options: Any) -> Reader:
+    data = DataConfig(train=str(folder), augment=None, workers=0, memory_limit_gib=options.pop("limit", 1.0))
+    return shards.open_reader(shards.open_pairs(data), data, image_size=(16, 16), tokenize=lengths, **options)
+
+
+def test_pictures_are_decoded_once_and_kept(tiny: TinyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    first = opened(tiny.shards, progress=lambda *now: told.append(now))
+    assert ("decoding pictures", 96, 96) in told
+    assert ("tokenising captions", 96, 96) in told
+    told.clear()
+    monkeypatch.setattr(memory, "_decode", None)  # would fail if it were called
+    monkeypatch.setattr(memory, "_tokenise", None)
+    second = opened(tiny.shards, progress=lambda *now: told.append(now))
+    assert not told
+    assert isinstance(first, memory.InMemory)
+    assert isinstance(second, memory.InMemory)
+    assert torch.equal(first.images, second.images)
+    first.images[0] = 7  # one process cannot change what others see
+    assert not torch.equal(first.images, second.images)
+    assert len(list((store.root() / "decoded").glob("*/images.npy"))) == 1
+
+
+def test_one_of_several_captions_is_drawn_anew_each_time(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    several = [
+        (f"{n}", {"jpg": faulty.jpeg(n), "captions.txt": f"first {n}\nsecond {n + 100}\n".encode()})
+        for n in range(20)
+    ]
+    write_tar(tmp_path / "train" / "0.tar", [*several, ("x", {"jpg": faulty.jpeg(99), "txt": b"alone 20"})])
+    held, streamed = opened(tmp_path / "train"), opened(tmp_path / "train", limit=1e-9)
+    seen: dict[int, set[int]] = {}
+    for one, other in zip(
+        islice(held.batches(seed=0, batch_size=7), 30), streamed.batches(seed=0, batch_size=7), strict=False
+    ):
+        assert torch.equal(one.texts, other.texts)
+        for number, text in zip(one.ids.tolist(), one.texts[:, 0].tolist(), strict=True):
+            assert text % 100 == number
+            seen.setdefault(number, set()).add(text)
+    assert seen.pop(20) == {20}
+    assert sum(len(texts) == 2 for texts in seen.values()) > 15

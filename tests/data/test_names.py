@@ -1,0 +1,71 @@
+"""Names of training data: what they stand for, and what is refused."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from tinyworld import TinyWorld
+
+from pgsbench.data import names
+from pgsbench.errors import DataError
+
+
+def test_patterns_name_shards(tiny: TinyWorld) -> None:
+    by_pattern = names.resolve(f"{tiny.shards}/{{00000..00002}}.tar")
+    assert by_pattern == names.resolve(str(tiny.shards)) == names.resolve(f"{tiny.shards}/*.tar")
+    assert names.resolve(f"{tiny.shards}/00000.tar::{tiny.shards}/00001.tar") == by_pattern[:2]
+
+
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [
+        ("{folder}/{00000..00004}.tar", "2 of 5 shards are missing"),
+        ("{folder}/nothing/*.tar", "no shards here"),
+        ("scene", "did you mean 'scenes'"),
+    ],
+)
+def test_missing_shards_are_named(tiny: TinyWorld, train: str, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        names.resolve(train.replace("{folder}", str(tiny.shards)))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("x/{08..11}.tar", ["x/08.tar", "x/09.tar", "x/10.tar", "x/11.tar"]),
+        ("{a,b/{0..1}}.tar", ["a.tar", "b/0.tar", "b/1.tar"]),
+        ("x/{0}.tar", ["x/{0}.tar"]),
+    ],
+)
+def test_braces_stand_for_names(pattern: str, found: list[str]) -> None:
+    assert names.expand(pattern) == found
+
+
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [
+        ("x/{00000..99999999999}.tar", "the braces stand for more than 1,000,000 shards"),
+        ("x/{0..999}/{0..999}/{0..999}.tar", "the braces stand for more than"),
+        ("x/" + "{a,b}" * 60, "the braces stand for more than"),
+        ("x/" + "{{a,b},c,{d}}" * 60, "the braces stand for more than"),
+        ("x/" + "{" * 10_000, "the braces stand for more than"),
+        ("x/" + "{" * 1200 + "}" * 1200, "every `{` needs its `}`"),
+        ("x/{00000..00010.tar", "every `{` needs its `}`"),
+        (f"x/{{0..{'9' * 5000}}}.tar", "the braces stand for more than"),
+        (f"{'x' * 300}.tar", "the shards cannot be looked for: File name too long"),
+    ],
+)
+@pytest.mark.timeout(60)  # written out, such patterns take minutes or all memory
+def test_a_pattern_that_stands_for_too_much_is_refused(train: str, said: str) -> None:
+    with pytest.raises(DataError, match=re.escape(said)):
+        names.resolve(train)
+
+
+@pytest.mark.parametrize(
+    "train",
+    ["pipe:cat /tmp/x.tar", "x.tar::pipe:touch /tmp/pwned", "ssh://host/x.tar", "exec:rm", " pipe:ls"],
+)
+def test_what_would_run_a_command_is_refused(tiny: TinyWorld, train: str) -> None:
+    with pytest.raises(DataError, match="no commands"):
+        names.resolve(train.replace("x.tar", f"{tiny.shards}/00000.tar"))
