@@ -18,6 +18,7 @@ from pgsbench.hashing import file_hash
 from pgsbench.masking import STRATEGIES
 from pgsbench.masking.text import TEXT_STRATEGIES
 from pgsbench.models.names import image_size_of
+from pgsbench.models.start import pretrained_id
 from pgsbench.records.run_spec import RESULTS_VERSION, Numerics, RunSpec
 from pgsbench.study.space import domains_of
 from pgsbench.study.study_file import StudyFile
@@ -82,6 +83,7 @@ class Planner:
             strategy_code=STRATEGIES.content_id(config.strategy.name),
             text_code=TEXT_STRATEGIES.content_id(config.text.strategy),
             model_file=model_file_hash(config.model.name),
+            pretrained=pretrained_id(config.model.name, config.model.pretrained),
             numerics=self._numerics(config.training),
             evaluation=self.study.config.evaluation,
         )
@@ -96,11 +98,12 @@ class Planner:
         return self._data[source]
 
     def _order_of(self, config: RunConfig) -> str:
-        key = config.data.model_dump_json(), config.model.name
+        side = config.model.image_size
+        key = config.data.model_dump_json(), config.model.name, side
         if key not in self._orders:
             self._orders[key] = shards.reading_order(
                 config.data.source,
-                image_size_of(config.model.name),
+                (side, side) if side else image_size_of(config.model.name),
                 memory_limit_gib=config.data.memory_limit_gib,
                 workers=config.data.workers,
             )
@@ -129,6 +132,7 @@ def as_now(spec: RunSpec) -> RunSpec:
             "strategy_code": STRATEGIES.content_id(spec.config.strategy.name),
             "text_code": TEXT_STRATEGIES.content_id(spec.config.text.strategy),
             "model_file": model_file_hash(spec.config.model.name),
+            "pretrained": pretrained_id(spec.config.model.name, spec.config.model.pretrained),
             "results_version": RESULTS_VERSION,
         }
     )
