@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 # Tests start the command a few hundred times: let the first one keep what it compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-slow check docs format clean
+.PHONY: help demo test test-slow gpu check docs format clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -35,6 +35,10 @@ test: $(VENV)/installed-dev  ## the quick tests
 
 test-slow: $(VENV)/installed-dev  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+gpu: $(VENV)/installed-dev  ## what only a GPU can show: its tests, and the cost of masks on it
+	$(BIN)/python -m pytest -m gpu tests/gpu
+	$(BIN)/pgsbench bench masks --model ViT-B-16 --batch-size 512 --device cuda
 
 check: $(VENV)/installed-dev  ## format, lint, types, layers
 	$(BIN)/ruff format --check .

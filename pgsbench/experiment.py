@@ -36,8 +36,9 @@ from pgsbench.masking.configure import configure
 from pgsbench.masking.measure import overlap
 from pgsbench.masking.text.configure import configure_text
 from pgsbench.models import checkpoint
-from pgsbench.models.clip import Clip, build, load
+from pgsbench.models.clip import Clip, load
 from pgsbench.models.masked_tower import Masking, attach
+from pgsbench.models.start import build_for
 from pgsbench.models.text_masking import TextMasking
 from pgsbench.records import files
 from pgsbench.records.run_records import Environment, Summary
@@ -47,6 +48,7 @@ from pgsbench.tracking.rundir import RunDir, find_runs
 from pgsbench.training import state
 from pgsbench.training.loop import train
 from pgsbench.training.meter import Totals, peak_memory_bytes
+from pgsbench.training.ranks import Ranks
 from pgsbench.training.word_counts import word_counts
 
 #: Training pictures that are masked once more after training, and how many of them a figure may show.
@@ -61,6 +63,7 @@ def run_once(
     runs_root: Path,
     device: torch.device,
     should_stop: Callable[[], bool] = lambda: False,
+    ranks: Ranks = Ranks(),  # noqa: B008  # frozen: one process alone
 ) -> RunDir:
     """Train and evaluate one run, or return it where that was done before.
 
@@ -69,11 +72,30 @@ def run_once(
         runs_root: The folder of all studies; a run of another study with the same id is reused.
         device: Where; of the type that the spec names.
         should_stop: Asked after every step, and while the model is evaluated.
+        ranks: This process among those that train the run; rank 0 alone writes and evaluates.
 
     Raises:
         Interrupted: `should_stop` said so; the state is saved.
         UserError: Data, model, mask or run directory cannot be used, or are no longer those of the spec.
     """
+    if not ranks.is_first:
+        run = RunDir(Path(ranks.told(None)))
+        if run.exists:
+            _train(run, spec, device=device, should_stop=should_stop, ranks=ranks)
+        return run
+    with ranks.telling() as tell:
+        return _run_first(spec, runs_root, device, should_stop, ranks, tell)
+
+
+def _run_first(
+    spec: RunSpec,
+    runs_root: Path,
+    device: torch.device,
+    should_stop: Callable[[], bool],
+    ranks: Ranks,
+    tell: Callable[[str], None],
+) -> RunDir:
+    # `tell` starts the other ranks, on the run directory.
     _check_identity(spec)
     run = find_runs(runs_root, [spec.id]).get(spec.id) or RunDir.create(runs_root, spec)
     suite = suite_of(spec)
@@ -88,7 +110,8 @@ def run_once(
             return stop
 
         if not (run.checkpoint / checkpoint.WEIGHTS_FILE).is_file():
-            _train(run, spec, device=device, should_stop=asked_to_stop)
+            tell(str(run.path))
+            _train(run, spec, device=device, should_stop=asked_to_stop, ranks=ranks)
         _evaluate(run, suite, spec, device=device, should_stop=asked_to_stop)
         run.mark_done()
     return run
@@ -129,16 +152,13 @@ def _check_identity(spec: RunSpec) -> None:
         )
 
 
-def _train(run: RunDir, spec: RunSpec, *, device: torch.device, should_stop: Callable[[], bool]) -> None:
+def _train(
+    run: RunDir, spec: RunSpec, *, device: torch.device, should_stop: Callable[[], bool], ranks: Ranks
+) -> None:
     config = spec.config
-    run.write_environment(_environment(device))
-    clip = build(
-        config.model.name,
-        seed=config.seed,
-        device=device,
-        grad_checkpointing=config.model.grad_checkpointing,
-        token_std=config.model.token_std,
-    )
+    if ranks.is_first:
+        run.write_environment(_environment(device))
+    clip = build_for(config, seed=config.seed, device=device)
     strategy = configure(config.strategy.name, config.strategy.fields)  # at once: its file may be edited
     text_strategy = configure_text(config.text.strategy, config.text.fields)
     pairs = shards.open_pairs(config.data)
@@ -171,7 +191,10 @@ def _train(run: RunDir, spec: RunSpec, *, device: torch.device, should_stop: Cal
         state_folder=run.state,
         emit=emit,
         should_stop=should_stop,
+        ranks=ranks,
     )
+    if not ranks.is_first:
+        return
     mask_overlap = _look_at_mask(run, clip, masking, reader, spec)
     masking.detach()
     run.write_summary(_summary(run, clip, totals, device, mask_overlap, damage))

@@ -101,7 +101,7 @@ def work_on(
     Raises:
         UserError: The folder cannot be written, or there is no such device.
     """
-    slots = plan_slots(jobs=jobs, device=device, threads=threads)
+    slots = plan_slots(jobs=jobs, device=device, threads=threads, devices_per_run=file.config.devices_per_run)
     if reason := unwritable(Path(output)):
         raise ConfigError(
             f"runs and reports cannot be written: {reason}", where="output", way_out="name another folder"
@@ -192,7 +192,7 @@ class Study:
         return self._costs([*references, *searched], num_open=num_open)
 
     def _costs(self, specs: Sequence[RunSpec], *, num_open: int = 0) -> pd.DataFrame:
-        estimator = Estimator(self._slots.devices[0], threads=self._slots.threads)
+        estimator = Estimator(self._slots.devices[0].partition(",")[0], threads=self._slots.threads)
         folder, first_open = self._folder(), len(specs) - num_open
         rows = [
             PlannedCost(spec, estimator.cost(spec.config), folder.finished(spec), number >= first_open)

@@ -5,22 +5,46 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 INTERRUPTED = 130
 
 
+#: Commands that train.
+TRAINING = {"train", "sweep", "compare"}
+
+
+def launched_rank(environment: Mapping[str, str], words: Sequence[str]) -> int | None:
+    """Return which of the processes this is that torchrun or srun has started to train; None: of none."""
+    for rank, size in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS")):
+        is_launched = rank == "RANK" or "SLURM_STEP_ID" in environment  # a batch script has the others, too
+        if is_launched and rank in environment and int(environment.get(size, "1")) > 1:
+            return int(environment[rank]) if TRAINING & set(words[:1]) else None
+    return None
+
+
 def main() -> None:
     """Run `pgsbench`; a user's mistake is printed and exits with 2, an interrupt with 130."""
-    from pgsbench.errors import UserError
-
     # Before any library looks: no telemetry, and no half-minute of retries where there is no network.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    rank = launched_rank(os.environ, sys.argv[1:])
+    if rank is None:
+        return _run(nullcontext())
+    from pgsbench.execution.launched import follow, leading
+
+    return _run(leading()) if rank == 0 else follow()
+
+
+def _run(context: AbstractContextManager[None]) -> None:
     from pgsbench.cli.app import app
+    from pgsbench.errors import UserError
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # save and end, as on Ctrl-C
     try:
-        app()
+        with context:
+            app()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

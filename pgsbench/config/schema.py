@@ -144,6 +144,19 @@ class ModelConfig(Strict):
         "begin at zero. null: open_clip's own initial weights. It helps short trainings on few words, whose "
         "text tower else forgets all but the easiest attribute.",
     )
+    pretrained: str | None = Field(
+        None,
+        description="Weights to begin with: a tag that open_clip knows for this model, a file, or a run "
+        "directory. null: untrained.",
+    )
+    locked: Literal["image", "text"] | None = Field(None, description="A tower that is not trained.")
+    image_size: int | None = Field(
+        None,
+        ge=1,
+        le=4096,
+        description="Side of the pictures in pixels; positions of `pretrained` are interpolated. null: the "
+        "architecture's own.",
+    )
 
 
 class StrategyConfig(BaseModel):
@@ -203,12 +216,27 @@ class TrainingConfig(Strict):
     eps: float = Field(1e-6, gt=0, le=1)
     warmup_share: float = Field(0.05, ge=0, lt=1, description="Share of all steps with rising rate.")
     grad_clip_norm: float | None = Field(1.0, gt=0, description="Largest gradient norm; null: no clipping.")
-    precision: Literal["auto", "fp32", "bf16"] = Field(
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="auto: bf16 autocast on CUDA, fp32 on CPU (where autocast is slower)."
+    )
+    loss: Literal["softmax", "sigmoid"] = Field(
+        "softmax", description="CLIP's cross-entropy, or SigLIP's sigmoid for each pair."
+    )
+    compile: bool = Field(False, description="Compile both towers with torch.compile.")
+    micro_batch_size: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_BATCH,
+        description="Pairs whose activations a device holds at a time; the gradient stays that of the whole "
+        "batch, for one more forward pass. null: all at once. Changes results by rounding only.",
     )
     unmasked_tuning: UnmaskedTuning = Field(default_factory=lambda: UnmaskedTuning(share=0.15, lr_scale=1.0))
     log_every_steps: int = Field(10, ge=1, description="Does not change results.")
     checkpoint_every_steps: int = Field(200, ge=1, description="Does not change results.")
+    checkpoint_every_minutes: float = Field(
+        30.0, gt=0, le=10**6, description="A state is saved at least so often. Does not change results."
+    )
+    keep_states: int = Field(1, ge=1, le=1000, description="How many saved states of a run are kept.")
 
     @model_validator(mode="after")
     def _at_least_one_step(self) -> TrainingConfig:
@@ -221,8 +249,12 @@ class TrainingConfig(Strict):
         """Optimiser steps in all."""
         return self.samples // self.batch_size
 
+    def is_time_to_save(self, step: int, minutes: float) -> bool:
+        """Tell whether the state is saved after a step, so many minutes after the last time."""
+        return step % self.checkpoint_every_steps == 0 or minutes >= self.checkpoint_every_minutes
+
     def precision_on(self, device: str) -> str:
-        """Return the precision on a type of device: ``fp32`` or ``bf16``."""
+        """Return the precision on a type of device: ``fp32``, ``bf16`` or ``fp16``."""
         if self.precision != "auto":
             return self.precision
         return "bf16" if device == "cuda" else "fp32"
@@ -328,6 +360,13 @@ class StudyConfig(Strict):
         description="What every arm may spend, in place of training.samples; schedules stretch with it.",
     )
     evaluation: EvaluationConfig = Field(default_factory=lambda: EvaluationConfig())
+    devices_per_run: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="Devices (on a CPU: processes) that train one run together. Changes results by rounding "
+        "only.",
+    )
     seeds: list[Annotated[int, Field(ge=0, le=MAX_SEED)]] = Field(
         default_factory=lambda: [0], min_length=1, max_length=MAX_SEEDS
     )

@@ -15,9 +15,9 @@ from pgsbench.data.made_up import MadeUp
 from pgsbench.masking.configure import configure
 from pgsbench.masking.text.configure import configure_text
 from pgsbench.masking.text.words import WordCounts
-from pgsbench.models.clip import build
 from pgsbench.models.masked_tower import attach
 from pgsbench.models.pair_cost import PairCost, Sizes
+from pgsbench.models.start import build_for
 from pgsbench.models.text_masking import TextMasking
 from pgsbench.training.loop import train
 from pgsbench.training.optim import first_unmasked_step
@@ -106,13 +106,7 @@ class Estimator:
         return self._known[key]
 
     def _time(self, config: RunConfig, *, masked: bool) -> Pair:
-        clip = build(
-            config.model.name,
-            seed=0,
-            device=self.device,
-            grad_checkpointing=config.model.grad_checkpointing,
-            token_std=config.model.token_std,
-        )
+        clip = build_for(config, seed=0, device=self.device)
         size = min(PROBE_SAMPLES, config.training.batch_size)
         strategy = configure(config.strategy.name, config.strategy.fields)
         masking = attach(clip.model, strategy)
@@ -122,6 +116,7 @@ class Estimator:
             "batch_size": size,
             "log_every_steps": 1,
             "checkpoint_every_steps": PROBE_STEPS + 1,
+            "checkpoint_every_minutes": 1e6,
             "unmasked_tuning": UnmaskedTuning(share=0.0 if masked else (PROBE_STEPS - 0.5) / PROBE_STEPS),
         }
         lines: list[Mapping[str, float]] = []

@@ -1,4 +1,4 @@
-"""The engine on one machine: a worker process in each slot, which lives on from run to run.
+"""Engines, and that of one machine: a worker process in each slot, which lives on from run to run.
 
 A run directory is the channel: the parent reads a run's progress from its metrics. Where a worker dies, its
 run has failed and another worker takes its slot; the other runs notice nothing.
@@ -7,6 +7,7 @@ run has failed and another worker takes its slot; the other runs notice nothing.
 from __future__ import annotations
 
 import multiprocessing
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -38,40 +39,27 @@ class Ended:
     error: Exception | None = None
 
 
-class LocalEngine:
-    """The worker processes of one command; use it in a `with` block.
-
-    Where the block is left by an exception, such as Ctrl-C, the workers finish their step and save. Another
-    Ctrl-C meanwhile ends them at once.
+class Engine(ABC):
+    """Works off runs in slots; use it in a `with` block.
 
     Args:
-        slots: Devices and threads.
-        runs_root: The folder of all studies.
+        slots: Names of the slots.
     """
 
-    def __init__(self, slots: Slots, runs_root: Path) -> None:
-        self.slots, self.runs_root = slots, runs_root
-        self._context = multiprocessing.get_context("spawn")  # a forked torch can hang in its thread pool
-        self._stop: Event = self._context.Event()
-        self._workers: dict[str, ProcessPoolExecutor] = {}  # by slot; each has one process
+    def __init__(self, slots: list[str]) -> None:
+        self._free = slots
         self._runs: dict[Future[str], tuple[str, RunSpec]] = {}
-        self._free = [f"{number} {device}" for number, device in enumerate(slots.devices)]
 
-    def __enter__(self) -> LocalEngine:
-        return self
+    @abstractmethod
+    def __enter__(self) -> Engine: ...
 
+    @abstractmethod
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None:
-            self._stop.set()
-        try:
-            for executor in self._workers.values():
-                executor.shutdown(wait=True, cancel_futures=True)
-        except KeyboardInterrupt:
-            for process in multiprocessing.active_children():
-                process.kill()
-            raise
+    ) -> None: ...
+
+    @abstractmethod
+    def _start(self, spec: RunSpec, slot: str) -> Future[str]: ...
 
     @property
     def running(self) -> list[RunSpec]:
@@ -90,25 +78,14 @@ class LocalEngine:
         """
         while True:
             while self._free and (spec := next_run()) is not None:
-                self._submit(spec)
+                slot = self._free.pop(0)
+                self._runs[self._start(spec, slot)] = (slot, spec)
             if not self._runs:
                 return
             done, _ = wait(self._runs, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             on_tick()
             for future in done:
                 yield self._ended(future)
-
-    def _submit(self, spec: RunSpec) -> None:
-        slot = self._free.pop(0)
-        if slot not in self._workers:
-            self._workers[slot] = ProcessPoolExecutor(
-                1,
-                mp_context=self._context,
-                initializer=worker.start,
-                initargs=(self.slots.threads, self._stop),
-            )
-        device = slot.partition(" ")[2]
-        self._runs[self._workers[slot].submit(worker.work, spec, self.runs_root, device)] = (slot, spec)
 
     def _ended(self, future: Future[str]) -> Ended:
         slot, spec = self._runs.pop(future)
@@ -117,7 +94,6 @@ class LocalEngine:
         if error is None:
             return Ended(spec, directory=future.result())
         if isinstance(error, BrokenProcessPool):
-            self._workers.pop(slot).shutdown(wait=False)
             error = RunError(
                 "the worker process died, which mostly means that memory ran out",
                 where=spec.name,
@@ -133,3 +109,54 @@ class LocalEngine:
         if not isinstance(error, Exception):
             raise error
         return Ended(spec, error=error)
+
+
+class LocalEngine(Engine):
+    """The worker processes of one command.
+
+    Where the block is left by an exception, such as Ctrl-C, the workers finish their step and save. Another
+    Ctrl-C meanwhile ends them at once.
+
+    Args:
+        slots: Devices and threads.
+        runs_root: The folder of all studies.
+    """
+
+    def __init__(self, slots: Slots, runs_root: Path) -> None:
+        super().__init__([f"{number} {device}" for number, device in enumerate(slots.devices)])
+        self.slots, self.runs_root = slots, runs_root
+        self._context = multiprocessing.get_context("spawn")  # a forked torch can hang in its thread pool
+        self._stop: Event = self._context.Event()
+        self._workers: dict[str, ProcessPoolExecutor] = {}  # by slot; each has one process
+
+    def __enter__(self) -> LocalEngine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._stop.set()
+        try:
+            for executor in self._workers.values():
+                executor.shutdown(wait=True, cancel_futures=True)
+        except KeyboardInterrupt:
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise
+
+    def _start(self, spec: RunSpec, slot: str) -> Future[str]:
+        if slot not in self._workers:
+            self._workers[slot] = ProcessPoolExecutor(
+                1,
+                mp_context=self._context,
+                initializer=worker.start,
+                initargs=(self.slots.threads, self._stop),
+            )
+        device = slot.partition(" ")[2]
+        return self._workers[slot].submit(worker.work, spec, self.runs_root, device)
+
+    def _ended(self, future: Future[str]) -> Ended:
+        if isinstance(future.exception(), BrokenProcessPool):
+            self._workers.pop(self._runs[future][0]).shutdown(wait=False)
+        return super()._ended(future)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pgsbench.execution.folder import StudyFolder
+from pgsbench.execution.launched import LaunchedEngine, leads
 from pgsbench.execution.local import Ended, LocalEngine
 from pgsbench.execution.slots import Slots
 from pgsbench.records.run_spec import RunSpec
@@ -71,9 +72,10 @@ def train(
         folder: The study and where it lives.
         slots: Where runs are trained.
         watcher: Told of progress.
-        next_run: See `LocalEngine.work_off`.
+        next_run: See `Engine.work_off`.
     """
-    with LocalEngine(slots, folder.runs_root) as engine:
+    engine_of = LaunchedEngine if leads() else LocalEngine
+    with engine_of(slots, folder.runs_root) as engine:
 
         def tick() -> None:
             for spec in engine.running:

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 from pgsbench.devices import devices_named, usable_cores
+from pgsbench.errors import ConfigError
 
 MAX_CPU_RUNS = 4  # each holds the data set in memory
 
@@ -15,7 +16,7 @@ class Slots:
     """The places in which runs are trained at the same time.
 
     Attributes:
-        devices: The device of each slot, all of one type.
+        devices: The device of each slot, all of one type; several, joined by commas, train a run together.
         threads: CPU threads of each.
     """
 
@@ -25,10 +26,12 @@ class Slots:
     @property
     def device_type(self) -> str:
         """``cpu`` or ``cuda``."""
-        return self.devices[0].partition(":")[0]
+        return self.devices[0].partition(",")[0].partition(":")[0]
 
 
-def plan_slots(*, jobs: int | None = None, device: str = "auto", threads: int | None = None) -> Slots:
+def plan_slots(
+    *, jobs: int | None = None, device: str = "auto", threads: int | None = None, devices_per_run: int = 1
+) -> Slots:
     """Return the slots of a command: one a GPU, or a few CPU processes that share the cores.
 
     They depend on options and on the machine alone, never on how much there is to do: threads decide the
@@ -37,16 +40,27 @@ def plan_slots(*, jobs: int | None = None, device: str = "auto", threads: int | 
     Args:
         jobs: At most this many runs at a time.
         device: See `devices_named`.
-        threads: CPU threads of a run; None: ``OMP_NUM_THREADS``, else 1.
+        threads: CPU threads of a run, of each of its processes; None: ``OMP_NUM_THREADS``, else 1.
+        devices_per_run: Devices that train a run together; on a CPU so many processes.
 
     Raises:
-        ConfigError: There is no such device.
+        ConfigError: There is no such device, or there are not enough of them for one run.
     """
     devices = devices_named(device)
     threads = threads or _threads_of_environment()
     if devices == ["cpu"]:
         # OpenMP threads of two processes on one core spin against each other: no more threads than cores.
-        devices *= max(1, min(usable_cores() // threads, MAX_CPU_RUNS))
+        runs = max(1, min(usable_cores() // (threads * devices_per_run), MAX_CPU_RUNS))
+        devices *= runs * devices_per_run
+    if len(devices) < devices_per_run:
+        raise ConfigError(
+            f"there are {len(devices)} devices, fewer than train one run",
+            where="devices_per_run",
+            value=devices_per_run,
+            way_out="set it to at most their number",
+        )
+    last = len(devices) - devices_per_run
+    devices = [",".join(devices[i : i + devices_per_run]) for i in range(0, last + 1, devices_per_run)]
     return Slots(tuple(devices[: jobs or len(devices)]), threads)
 
 

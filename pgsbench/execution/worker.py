@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from multiprocessing import parent_process
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -18,6 +19,7 @@ from pgsbench.experiment import run_once
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.tracking.rundir import RunDir, find_runs
+from pgsbench.training.ranks import Ranks
 
 SAVE_SECONDS = 60.0  # time to finish a step and save after the parent has died
 
@@ -44,6 +46,11 @@ def start(threads: int, stop: Event) -> None:
 def work(spec: RunSpec, runs_root: Path, device: str) -> str:
     """Train and evaluate a run; return its directory relative to the runs folder.
 
+    Args:
+        spec: The run.
+        runs_root: The folder of all studies.
+        device: Where; several with commas between them train it together.
+
     Raises:
         UserError: The run failed. What is nobody's mistake is one, too, and leaves its traceback in the run
             directory: it must not end the runs beside it.
@@ -52,13 +59,36 @@ def work(spec: RunSpec, runs_root: Path, device: str) -> str:
     global _current
     _current = find_runs(runs_root, [spec.id]).get(spec.id) or RunDir(runs_root / spec.folder)
     try:
-        run = run_once(spec, runs_root=runs_root, device=torch.device(device), should_stop=_stop.is_set)
+        if "," in device:
+            from pgsbench.execution.together import run_together  # which imports this module
+
+            return run_together(
+                spec, runs_root, device.split(","), threads=torch.get_num_threads(), stop=_stop
+            )
+        return done_or_failed(spec, runs_root, torch.device(device), should_stop=_stop.is_set)
     except (UserError, Interrupted):
         raise
     except Exception as error:
         raise _failure(error, spec, runs_root) from None
     finally:
         _current = None
+
+
+def done_or_failed(
+    spec: RunSpec,
+    runs_root: Path,
+    device: torch.device,
+    *,
+    should_stop: Callable[[], bool],
+    ranks: Ranks = Ranks(),  # noqa: B008  # frozen: one process alone
+) -> str:
+    """Train and evaluate a run in this process; see `work` and `run_once`."""
+    try:
+        run = run_once(spec, runs_root=runs_root, device=device, should_stop=should_stop, ranks=ranks)
+    except (UserError, Interrupted):
+        raise
+    except Exception as error:
+        raise _failure(error, spec, runs_root) from None
     return run.path.relative_to(runs_root).as_posix()
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from pgsbench.models.names import CONFIG_FOLDER, check_name
 from pgsbench.models.openclip import open_clip
 from pgsbench.models.transform import check_preprocess
 
+#: (b, d) images, (b, d) texts, logit scale, logit bias or None -> 0-d loss.
+Loss = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+_SIGLIP = {"init_logit_scale": math.log(10), "init_logit_bias": -10.0}
 #: Texts to token ids: ``(list of m strings) -> (m, context length) int64``.
 Tokenize = Callable[[list[str]], Tensor]
 
@@ -73,6 +77,8 @@ def build(
     grad_checkpointing: bool = False,
     token_std: float | None = None,
     tag: str | None = None,
+    image_size: int | None = None,
+    siglip: bool = False,
 ) -> Clip:
     """Build an untrained model whose initial weights depend on `seed` alone.
 
@@ -84,17 +90,22 @@ def build(
         token_std: Standard deviation of the initial word embeddings, with the marks of start and end of text
             at zero; None keeps open_clip's initial weights.
         tag: Published weights of this architecture, for which the model is built (`made_for`).
+        image_size: Side of the pictures in pixels; None: the architecture's own.
+        siglip: Begin with the scale and the bias of SigLIP's loss (arXiv 2303.15343, section 3.2).
 
     Raises:
         ModelError: The name is unknown, or the configuration cannot be built.
     """
     name = resolve(name)
     options = made_for(name, tag) if tag else {}
+    scalars = _SIGLIP if siglip else {}
     with torch.random.fork_rng(devices=[]):  # open_clip initialises from the global generator
         torch.manual_seed(seed)
         try:
             with _no_warning_of_random_weights():
-                model = open_clip.create_model(name, device="cpu", output_dict=True, **options)
+                model = open_clip.create_model(
+                    name, device="cpu", output_dict=True, force_image_size=image_size, **options, **scalars
+                )
         except Exception as error:  # any configuration can be wrong in any way
             raise ModelError(
                 f"open_clip cannot build this model: {type(error).__name__}: {error}", value=name
@@ -103,7 +114,11 @@ def build(
         _prepare_short_training(model, token_std)
     if grad_checkpointing:
         model.set_grad_checkpointing()
-    return complete(model.to(device), name, quick_gelu=options.get("force_quick_gelu", False))
+    clip = complete(model.to(device), name, quick_gelu=options.get("force_quick_gelu", False))
+    model_cfg = clip.model_cfg | scalars  # so that who loads its checkpoint builds the same
+    if image_size is not None:
+        model_cfg["vision_cfg"] = {**model_cfg["vision_cfg"], "image_size": image_size}
+    return replace(clip, model_cfg=model_cfg)
 
 
 def made_for(name: str, tag: str) -> dict[str, Any]:
@@ -183,9 +198,34 @@ def load(folder: Path, *, device: torch.device | str = "cpu") -> Clip:
         ) from error
 
 
-def contrastive_loss() -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """Return CLIP's symmetric cross-entropy: (b, d) images, (b, d) texts, logit scale -> 0-d loss."""
-    loss: Callable[[Tensor, Tensor, Tensor], Tensor] = open_clip.loss.ClipLoss()
+def contrastive_loss(
+    kind: str = "softmax", *, rank: int = 0, world_size: int = 1, local_loss: bool = True
+) -> Loss:
+    """Return open_clip's loss of the pairs of all ranks.
+
+    Gradients go back to the features of every rank (gather_with_grad), which adds those of all ranks up. That
+    sum is the gradient of the mean over the ranks times their number, with `local_loss` or without: without
+    it every rank computes the whole loss, with it each one its own rows, whose mean is the whole loss.
+    DistributedDataParallel then divides by the number of ranks, so both give the gradient of one process. A
+    test holds it. With `local_loss` no rank computes what another one does, too, so it is the default.
+
+    Args:
+        kind: ``softmax`` (CLIP) or ``sigmoid`` (SigLIP, arXiv 2303.15343).
+        rank: Of this process.
+        world_size: Processes that share the batch, equally.
+        local_loss: Whether a rank computes the rows of its own pairs alone; only ``softmax``.
+
+    Returns:
+        (b, d) images, (b, d) texts, logit scale, logit bias or None -> 0-d loss, whose mean over the ranks is
+        that of the whole batch where it is local.
+    """
+    loss: Loss
+    if kind == "sigmoid":
+        loss = open_clip.loss.SigLipLoss(rank=rank, world_size=world_size, dist_impl="gather")
+    else:
+        loss = open_clip.loss.ClipLoss(
+            local_loss=local_loss, gather_with_grad=True, rank=rank, world_size=world_size
+        )
     return loss
 
 

@@ -70,13 +70,13 @@ class Sizes:
 
 
 @cache
-def sizes_of(name: str) -> Sizes:
+def sizes_of(name: str, image_size: int | None = None) -> Sizes:
     """Return the sizes of a model, which is built for that once."""
-    clip = build(name, seed=0)
+    clip = build(name, seed=0, image_size=image_size)
     return Sizes.of(clip.model, clip.tokenize(["-"]).shape[1])
 
 
 def pair_costs(model: ModelConfig, strategy: StrategyConfig, text: TextConfig) -> tuple[PairCost, PairCost]:
     """Return what a pair costs while masks are on, and in the last phase without them."""
-    sizes = sizes_of(model.name)
+    sizes = sizes_of(model.name, model.image_size)
     return sizes.pair(strategy, text), sizes.pair(None, None)

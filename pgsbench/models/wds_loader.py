@@ -6,12 +6,12 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-import open_clip
 from torch import Tensor
 from webdataset.tariterators import tar_file_expander
 
 from pgsbench.config.schema import AugmentConfig
 from pgsbench.data.samples import Tokenize
+from pgsbench.models.openclip import open_clip
 
 
 def open_clip_batches(

@@ -13,7 +13,13 @@ from pgsbench.hashing import digest
 RESULTS_VERSION = 3
 
 #: Settings of a training that change none of its numbers.
-_COSMETIC = {"log_every_steps", "checkpoint_every_steps"}
+_COSMETIC = {
+    "log_every_steps",
+    "checkpoint_every_steps",
+    "checkpoint_every_minutes",
+    "keep_states",
+    "micro_batch_size",  # but for rounding
+}
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,7 @@ class Numerics:
 
     Attributes:
         device: Type of the device, ``cpu`` or ``cuda``.
-        precision: As resolved, ``fp32`` or ``bf16``.
+        precision: As resolved, ``fp32``, ``bf16`` or ``fp16``.
         torch: Version of PyTorch.
         threads: Threads of the CPU, which decide the order of its sums; 0 on a GPU.
     """
@@ -56,6 +62,7 @@ class RunSpec:
         reading: What decides the pixels of a picture beside the data (`pgsbench.data.shards.reading`).
         numerics: On what arithmetic it is trained.
         evaluation: What the model is tested on; no part of the id.
+        pretrained: What the weights that it begins with are known by; empty: none.
         results_version: `RESULTS_VERSION` of the code that planned it.
     """
 
@@ -69,6 +76,7 @@ class RunSpec:
     numerics: Numerics
     text_code: str = "none"
     reading: dict[str, Any] = field(default_factory=dict)
+    pretrained: str = ""
     params: dict[str, Any] = field(default_factory=dict)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     results_version: int = RESULTS_VERSION
@@ -86,7 +94,11 @@ class RunSpec:
         settings = {key: value for key, value in config["training"].items() if key not in _COSMETIC}
         del settings["precision"]  # as resolved it is one of the numerics
         strategy = {**config["strategy"], "name": self.strategy_code}
-        model = {**config["model"], "name": self.model_file or config["model"]["name"]}
+        model = {
+            **config["model"],
+            "name": self.model_file or config["model"]["name"],
+            "pretrained": self.pretrained or None,
+        }
         text = {"text": {**config["text"], "strategy": self.text_code}} if self.text_code != "none" else {}
         return {
             "data": self.data,

@@ -17,6 +17,7 @@ from pgsbench.errors import ConfigError, StudyError, nearest
 from pgsbench.hashing import file_hash
 from pgsbench.masking import STRATEGIES
 from pgsbench.masking.text import TEXT_STRATEGIES
+from pgsbench.models.start import pretrained_id
 from pgsbench.records.run_spec import RESULTS_VERSION, Numerics, RunSpec
 from pgsbench.study.budget import spend
 from pgsbench.study.space import domains_of
@@ -81,6 +82,7 @@ class Planner:
             strategy_code=STRATEGIES.content_id(config.strategy.name),
             text_code=TEXT_STRATEGIES.content_id(config.text.strategy),
             model_file=model_file_hash(config.model.name),
+            pretrained=pretrained_id(config.model.name, config.model.pretrained),
             numerics=self._numerics(config.training),
             evaluation=self.study.config.evaluation,
         )
@@ -119,6 +121,7 @@ def as_now(spec: RunSpec) -> RunSpec:
             "strategy_code": STRATEGIES.content_id(spec.config.strategy.name),
             "text_code": TEXT_STRATEGIES.content_id(spec.config.text.strategy),
             "model_file": model_file_hash(spec.config.model.name),
+            "pretrained": pretrained_id(spec.config.model.name, spec.config.model.pretrained),
             "results_version": RESULTS_VERSION,
         }
     )

@@ -1,35 +1,35 @@
 """The training loop: read it from top to bottom.
 
 Arms of a study differ in nothing but what `Masking` and `TextMasking` do: initial weights, batches and masks
-are functions of the seed and the step. The loop knows no tracker and writes nothing but its state.
+are functions of seed, step and sample. The loop knows no tracker and writes nothing but its state.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from pgsbench.config.schema import TrainingConfig
 from pgsbench.data.samples import Reader
-from pgsbench.data.transforms import normalise
 from pgsbench.errors import Interrupted, RunError
 from pgsbench.models.clip import Clip, contrastive_loss
-from pgsbench.models.flops import model_cost
 from pgsbench.models.masked_tower import Masking
 from pgsbench.models.text_masking import TextMasking
 from pgsbench.training import state
-from pgsbench.training.meter import Stopwatch, Totals, reset_peak_memory
+from pgsbench.training.meter import Emit, Meter, Totals, reset_peak_memory
 from pgsbench.training.optim import adamw, first_unmasked_step, learning_rate, set_learning_rate
-
-#: Receives one line of metrics: ``step``, ``samples``, ``seconds`` and what was measured since the last.
-Emit = Callable[[Mapping[str, float]], None]
+from pgsbench.training.ranks import Ranks
+from pgsbench.training.step import GradientStep, Towers
 
 MAX_LOGIT_SCALE = math.log(100)  # CLIP, arXiv 2103.00020, section 2.5
+
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def train(
@@ -44,6 +44,7 @@ def train(
     state_folder: Path,
     emit: Emit,
     should_stop: Callable[[], bool] = lambda: False,
+    ranks: Ranks = Ranks(),  # noqa: B008  # frozen: one process alone
 ) -> Totals:
     """Train `clip` in place, from its saved state where there is one.
 
@@ -56,118 +57,92 @@ def train(
         seed: Decides batches and masks.
         device: Where.
         state_folder: Where the state is kept for exact resume.
-        emit: Receives the metrics every `config.log_every_steps` steps and at the end.
+        emit: Receives the metrics every `config.log_every_steps` steps and at the end, on rank 0.
         should_stop: Asked after every step.
+        ranks: This process among those that train the run; rank 0 alone writes.
 
     Raises:
-        Interrupted: `should_stop` said so.
-        RunError: The loss is no longer finite, or the saved state cannot be read.
+        Interrupted: `should_stop` of any rank said so.
+        RunError: The loss is no longer finite, the saved state cannot be read, the batch cannot be shared
+            equally, or another rank has failed or is lost.
     """
+    check_shared_equally(config.batch_size, ranks.world_size)
     model: Any = clip.model
-    loss_of = contrastive_loss()
     optimizer = adamw(model, config)
-    step, totals = state.restore(
-        state_folder, model=model, masking=masking, optimizer=optimizer, device=device
-    )
-    cost = model_cost(model)
-    in_precision = autocast(config, device)
+    scaler = torch.amp.GradScaler(device.type, enabled=config.precision_on(device.type) == "fp16")
+    trained = state.Trained(model, masking, optimizer, scaler)
+    step, totals = state.restore(state_folder, trained, device=device)
     unmasked_from = first_unmasked_step(config)
-    batches = reader.batches(seed=seed, batch_size=config.batch_size, start_step=step)
-
+    batches = reader.batches(
+        seed=seed,
+        batch_size=config.batch_size,
+        start_step=step,
+        rank=ranks.rank,
+        world_size=ranks.world_size,
+    )
+    towers: Any = Towers(clip, text_masking)
+    if config.compile:
+        towers = torch.compile(towers)
+    gradient = GradientStep(
+        ranks.wrapped(towers, device),
+        clip,
+        masking,
+        contrastive_loss(config.loss, rank=ranks.rank, world_size=ranks.world_size),
+        in_precision=partial(autocast, config, device),
+        scaler=scaler,
+        device=device,
+        micro_batch_size=config.micro_batch_size,
+    )
     model.train()
     reset_peak_memory(device)
-    watch = Stopwatch(totals, device)
-    watch.start()
-    samples_logged, seconds_logged, mask_logged = totals.samples, totals.train_seconds, totals.mask_seconds
-    mask_seconds_before = totals.mask_seconds - masking.select_seconds - text_masking.select_seconds
-    unread: float | Tensor = 0.0  # of `masked_share_sum`: read only now and then, since that waits for a GPU
+    meter = Meter(totals, clip, masking, text_masking, device, ranks)
+    saved_at = time.monotonic()
 
     while step < config.steps:
         batch = next(batches)
-        images = normalise(batch.images.to(device, non_blocking=True), clip.mean, clip.std)
-        text_masking.active = step < unmasked_from
-        text_masking.begin_step(seed=seed, step=step, samples=batch.samples, progress=step / config.steps)
-        texts = text_masking.shorten(batch.texts).to(device, non_blocking=True)
+        progress = step / config.steps
+        masking.active = text_masking.active = step < unmasked_from
+        text_masking.begin_step(seed=seed, step=step, samples=batch.samples, progress=progress)
+        texts = text_masking.shorten(batch.texts)
         rate = learning_rate(step, config)
         set_learning_rate(optimizer, rate)
-        masking.active = step < unmasked_from
-        masking.begin_step(
-            seed=seed,
-            step=step,
-            samples=batch.samples,
-            progress=step / config.steps,
-            objects=batch.objects,
-        )
 
-        with in_precision:
-            out = text_masking.forward(images, texts)
-            # Each view of the pictures meets the same texts.
-            losses = [
-                loss_of(view, out["text_features"], out["logit_scale"])
-                for view in out["image_features"].chunk(masking.num_views)
-            ]
-            loss = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        with ranks.watched(step):
+            loss = gradient(batch, texts, seed=seed, step=step, progress=progress)
         if config.grad_clip_norm is not None:
+            scaler.unscale_(optimizer)
             torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip_norm)
-        optimizer.step()
+        scaler.step(optimizer)
+        scaler.update()
         with torch.no_grad():
             model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
 
         step += 1
-        totals.samples += len(images)
-        count = masking.token_count
-        totals.visual_tokens += len(images) * count.mean
-        totals.text_tokens += texts.numel()
-        if cost:
-            totals.flops += len(images) * cost.training_flops(count, texts.shape[1])
-        if masking.active:
-            totals.masked_samples += len(images)
-            unread = unread + len(images) * masking.effective_ratio()
-
-        if step % config.log_every_steps == 0 or step == config.steps:
-            watch.lap()
-            totals.mask_seconds = mask_seconds_before + masking.select_seconds + text_masking.select_seconds
-            totals.masked_share_sum, unread = totals.masked_share_sum + float(unread), 0.0
-            value = loss.item()
-            if not math.isfinite(value):
-                raise RunError(
-                    "the loss is no longer finite",
-                    where=f"step {step}",
-                    value=value,
-                    way_out="lower training.learning_rate, or lengthen training.warmup_share",
-                )
-            seconds = totals.train_seconds - seconds_logged
-            emit(
-                {
-                    "step": step,
-                    "samples": totals.samples,
-                    "seconds": totals.train_seconds,
-                    "loss": value,
-                    "lr": rate,
-                    "logit_scale": model.logit_scale.exp().item(),
-                    "samples_per_second": (totals.samples - samples_logged) / seconds,
-                    "mask_share": (totals.mask_seconds - mask_logged) / seconds,
-                    "mask_ratio_effective": float(masking.effective_ratio()),
-                    "tokens_kept": masking.token_count.mean,
-                    **masking.diagnostics(),
-                }
-            )
-            samples_logged, seconds_logged, mask_logged = (
-                totals.samples,
-                totals.train_seconds,
-                totals.mask_seconds,
-            )
-        stop = step < config.steps and should_stop()
-        if stop or step % config.checkpoint_every_steps == 0:
-            watch.lap()
-            totals.mask_seconds = mask_seconds_before + masking.select_seconds + text_masking.select_seconds
-            totals.masked_share_sum, unread = totals.masked_share_sum + float(unread), 0.0
-            state.save(
-                state_folder, model=model, masking=masking, optimizer=optimizer, step=step, totals=totals
-            )
-            watch.start()
+        meter.count(len(texts), texts.shape[1], gradient.masked_share)
+        error: Exception | None = None
+        stop = False
+        try:
+            if step % config.log_every_steps == 0 or step == config.steps:
+                line = meter.line(step, loss, rate)
+                check_finite(line["loss"], step)
+                if ranks.is_first:
+                    emit(line)
+            stop = step < config.steps and should_stop()
+        except Exception as raised:  # the other ranks must hear of it
+            error = raised
+        save = ranks.is_first and config.is_time_to_save(step, (time.monotonic() - saved_at) / 60)
+        stop, save = ranks.agree(step, stop=stop, save=save, error=error)
+        if stop or save:
+            meter.pause()
+            if ranks.is_first:
+                try:
+                    state.save(state_folder, trained, step=step, totals=totals, keep=config.keep_states)
+                except Exception as raised:
+                    error = raised
+            ranks.agree(step, error=error)
+            saved_at = time.monotonic()
+            meter.resume()
         if stop:
             raise Interrupted
     return totals
@@ -175,5 +150,27 @@ def train(
 
 def autocast(config: TrainingConfig, device: torch.device) -> torch.autocast:
     """Return the context in which a forward pass runs."""
-    wants_bf16 = config.precision_on(device.type) == "bf16"
-    return torch.autocast(device.type, torch.bfloat16, enabled=wants_bf16)
+    dtype = _AUTOCAST.get(config.precision_on(device.type))
+    return torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)
+
+
+def check_finite(loss: float, step: int) -> None:
+    """Raise RunError where a loss is no number any more."""
+    if not math.isfinite(loss):
+        raise RunError(
+            "the loss is no longer finite",
+            where=f"step {step}",
+            value=loss,
+            way_out="lower training.learning_rate, or lengthen training.warmup_share",
+        )
+
+
+def check_shared_equally(batch_size: int, world_size: int) -> None:
+    """Raise RunError where not every process would get the same number of pairs."""
+    if batch_size % world_size:
+        raise RunError(
+            f"a batch must be shared equally by {world_size} processes",
+            where="training.batch_size",
+            value=batch_size,
+            way_out=f"choose a multiple of {world_size}, or other devices_per_run",
+        )

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor
+
+from pgsbench.models.clip import Clip
+from pgsbench.models.flops import model_cost
+from pgsbench.models.masked_tower import Masking
+from pgsbench.models.text_masking import TextMasking
+from pgsbench.training.ranks import Ranks
+
+#: Receives one line of metrics: ``step``, ``samples``, ``seconds`` and what was measured since the last.
+Emit = Callable[[Mapping[str, float]], None]
 
 
 @dataclass
@@ -63,6 +75,98 @@ class Stopwatch:
     def _synchronise(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+
+class Meter:
+    """Counts what a training does, for its totals and its lines of metrics; begins to measure when made.
+
+    Args:
+        totals: Of all steps so far; they are added to.
+        clip: The model.
+        masking: Its mask.
+        text_masking: What shortens its captions.
+        device: Where.
+        ranks: The processes that train together: counts are of all of them, seconds of this one.
+    """
+
+    def __init__(
+        self,
+        totals: Totals,
+        clip: Clip,
+        masking: Masking,
+        text_masking: TextMasking,
+        device: torch.device,
+        ranks: Ranks,
+    ) -> None:
+        self._totals, self._clip, self._ranks = totals, clip, ranks
+        self._masking, self._text_masking = masking, text_masking
+        self._cost = model_cost(clip.model)
+        self._mask_before = totals.mask_seconds - masking.select_seconds - text_masking.select_seconds
+        self._logged = (totals.samples, totals.train_seconds, totals.mask_seconds)
+        # Of `masked_share_sum`: read only now and then, since that waits for a GPU.
+        self._unread: float | Tensor = 0.0
+        self._watch = Stopwatch(totals, device)
+        self._watch.start()
+
+    def count(self, num_pairs: int, text_length: int, masked_share: float | Tensor) -> None:
+        """Count one step.
+
+        Args:
+            num_pairs: Of this rank.
+            text_length: Tokens of each caption that entered the text tower.
+            masked_share: Sum over the pairs of the share of patches without influence.
+        """
+        totals, tokens = self._totals, self._masking.token_count
+        pairs = num_pairs * self._ranks.world_size
+        totals.samples += pairs
+        totals.visual_tokens += pairs * tokens.mean
+        totals.text_tokens += pairs * text_length
+        if self._cost:
+            totals.flops += pairs * self._cost.training_flops(tokens, text_length)
+        if self._masking.active:
+            totals.masked_samples += pairs
+            self._unread = self._unread + masked_share
+
+    def line(self, step: int, loss: Tensor, rate: float) -> dict[str, float]:
+        """Return the metrics since the last line; waits for a GPU, and for the other ranks."""
+        self.pause()
+        totals, masking = self._totals, self._masking
+        model: Any = self._clip.model
+        samples, seconds, mask_seconds = self._logged
+        self._logged = (totals.samples, totals.train_seconds, totals.mask_seconds)
+        passed = totals.train_seconds - seconds
+        of_all_ranks = self._ranks.mean(
+            {
+                "loss": loss.item(),
+                "mask_ratio_effective": float(masking.effective_ratio()),
+                "tokens_kept": masking.token_count.mean,
+                **masking.diagnostics(),
+            }
+        )
+        return {
+            "step": step,
+            "samples": totals.samples,
+            "seconds": totals.train_seconds,
+            "loss": of_all_ranks.pop("loss"),
+            "lr": rate,
+            "logit_scale": model.logit_scale.exp().item(),
+            "samples_per_second": (totals.samples - samples) / passed,
+            "mask_share": (totals.mask_seconds - mask_seconds) / passed,
+            **of_all_ranks,
+        }
+
+    def pause(self) -> None:
+        """Bring the totals up to date; what comes until `resume` is not measured."""
+        self._watch.lap()
+        spent = self._masking.select_seconds + self._text_masking.select_seconds
+        self._totals.mask_seconds = self._mask_before + spent
+        share = self._ranks.mean({"share": float(self._unread)})["share"]
+        self._totals.masked_share_sum += share * self._ranks.world_size
+        self._unread = 0.0
+
+    def resume(self) -> None:
+        """Go on measuring."""
+        self._watch.start()
 
 
 def reset_peak_memory(device: torch.device) -> None:

@@ -1,78 +1,138 @@
-"""Exact resume: everything the next step depends on, saved so that a crash leaves the last state whole.
+"""Exact resume: everything the next step depends on, saved so that an interruption leaves a whole state.
 
-Masks, data order and initial weights are functions of (seed, step); so model, optimiser and step are all
-there is, and the moving average of the image tower where a mask looks at its attention. No random state of
-a device needs saving.
+Masks, data order and initial weights are functions of seed, step and sample; so model, optimiser and step
+are all there is, and the moving average of the image tower where a mask looks at its attention. No random
+state of a device needs saving, and nothing depends on how many processes there were.
+
+A state is a folder ``step-00000200`` with ``tensors.safetensors`` and ``state.json``. It is written under
+another name and renamed when it is whole.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from pgsbench.errors import RunError
-from pgsbench.files import atomic
 from pgsbench.models.masked_tower import Masking
 from pgsbench.training.meter import Totals
 
-STATE_FILE = "state.pt"
+TENSORS_FILE, NUMBERS_FILE = "tensors.safetensors", "state.json"
+_PREFIX, _SCRATCH = "step-", "writing-"
 
 
-def save(
-    folder: Path,
-    *,
-    model: nn.Module,
-    masking: Masking,
-    optimizer: torch.optim.Optimizer,
-    step: int,
-    totals: Totals,
-) -> None:
-    """Save the state after `step` steps, atomically."""
-    content = {
-        "model": model.state_dict(),
-        "ema": masking.ema_state(),
-        "optimizer": optimizer.state_dict(),
-        "step": step,
-        "totals": asdict(totals),
-    }
-    with atomic(folder / STATE_FILE) as scratch:
-        torch.save(content, scratch)
+@dataclass(frozen=True)
+class Trained:
+    """What a state is of.
+
+    Attributes:
+        model: The model.
+        masking: Its mask.
+        optimizer: Its optimizer.
+        scaler: Scales the loss of half precision.
+    """
+
+    model: nn.Module
+    masking: Masking
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
 
 
-def restore(
-    folder: Path,
-    *,
-    model: nn.Module,
-    masking: Masking,
-    optimizer: torch.optim.Optimizer,
-    device: torch.device,
-) -> tuple[int, Totals]:
-    """Load the last state into model, mask and optimizer; return (steps done, totals), (0, zeros) if none.
+def save(folder: Path, trained: Trained, *, step: int, totals: Totals, keep: int = 1) -> None:
+    """Save the state after `step` steps, whole or not at all, and remove all but the last `keep`.
 
     Raises:
-        RunError: There is a state, but it cannot be read or is not of this model.
+        OSError: It cannot be written; what was saved before is still there.
     """
-    path = folder / STATE_FILE
-    if not path.is_file():
-        return 0, Totals()
-    try:
-        state = torch.load(path, map_location=device, weights_only=True)
-        model.load_state_dict(state["model"])
-        masking.load_ema_state(state.get("ema", {}))  # earlier versions had no mask that needs it
-        optimizer.load_state_dict(state["optimizer"])
-        return int(state["step"]), Totals(**state["totals"])
-    except Exception as error:  # damaged in any way: the way out is the same
+    optimizer = trained.optimizer.state_dict()
+    tensors = {f"model/{name}": value for name, value in trained.model.state_dict().items()}
+    tensors |= {f"ema/{name}": value for name, value in trained.masking.ema_state().items()}
+    for number, values in optimizer["state"].items():
+        tensors |= {f"optimizer/{number}/{name}": value for name, value in values.items()}
+    numbers = {
+        "step": step,
+        "totals": asdict(totals),
+        "groups": optimizer["param_groups"],
+        "scaler": trained.scaler.state_dict(),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    scratch, whole = folder / f"{_SCRATCH}{step:08d}", folder / f"{_PREFIX}{step:08d}"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    save_file({name: _plain(value) for name, value in tensors.items()}, scratch / TENSORS_FILE)
+    (scratch / NUMBERS_FILE).write_text(json.dumps(numbers, indent=1) + "\n")
+    for name in (TENSORS_FILE, NUMBERS_FILE):
+        _to_disk(scratch / name)
+    shutil.rmtree(whole, ignore_errors=True)
+    scratch.rename(whole)
+    for old in [*_saved(folder)[keep:], *folder.glob(f"{_SCRATCH}*")]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def restore(folder: Path, trained: Trained, *, device: torch.device) -> tuple[int, Totals]:
+    """Load the last state that can be read; return (steps done, totals), (0, zeros) where there is none.
+
+    Raises:
+        RunError: There are states, but none can be read, or they are not of this model.
+    """
+    reason: Exception | None = None
+    saved = _saved(folder)
+    for path in saved:
+        try:
+            return _load(path, trained, device)
+        except Exception as error:  # damaged in any way: the one before it may be whole
+            reason = reason or error
+    if reason is not None:
         raise RunError(
-            f"the saved state cannot be read ({type(error).__name__})",  # torch's text runs to a page
-            where=str(path),
-            way_out="delete the file to train this run from its beginning",
-        ) from error
+            f"the saved state cannot be read ({type(reason).__name__})",  # torch's text runs to a page
+            where=str(saved[0]),
+            way_out="delete the folder to train this run from its beginning",
+        ) from reason
+    return 0, Totals()
 
 
 def discard(folder: Path) -> None:
     """Remove the state of a training that is complete."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _load(path: Path, trained: Trained, device: torch.device) -> tuple[int, Totals]:
+    numbers: dict[str, Any] = json.loads((path / NUMBERS_FILE).read_text())
+    tensors = load_file(path / TENSORS_FILE, device=str(device))
+    totals = Totals(**numbers["totals"])
+    steps: dict[int, dict[str, Tensor]] = {}
+    for name in [name for name in tensors if name.startswith("optimizer/")]:
+        _, number, key = name.split("/")
+        steps.setdefault(int(number), {})[key] = tensors[name]
+    trained.model.load_state_dict(_below("model/", tensors))
+    trained.masking.load_ema_state(_below("ema/", tensors))
+    trained.optimizer.load_state_dict({"state": steps, "param_groups": numbers["groups"]})
+    if numbers["scaler"]:
+        trained.scaler.load_state_dict(numbers["scaler"])
+    return int(numbers["step"]), totals
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _saved(folder: Path) -> list[Path]:
+    """Return the whole states, the last one first."""
+    return sorted(folder.glob(f"{_PREFIX}*"), reverse=True)
+
+
+def _plain(value: Tensor) -> Tensor:
+    return value.detach().to("cpu", copy=True).contiguous()  # safetensors refuses what shares memory
+
+
+def _to_disk(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

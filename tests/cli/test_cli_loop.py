@@ -296,7 +296,7 @@ def test_after_a_stop_the_same_command_goes_on(tiny: TinyWorld, tmp_path: Path, 
     assert "the same command goes on where it was" in err
     assert "Traceback" not in err
     saved = len(lines[0].read_text().splitlines())
-    assert next(tmp_path.glob("runs/tiny/*/checkpoints/state/state.pt")).is_file()
+    assert next(tmp_path.glob("runs/tiny/*/checkpoints/state/step-*/state.json")).is_file()
 
     done = pgsbench(tmp_path, *words)
     assert done.returncode == 0, done.stderr

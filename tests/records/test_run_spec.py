@@ -70,6 +70,7 @@ def test_other_data_code_or_numerics_are_another_run(fields: dict) -> None:
     [
         {"training": {"log_every_steps": 3}},
         {"training": {"checkpoint_every_steps": 3}},
+        {"training": {"checkpoint_every_minutes": 1, "keep_states": 2, "micro_batch_size": 4}},
         {"training": {"precision": "fp32"}},  # what auto is resolved to here is among the numerics
         {"data": {"train": "elsewhere"}},
         {"data": {"workers": 1}},

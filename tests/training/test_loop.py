@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tinyworld import TinyWorld
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -131,13 +132,12 @@ def test_a_training_with_a_moving_average_resumes_exactly(tiny: TinyWorld, tmp_p
     # Without the saved average the run would go on with other masks: the test above can fail.
     with pytest.raises(Interrupted):
         run(tiny, tmp_path / "lost", strategy=strategy, config=config, stop_after=3)
-    state = torch.load(tmp_path / "lost" / "state.pt", weights_only=True)
-    state["ema"] = {
-        name.removeprefix("visual."): value
-        for name, value in state["model"].items()
-        if name.startswith("visual.")
-    }
-    torch.save(state, tmp_path / "lost" / "state.pt")
+    (file,) = (tmp_path / "lost").glob("*/tensors.safetensors")
+    tensors = load_file(file)
+    for name, value in list(tensors.items()):
+        if name.startswith("model/visual."):
+            tensors[name.replace("model/visual.", "ema/")] = value.clone()
+    save_file(tensors, file)
     rest, other, _ = run(tiny, tmp_path / "lost", strategy=strategy, config=config)
     assert not all(torch.equal(weights[name], other[name]) for name in weights)
 
@@ -274,8 +274,9 @@ def test_a_diverged_training_says_so(tiny: TinyWorld, tmp_path: Path) -> None:
 
 
 def test_a_damaged_state_names_the_file_and_the_way_out(tiny: TinyWorld, tmp_path: Path) -> None:
-    (tmp_path / "state.pt").write_bytes(b"no state")
-    with pytest.raises(RunError, match=r"state\.pt.*\n.*delete the file"):
+    (tmp_path / "step-00000002").mkdir()
+    (tmp_path / "step-00000002" / "state.json").write_text("no state")
+    with pytest.raises(RunError, match=r"step-00000002.*\n.*delete the folder"):
         run(tiny, tmp_path)
 
 

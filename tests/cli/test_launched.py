@@ -1,0 +1,45 @@
+"""The command under torchrun: all of its processes train one run after another, and the first one reports."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tinyworld import TinyWorld
+
+from pgsbench.cli import launched_rank
+
+
+@pytest.mark.parametrize(
+    ("environment", "words", "expected"),
+    [
+        ({}, "train x", None),
+        ({"RANK": "1", "WORLD_SIZE": "2"}, "train x", 1),
+        ({"RANK": "1", "WORLD_SIZE": "2"}, "runs ls", None),
+        ({"RANK": "0", "WORLD_SIZE": "1"}, "train x", None),
+        ({"SLURM_PROCID": "3", "SLURM_NTASKS": "4", "SLURM_STEP_ID": "0"}, "sweep x", 3),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, "train x", None),
+    ],
+)
+def test_a_process_knows_whether_it_was_launched_to_train(
+    environment: dict[str, str], words: str, expected: int | None
+) -> None:
+    assert launched_rank(environment, words.split()) == expected
+
+
+@pytest.mark.slow
+def test_a_study_trains_under_torchrun(tiny: TinyWorld, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "pgsbench", "train", str(tiny.study), "--arm", "none", "--arm", "flip"]
+    command += ["--output", str(tmp_path), "--device", "cpu", "--set", "search=null"]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    for arm in ("none", "flip"):
+        (run,) = tmp_path.glob(f"runs/tiny/{arm}-s0-*")
+        assert (run / "DONE").is_file()
+        steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+        assert steps == [1, 2, 3, 4, 5, 6], "rank 0 alone writes"
