@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from tinyworld import HALF, TinyWorld
 
-from pgsbench.config.schema import DataConfig
+from pgsbench.config.schema import DataConfig, RunConfig
 from pgsbench.data import shards
 from pgsbench.devices import devices_named
 from pgsbench.errors import ConfigError, PluginError, StudyError
 from pgsbench.execution import estimate
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.slots import plan_slots
-from pgsbench.models.clip import build
+from pgsbench.models.start import build_for
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.study import plan
@@ -197,15 +197,15 @@ def test_an_estimate_times_the_model_and_the_precision_of_the_training(
 ) -> None:
     built, precisions = [], []
 
-    def spy_on_build(*args: Any, **options: Any) -> Any:
-        built.append(options)
-        return build(*args, **options)
+    def spy_on_build(config: RunConfig, **options: Any) -> Any:
+        built.append(config.model)
+        return build_for(config, **options)
 
     def spy_on_train(*args: Any, **options: Any) -> Any:
         precisions.append(args[4].precision_on("cpu"))
         return train(*args, **options)
 
-    monkeypatch.setattr(estimate, "build", spy_on_build)
+    monkeypatch.setattr(estimate, "build_for", spy_on_build)
     monkeypatch.setattr(estimate, "train", spy_on_train)
     estimator = estimate.Estimator("cpu")
     for precision in ("auto", "bf16"):
@@ -214,7 +214,8 @@ def test_an_estimate_times_the_model_and_the_precision_of_the_training(
         cost = estimator.cost(run.config)
         assert cost.train_seconds > 0
         assert cost.dropped == 0.5
-    assert all(options["grad_checkpointing"] and options["token_std"] == 0.1 for options in built)
+    assert built
+    assert all(model.grad_checkpointing and model.token_std == 0.1 for model in built)
     assert precisions == ["fp32", "fp32", "bf16", "bf16"]
 
 
