@@ -17,13 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from pgsbench.errors import DataError, ModelError
 from pgsbench.masking.appearance import averaged, coarse, resample
-from pgsbench.masking.base import (
-    Fuser,
-    PatchView,
-    Resampler,
-    Selection,
-    Strategy,
-)
+from pgsbench.masking.base import Fuser, PatchView, Resampler, Selection, Strategy
 from pgsbench.masking.budget import TokenCount, whole
 from pgsbench.masking.measure import object_shares, objects_kept
 from pgsbench.masking.noise import Draws

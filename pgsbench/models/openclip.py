@@ -17,7 +17,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from types import ModuleType
 from typing import Any
@@ -99,12 +99,12 @@ def _complete(module: ModuleType) -> None:
 
 
 def _import() -> Any:
-    if "open_clip" in sys.modules:
-        return importlib.import_module("open_clip")
-    with _held_back():
-        found = importlib.import_module("open_clip")
-    _complete_on_demand()
-    return found
+    is_new = "open_clip" not in sys.modules
+    with _held_back() if is_new else nullcontext():
+        import open_clip
+    if is_new:
+        _complete_on_demand()
+    return open_clip
 
 
 open_clip = _import()
