@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.transforms import ColorJitter, RandomResizedCrop
-from torchvision.transforms import functional as change
 
 from pgsbench.config.schema import AugmentConfig
 from pgsbench.data.damage import DAMAGED, PILLOW_ERRORS, UnusableError, open_picture
@@ -62,6 +60,8 @@ class Transform:
             return np.asarray(shown), None if fitted is None else np.asarray(fitted)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
+            from torchvision.transforms import RandomResizedCrop  # slow to import
+
             box = RandomResizedCrop.get_params(picture, list(self.augment.scale), list(self.augment.ratio))
             whole = picture.size
             if self.scaled_decoding:
@@ -103,6 +103,9 @@ def _scaled(
 
 def _coloured(picture: Image.Image, augment: AugmentConfig, chance: random.Random) -> Image.Image:
     # In open_clip's order, with its draws: of whether from `random`, of how much from torch.
+    from torchvision.transforms import ColorJitter
+    from torchvision.transforms import functional as change
+
     if augment.color_jitter and augment.color_jitter_prob and chance.random() < augment.color_jitter_prob:
         picture = ColorJitter(*augment.color_jitter)(picture)
     if augment.gray_scale_prob and chance.random() < augment.gray_scale_prob:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pgsbench.config.schema import RunConfig, TrainingConfig
 from pgsbench.errors import ConfigError
-from pgsbench.models.pair_cost import PairCost, pair_costs
 from pgsbench.training.optim import first_unmasked_step
+
+if TYPE_CHECKING:
+    from pgsbench.models.pair_cost import PairCost
 
 #: More steps than any training has; the search for their number ends below.
 _MAX_STEPS = 2**40
@@ -24,6 +28,8 @@ def spend(config: RunConfig) -> RunConfig:
     """
     if config.budget is None:
         return config
+    from pgsbench.models.pair_cost import pair_costs  # it builds a model; most studies need none to be read
+
     masked, unmasked = pair_costs(config.model, config.strategy, config.text)
     prices = _price(masked, config), _price(unmasked, config)
     steps = _steps_within(config.budget.amount, config.training, prices)
