@@ -135,6 +135,7 @@ class Study:
         self.failed: list[tuple[RunSpec, Exception]] = []
         self.num_trained = self.num_reused = 0
         self._mirror, self._mirrored, self._told_of = Mirror(), time.monotonic(), ""
+        self._cached_planner: Planner | None = None
 
     def __repr__(self) -> str:
         return f"Study({self.name!r}, arms={self.arms}, seeds={self._file.config.seeds})"
@@ -315,8 +316,6 @@ class Study:
             )
         return self._cached_planner
 
-    _cached_planner: Planner | None = None
-
     def _folder(self) -> StudyFolder:
         return StudyFolder.open(self._planner, self.runs_root, self._command, any_numerics=self._any_numerics)
 
@@ -374,6 +373,7 @@ class Study:
                 on_failed=on_failed,
                 on_note=lambda text: bars.say(f"note: {text}"),
                 on_tick=on_tick,
+                on_progress=bars,
             )
 
     def _tell_mirror(self, bars: Bars, *, running: bool = False) -> None:

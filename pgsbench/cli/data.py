@@ -14,13 +14,15 @@ from pgsbench.reporting import render
 
 app = group("Data sets: make, list, verify; status, fetch.")
 
-NameArgument = Annotated[str, typer.Argument(help="scenes, emoji or tiny-imagenet.")]
+NameArgument = Annotated[str, typer.Argument(help="scenes, emoji or tiny-imagenet; with --from, a new name.")]
 SourceOption = Annotated[
     Path | None,
     typer.Option(
         "--from",
         metavar="PATH",
-        help="tiny-imagenet: the official archive, or the folder that it unpacks to. Default: it is fetched.",
+        help="tiny-imagenet: the official archive, or the folder that it unpacks to (default: fetched). "
+        "Another name: a .csv, .tsv or .parquet table of paths or URLs and captions, or a folder of pictures "
+        "with a .txt beside each.",
     ),
 ]
 KnobsOption = Annotated[
@@ -32,14 +34,24 @@ SuiteArgument = Annotated[str, typer.Argument(help=SUITE_HELP, autocompletion=co
 
 @app.command()
 def make(name: NameArgument, knobs: KnobsOption = None, source: SourceOption = None) -> None:
-    """Make a built-in data set, once; it is found again by a hash of its recipe.
+    """Make a built-in data set, once; or turn a table or a folder of one's own into shards.
+
+    A built-in one is found again by a hash of its recipe, one's own by its name.
 
     Example: pgsbench data make scenes --set clutter=0.2
 
     Example: pgsbench data make tiny-imagenet --from tiny-imagenet-200.zip
-    """
-    from pgsbench.data import store
 
+    Example: pgsbench data make my-photos --from captions.csv
+    """
+    from pgsbench.data import own, store
+
+    if source is not None and not store.is_builtin(name):
+        with Bars() as show:
+            folder, count, faults = own.make_own(name, source, progress=show)
+        left_out = "".join(f", {number:,} left out ({reason})" for reason, number in faults.items())
+        typer.echo(f"made: {folder}: {count:,} pairs{left_out}; data.train={name}")
+        return
     name = _with_knobs(name, knobs)
     existed = store.find(name) is not None
     with Bars() as show:

@@ -128,7 +128,7 @@ def _recall(shard: str) -> ShardSummary | None:
 def _make(shard: str) -> ShardIndex:
     place = _existing_place(shard)  # before it is read: a change meanwhile is then noticed
     try:
-        with remote.local(shard).open("rb") as file:
+        with remote.opened(shard) as file:
             found = look_into(file, _expected(shard))
     except OSError as error:
         raise _unreadable(shard, error) from None

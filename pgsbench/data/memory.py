@@ -138,8 +138,7 @@ def in_memory(
         damage: Told what could not be used.
         progress: Told how far it is.
     """
-    key = digest([VERSION, pairs.digests, transform.size, transform.scaled_decoding])[:24]
-    folder = store.root() / "decoded" / key
+    folder = folder_of(pairs, transform)
     folder.parent.mkdir(parents=True, exist_ok=True)
     texts_name = f"texts-{digest(tokenize([_PROBE]).tolist())[:16]}.npz"
     with FileLock(folder.with_suffix(".lock")):  # whoever comes second finds it done
@@ -160,6 +159,12 @@ def in_memory(
         faults={fault.id: fault for fault in faults},
         damage=damage,
     )
+
+
+def folder_of(pairs: Pairs, transform: Transform) -> Path:
+    """Return where decoded pairs are kept."""
+    key = digest([VERSION, pairs.digests, pairs.has_objects, transform.size, transform.scaled_decoding])
+    return store.root() / "decoded" / key[:24]
 
 
 def _mapped(path: Path) -> Tensor:

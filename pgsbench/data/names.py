@@ -74,8 +74,9 @@ def expand(pattern: str) -> list[str]:
         raise DataError(
             f"the braces stand for more than {MAX_SHARDS:,} shards", where="data.train", value=pattern[:200]
         )
-    if Path(pattern).is_dir():
-        return [str(path) for path in sorted(Path(pattern).glob("*.tar"))]
+    for folder in (Path(pattern), store.own(pattern)):
+        if folder.is_dir():
+            return [str(path) for path in sorted(folder.glob("*.tar"))]
     try:
         names = list(braceexpand(pattern))
     except (ValueError, RecursionError):

@@ -192,7 +192,8 @@ class OpenShards:
         shard_name = self._pairs.shards[shard]
         try:
             index = index_of(shard_name)
-            file = os.open(remote.local(shard_name), os.O_RDONLY)
+            with remote.opened(shard_name) as opened:
+                file = os.dup(opened.fileno())
         except (DataError, OSError):
             raise UnusableError(damage.VANISHED) from None
         if index.digest != self._pairs.digests[shard]:

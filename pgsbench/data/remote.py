@@ -9,7 +9,7 @@ import os
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from filelock import FileLock
 
@@ -19,6 +19,8 @@ from pgsbench.files import atomic
 from pgsbench.hashing import digest
 
 SCHEMES = ("http://", "https://", "s3://", "gs://")
+#: Picture files are not larger.
+MAX_BYTES = 2**26
 #: Copies take so much of the disk, unless `PGSBENCH_CACHE_GIB` says otherwise.
 DEFAULT_GIB = 64.0
 
@@ -41,14 +43,23 @@ def state(shard: str) -> list[Any]:
     return [str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
-def local(shard: str) -> Path:
-    """Return where a shard can be read, copied here first where it lies elsewhere.
+def opened(shard: str) -> BinaryIO:
+    """Return a shard opened for reading, copied here first where it lies elsewhere.
 
     Raises:
         OSError: It cannot be copied.
     """
     if not is_remote(shard):
-        return Path(shard)
+        return Path(shard).open("rb")
+    while True:
+        try:
+            return _copied(shard).open("rb")
+        except FileNotFoundError:
+            if not _copied(shard).is_file():
+                raise  # it is not to be had; else somebody made room, and it is copied again
+
+
+def _copied(shard: str) -> Path:
     path = store.root() / "remote" / f"{digest(state(shard))[:32]}.tar"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):  # the readers of a run want the same shards
@@ -59,6 +70,19 @@ def local(shard: str) -> Path:
                 _system(shard).get_file(shard, str(scratch))
             _make_room(path)
     return path
+
+
+def content(place: str) -> bytes:
+    """Return the content of a file or a URL, up to `MAX_BYTES`.
+
+    Raises:
+        OSError: There is none, or another error of the protocol.
+    """
+    if not is_remote(place):
+        with Path(place).open("rb") as file:
+            return file.read(MAX_BYTES)
+    with _system(place).open(place, "rb") as file:
+        return bytes(file.read(MAX_BYTES))
 
 
 def _make_room(newest: Path) -> None:

@@ -6,14 +6,14 @@ read, nor on whether the data is held in memory, nor on where a training was int
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pgsbench.config.schema import AugmentConfig, DataConfig
 from pgsbench.data import names, store
 from pgsbench.data.augment import Transform
 from pgsbench.data.damage import Damage
-from pgsbench.data.memory import in_memory
+from pgsbench.data.memory import folder_of, in_memory
 from pgsbench.data.pairs import Pairs
 from pgsbench.data.samples import Reader, Tokenize
 from pgsbench.data.streaming import Streamed
@@ -105,6 +105,26 @@ def open_reader(
     if few or not fits(pairs, transform, data.memory_limit_gib):
         return Streamed(pairs, transform, tokenize, 0 if few else data.workers, damage)
     return in_memory(pairs, transform, tokenize, damage, progress=progress)
+
+
+def decode_first(
+    data: DataConfig,
+    *,
+    image_size: tuple[int, int],
+    tokenizer: Callable[[], Tokenize],
+    progress: store.Progress | None = None,
+) -> None:
+    """Decode and tokenise pairs that `open_reader` would hold in memory, unless that was done before.
+
+    Args:
+        data: The data, and how it is read.
+        image_size: (height, width) in pixels.
+        tokenizer: Makes the tokenizer, where it is needed.
+        progress: Told how far it is.
+    """
+    pairs, transform = open_pairs(data), Transform(image_size, augmentation(data), data.scaled_decoding)
+    if fits(pairs, transform, data.memory_limit_gib) and not folder_of(pairs, transform).is_dir():
+        in_memory(pairs, transform, tokenizer(), progress=progress)
 
 
 def fits(pairs: Pairs, transform: Transform, memory_limit_gib: float) -> bool:

@@ -75,6 +75,11 @@ def root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "pgsbench" / "data"
 
 
+def own(name: str) -> Path:
+    """Return the folder of a data set that was made from somebody's own files; it need not exist."""
+    return root() / "own" / name
+
+
 def identity_of(name: str, recipe: dict[str, Any]) -> str:
     """Return the hash of a recipe, which names the folder of what it makes."""
     return hashlib.sha256(json.dumps([name, recipe], sort_keys=True).encode()).hexdigest()[:10]

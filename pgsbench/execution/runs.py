@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from pgsbench.data.store import Progress
+from pgsbench.execution.decoding import decode_first
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.launched import LaunchedEngine, leads
 from pgsbench.execution.local import Ended, LocalEngine
@@ -22,6 +24,7 @@ class Watcher:
         on_failed: A run ended with this error.
         on_note: Something else to know, in one line.
         on_tick: About once a second.
+        on_progress: What goes before the runs is so far done: a task, steps done, steps in all.
     """
 
     on_step: Callable[[RunSpec, int, int], None] = lambda *_: None
@@ -29,6 +32,7 @@ class Watcher:
     on_failed: Callable[[RunSpec, Exception], None] = lambda *_: None
     on_note: Callable[[str], None] = lambda _: None
     on_tick: Callable[[], None] = lambda: None
+    on_progress: Progress = lambda *_: None
 
 
 def work_off(
@@ -51,7 +55,10 @@ def work_off(
 
 
 def enter(folder: StudyFolder, specs: Sequence[RunSpec], watcher: Watcher) -> list[RunSpec]:
-    """Enter runs into the study's record and return those that are not complete, equal ones once."""
+    """Enter runs into the study's record and return those that are not complete, equal ones once.
+
+    What they hold in memory is decoded, so that it is done once and somebody sees it.
+    """
     specs = folder.existing(specs)
     folder.add(specs)
     pending = dict[str, RunSpec]()
@@ -60,6 +67,7 @@ def enter(folder: StudyFolder, specs: Sequence[RunSpec], watcher: Watcher) -> li
             watcher.on_done(spec, True)
         else:
             pending.setdefault(spec.id, spec)
+    decode_first(pending.values(), watcher.on_progress)
     return list(pending.values())
 
 

@@ -248,6 +248,16 @@ def complete(model: nn.Module, name: str, *, quick_gelu: bool = False) -> Clip:
     return Clip(model, tokenize, model_cfg, preprocess)
 
 
+def tokenizer_of(name: str) -> Tokenize:
+    """Return the tokenizer of an architecture.
+
+    Raises:
+        ModelError: There is no such architecture.
+    """
+    found: Tokenize = open_clip.get_tokenizer(resolve(name))
+    return found
+
+
 def resolve(name: str) -> str:
     """Return the name under which open_clip knows an architecture: its own, a built-in one, a JSON file's.
 

@@ -10,7 +10,7 @@ from pgsbench.config.schema import EvaluationConfig, RunConfig
 from pgsbench.hashing import digest
 
 #: Raised when a change of code changes what the same configuration gives; old runs are then not reused.
-RESULTS_VERSION = 3
+RESULTS_VERSION = 4
 
 #: Settings of a training that change none of its numbers.
 _COSMETIC = {

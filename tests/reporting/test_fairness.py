@@ -33,7 +33,7 @@ def test_a_fair_comparison_is_called_fair(fabricate):
         (Arm(numerics=replace(CPU, torch="2.12.1")), "numerics.torch", ("2.13.0", "2.12.1")),
         (Arm(numerics=replace(CPU, threads=8)), "numerics.threads", ("2", "8")),
         (Arm(data="ffffffffffffffff"), "data", ("a1b2c3d4e5f60718", "ffffffffffffffff")),
-        (Arm(reading={"scaled_decoding": True}), "reading.scaled_decoding", ("-", "True")),
+        (Arm(reading={"scaled_decoding": True}), "reading.scaled_decoding", ("not set", "True")),
         (Arm(training={"batch_size": 128}), "training.batch_size", ("64", "128")),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

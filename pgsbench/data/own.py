@@ -1,0 +1,185 @@
+"""Pictures and captions in folders or tables, turned into shards: ``pgsbench data make NAME --from PATH``.
+
+A table is CSV, TSV or Parquet with a column of paths or URLs and one of captions; rows of one picture next to
+each other, and lists of texts, give it several. In a folder each picture has a text file of its name beside
+it, as img2dataset leaves them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+from pgsbench.config.schema import NAME
+from pgsbench.data import damage, remote, store
+from pgsbench.data.damage import PILLOW_ERRORS, UnusableError
+from pgsbench.data.tar import IMAGE_TYPES, write_tar
+from pgsbench.errors import DataError
+
+#: Names of columns that are understood, as img2dataset, open_clip and common data sets use them.
+PICTURES = ("filepath", "path", "image", "image_path", "file", "filename", "url", "image_url")
+CAPTIONS = ("title", "caption", "text", "captions", "texts", "top_caption")
+
+SHARD_SAMPLES = 10_000
+#: Files fetched at a time: most of it is waiting.
+THREADS = 16
+
+_ENDINGS = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}
+_MISSING = "file or URL that cannot be read"
+
+#: A path or URL, and its captions.
+Row = tuple[str, list[str]]
+
+
+def make_own(
+    name: str, source: Path, *, progress: store.Progress | None = None
+) -> tuple[Path, int, dict[str, int]]:
+    """Turn a folder or a table into shards.
+
+    Args:
+        name: What training data is then called.
+        source: The folder or the table.
+        progress: Told of pictures that were read.
+
+    Returns:
+        The folder, the number of samples in it, and reason -> number of pictures that were left out.
+
+    Raises:
+        DataError: The name is taken or cannot be one, or there is nothing in the source.
+    """
+    folder = store.own(name)
+    if not re.fullmatch(NAME, name) or store.is_builtin(name) or folder.exists():
+        rule = "there is a data set of this name" if folder.exists() else "this cannot be a name"
+        raise DataError(rule, where="NAME", value=name, way_out="choose another name")
+    rows = list(_rows(source))
+    if not rows:
+        raise DataError("there are no pictures with captions here", where="--from", value=str(source))
+    counts = Counter[str]()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with store.new_folder(folder) as scratch, ThreadPoolExecutor(THREADS) as pool:
+        num_shards = -(-len(rows) // SHARD_SAMPLES)
+        width, written = max(5, len(str(num_shards))), 0
+        for shard in range(num_shards):
+            first = shard * SHARD_SAMPLES
+            found = pool.map(_sample, rows[first : first + SHARD_SAMPLES])
+            samples = _usable(found, first, counts, len(rows), progress)
+            written += write_tar(scratch / f"{shard:0{width}d}.tar", samples)
+        if not written:
+            raise DataError("no picture can be used", where="--from", value=dict(counts))
+    return folder, written, dict(counts)
+
+
+def _usable(
+    found: Iterable[dict[str, bytes] | str],
+    first: int,
+    counts: Counter[str],
+    total: int,
+    progress: store.Progress | None,
+) -> Iterator[tuple[str, dict[str, bytes]]]:
+    for number, parts in enumerate(found, first):
+        if isinstance(parts, str):
+            counts[parts] += 1
+        else:
+            yield f"{number:09d}", parts
+        if progress and (number % 100 == 99 or number == total - 1):
+            progress("reading pictures", number + 1, total)
+
+
+def _sample(row: Row) -> dict[str, bytes] | str:
+    """Return the parts of a sample, or the reason why it is none."""
+    place, texts = row
+    texts = [" ".join(text.split()) for text in texts if text.strip()]
+    if not texts:
+        return damage.NO_CAPTION
+    try:
+        data = remote.content(place)
+    except Exception:  # whatever a server, a protocol or a file system may raise
+        return _MISSING
+    try:
+        damage.check_picture(data)
+        picture = damage.open_picture(data)
+        ending = _ENDINGS.get(picture.format or "")
+        if ending is None:
+            file = io.BytesIO()
+            picture.convert("RGB").save(file, "png")
+            ending, data = "png", file.getvalue()
+    except UnusableError as error:
+        return error.reason
+    except PILLOW_ERRORS:
+        return damage.DAMAGED
+    told = {"txt": texts[0].encode()} if len(texts) == 1 else {"captions.txt": "\n".join(texts).encode()}
+    return {ending: data, **told}
+
+
+def _rows(source: Path) -> Iterator[Row]:
+    if source.is_dir():
+        return _of_folder(source)
+    if not source.is_file():
+        raise DataError("there is no such folder or table", where="--from", value=str(source))
+    kind = source.suffix.lower()
+    if kind == ".parquet":
+        return _grouped(_of_parquet(source), source)
+    if kind in (".csv", ".tsv"):
+        return _grouped(_of_text(source, "," if kind == ".csv" else "\t"), source)
+    rule = "this is neither a folder nor a table"
+    raise DataError(rule, where="--from", value=str(source), way_out="name a .csv, .tsv or .parquet file")
+
+
+def _of_folder(folder: Path) -> Iterator[Row]:
+    for path in sorted(folder.rglob("*.txt")):
+        picture = next(
+            (path.with_suffix(f".{kind}") for kind in IMAGE_TYPES if path.with_suffix(f".{kind}").is_file()),
+            None,
+        )
+        if picture is not None:
+            yield str(picture), [path.read_text(errors="replace")]
+
+
+def _of_text(source: Path, separator: str) -> Iterator[tuple[str, Any]]:
+    with source.open(newline="", errors="replace") as file:
+        reader = csv.DictReader(file, delimiter=separator)
+        columns = _columns(reader.fieldnames or (), source)
+        for row in reader:
+            yield row[columns[0]] or "", row[columns[1]] or ""
+
+
+def _of_parquet(source: Path) -> Iterator[tuple[str, Any]]:
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        raise DataError(
+            "Parquet needs pyarrow, which is not installed", way_out="pip install pyarrow"
+        ) from None
+    file = parquet.ParquetFile(source)
+    columns = _columns(file.schema_arrow.names, source)
+    for batch in file.iter_batches(columns=list(columns)):
+        for row in batch.to_pylist():
+            yield row[columns[0]] or "", row[columns[1]] or ""
+
+
+def _columns(names: Sequence[str], source: Path) -> tuple[str, str]:
+    lower = {name.lower(): name for name in names}
+    found = [next((lower[name] for name in known if name in lower), None) for known in (PICTURES, CAPTIONS)]
+    for column, known in zip(found, (PICTURES, CAPTIONS), strict=True):
+        if column is None:
+            raise DataError(
+                f"no column is called {', '.join(known)}",
+                where=str(source),
+                value=list(islice(names, 20)),
+                way_out="call the column of paths or URLs `url`, and that of captions `caption`",
+            )
+    return str(found[0]), str(found[1])
+
+
+def _grouped(rows: Iterable[tuple[str, Any]], source: Path) -> Iterator[Row]:
+    for place, group in groupby(rows, lambda row: row[0]):
+        texts = [str(text) for _, told in group for text in (told if isinstance(told, list) else [told])]
+        is_path = not remote.is_remote(place) and not Path(place).is_absolute()
+        yield (str(source.parent / place) if is_path else place), texts
