@@ -55,8 +55,9 @@ def make_own(
         DataError: The name is taken or cannot be one, or there is nothing in the source.
     """
     folder = store.own(name)
-    if not re.fullmatch(NAME, name) or store.is_builtin(name) or folder.exists():
-        rule = "there is a data set of this name" if folder.exists() else "this cannot be a name"
+    is_name = bool(re.fullmatch(NAME, name)) and not store.is_builtin(name)
+    if not is_name or folder.exists():
+        rule = "there is a data set of this name" if is_name else "this cannot be a name"
         raise DataError(rule, where="NAME", value=name, way_out="choose another name")
     rows = list(_rows(source))
     if not rows:

@@ -22,12 +22,13 @@ def decode_first(specs: Iterable[RunSpec], progress: Progress) -> None:
     Raises:
         UserError: The data, or the model, cannot be used.
     """
-    by_data = {f"{spec.config.data.model_dump_json()} {spec.config.model.name}": spec for spec in specs}
+    by_data = {f"{spec.config.data.model_dump_json()} {spec.config.model}": spec for spec in specs}
     for spec in by_data.values():
+        side, name = spec.config.model.image_size, spec.config.model.name
         shards.decode_first(
             spec.config.data,
-            image_size=image_size_of(spec.config.model.name),
-            tokenizer=partial(_tokenizer, spec.config.model.name),
+            image_size=(side, side) if side else image_size_of(name),
+            tokenizer=partial(_tokenizer, name),
             progress=progress,
         )
 

@@ -1,0 +1,54 @@
+"""A training on shards with planted faults of eight kinds goes to its end and accounts for every sample."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tinyworld import TinyWorld
+
+sys.path.append(str(Path(__file__).parent / "data"))
+
+import faulty
+
+from pgsbench.data import damage, shards
+from pgsbench.errors import DataError
+from pgsbench.experiment import run_once
+from pgsbench.reporting.run import Run, run_tables
+from pgsbench.study.open import open_study_file
+from pgsbench.study.plan import Planner
+from pgsbench.tracking.mlflow_text import run_metrics
+
+
+def test_a_training_on_damaged_shards(tiny: TinyWorld, tmp_path: Path) -> None:
+    planted = faulty.plant(tmp_path / "train")
+    faulty.cut(tmp_path / "train" / "2.tar", 0.6)
+    changed = [
+        f"data.train={tmp_path}/train",
+        "data={augment: open_clip, workers: 0, max_bad_share: 0.5}",
+        "training.samples=320",
+        "search=null",
+    ]
+    (spec,) = Planner(open_study_file(tiny.study, overrides=changed)).specs(["flip"])
+    run = run_once(spec, runs_root=tmp_path / "runs", device=torch.device("cpu"))
+    found = run.summary.bad_samples
+    assert set(found) == {*planted, damage.CUT}
+    pairs = shards.open_pairs(spec.config.data)
+    damaged = [json.loads(line) for line in (run.path / "damage.jsonl").read_text().splitlines()]
+    assert {reason for _, reason, _ in damaged} == {damage.DAMAGED}
+    assert found == {**pairs.faults, damage.DAMAGED: len(damaged)}
+    assert run_metrics(run)["summary/bad_samples.no caption"] == found[damage.NO_CAPTION]
+    assert any(
+        row == ["bad_samples.no caption", str(found[damage.NO_CAPTION])]
+        for table in run_tables(Run(run))
+        for row in table.rows
+    )
+
+    changed[1] = "data={augment: open_clip, workers: 0, max_bad_share: 0.02}"
+    (strict,) = Planner(open_study_file(tiny.study, overrides=changed)).specs(["flip"])
+    assert strict.id == spec.id
+    with pytest.raises(DataError, match=r"samples cannot be used, more than data.max_bad_share allows"):
+        run_once(strict, runs_root=tmp_path / "others", device=torch.device("cpu"))
