@@ -28,7 +28,9 @@ def test_a_training_on_damaged_shards(tiny: TinyWorld, tmp_path: Path) -> None:
     faulty.cut(tmp_path / "train" / "2.tar", 0.6)
     changed = [
         f"data.train={tmp_path}/train",
-        "data={augment: open_clip, workers: 0, max_bad_share: 0.5}",
+        "data.max_bad_share=0.5",
+        "data.augment=open_clip",
+        "data.workers=0",
         "training.samples=320",
         "search=null",
     ]
@@ -47,7 +49,7 @@ def test_a_training_on_damaged_shards(tiny: TinyWorld, tmp_path: Path) -> None:
         for row in table.rows
     )
 
-    changed[1] = "data={augment: open_clip, workers: 0, max_bad_share: 0.02}"
+    changed[1] = "data.max_bad_share=0.02"
     (strict,) = Planner(open_study_file(tiny.study, overrides=changed)).specs(["flip"])
     assert strict.id == spec.id
     with pytest.raises(DataError, match=r"samples cannot be used, more than data.max_bad_share allows"):

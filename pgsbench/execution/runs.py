@@ -94,6 +94,10 @@ def train(
             if ended.error is None:
                 folder.found(ended.spec, ended.directory)
                 watcher.on_done(ended.spec, False)
+                summary = folder.directory(ended.spec).summary
+                if summary is not None and summary.bad_samples:
+                    told = ", ".join(f"{count:,} {reason}" for reason, count in summary.bad_samples.items())
+                    watcher.on_note(f"{ended.spec.name}: samples that could not be used: {told}")
             else:
                 watcher.on_failed(ended.spec, ended.error)
             yield ended
