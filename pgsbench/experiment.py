@@ -195,7 +195,7 @@ def _train(
     )
     if not ranks.is_first:
         return
-    damage.keep_in(run.path / files.DAMAGE)  # again: the other ranks wrote theirs there, too
+    damage.keep_in(run.path / files.DAMAGE)  # what the other ranks have met, too
     mask_overlap = _look_at_mask(run, clip, masking, reader, spec)
     masking.detach()
     run.write_summary(_summary(run, clip, totals, device, mask_overlap, damage))

@@ -93,12 +93,14 @@ class RunSpec:
         config = self.config.model_dump(mode="json")
         settings = {key: value for key, value in config["training"].items() if key not in _COSMETIC}
         del settings["precision"]  # as resolved it is one of the numerics
+        _leave_out(settings, {"loss": "softmax", "compile": False})
         strategy = {**config["strategy"], "name": self.strategy_code}
         model = {
             **config["model"],
             "name": self.model_file or config["model"]["name"],
             "pretrained": self.pretrained or None,
         }
+        _leave_out(model, {"pretrained": None, "locked": None, "image_size": None})
         text = {"text": {**config["text"], "strategy": self.text_code}} if self.text_code != "none" else {}
         return {
             "data": self.data,
@@ -131,6 +133,13 @@ class RunSpec:
     def folder(self) -> str:
         """Where the run lies when it is new, relative to the runs folder."""
         return f"{self.study}/{self.arm}-s{self.seed}-{self.id}"
+
+
+def _leave_out(settings: dict[str, Any], defaults: Mapping[str, Any]) -> None:
+    # What there was before there was a choice keeps its identity.
+    for key, default in defaults.items():
+        if settings[key] == default:
+            del settings[key]
 
 
 def short_path(path: str) -> str:

@@ -106,6 +106,13 @@ def test_what_one_rank_wants_all_hear(tmp_path: Path) -> None:
     assert again.losses == pytest.approx(alone.losses[3:], rel=1e-5), "it went on from the state of both"
 
 
+def test_a_rank_that_hangs_is_a_message_with_rank_and_step(tmp_path: Path) -> None:
+    ((waiting, hanging),) = run_on(2, [(Training(hangs=1, silence_seconds=4.0), tmp_path)])
+    assert "another process of this run does not answer" in waiting
+    assert "rank 0 of 2, step 1" in waiting
+    assert "rank 1 of 2, step 1" in hanging
+
+
 def test_a_state_goes_on_at_another_number_of_processes(tmp_path: Path) -> None:
     alone = run(Training(), tmp_path / "alone")
     run_on(2, [(Training(stop_after=3), tmp_path / "cut")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,6 +61,8 @@ class Training:
     text: str = "none"
     config: TrainingConfig = CONFIG
     stop_after: int | None = None
+    hangs: int | None = None
+    silence_seconds: float = 60.0
 
     def changed(self, **settings: Any) -> Training:
         """Return it with other settings of the training."""
@@ -88,15 +91,21 @@ class Watched:
             yield batch
 
 
-def run(training: Training, folder: Path, *, silence_seconds: float = 60.0) -> Result:
+def run(training: Training, folder: Path) -> Result:
     """Train in this process, as one of those that were launched."""
-    with joined(CPU, silence_seconds=silence_seconds) as ranks:
+    with joined(CPU, silence_seconds=training.silence_seconds) as ranks:
         options = {"siglip": True} if training.config.loss == "sigmoid" else {}
         clip = build("tiny-vit", seed=3, **options)
         masking = attach(clip.model, configure(training.strategy, dict(training.fields)))
         text = configure_text(training.text, {} if training.text == "none" else {"keep": 5})
         counts = WordCounts.none().plus(torch.tensor([1])) if "counts" in text.needs else None
         reader, losses, masks = Watched(), list[float](), list[torch.Tensor]()
+
+        def should_stop() -> bool:
+            if training.hangs == ranks.rank:
+                time.sleep(5 * training.silence_seconds)
+            return training.stop_after is not None and len(losses) >= training.stop_after
+
         masking.register_forward_hook(
             lambda *_: masks.append(masking.last.keep.clone()) if masking.last is not None else None
         )
@@ -110,7 +119,7 @@ def run(training: Training, folder: Path, *, silence_seconds: float = 60.0) -> R
             device=CPU,
             state_folder=folder,
             emit=lambda line: losses.append(line["loss"]),
-            should_stop=lambda: training.stop_after is not None and len(losses) >= training.stop_after,
+            should_stop=should_stop,
             ranks=ranks,
         )
         masking.detach()
