@@ -32,6 +32,17 @@ def rewrite_reports(
         yield write_report(results, Path(output) / "reports" / folder.name)
 
 
+def read_results(
+    study: str,
+    *,
+    output: str | Path = ".",
+    candidate: str | None = None,
+    baselines: Sequence[str] | None = None,
+) -> Results:
+    """Read what a study's runs say; see `rewrite_reports`."""
+    return Results(read_frames(study_folder(output, study)), candidate=candidate, baselines=baselines)
+
+
 def validity(
     reference: str,
     worlds: Sequence[str],
