@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgsbench.reporting.columns import COST, known, rows_of
-from pgsbench.reporting.comparison import ONE_RUN, Comparison, Missing
+from pgsbench.reporting.comparison import Comparison, Missing, of_one_run
 from pgsbench.reporting.decision.decide import Decision, decisions, plan_of
 from pgsbench.reporting.render import MISSING_CELL, Table, and_, counted, interval_cell, percent, points
 from pgsbench.reporting.results import Results, named
@@ -18,10 +18,19 @@ _CLAIMS = {"better": "better than", "worse": "worse than", "equivalent": "as goo
 
 
 def answer(results: Results) -> str:
-    """Return the answer to the study's question in one line."""
-    found = [one for one in decisions(results) if one.outcome != "missing"]
+    """Return the answer to the study's question in one line; first of all whether it is about one run."""
+    every = decisions(results)
+    found = [one for one in every if one.outcome != "missing"]
     if not found:
         return "Nothing can be said yet: no two arms that are compared have results."
+    said = _answer(results, found)
+    missing = dict.fromkeys(one.baseline for one in every if one.outcome == "missing")
+    if missing:
+        said = f"{said.removesuffix('.')}; {and_(list(missing))} cannot be compared."
+    return of_one_run(said, _seeds(found))
+
+
+def _answer(results: Results, found: Sequence[Decision]) -> str:
     if len(found) == 1:
         return _one(found[0])
     candidates = list(dict.fromkeys(one.candidate for one in found))
@@ -47,21 +56,25 @@ def certainty(results: Results) -> str:
         return "No interval: results are missing."
     first = found[0].interval
     assert isinstance(first, Interval)
-    seeds = min(one.interval.num_seeds for one in found if isinstance(one.interval, Interval))
+    seeds = _seeds(found)
     said = f"On {named(found[0].of)}: {counted(seeds, 'seed')}, {counted(first.num_items, 'test item')}, "
     said += f"95 % intervals; differences below {percent(found[0].margin)} points do not matter"
     if len(found) > 1:
         said += f"; corrected for {len(found)} comparisons"
     if plan_of(results) is not None:
         said += " and for having looked after each seed" if len(found) > 1 else "; corrected for each look"
-    said = f"{ONE_RUN.capitalize()}, another seed may tell otherwise. {said}" if seeds == 1 else said
+    said += "; another seed may tell otherwise" if seeds == 1 else ""
     return f"{said}.{_needed(found)}"
 
 
 def verdict_table(results: Results) -> Table:
     """Return at most `MAX_ROWS` arms, the best first: score, the candidate's lead, verdict, time."""
-    by_baseline = {one.baseline: one for one in decisions(results)}
-    ours = {one.candidate for one in by_baseline.values()}
+    found = decisions(results)
+    ours = list(dict.fromkeys(one.candidate for one in found))
+    if len(ours) > 1:  # of several points the best stands for all
+        best = results.headline[results.study.arm_of[ours[0]]]
+        found = sorted(found, key=lambda one: one.candidate == best)
+    by_baseline = {one.baseline: one for one in sorted(found, key=lambda one: one.outcome != "missing")}
     headline = next(iter(results.groups), "")
     cost = next(
         (column for column in known(COST, list(rows_of(results).values())) if "time" in column.name), None
@@ -81,14 +94,9 @@ def verdict_table(results: Results) -> Table:
                 cost.cell(rows_of(results)[label]) if cost else "",
             ]
         )
-    lead = f"{next(iter(ours))} leads by" if len(ours) == 1 else "candidate leads by"
+    lead = f"{ours[0]} leads by" if len(ours) == 1 else "candidate leads by"
     header = ["arm", "score", lead, "verdict", "time"]
     return Table("Verdict", header, rows, text_columns=(3,))
-
-
-def mark(one: Comparison) -> str:
-    """Return the mark of a comparison on any group or task."""
-    return {"better": "▲", "worse": "▼", "not significant": "?", "missing": "–"}[one.outcome]
 
 
 def _one(one: Decision) -> str:
@@ -126,6 +134,10 @@ def _needed(found: Sequence[Decision]) -> str:
     if len(known_items) == len(items):
         return f" Seeds alone will not decide it; about {max(known_items):,} test items would."
     return " Neither a few hundred seeds nor many more test items would decide it alone."
+
+
+def _seeds(found: Sequence[Decision]) -> int:
+    return min(one.interval.num_seeds for one in found if isinstance(one.interval, Interval))
 
 
 def _ends(found: Interval) -> str:
