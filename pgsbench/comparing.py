@@ -68,7 +68,7 @@ def compare_until_decided(
     if not margin > 0:
         raise ConfigError("a margin is a positive number of points", where="margin", value=margin)
     arms = [arm_name(name) for name in (candidate or study.arms[0], *baselines)]
-    first_seed = study.first_seed
+    first_seed = study.file.config.seeds[0]
     plan = DecisionPlan(arms[0], tuple(arms[1:]), margin / 100, max_seeds, first_seed)
     shares(len(arms), max_seeds)  # refuses what cannot be looked at, before hours of training
     began = time.monotonic()

@@ -152,9 +152,14 @@ class Study:
         return self._file.config.arm_names
 
     @property
-    def first_seed(self) -> int:
-        """The first of its seeds."""
-        return self._file.config.seeds[0]
+    def file(self) -> StudyFile:
+        """The study file, as it is worked on now."""
+        return self._file
+
+    def beside(self, file: StudyFile) -> Study:
+        """Take another study to work in the same place."""
+        output, numerics = self._reports_root.parent, self._any_numerics
+        return Study(file, output, self._slots, command=self._command, any_numerics=numerics)
 
     @property
     def report_folder(self) -> Path:

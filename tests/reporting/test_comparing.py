@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from fabricated import Arm, write_runs
@@ -20,7 +21,7 @@ from pgsbench.reporting.study_results import StudyResults
 class FakeStudy:
     """A study whose runs are made up in a moment."""
 
-    arms, first_seed = ("pgs", "flip", "none"), 3
+    arms, file = ("pgs", "flip", "none"), SimpleNamespace(config=SimpleNamespace(seeds=[3]))
 
     def __init__(self, folder, lead):
         self.folder, self.lead, self.asked = folder, lead, []
