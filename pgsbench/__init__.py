@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pgsbench.archive import validity as validity
     from pgsbench.checkpoints import evaluate_checkpoint as evaluate
+    from pgsbench.comparing import compare as compare
     from pgsbench.masking.apply import mask as mask
     from pgsbench.reporting.run import Run as Run
     from pgsbench.reporting.run import load_run as load_run
     from pgsbench.reporting.run_list import runs as runs
     from pgsbench.reporting.study_results import StudyResults as StudyResults
     from pgsbench.session import Study as Study
-    from pgsbench.session import compare as compare
     from pgsbench.session import open_study as open_study
 
 __version__ = "0.1.0"
@@ -36,7 +36,7 @@ _HOMES = {
     "Run": "pgsbench.reporting.run:Run",
     "Study": "pgsbench.session:Study",
     "StudyResults": "pgsbench.reporting.study_results:StudyResults",
-    "compare": "pgsbench.session:compare",
+    "compare": "pgsbench.comparing:compare",
     "evaluate": "pgsbench.checkpoints:evaluate_checkpoint",
     "load_run": "pgsbench.reporting.run:load_run",
     "mask": "pgsbench.masking.apply:mask",

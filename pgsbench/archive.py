@@ -9,6 +9,7 @@ from pgsbench.reporting.page import ReportPaths, write_report
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.run_figures import draw_missing
 from pgsbench.reporting.run_list import studies_run, study_folder
+from pgsbench.reporting.site import Published, write_site
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.validity.results import Validity
 from pgsbench.study.objective import MEAN
@@ -30,6 +31,17 @@ def rewrite_reports(
         draw_missing(found)
         results = Results(found, candidate=candidate, baselines=baselines)
         yield write_report(results, Path(output) / "reports" / folder.name)
+
+
+def read_results(
+    study: str,
+    *,
+    output: str | Path = ".",
+    candidate: str | None = None,
+    baselines: Sequence[str] | None = None,
+) -> Results:
+    """Read what a study's runs say; see `rewrite_reports`."""
+    return Results(read_frames(study_folder(output, study)), candidate=candidate, baselines=baselines)
 
 
 def validity(
@@ -70,6 +82,11 @@ def sync(study: str | None = None, *, output: str | Path = ".") -> Iterator[tupl
     mirror = Mirror()
     for folder in _folders(study, output):
         yield folder.name, mirror.sync_study(folder, report_folder=Path(output) / "reports" / folder.name)
+
+
+def publish(to: str | Path, *, output: str | Path = ".") -> Published:
+    """Write a static site of all reports under ``reports/``; see `pgsbench.reporting.site.write_site`."""
+    return write_site(Path(output) / "reports", Path(to))
 
 
 def _folders(study: str | None, output: str | Path) -> list[Path]:

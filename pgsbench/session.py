@@ -31,6 +31,7 @@ from pgsbench.files import unwritable
 from pgsbench.progress import Bars
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
+from pgsbench.records.study_record import DecisionPlan
 from pgsbench.reporting.page import ReportPaths, write_report
 from pgsbench.reporting.plan_table import PlannedCost, plan_frame
 from pgsbench.reporting.results import Results
@@ -151,11 +152,19 @@ class Study:
         return self._file.config.arm_names
 
     @property
+    def file(self) -> StudyFile:
+        """The study file, as it is worked on now."""
+        return self._file
+
+    def beside(self, file: StudyFile) -> Study:
+        """Take another study to work in the same place."""
+        output, numerics = self._reports_root.parent, self._any_numerics
+        return Study(file, output, self._slots, command=self._command, any_numerics=numerics)
+
+    @property
     def report_folder(self) -> Path:
         """Where its report goes: ``reports/<study>``."""
         return self._reports_root / self.name
-
-    # ------------------------------------------------------------------------------------------- planning
 
     def plan(self, arms: Sequence[str] | None = None) -> list[RunSpec]:
         """Return the runs of some arms, by default of all; made or looked at is what they are trained on.
@@ -201,8 +210,6 @@ class Study:
         ]
         return plan_frame(rows, self._slots.devices)
 
-    # -------------------------------------------------------------------------------------------- working
-
     def train(self, arms: Sequence[str] | None = None) -> StudyResults:
         """Train and evaluate the arms, or some of them; what is complete is reused.
 
@@ -216,20 +223,27 @@ class Study:
         return self._finish()
 
     def compare(
-        self, baselines: Sequence[str], *, candidate: str | None = None, seeds: int | None = None
+        self,
+        baselines: Sequence[str],
+        *,
+        candidate: str | None = None,
+        seeds: int | Sequence[int] | None = None,
+        plan: DecisionPlan | None = None,
     ) -> StudyResults:
         """Compare an arm with others: train what is missing, then intervals and paired tests.
 
         Args:
             baselines: Arms or strategies to compare with.
             candidate: The arm in question; None: the study's base.
-            seeds: Number of seeds; None: the study's.
+            seeds: Number of seeds, or the seeds; None: the study's.
+            plan: How it is repeated until it is decided (`pgsbench.comparing`); None: not at all.
 
         Raises:
             UserError: There is no such arm, or nothing to compare.
         """
         if seeds is not None:
-            self._file = self._file.with_seeds(range(seeds))
+            self._file = self._file.with_seeds(range(seeds) if isinstance(seeds, int) else seeds)
+        self._decision = plan
         chosen, *others = self._compared(baselines, candidate)
         self._work_off(self.plan([chosen, *others]))
         return self._finish(candidate=arm_name(chosen), baselines=[arm_name(name) for name in others])
@@ -250,8 +264,6 @@ class Study:
         with self._watching() as watcher:
             self.failed = search(self._folder(), references, self._slots, watcher, trials=trials)
         return self._finish()
-
-    # -------------------------------------------------------------------------------------------- reading
 
     def results(
         self, *, candidate: str | None = None, baselines: Sequence[str] | None = None
@@ -297,8 +309,6 @@ class Study:
                 way_out="mend the cause and repeat the command: what is complete is reused",
             )
 
-    # --------------------------------------------------------------------------------------------- inside
-
     def _compared(self, baselines: Sequence[str], candidate: str | None) -> list[str]:
         chosen = candidate or self._file.config.base_arm
         check_comparison(chosen, baselines)
@@ -316,8 +326,14 @@ class Study:
             )
         return self._cached_planner
 
+    _decision: DecisionPlan | None = None
+
     def _folder(self) -> StudyFolder:
-        return StudyFolder.open(self._planner, self.runs_root, self._command, any_numerics=self._any_numerics)
+        found = StudyFolder.open(
+            self._planner, self.runs_root, self._command, any_numerics=self._any_numerics
+        )
+        found.decision = self._decision or found.decision
+        return found
 
     def _check_search(self) -> None:
         if self._file.config.search is None:
@@ -381,20 +397,3 @@ class Study:
         if problem and problem != self._told_of:  # said once
             self._told_of = problem
             bars.say(f"warning: MLflow is behind: {problem}\n  -> `pgsbench sync` feeds it again later")
-
-
-def compare(
-    baselines: Sequence[str],
-    candidate: str | None = None,
-    study: str | Path = "baselines",
-    **options: Any,
-) -> StudyResults:
-    """Compare a mask with others in one call: `open_study` with `options`, then `Study.compare`.
-
-    Raises:
-        UserError: The study has mistakes, there is no such arm, or a run failed.
-    """
-    opened = open_study(study, **options)
-    results = opened.compare(baselines, candidate=candidate)
-    opened.check_failed()
-    return results

@@ -11,7 +11,7 @@ from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.experiment import is_complete, suite_of
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.records.study_record import Importances, StudyRecord, StudyRun
+from pgsbench.records.study_record import DecisionPlan, Importances, StudyRecord, StudyRun
 from pgsbench.study.plan import Planner
 from pgsbench.study.study_file import StudyFile
 from pgsbench.tracking.rundir import RunDir, all_runs, find_runs
@@ -28,6 +28,7 @@ class StudyFolder:
         any_numerics: Whether a complete run of other numerics stands for a planned one.
         runs: The runs so far, by `RunSpec.name`.
         importances: See `StudyRecord`.
+        decision: See `StudyRecord`.
     """
 
     planner: Planner
@@ -36,6 +37,7 @@ class StudyFolder:
     any_numerics: bool = False
     runs: dict[str, StudyRun] = field(default_factory=dict)
     importances: Importances | None = None
+    decision: DecisionPlan | None = None
     _fingerprints: dict[tuple[str, str], str] = field(default_factory=dict)
 
     @classmethod
@@ -48,7 +50,7 @@ class StudyFolder:
             before = StudyRecord.read(folder.path)
             if before.config.evaluation == folder.study.config.evaluation:
                 folder.runs = {run.spec.name: run for run in before.runs if folder._asks_for(run.spec)}
-                folder.importances = before.importances
+                folder.importances, folder.decision = before.importances, before.decision
         return folder
 
     def _asks_for(self, spec: RunSpec) -> bool:
@@ -138,6 +140,7 @@ class StudyFolder:
             source=self.study.source,
             command=self.command,
             importances=self.importances,
+            decision=self.decision,
         ).write(self.path)
 
 

@@ -23,3 +23,6 @@ FIGURES = "figures"
 
 #: The file of a study's folder.
 STUDY = "study.json"
+
+#: The file of a report's folder that others read.
+VERDICT = "verdict.json"

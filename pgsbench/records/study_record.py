@@ -43,6 +43,25 @@ class Importances:
 
 
 @dataclass(frozen=True)
+class DecisionPlan:
+    """How a comparison is repeated until it is decided; fixed before the first look.
+
+    Attributes:
+        candidate: The arm in question.
+        baselines: What it is compared with.
+        margin: Smaller differences, as shares, do not matter.
+        max_seeds: Seeds after which no look follows.
+        first_seed: The first of the seeds, which are consecutive.
+    """
+
+    candidate: str
+    baselines: tuple[str, ...]
+    margin: float
+    max_seeds: int
+    first_seed: int = 0
+
+
+@dataclass(frozen=True)
 class StudyRecord:
     """What a study consists of.
 
@@ -52,6 +71,7 @@ class StudyRecord:
         source: The study file as it was written, or empty.
         command: What ran it last: a command line, or a call from Python.
         importances: What mattered in a search that samples; None where that cannot be told.
+        decision: How it is compared until that is decided; None where it is compared once.
     """
 
     config: StudyConfig
@@ -59,6 +79,7 @@ class StudyRecord:
     source: str = ""
     command: str = ""
     importances: Importances | None = None
+    decision: DecisionPlan | None = None
 
     def write(self, folder: Path) -> None:
         """Replace the record of the study in `folder`."""

@@ -8,19 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from pgsbench import __version__
 from pgsbench.files import atomic
 from pgsbench.reporting import figures, render, search_tables, tables, where
 from pgsbench.reporting.comparison import of_one_run
 from pgsbench.reporting.effects_tables import effects_missing, effects_tables
 from pgsbench.reporting.fairness import fairness_sentence, fairness_table
+from pgsbench.reporting.first_screen import first_screen, verdict_record
+from pgsbench.reporting.marks import marks_table
 from pgsbench.reporting.pareto_table import pareto_table
+from pgsbench.reporting.ranking import ranking_table
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.stats import Interval
 from pgsbench.reporting.study_frames import COMPLETE
 from pgsbench.reporting.style import DARK, LIGHT, Theme, save
+from pgsbench.reporting.templates import environment
 from pgsbench.reporting.verdict import caveats, verdict
 
 
@@ -76,7 +78,7 @@ _CAPTIONS = {
 
 
 def write_report(results: Results, out_folder: Path) -> ReportPaths:
-    """Write the report of a study: report.md, report.html, figures/, scores.csv, comparisons.csv, tables.tex.
+    """Write the report of a study: report.md and .html, figures/, numbers, verdict.json.
 
     Args:
         results: The study, with what it compares.
@@ -93,14 +95,15 @@ def write_report(results: Results, out_folder: Path) -> ReportPaths:
         tuple(out_folder / "figures" / f"{picture.name}.png" for picture in pictures),
     )
     for path, text in (
-        (paths.markdown, _environment().get_template("report.md.j2").render(content)),
-        (paths.html, _environment().get_template("report.html.j2").render(content)),
+        (paths.markdown, environment().get_template("report.md.j2").render(content)),
+        (paths.html, environment().get_template("report.html.j2").render(content)),
         (paths.scores_csv, results.study.scores.to_csv(index=False)),
         (paths.comparisons_csv, results.frame().to_csv(index=False)),
         (paths.latex, "\n".join(render.latex(table) for table in content["all_tables"])),
     ):
         with atomic(path) as scratch:
             scratch.write_text(text, encoding="utf-8")
+    verdict_record(results).write(out_folder)
     return paths
 
 
@@ -109,6 +112,7 @@ def _content(results: Results, pictures: Sequence[Picture]) -> dict[str, Any]:
     shown = {
         "scores": tables.scores_table(results),
         "differences": tables.differences_table(results) if results.pairs else None,
+        "ranking": ranking_table(results),
         "gap": tables.gap_table(results),
         "where": where.where_table(results),
         "sweep": search_tables.sweep_table(results),
@@ -131,6 +135,8 @@ def _content(results: Results, pictures: Sequence[Picture]) -> dict[str, Any]:
         "fairness": fairness_sentence(results),
         "caveats": caveats(results),
         "problems": study.problems,
+        "first": first_screen(results),
+        "marks": marks_table(results),
         "tables": shown,
         "effects": of_effects,
         "no_effects": effects_missing(results),
@@ -213,8 +219,12 @@ def _seeds_behind(name: str, results: Results) -> int:
 
 def _png(draw: Any, results: Results, path: Path, theme: Theme) -> bytes | None:
     figure = draw(results, theme=theme)
-    # The light one is written last and stays on disk, for the Markdown page and for papers.
-    return None if figure is None else save(figure, path).read_bytes()
+    if figure is None:
+        return None
+    # The light one is written last and stays on disk, for the Markdown page; as SVG for papers.
+    if theme is LIGHT:
+        save(figure, path.with_suffix(".svg"))
+    return save(figure, path).read_bytes()
 
 
 def _alt(name: str, results: Results) -> str:
@@ -232,15 +242,3 @@ def _alt(name: str, results: Results) -> str:
     if name == "masks":
         return f"Training pictures with the masked patches blank, one column each for {arms}."
     return f"Line plot of training loss against training pairs seen for {arms}."
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pgsbench.reporting", "templates"),
-        autoescape=lambda name: bool(name and name.endswith(".html.j2")),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["markdown_table"] = render.markdown
-    return environment

@@ -1,7 +1,8 @@
 """One small table model and its spellings: Markdown, CSV, LaTeX, plain text, and colours in a terminal.
 
-Markdown, CSV and LaTeX keep every cell in full. Text and terminals have `WIDTH` columns: there a `Cell` is
-short, and a table that is still too wide wraps its words, then goes on below itself.
+Markdown and CSV keep every cell in full. In LaTeX, text and terminals a `Cell` is short, as columns are
+narrow. Text and terminals have `WIDTH` columns: a table that is still too wide wraps its words, then goes on
+below itself.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
 import textwrap
 import unicodedata
@@ -37,6 +39,7 @@ _LATEX = {
     "−": r"$-$",
     "±": r"$\pm$",
     "×": r"$\times$",
+    **{"▲": r"$\uparrow$", "▼": r"$\downarrow$", "≈": r"$\approx$", "–": "--"},
     **{letter: rf"\{letter}" for letter in "&%_#${}"},
 }
 
@@ -153,16 +156,20 @@ def csv_text(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """Return the table as a LaTeX ``table`` with booktabs rules; notes go into the caption.
+    """Return the table as a LaTeX ``table`` with a label; short cells, notes in the caption.
 
-    It is scaled down where it is wider than the column (packages booktabs and graphicx).
+    It is scaled down where it is wider than the column. Its first line names the packages that it needs.
     """
+    table = _shortened(table)
     columns = "".join("l" if table.is_text(i) else "r" for i in range(len(table.header)))
     caption = " ".join(f"{sentence.rstrip('.')}." for sentence in (table.title, *table.notes))
+    label = re.sub(r"[^a-z0-9]+", "-", table.title.lower()).strip("-")
     lines = [
+        r"% \usepackage{booktabs,graphicx}",
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{_escape(caption)}}}",
+        rf"\label{{tab:{label}}}",
         r"\resizebox{\ifdim\width>\columnwidth\columnwidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",

@@ -31,8 +31,10 @@ class Results:
 
     Args:
         study: The study as read from disk.
-        candidate: Arm or label that the study is about; default: the arm of the study's own strategy.
-        baselines: Arms or labels it is compared with; default: all others except the oracle.
+        candidate: Arm or label that the study is about; default: that of the
+            study's plan to decide, else the arm of its own strategy.
+        baselines: Arms or labels it is compared with; default: the plan's, else all others
+            except the oracle.
 
     Raises:
         StudyError: The study has no such arm.
@@ -46,6 +48,9 @@ class Results:
         arms = study.arms
         if not arms:
             raise StudyError("the study has no runs", where=str(study.folder))
+        plan = study.record.decision
+        if plan is not None and candidate is None and baselines is None:
+            candidate, baselines = plan.candidate, plan.baselines
         self.candidate = candidate or _base_arm(study, arms)
         others = [arm for arm in arms if arm != self.candidate and arm != "oracle"]
         self.baselines = list(baselines) if baselines is not None else others

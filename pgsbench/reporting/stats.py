@@ -19,6 +19,7 @@ import numpy as np
 from scipy import optimize, stats
 
 from pgsbench.reporting.paired_values import Floats, PairedValues
+from pgsbench.reporting.variance import Variance, seed_parts, variance_of
 
 LEVEL = 0.95
 
@@ -66,13 +67,18 @@ def contrast(paired: PairedValues, weights: Mapping[str, float]) -> Interval:
     """
     w = paired.weights(weights)
     estimate = float(w @ paired.means.mean(axis=1))
-    variance, df = _variance(paired, w)
-    error = float(np.sqrt(variance))
+    found = variance(paired, w)
+    error, df = float(np.sqrt(found.total)), float(found.df)
     reach = float(stats.t.ppf((1 + LEVEL) / 2, df)) * error
     p_value = float(2 * stats.t.sf(abs(estimate) / error, df))
     return Interval(
         estimate, estimate - reach, estimate + reach, p_value, len(paired.seeds), paired.num_items, df
     )
+
+
+def variance(paired: PairedValues, w: Floats) -> Variance:
+    """Return the variance of a contrast given by its (a,) weights."""
+    return variance_of(paired.means, paired.influence, paired.floor, w)
 
 
 def mean_draws(paired: PairedValues, arms: Sequence[str], count: int, rng: np.random.Generator) -> Floats:
@@ -95,51 +101,11 @@ def mean_draws(paired: PairedValues, arms: Sequence[str], count: int, rng: np.ra
         return drawn
     own = np.zeros(len(paired.arms))
     own[:2] = np.sqrt(0.5), -np.sqrt(0.5)  # a difference of weight one: nothing of it is shared
-    (_, seeds), _, df = _seed_parts(paired.means[:, :, None], own)
-    (_, noise), _, _ = _seed_parts(paired.influence, own)
-    scale = np.sqrt(max(0.0, seeds - noise) * df / rng.chisquare(df, size=(count, 1)))
+    _, seeds, _, df = seed_parts(paired.means[:, :, None], own)
+    _, noise, _, _ = seed_parts(paired.influence, own)
+    scale = np.sqrt(max(0.0, float(seeds - noise)) * df / rng.chisquare(df, size=(count, 1)))
     found: Floats = drawn + scale * rng.standard_normal((count, len(rows)))
     return found
-
-
-def _variance(paired: PairedValues, w: Floats) -> tuple[float, float]:
-    """Return the variance of a contrast and its degrees of freedom."""
-    items_df = paired.num_items - 1
-    by_item = np.einsum("a,asi->i", w, paired.influence) / len(paired.seeds)
-    items = float(by_item @ by_item) + paired.floor * max(1.0, float(w @ w) / 2)
-    if len(paired.seeds) == 1:
-        return items, items_df
-    (main, interaction), main_df, interaction_df = _seed_parts(paired.means[:, :, None], w)
-    (noise_main, noise_interaction), _, _ = _seed_parts(paired.influence, w)
-    seeds, noise = main + interaction, noise_main + noise_interaction
-    # `items` holds item variance and the item-by-seed noise, `seeds` seed variance and the same noise.
-    # Where the seeds vary less than the noise alone explains, nothing is left for them.
-    if seeds <= noise:
-        return items, items_df
-    variance = items + seeds - noise
-    spread = main**2 / main_df + interaction**2 / interaction_df + (items**2 + noise**2) / items_df
-    return variance, max(variance**2 / spread, main_df)
-
-
-def _seed_parts(table: Floats, w: Floats) -> tuple[tuple[float, float], int, int]:
-    """Split the seed variance of a contrast into what arms share and what is each arm's own.
-
-    Args:
-        table: (a, s, i) values whose squares are summed over the last axis.
-        w: (a,) weights. Seed effects that all arms share cancel where the weights sum to zero.
-
-    Returns:
-        Both parts of the variance of the contrast's mean over seeds, and their degrees of freedom.
-    """
-    num_arms, num_seeds, _ = table.shape
-    centred = table - table.mean(axis=1, keepdims=True)
-    shared = centred.mean(axis=0)
-    main_df, interaction_df = num_seeds - 1, max(1, (num_arms - 1) * (num_seeds - 1))
-    main = num_arms * float(np.square(shared).sum()) / main_df
-    interaction = float(np.square(centred - shared).sum()) / interaction_df
-    shared_weight = float(w.sum()) ** 2 / num_arms
-    own_weight = max(0.0, float(w @ w) - shared_weight)
-    return (shared_weight * main / num_seeds, own_weight * interaction / num_seeds), main_df, interaction_df
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from pgsbench.errors import StudyError, nearest
 from pgsbench.reporting import columns, figures
 from pgsbench.reporting.comparison import Missing
+from pgsbench.reporting.decision.words import answer, certainty
 from pgsbench.reporting.fairness import fairness_sentence
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.style import LIGHT
@@ -83,7 +84,8 @@ class StudyResults:
     def verdict(self) -> str:
         """What the numbers say and what they do not say, in sentences."""
         found = self.statistics
-        return "\n".join([*verdict(found), fairness_sentence(found), *caveats(found)])
+        first = answer(found), certainty(found)
+        return "\n".join([*first, *verdict(found), fairness_sentence(found), *caveats(found)])
 
     @property
     def problems(self) -> list[str]:

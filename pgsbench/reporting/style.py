@@ -121,8 +121,9 @@ def check_ending(path: Path, where: str) -> None:
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure in the format of the path's ending (PNG, PDF, SVG); returns the path."""
     ending = path.suffix.lower().removeprefix(".")
-    with atomic(path) as scratch:
-        figure.savefig(scratch, format=ending, metadata={"Software": None} if ending == "png" else None)
+    unsaid = {"png": {"Software": None}, "svg": {"Date": None}}  # so that equal figures are equal files
+    with atomic(path) as scratch, matplotlib.rc_context({"svg.hashsalt": "pgsbench"}):
+        figure.savefig(scratch, format=ending, metadata=unsaid.get(ending))
     return path
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from pgsbench.reporting import columns
 from pgsbench.reporting.comparison import ONE_RUN, Comparison, Missing
+from pgsbench.reporting.decision.power import detectable
 from pgsbench.reporting.render import MISSING_CELL, Table, interval_cell, p_text, percent
 from pgsbench.reporting.results import ALL_GROUPS, Results
 from pgsbench.reporting.stats import GapClosed, Interval
@@ -50,8 +52,16 @@ def scores_table(results: Results) -> Table:
 
 
 def differences_table(results: Results) -> Table:
-    """Candidate minus each baseline on every group: interval, Holm's p, verdict in words."""
-    return _differences("Differences by group", results.group_comparisons, "group", _MAIN)
+    """Candidate minus each baseline on every group: interval, Holm's p, verdict, smallest detectable."""
+    table = _differences("Differences by group", results.group_comparisons, "group", _MAIN)
+    found = [detectable(results, one.candidate, one.baseline, one.of) for one in results.group_comparisons]
+    cells = [MISSING_CELL if one is None else percent(one) for one in found]
+    return replace(
+        table,
+        header=[*table.header, "detectable"],
+        rows=[[*row, cell] for row, cell in zip(table.rows, cells, strict=True)],
+        notes=[*table.notes, _DETECTABLE],
+    )
 
 
 def task_differences_table(results: Results) -> Table:
@@ -136,6 +146,10 @@ def mask_table(results: Results) -> Table | None:
 _MAIN = (
     "p and verdict: Holm's correction over the {n} comparisons of this table, the study's main family. Tasks "
     "are a family of their own."
+)
+_DETECTABLE = (
+    "Detectable: the smallest true difference, in points, that these seeds and items find with a chance of "
+    "80 % (one comparison)."
 )
 _EXPLORATORY = (
     "Exploratory: p and verdict are corrected over the {n} comparisons of this table alone, not together "

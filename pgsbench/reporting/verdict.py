@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from pgsbench.reporting.columns import reference_label, rows_of
-from pgsbench.reporting.comparison import ALPHA, ONE_RUN, Comparison, Missing, of_one_run
+from pgsbench.reporting.comparison import ALPHA, ONE_RUN, Missing, of_one_run
 from pgsbench.reporting.effects_tables import effects_sentences
 from pgsbench.reporting.pareto_table import pareto_sentences
-from pgsbench.reporting.render import and_, percent, points
+from pgsbench.reporting.render import percent, points
 from pgsbench.reporting.results import ALL_GROUPS, Results, named
 from pgsbench.reporting.stats import Interval
 from pgsbench.reporting.where import where_sentences
 
 
 def verdict(results: Results) -> list[str]:
-    """Return the findings: what moved a grid, the front, each compared pair, the rest.
+    """Return the findings beside the verdict: of a grid, the front, the best point, the gap and the cost.
 
     Of a search over data: where the candidate gains.
     """
     if results.is_over_data:
         found = where_sentences(results)
     else:
-        family = results.group_comparisons
-        pairs = dict.fromkeys((one.candidate, one.baseline) for one in family)
         found = [*effects_sentences(results), *pareto_sentences(results)]
-        found += [_pair([one for one in family if (one.candidate, one.baseline) == pair]) for pair in pairs]
         found += [*_best(results), *_gap(results), *_cost(results)]
-    return found or ["There is nothing to compare: the study has one arm, or none of the pairs fits."]
+    if not results.pairs:
+        found.append("There is nothing to compare: the study has one arm, or none of the pairs fits.")
+    return found
 
 
 def caveats(results: Results) -> list[str]:
@@ -46,7 +43,7 @@ def caveats(results: Results) -> list[str]:
             "little too narrow even so (docs/statistics.md)."
         )
     if any(one.outcome == "not significant" for one in results.group_comparisons):
-        found.append('"Not significant" is not "equal": the interval says how large the difference may be.')
+        found.append('"Undecided" is not "equal": the interval says how large the difference may be.')
     if any(one.is_significant for one in results.task_comparisons):
         found.append(
             "Single tasks are exploratory: they are corrected as a family of their own. The sentences above "
@@ -68,42 +65,6 @@ def caveats(results: Results) -> list[str]:
     scores = [score for run in study.runs if run.scores for score in run.scores.scores]
     notes = {f"{score.task}: {note}" for score in scores for note in score.notes}
     return [*found, *sorted(notes)]
-
-
-def _pair(family: Sequence[Comparison]) -> str:
-    first = family[0]
-    if all(isinstance(one.interval, Missing) for one in family):
-        reasons = dict.fromkeys(one.interval.reason for one in family if isinstance(one.interval, Missing))
-        return f"{first.candidate} and {first.baseline} cannot be compared: {and_(list(reasons))}."
-    ours, theirs, values = first.names
-    claims = [_claim(one, theirs) for one in family if one.is_significant]
-    unclear = [named(one.of) for one in family if one.outcome == "not significant"]
-    missing = [named(one.of) for one in family if one.outcome == "missing"]
-    # The baseline is named in the first claim only.
-    claims = claims[:1] + [claim.replace(f" than {theirs}", "", 1) for claim in claims[1:]]
-    parts = [f"{ours} is {and_(claims)}"] if claims else []
-    if unclear:
-        between = "" if claims else f" between {ours} and {theirs}"
-        parts.append(f"no significant difference{between} on {and_(unclear)}")
-    if missing:
-        parts.append(f"missing: {and_(missing)}")
-    text = "; ".join(parts) + "."
-    if values:
-        text = f"At {values}: {text}"
-    elif not claims:
-        text = text[0].upper() + text[1:]
-    return of_one_run(text, 1 if any(one.has_one_seed for one in family) else 0)
-
-
-def _claim(one: Comparison, baseline: str) -> str:
-    assert isinstance(one.interval, Interval)
-    found, direction = one.interval, 1 if one.interval.estimate > 0 else -1
-    # "1.5 points worse (0.4 to 2.6)": the ends are counted in the direction of the claim.
-    low, high = sorted((direction * found.low, direction * found.high))
-    return (
-        f"{percent(abs(found.estimate))} points {one.outcome} than {baseline} on {named(one.of)} "
-        f"(95 % interval {percent(low)} to {percent(high)})"
-    )
 
 
 def _best(results: Results) -> list[str]:

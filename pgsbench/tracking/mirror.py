@@ -20,7 +20,9 @@ from pgsbench.errors import RunError, without_password
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import StudyRecord
+from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.tracking import mlflow_text, mlflow_views
+from pgsbench.tracking.mlflow_arms import sync_arms
 from pgsbench.tracking.mlflow_run import SENT, MlflowRun
 from pgsbench.tracking.mlflow_store import Store, resolve_uri
 from pgsbench.tracking.rundir import RunDir
@@ -91,7 +93,10 @@ class Mirror:
         experiment_id, colours = str(experiment.experiment_id), mlflow_views.colours(record)
         known = _known(client, experiment_id, folder.name)
         parent = known.get("") or _create_parent(client, experiment_id, folder.name, runs)
-        entries, problems = [parent], []
+        problems = []
+        verdict = VerdictRecord.read(report_folder) if report_folder else None
+        arms = sync_arms(parent, record, runs, known, verdict) if verdict else {}
+        entries = [parent, *arms.values()]
         # A training is one row, although it can be planned twice, as an arm and as a point of the search: as
         # two rows it would count twice in the page's groups and charts. The first plan gives its name, and
         # its page says the others.
@@ -105,10 +110,13 @@ class Mirror:
                 tags = _tags(folder.name, spec, run)
                 tags["mlflow.note.content"] = mlflow_text.run_note(run, [other.name for other in others])
                 tags["mlflow.runColor"] = colours[spec.label]
+                tags["mlflow.parentRunId"] = arms.get(spec.label, parent).id
                 entries += self._sync_run(spec, run, parent, known, tags)
             except RunError as error:  # one damaged run directory must not hide the others
                 problems.append(str(error))
-        _sync_parent(experiment, parent, record, runs, report_folder, running=running)
+        for label, entry in arms.items():
+            entry.tags({"mlflow.runColor": colours[label]})
+        _sync_parent(experiment, parent, record, runs, report_folder, verdict, running=running)
         return Synced(
             runs=len(specs),
             points=sum(entry.num_points for entry in entries),
@@ -126,12 +134,11 @@ class Mirror:
     ) -> list[MlflowRun]:
         """Feed one run where anything of it changed since this process last looked."""
         entry = known.get(tags["id"])
-        key, state = (parent.id, spec.id), _state(run)
+        key, state = (parent.id, spec.id), (tags["mlflow.parentRunId"], _state(run))
         if entry and self._unchanged.get(key) == (entry.id, state):
             return []
         if entry is None:
             name, start_ms = spec.name, _ms(mlflow_text.started(run))
-            tags = {**tags, "mlflow.parentRunId": parent.id}
             entry = MlflowRun.create(parent.client, parent.run.info.experiment_id, name, tags, start_ms)
         entry.tags(tags)
         _feed_run(entry, spec, run)
@@ -202,6 +209,7 @@ def _sync_parent(
     record: StudyRecord,
     runs: Mapping[str, RunDir],
     report_folder: Path | None,
+    verdict: VerdictRecord | None,
     *,
     running: bool,
 ) -> None:
@@ -220,9 +228,16 @@ def _sync_parent(
         table=mlflow_views.runs_path(experiment_id, study),
         charts=mlflow_views.runs_path(experiment_id, study, charts=True),
     )
-    view, state = mlflow_views.view_tag(study), mlflow_views.view_state(study, groups, runs.values())
-    if experiment.tags.get(view) != state:
-        parent.client.set_experiment_tag(experiment_id, view, state)
+    for kind in ("run", "arm") if verdict else ("run",):
+        view = mlflow_views.view_tag(study, kind)
+        state = mlflow_views.view_state(study, groups, runs.values(), kind)
+        if experiment.tags.get(view) != state:
+            parent.client.set_experiment_tag(experiment_id, view, state)
+    if verdict:
+        by_arm = mlflow_views.runs_path(experiment_id, study, kind="arm")
+        first = f"**{verdict.answer}**\n\n{verdict.certainty}\n\n[The arms, the best first]({by_arm})."
+        note = f"{first}\n\n{note}"
+        parent.tags({"verdict": verdict.answer})
     parent.tags({"mlflow.note.content": note, "done": f"{done}/{planned}"})
     if record.source:
         parent.texts({"study.yaml": record.source})

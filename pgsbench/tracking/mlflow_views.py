@@ -27,30 +27,30 @@ COST = (
 MAX_PARAMS = 4
 
 
-def view_tag(study: str) -> str:
-    """Return the experiment's tag that holds the view of a study."""
-    return f"mlflow.sharedViewState.{_view_key(study)}"
+def view_tag(study: str, kind: str = "run") -> str:
+    """Return the experiment's tag that holds the view of a study's runs, or of its arms."""
+    return f"mlflow.sharedViewState.{_view_key(study, kind)}"
 
 
-def view_state(study: str, groups: Sequence[str], runs: Iterable[RunDir]) -> str:
-    """Return the view of a study as the page stores it: its runs alone, the best first."""
+def view_state(study: str, groups: Sequence[str], runs: Iterable[RunDir], kind: str = "run") -> str:
+    """Return the view of a study as the page stores it: its runs alone, or its arms, the best first."""
     scores = [f"metrics.`score/{group}`" for group in groups]
     costs = [f"metrics.`{name}`" for name in COST]
     params = [f"params.`{name}`" for name in _differing(runs)]
     state = {
-        "searchFilter": f"tags.study = '{study}' and tags.kind = 'run'",
+        "searchFilter": f"tags.study = '{study}' and tags.kind = '{kind}'",
         "orderByKey": scores[0] if scores else costs[0],
         "orderByAsc": False,
-        "selectedColumns": [*scores, *costs, *params],
+        "selectedColumns": [*scores, *costs, *params] if kind == "run" else ["tags.`verdict`", *scores],
     }
     return json.dumps(state)
 
 
-def runs_path(experiment_id: str, study: str, *, charts: bool = False) -> str:
-    """Return where the runs of a study are, relative to the server's address: as a table or as charts."""
+def runs_path(experiment_id: str, study: str, *, charts: bool = False, kind: str = "run") -> str:
+    """Return where a study's runs or arms are, relative to the server's address: as a table or charts."""
     mode = "&compareRunsMode=CHART" if charts else ""
     where = f"#/experiments/{experiment_id}/runs?workflowType=machine_learning"
-    return f"{where}&viewStateShareKey={_view_key(study)}{mode}"
+    return f"{where}&viewStateShareKey={_view_key(study, kind)}{mode}"
 
 
 def study_path(experiment_id: str, parent_id: str) -> str:
@@ -63,8 +63,8 @@ def colours(record: StudyRecord) -> dict[str, str]:
     return label_colours({run.spec.label: run.spec.arm for run in record.runs})
 
 
-def _view_key(study: str) -> str:
-    return quote(f"pgsbench-{study}", safe="")
+def _view_key(study: str, kind: str) -> str:
+    return quote(f"pgsbench-{study}" + ("" if kind == "run" else f"-{kind}s"), safe="")
 
 
 def _differing(runs: Iterable[RunDir]) -> list[str]:

@@ -110,7 +110,9 @@ def test_numbers_lie_beside_the_page(report):
     assert said <= {"better", "worse", "not significant"}
     assert len(comparisons) == 2 * (5 + 8)
     assert (comparisons["low"] <= comparisons["estimate"]).all()
-    assert report.latex.read_text().count(r"\begin{table}") == 7
+    latex = report.latex.read_text()
+    assert latex.count(r"\begin{table}") == latex.count("booktabs") == 8
+    assert len(set(re.findall(r"\\label\{tab:([a-z-]+)\}", latex))) == 8
 
 
 def test_writing_twice_gives_the_same_page(report):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import Callable
@@ -15,9 +16,11 @@ from fake_study import TASKS, MakeStudy, fake_line, fake_record, fake_spec, fini
 
 from pgsbench.records.json_files import write_record
 from pgsbench.records.study_record import StudyRecord, StudyRun
+from pgsbench.records.verdict_record import ScoreInterval, VerdictRecord
 from pgsbench.tracking import mirror as mirror_module
 from pgsbench.tracking import mlflow_text
 from pgsbench.tracking.mirror import Mirror
+from pgsbench.tracking.mlflow_arms import curve_points
 from pgsbench.tracking.mlflow_text import MAX_KEYS, MAX_POINTS
 from pgsbench.tracking.rundir import RunDir
 
@@ -96,6 +99,58 @@ def test_a_study_is_one_parent_and_its_runs(
     assert model.status == "READY"
     assert "score/classification" in {metric.key for metric in model.metrics}
     assert "mlflow.sharedViewState.pgsbench-ratio" in seen.experiment.tags
+
+
+def write_verdict(report: Path, labels: list[str]) -> Path:
+    scores = {label: {"mean of groups": ScoreInterval(0.5, 0.4, 0.6)} for label in labels}
+    VerdictRecord(
+        study="ratio",
+        question="?",
+        answer="pgs is better than none.",
+        certainty="2 seeds.",
+        setting="tiny-vit.",
+        arms=tuple(labels),
+        date="",
+        versions={},
+        headline="mean of groups",
+        outcomes={"pgs − none": "better"},
+        scores=scores,
+    ).write(report)
+    return report
+
+
+def test_a_verdict_brings_a_run_for_each_arm_with_its_seeds_below(
+    tmp_path: Path, make_study: MakeStudy, new_store: NewStore
+) -> None:
+    folder, uri = make_study(tmp_path), new_store("store")
+    report = write_verdict(tmp_path / "report", ["none", "flip-0.5", "pgs"])
+    mirror = Mirror(uri)
+    assert mirror.sync_study(folder, report_folder=report).problem == ""
+    seen = Seen(uri)
+    arm, seed, study = seen.runs["pgs, 1 seed"], seen.runs["pgs s0"], seen.runs["ratio"]
+    assert seed.data.tags["mlflow.parentRunId"] == arm.info.run_id
+    assert arm.data.tags["mlflow.parentRunId"] == study.info.run_id
+    assert arm.data.tags["verdict"] == "pgs − none: better"
+    assert study.data.tags["verdict"] == "pgs is better than none."
+    assert study.data.tags["mlflow.note.content"].startswith("**pgs is better than none.**")
+    bounds = [arm.data.metrics[f"score/mean{end}"] for end in ("_low", "", "_high")]
+    assert bounds == pytest.approx([0.4, 0.5, 0.6])
+    assert 50 < len(seen.curve("pgs, 1 seed")) < 2 * MAX_POINTS
+    view = json.loads(seen.experiment.tags["mlflow.sharedViewState.pgsbench-ratio-arms"])
+    assert "tags.kind = 'arm'" in view["searchFilter"]
+    before = seen.everything()
+    assert mirror.sync_study(folder, report_folder=report).points == 0
+    assert Mirror(uri).sync_study(folder, report_folder=report).points == 0
+    assert Seen(uri).everything() == before
+
+
+def test_the_curve_of_an_arm_is_the_mean_with_bounds() -> None:
+    seeds = [[{"step": step, "loss": loss + step} for step in (1, 2)] for loss in (1.0, 2.0, 3.0)]
+    points = {(name, step): value for name, value, _, step in curve_points(seeds)}
+    assert points["train/loss", 2] == pytest.approx(4.0)
+    reach = 4.303 / 3**0.5  # t of two degrees of freedom
+    assert points["train/loss_high", 2] - points["train/loss", 2] == pytest.approx(reach, rel=1e-3)
+    assert ("train/loss_low", 1) not in {(name, s) for name, _, _, s in curve_points(seeds[:1])}
 
 
 def test_feeding_again_changes_nothing(tmp_path: Path, make_study: MakeStudy, new_store: NewStore) -> None:

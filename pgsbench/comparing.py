@@ -1,0 +1,91 @@
+"""Comparing masks: once, or with more and more seeds until it is decided."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pgsbench.config.schema import arm_name
+from pgsbench.errors import ConfigError
+from pgsbench.records.study_record import DecisionPlan
+from pgsbench.reporting.decision.decide import Decision, decisions
+from pgsbench.reporting.decision.looks import first_look, shares
+from pgsbench.reporting.decision.words import MARKS
+from pgsbench.reporting.render import counted, points
+from pgsbench.reporting.stats import Interval
+from pgsbench.reporting.study_results import StudyResults
+from pgsbench.session import Study, open_study
+
+MAX_SEEDS = 8
+
+
+def compare(
+    baselines: Sequence[str],
+    candidate: str | None = None,
+    study: str | Path = "baselines",
+    **options: Any,
+) -> StudyResults:
+    """Compare a mask with others in one call: `open_study` with `options`, then `Study.compare`.
+
+    Raises:
+        UserError: The study has mistakes, there is no such arm, or a run failed.
+    """
+    opened = open_study(study, **options)
+    results = opened.compare(baselines, candidate=candidate)
+    opened.check_failed()
+    return results
+
+
+def compare_until_decided(
+    study: Study,
+    baselines: Sequence[str],
+    *,
+    candidate: str | None = None,
+    margin: float = 1.0,
+    max_seeds: int = MAX_SEEDS,
+    hours: float | None = None,
+    on_look: Callable[[str], None] = lambda _: None,
+) -> StudyResults:
+    """Add seeds until every headline comparison is better, worse or equivalent, or the means are spent.
+
+    Verdicts hold under all the looks (`pgsbench.reporting.decision`). The plan goes into the study's record
+    before the first of them; who changes margin or seeds later begins a new one.
+
+    Args:
+        study: The study; its first seed is the first here.
+        baselines: Arms or strategies to compare with.
+        candidate: The arm in question; None: the study's base.
+        margin: Differences below it, in points, do not matter.
+        max_seeds: Seeds after which nothing more is tried.
+        hours: Begin no further seed that would probably end later than this; None: no limit.
+        on_look: Told in one line what each look says.
+
+    Raises:
+        UserError: There is no such arm, a margin or number of seeds makes no sense, or a run failed.
+    """
+    if not margin > 0:
+        raise ConfigError("a margin is a positive number of points", where="margin", value=margin)
+    arms = [arm_name(name) for name in (candidate or study.arms[0], *baselines)]
+    first_seed = study.file.config.seeds[0]
+    plan = DecisionPlan(arms[0], tuple(arms[1:]), margin / 100, max_seeds, first_seed)
+    shares(len(arms), max_seeds)  # refuses what cannot be looked at, before hours of training
+    began = time.monotonic()
+    for seeds in range(first_look(len(arms)), max_seeds + 1):
+        before = time.monotonic()
+        results = study.compare(
+            baselines, candidate=candidate, seeds=range(first_seed, first_seed + seeds), plan=plan
+        )
+        study.check_failed()
+        found, now = decisions(results.statistics), time.monotonic()
+        on_look(f"after {counted(seeds, 'seed')}: {'; '.join(map(_said, found))}")
+        is_late = hours is not None and now - began + (now - before) > 3600 * hours
+        if all(one.is_decided for one in found) or is_late:
+            break
+    return results
+
+
+def _said(one: Decision) -> str:
+    lead = points(one.interval.estimate) if isinstance(one.interval, Interval) else one.interval.reason
+    return f"{one.candidate} − {one.baseline} {lead} {MARKS.get(one.outcome, one.outcome)}"

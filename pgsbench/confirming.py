@@ -1,0 +1,90 @@
+"""The winner of a search against its rivals, with seeds that chose none of them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from pgsbench.config.schema import MAX_NAME
+from pgsbench.errors import StudyError
+from pgsbench.records.run_spec import RunSpec
+from pgsbench.reporting.ranking import ranking
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.study_results import StudyResults
+from pgsbench.session import Study
+
+#: A point that is the best with a lower probability is no rival.
+LEAST_PROBABLE = 0.05
+MAX_RIVALS = 3
+_SECTIONS = ("data", "model", "strategy", "text", "training")
+
+
+def confirm(study: Study, results: StudyResults, *, seeds: int) -> StudyResults:
+    """Compare the best point of a search with its rivals on fresh seeds, in the study ``<name>-confirm``.
+
+    Rivals are the points that may be the best just as well, the best point of every other searched arm, and
+    the arms beside the search, the oracle excepted.
+
+    Args:
+        study: The study that was searched.
+        results: What the search found.
+        seeds: Number of fresh seeds.
+
+    Raises:
+        StudyError: No point of the search has a score.
+        UserError: A run failed.
+    """
+    found = results.statistics
+    winner, *others = contenders(found)
+    first = 1 + max(run.seed for run in found.study.runs)
+    fresh = list(range(first, first + seeds))
+    specs = {label: found.study.of(label)[0].spec for label in (winner, *others)}
+    base = specs[winner].config
+    arms = {_name(label): _difference(specs[label], specs[winner]) for label in others}
+    suffix = "confirm"
+    file = study.file.variant(suffix)
+    question = f"Does {winner}, the best point of {study.name}, hold with fresh seeds?"
+    changed = {
+        "question": question,
+        "search": None,
+        "seeds": fresh,
+        "arms": arms,
+        **{section: getattr(base, section) for section in _SECTIONS},
+    }
+    file = replace(file, config=file.config.model_copy(update=changed), source="")
+    again = study.beside(file)
+    confirmed = again.compare(list(arms), seeds=fresh)
+    again.check_failed()
+    return confirmed
+
+
+def contenders(results: Results) -> list[str]:
+    """Return the labels that are trained with fresh seeds, the winner first.
+
+    Raises:
+        StudyError: No point of the search has a score.
+    """
+    labels, arm_of = results.study.labels, results.study.arm_of
+    points = [label for label in labels if results.params_of(label)]
+    scored = [label for label in points if results.objective_value(label) == results.objective_value(label)]
+    if not scored:
+        raise StudyError("no point of the search has a score", where=results.study.name)
+    winner = results.best(scored)
+    chances = {one.label: one.best for one in ranking(results)}
+    close = [label for label in scored if label != winner and chances.get(label, 0.0) >= LEAST_PROBABLE]
+    close = sorted(close, key=lambda label: -chances[label])[:MAX_RIVALS]
+    arms = dict.fromkeys(arm_of[label] for label in scored if arm_of[label] != arm_of[winner])
+    best_of = [results.best([label for label in scored if arm_of[label] == arm]) for arm in arms]
+    beside = [label for label in labels if label not in points and arm_of[label] != "oracle"]
+    return list(dict.fromkeys([winner, *close, *best_of, *beside]))
+
+
+def _difference(spec: RunSpec, base: RunSpec) -> dict[str, Any]:
+    """Return the sections in which an arm differs from the base, whole."""
+    ours, theirs = (one.config.model_dump(include=set(_SECTIONS)) for one in (spec, base))
+    return {section: value for section, value in ours.items() if value != theirs[section]}
+
+
+def _name(label: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", label)[:MAX_NAME]

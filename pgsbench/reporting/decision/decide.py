@@ -1,0 +1,188 @@
+"""The verdict on each compared pair: better, worse, equivalent within a margin, or undecided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from pgsbench.records.study_record import DecisionPlan
+from pgsbench.reporting.comparison import ALPHA, Missing
+from pgsbench.reporting.decision.forecast import Forecast
+from pgsbench.reporting.decision.looks import shares
+from pgsbench.reporting.paired_values import Floats, PairedValues
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.stats import Interval, holm, variance
+
+Outcome = Literal["better", "worse", "equivalent", "undecided", "missing"]
+
+#: Differences below this do not matter, where nobody has said another margin.
+MARGIN = 0.01
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The verdict on one pair.
+
+    Attributes:
+        candidate: Label of the candidate.
+        baseline: Label of the baseline.
+        of: The group it is about.
+        outcome: The verdict.
+        interval: The difference; its interval holds under all looks so far. Or why there is none.
+        margin: Smaller differences do not matter.
+        seeds_needed: Seeds after which it would probably be decided; None: decided, not known, or too many.
+        items_needed: Test items that it would take with these seeds; likewise.
+    """
+
+    candidate: str
+    baseline: str
+    of: str
+    outcome: Outcome
+    interval: Interval | Missing
+    margin: float
+    seeds_needed: int | None = None
+    items_needed: int | None = None
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether more seeds are of no use."""
+        return self.outcome in ("better", "worse", "equivalent")
+
+
+class Tests(NamedTuple):
+    """P-values of one pair, (..., looks) or already the smallest over looks.
+
+    Attributes:
+        differs: Of "the true difference is 0", two-sided.
+        is_far: Of "the true difference is the margin or more", the larger of two one-sided tests.
+    """
+
+    differs: Floats
+    is_far: Floats
+
+
+def one_look(estimate: Floats, error: Floats, df: Floats, margin: float) -> Tests:
+    """Return the tests of one look at differences; all arrays have one shape."""
+    return Tests(
+        2 * stats.t.sf(np.abs(estimate) / error, df),
+        stats.t.sf((margin - np.abs(estimate)) / error, df),
+    )
+
+
+def outcomes(estimates: Sequence[float], differs: Sequence[float], is_far: Sequence[float]) -> list[Outcome]:
+    """Return the verdict on each pair of a family, by Holm's correction of either kind of test.
+
+    Args:
+        estimates: The differences.
+        differs: P-values that hold under all looks, see `Tests`; NaN where a pair cannot be tested.
+        is_far: Likewise.
+    """
+    found: list[Outcome] = []
+    for estimate, differ, far in zip(estimates, holm(differs), holm(is_far), strict=True):
+        if np.isnan(differ):
+            found.append("missing")
+        elif differ < ALPHA:
+            found.append("better" if estimate > 0 else "worse")
+        else:
+            found.append("equivalent" if far < ALPHA else "undecided")
+    return found
+
+
+def decisions(results: Results) -> list[Decision]:
+    """Return the verdict on each pair of a study, on its headline: the mean of groups, or its one group.
+
+    A study with a plan (``compare --until decided``) is looked at as planned. Any other is looked at once,
+    with the seeds it has.
+    """
+    plan, headline = plan_of(results), next(iter(results.groups), "")
+    if not headline:
+        return []
+    margin = plan.margin if plan else MARGIN
+    pairs = [(ours, theirs, results.pair_up([ours, theirs], headline)) for ours, theirs in results.pairs]
+    looked = [_look(paired, ours, theirs, plan, margin) for ours, theirs, paired in pairs]
+    said = outcomes(
+        [one.interval.estimate if one else np.nan for one in looked],
+        [one.differs if one else np.nan for one in looked],
+        [one.is_far if one else np.nan for one in looked],
+    )
+    found = []
+    for (ours, theirs, paired), one, outcome in zip(pairs, looked, said, strict=True):
+        if isinstance(paired, Missing) or one is None:
+            reason = paired if isinstance(paired, Missing) else Missing("too few seeds for a first look")
+            found.append(Decision(ours, theirs, headline, "missing", reason, margin))
+            continue
+        decision = Decision(ours, theirs, headline, outcome, one.interval, margin)
+        found.append(decision if decision.is_decided else _with_forecast(decision, one, len(pairs)))
+    return found
+
+
+def plan_of(results: Results) -> DecisionPlan | None:
+    """Return the plan by which a study was looked at, if these results are of what it plans."""
+    plan = results.study.record.decision
+    if plan is None or results.candidate != plan.candidate or set(results.baselines) != set(plan.baselines):
+        return None
+    return plan
+
+
+class _Looked(NamedTuple):
+    interval: Interval
+    differs: float
+    is_far: float
+    paired: PairedValues
+    weights: Floats
+
+
+def _look(
+    paired: PairedValues | Missing, ours: str, theirs: str, plan: DecisionPlan | None, margin: float
+) -> _Looked | None:
+    """Look at a pair as often as planned; None where there is nothing to look at yet."""
+    if isinstance(paired, Missing):
+        return None
+    weights = paired.weights({ours: 1.0, theirs: -1.0})
+    share_of: Mapping[int, float] = {len(paired.seeds): 1.0}
+    if plan is not None:
+        planned = range(plan.first_seed, plan.first_seed + plan.max_seeds)
+        paired = _of_seeds(paired, [seed in planned for seed in paired.seeds])
+        share_of = shares(1 + len(plan.baselines), plan.max_seeds)
+    looks = {seeds: share for seeds, share in share_of.items() if seeds <= len(paired.seeds)}
+    if not looks:
+        return None
+    smallest = [1.0, 1.0]
+    for seeds, share in looks.items():
+        seen = _of_seeds(paired, [number < seeds for number in range(len(paired.seeds))])
+        found = variance(seen, weights)
+        estimate, error = weights @ seen.means.mean(axis=1), np.sqrt(found.total)
+        tests = one_look(estimate, error, found.df, margin)
+        smallest = [min(before, float(p) / share) for before, p in zip(smallest, tests, strict=True)]
+    reach = float(stats.t.ppf(1 - ALPHA * share / 2, found.df) * error)
+    interval = Interval(
+        float(estimate),
+        float(estimate) - reach,
+        float(estimate) + reach,
+        smallest[0],
+        seeds,
+        paired.num_items,
+        float(found.df),
+    )
+    return _Looked(interval, smallest[0], smallest[1], seen, weights)
+
+
+def _of_seeds(paired: PairedValues, wanted: Sequence[bool]) -> PairedValues:
+    """Return what is known from some of the seeds."""
+    rows = np.flatnonzero(wanted)
+    seeds = tuple(paired.seeds[row] for row in rows)
+    return replace(paired, seeds=seeds, means=paired.means[:, rows], influence=paired.influence[:, rows])
+
+
+def _with_forecast(decision: Decision, looked: _Looked, num_pairs: int) -> Decision:
+    """Add what would probably decide; the correction over the family is Bonferroni's, the safe side."""
+    forecast, alpha = Forecast(looked.paired, looked.weights), ALPHA / num_pairs
+    estimate = looked.interval.estimate
+    seeds = forecast.seeds_to_decide(estimate, decision.margin, alpha=alpha)
+    target = max(abs(estimate), decision.margin)
+    items = forecast.items_for(target, seeds=looked.interval.num_seeds, alpha=alpha)
+    return replace(decision, seeds_needed=seeds, items_needed=items)

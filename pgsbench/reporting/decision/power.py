@@ -1,0 +1,75 @@
+"""Planning: how many seeds and test items a difference takes, from what a pilot says of both."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pgsbench.reporting.comparison import Comparison, Missing
+from pgsbench.reporting.decision.forecast import MOST_SEEDS, POWER, Forecast
+from pgsbench.reporting.render import Table, counted
+from pgsbench.reporting.results import Results, named
+from pgsbench.reporting.study_frames import COMPLETE
+
+#: Differences that are planned for, as shares.
+DIFFERENCES = (0.005, 0.01, 0.02)
+
+
+def detectable(results: Results, ours: str, theirs: str, of: str) -> float | None:
+    """Return the smallest true difference of a pair that its seeds and items find; None: not known.
+
+    With one seed it is about this training run: what other seeds would give is not in it.
+    """
+    forecast = _forecast(results, ours, theirs, of)
+    return None if forecast is None else forecast.detectable(len(forecast.paired.seeds))
+
+
+def power_table(results: Results) -> Table:
+    """Return the seeds, hours and test items that differences of 0.5, 1 and 2 points take, for each pair."""
+    headline, rows = next(iter(results.groups), ""), []
+    for ours, theirs in results.pairs:
+        forecast = _forecast(results, ours, theirs, headline) if headline else None
+        pair = Comparison(ours, theirs, headline, Missing("")).pair
+        for difference in DIFFERENCES:
+            said = (
+                ["missing"] * 3
+                if forecast is None
+                else _needed(results, (ours, theirs), forecast, difference)
+            )
+            rows.append([pair, f"{100 * difference:g}", *said])
+    seeds = min((results.seeds(label)[0] for pair in results.pairs for label in pair), default=0)
+    notes = [
+        f"A true difference of so many points on {named(headline)} is then found with a chance of "
+        f"{POWER:.0%} (two-sided test at 5 %, one comparison). From the variances of this pilot; with "
+        f"{counted(seeds, 'seed')} they are rough.",
+        f"Seeds: with today's test items; hours: of training and evaluating both arms, one after another. "
+        f"Test items: with today's seeds. none: not with {MOST_SEEDS} seeds, or with any number of items.",
+    ]
+    if seeds == 1:
+        notes.insert(0, "One seed tells nothing of how much seeds matter: train the pilot with two or more.")
+    header = ["comparison", "points", "seeds", "hours", "test items"]
+    return Table("What a difference takes", header, rows, notes, num_keys=2)
+
+
+def _needed(
+    results: Results, pair: tuple[str, str], forecast: Forecast, difference: float
+) -> tuple[str, str, str]:
+    seeds = forecast.seeds_for(difference)
+    if forecast.has_one_seed:
+        return "missing", "missing", "missing"
+    items = forecast.items_for(difference, seeds=len(forecast.paired.seeds))
+    seconds = sum(_seconds(results, label) for label in pair)
+    hours = "none" if seeds is None else f"{seeds * seconds / 3600:,.1f}"
+    return str(seeds or "none"), hours, "none" if items is None else f"{items:,}"
+
+
+def _seconds(results: Results, label: str) -> float:
+    """Return what a run of a label takes to train and evaluate, mean over its runs."""
+    summaries = [run.summary for run in results.study.of(label) if run.status == COMPLETE and run.summary]
+    return float(np.mean([one.train_seconds + (one.eval_seconds or 0.0) for one in summaries] or [np.nan]))
+
+
+def _forecast(results: Results, ours: str, theirs: str, of: str) -> Forecast | None:
+    paired = results.pair_up([ours, theirs], of)
+    if isinstance(paired, Missing):
+        return None
+    return Forecast(paired, paired.weights({ours: 1.0, theirs: -1.0}))

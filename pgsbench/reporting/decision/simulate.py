@@ -1,0 +1,151 @@
+"""How often ``compare --until decided`` errs, and how many seeds it takes, by simulation.
+
+``python -m pgsbench.reporting.decision.simulate`` prints the table of docs/statistics.md (some minutes).
+The answers are drawn from the crossed design, the true differences are known, and the tests are those that
+a study's verdict uses (`pgsbench.reporting.decision.decide`).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from pgsbench.reporting.decision.decide import Outcome, one_look, outcomes
+from pgsbench.reporting.decision.looks import shares
+from pgsbench.reporting.paired_values import Floats
+from pgsbench.reporting.variance import variance_of
+
+MARGIN, MAX_SEEDS = 1.0, 8
+#: How far one standard deviation of the seed moves the score of an arm, in points.
+SEED_EFFECTS = {"none": 0.0, "weak": 0.7, "strong": 2.5}
+#: Standard deviation of a difference of two arms, in points, by other test items, and by items x seeds in one
+#: seed: as about 10,000 test items give.
+ITEM_SD, REST_SD = 0.26, 0.53
+#: Distinct units that stand for the test items: enough that their own variance is well known.
+UNITS = 200
+CHUNK = 100
+
+
+class World(NamedTuple):
+    """What is simulated.
+
+    Attributes:
+        arms: Number of arms; the first is compared with all others.
+        seed_sd: See `SEED_EFFECTS`.
+        difference: True lead of the first arm over each other, in points.
+    """
+
+    arms: int
+    seed_sd: float
+    difference: float
+
+
+class Found(NamedTuple):
+    """What came of it.
+
+    Attributes:
+        differs: Share of repetitions with "better" or "worse" for any pair.
+        equivalent: Share of repetitions with "equivalent" for any pair.
+        better: Share of pairs that were found better.
+        undecided: Share of pairs that were not decided.
+        seeds: Mean number of seeds until all pairs were decided, or none were left.
+    """
+
+    differs: float
+    equivalent: float
+    better: float
+    undecided: float
+    seeds: float
+
+
+def simulate(world: World, *, repeats: int, naive: bool = False, rng_seed: int = 0) -> Found:
+    """Return what comes of comparing until it is decided.
+
+    Args:
+        world: What is true.
+        repeats: Repetitions, a multiple of `CHUNK`.
+        naive: Spend 5 % at each look, as whoever adds seeds until something is significant does.
+        rng_seed: Seed of the simulation.
+    """
+    rng = np.random.default_rng(rng_seed)
+    runs = [run for _ in range(repeats // CHUNK) for run in _chunk(world, naive, rng)]
+    said = [verdicts for verdicts, _ in runs]
+    flat = [one for verdicts in said for one in verdicts]
+    return Found(
+        float(np.mean([any(one in ("better", "worse") for one in verdicts) for verdicts in said])),
+        float(np.mean(["equivalent" in verdicts for verdicts in said])),
+        flat.count("better") / len(flat),
+        flat.count("undecided") / len(flat),
+        float(np.mean([seeds for _, seeds in runs])),
+    )
+
+
+def _chunk(world: World, naive: bool, rng: np.random.Generator) -> Iterator[tuple[list[Outcome], int]]:
+    """Yield the verdicts and the seeds they took of `CHUNK` repetitions."""
+    means, influence = _draw(world, rng)
+    looks = shares(world.arms, MAX_SEEDS)
+    tests = {seeds: _tests(means[..., :seeds], influence[..., :seeds, :], world.arms) for seeds in looks}
+    for repetition in range(CHUNK):
+        smallest = np.ones((2, world.arms - 1))
+        for seeds, share in looks.items():
+            estimates, p_values = (part[..., repetition] for part in tests[seeds])
+            smallest = p_values if naive else np.minimum(smallest, p_values / share)
+            verdicts = outcomes(list(estimates), list(smallest[0]), list(smallest[1]))
+            if "undecided" not in verdicts:
+                break
+        yield verdicts, seeds
+
+
+def _draw(world: World, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Draw (r, a, s) means and (r, a, s, i) influences, in points."""
+    scale = np.sqrt(UNITS / 2)  # a difference has the variance of two arms, a mean that of `UNITS` units
+    shape = (CHUNK, world.arms, MAX_SEEDS, UNITS)
+    values: Floats = rng.normal(0, REST_SD * scale, shape)
+    values += rng.normal(0, ITEM_SD * scale, (CHUNK, world.arms, 1, UNITS))
+    values += rng.normal(0, world.seed_sd, (CHUNK, world.arms, MAX_SEEDS, 1))
+    values[:, 0] += world.difference
+    means = values.mean(axis=-1)
+    influence = (values - means[..., None]) / UNITS * np.sqrt(UNITS / (UNITS - 1))
+    return means, influence
+
+
+def _tests(means: Floats, influence: Floats, arms: int) -> tuple[Floats, Floats]:
+    """Return (k, r) differences of the first arm to each other, and the (2, k, r) p-values of their tests."""
+    estimates, p_values = [], []
+    for other in range(1, arms):
+        weights = np.zeros(arms)
+        weights[[0, other]] = 1.0, -1.0
+        found = variance_of(means, influence, 0.0, weights)
+        estimates.append((means[:, 0] - means[:, other]).mean(axis=-1))
+        p_values.append(one_look(estimates[-1], np.sqrt(found.total), found.df, MARGIN))
+    return np.array(estimates), np.moveaxis(np.array(p_values), 0, 1)
+
+
+def print_table(repeats: int) -> None:
+    """Print the table of docs/statistics.md."""
+    print(
+        "| arms | seed effect | equal: false claim (naive) | seeds | 1 point apart: false equivalent (naive) "
+        "| 3 points apart: better | seeds |"
+    )
+    print("| ---: | --- | --- | ---: | --- | ---: | ---: |")
+    for arms in (2, 5):
+        for name, seed_sd in SEED_EFFECTS.items():
+            equal, margin, far = (World(arms, seed_sd, difference) for difference in (0.0, MARGIN, 3.0))
+            none, at_margin, large = (simulate(world, repeats=repeats) for world in (equal, margin, far))
+            errors = (simulate(world, repeats=repeats, naive=True) for world in (equal, margin))
+            naive_claim, naive_equal = (next(errors).differs, next(errors).equivalent)
+            print(
+                f"| {arms} | {name} | {none.differs:.1%} ({naive_claim:.0%}) | {none.seeds:.1f} "
+                f"| {at_margin.equivalent:.1%} ({naive_equal:.0%}) | {large.better:.0%} "
+                f"| {large.seeds:.1f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=2000, help="Repetitions of each case (default: 2000).")
+    print_table(parser.parse_args().repeats)

@@ -1,0 +1,113 @@
+"""A study at several budgets: which mask pays at which scale, and whether that could be foretold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from pgsbench.errors import ConfigError, StudyError
+from pgsbench.files import atomic
+from pgsbench.records.json_files import write_json
+from pgsbench.reporting.render import Table, markdown
+from pgsbench.reporting.scale_fit import MIN_BUDGETS, Predicted
+from pgsbench.reporting.scale_report import (
+    UNITS,
+    Measured,
+    fits,
+    fits_table,
+    held_out_table,
+    measured,
+    scale_figure,
+)
+from pgsbench.reporting.style import save
+from pgsbench.session import Study
+from pgsbench.study.study_file import StudyFile
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """What a study says at several budgets.
+
+    Attributes:
+        fits: How each arm's error falls, and where curves cross.
+        held_out: Prediction beside measurement; None where no budget was held out.
+        folder: Where prediction, tables and figure lie.
+    """
+
+    fits: Table
+    held_out: Table | None
+    folder: Path
+
+
+def scale(
+    study: Study, budgets: Sequence[float], *, hold_out: float | None = None, unit: str = "flops"
+) -> Scaled:
+    """Train a study's arms at growing budgets, fit each, and foretell the budget that is held out.
+
+    The prediction is written to ``prediction.json`` before the budget that is held out is trained. Each
+    budget is a study of its own, ``<name>-x0.5`` for half the samples.
+
+    Args:
+        study: The study.
+        budgets: Multiples of its samples.
+        hold_out: Another multiple, which is predicted first; None: none is.
+        unit: What fits are over: ``flops``, ``samples`` or ``hours``.
+
+    Raises:
+        UserError: There are too few budgets, an arm sets its own samples, or a run failed.
+    """
+    check(study.file, budgets, hold_out, unit)
+    by_budget = [_at(study, factor, unit) for factor in sorted(budgets)]
+    laws = fits(by_budget)
+    if not laws:
+        raise StudyError(f"no arm has a score and {unit} at every budget", where=study.name)
+    folder = study.report_folder.with_name(f"{study.name}-scale")
+    table, beside, found = fits_table(laws, unit), None, dict[str, Measured]()
+    if hold_out is not None:
+        last = max(budgets)
+        predicted: dict[str, tuple[float, Predicted]] = {}
+        for arm, law in laws.items():
+            cost = by_budget[-1][arm].cost * hold_out / last  # every unit grows with the samples
+            predicted[arm] = cost, law.predict(cost)
+        folder.mkdir(parents=True, exist_ok=True)
+        said = {arm: {unit: cost, **asdict(guess)} for arm, (cost, guess) in predicted.items()}
+        write_json(folder / "prediction.json", {"hold_out": hold_out, "arms": said})
+        found = _at(study, hold_out, unit)
+        beside = held_out_table(predicted, found, unit)
+    for ending in ("svg", "png"):
+        save(scale_figure(by_budget, laws, found, unit), folder / f"scale.{ending}")
+    parts = [f"# {study.name} at several budgets\n", "![Error against budget](scale.png)\n"]
+    parts += [f"## {one.title}\n\n{markdown(one)}" for one in (table, beside) if one is not None]
+    with atomic(folder / "scale.md") as scratch:
+        scratch.write_text("\n".join(parts), encoding="utf-8")
+    return Scaled(table, beside, folder)
+
+
+def check(file: StudyFile, budgets: Sequence[float], hold_out: float | None, unit: str) -> None:
+    """Raise ConfigError where a study cannot be scaled so."""
+    if len(set(budgets)) < MIN_BUDGETS or min(budgets) <= 0:
+        raise ConfigError(
+            f"a fit needs {MIN_BUDGETS} different positive budgets", where="budgets", value=list(budgets)
+        )
+    if hold_out is not None and hold_out <= max(budgets):
+        raise ConfigError("it must be larger than all budgets", where="hold-out", value=hold_out)
+    if unit not in UNITS:
+        raise ConfigError(f"a budget is in {', '.join(UNITS)}", where="unit", value=unit)
+    for arm, changed in file.config.arms.items():
+        if "samples" in changed.get("training", {}) or "training.samples" in changed:
+            raise ConfigError("an arm has samples of its own", where=f"arms.{arm}", way_out="leave them out")
+
+
+def _at(study: Study, factor: float, unit: str) -> dict[str, Measured]:
+    """Train all arms at a multiple of the study's samples, and return what they cost and scored."""
+    file = study.file.variant(f"x{factor:g}")
+    training = file.config.training
+    batches = max(1, round(factor * training.samples / training.batch_size))
+    changed = training.model_copy(update={"samples": batches * training.batch_size})
+    scaled = study.beside(
+        replace(file, config=file.config.model_copy(update={"training": changed, "search": None}))
+    )
+    results = scaled.train()
+    scaled.check_failed()
+    return measured(results.statistics, unit)

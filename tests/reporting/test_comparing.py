@@ -1,0 +1,81 @@
+"""Seeds are added until a comparison is decided, or the means are spent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from fabricated import Arm, write_runs
+
+from pgsbench.comparing import compare_until_decided
+from pgsbench.errors import ConfigError
+from pgsbench.records.study_record import StudyRecord
+from pgsbench.reporting.decision.power import power_table
+from pgsbench.reporting.decision.words import certainty
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.study_frames import read_frames
+from pgsbench.reporting.study_results import StudyResults
+
+
+class FakeStudy:
+    """A study whose runs are made up in a moment."""
+
+    arms, file = ("pgs", "flip", "none"), SimpleNamespace(config=SimpleNamespace(seeds=[3]))
+
+    def __init__(self, folder, lead):
+        self.folder, self.lead, self.asked = folder, lead, []
+
+    def compare(self, baselines, *, candidate, seeds, plan):
+        self.asked.append(list(seeds))
+        arms = {"pgs": Arm(self.lead), **{name: Arm() for name in baselines}}
+        folder = write_runs(self.folder, arms, seeds=seeds, num_items=120, seed_sd=0.0)
+        replace(StudyRecord.read(folder), decision=plan).write(folder)
+        return StudyResults(Results(read_frames(folder)))
+
+    def check_failed(self):
+        pass
+
+
+def test_a_clear_difference_ends_after_the_first_look(tmp_path):
+    study, said = FakeStudy(tmp_path, 15.0), []
+    compare_until_decided(study, ["flip", "none"], on_look=said.append)
+    assert study.asked == [[3, 4, 5]]
+    assert said[0].startswith("after 3 seeds: pgs − flip +")
+    assert said[0].endswith("▲ better")
+
+
+def test_an_open_one_goes_on_to_the_last_seed(tmp_path):
+    study = FakeStudy(tmp_path, 0.0)
+    results = compare_until_decided(study, ["flip", "none"], max_seeds=5).statistics
+    assert [len(seeds) for seeds in study.asked] == [3, 4, 5]
+    assert "would" in certainty(results)
+    plan = results.study.record.decision
+    assert (plan.margin, plan.max_seeds, plan.first_seed) == (0.01, 5, 3)
+
+
+def test_hours_end_it_before_a_seed_that_would_end_later(tmp_path):
+    study = FakeStudy(tmp_path, 0.0)
+    compare_until_decided(study, ["flip", "none"], hours=1e-9)
+    assert len(study.asked) == 1
+
+
+def test_what_makes_no_sense_is_refused_before_anything_is_trained(tmp_path):
+    study = FakeStudy(tmp_path, 0.0)
+    with pytest.raises(ConfigError, match="first looked at after 4 seeds"):
+        compare_until_decided(study, ["flip"], max_seeds=3)
+    with pytest.raises(ConfigError, match="positive"):
+        compare_until_decided(study, ["flip"], margin=0.0)
+    assert not study.asked
+
+
+def test_a_pilot_says_what_differences_take(fabricate):
+    folder = fabricate({"pgs": Arm(2.0), "flip": Arm()}, seeds=range(6), seed_sd=0.0)
+    table = power_table(Results(read_frames(folder)))
+    assert [row[1] for row in table.rows] == ["0.5", "1", "2"]
+    items = [float("inf") if row[4] == "none" else int(row[4].replace(",", "")) for row in table.rows]
+    assert items == sorted(items, reverse=True)
+    assert {row[2] for row in table.rows[:2]} == {"none"}  # 120 items a task are too few, whatever the seeds
+    one = power_table(Results(read_frames(fabricate({"pgs": Arm(), "flip": Arm()}, seeds=(0,), name="one"))))
+    assert {row[2] for row in one.rows} == {"missing"}
+    assert one.notes[0].startswith("One seed tells nothing")

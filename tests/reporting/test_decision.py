@@ -1,0 +1,187 @@
+"""Verdicts that hold under repeated looks: shares, words, and what would decide the rest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fabricated import Arm
+from scipy import stats
+
+from pgsbench.errors import ConfigError
+from pgsbench.records.study_record import DecisionPlan, StudyRecord
+from pgsbench.reporting.decision.decide import decisions, outcomes
+from pgsbench.reporting.decision.forecast import Forecast
+from pgsbench.reporting.decision.looks import first_look, shares
+from pgsbench.reporting.decision.simulate import World, simulate
+from pgsbench.reporting.decision.words import answer, certainty, verdict_table
+from pgsbench.reporting.paired_values import PairedValues, TaskValues
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.stats import difference
+from pgsbench.reporting.study_frames import read_frames
+
+
+def planned(folder, *baselines, margin=0.01, max_seeds=8):
+    plan = DecisionPlan("pgs", baselines, margin, max_seeds)
+    replace(StudyRecord.read(folder), decision=plan).write(folder)
+    return Results(read_frames(folder))
+
+
+def measured(rng, *, seeds, items, seed_sd=0.0, lead=0.0):
+    """Two arms of real values; the lead is of the first."""
+    hard = rng.normal(0, 1, items)
+    arms = {}
+    for arm, mean in (("a", lead), ("b", 0.0)):
+        luck = rng.normal(0, seed_sd, (seeds, 1))
+        values = mean + luck + hard + rng.normal(0, 0.3, items) + rng.normal(0, 0.3, (seeds, items))
+        names = np.arange(items).astype(str)
+        arms[arm] = {seed: {"t": TaskValues(row, names)} for seed, row in enumerate(values)}
+    return PairedValues.build(arms, {"t": 1.0}, ["a", "b"])
+
+
+@pytest.mark.parametrize(("arms", "first"), [(2, 4), (3, 3), (5, 2), (9, 2)])
+def test_no_look_before_it_is_known_how_much_seeds_matter(arms, first):
+    assert first_look(arms) == first
+    assert next(iter(shares(arms, 8))) == first
+
+
+def test_the_looks_spend_no_more_than_there_is():
+    for arms in (2, 5):
+        for most in (4, 8, 20):
+            assert sum(shares(arms, most).values()) == pytest.approx(1)
+            assert min(shares(arms, most).values()) > 0
+    with pytest.raises(ConfigError, match="first looked at after 4 seeds"):
+        shares(2, 3)
+
+
+def test_verdicts_of_a_family_are_corrected():
+    assert outcomes([1.0, -1.0], [0.03, 0.03], [0.9, 0.9]) == ["undecided", "undecided"]
+    assert outcomes([1.0, -1.0], [0.02, 0.03], [0.9, 0.9]) == ["better", "worse"]
+    assert outcomes([0.0, np.nan], [0.8, np.nan], [0.04, np.nan]) == ["equivalent", "missing"]
+
+
+@pytest.mark.parametrize(("lead", "outcome"), [(12.0, "better"), (-12.0, "worse"), (0.0, "undecided")])
+def test_a_study_is_decided_as_planned(fabricate, lead, outcome):
+    arms = {"pgs": Arm(lead), "flip": Arm(), "none": Arm()}
+    found = decisions(planned(fabricate(arms, seeds=range(4), seed_sd=0.0), "flip", "none"))
+    assert [one.outcome for one in found] == [outcome] * 2
+    assert all(one.of == "mean of groups" for one in found)
+    assert all((one.seeds_needed is None) or one.seeds_needed >= 2 for one in found)
+
+
+def test_equally_good_arms_are_equivalent_within_a_wide_margin(fabricate):
+    folder = fabricate({"pgs": Arm(), "flip": Arm()}, seeds=range(6), seed_sd=0.0)
+    results = planned(folder, "flip", margin=0.1)
+    assert decisions(results)[0].outcome == "equivalent"
+    assert answer(results).startswith("pgs is as good as flip within 10.0 points")
+
+
+def test_looks_cost_something_and_too_few_seeds_say_nothing(fabricate):
+    folder = fabricate({"pgs": Arm(2.2), "flip": Arm()}, seeds=range(4), seed_sd=0.0)
+    once, often = decisions(Results(read_frames(folder)))[0], decisions(planned(folder, "flip"))[0]
+    assert often.interval.estimate == pytest.approx(once.interval.estimate)
+    assert often.interval.high - often.interval.low > 1.1 * (once.interval.high - once.interval.low)
+    assert often.interval.p_value > once.interval.p_value
+    short = fabricate({"pgs": Arm(2.2), "flip": Arm()}, seeds=range(3), name="short")
+    assert decisions(planned(short, "flip"))[0].outcome == "missing"
+
+
+def test_other_arms_than_planned_are_looked_at_once(fabricate):
+    folder = fabricate({"pgs": Arm(12.0), "flip": Arm(), "none": Arm()}, seeds=range(4))
+    planned(folder, "flip")
+    study = read_frames(folder)
+    assert Results(study).baselines == ["flip"]
+    found = decisions(Results(study, candidate="pgs", baselines=["none"]))
+    assert found[0].interval == Results(study).difference("pgs", "none", found[0].of)
+
+
+def test_a_look_at_all_seeds_without_a_plan_is_the_report_s_own_test(fabricate):
+    results = Results(read_frames(fabricate({"pgs": Arm(3.0), "flip": Arm()})), baselines=["flip"])
+    (one,) = decisions(results)
+    own = results.difference("pgs", "flip", one.of)
+    assert (one.interval.low, one.interval.high) == pytest.approx((own.low, own.high))
+    assert one.interval.p_value == pytest.approx(own.p_value)
+
+
+def test_what_more_seeds_would_show_is_what_they_show():
+    rng = np.random.default_rng(0)
+    few = measured(rng, seeds=40, items=600, seed_sd=0.02)
+    forecast = Forecast(few, np.array([1.0, -1.0]))
+    assert forecast.error(40) == pytest.approx(np.sqrt(_error(few) ** 2), rel=0.02)
+    more = [_error(measured(rng, seeds=160, items=600, seed_sd=0.02)) for _ in range(8)]
+    assert forecast.error(160) == pytest.approx(np.mean(more), rel=0.15)
+    wider = [_error(measured(rng, seeds=40, items=2400, seed_sd=0.02)) for _ in range(8)]
+    assert forecast.error(40, 4.0) == pytest.approx(np.mean(wider), rel=0.2)
+
+
+def test_the_seeds_that_are_said_to_be_enough_are():
+    rng = np.random.default_rng(1)
+    pilot = Forecast(measured(rng, seeds=30, items=3000, seed_sd=0.02), np.array([1.0, -1.0]))
+    seeds = pilot.seeds_for(0.03)
+    assert seeds is not None
+    found = [
+        difference(measured(rng, seeds=seeds, items=3000, seed_sd=0.02, lead=0.03), "a", "b").p_value < 0.05
+        for _ in range(100)
+    ]
+    assert 0.65 < np.mean(found) < 0.95
+    assert pilot.detectable(seeds) <= 0.03 < pilot.detectable(seeds - 1)
+    assert pilot.seeds_for(1e-4) is None
+    no_luck = Forecast(measured(rng, seeds=30, items=3000), np.array([1.0, -1.0]))
+    few, many = (no_luck.items_for(size, seeds=30) for size in (0.04, 0.02))
+    assert 3.5 < many / few < 4.5  # half the difference takes four times the items
+    assert no_luck.detectable(30, few / 3000) == pytest.approx(0.04, rel=0.01)
+
+
+def test_words_say_who_won_and_how_sure(fabricate):
+    arms = {"pgs": Arm(12.0), "flip": Arm(), "none": Arm(24.0), "grid": Arm(12.0)}
+    results = planned(fabricate(arms, seeds=range(3), seed_sd=0.0), "flip", "none", "grid")
+    said = answer(results)
+    assert said.startswith("pgs is better than flip (+")
+    assert "worse than none (−" in said
+    assert said.endswith(".")
+    assert "undecided against grid" in said
+    sure = certainty(results)
+    assert "3 seeds" in sure
+    assert "corrected for 3 comparisons and for having looked after each seed" in sure
+    assert "would" in sure
+    table = verdict_table(results)
+    assert next(row[0] for row in table.rows) == "none"
+    assert {row[0]: row[3] for row in table.rows} == {
+        "none": "▼ worse",
+        "pgs": "",
+        "grid": "? undecided",
+        "flip": "▲ better",
+    }
+    assert (
+        len(
+            verdict_table(
+                Results(
+                    read_frames(
+                        fabricate(
+                            [("a", Arm(k, params={"strategy.tau": k / 10})) for k in range(9)],
+                            seeds=(0,),
+                            name="many",
+                        )
+                    )
+                )
+            ).rows
+        )
+        == 7
+    )
+
+
+def test_quickly_that_errors_are_rare_and_looking_naively_is_not():
+    # The whole table: python -m pgsbench.reporting.decision.simulate; this is its worst column in small.
+    ours = simulate(World(2, 0.7, 0.0), repeats=400)
+    naive = simulate(World(2, 0.7, 0.0), repeats=400, naive=True)
+    assert ours.differs < 0.06 < 0.08 < naive.differs
+    assert simulate(World(2, 0.7, 1.0), repeats=400).equivalent < 0.05
+    far = simulate(World(5, 0.7, 3.0), repeats=100)
+    assert far.better > 0.95
+    assert far.seeds < 5.5
+
+
+def _error(paired):
+    found = difference(paired, "a", "b")
+    return (found.high - found.low) / 2 / stats.t.ppf(0.975, found.df)

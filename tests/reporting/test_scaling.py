@@ -1,0 +1,75 @@
+"""Budgets: power laws are found again, and a prediction stands before its measurement."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from fabricated import Arm, write_runs
+from tinyworld import TinyWorld
+
+from pgsbench.errors import ConfigError
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.scale_fit import PowerLaw, crossing
+from pgsbench.reporting.study_frames import read_frames
+from pgsbench.reporting.study_results import StudyResults
+from pgsbench.scaling import scale
+from pgsbench.session import Study, open_study
+
+BUDGETS = [0.25, 0.5, 1.0, 2.0]
+
+
+def test_a_power_law_and_its_crossing_are_found_again():
+    ours, theirs = (
+        PowerLaw.fit(BUDGETS, [1 - a * x**b for x in BUDGETS], [1e-6] * 4)
+        for a, b in ((0.5, -0.3), (0.4, -0.2))
+    )
+    assert (ours.slope, theirs.slope) == pytest.approx((-0.3, -0.2))
+    assert ours.predict(4.0).score == pytest.approx(1 - 0.5 * 4**-0.3)
+    assert crossing(ours, theirs) == pytest.approx((0.5 / 0.4) ** (1 / 0.1))
+    assert crossing(ours, ours) is None
+
+
+def test_the_prediction_s_interval_holds_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    held = []
+    for _ in range(600):
+        noise = rng.normal(0, 0.03, 5)
+        scores = [1 - 0.5 * x**-0.3 * np.exp(e) for x, e in zip([*BUDGETS, 4.0], noise, strict=True)]
+        law = PowerLaw.fit(BUDGETS, scores[:4], [0.0] * 4)
+        guess = law.predict(4.0)
+        held.append(guess.low <= scores[4] <= guess.high)
+    assert 0.92 < np.mean(held) < 0.975
+
+
+def test_what_is_held_out_is_predicted_before_it_is_trained(tiny: TinyWorld, tmp_path, monkeypatch):
+    trained = []
+
+    def train(self):
+        factor = float(self.name.rpartition("x")[2])
+        trained.append((factor, self.file.config.training.samples))
+        if factor == 4:
+            assert (tmp_path / "reports/tiny-scale/prediction.json").is_file()
+        lead = 10 * np.log2(factor)
+        arms = {"pgs": Arm(lead, flops=int(1e12 * factor)), "flip": Arm(lead / 2, flops=int(1e12 * factor))}
+        folder = write_runs(tmp_path / "made", arms, name=self.name, seeds=(0, 1), num_items=60)
+        return StudyResults(Results(read_frames(folder)))
+
+    monkeypatch.setattr(Study, "train", train)
+    found = scale(open_study(tiny.study, output=tmp_path, jobs=1), BUDGETS, hold_out=4)
+    assert trained == [(0.25, 32), (0.5, 48), (1.0, 96), (2.0, 192), (4.0, 384)]
+    assert [row[0] for row in found.held_out.rows] == ["pgs", "flip"]
+    assert {row[4] for row in found.held_out.rows} <= {"yes", "no"}
+    assert float(found.held_out.rows[0][1]) == pytest.approx(4.0)
+    said = json.loads((found.folder / "prediction.json").read_text())
+    assert said["hold_out"] == 4
+    assert 0 < said["arms"]["pgs"]["score"] < 1
+    assert {"scale.md", "scale.svg", "scale.png"} <= {path.name for path in found.folder.iterdir()}
+
+
+def test_what_cannot_be_fitted_is_refused_first(tiny: TinyWorld, tmp_path):
+    study = open_study(tiny.study, output=tmp_path, jobs=1)
+    for budgets, hold_out, unit in (([1, 2], None, "flops"), (BUDGETS, 2, "flops"), (BUDGETS, 4, "euros")):
+        with pytest.raises(ConfigError):
+            scale(study, budgets, hold_out=hold_out, unit=unit)

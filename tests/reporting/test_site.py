@@ -1,0 +1,107 @@
+"""The site of all reports: complete in itself, and read in a browser, wide and narrow."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from fabricated import Arm, write_runs
+
+from pgsbench.errors import ConfigError, StudyError
+from pgsbench.reporting import figures
+from pgsbench.reporting.page import write_report
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.site import write_site
+from pgsbench.reporting.study_frames import read_frames
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+#: Opens pages in frames of given widths and says of each how wide it is, the verdict, and a sorted column.
+HARNESS = """<body><script>
+const asked = PAGES, found = [];
+function next() {
+  if (!asked.length) { document.title = JSON.stringify(found); return; }
+  const [page, width] = asked.shift(), frame = document.createElement("iframe");
+  frame.width = width; frame.height = 800; frame.style.border = 0; frame.src = page;
+  frame.onload = () => {
+    const page = frame.contentDocument, root = page.documentElement;
+    const answer = page.querySelector(".answer, .verdict strong"), table = page.querySelector("table");
+    const first = [...page.querySelectorAll(".first table, .forest svg")];
+    const end = Math.max(0, ...first.map(part => part.getBoundingClientRect().bottom));
+    table.tHead.rows[0].cells[1].click();
+    const column = [...table.tBodies[0].rows].map(row => row.cells[1].textContent);
+    found.push({width, scroll: root.scrollWidth, answer: answer.textContent, column, end});
+    next();
+  };
+  document.body.append(frame);
+}
+next();
+</script></body>"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "ALL", {})
+        for name, lead in (("masks", 14.0), ("more", -14.0)):
+            arms = {"pgs": Arm(lead), "flip": Arm(), "none": Arm(3.0)}
+            study = write_runs(folder / "runs", arms, name=name, num_items=120, seed_sd=0.0)
+            write_report(Results(read_frames(study)), folder / "reports" / name)
+    (folder / "reports" / "old").mkdir()
+    (folder / "reports" / "old" / "report.html").write_text("from before there were verdicts")
+    return folder
+
+
+def test_the_index_leads_to_all_that_it_names(site, tmp_path):
+    done = write_site(site / "reports", tmp_path / "public")
+    assert sorted(done.studies) == ["masks", "more"]
+    assert done.left_out == [site / "reports" / "old"]
+    html = done.index.read_text()
+    links = re.findall(r'(?:href|src)="([^"]+)"', html)
+    assert len(links) == 2 * 5
+    assert all((done.index.parent / link).is_file() for link in links)
+    assert "http" not in html
+    for said in (
+        "pgs is better than flip",
+        "pgs is worse than flip",
+        "3 seeds",
+        "torch 2.13.0",
+        "2026-01-05",
+    ):
+        assert said in html, said
+    again = write_site(site / "reports", tmp_path / "public")
+    assert again.index.read_text() == html
+
+
+def test_a_site_is_not_written_among_reports_or_without_any(site, tmp_path):
+    with pytest.raises(ConfigError, match="among the reports"):
+        write_site(site / "reports", site / "reports" / "public")
+    with pytest.raises(StudyError, match="no report"):
+        write_site(tmp_path / "nothing", tmp_path / "public")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium to open the site in")
+def test_a_browser_shows_the_verdict_first_wide_and_narrow(site, tmp_path):
+    write_site(site / "reports", tmp_path / "public")
+    pages = [[page, width] for page in ("index.html", "masks/report.html") for width in (1300, 420)]
+    harness = tmp_path / "public" / "harness.html"
+    harness.write_text(HARNESS.replace("PAGES", json.dumps(pages)))
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"]
+    command = [CHROMIUM, *flags, f"--user-data-dir={tmp_path}/profile", "--virtual-time-budget=20000"]
+    done = subprocess.run(
+        [*command, "--dump-dom", harness.as_uri()], capture_output=True, text=True, timeout=300, check=True
+    )
+    found = json.loads(re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)[1])
+    assert [page["width"] for page in found] == [1300, 420] * 2
+    for page in found:
+        assert page["scroll"] <= page["width"], page
+    for page in found[2:]:
+        assert page["answer"].startswith("pgs is better than flip")
+        assert page["end"] < 800  # table and figure are on the first screen
+        scores = [float(cell) for cell in page["column"]]
+        assert scores == sorted(scores)
