@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from pgsbench.config.read import check, check_all
-from pgsbench.config.schema import Strict
+from pgsbench.config.strict import Strict
 from pgsbench.config.yaml_text import parse_yaml, read_text
 from pgsbench.configure import build, load_class
 from pgsbench.data import public, store

@@ -19,7 +19,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial, TrialState
 
-from pgsbench.config.schema import SearchConfig
+from pgsbench.config.search import SearchConfig
 from pgsbench.errors import UserError
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.importance import ScoredPoint, importances

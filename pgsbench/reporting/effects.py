@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from pgsbench.config.schema import SearchConfig
+from pgsbench.config.search import SearchConfig
 from pgsbench.records.run_spec import short, short_path
 from pgsbench.reporting.comparison import Missing
 from pgsbench.reporting.paired_values import PairedValues

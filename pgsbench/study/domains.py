@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pgsbench.config.schema import Range
+from pgsbench.config.search import Range
 
 #: Number of digits of a value that is drawn from a span without a step.
 SIGNIFICANT_DIGITS = 4

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pgsbench.config.schema import Range, SearchConfig
+from pgsbench.config.search import Range, SearchConfig
 from pgsbench.errors import ConfigError, UserError, nearest
 from pgsbench.study.domains import Choices, Domain, Span, domain_of
 from pgsbench.study.study_file import StudyFile

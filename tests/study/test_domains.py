@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from pgsbench.config.schema import Range
+from pgsbench.config.search import Range
 from pgsbench.execution.search import distribution
 from pgsbench.study.domains import Choices, Span, domain_of
 
