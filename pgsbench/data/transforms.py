@@ -33,7 +33,7 @@ def decode(
     try:
         image = open_picture(data).convert("RGB")
     except UnusableError as error:
-        raise DataError(f"this cannot be used: {error.reason}", where=where, way_out=way_out) from None
+        raise DataError(f"an image cannot be decoded: {error.reason}", where=where, way_out=way_out) from None
     except PILLOW_ERRORS as error:
         raise DataError(f"an image cannot be decoded: {error}", where=where, way_out=way_out) from error
     return np.asarray(fit(image, size, Image.Resampling.BICUBIC), dtype=np.uint8)
