@@ -7,10 +7,22 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from pgsbench.cli import data, evaluate, machine, masks, runs, studies, study
+from pgsbench.cli import data, evaluate, machine, masks, runs, studies, study, verdicts
 
 #: Commands that load PyTorch or SciPy first, which takes seconds.
-_SLOW = {"train", "compare", "sweep", "report", "validity", "sync", "evaluate", "calibrate"}
+_SLOW = {
+    "train",
+    "compare",
+    "sweep",
+    "scale",
+    "plan",
+    "report",
+    "publish",
+    "validity",
+    "sync",
+    "evaluate",
+    "calibrate",
+}
 _SLOW |= {"masks preview", "masks diagnose", "masks findings", "bench masks", "bench eval"}
 
 
@@ -70,7 +82,8 @@ def _complete_quickly(tree: typer.Typer) -> None:
 
 for _command in (
     *(studies.sweep, studies.compare, studies.train, evaluate.evaluate, evaluate.calibrate),
-    *(studies.report, studies.validity, studies.sync, machine.doctor, machine.ui),
+    *(verdicts.scale, verdicts.plan, studies.report, verdicts.publish, studies.validity, studies.sync),
+    *(machine.doctor, machine.ui),
 ):
     app.command()(_command)
 for _name, _group in (

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,6 +21,7 @@ from pgsbench.cli.options import (
     names_in,
     takes_study_options,
 )
+from pgsbench.errors import ConfigError
 from pgsbench.reporting import render
 
 if TYPE_CHECKING:
@@ -63,7 +66,7 @@ def train(
     """
     from pgsbench.reporting import tables
 
-    opened = _open(study, options)
+    opened = open_with(study, options)
     if options.dry_run:
         return _show_plan(opened, opened.dry_run(arm or None), options)
     found = opened.train(arm or None).statistics
@@ -75,29 +78,60 @@ def compare(
     baselines: BaselinesOption,
     candidate: CandidateOption = None,
     study: Annotated[str, typer.Option(help=STUDY_HELP, autocompletion=completion.studies)] = "baselines",
+    until: Annotated[
+        Literal["decided"] | None, typer.Option(help="decided: add seeds until every verdict is clear.")
+    ] = None,
+    margin: Annotated[
+        float, typer.Option(help="With --until: differences below so many points do not matter.")
+    ] = 1.0,
+    max_seeds: Annotated[int, typer.Option("--max-seeds", min=2, help="With --until: no more seeds.")] = 8,
+    hours: Annotated[
+        float | None, typer.Option(min=0, help="With --until: begin no seed that would end later.")
+    ] = None,
     *,
     options: StudyOptions,
 ) -> None:
     """Compare a mask with others that differ in nothing else: seeds, 95 % intervals, paired tests.
 
-    Example: pgsbench compare --baselines flip,grid --seeds 3
+    Example: pgsbench compare --baselines flip,grid --until decided --margin 1.0
     """
+    if until and options.seeds is not None:
+        rule, way_out = "seeds are added until it is decided", "say --max-seeds instead"
+        raise ConfigError(rule, where="seeds", value=options.seeds, way_out=way_out)
     from pgsbench.reporting import tables
+    from pgsbench.reporting.decision.words import answer, certainty, verdict_table
+    from pgsbench.reporting.verdict import caveats
 
-    opened = _open(study, options)
+    opened = open_with(study, options)
     others = names_in(baselines) or []
     if options.dry_run:
         return _show_plan(opened, opened.dry_run_of_comparison(others, candidate), options)
-    results = opened.compare(others, candidate=candidate)
-    found = results.statistics
-    shown = [tables.scores_table(found), tables.differences_table(found)]
-    _finish(opened, options, *shown, tables.gap_table(found), tables.cost_table(found), words=results.verdict)
+    if until:
+        from pgsbench.comparing import compare_until_decided
+
+        found = compare_until_decided(
+            opened,
+            others,
+            candidate=candidate,
+            margin=margin,
+            max_seeds=max_seeds,
+            hours=hours,
+            on_look=partial(typer.echo, err=True),
+        ).statistics
+    else:
+        found = opened.compare(others, candidate=candidate).statistics
+    shown = [verdict_table(found), tables.scores_table(found), tables.differences_table(found)]
+    words = "\n".join([answer(found), certainty(found), *caveats(found)])
+    _finish(opened, options, *shown, tables.gap_table(found), tables.cost_table(found), words=words)
 
 
 @takes_study_options
 def sweep(
     study: StudyArgument,
     trials: Annotated[int | None, typer.Option(min=1, help="Trials in all, past ones included.")] = None,
+    confirm: Annotated[
+        int | None, typer.Option(min=1, help="Compare the winner with its rivals on so many fresh seeds.")
+    ] = None,
     *,
     options: StudyOptions,
 ) -> None:
@@ -108,15 +142,24 @@ def sweep(
     from pgsbench.reporting import search_tables, tables
     from pgsbench.reporting.effects_tables import effects_missing, effects_tables
 
-    opened = _open(study, options)
+    opened = open_with(study, options)
     if options.dry_run:
         return _show_plan(opened, opened.dry_run_of_sweep(trials), options)
-    found = opened.sweep(trials).statistics
+    swept = opened.sweep(trials)
+    found = swept.statistics
     from pgsbench.reporting import where  # late: it draws, and a mistake in the study is said without
 
     searched = search_tables.sweep_table(found), search_tables.importance_table(found)
     shown = [tables.scores_table(found), where.where_table(found), *searched, *effects_tables(found)]
-    _finish(opened, options, *shown, words=effects_missing(found))
+    words = effects_missing(found)
+    if confirm and not opened.failed:
+        from pgsbench.confirming import confirm as run_again
+        from pgsbench.reporting.decision.words import answer, certainty, verdict_table
+
+        fresh = run_again(opened, swept, seeds=confirm).statistics
+        words = "\n".join([words, f"With fresh seeds: {answer(fresh)}", certainty(fresh)]).strip()
+        shown.append(replace(verdict_table(fresh), title="Verdict with fresh seeds"))
+    _finish(opened, options, *shown, words=words)
 
 
 def report(
@@ -198,7 +241,8 @@ def validity(
         typer.echo(f"\nfigure: {style.save(found.figure(), figure)}", err=json)
 
 
-def _open(study: str, options: StudyOptions) -> Study:
+def open_with(study: str, options: StudyOptions) -> Study:
+    """Open a study as the options of a command say."""
     from pgsbench.study.open import open_by_name
 
     file = open_by_name(study, overrides=options.set_ or [], seeds=options.seeds)

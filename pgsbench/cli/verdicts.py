@@ -1,0 +1,87 @@
+"""``pgsbench scale``, ``plan``, ``publish``: budgets, what differences take, and a site of all reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from pgsbench import completion
+from pgsbench.cli.options import (
+    JsonOption,
+    OutputOption,
+    StudyArgument,
+    StudyOptions,
+    names_in,
+    takes_study_options,
+)
+from pgsbench.cli.studies import CandidateOption, open_with
+from pgsbench.errors import ConfigError
+from pgsbench.reporting import render
+
+
+@takes_study_options
+def scale(
+    study: StudyArgument,
+    budgets: Annotated[str, typer.Option(help="Multiples of the study's samples, joined by commas.")],
+    hold_out: Annotated[
+        float | None, typer.Option("--hold-out", help="A larger multiple, predicted before it is trained.")
+    ] = None,
+    unit: Annotated[Literal["flops", "samples", "hours"], typer.Option(help="What fits are over.")] = "flops",
+    *,
+    options: StudyOptions,
+) -> None:
+    """Train the arms at growing budgets, fit each, foretell a larger one and measure it.
+
+    Example: pgsbench scale baselines --budgets 0.25,0.5,1,2 --hold-out 4
+    """
+    try:
+        factors = [float(word) for word in names_in(budgets) or ()]
+    except ValueError as error:
+        raise ConfigError("budgets are numbers joined by commas", where="budgets", value=budgets) from error
+    from pgsbench.scaling import scale as run_scales
+
+    opened = open_with(study, options)
+    if options.dry_run:
+        raise ConfigError("every budget is a study of its own", where="dry-run", way_out="dry-run each")
+    found = run_scales(opened, factors, hold_out=hold_out, unit=unit)
+    render.show(*(table for table in (found.fits, found.held_out) if table), json=options.json)
+    typer.echo(f"\nreport: {found.folder / 'scale.md'}", err=options.json)
+
+
+def plan(
+    power: Annotated[
+        str,
+        typer.Option(metavar="STUDY", help="The pilot, under runs/.", autocompletion=completion.studies_run),
+    ],
+    baselines: Annotated[str | None, typer.Option(help="Arms to compare with, joined by commas.")] = None,
+    candidate: CandidateOption = None,
+    output: OutputOption = Path(),
+    json: JsonOption = False,
+) -> None:
+    """Tell how many seeds, hours and test items a difference takes, from a pilot's variance.
+
+    Example: pgsbench plan --power baselines
+    """
+    from pgsbench.archive import read_results
+    from pgsbench.reporting.decision.power import power_table
+
+    found = read_results(power, output=output, candidate=candidate, baselines=names_in(baselines))
+    render.show(power_table(found), json=json)
+
+
+def publish(
+    to: Annotated[Path, typer.Option(metavar="DIR", help="Where the site goes.")],
+    output: OutputOption = Path(),
+) -> None:
+    """Write a static site of all reports, an index first; for any host, without a server.
+
+    Example: pgsbench publish --to public
+    """
+    from pgsbench.archive import publish as write
+
+    done = write(to, output=output)
+    typer.echo(f"{done.index}: {render.counted(len(done.studies), 'report')}")
+    for folder in done.left_out:
+        typer.echo(f"left out: {folder} is of an older report; `pgsbench report` writes it again", err=True)
