@@ -125,6 +125,7 @@ def test_a_calibrated_threshold_is_a_line_to_paste(run, tiny: TinyWorld, tmp_pat
     assert "Thresholds for an effective ratio of 60 %" in out
     (line,) = (line for line in out.splitlines() if line.startswith("strategy: {"))
     study = tiny.study.read_text().replace("strategy: {name: pgs, mask_ratio: 0.5}", line)
+    study = study.replace("augment: none", "augment: auto")  # as for shards that are named alone
     (tmp_path / "pasted.yaml").write_text(study.replace("arms: [pgs, flip]", "arms: [cluster]"))
     run("masks", "diagnose", "pasted.yaml", "--strategies", "cluster", "--output", "pasted")
     (row,) = csv.DictReader((tmp_path / "pasted/masks.csv").open())
