@@ -228,7 +228,7 @@ def test_a_bad_strategy_is_named_wherever_it_is_used(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.py").write_text(STRATEGIES)
     (tmp_path / "mine.yaml").write_text(
-        f"data: {{train: '{tiny.shards}/{{00000..00002}}.tar'}}\n"
+        f"data: {{train: '{tiny.shards}/{{00000..00002}}.tar', augment: none}}\n"
         f"model: tiny-vit\n"
         f"strategy: {{name: 'bad.py:{name}'}}\n"
         f"training: {{samples: 32, batch_size: 16}}\n"
