@@ -75,7 +75,7 @@ class PowerLaw:
         middle = self.intercept + self.slope * at[1]
         error = np.sqrt(self.residual + float(at @ self.covariance @ at))
         reach = float(stats.t.ppf((1 + LEVEL) / 2, self.df) * error)
-        score, low, high = (1 - float(np.exp(middle + shift)) for shift in (0.0, reach, -reach))
+        score, low, high = (max(0.0, 1 - float(np.exp(middle + shift))) for shift in (0.0, reach, -reach))
         return Predicted(score, low, high)
 
 
