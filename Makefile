@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 # Tests start the command a few hundred times: let the first one keep what it compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-slow gpu check docs format clean
+.PHONY: help demo test test-slow gpu chaos check docs format clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -39,6 +39,11 @@ test-slow: $(VENV)/installed-dev  ## the tests that take minutes
 gpu: $(VENV)/installed-dev  ## what only a GPU can show: its tests, and the cost of masks on it
 	$(BIN)/python -m pytest -m gpu tests/gpu
 	$(BIN)/pgsbench bench masks --model ViT-B-16 --batch-size 512 --device cuda
+
+SCHEDULES ?= 200
+SEED ?= 0
+chaos: $(VENV)/installed-dev  ## a campaign of faults; SCHEDULES=1 SEED=n replays one that failed
+	PYTHONPATH=tests:tests/execution $(BIN)/python tests/execution/chaos.py --schedules $(SCHEDULES) --seed $(SEED)
 
 check: $(VENV)/installed-dev  ## format, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -8,7 +8,8 @@
     ├── DataError             a data set, shard or file that is missing, unreadable or inconsistent
     ├── ModelError            a model or checkpoint that cannot be built, loaded or masked
     ├── EvaluationError       embeddings or scores that must not be reported
-    ├── RunError              a run directory that is missing, foreign, incomplete or in use
+    ├── RunError              a run directory that is missing, foreign or incomplete
+    │   └── RunHeldError      a run that another process works on
     └── StudyError            a sweep or comparison that cannot be planned or continued
 
 `Interrupted` is no mistake: someone asked the work to stop. Messages show no passwords (`without_password`).
@@ -103,7 +104,11 @@ class EvaluationError(UserError):
 
 
 class RunError(UserError):
-    """A run directory that is missing, foreign, incomplete or in use."""
+    """A run directory that is missing, foreign or incomplete."""
+
+
+class RunHeldError(RunError):
+    """A run that another process works on."""
 
 
 class StudyError(UserError):

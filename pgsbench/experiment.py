@@ -26,7 +26,7 @@ from pgsbench.data import shards
 from pgsbench.data.damage import Damage
 from pgsbench.data.samples import Reader
 from pgsbench.data.transforms import normalise
-from pgsbench.errors import DataError, RunError
+from pgsbench.errors import DataError, Interrupted, RunError, RunHeldError
 from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import Suite, following, load_suite
@@ -41,9 +41,11 @@ from pgsbench.models.masked_tower import Masking, attach
 from pgsbench.models.start import build_for
 from pgsbench.models.text_masking import TextMasking
 from pgsbench.records import files
+from pgsbench.records.marks import Marks
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.study.plan import as_now
+from pgsbench.tracking.failures import failure_of
 from pgsbench.tracking.rundir import RunDir, find_runs
 from pgsbench.training import state
 from pgsbench.training.loop import train
@@ -76,6 +78,7 @@ def run_once(
 
     Raises:
         Interrupted: `should_stop` said so; the state is saved.
+        RunHeldError: Another process works on it.
         UserError: Data, model, mask or run directory cannot be used, or are no longer those of the spec.
     """
     if not ranks.is_first:
@@ -101,18 +104,29 @@ def _run_first(
     suite = suite_of(spec)
     if is_complete(run, current_fingerprint(suite)):
         return run
-    with run.claim():
+    with run.claim() as lease:
 
         def asked_to_stop() -> bool:
             run.existing_path()  # else what is written next would make a deleted directory anew
-            if stop := should_stop():
-                run.claim_ends()
-            return stop
+            if not lease.is_ours:
+                raise RunHeldError(
+                    "this process was not seen for long, and another one works on the run",
+                    where=str(run.path),
+                )
+            return should_stop()
 
-        if not (run.checkpoint / checkpoint.WEIGHTS_FILE).is_file():
-            tell(str(run.path))
-            _train(run, spec, device=device, should_stop=asked_to_stop, ranks=ranks)
-        _evaluate(run, suite, spec, device=device, should_stop=asked_to_stop)
+        if is_complete(run, current_fingerprint(suite)):  # by the process that this one has waited for
+            return run
+        try:
+            if not (run.checkpoint / checkpoint.WEIGHTS_FILE).is_file():
+                tell(str(run.path))
+                _train(run, spec, device=device, should_stop=asked_to_stop, ranks=ranks)
+            _evaluate(run, suite, spec, device=device, should_stop=asked_to_stop)
+        except (Interrupted, RunHeldError):
+            raise
+        except Exception as error:  # said while the run is held: nobody may take it for one that is free
+            Marks(runs_root / spec.study).fail(spec.id, failure_of(error, run))
+            raise
         run.mark_done()
     return run
 

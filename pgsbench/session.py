@@ -12,11 +12,9 @@ Python's multiprocessing asks for.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pgsbench.config.schema import arm_name
 from pgsbench.errors import ConfigError, StudyError
@@ -25,6 +23,7 @@ from pgsbench.execution.estimate import Estimator
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.runs import Watcher, work_off
 from pgsbench.execution.search import search
+from pgsbench.execution.shown import Counts, shown
 from pgsbench.execution.slots import Slots, plan_slots
 from pgsbench.experiment import suite_of
 from pgsbench.files import unwritable
@@ -52,7 +51,7 @@ from pgsbench.tracking.mirror import Mirror, Synced
 if TYPE_CHECKING:
     import pandas as pd
 
-MIRROR_EVERY_SECONDS = 20.0
+Done = TypeVar("Done")
 
 
 def open_study(
@@ -121,21 +120,20 @@ class Study:
         any_numerics: See `open_study`.
 
     Attributes:
+        slots: Where runs are trained.
         failed: The runs of the last call that failed, each with its error.
-        num_trained: Runs that the last calls trained.
-        num_reused: Runs that were complete before.
     """
 
     def __init__(
-        self, file: StudyFile, output: Path, slots: Slots, *, command: str, any_numerics: bool
+        self, file: StudyFile, output: Path, slots: Slots, *, command: str | None, any_numerics: bool
     ) -> None:
-        self._file, self._slots, self._command = file, slots, command
+        self._file, self.slots, self._command = file, slots, command
         self._any_numerics = any_numerics
         self.runs_root = (output / "runs").resolve()
         self._reports_root = output / "reports"
         self.failed: list[tuple[RunSpec, Exception]] = []
-        self.num_trained = self.num_reused = 0
-        self._mirror, self._mirrored, self._told_of = Mirror(), time.monotonic(), ""
+        self._counts = Counts()
+        self._mirror, self._told_of = Mirror(), ""
         self._cached_planner: Planner | None = None
 
     def __repr__(self) -> str:
@@ -159,7 +157,17 @@ class Study:
     def beside(self, file: StudyFile) -> Study:
         """Take another study to work in the same place."""
         output, numerics = self._reports_root.parent, self._any_numerics
-        return Study(file, output, self._slots, command=self._command, any_numerics=numerics)
+        return Study(file, output, self.slots, command=self._command, any_numerics=numerics)
+
+    @property
+    def num_trained(self) -> int:
+        """Runs that the calls so far trained."""
+        return self._counts.trained
+
+    @property
+    def num_reused(self) -> int:
+        """Runs that were complete before, or that other processes completed."""
+        return self._counts.reused
 
     @property
     def report_folder(self) -> Path:
@@ -196,19 +204,17 @@ class Study:
 
     def dry_run_of_sweep(self, trials: int | None = None) -> pd.DataFrame:
         """Return what `sweep` would do; see `dry_run`."""
-        self._check_search()
-        references = self.plan(reference_arms(self._file))
-        searched, num_open = searched_specs(self._planner, trials)
+        references, searched, num_open = self.plan_sweep(trials)
         return self._costs([*references, *searched], num_open=num_open)
 
     def _costs(self, specs: Sequence[RunSpec], *, num_open: int = 0) -> pd.DataFrame:
-        estimator = Estimator(self._slots.devices[0].partition(",")[0], threads=self._slots.threads)
+        estimator = Estimator(self.slots.devices[0].partition(",")[0], threads=self.slots.threads)
         folder, first_open = self._folder(), len(specs) - num_open
         rows = [
             PlannedCost(spec, estimator.cost(spec.config), folder.finished(spec), number >= first_open)
             for number, spec in enumerate(specs)
         ]
-        return plan_frame(rows, self._slots.devices)
+        return plan_frame(rows, self.slots.devices)
 
     def train(self, arms: Sequence[str] | None = None) -> StudyResults:
         """Train and evaluate the arms, or some of them; what is complete is reused.
@@ -257,13 +263,24 @@ class Study:
         Raises:
             StudyError: The study has nothing to search.
         """
-        self._check_search()
-        references = self.plan(reference_arms(self._file))
-        with Bars() as bars:
-            self._prepare_data(searched_specs(self._planner, trials)[0], bars)
-        with self._watching() as watcher:
-            self.failed = search(self._folder(), references, self._slots, watcher, trials=trials)
+        references, _, _ = self.plan_sweep(trials)
+        self.failed = self.watched(lambda folder, watcher: search(folder, references, self.slots, watcher))
         return self._finish()
+
+    def plan_sweep(self, trials: int | None = None) -> tuple[list[RunSpec], list[RunSpec], int]:
+        """Return the runs that are not searched, and what `searched_specs` says, with all data there."""
+        self._check_search()
+        self._file = self._file.with_trials(trials)
+        references = self.plan(reference_arms(self._file))
+        searched, num_open = searched_specs(self._planner)
+        with Bars() as bars:
+            self._prepare_data(searched, bars)
+        return references, searched, num_open
+
+    def watched(self, do: Callable[[StudyFolder, Watcher], Done]) -> Done:
+        """Do something with the study's folder, and show progress meanwhile."""
+        with shown(self._counts, lambda bars: self._tell_mirror(bars, running=True)) as watcher:
+            return do(self._folder(), watcher)
 
     def results(
         self, *, candidate: str | None = None, baselines: Sequence[str] | None = None
@@ -322,7 +339,7 @@ class Study:
     def _planner(self) -> Planner:
         if self._cached_planner is None or self._cached_planner.study is not self._file:
             self._cached_planner = Planner(
-                self._file, device=self._slots.device_type, threads=self._slots.threads
+                self._file, device=self.slots.device_type, threads=self.slots.threads
             )
         return self._cached_planner
 
@@ -351,8 +368,7 @@ class Study:
             locate(suite)
 
     def _work_off(self, specs: Sequence[RunSpec]) -> None:
-        with self._watching() as watcher:
-            self.failed = work_off(self._folder(), specs, self._slots, watcher)
+        self.failed = self.watched(lambda folder, watcher: work_off(folder, specs, self.slots, watcher))
 
     def _finish(
         self, *, candidate: str | None = None, baselines: Sequence[str] | None = None
@@ -362,35 +378,6 @@ class Study:
         with Bars() as bars:
             self._tell_mirror(bars)
         return results
-
-    @contextmanager
-    def _watching(self) -> Iterator[Watcher]:
-        """Give a watcher that shows progress and feeds MLflow now and then."""
-        with Bars() as bars:
-
-            def on_done(spec: RunSpec, existed: bool) -> None:
-                self.num_reused += existed
-                self.num_trained += not existed
-                bars.finish(spec.name)
-                bars.say(f"{'reused' if existed else 'done'}: {spec.name}")
-
-            def on_failed(spec: RunSpec, error: Exception) -> None:
-                bars.finish(spec.name)
-                bars.say(f"failed: {spec.name}: {error}")
-
-            def on_tick() -> None:
-                if time.monotonic() - self._mirrored > MIRROR_EVERY_SECONDS:
-                    self._tell_mirror(bars, running=True)
-                    self._mirrored = time.monotonic()
-
-            yield Watcher(
-                on_step=lambda spec, done, total: bars(spec.name, done, total),
-                on_done=on_done,
-                on_failed=on_failed,
-                on_note=lambda text: bars.say(f"note: {text}"),
-                on_tick=on_tick,
-                on_progress=bars,
-            )
 
     def _tell_mirror(self, bars: Bars, *, running: bool = False) -> None:
         problem = self.sync(running=running).problem

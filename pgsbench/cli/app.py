@@ -7,10 +7,14 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from pgsbench.cli import data, evaluate, machine, masks, runs, studies, study, verdicts
+from pgsbench.cli import data, evaluate, machine, masks, runs, studies, study, verdicts, workers
 
 #: Commands that load PyTorch or SciPy first, which takes seconds.
 _SLOW = {
+    "worker",
+    "bundle",
+    "verify",
+    "study collect",
     "train",
     "compare",
     "sweep",
@@ -84,8 +88,11 @@ for _command in (
     *(studies.sweep, studies.compare, studies.train, evaluate.evaluate, evaluate.calibrate),
     *(verdicts.scale, verdicts.plan, studies.report, verdicts.publish, studies.validity, studies.sync),
     *(machine.doctor, machine.ui),
+    *(workers.worker, workers.merge, workers.bundle, workers.verify),
 ):
     app.command()(_command)
+for _command in (workers.status, workers.cancel, workers.retry, workers.collect):
+    study.app.command()(_command)
 for _name, _group in (
     *(("masks", masks.app), ("bench", machine.bench), ("data", data.app), ("study", study.app)),
     ("runs", runs.app),

@@ -72,10 +72,21 @@ class StudyOptions:
             "--any-numerics", help="Reuse runs of other devices, precisions and PyTorch versions, too."
         ),
     ] = False
+    on: Annotated[
+        str, typer.Option("--on", metavar="ENGINE", help="local, slurm, or slurm:PROFILE of cluster.yaml.")
+    ] = "local"
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Plan, submit and return; on local, workers do the work.")
+    ] = False
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan: runs, steps, samples, tokens, minutes.")
     ] = False
     json: JsonOption = False
+
+    @property
+    def hands_over(self) -> bool:
+        """Whether other processes shall do the work."""
+        return not self.dry_run and (self.detach or self.on != "local")
 
 
 def takes_study_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -66,6 +67,8 @@ def train(
     """
     from pgsbench.reporting import tables
 
+    if options.hands_over:
+        return _hand_over(study, options, arms=arm or None)
     opened = open_with(study, options)
     if options.dry_run:
         return _show_plan(opened, opened.dry_run(arm or None), options)
@@ -102,8 +105,10 @@ def compare(
     from pgsbench.reporting.decision.words import answer, certainty, verdict_table
     from pgsbench.reporting.verdict import caveats
 
-    opened = open_with(study, options)
     others = names_in(baselines) or []
+    if options.hands_over:
+        return _hand_over(study, options, arms=[candidate, *others])
+    opened = open_with(study, options)
     if options.dry_run:
         return _show_plan(opened, opened.dry_run_of_comparison(others, candidate), options)
     if until:
@@ -142,6 +147,8 @@ def sweep(
     from pgsbench.reporting import search_tables, tables
     from pgsbench.reporting.effects_tables import effects_missing, effects_tables
 
+    if options.hands_over:
+        return _hand_over(study, options, trials=trials, search=True)
     opened = open_with(study, options)
     if options.dry_run:
         return _show_plan(opened, opened.dry_run_of_sweep(trials), options)
@@ -257,6 +264,38 @@ def open_with(study: str, options: StudyOptions) -> Study:
         any_numerics=options.any_numerics,
         command=shlex.join(["pgsbench", *sys.argv[1:]]),
     )
+
+
+def _hand_over(
+    study: str,
+    options: StudyOptions,
+    *,
+    arms: Sequence[str | None] | None = None,
+    trials: int | None = None,
+    search: bool = False,
+) -> None:
+    """Leave the runs to a cluster or to workers; without --detach, wait and report."""
+    from pgsbench.study.open import open_by_name
+
+    file = open_by_name(study, overrides=options.set_ or [], seeds=options.seeds).with_trials(trials)
+    from pgsbench.workers import hand_over
+
+    opened, left = hand_over(
+        file,
+        output=options.output,
+        on=options.on,
+        arms=arms,
+        search=search,
+        detach=options.detach,
+        device=options.device,
+        threads=options.threads,
+        command=shlex.join(["pgsbench", *sys.argv[1:]]),
+    )
+    typer.echo(f"{opened.name}: {len(left.missing)} runs are missing, {len(left.jobs)} jobs submitted")
+    if options.detach:
+        return typer.echo(f"pgsbench study status {opened.name}\npgsbench worker {opened.name}")
+    typer.echo(f"report: {opened.report(opened.results()).html}")
+    opened.check_failed()
 
 
 def _show_plan(study: Study, plan: pd.DataFrame, options: StudyOptions) -> None:

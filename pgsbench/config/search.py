@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pgsbench.config.strict import Strict
+
+#: What a search can set a score against, or keep below a limit.
+COSTS = ("train_seconds", "tokens", "flops", "memory")
+
+Choice = bool | int | float | str | None
+
+#: Value of another path, or of ``arm``, on which a path of a search space depends.
+When = dict[str, Annotated[list[Choice], Field(min_length=1)]]
+WHEN = "The path exists only where these paths, or `arm`, have one of these values."
 
 
 class Range(Strict):
@@ -21,6 +30,7 @@ class Range(Strict):
         description="Distance of two neighbours; a grid needs one. Default: 1 where the field takes whole "
         "numbers only.",
     )
+    when: When = Field(default_factory=dict, description=WHEN)
 
     @model_validator(mode="after")
     def _ordered(self) -> Range:
@@ -32,25 +42,58 @@ class Range(Strict):
         return self
 
 
-Choice = bool | int | float | str | None
+class Listed(Strict):
+    """Choices of a search space that depend on others."""
+
+    choices: list[Choice] = Field(min_length=1)
+    when: When = Field(default_factory=dict, description=WHEN)
 
 
 class SearchConfig(Strict):
     """What `pgsbench sweep` searches."""
 
-    space: dict[str, Annotated[list[Choice], Field(min_length=1)] | Range] = Field(
+    space: dict[str, Annotated[list[Choice], Field(min_length=1)] | Range | Listed] = Field(
         min_length=1, description="Dotted path -> choices or a range, e.g. strategy.mask_ratio: [0.5, 0.75]."
     )
     arms: list[str] = Field(
         default_factory=list,
         description="The arms that are searched; default: the base. The others are trained once, beside it.",
     )
-    sampler: Literal["grid", "tpe"] = Field(
-        "grid", description="All points, or those that Optuna's TPE draws."
+    sampler: Literal["grid", "random", "qmc", "tpe", "gp", "nsga2"] = Field(
+        "grid", description="All points, or those that one of Optuna's samplers draws."
     )
     trials: int | None = Field(
-        None, ge=1, le=100_000, description="TPE: how many; grid: at most this many points."
+        None, ge=1, le=100_000, description="How many points are drawn; grid: at most this many."
     )
-    metric: str = Field(
-        "mean", description="mean (of the suite's groups), a group, or TASK/METRIC; higher is better."
+    first: list[dict[str, Choice]] = Field(
+        default_factory=list,
+        description="Points that a sampler begins with, path -> value; the base's own values come before.",
     )
+    metric: str | Annotated[list[str], Field(min_length=1, max_length=2)] = Field(
+        "mean",
+        description="mean (of the suite's groups), a group, or TASK/METRIC; higher is better. With a cost "
+        "behind it, [mean, -train_seconds], what is searched is the front of both; costs are "
+        "train_seconds, tokens, flops and memory.",
+    )
+    at_most: dict[Literal["train_seconds", "tokens", "flops", "memory"], Annotated[float, Field(gt=0)]] = (
+        Field(
+            default_factory=dict, description="Cost of a run that a sampler shall keep below: cost -> limit."
+        )
+    )
+
+    @property
+    def metrics(self) -> list[str]:
+        """The score, and the cost that it is set against if there is one."""
+        return [self.metric] if isinstance(self.metric, str) else list(self.metric)
+
+    @field_validator("metric")
+    @classmethod
+    def _score_then_cost(cls, metric: str | list[str]) -> str | list[str]:
+        score, *costs = [metric] if isinstance(metric, str) else metric
+        if score.startswith("-") or any(cost.removeprefix("-") not in COSTS for cost in costs):
+            raise ValueError(
+                f"a score comes first, then perhaps a cost: {', '.join(f'-{one}' for one in COSTS)}"
+            )
+        if any(not cost.startswith("-") for cost in costs):
+            raise ValueError("a cost has a minus before it: less is better")
+        return metric

@@ -1,20 +1,34 @@
-"""The folder of a study, ``runs/<study>``, and the record in it, which grows as runs are planned."""
+"""The folder of a study, ``runs/<study>``, and the record in it, to which any number of commands add."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pgsbench.errors import UserError
 from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.experiment import is_complete, suite_of
+from pgsbench.leases import Lease
 from pgsbench.records import files
+from pgsbench.records.marks import Marks
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.records.study_record import DecisionPlan, Importances, StudyRecord, StudyRun
+from pgsbench.records.study_record import (
+    DecisionPlan,
+    Importances,
+    StudyRecord,
+    StudyRun,
+    read_planned,
+    remove_planned,
+    write_planned,
+)
 from pgsbench.study.plan import Planner
 from pgsbench.study.study_file import StudyFile
 from pgsbench.tracking.rundir import RunDir, all_runs, find_runs
+
+ALONE_POLL_SECONDS = 0.02
 
 
 @dataclass
@@ -24,7 +38,8 @@ class StudyFolder:
     Attributes:
         planner: Plans the study's runs.
         runs_root: The folder of all studies.
-        command: The command line or call, for the record.
+        command: The command line or call, for the record; None: a process that only joins, and leaves what
+            the record says of the study as it is.
         any_numerics: Whether a complete run of other numerics stands for a planned one.
         runs: The runs so far, by `RunSpec.name`.
         importances: See `StudyRecord`.
@@ -33,29 +48,36 @@ class StudyFolder:
 
     planner: Planner
     runs_root: Path
-    command: str = ""
+    command: str | None = ""
     any_numerics: bool = False
     runs: dict[str, StudyRun] = field(default_factory=dict)
     importances: Importances | None = None
     decision: DecisionPlan | None = None
     _fingerprints: dict[tuple[str, str], str] = field(default_factory=dict)
+    _is_alone: bool = False
 
     @classmethod
     def open(
-        cls, planner: Planner, runs_root: Path, command: str = "", *, any_numerics: bool = False
+        cls, planner: Planner, runs_root: Path, command: str | None = "", *, any_numerics: bool = False
     ) -> StudyFolder:
         """Return the study's folder with those runs of earlier commands that the study still asks for."""
         folder = cls(planner, runs_root, command, any_numerics)
         if (folder.path / files.STUDY).is_file():
             before = StudyRecord.read(folder.path)
             if before.config.evaluation == folder.study.config.evaluation:
-                folder.runs = {run.spec.name: run for run in before.runs if folder._asks_for(run.spec)}
                 folder.importances, folder.decision = before.importances, before.decision
+            folder.refresh()
         return folder
+
+    def refresh(self) -> None:
+        """Read which runs other commands have entered meanwhile."""
+        for run in read_planned(self.path):
+            if run != self.runs.get(run.spec.name) and self._asks_for(run.spec):
+                self.runs[run.spec.name] = run
 
     def _asks_for(self, spec: RunSpec) -> bool:
         # Whatever was edited, the base, the arm, the code of a strategy: the run is then another.
-        if spec.arm not in self.study.config.arm_names:
+        if spec.evaluation != self.study.config.evaluation or spec.arm not in self.study.config.arm_names:
             return False
         try:
             return self.planner.again(spec).training == spec.training
@@ -71,6 +93,28 @@ class StudyFolder:
     def path(self) -> Path:
         """``runs/<study>``."""
         return self.runs_root / self.study.config.name
+
+    @property
+    def marks(self) -> Marks:
+        """What is said of its runs beside their directories."""
+        return Marks(self.path)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the study against all other commands, for as long as it takes to choose a point."""
+        if self._is_alone:
+            yield
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        lease = Lease(self.path)
+        while not lease.take():
+            time.sleep(ALONE_POLL_SECONDS)
+        self._is_alone = True
+        try:
+            yield
+        finally:
+            self._is_alone = False
+            lease.give_back()
 
     def suite_fingerprint(self, spec: RunSpec) -> str:
         """Return what a run is tested on, looked at once: data must not change under a study."""
@@ -115,11 +159,13 @@ class StudyFolder:
         known = find_runs(self.runs_root, {spec.id for spec in specs})
         directories = {run.spec.id: run.directory for run in self.runs.values()}
         directories |= {name: run.path.relative_to(self.runs_root).as_posix() for name, run in known.items()}
+        added = {}
         for spec in specs:
-            self.runs[spec.name] = StudyRun(
-                spec, directories.setdefault(spec.id, spec.folder), self.suite_fingerprint(spec)
-            )
+            place = directories.setdefault(spec.id, spec.folder)
+            added[spec.name] = StudyRun(spec, place, self.suite_fingerprint(spec))
         self.write()
+        write_planned(self.path, added.values())
+        self.runs |= added
 
     def found(self, spec: RunSpec, directory: str) -> None:
         """Enter where a run that was worked on lies: another command may have made it under another study."""
@@ -130,18 +176,23 @@ class StudyFolder:
         }
         if changed:
             self.runs |= changed
-            self.write()
+            write_planned(self.path, changed.values())
 
     def write(self) -> None:
-        """Write the record."""
+        """Write what the study is, and take out the runs that it does not ask for any more."""
+        if self.command is None:
+            return
         StudyRecord(
             config=self.study.config,
-            runs=tuple(self.runs.values()),
+            runs=(),
             source=self.study.source,
             command=self.command,
             importances=self.importances,
             decision=self.decision,
-        ).write(self.path)
+            folder=str(self.study.folder.absolute()),
+        ).write_head(self.path)
+        entered = [run.spec for run in read_planned(self.path) if run.spec.name not in self.runs]
+        remove_planned(self.path, [spec.name for spec in entered if not self._asks_for(spec)])
 
 
 def _in_place_of(spec: RunSpec, other: RunSpec) -> RunSpec:

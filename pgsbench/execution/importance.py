@@ -55,7 +55,7 @@ def _fanova(points: Sequence[ScoredPoint], distributions: Mapping[str, BaseDistr
         study.add_trial(
             optuna.trial.create_trial(
                 params=dict(point.params),
-                distributions=dict(distributions),
+                distributions={name: distributions[name] for name in point.params},
                 value=float(np.mean(point.values)),
             )
         )

@@ -7,8 +7,9 @@ run has failed and another worker takes its slot; the other runs notice nothing.
 from __future__ import annotations
 
 import multiprocessing
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from pgsbench.execution.slots import Slots
 from pgsbench.records.run_spec import RunSpec
 
 POLL_SECONDS = 1.0
+#: How long one waits where all that is left is worked on elsewhere.
+IDLE_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -30,13 +33,17 @@ class Ended:
 
     Attributes:
         spec: The run.
-        directory: Its directory relative to the runs folder; empty where it failed.
+        directory: Its directory relative to the runs folder; empty where it failed here.
         error: Why it failed, or None.
+        is_ours: Whether a worker of this process was on it.
+        was_stopped: It did not fail; somebody asked its worker to end.
     """
 
     spec: RunSpec
     directory: str = ""
     error: Exception | None = None
+    is_ours: bool = True
+    was_stopped: bool = False
 
 
 class Engine(ABC):
@@ -66,26 +73,20 @@ class Engine(ABC):
         """The runs that are worked on."""
         return [spec for _, spec in self._runs.values()]
 
-    def work_off(
-        self, next_run: Callable[[], RunSpec | None], on_tick: Callable[[], None] = lambda: None
-    ) -> Iterator[Ended]:
-        """Train and evaluate runs until there are no more, and yield each as it ends.
+    def step(self, next_run: Callable[[], RunSpec | None]) -> list[Ended]:
+        """Give each free slot a run, wait for at most `POLL_SECONDS`, and return the runs that have ended.
 
         Args:
-            next_run: Asked for a run whenever a slot is free; None: there is none now. It is asked again
-                after each run that ends.
-            on_tick: Called about once a second.
+            next_run: Asked for a run for each free slot; None: there is none now.
         """
-        while True:
-            while self._free and (spec := next_run()) is not None:
-                slot = self._free.pop(0)
-                self._runs[self._start(spec, slot)] = (slot, spec)
-            if not self._runs:
-                return
-            done, _ = wait(self._runs, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-            on_tick()
-            for future in done:
-                yield self._ended(future)
+        while self._free and (spec := next_run()) is not None:
+            slot = self._free.pop(0)
+            self._runs[self._start(spec, slot)] = (slot, spec)
+        if not self._runs:
+            time.sleep(IDLE_SECONDS)
+            return []
+        done, _ = wait(self._runs, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+        return [self._ended(future) for future in done]
 
     def _ended(self, future: Future[str]) -> Ended:
         slot, spec = self._runs.pop(future)
@@ -106,6 +107,7 @@ class Engine(ABC):
                 where=spec.name,
                 way_out="the same command goes on where it was",
             )
+            return Ended(spec, error=error, was_stopped=True)
         if not isinstance(error, Exception):
             raise error
         return Ended(spec, error=error)

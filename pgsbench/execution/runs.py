@@ -10,6 +10,7 @@ from pgsbench.execution.decoding import decode_first
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.launched import LaunchedEngine, leads
 from pgsbench.execution.local import Ended, LocalEngine
+from pgsbench.execution.pending import Pending
 from pgsbench.execution.slots import Slots
 from pgsbench.records.run_spec import RunSpec
 
@@ -49,55 +50,91 @@ def work_off(
     Raises:
         KeyboardInterrupt: After the workers have saved their states.
     """
-    pending = iter(enter(folder, specs, watcher))
-    ended = train(folder, slots, watcher, next_run=lambda: next(pending, None))
+    pending = Pending(folder, enter(folder, specs, watcher), on_note=watcher.on_note)
+    ended = train(folder, slots, watcher, pending)
     return [(one.spec, one.error) for one in ended if one.error is not None]
 
 
-def enter(folder: StudyFolder, specs: Sequence[RunSpec], watcher: Watcher) -> list[RunSpec]:
+def enter(
+    folder: StudyFolder, specs: Sequence[RunSpec], watcher: Watcher, *, retry: bool = True
+) -> list[RunSpec]:
     """Enter runs into the study's record and return those that are not complete, equal ones once.
 
     What they hold in memory is decoded, so that it is done once and somebody sees it.
+
+    Args:
+        folder: The study and where it lives.
+        specs: The runs.
+        watcher: Told which are complete.
+        retry: Runs that have failed are to be tried again, and a study that was cancelled goes on.
     """
     specs = folder.existing(specs)
     folder.add(specs)
-    pending = dict[str, RunSpec]()
+    missing = dict[str, RunSpec]()
     for spec in specs:
         if folder.is_complete(spec):
             watcher.on_done(spec, True)
         else:
-            pending.setdefault(spec.id, spec)
-    decode_first(pending.values(), watcher.on_progress)
-    return list(pending.values())
+            missing.setdefault(spec.id, spec)
+    if retry:
+        folder.marks.try_again(missing)
+        folder.marks.go_on()
+    decode_first(missing.values(), watcher.on_progress)
+    return list(missing.values())
 
 
 def train(
-    folder: StudyFolder, slots: Slots, watcher: Watcher, *, next_run: Callable[[], RunSpec | None]
+    folder: StudyFolder,
+    slots: Slots,
+    watcher: Watcher,
+    pending: Pending,
+    *,
+    on_start: Callable[[RunSpec], None] = lambda _: None,
 ) -> Iterator[Ended]:
-    """Yield each run as it has ended and is entered, telling the watcher of progress.
+    """Work runs off until none is left, and yield each that has ended here or elsewhere.
 
     Args:
         folder: The study and where it lives.
         slots: Where runs are trained.
         watcher: Told of progress.
-        next_run: See `Engine.work_off`.
+        pending: The runs.
+        on_start: Told of each run before a worker gets it.
+
+    Raises:
+        StudyError: The study was cancelled.
     """
+    is_over = False
+
+    def next_run() -> RunSpec | None:
+        nonlocal is_over
+        spec = pending.next()
+        is_over = spec is None
+        if spec is not None:
+            on_start(spec)
+        return spec
+
     engine_of = LaunchedEngine if leads() else LocalEngine
     with engine_of(slots, folder.runs_root) as engine:
-
-        def tick() -> None:
+        while True:
+            pending.check()
+            ended = [one for one in engine.step(next_run) if pending.close(one)]
             for spec in engine.running:
                 watcher.on_step(spec, folder.directory(spec).last_step(), spec.config.training.steps)
             watcher.on_tick()
+            for one in [*ended, *pending.ended_elsewhere()]:
+                _tell(folder, watcher, one)
+                yield one
+            if is_over and not pending and not engine.running:
+                return
 
-        for ended in engine.work_off(next_run, tick):
-            if ended.error is None:
-                folder.found(ended.spec, ended.directory)
-                watcher.on_done(ended.spec, False)
-                summary = folder.directory(ended.spec).summary
-                if summary is not None and summary.bad_samples:
-                    told = ", ".join(f"{count:,} {reason}" for reason, count in summary.bad_samples.items())
-                    watcher.on_note(f"{ended.spec.name}: samples that could not be used: {told}")
-            else:
-                watcher.on_failed(ended.spec, ended.error)
-            yield ended
+
+def _tell(folder: StudyFolder, watcher: Watcher, ended: Ended) -> None:
+    if ended.error is not None:
+        watcher.on_failed(ended.spec, ended.error)
+    else:
+        folder.found(ended.spec, ended.directory)
+        watcher.on_done(ended.spec, not ended.is_ours)
+        summary = folder.directory(ended.spec).summary
+        if summary is not None and summary.bad_samples and ended.is_ours:
+            told = ", ".join(f"{count:,} {reason}" for reason, count in summary.bad_samples.items())
+            watcher.on_note(f"{ended.spec.name}: samples that could not be used: {told}")

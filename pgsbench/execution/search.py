@@ -1,44 +1,37 @@
-"""The search over a study's space: Optuna proposes, worker processes train, only this process tells.
+"""The search over a study's space, by any number of processes on the same folder.
 
 The study's record and its run directories are the truth: they say which points a search has and which of
-them are complete. Optuna is told of all of them each time and keeps a record (`pgsbench.execution.storage`).
-A grid is our own list of points: Optuna's grid sampler repeats points under several workers and drops failed
-ones.
+them are complete. Whoever has a free slot takes a run that nobody holds, of whichever point; where none is
+left, it draws a new point while it holds the study, so that there are never more than were asked for. Optuna
+advises (`pgsbench.execution.adviser`) and keeps a record for people (`pgsbench.execution.trials`). A grid is
+our own list of points.
 """
 
 from __future__ import annotations
 
 import statistics
-import warnings
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import Trial, TrialState
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from pgsbench.config.search import SearchConfig
 from pgsbench.errors import UserError
+from pgsbench.execution.adviser import MAX_DRAWS, Adviser, KnownPoint, distribution
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.importance import ScoredPoint, importances
+from pgsbench.execution.pending import Pending
 from pgsbench.execution.runs import Watcher, enter, train
 from pgsbench.execution.slots import Slots
-from pgsbench.execution.storage import PROCESS, open_storage, this_process
+from pgsbench.execution.trials import Trials
 from pgsbench.hashing import digest
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import Importances
-from pgsbench.study.domains import Choices, Domain
-from pgsbench.study.objective import Objective
-from pgsbench.study.plan import Point, grid_points
+from pgsbench.study.objective import cost_of, objectives_of
+from pgsbench.study.plan import Point, first_points, grid_points
 from pgsbench.study.space import domains_of
 
 ARM = "arm"
-#: Attribute of a trial: what the point is called, `RunSpec.label`.
-LABEL = "label"
-#: A search ends after this number of draws in a row without a new point.
-MAX_DRAWS = 50
 
 
 def search(
@@ -47,113 +40,242 @@ def search(
     slots: Slots,
     watcher: Watcher,
     *,
-    trials: int | None = None,
+    retry: bool = True,
 ) -> list[tuple[RunSpec, Exception]]:
     """Work off the study's search space, and beside it the runs that nothing is searched in.
 
-    Points that an earlier command entered and that lie in the space are part of the search; those that failed
-    or were cut off are worked on again. The importances of a sampled search go into the study's record.
+    Points that another command entered and that lie in the space are part of the search. The importances of
+    a sampled search go into the study's record.
 
     Args:
         folder: The study and where it lives.
         references: The runs of the arms that are not searched.
         slots: Where runs are trained.
         watcher: Told of progress.
-        trials: Overrides `search.trials`: how many trials there are in all, past ones included.
+        retry: Whether points that have failed are worked on again.
 
     Returns:
         The runs that failed, each with its error.
 
     Raises:
-        StudyError: The storage cannot be opened, or the suite does not measure what the search maximises.
+        StudyError: The storage cannot be opened, the suite does not measure what is searched, or the study
+            was cancelled.
         KeyboardInterrupt: After the workers have saved; the same call goes on.
     """
-    config = folder.study.config.search
-    assert config is not None
-    limit = trials or config.trials
-    points = grid_points(folder.study, limit) if config.sampler == "grid" else _entered(folder)[:limit]
-    to_draw = (limit or 0) - len(points) if config.sampler == "tpe" else 0
-    specs_of = [folder.existing(folder.planner.specs([point.arm], point.params)) for point in points]
-    pending = deque(enter(folder, [*references, *(spec for specs in specs_of for spec in specs)], watcher))
-    book = _Trials(folder, watcher, seed=folder.study.config.seeds[0] + len(points), under_way=pending)
-    for point, specs in zip(points, specs_of, strict=True):
-        book.enter(point, specs)
-
-    def next_run() -> RunSpec | None:
-        nonlocal to_draw
-        while not pending and to_draw:
-            drawn = book.draw()
-            to_draw = 0 if drawn is None else to_draw - 1
-            pending.extend(drawn or ())
-        spec = pending.popleft() if pending else None
-        if spec is not None:
-            book.start(spec)
-        return spec
-
+    book = _Book(folder, watcher, retry=retry)
+    pending = Pending(folder, more=book.more, on_note=watcher.on_note)
+    pending.add(enter(folder, references, watcher, retry=retry))
+    pending.add(book.begin())
     failed = []
-    for ended in train(folder, slots, watcher, next_run=next_run):
-        if ended.error is not None:
-            failed.append((ended.spec, ended.error))
-        book.close(ended.spec, ended.error)
+    try:
+        for ended in train(folder, slots, watcher, pending, on_start=book.start):
+            if ended.error is not None:
+                failed.append((ended.spec, ended.error))
+            book.close(ended.spec, ended.error)
+    finally:
+        book.leave()
     folder.importances = book.importances()
     folder.write()
     return failed
 
 
-def _entered(folder: StudyFolder) -> list[Point]:
-    """Return the points of the record that lie in the search space, in the order they were entered."""
-    config = folder.study.config.search
-    assert config is not None
-    arms, domains = folder.study.config.searched_arms, domains_of(folder.study)
-    points = dict[str, Point]()
-    for run in folder.runs.values():
-        spec = run.spec
-        is_trial = spec.arm in arms and spec.params.keys() == config.space.keys()
-        if is_trial and all(domains[path].contains(value) for path, value in spec.params.items()):
-            points[spec.label] = Point(spec.arm, spec.params)
-    return list(points.values())
-
-
 @dataclass
-class _Open:
-    """A point that Optuna has not been told of yet.
+class _Entry:
+    """A point of the search.
 
     Attributes:
-        point: The point.
+        params: Parameter -> value, as Optuna knows it.
         specs: Its runs, one a seed.
-        trial: Its trial, from the moment that one of its runs has started.
+        known: What it has given; without values until all of its runs are complete.
+        has_failed: Whether one of its runs has.
     """
 
-    point: Point
+    params: dict[str, Any]
     specs: list[RunSpec]
-    trial: Trial | None = None
+    known: KnownPoint
+    has_failed: bool = False
 
 
-class _Trials:
-    """The points of a search as Optuna's trials, and what each still waits for.
+class _Book:
+    """The points of a search, and what each still waits for.
 
     Args:
         folder: The study and where it lives.
         watcher: Told of progress.
-        seed: Decides what Optuna draws.
-        under_way: The runs that are worked on, or wait for it.
+        retry: Whether points that have failed are worked on again.
     """
 
-    def __init__(
-        self, folder: StudyFolder, watcher: Watcher, *, seed: int, under_way: Sequence[RunSpec]
-    ) -> None:
+    def __init__(self, folder: StudyFolder, watcher: Watcher, *, retry: bool) -> None:
         config = folder.study.config.search
         assert config is not None
-        self._folder, self._config, self._watcher = folder, config, watcher
+        self._folder, self._config, self._watcher, self._retry = folder, config, watcher, retry
+        self._limit = config.trials
         self._arms, self._domains = folder.study.config.searched_arms, domains_of(folder.study)
-        self._distributions = _distributions(config, self._domains, self._arms)
-        self._objective = Objective(config.metric)
-        self._study = open_storage(folder.path, self._name(), _sampler(seed))
-        complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        self._told = {trial.user_attrs.get(LABEL) for trial in complete}
-        self._open: list[_Open] = []
-        self._scored: dict[str, ScoredPoint] = {}
-        self._under_way = {spec.id for spec in under_way}
+        self._objectives = objectives_of(config)
+        self._entries: dict[str, _Entry] = {}
+        self._notes: set[str] = set()
+        directions = [one.direction for one in self._objectives]
+        self._distributions = self._all_distributions()
+        name, metrics = self._name(), [one.name for one in self._objectives]
+        with folder.alone():  # two that make the tables of a database at a time fail each other
+            self._trials = Trials(
+                folder.path, name, self._distributions, metrics, directions, watcher.on_note
+            )
+        self._adviser = Adviser(
+            config.sampler,
+            self._distributions,
+            directions,
+            folder.study.config.seeds[0],
+            self._limit or 0,
+            self._is_active,
+        )
+
+    # ------------------------------------------------------------------------------------------- points
+
+    def begin(self) -> list[RunSpec]:
+        """Enter the points that are known beforehand, and return their runs that are missing."""
+        with self._folder.alone():
+            self._folder.refresh()
+            if self._config.sampler == "grid":
+                points = grid_points(self._folder.study, self._limit)
+            else:
+                points = self._entered()[: self._limit]
+            return [spec for point in points for spec in self._enter(point)]
+
+    def more(self) -> list[RunSpec]:
+        """Return further runs to work on: of points that others have entered, or of a new one."""
+        if self._config.sampler == "grid":
+            return []
+        with self._folder.alone():
+            self._folder.refresh()
+            room = (self._limit or 0) - len(self._entries)
+            entered = [point for point in self._entered() if self._label(point) not in self._entries]
+            missing = [spec for point in entered[: max(0, room)] for spec in self._enter(point)]
+            while not missing and len(self._entries) < (self._limit or 0):
+                drawn = self._draw()
+                if drawn is None:
+                    break
+                missing = self._enter(drawn)
+            return missing
+
+    def _draw(self) -> Point | None:
+        found: list[Point] = []
+
+        def accept(params: dict[str, Any]) -> bool:
+            params = dict(params)
+            arm = params.pop(ARM, self._arms[0])
+            point = Point(arm, {path: self._domains[path].rounded(value) for path, value in params.items()})
+            try:  # each value is valid (`space_problems`), which they need not be together
+                specs = self._folder.planner.specs([arm], point.params)
+            except UserError as error:
+                self._note(f"not valid together: {error}")
+                return False
+            if specs[0].label in self._entries or any(spec.name in self._folder.runs for spec in specs):
+                return False
+            found.append(point)
+            return True
+
+        for point in first_points(self._folder.study):
+            if accept(self._params_of(point)):
+                return found[0]
+        if self._adviser.draw([entry.known for entry in self._entries.values()], accept):
+            return found[0]
+        self._note(f"{MAX_DRAWS} draws in a row gave no new point: the search ends here")
+        return None
+
+    def _note(self, text: str) -> None:
+        if text not in self._notes:
+            self._notes.add(text)
+            self._watcher.on_note(text)
+
+    def _entered(self) -> list[Point]:
+        """Return the points of the record that lie in the search space, in the order they were entered."""
+        points = dict[str, Point]()
+        for run in self._folder.runs.values():
+            spec = run.spec
+            chosen = {ARM: spec.arm, **spec.params}
+            active = {path for path, domain in self._domains.items() if domain.is_active(chosen)}
+            is_trial = spec.arm in self._arms and spec.params.keys() == active
+            if is_trial and all(self._domains[path].contains(value) for path, value in spec.params.items()):
+                points[spec.label] = Point(spec.arm, spec.params)
+        return list(points.values())
+
+    def _enter(self, point: Point) -> list[RunSpec]:
+        specs = self._folder.existing(self._folder.planner.specs([point.arm], point.params))
+        missing = enter(self._folder, specs, self._watcher, retry=self._retry)
+        params = self._params_of(point)
+        self._entries[specs[0].label] = entry = _Entry(params, specs, KnownPoint(params))
+        if not missing:
+            self._look(entry)
+        return missing
+
+    # -------------------------------------------------------------------------------------------- results
+
+    def start(self, spec: RunSpec) -> None:
+        """Take note that a run starts, and with it the trial of its point."""
+        for label, entry in self._of(spec):
+            with self._folder.alone():
+                self._trials.start(label, entry.known)
+
+    def close(self, spec: RunSpec, error: Exception | None) -> None:
+        """Take note that a run has ended, here or elsewhere."""
+        for label, entry in self._of(spec):
+            if error is None:
+                self._look(entry)
+            elif not entry.has_failed:
+                entry.has_failed = True
+                with self._folder.alone():
+                    self._trials.fail(label, entry.known, str(error))
+
+    def leave(self) -> None:
+        """Close the trials of points that nobody works on any more."""
+        left = [label for label, entry in self._entries.items() if not entry.known.values]
+        idle = [label for label in left if not any(self._is_held(one) for one in self._entries[label].specs)]
+        if idle:
+            with self._folder.alone():
+                self._trials.close(idle)
+
+    def importances(self) -> Importances | None:
+        """Return the share of the variance that each parameter explains; None on a grid."""
+        if self._config.sampler == "grid":
+            return None
+        scored = []
+        for entry in self._entries.values():
+            if entry.known.values:
+                found = [self._folder.directory(spec).scores for spec in entry.specs]
+                values = [self._objectives[0].value_of(one, None) for one in found if one is not None]
+                scored.append(ScoredPoint(entry.params, values))
+        return importances(scored, self._distributions)
+
+    def _of(self, spec: RunSpec) -> list[tuple[str, _Entry]]:
+        return [
+            (label, entry)
+            for label, entry in self._entries.items()
+            if spec.id in {own.id for own in entry.specs}
+        ]
+
+    def _is_held(self, spec: RunSpec) -> bool:
+        return self._folder.directory(spec).holder is not None
+
+    def _look(self, entry: _Entry) -> None:
+        """Tell what a point has given, where all of its runs are complete."""
+        if not all(self._folder.is_complete(spec) for spec in entry.specs):
+            return
+        runs = [self._folder.directory(spec) for spec in entry.specs]
+        values = []
+        for objective in self._objectives:
+            found = [objective.value_of(run.scores, run.summary) for run in runs]
+            values.append(statistics.fmean(found))
+        summaries = [run.summary for run in runs]
+        excess: dict[str, float] = {
+            name: statistics.fmean(cost_of(name, summary) for summary in summaries) - limit
+            for name, limit in self._config.at_most.items()
+        }
+        entry.known = KnownPoint(entry.params, values, excess)
+        with self._folder.alone():
+            self._trials.complete(entry.specs[0].label, entry.known)
+
+    # --------------------------------------------------------------------------------------------- inside
 
     def _name(self) -> str:
         """Return a name that no other search has: another space, base, seed or suite is another search."""
@@ -164,113 +286,20 @@ class _Trials:
         space = self._config.model_dump(mode="json", exclude={"trials"})
         return f"{folder.study.config.name}-{digest([space, ids, suites])[:8]}"
 
-    def enter(self, point: Point, specs: list[RunSpec]) -> None:
-        """Take a point with its runs into the search; one that is complete is told at once."""
-        self._open.append(_Open(point, specs))
-        self._tell_if_complete(self._open[-1])
-
-    def start(self, spec: RunSpec) -> None:
-        """Take note that a run starts, and with it the trial of its point."""
-        for one in self._open:
-            if one.trial is None and spec.id in {own.id for own in one.specs}:
-                one.trial = self._trial_of(one.point, one.specs)
-
-    def draw(self) -> list[RunSpec] | None:
-        """Let Optuna choose a new point; return its runs to work on, None where no new point turned up."""
-        for _ in range(MAX_DRAWS):
-            trial = self._ask()
-            params = dict(trial.params)
-            arm = params.pop(ARM, self._arms[0])
-            params = {path: self._domains[path].rounded(value) for path, value in params.items()}
-            try:
-                # Each value is valid (`check_space`), which they need not be together.
-                specs = self._folder.existing(self._folder.planner.specs([arm], params))
-            except UserError as error:
-                self._fail(trial, error)
-                continue
-            if any(spec.name in self._folder.runs for spec in specs):
-                self._fail(trial, "drawn before")
-                continue
-            missing = enter(self._folder, specs, self._watcher)
-            new = [spec for spec in missing if spec.id not in self._under_way]
-            self._under_way.update(spec.id for spec in new)
-            trial.set_user_attr(LABEL, specs[0].label)
-            self._open.append(_Open(Point(arm, params), specs, trial))
-            self._tell_if_complete(self._open[-1])
-            return new
-        self._watcher.on_note(f"{MAX_DRAWS} draws in a row gave no new point: the search ends here")
-        return None
-
-    def close(self, spec: RunSpec, error: Exception | None) -> None:
-        """Take note that a run has ended, and tell Optuna of each trial that ends with it."""
-        self._under_way.discard(spec.id)
-        for one in list(self._open):
-            if spec.id not in {own.id for own in one.specs}:
-                continue
-            if error is None:
-                self._tell_if_complete(one)
-            else:
-                self._open.remove(one)
-                self._fail(one.trial or self._trial_of(one.point, one.specs), error)
-
-    def importances(self) -> Importances | None:
-        """Return the share of the variance that each parameter explains; None on a grid."""
-        if self._config.sampler == "grid":
-            return None
-        return importances(list(self._scored.values()), self._distributions)
-
-    def _tell_if_complete(self, one: _Open) -> None:
-        if any(spec.id in self._under_way for spec in one.specs):
-            return
-        self._open.remove(one)
-        found = [self._folder.directory(spec).scores for spec in one.specs]
-        values = [self._objective.value(scores) for scores in found if scores is not None]
-        label = one.specs[0].label
-        self._scored[label] = ScoredPoint(self._params_of(one.point), values)
-        if one.trial is not None or label not in self._told:
-            self._study.tell(one.trial or self._trial_of(one.point, one.specs), statistics.fmean(values))
-            self._told.add(label)
+    def _label(self, point: Point) -> str:
+        return self._folder.planner.spec(point.arm, self._folder.study.config.seeds[0], point.params).label
 
     def _params_of(self, point: Point) -> dict[str, Any]:
         return {**({ARM: point.arm} if len(self._arms) > 1 else {}), **point.params}
 
-    def _trial_of(self, point: Point, specs: Sequence[RunSpec]) -> Trial:
-        self._study.enqueue_trial(self._params_of(point), user_attrs={PROCESS: this_process()})
-        trial = self._ask()
-        trial.set_user_attr(LABEL, specs[0].label)
-        return trial
+    def _is_active(self, name: str, chosen: Mapping[str, Any]) -> bool:
+        return name == ARM or self._domains[name].is_active({ARM: self._arms[0], **chosen})
 
-    def _ask(self) -> Trial:
-        trial = self._study.ask(self._distributions)
-        trial.set_user_attr(PROCESS, this_process())
-        return trial
-
-    def _fail(self, trial: Trial, why: object) -> None:
-        trial.set_user_attr("error", str(why))
-        self._study.tell(trial, state=TrialState.FAIL)
-
-
-def _sampler(seed: int) -> optuna.samplers.BaseSampler:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(
-            seed=seed, multivariate=True, constant_liar=True, n_startup_trials=5
-        )
-
-
-def _distributions(
-    config: SearchConfig, domains: dict[str, Domain], arms: list[str]
-) -> dict[str, BaseDistribution]:
-    found: dict[str, BaseDistribution] = {ARM: CategoricalDistribution(arms)} if len(arms) > 1 else {}
-    is_grid = config.sampler == "grid"
-    return found | {path: distribution(domain, is_grid=is_grid) for path, domain in domains.items()}
-
-
-def distribution(domain: Domain, *, is_grid: bool = False) -> BaseDistribution:
-    """Return what Optuna draws from for a domain; of a grid, its choices."""
-    if is_grid or isinstance(domain, Choices):
-        return CategoricalDistribution(domain.grid())
-    if not domain.is_whole:
-        return FloatDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
-    step = int(domain.step or 1)
-    return IntDistribution(int(domain.low), int(domain.high), log=domain.log, step=step)
+    def _all_distributions(self) -> dict[str, BaseDistribution]:
+        found: dict[str, BaseDistribution] = {}
+        if len(self._arms) > 1:
+            found[ARM] = CategoricalDistribution(self._arms)
+        is_grid = self._config.sampler == "grid"
+        for path, domain in self._domains.items():
+            found[path] = CategoricalDistribution(domain.grid()) if is_grid else distribution(domain)
+        return found

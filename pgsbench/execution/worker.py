@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from multiprocessing import parent_process
 from multiprocessing.synchronize import Event
@@ -16,16 +15,14 @@ import torch
 
 from pgsbench.errors import Interrupted, RunError, UserError
 from pgsbench.experiment import run_once
-from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
+from pgsbench.tracking.failures import failure_of
 from pgsbench.tracking.rundir import RunDir, find_runs
 from pgsbench.training.ranks import Ranks
 
 SAVE_SECONDS = 60.0  # time to finish a step and save after the parent has died
 
 _stop: Event
-#: The run that is worked on; its claim is about to end where the parent dies.
-_current: RunDir | None = None
 
 
 def start(threads: int, stop: Event) -> None:
@@ -38,6 +35,8 @@ def start(threads: int, stop: Event) -> None:
     global _stop
     _stop = stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    for one in (signal.SIGUSR1, signal.SIGUSR2):  # of a cluster, to all processes of a job; likewise
+        signal.signal(one, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     torch.set_num_threads(threads)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
@@ -56,8 +55,6 @@ def work(spec: RunSpec, runs_root: Path, device: str) -> str:
             directory: it must not end the runs beside it.
         Interrupted: The worker was asked to stop; the state is saved.
     """
-    global _current
-    _current = find_runs(runs_root, [spec.id]).get(spec.id) or RunDir(runs_root / spec.folder)
     try:
         if "," in device:
             from pgsbench.execution.together import run_together  # which imports this module
@@ -70,8 +67,6 @@ def work(spec: RunSpec, runs_root: Path, device: str) -> str:
         raise
     except Exception as error:
         raise _failure(error, spec, runs_root) from None
-    finally:
-        _current = None
 
 
 def done_or_failed(
@@ -93,17 +88,10 @@ def done_or_failed(
 
 
 def _failure(error: Exception, spec: RunSpec, runs_root: Path) -> RunError:
-    text = str(error).strip().partition("\n")[0][:300]
     run = find_runs(runs_root, [spec.id]).get(spec.id) or RunDir(runs_root / spec.folder)
-    where, way_out = run.path, ""
-    try:
-        (run.path / files.FAILURE).write_text("".join(traceback.format_exception(error)))
-        where, way_out = run.path / files.FAILURE, "the file has the whole traceback"
-    except OSError:  # such as a full disk, which is then the reason itself
-        pass
-    if isinstance(error, OSError) and error.strerror:
-        text = f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
-    return RunError(f"{type(error).__name__}: {text}", where=str(where), way_out=way_out)
+    failure = failure_of(error, run)
+    where, way_out = failure.log or str(run.path), "the file has the whole traceback" if failure.log else ""
+    return RunError(failure.error, where=where, way_out=way_out)
 
 
 def _leave_with_parent() -> None:
@@ -112,7 +100,5 @@ def _leave_with_parent() -> None:
     assert parent is not None
     parent.join()
     _stop.set()
-    if _current is not None:
-        _current.claim_ends()
     time.sleep(SAVE_SECONDS)
     os._exit(1)

@@ -12,8 +12,8 @@ SCORES_CSV = "scores.csv"
 GALLERY = "gallery.npz"
 DAMAGE = "damage.jsonl"
 DONE = "DONE"
-LOCK = "lock"
-HOLDER = "holder.txt"
+TAKEOVERS = "takeovers.jsonl"
+FAILED = "failed.json"
 FAILURE = "failure.txt"
 
 #: Folders of a run directory.
@@ -21,8 +21,9 @@ CHECKPOINT = "checkpoints/model"
 STATE = "checkpoints/state"
 FIGURES = "figures"
 
-#: The file of a study's folder.
+#: A study's folder: what it is, and a folder with one file a planned run.
 STUDY = "study.json"
+PLANNED = "planned"
 
 #: The file of a report's folder that others read.
 VERDICT = "verdict.json"

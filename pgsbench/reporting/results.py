@@ -181,7 +181,7 @@ class Results:
     def objective(self) -> Objective:
         """What the study's search maximises; the mean where nothing is searched."""
         search = self.study.record.config.search
-        return Objective(search.metric) if search else Objective()
+        return Objective(search.metrics[0]) if search else Objective()
 
     @cached_property
     def scope(self) -> str:

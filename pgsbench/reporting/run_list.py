@@ -96,7 +96,7 @@ def best_run(study: str, *, output: str | Path = ".", metric: str | None = None)
 def metric_of(output: str | Path, study: str) -> str:
     """Return the metric by which a study ranks its points: that of its search, else the mean."""
     search = StudyRecord.read(study_folder(output, study)).config.search
-    return search.metric if search else MEAN
+    return search.metrics[0] if search else MEAN
 
 
 def studies_run(output: str | Path) -> dict[str, Path]:

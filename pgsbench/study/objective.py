@@ -1,12 +1,14 @@
-"""The objective of a study: the one number by which its points are ranked."""
+"""The objectives of a study: the number by which its points are ranked, and the cost it is set against."""
 
 from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
+from pgsbench.config.search import SearchConfig
 from pgsbench.errors import StudyError, nearest
+from pgsbench.records.run_records import Summary
 from pgsbench.records.scores import Scores
 
 if TYPE_CHECKING:
@@ -24,7 +26,17 @@ class Objective:
     """
 
     name: str = MEAN
-    direction: ClassVar[Literal["maximize"]] = "maximize"
+
+    @property
+    def direction(self) -> Literal["maximize", "minimize"]:
+        """Which way is better."""
+        return "maximize"
+
+    def value_of(self, scores: Scores | None, summary: Summary | None) -> float:
+        """Return the number for one run that is complete."""
+        del summary
+        assert scores is not None
+        return self.value(scores)
 
     @property
     def is_mean(self) -> bool:
@@ -73,3 +85,53 @@ class Objective:
             value=self.name,
             way_out=nearest(self.name, known),
         )
+
+
+@dataclass(frozen=True)
+class CostObjective:
+    """A cost that a search minimises beside a score.
+
+    Attributes:
+        name: One of `pgsbench.config.search.COSTS`.
+    """
+
+    name: str
+
+    @property
+    def direction(self) -> Literal["maximize", "minimize"]:
+        """Which way is better."""
+        return "minimize"
+
+    def value_of(self, scores: Scores | None, summary: Summary | None) -> float:
+        """Return the number for one run that is complete."""
+        del scores
+        return cost_of(self.name, summary)
+
+
+def cost_of(name: str, summary: Summary | None) -> float:
+    """Return what a run has cost.
+
+    Args:
+        name: One of `pgsbench.config.search.COSTS`.
+        summary: Of the run.
+
+    Raises:
+        StudyError: It was not measured, as the memory of a CPU run.
+    """
+    found = None
+    if summary is not None:
+        found = {
+            "train_seconds": summary.train_seconds,
+            "tokens": summary.visual_tokens + (summary.text_tokens or 0),
+            "flops": summary.flops,
+            "memory": summary.peak_memory_bytes,
+        }[name]
+    if found is None:
+        raise StudyError("this cost was not measured here", where="search", value=name)
+    return float(found)
+
+
+def objectives_of(search: SearchConfig) -> list[Objective | CostObjective]:
+    """Return what a search optimises; the score comes first."""
+    score, *costs = search.metrics
+    return [Objective(score), *(CostObjective(cost.removeprefix("-")) for cost in costs)]

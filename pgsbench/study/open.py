@@ -128,7 +128,7 @@ def _suite_problems(study: StudyFile) -> Iterator[UserError]:
     try:
         suite = load_suite(study.config.evaluation.suite)
         if study.config.search is not None:
-            Objective(study.config.search.metric).check(suite)
+            Objective(study.config.search.metrics[0]).check(suite)
     except UserError as error:
         for problem in error.problems:
             is_ours = problem.where in ("evaluation.suite", "search.metric")

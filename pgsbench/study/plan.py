@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -18,7 +17,7 @@ from pgsbench.hashing import file_hash
 from pgsbench.masking import STRATEGIES
 from pgsbench.masking.text import TEXT_STRATEGIES
 from pgsbench.models.start import pretrained_id
-from pgsbench.records.run_spec import RESULTS_VERSION, Numerics, RunSpec
+from pgsbench.records.run_spec import RESULTS_VERSION, Numerics, RunSpec, flatten
 from pgsbench.study.budget import spend
 from pgsbench.study.space import domains_of
 from pgsbench.study.study_file import StudyFile
@@ -198,17 +197,48 @@ def reference_arms(study: StudyFile) -> list[str]:
 
 def grid_points(study: StudyFile, limit: int | None = None) -> list[Point]:
     """Return the points of a grid, at most `limit`: arm by arm, the last path changing fastest."""
-    search = study.config.search
+    domains = domains_of(study)
+    points = []
+    for arm in study.config.searched_arms:
+        found: list[dict[str, Any]] = [{}]
+        for path, domain in domains.items():
+            found = [
+                {**point, **chosen}
+                for point in found
+                for chosen in (
+                    [{path: value} for value in domain.grid()]
+                    if domain.is_active({"arm": arm, **point})
+                    else [{}]
+                )
+            ]
+        points += [Point(arm, point) for point in found]
+    return points[:limit]
+
+
+def first_points(study: StudyFile) -> list[Point]:
+    """Return the points that a search that samples begins with: those of the arms themselves, then `first`.
+
+    A point that does not lie in the space is none of them.
+    """
+    search, domains = study.config.search, domains_of(study)
     assert search is not None
-    grids = [domain.grid() for domain in domains_of(study).values()]
-    points = [dict(zip(search.space, values, strict=True)) for values in itertools.product(*grids)]
-    return [Point(arm, point) for arm in study.config.searched_arms for point in points][:limit]
+    points = []
+    for arm in study.config.searched_arms:
+        config = flatten(study.run_config(arm, {}, study.config.seeds[0]).model_dump())
+        for given in ({}, *search.first):
+            point: dict[str, Any] = {}
+            for path, domain in domains.items():
+                if domain.is_active({"arm": arm, **point}):
+                    point[path] = given.get(path, config.get(path))
+            is_there = all(domains[path].contains(value) for path, value in point.items())
+            points += [Point(arm, point)] if is_there else []
+    return points
 
 
 def searched_specs(planner: Planner, trials: int | None = None) -> tuple[list[RunSpec], int]:
     """Return the runs that a search will ask for, and how many of them are only stand-ins.
 
-    A grid is known beforehand. TPE chooses as it goes: its runs stand at the middle of each range.
+    A grid is known beforehand. A sampler chooses as it goes: its runs stand at the middle of each range.
     """
     study = planner.study
     search, arms = study.config.search, study.config.searched_arms
@@ -216,6 +246,9 @@ def searched_specs(planner: Planner, trials: int | None = None) -> tuple[list[Ru
     if search.sampler == "grid":
         points = grid_points(study, trials or search.trials)
         return [spec for point in points for spec in planner.specs([point.arm], point.params)], 0
-    middle = {path: domain.middle() for path, domain in domains_of(study).items()}
+    middle: dict[str, Any] = {}
+    for path, domain in domains_of(study).items():
+        if domain.is_active({"arm": arms[0], **middle}):
+            middle[path] = domain.middle()
     specs = planner.specs(arms[:1], middle) * (trials or search.trials or 0)
     return specs, len(specs)

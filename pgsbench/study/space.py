@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pgsbench.config.search import Range, SearchConfig
+from pgsbench.config.search import Listed, Range, SearchConfig
 from pgsbench.errors import ConfigError, UserError, nearest
 from pgsbench.study.domains import Choices, Domain, Span, domain_of
 from pgsbench.study.study_file import StudyFile
@@ -38,9 +38,12 @@ def space_problems(study: StudyFile) -> Iterator[UserError]:
             yield ConfigError("search.arms names no arm", where=place, value=arm, way_out=way_out)
         elif arm in search.arms[:index]:
             yield ConfigError("the arm is searched already", where=place, value=arm)
-    if search.sampler == "tpe" and search.trials is None:
-        yield ConfigError("the tpe sampler needs `trials`", where=study.place("search"))
+    if search.sampler != "grid" and search.trials is None:
+        yield ConfigError(f"the {search.sampler} sampler needs `trials`", where=study.place("search"))
     yield from _overlaps(study, search)
+    if conditions := list(_condition_problems(study, search)):
+        yield from conditions
+        return
     found = _domains(study)
     domains = {path: domain for path, (domain, _) in found.items()}
     for path, (_, is_known) in found.items():
@@ -56,6 +59,30 @@ def _overlaps(study: StudyFile, search: SearchConfig) -> Iterator[UserError]:
                 where=study.place(f"search.space.{path}"),
                 way_out="search one of the two, or make arms of the wider one",
             )
+
+
+def _condition_problems(study: StudyFile, search: SearchConfig) -> Iterator[UserError]:
+    before: dict[str, Domain] = {"arm": Choices(tuple(_searched(study)))}
+    for path, given in search.space.items():
+        for other, values in given.when.items() if isinstance(given, Range | Listed) else ():
+            where = study.place(f"search.space.{path}")
+            if other not in before:
+                yield ConfigError(
+                    "`when` names `arm`, or a path that stands before",
+                    where=where,
+                    value=other,
+                    way_out=nearest(other, before),
+                )
+            elif strange := [value for value in values if not before[other].contains(value)]:
+                yield ConfigError(f"{other} never has this value", where=where, value=strange[0])
+        before[path] = domain_of(given)
+    for point in search.first:
+        for path in point:
+            if path not in search.space:
+                way_out = nearest(path, search.space)
+                yield ConfigError(
+                    "not searched", where=study.place("search.first"), value=path, way_out=way_out
+                )
 
 
 def _domain_problems(
@@ -80,7 +107,10 @@ def _domain_problems(
     told = set()
     others = {other: one for other, one in domains.items() if other != path}
     for arm, value in itertools.product(_searched(study), domain.ends()):
-        for problem in _value_problems(study, arm, path, value, others):
+        needed = {other: values[0] for other, values in domain.when if other != "arm"}
+        if not domain.is_active({**needed, "arm": arm}):
+            continue
+        for problem in _value_problems(study, arm, path, value, others, needed):
             key = problem.rule, repr(problem.value), repr(value)
             if key not in told:  # in another arm
                 told.add(key)
@@ -89,18 +119,26 @@ def _domain_problems(
 
 
 def _value_problems(
-    study: StudyFile, arm: str, path: str, value: Any, others: Mapping[str, Domain]
+    study: StudyFile,
+    arm: str,
+    path: str,
+    value: Any,
+    others: Mapping[str, Domain],
+    needed: Mapping[str, Any],
 ) -> list[UserError]:
-    """Return what is wrong with one value, beside the base's values and beside others of the space."""
+    """Return what is wrong with one value, beside the base's values and beside others of the space.
+
+    `needed` are the values of other paths without which this path does not exist.
+    """
     known = {(problem.rule, repr(problem.value)) for problem in _problems(study, arm, {})}
 
     def new(params: dict[str, Any]) -> list[UserError]:
-        found = _problems(study, arm, {**params, path: value})
+        found = _problems(study, arm, {**params, **needed, path: value})
         return [problem for problem in found if (problem.rule, repr(problem.value)) not in known]
 
     alone = new({})
     if alone and others:  # with which it may be right: `max_ratio` is never below `mask_ratio`
-        ends = [{other: domain.ends()[end] for other, domain in others.items()} for end in (0, -1)]
+        ends = [{other: one.ends()[end] for other, one in others.items() if not one.when} for end in (0, -1)]
         if not all(new(params) for params in ends):
             return []
     return alone
@@ -148,7 +186,8 @@ def _takes_whole_numbers(study: StudyFile, path: str, given: Range) -> bool | No
     found = []
     for arm in _searched(study):
         for end in Span(given.low, given.high).ends():
-            run, _ = study.try_run(arm, {path: end}, study.config.seeds[0])
+            needed = {other: values[0] for other, values in given.when.items() if other != "arm"}
+            run, _ = study.try_run(arm, {**needed, path: end}, study.config.seeds[0])
             if run is not None:
                 resolved: Any = run.model_dump()
                 for part in path.split("."):

@@ -64,6 +64,13 @@ class StudyFile:
             raise ConfigError(f"a study has at most {MAX_SEEDS:,} seeds", where="seeds", value=len(seeds))
         return replace(self, config=self.config.model_copy(update={"seeds": list(seeds)}))
 
+    def with_trials(self, trials: int | None) -> StudyFile:
+        """Return the same study, whose search has another number of points; None: its own."""
+        if trials is None or self.config.search is None:
+            return self
+        search = self.config.search.model_copy(update={"trials": trials})
+        return replace(self, config=self.config.model_copy(update={"search": search}))
+
     def run_config(self, arm: str, params: Mapping[str, Any], seed: int) -> RunConfig:
         """Return the resolved configuration of one run.
 

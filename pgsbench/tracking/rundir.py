@@ -1,39 +1,34 @@
 """Run directories: the truth on disk, which everything else mirrors or reads.
 
-A run directory ``runs/<study>/<arm>-s<seed>-<id>/`` is written by one process at a time (`RunDir.claim`)
-and complete once ``DONE`` is there, which is written last. JSON files are replaced whole, so a reader
-never sees half of one; ``metrics.jsonl`` grows by whole lines, and one damaged by a crash is ignored.
+A run directory ``runs/<study>/<arm>-s<seed>-<id>/`` is written by one process at a time, on any machine
+(`RunDir.claim`), and complete once ``DONE`` is there, which is written last. JSON files are replaced whole,
+so a reader never sees half of one; ``metrics.jsonl`` grows by whole lines, and one damaged by a crash is
+ignored.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import socket
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from pgsbench.errors import EvaluationError, RunError
+from pgsbench import leases
+from pgsbench.errors import EvaluationError, RunError, RunHeldError
 from pgsbench.files import atomic
+from pgsbench.leases import Lease
 from pgsbench.records import files
 from pgsbench.records.json_files import finite, read_record, write_record
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.scores import Scores
 
-#: More than the longest line of metrics has; `RunDir.last_step` reads no more of the file.
+#: More than the longest line of metrics has; `RunDir.last_line` reads no more of the file.
 LAST_BYTES = 1 << 16
-#: How long a claim waits for one that is ending: a step, its state and a little more.
-ENDING_SECONDS = 75.0
-#: How long it waits for one that does not say so: its parent may have died this very moment.
-GRACE_SECONDS = 2.0
-
-_ENDING = " (ending)"
 
 
 class RunDir:
@@ -150,16 +145,20 @@ class RunDir:
         whole = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
         return [line for line in map(_metrics_of, whole) if line]
 
-    def last_step(self) -> int:
-        """Return the step of the last whole metric line, or 0; takes the same time for a file of any size."""
+    def last_line(self) -> dict[str, Any]:
+        """Return the last whole metric line, or nothing; takes the same time for a file of any size."""
         path = self.path / files.METRICS
         if not path.is_file():
-            return 0
+            return {}
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - LAST_BYTES))
             whole = file.read().split(b"\n")[:-1]
         found = map(_metrics_of, (line.decode(errors="replace") for line in reversed(whole)))
-        return next((int(line["step"]) for line in found if line), 0)
+        return next((line for line in found if line), {})
+
+    def last_step(self) -> int:
+        """Return the step of the last whole metric line, or 0."""
+        return int(self.last_line().get("step", 0))
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
         """Append one line to ``metrics.jsonl``; whoever reads the file next sees it.
@@ -206,64 +205,43 @@ class RunDir:
         return self.path
 
     @contextmanager
-    def claim(self) -> Iterator[None]:
-        """Hold the run against other processes; the claim ends with the block or the process.
+    def claim(self) -> Iterator[Lease]:
+        """Hold the run against all other processes; the claim ends with the block, or with the process.
 
-        Where the holder is about to end, because its command was stopped, this waits for it.
+        A run whose holder is lost is taken over, which ``takeovers.jsonl`` says; one that may be lost on
+        another machine is watched before (`pgsbench.leases`).
 
         Raises:
-            RunError: Another process works on this run.
+            RunHeldError: Another process works on this run.
         """
-        lock = FileLock(self.existing_path() / files.LOCK)
-        started = time.monotonic()
-        patience = GRACE_SECONDS
-        while True:
-            try:
-                lock.acquire(timeout=0.2)
-                break
-            except Timeout:
-                holder = self._holder_text()
-                if holder.endswith(_ENDING):  # it takes its name away before it gives the claim up
-                    patience = ENDING_SECONDS
-                if time.monotonic() - started > patience:
-                    raise RunError(
-                        f"another process works on this run ({holder or 'unknown'})",
-                        where=str(self.path),
-                        way_out="wait for it or end it; a claim ends with its process",
-                    ) from None
+        lease = Lease(self.existing_path())
+        while not lease.take():
+            holder = leases.holder_of(self.existing_path())
+            if holder is not None and not leases.seems_lost(self.path):
+                raise RunHeldError(
+                    f"another process works on this run ({holder})",
+                    where=str(self.path),
+                    way_out="wait for it or end it; a claim ends with its process",
+                )
+            time.sleep(0.2)
         try:
-            (self.path / files.HOLDER).write_text(_this_process())
-            yield
+            if lease.taken_from is not None:
+                self._log_takeover(lease.taken_from)
+            yield lease
         finally:
-            if self._is_ours():  # another process may hold a directory that was deleted and made anew
-                (self.path / files.HOLDER).unlink(missing_ok=True)
-            lock.release()
+            lease.give_back()
 
-    def claim_ends(self) -> None:
-        """Say that this process is about to give its claim up, so that others wait for it."""
-        if self._is_ours():
-            with atomic(self.path / files.HOLDER) as scratch:  # others read it at any moment
-                scratch.write_text(_this_process() + _ENDING)
-
-    def _is_ours(self) -> bool:
-        return self._holder_text().removesuffix(_ENDING) == _this_process()
-
-    def _holder_text(self) -> str:
-        try:
-            return (self.path / files.HOLDER).read_text()
-        except OSError:
-            return ""
+    def _log_takeover(self, lost: leases.Holder) -> None:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        line = {"at": now, "lost": str(lost), "by": str(leases.this_process()), "step": self.last_step()}
+        with (self.path / files.TAKEOVERS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
 
     @property
     def holder(self) -> str | None:
         """Who works on this run now, as text for people, or None where nobody does."""
-        if not (self.path / files.HOLDER).is_file():
-            return None
-        try:
-            with FileLock(self.path / files.LOCK, timeout=0):
-                return None  # the holder died without giving it back
-        except Timeout:
-            return self._holder_text() or "another process"
+        holder = leases.holder_of(self.path)
+        return None if holder is None or leases.seems_lost(self.path) else str(holder)
 
 
 def find_runs(runs_root: Path, run_ids: Collection[str]) -> dict[str, RunDir]:
@@ -286,10 +264,6 @@ def find_runs(runs_root: Path, run_ids: Collection[str]) -> dict[str, RunDir]:
 def all_runs(runs_root: Path) -> list[RunDir]:
     """Return every run directory under any study, in the order of their paths."""
     return [RunDir(path.parent) for path in sorted(runs_root.glob(f"*/*/{files.SPEC}"))]
-
-
-def _this_process() -> str:
-    return f"process {os.getpid()} on {socket.gethostname()}"
 
 
 def _metrics_of(line: str) -> dict[str, Any]:

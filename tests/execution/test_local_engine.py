@@ -54,8 +54,9 @@ def test_an_error_that_is_nobodys_mistake_and_a_dead_worker_fail_one_run_each(
     pending = specs(tiny, tmp_path)
     ended: dict[str, Ended] = {}
     with LocalEngine(Slots(("cpu",), 1), tmp_path / "runs") as engine:
-        for one in engine.work_off(lambda: pending.pop(0) if pending else None):
-            ended[one.spec.arm] = one
+        while len(ended) < 3:
+            for one in engine.step(lambda: pending.pop(0) if pending else None):
+                ended[one.spec.arm] = one
     raised, died = ended["raise"].error, ended["die"].error
     assert "ZeroDivisionError: my own mistake" in str(raised)
     trace = tmp_path / "runs" / ended["raise"].spec.folder / files.FAILURE
@@ -81,9 +82,15 @@ def test_a_second_ctrl_c_ends_the_workers_at_once(tiny: TinyWorld, tmp_path: Pat
             raise KeyboardInterrupt
 
     started = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), LocalEngine(Slots(("cpu",), 1), tmp_path / "runs") as engine:
-        for _ in engine.work_off(lambda: pending.pop() if pending else None, interrupt):
-            pass
+
+    def work() -> None:
+        with LocalEngine(Slots(("cpu",), 1), tmp_path / "runs") as engine:
+            while True:
+                engine.step(lambda: pending.pop() if pending else None)
+                interrupt()
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
     signal.signal(signal.SIGINT, before)
     assert time.monotonic() - seen[-1] < 20
     assert time.monotonic() - started < 200

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from pgsbench.execution.local import Ended
 from pgsbench.execution.runs import Watcher
 from pgsbench.execution.search import search
 from pgsbench.execution.slots import Slots
+from pgsbench.records.run_records import Summary
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.scores import GroupMean, Scores
 from pgsbench.study.open import open_study_file
@@ -43,8 +43,8 @@ class Bench:
         self.notes: list[str] = []
         self.importances: dict[str, float] = {}
 
-    def folder(self, *overrides: str) -> StudyFolder:
-        study = open_study_file(self.study, overrides=["arms={}", *overrides])
+    def folder(self, *overrides: str, trials: int | None = None) -> StudyFolder:
+        study = open_study_file(self.study, overrides=["arms={}", *overrides]).with_trials(trials)
         return StudyFolder.open(Planner(study), self.runs_root)
 
     def search(
@@ -55,13 +55,13 @@ class Bench:
     ) -> list[tuple[RunSpec, Exception]]:
         """Search, and return the runs that failed."""
         self.trained, self.reused, self.notes = [], [], []
-        folder = self.folder(*overrides)
+        folder = self.folder(*overrides, trials=trials)
         self.patch.setattr(runs_module, "LocalEngine", lambda *_: Engine(self, folder, value))
         watcher = Watcher(
             on_done=lambda spec, existed: self.reused.append(spec.name) if existed else None,
             on_note=self.notes.append,
         )
-        failed = search(folder, [], Slots(("cpu", "cpu"), 1), watcher, trials=trials)
+        failed = search(folder, [], Slots(("cpu", "cpu"), 1), watcher)
         self.importances = folder.importances.shares if folder.importances else {}
         return failed
 
@@ -91,18 +91,25 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def work_off(self, next_run: Callable[[], RunSpec | None], on_tick: object) -> Iterator[Ended]:
-        while (spec := next_run()) is not None:
-            try:
-                score = self.value(spec)
-            except UserError as error:
-                yield Ended(spec, error=error)
-                continue
-            run = RunDir.create(self.folder.runs_root, spec)
-            scores_of(score, self.folder.suite_fingerprint(spec)).write(run.path)
-            run.mark_done()
-            self.bench.trained.append(spec.name)
-            yield Ended(spec, directory=spec.folder)
+    def step(self, next_run: Callable[[], RunSpec | None]) -> list[Ended]:
+        spec = next_run()
+        if spec is None:
+            return []
+        try:
+            score = self.value(spec)
+        except UserError as error:
+            return [Ended(spec, error=error)]
+        finish(self.folder, spec, score)
+        self.bench.trained.append(spec.name)
+        return [Ended(spec, directory=spec.folder)]
+
+
+def finish(folder: StudyFolder, spec: RunSpec, score: float, seconds: float = 1.0) -> None:
+    """Leave what a training would have left."""
+    run = RunDir.create(folder.runs_root, spec)
+    run.write_summary(Summary(1, 32, seconds, 1.0, 32.0, 0.0, 0.5, 0.3, 8, 8, 1000, 2.0))
+    scores_of(score, folder.suite_fingerprint(spec)).write(run.path)
+    run.mark_done()
 
 
 def scores_of(value: float, suite_fingerprint: str) -> Scores:
@@ -159,14 +166,15 @@ def test_trials_of_a_grid_start_when_their_runs_do(bench: Bench) -> None:
     assert all(trial.duration.total_seconds() >= 0.02 for trial in bench.trials())
 
 
-def test_a_trial_of_a_process_that_died_is_closed_and_one_of_another_host_is_not(bench: Bench) -> None:
-    bench.search(tpe(2))
-    study = optuna.load_study(storage=bench.storage, study_name=bench.trials_name())
-    for process in ("elsewhere:1", f"{socket.gethostname()}:999999999"):
-        study.ask().set_user_attr("process", process)
+def test_a_trial_that_nobody_works_on_is_closed(bench: Bench) -> None:
+    def cut(spec: RunSpec) -> float:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bench.search(tpe(3), value=cut)
+    assert [trial.state.name for trial in bench.trials()] == ["FAIL"]
     bench.search(tpe(3))
-    states = {trial.user_attrs["process"]: trial.state.name for trial in bench.trials()[2:4]}
-    assert list(states.values()) == ["RUNNING", "FAIL"]
+    assert [trial.state.name for trial in bench.trials()] == ["FAIL", *["COMPLETE"] * 3]
 
 
 def test_two_outputs_share_a_search_in_one_storage(
@@ -253,7 +261,7 @@ def test_values_that_are_not_valid_together_are_drawn_anew(bench: Bench) -> None
     ratio = "{low: 0.3, high: 0.9}"  # max_ratio is refused below mask_ratio
     bench.search(tpe(6, f"{{strategy.mask_ratio: {ratio}, strategy.max_ratio: {ratio}}}"))
     assert len(bench.trained) == 6
-    assert any("max_ratio" in trial.user_attrs.get("error", "") for trial in bench.trials())
+    assert any("max_ratio" in note for note in bench.notes)
 
 
 def test_what_was_cut_off_is_worked_on_again(bench: Bench) -> None:
@@ -282,3 +290,48 @@ def test_a_storage_that_cannot_be_opened_is_explained(bench: Bench, monkeypatch:
     with pytest.raises(StudyError, match="cannot be opened") as raised:
         bench.search(grid())
     assert raised.value.where == "OPTUNA_STORAGE"
+
+
+def test_a_search_begins_with_the_base_and_the_points_that_come_first(bench: Bench) -> None:
+    first = "first: [{strategy.tau: 0.7}, {strategy.tau: 5}]"  # the last one lies outside
+    space = "{strategy.tau: {low: 0.05, high: 1.0}}"
+    bench.search(f"search={{sampler: random, trials: 3, space: {space}, arms: [pgs], {first}}}")
+    assert bench.trained[:2] == ["pgs tau=0.1 s0", "pgs tau=0.7 s0"]
+    assert len(bench.trained) == 3
+
+
+def test_a_path_is_searched_only_where_its_condition_holds(bench: Bench) -> None:
+    space = "{strategy.name: [flip, pgs], strategy.tau: {choices: [0.1, 0.5], when: {strategy.name: [pgs]}}}"
+    bench.search(f"search={{space: {space}, arms: [pgs]}}", value=lambda spec: 0.5)
+    assert bench.trained == [
+        "pgs strategy=flip s0",
+        "pgs strategy=pgs tau=0.1 s0",
+        "pgs strategy=pgs tau=0.5 s0",
+    ]
+    bench.search(f"search={{sampler: random, trials: 3, space: {space}, arms: [pgs]}}")
+    assert not bench.trained  # the same points, and they are known
+
+
+def test_two_objectives_are_told_with_their_directions_and_a_limit_as_a_constraint(bench: Bench) -> None:
+    search = "metric: [mean, -train_seconds], at_most: {train_seconds: 0.5}, sampler: nsga2, trials: 3"
+    bench.search(f"search={{{search}, space: {{strategy.tau: {{low: 0.05, high: 1.0}}}}, arms: [pgs]}}")
+    study = optuna.load_study(storage=bench.storage, study_name=bench.trials_name())
+    assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    assert study.metric_names == ["mean", "train_seconds"]
+    assert [trial.values for trial in study.trials] == [[0.5, 1.0]] * 3
+
+
+@pytest.mark.parametrize(
+    ("search", "said"),
+    [
+        ("space: {strategy.tau: {choices: [0.1], when: {strategy.nam: [pgs]}}}", "did you mean|valid: arm"),
+        ("space: {strategy.tau: {choices: [0.1], when: {arm: [flop]}}}", "arm never has this value"),
+        ("space: {strategy.tau: [0.1]}, first: [{strategy.sigma: 1}]", "not searched"),
+        ("space: {strategy.tau: [0.1]}, metric: [-flops, mean]", "a score comes first"),
+        ("space: {strategy.tau: [0.1]}, metric: [mean, flops]", "a cost has a minus before it"),
+        ("space: {strategy.tau: [0.1]}, sampler: gp", "the gp sampler needs `trials`"),
+    ],
+)
+def test_mistakes_in_a_search_are_named(bench: Bench, search: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        bench.folder(f"search={{{search}, arms: [pgs]}}")

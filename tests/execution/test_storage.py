@@ -14,10 +14,10 @@ import pytest
 from killed import kill_while_it_makes
 
 from pgsbench.errors import StudyError
-from pgsbench.execution.storage import open_storage
+from pgsbench.execution.trials import open_storage
 
-IMPORTS = "import optuna; from pathlib import Path; from pgsbench.execution.storage import open_storage"
-OPEN = "open_storage(Path({!r}), 'ratio', optuna.samplers.RandomSampler())"
+IMPORTS = "from pathlib import Path; from pgsbench.execution.trials import open_storage"
+OPEN = "open_storage(Path({!r}), 'ratio')"
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ def a_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(folder: Path) -> optuna.Study:
-    return open_storage(folder, "ratio", optuna.samplers.RandomSampler(seed=0))
+    return open_storage(folder, "ratio")
 
 
 def aside(folder: Path) -> list[Path]:

@@ -32,7 +32,6 @@ def spec_of(
         "params": params,
         "config": config,
         "data": "a1b2c3d4",
-        "order": "memory",
         "strategy_code": arm,
         "model_file": "",
         "numerics": Numerics("cpu", "fp32", "2.13.0", 1),

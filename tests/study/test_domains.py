@@ -8,7 +8,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from pgsbench.config.search import Range
-from pgsbench.execution.search import distribution
+from pgsbench.execution.adviser import distribution
 from pgsbench.study.domains import Choices, Span, domain_of
 
 
@@ -89,4 +89,3 @@ def test_optuna_draws_from_the_same_values() -> None:
     assert distribution(Choices((1, None))) == CategoricalDistribution([1, None])
     assert distribution(Span(2, 32, log=True, step=1)) == IntDistribution(2, 32, log=True)
     assert distribution(Span(0.0, 1.0, step=0.25)) == FloatDistribution(0.0, 1.0, step=0.25)
-    assert distribution(Span(0, 4, step=2), is_grid=True) == CategoricalDistribution([0, 2, 4])

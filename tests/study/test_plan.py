@@ -123,6 +123,17 @@ def test_the_record_starts_anew_when_the_base_changes(tiny: TinyWorld, tmp_path:
     assert arms_entered(tmp_path) == ["none"]
 
 
+def test_two_commands_add_without_losing(tiny: TinyWorld, tmp_path: Path) -> None:
+    study = open_study_file(tiny.study)
+    one, other = folder_of(study, tmp_path), folder_of(study, tmp_path)
+    one.add(specs(study, ["pgs"]))
+    other.add(specs(study, ["flip"]))
+    one.add(specs(study, ["none"]))
+    assert arms_entered(tmp_path) == ["pgs", "flip", "none"]
+    one.refresh()
+    assert list(one.runs) == ["pgs s0", "flip s0", "none s0"]
+
+
 def test_runs_of_other_numerics_stay_in_the_record_and_are_seen_to_differ(
     tiny: TinyWorld, tmp_path: Path
 ) -> None:

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,11 +18,10 @@ from subprocess import PIPE
 import pytest
 from fake_study import fake_record, fake_scores, fake_spec, fake_summary
 
-from pgsbench.errors import RunError, StudyError
+from pgsbench.errors import RunError, RunHeldError, StudyError
 from pgsbench.records.json_files import write_json
 from pgsbench.records.run_records import Environment
-from pgsbench.records.study_record import StudyRecord
-from pgsbench.tracking import rundir
+from pgsbench.records.study_record import StudyRecord, StudyRun, remove_planned, write_planned
 from pgsbench.tracking.rundir import RunDir, all_runs, find_runs
 
 
@@ -141,18 +139,15 @@ def test_claim_is_exclusive_and_names_its_holder(run: RunDir) -> None:
         pass
 
 
-#: Holds a claim; says that it ends when it is told to, and ends a second later.
+#: Holds a claim.
 HOLD = """
-import sys, time
+import sys
 from pathlib import Path
 from pgsbench.tracking.rundir import RunDir
 run = RunDir(Path(sys.argv[1]))
 with run.claim():
     print("held", flush=True)
     sys.stdin.readline()
-    run.claim_ends()
-    print("ending", flush=True)
-    time.sleep(1)
 """
 
 
@@ -167,47 +162,24 @@ def held_elsewhere(run: RunDir) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_another_process_is_told_who_holds_the_claim(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rundir, "GRACE_SECONDS", 0.5)
+def test_another_process_is_told_who_holds_the_claim(run: RunDir) -> None:
     with held_elsewhere(run) as process:
-        started = time.monotonic()
-        with pytest.raises(RunError, match=rf"works on this run \(process {process.pid} on"), run.claim():
+        with pytest.raises(RunHeldError, match=rf"works on this run \(process {process.pid} on"), run.claim():
             pass
-        assert time.monotonic() - started > 0.5
-        run.claim_ends()  # of a claim that is not ours
         assert run.holder == f"process {process.pid} on {socket.gethostname()}"
-
-
-def test_a_claim_waits_for_one_that_is_ending(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rundir, "GRACE_SECONDS", 0.5)  # the other gives it up after a second
-    with held_elsewhere(run) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write("end\n")
-        process.stdin.flush()
-        assert process.stdout.readline() == "ending\n"
-        with run.claim():
-            assert run.holder == f"process {os.getpid()} on {socket.gethostname()}"
-
-
-def test_a_claim_does_not_wait_for_ever_for_one_that_is_ending(
-    run: RunDir, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rundir, "ENDING_SECONDS", 0.3)
-    with run.claim():
-        run.claim_ends()
-        with pytest.raises(RunError, match=r"\(ending\)"), run.claim():
-            pass
 
 
 def test_a_claim_ends_with_its_process(run: RunDir) -> None:
     with held_elsewhere(run) as process:
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert (run.path / "holder.txt").is_file()
         assert run.holder is None
         with run.claim():
             assert run.holder == f"process {os.getpid()} on {socket.gethostname()}"
+        with run.claim():  # given back, not lost
+            pass
+        (line,) = (run.path / "takeovers.jsonl").read_text().splitlines()
+        assert json.loads(line)["lost"] == f"process {process.pid} on {socket.gethostname()}"
 
 
 def test_a_deleted_run_directory_is_not_made_anew_by_writing(run: RunDir) -> None:
@@ -241,8 +213,7 @@ def test_a_claim_on_a_directory_that_was_made_anew_stays(run: RunDir, tmp_path: 
         with held_elsewhere(RunDir.create(tmp_path, spec)) as process:
             holder = f"process {process.pid} on {socket.gethostname()}"
             assert run.holder == holder
-            run.claim_ends()
-            assert run.holder == holder
+        assert run.holder is None
 
 
 def test_a_study_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -250,6 +221,19 @@ def test_a_study_comes_back_as_it_was_written(tmp_path: Path) -> None:
     record = fake_record(specs, source="name: ratio\n", command="pgsbench sweep ratio")
     record.write(tmp_path / "ratio")
     assert StudyRecord.read(tmp_path / "ratio") == record
+
+
+def test_what_two_commands_enter_is_kept_in_order(tmp_path: Path) -> None:
+    first, second, third = (StudyRun(fake_spec("pgs", seed), "somewhere") for seed in range(3))
+    fake_record([fake_spec("flip")]).write(tmp_path)
+    write_planned(tmp_path, [first])
+    write_planned(tmp_path, [second, third])
+    write_planned(tmp_path, [replace(second, directory="elsewhere"), first])
+    found = StudyRecord.read(tmp_path).runs
+    assert [run.spec.name for run in found] == ["flip s0", "pgs s0", "pgs s1", "pgs s2"]
+    assert found[2].directory == "elsewhere"
+    remove_planned(tmp_path, ["pgs s0"])
+    assert len(StudyRecord.read(tmp_path).runs) == 3
 
 
 def test_labels_tell_values_apart_and_seeds_are_named() -> None:
@@ -264,9 +248,13 @@ def test_labels_tell_values_apart_and_seeds_are_named() -> None:
 def test_study_that_never_ran(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="no study has run here"):
         StudyRecord.read(tmp_path)
-    (tmp_path / "study.json").write_text('{"runs": [{"arm": 1}], "config": {}}')
-    with pytest.raises(StudyError, match="damaged file"):
-        StudyRecord.read(tmp_path)
+    fake_record([fake_spec()]).write(tmp_path)
+    (planned,) = (tmp_path / "planned").iterdir()
+    for path in (planned, tmp_path / "study.json"):
+        path.write_text('{"config": 1}')
+        with pytest.raises(StudyError, match="damaged file") as raised:
+            StudyRecord.read(tmp_path)
+        assert raised.value.where == str(path)
 
 
 def test_rundir_imports_nothing_heavy() -> None:

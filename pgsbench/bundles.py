@@ -1,0 +1,210 @@
+"""A study as one archive that another person can check: records, per-item outcomes and the report, hashed."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from pgsbench.errors import StudyError
+from pgsbench.files import UNREADABLE, atomic
+from pgsbench.hashing import file_hash
+from pgsbench.records import files
+from pgsbench.records.study_record import StudyRecord
+from pgsbench.reporting.page import write_report
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.run_list import study_folder
+from pgsbench.reporting.study_frames import read_frames
+from pgsbench.tracking.rundir import RunDir
+
+#: What the archive holds, file by file; its own hash is the hash of the bundle.
+CONTENTS = "CONTENTS.json"
+#: Files of a report that hold numbers.
+NUMBERS = ("report.md", "scores.csv", "comparisons.csv", "tables.tex")
+#: The mean of float32 outcomes and the number that was made from them differ by no more.
+ROUNDING = 1e-6
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An archive that was written or read.
+
+    Attributes:
+        path: The archive.
+        sha256: Hash of its list of contents, which names the hash of each file.
+        study: Name of the study.
+        num_runs: Complete runs in it.
+        num_scores: Scores that were recomputed from per-item outcomes; 0 where it was written.
+        problems: What does not agree; empty: all does.
+    """
+
+    path: Path
+    sha256: str
+    study: str
+    num_runs: int
+    num_scores: int = 0
+    problems: tuple[str, ...] = ()
+
+
+def bundle(study: str, path: Path, *, output: str | Path = ".", weights: bool = False) -> Bundle:
+    """Write a study into an archive; two bundles of the same study are equal to the byte.
+
+    Args:
+        study: Name of a study that has run.
+        path: The archive to write, ``NAME.tar.gz``.
+        output: The folder of ``runs/``.
+        weights: Take the trained models, too.
+
+    Raises:
+        StudyError: The study has not run, or no run of it is complete.
+    """
+    folder = study_folder(output, study)
+    root, record = folder.parent, StudyRecord.read(folder)
+    runs = {run.directory: RunDir(root / run.directory) for run in record.runs}
+    done = {name: run for name, run in runs.items() if run.is_done}
+    if not done:
+        raise StudyError("no run of the study is complete", where=folder.name)
+    found = {f"runs/{folder.name}/{files.STUDY}": folder / files.STUDY}
+    found |= {
+        f"runs/{folder.name}/{files.PLANNED}/{one.name}": one
+        for one in (folder / files.PLANNED).glob("[!.]*.json")
+    }
+    for name, run in done.items():
+        found |= {f"runs/{name}/{part}": run.path / part for part in _parts(run, weights=weights)}
+    with TemporaryDirectory() as scratch:
+        written = Path(scratch, folder.name)
+        _write_report(folder, written)
+        found |= {
+            f"reports/{folder.name}/{one.relative_to(written).as_posix()}": one
+            for one in written.rglob("*")
+            if one.is_file()
+        }
+        contents = {name: file_hash(found[name]) for name in sorted(found)}
+        text = json.dumps(contents, indent=1).encode() + b"\n"
+        _write(path, text, {name: found[name] for name in sorted(found)})
+    return Bundle(path, hashlib.sha256(text).hexdigest(), folder.name, len(done))
+
+
+def verify(path: Path, *, report: Path | None = None) -> Bundle:
+    """Check a bundle: the hash of each file, each score from its outcomes, and the report from those.
+
+    Args:
+        path: The archive.
+        report: Where the report that is made from the outcomes is kept; None: nowhere.
+
+    Raises:
+        StudyError: It is no bundle, or damaged.
+    """
+    with TemporaryDirectory() as scratch:
+        root = Path(scratch)
+        sha256, problems = _unpack(path, root)
+        folder = next((one.parent for one in root.glob(f"runs/*/{files.STUDY}")), None)
+        if folder is None:
+            raise StudyError("no study is in this archive", where=str(path))
+        record = StudyRecord.read(folder)
+        runs = {run.directory: RunDir(root / "runs" / run.directory) for run in record.runs}
+        done = {name: run for name, run in runs.items() if run.is_done}
+        num_scores = 0
+        for name, run in done.items():
+            checked = list(_check_scores(run))
+            num_scores += len(checked)
+            problems += [f"{name}: {problem}" for problem in checked if problem]
+        again = report or root / "again"
+        _write_report(folder, again)
+        problems += _differences(root / "reports" / folder.name, again)
+        return Bundle(path, sha256, folder.name, len(done), num_scores, tuple(problems))
+
+
+def _write_report(folder: Path, out: Path) -> None:
+    """Write the report of a study with the paths of its runs as they are in the archive."""
+    write_report(Results(read_frames(folder)), out)
+    for path in (out / name for name in (*NUMBERS, "report.html")):
+        path.write_text(path.read_text().replace(str(folder.parent), "runs"))
+
+
+def _parts(run: RunDir, *, weights: bool) -> Iterator[str]:
+    for path in sorted(run.path.rglob("*")):
+        part = path.relative_to(run.path)
+        hidden = any(name.startswith(".") for name in part.parts)
+        if not path.is_file() or hidden or part.is_relative_to(files.STATE):
+            continue
+        if weights or not part.is_relative_to("checkpoints"):
+            yield part.as_posix()
+
+
+def _write(path: Path, contents: bytes, found: dict[str, Path]) -> None:
+    with (
+        atomic(path) as scratch,
+        scratch.open("wb") as raw,
+        gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        info = tarfile.TarInfo(CONTENTS)
+        info.size = len(contents)
+        archive.addfile(info, io.BytesIO(contents))
+        for name, one in found.items():
+            info = tarfile.TarInfo(name)  # without owner and time, which are no part of a study
+            info.size = one.stat().st_size
+            with one.open("rb") as content:
+                archive.addfile(info, content)
+
+
+def _unpack(path: Path, root: Path) -> tuple[str, list[str]]:
+    try:
+        with tarfile.open(path, "r:gz") as archive:
+            archive.extractall(root, filter="data")
+        text = (root / CONTENTS).read_bytes()
+        contents: dict[str, str] = json.loads(text)
+    except (*UNREADABLE, tarfile.TarError) as error:
+        raise StudyError(
+            f"not a bundle of a study ({error})",
+            where=str(path),
+            way_out="`pgsbench bundle STUDY FILE.tar.gz` writes one",
+        ) from error
+    problems = []
+    for name, expected in contents.items():
+        one = root / PurePosixPath(name)
+        if not one.is_file():
+            problems.append(f"{name}: missing")
+        elif file_hash(one) != expected:
+            problems.append(f"{name}: not the file that was bundled")
+    there = {one.relative_to(root).as_posix() for one in root.rglob("*") if one.is_file()}
+    problems += [f"{name}: not in the list of contents" for name in sorted(there - {*contents, CONTENTS})]
+    return hashlib.sha256(text).hexdigest(), problems
+
+
+def _check_scores(run: RunDir) -> Iterator[str]:
+    """Yield for each score that has outcomes what is wrong with it, or nothing."""
+    scores = run.scores
+    for score in scores.scores if scores else ():
+        if not score.per_sample:
+            continue
+        try:
+            with np.load(run.path / score.per_sample) as arrays:
+                values = arrays["values"].astype(np.float64)
+        except UNREADABLE as error:
+            yield f"{score.task}/{score.metric}: outcomes cannot be read ({error})"
+            continue
+        mean = float(values.mean())
+        is_same = len(values) == score.n and abs(mean - score.value) <= ROUNDING
+        yield "" if is_same else f"{score.task}/{score.metric} is {score.value}, its outcomes give {mean}"
+
+
+def _differences(bundled: Path, again: Path) -> Iterator[str]:
+    for name in NUMBERS:
+        before, after = ((folder / name) for folder in (bundled, again))
+        if not before.is_file():
+            yield f"{name}: not in the bundle"
+            continue
+        pairs = zip(before.read_text().splitlines(), after.read_text().splitlines(), strict=False)
+        changed = next((pair for pair in pairs if pair[0] != pair[1]), None)
+        if changed or before.read_text() != after.read_text():
+            yield f"{name}: the outcomes give another one; first {changed or 'its length'}"

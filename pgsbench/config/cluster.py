@@ -1,0 +1,72 @@
+"""``cluster.yaml``: what a job of a cluster asks for, one profile a kind of job."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+
+from pgsbench.config.read import check_all
+from pgsbench.config.strict import Strict
+from pgsbench.config.yaml_text import parse_yaml, read_text
+from pgsbench.errors import ConfigError, nearest
+
+CLUSTER_FILE = "cluster.yaml"
+
+
+class Profile(Strict):
+    """What one job asks SLURM for; each works on one run at a time."""
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    minutes: int = Field(60, ge=1, description="Time limit; a run that needs longer is queued again.")
+    gpus: int = Field(0, ge=0, le=1, description="GPUs of a job.")
+    cpus: int = Field(1, ge=1, description="CPUs of a job; of a run on a CPU also its threads.")
+    memory_gib: float | None = Field(None, gt=0)
+    setup: list[str] = Field(default_factory=list, description="Shell lines before a job, as `module load`.")
+    parallel: int = Field(64, ge=1, description="Jobs of one study at a time.")
+    save_seconds: int = Field(
+        90, ge=1, description="How long before the limit a job saves and is queued again."
+    )
+
+    @property
+    def device(self) -> str:
+        """Type of the device that runs are trained on."""
+        return "cuda" if self.gpus else "cpu"
+
+
+class Cluster(Strict):
+    """A cluster's profiles; the first is taken where none is named."""
+
+    profiles: dict[str, Profile] = Field(min_length=1)
+
+
+def read_profile(name: str = "") -> Profile:
+    """Return a profile of ``cluster.yaml`` in the working folder, or of the file in ``PGSBENCH_CLUSTER``.
+
+    Args:
+        name: The profile; empty: the first.
+
+    Raises:
+        ConfigError: There is no such file or profile, or it has mistakes.
+    """
+    path = Path(os.environ.get("PGSBENCH_CLUSTER") or CLUSTER_FILE)
+    if not path.is_file():
+        raise ConfigError(
+            "a cluster needs a file that says what jobs ask for",
+            where=str(path),
+            way_out="write `profiles: {small: {partition: main, minutes: 60}}` into it (docs/scale.md)",
+        )
+    data, lines = parse_yaml(read_text(path), str(path))
+    checked = check_all(
+        Cluster, data if isinstance(data, dict) else {}, lambda key: f"{path}:{lines.get(key, 1)}: {key}"
+    )
+    if checked.model is None or checked.problems:
+        raise ConfigError.collect(checked.problems, where=str(path))
+    profiles = checked.model.profiles
+    if name and name not in profiles:
+        raise ConfigError("no such profile", where=str(path), value=name, way_out=nearest(name, profiles))
+    return profiles[name or next(iter(profiles))]

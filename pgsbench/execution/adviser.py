@@ -1,0 +1,162 @@
+"""Which point to try next: Optuna's samplers, asked in memory about the points that are known.
+
+The study's record and its run directories say what is known, so every process that asks knows the same, and
+no storage has to be there. A point that is worked on counts as one that runs.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+
+from pgsbench.study.domains import Choices, Domain
+
+#: A search ends after this number of draws in a row without a new point.
+MAX_DRAWS = 50
+#: Points that TPE draws at random before it has an opinion.
+STARTUP = 5
+
+
+@dataclass(frozen=True)
+class KnownPoint:
+    """A point of a search, as far as it is known.
+
+    Attributes:
+        params: Parameter -> value; the arm is one of them where several are searched.
+        values: One a metric; empty while it is worked on.
+        excess: Name of a constraint -> by how much it is broken; zero or less: it is kept.
+    """
+
+    params: Mapping[str, Any]
+    values: Sequence[float] = ()
+    excess: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Adviser:
+    """Draws new points.
+
+    Attributes:
+        sampler: ``random``, ``qmc``, ``tpe``, ``gp`` or ``nsga2``.
+        distributions: Parameter -> what is drawn from.
+        directions: ``maximize`` or ``minimize``, one a metric.
+        seed: Decides what is drawn.
+        trials: Points in all; a genetic search sizes its generations by it.
+        is_active: Tells whether a parameter exists beside those that are chosen already.
+    """
+
+    sampler: str
+    distributions: Mapping[str, BaseDistribution]
+    directions: Sequence[str]
+    seed: int
+    trials: int
+    is_active: Callable[[str, Mapping[str, Any]], bool] = lambda *_: True
+
+    def draw(self, known: Sequence[KnownPoint], accept: Callable[[dict[str, Any]], bool]) -> bool:
+        """Draw points until one is accepted.
+
+        Args:
+            known: The points so far, in the order they were entered.
+            accept: Told the parameters of a point; False: it is not valid, or known.
+
+        Returns:
+            Whether one was accepted.
+        """
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what Optuna calls experimental
+            study = optuna.create_study(directions=list(self.directions), sampler=self._sampler(len(known)))
+            study.add_trials(self._trials(known))
+            # A sequence begins with the points that are known.
+            for _ in range(MAX_DRAWS + (len(known) if self.sampler == "qmc" else 0)):
+                if accept(self._suggest(study.ask())):
+                    return True
+        return False
+
+    def _suggest(self, trial: Trial) -> dict[str, Any]:
+        params: dict[str, Any] = {}
+        for name, distribution in self.distributions.items():
+            if self.is_active(name, params):
+                params[name] = suggest(trial, name, distribution)
+        return params
+
+    def _sampler(self, num_known: int) -> BaseSampler:
+        samplers, seed = optuna.samplers, self.seed + num_known
+        if self.sampler == "random":
+            return samplers.RandomSampler(seed)
+        if self.sampler == "qmc":
+            return samplers.QMCSampler(
+                qmc_type="sobol", scramble=True, seed=self.seed, warn_independent_sampling=False
+            )
+        if self.sampler == "gp":
+            return samplers.GPSampler(seed=seed, n_startup_trials=STARTUP, deterministic_objective=False)
+        if self.sampler == "nsga2":
+            return samplers.NSGAIISampler(seed=seed, population_size=self._generation_size)
+        return samplers.TPESampler(
+            seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=STARTUP
+        )
+
+    @property
+    def _generation_size(self) -> int:
+        return max(4, min(50, self.trials // 5))
+
+    def _trials(self, known: Sequence[KnownPoint]) -> list[FrozenTrial]:
+        trials, num_complete = [], 0
+        for point in known:
+            attributes = {}
+            if self.sampler == "nsga2" and point.values:
+                key = optuna.samplers.NSGAIISampler._get_generation_key()
+                attributes[key] = num_complete // self._generation_size
+            num_complete += bool(point.values)
+            trials.append(trial_of(point, self.distributions, attributes))
+        if self.sampler == "qmc" and not num_complete:  # it looks at complete trials for what is searched
+            middle = {
+                name: _middle(one) for name, one in self.distributions.items() if self.is_active(name, {})
+            }
+            trials.append(trial_of(KnownPoint(middle, [0.0] * len(self.directions)), self.distributions, {}))
+        return trials
+
+
+def trial_of(
+    point: KnownPoint, distributions: Mapping[str, BaseDistribution], attributes: Mapping[str, Any]
+) -> FrozenTrial:
+    """Return a point as Optuna's trial: complete where it has values, else running."""
+    return create_trial(
+        params=dict(point.params),
+        distributions={name: distributions[name] for name in point.params},
+        values=list(point.values) or None,
+        state=TrialState.COMPLETE if point.values else TrialState.RUNNING,
+        constraints=dict(point.excess) if point.values and point.excess else None,
+        system_attrs=dict(attributes),
+    )
+
+
+def distribution(domain: Domain) -> BaseDistribution:
+    """Return what Optuna draws from for a domain."""
+    if isinstance(domain, Choices):
+        return CategoricalDistribution(domain.grid())
+    if not domain.is_whole:
+        return FloatDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
+    step = int(domain.step or 1)
+    return IntDistribution(int(domain.low), int(domain.high), log=domain.log, step=step)
+
+
+def suggest(trial: Trial, name: str, one: BaseDistribution) -> Any:
+    """Let a trial choose from a distribution."""
+    if isinstance(one, CategoricalDistribution):
+        return trial.suggest_categorical(name, one.choices)
+    if isinstance(one, IntDistribution):
+        return trial.suggest_int(name, one.low, one.high, step=one.step, log=one.log)
+    assert isinstance(one, FloatDistribution)
+    return trial.suggest_float(name, one.low, one.high, step=one.step, log=one.log)
+
+
+def _middle(one: BaseDistribution) -> Any:
+    return one.choices[0] if isinstance(one, CategoricalDistribution) else one.low

@@ -1,0 +1,114 @@
+"""The runs that a command wants complete, whoever works on them: this process, or others on the same study.
+
+The leases of run directories say who works on what. A run that another process holds is waited for; if that
+one is lost, the run is taken over. So any number of commands share a study, and each run is trained once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from pgsbench.errors import RunHeldError, StudyError
+from pgsbench.execution.folder import StudyFolder
+from pgsbench.execution.local import Ended
+from pgsbench.records.marks import Failure
+from pgsbench.records.run_spec import RunSpec
+
+
+class Pending:
+    """Runs that are not complete yet.
+
+    Args:
+        folder: The study.
+        specs: The runs.
+        more: Asked for further runs where all of these are taken.
+        on_note: Told, in one line, that a run is waited for.
+    """
+
+    def __init__(
+        self,
+        folder: StudyFolder,
+        specs: Iterable[RunSpec] = (),
+        *,
+        more: Callable[[], Sequence[RunSpec]] = lambda: (),
+        on_note: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._folder, self._more, self._on_note = folder, more, on_note
+        self._left: dict[str, RunSpec] = {}
+        self._ours: set[str] = set()
+        self._ended: list[Ended] = []
+        self._told: set[str] = set()
+        self.add(specs)
+
+    def __bool__(self) -> bool:
+        """Whether any run is left, here or elsewhere."""
+        return bool(self._left or self._ended)
+
+    def __contains__(self, spec: RunSpec) -> bool:
+        """Tell whether a run is still to be completed."""
+        return spec.id in self._left
+
+    def add(self, specs: Iterable[RunSpec]) -> None:
+        """Want further runs complete, too; equal ones count once."""
+        for spec in specs:
+            self._left.setdefault(spec.id, spec)
+
+    def next(self) -> RunSpec | None:
+        """Return a run that nobody works on, for this process to work on; None: there is none now."""
+        return self._free() or (self._free() if self._ask_for_more() else None)
+
+    def check(self) -> None:
+        """Look whether the study was cancelled.
+
+        Raises:
+            StudyError: It was.
+        """
+        if self._folder.marks.is_cancelled:
+            raise StudyError(
+                "the study was cancelled; what was trained is saved",
+                where=self._folder.study.config.name,
+                way_out="the same command, or `pgsbench study retry`, goes on with it",
+            )
+
+    def _ask_for_more(self) -> bool:
+        found = self._more()
+        self.add(found)
+        return bool(found)
+
+    def _free(self) -> RunSpec | None:
+        for spec in list(self._left.values()):
+            if spec.id not in self._ours and self._is_free(spec):
+                self._ours.add(spec.id)
+                return spec
+        return None
+
+    def _is_free(self, spec: RunSpec) -> bool:
+        run = self._folder.directory(spec)
+        if holder := run.holder:  # asked first: what it leaves behind is then whole
+            if spec.id not in self._told:
+                self._told.add(spec.id)
+                self._on_note(f"{spec.name} is worked on elsewhere ({holder})")
+            return False
+        failure = self._folder.marks.failure(spec.id)
+        if failure is None and not self._folder.is_complete(spec):
+            return True
+        error = StudyError(failure.error, way_out=failure.log) if failure else None
+        del self._left[spec.id]
+        self._ended.append(Ended(spec, self._folder.runs[spec.name].directory, error, is_ours=False))
+        return False
+
+    def ended_elsewhere(self) -> list[Ended]:
+        """Return, once, the runs that other processes have ended since."""
+        found, self._ended = self._ended, []
+        return found
+
+    def close(self, ended: Ended) -> bool:
+        """Take note of a run that this process is done with; False: it turned out to be another one's."""
+        self._ours.discard(ended.spec.id)
+        if isinstance(ended.error, RunHeldError):
+            return False
+        self._left.pop(ended.spec.id, None)
+        marks = self._folder.marks
+        if ended.error is not None and not ended.was_stopped and marks.failure(ended.spec.id) is None:
+            marks.fail(ended.spec.id, Failure(str(ended.error)))  # its process could not say so itself
+        return True

@@ -1,0 +1,59 @@
+"""What a person sees of work under way: a bar a run, a line for each that ends; MLflow is fed beside it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pgsbench.execution.runs import Watcher
+from pgsbench.progress import Bars
+from pgsbench.records.run_spec import RunSpec
+
+MIRROR_EVERY_SECONDS = 20.0
+
+
+@dataclass
+class Counts:
+    """How many runs were trained, and how many were complete before or by others."""
+
+    trained: int = 0
+    reused: int = 0
+
+
+@contextmanager
+def shown(counts: Counts, feed: Callable[[Bars], None]) -> Iterator[Watcher]:
+    """Give a watcher that shows progress.
+
+    Args:
+        counts: Counted up.
+        feed: Called every `MIRROR_EVERY_SECONDS` to feed MLflow.
+    """
+    fed = time.monotonic()
+    with Bars() as bars:
+
+        def on_done(spec: RunSpec, existed: bool) -> None:
+            counts.reused += existed
+            counts.trained += not existed
+            bars.finish(spec.name)
+            bars.say(f"{'reused' if existed else 'done'}: {spec.name}")
+
+        def on_failed(spec: RunSpec, error: Exception) -> None:
+            bars.finish(spec.name)
+            bars.say(f"failed: {spec.name}: {error}")
+
+        def on_tick() -> None:
+            nonlocal fed
+            if time.monotonic() - fed > MIRROR_EVERY_SECONDS:
+                feed(bars)
+                fed = time.monotonic()
+
+        yield Watcher(
+            on_step=lambda spec, done, total: bars(spec.name, done, total),
+            on_done=on_done,
+            on_failed=on_failed,
+            on_note=lambda text: bars.say(f"note: {text}"),
+            on_tick=on_tick,
+            on_progress=bars,
+        )

@@ -1,0 +1,82 @@
+"""How each run of a study stands, read from the files that its processes leave; nobody is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pgsbench import leases
+from pgsbench.records import files
+from pgsbench.records.marks import Marks
+from pgsbench.records.study_record import StudyRun, read_planned
+from pgsbench.tracking.rundir import RunDir
+
+WAITING, QUEUED, RUNNING, DONE, FAILED, LOST = "waiting", "queued", "running", "done", "failed", "lost"
+STATES = (WAITING, QUEUED, RUNNING, DONE, FAILED, LOST)
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """How a planned run stands.
+
+    Attributes:
+        name: `RunSpec.name`.
+        id: Its id.
+        state: One of `STATES`; lost: its process is gone, and another one will go on with it.
+        host: Where it is worked on, or was last.
+        job: Its job on a cluster, or empty.
+        step: Steps done.
+        steps: Steps in all.
+        samples_per_second: Pairs seen per second of training; None before the first line of metrics.
+        seconds_left: Of training; None where that cannot be told.
+        why: Why it failed.
+        log: A file or folder that tells more.
+    """
+
+    name: str
+    id: str
+    state: str
+    host: str = ""
+    job: str = ""
+    step: int = 0
+    steps: int = 0
+    samples_per_second: float | None = None
+    seconds_left: float | None = None
+    why: str = ""
+    log: str = ""
+
+
+def statuses(folder: Path) -> list[RunStatus]:
+    """Return how each planned run of the study in `folder` stands, in the order of the plan.
+
+    Raises:
+        StudyError: A file of the study is damaged.
+    """
+    marks = Marks(folder)
+    return [_status(RunDir(folder.parent / run.directory), run, marks) for run in read_planned(folder)]
+
+
+def _status(run: RunDir, planned: StudyRun, marks: Marks) -> RunStatus:
+    spec, holder = planned.spec, leases.holder_of(run.path)
+    steps, line = spec.config.training.steps, run.last_line()
+    step = int(line.get("step", 0))
+    found = RunStatus(spec.name, spec.id, WAITING, step=step, steps=steps)
+    if holder is not None:
+        lost, seconds = leases.seems_lost(run.path), float(line.get("seconds", 0))
+        is_moving = seconds > 0 and step > 0
+        return replace(
+            found,
+            state=LOST if lost else RUNNING,
+            host=holder.host,
+            job=holder.job,
+            samples_per_second=step * spec.config.training.batch_size / seconds if is_moving else None,
+            seconds_left=(steps - step) * seconds / step if is_moving and not lost else None,
+            log=str(run.path / files.METRICS),
+        )
+    if run.is_done:
+        return replace(found, state=DONE, step=steps)
+    if failure := marks.failure(spec.id):
+        return replace(found, state=FAILED, why=failure.error, log=failure.log)
+    if queued := marks.queued(spec.id):
+        return replace(found, state=QUEUED, job=queued.job, log=queued.log)
+    return found

@@ -1,0 +1,137 @@
+"""Run directories of other machines brought into this folder; where two disagree, nothing is moved."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pgsbench.errors import RunError, StudyError
+from pgsbench.hashing import file_hash
+from pgsbench.records import files
+from pgsbench.records.study_record import StudyRecord, read_planned, write_planned
+from pgsbench.tracking.rundir import RunDir, all_runs, find_runs
+
+_IGNORED = shutil.ignore_patterns(".*")
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What a merge did.
+
+    Attributes:
+        copied: Runs that were not here, or not complete here.
+        known: Runs that are here with the same content.
+        incomplete: Runs that are complete nowhere else, so that they stay where they are.
+        studies: Studies whose plans were taken over or grew.
+    """
+
+    copied: tuple[str, ...]
+    known: tuple[str, ...]
+    incomplete: tuple[str, ...]
+    studies: tuple[str, ...]
+
+
+def merge(folders: Sequence[Path], *, output: str | Path = ".") -> Merged:
+    """Bring run directories from other folders into this one.
+
+    Args:
+        folders: Folders of ``runs/``, as ``--output`` names them, or ``runs`` folders themselves.
+        output: The folder of ``runs/`` that they are brought into.
+
+    Raises:
+        StudyError: Two runs of one id, or two plans of one name, have other content; nothing was copied.
+        RunError: A run that would be replaced is worked on.
+    """
+    root = Path(output).resolve() / "runs"
+    sources = [source for folder in folders for source in _roots(folder)]
+    here = find_runs(root, {run.spec.id for source in sources for run in all_runs(source)})
+    copied: dict[str, RunDir] = {}
+    known, incomplete, conflicts = [], [], []
+    for run in (run for source in sources for run in all_runs(source)):
+        ours = copied.get(run.spec.id) or here.get(run.spec.id)
+        if not run.is_done:
+            incomplete.append(run.spec.folder)
+        elif ours is None or not ours.is_done:
+            copied[run.spec.id] = run
+        elif difference := _difference(ours, run):
+            conflicts.append(f"{run.spec.id}: {difference} of {ours.path} and {run.path} differ")
+        else:
+            known.append(run.spec.folder)
+    conflicts += [text for source in sources for text in _plan_conflicts(source, root)]
+    if conflicts:
+        raise StudyError(
+            "equal names with other content:\n" + "\n".join(f"- {text}" for text in conflicts),
+            where=str(root),
+            way_out="find out which one is right and delete the other with `pgsbench runs rm`",
+        )
+    for run_id, run in copied.items():
+        _copy(run, here.get(run_id), root)
+    studies = [study.name for source in sources for study in _take_plans(source, root)]
+    names = tuple(run.spec.folder for run in copied.values())
+    return Merged(names, tuple(known), tuple(incomplete), tuple(dict.fromkeys(studies)))
+
+
+def _roots(folder: Path) -> list[Path]:
+    for root in (folder / "runs", folder):
+        if any(root.glob(f"*/*/{files.SPEC}")) or any(root.glob(f"*/{files.STUDY}")):
+            return [root.resolve()]
+    raise StudyError("no runs are here", where=str(folder), way_out="name a folder that holds runs/")
+
+
+def _difference(one: RunDir, other: RunDir) -> str:
+    """Return which part of two complete runs with one id differs; empty: none."""
+    if one.spec.training != other.spec.training:
+        return "the specs"
+    if _weights(one) != _weights(other):
+        return "the weights"
+    scores = [found for found in (one.scores, other.scores) if found is not None]
+    suites = {found.suite_fingerprint for found in scores}
+    values = [{(score.task, score.metric): score.value for score in found.scores} for found in scores]
+    return "the scores" if len(suites) == 1 and values[0] != values[-1] else ""
+
+
+def _weights(run: RunDir) -> dict[str, str]:
+    return {path.name: file_hash(path) for path in run.checkpoint.glob("*.safetensors")}
+
+
+def _copy(run: RunDir, ours: RunDir | None, root: Path) -> None:
+    """Copy a run whole or not at all; an incomplete one of ours makes room."""
+    place = ours.path if ours else root / run.spec.folder
+    place.parent.mkdir(parents=True, exist_ok=True)
+    scratch = place.with_name(f".{place.name}.tmp")
+    shutil.rmtree(scratch, ignore_errors=True)
+    shutil.copytree(run.path, scratch, ignore=_IGNORED)
+    if ours is not None:
+        if holder := ours.holder:
+            raise RunError(f"a process works on this run ({holder})", where=str(place), way_out="wait for it")
+        shutil.rmtree(place)
+    scratch.rename(place)
+
+
+def _plan_conflicts(source: Path, root: Path) -> Iterator[str]:
+    for study in sorted(source.glob(f"*/{files.STUDY}")):
+        ours = {run.spec.name: run.spec for run in read_planned(root / study.parent.name)}
+        for run in read_planned(study.parent):
+            if run.spec.name in ours and ours[run.spec.name].training != run.spec.training:
+                yield f"{run.spec.name} of the study {study.parent.name} is planned otherwise in {source}"
+
+
+def _take_plans(source: Path, root: Path) -> Iterator[Path]:
+    for path in sorted(source.glob(f"*/{files.STUDY}")):
+        record, folder = StudyRecord.read(path.parent), root / path.parent.name
+        if not (folder / files.STUDY).is_file():
+            record.write_head(folder)
+        ours = {run.spec.name for run in read_planned(folder)}
+        there = find_runs(root, {run.spec.id for run in record.runs})
+        new = [
+            replace(run, directory=there[run.spec.id].path.relative_to(root).as_posix())
+            if run.spec.id in there
+            else run
+            for run in record.runs
+            if run.spec.name not in ours
+        ]
+        write_planned(folder, new)
+        if new:
+            yield folder

@@ -1,0 +1,109 @@
+"""What a study's folder says of its runs: which failed, which are queued, that all is cancelled.
+
+A mark is a small file that any command may write or take away; run directories stay as trainings leave them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pgsbench.errors import StudyError
+from pgsbench.leases import this_process
+from pgsbench.records.json_files import read_record, write_record
+
+_FAILED, _QUEUED, _CANCELLED = "failed", "queued", "cancelled"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run failed.
+
+    Attributes:
+        error: The message.
+        log: A file that tells more, or empty.
+        process: Who found out.
+        at: When, in ISO format with time zone.
+    """
+
+    error: str
+    log: str = ""
+    process: str = field(default_factory=lambda: str(this_process()))
+    at: str = field(default_factory=_now)
+
+
+@dataclass(frozen=True)
+class Queued:
+    """A run that waits in the queue of a cluster.
+
+    Attributes:
+        job: The job's id there.
+        log: Folder of the job's output.
+        at: When it was submitted, in ISO format with time zone.
+    """
+
+    job: str
+    log: str = ""
+    at: str = field(default_factory=_now)
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The marks of a study, by the ids of its runs.
+
+    Attributes:
+        folder: The study's folder.
+    """
+
+    folder: Path
+
+    def fail(self, run_id: str, failure: Failure) -> None:
+        """Say that a run failed; on a full disk nothing is said."""
+        with suppress(OSError):
+            write_record(self._path(_FAILED, run_id), failure)
+
+    def failure(self, run_id: str) -> Failure | None:
+        """Return why a run failed; None where it did not, or is tried again."""
+        return read_record(self._path(_FAILED, run_id), Failure, StudyError)
+
+    def try_again(self, run_ids: Iterable[str]) -> None:
+        """Take failures away, so that the runs are worked on again."""
+        for run_id in run_ids:
+            self._path(_FAILED, run_id).unlink(missing_ok=True)
+
+    def queue(self, run_id: str, queued: Queued) -> None:
+        """Say that a run waits in a queue."""
+        write_record(self._path(_QUEUED, run_id), queued)
+
+    def queued(self, run_id: str) -> Queued | None:
+        """Return the job that a run waits for, if there is one."""
+        return read_record(self._path(_QUEUED, run_id), Queued, StudyError)
+
+    def unqueue(self, run_ids: Iterable[str]) -> None:
+        """Say that runs wait for no job any more."""
+        for run_id in run_ids:
+            self._path(_QUEUED, run_id).unlink(missing_ok=True)
+
+    def cancel(self) -> None:
+        """Ask every process that works on the study to save and end."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / _CANCELLED).touch()
+
+    def go_on(self) -> None:
+        """Take back that the study was cancelled."""
+        (self.folder / _CANCELLED).unlink(missing_ok=True)
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the study was cancelled, and no command has gone on with it."""
+        return (self.folder / _CANCELLED).exists()
+
+    def _path(self, kind: str, run_id: str) -> Path:
+        return self.folder / kind / f"{run_id}.json"

@@ -1,0 +1,32 @@
+"""How a study stands, as a table for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from pgsbench.execution.status import STATES, RunStatus
+from pgsbench.reporting.render import MISSING_CELL, Table
+
+
+def status_table(study: str, runs: Sequence[RunStatus]) -> Table:
+    """Return a table of a study's runs: state, host or job, step, speed, time left, why it failed."""
+    counts = Counter(run.state for run in runs)
+    title = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    rows = []
+    for run in runs:
+        speed = MISSING_CELL if run.samples_per_second is None else f"{run.samples_per_second:.0f}/s"
+        left = MISSING_CELL if run.seconds_left is None else _clock(run.seconds_left)
+        place = " ".join(part for part in (run.host, f"job {run.job}" if run.job else "") if part)
+        rows.append(
+            [run.id, run.name, run.state, place or MISSING_CELL, f"{run.step}/{run.steps}", speed, left]
+        )
+    notes = [f"{run.name}: {run.why}{f' ({run.log})' if run.log else ''}" for run in runs if run.why]
+    header = ["id", "run", "state", "where", "step", "speed", "left"]
+    return Table(f"{study}: {title or 'nothing is planned'}", header, rows, notes, text_columns=(1, 2, 3))
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"

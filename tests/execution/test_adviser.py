@@ -1,0 +1,106 @@
+"""What samplers draw, from the points that are known and from nothing else."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from pgsbench.execution.adviser import Adviser, KnownPoint
+
+SPACE = {
+    "arm": CategoricalDistribution(["pgs", "flip"]),
+    "tau": FloatDistribution(0.05, 1.0, log=True),
+    "width": IntDistribution(1, 9),
+}
+
+
+def only_pgs_has_tau(name: str, chosen: Mapping[str, Any]) -> bool:
+    return name != "tau" or chosen["arm"] == "pgs"
+
+
+def adviser(sampler: str, **changed: Any) -> Adviser:
+    fields: dict[str, Any] = {"distributions": SPACE, "directions": ["maximize"], "seed": 3, "trials": 20}
+    return Adviser(sampler, **(fields | changed))
+
+
+def searched(one: Adviser, count: int) -> list[KnownPoint]:
+    """Return the points of a search whose score falls with the width, and whose cost rises with it."""
+    known: list[KnownPoint] = []
+    for _ in range(count):
+        drawn: list[dict[str, Any]] = []
+
+        def accept(params: dict[str, Any], drawn: list[dict[str, Any]] = drawn) -> bool:
+            if any(params == point.params for point in known):
+                return False
+            drawn.append(params)
+            return True
+
+        assert one.draw(known, accept)
+        values = [-abs(drawn[0]["width"] - 7.0), float(drawn[0]["width"])][: len(one.directions)]
+        excess = {"train_seconds": drawn[0]["width"] - 5.0}
+        known.append(KnownPoint(drawn[0], values, excess))
+    return known
+
+
+@pytest.mark.parametrize("sampler", ["random", "qmc", "tpe", "gp", "nsga2"])
+def test_points_are_new_lie_in_the_space_and_follow_from_what_is_known(sampler: str) -> None:
+    known = searched(adviser(sampler), 9)
+    assert len({str(point.params) for point in known}) == 9
+    for point in known:
+        for name, value in point.params.items():
+            assert SPACE[name]._contains(SPACE[name].to_internal_repr(value))
+    assert searched(adviser(sampler), 9) == known
+    assert searched(adviser(sampler, seed=4), 9) != known
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
+def test_a_parameter_exists_only_where_its_condition_holds(sampler: str) -> None:
+    known = searched(adviser(sampler, is_active=only_pgs_has_tau), 12)
+    assert {point.params["arm"] for point in known} == {"pgs", "flip"}
+    assert all(("tau" in point.params) == (point.params["arm"] == "pgs") for point in known)
+
+
+def test_qmc_fills_a_line_more_evenly_than_chance() -> None:
+    line = {"x": FloatDistribution(0.0, 1.0)}
+
+    def widest_gap(sampler: str) -> float:
+        known: list[KnownPoint] = []
+
+        def accept(params: dict[str, Any]) -> bool:
+            is_new = params not in [point.params for point in known]
+            if is_new:
+                known.append(KnownPoint(params, [0.0]))
+            return is_new
+
+        for _ in range(16):
+            assert adviser(sampler, distributions=line).draw(list(known), accept)
+        xs = sorted(point.params["x"] for point in known)
+        return max(after - before for before, after in itertools.pairwise(xs))
+
+    assert widest_gap("qmc") < widest_gap("random")
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_the_best_that_keeps_within_the_limit_is_found(sampler: str) -> None:
+    """The score is best at a width of 7, and widths above 5 cost too much."""
+    late = searched(adviser(sampler), 18)[9:]
+    assert sum(3 <= point.params["width"] <= 5 for point in late) >= 5  # by chance 3
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "gp"])
+def test_two_objectives_and_a_limit_are_taken(sampler: str) -> None:
+    known = searched(adviser(sampler, directions=["maximize", "minimize"]), 8)
+    assert all(len(point.values) == 2 for point in known)
+
+
+def test_where_no_point_is_new_the_draws_end() -> None:
+    assert not adviser("tpe").draw([], lambda _: False)
+
+
+def test_points_under_way_are_known_and_not_drawn_around() -> None:
+    running = [KnownPoint({"arm": "pgs", "tau": 0.1, "width": width}) for width in range(1, 4)]
+    assert adviser("tpe").draw(running, lambda _: True)

@@ -1,0 +1,90 @@
+"""A bundle says what a study measured, and whoever has it can tell whether that is so."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from written import write_study
+
+from pgsbench.bundles import CONTENTS, bundle, verify
+from pgsbench.errors import StudyError
+from pgsbench.hashing import file_hash
+
+
+@pytest.fixture(scope="module")
+def bundled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundled")
+    write_study(folder)
+    done = bundle("tiny", folder / "tiny.tar.gz", output=folder)
+    assert (done.study, done.num_runs) == ("tiny", 4)
+    return folder / "tiny.tar.gz"
+
+
+def changed(bundled: Path, tmp_path: Path, name: str, change: str, *, hide: bool) -> Path:
+    """Return the bundle with a file changed; hidden: its hash, too."""
+    with tarfile.open(bundled) as archive:
+        archive.extractall(tmp_path / "open", filter="data")
+    (path,) = (tmp_path / "open").glob(name)
+    if path.suffix == ".npz":
+        with np.load(path) as arrays:
+            np.savez(path, **{**arrays, "values": 1 - arrays["values"]})
+    else:
+        text = path.read_text()
+        assert change in text
+        path.write_text(text.replace(change, "0.123456", 1))
+    if hide:
+        contents = json.loads((tmp_path / "open" / CONTENTS).read_text())
+        contents[path.relative_to(tmp_path / "open").as_posix()] = file_hash(path)
+        (tmp_path / "open" / CONTENTS).write_text(json.dumps(contents))
+    with tarfile.open(tmp_path / "changed.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "open", ".")
+    return tmp_path / "changed.tar.gz"
+
+
+def test_every_number_follows_from_the_outcomes(bundled: Path, tmp_path: Path) -> None:
+    found = verify(bundled, report=tmp_path / "report")
+    assert found.problems == ()
+    assert (found.num_runs, found.num_scores) == (4, 8)
+    assert (tmp_path / "report/report.html").is_file()
+
+
+def test_two_bundles_of_a_study_are_equal_to_the_byte(bundled: Path, tmp_path: Path) -> None:
+    again = bundle("tiny", tmp_path / "again.tar.gz", output=bundled.parent)
+    assert file_hash(again.path) == file_hash(bundled)
+    assert verify(bundled).sha256 == again.sha256
+
+
+@pytest.mark.parametrize("hide", [False, True])
+def test_an_outcome_that_was_changed_is_found(bundled: Path, tmp_path: Path, hide: bool) -> None:
+    path = changed(bundled, tmp_path, "runs/tiny/pgs-s0-*/per-sample/tiny__colour.acc1.npz", "", hide=hide)
+    problems = verify(path).problems
+    assert any("tiny/colour/acc1 is 0.7" in problem for problem in problems)
+    assert any("not the file that was bundled" in problem for problem in problems) != hide
+
+
+def test_a_report_that_was_changed_is_found(bundled: Path, tmp_path: Path) -> None:
+    path = changed(bundled, tmp_path, "reports/tiny/scores.csv", "0.7", hide=True)
+    (problem,) = verify(path).problems
+    assert "scores.csv: the outcomes give another one" in problem
+
+
+def test_weights_are_taken_only_where_asked(bundled: Path, tmp_path: Path) -> None:
+    shutil.copytree(bundled.parent / "runs", tmp_path / "runs")
+    for run in (tmp_path / "runs/tiny").glob("*-s*"):
+        (run / "checkpoints/model").mkdir(parents=True)
+        (run / "checkpoints/model/open_clip_model.safetensors").write_bytes(b"weights")
+    for weights in (False, True):
+        bundle("tiny", tmp_path / "b.tar.gz", output=tmp_path, weights=weights)
+        with tarfile.open(tmp_path / "b.tar.gz") as archive:
+            assert any(name.endswith(".safetensors") for name in archive.getnames()) == weights
+
+
+def test_what_is_no_bundle_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "no.tar.gz").write_text("no")
+    with pytest.raises(StudyError, match="not a bundle"):
+        verify(tmp_path / "no.tar.gz")

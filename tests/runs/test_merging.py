@@ -1,0 +1,75 @@
+"""Run directories of several machines come together; what disagrees is named and nothing is moved."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from written import spec_of, write_run, write_study
+
+from pgsbench.errors import StudyError
+from pgsbench.merging import merge
+from pgsbench.records.study_record import StudyRecord
+from pgsbench.reporting.study_frames import read_frames
+from pgsbench.tracking.rundir import RunDir, all_runs
+
+DAY = "2026-01-01T10:00:00+00:00"
+
+
+def test_runs_of_two_machines_come_together(tmp_path: Path) -> None:
+    write_study(tmp_path / "one")
+    write_study(tmp_path / "other")
+    for half, arm in (("one", "pgs"), ("other", "flip")):
+        for path in (tmp_path / half / "runs/tiny").glob(f"{arm}-*"):
+            shutil.rmtree(path)
+    done = merge([tmp_path / "one", tmp_path / "other/runs"], output=tmp_path / "here")
+    assert (len(done.copied), done.known, done.studies) == (4, (), ("tiny",))
+    found = read_frames(tmp_path / "here/runs/tiny")
+    assert [run.status for run in found.runs] == ["complete"] * 4
+    again = merge([tmp_path / "one"], output=tmp_path / "here")
+    assert (len(again.copied), len(again.known)) == (0, 2)
+
+
+def test_a_complete_run_takes_the_place_of_an_incomplete_one_and_never_the_other_way(tmp_path: Path) -> None:
+    spec = spec_of("pgs", 0)
+    write_run(tmp_path / "done/runs", spec, 0.5, started=DAY)
+    write_run(tmp_path / "half/runs", spec, 0.5, started=DAY, done=False)
+    assert merge([tmp_path / "half"], output=tmp_path / "here").incomplete == (spec.folder,)
+    assert not (tmp_path / "here/runs").exists()
+    assert merge([tmp_path / "done"], output=tmp_path / "half").copied == (spec.folder,)
+    (run,) = all_runs(tmp_path / "half/runs")
+    assert run.is_done
+    assert not list(run.path.glob(".lease*"))
+
+
+def test_equal_ids_with_other_content_are_named_and_nothing_moves(tmp_path: Path) -> None:
+    specs = [spec_of("pgs", seed) for seed in (0, 1)]
+    write_run(tmp_path / "here/runs", specs[0], 0.5, started=DAY)
+    write_run(tmp_path / "there/runs", specs[0], 0.7, started=DAY)
+    write_run(tmp_path / "there/runs", specs[1], 0.7, started=DAY)
+    with pytest.raises(StudyError, match=f"(?s)other content.*{specs[0].id}: the scores of"):
+        merge([tmp_path / "there"], output=tmp_path / "here")
+    assert len(all_runs(tmp_path / "here/runs")) == 1
+
+
+def test_a_run_that_is_planned_otherwise_is_named(tmp_path: Path) -> None:
+    write_study(tmp_path / "here")
+    write_study(tmp_path / "there")
+    (planned, *_) = sorted((tmp_path / "there/runs/tiny/planned").iterdir())
+    planned.write_text(planned.read_text().replace("a1b2c3d4", "ffffffff"))
+    with pytest.raises(StudyError, match="is planned otherwise"):
+        merge([tmp_path / "there"], output=tmp_path / "here")
+
+
+def test_a_folder_without_runs_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="no runs are here"):
+        merge([tmp_path], output=tmp_path / "here")
+
+
+def test_marks_and_leases_stay_behind(tmp_path: Path) -> None:
+    (first, *_) = write_study(tmp_path / "there")
+    with RunDir(first.path).claim():
+        merge([tmp_path / "there"], output=tmp_path / "here")
+    assert not list((tmp_path / "here").rglob(".*"))
+    assert len(StudyRecord.read(tmp_path / "here/runs/tiny").runs) == 4

@@ -1,0 +1,71 @@
+"""How each run of a study stands, told from files alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from written import spec_of, write_study
+
+from pgsbench import jobs, workers
+from pgsbench.errors import StudyError
+from pgsbench.execution import slurm
+from pgsbench.execution.status import RunStatus
+from pgsbench.records.marks import Failure, Marks, Queued
+from pgsbench.records.run_spec import Numerics
+from pgsbench.records.study_record import StudyRun, write_planned
+from pgsbench.reporting.status_table import status_table
+from pgsbench.tracking.rundir import RunDir
+
+
+def by_name(output: Path) -> dict[str, RunStatus]:
+    return {run.name: run for run in workers.status("tiny", output=output)}
+
+
+def test_each_state_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, *_ = write_study(tmp_path)
+    folder, marks = tmp_path / "runs/tiny", Marks(tmp_path / "runs/tiny")
+    specs = {name: spec_of("pgs", 10 + n) for n, name in enumerate(["wait", "queue", "run", "fail", "lost"])}
+    write_planned(folder, [StudyRun(spec, spec.folder) for spec in specs.values()])
+    marks.queue(specs["queue"].id, Queued("7_0", "jobs/7"))
+    marks.fail(specs["fail"].id, Failure("out of memory", "failure.txt"))
+    running, lost = (RunDir.create(tmp_path / "runs", specs[name]) for name in ("run", "lost"))
+    running.append_metrics({"step": 2, "seconds": 4.0})
+    monkeypatch.setattr(slurm, "known_jobs", lambda: {"7_0"})
+    with running.claim(), lost.claim():
+        (lease,) = lost.path.glob(".lease*")
+        lease.write_text(json.dumps(json.loads(lease.read_text()) | {"started": "1"}))
+        found = by_name(tmp_path)
+    states = {name: found[spec.name].state for name, spec in specs.items()}
+    expected = {"wait": "waiting", "queue": "queued", "run": "running", "fail": "failed", "lost": "lost"}
+    assert states == expected
+    assert found[first.spec.name].state == "done"
+    one = found[specs["run"].name]
+    batch_size, steps = (getattr(specs["run"].config.training, name) for name in ("batch_size", "steps"))
+    assert (one.step, one.samples_per_second) == (2, 2 * batch_size / 4.0)
+    assert one.seconds_left == (steps - 2) * 2.0
+    table = status_table("tiny", list(found.values()))
+    assert table.title.startswith("tiny: 1 waiting, 1 queued, 1 running, 4 done, 1 failed, 1 lost")
+    assert "out of memory (failure.txt)" in table.notes[0]
+    monkeypatch.setattr(slurm, "known_jobs", lambda: set())
+    assert by_name(tmp_path)[specs["queue"].name].state == "lost"
+
+
+def test_cancel_and_retry(tmp_path: Path) -> None:
+    first, *_ = write_study(tmp_path)
+    marks = Marks(tmp_path / "runs/tiny")
+    marks.fail(first.spec.id, Failure("out of memory"))
+    assert workers.cancel("tiny", output=tmp_path) == []
+    assert marks.is_cancelled
+    assert workers.retry("tiny", output=tmp_path) == [first.spec.name]
+    assert not marks.is_cancelled
+    assert marks.failure(first.spec.id) is None
+
+
+def test_a_study_of_another_pytorch_is_not_joined(tmp_path: Path) -> None:
+    write_study(tmp_path)
+    spec = spec_of("pgs", 9, numerics=Numerics("cpu", "fp32", "1.0.0", 1))
+    write_planned(tmp_path / "runs/tiny", [StudyRun(spec, spec.folder)])
+    with pytest.raises(StudyError, match=r"trained with PyTorch 1\.0\.0, and here is"):
+        jobs.work("tiny", output=tmp_path)
