@@ -24,7 +24,7 @@ from pgsbench.models.clip import build
 from pgsbench.models.masked_tower import attach
 from pgsbench.models.text_masking import TextMasking
 from pgsbench.training.loop import train
-from pgsbench.training.ranks import joined
+from pgsbench.training.ranks import Ranks, joined
 
 CPU = torch.device("cpu")
 
@@ -94,35 +94,40 @@ class Watched:
 def run(training: Training, folder: Path) -> Result:
     """Train in this process, as one of those that were launched."""
     with joined(CPU, silence_seconds=training.silence_seconds) as ranks:
-        options = {"siglip": True} if training.config.loss == "sigmoid" else {}
-        clip = build("tiny-vit", seed=3, **options)
-        masking = attach(clip.model, configure(training.strategy, dict(training.fields)))
-        text = configure_text(training.text, {} if training.text == "none" else {"keep": 5})
-        counts = WordCounts.none().plus(torch.tensor([1])) if "counts" in text.needs else None
-        reader, losses, masks = Watched(), list[float](), list[torch.Tensor]()
+        return run_as(ranks, training, folder)
 
-        def should_stop() -> bool:
-            if training.hangs == ranks.rank:
-                time.sleep(5 * training.silence_seconds)
-            return training.stop_after is not None and len(losses) >= training.stop_after
 
-        masking.register_forward_hook(
-            lambda *_: masks.append(masking.last.keep.clone()) if masking.last is not None else None
-        )
-        train(
-            clip,
-            masking,
-            TextMasking(clip, text, counts),
-            reader,
-            training.config,
-            seed=3,
-            device=CPU,
-            state_folder=folder,
-            emit=lambda line: losses.append(line["loss"]),
-            should_stop=should_stop,
-            ranks=ranks,
-        )
-        masking.detach()
+def run_as(ranks: Ranks, training: Training, folder: Path) -> Result:
+    """Train as one of the processes that have joined."""
+    options = {"siglip": True} if training.config.loss == "sigmoid" else {}
+    clip = build("tiny-vit", seed=3, **options)
+    masking = attach(clip.model, configure(training.strategy, dict(training.fields)))
+    text = configure_text(training.text, {} if training.text == "none" else {"keep": 5})
+    counts = WordCounts.none().plus(torch.tensor([1])) if "counts" in text.needs else None
+    reader, losses, masks = Watched(), list[float](), list[torch.Tensor]()
+
+    def should_stop() -> bool:
+        if training.hangs == ranks.rank:
+            time.sleep(5 * training.silence_seconds)
+        return training.stop_after is not None and len(losses) >= training.stop_after
+
+    masking.register_forward_hook(
+        lambda *_: masks.append(masking.last.keep.clone()) if masking.last is not None else None
+    )
+    train(
+        clip,
+        masking,
+        TextMasking(clip, text, counts),
+        reader,
+        training.config,
+        seed=3,
+        device=CPU,
+        state_folder=folder,
+        emit=lambda line: losses.append(line["loss"]),
+        should_stop=should_stop,
+        ranks=ranks,
+    )
+    masking.detach()
     return Result(losses, clip.model.state_dict(), reader.seen, masks)
 
 
@@ -135,11 +140,13 @@ def _one_of(rank: int, trainings: list[tuple[Training, Path]], world_size: int, 
         "MASTER_PORT": str(port),
     }
     found: list[Result | str] = []
-    for training, folder in trainings:
-        try:
-            found.append(run(training, folder))
-        except Exception as error:
-            found.append(f"{type(error).__name__}: {error}")
+    # They join once, as in a run: whoever leaves takes the store of the others with it.
+    with joined(CPU, silence_seconds=trainings[0][0].silence_seconds) as ranks:
+        for training, folder in trainings:
+            try:
+                found.append(run_as(ranks, training, folder))
+            except Exception as error:
+                found.append(f"{type(error).__name__}: {error}")
     torch.save(found, Path(out) / f"{rank}.pt")
 
 
