@@ -13,6 +13,7 @@ from test_cli_errors import call
 from tinyworld import TinyWorld
 
 from pgsbench.inspection.inspected import arms_of_study
+from pgsbench.records.study_record import StudyRecord
 
 STRATEGIES = """
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ def test_diagnosing_a_study_leaves_files_and_an_entry_in_the_tracker(
     assert (tmp_path / "reports/tiny/masks/masks.png").stat().st_size > 10_000
     sent = {path.name for path in (tmp_path / "mlruns").rglob("report/masks/*")}
     assert sent == {"masks.png", "masks.csv", "agreement.csv", "keep-rate.csv", "effective-ratio.csv"}
-    assert json.loads((tmp_path / "runs/tiny/study.json").read_text())["runs"] == []
+    assert StudyRecord.read(tmp_path / "runs/tiny").runs == ()
     assert run("report") == ""  # there is nothing to report of a study without runs
 
 
