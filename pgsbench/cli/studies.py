@@ -103,6 +103,7 @@ def compare(
         raise ConfigError(rule, where="seeds", value=options.seeds, way_out=way_out)
     from pgsbench.reporting import tables
     from pgsbench.reporting.decision.words import answer, certainty, verdict_table
+    from pgsbench.reporting.fairness import fairness_sentence
     from pgsbench.reporting.verdict import caveats
 
     others = names_in(baselines) or []
@@ -126,7 +127,7 @@ def compare(
     else:
         found = opened.compare(others, candidate=candidate).statistics
     shown = [verdict_table(found), tables.scores_table(found), tables.differences_table(found)]
-    words = "\n".join([answer(found), certainty(found), *caveats(found)])
+    words = "\n".join([answer(found), certainty(found), fairness_sentence(found), *caveats(found)])
     _finish(opened, options, *shown, tables.gap_table(found), tables.cost_table(found), words=words)
 
 
