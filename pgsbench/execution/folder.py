@@ -70,10 +70,13 @@ class StudyFolder:
         return folder
 
     def refresh(self) -> None:
-        """Read which runs other commands have entered meanwhile."""
-        for run in read_planned(self.path):
+        """Read which runs other commands have entered meanwhile; all are in the order of the plan then."""
+        planned = read_planned(self.path)
+        for run in planned:
             if run != self.runs.get(run.spec.name) and self._asks_for(run.spec):
                 self.runs[run.spec.name] = run
+        first = {run.spec.name: self.runs[run.spec.name] for run in planned if run.spec.name in self.runs}
+        self.runs = first | self.runs
 
     def _asks_for(self, spec: RunSpec) -> bool:
         # Whatever was edited, the base, the arm, the code of a strategy: the run is then another.
