@@ -137,7 +137,7 @@ def verify(
 ) -> None:
     """Check a bundle: hashes, every score from its per-item outcomes, and the report from those.
 
-    Example: pgsbench verify ratio.tar.gz --report /tmp/ratio
+    Example: pgsbench verify ratio.tar.gz --report ratio-checked
     """
     from pgsbench.bundles import verify as check
 

@@ -11,7 +11,15 @@ import torch
 from pgsbench.data.store import Progress
 from pgsbench.devices import devices_named
 from pgsbench.errors import UserError
-from pgsbench.inspection.timing import MaskCost, costs, example_view, fastest, pgs_stages, released_stages
+from pgsbench.inspection.timing import (
+    SPREAD,
+    MaskCost,
+    costs,
+    example_view,
+    fastest,
+    pgs_stages,
+    released_stages,
+)
 from pgsbench.masking import CARDS
 from pgsbench.masking.base import Need, PatchView, Selection, Strategy
 from pgsbench.masking.configure import configure
@@ -22,9 +30,6 @@ from pgsbench.masking.selection_check import select_checked
 from pgsbench.models.clip import Clip, build
 from pgsbench.models.tower_layout import layout_of
 from pgsbench.reporting.render import Table
-
-#: Where the median is longer than the fastest repetition by more than this factor, the machine was busy.
-SPREAD = 1.3
 
 #: What other masks are compared with: the published code's mask, without its attention bias.
 RELEASED = "pgs-released"

@@ -23,6 +23,9 @@ from pgsbench.masking.ops import order_ascending, transport_scaling
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.pgs_released import PgsReleased, oscillating_normalisation, z_scored_patches
 
+#: Where the median is longer than the fastest repetition by more than this factor, the machine was busy.
+SPREAD = 1.3
+
 
 @dataclass(frozen=True)
 class MaskCost:
@@ -89,7 +92,7 @@ def costs(cases: Mapping[str, tuple[Strategy, PatchView]], *, repetitions: int =
     peaks = {}
     with torch.no_grad():
         for name, (_, view) in cases.items():  # the first call warms up; it is not counted
-            peaks[name] = _peak_bytes(calls[name], view.device)
+            peaks[name] = peak_bytes(calls[name], view.device)
         for _ in range(repetitions):
             for name, (_, view) in cases.items():
                 start = now(view.device)
@@ -185,9 +188,10 @@ def now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def _peak_bytes(call: Callable[[], object], device: torch.device) -> int:
+def peak_bytes(call: Callable[[], object], device: torch.device) -> int:
+    """Return the memory that a call takes at its peak, beyond what was held before; see `MaskCost`."""
     if device.type != "cuda":
-        with TensorsAlive() as alive:
+        with _TensorsAlive() as alive:
             call()
         return int(alive.peak_bytes)
     before = torch.cuda.memory_allocated(device)
@@ -196,7 +200,7 @@ def _peak_bytes(call: Callable[[], object], device: torch.device) -> int:
     return int(torch.cuda.max_memory_allocated(device)) - before
 
 
-class TensorsAlive(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
+class _TensorsAlive(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
     """Adds up the memory of the tensors that operations make, as long as they live.
 
     A CPU's allocator keeps no account, and torch's profiler, which does, writes to the user's terminal.

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -23,7 +24,7 @@ from pgsbench.data.store import Progress
 from pgsbench.data.transforms import normalise
 from pgsbench.devices import devices_named
 from pgsbench.inspection.step_phases import PHASES, StepPhases, count_as_mask
-from pgsbench.inspection.timing import TensorsAlive
+from pgsbench.inspection.timing import SPREAD, peak_bytes
 from pgsbench.masking.configure import configure
 from pgsbench.masking.text.configure import configure_text
 from pgsbench.masking.text.words import WordCounts
@@ -38,8 +39,6 @@ from pgsbench.training.loop import train
 OPEN_CLIP = "open_clip_train"
 #: Steps at the start of each turn that are not counted: they make the optimizer's state and fill caches.
 WARM_UP = 1
-#: Where the median is longer than the fastest step by more than this factor, the machine was busy.
-SPREAD = 1.3
 
 
 @dataclass(frozen=True)
@@ -50,13 +49,11 @@ class Loop:
         run: Trains for some steps.
         phases: Where the seconds of its steps are collected.
         flops: Of one pair, forward and backward; None where they cannot be told.
-        peak_bytes: Filled by `_measure_peak`: memory of a step beyond what was held before.
     """
 
     run: Callable[[int], None]
     phases: StepPhases
     flops: int | None
-    peak_bytes: list[int] = field(default_factory=list)
 
 
 def bench_training(
@@ -94,10 +91,13 @@ def bench_training(
         for name, loop in loops.items():
             progress(f"timing {name}", turn, turns)
             _take_turn(loop, math.ceil(steps / turns))
-    for loop in loops.values():
-        _measure_peak(loop, on)
+    # These steps are watched so closely that they are slow: the table has the seconds of those before.
+    timed = {name: list(loop.phases.steps) for name, loop in loops.items()}
+    peaks = {name: peak_bytes(partial(loop.run, 1), on) for name, loop in loops.items()}
     progress("timing", turns, turns)
-    return _table(loops, model, batch_size, threads, on)
+    where = f"{threads} CPU thread{'s' if threads > 1 else ''}" if on.type == "cpu" else str(on)
+    flops = {name: loop.flops for name, loop in loops.items()}
+    return _table(timed, flops, peaks, batch_size, f"{model}, {batch_size} pairs a step, {where}")
 
 
 def _take_turn(loop: Loop, steps: int) -> None:
@@ -156,7 +156,6 @@ def _open_clips(model: str, batch_size: int, device: torch.device) -> Loop:
     from open_clip_train.train import train_one_epoch
 
     clip = build(model, seed=0, device=device)
-    clip.model.output_dict = True  # type: ignore[assignment]  # as its factory sets it for training
     phases = StepPhases(device)
     batch = next(MadeUp(clip.tokenize, clip.image_size).batches(seed=0, batch_size=batch_size))
     images = normalise(batch.images, clip.mean, clip.std)  # its readers hand over normalised pictures
@@ -215,29 +214,19 @@ def _as_its_main_makes_it(clip: Clip) -> torch.optim.Optimizer:
     )
 
 
-def _measure_peak(loop: Loop, device: torch.device) -> None:
-    steps = list(loop.phases.steps)  # a step that is watched this closely is slow, and not counted
-    if device.type == "cuda":
-        before = torch.cuda.memory_allocated(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        loop.run(1)
-        loop.peak_bytes.append(torch.cuda.max_memory_allocated(device) - before)
-    else:
-        with TensorsAlive() as alive:
-            loop.run(1)
-        loop.peak_bytes.append(alive.peak_bytes)
-    loop.phases.steps[:] = steps
-
-
 def _table(
-    loops: Mapping[str, Loop], model: str, batch_size: int, threads: int, device: torch.device
+    timed: Mapping[str, Sequence[Mapping[str, float]]],
+    flops: Mapping[str, int | None],
+    peaks: Mapping[str, int],
+    batch_size: int,
+    setting: str,
 ) -> Table:
-    whole = {name: [sum(step.values()) for step in loop.phases.steps] for name, loop in loops.items()}
-    unmasked = median(whole["none"])
+    whole = {name: [sum(step.values()) for step in steps] for name, steps in timed.items()}
+    unmasked, base = median(whole["none"]), flops["none"]
     rows = []
-    for name, loop in loops.items():
-        seconds, base = median(whole[name]), loops["none"].flops
-        parts = [1000 * median(step[phase] for step in loop.phases.steps) for phase in PHASES]
+    for name, steps in timed.items():
+        seconds, own = median(whole[name]), flops[name]
+        parts = [1000 * median(step[phase] for step in steps) for phase in PHASES]
         rows.append(
             [
                 name,
@@ -245,8 +234,8 @@ def _table(
                 f"{1000 * seconds:,.1f}",
                 *(f"{part:,.1f}" for part in parts),
                 f"{seconds / unmasked:.3f}",
-                f"{loop.flops / base:.3f}" if loop.flops and base else "-",
-                f"{loop.peak_bytes[0] / 2**20:,.0f}",
+                f"{own / base:.3f}" if own and base else "-",
+                f"{peaks[name] / 2**20:,.0f}",
             ]
         )
     header = [
@@ -258,9 +247,8 @@ def _table(
         "FLOP x none",
         "peak MiB",
     ]
-    on = f"{threads} CPU thread{'s' if threads > 1 else ''}" if device.type == "cpu" else str(device)
     notes = [
-        f"{model}, {batch_size} pairs a step, {on}; medians of {len(whole['none'])} steps in turns. "
+        f"{setting}; medians of {len(whole['none'])} steps in turns. "
         "On a CPU it is processor time, summed over threads.",
         f"{OPEN_CLIP}: its own loop and optimizer, without a mask, on pictures that are normalised already.",
         "backward: the loss and the backward pass. FLOP x none: matrix products of both towers, by plan.",
