@@ -36,6 +36,14 @@ def tiny() -> Clip:
 
 
 @pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder of data sets, and leave to use the network (of which there is none in tests)."""
+    monkeypatch.setenv("PGSBENCH_DATA", str(tmp_path / "root"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    return tmp_path / "root"
+
+
+@pytest.fixture
 def constant(tiny: Clip) -> Clip:
     """A model that answers every picture and every text with the same vector."""
     model = copy.deepcopy(tiny.model)

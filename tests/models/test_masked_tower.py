@@ -7,16 +7,14 @@ import pickle
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
-from open_clip.model import CLIP
+from small_tower import HideLast, tiny
 from torch import Tensor, nn
 
-from pgsbench.errors import DataError, ModelError, PluginError
+from pgsbench.errors import DataError, PluginError
 from pgsbench.masking import selection_check
-from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.base import Need, PatchView, Selection
 from pgsbench.masking.configure import configure
 from pgsbench.masking.noise import Draws
@@ -29,35 +27,9 @@ from pgsbench.models.masked_tower import attach, masking_of
 POOLS: list[dict[str, Any]] = [{}, {"pool_type": "avg"}, {"pool_type": "avg", "final_ln_after_pool": True}]
 
 
-def tiny(image_size: tuple[int, int] = (32, 48), **vision: Any) -> CLIP:
-    """A CLIP with 4 x 6 patches and two layers, the same at every call."""
-    shape = {"image_size": image_size, "patch_size": 8, "width": 32, "layers": 2, "head_width": 16}
-    text = {"context_length": 8, "vocab_size": 40, "width": 32, "heads": 2, "layers": 1}
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return CLIP(16, shape | vision, text)
-
-
 @pytest.fixture
 def images() -> Tensor:
     return torch.randn(3, 3, 32, 48, generator=torch.Generator().manual_seed(1))
-
-
-@dataclass(frozen=True)
-class HideLast:
-    """Keeps the first `carried` patches and hides the last of them."""
-
-    carried: int = 10
-    hidden: int = 4
-    needs: ClassVar[frozenset[Need]] = frozenset()
-
-    @property
-    def mask_ratio(self) -> float:
-        return 0.5
-
-    def select(self, view: PatchView, *, draws: Draws) -> Selection:
-        keep = torch.arange(self.carried).repeat(view.batch_size, 1)
-        return Selection(keep, keep < self.carried - self.hidden)
 
 
 @dataclass(frozen=True)
@@ -416,153 +388,3 @@ def test_the_time_of_choosing_is_measured(images: Tensor) -> None:
     masking.begin_step(seed=0, step=1)
     model.visual(images)
     assert 0.0 < first < masking.select_seconds
-
-
-@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch.compile warns of itself
-@pytest.mark.parametrize(
-    "strategy", [Random(0.5), Pgs(0.3, max_ratio=0.5), HideLast()], ids=["random", "pgs", "hiding"]
-)
-def test_a_compiled_model_masks_alike(strategy: Any, images: Tensor) -> None:
-    model = tiny()
-    masking = attach(model, strategy)
-    masking.begin_step(seed=0, step=0)
-    expected = model.visual(images)
-    model.visual.compile(backend="eager")
-    for step in (0, 1, 0):
-        masking.begin_step(seed=0, step=step, progress=0.0)
-        out = model.visual(images)
-    torch.testing.assert_close(out, expected)
-
-
-def test_a_resnet_is_refused_with_what_works() -> None:
-    vision = {"image_size": 32, "layers": (1, 1, 1, 1), "width": 8, "head_width": 16}
-    text = {"context_length": 8, "vocab_size": 40, "width": 32, "heads": 2, "layers": 1}
-    model = CLIP(16, vision, text)
-    with pytest.raises(ModelError, match="cannot drop patches") as raised:
-        attach(model, Random(0.5))
-    assert "ViT-B-16" in str(raised.value)
-
-
-def test_attention_pooling_can_drop_but_not_hide(images: Tensor) -> None:
-    model = tiny(attentional_pool=True, attn_pooler_queries=4, attn_pooler_heads=2)
-    attach(model, Random(0.5)).begin_step(seed=0, step=0)
-    assert model.visual(images).isfinite().all()
-    attach(model, HideLast()).begin_step(seed=0, step=0)
-    with pytest.raises(ModelError, match="cannot be hidden"):
-        model.visual(images)
-
-
-@pytest.mark.parametrize(
-    ("vision", "reason"),
-    [
-        ({"output_tokens": True}, "returns its tokens beside the pooled vector"),
-        ({"output_tokens": True, "pool_type": "avg"}, "returns its tokens beside the pooled vector"),
-        ({"pool_type": "none"}, "without pooling"),
-    ],
-    ids=str,
-)
-def test_where_tokens_leave_the_tower_none_can_be_hidden(vision: Any, reason: str, images: Tensor) -> None:
-    model = tiny(**vision)
-    attach(model, Random(0.5)).begin_step(seed=0, step=0)
-    model.visual(images)
-    attach(model, HideLast()).begin_step(seed=0, step=0)
-    with pytest.raises(ModelError, match=f"cannot be hidden.*{reason}") as raised:
-        model.visual(images)
-    assert "max_ratio: null" in raised.value.way_out
-    assert "ViT-B-16" in raised.value.way_out
-
-
-@pytest.mark.parametrize(
-    ("vision", "reason"),
-    [({"pool_type": "avg"}, "averages its patches"), ({"pool_type": "none"}, "without pooling")],
-    ids=str,
-)
-def test_without_a_pooled_class_token_there_is_no_attention(vision: Any, reason: str) -> None:
-    with pytest.raises(ModelError, match=reason):
-        attach(tiny(**vision), Attentive())
-
-
-def test_a_tower_that_returns_tokens_still_pays_attention(images: Tensor) -> None:
-    model = tiny(output_tokens=True)
-    attach(model, Attentive()).begin_step(seed=0, step=0)
-    pooled, tokens = model.visual(images)
-    assert (len(pooled), tokens.shape[1]) == (3, 12)
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "backbone"),
-    [
-        ("vit_base_mci_224", {"depth": 1}, "ConvStem"),  # MobileCLIP-B
-        ("vit_tiny_r_s16_p8_224", {"depth": 1}, "Sequential"),  # its projection is a convolution all the same
-    ],
-)
-def test_a_convolutional_stem_is_refused_with_the_reason(name: str, options: Any, backbone: str) -> None:
-    timm = pytest.importorskip("timm")
-    model = nn.Module()
-    model.visual = nn.Module()
-    model.visual.trunk = timm.create_model(name, num_classes=0, **options)
-    with pytest.raises(ModelError, match="convolutional network in front of the transformer") as raised:
-        attach(model, Random(0.5))
-    assert raised.value.value == backbone
-
-
-def test_a_tower_whose_tokens_are_a_map_is_refused_with_the_reason() -> None:
-    timm = pytest.importorskip("timm")
-    model = nn.Module()
-    model.visual = nn.Module()
-    model.visual.trunk = timm.create_model(
-        "samvit_base_patch16_224", num_classes=0, depth=1, embed_dim=24, num_heads=2
-    )
-    with pytest.raises(ModelError, match="keeps its tokens as a map") as raised:
-        attach(model, Random(0.5))
-    assert raised.value.value == "VisionTransformerSAM"
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "prefix"),
-    [
-        ("vit_tiny_patch16_224", {"depth": 1, "embed_dim": 24, "num_heads": 2, "reg_tokens": 2}, 3),
-        (
-            "vit_tiny_patch16_224",
-            {"depth": 1, "embed_dim": 24, "num_heads": 2, "class_token": False, "global_pool": "avg"},
-            0,
-        ),
-        ("eva02_tiny_patch14_224", {"depth": 1, "embed_dim": 24, "num_heads": 2}, 1),
-    ],
-)
-def test_timm_towers_drop_patches(name: str, options: dict[str, Any], prefix: int) -> None:
-    timm = pytest.importorskip("timm")
-    model = nn.Module()
-    model.visual = nn.Module()
-    model.visual.trunk = trunk = timm.create_model(
-        name, img_size=(56, 84) if "eva" in name else (64, 96), num_classes=0, **options
-    )
-    patch = 14 if "eva" in name else 16
-    images = torch.randn(2, 3, 4 * patch, 6 * patch, generator=torch.Generator().manual_seed(0))
-    plain = trunk(images)
-    masking = attach(model, NoMask())
-    masking.begin_step(seed=0, step=0)
-    torch.testing.assert_close(trunk(images), plain)
-    masking = attach(model, Pgs(0.5))
-    lengths: list[int] = []
-    trunk.blocks[0].register_forward_pre_hook(lambda _, args: lengths.append(args[0].shape[1]))
-    masking.begin_step(seed=0, step=0)
-    masked = trunk(images)
-    assert lengths == [prefix + 12]
-    assert not torch.equal(masked, plain)
-    trunk.eval()
-    torch.testing.assert_close(trunk(images), plain)
-    with pytest.raises(ModelError, match="timm towers keep their attention to themselves"):
-        attach(model, Attentive())
-
-
-def test_a_checkpoint_trained_under_a_mask_loads_in_plain_open_clip(tmp_path: Any, images: Tensor) -> None:
-    model = tiny()
-    attach(model, Pgs(0.5)).begin_step(seed=0, step=0)
-    path = tmp_path / "weights.pt"
-    torch.save(model.state_dict(), path)
-    plain = tiny()
-    open_clip.load_checkpoint(plain, str(path))
-    model.eval()
-    plain.eval()
-    assert torch.equal(model.encode_image(images), plain.encode_image(images))

@@ -1,0 +1,38 @@
+"""A tower of two layers, and strategies that do one thing, for tests of masked towers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from open_clip.model import CLIP
+
+from pgsbench.masking.base import Need, PatchView, Selection
+from pgsbench.masking.noise import Draws
+
+
+def tiny(image_size: tuple[int, int] = (32, 48), **vision: Any) -> CLIP:
+    """A CLIP with 4 x 6 patches and two layers, the same at every call."""
+    shape = {"image_size": image_size, "patch_size": 8, "width": 32, "layers": 2, "head_width": 16}
+    text = {"context_length": 8, "vocab_size": 40, "width": 32, "heads": 2, "layers": 1}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return CLIP(16, shape | vision, text)
+
+
+@dataclass(frozen=True)
+class HideLast:
+    """Keeps the first `carried` patches and hides the last of them."""
+
+    carried: int = 10
+    hidden: int = 4
+    needs: ClassVar[frozenset[Need]] = frozenset()
+
+    @property
+    def mask_ratio(self) -> float:
+        return 0.5
+
+    def select(self, view: PatchView, *, draws: Draws) -> Selection:
+        keep = torch.arange(self.carried).repeat(view.batch_size, 1)
+        return Selection(keep, keep < self.carried - self.hidden)
