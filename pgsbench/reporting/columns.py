@@ -40,9 +40,21 @@ class Row:
         known = {name: [value for value in values if value is not None] for name, values in found.items()}
         return {name: float(np.mean(values)) for name, values in known.items() if values}
 
-    def relative(self, name: str) -> float | None:
-        """Return a field of `Summary` over the reference's; None where either is not known."""
-        ours, theirs = self.summary.get(name), (self.reference or self).summary.get(name)
+    @property
+    def seconds(self) -> float | None:
+        """Training time of a run: processor time on CPUs, which other work hardly changes; else wall time."""
+        on_cpus = all(run.spec.numerics.device == "cpu" for run in self.runs)
+        return self.summary.get("train_cpu_seconds" if on_cpus else "train_seconds")
+
+    @property
+    def samples_per_second(self) -> float | None:
+        """Pairs seen in a second of `seconds`."""
+        return self.summary["samples"] / self.seconds if self.seconds else None
+
+    @property
+    def relative_time(self) -> float | None:
+        """Training time over the reference's; None where either is not known."""
+        ours, theirs = self.seconds, (self.reference or self).seconds
         return ours / theirs if ours is not None and theirs else None
 
 
@@ -76,10 +88,12 @@ class Column:
 
 #: What an arm cost. A column that no arm has a number for is left out.
 COST = [
-    Column("train s", "train_seconds"),
+    Column(
+        "train s", lambda row: row.seconds, note="Train s: a run's; processor time on CPUs, else wall time."
+    ),
     Column(
         "relative time",
-        lambda row: row.relative("train_seconds"),
+        lambda row: row.relative_time,
         "{:.2f}×",
         note="Relative time: training time over that of {reference}.",
     ),
@@ -106,7 +120,7 @@ COST = [
         scale=1e-12,
         note="TFLOP: matrix products of both towers in the whole training, in 10^12 operations.",
     ),
-    Column("samples/s", "samples_per_second"),
+    Column("samples/s", lambda row: row.samples_per_second),
     Column("mask share", "mask_share", "{:.2%}", note="Mask share: of the training time, spent on the mask."),
     Column("peak GiB", "peak_memory_bytes", "{:.2f}", scale=2**-30, note="Peak GiB: memory of the GPU."),
 ]

@@ -115,10 +115,10 @@ def _gap(results: Results) -> list[str]:
 
 def _cost(results: Results) -> list[str]:
     rows, reference = rows_of(results), reference_label(results)
-    base = rows[reference].summary.get("train_seconds")
+    base = rows[reference].seconds
     sentences = []
     for label in dict.fromkeys(ours for ours, _ in results.pairs):
-        seconds = rows[label].summary.get("train_seconds")
+        seconds = rows[label].seconds
         if base and seconds and label != reference:
             said = (
                 f"Training with {label} took {seconds / base:.2f} times as long as with {reference} "

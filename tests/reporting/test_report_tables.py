@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import replace
 
 import pytest
-from fabricated import ARMS, Arm, replace_scores
+from fabricated import ARMS, Arm, on_gpu, replace_scores
 
 from pgsbench.errors import StudyError
 from pgsbench.records.study_record import Importances
@@ -101,6 +101,19 @@ def test_cost_is_relative_to_the_unmasked_arm(fabricate):
     assert row(table, "pgs")[columns.index("mask share")] == "2.10%"
     assert "over that of none" in " ".join(table.notes)
     assert row(table, "pgs")[columns.index("effective ratio")] == "42.5%"
+
+
+def test_on_cpus_time_is_processor_time(fabricate):
+    """Two runs side by side, or something else on the machine, change wall time and nothing else."""
+    on_cpu = fabricate({"none": Arm(mask_ratio=0.0), "pgs": Arm()})
+    run = read_frames(on_cpu).runs[0]
+    assert run.summary.train_cpu_seconds == 2 * run.summary.train_seconds
+    table = tables.cost_table(Results(read_frames(on_cpu)))
+    columns, cells = list(table.header), row(table, "none")
+    assert cells[columns.index("train s")] == f"{run.summary.train_cpu_seconds:,.0f}"
+    assert cells[columns.index("samples/s")] == f"{run.summary.samples_per_second / 2:,.0f}"
+    table = tables.cost_table(Results(read_frames(fabricate({"none": on_gpu(Arm(mask_ratio=0.0))}))))
+    assert row(table, "none")[columns.index("samples/s")] == f"{run.summary.samples_per_second:,.0f}"
 
 
 def test_what_the_masks_show(fabricate):
