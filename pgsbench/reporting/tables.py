@@ -95,9 +95,13 @@ def gap_table(results: Results) -> Table | None:
             reasons.add(f"Missing: {found.reason}")
             continue
         one_seed = one_seed or found.gap.num_seeds == 1
-        rows.append([label, group, _difference(found.gap), "undefined" if found.undefined else _share(found)])
-        if found.undefined:
+        if found.undefined:  # whatever the mask: one row for the group
+            label, closed = "every mask", "undefined"
             reasons.add(f"Undefined: {found.undefined}")
+        else:
+            closed = _share(found)
+        rows.append([label, group, _difference(found.gap), closed])
+    rows = [row for number, row in enumerate(rows) if row not in rows[:number]]
     notes = [f"{ONE_RUN.capitalize()}: one seed."] if one_seed else []
     notes += [
         f"Gap: oracle minus random masks (arm {results.random_arm}), in points. "
