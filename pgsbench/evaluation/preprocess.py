@@ -22,20 +22,20 @@ NamedImage = tuple[str, EncodedImage]
 class Preprocess:
     """open_clip's evaluation transform for batches of image files.
 
-    Pictures that have the model's size already need neither resizing nor cropping, so a whole batch is
-    normalised at once: the same operations on the same numbers, hence the same bits. All others go one
-    by one through open_clip's own transform.
+    Pictures are resized and cropped one by one, by open_clip's own steps, where they do not have the model's
+    size already. Then a whole batch is normalised at once: the same operations on the same numbers, hence the
+    same bits.
 
     Args:
         preprocess_cfg: open_clip's configuration: size, mean, std, interpolation, resize_mode.
     """
 
     def __init__(self, preprocess_cfg: Mapping[str, Any]) -> None:
-        from pgsbench.models.transform import eval_transform  # open_clip: seconds, so not for reading suites
+        from pgsbench.models.transform import fitting  # open_clip: seconds, so not for reading suites
 
         size = preprocess_cfg["size"]
         self.height, self.width = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
-        self._transform = eval_transform(preprocess_cfg)
+        self._fit = fitting(preprocess_cfg)
         self._mean, self._std = preprocess_cfg["mean"], preprocess_cfg["std"]
 
     def __call__(self, batch: Sequence[NamedImage]) -> Tensor:
@@ -44,16 +44,15 @@ class Preprocess:
         Raises:
             DataError: A picture cannot be decoded, or not be brought to the model's size.
         """
-        pictures = [decode(name, image) for name, image in batch]
-        if any(picture.size != (self.width, self.height) for picture in pictures):
-            names = [name for name, _ in batch]
-            return torch.stack([self._transformed(*pair) for pair in zip(names, pictures, strict=True)])
+        pictures = [self._fitted(name, decode(name, image)) for name, image in batch]
         pixels = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))
         return normalise(pixels.permute(0, 3, 1, 2).contiguous(), self._mean, self._std)
 
-    def _transformed(self, name: str, picture: Image.Image) -> Tensor:
+    def _fitted(self, name: str, picture: Image.Image) -> Image.Image:
+        if picture.size == (self.width, self.height):
+            return picture
         try:
-            return self._transform(picture)
+            return self._fit(picture)
         except Exception as error:  # of Pillow, torchvision or the memory
             raise DataError(
                 f"the picture cannot be brought to the model's size: {type(error).__name__}: {error}",
@@ -70,7 +69,9 @@ def decode(name: str, image: EncodedImage) -> Image.Image:
         DataError: It is no picture, or a damaged one.
     """
     try:
-        return Image.open(io.BytesIO(image.data)).convert("RGB")
+        picture: Image.Image = Image.open(io.BytesIO(image.data))
+        picture.load()
+        return picture if picture.mode == "RGB" else picture.convert("RGB")  # which would copy it
     except Exception as error:  # decoders of damaged files raise anything
         raise DataError(
             f"the picture cannot be decoded: {type(error).__name__}: {error}",
