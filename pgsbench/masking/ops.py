@@ -5,8 +5,6 @@ Shape letters: b batch, n patches, k kept patches, d features of a patch, c chan
 
 from __future__ import annotations
 
-from functools import reduce
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -52,9 +50,20 @@ def shrink(images: Tensor, patch_size: tuple[int, int], side: int) -> tuple[Tens
         return images, patch_size
     b, c, h, w = images.shape
     # Sums of slices rather than `avg_pool2d`, which is several times slower on a CPU.
-    rows = reduce(torch.add, images.reshape(b, c, h // down, down, w).unbind(3))
-    sums = reduce(torch.add, rows.view(b, c, h // down, w // across, across).unbind(4))
-    return sums / (down * across), (patch_size[0] // down, patch_size[1] // across)
+    rows = _sum(images.reshape(b, c, h // down, down, w), 3)
+    sums = _sum(rows.view(b, c, h // down, w // across, across), 4)
+    return sums.div_(down * across), (patch_size[0] // down, patch_size[1] // across)
+
+
+def _sum(values: Tensor, dim: int) -> Tensor:
+    # One after the other into the first sum, as new memory costs more than memory that is in use.
+    first, *others = values.unbind(dim)
+    if not others:
+        return first
+    total = first + others[0]
+    for other in others[1:]:
+        total.add_(other)
+    return total
 
 
 def _shrinking_factor(length: int, side: int) -> int:

@@ -28,6 +28,7 @@ from pgsbench.masking.ops import (
     order_ascending,
     patchify,
     patterns,
+    rows_of,
     shrink,
     transport_scaling,
 )
@@ -174,9 +175,9 @@ class Pgs:
             return self.similarity(view, candidates) / self.tau, None
         # S <= 1 up to round-off, so the exponent never overflows; the scaling does not mind the shift.
         log_kernel = self.similarity(view).sub_(1.0).div_(self.tau)
-        u, residual = transport_scaling(log_kernel.exp(), rounds=self.rounds)
+        rows = rows_of(log_kernel, candidates)
+        u, residual = transport_scaling(log_kernel.exp_(), rounds=self.rounds)
         log_u = u.log()
-        rows = log_kernel.gather(1, candidates[:, :, None].expand(-1, -1, view.num_patches))
         return rows + log_u.gather(1, candidates)[:, :, None] + log_u[:, None, :], residual
 
     def similarity(self, view: PatchView, candidates: Tensor | None = None) -> Tensor:
