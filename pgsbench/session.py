@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pgsbench.config.schema import arm_name
 from pgsbench.errors import ConfigError, StudyError
 from pgsbench.evaluation.task_data import locate, make_builtin
+from pgsbench.execution.calibration import Calibration
 from pgsbench.execution.estimate import Estimator
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.runs import Watcher, work_off
@@ -208,7 +209,7 @@ class Study:
         return self._costs([*references, *searched], num_open=num_open)
 
     def _costs(self, specs: Sequence[RunSpec], *, num_open: int = 0) -> pd.DataFrame:
-        estimator = Estimator(self.slots.devices[0].partition(",")[0], threads=self.slots.threads)
+        estimator = Estimator(self.slots.first_device, threads=self.slots.threads)
         folder, first_open = self._folder(), len(specs) - num_open
         rows = [
             PlannedCost(spec, estimator.cost(spec.config), folder.finished(spec), number >= first_open)
@@ -338,9 +339,9 @@ class Study:
     @property
     def _planner(self) -> Planner:
         if self._cached_planner is None or self._cached_planner.study is not self._file:
-            self._cached_planner = Planner(
-                self._file, device=self.slots.device_type, threads=self.slots.threads
-            )
+            device, threads = self.slots.device_type, self.slots.threads
+            pace = Calibration(self.runs_root / self.name, self.slots.first_device, threads=threads)
+            self._cached_planner = Planner(self._file, device=device, threads=threads, pace=pace)
         return self._cached_planner
 
     _decision: DecisionPlan | None = None

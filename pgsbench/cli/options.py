@@ -27,6 +27,9 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="A.B=V", help="Override a value of the study; may be repeated."),
 ]
+SeedsOption = Annotated[
+    int | None, typer.Option(min=1, help="Number of seeds: 0, 1, ... (default: the study's).")
+]
 OutputOption = Annotated[
     Path, typer.Option("--output", metavar="DIR", help="Where runs/ and reports/ are kept.")
 ]
@@ -55,9 +58,7 @@ class StudyOptions:
     """What every command takes that trains the runs of a study; see `takes_study_options`."""
 
     set_: SetOption = None
-    seeds: Annotated[
-        int | None, typer.Option(min=1, help="Number of seeds: 0, 1, ... (default: the study's).")
-    ] = None
+    seeds: SeedsOption = None
     output: OutputOption = Path()
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Runs at a time (default: GPUs, or up to 4 cores).")

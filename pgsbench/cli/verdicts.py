@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from pgsbench import completion
 from pgsbench.cli.options import (
     JsonOption,
     OutputOption,
+    SeedsOption,
+    SetOption,
     StudyArgument,
     StudyOptions,
     names_in,
@@ -51,24 +52,44 @@ def scale(
 
 
 def plan(
+    study: StudyArgument,
+    set_: SetOption = None,
+    seeds: SeedsOption = None,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:N: timed here; or devices of a table, as H100x8.")
+    ] = "auto",
+    diff: Annotated[
+        str | None, typer.Option(metavar="STUDY|RUN", help="Show only what differs from a study or a run.")
+    ] = None,
     power: Annotated[
-        str,
-        typer.Option(metavar="STUDY", help="The pilot, under runs/.", autocompletion=completion.studies_run),
-    ],
-    baselines: Annotated[str | None, typer.Option(help="Arms to compare with, joined by commas.")] = None,
+        bool, typer.Option("--power", help="From the study's runs: what it takes to see a difference.")
+    ] = False,
+    baselines: Annotated[
+        str | None, typer.Option(help="With --power: arms to compare with, joined by commas.")
+    ] = None,
     candidate: CandidateOption = None,
     output: OutputOption = Path(),
     json: JsonOption = False,
 ) -> None:
-    """Tell how many seeds, hours and test items a difference takes, from a pilot's variance.
+    """Tell what a study costs: steps, tokens, operations, memory, hours. Nothing is trained, no data needed.
 
-    Example: pgsbench plan --power baselines
+    Example: pgsbench plan paper --device H100x8
     """
-    from pgsbench.archive import read_results
-    from pgsbench.reporting.decision.power import power_table
+    from pgsbench.study.open import open_by_name
 
-    found = read_results(power, output=output, candidate=candidate, baselines=names_in(baselines))
-    render.show(power_table(found), json=json)
+    if power:
+        from pgsbench.archive import read_results
+        from pgsbench.reporting.decision.power import power_table
+
+        name = open_by_name(study).config.name if study.endswith(".yaml") else study
+        found = read_results(name, output=output, candidate=candidate, baselines=names_in(baselines))
+        return render.show(power_table(found), json=json)
+    file = open_by_name(study, overrides=set_ or [], seeds=seeds)
+    from pgsbench import planning  # late: a mistake in the study is said sooner
+
+    if diff:
+        return render.show(planning.differences(file, diff, output=output), json=json)
+    render.show(*planning.plan(file, device=device, output=output), json=json)
 
 
 def publish(

@@ -257,9 +257,10 @@ class TrainingConfig(Strict):
 class BudgetConfig(Strict):
     """What every arm may spend on its training; the number of pairs follows, in whole steps."""
 
-    equal: Literal["tokens", "flops"] = Field(
+    equal: Literal["tokens", "flops", "seconds"] = Field(
         description="tokens: of both towers, mean over the blocks; flops: matrix products of both towers, "
-        "forward and backward. Both follow from the strategies and the model's grid, before anything runs."
+        "forward and backward. Both follow from the strategies and the model's grid, before anything runs. "
+        "seconds: of training steps, from a few that are timed once; the study keeps what was measured."
     )
     amount: float = Field(gt=0, le=1e30, description="How much of it each arm may spend.")
 
@@ -331,6 +332,12 @@ class StudyConfig(Strict):
         if len(set(seeds)) < len(seeds):
             raise ValueError("seeds must differ")
         return seeds
+
+    @model_validator(mode="after")
+    def _seconds_of_one_device(self) -> StudyConfig:
+        if self.budget and self.budget.equal == "seconds" and self.devices_per_run > 1:
+            raise ValueError("a budget of seconds is timed on one device, so devices_per_run must be 1")
+        return self
 
     @property
     def base_arm(self) -> str:

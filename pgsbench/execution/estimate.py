@@ -1,9 +1,9 @@
-"""What a run will cost, from a few steps of training on made-up pictures on the very machine."""
+"""What a run will cost: tokens and operations by its plan, seconds from a few steps on the very machine."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,13 +16,16 @@ from pgsbench.masking.configure import configure
 from pgsbench.masking.text.configure import configure_text
 from pgsbench.masking.text.words import WordCounts
 from pgsbench.models.masked_tower import attach
-from pgsbench.models.pair_cost import PairCost, Sizes
+from pgsbench.models.pair_cost import pair_costs
 from pgsbench.models.start import build_for
 from pgsbench.models.text_masking import TextMasking
+from pgsbench.study.budget import PairSeconds
 from pgsbench.training.loop import train
 from pgsbench.training.optim import first_unmasked_step
 
-PROBE_SAMPLES = 64
+#: Pairs of a step that is timed: at most so many, and on a CPU at most so many operations of them.
+PROBE_SAMPLES = {"cpu": 64, "cuda": 512}
+PROBE_FLOPS = 2.5e11
 PROBE_STEPS = 3
 
 
@@ -35,7 +38,7 @@ class Cost:
         patch_tokens: Patch tokens in the visual transformer, over all views, mean over its blocks.
         dropped: Share of the patch tokens that is saved while masking is on; hidden ones, which save nothing,
             are not in it.
-        train_seconds: Estimated time in training steps, on one thread or one GPU.
+        train_seconds: Estimated time in training steps, on one device; None where nothing is known of it.
         text_tokens: Tokens that enter the text transformer, marks and padding included.
         flops: Floating-point operations of both towers (`pgsbench.models.flops`); None where a tower is not
             open_clip's own.
@@ -44,58 +47,67 @@ class Cost:
     samples: int
     patch_tokens: float
     dropped: float
-    train_seconds: float
+    train_seconds: float | None
     text_tokens: int
     flops: int | None
 
 
-@dataclass(frozen=True)
-class Pair:
-    """What one image-text pair costs in a step, and its seconds."""
+def cost_of(config: RunConfig, seconds: PairSeconds | None = None) -> Cost:
+    """Return what a run costs.
 
-    cost: PairCost
-    seconds: float
+    Args:
+        config: The run.
+        seconds: What a pair takes.
+    """
+    training = config.training
+    samples = training.steps * training.batch_size
+    masked = first_unmasked_step(training) * training.batch_size
+    tuned = samples - masked
+    short, full = pair_costs(config.model, config.strategy, config.text)
+    flops = None
+    if short.flops is not None and full.flops is not None:
+        flops = masked * short.flops + tuned * full.flops
+    return Cost(
+        samples=samples,
+        patch_tokens=masked * short.patch_tokens + tuned * full.patch_tokens,
+        dropped=1 - short.patch_tokens / full.patch_tokens,
+        train_seconds=masked * seconds.masked + tuned * seconds.whole if seconds else None,
+        text_tokens=masked * short.text_tokens + tuned * full.text_tokens,
+        flops=flops,
+    )
 
 
 class Estimator:
-    """Estimates runs on one device; each kind of step is timed once.
+    """Times the steps of runs on one device, each kind of step once, on made-up pictures.
+
+    On a CPU it is the time of the processor by the number of threads: what other work on the machine hardly
+    changes, and what a step takes where there is none.
 
     Args:
         device: For example ``cpu`` or ``cuda:0``.
         threads: CPU threads, as a worker process will have.
+        steps: Timed steps; the fastest counts.
     """
 
-    def __init__(self, device: str, *, threads: int = 1) -> None:
-        self.device, self._threads = torch.device(device), threads
-        self._known: dict[str, Pair] = {}
+    def __init__(self, device: str, *, threads: int = 1, steps: int = PROBE_STEPS) -> None:
+        self.device, self._threads, self._steps = torch.device(device), threads, steps
+        self._known: dict[str, float] = {}
 
     def cost(self, config: RunConfig) -> Cost:
         """Return what a run will cost."""
-        training = config.training
-        samples = training.steps * training.batch_size
-        masked = first_unmasked_step(training) * training.batch_size
-        short, full = self._pair(config, masked=True), self._pair(config, masked=False)
-        tuned = samples - masked
-        flops = None
-        if short.cost.flops is not None and full.cost.flops is not None:
-            flops = masked * short.cost.flops + tuned * full.cost.flops
-        return Cost(
-            samples=samples,
-            patch_tokens=masked * short.cost.patch_tokens + tuned * full.cost.patch_tokens,
-            flops=flops,
-            dropped=1 - short.cost.patch_tokens / full.cost.patch_tokens,
-            text_tokens=masked * short.cost.text_tokens + tuned * full.cost.text_tokens,
-            train_seconds=masked * short.seconds + tuned * full.seconds,
-        )
+        return cost_of(config, self.seconds(config))
 
-    def _pair(self, config: RunConfig, *, masked: bool) -> Pair:
-        """Return what one pair costs in a step."""
-        strategy = config.strategy if masked else None
+    def seconds(self, config: RunConfig) -> PairSeconds:
+        """Return the seconds of one pair in a step of a run, without those of reading it."""
+        masked = self._seconds(config, masked=True)
+        is_tuned = config.training.unmasked_tuning.share > 0
+        return PairSeconds(masked, self._seconds(config, masked=False) if is_tuned else masked)
+
+    def _seconds(self, config: RunConfig, *, masked: bool) -> float:
         training = config.training
-        text = config.text if masked else None
-        key = (
-            f"{config.model} {strategy} {text} {training.precision} {min(PROBE_SAMPLES, training.batch_size)}"
-        )
+        kind = (config.strategy, config.text) if masked else ()
+        how = (training.precision, training.batch_size, training.micro_batch_size, training.compile)
+        key = f"{config.model} {kind} {how} {training.loss}"
         if key not in self._known:
             threads = torch.get_num_threads()
             torch.set_num_threads(self._threads)
@@ -105,21 +117,22 @@ class Estimator:
                 torch.set_num_threads(threads)
         return self._known[key]
 
-    def _time(self, config: RunConfig, *, masked: bool) -> Pair:
-        clip = build_for(config, seed=0, device=self.device)
-        size = min(PROBE_SAMPLES, config.training.batch_size)
-        strategy = configure(config.strategy.name, config.strategy.fields)
-        masking = attach(clip.model, strategy)
+    def _time(self, config: RunConfig, *, masked: bool) -> float:
+        untrained = config.model.model_copy(update={"pretrained": None})  # weights take no time
+        clip = build_for(config.model_copy(update={"model": untrained}), seed=0, device=self.device)
+        size = self._pairs(config, masked=masked)
+        masking = attach(clip.model, configure(config.strategy.name, config.strategy.fields))
         text_strategy = configure_text(config.text.strategy, config.text.fields)
+        steps = self._steps
         changed = {
-            "samples": PROBE_STEPS * size,
+            "samples": steps * size,
             "batch_size": size,
             "log_every_steps": 1,
-            "checkpoint_every_steps": PROBE_STEPS + 1,
+            "checkpoint_every_steps": steps + 1,
             "checkpoint_every_minutes": 1e6,
-            "unmasked_tuning": UnmaskedTuning(share=0.0 if masked else (PROBE_STEPS - 0.5) / PROBE_STEPS),
+            "unmasked_tuning": UnmaskedTuning(share=0.0 if masked else (steps - 0.5) / steps),
         }
-        lines: list[Mapping[str, float]] = []
+        ends = [self._now()]
         with TemporaryDirectory() as folder:
             train(
                 clip,
@@ -130,11 +143,22 @@ class Estimator:
                 seed=0,
                 device=self.device,
                 state_folder=Path(folder),
-                emit=lines.append,
+                emit=lambda _: ends.append(self._now()),
             )
-        ends = [0.0, *(line["seconds"] for line in lines)]
         first = 0 if masked else 1  # what is left of the masked phase
-        seconds = [after - before for before, after in itertools.pairwise(ends)][first:]
-        sizes = Sizes.of(clip.model, clip.tokenize(["-"]).shape[1])
-        cost = sizes.pair(config.strategy, config.text) if masked else sizes.pair(None, None)
-        return Pair(cost, min(seconds) / size)
+        return min(after - before for before, after in list(itertools.pairwise(ends))[first:]) / size
+
+    def _pairs(self, config: RunConfig, *, masked: bool) -> int:
+        """Return how many pairs are timed at a time: as many as a step has, if that is quick."""
+        training = config.training
+        size = min(training.batch_size, PROBE_SAMPLES.get(self.device.type, PROBE_SAMPLES["cpu"]))
+        flops = pair_costs(config.model, config.strategy, config.text)[0 if masked else 1].flops
+        if self.device.type == "cpu" and flops:
+            size = min(size, int(PROBE_FLOPS // flops))
+        return max(2, size)
+
+    def _now(self) -> float:
+        if self.device.type == "cpu":
+            return time.process_time() / self._threads
+        torch.cuda.synchronize(self.device)
+        return time.perf_counter()

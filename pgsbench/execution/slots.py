@@ -24,9 +24,14 @@ class Slots:
     threads: int
 
     @property
+    def first_device(self) -> str:
+        """One of them."""
+        return self.devices[0].partition(",")[0]
+
+    @property
     def device_type(self) -> str:
         """``cpu`` or ``cuda``."""
-        return self.devices[0].partition(",")[0].partition(":")[0]
+        return self.first_device.partition(":")[0]
 
 
 def plan_slots(

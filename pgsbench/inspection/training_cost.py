@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from pgsbench.config.schema import StrategyConfig, TrainingConfig, UnmaskedTuning
+from pgsbench.config.schema import ModelConfig, RunConfig, StrategyConfig, TrainingConfig, UnmaskedTuning
 from pgsbench.data.made_up import MadeUp
 from pgsbench.data.store import Progress
 from pgsbench.data.transforms import normalise
@@ -30,6 +30,7 @@ from pgsbench.masking.text.configure import configure_text
 from pgsbench.masking.text.words import WordCounts
 from pgsbench.models.clip import Clip, build, contrastive_loss
 from pgsbench.models.masked_tower import attach
+from pgsbench.models.memory import step_memory
 from pgsbench.models.pair_cost import sizes_of
 from pgsbench.models.text_masking import TextMasking
 from pgsbench.reporting.render import Table
@@ -49,11 +50,13 @@ class Loop:
         run: Trains for some steps.
         phases: Where the seconds of its steps are collected.
         flops: Of one pair, forward and backward; None where they cannot be told.
+        bytes: What a step holds beyond model and batch, by plan; None likewise.
     """
 
     run: Callable[[int], None]
     phases: StepPhases
     flops: int | None
+    bytes: int | None = None
 
 
 def bench_training(
@@ -93,11 +96,11 @@ def bench_training(
             _take_turn(loop, math.ceil(steps / turns))
     # These steps are watched so closely that they are slow: the table has the seconds of those before.
     timed = {name: list(loop.phases.steps) for name, loop in loops.items()}
-    peaks = {name: peak_bytes(partial(loop.run, 1), on) for name, loop in loops.items()}
+    # The first of two makes the optimizer's state.
+    peaks = {name: peak_bytes(partial(loop.run, 2), on) for name, loop in loops.items()}
     progress("timing", turns, turns)
     where = f"{threads} CPU thread{'s' if threads > 1 else ''}" if on.type == "cpu" else str(on)
-    flops = {name: loop.flops for name, loop in loops.items()}
-    return _table(timed, flops, peaks, batch_size, f"{model}, {batch_size} pairs a step, {where}")
+    return _table(loops, timed, peaks, batch_size, f"{model}, {batch_size} pairs a step, {where}")
 
 
 def _take_turn(loop: Loop, steps: int) -> None:
@@ -129,7 +132,16 @@ def _ours(model: str, name: str, batch_size: int, device: torch.device) -> Loop:
                 emit=lambda _: None,
             )
 
-    return Loop(run, phases, pair.flops)
+    memory = step_memory(
+        RunConfig(
+            model=ModelConfig(name=model),
+            strategy=StrategyConfig(name=name),
+            training=_settings(batch_size, steps=2),
+        ),
+        device_type=device.type,
+    )
+    planned = None if memory.peak is None else memory.peak - memory.checkpoint
+    return Loop(run, phases, pair.flops, planned)
 
 
 def _settings(batch_size: int, steps: int) -> TrainingConfig:
@@ -215,17 +227,17 @@ def _as_its_main_makes_it(clip: Clip) -> torch.optim.Optimizer:
 
 
 def _table(
+    loops: Mapping[str, Loop],
     timed: Mapping[str, Sequence[Mapping[str, float]]],
-    flops: Mapping[str, int | None],
     peaks: Mapping[str, int],
     batch_size: int,
     setting: str,
 ) -> Table:
     whole = {name: [sum(step.values()) for step in steps] for name, steps in timed.items()}
-    unmasked, base = median(whole["none"]), flops["none"]
+    unmasked, base = median(whole["none"]), loops["none"].flops
     rows = []
     for name, steps in timed.items():
-        seconds, own = median(whole[name]), flops[name]
+        seconds, own = median(whole[name]), loops[name].flops
         parts = [1000 * median(step[phase] for step in steps) for phase in PHASES]
         rows.append(
             [
@@ -235,7 +247,8 @@ def _table(
                 *(f"{part:,.1f}" for part in parts),
                 f"{seconds / unmasked:.3f}",
                 f"{own / base:.3f}" if own and base else "-",
-                f"{peaks[name] / 2**20:,.0f}",
+                _mib(loops[name].bytes),
+                _mib(peaks[name]),
             ]
         )
     header = [
@@ -245,6 +258,7 @@ def _table(
         *(f"{phase} ms" for phase in PHASES),
         "time x none",
         "FLOP x none",
+        "plan MiB",
         "peak MiB",
     ]
     notes = [
@@ -252,7 +266,7 @@ def _table(
         "On a CPU it is processor time, summed over threads.",
         f"{OPEN_CLIP}: its own loop and optimizer, without a mask, on pictures that are normalised already.",
         "backward: the loss and the backward pass. FLOP x none: matrix products of both towers, by plan.",
-        "peak MiB: memory beyond model and batch in the first step, which makes the optimizer's state.",
+        "peak MiB: memory beyond model and batch, in two steps. plan MiB: what `pgsbench plan` says of it.",
     ]
     uneven = [name for name, times in whole.items() if median(times) > SPREAD * min(times)]
     if uneven:
@@ -262,3 +276,7 @@ def _table(
             "the machine was busy. Repeat before you compare.",
         )
     return Table("Cost of a training step", header, rows, notes)
+
+
+def _mib(number: int | None) -> str:
+    return "-" if number is None else f"{number / 2**20:,.0f}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -85,7 +85,8 @@ def build(
     Args:
         name: A built-in configuration, a name that open_clip knows, or the path of a JSON file.
         seed: Seed of the initial weights.
-        device: Where the model lives; weights are drawn on the CPU, so they are the same everywhere.
+        device: Where the model lives; weights are drawn on the CPU, so they are the same everywhere. On
+            ``meta`` there are none, only their shapes.
         grad_checkpointing: Trade time for memory in both towers.
         token_std: Standard deviation of the initial word embeddings, with the marks of start and end of text
             at zero; None keeps open_clip's initial weights.
@@ -99,12 +100,13 @@ def build(
     name = resolve(name)
     options = made_for(name, tag) if tag else {}
     scalars = _SIGLIP if siglip else {}
+    first = "meta" if torch.device(device).type == "meta" else "cpu"
     with torch.random.fork_rng(devices=[]):  # open_clip initialises from the global generator
         torch.manual_seed(seed)
         try:
-            with _no_warning_of_random_weights():
+            with _no_warning_of_random_weights(), torch.device("meta") if first == "meta" else nullcontext():
                 model = open_clip.create_model(
-                    name, device="cpu", output_dict=True, force_image_size=image_size, **options, **scalars
+                    name, device=first, output_dict=True, force_image_size=image_size, **options, **scalars
                 )
         except Exception as error:  # any configuration can be wrong in any way
             raise ModelError(

@@ -22,10 +22,11 @@ TRAINING = 3
 
 @dataclass(frozen=True)
 class Block:
-    """Sizes of one transformer block, which all blocks of a tower share."""
+    """Sizes of one transformer block, which all blocks of a tower share, and its activation function."""
 
     width: int
     mlp_width: int
+    quick_gelu: bool = False
 
     def flops(self, tokens: int) -> int:
         """Return what a row of `tokens` costs: four projections, two products of attention, the MLP."""
@@ -45,6 +46,7 @@ class ModelCost:
         text: A block of the text tower.
         num_text_blocks: Their number.
         embed_dim: Length of the common embedding.
+        locked: ``image`` or ``text``: the tower that is not trained, which has no backward pass.
     """
 
     visual: Block
@@ -54,6 +56,13 @@ class ModelCost:
     text: Block
     num_text_blocks: int
     embed_dim: int
+    locked: str | None = None
+
+    @property
+    def block_weights(self) -> int:
+        """Weights of the matrices of all blocks."""
+        of_towers = ((self.visual, self.num_visual_blocks), (self.text, self.num_text_blocks))
+        return sum(n * (4 * block.width**2 + 2 * block.width * block.mlp_width) for block, n in of_towers)
 
     def visual_flops(self, count: TokenCount) -> int:
         """Return the forward FLOPs of a picture."""
@@ -71,7 +80,8 @@ class ModelCost:
 
         A second tower that watches the whole picture costs a forward pass more, without its last MLP.
         """
-        flops = TRAINING * (self.visual_flops(count) + self.text_flops(text_tokens))
+        image, text = (1 if self.locked == tower else TRAINING for tower in ("image", "text"))
+        flops = image * self.visual_flops(count) + text * self.text_flops(text_tokens)
         if count.watched:
             whole = TokenCount((count.embedded,) * self.num_visual_blocks, 1, count.embedded)
             flops += self.visual_flops(whole)
@@ -90,6 +100,8 @@ def model_cost(model: nn.Module) -> ModelCost | None:
     if layout.transformer is None or layout.owner.attn_pool is not None or not is_plain:
         return None
     h, w = layout.patch_size
+    blocks = {"image": layout.blocks[0], "text": text.transformer.resblocks[0]}
+    frozen = [tower for tower, block in blocks.items() if not block.mlp.c_fc.weight.requires_grad]
     projection = layout.owner.proj
     return ModelCost(
         visual=_block(layout.blocks),
@@ -99,8 +111,11 @@ def model_cost(model: nn.Module) -> ModelCost | None:
         text=_block(text.transformer.resblocks),
         num_text_blocks=len(text.transformer.resblocks),
         embed_dim=projection.shape[1] if projection is not None else 0,
+        locked=frozen[0] if frozen else None,
     )
 
 
 def _block(blocks: Sequence[Any]) -> Block:
-    return Block(blocks[0].attn.embed_dim, blocks[0].mlp.c_fc.out_features)
+    mlp = blocks[0].mlp
+    is_quick = isinstance(mlp.gelu, open_clip.transformer.QuickGELU)
+    return Block(blocks[0].attn.embed_dim, mlp.c_fc.out_features, is_quick)

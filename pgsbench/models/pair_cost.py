@@ -14,6 +14,7 @@ from pgsbench.masking.text.base import num_entering
 from pgsbench.masking.text.configure import configure_text
 from pgsbench.models.clip import build
 from pgsbench.models.flops import ModelCost, model_cost
+from pgsbench.models.start import lock
 from pgsbench.models.tower_layout import layout_of
 
 
@@ -41,42 +42,63 @@ class Sizes:
         num_blocks: Blocks of the image tower.
         context_length: Tokens of a whole caption.
         cost: The towers; None where they are not open_clip's own.
+        image_parameters: Weights of the image tower.
+        text_parameters: All other weights.
     """
 
     grid: tuple[int, int]
     num_blocks: int
     context_length: int
     cost: ModelCost | None
+    image_parameters: int
+    text_parameters: int
 
     @classmethod
     def of(cls, model: nn.Module, context_length: int) -> Sizes:
         """Read the sizes off a model."""
         layout = layout_of(model)
-        return cls(layout.grid, layout.num_blocks, context_length, model_cost(model))
+        of_image, of_all = (
+            sum(parameter.numel() for parameter in module.parameters())
+            for module in (model.get_submodule("visual"), model)
+        )
+        cost = model_cost(model)
+        return cls(layout.grid, layout.num_blocks, context_length, cost, of_image, of_all - of_image)
 
     def pair(self, strategy: StrategyConfig | None, text: TextConfig | None) -> PairCost:
         """Return what a pair costs under two strategies; None: whole pictures, whole captions."""
-        tokens = self.context_length
-        if text is not None:
-            tokens = num_entering(configure_text(text.strategy, text.fields).keep, tokens)
-        count = self._count(strategy)
+        tokens = self.text_tokens(text)
+        count = self.count(strategy)
         flops = self.cost.training_flops(count, tokens) if self.cost else None
         return PairCost(count.mean, tokens, flops)
 
-    def _count(self, strategy: StrategyConfig | None) -> TokenCount:
+    def text_tokens(self, text: TextConfig | None) -> int:
+        """Return the tokens of a caption under a text strategy; None: whole captions."""
+        if text is None:
+            return self.context_length
+        return num_entering(configure_text(text.strategy, text.fields).keep, self.context_length)
+
+    def count(self, strategy: StrategyConfig | None) -> TokenCount:
+        """Return the patch tokens of a picture under a strategy; None: whole pictures."""
         if strategy is None:
             return whole(self.grid, self.num_blocks)
         return token_count(configure(strategy.name, strategy.fields), self.grid, self.num_blocks)
 
 
 @cache
-def sizes_of(name: str, image_size: int | None = None) -> Sizes:
-    """Return the sizes of a model, which is built for that once."""
-    clip = build(name, seed=0, image_size=image_size)
+def sizes_of(name: str, image_size: int | None = None, locked: str | None = None) -> Sizes:
+    """Return the sizes of a model, which is built for that once, without its weights."""
+    clip = build(name, seed=0, image_size=image_size, device="meta")
+    if locked:
+        lock(clip, locked)
     return Sizes.of(clip.model, clip.tokenize(["-"]).shape[1])
+
+
+def sizes_for(model: ModelConfig) -> Sizes:
+    """Return the sizes of a model as it is trained."""
+    return sizes_of(model.name, model.image_size, model.locked)
 
 
 def pair_costs(model: ModelConfig, strategy: StrategyConfig, text: TextConfig) -> tuple[PairCost, PairCost]:
     """Return what a pair costs while masks are on, and in the last phase without them."""
-    sizes = sizes_of(model.name, model.image_size)
+    sizes = sizes_for(model)
     return sizes.pair(strategy, text), sizes.pair(None, None)

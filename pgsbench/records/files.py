@@ -21,9 +21,10 @@ CHECKPOINT = "checkpoints/model"
 STATE = "checkpoints/state"
 FIGURES = "figures"
 
-#: A study's folder: what it is, and a folder with one file a planned run.
+#: A study's folder: what it is, a folder with one file a planned run, one with what steps took.
 STUDY = "study.json"
 PLANNED = "planned"
+CALIBRATION = "calibration"
 
 #: The file of a report's folder that others read.
 VERDICT = "verdict.json"

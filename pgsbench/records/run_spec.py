@@ -121,8 +121,7 @@ class RunSpec:
     @property
     def label(self) -> str:
         """Arm and searched values, ``"pgs mask_ratio=0.5"``: equal for all seeds, others for other values."""
-        chosen = (f"{short_path(path)}={short(value)}" for path, value in self.params.items())
-        return " ".join([self.arm, *chosen])
+        return label_of(self.arm, self.params)
 
     @property
     def name(self) -> str:
@@ -133,6 +132,11 @@ class RunSpec:
     def folder(self) -> str:
         """Where the run lies when it is new, relative to the runs folder."""
         return f"{self.study}/{self.arm}-s{self.seed}-{self.id}"
+
+
+def label_of(arm: str, params: Mapping[str, Any]) -> str:
+    """Return the label of an arm at a point; see `RunSpec.label`."""
+    return " ".join([arm, *(f"{short_path(path)}={short(value)}" for path, value in params.items())])
 
 
 def _leave_out(settings: dict[str, Any], defaults: Mapping[str, Any]) -> None:

@@ -75,6 +75,8 @@ def _budget(results: Results) -> str:
         return ""
     if first.equal == "flops":
         return f"{first.amount / 1e12:,.4g} TFLOP of both towers"
+    if first.equal == "seconds":
+        return f"{first.amount:,.4g} seconds of training steps, as timed before the training"
     return f"{first.amount:,.0f} tokens of both towers"
 
 

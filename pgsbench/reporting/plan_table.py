@@ -48,7 +48,7 @@ def plan_frame(rows: Sequence[PlannedCost], devices: Sequence[str]) -> pd.DataFr
                 "patch_tokens": one.cost.patch_tokens,
                 "text_tokens": one.cost.text_tokens,
                 "flops": one.cost.flops,
-                "minutes": one.cost.train_seconds / 60,
+                "minutes": (one.cost.train_seconds or 0.0) / 60,
                 "state": "to choose" if one.is_open else "exists" if one.exists else "to train",
             }
             for one in rows
@@ -87,7 +87,7 @@ def plan_table(study: str, frame: pd.DataFrame) -> Table:
         "TFLOP: matrix products of both towers, forward and backward, in 10^12 operations.",
         f"About {missing['minutes'].sum() / len(devices):.0f} minutes of training, "
         f"{counted(len(devices), 'run')} at a time on {', '.join(dict.fromkeys(devices))}: estimated from a "
-        "few steps just now, without evaluation.",
+        "few steps just now, for free cores, without reading data and evaluation.",
     ]
     if (frame["state"] == "to choose").any():
         notes.append("The sampler chooses as it goes: such runs stand at the middle of the space.")

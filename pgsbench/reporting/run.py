@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,10 +132,15 @@ def settings_that_differ(ours: Run, theirs: Run) -> pd.DataFrame:
 
     Settings are dotted paths of the configuration, and data, order, code and numerics.
     """
-    sides = [_settings(run.spec) for run in (ours, theirs)]
-    paths = list(dict.fromkeys(path for side in sides for path in side))
-    rows = [[path, *(side.get(path, "not set") for side in sides)] for path in paths]
-    return pd.DataFrame([row for row in rows if row[1] != row[2]], columns=["setting", "ours", "theirs"])
+    rows = differing(_settings(ours.spec), _settings(theirs.spec))
+    return pd.DataFrame(rows, columns=["setting", "ours", "theirs"])
+
+
+def differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Return (setting, ours, theirs) for each setting that is not the same; settings by dotted path."""
+    paths = dict.fromkeys([*ours, *theirs])
+    rows = [(path, ours.get(path, "not set"), theirs.get(path, "not set")) for path in paths]
+    return [row for row in rows if row[1] != row[2]]
 
 
 def scores_that_differ(ours: Run, theirs: Run) -> pd.DataFrame:

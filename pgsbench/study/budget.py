@@ -1,7 +1,9 @@
-"""From what an arm may spend to the pairs that it sees."""
+"""From what an arm may spend, in tokens, operations or seconds, to the pairs that it sees."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pgsbench.config.schema import RunConfig, TrainingConfig
@@ -15,26 +17,59 @@ if TYPE_CHECKING:
 _MAX_STEPS = 2**40
 
 
-def spend(config: RunConfig) -> RunConfig:
+@dataclass(frozen=True)
+class PairSeconds:
+    """What one pair takes in a step.
+
+    Attributes:
+        masked: Seconds while masks are on.
+        whole: Seconds in the last phase, on whole pictures and captions.
+    """
+
+    masked: float
+    whole: float
+
+
+#: Tells the seconds of a pair in a run.
+Pace = Callable[[RunConfig], PairSeconds]
+
+
+def spend(config: RunConfig, pace: Pace | None = None) -> RunConfig:
     """Return the configuration with as many pairs as its budget pays for, in whole steps.
 
     Its last phase on whole pictures costs more a pair and is in the sum. Without a budget it stays as it is.
 
     Args:
         config: A resolved configuration.
+        pace: Needed for a budget of seconds.
 
     Raises:
         ConfigError: The budget pays for no step, or FLOPs cannot be told of this model.
     """
     if config.budget is None:
         return config
+    steps = _steps_within(config.budget.amount, config.training, _prices(config, pace))
+    training = {**config.training.model_dump(), "samples": steps * config.training.batch_size}
+    return config.model_copy(update={"training": TrainingConfig(**training)})
+
+
+def _prices(config: RunConfig, pace: Pace | None) -> tuple[float, float]:
+    """Return what a pair costs while masks are on, and in the last phase."""
+    assert config.budget is not None
+    if config.budget.equal == "seconds":
+        if pace is None:
+            raise ConfigError(
+                "seconds become steps where the study is trained, as steps are timed there",
+                where="budget.equal",
+                value="seconds",
+                way_out="use `pgsbench train` or `plan`, or open_study",
+            )
+        seconds = pace(config)
+        return seconds.masked, seconds.whole
     from pgsbench.models.pair_cost import pair_costs  # it builds a model; most studies need none to be read
 
     masked, unmasked = pair_costs(config.model, config.strategy, config.text)
-    prices = _price(masked, config), _price(unmasked, config)
-    steps = _steps_within(config.budget.amount, config.training, prices)
-    training = {**config.training.model_dump(), "samples": steps * config.training.batch_size}
-    return config.model_copy(update={"training": TrainingConfig(**training)})
+    return _price(masked, config), _price(unmasked, config)
 
 
 def _price(pair: PairCost, config: RunConfig) -> float:

@@ -18,7 +18,7 @@ from pgsbench.masking import STRATEGIES
 from pgsbench.masking.text import TEXT_STRATEGIES
 from pgsbench.models.start import pretrained_id
 from pgsbench.records.run_spec import RESULTS_VERSION, Numerics, RunSpec, flatten
-from pgsbench.study.budget import spend
+from pgsbench.study.budget import Pace, spend
 from pgsbench.study.space import domains_of
 from pgsbench.study.study_file import StudyFile
 
@@ -44,12 +44,19 @@ class Planner:
         device: Type of the device that runs are trained on, ``cpu`` or ``cuda``.
         threads: CPU threads of a run.
         progress: Told of data that is made or read for the first time.
+        pace: Tells the seconds of a pair, for budgets in seconds.
     """
 
     def __init__(
-        self, study: StudyFile, *, device: str = "cpu", threads: int = 1, progress: Progress | None = None
+        self,
+        study: StudyFile,
+        *,
+        device: str = "cpu",
+        threads: int = 1,
+        progress: Progress | None = None,
+        pace: Pace | None = None,
     ) -> None:
-        self.study, self.progress = study, progress
+        self.study, self.progress, self._pace = study, progress, pace
         self._device, self._threads = device, threads
         self._data: dict[str, str] = {}
 
@@ -70,7 +77,7 @@ class Planner:
 
     def spec(self, arm: str, seed: int, params: Mapping[str, Any]) -> RunSpec:
         """Return one run; see `specs`."""
-        config = spend(self.study.run_config(arm, params, seed))
+        config = spend(self.study.run_config(arm, params, seed), self._pace)
         return RunSpec.of(
             study=self.study.config.name,
             arm=arm,
@@ -235,20 +242,29 @@ def first_points(study: StudyFile) -> list[Point]:
     return points
 
 
-def searched_specs(planner: Planner, trials: int | None = None) -> tuple[list[RunSpec], int]:
-    """Return the runs that a search will ask for, and how many of them are only stand-ins.
+def searched_points(study: StudyFile, trials: int | None = None) -> tuple[list[Point], bool]:
+    """Return the points that a search will ask for, and whether they are only stand-ins.
 
-    A grid is known beforehand. A sampler chooses as it goes: its runs stand at the middle of each range.
+    A grid is known beforehand. A sampler chooses as it goes: its points stand at the middle of each range.
     """
-    study = planner.study
     search, arms = study.config.search, study.config.searched_arms
     assert search is not None
     if search.sampler == "grid":
-        points = grid_points(study, trials or search.trials)
-        return [spec for point in points for spec in planner.specs([point.arm], point.params)], 0
+        return grid_points(study, trials or search.trials), False
     middle: dict[str, Any] = {}
     for path, domain in domains_of(study).items():
         if domain.is_active({"arm": arms[0], **middle}):
             middle[path] = domain.middle()
-    specs = planner.specs(arms[:1], middle) * (trials or search.trials or 0)
-    return specs, len(specs)
+    return [Point(arms[0], middle)] * (trials or search.trials or 0), True
+
+
+def searched_specs(planner: Planner, trials: int | None = None) -> tuple[list[RunSpec], int]:
+    """Return the runs of `searched_points`, and how many of them are only stand-ins."""
+    points, are_open = searched_points(planner.study, trials)
+    known: dict[int, list[RunSpec]] = {}  # a stand-in is planned once
+    specs = []
+    for point in points:
+        if id(point) not in known:
+            known[id(point)] = planner.specs([point.arm], point.params)
+        specs += known[id(point)]
+    return specs, len(specs) if are_open else 0

@@ -161,13 +161,16 @@ class StudyFile:
         return RunConfig(**{**run.model_dump(), **completed}), []
 
     def resolved(self) -> dict[str, Any]:
-        """Return what the study says with every value resolved, defaults included, ready for JSON."""
-        arms = {
-            arm: spend(self.run_config(arm, {}, self.config.seeds[0])).model_dump(
-                mode="json", exclude={"seed"}
-            )
-            for arm in self.config.arm_names
-        }
+        """Return what the study says with every value resolved, defaults included, ready for JSON.
+
+        The samples that seconds pay for depend on the machine, so they are not in it.
+        """
+        arms = {}
+        for arm in self.config.arm_names:
+            run = self.run_config(arm, {}, self.config.seeds[0])
+            if run.budget is None or run.budget.equal != "seconds":
+                run = spend(run)
+            arms[arm] = run.model_dump(mode="json", exclude={"seed"})
         base = {"arms", "data", "model", "strategy", "text", "training", "budget"}
         return {**self.config.model_dump(mode="json", exclude=base), "arms": arms}
 

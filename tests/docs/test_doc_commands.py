@@ -16,10 +16,10 @@ from documented import PAGES, ROOT, Command, commands
 from tinyworld import TinyWorld, picture, png
 
 from pgsbench.cli.app import app
-from pgsbench.execution.estimate import Estimator, Pair
+from pgsbench.execution.estimate import Estimator
 from pgsbench.experiment import run_once
-from pgsbench.models.pair_cost import PairCost
 from pgsbench.session import open_study
+from pgsbench.study.budget import PairSeconds
 from pgsbench.worlds import scenes
 
 ALL = [command for page in PAGES for command in commands(page)]
@@ -128,8 +128,7 @@ LONG = [
 def test_a_long_command_can_be_planned(
     command: Command, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pairs = {True: Pair(PairCost(32, 24, 10**8), 1e-3), False: Pair(PairCost(64, 24, 2 * 10**8), 2e-3)}
-    monkeypatch.setattr(Estimator, "_pair", lambda *_, masked: pairs[masked])
+    monkeypatch.setattr(Estimator, "seconds", lambda *_: PairSeconds(1e-3, 2e-3))
     assert invoke([*command.words[1:], "--dry-run", "--output", str(tmp_path)]) == 0
 
 

@@ -17,14 +17,24 @@ from pgsbench.masking.text.random import RandomTokens
 from pgsbench.models.clip import build
 from pgsbench.models.flops import ModelCost, model_cost
 from pgsbench.models.masked_tower import attach
+from pgsbench.models.pair_cost import sizes_of
+from pgsbench.models.start import lock
 from pgsbench.models.text_masking import TextMasking
 
 
-@pytest.mark.parametrize("keep", [None, 6])
-@pytest.mark.parametrize("ratio", [0.0, 0.5])
-@pytest.mark.parametrize("name", ["tiny-vit", "scenes-vit"])
-def test_the_plan_is_what_a_forward_pass_does(name: str, ratio: float, keep: int | None) -> None:
+@pytest.mark.parametrize(
+    ("name", "ratio", "keep", "locked"),
+    [
+        ("tiny-vit", 0.0, None, None),
+        ("scenes-vit", 0.5, 6, None),
+        ("tiny-vit", 0.5, 6, "image"),
+        ("tiny-vit", 0.5, None, "text"),
+    ],
+)
+def test_the_plan_is_what_a_step_does(name: str, ratio: float, keep: int | None, locked: str | None) -> None:
     clip = build(name, seed=0)
+    if locked:
+        lock(clip, locked)
     model: Any = clip.model.train()
     masking = attach(model, Random(ratio))
     texts = TextMasking(clip, WholeText() if keep is None else RandomTokens(keep))
@@ -32,16 +42,20 @@ def test_the_plan_is_what_a_forward_pass_does(name: str, ratio: float, keep: int
         each.begin_step(seed=0, step=0)
     ids = texts.shorten(clip.tokenize(["one two three four five six seven", "eight"]))
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):  # the only one it counts
-        texts.forward(torch.randn(2, 3, *clip.image_size), ids)
+        out = texts.forward(torch.randn(2, 3, *clip.image_size), ids)
+        by_module, forward = counter.get_flop_counts(), counter.get_total_flops()
+        (image,) = (sum(found.values()) for module, found in by_module.items() if module.endswith(".visual"))
+        sum(out[tower].sum() for tower in ("image_features", "text_features")).backward()
     cost = model_cost(model)
     assert cost is not None
+    assert cost == sizes_of(name, locked=locked).cost, "without weights, too"
     count = token_count(Random(ratio), masking.grid, cost.num_visual_blocks)
-    by_module = counter.get_flop_counts()
-    (image,) = (sum(found.values()) for module, found in by_module.items() if module.endswith(".visual"))
     assert image == 2 * cost.visual_flops(count)
-    forward = cost.visual_flops(count) + cost.text_flops(texts.num_kept)
-    assert counter.get_total_flops() == 2 * forward
-    assert cost.training_flops(count, texts.num_kept) == 3 * forward
+    assert forward == image + 2 * cost.text_flops(texts.num_kept)
+    planned = cost.training_flops(count, texts.num_kept)
+    # Pixels need no gradient: the plan counts one product of the patch embedding that is not done.
+    embedding = 0 if locked == "image" else 2 * count.embedded * cost.patch_dim * cost.visual.width
+    assert counter.get_total_flops() == 2 * (planned - embedding)
 
 
 def vit_b_16() -> ModelCost:
@@ -59,6 +73,12 @@ def test_clip_with_vit_b_16_takes_123_billion_token_operations() -> None:
     blocks = 12 * (2 * 197 * 12 * 768**2 + 4 * 197**2 * 768) + 12 * (2 * 77 * 12 * 512**2 + 4 * 77**2 * 512)
     rest = 2 * 196 * 768 * 768 + 2 * 768 * 512 + 2 * 512 * 512
     assert cost.visual_flops(plain) + cost.text_flops(77) == blocks + rest
+
+
+def test_what_the_plan_counts_too_much_is_little() -> None:
+    cost, plain = vit_b_16(), TokenCount((196,) * 12, 1, 196)
+    embedding = 2 * 196 * cost.patch_dim * cost.visual.width
+    assert embedding < 0.002 * cost.training_flops(plain, 77)
 
 
 def test_blocks_may_have_their_own_numbers_of_tokens() -> None:

@@ -48,8 +48,8 @@ def test_what_else_differs_is_named_with_its_values(fabricate, flip, setting, va
 
 
 def test_arms_with_one_budget_may_see_other_numbers_of_pairs(fabricate):
-    def arm(samples, amount):
-        return Arm(training={"samples": samples}, budget=BudgetConfig(equal="flops", amount=amount))
+    def arm(samples, amount, equal="flops"):
+        return Arm(training={"samples": samples}, budget=BudgetConfig(equal=equal, amount=amount))
 
     def compare(name, *arms):
         return Results(
@@ -61,6 +61,10 @@ def test_arms_with_one_budget_may_see_other_numbers_of_pairs(fabricate):
         "The arms differ in nothing but the mask, at an equal budget of 7 TFLOP of both towers."
     )
     assert other_differences(equal) == {}
+    timed = compare("timed", arm(320, 600, "seconds"), arm(640, 600, "seconds"))
+    assert fairness_sentence(timed).endswith(
+        "but the mask, at an equal budget of 600 seconds of training steps, as timed before the training."
+    )
     unequal = compare("unequal", arm(320, 7e12), arm(640, 8e12))
     assert "training.samples" in fairness_sentence(unequal)
     assert "training.samples" in fairness_sentence(compare("one", arm(320, 7e12), Arm()))

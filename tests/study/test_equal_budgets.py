@@ -1,4 +1,4 @@
-"""A budget of tokens or operations becomes pairs, arm by arm, before a run has its identity."""
+"""A budget of tokens, operations or seconds becomes pairs, arm by arm, before a run has its identity."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from pathlib import Path
 import pytest
 from tinyworld import TinyWorld
 
-from pgsbench.errors import ConfigError, UserError
+from pgsbench.config.schema import RunConfig
+from pgsbench.errors import ConfigError, StudyError, UserError
+from pgsbench.execution.calibration import Calibration, Timed
+from pgsbench.execution.estimate import Estimator
 from pgsbench.models.pair_cost import pair_costs
+from pgsbench.planning import plan
+from pgsbench.records.json_files import read_record
 from pgsbench.records.run_spec import RunSpec
+from pgsbench.session import open_study
+from pgsbench.study.budget import PairSeconds
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
+from pgsbench.training.optim import first_unmasked_step
 
 ARMS = "{none: {strategy: none}, flip: {strategy: flip}, views: {strategy: {name: flip, views: 2}}}"
 
@@ -51,6 +59,70 @@ def test_every_arm_gets_the_steps_that_the_budget_pays_for(
         assert spec.config.budget is not None
         amount, steps = spec.config.budget.amount, spec.config.training.steps
         assert spent(spec, steps) <= amount < spent(spec, steps + 1), spec.arm
+
+
+def in_seconds(tiny: TinyWorld, tmp_path: Path) -> Path:
+    path = tmp_path / "timed.yaml"
+    path.write_text(
+        f"data: {{train: {tiny.shards}}}\nmodel: tiny-vit\nstrategy: {{name: pgs, mask_ratio: 0.5}}\n"
+        f"training: {{batch_size: 4}}\nbudget: {{equal: seconds, amount: 8}}\narms: {ARMS}\n"
+        f"evaluation: {{suite: '{tiny.suite}'}}\n"
+    )
+    return path
+
+
+@pytest.fixture
+def timed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was timed; each time it takes longer than the time before."""
+    found: list[str] = []
+
+    def seconds(_: Estimator, config: RunConfig) -> PairSeconds:
+        found.append(config.strategy.name)
+        return PairSeconds(masked=0.01 * len(found), whole=0.02 * len(found))
+
+    monkeypatch.setattr(Estimator, "seconds", seconds)
+    return found
+
+
+def test_seconds_are_timed_once_for_a_study(tiny: TinyWorld, tmp_path: Path, timed: list[str]) -> None:
+    first = open_study(in_seconds(tiny, tmp_path), output=tmp_path, device="cpu").plan()
+    assert timed == ["pgs", "none", "flip", "flip"]
+    for number, spec in enumerate(first, start=1):
+        training = spec.config.training
+        masked = first_unmasked_step(training)
+        spent = 4 * 0.01 * number * (masked + 2 * (training.steps - masked))
+        assert spent <= 8 < spent + 4 * 0.02 * number, spec.arm
+    again = open_study(in_seconds(tiny, tmp_path), output=tmp_path, device="cpu").plan()
+    assert [spec.id for spec in again] == [spec.id for spec in first]
+    assert len(timed) == 4
+    kept = sorted((tmp_path / "runs/timed/calibration").iterdir())
+    assert len(kept) == 4
+    known = read_record(kept[0], Timed, StudyError)
+    assert known is not None
+    assert (known.device, known.threads) == ("cpu", 1)
+    costs, _ = plan(open_study_file(in_seconds(tiny, tmp_path)), output=tmp_path, device="cpu")
+    assert [row[2] for row in costs.rows] == [f"{spec.config.training.steps:,}" for spec in first]
+    assert len(timed) == 4, "a plan is of the same runs"
+
+
+def test_seconds_of_other_threads_are_timed_anew(tiny: TinyWorld, tmp_path: Path, timed: list[str]) -> None:
+    config = open_study_file(in_seconds(tiny, tmp_path)).run_config("flip", {}, 0)
+    one, two = (Calibration(tmp_path, "cpu", threads=threads) for threads in (1, 2))
+    assert one(config) == one(config) != two(config)
+    assert Calibration(tmp_path, "cpu", threads=1)(config) == one(config)
+    assert len(timed) == 2
+    assert Calibration(tmp_path, "cpu", threads=1)(
+        config.model_copy(update={"seed": 7, "training": config.training.model_copy(update={"samples": 64})})
+    ) == one(config), "neither seed nor length decides what a pair takes"
+
+
+def test_seconds_need_a_place_where_they_are_timed(tiny: TinyWorld, tmp_path: Path) -> None:
+    study = open_study_file(in_seconds(tiny, tmp_path))
+    with pytest.raises(ConfigError, match="seconds become steps where the study is trained"):
+        Planner(study).spec("flip", 0, {})
+    assert study.resolved()["arms"]["flip"]["budget"] == {"equal": "seconds", "amount": 8.0}
+    with pytest.raises(ConfigError, match="timed on one device"):
+        open_study_file(in_seconds(tiny, tmp_path), overrides=["devices_per_run=2"])
 
 
 def test_cheap_pairs_are_more_pairs(tiny: TinyWorld, tmp_path: Path) -> None:

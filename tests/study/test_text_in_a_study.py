@@ -10,7 +10,7 @@ import torch
 from tinyworld import TinyWorld
 
 from pgsbench.errors import ConfigError, RunError
-from pgsbench.execution.estimate import Estimator
+from pgsbench.execution.estimate import cost_of
 from pgsbench.experiment import run_once
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.study.open import open_study_file
@@ -129,7 +129,7 @@ def test_the_plan_says_the_tokens_that_a_run_then_counts(
     tiny: TinyWorld, tmp_path: Path, text: str, budget: int
 ) -> None:
     run = planned(tiny, f"text={text}", "training.unmasked_tuning.share=0.34")["pgs"]
-    cost = Estimator("cpu").cost(run.config)
+    cost = cost_of(run.config)
     summary = run_once(run, runs_root=tmp_path, device=torch.device("cpu")).summary
     assert summary is not None
     assert (cost.patch_tokens, cost.text_tokens) == (summary.visual_tokens, summary.text_tokens)

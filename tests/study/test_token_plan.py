@@ -8,7 +8,7 @@ import pytest
 import torch
 from tinyworld import TinyWorld
 
-from pgsbench.execution.estimate import Estimator
+from pgsbench.execution.estimate import cost_of
 from pgsbench.experiment import run_once
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
@@ -34,7 +34,7 @@ def test_every_way_costs_what_its_plan_says(tiny: TinyWorld, tmp_path: Path, str
     overrides = ["search=null", "arms={}", f"strategy={strategy}", "training.unmasked_tuning.share=0.34"]
     study = open_study_file(tiny.study, overrides=overrides)
     spec = Planner(study).spec(study.config.base_arm, 0, {})
-    cost = Estimator("cpu").cost(spec.config)
+    cost = cost_of(spec.config)
     summary = run_once(spec, runs_root=tmp_path, device=torch.device("cpu")).summary
     assert summary is not None
     assert cost.patch_tokens == pytest.approx(summary.visual_tokens)

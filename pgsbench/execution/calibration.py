@@ -1,0 +1,104 @@
+"""What steps take on a machine, timed once for a study and kept with it.
+
+A budget in seconds becomes steps before a run has its identity. So what was measured must not change: whoever
+asks again, on this machine or another one, reads it from the study's folder, and gets the same runs.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pgsbench.config.schema import RunConfig
+from pgsbench.errors import StudyError
+from pgsbench.execution.estimate import Estimator
+from pgsbench.hashing import digest
+from pgsbench.masking import STRATEGIES
+from pgsbench.masking.text import TEXT_STRATEGIES
+from pgsbench.records import files
+from pgsbench.records.json_files import read_record, write_record
+from pgsbench.study.budget import PairSeconds
+
+#: Timed steps of each kind; the fastest counts.
+STEPS = 8
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A file of ``calibration/``: the seconds of a pair, what of, and where they were measured.
+
+    Attributes:
+        seconds: Of a pair.
+        settings: What decides them.
+        device: ``cpu`` or a GPU such as ``cuda:0``.
+        threads: CPU threads.
+        machine: Its name.
+        at: When, in ISO format with time zone.
+    """
+
+    seconds: PairSeconds
+    settings: dict[str, Any]
+    device: str
+    threads: int
+    machine: str = field(default_factory=platform.node)
+    at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+class Calibration:
+    """Tells the seconds of a pair in a run, always the same for one study.
+
+    Args:
+        folder: The study's folder.
+        device: Where steps are timed, if they were not yet.
+        threads: CPU threads of a run.
+    """
+
+    def __init__(self, folder: Path, device: str, *, threads: int = 1) -> None:
+        self._folder, self._device, self._threads = folder / files.CALIBRATION, device, threads
+        self._known: dict[str, PairSeconds] = {}
+        self._estimator = Estimator(device, threads=threads, steps=STEPS)
+
+    def __call__(self, config: RunConfig) -> PairSeconds:
+        """Return the seconds of a pair; what was not timed before is timed now.
+
+        Raises:
+            StudyError: The file is damaged.
+        """
+        settings = _settings(config)
+        key = digest([settings, self._device.partition(":")[0], self._threads])[:16]
+        if key not in self._known:
+            path = self._folder / f"{key}.json"
+            found = read_record(path, Timed, StudyError) or self._time(config, settings, path)
+            self._known[key] = found.seconds
+        return self._known[key]
+
+    def _time(self, config: RunConfig, settings: dict[str, Any], path: Path) -> Timed:
+        print(f"timing {STEPS} steps of {config.strategy.name}: kept in {self._folder}", file=sys.stderr)
+        timed = Timed(self._estimator.seconds(config), settings, self._device, self._threads)
+        scratch = path.with_name(f"{path.name}.{os.getpid()}")
+        write_record(scratch, timed)
+        try:
+            os.link(scratch, path)
+        except FileExistsError:  # another process was quicker: its runs are planned with what it measured
+            pass
+        finally:
+            scratch.unlink()
+        return read_record(path, Timed, StudyError) or timed
+
+
+def _settings(config: RunConfig) -> dict[str, Any]:
+    """Return what decides how long a pair takes; the code of plugins included, the length of the run not."""
+    training = config.training
+    return {
+        "model": config.model.model_dump(mode="json"),
+        "strategy": {**config.strategy.fields, "name": STRATEGIES.content_id(config.strategy.name)},
+        "text": {**config.text.fields, "strategy": TEXT_STRATEGIES.content_id(config.text.strategy)},
+        "tuned": bool(training.unmasked_tuning.share),
+        **{name: getattr(training, name) for name in ("batch_size", "micro_batch_size", "precision")},
+        **{name: getattr(training, name) for name in ("compile", "loss", "grad_clip_norm")},
+    }

@@ -1,0 +1,174 @@
+"""What a study will cost, before anything of it runs: steps, tokens, operations, memory, time.
+
+Also in what it differs from another one. No data is needed. Times come from past runs of the study, else from
+a few steps on this machine; for a machine that is elsewhere from a table. Each row says from which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pgsbench.config.schema import EvaluationConfig, RunConfig
+from pgsbench.devices import usable_cores
+from pgsbench.errors import ConfigError, UserError
+from pgsbench.execution.calibration import Calibration
+from pgsbench.execution.estimate import Estimator, cost_of
+from pgsbench.execution.machines import ASSUMED_SHARE, Machine, machine_named
+from pgsbench.execution.past import PastRuns
+from pgsbench.execution.slots import plan_slots
+from pgsbench.models.memory import step_memory
+from pgsbench.models.pair_cost import pair_costs
+from pgsbench.records.run_spec import flatten, label_of
+from pgsbench.reporting.render import Table, counted
+from pgsbench.reporting.run import load_run
+from pgsbench.reporting.study_plan import Place, PlannedLabel, difference_table, plan_tables
+from pgsbench.study.budget import PairSeconds, spend
+from pgsbench.study.open import open_by_name
+from pgsbench.study.plan import Point, reference_arms, searched_points
+from pgsbench.study.study_file import StudyFile
+
+
+def plan(file: StudyFile, *, device: str = "auto", output: str | Path = ".") -> list[Table]:
+    """Return what a study will cost as tables: its runs by label, and the memory of a step.
+
+    Args:
+        file: The study.
+        device: As of `open_study`, which is timed; or devices of the table, such as ``H100x8``.
+        output: The folder of ``runs/``.
+
+    Raises:
+        UserError: There is no such device, or a model cannot be built.
+    """
+    place, duration = _place(file, device, Path(output) / "runs")
+    rows = []
+    for point, count in _points(file):
+        config, seconds, source = duration(file.run_config(point.arm, point.params, file.config.seeds[0]))
+        memory = step_memory(config, device_type=place.device_type, num_devices=file.config.devices_per_run)
+        label = label_of(point.arm, point.params)
+        rows.append(PlannedLabel(label, count, config, cost_of(config), memory, seconds, source))
+    return plan_tables(file.config.name, rows, place)
+
+
+def differences(file: StudyFile, other: str, *, output: str | Path = ".") -> Table:
+    """Return in what a study's arms differ from those of another study, or from a run.
+
+    Arms of one name are compared; where there are none, the study's base and the other's.
+
+    Args:
+        file: The study.
+        other: A study file, a study that ships, or a run's id or directory.
+        output: The folder of ``runs/``.
+
+    Raises:
+        ConfigError: It is none of these.
+    """
+    ours, theirs = _arms(file), _settings_of(other, Path(output))
+    pairs = {arm: (ours[arm], theirs[arm]) for arm in ours if arm in theirs}
+    base, others = next(iter(ours)), next(iter(theirs))
+    pairs = pairs or {f"{base} ({others})": (ours[base], theirs[others])}
+    return difference_table(file.config.name, other, pairs)
+
+
+#: A configuration without its seed -> the same with its samples, seconds of a run, and whence they come.
+_Duration = Callable[[RunConfig], tuple[RunConfig, float | None, str]]
+
+
+def _place(file: StudyFile, device: str, runs_root: Path) -> tuple[Place, _Duration]:
+    together, name = file.config.devices_per_run, file.config.name
+    machine = machine_named(device)
+    if machine is not None:
+        return _elsewhere(machine, together)
+    slots = plan_slots(device=device, devices_per_run=together)
+    folder = runs_root / name
+    past = PastRuns(runs_root, name, device_type=slots.device_type, threads=slots.threads)
+    calibration = Calibration(folder, slots.first_device, threads=slots.threads)
+    estimator = Estimator(slots.first_device, threads=slots.threads)
+    sharing = min(together, usable_cores() // slots.threads) if slots.device_type == "cpu" else together
+
+    def duration(config: RunConfig) -> tuple[RunConfig, float | None, str]:
+        config = spend(config, calibration)
+        samples, found = config.training.steps * config.training.batch_size, past.of(config)
+        if found:
+            seconds = samples * found.pair.masked + (found.evaluation or 0.0)
+            return config, seconds, f"past runs: {found.count}"
+        is_kept = config.budget is not None and config.budget.equal == "seconds"
+        timed = (calibration if is_kept else estimator.seconds)(config)
+        return config, (cost_of(config, timed).train_seconds or 0.0) / max(1, sharing), "steps timed"
+
+    threads = f", {counted(slots.threads, 'CPU thread')} each" if slots.device_type == "cpu" else ""
+    words = f"this machine ({slots.first_device}{threads})"
+    return Place(words, slots.device_type, len(slots.devices)), duration
+
+
+def _elsewhere(machine: Machine, together: int) -> tuple[Place, _Duration]:
+    if machine.count < together:
+        raise ConfigError(
+            f"a run of this study is trained by {together} devices",
+            where="--device",
+            value=f"{machine.name}x{machine.count}",
+            way_out=f"{machine.name}x{together}, or another devices_per_run",
+        )
+
+    def pace(config: RunConfig) -> PairSeconds:
+        precision = config.training.precision_on("cuda")
+        of_pair = [pair.flops for pair in pair_costs(config.model, config.strategy, config.text)]
+        masked, whole = (
+            machine.seconds(flops or 0, precision=precision, num_devices=together) for flops in of_pair
+        )
+        return PairSeconds(masked, whole)
+
+    def duration(config: RunConfig) -> tuple[RunConfig, float | None, str]:
+        config = spend(config, pace)
+        cost = cost_of(config, pace(config))
+        return config, cost.train_seconds if cost.flops else None, "assumed"
+
+    words = (
+        f"{machine.count} x {machine.name} at {ASSUMED_SHARE:.0%} of the peak of its data sheet "
+        f"({machine.device.half:g} TFLOP/s in bf16). The share is an assumption, not a measurement"
+    )
+    return Place(words, "cuda", machine.count // together, machine.device.memory_gb * 1e9), duration
+
+
+def _points(file: StudyFile) -> Iterator[tuple[Point, int]]:
+    """Yield each arm, or point of a searched one, with its number of runs."""
+    seeds = len(file.config.seeds)
+    if file.config.search is None:
+        yield from ((Point(arm, {}), seeds) for arm in file.config.arm_names)
+        return
+    yield from ((Point(arm, {}), seeds) for arm in reference_arms(file))
+    points, are_open = searched_points(file)
+    if are_open:
+        yield from [(points[0], seeds * len(points))] if points else []
+        return
+    yield from ((point, seeds) for point in points)
+
+
+def _arms(file: StudyFile) -> dict[str, dict[str, Any]]:
+    """Return the settings of each arm by dotted path."""
+    return {
+        arm: _flat(file.run_config(arm, {}, file.config.seeds[0]), file.config.evaluation)
+        for arm in file.config.arm_names
+    }
+
+
+def _settings_of(name: str, output: Path) -> dict[str, dict[str, Any]]:
+    try:
+        return _arms(open_by_name(name))
+    except ConfigError as error:
+        if error.where != "STUDY":  # there is such a study, and it has mistakes
+            raise
+    try:
+        spec = load_run(name, output).spec
+    except UserError as error:
+        rule, way_out = "there is neither such a study nor such a run", "name a study, or the id of a run"
+        raise ConfigError(rule, where="--diff", value=name, way_out=way_out) from error
+    return {spec.arm: _flat(spec.config, spec.evaluation)}
+
+
+def _flat(config: RunConfig, evaluation: EvaluationConfig) -> dict[str, Any]:
+    flat = flatten(config.model_dump(mode="json", exclude={"seed"}))
+    if config.budget is not None:  # they follow from it
+        del flat["training.samples"]
+    return flat | flatten({"evaluation": evaluation.model_dump(mode="json")})
