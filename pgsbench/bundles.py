@@ -74,8 +74,9 @@ def bundle(study: str, path: Path, *, output: str | Path = ".", weights: bool = 
         raise StudyError("no run of the study is complete", where=folder.name)
     found = {f"runs/{folder.name}/{files.STUDY}": folder / files.STUDY}
     found |= {
-        f"runs/{folder.name}/{files.PLANNED}/{one.name}": one
-        for one in (folder / files.PLANNED).glob("[!.]*.json")
+        f"runs/{folder.name}/{part}/{one.name}": one
+        for part in (files.PLANNED, files.TIMES)
+        for one in (folder / part).glob("[!.]*.json")
     }
     for name, run in done.items():
         found |= {f"runs/{name}/{part}": run.path / part for part in _parts(run, weights=weights)}

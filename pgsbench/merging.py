@@ -123,6 +123,7 @@ def _take_plans(source: Path, root: Path) -> Iterator[Path]:
         record, folder = StudyRecord.read(path.parent), root / path.parent.name
         if not (folder / files.STUDY).is_file():
             record.write_head(folder)
+        _take_times(path.parent, folder)
         ours = {run.spec.name for run in read_planned(folder)}
         there = find_runs(root, {run.spec.id for run in record.runs})
         new = [
@@ -135,3 +136,12 @@ def _take_plans(source: Path, root: Path) -> Iterator[Path]:
         write_planned(folder, new)
         if new:
             yield folder
+
+
+def _take_times(source: Path, folder: Path) -> None:
+    """Copy what steps took, which runs with a budget of seconds were planned with."""
+    for one in (source / files.TIMES).glob("[!.]*.json"):
+        place = folder / files.TIMES / one.name
+        if not place.exists():
+            place.parent.mkdir(exist_ok=True)
+            shutil.copy2(one, place)

@@ -13,8 +13,8 @@ from typing import Any
 from pgsbench.config.schema import EvaluationConfig, RunConfig
 from pgsbench.devices import usable_cores
 from pgsbench.errors import ConfigError, UserError
-from pgsbench.execution.calibration import Calibration
 from pgsbench.execution.estimate import Estimator, cost_of
+from pgsbench.execution.kept_times import KeptTimes
 from pgsbench.execution.machines import ASSUMED_SHARE, Machine, machine_named
 from pgsbench.execution.past import PastRuns
 from pgsbench.execution.slots import plan_slots
@@ -83,18 +83,18 @@ def _place(file: StudyFile, device: str, runs_root: Path) -> tuple[Place, _Durat
     slots = plan_slots(device=device, devices_per_run=together)
     folder = runs_root / name
     past = PastRuns(runs_root, name, device_type=slots.device_type, threads=slots.threads)
-    calibration = Calibration(folder, slots.first_device, threads=slots.threads)
+    kept = KeptTimes(folder, slots.first_device, threads=slots.threads)
     estimator = Estimator(slots.first_device, threads=slots.threads)
     sharing = min(together, usable_cores() // slots.threads) if slots.device_type == "cpu" else together
 
     def duration(config: RunConfig) -> tuple[RunConfig, float | None, str]:
-        config = spend(config, calibration)
+        config = spend(config, kept)
         samples, found = config.training.steps * config.training.batch_size, past.of(config)
         if found:
             seconds = samples * found.pair.masked + (found.evaluation or 0.0)
             return config, seconds, f"past runs: {found.count}"
         is_kept = config.budget is not None and config.budget.equal == "seconds"
-        timed = (calibration if is_kept else estimator.seconds)(config)
+        timed = (kept if is_kept else estimator.seconds)(config)
         return config, (cost_of(config, timed).train_seconds or 0.0) / max(1, sharing), "steps timed"
 
     threads = f", {counted(slots.threads, 'CPU thread')} each" if slots.device_type == "cpu" else ""

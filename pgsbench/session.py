@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pgsbench.config.schema import arm_name
 from pgsbench.errors import ConfigError, StudyError
 from pgsbench.evaluation.task_data import locate, make_builtin
-from pgsbench.execution.calibration import Calibration
 from pgsbench.execution.estimate import Estimator
 from pgsbench.execution.folder import StudyFolder
+from pgsbench.execution.kept_times import KeptTimes
 from pgsbench.execution.runs import Watcher, work_off
 from pgsbench.execution.search import search
 from pgsbench.execution.shown import Counts, shown
@@ -340,7 +340,7 @@ class Study:
     def _planner(self) -> Planner:
         if self._cached_planner is None or self._cached_planner.study is not self._file:
             device, threads = self.slots.device_type, self.slots.threads
-            pace = Calibration(self.runs_root / self.name, self.slots.first_device, threads=threads)
+            pace = KeptTimes(self.runs_root / self.name, self.slots.first_device, threads=threads)
             self._cached_planner = Planner(self._file, device=device, threads=threads, pace=pace)
         return self._cached_planner
 

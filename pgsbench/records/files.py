@@ -24,7 +24,7 @@ FIGURES = "figures"
 #: A study's folder: what it is, a folder with one file a planned run, one with what steps took.
 STUDY = "study.json"
 PLANNED = "planned"
-CALIBRATION = "calibration"
+TIMES = "times"
 
 #: The file of a report's folder that others read.
 VERDICT = "verdict.json"

@@ -53,6 +53,16 @@ def test_equal_ids_with_other_content_are_named_and_nothing_moves(tmp_path: Path
     assert len(all_runs(tmp_path / "here/runs")) == 1
 
 
+def test_what_steps_took_comes_along(tmp_path: Path) -> None:
+    for place in ("here", "there"):
+        write_study(tmp_path / place)
+    times = tmp_path / "there/runs/tiny/times"
+    times.mkdir()
+    (times / "a.json").write_text("{}")
+    merge([tmp_path / "there"], output=tmp_path / "here")
+    assert (tmp_path / "here/runs/tiny/times/a.json").read_text() == "{}"
+
+
 def test_a_run_that_is_planned_otherwise_is_named(tmp_path: Path) -> None:
     write_study(tmp_path / "here")
     write_study(tmp_path / "there")

@@ -9,8 +9,8 @@ from tinyworld import TinyWorld
 
 from pgsbench.config.schema import RunConfig
 from pgsbench.errors import ConfigError, StudyError, UserError
-from pgsbench.execution.calibration import Calibration, Timed
 from pgsbench.execution.estimate import Estimator
+from pgsbench.execution.kept_times import KeptTimes, Timed
 from pgsbench.models.pair_cost import pair_costs
 from pgsbench.planning import plan
 from pgsbench.records.json_files import read_record
@@ -95,7 +95,7 @@ def test_seconds_are_timed_once_for_a_study(tiny: TinyWorld, tmp_path: Path, tim
     again = open_study(in_seconds(tiny, tmp_path), output=tmp_path, device="cpu").plan()
     assert [spec.id for spec in again] == [spec.id for spec in first]
     assert len(timed) == 4
-    kept = sorted((tmp_path / "runs/timed/calibration").iterdir())
+    kept = sorted((tmp_path / "runs/timed/times").iterdir())
     assert len(kept) == 4
     known = read_record(kept[0], Timed, StudyError)
     assert known is not None
@@ -107,11 +107,11 @@ def test_seconds_are_timed_once_for_a_study(tiny: TinyWorld, tmp_path: Path, tim
 
 def test_seconds_of_other_threads_are_timed_anew(tiny: TinyWorld, tmp_path: Path, timed: list[str]) -> None:
     config = open_study_file(in_seconds(tiny, tmp_path)).run_config("flip", {}, 0)
-    one, two = (Calibration(tmp_path, "cpu", threads=threads) for threads in (1, 2))
+    one, two = (KeptTimes(tmp_path, "cpu", threads=threads) for threads in (1, 2))
     assert one(config) == one(config) != two(config)
-    assert Calibration(tmp_path, "cpu", threads=1)(config) == one(config)
+    assert KeptTimes(tmp_path, "cpu", threads=1)(config) == one(config)
     assert len(timed) == 2
-    assert Calibration(tmp_path, "cpu", threads=1)(
+    assert KeptTimes(tmp_path, "cpu", threads=1)(
         config.model_copy(update={"seed": 7, "training": config.training.model_copy(update={"samples": 64})})
     ) == one(config), "neither seed nor length decides what a pair takes"
 

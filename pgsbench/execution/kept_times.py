@@ -30,7 +30,7 @@ STEPS = 8
 
 @dataclass(frozen=True)
 class Timed:
-    """A file of ``calibration/``: the seconds of a pair, what of, and where they were measured.
+    """A file of ``times/``: the seconds of a pair, what of, and where they were measured.
 
     Attributes:
         seconds: Of a pair.
@@ -49,7 +49,7 @@ class Timed:
     at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
 
-class Calibration:
+class KeptTimes:
     """Tells the seconds of a pair in a run, always the same for one study.
 
     Args:
@@ -59,7 +59,7 @@ class Calibration:
     """
 
     def __init__(self, folder: Path, device: str, *, threads: int = 1) -> None:
-        self._folder, self._device, self._threads = folder / files.CALIBRATION, device, threads
+        self._folder, self._device, self._threads = folder / files.TIMES, device, threads
         self._known: dict[str, PairSeconds] = {}
         self._estimator = Estimator(device, threads=threads, steps=STEPS)
 
