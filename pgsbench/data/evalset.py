@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -137,8 +137,16 @@ def _write_lines(path: Path, lines: Sequence[str]) -> None:
 # -------------------------------------------------------------------------------------------- reading
 
 
-def read_split(folder: Path, split: str = "test") -> Iterator[tuple[str, dict[str, bytes]]]:
+def read_split(
+    folder: Path, split: str = "test", *, keys: Collection[str] | None = None, with_content: bool = True
+) -> Iterator[tuple[str, dict[str, bytes]]]:
     """Yield the samples of a classification or retrieval set in order.
+
+    Args:
+        folder: The data set.
+        split: Folder of the shards.
+        keys: Only these samples; None: all.
+        with_content: Read the files; otherwise contents are empty.
 
     Raises:
         DataError: The folder, its shard count or a shard is missing or unreadable, or two samples have one
@@ -146,7 +154,7 @@ def read_split(folder: Path, split: str = "test") -> Iterator[tuple[str, dict[st
     """
     known = set[str]()
     for shard in shards_of(folder / split):
-        for key, parts in read_tar(shard):
+        for key, parts in read_tar(shard, keys=keys, with_content=with_content):
             if key in known:
                 raise DataError("two samples have the same key", where=str(shard), value=key)
             known.add(key)
@@ -154,14 +162,19 @@ def read_split(folder: Path, split: str = "test") -> Iterator[tuple[str, dict[st
 
 
 def read_images(
-    folder: Path, split: str = "test"
+    folder: Path, split: str = "test", *, keys: Collection[str] | None = None
 ) -> Iterator[tuple[str, str, EncodedImage, dict[str, bytes]]]:
     """Yield key, place for messages, picture and all parts of each sample of a split, in order.
+
+    Args:
+        folder: The data set.
+        split: Folder of the shards.
+        keys: Only these samples; None: all.
 
     Raises:
         DataError: As `read_split`, or a sample has no picture.
     """
-    for key, parts in read_split(folder, split):
+    for key, parts in read_split(folder, split, keys=keys):
         where = f"{folder / split}: sample {key}"
         yield key, where, image_of(parts, where, kinds=IMAGE_ORDER), parts
 

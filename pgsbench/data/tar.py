@@ -9,7 +9,7 @@ import io
 import re
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,18 +57,21 @@ def write_tar(path: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]]) ->
     return count
 
 
-def read_tar(path: Path, *, with_content: bool = True) -> Iterator[tuple[str, dict[str, bytes]]]:
+def read_tar(
+    path: Path, *, with_content: bool = True, keys: Collection[str] | None = None
+) -> Iterator[tuple[str, dict[str, bytes]]]:
     """Yield ``(key, {ending: content})`` from a webdataset archive, in its order.
 
     Args:
         path: The archive.
         with_content: Read the files; otherwise only the table of contents, and contents are empty.
+        keys: Yield only these samples, and read no others; None: all.
 
     Raises:
         DataError: The archive is missing or damaged, or two samples beside each other have one key.
     """
     key, parts = "", dict[str, bytes]()
-    for this, ending, content in _members(path, read=with_content):
+    for this, ending, content in _members(path, read=with_content, keys=keys):
         if this != key and parts:
             yield key, parts
             parts = {}
@@ -88,13 +91,13 @@ def count_tar(path: Path) -> int:
     return sum(1 for _ in read_tar(path, with_content=False))
 
 
-def _members(path: Path, *, read: bool) -> Iterator[tuple[str, str, bytes]]:
+def _members(path: Path, *, read: bool, keys: Collection[str] | None) -> Iterator[tuple[str, str, bytes]]:
     """Yield key, ending and, where wanted, content of an archive's files, up to an end that is one."""
     try:
         with tarfile.open(path) as tar:
             for member in tar:
                 key, ending = key_and_ending(member)
-                if member.isfile() and key and ending:
+                if member.isfile() and key and ending and (keys is None or key in keys):
                     handle = tar.extractfile(member) if read else None
                     yield key, ending, handle.read() if handle else b""
             check_end(tar)

@@ -70,11 +70,11 @@ class Comparison:
 
     @property
     def outcome(self) -> str:
-        """One of "better", "worse", "not significant", "missing"."""
+        """One of "better", "worse", "undecided", "missing"."""
         if isinstance(self.interval, Missing):
             return "missing"
         if not self.is_significant:
-            return "not significant"
+            return "undecided"
         return "better" if self.interval.estimate > 0 else "worse"
 
     @property

@@ -7,7 +7,7 @@ from pgsbench.reporting.decision.decide import Decision, decisions
 from pgsbench.reporting.render import Table, points
 from pgsbench.reporting.results import Results
 
-_MARKS = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": "?", "not significant": "?"}
+_MARKS = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": "?"}
 
 
 def marks_table(results: Results) -> Table | None:

@@ -13,10 +13,12 @@ from pgsbench.files import atomic
 from pgsbench.reporting import figures, render, search_tables, tables, where
 from pgsbench.reporting.comparison import of_one_run
 from pgsbench.reporting.effects_tables import effects_missing, effects_tables
+from pgsbench.reporting.examples import examples
 from pgsbench.reporting.fairness import fairness_sentence, fairness_table
 from pgsbench.reporting.first_screen import first_screen, verdict_record
 from pgsbench.reporting.marks import marks_table
 from pgsbench.reporting.pareto_table import pareto_table
+from pgsbench.reporting.published import beside_paper, cells_table, means_table
 from pgsbench.reporting.ranking import ranking_table
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.stats import Interval
@@ -64,7 +66,7 @@ class Picture:
 
 _CAPTIONS = {
     "differences": "Candidate minus baseline, in points, with 95 % intervals; right of the line the "
-    "candidate is better. Filled dots: significant after Holm's correction, in the colour of the better arm.",
+    "candidate is better. Filled dots: better or worse after Holm's correction, in the better arm's colour.",
     "where": "Gain of the candidate in points over two knobs of the data: blue where it wins, red where it "
     "loses, and the line where neither does.",
     "ratio-accuracy": "Score against mask ratio, with 95 % bands; dotted: trained on whole pictures.",
@@ -108,11 +110,13 @@ def write_report(results: Results, out_folder: Path) -> ReportPaths:
 
 
 def _content(results: Results, pictures: Sequence[Picture]) -> dict[str, Any]:
-    study = results.study
+    study, beside = results.study, beside_paper(results)
     shown = {
         "scores": tables.scores_table(results),
         "differences": tables.differences_table(results) if results.pairs else None,
         "ranking": ranking_table(results),
+        "paper": means_table(results, beside),
+        "paper_cells": cells_table(beside),
         "gap": tables.gap_table(results),
         "where": where.where_table(results),
         "sweep": search_tables.sweep_table(results),
@@ -126,6 +130,7 @@ def _content(results: Results, pictures: Sequence[Picture]) -> dict[str, Any]:
         "runs": _runs_table(results),
     }
     of_effects = effects_tables(results)
+    items = examples(results)
     listed = [table for name, table in shown.items() if table is not None and name != "runs"]
     return {
         "title": study.name,
@@ -140,7 +145,8 @@ def _content(results: Results, pictures: Sequence[Picture]) -> dict[str, Any]:
         "tables": shown,
         "effects": of_effects,
         "no_effects": effects_missing(results),
-        "all_tables": [*listed, *of_effects],
+        "items": items,
+        "all_tables": [*listed, *of_effects, *([items.tasks] if items and items.tasks else [])],
         "pictures": {picture.name: picture for picture in pictures},
         "command": study.record.command,
         "source": study.record.source.strip(),

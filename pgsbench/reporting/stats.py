@@ -131,11 +131,11 @@ def gap_closed(paired: PairedValues, candidate: str, random: str, oracle: str) -
     """Return the share of the gap between `random` and `oracle` that `candidate` closes.
 
     The interval is Fieller's, found by inverting the test: it holds every share r for which
-    candidate - (1 - r) random - r oracle is not significantly different from 0.
+    a test does not tell candidate - (1 - r) random - r oracle from 0.
     """
     gap = difference(paired, oracle, random)
     if gap.low <= 0.0:
-        return GapClosed(np.nan, np.nan, np.nan, gap, "the oracle is not significantly better than random")
+        return GapClosed(np.nan, np.nan, np.nan, gap, "whether the oracle beats random is undecided")
 
     def excess(share: float) -> float:
         tested = contrast(paired, {candidate: 1.0, random: share - 1.0, oracle: -share})

@@ -9,6 +9,7 @@ import numpy as np
 
 from pgsbench.reporting import columns
 from pgsbench.reporting.comparison import ONE_RUN, Comparison, Missing
+from pgsbench.reporting.decision.decide import decisions
 from pgsbench.reporting.decision.power import detectable
 from pgsbench.reporting.render import MISSING_CELL, Table, interval_cell, p_text, percent
 from pgsbench.reporting.results import ALL_GROUPS, Results
@@ -54,12 +55,21 @@ def scores_table(results: Results) -> Table:
 def differences_table(results: Results) -> Table:
     """Candidate minus each baseline on every group: interval, Holm's p, verdict, smallest detectable."""
     table = _differences("Differences by group", results.group_comparisons, "group", _MAIN)
+    decided = {
+        (one.candidate, one.baseline, one.of): one.outcome
+        for one in decisions(results)
+        if one.outcome != "missing"
+    }
+    verdicts = [
+        row[4].replace(one.outcome, decided.get((one.candidate, one.baseline, one.of), one.outcome))
+        for one, row in zip(results.group_comparisons, table.rows, strict=True)
+    ]
     found = [detectable(results, one.candidate, one.baseline, one.of) for one in results.group_comparisons]
     cells = [MISSING_CELL if one is None else percent(one) for one in found]
     return replace(
         table,
         header=[*table.header, "detectable"],
-        rows=[[*row, cell] for row, cell in zip(table.rows, cells, strict=True)],
+        rows=[[*row[:-1], *more] for row, *more in zip(table.rows, verdicts, cells, strict=True)],
         notes=[*table.notes, _DETECTABLE],
     )
 
@@ -149,7 +159,7 @@ def mask_table(results: Results) -> Table | None:
 
 _MAIN = (
     "p and verdict: Holm's correction over the {n} comparisons of this table, the study's main family. Tasks "
-    "are a family of their own."
+    "are a family of their own. The verdict on the first group is the study's: corrected by itself."
 )
 _DETECTABLE = (
     "Detectable: the smallest true difference, in points, that these seeds and items find with a chance of "
@@ -174,7 +184,7 @@ def _differences(title: str, family: Sequence[Comparison], of: str, families: st
     if tested > 1:
         notes += [
             families.format(n=tested),
-            "Each interval is for one comparison: it may exclude 0 where the verdict is not significant.",
+            "Each interval is for one comparison: it may exclude 0 where the verdict is undecided.",
         ]
     header = ["comparison", of, "difference", "p (Holm)", "verdict"]
     return Table(title, header, rows, notes, text_columns=(1, 4), num_keys=2)

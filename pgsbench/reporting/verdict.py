@@ -42,7 +42,7 @@ def caveats(results: Results) -> list[str]:
             "Two seeds say little about how much seeds matter: intervals are wide and, with few arms, a "
             "little too narrow even so (docs/statistics.md)."
         )
-    if any(one.outcome == "not significant" for one in results.group_comparisons):
+    if any(one.outcome == "undecided" for one in results.group_comparisons):
         found.append('"Undecided" is not "equal": the interval says how large the difference may be.')
     if any(one.is_significant for one in results.task_comparisons):
         found.append(
@@ -86,12 +86,12 @@ def _lead(results: Results, best: str, second: str) -> str:
     lead = results.difference(best, second, ALL_GROUPS)
     if not isinstance(lead, Interval):
         return ""
-    verb = "better" if lead.p_value < ALPHA else "not significantly better"
-    # Choosing the best first makes its lead look larger; so a lead that is not significant is safe to
-    # report, and one that is needs the warning.
+    outcome = "better" if lead.p_value < ALPHA else "undecided"
+    # Choosing the best first makes its lead look larger; so an undecided lead is safe to report, and any
+    # other needs the warning.
     warning = ", not corrected for having chosen the best" if lead.p_value < ALPHA else ""
     ends = f"95 % interval {points(lead.low)} to {points(lead.high)}{warning}"
-    return f"; it is {verb} than the second, {second} ({points(lead.estimate)} points, {ends})"
+    return f"; against the second, {second}, it is {outcome} ({points(lead.estimate)} points, {ends})"
 
 
 def _gap(results: Results) -> list[str]:

@@ -13,10 +13,9 @@ from pgsbench.reporting.comparison import Comparison, of_one_run
 from pgsbench.reporting.render import Table, counted, points
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.stats import Interval
-from pgsbench.reporting.style import LIGHT, Theme, new_figure, themed
+from pgsbench.reporting.style import LIGHT, SMALL, Theme, new_figure, themed
 
-_OUTCOMES = ("better", "worse", "not significant", "missing")
-_SAID = {"not significant": "not told apart", "missing": "missing"}
+_OUTCOMES = ("better", "worse", "undecided", "missing")
 
 
 def gains(results: Results) -> dict[tuple[str, str], list[Comparison]]:
@@ -42,7 +41,7 @@ def where_sentences(results: Results) -> list[str]:
             mine = [one for one in compared if one.outcome == outcome]
             if mine:
                 at = "; ".join(_point(results, one) for one in mine)
-                parts.append(f"{_SAID.get(outcome, outcome)} at {len(mine)} ({at})")
+                parts.append(f"{outcome} at {len(mine)} ({at})")
         said = f"{ours} against {theirs} on {compared[0].of}, {counted(len(compared), 'point')}: "
         sentences.append(of_one_run(said + ", ".join(parts) + ".", _num_seeds(compared)))
     return sentences
@@ -84,7 +83,7 @@ def gain_map(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
     maps = {pair: _matrix(results, compared, paths, values) for pair, compared in found.items()}
     reach = max(0.1, *(float(np.nanmax(np.abs(one), initial=0)) for one in maps.values()))
     with themed(theme):
-        figure = new_figure(0.9 + 0.45 * len(values[0]), width=1.2 + 2.6 * len(maps))
+        figure = new_figure(1.0 + 0.5 * len(values[0]), width=1.2 + 2.6 * len(maps))
         panels = figure.subplots(1, len(maps), squeeze=False)[0]
         for axes, ((ours, theirs), gain) in zip(panels, maps.items(), strict=True):
             drawn = axes.imshow(gain, cmap="RdBu", vmin=-reach, vmax=reach, origin="lower", aspect="auto")
@@ -94,7 +93,7 @@ def gain_map(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
                 dark = abs(value) > 0.6 * reach
                 said = "" if np.isnan(value) else f"{value:+.1f}".replace("-", "−")
                 colour = "white" if dark else "black"
-                axes.text(column, row, said, ha="center", va="center", color=colour, fontsize=8)
+                axes.text(column, row, said, ha="center", va="center", color=colour, fontsize=SMALL)
             axes.set_title(f"{ours} − {theirs}")
             axes.set_yticks(range(len(values[0])), [short(value) for value in values[0]])
             axes.set_xticks(range(len(values[1])), [short(value) for value in values[1]])

@@ -88,6 +88,7 @@ def test_the_page_says_what_a_reader_asks(report):
         "one data set (scenes)",
     ):
         assert said in html, said
+    assert "not significant" not in html  # one word for what is undecided
 
 
 def test_the_markdown_page_links_its_figures(report):
@@ -107,12 +108,12 @@ def test_numbers_lie_beside_the_page(report):
     assert len(scores) == 5 * 2 * 11
     comparisons = pd.read_csv(report.comparisons_csv)
     said = set(comparisons["verdict"].str.removesuffix(" (exploratory)"))
-    assert said <= {"better", "worse", "not significant"}
+    assert said <= {"better", "worse", "undecided"}
     assert len(comparisons) == 2 * (5 + 8)
     assert (comparisons["low"] <= comparisons["estimate"]).all()
     latex = report.latex.read_text()
-    assert latex.count(r"\begin{table}") == latex.count("booktabs") == 8
-    assert len(set(re.findall(r"\\label\{tab:([a-z-]+)\}", latex))) == 8
+    assert latex.count(r"\begin{table}") == latex.count("booktabs") == 9
+    assert len(set(re.findall(r"\\label\{tab:([a-z-]+)\}", latex))) == 9
 
 
 def test_writing_twice_gives_the_same_page(report):

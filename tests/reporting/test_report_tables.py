@@ -13,6 +13,7 @@ from pgsbench.errors import StudyError
 from pgsbench.records.study_record import Importances
 from pgsbench.reporting import figures, render, search_tables, tables
 from pgsbench.reporting.comparison import Missing
+from pgsbench.reporting.decision.decide import decisions
 from pgsbench.reporting.decision.words import answer
 from pgsbench.reporting.marks import marks_table
 from pgsbench.reporting.page import write_report
@@ -67,8 +68,17 @@ def test_differences_say_in_words_what_holds(fabricate):
     assert found[4] == "better"
     swapped = Results(results.study, candidate="flip", baselines=["pgs", "random"])
     assert row(tables.differences_table(swapped), "flip − pgs", ALL_GROUPS)[4] == "worse"
-    assert row(tables.differences_table(swapped), "flip − random", ALL_GROUPS)[4] == "not significant"
+    assert row(tables.differences_table(swapped), "flip − random", ALL_GROUPS)[4] == "undecided"
     assert "over the 10 comparisons" in " ".join(tables.differences_table(swapped).notes)
+
+
+def test_the_table_says_of_the_headline_what_the_verdict_says(fabricate, monkeypatch):
+    results = Results(read_frames(fabricate(seeds=(0, 1))), baselines=["flip"])
+    same = [replace(one, outcome="equivalent") for one in decisions(results)]
+    monkeypatch.setattr(tables, "decisions", lambda _: same)
+    table = tables.differences_table(results)
+    assert row(table, "pgs − flip", ALL_GROUPS)[4] == "equivalent"
+    assert {cells[4] for cells in table.rows[1:]} <= {"better", "worse", "undecided"}
 
 
 def test_missing_cells_are_shown_as_missing(fabricate):
@@ -176,7 +186,7 @@ def test_gap_says_where_it_is_undefined(fabricate):
     table = tables.gap_table(Results(read_frames(fabricate(flat))))
     assert ["every mask", "undefined"] in [[r[0], r[3]] for r in table.rows]
     assert len(table.rows) == len({r[1] for r in table.rows})  # not once for each of two masks
-    assert "not significantly better than random" in table.notes[-1]
+    assert "whether the oracle beats random is undecided" in table.notes[-1]
 
 
 def test_different_versions_of_a_task_do_not_compare(fabricate):

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pgsbench.data.tar import EncodedImage
 from pgsbench.errors import EvaluationError
 from pgsbench.evaluation.embed import Encoder
 
@@ -82,12 +83,29 @@ class Measurement:
         return float(self.values.mean())
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A test item for people.
+
+    Attributes:
+        picture: Its picture.
+        right: The right answer in words.
+        choices: All answers, where there are few: what an item's ``predicted`` counts.
+    """
+
+    picture: EncodedImage
+    right: str
+    choices: tuple[str, ...] = ()
+
+
 class EvaluationProtocol(Protocol):
     """A protocol: a frozen dataclass whose fields can be set by name in a suite's task.
 
-    Two more members are optional. ``count_items(folder) -> int``, the number of test items without looking at
-    them, gives counts in ``pgsbench data status``. ``metrics``, the names of all that may be measured, lets a
-    suite with a misspelt metric fail when it is read and not after its task is encoded.
+    Three more members are optional. ``count_items(folder) -> int``, the number of test items without looking
+    at them, gives counts in ``pgsbench data status``. ``metrics``, the names of all that may be measured,
+    lets a suite with a misspelt metric fail when it is read and not after its task is encoded. ``show(folder,
+    items) -> dict[str, Shown]``, test items for people, lets reports show which of them one arm gets and
+    another loses.
     """
 
     primary: ClassVar[str]  #: The metric that represents a task unless the suite names another.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -20,7 +20,7 @@ from pgsbench.data.evalset import (
 from pgsbench.errors import DataError
 from pgsbench.evaluation.blind import blind_accuracy
 from pgsbench.evaluation.embed import TIE_BELOW, Encoder, collapsed
-from pgsbench.evaluation.protocols.base import Measurement
+from pgsbench.evaluation.protocols.base import Measurement, Shown
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,15 @@ class Compositional:
         pairs = read_pairs(folder, self.subset)
         self._check_pictures(folder, pairs)
         return len(pairs)
+
+    def show(self, folder: Path, items: Collection[str]) -> dict[str, Shown]:
+        """Return pictures with their right and wrong captions."""
+        found = {}
+        for number, pair in enumerate(read_pairs(folder, self.subset)):
+            if (item := f"{pair.image_key}#{number}") in items:
+                ((_, image),) = read_pictures(folder / PAIRS_IMAGE_FOLDER, [pair.image_key])
+                found[item] = Shown(image, pair.caption, (pair.caption, pair.negative_caption))
+        return found
 
     def measure(self, folder: Path, encode: Encoder) -> Iterator[Measurement]:
         """Yield ``acc``.

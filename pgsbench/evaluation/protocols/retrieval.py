@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -13,14 +13,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pgsbench.data.evalset import check_name, count_split, decoded, read_images, read_lines
+from pgsbench.data.evalset import check_name, count_split, decoded, read_images, read_lines, read_split
 from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder, collapsed
 from pgsbench.evaluation.preprocess import NamedImage
-from pgsbench.evaluation.protocols.base import Measurement
+from pgsbench.evaluation.protocols.base import Measurement, Shown
 from pgsbench.evaluation.ranking import distinct_rows, num_repeated, ranks_of_right
 
 TYPE_FILE = "dataset_type.txt"
+#: Candidates kept of each query, for people to look at.
+NUM_NEAREST = 5
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Retrieval:
     ``text_retrieval_recall@K``. A k larger than the number of candidates is left out. Deviation: a wrong
     candidate that ties with the right one counts as nearer, so a caption that also stands under another
     picture is never found at 1 by its own picture alone, nor is a picture that is there twice; a note says
-    how many there are. Each item's file has the ``rank`` of its first right answer, counted from 1.
+    how many there are. Each item's file has the ``rank`` of its first right answer, counted from 1,
+    and the five ``nearest`` candidates, counted from 0 in the order of `candidates`.
 
     Attributes:
         recall_at: The values of k.
@@ -63,6 +66,25 @@ class Retrieval:
         """Return the number of pictures."""
         return count_split(folder, self.split)
 
+    def show(self, folder: Path, items: Collection[str]) -> dict[str, Shown]:
+        """Return pictures with the caption that an item asks with, or with all of theirs."""
+        keys, found = {item.rpartition("#")[0] for item in items} | set(items), dict[str, Shown]()
+        for key, where, image, parts in read_images(folder, self.split, keys=keys):
+            captions = decoded(parts.get("txt", b""), where).splitlines()
+            texts = {key: " / ".join(captions)} | {f"{key}#{i}": text for i, text in enumerate(captions)}
+            found |= {item: Shown(image, text) for item, text in texts.items() if item in items}
+        return found
+
+    def candidates(self, folder: Path, metric: str) -> list[str]:
+        """Return what a metric's queries choose from, as items, in the order that ``nearest`` counts."""
+        if metric.startswith("image"):
+            return [key for key, _ in read_split(folder, self.split, with_content=False)]
+        return [
+            f"{key}#{i}"
+            for key, parts in read_split(folder, self.split)
+            for i in range(len(decoded(parts.get("txt", b""), key).splitlines()))
+        ]
+
     def measure(self, folder: Path, encode: Encoder) -> Iterator[Measurement]:
         """Yield ``image_recall_at_K`` and ``text_recall_at_K``.
 
@@ -86,8 +108,8 @@ class Retrieval:
         if shared := _num_shared(embedded, owner):
             text_notes = (*notes, f"{shared} captions stand under more than one picture and tie")
 
-        by_text = ranks_of_right(embedded, owner, images, number)
-        by_image = ranks_of_right(images, number, embedded, owner)
+        by_text = ranks_of_right(embedded, owner, images, number, num_nearest=NUM_NEAREST)
+        by_image = ranks_of_right(images, number, embedded, owner, num_nearest=NUM_NEAREST)
         items = [f"{key}#{i}" for key, count in zip(keys, texts_of, strict=True) for i in range(count)]
         units = [keys[i] for i in owner.tolist()]
         for k in self.recall_at:
@@ -100,7 +122,7 @@ class Retrieval:
                     units=units,
                     num_ties=by_text.num_ties(k),
                     notes=image_notes,
-                    answers={"rank": by_text.rank},
+                    answers={"rank": by_text.rank, "nearest": by_text.nearest.numpy()},
                 )
             if k <= len(texts):
                 yield Measurement(
@@ -110,7 +132,7 @@ class Retrieval:
                     _chance_of_any(texts_of, len(texts), k),
                     num_ties=by_image.num_ties(k),
                     notes=text_notes,
-                    answers={"rank": by_image.rank},
+                    answers={"rank": by_image.rank, "nearest": by_image.nearest.numpy()},
                 )
 
     def _samples(self, folder: Path, keys: list[str], captions: list[list[str]]) -> Iterator[NamedImage]:

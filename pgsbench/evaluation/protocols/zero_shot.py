@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -15,7 +15,7 @@ from pgsbench.data.evalset import check_name, count_split, read_images, read_lin
 from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder, collapsed
 from pgsbench.evaluation.preprocess import NamedImage
-from pgsbench.evaluation.protocols.base import Measurement
+from pgsbench.evaluation.protocols.base import Measurement, Shown
 from pgsbench.evaluation.ranking import distinct_rows, num_repeated, ranks_of_right
 
 CLASSNAMES = "classnames.txt"
@@ -53,6 +53,14 @@ class ZeroShot:
     def count_items(self, folder: Path) -> int:
         """Return the number of pictures."""
         return count_split(folder, self.split)
+
+    def show(self, folder: Path, items: Collection[str]) -> dict[str, Shown]:
+        """Return pictures with the names of their classes."""
+        names = tuple(read_classnames(folder))
+        return {
+            key: Shown(image, names[_label(parts.get("cls"), len(names), where)], names)
+            for key, where, image, parts in read_images(folder, self.split, keys=items)
+        }
 
     def measure(self, folder: Path, encode: Encoder) -> Iterator[Measurement]:
         """Yield ``acc1``, ``acc5`` and ``mean_per_class_recall``.

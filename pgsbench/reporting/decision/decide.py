@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -92,6 +93,7 @@ def outcomes(estimates: Sequence[float], differs: Sequence[float], is_far: Seque
     return found
 
 
+@lru_cache(maxsize=4)  # a page asks a dozen times, and forecasts take their time
 def decisions(results: Results) -> list[Decision]:
     """Return the verdict on each pair of a study, on its headline: the mean of groups, or its one group.
 

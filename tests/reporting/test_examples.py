@@ -1,0 +1,152 @@
+"""Single test items in a report: which of them one arm gets, their pictures, and what queries find."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fabricated import Arm, replace_runs, replace_scores, write_runs
+
+from pgsbench.evaluation.identity import current_fingerprint
+from pgsbench.evaluation.suite import load_suite
+from pgsbench.records.scores import Score, Scores
+from pgsbench.records.study_record import StudyRecord
+from pgsbench.reporting import figures
+from pgsbench.reporting.examples import examples
+from pgsbench.reporting.item_leads import chosen, item_leads
+from pgsbench.reporting.page import write_report
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.study_frames import read_frames
+
+KEYS = [str(key) for key in range(1000, 1024)]
+#: Arm -> how many of the first pictures it names rightly; from there on it says "red".
+GETS = {"pgs": range(12), "flip": range(6, 15)}
+
+
+@pytest.fixture(scope="module")
+def study(tiny, tmp_path_factory) -> Path:
+    """Two arms with two seeds, tested on the tiny world: pgs alone gets 1000 to 1005, flip 1012 to 1014."""
+    runs = tmp_path_factory.mktemp("examples") / "runs"
+    folder = write_runs(runs, {name: Arm() for name in GETS}, seeds=(0, 1), num_items=24)
+    fingerprint = current_fingerprint(load_suite(tiny.suite))
+    for run in StudyRecord.read(folder).runs:
+        path, gets = runs / run.directory, GETS[run.spec.arm]
+        right = np.array([float(k in gets) for k in range(24)])
+        labels = np.arange(1000, 1024) % 3
+        predicted = np.where(right == 1, labels, (labels + 1) % 3)
+        nearest = (np.arange(24)[:, None] + (right == 0)[:, None] + np.arange(5)) % 24
+        np.savez(path / "colour.npz", values=right, items=KEYS, predicted=predicted)
+        np.savez(path / "find.npz", values=right, items=[f"{key}#0" for key in KEYS], nearest=nearest)
+        scores = [
+            Score(
+                f"tiny/{task}",
+                group,
+                protocol,
+                metric,
+                float(right.mean()),
+                24,
+                0,
+                1,
+                0.3,
+                True,
+                per_sample=file,
+            )
+            for task, group, protocol, metric, file in (
+                ("colour", "classification", "zero_shot", "acc1", "colour.npz"),
+                ("retrieval", "retrieval", "retrieval", "image_recall_at_5", "find.npz"),
+            )
+        ]
+        replace(Scores.read(path), scores=tuple(scores), suite_fingerprint=fingerprint).write(path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(study, tiny) -> Results:
+    return results_of(study, tiny.suite)
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch):
+    monkeypatch.setattr(figures, "ALL", {})
+
+
+def results_of(study: Path, suite: Path) -> Results:
+    def on(run):
+        tested = run.spec.evaluation.model_copy(update={"suite": str(suite)})
+        return replace(run, spec=replace(run.spec, evaluation=tested))
+
+    replace_runs(study, on)
+    return Results(read_frames(study), baselines=["flip"])
+
+
+def test_items_that_one_arm_gets_with_every_seed_are_counted(results):
+    colour, _ = item_leads(results, "pgs", "flip")
+    assert (colour.only_ours, colour.only_theirs) == (6, 3)
+    for sign, expected in ((1, KEYS[:6]), (-1, KEYS[12:15])):
+        found = chosen([colour], sign=sign, tasks=1, each=9)
+        assert sorted(str(colour.items[k]) for _, k in found) == expected
+    few = chosen([colour], sign=1, tasks=1, each=3)
+    assert [k for _, k in few] != [0, 1, 2]  # not simply the first ones
+
+
+def test_pictures_show_the_right_answer_and_the_wrong_one(results):
+    found = examples(results)
+    assert found is not None
+    assert found.missing == []
+    colours = ["red", "green", "blue"]
+    named = [one for one in found.won if one.task == "tiny/colour"]
+    assert len(named) == 3
+    for one in named:
+        assert one.wrong == colours[(colours.index(one.right) + 1) % 3]
+        assert one.seeds == "2 : 0"
+    assert {one.seeds for one in found.lost} == {"0 : 2"}
+    assert found.said.startswith(
+        "Of 48 test items, pgs gets 12 with all 2 seeds that flip gets with none, and"
+    )
+
+
+def test_a_query_shows_what_both_arms_find(results):
+    found = examples(results)
+    assert found is not None
+    assert len(found.queries) == 4
+    for query in found.queries[:2]:
+        right = {name: [one.is_right for one in five] for name, five in query.found.items()}
+        assert right == {"pgs": [True] + [False] * 4, "flip": [False] * 5}
+        assert re.fullmatch(r"a \w+ square, number \d+", query.text)
+        assert query.found["pgs"][0].text == query.text
+
+
+def test_runs_without_nearest_candidates_or_other_data_show_the_rest_and_say_so(study, tiny, tmp_path):
+    study = shutil.copytree(study.parent, tmp_path / "runs") / "masks"
+    for file in study.parent.rglob("find.npz"):
+        arrays = dict(np.load(file))
+        del arrays["nearest"]
+        np.savez(file, **arrays)
+    found = examples(results_of(study, tiny.suite))
+    assert found is not None
+    assert found.won
+    assert not found.queries
+    assert "before their nearest candidates were kept" in found.missing[0]
+
+    for run in study.parent.rglob("scores.json"):
+        replace_scores(run.parent, lambda score: score, suite_fingerprint="of other pictures")
+    report = write_report(results_of(study, tiny.suite), tmp_path / "report")
+    html = report.html.read_text()
+    assert "No pictures: their data is not here" in html
+    assert "pgs gets 12 with all 2 seeds" in html
+    assert "data:image" not in html
+
+
+def test_the_page_shows_them_and_stands_alone(results, tmp_path):
+    report = write_report(results, tmp_path / "report")
+    html = report.html.read_text()
+    assert html.count('alt="Test picture') == 3 * 4
+    assert "pgs gets, flip loses" in html
+    assert "flip gets, pgs loses" in html
+    assert "Tasks on which they differ most" in report.markdown.read_text()
+    assert "Tasks on which they differ most" in report.latex.read_text()
+    assert not re.search(r'src="(?!data:)', html)
