@@ -9,6 +9,7 @@ from pathlib import Path
 from pgsbench.errors import ConfigError, StudyError
 from pgsbench.files import atomic
 from pgsbench.records.json_files import write_json
+from pgsbench.reporting.plan_table import plan_table
 from pgsbench.reporting.render import Table, markdown
 from pgsbench.reporting.scale_fit import MIN_BUDGETS, Predicted
 from pgsbench.reporting.scale_report import (
@@ -84,7 +85,24 @@ def scale(
     return Scaled(table, beside, folder)
 
 
-def check(file: StudyFile, budgets: Sequence[float], hold_out: float | None, unit: str) -> None:
+def dry_run(study: Study, budgets: Sequence[float], *, hold_out: float | None = None) -> list[Table]:
+    """Return what `scale` would train, one plan for each budget, the one held out last; nothing is trained.
+
+    Args:
+        study: The study.
+        budgets: Multiples of its samples.
+        hold_out: Another multiple, or None.
+
+    Raises:
+        ConfigError: As `scale`.
+    """
+    check(study.file, budgets, hold_out)
+    factors = [*sorted(budgets), *([] if hold_out is None else [hold_out])]
+    scaled = [_scaled(study, factor) for factor in factors]
+    return [plan_table(one.name, one.dry_run()) for one in scaled]
+
+
+def check(file: StudyFile, budgets: Sequence[float], hold_out: float | None, unit: str = "flops") -> None:
     """Raise ConfigError where a study cannot be scaled so."""
     if len(set(budgets)) < MIN_BUDGETS or min(budgets) <= 0:
         raise ConfigError(
@@ -101,13 +119,18 @@ def check(file: StudyFile, budgets: Sequence[float], hold_out: float | None, uni
 
 def _at(study: Study, factor: float, unit: str) -> dict[str, Measured]:
     """Train all arms at a multiple of the study's samples, and return what they cost and scored."""
+    scaled = _scaled(study, factor)
+    results = scaled.train()
+    scaled.check_failed()
+    return measured(results.statistics, unit)
+
+
+def _scaled(study: Study, factor: float) -> Study:
+    """Return the study at a multiple of its samples."""
     file = study.file.variant(f"x{factor:g}")
     training = file.config.training
     batches = max(1, round(factor * training.samples / training.batch_size))
     changed = training.model_copy(update={"samples": batches * training.batch_size})
-    scaled = study.beside(
+    return study.beside(
         replace(file, config=file.config.model_copy(update={"training": changed, "search": None}))
     )
-    results = scaled.train()
-    scaled.check_failed()
-    return measured(results.statistics, unit)

@@ -41,12 +41,13 @@ def scale(
         factors = [float(word) for word in names_in(budgets) or ()]
     except ValueError as error:
         raise ConfigError("budgets are numbers joined by commas", where="budgets", value=budgets) from error
-    from pgsbench.scaling import scale as run_scales
+    from pgsbench import scaling
 
     opened = open_with(study, options)
     if options.dry_run:
-        raise ConfigError("every budget is a study of its own", where="dry-run", way_out="dry-run each")
-    found = run_scales(opened, factors, hold_out=hold_out, unit=unit)
+        plans = scaling.dry_run(opened, factors, hold_out=hold_out)
+        return render.show(*plans, json=options.json)
+    found = scaling.scale(opened, factors, hold_out=hold_out, unit=unit)
     render.show(*(table for table in (found.fits, found.held_out) if table), json=options.json)
     typer.echo(f"\nreport: {found.folder / 'scale.md'}", err=options.json)
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter
 
 from pgsbench.reporting.pareto import FLOPS, TIME, Cost, Point, points_of
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.style import LIGHT, Theme, new_figure, pens, percent_tick, themed
+from pgsbench.reporting.style import LIGHT, SMALL, Theme, new_figure, pens, percent_tick, themed
 
 #: Up to this many points all carry their searched values; of more only those on the front do.
 MAX_NAMED = 14
@@ -29,7 +29,7 @@ def accuracy_cost(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
     if not found:
         return None
     with themed(theme):
-        figure = new_figure(3.0)
+        figure = new_figure(3.3)
         panels = figure.subplots(1, len(found), squeeze=False, sharey=True).flat
         for axes, (cost, points) in zip(panels, found.items(), strict=True):
             unit, scale = _unit(cost, points[-1].cost)
@@ -70,7 +70,7 @@ def _draw(axes: Any, results: Results, points: list[Point], scale: float, theme:
                 (x, one.mean.estimate),
                 xytext=(5 * side, 6 * height),
                 textcoords="offset points",
-                fontsize=7,
+                fontsize=SMALL,
                 color=pen.colour,
                 va="center",
                 ha="left" if side > 0 else "right",

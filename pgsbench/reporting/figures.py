@@ -17,7 +17,17 @@ from pgsbench.reporting.gallery import Seen, mask_gallery
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.stats import Interval
 from pgsbench.reporting.study_frames import Gallery, StudyFrames
-from pgsbench.reporting.style import LIGHT, Pen, Theme, label_pens, new_figure, pens, percent_tick, themed
+from pgsbench.reporting.style import (
+    LIGHT,
+    SMALL,
+    Pen,
+    Theme,
+    label_pens,
+    new_figure,
+    pens,
+    percent_tick,
+    themed,
+)
 from pgsbench.reporting.where import gain_map
 
 #: Up to this many labels have each its own colour; more are coloured by arm.
@@ -35,7 +45,7 @@ def loss_curves(study: StudyFrames, *, theme: Theme = LIGHT) -> Figure | None:
         return None
     apart = len(study.labels) <= MAX_APART
     with themed(theme):
-        figure = new_figure(2.9)
+        figure = new_figure(3.2)
         axes = figure.subplots()
         pen_of = label_pens(study.arm_of, theme) if apart else pens(study.arms, theme)
         for label in study.labels:
@@ -80,7 +90,7 @@ def ratio_accuracy(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
     with themed(theme):
         columns = min(3, len(groups))
         rows = -(-len(groups) // columns)
-        figure = new_figure(0.4 + 2.1 * rows)
+        figure = new_figure(0.6 + 2.3 * rows)
         panels = figure.subplots(rows, columns, squeeze=False).flat
         for group, axes in zip(groups, panels, strict=False):  # the rest of `panels` stays empty
             for name, pen in pens(results.study.arms, theme).items():
@@ -93,17 +103,17 @@ def ratio_accuracy(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
             axes.yaxis.set_major_formatter(FuncFormatter(percent_tick))
         for axes in panels:
             axes.set_axis_off()
-        figure.supxlabel("mask ratio", fontsize=8.5)
-        figure.supylabel("score (%)", fontsize=8.5)
+        figure.supxlabel("mask ratio")
+        figure.supylabel("score (%)")
         handles, names = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper center", ncols=min(6, len(names)))
     return figure
 
 
 def forest(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
-    """Differences with their intervals, one panel per pair; filled where significant after Holm.
+    """Differences with their intervals, one panel per pair; filled where better or worse after Holm.
 
-    A significant one has the colour of the arm that is better. None where nothing could be compared.
+    Such a one has the colour of the arm that is better. None where nothing could be compared.
     """
     comparisons = results.group_comparisons
     pen_of = pens(results.study.arms, theme)
@@ -115,7 +125,7 @@ def forest(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
     scopes = list(dict.fromkeys(one.of for one in comparisons))
     with themed(theme):
         lines = max(len(textwrap.wrap(pair, 22)) for pair in pairs)
-        figure = new_figure(0.4 + rows * (0.3 + 0.14 * lines + 0.21 * len(scopes)))
+        figure = new_figure(0.5 + rows * (0.3 + 0.17 * lines + 0.25 * len(scopes)))
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         panels = grid.flat
         for pair, axes in zip(pairs, panels, strict=False):  # the rest of `panels` stays empty
@@ -133,8 +143,8 @@ def forest(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
         for axes in panels:
             axes.set_axis_off()
         runs = f"{ONE_RUN}: " if any(one.has_one_seed for one in comparisons) else ""
-        said = f"{runs}difference in points, 95 % interval (filled: significant after Holm)"
-        figure.supxlabel(said, fontsize=8.5)
+        said = f"{runs}difference in points, 95 % interval (filled: better or worse after Holm)"
+        figure.supxlabel(said)
     return figure
 
 
@@ -188,7 +198,7 @@ def _reference_line(axes: Any, mean: Interval | Missing, name: str, colour: str)
 
 def _whisker(axes: Any, one: Comparison, row: int, theme: Theme, better: Pen) -> None:
     if isinstance(one.interval, Missing):
-        axes.text(0, row, " missing", va="center", fontsize=7.5, color=theme.ink, style="italic")
+        axes.text(0, row, " missing", va="center", fontsize=SMALL, color=theme.ink, style="italic")
         return
     colour = better.colour if one.is_significant else theme.ink
     axes.plot([100 * one.interval.low, 100 * one.interval.high], [row, row], color=colour, linewidth=1.3)

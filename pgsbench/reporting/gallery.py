@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from pgsbench.reporting.style import LIGHT, PAGE_WIDTH, Theme, new_figure, themed
+from pgsbench.reporting.style import LIGHT, PAGE_WIDTH, SMALL, TEXT, Theme, new_figure, themed
 
 #: Share of the theme's colour in a hidden patch; the rest is the picture, without its own colours.
 _TINT = 0.55
@@ -101,18 +101,18 @@ def mask_gallery(
     maps = maps or {}
     columns = ["image", *maps, *selections]
     side = min(1.6, PAGE_WIDTH / len(columns))
-    scale = min(1.0, side / 0.95)  # narrow columns get smaller titles, so that neighbours do not meet
-    letters = int(side * 72 / (8 * scale * 0.65))  # in a line of a title; a letter is 0.65 high at the widest
+    scale = min(1.0, side / 1.35)  # narrow columns get smaller titles, so that neighbours do not meet
+    letters = int(side * 72 / (TEXT * scale * 0.65))  # a letter is 0.65 high at the widest
     height, width = pictures.shape[1:3]
-    letters_below = int(side * len(columns) * 17)
+    letters_below = int(side * len(columns) * 12.5)
     texts = [
         "\n".join(textwrap.fill(line, letters_below) for line in caption.split("\n")) for caption in captions
     ]
-    caption_height = 0.12 * max((text.count("\n") + 2 for text in texts), default=0)
-    row_height = side * height / width + 0.18 + caption_height
+    caption_height = 0.16 * max((text.count("\n") + 2 for text in texts), default=0)
+    row_height = side * height / width + 0.23 + caption_height
     with themed(theme):
         legend = _legend(selections, theme)
-        extra = 0.15 + (0.3 if legend else 0.0)
+        extra = 0.2 + (0.35 if legend else 0.0)
         figure = new_figure(row_height * len(pictures) + extra, width=side * len(columns))
         panels = figure.subplots(len(pictures), len(columns), squeeze=False)
         for row, picture in enumerate(pictures):
@@ -131,13 +131,13 @@ def mask_gallery(
             for name, chosen in selections.items():
                 panel, other = next(axes), (seen or {}).get(name)
                 view = picture if other is None else _as_float(other.images)[row]
-                _draw_selection(panel, view, chosen, row, grid, theme, 7 * scale)
+                _draw_selection(panel, view, chosen, row, grid, theme, SMALL * scale)
                 if other is not None:
-                    panel.set_title(f"{other.tokens:.0f} of {num_patches} tokens", fontsize=7 * scale)
+                    panel.set_title(f"{other.tokens:.0f} of {num_patches} tokens", fontsize=SMALL * scale)
         for axes, name in zip(panels[0], columns, strict=True):
             broken = "\n".join(textwrap.fill(line, letters) for line in name.split("\n"))
             title = f"{broken}\n{axes.get_title(loc='left')}" if name in selections else broken
-            axes.set_title(title, fontsize=8 * scale, color=(colours or {}).get(name, theme.ink))
+            axes.set_title(title, fontsize=TEXT * scale, color=(colours or {}).get(name, theme.ink))
         for axes in panels.flat:
             axes.set(xticks=[], yticks=[])
             axes.grid(visible=False)
@@ -147,7 +147,7 @@ def mask_gallery(
                 handles=legend,
                 loc="outside lower center",
                 ncols=3,
-                fontsize=6.5,
+                fontsize=SMALL,
                 handlelength=1.4,
                 handleheight=1.4,
             )
@@ -156,14 +156,14 @@ def mask_gallery(
 
 def _add_caption(axes: Any, text: str) -> None:
     # An empty label makes room, one line more than the text has; the text may reach over the whole row.
-    axes.set_xlabel("\n" * (text.count("\n") + 1) + " ", fontsize=7)
+    axes.set_xlabel("\n" * (text.count("\n") + 1) + " ", fontsize=SMALL)
     note = axes.annotate(
         text,
         (0, 0),
         xytext=(0, -4),
         xycoords="axes fraction",
         textcoords="offset points",
-        fontsize=7,
+        fontsize=SMALL,
         va="top",
     )
     note.set_in_layout(False)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy import stats
 
 from pgsbench.reporting.columns import rows_of
@@ -145,7 +146,18 @@ def scale_figure(
                     markerfacecolor=face,
                     linestyle="",
                 )
-        axes.set(xscale="log", xlabel=UNITS[unit][2], ylabel="error, %")
-        axes.yaxis.set_major_formatter(FuncFormatter(percent_tick))
+        axes.set(xscale="log", yscale="log", xlabel=UNITS[unit][2], ylabel="error (%)")
+        _plain(axes.xaxis, (1, 2, 5), lambda value, _: f"{value:,.4g}")
+        _plain(axes.yaxis, (1, 2, 3, 4, 5, 6, 8), percent_tick)
+        if held_out:
+            (hollow,) = axes.plot([], [], color=LIGHT.ink, label="held out", marker="o", linestyle="")
+            hollow.set_markerfacecolor(LIGHT.paper)
         axes.legend()
     return figure
+
+
+def _plain(axis: Any, steps: Sequence[int], write: Callable[[float, int], str]) -> None:
+    """Mark a logarithmic axis at few numbers, written as people write them."""
+    axis.set_major_locator(LogLocator(subs=steps))
+    axis.set_major_formatter(FuncFormatter(write))
+    axis.set_minor_formatter(NullFormatter())

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from fabricated import Arm, write_runs
 from tinyworld import TinyWorld
 
 from pgsbench.errors import ConfigError
+from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.scale_fit import PowerLaw, crossing
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
-from pgsbench.scaling import scale
+from pgsbench.scaling import dry_run, scale
 from pgsbench.session import Study, open_study
 
 BUDGETS = [0.25, 0.5, 1.0, 2.0]
@@ -66,6 +68,16 @@ def test_what_is_held_out_is_predicted_before_it_is_trained(tiny: TinyWorld, tmp
     assert said["hold_out"] == 4
     assert 0 < said["arms"]["pgs"]["score"] < 1
     assert {"scale.md", "scale.svg", "scale.png"} <= {path.name for path in found.folder.iterdir()}
+
+
+def test_a_dry_run_plans_every_budget_and_trains_nothing(tiny: TinyWorld, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(Study, "dry_run", lambda self: asked.append(self) or pd.DataFrame())
+    monkeypatch.setattr("pgsbench.scaling.plan_table", lambda name, _: Table(name, ["run"], []))
+    found = dry_run(open_study(tiny.study, output=tmp_path, jobs=1), BUDGETS, hold_out=4)
+    assert [table.title for table in found] == ["tiny-x0.25", "tiny-x0.5", "tiny-x1", "tiny-x2", "tiny-x4"]
+    assert [one.file.config.training.samples for one in asked] == [32, 48, 96, 192, 384]
+    assert not (tmp_path / "runs").exists()
 
 
 def test_what_cannot_be_fitted_is_refused_first(tiny: TinyWorld, tmp_path):

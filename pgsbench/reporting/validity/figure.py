@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from pgsbench.reporting.stats import Interval
-from pgsbench.reporting.style import LIGHT, Pen, Theme, new_figure, pens, themed
+from pgsbench.reporting.style import LIGHT, SMALL, Pen, Theme, new_figure, pens, themed
 from pgsbench.reporting.validity.agreement import ends, number
 from pgsbench.reporting.validity.match import Match
 
@@ -50,7 +50,7 @@ def _point(axes: Any, arm: str, x: Interval, y: Interval, pen: Pen, *, above: bo
         place,
         xytext=(4, 4) if above else (-4, -4),
         textcoords="offset points",
-        fontsize=7,
+        fontsize=SMALL,
         color=pen.colour,
         ha="left" if above else "right",
         va="bottom" if above else "top",
