@@ -23,6 +23,7 @@ from pgsbench.records.study_record import StudyRecord
 from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.tracking import mlflow_text, mlflow_views
 from pgsbench.tracking.mlflow_arms import sync_arms
+from pgsbench.tracking.mlflow_models import register_best
 from pgsbench.tracking.mlflow_run import SENT, MlflowRun
 from pgsbench.tracking.mlflow_store import Store, resolve_uri
 from pgsbench.tracking.rundir import RunDir
@@ -117,6 +118,10 @@ class Mirror:
         for label, entry in arms.items():
             entry.tags({"mlflow.runColor": colours[label]})
         _sync_parent(experiment, parent, record, runs, report_folder, verdict, running=running)
+        if verdict:
+            register_best(
+                client, record, runs, known | {entry.tag("id"): entry for entry in entries}, verdict
+            )
         return Synced(
             runs=len(specs),
             points=sum(entry.num_points for entry in entries),
@@ -181,10 +186,9 @@ def _feed_run(entry: MlflowRun, spec: RunSpec, run: RunDir) -> None:
     new = [line for line in thinned if line["step"] > last_step]
     entry.points(
         [
-            (name, float(line[key]), start_ms + int(1000 * line.get("seconds", 0)), line["step"])
+            (name, value, start_ms + int(1000 * line.get("seconds", 0)), line["step"])
             for line in new
-            for key, name in mlflow_text.CURVES.items()
-            if line.get(key) is not None
+            for name, value in mlflow_text.curve_values(line).items()
         ]
     )
     if new:

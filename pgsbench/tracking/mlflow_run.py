@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pgsbench.tracking.mlflow_models import log_files
+
 #: Tag in which a run of the store says what it has been sent; the page hides tags that begin with mlflow.
 SENT = "mlflow.pgsbench.sent"
 Item = TypeVar("Item")
@@ -37,6 +39,10 @@ class MlflowRun:
         """Create a run that has been sent nothing yet."""
         run = client.create_run(experiment_id, run_name=name, start_time=start_ms, tags={**tags, SENT: "{}"})
         return cls(client, run)
+
+    def tag(self, name: str) -> str:
+        """Return a tag; empty where there is none."""
+        return str(self.run.data.tags.get(name, ""))
 
     def save(self) -> None:
         """Let the store know what it has been sent."""
@@ -136,10 +142,7 @@ class MlflowRun:
             self.save()  # a process that dies before the next line must not create a second one
         model_id = str(self.sent["model"])
         if not self.sent["model_ready"]:
-            files = sorted(path for path in folder.glob("[!.]*") if path.is_file())  # hidden: half written
-            if sum(path.stat().st_size for path in files) <= limit_bytes:
-                for path in files:
-                    self.client.log_model_artifact(model_id, str(path))
+            log_files(self.client, model_id, folder, limit_bytes=limit_bytes)
             self.client.finalize_logged_model(model_id, "READY")
             self.client.log_outputs(self.id, [LoggedModelOutput(model_id, step=0)])
             self.sent["model_ready"] = True

@@ -28,6 +28,10 @@ CURVES = {
     "mask_share": "train/mask_share",
     "mask_ratio_effective": "train/mask_ratio_effective",
 }
+#: Keys of ``metrics.jsonl`` that are shown among MLflow's system metrics, and their names there; of the first
+#: minutes, and so of short runs, they are left out.
+SYSTEM = {name: f"system/{name}" for name in ("cores_used", "memory_gib", "gpu_memory_gib")}
+SYSTEM_AFTER_SECONDS = 180.0
 #: The mean of a suite's groups, which searches maximise by default.
 MEAN = "mean"
 #: Metric names of one run, curves included.
@@ -63,6 +67,13 @@ def thin(lines: Sequence[Mapping[str, Any]], total_samples: float, *, done: bool
         last_of[int(MAX_POINTS * line["samples"] / max(total_samples, 1))] = line
     points = list(last_of.values())
     return points if done else points[:-1]
+
+
+def curve_values(line: Mapping[str, Any]) -> dict[str, float]:
+    """Return what of a metric line becomes points of curves, by their names in MLflow."""
+    late = line.get("seconds", 0) > SYSTEM_AFTER_SECONDS
+    names = CURVES | (SYSTEM if late else {})
+    return {name: float(line[key]) for key, name in names.items() if line.get(key) is not None}
 
 
 def run_metrics(run: RunDir) -> dict[str, float]:

@@ -23,6 +23,10 @@ COST = (
     "summary/mask_ratio_effective",
     "summary/mask_overlap",
 )
+#: Sections of charts, the first on top: curves, then bars.
+SECTIONS = ("train", "score")
+#: Runs of a label are a group, which shows their mean.
+_SEEDS_TOGETHER = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "label"}]}
 #: Params shown in a view: those in which the runs differ, the first ones.
 MAX_PARAMS = 4
 
@@ -42,6 +46,14 @@ def view_state(study: str, groups: Sequence[str], runs: Iterable[RunDir], kind: 
         "orderByKey": scores[0] if scores else costs[0],
         "orderByAsc": False,
         "selectedColumns": [*scores, *costs, *params] if kind == "run" else ["tags.`verdict`", *scores],
+        "groupBy": _SEEDS_TOGETHER if kind == "run" else None,
+        # Charts come in sections by the first part of a metric's name, by default in alphabetical order.
+        "compareRunCharts": [],
+        "compareRunSections": [
+            {"uuid": f"pgsbench-{name}", "name": name, "display": True, "isReordered": True}
+            for name in SECTIONS
+        ],
+        "isAccordionReordered": True,
     }
     return json.dumps(state)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -102,7 +104,8 @@ class Meter:
         self._masking, self._text_masking = masking, text_masking
         self._cost = model_cost(clip.model)
         self._mask_before = totals.mask_seconds - masking.select_seconds - text_masking.select_seconds
-        self._logged = (totals.samples, totals.train_seconds, totals.mask_seconds)
+        self._logged = self._so_far()
+        self._device = device
         # Of `masked_share_sum`: read only now and then, since that waits for a GPU.
         self._unread: float | Tensor = 0.0
         self._watch = Stopwatch(totals, device)
@@ -132,8 +135,8 @@ class Meter:
         self.pause()
         totals, masking = self._totals, self._masking
         model: Any = self._clip.model
-        samples, seconds, mask_seconds = self._logged
-        self._logged = (totals.samples, totals.train_seconds, totals.mask_seconds)
+        samples, seconds, mask_seconds, cpu_seconds = self._logged
+        self._logged = self._so_far()
         passed = totals.train_seconds - seconds
         of_all_ranks = self._ranks.mean(
             {
@@ -153,7 +156,13 @@ class Meter:
             "samples_per_second": (totals.samples - samples) / passed,
             "mask_share": (totals.mask_seconds - mask_seconds) / passed,
             **of_all_ranks,
+            "cores_used": (totals.cpu_seconds - cpu_seconds) / passed,
+            **memory_gib(self._device),
         }
+
+    def _so_far(self) -> tuple[int, float, float, float]:
+        totals = self._totals
+        return totals.samples, totals.train_seconds, totals.mask_seconds, totals.cpu_seconds
 
     def pause(self) -> None:
         """Bring the totals up to date; what comes until `resume` is not measured."""
@@ -167,6 +176,14 @@ class Meter:
     def resume(self) -> None:
         """Go on measuring."""
         self._watch.start()
+
+
+def memory_gib(device: torch.device) -> dict[str, float]:
+    """Return the most memory that this process took so far, and tensors on its GPU."""
+    unit = 1 if sys.platform == "darwin" else 1024  # of getrusage, in bytes
+    found = {"memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30}
+    peak = peak_memory_bytes(device)
+    return found if peak is None else found | {"gpu_memory_gib": peak / 2**30}
 
 
 def reset_peak_memory(device: torch.device) -> None:

@@ -13,6 +13,7 @@ from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import Numerics, RunSpec
 from pgsbench.records.scores import GroupMean, Score, Scores
 from pgsbench.records.study_record import StudyRecord, StudyRun
+from pgsbench.records.verdict_record import ScoreInterval, VerdictRecord
 from pgsbench.tracking.rundir import RunDir
 
 SAMPLES, BATCH, STEPS = 24_960, 64, 390
@@ -177,3 +178,50 @@ def write_fake_study(root: Path, *, steps: int = STEPS, done: bool = True, num_s
         command="pgsbench sweep studies/ratio.yaml",
     ).write(runs / "ratio")
     return runs / "ratio"
+
+
+def write_verdict(report: Path, labels: list[str]) -> Path:
+    scores = {label: {"mean of groups": ScoreInterval(0.5, 0.4, 0.6)} for label in labels}
+    VerdictRecord(
+        study="ratio",
+        question="?",
+        answer="pgs is better than none.",
+        certainty="2 seeds.",
+        setting="tiny-vit.",
+        arms=tuple(labels),
+        date="",
+        versions={},
+        headline="mean of groups",
+        outcomes={"pgs − none": "better"},
+        scores=scores,
+    ).write(report)
+    return report
+
+
+class Seen:
+    """What an MLflow store has, by run name."""
+
+    def __init__(self, uri: str) -> None:
+        from mlflow import MlflowClient
+
+        self.client = MlflowClient(tracking_uri=uri)
+        self.experiment = self.client.get_experiment_by_name("pgsbench")
+        self.runs = {
+            run.info.run_name: run for run in self.client.search_runs([self.experiment.experiment_id])
+        }
+
+    def curve(self, run: str, name: str = "train/loss") -> list[tuple[int, float]]:
+        history = self.client.get_metric_history(self.runs[run].info.run_id, name)
+        return [(point.step, point.value) for point in history]
+
+    def artifacts(self, run: str, folder: str | None = None) -> list[str]:
+        found = []
+        for item in self.client.list_artifacts(self.runs[run].info.run_id, folder):
+            found += self.artifacts(run, item.path) if item.is_dir else [item.path]
+        return sorted(found)
+
+    def everything(self) -> dict[str, Any]:
+        return {
+            name: (run.data.metrics, run.data.params, self.curve(name), self.artifacts(name), run.info.status)
+            for name, run in self.runs.items()
+        }

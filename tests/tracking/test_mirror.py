@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_study import TASKS, MakeStudy, fake_line, fake_record, fake_spec, finish
+from fake_study import TASKS, MakeStudy, Seen, fake_line, fake_record, fake_spec, finish, write_verdict
 
 from pgsbench.records.json_files import write_record
 from pgsbench.records.study_record import StudyRecord, StudyRun
-from pgsbench.records.verdict_record import ScoreInterval, VerdictRecord
 from pgsbench.tracking import mirror as mirror_module
 from pgsbench.tracking import mlflow_text
 from pgsbench.tracking.mirror import Mirror
@@ -25,35 +24,6 @@ from pgsbench.tracking.mlflow_text import MAX_KEYS, MAX_POINTS
 from pgsbench.tracking.rundir import RunDir
 
 NewStore = Callable[[str], str]
-
-
-class Seen:
-    """What an MLflow store has, by run name."""
-
-    def __init__(self, uri: str) -> None:
-        from mlflow import MlflowClient
-
-        self.client = MlflowClient(tracking_uri=uri)
-        self.experiment = self.client.get_experiment_by_name("pgsbench")
-        self.runs = {
-            run.info.run_name: run for run in self.client.search_runs([self.experiment.experiment_id])
-        }
-
-    def curve(self, run: str, name: str = "train/loss") -> list[tuple[int, float]]:
-        history = self.client.get_metric_history(self.runs[run].info.run_id, name)
-        return [(point.step, point.value) for point in history]
-
-    def artifacts(self, run: str, folder: str | None = None) -> list[str]:
-        found = []
-        for item in self.client.list_artifacts(self.runs[run].info.run_id, folder):
-            found += self.artifacts(run, item.path) if item.is_dir else [item.path]
-        return sorted(found)
-
-    def everything(self) -> dict[str, Any]:
-        return {
-            name: (run.data.metrics, run.data.params, self.curve(name), self.artifacts(name), run.info.status)
-            for name, run in self.runs.items()
-        }
 
 
 def test_a_study_is_one_parent_and_its_runs(
@@ -99,24 +69,6 @@ def test_a_study_is_one_parent_and_its_runs(
     assert model.status == "READY"
     assert "score/classification" in {metric.key for metric in model.metrics}
     assert "mlflow.sharedViewState.pgsbench-ratio" in seen.experiment.tags
-
-
-def write_verdict(report: Path, labels: list[str]) -> Path:
-    scores = {label: {"mean of groups": ScoreInterval(0.5, 0.4, 0.6)} for label in labels}
-    VerdictRecord(
-        study="ratio",
-        question="?",
-        answer="pgs is better than none.",
-        certainty="2 seeds.",
-        setting="tiny-vit.",
-        arms=tuple(labels),
-        date="",
-        versions={},
-        headline="mean of groups",
-        outcomes={"pgs − none": "better"},
-        scores=scores,
-    ).write(report)
-    return report
 
 
 def test_a_verdict_brings_a_run_for_each_arm_with_its_seeds_below(

@@ -24,6 +24,7 @@ from pgsbench.tracking.mlflow_text import (
     MAX_POINTS,
     MAX_ROWS,
     arm_rows,
+    curve_values,
     run_metrics,
     run_params,
     study_note,
@@ -71,6 +72,12 @@ def test_curves_are_thinned_alike_while_they_grow() -> None:
     for length in (1, 7, 500, 999):
         part = thin(lines[:length], total, done=False)
         assert part == whole[: len(part)]
+
+
+def test_system_metrics_are_those_of_long_runs() -> None:
+    line = {"step": 9, "loss": 1.0, "cores_used": 0.9, "memory_gib": 2.0}
+    assert curve_values({**line, "seconds": 100}) == {"train/loss": 1.0}
+    assert curve_values({**line, "seconds": 200})["system/memory_gib"] == 2.0
 
 
 def test_few_points_all_stay() -> None:
@@ -132,4 +139,8 @@ def test_a_view_shows_scores_and_what_differs(tmp_path: Path, make_study: MakeSt
     assert state["orderByKey"] == "metrics.`score/retrieval`"
     assert "params.`strategy.mask_ratio`" in state["selectedColumns"]
     assert "params.`training.learning_rate`" not in state["selectedColumns"]
+    assert state["groupBy"]["groupByKeys"] == [{"mode": "tag", "groupByData": "label"}]
+    assert [section["name"] for section in state["compareRunSections"]][:2] == ["train", "score"]
+    assert state["isAccordionReordered"]  # else the page sorts them
+    assert json.loads(view_state("ratio", ["retrieval"], runs, "arm"))["groupBy"] is None
     assert view_tag("ratio").rsplit(".", 1)[-1] in runs_path("1", "ratio")

@@ -1,0 +1,148 @@
+"""The best checkpoint of a study as a model version that MLflow loads; the verdict on MLflow's own page."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_study import MakeStudy, Seen, write_verdict
+from tinyworld import picture, png
+
+from pgsbench.errors import EvaluationError
+from pgsbench.evaluation.pyfunc import Embedder, _load_pyfunc
+from pgsbench.models import checkpoint
+from pgsbench.models.clip import build
+from pgsbench.records.verdict_record import ScoreInterval, VerdictRecord
+from pgsbench.tracking import mirror as mirror_module
+from pgsbench.tracking import mlflow_models
+from pgsbench.tracking.mirror import Mirror
+from pgsbench.tracking.mlflow_server import Server
+from pgsbench.tracking.mlflow_views import study_path
+
+NewStore = Callable[[str], str]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+LABELS = ["none", "flip-0.5", "pgs"]
+
+
+def test_the_best_checkpoint_is_a_version_with_the_verdict(
+    tmp_path: Path, make_study: MakeStudy, new_store: NewStore
+) -> None:
+    folder, uri = make_study(tmp_path, steps=1, num_seeds=2), new_store("store")
+    report = write_verdict(tmp_path / "report", LABELS)
+    verdict = VerdictRecord.read(report)
+    assert verdict is not None
+    scores = {
+        label: {verdict.headline: ScoreInterval(0.5 + (label == "pgs") / 10, 0.4, 0.7)} for label in LABELS
+    }
+    replace(verdict, scores=scores).write(report)
+    mirror = Mirror(uri)
+    assert mirror.sync_study(folder, report_folder=report).problem == ""
+
+    seen = Seen(uri)
+    (version,) = seen.client.search_model_versions("name = 'pgsbench-ratio'")
+    assert version.run_id == seen.runs["pgs s1"].info.run_id  # the better of its two seeds
+    assert version.description.startswith("pgs is better than none. 2 seeds.")
+    assert "mlflow.pyfunc.load_model" in seen.client.get_registered_model("pgsbench-ratio").description
+
+    replace(verdict, scores=scores, answer="Undecided.").write(report)
+    assert mirror.sync_study(folder, report_folder=report).problem == ""
+    (version,) = seen.client.search_model_versions("name = 'pgsbench-ratio'")
+    assert version.description.startswith("Undecided.")
+
+
+def test_a_checkpoint_embeds_pictures_and_texts(tmp_path: Path) -> None:
+    checkpoint.save(build("tiny-vit", seed=0), tmp_path / "model")
+    file = tmp_path / "a.png"
+    file.write_bytes(png(picture(0)[0]))
+    model = Embedder(tmp_path / "model")
+    texts = model.predict({"text": ["a red square", "a blue square"]})
+    pictures = model.predict({"picture": [file, file.read_bytes()]})
+    assert np.linalg.norm(texts, axis=1) == pytest.approx([1.0, 1.0], abs=1e-5)
+    assert pictures.shape == texts.shape
+    assert (pictures[0] == pictures[1]).all()
+    with pytest.raises(EvaluationError, match="text or picture"):
+        model.predict({"words": ["red"]})
+
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / mlflow_models.LINK).write_text(str(tmp_path / "model"))
+    linked = _load_pyfunc(str(tmp_path / "linked")).predict({"text": ["a red square"]})
+    assert linked[0] == pytest.approx(texts[0], abs=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # MLflow warns of its own types
+@pytest.mark.parametrize("limit_bytes", [1 << 30, 0])
+def test_mlflow_loads_the_version_copied_or_linked(
+    tmp_path: Path,
+    make_study: MakeStudy,
+    new_store: NewStore,
+    monkeypatch: pytest.MonkeyPatch,
+    limit_bytes: int,
+) -> None:
+    import mlflow
+    import pandas as pd
+
+    folder, uri = make_study(tmp_path, steps=1), new_store("store")
+    for path in folder.parent.glob("*/checkpoints/model"):
+        checkpoint.save(build("tiny-vit", seed=0), path)
+    monkeypatch.setattr(mirror_module, "MODEL_LIMIT_BYTES", limit_bytes)
+    report = write_verdict(tmp_path / "report", LABELS)
+    assert Mirror(uri).sync_study(folder, report_folder=report).problem == ""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    mlflow.set_tracking_uri(uri)
+    model = mlflow.pyfunc.load_model("models:/pgsbench-ratio/latest")
+    found = model.predict(pd.DataFrame({"text": ["a red square", "a blue square"]}))
+    assert np.linalg.norm(found, axis=1) == pytest.approx([1.0, 1.0], abs=1e-5)
+
+
+@contextmanager
+def served(uri: str) -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = Server(uri, port=port)
+    with subprocess.Popen(server.command(), env=server.environment()) as process:
+        try:
+            for _ in range(600):
+                with suppress(OSError):
+                    urllib.request.urlopen(f"{server.address}/health", timeout=5).close()
+                    break
+                time.sleep(0.5)
+            yield server.address
+        finally:
+            process.terminate()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # MLflow warns of its own types
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium to open MLflow in")
+def test_a_browser_reads_the_verdict_off_mlflows_page(
+    tmp_path: Path, make_study: MakeStudy, new_store: NewStore
+) -> None:
+    folder, uri = make_study(tmp_path), new_store("store")
+    report = write_verdict(tmp_path / "report", LABELS)
+    assert Mirror(uri).sync_study(folder, report_folder=report).problem == ""
+    seen = Seen(uri)
+    page = study_path(seen.experiment.experiment_id, seen.runs["ratio"].info.run_id)
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
+    flags += ["--virtual-time-budget=60000", "--timeout=120000", "--dump-dom"]
+    with served(uri) as address:
+        done = subprocess.run(
+            [str(CHROMIUM), *flags, f"{address}/{page}"],
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=True,
+        )
+    words = re.sub(r"<[^>]+>", " ", done.stdout)
+    assert "pgs is better than none." in words
