@@ -80,7 +80,7 @@ def ranking_table(results: Results) -> Table | None:
             one.label,
             f"{one.rank}{'=' if places.count(one.rank) > 1 else ''}",
             f"{one.low} to {one.high}" if one.low < one.high else str(one.low),
-            f"{one.best:.0%}",
+            f"{100 * one.best:.0f} %",
             percent(one.mean),
         ]
         for one in order
