@@ -62,6 +62,24 @@ def test_retrieval_says_where_the_first_right_answer_ranks(tiny: Clip, suite: Su
                 assert file["rank"].min() >= 1
 
 
+def test_the_nearest_candidates_hold_what_is_found_at_five(
+    tiny: Clip, suite: Suite, data: Path, tmp_path: Path
+) -> None:
+    run(tiny, suite, tmp_path / "out")
+    protocol: Any = suite.tasks[1].protocol
+    for direction in ("image", "text"):
+        with np.load(tmp_path / f"out/per-sample/find.{direction}_recall_at_5.npz") as file:
+            names = np.array(protocol.candidates(data / "retrieval", f"{direction}_recall_at_5"))
+            pictures = np.char.partition(names[file["nearest"]], "#")[..., 0]
+            own = np.char.partition(file["items"], "#")[:, :1]
+            found = (pictures == own).any(axis=1)
+            assert file["nearest"].shape == (len(own), 5)
+            assert 0 < found.sum() < len(own)
+            assert found[file["correct"] == 1].all()  # a tie may be near, and yet counts as wrong
+    shown = protocol.show(data / "retrieval", {str(own[0, 0]), f"{own[0, 0]}#0"})
+    assert shown[f"{own[0, 0]}#0"].right in shown[str(own[0, 0])].right
+
+
 def test_a_reused_task_keeps_what_it_says_of_items(tiny: Clip, suite: Suite, tmp_path: Path) -> None:
     run(tiny, suite, tmp_path / "out")
     again = run(tiny, suite, tmp_path / "other", earlier=[tmp_path / "out"])

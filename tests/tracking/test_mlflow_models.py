@@ -93,7 +93,7 @@ def test_mlflow_loads_the_version_copied_or_linked(
     import pandas as pd
 
     folder, uri = make_study(tmp_path, steps=1), new_store("store")
-    for path in folder.parent.glob("*/checkpoints/model"):
+    for path in folder.glob("*/checkpoints/model"):
         checkpoint.save(build("tiny-vit", seed=0), path)
     monkeypatch.setattr(mirror_module, "MODEL_LIMIT_BYTES", limit_bytes)
     report = write_verdict(tmp_path / "report", LABELS)
