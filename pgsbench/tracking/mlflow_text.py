@@ -139,7 +139,7 @@ def study_metrics(
 ) -> dict[str, float]:
     """Return what a study's own page carries: progress, and the best arm mean of each group."""
     best = {f"study/best_{group}": [row[group] for row in rows if group in row] for group in groups}
-    found = {valid_name(key): max(values) for key, values in best.items() if values}
+    found = {valid_name(key): float(rounded(max(values))) for key, values in best.items() if values}
     return {"study/runs": float(runs), "study/done": float(done), **found}
 
 

@@ -27,6 +27,7 @@ from pgsbench.tracking.mlflow_text import (
     curve_values,
     run_metrics,
     run_params,
+    study_metrics,
     study_note,
     thin,
     valid_name,
@@ -78,6 +79,10 @@ def test_system_metrics_are_those_of_long_runs() -> None:
     line = {"step": 9, "loss": 1.0, "cores_used": 0.9, "memory_gib": 2.0}
     assert curve_values({**line, "seconds": 100}) == {"train/loss": 1.0}
     assert curve_values({**line, "seconds": 200})["system/memory_gib"] == 2.0
+
+
+def test_the_best_of_a_study_has_no_digits_of_rounding() -> None:
+    assert study_metrics([{"mean": 0.1 + 0.2}], ["mean"], 1, 1)["study/best_mean"] == 0.3
 
 
 def test_few_points_all_stay() -> None:
