@@ -77,6 +77,10 @@ def bundle(study: str, path: Path, *, output: str | Path = ".", weights: bool = 
         f"runs/{folder.name}/{files.PLANNED}/{one.name}": one
         for one in (folder / files.PLANNED).glob("[!.]*.json")
     }
+    found |= {
+        f"runs/{folder.name}/{path.relative_to(folder).as_posix()}": path
+        for path in folder.glob("pruned/[!.]*.json")
+    }
     for name, run in done.items():
         found |= {f"runs/{name}/{part}": run.path / part for part in _parts(run, weights=weights)}
     with TemporaryDirectory() as scratch:

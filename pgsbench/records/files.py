@@ -20,6 +20,7 @@ FAILURE = "failure.txt"
 CHECKPOINT = "checkpoints/model"
 STATE = "checkpoints/state"
 FIGURES = "figures"
+PROBES = "probes"
 
 #: A study's folder: what it is, and a folder with one file a planned run.
 STUDY = "study.json"
