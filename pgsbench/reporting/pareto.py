@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -28,28 +28,35 @@ class Cost(NamedTuple):
     Attributes:
         name: Its name in sentences.
         column: Its name in tables, with the unit.
-        fields: Fields of `pgsbench.records.run_records.Summary`; their sum is the cost.
+        of: What a run of an arm or point costs in the mean; None where that was not measured.
         axis: What its axis says.
         unit: So much of it is 1 in tables.
     """
 
     name: str
     column: str
-    fields: tuple[str, ...]
+    of: Callable[[Row], float | None]
     axis: str
     unit: float = 1.0
 
-    def of(self, row: Row) -> float | None:
-        """Return what a run of an arm or point costs in the mean; None where that was not measured."""
-        found = [row.summary.get(field) for field in self.fields]
-        known = [value for value in found if value is not None]
-        return sum(known) if found[0] is not None else None
+
+def _tokens(row: Row) -> float | None:
+    visual = row.summary.get("visual_tokens")
+    return None if visual is None else visual + row.summary.get("text_tokens", 0.0)
 
 
-FLOPS = Cost("operations", "TFLOP", ("flops",), "operations of one run (TFLOP)", 1e12)
-TIME = Cost("time", "train s", ("train_seconds",), "training time of one run")
-TOKENS = Cost("tokens", "10⁶ tokens", ("visual_tokens", "text_tokens"), "tokens of one run (millions)", 1e6)
-MEMORY = Cost("memory", "peak GiB", ("peak_memory_bytes",), "peak memory of one run (GiB)", 2.0**30)
+def _flops(row: Row) -> float | None:
+    return row.summary.get("flops")
+
+
+def _memory(row: Row) -> float | None:
+    return row.summary.get("peak_memory_bytes")
+
+
+FLOPS = Cost("operations", "TFLOP", _flops, "operations of one run (TFLOP)", 1e12)
+TIME = Cost("time", "train s", lambda row: row.seconds, "training time of one run")
+TOKENS = Cost("tokens", "10⁶ tokens", _tokens, "tokens of one run (millions)", 1e6)
+MEMORY = Cost("memory", "peak GiB", _memory, "peak memory of one run (GiB)", 2.0**30)
 #: Cost of a search's second objective -> the cost.
 COSTS = {"flops": FLOPS, "train_seconds": TIME, "tokens": TOKENS, "memory": MEMORY}
 

@@ -212,8 +212,10 @@ def main() -> None:
         for seed in range(options.seed, options.seed + count):
             root = home / f"{name}-{seed}"
             try:
-                struck += schedule(part, study, seed, root, seconds=seconds)
+                met = schedule(part, study, seed, root, seconds=seconds)
+                struck += met
                 check(study, root)
+                print(f"{name} {seed}: {', '.join(met.elements())}", flush=True)
             except BrokenError as error:
                 failures += 1
                 other = "REAL=0" if name == "SCHEDULES" else "SCHEDULES=0"

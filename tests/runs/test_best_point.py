@@ -36,7 +36,7 @@ def test_a_cheaper_point_is_written_with_the_rule_that_chose_it(tmp_path: Path) 
     runs = write_study(tmp_path, search=SEARCH)
     for run, seconds in zip(runs, (1.0, 2.0), strict=True):
         assert run.summary is not None
-        run.write_summary(replace(run.summary, train_seconds=seconds))
+        run.write_summary(replace(run.summary, train_cpu_seconds=seconds))
     path = tmp_path / "cheap.yaml"
     assert write_best("tiny", path, within=25, output=tmp_path) == "pgs mask_ratio=0.5"
     rule = (
