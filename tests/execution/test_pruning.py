@@ -28,8 +28,7 @@ from pgsbench.experiment import is_complete, run_once, suite_of
 from pgsbench.records.marks import PrunedMark
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.scores import GroupMean, Score, Scores
-from pgsbench.reporting.page import write_report
-from pgsbench.reporting.pruning_table import pruning_table
+from pgsbench.reporting.page import _content
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.search_tables import sweep_table
 from pgsbench.reporting.study_frames import read_frames
@@ -294,18 +293,13 @@ def test_a_full_search_with_probes_tells_what_pruning_would_have_missed(
         for share, right in ((0.4, first), (0.7, second)):
             write_probe(RunDir.create(tmp_path, spec), prober, share, right)
         test_search.finish(folder, spec, score, seconds=100.0)
-    table = pruning_table(Results(read_frames(folder.path)))
-    assert table is not None
+    table = _content(Results(read_frames(folder.path)), [])["tables"]["pruning"]
     lost = "lost: pgs mask_ratio=0.5 instead, −30.0"
     assert table.rows == [
         ["median", "0 of 4", "0%", "kept"],  # four are complete when nothing is left
         ["halving", "2 of 4", "30%", lost],
         ["wilcoxon", "2 of 4", "30%", lost],
     ]
-    assert (
-        "What pruning would have missed"
-        in write_report(Results(read_frames(folder.path)), tmp_path / "report").markdown.read_text()
-    )
 
 
 def take_part(study: Path, root: Path, overrides: list[str]) -> None:
