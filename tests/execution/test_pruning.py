@@ -6,6 +6,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import optuna
@@ -19,6 +20,7 @@ from tinyworld import TinyWorld
 from pgsbench.errors import Interrupted, Pruned, RunHeldError, UserError
 from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.execution import runs as runs_module
+from pgsbench.execution import search as search_module
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.local import Ended
 from pgsbench.execution.probes import Probed, Prober, prober_of
@@ -135,6 +137,7 @@ def test_arms_that_are_not_searched_are_not_looked_at(tiny: TinyWorld, tmp_path:
 # ---------------------------------------------------------------------------------------- a real training
 
 
+@pytest.mark.slow
 def test_a_pruned_training_goes_on_without_its_pruner_as_if_nothing_had_been(
     tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,7 +243,10 @@ def test_a_pruned_point_is_neither_failed_nor_complete_nor_worked_on_again(bench
     assert frames.saved_seconds == pytest.approx(2 * (4 * 0.5 + 6 * 0.5))
 
 
-def test_without_its_pruner_a_pruned_point_is_like_any_other(bench: Bench) -> None:
+def test_without_its_pruner_a_pruned_point_is_like_any_other(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "Trials", Mock())  # Optuna's record takes most of the time
     bench.search(searching("median"))
     bench.search(searching("halving"))  # which has ended none of them
     assert bench.trained == ["pruned pgs mask_ratio=0.75 s0", "pruned pgs mask_ratio=0.875 s0"]
@@ -252,7 +258,8 @@ def test_without_its_pruner_a_pruned_point_is_like_any_other(bench: Bench) -> No
     assert read_frames(bench.runs_root / "tiny").pruned_labels == []
 
 
-def test_scores_of_a_pruned_point_count_nowhere(bench: Bench) -> None:
+def test_scores_of_a_pruned_point_count_nowhere(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "Trials", Mock())
     folder = bench.folder(searching("median"), "seeds=[0, 1]")
     bench.search(searching(None), "seeds=[0]")
     bench.search(searching("median"), "seeds=[0, 1]")
