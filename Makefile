@@ -41,9 +41,11 @@ gpu: $(VENV)/installed-dev  ## what only a GPU can show: its tests, and the cost
 	$(BIN)/pgsbench bench masks --model ViT-B-16 --batch-size 512 --device cuda
 
 SCHEDULES ?= 200
+REAL ?= 10
 SEED ?= 0
-chaos: $(VENV)/installed-dev  ## a campaign of faults; SCHEDULES=1 SEED=n replays one that failed
-	PYTHONPATH=tests:tests/execution $(BIN)/python tests/execution/chaos.py --schedules $(SCHEDULES) --seed $(SEED)
+chaos: $(VENV)/installed-dev  ## a campaign of faults; it says how to replay a schedule that failed
+	PYTHONPATH=tests:tests/execution $(BIN)/python tests/execution/chaos.py \
+		--schedules $(SCHEDULES) --real $(REAL) --seed $(SEED)
 
 check: $(VENV)/installed-dev  ## format, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -78,6 +78,10 @@ def bundle(study: str, path: Path, *, output: str | Path = ".", weights: bool = 
         for part in (files.PLANNED, files.TIMES)
         for one in (folder / part).glob("[!.]*.json")
     }
+    found |= {
+        f"runs/{folder.name}/{path.relative_to(folder).as_posix()}": path
+        for path in folder.glob("pruned/[!.]*.json")
+    }
     for name, run in done.items():
         found |= {f"runs/{name}/{part}": run.path / part for part in _parts(run, weights=weights)}
     with TemporaryDirectory() as scratch:

@@ -119,6 +119,10 @@ class Interrupted(Exception):  # noqa: N818 - it is no error
     """Training or evaluation was asked to stop; what was finished is saved."""
 
 
+class Pruned(Interrupted):
+    """A training was ended because its point looked bad; its state is saved."""
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return the way out for a misspelt name: the nearest valid one, and the others."""
     import difflib  # every command imports this module, few have a misspelt name

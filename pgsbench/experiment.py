@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from pgsbench.data import shards
 from pgsbench.data.damage import Damage
 from pgsbench.data.samples import Reader
 from pgsbench.data.transforms import normalise
-from pgsbench.errors import DataError, Interrupted, RunError, RunHeldError
+from pgsbench.errors import DataError, Interrupted, Pruned, RunError, RunHeldError
 from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import Suite, following, load_suite
@@ -59,12 +59,31 @@ OVERLAP_IMAGES, GALLERY_IMAGES = 64, 8
 _PACKAGES = ("torch", "open_clip_torch", "clip_benchmark", "numpy", "pillow")
 
 
+class Prober(Protocol):
+    """Looks at a run while it is trained, and may end it: `pgsbench.execution.probes`.
+
+    Attributes:
+        is_pruned: Whether it has ended it.
+    """
+
+    is_pruned: bool
+
+    def is_over(self) -> bool:
+        """Whether it, or another process, has ended the run or its point."""
+        ...
+
+    def probes(self, run: RunDir, clip: Clip, device: torch.device) -> Mapping[int, Callable[[], bool]]:
+        """Return step -> what is asked after it: True ends the training."""
+        ...
+
+
 def run_once(
     spec: RunSpec,
     *,
     runs_root: Path,
     device: torch.device,
     should_stop: Callable[[], bool] = lambda: False,
+    prober: Prober | None = None,
     ranks: Ranks = Ranks(),  # noqa: B008  # frozen: one process alone
 ) -> RunDir:
     """Train and evaluate one run, or return it where that was done before.
@@ -74,10 +93,12 @@ def run_once(
         runs_root: The folder of all studies; a run of another study with the same id is reused.
         device: Where; of the type that the spec names.
         should_stop: Asked after every step, and while the model is evaluated.
+        prober: Looks at it meanwhile; with one process alone.
         ranks: This process among those that train the run; rank 0 alone writes and evaluates.
 
     Raises:
         Interrupted: `should_stop` said so; the state is saved.
+        Pruned: `prober` said so; likewise.
         RunHeldError: Another process works on it.
         UserError: Data, model, mask or run directory cannot be used, or are no longer those of the spec.
     """
@@ -87,7 +108,7 @@ def run_once(
             _train(run, spec, device=device, should_stop=should_stop, ranks=ranks)
         return run
     with ranks.telling() as tell:
-        return _run_first(spec, runs_root, device, should_stop, ranks, tell)
+        return _run_first(spec, runs_root, device, should_stop, prober, ranks, tell)
 
 
 def _run_first(
@@ -95,6 +116,7 @@ def _run_first(
     runs_root: Path,
     device: torch.device,
     should_stop: Callable[[], bool],
+    prober: Prober | None,
     ranks: Ranks,
     tell: Callable[[str], None],
 ) -> RunDir:
@@ -117,12 +139,16 @@ def _run_first(
 
         if is_complete(run, current_fingerprint(suite)):  # by the process that this one has waited for
             return run
+        if prober is not None and prober.is_over():
+            raise Pruned
         try:
             if not (run.checkpoint / checkpoint.WEIGHTS_FILE).is_file():
                 tell(str(run.path))
-                _train(run, spec, device=device, should_stop=asked_to_stop, ranks=ranks)
+                _train(run, spec, device=device, should_stop=asked_to_stop, prober=prober, ranks=ranks)
             _evaluate(run, suite, spec, device=device, should_stop=asked_to_stop)
         except (Interrupted, RunHeldError):
+            if prober is not None and prober.is_pruned:
+                raise Pruned from None
             raise
         except Exception as error:  # said while the run is held: nobody may take it for one that is free
             Marks(runs_root / spec.study).fail(spec.id, failure_of(error, run))
@@ -167,7 +193,13 @@ def _check_identity(spec: RunSpec) -> None:
 
 
 def _train(
-    run: RunDir, spec: RunSpec, *, device: torch.device, should_stop: Callable[[], bool], ranks: Ranks
+    run: RunDir,
+    spec: RunSpec,
+    *,
+    device: torch.device,
+    should_stop: Callable[[], bool],
+    prober: Prober | None = None,
+    ranks: Ranks,
 ) -> None:
     config = spec.config
     if ranks.is_first:
@@ -205,6 +237,7 @@ def _train(
         state_folder=run.state,
         emit=emit,
         should_stop=should_stop,
+        probes=prober.probes(run, clip, device) if prober is not None else {},
         ranks=ranks,
     )
     if not ranks.is_first:

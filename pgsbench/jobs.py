@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgsbench.errors import Interrupted, RunHeldError, StudyError
+from pgsbench.errors import Interrupted, Pruned, RunHeldError, StudyError
 
 if TYPE_CHECKING:
     from pgsbench.session import Study
@@ -109,6 +109,7 @@ class RunJob:
         signals.listen()
         import torch
 
+        from pgsbench.execution.probes import prober_of
         from pgsbench.experiment import run_once
         from pgsbench.records.marks import Failure, Marks
         from pgsbench.records.study_record import read_planned
@@ -125,7 +126,10 @@ class RunJob:
                 runs_root=root,
                 device=torch.device(self.device),
                 should_stop=lambda: signals.is_stopped or marks.is_cancelled,
+                prober=prober_of(spec, root),
             )
+        except Pruned:
+            return "pruned"
         except RunHeldError:
             return "another process works on it"
         except Interrupted:

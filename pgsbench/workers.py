@@ -59,6 +59,70 @@ def retry(study: str, *, output: str | Path = ".") -> list[str]:
     return [spec.name for spec in failed]
 
 
+class ClusterStudy(Study):
+    """A study whose runs are jobs of a cluster, for which its calls wait; made by `on_cluster`."""
+
+    profile: Profile
+    cluster: str
+
+    def beside(self, file: StudyFile) -> ClusterStudy:
+        """Take another study to work in the same place."""
+        other = ClusterStudy(
+            file, self.runs_root.parent, self.slots, command=self._command, any_numerics=False
+        )
+        other.profile, other.cluster = self.profile, self.cluster
+        return other
+
+    def _work_off(self, specs: Sequence[RunSpec]) -> None:
+        missing = self.watched(lambda folder, watcher: enter(folder, specs, watcher))
+        self.submit(missing)
+        self.failed = self.watched(lambda folder, watcher: slurm.wait_for(folder, missing, watcher))
+
+    def submit(self, missing: list[RunSpec], num_open: int = 0) -> list[str]:
+        """Submit jobs for runs, or jobs that take the next point of a search; return their ids.
+
+        Args:
+            missing: The runs.
+            num_open: Points that a sampler has still to choose.
+        """
+        output, folder, profile = str(self.runs_root.parent), self.runs_root / self.name, self.profile
+        if num_open:
+            workers = [WorkerJob(output, self.name) for _ in range(min(profile.parallel, num_open))]
+            return slurm.submit(workers, profile, folder, name=self.name, cluster=self.cluster)
+        if not missing:
+            return []
+        runs = [RunJob(output, self.name, spec.name, profile.device, profile.cpus) for spec in missing]
+        ids = slurm.submit(runs, profile, folder, name=self.name, cluster=self.cluster)
+        for spec, job in zip(missing, ids, strict=True):
+            Marks(folder).queue(spec.id, Queued(job, str(folder / slurm.JOBS / job)))
+        return ids
+
+
+def on_cluster(
+    file: StudyFile, *, on: str, output: str | Path = ".", command: str = "", cluster: str = "slurm"
+) -> ClusterStudy:
+    """Take a study file to work on a cluster.
+
+    Args:
+        file: The study file.
+        on: ``slurm`` or ``slurm:PROFILE``.
+        output: The folder of ``runs/``, which the jobs must see, too.
+        command: What the record says has run the study.
+        cluster: See `pgsbench.execution.slurm.submit`.
+
+    Raises:
+        ConfigError: There is no such engine, or the cluster's file has mistakes.
+    """
+    kind, _, name = on.partition(":")
+    if kind != SLURM:
+        raise ConfigError("no such engine", where="--on", value=on, way_out="local, slurm or slurm:PROFILE")
+    profile = read_profile(name)
+    slots = Slots((profile.device,), profile.cpus)
+    study = ClusterStudy(file, Path(output), slots, command=command, any_numerics=False)
+    study.profile, study.cluster = profile, cluster
+    return study
+
+
 @dataclass(frozen=True)
 class HandedOver:
     """What was left to other processes.
@@ -102,19 +166,17 @@ def hand_over(
     Raises:
         UserError: The study or the cluster's file has mistakes, or no jobs are taken.
     """
-    kind, _, name = on.partition(":")
-    if kind not in (LOCAL, SLURM):
-        raise ConfigError("no such engine", where="--on", value=on, way_out="local, slurm or slurm:PROFILE")
-    profile = read_profile(name) if kind == SLURM else None
-    slots = Slots((profile.device,), profile.cpus) if profile else None
-    slots = slots or plan_slots(device=device, threads=threads)
-    study = Study(file, Path(output), slots, command=command, any_numerics=False)
-    missing, num_open = _planned(study, arms, search=search)
-    if profile is None:
+    if on == LOCAL:
+        slots = plan_slots(device=device, threads=threads)
+        study = Study(file, Path(output), slots, command=command, any_numerics=False)
+        missing, _ = _planned(study, arms, search=search)
         return study, HandedOver(missing, [])
-    folder = study.runs_root / study.name
-    jobs = _submit(study, missing, num_open, profile, folder, cluster)
-    if not detach:
+    study = on_cluster(file, on=on, output=output, command=command, cluster=cluster)
+    missing, num_open = _planned(study, arms, search=search)
+    jobs = study.submit(missing, num_open)
+    if not detach and num_open:
+        study.failed = study.watched(lambda folder, watcher: slurm.wait_for_jobs(folder, jobs, watcher))
+    elif not detach:
         study.failed = study.watched(lambda folder, watcher: slurm.wait_for(folder, missing, watcher))
     return study, HandedOver(missing, jobs)
 
@@ -128,20 +190,3 @@ def _planned(study: Study, arms: Sequence[str | None] | None, *, search: bool) -
     references, searched, num_open = study.plan_sweep()
     specs = [*references, *(() if num_open else searched)]
     return study.watched(lambda folder, watcher: enter(folder, specs, watcher)), num_open
-
-
-def _submit(
-    study: Study, missing: list[RunSpec], num_open: int, profile: Profile, folder: Path, cluster: str
-) -> list[str]:
-    output = str(study.runs_root.parent)
-    if num_open:  # a sampler chooses as it goes: jobs that take what is next
-        workers = [WorkerJob(output, study.name) for _ in range(min(profile.parallel, num_open))]
-        return slurm.submit(workers, profile, folder, name=study.name, cluster=cluster)
-    if not missing:
-        return []
-    threads = profile.cpus
-    runs = [RunJob(output, study.name, spec.name, profile.device, threads) for spec in missing]
-    ids = slurm.submit(runs, profile, folder, name=study.name, cluster=cluster)
-    for spec, job in zip(missing, ids, strict=True):
-        Marks(folder).queue(spec.id, Queued(job, str(folder / slurm.JOBS / job)))
-    return ids

@@ -107,7 +107,7 @@ def compare(
     from pgsbench.reporting.verdict import caveats
 
     others = names_in(baselines) or []
-    if options.hands_over:
+    if options.hands_over and not until:
         return _hand_over(study, options, arms=[candidate, *others])
     opened = open_with(study, options)
     if options.dry_run:
@@ -148,6 +148,9 @@ def sweep(
     from pgsbench.reporting import search_tables, tables
     from pgsbench.reporting.effects_tables import effects_missing, effects_tables
 
+    if options.hands_over and confirm:
+        rule, way_out = "the winner is known when the search is complete", "confirm it afterwards, without"
+        raise ConfigError(rule, where="--confirm with --on or --detach", value=confirm, way_out=way_out)
     if options.hands_over:
         return _hand_over(study, options, trials=trials, search=True)
     opened = open_with(study, options)
@@ -254,6 +257,14 @@ def open_with(study: str, options: StudyOptions) -> Study:
     from pgsbench.study.open import open_by_name
 
     file = open_by_name(study, overrides=options.set_ or [], seeds=options.seeds)
+    command = shlex.join(["pgsbench", *sys.argv[1:]])
+    if options.hands_over:
+        if options.detach:
+            rule, way_out = "it goes on from results, so it has to stay", "`pgsbench worker` shares the work"
+            raise ConfigError(rule, where="--detach", way_out=way_out)
+        from pgsbench.workers import on_cluster
+
+        return on_cluster(file, on=options.on, output=options.output, command=command)
     from pgsbench.session import work_on  # late: a mistake in the study is said sooner
 
     return work_on(
@@ -263,7 +274,7 @@ def open_with(study: str, options: StudyOptions) -> Study:
         threads=options.threads,
         device=options.device,
         any_numerics=options.any_numerics,
-        command=shlex.join(["pgsbench", *sys.argv[1:]]),
+        command=command,
     )
 
 

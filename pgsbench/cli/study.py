@@ -63,15 +63,18 @@ def best(
         typer.Argument(help="Name of a searched study under runs/.", autocompletion=completion.studies_run),
     ],
     as_: Annotated[Path, typer.Option("--as", metavar="FILE.yaml", help="The study file to write.")],
+    within: Annotated[
+        float, typer.Option(min=0, help="The cheapest point at most so many points behind the best.")
+    ] = 0.0,
     output: OutputOption = Path(),
 ) -> None:
     """Write the best point of a search as a study file, with seeds that did not choose it.
 
-    Example: pgsbench study best ratio --as winner.yaml
+    Example: pgsbench study best ratio --as winner.yaml --within 1
     """
     from pgsbench.reporting.best_point import write_best
 
-    typer.echo(f"{as_}: {write_best(study, as_, output=output)}")
+    typer.echo(f"{as_}: {write_best(study, as_, within=within, output=output)}")
 
 
 @app.command()

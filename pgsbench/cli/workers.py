@@ -46,7 +46,7 @@ def status(
     output: OutputOption = Path(),
     json: JsonOption = False,
 ) -> None:
-    """Show how each run of a study stands: waiting, queued, running, done, failed or lost.
+    """Show how each run of a study stands: waiting, queued, running, done, pruned, failed or lost.
 
     Example: pgsbench study status ratio --watch
     """
@@ -60,7 +60,7 @@ def status(
             typer.echo(json_module.dumps([asdict(run) for run in found], indent=1))
         else:
             render.show(status_table(study, found))
-        if not watch or all(run.state in ("done", "failed") for run in found):
+        if not watch or all(run.state in ("done", "pruned", "failed") for run in found):
             return
         time.sleep(5)
 

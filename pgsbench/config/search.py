@@ -13,6 +13,8 @@ COSTS = ("train_seconds", "tokens", "flops", "memory")
 
 Choice = bool | int | float | str | None
 
+Pruner = Literal["median", "halving", "wilcoxon"]
+
 #: Value of another path, or of ``arm``, on which a path of a search space depends.
 When = dict[str, Annotated[list[Choice], Field(min_length=1)]]
 WHEN = "The path exists only where these paths, or `arm`, have one of these values."
@@ -49,6 +51,24 @@ class Listed(Strict):
     when: When = Field(default_factory=dict, description=WHEN)
 
 
+class ProbeConfig(Strict):
+    """A part of the suite that a point is measured on while it is trained."""
+
+    tasks: list[str] = Field(min_length=1, description="Groups or tasks of the suite; few are quick.")
+    at: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default_factory=lambda: [0.25, 0.5, 0.75],
+        min_length=1,
+        description="Shares of the training after which it is measured, in rising order.",
+    )
+
+    @field_validator("at")
+    @classmethod
+    def _rising(cls, at: list[float]) -> list[float]:
+        if sorted(set(at)) != at:
+            raise ValueError("shares are in rising order")
+        return at
+
+
 class SearchConfig(Strict):
     """What `pgsbench sweep` searches."""
 
@@ -80,6 +100,26 @@ class SearchConfig(Strict):
             default_factory=dict, description="Cost of a run that a sampler shall keep below: cost -> limit."
         )
     )
+
+    pruner: Pruner | None = Field(
+        None,
+        description="Ends trainings that look bad at a probe, beside those of the same seed. median: below "
+        "the median of the complete ones. halving: not in the better half of those that came as far. "
+        "wilcoxon: worse on the test items than the best so far (paired test, p < 0.05).",
+    )
+    probe: ProbeConfig | None = Field(
+        None, description="What a pruner looks at; without a pruner it is measured and ends nothing."
+    )
+
+    @model_validator(mode="after")
+    def _pruner_has_one_number_to_look_at(self) -> SearchConfig:
+        if self.pruner and self.probe is None:
+            raise ValueError("a pruner needs a probe, as `probe: {tasks: [classification]}`")
+        if self.pruner and len(self.metrics) > 1:
+            raise ValueError("a pruner works for one metric; what is cheap and poor may be on the front")
+        if self.pruner and all(path.startswith("data.") for path in self.space):
+            raise ValueError("no point of a search over data is better than another: there is none to prune")
+        return self
 
     @property
     def metrics(self) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -170,6 +170,24 @@ def first_items(suite: Suite, limit: int) -> Suite:
     """Return a suite whose tasks measure their first `limit` items only, for a quick look."""
     tasks = tuple(replace(task, limit=limit) for task in suite.tasks)
     return replace(suite, name=f"{suite.name}-first-{limit}", tasks=tasks)
+
+
+def part_named(suite: Suite, names: Sequence[str]) -> Suite:
+    """Return a suite with the tasks alone that some names mean: of tasks, or of groups.
+
+    Raises:
+        ConfigError: The suite has no such task or group.
+    """
+    known = {task.name for task in suite.tasks} | {task.group for task in suite.tasks}
+    if strange := [name for name in names if name not in known]:
+        raise ConfigError(
+            "the suite has no such group or task",
+            where="search.probe.tasks",
+            value=strange[0],
+            way_out=nearest(strange[0], known),
+        )
+    tasks = tuple(task for task in suite.tasks if task.name in names or task.group in names)
+    return replace(suite, tasks=tasks)
 
 
 def following(suite: Suite, source: str) -> Suite:

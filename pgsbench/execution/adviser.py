@@ -32,11 +32,15 @@ class KnownPoint:
         params: Parameter -> value; the arm is one of them where several are searched.
         values: One a metric; empty while it is worked on.
         excess: Name of a constraint -> by how much it is broken; zero or less: it is kept.
+        intermediate: Percent of the training -> what its probe gave.
+        is_pruned: Whether it was ended early.
     """
 
     params: Mapping[str, Any]
     values: Sequence[float] = ()
     excess: Mapping[str, float] = field(default_factory=dict)
+    intermediate: Mapping[int, float] = field(default_factory=dict)
+    is_pruned: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,12 +131,14 @@ class Adviser:
 def trial_of(
     point: KnownPoint, distributions: Mapping[str, BaseDistribution], attributes: Mapping[str, Any]
 ) -> FrozenTrial:
-    """Return a point as Optuna's trial: complete where it has values, else running."""
+    """Return a point as Optuna's trial: complete where it has values, else pruned or running."""
+    state = TrialState.COMPLETE if point.values else TrialState.RUNNING
     return create_trial(
         params=dict(point.params),
         distributions={name: distributions[name] for name in point.params},
         values=list(point.values) or None,
-        state=TrialState.COMPLETE if point.values else TrialState.RUNNING,
+        state=TrialState.PRUNED if point.is_pruned else state,
+        intermediate_values=dict(point.intermediate),
         constraints=dict(point.excess) if point.values and point.excess else None,
         system_attrs=dict(attributes),
     )

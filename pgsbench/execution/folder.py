@@ -13,7 +13,7 @@ from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.experiment import is_complete, suite_of
 from pgsbench.leases import Lease
 from pgsbench.records import files
-from pgsbench.records.marks import Marks
+from pgsbench.records.marks import Marks, PrunedMark
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import (
     DecisionPlan,
@@ -26,6 +26,7 @@ from pgsbench.records.study_record import (
 )
 from pgsbench.study.plan import Planner
 from pgsbench.study.study_file import StudyFile
+from pgsbench.tracking.pruned import pruned_points
 from pgsbench.tracking.rundir import RunDir, all_runs, find_runs
 
 ALONE_POLL_SECONDS = 0.02
@@ -133,6 +134,10 @@ class StudyFolder:
     def is_complete(self, spec: RunSpec) -> bool:
         """Tell whether a run that was added needs no work at all."""
         return is_complete(self.directory(spec), self.suite_fingerprint(spec))
+
+    def pruned(self) -> dict[str, PrunedMark]:
+        """Return the points that the search's pruner has ended, by label, each with the mark of a run."""
+        return pruned_points(self.path, self.study.config.search, self.runs.values())
 
     def finished(self, spec: RunSpec) -> bool:
         """Tell whether a run that was perhaps not added would be reused."""

@@ -17,7 +17,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from types import TracebackType
 
-from pgsbench.errors import Interrupted, RunError
+from pgsbench.errors import Interrupted, Pruned, RunError
 from pgsbench.execution import worker
 from pgsbench.execution.slots import Slots
 from pgsbench.records.run_spec import RunSpec
@@ -37,6 +37,7 @@ class Ended:
         error: Why it failed, or None.
         is_ours: Whether a worker of this process was on it.
         was_stopped: It did not fail; somebody asked its worker to end.
+        is_pruned: It did not fail; its point looked bad.
     """
 
     spec: RunSpec
@@ -44,6 +45,7 @@ class Ended:
     error: Exception | None = None
     is_ours: bool = True
     was_stopped: bool = False
+    is_pruned: bool = False
 
 
 class Engine(ABC):
@@ -101,6 +103,8 @@ class Engine(ABC):
                 way_out="use fewer processes (--jobs 1) or a smaller training.batch_size; "
                 "the same command goes on where it was",
             )
+        elif isinstance(error, Pruned):
+            return Ended(spec, is_pruned=True)
         elif isinstance(error, Interrupted):
             error = RunError(
                 "the worker was asked to end; its state is saved",

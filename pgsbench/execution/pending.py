@@ -76,25 +76,28 @@ class Pending:
         return bool(found)
 
     def _free(self) -> RunSpec | None:
+        pruned = self._folder.pruned()
         for spec in list(self._left.values()):
-            if spec.id not in self._ours and self._is_free(spec):
+            if spec.id not in self._ours and self._is_free(spec, is_pruned=spec.label in pruned):
                 self._ours.add(spec.id)
                 return spec
         return None
 
-    def _is_free(self, spec: RunSpec) -> bool:
+    def _is_free(self, spec: RunSpec, *, is_pruned: bool) -> bool:
         run = self._folder.directory(spec)
         if holder := run.holder:  # asked first: what it leaves behind is then whole
             if spec.id not in self._told:
                 self._told.add(spec.id)
                 self._on_note(f"{spec.name} is worked on elsewhere ({holder})")
             return False
-        failure = self._folder.marks.failure(spec.id)
-        if failure is None and not self._folder.is_complete(spec):
+        failure, is_complete = self._folder.marks.failure(spec.id), self._folder.is_complete(spec)
+        if failure is None and not is_complete and not is_pruned:
             return True
+        is_pruned = is_pruned and not is_complete and failure is None
         error = StudyError(failure.error, way_out=failure.log) if failure else None
         del self._left[spec.id]
-        self._ended.append(Ended(spec, self._folder.runs[spec.name].directory, error, is_ours=False))
+        directory = self._folder.runs[spec.name].directory
+        self._ended.append(Ended(spec, directory, error, is_ours=False, is_pruned=is_pruned))
         return False
 
     def ended_elsewhere(self) -> list[Ended]:

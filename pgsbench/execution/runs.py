@@ -23,6 +23,7 @@ class Watcher:
         on_step: ``(run, steps done, steps in all)``, about once a second for each run under way.
         on_done: A run is complete; True: it was so before.
         on_failed: A run ended with this error.
+        on_pruned: A run was ended, or never begun, for this reason.
         on_note: Something else to know, in one line.
         on_tick: About once a second.
         on_progress: What goes before the runs is so far done: a task, steps done, steps in all.
@@ -31,6 +32,7 @@ class Watcher:
     on_step: Callable[[RunSpec, int, int], None] = lambda *_: None
     on_done: Callable[[RunSpec, bool], None] = lambda *_: None
     on_failed: Callable[[RunSpec, Exception], None] = lambda *_: None
+    on_pruned: Callable[[RunSpec, str], None] = lambda *_: None
     on_note: Callable[[str], None] = lambda _: None
     on_tick: Callable[[], None] = lambda: None
     on_progress: Progress = lambda *_: None
@@ -58,7 +60,7 @@ def work_off(
 def enter(
     folder: StudyFolder, specs: Sequence[RunSpec], watcher: Watcher, *, retry: bool = True
 ) -> list[RunSpec]:
-    """Enter runs into the study's record and return those that are not complete, equal ones once.
+    """Enter runs into the study's record and return those that are left to work on, equal ones once.
 
     What they hold in memory is decoded, so that it is done once and somebody sees it.
 
@@ -70,10 +72,12 @@ def enter(
     """
     specs = folder.existing(specs)
     folder.add(specs)
-    missing = dict[str, RunSpec]()
+    missing, pruned = dict[str, RunSpec](), folder.pruned()
     for spec in specs:
         if folder.is_complete(spec):
             watcher.on_done(spec, True)
+        elif spec.label in pruned:
+            watcher.on_pruned(spec, pruned[spec.label].why)
         else:
             missing.setdefault(spec.id, spec)
     if retry:
@@ -131,6 +135,9 @@ def train(
 def _tell(folder: StudyFolder, watcher: Watcher, ended: Ended) -> None:
     if ended.error is not None:
         watcher.on_failed(ended.spec, ended.error)
+    elif ended.is_pruned:
+        mark = folder.pruned().get(ended.spec.label)
+        watcher.on_pruned(ended.spec, mark.why if mark else "")
     else:
         folder.found(ended.spec, ended.directory)
         watcher.on_done(ended.spec, not ended.is_ours)

@@ -16,11 +16,13 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from pgsbench.errors import UserError
+from pgsbench.errors import StudyError, UserError
 from pgsbench.execution.adviser import MAX_DRAWS, Adviser, KnownPoint, distribution
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.importance import ScoredPoint, importances
+from pgsbench.execution.launched import leads
 from pgsbench.execution.pending import Pending
+from pgsbench.execution.probes import probe_values
 from pgsbench.execution.runs import Watcher, enter, train
 from pgsbench.execution.slots import Slots
 from pgsbench.execution.trials import Trials
@@ -30,6 +32,7 @@ from pgsbench.records.study_record import Importances
 from pgsbench.study.objective import cost_of, objectives_of
 from pgsbench.study.plan import Point, first_points, grid_points
 from pgsbench.study.space import domains_of
+from pgsbench.tracking.rundir import RunDir
 
 ARM = "arm"
 
@@ -62,6 +65,13 @@ def search(
             was cancelled.
         KeyboardInterrupt: After the workers have saved; the same call goes on.
     """
+    asked = folder.study.config.search
+    if leads() and asked is not None and asked.probe is not None:
+        raise StudyError(
+            "probes are measured in trainings by one process only",
+            where="search.probe",
+            way_out="start without torchrun or srun, or leave probe and pruner out",
+        )
     book = _Book(folder, watcher, retry=retry)
     pending = Pending(folder, more=book.more, on_note=watcher.on_note)
     pending.add(enter(folder, references, watcher, retry=retry))
@@ -258,10 +268,15 @@ class _Book:
         return self._folder.directory(spec).holder is not None
 
     def _look(self, entry: _Entry) -> None:
-        """Tell what a point has given, where all of its runs are complete."""
+        """Tell what a point has given, where all of its runs are complete, or that it was pruned."""
+        label, runs = entry.specs[0].label, [self._folder.directory(spec) for spec in entry.specs]
+        probed = self._probed(runs)
         if not all(self._folder.is_complete(spec) for spec in entry.specs):
+            if label in self._folder.pruned():
+                entry.known = KnownPoint(entry.params, intermediate=probed, is_pruned=True)
+                with self._folder.alone():
+                    self._trials.prune(label, entry.known)
             return
-        runs = [self._folder.directory(spec) for spec in entry.specs]
         values = []
         for objective in self._objectives:
             found = [objective.value_of(run.scores, run.summary) for run in runs]
@@ -271,9 +286,19 @@ class _Book:
             name: statistics.fmean(cost_of(name, summary) for summary in summaries) - limit
             for name, limit in self._config.at_most.items()
         }
-        entry.known = KnownPoint(entry.params, values, excess)
+        entry.known = KnownPoint(entry.params, values, excess, probed)
         with self._folder.alone():
-            self._trials.complete(entry.specs[0].label, entry.known)
+            self._trials.complete(label, entry.known)
+
+    def _probed(self, runs: Sequence[RunDir]) -> dict[int, float]:
+        """Return percent of the training -> mean of what its probes gave; none for two objectives."""
+        if self._config.probe is None or len(self._objectives) > 1:
+            return {}
+        found: dict[int, list[float]] = {}
+        for run in runs:
+            for percent, value in probe_values(run, self._config).items():
+                found.setdefault(percent, []).append(value)
+        return {percent: statistics.fmean(values) for percent, values in found.items()}
 
     # --------------------------------------------------------------------------------------------- inside
 
@@ -283,7 +308,7 @@ class _Book:
         specs = folder.planner.specs(self._arms)
         ids = [spec.id for spec in specs]
         suites = list(dict.fromkeys(folder.suite_fingerprint(spec) for spec in specs))
-        space = self._config.model_dump(mode="json", exclude={"trials"})
+        space = self._config.model_dump(mode="json", exclude={"trials", "pruner", "probe"})
         return f"{folder.study.config.name}-{digest([space, ids, suites])[:8]}"
 
     def _label(self, point: Point) -> str:

@@ -43,6 +43,10 @@ def shown(counts: Counts, feed: Callable[[Bars], None]) -> Iterator[Watcher]:
             bars.finish(spec.name)
             bars.say(f"failed: {spec.name}: {error}")
 
+        def on_pruned(spec: RunSpec, why: str) -> None:
+            bars.finish(spec.name)
+            bars.say(f"pruned: {spec.name}: {why}")
+
         def on_tick() -> None:
             nonlocal fed
             if time.monotonic() - fed > MIRROR_EVERY_SECONDS:
@@ -53,6 +57,7 @@ def shown(counts: Counts, feed: Callable[[Bars], None]) -> Iterator[Watcher]:
             on_step=lambda spec, done, total: bars(spec.name, done, total),
             on_done=on_done,
             on_failed=on_failed,
+            on_pruned=on_pruned,
             on_note=lambda text: bars.say(f"note: {text}"),
             on_tick=on_tick,
             on_progress=bars,

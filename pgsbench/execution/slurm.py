@@ -128,6 +128,10 @@ def wait_for(
                 watcher.on_done(spec, False)
                 del left[spec.id]
                 continue
+            if failure is None and (mark := folder.pruned().get(spec.label)):
+                watcher.on_pruned(spec, mark.why)
+                del left[spec.id]
+                continue
             is_gone = jobs is not None and (queued is None or queued.job not in jobs)
             first = gone.setdefault(spec.id, time.monotonic()) if is_gone else None
             if failure is None and first is not None and time.monotonic() - first > GONE_SECONDS:
@@ -140,6 +144,29 @@ def wait_for(
                 del left[spec.id]
         watcher.on_tick()
         time.sleep(WAIT_SECONDS if left else 0)
+    return failed
+
+
+def wait_for_jobs(
+    folder: StudyFolder, jobs: Sequence[str], watcher: Watcher
+) -> list[tuple[RunSpec, Exception]]:
+    """Wait until jobs have ended that take what is next, and return the runs of the study that failed."""
+    while (known := known_jobs()) is None or known & set(jobs):
+        folder.refresh()
+        for run in folder.runs.values():
+            if folder.directory(run.spec).holder:
+                steps = run.spec.config.training.steps
+                watcher.on_step(run.spec, folder.directory(run.spec).last_step(), steps)
+        watcher.on_tick()
+        time.sleep(WAIT_SECONDS)
+    folder.refresh()
+    failed: list[tuple[RunSpec, Exception]] = []
+    for spec in [run.spec for run in folder.runs.values()]:
+        if failure := folder.marks.failure(spec.id):
+            failed.append((spec, StudyError(failure.error, where=spec.name, way_out=failure.log)))
+            watcher.on_failed(*failed[-1])
+        elif folder.is_complete(spec):
+            watcher.on_done(spec, False)
     return failed
 
 

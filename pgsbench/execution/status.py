@@ -7,12 +7,14 @@ from pathlib import Path
 
 from pgsbench import leases
 from pgsbench.records import files
-from pgsbench.records.marks import Marks
-from pgsbench.records.study_record import StudyRun, read_planned
+from pgsbench.records.marks import Marks, PrunedMark
+from pgsbench.records.study_record import StudyRecord, StudyRun
+from pgsbench.tracking.pruned import pruned_points
 from pgsbench.tracking.rundir import RunDir
 
 WAITING, QUEUED, RUNNING, DONE, FAILED, LOST = "waiting", "queued", "running", "done", "failed", "lost"
-STATES = (WAITING, QUEUED, RUNNING, DONE, FAILED, LOST)
+PRUNED = "pruned"
+STATES = (WAITING, QUEUED, RUNNING, DONE, PRUNED, FAILED, LOST)
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class RunStatus:
         steps: Steps in all.
         samples_per_second: Pairs seen per second of training; None before the first line of metrics.
         seconds_left: Of training; None where that cannot be told.
-        why: Why it failed.
+        why: Why it failed, or was pruned.
         log: A file or folder that tells more.
     """
 
@@ -52,11 +54,15 @@ def statuses(folder: Path) -> list[RunStatus]:
     Raises:
         StudyError: A file of the study is damaged.
     """
-    marks = Marks(folder)
-    return [_status(RunDir(folder.parent / run.directory), run, marks) for run in read_planned(folder)]
+    marks, record = Marks(folder), StudyRecord.read(folder)
+    pruned = pruned_points(folder, record.config.search, record.runs)
+    return [
+        _status(RunDir(folder.parent / run.directory), run, marks, pruned.get(run.spec.label))
+        for run in record.runs
+    ]
 
 
-def _status(run: RunDir, planned: StudyRun, marks: Marks) -> RunStatus:
+def _status(run: RunDir, planned: StudyRun, marks: Marks, pruned: PrunedMark | None) -> RunStatus:
     spec, holder = planned.spec, leases.holder_of(run.path)
     steps, line = spec.config.training.steps, run.last_line()
     step = int(line.get("step", 0))
@@ -77,6 +83,8 @@ def _status(run: RunDir, planned: StudyRun, marks: Marks) -> RunStatus:
         return replace(found, state=DONE, step=steps)
     if failure := marks.failure(spec.id):
         return replace(found, state=FAILED, why=failure.error, log=failure.log)
+    if pruned is not None:
+        return replace(found, state=PRUNED, why=pruned.why)
     if queued := marks.queued(spec.id):
         return replace(found, state=QUEUED, job=queued.job, log=queued.log)
     return found

@@ -75,6 +75,17 @@ class Trials:
 
         self._tell(tell)
 
+    def prune(self, label: str, point: KnownPoint) -> None:
+        """Say that a point was ended early; said once."""
+
+        def tell() -> None:
+            trial = self._start(label, point)
+            if trial is not None:
+                self._report(trial, point)
+                self._study.tell(trial.number, state=TrialState.PRUNED, skip_if_finished=True)
+
+        self._tell(tell)
+
     def close(self, labels: Sequence[str]) -> None:
         """Close trials of points that nobody works on, as those of a search that was stopped."""
 
@@ -86,9 +97,9 @@ class Trials:
         self._tell(tell)
 
     def _start(self, label: str, point: KnownPoint) -> FrozenTrial | None:
-        """Return the running trial of a point, made where there is none; None: it is complete."""
+        """Return the running trial of a point, made where there is none; None: it is complete or pruned."""
         known = self._of(label)
-        if any(trial.state is TrialState.COMPLETE for trial in known):
+        if any(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in known):
             return None
         running = [trial for trial in known if trial.state is TrialState.RUNNING]
         if not running:
@@ -104,7 +115,12 @@ class Trials:
         if running is None:
             self._study.add_trial(self._trial(label, point))
         else:
+            self._report(running, point)
             self._study.tell(running.number, list(point.values), skip_if_finished=True)
+
+    def _report(self, trial: FrozenTrial, point: KnownPoint) -> None:
+        for percent, value in point.intermediate.items():
+            self._study._storage.set_trial_intermediate_value(trial._trial_id, percent, value)
 
     def _trial(self, label: str, point: KnownPoint) -> FrozenTrial:
         trial = trial_of(point, self._distributions, {})

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from pgsbench.errors import Interrupted, RunError, UserError
+from pgsbench.execution.probes import prober_of
 from pgsbench.experiment import run_once
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.tracking.failures import failure_of
@@ -53,7 +54,7 @@ def work(spec: RunSpec, runs_root: Path, device: str) -> str:
     Raises:
         UserError: The run failed. What is nobody's mistake is one, too, and leaves its traceback in the run
             directory: it must not end the runs beside it.
-        Interrupted: The worker was asked to stop; the state is saved.
+        Interrupted: The worker was asked to stop, or the run was pruned; the state is saved.
     """
     try:
         if "," in device:
@@ -78,8 +79,11 @@ def done_or_failed(
     ranks: Ranks = Ranks(),  # noqa: B008  # frozen: one process alone
 ) -> str:
     """Train and evaluate a run in this process; see `work` and `run_once`."""
+    prober = prober_of(spec, runs_root) if ranks.world_size == 1 else None
     try:
-        run = run_once(spec, runs_root=runs_root, device=device, should_stop=should_stop, ranks=ranks)
+        run = run_once(
+            spec, runs_root=runs_root, device=device, should_stop=should_stop, prober=prober, ranks=ranks
+        )
     except (UserError, Interrupted):
         raise
     except Exception as error:

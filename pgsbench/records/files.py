@@ -20,6 +20,7 @@ FAILURE = "failure.txt"
 CHECKPOINT = "checkpoints/model"
 STATE = "checkpoints/state"
 FIGURES = "figures"
+PROBES = "probes"
 
 #: A study's folder: what it is, a folder with one file a planned run, one with what steps took.
 STUDY = "study.json"

@@ -1,4 +1,4 @@
-"""What a study's folder says of its runs: which failed, which are queued, that all is cancelled.
+"""What a study's folder says of its runs: which failed, which are queued or pruned, that all is cancelled.
 
 A mark is a small file that any command may write or take away; run directories stay as trainings leave them.
 """
@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pgsbench.config.search import SearchConfig
 from pgsbench.errors import StudyError
 from pgsbench.leases import this_process
 from pgsbench.records.json_files import read_record, write_record
 
-_FAILED, _QUEUED, _CANCELLED = "failed", "queued", "cancelled"
+_FAILED, _QUEUED, _PRUNED, _CANCELLED = "failed", "queued", "pruned", "cancelled"
 
 
 def _now() -> str:
@@ -55,6 +56,29 @@ class Queued:
 
 
 @dataclass(frozen=True)
+class PrunedMark:
+    """A run whose training a pruner has ended; without that pruner the mark means nothing.
+
+    Attributes:
+        pruner: `SearchConfig.pruner`.
+        why: What it saw.
+        step: Steps that were done.
+        seconds: What they took.
+        at: When, in ISO format with time zone.
+    """
+
+    pruner: str
+    why: str
+    step: int
+    seconds: float
+    at: str = field(default_factory=_now)
+
+    def saved_seconds(self, steps: int) -> float:
+        """Return how long so many steps would have taken."""
+        return steps * self.seconds / max(1, self.step)
+
+
+@dataclass(frozen=True)
 class Marks:
     """The marks of a study, by the ids of its runs.
 
@@ -90,6 +114,19 @@ class Marks:
         """Say that runs wait for no job any more."""
         for run_id in run_ids:
             self._path(_QUEUED, run_id).unlink(missing_ok=True)
+
+    def prune(self, run_id: str, mark: PrunedMark) -> None:
+        """Say that a pruner has ended a run."""
+        write_record(self._path(_PRUNED, run_id), mark)
+
+    def pruned(self, search: SearchConfig | None) -> dict[str, PrunedMark]:
+        """Return what the pruner of a search has ended, by the ids of the runs."""
+        pruner, found = search.pruner if search else None, {}
+        for path in (self.folder / _PRUNED).glob("[!.]*.json") if pruner else ():
+            mark = read_record(path, PrunedMark, StudyError)
+            if mark is not None and mark.pruner == pruner:
+                found[path.stem] = mark
+        return found
 
     def cancel(self) -> None:
         """Ask every process that works on the study to save and end."""

@@ -8,12 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 from ruamel.yaml import YAML
 
 from pgsbench.errors import StudyError
 from pgsbench.files import atomic
 from pgsbench.records.run_spec import RunSpec, short
+from pgsbench.reporting.choice import choose
 from pgsbench.reporting.render import counted, percent
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.run_list import study_folder
@@ -24,12 +24,13 @@ from pgsbench.study.open import open_study_file
 FRESH_SEEDS = 3
 
 
-def write_best(study: str, path: Path, *, output: str | Path = ".") -> str:
-    """Write the best searched point of a study as a study file, and return its label.
+def write_best(study: str, path: Path, *, within: float = 0.0, output: str | Path = ".") -> str:
+    """Write the best searched point of a study, or one that is cheaper, as a study file; return its label.
 
     Args:
         study: Name of a study that has been searched.
         path: The file to write, ``NAME.yaml``.
+        within: The cheapest point at most so many points behind the best (`pgsbench.reporting.choice`).
         output: The folder of ``runs/``.
 
     Raises:
@@ -39,17 +40,17 @@ def write_best(study: str, path: Path, *, output: str | Path = ".") -> str:
         rule = "the file exists already" if path.exists() else "a study file ends in .yaml"
         raise StudyError(rule, where=str(path), way_out="name a new file, NAME.yaml")
     results = Results(read_frames(study_folder(output, study)))
-    points = [label for label in results.study.labels if results.params_of(label)]
-    scored = [label for label in points if not np.isnan(results.objective_value(label))]
-    if not scored:
-        rule = "no point of the search has a score" if points else "the study has searched nothing"
+    choice = choose(results, within=within)
+    if choice is None:
+        has_points = any(results.params_of(label) for label in results.study.labels)
+        rule = "no point of the search has a score" if has_points else "the study has searched nothing"
         raise StudyError(rule, where=study, way_out=f"`pgsbench sweep {study}` searches it")
-    label = results.best(scored)
+    label = choice.label
     spec = results.study.of(label)[0].spec
     used = sorted({run.seed for run in results.study.runs})
     score = f"{percent(results.objective_value(label))} ({results.objective.name}, mean of "
-    score += f"{counted(results.seeds(label)[0], 'seed')}), the best of {counted(len(scored), 'point')}"
-    text = _text(path.stem, study, spec, score, used)
+    score += f"{counted(results.seeds(label)[0], 'seed')})"
+    text = _text(path.stem, study, spec, [choice.sentence, f"Its score there: {score}."], used)
     with TemporaryDirectory() as folder:  # what cannot be read is not written
         tried = Path(folder, path.name)
         tried.write_text(text, encoding="utf-8")
@@ -59,11 +60,11 @@ def write_best(study: str, path: Path, *, output: str | Path = ".") -> str:
     return label
 
 
-def _text(name: str, study: str, spec: RunSpec, score: str, used: Sequence[int]) -> str:
+def _text(name: str, study: str, spec: RunSpec, why: Sequence[str], used: Sequence[int]) -> str:
     chosen = ", ".join(f"{path} = {short(value)}" for path, value in spec.params.items())
     config: dict[str, Any] = spec.config.model_dump(mode="json", exclude={"seed"})
     content = {
-        "question": f"Does the best point of the study {study} hold with fresh seeds?",
+        "question": f"Does what was chosen in the study {study} hold with fresh seeds?",
         **config,
         "evaluation": spec.evaluation.model_dump(mode="json"),
         "seeds": list(range(max(used) + 1, max(used) + 1 + FRESH_SEEDS)),
@@ -73,9 +74,9 @@ def _text(name: str, study: str, spec: RunSpec, score: str, used: Sequence[int])
     text = io.StringIO()
     yaml.dump(content, text)
     return (
-        f"# The best point of the study {study}: arm {spec.arm}, {chosen}.\n"
-        f"# Its score there: {score}.\n"
-        "# The best of many is flattered by chance, so the seeds below are none that chose it.\n"
+        f"# A point of the study {study}: arm {spec.arm}, {chosen}.\n"
+        + "".join(f"# {sentence}\n" for sentence in why)
+        + "# The best of many is flattered by chance, so the seeds below are none that chose it.\n"
         f"# Command: pgsbench compare --study {name}.yaml --baselines flip\n"
         f"{text.getvalue()}"
     )

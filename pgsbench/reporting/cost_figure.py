@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from pgsbench.reporting.pareto import FLOPS, TIME, Cost, Point, points_of
+from pgsbench.reporting.pareto import TIME, Cost, Point, costs_of, points_of
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.style import LIGHT, SMALL, Theme, new_figure, pens, percent_tick, themed
 
@@ -20,12 +20,12 @@ _CORNERS = ((1, 1), (-1, -1), (1, -1), (-1, 1))
 
 
 def accuracy_cost(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
-    """Score against operations and training time: one point per label with its 95 % interval.
+    """Score against two costs (`costs_of`): one point per label with its 95 % interval.
 
     Points on the Pareto front are filled and joined. A cost that is not known, or the same for all, has no
     panel; None where there is no panel.
     """
-    found = {cost: points for cost in (FLOPS, TIME) if (points := points_of(results, cost))}
+    found = {cost: points for cost in costs_of(results) if (points := points_of(results, cost))}
     if not found:
         return None
     with themed(theme):
@@ -85,8 +85,8 @@ def _front_line(axes: Any, points: list[Point], scale: float, theme: Theme) -> N
 
 
 def _unit(cost: Cost, largest: float) -> tuple[str, float]:
-    if cost is FLOPS:
-        return "", 1e12
+    if cost is not TIME:
+        return "", cost.unit
     if largest < 300:
         return " (seconds)", 1.0
     return (" (minutes)", 60.0) if largest < 3 * 3600 else (" (hours)", 3600.0)

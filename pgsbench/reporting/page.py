@@ -18,11 +18,12 @@ from pgsbench.reporting.fairness import fairness_sentence, fairness_table
 from pgsbench.reporting.first_screen import first_screen, verdict_record
 from pgsbench.reporting.marks import marks_table
 from pgsbench.reporting.pareto_table import pareto_table
+from pgsbench.reporting.pruning_table import pruning_table
 from pgsbench.reporting.published import beside_paper, cells_table, means_table
 from pgsbench.reporting.ranking import ranking_table
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.stats import Interval
-from pgsbench.reporting.study_frames import COMPLETE
+from pgsbench.reporting.study_frames import COMPLETE, PRUNED
 from pgsbench.reporting.style import DARK, LIGHT, Theme, save
 from pgsbench.reporting.templates import environment
 from pgsbench.reporting.verdict import caveats, verdict
@@ -120,6 +121,7 @@ def _content(results: Results, pictures: Sequence[Picture]) -> dict[str, Any]:
         "gap": tables.gap_table(results),
         "where": where.where_table(results),
         "sweep": search_tables.sweep_table(results),
+        "pruning": pruning_table(results),
         "importance": search_tables.importance_table(results),
         "pareto": pareto_table(results),
         "cost": tables.cost_table(results),
@@ -161,6 +163,7 @@ def _asked(results: Results) -> str:
     seeds = sorted({run.seed for run in study.runs})
     against = f" against {', '.join(results.baselines)}" if results.baselines else ""
     counted = f"{done} of {len(study.runs)} runs" if done < len(study.runs) else f"{done} runs"
+    counted += f", {pruned} pruned" if (pruned := sum(run.status == PRUNED for run in study.runs)) else ""
     plural = "seed" if len(seeds) == 1 else "seeds"
     return (
         f"{results.candidate}{against}; arms: {', '.join(study.arms)}; {counted} complete, "

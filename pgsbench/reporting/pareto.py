@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
-from pgsbench.reporting.columns import rows_of
+from pgsbench.reporting.columns import Row, rows_of
 from pgsbench.reporting.comparison import Missing
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.stats import Interval, mean_draws
+from pgsbench.study.objective import objectives_of
 
 #: Costs up to this factor apart count as equal.
 EQUAL = 1.03
@@ -25,18 +26,39 @@ class Cost(NamedTuple):
     """A cost that scores are set against.
 
     Attributes:
-        name: Its name in tables.
-        field: Field of `pgsbench.records.run_records.Summary`.
+        name: Its name in sentences.
+        column: Its name in tables, with the unit.
+        of: What a run of an arm or point costs in the mean; None where that was not measured.
         axis: What its axis says.
+        unit: So much of it is 1 in tables.
     """
 
     name: str
-    field: str
+    column: str
+    of: Callable[[Row], float | None]
     axis: str
+    unit: float = 1.0
 
 
-FLOPS = Cost("TFLOP", "flops", "operations of one run (TFLOP)")
-TIME = Cost("time", "train_seconds", "training time of one run")
+def _tokens(row: Row) -> float | None:
+    visual = row.summary.get("visual_tokens")
+    return None if visual is None else visual + row.summary.get("text_tokens", 0.0)
+
+
+def _flops(row: Row) -> float | None:
+    return row.summary.get("flops")
+
+
+def _memory(row: Row) -> float | None:
+    return row.summary.get("peak_memory_bytes")
+
+
+FLOPS = Cost("operations", "TFLOP", _flops, "operations of one run (TFLOP)", 1e12)
+TIME = Cost("time", "train s", lambda row: row.seconds, "training time of one run")
+TOKENS = Cost("tokens", "10⁶ tokens", _tokens, "tokens of one run (millions)", 1e6)
+MEMORY = Cost("memory", "peak GiB", _memory, "peak memory of one run (GiB)", 2.0**30)
+#: Cost of a search's second objective -> the cost.
+COSTS = {"flops": FLOPS, "train_seconds": TIME, "tokens": TOKENS, "memory": MEMORY}
 
 
 @dataclass(frozen=True)
@@ -63,12 +85,19 @@ class Point:
     on_front: float | None = None
 
 
+def costs_of(results: Results) -> list[Cost]:
+    """Return the two costs that scores are set against: that of the search, if it has one, comes first."""
+    search = results.study.record.config.search
+    own = [COSTS[one.name] for one in objectives_of(search)[1:]] if search else []
+    return list(dict.fromkeys([*own, FLOPS, TIME]))[:2]
+
+
 def points_of(results: Results, cost: Cost) -> list[Point]:
     """Return all points with a score and a cost, the cheapest first; none where all cost the same."""
     is_comparable = results.groups and not results.is_over_data  # points of one world, that is
     found: list[Point] = []
     for label, row in rows_of(results).items() if is_comparable else ():
-        mean, spent = results.mean(label, results.scope), row.summary.get(cost.field)
+        mean, spent = results.mean(label, results.scope), cost.of(row)
         if spent is not None and isinstance(mean, Interval):
             found.append(Point(label, results.study.arm_of[label], spent, mean))
     found = sorted(found, key=lambda one: one.cost)

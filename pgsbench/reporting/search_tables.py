@@ -8,8 +8,9 @@ import numpy as np
 
 from pgsbench.records.run_spec import short, short_path
 from pgsbench.reporting.comparison import ONE_RUN
-from pgsbench.reporting.render import MISSING_CELL, Table, percent
+from pgsbench.reporting.render import MISSING_CELL, Table, counted, percent
 from pgsbench.reporting.results import Results
+from pgsbench.reporting.study_frames import PRUNED
 
 
 def sweep_table(results: Results, *, limit: int = 10) -> Table | None:
@@ -26,18 +27,29 @@ def sweep_table(results: Results, *, limit: int = 10) -> Table | None:
     scored = {label: results.objective_value(label) for label in points_searched}
     ranked = sorted(points_searched, key=lambda label: -np.nan_to_num(scored[label], nan=-np.inf))
     paths = list(dict.fromkeys(path for label in ranked for path in results.params_of(label)))
-    rows = []
+    rows, pruned = [], results.study.pruned_labels
     for label in ranked[:limit]:
         params, (done, planned) = results.params_of(label), results.seeds(label)
-        value = MISSING_CELL if np.isnan(scored[label]) else percent(scored[label])
+        missing = PRUNED if label in pruned else MISSING_CELL
+        value = missing if np.isnan(scored[label]) else percent(scored[label])
         chosen = [short(params[path]) if path in params else "" for path in paths]
         rows.append([results.study.of(label)[0].arm, *chosen, f"{done} of {planned}", value])
     notes = [f"{ONE_RUN.capitalize()}: one seed a point."] if _have_one_seed(results, ranked) else []
     notes += [f"{min(limit, len(ranked))} of {len(ranked)} points, by {metric} (percent, mean over seeds)."]
+    if pruned:
+        notes.append(pruned_sentence(results))
     if len(ranked) > 1:
         notes.append("The best of many is flattered by chance: confirm it with fresh seeds.")
     names = [short_path(path) for path in paths]
     return Table("Best points of the search", ["arm", *names, "seeds", metric], rows, notes)
+
+
+def pruned_sentence(results: Results) -> str:
+    """Return how many points were pruned, and how long their trainings would have taken."""
+    search, study = results.study.record.config.search, results.study
+    assert search is not None
+    said = f"{counted(len(study.pruned_labels), 'point')} pruned ({search.pruner}): they count nowhere, and "
+    return f"{said}{study.saved_seconds / 3600:.2g} hours of training were saved, by their own speed."
 
 
 def importance_table(results: Results) -> Table | None:

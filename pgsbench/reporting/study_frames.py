@@ -24,9 +24,10 @@ from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.scores import Score, Scores
 from pgsbench.records.study_record import StudyRecord, StudyRun
 from pgsbench.reporting.paired_values import ArmValues, TaskValues
+from pgsbench.tracking.pruned import pruned_points, saved_seconds
 from pgsbench.tracking.rundir import RunDir
 
-COMPLETE, INCOMPLETE, MISSING = "complete", "incomplete", "missing"
+COMPLETE, INCOMPLETE, MISSING, PRUNED = "complete", "incomplete", "missing", "pruned"
 
 #: Said of a run whose scores are those of another study, or older than the suite or its data.
 OTHER_SUITE = "complete, but last tested on another suite or other data; repeat the study's command"
@@ -73,7 +74,8 @@ class PlannedRun:
     Attributes:
         spec: The run as the study planned it.
         path: Its directory.
-        status: ``"complete"``, ``"incomplete"`` (no DONE) or ``"missing"`` (no directory).
+        status: ``"complete"``, ``"incomplete"`` (no DONE), ``"missing"`` (no directory) or ``"pruned"``: it
+            or another seed of its point was, and what is there of either counts nowhere.
         problem: Why what is there cannot be used, or empty.
         environment: Where it was trained; None where that is not known.
         summary: What the training cost; None where it has not ended.
@@ -208,8 +210,18 @@ class StudyFrames:
         return [
             f"{run.spec.name}: {run.problem or run.status}"
             for run in self.runs
-            if run.status != COMPLETE or run.problem
+            if (run.status != COMPLETE or run.problem) and run.status != PRUNED
         ]
+
+    @property
+    def pruned_labels(self) -> list[str]:
+        """The points that the search's pruner has ended."""
+        return list(dict.fromkeys(run.label for run in self.runs if run.status == PRUNED))
+
+    @cached_property
+    def saved_seconds(self) -> float:
+        """How long the rest of their trainings would have taken."""
+        return saved_seconds(self.folder, self.record.config.search, self.record.runs)
 
 
 def read_frames(folder: Path) -> StudyFrames:
@@ -222,7 +234,13 @@ def read_frames(folder: Path) -> StudyFrames:
         StudyError: There is no study in this folder.
     """
     record = StudyRecord.read(folder)
-    runs = [read_run(folder.parent, run) for run in record.runs]
+    pruned = pruned_points(folder, record.config.search, record.runs)
+    runs = [
+        PlannedRun(run.spec, folder.parent / run.directory, PRUNED)
+        if run.spec.label in pruned
+        else read_run(folder.parent, run)
+        for run in record.runs
+    ]
     return StudyFrames(folder, record, tuple(runs))
 
 

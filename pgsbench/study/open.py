@@ -11,7 +11,7 @@ from pgsbench.config.read import check_all, parse_override, set_path
 from pgsbench.config.schema import StudyConfig
 from pgsbench.config.yaml_text import parse_yaml, read_text
 from pgsbench.errors import ConfigError, UserError
-from pgsbench.evaluation.suite import load_suite
+from pgsbench.evaluation.suite import load_suite, part_named
 from pgsbench.files import is_file
 from pgsbench.hashing import digest
 from pgsbench.study.objective import Objective
@@ -129,7 +129,9 @@ def _suite_problems(study: StudyFile) -> Iterator[UserError]:
         suite = load_suite(study.config.evaluation.suite)
         if study.config.search is not None:
             Objective(study.config.search.metrics[0]).check(suite)
+            if study.config.search.probe is not None:
+                part_named(suite, study.config.search.probe.tasks)
     except UserError as error:
         for problem in error.problems:
-            is_ours = problem.where in ("evaluation.suite", "search.metric")
+            is_ours = problem.where in ("evaluation.suite", "search.metric", "search.probe.tasks")
             yield problem.moved(study.place) if is_ours else problem

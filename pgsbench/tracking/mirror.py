@@ -26,6 +26,7 @@ from pgsbench.tracking.mlflow_arms import sync_arms
 from pgsbench.tracking.mlflow_models import register_best
 from pgsbench.tracking.mlflow_run import SENT, MlflowRun
 from pgsbench.tracking.mlflow_store import Store, resolve_uri
+from pgsbench.tracking.pruned import pruned_points
 from pgsbench.tracking.rundir import RunDir
 
 #: A larger checkpoint is named by its path instead of copied into the store.
@@ -117,7 +118,7 @@ class Mirror:
                 problems.append(str(error))
         for label, entry in arms.items():
             entry.tags({"mlflow.runColor": colours[label]})
-        _sync_parent(experiment, parent, record, runs, report_folder, verdict, running=running)
+        _sync_parent(experiment, parent, folder, record, runs, report_folder, verdict, running=running)
         if verdict:
             register_best(
                 client, record, runs, known | {entry.tag("id"): entry for entry in entries}, verdict
@@ -210,6 +211,7 @@ def _feed_run(entry: MlflowRun, spec: RunSpec, run: RunDir) -> None:
 def _sync_parent(
     experiment: Any,
     parent: MlflowRun,
+    folder: Path,
     record: StudyRecord,
     runs: Mapping[str, RunDir],
     report_folder: Path | None,
@@ -254,7 +256,10 @@ def _sync_parent(
         parent.files((f"report/{path.relative_to(report_folder).as_posix()}", path) for path in files)
     parent.save()
     last_ms = max((_last_change_ms(run) for run in runs.values()), default=int(1000 * time.time()))
-    parent.status("RUNNING" if alive else "FINISHED" if done == planned else "KILLED", last_ms)
+    pruned = pruned_points(folder, record.config.search, record.runs)
+    ended = {path for path, run in runs.items() if run.is_done}
+    ended |= {run.directory for run in record.runs if run.spec.label in pruned}
+    parent.status("RUNNING" if alive else "FINISHED" if len(ended) == planned else "KILLED", last_ms)
 
 
 def _tags(study: str, spec: RunSpec, run: RunDir) -> dict[str, str]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -44,6 +45,7 @@ def train(
     state_folder: Path,
     emit: Emit,
     should_stop: Callable[[], bool] = lambda: False,
+    probes: Mapping[int, Callable[[], bool]] = MappingProxyType({}),
     ranks: Ranks = Ranks(),  # noqa: B008  # frozen: one process alone
 ) -> Totals:
     """Train `clip` in place, from its saved state where there is one.
@@ -59,6 +61,8 @@ def train(
         state_folder: Where the state is kept for exact resume.
         emit: Receives the metrics every `config.log_every_steps` steps and at the end, on rank 0.
         should_stop: Asked after every step.
+        probes: Step -> what is asked after it, outside of the measured time, as `should_stop` is; of a
+            training by one process.
         ranks: This process among those that train the run; rank 0 alone writes.
 
     Raises:
@@ -129,6 +133,10 @@ def train(
                 if ranks.is_first:
                     emit(line)
             stop = step < config.steps and should_stop()
+            if step in probes:
+                meter.pause()
+                stop = probes[step]() or stop
+                meter.resume()
         except Exception as raised:  # the other ranks must hear of it
             error = raised
         save = ranks.is_first and config.is_time_to_save(step, (time.monotonic() - saved_at) / 60)

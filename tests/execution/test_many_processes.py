@@ -261,6 +261,7 @@ def test_four_on_two_machines_share_a_search_in_postgresql(
     check_complete(tiny.study, root, RANDOM, 14, postgres)
 
 
+@pytest.mark.timeout(900)  # it starts dozens of processes, and a busy machine has no hurry
 def test_a_short_campaign_of_faults(tmp_path: Path) -> None:
     """`make chaos` runs the long one."""
     script = Path(__file__).with_name("chaos.py")
@@ -272,4 +273,4 @@ def test_a_short_campaign_of_faults(tmp_path: Path) -> None:
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "schedules: 3, failures: 0" in done.stdout
+    assert "schedules: 3, with real trainings: 0, failures: 0" in done.stdout

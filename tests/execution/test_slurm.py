@@ -8,20 +8,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import test_search
 from tinyworld import TinyWorld
+from typer.testing import CliRunner
 
-from pgsbench import experiment, jobs
+from pgsbench import comparing, experiment, jobs, session, workers
+from pgsbench.cli.app import app
 from pgsbench.config.cluster import Profile, read_profile
 from pgsbench.errors import ConfigError, DataError, Interrupted, StudyError
 from pgsbench.execution import slurm
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.runs import Watcher
 from pgsbench.jobs import RunJob
+from pgsbench.records import files
 from pgsbench.records.marks import Failure, Marks, Queued
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
@@ -142,6 +147,63 @@ def test_a_job_that_is_gone_without_a_word_is_a_failed_run_with_the_end_of_its_o
     assert isinstance(folder.marks.failure(spec.id), Failure)
 
 
+def test_a_search_that_samples_is_waited_for_until_its_jobs_are_gone(
+    tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, asked = planned(tiny, tmp_path), []
+    (spec,) = [run.spec for run in folder.runs.values()]
+
+    def known() -> set[str] | None:
+        asked.append(1)
+        if len(asked) == 3:  # its job has taken the run, and now it is over
+            folder.marks.fail(spec.id, Failure("no such shard"))
+        return [{"7_0"}, None, {"8"}][len(asked) - 1]
+
+    monkeypatch.setattr(slurm, "known_jobs", known)
+    monkeypatch.setattr(slurm, "WAIT_SECONDS", 0.01)
+    ((_, error),) = slurm.wait_for_jobs(folder, ["7_0"], Watcher())
+    assert "no such shard" in str(error)
+
+
+def test_seeds_are_added_by_jobs_until_a_comparison_is_decided(
+    tiny: TinyWorld, tmp_path: Path, cluster_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitted: list[str] = []
+
+    def submit(jobs: Any, *_: object, **__: object) -> list[str]:
+        submitted.extend(job.run for job in jobs)
+        return [str(number) for number, _ in enumerate(jobs)]
+
+    def wait(folder: StudyFolder, specs: Any, _: Watcher) -> list[Any]:
+        for spec in specs:  # as if its job had run
+            test_search.finish(folder, spec, 0.5)
+        return []
+
+    monkeypatch.setattr(slurm, "submit", submit)
+    monkeypatch.setattr(slurm, "wait_for", wait)
+    monkeypatch.setattr(session.Study, "_finish", lambda self, **_: SimpleNamespace(statistics=None))
+    monkeypatch.setattr(comparing, "decisions", lambda _: [SimpleNamespace(is_decided=len(submitted) > 6)])
+    monkeypatch.setattr(comparing, "_said", str)
+    study = workers.on_cluster(open_study_file(tiny.study), on="slurm", output=tmp_path)
+    comparing.compare_until_decided(study, ["flip"])
+    assert len(submitted) == len(set(submitted)) > 6
+    assert study.beside(study.file).profile is study.profile
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("compare --baselines flip --until decided --detach --study", "it has to stay"),
+        ("sweep --confirm 3 --detach", "known when the search is complete"),
+        ("compare --baselines flip --until decided --on pbs --study", "no such engine"),
+    ],
+)
+def test_what_cannot_be_left_to_others_is_refused(tiny: TinyWorld, command: str, said: str) -> None:
+    done = CliRunner().invoke(app, [*command.split(), str(tiny.study)])
+    assert isinstance(done.exception, ConfigError)
+    assert said in str(done.exception)
+
+
 def test_a_refusal_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(StudyError, match="SLURM took no jobs"):
@@ -153,6 +215,7 @@ def test_a_refusal_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 CONFIG = """ClusterName=test
 SlurmctldHost=localhost
 AuthType=auth/munge
+AuthInfo=cred_expire=10
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
@@ -169,8 +232,12 @@ SlurmdPort={2}
 MpiDefault=none
 ReturnToService=2
 MinJobAge=300
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+SchedulerParameters=bf_interval=5,sched_interval=5
 NodeName=localhost CPUs=2 RealMemory=2000 State=UNKNOWN
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP GraceTime=100
+PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 """
 NEEDED = ("slurmctld", "slurmd", "sbatch", "munged", "runuser")
 
@@ -246,6 +313,35 @@ def test_a_study_on_slurm_is_the_same_to_the_bit_and_a_limit_costs_nothing(
     for path in (tmp_path / "here/runs").glob("tiny/*/checkpoints/model/*.safetensors"):
         other = root / path.relative_to(tmp_path / "here/runs")
         assert other.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_a_job_that_is_preempted_saves_and_goes_on_where_it_was(
+    tiny: TinyWorld, tmp_path: Path, real_slurm: Path, cluster_file: Path
+) -> None:
+    study = open_study_file(tiny.study, overrides=["training.samples=4800", "search=null", "arms={}"])
+    _, left = workers.hand_over(study, output=tmp_path, detach=True)
+    run = RunDir(tmp_path / "runs" / left.missing[0].folder)
+    wait_until(lambda: run.last_step() > 3)
+    asked = ["sbatch", "-p", "urgent", "-n2", "--output", str(tmp_path / "urgent"), "--wrap", "date"]
+    subprocess.run(asked, check=True, cwd=tmp_path)
+    wait_until(lambda: (tmp_path / "urgent").is_file())
+    assert not run.is_done
+    lines = (run.path / files.METRICS).read_text()
+    (state,) = run.state.iterdir()
+    assert state.name == f"step-{run.last_step():08d}"  # it has saved, and lost no step
+    wait_until(lambda: run.is_done)
+    assert (run.path / files.METRICS).read_text().startswith(lines)
+    wait_until(lambda: slurm.known_jobs() == set())
+    assert not Marks(tmp_path / "runs/tiny").failure(left.missing[0].id)
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float = 600) -> None:
+    until = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.2)
 
 
 @pytest.mark.slow

@@ -6,12 +6,14 @@ from fabricated import Arm
 from matplotlib.colors import to_hex
 
 from pgsbench.reporting import figures
+from pgsbench.reporting.choice import choose
 from pgsbench.reporting.page import write_report
-from pgsbench.reporting.pareto import FLOPS, points_of
+from pgsbench.reporting.pareto import FLOPS, costs_of, points_of
 from pgsbench.reporting.pareto_table import pareto_sentences, pareto_table
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.style import LIGHT, pens
+from pgsbench.reporting.verdict import verdict
 
 TERA = 10**12
 ARMS = {
@@ -88,7 +90,48 @@ def test_the_report_lists_the_front(fabricate, tmp_path):
     assert "behind good by " in line
     assert "Pareto front" in paths.html.read_text()
     columns = list(pareto_table(results).header)
-    assert columns[:5] == ["arm", "score", "TFLOP", "by TFLOP", "on front"]
+    assert columns[:5] == ["arm", "score", "TFLOP", "by operations", "on front"]
+
+
+def searched(fabricate, metric):
+    """Return a search over the ratio: half costs half, and three quarters a quarter."""
+    effects = {0.25: (0.0, 30), 0.5: (-0.5, 20), 0.75: (-15.0, 10)}
+    arms = [
+        ("pgs", Arm(effect, mask_ratio=r, params={"strategy.mask_ratio": r}, flops=int(cost * TERA)))
+        for r, (effect, cost) in effects.items()
+    ]
+    search = {"space": {"strategy.mask_ratio": list(effects)}, "arms": ["pgs"], "metric": metric}
+    return results_of(fabricate, [("none", Arm(0.5, mask_ratio=0.0, flops=40 * TERA)), *arms], search=search)
+
+
+def test_a_search_for_score_and_cost_is_answered_by_its_own_front(fabricate):
+    results = searched(fabricate, ["mean", "-train_seconds"])
+    table = pareto_table(results)
+    assert list(table.header)[2:] == ["train s", "by time", "on front", "TFLOP", "by operations"]
+    figure = figures.ALL["accuracy-cost"](results)
+    assert figure.axes[0].get_xlabel().startswith("training time")
+    front, choice = pareto_sentences(results)
+    assert "against time: " in front
+    assert "pgs mask_ratio=0.5 is the cheapest by time that is at most 1 point behind the best" in choice
+    assert " times its cost, −" in choice
+    assert choice in verdict(results)
+
+
+def test_tokens_are_those_of_both_towers(fabricate):
+    results = searched(fabricate, ["mean", "-tokens"])
+    points = {one.label: one.cost for one in points_of(results, costs_of(results)[0])}
+    summary = results.study.of("none")[0].summary
+    assert points["none"] == summary.visual_tokens + (summary.text_tokens or 0)
+
+
+def test_a_search_for_a_score_alone_has_no_such_answer(fabricate):
+    results = searched(fabricate, "mean")
+    assert len(pareto_sentences(results)) == 1
+    best = choose(results)
+    assert best.label == "pgs mask_ratio=0.25"
+    assert "highest mean" in best.sentence
+    assert choose(results, within=1).label == "pgs mask_ratio=0.5"
+    assert choose(results, within=50).label == "pgs mask_ratio=0.75"
 
 
 def test_more_arms_than_colours_still_look_different():

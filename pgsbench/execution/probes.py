@@ -1,0 +1,220 @@
+"""Probes: a part of the suite, on which a searched run is measured while it is trained.
+
+What a probe gives lies in the run directory, so every process of a study knows it, on any machine. The
+process that trains a run asks its pruner right after a probe, beside the runs of the same seed, and marks the
+run while it still holds it. A point of which one run is pruned is pruned: its other runs end at their next
+probe, or never begin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import torch
+
+from pgsbench.config.search import SearchConfig
+from pgsbench.errors import EvaluationError
+from pgsbench.evaluation.evaluate import evaluate
+from pgsbench.evaluation.suite import part_named
+from pgsbench.experiment import suite_of
+from pgsbench.hashing import digest
+from pgsbench.models.clip import Clip
+from pgsbench.records import files
+from pgsbench.records.marks import Marks, PrunedMark
+from pgsbench.records.run_spec import RunSpec
+from pgsbench.records.scores import Scores
+from pgsbench.records.study_record import StudyRecord, read_planned
+from pgsbench.study.objective import Objective
+from pgsbench.tracking.pruned import pruned_points
+from pgsbench.tracking.rundir import RunDir
+
+
+@dataclass(frozen=True)
+class Probed:
+    """A searched run, as far as a pruner looks at it.
+
+    Attributes:
+        name: `RunSpec.name`.
+        values: Its value at each probe so far, the first one first.
+        score: What is searched, where the run is complete.
+        outcomes: From the number of a probe to test item -> outcome.
+        fingerprint: Of the suite that was measured.
+    """
+
+    name: str
+    values: Sequence[float]
+    score: float | None = None
+    outcomes: Callable[[int], Mapping[str, float]] = lambda _: {}
+    fingerprint: str = ""
+
+
+def prober_of(spec: RunSpec, runs_root: Path) -> Prober | None:
+    """Return what looks at a run while it is trained; None where its study asks for nothing.
+
+    Args:
+        spec: The run; one that is not searched is not looked at.
+        runs_root: The folder of all studies.
+    """
+    folder = runs_root / spec.study
+    if not spec.params or not (folder / files.STUDY).is_file():
+        return None
+    search = StudyRecord.read(folder).config.search
+    return Prober(spec, runs_root, search) if search is not None and search.probe is not None else None
+
+
+def probe_values(run: RunDir, search: SearchConfig) -> dict[int, float]:
+    """Return what the probes of a run gave so far: percent of the training -> mean of the groups."""
+    found = {round(100 * share): _scores(run, search, share) for share in _shares(search)}
+    return {percent: _value(scores) for percent, scores in found.items() if scores is not None}
+
+
+class Prober:
+    """Measures a run at its probes, and tells whether the pruner ends it.
+
+    Args:
+        spec: The run.
+        runs_root: The folder of all studies.
+        search: The search, with a probe.
+
+    Attributes:
+        is_pruned: Whether it has been ended.
+    """
+
+    def __init__(self, spec: RunSpec, runs_root: Path, search: SearchConfig) -> None:
+        self._spec, self._root, self._search = spec, runs_root, search
+        self._folder = runs_root / spec.study
+        self.is_pruned = False
+
+    def is_over(self) -> bool:
+        """Whether this or another process has ended the run or its point."""
+        runs = read_planned(self._folder)
+        return self._spec.label in pruned_points(self._folder, self._search, runs)
+
+    def probes(self, run: RunDir, clip: Clip, device: torch.device) -> Mapping[int, Callable[[], bool]]:
+        """Return step -> what is asked after it: True ends the training.
+
+        Args:
+            run: The run's directory.
+            clip: Its model, which a probe leaves as it is.
+            device: Where it is.
+        """
+        steps = self._spec.config.training.steps
+        at = {max(1, min(steps - 1, round(share * steps))): share for share in _shares(self._search)}
+        return {step: partial(self._ask, run, clip, device, step, share) for step, share in at.items()}
+
+    def _ask(self, run: RunDir, clip: Clip, device: torch.device, step: int, share: float) -> bool:
+        probe = self._search.probe
+        assert probe is not None
+        whole = suite_of(self._spec)
+        evaluate(
+            clip,
+            part_named(whole, probe.tasks),
+            out=_folder(run, self._search, share),
+            device=device,
+            batch_size=self._spec.evaluation.batch_size,
+            part_of=whole,
+        )
+        why = self._why(run, share)
+        if not why:
+            return False
+        line = run.last_line()
+        seconds = line["seconds"] * step / line["step"] if line else 0.0
+        mark = PrunedMark(str(self._search.pruner), f"at {share:.0%} of the training {why}", step, seconds)
+        Marks(self._folder).prune(self._spec.id, mark)
+        self.is_pruned = True
+        return True
+
+    # --------------------------------------------------------------------------------------------- judging
+
+    def _why(self, run: RunDir, share: float) -> str:
+        """Return why the run is ended; empty: it is not."""
+        if self._search.pruner is None:
+            return ""
+        others, marks = list(self._others()), Marks(self._folder).pruned(self._search)
+        for other, directory in others:
+            if other.label == self._spec.label and other.id in marks and not directory.is_done:
+                return f"another seed of its point was pruned ({other.name})"
+        ours = probed(self._spec, run, self._search, until=share)
+        if len(ours.values) <= _shares(self._search).index(share):
+            return ""  # an earlier probe is missing, as the pruner was added later
+        from pgsbench.execution.pruners import why_pruned  # it imports Optuna: only what is judged needs it
+
+        rivals = [
+            probed(other, directory, self._search, like=ours.fingerprint)
+            for other, directory in others
+            if other.seed == self._spec.seed and other.evaluation == self._spec.evaluation
+        ]
+        return why_pruned(self._search.pruner, ours, [one for one in rivals if one.values])
+
+    def _others(self) -> Iterator[tuple[RunSpec, RunDir]]:
+        """Yield the other searched runs of the study, equal ones once."""
+        seen = {self._spec.id}
+        for planned in read_planned(self._folder):
+            if planned.spec.params and planned.spec.id not in seen:
+                seen.add(planned.spec.id)
+                yield planned.spec, RunDir(self._root / planned.directory)
+
+
+def probed(spec: RunSpec, run: RunDir, search: SearchConfig, *, until: float = 1.0, like: str = "") -> Probed:
+    """Return what the probes of a run gave, up to the first one that is missing, or not of the same data.
+
+    Args:
+        spec: The run.
+        run: Its directory.
+        search: The search, with a probe.
+        until: The last share that counts.
+        like: Fingerprint of what must have been measured; empty: that of its first probe.
+    """
+    found: list[Scores] = []
+    for share in [one for one in _shares(search) if one <= until]:
+        scores = _scores(run, search, share)
+        like = like or (scores.suite_fingerprint if scores is not None else "")
+        if scores is None or scores.suite_fingerprint != like:
+            break
+        found.append(scores)
+    complete = run.scores if run.is_done else None
+    return Probed(
+        spec.name,
+        [_value(scores) for scores in found],
+        None if complete is None else Objective(search.metrics[0]).value(complete),
+        lambda number: _outcomes(_folder(run, search, _shares(search)[number]), found[number]),
+        like,
+    )
+
+
+def _shares(search: SearchConfig) -> list[float]:
+    assert search.probe is not None
+    return search.probe.at
+
+
+def _folder(run: RunDir, search: SearchConfig, share: float) -> Path:
+    """Return where a probe lies; another part of the suite, or another share, has a folder of its own."""
+    assert search.probe is not None
+    return run.path / files.PROBES / f"{share:g}-{digest(search.probe.tasks)[:8]}"
+
+
+def _scores(run: RunDir, search: SearchConfig, share: float) -> Scores | None:
+    with suppress(EvaluationError):
+        return Scores.read(_folder(run, search, share))
+    return None
+
+
+def _value(scores: Scores) -> float:
+    return fmean(group.value for group in scores.groups.values())
+
+
+def _outcomes(folder: Path, scores: Scores) -> dict[str, float]:
+    """Return test item -> its outcome, the mean over the tasks that show it."""
+    found: dict[str, list[float]] = {}
+    for score in scores.primary().values():
+        with np.load(folder / score.per_sample) as arrays:
+            units = arrays["units"] if "units" in arrays else arrays["items"]
+            for unit, value in zip(units, arrays["values"], strict=True):
+                found.setdefault(str(unit), []).append(float(value))
+    return {unit: fmean(values) for unit, values in found.items()}

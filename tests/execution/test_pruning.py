@@ -1,0 +1,373 @@
+"""Pruning: what each pruner ends, that a pruned run is no result, and that probes disturb nothing."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from unittest.mock import Mock
+
+import numpy as np
+import optuna
+import pytest
+import test_many_processes as many
+import test_search
+import torch
+from test_search import Bench, fields
+from tinyworld import TinyWorld
+
+from pgsbench.errors import Interrupted, Pruned, RunHeldError, UserError
+from pgsbench.evaluation.identity import current_fingerprint
+from pgsbench.execution import runs as runs_module
+from pgsbench.execution import search as search_module
+from pgsbench.execution.folder import StudyFolder
+from pgsbench.execution.local import Ended
+from pgsbench.execution.probes import Probed, Prober, prober_of
+from pgsbench.execution.pruners import why_pruned
+from pgsbench.execution.status import statuses
+from pgsbench.experiment import is_complete, run_once, suite_of
+from pgsbench.records.marks import PrunedMark
+from pgsbench.records.run_spec import RunSpec
+from pgsbench.records.scores import GroupMean, Score, Scores
+from pgsbench.reporting.page import _content
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.search_tables import sweep_table
+from pgsbench.reporting.study_frames import read_frames
+from pgsbench.study.open import open_study_file
+from pgsbench.study.plan import Planner
+from pgsbench.tracking.rundir import RunDir
+
+PROBE = "probe: {tasks: [tiny/colour], at: [0.4, 0.7]}"
+SPACE = "space: {strategy.mask_ratio: [0.25, 0.5, 0.75, 0.875]}, arms: [pgs]"
+
+
+def searching(pruner: str | None, more: str = "") -> str:
+    return f"search={{{SPACE}, {PROBE}, pruner: {pruner or 'null'}{more}}}"
+
+
+# ------------------------------------------------------------------------------------------- what is ended
+
+
+def test_the_median_ends_what_is_below_it_once_enough_are_complete() -> None:
+    def is_bad(value: float, others: list[Probed]) -> bool:
+        return bool(why_pruned("median", Probed("ours", [value]), others))
+
+    known = [Probed("x", [value], score=1.0) for value in (0.1, 0.2, 0.3, 0.4, 0.5)]
+    assert is_bad(0.25, known)
+    assert not is_bad(0.35, known)
+    assert not is_bad(0.05, known[:3])
+    assert not is_bad(0.05, [Probed("x", one.values) for one in known])  # which run still
+
+
+def test_halving_lets_the_better_half_go_on_at_each_probe() -> None:
+    def is_bad(*values: float, others: Sequence[Probed]) -> bool:
+        return bool(why_pruned("halving", Probed("ours", values), others))
+
+    known = [Probed("x", values) for values in ([0.1, 0.1], [0.2], [0.3, 0.6], [0.4, 0.5])]
+    assert not is_bad(0.35, others=known)
+    assert is_bad(0.15, others=known)
+    assert is_bad(0.35, 0.2, others=known)
+    assert not is_bad(0.35, 0.7, others=known)
+    assert not is_bad(0.05, others=[])  # there is nothing to be worse than
+
+
+def test_the_paired_test_ends_what_is_surely_worse_on_the_same_items() -> None:
+    rng = np.random.default_rng(0)
+    best = {f"i{k}": float(rng.random() < 0.6) for k in range(400)}
+    alike = {item: value if rng.random() < 0.9 else 1 - value for item, value in best.items()}
+    worse = {item: value if rng.random() < 0.7 else 0.0 for item, value in best.items()}
+
+    def said(ours: dict[str, float], theirs: dict[str, float], score: float | None = 0.9) -> str:
+        rivals = [Probed("x", [0.5], score, lambda _: theirs), Probed("y", [0.9], 0.8, lambda _: {})]
+        return why_pruned("wilcoxon", Probed("ours", [0.4], None, lambda _: ours), rivals)
+
+    assert said(worse, best) == "its probe gives 40.0, worse on its test items than the best so far, x"
+    assert not said(best, worse)
+    assert not said(best, best)
+    assert not said(alike | {"only here": 0.0}, alike)
+    assert not said(worse, best, score=None)  # it is not complete, and y has no such items
+
+
+def write_probe(run: RunDir, prober: Prober, share: float, right: int, fingerprint: str = "data") -> Scores:
+    """Write what a probe would: so many right answers of twenty."""
+    from pgsbench.execution.probes import _folder
+
+    folder, values = _folder(run, prober._search, share), (np.arange(20) < right).astype(np.float32)
+    folder.mkdir(parents=True)
+    np.savez(folder / "colour.npz", values=values, items=np.array([f"i{k}" for k in range(20)]))
+    mean = right / 20
+    score = Score("tiny/colour", "classification", "zero_shot", "acc1", mean, 20, mean, mean, 0.3, True)
+    score = Score(**{**score.to_json(), "per_sample": "colour.npz"})
+    groups = {"classification": GroupMean(mean, mean, mean, 1, 0.3)}
+    scores = Scores("tiny", 1, fingerprint, "", None, (score,), groups, 0, 0, {}, (), {}, {}, {}, {})
+    scores.write(folder)
+    return scores
+
+
+@pytest.mark.parametrize("pruner", ["halving", "wilcoxon"])
+def test_a_run_is_judged_by_what_lies_in_the_directories_of_its_seed(
+    tiny: TinyWorld, tmp_path: Path, pruner: str
+) -> None:
+    study = open_study_file(tiny.study, overrides=["arms={}", "seeds=[0, 1]", searching(pruner)])
+    folder = StudyFolder.open(Planner(study), tmp_path)
+    specs = [spec for r in (0.25, 0.5) for spec in folder.planner.specs(["pgs"], {"strategy.mask_ratio": r})]
+    folder.add(specs)
+    runs = [RunDir.create(tmp_path, spec) for spec in specs]
+    probers = [prober_of(spec, tmp_path) for spec in specs]
+    good, _, ours, other_seed = [probe for probe in probers if probe is not None]
+    write_probe(runs[0], good, 0.4, right=18)
+    test_search.finish(folder, specs[0], 0.9)
+    write_probe(runs[2], ours, 0.4, right=5)
+    assert "its probe gives 25.0, " in ours._why(runs[2], 0.4)
+    write_probe(runs[3], other_seed, 0.4, right=5)
+    assert not other_seed._why(runs[3], 0.4)
+    folder.marks.prune(specs[2].id, PrunedMark(pruner, "worse", 2, 1.0))
+    assert "another seed of its point was pruned" in other_seed._why(runs[3], 0.4)
+    write_probe(runs[0], good, 0.7, right=1, fingerprint="other data")
+    assert not good._why(runs[0], 0.7)
+
+
+def test_arms_that_are_not_searched_are_not_looked_at(tiny: TinyWorld, tmp_path: Path) -> None:
+    folder = StudyFolder.open(Planner(open_study_file(tiny.study, overrides=[searching("median")])), tmp_path)
+    folder.add(folder.planner.specs(["none"]))
+    assert prober_of(folder.runs["none s0"].spec, tmp_path) is None
+
+
+# ---------------------------------------------------------------------------------------- a real training
+
+
+@pytest.mark.slow
+def test_a_pruned_training_goes_on_without_its_pruner_as_if_nothing_had_been(
+    tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(root: Path, pruner: str | None) -> tuple[StudyFolder, RunSpec]:
+        study = open_study_file(tiny.study, overrides=[searching(pruner)])
+        folder = StudyFolder.open(Planner(study), root)
+        (spec,) = folder.planner.specs(["pgs"], {"strategy.mask_ratio": 0.75})
+        folder.add([spec])
+        cpu = torch.device("cpu")
+        run_once(spec, runs_root=root, device=cpu, prober=prober_of(spec, root) if pruner else None)
+        return folder, spec
+
+    monkeypatch.setattr(Prober, "_why", lambda self, run, share: "is bad" if share > 0.5 else "")
+    with pytest.raises(Pruned):
+        trained(tmp_path / "here", "median")
+    (run,) = (RunDir(path) for path in (tmp_path / "here/tiny").glob("pgs*"))
+    assert not run.is_done
+    assert not run.holder
+    assert len(list(run.path.glob("probes/*/scores.json"))) == 2
+    assert [path.name for path in run.state.iterdir()] == ["step-00000004"]
+    saved = next(run.state.glob("*/*.safetensors")).stat().st_mtime_ns
+    with pytest.raises(Pruned):  # whoever takes it up although it is ended does not go on with it
+        trained(tmp_path / "here", "median")
+    assert next(run.state.glob("*/*.safetensors")).stat().st_mtime_ns == saved
+    (state,) = statuses(tmp_path / "here/tiny")
+    assert (state.state, state.why) == ("pruned", "at 70% of the training is bad")
+    for root in ("here", "there"):
+        folder, spec = trained(tmp_path / root, None)
+        done = folder.directory(spec)
+        assert is_complete(done, current_fingerprint(suite_of(spec)))
+    weights = [
+        next((tmp_path / root).glob("tiny/*/checkpoints/model/*.safetensors")) for root in ("here", "there")
+    ]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    assert [one.state for one in statuses(tmp_path / "here/tiny")] == ["done"]
+
+
+def test_a_pruned_run_is_no_interrupted_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    from concurrent.futures import Future
+
+    from pgsbench.execution.local import Engine
+
+    future: Future[str] = Future()
+    future.set_exception(Pruned())
+    monkeypatch.setattr(Engine, "__abstractmethods__", frozenset())
+    engine = Engine([])  # type: ignore[abstract]
+    engine._runs[future] = ("0 cpu", "spec")  # type: ignore[assignment]
+    ended = engine._ended(future)
+    assert (ended.is_pruned, ended.was_stopped, ended.error) == (True, False, None)
+    assert issubclass(Pruned, Interrupted)
+
+
+# --------------------------------------------------------------------------------------------- the search
+
+
+class PruningEngine(test_search.Engine):
+    """Prunes what has a high ratio, in the middle of its training."""
+
+    def step(self, next_run: Callable[[], RunSpec | None]) -> list[Ended]:
+        spec = next_run()
+        if spec is None:
+            return []
+        search = self.folder.study.config.search
+        if search is not None and search.pruner and fields(spec)["mask_ratio"] > 0.6:
+            prune(self.folder, spec, search.pruner)
+            self.bench.trained.append(f"pruned {spec.name}")
+            return [Ended(spec, is_pruned=True)]
+        return super().step(lambda: spec)
+
+
+def prune(folder: StudyFolder, spec: RunSpec, pruner: str) -> None:
+    run = RunDir.create(folder.runs_root, spec)
+    run.append_metrics({"step": 2, "seconds": 1.0})
+    folder.marks.prune(spec.id, PrunedMark(pruner, "at 40 % of the training it was bad", 2, 1.0))
+
+
+@pytest.fixture
+def bench(tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.delenv("OPTUNA_STORAGE", raising=False)
+    monkeypatch.setattr(test_search, "Engine", PruningEngine)
+    return Bench(tiny.study, tmp_path / "runs", monkeypatch)
+
+
+def test_a_pruned_point_is_neither_failed_nor_complete_nor_worked_on_again(bench: Bench) -> None:
+    seeds = "seeds=[0, 1]"
+    assert bench.search(searching("median"), seeds) == []
+    assert bench.trained == [
+        *(f"pgs mask_ratio={ratio} s{seed}" for ratio in (0.25, 0.5) for seed in (0, 1)),
+        "pruned pgs mask_ratio=0.75 s0",  # and its other seed is never begun
+        "pruned pgs mask_ratio=0.875 s0",
+    ]
+    states = [trial.state.name for trial in bench.trials()]
+    assert states == ["COMPLETE", "COMPLETE", "PRUNED", "PRUNED"]
+    assert bench.search(searching("median"), seeds) == []
+    assert bench.trained == []
+    folder = bench.runs_root / "tiny"
+    states = [run.state for run in statuses(folder)]
+    assert states == ["done"] * 4 + ["pruned"] * 4
+    frames = read_frames(folder)
+    assert frames.problems == []
+    assert frames.pruned_labels == ["pgs mask_ratio=0.75", "pgs mask_ratio=0.875"]
+    # Of 6 steps 2 took a second; of each point one seed was trained so far, and one not at all.
+    assert frames.saved_seconds == pytest.approx(2 * (4 * 0.5 + 6 * 0.5))
+
+
+def test_without_its_pruner_a_pruned_point_is_like_any_other(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "Trials", Mock())  # Optuna's record takes most of the time
+    bench.search(searching("median"))
+    bench.search(searching("halving"))  # which has ended none of them
+    assert bench.trained == ["pruned pgs mask_ratio=0.75 s0", "pruned pgs mask_ratio=0.875 s0"]
+    bench.search(searching(None))
+    assert bench.trained == ["pgs mask_ratio=0.75 s0", "pgs mask_ratio=0.875 s0"]
+    assert [run.state for run in statuses(bench.runs_root / "tiny")] == ["done"] * 4
+    assert bench.search(searching("median")) == []  # marks of complete runs mean nothing
+    assert bench.trained == []
+    assert read_frames(bench.runs_root / "tiny").pruned_labels == []
+
+
+def test_scores_of_a_pruned_point_count_nowhere(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "Trials", Mock())
+    folder = bench.folder(searching("median"), "seeds=[0, 1]")
+    bench.search(searching(None), "seeds=[0]")
+    bench.search(searching("median"), "seeds=[0, 1]")
+    assert read_frames(folder.path).pruned_labels == ["pgs mask_ratio=0.75", "pgs mask_ratio=0.875"]
+    results = Results(read_frames(folder.path))
+    assert np.isnan(results.objective_value("pgs mask_ratio=0.875"))  # its seed 0 is complete
+    assert results.best(results.study.labels) == "pgs mask_ratio=0.5"
+    table = sweep_table(results)
+    assert table is not None
+    assert [row[-1] for row in table.rows] == ["50.0", "25.0", "pruned", "pruned"]
+    assert "2 points pruned (median): they count nowhere" in "".join(table.notes)
+
+
+def test_a_sampler_knows_what_was_pruned(bench: Bench) -> None:
+    space = "space: {strategy.mask_ratio: {low: 0.1, high: 0.9}}, arms: [pgs], sampler: tpe, trials: 9"
+    search = f"search={{{space}, {PROBE}, pruner: median}}"
+    bench.search(search)
+    assert len(bench.trained) == 9
+    num_pruned = sum(name.startswith("pruned") for name in bench.trained)
+    assert 0 < num_pruned < 9
+    assert [trial.state.name for trial in bench.trials()].count("PRUNED") == num_pruned
+    bench.search(search)
+    assert bench.trained == []
+
+
+def test_a_full_search_with_probes_tells_what_pruning_would_have_missed(
+    tiny: TinyWorld, tmp_path: Path
+) -> None:
+    study = open_study_file(tiny.study, overrides=["arms={}", searching(None)])
+    folder = StudyFolder.open(Planner(study), tmp_path)
+    # The last point is the best in the end, and looked bad at the first probe.
+    gave = {0.25: (10, 10, 0.5), 0.5: (14, 14, 0.6), 0.75: (4, 4, 0.2), 0.875: (5, 20, 0.9)}
+    for ratio, (first, second, score) in gave.items():
+        (spec,) = folder.planner.specs(["pgs"], {"strategy.mask_ratio": ratio})
+        folder.add([spec])
+        prober = prober_of(spec, tmp_path)
+        assert prober is not None
+        for share, right in ((0.4, first), (0.7, second)):
+            write_probe(RunDir.create(tmp_path, spec), prober, share, right)
+        test_search.finish(folder, spec, score, seconds=100.0)
+    table = _content(Results(read_frames(folder.path)), [])["tables"]["pruning"]
+    lost = "lost: pgs mask_ratio=0.5 instead, −30.0"
+    assert table.rows == [
+        ["median", "0 of 4", "0%", "kept"],  # four are complete when nothing is left
+        ["halving", "2 of 4", "30%", lost],
+        ["wilcoxon", "2 of 4", "30%", lost],
+    ]
+
+
+def take_part(study: Path, root: Path, overrides: list[str]) -> None:
+    folder = many.folder_of(study, root, overrides)
+
+    class Engine(many.Engine):
+        def step(self, next_run: Callable[[], RunSpec | None]) -> list[Ended]:
+            spec = next_run()
+            if spec is None or spec.config.strategy.fields["mask_ratio"] < 0.6:
+                return super().step(lambda: spec)
+            prober = prober_of(spec, root)
+            assert prober is not None
+            try:
+                with RunDir.create(root, spec).claim():
+                    if not prober.is_over():  # as `run_once` asks
+                        self._log("trained", f"pruned {spec.name}")
+                        time.sleep(0.02)
+                        prune(folder, spec, "median")
+            except RunHeldError as error:
+                return [Ended(spec, error=error)]
+            return [Ended(spec, is_pruned=True)]
+
+    runs_module.LocalEngine = lambda *_: Engine(folder, 0.02)  # type: ignore
+    many.search(folder, [], many.Slots(("cpu",), 1), many.Watcher())
+
+
+def test_three_processes_prune_each_point_of_one_search_once(tiny: TinyWorld, tmp_path: Path) -> None:
+    root, args = tmp_path / "runs", (tiny.study, tmp_path / "runs", [searching("median"), "seeds=[0, 1]"])
+    processes = [multiprocessing.get_context("fork").Process(target=take_part, args=args) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    done = many.trained(root)
+    assert len(done) == len(set(done))
+    assert sum(not name.startswith("pruned") for name in done) == 4
+    assert {name.partition(" s")[0] for name in done if name.startswith("pruned")} == {
+        "pruned pgs mask_ratio=0.75",
+        "pruned pgs mask_ratio=0.875",
+    }
+    storage = f"sqlite:///{root}/tiny/optuna.db"
+    (name,) = optuna.get_all_study_names(storage)
+    found = sorted(t.state.name for t in optuna.load_study(storage=storage, study_name=name).trials)
+    assert found == ["COMPLETE", "COMPLETE", "PRUNED", "PRUNED"]
+
+
+@pytest.mark.parametrize(
+    ("search", "said"),
+    [
+        ("pruner: median", "a pruner needs a probe"),
+        (f"{PROBE}, pruner: median, metric: [mean, -flops]", "works for one metric"),
+        ("probe: {tasks: [tiny/color]}", "did you mean 'tiny/colour'"),
+        ("probe: {tasks: [tiny/colour], at: [0.5, 0.25]}", "rising order"),
+    ],
+)
+def test_mistakes_in_a_probe_are_named(bench: Bench, search: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        bench.folder(f"search={{{SPACE}, {search}}}")
+
+
+def test_several_devices_a_run_and_probes_are_refused(bench: Bench) -> None:
+    with pytest.raises(UserError, match="one process only"):
+        bench.folder(searching("median"), "devices_per_run=2")
