@@ -146,6 +146,7 @@ def sweep(
     Example: pgsbench sweep studies/ratio.yaml --set training.samples=8192
     """
     from pgsbench.reporting import search_tables, tables
+    from pgsbench.reporting.decision.words import answer, certainty
     from pgsbench.reporting.effects_tables import effects_missing, effects_tables
 
     if options.hands_over and confirm:
@@ -162,10 +163,12 @@ def sweep(
 
     searched = search_tables.sweep_table(found), search_tables.importance_table(found)
     shown = [tables.scores_table(found), where.where_table(found), *searched, *effects_tables(found)]
-    words = effects_missing(found)
+    words = "\n".join(
+        [answer(found), certainty(found), effects_missing(found)] if found.pairs else []
+    ).strip()
     if confirm and not opened.failed:
         from pgsbench.confirming import confirm as run_again
-        from pgsbench.reporting.decision.words import answer, certainty, verdict_table
+        from pgsbench.reporting.decision.words import verdict_table
 
         fresh = run_again(opened, swept, seeds=confirm).statistics
         words = "\n".join([words, f"With fresh seeds: {answer(fresh)}", certainty(fresh)]).strip()

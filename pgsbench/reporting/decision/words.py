@@ -64,7 +64,14 @@ def certainty(results: Results) -> str:
     if plan_of(results) is not None:
         said += " and for having looked after each seed" if len(found) > 1 else "; corrected for each look"
     said += "; another seed may tell otherwise" if seeds == 1 else ""
-    return f"{said}.{_needed(found)}"
+    return f"{said}.{_needed(found)}{_world(results)}"
+
+
+def _world(results: Results) -> str:
+    """Say of the generated world how far it may be believed; docs/scenes.md begins with how that is known."""
+    worlds = {run.spec.config.data.source.partition("?")[0] for run in results.study.runs}
+    said = " Scenes order masks only in part as photos do (docs/scenes.md): try photos before you believe it."
+    return said if worlds == {"scenes"} else ""
 
 
 def verdict_table(results: Results) -> Table:
