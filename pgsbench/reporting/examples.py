@@ -131,10 +131,11 @@ class _Reader:
         ours, theirs = self.names
         table = tasks_table(self.results, leads, ours, theirs)
         counts = [sum(getattr(one, side) for one in leads) for side in ("only_ours", "only_theirs")]
-        seeds = "its one seed" if len(self.seeds) == 1 else f"all {len(self.seeds)} seeds"
+        always = "" if len(self.seeds) == 1 else f" with all {len(self.seeds)} seeds"
         said = (
-            f"Of {sum(len(one.items) for one in leads):,} test items, {ours} gets {counts[0]:,} with {seeds} "
-            f"that {theirs} gets with none, and loses {counts[1]:,} the other way round."
+            f"Of {sum(len(one.items) for one in leads):,} test items, the arm {ours} is right on "
+            f"{counts[0]:,}{always} where the arm {theirs} is wrong{always}; the other way round it is "
+            f"{counts[1]:,}."
         )
         plain = Examples(
             ours,

@@ -105,7 +105,8 @@ def test_pictures_show_the_right_answer_and_the_wrong_one(results):
         assert one.seeds == "2 : 0"
     assert {one.seeds for one in found.lost} == {"0 : 2"}
     assert found.said.startswith(
-        "Of 48 test items, pgs gets 12 with all 2 seeds that flip gets with none, and"
+        "Of 48 test items, the arm pgs is right on 12 with all 2 seeds where the arm flip is wrong with all "
+        "2 seeds; "
     )
 
 
@@ -137,7 +138,7 @@ def test_runs_without_nearest_candidates_or_other_data_show_the_rest_and_say_so(
     report = write_report(results_of(study, tiny.suite), tmp_path / "report")
     html = report.html.read_text()
     assert "No pictures: their data is not here" in html
-    assert "pgs gets 12 with all 2 seeds" in html
+    assert "pgs is right on 12 with all 2 seeds" in html
     assert "data:image" not in html
 
 
