@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections import Counter
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
@@ -112,3 +113,8 @@ def test_files_stay_readable() -> None:
         if (count := len(path.read_text().splitlines())) > 400
     }
     assert not too_long
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    names = Counter(path.name for path in Path(__file__).parent.rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []  # pytest takes them for one module

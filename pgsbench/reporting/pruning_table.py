@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from pgsbench.execution.replays import Replay, replays
+from typing import TYPE_CHECKING
+
 from pgsbench.reporting.choice import choose
 from pgsbench.reporting.render import Table, points
 from pgsbench.reporting.results import Results
+
+if TYPE_CHECKING:
+    from pgsbench.execution.replays import Replay
 
 
 def pruning_table(results: Results) -> Table | None:
     """What each pruner would have ended; None where the search has no probe, or was pruned."""
     search, study = results.study.record.config.search, results.study
-    found = replays(study.folder, search, study.record.runs) if search is not None else []
-    if not found:
+    if search is None or search.probe is None:
+        return None
+    from pgsbench.execution.replays import replays  # late: what measures probes takes PyTorch
+
+    if not (found := replays(study.folder, search, study.record.runs)):
         return None
     rows = [_row(results, one) for one in found]
     notes = [
