@@ -53,10 +53,10 @@ def _memory(row: Row) -> float | None:
     return row.summary.get("peak_memory_bytes")
 
 
-FLOPS = Cost("operations", "TFLOP", _flops, "operations of one run (TFLOP)", 1e12)
-TIME = Cost("time", "train s", lambda row: row.seconds, "training time of one run")
-TOKENS = Cost("tokens", "10⁶ tokens", _tokens, "tokens of one run (millions)", 1e6)
-MEMORY = Cost("memory", "peak GiB", _memory, "peak memory of one run (GiB)", 2.0**30)
+FLOPS = Cost("operations", "TFLOP", _flops, "operations (TFLOP)", 1e12)
+TIME = Cost("time", "train s", lambda row: row.seconds, "training time")
+TOKENS = Cost("tokens", "10⁶ tokens", _tokens, "tokens (millions)", 1e6)
+MEMORY = Cost("memory", "peak GiB", _memory, "peak memory (GiB)", 2.0**30)
 #: Cost of a search's second objective -> the cost.
 COSTS = {"flops": FLOPS, "train_seconds": TIME, "tokens": TOKENS, "memory": MEMORY}
 

@@ -69,8 +69,8 @@ def test_the_figure_has_a_panel_each_for_operations_and_time_and_marks_the_front
     results = results_of(fabricate)
     figure = figures.ALL["accuracy-cost"](results)
     assert [axes.get_xlabel() for axes in figure.axes] == [
-        "operations of one run (TFLOP)",
-        "training time of one run (seconds)",
+        "operations (TFLOP)",
+        "training time (seconds)",
     ]
     drawn = {bars.get_label(): bars.lines[0] for bars in figure.axes[0].containers}
     filled = {arm for arm, line in drawn.items() if to_hex(line.get_markerfacecolor()) != LIGHT.paper}
