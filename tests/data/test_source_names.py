@@ -64,7 +64,7 @@ def test_a_pattern_that_stands_for_too_much_is_refused(train: str, said: str) ->
 
 @pytest.mark.parametrize(
     "train",
-    ["pipe:cat /tmp/x.tar", "x.tar::pipe:touch /tmp/pwned", "ssh://host/x.tar", "exec:rm", " pipe:ls"],
+    ["pipe:cat x.tar", "x.tar::pipe:touch made", "ssh://host/x.tar", "exec:rm", " pipe:ls"],
 )
 def test_what_would_run_a_command_is_refused(tiny: TinyWorld, train: str) -> None:
     with pytest.raises(DataError, match="no commands"):

@@ -7,6 +7,9 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
+#: What `counted` says where no model was asked.
+NOTHING = {"encode_image": 0, "encode_text": 0}
+
 
 @contextmanager
 def counted(model: nn.Module) -> Iterator[dict[str, int]]:

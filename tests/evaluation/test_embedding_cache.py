@@ -9,13 +9,11 @@ from pathlib import Path
 import four_tasks
 import pytest
 import torch
-from counting import counted
+from counting import NOTHING, counted
 from four_tasks import run
 
 from pgsbench.evaluation.cache import EmbeddingCache
 from pgsbench.models.clip import Clip
-
-NOTHING = {"encode_image": 0, "encode_text": 0}
 
 
 @pytest.fixture

@@ -11,20 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 from counting import counted
+from four_tasks import run
 
 from pgsbench.data.tar import EncodedImage
 from pgsbench.errors import ConfigError, DataError, EvaluationError, Interrupted, RunError
 from pgsbench.evaluation import task_results
 from pgsbench.evaluation.availability import DAMAGED, MISSING, survey
-from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.preprocess import Preprocess
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.evaluation.task_data import locate
 from pgsbench.models.clip import Clip
 from pgsbench.records.scores import Scores
 from pgsbench.reporting import study_frames
-
-NOTHING = {"encode_image": 0, "encode_text": 0}
 
 
 @pytest.fixture
@@ -39,11 +37,6 @@ tasks:
   - {name: my/swap, data: data/pairs, protocol: compositional, group: c, subset: swap_att}
 """)
     return path
-
-
-def run(tiny: Clip, suite: Path, **more: Any) -> Scores:
-    given = {"checkpoint_sha256": "abc", "out": suite.parent / "out", "batch_size": 16} | more
-    return evaluate(tiny, load_suite(suite), **given)
 
 
 # ------------------------------------------------------------------------------------- stop and progress

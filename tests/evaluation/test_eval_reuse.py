@@ -13,7 +13,7 @@ from typing import Any
 import four_tasks
 import pytest
 import torch
-from counting import counted
+from counting import NOTHING, counted
 from four_tasks import run
 
 from pgsbench.errors import EvaluationError
@@ -21,8 +21,6 @@ from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.protocols.retrieval import Retrieval
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.models.clip import Clip
-
-NOTHING = {"encode_image": 0, "encode_text": 0}
 
 
 @pytest.fixture
