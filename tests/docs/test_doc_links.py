@@ -45,3 +45,10 @@ def test_a_broken_link_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("# One `word`\n# One word\n[a](#one-word-1) [b](#two) [c](page.md#one-word) [d](no.md)\n")
     assert broken_links(page) == ["#two", "no.md"]
+
+
+def test_the_report_on_photos_ships_no_photo() -> None:
+    folder = ROOT / "reports/examples/photos"
+    assert "data:image/png" in (folder / "report.html").read_text()  # figures are
+    assert "data:image/jpeg" not in (folder / "report.html").read_text()  # examples of test items
+    assert not list(folder.glob("figures/masks.*"))  # training pictures under each mask
