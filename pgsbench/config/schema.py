@@ -230,6 +230,11 @@ class TrainingConfig(Strict):
     checkpoint_every_minutes: float = Field(
         30.0, gt=0, le=10**6, description="A state is saved at least so often. Does not change results."
     )
+    shard_optimizer: bool = Field(
+        False,
+        description="Of a run on several devices, each keeps AdamW's moments of its share of the weights "
+        "alone (ZeRO, stage 1). Does not change results.",
+    )
     keep_states: int = Field(1, ge=1, le=1000, description="How many saved states of a run are kept.")
 
     @model_validator(mode="after")

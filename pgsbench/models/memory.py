@@ -23,7 +23,8 @@ class StepMemory:
     Attributes:
         weights: Of the model, and of the moving average of its image tower where a mask looks at one.
         gradients: Of the weights that are trained.
-        optimizer: AdamW's two moments of each.
+        optimizer: AdamW's two moments of each, or of this device's share: an equal part, though tensors are
+            shared out whole, so a device with a large one holds more.
         activations: What the forward pass leaves for the backward pass, in the phase that needs most; None
             where a tower is not open_clip's own.
         peak: The most that is held at a time; None likewise.
@@ -39,8 +40,8 @@ class StepMemory:
 
     @property
     def state(self) -> int:
-        """Size of a saved state on disk."""
-        return self.weights + self.optimizer
+        """Size of a saved state on disk, which has all moments."""
+        return self.weights + _MOMENTS * self.gradients
 
 
 def step_memory(config: RunConfig, *, device_type: str, num_devices: int = 1) -> StepMemory:
@@ -59,7 +60,7 @@ def step_memory(config: RunConfig, *, device_type: str, num_devices: int = 1) ->
     checkpoint = _FP32 * (sizes.image_parameters + sizes.text_parameters)
     is_watched = sizes.count(config.strategy).watched
     weights = checkpoint + (_FP32 * sizes.image_parameters if is_watched else 0)
-    optimizer = _MOMENTS * gradients
+    optimizer = _MOMENTS * gradients // (num_devices if training.shard_optimizer else 1)
     if sizes.cost is None:
         return StepMemory(weights, gradients, optimizer, None, None, checkpoint)
     half = training.precision_on(device_type) != "fp32"

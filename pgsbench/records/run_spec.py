@@ -19,6 +19,7 @@ _COSMETIC = {
     "checkpoint_every_minutes",
     "keep_states",
     "micro_batch_size",  # but for rounding
+    "shard_optimizer",
 }
 
 

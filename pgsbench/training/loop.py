@@ -24,7 +24,13 @@ from pgsbench.models.masked_tower import Masking
 from pgsbench.models.text_masking import TextMasking
 from pgsbench.training import state
 from pgsbench.training.meter import Emit, Meter, Totals, reset_peak_memory
-from pgsbench.training.optim import adamw, first_unmasked_step, learning_rate, set_learning_rate
+from pgsbench.training.optim import (
+    adamw,
+    first_unmasked_step,
+    gather_moments,
+    learning_rate,
+    set_learning_rate,
+)
 from pgsbench.training.ranks import Ranks
 from pgsbench.training.step import GradientStep, Towers
 
@@ -72,7 +78,7 @@ def train(
     """
     check_shared_equally(config.batch_size, ranks.world_size)
     model: Any = clip.model
-    optimizer = adamw(model, config)
+    optimizer = adamw(model, config, world_size=ranks.world_size)
     scaler = torch.amp.GradScaler(device.type, enabled=config.precision_on(device.type) == "fp16")
     trained = state.Trained(model, masking, optimizer, scaler)
     step, totals = state.restore(state_folder, trained, device=device)
@@ -143,6 +149,8 @@ def train(
         stop, save = ranks.agree(step, stop=stop, save=save, error=error)
         if stop or save:
             meter.pause()
+            with ranks.watched(step):
+                gather_moments(optimizer)
             if ranks.is_first:
                 try:
                     state.save(state_folder, trained, step=step, totals=totals, keep=config.keep_states)

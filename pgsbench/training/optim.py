@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,10 +11,16 @@ from torch import nn
 from pgsbench.config.schema import TrainingConfig
 
 
-def adamw(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
+def adamw(model: nn.Module, config: TrainingConfig, *, world_size: int = 1) -> torch.optim.Optimizer:
     """Return AdamW with weight decay on matrices only: no gains, no biases, not the logit scale.
 
     Each group has an ``lr_scale``, the factor of its parameters on the schedule (`set_learning_rate`).
+
+    Args:
+        model: What is trained.
+        config: How.
+        world_size: Processes that train it. With `config.shard_optimizer` they share out the moments
+            (ZeRO, arXiv 1910.02054, stage 1): each steps its share of the weights and sends it to the others.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -29,9 +36,24 @@ def adamw(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
         }
         for (is_plain, is_text), parameters in groups.items()
     ]
-    betas = (config.beta1, config.beta2)
-    # fused: the 49,408-row embedding of a small model would otherwise take a visible share of the step
-    return torch.optim.AdamW(settings, lr=config.learning_rate, betas=betas, eps=config.eps, fused=True)
+    options: dict[str, Any] = {
+        "lr": config.learning_rate,
+        "betas": (config.beta1, config.beta2),
+        "eps": config.eps,
+        "fused": True,  # the 49,408-row embedding of a small model would otherwise take much of the step
+    }
+    if config.shard_optimizer and world_size > 1:
+        from torch.distributed.optim import ZeroRedundancyOptimizer  # late: a second of imports
+
+        return ZeroRedundancyOptimizer(settings, torch.optim.AdamW, **options)
+    return torch.optim.AdamW(settings, **options)
+
+
+def gather_moments(optimizer: torch.optim.Optimizer) -> None:
+    """Bring the moments that the processes have shared out to rank 0, which saves them; asked of all."""
+    gather = getattr(optimizer, "consolidate_state_dict", None)
+    if gather is not None:
+        gather(to=0)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -80,5 +80,8 @@ def test_what_takes_less() -> None:
     assert activations("flip", unmasked_tuning={"share": 0.15}) == whole, (
         "its last phase is on whole pictures"
     )
+    shared = step_memory(config_of(shard_optimizer=True), device_type="cpu", num_devices=4)
+    assert shared.optimizer == shared.gradients // 2, "two moments, a quarter of each"
+    assert shared.state == step_memory(config_of(), device_type="cpu").state
     watched = step_memory(config_of("attentive"), device_type="cpu")
     assert watched.weights > watched.checkpoint, "a second image tower"

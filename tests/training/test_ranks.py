@@ -26,6 +26,7 @@ TRAININGS = {
     **{f"text {name}": Training(text=name) for name in TEXT_CARDS if name != "none"},
     "sigmoid": Training().changed(loss="sigmoid"),
     "micro-batches": Training("random", (("views", 2),)).changed(micro_batch_size=2),
+    "shared optimizer": Training().changed(shard_optimizer=True),
 }
 
 
@@ -47,7 +48,16 @@ def check_equal(alone: Result, together: list[Any], *, tolerance: float) -> None
 
 
 #: One of each kind; the slow test has all, on two processes.
-QUICK = ("random", "attentive", "dynamic ratio", "two views", "text frequency", "sigmoid", "micro-batches")
+QUICK = (
+    "random",
+    "attentive",
+    "dynamic ratio",
+    "two views",
+    "text frequency",
+    "sigmoid",
+    "micro-batches",
+    "shared optimizer",
+)
 
 
 def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
@@ -120,9 +130,20 @@ def test_a_rank_that_hangs_is_a_message_with_rank_and_step(tmp_path: Path) -> No
 
 def test_a_state_goes_on_at_another_number_of_processes(tmp_path: Path) -> None:
     alone = run(Training(), tmp_path / "alone")
-    run_on(2, [(Training(stop_after=3), tmp_path / "cut")])
-    rest = run(Training(), tmp_path / "cut")
-    assert rest.losses == pytest.approx(alone.losses[3:], rel=1e-5)
+    shared = Training(stop_after=3).changed(shard_optimizer=True)
+    run_on(2, [(Training(stop_after=3), tmp_path / "cut"), (shared, tmp_path / "shared")])
+    for folder in ("cut", "shared"):
+        rest = run(Training(), tmp_path / folder)
+        assert rest.losses == pytest.approx(alone.losses[3:], rel=1e-5)
+
+
+def test_processes_share_out_the_moments_of_the_optimizer(tmp_path: Path) -> None:
+    shared = Training().changed(shard_optimizer=True)
+    ((one, other),) = run_on(2, [(shared, tmp_path)])
+    whole = 2 * sum(value.numel() for value in one.weights.values())
+    assert one.num_moments + other.num_moments == pytest.approx(whole, rel=0.01)
+    assert one.num_moments, "the words of the tiny model, most of its weights, in one tensor"
+    assert other.num_moments, "all else"
 
 
 def test_a_batch_must_be_shared_equally() -> None:

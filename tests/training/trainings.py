@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import torch.multiprocessing as processes
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from pgsbench.config.schema import TrainingConfig, UnmaskedTuning
 from pgsbench.data.memory import InMemory
@@ -75,6 +76,7 @@ class Result:
     weights: dict[str, torch.Tensor]
     samples: list[int]
     masks: list[torch.Tensor]
+    num_moments: int
 
 
 class Watched:
@@ -111,6 +113,10 @@ def run_as(ranks: Ranks, training: Training, folder: Path) -> Result:
             time.sleep(5 * training.silence_seconds)
         return training.stop_after is not None and len(losses) >= training.stop_after
 
+    stepped = dict[str, Any]()
+    hook = register_optimizer_step_post_hook(
+        lambda own, *_: stepped.update(own=own) if isinstance(own, torch.optim.AdamW) else None
+    )
     masking.register_forward_hook(
         lambda *_: masks.append(masking.last.keep.clone()) if masking.last is not None else None
     )
@@ -128,7 +134,9 @@ def run_as(ranks: Ranks, training: Training, folder: Path) -> Result:
         ranks=ranks,
     )
     masking.detach()
-    return Result(losses, clip.model.state_dict(), reader.seen, masks)
+    hook.remove()
+    moments = [of["exp_avg"].numel() + of["exp_avg_sq"].numel() for of in stepped["own"].state.values()]
+    return Result(losses, clip.model.state_dict(), reader.seen, masks, sum(moments))
 
 
 def _one_of(rank: int, trainings: list[tuple[Training, Path]], world_size: int, port: int, out: str) -> None:
