@@ -41,7 +41,7 @@ class PictureStatistics:
         contrast: Standard deviation of the brightness within a picture.
         chroma: Largest minus smallest channel.
         spectrum_slope: Slope of the power spectrum on logarithmic axes.
-        kept_by_pgs: Share of the object pixels that half of the patches show, chosen by `pgs`.
+        kept_by_pgs: Share of the object pixels that half of the patches show, chosen by `pgs` by score alone.
         kept_at_random: The same, at random.
         overlap_of_pgs: Intersection over union of two draws of `pgs`.
         overlap_at_random: The same, at random.
@@ -85,8 +85,9 @@ def statistics_of(
     low, middle, high = torch.quantile(shows, torch.tensor([0.1, 0.5, 0.9])).tolist()
     shares = object_shares(pictures.objects, patch_size)
     inside, outside = _edge_ranks(images, shares, patch_size)
+    chosen, random = Pgs(0.5, random_share=0.0), Random(0.5)
     kept, alike = zip(
-        *(_masks(one, pictures, shares, patch_size, seed) for one in (Pgs(0.5), Random(0.5))), strict=True
+        *(_masks(one, pictures, shares, patch_size, seed) for one in (chosen, random)), strict=True
     )
     return PictureStatistics(
         object_share=middle,

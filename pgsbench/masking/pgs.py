@@ -63,15 +63,18 @@ class Pgs:
     3. ``S = (1 - w) S_pixel + w cos(tokens)`` with ``w = token_weight * t``.
     4. ``P``: exp(S / tau) scaled to a doubly stochastic matrix (OTN).
     5. Score ``m_j = max_{i in C} log P_ij - gamma e_j``; candidates come first.
-    6. The highest scores are dropped, ``floor(n (1 - mask_ratio))`` patches stay for every image.
+    6. ``k = floor(n (1 - mask_ratio))`` patches stay for every image: ``round(random_share k)`` of them are
+       drawn at random, the others are those with the lowest scores.
 
-    CLIP-PGS-0.5 is ``mask_ratio=0.5``; CLIP-PGS-0.3 is ``mask_ratio=0.3, max_ratio=0.5``.
+    CLIP-PGS-0.5 is ``mask_ratio=0.5, random_share=0``; CLIP-PGS-0.3 is
+    ``mask_ratio=0.3, max_ratio=0.5, random_share=0``.
 
     Deviations, and choices where the paper says nothing: luminance comes from the normalised picture, as
     ranks do not mind; P replaces S; tokens count without their position code; pixels are compared at
     `pattern_side`, half as patterns and half by mean colour (`colour_weight`), as z-scored patterns alone
     take the flat inside of an object for flat background; the edge map is spread over neighbouring patches
-    (`edge_spread`), so that it protects areas and not only lines; a share of random patches can be mixed in;
+    (`edge_spread`), so that it protects areas and not only lines; half of the kept patches are drawn at
+    random (`random_share`), without which masks vary too little from step to step and lose to random ones;
     ties are broken at random. The defaults were chosen by training; docs/results.md says how. For the dynamic
     ratio a patch counts as redundant if its score exceeds the image's own mean by `threshold` standard
     deviations, so that no image depends on another or on the past. What the published code computes instead
@@ -99,7 +102,7 @@ class Pgs:
         otn: Whether similarities are scaled to a doubly stochastic matrix.
         tau: Temperature of the similarities.
         rounds: Updates of the scaling.
-        random_share: Share of the kept patches that is drawn at random before scores count.
+        random_share: Share of the kept patches that is drawn at random before scores count; 0 in the paper.
     """
 
     mask_ratio: float = 0.5
@@ -116,7 +119,7 @@ class Pgs:
     otn: bool = True
     tau: float = 0.1
     rounds: int = 10
-    random_share: float = 0.0
+    random_share: float = 0.5
     needs: ClassVar[frozenset[Need]] = frozenset({"images", "tokens"})
 
     def __post_init__(self) -> None:

@@ -34,7 +34,7 @@ def _select(strategy: Pgs, view: PatchView, seed: int = 0) -> Tensor:
         {"otn": False},
         {"colour_weight": 0.0, "edge_spread": 0},
         {"token_weight": 0.5, "edge_penalty": 1.5, "tau": 0.1, "rounds": 3},
-        {"candidate_share": 0.3, "edge_weight": 0.2, "pattern_side": 4},
+        {"candidate_share": 0.3, "edge_weight": 0.2, "pattern_side": 4, "random_share": 0.0},
     ],
     ids=str,
 )
@@ -42,7 +42,8 @@ def test_scores_are_those_of_the_slow_twin(fields: dict[str, Any]) -> None:
     view = make_view((3, 4), (8, 16), 2, progress=0.6)
     strategy = Pgs(0.5, **fields)
     stages = strategy.stages(view, draws=draws_for(view, 5))
-    noise = draws_for(view, 5).uniform(12).double().numpy()
+    draws = draws_for(view, 5)
+    noise, lots = (draws.uniform(12).double().numpy() for _ in range(2))
     for row in range(2):
         assert view.images is not None
         assert view.tokens is not None
@@ -67,8 +68,9 @@ def test_scores_are_those_of_the_slow_twin(fields: dict[str, Any]) -> None:
         twin, ours = torch.tensor(scores)[others], stages.score[row, others]
         assert stages.score[row, candidates].isinf().all()
         torch.testing.assert_close(ours - ours.mean(), twin - twin.mean(), atol=2e-4, rtol=1e-4)
-        # and so the selection: the lowest scores stay
-        kept = sorted(sorted(range(12), key=lambda j: scores[j])[:6])
+        # and so the selection: those that are drawn stay, and of the others those with the lowest scores
+        drawn = sorted(range(12), key=lambda j: -lots[row][j])[: round(6 * strategy.random_share)]
+        kept = sorted(sorted(range(12), key=lambda j: (j not in drawn, scores[j]))[:6])
         assert _select(strategy, view, seed=5)[row].tolist() == kept
 
 
@@ -138,9 +140,10 @@ def test_otn_converges_and_says_so() -> None:
 def test_the_dynamic_ratio_hides_up_to_its_limit() -> None:
     view = make_view(batch_size=16)
     n = view.num_patches
-    fixed = Pgs(0.3).select(view, draws=draws_for(view))
+    by_score = {"max_ratio": 0.5, "random_share": 0.0}
+    fixed = Pgs(0.3, random_share=0.0).select(view, draws=draws_for(view))
     for threshold, share in ((-9.0, 0.5), (9.0, 0.3)):
-        selection = Pgs(0.3, max_ratio=0.5, threshold=threshold).select(view, draws=draws_for(view))
+        selection = Pgs(0.3, threshold=threshold, **by_score).select(view, draws=draws_for(view))
         assert torch.equal(selection.keep, fixed.keep)
         assert selection.visible is not None
         if threshold < 0:
@@ -148,7 +151,7 @@ def test_the_dynamic_ratio_hides_up_to_its_limit() -> None:
         else:  # the candidates always count, and three of them are fewer than 30 %
             assert selection.visible.all()
         assert float(selection.effective_ratio(n)) == pytest.approx(share, abs=1 / n)
-    middle = Pgs(0.3, max_ratio=0.5).select(view, draws=draws_for(view))
+    middle = Pgs(0.3, **by_score).select(view, draws=draws_for(view))
     assert middle.visible is not None
     assert len(middle.visible.sum(dim=1).unique()) > 1
     # what is hidden are the kept patches with the highest scores
@@ -217,7 +220,9 @@ def test_random_patches_are_kept_whatever_their_score() -> None:
         return float((one & two).sum() / (one | two).sum())
 
     assert overlap(Pgs(0.5, random_share=1.0)) == pytest.approx(1 / 3, abs=0.05)
-    edges = Pgs(0.5, edge_penalty=3.0)  # two seeds agree much, as edges are the same for both
+    edges = Pgs(
+        0.5, edge_penalty=3.0, random_share=0.0
+    )  # two seeds agree much, as edges are the same for both
     assert overlap(dataclasses.replace(edges, random_share=0.5)) < overlap(edges) - 0.05
 
 

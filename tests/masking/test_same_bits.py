@@ -61,7 +61,7 @@ def test_masks_are_those_of_the_plain_formula(
         (0.3, {"tau": 0.2, "edge_penalty": 0.5}),
         (0.75, {"pattern_side": 2, "colour_weight": 0.0}),
     ):
-        strategy = Pgs(ratio, **fields)  # type: ignore[arg-type]
+        strategy = Pgs(ratio, random_share=0.0, **fields)  # type: ignore[arg-type]
         stages = strategy.stages(view, draws=draws_for(view))
         keep = strategy.select(view, draws=draws_for(view)).keep
         with monkeypatch.context() as patched:
