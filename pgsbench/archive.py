@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pgsbench.reporting.decision.power import power_table
 from pgsbench.reporting.page import ReportPaths, write_report
+from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.run_figures import draw_missing
 from pgsbench.reporting.run_list import studies_run, study_folder
@@ -13,6 +15,7 @@ from pgsbench.reporting.site import Published, write_site
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.validity.results import Validity
 from pgsbench.study.objective import MEAN
+from pgsbench.study.open import open_by_name
 from pgsbench.tracking.mirror import Mirror, Synced
 
 
@@ -33,15 +36,24 @@ def rewrite_reports(
         yield write_report(results, Path(output) / "reports" / folder.name)
 
 
-def read_results(
+def power(
     study: str,
     *,
     output: str | Path = ".",
     candidate: str | None = None,
     baselines: Sequence[str] | None = None,
-) -> Results:
-    """Read what a study's runs say; see `rewrite_reports`."""
-    return Results(read_frames(study_folder(output, study)), candidate=candidate, baselines=baselines)
+) -> Table:
+    """Return what it takes to see differences in a study that has run: seeds, and test items.
+
+    Args:
+        study: Its name, or its file.
+        output: The folder of ``runs/``.
+        candidate: As for `Study.results`.
+        baselines: Likewise.
+    """
+    name = open_by_name(study).config.name if study.endswith(".yaml") else study
+    found = read_frames(study_folder(output, name))
+    return power_table(Results(found, candidate=candidate, baselines=baselines))
 
 
 def validity(

@@ -53,6 +53,13 @@ class Bundle:
     num_scores: int = 0
     problems: tuple[str, ...] = ()
 
+    @property
+    def verdict(self) -> str:
+        """Whether its numbers follow from its outcomes, and a line for each thing that does not agree."""
+        if self.problems:
+            return "\n".join([*self.problems, "does not agree"])
+        return "every number follows from the outcomes"
+
 
 def bundle(study: str, path: Path, *, output: str | Path = ".", weights: bool = False) -> Bundle:
     """Write a study into an archive; two bundles of the same study are equal to the byte.

@@ -40,6 +40,24 @@ class Scaled:
     held_out: Table | None
     folder: Path
 
+    @property
+    def tables(self) -> list[Table]:
+        """Its tables."""
+        return [table for table in (self.fits, self.held_out) if table is not None]
+
+
+def budgets_in(words: Sequence[str]) -> list[float]:
+    """Return the budgets that words say.
+
+    Raises:
+        ConfigError: One of them is no number.
+    """
+    try:
+        return list(map(float, words))
+    except ValueError as error:
+        rule = "budgets are numbers joined by commas"
+        raise ConfigError(rule, where="budgets", value=",".join(words)) from error
+
 
 def scale(
     study: Study, budgets: Sequence[float], *, hold_out: float | None = None, unit: str = "flops"
@@ -79,10 +97,11 @@ def scale(
     for ending in ("svg", "png"):
         save(scale_figure(by_budget, laws, found, unit), folder / f"scale.{ending}")
     parts = [f"# {study.name} at several budgets\n", "![Error against budget](scale.png)\n"]
-    parts += [f"## {one.title}\n\n{markdown(one)}" for one in (table, beside) if one is not None]
+    done = Scaled(table, beside, folder)
+    parts += [f"## {one.title}\n\n{markdown(one)}" for one in done.tables]
     with atomic(folder / "scale.md") as scratch:
         scratch.write_text("\n".join(parts), encoding="utf-8")
-    return Scaled(table, beside, folder)
+    return done
 
 
 def dry_run(study: Study, budgets: Sequence[float], *, hold_out: float | None = None) -> list[Table]:

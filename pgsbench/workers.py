@@ -1,26 +1,31 @@
-"""Many processes on one study: see how it stands, hand it to a cluster, cancel it, try again."""
+"""Many processes on one study: see how it stands, leave it to others, cancel it, try again."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pgsbench.config.cluster import Profile, read_profile
 from pgsbench.errors import ConfigError
 from pgsbench.execution import slurm
-from pgsbench.execution.runs import enter
+from pgsbench.execution.folder import StudyFolder
+from pgsbench.execution.runs import Watcher, enter
 from pgsbench.execution.slots import Slots, plan_slots
-from pgsbench.execution.status import LOST, QUEUED, RunStatus, statuses
+from pgsbench.execution.status import ENDED, LOST, QUEUED, RunStatus, statuses
 from pgsbench.jobs import RunJob, WorkerJob
 from pgsbench.records.marks import Marks, Queued
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import read_planned
 from pgsbench.reporting.run_list import study_folder
-from pgsbench.session import Study
+from pgsbench.reporting.study_results import StudyResults
+from pgsbench.session import Study, work_on
 from pgsbench.study.study_file import StudyFile
 
 LOCAL, SLURM = "local", "slurm"
+#: Between two looks of `watch`.
+WATCH_SECONDS = 5.0
 
 
 def status(study: str, *, output: str | Path = ".") -> list[RunStatus]:
@@ -34,6 +39,18 @@ def status(study: str, *, output: str | Path = ".") -> list[RunStatus]:
     if jobs is None:
         return found
     return [replace(run, state=LOST) if run.state == QUEUED and run.job not in jobs else run for run in found]
+
+
+def watch(
+    study: str, *, output: str | Path = ".", seconds: float = WATCH_SECONDS
+) -> Iterator[list[RunStatus]]:
+    """Yield how each run stands, again and again until all have ended; see `status`."""
+    while True:
+        found = status(study, output=output)
+        yield found
+        if all(run.state in ENDED for run in found):
+            return
+        time.sleep(seconds)
 
 
 def cancel(study: str, *, output: str | Path = ".") -> list[str]:
@@ -77,6 +94,18 @@ class ClusterStudy(Study):
         missing = self.watched(lambda folder, watcher: enter(folder, specs, watcher))
         self.submit(missing)
         self.failed = self.watched(lambda folder, watcher: slurm.wait_for(folder, missing, watcher))
+
+    def sweep(self, trials: int | None = None) -> StudyResults:
+        """Search the study's space with jobs that take the next point; see `Study.sweep`."""
+        left = leave(self, search=True, trials=trials)
+
+        def wait(folder: StudyFolder, watcher: Watcher) -> list[tuple[RunSpec, Exception]]:
+            if left.num_open:
+                return slurm.wait_for_jobs(folder, left.jobs, watcher)
+            return slurm.wait_for(folder, left.missing, watcher)
+
+        self.failed = self.watched(wait)
+        return self._finish()
 
     def submit(self, missing: list[RunSpec], num_open: int = 0) -> list[str]:
         """Submit jobs for runs, or jobs that take the next point of a search; return their ids.
@@ -124,69 +153,84 @@ def on_cluster(
 
 
 @dataclass(frozen=True)
-class HandedOver:
+class Left:
     """What was left to other processes.
 
     Attributes:
         missing: Runs that are not complete; of a search that samples, those that are known beforehand.
         jobs: Ids of the jobs that were submitted.
+        num_open: Points that a sampler has still to choose.
     """
 
     missing: list[RunSpec]
     jobs: list[str]
+    num_open: int = 0
 
 
-def hand_over(
+def take_up(
     file: StudyFile,
     *,
+    on: str = LOCAL,
+    leaves: bool = False,
     output: str | Path = ".",
-    on: str = SLURM,
-    arms: Sequence[str | None] | None = None,
-    search: bool = False,
-    detach: bool = False,
+    jobs: int | None = None,
     device: str = "auto",
     threads: int | None = None,
+    any_numerics: bool = False,
     command: str = "",
-    cluster: str = "slurm",
-) -> tuple[Study, HandedOver]:
-    """Plan a study and leave its runs to a cluster, or to workers that join it.
+) -> Study:
+    """Take a study file to work on this machine, or on a cluster, whose profile says devices and threads.
 
     Args:
         file: The study file.
-        output: The folder of ``runs/``, which the jobs must see, too.
         on: ``local``, ``slurm`` or ``slurm:PROFILE``.
-        arms: As for `Study.train`; None among them is the base.
-        search: Search its space.
-        detach: Return when all is submitted, else wait for the jobs.
-        device: As for `open_study`; a cluster's profile says it itself.
+        leaves: The work is left to others (`leave`), so this machine need not have the devices for it.
+        output: The folder of ``runs/``, which the others must see, too.
+        jobs: At most this many runs at a time.
+        device: As for `open_study`.
         threads: Likewise.
+        any_numerics: Likewise.
         command: What the record says has run the study.
-        cluster: See `pgsbench.execution.slurm.submit`.
 
     Raises:
-        UserError: The study or the cluster's file has mistakes, or no jobs are taken.
+        UserError: There is no such engine or device, or the cluster's file has mistakes.
     """
-    if on == LOCAL:
+    if on != LOCAL:
+        return on_cluster(file, on=on, output=output, command=command)
+    if leaves:
         slots = plan_slots(device=device, threads=threads)
-        study = Study(file, Path(output), slots, command=command, any_numerics=False)
-        missing, _ = _planned(study, arms, search=search)
-        return study, HandedOver(missing, [])
-    study = on_cluster(file, on=on, output=output, command=command, cluster=cluster)
-    missing, num_open = _planned(study, arms, search=search)
-    jobs = study.submit(missing, num_open)
-    if not detach and num_open:
-        study.failed = study.watched(lambda folder, watcher: slurm.wait_for_jobs(folder, jobs, watcher))
-    elif not detach:
-        study.failed = study.watched(lambda folder, watcher: slurm.wait_for(folder, missing, watcher))
-    return study, HandedOver(missing, jobs)
+        return Study(file, Path(output), slots, command=command, any_numerics=any_numerics)
+    return work_on(
+        file,
+        output=output,
+        jobs=jobs,
+        device=device,
+        threads=threads,
+        any_numerics=any_numerics,
+        command=command,
+    )
 
 
-def _planned(study: Study, arms: Sequence[str | None] | None, *, search: bool) -> tuple[list[RunSpec], int]:
-    """Enter what is known of a study beforehand; return what is missing, and how many points are open."""
-    if not search:
-        names = None if arms is None else [arm or study.arms[0] for arm in arms]
-        specs = study.plan(names)
-        return study.watched(lambda folder, watcher: enter(folder, specs, watcher)), 0
-    references, searched, num_open = study.plan_sweep()
-    specs = [*references, *(() if num_open else searched)]
-    return study.watched(lambda folder, watcher: enter(folder, specs, watcher)), num_open
+def leave(
+    study: Study, arms: Sequence[str] | None = None, *, search: bool = False, trials: int | None = None
+) -> Left:
+    """Plan a study and leave its runs to its cluster, or to workers that join it; wait for nothing.
+
+    Args:
+        study: The study, from `take_up`.
+        arms: As for `Study.train`.
+        search: Search its space instead.
+        trials: As for `Study.sweep`.
+
+    Raises:
+        UserError: The study has mistakes, or no jobs are taken.
+    """
+    num_open = 0
+    if search:
+        references, searched, num_open = study.plan_sweep(trials)
+        specs = [*references, *(() if num_open else searched)]
+    else:
+        specs = study.plan(arms)
+    missing = study.watched(lambda folder, watcher: enter(folder, specs, watcher))
+    jobs = study.submit(missing, num_open) if isinstance(study, ClusterStudy) else []
+    return Left(missing, jobs, num_open)

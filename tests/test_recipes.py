@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -150,7 +151,10 @@ def test_the_command_makes_lists_and_verifies_a_recipe(capsys: pytest.CaptureFix
         app(words, standalone_mode=False)
     out = capsys.readouterr().out
     assert out.startswith("made: ")
+    assert "data.train=scenes?clutter=0.33&colour=1\n" in out
     assert "files as they were made" in out
-    assert "scenes?clutter=0.33&colour=1" in out
+    app(["data", "verify", "scenes?clutter=0.33&colour=1", "--json"], standalone_mode=False)
+    ((files,),) = json.loads(capsys.readouterr().out).values()
+    assert int(files["files as they were made"]) > 0
     with pytest.raises(DataError, match="clutter: a knob is set to a number"):
         app(["data", "make", "scenes", "--set", "clutter"], standalone_mode=False)

@@ -5,23 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
+from pgsbench.execution.launcher import launched_rank
+
 INTERRUPTED = 130
-
-
-#: Commands that train.
-TRAINING = {"train", "sweep", "compare"}
-
-
-def launched_rank(environment: Mapping[str, str], words: Sequence[str]) -> int | None:
-    """Return which of the processes this is that torchrun or srun has started to train; None: of none."""
-    for rank, size in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS")):
-        is_launched = rank == "RANK" or "SLURM_STEP_ID" in environment  # a batch script has the others, too
-        if is_launched and rank in environment and int(environment.get(size, "1")) > 1:
-            return int(environment[rank]) if TRAINING & set(words[:1]) else None
-    return None
 
 
 def main() -> None:

@@ -1,18 +1,23 @@
-"""Options that several commands share, and how a study is found by name."""
+"""Options that several commands share, and how a study is opened by them."""
 
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pgsbench import completion
+from pgsbench.cli.commands import argument, option
+from pgsbench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pgsbench.session import Study
 
 
 def _forbid_network(offline: bool) -> bool:
@@ -21,73 +26,68 @@ def _forbid_network(offline: bool) -> bool:
     return offline
 
 
-STUDY_HELP = "A study file, or the name of one that ships."
-StudyArgument = Annotated[str, typer.Argument(help=STUDY_HELP, autocompletion=completion.studies)]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="A.B=V", help="Override a value of the study; may be repeated."),
-]
-SeedsOption = Annotated[
-    int | None, typer.Option(min=1, help="Number of seeds: 0, 1, ... (default: the study's).")
-]
-OutputOption = Annotated[
-    Path, typer.Option("--output", metavar="DIR", help="Where runs/ and reports/ are kept.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the tables as JSON.")]
-BatchSizeOption = Annotated[
-    int, typer.Option("--batch-size", min=1, help="Pictures or texts encoded at a time.")
-]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or one GPU such as cuda:1.")]
-SUITE_HELP = "A suite that ships, a suite's YAML file, or clip_benchmark:NAME."
-SuiteOption = Annotated[str, typer.Option(help=SUITE_HELP, autocompletion=completion.suites)]
-RootOption = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Where public sets lie (default: PGSBENCH_DATA).")
-]
-OfflineOption = Annotated[
-    bool,
-    typer.Option(
-        "--offline",
-        callback=_forbid_network,
-        help="Fetch no data or models, as with HF_HUB_OFFLINE=1; an MLflow store is asked all the same.",
-    ),
-]
+_STUDY = "A study file, or the name of one that ships."
+_SET = "Override a value of the study; may be repeated."
+_SUITE = "A suite that ships, a suite's YAML file, or clip_benchmark:NAME."
+_NUMERICS = "Reuse runs of other devices, precisions and PyTorch versions, too."
+_OFFLINE = "Fetch no data or models, as with HF_HUB_OFFLINE=1; an MLflow store is asked all the same."
+
+StudyArgument = Annotated[str, argument(_STUDY, tab=completion.studies)]
+StudyOption = Annotated[str, option(_STUDY, tab=completion.studies)]
+StudyRun = Annotated[str, argument("Name of a study under runs/.", "STUDY", tab=completion.studies_run)]
+Set = Annotated[list[str] | None, option(_SET, "--set", metavar="A.B=V")]
+Seeds = Annotated[int | None, option("Number of seeds: 0, 1, ... (default: the study's).", min=1)]
+Candidate = Annotated[str | None, option("The arm in question (default: the study's).", tab=completion.arms)]
+Output = Annotated[Path, option("Where runs/ and reports/ are kept.", metavar="DIR")]
+Json = Annotated[bool, option("Print the tables as JSON.", "--json")]
+BatchSize = Annotated[int, option("Pictures or texts encoded at a time.", min=1)]
+Device = Annotated[str, option("auto, cpu, cuda or one GPU such as cuda:1.")]
+Threads = Annotated[int, option("CPU threads.", min=1)]
+Suite = Annotated[str, option(_SUITE, tab=completion.suites)]
+SuiteArgument = Annotated[str, argument(_SUITE, tab=completion.suites)]
+Root = Annotated[Path | None, option("Where public sets lie (default: PGSBENCH_DATA).", metavar="DIR")]
+Offline = Annotated[bool, option(_OFFLINE, "--offline", callback=_forbid_network)]
 
 
 @dataclass(frozen=True)
 class StudyOptions:
     """What every command takes that trains the runs of a study; see `takes_study_options`."""
 
-    set_: SetOption = None
-    seeds: SeedsOption = None
-    output: OutputOption = Path()
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Runs at a time (default: GPUs, or up to 4 cores).")
-    ] = None
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads of a run (default: OMP_NUM_THREADS, or 1).")
-    ] = None
-    device: DeviceOption = "auto"
-    any_numerics: Annotated[
-        bool,
-        typer.Option(
-            "--any-numerics", help="Reuse runs of other devices, precisions and PyTorch versions, too."
-        ),
-    ] = False
-    on: Annotated[
-        str, typer.Option("--on", metavar="ENGINE", help="local, slurm, or slurm:PROFILE of cluster.yaml.")
-    ] = "local"
-    detach: Annotated[
-        bool, typer.Option("--detach", help="Plan, submit and return; on local, workers do the work.")
-    ] = False
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan: runs, steps, samples, tokens, minutes.")
-    ] = False
-    json: JsonOption = False
+    set_: Set = None
+    seeds: Seeds = None
+    output: Output = Path()
+    jobs: Annotated[int | None, option("Runs at a time (default: GPUs, or up to 4 cores).", min=1)] = None
+    threads: Annotated[int | None, option("CPU threads a run (default: OMP_NUM_THREADS, or 1).", min=1)] = (
+        None
+    )
+    device: Device = "auto"
+    any_numerics: Annotated[bool, option(_NUMERICS, "--any-numerics")] = False
+    on: Annotated[str, option("local, slurm, or slurm:PROFILE of cluster.yaml.", metavar="ENGINE")] = "local"
+    detach: Annotated[bool, option("Plan, submit, return; on local, workers do the work.", "--detach")] = (
+        False
+    )
+    dry_run: Annotated[bool, option("Print the plan: runs, steps, samples, minutes.", "--dry-run")] = False
+    json: Json = False
 
-    @property
-    def hands_over(self) -> bool:
-        """Whether other processes shall do the work."""
-        return not self.dry_run and (self.detach or self.on != "local")
+    def open(self, study: str, *, stays: bool = False) -> Study:
+        """Open a study to work on it.
+
+        Args:
+            study: Its file, or the name of one that ships.
+            stays: The command goes on from results, so it cannot leave the work to others.
+        """
+        from pgsbench.study.open import open_by_name
+
+        leaves = self.detach and not self.dry_run
+        if stays and leaves:
+            rule, way_out = "it goes on from results, so it has to stay", "`pgsbench worker` shares the work"
+            raise ConfigError(rule, where="--detach", way_out=way_out)
+        file = open_by_name(study, overrides=self.set_ or [], seeds=self.seeds)
+        from pgsbench.workers import LOCAL, take_up  # late: a mistake in the study is said sooner
+
+        on, command = LOCAL if self.dry_run else self.on, shlex.join(["pgsbench", *sys.argv[1:]])
+        take = partial(take_up, file, on=on, leaves=leaves, output=self.output, command=command)
+        return take(jobs=self.jobs, threads=self.threads, device=self.device, any_numerics=self.any_numerics)
 
 
 def takes_study_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -104,14 +104,3 @@ def takes_study_options(command: Callable[..., None]) -> Callable[..., None]:
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     vars(call)["__signature__"] = Signature(parameters)
     return call
-
-
-def names_in(text: str | None) -> list[str] | None:
-    """Return the names in a list joined by commas, each once; None: there is no list, or an empty one."""
-    names = dict.fromkeys(part.strip() for part in (text or "").split(","))
-    return [name for name in names if name] if text else None
-
-
-def group(text: str) -> typer.Typer:
-    """Return a group of commands with its help text."""
-    return typer.Typer(no_args_is_help=True, help=text, rich_markup_mode=None)

@@ -1,88 +1,111 @@
-"""``pgsbench study``: study files."""
+"""``pgsbench study``: study files, and how the runs of a study stand."""
 
 from __future__ import annotations
 
-import json
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pgsbench import completion
-from pgsbench.cli.options import JsonOption, OutputOption, SetOption, StudyArgument, group
-from pgsbench.study.shipped import find_study
+from pgsbench.cli import options as opt
+from pgsbench.cli.commands import command, group, option
+from pgsbench.reporting import render
 
-app = group("Study files: list, show, validate.")
+app = group("Studies: list, show, validate; status, cancel, retry, collect.", name="study")
 
 
-@app.command(name="ls")
-def list_(json_: JsonOption = False) -> None:
-    """List the studies that ship, each with its question.
-
-    Example: pgsbench study ls
-    """
+@command(app, "pgsbench study ls", name="ls")
+def list_(json: opt.Json = False) -> None:
+    """List the studies that ship, each with its question."""
     from pgsbench.study.shipped import questions
 
     asked = questions()
-    if json_:
-        typer.echo(json.dumps(asked, indent=2))
-        return
-    for name, question in asked.items():
-        typer.echo(f"{name:<14} {question}")
+    lines = [f"{name:<14} {question}" for name, question in asked.items()]
+    typer.echo(dumps(asked, indent=2) if json else "\n".join(lines))
 
 
-@app.command()
-def show(study: StudyArgument, set_: SetOption = None) -> None:
-    """Print a study with every value resolved, defaults included.
+@command(app, "pgsbench study show ratio --set training.samples=8192")
+def show(study: opt.StudyArgument, set_: opt.Set = None) -> None:
+    """Print a study with every value resolved, defaults included."""
+    from pgsbench.study.open import open_by_name
 
-    Example: pgsbench study show ratio --set training.samples=8192
-    """
+    typer.echo(dumps(open_by_name(study, overrides=set_ or []).resolved(), indent=2))
+
+
+@command(app, "pgsbench study validate my/study.yaml")
+def validate(study: opt.StudyArgument, set_: opt.Set = None) -> None:
+    """Check a study file; every mistake is named at once."""
     from pgsbench.study.open import open_study_file
-
-    opened = open_study_file(find_study(study), overrides=set_ or [])
-    typer.echo(json.dumps(opened.resolved(), indent=2))
-
-
-@app.command()
-def validate(study: StudyArgument, set_: SetOption = None) -> None:
-    """Check a study file; every mistake is named at once.
-
-    Example: pgsbench study validate my/study.yaml
-    """
-    from pgsbench.study.open import open_study_file
+    from pgsbench.study.shipped import find_study
 
     path = find_study(study)
     config = open_study_file(path, overrides=set_ or []).config
     typer.echo(f"{path}: valid; arms: {', '.join(config.arm_names)}; seeds: {config.seeds}")
 
 
-@app.command()
+@command(app, "pgsbench study best ratio --as winner.yaml --within 1")
 def best(
-    study: Annotated[
-        str,
-        typer.Argument(help="Name of a searched study under runs/.", autocompletion=completion.studies_run),
-    ],
-    as_: Annotated[Path, typer.Option("--as", metavar="FILE.yaml", help="The study file to write.")],
-    within: Annotated[
-        float, typer.Option(min=0, help="The cheapest point at most so many points behind the best.")
-    ] = 0.0,
-    output: OutputOption = Path(),
+    study: opt.StudyRun,
+    as_: Annotated[Path, option("The study file to write.", "--as", metavar="FILE.yaml")],
+    within: Annotated[float, option("The cheapest at most so many points behind the best.", min=0)] = 0.0,
+    output: opt.Output = Path(),
 ) -> None:
-    """Write the best point of a search as a study file, with seeds that did not choose it.
-
-    Example: pgsbench study best ratio --as winner.yaml --within 1
-    """
+    """Write the best point of a search as a study file, with seeds that did not choose it."""
     from pgsbench.reporting.best_point import write_best
 
     typer.echo(f"{as_}: {write_best(study, as_, within=within, output=output)}")
 
 
-@app.command()
+@command(app, "pgsbench study schema > study.schema.json")
 def schema() -> None:
-    """Print the JSON schema of study files, for editors that complete and check as you type.
-
-    Example: pgsbench study schema > study.schema.json
-    """
+    """Print the JSON schema of study files, for editors that complete and check as you type."""
     from pgsbench.config.schema import StudyConfig
 
-    typer.echo(json.dumps(StudyConfig.model_json_schema(), indent=2))
+    typer.echo(dumps(StudyConfig.model_json_schema(), indent=2))
+
+
+@command(app, "pgsbench study status ratio --watch")
+def status(
+    study: opt.StudyRun,
+    watch: Annotated[bool, option("Again every few seconds, until all has ended.", "--watch")] = False,
+    output: opt.Output = Path(),
+    json: opt.Json = False,
+) -> None:
+    """Show how each run of a study stands: waiting, queued, running, done, pruned, failed or lost."""
+    from pgsbench import workers
+    from pgsbench.reporting.status_table import status_frame, status_table
+
+    looks = workers.watch(study, output=output) if watch else [workers.status(study, output=output)]
+    for found in looks:
+        render.show_frame(status_frame(found), status_table(study, found), json=json)
+
+
+@command(app, "pgsbench study cancel ratio")
+def cancel(study: opt.StudyRun, output: opt.Output = Path()) -> None:
+    """Ask every process and job of a study to save and end; `study retry`, or the same command, goes on."""
+    from pgsbench import workers
+
+    jobs = workers.cancel(study, output=output)
+    typer.echo(f"{study}: cancelled{'; jobs: ' if jobs else ''}{', '.join(jobs)}")
+
+
+@command(app, "pgsbench study retry ratio")
+def retry(study: opt.StudyRun, output: opt.Output = Path()) -> None:
+    """Let runs that failed be worked on again by the workers of a study."""
+    from pgsbench import workers
+
+    for name in workers.retry(study, output=output):
+        typer.echo(name)
+
+
+@command(app, "pgsbench study collect ratio", slow=True)
+def collect(study: opt.StudyRun, output: opt.Output = Path()) -> None:
+    """Write the report and feed MLflow from what is complete so far, and say what is missing."""
+    from pgsbench.archive import rewrite_reports, sync
+
+    status(study, output=output)
+    for paths in rewrite_reports(study, output=output):
+        typer.echo(f"{paths.html}\n{paths.markdown}")
+    for _, fed in sync(study, output=output):
+        typer.echo(f"MLflow: {fed.problem or 'up to date'}")

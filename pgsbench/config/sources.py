@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pgsbench.errors import DataError
 
@@ -11,6 +11,11 @@ def join(name: str, knobs: Mapping[str, float]) -> str:
     """Return the name of a data set with knobs: ``scenes?clutter=0.5&context=0``."""
     said = "&".join(f"{knob}={float(value)!r}".removesuffix(".0") for knob, value in sorted(knobs.items()))
     return f"{name}?{said}" if said else name
+
+
+def typed(name: str, knobs: Sequence[str]) -> str:
+    """Return the name of a data set with knobs as somebody types them, ``["clutter=0.5", "context=0"]``."""
+    return f"{name}?{'&'.join(knobs)}" if knobs else name
 
 
 def split(source: str) -> tuple[str, dict[str, float]]:

@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -38,18 +39,37 @@ _MISSING = "file or URL that cannot be read"
 Row = tuple[str, list[str]]
 
 
-def make_own(
-    name: str, source: Path, *, progress: store.Progress | None = None
-) -> tuple[Path, int, dict[str, int]]:
+@dataclass(frozen=True)
+class Made:
+    """A data set that was made.
+
+    Attributes:
+        name: What ``data.train`` calls it.
+        folder: Where it lies.
+        num_pairs: Training pairs in it.
+        faults: Reason -> number of pictures that were left out.
+        existed: It was there before.
+    """
+
+    name: str
+    folder: Path
+    num_pairs: int
+    faults: dict[str, int] = field(default_factory=dict)
+    existed: bool = False
+
+    def __str__(self) -> str:
+        left_out = "".join(f", {number:,} left out ({reason})" for reason, number in self.faults.items())
+        done = "exists" if self.existed else "made"
+        return f"{done}: {self.folder}: {self.num_pairs:,} pairs{left_out}; data.train={self.name}"
+
+
+def make_own(name: str, source: Path, *, progress: store.Progress | None = None) -> Made:
     """Turn a folder or a table into shards.
 
     Args:
         name: What training data is then called.
         source: The folder or the table.
         progress: Told of pictures that were read.
-
-    Returns:
-        The folder, the number of samples in it, and reason -> number of pictures that were left out.
 
     Raises:
         DataError: The name is taken or cannot be one, or there is nothing in the source.
@@ -74,7 +94,7 @@ def make_own(
             written += write_tar(scratch / f"{shard:0{width}d}.tar", samples)
         if not written:
             raise DataError("no picture can be used", where="--from", value=dict(counts))
-    return folder, written, dict(counts)
+    return Made(name, folder, written, dict(counts))
 
 
 def _usable(

@@ -15,6 +15,8 @@ from pgsbench.tracking.rundir import RunDir
 WAITING, QUEUED, RUNNING, DONE, FAILED, LOST = "waiting", "queued", "running", "done", "failed", "lost"
 PRUNED = "pruned"
 STATES = (WAITING, QUEUED, RUNNING, DONE, PRUNED, FAILED, LOST)
+#: States of runs that nobody will work on unless he is asked to.
+ENDED = (DONE, PRUNED, FAILED)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 from pgsbench.data import store
-from pgsbench.data.verify import Verified
+from pgsbench.data.verify import Verified, verify_pairs
 from pgsbench.evaluation import availability
 from pgsbench.evaluation.suite import Suite
 from pgsbench.reporting.render import Table
@@ -49,7 +49,24 @@ def status_table(suite: Suite, *, root: Path | None, progress: store.Progress) -
     return Table(f"Data of the suite {suite.name}", header, rows, notes, text_columns=(1, 2, 5))
 
 
-def verified_table(found: Verified, train: str) -> Table:
+def verified_table(name: str, *, progress: store.Progress | None = None) -> Table:
+    """Look at all of a data set: a built-in one's files by their hashes, else which samples can be used.
+
+    Args:
+        name: A built-in data set, with or without knobs, or shards.
+        progress: Told how far it is.
+
+    Raises:
+        DataError: There is no such data, or a file of a built-in data set is not what it was.
+    """
+    if not store.is_builtin(name):
+        return _samples_table(verify_pairs(name, progress=progress), name)
+    folder = store.check(name, progress=progress)
+    count = f"{len(store.read_manifest(folder).sha256):,}"
+    return Table(f"Files of {name}", ["files as they were made", "folder"], [[count, str(folder)]])
+
+
+def _samples_table(found: Verified, train: str) -> Table:
     """Return how many samples of training data cannot be used, by reason, and where the first lies."""
     firsts: dict[str, str] = {}
     for shard, key, reason in found.faults:

@@ -1,14 +1,12 @@
-"""One small table model and its spellings: Markdown, CSV, LaTeX, plain text, and colours in a terminal.
+"""One small table model and its spellings: Markdown, LaTeX, plain text, and colours in a terminal.
 
-Markdown and CSV keep every cell in full. In LaTeX, text and terminals a `Cell` is short, as columns are
+Markdown keeps every cell in full. In LaTeX, text and terminals a `Cell` is short, as columns are
 narrow. Text and terminals have `WIDTH` columns: a table that is still too wide wraps its words, then goes on
 below itself.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 import sys
@@ -17,9 +15,10 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pgsbench.errors import ConfigError
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: What stands in a cell that cannot be filled.
 MISSING_CELL = "missing"
@@ -105,6 +104,14 @@ def show(*tables: Table, json: bool = False) -> None:
         sys.stdout.write("\n".join(map(text, tables)))
 
 
+def show_frame(frame: pd.DataFrame, table: Table, *, json: bool) -> None:
+    """Print the table of a frame; as JSON the frame itself, whose numbers are not rounded."""
+    if json:
+        sys.stdout.write(frame.to_json(orient="records", indent=1, date_format="iso") + "\n")
+    else:
+        show(table)
+
+
 def text(table: Table, *, width: int = WIDTH) -> str:
     """Return the table as aligned text; a row is one line unless its words must be wrapped to fit.
 
@@ -148,13 +155,6 @@ def as_json(*tables: Table) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False)
 
 
-def csv_text(table: Table) -> str:
-    """Return the table as CSV (RFC 4180, cells as they are shown), without title and notes."""
-    file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows([table.header, *table.rows])
-    return file.getvalue()
-
-
 def latex(table: Table) -> str:
     """Return the table as a LaTeX ``table`` with a label; short cells, notes in the caption.
 
@@ -181,27 +181,6 @@ def latex(table: Table) -> str:
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def check_ending(path: Path | None, option: str) -> None:
-    """Raise ConfigError where a file is named that `write` cannot write.
-
-    Args:
-        path: The file, if any.
-        option: What named it.
-    """
-    if path is not None and path.suffix not in _FILES:
-        raise ConfigError(f"a table is written as {' or '.join(_FILES)}", where=option, value=str(path))
-
-
-def write(table: Table, path: Path) -> Path:
-    """Write a table as Markdown or CSV, as the file's ending says; makes its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_FILES[path.suffix](table))
-    return path
-
-
-_FILES = {".md": markdown, ".csv": csv_text}
 
 
 def percent(share: float) -> str:

@@ -26,6 +26,18 @@ def evaluation_tables(found: Sequence[Evaluation]) -> list[Table]:
     return [*tables, *(mask_table(one.name, one.scores, one.masked) for one in found if one.masked)]
 
 
+def evaluation_lines(found: Sequence[Evaluation]) -> list[str]:
+    """Return what stands below the tables: what each model is, how much was measured, where scores lie."""
+    lines = []
+    for one in found:
+        reused = len(one.scores.reused)
+        lines.append(f"\n{one.name}: {one.model}" if len(found) > 1 else f"model: {one.model}")
+        lines.append(f"tasks: {len(one.scores.primary()) - reused} measured, {reused} reused")
+        for folder in (one.folder, *([one.masked_folder] if one.masked else [])):
+            lines += [f"scores: {folder / 'scores.json'}", f"        {folder / 'scores.csv'}"]
+    return lines
+
+
 def across_table(scores: Mapping[str, Scores]) -> Table:
     """Return one table of several checkpoints: groups and tasks down, checkpoints across."""
     first = next(iter(scores.values()))

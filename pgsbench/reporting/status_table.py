@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
+
+import pandas as pd
 
 from pgsbench.execution.status import STATES, RunStatus
 from pgsbench.reporting.render import MISSING_CELL, Table
+
+
+def status_frame(runs: Sequence[RunStatus]) -> pd.DataFrame:
+    """Return a study's runs as rows; see `RunStatus`."""
+    return pd.DataFrame([asdict(run) for run in runs])
 
 
 def status_table(study: str, runs: Sequence[RunStatus]) -> Table:

@@ -83,7 +83,6 @@ def call(
         (("masks", "diagnose", "scenes", "--strategies", "pgz"), "did you mean 'pgs'?"),
         (("masks", "diagnose", "/no/such/{0..1}.tar"), "2 of 2 shards are missing"),
         (("bench", "masks", "--strategies", "pgz", "--model", "tiny-vit"), "did you mean 'pgs'?"),
-        (("bench", "masks", "--output", "table.txt"), "a table is written as .md or .csv"),
         (("data", "make", "scene"), "did you mean 'scenes'?"),
         (("data", "status", "papre"), "did you mean 'paper'?"),
         (("calibrate", "ViT-B-32:opena"), "did you mean 'ViT-B-32:openai'?"),

@@ -51,8 +51,9 @@ def captions_of(name: str) -> list[list[str]]:
 
 
 def test_a_folder_of_pictures_and_texts(pictures: Path) -> None:
-    _, count, faults = own.make_own("mine", pictures)
-    assert (count, faults) == (5, {damage.NO_IMAGE: 1})
+    made = own.make_own("mine", pictures)
+    assert (made.num_pairs, made.faults) == (5, {damage.NO_IMAGE: 1})
+    assert str(made) == f"made: {made.folder}: 5 pairs, 1 left out ({damage.NO_IMAGE}); data.train=mine"
     assert captions_of("mine") == [[f"number {number}"] for number in (0, 1, 2, 4, 5)]
     assert len(shards.open_pairs("mine")) == 5
     with pytest.raises(DataError, match="there is a data set of this name"):
@@ -76,9 +77,9 @@ def test_a_table_of_paths_and_captions(pictures: Path, kind: str, monkeypatch: p
         table.write_text(
             "\n".join(mark.join(f'"{cell}"' for cell in row) for row in [("filepath", "title"), *rows])
         )
-    _, count, faults = own.make_own("mine", table)
-    assert count == 3
-    assert faults == {own._MISSING: 1, damage.NO_CAPTION: 1}
+    made = own.make_own("mine", table)
+    assert made.num_pairs == 3
+    assert made.faults == {own._MISSING: 1, damage.NO_CAPTION: 1}
     assert captions_of("mine") == [["one, first", "one, again"], ["two"], ["four"]]
     assert len(names.resolve("mine")) == 3
 

@@ -194,7 +194,7 @@ def test_seeds_are_added_by_jobs_until_a_comparison_is_decided(
     ("command", "said"),
     [
         ("compare --baselines flip --until decided --detach --study", "it has to stay"),
-        ("sweep --confirm 3 --detach", "known when the search is complete"),
+        ("sweep --confirm 3 --detach", "it has to stay"),
         ("compare --baselines flip --until decided --on pbs --study", "no such engine"),
     ],
 )
@@ -321,7 +321,7 @@ def test_a_job_that_is_preempted_saves_and_goes_on_where_it_was(
     tiny: TinyWorld, tmp_path: Path, real_slurm: Path, cluster_file: Path
 ) -> None:
     study = open_study_file(tiny.study, overrides=["training.samples=4800", "search=null", "arms={}"])
-    _, left = workers.hand_over(study, output=tmp_path, detach=True)
+    left = workers.leave(workers.on_cluster(study, on="slurm", output=tmp_path))
     run = RunDir(tmp_path / "runs" / left.missing[0].folder)
     wait_until(lambda: run.last_step() > 3)
     asked = ["sbatch", "-p", "urgent", "-n2", "--output", str(tmp_path / "urgent"), "--wrap", "date"]

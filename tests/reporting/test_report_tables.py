@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import csv
-import io
 import shutil
 import subprocess
 from dataclasses import replace
@@ -262,10 +260,6 @@ def test_latex_compiles(fabricate, tmp_path, monkeypatch):
     command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "paper.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout[-2000:]
-
-
-def test_csv_reads_back():
-    assert list(csv.reader(io.StringIO(render.csv_text(TABLE))))[1] == ["p_g|s", "−1.0", "50 %"]
 
 
 def test_numbers_as_people_read_them():

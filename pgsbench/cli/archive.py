@@ -1,0 +1,223 @@
+"""``pgsbench runs`` and what works on studies that have run: reports, MLflow, their way to others."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pgsbench import completion
+from pgsbench.cli import options as opt
+from pgsbench.cli.commands import argument, command, group, names_in, option
+from pgsbench.reporting import render
+
+app = group()
+runs = group("Runs: list, show, compare, remove, export.", name="runs")
+
+_ALL = "Name of a study under runs/ (default: all)."
+StudyRunOrAll = Annotated[str | None, argument(_ALL, "[STUDY]", tab=completion.studies_run)]
+Run = Annotated[str, argument("A run's id, the beginning of it, or its directory.", tab=completion.runs)]
+_METRIC = "mean, a group, or TASK/METRIC"
+_REFERENCE = "What is believed: a study under runs/, or STUDY:METRIC (default metric: mean)."
+_AGE = "Begun at most so long ago: 90m, 12h, 2d, 1w."
+
+
+@command(runs, "pgsbench runs ls --study ratio --min-score 60 --sort score", name="ls")
+def list_(
+    study: Annotated[str | None, option("Runs of this study.", tab=completion.studies_run)] = None,
+    arm: Annotated[str | None, option("Runs of this arm.", tab=completion.arms)] = None,
+    min_score: Annotated[float | None, option("At least this score in percent.", min=0, max=100)] = None,
+    newer: Annotated[str | None, option(_AGE, metavar="AGE")] = None,
+    metric: Annotated[str, option(f"{_METRIC}.")] = "mean",
+    sort: Annotated[str, option("id, study, arm, label, seed, status, score, started.")] = "started",
+    output: opt.Output = Path(),
+    json: opt.Json = False,
+) -> None:
+    """List the runs: id, study, arm, seed, score, status, date."""
+    from pgsbench.reporting import run_list
+
+    least = None if min_score is None else min_score / 100
+    found = run_list.runs(
+        output, study=study, arm=arm, min_score=least, newer=newer, metric=metric, sort=sort
+    )
+    render.show_frame(found, run_list.runs_table(found, metric=metric), json=json)
+
+
+@command(runs, "pgsbench runs best ratio --metric classification")
+def best(
+    study: opt.StudyRun,
+    metric: Annotated[str | None, option(f"{_METRIC} (default: what the study searches).")] = None,
+    output: opt.Output = Path(),
+    json: opt.Json = False,
+) -> None:
+    """Show the run of a study with the highest score (default: what the study searches for, or the mean)."""
+    from pgsbench.reporting.run_list import best_run, metric_of, runs_table
+
+    metric = metric or metric_of(output, study)
+    found = best_run(study, output=output, metric=metric)
+    render.show_frame(found, runs_table(found, metric=metric), json=json)
+
+
+@command(runs, "pgsbench runs show 3f9a")
+def show(run: Run, output: opt.Output = Path(), json: opt.Json = False) -> None:
+    """Show what a run is, where it was trained, what it cost and scored."""
+    from pgsbench.reporting.run import load_run, run_tables
+
+    render.show(*run_tables(load_run(run, output)), json=json)
+
+
+@command(runs, "pgsbench runs diff 3f9a 07c2")
+def diff(ours: Run, theirs: Run, output: opt.Output = Path(), json: opt.Json = False) -> None:
+    """Show what differs between two runs: settings, data, code, numerics, scores."""
+    from pgsbench.reporting.run import diff_tables, load_run
+
+    render.show(*diff_tables(load_run(ours, output), load_run(theirs, output)), json=json)
+
+
+@command(runs, "pgsbench runs rm 3f9a 07c2")
+def rm(
+    run: Annotated[list[str], argument("Ids or directories.", tab=completion.runs)],
+    yes: Annotated[bool, option("Do not ask.", "--yes")] = False,
+    output: opt.Output = Path(),
+) -> None:
+    """Delete runs: their directories, and what records of studies say of them. MLflow keeps its copies."""
+    from pgsbench.reporting.run import load_run
+    from pgsbench.tracking.run_files import remove
+
+    found = [load_run(name, output) for name in dict.fromkeys(run)]
+    for one in found:
+        typer.echo(f"{one.spec.id}  {one.spec.study}/{one.spec.name}  {one.path}")
+    if not yes:
+        typer.confirm("delete what is listed?", abort=True)
+    remove(output / "runs", [one.directory for one in found])
+    typer.echo(f"deleted: {len(found)}")
+
+
+@command(runs, "pgsbench runs export 3f9a models/pgs")
+def export(run: Run, folder: Annotated[Path, argument("A new folder.")], output: opt.Output = Path()) -> None:
+    """Copy a run's model to a folder that open_clip loads, with run.json: what it is, what it scored."""
+    from pgsbench.reporting.run import load_run
+    from pgsbench.tracking import run_files
+
+    typer.echo(run_files.export(load_run(run, output).directory, folder))
+
+
+@command(app, "pgsbench report ratio", slow=True)
+def report(
+    study: StudyRunOrAll = None,
+    baselines: Annotated[str | None, option("Arms to compare with, joined by commas.")] = None,
+    candidate: opt.Candidate = None,
+    output: opt.Output = Path(),
+) -> None:
+    """Write the Markdown and HTML report of a study again, from its run directories."""
+    from pgsbench.archive import rewrite_reports
+
+    others = names_in(baselines)
+    for paths in rewrite_reports(study, output=output, candidate=candidate, baselines=others):
+        typer.echo(f"{paths.html}\n{paths.markdown}")
+
+
+@command(app, "pgsbench publish --to public", slow=True)
+def publish(
+    to: Annotated[Path, option("Where the site goes.", metavar="DIR")], output: opt.Output = Path()
+) -> None:
+    """Write a static site of all reports, an index first; for any host, without a server."""
+    from pgsbench.archive import publish as write
+
+    done = write(to, output=output)
+    typer.echo(f"{done.index}: {render.counted(len(done.studies), 'report')}")
+    for folder in done.left_out:
+        typer.echo(f"left out: {folder} is of an older report; `pgsbench report` writes it again", err=True)
+
+
+@command(app, "pgsbench validity photos:tiny-imagenet/val/acc1 baselines emoji", slow=True)
+def validity(
+    reference: Annotated[str, argument(_REFERENCE, tab=completion.studies_run)],
+    worlds: Annotated[
+        list[str], argument("What is judged, likewise.", "WORLD...", tab=completion.studies_run)
+    ],
+    arms: Annotated[str | None, option("Only these arms, joined by commas.")] = None,
+    baseline: Annotated[str | None, option("Differences are to this arm (default: random masks).")] = None,
+    candidate: Annotated[str | None, option("The arm in question (default: the reference's base).")] = None,
+    figure: Annotated[Path | None, option("Draw it: .png, .pdf or .svg.", metavar="FILE")] = None,
+    output: opt.Output = Path(),
+    json: opt.Json = False,
+) -> None:
+    """Tell how well studies in other worlds order their arms as a reference does, and where they do not."""
+    from pgsbench import archive
+    from pgsbench.reporting import style
+
+    if figure:
+        style.check_ending(figure, "--figure")
+    judge = partial(archive.validity, reference, worlds, arms=names_in(arms), output=output)
+    found = judge(baseline=baseline, candidate=candidate)
+    render.show(*found.tables, json=json)
+    if not json:
+        typer.echo(f"\n{found.verdict}")
+    if figure:
+        typer.echo(f"\nfigure: {style.save(found.figure(), figure)}", err=json)
+
+
+@command(app, "MLFLOW_TRACKING_URI=http://mlflow:5000 pgsbench sync", slow=True)
+def sync(study: StudyRunOrAll = None, output: opt.Output = Path()) -> None:
+    """Feed MLflow from the run directories; can be repeated at any time."""
+    from pgsbench.archive import sync as feed
+    from pgsbench.errors import RunError
+
+    for name, done in feed(study, output=output):
+        typer.echo(f"{name}: {done.runs} runs; sent {done.points} values, {done.files} files")
+        if done.problem:
+            raise RunError(f"MLflow is behind: {done.problem}", where=name)
+
+
+@command(app, "pgsbench ui --port 5000")
+def ui(
+    port: Annotated[int, option("Port of the server.")] = 5000,
+    host: Annotated[str, option("Where to listen; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+) -> None:
+    """Open MLflow's web pages on what was tracked here, or on MLFLOW_TRACKING_URI."""
+    from pgsbench.tracking.mlflow_server import serve
+
+    serve(host=host, port=port)
+
+
+@command(app, "pgsbench merge /mnt/other-machine")
+def merge(
+    folders: Annotated[list[Path], argument("Folders of runs/.", "FOLDER...")],
+    output: opt.Output = Path(),
+) -> None:
+    """Bring run directories of other machines into this folder; where some disagree, nothing moves."""
+    from pgsbench.merging import merge as bring
+
+    done = bring(folders, output=output)
+    typer.echo(f"{len(done.copied)} runs copied, {len(done.known)} known, {len(done.incomplete)} incomplete")
+
+
+@command(app, "pgsbench bundle ratio ratio.tar.gz", slow=True)
+def bundle(
+    study: opt.StudyRun,
+    file: Annotated[Path, argument("The archive to write.", "FILE.tar.gz")],
+    weights: Annotated[bool, option("With the trained models.", "--weights")] = False,
+    output: opt.Output = Path(),
+) -> None:
+    """Write a study into one archive that others can verify: records, per-item outcomes, report."""
+    from pgsbench.bundles import bundle as write
+
+    done = write(study, file, output=output, weights=weights)
+    typer.echo(f"{done.path}: {done.study}, {done.num_runs} runs\nsha256 {done.sha256}")
+
+
+@command(app, "pgsbench verify ratio.tar.gz --report ratio-checked", slow=True)
+def verify(
+    file: Annotated[Path, argument("A bundle.", "FILE.tar.gz")],
+    report: Annotated[Path | None, option("Folder for the report made from the outcomes.")] = None,
+) -> None:
+    """Check a bundle: hashes, every score from its per-item outcomes, and the report from those."""
+    from pgsbench.bundles import verify as check
+
+    found = check(file, report=report)
+    typer.echo(f"{found.study}: {found.num_runs} runs, {found.num_scores} scores\nsha256 {found.sha256}")
+    typer.echo(found.verdict)
+    raise typer.Exit(bool(found.problems))

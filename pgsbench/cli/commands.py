@@ -1,0 +1,86 @@
+"""How commands are written: groups, commands with an example, options with one sentence, lists of names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+P = ParamSpec("P")
+#: What a shell offers on the tab key; see `pgsbench.completion`.
+Offers = Callable[..., list[tuple[str, str]]]
+
+
+class _Unconverted:
+    """Leaves words as they are while a shell completes them: to convert them, typer imports pydantic."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        parent: Any = super()
+        params: list[Any] = parent.get_params(ctx)
+        for param in params if ctx.resilient_parsing else ():
+            param.process_value = lambda _, value: value
+        return params
+
+
+class _Command(_Unconverted, TyperCommand): ...
+
+
+class _Group(_Unconverted, TyperGroup): ...
+
+
+def group(help: str = "", **more: Any) -> typer.Typer:
+    """Return a group of commands with its help text; more: as typer calls it."""
+    # Plain help starts in half the time.
+    return typer.Typer(cls=_Group, no_args_is_help=True, help=help, rich_markup_mode=None, **more)
+
+
+def command(
+    app: typer.Typer, *examples: str, name: str | None = None, slow: bool = False
+) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Make a function a command of a group; its docstring is the help page.
+
+    Args:
+        app: The group.
+        examples: Command lines that stand below the help page.
+        name: What it is called; default: as the function.
+        slow: It loads PyTorch or SciPy first, which takes seconds, so it says at once that it has begun.
+    """
+
+    def add(function: Callable[P, None]) -> Callable[P, None]:
+        @wraps(function)
+        def call(*args: P.args, **given: P.kwargs) -> None:
+            if slow:
+                typer.echo("loading libraries and data ...", err=True)
+            function(*args, **given)
+
+        epilog = "\b\n" + "\n".join(f"Example: {one}" for one in examples)
+        app.command(name, cls=_Command, epilog=epilog)(call)
+        return function
+
+    return add
+
+
+def option(help: str, *names: str, tab: Offers | None = None, **more: Any) -> Any:
+    """Describe an option.
+
+    Args:
+        help: What its help page says of it.
+        names: How it is spelt, for example ``"--set"``; a flag needs this. Default: as its parameter.
+        tab: What a shell offers.
+        more: As typer calls it: ``min``, ``max``, ``metavar``, ``callback``.
+    """
+    return typer.Option(*names, help=help, autocompletion=tab, **more)
+
+
+def argument(help: str, metavar: str | None = None, *, tab: Offers | None = None) -> Any:
+    """Describe an argument; see `option`."""
+    return typer.Argument(help=help, metavar=metavar, autocompletion=tab)
+
+
+def names_in(text: str | None) -> list[str] | None:
+    """Return the names in a list joined by commas, each once; None: there is no list, or an empty one."""
+    names = dict.fromkeys(part.strip() for part in (text or "").split(","))
+    return [name for name in names if name] if text else None

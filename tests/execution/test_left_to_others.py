@@ -1,0 +1,59 @@
+"""A study that others work on: its search becomes jobs, and one looks at it until all has ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tinyworld import TinyWorld
+
+from pgsbench import session, workers
+from pgsbench.execution import slurm
+from pgsbench.execution.folder import StudyFolder
+from pgsbench.execution.runs import Watcher
+from pgsbench.study.open import open_by_name
+
+
+@pytest.mark.parametrize(
+    ("search", "submitted"),
+    [({}, ["RunJob"] * 6), ({"sampler": "random", "trials": 3}, ["WorkerJob"] * 3)],
+)
+def test_a_search_is_jobs_that_the_command_waits_for(
+    tiny: TinyWorld,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    search: dict[str, object],
+    submitted: list[str],
+) -> None:
+    (tmp_path / "cluster.yaml").write_text("profiles:\n  small: {parallel: 4}\n")
+    monkeypatch.setenv("PGSBENCH_CLUSTER", str(tmp_path / "cluster.yaml"))
+    asked: list[Any] = []
+    waited: list[int] = []
+
+    def submit(jobs: Any, *_: object, **__: object) -> list[str]:
+        asked.extend(jobs)
+        return [str(number) for number, _ in enumerate(jobs)]
+
+    def wait(folder: StudyFolder, what: Any, _: Watcher) -> list[Any]:
+        waited.append(len(what))
+        return []
+
+    monkeypatch.setattr(slurm, "submit", submit)
+    monkeypatch.setattr(slurm, "wait_for", wait)
+    monkeypatch.setattr(slurm, "wait_for_jobs", wait)
+    monkeypatch.setattr(session.Study, "_finish", lambda self, **_: "what was found")
+    overrides = {f"search.{key}": value for key, value in search.items()}
+    file = open_by_name(tiny.study, overrides=overrides)
+    study = workers.take_up(file, on="slurm", output=tmp_path)
+    assert study.sweep() == "what was found"
+    assert [type(job).__name__ for job in asked] == submitted
+    assert waited == [len(submitted)]
+
+
+def test_a_study_is_looked_at_until_all_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = [["running", "failed"], ["lost", "failed"], ["pruned", "failed"], ["done"]]
+    states = iter([SimpleNamespace(state=state) for state in look] for look in looks)
+    monkeypatch.setattr(workers, "status", lambda *_, **__: next(states))
+    assert len(list(workers.watch("tiny", seconds=0))) == 3
