@@ -24,6 +24,18 @@ _ARM = re.compile(r"^ {1,4}([A-Za-z0-9][\w.-]*):")
 _STRATEGY = re.compile(r"^(?:\{.*?name:\s*)?([\w./:-]+)")
 
 
+class Unconverted:
+    """A command that converts no words while a shell completes them: typer would import pydantic for that."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return its options and arguments."""
+        parent: Any = super()
+        params: list[Any] = parent.get_params(ctx)
+        for param in params if ctx.resilient_parsing else ():
+            param.process_value = lambda _, value: value
+        return params
+
+
 def studies(incomplete: str) -> list[Offer]:
     """Offer the studies that ship, and YAML files."""
     folder = shipped_studies()

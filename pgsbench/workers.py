@@ -20,7 +20,7 @@ from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import read_planned
 from pgsbench.reporting.run_list import study_folder
 from pgsbench.reporting.study_results import StudyResults
-from pgsbench.session import Study, work_on
+from pgsbench.session import Study
 from pgsbench.study.study_file import StudyFile
 
 LOCAL, SLURM = "local", "slurm"
@@ -167,28 +167,24 @@ class Left:
     num_open: int = 0
 
 
-def take_up(
+def for_others(
     file: StudyFile,
     *,
     on: str = LOCAL,
-    leaves: bool = False,
     output: str | Path = ".",
-    jobs: int | None = None,
     device: str = "auto",
     threads: int | None = None,
     any_numerics: bool = False,
     command: str = "",
 ) -> Study:
-    """Take a study file to work on this machine, or on a cluster, whose profile says devices and threads.
+    """Take a study file that others work on: workers that join it, or jobs of a cluster.
 
     Args:
         file: The study file.
-        on: ``local``, ``slurm`` or ``slurm:PROFILE``.
-        leaves: The work is left to others (`leave`), so this machine need not have the devices for it.
+        on: ``local``, ``slurm`` or ``slurm:PROFILE``; a cluster's profile says devices and threads itself.
         output: The folder of ``runs/``, which the others must see, too.
-        jobs: At most this many runs at a time.
-        device: As for `open_study`.
-        threads: Likewise.
+        device: As for `open_study`; here there need not be as many as train a run together.
+        threads: As for `open_study`.
         any_numerics: Likewise.
         command: What the record says has run the study.
 
@@ -197,18 +193,8 @@ def take_up(
     """
     if on != LOCAL:
         return on_cluster(file, on=on, output=output, command=command)
-    if leaves:
-        slots = plan_slots(device=device, threads=threads)
-        return Study(file, Path(output), slots, command=command, any_numerics=any_numerics)
-    return work_on(
-        file,
-        output=output,
-        jobs=jobs,
-        device=device,
-        threads=threads,
-        any_numerics=any_numerics,
-        command=command,
-    )
+    slots = plan_slots(device=device, threads=threads)
+    return Study(file, Path(output), slots, command=command, any_numerics=any_numerics)
 
 
 def leave(
@@ -217,7 +203,7 @@ def leave(
     """Plan a study and leave its runs to its cluster, or to workers that join it; wait for nothing.
 
     Args:
-        study: The study, from `take_up`.
+        study: The study, from `for_others`.
         arms: As for `Study.train`.
         search: Search its space instead.
         trials: As for `Study.sweep`.

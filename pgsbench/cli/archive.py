@@ -1,4 +1,4 @@
-"""``pgsbench runs`` and what works on studies that have run: reports, MLflow, their way to others."""
+"""``pgsbench runs``, ``report``, ``validity``, ``sync``, ``bundle``, ``merge`` ...: what has run already."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ StudyRunOrAll = Annotated[str | None, argument(_ALL, "[STUDY]", tab=completion.s
 Run = Annotated[str, argument("A run's id, the beginning of it, or its directory.", tab=completion.runs)]
 _METRIC = "mean, a group, or TASK/METRIC"
 _REFERENCE = "What is believed: a study under runs/, or STUDY:METRIC (default metric: mean)."
-_AGE = "Begun at most so long ago: 90m, 12h, 2d, 1w."
 
 
 @command(runs, "pgsbench runs ls --study ratio --min-score 60 --sort score", name="ls")
@@ -29,7 +28,7 @@ def list_(
     study: Annotated[str | None, option("Runs of this study.", tab=completion.studies_run)] = None,
     arm: Annotated[str | None, option("Runs of this arm.", tab=completion.arms)] = None,
     min_score: Annotated[float | None, option("At least this score in percent.", min=0, max=100)] = None,
-    newer: Annotated[str | None, option(_AGE, metavar="AGE")] = None,
+    newer: Annotated[str | None, option("Begun at most so long ago: 90m, 12h, 2d.", metavar="AGE")] = None,
     metric: Annotated[str, option(f"{_METRIC}.")] = "mean",
     sort: Annotated[str, option("id, study, arm, label, seed, status, score, started.")] = "started",
     output: opt.Output = Path(),
@@ -135,9 +134,7 @@ def publish(
 @command(app, "pgsbench validity photos:tiny-imagenet/val/acc1 baselines emoji", slow=True)
 def validity(
     reference: Annotated[str, argument(_REFERENCE, tab=completion.studies_run)],
-    worlds: Annotated[
-        list[str], argument("What is judged, likewise.", "WORLD...", tab=completion.studies_run)
-    ],
+    worlds: Annotated[list[str], argument("What is judged by it.", "WORLD...", tab=completion.studies_run)],
     arms: Annotated[str | None, option("Only these arms, joined by commas.")] = None,
     baseline: Annotated[str | None, option("Differences are to this arm (default: random masks).")] = None,
     candidate: Annotated[str | None, option("The arm in question (default: the reference's base).")] = None,

@@ -9,26 +9,17 @@ from typing import Any, ParamSpec
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from pgsbench.completion import Offer, Unconverted
+
 P = ParamSpec("P")
-#: What a shell offers on the tab key; see `pgsbench.completion`.
-Offers = Callable[..., list[tuple[str, str]]]
+#: What a shell offers on the tab key.
+Offers = Callable[..., list[Offer]]
 
 
-class _Unconverted:
-    """Leaves words as they are while a shell completes them: to convert them, typer imports pydantic."""
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        parent: Any = super()
-        params: list[Any] = parent.get_params(ctx)
-        for param in params if ctx.resilient_parsing else ():
-            param.process_value = lambda _, value: value
-        return params
+class _Command(Unconverted, TyperCommand): ...
 
 
-class _Command(_Unconverted, TyperCommand): ...
-
-
-class _Group(_Unconverted, TyperGroup): ...
+class _Group(Unconverted, TyperGroup): ...
 
 
 def group(help: str = "", **more: Any) -> typer.Typer:

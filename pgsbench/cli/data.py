@@ -14,9 +14,7 @@ from pgsbench.reporting import render
 
 app = group("Data sets: make, list, verify; status, fetch.", name="data")
 
-Knobs = Annotated[
-    list[str] | None, option("A knob of the recipe; may be repeated.", "--set", metavar="KNOB=V")
-]
+Knobs = Annotated[list[str] | None, option("A knob of the recipe; repeatable.", "--set", metavar="KNOB=V")]
 _SOURCE = (
     "tiny-imagenet: the official archive, or the folder that it unpacks to (default: fetched). Another name: "
     "a .csv, .tsv or .parquet table of paths or URLs and captions, or pictures with a .txt beside each."

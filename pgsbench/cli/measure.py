@@ -23,9 +23,7 @@ _CHECKPOINT = (
 _MODEL = "Architecture of a file of weights: its name, its JSON file, or NAME:TAG of published ones."
 _OUTPUT = "Where scores go (default: CHECKPOINT/eval-SUITE, or evaluations/)."
 _MLFLOW = "MLflow run that gets the scores, too; mirror: the run directory's."
-_LIMIT = "Measure only the first N items of each task: a look."
 _PART = "Measure only the K-th of N parts; the call without it joins them."
-_WITH_MASK = "Measure a run once more under the mask it was trained with."
 _SHAPE = (
     "Instead of a suite: C classes, T templates, P made-up photos; CHECKPOINT then names an architecture. "
     "ImageNet is 1000x80x50000."
@@ -42,11 +40,11 @@ def evaluate(
     batch_size: opt.BatchSize = 256,
     device: opt.Device = "auto",
     precision: Annotated[str, option("Of encoding: fp32, as published numbers have, bf16 or fp16.")] = "fp32",
-    limit: Annotated[int | None, option(_LIMIT, min=1, metavar="N")] = None,
+    limit: Annotated[int | None, option("Only the first N items of each task.", min=1, metavar="N")] = None,
     mlflow: Annotated[str | None, option(_MLFLOW, metavar="RUN_ID")] = None,
     cache: Annotated[bool, option("Keep embeddings in the data folder, and use those there.")] = True,
     part: Annotated[str | None, option(_PART, metavar="K/N")] = None,
-    with_mask: Annotated[bool, option(_WITH_MASK, "--with-mask")] = False,
+    with_mask: Annotated[bool, option("Once more under the mask of its training.", "--with-mask")] = False,
     offline: opt.Offline = False,
     json: opt.Json = False,
 ) -> None:
@@ -75,8 +73,8 @@ def evaluate(
 @command(app, "pgsbench calibrate ViT-B-32:openai --data vtab/cifar100", slow=True)
 def calibrate(
     model: Annotated[str, argument("A published open_clip model.", "NAME:TAG")] = "ViT-B-32:openai",
-    data: Annotated[str, option("A set by clip_benchmark's name, or a folder like it.")] = "vtab/cifar100",
-    checkpoint: Annotated[Path | None, option("Its weights, where no network is.", metavar="FILE")] = None,
+    data: Annotated[str, option("A set as clip_benchmark names it, or a folder.")] = "vtab/cifar100",
+    checkpoint: Annotated[Path | None, option("Its weights, if there is no network.", metavar="FILE")] = None,
     expect: Annotated[float | None, option("Accuracy (default: the published one).", min=0, max=1)] = None,
     tolerance: Annotated[float, option("Largest difference that passes.", min=0)] = 0.005,
     root: opt.Root = None,

@@ -1,23 +1,17 @@
-"""Options that several commands share, and how a study is opened by them."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
 import os
-import shlex
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial, wraps
+from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pgsbench import completion
 from pgsbench.cli.commands import argument, option
-from pgsbench.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pgsbench.session import Study
 
 
 def _forbid_network(offline: bool) -> bool:
@@ -27,7 +21,6 @@ def _forbid_network(offline: bool) -> bool:
 
 
 _STUDY = "A study file, or the name of one that ships."
-_SET = "Override a value of the study; may be repeated."
 _SUITE = "A suite that ships, a suite's YAML file, or clip_benchmark:NAME."
 _NUMERICS = "Reuse runs of other devices, precisions and PyTorch versions, too."
 _OFFLINE = "Fetch no data or models, as with HF_HUB_OFFLINE=1; an MLflow store is asked all the same."
@@ -35,7 +28,7 @@ _OFFLINE = "Fetch no data or models, as with HF_HUB_OFFLINE=1; an MLflow store i
 StudyArgument = Annotated[str, argument(_STUDY, tab=completion.studies)]
 StudyOption = Annotated[str, option(_STUDY, tab=completion.studies)]
 StudyRun = Annotated[str, argument("Name of a study under runs/.", "STUDY", tab=completion.studies_run)]
-Set = Annotated[list[str] | None, option(_SET, "--set", metavar="A.B=V")]
+Set = Annotated[list[str] | None, option("Override a value; may be repeated.", "--set", metavar="A.B=V")]
 Seeds = Annotated[int | None, option("Number of seeds: 0, 1, ... (default: the study's).", min=1)]
 Candidate = Annotated[str | None, option("The arm in question (default: the study's).", tab=completion.arms)]
 Output = Annotated[Path, option("Where runs/ and reports/ are kept.", metavar="DIR")]
@@ -57,37 +50,13 @@ class StudyOptions:
     seeds: Seeds = None
     output: Output = Path()
     jobs: Annotated[int | None, option("Runs at a time (default: GPUs, or up to 4 cores).", min=1)] = None
-    threads: Annotated[int | None, option("CPU threads a run (default: OMP_NUM_THREADS, or 1).", min=1)] = (
-        None
-    )
+    threads: Annotated[int | None, option("CPU threads each (default: OMP_NUM_THREADS or 1).", min=1)] = None
     device: Device = "auto"
     any_numerics: Annotated[bool, option(_NUMERICS, "--any-numerics")] = False
     on: Annotated[str, option("local, slurm, or slurm:PROFILE of cluster.yaml.", metavar="ENGINE")] = "local"
-    detach: Annotated[bool, option("Plan, submit, return; on local, workers do the work.", "--detach")] = (
-        False
-    )
+    detach: Annotated[bool, option("Plan, submit, return; locally workers do the work.", "--detach")] = False
     dry_run: Annotated[bool, option("Print the plan: runs, steps, samples, minutes.", "--dry-run")] = False
     json: Json = False
-
-    def open(self, study: str, *, stays: bool = False) -> Study:
-        """Open a study to work on it.
-
-        Args:
-            study: Its file, or the name of one that ships.
-            stays: The command goes on from results, so it cannot leave the work to others.
-        """
-        from pgsbench.study.open import open_by_name
-
-        leaves = self.detach and not self.dry_run
-        if stays and leaves:
-            rule, way_out = "it goes on from results, so it has to stay", "`pgsbench worker` shares the work"
-            raise ConfigError(rule, where="--detach", way_out=way_out)
-        file = open_by_name(study, overrides=self.set_ or [], seeds=self.seeds)
-        from pgsbench.workers import LOCAL, take_up  # late: a mistake in the study is said sooner
-
-        on, command = LOCAL if self.dry_run else self.on, shlex.join(["pgsbench", *sys.argv[1:]])
-        take = partial(take_up, file, on=on, leaves=leaves, output=self.output, command=command)
-        return take(jobs=self.jobs, threads=self.threads, device=self.device, any_numerics=self.any_numerics)
 
 
 def takes_study_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -37,7 +39,7 @@ def sweep(
     options: opt.StudyOptions,
 ) -> None:
     """Search the study's space with Optuna; print the best points and what mattered, or where a mask pays."""
-    opened = options.open(study, stays=confirm is not None)
+    opened = _open(study, options, stays=confirm is not None)
     if options.dry_run:
         return _show_plan(opened, opened.dry_run_of_sweep(trials), options)
     if options.detach:
@@ -56,9 +58,7 @@ def compare(
     baselines: Baselines,
     candidate: opt.Candidate = None,
     study: opt.StudyOption = "baselines",
-    until: Annotated[
-        Literal["decided"] | None, option("decided: add seeds until verdicts are clear.")
-    ] = None,
+    until: Annotated[Literal["decided"] | None, option("Add seeds until verdicts are clear.")] = None,
     margin: Annotated[float, option("With --until: differences below so many points do not matter.")] = 1.0,
     max_seeds: Annotated[int, option("With --until: no more seeds.", min=2)] = 8,
     hours: Annotated[float | None, option("With --until: begin no seed that would end later.", min=0)] = None,
@@ -69,7 +69,7 @@ def compare(
     if until and options.seeds is not None:
         rule, way_out = "seeds are added until it is decided", "say --max-seeds instead"
         raise ConfigError(rule, where="seeds", value=options.seeds, way_out=way_out)
-    opened, others = options.open(study, stays=until is not None), names_in(baselines) or []
+    opened, others = _open(study, options, stays=until is not None), names_in(baselines) or []
     if options.dry_run:
         return _show_plan(opened, opened.dry_run_of_comparison(others, candidate), options)
     if options.detach:
@@ -77,18 +77,19 @@ def compare(
     from pgsbench.comparing import compare_until_decided
     from pgsbench.reporting import printout
 
-    run = opened.compare
     if until:
-        run = partial(compare_until_decided, opened, margin=margin, max_seeds=max_seeds, hours=hours)
-        run = partial(run, on_look=partial(typer.echo, err=True))
-    _finish(opened, printout.of_comparison(run(others, candidate=candidate)), options)
+        repeat = partial(compare_until_decided, opened, others, candidate=candidate, margin=margin)
+        found = repeat(max_seeds=max_seeds, hours=hours, on_look=partial(typer.echo, err=True))
+    else:
+        found = opened.compare(others, candidate=candidate)
+    _finish(opened, printout.of_comparison(found), options)
 
 
 @command(app, "pgsbench train studies/baselines.yaml --arm pgs --arm flip --seeds 1", slow=True)
 @opt.takes_study_options
 def train(study: opt.StudyArgument, arm: Arms = None, *, options: opt.StudyOptions) -> None:
     """Train and evaluate the arms of a study; what exists with the same configuration is reused."""
-    opened, arms = options.open(study), arm or None
+    opened, arms = _open(study, options), arm or None
     if options.dry_run:
         return _show_plan(opened, opened.dry_run(arms), options)
     if options.detach:
@@ -109,7 +110,7 @@ def scale(
     options: opt.StudyOptions,
 ) -> None:
     """Train the arms at growing budgets, fit each, foretell a larger one and measure it."""
-    opened = options.open(study, stays=True)
+    opened = _open(study, options, stays=True)
     from pgsbench import scaling
 
     factors = scaling.budgets_in(names_in(budgets) or [])
@@ -162,6 +163,25 @@ def worker(
     done = work(study, output=output, jobs=jobs, device=device)
     typer.echo(f"runs: {done.num_trained} trained here, {done.num_reused} elsewhere")
     done.check_failed()
+
+
+def _open(study: str, options: opt.StudyOptions, *, stays: bool = False) -> Study:
+    """Open a study; one that stays goes on from results, so its work cannot be left to others."""
+    from pgsbench.study.open import open_by_name
+
+    if stays and options.detach:
+        rule, way_out = "it goes on from results, so it has to stay", "`pgsbench worker` shares the work"
+        raise ConfigError(rule, where="--detach", way_out=way_out)
+    file = open_by_name(study, overrides=options.set_ or [], seeds=options.seeds)
+    how: dict[str, Any] = {"output": options.output, "device": options.device, "threads": options.threads}
+    how |= {"any_numerics": options.any_numerics, "command": shlex.join(["pgsbench", *sys.argv[1:]])}
+    if (options.detach or options.on != "local") and not options.dry_run:
+        from pgsbench.workers import for_others
+
+        return for_others(file, on=options.on, **how)
+    from pgsbench.session import work_on  # late: a mistake in the study is said sooner
+
+    return work_on(file, jobs=options.jobs, **how)
 
 
 def _show_plan(study: Study, plan: pd.DataFrame, options: opt.StudyOptions) -> None:

@@ -46,7 +46,7 @@ def test_a_search_is_jobs_that_the_command_waits_for(
     monkeypatch.setattr(session.Study, "_finish", lambda self, **_: "what was found")
     overrides = {f"search.{key}": value for key, value in search.items()}
     file = open_by_name(tiny.study, overrides=overrides)
-    study = workers.take_up(file, on="slurm", output=tmp_path)
+    study = workers.for_others(file, on="slurm", output=tmp_path)
     assert study.sweep() == "what was found"
     assert [type(job).__name__ for job in asked] == submitted
     assert waited == [len(submitted)]
