@@ -28,7 +28,7 @@ def list_(
     study: Annotated[str | None, option("Runs of this study.", tab=completion.studies_run)] = None,
     arm: Annotated[str | None, option("Runs of this arm.", tab=completion.arms)] = None,
     min_score: Annotated[float | None, option("At least this score in percent.", min=0, max=100)] = None,
-    newer: Annotated[str | None, option("Begun at most so long ago: 90m, 12h, 2d.", metavar="AGE")] = None,
+    newer: Annotated[str | None, option("Begun within this time: 90m, 12h, 2d, 1w.", metavar="AGE")] = None,
     metric: Annotated[str, option(f"{_METRIC}.")] = "mean",
     sort: Annotated[str, option("id, study, arm, label, seed, status, score, started.")] = "started",
     output: opt.Output = Path(),

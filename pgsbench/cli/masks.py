@@ -16,7 +16,7 @@ from pgsbench.reporting import render
 
 app = group("Masking strategies: described, seen, measured.", name="masks")
 
-Texts = Annotated[str | None, option("Text strategies, joined by commas (default: those of a study).")]
+Texts = Annotated[str | None, option("Text strategies, joined by commas (default: the study's).")]
 Keep = Annotated[int | None, option("Tokens of a caption that stay, with both marks (default: its own).")]
 _DIAGNOSED = "Strategies, joined by commas (default: the study's arms; with data all but none and flip)."
 _PREVIEWED = "Strategies, joined by commas (default: pgs,random,grid; of a study: its arms)."
@@ -91,8 +91,9 @@ def diagnose(
 ) -> None:
     """Measure what masks do to real batches before any training, and how much they agree.
 
-    Ratio, strongest edges, objects, their insides and outlines, mask overlap, place, residual of OTN.
-    Masks are drawn as at the beginning of a training, when only pixels count: token similarities do not.
+    Ratio, strongest edges, objects, their insides and outlines, mask overlap, place, residual of OTN; with
+    --texts what is left of captions. Masks are drawn as at the beginning of a training, when only pixels
+    count: token similarities do not.
     """
     from pgsbench.inspection.diagnosis_report import diagnose_masks
     from pgsbench.session import open_study

@@ -48,7 +48,7 @@ def validate(study: opt.StudyArgument, set_: opt.Set = None) -> None:
 def best(
     study: opt.StudyRun,
     as_: Annotated[Path, option("The study file to write.", "--as", metavar="FILE.yaml")],
-    within: Annotated[float, option("The cheapest at most so many points behind the best.", min=0)] = 0.0,
+    within: Annotated[float, option("The cheapest one at most so many points behind the best.", min=0)] = 0.0,
     output: opt.Output = Path(),
 ) -> None:
     """Write the best point of a search as a study file, with seeds that did not choose it."""
