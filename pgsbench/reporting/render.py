@@ -26,6 +26,8 @@ MISSING_CELL = "missing"
 
 #: Columns of text that fit in a terminal.
 WIDTH = 100
+#: Columns of text in a column of a paper: LaTeX then prints them at half their size or more.
+_LATEX_WIDTH = 96
 #: Words are wrapped to no less than this.
 _NARROWEST = 20
 _GAP = "  "
@@ -124,7 +126,10 @@ def fitted(table: Table, width: int) -> list[Table]:
 
     Columns that name the row stand in each part. Line breaks in cells are kept.
     """
-    table = _wrapped(_shortened(table), width)
+    return _parts(_wrapped(_shortened(table), width), width)
+
+
+def _parts(table: Table, width: int) -> list[Table]:
     widths = _widths(table)
     keys = range(table.num_keys)
     parts: list[list[int]] = [[*keys]]
@@ -158,9 +163,18 @@ def csv_text(table: Table) -> str:
 def latex(table: Table) -> str:
     """Return the table as a LaTeX ``table`` with a label; short cells, notes in the caption.
 
-    It is scaled down where it is wider than the column. Its first line names the packages that it needs.
+    It is scaled down where it is wider than the column; one that is far too wide goes on in a table below.
+    The first line names the packages that it needs.
     """
-    table = _shortened(table)
+    parts = _parts(_shortened(table), _LATEX_WIDTH)
+    rest = [
+        replace(part, title=f"{table.title}, part {number}", notes=())
+        for number, part in enumerate(parts[1:], start=2)
+    ]
+    return "\n".join(_latex_part(part) for part in (replace(parts[0], notes=table.notes), *rest))
+
+
+def _latex_part(table: Table) -> str:
     columns = "".join("l" if table.is_text(i) else "r" for i in range(len(table.header)))
     caption = " ".join(f"{sentence.rstrip('.')}." for sentence in (table.title, *table.notes))
     label = re.sub(r"[^a-z0-9]+", "-", table.title.lower()).strip("-")
@@ -170,6 +184,7 @@ def latex(table: Table) -> str:
         r"\centering",
         rf"\caption{{{_escape(caption)}}}",
         rf"\label{{tab:{label}}}",
+        r"\smallskip",
         r"\resizebox{\ifdim\width>\columnwidth\columnwidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",

@@ -251,6 +251,18 @@ def test_latex_escapes():
     assert r"\label{tab:a-b}" in found
 
 
+def test_a_table_that_is_far_too_wide_for_a_column_goes_on_in_another():
+    header = ["arm", *(f"a-long-name-{k}" for k in range(14))]
+    found = render.latex(render.Table("Tasks", header, [["x", *"0123456789abcd"]], ["A note"]))
+    labels = [line for line in found.splitlines() if "label" in line]
+    assert labels == [r"\label{tab:tasks}", r"\label{tab:tasks-part-2}", r"\label{tab:tasks-part-3}"]
+    assert r"\caption{Tasks, part 2.}" in found
+    assert found.count("A note") == 1
+    columns = [line.count("&") for line in found.splitlines() if line.startswith("arm &")]
+    assert sum(columns) == 14
+    assert max(columns) <= 6
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex to compile tables with")
 def test_latex_compiles(fabricate, tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "ALL", {})
