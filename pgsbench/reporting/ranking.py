@@ -107,8 +107,8 @@ def ranking_table(results: Results) -> Table | None:
     rows = [[one.label, one.ranks, f"{100 * one.best:.0f} %", percent(one.mean)] for one in order]
     headline = named(next(iter(results.groups)))
     notes = [
-        f"By {headline}. 2-4: one arm is surely better, and all but the first four are surely worse; all "
-        f"ranks hold together (95 %). Is the best: in so many of {DRAWS:,} draws of other test items, seeds "
+        f"By {headline}. 2-4: one arm is surely better, and all but four are surely worse; all ranks hold "
+        f"together (95 %). Is the best: in so many of {DRAWS:,} draws of other test items, seeds "
         "and tasks (tasks within their groups, with replacement). With one seed they know nothing of other "
         "seeds.",
     ]

@@ -13,6 +13,7 @@ from pgsbench.errors import StudyError
 from pgsbench.records.study_record import Importances
 from pgsbench.reporting import figures, render, search_tables, tables
 from pgsbench.reporting.comparison import Missing
+from pgsbench.reporting.decision import decide
 from pgsbench.reporting.decision.decide import decisions
 from pgsbench.reporting.decision.words import answer
 from pgsbench.reporting.marks import marks_table
@@ -75,7 +76,7 @@ def test_differences_say_in_words_what_holds(fabricate):
 def test_the_table_says_of_the_headline_what_the_verdict_says(fabricate, monkeypatch):
     results = Results(read_frames(fabricate(seeds=(0, 1))), baselines=["flip"])
     same = [replace(one, outcome="equivalent") for one in decisions(results)]
-    monkeypatch.setattr(tables, "decisions", lambda _: same)
+    monkeypatch.setattr(decide, "decisions", lambda _: same)
     table = tables.differences_table(results)
     assert row(table, "pgs − flip", ALL_GROUPS)[4] == "equivalent"
     assert {cells[4] for cells in table.rows[1:]} <= {"better", "worse", "undecided"}

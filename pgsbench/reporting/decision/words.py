@@ -143,6 +143,8 @@ def _reading(results: Results, num_rows: int) -> str:
     said = f"Score: {named(headline)}, in percent. " if headline else ""
     seconds = rows_of(results)[reference].seconds
     said += f"Time: of a training; 1.00× is {reference}, {seconds:,.0f} s. " if seconds else ""
+    if len({ours for ours, _ in results.pairs}) > 1:
+        said += f"Lead: of {results.candidate} at the same searched values, else at its best. "
     labels = len(results.study.labels)
     return (said + (f"Shown: {num_rows} of {labels}; all stand below." if num_rows < labels else "")).strip()
 
