@@ -26,8 +26,10 @@ MISSING_CELL = "missing"
 
 #: Columns of text that fit in a terminal.
 WIDTH = 100
-#: Columns of text in a column of a paper: LaTeX then prints them at half their size or more.
-_LATEX_WIDTH = 96
+#: Columns of text in a column of a paper: LaTeX then prints them at almost half their size or larger.
+_LATEX_WIDTH = 110
+#: Rows that fit on a page of a paper.
+_LATEX_ROWS = 45
 #: Words are wrapped to no less than this.
 _NARROWEST = 20
 _GAP = "  "
@@ -163,10 +165,14 @@ def csv_text(table: Table) -> str:
 def latex(table: Table) -> str:
     """Return the table as a LaTeX ``table`` with a label; short cells, notes in the caption.
 
-    It is scaled down where it is wider than the column; one that is far too wide goes on in a table below.
-    The first line names the packages that it needs.
+    It is scaled down where it is wider than the column; one that is far too wide or long goes on in a
+    table below. The first line names the packages that it needs.
     """
-    parts = _parts(_shortened(table), _LATEX_WIDTH)
+    parts = [
+        replace(part, rows=part.rows[start : start + _LATEX_ROWS])
+        for part in _parts(_shortened(table), _LATEX_WIDTH)
+        for start in range(0, max(1, len(part.rows)), _LATEX_ROWS)
+    ]
     rest = [
         replace(part, title=f"{table.title}, part {number}", notes=())
         for number, part in enumerate(parts[1:], start=2)

@@ -59,7 +59,7 @@ def test_arms_with_results_are_ordered_though_the_candidate_has_none(fabricate):
     folder = fabricate(arms, seeds=(0,), name="half")
     (next(folder.glob("pgs-s0-*")) / "DONE").unlink()
     said = answer(Results(read_frames(folder)))
-    assert said.startswith("Nothing can be compared yet")
+    assert said.startswith("This training run only: Nothing can be compared yet")
     assert "; flip is the best of 3 (" in said
 
 

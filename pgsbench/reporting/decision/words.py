@@ -29,8 +29,10 @@ def answer(results: Results) -> str:
     found = [one for one in every if one.outcome != "missing"]
     if not found:
         said = "Nothing can be compared yet: no two arms that are compared have results"
-        best = _best(results)
-        return f"{said}; {best}." if best else f"{said}."
+        if not (best := _best(results)):
+            return f"{said}."
+        seeds = [results.seeds(label)[0] for label in results.study.labels]
+        return of_one_run(f"{said}; {best}.", min(number for number in seeds if number))
     said = _answer(results, found)
     missing = dict.fromkeys(one.baseline for one in every if one.outcome == "missing")
     if missing:
@@ -79,6 +81,8 @@ def _large_margin(results: Results, found: Sequence[Decision]) -> str:
     """Say where the margin is large beside a baseline's score, and how to ask for a smaller one."""
     means = {one.baseline: results.mean(one.baseline, one.of) for one in found}
     scores = {label: mean.estimate for label, mean in means.items() if isinstance(mean, Interval)}
+    if not scores:
+        return ""
     lowest, margin = min(scores, key=lambda label: scores[label]), found[0].margin
     score = scores[lowest]
     if not 0 < score < margin / MAX_MARGIN_SHARE:
