@@ -93,7 +93,7 @@ class SearchConfig(Strict):
         "mean",
         description="mean (of the suite's groups), a group, or TASK/METRIC; higher is better. With a cost "
         "behind it, [mean, -train_seconds], what is searched is the front of both; costs are "
-        "train_seconds, tokens, flops and memory.",
+        "train_seconds (processor time on CPUs, else wall time), tokens, flops and memory.",
     )
     at_most: dict[Literal["train_seconds", "tokens", "flops", "memory"], Annotated[float, Field(gt=0)]] = (
         Field(

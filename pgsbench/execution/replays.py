@@ -47,7 +47,7 @@ def replays(folder: Path, search: SearchConfig, runs: Sequence[StudyRun]) -> lis
         seen = probed(spec, run, search) if spec.params else None
         if seen is None or seen.score is None or len(seen.values) < len(search.probe.at):
             continue
-        seconds = run.summary.train_seconds if run.summary else 0.0
+        seconds = run.summary.time_on(spec.numerics.device) if run.summary else 0.0
         points.setdefault(spec.label, []).append(_Run(spec.seed, seen, seconds))
     return [_replay(pruner, search.probe.at, points) for pruner in get_args(Pruner)] if points else []
 

@@ -252,8 +252,9 @@ class _Book:
         scored = []
         for entry in self._entries.values():
             if entry.known.values:
-                found = [self._folder.directory(spec).scores for spec in entry.specs]
-                values = [self._objectives[0].value_of(one, None) for one in found if one is not None]
+                score = self._objectives[0]
+                found = [(self._folder.directory(spec).scores, spec) for spec in entry.specs]
+                values = [score.value_of(one, None, spec.numerics.device) for one, spec in found if one]
                 scored.append(ScoredPoint(entry.params, values))
         return importances(scored, self._distributions)
 
@@ -279,11 +280,14 @@ class _Book:
             return
         values = []
         for objective in self._objectives:
-            found = [objective.value_of(run.scores, run.summary) for run in runs]
+            found = [
+                objective.value_of(run.scores, run.summary, spec.numerics.device)
+                for run, spec in zip(runs, entry.specs, strict=True)
+            ]
             values.append(statistics.fmean(found))
-        summaries = [run.summary for run in runs]
+        trained = [(run.summary, spec.numerics.device) for run, spec in zip(runs, entry.specs, strict=True)]
         excess: dict[str, float] = {
-            name: statistics.fmean(cost_of(name, summary) for summary in summaries) - limit
+            name: statistics.fmean(cost_of(name, *one) for one in trained) - limit
             for name, limit in self._config.at_most.items()
         }
         entry.known = KnownPoint(entry.params, values, excess, probed)

@@ -70,3 +70,13 @@ class Summary:
     text_tokens: int | None = None
     flops: int | None = None
     bad_samples: dict[str, int] = field(default_factory=dict)
+
+    def time_on(self, device: str) -> float:
+        """Return the training time in seconds that reports, searches and fits mean.
+
+        It is processor time on CPUs, which other work on the machine hardly changes; else wall time.
+
+        Args:
+            device: Type of the device that the run was trained on.
+        """
+        return self.train_cpu_seconds if device == "cpu" else self.train_seconds

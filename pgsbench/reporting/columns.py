@@ -42,9 +42,9 @@ class Row:
 
     @property
     def seconds(self) -> float | None:
-        """Training time of a run: processor time on CPUs, which other work hardly changes; else wall time."""
-        on_cpus = all(run.spec.numerics.device == "cpu" for run in self.runs)
-        return self.summary.get("train_cpu_seconds" if on_cpus else "train_seconds")
+        """Training time of a run, its mean (`Summary.time_on`)."""
+        found = [run.summary.time_on(run.spec.numerics.device) for run in self.runs if run.summary]
+        return float(np.mean(found)) if found else None
 
     @property
     def samples_per_second(self) -> float | None:

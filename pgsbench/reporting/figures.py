@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pgsbench.reporting.comparison import ONE_RUN, Comparison, Missing
 from pgsbench.reporting.cost_figure import accuracy_cost
+from pgsbench.reporting.decision.decide import outcome_of
 from pgsbench.reporting.gallery import Seen, mask_gallery
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.stats import Interval
@@ -20,7 +21,6 @@ from pgsbench.reporting.study_frames import Gallery, StudyFrames
 from pgsbench.reporting.style import (
     LIGHT,
     SMALL,
-    Pen,
     Theme,
     label_pens,
     new_figure,
@@ -111,7 +111,7 @@ def ratio_accuracy(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
 
 
 def forest(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
-    """Differences with their intervals, one panel per pair; filled where better or worse after Holm.
+    """Differences with their intervals, one panel per pair; filled where better or worse (`outcome_of`).
 
     Such a one has the colour of the arm that is better. None where nothing could be compared.
     """
@@ -131,8 +131,10 @@ def forest(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
         for pair, axes in zip(pairs, panels, strict=False):  # the rest of `panels` stays empty
             axes.axvline(0, color=theme.ink, linewidth=0.8)
             for one in (one for one in comparisons if one.pair == pair):
-                better = one.candidate if one.outcome == "better" else one.baseline
-                _whisker(axes, one, scopes.index(one.of), theme, pen_of[results.study.arm_of[better]])
+                outcome = outcome_of(results, one)
+                better = {"better": one.candidate, "worse": one.baseline}.get(outcome)
+                colour = pen_of[results.study.arm_of[better]].colour if better else None
+                _whisker(axes, one, scopes.index(one.of), theme, colour)
             axes.set_title(textwrap.fill(pair, 22))
             axes.tick_params(labelbottom=True)
         first = figure.axes[0]
@@ -143,7 +145,7 @@ def forest(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
         for axes in panels:
             axes.set_axis_off()
         runs = f"{ONE_RUN}: " if any(one.has_one_seed for one in comparisons) else ""
-        said = f"{runs}difference in points, 95 % interval (filled: better or worse after Holm)"
+        said = f"{runs}difference in points, 95 % interval (filled: better or worse)"
         figure.supxlabel(said)
     return figure
 
@@ -196,11 +198,11 @@ def _reference_line(axes: Any, mean: Interval | Missing, name: str, colour: str)
         axes.axhline(mean.estimate, color=colour, linestyle=":", linewidth=1.2, label=f"{name} (unmasked)")
 
 
-def _whisker(axes: Any, one: Comparison, row: int, theme: Theme, better: Pen) -> None:
+def _whisker(axes: Any, one: Comparison, row: int, theme: Theme, better: str | None) -> None:
     if isinstance(one.interval, Missing):
         axes.text(0, row, " missing", va="center", fontsize=SMALL, color=theme.ink, style="italic")
         return
-    colour = better.colour if one.is_significant else theme.ink
+    colour = better or theme.ink
     axes.plot([100 * one.interval.low, 100 * one.interval.high], [row, row], color=colour, linewidth=1.3)
     axes.plot(
         100 * one.interval.estimate,
@@ -208,7 +210,7 @@ def _whisker(axes: Any, one: Comparison, row: int, theme: Theme, better: Pen) ->
         marker="o",
         color=colour,
         markersize=5,
-        markerfacecolor=colour if one.is_significant else theme.paper,
+        markerfacecolor=better or theme.paper,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pgsbench.records.verdict_record import ScoreInterval, VerdictRecord
 from pgsbench.reporting.comparison import Comparison
 from pgsbench.reporting.decision.decide import Decision, decisions
-from pgsbench.reporting.decision.words import MARKS, MAX_ROWS, answer, certainty, verdict_table
+from pgsbench.reporting.decision.words import MARKS, MAX_ROWS, answer, certainty, shown_labels, verdict_table
 from pgsbench.reporting.render import Table, and_, points
 from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.stats import Interval
@@ -45,13 +45,13 @@ class Bar:
 
 @dataclass(frozen=True)
 class Forest:
-    """The figure: differences with their intervals, the margin as a band.
+    """The figure: differences with their intervals, the margin of equivalence as a band.
 
     Attributes:
         bars: Its rows.
         ticks: (position in percent, text) below.
         zero: Position of no difference.
-        band: Position and width of what does not matter.
+        band: Position and width of the margin.
         height: Of the whole, in pixels.
         alt: What it shows, in words.
     """
@@ -92,8 +92,8 @@ def setting(results: Results) -> str:
     suites = dict.fromkeys(
         f"{run.scores.suite}, version {run.scores.suite_version}" for run in results.study.runs if run.scores
     )
-    tested = f"; tested on {and_(list(suites))}" if suites else ""
-    return f"{and_(list(models))}, {and_(list(pairs))} pairs of {and_(list(sources))}{tested}."
+    tested = f" Tested: suite {and_(list(suites))}." if suites else ""
+    return f"Trained: {and_(list(models))} on {and_(list(pairs))} pairs of {and_(list(sources))}.{tested}"
 
 
 def verdict_record(results: Results) -> VerdictRecord:
@@ -126,10 +126,16 @@ def verdict_record(results: Results) -> VerdictRecord:
 
 
 def forest(results: Results) -> Forest | None:
-    """Return the figure; None where nothing has an interval."""
-    found = [one for one in decisions(results) if isinstance(one.interval, Interval)][:MAX_ROWS]
+    """Return the figure of the arms in the table, in its order; None where nothing has an interval."""
+    rows = shown_labels(results)
+    found = [
+        one
+        for one in decisions(results)
+        if isinstance(one.interval, Interval) and one.candidate in rows and one.baseline in rows
+    ]
     if not found:
         return None
+    found = sorted(found, key=lambda one: rows.index(one.baseline))[:MAX_ROWS]
     margin = found[0].margin
     ends = [0.0, margin, -margin]
     for one in found:

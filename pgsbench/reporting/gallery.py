@@ -19,6 +19,10 @@ from pgsbench.reporting.style import LIGHT, PAGE_WIDTH, SMALL, TEXT, Theme, new_
 #: Share of the theme's colour in a hidden patch; the rest is the picture, without its own colours.
 _TINT = 0.55
 
+#: With more columns than this beside the image they stand in bands below each other: in a page 768 px wide a
+#: picture has some 100 px.
+MAX_BESIDE = 6
+
 #: Lines within a patch of side 1, as (lines, points, 2): its border, and diagonals at equal distances.
 _SQUARE = np.array([[[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]], dtype=float)
 _HATCHES = np.array([[[0, 0.5], [0.5, 0]], [[0, 1], [1, 0]], [[0.5, 1], [1, 0.5]]])
@@ -78,6 +82,8 @@ def mask_gallery(
 ) -> Figure:
     """Draw one row per image: the image, its maps, and what every strategy keeps of it.
 
+    Of more than `MAX_BESIDE` maps and strategies the columns go on in a band below, beside the same images.
+
     Args:
         images: (b, h, w, 3) uint8, or float in [0, 1].
         selections: Strategy -> selection, or (b, n) bool: which patches had an influence. Dropped patches
@@ -99,49 +105,43 @@ def mask_gallery(
     for name, chosen in selections.items():
         _check(name, chosen, len(pictures), num_patches)
     maps = maps or {}
-    columns = ["image", *maps, *selections]
-    side = min(1.6, PAGE_WIDTH / len(columns))
+    bands = _bands([*maps, *selections])
+    num_columns = 1 + len(bands[0])
+    side = min(1.6, PAGE_WIDTH / num_columns)
     scale = min(1.0, side / 1.35)  # narrow columns get smaller titles, so that neighbours do not meet
-    letters = int(side * 72 / (TEXT * scale * 0.65))  # a letter is 0.65 high at the widest
-    height, width = pictures.shape[1:3]
-    letters_below = int(side * len(columns) * 12.5)
+    letters_below = int(side * num_columns * 12.5)
     texts = [
         "\n".join(textwrap.fill(line, letters_below) for line in caption.split("\n")) for caption in captions
     ]
     caption_height = 0.16 * max((text.count("\n") + 2 for text in texts), default=0)
-    row_height = side * height / width + 0.23 + caption_height
+    row_height = side * pictures.shape[1] / pictures.shape[2] + 0.23 + caption_height
     with themed(theme):
         legend = _legend(selections, theme)
         extra = 0.2 + (0.35 if legend else 0.0)
-        figure = new_figure(row_height * len(pictures) + extra, width=side * len(columns))
-        panels = figure.subplots(len(pictures), len(columns), squeeze=False)
-        for row, picture in enumerate(pictures):
-            axes = iter(panels[row])
-            first = next(axes)
-            first.imshow(picture, interpolation="nearest")
-            if texts:
-                _add_caption(first, texts[row])
-            for values in maps.values():
-                next(axes).imshow(
-                    np.asarray(values[row], dtype=float).reshape(grid),
-                    cmap="magma",
-                    interpolation="nearest",
-                    extent=(-0.5, width - 0.5, height - 0.5, -0.5),
-                )
-            for name, chosen in selections.items():
-                panel, other = next(axes), (seen or {}).get(name)
-                view = picture if other is None else _as_float(other.images)[row]
-                _draw_selection(panel, view, chosen, row, grid, theme, SMALL * scale)
-                if other is not None:
-                    panel.set_title(f"{other.tokens:.0f} of {num_patches} tokens", fontsize=SMALL * scale)
-        for axes, name in zip(panels[0], columns, strict=True):
-            broken = "\n".join(textwrap.fill(line, letters) for line in name.split("\n"))
-            title = f"{broken}\n{axes.get_title(loc='left')}" if name in selections else broken
-            axes.set_title(title, fontsize=TEXT * scale, color=(colours or {}).get(name, theme.ink))
+        height = row_height * len(pictures) * len(bands) + extra
+        figure = new_figure(height, width=side * num_columns)
+        panels = figure.subplots(len(pictures) * len(bands), num_columns, squeeze=False)
         for axes in panels.flat:
             axes.set(xticks=[], yticks=[])
             axes.grid(visible=False)
             axes.spines[:].set_visible(False)
+        for number, band in enumerate(bands):
+            rows = panels[number * len(pictures) : (number + 1) * len(pictures)]
+            for row, (first, *others) in enumerate(rows):
+                first.imshow(pictures[row], interpolation="nearest")
+                if texts:
+                    _add_caption(first, texts[row])
+                for axes, name in zip(others, band, strict=False):  # the last band may be shorter
+                    if name in maps:
+                        _draw_map(axes, maps[name][row], grid, pictures.shape[1:3])
+                        continue
+                    other = (seen or {}).get(name)
+                    view = pictures[row] if other is None else _as_float(other.images)[row]
+                    _draw_selection(axes, view, selections[name], row, grid, theme, SMALL * scale)
+                    if other is not None:
+                        said = f"{other.tokens:.0f} of {num_patches} tokens"
+                        axes.set_title(said, fontsize=SMALL * scale)
+            _add_titles(rows[0], ["image", *band], side, scale, colours or {}, theme)
         if legend:
             figure.legend(
                 handles=legend,
@@ -152,6 +152,38 @@ def mask_gallery(
                 handleheight=1.4,
             )
     return figure
+
+
+def _bands(names: Sequence[str]) -> list[list[str]]:
+    """Return the columns beside the image in bands of about equal length that stand below each other."""
+    num_bands = max(1, -(-len(names) // MAX_BESIDE))
+    length = -(-len(names) // num_bands)
+    return [list(names[start : start + length]) for start in range(0, max(1, len(names)), max(1, length))]
+
+
+def _draw_map(axes: Any, values: Any, grid: tuple[int, int], shape: tuple[int, ...]) -> None:
+    axes.imshow(
+        np.asarray(values, dtype=float).reshape(grid),
+        cmap="magma",
+        interpolation="nearest",
+        extent=(-0.5, shape[1] - 0.5, shape[0] - 0.5, -0.5),
+    )
+
+
+def _add_titles(
+    panels: Sequence[Any],
+    names: Sequence[str],
+    side: float,
+    scale: float,
+    colours: Mapping[str, str],
+    theme: Theme,
+) -> None:
+    letters = int(side * 72 / (TEXT * scale * 0.65))  # a letter is 0.65 high at the widest
+    for axes, name in zip(panels, names, strict=False):
+        lines = [textwrap.fill(line, letters) for line in name.split("\n")]
+        if share := axes.get_title(loc="left"):
+            lines.append(share)
+        axes.set_title("\n".join(lines), fontsize=TEXT * scale, color=colours.get(name, theme.ink))
 
 
 def _add_caption(axes: Any, text: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pgsbench.reporting.comparison import Comparison, Missing
-from pgsbench.reporting.decision.decide import Decision, decisions
+from pgsbench.reporting.decision.decide import outcome_of
 from pgsbench.reporting.render import Table, points
 from pgsbench.reporting.results import Results
 
@@ -17,10 +17,7 @@ def marks_table(results: Results) -> Table | None:
     by_pair: dict[tuple[str, str], list[Comparison]] = {}
     for one in results.group_comparisons:
         by_pair.setdefault((one.candidate, one.baseline), []).append(one)
-    decided = {(one.candidate, one.baseline): one for one in decisions(results)}
-    rows = [
-        [family[0].pair, *(_cell(one, decided[pair]) for one in family)] for pair, family in by_pair.items()
-    ]
+    rows = [[family[0].pair, *(_cell(results, one) for one in family)] for family in by_pair.values()]
     notes = [
         "Points. ▲ better, ▼ worse, = equivalent within the margin, ? undecided. Corrected for the number of "
         "comparisons: the first column by itself (the verdict), the others over all groups."
@@ -34,9 +31,8 @@ def marks_table(results: Results) -> Table | None:
     return Table("Comparisons at a glance", ["comparison", *results.groups], rows, notes)
 
 
-def _cell(one: Comparison, decision: Decision) -> str:
+def _cell(results: Results, one: Comparison) -> str:
     if isinstance(one.interval, Missing):
         return "missing"
-    outcome = decision.outcome if one.of == decision.of else one.outcome
-    mark = _MARKS.get(outcome, "–")
+    mark = _MARKS.get(outcome_of(results, one), "–")
     return f"{mark} {points(one.interval.estimate)}"

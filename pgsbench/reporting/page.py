@@ -12,6 +12,7 @@ from pgsbench import __version__
 from pgsbench.files import atomic
 from pgsbench.reporting import figures, render, search_tables, tables, where
 from pgsbench.reporting.comparison import of_one_run
+from pgsbench.reporting.decision.decide import outcome_of
 from pgsbench.reporting.effects_tables import effects_missing, effects_tables
 from pgsbench.reporting.examples import examples
 from pgsbench.reporting.fairness import fairness_sentence, fairness_table
@@ -21,6 +22,7 @@ from pgsbench.reporting.pareto_table import pareto_table
 from pgsbench.reporting.pruning_table import pruning_table
 from pgsbench.reporting.published import beside_paper, cells_table, means_table
 from pgsbench.reporting.ranking import ranking_table
+from pgsbench.reporting.render import and_
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.stats import Interval
 from pgsbench.reporting.study_frames import COMPLETE, PRUNED
@@ -67,7 +69,7 @@ class Picture:
 
 _CAPTIONS = {
     "differences": "Candidate minus baseline, in points, with 95 % intervals; right of the line the "
-    "candidate is better. Filled dots: better or worse after Holm's correction, in the better arm's colour.",
+    "candidate is better. Filled dots: better or worse, corrected, in the better arm's colour.",
     "where": "Gain of the candidate in points over two knobs of the data: blue where it wins, red where it "
     "loses, and the line where neither does.",
     "ratio-accuracy": "Score against mask ratio, with 95 % bands; dotted: trained on whole pictures.",
@@ -161,12 +163,14 @@ def _asked(results: Results) -> str:
     study = results.study
     done = sum(run.status == COMPLETE for run in study.runs)
     seeds = sorted({run.seed for run in study.runs})
-    against = f" against {', '.join(results.baselines)}" if results.baselines else ""
+    others = [arm for arm in study.arms if arm not in (results.candidate, "oracle")]
+    told = results.baselines and set(results.baselines) != set(others)
+    compared = f"Compared: {results.candidate} with {and_(results.baselines)}. " if told else ""
     counted = f"{done} of {len(study.runs)} runs" if done < len(study.runs) else f"{done} runs"
     counted += f", {pruned} pruned" if (pruned := sum(run.status == PRUNED for run in study.runs)) else ""
     plural = "seed" if len(seeds) == 1 else "seeds"
     return (
-        f"{results.candidate}{against}; arms: {', '.join(study.arms)}; {counted} complete, "
+        f"{compared}Arms: {', '.join(study.arms)}; {counted} complete, "
         f"{len(seeds)} {plural} ({', '.join(map(str, seeds))})."
     )
 
@@ -239,7 +243,7 @@ def _png(draw: Any, results: Results, path: Path, theme: Theme) -> bytes | None:
 def _alt(name: str, results: Results) -> str:
     arms = ", ".join(results.study.arms)
     if name == "differences":
-        found = [f"{one.pair} on {one.of}: {one.verdict}" for one in results.group_comparisons]
+        found = [f"{one.pair} on {one.of}: {outcome_of(results, one)}" for one in results.group_comparisons]
         return "Forest plot of differences. " + "; ".join(found) + "."
     if name == "where":
         return "Heat map of the gain over two knobs. " + " ".join(where.where_sentences(results))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from pgsbench.reporting.stats import mean_draws
 DRAWS = 4000
 #: With fewer arms the comparison says it all.
 MIN_ARMS = 3
+#: Two arms with the same answers have no error; what is divided by is at least this.
+_LEAST = 1e-12
 
 
 @dataclass(frozen=True)
@@ -25,24 +28,28 @@ class Ranked:
     Attributes:
         label: The arm or point.
         mean: Its score.
-        rank: One more than the number of arms that are surely better; arms with the same are tied.
-        low: Lower end of the 95 % interval of its place.
-        high: Upper end.
+        first: The best rank it may have: one more than the number of arms that are surely better.
+        last: The worst: as many arms as there are, less those that are surely worse.
         best: Probability that it is the best.
     """
 
     label: str
     mean: float
-    rank: int
-    low: int
-    high: int
+    first: int
+    last: int
     best: float
 
+    @property
+    def ranks(self) -> str:
+        """The ranks it may have, as text: ``"1-3"``."""
+        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
 
+
+@lru_cache(maxsize=4)  # a page asks more than once
 def ranking(results: Results) -> list[Ranked]:
-    """Return the arms in their order on the headline; empty where fewer than `MIN_ARMS` can be ordered.
+    """Return the arms by their score on the headline; empty where fewer than `MIN_ARMS` can be ordered.
 
-    The oracle is no method and has no place.
+    The ranks of all arms hold together, in 95 % of studies. The oracle is no method and has no rank.
     """
     arm_of = results.study.arm_of
     labels = [label for label in arm_of if arm_of[label] != "oracle" and results.seeds(label)[0]]
@@ -52,46 +59,60 @@ def ranking(results: Results) -> list[Ranked]:
         return []
     rng = np.random.default_rng(0)
     draws = mean_draws(paired, labels, DRAWS, rng) + _other_tasks(results, headline, labels, rng)
-    places = 1 + np.argsort(np.argsort(-draws, axis=1), axis=1)
     means = paired.means[[paired.arms.index(label) for label in labels]].mean(axis=1)
-    low, high = np.quantile(places, [ALPHA / 2, 1 - ALPHA / 2], axis=0, method="nearest")
+    is_better = surely_better(means, draws)
+    best = np.bincount(draws.argmax(axis=1), minlength=len(labels)) / DRAWS
     found = [
         Ranked(
             label,
             float(means[k]),
-            1 + int((np.mean(draws > draws[:, [k]], axis=0) >= 1 - ALPHA / 2).sum()),
-            int(low[k]),
-            int(high[k]),
-            float(np.mean(places[:, k] == 1)),
+            1 + int(is_better[:, k].sum()),
+            len(labels) - int(is_better[k].sum()),
+            float(best[k]),
         )
         for k, label in enumerate(labels)
     ]
-    return sorted(found, key=lambda one: (one.rank, -one.mean))
+    return sorted(found, key=lambda one: -one.mean)
+
+
+def surely_better(means: Floats, draws: Floats) -> NDArray[np.bool_]:
+    """Return (a, a) whether the arm of the row is surely better than that of the column.
+
+    All pairs hold together in 95 % of studies: their leads are measured in standard deviations of the
+    draws, and count where they are larger than the largest error of any pair in 95 % of the draws
+    (Mogstad, Romano, Shaikh & Wilhelm 2024, without their stepping down).
+
+    Args:
+        means: (a,) score of each arm.
+        draws: (r, a) scores as other test items, seeds and tasks would give them.
+    """
+    errors = draws - draws.mean(axis=0)
+    deviation = np.empty((len(means), len(means)))
+    largest: Floats = np.zeros(len(draws))
+    for k in range(len(means)):
+        of_pairs = errors[:, [k]] - errors
+        deviation[k] = of_pairs.std(axis=0)
+        deviation[k, k] = 1.0  # an arm leads itself by nothing
+        largest = np.maximum(largest, np.abs(of_pairs / np.maximum(deviation[k], _LEAST)).max(axis=1))
+    leads = means[:, None] - means
+    found: NDArray[np.bool_] = leads > np.quantile(largest, 1 - ALPHA) * deviation
+    return found
 
 
 def ranking_table(results: Results) -> Table | None:
-    """Return the order with its uncertainty, ties as ties; None where there are too few arms."""
+    """Return the order with the ranks that each arm may have; None where there are too few arms."""
     order = ranking(results)
     if not order:
         return None
-    places = [one.rank for one in order]
-    rows = [
-        [
-            one.label,
-            f"{one.rank}{'=' if places.count(one.rank) > 1 else ''}",
-            f"{one.low} to {one.high}" if one.low < one.high else str(one.low),
-            f"{100 * one.best:.0f} %",
-            percent(one.mean),
-        ]
-        for one in order
-    ]
+    rows = [[one.label, one.ranks, f"{100 * one.best:.0f} %", percent(one.mean)] for one in order]
     headline = named(next(iter(results.groups)))
     notes = [
-        f"By {headline}. Rank: one more than the arms better in 97.5 % of {DRAWS:,} draws; = is a tie. "
-        "Places: 95 % interval. Draws are of other test items, seeds and tasks (tasks within their groups, "
-        "with replacement). With one seed they know nothing of other seeds.",
+        f"By {headline}. 2-4: one arm is surely better, and all but four are surely worse; all ranks hold "
+        f"together (95 %). Is the best: in so many of {DRAWS:,} draws of other test items, seeds "
+        "and tasks (tasks within their groups, with replacement). With one seed they know nothing of other "
+        "seeds.",
     ]
-    return Table("Ranking", ["arm", "rank", "places", "is the best", "score"], rows, notes)
+    return Table("Ranking", ["arm", "ranks", "is the best", "score"], rows, notes)
 
 
 def _other_tasks(results: Results, of: str, labels: list[str], rng: np.random.Generator) -> Floats:

@@ -25,6 +25,10 @@ MISSING_CELL = "missing"
 
 #: Columns of text that fit in a terminal.
 WIDTH = 100
+#: Columns of text in a column of a paper: LaTeX then prints them at almost half their size or larger.
+_LATEX_WIDTH = 110
+#: Rows that fit on a page of a paper.
+_LATEX_ROWS = 45
 #: Words are wrapped to no less than this.
 _NARROWEST = 20
 _GAP = "  "
@@ -131,7 +135,10 @@ def fitted(table: Table, width: int) -> list[Table]:
 
     Columns that name the row stand in each part. Line breaks in cells are kept.
     """
-    table = _wrapped(_shortened(table), width)
+    return _parts(_wrapped(_shortened(table), width), width)
+
+
+def _parts(table: Table, width: int) -> list[Table]:
     widths = _widths(table)
     keys = range(table.num_keys)
     parts: list[list[int]] = [[*keys]]
@@ -158,9 +165,22 @@ def as_json(*tables: Table) -> str:
 def latex(table: Table) -> str:
     """Return the table as a LaTeX ``table`` with a label; short cells, notes in the caption.
 
-    It is scaled down where it is wider than the column. Its first line names the packages that it needs.
+    It is scaled down where it is wider than the column; one that is far too wide or long goes on in a
+    table below. The first line names the packages that it needs.
     """
-    table = _shortened(table)
+    parts = [
+        replace(part, rows=part.rows[start : start + _LATEX_ROWS])
+        for part in _parts(_shortened(table), _LATEX_WIDTH)
+        for start in range(0, max(1, len(part.rows)), _LATEX_ROWS)
+    ]
+    rest = [
+        replace(part, title=f"{table.title}, part {number}", notes=())
+        for number, part in enumerate(parts[1:], start=2)
+    ]
+    return "\n".join(_latex_part(part) for part in (replace(parts[0], notes=table.notes), *rest))
+
+
+def _latex_part(table: Table) -> str:
     columns = "".join("l" if table.is_text(i) else "r" for i in range(len(table.header)))
     caption = " ".join(f"{sentence.rstrip('.')}." for sentence in (table.title, *table.notes))
     label = re.sub(r"[^a-z0-9]+", "-", table.title.lower()).strip("-")
@@ -170,6 +190,7 @@ def latex(table: Table) -> str:
         r"\centering",
         rf"\caption{{{_escape(caption)}}}",
         rf"\label{{tab:{label}}}",
+        r"\smallskip",
         r"\resizebox{\ifdim\width>\columnwidth\columnwidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy import stats
 
-from pgsbench.reporting.columns import rows_of
+from pgsbench.reporting.columns import Row, rows_of
 from pgsbench.reporting.comparison import Missing
 from pgsbench.reporting.render import MISSING_CELL, Table, interval_cell
 from pgsbench.reporting.results import Results
@@ -19,11 +19,11 @@ from pgsbench.reporting.scale_fit import PowerLaw, Predicted, crossing
 from pgsbench.reporting.stats import LEVEL, Interval
 from pgsbench.reporting.style import LIGHT, new_figure, pens, percent_tick, themed
 
-#: What a budget is measured in -> field of `Summary`, and its factor and unit in tables.
-UNITS = {
-    "flops": ("flops", 1e-12, "TFLOP"),
-    "samples": ("samples", 1.0, "samples"),
-    "hours": ("train_seconds", 1 / 3600, "hours"),
+#: What a budget is measured in -> what an arm took, and its factor and unit in tables.
+UNITS: dict[str, tuple[Callable[[Row], float | None], float, str]] = {
+    "flops": (lambda row: row.summary.get("flops"), 1e-12, "TFLOP"),
+    "samples": (lambda row: row.summary.get("samples"), 1.0, "samples"),
+    "hours": (lambda row: row.seconds, 1 / 3600, "hours"),
 }
 
 
@@ -48,10 +48,10 @@ class Measured:
 
 def measured(results: Results, unit: str) -> dict[str, Measured]:
     """Return what each arm cost and scored at one budget; arms without results are left out."""
-    field, factor, _ = UNITS[unit]
+    cost_of, factor, _ = UNITS[unit]
     headline, found = next(iter(results.groups), ""), {}
     for label, row in rows_of(results).items():
-        score, cost = results.mean(label, headline) if headline else Missing(""), row.summary.get(field)
+        score, cost = results.mean(label, headline) if headline else Missing(""), cost_of(row)
         if isinstance(score, Interval) and cost:
             found[label] = Measured(cost * factor, score)
     return found

@@ -9,7 +9,7 @@ import numpy as np
 
 from pgsbench.reporting import columns
 from pgsbench.reporting.comparison import ONE_RUN, Comparison, Missing
-from pgsbench.reporting.decision.decide import decisions
+from pgsbench.reporting.decision.decide import outcome_of
 from pgsbench.reporting.decision.power import detectable
 from pgsbench.reporting.render import MISSING_CELL, Table, interval_cell, p_text, percent
 from pgsbench.reporting.results import ALL_GROUPS, Results
@@ -55,13 +55,8 @@ def scores_table(results: Results) -> Table:
 def differences_table(results: Results) -> Table:
     """Candidate minus each baseline on every group: interval, Holm's p, verdict, smallest detectable."""
     table = _differences("Differences by group", results.group_comparisons, "group", _MAIN)
-    decided = {
-        (one.candidate, one.baseline, one.of): one.outcome
-        for one in decisions(results)
-        if one.outcome != "missing"
-    }
     verdicts = [
-        row[4].replace(one.outcome, decided.get((one.candidate, one.baseline, one.of), one.outcome))
+        row[4].replace(one.outcome, outcome_of(results, one))
         for one, row in zip(results.group_comparisons, table.rows, strict=True)
     ]
     found = [detectable(results, one.candidate, one.baseline, one.of) for one in results.group_comparisons]

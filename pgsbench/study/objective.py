@@ -32,9 +32,9 @@ class Objective:
         """Which way is better."""
         return "maximize"
 
-    def value_of(self, scores: Scores | None, summary: Summary | None) -> float:
+    def value_of(self, scores: Scores | None, summary: Summary | None, device: str) -> float:
         """Return the number for one run that is complete."""
-        del summary
+        del summary, device
         assert scores is not None
         return self.value(scores)
 
@@ -102,18 +102,19 @@ class CostObjective:
         """Which way is better."""
         return "minimize"
 
-    def value_of(self, scores: Scores | None, summary: Summary | None) -> float:
+    def value_of(self, scores: Scores | None, summary: Summary | None, device: str) -> float:
         """Return the number for one run that is complete."""
         del scores
-        return cost_of(self.name, summary)
+        return cost_of(self.name, summary, device)
 
 
-def cost_of(name: str, summary: Summary | None) -> float:
+def cost_of(name: str, summary: Summary | None, device: str) -> float:
     """Return what a run has cost.
 
     Args:
         name: One of `pgsbench.config.search.COSTS`.
         summary: Of the run.
+        device: Type of the device that it was trained on.
 
     Raises:
         StudyError: It was not measured, as the memory of a CPU run.
@@ -121,7 +122,7 @@ def cost_of(name: str, summary: Summary | None) -> float:
     found = None
     if summary is not None:
         found = {
-            "train_seconds": summary.train_seconds,
+            "train_seconds": summary.time_on(device),
             "tokens": summary.visual_tokens + (summary.text_tokens or 0),
             "flops": summary.flops,
             "memory": summary.peak_memory_bytes,

@@ -15,6 +15,7 @@ from statistics import fmean
 from typing import Any
 
 from pgsbench.records import files
+from pgsbench.records.run_records import Summary
 from pgsbench.records.run_spec import flatten, short
 from pgsbench.records.scores import Scores
 from pgsbench.records.study_record import StudyRecord
@@ -80,6 +81,8 @@ def run_metrics(run: RunDir) -> dict[str, float]:
     """Return a run's final metrics: cost, means, then primary scores of tasks, within `MAX_KEYS`."""
     scores, summary = run.scores, run.summary
     found = {f"summary/{key}": value for key, value in flatten(vars(summary)).items()} if summary else {}
+    if summary:
+        found["summary/training_time"] = summary.time_on(run.spec.numerics.device)
     if scores is not None:
         found |= {f"score/{group}": value for group, value in group_means(scores).items()}
         found |= {f"score/{one.task}_{one.metric}": one.value for one in scores.primary().values()}
@@ -119,19 +122,29 @@ def arm_rows(record: StudyRecord, runs: Mapping[str, RunDir]) -> list[dict[str, 
         runs: Run directories that exist, by `StudyRun.directory`.
     """
     by_label: dict[str, list[str]] = {}
+    device_of = {planned.directory: planned.spec.numerics.device for planned in record.runs}
     for planned in record.runs:
         by_label.setdefault(planned.spec.label, []).append(planned.directory)
     rows = []
     for label, members in by_label.items():
-        done = [runs[name] for name in members if name in runs and runs[name].is_done]
+        names = [name for name in members if name in runs and runs[name].is_done]
+        done = [runs[name] for name in names]
         row: dict[str, Any] = {"arm": label, "seeds": f"{len(done)}/{len(members)}"}
         scores = [run.scores for run in done]
         row |= _means([group_means(one) for one in scores if one])
-        cost = ("samples_per_second", "train_seconds", "mask_ratio_effective", "mask_overlap")
-        summaries = [run.summary for run in done]
-        row |= _means([{key: getattr(one, key) for key in cost} for one in summaries if one])
+        summaries = [(run.summary, device_of[name]) for run, name in zip(done, names, strict=True)]
+        row |= _means([_cost(summary, device) for summary, device in summaries if summary])
         rows.append(row)
     return rows
+
+
+def _cost(summary: Summary, device: str) -> dict[str, Any]:
+    return {
+        "samples_per_second": summary.samples_per_second,
+        "training_time": summary.time_on(device),
+        "mask_ratio_effective": summary.mask_ratio_effective,
+        "mask_overlap": summary.mask_overlap,
+    }
 
 
 def study_metrics(

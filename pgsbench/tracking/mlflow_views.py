@@ -19,7 +19,7 @@ from pgsbench.tracking.rundir import RunDir
 #: Columns of a view beside the scores.
 COST = (
     "summary/samples_per_second",
-    "summary/train_seconds",
+    "summary/training_time",
     "summary/mask_ratio_effective",
     "summary/mask_overlap",
 )

@@ -107,7 +107,7 @@ class Engine:
 def finish(folder: StudyFolder, spec: RunSpec, score: float, seconds: float = 1.0) -> None:
     """Leave what a training would have left."""
     run = RunDir.create(folder.runs_root, spec)
-    run.write_summary(Summary(1, 32, seconds, 1.0, 32.0, 0.0, 0.5, 0.3, 8, 8, 1000, 2.0))
+    run.write_summary(Summary(1, 32, 9.0, seconds, 32.0, 0.0, 0.5, 0.3, 8, 8, 1000, 2.0))
     scores_of(score, folder.suite_fingerprint(spec)).write(run.path)
     run.mark_done()
 

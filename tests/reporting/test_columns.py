@@ -22,9 +22,10 @@ def test_a_column_is_one_entry_as_the_page_says(fabricate, monkeypatch):
     results = Results(read_frames(fabricate(seeds=(0, 1))))
     table = tables.cost_table(results)
     assert list(table.header)[-2:] == ["final loss", "s per step"]
-    summary = columns.rows_of(results)["pgs"].summary
+    row = columns.rows_of(results)["pgs"]
+    summary = row.summary
     pgs = next(row for row in table.rows if row[0] == "pgs")
-    assert pgs[-2:] == [f"{summary['final_loss']:.2f}", f"{summary['train_seconds'] / 384:.3f}"]
+    assert pgs[-2:] == [f"{summary['final_loss']:.2f}", f"{row.seconds / 384:.3f}"]
     assert "Final loss: of the last step." in table.notes
     for written in (render.markdown, render.text, render.latex):
         assert "final" in written(table)

@@ -11,6 +11,7 @@ from pgsbench.errors import StudyError
 from pgsbench.records.study_record import Importances
 from pgsbench.reporting import figures, render, search_tables, tables
 from pgsbench.reporting.comparison import Missing
+from pgsbench.reporting.decision import decide
 from pgsbench.reporting.decision.decide import decisions
 from pgsbench.reporting.decision.words import answer
 from pgsbench.reporting.marks import marks_table
@@ -73,7 +74,7 @@ def test_differences_say_in_words_what_holds(fabricate):
 def test_the_table_says_of_the_headline_what_the_verdict_says(fabricate, monkeypatch):
     results = Results(read_frames(fabricate(seeds=(0, 1))), baselines=["flip"])
     same = [replace(one, outcome="equivalent") for one in decisions(results)]
-    monkeypatch.setattr(tables, "decisions", lambda _: same)
+    monkeypatch.setattr(decide, "decisions", lambda _: same)
     table = tables.differences_table(results)
     assert row(table, "pgs − flip", ALL_GROUPS)[4] == "equivalent"
     assert {cells[4] for cells in table.rows[1:]} <= {"better", "worse", "undecided"}
@@ -247,6 +248,20 @@ def test_latex_escapes():
 
     assert found.startswith("% \\usepackage{booktabs,graphicx}\n")
     assert r"\label{tab:a-b}" in found
+
+
+def test_a_table_that_is_far_too_wide_for_a_column_goes_on_in_another():
+    header = ["arm", *(f"a-long-name-{k}" for k in range(14))]
+    found = render.latex(render.Table("Tasks", header, [["x", *"0123456789abcd"]], ["A note"]))
+    labels = [line for line in found.splitlines() if "label" in line]
+    assert labels == [r"\label{tab:tasks}", r"\label{tab:tasks-part-2}", r"\label{tab:tasks-part-3}"]
+    assert r"\caption{Tasks, part 2.}" in found
+    assert found.count("A note") == 1
+    columns = [line.count("&") for line in found.splitlines() if line.startswith("arm &")]
+    long = render.latex(render.Table("Long", ["arm", "n"], [[f"arm{k}", "1"] for k in range(100)]))
+    assert [part.count("arm") for part in long.split(r"\midrule")[1:]] == [45 + 1, 45 + 1, 10]
+    assert sum(columns) == 14
+    assert max(columns) <= 7
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex to compile tables with")

@@ -34,13 +34,17 @@ function next() {
     const end = Math.max(0, ...first.map(part => part.getBoundingClientRect().bottom));
     table.tHead.rows[0].cells[1].click();
     const column = [...table.tBodies[0].rows].map(row => row.cells[1].textContent);
-    found.push({width, scroll: root.scrollWidth, answer: answer.textContent, column, end});
+    const cut = [...page.querySelectorAll(".first .scroll")].some(one => one.scrollWidth > one.clientWidth);
+    found.push({width, scroll: root.scrollWidth, answer: answer.textContent, column, end, cut});
     next();
   };
   document.body.append(frame);
 }
 next();
 </script></body>"""
+
+
+PAGES = ("index.html", "masks/report.html", "more/report.html")
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +54,7 @@ def site(tmp_path_factory) -> Path:
         patch.setattr(figures, "ALL", {})
         for name, lead in (("masks", 14.0), ("more", -14.0)):
             arms = {"pgs": Arm(lead), "flip": Arm(), "none": Arm(3.0)}
+            arms |= {"a-mask-with-a-name-of-many-words": Arm(3.0)} if name == "more" else {}
             study = write_runs(folder / "runs", arms, name=name, num_items=120, seed_sd=0.0)
             write_report(Results(read_frames(study)), folder / "reports" / name)
     (folder / "reports" / "old").mkdir()
@@ -88,7 +93,7 @@ def test_a_site_is_not_written_among_reports_or_without_any(site, tmp_path):
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium to open the site in")
 def test_a_browser_shows_the_verdict_first_wide_and_narrow(site, tmp_path):
     write_site(site / "reports", tmp_path / "public")
-    pages = [[page, width] for page in ("index.html", "masks/report.html") for width in (1300, 420)]
+    pages = [[page, width] for page in PAGES for width in (1300, 420)]
     harness = tmp_path / "public" / "harness.html"
     harness.write_text(HARNESS.replace("PAGES", json.dumps(pages)))
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"]
@@ -97,10 +102,11 @@ def test_a_browser_shows_the_verdict_first_wide_and_narrow(site, tmp_path):
         [*command, "--dump-dom", harness.as_uri()], capture_output=True, text=True, timeout=300, check=True
     )
     found = json.loads(re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)[1])
-    assert [page["width"] for page in found] == [1300, 420] * 2
+    assert [page["width"] for page in found] == [1300, 420] * 3
     for page in found:
         assert page["scroll"] <= page["width"], page
-    for page in found[2:]:
+        assert not page["cut"], page
+    for page in found[2:4]:
         assert page["answer"].startswith("pgs is better than flip")
         assert page["end"] < 800  # table and figure are on the first screen
         scores = [float(cell) for cell in page["column"]]

@@ -7,8 +7,9 @@ from tinyworld import TinyWorld
 
 from pgsbench.errors import StudyError
 from pgsbench.evaluation.suite import load_suite
+from pgsbench.records.run_records import Summary
 from pgsbench.records.scores import GroupMean, Score, Scores
-from pgsbench.study.objective import Objective
+from pgsbench.study.objective import CostObjective, Objective
 
 
 def group(value: float) -> GroupMean:
@@ -59,3 +60,9 @@ def test_it_is_maximised() -> None:
     assert Objective().direction == "maximize"
     assert Objective().is_mean
     assert not Objective("a").is_mean
+
+
+@pytest.mark.parametrize(("device", "seconds"), [("cpu", 7.0), ("cuda", 4.0)])
+def test_training_time_is_the_reports_on_every_device(device: str, seconds: float) -> None:
+    summary = Summary(1, 32, 4.0, 7.0, 8.0, 0.0, 0.5, 0.3, 8, 8, 1000, 2.0)
+    assert CostObjective("train_seconds").value_of(None, summary, device) == seconds

@@ -98,7 +98,7 @@ def fake_summary(ratio: float = 0.5, *, final_loss: float | None = 0.8) -> Summa
         steps=STEPS,
         samples=SAMPLES,
         train_seconds=80 * (1 - 0.6 * ratio),
-        train_cpu_seconds=80 * (1 - 0.6 * ratio),
+        train_cpu_seconds=100 * (1 - 0.6 * ratio),
         samples_per_second=320 / (1 - 0.6 * ratio),
         mask_share=0.004,
         mask_ratio_effective=ratio,

@@ -114,6 +114,11 @@ def test_arm_means_count_only_what_is_done(tmp_path: Path, make_study: MakeStudy
     assert (none["seeds"], pgs["seeds"]) == ("2/2", "1/2")
     assert none["classification"] == pytest.approx(0.55 + 0.05 + 0.005 + 0.03)
     assert pgs["classification"] == pytest.approx(0.55 + 0.06 + 0.03)
+    summary = next(iter(runs.values())).summary
+    assert summary is not None
+    assert summary.train_cpu_seconds != summary.train_seconds
+    assert none["training_time"] == summary.train_cpu_seconds  # these runs are a CPU's
+    assert run_metrics(next(iter(runs.values())))["summary/training_time"] == summary.train_cpu_seconds
 
 
 def test_trials_of_one_arm_are_told_apart() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 from pgsbench.records.study_record import DecisionPlan
-from pgsbench.reporting.comparison import ALPHA, Missing
+from pgsbench.reporting.comparison import ALPHA, Comparison, Missing
 from pgsbench.reporting.decision.forecast import Forecast
 from pgsbench.reporting.decision.looks import shares
 from pgsbench.reporting.paired_values import Floats, PairedValues
@@ -120,6 +120,16 @@ def decisions(results: Results) -> list[Decision]:
         decision = Decision(ours, theirs, headline, outcome, one.interval, margin)
         found.append(decision if decision.is_decided else _with_forecast(decision, one, len(pairs)))
     return found
+
+
+def outcome_of(results: Results, one: Comparison) -> str:
+    """Return the outcome of a comparison: its verdict on the headline, else Holm's over all groups."""
+    verdicts = {
+        (decision.candidate, decision.baseline, decision.of): decision.outcome
+        for decision in decisions(results)
+        if decision.outcome != "missing"
+    }
+    return verdicts.get((one.candidate, one.baseline, one.of), one.outcome)
 
 
 def plan_of(results: Results) -> DecisionPlan | None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from pgsbench.reporting.columns import COST, known, rows_of
+from pgsbench.reporting.columns import COST, known, reference_label, rows_of
 from pgsbench.reporting.comparison import Comparison, Missing, of_one_run
 from pgsbench.reporting.decision.decide import Decision, decisions, plan_of
+from pgsbench.reporting.ranking import ranking
 from pgsbench.reporting.render import MISSING_CELL, Table, and_, counted, interval_cell, percent, points
 from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.stats import Interval
 
 MAX_ROWS = 7
+#: More comparisons are counted, behind the arm that is the best; so many are told one by one.
+MAX_TOLD = 3
+#: A margin that is a larger share of a baseline's score is said to be large.
+MAX_MARGIN_SHARE = 0.1
 #: Outcome -> its mark, so that a reader need not read words.
 MARKS = {"better": "▲ better", "worse": "▼ worse", "equivalent": "= equivalent", "undecided": "? undecided"}
 _CLAIMS = {"better": "better than", "worse": "worse than", "equivalent": "as good as"}
@@ -22,7 +28,11 @@ def answer(results: Results) -> str:
     every = decisions(results)
     found = [one for one in every if one.outcome != "missing"]
     if not found:
-        return "Nothing can be said yet: no two arms that are compared have results."
+        said = "Nothing can be compared yet: no two arms that are compared have results"
+        if not (best := _best(results)):
+            return f"{said}."
+        seeds = [results.seeds(label)[0] for label in results.study.labels]
+        return of_one_run(f"{said}; {best}.", min(number for number in seeds if number))
     said = _answer(results, found)
     missing = dict.fromkeys(one.baseline for one in every if one.outcome == "missing")
     if missing:
@@ -34,8 +44,8 @@ def _answer(results: Results, found: Sequence[Decision]) -> str:
     if len(found) == 1:
         return _one(found[0])
     candidates = list(dict.fromkeys(one.candidate for one in found))
-    if len(candidates) > 1:
-        return _counts(results.candidate, found)
+    if len(candidates) > 1 or len(found) > MAX_TOLD:
+        return _counts(results, found)
     parts = [
         f"{claim} {and_([_shown(one) for one in found if one.outcome == outcome])}"
         for outcome, claim in _CLAIMS.items()
@@ -58,13 +68,31 @@ def certainty(results: Results) -> str:
     assert isinstance(first, Interval)
     seeds = _seeds(found)
     said = f"On {named(found[0].of)}: {counted(seeds, 'seed')}, {counted(first.num_items, 'test item')}, "
-    said += f"95 % intervals; differences below {percent(found[0].margin)} points do not matter"
+    said += f'95 % intervals; "equivalent" is within {percent(found[0].margin)} points'
     if len(found) > 1:
         said += f"; corrected for {len(found)} comparisons"
     if plan_of(results) is not None:
         said += " and for having looked after each seed" if len(found) > 1 else "; corrected for each look"
     said += "; another seed may tell otherwise" if seeds == 1 else ""
-    return f"{said}.{_needed(found)}{_world(results)}"
+    return f"{said}.{_large_margin(results, found)}{_needed(found)}{_world(results)}"
+
+
+def _large_margin(results: Results, found: Sequence[Decision]) -> str:
+    """Say where the margin is large beside a baseline's score, and how to ask for a smaller one."""
+    means = {one.baseline: results.mean(one.baseline, one.of) for one in found}
+    scores = {label: mean.estimate for label, mean in means.items() if isinstance(mean, Interval)}
+    if not scores:
+        return ""
+    lowest, margin = min(scores, key=lambda label: scores[label]), found[0].margin
+    score = scores[lowest]
+    if not 0 < score < margin / MAX_MARGIN_SHARE:
+        return ""
+    share, fitting = 100 * margin / score, 100 * score * MAX_MARGIN_SHARE
+    size = 10.0 ** math.floor(math.log10(fitting))
+    return (
+        f" That margin is large: {share:.0f} % of the score of {lowest} ({percent(score)}). A smaller one: "
+        f"pgsbench compare --until decided --margin {size * math.floor(fitting / size):g}."
+    )
 
 
 def _world(results: Results) -> str:
@@ -87,7 +115,7 @@ def verdict_table(results: Results) -> Table:
         (column for column in known(COST, list(rows_of(results).values())) if "time" in column.name), None
     )
     rows = []
-    for label in _chosen(results, [*ours, *by_baseline]):
+    for label in shown_labels(results):
         mean, one = (
             results.mean(label, headline) if headline else Missing("no scores"),
             by_baseline.get(label),
@@ -103,7 +131,26 @@ def verdict_table(results: Results) -> Table:
         )
     lead = f"{ours[0]} leads by" if len(ours) == 1 else "candidate leads by"
     header = ["arm", "score", lead, "verdict", "time"]
-    return Table("Verdict", header, rows, text_columns=(3,))
+    return Table("Verdict", header, rows, [_reading(results, len(rows))], text_columns=(3,))
+
+
+def shown_labels(results: Results) -> list[str]:
+    """Return the labels in the table of the verdict, the best first."""
+    found = decisions(results)
+    ours = [one.candidate for one in found]
+    return _chosen(results, list(dict.fromkeys([*ours, *(one.baseline for one in found)])))
+
+
+def _reading(results: Results, num_rows: int) -> str:
+    """Return how the table of the verdict is to be read."""
+    headline, reference = next(iter(results.groups), ""), reference_label(results)
+    said = f"Score: {named(headline)}, in percent. " if headline else ""
+    seconds = rows_of(results)[reference].seconds
+    said += f"Time: of a training; 1.00× is {reference}, {seconds:,.0f} s. " if seconds else ""
+    if len({ours for ours, _ in results.pairs}) > 1:
+        said += f"Lead: of {results.candidate} at the same searched values, else at its best. "
+    labels = len(results.study.labels)
+    return (said + (f"Shown: {num_rows} of {labels}; all stand below." if num_rows < labels else "")).strip()
 
 
 def _one(one: Decision) -> str:
@@ -122,10 +169,34 @@ def _shown(one: Decision) -> str:
     return f"{one.baseline} ({points(one.interval.estimate)})"
 
 
-def _counts(candidate: str, found: Sequence[Decision]) -> str:
+def _counts(results: Results, found: Sequence[Decision]) -> str:
+    """Return which arm is the best, and in how many comparisons the candidate is what."""
     counts = {outcome: sum(one.outcome == outcome for one in found) for outcome in MARKS}
-    said = and_([f"{outcome} in {number}" for outcome, number in counts.items() if number])
-    return f"{candidate}, {len(found)} comparisons: {said}."
+    parts = [f"{outcome} in {number}" for outcome, number in counts.items() if number]
+    said = f"{and_(parts)} of {len(found)} comparisons"
+    if len(parts) == 1:
+        said = f"{found[0].outcome} in all {len(found)} comparisons"
+    baselines = list(dict.fromkeys(results.study.arm_of[one.baseline] for one in found))
+    with_ = f" with {and_(baselines)}" if len(baselines) <= MAX_TOLD else ""
+    best = _best(results)
+    said = f"{results.candidate} is {said}{with_}"
+    return f"{best}; {said}." if best else f"{said}."
+
+
+def _best(results: Results) -> str:
+    """Return which arm or point scores highest, and which is next; empty where there is no order."""
+    order = ranking(results)
+    if not order:
+        return ""
+    first, second = order[:2]
+    config = results.study.of(first.label)[0].spec.config
+    name = first.label
+    if config.strategy.name == "none" and config.text.strategy == "none":
+        name += ", which masks nothing,"
+    verb = "scores highest" if any(one.first == 1 for one in order[1:]) else "is the best"
+    unsure = ", not surely lower" if second.first == 1 else ""
+    said = f"{name} {verb} of {len(order)} ({percent(first.mean)})"
+    return f"{said}, then {second.label} ({percent(second.mean)}){unsure}"
 
 
 def _needed(found: Sequence[Decision]) -> str:

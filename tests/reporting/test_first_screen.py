@@ -1,0 +1,87 @@
+"""What a reader of the first screen alone can say: who won, by how much, how sure, at what cost, on what."""
+
+from __future__ import annotations
+
+import pytest
+from fabricated import Arm, write_runs
+
+from pgsbench.reporting import figures
+from pgsbench.reporting.decision.decide import outcome_of
+from pgsbench.reporting.decision.words import answer, certainty
+from pgsbench.reporting.first_screen import first_screen
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.study_frames import read_frames
+
+WHOLE = Arm(40.0, mask_ratio=0.0)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    arms = {"pgs": Arm(), "none": WHOLE, "flip": Arm(-20.0), "grid": Arm(20.0)}
+    arms |= {f"other{k}": Arm(-20.0) for k in range(6)}
+    folder = tmp_path_factory.mktemp("runs")
+    return Results(read_frames(write_runs(folder, arms, seeds=(0, 1), seed_sd=0.0, num_items=200)))
+
+
+def test_many_comparisons_are_counted_behind_the_arm_that_won(many):
+    said = answer(many)
+    assert said.startswith("none, which masks nothing, is the best of 10 (")
+    assert "), then grid (" in said
+    assert said.endswith("; pgs is better in 7 and worse in 2 of 9 comparisons.")
+    assert len(said) < 140
+
+
+def test_the_figure_shows_the_arms_of_the_table_in_its_order(many):
+    screen = first_screen(many)
+    names = [row[0] for row in screen.table.rows]
+    assert [bar.name for bar in screen.forest.bars] == [f"pgs − {name}" for name in names if name != "pgs"]
+    (note,) = screen.table.notes
+    assert "1.00× is none, " in note
+    assert note.endswith("Shown: 7 of 10; all stand below.")
+    assert screen.setting.startswith("Trained: scenes-vit on ")
+    assert " pairs of " in screen.setting
+    assert " Tested: suite " in screen.setting
+
+
+def test_points_of_a_search_are_told_with_whom_they_were_compared(fabricate):
+    points = [
+        (arm, Arm(10.0 * (arm == "flip"), params={"strategy.tau": k}))
+        for arm in ("pgs", "flip")
+        for k in (1, 2)
+    ]
+    results = Results(read_frames(fabricate(points, seeds=(0, 1), seed_sd=0.0, name="points")))
+    assert answer(results).endswith("; pgs is worse in all 2 comparisons with flip.")
+    assert "not surely lower" in answer(results)
+
+
+def test_arms_with_results_are_ordered_though_the_candidate_has_none(fabricate):
+    arms = {"pgs": Arm(), "flip": Arm(20.0), "grid": Arm(), "block": Arm()}
+    folder = fabricate(arms, seeds=(0,), name="half")
+    (next(folder.glob("pgs-s0-*")) / "DONE").unlink()
+    said = answer(Results(read_frames(folder)))
+    assert said.startswith("This training run only: Nothing can be compared yet")
+    assert "; flip is the best of 3 (" in said
+
+
+def test_a_margin_that_is_large_beside_a_score_is_said_to_be(many, monkeypatch):
+    assert "margin is large" not in certainty(many)
+    of = next(iter(many.groups))
+    label, score = min(((one, many.mean(one, of).estimate) for one in many.baselines), key=lambda one: one[1])
+    monkeypatch.setattr("pgsbench.reporting.decision.decide.MARGIN", 0.21 * score)
+    said = certainty(Results(many.study))
+    assert f"That margin is large: 21 % of the score of {label} (" in said
+    way_out = float(said.partition("--margin ")[2].split(" ")[0].rstrip("."))
+    assert 0.05 * score < way_out / 100 <= 0.1 * score
+
+
+def test_the_figure_of_differences_says_of_the_headline_what_the_verdict_says(many):
+    drawn = figures.forest(many)
+    titles = [axes.get_title(loc="left").replace("\n", " ") for axes in drawn.axes]
+    for one in many.group_comparisons:
+        panel = drawn.axes[titles.index(one.pair)]
+        row = list(many.groups).index(one.of)
+        (dot,) = (
+            line for line in panel.get_lines() if line.get_marker() == "o" and line.get_ydata()[0] == row
+        )
+        is_filled = dot.get_markerfacecolor() == dot.get_color()
+        assert is_filled == (outcome_of(many, one) in ("better", "worse"))
