@@ -171,8 +171,7 @@ def is_complete(run: RunDir | None, suite_fingerprint: str) -> bool:
     """
     if run is None or not run.is_done or not suite_fingerprint:
         return False
-    scores = run.scores
-    return scores is not None and scores.suite_fingerprint == suite_fingerprint
+    return run.scores_of(suite_fingerprint) is not None
 
 
 def _check_identity(spec: RunSpec) -> None:

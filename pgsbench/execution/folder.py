@@ -15,6 +15,7 @@ from pgsbench.leases import Lease
 from pgsbench.records import files
 from pgsbench.records.marks import Marks, PrunedMark
 from pgsbench.records.run_spec import RunSpec
+from pgsbench.records.scores import Scores
 from pgsbench.records.study_record import (
     DecisionPlan,
     Importances,
@@ -130,6 +131,10 @@ class StudyFolder:
     def directory(self, spec: RunSpec) -> RunDir:
         """Return the directory of a run that was added; it need not exist yet."""
         return RunDir(self.runs_root / self.runs[spec.name].directory)
+
+    def scores(self, spec: RunSpec) -> Scores | None:
+        """Return the scores of a run that was added on what this study tests it on."""
+        return self.directory(spec).scores_of(self.suite_fingerprint(spec))
 
     def is_complete(self, spec: RunSpec) -> bool:
         """Tell whether a run that was added needs no work at all."""

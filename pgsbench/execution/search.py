@@ -253,7 +253,7 @@ class _Book:
         for entry in self._entries.values():
             if entry.known.values:
                 score = self._objectives[0]
-                found = [(self._folder.directory(spec).scores, spec) for spec in entry.specs]
+                found = [(self._folder.scores(spec), spec) for spec in entry.specs]
                 values = [score.value_of(one, None, spec.numerics.device) for one, spec in found if one]
                 scored.append(ScoredPoint(entry.params, values))
         return importances(scored, self._distributions)
@@ -281,7 +281,7 @@ class _Book:
         values = []
         for objective in self._objectives:
             found = [
-                objective.value_of(run.scores, run.summary, spec.numerics.device)
+                objective.value_of(self._folder.scores(spec), run.summary, spec.numerics.device)
                 for run, spec in zip(runs, entry.specs, strict=True)
             ]
             values.append(statistics.fmean(found))

@@ -21,6 +21,7 @@ CHECKPOINT = "checkpoints/model"
 STATE = "checkpoints/state"
 FIGURES = "figures"
 PROBES = "probes"
+OTHER_SCORES = "scores"  # of the suites that the run was tested on before
 
 #: A study's folder: what it is, a folder with one file a planned run, one with what steps took.
 STUDY = "study.json"

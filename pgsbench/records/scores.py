@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -130,13 +131,24 @@ class Scores:
         return {score.task: score for score in self.scores if score.primary}
 
     def write(self, out: Path) -> None:
-        """Replace ``scores.csv`` and ``scores.json`` in the folder `out`."""
+        """Replace ``scores.csv`` and ``scores.json`` in the folder `out`; those of another suite are kept."""
+        self._keep_others(out)
         content = asdict(self)
         del content["reused"]
         with atomic(out / files.SCORES_CSV) as scratch:
             scratch.write_text(self._table(), encoding="utf-8")
         with atomic(out / files.SCORES) as scratch:
             scratch.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+    def _keep_others(self, out: Path) -> None:
+        # A run may be in several studies, each with a suite of its own.
+        try:
+            other = Scores.read(out).suite_fingerprint
+        except EvaluationError:  # nothing, or nothing that can be read
+            return
+        if other and other != self.suite_fingerprint:
+            with atomic(_others(out, other)) as scratch:
+                shutil.copyfile(out / files.SCORES, scratch)
 
     def _table(self) -> str:
         text = io.StringIO()
@@ -148,19 +160,41 @@ class Scores:
 
     @classmethod
     def read(cls, out: Path) -> Scores:
-        """Return the scores in the folder `out`.
+        """Return the last scores in the folder `out`.
 
         Raises:
             EvaluationError: There is none, or it is damaged.
         """
+        return cls._read(out / files.SCORES)
+
+    @classmethod
+    def read_of(cls, out: Path, suite_fingerprint: str) -> Scores | None:
+        """Return the scores in the folder `out` that were measured on this very suite; None: there are none.
+
+        Raises:
+            EvaluationError: The last scores, or those of this suite, are damaged.
+        """
+        if (out / files.SCORES).is_file():
+            last = cls.read(out)
+            if last.suite_fingerprint == suite_fingerprint:
+                return last
+        other = _others(out, suite_fingerprint)
+        return cls._read(other) if other.is_file() else None
+
+    @classmethod
+    def _read(cls, path: Path) -> Scores:
         try:
-            content = json.loads((out / files.SCORES).read_text())
+            content = json.loads(path.read_text())
             content["scores"] = tuple(Score(**score) for score in content["scores"])
             content["groups"] = {name: GroupMean(**mean) for name, mean in content["groups"].items()}
             return cls(**content)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise EvaluationError(
                 f"no readable scores here ({type(error).__name__})",
-                where=str(out / files.SCORES),
+                where=str(path),
                 way_out="pgsbench evaluate RUN_OR_CHECKPOINT",
             ) from error
+
+
+def _others(out: Path, suite_fingerprint: str) -> Path:
+    return out / files.OTHER_SCORES / f"{suite_fingerprint}.json"

@@ -29,8 +29,8 @@ from pgsbench.tracking.rundir import RunDir
 
 COMPLETE, INCOMPLETE, MISSING, PRUNED = "complete", "incomplete", "missing", "pruned"
 
-#: Said of a run whose scores are those of another study, or older than the suite or its data.
-OTHER_SUITE = "complete, but last tested on another suite or other data; repeat the study's command"
+#: Said of a run whose scores are those of another study alone, or older than the suite or its data.
+OTHER_SUITE = "complete, but tested on another suite or other data; repeat the study's command"
 
 _SCORE_COLUMNS = (
     "task",
@@ -256,10 +256,11 @@ def read_run(runs_root: Path, planned: StudyRun) -> PlannedRun:
         return PlannedRun(spec, directory.path, MISSING)
     try:
         done = directory.is_done
-        scores = directory.scores if done else None
-        problem = "complete, but not evaluated (no scores.json)" if done and scores is None else ""
-        if scores is not None and planned.suite_fingerprint not in ("", scores.suite_fingerprint):
-            problem, scores = OTHER_SUITE, None
+        suite, last = planned.suite_fingerprint, directory.scores if done else None
+        problem = "complete, but not evaluated (no scores.json)" if done and last is None else ""
+        scores = directory.scores_of(suite) if last is not None and suite else last
+        if last is not None and scores is None:
+            problem = OTHER_SUITE
         return PlannedRun(
             spec,
             directory.path,

@@ -113,17 +113,24 @@ class RunDir:
 
     @property
     def scores(self) -> Scores | None:
-        """The evaluation; None where the run has not been evaluated yet.
+        """The last evaluation; None where the run has not been evaluated yet.
 
         Raises:
             RunError: The file is damaged.
         """
         if not (self.path / files.SCORES).is_file():
             return None
-        try:
+        with _damage_is_of_the_run():
             return Scores.read(self.path)
-        except EvaluationError as error:
-            raise RunError(error.rule, where=error.where, way_out="evaluate the run again") from error
+
+    def scores_of(self, suite_fingerprint: str) -> Scores | None:
+        """Return the evaluation on this very suite, the last or an earlier one; None where there is none.
+
+        Raises:
+            RunError: The file is damaged.
+        """
+        with _damage_is_of_the_run():
+            return Scores.read_of(self.path, suite_fingerprint)
 
     def write_environment(self, environment: Environment) -> None:
         """Replace what is said of where the run is trained."""
@@ -242,6 +249,14 @@ class RunDir:
         """Who works on this run now, as text for people, or None where nobody does."""
         holder = leases.holder_of(self.path)
         return None if holder is None or leases.seems_lost(self.path) else str(holder)
+
+
+@contextmanager
+def _damage_is_of_the_run() -> Iterator[None]:
+    try:
+        yield
+    except EvaluationError as error:
+        raise RunError(error.rule, where=error.where, way_out="evaluate the run again") from error
 
 
 def find_runs(runs_root: Path, run_ids: Collection[str]) -> dict[str, RunDir]:

@@ -261,3 +261,19 @@ def test_rundir_imports_nothing_heavy() -> None:
     code = "import sys, pgsbench.tracking.rundir; print(*{'torch', 'mlflow', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_a_run_keeps_its_scores_on_the_suites_of_two_studies(run: RunDir) -> None:
+    ours, theirs = fake_scores(), replace(fake_scores(), suite="halves", suite_fingerprint="0123")
+    for scores in (ours, theirs, ours):
+        scores.write(run.path)
+        assert run.scores is not None
+        assert run.scores.suite == scores.suite
+    for scores in (ours, theirs):
+        found = run.scores_of(scores.suite_fingerprint)
+        assert found is not None
+        assert (found.suite, found.scores) == (scores.suite, scores.scores)
+    assert run.scores_of("of a third") is None
+    (run.path / "scores" / "0123.json").write_text("{")
+    with pytest.raises(RunError, match="no readable scores"):
+        run.scores_of("0123")
