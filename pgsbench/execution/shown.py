@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pgsbench.execution.runs import Watcher
 from pgsbench.progress import Bars
@@ -16,10 +16,15 @@ MIRROR_EVERY_SECONDS = 20.0
 
 @dataclass
 class Counts:
-    """How many runs were trained, and how many were complete before or by others."""
+    """How many runs were trained, and how many were complete before or by others.
+
+    Attributes:
+        overheads: `Summary.overhead_seconds` of those that were trained.
+    """
 
     trained: int = 0
     reused: int = 0
+    overheads: list[float] = field(default_factory=list)
 
 
 @contextmanager
@@ -56,6 +61,7 @@ def shown(counts: Counts, feed: Callable[[Bars], None]) -> Iterator[Watcher]:
         yield Watcher(
             on_step=lambda spec, done, total: bars(spec.name, done, total),
             on_done=on_done,
+            on_overhead=counts.overheads.append,
             on_failed=on_failed,
             on_pruned=on_pruned,
             on_note=lambda text: bars.say(f"note: {text}"),
