@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import random
@@ -18,7 +19,9 @@ from importlib.util import find_spec
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import alembic.util
 import parts
+import test_many_processes as many
 import tinyworld
 from disk import Disk
 from faults import Target, strike
@@ -48,6 +51,9 @@ def opened(home: Path, *, with_servers: bool) -> Iterator[Place]:
     for name in ("OPTUNA_STORAGE", "MLFLOW_TRACKING_URI"):
         os.environ.pop(name, None)
     local.IDLE_SECONDS = 0.05
+    # What each process of a schedule would read anew, none of which is on the disk that breaks.
+    alembic.util.load_python_file = functools.cache(alembic.util.load_python_file)
+    many.open_study_file = functools.cache(many.open_study_file)
     (home / "world").mkdir()
     place = Place(
         home, tinyworld.make(home / "world").study, Disk(home) if "CHAOS_DISK" in os.environ else None

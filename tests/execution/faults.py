@@ -48,10 +48,15 @@ class Target:
 
     @property
     def faults(self) -> list[str]:
-        """What it can meet."""
+        """What it can meet; where there are servers, they do in half of the cases."""
         found = [*ALWAYS, *(disks.FAULTS if self.disk else ())]
-        found += ["database restarts", "connections cut"] if self.postgres else ["database locked"]
-        return found + (["MLflow away"] if self.mlflow else [])
+        if self.postgres is None:
+            return [*found, "database locked"]
+        return [
+            *found,
+            *3 * ("database restarts", "connections cut"),
+            *3 * ("MLflow away",) * bool(self.mlflow),
+        ]
 
 
 def strike(fault: str, chance: random.Random, target: Target) -> bool:

@@ -87,7 +87,7 @@ def take_part(study: Path, runs_root: Path, overrides: list[str], seconds: float
 
 
 def folder_of(study: Path, runs_root: Path, overrides: list[str]) -> StudyFolder:
-    opened = open_study_file(study, overrides=["arms={}", *overrides])
+    opened = open_study_file(study, overrides=("arms={}", *overrides))
     return StudyFolder.open(Planner(opened), runs_root)
 
 
