@@ -12,6 +12,8 @@ from pgsbench.progress import Bars
 from pgsbench.records.run_spec import RunSpec
 
 MIRROR_EVERY_SECONDS = 20.0
+#: Share of a command's time that feeding takes at most: thousands of runs take a mirror half a minute.
+MIRROR_SHARE = 0.1
 
 
 @dataclass
@@ -33,9 +35,9 @@ def shown(counts: Counts, feed: Callable[[Bars], None]) -> Iterator[Watcher]:
 
     Args:
         counts: Counted up.
-        feed: Called every `MIRROR_EVERY_SECONDS` to feed MLflow.
+        feed: Called every `MIRROR_EVERY_SECONDS` to feed MLflow, less often where that takes long.
     """
-    fed = time.monotonic()
+    fed, pause = time.monotonic(), MIRROR_EVERY_SECONDS
     with Bars() as bars:
 
         def on_done(spec: RunSpec, existed: bool) -> None:
@@ -53,10 +55,12 @@ def shown(counts: Counts, feed: Callable[[Bars], None]) -> Iterator[Watcher]:
             bars.say(f"pruned: {spec.name}: {why}")
 
         def on_tick() -> None:
-            nonlocal fed
-            if time.monotonic() - fed > MIRROR_EVERY_SECONDS:
+            nonlocal fed, pause
+            began = time.monotonic()
+            if began - fed > pause:
                 feed(bars)
                 fed = time.monotonic()
+                pause = max(MIRROR_EVERY_SECONDS, (fed - began) / MIRROR_SHARE)
 
         yield Watcher(
             on_step=lambda spec, done, total: bars(spec.name, done, total),
