@@ -41,11 +41,14 @@ gpu: $(VENV)/installed-dev  ## what only a GPU can show: its tests, and the cost
 	$(BIN)/pgsbench bench masks --model ViT-B-16 --batch-size 512 --device cuda
 
 SCHEDULES ?= 200
+SERVERS ?= 20
 REAL ?= 10
+TOGETHER ?= 20
 SEED ?= 0
 chaos: $(VENV)/installed-dev  ## a campaign of faults; it says how to replay a schedule that failed
 	PYTHONPATH=tests:tests/execution $(BIN)/python tests/execution/chaos.py \
-		--schedules $(SCHEDULES) --real $(REAL) --seed $(SEED)
+		--schedules $(SCHEDULES) --servers $(SERVERS) --real $(REAL) --together $(TOGETHER) --seed $(SEED) \
+		$(if $(ONLY),--only $(ONLY)) $(if $(RESULTS),--results $(RESULTS))
 
 check: $(VENV)/installed-dev  ## format, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -141,11 +141,16 @@ def _run_first(
             return run
         if prober is not None and prober.is_over():
             raise Pruned
+        began, is_trained = time.perf_counter(), (run.checkpoint / checkpoint.WEIGHTS_FILE).is_file()
+        is_whole = not is_trained and not any(run.state.glob("*"))
         try:
-            if not (run.checkpoint / checkpoint.WEIGHTS_FILE).is_file():
+            if not is_trained:
                 tell(str(run.path))
                 _train(run, spec, device=device, should_stop=asked_to_stop, prober=prober, ranks=ranks)
-            _evaluate(run, suite, spec, device=device, should_stop=asked_to_stop)
+            eval_seconds = _evaluate(run, suite, spec, device=device, should_stop=asked_to_stop)
+            if summary := run.summary:
+                seconds = time.perf_counter() - began if is_whole else None
+                run.write_summary(_with_times(summary, eval_seconds, seconds))
         except (Interrupted, RunHeldError):
             if prober is not None and prober.is_pruned:
                 raise Pruned from None
@@ -251,7 +256,8 @@ def _train(
 
 def _evaluate(
     run: RunDir, suite: Suite, spec: RunSpec, *, device: torch.device, should_stop: Callable[[], bool]
-) -> None:
+) -> float:
+    """Evaluate the trained model, and return how many seconds that took."""
     clip = load(run.checkpoint, device=device)
     started = time.perf_counter()
     evaluate(
@@ -263,8 +269,7 @@ def _evaluate(
         checkpoint_sha256=checkpoint.weights_hash(run.checkpoint),
         should_stop=should_stop,
     )
-    if summary := run.summary:
-        run.write_summary(dataclasses.replace(summary, eval_seconds=time.perf_counter() - started))
+    return time.perf_counter() - started
 
 
 def _check_objects(strategy: Strategy, reader: Reader) -> None:
@@ -337,6 +342,14 @@ def _summary(
         flops=totals.flops or None,
         bad_samples=damage.counts,
     )
+
+
+def _with_times(summary: Summary, eval_seconds: float, seconds: float | None) -> Summary:
+    """Return a summary with what came after the training, and the seconds of the run where they are known."""
+    overhead = summary.overhead_seconds
+    if seconds is not None:
+        overhead = seconds - summary.train_seconds - eval_seconds
+    return dataclasses.replace(summary, eval_seconds=eval_seconds, overhead_seconds=overhead)
 
 
 def _environment(device: torch.device) -> Environment:

@@ -31,6 +31,8 @@ LEASE_SECONDS = 60.0
 WATCH_SECONDS = 2.5 * BEAT_SECONDS
 
 HELD, FREE = "held", "free"
+#: Leases that this process has no more, which the file system has not yet let it give back.
+_left: set[tuple[str, int]] = set()
 _NAME = re.compile(rf"\.lease-(\d+)\.({HELD}|{FREE})")
 
 
@@ -97,30 +99,30 @@ class Lease:
         self.taken_from = None
         if last is not None and last.state != FREE:
             holder = _read(last)
-            if holder is None or not self._is_lost(last, holder):
+            is_left = _is_us(holder) and _key(self.folder, last.number) in _left
+            if holder is None or not (is_left or self._is_lost(last, holder)):
                 return False
-            self.taken_from = holder
+            self.taken_from = None if is_left else holder
         number = last.number + 1 if last else 1
-        mine = self.folder / f".lease-{number:06d}.{HELD}"
-        if not _make(mine):
-            return False
-        if any(file.number >= number and file.path != mine for file in _files(self.folder)):
-            mine.unlink(missing_ok=True)  # it was taken, given back and perhaps taken again meanwhile
-            return False
-        for file in _files(self.folder):
-            if file.number < number:
-                file.path.unlink(missing_ok=True)
+        try:
+            if not self._make(number):
+                return False
+        except OSError:  # it may stand there all the same
+            _let_go(self.folder, number)
+            raise
         self._number, self._touched = number, time.monotonic()
         self._given_back.clear()
         threading.Thread(target=self._beat, daemon=True).start()
         return True
 
     def give_back(self) -> None:
-        """End the lease; one that was taken over is left alone."""
+        """End the lease; one that was taken over is left alone.
+
+        Where the file system fails, this is tried again for as long as the process lives.
+        """
         self._given_back.set()
-        for file in self._mine():
-            with suppress(FileNotFoundError):
-                file.path.rename(self.folder / f".lease-{file.number:06d}.{FREE}")
+        if self._number:
+            _let_go(self.folder, self._number)
         self._number = 0
 
     @property
@@ -130,6 +132,18 @@ class Lease:
             return self._number > 0
         self._touch()
         return self._number > 0 and time.monotonic() - self._touched < LEASE_SECONDS
+
+    def _make(self, number: int) -> bool:
+        mine = self.folder / f".lease-{number:06d}.{HELD}"
+        if not _make(mine):
+            return False
+        if any(file.number >= number and file.path != mine for file in _files(self.folder)):
+            mine.unlink(missing_ok=True)  # it was taken, given back and perhaps taken again meanwhile
+            return False
+        for file in _files(self.folder):
+            if file.number < number:
+                file.path.unlink(missing_ok=True)
+        return True
 
     def _is_lost(self, file: _File, holder: Holder) -> bool:
         if holder.is_here:
@@ -148,7 +162,7 @@ class Lease:
 
     def _touch(self) -> None:
         try:
-            mine = self._mine()
+            mine = _held(self.folder, self._number)
             if not mine:  # taken over, or the folder was deleted
                 self._number = 0
                 self._given_back.set()
@@ -158,10 +172,38 @@ class Lease:
         except OSError:  # the file system may come back; `is_ours` says when that is too late
             pass
 
-    def _mine(self) -> list[_File]:
-        last = _last(self.folder) if self._number else None
-        is_mine = last is not None and last.number == self._number and last.state != FREE
-        return [last] if last is not None and is_mine and _is_us(_read(last)) else []
+
+def _held(folder: Path, number: int) -> list[_File]:
+    """Return the file of a lease that this process has had; empty: it is another's, or free."""
+    last = _last(folder) if number else None
+    is_mine = last is not None and last.number == number and last.state != FREE
+    return [last] if last is not None and is_mine and _is_us(_read(last)) else []
+
+
+def _let_go(folder: Path, number: int) -> None:
+    """Free a lease now, or as soon as the file system allows it."""
+
+    def free() -> bool:
+        try:
+            for file in _held(folder, number):
+                with suppress(FileNotFoundError):
+                    file.path.rename(folder / f".lease-{number:06d}.{FREE}")
+        except OSError:
+            return False
+        _left.discard(_key(folder, number))
+        return True
+
+    def free_later() -> None:
+        while not free():
+            time.sleep(BEAT_SECONDS)
+
+    if not free():
+        _left.add(_key(folder, number))  # until then this process may take it again
+        threading.Thread(target=free_later, daemon=True).start()
+
+
+def _key(folder: Path, number: int) -> tuple[str, int]:
+    return os.path.realpath(folder), number
 
 
 def holder_of(folder: Path) -> Holder | None:
@@ -224,7 +266,8 @@ def _make(path: Path) -> bool:
     except FileExistsError:
         return False
     finally:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):
+            scratch.unlink(missing_ok=True)
     return True
 
 

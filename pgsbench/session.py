@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pgsbench.config.schema import arm_name
@@ -169,6 +170,15 @@ class Study:
     def num_reused(self) -> int:
         """Runs that were complete before, or that other processes completed."""
         return self._counts.reused
+
+    @property
+    def worked(self) -> str:
+        """What the calls so far did, in words."""
+        words = f"{self.num_trained} trained, {self.num_reused} reused"
+        if not self._counts.overheads:
+            return words
+        overhead = median(self._counts.overheads)
+        return f"{words}; beside training and evaluation a run took {overhead:.1f} s (median)"
 
     @property
     def report_folder(self) -> Path:

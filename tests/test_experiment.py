@@ -54,6 +54,10 @@ def test_of_an_edited_suite_only_what_changed_is_measured(tiny: TinyWorld, tmp_p
     assert is_complete(run, current_fingerprint(load_suite(suite)))
     written = {path.name: path.stat().st_mtime_ns for path in run.path.glob("tasks/*.json")}
     weights = next(run.checkpoint.glob("*.safetensors")).stat().st_mtime_ns
+    assert run.summary is not None
+    overhead = run.summary.overhead_seconds
+    assert overhead is not None
+    assert overhead > 0  # what neither steps nor the evaluation took
 
     suite.write_text(
         text + f"- {{name: tiny/more, data: {tiny.folder}/colour, protocol: zero_shot, group: more}}\n"
@@ -65,6 +69,7 @@ def test_of_an_edited_suite_only_what_changed_is_measured(tiny: TinyWorld, tmp_p
     assert run.scores is not None
     assert list(run.scores.groups) == ["classification", "retrieval", "more"]
     assert next(run.checkpoint.glob("*.safetensors")).stat().st_mtime_ns == weights
+    assert run.summary.overhead_seconds == overhead
 
     suite.write_text(text.replace("image_recall_at_5", "text_recall_at_5"))
     train()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -11,8 +12,10 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from subprocess import PIPE
+from typing import Any
 
 import pytest
 
@@ -85,7 +88,7 @@ def test_a_process_number_that_is_used_again_is_another_process(tmp_path: Path) 
     said = json.loads(file.read_text())
     file.write_text(json.dumps(said | {"started": "1"}))
     assert seems_lost(tmp_path)
-    assert not lease._mine()
+    assert not leases._held(tmp_path, 1)
 
 
 def test_another_machine_is_followed_after_its_lease_and_a_watch(
@@ -159,6 +162,38 @@ def test_a_deleted_folder_ends_the_lease(tmp_path: Path, monkeypatch: pytest.Mon
     assert not lease.is_ours
     lease.give_back()
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("call", ["rename", "unlink", "iterdir"])
+def test_a_disk_that_fails_leaves_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """A process must not wait for a lease that it could not give back, nor let others wait for it."""
+    monkeypatch.setattr(leases, "BEAT_SECONDS", 0.02)
+    first, whole, calls = Lease(tmp_path), getattr(Path, call), list[Path]()
+
+    def fails(path: Path, *args: Any, **options: Any) -> Any:
+        if path.is_relative_to(tmp_path):
+            calls.append(path)
+            if len(calls) >= (2 if call == "iterdir" else 1):  # the first look tells that it is free
+                raise OSError(errno.EIO, "Input/output error")
+        return whole(path, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, call, fails)
+        with suppress(OSError):
+            first.take()
+        first.give_back()
+        assert calls
+        if call == "rename":
+            assert holder_of(tmp_path) == leases.this_process()  # others see that it is held
+            assert Lease(tmp_path).take()
+            assert not Lease(tmp_path).take()
+            return
+    until = time.monotonic() + 60
+    while holder_of(tmp_path) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert holder_of(tmp_path) is None
 
 
 def test_of_many_that_follow_a_lost_one_exactly_one_does(tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ def _finish(study: Study, printout: Printout, options: opt.StudyOptions) -> None
     render.show(*printout.tables, json=json)
     if printout.words and not json:
         typer.echo(f"\n{printout.words}")
-    typer.echo(f"\nruns: {study.num_trained} trained, {study.num_reused} reused", err=json)
+    typer.echo(f"\nruns: {study.worked}", err=json)
     page = study.report_folder / "report"
     typer.echo(f"report: {page}.html\n        {page}.md\nMLflow: pgsbench ui", err=json)
     study.check_failed()

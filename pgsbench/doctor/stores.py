@@ -20,7 +20,7 @@ from pgsbench.tracking.mlflow_store import database_path, resolve_uri
 #: How long a server or the network may take to answer.
 PATIENCE_SECONDS = 1.0
 #: Ports of servers whose URL names none.
-_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306}
+_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "grpc": 13000}
 
 
 def stores() -> Iterator[Check]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 
 from pgsbench.errors import StudyError
@@ -13,6 +12,7 @@ from pgsbench.execution.search import search
 from pgsbench.execution.slots import Slots
 from pgsbench.records.run_spec import Numerics, RunSpec
 from pgsbench.records.study_record import StudyRecord
+from pgsbench.study.plan import torch_version
 from pgsbench.study.study_file import StudyFile
 
 
@@ -33,7 +33,7 @@ def numerics_of(record: StudyRecord) -> Numerics:
             where=record.config.name,
             way_out="`pgsbench train`, `compare` or `sweep` plans it; with --detach it trains nothing",
         )
-    numerics, here = record.runs[-1].spec.numerics, version("torch").partition("+")[0]
+    numerics, here = record.runs[-1].spec.numerics, torch_version()
     if numerics.torch != here:
         raise StudyError(
             f"the study is trained with PyTorch {numerics.torch}, and here is {here}",

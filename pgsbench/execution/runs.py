@@ -22,6 +22,7 @@ class Watcher:
     Attributes:
         on_step: ``(run, steps done, steps in all)``, about once a second for each run under way.
         on_done: A run is complete; True: it was so before.
+        on_overhead: A run that was trained here took so many seconds beside its steps and its evaluation.
         on_failed: A run ended with this error.
         on_pruned: A run was ended, or never begun, for this reason.
         on_note: Something else to know, in one line.
@@ -31,6 +32,7 @@ class Watcher:
 
     on_step: Callable[[RunSpec, int, int], None] = lambda *_: None
     on_done: Callable[[RunSpec, bool], None] = lambda *_: None
+    on_overhead: Callable[[float], None] = lambda _: None
     on_failed: Callable[[RunSpec, Exception], None] = lambda *_: None
     on_pruned: Callable[[RunSpec, str], None] = lambda *_: None
     on_note: Callable[[str], None] = lambda _: None
@@ -142,6 +144,10 @@ def _tell(folder: StudyFolder, watcher: Watcher, ended: Ended) -> None:
         folder.found(ended.spec, ended.directory)
         watcher.on_done(ended.spec, not ended.is_ours)
         summary = folder.directory(ended.spec).summary
-        if summary is not None and summary.bad_samples and ended.is_ours:
+        if summary is None or not ended.is_ours:
+            return
+        if summary.overhead_seconds is not None:
+            watcher.on_overhead(summary.overhead_seconds)
+        if summary.bad_samples:
             told = ", ".join(f"{count:,} {reason}" for reason, count in summary.bad_samples.items())
             watcher.on_note(f"{ended.spec.name}: samples that could not be used: {told}")

@@ -5,21 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pgsbench.execution.runs import Watcher
 from pgsbench.progress import Bars
 from pgsbench.records.run_spec import RunSpec
 
 MIRROR_EVERY_SECONDS = 20.0
+#: Share of a command's time that feeding takes at most: thousands of runs take a mirror half a minute.
+MIRROR_SHARE = 0.1
 
 
 @dataclass
 class Counts:
-    """How many runs were trained, and how many were complete before or by others."""
+    """How many runs were trained, and how many were complete before or by others.
+
+    Attributes:
+        overheads: `Summary.overhead_seconds` of those that were trained.
+    """
 
     trained: int = 0
     reused: int = 0
+    overheads: list[float] = field(default_factory=list)
 
 
 @contextmanager
@@ -28,9 +35,9 @@ def shown(counts: Counts, feed: Callable[[Bars], None]) -> Iterator[Watcher]:
 
     Args:
         counts: Counted up.
-        feed: Called every `MIRROR_EVERY_SECONDS` to feed MLflow.
+        feed: Called every `MIRROR_EVERY_SECONDS` to feed MLflow, less often where that takes long.
     """
-    fed = time.monotonic()
+    fed, pause = time.monotonic(), MIRROR_EVERY_SECONDS
     with Bars() as bars:
 
         def on_done(spec: RunSpec, existed: bool) -> None:
@@ -48,14 +55,17 @@ def shown(counts: Counts, feed: Callable[[Bars], None]) -> Iterator[Watcher]:
             bars.say(f"pruned: {spec.name}: {why}")
 
         def on_tick() -> None:
-            nonlocal fed
-            if time.monotonic() - fed > MIRROR_EVERY_SECONDS:
+            nonlocal fed, pause
+            began = time.monotonic()
+            if began - fed > pause:
                 feed(bars)
                 fed = time.monotonic()
+                pause = max(MIRROR_EVERY_SECONDS, (fed - began) / MIRROR_SHARE)
 
         yield Watcher(
             on_step=lambda spec, done, total: bars(spec.name, done, total),
             on_done=on_done,
+            on_overhead=counts.overheads.append,
             on_failed=on_failed,
             on_pruned=on_pruned,
             on_note=lambda text: bars.say(f"note: {text}"),

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import optuna
 from filelock import FileLock
@@ -24,6 +25,8 @@ from pgsbench.execution.adviser import KnownPoint, trial_of
 DATABASE = "optuna.db"
 #: Tables that have rows as soon as Optuna has made all of them.
 FILLED = ("version_info", "alembic_version")
+#: Scheme of an address of Optuna's gRPC proxy, and the port that it listens on if nobody says another.
+PROXY, PROXY_PORT = "grpc", 13000
 #: Attribute of a trial: what the point is called, `RunSpec.label`.
 LABEL = "label"
 
@@ -177,12 +180,17 @@ def open_storage(folder: Path, name: str, directions: Sequence[str] = ("maximize
         raise StudyError(
             f"the storage of the search cannot be opened: {type(error).__name__}: {error}",
             where="OPTUNA_STORAGE" if given else url,
-            way_out="name it as in sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME "
-            "(which needs `pip install 'psycopg[binary]'`)",
+            way_out="name it as in sqlite:///FILE, postgresql+psycopg://USER:PASSWORD@HOST/NAME "
+            "(which needs `pip install 'psycopg[binary]'`) or grpc://HOST:PORT (`pip install grpcio`)",
         ) from error
 
 
-def _storage(url: str) -> optuna.storages.RDBStorage:
+def _storage(url: str) -> optuna.storages.BaseStorage:
+    parts = urlsplit(url)
+    if parts.scheme == PROXY:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Optuna calls it experimental
+            return optuna.storages.GrpcStorageProxy(host=parts.hostname or "", port=parts.port or PROXY_PORT)
     # A server that restarts leaves dead connections behind, which are looked at before they are used.
     return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
 

@@ -51,6 +51,8 @@ class Summary:
         peak_memory_bytes: Most memory of the GPU in the training; None on a CPU, where only the whole
             process could be measured.
         eval_seconds: Wall time of the evaluation; None before it.
+        overhead_seconds: Wall time of the run beside steps and evaluation: model, data, saving, probes; None
+            where several processes worked on it, one after another.
     """
 
     steps: int
@@ -70,6 +72,7 @@ class Summary:
     text_tokens: int | None = None
     flops: int | None = None
     bad_samples: dict[str, int] = field(default_factory=dict)
+    overhead_seconds: float | None = None
 
     def time_on(self, device: str) -> float:
         """Return the training time in seconds that reports, searches and fits mean.

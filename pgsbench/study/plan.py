@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -105,8 +106,13 @@ class Planner:
 
     def _numerics(self, training: TrainingConfig) -> Numerics:
         threads = self._threads if self._device == "cpu" else 0
-        torch_version = version("torch").partition("+")[0]  # what is behind the plus is the kind of device
-        return Numerics(self._device, training.precision_on(self._device), torch_version, threads)
+        return Numerics(self._device, training.precision_on(self._device), torch_version(), threads)
+
+
+@functools.cache  # the metadata of a package are a long text
+def torch_version() -> str:
+    """Return PyTorch's version here, without the kind of device that stands behind the plus."""
+    return version("torch").partition("+")[0]
 
 
 def as_now(spec: RunSpec) -> RunSpec:

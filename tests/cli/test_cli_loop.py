@@ -62,7 +62,7 @@ def swept(tiny: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 
 def test_a_sweep_leaves_runs_a_report_and_a_tracked_study(swept: tuple[Path, str]) -> None:
     folder, out = swept
-    assert "runs: 6 trained, 0 reused" in out
+    assert "runs: 6 trained, 0 reused; beside training and evaluation a run took " in out
     assert "Best points of the search" in out
     assert "Main effects and interactions cannot be told: with one seed" in out
     runs = StudyRecord.read(folder / "runs/tiny").runs

@@ -6,15 +6,20 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import optuna
 import pytest
 from killed import kill_while_it_makes
+from optuna.distributions import FloatDistribution
+from servers import free_port
 
 from pgsbench.errors import StudyError
-from pgsbench.execution.trials import open_storage
+from pgsbench.execution.adviser import KnownPoint
+from pgsbench.execution.trials import Trials, open_storage
 
 IMPORTS = "from pathlib import Path; from pgsbench.execution.trials import open_storage"
 OPEN = "open_storage(Path({!r}), 'ratio')"
@@ -96,6 +101,26 @@ def test_a_record_that_another_process_writes_to_is_kept(tmp_path: Path, a_recor
         with pytest.raises(StudyError, match="locked"):
             opened(tmp_path)
     assert not aside(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_record_is_kept_behind_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optuna's own proxy talks to the database, and pgsbench to the proxy alone."""
+    pytest.importorskip("grpc")
+    behind, port = optuna.storages.InMemoryStorage(), free_port()
+    serve = partial(optuna.storages.run_grpc_proxy_server, behind, host="127.0.0.1", port=port)
+    threading.Thread(target=serve, daemon=True).start()
+    optuna.storages.GrpcStorageProxy(host="127.0.0.1", port=port).wait_server_ready(timeout=60)
+    monkeypatch.setenv("OPTUNA_STORAGE", f"grpc://127.0.0.1:{port}")
+    distributions = {"ratio": FloatDistribution(0, 1)}
+    trials = Trials(tmp_path, "ratio", distributions, ["mean"], ["maximize"], on_note=pytest.fail)
+    trials.start("a", KnownPoint({"ratio": 0.25}))
+    trials.complete("a", KnownPoint({"ratio": 0.25}, [0.5]))
+    trials.fail("b", KnownPoint({"ratio": 0.75}), "out of memory")
+    found = optuna.load_study(study_name="ratio", storage=behind).trials
+    assert [(one.state.name, one.params["ratio"]) for one in found] == [("COMPLETE", 0.25), ("FAIL", 0.75)]
+    assert found[0].value == 0.5
+    assert found[1].user_attrs["error"] == "out of memory"
 
 
 def test_no_password_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
