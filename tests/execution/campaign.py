@@ -94,7 +94,7 @@ def schedule(name: str, seed: int, place: Place) -> list[str]:
 
 def _perform(kind: Kind, chance: random.Random, target: Target, study: Path) -> list[str]:
     for part in kind.parts:
-        _start(target, parts.disturbed if kind.is_struck else parts.alone, part, study)
+        _start(target, parts.disturbed if kind.is_struck else parts.beside, part, study)
         time.sleep(chance.random() * 0.1)
     met = _strike(kind, chance, target) if kind.is_struck else []
     for process in target.processes:

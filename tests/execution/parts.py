@@ -51,6 +51,10 @@ class BrokenError(AssertionError):
     """An invariant does not hold."""
 
 
+class BehindError(StudyError):
+    """MLflow is behind, which a command tells and which the next one mends."""
+
+
 # ------------------------------------------------------------------------------------- what processes do
 
 
@@ -84,7 +88,7 @@ def _made_up(folder: StudyFolder, do: Callable[[StudyFolder, Watcher], object]) 
 
     do(folder, Watcher(on_tick=feed))
     if mirror and (problem := mirror.sync_study(folder.path).problem):
-        raise StudyError(f"MLflow is behind: {problem}")
+        raise BehindError(f"MLflow is behind: {problem}")
 
 
 def mirror_of(root: Path) -> Mirror | None:
@@ -139,6 +143,12 @@ def alone(part: Part, study: Path, root: Path) -> None:
     part(study, root)
 
 
+def beside(part: Part, study: Path, root: Path) -> None:
+    """Take part beside others, one of which may be feeding MLflow as this one ends."""
+    with suppress(BehindError):
+        part(study, root)
+
+
 def disturbed(part: Part, study: Path, root: Path) -> None:
     """Take part while things break; an error that is told is no broken invariant."""
     with suppress(UserError, OSError):
@@ -169,6 +179,13 @@ def check_made_up(study: Path, root: Path, storage: str) -> None:
             raise BrokenError(f"two processes worked on {run_id}")
     if mirror := mirror_of(root):
         _check_mlflow(mirror, {run.spec.id for run in folder.runs.values()})
+
+
+def check_together(study: Path, root: Path, storage: str) -> None:
+    """Check likewise, after what `pgsbench sync` does."""
+    if (mirror := mirror_of(root)) and (problem := mirror.sync_study(root / "tiny").problem):
+        raise BrokenError(f"MLflow is behind: {problem}")
+    check_made_up(study, root, storage)
 
 
 def _check_mlflow(mirror: Mirror, ids: set[str]) -> None:
@@ -234,6 +251,6 @@ class Kind:
 KINDS = {
     "SCHEDULES": Kind((sweep, sweep, sweep), check_made_up),
     "SERVERS": Kind((sweep, work, sweep), check_made_up, has_servers=True),
-    "TOGETHER": Kind((sweep, sweep, work, work, work), check_made_up, is_struck=False, has_servers=True),
+    "TOGETHER": Kind((sweep, sweep, work, work, work), check_together, is_struck=False, has_servers=True),
     "REAL": Kind((train, train, train), check_real, length=6),
 }
