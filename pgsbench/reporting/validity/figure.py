@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from pgsbench.reporting.stats import Interval
 from pgsbench.reporting.style import LIGHT, SMALL, Pen, Theme, new_figure, pens, themed
@@ -18,6 +19,7 @@ def scatter(matches: Sequence[Match], baseline: str, *, theme: Theme = LIGHT) ->
     """Draw each arm's difference to the baseline in a world against the one in the reference."""
     arms = list(dict.fromkeys(arm for match in matches for arm in match.world.arms))
     pen_of = pens(arms, theme)
+    heights: dict[str, float] = {}
     with themed(theme):
         columns = min(2, len(matches))
         rows = -(-len(matches) // columns)
@@ -26,9 +28,9 @@ def scatter(matches: Sequence[Match], baseline: str, *, theme: Theme = LIGHT) ->
         for match, axes in zip(matches, grid, strict=False):
             axes.axhline(0, color=theme.ink, linewidth=0.8)
             axes.axvline(0, color=theme.ink, linewidth=0.8)
-            by_reference = sorted(match.differences(baseline).items(), key=lambda item: item[1][0].estimate)
-            for place, (arm, (x, y)) in enumerate(by_reference):
-                _point(axes, arm, x, y, pen_of[arm], above=place % 2 == 0)
+            for arm, (x, y) in match.differences(baseline).items():
+                _point(axes, x, y, pen_of[arm])
+                heights.setdefault(arm, y.estimate)
             axes.margins(0.12)
             spearman = match.agreement.spearman
             axes.set(
@@ -38,23 +40,17 @@ def scatter(matches: Sequence[Match], baseline: str, *, theme: Theme = LIGHT) ->
             )
         for axes in grid:
             axes.set_axis_off()
+        handles = [
+            Line2D([], [], color=pen_of[arm].colour, marker=pen_of[arm].marker, linewidth=0.8, label=arm)
+            for arm in sorted(heights, key=lambda arm: -heights[arm])  # as the points lie
+        ]
+        figure.legend(handles=handles, loc="outside right upper", fontsize=SMALL, frameon=False)
     return figure
 
 
-def _point(axes: Any, arm: str, x: Interval, y: Interval, pen: Pen, *, above: bool) -> None:
-    """Draw an arm, its name above it or below: in turns, names of neighbours do not meet."""
+def _point(axes: Any, x: Interval, y: Interval, pen: Pen) -> None:
     place = 100 * x.estimate, 100 * y.estimate
     axes.errorbar(*place, xerr=_reach(x), yerr=_reach(y), color=pen.colour, marker=pen.marker, elinewidth=0.8)
-    axes.annotate(
-        arm,
-        place,
-        xytext=(4, 4) if above else (-4, -4),
-        textcoords="offset points",
-        fontsize=SMALL,
-        color=pen.colour,
-        ha="left" if above else "right",
-        va="bottom" if above else "top",
-    )
 
 
 def _reach(one: Interval) -> list[list[float]] | None:
