@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -50,24 +51,12 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
     return run
 
 
-def test_bench_masks_prints_and_writes_a_table(run, tmp_path: Path) -> None:
-    out = run(
-        "bench",
-        "masks",
-        "--model",
-        "tiny-vit",
-        "--batch-size",
-        "2",
-        "--strategies",
-        "random,pgs",
-        "--output",
-        "t.csv",
-    )
+def test_bench_masks_prints_a_table(run) -> None:
+    words = ["bench", "masks", "--model", "tiny-vit", "--batch-size", "2", "--strategies", "random,pgs"]
+    out = run(*words)
     assert "pgs-released + attention bias" in out
     assert "x of released" in out
-    rows = list(csv.reader((tmp_path / "t.csv").open()))
-    assert rows[1][0] == "random"
-    assert {len(row) for row in rows} == {8}
+    assert len(re.findall(r"^random +\S", out, flags=re.MULTILINE)) == 1
 
 
 def test_diagnosing_a_study_leaves_files_and_an_entry_in_the_tracker(
