@@ -7,7 +7,7 @@ import signal
 import sys
 from contextlib import AbstractContextManager, nullcontext
 
-from pgsbench.execution.launcher import launched_rank
+from pgsbench.launcher import launched_rank
 
 INTERRUPTED = 130
 

@@ -278,16 +278,15 @@ class _Book:
                 with self._folder.alone():
                     self._trials.prune(label, entry.known)
             return
-        values = []
-        for objective in self._objectives:
-            found = [
-                objective.value_of(self._folder.scores(spec), run.summary, spec.numerics.device)
-                for run, spec in zip(runs, entry.specs, strict=True)
-            ]
-            values.append(statistics.fmean(found))
-        trained = [(run.summary, spec.numerics.device) for run, spec in zip(runs, entry.specs, strict=True)]
+        found = [
+            (self._folder.scores(spec), run.summary, spec.numerics.device)
+            for run, spec in zip(runs, entry.specs, strict=True)
+        ]
+        values = [
+            statistics.fmean(objective.value_of(*one) for one in found) for objective in self._objectives
+        ]
         excess: dict[str, float] = {
-            name: statistics.fmean(cost_of(name, *one) for one in trained) - limit
+            name: statistics.fmean(cost_of(name, summary, device) for _, summary, device in found) - limit
             for name, limit in self._config.at_most.items()
         }
         entry.known = KnownPoint(entry.params, values, excess, probed)

@@ -44,8 +44,8 @@ def diagnosis_figure(diagnosis: Diagnosis, *, theme: Theme = LIGHT) -> Figure:
         theme: Colours.
     """
     names = list(diagnosis.numbers)
-    columns = min(_COLUMNS, max(4, len(names)))
-    lines = -(-len(names) // columns)
+    lines = max(1, -(-len(names) // _COLUMNS))
+    columns = max(4, -(-len(names) // lines))  # as many in each line
     side = PAGE_WIDTH / columns
     heights = [lines * (side + 1.15), max(2.4, 1.1 + 0.2 * len(names))]
     with themed(theme):

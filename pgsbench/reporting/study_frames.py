@@ -31,6 +31,7 @@ COMPLETE, INCOMPLETE, MISSING, PRUNED = "complete", "incomplete", "missing", "pr
 
 #: Said of a run whose scores are those of another study alone, or older than the suite or its data.
 OTHER_SUITE = "complete, but tested on another suite or other data; repeat the study's command"
+NOT_EVALUATED = "complete, but not evaluated (no scores.json)"
 
 _SCORE_COLUMNS = (
     "task",
@@ -256,11 +257,11 @@ def read_run(runs_root: Path, planned: StudyRun) -> PlannedRun:
         return PlannedRun(spec, directory.path, MISSING)
     try:
         done = directory.is_done
-        suite, last = planned.suite_fingerprint, directory.scores if done else None
-        problem = "complete, but not evaluated (no scores.json)" if done and last is None else ""
-        scores = directory.scores_of(suite) if last is not None and suite else last
-        if last is not None and scores is None:
-            problem = OTHER_SUITE
+        suite, scores, problem = planned.suite_fingerprint, None, ""
+        if done:
+            scores = directory.scores_of(suite) if suite else directory.scores
+        if done and scores is None:
+            problem = OTHER_SUITE if directory.scores else NOT_EVALUATED
         return PlannedRun(
             spec,
             directory.path,

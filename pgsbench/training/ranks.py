@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pgsbench.errors import RunError
+from pgsbench.launcher import launched
 
 #: A rank that is silent for so long is lost.
 SILENCE_SECONDS = 600.0
@@ -176,15 +177,6 @@ def joined(device: torch.device, *, silence_seconds: float = SILENCE_SECONDS) ->
             yield Ranks(rank, world_size, control, patient)
     finally:
         dist.destroy_process_group()
-
-
-def launched() -> tuple[int, int]:
-    """Return rank and number of the processes that torchrun or srun has started; (0, 1): this one alone."""
-    for rank, size in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS")):
-        # A batch script has SLURM_NTASKS, too; only srun's own tasks have a step.
-        if rank in os.environ and size in os.environ and (rank == "RANK" or "SLURM_STEP_ID" in os.environ):
-            return int(os.environ[rank]), int(os.environ[size])
-    return 0, 1
 
 
 def local_rank() -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tinyworld import TinyWorld
 
-from pgsbench.execution.launcher import launched_rank
+from pgsbench.launcher import launched_rank
 
 
 @pytest.mark.parametrize(
