@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,10 +24,15 @@ from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
 from pgsbench.study.study_file import StudyFile
 from pgsbench.worlds import scenes
+from pgsbench.worlds.scenes.recipe import recipe_with
 
 SMALL = scenes.Recipe(
     num_train=64, train_shard=64, num_single=24, num_shifted=8, num_retrieval=24, num_pairs=2
 )
+
+
+def few_with(knobs: Mapping[str, float]) -> scenes.Recipe:
+    return replace(SMALL, knobs=recipe_with(knobs).knobs)
 
 
 @pytest.fixture
@@ -34,7 +40,8 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scenes are few, with any knobs."""
     monkeypatch.setattr(scenes, "make", partial(scenes.make, recipe=SMALL))
     monkeypatch.setattr(scenes, "identity", partial(scenes.identity, recipe=SMALL))
-    monkeypatch.setattr(scenes, "recipe_with", lambda knobs: replace(SMALL, knobs=scenes.Knobs(**knobs)))
+    monkeypatch.setattr(scenes, "recipe_with", few_with)
+    monkeypatch.setattr(scenes.Recipe, "num_train", SMALL.num_train)  # the default, which names leave out
 
 
 def opened(tiny: TinyWorld, *overrides: str) -> StudyFile:
@@ -53,6 +60,7 @@ def opened(tiny: TinyWorld, *overrides: str) -> StudyFile:
     [
         ("data.recipe={cluter: 0.5}", "data.recipe.cluter: scenes have no such knob; they have clutter"),
         ("data.recipe={clutter: 2}", r"data.recipe.clutter: must be a number in 0..1 \(got 2.0\)"),
+        ("data.recipe={num_train: 0.5}", r"data.recipe.num_train: must be a whole number in 1..1,000,000"),
         ("data.recipe={clutter: yes}", "data.recipe.clutter: .*number"),
         ("arms.flip.data.recipe={context: -1}", "arms.flip.data.recipe.context: must be a number in 0..1"),
         ("data={train: emoji, recipe: {clutter: 1}}", "data.recipe.clutter: this data set has no knobs"),
@@ -79,6 +87,27 @@ def test_what_is_the_default_is_not_named() -> None:
     default = scenes.Knobs().clutter
     assert store.canonical(f"scenes?clutter={default}") == "scenes"
     assert store.canonical("scenes?context=0.11&clutter=0.22") == "scenes?clutter=0.22&context=0.11"
+    assert store.canonical(f"scenes?num_train={scenes.Recipe.num_train}") == "scenes"
+    assert store.canonical("scenes?num_train=500") == "scenes?num_train=500"
+
+
+def test_fewer_pairs_are_the_first_of_the_same_world() -> None:
+    few, all_ = recipe_with({"num_train": 500}), recipe_with({})
+    assert few == replace(all_, num_train=500)
+    assert scenes.identity(few) != scenes.identity(all_)
+    assert scenes.knobs_of(asdict(few)) == {"num_train": 500}
+
+
+def test_variants_of_either_kind_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGSBENCH_DATA", str(tmp_path))
+    for knobs in ({}, {"num_train": 8}, {"clutter": 0.11, "num_train": 8}):
+        recipe = recipe_with(knobs)
+        identity = scenes.identity(recipe)
+        folder = tmp_path / f"scenes-{identity}"
+        folder.mkdir()
+        store.write_manifest(folder, store.Dataset("scenes", identity, asdict(recipe), recipe.num_train))
+    assert set(store.variants("scenes")) == {"scenes?clutter=0.11&num_train=8", "scenes?num_train=8"}
+    assert store.variants("emoji") == []
 
 
 def test_a_suite_follows_the_training_data() -> None:

@@ -78,7 +78,7 @@ class DataConfig(Strict):
     recipe: dict[str, Annotated[float, Field(strict=True)]] = Field(
         default_factory=dict,
         description="Knobs of a built-in data set (of scenes: clutter, object_size, context, occlusion, "
-        "colour), which is then made with them; docs/scenes.md tells what they do.",
+        "colour, num_train), which is then made with them; docs/scenes.md tells what they do.",
     )
     memory_limit_gib: float = Field(
         4.0,

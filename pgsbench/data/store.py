@@ -27,7 +27,8 @@ from pgsbench.hashing import file_hash
 Progress = Callable[[str, int, int], None]
 
 #: Built-in data sets: ``make(root, recipe=..., source=..., progress=...)``, ``identity(recipe)`` and,
-#: where a recipe has `knobs`, ``recipe_with(knobs) -> recipe``. Generated ones refuse a source.
+#: where a recipe has knobs, ``recipe_with(knobs) -> recipe`` and ``knobs_of(recipe) -> knobs``.
+#: Generated ones refuse a source.
 BUILTIN = {
     "scenes": "pgsbench.worlds.scenes",
     "emoji": "pgsbench.worlds.emoji",
@@ -99,10 +100,8 @@ def canonical(name: str) -> str:
     plain, knobs = sources.split(name)
     if not knobs:
         return name
-    chosen = _recipe(plain, knobs)["recipe"].knobs
-    default = type(chosen)()
-    changed = {knob: value for knob, value in asdict(chosen).items() if value != getattr(default, knob)}
-    return sources.join(plain, changed)
+    recipe = _recipe(plain, knobs)["recipe"]
+    return sources.join(plain, _generator(plain).knobs_of(asdict(recipe)))
 
 
 def ensure(name: str, *, source: Path | None = None, progress: Progress | None = None) -> Path:
@@ -136,11 +135,14 @@ def find(name: str) -> Path | None:
 
 def variants(name: str) -> list[str]:
     """Return the names, with knobs, under which a built-in data set is made beside its default recipe."""
-    found = []
+    found: list[str] = []
+    generator = _generator(name)
+    if not hasattr(generator, "recipe_with"):
+        return found
     for manifest in sorted(root().glob(f"{name}-*/{MANIFEST}")):
-        knobs = read_manifest(manifest.parent).recipe.get("knobs")
-        with suppress(DataError):  # an older version may have had other knobs
-            variant = canonical(sources.join(name, knobs or {}))
+        with suppress(DataError, KeyError):  # an older version may have had other knobs
+            knobs = generator.knobs_of(read_manifest(manifest.parent).recipe)
+            variant = canonical(sources.join(name, knobs))
             if variant != name and find(variant) == manifest.parent:
                 found.append(variant)
     return found

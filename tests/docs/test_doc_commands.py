@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from pgsbench.experiment import run_once
 from pgsbench.session import open_study
 from pgsbench.study.budget import PairSeconds
 from pgsbench.worlds import scenes
+from pgsbench.worlds.scenes.recipe import recipe_with
 
 ALL = [command for page in PAGES for command in commands(page)]
 OURS = [command for command in ALL if command.words[:1] == ["pgsbench"]]
@@ -31,6 +33,10 @@ RUN = ("RUN", "CHECKPOINT", "RUN_OR_CHECKPOINT")
 SMALL = scenes.Recipe(
     num_train=512, train_shard=128, num_single=36, num_shifted=18, num_retrieval=40, num_pairs=10
 )
+
+
+def few_with(knobs: Mapping[str, float]) -> scenes.Recipe:
+    return replace(SMALL, knobs=recipe_with(knobs).knobs)
 
 
 def invoke(words: list[str], *, parse_only: bool = False) -> int:
@@ -82,7 +88,8 @@ def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(folder))  # some commands write there
     monkeypatch.setattr(scenes, "make", partial(scenes.make, recipe=SMALL))
     monkeypatch.setattr(scenes, "identity", partial(scenes.identity, recipe=SMALL))
-    monkeypatch.setattr(scenes, "recipe_with", lambda knobs: replace(SMALL, knobs=scenes.Knobs(**knobs)))
+    monkeypatch.setattr(scenes, "recipe_with", few_with)
+    monkeypatch.setattr(scenes.Recipe, "num_train", SMALL.num_train)  # the default, which names leave out
     return folder
 
 

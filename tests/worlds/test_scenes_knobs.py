@@ -121,6 +121,7 @@ def test_every_knob_has_limits_that_its_default_keeps() -> None:
         ({"clutter": 1.5}, r"clutter: must be a number in 0..1 \(got 1.5\)"),
         ({"object_size": 0.0}, r"object_size: must be a number in 0.05..0.6"),
         ({"context": True}, r"context: must be a number"),
+        ({"num_train": 0}, r"num_train: must be a whole number in 1..1,000,000 \(got 0\)"),
     ],
 )
 def test_mistakes_name_the_knob(knobs: dict[str, float], said: str) -> None:

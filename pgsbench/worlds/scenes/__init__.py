@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from pgsbench.data.store import Progress, no_source
-from pgsbench.worlds.scenes.recipe import Knobs, Recipe, identity, recipe_with
+from pgsbench.worlds.scenes.recipe import Knobs, Recipe, identity, knobs_of, recipe_with
 
-__all__ = ["Knobs", "Recipe", "identity", "make", "recipe_with"]
+__all__ = ["Knobs", "Recipe", "identity", "knobs_of", "make", "recipe_with"]
 
 
 def make(

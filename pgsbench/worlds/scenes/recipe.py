@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pgsbench.data import store
@@ -17,6 +17,8 @@ LIMITS = {
     "occlusion": (0.0, 1.0),
     "colour": (0.0, 1.0),
 }
+#: Most training pairs that a study may ask for.
+MAX_TRAIN = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -98,13 +100,13 @@ class Recipe:
             raise DataError("must be in 1..95", where="scenes recipe: jpeg_quality", value=self.jpeg_quality)
 
 
-def recipe_with(knobs: Mapping[str, Any]) -> Recipe:
-    """Return the recipe with these knobs, the others at their defaults.
+def recipe_with(knobs: Mapping[str, float]) -> Recipe:
+    """Return the recipe with these knobs, the others at their defaults; ``num_train`` is one of them.
 
     Raises:
         DataError: There is no such knob, or its value is out of range.
     """
-    known = [field.name for field in fields(Knobs)]
+    known = [*LIMITS, "num_train"]
     for name in knobs:
         if name not in known:
             raise DataError(
@@ -113,7 +115,22 @@ def recipe_with(knobs: Mapping[str, Any]) -> Recipe:
                 value=knobs[name],
                 way_out=nearest(name, known),
             )
-    return Recipe(Knobs(**knobs))
+    num_train = knobs.get("num_train", Recipe.num_train)
+    if not (1 <= num_train <= MAX_TRAIN and num_train == int(num_train)):
+        raise DataError(f"must be a whole number in 1..{MAX_TRAIN:,}", where="num_train", value=num_train)
+    looks = {name: value for name, value in knobs.items() if name in LIMITS}
+    return Recipe(Knobs(**looks), num_train=int(num_train))
+
+
+def knobs_of(recipe: Mapping[str, Any]) -> dict[str, float]:
+    """Return the knobs with which `recipe_with` gives a recipe, defaults left out.
+
+    Args:
+        recipe: As `asdict` gives it and a data set's manifest holds it.
+    """
+    default = asdict(Knobs()) | {"num_train": Recipe.num_train}
+    chosen = recipe["knobs"] | {"num_train": recipe["num_train"]}
+    return {name: value for name, value in chosen.items() if value != default.get(name)}
 
 
 def identity(recipe: Recipe = Recipe()) -> str:
