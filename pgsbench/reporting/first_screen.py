@@ -54,6 +54,7 @@ class Forest:
         band: Position and width of the margin.
         height: Of the whole, in pixels.
         alt: What it shows, in words.
+        reading: How to read it.
     """
 
     bars: list[Bar]
@@ -62,6 +63,7 @@ class Forest:
     band: tuple[float, float]
     height: int
     alt: str
+    reading: str
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,19 @@ def forest(results: Results) -> Forest | None:
     ticks = [(at(low + k * step), points(low + k * step)) for k in range(round((high - low) / step) + 1)]
     alt = f"Differences on {named(found[0].of)}: " + "; ".join(f"{bar.name} {bar.said}" for bar in bars) + "."
     band = at(-margin), round(at(margin) - at(-margin), 2)
-    return Forest(bars, ticks, at(0.0), band, _ROW * len(bars) + _FOOT, alt)
+    return Forest(bars, ticks, at(0.0), band, _ROW * len(bars) + _FOOT, alt, _reading(results))
+
+
+def _reading(results: Results) -> str:
+    """Return how the figure is to be read."""
+    pairs = len(decisions(results))
+    alone = (
+        f" of each pair alone; verdicts are corrected for {pairs} and so are stricter" if pairs > 1 else ""
+    )
+    return (
+        f"Points with 95 % intervals{alone}. Right of the line {results.candidate} is better; "
+        "within the grey band a difference does not matter."
+    )
 
 
 def _bar(one: Decision, number: int, at: object, colours: list[str]) -> Bar:

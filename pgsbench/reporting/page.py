@@ -134,13 +134,15 @@ def _content(results: Results, pictures: Sequence[Picture]) -> dict[str, Any]:
         "runs": _runs_table(results),
     }
     of_effects = effects_tables(results)
+    verdict_of, said = said_once(verdict(results))
     items = examples(results)
     listed = [table for name, table in shown.items() if table is not None and name != "runs"]
     return {
         "title": study.name,
         "question": study.record.config.question,
         "asked": _asked(results),
-        "verdict": verdict(results),
+        "verdict": said,
+        "verdict_of": verdict_of,
         "fairness": fairness_sentence(results),
         "caveats": caveats(results),
         "problems": study.problems,
@@ -157,6 +159,14 @@ def _content(results: Results, pictures: Sequence[Picture]) -> dict[str, Any]:
         "facts": _facts(results),
         "version": __version__,
     }
+
+
+def said_once(sentences: list[str]) -> tuple[str, list[str]]:
+    """Return what all sentences begin with where each rests on one seed, and the sentences without it."""
+    first = of_one_run("", 1)
+    if not sentences or not all(sentence.startswith(first) for sentence in sentences):
+        return "", sentences
+    return first.strip(), [sentence.removeprefix(first) for sentence in sentences]
 
 
 def _asked(results: Results) -> str:

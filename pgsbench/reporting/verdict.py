@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pgsbench.reporting.columns import reference_label, rows_of
-from pgsbench.reporting.comparison import ALPHA, ONE_RUN, Missing, of_one_run
+from pgsbench.reporting.comparison import ONE_RUN, Missing, of_one_run
 from pgsbench.reporting.effects_tables import effects_sentences
 from pgsbench.reporting.pareto_table import pareto_sentences
 from pgsbench.reporting.render import percent, points
@@ -86,12 +86,8 @@ def _lead(results: Results, best: str, second: str) -> str:
     lead = results.difference(best, second, ALL_GROUPS)
     if not isinstance(lead, Interval):
         return ""
-    outcome = "better" if lead.p_value < ALPHA else "undecided"
-    # Choosing the best first makes its lead look larger; so an undecided lead is safe to report, and any
-    # other needs the warning.
-    warning = ", not corrected for having chosen the best" if lead.p_value < ALPHA else ""
-    ends = f"95 % interval {points(lead.low)} to {points(lead.high)}{warning}"
-    return f"; against the second, {second}, it is {outcome} ({points(lead.estimate)} points, {ends})"
+    ends = f"95 % interval {points(lead.low)} to {points(lead.high)}, flattered by choosing the best"
+    return f"; it leads the second, {second}, by {points(lead.estimate)} points ({ends})"
 
 
 def _gap(results: Results) -> list[str]:

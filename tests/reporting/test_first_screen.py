@@ -9,8 +9,10 @@ from pgsbench.reporting import figures
 from pgsbench.reporting.decision.decide import outcome_of
 from pgsbench.reporting.decision.words import answer, certainty
 from pgsbench.reporting.first_screen import first_screen
+from pgsbench.reporting.page import said_once
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
+from pgsbench.reporting.templates import environment
 
 WHOLE = Arm(40.0, mask_ratio=0.0)
 
@@ -27,7 +29,8 @@ def test_many_comparisons_are_counted_behind_the_arm_that_won(many):
     said = answer(many)
     assert said.startswith("none, which masks nothing, is the best of 10 (")
     assert "), then grid (" in said
-    assert said.endswith("; pgs is better in 7 and worse in 2 of 9 comparisons.")
+    assert "; pgs (" in said
+    assert said.endswith(") is better than 7 and worse than 2 of 9 other arms.")
     assert len(said) < 140
 
 
@@ -37,6 +40,11 @@ def test_the_figure_shows_the_arms_of_the_table_in_its_order(many):
     assert [bar.name for bar in screen.forest.bars] == [f"pgs − {name}" for name in names if name != "pgs"]
     (note,) = screen.table.notes
     assert "1.00× is none, " in note
+    assert "guessing gives " in note
+    assert screen.table.header == ["arm", "score", "pgs leads by", "pgs is", "time"]
+    assert (
+        "verdicts are corrected for 9 and so are stricter. Right of the line pgs is" in screen.forest.reading
+    )
     assert note.endswith("Shown: 7 of 10; all stand below.")
     assert screen.setting.startswith("Trained: scenes-vit on ")
     assert " pairs of " in screen.setting
@@ -51,7 +59,7 @@ def test_points_of_a_search_are_told_with_whom_they_were_compared(fabricate):
     ]
     results = Results(read_frames(fabricate(points, seeds=(0, 1), seed_sd=0.0, name="points")))
     assert answer(results).endswith("; pgs is worse in all 2 comparisons with flip.")
-    assert "not surely lower" in answer(results)
+    assert ", which may be as good; pgs is" in answer(results)
 
 
 def test_arms_with_results_are_ordered_though_the_candidate_has_none(fabricate):
@@ -70,7 +78,7 @@ def test_a_margin_that_is_large_beside_a_score_is_said_to_be(many, monkeypatch):
     monkeypatch.setattr("pgsbench.reporting.decision.decide.MARGIN", 0.21 * score)
     said = certainty(Results(many.study))
     assert f"That margin is large: 21 % of the score of {label} (" in said
-    way_out = float(said.partition("--margin ")[2].split(" ")[0].rstrip("."))
+    way_out = float(said.partition("--margin ")[2].partition("`")[0])
     assert 0.05 * score < way_out / 100 <= 0.1 * score
 
 
@@ -85,3 +93,16 @@ def test_the_figure_of_differences_says_of_the_headline_what_the_verdict_says(ma
         )
         is_filled = dot.get_markerfacecolor() == dot.get_color()
         assert is_filled == (outcome_of(many, one) in ("better", "worse"))
+
+
+def test_that_sentences_are_about_one_run_is_said_once():
+    one_run = "This training run only:"
+    assert said_once([f"{one_run} a.", f"{one_run} b."]) == (one_run, ["a.", "b."])
+    assert said_once([f"{one_run} a.", "b."]) == ("", [f"{one_run} a.", "b."])
+    assert said_once([]) == ("", [])
+
+
+def test_commands_in_sentences_are_code_whose_options_stay_whole():
+    shown = environment().from_string("{{ said | code }}").render(said="Less < more: `run --until it`.")
+    assert shown.startswith("Less &lt; more: <code>")
+    assert '<span class="whole">--until</span> <span class="whole">it</span></code>.' in shown

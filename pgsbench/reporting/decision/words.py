@@ -20,7 +20,14 @@ MAX_TOLD = 3
 MAX_MARGIN_SHARE = 0.1
 #: Outcome -> its mark, so that a reader need not read words.
 MARKS = {"better": "▲ better", "worse": "▼ worse", "equivalent": "= equivalent", "undecided": "? undecided"}
-_CLAIMS = {"better": "better than", "worse": "worse than", "equivalent": "as good as"}
+#: Columns of the costs (`pgsbench.reporting.columns`) -> what the table of the verdict calls them.
+_COSTS = {"relative time": "time", "TFLOP": "TFLOP"}
+_CLAIMS = {
+    "better": "better than",
+    "worse": "worse than",
+    "equivalent": "as good as",
+    "undecided": "undecided against",
+}
 
 
 def answer(results: Results) -> str:
@@ -49,7 +56,7 @@ def _answer(results: Results, found: Sequence[Decision]) -> str:
     parts = [
         f"{claim} {and_([_shown(one) for one in found if one.outcome == outcome])}"
         for outcome, claim in _CLAIMS.items()
-        if any(one.outcome == outcome for one in found)
+        if outcome != "undecided" and any(one.outcome == outcome for one in found)
     ]
     open_ = [_shown(one) for one in found if one.outcome == "undecided"]
     said = f"{candidates[0]} is {', '.join(parts)}" if parts else ""
@@ -91,7 +98,7 @@ def _large_margin(results: Results, found: Sequence[Decision]) -> str:
     size = 10.0 ** math.floor(math.log10(fitting))
     return (
         f" That margin is large: {share:.0f} % of the score of {lowest} ({percent(score)}). A smaller one: "
-        f"pgsbench compare --until decided --margin {size * math.floor(fitting / size):g}."
+        f"`pgsbench compare --until decided --margin {size * math.floor(fitting / size):g}`."
     )
 
 
@@ -111,9 +118,7 @@ def verdict_table(results: Results) -> Table:
         found = sorted(found, key=lambda one: one.candidate == best)
     by_baseline = {one.baseline: one for one in sorted(found, key=lambda one: one.outcome != "missing")}
     headline = next(iter(results.groups), "")
-    cost = next(
-        (column for column in known(COST, list(rows_of(results).values())) if "time" in column.name), None
-    )
+    costs = [one for one in known(COST, list(rows_of(results).values())) if one.name in _COSTS]
     rows = []
     for label in shown_labels(results):
         mean, one = (
@@ -126,11 +131,11 @@ def verdict_table(results: Results) -> Table:
                 MISSING_CELL if isinstance(mean, Missing) else percent(mean.estimate),
                 _lead(one),
                 MARKS.get(one.outcome, one.outcome) if one else "",
-                cost.cell(rows_of(results)[label]) if cost else "",
+                *(cost.cell(rows_of(results)[label]) for cost in costs),
             ]
         )
-    lead = f"{ours[0]} leads by" if len(ours) == 1 else "candidate leads by"
-    header = ["arm", "score", lead, "verdict", "time"]
+    who = ours[0] if len(ours) == 1 else "candidate"
+    header = ["arm", "score", f"{who} leads by", f"{who} is", *(_COSTS[cost.name] for cost in costs)]
     return Table("Verdict", header, rows, [_reading(results, len(rows))], text_columns=(3,))
 
 
@@ -144,11 +149,14 @@ def shown_labels(results: Results) -> list[str]:
 def _reading(results: Results, num_rows: int) -> str:
     """Return how the table of the verdict is to be read."""
     headline, reference = next(iter(results.groups), ""), reference_label(results)
-    said = f"Score: {named(headline)}, in percent. " if headline else ""
+    said = ""
+    if headline:
+        said = f"Score: {named(headline)}, in percent; guessing gives {percent(results.chance(headline))}. "
     seconds = rows_of(results)[reference].seconds
     said += f"Time: of a training; 1.00× is {reference}, {seconds:,.0f} s. " if seconds else ""
+    said += "TFLOP: a training's operations. " if rows_of(results)[reference].summary.get("flops") else ""
     if len({ours for ours, _ in results.pairs}) > 1:
-        said += f"Lead: of {results.candidate} at the same searched values, else at its best. "
+        said += f"Lead: of {results.candidate} at the values of the row, beside other rows of its best. "
     labels = len(results.study.labels)
     return (said + (f"Shown: {num_rows} of {labels}; all stand below." if num_rows < labels else "")).strip()
 
@@ -172,14 +180,24 @@ def _shown(one: Decision) -> str:
 def _counts(results: Results, found: Sequence[Decision]) -> str:
     """Return which arm is the best, and in how many comparisons the candidate is what."""
     counts = {outcome: sum(one.outcome == outcome for one in found) for outcome in MARKS}
-    parts = [f"{outcome} in {number}" for outcome, number in counts.items() if number]
-    said = f"{and_(parts)} of {len(found)} comparisons"
-    if len(parts) == 1:
-        said = f"{found[0].outcome} in all {len(found)} comparisons"
-    baselines = list(dict.fromkeys(results.study.arm_of[one.baseline] for one in found))
-    with_ = f" with {and_(baselines)}" if len(baselines) <= MAX_TOLD else ""
+    candidates = dict.fromkeys(one.candidate for one in found)
+    if len(candidates) == 1:  # then each comparison is with another arm
+        parts = [f"{_CLAIMS[outcome]} {number}" for outcome, number in counts.items() if number]
+        said = f"{and_(parts)} of {len(found)} other arms"
+        if len(parts) == 1:
+            said = f"{_CLAIMS[found[0].outcome]} all {len(found)} other arms"
+        mean = results.mean(found[0].candidate, found[0].of)
+        score = "" if isinstance(mean, Missing) else f" ({percent(mean.estimate)})"
+    else:
+        parts = [f"{outcome} in {number}" for outcome, number in counts.items() if number]
+        said = f"{and_(parts)} of {len(found)} comparisons"
+        if len(parts) == 1:
+            said = f"{found[0].outcome} in all {len(found)} comparisons"
+        baselines = list(dict.fromkeys(results.study.arm_of[one.baseline] for one in found))
+        said += f" with {and_(baselines)}" if len(baselines) <= MAX_TOLD else ""
+        score = ""
     best = _best(results)
-    said = f"{results.candidate} is {said}{with_}"
+    said = f"{results.candidate}{score} is {said}"
     return f"{best}; {said}." if best else f"{said}."
 
 
@@ -194,8 +212,9 @@ def _best(results: Results) -> str:
     if config.strategy.name == "none" and config.text.strategy == "none":
         name += ", which masks nothing,"
     verb = "scores highest" if any(one.first == 1 for one in order[1:]) else "is the best"
-    unsure = ", not surely lower" if second.first == 1 else ""
-    said = f"{name} {verb} of {len(order)} ({percent(first.mean)})"
+    unsure = ", which may be as good" if second.first == 1 else ""
+    aside = ", the oracle aside" if "oracle" in results.study.arms else ""
+    said = f"{name} {verb} of {len(order)} ({percent(first.mean)}{aside})"
     return f"{said}, then {second.label} ({percent(second.mean)}){unsure}"
 
 
@@ -206,7 +225,7 @@ def _needed(found: Sequence[Decision]) -> str:
     seeds = [one.seeds_needed for one in open_]
     known_seeds = [number for number in seeds if number is not None]
     if len(known_seeds) == len(seeds):
-        return f" About {max(known_seeds)} seeds in all would probably decide."
+        return f" About {max(known_seeds)} seeds in all would probably decide the rest."
     items = [one.items_needed for one in open_]
     known_items = [number for number in items if number is not None]
     if len(known_items) == len(items):

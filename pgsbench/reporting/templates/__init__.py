@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import jinja2
+from markupsafe import Markup, escape
 
 from pgsbench.reporting import render
 
@@ -17,4 +20,18 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     found.filters["markdown_table"] = render.markdown
+    found.filters["code"] = _code
     return found
+
+
+def _code(text: str) -> Markup:
+    """Return text as HTML in which what stands between backticks is code, whose words are not broken."""
+
+    def marked(found: re.Match[str]) -> Markup:
+        words = (Markup('<span class="whole">{}</span>').format(word) for word in found[1].split(" "))
+        return Markup("<code>{}</code>").format(Markup(" ").join(words))
+
+    parts = re.split(r"(`[^`]+`)", text)
+    return Markup("").join(
+        marked(found) if (found := re.fullmatch(r"`(.+)`", part)) else escape(part) for part in parts
+    )
