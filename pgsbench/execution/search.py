@@ -28,6 +28,7 @@ from pgsbench.execution.slots import Slots
 from pgsbench.execution.trials import Trials
 from pgsbench.hashing import digest
 from pgsbench.records.run_spec import RunSpec
+from pgsbench.records.scores import Scores
 from pgsbench.records.study_record import Importances
 from pgsbench.study.objective import cost_of, objectives_of
 from pgsbench.study.plan import Point, first_points, grid_points
@@ -291,7 +292,7 @@ class _Book:
         }
         entry.known = KnownPoint(entry.params, values, excess, probed)
         with self._folder.alone():
-            self._trials.complete(label, entry.known)
+            self._trials.complete(label, entry.known, _about(runs, [scores for scores, *_ in found]))
 
     def _probed(self, runs: Sequence[RunDir]) -> dict[int, float]:
         """Return percent of the training -> mean of what its probes gave; none for two objectives."""
@@ -331,3 +332,12 @@ class _Book:
         for path, domain in self._domains.items():
             found[path] = CategoricalDistribution(domain.grid()) if is_grid else distribution(domain)
         return found
+
+
+def _about(runs: Sequence[RunDir], scores: Sequence[Scores | None]) -> dict[str, Any]:
+    """Return what Optuna's dashboard shows beside the values of a point: its runs and its scores by group."""
+    found = [one.groups for one in scores if one is not None]
+    groups = found[0] if found else {}
+    means = {name: round(statistics.fmean(one[name].value for one in found), 6) for name in groups}
+    folders = (f"{run.path.parent.name}/{run.path.name}" for run in runs)
+    return {"runs": ", ".join(folders), **means}

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import optuna
@@ -63,9 +64,15 @@ class Trials:
         """Say that a point is worked on; one that is there already stays."""
         self._tell(lambda: self._start(label, point))
 
-    def complete(self, label: str, point: KnownPoint) -> None:
-        """Say what a point has given; said once, by whoever is first."""
-        self._tell(lambda: self._complete(label, point))
+    def complete(self, label: str, point: KnownPoint, about: Mapping[str, Any]) -> None:
+        """Say what a point has given; said once, by whoever is first.
+
+        Args:
+            label: What the point is called.
+            point: Its values.
+            about: What else people want to see beside it, such as its scores by group.
+        """
+        self._tell(lambda: self._complete(label, point, about))
 
     def fail(self, label: str, point: KnownPoint, why: str) -> None:
         """Say why a point failed; it is another trial when it is tried again."""
@@ -110,14 +117,19 @@ class Trials:
             running = [trial for trial in self._of(label) if trial.state is TrialState.RUNNING]
         return running[0]
 
-    def _complete(self, label: str, point: KnownPoint) -> None:
+    def _complete(self, label: str, point: KnownPoint, about: Mapping[str, Any]) -> None:
         known = self._of(label)
         if any(trial.state is TrialState.COMPLETE for trial in known):
             return
         running = next((trial for trial in known if trial.state is TrialState.RUNNING), None)
         if running is None:
-            self._study.add_trial(self._trial(label, point))
+            trial = self._trial(label, point)
+            for name, value in about.items():
+                trial.set_user_attr(name, value)
+            self._study.add_trial(trial)
         else:
+            for name, value in about.items():
+                self._study._storage.set_trial_user_attr(running._trial_id, name, value)
             self._report(running, point)
             self._study.tell(running.number, list(point.values), skip_if_finished=True)
 

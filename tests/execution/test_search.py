@@ -319,6 +319,9 @@ def test_two_objectives_are_told_with_their_directions_and_a_limit_as_a_constrai
     assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     assert study.metric_names == ["mean", "train_seconds"]
     assert [trial.values for trial in study.trials] == [[0.5, 1.0]] * 3
+    about = study.trials[0].user_attrs
+    assert {name: value for name, value in about.items() if value == 0.5}.keys() == {"classification"}
+    assert Path(bench.runs_root, about["runs"]).is_dir()
 
 
 @pytest.mark.parametrize(

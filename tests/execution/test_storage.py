@@ -115,7 +115,7 @@ def test_a_record_is_kept_behind_a_proxy(tmp_path: Path, monkeypatch: pytest.Mon
     distributions = {"ratio": FloatDistribution(0, 1)}
     trials = Trials(tmp_path, "ratio", distributions, ["mean"], ["maximize"], on_note=pytest.fail)
     trials.start("a", KnownPoint({"ratio": 0.25}))
-    trials.complete("a", KnownPoint({"ratio": 0.25}, [0.5]))
+    trials.complete("a", KnownPoint({"ratio": 0.25}, [0.5]), {})
     trials.fail("b", KnownPoint({"ratio": 0.75}), "out of memory")
     found = optuna.load_study(study_name="ratio", storage=behind).trials
     assert [(one.state.name, one.params["ratio"]) for one in found] == [("COMPLETE", 0.25), ("FAIL", 0.75)]
