@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,7 +15,7 @@ from typing import Any, BinaryIO
 from filelock import FileLock
 
 from pgsbench.data import store
-from pgsbench.errors import DataError
+from pgsbench.errors import DataError, UserError
 from pgsbench.files import atomic
 from pgsbench.hashing import digest
 
@@ -66,7 +67,7 @@ def _copied(shard: str) -> Path:
         if path.is_file():
             path.touch()
         else:
-            with atomic(path) as scratch:
+            with atomic(path) as scratch, _as_os_error():
                 _system(shard).get_file(shard, str(scratch))
             _make_room(path)
     return path
@@ -76,12 +77,12 @@ def content(place: str) -> bytes:
     """Return the content of a file or a URL, up to `MAX_BYTES`.
 
     Raises:
-        OSError: There is none, or another error of the protocol.
+        OSError: There is none, or it cannot be reached.
     """
     if not is_remote(place):
         with Path(place).open("rb") as file:
             return file.read(MAX_BYTES)
-    with _system(place).open(place, "rb") as file:
+    with _as_os_error(), _system(place).open(place, "rb") as file:
         return bytes(file.read(MAX_BYTES))
 
 
@@ -100,11 +101,23 @@ def _make_room(newest: Path) -> None:
 
 @lru_cache(maxsize=100_000)  # a process asks once: what changes under a running training would be found late
 def _remote_state(shard: str) -> tuple[Any, ...]:
-    told = _system(shard).info(shard)
+    with _as_os_error():
+        told = _system(shard).info(shard)
     tag = next(
         (str(told[key]) for key in ("ETag", "etag", "md5Hash", "mtime", "LastModified") if key in told), ""
     )
     return shard, told.get("size"), tag
+
+
+@contextmanager
+def _as_os_error() -> Iterator[None]:
+    # Each protocol's library has errors of its own for what a server may answer, or not answer.
+    try:
+        yield
+    except (OSError, UserError):
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
 
 
 def _system(shard: str) -> Any:
