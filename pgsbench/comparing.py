@@ -12,7 +12,7 @@ from pgsbench.errors import ConfigError
 from pgsbench.records.study_record import DecisionPlan
 from pgsbench.reporting.decision.decide import Decision, decisions
 from pgsbench.reporting.decision.looks import first_look, shares
-from pgsbench.reporting.decision.words import MARKS
+from pgsbench.reporting.decision.shown import MARKS
 from pgsbench.reporting.render import counted, points
 from pgsbench.reporting.stats import Interval
 from pgsbench.reporting.study_results import StudyResults

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pgsbench.records.verdict_record import ScoreInterval, VerdictRecord
 from pgsbench.reporting.comparison import Comparison
 from pgsbench.reporting.decision.decide import Decision, decisions
-from pgsbench.reporting.decision.words import MARKS, MAX_ROWS, answer, certainty, shown_labels, verdict_table
-from pgsbench.reporting.render import Table, and_, points
+from pgsbench.reporting.decision.shown import MARKS, shown_decisions, verdict_table
+from pgsbench.reporting.decision.words import answer, certainty
+from pgsbench.reporting.render import Table, and_, counted, points
 from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.stats import Interval
 from pgsbench.reporting.style import DARK, LIGHT, label_pens
@@ -90,12 +91,15 @@ def setting(results: Results) -> str:
     configs = [run.spec.config for run in results.study.runs]
     models = dict.fromkeys(config.model.name for config in configs)
     pairs = dict.fromkeys(f"{config.training.samples:,}" for config in configs)
-    sources = dict.fromkeys(config.data.source for config in configs)
+    sources = list(dict.fromkeys(config.data.source for config in configs))
+    if results.is_over_data and len(sources) > 1:
+        names = list(dict.fromkeys(source.partition("?")[0] for source in sources))
+        sources = [f"{and_(names)} by {counted(len(sources), 'recipe')}"]
     suites = dict.fromkeys(
         f"{run.scores.suite}, version {run.scores.suite_version}" for run in results.study.runs if run.scores
     )
     tested = f" Tested: suite {and_(list(suites))}." if suites else ""
-    return f"Trained: {and_(list(models))} on {and_(list(pairs))} pairs of {and_(list(sources))}.{tested}"
+    return f"Trained: {and_(list(models))} on {and_(list(pairs))} pairs of {and_(sources)}.{tested}"
 
 
 def verdict_record(results: Results) -> VerdictRecord:
@@ -128,16 +132,10 @@ def verdict_record(results: Results) -> VerdictRecord:
 
 
 def forest(results: Results) -> Forest | None:
-    """Return the figure of the arms in the table, in its order; None where nothing has an interval."""
-    rows = shown_labels(results)
-    found = [
-        one
-        for one in decisions(results)
-        if isinstance(one.interval, Interval) and one.candidate in rows and one.baseline in rows
-    ]
+    """Return the figure of what the table compares, in its order; None where nothing has an interval."""
+    found = shown_decisions(results)
     if not found:
         return None
-    found = sorted(found, key=lambda one: rows.index(one.baseline))[:MAX_ROWS]
     margin = found[0].margin
     ends = [0.0, margin, -margin]
     for one in found:

@@ -70,8 +70,8 @@ class Picture:
 _CAPTIONS = {
     "differences": "Candidate minus baseline, in points, with 95 % intervals; right of the line the "
     "candidate is better. Filled dots: better or worse, corrected, in the better arm's colour.",
-    "where": "Gain of the candidate in points over two knobs of the data: blue where it wins, red where it "
-    "loses, and the line where neither does.",
+    "where": "Gain of the candidate in points over two knobs of the data: blue where it leads, red where it "
+    "trails; ▲ better, ▼ worse. A line parts them where it is better at some points and worse at others.",
     "ratio-accuracy": "Score against mask ratio, with 95 % bands; dotted: trained on whole pictures.",
     "accuracy-cost": "Score against cost; upper left is best. Filled, on the line: the Pareto front, which "
     "nothing that costs no more beats. Bars: 95 % intervals. Small text: the searched values.",

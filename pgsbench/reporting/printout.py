@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pgsbench.reporting.decision.words import answer, certainty, verdict_table
+from pgsbench.reporting.decision.shown import verdict_table
+from pgsbench.reporting.decision.words import answer, certainty
 from pgsbench.reporting.effects_tables import effects_missing, effects_tables
 from pgsbench.reporting.fairness import fairness_sentence
 from pgsbench.reporting.render import Table

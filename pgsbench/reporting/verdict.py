@@ -15,10 +15,10 @@ from pgsbench.reporting.where import where_sentences
 def verdict(results: Results) -> list[str]:
     """Return the findings beside the verdict: of a grid, the front, the best point, the gap and the cost.
 
-    Of a search over data: where the candidate gains.
+    Of a search over data: where the candidate gains over further baselines; the first is the verdict.
     """
     if results.is_over_data:
-        found = where_sentences(results)
+        found = where_sentences(results)[1:]
     else:
         found = [*effects_sentences(results), *pareto_sentences(results)]
         found += [*_best(results), *_gap(results), *_cost(results)]

@@ -5,17 +5,22 @@ Such points are worlds, not settings: none of them is the best, and none is chos
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 from matplotlib.figure import Figure
 
 from pgsbench.records.run_spec import short
 from pgsbench.reporting.comparison import Comparison, of_one_run
-from pgsbench.reporting.render import Table, counted, points
+from pgsbench.reporting.decision.decide import outcome_of
+from pgsbench.reporting.render import Table, and_, counted, points
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.stats import Interval
 from pgsbench.reporting.style import LIGHT, SMALL, Theme, new_figure, themed
 
-_OUTCOMES = ("better", "worse", "undecided", "missing")
+_CLAIMS, _OTHERS = ("better", "worse"), ("equivalent", "undecided", "missing")
+#: Outcome -> what stands behind the gain in the figure.
+_DECIDED = {"better": " ▲", "worse": " ▼"}
 
 
 def gains(results: Results) -> dict[tuple[str, str], list[Comparison]]:
@@ -33,18 +38,33 @@ def gains(results: Results) -> dict[tuple[str, str], list[Comparison]]:
 
 
 def where_sentences(results: Results) -> list[str]:
-    """Return for each baseline at how many points the candidate gains, and at which."""
+    """Return for each baseline at how many points the candidate gains, and where most."""
     sentences = []
     for (ours, theirs), compared in gains(results).items():
-        parts = []
-        for outcome in _OUTCOMES:
-            mine = [one for one in compared if one.outcome == outcome]
-            if mine:
-                at = "; ".join(_point(results, one) for one in mine)
-                parts.append(f"{outcome} at {len(mine)} ({at})")
-        said = f"{ours} against {theirs} on {compared[0].of}, {counted(len(compared), 'point')}: "
-        sentences.append(of_one_run(said + ", ".join(parts) + ".", _num_seeds(compared)))
+        parts = [
+            _claim(results, outcome, [one for one in compared if outcome_of(results, one) == outcome])
+            for outcome in _CLAIMS
+        ]
+        counts = Counter(outcome_of(results, one) for one in compared)
+        parts += [f"{outcome} at {counts[outcome]}" for outcome in _OTHERS if counts[outcome]]
+        said = f"Of {counted(len(compared), 'point')}, {ours} against {theirs} on {compared[0].of} is "
+        sentences.append(of_one_run(f"{said}{and_(parts)}.", _num_seeds(compared)))
     return sentences
+
+
+def _claim(results: Results, outcome: str, found: list[Comparison]) -> str:
+    """Return at how many points the outcome is, and where the difference is largest."""
+    if not found:
+        return f"{outcome} at none"
+    largest = max(
+        found, key=lambda one: abs(one.interval.estimate) if isinstance(one.interval, Interval) else 0
+    )
+    at = _point(results, largest)
+    return (
+        f"{outcome} at {len(found)} ({at})"
+        if len(found) == 1
+        else f"{outcome} at {len(found)} (most at {at})"
+    )
 
 
 def where_table(results: Results) -> Table | None:
@@ -59,18 +79,19 @@ def where_table(results: Results) -> Table | None:
             params = results.params_of(one.candidate)
             values = [_percent(results, label, one.of) for label in (one.candidate, one.baseline)]
             chosen = [short(params[path]) for path in paths]
-            rows.append([f"{ours} − {theirs}", *chosen, *values, *_difference(one)])
+            rows.append([f"{ours} − {theirs}", *chosen, *values, *_difference(results, one)])
     header = ["pair", *(path.rpartition(".")[2] for path in paths), "candidate", "baseline"]
     notes = [
         "Percent, and points. Each point is a world of its own: scores of different points do not compare."
     ]
-    return Table("Where it pays", [*header, "difference", "95 % interval", "after Holm"], rows, notes)
+    return Table("Where it pays", [*header, "difference", "95 % interval", "verdict"], rows, notes)
 
 
 def gain_map(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
     """Gain of the candidate over two searched knobs of the data, a panel for each baseline.
 
-    The line is where the gain is zero. None where not exactly two knobs of the data were searched.
+    Where it wins at some points and loses at others, the line is where the gain is zero. None where not
+    exactly two knobs of the data were searched.
     """
     found, paths = gains(results), _paths(results)
     if not found or len(paths) != 2:
@@ -87,11 +108,15 @@ def gain_map(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
         panels = figure.subplots(1, len(maps), squeeze=False)[0]
         for axes, ((ours, theirs), gain) in zip(panels, maps.items(), strict=True):
             drawn = axes.imshow(gain, cmap="RdBu", vmin=-reach, vmax=reach, origin="lower", aspect="auto")
-            if np.nanmin(gain) < 0 < np.nanmax(gain):
+            marks = {}
+            for one in found[ours, theirs]:
+                cell = _cell(results, one, paths, values)
+                marks[cell] = _DECIDED.get(outcome_of(results, one), "")
+            if len(set(marks.values()) - {""}) == 2:
                 axes.contour(gain, levels=[0], colors="black", linewidths=1.2)
             for (row, column), value in np.ndenumerate(gain):
                 dark = abs(value) > 0.6 * reach
-                said = "" if np.isnan(value) else f"{value:+.1f}".replace("-", "−")
+                said = "" if np.isnan(value) else f"{value:+.1f}".replace("-", "−") + marks[row, column]
                 colour = "white" if dark else "black"
                 axes.text(column, row, said, ha="center", va="center", color=colour, fontsize=SMALL)
             axes.set_title(f"{ours} − {theirs}")
@@ -109,11 +134,14 @@ def _matrix(
     gain = np.full((len(values[0]), len(values[1])), np.nan)
     for one in compared:
         if isinstance(one.interval, Interval):
-            row, column = (
-                known.index(_value(results, one, path)) for path, known in zip(paths, values, strict=True)
-            )
-            gain[row, column] = 100 * one.interval.estimate
+            gain[_cell(results, one, paths, values)] = 100 * one.interval.estimate
     return gain
+
+
+def _cell(results: Results, one: Comparison, paths: list[str], values: list[list[float]]) -> tuple[int, int]:
+    """Return the row and the column of a point in the figure."""
+    row, column = (known.index(_value(results, one, path)) for path, known in zip(paths, values, strict=True))
+    return row, column
 
 
 def _paths(results: Results) -> list[str]:
@@ -138,13 +166,13 @@ def _percent(results: Results, label: str, of: str) -> str:
     return f"{100 * mean.estimate:.1f}" if isinstance(mean, Interval) else ""
 
 
-def _difference(one: Comparison) -> list[str]:
+def _difference(results: Results, one: Comparison) -> list[str]:
     if not isinstance(one.interval, Interval):
         return ["", "", "missing"]
     return [
         points(one.interval.estimate),
         f"{points(one.interval.low)} to {points(one.interval.high)}",
-        one.outcome,
+        outcome_of(results, one),
     ]
 
 

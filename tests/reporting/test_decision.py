@@ -14,8 +14,9 @@ from pgsbench.records.study_record import DecisionPlan, StudyRecord
 from pgsbench.reporting.decision.decide import decisions, outcomes
 from pgsbench.reporting.decision.forecast import Forecast
 from pgsbench.reporting.decision.looks import first_look, shares
+from pgsbench.reporting.decision.shown import verdict_table
 from pgsbench.reporting.decision.simulate import World, simulate
-from pgsbench.reporting.decision.words import answer, certainty, verdict_table
+from pgsbench.reporting.decision.words import answer, certainty
 from pgsbench.reporting.paired_values import PairedValues, TaskValues
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.stats import difference

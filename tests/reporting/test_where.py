@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from fabricated import Arm
 
 from pgsbench.reporting.fairness import other_differences
+from pgsbench.reporting.first_screen import first_screen
 from pgsbench.reporting.page import write_report
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
@@ -39,11 +42,20 @@ def test_every_point_is_compared_and_none_is_chosen(results):
 
 def test_the_verdict_says_where_it_gains_and_where_it_loses(results):
     (said,) = where_sentences(results)
-    assert verdict(results) == [said]
-    assert said.startswith("pgs against flip on mean of groups, 9 points: better at ")
+    assert verdict(results) == []
+    screen = first_screen(results)
+    assert screen.answer == said
+    assert screen.setting.startswith("Trained: scenes-vit on ")
+    assert said.startswith("Of 9 points, pgs against flip on mean of groups is better at ")
     better, worse = said.split("worse at ")
-    assert "clutter 0, object_size 0.1: +" in better
-    assert "clutter 0.7, object_size 0.35: −" in worse
+    assert "(most at clutter 0, object_size 0.1: +" in better
+    assert "(most at clutter 0.7, object_size 0.35: −" in worse
+    assert screen.table.header == ["clutter", "object_size", "pgs", "flip", "pgs leads by", "pgs is"]
+    assert len(screen.table.rows) == len(screen.forest.bars) == 7
+    assert screen.table.rows[0][:2] == ["0", "0.1"]
+    assert screen.table.notes[0].endswith("Shown: the 7 largest of 9 differences.")
+    counts = [int(number) for number in re.findall(r" at (\d+)", said)]
+    assert sum(counts) == len(VALUES)
 
 
 def test_the_table_has_a_row_for_each_point(results):
@@ -59,6 +71,21 @@ def test_the_map_has_the_gains_at_their_places_and_the_line(results):
     assert gain[0, 0] > 5 > -5 > gain[2, 2]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["0", "0.35", "0.7"]
     assert len(axes.collections) == 1  # the zero line
+    assert axes.texts[0].get_text().endswith(" ▲")
+    assert axes.texts[-1].get_text().endswith(" ▼")
+
+
+def test_there_is_no_line_where_it_wins_nowhere(fabricate):
+    arms = []
+    for clutter, size in VALUES:
+        params = {CLUTTER: clutter, SIZE: size}
+        gain = 0.0 if size == 0.1 else -12.0
+        arms += [("pgs", Arm(gain, params=params)), ("flip", Arm(0.0, params=params))]
+    search = {"space": SPACE, "arms": ["pgs", "flip"]}
+    folder = fabricate(arms, search=search, seed_sd=0.001, num_items=300, name="losing")
+    losing = Results(read_frames(folder))
+    assert not gain_map(losing).axes[0].collections
+    assert " is better at none, worse at 6 (most at " in where_sentences(losing)[0]
 
 
 def test_the_report_shows_it(results, tmp_path):

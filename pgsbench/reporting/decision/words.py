@@ -1,27 +1,21 @@
-"""A study's verdict in one line, how sure it is in another, and in a table of few rows."""
+"""A study's verdict in one line, and how sure it is in another."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from pgsbench.reporting.columns import COST, known, reference_label, rows_of
 from pgsbench.reporting.comparison import Comparison, Missing, of_one_run
 from pgsbench.reporting.decision.decide import Decision, decisions, plan_of
 from pgsbench.reporting.ranking import ranking
-from pgsbench.reporting.render import MISSING_CELL, Table, and_, counted, interval_cell, percent, points
+from pgsbench.reporting.render import and_, counted, percent, points
 from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.stats import Interval
 
-MAX_ROWS = 7
 #: More comparisons are counted, behind the arm that is the best; so many are told one by one.
 MAX_TOLD = 3
 #: A margin that is a larger share of a baseline's score is said to be large.
 MAX_MARGIN_SHARE = 0.1
-#: Outcome -> its mark, so that a reader need not read words.
-MARKS = {"better": "▲ better", "worse": "▼ worse", "equivalent": "= equivalent", "undecided": "? undecided"}
-#: Columns of the costs (`pgsbench.reporting.columns`) -> what the table of the verdict calls them.
-_COSTS = {"relative time": "time", "TFLOP": "TFLOP"}
 _CLAIMS = {
     "better": "better than",
     "worse": "worse than",
@@ -109,58 +103,6 @@ def _world(results: Results) -> str:
     return said if worlds == {"scenes"} else ""
 
 
-def verdict_table(results: Results) -> Table:
-    """Return at most `MAX_ROWS` arms, the best first: score, the candidate's lead, verdict, time."""
-    found = decisions(results)
-    ours = list(dict.fromkeys(one.candidate for one in found))
-    if len(ours) > 1:  # of several points the best stands for all
-        best = results.headline[results.study.arm_of[ours[0]]]
-        found = sorted(found, key=lambda one: one.candidate == best)
-    by_baseline = {one.baseline: one for one in sorted(found, key=lambda one: one.outcome != "missing")}
-    headline = next(iter(results.groups), "")
-    costs = [one for one in known(COST, list(rows_of(results).values())) if one.name in _COSTS]
-    rows = []
-    for label in shown_labels(results):
-        mean, one = (
-            results.mean(label, headline) if headline else Missing("no scores"),
-            by_baseline.get(label),
-        )
-        rows.append(
-            [
-                label,
-                MISSING_CELL if isinstance(mean, Missing) else percent(mean.estimate),
-                _lead(one),
-                MARKS.get(one.outcome, one.outcome) if one else "",
-                *(cost.cell(rows_of(results)[label]) for cost in costs),
-            ]
-        )
-    who = ours[0] if len(ours) == 1 else "candidate"
-    header = ["arm", "score", f"{who} leads by", f"{who} is", *(_COSTS[cost.name] for cost in costs)]
-    return Table("Verdict", header, rows, [_reading(results, len(rows))], text_columns=(3,))
-
-
-def shown_labels(results: Results) -> list[str]:
-    """Return the labels in the table of the verdict, the best first."""
-    found = decisions(results)
-    ours = [one.candidate for one in found]
-    return _chosen(results, list(dict.fromkeys([*ours, *(one.baseline for one in found)])))
-
-
-def _reading(results: Results, num_rows: int) -> str:
-    """Return how the table of the verdict is to be read."""
-    headline, reference = next(iter(results.groups), ""), reference_label(results)
-    said = ""
-    if headline:
-        said = f"Score: {named(headline)}, in percent; guessing gives {percent(results.chance(headline))}. "
-    seconds = rows_of(results)[reference].seconds
-    said += f"Time: of a training; 1.00× is {reference}, {seconds:,.0f} s. " if seconds else ""
-    said += "TFLOP: a training's operations. " if rows_of(results)[reference].summary.get("flops") else ""
-    if len({ours for ours, _ in results.pairs}) > 1:
-        said += f"Lead: of {results.candidate} at the values of the row, beside other rows of its best. "
-    labels = len(results.study.labels)
-    return (said + (f"Shown: {num_rows} of {labels}; all stand below." if num_rows < labels else "")).strip()
-
-
 def _one(one: Decision) -> str:
     assert isinstance(one.interval, Interval)
     ours, theirs, values = Comparison(one.candidate, one.baseline, one.of, one.interval).names
@@ -179,7 +121,7 @@ def _shown(one: Decision) -> str:
 
 def _counts(results: Results, found: Sequence[Decision]) -> str:
     """Return which arm is the best, and in how many comparisons the candidate is what."""
-    counts = {outcome: sum(one.outcome == outcome for one in found) for outcome in MARKS}
+    counts = {outcome: sum(one.outcome == outcome for one in found) for outcome in _CLAIMS}
     candidates = dict.fromkeys(one.candidate for one in found)
     if len(candidates) == 1:  # then each comparison is with another arm
         parts = [f"{_CLAIMS[outcome]} {number}" for outcome, number in counts.items() if number]
@@ -239,25 +181,3 @@ def _seeds(found: Sequence[Decision]) -> int:
 
 def _ends(found: Interval) -> str:
     return f"{points(found.low)} to {points(found.high)}"
-
-
-def _lead(one: Decision | None) -> str:
-    if one is None:
-        return ""
-    if isinstance(one.interval, Missing):
-        return MISSING_CELL
-    return interval_cell(one.interval.estimate, one.interval.low, one.interval.high, signed=True)
-
-
-def _chosen(results: Results, compared: Sequence[str]) -> list[str]:
-    """Return the labels that the table shows: those compared first, then the best, by their scores."""
-    headline = next(iter(results.groups), "")
-
-    def score(label: str) -> float:
-        mean = results.mean(label, headline) if headline else Missing("")
-        return -1.0 if isinstance(mean, Missing) else mean.estimate
-
-    ranked = sorted(results.study.labels, key=score, reverse=True)
-    wanted = dict.fromkeys([*compared[:1], *sorted(compared[1:], key=score, reverse=True), *ranked])
-    kept = list(wanted)[:MAX_ROWS]
-    return [label for label in ranked if label in kept]
