@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pgsbench.checkpoints import evaluate_checkpoint as evaluate
     from pgsbench.comparing import compare as compare
     from pgsbench.masking.apply import mask as mask
-    from pgsbench.reporting.run import Run as Run
-    from pgsbench.reporting.run import load_run as load_run
-    from pgsbench.reporting.run_list import runs as runs
+    from pgsbench.reporting.runs.on_disk import runs as runs
+    from pgsbench.reporting.runs.run import Run as Run
+    from pgsbench.reporting.runs.run import load_run as load_run
     from pgsbench.reporting.study_results import StudyResults as StudyResults
     from pgsbench.session import Study as Study
     from pgsbench.session import open_study as open_study
@@ -33,15 +33,15 @@ __version__ = "0.1.0"
 
 #: Public name -> module and name there.
 _HOMES = {
-    "Run": "pgsbench.reporting.run:Run",
+    "Run": "pgsbench.reporting.runs.run:Run",
     "Study": "pgsbench.session:Study",
     "StudyResults": "pgsbench.reporting.study_results:StudyResults",
     "compare": "pgsbench.comparing:compare",
     "evaluate": "pgsbench.checkpoints:evaluate_checkpoint",
-    "load_run": "pgsbench.reporting.run:load_run",
+    "load_run": "pgsbench.reporting.runs.run:load_run",
     "mask": "pgsbench.masking.apply:mask",
     "open_study": "pgsbench.session:open_study",
-    "runs": "pgsbench.reporting.run_list:runs",
+    "runs": "pgsbench.reporting.runs.on_disk:runs",
     "validity": "pgsbench.archive:validity",
 }
 

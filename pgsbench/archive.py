@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pgsbench.reporting.decision.power import power_table
-from pgsbench.reporting.page import ReportPaths, write_report
+from pgsbench.reporting.pages.site import Published, write_site
+from pgsbench.reporting.pages.study_report import ReportPaths, write_report
 from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.run_figures import draw_missing
-from pgsbench.reporting.run_list import studies_run, study_folder
-from pgsbench.reporting.site import Published, write_site
+from pgsbench.reporting.runs.kept_figures import draw_missing
+from pgsbench.reporting.runs.on_disk import studies_run, study_folder
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.validity.results import Validity
 from pgsbench.study.objective import MEAN
@@ -97,7 +97,7 @@ def sync(study: str | None = None, *, output: str | Path = ".") -> Iterator[tupl
 
 
 def publish(to: str | Path, *, output: str | Path = ".") -> Published:
-    """Write a static site of all reports under ``reports/``; see `pgsbench.reporting.site.write_site`."""
+    """Write a static site of all reports under ``reports/``; see `reporting.pages.site`."""
     return write_site(Path(output) / "reports", Path(to))
 
 

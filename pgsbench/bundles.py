@@ -19,9 +19,9 @@ from pgsbench.files import UNREADABLE, atomic
 from pgsbench.hashing import file_hash
 from pgsbench.records import files
 from pgsbench.records.study_record import StudyRecord
-from pgsbench.reporting.page import write_report
+from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.run_list import study_folder
+from pgsbench.reporting.runs.on_disk import study_folder
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.tracking.rundir import RunDir
 

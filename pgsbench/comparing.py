@@ -12,10 +12,10 @@ from pgsbench.errors import ConfigError
 from pgsbench.records.study_record import DecisionPlan
 from pgsbench.reporting.decision.decide import Decision, decisions
 from pgsbench.reporting.decision.looks import first_look, shares
-from pgsbench.reporting.decision.shown import MARKS
 from pgsbench.reporting.render import counted, points
-from pgsbench.reporting.stats import Interval
+from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.study_results import StudyResults
+from pgsbench.reporting.verdict.short_table import MARKS
 from pgsbench.session import Study, open_study
 
 MAX_SEEDS = 8

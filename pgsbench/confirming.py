@@ -9,9 +9,9 @@ from typing import Any
 from pgsbench.config.schema import MAX_NAME
 from pgsbench.errors import StudyError
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.reporting.ranking import ranking
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_results import StudyResults
+from pgsbench.reporting.verdict.arm_ranking import ranking
 from pgsbench.session import Study
 
 #: A point that is the best with a lower probability is no rival.

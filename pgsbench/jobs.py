@@ -40,7 +40,7 @@ def work(
     from pgsbench.execution.join import join, joined_file, numerics_of
     from pgsbench.execution.slots import plan_slots
     from pgsbench.records.study_record import StudyRecord
-    from pgsbench.reporting.run_list import study_folder
+    from pgsbench.reporting.runs.on_disk import study_folder
     from pgsbench.session import Study
 
     record = StudyRecord.read(study_folder(output, study))

@@ -22,8 +22,8 @@ from pgsbench.models.memory import step_memory
 from pgsbench.models.pair_cost import pair_costs
 from pgsbench.records.run_spec import flatten, label_of
 from pgsbench.reporting.render import Table, counted
-from pgsbench.reporting.run import load_run
-from pgsbench.reporting.study_plan import Place, PlannedLabel, difference_table, plan_tables
+from pgsbench.reporting.runs.run import load_run
+from pgsbench.reporting.runs.study_plan import Place, PlannedLabel, difference_table, plan_tables
 from pgsbench.study.budget import PairSeconds, spend
 from pgsbench.study.open import open_by_name
 from pgsbench.study.plan import Point, reference_arms, searched_points

@@ -9,10 +9,10 @@ from pathlib import Path
 from pgsbench.errors import ConfigError, StudyError
 from pgsbench.files import atomic
 from pgsbench.records.json_files import write_json
-from pgsbench.reporting.plan_table import plan_table
 from pgsbench.reporting.render import Table, markdown
-from pgsbench.reporting.scale_fit import MIN_BUDGETS, Predicted
-from pgsbench.reporting.scale_report import (
+from pgsbench.reporting.runs.plan_table import plan_table
+from pgsbench.reporting.scale.fit import MIN_BUDGETS, Predicted
+from pgsbench.reporting.scale.report import (
     UNITS,
     Measured,
     fits,

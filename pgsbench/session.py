@@ -33,10 +33,10 @@ from pgsbench.progress import Bars
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import DecisionPlan
-from pgsbench.reporting.page import ReportPaths, write_report
-from pgsbench.reporting.plan_table import PlannedCost, plan_frame
+from pgsbench.reporting.pages.study_report import ReportPaths, write_report
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.run_figures import draw_missing
+from pgsbench.reporting.runs.kept_figures import draw_missing
+from pgsbench.reporting.runs.plan_table import PlannedCost, plan_frame
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
 from pgsbench.study.open import open_by_name

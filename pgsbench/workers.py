@@ -18,7 +18,7 @@ from pgsbench.jobs import RunJob, WorkerJob
 from pgsbench.records.marks import Marks, Queued
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import read_planned
-from pgsbench.reporting.run_list import study_folder
+from pgsbench.reporting.runs.on_disk import study_folder
 from pgsbench.reporting.study_results import StudyResults
 from pgsbench.session import Study
 from pgsbench.study.study_file import StudyFile

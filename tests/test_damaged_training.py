@@ -17,7 +17,7 @@ import faulty
 from pgsbench.data import damage, shards
 from pgsbench.errors import DataError
 from pgsbench.experiment import run_once
-from pgsbench.reporting.run import Run, run_tables
+from pgsbench.reporting.runs.run import Run, run_tables
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
 from pgsbench.tracking.mlflow_text import run_metrics

@@ -53,7 +53,7 @@ def evaluate(
     Several models stand side by side in one table; another has their differences to the first, by item.
     """
     from pgsbench.checkpoints import evaluate_checkpoints, log_scores, mlflow_run
-    from pgsbench.reporting.score_tables import evaluation_lines, evaluation_tables
+    from pgsbench.reporting.checkpoints.score_tables import evaluation_lines, evaluation_tables
 
     mirrors = [mlflow_run(checkpoint, mlflow) for checkpoint in checkpoints] if mlflow else []
     test = partial(evaluate_checkpoints, checkpoints, suite, model=model, root=root, output=output)
@@ -151,7 +151,7 @@ def eval_(
     """
     from pgsbench.errors import EvaluationError
     from pgsbench.evaluation.side_by_side import compare_both
-    from pgsbench.reporting.side_by_side_tables import cost_table, score_table
+    from pgsbench.reporting.checkpoints.side_by_side_tables import cost_table, score_table
 
     compare = partial(compare_both, checkpoint, suite, shape=shape)
     with Bars() as bars:

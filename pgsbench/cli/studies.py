@@ -185,7 +185,7 @@ def _open(study: str, options: opt.StudyOptions, *, stays: bool = False) -> Stud
 
 
 def _show_plan(study: Study, plan: pd.DataFrame, options: opt.StudyOptions) -> None:
-    from pgsbench.reporting.plan_table import plan_table
+    from pgsbench.reporting.runs.plan_table import plan_table
 
     render.show_frame(plan, plan_table(study.name, plan), json=options.json)
 

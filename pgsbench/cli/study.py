@@ -52,7 +52,7 @@ def best(
     output: opt.Output = Path(),
 ) -> None:
     """Write the best point of a search as a study file, with seeds that did not choose it."""
-    from pgsbench.reporting.best_point import write_best
+    from pgsbench.reporting.search.best_point import write_best
 
     typer.echo(f"{as_}: {write_best(study, as_, within=within, output=output)}")
 
@@ -74,7 +74,7 @@ def status(
 ) -> None:
     """Show how each run of a study stands: waiting, queued, running, done, pruned, failed or lost."""
     from pgsbench import workers
-    from pgsbench.reporting.status_table import status_frame, status_table
+    from pgsbench.reporting.runs.status_table import status_frame, status_table
 
     looks = workers.watch(study, output=output) if watch else [workers.status(study, output=output)]
     for found in looks:

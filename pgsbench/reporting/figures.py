@@ -11,12 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
-from pgsbench.reporting.comparison import ONE_RUN, Comparison, Missing
-from pgsbench.reporting.cost_figure import accuracy_cost
+from pgsbench.reporting.cost.pareto_figure import accuracy_cost
 from pgsbench.reporting.decision.decide import outcome_of
 from pgsbench.reporting.gallery import Seen, mask_gallery
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.stats import Interval
+from pgsbench.reporting.search.where import gain_map
+from pgsbench.reporting.statistics.comparison import ONE_RUN, Comparison, Missing
+from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.study_frames import Gallery, StudyFrames
 from pgsbench.reporting.style import (
     LIGHT,
@@ -28,7 +29,6 @@ from pgsbench.reporting.style import (
     percent_tick,
     themed,
 )
-from pgsbench.reporting.where import gain_map
 
 #: Up to this many labels have each its own colour; more are coloured by arm.
 MAX_APART = 7

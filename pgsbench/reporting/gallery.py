@@ -100,31 +100,30 @@ def mask_gallery(
     Raises:
         ValueError: Arrays that do not fit together.
     """
-    pictures = _as_float(images)
-    num_patches = grid[0] * grid[1]
+    pictures, maps, seen = _as_float(images), maps or {}, seen or {}
     for name, chosen in selections.items():
-        _check(name, chosen, len(pictures), num_patches)
-    maps = maps or {}
+        _check(name, chosen, len(pictures), grid[0] * grid[1])
     bands = _bands([*maps, *selections])
     num_columns = 1 + len(bands[0])
     side = min(1.6, PAGE_WIDTH / num_columns)
     scale = min(1.0, side / 1.35)  # narrow columns get smaller titles, so that neighbours do not meet
-    letters_below = int(side * num_columns * 12.5)
-    texts = [
-        "\n".join(textwrap.fill(line, letters_below) for line in caption.split("\n")) for caption in captions
-    ]
-    caption_height = 0.16 * max((text.count("\n") + 2 for text in texts), default=0)
-    row_height = side * pictures.shape[1] / pictures.shape[2] + 0.23 + caption_height
+    texts = _wrapped(captions, int(side * num_columns * 12.5))
+
+    def draw(axes: Any, name: str, row: int) -> None:
+        if name in maps:
+            _draw_map(axes, maps[name][row], grid, pictures.shape[1:3])
+            return
+        other = seen.get(name)
+        view = pictures[row] if other is None else _as_float(other.images)[row]
+        _draw_selection(axes, view, selections[name], row, grid, theme, SMALL * scale)
+        if other is not None:
+            axes.set_title(f"{other.tokens:.0f} of {grid[0] * grid[1]} tokens", fontsize=SMALL * scale)
+
     with themed(theme):
         legend = _legend(selections, theme)
-        extra = 0.2 + (0.35 if legend else 0.0)
-        height = row_height * len(pictures) * len(bands) + extra
-        figure = new_figure(height, width=side * num_columns)
-        panels = figure.subplots(len(pictures) * len(bands), num_columns, squeeze=False)
-        for axes in panels.flat:
-            axes.set(xticks=[], yticks=[])
-            axes.grid(visible=False)
-            axes.spines[:].set_visible(False)
+        height = _row_height(side, pictures, texts) * len(pictures) * len(bands)
+        figure = new_figure(height + (0.55 if legend else 0.2), width=side * num_columns)
+        panels = _empty_panels(figure, len(pictures) * len(bands), num_columns)
         for number, band in enumerate(bands):
             rows = panels[number * len(pictures) : (number + 1) * len(pictures)]
             for row, (first, *others) in enumerate(rows):
@@ -132,25 +131,10 @@ def mask_gallery(
                 if texts:
                     _add_caption(first, texts[row])
                 for axes, name in zip(others, band, strict=False):  # the last band may be shorter
-                    if name in maps:
-                        _draw_map(axes, maps[name][row], grid, pictures.shape[1:3])
-                        continue
-                    other = (seen or {}).get(name)
-                    view = pictures[row] if other is None else _as_float(other.images)[row]
-                    _draw_selection(axes, view, selections[name], row, grid, theme, SMALL * scale)
-                    if other is not None:
-                        said = f"{other.tokens:.0f} of {num_patches} tokens"
-                        axes.set_title(said, fontsize=SMALL * scale)
+                    draw(axes, name, row)
             _add_titles(rows[0], ["image", *band], side, scale, colours or {}, theme)
         if legend:
-            figure.legend(
-                handles=legend,
-                loc="outside lower center",
-                ncols=3,
-                fontsize=SMALL,
-                handlelength=1.4,
-                handleheight=1.4,
-            )
+            _add_legend(figure, legend)
     return figure
 
 
@@ -159,6 +143,26 @@ def _bands(names: Sequence[str]) -> list[list[str]]:
     num_bands = max(1, -(-len(names) // MAX_BESIDE))
     length = -(-len(names) // num_bands)
     return [list(names[start : start + length]) for start in range(0, max(1, len(names)), max(1, length))]
+
+
+def _wrapped(captions: Sequence[str], letters: int) -> list[str]:
+    return ["\n".join(textwrap.fill(line, letters) for line in text.split("\n")) for text in captions]
+
+
+def _row_height(side: float, pictures: NDArray[np.float64], texts: Sequence[str]) -> float:
+    """Return inches for a picture, what stands above it, and the longest text below."""
+    lines = max((text.count("\n") + 2 for text in texts), default=0)
+    height, width = pictures.shape[1:3]
+    return side * int(height) / int(width) + 0.23 + 0.16 * lines
+
+
+def _empty_panels(figure: Figure, rows: int, columns: int) -> Any:
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for axes in panels.flat:
+        axes.set(xticks=[], yticks=[])
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+    return panels
 
 
 def _draw_map(axes: Any, values: Any, grid: tuple[int, int], shape: tuple[int, ...]) -> None:
@@ -224,6 +228,17 @@ def _legend(selections: Mapping[str, ShownSelection | NDArray[np.bool_]], theme:
         (0, 0), 1, 1, facecolor=_blank(theme), edgecolor=_border(theme), linewidth=0.5, label="dropped"
     )
     return [blank, *handles] if handles else []
+
+
+def _add_legend(figure: Figure, handles: list[Rectangle]) -> None:
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=3,
+        fontsize=SMALL,
+        handlelength=1.4,
+        handleheight=1.4,
+    )
 
 
 def _draw_selection(

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pgsbench.reporting.decision.shown import verdict_table
-from pgsbench.reporting.decision.words import answer, certainty
-from pgsbench.reporting.effects_tables import effects_missing, effects_tables
-from pgsbench.reporting.fairness import fairness_sentence
 from pgsbench.reporting.render import Table
-from pgsbench.reporting.search_tables import importance_table, sweep_table
+from pgsbench.reporting.search.effects_tables import effects_missing, effects_tables
+from pgsbench.reporting.search.sweep_tables import importance_table, sweep_table
+from pgsbench.reporting.search.where import where_table
 from pgsbench.reporting.study_results import StudyResults
 from pgsbench.reporting.tables import cost_table, differences_table, gap_table, scores_table
-from pgsbench.reporting.verdict import caveats
-from pgsbench.reporting.where import where_table
+from pgsbench.reporting.verdict.answer import answer, certainty
+from pgsbench.reporting.verdict.fairness import fairness_sentence
+from pgsbench.reporting.verdict.sentences import caveats
+from pgsbench.reporting.verdict.short_table import verdict_table
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,16 @@ import numpy as np
 import pandas as pd
 
 from pgsbench.errors import StudyError, nearest
-from pgsbench.reporting.comparison import Comparison, Family, Missing
-from pgsbench.reporting.paired_values import PairedValues
-from pgsbench.reporting.stats import GapClosed, Interval, difference, gap_closed, holm, mean_interval
+from pgsbench.reporting.statistics.comparison import Comparison, Family, Missing
+from pgsbench.reporting.statistics.intervals import (
+    GapClosed,
+    Interval,
+    difference,
+    gap_closed,
+    holm,
+    mean_interval,
+)
+from pgsbench.reporting.statistics.paired_values import PairedValues
 from pgsbench.reporting.study_frames import COMPLETE, StudyFrames
 from pgsbench.study.objective import Objective
 

@@ -23,7 +23,7 @@ from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.scores import Score, Scores
 from pgsbench.records.study_record import StudyRecord, StudyRun
-from pgsbench.reporting.paired_values import ArmValues, TaskValues
+from pgsbench.reporting.statistics.paired_values import ArmValues, TaskValues
 from pgsbench.tracking.pruned import pruned_points, saved_seconds
 from pgsbench.tracking.rundir import RunDir
 

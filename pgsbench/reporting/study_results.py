@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 
 from pgsbench.errors import StudyError, nearest
 from pgsbench.reporting import columns, figures
-from pgsbench.reporting.comparison import Missing
-from pgsbench.reporting.decision.words import answer, certainty
-from pgsbench.reporting.fairness import fairness_sentence
 from pgsbench.reporting.results import Results
+from pgsbench.reporting.statistics.comparison import Missing
 from pgsbench.reporting.style import LIGHT
-from pgsbench.reporting.verdict import caveats, verdict
+from pgsbench.reporting.verdict.answer import answer, certainty
+from pgsbench.reporting.verdict.fairness import fairness_sentence
+from pgsbench.reporting.verdict.sentences import caveats, verdict
 
 
 @dataclass(frozen=True)

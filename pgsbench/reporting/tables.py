@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from pgsbench.reporting import columns
-from pgsbench.reporting.comparison import ONE_RUN, Comparison, Missing
 from pgsbench.reporting.decision.decide import outcome_of
 from pgsbench.reporting.decision.power import detectable
 from pgsbench.reporting.render import MISSING_CELL, Table, interval_cell, p_text, percent
 from pgsbench.reporting.results import ALL_GROUPS, Results
-from pgsbench.reporting.stats import GapClosed, Interval
+from pgsbench.reporting.statistics.comparison import ONE_RUN, Comparison, Missing
+from pgsbench.reporting.statistics.intervals import GapClosed, Interval
 
 #: Metric of a masked step -> its column.
 _MASK_COLUMNS = {

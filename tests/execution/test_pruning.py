@@ -30,9 +30,9 @@ from pgsbench.experiment import is_complete, run_once, suite_of
 from pgsbench.records.marks import PrunedMark
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.scores import GroupMean, Score, Scores
-from pgsbench.reporting.page import _content
+from pgsbench.reporting.pages.study_report import _content
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.search_tables import sweep_table
+from pgsbench.reporting.search.sweep_tables import sweep_table
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner

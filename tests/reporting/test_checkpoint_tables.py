@@ -18,8 +18,8 @@ from pgsbench.evaluation.suite import first_items, load_suite
 from pgsbench.models import clip
 from pgsbench.records.scores import Scores
 from pgsbench.reporting import render
-from pgsbench.reporting.checkpoints import difference_table, differences
-from pgsbench.reporting.score_tables import across_table, score_tables
+from pgsbench.reporting.checkpoints.differences import difference_table, differences
+from pgsbench.reporting.checkpoints.score_tables import across_table, score_tables
 
 
 @pytest.fixture(scope="module")

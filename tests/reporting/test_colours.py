@@ -7,8 +7,9 @@ from fabricated import ARMS, Arm
 from matplotlib.colors import to_hex
 
 from pgsbench.colours import PALETTE, arm_colours, label_colours
-from pgsbench.reporting import figures, run_figures
+from pgsbench.reporting import figures
 from pgsbench.reporting.results import Results
+from pgsbench.reporting.runs import kept_figures
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.style import DARK, LIGHT
 from pgsbench.tracking import mlflow_views as views
@@ -56,8 +57,8 @@ def test_significant_differences_have_the_colour_of_the_better_arm(fabricate):
 
 def test_the_figures_of_a_run_have_its_arm_s_colour(fabricate, monkeypatch):
     study, drawn = read_frames(fabricate(seeds=(0,))), {}
-    monkeypatch.setattr(run_figures, "save", lambda figure, path: drawn.update({path: figure}))
-    run_figures.draw_missing(study)
+    monkeypatch.setattr(kept_figures, "save", lambda figure, path: drawn.update({path: figure}))
+    kept_figures.draw_missing(study)
     expected = arm_colours(ARMS)
     for run in study.runs:
         curves = drawn[run.path / "figures" / "curves.png"]

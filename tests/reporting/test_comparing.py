@@ -12,10 +12,10 @@ from pgsbench.comparing import compare_until_decided
 from pgsbench.errors import ConfigError
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting.decision.power import power_table
-from pgsbench.reporting.decision.words import certainty
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
+from pgsbench.reporting.verdict.answer import certainty
 
 
 class FakeStudy:

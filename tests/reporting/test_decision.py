@@ -14,13 +14,13 @@ from pgsbench.records.study_record import DecisionPlan, StudyRecord
 from pgsbench.reporting.decision.decide import decisions, outcomes
 from pgsbench.reporting.decision.forecast import Forecast
 from pgsbench.reporting.decision.looks import first_look, shares
-from pgsbench.reporting.decision.shown import verdict_table
 from pgsbench.reporting.decision.simulate import World, simulate
-from pgsbench.reporting.decision.words import answer, certainty
-from pgsbench.reporting.paired_values import PairedValues, TaskValues
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.stats import difference
+from pgsbench.reporting.statistics.intervals import difference
+from pgsbench.reporting.statistics.paired_values import PairedValues, TaskValues
 from pgsbench.reporting.study_frames import read_frames
+from pgsbench.reporting.verdict.answer import answer, certainty
+from pgsbench.reporting.verdict.short_table import verdict_table
 
 
 def planned(folder, *baselines, margin=0.01, max_seeds=8):

@@ -10,11 +10,11 @@ import pytest
 from fabricated import Arm
 
 from pgsbench.reporting import figures
-from pgsbench.reporting.comparison import Missing
-from pgsbench.reporting.effects import REST, SEEDS, Effects, analysis_of_variance, effects
-from pgsbench.reporting.effects_tables import effects_sentences, effects_tables
-from pgsbench.reporting.page import write_report
+from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.results import Results
+from pgsbench.reporting.search.effects import REST, SEEDS, Effects, analysis_of_variance, effects
+from pgsbench.reporting.search.effects_tables import effects_sentences, effects_tables
+from pgsbench.reporting.statistics.comparison import Missing
 from pgsbench.reporting.study_frames import read_frames
 
 IMAGES = {"pgs": 6.0, "flip": 0.0, "resize": 3.0, "tome": -3.0}

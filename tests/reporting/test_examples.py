@@ -16,9 +16,9 @@ from pgsbench.evaluation.suite import load_suite
 from pgsbench.records.scores import Score, Scores
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting import figures
-from pgsbench.reporting.examples import examples
-from pgsbench.reporting.item_leads import chosen, item_leads
-from pgsbench.reporting.page import write_report
+from pgsbench.reporting.pages.examples import examples
+from pgsbench.reporting.pages.item_leads import chosen, item_leads
+from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 

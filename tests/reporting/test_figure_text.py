@@ -8,8 +8,8 @@ from matplotlib.text import Text
 
 from pgsbench.reporting import figures
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.scale_report import Measured, fits, scale_figure
-from pgsbench.reporting.stats import Interval
+from pgsbench.reporting.scale.report import Measured, fits, scale_figure
+from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.study_frames import read_frames
 
 

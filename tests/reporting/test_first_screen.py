@@ -7,12 +7,12 @@ from fabricated import Arm, write_runs
 
 from pgsbench.reporting import figures
 from pgsbench.reporting.decision.decide import outcome_of
-from pgsbench.reporting.decision.words import answer, certainty
-from pgsbench.reporting.first_screen import first_screen
-from pgsbench.reporting.page import said_once
+from pgsbench.reporting.pages.first_screen import first_screen
+from pgsbench.reporting.pages.study_report import said_once
+from pgsbench.reporting.pages.templates import environment
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.templates import environment
+from pgsbench.reporting.verdict.answer import answer, certainty
 
 WHOLE = Arm(40.0, mask_ratio=0.0)
 

@@ -7,13 +7,14 @@ from dataclasses import replace
 import pytest
 from fabricated import ARMS, Arm
 
-from pgsbench.reporting import figures, search_tables, tables
-from pgsbench.reporting.comparison import ONE_RUN
-from pgsbench.reporting.page import write_report
+from pgsbench.reporting import figures, tables
+from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.results import Results
+from pgsbench.reporting.search import sweep_tables
+from pgsbench.reporting.statistics.comparison import ONE_RUN
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
-from pgsbench.reporting.verdict import caveats, verdict
+from pgsbench.reporting.verdict.sentences import caveats, verdict
 
 FIRST = f"{ONE_RUN.capitalize()}:"
 STRONG = {**ARMS, "pgs": Arm(14.0)}
@@ -58,7 +59,7 @@ def test_so_do_the_verdicts_and_notes_of_tables(one, three):
 def test_so_do_the_tables_of_a_search(fabricate):
     points = [("pgs", Arm(k, params={"strategy.tau": k / 10})) for k in range(3)]
     results = Results(read_frames(fabricate(points, seeds=(0,))))
-    assert search_tables.sweep_table(results).notes[0].startswith(FIRST)
+    assert sweep_tables.sweep_table(results).notes[0].startswith(FIRST)
     assert next(text for text in verdict(results) if "searched points" in text).startswith(FIRST)
 
 

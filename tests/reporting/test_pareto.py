@@ -6,14 +6,14 @@ from fabricated import Arm
 from matplotlib.colors import to_hex
 
 from pgsbench.reporting import figures
-from pgsbench.reporting.choice import choose
-from pgsbench.reporting.page import write_report
-from pgsbench.reporting.pareto import FLOPS, costs_of, points_of
-from pgsbench.reporting.pareto_table import pareto_sentences, pareto_table
+from pgsbench.reporting.cost.choice import choose
+from pgsbench.reporting.cost.pareto import FLOPS, costs_of, points_of
+from pgsbench.reporting.cost.pareto_table import pareto_sentences, pareto_table
+from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.style import LIGHT, pens
-from pgsbench.reporting.verdict import verdict
+from pgsbench.reporting.verdict.sentences import verdict
 
 TERA = 10**12
 ARMS = {

@@ -11,7 +11,14 @@ from pgsbench.config.schema import RunConfig
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.records.scores import Score, Scores
 from pgsbench.records.study_record import StudyRecord
-from pgsbench.reporting.published import SUITES, beside_paper, cells_table, means_table, method_of, published
+from pgsbench.reporting.pages.published import (
+    SUITES,
+    beside_paper,
+    cells_table,
+    means_table,
+    method_of,
+    published,
+)
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 

@@ -12,9 +12,9 @@ from scipy.stats import norm
 from pgsbench.evaluation.intervals import interval
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.protocols.multilabel import pseudo_values
-from pgsbench.reporting.effects import analysis_of_variance, deviations, level_effects
-from pgsbench.reporting.paired_values import PairedValues, TaskValues
-from pgsbench.reporting.stats import difference, mean_interval
+from pgsbench.reporting.search.effects import analysis_of_variance, deviations, level_effects
+from pgsbench.reporting.statistics.intervals import difference, mean_interval
+from pgsbench.reporting.statistics.paired_values import PairedValues, TaskValues
 
 ITEM_SD, TASTE_SD = 1.0, 0.6
 

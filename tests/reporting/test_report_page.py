@@ -14,7 +14,7 @@ from fabricated import ARMS, Arm, write_runs
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting import figures
 from pgsbench.reporting.gallery import ShownSelection, mask_gallery
-from pgsbench.reporting.page import write_report
+from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.results import ALL_GROUPS, Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.style import DARK, LIGHT, save
@@ -234,7 +234,7 @@ def test_gallery_refuses_what_does_not_fit():
 
 def test_reporting_imports_no_torch_no_mlflow_no_pyplot():
     code = (
-        "import sys, pgsbench.reporting.page, pgsbench.reporting.gallery\n"
+        "import sys, pgsbench.reporting.pages.study_report, pgsbench.reporting.gallery\n"
         "print([name for name in ('torch', 'mlflow', 'matplotlib.pyplot') if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from pgsbench.errors import StudyError
-from pgsbench.reporting.paired_values import PairedValues, TaskValues
-from pgsbench.reporting.stats import contrast, difference, gap_closed, holm, mean_interval
+from pgsbench.reporting.statistics.intervals import contrast, difference, gap_closed, holm, mean_interval
+from pgsbench.reporting.statistics.paired_values import PairedValues, TaskValues
 
 
 def items(n, prefix="i"):

@@ -9,17 +9,18 @@ from fabricated import ARMS, Arm, on_gpu, replace_scores
 
 from pgsbench.errors import StudyError
 from pgsbench.records.study_record import Importances
-from pgsbench.reporting import figures, render, search_tables, tables
-from pgsbench.reporting.comparison import Missing
+from pgsbench.reporting import figures, render, tables
 from pgsbench.reporting.decision import decide
 from pgsbench.reporting.decision.decide import decisions
-from pgsbench.reporting.decision.words import answer
-from pgsbench.reporting.marks import marks_table
-from pgsbench.reporting.page import write_report
+from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.results import ALL_GROUPS, Results
-from pgsbench.reporting.stats import Interval
+from pgsbench.reporting.search import sweep_tables
+from pgsbench.reporting.statistics.comparison import Missing
+from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.verdict import caveats, verdict
+from pgsbench.reporting.verdict.answer import answer
+from pgsbench.reporting.verdict.at_a_glance import marks_table
+from pgsbench.reporting.verdict.sentences import caveats, verdict
 
 RATIOS = [
     (arm, Arm(effect, mask_ratio=ratio, params={"strategy.mask_ratio": ratio}))
@@ -144,8 +145,8 @@ def test_points_of_a_search_meet_their_like(fabricate):
     assert results.group_comparisons[0].pair == "pgs − random, mask_ratio=0.25"
     assert any("mask_ratio=0.5" in row[0] for row in marks_table(results).rows)
     assert any("Of 4 searched points pgs mask_ratio=" in sentence for sentence in verdict(results))
-    table = search_tables.sweep_table(results)
-    assert search_tables.importance_table(results) is None
+    table = sweep_tables.sweep_table(results)
+    assert sweep_tables.importance_table(results) is None
     assert [r[0] for r in table.rows[:2]] == ["pgs", "pgs"]
     values = [float(r[-1]) for r in table.rows]
     assert values == sorted(values, reverse=True)
@@ -208,7 +209,7 @@ def test_an_unknown_arm_gets_the_nearest_name(fabricate):
 def test_what_mattered_says_how_that_was_found(fabricate, tmp_path):
     found = Importances(4, 3, {"arm": 0.61, "strategy.mask_ratio": 0.3})
     results = Results(read_frames(fabricate(RATIOS, search=SEARCH, importances=found)))
-    table = search_tables.importance_table(results)
+    table = sweep_tables.importance_table(results)
     assert list(table.rows) == [["arm", "61.0"], ["mask_ratio", "30.0"]]
     assert "forest" in table.notes[0]
     text = write_report(results, tmp_path / "out").markdown.read_text()
@@ -219,7 +220,7 @@ def test_what_mattered_says_how_that_was_found(fabricate, tmp_path):
 def test_one_seed_a_point_is_said_of_what_mattered(fabricate):
     found = Importances(4, 1, {"arm": 1.0})
     results = Results(read_frames(fabricate(RATIOS, seeds=(0,), search=SEARCH, importances=found)))
-    assert search_tables.importance_table(results).notes[0].startswith("This training run only")
+    assert sweep_tables.importance_table(results).notes[0].startswith("This training run only")
 
 
 TABLE = render.Table("A & B", ["arm", "n", "word"], [["p_g|s", "−1.0", "50 %"]], ["Note."], text_columns=(2,))

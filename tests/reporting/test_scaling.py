@@ -13,7 +13,7 @@ from tinyworld import TinyWorld
 from pgsbench.errors import ConfigError
 from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.scale_fit import PowerLaw, crossing
+from pgsbench.reporting.scale.fit import PowerLaw, crossing
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
 from pgsbench.scaling import dry_run, scale

@@ -13,9 +13,9 @@ from fabricated import Arm, write_runs
 
 from pgsbench.errors import ConfigError, StudyError
 from pgsbench.reporting import figures
-from pgsbench.reporting.page import write_report
+from pgsbench.reporting.pages.site import write_site
+from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.site import write_site
 from pgsbench.reporting.study_frames import read_frames
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -15,8 +15,8 @@ import pgsbench
 from pgsbench.cli import main
 from pgsbench.errors import StudyError
 from pgsbench.records.scores import Score
-from pgsbench.reporting.paired_values import PairedValues, TaskValues
-from pgsbench.reporting.stats import difference, mean_draws
+from pgsbench.reporting.statistics.intervals import difference, mean_draws
+from pgsbench.reporting.statistics.paired_values import PairedValues, TaskValues
 from pgsbench.reporting.validity import agreement
 from pgsbench.reporting.validity.match import Match, signs
 from pgsbench.reporting.validity.world import World

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from fabricated import Arm
 
-from pgsbench.reporting.fairness import other_differences
-from pgsbench.reporting.first_screen import first_screen
-from pgsbench.reporting.page import write_report
+from pgsbench.reporting.pages.first_screen import first_screen
+from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.results import Results
+from pgsbench.reporting.search.where import gain_map, where_sentences, where_table
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.verdict import caveats, verdict
-from pgsbench.reporting.where import gain_map, where_sentences, where_table
+from pgsbench.reporting.verdict.fairness import other_differences
+from pgsbench.reporting.verdict.sentences import caveats, verdict
 
 CLUTTER, SIZE = "data.recipe.clutter", "data.recipe.object_size"
 VALUES = [(c, s) for c in (0.0, 0.35, 0.7) for s in (0.1, 0.2, 0.35)]

@@ -9,7 +9,7 @@ import pytest
 from written import write_study
 
 from pgsbench.errors import StudyError
-from pgsbench.reporting.best_point import write_best
+from pgsbench.reporting.search.best_point import write_best
 from pgsbench.study.open import open_study_file
 
 SEARCH = {"space": {"strategy.mask_ratio": [0.5, 0.75]}, "arms": ["pgs"]}

@@ -17,8 +17,8 @@ from pgsbench.models import checkpoint
 from pgsbench.models.clip import build
 from pgsbench.models.ready import clip_of
 from pgsbench.records.study_record import StudyRecord
-from pgsbench.reporting.run import diff_tables, scores_that_differ, settings_that_differ
-from pgsbench.reporting.run_list import DAMAGED, best_run, duration, runs
+from pgsbench.reporting.runs.on_disk import DAMAGED, best_run, duration, runs
+from pgsbench.reporting.runs.run import diff_tables, scores_that_differ, settings_that_differ
 from pgsbench.tracking.run_files import export, find_run, remove
 from pgsbench.tracking.rundir import RunDir
 

@@ -15,7 +15,7 @@ from pgsbench.execution.status import RunStatus
 from pgsbench.records.marks import Failure, Marks, Queued
 from pgsbench.records.run_spec import Numerics
 from pgsbench.records.study_record import StudyRun, write_planned
-from pgsbench.reporting.status_table import status_table
+from pgsbench.reporting.runs.status_table import status_table
 from pgsbench.tracking.rundir import RunDir
 
 

@@ -17,7 +17,7 @@ from pgsbench.planning import differences, plan
 from pgsbench.records.run_records import Summary
 from pgsbench.records.study_record import StudyRecord, StudyRun
 from pgsbench.reporting.render import Table
-from pgsbench.reporting.study_plan import scaled
+from pgsbench.reporting.runs.study_plan import scaled
 from pgsbench.study.budget import PairSeconds
 from pgsbench.study.open import open_by_name, open_study_file
 from pgsbench.study.plan import Planner

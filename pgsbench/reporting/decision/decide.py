@@ -11,12 +11,12 @@ import numpy as np
 from scipy import stats
 
 from pgsbench.records.study_record import DecisionPlan
-from pgsbench.reporting.comparison import ALPHA, Comparison, Missing
 from pgsbench.reporting.decision.forecast import Forecast
 from pgsbench.reporting.decision.looks import shares
-from pgsbench.reporting.paired_values import Floats, PairedValues
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.stats import Interval, holm, variance
+from pgsbench.reporting.statistics.comparison import ALPHA, Comparison, Missing
+from pgsbench.reporting.statistics.intervals import Interval, holm, variance
+from pgsbench.reporting.statistics.paired_values import Floats, PairedValues
 
 Outcome = Literal["better", "worse", "equivalent", "undecided", "missing"]
 

@@ -9,9 +9,9 @@ from functools import cached_property
 import numpy as np
 from scipy import stats
 
-from pgsbench.reporting.paired_values import Floats, PairedValues
-from pgsbench.reporting.stats import variance
-from pgsbench.reporting.variance import Variance
+from pgsbench.reporting.statistics.intervals import variance
+from pgsbench.reporting.statistics.paired_values import Floats, PairedValues
+from pgsbench.reporting.statistics.variance import Variance
 
 #: Chance with which a true difference is to be found.
 POWER = 0.8

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pgsbench.reporting.comparison import Comparison, Missing
 from pgsbench.reporting.decision.forecast import MOST_SEEDS, POWER, Forecast
 from pgsbench.reporting.render import Table, counted
 from pgsbench.reporting.results import Results, named
+from pgsbench.reporting.statistics.comparison import Comparison, Missing
 from pgsbench.reporting.study_frames import COMPLETE
 
 #: Differences that are planned for, as shares.

@@ -15,8 +15,8 @@ import numpy as np
 
 from pgsbench.reporting.decision.decide import Outcome, one_look, outcomes
 from pgsbench.reporting.decision.looks import shares
-from pgsbench.reporting.paired_values import Floats
-from pgsbench.reporting.variance import variance_of
+from pgsbench.reporting.statistics.paired_values import Floats
+from pgsbench.reporting.statistics.variance import variance_of
 
 MARGIN, MAX_SEEDS = 1.0, 8
 #: How far one standard deviation of the seed moves the score of an arm, in points.

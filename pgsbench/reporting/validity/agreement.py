@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 import scipy.stats
 
-from pgsbench.reporting.comparison import ALPHA
-from pgsbench.reporting.paired_values import Floats
-from pgsbench.reporting.stats import LEVEL, Interval, holm
+from pgsbench.reporting.statistics.comparison import ALPHA
+from pgsbench.reporting.statistics.intervals import LEVEL, Interval, holm
+from pgsbench.reporting.statistics.paired_values import Floats
 from pgsbench.reporting.validity.world import World
 
 DRAWS = 2_000

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from pgsbench.reporting.stats import Interval
+from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.style import LIGHT, SMALL, Pen, Theme, new_figure, pens, themed
 from pgsbench.reporting.validity.agreement import ends, number
 from pgsbench.reporting.validity.match import Match

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from pgsbench.records.run_spec import short
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.stats import Interval
+from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.validity.agreement import Agreement, Pair, agreement, pairs
 from pgsbench.reporting.validity.world import World
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pgsbench.reporting.comparison import of_one_run
 from pgsbench.reporting.render import Table, interval_cell, p_text, points
-from pgsbench.reporting.stats import Interval
+from pgsbench.reporting.statistics.comparison import of_one_run
+from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.validity.agreement import ends, number
 from pgsbench.reporting.validity.match import Match, signs
 

@@ -9,10 +9,10 @@ import numpy as np
 import scipy.stats
 
 from pgsbench.errors import StudyError, nearest
-from pgsbench.reporting.comparison import Missing
-from pgsbench.reporting.paired_values import Floats, PairedValues
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.stats import LEVEL, Interval, difference, mean_draws
+from pgsbench.reporting.statistics.comparison import Missing
+from pgsbench.reporting.statistics.intervals import LEVEL, Interval, difference, mean_draws
+from pgsbench.reporting.statistics.paired_values import Floats, PairedValues
 from pgsbench.study.objective import MEAN, Objective
 
 #: Two arms can only be in the same order or in the other one.

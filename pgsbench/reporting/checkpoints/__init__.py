@@ -1,0 +1,1 @@
+"""Checkpoints measured on one suite: their scores, side by side, and how sure the differences are."""

@@ -1,0 +1,1 @@
+"""What scores cost: the Pareto front, and the cheaper point that is nearly as good."""

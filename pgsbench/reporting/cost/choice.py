@@ -1,0 +1,76 @@
+"""Which point of a search to take: the best, or a cheaper one that is nearly as good."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pgsbench.reporting.columns import rows_of
+from pgsbench.reporting.cost.pareto import EQUAL, Cost, costs_of
+from pgsbench.reporting.render import counted, percent, points
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.statistics.intervals import Interval
+
+#: How many points behind the best the report looks for something cheaper.
+WITHIN = 1.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A point of a search, and by what rule it was chosen.
+
+    Attributes:
+        label: The point.
+        sentence: The rule and what it says.
+    """
+
+    label: str
+    sentence: str
+
+
+def choose(results: Results, *, within: float = 0.0) -> Choice | None:
+    """Choose a searched point; None where no point has a score.
+
+    Args:
+        results: The study.
+        within: How many points a cheaper one may be behind the best; 0: the best is chosen.
+    """
+    values = {label: results.objective_value(label) for label in results.study.labels}
+    values = {key: value for key, value in values.items() if results.params_of(key) and not np.isnan(value)}
+    if not values:
+        return None
+    best, objective = results.best(values), results.objective.name
+    cost, costs = _costs(results) if within else (None, {})
+    if cost is None:
+        said = f"{best} has the highest {objective} ({percent(values[best])})"
+        return Choice(best, f"{said} of {counted(len(values), 'point')}.")
+    near = [
+        label for label in values if values[best] - values[label] <= within / 100 + 1e-9 and label in costs
+    ]
+    least = min((costs[label] for label in near), default=0.0)
+    cheapest = results.best([label for label in near if costs[label] <= EQUAL * least] or [best])
+    margin = f"{within:g} {'point' if within == 1 else 'points'}"
+    rule = f"at most {margin} behind the best {objective}, {best} ({percent(values[best])})"
+    said = f"Of {counted(len(values), 'point')} {cheapest} is the cheapest by {cost.name} that is {rule}"
+    if cheapest != best and best in costs:
+        said += f": {costs[cheapest] / costs[best]:.2f} times its cost, {_lead(results, cheapest, best)}"
+    return Choice(cheapest, f"{said}.")
+
+
+def _costs(results: Results) -> tuple[Cost | None, dict[str, float]]:
+    """Return the first cost that is known, and label -> what a run costs."""
+    rows = rows_of(results)
+    for cost in costs_of(results):
+        found = {label: cost.of(row) for label, row in rows.items()}
+        known = {label: spent for label, spent in found.items() if spent is not None}
+        if known:
+            return cost, known
+    return None, {}
+
+
+def _lead(results: Results, ours: str, best: str) -> str:
+    lead = results.difference(ours, best, results.scope)
+    if not isinstance(lead, Interval):
+        return f"{points(results.objective_value(ours) - results.objective_value(best))} points"
+    return f"{points(lead.estimate)} points (95 % interval {points(lead.low)} to {points(lead.high)})"

@@ -1,0 +1,69 @@
+"""A static site of many reports: an index with the verdicts, and each report with its files."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgsbench import __version__
+from pgsbench.errors import ConfigError, StudyError
+from pgsbench.files import atomic
+from pgsbench.records import files
+from pgsbench.records.verdict_record import VerdictRecord
+from pgsbench.reporting.pages.templates import environment
+
+
+@dataclass(frozen=True)
+class Published:
+    """A site that was written.
+
+    Attributes:
+        index: Its first page.
+        studies: Names of the reports in it, the newest first; a folder below reports/ is part of the name.
+        left_out: Folders whose report says no verdict, as it is of an older version.
+    """
+
+    index: Path
+    studies: list[str]
+    left_out: list[Path]
+
+
+def write_site(reports: Path, to: Path) -> Published:
+    """Write a site of all reports below a folder; it needs no server and nothing from the network.
+
+    Args:
+        reports: The folder of reports, ``reports/``.
+        to: Where the site goes; what it has of these studies is replaced, other files stay.
+
+    Raises:
+        ConfigError: The site would lie among the reports.
+        StudyError: There is no report.
+    """
+    if to.resolve() == reports.resolve() or reports.resolve() in to.resolve().parents:
+        raise ConfigError("a site cannot lie among the reports", where="to", value=str(to))
+    pages = sorted(path.parent for path in reports.rglob("report.html"))
+    found = {folder: VerdictRecord.read(folder) for folder in pages}
+    verdicts = {folder.relative_to(reports): record for folder, record in found.items() if record is not None}
+    if not verdicts:
+        raise StudyError("there is no report", where=str(reports), way_out="`pgsbench report` writes them")
+    newest = sorted(verdicts.items(), key=lambda item: item[1].date, reverse=True)
+    for folder in verdicts:
+        if (to / folder).exists():
+            shutil.rmtree(to / folder)
+        shutil.copytree(reports / folder, to / folder, ignore=shutil.ignore_patterns(".*"))
+    index = to / "index.html"
+    with atomic(index) as scratch:
+        text = (
+            environment()
+            .get_template("site.html.j2")
+            .render(
+                studies=[(folder.as_posix(), record) for folder, record in newest],
+                data_files=["scores.csv", "comparisons.csv", "tables.tex", files.VERDICT],
+                version=__version__,
+            )
+        )
+        scratch.write_text(text, encoding="utf-8")
+    return Published(
+        index, [folder.as_posix() for folder, _ in newest], [f for f in pages if found[f] is None]
+    )

@@ -1,0 +1,268 @@
+"""The report of a study: one Markdown page, one HTML page that needs no other file, and the numbers."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pgsbench import __version__
+from pgsbench.files import atomic
+from pgsbench.reporting import figures, render, tables
+from pgsbench.reporting.cost.pareto_table import pareto_table
+from pgsbench.reporting.decision.decide import outcome_of
+from pgsbench.reporting.pages.examples import examples
+from pgsbench.reporting.pages.first_screen import first_screen, verdict_record
+from pgsbench.reporting.pages.published import beside_paper, cells_table, means_table
+from pgsbench.reporting.pages.templates import environment
+from pgsbench.reporting.render import and_
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.search import sweep_tables, where
+from pgsbench.reporting.search.effects_tables import effects_missing, effects_tables
+from pgsbench.reporting.search.pruning_table import pruning_table
+from pgsbench.reporting.statistics.comparison import of_one_run
+from pgsbench.reporting.statistics.intervals import Interval
+from pgsbench.reporting.study_frames import COMPLETE, PRUNED
+from pgsbench.reporting.style import DARK, LIGHT, Theme, save
+from pgsbench.reporting.verdict.arm_ranking import ranking_table
+from pgsbench.reporting.verdict.at_a_glance import marks_table
+from pgsbench.reporting.verdict.fairness import fairness_sentence, fairness_table
+from pgsbench.reporting.verdict.sentences import caveats, verdict
+
+
+@dataclass(frozen=True)
+class ReportPaths:
+    """The files of a report."""
+
+    markdown: Path
+    html: Path
+    scores_csv: Path
+    comparisons_csv: Path
+    latex: Path
+    figures: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure in a page.
+
+    Attributes:
+        name: Name of its file without ending.
+        caption: What it shows and how to read it.
+        alt: The same for who cannot see it: what stands out, in words.
+        light: PNG for light pages.
+        dark: PNG for dark pages.
+    """
+
+    name: str
+    caption: str
+    alt: str
+    light: bytes
+    dark: bytes
+
+    def data_uri(self, theme: str) -> str:
+        """Return the picture as a ``data:`` address."""
+        content = self.dark if theme == "dark" else self.light
+        return "data:image/png;base64," + base64.b64encode(content).decode()
+
+
+_CAPTIONS = {
+    "differences": "Candidate minus baseline, in points, with 95 % intervals; right of the line the "
+    "candidate is better. Filled dots: better or worse, corrected, in the better arm's colour.",
+    "where": "Gain of the candidate in points over two knobs of the data: blue where it leads, red where it "
+    "trails; ▲ better, ▼ worse. A line parts them where it is better at some points and worse at others.",
+    "ratio-accuracy": "Score against mask ratio, with 95 % bands; dotted: trained on whole pictures.",
+    "accuracy-cost": "Score against cost; upper left is best. Filled, on the line: the Pareto front, which "
+    "nothing that costs no more beats. Bars: 95 % intervals. Small text: the searched values.",
+    "masks": "The same training pictures under each arm's mask, at the end of training. Blank patches had no "
+    "influence.",
+    "loss": "Training loss, mean over seeds (thin: single seeds). Losses of different masks do not compare: "
+    "each sees other parts of the pictures.",
+}
+
+
+def write_report(results: Results, out_folder: Path) -> ReportPaths:
+    """Write the report of a study: report.md and .html, figures/, numbers, verdict.json.
+
+    Args:
+        results: The study, with what it compares.
+        out_folder: Where the report goes; its files are replaced.
+    """
+    pictures = _pictures(results, out_folder / "figures")
+    content = _content(results, pictures)
+    paths = ReportPaths(
+        out_folder / "report.md",
+        out_folder / "report.html",
+        out_folder / "scores.csv",
+        out_folder / "comparisons.csv",
+        out_folder / "tables.tex",
+        tuple(out_folder / "figures" / f"{picture.name}.png" for picture in pictures),
+    )
+    for path, text in (
+        (paths.markdown, environment().get_template("report.md.j2").render(content)),
+        (paths.html, environment().get_template("report.html.j2").render(content)),
+        (paths.scores_csv, results.study.scores.to_csv(index=False)),
+        (paths.comparisons_csv, results.frame().to_csv(index=False)),
+        (paths.latex, "\n".join(render.latex(table) for table in content["all_tables"])),
+    ):
+        with atomic(path) as scratch:
+            scratch.write_text(text, encoding="utf-8")
+    verdict_record(results).write(out_folder)
+    return paths
+
+
+def _content(results: Results, pictures: Sequence[Picture]) -> dict[str, Any]:
+    study, beside = results.study, beside_paper(results)
+    shown = {
+        "scores": tables.scores_table(results),
+        "differences": tables.differences_table(results) if results.pairs else None,
+        "ranking": ranking_table(results),
+        "paper": means_table(results, beside),
+        "paper_cells": cells_table(beside),
+        "gap": tables.gap_table(results),
+        "where": where.where_table(results),
+        "sweep": sweep_tables.sweep_table(results),
+        "pruning": pruning_table(results),
+        "importance": sweep_tables.importance_table(results),
+        "pareto": pareto_table(results),
+        "cost": tables.cost_table(results),
+        "tasks": tables.tasks_table(results),
+        "task_differences": tables.task_differences_table(results) if results.pairs else None,
+        "masks": tables.mask_table(results),
+        "config": fairness_table(results),
+        "runs": _runs_table(results),
+    }
+    of_effects = effects_tables(results)
+    verdict_of, said = said_once(verdict(results))
+    items = examples(results)
+    listed = [table for name, table in shown.items() if table is not None and name != "runs"]
+    return {
+        "title": study.name,
+        "question": study.record.config.question,
+        "asked": _asked(results),
+        "verdict": said,
+        "verdict_of": verdict_of,
+        "fairness": fairness_sentence(results),
+        "caveats": caveats(results),
+        "problems": study.problems,
+        "first": first_screen(results),
+        "marks": marks_table(results),
+        "tables": shown,
+        "effects": of_effects,
+        "no_effects": effects_missing(results),
+        "items": items,
+        "all_tables": [*listed, *of_effects, *([items.tasks] if items and items.tasks else [])],
+        "pictures": {picture.name: picture for picture in pictures},
+        "command": study.record.command,
+        "source": study.record.source.strip(),
+        "facts": _facts(results),
+        "version": __version__,
+    }
+
+
+def said_once(sentences: list[str]) -> tuple[str, list[str]]:
+    """Return what all sentences begin with where each rests on one seed, and the sentences without it."""
+    first = of_one_run("", 1)
+    if not sentences or not all(sentence.startswith(first) for sentence in sentences):
+        return "", sentences
+    return first.strip(), [sentence.removeprefix(first) for sentence in sentences]
+
+
+def _asked(results: Results) -> str:
+    study = results.study
+    done = sum(run.status == COMPLETE for run in study.runs)
+    seeds = sorted({run.seed for run in study.runs})
+    others = [arm for arm in study.arms if arm not in (results.candidate, "oracle")]
+    told = results.baselines and set(results.baselines) != set(others)
+    compared = f"Compared: {results.candidate} with {and_(results.baselines)}. " if told else ""
+    counted = f"{done} of {len(study.runs)} runs" if done < len(study.runs) else f"{done} runs"
+    counted += f", {pruned} pruned" if (pruned := sum(run.status == PRUNED for run in study.runs)) else ""
+    plural = "seed" if len(seeds) == 1 else "seeds"
+    return (
+        f"{compared}Arms: {', '.join(study.arms)}; {counted} complete, "
+        f"{len(seeds)} {plural} ({', '.join(map(str, seeds))})."
+    )
+
+
+def _facts(results: Results) -> dict[str, str]:
+    """What it takes to repeat the study, each value as found in the runs."""
+    found: dict[str, dict[str, None]] = {}
+
+    def note(name: str, value: object) -> None:
+        if value not in (None, ""):
+            found.setdefault(name, {})[str(value)] = None
+
+    for run in results.study.runs:
+        config = run.spec.config
+        note("training data", config.data.source)
+        note("content of the data", run.spec.data)
+        if run.summary and run.summary.bad_samples:
+            bad = [f"{count:,} {reason}" for reason, count in run.summary.bad_samples.items()]
+            note("samples that could not be used", ", ".join(bad))
+        note("model", config.model.name)
+        note("training pairs seen", config.training.samples)
+        note("batch size", config.training.batch_size)
+        note("suite", f"{run.scores.suite}, version {run.scores.suite_version}" if run.scores else "")
+        note("numerics", run.spec.numerics)
+        if run.environment:
+            note("device", run.environment.device)
+            note("source", run.environment.git and f"commit {run.environment.git}")
+            note("versions", ", ".join(f"{name} {is_}" for name, is_ in run.environment.versions.items()))
+    return {name: "; ".join(values) for name, values in found.items()}
+
+
+def _runs_table(results: Results) -> render.Table:
+    rows = [[run.label, str(run.seed), run.status, run.spec.id, str(run.path)] for run in results.study.runs]
+    return render.Table("Runs", ["arm", "seed", "status", "id", "directory"], rows, text_columns=(2, 3, 4))
+
+
+def _pictures(results: Results, folder: Path) -> list[Picture]:
+    found = []
+    for name, draw in figures.ALL.items():
+        images = {theme.name: _png(draw, results, folder / f"{name}.png", theme) for theme in (DARK, LIGHT)}
+        light, dark = images["light"], images["dark"]
+        if light is not None and dark is not None:
+            num_seeds = _seeds_behind(name, results)
+            caption, alt = (of_one_run(said, num_seeds) for said in (_CAPTIONS[name], _alt(name, results)))
+            found.append(Picture(name, caption, alt, light, dark))
+    return found
+
+
+def _seeds_behind(name: str, results: Results) -> int:
+    """Return how many seeds a figure rests on: in one of numbers, of the arm that has the fewest."""
+    if name == "masks":
+        return 1
+    if name == "differences":
+        pairs = [one.interval for one in results.group_comparisons if isinstance(one.interval, Interval)]
+        return min((interval.num_seeds for interval in pairs), default=0)
+    done = [results.seeds(label)[0] for label in results.study.labels]
+    return min((number for number in done if number), default=0)
+
+
+def _png(draw: Any, results: Results, path: Path, theme: Theme) -> bytes | None:
+    figure = draw(results, theme=theme)
+    if figure is None:
+        return None
+    # The light one is written last and stays on disk, for the Markdown page; as SVG for papers.
+    if theme is LIGHT:
+        save(figure, path.with_suffix(".svg"))
+    return save(figure, path).read_bytes()
+
+
+def _alt(name: str, results: Results) -> str:
+    arms = ", ".join(results.study.arms)
+    if name == "differences":
+        found = [f"{one.pair} on {one.of}: {outcome_of(results, one)}" for one in results.group_comparisons]
+        return "Forest plot of differences. " + "; ".join(found) + "."
+    if name == "where":
+        return "Heat map of the gain over two knobs. " + " ".join(where.where_sentences(results))
+    if name == "ratio-accuracy":
+        panels = ", ".join(results.groups)
+        return f"Line plots of score against mask ratio for {arms}, one panel for each of {panels}."
+    if name == "accuracy-cost":
+        return f"Scatter plots of score against cost for {arms}; the values are in the tables."
+    if name == "masks":
+        return f"Training pictures with the masked patches blank, one column each for {arms}."
+    return f"Line plot of training loss against training pairs seen for {arms}."

@@ -1,0 +1,37 @@
+"""The pages that pgsbench writes, as Jinja templates, and what they are rendered with."""
+
+from __future__ import annotations
+
+import re
+
+import jinja2
+from markupsafe import Markup, escape
+
+from pgsbench.reporting import render
+
+
+def environment() -> jinja2.Environment:
+    """Return what renders the templates of this folder."""
+    found = jinja2.Environment(
+        loader=jinja2.PackageLoader("pgsbench.reporting.pages", "templates"),
+        autoescape=lambda name: bool(name and name.endswith(".html.j2")),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters["markdown_table"] = render.markdown
+    found.filters["code"] = _code
+    return found
+
+
+def _code(text: str) -> Markup:
+    """Return text as HTML in which what stands between backticks is code, whose words are not broken."""
+
+    def marked(found: re.Match[str]) -> Markup:
+        words = (Markup('<span class="whole">{}</span>').format(word) for word in found[1].split(" "))
+        return Markup("<code>{}</code>").format(Markup(" ").join(words))
+
+    parts = re.split(r"(`[^`]+`)", text)
+    return Markup("").join(
+        marked(found) if (found := re.fullmatch(r"`(.+)`", part)) else escape(part) for part in parts
+    )

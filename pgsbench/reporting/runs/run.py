@@ -1,0 +1,217 @@
+"""One run for people in a notebook: what it is, what it scored, its model; and what differs between two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from pgsbench.errors import StudyError
+from pgsbench.records.run_records import Environment, Summary
+from pgsbench.records.run_spec import RunSpec, flatten, short
+from pgsbench.records.study_record import StudyRun
+from pgsbench.reporting.render import MISSING_CELL, Table, percent, points
+from pgsbench.reporting.statistics.intervals import difference
+from pgsbench.reporting.statistics.paired_values import PairedValues
+from pgsbench.reporting.study_frames import PlannedRun, read_run
+from pgsbench.tracking.run_files import find_run
+from pgsbench.tracking.rundir import RunDir
+
+if TYPE_CHECKING:
+    from pgsbench.models.ready import ReadyModel
+
+_SCORE_COLUMNS = ("task", "group", "metric", "value", "low", "high", "chance", "n", "primary", "notes")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk; made by `load_run`.
+
+    Attributes:
+        directory: Its run directory.
+    """
+
+    directory: RunDir
+
+    def __repr__(self) -> str:
+        return f"Run({self.spec.id!r}, {self.spec.study}/{self.spec.name})"
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+        return self.directory.path
+
+    @property
+    def spec(self) -> RunSpec:
+        """What the run is: configuration, data, code, numerics."""
+        return self.directory.spec
+
+    @property
+    def environment(self) -> Environment | None:
+        """Where and when it was trained; None where that is not written yet."""
+        return self.directory.environment
+
+    @property
+    def summary(self) -> Summary | None:
+        """What the training cost and how it ended; None where it has not ended yet."""
+        return self.directory.summary
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """One row for each metric of each task; values are shares in [0, 1]. Empty before the evaluation."""
+        found = self.directory.scores
+        rows = [score.to_json() for score in found.scores] if found else []
+        return pd.DataFrame(rows, columns=list(_SCORE_COLUMNS))
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """The lines that training logged: step, samples, loss, ..."""
+        return pd.DataFrame(self.directory.metrics())
+
+    def model(self, device: str = "cpu") -> ReadyModel:
+        """Return the trained model in evaluation mode with its transform and its tokenizer.
+
+        Args:
+            device: Where the model lives.
+
+        Raises:
+            ModelError: The run has no model yet, or it cannot be loaded.
+        """
+        from pgsbench.models.clip import load
+        from pgsbench.models.ready import ready
+
+        return ready(load(self.directory.checkpoint, device=device))
+
+
+def load_run(id_or_path: str | Path, output: str | Path = ".") -> Run:
+    """Return a run by its id, by the first characters of its id, or by its directory.
+
+    Args:
+        id_or_path: What the run is called.
+        output: The folder of ``runs/``.
+
+    Raises:
+        RunError: There is no such run, or the characters fit several.
+    """
+    return Run(find_run(Path(output) / "runs", str(id_or_path)))
+
+
+def run_tables(run: Run) -> list[Table]:
+    """Return what is known of a run as tables: its spec, where it was trained, its cost, its scores."""
+    spec = run.spec
+    what = {"study": spec.study, "arm": spec.label, "evaluation.suite": spec.evaluation.suite}
+    tables = [_pairs(f"Run {spec.id}", {**what, **_settings(spec), "directory": str(run.path)})]
+    if run.environment:
+        tables.append(_pairs("Environment", flatten(vars(run.environment))))
+    if run.summary:
+        tables.append(_pairs("Cost", flatten(vars(run.summary))))
+    scores = run.scores
+    if len(scores):
+        primary = scores[scores["primary"].astype(bool)]
+        rows = [
+            [
+                row["task"],
+                row["metric"],
+                percent(row["value"]),
+                f"{percent(row['low'])} to {percent(row['high'])}",
+                percent(row["chance"]),
+                str(row["n"]),
+            ]
+            for row in primary.to_dict("records")
+        ]
+        header = ["task", "metric", "score", "95 % interval", "chance", "n"]
+        tables.append(Table("Scores (percent)", header, rows, text_columns=(1, 3)))
+    return tables
+
+
+def settings_that_differ(ours: Run, theirs: Run) -> pd.DataFrame:
+    """Return what differs between the specs of two runs: setting, ours, theirs; empty: the same training.
+
+    Settings are dotted paths of the configuration, and data, order, code and numerics.
+    """
+    rows = differing(_settings(ours.spec), _settings(theirs.spec))
+    return pd.DataFrame(rows, columns=["setting", "ours", "theirs"])
+
+
+def differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Return (setting, ours, theirs) for each setting that is not the same; settings by dotted path."""
+    paths = dict.fromkeys([*ours, *theirs])
+    rows = [(path, ours.get(path, "not set"), theirs.get(path, "not set")) for path in paths]
+    return [row for row in rows if row[1] != row[2]]
+
+
+def scores_that_differ(ours: Run, theirs: Run) -> pd.DataFrame:
+    """Return the scores of two runs side by side, with the paired difference, ours minus theirs.
+
+    Columns: task, metric, ours, theirs, difference, low, high, note. The 95 % interval covers test items
+    only: it speaks of these two trainings, not of their masks.
+    """
+    both = [_read(run) for run in (ours, theirs)]
+    sides = [
+        {score.task: score for score in (run.scores.scores if run.scores else ()) if score.primary}
+        for run in both
+    ]
+    rows = []
+    for task in dict.fromkeys([*sides[0], *sides[1]]):
+        found = [side.get(task) for side in sides]
+        row: dict[str, Any] = {"task": task, "metric": next(score.metric for score in found if score)}
+        row |= {name: score.value for name, score in zip(("ours", "theirs"), found, strict=True) if score}
+        rows.append(row | _paired(both, task))
+    columns = ["task", "metric", "ours", "theirs", "difference", "low", "high", "note"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def diff_tables(ours: Run, theirs: Run) -> list[Table]:
+    """Return what differs between two runs as tables."""
+    names = [f"{run.spec.id} ({run.spec.name})" for run in (ours, theirs)]
+    settings, scores = settings_that_differ(ours, theirs), scores_that_differ(ours, theirs)
+    rows = [[row["setting"], short(row["ours"]), short(row["theirs"])] for row in settings.to_dict("records")]
+    notes = [] if rows else ["Nothing differs: the same training twice."]
+    tables = [Table("Settings that differ", ["setting", *names], rows, notes, text_columns=(1, 2))]
+    cells = []
+    for row in scores.to_dict("records"):
+        numbers = [MISSING_CELL if pd.isna(row[side]) else percent(row[side]) for side in ("ours", "theirs")]
+        paired = row["note"]
+        if not pd.isna(row["difference"]):
+            paired = f"{points(row['difference'])} ({points(row['low'])} to {points(row['high'])})"
+        cells.append([row["task"], row["metric"], *numbers, paired])
+    notes = ["Percent; the difference in points, paired by test item, with its 95 % interval."]
+    notes.append("The interval covers test items only: it speaks of these two training runs only.")
+    header = ["task", "metric", *(run.spec.id for run in (ours, theirs)), "difference"]
+    if cells:
+        tables.append(Table("Scores", header, cells, notes, text_columns=(1,)))
+    return tables
+
+
+def _settings(spec: RunSpec) -> dict[str, Any]:
+    """Return all that decides a run by dotted path; code that is not built in has its hash under ``code``."""
+    flat = flatten({**spec.training, "numerics": vars(spec.numerics)})
+    flat |= {"model.name": spec.config.model.name, "strategy.name": spec.config.strategy.name}
+    if spec.strategy_code != spec.config.strategy.name:
+        flat["strategy.code"] = spec.strategy_code
+    if spec.text_code != spec.config.text.strategy:
+        flat |= {"text.strategy": spec.config.text.strategy, "text.code": spec.text_code}
+    if spec.model_file:
+        flat["model.file"] = spec.model_file
+    return flat
+
+
+def _read(run: Run) -> PlannedRun:
+    return read_run(run.path.parent, StudyRun(run.spec, run.path.name))
+
+
+def _paired(both: list[PlannedRun], task: str) -> dict[str, Any]:
+    values = {name: {0: run.values} for name, run in zip(("ours", "theirs"), both, strict=True)}
+    try:
+        found = difference(PairedValues.build(values, {task: 1.0}, list(values)), "ours", "theirs")
+    except StudyError as error:  # other items, or a task that one of them has not seen
+        return {"note": error.rule}
+    return {"difference": found.estimate, "low": found.low, "high": found.high, "note": ""}
+
+
+def _pairs(title: str, values: dict[str, Any]) -> Table:
+    rows = [[name, short(value)] for name, value in values.items() if value not in (None, "")]
+    return Table(title, ["what", "value"], rows, text_columns=(1,))

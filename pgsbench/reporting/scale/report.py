@@ -1,0 +1,163 @@
+"""The report of a study at several budgets: fits, prediction beside measurement, where curves cross."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from scipy import stats
+
+from pgsbench.reporting.columns import Row, rows_of
+from pgsbench.reporting.render import MISSING_CELL, Table, interval_cell
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.scale.fit import PowerLaw, Predicted, crossing
+from pgsbench.reporting.statistics.comparison import Missing
+from pgsbench.reporting.statistics.intervals import LEVEL, Interval
+from pgsbench.reporting.style import LIGHT, new_figure, pens, percent_tick, themed
+
+#: What a budget is measured in -> what an arm took, and its factor and unit in tables.
+UNITS: dict[str, tuple[Callable[[Row], float | None], float, str]] = {
+    "flops": (lambda row: row.summary.get("flops"), 1e-12, "TFLOP"),
+    "samples": (lambda row: row.summary.get("samples"), 1.0, "samples"),
+    "hours": (lambda row: row.seconds, 1 / 3600, "hours"),
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An arm at a budget.
+
+    Attributes:
+        cost: What it took, in a unit of `UNITS`.
+        score: Its mean score on the headline, with interval.
+    """
+
+    cost: float
+    score: Interval
+
+    @property
+    def error(self) -> float:
+        """Standard error of the score."""
+        half = (self.score.high - self.score.low) / 2
+        return half / float(stats.t.ppf((1 + LEVEL) / 2, self.score.df))
+
+
+def measured(results: Results, unit: str) -> dict[str, Measured]:
+    """Return what each arm cost and scored at one budget; arms without results are left out."""
+    cost_of, factor, _ = UNITS[unit]
+    headline, found = next(iter(results.groups), ""), {}
+    for label, row in rows_of(results).items():
+        score, cost = results.mean(label, headline) if headline else Missing(""), cost_of(row)
+        if isinstance(score, Interval) and cost:
+            found[label] = Measured(cost * factor, score)
+    return found
+
+
+def fits(by_budget: Sequence[Mapping[str, Measured]]) -> dict[str, PowerLaw]:
+    """Return the power law of each arm that was measured at every budget."""
+    arms = [arm for arm in by_budget[0] if all(arm in one for one in by_budget)]
+    return {
+        arm: PowerLaw.fit(
+            [one[arm].cost for one in by_budget],
+            [one[arm].score.estimate for one in by_budget],
+            [one[arm].error for one in by_budget],
+        )
+        for arm in arms
+    }
+
+
+def fits_table(laws: Mapping[str, PowerLaw], unit: str) -> Table:
+    """Return how fast each arm's error falls, and where the first arm's curve meets the others'."""
+    first, rows = next(iter(laws), ""), []
+    for arm, law in laws.items():
+        reach = float(stats.t.ppf((1 + LEVEL) / 2, law.df)) * float(np.sqrt(law.covariance[1, 1]))
+        slope = f"{law.slope:.3f} ({law.slope - reach:.3f} to {law.slope + reach:.3f})".replace("-", "−")
+        meets = None if arm == first else crossing(laws[first], law)
+        rows.append([arm, slope, "" if arm == first else "nowhere" if meets is None else f"{meets:,.3g}"])
+    notes = [
+        "Error = 1 − score on the headline, a power law of the budget, least squares on logarithms, 95 % t "
+        f"intervals. Crossing: the budget ({UNITS[unit][2]}) at which {first} and the arm are as good; far "
+        "from what was measured it is a guess."
+    ]
+    return Table("How the error falls with the budget", ["arm", "exponent", "crossing"], rows, notes)
+
+
+def held_out_table(
+    predicted: Mapping[str, tuple[float, Predicted]], found: Mapping[str, Measured], unit: str
+) -> Table:
+    """Return prediction beside measurement at the budget that was held out.
+
+    Args:
+        predicted: Arm -> budget and score, as predicted before the measurement.
+        found: Arm -> what was measured.
+        unit: A key of `UNITS`.
+    """
+    rows: list[list[str]] = []
+    for arm, (cost, guess) in predicted.items():
+        said = interval_cell(guess.score, guess.low, guess.high)
+        seen: str = MISSING_CELL
+        right = MISSING_CELL
+        if arm in found:
+            score = found[arm].score
+            right = "yes" if guess.low <= score.estimate <= guess.high else "no"
+            seen = interval_cell(score.estimate, score.low, score.high)
+        rows.append([arm, f"{cost:,.3g}", said, seen, right])
+    header = ["arm", UNITS[unit][2], "predicted", "measured", "in the interval"]
+    notes = ["Percent, 95 % intervals. The prediction was written down before the budget was trained."]
+    return Table("Held out", header, rows, notes, text_columns=(4,))
+
+
+def scale_figure(
+    by_budget: Sequence[Mapping[str, Measured]],
+    laws: Mapping[str, PowerLaw],
+    held_out: Mapping[str, Measured],
+    unit: str,
+) -> Figure:
+    """Draw error against budget, both logarithmic: dots measured, lines fitted, hollow dots held out."""
+    with themed(LIGHT):
+        figure = new_figure(3.6)
+        axes = figure.subplots()
+        drawn = pens(laws, LIGHT)
+        for arm, law in laws.items():
+            pen = drawn[arm]
+            seen = [one[arm] for one in by_budget]
+            every = [*seen, *([held_out[arm]] if arm in held_out else [])]
+            costs = np.geomspace(min(one.cost for one in every), max(one.cost for one in every), 60)
+            guesses = [law.predict(cost) for cost in costs]
+            axes.plot(
+                costs, [1 - g.score for g in guesses], color=pen.colour, linestyle=pen.dashes, label=arm
+            )
+            ends = [1 - g.high for g in guesses], [1 - g.low for g in guesses]
+            axes.fill_between(costs, *ends, color=pen.colour, alpha=0.12, linewidth=0)
+            for one in every:
+                error = 1 - one.score.estimate
+                reach = (one.score.high - one.score.low) / 2
+                face = LIGHT.paper if one is held_out.get(arm) else pen.colour
+                axes.errorbar(
+                    one.cost,
+                    error,
+                    reach,
+                    color=pen.colour,
+                    marker=pen.marker,
+                    markerfacecolor=face,
+                    linestyle="",
+                )
+        axes.set(xscale="log", yscale="log", xlabel=UNITS[unit][2], ylabel="error (%)")
+        _plain(axes.xaxis, (1, 2, 5), lambda value, _: f"{value:,.4g}")
+        _plain(axes.yaxis, (1, 2, 3, 4, 5, 6, 8), percent_tick)
+        if held_out:
+            (hollow,) = axes.plot([], [], color=LIGHT.ink, label="held out", marker="o", linestyle="")
+            hollow.set_markerfacecolor(LIGHT.paper)
+        axes.legend()
+    return figure
+
+
+def _plain(axis: Any, steps: Sequence[int], write: Callable[[float, int], str]) -> None:
+    """Mark a logarithmic axis at few numbers, written as people write them."""
+    axis.set_major_locator(LogLocator(subs=steps))
+    axis.set_major_formatter(FuncFormatter(write))
+    axis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,1 @@
+"""What a search says: its best points, which parameters mattered, and where a mask pays."""

@@ -1,0 +1,227 @@
+"""Main effects and interactions of a grid search: what each factor does alone, and what only together.
+
+The factors are the arm, where several are searched, and each searched path. Scores of runs are split up by
+analysis of variance (ordinary least squares, sum coding, seeds as blocks), which asks what other seeds would
+give on these test items. The intervals of single effects are those of every difference of a report: they
+cover other test items, too (`pgsbench.reporting.statistics.intervals.contrast`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from pgsbench.config.search import SearchConfig
+from pgsbench.records.run_spec import short, short_path
+from pgsbench.reporting.render import counted
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.statistics.comparison import Missing
+from pgsbench.reporting.statistics.intervals import Interval, contrast, holm
+from pgsbench.reporting.statistics.paired_values import PairedValues
+
+ARM, SEEDS, REST = "arm", "seeds", "rest"
+
+#: Factor -> its level, of one cell of the grid.
+Cell = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of a factor.
+
+    Attributes:
+        factor: The factor.
+        level: The level.
+        mean: Mean score of its runs.
+        effect: This mean minus the mean of all runs.
+    """
+
+    factor: str
+    level: str
+    mean: float
+    effect: Interval
+
+
+@dataclass(frozen=True)
+class Term:
+    """A line of the analysis of variance.
+
+    Attributes:
+        name: A factor, factors joined by ×, `SEEDS`, or `REST`: what seeds do to single cells.
+        share: Of the sum of squares.
+        by_chance: The share that chance alone gives it on average, by its degrees of freedom and `REST`.
+        p_value: Of the F-test against `REST`; NaN where nothing is tested.
+    """
+
+    name: str
+    share: float
+    by_chance: float
+    p_value: float = math.nan
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """How far a cell lies from the sum of the effects of its levels.
+
+    Attributes:
+        label: The label of the cell.
+        interval: Its mean minus that sum.
+        adjusted_p: Holm's p-value over all cells.
+    """
+
+    label: str
+    interval: Interval
+    adjusted_p: float = math.nan
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What moved the scores of a grid search.
+
+    Attributes:
+        of: What the scores are of: a group or a task.
+        num_seeds: Seeds of every cell.
+        levels: All levels of all factors.
+        terms: The analysis of variance, in the order of the factors.
+        deviations: All cells, the farthest from additivity first; none where there is one factor.
+    """
+
+    of: str
+    num_seeds: int
+    levels: tuple[Level, ...]
+    terms: tuple[Term, ...]
+    deviations: tuple[Deviation, ...]
+
+
+def effects(results: Results) -> Effects | Missing | None:
+    """Return the effects of a grid search, or why they cannot be told; None where there is no such search.
+
+    Nor where the search is over data: it would say which world is hard.
+    """
+    search = results.study.record.config.search
+    is_grid = search is not None and search.sampler == "grid" and not results.is_over_data
+    if search is None or not is_grid or not results.study.groups:
+        return None
+    cells = _cells(results, search)
+    factors = _factors(list(cells.values()))
+    full = math.prod(len(levels) for levels in factors.values())
+    if not factors:
+        return None
+    if len(cells) < full:
+        return Missing(f"the grid has {len(cells)} of {counted(full, 'point')}")
+    seeds = {frozenset(results.study.values[label]) for label in cells}
+    if len(seeds) > 1 or not all(seeds):
+        return Missing("not every point of the grid has runs of the same seeds")
+    if len(next(iter(seeds))) == 1:
+        return Missing("with one seed nothing tells what settings do from what chance does")
+    paired = results.pair_up(list(cells), results.scope)
+    if isinstance(paired, Missing):
+        return paired
+    scores = paired.means[: len(cells)]
+    if len(paired.seeds) < len(next(iter(seeds))) or np.ptp(scores) == 0:
+        return Missing("some runs lack a task" if np.ptp(scores) else "all runs have the same score")
+    return Effects(
+        results.scope,
+        len(paired.seeds),
+        tuple(level_effects(paired, cells, factors)),
+        tuple(analysis_of_variance(list(cells.values()), scores)),
+        tuple(deviations(paired, cells, factors)) if len(factors) > 1 else (),
+    )
+
+
+def analysis_of_variance(cells: Sequence[Cell], scores: np.ndarray) -> list[Term]:
+    """Split the sum of squares of a complete grid.
+
+    Args:
+        cells: All combinations of the levels of the factors.
+        scores: (cells, seeds) one score a run.
+    """
+    from statsmodels.formula.api import ols  # it takes a second to load, and few reports need it
+    from statsmodels.stats.anova import anova_lm
+
+    names = list(_factors(cells))
+    rows = [
+        {**{f"f{k}": cell[name] for k, name in enumerate(names)}, "seed": str(seed), "score": score}
+        for cell, of_seeds in zip(cells, scores, strict=True)
+        for seed, score in enumerate(of_seeds)
+    ]
+    factors = " * ".join(f"C(f{k}, Sum)" for k in range(len(names)))
+    table = anova_lm(ols(f"score ~ {factors} + C(seed, Sum)", pd.DataFrame(rows)).fit())
+    total, rest = table["sum_sq"].sum(), table.loc["Residual"]
+    noise = rest["sum_sq"] / rest["df"] / total
+    order = sorted(table.index, key=lambda line: ("seed" in line, line.count(":")))
+    found = []
+    for line in (one for one in order if one != "Residual"):
+        name = SEEDS if "seed" in line else " × ".join(names[int(k)] for k in _numbers(line))
+        of = table.loc[line]
+        found.append(Term(name, of["sum_sq"] / total, of["df"] * noise, float(of["PR(>F)"])))
+    return [*found, Term(REST, rest["sum_sq"] / total, rest["sum_sq"] / total)]
+
+
+def _numbers(line: str) -> list[str]:
+    return [part.removeprefix("C(f").partition(",")[0] for part in line.split(":")]
+
+
+def _cells(results: Results, search: SearchConfig) -> dict[str, Cell]:
+    """Return label -> cell of the points that lie in the search's space; older searches left others."""
+    arms = results.study.record.config.searched_arms
+    found: dict[str, Cell] = {}
+    for label in results.study.labels:
+        arm, params = results.study.arm_of[label], results.params_of(label)
+        if arm in arms and params.keys() == search.space.keys() and _lies_in(search, params):
+            levels = {short_path(path): short(value) for path, value in params.items()}
+            found[label] = {ARM: arm, **levels}
+    return found
+
+
+def _lies_in(search: SearchConfig, params: Mapping[str, object]) -> bool:
+    choices = {path: domain for path, domain in search.space.items() if isinstance(domain, list)}
+    return all(params[path] in listed for path, listed in choices.items())
+
+
+def _factors(cells: Sequence[Cell]) -> dict[str, list[str]]:
+    """Return each factor that has several levels, with them."""
+    names = dict.fromkeys(name for cell in cells for name in cell)
+    found = {name: list(dict.fromkeys(cell[name] for cell in cells)) for name in names}
+    return {name: levels for name, levels in found.items() if len(levels) > 1}
+
+
+def level_effects(
+    paired: PairedValues, cells: Mapping[str, Cell], factors: Mapping[str, Sequence[str]]
+) -> Iterator[Level]:
+    """Yield every level of every factor with its effect.
+
+    Args:
+        paired: The scores of all cells.
+        cells: Label -> cell, a complete grid.
+        factors: Factor -> its levels.
+    """
+    everywhere = 1 / len(cells)
+    for factor, level in ((factor, level) for factor, levels in factors.items() for level in levels):
+        inside = {label for label, cell in cells.items() if cell[factor] == level}
+        weights = {label: (label in inside) / len(inside) - everywhere for label in cells}
+        mean = np.mean([paired.means[paired.arms.index(label)].mean() for label in inside])
+        yield Level(factor, level, float(mean), contrast(paired, weights))
+
+
+def deviations(
+    paired: PairedValues, cells: Mapping[str, Cell], factors: Mapping[str, Sequence[str]]
+) -> list[Deviation]:
+    """Return how far each cell lies from additivity, the farthest first; arguments as in `level_effects`."""
+    found = []
+    for label, own in cells.items():
+        # The cell, minus the mean of all, minus what each of its levels adds to that.
+        weights = dict.fromkeys(cells, (len(factors) - 1) / len(cells))
+        weights[label] += 1
+        for other, factor in itertools.product(cells, factors):
+            if cells[other][factor] == own[factor]:
+                weights[other] -= len(factors[factor]) / len(cells)
+        found.append(Deviation(label, contrast(paired, weights)))
+    adjusted = holm([one.interval.p_value for one in found])
+    found = [replace(one, adjusted_p=p) for one, p in zip(found, adjusted, strict=True)]
+    return sorted(found, key=lambda one: -abs(one.interval.estimate))

@@ -1,0 +1,91 @@
+"""The tables of the section "Main effects and interactions", and its sentence in the verdict."""
+
+from __future__ import annotations
+
+from pgsbench.reporting.render import Table, and_, interval_cell, p_text, percent, points
+from pgsbench.reporting.results import Results, named
+from pgsbench.reporting.search.effects import REST, SEEDS, Effects, effects
+from pgsbench.reporting.statistics.comparison import ALPHA, Missing
+
+#: Most cells that are shown of those that deviate from additivity.
+MAX_DEVIATIONS = 8
+
+
+def effects_tables(results: Results) -> list[Table]:
+    """Main effects, shares of the variance, interactions of a grid search; none where they are not known."""
+    found = effects(results)
+    if not isinstance(found, Effects):
+        return []
+    tables = [_main_effects(found), _variance(found)]
+    return [*tables, _interactions(found)] if found.deviations else tables
+
+
+def effects_missing(results: Results) -> str:
+    """Return why the effects of a grid search cannot be told, as a sentence; empty where they can."""
+    found, cannot = effects(results), "Main effects and interactions cannot be told"
+    return f"{cannot}: {found.reason}." if isinstance(found, Missing) else ""
+
+
+def effects_sentences(results: Results) -> list[str]:
+    """Return what moved the scores of a grid search, in a sentence."""
+    found = effects(results)
+    if not isinstance(found, Effects):
+        return []
+    terms = [term for term in found.terms if term.name not in (SEEDS, REST)]
+    said = [f"{term.name} {percent(term.share)} % (by chance {percent(term.by_chance)})" for term in terms]
+    sentence = (
+        f"What moves scores on {named(found.of)}, in shares of the variance between runs: {and_(said)}."
+    )
+    if found.deviations:
+        first = found.deviations[0]
+        ends = f"95 % interval {points(first.interval.low)} to {points(first.interval.high)}"
+        sentence += (
+            f" {first.label} lies farthest from the sum of its levels' effects "
+            f"({points(first.interval.estimate)} points, {ends})."
+            if first.adjusted_p < ALPHA
+            else " No point lies significantly off the sum of its levels' effects, which does not show that "
+            "effects add up."
+        )
+    return [sentence]
+
+
+def _main_effects(found: Effects) -> Table:
+    rows = []
+    for one in found.levels:
+        effect = interval_cell(one.effect.estimate, one.effect.low, one.effect.high, signed=True)
+        rows.append([one.factor, one.level, percent(one.mean), effect])
+    notes = [
+        f"Score on {named(found.of)}, mean over all other factors and seeds. Effect: minus the mean of all "
+        "runs, in points, with a 95 % interval over test items and seeds, each for itself.",
+    ]
+    header = ["factor", "level", "mean", "effect"]
+    return Table("Main effects", header, rows, notes, text_columns=(1,), num_keys=2)
+
+
+def _variance(found: Effects) -> Table:
+    rows = []
+    for term in found.terms:
+        p = "" if term.name == REST else p_text(term.p_value)
+        by_chance = "" if term.name == REST else percent(term.by_chance)
+        rows.append([term.name, percent(term.share), by_chance, p])
+    notes = [
+        f"Analysis of variance of the scores of runs on {named(found.of)}, in percent, seeds as blocks. "
+        "Rest: what seeds do to single points. By chance: the share that a source without effect has on "
+        "average. p: F-test against the rest; about these test items, not about others.",
+    ]
+    if found.num_seeds == 2:
+        notes.append("Two seeds find large interactions only.")
+    return Table("Shares of the variance", ["source", "share", "by chance", "p"], rows, notes)
+
+
+def _interactions(found: Effects) -> Table:
+    rows = []
+    for one in found.deviations[:MAX_DEVIATIONS]:
+        cell = interval_cell(one.interval.estimate, one.interval.low, one.interval.high, signed=True)
+        rows.append([one.label, cell, p_text(one.adjusted_p)])
+    notes = [
+        f"{len(rows)} of {len(found.deviations)} points, those that lie farthest from the mean plus the "
+        "effects of their levels, in points, with 95 % intervals. Having been picked flatters them; p is "
+        "Holm's over all points.",
+    ]
+    return Table("Largest interactions", ["point", "deviation", "p (Holm)"], rows, notes)

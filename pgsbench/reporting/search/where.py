@@ -1,0 +1,180 @@
+"""Where a mask pays: a search over knobs of the data compares the arms at each of its points.
+
+Such points are worlds, not settings: none of them is the best, and none is chosen.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from pgsbench.records.run_spec import short
+from pgsbench.reporting.decision.decide import outcome_of
+from pgsbench.reporting.render import Table, and_, counted, points
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.statistics.comparison import Comparison, of_one_run
+from pgsbench.reporting.statistics.intervals import Interval
+from pgsbench.reporting.style import LIGHT, SMALL, Theme, new_figure, themed
+
+_CLAIMS, _OTHERS = ("better", "worse"), ("equivalent", "undecided", "missing")
+#: Outcome -> what stands behind the gain in the figure.
+_DECIDED = {"better": " ▲", "worse": " ▼"}
+
+
+def gains(results: Results) -> dict[tuple[str, str], list[Comparison]]:
+    """Return (candidate, baseline) -> their comparisons on the first group, one for each point.
+
+    Empty where the search is not over data.
+    """
+    found: dict[tuple[str, str], list[Comparison]] = {}
+    of = next(iter(results.groups), "")
+    for one in results.group_comparisons if results.is_over_data else ():
+        if one.of == of and results.params_of(one.candidate) and results.params_of(one.baseline):
+            arms = results.study.arm_of[one.candidate], results.study.arm_of[one.baseline]
+            found.setdefault(arms, []).append(one)
+    return found
+
+
+def where_sentences(results: Results) -> list[str]:
+    """Return for each baseline at how many points the candidate gains, and where most."""
+    sentences = []
+    for (ours, theirs), compared in gains(results).items():
+        parts = [
+            _claim(results, outcome, [one for one in compared if outcome_of(results, one) == outcome])
+            for outcome in _CLAIMS
+        ]
+        counts = Counter(outcome_of(results, one) for one in compared)
+        parts += [f"{outcome} at {counts[outcome]}" for outcome in _OTHERS if counts[outcome]]
+        said = f"Of {counted(len(compared), 'point')}, {ours} against {theirs} on {compared[0].of} is "
+        sentences.append(of_one_run(f"{said}{and_(parts)}.", _num_seeds(compared)))
+    return sentences
+
+
+def _claim(results: Results, outcome: str, found: list[Comparison]) -> str:
+    """Return at how many points the outcome is, and where the difference is largest."""
+    if not found:
+        return f"{outcome} at none"
+    largest = max(
+        found, key=lambda one: abs(one.interval.estimate) if isinstance(one.interval, Interval) else 0
+    )
+    at = _point(results, largest)
+    return (
+        f"{outcome} at {len(found)} ({at})"
+        if len(found) == 1
+        else f"{outcome} at {len(found)} (most at {at})"
+    )
+
+
+def where_table(results: Results) -> Table | None:
+    """The gain at each point; None where the search is not over data."""
+    found = gains(results)
+    if not found:
+        return None
+    paths = _paths(results)
+    rows = []
+    for (ours, theirs), compared in found.items():
+        for one in compared:
+            params = results.params_of(one.candidate)
+            values = [_percent(results, label, one.of) for label in (one.candidate, one.baseline)]
+            chosen = [short(params[path]) for path in paths]
+            rows.append([f"{ours} − {theirs}", *chosen, *values, *_difference(results, one)])
+    header = ["pair", *(path.rpartition(".")[2] for path in paths), "candidate", "baseline"]
+    notes = [
+        "Percent, and points. Each point is a world of its own: scores of different points do not compare."
+    ]
+    return Table("Where it pays", [*header, "difference", "95 % interval", "verdict"], rows, notes)
+
+
+def gain_map(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
+    """Gain of the candidate over two searched knobs of the data, a panel for each baseline.
+
+    Where it wins at some points and loses at others, the line is where the gain is zero. None where not
+    exactly two knobs of the data were searched.
+    """
+    found, paths = gains(results), _paths(results)
+    if not found or len(paths) != 2:
+        return None
+    values = [
+        sorted({_value(results, one, path) for each in found.values() for one in each}) for path in paths
+    ]
+    if min(map(len, values)) < 2:
+        return None
+    maps = {pair: _matrix(results, compared, paths, values) for pair, compared in found.items()}
+    reach = max(0.1, *(float(np.nanmax(np.abs(one), initial=0)) for one in maps.values()))
+    with themed(theme):
+        figure = new_figure(1.0 + 0.5 * len(values[0]), width=1.2 + 2.6 * len(maps))
+        panels = figure.subplots(1, len(maps), squeeze=False)[0]
+        for axes, ((ours, theirs), gain) in zip(panels, maps.items(), strict=True):
+            drawn = axes.imshow(gain, cmap="RdBu", vmin=-reach, vmax=reach, origin="lower", aspect="auto")
+            marks = {}
+            for one in found[ours, theirs]:
+                cell = _cell(results, one, paths, values)
+                marks[cell] = _DECIDED.get(outcome_of(results, one), "")
+            if len(set(marks.values()) - {""}) == 2:
+                axes.contour(gain, levels=[0], colors="black", linewidths=1.2)
+            for (row, column), value in np.ndenumerate(gain):
+                dark = abs(value) > 0.6 * reach
+                said = "" if np.isnan(value) else f"{value:+.1f}".replace("-", "−") + marks[row, column]
+                colour = "white" if dark else "black"
+                axes.text(column, row, said, ha="center", va="center", color=colour, fontsize=SMALL)
+            axes.set_title(f"{ours} − {theirs}")
+            axes.set_yticks(range(len(values[0])), [short(value) for value in values[0]])
+            axes.set_xticks(range(len(values[1])), [short(value) for value in values[1]])
+            axes.set(ylabel=paths[0].rpartition(".")[2], xlabel=paths[1].rpartition(".")[2])
+            axes.grid(visible=False)
+        figure.colorbar(drawn, ax=list(panels), label="gain in points")
+    return figure
+
+
+def _matrix(
+    results: Results, compared: list[Comparison], paths: list[str], values: list[list[float]]
+) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    gain = np.full((len(values[0]), len(values[1])), np.nan)
+    for one in compared:
+        if isinstance(one.interval, Interval):
+            gain[_cell(results, one, paths, values)] = 100 * one.interval.estimate
+    return gain
+
+
+def _cell(results: Results, one: Comparison, paths: list[str], values: list[list[float]]) -> tuple[int, int]:
+    """Return the row and the column of a point in the figure."""
+    row, column = (known.index(_value(results, one, path)) for path, known in zip(paths, values, strict=True))
+    return row, column
+
+
+def _paths(results: Results) -> list[str]:
+    search = results.study.record.config.search
+    return list(search.space) if search else []
+
+
+def _value(results: Results, one: Comparison, path: str) -> float:
+    value = results.params_of(one.candidate)[path]
+    assert isinstance(value, int | float)
+    return float(value)
+
+
+def _point(results: Results, one: Comparison) -> str:
+    params = results.params_of(one.candidate)
+    said = ", ".join(f"{path.rpartition('.')[2]} {short(value)}" for path, value in params.items())
+    return f"{said}: {points(one.interval.estimate)}" if isinstance(one.interval, Interval) else said
+
+
+def _percent(results: Results, label: str, of: str) -> str:
+    mean = results.mean(label, of)
+    return f"{100 * mean.estimate:.1f}" if isinstance(mean, Interval) else ""
+
+
+def _difference(results: Results, one: Comparison) -> list[str]:
+    if not isinstance(one.interval, Interval):
+        return ["", "", "missing"]
+    return [
+        points(one.interval.estimate),
+        f"{points(one.interval.low)} to {points(one.interval.high)}",
+        outcome_of(results, one),
+    ]
+
+
+def _num_seeds(compared: list[Comparison]) -> int:
+    return min((one.interval.num_seeds for one in compared if isinstance(one.interval, Interval)), default=0)

@@ -1,0 +1,1 @@
+"""Numbers only: intervals and tests over test items and seeds. Knows no study and draws nothing."""

@@ -1,0 +1,92 @@
+"""One comparison of two labels, and what may be said of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pgsbench.reporting.statistics.intervals import Interval
+
+ALPHA = 0.05
+
+#: Said first of everything that rests on one seed: another seed may tell otherwise.
+ONE_RUN = "this training run only"
+
+#: Groups are what a study is about; single tasks give hints. Each is a Holm family of its own, so that 29
+#: tasks do not take the power from the mean of groups.
+Family = Literal["groups", "tasks"]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A cell that cannot be filled, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Candidate minus baseline on one group or task.
+
+    Attributes:
+        candidate: Label of the candidate.
+        baseline: Label of the baseline.
+        of: Group or task.
+        interval: The difference, or why there is none.
+        adjusted_p: Holm's p-value in its family; NaN where there is none.
+        family: ``"groups"``, or ``"tasks"``, which are exploratory.
+    """
+
+    candidate: str
+    baseline: str
+    of: str
+    interval: Interval | Missing
+    adjusted_p: float = float("nan")
+    family: Family = "groups"
+
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """Candidate, baseline, and the searched values that both share, which are then left out of both."""
+        (ours, *values), (theirs, *others) = self.candidate.split(" "), self.baseline.split(" ")
+        if values and values == others:
+            return ours, theirs, " ".join(values)
+        return self.candidate, self.baseline, ""
+
+    @property
+    def pair(self) -> str:
+        """Both as a difference, for titles and tables."""
+        ours, theirs, values = self.names
+        return f"{ours} − {theirs}" + (f", {values}" if values else "")
+
+    @property
+    def has_one_seed(self) -> bool:
+        """Whether it rests on one seed, so that it speaks of one training of each arm, not of the arms."""
+        return isinstance(self.interval, Interval) and self.interval.num_seeds == 1
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the difference holds after Holm's correction."""
+        return isinstance(self.interval, Interval) and self.adjusted_p < ALPHA
+
+    @property
+    def outcome(self) -> str:
+        """One of "better", "worse", "undecided", "missing"."""
+        if isinstance(self.interval, Missing):
+            return "missing"
+        if not self.is_significant:
+            return "undecided"
+        return "better" if self.interval.estimate > 0 else "worse"
+
+    @property
+    def verdict(self) -> str:
+        """The outcome with what limits it: one seed (said first), and a family that is exploratory."""
+        first = f"{ONE_RUN}: " if self.has_one_seed else ""
+        claims = self.outcome in ("better", "worse")
+        return first + self.outcome + (" (exploratory)" if claims and self.family == "tasks" else "")
+
+
+def of_one_run(sentence: str, num_seeds: int) -> str:
+    """Return a sentence, with `ONE_RUN` before it where it rests on one seed."""
+    if num_seeds == 1:
+        return f"{ONE_RUN.capitalize()}: {sentence}"
+    return sentence

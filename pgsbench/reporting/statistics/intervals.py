@@ -1,0 +1,172 @@
+"""Intervals and tests that account for test items and for training seeds.
+
+A difference between two arms is uncertain for two reasons: other test items, and other seeds, would have
+given another number. Both arms see the same items and the same seeds, so the design is crossed, and
+
+    Var(estimate) = items / i + seeds / s + items x seeds / (i s).
+
+The three parts are estimated from the analysis-of-variance table (as Owen's pigeonhole model, 2007, has
+them), the seed part from the arm-by-seed interaction of all arms in the paired, and the interval is a t
+interval with Satterthwaite's degrees of freedom. docs/statistics.md says how often it covers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, stats
+
+from pgsbench.reporting.statistics.paired_values import Floats, PairedValues
+from pgsbench.reporting.statistics.variance import Variance, seed_parts, variance_of
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95 % interval.
+
+    Attributes:
+        estimate: The mean, or the difference of means.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        p_value: Two-sided p-value of "the true value is 0" (of use for differences only).
+        num_seeds: Seeds behind it; with one, the interval covers test items only.
+        num_items: Distinct test items behind it.
+        df: Degrees of freedom of the t interval.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    p_value: float
+    num_seeds: int
+    num_items: int
+    df: float
+
+
+def mean_interval(paired: PairedValues, arm: str) -> Interval:
+    """Return the interval of an arm's mean over seeds and items, cut to [0, 1]."""
+    found = contrast(paired, {arm: 1.0})
+    return Interval(**{**vars(found), "low": max(0.0, found.low), "high": min(1.0, found.high)})
+
+
+def difference(paired: PairedValues, candidate: str, baseline: str) -> Interval:
+    """Return candidate minus baseline, paired by seed and test item."""
+    return contrast(paired, {candidate: 1.0, baseline: -1.0})
+
+
+def contrast(paired: PairedValues, weights: Mapping[str, float]) -> Interval:
+    """Return the interval and p-value of a weighted sum of arms' means.
+
+    Args:
+        paired: The aligned arms.
+        weights: arm -> weight, for example ``{"pgs": 1, "flip": -1}``.
+    """
+    w = paired.weights(weights)
+    estimate = float(w @ paired.means.mean(axis=1))
+    found = variance(paired, w)
+    error, df = float(np.sqrt(found.total)), float(found.df)
+    reach = float(stats.t.ppf((1 + LEVEL) / 2, df)) * error
+    p_value = float(2 * stats.t.sf(abs(estimate) / error, df))
+    return Interval(
+        estimate, estimate - reach, estimate + reach, p_value, len(paired.seeds), paired.num_items, df
+    )
+
+
+def variance(paired: PairedValues, w: Floats) -> Variance:
+    """Return the variance of a contrast given by its (a,) weights."""
+    return variance_of(paired.means, paired.influence, paired.floor, w)
+
+
+def mean_draws(paired: PairedValues, arms: Sequence[str], count: int, rng: np.random.Generator) -> Floats:
+    """Draw (count, a) means of some arms as other test items and other seeds would give them.
+
+    All arms see the same drawn items. Seeds move each arm on its own, by the variance that `contrast` takes
+    them to have; what they do to all arms alike makes no difference between arms and is left out.
+
+    Args:
+        paired: The aligned arms.
+        arms: Those that are wanted, in this order.
+        count: Number of draws.
+        rng: Source of the draws.
+    """
+    rows = [paired.arms.index(arm) for arm in arms]
+    by_item = paired.influence[rows].mean(axis=1)
+    covariance = by_item @ by_item.T + np.eye(len(rows)) * paired.floor / 2
+    drawn = rng.multivariate_normal(paired.means[rows].mean(axis=1), covariance, size=count, method="eigh")
+    if len(paired.seeds) == 1 or len(paired.arms) == 1:
+        return drawn
+    own = np.zeros(len(paired.arms))
+    own[:2] = np.sqrt(0.5), -np.sqrt(0.5)  # a difference of weight one: nothing of it is shared
+    _, seeds, _, df = seed_parts(paired.means[:, :, None], own)
+    _, noise, _, _ = seed_parts(paired.influence, own)
+    scale = np.sqrt(max(0.0, float(seeds - noise)) * df / rng.chisquare(df, size=(count, 1)))
+    found: Floats = drawn + scale * rng.standard_normal((count, len(rows)))
+    return found
+
+
+@dataclass(frozen=True)
+class GapClosed:
+    """Share of the random-to-oracle gap that a candidate closes: 0 is random, 1 is the oracle.
+
+    Attributes:
+        share: The point estimate, or NaN where the share is undefined.
+        low: Lower end of its 95 % interval.
+        high: Upper end of its 95 % interval.
+        gap: Oracle minus random.
+        undefined: Why there is no share, or empty.
+    """
+
+    share: float
+    low: float
+    high: float
+    gap: Interval
+    undefined: str = ""
+
+
+def gap_closed(paired: PairedValues, candidate: str, random: str, oracle: str) -> GapClosed:
+    """Return the share of the gap between `random` and `oracle` that `candidate` closes.
+
+    The interval is Fieller's, found by inverting the test: it holds every share r for which
+    a test does not tell candidate - (1 - r) random - r oracle from 0.
+    """
+    gap = difference(paired, oracle, random)
+    if gap.low <= 0.0:
+        return GapClosed(np.nan, np.nan, np.nan, gap, "whether the oracle beats random is undecided")
+
+    def excess(share: float) -> float:
+        tested = contrast(paired, {candidate: 1.0, random: share - 1.0, oracle: -share})
+        return tested.low if tested.estimate > 0 else -tested.high
+
+    share = difference(paired, candidate, random).estimate / gap.estimate
+    low, high = (_crossing(excess, share, direction) for direction in (-1.0, 1.0))
+    return GapClosed(share, low, high, gap)
+
+
+def _crossing(excess: object, start: float, direction: float) -> float:
+    """Return where `excess`, negative at `start`, becomes positive in this direction."""
+    assert callable(excess)
+    step = 0.25
+    while excess(start + direction * step) < 0:
+        step *= 2
+        if step > 1e6:  # the gap is hardly significant: this end is not bounded
+            return direction * float("inf")
+    return float(optimize.brentq(excess, start, start + direction * step))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return Holm's adjusted p-values; NaN (not tested) stays NaN and does not count.
+
+    Rejecting where the adjusted value is below 0.05 keeps the chance of any false claim in the family
+    below 5 %, whatever the dependence between the tests.
+    """
+    p = np.asarray(p_values, dtype=float)
+    adjusted = np.full(len(p), np.nan)
+    tested = np.flatnonzero(~np.isnan(p))
+    order = tested[np.argsort(p[tested], kind="stable")]
+    factors = len(order) - np.arange(len(order))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(factors * p[order]))
+    return adjusted.tolist()

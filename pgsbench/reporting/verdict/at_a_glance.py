@@ -1,0 +1,38 @@
+"""All comparisons at a glance: a mark and a difference for each pair and group."""
+
+from __future__ import annotations
+
+from pgsbench.reporting.decision.decide import outcome_of
+from pgsbench.reporting.render import Table, points
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.statistics.comparison import Comparison, Missing
+
+_MARKS = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": "?"}
+
+
+def marks_table(results: Results) -> Table | None:
+    """Return one row a pair, one column a group; None where nothing is compared."""
+    if not results.pairs or not results.groups:
+        return None
+    by_pair: dict[tuple[str, str], list[Comparison]] = {}
+    for one in results.group_comparisons:
+        by_pair.setdefault((one.candidate, one.baseline), []).append(one)
+    rows = [[family[0].pair, *(_cell(results, one) for one in family)] for family in by_pair.values()]
+    notes = [
+        "Points. ▲ better, ▼ worse, = equivalent within the margin, ? undecided. Corrected for the number of "
+        "comparisons: the first column by itself (the verdict), the others over all groups."
+    ]
+    reasons = {
+        f"Missing: {one.interval.reason}."
+        for one in results.group_comparisons
+        if isinstance(one.interval, Missing)
+    }
+    notes += sorted(reasons)
+    return Table("Comparisons at a glance", ["comparison", *results.groups], rows, notes)
+
+
+def _cell(results: Results, one: Comparison) -> str:
+    if isinstance(one.interval, Missing):
+        return "missing"
+    mark = _MARKS.get(outcome_of(results, one), "–")
+    return f"{mark} {points(one.interval.estimate)}"

@@ -1,0 +1,125 @@
+"""What the numbers say, in sentences, and what they do not say."""
+
+from __future__ import annotations
+
+from pgsbench.reporting.columns import reference_label, rows_of
+from pgsbench.reporting.cost.pareto_table import pareto_sentences
+from pgsbench.reporting.render import percent, points
+from pgsbench.reporting.results import ALL_GROUPS, Results, named
+from pgsbench.reporting.search.effects_tables import effects_sentences
+from pgsbench.reporting.search.where import where_sentences
+from pgsbench.reporting.statistics.comparison import ONE_RUN, Missing, of_one_run
+from pgsbench.reporting.statistics.intervals import Interval
+
+
+def verdict(results: Results) -> list[str]:
+    """Return the findings beside the verdict: of a grid, the front, the best point, the gap and the cost.
+
+    Of a search over data: where the candidate gains over further baselines; the first is the verdict.
+    """
+    if results.is_over_data:
+        found = where_sentences(results)[1:]
+    else:
+        found = [*effects_sentences(results), *pareto_sentences(results)]
+        found += [*_best(results), *_gap(results), *_cost(results)]
+    if not results.pairs:
+        found.append("There is nothing to compare: the study has one arm, or none of the pairs fits.")
+    return found
+
+
+def caveats(results: Results) -> list[str]:
+    """Return what a reader must keep in mind; each from what this study is, none by habit."""
+    study, found = results.study, []
+    seeds = {len(study.values[label]) for label in study.labels if study.values[label]}
+    if 1 in seeds:
+        whom = "" if seeds == {1} else " where an arm has one seed"
+        found.append(
+            f"{ONE_RUN.capitalize()}{whom}: intervals and p-values cover test items. Another seed moves "
+            "scores, too, often by more than the interval. Three seeds or more show by how much."
+        )
+    if 2 in seeds:
+        found.append(
+            "Two seeds say little about how much seeds matter: intervals are wide and, with few arms, a "
+            "little too narrow even so (docs/statistics.md)."
+        )
+    if any(one.outcome == "undecided" for one in results.group_comparisons):
+        found.append('"Undecided" is not "equal": the interval says how large the difference may be.')
+    if any(one.is_significant for one in results.task_comparisons):
+        found.append(
+            "Single tasks are exploratory: they are corrected as a family of their own. The sentences above "
+            "are about groups, the main family."
+        )
+    data = {run.spec.config.data.source for run in study.runs}
+    if len(data) == 1:
+        found.append(
+            f"All arms were trained on one data set ({data.pop()}) with one budget. "
+            "Others may tell otherwise."
+        )
+    if results.chosen_by_score:
+        found.append(
+            "The compared point was chosen by these very scores, which flatters it: "
+            "confirm it with fresh seeds."
+        )
+    if any(run.arm == "oracle" for run in study.runs):
+        found.append("oracle knows where the objects are: it is a ceiling, not a method.")
+    scores = [score for run in study.runs if run.scores for score in run.scores.scores]
+    notes = {f"{score.task}: {note}" for score in scores for note in score.notes}
+    return [*found, *sorted(notes)]
+
+
+def _best(results: Results) -> list[str]:
+    searched = [label for label in results.study.labels if results.params_of(label)]
+    scored = sorted((-results.objective_value(label), label) for label in searched)
+    scored = [(value, label) for value, label in scored if value == value]
+    if len(scored) < 2:
+        return []
+    (value, best), (_, second) = scored[:2]
+    objective = results.objective
+    on = named(ALL_GROUPS) if objective.is_mean else objective.name
+    said = f"Of {len(searched)} searched points {best} scores highest ({percent(-value)} on {on})"
+    if objective.is_mean and ALL_GROUPS in results.groups:
+        said += _lead(results, best, second)
+    return [of_one_run(f"{said}.", results.seeds(best)[0])]
+
+
+def _lead(results: Results, best: str, second: str) -> str:
+    lead = results.difference(best, second, ALL_GROUPS)
+    if not isinstance(lead, Interval):
+        return ""
+    ends = f"95 % interval {points(lead.low)} to {points(lead.high)}, flattered by choosing the best"
+    return f"; it leads the second, {second}, by {points(lead.estimate)} points ({ends})"
+
+
+def _gap(results: Results) -> list[str]:
+    ours = set(results.labels_of(results.candidate))
+    headline = next(iter(results.groups), "")
+    sentences = []
+    for label, group, found in results.gaps:
+        if label not in ours or group != headline or isinstance(found, Missing):
+            continue
+        if found.undefined:
+            said = f"The gap between random and oracle masks cannot be told for {label}: {found.undefined}."
+        else:
+            share, low, high = (f"{100 * each:.0f}" for each in (found.share, found.low, found.high))
+            said = (
+                f"{label} closes {share} % (95 % interval {low} to {high}) of the gap between random and "
+                f"oracle masks on {named(group)}."
+            ).replace(" -", " −")
+        sentences.append(of_one_run(said, found.gap.num_seeds))
+    return sentences
+
+
+def _cost(results: Results) -> list[str]:
+    rows, reference = rows_of(results), reference_label(results)
+    base = rows[reference].seconds
+    sentences = []
+    for label in dict.fromkeys(ours for ours, _ in results.pairs):
+        seconds = rows[label].seconds
+        if base and seconds and label != reference:
+            said = (
+                f"Training with {label} took {seconds / base:.2f} times as long as with {reference} "
+                f"({seconds:,.0f} s against {base:,.0f} s a run)."
+            )
+            num_seeds = min(len(rows[label].runs), len(rows[reference].runs))
+            sentences.append(of_one_run(said, num_seeds))
+    return sentences
