@@ -18,31 +18,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pgsbench.archive import validity as validity
+    from pgsbench.archive.past_studies import validity as validity
     from pgsbench.checkpoints import evaluate_checkpoint as evaluate
-    from pgsbench.comparing import compare as compare
     from pgsbench.masking.apply import mask as mask
     from pgsbench.reporting.runs.on_disk import runs as runs
     from pgsbench.reporting.runs.run import Run as Run
     from pgsbench.reporting.runs.run import load_run as load_run
     from pgsbench.reporting.study_results import StudyResults as StudyResults
-    from pgsbench.session import Study as Study
-    from pgsbench.session import open_study as open_study
+    from pgsbench.session.comparing import compare as compare
+    from pgsbench.session.study import Study as Study
+    from pgsbench.session.study import open_study as open_study
 
 __version__ = "0.1.0"
 
 #: Public name -> module and name there.
 _HOMES = {
     "Run": "pgsbench.reporting.runs.run:Run",
-    "Study": "pgsbench.session:Study",
+    "Study": "pgsbench.session.study:Study",
     "StudyResults": "pgsbench.reporting.study_results:StudyResults",
-    "compare": "pgsbench.comparing:compare",
+    "compare": "pgsbench.session.comparing:compare",
     "evaluate": "pgsbench.checkpoints:evaluate_checkpoint",
     "load_run": "pgsbench.reporting.runs.run:load_run",
     "mask": "pgsbench.masking.apply:mask",
-    "open_study": "pgsbench.session:open_study",
+    "open_study": "pgsbench.session.study:open_study",
     "runs": "pgsbench.reporting.runs.on_disk:runs",
-    "validity": "pgsbench.archive:validity",
+    "validity": "pgsbench.archive.past_studies:validity",
 }
 
 __all__ = [

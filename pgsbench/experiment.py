@@ -26,11 +26,11 @@ from pgsbench.data import shards
 from pgsbench.data.damage import Damage
 from pgsbench.data.samples import Reader
 from pgsbench.data.transforms import normalise
+from pgsbench.disk.whole_files import atomic
 from pgsbench.errors import DataError, Interrupted, Pruned, RunError, RunHeldError
 from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import Suite, following, load_suite
-from pgsbench.files import atomic
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.configure import configure
 from pgsbench.masking.measure import overlap

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
@@ -86,7 +87,8 @@ def without_typing(source: str) -> str:
 def test_what_is_imported_is_what_is_declared() -> None:
     text = "\n".join(path.read_text() for path in PACKAGE.rglob("*.py"))
     imported = set(re.findall(r"^\s*(?:import|from) (\w+)", text, re.M)) - sys.stdlib_module_names
-    owners = {name: {normal(owner) for owner in packages_distributions().get(name, ())} for name in imported}
+    packages = packages_distributions()
+    owners = {name: {normal(owner) for owner in packages.get(name, ())} for name in imported}
     lines = [
         line
         for line in requires("pgsbench") or ()
@@ -122,3 +124,12 @@ def test_the_command_line_stays_thin() -> None:
 def test_test_files_have_names_of_their_own() -> None:
     names = Counter(path.name for path in Path(__file__).parent.rglob("test_*.py"))
     assert [name for name, count in names.items() if count > 1] == []  # pytest takes them for one module
+
+
+def test_the_layers_that_contributors_read_are_those_that_are_held() -> None:
+    root = Path(__file__).parents[1]
+    contracts = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    text = (root / "CONTRIBUTING.md").read_text()
+    blocks = re.findall(r"(?:^ {4}\S.*\n)+", text[text.index("**Layers.**") :], re.M)
+    said = [[re.split(" {2,}", line.strip())[0] for line in block.splitlines()] for block in blocks]
+    assert said[: len(contracts)] == [contract["layers"] for contract in contracts]

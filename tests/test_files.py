@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pgsbench.files import atomic, unwritable
+from pgsbench.disk.whole_files import atomic, unwritable
 
 
 def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> None:

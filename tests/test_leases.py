@@ -19,14 +19,14 @@ from typing import Any
 
 import pytest
 
-from pgsbench import leases
-from pgsbench.leases import Lease, holder_of, seems_lost
+from pgsbench.disk import leases
+from pgsbench.disk.leases import Lease, holder_of, seems_lost
 
 #: Holds a lease as a process of a machine of this name.
 HOLD = """
 import sys
 from pathlib import Path
-from pgsbench import leases
+from pgsbench.disk import leases
 leases.BEAT_SECONDS = 0.05
 leases._machine = lambda: sys.argv[2]
 lease = leases.Lease(Path(sys.argv[1]))

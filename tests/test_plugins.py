@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pgsbench import plugins
 from pgsbench.errors import PluginError
-from pgsbench.plugins import Registry
+from pgsbench.plugins.registry import Registry
 
 REGISTRY = Registry(
     "thing", group="pgsbench.no_such_group", builtin={"path": "pathlib:Path", "gone": "no_such_module:X"}
@@ -76,7 +75,7 @@ def test_an_installed_class_is_the_content_of_its_package(
         (package / "parts" / "spiral.py").write_text("class Spiral:\n    pass\n")
         (package / "helper.py").write_text("turns = 3\n")
     point = EntryPoint("spiral", "masks_of_theirs.parts:Spiral", "g")
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
+    monkeypatch.setattr("pgsbench.plugins.registry.entry_points", lambda group: [point])
 
     def identity(place: str) -> str:
         for name in [name for name in sys.modules if name.startswith("masks_of_theirs")]:
@@ -101,7 +100,8 @@ def test_an_installed_module_without_a_package_is_its_file(
     (tmp_path / "lone_mask.py").write_text("class A:\n    pass\n")
     (tmp_path / "not_its_own.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [EntryPoint("lone", "lone_mask:A", "g")])
+    points = [EntryPoint("lone", "lone_mask:A", "g")]
+    monkeypatch.setattr("pgsbench.plugins.registry.entry_points", lambda group: points)
     first = REGISTRY.content_id("lone")
     (tmp_path / "not_its_own.py").write_text("x = 1\n")
     assert REGISTRY.content_id("lone") == first
@@ -141,7 +141,7 @@ def test_of_a_file_only_its_own_classes_are_offered(tmp_path: Path) -> None:
 def test_an_installed_member_that_a_built_in_one_hides_is_named_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [FakeEntryPoint()])
+    monkeypatch.setattr("pgsbench.plugins.registry.entry_points", lambda group: [FakeEntryPoint()])
     registry = Registry("thing", group="g", builtin={"theirs": "pathlib:Path"})
     assert registry.load("theirs") is Path
     assert registry.names() == ["theirs"]
@@ -155,7 +155,7 @@ def test_an_entry_point_that_names_no_class_is_left_out_with_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     points = [EntryPoint("odd", "not valid !!", "g"), EntryPoint("path2", "pathlib:Path", "g")]
-    monkeypatch.setattr(plugins, "entry_points", lambda group: points)
+    monkeypatch.setattr("pgsbench.plugins.registry.entry_points", lambda group: points)
     registry = Registry("thing", group="g", builtin={})
     assert registry.names() == registry.names() == ["path2"]
     said = capsys.readouterr().err
@@ -163,7 +163,7 @@ def test_an_entry_point_that_names_no_class_is_left_out_with_one_line(
 
 
 def test_a_broken_package_is_a_plugin_error_only_when_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [FakeEntryPoint()])
+    monkeypatch.setattr("pgsbench.plugins.registry.entry_points", lambda group: [FakeEntryPoint()])
     assert REGISTRY.names() == ["path", "gone", "theirs"]
     with pytest.raises(PluginError, match=r"entry point theirs:Thing.*no module named theirs"):
         REGISTRY.load("theirs")

@@ -19,7 +19,7 @@ from pgsbench.errors import ConfigError, DataError
 from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import following, load_suite
 from pgsbench.experiment import is_complete, run_once, suite_of
-from pgsbench.session import open_study
+from pgsbench.session.study import open_study
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
 from pgsbench.study.study_file import StudyFile

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pgsbench.models.start import tags_of
-from pgsbench.planning import plan
 from pgsbench.reporting.render import MISSING_CELL
+from pgsbench.session.planning import plan
 from pgsbench.study.open import open_study_file
 from pgsbench.study.shipped import shipped_studies
 

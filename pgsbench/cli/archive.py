@@ -109,7 +109,7 @@ def report(
     output: opt.Output = Path(),
 ) -> None:
     """Write the Markdown and HTML report of a study again, from its run directories."""
-    from pgsbench.archive import rewrite_reports
+    from pgsbench.archive.past_studies import rewrite_reports
 
     others = names_in(baselines)
     for paths in rewrite_reports(study, output=output, candidate=candidate, baselines=others):
@@ -121,7 +121,7 @@ def publish(
     to: Annotated[Path, option("Where the site goes.", metavar="DIR")], output: opt.Output = Path()
 ) -> None:
     """Write a static site of all reports, an index first; for any host, without a server."""
-    from pgsbench.archive import publish as write
+    from pgsbench.archive.past_studies import publish as write
 
     done = write(to, output=output)
     typer.echo(f"{done.index}: {render.counted(len(done.studies), 'report')}")
@@ -141,12 +141,12 @@ def validity(
     json: opt.Json = False,
 ) -> None:
     """Tell how well studies in other worlds order their arms as a reference does, and where they do not."""
-    from pgsbench import archive
+    from pgsbench.archive import past_studies
     from pgsbench.reporting import style
 
     if figure:
         style.check_ending(figure, "--figure")
-    judge = partial(archive.validity, reference, worlds, arms=names_in(arms), output=output)
+    judge = partial(past_studies.validity, reference, worlds, arms=names_in(arms), output=output)
     found = judge(baseline=baseline, candidate=candidate)
     render.show(*found.tables, json=json)
     if not json:
@@ -158,7 +158,7 @@ def validity(
 @command(app, "MLFLOW_TRACKING_URI=http://mlflow:5000 pgsbench sync", slow=True)
 def sync(study: StudyRunOrAll = None, output: opt.Output = Path()) -> None:
     """Feed MLflow from the run directories; can be repeated at any time."""
-    from pgsbench.archive import sync as feed
+    from pgsbench.archive.past_studies import sync as feed
     from pgsbench.errors import RunError
 
     for name, done in feed(study, output=output):
@@ -184,7 +184,7 @@ def merge(
     output: opt.Output = Path(),
 ) -> None:
     """Bring run directories of other machines into this folder; where some disagree, nothing moves."""
-    from pgsbench.merging import merge as bring
+    from pgsbench.archive.merging import merge as bring
 
     done = bring(folders, output=output)
     typer.echo(f"{len(done.copied)} runs copied, {len(done.known)} known, {len(done.incomplete)} incomplete")
@@ -198,7 +198,7 @@ def bundle(
     output: opt.Output = Path(),
 ) -> None:
     """Write a study into one archive that others can verify: records, per-item outcomes, report."""
-    from pgsbench.bundles import bundle as write
+    from pgsbench.archive.bundles import bundle as write
 
     done = write(study, file, output=output, weights=weights)
     typer.echo(f"{done.path}: {done.study}, {done.num_runs} runs\nsha256 {done.sha256}")
@@ -210,7 +210,7 @@ def verify(
     report: Annotated[Path | None, option("Folder for the report made from the outcomes.")] = None,
 ) -> None:
     """Check a bundle: hashes, every score from its per-item outcomes, and the report from those."""
-    from pgsbench.bundles import verify as check
+    from pgsbench.archive.bundles import verify as check
 
     found = check(file, report=report)
     typer.echo(f"{found.study}: {found.num_runs} runs, {found.num_scores} scores\nsha256 {found.sha256}")

@@ -96,7 +96,7 @@ def diagnose(
     count: token similarities do not.
     """
     from pgsbench.inspection.diagnosis_report import diagnose_masks
-    from pgsbench.session import open_study
+    from pgsbench.session.study import open_study
 
     look = partial(diagnose_masks, study_or_data, strategies=names_in(strategies), texts=names_in(texts))
     look = partial(look, keep=keep, model=model, output=output, find_threshold=find_threshold)

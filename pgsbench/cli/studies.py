@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pgsbench.reporting.printout import Printout
-    from pgsbench.session import Study
+    from pgsbench.session.study import Study
 
 app = group()
 
@@ -44,8 +44,8 @@ def sweep(
         return _show_plan(opened, opened.dry_run_of_sweep(trials), options)
     if options.detach:
         return _leave(opened, search=True, trials=trials)
-    from pgsbench.confirming import confirm as run_again
     from pgsbench.reporting import printout
+    from pgsbench.session.confirming import confirm as run_again
 
     found = opened.sweep(trials)
     fresh = run_again(opened, found, seeds=confirm) if confirm and not opened.failed else None
@@ -74,8 +74,8 @@ def compare(
         return _show_plan(opened, opened.dry_run_of_comparison(others, candidate), options)
     if options.detach:
         return _leave(opened, [candidate or opened.arms[0], *others])
-    from pgsbench.comparing import compare_until_decided
     from pgsbench.reporting import printout
+    from pgsbench.session.comparing import compare_until_decided
 
     if until:
         repeat = partial(compare_until_decided, opened, others, candidate=candidate, margin=margin)
@@ -111,7 +111,7 @@ def scale(
 ) -> None:
     """Train the arms at growing budgets, fit each, foretell a larger one and measure it."""
     opened = _open(study, options, stays=True)
-    from pgsbench import scaling
+    from pgsbench.session import scaling
 
     factors = scaling.budgets_in(names_in(budgets) or [])
     if options.dry_run:
@@ -136,14 +136,14 @@ def plan(
 ) -> None:
     """Tell what a study costs: steps, tokens, operations, memory, hours; without training, without data."""
     if power:
-        from pgsbench.archive import power as table_of
+        from pgsbench.archive.past_studies import power as table_of
 
         found = table_of(study, output=output, candidate=candidate, baselines=names_in(baselines))
         return render.show(found, json=json)
     from pgsbench.study.open import open_by_name
 
     file = open_by_name(study, overrides=set_ or [], seeds=seeds)
-    from pgsbench import planning  # late: a mistake in the study is said sooner
+    from pgsbench.session import planning  # late: a mistake in the study is said sooner
 
     if diff:
         return render.show(planning.differences(file, diff, output=output), json=json)
@@ -158,7 +158,7 @@ def worker(
     device: Annotated[str | None, option("One GPU such as cuda:1 (default: all).")] = None,
 ) -> None:
     """Work on a planned study beside other processes, on any machine that sees its folder."""
-    from pgsbench.jobs import work
+    from pgsbench.session.jobs import work
 
     done = work(study, output=output, jobs=jobs, device=device)
     typer.echo(f"runs: {done.num_trained} trained here, {done.num_reused} elsewhere")
@@ -176,10 +176,10 @@ def _open(study: str, options: opt.StudyOptions, *, stays: bool = False) -> Stud
     how: dict[str, Any] = {"output": options.output, "device": options.device, "threads": options.threads}
     how |= {"any_numerics": options.any_numerics, "command": shlex.join(["pgsbench", *sys.argv[1:]])}
     if (options.detach or options.on != "local") and not options.dry_run:
-        from pgsbench.workers import for_others
+        from pgsbench.session.workers import for_others
 
         return for_others(file, on=options.on, **how)
-    from pgsbench.session import work_on  # late: a mistake in the study is said sooner
+    from pgsbench.session.study import work_on  # late: a mistake in the study is said sooner
 
     return work_on(file, jobs=options.jobs, **how)
 
@@ -192,7 +192,7 @@ def _show_plan(study: Study, plan: pd.DataFrame, options: opt.StudyOptions) -> N
 
 def _leave(study: Study, arms: Sequence[str] | None = None, **search: Any) -> None:
     """Leave the runs to others, and say how to look at them and to join."""
-    from pgsbench.workers import leave
+    from pgsbench.session.workers import leave
 
     left = leave(study, arms, **search)
     typer.echo(f"{study.name}: {len(left.missing)} runs are missing, {len(left.jobs)} jobs submitted")

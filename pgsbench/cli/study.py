@@ -73,8 +73,8 @@ def status(
     json: opt.Json = False,
 ) -> None:
     """Show how each run of a study stands: waiting, queued, running, done, pruned, failed or lost."""
-    from pgsbench import workers
     from pgsbench.reporting.runs.status_table import status_frame, status_table
+    from pgsbench.session import workers
 
     looks = workers.watch(study, output=output) if watch else [workers.status(study, output=output)]
     for found in looks:
@@ -84,7 +84,7 @@ def status(
 @command(app, "pgsbench study cancel ratio")
 def cancel(study: opt.StudyRun, output: opt.Output = Path()) -> None:
     """Ask every process and job of a study to save and end; `study retry`, or the same command, goes on."""
-    from pgsbench import workers
+    from pgsbench.session import workers
 
     jobs = workers.cancel(study, output=output)
     typer.echo(f"{study}: cancelled{'; jobs: ' if jobs else ''}{', '.join(jobs)}")
@@ -93,7 +93,7 @@ def cancel(study: opt.StudyRun, output: opt.Output = Path()) -> None:
 @command(app, "pgsbench study retry ratio")
 def retry(study: opt.StudyRun, output: opt.Output = Path()) -> None:
     """Let runs that failed be worked on again by the workers of a study."""
-    from pgsbench import workers
+    from pgsbench.session import workers
 
     for name in workers.retry(study, output=output):
         typer.echo(name)
@@ -102,7 +102,7 @@ def retry(study: opt.StudyRun, output: opt.Output = Path()) -> None:
 @command(app, "pgsbench study collect ratio", slow=True)
 def collect(study: opt.StudyRun, output: opt.Output = Path()) -> None:
     """Write the report and feed MLflow from what is complete so far, and say what is missing."""
-    from pgsbench.archive import rewrite_reports, sync
+    from pgsbench.archive.past_studies import rewrite_reports, sync
 
     status(study, output=output)
     for paths in rewrite_reports(study, output=output):

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from pgsbench.data import damage, remote, store
 from pgsbench.data.damage import UnusableError
 from pgsbench.data.tar import IMAGE_TYPES, check_end, key_and_ending
+from pgsbench.disk.whole_files import UNREADABLE, atomic
 from pgsbench.errors import DataError
-from pgsbench.files import UNREADABLE, atomic
 from pgsbench.hashing import digest as digest_of
 
 #: Raised when the same archive would be indexed otherwise.

@@ -27,7 +27,7 @@ from pgsbench.data.pairs import Encoded, OpenShards, Pairs, captions
 from pgsbench.data.samples import Batch, Fault, Tokenize, rank_slice
 from pgsbench.data.streaming import MAX_ATTEMPTS, check_batch_size, chosen, none_left
 from pgsbench.data.transforms import Pixels
-from pgsbench.files import atomic
+from pgsbench.disk.whole_files import atomic
 from pgsbench.hashing import digest
 
 #: Raised when the same pairs would be decoded otherwise.

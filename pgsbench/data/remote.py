@@ -15,8 +15,8 @@ from typing import Any, BinaryIO
 from filelock import FileLock
 
 from pgsbench.data import store
+from pgsbench.disk.whole_files import atomic
 from pgsbench.errors import DataError, UserError
-from pgsbench.files import atomic
 from pgsbench.hashing import digest
 
 SCHEMES = ("http://", "https://", "s3://", "gs://")

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from pgsbench.config import sources
+from pgsbench.disk.whole_files import unwritable
 from pgsbench.errors import DataError, nearest
-from pgsbench.files import unwritable
 from pgsbench.hashing import file_hash
 
 #: ``(what, done, total)``, called now and then on long work.

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pgsbench.files import atomic
+from pgsbench.disk.whole_files import atomic
 
 KEY_BYTES = 16
 

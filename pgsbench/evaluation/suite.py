@@ -14,8 +14,8 @@ from pydantic import ConfigDict, Field
 from pgsbench.config.read import check, check_all
 from pgsbench.config.strict import Strict
 from pgsbench.config.yaml_text import parse_yaml, read_text
-from pgsbench.configure import build, load_class
 from pgsbench.data import public, store
+from pgsbench.disk.whole_files import is_file
 from pgsbench.errors import (
     ConfigError,
     PluginError,
@@ -24,7 +24,7 @@ from pgsbench.errors import (
 )
 from pgsbench.evaluation.protocols import PROTOCOLS
 from pgsbench.evaluation.protocols.base import EvaluationProtocol
-from pgsbench.files import is_file
+from pgsbench.plugins.from_values import build, load_class
 
 FOLDER = Path(__file__).parent / "suites"
 

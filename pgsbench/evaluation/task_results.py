@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from pgsbench.disk.whole_files import UNREADABLE, atomic
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.suite import Task
-from pgsbench.files import UNREADABLE, atomic
 
 PER_SAMPLE = "per-sample"
 TASKS = "tasks"

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from pgsbench.disk.leases import Lease
 from pgsbench.errors import UserError
 from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.experiment import is_complete, suite_of
-from pgsbench.leases import Lease
 from pgsbench.records import files
 from pgsbench.records.marks import Marks, PrunedMark
 from pgsbench.records.run_spec import RunSpec

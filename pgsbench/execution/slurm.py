@@ -1,6 +1,6 @@
 """The engine on a cluster: runs as jobs of SLURM, through submitit.
 
-A job gets names, never a run itself (`pgsbench.jobs`).
+A job gets names, never a run itself (`pgsbench.session.jobs`).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pgsbench import leases
+from pgsbench.disk import leases
 from pgsbench.records import files
 from pgsbench.records.marks import Marks, PrunedMark
 from pgsbench.records.study_record import StudyRecord, StudyRun

@@ -19,7 +19,7 @@ from filelock import FileLock
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from pgsbench.databases import lock_path, prepare
+from pgsbench.disk.databases import lock_path, prepare
 from pgsbench.errors import StudyError, without_password
 from pgsbench.execution.adviser import KnownPoint, trial_of
 

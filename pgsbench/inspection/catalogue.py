@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from pgsbench.masking import CARDS, STRATEGIES, Card
 from pgsbench.masking.text import TEXT_CARDS, TEXT_STRATEGIES
-from pgsbench.plugins import Registry
+from pgsbench.plugins.registry import Registry
 from pgsbench.reporting.render import Table
 
 

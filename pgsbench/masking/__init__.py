@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pgsbench.plugins import Registry
+from pgsbench.plugins.registry import Registry
 
 
 class Card(NamedTuple):

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple, get_args
 
 from pydantic_core import to_jsonable_python
 
-from pgsbench.configure import build, load_class
 from pgsbench.errors import ConfigError, PluginError
 from pgsbench.masking import STRATEGIES
 from pgsbench.masking.base import Need, Strategy
 from pgsbench.masking.merge import Merged
 from pgsbench.masking.text.base import TextStrategy
 from pgsbench.masking.views import ManyViews
-from pgsbench.plugins import blaming
+from pgsbench.plugins.from_values import build, load_class
+from pgsbench.plugins.registry import blaming
 
 
 class Option(NamedTuple):

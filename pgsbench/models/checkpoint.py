@@ -7,7 +7,7 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from pgsbench.files import atomic
+from pgsbench.disk.whole_files import atomic
 from pgsbench.hashing import file_hash
 from pgsbench.models.clip import Clip
 

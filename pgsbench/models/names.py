@@ -12,8 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from pgsbench.disk.whole_files import is_file
 from pgsbench.errors import ModelError, nearest
-from pgsbench.files import is_file
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 HUB = "hf-hub:"

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
+from pgsbench.disk.whole_files import atomic
 from pgsbench.errors import UserError
-from pgsbench.files import atomic
 
 Record = TypeVar("Record")
 

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pgsbench.config.search import SearchConfig
+from pgsbench.disk.leases import this_process
 from pgsbench.errors import StudyError
-from pgsbench.leases import this_process
 from pgsbench.records.json_files import read_record, write_record
 
 _FAILED, _QUEUED, _PRUNED, _CANCELLED = "failed", "queued", "pruned", "cancelled"

@@ -57,7 +57,7 @@ class RunSpec:
         params: What the search space chose, by dotted path; empty for a plain arm.
         config: The resolved configuration, seed included.
         data: Identity of the training data, by content.
-        strategy_code: Identity of the strategy's code (`pgsbench.plugins.Registry.content_id`).
+        strategy_code: Identity of the strategy's code (`pgsbench.plugins.registry.Registry.content_id`).
         model_file: Hash of the model's own JSON file; empty for a model that is known by name.
         text_code: Identity of the text strategy's code.
         reading: What decides the pixels of a picture beside the data (`pgsbench.data.shards.reading`).

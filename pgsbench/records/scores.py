@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from pgsbench.disk.whole_files import atomic
 from pgsbench.errors import EvaluationError
-from pgsbench.files import atomic
 from pgsbench.records import files
 
 

@@ -49,7 +49,7 @@ def of_sweep(results: StudyResults, confirmed: StudyResults | None = None) -> Pr
 
     Args:
         results: The search.
-        confirmed: Its winner against rivals on fresh seeds (`pgsbench.confirming`); None: not asked for.
+        confirmed: Its winner against rivals on fresh seeds (`session.confirming`); None: not asked for.
     """
     found = results.statistics
     tables = [scores_table(found), where_table(found), sweep_table(found), importance_table(found)]

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pgsbench.disk.whole_files import UNREADABLE
 from pgsbench.errors import RunError
-from pgsbench.files import UNREADABLE
 from pgsbench.records import files
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import RunSpec

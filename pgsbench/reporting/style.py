@@ -13,8 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from pgsbench.colours import PALETTE, arm_colours, label_colours
+from pgsbench.disk.whole_files import atomic
 from pgsbench.errors import ConfigError
-from pgsbench.files import atomic
 
 #: Width of a figure in inches: the text width of a common two-column paper.
 PAGE_WIDTH = 6.75

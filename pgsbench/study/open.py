@@ -10,9 +10,9 @@ from typing import Any
 from pgsbench.config.read import check_all, parse_override, set_path
 from pgsbench.config.schema import StudyConfig
 from pgsbench.config.yaml_text import parse_yaml, read_text
+from pgsbench.disk.whole_files import is_file
 from pgsbench.errors import ConfigError, UserError
 from pgsbench.evaluation.suite import load_suite, part_named
-from pgsbench.files import is_file
 from pgsbench.hashing import digest
 from pgsbench.study.objective import Objective
 from pgsbench.study.shipped import find_study

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pgsbench.disk.whole_files import is_file
 from pgsbench.errors import ConfigError, nearest
-from pgsbench.files import is_file
 
 
 def shipped_studies() -> Path:

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock, Timeout
 
-from pgsbench.databases import damage, lock_path, prepare
+from pgsbench.disk.databases import damage, lock_path, prepare
 from pgsbench.errors import RunError
 
 #: MLflow's own answer to a silent server is to wait for minutes; a mirror can be fed again later.

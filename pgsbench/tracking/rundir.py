@@ -17,10 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pgsbench import leases
+from pgsbench.disk import leases
+from pgsbench.disk.leases import Lease
+from pgsbench.disk.whole_files import atomic
 from pgsbench.errors import EvaluationError, RunError, RunHeldError
-from pgsbench.files import atomic
-from pgsbench.leases import Lease
 from pgsbench.records import files
 from pgsbench.records.json_files import finite, read_record, write_record
 from pgsbench.records.run_records import Environment, Summary
@@ -216,7 +216,7 @@ class RunDir:
         """Hold the run against all other processes; the claim ends with the block, or with the process.
 
         A run whose holder is lost is taken over, which ``takeovers.jsonl`` says; one that may be lost on
-        another machine is watched before (`pgsbench.leases`).
+        another machine is watched before (`pgsbench.disk.leases`).
 
         Raises:
             RunHeldError: Another process works on this run.

@@ -15,7 +15,7 @@ import torch
 from pgsbench.data import store
 from pgsbench.data.pairs import Pairs, captions
 from pgsbench.data.samples import Tokenize
-from pgsbench.files import UNREADABLE, atomic
+from pgsbench.disk.whole_files import UNREADABLE, atomic
 from pgsbench.hashing import digest
 from pgsbench.masking.text.base import TextView
 from pgsbench.masking.text.words import WordCounts, number_words, word_keys

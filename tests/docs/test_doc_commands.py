@@ -19,7 +19,7 @@ from tinyworld import TinyWorld, picture, png
 from pgsbench.cli.app import app
 from pgsbench.execution.estimate import Estimator
 from pgsbench.experiment import run_once
-from pgsbench.session import open_study
+from pgsbench.session.study import open_study
 from pgsbench.study.budget import PairSeconds
 from pgsbench.worlds import scenes
 from pgsbench.worlds.scenes.recipe import recipe_with

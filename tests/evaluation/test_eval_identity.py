@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from pgsbench import plugins
 from pgsbench.data import store
 from pgsbench.data.store import Dataset
 from pgsbench.evaluation.identity import current_fingerprint
@@ -119,7 +118,7 @@ def test_an_installed_protocol_is_known_by_its_whole_package(
     (package / "sibling.py").write_text("X = 1\n")
     monkeypatch.syspath_prepend(str(package.parent))
     point = EntryPoint("sibling", "with_protocol.mine:Mine", "pgsbench.evaluation")
-    monkeypatch.setattr(plugins, "entry_points", lambda *, group: [point])
+    monkeypatch.setattr("pgsbench.plugins.registry.entry_points", lambda *, group: [point])
     suite.write_text("name: x\ntasks: [{name: a, data: sets/two, protocol: sibling, group: g}]")
     before = fingerprint(suite)
     (package / "sibling.py").write_text("X = 2\n")

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from tinyworld import TinyWorld
 
-from pgsbench import session, workers
 from pgsbench.execution import slurm
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.runs import Watcher
+from pgsbench.session import workers
+from pgsbench.session.study import Study
 from pgsbench.study.open import open_by_name
 
 
@@ -43,7 +44,7 @@ def test_a_search_is_jobs_that_the_command_waits_for(
     monkeypatch.setattr(slurm, "submit", submit)
     monkeypatch.setattr(slurm, "wait_for", wait)
     monkeypatch.setattr(slurm, "wait_for_jobs", wait)
-    monkeypatch.setattr(session.Study, "_finish", lambda self, **_: "what was found")
+    monkeypatch.setattr(Study, "_finish", lambda self, **_: "what was found")
     overrides = {f"search.{key}": value for key, value in search.items()}
     file = open_by_name(tiny.study, overrides=overrides)
     study = workers.for_others(file, on="slurm", output=tmp_path)

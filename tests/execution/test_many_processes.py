@@ -18,7 +18,7 @@ import test_search
 from servers import Postgres
 from tinyworld import TinyWorld
 
-from pgsbench import leases
+from pgsbench.disk import leases
 from pgsbench.errors import RunHeldError, StudyError
 from pgsbench.execution import folder as folder_module
 from pgsbench.execution import local

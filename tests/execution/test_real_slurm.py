@@ -15,13 +15,13 @@ import pytest
 from test_slurm import planned
 from tinyworld import HALF, TinyWorld
 
-from pgsbench import workers
 from pgsbench.config.cluster import read_profile
 from pgsbench.execution import slurm
 from pgsbench.execution.runs import Watcher
 from pgsbench.records import files
 from pgsbench.records.marks import Marks, Queued
-from pgsbench.session import work_on
+from pgsbench.session import workers
+from pgsbench.session.study import work_on
 from pgsbench.study.open import open_study_file
 from pgsbench.tracking.rundir import RunDir
 

@@ -13,15 +13,17 @@ import test_search
 from tinyworld import TinyWorld
 from typer.testing import CliRunner
 
-from pgsbench import comparing, experiment, jobs, session, workers
+from pgsbench import experiment
 from pgsbench.cli.app import app
 from pgsbench.config.cluster import Profile, read_profile
 from pgsbench.errors import ConfigError, DataError, Interrupted, StudyError
 from pgsbench.execution import slurm
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.runs import Watcher
-from pgsbench.jobs import RunJob
 from pgsbench.records.marks import Failure, Queued
+from pgsbench.session import comparing, jobs, workers
+from pgsbench.session.jobs import RunJob
+from pgsbench.session.study import Study
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
 
@@ -174,7 +176,7 @@ def test_seeds_are_added_by_jobs_until_a_comparison_is_decided(
 
     monkeypatch.setattr(slurm, "submit", submit)
     monkeypatch.setattr(slurm, "wait_for", wait)
-    monkeypatch.setattr(session.Study, "_finish", lambda self, **_: SimpleNamespace(statistics=None))
+    monkeypatch.setattr(Study, "_finish", lambda self, **_: SimpleNamespace(statistics=None))
     monkeypatch.setattr(comparing, "decisions", lambda _: [SimpleNamespace(is_decided=len(submitted) > 6)])
     monkeypatch.setattr(comparing, "_said", str)
     study = workers.on_cluster(open_study_file(tiny.study), on="slurm", output=tmp_path)

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import pytest
 from fabricated import Arm, write_runs
 
-from pgsbench.comparing import compare_until_decided
 from pgsbench.errors import ConfigError
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting.decision.power import power_table
@@ -16,6 +15,7 @@ from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
 from pgsbench.reporting.verdict.answer import certainty
+from pgsbench.session.comparing import compare_until_decided
 
 
 class FakeStudy:

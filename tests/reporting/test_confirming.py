@@ -6,12 +6,12 @@ import pytest
 from fabricated import Arm, write_runs
 from tinyworld import TinyWorld
 
-from pgsbench.confirming import confirm, contenders
 from pgsbench.errors import StudyError
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
-from pgsbench.session import Study, open_study
+from pgsbench.session.confirming import confirm, contenders
+from pgsbench.session.study import Study, open_study
 
 SEARCH = {"space": {"strategy.mask_ratio": [0.25, 0.5]}, "arms": ["pgs", "flip"]}
 

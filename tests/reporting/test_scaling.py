@@ -16,8 +16,8 @@ from pgsbench.reporting.results import Results
 from pgsbench.reporting.scale.fit import PowerLaw, crossing
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
-from pgsbench.scaling import dry_run, scale
-from pgsbench.session import Study, open_study
+from pgsbench.session.scaling import dry_run, scale
+from pgsbench.session.study import Study, open_study
 
 BUDGETS = [0.25, 0.5, 1.0, 2.0]
 
@@ -73,7 +73,7 @@ def test_what_is_held_out_is_predicted_before_it_is_trained(tiny: TinyWorld, tmp
 def test_a_dry_run_plans_every_budget_and_trains_nothing(tiny: TinyWorld, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(Study, "dry_run", lambda self: asked.append(self) or pd.DataFrame())
-    monkeypatch.setattr("pgsbench.scaling.plan_table", lambda name, _: Table(name, ["run"], []))
+    monkeypatch.setattr("pgsbench.session.scaling.plan_table", lambda name, _: Table(name, ["run"], []))
     found = dry_run(open_study(tiny.study, output=tmp_path, jobs=1), BUDGETS, hold_out=4)
     assert [table.title for table in found] == ["tiny-x0.25", "tiny-x0.5", "tiny-x1", "tiny-x2", "tiny-x4"]
     assert [one.file.config.training.samples for one in asked] == [32, 48, 96, 192, 384]

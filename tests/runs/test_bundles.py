@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from written import write_study
 
-from pgsbench.bundles import CONTENTS, bundle, verify
+from pgsbench.archive.bundles import CONTENTS, bundle, verify
 from pgsbench.errors import StudyError
 from pgsbench.hashing import file_hash
 

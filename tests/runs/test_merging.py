@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from written import spec_of, write_run, write_study
 
+from pgsbench.archive.merging import merge
 from pgsbench.errors import StudyError
-from pgsbench.merging import merge
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.tracking.rundir import RunDir, all_runs

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from written import spec_of, write_study
 
-from pgsbench import jobs, workers
 from pgsbench.errors import StudyError
 from pgsbench.execution import slurm
 from pgsbench.execution.status import RunStatus
@@ -16,6 +15,7 @@ from pgsbench.records.marks import Failure, Marks, Queued
 from pgsbench.records.run_spec import Numerics
 from pgsbench.records.study_record import StudyRun, write_planned
 from pgsbench.reporting.runs.status_table import status_table
+from pgsbench.session import jobs, workers
 from pgsbench.tracking.rundir import RunDir
 
 

@@ -12,10 +12,10 @@ from pgsbench.errors import ConfigError, StudyError, UserError
 from pgsbench.execution.estimate import Estimator
 from pgsbench.execution.kept_times import KeptTimes, Timed
 from pgsbench.models.pair_cost import pair_costs
-from pgsbench.planning import plan
 from pgsbench.records.json_files import read_record
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.session import open_study
+from pgsbench.session.planning import plan
+from pgsbench.session.study import open_study
 from pgsbench.study.budget import PairSeconds
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner

@@ -13,11 +13,11 @@ from pgsbench.cli.app import app
 from pgsbench.errors import ConfigError, StudyError
 from pgsbench.execution.estimate import Estimator
 from pgsbench.execution.machines import ASSUMED_SHARE, DEVICES, machine_named
-from pgsbench.planning import differences, plan
 from pgsbench.records.run_records import Summary
 from pgsbench.records.study_record import StudyRecord, StudyRun
 from pgsbench.reporting.render import Table
 from pgsbench.reporting.runs.study_plan import scaled
+from pgsbench.session.planning import differences, plan
 from pgsbench.study.budget import PairSeconds
 from pgsbench.study.open import open_by_name, open_study_file
 from pgsbench.study.plan import Planner

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgsbench.plugins import Registry
+from pgsbench.plugins.registry import Registry
 
 #: Built-in protocols. The table is plain text, so that listing the names imports nothing.
 PROTOCOLS = Registry(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pgsbench.masking import Card
-from pgsbench.plugins import Registry
+from pgsbench.plugins.registry import Registry
 
 #: Built-in text strategies, as `pgsbench.masking.CARDS` lists those for images.
 TEXT_CARDS: dict[str, Card] = {

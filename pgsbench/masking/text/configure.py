@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from pgsbench.configure import build, load_class
 from pgsbench.errors import PluginError
 from pgsbench.masking.configure import what_is_missing
 from pgsbench.masking.text import TEXT_STRATEGIES
 from pgsbench.masking.text.base import TextNeed, TextStrategy
-from pgsbench.plugins import blaming
+from pgsbench.plugins.from_values import build, load_class
+from pgsbench.plugins.registry import blaming
 
 
 def configure_text(

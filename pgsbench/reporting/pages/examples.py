@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pgsbench.disk.whole_files import UNREADABLE
 from pgsbench.errors import UserError
-from pgsbench.files import UNREADABLE
 from pgsbench.records.scores import Score
 from pgsbench.reporting.pages.item_leads import ItemLeads, chosen, item_leads, pair_of, tasks_table
 from pgsbench.reporting.render import Table

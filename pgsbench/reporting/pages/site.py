@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pgsbench import __version__
+from pgsbench.disk.whole_files import atomic
 from pgsbench.errors import ConfigError, StudyError
-from pgsbench.files import atomic
 from pgsbench.records import files
 from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.reporting.pages.templates import environment

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pgsbench import __version__
-from pgsbench.files import atomic
+from pgsbench.disk.whole_files import atomic
 from pgsbench.reporting import figures, render, tables
 from pgsbench.reporting.cost.pareto_table import pareto_table
 from pgsbench.reporting.decision.decide import outcome_of

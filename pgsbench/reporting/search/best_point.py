@@ -10,8 +10,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from pgsbench.disk.whole_files import atomic
 from pgsbench.errors import StudyError
-from pgsbench.files import atomic
 from pgsbench.records.run_spec import RunSpec, short
 from pgsbench.reporting.cost.choice import choose
 from pgsbench.reporting.render import counted, percent

@@ -25,8 +25,8 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from pgsbench.disk.whole_files import is_file
 from pgsbench.errors import PluginError, UserError, nearest
-from pgsbench.files import is_file
 from pgsbench.hashing import file_hash
 
 

@@ -12,7 +12,7 @@ from pgsbench.records.run_spec import RunSpec
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_results import StudyResults
 from pgsbench.reporting.verdict.arm_ranking import ranking
-from pgsbench.session import Study
+from pgsbench.session.study import Study
 
 #: A point that is the best with a lower probability is no rival.
 LEAST_PROBABLE = 0.05

@@ -14,7 +14,7 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
-from pgsbench.files import atomic
+from pgsbench.disk.whole_files import atomic
 
 #: What SQLite writes beside a database; it belongs to the file of that name.
 _COMPANIONS = ("-journal", "-wal", "-shm")

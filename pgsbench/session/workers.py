@@ -14,13 +14,13 @@ from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.runs import Watcher, enter
 from pgsbench.execution.slots import Slots, plan_slots
 from pgsbench.execution.status import ENDED, LOST, QUEUED, RunStatus, statuses
-from pgsbench.jobs import RunJob, WorkerJob
 from pgsbench.records.marks import Marks, Queued
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import read_planned
 from pgsbench.reporting.runs.on_disk import study_folder
 from pgsbench.reporting.study_results import StudyResults
-from pgsbench.session import Study
+from pgsbench.session.jobs import RunJob, WorkerJob
+from pgsbench.session.study import Study
 from pgsbench.study.study_file import StudyFile
 
 LOCAL, SLURM = "local", "slurm"

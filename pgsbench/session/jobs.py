@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from pgsbench.errors import Interrupted, Pruned, RunHeldError, StudyError
 
 if TYPE_CHECKING:
-    from pgsbench.session import Study
+    from pgsbench.session.study import Study
 
 
 def work(
@@ -41,7 +41,7 @@ def work(
     from pgsbench.execution.slots import plan_slots
     from pgsbench.records.study_record import StudyRecord
     from pgsbench.reporting.runs.on_disk import study_folder
-    from pgsbench.session import Study
+    from pgsbench.session.study import Study
 
     record = StudyRecord.read(study_folder(output, study))
     numerics = numerics_of(record)

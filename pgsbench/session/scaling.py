@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from pgsbench.disk.whole_files import atomic
 from pgsbench.errors import ConfigError, StudyError
-from pgsbench.files import atomic
 from pgsbench.records.json_files import write_json
 from pgsbench.reporting.render import Table, markdown
 from pgsbench.reporting.runs.plan_table import plan_table
@@ -22,7 +22,7 @@ from pgsbench.reporting.scale.report import (
     scale_figure,
 )
 from pgsbench.reporting.style import save
-from pgsbench.session import Study
+from pgsbench.session.study import Study
 from pgsbench.study.study_file import StudyFile
 
 

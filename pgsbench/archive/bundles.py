@@ -14,8 +14,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from pgsbench.disk.whole_files import UNREADABLE, atomic
 from pgsbench.errors import StudyError
-from pgsbench.files import UNREADABLE, atomic
 from pgsbench.hashing import file_hash
 from pgsbench.records import files
 from pgsbench.records.study_record import StudyRecord

@@ -18,7 +18,7 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from pgsbench.errors import ConfigError, PluginError, UserError, nearest
-from pgsbench.plugins import Registry, blaming
+from pgsbench.plugins.registry import Registry, blaming
 
 
 def load_class(registry: Registry, name: str, *, where: str, relative_to: Path | None = None) -> type[Any]:

@@ -16,7 +16,7 @@ from pgsbench.reporting.render import counted, points
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.study_results import StudyResults
 from pgsbench.reporting.verdict.short_table import MARKS
-from pgsbench.session import Study, open_study
+from pgsbench.session.study import Study, open_study
 
 MAX_SEEDS = 8
 

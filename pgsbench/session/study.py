@@ -18,6 +18,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pgsbench.config.schema import arm_name
+from pgsbench.disk.whole_files import unwritable
 from pgsbench.errors import ConfigError, StudyError
 from pgsbench.evaluation.task_data import locate, make_builtin
 from pgsbench.execution.estimate import Estimator
@@ -28,7 +29,6 @@ from pgsbench.execution.search import search
 from pgsbench.execution.shown import Counts, shown
 from pgsbench.execution.slots import Slots, plan_slots
 from pgsbench.experiment import suite_of
-from pgsbench.files import unwritable
 from pgsbench.progress import Bars
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
@@ -253,7 +253,7 @@ class Study:
             baselines: Arms or strategies to compare with.
             candidate: The arm in question; None: the study's base.
             seeds: Number of seeds, or the seeds; None: the study's.
-            plan: How it is repeated until it is decided (`pgsbench.comparing`); None: not at all.
+            plan: How it is repeated until it is decided (`pgsbench.session.comparing`); None: not at all.
 
         Raises:
             UserError: There is no such arm, or nothing to compare.

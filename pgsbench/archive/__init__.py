@@ -1,0 +1,1 @@
+"""Studies that have run: reports written anew, worlds compared, folders packed, checked and merged."""

@@ -1,0 +1,1 @@
+"""Classes that are named in files: found by name, and built from values."""
