@@ -36,6 +36,8 @@ from pgsbench.training.step import GradientStep, Towers
 
 MAX_LOGIT_SCALE = math.log(100)  # CLIP, arXiv 2103.00020, section 2.5
 
+_TOO_FAST = "lower training.learning_rate, or lengthen training.warmup_share"
+
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -73,8 +75,8 @@ def train(
 
     Raises:
         Interrupted: `should_stop` of any rank said so.
-        RunError: The loss is no longer finite, the saved state cannot be read, the batch cannot be shared
-            equally, or another rank has failed or is lost.
+        RunError: The loss or the weights are no longer finite, the saved state cannot be read, the batch
+            cannot be shared equally, or another rank has failed or is lost.
     """
     check_shared_equally(config.batch_size, ranks.world_size)
     model: Any = clip.model
@@ -153,6 +155,7 @@ def train(
                 gather_moments(optimizer)
             if ranks.is_first:
                 try:
+                    check_weights(model, step)  # a state that cannot go on must not replace one that can
                     state.save(state_folder, trained, step=step, totals=totals, keep=config.keep_states)
                 except Exception as raised:
                     error = raised
@@ -161,6 +164,7 @@ def train(
             meter.resume()
         if stop:
             raise Interrupted
+    check_weights(model, step)
     return totals
 
 
@@ -177,8 +181,14 @@ def check_finite(loss: float, step: int) -> None:
             "the loss is no longer finite",
             where=f"step {step}",
             value=loss,
-            way_out="lower training.learning_rate, or lengthen training.warmup_share",
+            way_out=_TOO_FAST,
         )
+
+
+def check_weights(model: torch.nn.Module, step: int) -> None:
+    """Raise RunError where weights are no numbers any more: the loss tells it one step later."""
+    if not torch.stack([weight.isfinite().all() for weight in model.parameters()]).all():
+        raise RunError("the weights are no longer finite", where=f"step {step}", way_out=_TOO_FAST)
 
 
 def check_shared_equally(batch_size: int, world_size: int) -> None:

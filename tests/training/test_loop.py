@@ -273,6 +273,15 @@ def test_a_diverged_training_says_so(tiny: TinyWorld, tmp_path: Path) -> None:
         run(tiny, tmp_path, config=CONFIG.model_copy(update={"learning_rate": 1e30, "grad_clip_norm": None}))
 
 
+def test_a_diverged_training_saves_no_state_that_cannot_go_on(tiny: TinyWorld, tmp_path: Path) -> None:
+    """The loss is looked at where it is logged, here at the end alone; states are saved before."""
+    changes = {"learning_rate": 1e30, "grad_clip_norm": None, "log_every_steps": 6}
+    with pytest.raises(RunError, match="step 2: the weights are no longer finite"):
+        run(tiny, tmp_path, config=CONFIG.model_copy(update=changes))
+    for file in tmp_path.glob("step-*/*.safetensors"):
+        assert all(tensor.isfinite().all() for tensor in load_file(file).values())
+
+
 def test_a_damaged_state_names_the_file_and_the_way_out(tiny: TinyWorld, tmp_path: Path) -> None:
     (tmp_path / "step-00000002").mkdir()
     (tmp_path / "step-00000002" / "state.json").write_text("no state")
