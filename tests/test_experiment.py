@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tinyworld import HALF, TinyWorld
 from pgsbench.errors import RunError
 from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import load_suite
-from pgsbench.experiment import is_complete, run_once
+from pgsbench.experiment import _git_commit, is_complete, run_once
 from pgsbench.models.names import CONFIG_FOLDER
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
@@ -111,3 +112,17 @@ def test_a_run_directory_that_is_deleted_in_evaluation_stays_deleted(tiny: TinyW
     with pytest.raises(RunError, match="the run directory was deleted"):
         run_once(spec, runs_root=tmp_path, device=torch.device("cpu"), should_stop=delete_once_trained)
     assert not folder.exists()
+
+
+def test_the_commit_is_that_of_the_repository_that_tracks_the_file(tmp_path: Path) -> None:
+    git = ("git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c")
+    ours, other = tmp_path / "ours.py", tmp_path / "environment" / "installed.py"
+    other.parent.mkdir()
+    for path in (ours, other):
+        path.write_text("")
+    for words in (("init",), ("add", "ours.py"), ("commit", "-m", "one")):
+        subprocess.run((*git, *words), check=True, capture_output=True)
+    assert len(_git_commit(ours)) == 12
+    ours.write_text("changed")
+    assert _git_commit(ours).endswith("+")
+    assert _git_commit(other) == ""

@@ -123,6 +123,7 @@ def test_where_a_relative_file_starts_is_said(tmp_path: Path) -> None:
         (None, "mine.py:A", "does not exist"),
         ("class B:\n    pass\n", "mine.py:A", "defines no such thing"),
         ("1 / 0\n", "mine.py:A", "cannot be imported: ZeroDivisionError"),
+        ("raise SystemExit(3)\n", "mine.py:A", "cannot be imported: SystemExit"),
     ],
 )
 def test_a_broken_file_is_a_plugin_error(tmp_path: Path, content: str | None, name: str, said: str) -> None:

@@ -100,12 +100,12 @@ def retry(study: opt.StudyRun, output: opt.Output = Path()) -> None:
 
 
 @command(app, "pgsbench study collect ratio", slow=True)
-def collect(study: opt.StudyRun, output: opt.Output = Path()) -> None:
+def collect(study: opt.StudyRun, output: opt.Output = Path(), json: opt.Json = False) -> None:
     """Write the report and feed MLflow from what is complete so far, and say what is missing."""
     from pgsbench.archive.past_studies import rewrite_reports, sync
 
-    status(study, output=output)
+    status(study, output=output, json=json)
     for paths in rewrite_reports(study, output=output):
-        typer.echo(f"{paths.html}\n{paths.markdown}")
+        typer.echo(f"{paths.html}\n{paths.markdown}", err=json)
     for _, fed in sync(study, output=output):
-        typer.echo(f"MLflow: {fed.problem or 'up to date'}")
+        typer.echo(f"MLflow: {fed.problem or 'up to date'}", err=json)

@@ -262,10 +262,11 @@ class TrainingConfig(Strict):
 class BudgetConfig(Strict):
     """What every arm may spend on its training; the number of pairs follows, in whole steps."""
 
-    equal: Literal["tokens", "flops", "seconds"] = Field(
-        description="tokens: of both towers, mean over the blocks; flops: matrix products of both towers, "
-        "forward and backward. Both follow from the strategies and the model's grid, before anything runs. "
-        "seconds: of training steps, from a few that are timed once; the study keeps what was measured."
+    equal: Literal["samples", "tokens", "flops", "seconds"] = Field(
+        description="samples: pairs; tokens: of both towers, mean over the blocks; flops: matrix products of "
+        "both towers, forward and backward. All follow from the strategies and the model's grid, before "
+        "anything runs. seconds: of training steps, from a few that are timed once; the study keeps what was "
+        "measured."
     )
     amount: float = Field(gt=0, le=1e30, description="How much of it each arm may spend.")
 

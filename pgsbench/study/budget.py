@@ -1,4 +1,4 @@
-"""From what an arm may spend, in tokens, operations or seconds, to the pairs that it sees."""
+"""From what an arm may spend, in pairs, tokens, operations or seconds, to the pairs that it sees."""
 
 from __future__ import annotations
 
@@ -56,6 +56,8 @@ def spend(config: RunConfig, pace: Pace | None = None) -> RunConfig:
 def _prices(config: RunConfig, pace: Pace | None) -> tuple[float, float]:
     """Return what a pair costs while masks are on, and in the last phase."""
     assert config.budget is not None
+    if config.budget.equal == "samples":
+        return 1.0, 1.0
     if config.budget.equal == "seconds":
         if pace is None:
             raise ConfigError(

@@ -61,6 +61,11 @@ def test_every_arm_gets_the_steps_that_the_budget_pays_for(
         assert spent(spec, steps) <= amount < spent(spec, steps + 1), spec.arm
 
 
+def test_a_budget_of_samples_is_as_many_pairs_for_every_arm(tiny: TinyWorld, tmp_path: Path) -> None:
+    found = specs(tiny, tmp_path, "{equal: samples, amount: 99}")
+    assert {spec.config.training.samples for spec in found} == {96}  # whole steps of four
+
+
 def in_seconds(tiny: TinyWorld, tmp_path: Path) -> Path:
     path = tmp_path / "timed.yaml"
     path.write_text(

@@ -77,7 +77,8 @@ def _budget(results: Results) -> str:
         return f"{first.amount / 1e12:,.4g} TFLOP of both towers"
     if first.equal == "seconds":
         return f"{first.amount:,.4g} seconds of training steps, as timed before the training"
-    return f"{first.amount:,.0f} tokens of both towers"
+    what = "pairs" if first.equal == "samples" else "tokens of both towers"
+    return f"{first.amount:,.0f} {what}"
 
 
 def _masks(results: Results) -> str:
