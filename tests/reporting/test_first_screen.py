@@ -106,3 +106,8 @@ def test_commands_in_sentences_are_code_whose_options_stay_whole():
     shown = environment().from_string("{{ said | code }}").render(said="Less < more: `run --until it`.")
     assert shown.startswith("Less &lt; more: <code>")
     assert '<span class="whole">--until</span> <span class="whole">it</span></code>.' in shown
+
+
+def test_values_of_points_may_be_broken_where_a_page_is_narrow():
+    shown = environment().from_string("{{ said | breakable }}").render(said="mask_ratio=<1")
+    assert shown == "mask_<wbr>ratio=<wbr>&lt;1"

@@ -148,11 +148,15 @@ def forest(results: Results) -> Forest | None:
         return round(3 + 94 * (value - low) / (high - low), 2)
 
     pens = {theme.name: label_pens(results.study.arm_of, theme) for theme in (LIGHT, DARK)}
+    compared = [Comparison(one.candidate, one.baseline, one.of, one.interval) for one in found]
+    names = [one.pair for one in compared]
+    if results.is_over_data and len(results.baselines) == 1:  # then all bars are of the same two arms
+        names = [one.names[2] for one in compared]
     bars = []
     for number, one in enumerate(found):
         better = {"better": one.candidate, "worse": one.baseline}.get(one.outcome)
         colours = [pens[theme.name][better].colour if better else "" for theme in (LIGHT, DARK)]
-        bars.append(_bar(one, number, at, colours))
+        bars.append(_bar(names[number], one, number, at, colours))
     ticks = [(at(low + k * step), points(low + k * step)) for k in range(round((high - low) / step) + 1)]
     alt = f"Differences on {named(found[0].of)}: " + "; ".join(f"{bar.name} {bar.said}" for bar in bars) + "."
     band = at(-margin), round(at(margin) - at(-margin), 2)
@@ -171,14 +175,13 @@ def _reading(results: Results) -> str:
     )
 
 
-def _bar(one: Decision, number: int, at: object, colours: list[str]) -> Bar:
+def _bar(name: str, one: Decision, number: int, at: object, colours: list[str]) -> Bar:
     assert isinstance(one.interval, Interval)
     assert callable(at)
     found = one.interval
-    pair = Comparison(one.candidate, one.baseline, one.of, found).pair
     positions = at(found.low), at(found.estimate), at(found.high)
     said = f"{points(found.estimate)} {MARKS[one.outcome]}"
-    return Bar(pair, said, _ROW * number, *positions, *colours)
+    return Bar(name, said, _ROW * number, *positions, *colours)
 
 
 def _step(span: float) -> float:

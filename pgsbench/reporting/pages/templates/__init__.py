@@ -21,7 +21,15 @@ def environment() -> jinja2.Environment:
     )
     found.filters["markdown_table"] = render.markdown
     found.filters["code"] = _code
+    found.filters["breakable"] = _breakable
     return found
+
+
+def _breakable(text: str) -> Markup:
+    """Return text as HTML that may be broken after ``_`` and ``=``, as in ``mask_ratio=0.25``."""
+    return Markup("").join(
+        escape(part) + Markup("<wbr>" * (part in "_=")) for part in re.split("([_=])", text) if part
+    )
 
 
 def _code(text: str) -> Markup:
