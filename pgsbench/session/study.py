@@ -157,9 +157,11 @@ class Study:
         return self._file
 
     def beside(self, file: StudyFile) -> Study:
-        """Take another study to work in the same place."""
+        """Take another study to work in the same place; its runs are counted with those of this one."""
         output, numerics = self._reports_root.parent, self._any_numerics
-        return Study(file, output, self.slots, command=self._command, any_numerics=numerics)
+        other = Study(file, output, self.slots, command=self._command, any_numerics=numerics)
+        other._counts = self._counts
+        return other
 
     @property
     def num_trained(self) -> int:

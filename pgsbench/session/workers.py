@@ -83,11 +83,11 @@ class ClusterStudy(Study):
     cluster: str
 
     def beside(self, file: StudyFile) -> ClusterStudy:
-        """Take another study to work in the same place."""
+        """Take another study to work in the same place; its runs are counted with those of this one."""
         other = ClusterStudy(
             file, self.runs_root.parent, self.slots, command=self._command, any_numerics=False
         )
-        other.profile, other.cluster = self.profile, self.cluster
+        other.profile, other.cluster, other._counts = self.profile, self.cluster, self._counts
         return other
 
     def _work_off(self, specs: Sequence[RunSpec]) -> None:

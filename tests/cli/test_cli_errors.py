@@ -212,7 +212,7 @@ def test_status_is_no_mistake_where_everything_is_missing(
     (rows,) = json.loads(out).values()
     assert [row["state"] for row in rows] == ["missing"] * 36
     row = next(row for row in rows if row["data set"] == "clip_benchmark:vtab/cifar10")
-    assert (row["split"], row["known size"]) == ("test", "10,000")
+    assert (row["split"], row["known size"]) == ("test", 10_000)
     assert row["source"] == "hf.co/datasets/clip-benchmark/wds_vtab-cifar10"
 
 

@@ -117,7 +117,7 @@ def test_the_best_run_is_that_of_the_study_with_the_highest_score(tmp_path: Path
     best = best_run("tiny", output=tmp_path)
     assert list(best["id"]) == [written[1].spec.id]
     assert list(best_run("tiny", output=tmp_path, metric="tiny/colour/acc1")["id"]) == [written[1].spec.id]
-    with pytest.raises(StudyError, match="no run of the study has such a score"):
+    with pytest.raises(StudyError, match="no run has such a score"):
         best_run("tiny", output=tmp_path, metric="robustness")
 
 
