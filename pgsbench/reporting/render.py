@@ -33,7 +33,8 @@ _LATEX_ROWS = 45
 #: Words are wrapped to no less than this.
 _NARROWEST = 20
 #: A number as cells show it: with commas, a true minus, a unit that says nothing of its size.
-_NUMBER = re.compile(r"([+−-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]\d+)?) ?[%×]?")
+_NUMBER = r"([+−-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]\d+)?) ?[%×]?"
+_INTERVAL = rf"{_NUMBER} \({_NUMBER} to {_NUMBER}\)"
 _GAP = "  "
 
 _LATEX = {
@@ -185,10 +186,15 @@ def _for_programs(table: Table, column: int, cell: str) -> object:
         return cell
     if cell in ("", MISSING_CELL):
         return None
-    number = _NUMBER.fullmatch(cell)
-    if number is None:
-        return cell
-    digits = number[1].replace(",", "").replace("−", "-")
+    if number := re.fullmatch(_NUMBER, cell):
+        return _number(number[1])
+    if found := re.fullmatch(_INTERVAL, cell):
+        return dict(zip(("value", "low", "high"), map(_number, found.groups()), strict=True))
+    return cell
+
+
+def _number(shown: str) -> int | float:
+    digits = shown.replace(",", "").replace("−", "-")
     return int(digits) if re.fullmatch(r"[+-]?\d+", digits) else float(digits)
 
 

@@ -19,10 +19,32 @@ def rows_of(table: Table) -> list[dict[str, object]]:
 
 
 def test_numbers_are_numbers() -> None:
-    cells = ["−0.4", "1,008", "1.06×", "3.44%", "88 %", "1.0e-04", "< 0.001", MISSING_CELL, "", "12 of 20"]
+    cells = [
+        "−0.4",
+        "1,008",
+        "1.06×",
+        "3.44%",
+        "88 %",
+        "1.0e-04",
+        "< 0.001",
+        MISSING_CELL,
+        "",
+        "0.91 (−0.5 to 1.00)",
+    ]
     (row,) = rows_of(Table("t", ["arm", *map(str, range(10))], [["0123", *cells]]))
     assert row["arm"] == "0123"  # it names the row
-    numbers = [-0.4, 1008, 1.06, 3.44, 88, 1e-4, "< 0.001", None, None, "12 of 20"]
+    numbers = [
+        -0.4,
+        1008,
+        1.06,
+        3.44,
+        88,
+        1e-4,
+        "< 0.001",
+        None,
+        None,
+        {"value": 0.91, "low": -0.5, "high": 1.0},
+    ]
     assert [row[str(i)] for i in range(10)] == numbers
 
 

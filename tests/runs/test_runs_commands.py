@@ -75,6 +75,18 @@ def test_show_diff_and_best(shell: Shell) -> None:
     assert "there is no run with this id" in shell("runs", "show", "zzz", status=2)
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("compare --baselines flip --margin 3", "--margin: it goes with --until decided alone"),
+        ("compare --baselines flip --max-seeds 3", "--max-seeds: it goes with --until decided alone"),
+        ("plan tiny --baselines flip", "--baselines: it goes with --power alone"),
+    ],
+)
+def test_an_option_that_would_be_passed_over_is_a_mistake(shell: Shell, line: str, said: str) -> None:
+    assert said in shell(*line.split(), status=2)
+
+
 def test_what_a_run_cost_is_told_in_as_many_digits_as_anybody_reads() -> None:
     shown = [_measured(value) for value in (15.377858988998923, 123456.7, 69622824960, 8, "cpu")]
     assert shown == ["15.38", "123,457", "69,622,824,960", "8", "cpu"]

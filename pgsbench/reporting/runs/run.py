@@ -39,6 +39,9 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({self.spec.id!r}, {self.spec.study}/{self.spec.name})"
 
+    def __fspath__(self) -> str:
+        return str(self.path)
+
     @property
     def path(self) -> Path:
         """The run directory."""
