@@ -80,7 +80,8 @@ def bundle(study: str, path: Path, *, output: str | Path = ".", weights: bool = 
     runs = {run.directory: RunDir(root / run.directory) for run in record.runs}
     done = {name: run for name, run in runs.items() if run.is_done}
     if not done:
-        raise StudyError("no run of the study is complete", where=folder.name)
+        way_out = f"`pgsbench study status {folder.name}` says how they stand"
+        raise StudyError("no run of the study is complete", where=folder.name, way_out=way_out)
     found = {f"runs/{folder.name}/{files.STUDY}": folder / files.STUDY}
     found |= {
         f"runs/{folder.name}/{part}/{one.name}": one

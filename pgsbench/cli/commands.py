@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec
@@ -49,7 +50,8 @@ def command(
             function(*args, **given)
 
         epilog = "\b\n" + "\n".join(f"Example: {one}" for one in examples)
-        app.command(name, cls=_Command, epilog=epilog)(call)
+        summary = re.split("[:;]", (function.__doc__ or "").partition("\n")[0])[0].rstrip(".")
+        app.command(name, cls=_Command, epilog=epilog, short_help=f"{summary}.")(call)
         return function
 
     return add

@@ -204,9 +204,7 @@ def _leave(study: Study, arms: Sequence[str] | None = None, **search: Any) -> No
     """Leave the runs to others, and say how to look at them and to join."""
     from pgsbench.session.workers import leave
 
-    left = leave(study, arms, **search)
-    typer.echo(f"{study.name}: {len(left.missing)} runs are missing, {len(left.jobs)} jobs submitted")
-    typer.echo(f"pgsbench study status {study.name}\npgsbench worker {study.name}")
+    typer.echo(leave(study, arms, **search).words(study))
 
 
 def _finish(study: Study, printout: Printout, options: opt.StudyOptions) -> None:

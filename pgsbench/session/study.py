@@ -104,10 +104,11 @@ def work_on(
         UserError: The folder cannot be written, or there is no such device.
     """
     slots = plan_slots(jobs=jobs, device=device, threads=threads, devices_per_run=file.config.devices_per_run)
-    if reason := unwritable(Path(output)):
-        raise ConfigError(
-            f"runs and reports cannot be written: {reason}", where="output", way_out="name another folder"
-        )
+    for part in ("runs", "reports"):
+        if reason := unwritable(Path(output, part)):
+            raise ConfigError(
+                f"{part} cannot be written: {reason}", where="output", way_out="name another folder"
+            )
     return Study(file, Path(output), slots, command=command, any_numerics=any_numerics)
 
 
