@@ -72,7 +72,7 @@ def compare(
         rule, way_out = "seeds are added until it is decided", "say --max-seeds instead"
         raise ConfigError(rule, where="seeds", value=options.seeds, way_out=way_out)
     opened, others = _open(study, options, stays=until is not None), names_in(baselines) or []
-    from pgsbench import comparing
+    from pgsbench.session import comparing
 
     seeds = max_seeds or comparing.MAX_SEEDS
     if options.dry_run:
@@ -83,7 +83,6 @@ def compare(
     if options.detach:
         return _leave(opened, [candidate or opened.arms[0], *others])
     from pgsbench.reporting import printout
-    from pgsbench.session.comparing import compare_until_decided
 
     if until:
         repeat = partial(comparing.compare_until_decided, opened, others, candidate=candidate, hours=hours)

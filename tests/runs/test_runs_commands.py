@@ -14,7 +14,7 @@ from written import write_study
 import pgsbench
 from pgsbench.cli import main
 from pgsbench.doctor import machine
-from pgsbench.reporting.run import _measured
+from pgsbench.reporting.runs.run import _measured
 from pgsbench.tracking.rundir import RunDir
 
 SEARCH = {"space": {"strategy.mask_ratio": [0.5, 0.75]}, "arms": ["pgs"]}
