@@ -67,7 +67,7 @@ class Evaluation:
 
 
 def evaluate_checkpoint(
-    source: str | Path | Clip | nn.Module | tuple[Any, ...],
+    source: str | os.PathLike[str] | Clip | nn.Module | tuple[Any, ...],
     suite: Suite | str | Path,
     *,
     model: str | None = None,
@@ -85,9 +85,9 @@ def evaluate_checkpoint(
     """Measure a checkpoint on a suite; what was measured before is not measured again.
 
     Args:
-        source: A run directory, a folder in open_clip's local-dir layout, a file of weights, ``NAME:TAG``,
-            ``hf-hub:OWNER/NAME``, an MLflow URI, or a model that is open already: open_clip's, alone or as
-            ``(model, transform, tokenizer)``.
+        source: A run or its directory, a folder in open_clip's local-dir layout, a file of weights,
+            ``NAME:TAG``, ``hf-hub:OWNER/NAME``, an MLflow URI, or a model that is open already: open_clip's,
+            alone or as ``(model, transform, tokenizer)``.
         suite: A suite, the name of one that ships, its file, or ``clip_benchmark:NAME``. A run is tested on
             the evaluation sets that belong to its training data (`pgsbench.evaluation.suite.following`).
         model: Architecture of a file of weights (`pgsbench.models.source.open_model`).
@@ -109,6 +109,8 @@ def evaluate_checkpoint(
     """
     if isinstance(source, nn.Module | tuple):
         source = clip_of(source)
+    elif isinstance(source, os.PathLike):
+        source = Path(source)
     wanted = _wanted(suite, part, limit, "" if isinstance(source, Clip) else _trained_on(Path(source)))
     name = f"model-{state_hash(source.model)[:12]}" if isinstance(source, Clip) else str(source)
     target = (output or scores_folder(name, wanted.whole.name)).resolve() / wanted.folder

@@ -123,13 +123,20 @@ class Pruned(Interrupted):
     """A training was ended because its point looked bad; its state is saved."""
 
 
+#: Of more valid names only the nearest are listed.
+MAX_LISTED = 40
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """Return the way out for a misspelt name: the nearest valid one, and the others."""
+    """Return the way out for a misspelt name: the nearest valid one, and the others, unless they are many."""
     import difflib  # every command imports this module, few have a misspelt name
 
     names = sorted(set(valid))
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     known = "valid: " + ", ".join(names) if names else "nothing is valid here"
+    if len(names) > MAX_LISTED:
+        near = difflib.get_close_matches(name, names, n=5, cutoff=0.3) or names[:5]
+        known = f"valid are {len(names)} names, such as {', '.join(sorted(near))}"
     return f"did you mean {close[0]!r}? {known}" if close else known
 
 

@@ -63,3 +63,10 @@ def test_passwords_are_not_shown(given: str, shown: str) -> None:
     assert without_password(given) == shown
     error = DataError("no answer from " + given, where=given, value=given, way_out=given)
     assert "secret" not in str(error)
+
+
+def test_of_many_names_only_the_nearest_are_listed() -> None:
+    hint = nearest("model-7x", [f"model-{number}" for number in range(100)])
+    assert hint.startswith("did you mean 'model-7")
+    assert "valid are 100 names, such as model-" in hint
+    assert hint.count("model-") == 6

@@ -71,14 +71,17 @@ def bundle(study: str, path: Path, *, output: str | Path = ".", weights: bool = 
         weights: Take the trained models, too.
 
     Raises:
-        StudyError: The study has not run, or no run of it is complete.
+        StudyError: The study has not run, no run of it is complete, or there is such a file.
     """
     folder = study_folder(output, study)
+    if path.exists():
+        raise StudyError("the file exists already", where=str(path), way_out="name a new file, NAME.tar.gz")
     root, record = folder.parent, StudyRecord.read(folder)
     runs = {run.directory: RunDir(root / run.directory) for run in record.runs}
     done = {name: run for name, run in runs.items() if run.is_done}
     if not done:
-        raise StudyError("no run of the study is complete", where=folder.name)
+        way_out = f"`pgsbench study status {folder.name}` says how they stand"
+        raise StudyError("no run of the study is complete", where=folder.name, way_out=way_out)
     found = {f"runs/{folder.name}/{files.STUDY}": folder / files.STUDY}
     found |= {
         f"runs/{folder.name}/{part}/{one.name}": one
@@ -120,7 +123,8 @@ def verify(path: Path, *, report: Path | None = None) -> Bundle:
         sha256, problems = _unpack(path, root)
         folder = next((one.parent for one in root.glob(f"runs/*/{files.STUDY}")), None)
         if folder is None:
-            raise StudyError("no study is in this archive", where=str(path))
+            rule = "no study is in this archive, or it is damaged"
+            raise StudyError(rule, where=str(path), way_out="bundle the study again, or copy the file again")
         record = StudyRecord.read(folder)
         runs = {run.directory: RunDir(root / "runs" / run.directory) for run in record.runs}
         done = {name: run for name, run in runs.items() if run.is_done}
@@ -170,6 +174,8 @@ def _write(path: Path, contents: bytes, found: dict[str, Path]) -> None:
 
 
 def _unpack(path: Path, root: Path) -> tuple[str, list[str]]:
+    if not path.exists():
+        raise StudyError("there is no such file", where=str(path))
     try:
         with tarfile.open(path, "r:gz") as archive:
             archive.extractall(root, filter="data")
@@ -219,4 +225,14 @@ def _differences(bundled: Path, again: Path) -> Iterator[str]:
         pairs = zip(before.read_text().splitlines(), after.read_text().splitlines(), strict=False)
         changed = next((pair for pair in pairs if pair[0] != pair[1]), None)
         if changed or before.read_text() != after.read_text():
-            yield f"{name}: the outcomes give another one; first {changed or 'its length'}"
+            yield f"{name}: the outcomes give another one; {_first(changed)}"
+
+
+def _first(changed: tuple[str, str] | None) -> str:
+    """Tell two lines that differ in a few words: from where they do."""
+    if changed is None:
+        return "it has another length"
+    same = next((i for i, (a, b) in enumerate(zip(*changed, strict=False)) if a != b), 0)
+    start = max(0, same - 20)
+    ours, theirs = (line[start : start + 60] for line in changed)
+    return f"first {ours!r} in place of {theirs!r}"

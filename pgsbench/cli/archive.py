@@ -49,7 +49,7 @@ def best(
     output: opt.Output = Path(),
     json: opt.Json = False,
 ) -> None:
-    """Show the run of a study with the highest score (default: what the study searches for, or the mean)."""
+    """Show the run of a study with the highest score: in what the study searches for, or the mean."""
     from pgsbench.reporting.runs.on_disk import best_run, metric_of, runs_table
 
     metric = metric or metric_of(output, study)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec
@@ -10,6 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from pgsbench.completion import Offer, Unconverted
+from pgsbench.errors import ConfigError
 
 P = ParamSpec("P")
 #: What a shell offers on the tab key.
@@ -48,7 +50,8 @@ def command(
             function(*args, **given)
 
         epilog = "\b\n" + "\n".join(f"Example: {one}" for one in examples)
-        app.command(name, cls=_Command, epilog=epilog)(call)
+        summary = re.split("[:;]", (function.__doc__ or "").partition("\n")[0])[0].rstrip(".")
+        app.command(name, cls=_Command, epilog=epilog, short_help=f"{summary}.")(call)
         return function
 
     return add
@@ -69,6 +72,18 @@ def option(help: str, *names: str, tab: Offers | None = None, **more: Any) -> An
 def argument(help: str, metavar: str | None = None, *, tab: Offers | None = None) -> Any:
     """Describe an argument; see `option`."""
     return typer.Argument(help=help, metavar=metavar, autocompletion=tab)
+
+
+def only_with(name: str, is_given: object, **others: object) -> None:
+    """Refuse options that have a meaning beside another one alone; else they would be passed over.
+
+    Raises:
+        ConfigError: That one is not given, and one of these is.
+    """
+    told = next((other for other, value in others.items() if value is not None), None)
+    if told and not is_given:
+        option = f"--{told.replace('_', '-')}"
+        raise ConfigError(f"it goes with {name} alone", where=option, way_out=f"add {name}, or leave it out")
 
 
 def names_in(text: str | None) -> list[str] | None:

@@ -42,10 +42,10 @@ def make(
 
 @command(app, "pgsbench data ls", name="ls")
 def list_(json: opt.Json = False) -> None:
-    """List the built-in data sets: what is made, where, how much."""
-    from pgsbench.reporting.data_tables import builtin_table
+    """List the data sets: what is made, where, how much."""
+    from pgsbench.reporting.data_tables import datasets_table
 
-    render.show(builtin_table(), json=json)
+    render.show(datasets_table(), json=json)
 
 
 @command(app, "pgsbench data verify scenes", "pgsbench data verify 'PATH/{00000..00331}.tar'")

@@ -13,7 +13,7 @@ import typer
 
 from pgsbench import completion
 from pgsbench.cli import options as opt
-from pgsbench.cli.commands import command, group, names_in, option
+from pgsbench.cli.commands import command, group, names_in, only_with, option
 from pgsbench.errors import ConfigError
 from pgsbench.reporting import render
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 app = group()
 
 Baselines = Annotated[str, option("Arms or strategies, joined by commas.", tab=completion.arms)]
+_MARGIN = "With --until: differences below so many points do not matter (default: 1)."
 Arms = Annotated[list[str] | None, option("Only this arm; may be repeated.", tab=completion.arms)]
 
 
@@ -59,27 +60,34 @@ def compare(
     candidate: opt.Candidate = None,
     study: opt.StudyOption = "baselines",
     until: Annotated[Literal["decided"] | None, option("Add seeds until verdicts are clear.")] = None,
-    margin: Annotated[float, option("With --until: differences below so many points do not matter.")] = 1.0,
-    max_seeds: Annotated[int, option("With --until: no more seeds.", min=2)] = 8,
+    margin: Annotated[float | None, option(_MARGIN)] = None,
+    max_seeds: Annotated[int | None, option("With --until: no more seeds (default: 8).", min=2)] = None,
     hours: Annotated[float | None, option("With --until: begin no seed that would end later.", min=0)] = None,
     *,
     options: opt.StudyOptions,
 ) -> None:
     """Compare a mask with others that differ in nothing else: seeds, 95 % intervals, paired tests."""
+    only_with("--until decided", until, margin=margin, max_seeds=max_seeds, hours=hours)
     if until and options.seeds is not None:
         rule, way_out = "seeds are added until it is decided", "say --max-seeds instead"
         raise ConfigError(rule, where="seeds", value=options.seeds, way_out=way_out)
     opened, others = _open(study, options, stays=until is not None), names_in(baselines) or []
+    from pgsbench.session import comparing
+
+    seeds = max_seeds or comparing.MAX_SEEDS
     if options.dry_run:
-        return _show_plan(opened, opened.dry_run_of_comparison(others, candidate), options)
+        most = comparing.with_all_seeds(opened, seeds) if until else opened
+        if until:
+            typer.echo(f"with all {seeds} seeds; fewer, where it is decided sooner", err=True)
+        return _show_plan(opened, most.dry_run_of_comparison(others, candidate), options)
     if options.detach:
         return _leave(opened, [candidate or opened.arms[0], *others])
     from pgsbench.reporting import printout
-    from pgsbench.session.comparing import compare_until_decided
 
     if until:
-        repeat = partial(compare_until_decided, opened, others, candidate=candidate, margin=margin)
-        found = repeat(max_seeds=max_seeds, hours=hours, on_look=partial(typer.echo, err=True))
+        repeat = partial(comparing.compare_until_decided, opened, others, candidate=candidate, hours=hours)
+        margin = comparing.MARGIN if margin is None else margin
+        found = repeat(margin=margin, max_seeds=seeds, on_look=partial(typer.echo, err=True))
     else:
         found = opened.compare(others, candidate=candidate)
     _finish(opened, printout.of_comparison(found), options)
@@ -135,6 +143,7 @@ def plan(
     json: opt.Json = False,
 ) -> None:
     """Tell what a study costs: steps, tokens, operations, memory, hours; without training, without data."""
+    only_with("--power", power, baselines=baselines, candidate=candidate)
     if power:
         from pgsbench.archive.past_studies import power as table_of
 
@@ -194,9 +203,7 @@ def _leave(study: Study, arms: Sequence[str] | None = None, **search: Any) -> No
     """Leave the runs to others, and say how to look at them and to join."""
     from pgsbench.session.workers import leave
 
-    left = leave(study, arms, **search)
-    typer.echo(f"{study.name}: {len(left.missing)} runs are missing, {len(left.jobs)} jobs submitted")
-    typer.echo(f"pgsbench study status {study.name}\npgsbench worker {study.name}")
+    typer.echo(leave(study, arms, **search).words(study))
 
 
 def _finish(study: Study, printout: Printout, options: opt.StudyOptions) -> None:

@@ -21,7 +21,7 @@ def list_(json: opt.Json = False) -> None:
     from pgsbench.study.shipped import questions
 
     asked = questions()
-    lines = [f"{name:<14} {question}" for name, question in asked.items()]
+    lines = [f"{name:<{max(map(len, asked))}}  {question}" for name, question in asked.items()]
     typer.echo(dumps(asked, indent=2) if json else "\n".join(lines))
 
 
@@ -95,8 +95,8 @@ def retry(study: opt.StudyRun, output: opt.Output = Path()) -> None:
     """Let runs that failed be worked on again by the workers of a study."""
     from pgsbench.session import workers
 
-    for name in workers.retry(study, output=output):
-        typer.echo(name)
+    names = workers.retry(study, output=output)
+    typer.echo("\n".join(names) or "no run had failed; workers may go on")
 
 
 @command(app, "pgsbench study collect ratio", slow=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from pgsbench.config import sources
 from pgsbench.data import store
 from pgsbench.data.own import Made, make_own
+from pgsbench.errors import DataError
 
 
 def make(
@@ -29,6 +30,9 @@ def make(
         DataError: There is no such data set or knob, or it cannot be made.
     """
     if source is not None and not store.is_builtin(name):
+        if knobs:
+            rule, way_out = "only a built-in data set has knobs", "leave --set out"
+            raise DataError(rule, where="--set", value=", ".join(knobs), way_out=way_out)
         return make_own(name, source, progress=progress)
     name = sources.typed(name, knobs)
     existed = store.find(name) is not None

@@ -79,9 +79,7 @@ def make_own(name: str, source: Path, *, progress: store.Progress | None = None)
     if not is_name or folder.exists():
         rule = "there is a data set of this name" if is_name else "this cannot be a name"
         raise DataError(rule, where="NAME", value=name, way_out="choose another name")
-    rows = list(_rows(source))
-    if not rows:
-        raise DataError("there are no pictures with captions here", where="--from", value=str(source))
+    rows = _read(source)
     counts = Counter[str]()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with store.new_folder(folder) as scratch, ThreadPoolExecutor(THREADS) as pool:
@@ -139,6 +137,20 @@ def _sample(row: Row) -> dict[str, bytes] | str:
     return {ending: data, **told}
 
 
+def _read(source: Path) -> list[Row]:
+    try:
+        rows = list(_rows(source))
+    except (OSError, ValueError, csv.Error) as error:  # of pyarrow too, whose errors are values or files
+        way_out = "check that the file is whole, and what its name ends in"
+        raise DataError(f"the table cannot be read: {error}", where=str(source), way_out=way_out) from error
+    if not rows:
+        way_out = "a folder holds a .txt beside each picture; a table a row for each"
+        raise DataError(
+            "there are no pictures with captions here", where="--from", value=str(source), way_out=way_out
+        )
+    return rows
+
+
 def _rows(source: Path) -> Iterator[Row]:
     if source.is_dir():
         return _of_folder(source)
@@ -171,7 +183,7 @@ def _of_text(source: Path, separator: str) -> Iterator[tuple[str, Any]]:
             yield row[columns[0]] or "", row[columns[1]] or ""
 
 
-def _of_parquet(source: Path) -> Iterator[tuple[str, Any]]:
+def _of_parquet(source: Path) -> Iterator[tuple[Any, Any]]:
     try:
         from pyarrow import parquet
     except ImportError:
@@ -199,8 +211,14 @@ def _columns(names: Sequence[str], source: Path) -> tuple[str, str]:
     return str(found[0]), str(found[1])
 
 
-def _grouped(rows: Iterable[tuple[str, Any]], source: Path) -> Iterator[Row]:
+def _grouped(rows: Iterable[tuple[Any, Any]], source: Path) -> Iterator[Row]:
     for place, group in groupby(rows, lambda row: row[0]):
+        if not isinstance(place, str):
+            rule, way_out = (
+                "a picture is named by a path or a URL, not held in the table",
+                "write it to a file",
+            )
+            raise DataError(rule, where=str(source), value=type(place).__name__, way_out=way_out)
         texts = [str(text) for _, told in group for text in (told if isinstance(told, list) else [told])]
         is_path = not remote.is_remote(place) and not Path(place).is_absolute()
         yield (str(source.parent / place) if is_path else place), texts

@@ -81,6 +81,11 @@ def own(name: str) -> Path:
     return root() / "own" / name
 
 
+def own_names() -> list[str]:
+    """Return the names of the data sets that were made from somebody's own files."""
+    return sorted(folder.name for folder in root().glob("own/[!.]*") if folder.is_dir())
+
+
 def identity_of(name: str, recipe: dict[str, Any]) -> str:
     """Return the hash of a recipe, which names the folder of what it makes."""
     return hashlib.sha256(json.dumps([name, recipe], sort_keys=True).encode()).hexdigest()[:10]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pgsbench.doctor import machine, stores
 from pgsbench.doctor.check import OK, PROBLEM, WARNING, Check
-from pgsbench.reporting.render import Table
+from pgsbench.reporting.render import Table, counted
 
 
 def checks(output: Path = Path()) -> Iterator[Check]:
@@ -30,7 +30,7 @@ def checks_table(found: Sequence[Check]) -> Table:
     order = [PROBLEM, WARNING, OK]
     rows = [[one.what, one.state, one.found, one.remedy] for one in found]
     rows.sort(key=lambda row: order.index(row[1]))
-    counts = ", ".join(f"{sum(one.state == state for one in found)} {state}" for state in order)
-    return Table(
-        f"This machine: {counts}", ["what", "state", "found", "remedy"], rows, text_columns=(1, 2, 3)
-    )
+    problems, warnings, fine = (sum(one.state == state for one in found) for state in order)
+    counts = f"{counted(problems, 'problem')}, {counted(warnings, 'warning')}, {fine} ok"
+    header = ["what", "state", "found", "remedy"]
+    return Table("This machine", header, rows, [f"{counts}."], text_columns=(1, 2, 3))

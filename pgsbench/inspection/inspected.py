@@ -114,11 +114,12 @@ def strategies_on_data(train: str, strategies: Sequence[str]) -> Inspected:
         PluginError: A name stands for no strategy.
     """
     from pgsbench.config.schema import DataConfig
-    from pgsbench.data.store import BUILTIN
+    from pgsbench.data import store
 
-    if re.fullmatch(r"[\w-]+", train) and train not in BUILTIN and not Path(train).exists():
+    known = [*store.BUILTIN, *store.own_names()]
+    if re.fullmatch(r"[\w-]+", train) and train not in known and not Path(train).exists():
         studies = [path.stem for path in shipped_studies().rglob("*.yaml")]
-        way_out = nearest(train, [*studies, *BUILTIN])
+        way_out = nearest(train, [*studies, *known])
         raise ConfigError("neither a study nor training data", value=train, way_out=way_out)
     path = Path(train)
     name = path.parent.name if path.suffix == ".tar" else path.name  # shards are called after their folder

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pgsbench.data.transforms import normalise
 from pgsbench.errors import ConfigError, DataError
-from pgsbench.masking.base import Strategy, view_of
+from pgsbench.masking.base import Fuser, Resampler, Strategy, view_of
 from pgsbench.masking.configure import configure
 from pgsbench.masking.measure import object_shares
 from pgsbench.masking.noise import Draws
@@ -78,16 +78,19 @@ def mask(
         The kept patches, on the device of the pictures.
 
     Raises:
-        ConfigError: The pictures are of another kind, a field is wrong, or `progress` needs a tower.
+        ConfigError: The pictures are of another kind, a field is wrong, or the strategy needs a tower.
         DataError: The strategy needs objects, and there are none.
         PluginError: There is no such strategy.
     """
     height, width = (patch_size, patch_size) if isinstance(patch_size, int) else patch_size
     pixels = _as_bytes_or_shares(images, (height, width))
     chosen = _strategy(strategy, ratio, fields)
-    if "attention" in chosen.needs:
+    in_a_tower = "attention" in chosen.needs and "looks at the attention of"
+    if isinstance(chosen, Resampler | Fuser):
+        in_a_tower = "drops no patches: it saves its tokens inside"
+    if in_a_tower:
         raise ConfigError(
-            "this strategy looks at the attention of an image tower, and there is none here",
+            f"this strategy {in_a_tower} an image tower, and there is none here",
             where="strategy",
             value=_name(strategy),
             way_out="attach it to a model: pgsbench.models.masked_tower.attach",
@@ -139,7 +142,9 @@ def _name(strategy: str | Strategy) -> str:
 
 def _as_bytes_or_shares(images: Tensor, patch_size: tuple[int, int]) -> Tensor:
     # `normalise` divides by 255, so that a training's uint8 pictures give the very same numbers.
-    if images.ndim != 4 or images.shape[1] != 3:
+    if not isinstance(images, Tensor):
+        raise ConfigError("must be a torch tensor", where="images", value=type(images).__name__)
+    if images.ndim != 4 or images.shape[1] != 3 or not len(images):
         raise ConfigError("must be (b, 3, h, w)", where="images", value=tuple(images.shape))
     if min(patch_size) < 1 or images.shape[2] < patch_size[0] or images.shape[3] < patch_size[1]:
         raise ConfigError("no whole patch fits into the pictures", where="patch_size", value=patch_size)

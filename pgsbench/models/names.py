@@ -107,12 +107,12 @@ def _file_of(name: str) -> Path:
         return Path(name)
     files = _files()
     if name not in files:
-        guess = nearest(name, files).partition(" valid:")[0]  # there are some 150
+        builtin = ", ".join(builtin_names())
         raise ModelError(
             "unknown model",
             where="model.name",
             value=name,
-            way_out=f"{guess} built-in: {', '.join(builtin_names())}; others: open_clip.list_models()",
+            way_out=f"{nearest(name, files)}; built-in: {builtin}; all others: open_clip.list_models()",
         )
     return files[name]
 

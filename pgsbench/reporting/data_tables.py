@@ -10,11 +10,11 @@ from pgsbench.data import store
 from pgsbench.data.verify import Verified, verify_pairs
 from pgsbench.evaluation import availability
 from pgsbench.evaluation.suite import Suite
-from pgsbench.reporting.render import Table
+from pgsbench.reporting.render import Cell, Table
 
 
-def builtin_table() -> Table:
-    """Return the built-in data sets: what is made, how much, and where."""
+def datasets_table() -> Table:
+    """Return the data sets on disk: the built-in ones, what is made of them, and one's own."""
     rows, notes = [], [f"Folder: {store.root()} (PGSBENCH_DATA names another)."]
     for name in chain.from_iterable((plain, *store.variants(plain)) for plain in store.BUILTIN):
         folder = store.find(name)
@@ -22,11 +22,16 @@ def builtin_table() -> Table:
             rows.append([name, "not made yet", "", "", store.making(name)])
             continue
         dataset = store.read_manifest(folder)
-        rows.append([name, "train", f"{dataset.num_train:,}", dataset.fingerprint, str(folder)])
+        rows.append([name, "train", f"{dataset.num_train:,}", dataset.fingerprint, _below_root(folder)])
         rows += [[name, f"eval/{part}", f"{count:,}", "", ""] for part, count in dataset.evaluations.items()]
         notes += [f"{name}: {dataset.attribution}"] if dataset.attribution else []
+    rows += [[name, "train", "", "", _below_root(store.own(name))] for name in store.own_names()]
     header = ["data set", "part", "count", "content", "folder"]
-    return Table("Built-in data sets", header, rows, notes, text_columns=(1, 3, 4))
+    return Table("Data sets", header, rows, notes, text_columns=(1, 3, 4))
+
+
+def _below_root(folder: Path) -> Cell:
+    return Cell(str(folder), short=str(folder.relative_to(store.root())))
 
 
 def status_table(suite: Suite, *, root: Path | None, progress: store.Progress) -> Table:

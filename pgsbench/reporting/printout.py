@@ -58,7 +58,7 @@ def of_sweep(results: StudyResults, confirmed: StudyResults | None = None) -> Pr
     if confirmed is not None:
         fresh = confirmed.statistics
         tables.append(replace(verdict_table(fresh), title="Verdict with fresh seeds"))
-        words += [f"With fresh seeds: {answer(fresh)}", certainty(fresh)]
+        words += [f"With fresh seeds (reports/{fresh.study.name}): {answer(fresh)}", certainty(fresh)]
     return _printout(tables, words)
 
 

@@ -8,6 +8,7 @@ below itself.
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 import textwrap
@@ -31,6 +32,9 @@ _LATEX_WIDTH = 110
 _LATEX_ROWS = 45
 #: Words are wrapped to no less than this.
 _NARROWEST = 20
+#: A number as cells show it: with commas, a true minus, a unit that says nothing of its size.
+_NUMBER = r"([+−-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]\d+)?) ?[%×]?"
+_INTERVAL = rf"{_NUMBER} \({_NUMBER} to {_NUMBER}\)"
 _GAP = "  "
 
 _LATEX = {
@@ -48,14 +52,20 @@ _LATEX = {
 
 
 class Cell(str):
-    """A cell that has a short form for terminals, ``"68.7 ±0.8"`` for ``"68.7 (67.9 to 69.5)"``."""
+    """A cell that has a short form for terminals, ``"68.7 ±0.8"`` for ``"68.7 (67.9 to 69.5)"``.
+
+    Attributes:
+        short: The short form.
+        value: What programs read instead of it, in the unit of its column; None: its text.
+    """
 
     short: str
+    value: object
 
-    def __new__(cls, full: str, *, short: str) -> Cell:
+    def __new__(cls, full: str, *, short: str = "", value: object = None) -> Cell:
         """Make a cell; as text it is its full form."""
         cell = super().__new__(cls, full)
-        cell.short = short
+        cell.short, cell.value = short or full, value
         return cell
 
 
@@ -155,11 +165,46 @@ def _parts(table: Table, width: int) -> list[Table]:
 
 
 def as_json(*tables: Table) -> str:
-    """Return tables as JSON: title -> rows, each a mapping from column to cell."""
+    """Return tables as JSON: title -> rows, each a mapping from column to text or number.
+
+    A number with an interval is a mapping: value, low, high. What is missing is null.
+    """
     content = {
-        table.title: [dict(zip(table.header, row, strict=True)) for row in table.rows] for table in tables
+        table.title: [
+            {name: _for_programs(table, i, row[i]) for i, name in enumerate(table.header)}
+            for row in table.rows
+        ]
+        for table in tables
     }
-    return json.dumps(content, indent=1, ensure_ascii=False)
+    return json.dumps(content, indent=1, ensure_ascii=False, default=str)
+
+
+def _for_programs(table: Table, column: int, cell: str) -> object:
+    if isinstance(cell, Cell) and cell.value is not None:
+        return _finite(cell.value)
+    if table.is_text(column):
+        return cell
+    if cell in ("", MISSING_CELL):
+        return None
+    if number := re.fullmatch(_NUMBER, cell):
+        return _number(number[1])
+    if found := re.fullmatch(_INTERVAL, cell):
+        return dict(zip(("value", "low", "high"), map(_number, found.groups()), strict=True))
+    return cell
+
+
+def _number(shown: str) -> int | float:
+    digits = shown.replace(",", "").replace("−", "-")
+    return int(digits) if re.fullmatch(r"[+-]?\d+", digits) else float(digits)
+
+
+def _finite(value: object) -> object:
+    """Return a value with null for what is no number, which JSON cannot say."""
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def latex(table: Table) -> str:
@@ -226,7 +271,8 @@ def interval_cell(estimate: float, low: float, high: float, *, signed: bool = Fa
     """Return an estimate in percent or points with its interval; short, with half the interval's width."""
     write = points if signed else percent
     full = f"{write(estimate)} ({write(low)} to {write(high)})"
-    return Cell(full, short=f"{write(estimate)} ±{percent((high - low) / 2)}")
+    value = {"value": 100 * estimate, "low": 100 * low, "high": 100 * high}
+    return Cell(full, short=f"{write(estimate)} ±{percent((high - low) / 2)}", value=value)
 
 
 def and_(names: Sequence[str]) -> str:
@@ -260,7 +306,7 @@ def _shortened(table: Table) -> Table:
 
 def _stacked(table: Table) -> Table:
     """Set the words of the headers of numbers below each other."""
-    stacks = [[name] if table.is_text(i) else name.split(" ") for i, name in enumerate(table.header)]
+    stacks = [[name] if table.is_text(i) else re.split(" (?!%)", name) for i, name in enumerate(table.header)]
     height = max(map(len, stacks))
     return replace(table, header=["\n".join([""] * (height - len(stack)) + stack) for stack in stacks])
 

@@ -85,7 +85,7 @@ class StudyResults:
         """What the numbers say and what they do not say, in sentences."""
         found = self.statistics
         first = answer(found), certainty(found)
-        return "\n".join([*first, *verdict(found), fairness_sentence(found), *caveats(found)])
+        return "\n".join(filter(None, [*first, *verdict(found), fairness_sentence(found), *caveats(found)]))
 
     @property
     def problems(self) -> list[str]:

@@ -18,7 +18,8 @@ from pgsbench.reporting.study_results import StudyResults
 from pgsbench.reporting.verdict.short_table import MARKS
 from pgsbench.session.study import Study, open_study
 
-MAX_SEEDS = 8
+#: Points below which differences do not matter, and seeds after which nothing more is tried.
+MARGIN, MAX_SEEDS = 1.0, 8
 
 
 def compare(
@@ -43,7 +44,7 @@ def compare_until_decided(
     baselines: Sequence[str],
     *,
     candidate: str | None = None,
-    margin: float = 1.0,
+    margin: float = MARGIN,
     max_seeds: int = MAX_SEEDS,
     hours: float | None = None,
     on_look: Callable[[str], None] = lambda _: None,
@@ -65,8 +66,9 @@ def compare_until_decided(
     Raises:
         UserError: There is no such arm, a margin or number of seeds makes no sense, or a run failed.
     """
-    if not margin > 0:
-        raise ConfigError("a margin is a positive number of points", where="margin", value=margin)
+    if not 0 < margin < 100:
+        rule, way_out = "a margin is a number of points above 0 and below 100", "1, for example"
+        raise ConfigError(rule, where="margin", value=margin, way_out=way_out)
     arms = [arm_name(name) for name in (candidate or study.arms[0], *baselines)]
     first_seed = study.file.config.seeds[0]
     plan = DecisionPlan(arms[0], tuple(arms[1:]), margin / 100, max_seeds, first_seed)
@@ -84,6 +86,12 @@ def compare_until_decided(
         if all(one.is_decided for one in found) or is_late:
             break
     return results
+
+
+def with_all_seeds(study: Study, max_seeds: int = MAX_SEEDS) -> Study:
+    """Return the study with all the seeds that `compare_until_decided` may train, to plan it."""
+    first = study.file.config.seeds[0]
+    return study.beside(study.file.with_seeds(range(first, first + max_seeds)))
 
 
 def _said(one: Decision) -> str:

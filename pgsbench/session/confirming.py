@@ -24,7 +24,7 @@ def confirm(study: Study, results: StudyResults, *, seeds: int) -> StudyResults:
     """Compare the best point of a search with its rivals on fresh seeds, in the study ``<name>-confirm``.
 
     Rivals are the points that may be the best just as well, the best point of every other searched arm, and
-    the arms beside the search, the oracle excepted.
+    the arms beside the search, the oracle excepted; without any of these, the second best point.
 
     Args:
         study: The study that was searched.
@@ -32,7 +32,7 @@ def confirm(study: Study, results: StudyResults, *, seeds: int) -> StudyResults:
         seeds: Number of fresh seeds.
 
     Raises:
-        StudyError: No point of the search has a score.
+        StudyError: No point of the search has a score, or there is but one and no other arm.
         UserError: A run failed.
     """
     found = results.statistics
@@ -63,7 +63,7 @@ def contenders(results: Results) -> list[str]:
     """Return the labels that are trained with fresh seeds, the winner first.
 
     Raises:
-        StudyError: No point of the search has a score.
+        StudyError: No point of the search has a score, or there is but one and no other arm.
     """
     labels, arm_of = results.study.labels, results.study.arm_of
     points = [label for label in labels if results.params_of(label)]
@@ -77,7 +77,12 @@ def contenders(results: Results) -> list[str]:
     arms = dict.fromkeys(arm_of[label] for label in scored if arm_of[label] != arm_of[winner])
     best_of = [results.best([label for label in scored if arm_of[label] == arm]) for arm in arms]
     beside = [label for label in labels if label not in points and arm_of[label] != "oracle"]
-    return list(dict.fromkeys([winner, *close, *best_of, *beside]))
+    rivals = [*close, *best_of, *beside]
+    others = [label for label in scored if label != winner]
+    if not rivals and not others:
+        way_out = "give the search more points, or the study an arm beside it"
+        raise StudyError("the search has one point and no rival", where=results.study.name, way_out=way_out)
+    return list(dict.fromkeys([winner, *(rivals or [results.best(others)])]))
 
 
 def _difference(spec: RunSpec, base: RunSpec) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -123,12 +124,18 @@ def dry_run(study: Study, budgets: Sequence[float], *, hold_out: float | None = 
 
 def check(file: StudyFile, budgets: Sequence[float], hold_out: float | None, unit: str = "flops") -> None:
     """Raise ConfigError where a study cannot be scaled so."""
-    if len(set(budgets)) < MIN_BUDGETS or min(budgets) <= 0:
+    if len(set(budgets)) < MIN_BUDGETS or not all(0 < budget < math.inf for budget in budgets):
         raise ConfigError(
-            f"a fit needs {MIN_BUDGETS} different positive budgets", where="budgets", value=list(budgets)
+            f"a fit needs {MIN_BUDGETS} different positive budgets",
+            where="budgets",
+            value=list(budgets),
+            way_out="0.25,0.5,1, for example",
         )
-    if hold_out is not None and hold_out <= max(budgets):
-        raise ConfigError("it must be larger than all budgets", where="hold-out", value=hold_out)
+    if hold_out is not None and not max(budgets) < hold_out < math.inf:
+        way_out = f"{2 * max(budgets):g}, for example"
+        raise ConfigError(
+            "it must be larger than all budgets", where="hold-out", value=hold_out, way_out=way_out
+        )
     if unit not in UNITS:
         raise ConfigError(f"a budget is in {', '.join(UNITS)}", where="unit", value=unit)
     for arm, changed in file.config.arms.items():

@@ -104,10 +104,11 @@ def work_on(
         UserError: The folder cannot be written, or there is no such device.
     """
     slots = plan_slots(jobs=jobs, device=device, threads=threads, devices_per_run=file.config.devices_per_run)
-    if reason := unwritable(Path(output)):
-        raise ConfigError(
-            f"runs and reports cannot be written: {reason}", where="output", way_out="name another folder"
-        )
+    for part in ("runs", "reports"):
+        if reason := unwritable(Path(output, part)):
+            raise ConfigError(
+                f"{part} cannot be written: {reason}", where="output", way_out="name another folder"
+            )
     return Study(file, Path(output), slots, command=command, any_numerics=any_numerics)
 
 
@@ -157,9 +158,11 @@ class Study:
         return self._file
 
     def beside(self, file: StudyFile) -> Study:
-        """Take another study to work in the same place."""
+        """Take another study to work in the same place; its runs are counted with those of this one."""
         output, numerics = self._reports_root.parent, self._any_numerics
-        return Study(file, output, self.slots, command=self._command, any_numerics=numerics)
+        other = Study(file, output, self.slots, command=self._command, any_numerics=numerics)
+        other._counts = self._counts
+        return other
 
     @property
     def num_trained(self) -> int:

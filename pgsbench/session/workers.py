@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from pgsbench.execution.status import ENDED, LOST, QUEUED, RunStatus, statuses
 from pgsbench.records.marks import Marks, Queued
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import read_planned
+from pgsbench.reporting.render import counted
 from pgsbench.reporting.runs.on_disk import study_folder
 from pgsbench.reporting.study_results import StudyResults
 from pgsbench.session.jobs import RunJob, WorkerJob
@@ -83,11 +85,11 @@ class ClusterStudy(Study):
     cluster: str
 
     def beside(self, file: StudyFile) -> ClusterStudy:
-        """Take another study to work in the same place."""
+        """Take another study to work in the same place; its runs are counted with those of this one."""
         other = ClusterStudy(
             file, self.runs_root.parent, self.slots, command=self._command, any_numerics=False
         )
-        other.profile, other.cluster = self.profile, self.cluster
+        other.profile, other.cluster, other._counts = self.profile, self.cluster, self._counts
         return other
 
     def _work_off(self, specs: Sequence[RunSpec]) -> None:
@@ -165,6 +167,15 @@ class Left:
     missing: list[RunSpec]
     jobs: list[str]
     num_open: int = 0
+
+    def words(self, study: Study) -> str:
+        """Return what was left of a study, and the commands that show it and join it, in lines."""
+        output = study.runs_root.parent
+        where = "" if output == Path.cwd() else f" --output {shlex.quote(str(output))}"
+        jobs = f", {counted(len(self.jobs), 'job')} submitted" if self.jobs else ""
+        missing = counted(len(self.missing), "run")
+        commands = [f"pgsbench {verb} {study.name}{where}" for verb in ("study status", "worker")]
+        return "\n".join([f"{study.name}: {missing} missing{jobs}", *commands])
 
 
 def for_others(

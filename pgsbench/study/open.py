@@ -41,6 +41,9 @@ def open_by_name(
         ConfigError: There is no such study, or every mistake in it.
         PluginError: A strategy cannot be found, imported or built.
     """
+    if isinstance(overrides, str):
+        rule, way_out = "overrides are a list of texts, or a mapping", f"[{overrides!r}]"
+        raise ConfigError(rule, where="overrides", value=overrides, way_out=way_out)
     if isinstance(overrides, Mapping):
         overrides = [f"{path}={json.dumps(value)}" for path, value in overrides.items()]
     study = open_study_file(find_study(str(name)), overrides=overrides)

@@ -154,9 +154,11 @@ def with_arms(study: StudyFile, wanted: Sequence[str]) -> StudyFile:
             is called as `arm_name` says.
 
     Raises:
+        ConfigError: It is one text, not a list of names.
         StudyError: A name is neither an arm nor a strategy, or the study has another arm of this name.
         PluginError: There is no such file, or no such class in it.
     """
+    _check_listed(wanted, "arms")
     arms = dict(study.config.arms)
     for name in wanted:
         if name in study.config.arm_names:
@@ -181,8 +183,9 @@ def check_comparison(candidate: str, baselines: Sequence[str]) -> None:
     """Check that there is something to compare.
 
     Raises:
-        ConfigError: There is no baseline, or one of them is the candidate.
+        ConfigError: There is no baseline, one of them is the candidate, or they are one text.
     """
+    _check_listed(baselines, "baselines")
     if not baselines:
         raise ConfigError("a comparison needs a baseline", where="baselines", way_out="flip, for example")
     if arm_name(candidate) in map(arm_name, baselines):
@@ -192,6 +195,11 @@ def check_comparison(candidate: str, baselines: Sequence[str]) -> None:
             value=candidate,
             way_out="name other baselines, or another candidate",
         )
+
+
+def _check_listed(names: Sequence[str], where: str) -> None:
+    if isinstance(names, str):  # whose letters would be taken for names
+        raise ConfigError("a list of names is needed", where=where, value=names, way_out=f"[{names!r}]")
 
 
 def _from_here(strategy: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from pgsbench.config.read import check_all, is_set, merge, normalise, set_path
 from pgsbench.config.schema import (
     MAX_NAME,
+    MAX_SEED,
     MAX_SEEDS,
     SHORT_FORMS,
     DataConfig,
@@ -58,11 +59,16 @@ class StudyFile:
         """Return the same study with other seeds.
 
         Raises:
-            ConfigError: There are too many.
+            ConfigError: There are none or too many, or they are no seeds.
         """
         if len(seeds) > MAX_SEEDS:
             raise ConfigError(f"a study has at most {MAX_SEEDS:,} seeds", where="seeds", value=len(seeds))
-        return replace(self, config=self.config.model_copy(update={"seeds": list(seeds)}))
+        listed = list(seeds)
+        are_seeds = all(isinstance(seed, int) and 0 <= seed <= MAX_SEED for seed in listed)
+        if not listed or not are_seeds or len(set(listed)) < len(listed):
+            rule, way_out = "seeds are one or more different whole numbers, from 0", "0, 1, 2, for example"
+            raise ConfigError(rule, where="seeds", value=listed, way_out=way_out)
+        return replace(self, config=self.config.model_copy(update={"seeds": listed}))
 
     def with_trials(self, trials: int | None) -> StudyFile:
         """Return the same study, whose search has another number of points; None: its own."""

@@ -14,7 +14,7 @@ import pytest
 from tinyworld import TinyWorld, png
 from typer.main import get_command
 
-from pgsbench.cli import main
+from pgsbench.cli import archive, data, main, masks, study
 from pgsbench.cli.app import app
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
@@ -212,7 +212,7 @@ def test_status_is_no_mistake_where_everything_is_missing(
     (rows,) = json.loads(out).values()
     assert [row["state"] for row in rows] == ["missing"] * 36
     row = next(row for row in rows if row["data set"] == "clip_benchmark:vtab/cifar10")
-    assert (row["split"], row["known size"]) == ("test", "10,000")
+    assert (row["split"], row["known size"]) == ("test", 10_000)
     assert row["source"] == "hf.co/datasets/clip-benchmark/wds_vtab-cifar10"
 
 
@@ -233,6 +233,14 @@ def test_every_command_has_help_with_an_example(
     assert status == 0
     assert "Example: " in out
     assert f"pgsbench {' '.join(words)}" in out.partition("Example: ")[2]
+
+
+def test_the_list_of_commands_has_whole_sentences() -> None:
+    for tree in (app, archive.runs, study.app, masks.app, data.app):
+        for command in tree.registered_commands:
+            assert command.short_help
+            assert command.short_help.endswith(".")
+            assert "(" not in command.short_help
 
 
 @pytest.mark.parametrize(

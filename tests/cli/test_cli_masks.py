@@ -248,5 +248,5 @@ def test_tables_are_printed_as_json_alone(run, tiny: TinyWorld) -> None:
         "Thresholds for an effective ratio of 60 %",
         "Captions on train",
     ]
-    assert found["Captions on train"][0]["shortened"] == "100.0"
-    assert found["Masks on train"][0]["effective ratio"] == "50.0"
+    assert found["Captions on train"][0]["shortened"] == 100
+    assert found["Masks on train"][0]["effective ratio"] == 50

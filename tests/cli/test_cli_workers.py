@@ -31,7 +31,7 @@ def worked(tiny: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         out = pgsbench("sweep", str(tiny.study), "--detach", *words)
-    assert "joined: 1 runs are missing, 0 jobs submitted" in out
+    assert "joined: 1 run missing\npgsbench study status joined\npgsbench worker joined\n" in out
     assert [run["state"] for run in status(folder)] == ["waiting"]
     command = [sys.executable, "-m", "pgsbench", "worker", "joined", "--jobs", "1"]
     workers = [
@@ -75,5 +75,5 @@ def test_what_they_made_is_bundled_verified_and_merged(worked: Path, tmp_path: P
 def test_a_study_is_cancelled_and_goes_on(worked: Path) -> None:
     assert "joined: cancelled" in pgsbench("study", "cancel", "joined", "--output", str(worked))
     assert (worked / "runs/joined/cancelled").exists()
-    pgsbench("study", "retry", "joined", "--output", str(worked))
+    assert "no run had failed" in pgsbench("study", "retry", "joined", "--output", str(worked))
     assert not (worked / "runs/joined/cancelled").exists()

@@ -18,9 +18,12 @@ from pyarrow import parquet
 
 from pgsbench.config.schema import DataConfig
 from pgsbench.data import damage, names, own, remote, shards, store
+from pgsbench.data.make import make
 from pgsbench.data.tar import read_tar, write_tar
 from pgsbench.data.verify import verify_pairs
 from pgsbench.errors import DataError
+from pgsbench.reporting.data_tables import datasets_table
+from pgsbench.reporting.render import text
 
 
 @pytest.fixture(autouse=True)
@@ -156,3 +159,25 @@ def test_verify_counts_what_only_decoding_shows(tmp_path: Path) -> None:
     for _, _, reason in found.faults:
         by_reason[reason] = by_reason.get(reason, 0) + 1
     assert by_reason == counts
+
+
+def test_a_table_that_is_none_is_a_mistake_that_is_told(tmp_path: Path) -> None:
+    broken, held = tmp_path / "broken.parquet", tmp_path / "held.parquet"
+    broken.write_bytes(b"no")
+    parquet.write_table(pyarrow.table({"image": [{"bytes": b"x"}], "caption": ["one"]}), held)
+    for table, message in ((broken, "cannot be read"), (held, "a path or a URL, not held in the table")):
+        with pytest.raises(DataError, match=message):
+            own.make_own("mine", table)
+
+
+def test_ones_own_pictures_have_no_knobs_and_are_listed(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="only a built-in data set has knobs"):
+        make("mine", knobs=["x=1"], source=pictures)
+    make("mine", source=pictures)
+    table = datasets_table()
+    (row,) = (row for row in table.rows if row[0] == "mine")
+    assert row[4] == str(tmp_path / "data/own/mine")
+    assert "own/mine" in text(table)
+    assert str(tmp_path / "data/own/mine") not in text(table)
+    with pytest.raises(DataError, match="did you mean 'mine'"):
+        names.resolve("mina")

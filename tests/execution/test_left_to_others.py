@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from tinyworld import TinyWorld
 
+from pgsbench.errors import ConfigError
 from pgsbench.execution import slurm
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.runs import Watcher
 from pgsbench.session import workers
-from pgsbench.session.study import Study
+from pgsbench.session.study import Study, open_study
 from pgsbench.study.open import open_by_name
 
 
@@ -58,3 +59,23 @@ def test_a_study_is_looked_at_until_all_has_ended(monkeypatch: pytest.MonkeyPatc
     states = iter([SimpleNamespace(state=state) for state in look] for look in looks)
     monkeypatch.setattr(workers, "status", lambda *_, **__: next(states))
     assert len(list(workers.watch("tiny", seconds=0))) == 3
+
+
+def test_what_is_left_is_told_with_the_folder_it_lies_in(
+    tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for output, where in ((".", ""), ("else where", f" --output '{tmp_path}/else where'")):
+        study = open_study(tiny.study, output=output)
+        said = workers.Left([], ["7"]).words(study).splitlines()
+        status, worker = (f"pgsbench {verb} tiny{where}" for verb in ("study status", "worker"))
+        assert said == ["tiny: 0 runs missing, 1 job submitted", status, worker]
+
+
+@pytest.mark.parametrize("part", ["runs", "reports"])
+def test_a_file_in_the_place_of_a_folder_is_told_before_anything_is_planned(
+    tiny: TinyWorld, tmp_path: Path, part: str
+) -> None:
+    (tmp_path / part).touch()
+    with pytest.raises(ConfigError, match=f"{part} cannot be written: .*/{part} is no folder"):
+        open_study(tiny.study, output=tmp_path)

@@ -119,7 +119,7 @@ def test_a_study_on_slurm_is_the_same_to_the_bit_and_a_limit_costs_nothing(
         return done.stdout
 
     out = pgsbench("train", str(tiny.study), *study, "--output", "there", "--on", "slurm", "--detach")
-    assert "2 runs are missing, 2 jobs submitted" in out
+    assert "2 runs missing, 2 jobs submitted" in out
     root, sent = tmp_path / "there/runs", False
     until = time.monotonic() + 1200
     while len(list(root.glob("tiny/*/DONE"))) < 2 and time.monotonic() < until:

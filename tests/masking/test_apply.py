@@ -99,3 +99,15 @@ def test_a_strategy_without_tokens_may_be_anywhere_in_the_training() -> None:
 def test_mistakes_are_told(arguments: dict[str, Any], kind: type[UserError], said: str) -> None:
     with pytest.raises(kind, match=said):
         mask(**({"images": pictures(), "patch_size": 8} | arguments))
+
+
+@pytest.mark.parametrize("name", ["resize", "tome"])
+def test_what_drops_no_patches_is_refused_and_does_not_keep_all(name: str) -> None:
+    with pytest.raises(ConfigError, match="drops no patches: it saves its tokens inside an image tower"):
+        mask(pictures(), name, patch_size=8)
+
+
+@pytest.mark.parametrize("images", [pictures().numpy(), pictures()[:0]])
+def test_pictures_are_a_tensor_and_there_are_some(images: Any) -> None:
+    with pytest.raises(ConfigError, match=r"images: must be (a torch tensor|\(b, 3, h, w\))"):
+        mask(images, "flip", patch_size=8)

@@ -8,14 +8,17 @@ from types import SimpleNamespace
 import pytest
 from fabricated import Arm, write_runs
 
-from pgsbench.errors import ConfigError
+from pgsbench.errors import ConfigError, StudyError
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting.decision.power import power_table
+from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
-from pgsbench.reporting.verdict.answer import certainty
-from pgsbench.session.comparing import compare_until_decided
+from pgsbench.reporting.verdict.answer import answer, certainty
+from pgsbench.reporting.verdict.short_table import verdict_table
+from pgsbench.session.comparing import compare_until_decided, with_all_seeds
+from pgsbench.session.study import open_study
 
 
 class FakeStudy:
@@ -64,9 +67,16 @@ def test_what_makes_no_sense_is_refused_before_anything_is_trained(tmp_path):
     study = FakeStudy(tmp_path, 0.0)
     with pytest.raises(ConfigError, match="first looked at after 4 seeds"):
         compare_until_decided(study, ["flip"], max_seeds=3)
-    with pytest.raises(ConfigError, match="positive"):
-        compare_until_decided(study, ["flip"], margin=0.0)
+    for margin in (0.0, 100.0, float("nan")):
+        with pytest.raises(ConfigError, match="above 0 and below 100"):
+            compare_until_decided(study, ["flip"], margin=margin)
     assert not study.asked
+
+
+def test_a_plan_has_all_the_seeds_that_may_be_trained(tiny, tmp_path):
+    study = open_study(tiny.study, overrides=["seeds=[3]"], output=tmp_path)
+    assert with_all_seeds(study, 4).file.config.seeds == [3, 4, 5, 6]
+    assert study.file.config.seeds == [3]
 
 
 def test_a_pilot_says_what_differences_take(fabricate):
@@ -79,3 +89,19 @@ def test_a_pilot_says_what_differences_take(fabricate):
     one = power_table(Results(read_frames(fabricate({"pgs": Arm(), "flip": Arm()}, seeds=(0,), name="one"))))
     assert {row[2] for row in one.rows} == {"missing"}
     assert one.notes[0].startswith("One seed tells nothing")
+
+
+def test_a_search_of_one_mask_compares_nothing_and_misses_nothing(fabricate):
+    ratio, values = "strategy.mask_ratio", [0.25, 0.5]
+    points = [("pgs", Arm(mask_ratio=value, params={ratio: value})) for value in values]
+    folder = fabricate(points, search={"space": {ratio: values}})
+    results = Results(read_frames(folder))
+    assert answer(results).startswith("Nothing is compared: the study has one arm")
+    assert certainty(results) == ""
+    table = verdict_table(results)
+    assert list(table.header[:3]) == ["arm", "score", "time"]
+    assert len(table.rows[0]) == len(table.header)
+    with pytest.raises(StudyError, match="compares no two arms"):
+        power_table(results)
+    page = write_report(results, folder / "report").markdown.read_text()
+    assert "missing" not in page.partition("## ")[0]

@@ -32,6 +32,13 @@ def test_rivals_are_what_may_be_the_best_and_other_arms_but_no_oracle(tmp_path):
     near = [("pgs", 0.25, 20.0), ("pgs", 0.5, 20.0), ("flip", 0.25, 0.0), ("flip", 0.5, 8.0)]
     found = contenders(searched(tmp_path, near, name="near"))
     assert set(found[:2]) == {"pgs mask_ratio=0.25", "pgs mask_ratio=0.5"}
+    alone = [("pgs", 0.25, 20.0), ("pgs", 0.5, 0.0)]
+    assert contenders(searched(tmp_path, alone, beside=(), name="alone")) == [
+        "pgs mask_ratio=0.25",
+        "pgs mask_ratio=0.5",
+    ]
+    with pytest.raises(StudyError, match="one point and no rival"):
+        contenders(searched(tmp_path, alone[:1], beside=(), name="one"))
     with pytest.raises(StudyError, match="no point"):
         contenders(Results(read_frames(write_runs(tmp_path, {"pgs": Arm()}, seeds=(0,), name="plain"))))
 
@@ -49,6 +56,7 @@ def test_the_study_of_fresh_seeds_trains_what_the_search_trained(tiny: TinyWorld
 
     monkeypatch.setattr(Study, "compare", compare)
     study = open_study(tiny.study, output=tmp_path, jobs=1)
+    assert study.beside(study.file)._counts is study._counts  # "8 trained" is of both
     assert confirm(study, results, seeds=2) is results
     assert asked[0] == ("tiny-confirm", ["flip-mask_ratio-0.5"], [5, 6])
     assert asked[1] == {

@@ -82,6 +82,9 @@ def test_a_dry_run_plans_every_budget_and_trains_nothing(tiny: TinyWorld, tmp_pa
 
 def test_what_cannot_be_fitted_is_refused_first(tiny: TinyWorld, tmp_path):
     study = open_study(tiny.study, output=tmp_path, jobs=1)
-    for budgets, hold_out, unit in (([1, 2], None, "flops"), (BUDGETS, 2, "flops"), (BUDGETS, 4, "euros")):
+    nan, inf = float("nan"), float("inf")
+    refused = [([1, 2], None, "flops"), (BUDGETS, 2, "flops"), (BUDGETS, 4, "euros"), (BUDGETS, nan, "flops")]
+    refused += [([1, 2, inf], None, "flops"), ([1, nan, 2], None, "flops"), (BUDGETS, inf, "flops")]
+    for budgets, hold_out, unit in refused:
         with pytest.raises(ConfigError):
             scale(study, budgets, hold_out=hold_out, unit=unit)

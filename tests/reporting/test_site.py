@@ -90,6 +90,19 @@ def test_a_site_is_not_written_among_reports_or_without_any(site, tmp_path):
         write_site(tmp_path / "nothing", tmp_path / "public")
 
 
+def test_a_site_replaces_nothing_but_a_site(site, tmp_path):
+    for name, content in (("masks/notes.txt", "mine"), ("index.html", "<p>mine</p>")):
+        public = tmp_path / name.replace("/", "-")
+        (public / name).parent.mkdir(parents=True)
+        (public / name).write_text(content)
+        with pytest.raises(ConfigError, match="something else lies here"):
+            write_site(site / "reports", public)
+        assert (public / name).read_text() == content
+        assert len(list(public.iterdir())) == 1
+    with pytest.raises(ConfigError, match="is no folder"):
+        write_site(site / "reports", tmp_path / "index.html/index.html")
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium to open the site in")
 def test_a_browser_shows_the_verdict_first_wide_and_narrow(site, tmp_path):
     write_site(site / "reports", tmp_path / "public")

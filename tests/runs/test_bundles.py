@@ -71,6 +71,7 @@ def test_a_report_that_was_changed_is_found(bundled: Path, tmp_path: Path) -> No
     path = changed(bundled, tmp_path, "reports/tiny/scores.csv", "0.7", hide=True)
     (problem,) = verify(path).problems
     assert "scores.csv: the outcomes give another one" in problem
+    assert len(problem) < 250
 
 
 def test_weights_are_taken_only_where_asked(bundled: Path, tmp_path: Path) -> None:
@@ -79,8 +80,9 @@ def test_weights_are_taken_only_where_asked(bundled: Path, tmp_path: Path) -> No
         (run / "checkpoints/model").mkdir(parents=True)
         (run / "checkpoints/model/open_clip_model.safetensors").write_bytes(b"weights")
     for weights in (False, True):
-        bundle("tiny", tmp_path / "b.tar.gz", output=tmp_path, weights=weights)
-        with tarfile.open(tmp_path / "b.tar.gz") as archive:
+        path = tmp_path / f"{weights}.tar.gz"
+        bundle("tiny", path, output=tmp_path, weights=weights)
+        with tarfile.open(path) as archive:
             assert any(name.endswith(".safetensors") for name in archive.getnames()) == weights
 
 
@@ -88,3 +90,12 @@ def test_what_is_no_bundle_is_a_mistake(tmp_path: Path) -> None:
     (tmp_path / "no.tar.gz").write_text("no")
     with pytest.raises(StudyError, match="not a bundle"):
         verify(tmp_path / "no.tar.gz")
+    with pytest.raises(StudyError, match="no such file"):
+        verify(tmp_path / "gone.tar.gz")
+
+
+def test_a_file_is_not_overwritten(bundled: Path) -> None:
+    before = file_hash(bundled)
+    with pytest.raises(StudyError, match="the file exists already"):
+        bundle("tiny", bundled, output=bundled.parent)
+    assert file_hash(bundled) == before

@@ -14,6 +14,7 @@ from written import write_study
 import pgsbench
 from pgsbench.cli import main
 from pgsbench.doctor import machine
+from pgsbench.reporting.runs.run import _measured
 from pgsbench.tracking.rundir import RunDir
 
 SEARCH = {"space": {"strategy.mask_ratio": [0.5, 0.75]}, "arms": ["pgs"]}
@@ -52,6 +53,11 @@ def test_ls_prints_runs_and_json(shell: Shell) -> None:
     rows = json.loads(shell("runs", "ls", "--arm", "flip", "--json"))
     assert [row["score"] for row in rows] == [0.45, 0.5]
     assert "a number and a unit" in shell("runs", "ls", "--newer", "soon", status=2)
+    assert "valid: flip, pgs" in shell("runs", "ls", "--arm", "flap", status=2)
+    for command in (("ls",), ("best", "tiny")):
+        said = shell("runs", *command, "--metric", "tiny/colour/acc", status=2)
+        assert "no run has such a score" in said
+        assert "did you mean 'tiny/colour/acc1'" in said
 
 
 def test_show_diff_and_best(shell: Shell) -> None:
@@ -61,9 +67,29 @@ def test_show_diff_and_best(shell: Shell) -> None:
         assert text in out
     tables = json.loads(shell("runs", "diff", first, third, "--json"))
     assert [row["setting"] for row in tables["Settings that differ"]] == ["strategy.name"]
-    assert tables["Scores"][0]["difference"].startswith("+20.0")
+    assert tables["Scores"][0]["difference"]["value"] == pytest.approx(20.0)
+    cost = {row["what"]: row["value"] for row in json.loads(shell("runs", "show", first, "--json"))["Cost"]}
+    assert isinstance(cost["steps"], int)
+    assert cost["train_seconds"] == 1.0
     assert second in shell("runs", "best", "tiny")
     assert "there is no run with this id" in shell("runs", "show", "zzz", status=2)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("compare --baselines flip --margin 3", "--margin: it goes with --until decided alone"),
+        ("compare --baselines flip --max-seeds 3", "--max-seeds: it goes with --until decided alone"),
+        ("plan tiny --baselines flip", "--baselines: it goes with --power alone"),
+    ],
+)
+def test_an_option_that_would_be_passed_over_is_a_mistake(shell: Shell, line: str, said: str) -> None:
+    assert said in shell(*line.split(), status=2)
+
+
+def test_what_a_run_cost_is_told_in_as_many_digits_as_anybody_reads() -> None:
+    shown = [_measured(value) for value in (15.377858988998923, 123456.7, 69622824960, 8, "cpu")]
+    assert shown == ["15.38", "123,457", "69,622,824,960", "8", "cpu"]
 
 
 def test_rm_asks_first(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,15 +119,14 @@ def test_study_best_writes_a_study(shell: Shell, tmp_path: Path) -> None:
 def test_doctor_prints_a_table_and_fails_where_something_will(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = json.loads(shell("doctor", "--json"))
-    (table,) = rows.values()
+    table = json.loads(shell("doctor", "--json"))["This machine"]
     assert {"python", "packages", "MLflow"} <= {row["what"] for row in table}
     monkeypatch.setattr(machine, "_version", lambda name: "" if name == "optuna" else "1.0")
     assert "pip install optuna" in " ".join(shell("doctor", status=1).split())
 
 
 def test_data_ls_and_status_as_json(shell: Shell) -> None:
-    rows = json.loads(shell("data", "ls", "--json"))["Built-in data sets"]
+    rows = json.loads(shell("data", "ls", "--json"))["Data sets"]
     assert {row["data set"] for row in rows} == {"scenes", "emoji", "tiny-imagenet"}
     rows = json.loads(shell("data", "status", "winoground", "--json"))
     assert rows["Data of the suite winoground"]

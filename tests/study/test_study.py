@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pgsbench.errors import ConfigError
-from pgsbench.study.open import open_study_file
+from pgsbench.study.open import open_by_name, open_study_file
+from pgsbench.study.plan import check_comparison, with_arms
 
 HALF = """
 from dataclasses import dataclass
@@ -51,3 +52,17 @@ def test_a_study_has_no_endless_seeds(tmp_path: Path) -> None:
     assert open_study_file(path).with_seeds(range(3)).config.seeds == [0, 1, 2]
     with pytest.raises(ConfigError, match="at most 1,000 seeds"):
         open_study_file(path).with_seeds(range(10**9))
+    for none in ([], [0, 0], [-1], "2", [0.5]):  # a record with these could never be read again
+        with pytest.raises(ConfigError, match="seeds are one or more different whole numbers"):
+            open_study_file(path).with_seeds(none)  # type: ignore[arg-type]
+
+
+def test_one_text_is_no_list_of_names(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text("{}")
+    with pytest.raises(ConfigError, match=r"overrides: .*\n  -> \['training.samples=64'\]"):
+        open_by_name(path, overrides="training.samples=64")
+    with pytest.raises(ConfigError, match=r"baselines: a list of names is needed"):
+        check_comparison("pgs", "flip")
+    with pytest.raises(ConfigError, match=r"arms: a list of names is needed"):
+        with_arms(open_study_file(path), "flip")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pgsbench.errors import StudyError
 from pgsbench.reporting.decision.forecast import MOST_SEEDS, POWER, Forecast
 from pgsbench.reporting.render import Table, counted
 from pgsbench.reporting.results import Results, named
@@ -26,6 +27,9 @@ def detectable(results: Results, ours: str, theirs: str, of: str) -> float | Non
 def power_table(results: Results) -> Table:
     """Return the seeds, hours and test items that differences of 0.5, 1 and 2 points take, for each pair."""
     headline, rows = next(iter(results.groups), ""), []
+    if not results.pairs:
+        way_out = "name another arm in --candidate or --baselines, or run a study that has two"
+        raise StudyError("the study compares no two arms", where=results.study.name, way_out=way_out)
     for ours, theirs in results.pairs:
         forecast = _forecast(results, ours, theirs, headline) if headline else None
         pair = Comparison(ours, theirs, headline, Missing("")).pair
@@ -41,12 +45,12 @@ def power_table(results: Results) -> Table:
         f"A true difference of so many points on {named(headline)} is then found with a chance of "
         f"{POWER:.0%} (two-sided test at 5 %, one comparison). From the variances of this pilot; with "
         f"{counted(seeds, 'seed')} they are rough.",
-        f"Seeds: with today's test items; hours: of training and evaluating both arms, one after another. "
-        f"Test items: with today's seeds. none: not with {MOST_SEEDS} seeds, or with any number of items.",
+        f"Seeds: with today's test pictures; hours: of training and evaluating both arms, one after another. "
+        f"Test pictures: with today's seeds. none: not with {MOST_SEEDS} seeds, or any number of pictures.",
     ]
     if seeds == 1:
         notes.insert(0, "One seed tells nothing of how much seeds matter: train the pilot with two or more.")
-    header = ["comparison", "points", "seeds", "hours", "test items"]
+    header = ["comparison", "points", "seeds", "hours", "test pictures"]
     return Table("What a difference takes", header, rows, notes, num_keys=2)
 
 

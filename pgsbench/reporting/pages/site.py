@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pgsbench import __version__
-from pgsbench.disk.whole_files import atomic
+from pgsbench.disk.whole_files import atomic, unwritable
 from pgsbench.errors import ConfigError, StudyError
 from pgsbench.records import files
 from pgsbench.records.verdict_record import VerdictRecord
@@ -37,7 +38,7 @@ def write_site(reports: Path, to: Path) -> Published:
         to: Where the site goes; what it has of these studies is replaced, other files stay.
 
     Raises:
-        ConfigError: The site would lie among the reports.
+        ConfigError: The site would lie among the reports, replace what is no site, or cannot be written.
         StudyError: There is no report.
     """
     if to.resolve() == reports.resolve() or reports.resolve() in to.resolve().parents:
@@ -48,6 +49,7 @@ def write_site(reports: Path, to: Path) -> Published:
     if not verdicts:
         raise StudyError("there is no report", where=str(reports), way_out="`pgsbench report` writes them")
     newest = sorted(verdicts.items(), key=lambda item: item[1].date, reverse=True)
+    _check_replaced(to, list(verdicts))
     for folder in verdicts:
         if (to / folder).exists():
             shutil.rmtree(to / folder)
@@ -67,3 +69,18 @@ def write_site(reports: Path, to: Path) -> Published:
     return Published(
         index, [folder.as_posix() for folder, _ in newest], [f for f in pages if found[f] is None]
     )
+
+
+def _check_replaced(to: Path, folders: Sequence[Path]) -> None:
+    """Refuse to replace what no site of ours has written."""
+    way_out = "name another folder"
+    if reason := unwritable(to):
+        raise ConfigError(f"the site cannot be written: {reason}", where="--to", way_out=way_out)
+    index = to / "index.html"
+    foreign = [
+        to / one for one in folders if (to / one).exists() and not (to / one / "report.html").is_file()
+    ]
+    if index.exists() and "Written by pgsbench" not in index.read_text(errors="replace"):
+        foreign.append(index)
+    if foreign:
+        raise ConfigError("something else lies here", where=str(foreign[0]), way_out=way_out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -49,23 +50,26 @@ def runs(
         min_score: Only runs with at least this score, a share in [0, 1].
         newer: Only runs that began at most so long ago: ``"90m"``, ``"12h"``, ``"2d"`` or ``"1w"``.
         metric: What `score` is: ``mean`` of the suite's groups, a group, or ``TASK/METRIC``. It is NaN where
-            a run has no such score.
+            a run has no such score, but some must have it.
         sort: Column to sort by; scores and dates from the top, all else from the bottom.
 
     Raises:
-        StudyError: No study of this name has run, or its record is damaged.
-        ConfigError: There is no such column or duration.
+        StudyError: No study of this name has run, its record is damaged, or no run has such a score.
+        ConfigError: There is no such arm, column or duration.
     """
     if sort not in COLUMNS:
         raise ConfigError("no such column", where="sort", value=sort, way_out=nearest(sort, COLUMNS))
     oldest = datetime.now(UTC) - duration(newer) if newer else None
     root = Path(output) / "runs"
-    found = pd.DataFrame(
-        [_row(run, spec, metric) for run, spec in _chosen(root, study)], columns=list(COLUMNS)
-    )
+    rows = [_row(run, spec) for run, spec in _chosen(root, study)]
+    _score(rows, metric)
+    found = pd.DataFrame(rows, columns=list(COLUMNS))
     found["score"] = found["score"].astype(float)
     found["started"] = pd.to_datetime(found["started"], utc=True, format="ISO8601")
     if arm is not None:
+        arms = set(found["arm"])
+        if arms and arm not in arms:
+            raise ConfigError("no run is of this arm", where="arm", value=arm, way_out=nearest(arm, arms))
         found = found[found["arm"] == arm]
     if min_score is not None:
         found = found[found["score"] >= min_score]
@@ -167,21 +171,33 @@ def _spec(run: RunDir) -> RunSpec | None:
         return None
 
 
-def _row(run: RunDir, spec: RunSpec | None, metric: str) -> dict[str, Any]:
+def _score(rows: Sequence[dict[str, Any]], metric: str) -> None:
+    """Put a number in place of the scores of each run.
+
+    Raises:
+        StudyError: There are scores, and none has this number.
+    """
+    unknown = None
+    for row in rows:
+        try:
+            row["score"] = Objective(metric).value(row["score"]) if row["score"] else None
+        except StudyError as error:  # of another suite, which has no such score
+            row["score"], unknown = None, error
+    if unknown and all(row["score"] is None for row in rows):
+        raise StudyError("no run has such a score", where="metric", value=metric, way_out=unknown.way_out)
+
+
+def _row(run: RunDir, spec: RunSpec | None) -> dict[str, Any]:
+    """Return a row with all scores of the run, if any, in place of one."""
     row: dict[str, Any] = dict.fromkeys(COLUMNS) | {"status": DAMAGED, "directory": str(run.path)}
     if spec is None:
         return row | {"id": "?", "study": run.path.parent.name, "arm": "?", "label": "?", "seed": -1}
     row |= {"id": spec.id, "study": spec.study, "arm": spec.arm, "label": spec.label, "seed": spec.seed}
     try:
         environment = run.environment
-        scores = run.scores if run.is_done else None
+        row["score"] = run.scores if run.is_done else None
     except RunError:
         return row
     row["status"] = COMPLETE if run.is_done else RUNNING if run.holder else INCOMPLETE
     row["started"] = environment.started if environment else None
-    if scores is not None:
-        try:
-            row["score"] = Objective(metric).value(scores)
-        except StudyError:  # of another suite, which has no such score
-            row["score"] = None
     return row

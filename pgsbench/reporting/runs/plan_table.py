@@ -85,7 +85,7 @@ def plan_table(study: str, frame: pd.DataFrame) -> Table:
         f"{counted(len(frame), 'run')}, {len(missing)} to train: {missing['samples'].sum():,} samples, "
         f"{missing['patch_tokens'].sum():,.0f} patch tokens, {missing['text_tokens'].sum():,} text tokens.",
         "TFLOP: matrix products of both towers, forward and backward, in 10^12 operations.",
-        f"About {missing['minutes'].sum() / len(devices):.0f} minutes of training, "
+        f"{_about(missing['minutes'].sum() / len(devices))} of training, "
         f"{counted(len(devices), 'run')} at a time on {', '.join(dict.fromkeys(devices))}: estimated from a "
         "few steps just now, for free cores, without reading data and evaluation.",
     ]
@@ -103,3 +103,7 @@ def plan_table(study: str, frame: pd.DataFrame) -> Table:
         "state",
     ]
     return Table(f"Plan of {study}", header, rows, notes, text_columns=(8,))
+
+
+def _about(minutes: float) -> str:
+    return f"About {counted(round(minutes), 'minute')}" if minutes >= 1 else "Less than a minute"

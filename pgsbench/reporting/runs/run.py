@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from pgsbench.errors import StudyError
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import RunSpec, flatten, short
 from pgsbench.records.study_record import StudyRun
-from pgsbench.reporting.render import MISSING_CELL, Table, percent, points
+from pgsbench.reporting.render import MISSING_CELL, Cell, Table, interval_cell, percent
 from pgsbench.reporting.statistics.intervals import difference
 from pgsbench.reporting.statistics.paired_values import PairedValues
 from pgsbench.reporting.study_frames import PlannedRun, read_run
@@ -38,6 +38,9 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({self.spec.id!r}, {self.spec.study}/{self.spec.name})"
+
+    def __fspath__(self) -> str:
+        return str(self.path)
 
     @property
     def path(self) -> Path:
@@ -107,7 +110,7 @@ def run_tables(run: Run) -> list[Table]:
     if run.environment:
         tables.append(_pairs("Environment", flatten(vars(run.environment))))
     if run.summary:
-        tables.append(_pairs("Cost", flatten(vars(run.summary))))
+        tables.append(_pairs("Cost", flatten(vars(run.summary)), _measured))
     scores = run.scores
     if len(scores):
         primary = scores[scores["primary"].astype(bool)]
@@ -116,7 +119,10 @@ def run_tables(run: Run) -> list[Table]:
                 row["task"],
                 row["metric"],
                 percent(row["value"]),
-                f"{percent(row['low'])} to {percent(row['high'])}",
+                Cell(
+                    f"{percent(row['low'])} to {percent(row['high'])}",
+                    value=[100 * row["low"], 100 * row["high"]],
+                ),
                 percent(row["chance"]),
                 str(row["n"]),
             ]
@@ -176,7 +182,8 @@ def diff_tables(ours: Run, theirs: Run) -> list[Table]:
         numbers = [MISSING_CELL if pd.isna(row[side]) else percent(row[side]) for side in ("ours", "theirs")]
         paired = row["note"]
         if not pd.isna(row["difference"]):
-            paired = f"{points(row['difference'])} ({points(row['low'])} to {points(row['high'])})"
+            full = interval_cell(row["difference"], row["low"], row["high"], signed=True)
+            paired = Cell(full, value=full.value)
         cells.append([row["task"], row["metric"], *numbers, paired])
     notes = ["Percent; the difference in points, paired by test item, with its 95 % interval."]
     notes.append("The interval covers test items only: it speaks of these two training runs only.")
@@ -199,6 +206,12 @@ def _settings(spec: RunSpec) -> dict[str, Any]:
     return flat
 
 
+def _measured(value: object) -> str:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return str(value)
+    return f"{value:.4g}" if isinstance(value, float) and abs(value) < 1000 else f"{value:,.0f}"
+
+
 def _read(run: Run) -> PlannedRun:
     return read_run(run.path.parent, StudyRun(run.spec, run.path.name))
 
@@ -212,6 +225,8 @@ def _paired(both: list[PlannedRun], task: str) -> dict[str, Any]:
     return {"difference": found.estimate, "low": found.low, "high": found.high, "note": ""}
 
 
-def _pairs(title: str, values: dict[str, Any]) -> Table:
-    rows = [[name, short(value)] for name, value in values.items() if value not in (None, "")]
+def _pairs(title: str, values: dict[str, Any], write: Callable[[Any], str] = short) -> Table:
+    rows = [
+        [name, Cell(write(value), value=value)] for name, value in values.items() if value not in (None, "")
+    ]
     return Table(title, ["what", "value"], rows, text_columns=(1,))

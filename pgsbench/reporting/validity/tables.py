@@ -50,10 +50,8 @@ def _sentences(match: Match, candidate: str, baseline: str) -> list[str]:
         )
     reversed_ = [pair for pair in match.pairs if pair.is_reversed]
     certain = sum(all(pair.significant) for pair in reversed_)
-    sentences.append(
-        f"Of {len(match.pairs)} pairs of arms {world} reverses {len(reversed_)}, {certain} of them "
-        "significantly in both."
-    )
+    count = f"{len(reversed_)}, {certain} of them significantly in both" if reversed_ else "none"
+    sentences.append(f"Of {len(match.pairs)} pairs of arms {world} reverses {count}.")
     if match.settings:
         differ = "; ".join(match.settings)
         sentences.append(f"Settings differ between {reference} and {world}: {differ}.")

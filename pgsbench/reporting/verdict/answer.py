@@ -30,6 +30,8 @@ def answer(results: Results) -> str:
     found = [one for one in every if one.outcome != "missing"]
     if not found:
         said = "Nothing can be compared yet: no two arms that are compared have results"
+        if not every:  # a search of one mask, for example
+            said = "Nothing is compared: the study has one arm, or none of the pairs fits"
         if not (best := _best(results)):
             return f"{said}."
         seeds = [results.seeds(label)[0] for label in results.study.labels]
@@ -61,14 +63,17 @@ def _answer(results: Results, found: Sequence[Decision]) -> str:
 
 
 def certainty(results: Results) -> str:
-    """Return how sure the answer is in one line: seeds, test items, looks, and what would decide the rest."""
+    """Return how sure the answer is in one line: seeds, pictures, looks, and what would decide the rest.
+
+    Empty where nothing is compared.
+    """
     found = [one for one in decisions(results) if isinstance(one.interval, Interval)]
     if not found:
-        return "No interval: results are missing."
+        return "No interval: results are missing." if decisions(results) else ""
     first = found[0].interval
     assert isinstance(first, Interval)
     seeds = _seeds(found)
-    said = f"On {named(found[0].of)}: {counted(seeds, 'seed')}, {counted(first.num_items, 'test item')}, "
+    said = f"On {named(found[0].of)}: {counted(seeds, 'seed')}, {counted(first.num_items, 'test picture')}, "
     said += f'95 % intervals; "equivalent" is within {percent(found[0].margin)} points'
     if len(found) > 1:
         said += f"; corrected for {len(found)} comparisons"
@@ -171,8 +176,8 @@ def _needed(found: Sequence[Decision]) -> str:
     items = [one.items_needed for one in open_]
     known_items = [number for number in items if number is not None]
     if len(known_items) == len(items):
-        return f" Seeds alone will not decide it; about {max(known_items):,} test items would."
-    return " Neither a few hundred seeds nor many more test items would decide it alone."
+        return f" Seeds alone will not decide it; about {max(known_items):,} test pictures would."
+    return " Neither a few hundred seeds nor many more test pictures would decide it alone."
 
 
 def _seeds(found: Sequence[Decision]) -> int:

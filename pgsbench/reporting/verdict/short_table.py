@@ -51,7 +51,10 @@ def verdict_table(results: Results) -> Table:
         )
     who = ours[0] if len(ours) == 1 else "candidate"
     header = ["arm", "score", f"{who} leads by", f"{who} is", *(_COSTS[cost.name] for cost in costs)]
-    return Table("Verdict", header, rows, [_reading(results, len(rows))], text_columns=(3,))
+    notes = [_reading(results, len(rows))]
+    if not ours:  # nothing is compared, so there are no leads
+        return Table("Verdict", [*header[:2], *header[4:]], [[*row[:2], *row[4:]] for row in rows], notes)
+    return Table("Verdict", header, rows, notes, text_columns=(3,))
 
 
 def _points_table(results: Results) -> Table:
