@@ -83,7 +83,7 @@ def scale(
     if not laws:
         raise StudyError(f"no arm has a score and {unit} at every budget", where=study.name)
     folder = study.report_folder.with_name(f"{study.name}-scale")
-    table, beside, found = fits_table(laws, unit), None, dict[str, Measured]()
+    table, beside, found = fits_table(laws, by_budget, unit), None, dict[str, Measured]()
     if hold_out is not None:
         last = max(budgets)
         predicted: dict[str, tuple[float, Predicted]] = {}

@@ -111,3 +111,13 @@ def test_commands_in_sentences_are_code_whose_options_stay_whole():
 def test_values_of_points_may_be_broken_where_a_page_is_narrow():
     shown = environment().from_string("{{ said | breakable }}").render(said="mask_ratio=<1")
     assert shown == "mask_<wbr>ratio=<wbr>&lt;1"
+
+
+def test_seeds_that_chose_a_default_are_named(fabricate):
+    def said(share, seeds):
+        arms = {"pgs": Arm(strategy={"random_share": share}), "flip": Arm()}
+        return certainty(Results(read_frames(fabricate(arms, seeds=seeds, name=f"chosen{share}{seeds[0]}"))))
+
+    assert " Seed 0 chose `random_share` of pgs, which flatters it." in said(0.5, (0, 1))
+    assert "chose" not in said(0.25, (0, 1))
+    assert "chose" not in said(0.5, (1, 2))

@@ -14,6 +14,7 @@ from pgsbench.errors import ConfigError
 from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.scale.fit import PowerLaw, crossing
+from pgsbench.reporting.scale.report import Measured, fits_table
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
 from pgsbench.session.scaling import dry_run, scale
@@ -88,3 +89,16 @@ def test_what_cannot_be_fitted_is_refused_first(tiny: TinyWorld, tmp_path):
     for budgets, hold_out, unit in refused:
         with pytest.raises(ConfigError):
             scale(study, budgets, hold_out=hold_out, unit=unit)
+
+
+def test_a_crossing_far_from_what_was_measured_is_none():
+    errors = [0.001] * 4
+    costs = [1.0, 2.0, 4.0, 8.0]
+    ours, near, far = (
+        PowerLaw.fit(costs, [1 - scale * cost**slope for cost in costs], errors)
+        for scale, slope in ((0.6, -0.05), (0.62, -0.07), (0.62, -0.0501))
+    )
+    measured = [{name: Measured(cost, None) for name in ("pgs", "near", "far")} for cost in costs]
+    rows = fits_table({"pgs": ours, "near": near, "far": far}, measured, "flops").rows
+    assert float(rows[1][2]) == pytest.approx((0.62 / 0.6) ** (1 / 0.02), rel=0.01)
+    assert rows[2][2] == "nowhere near"

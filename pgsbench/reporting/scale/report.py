@@ -26,6 +26,9 @@ UNITS: dict[str, tuple[Callable[[Row], float | None], float, str]] = {
     "hours": (lambda row: row.seconds, 1 / 3600, "hours"),
 }
 
+#: A crossing is told within so many times the measured budgets; further off it says nothing.
+FAR = 4.0
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -70,18 +73,21 @@ def fits(by_budget: Sequence[Mapping[str, Measured]]) -> dict[str, PowerLaw]:
     }
 
 
-def fits_table(laws: Mapping[str, PowerLaw], unit: str) -> Table:
+def fits_table(laws: Mapping[str, PowerLaw], by_budget: Sequence[Mapping[str, Measured]], unit: str) -> Table:
     """Return how fast each arm's error falls, and where the first arm's curve meets the others'."""
+    costs = [one[arm].cost for one in by_budget for arm in laws]
+    least, most = min(costs) / FAR, max(costs) * FAR
     first, rows = next(iter(laws), ""), []
     for arm, law in laws.items():
         reach = float(stats.t.ppf((1 + LEVEL) / 2, law.df)) * float(np.sqrt(law.covariance[1, 1]))
         slope = f"{law.slope:.3f} ({law.slope - reach:.3f} to {law.slope + reach:.3f})".replace("-", "−")
         meets = None if arm == first else crossing(laws[first], law)
-        rows.append([arm, slope, "" if arm == first else "nowhere" if meets is None else f"{meets:,.3g}"])
+        is_near = meets is not None and least <= meets <= most
+        rows.append([arm, slope, "" if arm == first else f"{meets:,.3g}" if is_near else "nowhere near"])
     notes = [
         "Error = 1 − score on the headline, a power law of the budget, least squares on logarithms, 95 % t "
-        f"intervals. Crossing: the budget ({UNITS[unit][2]}) at which {first} and the arm are as good; far "
-        "from what was measured it is a guess."
+        f"intervals. Crossing: the budget ({UNITS[unit][2]}) at which the fits of {first} and the arm meet, "
+        f"looked for within {FAR:g} times what was measured."
     ]
     return Table("How the error falls with the budget", ["arm", "exponent", "crossing"], rows, notes)
 

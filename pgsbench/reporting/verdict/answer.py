@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from pgsbench.masking.chosen import chosen_by
 from pgsbench.reporting.decision.decide import Decision, decisions, plan_of
 from pgsbench.reporting.render import and_, counted, percent, points
 from pgsbench.reporting.results import Results, named
@@ -80,7 +81,7 @@ def certainty(results: Results) -> str:
     if plan_of(results) is not None:
         said += " and for having looked after each seed" if len(found) > 1 else "; corrected for each look"
     said += "; another seed may tell otherwise" if seeds == 1 else ""
-    return f"{said}.{_large_margin(results, found)}{_needed(found)}{_world(results)}"
+    return f"{said}.{_large_margin(results, found)}{_needed(found)}{_flattered(results)}{_world(results)}"
 
 
 def _large_margin(results: Results, found: Sequence[Decision]) -> str:
@@ -99,6 +100,20 @@ def _large_margin(results: Results, found: Sequence[Decision]) -> str:
         f" That margin is large: {share:.0f} % of the score of {lowest} ({percent(score)}). A smaller one: "
         f"`pgsbench compare --until decided --margin {size * math.floor(fitting / size):g}`."
     )
+
+
+def _flattered(results: Results) -> str:
+    """Say where what is judged was chosen by the scores that judge it."""
+    if results.chosen_by_score:
+        return " The compared point was chosen by these very scores, which flatters it."
+    plan = plan_of(results)
+    compared = {label for pair in results.pairs for label in pair}
+    for run in results.study.runs:
+        strategy, data = run.spec.training["strategy"], run.spec.config.data.source
+        found = chosen_by(strategy, data, run.seed)
+        if found and run.label in compared and not (plan and run.seed < plan.first_seed):
+            return f" Seed {run.seed} chose `{found.field}` of {found.strategy}, which flatters it."
+    return ""
 
 
 def _world(results: Results) -> str:
