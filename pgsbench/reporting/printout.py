@@ -12,6 +12,7 @@ from pgsbench.reporting.search.where import where_table
 from pgsbench.reporting.study_results import StudyResults
 from pgsbench.reporting.tables import cost_table, differences_table, gap_table, scores_table
 from pgsbench.reporting.verdict.answer import answer, certainty
+from pgsbench.reporting.verdict.arm_ranking import ranking_table
 from pgsbench.reporting.verdict.fairness import fairness_sentence
 from pgsbench.reporting.verdict.sentences import caveats
 from pgsbench.reporting.verdict.short_table import verdict_table
@@ -31,15 +32,15 @@ class Printout:
 
 
 def of_training(results: StudyResults) -> Printout:
-    """Return what is printed of arms that were trained: scores and costs."""
+    """Return what is printed of arms that were trained: scores, their order and costs."""
     found = results.statistics
-    return _printout([scores_table(found), cost_table(found)])
+    return _printout([scores_table(found), ranking_table(found), cost_table(found)])
 
 
 def of_comparison(results: StudyResults) -> Printout:
     """Return what is printed of a comparison: the verdict first, below it how sure and how fair it is."""
     found = results.statistics
-    tables = [verdict_table(found), scores_table(found), differences_table(found)]
+    tables = [verdict_table(found), scores_table(found), ranking_table(found), differences_table(found)]
     words = [answer(found), certainty(found), fairness_sentence(found), *caveats(found)]
     return _printout([*tables, gap_table(found), cost_table(found)], words)
 
