@@ -47,8 +47,8 @@ def test_a_broken_link_is_found(tmp_path: Path) -> None:
     assert broken_links(page) == ["#two", "no.md"]
 
 
-def test_the_report_on_photos_ships_no_photo() -> None:
-    folder = ROOT / "reports/examples/photos"
+@pytest.mark.parametrize("folder", ROOT.glob("reports/examples/*photos"), ids=lambda folder: folder.name)
+def test_a_report_on_photos_ships_no_photo(folder: Path) -> None:
     assert "data:image/png" in (folder / "report.html").read_text()  # figures are
     assert "data:image/jpeg" not in (folder / "report.html").read_text()  # examples of test items
     assert not list(folder.glob("figures/masks.*"))  # training pictures under each mask
