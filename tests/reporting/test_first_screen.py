@@ -118,6 +118,6 @@ def test_seeds_that_chose_a_default_are_named(fabricate):
         arms = {"pgs": Arm(strategy={"random_share": share}), "flip": Arm()}
         return certainty(Results(read_frames(fabricate(arms, seeds=seeds, name=f"chosen{share}{seeds[0]}"))))
 
-    assert " Seed 0 chose `random_share` of pgs, which flatters it." in said(0.5, (0, 1))
-    assert "chose" not in said(0.25, (0, 1))
-    assert "chose" not in said(0.5, (1, 2))
+    assert " Seed 0 helped to choose `random_share` of pgs, which favours it." in said(0.5, (0, 1))
+    assert "choose" not in said(0.25, (0, 1))
+    assert "choose" not in said(0.5, (1, 2))

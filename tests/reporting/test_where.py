@@ -46,14 +46,14 @@ def test_the_verdict_says_where_it_gains_and_where_it_loses(results):
     screen = first_screen(results)
     assert screen.answer == said
     assert screen.setting.startswith("Trained: scenes-vit on ")
-    assert said.startswith("Of 9 points, pgs against flip on mean of groups is better at ")
+    assert said.startswith("Of 9 settings of the data, pgs against flip on mean of groups is better at ")
     better, worse = said.split("worse at ")
     assert "(most at clutter 0, object_size 0.1: +" in better
     assert "(most at clutter 0.7, object_size 0.35: −" in worse
     assert screen.table.header == ["clutter", "object_size", "pgs", "flip", "pgs leads by", "pgs is"]
-    assert len(screen.table.rows) == len(screen.forest.bars) == 7
+    assert len(screen.table.rows) == len(screen.forest.bars) == 9
     assert screen.table.rows[0][:2] == ["0", "0.1"]
-    assert screen.table.notes[0].endswith("Shown: the 7 largest of 9 differences.")
+    assert screen.table.notes == ["The mean of groups, in percent. Each row is a world of its own."]
     counts = [int(number) for number in re.findall(r" at (\d+)", said)]
     assert sum(counts) == len(VALUES)
 
@@ -85,7 +85,7 @@ def test_there_is_no_line_where_it_wins_nowhere(fabricate):
     folder = fabricate(arms, search=search, seed_sd=0.001, num_items=300, name="losing")
     losing = Results(read_frames(folder))
     assert not gain_map(losing).axes[0].collections
-    assert " is better at none, worse at 6 (most at " in where_sentences(losing)[0]
+    assert " is better nowhere, worse at 6 (most at " in where_sentences(losing)[0]
 
 
 def test_the_report_shows_it(results, tmp_path):

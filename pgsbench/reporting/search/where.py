@@ -47,7 +47,8 @@ def where_sentences(results: Results) -> list[str]:
         ]
         counts = Counter(outcome_of(results, one) for one in compared)
         parts += [f"{outcome} at {counts[outcome]}" for outcome in _OTHERS if counts[outcome]]
-        said = f"Of {counted(len(compared), 'point')}, {ours} against {theirs} on {compared[0].of} is "
+        settings = counted(len(compared), "setting")
+        said = f"Of {settings} of the data, {ours} against {theirs} on {compared[0].of} is "
         sentences.append(of_one_run(f"{said}{and_(parts)}.", _num_seeds(compared)))
     return sentences
 
@@ -55,7 +56,7 @@ def where_sentences(results: Results) -> list[str]:
 def _claim(results: Results, outcome: str, found: list[Comparison]) -> str:
     """Return at how many points the outcome is, and where the difference is largest."""
     if not found:
-        return f"{outcome} at none"
+        return f"{outcome} nowhere"
     largest = max(
         found, key=lambda one: abs(one.interval.estimate) if isinstance(one.interval, Interval) else 0
     )

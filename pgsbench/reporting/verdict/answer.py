@@ -112,14 +112,14 @@ def _flattered(results: Results) -> str:
         strategy, data = run.spec.training["strategy"], run.spec.config.data.source
         found = chosen_by(strategy, data, run.seed)
         if found and run.label in compared and not (plan and run.seed < plan.first_seed):
-            return f" Seed {run.seed} chose `{found.field}` of {found.strategy}, which flatters it."
+            return f" Seed {run.seed} helped to choose `{found.field}` of {found.strategy}, which favours it."
     return ""
 
 
 def _world(results: Results) -> str:
     """Say of the generated world how far it may be believed; docs/scenes.md begins with how that is known."""
     worlds = {run.spec.config.data.source.partition("?")[0] for run in results.study.runs}
-    said = " Scenes order masks only in part as photos do (docs/scenes.md): try photos before you believe it."
+    said = " Scenes rank masks only in part as photos do (docs/scenes.md): try photos before you believe it."
     return said if worlds == {"scenes"} else ""
 
 

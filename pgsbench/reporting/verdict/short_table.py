@@ -13,6 +13,8 @@ from pgsbench.reporting.statistics.comparison import Missing
 from pgsbench.reporting.statistics.intervals import Interval
 
 MAX_ROWS = 7
+#: Points of a search over data: a grid of three by three is shown whole.
+MAX_POINTS = 9
 #: Outcome -> its mark, so that a reader need not read words.
 MARKS = {"better": "▲ better", "worse": "▼ worse", "equivalent": "= equivalent", "undecided": "? undecided"}
 #: Columns of the costs (`pgsbench.reporting.columns`) -> what the table of the verdict calls them.
@@ -22,7 +24,7 @@ _COSTS = {"relative time": "time", "TFLOP": "TFLOP"}
 def verdict_table(results: Results) -> Table:
     """Return at most `MAX_ROWS` arms, the best first: score, the candidate's lead, verdict, cost.
 
-    Of a search over data: as many of its points, see `shown_decisions`.
+    Of a search over data: `MAX_POINTS` of its points, see `shown_decisions`.
     """
     if results.is_over_data:
         return _points_table(results)
@@ -82,7 +84,7 @@ def shown_decisions(results: Results) -> list[Decision]:
     """
     found = [one for one in decisions(results) if isinstance(one.interval, Interval)]
     if results.is_over_data:
-        largest = sorted(found, key=lambda one: -abs(_estimate(one)))[:MAX_ROWS]
+        largest = sorted(found, key=lambda one: -abs(_estimate(one)))[:MAX_POINTS]
         return [one for one in found if one in largest]
     rows = shown_labels(results)
     found = [one for one in found if one.candidate in rows and one.baseline in rows]
