@@ -149,6 +149,7 @@ def _links(uri: str) -> list[tuple[str, str]]:
         ):
             study = run.data.tags.get("study", "")
             links.append((study, study_path(found.experiment_id, run.info.run_id)))
+            links.append((f"{study}, arms as a table", runs_path(found.experiment_id, study, kind="arm")))
             links.append((f"{study}, runs as a table", runs_path(found.experiment_id, study)))
             links.append((f"{study}, runs as charts", runs_path(found.experiment_id, study, charts=True)))
     return links

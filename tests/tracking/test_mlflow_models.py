@@ -26,7 +26,7 @@ from pgsbench.records.verdict_record import ScoreInterval, VerdictRecord
 from pgsbench.tracking import mirror as mirror_module
 from pgsbench.tracking import mlflow_models
 from pgsbench.tracking.mirror import Mirror
-from pgsbench.tracking.mlflow_server import Server
+from pgsbench.tracking.mlflow_server import Server, _links
 from pgsbench.tracking.mlflow_views import study_path
 
 NewStore = Callable[[str], str]
@@ -58,6 +58,11 @@ def test_the_best_checkpoint_is_a_version_with_the_verdict(
     assert mirror.sync_study(folder, report_folder=report).problem == ""
     (version,) = seen.client.search_model_versions("name = 'pgsbench-ratio'")
     assert version.description.startswith("Undecided.")
+    shown = [name for name, _ in _links(uri)]
+    assert shown == [
+        "ratio",
+        *(f"ratio, {what}" for what in ("arms as a table", "runs as a table", "runs as charts")),
+    ]
 
 
 def test_a_checkpoint_embeds_pictures_and_texts(tmp_path: Path) -> None:
