@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from pgsbench.disk.whole_files import atomic
 from pgsbench.errors import ConfigError, StudyError
 from pgsbench.records.json_files import write_json
-from pgsbench.reporting.render import Table, markdown
+from pgsbench.reporting.pages.scale_page import write_scale_page
+from pgsbench.reporting.render import Table
+from pgsbench.reporting.results import Results
 from pgsbench.reporting.runs.plan_table import plan_table
 from pgsbench.reporting.scale.fit import MIN_BUDGETS, Predicted
 from pgsbench.reporting.scale.report import (
@@ -20,6 +21,7 @@ from pgsbench.reporting.scale.report import (
     fits_table,
     held_out_table,
     measured,
+    scale_answer,
     scale_figure,
 )
 from pgsbench.reporting.style import save
@@ -78,30 +80,30 @@ def scale(
         UserError: There are too few budgets, an arm sets its own samples, or a run failed.
     """
     check(study.file, budgets, hold_out, unit)
-    by_budget = [_at(study, factor, unit) for factor in sorted(budgets)]
+    at = [_at(study, factor) for factor in sorted(budgets)]
+    by_budget = [measured(results, unit) for results in at]
     laws = fits(by_budget)
     if not laws:
         raise StudyError(f"no arm has a score and {unit} at every budget", where=study.name)
     folder = study.report_folder.with_name(f"{study.name}-scale")
     table, beside, found = fits_table(laws, by_budget, unit), None, dict[str, Measured]()
+    predicted: dict[str, tuple[float, Predicted]] = {}
     if hold_out is not None:
         last = max(budgets)
-        predicted: dict[str, tuple[float, Predicted]] = {}
         for arm, law in laws.items():
             cost = by_budget[-1][arm].cost * hold_out / last  # every unit grows with the samples
             predicted[arm] = cost, law.predict(cost)
         folder.mkdir(parents=True, exist_ok=True)
         said = {arm: {unit: cost, **asdict(guess)} for arm, (cost, guess) in predicted.items()}
         write_json(folder / "prediction.json", {"hold_out": hold_out, "arms": said})
-        found = _at(study, hold_out, unit)
+        at.append(_at(study, hold_out))
+        found = measured(at[-1], unit)
         beside = held_out_table(predicted, found, unit)
     for ending in ("svg", "png"):
         save(scale_figure(by_budget, laws, found, unit), folder / f"scale.{ending}")
-    parts = [f"# {study.name} at several budgets\n", "![Error against budget](scale.png)\n"]
     done = Scaled(table, beside, folder)
-    parts += [f"## {one.title}\n\n{markdown(one)}" for one in done.tables]
-    with atomic(folder / "scale.md") as scratch:
-        scratch.write_text("\n".join(parts), encoding="utf-8")
+    answer = scale_answer(laws, predicted, found)
+    write_scale_page(at[-1], answer, done.tables, folder, num_budgets=len(budgets))
     return done
 
 
@@ -143,12 +145,12 @@ def check(file: StudyFile, budgets: Sequence[float], hold_out: float | None, uni
             raise ConfigError("an arm has samples of its own", where=f"arms.{arm}", way_out="leave them out")
 
 
-def _at(study: Study, factor: float, unit: str) -> dict[str, Measured]:
-    """Train all arms at a multiple of the study's samples, and return what they cost and scored."""
+def _at(study: Study, factor: float) -> Results:
+    """Train all arms at a multiple of the study's samples."""
     scaled = _scaled(study, factor)
     results = scaled.train()
     scaled.check_failed()
-    return measured(results.statistics, unit)
+    return results.statistics
 
 
 def _scaled(study: Study, factor: float) -> Study:

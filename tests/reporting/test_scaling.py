@@ -11,6 +11,8 @@ from fabricated import Arm, write_runs
 from tinyworld import TinyWorld
 
 from pgsbench.errors import ConfigError
+from pgsbench.records.verdict_record import VerdictRecord
+from pgsbench.reporting.pages.site import write_site
 from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.scale.fit import PowerLaw, crossing
@@ -69,6 +71,21 @@ def test_what_is_held_out_is_predicted_before_it_is_trained(tiny: TinyWorld, tmp
     assert said["hold_out"] == 4
     assert 0 < said["arms"]["pgs"]["score"] < 1
     assert {"scale.md", "scale.svg", "scale.png"} <= {path.name for path in found.folder.iterdir()}
+    held = sum(row[4] == "yes" for row in found.held_out.rows)
+    said = VerdictRecord.read(found.folder)
+    words = {
+        0: "The prediction failed; ",
+        1: "The prediction held for 1 of 2 arms; ",
+        2: "The prediction held; ",
+    }
+    assert said.answer.startswith(words[held])
+    assert said.certainty.startswith("On ")
+    assert ": 2 seeds; power laws through 4 budgets" in said.certainty
+    assert said.answer in (found.folder / "report.html").read_text()
+    site = write_site(tmp_path / "reports", tmp_path / "site")
+    assert site.studies == ["tiny-scale"]
+    assert "tiny-scale/prediction.json" in site.index.read_text()
+    assert "tiny-scale/scores.csv" not in site.index.read_text()
 
 
 def test_a_dry_run_plans_every_budget_and_trains_nothing(tiny: TinyWorld, tmp_path, monkeypatch):

@@ -14,6 +14,9 @@ from pgsbench.records import files
 from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.reporting.pages.templates import environment
 
+#: Files with numbers in the folder of a report; that of `pgsbench scale` has others than a study's.
+_DATA = ("scores.csv", "comparisons.csv", "tables.tex", "prediction.json", files.VERDICT)
+
 
 @dataclass(frozen=True)
 class Published:
@@ -60,8 +63,10 @@ def write_site(reports: Path, to: Path) -> Published:
             environment()
             .get_template("site.html.j2")
             .render(
-                studies=[(folder.as_posix(), record) for folder, record in newest],
-                data_files=["scores.csv", "comparisons.csv", "tables.tex", files.VERDICT],
+                studies=[
+                    (folder.as_posix(), record, [name for name in _DATA if (to / folder / name).is_file()])
+                    for folder, record in newest
+                ],
                 version=__version__,
             )
         )

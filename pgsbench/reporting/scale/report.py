@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy import stats
 
 from pgsbench.reporting.columns import Row, rows_of
-from pgsbench.reporting.render import MISSING_CELL, Table, interval_cell
+from pgsbench.reporting.render import MISSING_CELL, Table, and_, interval_cell, percent
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.scale.fit import PowerLaw, Predicted, crossing
 from pgsbench.reporting.statistics.comparison import Missing
@@ -90,6 +90,24 @@ def fits_table(laws: Mapping[str, PowerLaw], by_budget: Sequence[Mapping[str, Me
         f"looked for within {FAR:g} times what was measured."
     ]
     return Table("How the error falls with the budget", ["arm", "exponent", "crossing"], rows, notes)
+
+
+def scale_answer(
+    laws: Mapping[str, PowerLaw],
+    predicted: Mapping[str, tuple[float, Predicted]],
+    found: Mapping[str, Measured],
+) -> str:
+    """Return what a study says at several budgets; nothing is predicted where none is held out."""
+    both = {arm: (predicted[arm][1], found[arm].score.estimate) for arm in predicted if arm in found}
+    if not both:
+        falls = and_([f"{arm} {law.slope:.3f}".replace("-", "−") for arm, law in laws.items()])
+        return f"Error falls with the budget to the power of {falls}."
+    held = sum(guess.low <= score <= guess.high for guess, score in both.values())
+    beside = and_(
+        [f"{arm} {percent(score)} ({percent(guess.score)})" for arm, (guess, score) in both.items()]
+    )
+    verb = "held" if held == len(both) else "failed" if not held else f"held for {held} of {len(both)} arms"
+    return f"The prediction {verb}; measured, and foretold in brackets: {beside}."
 
 
 def held_out_table(
