@@ -126,7 +126,7 @@ def scale(
         return render.show(*scaling.dry_run(opened, factors, hold_out=hold_out), json=options.json)
     found = scaling.scale(opened, factors, hold_out=hold_out, unit=unit)
     render.show(*found.tables, json=options.json)
-    typer.echo(f"\nreport: {found.folder / 'scale.md'}", err=options.json)
+    typer.echo(f"\nreport: {found.folder / 'report.html'}", err=options.json)
 
 
 @command(app, "pgsbench plan paper --device H100x8", slow=True)
