@@ -115,3 +115,13 @@ def test_a_search_of_settings_has_no_such_map(fabricate):
     assert where_sentences(settings) == []
     assert where_table(settings) is None
     assert gain_map(settings) is None
+
+
+def test_a_search_over_data_that_has_no_results_yet_has_a_first_screen(fabricate):
+    arms = [(arm, Arm(0.0, params={CLUTTER: 0.0, SIZE: 0.1})) for arm in ("pgs", "flip")]
+    folder = fabricate(arms, seeds=(0,), search={"space": SPACE, "arms": ["pgs", "flip"]}, name="begun")
+    for done in folder.glob("*/DONE"):
+        done.unlink()
+    screen = first_screen(Results(read_frames(folder)))
+    assert screen.answer.startswith("Nothing ")
+    assert screen.forest is None

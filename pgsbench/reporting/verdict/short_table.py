@@ -26,9 +26,10 @@ def verdict_table(results: Results) -> Table:
 
     Of a search over data: `MAX_POINTS` of its points, see `shown_decisions`.
     """
-    if results.is_over_data:
-        return _points_table(results)
     found = decisions(results)
+    arms = {(results.study.arm_of[one.candidate], results.study.arm_of[one.baseline]) for one in found}
+    if results.is_over_data and len(arms) == 1 and (shown := shown_decisions(results)):
+        return _points_table(results, shown, *arms.pop())
     ours = list(dict.fromkeys(one.candidate for one in found))
     if len(ours) > 1:  # of several points the best stands for all
         best = results.headline[results.study.arm_of[ours[0]]]
@@ -59,8 +60,7 @@ def verdict_table(results: Results) -> Table:
     return Table("Verdict", header, rows, notes, text_columns=(3,))
 
 
-def _points_table(results: Results) -> Table:
-    found = shown_decisions(results)
+def _points_table(results: Results, found: Sequence[Decision], ours: str, theirs: str) -> Table:
     paths = list(dict.fromkeys(path for one in found for path in results.params_of(one.candidate)))
     rows = []
     for one in found:
@@ -68,7 +68,6 @@ def _points_table(results: Results) -> Table:
         means = [results.mean(label, one.of) for label in (one.candidate, one.baseline)]
         scores = [MISSING_CELL if isinstance(mean, Missing) else percent(mean.estimate) for mean in means]
         rows.append([*(short(params[path]) for path in paths), *scores, _lead(one), MARKS[one.outcome]])
-    ours, theirs = (results.study.arm_of[label] for label in results.pairs[0])
     knobs = [path.rpartition(".")[2] for path in paths]
     header = [*knobs, ours, theirs, f"{ours} leads by", f"{ours} is"]
     num_all = len(decisions(results))
