@@ -6,12 +6,14 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fabricated import Arm, write_runs
 
 from pgsbench.errors import ConfigError, StudyError
+from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.reporting import figures
 from pgsbench.reporting.pages.site import write_site
 from pgsbench.reporting.pages.study_report import write_report
@@ -124,3 +126,13 @@ def test_a_browser_shows_the_verdict_first_wide_and_narrow(site, tmp_path):
         assert page["end"] < 800  # table and figure are on the first screen
         scores = [float(cell) for cell in page["column"]]
         assert scores == sorted(scores)
+
+
+def test_commands_in_the_list_of_studies_are_code(site, tmp_path):
+    folder = tmp_path / "reports"
+    shutil.copytree(site / "reports", folder)
+    said = VerdictRecord.read(folder / "masks")
+    replace(said, certainty="A smaller one: `run --margin 0.2`.").write(folder / "masks")
+    html = write_site(folder, tmp_path / "public").index.read_text()
+    assert "`" not in html.partition("<body>")[2].partition("<script")[0]
+    assert '<span class="whole">--margin</span>' in html
