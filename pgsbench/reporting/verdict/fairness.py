@@ -42,10 +42,13 @@ def fairness_table(results: Results) -> Table | None:
     found = other_differences(results)
     if not found:
         return None
-    labels = list(next(iter(found.values())))
-    rows = [[path, *(by_label[label] for label in labels)] for path, by_label in found.items()]
-    header = ["setting", *labels]
-    return Table("What else differs between the arms", header, rows, text_columns=range(1, len(header)))
+    rows = [
+        [path, value, ", ".join(label for label, one in by_label.items() if one == value)]
+        for path, by_label in found.items()
+        for value in dict.fromkeys(by_label.values())
+    ]
+    header = ["setting", "value", "arms"]
+    return Table("What else differs between the arms", header, rows, text_columns=(1, 2))
 
 
 def _settings(spec: RunSpec) -> dict[str, object]:
