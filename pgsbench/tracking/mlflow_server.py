@@ -137,7 +137,10 @@ def _with_port(hosts: Iterable[str], port: int) -> list[str]:
 
 
 def _links(uri: str) -> list[tuple[str, str]]:
-    """Return the latest studies in a store: what each link is, and its path on the server."""
+    """Return links into a store: to the pages of the latest studies, and to arms and runs of the latest.
+
+    Each is what the link shows, and its path on the server.
+    """
     database = database_path(uri)
     if database is not None and not database.is_file():
         return []
@@ -149,9 +152,10 @@ def _links(uri: str) -> list[tuple[str, str]]:
         ):
             study = run.data.tags.get("study", "")
             links.append((study, study_path(found.experiment_id, run.info.run_id)))
-            links.append((f"{study}, arms as a table", runs_path(found.experiment_id, study, kind="arm")))
-            links.append((f"{study}, runs as a table", runs_path(found.experiment_id, study)))
-            links.append((f"{study}, runs as charts", runs_path(found.experiment_id, study, charts=True)))
+            if len(links) == 1:  # the latest; the page of each leads to its runs, too
+                links.append((f"{study}, arms as a table", runs_path(found.experiment_id, study, kind="arm")))
+                links.append((f"{study}, runs as a table", runs_path(found.experiment_id, study)))
+                links.append((f"{study}, runs as charts", runs_path(found.experiment_id, study, charts=True)))
     return links
 
 
