@@ -9,12 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pgsbench.config.read import check_all, is_set, merge, normalise, set_path
+from pgsbench.config.read import check_all
 from pgsbench.config.schema import (
     MAX_NAME,
     MAX_SEED,
     MAX_SEEDS,
-    SHORT_FORMS,
     DataConfig,
     RunConfig,
     StrategyConfig,
@@ -27,11 +26,7 @@ from pgsbench.masking.configure import configure, fields_of, strategy_class
 from pgsbench.masking.text.configure import configure_text, text_strategy_class
 from pgsbench.models.names import check_name
 from pgsbench.study.budget import spend
-
-_SAMPLES = "training.samples"
-
-#: Paths whose value decides which other fields there are.
-_NAMES = ("strategy.name", "text.strategy")
+from pgsbench.study.draft import Draft
 
 
 @dataclass(frozen=True)
@@ -97,71 +92,23 @@ class StudyFile:
         self, arm: str, params: Mapping[str, Any], seed: int
     ) -> tuple[RunConfig | None, list[UserError]]:
         """Return what `run_config` returns, and every mistake; None where there is any."""
-        base, overrides = self.config.base(), normalise(self.config.arms.get(arm, {}))
-        problems: list[UserError] = [
-            ConfigError(
-                "every arm is trained with the same seeds",
-                where=f"{place}.seed",
-                value=given["seed"],
-                way_out="list them under `seeds:`, beside the arms",
-            )
-            for place, given in ((f"arms.{arm}", overrides), ("search.space", params))
-            if "seed" in given
-        ]
-        merged = merge(base, overrides)
-        # A searched strategy takes over what an arm with another one takes over, so names are set first.
-        arm_fields = {section: merged[section] for section in ("strategy", "text")}
-        inherited = {
-            section: {**base[section], **(given if isinstance(given, Mapping) else {})}
-            for section, given in arm_fields.items()
-        }
-        for path, value in sorted(params.items(), key=lambda param: param[0] not in _NAMES):
-            point: dict[str, Any] = {}
-            set_path(point, path, value)
-            merged = merge(merged, point)
-        merged["seed"] = seed
-
-        def where(path: str) -> str:  # in the arm, unless the mistake is one of the base
-            return f"arms.{arm}.{path}" if is_set(overrides, path) else path
-
-        def where_in(section: str, path: str) -> str:
-            path, comma, file = path.partition(", ")
-            if any(param.partition(".")[0] == section for param in params):
-                path = f"search.space ({arm}: {', '.join(f'{k}={v}' for k, v in params.items())})"
-            else:
-                is_of_arm = section in SHORT_FORMS and is_set(overrides, f"{section}.{SHORT_FORMS[section]}")
-                path = f"arms.{arm}.{path}" if is_of_arm else where(path)
-            return f"{path}{comma}{file}"
-
-        checked = check_all(RunConfig, merged, where)
-        problems += checked.problems
+        draft = Draft(self.config, arm, params, seed)
+        checked = check_all(RunConfig, draft.settings(), draft.where)
+        problems = [*draft.seed_problems(), *checked.problems]
         run = checked.model
         if run is None:
             return None, problems
-        problems += _recipe_problems(run.data, lambda path: where_in("data", path))
-        is_told = is_set(overrides, _SAMPLES) or _SAMPLES in params
-        if run.budget and (is_told or "samples" in self.config.training.model_fields_set):
-            problems.append(
-                ConfigError(
-                    "the number of pairs follows from the budget",
-                    where=where_in("training", _SAMPLES),
-                    value=run.training.samples,
-                    way_out="leave it out, or say `budget: null`",
-                )
-            )
-        try:
-            if not checked.is_left_out("model"):
-                check_name(run.model.name)
-        except ModelError as error:
-            place, name = where("model.name"), run.model.name
-            problems.append(ModelError(error.rule, where=place, value=name, way_out=error.way_out))
+        problems += _recipe_problems(run.data, partial(draft.where_in, "data"))
+        problems += draft.budget_problems(run)
+        if not checked.is_left_out("model"):
+            problems += _model_problems(run.model.name, draft.where("model.name"))
         completed: dict[str, Any] = {}
         for section, complete in (("strategy", self._complete_strategy), ("text", self._complete_text)):
             try:
                 if not checked.is_left_out(section):
-                    completed[section] = complete(getattr(run, section), inherited[section])
+                    completed[section] = complete(getattr(run, section), draft.inherited(section))
             except UserError as error:
-                problems += [problem.moved(partial(where_in, section)) for problem in error.problems]
+                problems += [problem.moved(partial(draft.where_in, section)) for problem in error.problems]
         if problems:
             return None, problems
         return RunConfig(**{**run.model_dump(), **completed}), []
@@ -206,6 +153,15 @@ def _with_inherited(
     known = {one.name for one in dataclasses.fields(kind) if one.init}
     is_inherited = field in known and base.get(field) is not None
     return {field: base[field], **given} if is_inherited else dict(given)
+
+
+def _model_problems(name: str, where: str) -> list[UserError]:
+    """Return what is wrong with a model's name."""
+    try:
+        check_name(name)
+    except ModelError as error:
+        return [ModelError(error.rule, where=where, value=name, way_out=error.way_out)]
+    return []
 
 
 def _recipe_problems(data: DataConfig, where: Callable[[str], str]) -> list[UserError]:

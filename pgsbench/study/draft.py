@@ -1,0 +1,101 @@
+"""One run of a study before it is checked: what it would be, and where its mistakes stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pgsbench.config.read import is_set, merge, normalise, set_path
+from pgsbench.config.schema import SHORT_FORMS, RunConfig, StudyConfig
+from pgsbench.errors import ConfigError, UserError
+
+_SAMPLES = "training.samples"
+
+#: Paths whose value decides which other fields there are.
+_NAMES = ("strategy.name", "text.strategy")
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An arm of a study, a point of its search and a seed.
+
+    Attributes:
+        study: The study.
+        arm: One of its arms.
+        params: The point, dotted path -> value; empty where nothing is searched.
+        seed: The run's seed.
+    """
+
+    study: StudyConfig
+    arm: str
+    params: Mapping[str, Any]
+    seed: int
+
+    @cached_property
+    def overrides(self) -> dict[str, Any]:
+        """What the arm sets."""
+        return normalise(self.study.arms.get(self.arm, {}))
+
+    def settings(self) -> dict[str, Any]:
+        """Return the whole configuration, unchecked: of the base, the arm, the point and the seed."""
+        merged = merge(self.study.base(), self.overrides)
+        # A searched strategy takes over what an arm with another one takes over, so names are set first.
+        for path, value in sorted(self.params.items(), key=lambda param: param[0] not in _NAMES):
+            point: dict[str, Any] = {}
+            set_path(point, path, value)
+            merged = merge(merged, point)
+        return {**merged, "seed": self.seed}
+
+    def inherited(self, section: str) -> dict[str, Any]:
+        """Return the fields that a strategy of this section may take over: the base's, then the arm's."""
+        base = self.study.base()
+        of_arm = merge(base, self.overrides)[section]
+        return {**base[section], **(of_arm if isinstance(of_arm, Mapping) else {})}
+
+    def where(self, path: str) -> str:
+        """Return where a value stands: in the arm, unless it is one of the base."""
+        return f"arms.{self.arm}.{path}" if is_set(self.overrides, path) else path
+
+    def where_in(self, section: str, path: str) -> str:
+        """Return where a value of a section stands: in the point, in the arm or in the base.
+
+        `path` may end with a comma and a file, which stay.
+        """
+        path, comma, file = path.partition(", ")
+        if any(param.partition(".")[0] == section for param in self.params):
+            values = ", ".join(f"{name}={value}" for name, value in self.params.items())
+            path = f"search.space ({self.arm}: {values})"
+        elif section in SHORT_FORMS and is_set(self.overrides, f"{section}.{SHORT_FORMS[section]}"):
+            path = f"arms.{self.arm}.{path}"
+        else:
+            path = self.where(path)
+        return f"{path}{comma}{file}"
+
+    def seed_problems(self) -> list[UserError]:
+        """Return what is wrong where an arm or a search sets a seed."""
+        return [
+            ConfigError(
+                "every arm is trained with the same seeds",
+                where=f"{place}.seed",
+                value=given["seed"],
+                way_out="list them under `seeds:`, beside the arms",
+            )
+            for place, given in ((f"arms.{self.arm}", self.overrides), ("search.space", self.params))
+            if "seed" in given
+        ]
+
+    def budget_problems(self, run: RunConfig) -> list[UserError]:
+        """Return what is wrong where a run has a budget and a number of pairs of its own."""
+        is_told = is_set(self.overrides, _SAMPLES) or _SAMPLES in self.params
+        if not run.budget or not (is_told or "samples" in self.study.training.model_fields_set):
+            return []
+        return [
+            ConfigError(
+                "the number of pairs follows from the budget",
+                where=self.where_in("training", _SAMPLES),
+                value=run.training.samples,
+                way_out="leave it out, or say `budget: null`",
+            )
+        ]
