@@ -114,8 +114,10 @@ def _elsewhere(machine: Machine, together: int) -> tuple[Place, _Duration]:
     def pace(config: RunConfig) -> PairSeconds:
         precision = config.training.precision_on("cuda")
         of_pair = [pair.flops for pair in pair_costs(config.model, config.strategy, config.text)]
+        times = _times_done(config, together)
         masked, whole = (
-            machine.seconds(flops or 0, precision=precision, num_devices=together) for flops in of_pair
+            machine.seconds(times * (flops or 0), precision=precision, num_devices=together)
+            for flops in of_pair
         )
         return PairSeconds(masked, whole)
 
@@ -129,6 +131,17 @@ def _elsewhere(machine: Machine, together: int) -> tuple[Place, _Duration]:
         f"({machine.device.half:g} TFLOP/s in bf16). The share is an assumption, not a measurement"
     )
     return Place(words, "cuda", machine.count // together, machine.device.memory_gb * 1e9), duration
+
+
+def _times_done(config: RunConfig, num_devices: int) -> float:
+    """Return how often the operations of a step are done.
+
+    A forward pass is a third of them: it runs again for each micro-batch, and for gradient checkpointing.
+    """
+    training = config.training
+    pairs = training.batch_size // num_devices
+    again = (training.micro_batch_size or pairs) < pairs
+    return (3 + again + config.model.grad_checkpointing) / 3
 
 
 def _points(file: StudyFile) -> Iterator[tuple[Point, int]]:

@@ -17,7 +17,7 @@ from pgsbench.records.run_records import Summary
 from pgsbench.records.study_record import StudyRecord, StudyRun
 from pgsbench.reporting.render import Table
 from pgsbench.reporting.runs.study_plan import scaled
-from pgsbench.session.planning import differences, plan
+from pgsbench.session.planning import _place, differences, plan
 from pgsbench.study.budget import PairSeconds
 from pgsbench.study.open import open_by_name, open_study_file
 from pgsbench.study.plan import Planner
@@ -68,6 +68,26 @@ def test_a_table_assumes_and_says_so(tiny: TinyWorld) -> None:
     )
     assert half == pytest.approx(1000 / (2 * 312 * ASSUMED_SHARE))
     assert single == pytest.approx(1000 / (2 * 19.5 * ASSUMED_SHARE))
+
+
+@pytest.mark.parametrize(
+    ("changed", "times"),
+    [
+        (["training.micro_batch_size=128"], 4 / 3),
+        (["training.micro_batch_size=128", "model.grad_checkpointing=true"], 5 / 3),
+        (["training.micro_batch_size=512", "devices_per_run=8"], 1 / 8),  # a device has 512 pairs at a time
+    ],
+)
+def test_a_forward_pass_that_runs_again_takes_its_time(
+    tiny: TinyWorld, changed: list[str], times: float
+) -> None:
+    def seconds(*more: str) -> float:
+        base = ["search=null", "model=ViT-B-16", "training.batch_size=4096", "training.samples=4096"]
+        study = open_study_file(tiny.study, overrides=[*base, *more])
+        _, duration = _place(study, "H100x8", tiny.study.parent / "runs")
+        return duration(study.run_config("none", {}, 0))[1] or 0.0
+
+    assert seconds(*changed) == pytest.approx(times * seconds(), rel=1e-6)
 
 
 def test_what_does_not_fit_is_named(tiny: TinyWorld) -> None:

@@ -133,7 +133,8 @@ def _sources(rows: Sequence[PlannedLabel]) -> list[str]:
         "past": "past runs: mean of this study's complete trainings and evaluations on such a device.",
         "steps": "steps timed: a few steps on made-up pictures, for free cores; reading data and "
         "evaluation are not in it.",
-        "assumed": "assumed: FLOP by peak and share above; reading data and evaluation are not in it.",
+        "assumed": "assumed: FLOP by peak and share above, with the forward passes that micro-batches and "
+        "gradient checkpointing repeat; reading data and evaluation are not in it.",
     }
     found = {row.source.partition(" ")[0] for row in rows}
     return [text for source, text in said.items() if source in found]
