@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from fabricated import Arm, write_runs
 
@@ -13,6 +15,7 @@ from pgsbench.reporting.pages.templates import environment
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.verdict.answer import answer, certainty
+from pgsbench.reporting.verdict.at_a_glance import marks_table
 
 WHOLE = Arm(40.0, mask_ratio=0.0)
 
@@ -121,3 +124,20 @@ def test_seeds_that_chose_a_default_are_named(fabricate):
     assert " Seed 0 helped to choose `random_share` of pgs, which favours it." in said(0.5, (0, 1))
     assert "choose" not in said(0.25, (0, 1))
     assert "choose" not in said(0.5, (1, 2))
+
+
+def test_many_that_are_missing_are_counted_and_many_budgets_are_a_range(fabricate):
+    arms = {name: Arm(training={"samples": 320 * k}) for k, name in enumerate("abcdefg", start=1)}
+    folder = fabricate(arms, seeds=(0, 1), seed_sd=0.0)
+    for name in "defg":
+        for run in folder.glob(f"{name}-*"):
+            shutil.rmtree(run)
+    results = Results(read_frames(folder), candidate="a", baselines=["b", "c", "d", "e", "f", "g"])
+    screen = first_screen(results)
+    assert screen.answer.endswith("; 4 others cannot be compared yet.")
+    assert "corrected for 2 comparisons" in screen.certainty
+    assert "corrected for 2 " in screen.forest.reading
+    assert "on 320 to 2,240 pairs of" in screen.setting
+    (_, missing) = marks_table(results).notes
+    assert missing.count("no complete run") == 1
+    assert missing.endswith("and 3 reasons more.")

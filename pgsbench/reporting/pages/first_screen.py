@@ -13,7 +13,7 @@ from pgsbench.reporting.search.where import where_sentences
 from pgsbench.reporting.statistics.comparison import Comparison
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.style import DARK, LIGHT, label_pens
-from pgsbench.reporting.verdict.answer import answer, certainty
+from pgsbench.reporting.verdict.answer import MAX_TOLD, answer, certainty
 from pgsbench.reporting.verdict.short_table import MARKS, shown_decisions, verdict_table
 
 _ROW, _FOOT = 40, 26
@@ -90,7 +90,10 @@ def setting(results: Results) -> str:
     """Return what was trained on what, and tested on what, in one line."""
     configs = [run.spec.config for run in results.study.runs]
     models = dict.fromkeys(config.model.name for config in configs)
-    pairs = dict.fromkeys(f"{config.training.samples:,}" for config in configs)
+    samples = list(dict.fromkeys(config.training.samples for config in configs))
+    pairs = and_([f"{number:,}" for number in samples])
+    if len(samples) > MAX_TOLD:
+        pairs = f"{min(samples):,} to {max(samples):,}"
     sources = list(dict.fromkeys(config.data.source for config in configs))
     if results.is_over_data and len(sources) > 1:
         names = list(dict.fromkeys(source.partition("?")[0] for source in sources))
@@ -99,7 +102,7 @@ def setting(results: Results) -> str:
         f"{run.scores.suite}, version {run.scores.suite_version}" for run in results.study.runs if run.scores
     )
     tested = f" Tested: suite {and_(list(suites))}." if suites else ""
-    return f"Trained: {and_(list(models))} on {and_(list(pairs))} pairs of {and_(sources)}.{tested}"
+    return f"Trained: {and_(list(models))} on {pairs} pairs of {and_(sources)}.{tested}"
 
 
 def verdict_record(results: Results) -> VerdictRecord:
@@ -165,7 +168,7 @@ def forest(results: Results) -> Forest | None:
 
 def _reading(results: Results) -> str:
     """Return how the figure is to be read."""
-    pairs = len(decisions(results))
+    pairs = sum(one.outcome != "missing" for one in decisions(results))
     alone = (
         f" of each pair alone; verdicts are corrected for {pairs} and so are stricter" if pairs > 1 else ""
     )

@@ -40,7 +40,8 @@ def answer(results: Results) -> str:
     said = _answer(results, found)
     missing = dict.fromkeys(one.baseline for one in every if one.outcome == "missing")
     if missing:
-        said = f"{said.removesuffix('.')}; {and_(list(missing))} cannot be compared."
+        names = and_(list(missing)) if len(missing) <= MAX_TOLD else f"{len(missing)} others"
+        said = f"{said.removesuffix('.')}; {names} cannot be compared yet."
     return of_one_run(said, _seeds(found))
 
 

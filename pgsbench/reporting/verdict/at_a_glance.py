@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pgsbench.reporting.decision.decide import outcome_of
-from pgsbench.reporting.render import Table, points
+from pgsbench.reporting.render import Table, counted, points
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import Comparison, Missing
 
@@ -22,12 +22,10 @@ def marks_table(results: Results) -> Table | None:
         "Points. ▲ better, ▼ worse, = equivalent within the margin, ? undecided. Corrected for the number of "
         "comparisons: the first column by itself (the verdict), the others over all groups."
     ]
-    reasons = {
-        f"Missing: {one.interval.reason}."
-        for one in results.group_comparisons
-        if isinstance(one.interval, Missing)
-    }
-    notes += sorted(reasons)
+    reasons = {one.interval.reason for one in results.group_comparisons if isinstance(one.interval, Missing)}
+    if reasons:
+        more = f", and {counted(len(reasons) - 1, 'reason')} more" if len(reasons) > 1 else ""
+        notes.append(f"Missing: {min(reasons)}{more}.")
     return Table("Comparisons at a glance", ["comparison", *results.groups], rows, notes)
 
 
