@@ -52,7 +52,7 @@ def verdict_table(results: Results) -> Table:
                 *(cost.cell(rows_of(results)[label]) for cost in costs),
             ]
         )
-    who = ours[0] if len(ours) == 1 else "candidate"
+    who = ours[0] if len(ours) == 1 else results.candidate
     header = ["arm", "score", f"{who} leads by", f"{who} is", *(_COSTS[cost.name] for cost in costs)]
     notes = [_reading(results, len(rows))]
     if not ours:  # nothing is compared, so there are no leads
