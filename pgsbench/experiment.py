@@ -38,12 +38,14 @@ from pgsbench.masking.text.configure import configure_text
 from pgsbench.models import checkpoint
 from pgsbench.models.clip import Clip, load
 from pgsbench.models.masked_tower import Masking, attach
+from pgsbench.models.memory import step_memory
 from pgsbench.models.start import build_for
 from pgsbench.models.text_masking import TextMasking
 from pgsbench.records import files
 from pgsbench.records.marks import Marks
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import RunSpec
+from pgsbench.shortages import memory_told
 from pgsbench.study.plan import as_now
 from pgsbench.tracking.failures import failure_of
 from pgsbench.tracking.rundir import RunDir, find_runs
@@ -242,6 +244,9 @@ def _train(
         emit=emit,
         should_stop=should_stop,
         probes=prober.probes(run, clip, device) if prober is not None else {},
+        planned_memory=lambda: (
+            step_memory(config, device_type=device.type, num_devices=ranks.world_size).peak
+        ),
         ranks=ranks,
     )
     if not ranks.is_first:
@@ -260,15 +265,19 @@ def _evaluate(
     """Evaluate the trained model, and return how many seconds that took."""
     clip = load(run.checkpoint, device=device)
     started = time.perf_counter()
-    evaluate(
-        clip,
-        suite,
-        out=run.path,
-        device=device,
-        batch_size=spec.evaluation.batch_size,
-        checkpoint_sha256=checkpoint.weights_hash(run.checkpoint),
-        should_stop=should_stop,
-    )
+    size, way_out = spec.evaluation.batch_size, "choose a smaller evaluation.batch_size"
+    with memory_told(
+        lambda told: RunError("memory ran out", where="evaluation", value=told, way_out=way_out)
+    ):
+        evaluate(
+            clip,
+            suite,
+            out=run.path,
+            device=device,
+            batch_size=size,
+            checkpoint_sha256=checkpoint.weights_hash(run.checkpoint),
+            should_stop=should_stop,
+        )
     return time.perf_counter() - started
 
 

@@ -10,6 +10,7 @@ A study is a base configuration, variations of it, and seeds::
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any, Literal
 
@@ -247,6 +248,12 @@ class TrainingConfig(Strict):
     def steps(self) -> int:
         """Optimiser steps in all."""
         return self.samples // self.batch_size
+
+    @property
+    def guessing_loss(self) -> float:
+        """The loss of a model that tells no pair from another, at its best."""
+        b = self.batch_size
+        return math.log(b) + (self.loss == "sigmoid") * (b - 1) * math.log(b / (b - 1))
 
     def is_time_to_save(self, step: int, minutes: float) -> bool:
         """Tell whether the state is saved after a step, so many minutes after the last time."""

@@ -59,7 +59,8 @@ class Transform:
             fitted = None if objects is None else fit(objects, self.size, Image.Resampling.NEAREST)
             return np.asarray(shown), None if fitted is None else np.asarray(fitted)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            # torch.manual_seed would seed all devices, too, and look where it was called from each time.
+            torch.default_generator.manual_seed(seed)
             from torchvision.transforms import RandomResizedCrop  # slow to import
 
             box = RandomResizedCrop.get_params(picture, list(self.augment.scale), list(self.augment.ratio))

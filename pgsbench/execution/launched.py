@@ -6,7 +6,9 @@ Rank 0 is the command itself: it plans, writes, evaluates, reports. The others d
 from __future__ import annotations
 
 import signal
+import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -16,12 +18,13 @@ from typing import Any
 
 import torch
 
+from pgsbench.errors import Interrupted, UserError
 from pgsbench.execution import worker
 from pgsbench.execution.local import Engine
 from pgsbench.execution.slots import Slots
 from pgsbench.experiment import run_once
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.training.ranks import Ranks, joined, local_rank
+from pgsbench.training.ranks import HEARD, Ranks, joined, local_rank
 
 _ranks = Ranks()  # in `leading`, this process among the others
 
@@ -89,8 +92,17 @@ def follow() -> None:
         while (job := ranks.told(None)) is not None:
             spec, runs_root, threads, kind = job
             torch.set_num_threads(threads)
-            with suppress(Exception):  # rank 0 says why
+            try:
                 run_once(spec, runs_root=runs_root, device=own_device(kind), ranks=ranks)
+            except Interrupted:
+                pass
+            except Exception as error:  # rank 0 tells that the run has failed, but cannot know why
+                if HEARD not in str(error):
+                    print(f"{spec.name}: {_told(error)}", file=sys.stderr, flush=True)
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, UserError) else "".join(traceback.format_exception(error))
 
 
 def _any_device() -> torch.device:

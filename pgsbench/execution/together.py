@@ -21,7 +21,7 @@ from pgsbench.errors import Interrupted, RunError, UserError
 from pgsbench.execution import worker
 from pgsbench.experiment import run_once
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.training.ranks import joined
+from pgsbench.training.ranks import HEARD, joined
 
 #: After one process has failed, how long the others may take to notice.
 GRACE_SECONDS = 60.0
@@ -116,7 +116,7 @@ def _what_came_of(processes: Sequence[BaseProcess], told: Path, spec: RunSpec) -
     errors = sorted(told.glob("error-*"), key=lambda path: path.stat().st_mtime_ns)
     raised = [pickle.loads(path.read_bytes()) for path in errors]
     # Who only hears of another's failure says so a moment later, or before: it is not the reason.
-    reasons = [error for error in raised if "another process of this run" not in str(error)]
+    reasons = [error for error in raised if HEARD not in str(error)]
     dead = [rank for rank, process in enumerate(processes) if (process.exitcode or 0) < 0]
     if reasons and not (dead and all(isinstance(one, Interrupted) for one in reasons)):
         raise reasons[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -78,17 +79,25 @@ def done_or_failed(
     should_stop: Callable[[], bool],
     ranks: Ranks = Ranks(),  # noqa: B008  # frozen: one process alone
 ) -> str:
-    """Train and evaluate a run in this process; see `work` and `run_once`."""
+    """Train and evaluate a run in this process; see `work` and `run_once`.
+
+    What it raises holds nothing of the run: its functions have variables of the size of the model, and this
+    process trains other runs.
+    """
     prober = prober_of(spec, runs_root) if ranks.world_size == 1 else None
+    raised: Exception
     try:
         run = run_once(
             spec, runs_root=runs_root, device=device, should_stop=should_stop, prober=prober, ranks=ranks
         )
-    except (UserError, Interrupted):
-        raise
+        return run.path.relative_to(runs_root).as_posix()
+    except (UserError, Interrupted) as error:
+        raised = error
     except Exception as error:
-        raise _failure(error, spec, runs_root) from None
-    return run.path.relative_to(runs_root).as_posix()
+        raised = _failure(error, spec, runs_root)
+    raised.__context__ = raised.__cause__ = None
+    gc.collect()  # a model and its mask hold one another, and nothing else frees a GPU
+    raise raised.with_traceback(None)
 
 
 def _failure(error: Exception, spec: RunSpec, runs_root: Path) -> RunError:

@@ -14,7 +14,7 @@ from pgsbench.reporting.tables import cost_table, differences_table, gap_table, 
 from pgsbench.reporting.verdict.answer import answer, certainty
 from pgsbench.reporting.verdict.arm_ranking import ranking_table
 from pgsbench.reporting.verdict.fairness import fairness_sentence
-from pgsbench.reporting.verdict.sentences import caveats
+from pgsbench.reporting.verdict.sentences import caveats, guessing
 from pgsbench.reporting.verdict.short_table import verdict_table
 
 
@@ -32,9 +32,9 @@ class Printout:
 
 
 def of_training(results: StudyResults) -> Printout:
-    """Return what is printed of arms that were trained: scores, their order and costs."""
+    """Return what is printed of arms that were trained: scores, order and costs, and who learnt nothing."""
     found = results.statistics
-    return _printout([scores_table(found), ranking_table(found), cost_table(found)])
+    return _printout([scores_table(found), ranking_table(found), cost_table(found)], guessing(found))
 
 
 def of_comparison(results: StudyResults) -> Printout:

@@ -22,6 +22,7 @@ from pgsbench.errors import Interrupted, RunError
 from pgsbench.models.clip import Clip, contrastive_loss
 from pgsbench.models.masked_tower import Masking
 from pgsbench.models.text_masking import TextMasking
+from pgsbench.shortages import memory_told
 from pgsbench.training import state
 from pgsbench.training.meter import Emit, Meter, Totals, reset_peak_memory
 from pgsbench.training.optim import (
@@ -54,6 +55,7 @@ def train(
     emit: Emit,
     should_stop: Callable[[], bool] = lambda: False,
     probes: Mapping[int, Callable[[], bool]] = MappingProxyType({}),
+    planned_memory: Callable[[], int | None] = lambda: None,
     ranks: Ranks = Ranks(),  # noqa: B008  # frozen: one process alone
 ) -> Totals:
     """Train `clip` in place, from its saved state where there is one.
@@ -71,12 +73,13 @@ def train(
         should_stop: Asked after every step.
         probes: Step -> what is asked after it, outside of the measured time, as `should_stop` is; of a
             training by one process.
+        planned_memory: What a step should hold, in bytes; asked for where memory runs out.
         ranks: This process among those that train the run; rank 0 alone writes.
 
     Raises:
         Interrupted: `should_stop` of any rank said so.
-        RunError: The loss or the weights are no longer finite, the saved state cannot be read, the batch
-            cannot be shared equally, or another rank has failed or is lost.
+        RunError: The loss or the weights are no longer finite, memory runs out, a state cannot be read or
+            written, the batch cannot be shared equally, or another rank has failed or is lost.
     """
     check_shared_equally(config.batch_size, ranks.world_size)
     model: Any = clip.model
@@ -120,13 +123,14 @@ def train(
         set_learning_rate(optimizer, rate)
 
         optimizer.zero_grad(set_to_none=True)
-        with ranks.watched(step):
+        tell = partial(_out_of_memory, step + 1, config, ranks, planned_memory)
+        with ranks.watched(step), memory_told(tell):
             loss = gradient(batch, texts, seed=seed, step=step, progress=progress)
-        if config.grad_clip_norm is not None:
-            scaler.unscale_(optimizer)
-            torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip_norm)
-        scaler.step(optimizer)
-        scaler.update()
+            if config.grad_clip_norm is not None:
+                scaler.unscale_(optimizer)
+                torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip_norm)
+            scaler.step(optimizer)
+            scaler.update()
         with torch.no_grad():
             model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
 
@@ -203,3 +207,22 @@ def check_shared_equally(batch_size: int, world_size: int) -> None:
             value=batch_size,
             way_out=f"choose a multiple of {world_size}, or other devices_per_run",
         )
+
+
+def _out_of_memory(
+    step: int, config: TrainingConfig, ranks: Ranks, planned: Callable[[], int | None], said: str
+) -> RunError:
+    pairs = config.batch_size // ranks.world_size
+    held = min(pairs, config.micro_batch_size or pairs)
+    batch = f"a batch of {config.batch_size} pairs"
+    if ranks.world_size > 1:
+        batch += f", {pairs} on each of {ranks.world_size} devices"
+    plan = planned()
+    expected = f"; the plan expects {plan / 2**30:.2f} GiB" if plan else ""
+    return RunError(
+        f"memory ran out: {batch}, {held} at a time{expected}",
+        where=f"step {step}" + (f", rank {ranks.rank}" if ranks.world_size > 1 else ""),
+        value=said,
+        way_out=f"set training.micro_batch_size below {held}, or model.grad_checkpointing: true, which both "
+        "give the same gradient; or a smaller training.batch_size, which is another training",
+    )

@@ -23,6 +23,8 @@ from pgsbench.launcher import launched
 
 #: A rank that is silent for so long is lost.
 SILENCE_SECONDS = 600.0
+#: Stands in what a rank says that has only heard of another's failure.
+HEARD = "another process of this run"
 
 _FAILED, _STOP, _SAVE = 4, 2, 1
 
@@ -71,7 +73,7 @@ class Ranks:
             wishes = self._exchanged(step, wish)
             failed = [rank for rank, (_, other) in enumerate(wishes) if other & _FAILED]
             if failed and error is None:
-                raise self._lost("another process of this run has failed", step, f"rank {failed[0]}")
+                raise self._lost(f"{HEARD} has failed", step, f"rank {failed[0]}")
             apart = [rank for rank, (other, _) in enumerate(wishes) if other != step]
             if apart and error is None:
                 raise self._lost("the processes of this run are not at the same step", step, str(wishes))
@@ -96,7 +98,7 @@ class Ranks:
             text = str(error)
             if self.world_size == 1 or not _is_lost(text):
                 raise
-            raise self._lost("another process of this run does not answer", step, text[:200]) from error
+            raise self._lost(f"{HEARD} does not answer", step, text[:200]) from error
 
     def _lost(self, rule: str, step: int, value: str) -> RunError:
         return RunError(

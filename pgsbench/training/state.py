@@ -13,11 +13,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -50,7 +52,7 @@ def save(folder: Path, trained: Trained, *, step: int, totals: Totals, keep: int
     """Save the state after `step` steps, whole or not at all, and remove all but the last `keep`.
 
     Raises:
-        OSError: It cannot be written; what was saved before is still there.
+        RunError: It cannot be written; what was saved before is still there.
     """
     optimizer = trained.optimizer.state_dict()
     tensors = {f"model/{name}": value for name, value in trained.model.state_dict().items()}
@@ -63,18 +65,34 @@ def save(folder: Path, trained: Trained, *, step: int, totals: Totals, keep: int
         "groups": optimizer["param_groups"],
         "scaler": trained.scaler.state_dict(),
     }
-    folder.mkdir(parents=True, exist_ok=True)
     scratch, whole = folder / f"{_SCRATCH}{step:08d}", folder / f"{_PREFIX}{step:08d}"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir()
-    save_file({name: _plain(value) for name, value in tensors.items()}, scratch / TENSORS_FILE)
-    (scratch / NUMBERS_FILE).write_text(json.dumps(numbers, indent=1) + "\n")
-    for name in (TENSORS_FILE, NUMBERS_FILE):
-        _to_disk(scratch / name)
-    shutil.rmtree(whole, ignore_errors=True)
-    scratch.rename(whole)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        save_file({name: _plain(value) for name, value in tensors.items()}, scratch / TENSORS_FILE)
+        (scratch / NUMBERS_FILE).write_text(json.dumps(numbers, indent=1) + "\n")
+        for name in (TENSORS_FILE, NUMBERS_FILE):
+            _to_disk(scratch / name)
+        shutil.rmtree(whole, ignore_errors=True)
+        scratch.rename(whole)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(scratch, ignore_errors=True)  # others want to write, too
+        raise _unwritable(error, folder, step, sum(value.nbytes for value in tensors.values())) from error
     for old in [*_saved(folder)[keep:], *folder.glob(f"{_SCRATCH}*")]:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _unwritable(error: Exception, folder: Path, step: int, needed: int) -> RunError:
+    number = f"{needed / 2**20:,.1f} MiB are needed"
+    with suppress(OSError):
+        number += f", {shutil.disk_usage(folder).free / 2**20:,.1f} MiB are free"
+    why = getattr(error, "strerror", None) or str(error)
+    return RunError(
+        f"the state after step {step} cannot be written: {why}; {number}",
+        where=str(folder),
+        way_out="make room; the same command goes on from the state before, which is still there",
+    )
 
 
 def restore(folder: Path, trained: Trained, *, device: torch.device) -> tuple[int, Totals]:

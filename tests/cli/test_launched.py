@@ -6,12 +6,19 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tinyworld import TinyWorld
 
+from pgsbench.errors import Interrupted, RunError
+from pgsbench.execution import launched
 from pgsbench.launcher import launched_rank
+from pgsbench.training.ranks import HEARD, Ranks
 
 
 @pytest.mark.parametrize(
@@ -29,6 +36,39 @@ def test_a_process_knows_whether_it_was_launched_to_train(
     environment: dict[str, str], words: str, expected: int | None
 ) -> None:
     assert launched_rank(environment, words.split()) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RunError("memory ran out", where="step 3, rank 1"), "tiny: step 3, rank 1: memory ran out\n"),
+        (RunError(f"{HEARD} has failed"), ""),  # rank 0 says it, too
+        (Interrupted(), ""),
+    ],
+    ids=("own", "heard", "interrupted"),
+)
+def test_a_rank_that_only_follows_says_why_it_has_failed(
+    error: Exception, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs: list[Any] = [(SimpleNamespace(name="tiny"), Path(), 1, "cpu"), None]
+
+    class Following(Ranks):
+        def told(self, value: Any) -> Any:
+            return jobs.pop(0)
+
+    @contextmanager
+    def joined(_: Any) -> Iterator[Ranks]:
+        yield Following(rank=1, world_size=2)
+
+    def run_once(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(launched, "joined", joined)
+    monkeypatch.setattr(launched, "run_once", run_once)
+    monkeypatch.setattr(launched.signal, "signal", lambda *_: None)
+    launched.follow()
+    assert not jobs, "it waits for the next run"
+    assert capsys.readouterr().err == said
 
 
 @pytest.mark.slow

@@ -31,3 +31,20 @@ def test_a_store_that_does_not_answer_is_a_mistake_of_the_data(monkeypatch: pyte
         index_of("s3://pairs/7.tar")
     with pytest.raises(OSError, match="NoRouteError: could not connect"):
         remote.state("s3://pairs/7.tar")
+
+
+@pytest.mark.parametrize(
+    ("shard", "package"),
+    [("gs://pairs/7.tar", "gcsfs"), ("s3://pairs/7.tar", "s3fs"), ("https://a.b/7.tar", "aiohttp")],
+)
+def test_a_package_that_is_not_installed_is_named(
+    shard: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(scheme: str) -> None:  # as fsspec does
+        raise ImportError(f"Please install {package} to access {scheme}")
+
+    monkeypatch.setattr(fsspec, "filesystem", missing)
+    with pytest.raises(DataError) as raised:
+        remote.state(shard)
+    assert raised.value.where == "data.train"
+    assert raised.value.way_out == f"pip install {package}"

@@ -7,11 +7,17 @@ import os
 import signal
 import threading
 import time
+import weakref
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 from tinyworld import TinyWorld
 
+from pgsbench.errors import RunError
+from pgsbench.execution import worker
 from pgsbench.execution.local import Ended, LocalEngine
 from pgsbench.execution.slots import Slots
 from pgsbench.records import files
@@ -22,6 +28,7 @@ from pgsbench.study.plan import Planner
 BROKEN = """
 from dataclasses import dataclass
 import os, signal
+import torch
 from pgsbench.masking.base import keep_all
 
 @dataclass(frozen=True)
@@ -32,6 +39,8 @@ class Broken:
     def select(self, view, *, draws):
         if self.how == "raise":
             raise ZeroDivisionError("my own mistake")
+        if self.how == "memory":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         if self.how == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         return keep_all(view)
@@ -42,10 +51,10 @@ def specs(tiny: TinyWorld, tmp_path: Path, *overrides: str) -> list[RunSpec]:
     (tmp_path / "broken.py").write_text(BROKEN)
     kind = f"{tmp_path}/broken.py:Broken"
     arms = ", ".join(
-        f"{how}: {{strategy: {{name: '{kind}', how: {how}}}}}" for how in ("raise", "die", "fine")
+        f"{how}: {{strategy: {{name: '{kind}', how: {how}}}}}" for how in ("raise", "die", "memory", "fine")
     )
     study = open_study_file(tiny.study, overrides=[f"arms={{{arms}}}", "search=null", *overrides])
-    return Planner(study).specs(["raise", "die", "fine"])
+    return Planner(study).specs(["raise", "die", "memory", "fine"])
 
 
 def test_an_error_that_is_nobodys_mistake_and_a_dead_worker_fail_one_run_each(
@@ -54,16 +63,42 @@ def test_an_error_that_is_nobodys_mistake_and_a_dead_worker_fail_one_run_each(
     pending = specs(tiny, tmp_path)
     ended: dict[str, Ended] = {}
     with LocalEngine(Slots(("cpu",), 1), tmp_path / "runs") as engine:
-        while len(ended) < 3:
+        while len(ended) < 4:
             for one in engine.step(lambda: pending.pop(0) if pending else None):
                 ended[one.spec.arm] = one
-    raised, died = ended["raise"].error, ended["die"].error
+    raised, died, short = (ended[arm].error for arm in ("raise", "die", "memory"))
     assert "ZeroDivisionError: my own mistake" in str(raised)
     trace = tmp_path / "runs" / ended["raise"].spec.folder / files.FAILURE
     assert str(trace) in str(raised)
     assert "in select" in trace.read_text()
     assert "the worker process died" in str(died)
+    assert str(short).startswith(
+        "step 1: memory ran out: a batch of 16 pairs, 16 at a time; the plan expects 0.03 GiB "
+        "(got 'CUDA out of memory. Tried to allocate 2.00 GiB.')\n  -> set training.micro_batch_size below 16"
+    )
     assert (ended["fine"].error, ended["fine"].directory) == (None, ended["fine"].spec.folder)
+
+
+@pytest.mark.parametrize("kind", [RunError, ZeroDivisionError])
+def test_what_a_failed_run_held_is_free_for_the_next(
+    kind: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = list[Any]()
+
+    def run_once(*_: object, **__: object) -> None:
+        weights = torch.ones(8)
+        held.append(weakref.ref(weights))
+        try:
+            raise ValueError
+        except ValueError:
+            raise kind("memory ran out") from None
+
+    monkeypatch.setattr(worker, "run_once", run_once)
+    monkeypatch.setattr(worker, "prober_of", lambda *_: None)
+    spec: Any = SimpleNamespace(id="0", folder="study/arm-s0-0")
+    with pytest.raises(RunError) as raised:
+        worker.done_or_failed(spec, tmp_path, torch.device("cpu"), should_stop=lambda: False)
+    assert held[0]() is None, f"while the worker tells of {raised.value}"
 
 
 def test_a_second_ctrl_c_ends_the_workers_at_once(tiny: TinyWorld, tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
-"""A training that is killed by SIGKILL goes on, with any number of readers, to the curve of a quiet one."""
+"""A training that is killed goes on to the curve of a quiet one, also with other readers and processes."""
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,7 +27,9 @@ from pgsbench.models.masked_tower import attach
 from pgsbench.models.text_masking import TextMasking
 from pgsbench.training import state
 from pgsbench.training.loop import train
+from pgsbench.training.ranks import Ranks, joined
 
+CPU, FORK = torch.device("cpu"), multiprocessing.get_context("fork")
 CONFIG = TrainingConfig(samples=96, batch_size=16, log_every_steps=1, checkpoint_every_steps=2)
 AUGMENT = AugmentConfig(scale=(0.3, 1.0))
 
@@ -58,7 +62,14 @@ class Readers:
                     yield next(source)  # type: ignore[misc]  # an error ends the test
 
 
-def trained(tiny: TinyWorld, folder: Path, *, readers: int, emit: Emit) -> dict[str, torch.Tensor]:
+def trained(
+    tiny: TinyWorld,
+    folder: Path,
+    *,
+    readers: int,
+    emit: Emit,
+    ranks: Ranks = Ranks(),  # noqa: B008  # frozen: one process alone
+) -> dict[str, torch.Tensor]:
     clip = build("tiny-vit", seed=3)
     masking = attach(clip.model, configure("attentive", {}))
     train(
@@ -68,9 +79,10 @@ def trained(tiny: TinyWorld, folder: Path, *, readers: int, emit: Emit) -> dict[
         Readers(tiny, clip.tokenize, readers),
         CONFIG,
         seed=3,
-        device=torch.device("cpu"),
+        device=CPU,
         state_folder=folder,
         emit=emit,  # type: ignore[arg-type]
+        ranks=ranks,
     )
     masking.detach()
     return clip.model.state_dict()
@@ -126,9 +138,7 @@ def test_a_killed_training_gives_the_curve_of_the_quiet_one(
     killing, steps = MOMENTS[moment]
     with pytest.MonkeyPatch.context() as patch:
         options = {"readers": 2, "emit": killing(patch)}
-        process = multiprocessing.get_context("fork").Process(
-            target=trained, args=(tiny, tmp_path), kwargs=options
-        )
+        process = FORK.Process(target=trained, args=(tiny, tmp_path), kwargs=options)
         process.start()
         process.join()
     assert process.exitcode == -signal.SIGKILL
@@ -138,3 +148,65 @@ def test_a_killed_training_gives_the_curve_of_the_quiet_one(
     assert [step for step, _ in rest] == steps
     assert rest == curve[-len(rest) :]
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
+
+
+def be_rank(
+    rank: int, world_size: int, port: int, tiny: TinyWorld, folder: Path, readers: int, moment: str
+) -> None:
+    """Train as one of several; leave the curve and the weights, or die at a moment."""
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world_size)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    curve: Curve = []
+    with pytest.MonkeyPatch.context() as patch, joined(CPU) as ranks:
+        emit = (
+            MOMENTS[moment][0](patch) if moment else lambda line: curve.append((line["step"], line["loss"]))
+        )
+        weights = trained(tiny, folder / "state", readers=readers, emit=emit, ranks=ranks)
+    if rank == 0:
+        (folder / "curve.json").write_text(json.dumps(curve))
+        torch.save(weights, folder / "weights.pt")
+
+
+def run_by(
+    world_size: int, tiny: TinyWorld, folder: Path, *, readers: int, moment: str = ""
+) -> list[int | None]:
+    """Train by forked processes; return how they ended. Where one is to die, all are killed with it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    # Only rank 0 emits and writes, so the moment is its own.
+    ranks = [
+        FORK.Process(
+            target=be_rank, args=(rank, world_size, port, tiny, folder, readers, moment if rank == 0 else "")
+        )
+        for rank in range(world_size)
+    ]
+    for rank in ranks:
+        rank.start()
+    ranks[0].join()
+    for rank in ranks[1:]:
+        if moment:
+            rank.kill()
+        rank.join()
+    return [rank.exitcode for rank in ranks]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (2, 4)])
+@pytest.mark.parametrize("moment", ["in a step", "while it is written"])
+def test_it_is_the_curve_of_the_quiet_one_also_by_other_processes_and_readers(
+    tiny: TinyWorld,
+    tmp_path: Path,
+    quiet: tuple[Curve, dict[str, torch.Tensor]],
+    moment: str,
+    before: int,
+    after: int,
+) -> None:
+    assert run_by(before, tiny, tmp_path, readers=2, moment=moment) == [-signal.SIGKILL] * before
+    assert run_by(after, tiny, tmp_path, readers=3) == [0] * after
+    rest = json.loads((tmp_path / "curve.json").read_text())
+    curve, expected = quiet
+    assert [step for step, _ in rest] == MOMENTS[moment][1]
+    assert [loss for _, loss in rest] == pytest.approx([loss for _, loss in curve[-len(rest) :]], rel=1e-5)
+    for name, value in torch.load(tmp_path / "weights.pt").items():
+        torch.testing.assert_close(value, expected[name], atol=1e-5, rtol=0, msg=name)

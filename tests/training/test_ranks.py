@@ -48,7 +48,7 @@ def check_equal(alone: Result, together: list[Any], *, tolerance: float) -> None
             torch.testing.assert_close(together[rank].weights[name], value, atol=tolerance, rtol=0, msg=name)
 
 
-#: One of each kind; the slow test has all, on two processes.
+#: One of each kind; the slow test has all.
 QUICK = (
     "random",
     "attentive",
@@ -64,24 +64,44 @@ QUICK = (
 def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     wanted = [(name, TRAININGS[name]) for name in QUICK]
     alone = [run(training, tmp_path / f"alone {name}") for name, training in wanted]
+    # A loss that is not local: each rank computes the rows of all.
+    wanted.append(("whole loss", replace(TRAININGS["two views"], local_loss=False)))
+    alone.append(alone[QUICK.index("two views")])
     together = run_on(2, [(training, tmp_path / f"two {name}") for name, training in wanted])
     for one, several in zip(alone, together, strict=True):
         check_equal(one, several, tolerance=1e-5)
 
 
+@pytest.fixture(scope="module")
+def fifty_steps() -> dict[str, Training]:
+    # Four on two busy cores may wait for minutes for one another.
+    return {
+        name: replace(training, silence_seconds=1800.0).changed(samples=50 * 16)
+        for name, training in TRAININGS.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def alone(fifty_steps: dict[str, Training], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
+    return {name: run(training, tmp_path_factory.mktemp("alone")) for name, training in fifty_steps.items()}
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize(("world_size", "names"), [(2, tuple(TRAININGS)), (4, QUICK)], ids=("2", "4"))
+@pytest.mark.parametrize("local_loss", [True, False], ids=("local loss", "whole loss"))
+@pytest.mark.parametrize("world_size", [2, 4])
 def test_fifty_steps_of_several_processes_are_those_of_one(
-    tmp_path: Path, world_size: int, names: tuple[str, ...]
+    tmp_path: Path,
+    fifty_steps: dict[str, Training],
+    alone: dict[str, Result],
+    world_size: int,
+    local_loss: bool,
 ) -> None:
-    # Four on two busy cores may wait for minutes for one another.
-    patient = {name: replace(TRAININGS[name], silence_seconds=1800.0) for name in names}
-    wanted = [(name, training.changed(samples=50 * 16)) for name, training in patient.items()]
-    alone = [run(training, tmp_path / f"alone {name}") for name, training in wanted]
-    together = run_on(world_size, [(training, tmp_path / f"{name}") for name, training in wanted])
-    for one, several in zip(alone, together, strict=True):
-        check_equal(one, several, tolerance=1e-3)  # Adam divides by the size of what is rounded
+    # The sigmoid is never local.
+    names = [name for name in TRAININGS if local_loss or name != "sigmoid"]
+    wanted = [(replace(fifty_steps[name], local_loss=local_loss), tmp_path / name) for name in names]
+    for name, together in zip(names, run_on(world_size, wanted), strict=True):
+        check_equal(alone[name], together, tolerance=1e-3)  # Adam divides by the size of what is rounded
 
 
 @pytest.mark.parametrize("local_loss", [True, False])

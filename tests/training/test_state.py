@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -132,13 +135,32 @@ def test_a_write_that_is_killed_anywhere_leaves_a_whole_state(tmp_path: Path, in
     assert folders(tmp_path) == ["step-00002000"]
 
 
-def test_a_full_disk_leaves_the_state_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_state_before_and_tells_the_numbers(tmp_path: Path) -> None:
     state.save(tmp_path, trained(), step=1, totals=Totals())
-
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(state, "save_file", full)
-    with pytest.raises(OSError, match="No space left"):
-        state.save(tmp_path, trained(), step=2, totals=Totals())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (100, hard)
+    )  # the system refuses what is longer, in any library
+    try:
+        with pytest.raises(RunError) as raised:
+            state.save(tmp_path, trained(), step=2, totals=Totals())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    said = raised.value.rule
+    assert "the state after step 2 cannot be written: " in said
+    assert "File too large" in said
+    assert re.search(r"0\.0 MiB are needed, [\d,]+\.\d MiB are free$", said)
+    assert folders(tmp_path) == ["step-00000001"], "half a state takes no room"
     assert state.restore(tmp_path, trained(), device=CPU)[0] == 1
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
+def test_so_does_a_disk_that_refuses_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(RunError, match=f"cannot be written: {os.strerror(number)}"):
+        state.save(tmp_path, trained(), step=2, totals=Totals())

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from pgsbench.data.samples import Batch
 from pgsbench.masking.configure import configure
 from pgsbench.masking.text.configure import configure_text
 from pgsbench.masking.text.words import WordCounts
-from pgsbench.models.clip import build
+from pgsbench.models.clip import build, contrastive_loss
 from pgsbench.models.masked_tower import attach
 from pgsbench.models.text_masking import TextMasking
+from pgsbench.training import loop
 from pgsbench.training.loop import train
 from pgsbench.training.ranks import Ranks, joined
 
@@ -64,6 +66,7 @@ class Training:
     stop_after: int | None = None
     hangs: int | None = None
     silence_seconds: float = 60.0
+    local_loss: bool = True
 
     def changed(self, **settings: Any) -> Training:
         """Return it with other settings of the training."""
@@ -101,6 +104,7 @@ def run(training: Training, folder: Path) -> Result:
 
 def run_as(ranks: Ranks, training: Training, folder: Path) -> Result:
     """Train as one of the processes that have joined."""
+    loop.contrastive_loss = partial(contrastive_loss, local_loss=training.local_loss)  # type: ignore[attr-defined]
     options = {"siglip": True} if training.config.loss == "sigmoid" else {}
     clip = build("tiny-vit", seed=3, **options)
     masking = attach(clip.model, configure(training.strategy, dict(training.fields)))

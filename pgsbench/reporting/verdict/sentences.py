@@ -10,6 +10,12 @@ from pgsbench.reporting.search.effects_tables import effects_sentences
 from pgsbench.reporting.search.where import where_sentences
 from pgsbench.reporting.statistics.comparison import ONE_RUN, Missing, of_one_run
 from pgsbench.reporting.statistics.intervals import Interval
+from pgsbench.reporting.study_frames import PlannedRun
+from pgsbench.tracking.rundir import RunDir
+
+#: A loss of so many times that of guessing, or more. Of 137 trainings on scenes and photos none ended
+#: above 0.96 of it.
+_AS_GUESSING = 0.995
 
 
 def verdict(results: Results) -> list[str]:
@@ -62,9 +68,39 @@ def caveats(results: Results) -> list[str]:
         )
     if any(run.arm == "oracle" for run in study.runs):
         found.append("oracle knows where the objects are: it is a ceiling, not a method.")
+    found += guessing(results)
     scores = [score for run in study.runs if run.scores for score in run.scores.scores]
     notes = {f"{score.task}: {note}" for score in scores for note in score.notes}
     return [*found, *sorted(notes)]
+
+
+def guessing(results: Results) -> list[str]:
+    """Return which runs ended with a loss like that of guessing or above, if any: they have learnt nothing.
+
+    It is no reason to stop a training, as a loss may fall again.
+    """
+    found = []
+    for run in results.study.runs:
+        guess, loss = run.spec.config.training.guessing_loss, _last_loss(run)
+        if loss is not None and loss >= _AS_GUESSING * guess:
+            found.append(f"{run.label}, seed {run.seed} ({loss:.2f}, and guessing has {guess:.2f})")
+    if not found:
+        return []
+    shown = "; ".join(found[:3]) + (f"; and {len(found) - 3} others" if len(found) > 3 else "")
+    return [
+        f"The loss ended no better than guessing: {shown}. Such a training has exploded or collapsed, or is "
+        "far too short. Lower training.learning_rate, or lengthen training.warmup_share."
+    ]
+
+
+def _last_loss(run: PlannedRun) -> float | None:
+    """Return the mean loss of the last tenth of a training, where it may be one of `guessing`."""
+    final = run.summary.final_loss if run.summary else None
+    if final is None or final < 0.9 * run.spec.config.training.guessing_loss:  # most runs; no file is read
+        return None
+    losses = [float(line["loss"]) for line in RunDir(run.path).metrics() if line.get("loss")]
+    last = losses[-max(1, len(losses) // 10) :]
+    return sum(last) / len(last) if last else None
 
 
 def _best(results: Results) -> list[str]:
