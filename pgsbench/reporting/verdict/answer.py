@@ -82,7 +82,8 @@ def certainty(results: Results) -> str:
     if plan_of(results) is not None:
         said += " and for having looked after each seed" if len(found) > 1 else "; corrected for each look"
     said += "; another seed may tell otherwise" if seeds == 1 else ""
-    return f"{said}.{_large_margin(results, found)}{_needed(found)}{_flattered(results)}{_world(results)}"
+    more = f"{_large_margin(results, found)}{_needed(results, found)}{_flattered(results)}{_world(results)}"
+    return f"{said}.{more}"
 
 
 def _large_margin(results: Results, found: Sequence[Decision]) -> str:
@@ -181,14 +182,16 @@ def _best(results: Results) -> str:
     return f"{said}, then {second.label} ({percent(second.mean)}){unsure}"
 
 
-def _needed(found: Sequence[Decision]) -> str:
+def _needed(results: Results, found: Sequence[Decision]) -> str:
     open_ = [one for one in found if one.outcome == "undecided"]
     if not open_ or any(isinstance(one.interval, Interval) and one.interval.num_seeds == 1 for one in open_):
         return ""
     seeds = [one.seeds_needed for one in open_]
     known_seeds = [number for number in seeds if number is not None]
     if len(known_seeds) == len(seeds):
-        return f" About {max(known_seeds)} seeds in all would probably decide the rest."
+        plan, most = plan_of(results), max(known_seeds)
+        how = f" (`--max-seeds {most}`)" if plan and most > plan.max_seeds else ""
+        return f" About {most} seeds in all{how} would probably decide the rest."
     items = [one.items_needed for one in open_]
     known_items = [number for number in items if number is not None]
     if len(known_items) == len(items):
