@@ -65,6 +65,19 @@ def test_the_best_checkpoint_is_a_version_with_the_verdict(
     ]
 
 
+def test_only_a_folder_of_this_machine_is_linked_into(tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(b"123")
+    link = mlflow_models._link
+    for location in ("mlflow-artifacts:/1/models/m-1", "s3://bucket/m-1", "dbfs:/m-1"):
+        assert not link([tmp_path / "weights"], location)
+    for number, location in enumerate([str(tmp_path / "plain"), (tmp_path / "as uri").as_uri()]):
+        assert link([tmp_path / "weights"], location)
+        assert link([tmp_path / "weights"], location), "again, after a process that died"
+        assert (tmp_path / ("plain", "as uri")[number] / "weights").samefile(tmp_path / "weights")
+    (tmp_path / "a file").touch()
+    assert not link([tmp_path / "weights"], str(tmp_path / "a file"))
+
+
 def test_a_checkpoint_embeds_pictures_and_texts(tmp_path: Path) -> None:
     checkpoint.save(build("tiny-vit", seed=0), tmp_path / "model")
     file = tmp_path / "a.png"
