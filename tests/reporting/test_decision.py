@@ -20,6 +20,7 @@ from pgsbench.reporting.statistics.intervals import difference
 from pgsbench.reporting.statistics.paired_values import PairedValues, TaskValues
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.verdict.answer import answer, certainty
+from pgsbench.reporting.verdict.sentences import caveats
 from pgsbench.reporting.verdict.short_table import verdict_table
 
 
@@ -88,13 +89,28 @@ def test_looks_cost_something_and_too_few_seeds_say_nothing(fabricate):
     assert decisions(planned(short, "flip"))[0].outcome == "missing"
 
 
-def test_other_arms_than_planned_are_looked_at_once(fabricate):
+def test_what_was_planned_stays_decided_among_all_arms(fabricate):
     folder = fabricate({"pgs": Arm(12.0), "flip": Arm(), "none": Arm()}, seeds=range(4))
     planned(folder, "flip")
     study = read_frames(folder)
-    assert Results(study).baselines == ["flip"]
-    found = decisions(Results(study, candidate="pgs", baselines=["none"]))
-    assert found[0].interval == Results(study).difference("pgs", "none", found[0].of)
+    (alone,) = decisions(Results(study, candidate="pgs", baselines=["flip"]))
+    whole = Results(study)
+    assert whole.baselines == ["flip", "none"]
+    assert whole.not_compared == []
+    assert decisions(whole)[0] == alone
+    by_itself = decisions(Results(study, candidate="pgs", baselines=["none"]))
+    assert decisions(whole)[1:] == by_itself
+    assert by_itself[0].interval == Results(study).difference("pgs", "none", by_itself[0].of)
+    assert "; flip as planned, with 4 seeds and corrected for having looked after each" in certainty(whole)
+    assert "the other 1 comparison at once" in certainty(whole)
+
+
+def test_arms_of_earlier_commands_are_said_not_to_be_compared(fabricate):
+    study = read_frames(fabricate({"pgs": Arm(), "flip": Arm(), "none": Arm(), "oracle": Arm()}))
+    said = " ".join(caveats(Results(study, candidate="pgs", baselines=["flip"])))
+    assert "Shown, but not compared here: none, of earlier commands." in said
+    assert "`pgsbench report " in said
+    assert "not compared here" not in " ".join(caveats(Results(study)))
 
 
 def test_a_look_at_all_seeds_without_a_plan_is_the_report_s_own_test(fabricate):

@@ -97,14 +97,18 @@ def outcomes(estimates: Sequence[float], differs: Sequence[float], is_far: Seque
 def decisions(results: Results) -> list[Decision]:
     """Return the verdict on each pair of a study, on its headline: the mean of groups, or its one group.
 
-    A study with a plan (``compare --until decided``) is looked at as planned. Any other is looked at once,
-    with the seeds it has.
+    What a study plans to decide (``compare --until decided``) is looked at as planned, and is a family of
+    its own, as it was chosen before any look. All else is looked at once, with the seeds that there are.
     """
     plan, headline = plan_of(results), next(iter(results.groups), "")
     if not headline:
         return []
     pairs = [(ours, theirs, results.pair_up([ours, theirs], headline)) for ours, theirs in results.pairs]
-    return decide(pairs, plan, plan.margin if plan else MARGIN, headline)
+    margin = plan.margin if plan else MARGIN
+    as_planned = [pair for pair in pairs if is_planned(results, pair[1])]
+    once = [pair for pair in pairs if not is_planned(results, pair[1])]
+    found = [*decide(as_planned, plan, margin, headline), *decide(once, None, margin, headline)]
+    return sorted(found, key=lambda one: results.pairs.index((one.candidate, one.baseline)))
 
 
 def decide(
@@ -147,11 +151,21 @@ def outcome_of(results: Results, one: Comparison) -> str:
 
 
 def plan_of(results: Results) -> DecisionPlan | None:
-    """Return the plan by which a study was looked at, if these results are of what it plans."""
+    """Return the plan by which a study was looked at, if all that it plans is compared here."""
     plan = results.study.record.decision
-    if plan is None or results.candidate != plan.candidate or set(results.baselines) != set(plan.baselines):
+    if (
+        plan is None
+        or results.candidate != plan.candidate
+        or not set(plan.baselines) <= set(results.baselines)
+    ):
         return None
     return plan
+
+
+def is_planned(results: Results, baseline: str) -> bool:
+    """Whether the comparison with a label is one that the study plans to decide."""
+    plan = plan_of(results)
+    return plan is not None and results.study.arm_of[baseline] in plan.baselines
 
 
 class _Looked(NamedTuple):
