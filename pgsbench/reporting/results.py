@@ -40,8 +40,7 @@ class Results:
         study: The study as read from disk.
         candidate: Arm or label that the study is about; default: that of the
             study's plan to decide, else the arm of its own strategy.
-        baselines: Arms or labels it is compared with; default: the plan's, else all others
-            except the oracle.
+        baselines: Arms or labels it is compared with; default: all others except the oracle.
 
     Raises:
         StudyError: The study has no such arm.
@@ -57,9 +56,10 @@ class Results:
             raise StudyError("the study has no runs", where=str(study.folder))
         plan = study.record.decision
         if plan is not None and candidate is None and baselines is None:
-            candidate, baselines = plan.candidate, plan.baselines
+            candidate = plan.candidate
         self.candidate = candidate or _base_arm(study, arms)
-        others = [arm for arm in arms if arm != self.candidate and arm != "oracle"]
+        planned = plan.baselines if plan is not None and plan.candidate == self.candidate else ()
+        others = [arm for arm in arms if arm != self.candidate and (arm != "oracle" or arm in planned)]
         self.baselines = list(baselines) if baselines is not None else others
         for name in (self.candidate, *self.baselines):
             if not self.labels_of(name):
@@ -78,6 +78,12 @@ class Results:
     def params_of(self, label: str) -> dict[str, object]:
         """Return the searched values behind a label; empty for a plain arm."""
         return dict(self.study.of(label)[0].spec.params)
+
+    @property
+    def not_compared(self) -> list[str]:
+        """Arms that the study has and that are not compared, as an earlier command trained them."""
+        compared = {self.study.arm_of.get(name, name) for name in (self.candidate, *self.baselines)}
+        return [arm for arm in self.study.arms if arm not in compared and arm != "oracle"]
 
     # ------------------------------------------------------------------------------------ what is measured
 

@@ -29,7 +29,7 @@ from pgsbench.tracking.mlflow_store import Store, resolve_uri
 from pgsbench.tracking.pruned import pruned_points
 from pgsbench.tracking.rundir import RunDir
 
-#: A larger checkpoint is named by its path instead of copied into the store.
+#: A larger checkpoint is named by its path instead of copied, where the store cannot link to it.
 MODEL_LIMIT_BYTES = 32 << 20
 #: After a failure training goes on alone for this long before the store is asked again.
 PAUSE_SECONDS = 60.0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.records.verdict_record import VerdictRecord
@@ -19,29 +21,54 @@ if TYPE_CHECKING:
 
 #: The module that loads a checkpoint for MLflow; named only, as it imports open_clip.
 LOADER = "pgsbench.evaluation.pyfunc"
-#: Holds the path of a checkpoint that is too large to be copied.
+#: Holds the path of a checkpoint that can neither be linked nor, being large, be copied.
 LINK = "checkpoint.txt"
 
 
 def log_files(client: Any, model_id: str, folder: Path, *, limit_bytes: int) -> None:
     """Log what it takes to load a checkpoint as a model.
 
+    Where the store keeps its artifacts in a folder, the files are linked into it, which takes no space. A
+    checkpoint is replaced, never written into, so a link keeps what was logged.
+
     Args:
         client: MLflow client.
         model_id: The logged model.
-        folder: The checkpoint; a larger one than the limit is named by its path, not copied.
-        limit_bytes: The limit.
+        folder: The checkpoint. Where it cannot be linked it is copied, or named by its path if it is large.
+        limit_bytes: What is larger is large.
     """
     files = sorted(path for path in folder.glob("[!.]*") if path.is_file())  # hidden: half written
+    is_linked = _link(files, str(client.get_logged_model(model_id).artifact_location))
     is_small = sum(path.stat().st_size for path in files) <= limit_bytes
     flavor = {"loader_module": LOADER, "python_version": platform.python_version()}
     with TemporaryDirectory() as scratch:
         made = {"MLmodel": json.dumps({"flavors": {"python_function": flavor}, "model_id": model_id})}
-        made |= {} if is_small else {LINK: str(folder.absolute())}
+        made |= {} if is_linked or is_small else {LINK: str(folder.absolute())}
         for name, content in made.items():
             Path(scratch, name).write_text(content, encoding="utf-8")
-        for path in [*(files if is_small else ()), *(Path(scratch, name) for name in made)]:
+        copied = files if is_small and not is_linked else ()
+        for path in [*copied, *(Path(scratch, name) for name in made)]:
             client.log_model_artifact(model_id, str(path))
+
+
+def _link(files: Iterable[Path], location: str) -> bool:
+    """Hard-link files into a model's folder; False: it is no folder here, or on another file system."""
+    from mlflow.utils.file_utils import local_file_uri_to_path
+
+    if urlsplit(location).scheme not in ("", "file"):
+        return False
+    folder, made = Path(local_file_uri_to_path(location)), []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in files:
+            (folder / path.name).unlink(missing_ok=True)  # of a process that died before it was done
+            os.link(path, folder / path.name)
+            made.append(folder / path.name)
+    except OSError:
+        for path in made:
+            path.unlink(missing_ok=True)
+        return False
+    return True
 
 
 def register_best(

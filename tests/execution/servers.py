@@ -52,6 +52,11 @@ class Postgres:
     def _data(self) -> str:
         return str(self._folder / "data")
 
+    @property
+    def pid(self) -> int:
+        """The process whose children serve."""
+        return int((self._folder / "data" / "postmaster.pid").read_text().splitlines()[0])
+
     def start(self) -> None:
         options = (
             f"-p {self._port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self._folder} "

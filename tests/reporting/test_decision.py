@@ -11,15 +11,16 @@ from scipy import stats
 
 from pgsbench.errors import ConfigError
 from pgsbench.records.study_record import DecisionPlan, StudyRecord
-from pgsbench.reporting.decision.decide import decisions, outcomes
-from pgsbench.reporting.decision.forecast import Forecast
-from pgsbench.reporting.decision.looks import first_look, shares
-from pgsbench.reporting.decision.simulate import World, simulate
+from pgsbench.reporting.decision.decide import decide, decisions, outcomes
+from pgsbench.reporting.decision.forecast import Forecast, Levels
+from pgsbench.reporting.decision.looks import first_look, share_after, shares
+from pgsbench.reporting.decision.simulate import World, follow_forecasts, simulate
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.intervals import difference
 from pgsbench.reporting.statistics.paired_values import PairedValues, TaskValues
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.verdict.answer import answer, certainty
+from pgsbench.reporting.verdict.sentences import caveats
 from pgsbench.reporting.verdict.short_table import verdict_table
 
 
@@ -88,13 +89,28 @@ def test_looks_cost_something_and_too_few_seeds_say_nothing(fabricate):
     assert decisions(planned(short, "flip"))[0].outcome == "missing"
 
 
-def test_other_arms_than_planned_are_looked_at_once(fabricate):
+def test_what_was_planned_stays_decided_among_all_arms(fabricate):
     folder = fabricate({"pgs": Arm(12.0), "flip": Arm(), "none": Arm()}, seeds=range(4))
     planned(folder, "flip")
     study = read_frames(folder)
-    assert Results(study).baselines == ["flip"]
-    found = decisions(Results(study, candidate="pgs", baselines=["none"]))
-    assert found[0].interval == Results(study).difference("pgs", "none", found[0].of)
+    (alone,) = decisions(Results(study, candidate="pgs", baselines=["flip"]))
+    whole = Results(study)
+    assert whole.baselines == ["flip", "none"]
+    assert whole.not_compared == []
+    assert decisions(whole)[0] == alone
+    by_itself = decisions(Results(study, candidate="pgs", baselines=["none"]))
+    assert decisions(whole)[1:] == by_itself
+    assert by_itself[0].interval == Results(study).difference("pgs", "none", by_itself[0].of)
+    assert "; flip as planned, with 4 seeds and corrected for having looked after each" in certainty(whole)
+    assert "the other 1 comparison at once" in certainty(whole)
+
+
+def test_arms_of_earlier_commands_are_said_not_to_be_compared(fabricate):
+    study = read_frames(fabricate({"pgs": Arm(), "flip": Arm(), "none": Arm(), "oracle": Arm()}))
+    said = " ".join(caveats(Results(study, candidate="pgs", baselines=["flip"])))
+    assert "Shown, but not compared here: none, of earlier commands." in said
+    assert "`pgsbench report " in said
+    assert "not compared here" not in " ".join(caveats(Results(study)))
 
 
 def test_a_look_at_all_seeds_without_a_plan_is_the_report_s_own_test(fabricate):
@@ -129,9 +145,58 @@ def test_the_seeds_that_are_said_to_be_enough_are():
     assert pilot.detectable(seeds) <= 0.03 < pilot.detectable(seeds - 1)
     assert pilot.seeds_for(1e-4) is None
     no_luck = Forecast(measured(rng, seeds=30, items=3000), np.array([1.0, -1.0]))
-    few, many = (no_luck.items_for(size, seeds=30) for size in (0.04, 0.02))
+    few, many = (no_luck.items_for(size, seeds=30) for size in (0.02, 0.0))
     assert 3.5 < many / few < 4.5  # half the difference takes four times the items
     assert no_luck.detectable(30, few / 3000) == pytest.approx(0.04, rel=0.01)
+
+
+def test_the_levels_of_later_looks_are_those_of_the_plan_or_of_a_longer_one():
+    assert share_after(7, 2, 8) == shares(2, 8)[7]
+    assert share_after(20, 2, 8) == pytest.approx((20**2 - 19**2) / 20**2)
+    assert share_after(3, 2, 8) == 0.0  # two arms are first looked at after four seeds
+
+
+def test_a_forecast_knows_that_looks_share_the_error_rate():
+    rng = np.random.default_rng(4)
+    paired, plan = (
+        measured(rng, seeds=8, items=6000, seed_sd=0.06, lead=0.07),
+        DecisionPlan("a", ("b",), 0.01, 8),
+    )
+    (once,), (often,) = (decide([("a", "b", paired)], one, 0.01) for one in (None, plan))
+    assert once.outcome == often.outcome == "undecided"
+    forecast, lead = Forecast(paired, np.array([1.0, -1.0])), often.interval.estimate
+    needed = often.seeds_needed
+    assert 8 < once.seeds_needed < needed
+    assert forecast.detectable(needed, alpha=0.05 * share_after(needed, 2, 8)) <= abs(lead)
+    before = needed - 1
+    assert forecast.detectable(before, alpha=0.05 * share_after(before, 2, 8)) > abs(lead)
+
+
+def test_a_forecast_shares_the_error_rate_among_the_pairs_that_are_open():
+    rng = np.random.default_rng(4)
+    paired = measured(rng, seeds=8, items=6000, seed_sd=0.06, lead=0.07)
+    clear = measured(rng, seeds=8, items=6000, seed_sd=0.06, lead=0.9)
+    pair = ("a", "b", paired)
+    (alone,), among_open = decide([pair], None, 0.01), decide([pair] * 3, None, 0.01)[0]
+    beside_clear = decide([pair, *[("a", "b", clear)] * 2], None, 0.01)[0]
+    assert alone.seeds_needed < among_open.seeds_needed
+    assert beside_clear.seeds_needed == alone.seeds_needed  # Holm: what is decided no longer counts
+
+
+def test_test_items_are_foretold_for_equivalence_too():
+    rng = np.random.default_rng(3)
+    forecast = Forecast(measured(rng, seeds=8, items=400), np.array([1.0, -1.0]))
+    near, nearer = (forecast.items_to_decide(size, 0.05, Levels(0.05, 0.05)) for size in (0.02, 0.0))
+    assert nearer < near  # an estimate close to the margin is hard to call equivalent
+    assert forecast.items_to_decide(0.02, 0.05, Levels(0.01, 0.01)) > nearer
+
+
+def test_what_is_foretold_comes_true():
+    # More repetitions: python -m pgsbench.reporting.decision.simulate.
+    found = follow_forecasts(World(2, 2.5, 3.0), repeats=20)
+    assert found.told > 0
+    assert found.seeds > 8
+    assert found.decided > 0.6
 
 
 def test_words_say_who_won_and_how_sure(fabricate):

@@ -13,6 +13,7 @@ from pgsbench.records.scores import Score, Scores
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting.pages.published import (
     SUITES,
+    averages,
     beside_paper,
     cells_table,
     means_table,
@@ -52,6 +53,39 @@ def test_every_cell_is_of_a_task_and_metric_of_our_suites():
     assert cells["FLIP", "imagenet1k", "acc1"][1] == pytest.approx(0.344)
 
 
+def test_averages_that_do_not_follow_from_their_cells_are_known():
+    """Golden: arXiv 2503.17080; by hand CLIP's five OOD cells make 149.6 / 5 = 29.92, not 29.0."""
+    printed = [average for average in averages() if average.printed]
+    assert len(printed) == 6
+    assert {average.table for average in averages() if not average.printed} == {
+        "zero shot retrieval",
+        "linear probing",
+    }
+    ood = next(average for average in printed if average.name == "OOD average")
+    assert ood.printed["CLIP"] == pytest.approx(0.290)
+    assert sum(ood.cells("CLIP")) / 5 == pytest.approx(0.2992)
+    astray = {
+        (average.name, method)
+        for average in printed
+        for method in average.printed
+        if not average.follows(method)
+    }
+    assert astray == {
+        ("OOD average", "CLIP"),
+        ("OOD average", "A-CLIP"),
+        ("object average", "CLIP"),
+        ("object average", "A-CLIP"),
+        ("attribute average", "E-CLIP"),
+    }
+    # Within rounding: 30.95 is printed as 31.0.
+    assert next(average for average in printed if average.name == "ID average").follows("CLIP")
+
+
+def test_each_cell_of_a_table_with_averages_is_in_one_of_them():
+    for (_, task, _), (table, _) in published().items():
+        assert any(average.of(table, task) for average in averages()), task
+
+
 def test_ours_stands_beside_the_papers_with_the_difference(fabricate):
     study = fabricate({"pgs": Arm(strategy={"max_ratio": None}), "grid": Arm()}, seeds=(0, 1), num_items=8)
     assert beside_paper(Results(read_frames(study))) == []  # scenes are none of the paper's
@@ -70,7 +104,16 @@ def test_ours_stands_beside_the_papers_with_the_difference(fabricate):
     assert means is not None
     assert cells is not None
     assert cells.rows[0] == ["pgs", "imagenet1k", "acc1", "31.0", "38.0", "−7.0"]
-    assert means.rows[0][:4] == ["pgs", "robustness", "CLIP-PGS-0.5", "2 of 6"]
+    # By hand, over the cells that both have: (31 + 21) / 2 and (38.0 + 32.6) / 2; one cell is OOD.
+    assert means.rows == [
+        ["pgs", "robustness, ID average", "CLIP-PGS-0.5", "2 of 6", "26.0", "35.3", "−9.3", "31.6"],
+        ["pgs", "robustness, OOD average", "CLIP-PGS-0.5", "1 of 5", "21.0", "32.6", "−11.6", "30.4"],
+    ]
+    assert not any("†" in note for note in means.notes)  # nothing is marked, so no mark is explained
+    clip = means_table(results, [replace(one, method="CLIP") for one in found])
+    assert clip is not None
+    assert [row[-1] for row in clip.rows] == ["31.0", "29.0 †"]
+    assert clip.notes[-1].startswith("† The paper's average is not the mean of its own cells")
     assert "not measured here" in means.notes[0]
     assert "trained on scenes" in means.notes[0]
     assert "the paper's" in means.header

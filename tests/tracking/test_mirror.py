@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 import time
@@ -265,16 +266,54 @@ def test_a_run_that_is_planned_twice_is_one_row(
     assert "Also: pgs mask_ratio=0.75 s0" in row.data.tags["mlflow.note.content"]
 
 
-def test_a_large_checkpoint_is_named_not_copied(
-    tmp_path: Path, make_study: MakeStudy, new_store: NewStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mirror_module, "MODEL_LIMIT_BYTES", 1000)
-    folder, uri = make_study(tmp_path, steps=2), new_store("store")
-    Mirror(uri).sync_study(folder)
+def model_files(tmp_path: Path, folder: Path, uri: str) -> tuple[Path, dict[str, Path]]:
+    """Sync a study; return the checkpoint of a run and the files of its logged model, by name."""
+    assert Mirror(uri).sync_study(folder).problem == ""
     seen = Seen(uri)
     model = seen.client.get_logged_model(seen.runs["pgs s0"].outputs.model_outputs[0].model_id)
-    assert Path(model.tags["path"]) == next(folder.glob("pgs-*")) / "checkpoints" / "model"
-    assert not list(tmp_path.rglob("store/**/*.safetensors"))
+    checkpoint = next(folder.glob("pgs-*")) / "checkpoints" / "model"
+    assert Path(model.tags["path"]) == checkpoint
+    kept = Path(model.artifact_location.removeprefix("file://"))
+    return checkpoint, {path.name: path for path in kept.iterdir()}
+
+
+@pytest.mark.parametrize("limit_bytes", [1000, 1 << 30])
+def test_a_store_in_a_folder_links_to_checkpoints_of_any_size(
+    tmp_path: Path,
+    make_study: MakeStudy,
+    new_store: NewStore,
+    monkeypatch: pytest.MonkeyPatch,
+    limit_bytes: int,
+) -> None:
+    monkeypatch.setattr(mirror_module, "MODEL_LIMIT_BYTES", limit_bytes)
+    checkpoint, kept = model_files(tmp_path, make_study(tmp_path, steps=2), new_store("store"))
+    assert {"open_clip_model.safetensors", "open_clip_config.json", "MLmodel"} == set(kept)
+    for path in checkpoint.iterdir():
+        assert kept[path.name].samefile(path)
+
+
+@pytest.mark.parametrize("limit_bytes", [1000, 1 << 30])
+def test_elsewhere_a_small_checkpoint_is_copied_and_a_large_one_named(
+    tmp_path: Path,
+    make_study: MakeStudy,
+    new_store: NewStore,
+    monkeypatch: pytest.MonkeyPatch,
+    limit_bytes: int,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr("pgsbench.tracking.mlflow_models.os.link", refuse)
+    monkeypatch.setattr(mirror_module, "MODEL_LIMIT_BYTES", limit_bytes)
+    checkpoint, kept = model_files(tmp_path, make_study(tmp_path, steps=2), new_store("store"))
+    if limit_bytes == 1000:
+        assert kept["checkpoint.txt"].read_text() == str(checkpoint)
+        assert "open_clip_model.safetensors" not in kept
+    else:
+        assert "checkpoint.txt" not in kept
+        for path in checkpoint.iterdir():
+            assert kept[path.name].read_bytes() == path.read_bytes()
+            assert not kept[path.name].samefile(path)
 
 
 def test_what_is_half_written_is_never_sent(

@@ -65,6 +65,19 @@ def test_the_best_checkpoint_is_a_version_with_the_verdict(
     ]
 
 
+def test_only_a_folder_of_this_machine_is_linked_into(tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(b"123")
+    link = mlflow_models._link
+    for location in ("mlflow-artifacts:/1/models/m-1", "s3://bucket/m-1", "dbfs:/m-1"):
+        assert not link([tmp_path / "weights"], location)
+    for number, location in enumerate([str(tmp_path / "plain"), (tmp_path / "as uri").as_uri()]):
+        assert link([tmp_path / "weights"], location)
+        assert link([tmp_path / "weights"], location), "again, after a process that died"
+        assert (tmp_path / ("plain", "as uri")[number] / "weights").samefile(tmp_path / "weights")
+    (tmp_path / "a file").touch()
+    assert not link([tmp_path / "weights"], str(tmp_path / "a file"))
+
+
 def test_a_checkpoint_embeds_pictures_and_texts(tmp_path: Path) -> None:
     checkpoint.save(build("tiny-vit", seed=0), tmp_path / "model")
     file = tmp_path / "a.png"
@@ -86,13 +99,13 @@ def test_a_checkpoint_embeds_pictures_and_texts(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # MLflow warns of its own types
-@pytest.mark.parametrize("limit_bytes", [1 << 30, 0])
-def test_mlflow_loads_the_version_copied_or_linked(
+@pytest.mark.parametrize("is_linked", [True, False])
+def test_mlflow_loads_the_version_linked_or_named(
     tmp_path: Path,
     make_study: MakeStudy,
     new_store: NewStore,
     monkeypatch: pytest.MonkeyPatch,
-    limit_bytes: int,
+    is_linked: bool,
 ) -> None:
     import mlflow
     import pandas as pd
@@ -100,7 +113,9 @@ def test_mlflow_loads_the_version_copied_or_linked(
     folder, uri = make_study(tmp_path, steps=1), new_store("store")
     for path in folder.glob("*/checkpoints/model"):
         checkpoint.save(build("tiny-vit", seed=0), path)
-    monkeypatch.setattr(mirror_module, "MODEL_LIMIT_BYTES", limit_bytes)
+    monkeypatch.setattr(mirror_module, "MODEL_LIMIT_BYTES", 0)
+    if not is_linked:
+        monkeypatch.setattr(mlflow_models, "_link", lambda *_: False)
     report = write_verdict(tmp_path / "report", LABELS)
     assert Mirror(uri).sync_study(folder, report_folder=report).problem == ""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)

@@ -11,8 +11,8 @@ import numpy as np
 from scipy import stats
 
 from pgsbench.records.study_record import DecisionPlan
-from pgsbench.reporting.decision.forecast import Forecast
-from pgsbench.reporting.decision.looks import shares
+from pgsbench.reporting.decision.forecast import Forecast, Levels
+from pgsbench.reporting.decision.looks import share_after, shares
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import ALPHA, Comparison, Missing
 from pgsbench.reporting.statistics.intervals import Interval, holm, variance
@@ -97,28 +97,46 @@ def outcomes(estimates: Sequence[float], differs: Sequence[float], is_far: Seque
 def decisions(results: Results) -> list[Decision]:
     """Return the verdict on each pair of a study, on its headline: the mean of groups, or its one group.
 
-    A study with a plan (``compare --until decided``) is looked at as planned. Any other is looked at once,
-    with the seeds it has.
+    What a study plans to decide (``compare --until decided``) is looked at as planned, and is a family of
+    its own, as it was chosen before any look. All else is looked at once, with the seeds that there are.
     """
     plan, headline = plan_of(results), next(iter(results.groups), "")
     if not headline:
         return []
-    margin = plan.margin if plan else MARGIN
     pairs = [(ours, theirs, results.pair_up([ours, theirs], headline)) for ours, theirs in results.pairs]
+    margin = plan.margin if plan else MARGIN
+    as_planned = [pair for pair in pairs if is_planned(results, pair[1])]
+    once = [pair for pair in pairs if not is_planned(results, pair[1])]
+    found = [*decide(as_planned, plan, margin, headline), *decide(once, None, margin, headline)]
+    return sorted(found, key=lambda one: results.pairs.index((one.candidate, one.baseline)))
+
+
+def decide(
+    pairs: Sequence[tuple[str, str, PairedValues | Missing]],
+    plan: DecisionPlan | None,
+    margin: float,
+    of: str = "",
+) -> list[Decision]:
+    """Return the verdict on each pair of a family.
+
+    Args:
+        pairs: Candidate, baseline, and what was measured of both; or why that does not pair up.
+        plan: How they are looked at; None: once.
+        margin: Smaller differences do not matter.
+        of: The group that it is about.
+    """
     looked = [_look(paired, ours, theirs, plan, margin) for ours, theirs, paired in pairs]
-    said = outcomes(
-        [one.interval.estimate if one else np.nan for one in looked],
-        [one.differs if one else np.nan for one in looked],
-        [one.is_far if one else np.nan for one in looked],
-    )
+    differs, is_far = ([getattr(one, test, np.nan) for one in looked] for test in Tests._fields)
+    said = outcomes([one.interval.estimate if one else np.nan for one in looked], differs, is_far)
+    still_open = _num_open(differs), _num_open(is_far)
     found = []
     for (ours, theirs, paired), one, outcome in zip(pairs, looked, said, strict=True):
         if isinstance(paired, Missing) or one is None:
             reason = paired if isinstance(paired, Missing) else Missing("too few seeds for a first look")
-            found.append(Decision(ours, theirs, headline, "missing", reason, margin))
+            found.append(Decision(ours, theirs, of, "missing", reason, margin))
             continue
-        decision = Decision(ours, theirs, headline, outcome, one.interval, margin)
-        found.append(decision if decision.is_decided else _with_forecast(decision, one, len(pairs)))
+        decision = Decision(ours, theirs, of, outcome, one.interval, margin)
+        found.append(decision if decision.is_decided else _with_forecast(decision, one, plan, still_open))
     return found
 
 
@@ -133,11 +151,21 @@ def outcome_of(results: Results, one: Comparison) -> str:
 
 
 def plan_of(results: Results) -> DecisionPlan | None:
-    """Return the plan by which a study was looked at, if these results are of what it plans."""
+    """Return the plan by which a study was looked at, if all that it plans is compared here."""
     plan = results.study.record.decision
-    if plan is None or results.candidate != plan.candidate or set(results.baselines) != set(plan.baselines):
+    if (
+        plan is None
+        or results.candidate != plan.candidate
+        or not set(plan.baselines) <= set(results.baselines)
+    ):
         return None
     return plan
+
+
+def is_planned(results: Results, baseline: str) -> bool:
+    """Whether the comparison with a label is one that the study plans to decide."""
+    plan = plan_of(results)
+    return plan is not None and results.study.arm_of[baseline] in plan.baselines
 
 
 class _Looked(NamedTuple):
@@ -190,11 +218,28 @@ def _of_seeds(paired: PairedValues, wanted: Sequence[bool]) -> PairedValues:
     return replace(paired, seeds=seeds, means=paired.means[:, rows], influence=paired.influence[:, rows])
 
 
-def _with_forecast(decision: Decision, looked: _Looked, num_pairs: int) -> Decision:
-    """Add what would probably decide; the correction over the family is Bonferroni's, the safe side."""
-    forecast, alpha = Forecast(looked.paired, looked.weights), ALPHA / num_pairs
-    estimate = looked.interval.estimate
-    seeds = forecast.seeds_to_decide(estimate, decision.margin, alpha=alpha)
-    target = max(abs(estimate), decision.margin)
-    items = forecast.items_for(target, seeds=looked.interval.num_seeds, alpha=alpha)
+def _num_open(p_values: Sequence[float]) -> int:
+    return sum(p >= ALPHA for p in holm(p_values))
+
+
+def _with_forecast(
+    decision: Decision, looked: _Looked, plan: DecisionPlan | None, still_open: tuple[int, int]
+) -> Decision:
+    """Add what would probably decide, at the error rates that later looks have.
+
+    Args:
+        decision: The verdict so far.
+        looked: What it rests on.
+        plan: How the study is looked at.
+        still_open: Pairs that either of `Tests` has not told yet. Holm's method leaves each of them at least
+            the level that is shared out among them.
+    """
+
+    def levels(seeds: int) -> Levels:
+        share = 1.0 if plan is None else share_after(seeds, 1 + len(plan.baselines), plan.max_seeds)
+        return Levels(*(ALPHA * share / max(1, pairs) for pairs in still_open))
+
+    forecast, now = Forecast(looked.paired, looked.weights), looked.interval
+    seeds = forecast.seeds_to_decide(now.estimate, decision.margin, levels)
+    items = forecast.items_to_decide(now.estimate, decision.margin, levels(now.num_seeds))
     return replace(decision, seeds_needed=seeds, items_needed=items)

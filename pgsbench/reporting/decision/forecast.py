@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -19,6 +20,22 @@ POWER = 0.8
 MOST_SEEDS = 200
 #: More test items than so many times today's are not, either.
 MOST_ITEMS = 1000.0
+
+
+class Levels(NamedTuple):
+    """Error rates of the two tests of a comparison.
+
+    Attributes:
+        differs: Of the two-sided test for a difference.
+        is_far: Of each of the two one-sided tests for equivalence.
+    """
+
+    differs: float
+    is_far: float
+
+
+#: Of one comparison that is looked at once.
+ONE_LOOK = Levels(0.05, 0.05)
 
 
 @dataclass(frozen=True)
@@ -65,36 +82,39 @@ class Forecast:
             lambda seeds: self.detectable(seeds, items_ratio, alpha=alpha) <= abs(difference)
         )
 
-    def seeds_to_decide(self, estimate: float, margin: float, *, alpha: float = 0.05) -> int | None:
-        """Return after how many seeds a difference like the one seen would probably be decided.
+    def seeds_to_decide(
+        self, estimate: float, margin: float, levels: Callable[[int], Levels] = lambda _: ONE_LOOK
+    ) -> int | None:
+        """Return after how many seeds, more than today's, a difference like the one seen is probably decided.
 
         Args:
             estimate: The difference as it is now.
             margin: Smaller differences do not matter.
-            alpha: Two-sided error rate of the comparison.
+            levels: Number of seeds -> the error rates of a comparison after them.
         """
+        return self._seeds_until(
+            lambda seeds: self._is_decided(estimate, margin, levels(seeds), seeds),
+            len(self.paired.seeds) + 1,
+        )
 
-        def is_decided(seeds: int) -> bool:
-            df, error = self._df(seeds), self.error(seeds)
-            room = (margin - abs(estimate)) / error - float(stats.t.ppf(POWER, df))
-            is_equivalent = room >= float(stats.t.ppf(1 - alpha, df))
-            return is_equivalent or self.detectable(seeds, alpha=alpha) <= abs(estimate)
-
-        return self._seeds_until(is_decided)
+    def items_to_decide(self, estimate: float, margin: float, levels: Levels = ONE_LOOK) -> int | None:
+        """Return how many test items probably decide it with today's seeds; None where no number does."""
+        seeds = len(self.paired.seeds)
+        return self._items_until(lambda ratio: self._is_decided(estimate, margin, levels, seeds, ratio))
 
     def items_for(self, difference: float, *, seeds: int, alpha: float = 0.05) -> int | None:
         """Return how many test items find a difference with so many seeds; None where no number does."""
+        return self._items_until(lambda ratio: self.detectable(seeds, ratio, alpha=alpha) <= abs(difference))
 
-        def is_found(ratio: float) -> bool:
-            return self.detectable(seeds, ratio, alpha=alpha) <= abs(difference)
-
-        if not is_found(MOST_ITEMS):
-            return None
-        low, high = 1e-3, MOST_ITEMS
-        for _ in range(40):
-            middle = float(np.sqrt(low * high))
-            low, high = (low, middle) if is_found(middle) else (middle, high)
-        return int(np.ceil(high * self.paired.num_items))
+    def _is_decided(
+        self, estimate: float, margin: float, levels: Levels, seeds: int, items_ratio: float = 1.0
+    ) -> bool:
+        if min(levels) <= 0:
+            return False
+        df, error = self._df(seeds), self.error(seeds, items_ratio)
+        room = (margin - abs(estimate)) / error - float(stats.t.ppf(POWER, df))
+        is_equivalent = room >= float(stats.t.ppf(1 - levels.is_far, df))
+        return is_equivalent or self.detectable(seeds, items_ratio, alpha=levels.differs) <= abs(estimate)
 
     @cached_property
     def _variance(self) -> Variance:
@@ -109,7 +129,17 @@ class Forecast:
         seed_df = max(1, (len(self.paired.arms) - 1) * (seeds - 1))
         return max(1.0, min(seed_df * (total / of_seeds) ** 2, self.paired.num_items - 1))
 
-    def _seeds_until(self, is_enough: Callable[[int], bool]) -> int | None:
+    def _seeds_until(self, is_enough: Callable[[int], bool], first: int = 2) -> int | None:
         if self.has_one_seed:
             return None
-        return next((seeds for seeds in range(2, MOST_SEEDS + 1) if is_enough(seeds)), None)
+        return next((seeds for seeds in range(first, MOST_SEEDS + 1) if is_enough(seeds)), None)
+
+    def _items_until(self, is_enough: Callable[[float], bool]) -> int | None:
+        """Return the fewest test items that are enough, found by their multiple of today's."""
+        if not is_enough(MOST_ITEMS):
+            return None
+        low, high = 1e-3, MOST_ITEMS
+        for _ in range(40):
+            middle = float(np.sqrt(low * high))
+            low, high = (low, middle) if is_enough(middle) else (middle, high)
+        return int(np.ceil(high * self.paired.num_items))

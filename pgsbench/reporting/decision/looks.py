@@ -43,3 +43,11 @@ def shares(num_arms: int, max_seeds: int) -> dict[int, float]:
         )
     spent = {seeds: (seeds / max_seeds) ** 2 for seeds in range(first, max_seeds + 1)}
     return {seeds: so_far - spent.get(seeds - 1, 0.0) for seeds, so_far in spent.items()}
+
+
+def share_after(seeds: int, num_arms: int, max_seeds: int) -> float:
+    """Return the share that a look after so many seeds may spend; 0: there is no look.
+
+    After more than `max_seeds`, it is the last look of a plan that ends there.
+    """
+    return shares(num_arms, max(seeds, max_seeds)).get(seeds, 0.0)

@@ -1,6 +1,6 @@
 """How often ``compare --until decided`` errs, and how many seeds it takes, by simulation.
 
-``python -m pgsbench.reporting.decision.simulate`` prints the table of docs/statistics.md (some minutes).
+``python -m pgsbench.reporting.decision.simulate`` prints the tables of docs/statistics.md (some minutes).
 The answers are drawn from the crossed design, the true differences are known, and the tests are those that
 a study's verdict uses (`pgsbench.reporting.decision.decide`).
 """
@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pgsbench.reporting.decision.decide import Outcome, one_look, outcomes
+from pgsbench.records.study_record import DecisionPlan
+from pgsbench.reporting.decision.decide import Decision, Outcome, decide, one_look, outcomes
 from pgsbench.reporting.decision.looks import shares
-from pgsbench.reporting.statistics.paired_values import Floats
+from pgsbench.reporting.statistics.paired_values import Floats, PairedValues
 from pgsbench.reporting.statistics.variance import variance_of
 
 MARGIN, MAX_SEEDS = 1.0, 8
@@ -27,6 +28,8 @@ ITEM_SD, REST_SD = 0.26, 0.53
 #: Distinct units that stand for the test items: enough that their own variance is well known.
 UNITS = 200
 CHUNK = 100
+#: Forecasts of more seeds than this are not followed.
+MOST_FOLLOWED = 40
 
 
 class World(NamedTuple):
@@ -61,6 +64,22 @@ class Found(NamedTuple):
     seeds: float
 
 
+class Foreseen(NamedTuple):
+    """What came of forecasts.
+
+    Attributes:
+        undecided: Share of repetitions that `MAX_SEEDS` seeds did not decide.
+        told: Share of these in which at most `MOST_FOLLOWED` seeds were said to decide.
+        seeds: Median of the seeds that were said.
+        decided: Share of those told that were decided with as many seeds as they were told.
+    """
+
+    undecided: float
+    told: float
+    seeds: float
+    decided: float
+
+
 def simulate(world: World, *, repeats: int, naive: bool = False, rng_seed: int = 0) -> Found:
     """Return what comes of comparing until it is decided.
 
@@ -83,6 +102,35 @@ def simulate(world: World, *, repeats: int, naive: bool = False, rng_seed: int =
     )
 
 
+def follow_forecasts(world: World, *, repeats: int, rng_seed: int = 0) -> Foreseen:
+    """Return what comes of training as many seeds as an undecided comparison says it needs.
+
+    Args:
+        world: What is true.
+        repeats: Repetitions.
+        rng_seed: Seed of the simulation.
+    """
+    rng, undecided, said, decided = np.random.default_rng(rng_seed), 0, [], []
+    for _ in range(repeats):
+        means, influence = (part[0] for part in _draw(world, rng, repeats=1, seeds=MOST_FOLLOWED))
+        open_ = [one for one in _decide(means, influence, MAX_SEEDS) if not one.is_decided]
+        undecided += bool(open_)
+        needed = max((one.seeds_needed or MOST_FOLLOWED + 1 for one in open_), default=MOST_FOLLOWED + 1)
+        if needed <= MOST_FOLLOWED:
+            said.append(needed)
+            decided.append(all(one.is_decided for one in _decide(means, influence, needed)))
+    seeds, share = (float(np.median(said)), float(np.mean(decided))) if said else (np.nan, np.nan)
+    return Foreseen(undecided / repeats, len(said) / max(1, undecided), seeds, share)
+
+
+def _decide(means: Floats, influence: Floats, max_seeds: int) -> list[Decision]:
+    """Return the verdicts of a study that was looked at up to so many seeds, from (a, s) and (a, s, i)."""
+    arms, seeds = tuple(f"arm {number}" for number in range(len(means))), tuple(range(max_seeds))
+    paired = PairedValues(arms, seeds, means[:, :max_seeds], influence[:, :max_seeds], UNITS, 0.0)
+    plan = DecisionPlan(arms[0], arms[1:], MARGIN, max_seeds)
+    return decide([(arms[0], other, paired) for other in arms[1:]], plan, MARGIN)
+
+
 def _chunk(world: World, naive: bool, rng: np.random.Generator) -> Iterator[tuple[list[Outcome], int]]:
     """Yield the verdicts and the seeds they took of `CHUNK` repetitions."""
     means, influence = _draw(world, rng)
@@ -99,13 +147,15 @@ def _chunk(world: World, naive: bool, rng: np.random.Generator) -> Iterator[tupl
         yield verdicts, seeds
 
 
-def _draw(world: World, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def _draw(
+    world: World, rng: np.random.Generator, *, repeats: int = CHUNK, seeds: int = MAX_SEEDS
+) -> tuple[Floats, Floats]:
     """Draw (r, a, s) means and (r, a, s, i) influences, in points."""
     scale = np.sqrt(UNITS / 2)  # a difference has the variance of two arms, a mean that of `UNITS` units
-    shape = (CHUNK, world.arms, MAX_SEEDS, UNITS)
+    shape = (repeats, world.arms, seeds, UNITS)
     values: Floats = rng.normal(0, REST_SD * scale, shape)
-    values += rng.normal(0, ITEM_SD * scale, (CHUNK, world.arms, 1, UNITS))
-    values += rng.normal(0, world.seed_sd, (CHUNK, world.arms, MAX_SEEDS, 1))
+    values += rng.normal(0, ITEM_SD * scale, (repeats, world.arms, 1, UNITS))
+    values += rng.normal(0, world.seed_sd, (repeats, world.arms, seeds, 1))
     values[:, 0] += world.difference
     means = values.mean(axis=-1)
     influence = (values - means[..., None]) / UNITS * np.sqrt(UNITS / (UNITS - 1))
@@ -145,7 +195,24 @@ def print_table(repeats: int) -> None:
             )
 
 
+def print_forecasts(repeats: int) -> None:
+    """Print the table of forecasts of docs/statistics.md."""
+    print("| arms | seed effect | points apart | undecided | told how many | median | then decided |")
+    print("| ---: | --- | ---: | ---: | ---: | ---: | ---: |")
+    for arms in (2, 5):
+        for name, difference in (("weak", 1.2), ("strong", 3.0), ("strong", 4.0)):
+            found = follow_forecasts(World(arms, SEED_EFFECTS[name], difference), repeats=repeats)
+            print(
+                f"| {arms} | {name} | {difference:g} | {found.undecided:.0%} | {found.told:.0%} "
+                f"| {found.seeds:.0f} | {found.decided:.0%} |",
+                flush=True,
+            )
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=2000, help="Repetitions of each case (default: 2000).")
-    print_table(parser.parse_args().repeats)
+    repeats = parser.parse_args().repeats
+    print_table(repeats)
+    print()
+    print_forecasts(repeats // 5)

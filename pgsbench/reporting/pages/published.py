@@ -1,14 +1,16 @@
 """Our scores beside those that CLIP-PGS's authors published, on the suites of their tables.
 
-``published.csv`` holds the cells of the tables; where they come from, its first lines say. Nothing of it was
-measured here, so it is labelled as the paper's wherever it is shown.
+``published.csv`` holds the cells of the tables, ``published_averages.csv`` their averages; where they come
+from, their first lines say. Nothing of it was measured here, so it is labelled as the paper's wherever it is
+shown.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +21,11 @@ from pgsbench.reporting.render import Table, and_, percent, points
 from pgsbench.reporting.results import Results
 
 SOURCE = Path(__file__).with_name("published.csv")
+AVERAGES = Path(__file__).with_name("published_averages.csv")
+#: Marks a printed average that is not the mean of the cells it stands beside.
+ASTRAY = "†"
+#: All are printed to 0.1 points, so rounding moves a mean of cells by half of that, and an average by half.
+_ROUNDING = 0.001
 #: Suites whose tasks are those of the paper's tables.
 SUITES = ("paper", "classification-17", "retrieval-3", "robustness-6", "sugarcrepe-7", "linear-probe-3")
 
@@ -46,14 +53,62 @@ class Beside:
     theirs: float
 
 
+@dataclass(frozen=True)
+class Average:
+    """A mean over cells of one of the paper's tables.
+
+    Attributes:
+        table: The paper's table.
+        name: The paper's name of it; empty where the table has no averages: all of its cells.
+        tasks: Its tasks, patterns of names.
+        printed: What the paper prints, method -> a share; empty where the table has no averages.
+    """
+
+    table: str
+    name: str
+    tasks: tuple[str, ...]
+    printed: Mapping[str, float]
+
+    def of(self, table: str, task: str) -> bool:
+        """Whether it is an average over a cell of this table and task."""
+        return table == self.table and any(fnmatchcase(task, pattern) for pattern in self.tasks)
+
+    def cells(self, method: str) -> list[float]:
+        """Return the paper's cells that it is an average of, shares."""
+        every = published().items()
+        return [share for (of, task, _), (table, share) in every if of == method and self.of(table, task)]
+
+    def follows(self, method: str) -> bool:
+        """Whether the printed average is the mean of its cells, but for rounding."""
+        return abs(self.printed[method] - float(np.mean(self.cells(method)))) <= _ROUNDING + 1e-9
+
+
 @cache
 def published() -> Mapping[tuple[str, str, str], tuple[str, float]]:
     """Return (method, task, metric) -> (table, score as a share)."""
-    lines = [line for line in SOURCE.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
     return {
         (row["method"], row["task"], row["metric"]): (row["table"], float(row["value"]) / 100)
-        for row in csv.DictReader(lines)
+        for row in _rows(SOURCE)
     }
+
+
+@cache
+def averages() -> tuple[Average, ...]:
+    """Return the averages of each of the paper's tables, in its order; a table without any is one whole."""
+    methods = dict.fromkeys(method for method, _, _ in published())
+    read = [
+        Average(
+            row["table"],
+            row["average"],
+            tuple(row["tasks"].split()),
+            {method: float(row[method]) / 100 for method in methods},
+        )
+        for row in _rows(AVERAGES)
+    ]
+    found: list[Average] = []
+    for table in dict.fromkeys(table for table, _ in published().values()):
+        found += [one for one in read if one.table == table] or [Average(table, "", ("*",), {})]
+    return tuple(found)
 
 
 def method_of(strategy: StrategyConfig) -> str:
@@ -95,25 +150,43 @@ def beside_paper(results: Results) -> list[Beside]:
 
 
 def means_table(results: Results, found: list[Beside]) -> Table | None:
-    """Return ours, the paper's and the difference for each arm and table of the paper."""
-    parts = dict.fromkeys((one.label, one.method, one.table) for one in found)
-    rows = []
-    for label, method, table in parts:
-        cells = [one for one in found if (one.label, one.table) == (label, table)]
-        ours, theirs = (float(np.mean([getattr(one, side) for one in cells])) for side in ("ours", "theirs"))
-        whole = sum(key[0] == method and of[0] == table for key, of in published().items())
-        rows.append(
-            [label, table, method, f"{len(cells)} of {whole}", *_cells(ours, theirs)],
-        )
+    """Return ours, the paper's and the difference for each arm and average of the paper's tables."""
+    rows, astray = [], False
+    for label, method in dict.fromkeys((one.label, one.method) for one in found):
+        for average in averages():
+            cells = [one for one in found if one.label == label and average.of(one.table, one.task)]
+            if not cells:
+                continue
+            ours, theirs = (
+                float(np.mean([getattr(one, side) for one in cells])) for side in ("ours", "theirs")
+            )
+            name = ", ".join(filter(None, (average.table, average.name)))
+            printed = _printed(average, method)
+            astray |= ASTRAY in printed
+            have = f"{len(cells)} of {len(average.cells(method))}"
+            rows.append([label, name, method, have, *_cells(ours, theirs), printed])
     if not rows:
         return None
     sources = dict.fromkeys(run.spec.config.data.source for run in results.study.runs)
     notes = [
         "The paper's: copied from the tables of CLIP-PGS (arXiv 2503.17080), not measured here; trained on "
-        f"CC12M with ViT-B/16. Ours: means over seeds, trained on {and_(list(sources))}. Means are of the "
-        "cells that both have, each counting the same, not the averages that the paper prints.",
+        f"CC12M with ViT-B/16. Ours: means over seeds, trained on {and_(list(sources))}. Both are means "
+        "of the cells that both have, each counting the same. Printed: the paper's average of all its cells.",
     ]
-    header = ["arm", "the paper's table", "the paper's method", "cells", "ours", "the paper's", "difference"]
+    if astray:
+        notes.append(
+            f"{ASTRAY} The paper's average is not the mean of its own cells; rounding does not explain it."
+        )
+    header = [
+        "arm",
+        "the paper's average",
+        "the paper's method",
+        "cells",
+        "ours",
+        "the paper's",
+        "difference",
+        "printed",
+    ]
     return Table("Beside the paper", header, rows, notes, text_columns=(1, 2))
 
 
@@ -128,3 +201,14 @@ def cells_table(found: list[Beside]) -> Table | None:
 
 def _cells(ours: float, theirs: float) -> list[str]:
     return [percent(ours), percent(theirs), points(ours - theirs)]
+
+
+def _printed(average: Average, method: str) -> str:
+    if not average.printed:
+        return "none"
+    return percent(average.printed[method]) + ("" if average.follows(method) else f" {ASTRAY}")
+
+
+def _rows(file: Path) -> Iterator[dict[str, str]]:
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    return csv.DictReader(lines)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from pgsbench.masking.chosen import chosen_by
-from pgsbench.reporting.decision.decide import Decision, decisions, plan_of
+from pgsbench.reporting.decision.decide import Decision, decisions, is_planned, plan_of
 from pgsbench.reporting.render import and_, counted, percent, points
 from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.statistics.comparison import Comparison, Missing, of_one_run
@@ -77,12 +77,28 @@ def certainty(results: Results) -> str:
     seeds = _seeds(found)
     said = f"On {named(found[0].of)}: {counted(seeds, 'seed')}, {counted(first.num_items, 'test picture')}, "
     said += f'95 % intervals; "equivalent" is within {percent(found[0].margin)} points'
-    if len(found) > 1:
-        said += f"; corrected for {len(found)} comparisons"
-    if plan_of(results) is not None:
-        said += " and for having looked after each seed" if len(found) > 1 else "; corrected for each look"
+    said += _corrected(results, found)
     said += "; another seed may tell otherwise" if seeds == 1 else ""
-    return f"{said}.{_large_margin(results, found)}{_needed(found)}{_flattered(results)}{_world(results)}"
+    more = f"{_large_margin(results, found)}{_needed(results, found)}{_flattered(results)}{_world(results)}"
+    return f"{said}.{more}"
+
+
+def _corrected(results: Results, found: Sequence[Decision]) -> str:
+    """Say for what the verdicts are corrected; what was planned is a family of its own."""
+    planned = [one for one in found if is_planned(results, one.baseline)]
+    others = len(found) - len(planned)
+    if planned and others:
+        said = (
+            f"; {and_([one.baseline for one in planned])} as planned, with {counted(_seeds(planned), 'seed')}"
+        )
+        said += (
+            f" and corrected for having looked after each; the other {counted(others, 'comparison')} at once"
+        )
+        return said + (f", corrected for {others}" if others > 1 else "")
+    said = f"; corrected for {len(found)} comparisons" if len(found) > 1 else ""
+    if planned:
+        said += " and for having looked after each seed" if said else "; corrected for each look"
+    return said
 
 
 def _large_margin(results: Results, found: Sequence[Decision]) -> str:
@@ -181,14 +197,17 @@ def _best(results: Results) -> str:
     return f"{said}, then {second.label} ({percent(second.mean)}){unsure}"
 
 
-def _needed(found: Sequence[Decision]) -> str:
+def _needed(results: Results, found: Sequence[Decision]) -> str:
     open_ = [one for one in found if one.outcome == "undecided"]
     if not open_ or any(isinstance(one.interval, Interval) and one.interval.num_seeds == 1 for one in open_):
         return ""
     seeds = [one.seeds_needed for one in open_]
     known_seeds = [number for number in seeds if number is not None]
     if len(known_seeds) == len(seeds):
-        return f" About {max(known_seeds)} seeds in all would probably decide the rest."
+        plan, most = plan_of(results), max(known_seeds)
+        is_longer = plan and most > plan.max_seeds and all(is_planned(results, one.baseline) for one in open_)
+        how = f" (`--max-seeds {most}`)" if is_longer else ""
+        return f" About {most} seeds in all{how} would probably decide the rest."
     items = [one.items_needed for one in open_]
     known_items = [number for number in items if number is not None]
     if len(known_items) == len(items):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pgsbench.reporting.columns import reference_label, rows_of
 from pgsbench.reporting.cost.pareto_table import pareto_sentences
-from pgsbench.reporting.render import percent, points
+from pgsbench.reporting.render import and_, percent, points
 from pgsbench.reporting.results import ALL_GROUPS, Results, named
 from pgsbench.reporting.search.effects_tables import effects_sentences
 from pgsbench.reporting.search.where import where_sentences
@@ -60,6 +60,11 @@ def caveats(results: Results) -> list[str]:
         found.append(
             f"All arms were trained on one data set ({data.pop()}) with one budget. "
             "Others may tell otherwise."
+        )
+    if results.not_compared:
+        found.append(
+            f"Shown, but not compared here: {and_(results.not_compared)}, of earlier commands. "
+            f"`pgsbench report {study.name}` compares all arms."
         )
     if results.chosen_by_score:
         found.append(
