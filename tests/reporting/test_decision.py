@@ -145,7 +145,7 @@ def test_the_seeds_that_are_said_to_be_enough_are():
     assert pilot.detectable(seeds) <= 0.03 < pilot.detectable(seeds - 1)
     assert pilot.seeds_for(1e-4) is None
     no_luck = Forecast(measured(rng, seeds=30, items=3000), np.array([1.0, -1.0]))
-    few, many = (no_luck.items_for(size, seeds=30) for size in (0.02, 0.0))
+    few, many = (no_luck.items_for(size, seeds=30) for size in (0.04, 0.02))
     assert 3.5 < many / few < 4.5  # half the difference takes four times the items
     assert no_luck.detectable(30, few / 3000) == pytest.approx(0.04, rel=0.01)
 
@@ -186,7 +186,7 @@ def test_a_forecast_shares_the_error_rate_among_the_pairs_that_are_open():
 def test_test_items_are_foretold_for_equivalence_too():
     rng = np.random.default_rng(3)
     forecast = Forecast(measured(rng, seeds=8, items=400), np.array([1.0, -1.0]))
-    near, nearer = (forecast.items_to_decide(size, 0.05, Levels(0.05, 0.05)) for size in (0.02, 0.0))
+    near, nearer = (forecast.items_to_decide(size, 0.05, Levels(0.05, 0.05)) for size in (0.04, 0.02))
     assert nearer < near  # an estimate close to the margin is hard to call equivalent
     assert forecast.items_to_decide(0.02, 0.05, Levels(0.01, 0.01)) > nearer
 
