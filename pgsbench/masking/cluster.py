@@ -18,7 +18,14 @@ from pgsbench.masking.base import (
     num_kept,
 )
 from pgsbench.masking.noise import Draws
-from pgsbench.masking.ops import add_cosines, add_inner, order_ascending, patchify, patterns
+from pgsbench.masking.ops import (
+    add_cosines,
+    add_inner,
+    channel_means,
+    order_ascending,
+    patchify,
+    patterns,
+)
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,8 @@ class Cluster:
         anchors = noise.topk(max(1, round(self.anchor_share * n)), largest=False).indices
         token_share = self.token_weight * view.progress
         similarity = torch.zeros(b, anchors.shape[1], n, device=view.device)
-        for features in patterns(patchify(view.images.float(), view.patch_size), view.images.shape[1]):
+        patches = patchify(view.images.float(), view.patch_size)
+        for features in patterns(patches, channel_means(patches, view.images.shape[1])):
             add_inner(similarity, features, anchors, 1.0 - token_share)
         if token_share > 0.0:
             add_cosines(similarity, view.content(), anchors, token_share)

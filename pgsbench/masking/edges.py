@@ -52,12 +52,13 @@ def edge_map(
 
 def luminance(images: Tensor) -> Tensor:
     """Return the brightness (b, h, w) float32 of (b, c, h, w) pictures; the mean unless c is 3."""
-    b, c, h, w = images.shape
+    first, *others = images.float().unbind(dim=1)
+    c = images.shape[1]
     shares = _LUMINANCE if c == 3 else (1.0 / c,) * c
-    # Filled on the device: a tensor made of a list is copied there from the host, which waits for a GPU.
-    weight = torch.stack([torch.full((), share, device=images.device) for share in shares])
-    weighted = weight @ images.float().reshape(b, c, h * w)
-    return weighted.view(b, h, w)
+    light = first * shares[0]
+    for channel, share in zip(others, shares[1:], strict=True):
+        light.add_(channel, alpha=share)
+    return light
 
 
 def gradient(light: Tensor) -> tuple[Tensor, Tensor]:

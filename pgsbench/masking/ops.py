@@ -5,6 +5,8 @@ Shape letters: b batch, n patches, k kept patches, d features of a patch, c chan
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,6 +18,9 @@ FLAT = 1e-4
 
 #: Features up to this length have no direction.
 NO_LENGTH = 1e-12
+
+#: Pixels in a row of a patch up to which they are picked one by one: copying so short a row takes longer.
+SHORT_ROW = 8
 
 #: Patches in a half from which on three quarters of a symmetric product take less time than all of it.
 WORTH_HALVING = 64
@@ -32,8 +37,20 @@ def patchify(images: Tensor, patch_size: tuple[int, int]) -> Tensor:
     b, c, h, w = images.shape
     height, width = patch_size
     rows, cols = h // height, w // width
+    if width <= SHORT_ROW:
+        places = _places((c, h, w), patch_size, images.device)
+        return images.flatten(1).index_select(1, places).view(b, rows * cols, c * height * width)
     cells = images.view(b, c, rows, height, cols, width).permute(0, 2, 4, 1, 3, 5)
     return cells.reshape(b, rows * cols, c * height * width)
+
+
+@lru_cache
+def _places(shape: tuple[int, int, int], patch_size: tuple[int, int], device: torch.device) -> Tensor:
+    # (c * h * w,) int64: where each number of the patches of a picture lies in the picture.
+    c, h, w = shape
+    height, width = patch_size
+    places = torch.arange(c * h * w, device=device).view(c, h // height, height, w // width, width)
+    return places.permute(1, 3, 0, 2, 4).flatten()
 
 
 def shrink(images: Tensor, patch_size: tuple[int, int], side: int) -> tuple[Tensor, tuple[int, int]]:
@@ -71,7 +88,7 @@ def _shrinking_factor(length: int, side: int) -> int:
     return min(factors, key=lambda factor: max(length / (factor * side), factor * side / length))
 
 
-def patterns(patches: Tensor, num_channels: int) -> tuple[Tensor, Tensor]:
+def patterns(patches: Tensor, colours: Tensor) -> tuple[Tensor, Tensor]:
     """Return vectors whose inner products are the correlations of the patches' pixels.
 
     Each patch is z-scored over all its values. A flat patch has no pattern; the second tensor holds the
@@ -79,8 +96,8 @@ def patterns(patches: Tensor, num_channels: int) -> tuple[Tensor, Tensor]:
     1, and patches with a pattern with 0.
 
     Args:
-        patches: (b, n, d) pixels of the patches, channels first within d.
-        num_channels: Channels c of the picture.
+        patches: (b, n, d) pixels of the patches.
+        colours: (b, n, c) their mean colours.
 
     Returns:
         (b, n, d) float32, unit vectors or zero for flat patches; (b, n, c + 1), the other way round.
@@ -88,8 +105,8 @@ def patterns(patches: Tensor, num_channels: int) -> tuple[Tensor, Tensor]:
     centred = patches - patches.mean(dim=2, keepdim=True)
     size = centred.norm(dim=2, keepdim=True)
     flat = size <= FLAT * patches.shape[2] ** 0.5
-    colour = F.normalize(F.pad(channel_means(patches, num_channels), (0, 1), value=0.5), dim=2)
-    return centred.mul_(~flat / size.clamp_min(1e-12)), colour * flat
+    direction = F.normalize(F.pad(colours, (0, 1), value=0.5), dim=2)
+    return centred.mul_(~flat / size.clamp_min(1e-12)), direction * flat
 
 
 def channel_means(patches: Tensor, num_channels: int) -> Tensor:
@@ -111,10 +128,10 @@ def colour_similarity(colours: Tensor, rows: Tensor | None = None) -> Tensor:
     centred = colours - colours.mean(dim=1, keepdim=True)
     spread = 2.0 * centred.square().mean(dim=1, keepdim=True).sum(dim=2, keepdim=True)
     unit = centred / spread.sqrt().clamp_min(FLAT)
-    square = unit.square().sum(dim=2, keepdim=True)
-    distance = rows_of(square, rows) + square.transpose(1, 2)
-    distance.baddbmm_(rows_of(unit, rows), unit.transpose(1, 2), alpha=-2.0)
-    return distance.clamp_min_(0.0).neg_().exp_()
+    minus_square = unit.square().sum(dim=2, keepdim=True).neg_()
+    exponent = rows_of(minus_square, rows) + minus_square.transpose(1, 2)
+    exponent.baddbmm_(rows_of(unit, rows), unit.transpose(1, 2), alpha=2.0)
+    return exponent.clamp_max_(0.0).exp_()
 
 
 def rows_of(values: Tensor, rows: Tensor | None) -> Tensor:

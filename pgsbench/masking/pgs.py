@@ -190,17 +190,17 @@ class Pgs:
         images, patch_size = view.images.float(), view.patch_size
         if self.pattern_side is not None:
             images, patch_size = shrink(images, patch_size, self.pattern_side)
-        num_channels = images.shape[1]
         patches = patchify(images, patch_size)
+        colours = channel_means(patches, images.shape[1])
         b, n, _ = patches.shape
         m = n if candidates is None else candidates.shape[1]
         similarity = patches.new_zeros(b, m, n)
         if token_share < 1.0 and self.colour_weight < 1.0:
             share = (1.0 - token_share) * (1.0 - self.colour_weight)
-            for features in patterns(patches, num_channels):
+            for features in patterns(patches, colours):
                 add_inner(similarity, features, candidates, share)
         if token_share < 1.0 and self.colour_weight > 0.0:
-            alike = colour_similarity(channel_means(patches, num_channels), candidates)
+            alike = colour_similarity(colours, candidates)
             similarity.add_(alike, alpha=(1.0 - token_share) * self.colour_weight)
         if token_share > 0.0:
             add_cosines(similarity, view.content(), candidates, token_share)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pgsbench.masking import pgs
 from pgsbench.masking.base import PatchView, num_kept, view_of
-from pgsbench.masking.ops import order_ascending, shrink, transport_scaling
+from pgsbench.masking.ops import SHORT_ROW, order_ascending, patchify, shrink, transport_scaling
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.testing import draws_for, make_view
 from pgsbench.worlds.scenes import scene
@@ -27,6 +27,12 @@ def _plain_shrink(images: Tensor, patch: tuple[int, int], side: int) -> tuple[Te
     down, across = patch[0] // small[0], patch[1] // small[1]
     rows = reduce(torch.add, images.unflatten(2, (-1, down)).unbind(3))
     return reduce(torch.add, rows.unflatten(3, (-1, across)).unbind(4)) / (down * across), small
+
+
+def _plain_patchify(images: Tensor, patch: tuple[int, int]) -> Tensor:
+    """`patchify` as one copy of a permuted view."""
+    cells = images.unflatten(3, (-1, patch[1])).unflatten(2, (-1, patch[0])).permute(0, 2, 4, 1, 3, 5)
+    return cells.flatten(3).flatten(1, 2)
 
 
 def _plain_scores(strategy: Pgs, view: PatchView, candidates: Tensor, edge: Tensor) -> Tensor:
@@ -66,6 +72,7 @@ def test_masks_are_those_of_the_plain_formula(
         keep = strategy.select(view, draws=draws_for(view)).keep
         with monkeypatch.context() as patched:
             patched.setattr(pgs, "shrink", _plain_shrink)
+            patched.setattr(pgs, "patchify", _plain_patchify)
             plain = _plain_scores(strategy, view, stages.candidates, stages.edge)
         assert torch.equal(stages.score, plain)
         draws = draws_for(view)
@@ -80,3 +87,12 @@ def test_shrinking_adds_one_slice_after_the_other(patch: tuple[int, int]) -> Non
     before = images.clone()
     assert torch.equal(shrink(images, patch, 4)[0], _plain_shrink(images, patch, 4)[0])
     assert torch.equal(images, before)
+
+
+@pytest.mark.parametrize("patch", [(4, 4), (3, SHORT_ROW), (2, SHORT_ROW + 1), (16, 16)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_patches_are_cut_alike_however_short_their_rows(patch: tuple[int, int], channels: int) -> None:
+    images = torch.randn(2, channels, 3 * patch[0], 2 * patch[1], generator=torch.Generator().manual_seed(1))
+    assert torch.equal(patchify(images, patch), _plain_patchify(images, patch))
+    mirrored = images.flip(0).transpose(2, 3).contiguous().transpose(2, 3)  # not contiguous
+    assert torch.equal(patchify(mirrored, patch), _plain_patchify(mirrored, patch))
