@@ -77,7 +77,7 @@ class Summary:
     def time_on(self, device: str) -> float:
         """Return the training time in seconds that reports, searches and fits mean.
 
-        It is processor time on CPUs, which other work on the machine hardly changes; else wall time.
+        It is processor time on CPUs, which other work changes less than wall time; else wall time.
 
         Args:
             device: Type of the device that the run was trained on.

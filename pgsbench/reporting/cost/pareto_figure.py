@@ -35,7 +35,7 @@ def accuracy_cost(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
             unit, scale = _unit(cost, points[-1].cost)
             _front_line(axes, points, scale, theme)
             _draw(axes, results, points, scale, theme)
-            axes.margins(x=0.1)
+            axes.margins(x=0.26)  # room for the text beside the outermost points
             axes.set(xlabel=f"{cost.axis}{unit}")
             axes.yaxis.set_major_formatter(FuncFormatter(percent_tick))
         figure.axes[0].set(ylabel=f"{results.scope} (%)")
