@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -47,7 +48,7 @@ def bench_data(
         rounds: Times that each loader is timed, for four batches.
         progress: Told how far it is.
     """
-    with nullcontext(train) if train else TemporaryDirectory() as place:
+    with _one_thread(), nullcontext(train) if train else TemporaryDirectory() as place:
         if not train:
             _make(Path(place))
         loaders = _loaders(str(place), (image_size, image_size), batch_size)
@@ -81,6 +82,17 @@ def bench_data(
             f"First batch: {fresh:.2f} s after a start at the beginning, {late:.2f} s at 90 % of 30 epochs.",
         ],
     )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    # As in a reader process. On a busy machine threads that wait for one another take processor time, too.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _loaders(train: str, size: tuple[int, int], batch_size: int) -> dict[str, Callable[[], object]]:

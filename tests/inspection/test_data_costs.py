@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from tinyworld import TinyWorld
 
@@ -28,8 +26,21 @@ def test_all_loaders_give_normalised_pictures_and_ids(tiny: TinyWorld) -> None:
         assert images.is_contiguous(), name
 
 
-def test_what_is_timed_is_told_with_ratios(tiny: TinyWorld, tmp_path: Path) -> None:
-    table = data_costs.bench_data(str(tiny.shards), image_size=32, batch_size=8, rounds=1)
+def test_what_is_timed_is_told_with_ratios(tiny: TinyWorld) -> None:
+    threads: list[int] = []
+    torch.set_num_threads(2)
+    try:
+        table = data_costs.bench_data(
+            str(tiny.shards),
+            image_size=32,
+            batch_size=8,
+            rounds=1,
+            progress=lambda *_: threads.append(torch.get_num_threads()),
+        )
+        assert set(threads) == {1}, "waiting threads would count as work"
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
     assert [row[0] for row in table.rows] == ["open_clip_train", "pgsbench", "pgsbench, data.scaled_decoding"]
     assert table.rows[0][2] == "1.00"
     assert all(float(row[2]) > 0 for row in table.rows)
