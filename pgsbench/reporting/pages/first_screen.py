@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 from pgsbench.records.verdict_record import ScoreInterval, VerdictRecord
-from pgsbench.reporting.decision.decide import Decision, decisions
+from pgsbench.reporting.decision.decide import Decision, decisions, is_planned
 from pgsbench.reporting.render import Table, and_, counted, points
 from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.search.where import where_sentences
@@ -168,7 +169,9 @@ def forest(results: Results) -> Forest | None:
 
 def _reading(results: Results) -> str:
     """Return how the figure is to be read."""
-    pairs = sum(one.outcome != "missing" for one in decisions(results))
+    found = [one for one in decisions(results) if one.outcome != "missing"]
+    families = Counter(is_planned(results, one.baseline) for one in found)
+    pairs = max(families.values(), default=0)
     alone = (
         f" of each pair alone; verdicts are corrected for {pairs} and so are stricter" if pairs > 1 else ""
     )
