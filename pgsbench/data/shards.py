@@ -20,11 +20,19 @@ from pgsbench.data.streaming import Streamed
 from pgsbench.errors import DataError
 
 
-def open_pairs(data: DataConfig | str, *, progress: store.Progress | None = None) -> Pairs:
+def open_pairs(
+    data: DataConfig | str,
+    *,
+    first: int | None = None,
+    seed: int = 0,
+    progress: store.Progress | None = None,
+) -> Pairs:
     """Return the pairs of training data; a built-in data set is made where it does not exist yet.
 
     Args:
         data: The data, or its name alone.
+        first: Only so many pairs will be read, those that a training with `seed` begins with (`Pairs.of`).
+        seed: Of this training.
         progress: Told how far it is with what is seen for the first time.
 
     Raises:
@@ -40,7 +48,8 @@ def open_pairs(data: DataConfig | str, *, progress: store.Progress | None = None
             value=weights,
             way_out="give a weight to each part of data.train between `::`",
         )
-    return Pairs.of(sources, weights if len(sources) > 1 else (), progress=progress)
+    mixed = weights if len(sources) > 1 else ()
+    return Pairs.of(sources, mixed, first=first, seed=seed, progress=progress)
 
 
 def identity(data: DataConfig, *, progress: store.Progress | None = None) -> str:
