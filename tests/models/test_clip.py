@@ -49,6 +49,14 @@ def test_plain_open_clip_loads_a_checkpoint(tmp_path: Path) -> None:
     assert ours.tokenize(["a"]).shape == (1, 24)
 
 
+def test_weights_that_come_from_a_file_are_not_drawn_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint.save(build("tiny-vit", seed=1), tmp_path)
+    monkeypatch.setattr(torch.nn.init, "_no_grad_normal_", lambda *_: pytest.fail("drawn"))
+    load(tmp_path)
+
+
 def test_a_json_configuration_is_a_model(tmp_path: Path) -> None:
     config = json.loads((CONFIG_FOLDER / "tiny-vit.json").read_text())
     config["vision_cfg"]["image_size"] = 48
