@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pgsbench.config.schema import AugmentConfig, DataConfig
-from pgsbench.data import names, store
+from pgsbench.data import source_names, store
 from pgsbench.data.augment import Transform
 from pgsbench.data.damage import Damage
 from pgsbench.data.memory import folder_of, in_memory
@@ -39,7 +39,7 @@ def open_pairs(
         DataError: Nothing is found, or no sample can be used.
     """
     config = DataConfig(train=data) if isinstance(data, str) else data
-    sources = names.sources_of(config.source, progress=progress)
+    sources = source_names.sources_of(config.source, progress=progress)
     weights: Sequence[float] = config.weights or ()
     if weights and len(weights) != len(sources):
         raise DataError(

@@ -24,8 +24,8 @@ from pgsbench.evaluation import suite as suites
 from pgsbench.evaluation.reference import TOLERANCE, Cost, ReferenceResult, timed
 from pgsbench.evaluation.suite import Suite
 from pgsbench.models import checkpoint
+from pgsbench.models.architectures import config_of
 from pgsbench.models.clip import build
-from pgsbench.models.names import config_of
 from pgsbench.models.source import TRAINED
 from pgsbench.records.scores import Score, Scores
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pgsbench.errors import ModelError, UserError
-from pgsbench.models.names import CONFIG_FOLDER, check_name
+from pgsbench.models.architectures import CONFIG_FOLDER, check_name
 from pgsbench.models.openclip import open_clip
 from pgsbench.models.transform import check_preprocess
 from pgsbench.models.uninitialised import Uninitialised

@@ -8,7 +8,7 @@ from typing import Any
 
 from pgsbench.config.schema import RunConfig
 from pgsbench.execution.estimate import Cost
-from pgsbench.models.memory import StepMemory
+from pgsbench.models.step_memory import StepMemory
 from pgsbench.records.run_spec import short
 from pgsbench.reporting.render import MISSING_CELL, Cell, Table, counted
 from pgsbench.reporting.runs.run import differing
