@@ -16,6 +16,7 @@ from torch import nn
 from pgsbench.data import store
 from pgsbench.data.store import Progress
 from pgsbench.devices import devices_named
+from pgsbench.disk.whole_files import unwritable
 from pgsbench.errors import ConfigError, RunError
 from pgsbench.evaluation import suite as suites
 from pgsbench.evaluation import task_data
@@ -72,7 +73,7 @@ def evaluate_checkpoint(
     *,
     model: str | None = None,
     root: Path | None = None,
-    output: Path | None = None,
+    to: Path | None = None,
     batch_size: int = 256,
     device: str = "auto",
     precision: str = "fp32",
@@ -92,7 +93,7 @@ def evaluate_checkpoint(
             the evaluation sets that belong to its training data (`pgsbench.evaluation.suite.following`).
         model: Architecture of a file of weights (`pgsbench.models.source.open_model`).
         root: Where public sets lie; default: where all data sets lie.
-        output: Where the scores go; default: into the checkpoint's folder, beside its file, or under
+        to: Where the scores go; default: into the checkpoint's folder, beside its file, or under
             ``evaluations/``.
         batch_size: Pictures or texts encoded at a time; a CPU gets smaller batches, which are faster there.
         device: ``auto``, ``cpu``, ``cuda`` or one GPU such as ``cuda:1``.
@@ -113,7 +114,7 @@ def evaluate_checkpoint(
         source = Path(source)
     wanted = _wanted(suite, part, limit, "" if isinstance(source, Clip) else _trained_on(Path(source)))
     name = f"model-{state_hash(source.model)[:12]}" if isinstance(source, Clip) else str(source)
-    target = (output or scores_folder(name, wanted.whole.name)).resolve() / wanted.folder
+    target = (to or scores_folder(name, wanted.whole.name)).resolve() / wanted.folder
     mask = _mask_of(name) if with_mask else None
     check_writable(target, *([_masked(target)] if mask else []))
     on, find = devices_named(device)[0], partial(task_data.data_folder, root=root)
@@ -145,14 +146,14 @@ def evaluate_checkpoint(
 
 
 def evaluate_checkpoints(
-    sources: Sequence[str], suite: Suite | str | Path, *, output: Path | None = None, **options: Any
+    sources: Sequence[str], suite: Suite | str | Path, *, to: Path | None = None, **options: Any
 ) -> list[Evaluation]:
     """Measure several checkpoints on one suite, each in a folder of its own.
 
     Args:
         sources: As in `evaluate_checkpoint`.
         suite: Likewise.
-        output: Where the scores go; of several checkpoints into a folder each, below this one.
+        to: Where the scores go; of several checkpoints into a folder each, below this one.
         options: The others of `evaluate_checkpoint`.
 
     Raises:
@@ -162,8 +163,8 @@ def evaluate_checkpoints(
     names = short_names(sources)
     found = []
     for source, name in zip(sources, names, strict=True):
-        own = output / re.sub(r"[^\w.-]+", "-", name) if output and len(sources) > 1 else output
-        found.append(replace(evaluate_checkpoint(source, suite, output=own, **options), name=name))
+        own = to / re.sub(r"[^\w.-]+", "-", name) if to and len(sources) > 1 else to
+        found.append(replace(evaluate_checkpoint(source, suite, to=own, **options), name=name))
     return found
 
 
@@ -219,14 +220,9 @@ def check_writable(*targets: Path) -> None:
         ConfigError: A folder is a file, or nobody may write there.
     """
     for target in targets:
-        there = next(path for path in (target, *target.parents) if os.access(path, os.F_OK))
-        if not there.is_dir():
-            rule, way_out = "scores go into a folder, and this is none", "name another"
-        elif not os.access(there, os.W_OK | os.X_OK):
-            rule, way_out = "scores cannot be written here", "name a folder that you may write to"
-        else:
-            continue
-        raise ConfigError(rule, where="--output", value=str(there), way_out=way_out)
+        if reason := unwritable(target):
+            rule = f"scores cannot be written here: {reason}"
+            raise ConfigError(rule, where="--to", value=str(target), way_out="name another folder")
 
 
 def mlflow_run(source: str, name: str) -> str:
@@ -239,7 +235,10 @@ def mlflow_run(source: str, name: str) -> str:
     Raises:
         RunError: There is no such run.
     """
-    return mlflow_artifacts.mirrored_run(_run_of(source, "--mlflow")) if name == MIRROR else name
+    if name == MIRROR:
+        return mlflow_artifacts.mirrored_run(_run_of(source, "--mlflow"))
+    mlflow_artifacts.check_run(name)
+    return name
 
 
 def log_scores(evaluation: Evaluation, run_id: str) -> None:

@@ -38,8 +38,8 @@ from pgsbench.masking.text.configure import configure_text
 from pgsbench.models import checkpoint
 from pgsbench.models.clip import Clip, load
 from pgsbench.models.masked_tower import Masking, attach
-from pgsbench.models.memory import step_memory
 from pgsbench.models.start import build_for
+from pgsbench.models.step_memory import step_memory
 from pgsbench.models.text_masking import TextMasking
 from pgsbench.records import files
 from pgsbench.records.marks import Marks

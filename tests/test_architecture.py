@@ -7,9 +7,11 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
+from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
+import grimp
 import pytest
 
 import pgsbench
@@ -106,6 +108,13 @@ def test_what_is_imported_is_what_is_declared() -> None:
 
 def normal(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def test_no_import_goes_in_a_circle_not_even_within_functions() -> None:
+    found = grimp.build_graph("pgsbench", exclude_type_checking_imports=True, cache_dir=None)
+    imports = {module: found.find_modules_directly_imported_by(module) for module in found.modules}
+    assert imports["pgsbench.execution.probes"] > {"pgsbench.execution.pruners"}  # which a function imports
+    TopologicalSorter(imports).prepare()  # it would raise CycleError
 
 
 def test_files_stay_readable() -> None:

@@ -77,13 +77,13 @@ def test_a_look_lies_beside_the_whole_and_stands_for_nothing(folder: Path, tiny:
 
 def test_several_checkpoints_get_a_folder_each(model: Clip, folder: Path, tiny: TinyWorld) -> None:
     checkpoint.save(model, folder.parent / "other/model")
-    found = evaluate_checkpoints(["model", "other/model"], tiny.suite, output=Path("out"))
+    found = evaluate_checkpoints(["model", "other/model"], tiny.suite, to=Path("out"))
     assert [one.name for one in found] == ["model", "other/model"]
     assert [one.folder for one in found] == [
         folder.parent / "out" / name for name in ("model", "other-model")
     ]
     assert found[1].scores.scores == found[0].scores.scores
-    (alone,) = evaluate_checkpoints(["model"], tiny.suite, output=Path("alone"))
+    (alone,) = evaluate_checkpoints(["model"], tiny.suite, to=Path("alone"))
     assert alone.folder == folder.parent / "alone"
 
 

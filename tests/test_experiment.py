@@ -14,7 +14,7 @@ from pgsbench.errors import RunError
 from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.experiment import _git_commit, is_complete, run_once
-from pgsbench.models.names import CONFIG_FOLDER
+from pgsbench.models.architectures import CONFIG_FOLDER
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
 from pgsbench.tracking.rundir import RunDir

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from pgsbench.disk.whole_files import UNREADABLE, atomic
+from pgsbench.disk.whole_files import UNREADABLE, atomic, unwritable
 from pgsbench.errors import StudyError
 from pgsbench.hashing import file_hash
 from pgsbench.records import files
@@ -71,9 +71,14 @@ def bundle(study: str, path: Path, *, output: str | Path = ".", weights: bool = 
         weights: Take the trained models, too.
 
     Raises:
-        StudyError: The study has not run, no run of it is complete, or there is such a file.
+        StudyError: The study has not run, no run of it is complete, or there is such a file, or cannot be.
     """
     folder = study_folder(output, study)
+    if not path.name.endswith((".tar.gz", ".tgz")):
+        rule = "a bundle is a tar archive, packed by gzip, and its name says so"
+        raise StudyError(rule, where=str(path), way_out="name it NAME.tar.gz")
+    if reason := unwritable(path.parent):
+        raise StudyError(f"no bundle can be written here: {reason}", where=str(path), way_out="name another")
     if path.exists():
         raise StudyError("the file exists already", where=str(path), way_out="name a new file, NAME.tar.gz")
     root, record = folder.parent, StudyRecord.read(folder)

@@ -13,7 +13,7 @@ from pgsbench.reporting.results import Results
 from pgsbench.reporting.runs.kept_figures import draw_missing
 from pgsbench.reporting.runs.on_disk import studies_run, study_folder
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.validity.results import Validity
+from pgsbench.reporting.validity.compared_worlds import Validity
 from pgsbench.study.objective import MEAN
 from pgsbench.study.open import open_by_name
 from pgsbench.tracking.mirror import Mirror, Synced

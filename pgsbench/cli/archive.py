@@ -11,7 +11,8 @@ import typer
 from pgsbench import completion
 from pgsbench.cli import options as opt
 from pgsbench.cli.commands import argument, command, group, names_in, option
-from pgsbench.reporting import render
+from pgsbench.reporting import terminal
+from pgsbench.reporting.render import counted
 
 app = group()
 runs = group("Runs: list, show, compare, remove, export.", name="runs")
@@ -39,7 +40,7 @@ def list_(
 
     least = None if min_score is None else min_score / 100
     found = on_disk.runs(output, study=study, arm=arm, min_score=least, newer=newer, metric=metric, sort=sort)
-    render.show_frame(found, on_disk.runs_table(found, metric=metric), json=json)
+    terminal.show_frame(found, on_disk.runs_table(found, metric=metric), json=json)
 
 
 @command(runs, "pgsbench runs best ratio --metric classification")
@@ -54,7 +55,7 @@ def best(
 
     metric = metric or metric_of(output, study)
     found = best_run(study, output=output, metric=metric)
-    render.show_frame(found, runs_table(found, metric=metric), json=json)
+    terminal.show_frame(found, runs_table(found, metric=metric), json=json)
 
 
 @command(runs, "pgsbench runs show 3f9a")
@@ -62,7 +63,7 @@ def show(run: Run, output: opt.Output = Path(), json: opt.Json = False) -> None:
     """Show what a run is, where it was trained, what it cost and scored."""
     from pgsbench.reporting.runs.run import load_run, run_tables
 
-    render.show(*run_tables(load_run(run, output)), json=json)
+    terminal.show(*run_tables(load_run(run, output)), json=json)
 
 
 @command(runs, "pgsbench runs diff 3f9a 07c2")
@@ -70,7 +71,7 @@ def diff(ours: Run, theirs: Run, output: opt.Output = Path(), json: opt.Json = F
     """Show what differs between two runs: settings, data, code, numerics, scores."""
     from pgsbench.reporting.runs.run import diff_tables, load_run
 
-    render.show(*diff_tables(load_run(ours, output), load_run(theirs, output)), json=json)
+    terminal.show(*diff_tables(load_run(ours, output), load_run(theirs, output)), json=json)
 
 
 @command(runs, "pgsbench runs rm 3f9a 07c2")
@@ -124,7 +125,7 @@ def publish(
     from pgsbench.archive.past_studies import publish as write
 
     done = write(to, output=output)
-    typer.echo(f"{done.index}: {render.counted(len(done.studies), 'report')}")
+    typer.echo(f"{done.index}: {counted(len(done.studies), 'report')}")
     for folder in done.left_out:
         typer.echo(f"left out: {folder} is of an older report; `pgsbench report` writes it again", err=True)
 
@@ -145,10 +146,10 @@ def validity(
     from pgsbench.reporting import style
 
     if figure:
-        style.check_ending(figure, "--figure")
+        style.check_figure(figure, "--figure")
     judge = partial(past_studies.validity, reference, worlds, arms=names_in(arms), output=output)
     found = judge(baseline=baseline, candidate=candidate)
-    render.show(*found.tables, json=json)
+    terminal.show(*found.tables, json=json)
     if not json:
         typer.echo(f"\n{found.verdict}")
     if figure:

@@ -10,7 +10,7 @@ import typer
 from pgsbench.cli import options as opt
 from pgsbench.cli.commands import argument, command, group, option
 from pgsbench.progress import Bars
-from pgsbench.reporting import render
+from pgsbench.reporting import terminal
 
 app = group("Data sets: make, list, verify; status, fetch.", name="data")
 
@@ -45,7 +45,7 @@ def list_(json: opt.Json = False) -> None:
     """List the data sets: what is made, where, how much."""
     from pgsbench.reporting.data_tables import datasets_table
 
-    render.show(datasets_table(), json=json)
+    terminal.show(datasets_table(), json=json)
 
 
 @command(app, "pgsbench data verify scenes", "pgsbench data verify 'PATH/{00000..00331}.tar'")
@@ -60,7 +60,7 @@ def verify(
 
     with Bars() as bars:
         table = verified_table(sources.typed(name, knobs or ()), progress=bars)
-    render.show(table, json=json)
+    terminal.show(table, json=json)
 
 
 @command(app, "pgsbench data status paper")
@@ -71,7 +71,7 @@ def status(suite: opt.SuiteArgument, root: opt.Root = None, json: opt.Json = Fal
 
     with Bars() as bars:
         table = status_table(load_suite(suite), root=root, progress=bars)
-    render.show(table, json=json)
+    terminal.show(table, json=json)
 
 
 @command(app, "pgsbench data fetch retrieval-3")

@@ -12,7 +12,7 @@ from pgsbench import completion
 from pgsbench.cli import options as opt
 from pgsbench.cli.commands import argument, command, group, names_in, option
 from pgsbench.progress import Bars
-from pgsbench.reporting import render
+from pgsbench.reporting import terminal
 
 app = group("Masking strategies: described, seen, measured.", name="masks")
 
@@ -21,9 +21,9 @@ Keep = Annotated[int | None, option("Tokens of a caption that stay, with both ma
 _DIAGNOSED = "Strategies, joined by commas (default: the study's arms; with data all but none and flip)."
 _PREVIEWED = "Strategies, joined by commas (default: pgs,random,grid; of a study: its arms)."
 _THRESHOLD = "Also find the threshold, ready to paste, that gives this effective ratio."
-_OUTPUT = (
-    "Folder of CSV files and figure, and nothing else (default: of a study reports/STUDY/masks and its page "
-    "in MLflow; with data masks-DATA)."
+_TO = (
+    "Folder of CSV files and figure (default: of a study reports/STUDY/masks, and its page in MLflow; with "
+    "data masks-DATA)."
 )
 
 
@@ -32,7 +32,7 @@ def list_(json: opt.Json = False) -> None:
     """List all strategies, for pictures and for captions, with their paper; plugins are not imported."""
     from pgsbench.inspection.catalogue import strategy_tables
 
-    render.show(*strategy_tables(), json=json)
+    terminal.show(*strategy_tables(), json=json)
 
 
 @command(app, "pgsbench masks show pgs")
@@ -46,14 +46,12 @@ def show(
     typer.echo(describe(name, is_text=text))
 
 
-@command(
-    app, "pgsbench masks preview cat.jpg dog.jpg --strategies pgs,random,grid --output masks.png", slow=True
-)
+@command(app, "pgsbench masks preview cat.jpg dog.jpg --strategies pgs,random,grid --to masks.png", slow=True)
 def preview(
     images: Annotated[list[str] | None, argument("Image files, or one study.", "[IMAGES | STUDY]")] = None,
     strategies: Annotated[str | None, option(_PREVIEWED)] = None,
     mask_ratio: Annotated[float | None, option("Share of patches masked (default: each one's own).")] = None,
-    output: Annotated[Path, option("The figure: .png, .pdf or .svg.", metavar="FILE")] = Path("masks.png"),
+    to: Annotated[Path, option("The figure: .png, .pdf or .svg.", metavar="FILE")] = Path("masks.png"),
     data: Annotated[str | None, option("Take pictures of this training data instead.")] = None,
     count: Annotated[int, option("How many, with --data or a study.", min=1, max=32)] = 4,
     texts: Texts = None,
@@ -67,12 +65,12 @@ def preview(
     below with the words struck out that a text strategy drops.
     """
     from pgsbench.inspection.preview import preview_masks
-    from pgsbench.reporting.style import check_ending, save
+    from pgsbench.reporting.style import check_figure, save
 
-    check_ending(output, "--output")
+    check_figure(to, "--to")
     draw = partial(preview_masks, images or [], data=data, mask_ratio=mask_ratio, count=count, model=model)
     found = draw(strategies=names_in(strategies), texts=names_in(texts), keep=keep, seed=seed)
-    for line in (save(found.figure, output), *found.notes):
+    for line in (save(found.figure, to), *found.notes):
         typer.echo(line)
 
 
@@ -86,7 +84,8 @@ def diagnose(
     texts: Texts = None,
     keep: Keep = None,
     model: Annotated[str | None, option("Whose patches (default: the study's, or scenes-vit).")] = None,
-    output: Annotated[Path | None, option(_OUTPUT, metavar="DIR")] = None,
+    to: Annotated[Path | None, option(_TO, metavar="DIR")] = None,
+    output: opt.Output = Path(),
     json: opt.Json = False,
 ) -> None:
     """Measure what masks do to real batches before any training, and how much they agree.
@@ -99,14 +98,14 @@ def diagnose(
     from pgsbench.session.study import open_study
 
     look = partial(diagnose_masks, study_or_data, strategies=names_in(strategies), texts=names_in(texts))
-    look = partial(look, keep=keep, model=model, output=output, find_threshold=find_threshold)
+    look = partial(look, keep=keep, model=model, to=to, output=output, find_threshold=find_threshold)
     with Bars() as bars:
         found = look(batches=batches, seeds=seeds, progress=bars)
-    render.show(*found.tables, json=json)
+    terminal.show(*found.tables, json=json)
     for line in [] if json else [*found.strategy_lines, *found.files]:
         typer.echo(line)
-    if found.is_study and output is None:
-        open_study(study_or_data).sync()
+    if found.is_study and to is None:
+        open_study(study_or_data, output=output).sync()
 
 
 @command(app, "pgsbench masks findings photos/*.jpg", slow=True)
@@ -122,4 +121,4 @@ def findings(
     from pgsbench.inspection.findings import findings as measured
 
     tables = measured(images or [], data=data, count=count, model=model, seed=seed)
-    render.show(*tables, json=json)
+    terminal.show(*tables, json=json)

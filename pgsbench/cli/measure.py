@@ -11,7 +11,7 @@ import typer
 from pgsbench.cli import options as opt
 from pgsbench.cli.commands import argument, command, group, names_in, option
 from pgsbench.progress import Bars
-from pgsbench.reporting import render
+from pgsbench.reporting import terminal
 
 app = group()
 bench = group("Measure speed on this machine.", name="bench")
@@ -21,7 +21,7 @@ _CHECKPOINT = (
     "NAME:PRETRAINED_TAG, hf-hub:OWNER/NAME, or MLflow URIs (runs:/..., models:/...)."
 )
 _MODEL = "Architecture of a file of weights: its name, its JSON file, or NAME:TAG of published ones."
-_OUTPUT = "Where scores go (default: CHECKPOINT/eval-SUITE, or evaluations/)."
+_TO = "Where scores go (default: CHECKPOINT/eval-SUITE, or evaluations/)."
 _MLFLOW = "MLflow run that gets the scores, too; mirror: the run directory's."
 _PART = "Measure only the K-th of N parts; the call without it joins them."
 _SHAPE = (
@@ -36,7 +36,7 @@ def evaluate(
     suite: opt.Suite = "scenes",
     model: Annotated[str | None, option(_MODEL, metavar="NAME")] = None,
     root: opt.Root = None,
-    output: Annotated[Path | None, option(_OUTPUT, metavar="DIR")] = None,
+    to: Annotated[Path | None, option(_TO, metavar="DIR")] = None,
     batch_size: opt.BatchSize = 256,
     device: opt.Device = "auto",
     precision: Annotated[str, option("Of encoding: fp32, as published numbers have, bf16 or fp16.")] = "fp32",
@@ -56,11 +56,11 @@ def evaluate(
     from pgsbench.reporting.checkpoints.score_tables import evaluation_lines, evaluation_tables
 
     mirrors = [mlflow_run(checkpoint, mlflow) for checkpoint in checkpoints] if mlflow else []
-    test = partial(evaluate_checkpoints, checkpoints, suite, model=model, root=root, output=output)
+    test = partial(evaluate_checkpoints, checkpoints, suite, model=model, root=root, to=to)
     test = partial(test, batch_size=batch_size, device=device, precision=precision, cache=cache)
     with Bars() as bars:
         found = test(limit=limit, part=part, with_mask=with_mask, progress=bars)
-    render.show(*evaluation_tables(found), json=json)
+    terminal.show(*evaluation_tables(found), json=json)
     for one in found:
         if one.note:
             typer.echo(f"note: {one.name}: {one.note}", err=True)
@@ -113,7 +113,7 @@ def masks(
     bench = partial(bench_masks, model, strategies=names_in(strategies), batch_size=batch_size)
     with Bars() as bars:
         table = bench(device=device, threads=threads, progress=bars)
-    render.show(table, json=json)
+    terminal.show(table, json=json)
 
 
 @command(bench, "pgsbench bench train --strategies none,flip,pgs", slow=True)
@@ -132,7 +132,7 @@ def train(
     bench = partial(bench_training, model, strategies=names_in(strategies) or [], batch_size=batch_size)
     with Bars() as bars:
         table = bench(steps=steps, device=device, threads=threads, progress=bars)
-    render.show(table, json=json)
+    terminal.show(table, json=json)
 
 
 @command(bench, "pgsbench bench eval runs/ratio/pgs-s0-0123456789 --suite scenes", name="eval", slow=True)
@@ -156,7 +156,7 @@ def eval_(
     compare = partial(compare_both, checkpoint, suite, shape=shape)
     with Bars() as bars:
         found = compare(batch_size=batch_size, workers=workers, progress=bars)
-    render.show(score_table(found), cost_table(found), json=json)
+    terminal.show(score_table(found), cost_table(found), json=json)
     if different := found.different:
         raise EvaluationError(f"{len(different)} scores differ by more than ties", value=different)
 
@@ -174,7 +174,7 @@ def data(
 
     with Bars() as bars:
         table = bench_data(train, image_size=size, batch_size=batch_size, rounds=rounds, progress=bars)
-    render.show(table, json=json)
+    terminal.show(table, json=json)
 
 
 @command(app, "pgsbench doctor")
@@ -184,5 +184,5 @@ def doctor(output: opt.Output = Path(), json: opt.Json = False) -> None:
     from pgsbench.doctor.check import PROBLEM
 
     found = list(checks(output))
-    render.show(checks_table(found), json=json)
+    terminal.show(checks_table(found), json=json)
     raise typer.Exit(any(one.state == PROBLEM for one in found))

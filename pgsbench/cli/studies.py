@@ -15,7 +15,7 @@ from pgsbench import completion
 from pgsbench.cli import options as opt
 from pgsbench.cli.commands import command, group, names_in, only_with, option
 from pgsbench.errors import ConfigError
-from pgsbench.reporting import render
+from pgsbench.reporting import terminal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,9 +123,9 @@ def scale(
 
     factors = scaling.budgets_in(names_in(budgets) or [])
     if options.dry_run:
-        return render.show(*scaling.dry_run(opened, factors, hold_out=hold_out), json=options.json)
+        return terminal.show(*scaling.dry_run(opened, factors, hold_out=hold_out), json=options.json)
     found = scaling.scale(opened, factors, hold_out=hold_out, unit=unit)
-    render.show(*found.tables, json=options.json)
+    terminal.show(*found.tables, json=options.json)
     typer.echo(f"\nreport: {found.folder / 'report.html'}", err=options.json)
 
 
@@ -148,15 +148,15 @@ def plan(
         from pgsbench.archive.past_studies import power as table_of
 
         found = table_of(study, output=output, candidate=candidate, baselines=names_in(baselines))
-        return render.show(found, json=json)
+        return terminal.show(found, json=json)
     from pgsbench.study.open import open_by_name
 
     file = open_by_name(study, overrides=set_ or [], seeds=seeds)
     from pgsbench.session import planning  # late: a mistake in the study is said sooner
 
     if diff:
-        return render.show(planning.differences(file, diff, output=output), json=json)
-    render.show(*planning.plan(file, device=device, output=output), json=json)
+        return terminal.show(planning.differences(file, diff, output=output), json=json)
+    terminal.show(*planning.plan(file, device=device, output=output), json=json)
 
 
 @command(app, "pgsbench worker ratio --jobs 1", slow=True)
@@ -196,7 +196,7 @@ def _open(study: str, options: opt.StudyOptions, *, stays: bool = False) -> Stud
 def _show_plan(study: Study, plan: pd.DataFrame, options: opt.StudyOptions) -> None:
     from pgsbench.reporting.runs.plan_table import plan_table
 
-    render.show_frame(plan, plan_table(study.name, plan), json=options.json)
+    terminal.show_frame(plan, plan_table(study.name, plan), json=options.json)
 
 
 def _leave(study: Study, arms: Sequence[str] | None = None, **search: Any) -> None:
@@ -209,7 +209,7 @@ def _leave(study: Study, arms: Sequence[str] | None = None, **search: Any) -> No
 def _finish(study: Study, printout: Printout, options: opt.StudyOptions) -> None:
     """Print what was found, where the report is, and what failed."""
     json = options.json
-    render.show(*printout.tables, json=json)
+    terminal.show(*printout.tables, json=json)
     if printout.words and not json:
         typer.echo(f"\n{printout.words}")
     typer.echo(f"\nruns: {study.worked}", err=json)

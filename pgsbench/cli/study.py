@@ -10,7 +10,7 @@ import typer
 
 from pgsbench.cli import options as opt
 from pgsbench.cli.commands import command, group, option
-from pgsbench.reporting import render
+from pgsbench.reporting import terminal
 
 app = group("Studies: list, show, validate; status, cancel, retry, collect.", name="study")
 
@@ -78,7 +78,7 @@ def status(
 
     looks = workers.watch(study, output=output) if watch else [workers.status(study, output=output)]
     for found in looks:
-        render.show_frame(status_frame(found), status_table(study, found), json=json)
+        terminal.show_frame(status_frame(found), status_table(study, found), json=json)
 
 
 @command(app, "pgsbench study cancel ratio")
@@ -86,8 +86,7 @@ def cancel(study: opt.StudyRun, output: opt.Output = Path()) -> None:
     """Ask every process and job of a study to save and end; `study retry`, or the same command, goes on."""
     from pgsbench.session import workers
 
-    jobs = workers.cancel(study, output=output)
-    typer.echo(f"{study}: cancelled{'; jobs: ' if jobs else ''}{', '.join(jobs)}")
+    typer.echo(f"{study}: {workers.cancel(study, output=output).words}")
 
 
 @command(app, "pgsbench study retry ratio")

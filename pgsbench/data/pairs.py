@@ -13,8 +13,8 @@ import numpy as np
 
 from pgsbench.data import damage, remote, store
 from pgsbench.data.damage import Damage, UnusableError
-from pgsbench.data.index import ShardIndex, index_of, summaries
-from pgsbench.data.order import Order
+from pgsbench.data.index import THREADS, ShardIndex, ShardSummary, index_of, summaries
+from pgsbench.data.order import Order, decide, first_epoch
 from pgsbench.errors import DataError
 from pgsbench.hashing import digest
 
@@ -65,6 +65,8 @@ class Pairs:
         sources: Sequence[Sequence[str]],
         weights: Sequence[float] = (),
         *,
+        first: int | None = None,
+        seed: int = 0,
         progress: store.Progress | None = None,
     ) -> Pairs:
         """Look into shards, once, and return their pairs.
@@ -72,13 +74,19 @@ class Pairs:
         Args:
             sources: The shards of each source.
             weights: How many times an epoch goes through each source; default: all shards are one source.
+            first: Only so many pairs will be read, those that a training begins with; shards that do not
+                decide them pass for empty. None: all. Of mixed sources all shards are looked into.
+            seed: Of this training.
             progress: Told how far it is.
 
         Raises:
             DataError: A shard is not there, or a source has no usable sample.
         """
         shards = [shard for source in sources for shard in source]
-        found = summaries(shards, progress=progress)
+        if first is None or weights:
+            found = summaries(shards, progress=progress)
+        else:
+            found = _first_summaries(shards, first, seed, progress)
         faults = sum((Counter(one.faults) for one in found), Counter[str]())
         if not weights:
             sources = [shards]
@@ -128,6 +136,20 @@ class Pairs:
         found = Damage(len(self), self.faults, max_share)
         found.check(self.shards[0])
         return found
+
+
+def _first_summaries(
+    shards: Sequence[str], num_pairs: int, seed: int, progress: store.Progress | None
+) -> list[ShardSummary]:
+    """Return summaries of the shards that decide the first pairs; the others pass for empty."""
+    order = first_epoch(len(shards), seed)
+    found: list[ShardSummary] = []
+    for start in range(0, len(order), THREADS):
+        found += summaries([shards[shard] for shard in order[start : start + THREADS]], progress=progress)
+        if decide([one.size for one in found], num_pairs):
+            break
+    known = dict(zip(order, found, strict=False))
+    return [known.get(shard) or ShardSummary(0, "", False, {}) for shard in range(len(shards))]
 
 
 class OpenShards:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pgsbench.config.schema import AugmentConfig, DataConfig
-from pgsbench.data import names, store
+from pgsbench.data import source_names, store
 from pgsbench.data.augment import Transform
 from pgsbench.data.damage import Damage
 from pgsbench.data.memory import folder_of, in_memory
@@ -20,18 +20,26 @@ from pgsbench.data.streaming import Streamed
 from pgsbench.errors import DataError
 
 
-def open_pairs(data: DataConfig | str, *, progress: store.Progress | None = None) -> Pairs:
+def open_pairs(
+    data: DataConfig | str,
+    *,
+    first: int | None = None,
+    seed: int = 0,
+    progress: store.Progress | None = None,
+) -> Pairs:
     """Return the pairs of training data; a built-in data set is made where it does not exist yet.
 
     Args:
         data: The data, or its name alone.
+        first: Only so many pairs will be read, those that a training with `seed` begins with (`Pairs.of`).
+        seed: Of this training.
         progress: Told how far it is with what is seen for the first time.
 
     Raises:
         DataError: Nothing is found, or no sample can be used.
     """
     config = DataConfig(train=data) if isinstance(data, str) else data
-    sources = names.sources_of(config.source, progress=progress)
+    sources = source_names.sources_of(config.source, progress=progress)
     weights: Sequence[float] = config.weights or ()
     if weights and len(weights) != len(sources):
         raise DataError(
@@ -40,7 +48,8 @@ def open_pairs(data: DataConfig | str, *, progress: store.Progress | None = None
             value=weights,
             way_out="give a weight to each part of data.train between `::`",
         )
-    return Pairs.of(sources, weights if len(sources) > 1 else (), progress=progress)
+    mixed = weights if len(sources) > 1 else ()
+    return Pairs.of(sources, mixed, first=first, seed=seed, progress=progress)
 
 
 def identity(data: DataConfig, *, progress: store.Progress | None = None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from pgsbench.data import names, store
+from pgsbench.data import source_names, store
 from pgsbench.data.damage import DAMAGED, PILLOW_ERRORS, UnusableError, open_picture
 from pgsbench.data.index import index_of
 from pgsbench.data.pairs import OpenShards, Pairs
@@ -38,7 +38,7 @@ def verify_pairs(train: str, *, progress: store.Progress | None = None) -> Verif
     Raises:
         DataError: There is no such data.
     """
-    shards = names.resolve(train, progress=progress)
+    shards = source_names.resolve(train, progress=progress)
     num_usable, faults = 0, list[tuple[str, str, str]]()
     for number, shard in enumerate(shards, 1):
         index = index_of(shard)

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from zipfile import BadZipFile
 
 #: What reading JSON or arrays (``.npz``) raises where the file is missing, damaged or not what is expected.
@@ -19,7 +20,13 @@ def unwritable(folder: Path) -> str:
     there = next(path for path in (folder, *folder.absolute().parents) if os.access(path, os.F_OK))
     if not there.is_dir():
         return f"{there} is no folder"
-    return "" if os.access(there, os.W_OK | os.X_OK) else f"{there} may not be written to"
+    if not os.access(there, os.W_OK | os.X_OK):
+        return f"{there} may not be written to"
+    try:  # a folder of the system's own, such as /proc, says that it may
+        TemporaryDirectory(prefix=".", dir=there).cleanup()
+    except OSError as error:
+        return f"{there} takes no folder ({error.strerror})"
+    return ""
 
 
 def is_file(path: Path) -> bool:

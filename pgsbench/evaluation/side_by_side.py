@@ -24,8 +24,8 @@ from pgsbench.evaluation import suite as suites
 from pgsbench.evaluation.reference import TOLERANCE, Cost, ReferenceResult, timed
 from pgsbench.evaluation.suite import Suite
 from pgsbench.models import checkpoint
+from pgsbench.models.architectures import config_of
 from pgsbench.models.clip import build
-from pgsbench.models.names import config_of
 from pgsbench.models.source import TRAINED
 from pgsbench.records.scores import Score, Scores
 
@@ -203,12 +203,12 @@ def _word(number: int) -> str:
 
 def _ours(source: str, suite: str, batch_size: int) -> tuple[Scores, Cost]:
     """Return the scores of `pgsbench evaluate` in a process of its own, and what it took."""
-    with TemporaryDirectory() as output:
+    with TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pgsbench", "evaluate", source, "--suite", suite]
-        command += ["--output", output, "--batch-size", str(batch_size), "--no-cache"]
+        command += ["--to", folder, "--batch-size", str(batch_size), "--no-cache"]
         done, cost = timed(command)
         if done.returncode:
             raise EvaluationError(f"`pgsbench evaluate` failed\n{done.stderr.strip()}")
         if ", 0 reused" not in done.stdout:
             raise EvaluationError("`pgsbench evaluate` reused earlier results: no time to compare")
-        return Scores.read(Path(output)), cost
+        return Scores.read(Path(folder)), cost

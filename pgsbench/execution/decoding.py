@@ -8,7 +8,7 @@ from functools import partial
 from pgsbench.data import shards
 from pgsbench.data.samples import Tokenize
 from pgsbench.data.store import Progress
-from pgsbench.models.names import image_size_of
+from pgsbench.models.architectures import image_size_of
 from pgsbench.records.run_spec import RunSpec
 
 

@@ -8,50 +8,24 @@ probe, or never begin.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 
-import numpy as np
 import torch
 
 from pgsbench.config.search import SearchConfig
-from pgsbench.errors import EvaluationError
 from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.suite import part_named
+from pgsbench.execution.probed import probe_folder, probed, shares_of
 from pgsbench.experiment import suite_of
-from pgsbench.hashing import digest
 from pgsbench.models.clip import Clip
 from pgsbench.records import files
 from pgsbench.records.marks import Marks, PrunedMark
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.records.scores import Scores
 from pgsbench.records.study_record import StudyRecord, read_planned
-from pgsbench.study.objective import Objective
 from pgsbench.tracking.pruned import pruned_points
 from pgsbench.tracking.rundir import RunDir
-
-
-@dataclass(frozen=True)
-class Probed:
-    """A searched run, as far as a pruner looks at it.
-
-    Attributes:
-        name: `RunSpec.name`.
-        values: Its value at each probe so far, the first one first.
-        score: What is searched, where the run is complete.
-        outcomes: From the number of a probe to test item -> outcome.
-        fingerprint: Of the suite that was measured.
-    """
-
-    name: str
-    values: Sequence[float]
-    score: float | None = None
-    outcomes: Callable[[int], Mapping[str, float]] = lambda _: {}
-    fingerprint: str = ""
 
 
 def prober_of(spec: RunSpec, runs_root: Path) -> Prober | None:
@@ -66,12 +40,6 @@ def prober_of(spec: RunSpec, runs_root: Path) -> Prober | None:
         return None
     search = StudyRecord.read(folder).config.search
     return Prober(spec, runs_root, search) if search is not None and search.probe is not None else None
-
-
-def probe_values(run: RunDir, search: SearchConfig) -> dict[int, float]:
-    """Return what the probes of a run gave so far: percent of the training -> mean of the groups."""
-    found = {round(100 * share): _scores(run, search, share) for share in _shares(search)}
-    return {percent: _value(scores) for percent, scores in found.items() if scores is not None}
 
 
 class Prober:
@@ -105,7 +73,7 @@ class Prober:
             device: Where it is.
         """
         steps = self._spec.config.training.steps
-        at = {max(1, min(steps - 1, round(share * steps))): share for share in _shares(self._search)}
+        at = {max(1, min(steps - 1, round(share * steps))): share for share in shares_of(self._search)}
         return {step: partial(self._ask, run, clip, device, step, share) for step, share in at.items()}
 
     def _ask(self, run: RunDir, clip: Clip, device: torch.device, step: int, share: float) -> bool:
@@ -115,7 +83,7 @@ class Prober:
         evaluate(
             clip,
             part_named(whole, probe.tasks),
-            out=_folder(run, self._search, share),
+            out=probe_folder(run, self._search, share),
             device=device,
             batch_size=self._spec.evaluation.batch_size,
             part_of=whole,
@@ -141,7 +109,7 @@ class Prober:
             if other.label == self._spec.label and other.id in marks and not directory.is_done:
                 return f"another seed of its point was pruned ({other.name})"
         ours = probed(self._spec, run, self._search, until=share)
-        if len(ours.values) <= _shares(self._search).index(share):
+        if len(ours.values) <= shares_of(self._search).index(share):
             return ""  # an earlier probe is missing, as the pruner was added later
         from pgsbench.execution.pruners import why_pruned  # it imports Optuna: only what is judged needs it
 
@@ -159,62 +127,3 @@ class Prober:
             if planned.spec.params and planned.spec.id not in seen:
                 seen.add(planned.spec.id)
                 yield planned.spec, RunDir(self._root / planned.directory)
-
-
-def probed(spec: RunSpec, run: RunDir, search: SearchConfig, *, until: float = 1.0, like: str = "") -> Probed:
-    """Return what the probes of a run gave, up to the first one that is missing, or not of the same data.
-
-    Args:
-        spec: The run.
-        run: Its directory.
-        search: The search, with a probe.
-        until: The last share that counts.
-        like: Fingerprint of what must have been measured; empty: that of its first probe.
-    """
-    found: list[Scores] = []
-    for share in [one for one in _shares(search) if one <= until]:
-        scores = _scores(run, search, share)
-        like = like or (scores.suite_fingerprint if scores is not None else "")
-        if scores is None or scores.suite_fingerprint != like:
-            break
-        found.append(scores)
-    complete = run.scores if run.is_done else None
-    return Probed(
-        spec.name,
-        [_value(scores) for scores in found],
-        None if complete is None else Objective(search.metrics[0]).value(complete),
-        lambda number: _outcomes(_folder(run, search, _shares(search)[number]), found[number]),
-        like,
-    )
-
-
-def _shares(search: SearchConfig) -> list[float]:
-    assert search.probe is not None
-    return search.probe.at
-
-
-def _folder(run: RunDir, search: SearchConfig, share: float) -> Path:
-    """Return where a probe lies; another part of the suite, or another share, has a folder of its own."""
-    assert search.probe is not None
-    return run.path / files.PROBES / f"{share:g}-{digest(search.probe.tasks)[:8]}"
-
-
-def _scores(run: RunDir, search: SearchConfig, share: float) -> Scores | None:
-    with suppress(EvaluationError):
-        return Scores.read(_folder(run, search, share))
-    return None
-
-
-def _value(scores: Scores) -> float:
-    return fmean(group.value for group in scores.groups.values())
-
-
-def _outcomes(folder: Path, scores: Scores) -> dict[str, float]:
-    """Return test item -> its outcome, the mean over the tasks that show it."""
-    found: dict[str, list[float]] = {}
-    for score in scores.primary().values():
-        with np.load(folder / score.per_sample) as arrays:
-            units = arrays["units"] if "units" in arrays else arrays["items"]
-            for unit, value in zip(units, arrays["values"], strict=True):
-                found.setdefault(str(unit), []).append(float(value))
-    return {unit: fmean(values) for unit, values in found.items()}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 from pgsbench.config.search import Pruner, SearchConfig
-from pgsbench.execution.probes import Probed, probed
+from pgsbench.execution.probed import Probed, probed
 from pgsbench.records.study_record import StudyRun
 from pgsbench.tracking.rundir import RunDir
 

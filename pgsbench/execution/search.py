@@ -22,7 +22,7 @@ from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.importance import ScoredPoint, importances
 from pgsbench.execution.launched import leads
 from pgsbench.execution.pending import Pending
-from pgsbench.execution.probes import probe_values
+from pgsbench.execution.probed import probe_values
 from pgsbench.execution.runs import Watcher, enter, train
 from pgsbench.execution.slots import Slots
 from pgsbench.execution.trials import Trials

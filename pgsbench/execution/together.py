@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from pgsbench.errors import Interrupted, RunError, UserError
-from pgsbench.execution import worker
+from pgsbench.execution.worker_process import begin
 from pgsbench.experiment import run_once
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.training.ranks import HEARD, joined
@@ -76,7 +76,7 @@ def _be_one(
     stop: Event,
     told: Path,
 ) -> None:
-    worker.start(threads, stop)
+    begin(threads, stop)
     os.environ |= {**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)}
     on = torch.device(device)
     if on.type == "cuda":

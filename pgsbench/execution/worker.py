@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import gc
-import os
-import signal
-import threading
-import time
 from collections.abc import Callable
-from multiprocessing import parent_process
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -16,32 +11,22 @@ import torch
 
 from pgsbench.errors import Interrupted, RunError, UserError
 from pgsbench.execution.probes import prober_of
+from pgsbench.execution.together import run_together
+from pgsbench.execution.worker_process import begin
 from pgsbench.experiment import run_once
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.tracking.failures import failure_of
 from pgsbench.tracking.rundir import RunDir, find_runs
 from pgsbench.training.ranks import Ranks
 
-SAVE_SECONDS = 60.0  # time to finish a step and save after the parent has died
-
 _stop: Event
 
 
 def start(threads: int, stop: Event) -> None:
-    """Prepare a new worker process.
-
-    Args:
-        threads: CPU threads.
-        stop: Set where the workers shall save and end.
-    """
+    """Prepare a new worker process; see `worker_process.begin`."""
     global _stop
     _stop = stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    for one in (signal.SIGUSR1, signal.SIGUSR2):  # of a cluster, to all processes of a job; likewise
-        signal.signal(one, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    torch.set_num_threads(threads)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    begin(threads, stop)
 
 
 def work(spec: RunSpec, runs_root: Path, device: str) -> str:
@@ -59,8 +44,6 @@ def work(spec: RunSpec, runs_root: Path, device: str) -> str:
     """
     try:
         if "," in device:
-            from pgsbench.execution.together import run_together  # which imports this module
-
             return run_together(
                 spec, runs_root, device.split(","), threads=torch.get_num_threads(), stop=_stop
             )
@@ -105,13 +88,3 @@ def _failure(error: Exception, spec: RunSpec, runs_root: Path) -> RunError:
     failure = failure_of(error, run)
     where, way_out = failure.log or str(run.path), "the file has the whole traceback" if failure.log else ""
     return RunError(failure.error, where=where, way_out=way_out)
-
-
-def _leave_with_parent() -> None:
-    # A parent that is killed cannot say goodbye, and its workers would wait for it forever.
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    _stop.set()
-    time.sleep(SAVE_SECONDS)
-    os._exit(1)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from pgsbench.data.shards import open_pairs, open_reader
 from pgsbench.data.store import Progress
+from pgsbench.disk.whole_files import unwritable
+from pgsbench.errors import ConfigError
 from pgsbench.inspection.diagnosis import Diagnosis, diagnose
 from pgsbench.inspection.diagnosis_files import write
 from pgsbench.inspection.diagnosis_tables import agreement_table, diagnosis_table
@@ -48,12 +50,13 @@ def diagnose_masks(
     texts: Sequence[str] | None = None,
     keep: int | None = None,
     model: str | None = None,
-    output: Path | None = None,
+    to: Path | None = None,
+    output: Path = Path(),
     progress: Progress = lambda *_: None,
 ) -> DiagnosisReport:
     """Measure what masks do to the first batches of a training, and write tables and figure.
 
-    Only the pictures of these batches are decoded.
+    Only the pictures of these batches are decoded, and only shards that decide them are looked into.
 
     Args:
         study_or_data: A study, a built-in data set, or webdataset shards.
@@ -65,7 +68,8 @@ def diagnose_masks(
         texts: Names of text strategies; None: those of a study's arms.
         keep: Tokens of a caption that stay; None: each text strategy's own.
         model: Whose patches; None: the study's, scenes-vit for data.
-        output: Folder of the files; None: ``reports/STUDY/masks``, or ``masks-DATA``.
+        to: Folder of the files; None: ``reports/STUDY/masks`` below `output`, or ``masks-DATA``.
+        output: The folder of ``reports/``.
         progress: Told how far it is.
 
     Raises:
@@ -73,9 +77,14 @@ def diagnose_masks(
     """
     check_ratio("--find-threshold", find_threshold)
     what = inspected(study_or_data, strategies)
+    folder = output / "reports" / what.name / "masks" if what.is_study else Path(f"masks-{what.name}")
+    folder = to or folder
+    if reason := unwritable(folder):
+        where = "--to" if to else "--output"
+        raise ConfigError(f"nothing can be written here: {reason}", where=where, value=str(folder))
     clip = build(model or what.model, seed=what.seed)
     reader = open_reader(
-        open_pairs(what.data, progress=progress),
+        open_pairs(what.data, first=batches * what.batch_size, seed=what.seed, progress=progress),
         what.data,
         image_size=clip.image_size,
         tokenize=clip.tokenize,
@@ -123,5 +132,4 @@ def diagnose_masks(
                 seed=what.seed,
             )
         )
-    folder = Path("reports", what.name, "masks") if what.is_study else Path(f"masks-{what.name}")
-    return DiagnosisReport(found, tables, lines, write(found, output or folder), what.is_study)
+    return DiagnosisReport(found, tables, lines, write(found, folder), what.is_study)

@@ -8,9 +8,9 @@ from pathlib import Path
 from pgsbench.data.transforms import normalise
 from pgsbench.errors import ConfigError
 from pgsbench.inspection.edge_retention import compared, retention
+from pgsbench.inspection.pictures import from_data, from_files
 from pgsbench.inspection.released_bias import bias_effect
 from pgsbench.inspection.released_code import measure
-from pgsbench.inspection.samples import from_data, from_files
 from pgsbench.masking.base import PatchView, view_of
 from pgsbench.models.clip import build
 from pgsbench.models.tower_layout import layout_of

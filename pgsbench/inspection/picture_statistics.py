@@ -14,7 +14,7 @@ from torch import Tensor
 from pgsbench.data.transforms import normalise
 from pgsbench.errors import DataError
 from pgsbench.inspection.first_masks import draw
-from pgsbench.inspection.samples import Pictures
+from pgsbench.inspection.pictures import Pictures
 from pgsbench.masking.base import Strategy, view_of
 from pgsbench.masking.edges import edge_map, gradient, luminance, magnitude
 from pgsbench.masking.measure import object_shares, objects_kept, overlap

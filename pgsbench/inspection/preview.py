@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pgsbench.errors import ConfigError, DataError
 from pgsbench.inspection.first_masks import draw, draw_stages, first_view, usable
 from pgsbench.inspection.inspected import arms_of_study, check_ratio, is_study, named_strategies
-from pgsbench.inspection.samples import Pictures, from_data, from_files
+from pgsbench.inspection.pictures import Pictures, from_data, from_files
 from pgsbench.inspection.texts import named_texts, struck, texts_of_study
 from pgsbench.masking.appearance import appearance
 from pgsbench.masking.base import Fuser, PatchView, Strategy

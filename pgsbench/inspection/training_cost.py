@@ -30,8 +30,8 @@ from pgsbench.masking.text.configure import configure_text
 from pgsbench.masking.text.words import WordCounts
 from pgsbench.models.clip import Clip, build, contrastive_loss
 from pgsbench.models.masked_tower import attach
-from pgsbench.models.memory import step_memory
 from pgsbench.models.pair_cost import sizes_of
+from pgsbench.models.step_memory import step_memory
 from pgsbench.models.text_masking import TextMasking
 from pgsbench.reporting.render import Table
 from pgsbench.training.loop import train

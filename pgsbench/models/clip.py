@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from pgsbench.errors import ModelError, UserError
-from pgsbench.models.names import CONFIG_FOLDER, check_name
+from pgsbench.models.architectures import CONFIG_FOLDER, check_name
 from pgsbench.models.openclip import open_clip
 from pgsbench.models.transform import check_preprocess
+from pgsbench.models.uninitialised import Uninitialised
 
 #: (b, d) images, (b, d) texts, logit scale, logit bias or None -> 0-d loss.
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
@@ -184,7 +185,8 @@ def load(folder: Path, *, device: torch.device | str = "cpu") -> Clip:
         )
     name = f"local-dir:{folder}"
     try:
-        model = open_clip.create_model(name, device=device, output_dict=True, require_pretrained=True)
+        with Uninitialised():
+            model = open_clip.create_model(name, device=device, output_dict=True, require_pretrained=True)
         return complete(model.eval(), name)
     except UserError:
         raise

@@ -1,4 +1,4 @@
-"""One small table model and its spellings: Markdown, LaTeX, plain text, and colours in a terminal.
+"""One small table model and its spellings: Markdown, LaTeX, plain text and JSON.
 
 Markdown keeps every cell in full. In LaTeX, text and terminals a `Cell` is short, as columns are
 narrow. Text and terminals have `WIDTH` columns: a table that is still too wide wraps its words, then goes on
@@ -10,16 +10,11 @@ from __future__ import annotations
 import json
 import math
 import re
-import sys
 import textwrap
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 #: What stands in a cell that cannot be filled.
 MISSING_CELL = "missing"
@@ -99,31 +94,6 @@ def markdown(table: Table) -> str:
     rule = ["---" if table.is_text(i) else "---:" for i in range(len(table.header))]
     lines = [_markdown_row(row) for row in (table.header, rule, *table.rows)]
     return "\n".join([*lines, *(f"\n{note}" for note in table.notes)]) + "\n"
-
-
-def show(*tables: Table, json: bool = False) -> None:
-    """Print tables: with colours to a terminal, as plain text to a pipe or a file.
-
-    Args:
-        tables: The tables.
-        json: Print them as JSON instead.
-    """
-    if json:
-        sys.stdout.write(as_json(*tables) + "\n")
-    elif sys.stdout.isatty():
-        from pgsbench.reporting import terminal
-
-        terminal.show(*tables)
-    else:
-        sys.stdout.write("\n".join(map(text, tables)))
-
-
-def show_frame(frame: pd.DataFrame, table: Table, *, json: bool) -> None:
-    """Print the table of a frame; as JSON the frame itself, whose numbers are not rounded."""
-    if json:
-        sys.stdout.write(frame.to_json(orient="records", indent=1, date_format="iso") + "\n")
-    else:
-        show(table)
 
 
 def text(table: Table, *, width: int = WIDTH) -> str:

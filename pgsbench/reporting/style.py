@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from pgsbench.colours import PALETTE, arm_colours, label_colours
-from pgsbench.disk.whole_files import atomic
+from pgsbench.disk.whole_files import atomic, unwritable
 from pgsbench.errors import ConfigError
 
 #: Width of a figure in inches: the text width of a common two-column paper.
@@ -105,8 +105,8 @@ def new_figure(height: float, *, width: float = PAGE_WIDTH) -> Figure:
     return figure
 
 
-def check_ending(path: Path, where: str) -> None:
-    """Raise ConfigError unless the path ends in a format that figures are written in.
+def check_figure(path: Path, where: str) -> None:
+    """Raise ConfigError where no figure can be written: of the path's ending, or in its folder.
 
     Args:
         path: Of the figure to be written.
@@ -119,6 +119,8 @@ def check_ending(path: Path, where: str) -> None:
             value=str(path),
             way_out="let its name end in one of these",
         )
+    if reason := unwritable(path.parent):
+        raise ConfigError(f"no figure can be written here: {reason}", where=where, value=str(path))
 
 
 def save(figure: Figure, path: Path) -> Path:

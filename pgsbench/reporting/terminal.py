@@ -1,27 +1,55 @@
-"""Tables with colours and rules, for terminals."""
+"""Printing tables: with colours and rules in a terminal, as plain text to a pipe or a file, or as JSON."""
 
 from __future__ import annotations
 
 import re
+import sys
+from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table as RichTable
-from rich.text import Text
+from pgsbench.reporting.render import MISSING_CELL, WIDTH, Table, as_json, fitted, text
 
-from pgsbench.reporting.render import MISSING_CELL, WIDTH, Table, fitted
+if TYPE_CHECKING:  # rich is for terminals, and pandas comes with the frame
+    import pandas as pd
+    from rich.console import Console
+    from rich.table import Table as RichTable
 
 #: What a cell says -> how it looks. A verdict on one seed begins with other words and gets no colour.
 _STYLES = {r"better\b": "bold blue", r"worse\b": "bold red", f"{MISSING_CELL}$": "dim italic"}
 
 
-def show(*tables: Table, console: Console | None = None) -> None:
-    """Print tables to a terminal, no wider than it is and no wider than `WIDTH`.
+def show(*tables: Table, json: bool = False) -> None:
+    """Print tables: with colours to a terminal, as plain text to a pipe or a file.
+
+    Args:
+        tables: The tables.
+        json: Print them as JSON instead.
+    """
+    if json:
+        sys.stdout.write(as_json(*tables) + "\n")
+    elif sys.stdout.isatty():
+        draw(*tables)
+    else:
+        sys.stdout.write("\n".join(map(text, tables)))
+
+
+def show_frame(frame: pd.DataFrame, table: Table, *, json: bool) -> None:
+    """Print the table of a frame; as JSON the frame itself, whose numbers are not rounded."""
+    if json:
+        sys.stdout.write(frame.to_json(orient="records", indent=1, date_format="iso") + "\n")
+    else:
+        show(table)
+
+
+def draw(*tables: Table, console: Console | None = None) -> None:
+    """Print tables with colours, no wider than the terminal is and no wider than `WIDTH`.
 
     Args:
         tables: The tables.
         console: Where to; None: standard output.
     """
+    from rich.console import Console
+    from rich.text import Text
+
     console = console or Console(highlight=False)
     width = min(console.width, WIDTH)
     for table in tables:
@@ -34,14 +62,17 @@ def show(*tables: Table, console: Console | None = None) -> None:
 
 
 def _rich(table: Table) -> RichTable:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
     drawn = RichTable(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for column, name in enumerate(table.header):
         drawn.add_column(name, justify="left" if table.is_text(column) else "right", vertical="top")
     for row in table.rows:
-        drawn.add_row(*map(_cell, row))
+        drawn.add_row(*(Text(cell, style=_style(cell)) for cell in row))
     return drawn
 
 
-def _cell(cell: str) -> Text:
-    style = next((style for pattern, style in _STYLES.items() if re.match(pattern, cell)), "")
-    return Text(cell, style=style)
+def _style(cell: str) -> str:
+    return next((style for pattern, style in _STYLES.items() if re.match(pattern, cell)), "")

@@ -18,8 +18,8 @@ from pgsbench.execution.kept_times import KeptTimes
 from pgsbench.execution.machines import ASSUMED_SHARE, Machine, machine_named
 from pgsbench.execution.past import PastRuns
 from pgsbench.execution.slots import plan_slots
-from pgsbench.models.memory import step_memory
 from pgsbench.models.pair_cost import pair_costs
+from pgsbench.models.step_memory import step_memory
 from pgsbench.records.run_spec import flatten, label_of
 from pgsbench.reporting.render import Table, counted
 from pgsbench.reporting.runs.run import load_run

@@ -17,7 +17,7 @@ from pgsbench.execution.slots import Slots, plan_slots
 from pgsbench.execution.status import ENDED, LOST, QUEUED, RunStatus, statuses
 from pgsbench.records.marks import Marks, Queued
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.records.study_record import read_planned
+from pgsbench.records.study_record import StudyRecord, read_planned
 from pgsbench.reporting.render import counted
 from pgsbench.reporting.runs.on_disk import study_folder
 from pgsbench.reporting.study_results import StudyResults
@@ -55,16 +55,48 @@ def watch(
         time.sleep(seconds)
 
 
-def cancel(study: str, *, output: str | Path = ".") -> list[str]:
-    """Ask every process and job of a study to save and end; return the jobs that were cancelled."""
+@dataclass(frozen=True)
+class Cancelled:
+    """What was cancelled of a study.
+
+    Attributes:
+        jobs: Of a cluster.
+        num_ended: Runs that had ended already.
+        num_runs: Its planned runs.
+        is_over: Whether nothing was left to cancel, so that nothing was done.
+    """
+
+    jobs: list[str]
+    num_ended: int
+    num_runs: int
+    is_over: bool = False
+
+    @property
+    def words(self) -> str:
+        """The same as a sentence."""
+        if self.is_over:
+            return f"nothing to cancel: its {counted(self.num_runs, 'run')} ended before"
+        jobs = f"; jobs: {', '.join(self.jobs)}" if self.jobs else ""
+        return f"cancelled, with {self.num_ended} of {counted(self.num_runs, 'run')} ended before{jobs}"
+
+
+def cancel(study: str, *, output: str | Path = ".") -> Cancelled:
+    """Ask every process and job of a study to save and end; one whose runs have ended is left alone.
+
+    A search may be about to choose its next point, so it is always asked.
+    """
     folder = study_folder(output, study)
+    runs = statuses(folder)
+    num_ended = sum(run.state in ENDED for run in runs)
+    if runs and num_ended == len(runs) and StudyRecord.read(folder).config.search is None:
+        return Cancelled([], num_ended, len(runs), is_over=True)
     Marks(folder).cancel()
-    found = [run for run in statuses(folder) if run.job]
+    found = [run for run in runs if run.job]
     jobs = list(dict.fromkeys(run.job for run in found))
     if jobs:
         slurm.cancel(jobs)
         Marks(folder).unqueue(run.id for run in found)
-    return jobs
+    return Cancelled(jobs, num_ended, len(runs))
 
 
 def retry(study: str, *, output: str | Path = ".") -> list[str]:

@@ -24,7 +24,7 @@ from pgsbench.data import store
 from pgsbench.errors import ConfigError, DataError, ModelError, UserError
 from pgsbench.masking.configure import configure, fields_of, strategy_class
 from pgsbench.masking.text.configure import configure_text, text_strategy_class
-from pgsbench.models.names import check_name
+from pgsbench.models.architectures import check_name
 from pgsbench.study.budget import spend
 from pgsbench.study.draft import Draft
 

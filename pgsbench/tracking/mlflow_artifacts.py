@@ -46,6 +46,31 @@ def download(uri: str, folder: Path, *, tracking_uri: str | None = None) -> Path
             ) from error
 
 
+def check_run(run_id: str, *, tracking_uri: str | None = None) -> None:
+    """Raise where scores could not be logged to a run, before anything is measured.
+
+    Args:
+        run_id: MLflow's id of the run.
+        tracking_uri: MLflow's tracking URI; None means ``MLFLOW_TRACKING_URI``, else ``./mlflow.db``.
+
+    Raises:
+        RunError: The store does not answer, or has no such run.
+    """
+    store = _existing(tracking_uri)
+    with patience():
+        from mlflow.exceptions import MlflowException
+
+        try:
+            _client(store).get_run(run_id)
+        except MlflowException as error:
+            raise RunError(
+                "MLflow has no such run",
+                where=store,
+                value=run_id,
+                way_out="`pgsbench ui` shows the runs; `--mlflow mirror` names the one of a run directory",
+            ) from error
+
+
 def mirrored_run(run: RunDir, *, tracking_uri: str | None = None) -> str:
     """Return the id of the MLflow run that mirrors a run directory.
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+from pgsbench.disk.whole_files import unwritable
 from pgsbench.errors import RunError
 from pgsbench.hashing import file_hash
 from pgsbench.records import files
@@ -112,6 +113,10 @@ def export(run: RunDir, folder: Path) -> Path:
         raise RunError("the run is not complete, so it has no model", where=str(run.path))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunError("there is something here already", where=str(folder), way_out="name a new folder")
+    if reason := unwritable(folder.parent):
+        raise RunError(
+            f"nothing can be written here: {reason}", where=str(folder), way_out="name another folder"
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
         copied = Path(scratch, "model")

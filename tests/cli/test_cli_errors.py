@@ -73,7 +73,7 @@ def call(
         (("masks", "preview"), "name either image files, a study or --data"),
         (("masks", "preview", "{folder}/no.jpg", "--model", "tiny-vit"), "there is no such picture"),
         (("masks", "preview", "{study}", "--strategies", "attentive"), "which a preview does not have"),
-        (("masks", "preview", "--data", "scenes", "--output", "masks.txt"), "written as .png, .pdf, .svg"),
+        (("masks", "preview", "--data", "scenes", "--to", "masks.txt"), "written as .png, .pdf, .svg"),
         (("masks", "preview", "{shards}/00000.tar", "--model", "tiny-vit"), "00000.tar: an image cannot be"),
         (("masks", "findings", "one.png"), "two or more pictures are needed"),
         (("masks", "preview", "{study}", "--strategies", "pgz"), "did you mean 'pgs'?"),
@@ -89,8 +89,8 @@ def call(
         (("evaluate", "ViT-B-32:openai", "--suite", "winoground"), "the suite lacks data"),
         (("calibrate", "--data", "cifr100"), "did you mean 'vtab/cifar100'?"),
         (("data", "fetch", "paper", "--root", "{folder}", "--offline"), "not tried without a network: "),
-        (("evaluate", "{folder}", "--output", "{study}"), "scores go into a folder"),
-        (("evaluate", "{folder}", "--output", "{study}/a/b"), "scores go into a folder"),
+        (("evaluate", "{folder}", "--to", "{study}"), "is no folder"),
+        (("evaluate", "{folder}", "--to", "{study}/a/b"), "is no folder"),
         (("evaluate", "{folder}", "--suite", "{picture}"), "text must be UTF-8"),
         (("train", "{picture}"), "text must be UTF-8"),
     ],
@@ -124,9 +124,11 @@ def test_where_scores_cannot_be_written_is_said_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: mode == os.F_OK and path.exists())
-    status, _, err = call(capsys, monkeypatch, "evaluate", "no:such", "--output", str(tmp_path / "a/b"))
+    status, _, err = call(capsys, monkeypatch, "evaluate", "no:such", "--to", str(tmp_path / "a/b"))
     assert status == 2
-    assert f"--output: scores cannot be written here (got '{tmp_path}')" in err
+    assert (
+        f"--to: scores cannot be written here: {tmp_path} may not be written to (got '{tmp_path}/a/b')" in err
+    )
 
 
 def test_a_mask_that_was_edited_after_the_training_is_refused(

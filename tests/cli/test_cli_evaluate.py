@@ -58,7 +58,7 @@ def test_one_checkpoint_keeps_its_table(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    words = (models[0], "--suite", str(tiny.suite), "--limit", "5", "--output", "look")
+    words = (models[0], "--suite", str(tiny.suite), "--limit", "5", "--to", "look")
     assert evaluate(monkeypatch, *words) == 0
     out = capsys.readouterr().out
     assert "Suite tiny-first-5" in out
@@ -73,7 +73,7 @@ def test_one_checkpoint_keeps_its_table(
         (("model-0", "model-0"), "a checkpoint is named twice"),
         (("model-0", "--precision", "half"), "--precision: unknown precision"),
         (("model-0", "--part", "3/2"), "a part is K/N"),
-        (("model-0", "--output", "model-0/open_clip_config.json"), "scores go into a folder"),
+        (("model-0", "--to", "model-0/open_clip_config.json"), "is no folder"),
     ],
 )
 def test_mistakes_are_explained(

@@ -117,7 +117,7 @@ def test_a_comparison_reuses_what_the_sweep_trained(swept: tuple[Path, str], tin
 def test_a_run_is_evaluated_again_to_the_same_scores(swept: tuple[Path, str], tiny: TinyWorld) -> None:
     folder, _ = swept
     run = next((folder / "runs/tiny").glob("none-s0-*"))
-    done = pgsbench(folder, "evaluate", str(run), "--suite", str(tiny.suite), "--output", "again")
+    done = pgsbench(folder, "evaluate", str(run), "--suite", str(tiny.suite), "--to", "again")
     assert done.returncode == 0, done.stderr
     ours, theirs = (json.loads((path / "scores.json").read_text()) for path in (run, folder / "again"))
     assert [score["value"] for score in ours["scores"]] == [score["value"] for score in theirs["scores"]]
@@ -146,7 +146,7 @@ def test_an_evaluation_is_reused_mirrored_and_goes_by_every_name(
     model = mirror.outputs.model_outputs[0].model_id
     weights = str(run / "checkpoints/model/open_clip_model.safetensors")
     for words in (["models:/" + model], [weights, "--model", "tiny-vit"]):
-        other = pgsbench(folder, "evaluate", *words, *suite, "--output", f"{len(words)}")
+        other = pgsbench(folder, "evaluate", *words, *suite, "--to", f"{len(words)}")
         assert "tasks: 2 measured" in other.stdout, other.stderr
         assert list((tmp_path / "data/embeddings").iterdir())
         scores = [
@@ -162,7 +162,7 @@ def test_parts_of_a_suite_are_measured_side_by_side_and_joined(
     folder, _ = swept
     run = next((folder / "runs/tiny").glob("oracle-s0-*"))
     model = str(run / "checkpoints/model")
-    words = ("evaluate", model, "--suite", str(tiny.suite), "--output", "joined", "--no-cache")
+    words = ("evaluate", model, "--suite", str(tiny.suite), "--to", "joined", "--no-cache")
     for part in ("1/2", "2/2"):
         assert "1 measured, 0 reused" in pgsbench(folder, *words, "--part", part).stdout
     joined = pgsbench(folder, *words)
@@ -211,7 +211,7 @@ def test_a_run_is_evaluated_under_its_own_mask_beside_whole_pictures(
 ) -> None:
     folder, _ = swept
     run = next((folder / "runs/tiny").glob("pgs-s0-*"))
-    words = ("evaluate", str(run), "--suite", str(tiny.suite), "--output", "gap", "--with-mask")
+    words = ("evaluate", str(run), "--suite", str(tiny.suite), "--to", "gap", "--with-mask")
     done = pgsbench(folder, *words)
     assert done.returncode == 0, done.stderr
     assert "under the training mask" in done.stdout

@@ -62,22 +62,20 @@ def test_bench_masks_prints_a_table(run) -> None:
 def test_diagnosing_a_study_leaves_files_and_an_entry_in_the_tracker(
     run, tiny: TinyWorld, tmp_path: Path
 ) -> None:
-    out = run("masks", "diagnose", str(tiny.study), "--batches", "2")
+    out = run("masks", "diagnose", str(tiny.study), "--batches", "2", "--output", "all")
     assert "Masks on tiny" in out
     assert "2 batches of 16 pictures, 4 x 4 patches, 2 seeds" in out
     for arm in ("pgs", "flip", "none", "oracle"):
         assert f"\n{arm} " in out
-    assert (tmp_path / "reports/tiny/masks/masks.png").stat().st_size > 10_000
+    assert (tmp_path / "all/reports/tiny/masks/masks.png").stat().st_size > 10_000
     sent = {path.name for path in (tmp_path / "mlruns").rglob("report/masks/*")}
     assert sent == {"masks.png", "masks.csv", "agreement.csv", "keep-rate.csv", "effective-ratio.csv"}
-    assert StudyRecord.read(tmp_path / "runs/tiny").runs == ()
-    assert run("report") == ""  # there is nothing to report of a study without runs
+    assert StudyRecord.read(tmp_path / "all/runs/tiny").runs == ()
+    assert run("report", "--output", "all") == ""  # there is nothing to report of a study without runs
 
 
 def test_a_diagnosis_is_written_where_asked_and_nowhere_else(run, tiny: TinyWorld, tmp_path: Path) -> None:
-    out = run(
-        "masks", "diagnose", str(tiny.study), "--batches", "1", "--strategies", "flip", "--output", "here"
-    )
+    out = run("masks", "diagnose", str(tiny.study), "--batches", "1", "--strategies", "flip", "--to", "here")
     assert "here/masks.csv" in out
     assert (tmp_path / "here/masks.png").is_file()
     assert [path.name for path in tmp_path.iterdir()] == ["here"]
@@ -117,7 +115,7 @@ def test_a_calibrated_threshold_is_a_line_to_paste(run, tiny: TinyWorld, tmp_pat
     study = tiny.study.read_text().replace("strategy: {name: pgs, mask_ratio: 0.5}", line)
     study = study.replace("augment: none", "augment: auto")  # as for shards that are named alone
     (tmp_path / "pasted.yaml").write_text(study.replace("arms: [pgs, flip]", "arms: [cluster]"))
-    run("masks", "diagnose", "pasted.yaml", "--strategies", "cluster", "--output", "pasted")
+    run("masks", "diagnose", "pasted.yaml", "--strategies", "cluster", "--to", "pasted")
     (row,) = csv.DictReader((tmp_path / "pasted/masks.csv").open())
     assert float(row["effective_ratio"]) == pytest.approx(0.6, abs=0.05)  # of other batches
 
@@ -131,11 +129,11 @@ def test_a_preview_of_a_study_and_of_files(run, tiny: TinyWorld, tmp_path: Path)
         "pgs,grid",
         "--count",
         "2",
-        "--output",
+        "--to",
         "study.png",
     )
     Image.new("RGB", (40, 30), "orange").save(tmp_path / "flat.png")
-    run("masks", "preview", "flat.png", "--model", "tiny-vit", "--mask-ratio", "0.25", "--output", "file.png")
+    run("masks", "preview", "flat.png", "--model", "tiny-vit", "--mask-ratio", "0.25", "--to", "file.png")
     assert (tmp_path / "study.png").stat().st_size > (tmp_path / "file.png").stat().st_size > 5_000
 
 
@@ -144,7 +142,7 @@ def test_a_preview_leaves_out_those_arms_of_a_study_that_it_cannot_show(
 ) -> None:
     text = tiny.study.read_text().replace("arms: {", "arms: {slow: {strategy: attentive}, ")
     (tmp_path / "with.yaml").write_text(text)
-    out = run("masks", "preview", "with.yaml", "--count", "1", "--output", "arms.png")
+    out = run("masks", "preview", "with.yaml", "--count", "1", "--to", "arms.png")
     assert out.splitlines() == ["arms.png", "Left out: slow; it needs the attention of a teacher."]
     asked = ("masks", "preview", "with.yaml", "--strategies", "pgs,slow")
     status, _, err = call(capsys, monkeypatch, *asked)

@@ -17,7 +17,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from pgsbench.config.schema import DataConfig
-from pgsbench.data import damage, names, own, remote, shards, store
+from pgsbench.data import damage, own, remote, shards, source_names, store
 from pgsbench.data.make import make
 from pgsbench.data.tar import read_tar, write_tar
 from pgsbench.data.verify import verify_pairs
@@ -47,7 +47,7 @@ def pictures(tmp_path: Path) -> Path:
 
 def captions_of(name: str) -> list[list[str]]:
     found = []
-    for shard in names.resolve(name):
+    for shard in source_names.resolve(name):
         for _, parts in read_tar(Path(shard)):
             found.append((parts.get("txt") or parts["captions.txt"]).decode().split("\n"))
     return found
@@ -84,7 +84,7 @@ def test_a_table_of_paths_and_captions(pictures: Path, kind: str, monkeypatch: p
     assert made.num_pairs == 3
     assert made.faults == {own._MISSING: 1, damage.NO_CAPTION: 1}
     assert captions_of("mine") == [["one, first", "one, again"], ["two"], ["four"]]
-    assert len(names.resolve("mine")) == 3
+    assert len(source_names.resolve("mine")) == 3
 
 
 def test_a_table_without_known_columns_is_refused(tmp_path: Path) -> None:
@@ -180,4 +180,4 @@ def test_ones_own_pictures_have_no_knobs_and_are_listed(pictures: Path, tmp_path
     assert "own/mine" in text(table)
     assert str(tmp_path / "data/own/mine") not in text(table)
     with pytest.raises(DataError, match="did you mean 'mine'"):
-        names.resolve("mina")
+        source_names.resolve("mina")

@@ -7,14 +7,16 @@ import re
 import pytest
 from tinyworld import TinyWorld
 
-from pgsbench.data import names
+from pgsbench.data import source_names
 from pgsbench.errors import DataError
 
 
 def test_patterns_name_shards(tiny: TinyWorld) -> None:
-    by_pattern = names.resolve(f"{tiny.shards}/{{00000..00002}}.tar")
-    assert by_pattern == names.resolve(str(tiny.shards)) == names.resolve(f"{tiny.shards}/*.tar")
-    assert names.resolve(f"{tiny.shards}/00000.tar::{tiny.shards}/00001.tar") == by_pattern[:2]
+    by_pattern = source_names.resolve(f"{tiny.shards}/{{00000..00002}}.tar")
+    assert (
+        by_pattern == source_names.resolve(str(tiny.shards)) == source_names.resolve(f"{tiny.shards}/*.tar")
+    )
+    assert source_names.resolve(f"{tiny.shards}/00000.tar::{tiny.shards}/00001.tar") == by_pattern[:2]
 
 
 @pytest.mark.parametrize(
@@ -27,7 +29,7 @@ def test_patterns_name_shards(tiny: TinyWorld) -> None:
 )
 def test_missing_shards_are_named(tiny: TinyWorld, train: str, said: str) -> None:
     with pytest.raises(DataError, match=said):
-        names.resolve(train.replace("{folder}", str(tiny.shards)))
+        source_names.resolve(train.replace("{folder}", str(tiny.shards)))
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,7 @@ def test_missing_shards_are_named(tiny: TinyWorld, train: str, said: str) -> Non
     ],
 )
 def test_braces_stand_for_names(pattern: str, found: list[str]) -> None:
-    assert names.expand(pattern) == found
+    assert source_names.expand(pattern) == found
 
 
 @pytest.mark.parametrize(
@@ -59,7 +61,7 @@ def test_braces_stand_for_names(pattern: str, found: list[str]) -> None:
 @pytest.mark.timeout(60)  # written out, such patterns take minutes or all memory
 def test_a_pattern_that_stands_for_too_much_is_refused(train: str, said: str) -> None:
     with pytest.raises(DataError, match=re.escape(said)):
-        names.resolve(train)
+        source_names.resolve(train)
 
 
 @pytest.mark.parametrize(
@@ -68,4 +70,4 @@ def test_a_pattern_that_stands_for_too_much_is_refused(train: str, said: str) ->
 )
 def test_what_would_run_a_command_is_refused(tiny: TinyWorld, train: str) -> None:
     with pytest.raises(DataError, match="no commands"):
-        names.resolve(train.replace("x.tar", f"{tiny.shards}/00000.tar"))
+        source_names.resolve(train.replace("x.tar", f"{tiny.shards}/00000.tar"))

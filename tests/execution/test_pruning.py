@@ -23,7 +23,8 @@ from pgsbench.execution import runs as runs_module
 from pgsbench.execution import search as search_module
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.local import Ended
-from pgsbench.execution.probes import Probed, Prober, prober_of
+from pgsbench.execution.probed import Probed, probe_folder
+from pgsbench.execution.probes import Prober, prober_of
 from pgsbench.execution.pruners import why_pruned
 from pgsbench.execution.status import statuses
 from pgsbench.experiment import is_complete, run_once, suite_of
@@ -91,9 +92,7 @@ def test_the_paired_test_ends_what_is_surely_worse_on_the_same_items() -> None:
 
 def write_probe(run: RunDir, prober: Prober, share: float, right: int, fingerprint: str = "data") -> Scores:
     """Write what a probe would: so many right answers of twenty."""
-    from pgsbench.execution.probes import _folder
-
-    folder, values = _folder(run, prober._search, share), (np.arange(20) < right).astype(np.float32)
+    folder, values = probe_folder(run, prober._search, share), (np.arange(20) < right).astype(np.float32)
     folder.mkdir(parents=True)
     np.savez(folder / "colour.npz", values=values, items=np.array([f"i{k}" for k in range(20)]))
     mean = right / 20

@@ -7,7 +7,7 @@ import torch
 
 from pgsbench.errors import DataError
 from pgsbench.inspection.picture_statistics import statistics_of
-from pgsbench.inspection.samples import Pictures
+from pgsbench.inspection.pictures import Pictures
 
 
 def pictures(busy_inside: bool) -> Pictures:

@@ -12,8 +12,8 @@ from tinyworld import TinyWorld
 
 from pgsbench.errors import ConfigError, DataError
 from pgsbench.inspection.inspected import named_strategies
+from pgsbench.inspection.pictures import Pictures
 from pgsbench.inspection.preview import preview
-from pgsbench.inspection.samples import Pictures
 from pgsbench.inspection.texts import STRIKE, named_texts, struck, texts_of_study
 from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.cluster import Cluster

@@ -11,8 +11,8 @@ import torch
 
 from pgsbench.errors import ModelError
 from pgsbench.models import checkpoint
+from pgsbench.models.architectures import CONFIG_FOLDER
 from pgsbench.models.clip import build, load
-from pgsbench.models.names import CONFIG_FOLDER
 
 
 def test_initial_weights_depend_on_the_seed_alone() -> None:
@@ -47,6 +47,14 @@ def test_plain_open_clip_loads_a_checkpoint(tmp_path: Path) -> None:
         assert torch.equal(theirs.encode_text(texts), ours.model.encode_text(texts))
     assert not ours.model.training
     assert ours.tokenize(["a"]).shape == (1, 24)
+
+
+def test_weights_that_come_from_a_file_are_not_drawn_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint.save(build("tiny-vit", seed=1), tmp_path)
+    monkeypatch.setattr(torch.nn.init, "_no_grad_normal_", lambda *_: pytest.fail("drawn"))
+    load(tmp_path)
 
 
 def test_a_json_configuration_is_a_model(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from pgsbench.errors import ModelError
 from pgsbench.evaluation.calibration import published
 from pgsbench.evaluation.evaluate import activations
 from pgsbench.models import checkpoint
+from pgsbench.models.architectures import CONFIG_FOLDER
 from pgsbench.models.clip import Clip, build
-from pgsbench.models.names import CONFIG_FOLDER
 from pgsbench.models.source import open_model, state_hash
 
 

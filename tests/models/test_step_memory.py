@@ -16,8 +16,8 @@ from pgsbench.masking.configure import configure
 from pgsbench.masking.text.none import WholeText
 from pgsbench.models import checkpoint
 from pgsbench.models.masked_tower import attach
-from pgsbench.models.memory import step_memory
 from pgsbench.models.start import build_for
+from pgsbench.models.step_memory import step_memory
 from pgsbench.models.text_masking import TextMasking
 from pgsbench.training.loop import train
 

@@ -24,7 +24,7 @@ def results(fabricate):
 
 def in_terminal(*shown: Table) -> str:
     file = io.StringIO()
-    terminal.show(*shown, console=Console(file=file, width=100, force_terminal=True, highlight=False))
+    terminal.draw(*shown, console=Console(file=file, width=100, force_terminal=True, highlight=False))
     return re.sub(r"\x1b\[[0-9;]*m", "", file.getvalue())
 
 
@@ -81,9 +81,9 @@ def test_long_words_are_wrapped_and_rows_stay_whole():
 
 def test_pipes_get_plain_text_and_terminals_colours(capsys, monkeypatch):
     table = Table("T", ["arm", "verdict"], [["pgs", "better"]], text_columns=(1,))
-    render.show(table, table)
+    terminal.show(table, table)
     assert capsys.readouterr().out == f"{render.text(table)}\n{render.text(table)}"
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("FORCE_COLOR", "1")
-    render.show(table)
+    terminal.show(table)
     assert "\x1b[" in capsys.readouterr().out

@@ -53,6 +53,13 @@ def test_every_number_follows_from_the_outcomes(bundled: Path, tmp_path: Path) -
     assert (tmp_path / "report/report.html").is_file()
 
 
+@pytest.mark.parametrize("name", ["tiny.zip", "tiny", "tiny.tar"])
+def test_a_bundle_bears_the_name_of_what_it_is(bundled: Path, name: str, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"(?s)packed by gzip.*NAME\.tar\.gz"):
+        bundle("tiny", tmp_path / name, output=bundled.parent)
+    assert not list(tmp_path.iterdir())
+
+
 def test_two_bundles_of_a_study_are_equal_to_the_byte(bundled: Path, tmp_path: Path) -> None:
     again = bundle("tiny", tmp_path / "again.tar.gz", output=bundled.parent)
     assert file_hash(again.path) == file_hash(bundled)

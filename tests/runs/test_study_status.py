@@ -58,11 +58,26 @@ def test_cancel_and_retry(tmp_path: Path) -> None:
     first, *_ = write_study(tmp_path)
     marks = Marks(tmp_path / "runs/tiny")
     marks.fail(first.spec.id, Failure("out of memory"))
-    assert workers.cancel("tiny", output=tmp_path) == []
+    waiting = spec_of("pgs", 10)
+    write_planned(tmp_path / "runs/tiny", [StudyRun(waiting, waiting.folder)])
+    assert workers.cancel("tiny", output=tmp_path).words == "cancelled, with 4 of 5 runs ended before"
     assert marks.is_cancelled
     assert workers.retry("tiny", output=tmp_path) == [first.spec.name]
     assert not marks.is_cancelled
     assert marks.failure(first.spec.id) is None
+
+
+def test_a_study_whose_runs_have_ended_is_not_cancelled(tmp_path: Path) -> None:
+    write_study(tmp_path)
+    found = workers.cancel("tiny", output=tmp_path)
+    assert found.words == "nothing to cancel: its 4 runs ended before"
+    assert not Marks(tmp_path / "runs/tiny").is_cancelled
+
+
+def test_a_search_is_cancelled_between_two_points(tmp_path: Path) -> None:
+    write_study(tmp_path, search={"space": {"strategy.mask_ratio": [0.5, 0.75]}})
+    assert workers.cancel("tiny", output=tmp_path).words == "cancelled, with 2 of 2 runs ended before"
+    assert Marks(tmp_path / "runs/tiny").is_cancelled
 
 
 def test_a_study_of_another_pytorch_is_not_joined(tmp_path: Path) -> None:

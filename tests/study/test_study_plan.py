@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from pgsbench.execution.estimate import Estimator
 from pgsbench.execution.machines import ASSUMED_SHARE, DEVICES, machine_named
 from pgsbench.records.run_records import Summary
 from pgsbench.records.study_record import StudyRecord, StudyRun
-from pgsbench.reporting.render import Table
+from pgsbench.reporting.render import Table, as_json
 from pgsbench.reporting.runs.study_plan import scaled
 from pgsbench.session.planning import _place, differences, plan
 from pgsbench.study.budget import PairSeconds
@@ -152,3 +153,11 @@ def test_numbers_are_short() -> None:
     assert [scaled(number) for number in numbers] == [
         *("0", "7", "999", "1.00 k", "12.3 k", "398 M", "49.0 E", "missing"),
     ]
+
+
+def test_programs_read_numbers_in_plain_units(tiny: TinyWorld) -> None:
+    tables = plan(open_study_file(tiny.study, overrides=["search=null"]), device="H100")
+    found = json.loads(as_json(*tables))
+    for rows, words in zip(found.values(), ({"arm", "time from"}, {"arm"}), strict=True):
+        assert all(type(row[name]) in (int, float) for row in rows for name in row.keys() - words)
+    assert found["Memory of a step"][0]["weights"] > 10_000  # bytes

@@ -9,6 +9,7 @@ import pytest
 from fake_study import MakeStudy
 from mlflow import MlflowClient
 
+from pgsbench.checkpoints import mlflow_run
 from pgsbench.errors import RunError
 from pgsbench.tracking import mlflow_artifacts
 from pgsbench.tracking.mirror import Mirror
@@ -44,6 +45,15 @@ def test_a_folder_comes_out_as_it_went_in(store: tuple[str, str], tmp_path: Path
 def test_what_is_not_there_is_said(source: str, store: tuple[str, str], tmp_path: Path) -> None:
     with pytest.raises(RunError, match="MLflow has no such artifact"):
         mlflow_artifacts.download(source, tmp_path / "here", tracking_uri=store[0])
+
+
+def test_a_run_that_is_to_get_scores_is_looked_up_first(
+    store: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store[0])
+    assert mlflow_run("model", store[1]) == store[1]
+    with pytest.raises(RunError, match="MLflow has no such run"):
+        mlflow_run("model", "0123456789abcdef0123456789abcdef")
 
 
 def test_no_store_is_made_by_looking(tmp_path: Path) -> None:

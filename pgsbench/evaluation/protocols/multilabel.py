@@ -108,6 +108,10 @@ def pseudo_values(scores: NDArray[np.float32], shows: NDArray[np.bool_]) -> NDAr
 def _average_precision(shows: NDArray[np.bool_]) -> tuple[float, NDArray[np.float64]]:
     """Return the average precision of a ranking, and (n,) that of the same ranking without each place.
 
+    scikit-learn's `average_precision_score` gives the first alone: the others would cost a call for each
+    picture and class, and at ties it counts pictures of both kinds at once where here the wrong ones come
+    first. Without ties both agree, which a test holds.
+
     Args:
         shows: (n,) whether the picture at a place shows the class, best place first; at least one does.
     """

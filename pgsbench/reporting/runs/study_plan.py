@@ -8,9 +8,9 @@ from typing import Any
 
 from pgsbench.config.schema import RunConfig
 from pgsbench.execution.estimate import Cost
-from pgsbench.models.memory import StepMemory
+from pgsbench.models.step_memory import StepMemory
 from pgsbench.records.run_spec import short
-from pgsbench.reporting.render import MISSING_CELL, Table, counted
+from pgsbench.reporting.render import MISSING_CELL, Cell, Table, counted
 from pgsbench.reporting.runs.run import differing
 
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
@@ -88,14 +88,14 @@ def difference_table(
 
 
 def scaled(number: float | None) -> str:
-    """Return a number with three digits and a prefix: ``"12.3 G"``."""
+    """Return a number with three digits and a prefix, ``"12.3 G"``; programs read the number itself."""
     if number is None:
         return MISSING_CELL
-    power = 0
+    whole, power = number, 0
     while abs(number) >= 1000 and power < len(_PREFIXES) - 1:
         number, power = number / 1000, power + 1
     digits = 0 if number >= 100 or not power else 1 if number >= 10 else 2
-    return f"{number:,.{digits}f} {_PREFIXES[power]}".rstrip()
+    return Cell(f"{number:,.{digits}f} {_PREFIXES[power]}".rstrip(), value=whole)
 
 
 def _cost_table(study: str, rows: Sequence[PlannedLabel], place: Place) -> Table:
@@ -167,10 +167,12 @@ def _memory_table(rows: Sequence[PlannedLabel], place: Place) -> Table:
 def _time(seconds: float | None) -> str:
     if seconds is None:
         return MISSING_CELL
-    return f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds / 60:,.1f} min"
+    shown = f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds / 60:,.1f} min"
+    return Cell(shown, value=seconds)
 
 
 def _size(number: int | None) -> str:
     if number is None:
         return MISSING_CELL
-    return f"{number / 2**30:,.2f} GiB" if number >= 2**30 else f"{number / 2**20:,.0f} MiB"
+    shown = f"{number / 2**30:,.2f} GiB" if number >= 2**30 else f"{number / 2**20:,.0f} MiB"
+    return Cell(shown, value=number)

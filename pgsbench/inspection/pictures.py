@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from pgsbench.config.schema import DataConfig
-from pgsbench.data.names import resolve
 from pgsbench.data.pairs import Pairs
 from pgsbench.data.shards import open_reader
+from pgsbench.data.source_names import resolve
 from pgsbench.data.transforms import decode
 from pgsbench.errors import DataError
 

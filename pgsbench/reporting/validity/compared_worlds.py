@@ -12,9 +12,9 @@ from pgsbench.errors import StudyError, nearest
 from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import RANDOM_ARMS, Results
 from pgsbench.reporting.validity.agreement import Coefficient
+from pgsbench.reporting.validity.agreement_tables import all_tables, verdict
 from pgsbench.reporting.validity.figure import scatter
 from pgsbench.reporting.validity.match import Match, other_settings, signs
-from pgsbench.reporting.validity.tables import all_tables, verdict
 from pgsbench.reporting.validity.world import World, matched
 
 _PAIR_COLUMNS = [

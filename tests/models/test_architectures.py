@@ -9,7 +9,7 @@ import open_clip
 import pytest
 
 from pgsbench.errors import ModelError
-from pgsbench.models import names
+from pgsbench.models import architectures
 from pgsbench.models.clip import build
 
 
@@ -17,14 +17,14 @@ def test_names_are_those_of_open_clip_and_ours() -> None:
     shipped = Path(open_clip.__file__).parent / "model_configs"  # other tests register models of their own
     known = [name for name in open_clip.list_models() if (shipped / f"{name}.json").is_file()]
     assert len(known) > 100
-    for name in [*known, *names.builtin_names()]:
-        names.check_name(name)
+    for name in [*known, *architectures.builtin_names()]:
+        architectures.check_name(name)
 
 
 @pytest.mark.parametrize("name", ["tiny-vit", "scenes-vit"])
 def test_sizes_are_those_of_the_model_that_is_built(name: str) -> None:
     clip = build(name, seed=0)
-    assert names.image_size_of(name) == clip.image_size
+    assert architectures.image_size_of(name) == clip.image_size
 
 
 @pytest.mark.parametrize(
@@ -37,23 +37,23 @@ def test_sizes_are_those_of_the_model_that_is_built(name: str) -> None:
     ],
 )
 def test_sizes_of_models_of_open_clip(name: str, image: tuple[int, int]) -> None:
-    assert names.image_size_of(name) == image
+    assert architectures.image_size_of(name) == image
 
 
 def test_a_size_may_be_a_pair(tmp_path: Path) -> None:
     file = tmp_path / "wide.json"
     config = {"embed_dim": 8, "vision_cfg": {"image_size": [32, 64], "patch_size": 8}, "text_cfg": {}}
     file.write_text(json.dumps(config))
-    assert names.image_size_of(str(file)) == (32, 64)
+    assert architectures.image_size_of(str(file)) == (32, 64)
     file.write_text(json.dumps(config | {"vision_cfg": {"image_size": "big"}}))
     with pytest.raises(ModelError, match=r"vision_cfg\.image_size.*'big'"):
-        names.image_size_of(str(file))
+        architectures.image_size_of(str(file))
 
 
 def test_a_wrong_name_is_told_with_the_nearest() -> None:
     with pytest.raises(ModelError, match="ViT-B-16"):
-        names.check_name("ViT-B-166")
-    names.check_name("hf-hub:owner/name")  # nobody is asked
+        architectures.check_name("ViT-B-166")
+    architectures.check_name("hf-hub:owner/name")  # nobody is asked
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "{", '{"embed_dim": 8}', "[" * 100_000])
@@ -61,12 +61,12 @@ def test_a_file_that_is_no_architecture(text: str, tmp_path: Path) -> None:
     file = tmp_path / "odd.json"
     file.write_text(text)
     with pytest.raises(ModelError, match=r"odd\.json"):
-        names.check_name(str(file))
+        architectures.check_name(str(file))
 
 
 def test_names_are_read_without_the_libraries() -> None:
     program = (
-        "import sys; from pgsbench.models.names import image_size_of; image_size_of('ViT-B-16');"
+        "import sys; from pgsbench.models.architectures import image_size_of; image_size_of('ViT-B-16');"
         "assert not {'torch', 'open_clip', 'huggingface_hub'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
