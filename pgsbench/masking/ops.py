@@ -37,7 +37,7 @@ def patchify(images: Tensor, patch_size: tuple[int, int]) -> Tensor:
     b, c, h, w = images.shape
     height, width = patch_size
     rows, cols = h // height, w // width
-    if width <= SHORT_ROW:
+    if width <= SHORT_ROW and not torch.compiler.is_compiling():  # a graph keeps no table of places
         places = _places((c, h, w), patch_size, images.device)
         return images.flatten(1).index_select(1, places).view(b, rows * cols, c * height * width)
     cells = images.view(b, c, rows, height, cols, width).permute(0, 2, 4, 1, 3, 5)
