@@ -5,6 +5,7 @@ Rank 0 is the command itself: it plans, writes, evaluates, reports. The others d
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import threading
@@ -99,6 +100,7 @@ def follow() -> None:
             except Exception as error:  # rank 0 tells that the run has failed, but cannot know why
                 if HEARD not in str(error):
                     print(f"{spec.name}: {_told(error)}", file=sys.stderr, flush=True)
+            gc.collect()  # a model and its mask hold one another, and nothing else frees a GPU
 
 
 def _told(error: Exception) -> str:

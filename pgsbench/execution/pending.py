@@ -63,12 +63,7 @@ class Pending:
         Raises:
             StudyError: It was.
         """
-        if self._folder.marks.is_cancelled:
-            raise StudyError(
-                "the study was cancelled; what was trained is saved",
-                where=self._folder.study.config.name,
-                way_out="the same command, or `pgsbench study retry`, goes on with it",
-            )
+        self._folder.marks.check_going_on()
 
     def _ask_for_more(self) -> bool:
         found = self._more()

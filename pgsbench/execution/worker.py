@@ -78,9 +78,9 @@ def done_or_failed(
         raised = error
     except Exception as error:
         raised = _failure(error, spec, runs_root)
-    raised.__context__ = raised.__cause__ = None
+    raised.__context__ = raised.__cause__ = raised.__traceback__ = None
     gc.collect()  # a model and its mask hold one another, and nothing else frees a GPU
-    raise raised.with_traceback(None)
+    raise raised
 
 
 def _failure(error: Exception, spec: RunSpec, runs_root: Path) -> RunError:

@@ -75,6 +75,10 @@ class ModelCost:
         projection = 2 * self.text.width * self.embed_dim
         return self.num_text_blocks * self.text.flops(tokens) + projection
 
+    def forward_flops(self, count: TokenCount, text_tokens: int) -> int:
+        """Return the FLOPs of one pair in a forward pass of both towers."""
+        return self.visual_flops(count) + self.text_flops(text_tokens)
+
     def training_flops(self, count: TokenCount, text_tokens: int) -> int:
         """Return the FLOPs of one pair in a training step.
 

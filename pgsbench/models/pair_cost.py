@@ -26,11 +26,13 @@ class PairCost:
         patch_tokens: In the image tower, over all views, mean over its blocks.
         text_tokens: In the text tower, marks and padding included.
         flops: Of both towers (`pgsbench.models.flops`); None where a tower is not open_clip's own.
+        forward_flops: Of them, those of a forward pass, which may run again.
     """
 
     patch_tokens: float
     text_tokens: int
     flops: int | None
+    forward_flops: int | None
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,10 @@ class Sizes:
         """Return what a pair costs under two strategies; None: whole pictures, whole captions."""
         tokens = self.text_tokens(text)
         count = self.count(strategy)
-        flops = self.cost.training_flops(count, tokens) if self.cost else None
-        return PairCost(count.mean, tokens, flops)
+        if self.cost is None:
+            return PairCost(count.mean, tokens, None, None)
+        flops = self.cost.training_flops(count, tokens)
+        return PairCost(count.mean, tokens, flops, self.cost.forward_flops(count, tokens))
 
     def text_tokens(self, text: TextConfig | None) -> int:
         """Return the tokens of a caption under a text strategy; None: whole captions."""

@@ -142,5 +142,14 @@ class Marks:
         """Whether the study was cancelled, and no command has gone on with it."""
         return (self.folder / _CANCELLED).exists()
 
+    def check_going_on(self) -> None:
+        """Raise StudyError where the study was cancelled."""
+        if self.is_cancelled:
+            raise StudyError(
+                "the study was cancelled; what was trained is saved",
+                where=self.folder.name,
+                way_out="the same command, or `pgsbench study retry`, goes on with it",
+            )
+
     def _path(self, kind: str, run_id: str) -> Path:
         return self.folder / kind / f"{run_id}.json"

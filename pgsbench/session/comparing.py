@@ -9,6 +9,7 @@ from typing import Any
 
 from pgsbench.config.schema import arm_name
 from pgsbench.errors import ConfigError
+from pgsbench.records.marks import Marks
 from pgsbench.records.study_record import DecisionPlan
 from pgsbench.reporting.decision.decide import Decision, decisions
 from pgsbench.reporting.decision.looks import first_look, shares
@@ -64,7 +65,8 @@ def compare_until_decided(
         on_look: Told in one line what each look says.
 
     Raises:
-        UserError: There is no such arm, a margin or number of seeds makes no sense, or a run failed.
+        UserError: There is no such arm, a margin or number of seeds makes no sense, a run failed, or the
+            study was cancelled.
     """
     if not 0 < margin < 100:
         rule, way_out = "a margin is a number of points above 0 and below 100", "1, for example"
@@ -74,7 +76,10 @@ def compare_until_decided(
     plan = DecisionPlan(arms[0], tuple(arms[1:]), margin / 100, max_seeds, first_seed)
     shares(len(arms), max_seeds)  # refuses what cannot be looked at, before hours of training
     began = time.monotonic()
-    for seeds in range(first_look(len(arms)), max_seeds + 1):
+    first, marks = first_look(len(arms)), Marks(study.runs_root / study.name)
+    for seeds in range(first, max_seeds + 1):
+        if seeds > first:
+            marks.check_going_on()
         before = time.monotonic()
         results = study.compare(
             baselines, candidate=candidate, seeds=range(first_seed, first_seed + seeds), plan=plan

@@ -113,11 +113,14 @@ def _elsewhere(machine: Machine, together: int) -> tuple[Place, _Duration]:
 
     def pace(config: RunConfig) -> PairSeconds:
         precision = config.training.precision_on("cuda")
-        of_pair = [pair.flops for pair in pair_costs(config.model, config.strategy, config.text)]
-        times = _times_done(config, together)
+        again = _forward_again(config, together)
         masked, whole = (
-            machine.seconds(times * (flops or 0), precision=precision, num_devices=together)
-            for flops in of_pair
+            machine.seconds(
+                (pair.flops or 0) + again * (pair.forward_flops or 0),
+                precision=precision,
+                num_devices=together,
+            )
+            for pair in pair_costs(config.model, config.strategy, config.text)
         )
         return PairSeconds(masked, whole)
 
@@ -133,15 +136,10 @@ def _elsewhere(machine: Machine, together: int) -> tuple[Place, _Duration]:
     return Place(words, "cuda", machine.count // together, machine.device.memory_gb * 1e9), duration
 
 
-def _times_done(config: RunConfig, num_devices: int) -> float:
-    """Return how often the operations of a step are done.
-
-    A forward pass is a third of them: it runs again for each micro-batch, and for gradient checkpointing.
-    """
-    training = config.training
-    pairs = training.batch_size // num_devices
-    again = (training.micro_batch_size or pairs) < pairs
-    return (3 + again + config.model.grad_checkpointing) / 3
+def _forward_again(config: RunConfig, num_devices: int) -> int:
+    """Return how often a forward pass runs again: for micro-batches, and for gradient checkpointing."""
+    pairs = config.training.batch_size // num_devices
+    return ((config.training.micro_batch_size or pairs) < pairs) + config.model.grad_checkpointing
 
 
 def _points(file: StudyFile) -> Iterator[tuple[Point, int]]:

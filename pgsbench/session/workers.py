@@ -83,12 +83,13 @@ class Cancelled:
 def cancel(study: str, *, output: str | Path = ".") -> Cancelled:
     """Ask every process and job of a study to save and end; one whose runs have ended is left alone.
 
-    A search may be about to choose its next point, so it is always asked.
+    A search may be about to choose its next point, and a comparison its next seed, so they are always asked.
     """
     folder = study_folder(output, study)
     runs = statuses(folder)
     num_ended = sum(run.state in ENDED for run in runs)
-    if runs and num_ended == len(runs) and StudyRecord.read(folder).config.search is None:
+    record = StudyRecord.read(folder)
+    if runs and num_ended == len(runs) and record.config.search is None and record.decision is None:
         return Cancelled([], num_ended, len(runs), is_over=True)
     Marks(folder).cancel()
     found = [run for run in runs if run.job]

@@ -63,6 +63,8 @@ def check_run(run_id: str, *, tracking_uri: str | None = None) -> None:
         try:
             _client(store).get_run(run_id)
         except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise RunError(f"MLflow does not answer as it should: {error}", where=store) from error
             raise RunError(
                 "MLflow has no such run",
                 where=store,

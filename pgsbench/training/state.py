@@ -91,7 +91,8 @@ def _unwritable(error: Exception, folder: Path, step: int, needed: int) -> RunEr
     return RunError(
         f"the state after step {step} cannot be written: {why}; {number}",
         where=str(folder),
-        way_out="make room; the same command goes on from the state before, which is still there",
+        way_out="make room; the same command goes on from "
+        + ("the state before, which is still there" if _saved(folder) else "the beginning"),
     )
 
 

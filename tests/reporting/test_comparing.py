@@ -9,6 +9,7 @@ import pytest
 from fabricated import Arm, write_runs
 
 from pgsbench.errors import ConfigError, StudyError
+from pgsbench.records.marks import Marks
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting.decision.power import power_table
 from pgsbench.reporting.pages.study_report import write_report
@@ -28,6 +29,7 @@ class FakeStudy:
 
     def __init__(self, folder, lead):
         self.folder, self.lead, self.asked = folder, lead, []
+        self.runs_root, self.name = folder, "study"
 
     def compare(self, baselines, *, candidate, seeds, plan):
         self.asked.append(list(seeds))
@@ -60,6 +62,13 @@ def test_an_open_one_goes_on_to_the_last_seed(tmp_path):
 def test_hours_end_it_before_a_seed_that_would_end_later(tmp_path):
     study = FakeStudy(tmp_path, 0.0)
     compare_until_decided(study, ["flip", "none"], hours=1e-9)
+    assert len(study.asked) == 1
+
+
+def test_a_comparison_that_is_cancelled_between_two_seeds_ends(tmp_path):
+    study = FakeStudy(tmp_path, 0.0)
+    with pytest.raises(StudyError, match="was cancelled"):
+        compare_until_decided(study, ["flip", "none"], on_look=lambda _: Marks(tmp_path / "study").cancel())
     assert len(study.asked) == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from pgsbench.execution import slurm
 from pgsbench.execution.status import RunStatus
 from pgsbench.records.marks import Failure, Marks, Queued
 from pgsbench.records.run_spec import Numerics
-from pgsbench.records.study_record import StudyRun, write_planned
+from pgsbench.records.study_record import DecisionPlan, StudyRecord, StudyRun, write_planned
 from pgsbench.reporting.runs.status_table import status_table
 from pgsbench.session import jobs, workers
 from pgsbench.tracking.rundir import RunDir
@@ -72,6 +73,14 @@ def test_a_study_whose_runs_have_ended_is_not_cancelled(tmp_path: Path) -> None:
     found = workers.cancel("tiny", output=tmp_path)
     assert found.words == "nothing to cancel: its 4 runs ended before"
     assert not Marks(tmp_path / "runs/tiny").is_cancelled
+
+
+def test_a_comparison_is_cancelled_between_two_seeds(tmp_path: Path) -> None:
+    write_study(tmp_path)
+    record = StudyRecord.read(tmp_path / "runs/tiny")
+    replace(record, decision=DecisionPlan("pgs", ("flip",), 0.01, 8)).write(tmp_path / "runs/tiny")
+    workers.cancel("tiny", output=tmp_path)
+    assert Marks(tmp_path / "runs/tiny").is_cancelled
 
 
 def test_a_search_is_cancelled_between_two_points(tmp_path: Path) -> None:

@@ -202,7 +202,10 @@ def test_it_is_the_curve_of_the_quiet_one_also_by_other_processes_and_readers(
     before: int,
     after: int,
 ) -> None:
-    assert run_by(before, tiny, tmp_path, readers=2, moment=moment) == [-signal.SIGKILL] * before
+    # The others are killed too, or have seen by then that the first is gone.
+    first, *others = run_by(before, tiny, tmp_path, readers=2, moment=moment)
+    assert first == -signal.SIGKILL
+    assert all(others)
     assert run_by(after, tiny, tmp_path, readers=3) == [0] * after
     rest = json.loads((tmp_path / "curve.json").read_text())
     curve, expected = quiet
