@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullLocator
 from scipy import stats
 
 from pgsbench.reporting.columns import Row, rows_of
@@ -104,7 +104,10 @@ def scale_answer(
         return f"Error falls with the budget to the power of {falls}."
     held = sum(guess.low <= score <= guess.high for guess, score in both.values())
     beside = and_(
-        [f"{arm} {percent(score)} ({percent(guess.score)})" for arm, (guess, score) in both.items()]
+        [
+            f"{arm} {percent(score)} ({percent(guess.score)} ±{percent((guess.high - guess.low) / 2)})"
+            for arm, (guess, score) in both.items()
+        ]
     )
     verb = "held" if held == len(both) else "failed" if not held else f"held for {held} of {len(both)} arms"
     return f"The prediction {verb}; measured, and foretold in brackets: {beside}."
@@ -171,8 +174,8 @@ def scale_figure(
                     linestyle="",
                 )
         axes.set(xscale="log", yscale="log", xlabel=UNITS[unit][2], ylabel="error (%)")
-        _plain(axes.xaxis, (1, 2, 5), lambda value, _: f"{value:,.4g}")
-        _plain(axes.yaxis, (1, 2, 3, 4, 5, 6, 8), percent_tick)
+        _plain(axes.xaxis, LogLocator(subs=(1, 2, 5)), lambda value, _: f"{value:,.4g}")
+        _plain(axes.yaxis, MaxNLocator(6), percent_tick)  # errors seldom span as much as a factor of two
         if held_out:
             (hollow,) = axes.plot([], [], color=LIGHT.ink, label="held out", marker="o", linestyle="")
             hollow.set_markerfacecolor(LIGHT.paper)
@@ -180,8 +183,8 @@ def scale_figure(
     return figure
 
 
-def _plain(axis: Any, steps: Sequence[int], write: Callable[[float, int], str]) -> None:
+def _plain(axis: Any, places: Locator, write: Callable[[float, int], str]) -> None:
     """Mark a logarithmic axis at few numbers, written as people write them."""
-    axis.set_major_locator(LogLocator(subs=steps))
+    axis.set_major_locator(places)
     axis.set_major_formatter(FuncFormatter(write))
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())
