@@ -32,12 +32,14 @@ def write_scale_page(
     """
     headline = next(iter(results.groups), "")
     seeds = min(results.seeds(label)[0] for label in results.study.labels)
+    of_largest = verdict_record(results)
     said = replace(
-        verdict_record(results),
+        of_largest,
         study=folder.name,
         answer=of_one_run(answer, seeds),
         certainty=f"On {named(headline)}: {counted(seeds, 'seed')}; power laws through "
         f"{counted(num_budgets, 'budget')}, 95 % intervals of a new measurement.",
+        setting=f"The largest budget. {of_largest.setting}",
         outcomes={},
     )
     picture = "data:image/png;base64," + base64.b64encode((folder / FIGURE).read_bytes()).decode()
