@@ -29,7 +29,8 @@ def accuracy_cost(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
     if not found:
         return None
     with themed(theme):
-        figure = new_figure(3.3)
+        num_arms = len({one.arm for points in found.values() for one in points})
+        figure = new_figure(max(3.3, 0.21 * num_arms + 0.1))  # room for the legend
         panels = figure.subplots(1, len(found), squeeze=False, sharey=True).flat
         for axes, (cost, points) in zip(panels, found.items(), strict=True):
             unit, scale = _unit(cost, points[-1].cost)
