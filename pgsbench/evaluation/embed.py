@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pgsbench.devices import usable_cores
 from pgsbench.errors import ConfigError, EvaluationError, nearest
+from pgsbench.evaluation.allocator import keep_freed_memory
 from pgsbench.evaluation.cache import EmbeddingCache, content_key
 from pgsbench.evaluation.preprocess import NamedImage, Preprocess
 
@@ -90,7 +91,10 @@ class Encoder:
 
         self.model, self.tokenizer, self.device = clip.model, clip.tokenize, torch.device(device)
         self.text_tower = ShortTexts(clip.model)
-        self.batch_size = min(batch_size, CPU_BATCH_SIZE) if self.device.type == "cpu" else batch_size
+        self.batch_size = batch_size
+        if self.device.type == "cpu":
+            self.batch_size = min(batch_size, CPU_BATCH_SIZE)
+            keep_freed_memory()
         self.preprocess, self.autocast = Preprocess(clip.preprocess_cfg), autocast
         self._images, self._texts = _Table("image", cache), _Table("text", cache)
         self._row_of_text: dict[str, int] = {}
