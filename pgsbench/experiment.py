@@ -33,7 +33,7 @@ from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import Suite, following, load_suite
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.configure import configure
-from pgsbench.masking.measure import overlap
+from pgsbench.masking.coverage import overlap
 from pgsbench.masking.text.configure import configure_text
 from pgsbench.models import checkpoint
 from pgsbench.models.clip import Clip, load
@@ -295,7 +295,7 @@ def _look_at_mask(run: RunDir, clip: Clip, masking: Masking, reader: Reader, spe
     """Keep a few training pictures with what the mask shows of them, for figures.
 
     Returns:
-        How much two seeds of the mask agree on the same pictures: `pgsbench.masking.measure.overlap`.
+        How much two seeds of the mask agree on the same pictures: `pgsbench.masking.coverage.overlap`.
     """
     training = spec.config.training
     batch = next(reader.batches(seed=0, batch_size=min(training.batch_size, OVERLAP_IMAGES)))

@@ -1,4 +1,4 @@
-"""Memory that is freed and wanted again at once: glibc hands large blocks back, and each new page is a fault."""
+"""Memory that evaluation frees stays for what comes next: glibc hands it back, and new pages cost faults."""
 
 from __future__ import annotations
 

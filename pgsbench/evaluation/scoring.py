@@ -8,8 +8,8 @@ import numpy as np
 
 from pgsbench.errors import EvaluationError
 from pgsbench.evaluation import task_results
-from pgsbench.evaluation.intervals import group_interval, interval
 from pgsbench.evaluation.protocols.base import Measurement
+from pgsbench.evaluation.score_intervals import group_interval, interval
 from pgsbench.evaluation.suite import Suite, Task
 from pgsbench.records.scores import GroupMean, Score
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pgsbench.config.cluster import Profile
+from pgsbench.config.cluster_profiles import Profile
 from pgsbench.errors import StudyError
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.runs import Watcher

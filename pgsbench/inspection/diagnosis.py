@@ -15,7 +15,7 @@ from pgsbench.data.samples import Reader
 from pgsbench.data.store import Progress
 from pgsbench.inspection.first_masks import draw, first_view, usable
 from pgsbench.masking.base import Strategy
-from pgsbench.masking.measure import objects_kept, overlap, top_edges_kept
+from pgsbench.masking.coverage import objects_kept, overlap, top_edges_kept
 from pgsbench.models.clip import Clip
 from pgsbench.models.tower_layout import layout_of
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from pgsbench.data.transforms import normalise
 from pgsbench.errors import StudyError
 from pgsbench.masking.base import Fuser, PatchView, Selection, Strategy, view_of
-from pgsbench.masking.measure import object_shares
+from pgsbench.masking.coverage import object_shares
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.pgs import Pgs, PgsStages
 from pgsbench.masking.selection_check import select_checked

@@ -16,8 +16,8 @@ from pgsbench.errors import DataError
 from pgsbench.inspection.first_masks import draw
 from pgsbench.inspection.pictures import Pictures
 from pgsbench.masking.base import Strategy, view_of
+from pgsbench.masking.coverage import object_shares, objects_kept, overlap
 from pgsbench.masking.edges import edge_map, gradient, luminance, magnitude
-from pgsbench.masking.measure import object_shares, objects_kept, overlap
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.random import Random
 

@@ -17,9 +17,9 @@ from pgsbench.inspection.pictures import Pictures, from_data, from_files
 from pgsbench.inspection.texts import named_texts, struck, texts_of_study
 from pgsbench.masking.appearance import appearance
 from pgsbench.masking.base import Fuser, PatchView, Strategy
-from pgsbench.masking.budget import token_count
 from pgsbench.masking.edges import edge_map
 from pgsbench.masking.pgs import Pgs
+from pgsbench.masking.token_counts import token_count
 from pgsbench.models.clip import Clip, build
 from pgsbench.reporting.gallery import Seen, ShownSelection, mask_gallery
 

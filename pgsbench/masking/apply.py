@@ -21,7 +21,7 @@ from pgsbench.data.transforms import normalise
 from pgsbench.errors import ConfigError, DataError
 from pgsbench.masking.base import Fuser, Resampler, Strategy, view_of
 from pgsbench.masking.configure import configure
-from pgsbench.masking.measure import object_shares
+from pgsbench.masking.coverage import object_shares
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.selection_check import select_checked
 

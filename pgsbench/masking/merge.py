@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from pgsbench.masking.base import Need, PatchView, Selection
-from pgsbench.masking.budget import patch_tokens
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.ops import patchify
+from pgsbench.masking.token_counts import patch_tokens
 from pgsbench.masking.wrapped import Wrapped
 
 Merge = Literal["nearest", "one"]

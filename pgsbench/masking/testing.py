@@ -38,10 +38,10 @@ from pgsbench.masking.base import (
     Strategy,
     num_kept,
 )
-from pgsbench.masking.budget import token_count
 from pgsbench.masking.configure import fields_of
 from pgsbench.masking.merge import Merged
 from pgsbench.masking.noise import Draws
+from pgsbench.masking.token_counts import token_count
 from pgsbench.masking.views import ManyViews
 
 #: (grid, patch size, batch size): square, wide, tall, odd and single-image batches.

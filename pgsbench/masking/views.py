@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 
 from pgsbench.masking.base import PatchView, Selection
-from pgsbench.masking.budget import patch_tokens
 from pgsbench.masking.noise import Draws
+from pgsbench.masking.token_counts import patch_tokens
 from pgsbench.masking.wrapped import Wrapped
 
 

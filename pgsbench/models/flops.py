@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from pgsbench.masking.budget import TokenCount
+from pgsbench.masking.token_counts import TokenCount
 from pgsbench.models.openclip import open_clip
 from pgsbench.models.tower_layout import layout_of
 

@@ -18,10 +18,10 @@ from torch.utils.hooks import RemovableHandle
 from pgsbench.errors import DataError, ModelError
 from pgsbench.masking.appearance import averaged, coarse, resample
 from pgsbench.masking.base import Fuser, PatchView, Resampler, Selection, Strategy
-from pgsbench.masking.budget import TokenCount, whole
-from pgsbench.masking.measure import object_shares, objects_kept
+from pgsbench.masking.coverage import object_shares, objects_kept
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.selection_check import select_checked
+from pgsbench.masking.token_counts import TokenCount, whole
 from pgsbench.models.device_clock import DeviceClock
 from pgsbench.models.ema_tower import ema_tower_of
 from pgsbench.models.key_mask import as_key_padding
@@ -210,7 +210,7 @@ class Masking(nn.Module):
         """Return what is known of the last masked forward pass; waits for a GPU.
 
         The strategy's own diagnostics and, where the objects are known, those of
-        `pgsbench.masking.measure.objects_kept`, all under ``mask/``.
+        `pgsbench.masking.coverage.objects_kept`, all under ``mask/``.
         """
         if self.last is None:
             return {}

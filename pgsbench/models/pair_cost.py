@@ -8,10 +8,10 @@ from functools import cache
 from torch import nn
 
 from pgsbench.config.schema import ModelConfig, StrategyConfig, TextConfig
-from pgsbench.masking.budget import TokenCount, token_count, whole
 from pgsbench.masking.configure import configure
 from pgsbench.masking.text.base import num_entering
 from pgsbench.masking.text.configure import configure_text
+from pgsbench.masking.token_counts import TokenCount, token_count, whole
 from pgsbench.models.clip import build
 from pgsbench.models.flops import ModelCost, model_cost
 from pgsbench.models.start import lock

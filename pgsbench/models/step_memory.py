@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pgsbench.config.schema import RunConfig
-from pgsbench.masking.budget import TokenCount
+from pgsbench.masking.token_counts import TokenCount
 from pgsbench.models.flops import Block, ModelCost
 from pgsbench.models.pair_cost import Sizes, sizes_for
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pgsbench.config.cluster import Profile, read_profile
+from pgsbench.config.cluster_profiles import Profile, read_profile
 from pgsbench.errors import ConfigError
 from pgsbench.execution import slurm
 from pgsbench.execution.folder import StudyFolder

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from pgsbench.evaluation.intervals import group_interval, interval, wilson
 from pgsbench.evaluation.protocols.base import Measurement
+from pgsbench.evaluation.score_intervals import group_interval, interval, wilson
 
 
 def measured(

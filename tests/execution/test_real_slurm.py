@@ -15,7 +15,7 @@ import pytest
 from test_slurm import planned
 from tinyworld import HALF, TinyWorld
 
-from pgsbench.config.cluster import read_profile
+from pgsbench.config.cluster_profiles import read_profile
 from pgsbench.execution import slurm
 from pgsbench.execution.runs import Watcher
 from pgsbench.records import files

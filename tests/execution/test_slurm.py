@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from pgsbench import experiment
 from pgsbench.cli.app import app
-from pgsbench.config.cluster import Profile, read_profile
+from pgsbench.config.cluster_profiles import Profile, read_profile
 from pgsbench.errors import ConfigError, DataError, Interrupted, StudyError
 from pgsbench.execution import slurm
 from pgsbench.execution.folder import StudyFolder

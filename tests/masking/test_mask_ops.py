@@ -11,8 +11,8 @@ from masking_twins import averaged, canny_edges, cut, edge_strength, ranks
 from pgsbench.masking import CARDS
 from pgsbench.masking.base import view_of
 from pgsbench.masking.configure import configure
+from pgsbench.masking.coverage import object_shares, objects_kept, overlap, top_edges_kept
 from pgsbench.masking.edges import blur, canny, edge_map, luminance, rank
-from pgsbench.masking.measure import object_shares, objects_kept, overlap, top_edges_kept
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.ops import (
     add_cosines,

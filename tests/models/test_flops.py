@@ -10,10 +10,10 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from pgsbench.masking.budget import TokenCount, token_count
 from pgsbench.masking.random import Random
 from pgsbench.masking.text.none import WholeText
 from pgsbench.masking.text.random import RandomTokens
+from pgsbench.masking.token_counts import TokenCount, token_count
 from pgsbench.models.clip import build
 from pgsbench.models.flops import ModelCost, model_cost
 from pgsbench.models.masked_tower import attach

@@ -18,7 +18,7 @@ from pgsbench.data import evalset, store
 from pgsbench.data.tar import read_tar
 from pgsbench.errors import DataError
 from pgsbench.evaluation.suite import load_suite
-from pgsbench.worlds import damage, emoji, scenes, tiny_imagenet
+from pgsbench.worlds import corruptions, emoji, scenes, tiny_imagenet
 from pgsbench.worlds.scenes.shifts import SHIFTS
 from pgsbench.worlds.tiny_imagenet import names
 from pgsbench.worlds.tiny_imagenet.captions import TEMPLATES, caption
@@ -168,10 +168,10 @@ def test_photos_are_damaged_as_scenes_are(made: Path) -> None:
     for key, parts in evalset.read_split(made / "eval" / "val-shifted"):
         if int(key.removeprefix("val_")) % 4 == 1:  # blur draws nothing at random
             picture = pixels(clean[key]["jpg"]).transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)
-            expected = damage.blur(np.random.default_rng(), picture)[0].transpose(1, 2, 0) * 255
+            expected = corruptions.blur(np.random.default_rng(), picture)[0].transpose(1, 2, 0) * 255
             assert np.abs(pixels(parts["jpg"]) - expected).mean() < 3
             assert np.abs(pixels(clean[key]["jpg"]) - expected).mean() > 20
-    assert SHIFTS["blur"].damage is damage.blur
+    assert SHIFTS["blur"].damage is corruptions.blur
 
 
 def test_the_identity_follows_recipe_and_names(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pgsbench.worlds.scenes.colours import rgb
+from pgsbench.worlds.scenes.colour_words import rgb
 from pgsbench.worlds.scenes.scene import Floats, Ints, Scenes
 from pgsbench.worlds.scenes.textures import fractal, noise
 from pgsbench.worlds.scenes.vocabulary import COLOURS, MAX_OBJECTS

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pgsbench.worlds.scenes import clutter, textures
 from pgsbench.worlds.scenes.clutter import Surroundings, axes, pick, turned
-from pgsbench.worlds.scenes.colours import rgb
+from pgsbench.worlds.scenes.colour_words import rgb
 from pgsbench.worlds.scenes.recipe import Knobs
 from pgsbench.worlds.scenes.scene import Floats, Ints, Scenes
 from pgsbench.worlds.scenes.shapes import signed_distance

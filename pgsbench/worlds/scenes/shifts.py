@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pgsbench.worlds.damage import Damage, blur, brightness, noise, sketch, untouched
+from pgsbench.worlds.corruptions import Damage, blur, brightness, noise, sketch, untouched
 from pgsbench.worlds.scenes.paint import Look
 from pgsbench.worlds.scenes.scene import Scenes
 

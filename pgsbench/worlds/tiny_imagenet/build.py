@@ -15,7 +15,7 @@ from pgsbench.data import fetch, store
 from pgsbench.data.evalset import write_classification
 from pgsbench.data.tar import EncodedImage, write_tar
 from pgsbench.errors import DataError
-from pgsbench.worlds import damage
+from pgsbench.worlds import corruptions
 from pgsbench.worlds.tiny_imagenet.archive import TOP, URL, WAY_OUT, Archive, Box, Photo, open_archive
 from pgsbench.worlds.tiny_imagenet.captions import TEMPLATES, caption
 from pgsbench.worlds.tiny_imagenet.names import class_name
@@ -28,7 +28,7 @@ ATTRIBUTION = (
 )
 
 #: The kinds of damage, in turn.
-DAMAGES = (damage.noise, damage.blur, damage.brightness, damage.sketch)
+DAMAGES = (corruptions.noise, corruptions.blur, corruptions.brightness, corruptions.sketch)
 
 # Streams of random numbers; the order is part of the recipe's version.
 _ORDER, _DAMAGE = range(2)
