@@ -160,6 +160,7 @@ def _run_first(
         except Exception as error:  # said while the run is held: nobody may take it for one that is free
             Marks(runs_root / spec.study).fail(spec.id, failure_of(error, run))
             raise
+        state.discard(run.state)
         run.mark_done()
     return run
 
@@ -210,18 +211,19 @@ def _train(
     config = spec.config
     if ranks.is_first:
         run.write_environment(_environment(device))
-    clip = build_for(config, seed=config.seed, device=device)
-    strategy = configure(config.strategy.name, config.strategy.fields)  # at once: its file may be edited
-    text_strategy = configure_text(config.text.strategy, config.text.fields)
-    pairs = shards.open_pairs(config.data)
-    damage = pairs.damage(config.data.max_bad_share)
-    damage.keep_in(run.path / files.DAMAGE)
-    reader = shards.open_reader(
-        pairs, config.data, image_size=clip.image_size, tokenize=clip.tokenize, damage=damage
-    )
-    _check_objects(strategy, reader)
-    masking = attach(clip.model, strategy)
-    counts = word_counts(pairs, clip.tokenize) if "counts" in text_strategy.needs else None
+    with ranks.together():
+        clip = build_for(config, seed=config.seed, device=device)
+        strategy = configure(config.strategy.name, config.strategy.fields)  # at once: its file may be edited
+        text_strategy = configure_text(config.text.strategy, config.text.fields)
+        pairs = shards.open_pairs(config.data)
+        damage = pairs.damage(config.data.max_bad_share)
+        damage.keep_in(run.path / files.DAMAGE)
+        reader = shards.open_reader(
+            pairs, config.data, image_size=clip.image_size, tokenize=clip.tokenize, damage=damage
+        )
+        _check_objects(strategy, reader)
+        masking = attach(clip.model, strategy)
+        counts = word_counts(pairs, clip.tokenize) if "counts" in text_strategy.needs else None
 
     is_first = True
 
@@ -256,7 +258,6 @@ def _train(
     masking.detach()
     run.write_summary(_summary(run, clip, totals, device, mask_overlap, damage))
     checkpoint.save(clip, run.checkpoint)  # last: from here on the run counts as trained
-    state.discard(run.state)
 
 
 def _evaluate(

@@ -6,6 +6,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -101,9 +102,14 @@ class Damage:
         """Keep what is found from now on in a file, and take over what it holds."""
         self.path = path
         if path.is_file():
-            for line in path.read_text().splitlines():
-                number, reason, where = json.loads(line)
-                self.replaced[int(number)] = (reason, where)
+            text = path.read_text(errors="replace")
+            for line in text.splitlines():
+                with suppress(ValueError):  # torn: its sample counts when it is met again
+                    number, reason, where = json.loads(line)
+                    self.replaced[int(number)] = (reason, where)
+            if text and not text.endswith("\n"):
+                with path.open("a") as file:
+                    file.write("\n")
 
     @property
     def counts(self) -> dict[str, int]:

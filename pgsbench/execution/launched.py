@@ -6,6 +6,7 @@ Rank 0 is the command itself: it plans, writes, evaluates, reports. The others d
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 import threading
@@ -25,7 +26,7 @@ from pgsbench.execution.local import Engine
 from pgsbench.execution.slots import Slots
 from pgsbench.experiment import run_once
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.training.ranks import HEARD, Ranks, joined, local_rank
+from pgsbench.training.ranks import HEARD, Ranks, is_shared, joined, local_rank
 
 _ranks = Ranks()  # in `leading`, this process among the others
 
@@ -100,6 +101,8 @@ def follow() -> None:
             except Exception as error:  # rank 0 tells that the run has failed, but cannot know why
                 if HEARD not in str(error):
                     print(f"{spec.name}: {_told(error)}", file=sys.stderr, flush=True)
+                if not is_shared(error):  # the others wait for this process: what has started it ends them
+                    os._exit(1)
             gc.collect()  # a model and its mask hold one another, and nothing else frees a GPU
 
 

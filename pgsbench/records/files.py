@@ -13,7 +13,6 @@ GALLERY = "gallery.npz"
 DAMAGE = "damage.jsonl"
 DONE = "DONE"
 TAKEOVERS = "takeovers.jsonl"
-FAILED = "failed.json"
 FAILURE = "failure.txt"
 
 #: Folders of a run directory.

@@ -81,25 +81,29 @@ def train(
         RunError: The loss or the weights are no longer finite, memory runs out, a state cannot be read or
             written, the batch cannot be shared equally, or another rank has failed or is lost.
     """
-    check_shared_equally(config.batch_size, ranks.world_size)
     model: Any = clip.model
-    optimizer = adamw(model, config, world_size=ranks.world_size)
     scaler = torch.amp.GradScaler(device.type, enabled=config.precision_on(device.type) == "fp16")
-    trained = state.Trained(model, masking, optimizer, scaler)
-    step, totals = state.restore(state_folder, trained, device=device)
     unmasked_from = first_unmasked_step(config)
-    batches = reader.batches(
-        seed=seed,
-        batch_size=config.batch_size,
-        start_step=step,
-        rank=ranks.rank,
-        world_size=ranks.world_size,
-    )
+    with ranks.together():
+        check_shared_equally(config.batch_size, ranks.world_size)
+        optimizer = adamw(model, config, world_size=ranks.world_size)
+        trained = state.Trained(model, masking, optimizer, scaler)
+        step, totals = state.restore(state_folder, trained, device=device)
+        batches = reader.batches(
+            seed=seed,
+            batch_size=config.batch_size,
+            start_step=step,
+            rank=ranks.rank,
+            world_size=ranks.world_size,
+        )
+        batch = next(batches)
     towers: Any = Towers(clip, text_masking)
     if config.compile:
         towers = torch.compile(towers)
+    with ranks.watched(step):
+        shared = ranks.wrapped(towers, device)
     gradient = GradientStep(
-        ranks.wrapped(towers, device),
+        shared,
         clip,
         masking,
         contrastive_loss(config.loss, rank=ranks.rank, world_size=ranks.world_size),
@@ -114,7 +118,6 @@ def train(
     saved_at = time.monotonic()
 
     while step < config.steps:
-        batch = next(batches)
         progress = step / config.steps
         masking.active = text_masking.active = step < unmasked_from
         text_masking.begin_step(seed=seed, step=step, samples=batch.samples, progress=progress)
@@ -144,11 +147,13 @@ def train(
                 check_finite(line["loss"], step)
                 if ranks.is_first:
                     emit(line)
-            stop = step < config.steps and should_stop()
+            stop = should_stop() and step < config.steps  # asked at the end, too: is the run still ours?
             if step in probes:
                 meter.pause()
                 stop = probes[step]() or stop
                 meter.resume()
+            if step < config.steps:
+                batch = next(batches)
         except Exception as raised:  # the other ranks must hear of it
             error = raised
         save = ranks.is_first and config.is_time_to_save(step, (time.monotonic() - saved_at) / 60)

@@ -26,6 +26,8 @@ SILENCE_SECONDS = 600.0
 #: Stands in what a rank says that has only heard of another's failure.
 HEARD = "another process of this run"
 
+#: A note on an error that every rank has heard of, so that they can go on together with another run.
+_SHARED = "every process of this run knows it"
 _FAILED, _STOP, _SAVE = 4, 2, 1
 
 
@@ -73,14 +75,25 @@ class Ranks:
             wishes = self._exchanged(step, wish)
             failed = [rank for rank, (_, other) in enumerate(wishes) if other & _FAILED]
             if failed and error is None:
-                raise self._lost(f"{HEARD} has failed", step, f"rank {failed[0]}")
+                error = self._lost(f"{HEARD} has failed", step, f"rank {failed[0]}")
             apart = [rank for rank, (other, _) in enumerate(wishes) if other != step]
             if apart and error is None:
                 raise self._lost("the processes of this run are not at the same step", step, str(wishes))
             stop, save = (any(other & bit for _, other in wishes) for bit in (_STOP, _SAVE))
         if error is not None:
+            error.add_note(_SHARED)
             raise error
         return stop, save
+
+    @contextmanager
+    def together(self, step: int = 0) -> Iterator[None]:
+        """Run a block at whose end all ranks meet, or fail together where it fails in any of them."""
+        error: Exception | None = None
+        try:
+            yield
+        except Exception as raised:
+            error = raised
+        self.agree(step, error=error)
 
     def _exchanged(self, step: int, wish: int) -> list[tuple[int, int]]:
         own = torch.tensor([step, wish])
@@ -179,6 +192,11 @@ def joined(device: torch.device, *, silence_seconds: float = SILENCE_SECONDS) ->
             yield Ranks(rank, world_size, control, patient)
     finally:
         dist.destroy_process_group()
+
+
+def is_shared(error: Exception) -> bool:
+    """Tell whether every rank has heard of an error; else the others may wait in an operation of torch's."""
+    return _SHARED in getattr(error, "__notes__", ())
 
 
 def local_rank() -> int:

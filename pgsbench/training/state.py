@@ -79,8 +79,9 @@ def save(folder: Path, trained: Trained, *, step: int, totals: Totals, keep: int
     except (OSError, SafetensorError) as error:
         shutil.rmtree(scratch, ignore_errors=True)  # others want to write, too
         raise _unwritable(error, folder, step, sum(value.nbytes for value in tensors.values())) from error
-    for old in [*_saved(folder)[keep:], *folder.glob(f"{_SCRATCH}*")]:
-        shutil.rmtree(old, ignore_errors=True)
+    kept = [path for path in _saved(folder) if path.name <= whole.name][:keep]  # a later one cannot be read
+    for path in {*_saved(folder), *folder.glob(f"{_SCRATCH}*")} - set(kept):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _unwritable(error: Exception, folder: Path, step: int, needed: int) -> RunError:

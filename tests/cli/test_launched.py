@@ -66,9 +66,27 @@ def test_a_rank_that_only_follows_says_why_it_has_failed(
     monkeypatch.setattr(launched, "joined", joined)
     monkeypatch.setattr(launched, "run_once", run_once)
     monkeypatch.setattr(launched.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(launched, "is_shared", lambda _: True)
     launched.follow()
     assert not jobs, "it waits for the next run"
     assert capsys.readouterr().err == said
+
+
+def test_a_rank_ends_where_the_others_would_wait_for_it(tmp_path: Path) -> None:
+    code = """
+from contextlib import nullcontext
+from types import SimpleNamespace
+from pgsbench.execution import launched
+from pgsbench.training.ranks import Ranks
+job = (SimpleNamespace(name="tiny"), None, 1, "cpu")
+launched.joined = lambda _: nullcontext(SimpleNamespace(told=lambda _: job))
+def run_once(*_, **__):
+    raise ValueError("only here")
+launched.run_once = run_once
+launched.follow()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "ValueError: only here" in done.stderr) == (1, True), done.stderr
 
 
 @pytest.mark.slow

@@ -140,6 +140,17 @@ def test_the_account_goes_on_where_a_killed_training_left_it(tmp_path: Path) -> 
     assert len((tmp_path / "damage.jsonl").read_text().splitlines()) == 2
 
 
+def test_a_torn_line_of_the_account_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "damage.jsonl"
+    path.write_text('[4, "damaged", "0.tar:4"]\n[5, "dam')
+    found = Damage(100, {}, 1.0)
+    found.keep_in(path)
+    found.add(6, damage.VANISHED, "1.tar:6")
+    again = Damage(100, {}, 1.0)
+    again.keep_in(path)
+    assert sorted(again.replaced) == [4, 6]
+
+
 def test_removing_a_bad_sample_by_hand_keeps_the_data_what_it_is(tmp_path: Path) -> None:
     faulty.plant(tmp_path / "train")
     data = config(tmp_path / "train")

@@ -151,6 +151,14 @@ def test_a_rank_that_hangs_is_a_message_with_rank_and_step(tmp_path: Path) -> No
     assert "rank 1 of 2, step 1" in hanging
 
 
+def test_what_fails_in_one_process_alone_ends_all_at_once(tmp_path: Path) -> None:
+    runs = [(Training(unreadable=step, silence_seconds=4.0), tmp_path / str(step)) for step in (0, 2)]
+    for (heard, failed), step in zip(run_on(2, runs), (0, 2), strict=True):
+        assert "rank 1 cannot read its pairs" in failed
+        assert "another process of this run has failed" in heard
+        assert f"step {step}" in heard
+
+
 def test_a_state_goes_on_at_another_number_of_processes(tmp_path: Path) -> None:
     alone = run(Training(), tmp_path / "alone")
     shared = Training(stop_after=3).changed(shard_optimizer=True)

@@ -77,6 +77,14 @@ def test_of_a_damaged_state_the_one_before_is_taken(tmp_path: Path) -> None:
         state.restore(tmp_path, trained(), device=CPU)
 
 
+def test_a_state_that_cannot_be_read_does_not_replace_one_that_can(tmp_path: Path) -> None:
+    for step in (2, 4):
+        state.save(tmp_path, trained(), step=step, totals=Totals(), keep=2)
+    (tmp_path / "step-00000004" / "tensors.safetensors").write_bytes(b"cut")
+    state.save(tmp_path, trained(), step=3, totals=Totals(), keep=1)
+    assert folders(tmp_path) == ["step-00000003"]
+
+
 class Killed(BaseException):
     """Stands for SIGKILL: nothing cleans up behind it."""
 

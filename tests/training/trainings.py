@@ -65,6 +65,7 @@ class Training:
     config: TrainingConfig = CONFIG
     stop_after: int | None = None
     hangs: int | None = None
+    unreadable: int | None = None
     silence_seconds: float = 60.0
     local_loss: bool = True
 
@@ -87,11 +88,13 @@ class Watched:
 
     has_objects = True
 
-    def __init__(self) -> None:
-        self.data, self.seen = pairs(), list[int]()
+    def __init__(self, unreadable: int | None) -> None:
+        self.data, self.seen, self.unreadable = pairs(), list[int](), unreadable
 
     def batches(self, **options: Any) -> Iterator[Batch]:
-        for batch in self.data.batches(**options):
+        for step, batch in enumerate(self.data.batches(**options)):
+            if step == self.unreadable and options["rank"] == 1:
+                raise OSError("rank 1 cannot read its pairs")
             self.seen += batch.ids.tolist()
             yield batch
 
@@ -110,7 +113,7 @@ def run_as(ranks: Ranks, training: Training, folder: Path) -> Result:
     masking = attach(clip.model, configure(training.strategy, dict(training.fields)))
     text = configure_text(training.text, {} if training.text == "none" else {"keep": 5})
     counts = WordCounts.none().plus(torch.tensor([1])) if "counts" in text.needs else None
-    reader, losses, masks = Watched(), list[float](), list[torch.Tensor]()
+    reader, losses, masks = Watched(training.unreadable), list[float](), list[torch.Tensor]()
 
     def should_stop() -> bool:
         if training.hangs == ranks.rank:
