@@ -104,8 +104,9 @@ class SearchConfig(Strict):
     pruner: Pruner | None = Field(
         None,
         description="Ends trainings that look bad at a probe, beside those of the same seed. median: below "
-        "the median of the complete ones. halving: not in the better half of those that came as far. "
-        "wilcoxon: worse on the test items than the best so far (paired test, p < 0.05).",
+        "the median of the complete ones, once four are. halving: not in the better half of those that came "
+        "as far. wilcoxon: worse on the test items than the best complete one (paired signed-rank test, "
+        "one-sided p < 0.05 at each probe).",
     )
     probe: ProbeConfig | None = Field(
         None, description="What a pruner looks at; without a pruner it is measured and ends nothing."

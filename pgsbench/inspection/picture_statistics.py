@@ -2,6 +2,22 @@
 
 Nothing is trained. Worlds whose numbers differ will hardly order masks alike; equal numbers prove nothing.
 Shape letters: b pictures, n patches, h and w pixels.
+
+Measured on 2,000 validation photos of Tiny-ImageNet, whose boxes hold more than the object, on 1,024 training
+scenes, and on as many scenes with clutter 0 and object size 0.1. Half of the patches are kept.
+
+===========================================  ==========  ==========  ==========
+what                                         photos      scenes      clutter 0
+===========================================  ==========  ==========  ==========
+object_share                                 0.52        0.31        0.10
+object_patches                               0.61        0.57        0.26
+edge_rank_inside, edge_rank_outside          0.60, 0.42  0.59, 0.46  0.91, 0.45
+edge_strength                                0.52        0.50        0.23
+contrast, chroma                             0.22, 0.16  0.19, 0.20  0.10, 0.22
+spectrum_slope                               -2.2        -2.5        -2.6
+kept_by_pgs, kept_at_random                  0.55, 0.50  0.58, 0.50  0.94, 0.50
+overlap_of_pgs, overlap_at_random            0.64, 0.34  0.64, 0.34  0.63, 0.34
+===========================================  ==========  ==========  ==========
 """
 
 from __future__ import annotations

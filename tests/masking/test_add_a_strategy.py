@@ -25,6 +25,38 @@ from pgsbench.models.masked_tower import attach
 
 PAGE = Path(__file__).parents[2] / "docs" / "add-a-strategy.md"
 
+#: A strategy of another family, which the page describes in words: neighbouring tokens merge in the middle.
+PAIRS = '''
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from pgsbench.masking.base import BlockView, Need, PatchView, Selection, keep_all
+from pgsbench.masking.noise import Draws
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """From the middle block on, a token stands for two neighbours; a ratio of 0 switches it off."""
+
+    mask_ratio: float = 0.25
+    needs: ClassVar[frozenset[Need]] = frozenset()
+
+    def select(self, view: PatchView, *, draws: Draws) -> Selection:
+        return keep_all(view)
+
+    def token_counts(self, num_patches: int, num_blocks: int) -> tuple[int, ...]:
+        middle, left = num_blocks // 2, (num_patches + 1) // 2 if self.mask_ratio else num_patches
+        return (num_patches,) * middle + (left,) * (num_blocks - middle)
+
+    def fuse(self, view: BlockView) -> torch.Tensor | None:
+        if view.depth != view.num_blocks // 2 or self.mask_ratio == 0:
+            return None
+        b, m = view.sizes.shape
+        return (torch.arange(m, device=view.sizes.device) // 2).expand(b, m)
+'''
+
 
 def write_code_blocks(folder: Path) -> list[Path]:
     """Write every block that starts with the comment `# path.py` to that path."""
@@ -42,7 +74,8 @@ def write_code_blocks(folder: Path) -> list[Path]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
     names = [path.name for path in write_code_blocks(folder)]
-    assert names == ["spiral.py", "test_spiral.py", "ends.py", "test_ends.py", "pairs.py"]
+    assert names == ["spiral.py", "test_spiral.py", "ends.py"]
+    (folder / "my" / "pairs.py").write_text(PAIRS)
     return folder
 
 

@@ -279,7 +279,10 @@ def print_other_metrics():
 
 
 def print_effects(repeats=120):
-    """Effects of a grid of 8 x 3 points with two seeds, none of which does anything."""
+    """Effects of a grid of 8 x 3 points, none of which does anything.
+
+    Two seeds, which move scores by nothing or 1.5 points.
+    """
     cells = {f"a{k}": {"arm": str(k // 3), "text": str(k % 3)} for k in range(24)}
     factors = {"arm": [str(k) for k in range(8)], "text": list("012")}
     print("| items | seed effect | effects | interactions | any by Holm | F: arm, text, interaction |")

@@ -1,6 +1,6 @@
 """How often ``compare --until decided`` errs, and how many seeds it takes, by simulation.
 
-``python -m pgsbench.reporting.decision.simulate`` prints the tables of docs/statistics.md (some minutes).
+``python -m pgsbench.reporting.decision.simulate`` prints the table of docs/statistics.md (some minutes).
 The answers are drawn from the crossed design, the true differences are known, and the tests are those that
 a study's verdict uses (`pgsbench.reporting.decision.decide`).
 """
@@ -196,7 +196,17 @@ def print_table(repeats: int) -> None:
 
 
 def print_forecasts(repeats: int) -> None:
-    """Print the table of forecasts of docs/statistics.md."""
+    """Print what came of forecasts; docs/statistics.md has the range of the last column with two arms.
+
+    Measured with 400 repetitions and two arms, by seed effect and points apart: the share that is undecided
+    after 8 seeds; of these the share that is told a number, its median, and how many it then decided.
+
+    - weak, 1.2: 53 %; 18 %, 25, 90 %
+    - strong, 3: 65 %; 51 %, 22, 88 %
+    - strong, 4: 46 %; 77 %, 21, 99 %
+
+    The rest was told that more seeds alone, or more than `MOST_FOLLOWED`, would not do.
+    """
     print("| arms | seed effect | points apart | undecided | told how many | median | then decided |")
     print("| ---: | --- | ---: | ---: | ---: | ---: | ---: |")
     for arms in (2, 5):
