@@ -121,10 +121,12 @@ class Adviser:
             num_complete += bool(point.values)
             trials.append(trial_of(point, self.distributions, attributes))
         if self.sampler == "qmc" and not num_complete:  # it looks at complete trials for what is searched
-            middle = {
-                name: _middle(one) for name, one in self.distributions.items() if self.is_active(name, {})
+            anywhere = {
+                name: _some_value(one) for name, one in self.distributions.items() if self.is_active(name, {})
             }
-            trials.append(trial_of(KnownPoint(middle, [0.0] * len(self.directions)), self.distributions, {}))
+            trials.append(
+                trial_of(KnownPoint(anywhere, [0.0] * len(self.directions)), self.distributions, {})
+            )
         return trials
 
 
@@ -164,5 +166,5 @@ def suggest(trial: Trial, name: str, one: BaseDistribution) -> Any:
     return trial.suggest_float(name, one.low, one.high, step=one.step, log=one.log)
 
 
-def _middle(one: BaseDistribution) -> Any:
+def _some_value(one: BaseDistribution) -> Any:
     return one.choices[0] if isinstance(one, CategoricalDistribution) else one.low

@@ -45,7 +45,15 @@ def probe_values(run: RunDir, search: SearchConfig) -> dict[int, float]:
     return {percent: _value(scores) for percent, scores in found.items() if scores is not None}
 
 
-def probed(spec: RunSpec, run: RunDir, search: SearchConfig, *, until: float = 1.0, like: str = "") -> Probed:
+def probed(
+    spec: RunSpec,
+    run: RunDir,
+    search: SearchConfig,
+    *,
+    until: float = 1.0,
+    like: str = "",
+    suite: str = "",
+) -> Probed:
     """Return what the probes of a run gave, up to the first one that is missing, or not of the same data.
 
     Args:
@@ -54,6 +62,7 @@ def probed(spec: RunSpec, run: RunDir, search: SearchConfig, *, until: float = 1
         search: The search, with a probe.
         until: The last share that counts.
         like: Fingerprint of what must have been measured; empty: that of its first probe.
+        suite: Fingerprint of what a complete run must have been tested on; empty: what it was tested on last.
     """
     found: list[Scores] = []
     for share in [one for one in shares_of(search) if one <= until]:
@@ -62,7 +71,7 @@ def probed(spec: RunSpec, run: RunDir, search: SearchConfig, *, until: float = 1
         if scores is None or scores.suite_fingerprint != like:
             break
         found.append(scores)
-    complete = run.scores if run.is_done else None
+    complete = (run.scores_of(suite) if suite else run.scores) if run.is_done else None
     return Probed(
         spec.name,
         [_value(scores) for scores in found],

@@ -16,6 +16,7 @@ import torch
 
 from pgsbench.config.search import SearchConfig
 from pgsbench.evaluation.evaluate import evaluate
+from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import part_named
 from pgsbench.execution.probed import probe_folder, probed, shares_of
 from pgsbench.experiment import suite_of
@@ -113,8 +114,9 @@ class Prober:
             return ""  # an earlier probe is missing, as the pruner was added later
         from pgsbench.execution.pruners import why_pruned  # it imports Optuna: only what is judged needs it
 
+        suite = current_fingerprint(suite_of(self._spec))
         rivals = [
-            probed(other, directory, self._search, like=ours.fingerprint)
+            probed(other, directory, self._search, like=ours.fingerprint, suite=suite)
             for other, directory in others
             if other.seed == self._spec.seed and other.evaluation == self._spec.evaluation
         ]

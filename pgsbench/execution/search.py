@@ -27,7 +27,7 @@ from pgsbench.execution.runs import Watcher, enter, train
 from pgsbench.execution.slots import Slots
 from pgsbench.execution.trials import Trials
 from pgsbench.hashing import digest
-from pgsbench.records.run_spec import RunSpec
+from pgsbench.records.run_spec import RunSpec, label_of
 from pgsbench.records.scores import Scores
 from pgsbench.records.study_record import Importances
 from pgsbench.study.objective import cost_of, objectives_of
@@ -151,7 +151,7 @@ class _Book:
                 points = grid_points(self._folder.study, self._limit)
             else:
                 points = self._entered()[: self._limit]
-            return [spec for point in points for spec in self._enter(point)]
+            return self._enter(points)
 
     def more(self) -> list[RunSpec]:
         """Return further runs to work on: of points that others have entered, or of a new one."""
@@ -160,13 +160,13 @@ class _Book:
         with self._folder.alone():
             self._folder.refresh()
             room = (self._limit or 0) - len(self._entries)
-            entered = [point for point in self._entered() if self._label(point) not in self._entries]
-            missing = [spec for point in entered[: max(0, room)] for spec in self._enter(point)]
+            entered = [one for one in self._entered() if label_of(one.arm, one.params) not in self._entries]
+            missing = self._enter(entered[: max(0, room)])
             while not missing and len(self._entries) < (self._limit or 0):
                 drawn = self._draw()
                 if drawn is None:
                     break
-                missing = self._enter(drawn)
+                missing = self._enter([drawn])
             return missing
 
     def _draw(self) -> Point | None:
@@ -211,13 +211,19 @@ class _Book:
                 points[spec.label] = Point(spec.arm, spec.params)
         return list(points.values())
 
-    def _enter(self, point: Point) -> list[RunSpec]:
-        specs = self._folder.existing(self._folder.planner.specs([point.arm], point.params))
-        missing = enter(self._folder, specs, self._watcher, retry=self._retry)
-        params = self._params_of(point)
-        self._entries[specs[0].label] = entry = _Entry(params, specs, KnownPoint(params))
-        if not missing:
-            self._look(entry)
+    def _enter(self, points: Sequence[Point]) -> list[RunSpec]:
+        planner, entries = self._folder.planner, list[_Entry]()
+        for point in points:
+            specs = self._folder.existing(planner.specs([point.arm], point.params))
+            params = self._params_of(point)
+            entries.append(_Entry(params, specs, KnownPoint(params)))
+        everything = [spec for entry in entries for spec in entry.specs]
+        missing = enter(self._folder, everything, self._watcher, retry=self._retry)
+        self._entries |= {entry.specs[0].label: entry for entry in entries}
+        left = {spec.id for spec in missing}
+        for entry in entries:
+            if not any(spec.id in left for spec in entry.specs):
+                self._look(entry)
         return missing
 
     # -------------------------------------------------------------------------------------------- results
@@ -314,9 +320,6 @@ class _Book:
         suites = list(dict.fromkeys(folder.suite_fingerprint(spec) for spec in specs))
         space = self._config.model_dump(mode="json", exclude={"trials", "pruner", "probe"})
         return f"{folder.study.config.name}-{digest([space, ids, suites])[:8]}"
-
-    def _label(self, point: Point) -> str:
-        return self._folder.planner.spec(point.arm, self._folder.study.config.seeds[0], point.params).label
 
     def _params_of(self, point: Point) -> dict[str, Any]:
         return {**({ARM: point.arm} if len(self._arms) > 1 else {}), **point.params}

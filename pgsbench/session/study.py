@@ -376,8 +376,8 @@ class Study:
 
     def _prepare_data(self, specs: Sequence[RunSpec], bars: Bars) -> None:
         """Make the built-in data that runs are tested on and look for the rest, before hours of training."""
-        suites = {(spec.evaluation.suite, spec.config.data.source): suite_of(spec) for spec in specs}
-        for suite in suites.values():
+        one_of_each = {(spec.evaluation.suite, spec.config.data.source): spec for spec in specs}
+        for suite in map(suite_of, one_of_each.values()):
             make_builtin(suite, progress=bars)
             locate(suite)
 
