@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from pgsbench.config.schema import DataConfig, TrainingConfig, UnmaskedTuning
 from pgsbench.data import shards
-from pgsbench.errors import Interrupted, RunError
+from pgsbench.errors import Interrupted, RunError, RunHeldError
 from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.cluster import Cluster
@@ -52,6 +52,7 @@ def run(
     counts: WordCounts | None = None,
     config: TrainingConfig = CONFIG,
     stop_after: int | None = None,
+    lost_after: int | None = None,
 ) -> tuple[list[dict], dict[str, torch.Tensor], Totals]:
     clip = build("tiny-vit", seed=3)
     masking = attach(clip.model, strategy or Random(mask_ratio=0.5))
@@ -59,6 +60,12 @@ def run(
     data = DataConfig(train=str(tiny.shards), augment=None)
     reader = shards.open_reader(shards.open_pairs(data), data, image_size=(32, 32), tokenize=clip.tokenize)
     lines: list[dict] = []
+
+    def should_stop() -> bool:
+        if len(lines) == lost_after:
+            raise RunHeldError("another process works on the run")
+        return stop_after is not None and len(lines) >= stop_after
+
     totals = train(
         clip,
         masking,
@@ -69,10 +76,17 @@ def run(
         device=torch.device("cpu"),
         state_folder=folder,
         emit=lambda line: lines.append(dict(line)),
-        should_stop=lambda: stop_after is not None and len(lines) >= stop_after,
+        should_stop=should_stop,
     )
     masking.detach()
     return lines, clip.model.state_dict(), totals
+
+
+def test_a_training_whose_run_was_taken_over_does_not_end_well_even_at_its_last_step(
+    tiny: TinyWorld, tmp_path: Path
+) -> None:
+    with pytest.raises(RunHeldError):
+        run(tiny, tmp_path, lost_after=6)
 
 
 def test_a_stopped_training_resumes_exactly(tiny: TinyWorld, tmp_path: Path) -> None:
