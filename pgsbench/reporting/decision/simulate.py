@@ -212,9 +212,9 @@ def print_forecasts(repeats: int) -> None:
     for arms in (2, 5):
         for name, difference in (("weak", 1.2), ("strong", 3.0), ("strong", 4.0)):
             found = follow_forecasts(World(arms, SEED_EFFECTS[name], difference), repeats=repeats)
+            came_true = f"{found.seeds:.0f} | {found.decided:.0%}" if found.told else "| "
             print(
-                f"| {arms} | {name} | {difference:g} | {found.undecided:.0%} | {found.told:.0%} "
-                f"| {found.seeds:.0f} | {found.decided:.0%} |",
+                f"| {arms} | {name} | {difference:g} | {found.undecided:.0%} | {found.told:.0%} | {came_true} |",
                 flush=True,
             )
 
