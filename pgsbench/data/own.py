@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from pgsbench.config.schema import NAME
 from pgsbench.data import damage, remote, store
@@ -78,10 +80,10 @@ def make_own(name: str, source: Path, *, progress: store.Progress | None = None)
     is_name = bool(re.fullmatch(NAME, name)) and not store.is_builtin(name)
     if not is_name or folder.exists():
         rule = "there is a data set of this name" if is_name else "this cannot be a name"
-        raise DataError(rule, where="NAME", value=name, way_out="choose another name")
+        way_out = f"choose another name, or delete {folder}" if is_name else "choose another name"
+        raise DataError(rule, where="NAME", value=name, way_out=way_out)
     rows = _read(source)
     counts = Counter[str]()
-    folder.parent.mkdir(parents=True, exist_ok=True)
     with store.new_folder(folder) as scratch, ThreadPoolExecutor(THREADS) as pool:
         num_shards = -(-len(rows) // SHARD_SAMPLES)
         width, written = max(5, len(str(num_shards))), 0
@@ -202,11 +204,16 @@ def _columns(names: Sequence[str], source: Path) -> tuple[str, str]:
     found = [next((lower[name] for name in known if name in lower), None) for known in (PICTURES, CAPTIONS)]
     for column, known in zip(found, (PICTURES, CAPTIONS), strict=True):
         if column is None:
+            way_out = (
+                "the first line names the columns: call that of paths or URLs `url`, of captions `caption`"
+            )
+            if len(names) == 1 and "\t" in names[0]:
+                way_out = f"its columns are separated by tabs: call it {source.with_suffix('.tsv').name}"
             raise DataError(
                 f"no column is called {', '.join(known)}",
                 where=str(source),
-                value=list(islice(names, 20)),
-                way_out="call the column of paths or URLs `url`, and that of captions `caption`",
+                value=[name[:40] for name in islice(names, 20)],
+                way_out=way_out,
             )
     return str(found[0]), str(found[1])
 
@@ -220,5 +227,7 @@ def _grouped(rows: Iterable[tuple[Any, Any]], source: Path) -> Iterator[Row]:
             )
             raise DataError(rule, where=str(source), value=type(place).__name__, way_out=way_out)
         texts = [str(text) for _, told in group for text in (told if isinstance(told, list) else [told])]
+        if place.startswith("file:"):
+            place = url2pathname(urlsplit(place).path)
         is_path = not remote.is_remote(place) and not Path(place).is_absolute()
         yield (str(source.parent / place) if is_path else place), texts

@@ -74,7 +74,12 @@ def expand(pattern: str) -> list[str]:
         raise DataError(
             f"the braces stand for more than {MAX_SHARDS:,} shards", where="data.train", value=pattern[:200]
         )
-    for folder in (Path(pattern), store.own(pattern)):
+    here, own = Path(pattern), store.own(pattern)
+    if pattern in store.own_names() and here.is_dir():
+        rule = "this names a folder here and a data set of your own"
+        way_out = f"name the folder {here.absolute()}, or rename one of them"
+        raise DataError(rule, where="data.train", value=pattern, way_out=way_out)
+    for folder in (here, own):
         if folder.is_dir():
             return [str(path) for path in sorted(folder.glob("*.tar"))]
     try:

@@ -6,7 +6,9 @@ from collections import Counter
 from itertools import chain
 from pathlib import Path
 
+from pgsbench.config.schema import DataConfig
 from pgsbench.data import store
+from pgsbench.data.damage import CUT, NO_ARCHIVE, VANISHED
 from pgsbench.data.verify import Verified, verify_pairs
 from pgsbench.evaluation import availability
 from pgsbench.evaluation.suite import Suite
@@ -80,5 +82,13 @@ def _samples_table(found: Verified, train: str) -> Table:
     rows = [[reason, f"{count:,}", firsts[reason]] for reason, count in counts.most_common()]
     total = found.num_usable + len(found.faults)
     rows.append(["usable", f"{found.num_usable:,}", ""])
-    notes = [f"{len(found.faults):,} of {total:,} samples cannot be used ({len(found.faults) / total:.2%})."]
+    share, limit = len(found.faults) / total, DataConfig.model_fields["max_bad_share"].default
+    notes = [f"{len(found.faults):,} of {total:,} samples cannot be used ({share:.2%})."]
+    if share > limit:
+        notes.append(f"A training stops at them, unless data.max_bad_share ({limit:.0%}) allows more.")
+    cut = Counter(shard for shard, _, reason in found.faults if reason in (CUT, NO_ARCHIVE, VANISHED))
+    if once := sum(count == 1 for count in cut.values()):
+        notes.append(
+            f"Shards that are cut, gone or no archive: {once}; each counts once, whatever it has lost."
+        )
     return Table(f"Samples of {train}", ["samples", "count", "the first"], rows, notes, text_columns=(2,))

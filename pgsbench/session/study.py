@@ -181,7 +181,7 @@ class Study:
         if not self._counts.overheads:
             return words
         overhead = median(self._counts.overheads)
-        return f"{words}; beside training and evaluation a run took {overhead:.1f} s (median)"
+        return f"{words}; beside training and evaluation a run took {overhead:.1f} s of wall time (median)"
 
     @property
     def report_folder(self) -> Path:

@@ -22,7 +22,7 @@ from pgsbench.data.make import make
 from pgsbench.data.tar import read_tar, write_tar
 from pgsbench.data.verify import verify_pairs
 from pgsbench.errors import DataError
-from pgsbench.reporting.data_tables import datasets_table
+from pgsbench.reporting.data_tables import datasets_table, verified_table
 from pgsbench.reporting.render import text
 
 
@@ -93,6 +93,35 @@ def test_a_table_without_known_columns_is_refused(tmp_path: Path) -> None:
         own.make_own("mine", tmp_path / "t.csv")
 
 
+def test_the_way_out_of_a_table_of_other_separators_and_of_file_urls(pictures: Path, tmp_path: Path) -> None:
+    picture = pictures / "00000" / "0.jpg"
+    table = tmp_path / "t.csv"
+    table.write_text(f"filepath\ttitle\n{picture.as_uri()}\tone\n")
+    with pytest.raises(DataError, match=r"separated by tabs: call it t\.tsv"):
+        own.make_own("mine", table)
+    assert own.make_own("mine", table.rename(tmp_path / "t.tsv")).num_pairs == 1
+
+
+def test_a_name_that_is_a_folder_here_too_is_refused(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own.make_own("shards", pictures)
+    monkeypatch.chdir(tmp_path)
+    assert len(source_names.resolve("shards")) == 1
+    (tmp_path / "shards").mkdir()
+    with pytest.raises(DataError, match=f"name the folder {tmp_path / 'shards'}, or rename"):
+        source_names.resolve("shards")
+
+
+def test_a_data_folder_that_cannot_be_made_is_told(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PGSBENCH_DATA", str(tmp_path / "file"))
+    with pytest.raises(DataError, match="data sets cannot be written"):
+        own.make_own("mine", pictures)
+
+
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[str]:
     folder = tmp_path / "served"
@@ -159,6 +188,9 @@ def test_verify_counts_what_only_decoding_shows(tmp_path: Path) -> None:
     for _, _, reason in found.faults:
         by_reason[reason] = by_reason.get(reason, 0) + 1
     assert by_reason == counts
+    told = text(verified_table(str(tmp_path / "train")))
+    assert "A training stops at them, unless data.max_bad_share (1%) allows more." in told
+    assert "Shards that are cut, gone or no archive: " in told
 
 
 def test_a_table_that_is_none_is_a_mistake_that_is_told(tmp_path: Path) -> None:

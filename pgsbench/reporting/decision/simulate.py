@@ -214,7 +214,8 @@ def print_forecasts(repeats: int) -> None:
             found = follow_forecasts(World(arms, SEED_EFFECTS[name], difference), repeats=repeats)
             came_true = f"{found.seeds:.0f} | {found.decided:.0%}" if found.told else "| "
             print(
-                f"| {arms} | {name} | {difference:g} | {found.undecided:.0%} | {found.told:.0%} | {came_true} |",
+                f"| {arms} | {name} | {difference:g} | {found.undecided:.0%} | {found.told:.0%} "
+                f"| {came_true} |",
                 flush=True,
             )
 
