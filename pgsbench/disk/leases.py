@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pgsbench.disk.whole_files import given_name
+
 BEAT_SECONDS = 10.0
 #: A holder that has not touched its lease for so long may be lost.
 LEASE_SECONDS = 60.0
@@ -256,19 +258,10 @@ def _make(path: Path) -> bool:
     scratch = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         scratch.write_text(text)
-        try:
-            os.link(scratch, path)
-        except FileExistsError:
-            return False
-        except OSError:  # a file system without links
-            with path.open("x") as file:
-                file.write(text)
-    except FileExistsError:
-        return False
+        return given_name(scratch, path)
     finally:
         with suppress(OSError):
             scratch.unlink(missing_ok=True)
-    return True
 
 
 def _read(file: _File) -> Holder | None:

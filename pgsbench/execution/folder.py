@@ -31,6 +31,8 @@ from pgsbench.tracking.pruned import pruned_points
 from pgsbench.tracking.rundir import RunDir, all_runs, find_runs
 
 ALONE_POLL_SECONDS = 0.02
+#: By study: names of the runs that were there when this process came, and of those that it has entered.
+_met: dict[Path, set[str]] = {}
 
 
 @dataclass
@@ -64,6 +66,8 @@ class StudyFolder:
     ) -> StudyFolder:
         """Return the study's folder with those runs of earlier commands that the study still asks for."""
         folder = cls(planner, runs_root, command, any_numerics)
+        if folder.path not in _met:
+            _met[folder.path] = {run.spec.name for run in read_planned(folder.path)}
         if (folder.path / files.STUDY).is_file():
             before = StudyRecord.read(folder.path)
             if before.config.evaluation == folder.study.config.evaluation:
@@ -75,14 +79,16 @@ class StudyFolder:
         """Read which runs other commands have entered meanwhile; all are in the order of the plan then."""
         planned = read_planned(self.path)
         for run in planned:
-            if run != self.runs.get(run.spec.name) and self._asks_for(run.spec):
+            if run != self.runs.get(run.spec.name) and self._asks_for(run):
                 self.runs[run.spec.name] = run
         first = {run.spec.name: self.runs[run.spec.name] for run in planned if run.spec.name in self.runs}
         self.runs = first | self.runs
 
-    def _asks_for(self, spec: RunSpec) -> bool:
+    def _asks_for(self, run: StudyRun) -> bool:
         # Whatever was edited, the base, the arm, the code of a strategy: the run is then another.
-        if spec.evaluation != self.study.config.evaluation or spec.arm not in self.study.config.arm_names:
+        spec, config = run.spec, self.study.config
+        has_arm = spec.arm in config.arm_names or run.is_of_command
+        if spec.evaluation != config.evaluation or not has_arm:
             return False
         try:
             return self.planner.again(spec).training == spec.training
@@ -175,8 +181,10 @@ class StudyFolder:
         added = {}
         for spec in specs:
             place = directories.setdefault(spec.id, spec.folder)
-            added[spec.name] = StudyRun(spec, place, self.suite_fingerprint(spec))
+            is_of_command = spec.arm in self.study.of_commands
+            added[spec.name] = StudyRun(spec, place, self.suite_fingerprint(spec), is_of_command)
         self.write()
+        _met[self.path].update(added)
         write_planned(self.path, added.values())
         self.runs |= added
 
@@ -192,7 +200,11 @@ class StudyFolder:
             write_planned(self.path, changed.values())
 
     def write(self) -> None:
-        """Write what the study is, and take out the runs that it does not ask for any more."""
+        """Write what the study is, and take out the runs that it does not ask for any more.
+
+        What is worked on stays, and what others have entered since this process came: they may have read a
+        newer study file.
+        """
         if self.command is None:
             return
         StudyRecord(
@@ -203,9 +215,12 @@ class StudyFolder:
             importances=self.importances,
             decision=self.decision,
             folder=str(self.study.folder.absolute()),
+            numerics=self.planner.numerics,
         ).write_head(self.path)
-        entered = [run.spec for run in read_planned(self.path) if run.spec.name not in self.runs]
-        remove_planned(self.path, [spec.name for spec in entered if not self._asks_for(spec)])
+        met = _met[self.path] - self.runs.keys()
+        old = [run for run in read_planned(self.path) if run.spec.name in met and not self._asks_for(run)]
+        is_held = {run.spec.name: bool(RunDir(self.runs_root / run.directory).holder) for run in old}
+        remove_planned(self.path, [name for name, held in is_held.items() if not held])
 
 
 def _in_place_of(spec: RunSpec, other: RunSpec) -> RunSpec:

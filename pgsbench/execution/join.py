@@ -18,7 +18,9 @@ from pgsbench.study.study_file import StudyFile
 
 def joined_file(record: StudyRecord) -> StudyFile:
     """Return the study of a record, as the command that wrote it had opened it."""
-    return StudyFile(record.config, record.source, Path(record.folder), place=lambda dotted: dotted)
+    of_commands = frozenset(run.spec.arm for run in record.runs if run.is_of_command)
+    folder = Path(record.folder)
+    return StudyFile(record.config, record.source, folder, lambda dotted: dotted, of_commands)
 
 
 def numerics_of(record: StudyRecord) -> Numerics:
@@ -33,7 +35,8 @@ def numerics_of(record: StudyRecord) -> Numerics:
             where=record.config.name,
             way_out="`pgsbench train`, `compare` or `sweep` plans it; with --detach it trains nothing",
         )
-    numerics, here = record.runs[-1].spec.numerics, torch_version()
+    # With --any-numerics a run stands there with the numerics that it was reused with.
+    numerics, here = record.numerics or record.runs[-1].spec.numerics, torch_version()
     if numerics.torch != here:
         raise StudyError(
             f"the study is trained with PyTorch {numerics.torch}, and here is {here}",

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pgsbench.config.schema import RunConfig
+from pgsbench.disk.whole_files import given_name
 from pgsbench.errors import StudyError
 from pgsbench.execution.estimate import Estimator
 from pgsbench.hashing import digest
@@ -83,12 +84,11 @@ class KeptTimes:
         scratch = path.with_name(f"{path.name}.{os.getpid()}")
         write_record(scratch, timed)
         try:
-            os.link(scratch, path)
-        except FileExistsError:  # another process was quicker: its runs are planned with what it measured
-            pass
+            is_first = given_name(scratch, path)
         finally:
             scratch.unlink()
-        return read_record(path, Timed, StudyError) or timed
+        # Where another process was quicker, its runs are planned with what it measured.
+        return timed if is_first else read_record(path, Timed, StudyError) or timed
 
 
 def _settings(config: RunConfig) -> dict[str, Any]:

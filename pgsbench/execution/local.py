@@ -152,6 +152,13 @@ class LocalEngine(Engine):
             raise
 
     def _start(self, spec: RunSpec, slot: str) -> Future[str]:
+        try:
+            return self._submit(spec, slot)
+        except BrokenProcessPool:  # it died while it had nothing to do, and no run with it
+            self._workers.pop(slot).shutdown(wait=False)
+            return self._submit(spec, slot)
+
+    def _submit(self, spec: RunSpec, slot: str) -> Future[str]:
         if slot not in self._workers:
             self._workers[slot] = ProcessPoolExecutor(
                 1,

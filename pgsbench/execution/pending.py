@@ -13,6 +13,7 @@ from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.local import Ended
 from pgsbench.records.marks import Failure
 from pgsbench.records.run_spec import RunSpec
+from pgsbench.training.ranks import HEARD
 
 
 class Pending:
@@ -106,7 +107,9 @@ class Pending:
         if isinstance(ended.error, RunHeldError):
             return False
         self._left.pop(ended.spec.id, None)
-        marks = self._folder.marks
-        if ended.error is not None and not ended.was_stopped and marks.failure(ended.spec.id) is None:
-            marks.fail(ended.spec.id, Failure(str(ended.error)))  # its process could not say so itself
+        if ended.error is not None and not ended.was_stopped:
+            said = self._folder.marks.failure(ended.spec.id)
+            # Its process could not say so itself, or had only heard that another one of the run failed.
+            if said is None or HEARD in said.error:
+                self._folder.marks.fail(ended.spec.id, Failure(str(ended.error)))
         return True

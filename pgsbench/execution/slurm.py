@@ -134,6 +134,8 @@ def wait_for(
                 continue
             is_gone = jobs is not None and (queued is None or queued.job not in jobs)
             first = gone.setdefault(spec.id, time.monotonic()) if is_gone else None
+            if jobs is not None and not is_gone:
+                gone.pop(spec.id, None)
             if failure is None and first is not None and time.monotonic() - first > GONE_SECONDS:
                 failure = Failure(f"its job ended without a word: {_tail(queued)}")
                 marks.fail(spec.id, failure)

@@ -33,10 +33,10 @@ def read_record(path: Path, kind: type[Record], error: type[UserError]) -> Recor
         kind: The dataclass that was written.
         error: What is raised where the file is damaged or is of another kind.
     """
-    if not path.is_file():
-        return None
     try:
         return _adapter(kind).validate_json(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except ValidationError as problem:
         first = problem.errors()[0]
         field = ".".join(map(str, first["loc"]))

@@ -7,7 +7,7 @@ so that several commands, on several machines, add to a study without losing wha
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from pgsbench.config.schema import StudyConfig
@@ -15,7 +15,7 @@ from pgsbench.errors import StudyError
 from pgsbench.hashing import digest
 from pgsbench.records import files
 from pgsbench.records.json_files import read_record, write_record
-from pgsbench.records.run_spec import RunSpec
+from pgsbench.records.run_spec import Numerics, RunSpec
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,13 @@ class StudyRun:
         spec: The run as this study planned it.
         directory: Its directory relative to the runs folder; it may lie under another study.
         suite_fingerprint: What it is tested on (`pgsbench.evaluation.identity`); empty: not known.
+        is_of_command: Whether its arm is not in the study file: a command has named the strategy.
     """
 
     spec: RunSpec
     directory: str
     suite_fingerprint: str = ""
+    is_of_command: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class StudyRecord:
         importances: What mattered in a search that samples; None where that cannot be told.
         decision: How it is compared until that is decided; None where it is compared once.
         folder: Where the study file lies; its relative paths start here.
+        numerics: On what arithmetic the command that wrote this trains; None: it did not say.
     """
 
     config: StudyConfig
@@ -88,6 +91,7 @@ class StudyRecord:
     importances: Importances | None = None
     decision: DecisionPlan | None = None
     folder: str = "."
+    numerics: Numerics | None = None
 
     def write(self, folder: Path) -> None:
         """Replace the record of the study in `folder`."""
@@ -98,8 +102,8 @@ class StudyRecord:
 
     def write_head(self, folder: Path) -> None:
         """Replace all but the runs."""
-        head = _Head(self.config, self.source, self.command, self.importances, self.decision, self.folder)
-        write_record(folder / files.STUDY, head)
+        said = {field.name: getattr(self, field.name) for field in fields(_Head)}
+        write_record(folder / files.STUDY, _Head(**said))
 
     @classmethod
     def read(cls, folder: Path) -> StudyRecord:
@@ -115,8 +119,8 @@ class StudyRecord:
                 where=str(folder / files.STUDY),
                 way_out="`pgsbench train STUDY` writes one",
             )
-        runs = read_planned(folder)
-        return cls(head.config, runs, head.source, head.command, head.importances, head.decision, head.folder)
+        said = {field.name: getattr(head, field.name) for field in fields(_Head)}
+        return cls(runs=read_planned(folder), **said)
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,7 @@ class _Head:
     importances: Importances | None = None
     decision: DecisionPlan | None = None
     folder: str = "."
+    numerics: Numerics | None = None
 
 
 @dataclass(frozen=True)

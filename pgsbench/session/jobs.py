@@ -36,6 +36,7 @@ def work(
 
     Raises:
         StudyError: There is no such study, or its runs cannot be trained here.
+        ConfigError: There is no such device, or there are fewer than train a run together.
     """
     from pgsbench.execution.join import join, joined_file, numerics_of
     from pgsbench.execution.slots import plan_slots
@@ -45,7 +46,12 @@ def work(
 
     record = StudyRecord.read(study_folder(output, study))
     numerics = numerics_of(record)
-    slots = plan_slots(jobs=jobs, device=device or numerics.device, threads=numerics.threads or None)
+    slots = plan_slots(
+        jobs=jobs,
+        device=device or numerics.device,
+        threads=numerics.threads or None,
+        devices_per_run=record.config.devices_per_run,
+    )
     if slots.device_type != numerics.device:
         raise StudyError(f"the study is trained on {numerics.device}", where="--device", value=device)
     joined = Study(joined_file(record), Path(output), slots, command=None, any_numerics=False)

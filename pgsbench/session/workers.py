@@ -146,19 +146,22 @@ class ClusterStudy(Study):
         """Submit jobs for runs, or jobs that take the next point of a search; return their ids.
 
         Args:
-            missing: The runs.
+            missing: The runs; one whose job of an earlier command has not ended gets no other one.
             num_open: Points that a sampler has still to choose.
         """
         output, folder, profile = str(self.runs_root.parent), self.runs_root / self.name, self.profile
         if num_open:
             workers = [WorkerJob(output, self.name) for _ in range(min(profile.parallel, num_open))]
             return slurm.submit(workers, profile, folder, name=self.name, cluster=self.cluster)
+        marks, jobs = Marks(folder), slurm.known_jobs() if missing else None
+        queued = {spec.id: one.job for spec in missing if (one := marks.queued(spec.id))}
+        missing = [spec for spec in missing if queued.get(spec.id) not in (jobs or ())]
         if not missing:
             return []
         runs = [RunJob(output, self.name, spec.name, profile.device, profile.cpus) for spec in missing]
         ids = slurm.submit(runs, profile, folder, name=self.name, cluster=self.cluster)
         for spec, job in zip(missing, ids, strict=True):
-            Marks(folder).queue(spec.id, Queued(job, str(folder / slurm.JOBS / job)))
+            marks.queue(spec.id, Queued(job, str(folder / slurm.JOBS / job)))
         return ids
 
 
@@ -175,12 +178,21 @@ def on_cluster(
         cluster: See `pgsbench.execution.slurm.submit`.
 
     Raises:
-        ConfigError: There is no such engine, or the cluster's file has mistakes.
+        ConfigError: There is no such engine, the cluster's file has mistakes, or several devices train a run
+            together.
     """
     kind, _, name = on.partition(":")
     if kind != SLURM:
         raise ConfigError("no such engine", where="--on", value=on, way_out="local, slurm or slurm:PROFILE")
     profile = read_profile(name)
+    if file.config.devices_per_run > 1:
+        raise ConfigError(
+            f"with --on {SLURM} a job trains its run on one device",
+            where="devices_per_run",
+            value=file.config.devices_per_run,
+            way_out="set it to 1, or start `torchrun --nproc-per-node N -m pgsbench train STUDY` in a job of "
+            "your own",
+        )
     slots = Slots((profile.device,), profile.cpus)
     study = ClusterStudy(file, Path(output), slots, command=command, any_numerics=False)
     study.profile, study.cluster = profile, cluster

@@ -78,7 +78,10 @@ class Planner:
 
     def spec(self, arm: str, seed: int, params: Mapping[str, Any]) -> RunSpec:
         """Return one run; see `specs`."""
-        config = spend(self.study.run_config(arm, params, seed), self._pace)
+        return self._spec(self.study, arm, seed, params)
+
+    def _spec(self, study: StudyFile, arm: str, seed: int, params: Mapping[str, Any]) -> RunSpec:
+        config = spend(study.run_config(arm, params, seed), self._pace)
         return RunSpec.of(
             study=self.study.config.name,
             arm=arm,
@@ -95,8 +98,23 @@ class Planner:
         )
 
     def again(self, spec: RunSpec) -> RunSpec:
-        """Return what this study asks for now in place of a run that it planned before."""
-        return self.spec(spec.arm, spec.seed, spec.params)
+        """Return what this study asks for now in place of a run that it planned before.
+
+        An arm that the study does not have is taken for one that a command has named.
+
+        Raises:
+            UserError: Nothing can be trained there any more.
+        """
+        has_arm = spec.arm in self.study.config.arm_names
+        study = self.study if has_arm else with_arms(self.study, [spec.config.strategy.name])
+        if spec.arm not in study.config.arm_names:
+            raise StudyError("the study has no such arm", where=study.config.name, value=spec.arm)
+        return self._spec(study, spec.arm, spec.seed, spec.params)
+
+    @property
+    def numerics(self) -> Numerics:
+        """On what arithmetic the base is trained."""
+        return self._numerics(self.study.config.training)
 
     def _data_of(self, data: DataConfig) -> str:
         key = f"{data.source} {data.weights}"
@@ -159,7 +177,7 @@ def with_arms(study: StudyFile, wanted: Sequence[str]) -> StudyFile:
         PluginError: There is no such file, or no such class in it.
     """
     _check_listed(wanted, "arms")
-    arms = dict(study.config.arms)
+    arms, of_commands = dict(study.config.arms), set(study.of_commands)
     for name in wanted:
         if name in study.config.arm_names:
             continue
@@ -176,7 +194,9 @@ def with_arms(study: StudyFile, wanted: Sequence[str]) -> StudyFile:
                 value=name,
                 way_out=f"say {arm} if that is meant, else rename the class or give it an arm in a study",
             )
-    return replace(study, config=study.config.model_copy(update={"arms": arms}))
+        of_commands.add(arm)
+    config = study.config.model_copy(update={"arms": arms})
+    return replace(study, config=config, of_commands=frozenset(of_commands))
 
 
 def check_comparison(candidate: str, baselines: Sequence[str]) -> None:

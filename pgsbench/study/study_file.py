@@ -38,12 +38,14 @@ class StudyFile:
         source: Its text, comments included.
         folder: Where it lies; its relative paths start here.
         place: Where a dotted path stands, for messages: file and line, or the override that set it.
+        of_commands: Arms that the file does not have: a command has named their strategies.
     """
 
     config: StudyConfig
     source: str
     folder: Path
     place: Callable[[str], str] = field(repr=False, compare=False)
+    of_commands: frozenset[str] = frozenset()
 
     def variant(self, suffix: str) -> StudyFile:
         """Return the same study under its name, cut where it is long, with a suffix."""

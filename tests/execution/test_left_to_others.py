@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,8 +14,11 @@ from tinyworld import TinyWorld
 from pgsbench.errors import ConfigError
 from pgsbench.execution import slurm
 from pgsbench.execution.folder import StudyFolder
+from pgsbench.execution.join import numerics_of
 from pgsbench.execution.runs import Watcher
-from pgsbench.session import workers
+from pgsbench.execution.slots import Slots
+from pgsbench.records.study_record import StudyRecord, StudyRun, write_planned
+from pgsbench.session import jobs, workers
 from pgsbench.session.study import Study, open_study
 from pgsbench.study.open import open_by_name
 
@@ -79,3 +84,35 @@ def test_a_file_in_the_place_of_a_folder_is_told_before_anything_is_planned(
     (tmp_path / part).touch()
     with pytest.raises(ConfigError, match=f"{part} cannot be written: .*/{part} is no folder"):
         open_study(tiny.study, output=tmp_path)
+
+
+def test_a_worker_trains_a_run_on_as_many_devices_as_the_study_says(
+    tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = list[Slots]()
+
+    def join(_: StudyFolder, slots: Slots, __: Watcher) -> list[Any]:
+        found.append(slots)
+        return []
+
+    monkeypatch.setattr("pgsbench.execution.slots.usable_cores", lambda: 4)
+    monkeypatch.setattr("pgsbench.execution.join.join", join)
+    file = open_by_name(tiny.study, overrides=["devices_per_run=2", "search=null", "name=tiny"])
+    workers.leave(workers.for_others(file, output=tmp_path, device="cpu", threads=1), ["pgs"])
+    jobs.work("tiny", output=tmp_path)
+    assert found == [Slots(("cpu,cpu", "cpu,cpu"), 1)]
+
+
+def test_a_worker_takes_the_numerics_of_the_plan_and_not_those_of_a_reused_run(
+    tiny: TinyWorld, tmp_path: Path
+) -> None:
+    study = workers.for_others(open_by_name(tiny.study), output=tmp_path, device="cpu", threads=2)
+    (planned,) = workers.leave(study, ["pgs"]).missing
+    reused = replace(planned, arm="none", numerics=replace(planned.numerics, device="cuda", threads=0))
+    folder = tmp_path / "runs/tiny"
+    write_planned(folder, [StudyRun(reused, reused.folder)])
+    assert numerics_of(StudyRecord.read(folder)) == planned.numerics
+    said = json.loads((folder / "study.json").read_text())
+    del said["numerics"]  # as an older command wrote it
+    (folder / "study.json").write_text(json.dumps(said))
+    assert numerics_of(StudyRecord.read(folder)) == reused.numerics

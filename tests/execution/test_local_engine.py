@@ -9,6 +9,8 @@ import signal
 import threading
 import time
 import weakref
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +20,7 @@ import torch
 from tinyworld import TinyWorld
 
 from pgsbench.errors import Interrupted, RunError
-from pgsbench.execution import worker
+from pgsbench.execution import local, worker
 from pgsbench.execution.local import Ended, LocalEngine
 from pgsbench.execution.slots import Slots
 from pgsbench.records import files
@@ -78,6 +80,36 @@ def test_an_error_that_is_nobodys_mistake_and_a_dead_worker_fail_one_run_each(
         "(got 'CUDA out of memory. Tried to allocate 2.00 GiB.')\n  -> set training.micro_batch_size below 16"
     )
     assert (ended["fine"].error, ended["fine"].directory) == (None, ended["fine"].spec.folder)
+
+
+def test_a_worker_that_dies_while_it_has_nothing_to_do_is_followed_by_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = list[Any]()
+
+    class Executor:
+        def __init__(self, *_: object, **__: object) -> None:
+            self.is_dead = False
+            started.append(self)
+
+        def submit(self, _: object, spec: RunSpec, *__: object) -> Future[str]:
+            if self.is_dead:
+                raise BrokenProcessPool
+            future = Future[str]()
+            future.set_result(str(spec))
+            return future
+
+        def shutdown(self, **_: object) -> None:
+            pass
+
+    monkeypatch.setattr(local, "ProcessPoolExecutor", Executor)
+    pending: list[Any] = ["first", "second"]
+    with LocalEngine(Slots(("cpu",), 1), tmp_path) as engine:
+        (first,) = engine.step(lambda: pending.pop(0))
+        started[0].is_dead = True
+        (second,) = engine.step(lambda: pending.pop(0))
+    assert (first.directory, second.directory) == ("first", "second")
+    assert len(started) == 2
 
 
 @pytest.mark.parametrize("kind", [RunError, Interrupted, ZeroDivisionError])

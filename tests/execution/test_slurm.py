@@ -142,6 +142,55 @@ def test_a_job_that_is_gone_without_a_word_is_a_failed_run_with_the_end_of_its_o
     assert isinstance(folder.marks.failure(spec.id), Failure)
 
 
+def test_a_job_that_is_seen_again_is_not_gone(
+    tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, clock = planned(tiny, tmp_path), [0.0]
+    (spec,) = [run.spec for run in folder.runs.values()]
+    folder.marks.queue(spec.id, Queued("7"))
+
+    def known() -> set[str]:
+        if clock[0] >= 3 * 0.6 * slurm.GONE_SECONDS:
+            test_search.finish(folder, spec, 0.5)
+        return {"7"} if clock[0] == 0.6 * slurm.GONE_SECONDS else set()
+
+    def sleep(_: float) -> None:
+        clock[0] += 0.6 * slurm.GONE_SECONDS
+
+    monkeypatch.setattr(slurm, "known_jobs", known)
+    monkeypatch.setattr(slurm, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
+    assert slurm.wait_for(folder, [spec], Watcher()) == []
+
+
+def test_what_is_queued_is_not_submitted_again_and_waited_for_all_the_same(
+    tiny: TinyWorld, tmp_path: Path, cluster_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitted, waited = list[str](), list[list[str]]()
+    known: set[str] = set()
+
+    def submit(jobs: Any, *_: object, **__: object) -> list[str]:
+        ids = [str(len(submitted) + number) for number, _ in enumerate(jobs)]
+        submitted.extend(job.run for job in jobs)
+        return ids
+
+    def wait(_: StudyFolder, specs: Any, __: Watcher) -> list[Any]:
+        waited.append([spec.name for spec in specs])
+        return []
+
+    monkeypatch.setattr(slurm, "submit", submit)
+    monkeypatch.setattr(slurm, "known_jobs", lambda: known)
+    monkeypatch.setattr(slurm, "wait_for", wait)
+    monkeypatch.setattr(Study, "_finish", lambda *_, **__: None)
+    study = workers.on_cluster(open_study_file(tiny.study), on="slurm", output=tmp_path)
+    study.train(["pgs", "none"])
+    known.add("0")
+    study.train(["pgs", "none"])
+    assert submitted == ["pgs s0", "none s0", "none s0"]
+    assert waited == [["pgs s0", "none s0"]] * 2
+    queued = [study._folder().marks.queued(spec.id) for spec in study.plan(["pgs", "none"])]
+    assert [one and one.job for one in queued] == ["0", "2"]
+
+
 def test_a_search_that_samples_is_waited_for_until_its_jobs_are_gone(
     tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +246,13 @@ def test_what_cannot_be_left_to_others_is_refused(tiny: TinyWorld, command: str,
     done = CliRunner().invoke(app, [*command.split(), str(tiny.study)])
     assert isinstance(done.exception, ConfigError)
     assert said in str(done.exception)
+
+
+def test_a_run_of_several_devices_is_no_job(tiny: TinyWorld, tmp_path: Path, cluster_file: Path) -> None:
+    study = open_study_file(tiny.study, overrides=["devices_per_run=2"])
+    with pytest.raises(ConfigError, match="torchrun --nproc-per-node") as raised:
+        workers.on_cluster(study, on="slurm", output=tmp_path)
+    assert (raised.value.where, raised.value.value) == ("devices_per_run", 2)
 
 
 def test_a_refusal_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

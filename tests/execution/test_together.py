@@ -11,13 +11,18 @@ import torch
 from tinyworld import HALF, TinyWorld
 
 from pgsbench.errors import ConfigError, Interrupted, RunError
+from pgsbench.execution.folder import StudyFolder
+from pgsbench.execution.local import Ended
+from pgsbench.execution.pending import Pending
 from pgsbench.execution.slots import plan_slots
 from pgsbench.execution.together import run_together
 from pgsbench.experiment import run_once
+from pgsbench.records.marks import Failure
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
 from pgsbench.tracking.rundir import RunDir
+from pgsbench.training.ranks import HEARD
 
 TWO = ("cpu", "cpu")
 
@@ -80,6 +85,21 @@ def test_a_process_that_dies_ends_all_and_the_run_goes_on_from_its_state(
     quiet = run_once(spec, runs_root=tmp_path / "quiet", device=torch.device("cpu"))
     assert len(losses(resumed)) == 6
     assert losses(resumed) == pytest.approx(losses(quiet), rel=1e-5), "by one process, after two"
+
+
+@pytest.mark.parametrize(
+    ("marked", "told"), [(f"{HEARD} has failed", "no such shard"), ("loss is nan", "loss is nan")]
+)
+def test_a_run_is_marked_with_the_reason_and_not_with_what_rank_0_has_heard(
+    tiny: TinyWorld, tmp_path: Path, marked: str, told: str
+) -> None:
+    spec = planned(tiny)
+    folder = StudyFolder.open(Planner(open_study_file(tiny.study, overrides=["search=null"])), tmp_path)
+    folder.marks.fail(spec.id, Failure(f"rank 0 of 2, step 3: {marked}"))
+    assert Pending(folder).close(Ended(spec, error=RunError("no such shard")))
+    failure = folder.marks.failure(spec.id)
+    assert failure is not None
+    assert told in failure.error
 
 
 def test_slots_are_grouped(monkeypatch: pytest.MonkeyPatch) -> None:

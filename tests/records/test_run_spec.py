@@ -119,6 +119,14 @@ def test_a_damaged_record_is_named_and_a_missing_one_is_none(tmp_path: Path) -> 
     with pytest.raises(RunError, match=r"damaged file \(study: "):
         read_record(tmp_path / "a.json", RunSpec, RunError)
     assert read_record(tmp_path / "b.json", RunSpec, RunError) is None
+    assert read_record(tmp_path / "a.json/b.json", RunSpec, RunError) is None
+
+
+def test_a_record_that_vanishes_while_it_is_looked_for_is_a_missing_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "is_file", lambda _: True)  # it was there a moment ago
+    assert read_record(tmp_path / "gone.json", RunSpec, RunError) is None
 
 
 def test_a_model_in_a_file_is_its_content_wherever_it_lies(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,19 @@ def test_seconds_of_other_threads_are_timed_anew(tiny: TinyWorld, tmp_path: Path
     assert KeptTimes(tmp_path, "cpu", threads=1)(
         config.model_copy(update={"seed": 7, "training": config.training.model_copy(update={"samples": 64})})
     ) == one(config), "neither seed nor length decides what a pair takes"
+
+
+def test_seconds_are_kept_on_a_file_system_without_links(
+    tiny: TinyWorld, tmp_path: Path, timed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", no_links)
+    config = open_study_file(in_seconds(tiny, tmp_path)).run_config("flip", {}, 0)
+    assert KeptTimes(tmp_path / "new", "cpu")(config) == KeptTimes(tmp_path / "new", "cpu")(config)
+    assert len(timed) == 1
+    assert len(list((tmp_path / "new/times").iterdir())) == 1
 
 
 def test_seconds_need_a_place_where_they_are_timed(tiny: TinyWorld, tmp_path: Path) -> None:
