@@ -10,7 +10,7 @@ from pathlib import Path
 from pgsbench.errors import RunError, StudyError
 from pgsbench.hashing import file_hash
 from pgsbench.records import files
-from pgsbench.records.study_record import StudyRecord, read_planned, write_planned
+from pgsbench.records.study_record import StudyRecord, copy_times, read_planned, write_planned
 from pgsbench.tracking.rundir import RunDir, all_runs, find_runs
 
 _IGNORED = shutil.ignore_patterns(".*")
@@ -123,7 +123,7 @@ def _take_plans(source: Path, root: Path) -> Iterator[Path]:
         record, folder = StudyRecord.read(path.parent), root / path.parent.name
         if not (folder / files.STUDY).is_file():
             record.write_head(folder)
-        _take_times(path.parent, folder)
+        copy_times(path.parent, folder)
         ours = {run.spec.name for run in read_planned(folder)}
         there = find_runs(root, {run.spec.id for run in record.runs})
         new = [
@@ -136,12 +136,3 @@ def _take_plans(source: Path, root: Path) -> Iterator[Path]:
         write_planned(folder, new)
         if new:
             yield folder
-
-
-def _take_times(source: Path, folder: Path) -> None:
-    """Copy what steps took, which runs with a budget of seconds were planned with."""
-    for one in (source / files.TIMES).glob("[!.]*.json"):
-        place = folder / files.TIMES / one.name
-        if not place.exists():
-            place.parent.mkdir(exist_ok=True)
-            shutil.copy2(one, place)

@@ -111,7 +111,7 @@ def train(study: opt.StudyArgument, arm: Arms = None, *, options: opt.StudyOptio
 @opt.takes_study_options
 def scale(
     study: opt.StudyArgument,
-    budgets: Annotated[str, option("Multiples of the study's samples, joined by commas.")],
+    budgets: Annotated[str, option("Multiples of the study's samples or budget, joined by commas.")],
     hold_out: Annotated[float | None, option("A larger multiple, predicted before it is trained.")] = None,
     unit: Annotated[Literal["flops", "samples", "hours"], option("What fits are over.")] = "flops",
     *,

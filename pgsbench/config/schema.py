@@ -26,6 +26,8 @@ NAME = "[A-Za-z0-9][A-Za-z0-9._-]*"
 MAX_NAME = 100
 #: Larger numbers are slips of the pen.
 MAX_BATCH, MAX_RATE, MAX_SEED, MAX_SEEDS = 2**20, 100.0, 2**32 - 1, 1000
+#: Pairs of a training, repeats counted.
+MAX_SAMPLES = 10**13
 
 #: Sections that a name alone can stand for, and the key that it is short for.
 SHORT_FORMS = {"strategy": "name", "model": "name", "text": "strategy"}
@@ -194,7 +196,9 @@ class UnmaskedTuning(Strict):
 class TrainingConfig(Strict):
     """How the model is trained."""
 
-    samples: int = Field(24_576, ge=1, le=10**13, description="Image-text pairs seen in all; repeats count.")
+    samples: int = Field(
+        24_576, ge=1, le=MAX_SAMPLES, description="Image-text pairs seen in all; repeats count."
+    )
     batch_size: int = Field(64, ge=2, le=MAX_BATCH, description="Pairs in a step.")
     learning_rate: float = Field(1e-3, gt=0, le=MAX_RATE, description="Peak of AdamW's learning rate.")
     text_lr_scale: float = Field(

@@ -123,10 +123,11 @@ class Estimator:
         size = self._pairs(config, masked=masked)
         masking = attach(clip.model, configure(config.strategy.name, config.strategy.fields))
         text_strategy = configure_text(config.text.strategy, config.text.fields)
-        steps = self._steps
+        steps, micro = self._steps, config.training.micro_batch_size
         changed = {
             "samples": steps * size,
             "batch_size": size,
+            "micro_batch_size": micro and max(1, micro * size // config.training.batch_size),
             "log_every_steps": 1,
             "checkpoint_every_steps": steps + 1,
             "checkpoint_every_minutes": 1e6,

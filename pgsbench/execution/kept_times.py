@@ -18,6 +18,7 @@ from pgsbench.config.schema import RunConfig
 from pgsbench.disk.whole_files import given_name
 from pgsbench.errors import StudyError
 from pgsbench.execution.estimate import Estimator
+from pgsbench.execution.slots import Slots
 from pgsbench.hashing import digest
 from pgsbench.masking import STRATEGIES
 from pgsbench.masking.text import TEXT_STRATEGIES
@@ -55,23 +56,25 @@ class KeptTimes:
 
     Args:
         folder: The study's folder.
-        device: Where steps are timed, if they were not yet.
-        threads: CPU threads of a run.
+        slots: On their first device steps are timed, if they were not yet.
     """
 
-    def __init__(self, folder: Path, device: str, *, threads: int = 1) -> None:
-        self._folder, self._device, self._threads = folder / files.TIMES, device, threads
+    def __init__(self, folder: Path, slots: Slots) -> None:
+        self._folder, self._slots = folder / files.TIMES, slots
+        self._device, self._threads = slots.first_device, slots.threads
+        # A GPU's steps hardly depend on threads, and who joins a study may have other ones.
+        self._where = slots.device_type, slots.threads if slots.device_type == "cpu" else 1
         self._known: dict[str, PairSeconds] = {}
-        self._estimator = Estimator(device, threads=threads, steps=STEPS)
+        self._estimator = Estimator(self._device, threads=self._threads, steps=STEPS)
 
     def __call__(self, config: RunConfig) -> PairSeconds:
         """Return the seconds of a pair; what was not timed before is timed now.
 
         Raises:
-            StudyError: The file is damaged.
+            StudyError: The file is damaged, or steps were not timed yet and would be elsewhere.
         """
         settings = _settings(config)
-        key = digest([settings, self._device.partition(":")[0], self._threads])[:16]
+        key = digest([settings, *self._where])[:16]
         if key not in self._known:
             path = self._folder / f"{key}.json"
             found = read_record(path, Timed, StudyError) or self._time(config, settings, path)
@@ -79,6 +82,14 @@ class KeptTimes:
         return self._known[key]
 
     def _time(self, config: RunConfig, settings: dict[str, Any], path: Path) -> Timed:
+        if not self._slots.are_here:
+            raise StudyError(
+                "a budget of seconds needs steps timed where runs are trained, and they are not trained here",
+                where="budget.equal",
+                value="seconds",
+                way_out=f"once, in a job: `OMP_NUM_THREADS={self._threads} pgsbench plan STUDY "
+                f"--device {self._device} --output {self._folder.parents[2]}`",
+            )
         print(f"timing {STEPS} steps of {config.strategy.name}: kept in {self._folder}", file=sys.stderr)
         timed = Timed(self._estimator.seconds(config), settings, self._device, self._threads)
         scratch = path.with_name(f"{path.name}.{os.getpid()}")

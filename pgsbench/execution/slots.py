@@ -18,10 +18,12 @@ class Slots:
     Attributes:
         devices: The device of each slot, all of one type; several, joined by commas, train a run together.
         threads: CPU threads of each.
+        are_here: Whether they are this machine's; those of a cluster are not.
     """
 
     devices: tuple[str, ...]
     threads: int
+    are_here: bool = True
 
     @property
     def first_device(self) -> str:

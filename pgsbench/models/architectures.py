@@ -14,6 +14,7 @@ from typing import Any
 
 from pgsbench.disk.whole_files import is_file
 from pgsbench.errors import ModelError, nearest
+from pgsbench.hashing import file_hash
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 HUB = "hf-hub:"
@@ -54,7 +55,7 @@ def config_of(name: str) -> dict[str, Any]:
     The file of ``hf-hub:OWNER/NAME`` is fetched, unless it has been.
 
     Raises:
-        ModelError: There is no such model, or its file is none of an architecture.
+        ModelError: There is no such model, its file is none of an architecture, or has another model's name.
     """
     path = _file_of(name)
     try:
@@ -74,7 +75,27 @@ def config_of(name: str) -> dict[str, Any]:
             "open_clip_config.json in one folder with open_clip_model.safetensors; name the folder",
         )
     found: dict[str, Any] = config
+    if name.endswith(".json"):
+        _check_own_name(path, found)
     return found
+
+
+def _check_own_name(path: Path, config: dict[str, Any]) -> None:
+    # open_clip knows a file by its stem: from now on the model of that name would be this one.
+    known = _files().get(path.stem)
+    if known is not None and json.loads(known.read_text(encoding="utf-8")) != config:
+        raise ModelError(
+            "another model has this name",
+            where=str(path),
+            value=path.stem,
+            way_out=f"rename the file, {path.stem}-mine.json for example",
+        )
+
+
+def file_hash_of(name: str) -> str:
+    """Return the hash of a model's JSON file; empty for a model that is known by name."""
+    path = Path(name)
+    return file_hash(path) if path.suffix == ".json" and path.is_file() else ""
 
 
 def image_size_of(name: str) -> tuple[int, int]:

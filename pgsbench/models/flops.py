@@ -26,6 +26,7 @@ class Block:
 
     width: int
     mlp_width: int
+    num_heads: int
     quick_gelu: bool = False
 
     def flops(self, tokens: int) -> int:
@@ -75,21 +76,25 @@ class ModelCost:
         projection = 2 * self.text.width * self.embed_dim
         return self.num_text_blocks * self.text.flops(tokens) + projection
 
+    def watching_flops(self, patches: int) -> int:
+        """Return the FLOPs of a second tower that watches a whole picture (`pgsbench.models.ema_tower`).
+
+        All blocks but the last run; in each one, the class token alone asks for its attention.
+        """
+        tokens, d = self.num_prefix + patches, self.visual.width
+        asking = 2 * 2 * d * d + 2 * self.visual.num_heads * d * tokens
+        blocks = (self.num_visual_blocks - 1) * self.visual.flops(tokens) + self.num_visual_blocks * asking
+        return 2 * patches * self.patch_dim * d + blocks
+
     def forward_flops(self, count: TokenCount, text_tokens: int) -> int:
         """Return the FLOPs of one pair in a forward pass of both towers."""
         return self.visual_flops(count) + self.text_flops(text_tokens)
 
     def training_flops(self, count: TokenCount, text_tokens: int) -> int:
-        """Return the FLOPs of one pair in a training step.
-
-        A second tower that watches the whole picture costs a forward pass more, without its last MLP.
-        """
+        """Return the FLOPs of one pair in a training step, those of a second tower that watches included."""
         image, text = (1 if self.locked == tower else TRAINING for tower in ("image", "text"))
         flops = image * self.visual_flops(count) + text * self.text_flops(text_tokens)
-        if count.watched:
-            whole = TokenCount((count.embedded,) * self.num_visual_blocks, 1, count.embedded)
-            flops += self.visual_flops(whole)
-        return flops
+        return flops + (self.watching_flops(count.embedded) if count.watched else 0)
 
 
 def model_cost(model: nn.Module) -> ModelCost | None:
@@ -122,4 +127,5 @@ def model_cost(model: nn.Module) -> ModelCost | None:
 def _block(blocks: Sequence[Any]) -> Block:
     mlp = blocks[0].mlp
     is_quick = isinstance(mlp.gelu, open_clip.transformer.QuickGELU)
-    return Block(blocks[0].attn.embed_dim, mlp.c_fc.out_features, is_quick)
+    attn = blocks[0].attn
+    return Block(attn.embed_dim, mlp.c_fc.out_features, attn.num_heads, is_quick)

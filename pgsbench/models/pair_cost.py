@@ -12,6 +12,7 @@ from pgsbench.masking.configure import configure
 from pgsbench.masking.text.base import num_entering
 from pgsbench.masking.text.configure import configure_text
 from pgsbench.masking.token_counts import TokenCount, token_count, whole
+from pgsbench.models.architectures import file_hash_of
 from pgsbench.models.clip import build
 from pgsbench.models.flops import ModelCost, model_cost
 from pgsbench.models.start import lock
@@ -88,9 +89,14 @@ class Sizes:
         return token_count(configure(strategy.name, strategy.fields), self.grid, self.num_blocks)
 
 
-@cache
 def sizes_of(name: str, image_size: int | None = None, locked: str | None = None) -> Sizes:
     """Return the sizes of a model, which is built for that once, without its weights."""
+    return _sizes(name, image_size, locked, file_hash_of(name))
+
+
+@cache
+def _sizes(name: str, image_size: int | None, locked: str | None, file: str) -> Sizes:
+    del file  # one that has been edited is another model
     clip = build(name, seed=0, image_size=image_size, device="meta")
     if locked:
         lock(clip, locked)

@@ -6,6 +6,7 @@ so that several commands, on several machines, add to a study without losing wha
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -172,6 +173,20 @@ def remove_planned(folder: Path, names: Iterable[str]) -> None:
     """Take runs out of the study in `folder`, by `RunSpec.name`."""
     for name in names:
         _path(folder, name).unlink(missing_ok=True)
+
+
+def copy_times(source: Path, folder: Path) -> None:
+    """Copy what one study's steps took to another study that shall plan the same runs.
+
+    Args:
+        source: The folder of the study that was timed.
+        folder: That of the other, whose own times stay.
+    """
+    for one in (source / files.TIMES).glob("[!.]*.json"):
+        place = folder / files.TIMES / one.name
+        if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(one, place)
 
 
 def _all(folder: Path) -> list[_Planned]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from pgsbench.config.schema import MAX_NAME
+from pgsbench.config.schema import MAX_NAME, RunConfig
 from pgsbench.errors import StudyError
 from pgsbench.records.run_spec import RunSpec
+from pgsbench.records.study_record import copy_times
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_results import StudyResults
 from pgsbench.reporting.verdict.arm_ranking import ranking
@@ -17,7 +19,7 @@ from pgsbench.session.study import Study
 #: A point that is the best with a lower probability is no rival.
 LEAST_PROBABLE = 0.05
 MAX_RIVALS = 3
-_SECTIONS = ("data", "model", "strategy", "text", "training")
+_SECTIONS = ("data", "model", "strategy", "text", "training", "budget")
 
 
 def confirm(study: Study, results: StudyResults, *, seeds: int) -> StudyResults:
@@ -40,10 +42,10 @@ def confirm(study: Study, results: StudyResults, *, seeds: int) -> StudyResults:
     first = 1 + max(run.seed for run in found.study.runs)
     fresh = list(range(first, first + seeds))
     specs = {label: found.study.of(label)[0].spec for label in (winner, *others)}
-    base = specs[winner].config
-    arms = {_name(label): _difference(specs[label], specs[winner]) for label in others}
-    suffix = "confirm"
-    file = study.file.variant(suffix)
+    settings = _settings(specs)
+    base = RunConfig.model_validate(settings[winner])
+    arms = {_name(label): _difference(settings[label], settings[winner]) for label in others}
+    file = study.file.variant("confirm")
     question = f"Does {winner}, the best point of {study.name}, hold with fresh seeds?"
     changed = {
         "question": question,
@@ -54,6 +56,7 @@ def confirm(study: Study, results: StudyResults, *, seeds: int) -> StudyResults:
     }
     file = replace(file, config=file.config.model_copy(update=changed), source="")
     again = study.beside(file)
+    copy_times(study.runs_root / study.name, study.runs_root / again.name)  # they decide how many pairs
     confirmed = again.compare(list(arms), seeds=fresh)
     again.check_failed()
     return confirmed
@@ -85,10 +88,21 @@ def contenders(results: Results) -> list[str]:
     return list(dict.fromkeys([winner, *(rivals or [results.best(others)])]))
 
 
-def _difference(spec: RunSpec, base: RunSpec) -> dict[str, Any]:
+def _settings(specs: Mapping[str, RunSpec]) -> dict[str, dict[str, Any]]:
+    """Return what each label was trained with: its budget, or its pairs where not every label has one."""
+    have_budgets = all(spec.config.budget for spec in specs.values())
+    found = {label: spec.config.model_dump(include=set(_SECTIONS)) for label, spec in specs.items()}
+    for sections in found.values():
+        if have_budgets:
+            del sections["training"]["samples"]  # they follow from it
+        else:
+            sections["budget"] = None
+    return found
+
+
+def _difference(settings: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
     """Return the sections in which an arm differs from the base, whole."""
-    ours, theirs = (one.config.model_dump(include=set(_SECTIONS)) for one in (spec, base))
-    return {section: value for section, value in ours.items() if value != theirs[section]}
+    return {section: value for section, value in settings.items() if value != base[section]}
 
 
 def _name(label: str) -> str:

@@ -83,7 +83,7 @@ def _place(file: StudyFile, device: str, runs_root: Path) -> tuple[Place, _Durat
     slots = plan_slots(device=device, devices_per_run=together)
     folder = runs_root / name
     past = PastRuns(runs_root, name, device_type=slots.device_type, threads=slots.threads)
-    kept = KeptTimes(folder, slots.first_device, threads=slots.threads)
+    kept = KeptTimes(folder, slots)
     estimator = Estimator(slots.first_device, threads=slots.threads)
     sharing = min(together, usable_cores() // slots.threads) if slots.device_type == "cpu" else together
 

@@ -6,9 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pgsbench.errors import ConfigError, StudyError
 from pgsbench.records.json_files import write_json
+from pgsbench.records.study_record import copy_times
 from pgsbench.reporting.pages.scale_page import write_scale_page
 from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import Results
@@ -68,16 +70,16 @@ def scale(
     """Train a study's arms at growing budgets, fit each, and foretell the budget that is held out.
 
     The prediction is written to ``prediction.json`` before the budget that is held out is trained. Each
-    budget is a study of its own, ``<name>-x0.5`` for half the samples.
+    budget is a study of its own, ``<name>-x0.5`` for half the samples, or for half of the study's `budget`.
 
     Args:
         study: The study.
-        budgets: Multiples of its samples.
+        budgets: Multiples of its samples, or of its `budget`.
         hold_out: Another multiple, which is predicted first; None: none is.
         unit: What fits are over: ``flops``, ``samples`` or ``hours``.
 
     Raises:
-        UserError: There are too few budgets, an arm sets its own samples, or a run failed.
+        UserError: There are too few budgets, an arm sets its own samples or budget, or a run failed.
     """
     check(study.file, budgets, hold_out, unit)
     at = [_at(study, factor) for factor in sorted(budgets)]
@@ -141,12 +143,14 @@ def check(file: StudyFile, budgets: Sequence[float], hold_out: float | None, uni
     if unit not in UNITS:
         raise ConfigError(f"a budget is in {', '.join(UNITS)}", where="unit", value=unit)
     for arm, changed in file.config.arms.items():
+        if "budget" in changed:
+            raise ConfigError("an arm has a budget of its own", where=f"arms.{arm}", way_out="leave it out")
         if "samples" in changed.get("training", {}) or "training.samples" in changed:
             raise ConfigError("an arm has samples of its own", where=f"arms.{arm}", way_out="leave them out")
 
 
 def _at(study: Study, factor: float) -> Results:
-    """Train all arms at a multiple of the study's samples."""
+    """Train all arms at a multiple of the study's samples or budget."""
     scaled = _scaled(study, factor)
     results = scaled.train()
     scaled.check_failed()
@@ -154,11 +158,16 @@ def _at(study: Study, factor: float) -> Results:
 
 
 def _scaled(study: Study, factor: float) -> Study:
-    """Return the study at a multiple of its samples."""
+    """Return the study at a multiple of its samples, or of its budget."""
     file = study.file.variant(f"x{factor:g}")
-    training = file.config.training
-    batches = max(1, round(factor * training.samples / training.batch_size))
-    changed = training.model_copy(update={"samples": batches * training.batch_size})
-    return study.beside(
-        replace(file, config=file.config.model_copy(update={"training": changed, "search": None}))
-    )
+    training, budget = file.config.training, file.config.budget
+    changed: dict[str, Any] = {"search": None}
+    if budget is None:
+        batches = max(1, round(factor * training.samples / training.batch_size))
+        changed["training"] = training.model_copy(update={"samples": batches * training.batch_size})
+    else:
+        changed["budget"] = budget.model_copy(update={"amount": factor * budget.amount})
+        if budget.equal == "seconds":
+            study.plan()  # times its steps, unless they have been: once, for all budgets
+            copy_times(study.runs_root / study.name, study.runs_root / file.config.name)
+    return study.beside(replace(file, config=file.config.model_copy(update=changed)))

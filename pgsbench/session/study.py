@@ -353,7 +353,7 @@ class Study:
     def _planner(self) -> Planner:
         if self._cached_planner is None or self._cached_planner.study is not self._file:
             device, threads = self.slots.device_type, self.slots.threads
-            pace = KeptTimes(self.runs_root / self.name, self.slots.first_device, threads=threads)
+            pace = KeptTimes(self.runs_root / self.name, self.slots)
             self._cached_planner = Planner(self._file, device=device, threads=threads, pace=pace)
         return self._cached_planner
 

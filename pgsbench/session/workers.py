@@ -193,7 +193,7 @@ def on_cluster(
             way_out="set it to 1, or start `torchrun --nproc-per-node N -m pgsbench train STUDY` in a job of "
             "your own",
         )
-    slots = Slots((profile.device,), profile.cpus)
+    slots = Slots((profile.device,), profile.cpus, are_here=False)
     study = ClusterStudy(file, Path(output), slots, command=command, any_numerics=False)
     study.profile, study.cluster = profile, cluster
     return study

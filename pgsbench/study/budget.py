@@ -6,15 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pgsbench.config.schema import RunConfig, TrainingConfig
+from pgsbench.config.schema import MAX_SAMPLES, RunConfig, TrainingConfig
 from pgsbench.errors import ConfigError
 from pgsbench.training.optim import first_unmasked_step
 
 if TYPE_CHECKING:
     from pgsbench.models.pair_cost import PairCost
-
-#: More steps than any training has; the search for their number ends below.
-_MAX_STEPS = 2**40
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ def spend(config: RunConfig, pace: Pace | None = None) -> RunConfig:
         pace: Needed for a budget of seconds.
 
     Raises:
-        ConfigError: The budget pays for no step, or FLOPs cannot be told of this model.
+        ConfigError: The budget pays for no step or too many, or FLOPs cannot be told of this model.
     """
     if config.budget is None:
         return config
@@ -105,7 +102,15 @@ def _steps_within(amount: float, training: TrainingConfig, prices: tuple[float, 
             value=amount,
             way_out=f"a step of this arm costs {cost(1):.3g}",
         )
-    low, high = 1, _MAX_STEPS
+    most = MAX_SAMPLES // training.batch_size
+    if cost(most) < amount:
+        raise ConfigError(
+            f"the budget pays for more than {MAX_SAMPLES:.0e} pairs, and no training has more",
+            where="budget.amount",
+            value=amount,
+            way_out=f"with this arm they cost {cost(most):.3g}: say less",
+        )
+    low, high = 1, most + 1
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if cost(middle) <= amount else (low, middle)

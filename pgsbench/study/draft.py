@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from pgsbench.config.read import is_set, merge, normalise, set_path
-from pgsbench.config.schema import SHORT_FORMS, RunConfig, StudyConfig
+from pgsbench.config.schema import SHORT_FORMS, RunConfig, StudyConfig, TrainingConfig
 from pgsbench.errors import ConfigError, UserError
 
 _SAMPLES = "training.samples"
@@ -89,7 +89,8 @@ class Draft:
     def budget_problems(self, run: RunConfig) -> list[UserError]:
         """Return what is wrong where a run has a budget and a number of pairs of its own."""
         is_told = is_set(self.overrides, _SAMPLES) or _SAMPLES in self.params
-        if not run.budget or not (is_told or "samples" in self.study.training.model_fields_set):
+        default = TrainingConfig.model_fields["samples"].default  # in a study's record it stands like a value
+        if not run.budget or not (is_told or self.study.training.samples != default):
             return []
         return [
             ConfigError(

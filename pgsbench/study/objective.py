@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from pgsbench.config.schema import ModelConfig
 from pgsbench.config.search import SearchConfig
 from pgsbench.errors import StudyError, nearest
 from pgsbench.records.run_records import Summary
@@ -130,6 +132,32 @@ def cost_of(name: str, summary: Summary | None, device: str) -> float:
     if found is None:
         raise StudyError("this cost was not measured here", where="search", value=name)
     return float(found)
+
+
+def check_costs(search: SearchConfig, device: str, models: Iterable[ModelConfig]) -> None:
+    """Check before a search that all of its costs will be measured.
+
+    Args:
+        search: What is searched.
+        device: Type of the device that runs are trained on.
+        models: The models that they train.
+
+    Raises:
+        StudyError: One of them will not: the memory of a CPU, or the operations of another make of tower.
+    """
+    asked = {f"-{cost}": "search.at_most" for cost in search.at_most}
+    asked |= dict.fromkeys(search.metrics[1:], "search.metric")
+    if "-memory" in asked and device == "cpu":
+        rule, way_out = "memory is measured on a GPU only", "take tokens or train_seconds, or train on a GPU"
+        raise StudyError(rule, where=asked["-memory"], value="memory", way_out=way_out)
+    if "-flops" in asked:
+        from pgsbench.models.pair_cost import sizes_for  # it builds a model; most searches need none
+
+        untold = [model.name for model in models if sizes_for(model).cost is None]
+        if untold:
+            rule = f"the operations of {untold[0]} cannot be told: a tower is not open_clip's own"
+            way_out = "take tokens or train_seconds, or another model"
+            raise StudyError(rule, where=asked["-flops"], value="flops", way_out=way_out)
 
 
 def objectives_of(search: SearchConfig) -> list[Objective | CostObjective]:

@@ -14,12 +14,13 @@ from pgsbench.config.schema import DataConfig, TrainingConfig, arm_name
 from pgsbench.data import shards
 from pgsbench.data.store import Progress
 from pgsbench.errors import ConfigError, StudyError, nearest
-from pgsbench.hashing import file_hash
 from pgsbench.masking import STRATEGIES
 from pgsbench.masking.text import TEXT_STRATEGIES
+from pgsbench.models.architectures import file_hash_of
 from pgsbench.models.start import pretrained_id
 from pgsbench.records.run_spec import RESULTS_VERSION, Numerics, RunSpec, flatten
 from pgsbench.study.budget import Pace, spend
+from pgsbench.study.objective import check_costs
 from pgsbench.study.space import domains_of
 from pgsbench.study.study_file import StudyFile
 
@@ -58,7 +59,7 @@ class Planner:
         pace: Pace | None = None,
     ) -> None:
         self.study, self.progress, self._pace = study, progress, pace
-        self._device, self._threads = device, threads
+        self.device, self._threads = device, threads
         self._data: dict[str, str] = {}
 
     def specs(self, arms: Sequence[str], params: Mapping[str, Any] | None = None) -> list[RunSpec]:
@@ -91,7 +92,7 @@ class Planner:
             reading=shards.reading(config.data),
             strategy_code=STRATEGIES.content_id(config.strategy.name),
             text_code=TEXT_STRATEGIES.content_id(config.text.strategy),
-            model_file=model_file_hash(config.model.name),
+            model_file=file_hash_of(config.model.name),
             pretrained=pretrained_id(config.model.name, config.model.pretrained),
             numerics=self._numerics(config.training),
             evaluation=self.study.config.evaluation,
@@ -123,8 +124,8 @@ class Planner:
         return self._data[key]
 
     def _numerics(self, training: TrainingConfig) -> Numerics:
-        threads = self._threads if self._device == "cpu" else 0
-        return Numerics(self._device, training.precision_on(self._device), torch_version(), threads)
+        threads = self._threads if self.device == "cpu" else 0
+        return Numerics(self.device, training.precision_on(self.device), torch_version(), threads)
 
 
 @functools.cache  # the metadata of a package are a long text
@@ -150,17 +151,11 @@ def as_now(spec: RunSpec) -> RunSpec:
             "reading": shards.reading(spec.config.data),
             "strategy_code": STRATEGIES.content_id(spec.config.strategy.name),
             "text_code": TEXT_STRATEGIES.content_id(spec.config.text.strategy),
-            "model_file": model_file_hash(spec.config.model.name),
+            "model_file": file_hash_of(spec.config.model.name),
             "pretrained": pretrained_id(spec.config.model.name, spec.config.model.pretrained),
             "results_version": RESULTS_VERSION,
         }
     )
-
-
-def model_file_hash(name: str) -> str:
-    """Return the hash of a model's JSON file; empty for a model that is known by name."""
-    path = Path(name)
-    return file_hash(path) if path.suffix == ".json" and path.is_file() else ""
 
 
 def with_arms(study: StudyFile, wanted: Sequence[str]) -> StudyFile:
@@ -293,7 +288,11 @@ def searched_points(study: StudyFile, trials: int | None = None) -> tuple[list[P
 
 
 def searched_specs(planner: Planner, trials: int | None = None) -> tuple[list[RunSpec], int]:
-    """Return the runs of `searched_points`, and how many of them are only stand-ins."""
+    """Return the runs of `searched_points`, and how many of them are only stand-ins.
+
+    Raises:
+        StudyError: A cost that the search asks for will not be measured.
+    """
     points, are_open = searched_points(planner.study, trials)
     known: dict[int, list[RunSpec]] = {}  # a stand-in is planned once
     specs = []
@@ -301,4 +300,7 @@ def searched_specs(planner: Planner, trials: int | None = None) -> tuple[list[Ru
         if id(point) not in known:
             known[id(point)] = planner.specs([point.arm], point.params)
         specs += known[id(point)]
+    search = planner.study.config.search
+    assert search is not None
+    check_costs(search, planner.device, [spec.config.model for spec in specs])
     return specs, len(specs) if are_open else 0

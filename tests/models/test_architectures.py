@@ -11,6 +11,7 @@ import pytest
 from pgsbench.errors import ModelError
 from pgsbench.models import architectures
 from pgsbench.models.clip import build
+from pgsbench.models.pair_cost import sizes_of
 
 
 def test_names_are_those_of_open_clip_and_ours() -> None:
@@ -54,6 +55,27 @@ def test_a_wrong_name_is_told_with_the_nearest() -> None:
     with pytest.raises(ModelError, match="ViT-B-16"):
         architectures.check_name("ViT-B-166")
     architectures.check_name("hf-hub:owner/name")  # nobody is asked
+
+
+def test_a_file_is_not_taken_for_the_model_of_its_name(tmp_path: Path) -> None:
+    config = architectures.config_of("ViT-B-32")
+    file = tmp_path / "ViT-B-32.json"
+    file.write_text(json.dumps(config))
+    architectures.check_name(str(file))  # a copy is what its name says
+    file.write_text(json.dumps(config | {"vision_cfg": {**config["vision_cfg"], "layers": 2}}))
+    with pytest.raises(ModelError, match="another model has this name") as caught:
+        build(str(file), seed=0, device="meta")
+    assert "rename the file" in caught.value.way_out
+    assert len(build("ViT-B-32", seed=0, device="meta").model.visual.transformer.resblocks) == 12  # type: ignore[union-attr, arg-type]
+
+
+def test_an_edited_file_has_other_sizes(tmp_path: Path) -> None:
+    config = architectures.config_of("tiny-vit")
+    file = tmp_path / "edited.json"
+    file.write_text(json.dumps(config))
+    before = sizes_of(str(file))
+    file.write_text(json.dumps(config | {"vision_cfg": {**config["vision_cfg"], "layers": 1}}))
+    assert sizes_of(str(file)).num_blocks == 1 < before.num_blocks
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "{", '{"embed_dim": 8}', "[" * 100_000])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import open_clip
@@ -10,16 +12,19 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.random import Random
 from pgsbench.masking.text.none import WholeText
 from pgsbench.masking.text.random import RandomTokens
 from pgsbench.masking.token_counts import TokenCount, token_count
 from pgsbench.models.clip import build
+from pgsbench.models.ema_tower import EmaTower
 from pgsbench.models.flops import ModelCost, model_cost
 from pgsbench.models.masked_tower import attach
 from pgsbench.models.pair_cost import sizes_of
 from pgsbench.models.start import lock
 from pgsbench.models.text_masking import TextMasking
+from pgsbench.models.tower_layout import layout_of
 
 
 @pytest.mark.parametrize(
@@ -93,11 +98,26 @@ def test_blocks_may_have_their_own_numbers_of_tokens() -> None:
     assert many - small == 2 * 98 * 768 * 768
 
 
-def test_a_second_tower_that_watches_costs_a_forward_pass() -> None:
-    cost, count = vit_b_16(), TokenCount((98,) * 12, 1, 196)
-    watched = TokenCount((98,) * 12, 1, 196, watched=True)
-    extra = cost.training_flops(watched, 77) - cost.training_flops(count, 77)
-    assert extra == cost.visual_flops(TokenCount((196,) * 12, 1, 196))
+@contextmanager
+def no_fast_path() -> Iterator[None]:
+    """Let attention without gradient compute step by step: the counter does not look into its fast path."""
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(True)
+
+
+def test_a_second_tower_that_watches_costs_what_it_computes() -> None:
+    clip = build("tiny-vit", seed=0)
+    cost, grid = model_cost(clip.model), layout_of(clip.model).grid
+    assert cost is not None
+    tower = EmaTower(clip.model.get_submodule("visual"), momentum=0.9)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), no_fast_path():
+        tower.attention(torch.randn(2, 3, *clip.image_size))
+    watched, plain = (token_count(mask, grid, cost.num_visual_blocks) for mask in (Attentive(), Random(0.5)))
+    extra = cost.training_flops(watched, 16) - cost.training_flops(plain, 16)
+    assert counter.get_total_flops() == 2 * extra
 
 
 @pytest.mark.parametrize("name", ["vit_medium_patch16_gap_256", "coca_ViT-B-32"])

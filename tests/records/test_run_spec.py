@@ -11,9 +11,9 @@ import pytest
 from pgsbench.config.schema import EvaluationConfig, RunConfig
 from pgsbench.errors import RunError
 from pgsbench.hashing import canonical_json
+from pgsbench.models.architectures import file_hash_of
 from pgsbench.records.json_files import read_record, write_record
 from pgsbench.records.run_spec import Numerics, RunSpec, short_path
-from pgsbench.study.plan import model_file_hash
 
 CPU = Numerics("cpu", "fp32", "2.13.0", 1)
 
@@ -134,13 +134,13 @@ def test_a_model_in_a_file_is_its_content_wherever_it_lies(tmp_path: Path) -> No
     for file in files:
         file.parent.mkdir()
         file.write_text('{"layers": 2}')
-    first, second = (model_file_hash(str(file)) for file in files)
+    first, second = (file_hash_of(str(file)) for file in files)
     assert first == second != ""
     ids = {spec({"model": str(file)}, model_file=first).id for file in files}
     assert len(ids) == 1
     files[1].write_text('{"layers": 3}')
-    assert model_file_hash(str(files[1])) != first
-    assert model_file_hash("scenes-vit") == ""
+    assert file_hash_of(str(files[1])) != first
+    assert file_hash_of("scenes-vit") == ""
 
 
 def test_canonical_json_does_not_depend_on_order_and_refuses_nan() -> None:

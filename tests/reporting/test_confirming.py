@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 from fabricated import Arm, write_runs
 from tinyworld import TinyWorld
 
+from pgsbench.config.schema import RunConfig
 from pgsbench.errors import StudyError
+from pgsbench.execution.estimate import Estimator
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
 from pgsbench.session.confirming import confirm, contenders
 from pgsbench.session.study import Study, open_study
+from pgsbench.study.budget import PairSeconds
 
 SEARCH = {"space": {"strategy.mask_ratio": [0.25, 0.5]}, "arms": ["pgs", "flip"]}
 
@@ -63,3 +69,44 @@ def test_the_study_of_fresh_seeds_trains_what_the_search_trained(tiny: TinyWorld
         "pgs": ("pgs", 0.5),
         "flip-mask_ratio-0.5": ("flip", 0.5),
     }
+
+
+BUDGETS = ["{equal: tokens, amount: 20_000}", "{equal: seconds, amount: 8}"]
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_a_budget_pays_for_the_pairs_that_the_search_was_trained_on(
+    tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: str
+) -> None:
+    timed: list[str] = []
+
+    def seconds(_: Estimator, config: RunConfig) -> PairSeconds:  # each time it takes longer
+        timed.append(config.strategy.name)
+        return PairSeconds(masked=0.01 * len(timed), whole=0.02 * len(timed))
+
+    monkeypatch.setattr(Estimator, "seconds", seconds)
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        f"data: {{train: {tiny.shards}}}\nmodel: tiny-vit\nstrategy: {{name: pgs, mask_ratio: 0.5}}\n"
+        f"training: {{batch_size: 4}}\nbudget: {budget}\nevaluation: {{suite: '{tiny.suite}'}}\n"
+        "arms: {none: {strategy: none}}\nsearch: {space: {strategy.mask_ratio: [0.5, 0.75]}}\n"
+    )
+    study = open_study(path, output=tmp_path, device="cpu")
+    of_none, searched, _ = study.plan_sweep()
+    specs = {spec.label: spec for spec in (*of_none, *searched)}
+    monkeypatch.setattr("pgsbench.session.confirming.contenders", lambda _: list(specs))
+    found = SimpleNamespace(
+        runs=[SimpleNamespace(seed=0)], of=lambda label: [SimpleNamespace(spec=specs[label])]
+    )
+    planned = []
+
+    def compare(self: Study, baselines: list[str], *, seeds: list[int]) -> object:
+        planned.extend(self.beside(self.file.with_seeds([0])).plan())
+        return baselines
+
+    monkeypatch.setattr(Study, "compare", compare)
+    confirm(study, SimpleNamespace(statistics=SimpleNamespace(study=found)), seeds=2)  # type: ignore[arg-type]
+    assert {spec.id for spec in planned} == {spec.id for spec in specs.values()}
+    assert len({spec.config.training.samples for spec in planned}) > 1
+    budgets = {spec.config.budget.equal for spec in planned if spec.config.budget}
+    assert budgets == {budget[8:].partition(",")[0]}, "so the report knows that the arms spend the same"

@@ -11,6 +11,7 @@ from fabricated import Arm, write_runs
 from tinyworld import TinyWorld
 
 from pgsbench.errors import ConfigError
+from pgsbench.execution.estimate import Estimator
 from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.reporting.pages.site import write_site
 from pgsbench.reporting.render import Table
@@ -21,6 +22,7 @@ from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
 from pgsbench.session.scaling import dry_run, scale
 from pgsbench.session.study import Study, open_study
+from pgsbench.study.budget import PairSeconds
 
 BUDGETS = [0.25, 0.5, 1.0, 2.0]
 
@@ -96,6 +98,35 @@ def test_a_dry_run_plans_every_budget_and_trains_nothing(tiny: TinyWorld, tmp_pa
     assert [table.title for table in found] == ["tiny-x0.25", "tiny-x0.5", "tiny-x1", "tiny-x2", "tiny-x4"]
     assert [one.file.config.training.samples for one in asked] == [32, 48, 96, 192, 384]
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("kind", ["tokens", "seconds"])
+def test_a_budget_grows_in_place_of_the_samples(tiny: TinyWorld, tmp_path, monkeypatch, kind):
+    timed = []
+
+    def seconds(_, config):  # each time it takes longer
+        timed.append(config.strategy.name)
+        return PairSeconds(masked=1.0 * len(timed), whole=2.0 * len(timed))
+
+    monkeypatch.setattr(Estimator, "seconds", seconds)
+    planned = {}
+    monkeypatch.setattr(Study, "dry_run", lambda self: planned.update({self.name: self.plan()}))
+    monkeypatch.setattr("pgsbench.session.scaling.plan_table", lambda name, _: name)
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        f"data: {{train: {tiny.shards}}}\nmodel: tiny-vit\ntraining: {{batch_size: 4}}\n"
+        f"budget: {{equal: {kind}, amount: 10_000}}\narms: {{none: {{strategy: none}}}}\n"
+        f"evaluation: {{suite: '{tiny.suite}'}}\n"
+    )
+    dry_run(open_study(path, output=tmp_path, device="cpu"), BUDGETS)
+    for arm in (0, 1):
+        pairs = {name: specs[arm].config.training.samples for name, specs in planned.items()}
+        spent = [pairs[f"study-x{budget:g}"] / budget for budget in BUDGETS]
+        assert max(spent) < 1.3 * min(spent), "but for whole steps and their last phase"
+    assert timed == (["pgs", "none"] if kind == "seconds" else []), "once, for all budgets"
+    other = open_study(path, output=tmp_path, device="cpu", overrides=["arms.none.budget.amount=20_000"])
+    with pytest.raises(ConfigError, match="an arm has a budget of its own"):
+        dry_run(other, BUDGETS)
 
 
 def test_what_cannot_be_fitted_is_refused_first(tiny: TinyWorld, tmp_path):

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tinyworld import TinyWorld
 
-from pgsbench.config.schema import RunConfig
+from pgsbench.config.schema import RunConfig, TrainingConfig, UnmaskedTuning
 from pgsbench.errors import ConfigError, StudyError, UserError
 from pgsbench.execution.estimate import Estimator
+from pgsbench.execution.join import joined_file
 from pgsbench.execution.kept_times import KeptTimes, Timed
+from pgsbench.execution.slots import Slots
 from pgsbench.models.pair_cost import pair_costs
 from pgsbench.records.json_files import read_record
 from pgsbench.records.run_spec import RunSpec
+from pgsbench.records.study_record import StudyRecord
 from pgsbench.session.planning import plan
 from pgsbench.session.study import open_study
+from pgsbench.session.workers import on_cluster
 from pgsbench.study.budget import PairSeconds
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
@@ -113,11 +118,11 @@ def test_seconds_are_timed_once_for_a_study(tiny: TinyWorld, tmp_path: Path, tim
 
 def test_seconds_of_other_threads_are_timed_anew(tiny: TinyWorld, tmp_path: Path, timed: list[str]) -> None:
     config = open_study_file(in_seconds(tiny, tmp_path)).run_config("flip", {}, 0)
-    one, two = (KeptTimes(tmp_path, "cpu", threads=threads) for threads in (1, 2))
+    one, two = (KeptTimes(tmp_path, Slots(("cpu",), threads)) for threads in (1, 2))
     assert one(config) == one(config) != two(config)
-    assert KeptTimes(tmp_path, "cpu", threads=1)(config) == one(config)
+    assert KeptTimes(tmp_path, Slots(("cpu",), 1))(config) == one(config)
     assert len(timed) == 2
-    assert KeptTimes(tmp_path, "cpu", threads=1)(
+    assert KeptTimes(tmp_path, Slots(("cpu",), 1))(
         config.model_copy(update={"seed": 7, "training": config.training.model_copy(update={"samples": 64})})
     ) == one(config), "neither seed nor length decides what a pair takes"
 
@@ -129,10 +134,69 @@ def test_seconds_are_kept_on_a_file_system_without_links(
         raise PermissionError
 
     monkeypatch.setattr(os, "link", no_links)
-    config = open_study_file(in_seconds(tiny, tmp_path)).run_config("flip", {}, 0)
-    assert KeptTimes(tmp_path / "new", "cpu")(config) == KeptTimes(tmp_path / "new", "cpu")(config)
+    config, slots = open_study_file(in_seconds(tiny, tmp_path)).run_config("flip", {}, 0), Slots(("cpu",), 1)
+    assert KeptTimes(tmp_path / "new", slots)(config) == KeptTimes(tmp_path / "new", slots)(config)
     assert len(timed) == 1
     assert len(list((tmp_path / "new/times").iterdir())) == 1
+
+
+def test_seconds_of_a_cluster_are_not_those_of_the_login_node(
+    tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, timed: list[str]
+) -> None:
+    profiles = tmp_path / "cluster.yaml"
+    profiles.write_text("profiles: {one: {cpus: 2}, gpu: {gpus: 1, cpus: 8}}\n")
+    monkeypatch.setenv("PGSBENCH_CLUSTER", str(profiles))
+    study = open_study_file(in_seconds(tiny, tmp_path))
+    for profile in ("one", "gpu"):
+        with pytest.raises(StudyError, match="timed where runs are trained") as caught:
+            on_cluster(study, on=f"slurm:{profile}", output=tmp_path).plan()
+        assert "OMP_NUM_THREADS" in caught.value.way_out
+    assert not timed
+    on_a_node = open_study(in_seconds(tiny, tmp_path), output=tmp_path, device="cpu", threads=2).plan()
+    planned = on_cluster(study, on="slurm:one", output=tmp_path).plan()
+    assert [spec.id for spec in planned] == [spec.id for spec in on_a_node]
+
+
+def test_threads_do_not_decide_the_seconds_of_a_gpu(
+    tiny: TinyWorld, tmp_path: Path, timed: list[str]
+) -> None:
+    config = open_study_file(in_seconds(tiny, tmp_path)).run_config("pgs", {}, 0)
+    one, eight = (KeptTimes(tmp_path, Slots(("cuda:0",), threads)) for threads in (1, 8))
+    assert one(config) == eight(config), "a job, a worker and a login node plan the same runs"
+    assert len(timed) == 1
+
+
+def test_timed_steps_have_the_micro_batches_of_the_real_ones(
+    tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[TrainingConfig] = []
+
+    def look(*given: object, emit: Callable[[object], None], **_: object) -> None:
+        (config,) = (one for one in given if isinstance(one, TrainingConfig))
+        seen.append(config)
+        for step in range(config.steps):
+            emit(step)
+
+    monkeypatch.setattr("pgsbench.execution.estimate.train", look)
+    config = open_study_file(in_seconds(tiny, tmp_path)).run_config("none", {}, 0)
+    for batch, micro in ((1024, 256), (4, 2), (1024, 1000), (1024, None)):
+        sizes = {"batch_size": batch, "micro_batch_size": micro, "unmasked_tuning": UnmaskedTuning(share=0)}
+        training = config.training.model_copy(update=sizes)
+        Estimator("cpu").seconds(config.model_copy(update={"training": training}))
+    found = [(one.batch_size, one.micro_batch_size) for one in seen]
+    assert found == [(64, 16), (4, 2), (64, 62), (64, None)]
+
+
+@pytest.mark.parametrize("budget", ["{equal: tokens, amount: 1.0e+18}", "{equal: samples, amount: 1.0e+30}"])
+def test_a_budget_of_more_pairs_than_a_training_has_is_refused(
+    tiny: TinyWorld, tmp_path: Path, budget: str
+) -> None:
+    with pytest.raises(ConfigError, match="pays for more than 1e\\+13 pairs") as caught:
+        specs(tiny, tmp_path, budget)
+    assert caught.value.where == "budget.amount"
+    assert "say less" in caught.value.way_out
+    with pytest.raises(ConfigError, match="pays for more than"):
+        open_study_file(tmp_path / "study.yaml").resolved()
 
 
 def test_seconds_need_a_place_where_they_are_timed(tiny: TinyWorld, tmp_path: Path) -> None:
@@ -174,6 +238,13 @@ def test_a_budget_below_one_step_is_refused(tiny: TinyWorld, tmp_path: Path) -> 
     with pytest.raises(ConfigError, match="the budget pays for no step") as caught:
         specs(tiny, tmp_path, "{equal: tokens, amount: 3}")
     assert "a step of this arm costs" in caught.value.way_out
+
+
+def test_who_joins_a_study_with_a_budget_plans_the_same_runs(tiny: TinyWorld, tmp_path: Path) -> None:
+    planned = specs(tiny, tmp_path, "{equal: tokens, amount: 20_000}")
+    StudyRecord(open_study_file(tmp_path / "study.yaml").config, (), folder=str(tmp_path)).write(tmp_path)
+    joined = joined_file(StudyRecord.read(tmp_path))
+    assert [spec.id for spec in Planner(joined).specs(joined.config.arm_names)] == [one.id for one in planned]
 
 
 @pytest.mark.parametrize("place", ["base", "arm"])

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from tinyworld import TinyWorld
 
+from pgsbench.config.schema import ModelConfig
+from pgsbench.config.search import SearchConfig
 from pgsbench.errors import StudyError
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.records.run_records import Summary
 from pgsbench.records.scores import GroupMean, Score, Scores
-from pgsbench.study.objective import CostObjective, Objective
+from pgsbench.session.study import open_study
+from pgsbench.study.objective import CostObjective, Objective, check_costs
 
 
 def group(value: float) -> GroupMean:
@@ -66,3 +73,40 @@ def test_it_is_maximised() -> None:
 def test_training_time_is_the_reports_on_every_device(device: str, seconds: float) -> None:
     summary = Summary(1, 32, 4.0, 7.0, 8.0, 0.0, 0.5, 0.3, 8, 8, 1000, 2.0)
     assert CostObjective("train_seconds").value_of(None, summary, device) == seconds
+
+
+TIMM = "vit_medium_patch16_gap_256"
+
+
+@pytest.mark.parametrize(
+    ("search", "device", "model", "where"),
+    [
+        ({"metric": ["mean", "-memory"]}, "cpu", "tiny-vit", "search.metric"),
+        ({"at_most": {"memory": 1e9}}, "cpu", "tiny-vit", "search.at_most"),
+        ({"metric": ["mean", "-flops"]}, "cuda", TIMM, "search.metric"),
+        ({"at_most": {"memory": 1e9}, "metric": ["mean", "-flops"]}, "cuda", "tiny-vit", ""),
+        ({"at_most": {"tokens": 1e9}, "metric": ["mean", "-train_seconds"]}, "cpu", TIMM, ""),
+    ],
+)
+def test_a_cost_that_will_not_be_measured(
+    monkeypatch: pytest.MonkeyPatch, search: dict[str, Any], device: str, model: str, where: str
+) -> None:
+    if model == TIMM:  # building it takes seconds; tests of the models say that it has no cost
+        monkeypatch.setattr("pgsbench.models.pair_cost.sizes_for", lambda _: SimpleNamespace(cost=None))
+    config, models = SearchConfig(space={"seed": [0]}, **search), [ModelConfig(name=model)]
+    if not where:
+        check_costs(config, device, models)
+        return
+    with pytest.raises(StudyError) as caught:
+        check_costs(config, device, models)
+    assert caught.value.where == where
+    assert "take tokens or train_seconds" in caught.value.way_out
+
+
+def test_it_is_refused_before_anything_is_trained(tiny: TinyWorld, tmp_path: Path) -> None:
+    study = open_study(
+        tiny.study, output=tmp_path, device="cpu", overrides=["search.at_most={memory: 1.0e+9}"]
+    )
+    with pytest.raises(StudyError, match="memory is measured on a GPU only"):
+        study.sweep()
+    assert not list((tmp_path / "runs").rglob("spec.json"))
