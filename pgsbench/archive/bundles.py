@@ -125,7 +125,7 @@ def verify(path: Path, *, report: Path | None = None) -> Bundle:
     """
     with TemporaryDirectory() as scratch:
         root = Path(scratch)
-        sha256, problems = _unpack(path, root)
+        sha256, problems = unpack(path, root)
         folder = next((one.parent for one in root.glob(f"runs/*/{files.STUDY}")), None)
         if folder is None:
             rule = "no study is in this archive, or it is damaged"
@@ -178,7 +178,12 @@ def _write(path: Path, contents: bytes, found: dict[str, Path]) -> None:
                 archive.addfile(info, content)
 
 
-def _unpack(path: Path, root: Path) -> tuple[str, list[str]]:
+def unpack(path: Path, root: Path) -> tuple[str, list[str]]:
+    """Unpack a bundle into a folder; return its hash, and which files are not those that were bundled.
+
+    Raises:
+        StudyError: It is no bundle, or damaged.
+    """
     if not path.exists():
         raise StudyError("there is no such file", where=str(path))
     try:

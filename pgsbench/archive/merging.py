@@ -1,12 +1,15 @@
-"""Run directories of other machines brought into this folder; where two disagree, nothing is moved."""
+"""Run directories of other machines and of bundles brought into this folder; where two disagree, none is."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from pgsbench.archive.bundles import unpack
 from pgsbench.errors import RunError, StudyError
 from pgsbench.hashing import file_hash
 from pgsbench.records import files
@@ -34,18 +37,33 @@ class Merged:
 
 
 def merge(folders: Sequence[Path], *, output: str | Path = ".") -> Merged:
-    """Bring run directories from other folders into this one.
+    """Bring run directories from other folders, or from bundles, into this one.
 
     Args:
-        folders: Folders of ``runs/``, as ``--output`` names them, or ``runs`` folders themselves.
+        folders: Folders of ``runs/``, as ``--output`` names them, ``runs`` folders themselves, or bundles.
         output: The folder of ``runs/`` that they are brought into.
 
     Raises:
-        StudyError: Two runs of one id, or two plans of one name, have other content; nothing was copied.
+        StudyError: Two runs of one id, or two plans of one name, have other content, or a bundle is damaged;
+            nothing was copied.
         RunError: A run that would be replaced is worked on.
     """
-    root = Path(output).resolve() / "runs"
-    sources = [source for folder in folders for source in _roots(folder)]
+    with ExitStack() as scratch:
+        sources = [_root(folder if folder.is_dir() else _unpacked(folder, scratch)) for folder in folders]
+        return _bring(sources, Path(output).resolve() / "runs")
+
+
+def _unpacked(bundle: Path, scratch: ExitStack) -> Path:
+    root = Path(scratch.enter_context(TemporaryDirectory()))
+    _, problems = unpack(bundle, root)
+    if problems:
+        raise StudyError(
+            "the bundle is damaged:\n" + "\n".join(problems), where=str(bundle), way_out="copy it again"
+        )
+    return root
+
+
+def _bring(sources: Sequence[Path], root: Path) -> Merged:
     here = find_runs(root, {run.spec.id for source in sources for run in all_runs(source)})
     copied: dict[str, RunDir] = {}
     known, incomplete, conflicts = [], [], []
@@ -73,10 +91,10 @@ def merge(folders: Sequence[Path], *, output: str | Path = ".") -> Merged:
     return Merged(names, tuple(known), tuple(incomplete), tuple(dict.fromkeys(studies)))
 
 
-def _roots(folder: Path) -> list[Path]:
+def _root(folder: Path) -> Path:
     for root in (folder / "runs", folder):
         if any(root.glob(f"*/*/{files.SPEC}")) or any(root.glob(f"*/{files.STUDY}")):
-            return [root.resolve()]
+            return root.resolve()
     raise StudyError("no runs are here", where=str(folder), way_out="name a folder that holds runs/")
 
 
@@ -84,7 +102,8 @@ def _difference(one: RunDir, other: RunDir) -> str:
     """Return which part of two complete runs with one id differs; empty: none."""
     if one.spec.training != other.spec.training:
         return "the specs"
-    if _weights(one) != _weights(other):
+    ours, theirs = _weights(one), _weights(other)
+    if ours and theirs and ours != theirs:  # a bundle may come without
         return "the weights"
     scores = [found for found in (one.scores, other.scores) if found is not None]
     suites = {found.suite_fingerprint for found in scores}

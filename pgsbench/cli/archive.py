@@ -179,12 +179,12 @@ def ui(
     serve(host=host, port=port)
 
 
-@command(app, "pgsbench merge /mnt/other-machine")
+@command(app, "pgsbench merge /mnt/other-machine published.tar.gz")
 def merge(
-    folders: Annotated[list[Path], argument("Folders of runs/.", "FOLDER...")],
+    folders: Annotated[list[Path], argument("Folders of runs/, or bundles.", "FOLDER...")],
     output: opt.Output = Path(),
 ) -> None:
-    """Bring run directories of other machines into this folder; where some disagree, nothing moves."""
+    """Bring runs of other machines, or of bundles, into this folder; where some disagree, nothing moves."""
     from pgsbench.archive.merging import merge as bring
 
     done = bring(folders, output=output)

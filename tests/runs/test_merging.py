@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
 from written import spec_of, write_run, write_study
 
+from pgsbench.archive.bundles import bundle
 from pgsbench.archive.merging import merge
 from pgsbench.errors import StudyError
 from pgsbench.records.study_record import StudyRecord
@@ -75,6 +77,35 @@ def test_a_run_that_is_planned_otherwise_is_named(tmp_path: Path) -> None:
 def test_a_folder_without_runs_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="no runs are here"):
         merge([tmp_path], output=tmp_path / "here")
+
+
+def test_runs_of_a_bundle_are_reported_with_those_here(tmp_path: Path) -> None:
+    write_study(tmp_path / "theirs")
+    bundle("tiny", tmp_path / "theirs.tar.gz", output=tmp_path / "theirs")
+    done = merge([tmp_path / "theirs.tar.gz"], output=tmp_path / "here")
+    assert (len(done.copied), done.studies) == (4, ("tiny",))
+    assert [run.status for run in read_frames(tmp_path / "here/runs/tiny").runs] == ["complete"] * 4
+    for run in all_runs(tmp_path / "theirs/runs"):
+        run.checkpoint.mkdir(parents=True)
+        (run.checkpoint / "model.safetensors").write_bytes(b"weights, which the bundle leaves out")
+    known = merge([tmp_path / "theirs.tar.gz"], output=tmp_path / "theirs").known
+    assert len(known) == 4
+
+
+def test_nothing_of_a_damaged_bundle_is_taken(tmp_path: Path) -> None:
+    write_study(tmp_path / "theirs")
+    bundle("tiny", tmp_path / "theirs.tar.gz", output=tmp_path / "theirs")
+    with tarfile.open(tmp_path / "theirs.tar.gz") as archive:
+        archive.extractall(tmp_path / "open", filter="data")
+    scores = next((tmp_path / "open/runs").rglob("scores.json"))
+    scores.write_text(scores.read_text().replace("0.", "1.", 1))
+    with tarfile.open(tmp_path / "changed.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "open", ".")
+    with pytest.raises(
+        StudyError, match=r"(?s)bundle is damaged.*scores\.json: not the file that was bundled"
+    ):
+        merge([tmp_path / "changed.tar.gz"], output=tmp_path / "here")
+    assert not (tmp_path / "here").exists()
 
 
 def test_marks_and_leases_stay_behind(tmp_path: Path) -> None:
