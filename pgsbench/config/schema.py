@@ -227,7 +227,8 @@ class TrainingConfig(Strict):
         ge=1,
         le=MAX_BATCH,
         description="Pairs whose activations a device holds at a time; the gradient stays that of the whole "
-        "batch, for one more forward pass. null: all at once. Changes results by rounding only.",
+        "batch, for one more forward pass. null: all at once. Changes results by rounding only (those of "
+        "pgs-released, whose mask depends on the batch, by more).",
     )
     unmasked_tuning: UnmaskedTuning = Field(default_factory=lambda: UnmaskedTuning(share=0.15, lr_scale=1.0))
     log_every_steps: int = Field(10, ge=1, description="Does not change results.")

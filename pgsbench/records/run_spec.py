@@ -21,6 +21,8 @@ _COSMETIC = {
     "micro_batch_size",  # but for rounding
     "shard_optimizer",
 }
+#: Keeps as many patches as the pictures ask for that it chooses from together, those of a micro-batch.
+_DEPENDS_ON_BATCH = "pgs-released"
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,9 @@ class RunSpec:
         settings = {key: value for key, value in config["training"].items() if key not in _COSMETIC}
         del settings["precision"]  # as resolved it is one of the numerics
         _leave_out(settings, {"loss": "softmax", "compile": False})
+        at_a_time = config["training"]["micro_batch_size"]
+        if config["strategy"]["name"] == _DEPENDS_ON_BATCH and at_a_time is not None:
+            settings["micro_batch_size"] = at_a_time
         strategy = {**config["strategy"], "name": self.strategy_code}
         model = {
             **config["model"],

@@ -84,6 +84,12 @@ def test_what_does_not_change_the_training_keeps_the_id(changes: dict) -> None:
     assert spec(changes).id == spec().id
 
 
+def test_micro_batches_are_another_training_where_the_mask_depends_on_the_batch() -> None:
+    released = {"strategy": {"name": "pgs-released"}}
+    ids = {spec({**released, "training": {"micro_batch_size": size}}).id for size in (4, 8)}
+    assert len({spec(released).id, *ids}) == 3
+
+
 def test_a_text_strategy_is_part_of_the_id_and_whole_captions_are_as_they_were() -> None:
     ids = {
         spec({"text": {"strategy": "random", "keep": keep}}, text_code=code).id
