@@ -247,9 +247,18 @@ def interval_cell(estimate: float, low: float, high: float, *, signed: bool = Fa
 
 def and_(names: Sequence[str]) -> str:
     """Return names as in a sentence: ``"a, b and c"``."""
+    return _listed(names, "and")
+
+
+def or_(names: Sequence[str]) -> str:
+    """Return names as in a sentence: ``"a, b or c"``."""
+    return _listed(names, "or")
+
+
+def _listed(names: Sequence[str], word: str) -> str:
     if len(names) < 2:
         return "".join(names)
-    return f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"{', '.join(names[:-1])} {word} {names[-1]}"
 
 
 def counted(number: int, noun: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import shutil
 
 import numpy as np
@@ -34,6 +35,10 @@ def factorial(planted: float = 0.0) -> list[tuple[str, Arm]]:
         )
         for image, text in itertools.product(IMAGES, TEXTS)
     ]
+
+
+def _points():
+    return [(image, {"text.strategy": text}) for image, text in itertools.product(IMAGES, TEXTS)]
 
 
 @pytest.fixture
@@ -138,6 +143,22 @@ def test_a_planted_interaction_is_found_and_its_cell_named(found):
 
 def results_of(folder):
     return Results(read_frames(folder))
+
+
+def test_the_advice_takes_what_lies_above_the_mean_and_leaves_what_lies_below(fabricate):
+    results = results_of(fabricate(factorial(), search=SEARCH, seeds=(0, 1, 2), num_items=400))
+    _, advice = effects_sentences(results)
+    arms, texts = re.fullmatch(r".*: of arm (.*); of text (.*)\. In points .*", advice).groups()
+    # By what was planted: arms +6, +3, 0, -3 about +1.5; texts +2, 0, -4 about -2/3.
+    number = r"\([+−]\d\.\d\)"
+    assert re.fullmatch(rf"take pgs {number} or resize {number}, not tome {number} or flip {number}", arms)
+    assert re.fullmatch(rf"take none {number}( or frequency {number})?, not random {number}", texts)
+
+
+def test_where_no_level_stands_out_any_will_do(fabricate):
+    flat = [(arm, Arm(effect=0.0, params=params)) for arm, params in _points()]
+    _, advice = effects_sentences(results_of(fabricate(flat, search=SEARCH, seeds=(0, 1))))
+    assert "of arm any; of text any." in advice
 
 
 def test_one_seed_cannot_tell(fabricate, tmp_path, monkeypatch):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from pgsbench.reporting.render import Table, and_, interval_cell, p_text, percent, points
+from collections.abc import Sequence
+
+from pgsbench.reporting.render import Table, and_, interval_cell, or_, p_text, percent, points
 from pgsbench.reporting.results import Results, named
-from pgsbench.reporting.search.effects import REST, SEEDS, Effects, effects
+from pgsbench.reporting.search.effects import REST, SEEDS, Effects, Level, effects
 from pgsbench.reporting.statistics.comparison import ALPHA, Missing
 
 #: Most cells that are shown of those that deviate from additivity.
@@ -27,7 +29,7 @@ def effects_missing(results: Results) -> str:
 
 
 def effects_sentences(results: Results) -> list[str]:
-    """Return what moved the scores of a grid search, in a sentence."""
+    """Return what moved the scores of a grid search, and what to do with it, a sentence each."""
     found = effects(results)
     if not isinstance(found, Effects):
         return []
@@ -46,7 +48,30 @@ def effects_sentences(results: Results) -> list[str]:
             else " No point lies significantly off the sum of its levels' effects, which does not show that "
             "effects add up."
         )
-    return [sentence]
+    return [sentence, _advice(found)]
+
+
+def _advice(found: Effects) -> str:
+    """Say which levels of each factor to take and which not: those whose interval lies off the mean."""
+    said = []
+    for factor in dict.fromkeys(level.factor for level in found.levels):
+        levels = sorted(
+            (level for level in found.levels if level.factor == factor),
+            key=lambda level: level.effect.estimate,
+            reverse=True,
+        )
+        above = _or([level for level in levels if level.effect.low > 0])
+        below = _or([level for level in reversed(levels) if level.effect.high < 0])
+        wanted = [*([f"take {above}"] if above else []), *([f"not {below}"] if below else [])]
+        said.append(f"of {factor} {', '.join(wanted) or 'any'}")
+    return (
+        f"What to do with it, with such data, model and budget: {'; '.join(said)}. In points off the mean of "
+        f"all runs on {named(found.of)}, 95 % intervals each for itself; other levels cannot be told from it."
+    )
+
+
+def _or(levels: Sequence[Level]) -> str:
+    return or_([f"{level.level} ({points(level.effect.estimate)})" for level in levels])
 
 
 def _main_effects(found: Effects) -> Table:
