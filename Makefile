@@ -7,7 +7,9 @@ export OMP_NUM_THREADS ?= 1
 # Tests start the command a few hundred times: let the first one keep what it compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-slow gpu chaos check docs format clean
+DEBIAN := postgresql slurm-wlm munge
+
+.PHONY: help demo services test test-slow gpu chaos check docs format clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -29,6 +31,13 @@ $(VENV)/installed-docs: $(VENV)/installed
 
 demo: $(VENV)/installed  ## the whole loop on the generated scenes: data, training, evaluation, report
 	unset OMP_NUM_THREADS; $(BIN)/pgsbench sweep studies/ratio.yaml
+
+services:  ## PostgreSQL and SLURM for the tests that want the real ones (root, on Debian; else they are skipped)
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		export DEBIAN_FRONTEND=noninteractive; apt-get install -y -qq $(DEBIAN) >/dev/null 2>&1 \
+		|| { apt-get update -qq && apt-get install -y -qq $(DEBIAN) >/dev/null; } \
+		|| echo "these could not be installed, and their tests are skipped: $(DEBIAN)"; \
+	else echo "needs root and apt-get; the tests of $(DEBIAN) are skipped where they are missing"; fi
 
 test: $(VENV)/installed-dev  ## the quick tests
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pgsbench.config.read import check_all
 from pgsbench.config.strict import Strict
@@ -23,19 +23,45 @@ class Profile(Strict):
     qos: str | None = None
     constraint: str | None = None
     minutes: int = Field(60, ge=1, description="Time limit; a run that needs longer is queued again.")
-    gpus: int = Field(0, ge=0, le=1, description="GPUs of a job.")
-    cpus: int = Field(1, ge=1, description="CPUs of a job; of a run on a CPU also its threads.")
+    gpus: int = Field(
+        0, ge=0, le=64, description="GPUs of a job, of one machine; they train its run together. 0: CPUs do."
+    )
+    processes: int = Field(1, ge=1, le=64, description="Of a run on CPUs: processes that train it together.")
+    cpus: int = Field(
+        1, ge=1, description="CPUs of a job; of a run on CPUs the threads of all its processes."
+    )
     memory_gib: float | None = Field(None, gt=0)
     setup: list[str] = Field(default_factory=list, description="Shell lines before a job, as `module load`.")
     parallel: int = Field(64, ge=1, description="Jobs of one study at a time.")
     save_seconds: int = Field(
         90, ge=1, description="How long before the limit a job saves and is queued again."
     )
+    again: str | None = Field(
+        None, description="Profile that a run goes on with after the limit, as on fewer GPUs; null: the same."
+    )
+
+    @model_validator(mode="after")
+    def _check_processes(self) -> Profile:
+        if self.processes > 1 and self.gpus:
+            raise ValueError("processes are those of a run on CPUs; a run on GPUs has one for each")
+        if self.cpus % self.processes:
+            raise ValueError("cpus must be a multiple of processes, which have as many threads each")
+        return self
 
     @property
     def device(self) -> str:
         """Type of the device that runs are trained on."""
         return "cuda" if self.gpus else "cpu"
+
+    @property
+    def num_devices(self) -> int:
+        """How many devices train a run together, a process each."""
+        return self.gpus or self.processes
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of each process of a run on CPUs."""
+        return self.cpus // self.processes
 
 
 class Cluster(Strict):

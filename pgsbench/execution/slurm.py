@@ -60,6 +60,11 @@ def submit(
     return [str(job.job_id) for job in submitted]
 
 
+def queued(job: str, folder: Path) -> Queued:
+    """Return the mark of a run whose job was submitted from the study's folder."""
+    return Queued(job, str(folder / JOBS / job))
+
+
 def _parameters(profile: Profile, name: str) -> dict[str, Any]:
     asked = {
         "name": name,

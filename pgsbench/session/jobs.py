@@ -10,21 +10,37 @@ is after that.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgsbench.errors import Interrupted, Pruned, RunHeldError, StudyError
 
 if TYPE_CHECKING:
+    from multiprocessing.synchronize import Event
+
+    from pgsbench.records.marks import Marks
+    from pgsbench.records.run_spec import RunSpec
     from pgsbench.session.study import Study
+
+#: Between two looks whether the processes of a run shall stop.
+LOOK_SECONDS = 0.5
 
 
 def work(
-    study: str, *, output: str | Path = ".", jobs: int | None = None, device: str | None = None
+    study: str,
+    *,
+    output: str | Path = ".",
+    jobs: int | None = None,
+    device: str | None = None,
+    devices_per_run: int | None = None,
 ) -> Study:
     """Work on a study that was planned, beside any number of other processes; return it when nothing is left.
 
@@ -33,6 +49,7 @@ def work(
         output: The folder of ``runs/``.
         jobs: At most this many runs at a time.
         device: One GPU such as ``cuda:1``; None: all of the type that the study is trained on.
+        devices_per_run: Devices that train a run together; None: as the study says.
 
     Raises:
         StudyError: There is no such study, or its runs cannot be trained here.
@@ -50,7 +67,7 @@ def work(
         jobs=jobs,
         device=device or numerics.device,
         threads=numerics.threads or None,
-        devices_per_run=record.config.devices_per_run,
+        devices_per_run=devices_per_run or record.config.devices_per_run,
     )
     if slots.device_type != numerics.device:
         raise StudyError(f"the study is trained on {numerics.device}", where="--device", value=device)
@@ -100,7 +117,9 @@ class RunJob:
         study: Name of the study.
         run: `RunSpec.name`; the spec is read when the job starts.
         device: Type of the device.
-        threads: CPU threads.
+        threads: CPU threads of each process.
+        num_devices: Devices that train the run together, a process each.
+        again: Profile that it goes on with after a time limit; None: as it is.
     """
 
     output: str
@@ -108,15 +127,13 @@ class RunJob:
     run: str
     device: str
     threads: int
+    num_devices: int = 1
+    again: str | None = None
 
     def __call__(self) -> str:
         """Work on the run; return how it ended."""
         signals = Signals()
         signals.listen()
-        import torch
-
-        from pgsbench.execution.probes import prober_of
-        from pgsbench.experiment import run_once
         from pgsbench.records.marks import Failure, Marks
         from pgsbench.records.study_record import read_planned
 
@@ -125,28 +142,77 @@ class RunJob:
         spec = next((one.spec for one in read_planned(marks.folder) if one.spec.name == self.run), None)
         if spec is None or marks.is_cancelled:
             return "not asked for any more"
-        torch.set_num_threads(self.threads)
         try:
-            run_once(
-                spec,
-                runs_root=root,
-                device=torch.device(self.device),
-                should_stop=lambda: signals.is_stopped or marks.is_cancelled,
-                prober=prober_of(spec, root),
-            )
+            self._train(spec, root, lambda: signals.is_stopped or marks.is_cancelled)
         except Pruned:
             return "pruned"
         except RunHeldError:
             return "another process works on it"
         except Interrupted:
             if signals.is_limit and not marks.is_cancelled:
-                queue_again()
+                self._queue_again(spec, marks)
             return "saved"
         except Exception as error:
             if marks.failure(spec.id) is None:
                 marks.fail(spec.id, Failure(str(error)))
             raise
         return "done"
+
+    def _train(self, spec: RunSpec, root: Path, should_stop: Callable[[], bool]) -> None:
+        import torch
+
+        from pgsbench.execution.probes import prober_of
+        from pgsbench.execution.together import run_together
+        from pgsbench.experiment import run_once
+
+        if self.num_devices == 1:
+            torch.set_num_threads(self.threads)
+            run_once(
+                spec,
+                runs_root=root,
+                device=torch.device(self.device),
+                should_stop=should_stop,
+                prober=prober_of(spec, root),
+            )
+            return
+        numbers = range(self.num_devices)
+        devices = [f"cuda:{i}" if self.device == "cuda" else self.device for i in numbers]
+        with _event(should_stop) as stop:
+            run_together(spec, root, devices, threads=self.threads, stop=stop)
+
+    def _queue_again(self, spec: RunSpec, marks: Marks) -> None:
+        if self.again is None:
+            queue_again()
+            return
+        from submitit.helpers import clean_env
+
+        from pgsbench.config.cluster_profiles import read_profile
+        from pgsbench.execution import slurm
+
+        profile = read_profile(self.again)
+        job = replace(self, num_devices=profile.num_devices, again=profile.again or self.again)
+        with clean_env():  # what SLURM has told this job would be taken for what the next one asks for
+            (queued,) = slurm.submit([job], profile, marks.folder, name=self.study)
+        marks.queue(spec.id, slurm.queued(queued, marks.folder))
+
+
+@contextmanager
+def _event(should_stop: Callable[[], bool]) -> Iterator[Event]:
+    """Give an event for other processes that is set soon after `should_stop` says so."""
+    stop, is_over = multiprocessing.get_context("spawn").Event(), threading.Event()
+
+    def look() -> None:
+        while not is_over.wait(LOOK_SECONDS):
+            if should_stop():
+                stop.set()
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    try:
+        yield stop
+    finally:
+        is_over.set()
+        looking.join()
 
 
 @dataclass(frozen=True)
@@ -156,17 +222,19 @@ class WorkerJob:
     Attributes:
         output: The folder of ``runs/``.
         study: Name of the study.
+        num_devices: Devices that train a run together.
     """
 
     output: str
     study: str
+    num_devices: int = 1
 
     def __call__(self) -> str:
         """Work; return how it ended."""
         signals = Signals()
         signals.listen(interrupt=True)
         try:
-            work(self.study, output=self.output, jobs=1)
+            work(self.study, output=self.output, jobs=1, devices_per_run=self.num_devices)
         except KeyboardInterrupt:
             if signals.is_limit:
                 queue_again()

@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pgsbench.config.cluster_profiles import Profile, read_profile
+from pgsbench.config.schema import StudyConfig
 from pgsbench.errors import ConfigError
 from pgsbench.execution import slurm
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.runs import Watcher, enter
 from pgsbench.execution.slots import Slots, plan_slots
 from pgsbench.execution.status import ENDED, LOST, QUEUED, RunStatus, statuses
-from pgsbench.records.marks import Marks, Queued
+from pgsbench.records.marks import Marks
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import StudyRecord, read_planned
 from pgsbench.reporting.render import counted
@@ -151,17 +152,29 @@ class ClusterStudy(Study):
         """
         output, folder, profile = str(self.runs_root.parent), self.runs_root / self.name, self.profile
         if num_open:
-            workers = [WorkerJob(output, self.name) for _ in range(min(profile.parallel, num_open))]
+            worker = WorkerJob(output, self.name, profile.num_devices)
+            workers = [worker] * min(profile.parallel, num_open)
             return slurm.submit(workers, profile, folder, name=self.name, cluster=self.cluster)
         marks, jobs = Marks(folder), slurm.known_jobs() if missing else None
         queued = {spec.id: one.job for spec in missing if (one := marks.queued(spec.id))}
         missing = [spec for spec in missing if queued.get(spec.id) not in (jobs or ())]
         if not missing:
             return []
-        runs = [RunJob(output, self.name, spec.name, profile.device, profile.cpus) for spec in missing]
+        runs = [
+            RunJob(
+                output,
+                self.name,
+                spec.name,
+                profile.device,
+                profile.threads,
+                profile.num_devices,
+                profile.again,
+            )
+            for spec in missing
+        ]
         ids = slurm.submit(runs, profile, folder, name=self.name, cluster=self.cluster)
         for spec, job in zip(missing, ids, strict=True):
-            marks.queue(spec.id, Queued(job, str(folder / slurm.JOBS / job)))
+            marks.queue(spec.id, slurm.queued(job, folder))
         return ids
 
 
@@ -178,25 +191,47 @@ def on_cluster(
         cluster: See `pgsbench.execution.slurm.submit`.
 
     Raises:
-        ConfigError: There is no such engine, the cluster's file has mistakes, or several devices train a run
-            together.
+        ConfigError: There is no such engine, the cluster's file has mistakes, or its jobs have other devices
+            than the study wants.
     """
     kind, _, name = on.partition(":")
     if kind != SLURM:
         raise ConfigError("no such engine", where="--on", value=on, way_out="local, slurm or slurm:PROFILE")
     profile = read_profile(name)
-    if file.config.devices_per_run > 1:
-        raise ConfigError(
-            f"with --on {SLURM} a job trains its run on one device",
-            where="devices_per_run",
-            value=file.config.devices_per_run,
-            way_out="set it to 1, or start `torchrun --nproc-per-node N -m pgsbench train STUDY` in a job of "
-            "your own",
-        )
-    slots = Slots((profile.device,), profile.cpus, are_here=False)
+    _check_size(file.config, profile)
+    slots = Slots((profile.device,), profile.threads, are_here=False)
     study = ClusterStudy(file, Path(output), slots, command=command, any_numerics=False)
     study.profile, study.cluster = profile, cluster
     return study
+
+
+def _check_size(config: StudyConfig, profile: Profile) -> None:
+    num_devices, asked = profile.num_devices, config.devices_per_run
+    if asked not in (1, num_devices):
+        raise ConfigError(
+            f"with --on {SLURM} the profile says how many devices train a run, and that is {num_devices}",
+            where="devices_per_run",
+            value=asked,
+            way_out=f"set `gpus`, or `processes` of CPUs, of the profile to {asked}",
+        )
+    alone = config.search is not None and config.search.probe is not None
+    if num_devices > 1 and (alone or (config.budget and config.budget.equal == "seconds")):
+        what = "probes its runs" if alone else "times its runs"
+        raise ConfigError(
+            f"the study {what} on one device, and the profile trains each on {num_devices}",
+            where="search.probe" if alone else "budget",
+            way_out="name a profile of one device",
+        )
+    if profile.again is not None:
+        after = read_profile(profile.again)
+        ours, theirs = ((one.device, "" if one.gpus else one.threads) for one in (profile, after))
+        if ours != theirs:
+            raise ConfigError(
+                "a run goes on with the arithmetic that it began with: one type of device, as many threads",
+                where="again",
+                value=profile.again,
+                way_out="give both profiles `gpus`, or CPUs with equal `cpus` / `processes`",
+            )
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,7 @@ def cluster_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_text(
         "profiles:\n  long: {partition: main, minutes: 20, save_seconds: 30}\n"
         "  short: {partition: main, minutes: 3, save_seconds: 60}\n"
+        "  two: {partition: main, cpus: 2, processes: 2, again: long}\n"
     )
 
 
@@ -190,6 +191,26 @@ def test_a_real_time_limit_in_mid_training_costs_nothing(
     (weights,) = run.checkpoint.glob("*.safetensors")
     other = tmp_path / "here/runs" / weights.relative_to(tmp_path / "runs")
     assert other.read_bytes() == weights.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_a_run_of_two_processes_goes_on_with_one_after_its_limit(
+    tiny: TinyWorld, tmp_path: Path, real_slurm: Path, cluster_file: None
+) -> None:
+    study = open_study_file(tiny.study, overrides=["training.samples=4800", "search=null", "arms={}"])
+    left = workers.leave(workers.on_cluster(study, on="slurm:two", output=tmp_path))
+    (spec,), (job,) = left.missing, left.jobs
+    run, marks = RunDir(tmp_path / "runs" / spec.folder), Marks(tmp_path / "runs/tiny")
+    wait_until(lambda: run.last_step() > 3)
+    subprocess.run(["scancel", "--signal=USR1", "--full", job], check=True)
+    wait_until(lambda: (queued := marks.queued(spec.id)) is not None and queued.job != job)
+    lines = (run.path / files.METRICS).read_text()
+    assert run.last_step() < spec.config.training.steps
+    wait_until(lambda: run.is_done)
+    assert (run.path / files.METRICS).read_text().startswith(lines)
+    wait_until(lambda: slurm.known_jobs() == set())
+    assert marks.failure(spec.id) is None
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = 600) -> None:
