@@ -146,7 +146,6 @@ def test_absurd_values(tmp_path: Path, text: str, said: str) -> None:
     [
         ("{strategy.tau: [0.5, 0.50]}", "a choice is listed twice (got 0.5)"),
         ("{strategy.mask_ratio: [0, 0.0]}", "a choice is listed twice (got 0.0)"),
-        ("{strategy.tau: {low: 0.1, high: .inf, step: 1}}", "finite number"),
         ("{strategy.tau: {low: 0.1, high: 1, step: 1e-12}}", "and this one has 900,000,000,001"),
         (
             "{strategy.tau: {low: 0.1, high: 1, step: 0.01}, strategy.rounds: {low: 1, high: 200}}",
@@ -158,6 +157,27 @@ def test_absurd_values(tmp_path: Path, text: str, said: str) -> None:
 )
 def test_a_space_with_doubled_or_endless_points(tmp_path: Path, space: str, said: str) -> None:
     assert said in complaint(tmp_path, f"search: {{space: {space}}}")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("{low: 0.1, high: .inf, step: 1}", ".high: input should be a finite number (got inf)"),
+        ("{low: 2, high: 1}", ": low must be below high"),
+        (
+            "{low: 1, high: 2, step: 1, stap: 1}",
+            ".stap: unknown key (got 'stap')\n  -> did you mean 'step'? valid: high,",
+        ),
+        ("{choices: []}", ".choices: list should have at least 1 item after validation, not 0"),
+        ("{choices: [1], low: 2}", ".low: unknown key (got 'low')\n  -> valid: choices, when"),
+        ("[]", ": list should have at least 1 item after validation, not 0"),
+        ("0.5", ": input should be a valid list (got 0.5)"),
+    ],
+)
+def test_what_is_wrong_with_a_searched_path_is_told_once(tmp_path: Path, given: str, said: str) -> None:
+    text = complaint(tmp_path, f"search: {{space: {{strategy.tau: {given}}}}}")
+    assert text.startswith(f"1: search.space.strategy.tau{said}")
+    assert "problems" not in text
 
 
 @pytest.mark.parametrize(
