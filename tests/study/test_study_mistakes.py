@@ -47,6 +47,13 @@ def test_mistakes_of_all_kinds_are_named_in_one_pass(tmp_path: Path) -> None:
         assert said in text, said
 
 
+def test_mistakes_of_a_search_about_the_suite_are_named_in_one_pass(tmp_path: Path) -> None:
+    search = "metric: nonsense, probe: {tasks: [nope, retrieval, never], at: [0.5]}"
+    text = complaint(tmp_path, f"search: {{{search}, space: {{strategy.tau: [1]}}}}")
+    for said in ("metric: the suite has no such score (got 'nonsense')", "(got 'nope')", "(got 'never')"):
+        assert said in text, said
+
+
 def test_all_overrides_without_a_value_are_named(tmp_path: Path) -> None:
     text = complaint(tmp_path, "{}", "model", "training.samples")
     assert "(got 'model')" in text
