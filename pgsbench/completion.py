@@ -1,4 +1,4 @@
-"""What a shell offers on the tab key: names of studies, arms, strategies, suites, runs.
+"""What a shell offers on the tab key: names of studies, data, arms, strategies, suites, runs.
 
 A shell asks on each tab, so nothing heavy is imported here: YAML files are read by their first columns, and
 what cannot be read is not offered.
@@ -7,7 +7,7 @@ what cannot be read is not offered.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,17 @@ def studies(incomplete: str) -> list[Offer]:
     return _fitting([*shipped, *_yaml_files(incomplete)], incomplete)
 
 
+def studies_or_data(incomplete: str) -> list[Offer]:
+    """Offer what `studies` does, the built-in data sets and those that were made here."""
+    from pgsbench.data import store
+
+    data = [
+        *((name, "data set") for name in store.BUILTIN),
+        *((name, "own data") for name in store.own_names()),
+    ]
+    return [*studies(incomplete), *_fitting(data, incomplete)]
+
+
 def studies_run(ctx: Any, incomplete: str) -> list[Offer]:
     """Offer the studies that have run under ``--output``."""
     folders = sorted(_runs_root(ctx).glob(f"*/{files.STUDY}"))
@@ -57,20 +68,29 @@ def arms(ctx: Any, incomplete: str) -> list[Offer]:
 
     In a list that is joined by commas the last name is completed.
     """
-    before, comma, last = incomplete.rpartition(",")
-    taken = set(before.split(","))
     # An option that still lacks its value keeps typer from giving arguments their names.
     study = ctx.params.get("study") or next(iter(ctx.args), "baselines")
-    offers = dict([*_arms_of(study), *strategies("")])
-    return [(f"{before}{comma}{name}", text) for name, text in _fitting(offers.items(), last, taken)]
+    return _in_list([*_arms_of(study), *strategies("")], incomplete)
+
+
+def strategy_list(ctx: Any, incomplete: str) -> list[Offer]:
+    """Offer all strategies, and the arms of a study that the command line names, in a list as `arms` does."""
+    of_study = [offer for word in ctx.args[:1] for offer in _arms_of(word)]
+    return _in_list([*of_study, *strategies("")], incomplete)
+
+
+def text_strategies(incomplete: str) -> list[Offer]:
+    """Offer the built-in text strategies and the installed ones, in a list as `arms` does."""
+    from pgsbench.masking.text import TEXT_CARDS, TEXT_STRATEGIES
+
+    return _in_list(_described(TEXT_STRATEGIES.names(), TEXT_CARDS), incomplete)
 
 
 def strategies(incomplete: str) -> list[Offer]:
     """Offer the built-in strategies and the installed ones."""
     from pgsbench.masking import CARDS, STRATEGIES
 
-    offers = [(name, CARDS[name].summary if name in CARDS else "installed") for name in STRATEGIES.names()]
-    return _fitting(offers, incomplete)
+    return _fitting(_described(STRATEGIES.names(), CARDS), incomplete)
 
 
 def suites(incomplete: str) -> list[Offer]:
@@ -85,6 +105,24 @@ def suites(incomplete: str) -> list[Offer]:
 def runs(ctx: Any, incomplete: str) -> list[Offer]:
     """Offer the ids of the runs under ``--output``."""
     return _fitting([(run.id, run.title) for run in runs_on_disk(_runs_root(ctx)).values()], incomplete)
+
+
+def checkpoints(incomplete: str) -> list[Offer]:
+    """Offer the directories of the complete runs here; where none fits, shells offer files themselves."""
+    found = runs_on_disk(Path("runs")).values()
+    complete = [run for run in found if (run.path / files.DONE).is_file()]
+    return _fitting([(run.path.as_posix(), run.title) for run in complete], incomplete)
+
+
+def _described(names: Iterable[str], cards: Mapping[str, Any]) -> list[Offer]:
+    return [(name, cards[name].summary if name in cards else "installed") for name in names]
+
+
+def _in_list(offers: Iterable[Offer], incomplete: str) -> list[Offer]:
+    """Complete the last name of a list that is joined by commas."""
+    before, comma, last = incomplete.rpartition(",")
+    fitting = _fitting(dict(offers).items(), last, before.split(","))
+    return [(f"{before}{comma}{name}", text) for name, text in fitting]
 
 
 def _runs_root(ctx: Any) -> Path:

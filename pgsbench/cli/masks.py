@@ -16,8 +16,10 @@ from pgsbench.reporting import terminal
 
 app = group("Masking strategies: described, seen, measured.", name="masks")
 
-Texts = Annotated[str | None, option("Text strategies, joined by commas (default: the study's).")]
+_TEXTS = "Text strategies, joined by commas (default: the study's)."
+Texts = Annotated[str | None, option(_TEXTS, tab=completion.text_strategies)]
 Keep = Annotated[int | None, option("Tokens of a caption that stay, with both marks (default: its own).")]
+_MASKED = "A study, a built-in data set, or shards."
 _DIAGNOSED = "Strategies, joined by commas (default: the study's arms; with data all but none and flip)."
 _PREVIEWED = "Strategies, joined by commas (default: pgs,random,grid; of a study: its arms)."
 _THRESHOLD = "Also find the threshold, ready to paste, that gives this effective ratio."
@@ -49,7 +51,7 @@ def show(
 @command(app, "pgsbench masks preview cat.jpg dog.jpg --strategies pgs,random,grid --to masks.png", slow=True)
 def preview(
     images: Annotated[list[str] | None, argument("Image files, or one study.", "[IMAGES | STUDY]")] = None,
-    strategies: Annotated[str | None, option(_PREVIEWED)] = None,
+    strategies: Annotated[str | None, option(_PREVIEWED, tab=completion.strategy_list)] = None,
     mask_ratio: Annotated[float | None, option("Share of patches masked (default: each one's own).")] = None,
     to: Annotated[Path, option("The figure: .png, .pdf or .svg.", metavar="FILE")] = Path("masks.png"),
     data: Annotated[str | None, option("Take pictures of this training data instead.")] = None,
@@ -76,8 +78,8 @@ def preview(
 
 @command(app, "pgsbench masks diagnose baselines --strategies pgs,flip,grid", slow=True)
 def diagnose(
-    study_or_data: Annotated[str, argument("A study, a built-in data set, or shards.", "STUDY|DATA")],
-    strategies: Annotated[str | None, option(_DIAGNOSED)] = None,
+    study_or_data: Annotated[str, argument(_MASKED, "STUDY|DATA", tab=completion.studies_or_data)],
+    strategies: Annotated[str | None, option(_DIAGNOSED, tab=completion.strategy_list)] = None,
     batches: Annotated[int, option("Training batches to look at.", min=1)] = 8,
     seeds: Annotated[int, option("Seeds of each mask.", min=2)] = 2,
     find_threshold: Annotated[float | None, option(_THRESHOLD, metavar="RATIO")] = None,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pgsbench import completion
 from pgsbench.cli import options as opt
 from pgsbench.cli.commands import argument, command, group, names_in, option
 from pgsbench.progress import Bars
@@ -20,6 +21,8 @@ _CHECKPOINT = (
     "Run directories, folders in open_clip's local-dir layout, files of weights (with --model), "
     "NAME:PRETRAINED_TAG, hf-hub:OWNER/NAME, or MLflow URIs (runs:/..., models:/...)."
 )
+_EVALUATED = "A run directory, a local-dir folder, or NAME:TAG."
+_TIMED = "Joined by commas (default: all built-in ones)."
 _MODEL = "Architecture of a file of weights: its name, its JSON file, or NAME:TAG of published ones."
 _TO = "Where scores go (default: CHECKPOINT/eval-SUITE, or evaluations/)."
 _MLFLOW = "MLflow run that gets the scores, too; mirror: the run directory's."
@@ -32,7 +35,7 @@ _SHAPE = (
 
 @command(app, "pgsbench evaluate runs/ratio/pgs-s0-0123456789 --suite scenes", slow=True)
 def evaluate(
-    checkpoints: Annotated[list[str], argument(_CHECKPOINT, "CHECKPOINT...")],
+    checkpoints: Annotated[list[str], argument(_CHECKPOINT, "CHECKPOINT...", tab=completion.checkpoints)],
     suite: opt.Suite = "scenes",
     model: Annotated[str | None, option(_MODEL, metavar="NAME")] = None,
     root: opt.Root = None,
@@ -103,7 +106,7 @@ def masks(
     model: Annotated[str, option("Whose image tower and patches.")] = "ViT-B-16",
     batch_size: Annotated[int, option("Pictures in the batch.", min=1)] = 16,
     device: opt.Device = "cpu",
-    strategies: Annotated[str | None, option("Joined by commas (default: all built-in ones).")] = None,
+    strategies: Annotated[str | None, option(_TIMED, tab=completion.strategy_list)] = None,
     threads: opt.Threads = 1,
     json: opt.Json = False,
 ) -> None:
@@ -119,7 +122,7 @@ def masks(
 @command(bench, "pgsbench bench train --strategies none,flip,pgs", slow=True)
 def train(
     model: Annotated[str, option("Which model is trained.")] = "scenes-vit",
-    strategies: Annotated[str, option("Strategies, joined by commas.")] = "none,flip,pgs",
+    strategies: Annotated[str, option("Joined by commas.", tab=completion.strategy_list)] = "none,flip,pgs",
     batch_size: opt.BatchSize = 32,
     steps: Annotated[int, option("Counted steps of each.", min=1)] = 12,
     device: opt.Device = "cpu",
@@ -137,7 +140,7 @@ def train(
 
 @command(bench, "pgsbench bench eval runs/ratio/pgs-s0-0123456789 --suite scenes", name="eval", slow=True)
 def eval_(
-    checkpoint: Annotated[str, argument("A run directory, a local-dir folder, or NAME:TAG.", "CHECKPOINT")],
+    checkpoint: Annotated[str, argument(_EVALUATED, "CHECKPOINT", tab=completion.checkpoints)],
     suite: opt.Suite = "scenes",
     shape: Annotated[str | None, option(_SHAPE, metavar="CxTxP")] = None,
     batch_size: opt.BatchSize = 64,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -162,6 +162,8 @@ def _follows(detail: ErrorDetails, left_out: set[Path]) -> bool:
     path = _path(detail)
     if detail["type"] == "value_error":  # a rule of ours, which names the fields it compares
         return bool(set(re.findall(r"\w+", detail["msg"])) & {part for left in left_out for part in left})
+    if detail["type"] == "missing":  # it was there before, or has been told already
+        return any(left[: len(path) - 1] == path[:-1] for left in left_out)
     return any(left[: len(path)] == path for left in left_out)
 
 
@@ -198,8 +200,8 @@ def _relevant(details: Sequence[ErrorDetails]) -> Iterator[ErrorDetails]:
 
 
 def _path(detail: ErrorDetails) -> Path:
-    # pydantic marks the members of a union in the path (`list[union...]`, `Range`): no keys of the file.
-    return tuple(str(part) for part in detail["loc"] if part != "Range" and "[" not in str(part))
+    # pydantic marks the members of a union in the path (`list[union...]`, `[Range]`): no keys of the file.
+    return tuple(str(part) for part in detail["loc"] if "[" not in str(part))
 
 
 def _problem(model: type[BaseModel], detail: ErrorDetails, place: Callable[[str], str]) -> UserError:
@@ -207,7 +209,7 @@ def _problem(model: type[BaseModel], detail: ErrorDetails, place: Callable[[str]
     where = place(".".join(loc)) if loc else place("").rstrip(": ")
     if detail["type"] == "extra_forbidden":
         return ConfigError(
-            "unknown key", where=where, value=loc[-1], way_out=nearest(loc[-1], _keys(model, loc[:-1]))
+            "unknown key", where=where, value=loc[-1], way_out=nearest(loc[-1], _keys(model, detail["loc"]))
         )
     rule = detail["msg"].removeprefix("Value error, ")
     rule = rule[:1].lower() + rule[1:] if rule[:2] != rule[:2].upper() else rule
@@ -215,13 +217,21 @@ def _problem(model: type[BaseModel], detail: ErrorDetails, place: Callable[[str]
     return ConfigError(rule, where=where, value=value)
 
 
-def _keys(model: type[BaseModel], loc: Sequence[str]) -> list[str]:
-    for part in loc:
-        info = model.model_fields.get(part)
-        annotation = info.annotation if info else None
-        members = (annotation, *getattr(annotation, "__args__", ()))  # X | None, Annotated[X, ...]
-        models = [t for t in members if isinstance(t, type) and issubclass(t, BaseModel)]
-        if not models:
-            return []
-        model = models[0]
-    return list(model.model_fields)
+def _keys(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
+    """Return the keys that are known where `loc`, with pydantic's marks, says that one is not."""
+    found = [model]
+    for part in map(str, loc[:-1]):
+        field = next((one.model_fields[part] for one in found if part in one.model_fields), None)
+        if field is not None:
+            found = list(_models(field.annotation))
+        elif part.startswith("["):  # the member of a union
+            found = [one for one in found if part == f"[{one.__name__}]"]
+    return list(found[0].model_fields) if found else []
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the models of which a type is made: of `X | None`, `Annotated[X, ...]` and `dict[str, X]` X."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)

@@ -14,9 +14,18 @@ import math
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from pgsbench.config import sources
+from pgsbench.config.augment import AugmentConfig
 from pgsbench.config.search import SearchConfig
 from pgsbench.config.strict import Strict
 
@@ -45,31 +54,6 @@ def _augment_named(value: Any) -> Any:
     return {"open_clip": {}, "none": None}.get(value, value) if isinstance(value, str) else value
 
 
-Share = Annotated[float, Field(gt=0, le=1)]
-Factor = Annotated[float, Field(gt=0, le=100)]
-Strength = Annotated[float, Field(ge=0, le=10)]
-
-
-class AugmentConfig(Strict):
-    """What is drawn anew whenever a picture is seen, as open_clip's ``aug_cfg``; defaults are open_clip's."""
-
-    scale: tuple[Share, Share] = Field((0.9, 1.0), description="Share of the picture's area that is cropped.")
-    ratio: tuple[Factor, Factor] = Field((3 / 4, 4 / 3), description="Width of the crop by its height.")
-    color_jitter: tuple[Strength, Strength, Strength, Annotated[float, Field(ge=0, le=0.5)]] | None = Field(
-        None, description="Strength of changes of brightness, contrast, saturation and hue."
-    )
-    color_jitter_prob: float = Field(0.0, ge=0, le=1, description="How often colours are changed.")
-    gray_scale_prob: float = Field(0.0, ge=0, le=1, description="How often colours are taken away.")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> AugmentConfig:
-        if self.scale[0] > self.scale[1] or self.ratio[0] > self.ratio[1]:
-            raise ValueError("scale and ratio are (least, most)")
-        if self.color_jitter_prob and self.color_jitter is None:
-            raise ValueError("color_jitter_prob needs color_jitter")
-        return self
-
-
 class DataConfig(Strict):
     """Training data."""
 
@@ -85,7 +69,7 @@ class DataConfig(Strict):
     )
     memory_limit_gib: float = Field(
         4.0,
-        gt=0,
+        ge=1e-9,  # a byte
         le=2**20,
         description="Decoded pictures up to this size are held in memory, more are streamed.",
     )
@@ -96,7 +80,7 @@ class DataConfig(Strict):
         description="Reader processes, where the data is streamed; 0: the training's own process reads. Does "
         "not change results.",
     )
-    weights: list[Annotated[float, Field(gt=0, le=1000)]] | None = Field(
+    weights: list[Annotated[float, Field(ge=1e-6, le=1000)]] | None = Field(
         None,
         min_length=1,
         description="How many times an epoch goes through each of the sources that `::` joins; null: once, "
@@ -118,6 +102,16 @@ class DataConfig(Strict):
         "results.",
     )
 
+    @field_validator("weights")
+    @classmethod
+    def _one_for_each_source(cls, weights: list[float] | None, info: ValidationInfo) -> list[float] | None:
+        train = info.data.get("train")  # absent where it is wrong itself
+        if weights and train and len(weights) != (count := len(train.split("::"))):
+            raise ValueError(
+                f"each part of data.train between `::` has a weight: {count}, not {len(weights)}"
+            )
+        return weights
+
     @property
     def source(self) -> str:
         """What is read: `train`, with its knobs as ``scenes?clutter=0.5``."""
@@ -135,7 +129,7 @@ class ModelConfig(Strict):
     grad_checkpointing: bool = Field(False, description="Trade time for memory in both towers.")
     token_std: float | None = Field(
         None,
-        gt=0,
+        ge=1e-6,
         le=100,
         description="Standard deviation of the initial word embeddings; the marks of start and end of text "
         "begin at zero. null: open_clip's own initial weights. It helps short trainings on few words, whose "
@@ -214,7 +208,9 @@ class TrainingConfig(Strict):
     beta2: float = Field(0.98, ge=0, lt=1)
     eps: float = Field(1e-6, gt=0, le=1)
     warmup_share: float = Field(0.05, ge=0, lt=1, description="Share of all steps with rising rate.")
-    grad_clip_norm: float | None = Field(1.0, gt=0, description="Largest gradient norm; null: no clipping.")
+    grad_clip_norm: float | None = Field(
+        1.0, ge=1e-6, le=1e6, description="Largest gradient norm; null: no clipping."
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="auto: bf16 autocast on CUDA, fp32 on CPU (where autocast is slower)."
     )
@@ -231,8 +227,8 @@ class TrainingConfig(Strict):
         "pgs-released, whose mask depends on the batch, by more).",
     )
     unmasked_tuning: UnmaskedTuning = Field(default_factory=lambda: UnmaskedTuning(share=0.15, lr_scale=1.0))
-    log_every_steps: int = Field(10, ge=1, description="Does not change results.")
-    checkpoint_every_steps: int = Field(200, ge=1, description="Does not change results.")
+    log_every_steps: int = Field(10, ge=1, le=MAX_SAMPLES, description="Does not change results.")
+    checkpoint_every_steps: int = Field(200, ge=1, le=MAX_SAMPLES, description="Does not change results.")
     checkpoint_every_minutes: float = Field(
         30.0, gt=0, le=10**6, description="A state is saved at least so often. Does not change results."
     )

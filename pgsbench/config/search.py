@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from pgsbench.config.strict import Strict
 
@@ -51,6 +52,22 @@ class Listed(Strict):
     when: When = Field(default_factory=dict, description=WHEN)
 
 
+def _kind(given: Any) -> str:
+    # By its keys: of a union without a rule, pydantic would tell what is wrong for each member.
+    if isinstance(given, Mapping):
+        return "[Listed]" if any(str(key).startswith("choice") for key in given) else "[Range]"
+    return f"[{type(given).__name__}]" if isinstance(given, Range | Listed) else "[list]"
+
+
+#: What a path of a search space is given. Tags have brackets, so that no path of a message shows them.
+Searched = Annotated[
+    Annotated[list[Choice], Field(min_length=1), Tag("[list]")]
+    | Annotated[Range, Tag("[Range]")]
+    | Annotated[Listed, Tag("[Listed]")],
+    Discriminator(_kind),
+]
+
+
 class ProbeConfig(Strict):
     """A part of the suite that a point is measured on while it is trained."""
 
@@ -72,7 +89,7 @@ class ProbeConfig(Strict):
 class SearchConfig(Strict):
     """What `pgsbench sweep` searches."""
 
-    space: dict[str, Annotated[list[Choice], Field(min_length=1)] | Range | Listed] = Field(
+    space: dict[str, Searched] = Field(
         min_length=1, description="Dotted path -> choices or a range, e.g. strategy.mask_ratio: [0.5, 0.75]."
     )
     arms: list[str] = Field(

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pgsbench.config.schema import AugmentConfig, DataConfig
+from pgsbench.config.augment import AugmentConfig
+from pgsbench.config.schema import DataConfig
 from pgsbench.data import source_names, store
 from pgsbench.data.augment import Transform
 from pgsbench.data.damage import Damage
@@ -17,7 +18,6 @@ from pgsbench.data.memory import folder_of, in_memory
 from pgsbench.data.pairs import Pairs
 from pgsbench.data.samples import Reader, Tokenize
 from pgsbench.data.streaming import Streamed
-from pgsbench.errors import DataError
 
 
 def open_pairs(
@@ -41,13 +41,6 @@ def open_pairs(
     config = DataConfig(train=data) if isinstance(data, str) else data
     sources = source_names.sources_of(config.source, progress=progress)
     weights: Sequence[float] = config.weights or ()
-    if weights and len(weights) != len(sources):
-        raise DataError(
-            f"there are {len(sources)} sources and {len(weights)} weights",
-            where="data.weights",
-            value=weights,
-            way_out="give a weight to each part of data.train between `::`",
-        )
     mixed = weights if len(sources) > 1 else ()
     return Pairs.of(sources, mixed, first=first, seed=seed, progress=progress)
 

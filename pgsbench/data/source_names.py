@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from functools import cache
 from pathlib import Path
 
 from braceexpand import braceexpand
@@ -70,10 +72,7 @@ def expand(pattern: str) -> list[str]:
     Raises:
         DataError: They are too many, or a brace is left open.
     """
-    if _num_names(pattern) > MAX_SHARDS:
-        raise DataError(
-            f"the braces stand for more than {MAX_SHARDS:,} shards", where="data.train", value=pattern[:200]
-        )
+    check_braces(pattern)
     here, own = Path(pattern), store.own(pattern)
     if pattern in store.own_names() and here.is_dir():
         rule = "this names a folder here and a data set of your own"
@@ -82,12 +81,33 @@ def expand(pattern: str) -> list[str]:
     for folder in (here, own):
         if folder.is_dir():
             return [str(path) for path in sorted(folder.glob("*.tar"))]
+    return [found for name in braceexpand(pattern) for found in _matches(name)]
+
+
+def check_braces(train: str) -> None:
+    """Look at the braces of training data, and not for its shards.
+
+    Raises:
+        DataError: They stand for too many shards, or one is left open.
+    """
+    for part in train.split("::"):
+        rule = ""
+        if _num_names(part) > MAX_SHARDS:
+            rule = f"the braces stand for more than {MAX_SHARDS:,} shards"
+        # `Path.is_dir` raises for a long name
+        elif not _is_balanced(part) and not os.path.isdir(part):  # noqa: PTH112
+            rule = "every `{` needs its `}`"
+        if rule:
+            raise DataError(rule, where="data.train", value=part[:200])
+
+
+@cache  # a study's pattern is looked at for every arm and point
+def _is_balanced(pattern: str) -> bool:
     try:
-        names = list(braceexpand(pattern))
+        next(braceexpand(pattern), None)
     except (ValueError, RecursionError):
-        rule = "every `{` needs its `}`"
-        raise DataError(rule, where="data.train", value=pattern[:200]) from None
-    return [found for name in names for found in _matches(name)]
+        return False
+    return True
 
 
 def _matches(name: str) -> list[str]:

@@ -180,11 +180,9 @@ def part_named(suite: Suite, names: Sequence[str]) -> Suite:
     """
     known = {task.name for task in suite.tasks} | {task.group for task in suite.tasks}
     if strange := [name for name in names if name not in known]:
-        raise ConfigError(
-            "the suite has no such group or task",
-            where="search.probe.tasks",
-            value=strange[0],
-            way_out=nearest(strange[0], known),
+        rule, where = "the suite has no such group or task", "search.probe.tasks"
+        raise ConfigError.collect(
+            ConfigError(rule, where=where, value=name, way_out=nearest(name, known)) for name in strange
         )
     tasks = tuple(task for task in suite.tasks if task.name in names or task.group in names)
     return replace(suite, tasks=tasks)

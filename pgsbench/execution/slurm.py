@@ -48,7 +48,7 @@ def submit(
         raise StudyError(
             "jobs are submitted by submitit, which is not installed",
             where="--on slurm",
-            way_out="pip install 'pgsbench[slurm]'",
+            way_out="in a clone of pgsbench: pip install '.[slurm]'",
         ) from None
     try:
         executor = submitit.AutoExecutor(folder=folder / JOBS / "%j", cluster=cluster)

@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pgsbench.config.schema import AugmentConfig, DataConfig
+from pgsbench.config.augment import AugmentConfig
+from pgsbench.config.schema import DataConfig
 from pgsbench.data import shards
 from pgsbench.data.store import Progress
 from pgsbench.data.tar import write_tar

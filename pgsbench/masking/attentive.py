@@ -55,7 +55,7 @@ class Attentive:
 
     def __post_init__(self) -> None:
         check_ratio("mask_ratio", self.mask_ratio)
-        check_range("block_side", self.block_side, 1)
+        check_range("block_side", self.block_side, 1, 256)
         check_range("ema_momentum", self.ema_momentum, 0.0, 1.0)
 
     @torch.no_grad()

@@ -263,5 +263,5 @@ def check_range(name: str, value: float, low: float, high: float = math.inf) -> 
     if not math.isfinite(value):
         raise ValueError(f"{name} must be a finite number, not {value!r}")
     if not low <= value <= high:
-        limits = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+        limits = f"at least {low:g}" if value < low else f"between {low:g} and {high:g}"
         raise ValueError(f"{name} must be {limits}, not {value!r}")

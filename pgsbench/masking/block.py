@@ -43,8 +43,8 @@ class Block:
 
     def __post_init__(self) -> None:
         check_ratio("mask_ratio", self.mask_ratio)
-        check_range("blocks", self.blocks, 1)
-        check_range("max_aspect", self.max_aspect, 1.0)
+        check_range("blocks", self.blocks, 1, 1000)
+        check_range("max_aspect", self.max_aspect, 1.0, 1000.0)
 
     def select(self, view: PatchView, *, draws: Draws) -> Selection:
         """Drop the patches nearest to the middle of a rectangle, measured in its own proportions."""

@@ -131,13 +131,14 @@ class Pgs:
         for name in ("candidate_share", "colour_weight", "token_weight", "random_share"):
             check_range(name, getattr(self, name), 0.0, 1.0)
         for name in ("edge_weight", "edge_penalty"):
-            check_range(name, getattr(self, name), 0.0)
-        check_range("threshold", self.threshold, -math.inf)
-        check_range("edge_spread", self.edge_spread, 0)
-        check_range("tau", self.tau, 0.01)
-        check_range("rounds", self.rounds, 0)
+            check_range(name, getattr(self, name), 0.0, 1e6)
+        # Far above what makes a difference: larger numbers are slips of the pen, and some never end.
+        check_range("threshold", self.threshold, -1000.0, 1000.0)
+        check_range("edge_spread", self.edge_spread, 0, 1000)
+        check_range("tau", self.tau, 0.01, 1000.0)
+        check_range("rounds", self.rounds, 0, 1000)
         if self.pattern_side is not None:
-            check_range("pattern_side", self.pattern_side, 1)
+            check_range("pattern_side", self.pattern_side, 1, 4096)
 
     @torch.no_grad()
     def select(self, view: PatchView, *, draws: Draws) -> Selection:

@@ -1,4 +1,4 @@
-"""Rules that every masking strategy obeys, as tests to inherit (needs ``pgsbench[test]``).
+"""Rules that every masking strategy obeys, as tests to inherit (needs ``pip install '.[test]'``).
 
 A strategy of your own is tested by one class::
 

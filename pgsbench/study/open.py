@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from pgsbench.config.schema import StudyConfig
 from pgsbench.config.yaml_text import parse_yaml, read_text
 from pgsbench.disk.whole_files import is_file
 from pgsbench.errors import ConfigError, UserError
-from pgsbench.evaluation.suite import load_suite, part_named
+from pgsbench.evaluation.suite import Suite, load_suite, part_named
 from pgsbench.hashing import digest
 from pgsbench.study.objective import Objective
 from pgsbench.study.shipped import find_study
@@ -128,13 +129,21 @@ def _arm_problems(study: StudyFile) -> Iterator[UserError]:
 
 
 def _suite_problems(study: StudyFile) -> Iterator[UserError]:
+    search = study.config.search
+    checks: list[Callable[[Suite], object]] = []
+    if search is not None:
+        checks.append(Objective(search.metrics[0]).check)
+        checks += [partial(part_named, names=search.probe.tasks)] if search.probe else []
+    problems: list[UserError] = []
     try:
         suite = load_suite(study.config.evaluation.suite)
-        if study.config.search is not None:
-            Objective(study.config.search.metrics[0]).check(suite)
-            if study.config.search.probe is not None:
-                part_named(suite, study.config.search.probe.tasks)
     except UserError as error:
-        for problem in error.problems:
-            is_ours = problem.where in ("evaluation.suite", "search.metric", "search.probe.tasks")
-            yield problem.moved(study.place) if is_ours else problem
+        problems, checks = list(error.problems), []
+    for check in checks:
+        try:
+            check(suite)
+        except UserError as error:
+            problems += error.problems
+    for problem in problems:
+        is_ours = problem.where in ("evaluation.suite", "search.metric", "search.probe.tasks")
+        yield problem.moved(study.place) if is_ours else problem

@@ -20,7 +20,7 @@ from pgsbench.config.schema import (
     StudyConfig,
     TextConfig,
 )
-from pgsbench.data import store
+from pgsbench.data import source_names, store
 from pgsbench.errors import ConfigError, DataError, ModelError, UserError
 from pgsbench.masking.configure import configure, fields_of, strategy_class
 from pgsbench.masking.text.configure import configure_text, text_strategy_class
@@ -100,7 +100,7 @@ class StudyFile:
         run = checked.model
         if run is None:
             return None, problems
-        problems += _recipe_problems(run.data, partial(draft.where_in, "data"))
+        problems += _data_problems(run.data, partial(draft.where_in, "data"))
         problems += draft.budget_problems(run)
         if not checked.is_left_out("model"):
             problems += _model_problems(run.model.name, draft.where("model.name"))
@@ -166,8 +166,12 @@ def _model_problems(name: str, where: str) -> list[UserError]:
     return []
 
 
-def _recipe_problems(data: DataConfig, where: Callable[[str], str]) -> list[UserError]:
-    """Return what is wrong with the knobs of the training data's recipe."""
+def _data_problems(data: DataConfig, where: Callable[[str], str]) -> list[UserError]:
+    """Return what is wrong with the braces of the training data, or with the knobs of its recipe."""
+    try:
+        source_names.check_braces(data.train)
+    except DataError as error:
+        return [error.moved(where)]
     try:
         if data.recipe and not store.is_builtin(data.source):
             raise DataError(

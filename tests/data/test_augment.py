@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 from tinyworld import TinyWorld, picture, png
 
-from pgsbench.config.schema import AugmentConfig, DataConfig
+from pgsbench.config.augment import AugmentConfig
+from pgsbench.config.schema import DataConfig
 from pgsbench.data import shards
 from pgsbench.data.augment import Transform
 

@@ -9,7 +9,8 @@ import faulty
 import pytest
 import torch
 
-from pgsbench.config.schema import AugmentConfig, DataConfig
+from pgsbench.config.augment import AugmentConfig
+from pgsbench.config.schema import DataConfig
 from pgsbench.data import order, shards, streaming
 from pgsbench.data.samples import Batch, rank_slice
 from pgsbench.data.streaming import Streamed

@@ -51,7 +51,7 @@ def commands(page: Path) -> list[Command]:
         elif COMMAND.match(line):
             found.append(Command(f"{name}:{number}", line.strip(), not before.startswith(NOT_RUN)))
     sentences = "\n".join(prose)
-    for code in re.findall(r"`(pgsbench [^`]+)`", sentences):
+    for code in re.findall(r"`((?:pgsbench|pip) [^`]+)`", sentences):
         text = " ".join(code.replace("\\|", "|").split())
         found.append(Command(f"{name}: {text}", text, is_run=False, is_whole=False))
     return found

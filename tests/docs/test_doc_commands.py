@@ -27,6 +27,8 @@ from pgsbench.worlds.scenes.recipe import recipe_with
 ALL = [command for page in PAGES for command in commands(page)]
 OURS = [command for command in ALL if command.words[:1] == ["pgsbench"]]
 
+#: The extras that can be installed.
+EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
 #: What the pages call a run of the reader's.
 RUN = ("RUN", "CHECKPOINT", "RUN_OR_CHECKPOINT")
 #: The scenes of these tests.
@@ -152,7 +154,27 @@ def test_a_target_of_make_is_there(command: Command) -> None:
     "command", [one for one in ALL if one.words[:2] == ["pip", "install"]], ids=lambda command: command.place
 )
 def test_an_extra_that_is_installed_exists(command: Command) -> None:
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert not any(word.startswith("pgsbench") for word in command.words), "pgsbench is on no index yet"
-    for named in re.findall(r"^\.\[(.+)\]$", "\n".join(command.words), flags=re.MULTILINE):
-        assert set(named.split(",")) <= set(extras)
+    assert extras_named("\n".join(command.words)) <= EXTRAS
+
+
+def extras_named(text: str) -> set[str]:
+    return {extra for named in re.findall(r"\.\[([\w,-]+)\]", text) for extra in named.split(",")}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [path for path in sorted((ROOT / "pgsbench").rglob("*.py")) if "pip install" in path.read_text()],
+    ids=lambda path: path.relative_to(ROOT).as_posix(),
+)
+def test_an_extra_that_the_package_names_exists(source: Path) -> None:
+    installed = "\n".join(re.findall(r"pip\s+install\s[^`\n#]*", source.read_text()))
+    assert "pgsbench" not in installed, "pgsbench is on no index yet"
+    assert extras_named(installed) <= EXTRAS
+
+
+def test_extras_are_named_by_the_command_that_installs_them() -> None:
+    named = [
+        path for path in (ROOT / "pgsbench").rglob("*.py") if re.search(r"pgsbench\[\w", path.read_text())
+    ]
+    assert not named

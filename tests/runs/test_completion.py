@@ -58,6 +58,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("pgsbench report ti", ["tiny"]),
         ("pgsbench runs ls --study ti", ["tiny"]),
         ("pgsbench run", ["runs"]),
+        ("pgsbench masks preview --strategies pgs,orac", ["pgs,oracle"]),
+        ("pgsbench masks preview mine.yaml --strategies pgs,sp", ["pgs,spiral"]),
+        ("pgsbench masks preview --texts block,fr", ["block,frequency"]),
+        ("pgsbench masks diagnose scenes --strategies orac", ["oracle"]),
+        ("pgsbench masks diagnose mine.yaml --strategies pgs,sp", ["pgs,spiral"]),
+        ("pgsbench masks diagnose tiny-i", ["tiny-imagenet"]),
+        ("pgsbench masks diagnose min", ["mine.yaml"]),
+        ("pgsbench bench masks --strategies none,orac", ["none,oracle"]),
+        ("pgsbench bench train --strategies none,orac", ["none,oracle"]),
+        ("pgsbench validity tiny ti", ["tiny"]),
+        ("pgsbench validity tiny other ti", ["tiny"]),
     ],
 )
 def test_names_are_completed_without_heavy_imports(folder: Path, words: str, offered: list[str]) -> None:
@@ -73,6 +84,14 @@ def test_ids_of_runs_are_completed_below_the_output_folder(folder: Path) -> None
     assert not modules & HEAVY
     found, _ = complete(folder.parent, f"pgsbench runs show --output {folder.name} {ids[0][:8]}")
     assert found == [ids[0]]
+
+
+@pytest.mark.parametrize("command", ["evaluate", "evaluate some-other-run", "bench eval"])
+def test_directories_of_complete_runs_are_completed(folder: Path, command: str) -> None:
+    runs = [path.parent for path in folder.glob("runs/tiny/*/DONE")]
+    found, modules = complete(folder, f"pgsbench {command} ru")
+    assert sorted(found) == sorted(path.relative_to(folder).as_posix() for path in runs) != []
+    assert not modules & HEAVY
 
 
 def test_an_arm_in_a_list_is_not_offered_twice(folder: Path) -> None:

@@ -47,6 +47,13 @@ def test_mistakes_of_all_kinds_are_named_in_one_pass(tmp_path: Path) -> None:
         assert said in text, said
 
 
+def test_mistakes_of_a_search_about_the_suite_are_named_in_one_pass(tmp_path: Path) -> None:
+    search = "metric: nonsense, probe: {tasks: [nope, retrieval, never], at: [0.5]}"
+    text = complaint(tmp_path, f"search: {{{search}, space: {{strategy.tau: [1]}}}}")
+    for said in ("metric: the suite has no such score (got 'nonsense')", "(got 'nope')", "(got 'never')"):
+        assert said in text, said
+
+
 def test_all_overrides_without_a_value_are_named(tmp_path: Path) -> None:
     text = complaint(tmp_path, "{}", "model", "training.samples")
     assert "(got 'model')" in text
@@ -82,6 +89,48 @@ def test_a_strategys_mistake_in_the_base_is_not_told_of_an_arm_that_only_changes
         ("training: {batch_size: 1_000_000_000}", "training.batch_size"),
         ("data: {workers: 100_000}", "data.workers: input should be less than or equal to 256"),
         ("data: {memory_limit_gib: .nan}", "data.memory_limit_gib: input should be a finite number"),
+        (
+            "data: {memory_limit_gib: 1e-300}",
+            "data.memory_limit_gib: input should be greater than or equal to",
+        ),
+        (
+            "data: {train: a::b, weights: [1e-300, 1]}",
+            "data.weights.0: input should be greater than or equal",
+        ),
+        (
+            "data: {weights: [1, 2, 3]}",
+            "data.weights: each part of data.train between `::` has a weight: 1, not",
+        ),
+        ("data: {train: 5, weights: [1, 2]}", "1: data.train: input should be a valid string (got 5)"),
+        ("arms: {a: {data: {train: a::b, weights: [1]}}}", "arms.a.data.weights: each part of data.train"),
+        ("model: {token_std: 1e-300}", "model.token_std: input should be greater than or equal to"),
+        (
+            "training: {grad_clip_norm: 1e300}",
+            "training.grad_clip_norm: input should be less than or equal to",
+        ),
+        (
+            f"training: {{log_every_steps: {10**24}}}",
+            "training.log_every_steps: input should be less than or equal to",
+        ),
+        (
+            f"training: {{checkpoint_every_steps: {10**29}}}",
+            "training.checkpoint_every_steps: input should be less",
+        ),
+        ("strategy: {name: pgs, rounds: 1_000_000_000_000}", "rounds must be between 0 and 1000, not"),
+        ("strategy: {name: pgs, edge_spread: 1_000_000_000}", "edge_spread must be between 0 and 1000, not"),
+        ("strategy: {name: pgs, tau: 1e300}", "tau must be between 0.01 and 1000, not 1e+300"),
+        ("strategy: {name: pgs, edge_weight: 1e300}", "edge_weight must be between 0 and 1e+06, not 1e+300"),
+        ("strategy: {name: pgs, edge_penalty: 1e300}", "edge_penalty must be between 0 and 1e+06, not"),
+        ("strategy: {name: pgs, threshold: 1e308}", "threshold must be between -1000 and 1000, not"),
+        ("strategy: {name: pgs, pattern_side: 1_000_000}", "pattern_side must be between 1 and 4096, not"),
+        ("strategy: {name: block, blocks: 1_000_000_000}", "blocks must be between 1 and 1000, not"),
+        ("strategy: {name: block, max_aspect: 1e300}", "max_aspect must be between 1 and 1000, not 1e+300"),
+        ("strategy: {name: attentive, block_side: 1_000_000}", "block_side must be between 1 and 256, not"),
+        (
+            "text: {strategy: block, keep: 100_000}",
+            "text.keep: keep must be at most 10,000 tokens, not 100000",
+        ),
+        ("text: {strategy: frequency, min_count: 1e300}", "text.min_count"),
         (f"seeds: [{2**70}]", "seeds.0: input should be less than or equal to"),
         (f"seeds: [{'9' * 5000}]", "not readable as YAML"),
         ("a: 2001-99-99", "not readable as YAML"),
@@ -104,7 +153,6 @@ def test_absurd_values(tmp_path: Path, text: str, said: str) -> None:
     [
         ("{strategy.tau: [0.5, 0.50]}", "a choice is listed twice (got 0.5)"),
         ("{strategy.mask_ratio: [0, 0.0]}", "a choice is listed twice (got 0.0)"),
-        ("{strategy.tau: {low: 0.1, high: .inf, step: 1}}", "finite number"),
         ("{strategy.tau: {low: 0.1, high: 1, step: 1e-12}}", "and this one has 900,000,000,001"),
         (
             "{strategy.tau: {low: 0.1, high: 1, step: 0.01}, strategy.rounds: {low: 1, high: 200}}",
@@ -116,6 +164,44 @@ def test_absurd_values(tmp_path: Path, text: str, said: str) -> None:
 )
 def test_a_space_with_doubled_or_endless_points(tmp_path: Path, space: str, said: str) -> None:
     assert said in complaint(tmp_path, f"search: {{space: {space}}}")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("{low: 0.1, high: .inf, step: 1}", ".high: input should be a finite number (got inf)"),
+        ("{low: 2, high: 1}", ": low must be below high"),
+        (
+            "{low: 1, high: 2, step: 1, stap: 1}",
+            ".stap: unknown key (got 'stap')\n  -> did you mean 'step'? valid: high,",
+        ),
+        ("{choices: []}", ".choices: list should have at least 1 item after validation, not 0"),
+        ("{choices: [1], low: 2}", ".low: unknown key (got 'low')\n  -> valid: choices, when"),
+        ("[]", ": list should have at least 1 item after validation, not 0"),
+        ("0.5", ": input should be a valid list (got 0.5)"),
+    ],
+)
+def test_what_is_wrong_with_a_searched_path_is_told_once(tmp_path: Path, given: str, said: str) -> None:
+    text = complaint(tmp_path, f"search: {{space: {{strategy.tau: {given}}}}}")
+    assert text.startswith(f"1: search.space.strategy.tau{said}")
+    assert "problems" not in text
+
+
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [
+        ("'x/{00000..99999999999}.tar'", "the braces stand for more than 1,000,000 shards"),
+        (f"'{'{0..9}' * 12}'", "the braces stand for more than 1,000,000 shards"),
+        (f"'{'{' * 3000}'", "every `{` needs its `}`"),
+        ("'x/{0..3}.tar::x/{0..3.tar'", "every `{` needs its `}` (got 'x/{0..3.tar')"),
+    ],
+)
+def test_braces_of_training_data_are_counted_before_it_is_looked_for(
+    tmp_path: Path, train: str, said: str
+) -> None:
+    assert complaint(tmp_path, f"data: {{train: {train}}}").startswith(f"1: data.train: {said}")
+    text = complaint(tmp_path, f"arms: {{a: {{data: {{train: {train}}}}}}}")
+    assert text.startswith(f"1: arms.a.data.train: {said}")
 
 
 def test_true_and_one_are_two_choices(tmp_path: Path) -> None:

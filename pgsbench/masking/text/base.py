@@ -22,6 +22,8 @@ TextNeed = Literal["words", "counts"]
 
 #: The marks of start and end, which always stay.
 NUM_MARKS = 2
+#: More tokens than any text tower reads.
+MAX_KEEP = 10_000
 
 
 @dataclass(frozen=True)
@@ -122,11 +124,13 @@ def keep_best(view: TextView, score: Tensor, keep: int) -> Tensor:
 
 
 def check_keep(keep: int) -> None:
-    """Raise ValueError unless at least one token between the marks can stay."""
+    """Raise ValueError unless one token between the marks can stay, and no more than captions have."""
     if keep <= NUM_MARKS:
         raise ValueError(
             f"keep must be at least {NUM_MARKS + 1}: it counts the marks of start and end, not {keep!r}"
         )
+    if keep > MAX_KEEP:
+        raise ValueError(f"keep must be at most {MAX_KEEP:,} tokens, not {keep!r}")
 
 
 def num_entering(keep: int | None, context_length: int) -> int:

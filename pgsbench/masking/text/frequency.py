@@ -46,7 +46,7 @@ class Frequency:
     def __post_init__(self) -> None:
         check_keep(self.keep)
         check_range("threshold", self.threshold, 0.0, 1.0)
-        check_range("min_count", self.min_count, 0)
+        check_range("min_count", self.min_count, 0, 10**9)
 
     def select(self, view: TextView, *, draws: Draws) -> Tensor:
         """Keep the tokens of the words with the highest scores, from the first on."""

@@ -1,4 +1,4 @@
-"""Rules that every text strategy obeys, as tests to inherit (needs ``pgsbench[test]``).
+"""Rules that every text strategy obeys, as tests to inherit (needs ``pip install '.[test]'``).
 
 A text strategy of your own is tested by one class::
 
