@@ -93,8 +93,10 @@ def _make_room(newest: Path) -> None:
         copies = sorted(newest.parent.glob("*.tar"), key=lambda path: path.stat().st_mtime)
         total = sum(path.stat().st_size for path in copies)
         for path in copies:
-            if total <= limit or path == newest:
+            if total <= limit:
                 break
+            if path == newest:  # copies of one moment come in any order
+                continue
             total -= path.stat().st_size
             path.unlink()
 
