@@ -19,6 +19,8 @@ NO_IMAGE, TRUNCATED, TOO_LARGE = "not a picture", "truncated picture", "too larg
 DAMAGED, NO_OBJECTS, TWICE = "damaged picture", "no object map", "key used twice"
 CUT, NO_ARCHIVE = "archive cut off", "not an archive"
 VANISHED, CHANGED = "shard vanished", "shard changed"
+#: Of a pair that was usable when its shard was looked at, these tell nothing: the shard may come back.
+OF_SHARDS = (VANISHED, CHANGED, CUT)
 
 #: A picture of more pixels, or one that is so much longer than wide, is a bomb: it takes gigabytes once it is
 #: decoded, or scaled to the size of a model.

@@ -137,6 +137,9 @@ def in_memory(
         tokenize: Texts to token ids.
         damage: Told what could not be used.
         progress: Told how far it is.
+
+    Raises:
+        DataError: A shard is out of reach or no longer what it was; nothing of this is kept.
     """
     folder = folder_of(pairs, transform)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -188,7 +191,7 @@ def _decode(pairs: Pairs, transform: Transform, folder: Path, progress: store.Pr
     with ThreadPoolExecutor(THREADS) as pool:
         for first in range(0, len(pairs), AT_ONCE):
             numbers = range(first, min(first + AT_ONCE, len(pairs)))
-            encoded = [_read(opened, number) for number in numbers]
+            encoded = [opened.read_to_keep(number) for number in numbers]
             for number, found in zip(numbers, pool.map(decoded, encoded), strict=True):
                 if isinstance(found, UnusableError):
                     faults.append(Fault(number, found.reason, opened.where(number)))
@@ -199,13 +202,6 @@ def _decode(pairs: Pairs, transform: Transform, folder: Path, progress: store.Pr
             if progress:
                 progress("decoding pictures", numbers.stop, len(pairs))
     (folder / "faults.json").write_text(json.dumps([[one.id, one.reason, one.where] for one in faults]))
-
-
-def _read(opened: OpenShards, number: int) -> Encoded | UnusableError:
-    try:
-        return opened.read(number)
-    except UnusableError as error:
-        return error
 
 
 def _tokenise(pairs: Pairs, tokenize: Tokenize, path: Path, progress: store.Progress | None) -> None:

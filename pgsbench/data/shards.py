@@ -107,7 +107,7 @@ def open_reader(
         few: Only some batches will be read: the rest of the data is not decoded, and no process is started.
 
     Raises:
-        DataError: Too many samples cannot be used.
+        DataError: Too many samples cannot be used, or a shard is out of reach while it is decoded to be kept.
     """
     damage = damage or pairs.damage(data.max_bad_share)
     transform = Transform(image_size, augmentation(data), data.scaled_decoding)
@@ -130,6 +130,9 @@ def decode_first(
         image_size: (height, width) in pixels.
         tokenizer: Makes the tokenizer, where it is needed.
         progress: Told how far it is.
+
+    Raises:
+        DataError: A shard is out of reach.
     """
     pairs, transform = open_pairs(data), Transform(image_size, augmentation(data), data.scaled_decoding)
     if fits(pairs, transform, data.memory_limit_gib) and not folder_of(pairs, transform).is_dir():
