@@ -217,10 +217,8 @@ def _train(
         text_strategy = configure_text(config.text.strategy, config.text.fields)
         pairs = shards.open_pairs(config.data)
         damage = pairs.damage(config.data.max_bad_share)
-        damage.keep_in(run.path / files.DAMAGE)
-        reader = shards.open_reader(
-            pairs, config.data, image_size=clip.image_size, tokenize=clip.tokenize, damage=damage
-        )
+        damage.keep_in(run.path / files.DAMAGE, writes=ranks.is_first)
+        reader = shards.open_reader(pairs, config.data, image_size=clip.image_size, tokenize=clip.tokenize)
         _check_objects(strategy, reader)
         masking = attach(clip.model, strategy)
         counts = word_counts(pairs, clip.tokenize) if "counts" in text_strategy.needs else None
@@ -245,6 +243,7 @@ def _train(
         state_folder=run.state,
         emit=emit,
         should_stop=should_stop,
+        damage=damage,
         probes=prober.probes(run, clip, device) if prober is not None else {},
         planned_memory=lambda: (
             step_memory(config, device_type=device.type, num_devices=ranks.world_size).peak
@@ -253,7 +252,6 @@ def _train(
     )
     if not ranks.is_first:
         return
-    damage.keep_in(run.path / files.DAMAGE)  # what the other ranks have met, too
     mask_overlap = _look_at_mask(run, clip, masking, reader, spec)
     masking.detach()
     run.write_summary(_summary(run, clip, totals, device, mask_overlap, damage))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from pgsbench.data.samples import Fault
 from pgsbench.errors import DataError
 
 NO_PICTURE, NO_CAPTION, EMPTY = "no picture", "no caption", "empty picture"
@@ -19,6 +20,8 @@ NO_IMAGE, TRUNCATED, TOO_LARGE = "not a picture", "truncated picture", "too larg
 DAMAGED, NO_OBJECTS, TWICE = "damaged picture", "no object map", "key used twice"
 CUT, NO_ARCHIVE = "archive cut off", "not an archive"
 VANISHED, CHANGED = "shard vanished", "shard changed"
+#: Of a pair that was usable when its shard was looked at, these tell nothing: the shard may come back.
+OF_SHARDS = (VANISHED, CHANGED, CUT)
 
 #: A picture of more pixels, or one that is so much longer than wide, is a bomb: it takes gigabytes once it is
 #: decoded, or scaled to the size of a model.
@@ -98,16 +101,21 @@ class Damage:
     replaced: dict[int, tuple[str, str]] = field(default_factory=dict)
     path: Path | None = None
 
-    def keep_in(self, path: Path) -> None:
-        """Keep what is found from now on in a file, and take over what it holds."""
-        self.path = path
+    def keep_in(self, path: Path, *, writes: bool = True) -> None:
+        """Keep what is found from now on in a file, and take over what it holds.
+
+        Args:
+            path: The file.
+            writes: Whether this process writes it: of several that find the same, one does.
+        """
+        self.path = path if writes else None
         if path.is_file():
             text = path.read_text(errors="replace")
             for line in text.splitlines():
                 with suppress(ValueError):  # torn: its sample counts when it is met again
                     number, reason, where = json.loads(line)
                     self.replaced[int(number)] = (reason, where)
-            if text and not text.endswith("\n"):
+            if writes and text and not text.endswith("\n"):
                 with path.open("a") as file:
                     file.write("\n")
 
@@ -117,19 +125,19 @@ class Damage:
         found = Counter(self.left_out) + Counter(reason for reason, _ in self.replaced.values())
         return dict(found.most_common())
 
-    def add(self, number: int, reason: str, where: str) -> None:
+    def add(self, fault: Fault) -> None:
         """Count a sample that could not be used, once.
 
         Raises:
             DataError: There are too many.
         """
-        if number in self.replaced:
+        if fault.id in self.replaced:
             return
-        self.replaced[number] = (reason, where)
+        self.replaced[fault.id] = (fault.reason, fault.where)
         if self.path is not None:
             with self.path.open("a") as file:
-                file.write(json.dumps([number, reason, where]) + "\n")
-        self.check(where)
+                file.write(json.dumps([fault.id, fault.reason, fault.where]) + "\n")
+        self.check(fault.where)
 
     def check(self, where: str) -> None:
         """Check that not too many samples are damaged.

@@ -90,9 +90,10 @@ def summaries(shards: Sequence[str], *, progress: store.Progress | None = None) 
     Raises:
         DataError: An archive is not there or may not be read.
     """
-    known = {shard: _recall(shard) for shard in shards}
-    unknown = [shard for shard, found in known.items() if found is None]
-    with ThreadPoolExecutor(min(THREADS, max(1, len(unknown)))) as pool:
+    names = list(dict.fromkeys(shards))
+    with ThreadPoolExecutor(THREADS) as pool:
+        known = dict(zip(names, pool.map(_recall, names), strict=True))  # of a URL, a request
+        unknown = [shard for shard, found in known.items() if found is None]
         for number, (shard, found) in enumerate(zip(unknown, pool.map(_make, unknown), strict=True), 1):
             known[shard] = found.summary
             if progress:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from pgsbench.data import store
 from pgsbench.data.augment import Transform
-from pgsbench.data.damage import Damage, UnusableError
+from pgsbench.data.damage import UnusableError
 from pgsbench.data.order import Integers, Order
 from pgsbench.data.pairs import Encoded, OpenShards, Pairs, captions
 from pgsbench.data.samples import Batch, Fault, Tokenize, rank_slice
@@ -49,7 +49,6 @@ class InMemory:
         first_texts: (n + 1,) int64 where the captions of each pair begin; None: each has one.
         order: The order of pairs; None: that of one shard.
         faults: Index -> what is wrong with a pair that could not be decoded.
-        damage: Told of those that were wanted.
     """
 
     images: Tensor
@@ -58,7 +57,6 @@ class InMemory:
     first_texts: Tensor | None = None
     order: Order | None = None
     faults: Mapping[int, Fault] = field(default_factory=dict)
-    damage: Damage | None = None
 
     @property
     def has_objects(self) -> bool:
@@ -74,7 +72,7 @@ class InMemory:
         """Yield batches without end, beginning with the batch of step `start_step`.
 
         Raises:
-            DataError: There are fewer pairs than one batch needs, or too many are damaged.
+            DataError: There are fewer pairs than one batch needs, or nothing can stand in for a damaged one.
         """
         check_batch_size(len(self), batch_size)
         part = rank_slice(batch_size, rank, world_size)
@@ -101,10 +99,7 @@ class InMemory:
             for attempt in range(MAX_ATTEMPTS):
                 if int(ids[here]) not in self.faults:
                     break
-                fault = self.faults[int(ids[here])]
-                found.append(fault)
-                if self.damage is not None:
-                    self.damage.add(fault.id, fault.reason, fault.where)
+                found.append(self.faults[int(ids[here])])
                 ids[here] = order.replacement(original, int(places[here]), seed, attempt)
             else:
                 raise none_left(found[-MAX_ATTEMPTS].where)
@@ -125,7 +120,6 @@ def in_memory(
     pairs: Pairs,
     transform: Transform,
     tokenize: Tokenize,
-    damage: Damage | None = None,
     *,
     progress: store.Progress | None = None,
 ) -> InMemory:
@@ -135,8 +129,10 @@ def in_memory(
         pairs: The data.
         transform: From image files to pixels, the same whenever a picture is seen.
         tokenize: Texts to token ids.
-        damage: Told what could not be used.
         progress: Told how far it is.
+
+    Raises:
+        DataError: A shard is out of reach or no longer what it was; nothing of this is kept.
     """
     folder = folder_of(pairs, transform)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +153,6 @@ def in_memory(
         first_texts=firsts if len(texts) > len(pairs) else None,
         order=pairs.order,
         faults={fault.id: fault for fault in faults},
-        damage=damage,
     )
 
 
@@ -188,7 +183,7 @@ def _decode(pairs: Pairs, transform: Transform, folder: Path, progress: store.Pr
     with ThreadPoolExecutor(THREADS) as pool:
         for first in range(0, len(pairs), AT_ONCE):
             numbers = range(first, min(first + AT_ONCE, len(pairs)))
-            encoded = [_read(opened, number) for number in numbers]
+            encoded = [opened.read_to_keep(number) for number in numbers]
             for number, found in zip(numbers, pool.map(decoded, encoded), strict=True):
                 if isinstance(found, UnusableError):
                     faults.append(Fault(number, found.reason, opened.where(number)))
@@ -199,13 +194,6 @@ def _decode(pairs: Pairs, transform: Transform, folder: Path, progress: store.Pr
             if progress:
                 progress("decoding pictures", numbers.stop, len(pairs))
     (folder / "faults.json").write_text(json.dumps([[one.id, one.reason, one.where] for one in faults]))
-
-
-def _read(opened: OpenShards, number: int) -> Encoded | UnusableError:
-    try:
-        return opened.read(number)
-    except UnusableError as error:
-        return error
 
 
 def _tokenise(pairs: Pairs, tokenize: Tokenize, path: Path, progress: store.Progress | None) -> None:

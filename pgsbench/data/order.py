@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,12 +53,17 @@ class Order:
 
     def __init__(self, sizes: Sequence[Sequence[int]], weights: Sequence[float] | None = None) -> None:
         self._sources = [_Source(tuple(source)) for source in sizes]
+        self._given = sizes, weights
         totals = [sum(source) for source in sizes]
         self._first_ids = np.cumsum([0, *totals])[:-1]
         self._starts = np.cumsum([0, *(size for source in sizes for size in source)])
         wanted = np.array(weights or [1.0] * len(sizes)) * totals
         self.num_samples = max(1, round(float(wanted.sum())))
         self._slots = _apportion(wanted)
+        self._turn = lru_cache(maxsize=2)(partial(_turn, self._slots))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Order, self._given  # what is remembered is large, and stays here
 
     def replacement(self, sample: int, place: int, seed: int, attempt: int) -> int:
         """Return which pair stands in for a damaged one: first of the same shard, then any.
@@ -83,7 +88,7 @@ class Order:
         ids, visits = np.empty_like(places), np.empty_like(places)
         turns, slots = np.divmod(places, SLOTS)
         for turn in np.unique(turns):
-            sources, ranks = _turn(tuple(self._slots), seed, int(turn))
+            sources, ranks = self._turn(seed, int(turn))
             for number, source in enumerate(self._sources):
                 here = (turns == turn) & (sources[slots] == number)
                 inside = turn * self._slots[number] + ranks[slots[here]]
@@ -92,19 +97,22 @@ class Order:
         return Places(ids, visits)
 
 
-@dataclass(frozen=True)
 class _Source:
-    sizes: tuple[int, ...]
+    # A batch lies in one block or two of each source, so each remembers two.
+    def __init__(self, sizes: tuple[int, ...]) -> None:
+        self._num_pairs = sum(sizes)
+        self._blocks = lru_cache(maxsize=2)(partial(_blocks, sizes))
+        self._block = lru_cache(maxsize=2)(partial(_block, sizes))
 
     def at(self, places: Integers, seed: int) -> Places:
-        visits, rests = np.divmod(places, sum(self.sizes))
+        visits, rests = np.divmod(places, self._num_pairs)
         ids = np.empty_like(places)
         for visit in np.unique(visits):
-            shards, starts = _blocks(self.sizes, seed, int(visit))
+            shards, starts = self._blocks(seed, int(visit))
             blocks = np.searchsorted(starts, rests, side="right") - 1
             for block in np.unique(blocks[visits == visit]):
                 here = (visits == visit) & (blocks == block)
-                order = _block(self.sizes, shards[block], seed, int(visit), int(block))
+                order = self._block(shards[block], seed, int(visit), int(block))
                 ids[here] = order[rests[here] - starts[block]]
         return Places(ids, visits)
 
@@ -149,7 +157,6 @@ def permutation(*numbers: int, count: int) -> Integers:
     return np.argsort(draws(*numbers, count=count), kind="stable")
 
 
-@lru_cache(maxsize=8)
 def _blocks(sizes: tuple[int, ...], seed: int, visit: int) -> tuple[list[tuple[int, ...]], Integers]:
     # The shards of each block, and the place in the epoch at which it starts.
     shards: list[list[int]] = [[]]
@@ -164,16 +171,13 @@ def _blocks(sizes: tuple[int, ...], seed: int, visit: int) -> tuple[list[tuple[i
     return [tuple(block) for block in shards], np.array(starts)
 
 
-# A batch lies in one block or two; some for a source each.
-@lru_cache(maxsize=16)
 def _block(sizes: tuple[int, ...], shards: tuple[int, ...], seed: int, visit: int, block: int) -> Integers:
     firsts = np.cumsum([0, *sizes])
     ids = np.concatenate([np.arange(firsts[shard], firsts[shard + 1]) for shard in shards])
     return ids[permutation(seed, visit, block + 1, count=len(ids))]
 
 
-@lru_cache(maxsize=4)
-def _turn(slots: tuple[int, ...], seed: int, turn: int) -> tuple[Integers, Integers]:
+def _turn(slots: list[int], seed: int, turn: int) -> tuple[Integers, Integers]:
     # The source of each place of a turn, and how many places of its source come before it.
     sources = np.repeat(np.arange(len(slots)), slots)[permutation(seed, turn, count=SLOTS)]
     ranks = np.empty(SLOTS, np.int64)

@@ -188,6 +188,24 @@ class OpenShards:
             raise UnusableError(damage.NO_OBJECTS)
         return Encoded(picture, captions_of(text, texts), objects if self._pairs.has_objects else None)
 
+    def read_to_keep(self, number: int) -> Encoded | UnusableError:
+        """Return the pair of an index, or what is wrong with its content: for what later runs use again.
+
+        Raises:
+            DataError: Its shard is out of reach or no longer what it was: later runs must not be told so.
+        """
+        try:
+            return self.read(number)
+        except UnusableError as error:
+            if error.reason not in damage.OF_SHARDS:
+                return error
+            raise DataError(
+                f"{error.reason} while its pairs were read",
+                where=self._pairs.shards[self._place(number)[0]],
+                way_out="the same command goes on once the shard is there again as it was; without it the "
+                "data is another data set",
+            ) from None
+
     def where(self, number: int) -> str:
         """Return the shard and the name of a pair, for messages."""
         shard, place = self._place(number)
@@ -238,19 +256,20 @@ def captions_of(text: bytes, texts: bytes) -> list[str]:
 def captions(
     pairs: Pairs, progress: store.Progress | None = None, what: str = "reading captions"
 ) -> Iterator[list[str]]:
-    """Yield the captions of each pair, in the order of the data; of one that is gone meanwhile, an empty one.
+    """Yield the captions of each pair, in the order of the data; of one that lacks a part, an empty one.
 
     Args:
         pairs: Which.
         progress: Told of every shard.
         what: What it is told that this is for.
+
+    Raises:
+        DataError: A shard is out of reach or no longer what it was.
     """
     opened, starts = OpenShards(pairs), np.cumsum([0, *pairs.sizes]).tolist()
     for shard, end in enumerate(starts[1:], 1):
         for number in range(starts[shard - 1], end):
-            try:
-                yield opened.read(number).captions
-            except UnusableError:
-                yield [""]
+            pair = opened.read_to_keep(number)
+            yield [""] if isinstance(pair, UnusableError) else pair.captions
         if progress:
             progress(what, shard, len(pairs.shards))

@@ -13,7 +13,6 @@ from pgsbench.config.augment import AugmentConfig
 from pgsbench.config.schema import DataConfig
 from pgsbench.data import source_names, store
 from pgsbench.data.augment import Transform
-from pgsbench.data.damage import Damage
 from pgsbench.data.memory import folder_of, in_memory
 from pgsbench.data.pairs import Pairs
 from pgsbench.data.samples import Reader, Tokenize
@@ -84,7 +83,6 @@ def open_reader(
     *,
     image_size: tuple[int, int],
     tokenize: Tokenize,
-    damage: Damage | None = None,
     progress: store.Progress | None = None,
     few: bool = False,
 ) -> Reader:
@@ -95,18 +93,16 @@ def open_reader(
         data: How they are read.
         image_size: (height, width) in pixels.
         tokenize: Texts to token ids.
-        damage: Told what cannot be used; default: it is counted, and limited, for this reader.
         progress: Told how far it is with pictures that are decoded for the first time.
         few: Only some batches will be read: the rest of the data is not decoded, and no process is started.
 
     Raises:
-        DataError: Too many samples cannot be used.
+        DataError: A shard is out of reach while it is decoded to be kept.
     """
-    damage = damage or pairs.damage(data.max_bad_share)
     transform = Transform(image_size, augmentation(data), data.scaled_decoding)
     if few or not fits(pairs, transform, data.memory_limit_gib):
-        return Streamed(pairs, transform, tokenize, 0 if few else data.workers, damage)
-    return in_memory(pairs, transform, tokenize, damage, progress=progress)
+        return Streamed(pairs, transform, tokenize, 0 if few else data.workers)
+    return in_memory(pairs, transform, tokenize, progress=progress)
 
 
 def decode_first(
@@ -123,6 +119,9 @@ def decode_first(
         image_size: (height, width) in pixels.
         tokenizer: Makes the tokenizer, where it is needed.
         progress: Told how far it is.
+
+    Raises:
+        DataError: A shard is out of reach.
     """
     pairs, transform = open_pairs(data), Transform(image_size, augmentation(data), data.scaled_decoding)
     if fits(pairs, transform, data.memory_limit_gib) and not folder_of(pairs, transform).is_dir():

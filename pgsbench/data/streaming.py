@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from pgsbench.data.augment import Transform
-from pgsbench.data.damage import Damage, UnusableError
+from pgsbench.data.damage import UnusableError
 from pgsbench.data.order import draws
 from pgsbench.data.pairs import OpenShards, Pairs
 from pgsbench.data.samples import Batch, Fault, Tokenize, rank_slice
@@ -35,14 +35,12 @@ class Streamed:
         transform: From image files to pixels.
         tokenize: Texts to token ids.
         workers: Reader processes; 0: the training's own process reads. They change no batch.
-        damage: Told what could not be used.
     """
 
     pairs: Pairs
     transform: Transform
     tokenize: Tokenize
     workers: int
-    damage: Damage
 
     @property
     def has_objects(self) -> bool:
@@ -55,7 +53,7 @@ class Streamed:
         """Yield batches without end, beginning with the batch of step `start_step`.
 
         Raises:
-            DataError: There are fewer pairs than one batch needs, or too many are damaged.
+            DataError: There are fewer pairs than one batch needs, or nothing can stand in for a damaged one.
         """
         check_batch_size(len(self.pairs), batch_size)
         source = _Source(self, seed, batch_size, start_step, rank_slice(batch_size, rank, world_size))
@@ -75,8 +73,6 @@ class Streamed:
         for batch in batches:
             if isinstance(batch, UserError):
                 raise batch
-            for fault in batch.faults:
-                self.damage.add(fault.id, fault.reason, fault.where)
             yield batch
 
 

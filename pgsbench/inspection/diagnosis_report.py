@@ -90,7 +90,6 @@ def diagnose_masks(
         what.data,
         image_size=clip.image_size,
         tokenize=clip.tokenize,
-        damage=pairs.damage(1.0),  # a share of a few shards says nothing of all
         progress=progress,
         few=True,
     )

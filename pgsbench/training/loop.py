@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +17,8 @@ from typing import Any
 import torch
 
 from pgsbench.config.schema import TrainingConfig
-from pgsbench.data.samples import Reader
+from pgsbench.data.damage import Damage
+from pgsbench.data.samples import Fault, Reader
 from pgsbench.errors import Interrupted, RunError
 from pgsbench.models.clip import Clip, contrastive_loss
 from pgsbench.models.masked_tower import Masking
@@ -54,6 +55,7 @@ def train(
     state_folder: Path,
     emit: Emit,
     should_stop: Callable[[], bool] = lambda: False,
+    damage: Damage | None = None,
     probes: Mapping[int, Callable[[], bool]] = MappingProxyType({}),
     planned_memory: Callable[[], int | None] = lambda: None,
     ranks: Ranks = Ranks(),  # noqa: B008  # frozen: one process alone
@@ -71,6 +73,7 @@ def train(
         state_folder: Where the state is kept for exact resume.
         emit: Receives the metrics every `config.log_every_steps` steps and at the end, on rank 0.
         should_stop: Asked after every step.
+        damage: Told of the damaged samples that any rank has met; None: nobody counts them.
         probes: Step -> what is asked after it, outside of the measured time, as `should_stop` is; of a
             training by one process.
         planned_memory: What a step should hold, in bytes; asked for where memory runs out.
@@ -78,6 +81,7 @@ def train(
 
     Raises:
         Interrupted: `should_stop` of any rank said so.
+        DataError: Too many samples cannot be used.
         RunError: The loss or the weights are no longer finite, memory runs out, a state cannot be read or
             written, the batch cannot be shared equally, or another rank has failed or is lost.
     """
@@ -97,6 +101,7 @@ def train(
             world_size=ranks.world_size,
         )
         batch = next(batches)
+    _count(batch.faults, damage, step, ranks)
     towers: Any = Towers(clip, text_masking)
     if config.compile:
         towers = torch.compile(towers)
@@ -140,7 +145,7 @@ def train(
         step += 1
         meter.count(len(texts), texts.shape[1], gradient.masked_share)
         error: Exception | None = None
-        stop = False
+        stop, faults = False, tuple[Fault, ...]()
         try:
             if step % config.log_every_steps == 0 or step == config.steps:
                 line = meter.line(step, loss, rate)
@@ -154,10 +159,13 @@ def train(
                 meter.resume()
             if step < config.steps:
                 batch = next(batches)
+                faults = batch.faults
         except Exception as raised:  # the other ranks must hear of it
             error = raised
         save = ranks.is_first and config.is_time_to_save(step, (time.monotonic() - saved_at) / 60)
-        stop, save = ranks.agree(step, stop=stop, save=save, error=error)
+        stop, save, found = ranks.agree(step, stop=stop, save=save, found=bool(faults), error=error)
+        if found:
+            _count(faults, damage, step, ranks)
         if stop or save:
             meter.pause()
             with ranks.watched(step):
@@ -175,6 +183,17 @@ def train(
             raise Interrupted
     check_weights(model, step)
     return totals
+
+
+def _count(faults: Sequence[Fault], damage: Damage | None, step: int, ranks: Ranks) -> None:
+    # Each rank counts what all have met, in the order of the batch: all stop where one alone would.
+    if damage is None:
+        return
+    with ranks.watched(step):
+        of_all = ranks.all_of(faults)
+    with ranks.together(step):
+        for fault in of_all:
+            damage.add(fault)
 
 
 def autocast(config: TrainingConfig, device: torch.device) -> torch.autocast:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,7 +28,7 @@ HEARD = "another process of this run"
 
 #: A note on an error that every rank has heard of, so that they can go on together with another run.
 _SHARED = "every process of this run knows it"
-_FAILED, _STOP, _SAVE = 4, 2, 1
+_FAILED, _FOUND, _STOP, _SAVE = 8, 4, 2, 1
 
 
 @dataclass(frozen=True)
@@ -53,25 +53,32 @@ class Ranks:
         return self.rank == 0
 
     def agree(
-        self, step: int, *, stop: bool = False, save: bool = False, error: Exception | None = None
-    ) -> tuple[bool, bool]:
+        self,
+        step: int,
+        *,
+        stop: bool = False,
+        save: bool = False,
+        found: bool = False,
+        error: Exception | None = None,
+    ) -> tuple[bool, bool, bool]:
         """Tell the others what this rank wants after a step, and hear what they do.
 
         Args:
             step: Steps done, which must be the same everywhere.
             stop: This rank was asked to stop.
             save: It is time to save.
+            found: This rank has something to tell by `all_of`.
             error: Why this rank cannot go on.
 
         Returns:
-            Whether any rank stops, and whether any wants to save.
+            Whether any rank stops, whether any wants to save, and whether any has something to tell.
 
         Raises:
             Exception: `error`, where there is one.
             RunError: Another rank cannot go on, is at another step, or does not answer.
         """
         if self.world_size > 1:
-            wish = _FAILED * (error is not None) + _STOP * stop + _SAVE * save
+            wish = _FAILED * (error is not None) + _FOUND * found + _STOP * stop + _SAVE * save
             wishes = self._exchanged(step, wish)
             failed = [rank for rank, (_, other) in enumerate(wishes) if other & _FAILED]
             if failed and error is None:
@@ -79,11 +86,11 @@ class Ranks:
             apart = [rank for rank, (other, _) in enumerate(wishes) if other != step]
             if apart and error is None:
                 raise self._lost("the processes of this run are not at the same step", step, str(wishes))
-            stop, save = (any(other & bit for _, other in wishes) for bit in (_STOP, _SAVE))
+            stop, save, found = (any(other & bit for _, other in wishes) for bit in (_STOP, _SAVE, _FOUND))
         if error is not None:
             error.add_note(_SHARED)
             raise error
-        return stop, save
+        return stop, save, found
 
     @contextmanager
     def together(self, step: int = 0) -> Iterator[None]:
@@ -128,6 +135,14 @@ class Ranks:
         total = torch.tensor(list(values.values()), dtype=torch.float64)
         dist.all_reduce(total, group=self.control)
         return dict(zip(values, (total / self.world_size).tolist(), strict=True))
+
+    def all_of(self, own: Sequence[Any]) -> list[Any]:
+        """Return what each rank gives, those of rank 0 first."""
+        if self.world_size == 1:
+            return list(own)
+        found: list[Any] = [None] * self.world_size
+        dist.all_gather_object(found, list(own), group=self.control)
+        return [one for of_rank in found for one in of_rank]
 
     def told(self, value: Any) -> Any:
         """Return what rank 0 has given."""

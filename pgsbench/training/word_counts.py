@@ -38,6 +38,7 @@ def word_counts(pairs: Pairs, tokenize: Tokenize, *, progress: store.Progress | 
         progress: Told of every shard that is read.
 
     Raises:
+        DataError: A shard is out of reach: it would be missing in the counts of later runs, too.
         ModelError: The tokenizer does not tell where words end.
     """
     ends = word_ends(tokenize)

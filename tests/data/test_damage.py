@@ -16,7 +16,7 @@ from pgsbench.config.schema import DataConfig
 from pgsbench.data import damage, shards
 from pgsbench.data.damage import Damage, UnusableError, check_picture, open_picture
 from pgsbench.data.index import index_of
-from pgsbench.data.samples import Batch
+from pgsbench.data.samples import Batch, Fault
 from pgsbench.data.tar import read_tar, write_tar
 from pgsbench.errors import DataError
 
@@ -32,10 +32,17 @@ def config(folder: Path, *, streamed: bool = True, **more: object) -> DataConfig
 
 
 def read(data: DataConfig, steps: int, account: Damage | None = None, **options: int) -> list[Batch]:
-    reader = shards.open_reader(
-        shards.open_pairs(data), data, image_size=(24, 24), tokenize=lengths, damage=account
-    )
-    return list(islice(reader.batches(seed=1, batch_size=16, **options), steps))
+    pairs = shards.open_pairs(data)
+    reader = shards.open_reader(pairs, data, image_size=(24, 24), tokenize=lengths)
+    batches = list(islice(reader.batches(seed=1, batch_size=16, **options), steps))
+    count(batches, account or pairs.damage(data.max_bad_share))
+    return batches
+
+
+def count(batches: list[Batch], account: Damage) -> None:
+    for batch in batches:
+        for fault in batch.faults:
+            account.add(fault)
 
 
 @pytest.fixture
@@ -106,10 +113,11 @@ def test_a_vanished_shard_and_one_that_was_changed_are_counted(planted: tuple[Pa
     data = config(folder)
     pairs = shards.open_pairs(data)
     account = pairs.damage(1.0)
-    reader = shards.open_reader(pairs, data, image_size=(24, 24), tokenize=lengths, damage=account)
+    reader = shards.open_reader(pairs, data, image_size=(24, 24), tokenize=lengths)
     (folder / "0.tar").unlink()
     write_tar(folder / "1.tar", [("a", {"jpg": faulty.jpeg(0), "txt": b"other 1"})])
     batches = list(islice(reader.batches(seed=1, batch_size=16), 3 * len(pairs) // 16 + 1))
+    count(batches, account)
     assert account.counts[damage.VANISHED] == pairs.sizes[0]
     assert account.counts[damage.CHANGED] == pairs.sizes[1]
     assert {int(number) for batch in batches for number in batch.ids} <= set(
@@ -123,20 +131,25 @@ def test_too_much_damage_stops_the_run_and_says_where(planted: tuple[Path, dict[
         read(config(folder, max_bad_share=0.01), 1)
     account = Damage(100, {}, 0.02)
     for number in (1, 2, 2, 1):
-        account.add(number, damage.DAMAGED, f"0.tar:{number}")
+        account.add(Fault(number, damage.DAMAGED, f"0.tar:{number}"))
     with pytest.raises(DataError, match=r"0\.tar:3: 3 of 100 samples .* allows: 3 damaged picture"):
-        account.add(3, damage.DAMAGED, "0.tar:3")
+        account.add(Fault(3, damage.DAMAGED, "0.tar:3"))
 
 
 def test_the_account_goes_on_where_a_killed_training_left_it(tmp_path: Path) -> None:
     first = Damage(100, {"no caption": 2}, 1.0)
     first.keep_in(tmp_path / "damage.jsonl")
-    first.add(4, damage.DAMAGED, "0.tar:4")
+    first.add(Fault(4, damage.DAMAGED, "0.tar:4"))
     again = Damage(100, {"no caption": 2}, 1.0)
     again.keep_in(tmp_path / "damage.jsonl")
-    again.add(4, damage.DAMAGED, "0.tar:4")
-    again.add(5, damage.VANISHED, "1.tar:5")
+    again.add(Fault(4, damage.DAMAGED, "0.tar:4"))
+    again.add(Fault(5, damage.VANISHED, "1.tar:5"))
     assert again.counts == {"no caption": 2, damage.DAMAGED: 1, damage.VANISHED: 1}
+    assert len((tmp_path / "damage.jsonl").read_text().splitlines()) == 2
+    other_rank = Damage(100, {"no caption": 2}, 1.0)
+    other_rank.keep_in(tmp_path / "damage.jsonl", writes=False)
+    other_rank.add(Fault(6, damage.DAMAGED, "1.tar:6"))
+    assert sorted(other_rank.replaced) == [4, 5, 6]
     assert len((tmp_path / "damage.jsonl").read_text().splitlines()) == 2
 
 
@@ -145,7 +158,7 @@ def test_a_torn_line_of_the_account_is_passed_over(tmp_path: Path) -> None:
     path.write_text('[4, "damaged", "0.tar:4"]\n[5, "dam')
     found = Damage(100, {}, 1.0)
     found.keep_in(path)
-    found.add(6, damage.VANISHED, "1.tar:6")
+    found.add(Fault(6, damage.VANISHED, "1.tar:6"))
     again = Damage(100, {}, 1.0)
     again.keep_in(path)
     assert sorted(again.replaced) == [4, 6]

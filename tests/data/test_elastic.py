@@ -66,7 +66,6 @@ def read(data: DataConfig, steps: int, *, readers: int, start: int, rank: int, w
 def whole(data: DataConfig) -> list[Batch]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(order, "BLOCK_SAMPLES", 20)
-        order._blocks.cache_clear()
         return list(islice(opened(data).batches(seed=7, batch_size=BATCH), 12))
 
 

@@ -12,9 +12,10 @@ import torch
 from tinyworld import TinyWorld
 
 from pgsbench.config.schema import DataConfig
-from pgsbench.data import memory, shards, store
+from pgsbench.data import damage, memory, shards, store
 from pgsbench.data.samples import Reader
 from pgsbench.data.tar import write_tar
+from pgsbench.errors import DataError
 
 
 def lengths(texts: list[str]) -> torch.Tensor:
@@ -67,3 +68,37 @@ def test_one_of_several_captions_is_drawn_anew_each_time(tmp_path: Path) -> None
             seen.setdefault(number, set()).add(text)
     assert seen.pop(20) == {20}
     assert sum(len(texts) == 2 for texts in seen.values()) > 15
+
+
+@pytest.mark.parametrize("step", ["_decode", "_tokenise"])
+def test_a_shard_out_of_reach_for_a_moment_is_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    folder, away = tmp_path / "train", tmp_path / "away.tar"
+    folder.mkdir()
+    for shard in range(2):
+        pictures = [faulty.jpeg(10 * shard + number) for number in range(9)]
+        samples = [(f"{shard}{n}", {"jpg": data, "txt": b"x 7"}) for n, data in enumerate(pictures)]
+        bad = (f"{shard}9", {"png": faulty.damaged_inside(shard), "txt": b"x 7"})
+        write_tar(folder / f"{shard}.tar", [*samples, bad])
+    whole = getattr(memory, step)
+
+    def in_an_outage(*inputs: Any) -> None:
+        (folder / "1.tar").rename(away)
+        try:
+            whole(*inputs)
+        finally:
+            away.rename(folder / "1.tar")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(memory, step, in_an_outage)
+        with pytest.raises(
+            DataError, match=r"1\.tar: shard vanished while its pairs were read(.|\n)*goes on"
+        ):
+            opened(folder)
+    reader = opened(folder)
+    assert isinstance(reader, memory.InMemory)
+    assert {fault.id: fault.reason for fault in reader.faults.values()} == dict.fromkeys(
+        (9, 19), damage.DAMAGED
+    )
+    assert reader.texts.tolist() == [[7]] * 20

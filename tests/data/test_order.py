@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections import Counter
 
 import numpy as np
@@ -58,6 +59,30 @@ def test_sources_are_mixed_by_their_weights() -> None:
 def test_a_source_may_have_hardly_any_weight() -> None:
     mixed = Order([[10**6], [1]], [1.0, 1e-9])
     assert (mixed.at(np.arange(order.SLOTS), 0).ids == 10**6).sum() == 1
+
+
+def test_permutations_of_many_sources_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[int, ...]] = []
+    whole = order.permutation
+
+    def counted(*numbers: int, count: int) -> order.Integers:
+        made.append(numbers)
+        return whole(*numbers, count=count)
+
+    monkeypatch.setattr(order, "permutation", counted)
+    many = Order([[300] * 10] * 24)
+    for first in range(0, 5 * 240, 240):
+        ids(many, first, 240)
+    assert len(made) == 1 + 2 * 24, "one turn, and of each source its shards and one block"
+    assert len(set(made)) == len(made)
+
+
+def test_an_order_travels_without_what_it_remembers() -> None:
+    some = Order([[3000], [7000]], [1.0, 2.0])
+    expected = ids(some, 10, 500)
+    sent = pickle.dumps(some)
+    assert len(sent) < 1000
+    assert ids(pickle.loads(sent), 10, 500) == expected
 
 
 def test_stand_ins_come_from_the_same_shard_first() -> None:

@@ -11,7 +11,7 @@ import torch
 from open_clip.loss import ClipLoss
 from trainings import Result, Training, run, run_on
 
-from pgsbench.errors import RunError
+from pgsbench.errors import DataError, RunError
 from pgsbench.launcher import launched
 from pgsbench.masking import CARDS
 from pgsbench.masking.text import TEXT_CARDS
@@ -159,6 +159,18 @@ def test_what_fails_in_one_process_alone_ends_all_at_once(tmp_path: Path) -> Non
         assert f"step {step}" in heard
 
 
+def test_too_much_damage_stops_several_processes_where_it_stops_one(tmp_path: Path) -> None:
+    # Of 64 pairs, 8 are damaged; each is met in the first epoch and most again, by another process, after it.
+    few = Training(damaged=tuple(range(0, 64, 8)), max_bad_share=8 / 64, silence_seconds=20.0)
+    wanted = [(replace(few, max_bad_share=share), tmp_path / f"{share}") for share in (0.08, 7 / 64)]
+    stopped, at_last, whole = run_on(2, [*wanted, (few, tmp_path / "whole")])
+    for (training, folder), told in zip(wanted, (stopped, at_last), strict=True):
+        with pytest.raises(DataError, match="of 64 samples cannot be used") as raised:
+            run(training, folder / "alone")
+        assert told == [f"DataError: {raised.value}"] * 2, "the same number, the same last one"
+    check_equal(run(few, tmp_path / "alone"), whole, tolerance=1e-5)
+
+
 def test_a_state_goes_on_at_another_number_of_processes(tmp_path: Path) -> None:
     alone = run(Training(), tmp_path / "alone")
     shared = Training(stop_after=3).changed(shard_optimizer=True)
@@ -203,7 +215,7 @@ def test_torchrun_and_srun_are_recognised(
 
 
 def test_one_process_agrees_with_itself() -> None:
-    assert Ranks().agree(3, stop=True) == (True, False)
+    assert Ranks().agree(3, stop=True) == (True, False, False)
     assert Ranks().mean({"a": 2.0}) == {"a": 2.0}
     with pytest.raises(ValueError, match="broken"):
         Ranks().agree(3, error=ValueError("broken"))

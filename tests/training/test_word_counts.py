@@ -14,6 +14,7 @@ from tinyworld import COLOURS, TinyWorld
 
 from pgsbench.data import shards, store
 from pgsbench.data.tar import read_tar
+from pgsbench.errors import DataError
 from pgsbench.masking.text.base import TextView
 from pgsbench.masking.text.words import WordCounts, number_words, word_keys
 from pgsbench.models.clip import Clip, build
@@ -82,3 +83,16 @@ def test_a_shorter_context_has_fewer_words(tiny: TinyWorld, clip: Clip) -> None:
     cut = word_counts(found, open_clip.SimpleTokenizer(context_length=4))
     assert cut.num_words == 2 * 96  # "a red" between the marks
     assert word_counts(found, clip.tokenize).num_words == whole.num_words
+
+
+def test_a_shard_that_was_changed_meanwhile_is_not_counted_as_empty(
+    tiny: TinyWorld, clip: Clip, tmp_path: Path
+) -> None:
+    folder = tmp_path / "train"
+    shutil.copytree(tiny.shards, folder)
+    found = shards.open_pairs(str(folder))
+    (folder / "00001.tar").write_bytes((folder / "00000.tar").read_bytes())
+    with pytest.raises(DataError, match=r"00001\.tar: shard changed while its pairs were read"):
+        word_counts(found, clip.tokenize)
+    shutil.copy(tiny.shards / "00001.tar", folder)
+    assert of(word_counts(found, clip.tokenize), clip, "square") == 96

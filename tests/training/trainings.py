@@ -17,8 +17,9 @@ import torch.multiprocessing as processes
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from pgsbench.config.schema import TrainingConfig, UnmaskedTuning
+from pgsbench.data.damage import DAMAGED, Damage
 from pgsbench.data.memory import InMemory
-from pgsbench.data.samples import Batch
+from pgsbench.data.samples import Batch, Fault
 from pgsbench.masking.configure import configure
 from pgsbench.masking.text.configure import configure_text
 from pgsbench.masking.text.words import WordCounts
@@ -66,6 +67,8 @@ class Training:
     stop_after: int | None = None
     hangs: int | None = None
     unreadable: int | None = None
+    damaged: tuple[int, ...] = ()
+    max_bad_share: float = 1.0
     silence_seconds: float = 60.0
     local_loss: bool = True
 
@@ -88,8 +91,10 @@ class Watched:
 
     has_objects = True
 
-    def __init__(self, unreadable: int | None) -> None:
-        self.data, self.seen, self.unreadable = pairs(), list[int](), unreadable
+    def __init__(self, unreadable: int | None, damaged: tuple[int, ...]) -> None:
+        faults = {number: Fault(number, DAMAGED, f"pair {number}") for number in damaged}
+        self.data, self.seen = replace(pairs(), faults=faults), list[int]()
+        self.unreadable = unreadable
 
     def batches(self, **options: Any) -> Iterator[Batch]:
         for step, batch in enumerate(self.data.batches(**options)):
@@ -113,7 +118,11 @@ def run_as(ranks: Ranks, training: Training, folder: Path) -> Result:
     masking = attach(clip.model, configure(training.strategy, dict(training.fields)))
     text = configure_text(training.text, {} if training.text == "none" else {"keep": 5})
     counts = WordCounts.none().plus(torch.tensor([1])) if "counts" in text.needs else None
-    reader, losses, masks = Watched(training.unreadable), list[float](), list[torch.Tensor]()
+    reader, losses, masks = (
+        Watched(training.unreadable, training.damaged),
+        list[float](),
+        list[torch.Tensor](),
+    )
 
     def should_stop() -> bool:
         if training.hangs == ranks.rank:
@@ -138,6 +147,7 @@ def run_as(ranks: Ranks, training: Training, folder: Path) -> Result:
         state_folder=folder,
         emit=lambda line: losses.append(line["loss"]),
         should_stop=should_stop,
+        damage=Damage(len(reader.data), {}, training.max_bad_share),
         ranks=ranks,
     )
     masking.detach()
