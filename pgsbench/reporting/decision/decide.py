@@ -16,7 +16,7 @@ from pgsbench.reporting.decision.looks import share_after, shares
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import ALPHA, Comparison, Missing
 from pgsbench.reporting.statistics.intervals import Interval, holm, variance
-from pgsbench.reporting.statistics.paired_values import Floats, PairedValues
+from pgsbench.reporting.statistics.paired_values import Floats, PairedValues, lead
 
 Outcome = Literal["better", "worse", "equivalent", "undecided", "missing"]
 
@@ -182,7 +182,7 @@ def _look(
     """Look at a pair as often as planned; None where there is nothing to look at yet."""
     if isinstance(paired, Missing):
         return None
-    weights = paired.weights({ours: 1.0, theirs: -1.0})
+    weights = paired.weights(lead(ours, theirs))
     share_of: Mapping[int, float] = {len(paired.seeds): 1.0}
     if plan is not None:
         planned = range(plan.first_seed, plan.first_seed + plan.max_seeds)
