@@ -1,4 +1,4 @@
-"""An arm is never its own baseline."""
+"""An arm is never its own baseline, and a list of baselines has names in it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from fabricated import Arm
 
 from pgsbench.cli import archive, studies
-from pgsbench.errors import StudyError
+from pgsbench.errors import ConfigError, StudyError
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.intervals import difference
 from pgsbench.reporting.statistics.paired_values import PairedValues, TaskValues
@@ -44,6 +44,14 @@ def test_commands_refuse_it(masks):
     for words in COMMANDS:
         with pytest.raises(StudyError, match="an arm cannot be compared with itself"):
             command(*words, "--baselines", "pgs", *output)
+    assert not (masks.parent.parent / "reports").exists()
+
+
+@pytest.mark.parametrize("nothing", ["", ",", " , "])
+def test_a_list_without_names_is_refused_as_compare_refuses_it(masks, nothing):
+    for words in COMMANDS:
+        with pytest.raises(ConfigError, match="a comparison needs a baseline"):
+            command(*words, "--baselines", nothing, "--output", str(masks.parent.parent))
     assert not (masks.parent.parent / "reports").exists()
 
 
