@@ -107,8 +107,9 @@ def bench_masks(
     on = torch.device(devices_named(device)[0])
     torch.set_num_threads(threads)
     clip = build(model, seed=0, device=on)
-    names = list(CARDS) if strategies is None else strategies
-    return mask_costs(clip, model, names, batch_size=batch_size, device=on, progress=progress)
+    return mask_costs(
+        clip, model, strategies or list(CARDS), batch_size=batch_size, device=on, progress=progress
+    )
 
 
 def mask_costs(

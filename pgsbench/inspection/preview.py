@@ -88,7 +88,7 @@ def preview_masks(
     else:
         pictures = from_files([Path(image) for image in images_or_study], clip.image_size)
     notes: list[str] = []
-    if strategies is None:  # nobody has asked for those that cannot be shown
+    if not strategies:  # nobody has asked for those that cannot be shown
         chosen, notes = usable(chosen, has_objects=pictures.objects is not None)
     captions = struck(pictures.captions, text_strategies, clip, source, seed=seed)
     return Preview(preview(replace(pictures, captions=captions), chosen, clip, seed=seed), notes)

@@ -33,7 +33,8 @@ class VerdictRecord:
         date: When its last run began, ISO 8601, or empty.
         versions: Versions of what decided the numbers.
         headline: What the answer is about: a group, or the mean of groups.
-        outcomes: Pair -> better, worse, equivalent, undecided or missing.
+        outcomes: Pair -> better, worse, equivalent, undecided or missing. With one seed "this training run
+            only: " comes first.
         scores: Label -> group -> score; what is missing is left out.
     """
 

@@ -279,7 +279,10 @@ def _escape(cell: str) -> str:
 
 
 def _shortened(table: Table) -> Table:
-    rows = [[cell.short if isinstance(cell, Cell) else cell for cell in row] for row in table.rows]
+    rows = [
+        [Cell(cell.short, value=cell.value) if isinstance(cell, Cell) else cell for cell in row]
+        for row in table.rows
+    ]
     return replace(table, rows=rows)
 
 
@@ -314,7 +317,8 @@ def _excess(table: Table, width: int) -> int:
 
 def _wrap(cell: str, width: int) -> str:
     words = cell.replace("\n", " ")
-    return "\n".join(textwrap.wrap(words, width, break_long_words=False, break_on_hyphens=False)) or cell
+    lines = "\n".join(textwrap.wrap(words, width, break_long_words=False, break_on_hyphens=False))
+    return cell if lines in ("", cell) else lines  # what fits stays a `Cell`
 
 
 def _columns_of(table: Table, columns: Sequence[int]) -> Table:

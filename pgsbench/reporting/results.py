@@ -21,6 +21,7 @@ from pgsbench.reporting.statistics.intervals import (
 )
 from pgsbench.reporting.statistics.paired_values import PairedValues
 from pgsbench.reporting.study_frames import COMPLETE, StudyFrames
+from pgsbench.study.compared import check_baselines
 from pgsbench.study.objective import Objective
 
 ALL_GROUPS = "mean of groups"
@@ -40,10 +41,11 @@ class Results:
         study: The study as read from disk.
         candidate: Arm or label that the study is about; default: that of the
             study's plan to decide, else the arm of its own strategy.
-        baselines: Arms or labels it is compared with; default: all others except the oracle.
+        baselines: Arms or labels it is compared with; default: all other arms except the oracle.
 
     Raises:
-        StudyError: The study has no such arm.
+        ConfigError: The baselines are an empty list, or one text.
+        StudyError: The study has no such arm, or the candidate is among its baselines.
     """
 
     def __init__(
@@ -59,7 +61,10 @@ class Results:
             candidate = plan.candidate
         self.candidate = candidate or _base_arm(study, arms)
         planned = plan.baselines if plan is not None and plan.candidate == self.candidate else ()
-        others = [arm for arm in arms if arm != self.candidate and (arm != "oracle" or arm in planned)]
+        own = study.arm_of.get(self.candidate, self.candidate)
+        others = [arm for arm in arms if arm != own and (arm != "oracle" or arm in planned)]
+        if baselines is not None:
+            check_baselines(baselines)
         self.baselines = list(baselines) if baselines is not None else others
         for name in (self.candidate, *self.baselines):
             if not self.labels_of(name):
@@ -68,6 +73,15 @@ class Results:
                     where=study.name,
                     value=name,
                     way_out=nearest(name, [*arms, *study.labels]),
+                )
+        ours = set(self.labels_of(self.candidate))
+        for name in self.baselines:
+            if not ours.isdisjoint(self.labels_of(name)):  # an arm and one of its points, for example
+                raise StudyError(
+                    "an arm cannot be compared with itself",
+                    where=study.name,
+                    value=name,
+                    way_out="name other baselines, or another candidate",
                 )
 
     def labels_of(self, name: str) -> list[str]:

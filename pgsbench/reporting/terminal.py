@@ -6,15 +6,16 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from pgsbench.reporting.render import MISSING_CELL, WIDTH, Table, as_json, fitted, text
+from pgsbench.reporting.render import MISSING_CELL, WIDTH, Cell, Table, as_json, fitted, text
 
 if TYPE_CHECKING:  # rich is for terminals, and pandas comes with the frame
     import pandas as pd
     from rich.console import Console
     from rich.table import Table as RichTable
 
-#: What a cell says -> how it looks. A verdict on one seed begins with other words and gets no colour.
-_STYLES = {r"better\b": "bold blue", r"worse\b": "bold red", f"{MISSING_CELL}$": "dim italic"}
+#: What a cell says -> how it looks. A verdict on one seed says other words first, if only to programs, and
+#: gets no colour.
+_STYLES = {r"(▲ )?better\b": "bold blue", r"(▼ )?worse\b": "bold red", f"{MISSING_CELL}$": "dim italic"}
 
 
 def show(*tables: Table, json: bool = False) -> None:
@@ -75,4 +76,5 @@ def _rich(table: Table) -> RichTable:
 
 
 def _style(cell: str) -> str:
-    return next((style for pattern, style in _STYLES.items() if re.match(pattern, cell)), "")
+    said = cell.value if isinstance(cell, Cell) and isinstance(cell.value, str) else cell
+    return next((style for pattern, style in _STYLES.items() if re.match(pattern, said)), "")

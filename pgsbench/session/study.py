@@ -39,10 +39,10 @@ from pgsbench.reporting.runs.kept_figures import draw_missing
 from pgsbench.reporting.runs.plan_table import PlannedCost, plan_frame
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
+from pgsbench.study.compared import check_comparison
 from pgsbench.study.open import open_by_name
 from pgsbench.study.plan import (
     Planner,
-    check_comparison,
     reference_arms,
     searched_specs,
     with_arms,
@@ -306,7 +306,7 @@ class Study:
             baselines: What it is compared with; None: all other arms but the oracle.
 
         Raises:
-            StudyError: No run of the study is there, or it has no such arm.
+            UserError: No run is there, there is no such arm, or nothing to compare the candidate with.
         """
         return StudyResults(
             Results(read_frames(self.runs_root / self.name), candidate=candidate, baselines=baselines)

@@ -13,13 +13,14 @@ from typing import Any
 from pgsbench.config.schema import DataConfig, TrainingConfig, arm_name
 from pgsbench.data import shards
 from pgsbench.data.store import Progress
-from pgsbench.errors import ConfigError, StudyError, nearest
+from pgsbench.errors import StudyError, nearest
 from pgsbench.masking import STRATEGIES
 from pgsbench.masking.text import TEXT_STRATEGIES
 from pgsbench.models.architectures import file_hash_of
 from pgsbench.models.start import pretrained_id
 from pgsbench.records.run_spec import RESULTS_VERSION, Numerics, RunSpec, flatten
 from pgsbench.study.budget import Pace, spend
+from pgsbench.study.compared import check_listed
 from pgsbench.study.objective import check_costs
 from pgsbench.study.space import domains_of
 from pgsbench.study.study_file import StudyFile
@@ -171,7 +172,7 @@ def with_arms(study: StudyFile, wanted: Sequence[str]) -> StudyFile:
         StudyError: A name is neither an arm nor a strategy, or the study has another arm of this name.
         PluginError: There is no such file, or no such class in it.
     """
-    _check_listed(wanted, "arms")
+    check_listed(wanted, "arms")
     arms, of_commands = dict(study.config.arms), set(study.of_commands)
     for name in wanted:
         if name in study.config.arm_names:
@@ -192,29 +193,6 @@ def with_arms(study: StudyFile, wanted: Sequence[str]) -> StudyFile:
         of_commands.add(arm)
     config = study.config.model_copy(update={"arms": arms})
     return replace(study, config=config, of_commands=frozenset(of_commands))
-
-
-def check_comparison(candidate: str, baselines: Sequence[str]) -> None:
-    """Check that there is something to compare.
-
-    Raises:
-        ConfigError: There is no baseline, one of them is the candidate, or they are one text.
-    """
-    _check_listed(baselines, "baselines")
-    if not baselines:
-        raise ConfigError("a comparison needs a baseline", where="baselines", way_out="flip, for example")
-    if arm_name(candidate) in map(arm_name, baselines):
-        raise ConfigError(
-            "an arm cannot be compared with itself",
-            where="baselines",
-            value=candidate,
-            way_out="name other baselines, or another candidate",
-        )
-
-
-def _check_listed(names: Sequence[str], where: str) -> None:
-    if isinstance(names, str):  # whose letters would be taken for names
-        raise ConfigError("a list of names is needed", where=where, value=names, way_out=f"[{names!r}]")
 
 
 def _from_here(strategy: str) -> str:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 from fabricated import ARMS, Arm
 
+from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.reporting import figures, tables
+from pgsbench.reporting.pages.first_screen import first_screen, verdict_record
 from pgsbench.reporting.pages.study_report import write_report
+from pgsbench.reporting.render import as_json, text
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.search import sweep_tables
+from pgsbench.reporting.search.where import where_table
 from pgsbench.reporting.statistics.comparison import ONE_RUN
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
+from pgsbench.reporting.verdict.arm_ranking import ranking_table
+from pgsbench.reporting.verdict.at_a_glance import marks_table
 from pgsbench.reporting.verdict.sentences import caveats, verdict
+from pgsbench.reporting.verdict.short_table import MARKS, verdict_table
 
 FIRST = f"{ONE_RUN.capitalize()}:"
 STRONG = {**ARMS, "pgs": Arm(14.0)}
@@ -54,6 +62,53 @@ def test_so_do_the_verdicts_and_notes_of_tables(one, three):
         assert table(one).notes[0].startswith(FIRST), table
         assert not any(FIRST in note for note in table(three).notes), table
     assert set(one.frame()["verdict"].str.partition(":")[0]) == {ONE_RUN}
+
+
+def test_so_do_the_first_table_the_matrix_and_the_ranking(one, three):
+    for table in (verdict_table, marks_table, ranking_table):
+        assert table(one).notes[0] == f"{FIRST} one seed.", table
+        assert not any(ONE_RUN in note.lower() for note in table(three).notes), table
+        assert max(map(len, text(table(one)).splitlines())) <= 100
+    assert {row[4] for row in ranking_table(one).rows} == {"1"}
+    assert {row[4] for row in ranking_table(three).rows} == {"3"}
+    assert "never of seeds" in ranking_table(one).notes[1]
+    assert {row[3] for row in verdict_table(one).rows} <= {"", *MARKS.values()}, "pages are narrow"
+    screen = first_screen(one).forest
+    assert all(said.startswith(FIRST) for said in (screen.alt, screen.reading))
+
+
+def test_so_do_the_verdicts_that_programs_read(one, three, tmp_path):
+    for results, first in ((one, f"{ONE_RUN}: "), (three, "")):
+        rows = json.loads(as_json(verdict_table(results), ranking_table(results)))
+        said = {row["arm"]: row["pgs is"] for row in rows["Verdict"] if row["pgs is"]}
+        assert said["random"] == f"{first}▲ better"
+        assert all(one.startswith(first) for one in said.values())
+        assert {row["seeds"] for row in rows["Ranking"]} == {1 if first else 3}
+        verdict_record(results).write(tmp_path)
+        outcomes = VerdictRecord.read(tmp_path).outcomes
+        assert outcomes["pgs − random"] == f"{first}better"
+        assert all(one.startswith(first) for one in outcomes.values())
+
+
+def test_so_does_the_table_of_where_a_mask_pays(fabricate):
+    knob = "data.recipe.clutter"
+    worlds = [
+        (arm, Arm(effect, params={knob: k})) for k in (0, 1) for arm, effect in (("pgs", 20), ("flip", 0))
+    ]
+    search = {"space": {knob: [0, 1]}, "arms": ["pgs", "flip"]}
+    results = Results(read_frames(fabricate(worlds, seeds=(0,), search=search)))
+    table = where_table(results)
+    assert [table.notes[0], verdict_table(results).notes[0]] == [f"{FIRST} one seed."] * 2
+    assert {row[-1] for row in table.rows} == {f"{ONE_RUN}: better"}
+    assert max(map(len, text(table).splitlines())) <= 100
+
+
+def test_of_a_table_in_which_some_have_more_seeds_it_is_said_so(fabricate):
+    study = read_frames(fabricate({"pgs": Arm(), "flip": Arm(), "none": Arm(mask_ratio=0.0)}))
+    kept = [run for run in study.runs if run.arm != "flip" or run.seed == 0]
+    results = Results(replace(study, runs=tuple(kept)))
+    assert verdict_table(results).notes[0] == f"{FIRST} what rests on one seed."
+    assert ranking_table(results).notes[0] == f"{FIRST} one seed.", "all three share one"
 
 
 def test_so_do_the_tables_of_a_search(fabricate):

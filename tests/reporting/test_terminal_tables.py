@@ -14,6 +14,7 @@ from pgsbench.reporting import render, tables, terminal
 from pgsbench.reporting.render import Cell, Table
 from pgsbench.reporting.results import ALL_GROUPS, Results
 from pgsbench.reporting.study_frames import read_frames
+from pgsbench.reporting.verdict.short_table import verdict_table
 
 
 @pytest.fixture
@@ -22,10 +23,17 @@ def results(fabricate):
     return Results(read_frames(fabricate(arms, seeds=(0,))), candidate="a-rather-long-name-0")
 
 
-def in_terminal(*shown: Table) -> str:
+def coloured(*shown: Table, width: int = 100) -> str:
     file = io.StringIO()
-    terminal.draw(*shown, console=Console(file=file, width=100, force_terminal=True, highlight=False))
-    return re.sub(r"\x1b\[[0-9;]*m", "", file.getvalue())
+    console = Console(
+        file=file, width=width, force_terminal=True, highlight=False, color_system="standard", no_color=False
+    )
+    terminal.draw(*shown, console=console)
+    return file.getvalue()
+
+
+def in_terminal(*shown: Table) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", coloured(*shown))
 
 
 def test_every_table_fits_100_columns(results):
@@ -43,6 +51,17 @@ def test_every_table_fits_100_columns(results):
             words = set(said.split())
             lost = [cell for row in table.rows for cell in row if not set(_short(cell).split()) <= words]
             assert not lost
+
+
+def test_a_verdict_has_its_colour_with_seeds_enough_and_none_with_one(fabricate):
+    arms = {"pgs": Arm(), "flip": Arm(-20.0), "none": Arm(20.0)}
+    for seeds, better, worse in (((0, 1, 2), "34", "31"), ((0,), "", "")):
+        results = Results(read_frames(fabricate(arms, seeds=seeds, seed_sd=0.0, name=f"of-{len(seeds)}")))
+        for width in (100, 45):
+            said = coloured(verdict_table(results), width=width)
+            for mark, colour in (("▲ better", better), ("▼ worse", worse)):
+                before = f"\x1b[1;{colour}m" if colour else " "
+                assert f"{before}{mark}" in said, (seeds, width)
 
 
 def _short(cell: str) -> str:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from pgsbench.errors import ConfigError
+from pgsbench.study.compared import check_comparison
 from pgsbench.study.open import open_by_name, open_study_file
-from pgsbench.study.plan import check_comparison, with_arms
+from pgsbench.study.plan import with_arms
 
 HALF = """
 from dataclasses import dataclass

@@ -14,9 +14,9 @@ from pgsbench.records.study_record import DecisionPlan
 from pgsbench.reporting.decision.forecast import Forecast, Levels
 from pgsbench.reporting.decision.looks import share_after, shares
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.statistics.comparison import ALPHA, Comparison, Missing
+from pgsbench.reporting.statistics.comparison import ALPHA, ONE_RUN, Comparison, Missing
 from pgsbench.reporting.statistics.intervals import Interval, holm, variance
-from pgsbench.reporting.statistics.paired_values import Floats, PairedValues
+from pgsbench.reporting.statistics.paired_values import Floats, PairedValues, lead
 
 Outcome = Literal["better", "worse", "equivalent", "undecided", "missing"]
 
@@ -52,6 +52,16 @@ class Decision:
     def is_decided(self) -> bool:
         """Whether more seeds are of no use."""
         return self.outcome in ("better", "worse", "equivalent")
+
+    @property
+    def num_seeds(self) -> int:
+        """Seeds behind it; 0 where it is missing."""
+        return self.interval.num_seeds if isinstance(self.interval, Interval) else 0
+
+    @property
+    def verdict(self) -> str:
+        """The outcome, with what limits it first: one seed."""
+        return (f"{ONE_RUN}: " if self.num_seeds == 1 else "") + self.outcome
 
 
 class Tests(NamedTuple):
@@ -182,7 +192,7 @@ def _look(
     """Look at a pair as often as planned; None where there is nothing to look at yet."""
     if isinstance(paired, Missing):
         return None
-    weights = paired.weights({ours: 1.0, theirs: -1.0})
+    weights = paired.weights(lead(ours, theirs))
     share_of: Mapping[int, float] = {len(paired.seeds): 1.0}
     if plan is not None:
         planned = range(plan.first_seed, plan.first_seed + plan.max_seeds)

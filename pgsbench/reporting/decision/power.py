@@ -9,6 +9,7 @@ from pgsbench.reporting.decision.forecast import MOST_SEEDS, POWER, Forecast
 from pgsbench.reporting.render import Table, counted
 from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.statistics.comparison import Comparison, Missing
+from pgsbench.reporting.statistics.paired_values import lead
 from pgsbench.reporting.study_frames import COMPLETE
 
 #: Differences that are planned for, as shares.
@@ -76,4 +77,4 @@ def _forecast(results: Results, ours: str, theirs: str, of: str) -> Forecast | N
     paired = results.pair_up([ours, theirs], of)
     if isinstance(paired, Missing):
         return None
-    return Forecast(paired, paired.weights({ours: 1.0, theirs: -1.0}))
+    return Forecast(paired, paired.weights(lead(ours, theirs)))

@@ -11,7 +11,7 @@ from pgsbench.reporting.decision.decide import Decision, decisions, is_planned
 from pgsbench.reporting.render import Table, and_, counted, points
 from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.search.where import where_sentences
-from pgsbench.reporting.statistics.comparison import Comparison
+from pgsbench.reporting.statistics.comparison import Comparison, of_one_run
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.style import DARK, LIGHT, label_pens
 from pgsbench.reporting.verdict.answer import MAX_TOLD, answer, certainty
@@ -122,7 +122,7 @@ def verdict_record(results: Results) -> VerdictRecord:
         versions=dict(environments[-1].versions) if environments else {},
         headline=next(iter(results.groups), ""),
         outcomes={
-            Comparison(one.candidate, one.baseline, one.of, one.interval).pair: one.outcome for one in found
+            Comparison(one.candidate, one.baseline, one.of, one.interval).pair: one.verdict for one in found
         },
         scores={
             label: {
@@ -163,8 +163,11 @@ def forest(results: Results) -> Forest | None:
         bars.append(_bar(names[number], one, number, at, colours))
     ticks = [(at(low + k * step), points(low + k * step)) for k in range(round((high - low) / step) + 1)]
     alt = f"Differences on {named(found[0].of)}: " + "; ".join(f"{bar.name} {bar.said}" for bar in bars) + "."
+    alt, reading = (
+        of_one_run(said, min(one.num_seeds for one in found)) for said in (alt, _reading(results))
+    )
     band = at(-margin), round(at(margin) - at(-margin), 2)
-    return Forest(bars, ticks, at(0.0), band, _ROW * len(bars) + _FOOT, alt, _reading(results))
+    return Forest(bars, ticks, at(0.0), band, _ROW * len(bars) + _FOOT, alt, reading)
 
 
 def _reading(results: Results) -> str:

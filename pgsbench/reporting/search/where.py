@@ -14,7 +14,7 @@ from pgsbench.records.run_spec import short
 from pgsbench.reporting.decision.decide import outcome_of
 from pgsbench.reporting.render import Table, and_, counted, points
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.statistics.comparison import Comparison, of_one_run
+from pgsbench.reporting.statistics.comparison import Comparison, of_one_run, one_run_notes
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.style import LIGHT, SMALL, Theme, new_figure, themed
 
@@ -82,10 +82,12 @@ def where_table(results: Results) -> Table | None:
             chosen = [short(params[path]) for path in paths]
             rows.append([f"{ours} − {theirs}", *chosen, *values, *_difference(results, one)])
     header = ["pair", *(path.rpartition(".")[2] for path in paths), "candidate", "baseline"]
-    notes = [
+    notes = one_run_notes(_num_seeds(compared) for compared in found.values())
+    notes.append(
         "Percent, and points. Each point is a world of its own: scores of different points do not compare."
-    ]
-    return Table("Where it pays", [*header, "difference", "95 % interval", "verdict"], rows, notes)
+    )
+    header += ["difference", "95 % interval", "verdict"]
+    return Table("Where it pays", header, rows, notes, text_columns=(len(header) - 1,))
 
 
 def gain_map(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
@@ -173,7 +175,7 @@ def _difference(results: Results, one: Comparison) -> list[str]:
     return [
         points(one.interval.estimate),
         f"{points(one.interval.low)} to {points(one.interval.high)}",
-        outcome_of(results, one),
+        one.verdict.replace(one.outcome, outcome_of(results, one)),
     ]
 
 

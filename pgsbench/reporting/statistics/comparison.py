@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -90,3 +91,15 @@ def of_one_run(sentence: str, num_seeds: int) -> str:
     if num_seeds == 1:
         return f"{ONE_RUN.capitalize()}: {sentence}"
     return sentence
+
+
+def one_run_notes(num_seeds: Iterable[int]) -> list[str]:
+    """Return the first note of a table that has a verdict or an order; none where each has several seeds.
+
+    Args:
+        num_seeds: Seeds behind each row, in any order; what is missing has none.
+    """
+    known = set(num_seeds) - {0}
+    if 1 not in known:
+        return []
+    return [of_one_run("one seed." if known == {1} else "what rests on one seed.", 1)]

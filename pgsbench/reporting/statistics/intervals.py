@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
-from pgsbench.reporting.statistics.paired_values import Floats, PairedValues
+from pgsbench.reporting.statistics.paired_values import Floats, PairedValues, lead
 from pgsbench.reporting.statistics.variance import Variance, seed_parts, variance_of
 
 LEVEL = 0.95
@@ -55,7 +55,7 @@ def mean_interval(paired: PairedValues, arm: str) -> Interval:
 
 def difference(paired: PairedValues, candidate: str, baseline: str) -> Interval:
     """Return candidate minus baseline, paired by seed and test item."""
-    return contrast(paired, {candidate: 1.0, baseline: -1.0})
+    return contrast(paired, lead(candidate, baseline))
 
 
 def contrast(paired: PairedValues, weights: Mapping[str, float]) -> Interval:

@@ -123,6 +123,18 @@ class PairedValues:
         return np.array([contrast.get(arm, 0.0) for arm in self.arms])
 
 
+def lead(ours: str, theirs: str) -> dict[str, float]:
+    """Return the weights of one arm's lead over another.
+
+    Raises:
+        ValueError: They are one arm. Of two weights under one key the second would stay alone: the arm would
+            seem to trail itself by its whole score.
+    """
+    if ours == theirs:
+        raise ValueError(f"{ours} cannot lead itself")
+    return {ours: 1.0, theirs: -1.0}
+
+
 class _Strata(NamedTuple):
     """The classes of one task's items; a plain mean over items has one class.
 

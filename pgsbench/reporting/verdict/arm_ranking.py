@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pgsbench.reporting.render import Table, percent
 from pgsbench.reporting.results import Results, named
-from pgsbench.reporting.statistics.comparison import ALPHA, Missing
+from pgsbench.reporting.statistics.comparison import ALPHA, Missing, one_run_notes
 from pgsbench.reporting.statistics.intervals import mean_draws
 from pgsbench.reporting.statistics.paired_values import Floats
 
@@ -104,15 +104,19 @@ def ranking_table(results: Results) -> Table | None:
     order = ranking(results)
     if not order:
         return None
-    rows = [[one.label, one.ranks, f"{100 * one.best:.0f} %", percent(one.mean)] for one in order]
-    headline = named(next(iter(results.groups)))
+    headline = next(iter(results.groups))
+    paired = results.pair_up([one.label for one in order], headline)
+    assert not isinstance(paired, Missing)  # else there were no order
+    seeds = len(paired.seeds)
+    rows = [[one.label, one.ranks, f"{100 * one.best:.0f} %", percent(one.mean), str(seeds)] for one in order]
+    drawn = "test items and tasks, never of seeds," if seeds == 1 else "test items, seeds and tasks"
     notes = [
-        f"By {headline}. 2-4: one arm is surely better, and all but four are surely worse; all ranks hold "
-        f"together (95 %). Is the best: in so many of {DRAWS:,} draws of other test items, seeds "
-        "and tasks (tasks within their groups, with replacement). With one seed they know nothing of other "
-        "seeds.",
+        *one_run_notes([seeds]),
+        f"By {named(headline)}. 2-4: one arm is surely better, and all but four are surely worse; all ranks "
+        f"hold together (95 %). Is the best: in so many of {DRAWS:,} draws of other {drawn} (tasks within "
+        "their groups, with replacement). Seeds: those that all of these arms have.",
     ]
-    return Table("Ranking", ["arm", "ranks", "is the best", "score"], rows, notes)
+    return Table("Ranking", ["arm", "ranks", "is the best", "score", "seeds"], rows, notes)
 
 
 def _other_tasks(results: Results, of: str, labels: list[str], rng: np.random.Generator) -> Floats:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pgsbench.reporting.decision.decide import outcome_of
 from pgsbench.reporting.render import Table, counted, points
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.statistics.comparison import Comparison, Missing
+from pgsbench.reporting.statistics.comparison import Comparison, Missing, one_run_notes
+from pgsbench.reporting.statistics.intervals import Interval
 
 _MARKS = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": "?"}
 
@@ -18,11 +19,13 @@ def marks_table(results: Results) -> Table | None:
     for one in results.group_comparisons:
         by_pair.setdefault((one.candidate, one.baseline), []).append(one)
     rows = [[family[0].pair, *(_cell(results, one) for one in family)] for family in by_pair.values()]
-    notes = [
+    every = results.group_comparisons
+    notes = one_run_notes(one.interval.num_seeds for one in every if isinstance(one.interval, Interval))
+    notes += [
         "Points. ▲ better, ▼ worse, = equivalent within the margin, ? undecided. Corrected for the number of "
         "comparisons: the first column by itself (the verdict), the others over all groups."
     ]
-    reasons = {one.interval.reason for one in results.group_comparisons if isinstance(one.interval, Missing)}
+    reasons = {one.interval.reason for one in every if isinstance(one.interval, Missing)}
     if reasons:
         more = f", and {counted(len(reasons) - 1, 'reason')} more" if len(reasons) > 1 else ""
         notes.append(f"Missing: {min(reasons)}{more}.")

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pgsbench.records.run_spec import short
 from pgsbench.reporting.columns import COST, known, reference_label, rows_of
 from pgsbench.reporting.decision.decide import Decision, decisions
-from pgsbench.reporting.render import MISSING_CELL, Table, interval_cell, percent
+from pgsbench.reporting.render import MISSING_CELL, Cell, Table, interval_cell, percent
 from pgsbench.reporting.results import Results, named
-from pgsbench.reporting.statistics.comparison import Missing
+from pgsbench.reporting.statistics.comparison import Missing, one_run_notes
 from pgsbench.reporting.statistics.intervals import Interval
 
 MAX_ROWS = 7
@@ -48,13 +48,13 @@ def verdict_table(results: Results) -> Table:
                 label,
                 MISSING_CELL if isinstance(mean, Missing) else percent(mean.estimate),
                 _lead(one),
-                MARKS.get(one.outcome, one.outcome) if one else "",
+                _outcome(one) if one else "",
                 *(cost.cell(rows_of(results)[label]) for cost in costs),
             ]
         )
     who = ours[0] if len(ours) == 1 else results.candidate
     header = ["arm", "score", f"{who} leads by", f"{who} is", *(_COSTS[cost.name] for cost in costs)]
-    notes = [_reading(results, len(rows))]
+    notes = [*_one_run(results, [row[0] for row in rows], found), _reading(results, len(rows))]
     if not ours:  # nothing is compared, so there are no leads
         return Table("Verdict", [*header[:2], *header[4:]], [[*row[:2], *row[4:]] for row in rows], notes)
     return Table("Verdict", header, rows, notes, text_columns=(3,))
@@ -67,13 +67,14 @@ def _points_table(results: Results, found: Sequence[Decision], ours: str, theirs
         params = results.params_of(one.candidate)
         means = [results.mean(label, one.of) for label in (one.candidate, one.baseline)]
         scores = [MISSING_CELL if isinstance(mean, Missing) else percent(mean.estimate) for mean in means]
-        rows.append([*(short(params[path]) for path in paths), *scores, _lead(one), MARKS[one.outcome]])
+        rows.append([*(short(params[path]) for path in paths), *scores, _lead(one), _outcome(one)])
     knobs = [path.rpartition(".")[2] for path in paths]
     header = [*knobs, ours, theirs, f"{ours} leads by", f"{ours} is"]
     num_all = len(decisions(results))
     left = f" Shown: the {len(rows)} largest of {num_all} differences." if len(rows) < num_all else ""
     note = f"{named(found[0].of).capitalize()}, in percent. Each row is a world of its own.{left}"
-    return Table("Verdict", header, rows, [note], text_columns=(len(header) - 1,))
+    notes = [*_one_run(results, [], found), note]
+    return Table("Verdict", header, rows, notes, text_columns=(len(header) - 1,))
 
 
 def shown_decisions(results: Results) -> list[Decision]:
@@ -115,6 +116,17 @@ def _reading(results: Results, num_rows: int) -> str:
         said += f"Lead: of {results.candidate} at the values of the row, beside other rows of its best. "
     labels = len(results.study.labels)
     return (said + (f"Shown: {num_rows} of {labels}; all stand below." if num_rows < labels else "")).strip()
+
+
+def _one_run(results: Results, labels: Sequence[str], found: Sequence[Decision]) -> list[str]:
+    scores = [results.seeds(label)[0] for label in labels]
+    return one_run_notes([*scores, *(one.num_seeds for one in found)])
+
+
+def _outcome(one: Decision) -> Cell:
+    """Return an outcome with its mark. Programs read in it, too, that it has one seed; pages are narrow."""
+    mark = MARKS.get(one.outcome, one.outcome)
+    return Cell(mark, value=one.verdict.replace(one.outcome, mark))
 
 
 def _lead(one: Decision | None) -> str:

@@ -1,0 +1,62 @@
+"""An arm is never its own baseline, and a list of baselines has names in it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fabricated import Arm
+
+from pgsbench.cli import archive, studies
+from pgsbench.errors import ConfigError, StudyError
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.statistics.intervals import difference
+from pgsbench.reporting.statistics.paired_values import PairedValues, TaskValues
+from pgsbench.reporting.study_frames import read_frames
+
+TAU = "strategy.tau"
+POINTS = [("pgs", Arm(k, params={TAU: k / 10})) for k in (1, 2)]
+COMMANDS = ((archive, "report", "masks"), (studies, "plan", "masks", "--power"))
+
+
+@pytest.fixture
+def masks(fabricate):
+    return fabricate({"pgs": Arm(), "flip": Arm()}, seeds=(0,))
+
+
+def command(app, *words: str) -> None:
+    app.app([*words], standalone_mode=False)
+
+
+def test_a_candidate_among_its_baselines_is_refused(masks, fabricate):
+    for names in (["pgs"], ["flip", "pgs"]):
+        with pytest.raises(StudyError, match=r"masks: an arm cannot be compared with itself .*'pgs'"):
+            Results(read_frames(masks), baselines=names)
+    search = {"space": {TAU: [0.1, 0.2]}}
+    searched = read_frames(fabricate([*POINTS, ("flip", Arm())], search=search, seeds=(0,), name="searched"))
+    with pytest.raises(StudyError, match="an arm cannot be compared with itself"):
+        Results(searched, candidate="pgs", baselines=["pgs tau=0.1"])
+    of_a_point = Results(searched, candidate="pgs tau=0.1")
+    assert of_a_point.pairs == [("pgs tau=0.1", "flip")], "its own arm is none of the others"
+
+
+def test_commands_refuse_it(masks):
+    output = ("--output", str(masks.parent.parent))
+    for words in COMMANDS:
+        with pytest.raises(StudyError, match="an arm cannot be compared with itself"):
+            command(*words, "--baselines", "pgs", *output)
+    assert not (masks.parent.parent / "reports").exists()
+
+
+@pytest.mark.parametrize("nothing", ["", ",", " , "])
+def test_a_list_without_names_is_refused_as_compare_refuses_it(masks, nothing):
+    for words in COMMANDS:
+        with pytest.raises(ConfigError, match="a comparison needs a baseline"):
+            command(*words, "--baselines", nothing, "--output", str(masks.parent.parent))
+    assert not (masks.parent.parent / "reports").exists()
+
+
+def test_an_arm_has_no_lead_over_itself():
+    values = TaskValues(np.array([1.0, 0.0, 1.0]), np.array(["a", "b", "c"]))
+    paired = PairedValues.build({"pgs": {0: {"task": values}}}, {"task": 1.0}, ["pgs"])
+    with pytest.raises(ValueError, match="pgs cannot lead itself"):
+        difference(paired, "pgs", "pgs")
