@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pgsbench.launcher import launched_rank
 
 INTERRUPTED = 130
+#: Commands that keep what is finished, so that the same one goes on; all others begin anew.
+GO_ON = frozenset(("train", "compare", "sweep", "scale", "worker", "evaluate", "data fetch"))
 
 
 def main() -> None:
@@ -38,7 +40,9 @@ def _run(context: AbstractContextManager[None]) -> None:
         sys.exit(2)
     except SystemExit as end:
         if end.code == INTERRUPTED:  # typer turns Ctrl-C into this
-            print("\nstopped; the same command goes on where it was", file=sys.stderr)
+            goes_on = any(" ".join(sys.argv[1:last]) in GO_ON for last in (2, 3))
+            what = "goes on where it was" if goes_on else "begins anew"
+            print(f"\nstopped; the same command {what}", file=sys.stderr)
         raise
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
         sys.stderr.close()

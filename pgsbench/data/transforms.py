@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -69,7 +70,11 @@ def fit(image: Image.Image, size: tuple[int, int], resampling: Image.Resampling)
 
 def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Turn (b, 3, h, w) uint8 pictures into normalised float32, on the device they are on."""
-    shape = (1, len(mean), 1, 1)
-    mean_ = torch.tensor(mean, device=images.device).view(shape)
-    std_ = torch.tensor(std, device=images.device).view(shape)
+    mean_, std_ = (_channels(tuple(values), images.device) for values in (mean, std))
     return images.to(torch.float32).div_(255).sub_(mean_).div_(std_)
+
+
+@lru_cache  # a device waits for the host once for each
+def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # a gradient may pass through later
+        return torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1)

@@ -319,7 +319,7 @@ class Masking(nn.Module):
                 value=type(self.strategy).__name__,
                 way_out="train on data with object masks, such as scenes, or choose another strategy",
             )
-        return object_shares(self._objects.to(device), self._layout.patch_size)
+        return object_shares(self._objects.to(device, non_blocking=True), self._layout.patch_size)
 
     def _draws(self, batch_size: int, device: torch.device) -> Draws:
         if self._place is None:

@@ -175,9 +175,33 @@ class Ranks:
         devices = [device] if device.type == "cuda" else None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of the name of `broadcast_buffers`
-            return DistributedDataParallel(
+            shared = DistributedDataParallel(
                 module, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
             )
+        if devices is None:
+            # A lambda, as torch compares annotations with classes and ours are strings.
+            shared.register_comm_hook(None, lambda _, bucket: self._averaged(bucket.buffer()))
+        return shared
+
+    def _averaged(self, gradients: torch.Tensor) -> torch.futures.Future[torch.Tensor]:
+        """Average a bucket of gradients over the ranks, each number in the order of the ranks.
+
+        Gloo's own sum takes another order at another place of a bucket, and DistributedDataParallel moves
+        gradients between buckets after its first step: a resume would round other sums than a quiet run.
+        Meanwhile it holds the bucket of every rank.
+        """
+        own = gradients.div_(self.world_size)
+        found = [torch.empty_like(own) for _ in range(self.world_size)]
+
+        def total(gathered: torch.futures.Future[Any]) -> torch.Tensor:
+            gathered.value()  # raises where a rank is lost
+            for other in found[1:]:
+                found[0].add_(other)
+            return found[0]
+
+        gathering = dist.all_gather(found, own, async_op=True)
+        averaged: torch.futures.Future[torch.Tensor] = gathering.get_future().then(total)
+        return averaged
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import pytest
 from tinyworld import TinyWorld, png
 from typer.main import get_command
 
-from pgsbench.cli import archive, data, main, masks, study
+from pgsbench.cli import GO_ON, archive, data, main, masks, study
 from pgsbench.cli.app import app
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
@@ -265,3 +265,34 @@ def test_the_names_of_the_commands_are_fixed() -> None:
     fixed += [f"data {name}" for name in ("make", "ls", "verify", "status", "fetch")]
     fixed += [f"study {name}" for name in ("ls", "show", "validate", "schema")]
     assert {" ".join(words) for words in commands()} >= set(fixed)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("bench", "train"), "begins anew"),
+        (("masks", "ls"), "begins anew"),
+        (("data", "make", "scenes"), "begins anew"),
+        (("data", "fetch", "paper"), "goes on where it was"),
+        (("train", "quick"), "goes on where it was"),
+        (("evaluate", "model"), "goes on where it was"),
+    ],
+)
+def test_an_interrupted_command_says_what_the_next_one_does(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], said: str
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("typer.core.TyperCommand.invoke", interrupted)
+    status, _, err = call(capsys, monkeypatch, *words)
+    assert status == 130
+    assert err.endswith(f"\nstopped; the same command {said}\n")
+
+
+def test_commands_that_go_on_are_commands() -> None:
+    group = get_command(app)
+    for name in GO_ON:
+        first, *rest = name.split()
+        assert first in group.commands  # type: ignore[attr-defined]
+        assert all(word in group.commands[first].commands for word in rest)  # type: ignore[attr-defined]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -12,11 +13,17 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from pgsbench.data.made_up import MadeUp
 from pgsbench.masking import CARDS
 from pgsbench.masking.base import PatchView, Strategy
 from pgsbench.masking.configure import configure
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.testing import make_view
+from pgsbench.masking.text.none import WholeText
+from pgsbench.models.clip import build, contrastive_loss
+from pgsbench.models.masked_tower import attach
+from pgsbench.models.text_masking import TextMasking
+from pgsbench.training.step import GradientStep, Towers
 
 #: Every built-in but pgs-released: its length depends on the batch, as published, so the host has to know.
 CASES: list[tuple[str, dict[str, Any]]] = [
@@ -102,6 +109,7 @@ class Calls(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
         moves = name in {"to", "cpu", "cuda"} and any(isinstance(arg, str | torch.device) for arg in args[1:])
+        moves = moves and not (kwargs or {}).get("non_blocking")
         if name in WAITING_FUNCTIONS or moves:
             self.found.append(name)
         return func(*args, **(kwargs or {}))
@@ -121,6 +129,28 @@ def test_no_mask_makes_a_gpu_wait(strategy: Strategy) -> None:
 
 def test_the_published_code_does_wait() -> None:
     assert "_local_scalar_dense" in waits(configure("pgs-released", {}), make_view())
+
+
+@pytest.mark.parametrize("name", [name for name in CARDS if name != "pgs-released"])
+def test_nor_does_the_gradient_of_a_step(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(Draws, "uniform", DeviceDraws.uniform)
+    device = torch.device("cpu")
+    clip = build("tiny-vit", seed=0)
+    masking = attach(clip.model.train(), configure(name, {}))
+    gradient = GradientStep(
+        Towers(clip, TextMasking(clip, WholeText())),
+        clip,
+        masking,
+        contrastive_loss(),
+        in_precision=nullcontext,
+        scaler=torch.amp.GradScaler("cpu", enabled=False),
+        device=device,
+    )
+    batch = next(MadeUp(clip.tokenize, clip.image_size).batches(seed=0, batch_size=4))
+    gradient(batch, batch.texts, seed=0, step=0, progress=0.5)  # what is made once, is
+    with Waits() as operations, Calls() as calls:
+        gradient(batch, batch.texts, seed=0, step=1, progress=0.5)
+    assert operations.found + calls.found == []
 
 
 @dataclasses.dataclass(frozen=True)

@@ -192,6 +192,53 @@ def run_by(
     return [rank.exitcode for rank in ranks]
 
 
+def be_backward(rank: int, port: int, folder: Path) -> None:
+    """Leave the mean gradient of four ranks, twice: DistributedDataParallel moves it in between."""
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "4"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(*(torch.nn.Linear(width, 2 * width) for width in (8, 16, 32, 64)))
+    values = torch.randn(4, 4, 8)[rank]
+    with joined(CPU) as ranks:
+        shared = ranks.wrapped(model, CPU)
+        for number in range(2):
+            model.zero_grad()
+            shared(values).square().sum().backward()
+            gradients = [weight.grad.clone() for weight in model.parameters() if weight.grad is not None]
+            torch.save(gradients, folder / f"{rank}-{number}.pt")
+
+
+def test_a_gradient_is_the_same_sum_before_and_after_buckets_move(tmp_path: Path) -> None:
+    # Four ranks, as the sum of two numbers has one order only.
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ranks = [FORK.Process(target=be_backward, args=(rank, port, tmp_path)) for rank in range(4)]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join()
+    first = torch.load(tmp_path / "0-0.pt")
+    assert len(first) == 8
+    for path in tmp_path.iterdir():
+        assert all(map(torch.equal, first, torch.load(path))), path.name
+
+
+@pytest.mark.slow
+def test_it_is_the_quiet_curve_to_the_bit_by_as_many_processes(tiny: TinyWorld, tmp_path: Path) -> None:
+    still, cut = tmp_path / "still", tmp_path / "cut"
+    still.mkdir()
+    cut.mkdir()
+    assert run_by(4, tiny, still, readers=1) == [0] * 4
+    assert run_by(4, tiny, cut, readers=1, moment="in a step")[0] == -signal.SIGKILL
+    assert run_by(4, tiny, cut, readers=1) == [0] * 4
+    curve, rest = (json.loads((folder / "curve.json").read_text()) for folder in (still, cut))
+    assert [step for step, _ in rest] == MOMENTS["in a step"][1]
+    assert rest == curve[-len(rest) :]
+    expected, weights = (torch.load(folder / "weights.pt") for folder in (still, cut))
+    assert all(torch.equal(weights[name], value) for name, value in expected.items())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (2, 4)])
 @pytest.mark.parametrize("moment", ["in a step", "while it is written"])

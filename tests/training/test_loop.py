@@ -29,6 +29,7 @@ from pgsbench.masking.text.words import WordCounts
 from pgsbench.models.clip import build
 from pgsbench.models.masked_tower import attach
 from pgsbench.models.text_masking import TextMasking
+from pgsbench.study.open import open_by_name
 from pgsbench.training.loop import train
 from pgsbench.training.meter import Totals
 from pgsbench.training.optim import adamw, first_unmasked_step, learning_rate, set_learning_rate
@@ -309,6 +310,14 @@ def test_the_rate_warms_up_and_falls_to_zero() -> None:
     assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
     assert rates[9:] == sorted(rates[9:], reverse=True)
     assert rates[-1] < 1e-3
+
+
+def test_the_paper_warms_up_for_ten_thousand_steps() -> None:
+    config = open_by_name("paper").config.training
+    rates = [learning_rate(step, config) for step in (9_998, 9_999, 10_000, 10_001)]
+    assert max(rates) == rates[1] == config.learning_rate
+    assert rates[0] == pytest.approx(0.9999 * config.learning_rate)
+    assert rates[2] == config.learning_rate, "the cosine begins here"
 
 
 def test_the_unmasked_phase_scales_the_rate_and_can_be_off() -> None:
