@@ -64,6 +64,16 @@ class Cell(str):
         return cell
 
 
+def meaning(cell: str) -> str:
+    """Return what a cell says at a glance, ``"better"``, ``"worse"`` or ``"missing"``; of any other nothing.
+
+    A verdict on one seed says other words first, if only to programs: it is to catch no eye.
+    """
+    said = cell.value if isinstance(cell, Cell) and isinstance(cell.value, str) else cell
+    found = re.match(rf"(?:▲ )?(better)\b|(?:▼ )?(worse)\b|({MISSING_CELL})$", said)
+    return found[found.lastindex or 0] if found else ""
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of text cells; the first column names the row, the others are read as numbers.

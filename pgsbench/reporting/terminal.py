@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from typing import TYPE_CHECKING
 
-from pgsbench.reporting.render import MISSING_CELL, WIDTH, Cell, Table, as_json, fitted, text
+from pgsbench.reporting.render import WIDTH, Table, as_json, fitted, meaning, text
 
 if TYPE_CHECKING:  # rich is for terminals, and pandas comes with the frame
     import pandas as pd
     from rich.console import Console
     from rich.table import Table as RichTable
 
-#: What a cell says -> how it looks. A verdict on one seed says other words first, if only to programs, and
-#: gets no colour.
-_STYLES = {r"(▲ )?better\b": "bold blue", r"(▼ )?worse\b": "bold red", f"{MISSING_CELL}$": "dim italic"}
+#: What a cell says at a glance -> how it looks.
+_STYLES = {"better": "bold blue", "worse": "bold red", "missing": "dim italic", "": ""}
 
 
 def show(*tables: Table, json: bool = False) -> None:
@@ -71,10 +69,5 @@ def _rich(table: Table) -> RichTable:
     for column, name in enumerate(table.header):
         drawn.add_column(name, justify="left" if table.is_text(column) else "right", vertical="top")
     for row in table.rows:
-        drawn.add_row(*(Text(cell, style=_style(cell)) for cell in row))
+        drawn.add_row(*(Text(cell, style=_STYLES[meaning(cell)]) for cell in row))
     return drawn
-
-
-def _style(cell: str) -> str:
-    said = cell.value if isinstance(cell, Cell) and isinstance(cell.value, str) else cell
-    return next((style for pattern, style in _STYLES.items() if re.match(pattern, said)), "")

@@ -11,6 +11,7 @@ from fabricated import Arm
 from rich.console import Console
 
 from pgsbench.reporting import render, tables, terminal
+from pgsbench.reporting.pages.templates import environment
 from pgsbench.reporting.render import Cell, Table
 from pgsbench.reporting.results import ALL_GROUPS, Results
 from pgsbench.reporting.study_frames import read_frames
@@ -62,6 +63,9 @@ def test_a_verdict_has_its_colour_with_seeds_enough_and_none_with_one(fabricate)
             for mark, colour in (("▲ better", better), ("▼ worse", worse)):
                 before = f"\x1b[1;{colour}m" if colour else " "
                 assert f"{before}{mark}" in said, (seeds, width)
+        page = environment().get_template("grid.html.j2").module.grid(verdict_table(results))
+        for word in ("better", "worse"):
+            assert bool(re.search(rf'class="\w* {word}"', page)) == (len(seeds) > 1), (seeds, word)
 
 
 def _short(cell: str) -> str:

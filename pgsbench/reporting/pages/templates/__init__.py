@@ -21,6 +21,7 @@ def environment() -> jinja2.Environment:
     )
     found.filters["markdown_table"] = render.markdown
     found.filters["code"] = _code
+    found.filters["meaning"] = render.meaning
     found.filters["breakable"] = _breakable
     return found
 
