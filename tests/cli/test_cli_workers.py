@@ -66,7 +66,7 @@ def test_what_they_made_is_bundled_verified_and_merged(worked: Path, tmp_path: P
     written = pgsbench("bundle", "joined", file, "--output", str(worked))
     assert "4 runs" in written
     checked = pgsbench("verify", file)
-    assert "every number follows from the outcomes" in checked
+    assert "every score, interval and mean follows from the outcomes" in checked
     assert written.split("sha256 ")[1] in checked
     out = pgsbench("merge", str(worked), "--output", str(tmp_path))
     assert "4 runs copied, 0 known, 0 incomplete" in out
