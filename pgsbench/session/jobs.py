@@ -10,13 +10,13 @@ is after that.
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pgsbench.disk.leases import cluster_job
 from pgsbench.errors import Interrupted, Pruned, RunHeldError, StudyError
 
 if TYPE_CHECKING:
@@ -85,9 +85,7 @@ class Signals:
 
 def queue_again() -> None:
     """Ask SLURM to run this very job again; it ends this one."""
-    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    job = f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID")
-    if job:
+    if job := cluster_job():
         subprocess.run(["scontrol", "requeue", job], check=True)
 
 
