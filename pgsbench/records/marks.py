@@ -147,6 +147,17 @@ class Marks:
                 found[path.stem] = mark
         return found
 
+    def take_pruned(self, others: Marks) -> None:
+        """Take over what a pruner has ended of this study in another place; known marks stay."""
+        for path in (others.folder / _PRUNED).glob("[!.]*.json"):
+            mark = read_record(path, PrunedMark, StudyError)
+            if mark is not None and not self._path(_PRUNED, path.stem).exists():
+                self.prune(path.stem, mark)
+
+    def pruned_ids(self) -> set[str]:
+        """Return the ids of the runs that a pruner has ended, whichever it was."""
+        return {path.stem for path in (self.folder / _PRUNED).glob("[!.]*.json")}
+
     def cancel(self) -> None:
         """Ask every process that works on the study to save and end."""
         self.folder.mkdir(parents=True, exist_ok=True)
