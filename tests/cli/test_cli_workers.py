@@ -42,7 +42,9 @@ def worked(tiny: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for process in workers:
         out, err = process.communicate(timeout=280)
         assert process.returncode == 0, err
-        trained += int(out.split("runs: ")[1].split()[0])
+        here = int(out.split("runs: ")[1].split()[0])
+        assert ("beside training and evaluation a run took" in out) == bool(here)
+        trained += here
     assert trained == 4
     return folder
 
