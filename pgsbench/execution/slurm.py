@@ -218,8 +218,10 @@ def wait_for_jobs(
                 steps = run.spec.config.training.steps
                 watcher.on_step(run.spec, folder.directory(run.spec).last_step(), steps)
         watcher.on_tick()
+        workers = folder.marks.workers()
+        jobs = [*dict.fromkeys([*jobs, *(one.job for one in workers)])]  # another command may add some
         if known is not None and not known & set(jobs):
-            workers, left = folder.marks.workers(), _left(folder, jobs)
+            left = _left(folder, jobs)
             if not left or not workers or fail_abandoned(folder.marks, left, known):
                 break
         time.sleep(WAIT_SECONDS)

@@ -262,6 +262,26 @@ def test_a_search_that_ended_before_it_had_all_points_has_not_failed(tiny: TinyW
 
 
 @pytest.mark.usefixtures("gone")
+def test_jobs_of_another_command_on_the_same_search_are_waited_for(
+    tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, asked = sampled(tiny, tmp_path, points=1), list[int]()
+    folder.marks.keep_worker(Queued("8_0"))
+    (spec,) = [run.spec for run in folder.runs.values()]
+
+    def known() -> set[str]:
+        asked.append(1)
+        if len(asked) == 3:
+            test_search.finish(folder, spec, 0.5)
+        return {"8_0"} if len(asked) < 3 else set()
+
+    monkeypatch.setattr(slurm, "known_jobs", known)
+    with pytest.raises(StudyError, match="2 of 3 points are missing"):
+        slurm.wait_for_jobs(folder, ["7_0"], Watcher())
+    assert len(asked) == 3
+
+
+@pytest.mark.usefixtures("gone")
 def test_a_cancelled_study_is_waited_for_no_longer(tiny: TinyWorld, tmp_path: Path) -> None:
     folder = sampled(tiny, tmp_path, points=1)
     folder.marks.cancel()
