@@ -6,20 +6,22 @@ import gzip
 import hashlib
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
-import numpy as np
-
+from pgsbench.archive.recomputed import recompute
 from pgsbench.disk.whole_files import UNREADABLE, atomic, unwritable
 from pgsbench.errors import StudyError
 from pgsbench.hashing import file_hash
 from pgsbench.records import files
-from pgsbench.records.study_record import StudyRecord
+from pgsbench.records.scores import Scores
+from pgsbench.records.study_record import read_planned
 from pgsbench.reporting.pages.study_report import write_report
+from pgsbench.reporting.render import counted
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.runs.on_disk import study_folder
 from pgsbench.reporting.study_frames import read_frames
@@ -29,8 +31,6 @@ from pgsbench.tracking.rundir import RunDir
 CONTENTS = "CONTENTS.json"
 #: Files of a report that hold numbers.
 NUMBERS = ("report.md", "scores.csv", "comparisons.csv", "tables.tex")
-#: The mean of float32 outcomes and the number that was made from them differ by no more.
-ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Bundle:
         study: Name of the study.
         num_runs: Complete runs in it.
         num_scores: Scores that were recomputed from per-item outcomes; 0 where it was written.
+        num_unchecked: Scores without outcomes.
         problems: What does not agree; empty: all does.
     """
 
@@ -51,14 +52,17 @@ class Bundle:
     study: str
     num_runs: int
     num_scores: int = 0
+    num_unchecked: int = 0
     problems: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
-        """Whether its numbers follow from its outcomes, and a line for each thing that does not agree."""
+        """Whether its scores follow from its outcomes, and a line for each thing that does not agree."""
         if self.problems:
             return "\n".join([*self.problems, "does not agree"])
-        return "every number follows from the outcomes"
+        said = "every score, interval and mean follows from the outcomes"
+        left = f"; {counted(self.num_unchecked, 'score')} without outcomes not checked"
+        return said + (left if self.num_unchecked else "")
 
 
 def bundle(study: str, path: Path, *, output: str | Path = ".", weights: bool = False) -> Bundle:
@@ -81,40 +85,45 @@ def bundle(study: str, path: Path, *, output: str | Path = ".", weights: bool = 
         raise StudyError(f"no bundle can be written here: {reason}", where=str(path), way_out="name another")
     if path.exists():
         raise StudyError("the file exists already", where=str(path), way_out="name a new file, NAME.tar.gz")
-    root, record = folder.parent, StudyRecord.read(folder)
-    runs = {run.directory: RunDir(root / run.directory) for run in record.runs}
-    done = {name: run for name, run in runs.items() if run.is_done}
-    if not done:
-        way_out = f"`pgsbench study status {folder.name}` says how they stand"
-        raise StudyError("no run of the study is complete", where=folder.name, way_out=way_out)
-    found = {f"runs/{folder.name}/{files.STUDY}": folder / files.STUDY}
-    found |= {
-        f"runs/{folder.name}/{part}/{one.name}": one
-        for part in (files.PLANNED, files.TIMES)
-        for one in (folder / part).glob("[!.]*.json")
-    }
-    found |= {
-        f"runs/{folder.name}/{path.relative_to(folder).as_posix()}": path
-        for path in folder.glob("pruned/[!.]*.json")
-    }
-    for name, run in done.items():
-        found |= {f"runs/{name}/{part}": run.path / part for part in _parts(run, weights=weights)}
     with TemporaryDirectory() as scratch:
-        written = Path(scratch, folder.name)
-        _write_report(folder, written)
-        found |= {
-            f"reports/{folder.name}/{one.relative_to(written).as_posix()}": one
-            for one in written.rglob("*")
-            if one.is_file()
-        }
-        contents = {name: file_hash(found[name]) for name in sorted(found)}
-        text = json.dumps(contents, indent=1).encode() + b"\n"
-        _write(path, text, {name: found[name] for name in sorted(found)})
-    return Bundle(path, hashlib.sha256(text).hexdigest(), folder.name, len(done))
+        root = Path(scratch)
+        num_runs = _gather(folder, root / "runs", weights=weights)
+        if not num_runs:
+            way_out = f"`pgsbench study status {folder.name}` says how they stand"
+            raise StudyError("no run of the study is complete", where=folder.name, way_out=way_out)
+        _write_report(root / "runs" / folder.name, root / "reports" / folder.name)
+        names = sorted(one.relative_to(root).as_posix() for one in root.rglob("*") if one.is_file())
+        text = json.dumps({name: file_hash(root / name) for name in names}, indent=1).encode() + b"\n"
+        _write(path, text, {name: root / name for name in names})
+    return Bundle(path, hashlib.sha256(text).hexdigest(), folder.name, num_runs)
+
+
+def _gather(folder: Path, root: Path, *, weights: bool) -> int:
+    """Copy what a bundle takes of a study below `root`; return how many of its runs are complete.
+
+    The report is made from the copy. Else a run that ends meanwhile would be in one and not in the other.
+    """
+    heads = (files.STUDY, f"{files.PLANNED}/[!.]*.json", f"{files.TIMES}/[!.]*.json", "pruned/[!.]*.json")
+    for one in (path for pattern in heads for path in folder.glob(pattern)):
+        _copy(one, root / folder.name / one.relative_to(folder))
+    runs = {one.directory: RunDir(folder.parent / one.directory) for one in read_planned(root / folder.name)}
+    done = {name: run for name, run in runs.items() if run.is_done}
+    for name, run in done.items():
+        for part in _parts(run, weights=weights):
+            _copy(run.path / part, root / name / part)
+    return len(done)
+
+
+def _copy(source: Path, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if source.suffix == ".safetensors":  # large, and never written again
+        place.symlink_to(source)
+    else:
+        shutil.copyfile(source, place)
 
 
 def verify(path: Path, *, report: Path | None = None) -> Bundle:
-    """Check a bundle: the hash of each file, each score from its outcomes, and the report from those.
+    """Check a bundle: the hash of each file, scores and intervals from outcomes, and the report from those.
 
     Args:
         path: The archive.
@@ -130,18 +139,20 @@ def verify(path: Path, *, report: Path | None = None) -> Bundle:
         if folder is None:
             rule = "no study is in this archive, or it is damaged"
             raise StudyError(rule, where=str(path), way_out="bundle the study again, or copy the file again")
-        record = StudyRecord.read(folder)
-        runs = {run.directory: RunDir(root / "runs" / run.directory) for run in record.runs}
+        planned = {run.directory: run.suite_fingerprint for run in read_planned(folder)}
+        runs = {name: RunDir(root / "runs" / name) for name in planned}
         done = {name: run for name, run in runs.items() if run.is_done}
-        num_scores = 0
+        num_scores = num_unchecked = 0
         for name, run in done.items():
-            checked = list(_check_scores(run))
-            num_scores += len(checked)
-            problems += [f"{name}: {problem}" for problem in checked if problem]
+            for scores in _all_scores(run, planned[name]):
+                num_checked, found = recompute(run.path, scores)
+                num_scores += num_checked
+                num_unchecked += len(scores.scores) - num_checked
+                problems += [f"{name}: {problem}" for problem in found]
         again = report or root / "again"
         _write_report(folder, again)
         problems += _differences(root / "reports" / folder.name, again)
-        return Bundle(path, sha256, folder.name, len(done), num_scores, tuple(problems))
+        return Bundle(path, sha256, folder.name, len(done), num_scores, num_unchecked, tuple(problems))
 
 
 def _write_report(folder: Path, out: Path) -> None:
@@ -209,21 +220,10 @@ def unpack(path: Path, root: Path) -> tuple[str, list[str]]:
     return hashlib.sha256(text).hexdigest(), problems
 
 
-def _check_scores(run: RunDir) -> Iterator[str]:
-    """Yield for each score that has outcomes what is wrong with it, or nothing."""
-    scores = run.scores
-    for score in scores.scores if scores else ():
-        if not score.per_sample:
-            continue
-        try:
-            with np.load(run.path / score.per_sample) as arrays:
-                values = arrays["values"].astype(np.float64)
-        except UNREADABLE as error:
-            yield f"{score.task}/{score.metric}: outcomes cannot be read ({error})"
-            continue
-        mean = float(values.mean())
-        is_same = len(values) == score.n and abs(mean - score.value) <= ROUNDING
-        yield "" if is_same else f"{score.task}/{score.metric} is {score.value}, its outcomes give {mean}"
+def _all_scores(run: RunDir, suite_fingerprint: str) -> list[Scores]:
+    """Return the last scores of a run, and those on the suite of the study where these are others."""
+    last, own = run.scores, run.scores_of(suite_fingerprint) if suite_fingerprint else None
+    return [found for found in (last, None if own == last else own) if found is not None]
 
 
 def _differences(bundled: Path, again: Path) -> Iterator[str]:

@@ -9,10 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
 from pgsbench.archive.bundles import unpack
+from pgsbench.archive.recomputed import ROUNDING
+from pgsbench.disk.whole_files import UNREADABLE
 from pgsbench.errors import RunError, StudyError
 from pgsbench.hashing import file_hash
 from pgsbench.records import files
+from pgsbench.records.marks import Marks
+from pgsbench.records.scores import Scores
 from pgsbench.records.study_record import StudyRecord, copy_times, read_planned, write_planned
 from pgsbench.tracking.rundir import RunDir, all_runs, find_runs
 
@@ -24,7 +30,7 @@ class Merged:
     """What a merge did.
 
     Attributes:
-        copied: Runs that were not here, or not complete here.
+        copied: Runs that were not here, or not complete here; with those that a pruner has ended there.
         known: Runs that are here with the same content.
         incomplete: Runs that are complete nowhere else, so that they stay where they are.
         studies: Studies whose plans were taken over or grew.
@@ -66,10 +72,13 @@ def _unpacked(bundle: Path, scratch: ExitStack) -> Path:
 def _bring(sources: Sequence[Path], root: Path) -> Merged:
     here = find_runs(root, {run.spec.id for source in sources for run in all_runs(source)})
     copied: dict[str, RunDir] = {}
+    pruned = {run_id for source in sources for _, marks in _studies(source) for run_id in marks.pruned_ids()}
     known, incomplete, conflicts = [], [], []
     for run in (run for source in sources for run in all_runs(source)):
         ours = copied.get(run.spec.id) or here.get(run.spec.id)
-        if not run.is_done:
+        if not run.is_done and ours is None and run.spec.id in pruned:
+            copied[run.spec.id] = run  # what its probes gave counts, and `search.pruner=null` goes on with it
+        elif not run.is_done:
             incomplete.append(run.spec.folder)
         elif ours is None or not ours.is_done:
             copied[run.spec.id] = run
@@ -84,8 +93,11 @@ def _bring(sources: Sequence[Path], root: Path) -> Merged:
             where=str(root),
             way_out="find out which one is right and delete the other with `pgsbench runs rm`",
         )
+    replaced = {run_id: here[run_id] for run_id in copied if run_id in here}
+    for ours in replaced.values():
+        _check_free(ours)
     for run_id, run in copied.items():
-        _copy(run, here.get(run_id), root)
+        _copy(run, replaced.get(run_id), root)
     studies = [study.name for source in sources for study in _take_plans(source, root)]
     names = tuple(run.spec.folder for run in copied.values())
     return Merged(names, tuple(known), tuple(incomplete), tuple(dict.fromkeys(studies)))
@@ -106,9 +118,37 @@ def _difference(one: RunDir, other: RunDir) -> str:
     if ours and theirs and ours != theirs:  # a bundle may come without
         return "the weights"
     scores = [found for found in (one.scores, other.scores) if found is not None]
-    suites = {found.suite_fingerprint for found in scores}
+    if len({found.suite_fingerprint for found in scores}) != 1:  # or one was not evaluated
+        return ""
     values = [{(score.task, score.metric): score.value for score in found.scores} for found in scores]
-    return "the scores" if len(suites) == 1 and values[0] != values[-1] else ""
+    if values[0] != values[-1]:
+        return "the scores"
+    ends = [list(_ends(found)) for found in scores]
+    if len(ends[0]) != len(ends[-1]) or not np.allclose(ends[0], ends[-1], rtol=0, atol=ROUNDING):
+        return "the intervals"
+    parts = {score.per_sample for found in scores for score in found.scores if score.per_sample}
+    return "the outcomes" if any(_differ(one.path / part, other.path / part) for part in parts) else ""
+
+
+def _ends(scores: Scores) -> Iterator[float]:
+    for score in scores.scores:
+        yield from (score.low, score.high)
+    for _, mean in sorted(scores.groups.items()):
+        yield from (mean.value, mean.low, mean.high)
+
+
+def _differ(one: Path, other: Path) -> bool:
+    """Tell whether two files of outcomes are both there, and do not say the same of the same items."""
+    if not (one.is_file() and other.is_file()):
+        return False
+    try:
+        with np.load(one) as ours, np.load(other) as theirs:
+            names = {*ours.files, *theirs.files} - {"key"}  # it tells versions of pgsbench apart, too
+            return not all(
+                name in ours and name in theirs and np.array_equal(ours[name], theirs[name]) for name in names
+            )
+    except UNREADABLE:
+        return True
 
 
 def _weights(run: RunDir) -> dict[str, str]:
@@ -121,33 +161,46 @@ def _copy(run: RunDir, ours: RunDir | None, root: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     scratch = place.with_name(f".{place.name}.tmp")
     shutil.rmtree(scratch, ignore_errors=True)
-    shutil.copytree(run.path, scratch, ignore=_IGNORED)
-    if ours is not None:
-        if holder := ours.holder:
-            raise RunError(f"a process works on this run ({holder})", where=str(place), way_out="wait for it")
-        shutil.rmtree(place)
-    scratch.rename(place)
+    try:
+        shutil.copytree(run.path, scratch, ignore=_IGNORED)
+        if ours is not None:
+            _check_free(ours)
+            shutil.rmtree(place)
+        scratch.rename(place)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _check_free(run: RunDir) -> None:
+    if holder := run.holder:
+        raise RunError(f"a process works on this run ({holder})", where=str(run.path), way_out="wait for it")
+
+
+def _studies(source: Path) -> Iterator[tuple[Path, Marks]]:
+    for record in sorted(source.glob(f"*/{files.STUDY}")):
+        yield record.parent, Marks(record.parent)
 
 
 def _plan_conflicts(source: Path, root: Path) -> Iterator[str]:
-    for study in sorted(source.glob(f"*/{files.STUDY}")):
-        ours = {run.spec.name: run.spec for run in read_planned(root / study.parent.name)}
-        for run in read_planned(study.parent):
+    for study, _ in _studies(source):
+        ours = {run.spec.name: run.spec for run in read_planned(root / study.name)}
+        for run in read_planned(study):
             if run.spec.name in ours and ours[run.spec.name].training != run.spec.training:
-                yield f"{run.spec.name} of the study {study.parent.name} is planned otherwise in {source}"
+                yield f"{run.spec.name} of the study {study.name} is planned otherwise in {source}"
 
 
 def _take_plans(source: Path, root: Path) -> Iterator[Path]:
-    for path in sorted(source.glob(f"*/{files.STUDY}")):
-        record, folder = StudyRecord.read(path.parent), root / path.parent.name
+    for there, marks in _studies(source):
+        record, folder = StudyRecord.read(there), root / there.name
         if not (folder / files.STUDY).is_file():
             record.write_head(folder)
-        copy_times(path.parent, folder)
+        copy_times(there, folder)
+        Marks(folder).take_pruned(marks)
         ours = {run.spec.name for run in read_planned(folder)}
-        there = find_runs(root, {run.spec.id for run in record.runs})
+        known = find_runs(root, {run.spec.id for run in record.runs})
         new = [
-            replace(run, directory=there[run.spec.id].path.relative_to(root).as_posix())
-            if run.spec.id in there
+            replace(run, directory=known[run.spec.id].path.relative_to(root).as_posix())
+            if run.spec.id in known
             else run
             for run in record.runs
             if run.spec.name not in ours

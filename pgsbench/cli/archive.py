@@ -210,7 +210,7 @@ def verify(
     file: Annotated[Path, argument("A bundle.", "FILE.tar.gz")],
     report: Annotated[Path | None, option("Folder for the report made from the outcomes.")] = None,
 ) -> None:
-    """Check a bundle: hashes, every score from its per-item outcomes, and the report from those."""
+    """Check a bundle: hashes, scores and intervals from per-item outcomes, and the report from those."""
     from pgsbench.archive.bundles import verify as check
 
     found = check(file, report=report)

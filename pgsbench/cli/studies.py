@@ -170,7 +170,7 @@ def worker(
     from pgsbench.session.jobs import work
 
     done = work(study, output=output, jobs=jobs, device=device)
-    typer.echo(f"runs: {done.num_trained} trained here, {done.num_reused} elsewhere")
+    typer.echo(f"runs: {done.worked}")
     done.check_failed()
 
 

@@ -114,7 +114,9 @@ class SearchConfig(Strict):
     )
     at_most: dict[Literal["train_seconds", "tokens", "flops", "memory"], Annotated[float, Field(gt=0)]] = (
         Field(
-            default_factory=dict, description="Cost of a run that a sampler shall keep below: cost -> limit."
+            default_factory=dict,
+            description="Cost of a run that a sampler shall keep below, cost -> limit; no point "
+            "above is the best.",
         )
     )
 

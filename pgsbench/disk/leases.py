@@ -226,8 +226,13 @@ def seems_lost(folder: Path) -> bool:
 def this_process() -> Holder:
     """Return this process as the holder of a lease."""
     process = os.getpid()
-    job = os.environ.get("SLURM_JOB_ID", "")
-    return Holder(process, socket.gethostname(), _machine(), _start_of(process), job)
+    return Holder(process, socket.gethostname(), _machine(), _start_of(process), cluster_job())
+
+
+def cluster_job() -> str:
+    """Return the job of SLURM that this process is part of, as `squeue --array` calls it; empty: none."""
+    array, task = (os.environ.get(f"SLURM_ARRAY_{part}_ID") for part in ("JOB", "TASK"))
+    return f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID", "")
 
 
 def _is_us(holder: Holder | None) -> bool:

@@ -19,11 +19,15 @@ import numpy as np
 from pgsbench.disk.whole_files import UNREADABLE, atomic
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.suite import Task
+from pgsbench.records.scores import Score
 
 PER_SAMPLE = "per-sample"
 TASKS = "tasks"
 #: What an item's file says of each item whatever the protocol; more are its protocol's own.
 OUTCOMES = ("values", "items", "units", "correct", "strata", "key")
+
+#: Values are written with so many digits.
+FLOAT32 = 1e-6
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,25 @@ def read(out: Path, task: Task, key: str) -> TaskResult | None:
 def per_sample_file(task: Task, metric: str) -> str:
     """Return the file of a metric's outcomes, relative to the folder of the evaluation."""
     return f"{PER_SAMPLE}/{task.file_name}.{metric}.npz"
+
+
+def outcomes_of(folder: Path, score: Score) -> Measurement:
+    """Return what a score was made from.
+
+    Args:
+        folder: The folder of the evaluation.
+        score: A score with a file of outcomes.
+
+    Raises:
+        UNREADABLE: There is no such file, it is damaged, or it contradicts itself.
+        EvaluationError: Its outcomes are none.
+    """
+    said = {name: getattr(score, name) for name in ("metric", "chance", "num_ties", "notes", "details")}
+    found = _read_values(folder / score.per_sample, said, score.key)
+    with np.load(folder / score.per_sample) as file:
+        if not np.allclose(file["values"], found.values, rtol=FLOAT32, atol=FLOAT32):
+            raise ValueError("its values do not follow from what was right")
+    return found
 
 
 def _write_values(path: Path, m: Measurement, key: str) -> None:

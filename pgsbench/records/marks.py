@@ -16,7 +16,7 @@ from pgsbench.disk.leases import this_process
 from pgsbench.errors import StudyError
 from pgsbench.records.json_files import read_record, write_record
 
-_FAILED, _QUEUED, _PRUNED, _CANCELLED = "failed", "queued", "pruned", "cancelled"
+_FAILED, _QUEUED, _WORKERS, _PRUNED, _CANCELLED = "failed", "queued", "workers", "pruned", "cancelled"
 
 
 def _now() -> str:
@@ -42,17 +42,19 @@ class Failure:
 
 @dataclass(frozen=True)
 class Queued:
-    """A run that waits in the queue of a cluster.
+    """A job of a cluster: of one run, or one that takes what is next.
 
     Attributes:
         job: The job's id there.
         log: Folder of the job's output.
         at: When it was submitted, in ISO format with time zone.
+        gone: Since when the cluster does not know it, in seconds since 1970; None: it did when last asked.
     """
 
     job: str
     log: str = ""
     at: str = field(default_factory=_now)
+    gone: float | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,23 @@ class Marks:
         for run_id in run_ids:
             self._path(_QUEUED, run_id).unlink(missing_ok=True)
 
+    def keep_worker(self, worker: Queued) -> None:
+        """Remember a job that takes what is next, of whichever run."""
+        write_record(self._path(_WORKERS, worker.job), worker)
+
+    def workers(self) -> list[Queued]:
+        """Return the jobs that take what is next, as far as nobody has seen that they ended."""
+        found = (
+            read_record(path, Queued, StudyError)
+            for path in sorted((self.folder / _WORKERS).glob("[!.]*.json"))
+        )
+        return [one for one in found if one is not None]
+
+    def forget_workers(self, workers: Iterable[Queued]) -> None:
+        """Say that jobs that took what is next have ended."""
+        for worker in workers:
+            self._path(_WORKERS, worker.job).unlink(missing_ok=True)
+
     def prune(self, run_id: str, mark: PrunedMark) -> None:
         """Say that a pruner has ended a run."""
         write_record(self._path(_PRUNED, run_id), mark)
@@ -127,6 +146,17 @@ class Marks:
             if mark is not None and mark.pruner == pruner:
                 found[path.stem] = mark
         return found
+
+    def take_pruned(self, others: Marks) -> None:
+        """Take over what a pruner has ended of this study in another place; known marks stay."""
+        for path in (others.folder / _PRUNED).glob("[!.]*.json"):
+            mark = read_record(path, PrunedMark, StudyError)
+            if mark is not None and not self._path(_PRUNED, path.stem).exists():
+                self.prune(path.stem, mark)
+
+    def pruned_ids(self) -> set[str]:
+        """Return the ids of the runs that a pruner has ended, whichever it was."""
+        return {path.stem for path in (self.folder / _PRUNED).glob("[!.]*.json")}
 
     def cancel(self) -> None:
         """Ask every process that works on the study to save and end."""

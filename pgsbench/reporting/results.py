@@ -22,7 +22,7 @@ from pgsbench.reporting.statistics.intervals import (
 from pgsbench.reporting.statistics.paired_values import PairedValues
 from pgsbench.reporting.study_frames import COMPLETE, StudyFrames
 from pgsbench.study.compared import check_baselines
-from pgsbench.study.objective import Objective
+from pgsbench.study.objective import Objective, is_above
 
 ALL_GROUPS = "mean of groups"
 
@@ -227,9 +227,26 @@ class Results:
         except StudyError:  # the suite has another metric by now
             return np.nan
 
+    @cached_property
+    def too_costly(self) -> frozenset[str]:
+        """The searched points above a limit of `search.at_most` in the mean of their runs."""
+        search, found = self.study.record.config.search, set[str]()
+        for label in self.study.labels if search and search.at_most else ():
+            runs = self.study.of(label)
+            summaries = [run.summary for run in runs if run.status == COMPLETE and run.summary is not None]
+            if search and self.params_of(label) and is_above(search, summaries, runs[0].spec.numerics.device):
+                found.add(label)
+        return frozenset(found)
+
     def best(self, labels: Mapping[str, object] | Sequence[str]) -> str:
-        """Return the label with the highest objective; one without any is never the best."""
-        return max(labels, key=lambda label: np.nan_to_num(self.objective_value(label), nan=-np.inf))
+        """Return the label with the highest objective; one that has none or is too costly comes last."""
+
+        def rank(label: str) -> tuple[bool, float]:
+            return label not in self.too_costly, float(
+                np.nan_to_num(self.objective_value(label), nan=-np.inf)
+            )
+
+        return max(labels, key=rank)
 
     def pair_up(self, labels: list[str], of: str) -> PairedValues | Missing:
         """Return the values of labels on a group or task, aligned; or why that cannot be had."""

@@ -70,7 +70,8 @@ def contenders(results: Results) -> list[str]:
     """
     labels, arm_of = results.study.labels, results.study.arm_of
     points = [label for label in labels if results.params_of(label)]
-    scored = [label for label in points if results.objective_value(label) == results.objective_value(label)]
+    values = {label: results.objective_value(label) for label in points if label not in results.too_costly}
+    scored = [label for label, value in values.items() if value == value]
     if not scored:
         raise StudyError("no point of the search has a score", where=results.study.name)
     winner = results.best(scored)

@@ -11,7 +11,6 @@ is after that.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import subprocess
 import threading
@@ -21,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pgsbench.disk.leases import cluster_job
 from pgsbench.errors import Interrupted, Pruned, RunHeldError, StudyError
 
 if TYPE_CHECKING:
@@ -102,9 +102,7 @@ class Signals:
 
 def queue_again() -> None:
     """Ask SLURM to run this very job again; it ends this one."""
-    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    job = f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID")
-    if job:
+    if job := cluster_job():
         subprocess.run(["scontrol", "requeue", job], check=True)
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from pgsbench.config.cluster_profiles import Profile, read_profile
 from pgsbench.config.schema import StudyConfig
-from pgsbench.errors import ConfigError
+from pgsbench.errors import ConfigError, StudyError
 from pgsbench.execution import slurm
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.runs import Watcher, enter
 from pgsbench.execution.slots import Slots, plan_slots
-from pgsbench.execution.status import ENDED, LOST, QUEUED, RunStatus, statuses
-from pgsbench.records.marks import Marks
+from pgsbench.execution.status import ENDED, FAILED, LOST, QUEUED, RUNNING, WAITING, RunStatus, statuses
+from pgsbench.records.marks import Failure, Marks, Queued
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import StudyRecord, read_planned
 from pgsbench.reporting.render import counted
@@ -27,21 +27,47 @@ from pgsbench.session.study import Study
 from pgsbench.study.study_file import StudyFile
 
 LOCAL, SLURM = "local", "slurm"
+#: What a job waits for that takes what is next.
+NEXT = "whatever is next"
 #: Between two looks of `watch`.
 WATCH_SECONDS = 5.0
 
 
 def status(study: str, *, output: str | Path = ".") -> list[RunStatus]:
-    """Return how each run of a study stands.
+    """Return how each run of a study stands, and behind them each job that waits to take what is next.
+
+    Runs whose jobs are gone for good are marked as failed.
 
     Raises:
         StudyError: There is no such study.
     """
     found = statuses(study_folder(output, study))
-    jobs = slurm.known_jobs() if any(run.state == QUEUED for run in found) else None
+    marks = Marks(study_folder(output, study))
+    workers = marks.workers()
+    jobs = slurm.known_jobs() if workers or any(run.state in (QUEUED, LOST) for run in found) else None
     if jobs is None:
-        return found
-    return [replace(run, state=LOST) if run.state == QUEUED and run.job not in jobs else run for run in found]
+        return [*found, *(_waiting(one) for one in workers)]
+    held = {run.job for run in found if run.state == RUNNING}
+    left = {run.id: run.job for run in found if run.state in (WAITING, LOST)}
+    abandoned = {} if held else slurm.fail_abandoned(marks, left, jobs)
+    return [
+        *(_looked_at(run, marks, jobs, abandoned.get(run.id)) for run in found),
+        *(_waiting(one) for one in workers if one.job in jobs - held),
+    ]
+
+
+def _looked_at(run: RunStatus, marks: Marks, jobs: set[str], failure: Failure | None) -> RunStatus:
+    """Return how a run stands by the queue, too; one whose job is gone for good is marked as failed."""
+    queued = marks.queued(run.id)
+    is_job_of_it = queued is not None and run.job == queued.job
+    if failure is None and run.state in (QUEUED, LOST) and is_job_of_it:
+        failure = slurm.fail_gone(marks, run.id, jobs)
+        run = run if run.job in jobs else replace(run, state=LOST)
+    return replace(run, state=FAILED, why=failure.error, log=failure.log) if failure else run
+
+
+def _waiting(worker: Queued) -> RunStatus:
+    return RunStatus(NEXT, "", QUEUED, job=worker.job, log=worker.log)
 
 
 def watch(
@@ -92,12 +118,17 @@ def cancel(study: str, *, output: str | Path = ".") -> Cancelled:
     record = StudyRecord.read(folder)
     if runs and num_ended == len(runs) and record.config.search is None and record.decision is None:
         return Cancelled([], num_ended, len(runs), is_over=True)
-    Marks(folder).cancel()
-    found = [run for run in runs if run.job]
-    jobs = list(dict.fromkeys(run.job for run in found))
+    marks = Marks(folder)
+    marks.cancel()
+    workers = marks.workers()
+    jobs = list(dict.fromkeys([*(run.job for run in runs if run.job), *(one.job for one in workers)]))
+    known = slurm.known_jobs() if jobs else None
+    if known is not None:  # what has ended cannot be cancelled
+        jobs = [job for job in jobs if job in known]
     if jobs:
         slurm.cancel(jobs)
-        Marks(folder).unqueue(run.id for run in found)
+    marks.unqueue(run.id for run in runs)
+    marks.forget_workers(workers)
     return Cancelled(jobs, num_ended, len(runs))
 
 
@@ -137,7 +168,7 @@ class ClusterStudy(Study):
 
         def wait(folder: StudyFolder, watcher: Watcher) -> list[tuple[RunSpec, Exception]]:
             if left.num_open:
-                return slurm.wait_for_jobs(folder, left.jobs, watcher)
+                return slurm.wait_for_jobs(folder, [one.job for one in folder.marks.workers()], watcher)
             return slurm.wait_for(folder, left.missing, watcher)
 
         self.failed = self.watched(wait)
@@ -148,16 +179,18 @@ class ClusterStudy(Study):
 
         Args:
             missing: The runs; one whose job of an earlier command has not ended gets no other one.
-            num_open: Points that a sampler has still to choose.
+            num_open: Points that a sampler has still to choose; jobs that do so already count.
+
+        Raises:
+            StudyError: SLURM cannot be asked which jobs of earlier commands have ended, or takes none.
         """
-        output, folder, profile = str(self.runs_root.parent), self.runs_root / self.name, self.profile
         if num_open:
-            worker = WorkerJob(output, self.name, profile.num_devices)
-            workers = [worker] * min(profile.parallel, num_open)
-            return slurm.submit(workers, profile, folder, name=self.name, cluster=self.cluster)
-        marks, jobs = Marks(folder), slurm.known_jobs() if missing else None
+            return self._submit_workers(num_open)
+        output, folder, profile = str(self.runs_root.parent), self.runs_root / self.name, self.profile
+        marks = Marks(folder)
         queued = {spec.id: one.job for spec in missing if (one := marks.queued(spec.id))}
-        missing = [spec for spec in missing if queued.get(spec.id) not in (jobs or ())]
+        jobs = self._known_jobs() if queued else set()
+        missing = [spec for spec in missing if queued.get(spec.id) not in jobs]
         if not missing:
             return []
         runs = [
@@ -176,6 +209,33 @@ class ClusterStudy(Study):
         for spec, job in zip(missing, ids, strict=True):
             marks.queue(spec.id, slurm.queued(job, folder))
         return ids
+
+    def _submit_workers(self, num_open: int) -> list[str]:
+        folder, profile = self.runs_root / self.name, self.profile
+        marks = Marks(folder)
+        marks.try_again(run.spec.id for run in read_planned(folder))
+        before = marks.workers()
+        jobs = self._known_jobs() if before else set()
+        ended = [one for one in before if one.job not in jobs]
+        marks.forget_workers(ended)
+        num_new = min(profile.parallel, num_open) - (len(before) - len(ended))
+        if num_new <= 0:
+            return []
+        worker = WorkerJob(str(self.runs_root.parent), self.name, profile.num_devices)
+        ids = slurm.submit([worker] * num_new, profile, folder, name=self.name, cluster=self.cluster)
+        for job in ids:
+            marks.keep_worker(slurm.queued(job, folder))
+        return ids
+
+    def _known_jobs(self) -> set[str]:
+        jobs = slurm.known_jobs()
+        if jobs is None:
+            raise StudyError(
+                "squeue does not answer, so nobody knows which jobs of earlier commands have ended",
+                where=self.name,
+                way_out="repeat the command when it does; nothing was submitted",
+            )
+        return jobs
 
 
 def on_cluster(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -132,6 +133,21 @@ def cost_of(name: str, summary: Summary | None, device: str) -> float:
     if found is None:
         raise StudyError("this cost was not measured here", where="search", value=name)
     return float(found)
+
+
+def is_above(search: SearchConfig, summaries: Sequence[Summary], device: str) -> bool:
+    """Tell whether a point costs more than the search allows, in the mean of its runs, as far as is known.
+
+    Args:
+        search: What is searched.
+        summaries: Of the point's complete runs.
+        device: Type of the device that they were trained on.
+    """
+    for name, limit in search.at_most.items() if summaries else ():
+        with suppress(StudyError):  # it was not measured
+            if statistics.fmean(cost_of(name, one, device) for one in summaries) > limit:
+                return True
+    return False
 
 
 def check_costs(search: SearchConfig, device: str, models: Iterable[ModelConfig]) -> None:

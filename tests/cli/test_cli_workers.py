@@ -42,7 +42,9 @@ def worked(tiny: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for process in workers:
         out, err = process.communicate(timeout=280)
         assert process.returncode == 0, err
-        trained += int(out.split("runs: ")[1].split()[0])
+        here = int(out.split("runs: ")[1].split()[0])
+        assert ("beside training and evaluation a run took" in out) == bool(here)
+        trained += here
     assert trained == 4
     return folder
 
@@ -66,7 +68,7 @@ def test_what_they_made_is_bundled_verified_and_merged(worked: Path, tmp_path: P
     written = pgsbench("bundle", "joined", file, "--output", str(worked))
     assert "4 runs" in written
     checked = pgsbench("verify", file)
-    assert "every number follows from the outcomes" in checked
+    assert "every score, interval and mean follows from the outcomes" in checked
     assert written.split("sha256 ")[1] in checked
     out = pgsbench("merge", str(worked), "--output", str(tmp_path))
     assert "4 runs copied, 0 known, 0 incomplete" in out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import threading
 from pathlib import Path
@@ -159,7 +160,7 @@ def test_a_job_that_is_seen_again_is_not_gone(
         clock[0] += 0.6 * slurm.GONE_SECONDS
 
     monkeypatch.setattr(slurm, "known_jobs", known)
-    monkeypatch.setattr(slurm, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
+    monkeypatch.setattr(slurm, "time", SimpleNamespace(time=lambda: clock[0], sleep=sleep))
     assert slurm.wait_for(folder, [spec], Watcher()) == []
 
 
@@ -208,6 +209,159 @@ def test_a_search_that_samples_is_waited_for_until_its_jobs_are_gone(
     monkeypatch.setattr(slurm, "WAIT_SECONDS", 0.01)
     ((_, error),) = slurm.wait_for_jobs(folder, ["7_0"], Watcher())
     assert "no such shard" in str(error)
+
+
+def sampled(tiny: TinyWorld, output: Path, *, points: int) -> StudyFolder:
+    """Return a search of three points, of which some were entered, and whose only job is gone."""
+    asked = "{sampler: random, trials: 3, space: {strategy.mask_ratio: {low: 0.1, high: 0.9}}, arms: [pgs]}"
+    study = open_study_file(tiny.study, overrides=[f"search={asked}", "arms={}"])
+    folder = StudyFolder.open(Planner(study), output / "runs")
+    ratios = [0.3, 0.6][:points]
+    folder.add([folder.planner.spec("pgs", 0, {"strategy.mask_ratio": ratio}) for ratio in ratios])
+    log = folder.path / "jobs/7_0"
+    log.mkdir(parents=True)
+    (log / "7_0_0_log.out").write_text("slurmstepd: error: Detected 1 oom_kill event\n")
+    folder.marks.keep_worker(Queued("7_0", str(log)))
+    return folder
+
+
+@pytest.fixture
+def gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slurm, "known_jobs", set)
+    monkeypatch.setattr(slurm, "GONE_SECONDS", 0.05)
+    monkeypatch.setattr(slurm, "WAIT_SECONDS", 0.02)
+
+
+@pytest.mark.usefixtures("gone")
+def test_points_whose_jobs_died_have_failed_and_the_rest_is_missing(tiny: TinyWorld, tmp_path: Path) -> None:
+    folder, told = sampled(tiny, tmp_path, points=2), list[str]()
+    first, second = [run.spec for run in folder.runs.values()]
+    test_search.finish(folder, first, 0.5)
+    ((spec, error),) = slurm.wait_for_jobs(folder, ["7_0"], Watcher(on_note=told.append))
+    assert spec == second
+    assert "oom_kill" in str(error)
+    assert told == ["2 of 3 points are missing"]
+    assert folder.marks.failure(second.id) is not None
+    assert folder.marks.workers() == []
+
+
+@pytest.mark.usefixtures("gone")
+def test_jobs_that_died_before_they_took_anything_are_told(tiny: TinyWorld, tmp_path: Path) -> None:
+    folder = sampled(tiny, tmp_path, points=0)
+    with pytest.raises(StudyError, match=r"3 of 3 points are missing: its job ended .*oom_kill"):
+        slurm.wait_for_jobs(folder, ["7_0"], Watcher())
+
+
+@pytest.mark.usefixtures("gone")
+def test_a_search_that_ended_before_it_had_all_points_has_not_failed(tiny: TinyWorld, tmp_path: Path) -> None:
+    folder, told = sampled(tiny, tmp_path, points=1), list[str]()
+    (spec,) = [run.spec for run in folder.runs.values()]
+    test_search.finish(folder, spec, 0.5)
+    (folder.path / "jobs/7_0/7_0_0_result.pkl").write_bytes(pickle.dumps(("success", "done")))
+    assert slurm.wait_for_jobs(folder, ["7_0"], Watcher(on_note=told.append)) == []
+    assert told == ["2 of 3 points are missing"]
+
+
+@pytest.mark.usefixtures("gone")
+def test_jobs_of_another_command_on_the_same_search_are_waited_for(
+    tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, asked = sampled(tiny, tmp_path, points=1), list[int]()
+    folder.marks.keep_worker(Queued("8_0"))
+    (spec,) = [run.spec for run in folder.runs.values()]
+
+    def known() -> set[str]:
+        asked.append(1)
+        if len(asked) == 3:
+            test_search.finish(folder, spec, 0.5)
+        return {"8_0"} if len(asked) < 3 else set()
+
+    monkeypatch.setattr(slurm, "known_jobs", known)
+    with pytest.raises(StudyError, match="2 of 3 points are missing"):
+        slurm.wait_for_jobs(folder, ["7_0"], Watcher())
+    assert len(asked) == 3
+
+
+@pytest.mark.usefixtures("gone")
+def test_a_cancelled_study_is_waited_for_no_longer(tiny: TinyWorld, tmp_path: Path) -> None:
+    folder = sampled(tiny, tmp_path, points=1)
+    folder.marks.cancel()
+    (spec,) = [run.spec for run in folder.runs.values()]
+    for wait in (
+        lambda: slurm.wait_for(folder, [spec], Watcher()),
+        lambda: slurm.wait_for_jobs(folder, ["7_0"], Watcher()),
+    ):
+        with pytest.raises(StudyError, match="cancelled"):
+            wait()
+    assert folder.marks.failure(spec.id) is None
+
+
+@pytest.mark.usefixtures("gone")
+def test_a_killed_job_that_nobody_waits_for_is_a_failed_run(tiny: TinyWorld, tmp_path: Path) -> None:
+    folder = planned(tiny, tmp_path)
+    (spec,) = [run.spec for run in folder.runs.values()]
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log/7_0_0_log.out").write_text("slurmstepd: error: Detected 1 oom_kill event\n")
+    folder.marks.queue(spec.id, Queued("7_0", str(tmp_path / "log")))
+    looks = list(workers.watch("tiny", output=tmp_path, seconds=0.06))
+    assert [[run.state for run in look] for look in looks] == [["lost"], ["failed"]]
+    assert "oom_kill" in looks[-1][0].why
+    assert folder.marks.queued(spec.id) is None
+
+
+@pytest.mark.usefixtures("gone")
+def test_points_that_nobody_waits_for_fail_with_their_jobs(tiny: TinyWorld, tmp_path: Path) -> None:
+    sampled(tiny, tmp_path, points=2)
+    looks = list(workers.watch("tiny", output=tmp_path, seconds=0.06))
+    assert [[run.state for run in look] for look in looks] == [["waiting"] * 2, ["failed"] * 2]
+
+
+def test_jobs_that_take_the_next_point_are_shown_kept_and_cancelled(
+    tiny: TinyWorld, tmp_path: Path, cluster_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster_file.write_text("profiles:\n  small: {parallel: 3}\n")
+    submitted, cancelled, known = list[str](), list[str](), set[str]()
+
+    def submit(jobs: Any, *_: object, **__: object) -> list[str]:
+        ids = [f"7_{len(submitted) + number}" for number, _ in enumerate(jobs)]
+        submitted.extend(ids)
+        known.update(ids)
+        return ids
+
+    monkeypatch.setattr(slurm, "submit", submit)
+    monkeypatch.setattr(slurm, "known_jobs", lambda: known)
+    monkeypatch.setattr(slurm, "cancel", cancelled.extend)
+    asked = ["search.sampler=random", "search.trials=8"]
+    study = workers.on_cluster(open_study_file(tiny.study, overrides=asked), on="slurm", output=tmp_path)
+    assert workers.leave(study, search=True).jobs == ["7_0", "7_1", "7_2"]
+    assert workers.leave(study, search=True).jobs == []
+    known.discard("7_1")
+    assert workers.leave(study, search=True).jobs == ["7_3"]
+    waiting = [run.job for run in workers.status(study.name, output=tmp_path) if run.name == workers.NEXT]
+    assert waiting == ["7_0", "7_2", "7_3"]
+    known.discard("7_0")
+    assert workers.cancel(study.name, output=tmp_path).jobs == ["7_2", "7_3"] == cancelled
+    assert not any(run.name == workers.NEXT for run in workers.status(study.name, output=tmp_path))
+
+
+@pytest.mark.parametrize("search", [False, True])
+def test_nothing_is_submitted_twice_because_the_queue_does_not_answer(
+    tiny: TinyWorld, tmp_path: Path, cluster_file: Path, monkeypatch: pytest.MonkeyPatch, search: bool
+) -> None:
+    submitted: list[int] = []
+
+    def submit(jobs: Any, *_: object, **__: object) -> list[str]:
+        submitted.append(len(jobs))
+        return [f"7_{number}" for number, _ in enumerate(jobs)]
+
+    monkeypatch.setattr(slurm, "submit", submit)
+    monkeypatch.setattr(slurm, "known_jobs", lambda: None)
+    asked = ["search.sampler=random", "search.trials=3"]
+    study = workers.on_cluster(open_study_file(tiny.study, overrides=asked), on="slurm", output=tmp_path)
+    workers.leave(study, ["pgs"], search=search)
+    with pytest.raises(StudyError, match="squeue does not answer"):
+        workers.leave(study, ["pgs"], search=search)
+    assert len(submitted) == 1
 
 
 def test_seeds_are_added_by_jobs_until_a_comparison_is_decided(

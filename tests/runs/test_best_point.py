@@ -9,7 +9,10 @@ import pytest
 from written import write_study
 
 from pgsbench.errors import StudyError
+from pgsbench.reporting.results import Results
 from pgsbench.reporting.search.best_point import write_best
+from pgsbench.reporting.search.sweep_tables import sweep_table
+from pgsbench.reporting.study_frames import read_frames
 from pgsbench.study.open import open_study_file
 
 SEARCH = {"space": {"strategy.mask_ratio": [0.5, 0.75]}, "arms": ["pgs"]}
@@ -58,3 +61,25 @@ def test_nothing_is_overwritten_and_nothing_is_made_of_a_study_without_a_search(
     write_study(tmp_path, name="plain")
     with pytest.raises(StudyError, match="has searched nothing"):
         write_best("plain", tmp_path / "new.yaml", output=tmp_path)
+
+
+@pytest.mark.parametrize("sampler", ["random", "grid"])
+def test_a_point_above_a_limit_is_not_the_best(tmp_path: Path, sampler: str) -> None:
+    asked = SEARCH | {"sampler": sampler, "trials": 2, "at_most": {"train_seconds": 1.5}}
+    runs = write_study(tmp_path, search=asked)
+    for run, seconds in zip(runs, (1.0, 2.0), strict=True):
+        assert run.summary is not None
+        run.write_summary(replace(run.summary, train_cpu_seconds=seconds))
+    path = tmp_path / "winner.yaml"
+    assert write_best("tiny", path, output=tmp_path) == "pgs mask_ratio=0.5"
+    assert "(60.0) of 1 point; 1 point above search.at_most left out." in path.read_text()
+    results = Results(read_frames(tmp_path / "runs/tiny"))
+    assert results.best(results.study.labels) == "pgs mask_ratio=0.5"
+    table = sweep_table(results)
+    assert table is not None
+    assert [row[-1] for row in table.rows] == ["60.0", "too costly"]
+    for run in runs:
+        assert run.summary is not None
+        run.write_summary(replace(run.summary, train_cpu_seconds=9.0))
+    with pytest.raises(StudyError, match=r"cost more than search\.at_most allows"):
+        write_best("tiny", tmp_path / "none.yaml", output=tmp_path)

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from written import write_study
 
+from pgsbench.archive import bundles
 from pgsbench.archive.bundles import CONTENTS, bundle, verify
 from pgsbench.errors import StudyError
 from pgsbench.hashing import file_hash
+from pgsbench.reporting.study_frames import StudyFrames, read_frames
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def changed(bundled: Path, tmp_path: Path, name: str, change: str, *, hide: bool
     (path,) = (tmp_path / "open").glob(name)
     if path.suffix == ".npz":
         with np.load(path) as arrays:
-            np.savez(path, **{**arrays, "values": 1 - arrays["values"]})
+            np.savez(path, **{**arrays, **{name: 1 - arrays[name] for name in ("values", "correct")}})
     else:
         text = path.read_text()
         assert change in text
@@ -72,6 +74,50 @@ def test_an_outcome_that_was_changed_is_found(bundled: Path, tmp_path: Path, hid
     problems = verify(path).problems
     assert any("tiny/colour/acc1 is 0.7" in problem for problem in problems)
     assert any("not the file that was bundled" in problem for problem in problems) != hide
+
+
+def test_intervals_and_means_that_were_forged_are_found(bundled: Path, tmp_path: Path) -> None:
+    shutil.copytree(bundled.parent / "runs", tmp_path / "runs")
+    first, second, *_ = sorted((tmp_path / "runs/tiny").glob("*/scores.json"))
+    scores = json.loads(first.read_text())
+    scores["scores"][0] |= {"low": 0.0123, "high": 0.9876}
+    first.write_text(json.dumps(scores))
+    scores = json.loads(second.read_text())
+    scores["groups"]["retrieval"]["value"] = 0.987
+    scores["groups"]["classification"]["high"] = 0.99
+    scores["scores"][1]["per_sample"] = ""
+    second.write_text(json.dumps(scores))
+    bundle("tiny", tmp_path / "forged.tar.gz", output=tmp_path)
+    found = verify(tmp_path / "forged.tar.gz")
+    assert [problem.split(":")[1].split(" 0.")[0].strip() for problem in found.problems] == [
+        "tiny/colour/acc1 has the interval",
+        "the mean of classification has the interval",
+    ]
+    assert (found.num_scores, found.num_unchecked) == (7, 1)
+
+
+def test_scores_without_outcomes_are_counted(tmp_path: Path) -> None:
+    for run in write_study(tmp_path):
+        text = (run.path / "scores.json").read_text()
+        (run.path / "scores.json").write_text(text.replace("per-sample/tiny__colour.acc1.npz", ""))
+    bundle("tiny", tmp_path / "tiny.tar.gz", output=tmp_path)
+    verdict = verify(tmp_path / "tiny.tar.gz").verdict
+    assert verdict.endswith("follows from the outcomes; 4 scores without outcomes not checked")
+
+
+def test_a_run_that_ends_while_the_report_is_written_is_not_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *_, last = write_study(tmp_path)
+    (last.path / "DONE").unlink()
+
+    def ends_before(folder: Path) -> StudyFrames:
+        last.mark_done()
+        return read_frames(folder)
+
+    monkeypatch.setattr(bundles, "read_frames", ends_before)
+    assert bundle("tiny", tmp_path / "tiny.tar.gz", output=tmp_path).num_runs == 3
+    assert verify(tmp_path / "tiny.tar.gz").problems == ()
 
 
 def test_a_report_that_was_changed_is_found(bundled: Path, tmp_path: Path) -> None:

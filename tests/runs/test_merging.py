@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from written import spec_of, write_run, write_study
 
 from pgsbench.archive.bundles import bundle
 from pgsbench.archive.merging import merge
-from pgsbench.errors import StudyError
+from pgsbench.errors import RunError, StudyError
+from pgsbench.execution.status import statuses
+from pgsbench.records.marks import Marks, PrunedMark
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.tracking.rundir import RunDir, all_runs
@@ -114,3 +118,66 @@ def test_marks_and_leases_stay_behind(tmp_path: Path) -> None:
         merge([tmp_path / "there"], output=tmp_path / "here")
     assert not list((tmp_path / "here").rglob(".*"))
     assert len(StudyRecord.read(tmp_path / "here/runs/tiny").runs) == 4
+
+
+def test_intervals_and_outcomes_are_compared_too(tmp_path: Path) -> None:
+    spec = spec_of("pgs", 0)
+    write_run(tmp_path / "here/runs", spec, 0.5, started=DAY)
+    theirs = write_run(tmp_path / "there/runs", spec, 0.5, started=DAY)
+    written = (theirs.path / "scores.json").read_text()
+    scores = json.loads(written)
+    scores["groups"]["retrieval"]["low"] = 0.2
+    (theirs.path / "scores.json").write_text(json.dumps(scores))
+    with pytest.raises(StudyError, match=f"{spec.id}: the intervals of"):
+        merge([tmp_path / "there"], output=tmp_path / "here")
+    (theirs.path / "scores.json").write_text(written)
+    outcomes = theirs.path / "per-sample/tiny__colour.acc1.npz"
+    with np.load(outcomes) as arrays:
+        found = dict(arrays)
+    np.savez_compressed(outcomes, **found | {"key": np.asarray("of another version")})
+    assert len(merge([tmp_path / "there"], output=tmp_path / "here").known) == 1
+    np.savez(outcomes, **found | {"values": found["values"][::-1]})
+    with pytest.raises(StudyError, match=f"{spec.id}: the outcomes of"):
+        merge([tmp_path / "there"], output=tmp_path / "here")
+
+
+def test_a_pruned_point_stays_pruned(tmp_path: Path) -> None:
+    search = {"space": {"strategy.mask_ratio": [0.5, 0.75]}, "pruner": "median", "probe": {"tasks": ["tiny"]}}
+    first, *_ = write_study(tmp_path / "there", search=search)
+    (first.path / "DONE").unlink()
+    (first.path / "probes/0.5-x").mkdir(parents=True)
+    (first.path / "probes/0.5-x/scores.json").write_text("{}")
+    Marks(tmp_path / "there/runs/tiny").prune(first.spec.id, PrunedMark("median", "below", 2, 1.0))
+    done = merge([tmp_path / "there"], output=tmp_path / "here")
+    assert (len(done.copied), done.incomplete) == (2, ())
+    assert [run.state for run in statuses(tmp_path / "here/runs/tiny")] == ["pruned", "done"]
+    assert (tmp_path / "here/runs" / first.spec.folder / "probes/0.5-x/scores.json").is_file()
+    again = merge([tmp_path / "there"], output=tmp_path / "here")
+    assert (len(again.copied), len(again.known), len(again.incomplete)) == (0, 1, 1)
+    bundle("tiny", tmp_path / "there.tar.gz", output=tmp_path / "there")
+    merge([tmp_path / "there.tar.gz"], output=tmp_path / "bare")
+    assert [run.state for run in statuses(tmp_path / "bare/runs/tiny")] == ["pruned", "done"]
+
+
+def test_a_run_that_is_worked_on_is_told_before_anything_is_copied(tmp_path: Path) -> None:
+    specs = [spec_of("pgs", seed) for seed in (0, 1, 2)]
+    for spec in specs:
+        write_run(tmp_path / "there/runs", spec, 0.7, started=DAY)
+    held = max(specs, key=lambda spec: spec.folder)
+    ours = write_run(tmp_path / "here/runs", held, 0.7, started=DAY, done=False)
+    with ours.claim(), pytest.raises(RunError, match="a process works on this run"):
+        merge([tmp_path / "there"], output=tmp_path / "here")
+    assert [path.name for path in (tmp_path / "here/runs/tiny").iterdir()] == [ours.path.name]
+
+
+def test_a_copy_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_run(tmp_path / "there/runs", spec_of("pgs", 0), 0.7, started=DAY)
+
+    def full(_: Path, place: Path, **__: object) -> None:
+        place.mkdir()
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(shutil, "copytree", full)
+    with pytest.raises(OSError, match="no space left"):
+        merge([tmp_path / "there"], output=tmp_path / "here")
+    assert not list((tmp_path / "here/runs/tiny").iterdir())

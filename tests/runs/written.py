@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pgsbench.config.schema import RunConfig, StudyConfig
+from pgsbench.evaluation.score_intervals import wilson
 from pgsbench.records.json_files import write_record
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import Numerics, RunSpec
@@ -58,9 +59,13 @@ def write_scores(run: RunDir, share: float) -> None:
     (run.path / "per-sample").mkdir()
     for task, group in TASKS.items():
         file = f"per-sample/{task.replace('/', '__')}.acc1.npz"
-        np.savez(run.path / file, values=values, items=np.array([f"i{i}" for i in range(NUM_ITEMS)]))
+        items = np.array([f"i{i}" for i in range(NUM_ITEMS)])
+        np.savez(
+            run.path / file, values=values, correct=values.astype(float), items=items, units=items, key=""
+        )
         value = float(values.mean(dtype=np.float64))
-        interval = {"value": value, "low": value - 0.1, "high": value + 0.1, "chance": 0.25}
+        low, high = wilson(value, NUM_ITEMS)
+        interval = {"value": value, "low": low, "high": high, "chance": 0.25}
         named = {"task": task, "group": group, "protocol": "zero_shot", "metric": "acc1", "primary": True}
         scores.append(Score(**named, **interval, n=NUM_ITEMS, per_sample=file))
     groups = {score.group: GroupMean(score.value, score.low, score.high, 1, 0.25) for score in scores}

@@ -30,7 +30,7 @@ class Choice:
 
 
 def choose(results: Results, *, within: float = 0.0) -> Choice | None:
-    """Choose a searched point; None where no point has a score.
+    """Choose a searched point; None where no point has a score, or all that have cost too much.
 
     Args:
         results: The study.
@@ -38,13 +38,17 @@ def choose(results: Results, *, within: float = 0.0) -> Choice | None:
     """
     values = {label: results.objective_value(label) for label in results.study.labels}
     values = {key: value for key, value in values.items() if results.params_of(key) and not np.isnan(value)}
+    allowed = {label: value for label, value in values.items() if label not in results.too_costly}
+    left_out = len(values) - len(allowed)
+    values = allowed
     if not values:
         return None
+    limits = f"; {counted(left_out, 'point')} above search.at_most left out" if left_out else ""
     best, objective = results.best(values), results.objective.name
     cost, costs = _costs(results) if within else (None, {})
     if cost is None:
         said = f"{best} has the highest {objective} ({percent(values[best])})"
-        return Choice(best, f"{said} of {counted(len(values), 'point')}.")
+        return Choice(best, f"{said} of {counted(len(values), 'point')}{limits}.")
     near = [
         label for label in values if values[best] - values[label] <= within / 100 + 1e-9 and label in costs
     ]
@@ -55,7 +59,7 @@ def choose(results: Results, *, within: float = 0.0) -> Choice | None:
     said = f"Of {counted(len(values), 'point')} {cheapest} is the cheapest by {cost.name} that is {rule}"
     if cheapest != best and best in costs:
         said += f": {costs[cheapest] / costs[best]:.2f} times its cost, {_lead(results, cheapest, best)}"
-    return Choice(cheapest, f"{said}.")
+    return Choice(cheapest, f"{said}{limits}.")
 
 
 def _costs(results: Results) -> tuple[Cost | None, dict[str, float]]:

@@ -93,10 +93,15 @@ def costs_of(results: Results) -> list[Cost]:
 
 
 def points_of(results: Results, cost: Cost) -> list[Point]:
-    """Return all points with a score and a cost, the cheapest first; none where all cost the same."""
+    """Return all points with a score and a cost, the cheapest first; none where all cost the same.
+
+    Points that cost more than `search.at_most` allows are left out.
+    """
     is_comparable = results.groups and not results.is_over_data  # points of one world, that is
     found: list[Point] = []
     for label, row in rows_of(results).items() if is_comparable else ():
+        if label in results.too_costly:
+            continue
         mean, spent = results.mean(label, results.scope), cost.of(row)
         if spent is not None and isinstance(mean, Interval):
             found.append(Point(label, results.study.arm_of[label], spent, mean))

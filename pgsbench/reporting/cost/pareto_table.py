@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pgsbench.reporting.cost.choice import WITHIN, choose
 from pgsbench.reporting.cost.pareto import EQUAL, TIME, Cost, Point, costs_of, points_of
-from pgsbench.reporting.render import Table, and_, interval_cell, points
+from pgsbench.reporting.render import Table, and_, counted, interval_cell, points
 from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.statistics.comparison import ONE_RUN, of_one_run
 from pgsbench.reporting.statistics.intervals import Interval
@@ -34,6 +34,8 @@ def pareto_table(results: Results) -> Table | None:
         f"On front: how often the point would be on the front by {cost.name} with other test items and seeds "
         "(of one seed: other test items), in percent.",
     ]
+    if results.too_costly:
+        notes.append(f"{counted(len(results.too_costly), 'point')} above search.at_most left out.")
     header = ["arm", "score", cost.column, f"by {cost.name}", "on front", other.column, f"by {other.name}"]
     return Table("Pareto front", header, rows, notes, text_columns=(3, 6))
 

@@ -44,6 +44,8 @@ def write_best(study: str, path: Path, *, within: float = 0.0, output: str | Pat
     if choice is None:
         has_points = any(results.params_of(label) for label in results.study.labels)
         rule = "no point of the search has a score" if has_points else "the study has searched nothing"
+        if results.too_costly:
+            rule += ", but for such that cost more than search.at_most allows"
         raise StudyError(rule, where=study, way_out=f"`pgsbench sweep {study}` searches it")
     label = choice.label
     spec = results.study.of(label)[0].spec

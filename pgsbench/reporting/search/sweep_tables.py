@@ -12,6 +12,8 @@ from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import ONE_RUN
 from pgsbench.reporting.study_frames import PRUNED
 
+TOO_COSTLY = "too costly"
+
 
 def sweep_table(results: Results, *, limit: int = 10) -> Table | None:
     """The best searched points by the study's metric; None where nothing was searched, or worlds were.
@@ -25,17 +27,23 @@ def sweep_table(results: Results, *, limit: int = 10) -> Table | None:
         return None
     metric = results.objective.name
     scored = {label: results.objective_value(label) for label in points_searched}
-    ranked = sorted(points_searched, key=lambda label: -np.nan_to_num(scored[label], nan=-np.inf))
+    costly = results.too_costly
+    ranked = sorted(
+        points_searched, key=lambda label: (label in costly, -np.nan_to_num(scored[label], nan=-np.inf))
+    )
     paths = list(dict.fromkeys(path for label in ranked for path in results.params_of(label)))
     rows, pruned = [], results.study.pruned_labels
     for label in ranked[:limit]:
         params, (done, planned) = results.params_of(label), results.seeds(label)
         missing = PRUNED if label in pruned else MISSING_CELL
         value = missing if np.isnan(scored[label]) else percent(scored[label])
+        value = TOO_COSTLY if label in costly else value
         chosen = [short(params[path]) if path in params else "" for path in paths]
         rows.append([results.study.of(label)[0].arm, *chosen, f"{done} of {planned}", value])
     notes = [f"{ONE_RUN.capitalize()}: one seed a point."] if _have_one_seed(results, ranked) else []
     notes += [f"{min(limit, len(ranked))} of {len(ranked)} points, by {metric} (percent, mean over seeds)."]
+    if costly:
+        notes.append(f"{TOO_COSTLY.capitalize()}: above search.at_most, so no point to choose.")
     if pruned:
         notes.append(pruned_sentence(results))
     if len(ranked) > 1:

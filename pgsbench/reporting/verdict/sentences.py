@@ -111,13 +111,14 @@ def _last_loss(run: PlannedRun) -> float | None:
 def _best(results: Results) -> list[str]:
     searched = [label for label in results.study.labels if results.params_of(label)]
     scored = sorted((-results.objective_value(label), label) for label in searched)
-    scored = [(value, label) for value, label in scored if value == value]
+    scored = [(value, label) for value, label in scored if value == value and label not in results.too_costly]
     if len(scored) < 2:
         return []
     (value, best), (_, second) = scored[:2]
     objective = results.objective
     on = named(ALL_GROUPS) if objective.is_mean else objective.name
-    said = f"Of {len(searched)} searched points {best} scores highest ({percent(-value)} on {on})"
+    limited = " within search.at_most" if results.too_costly else ""
+    said = f"Of {len(searched)} searched points {best} scores highest{limited} ({percent(-value)} on {on})"
     if objective.is_mean and ALL_GROUPS in results.groups:
         said += _lead(results, best, second)
     return [of_one_run(f"{said}.", results.seeds(best)[0])]
