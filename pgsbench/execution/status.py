@@ -66,27 +66,30 @@ def statuses(folder: Path) -> list[RunStatus]:
 
 def _status(run: RunDir, planned: StudyRun, marks: Marks, pruned: PrunedMark | None) -> RunStatus:
     spec, holder = planned.spec, leases.holder_of(run.path)
+    is_lost = holder is not None and leases.seems_lost(run.path)
     steps, line = spec.config.training.steps, run.last_line()
     step = int(line.get("step", 0))
     found = RunStatus(spec.name, spec.id, WAITING, step=step, steps=steps)
+    # A holder may be lost after the run has ended: then there is nothing to go on with.
+    if holder is None or is_lost:
+        if run.is_done:
+            return replace(found, state=DONE, step=steps)
+        if failure := marks.failure(spec.id):
+            return replace(found, state=FAILED, why=failure.error, log=failure.log)
+        if pruned is not None:
+            return replace(found, state=PRUNED, why=pruned.why)
     if holder is not None:
-        lost, seconds = leases.seems_lost(run.path), float(line.get("seconds", 0))
+        seconds = float(line.get("seconds", 0))
         is_moving = seconds > 0 and step > 0
         return replace(
             found,
-            state=LOST if lost else RUNNING,
+            state=LOST if is_lost else RUNNING,
             host=holder.host,
             job=holder.job,
             samples_per_second=step * spec.config.training.batch_size / seconds if is_moving else None,
-            seconds_left=(steps - step) * seconds / step if is_moving and not lost else None,
+            seconds_left=(steps - step) * seconds / step if is_moving and not is_lost else None,
             log=str(run.path / files.METRICS),
         )
-    if run.is_done:
-        return replace(found, state=DONE, step=steps)
-    if failure := marks.failure(spec.id):
-        return replace(found, state=FAILED, why=failure.error, log=failure.log)
-    if pruned is not None:
-        return replace(found, state=PRUNED, why=pruned.why)
     if queued := marks.queued(spec.id):
         return replace(found, state=QUEUED, job=queued.job, log=queued.log)
     return found

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from written import spec_of, write_study
 
+from pgsbench.disk import leases
 from pgsbench.errors import StudyError
-from pgsbench.execution import slurm
+from pgsbench.execution import slurm, status
 from pgsbench.execution.status import RunStatus
-from pgsbench.records.marks import Failure, Marks, Queued
+from pgsbench.records import files
+from pgsbench.records.marks import Failure, Marks, PrunedMark, Queued
 from pgsbench.records.run_spec import Numerics
 from pgsbench.records.study_record import DecisionPlan, StudyRecord, StudyRun, write_planned
 from pgsbench.reporting.runs.status_table import status_table
@@ -53,6 +55,25 @@ def test_each_state_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert (done[3], *done[5:]) == ("", "", "")  # nothing is missing
     monkeypatch.setattr(slurm, "known_jobs", lambda: set())
     assert by_name(tmp_path)[specs["queue"].name].state == "lost"
+
+
+def test_what_has_ended_is_not_lost_with_its_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, failed, pruned, _ = write_study(tmp_path)
+    other = spec_of("none", 0)
+    write_planned(tmp_path / "runs/tiny", [StudyRun(other, other.folder)])
+    lost = RunDir.create(tmp_path / "runs", other)
+    Marks(tmp_path / "runs/tiny").fail(failed.spec.id, Failure("out of memory"))
+    mark = PrunedMark("median", "it looked bad", 1, 1.0)
+    monkeypatch.setattr(status, "pruned_points", lambda *_: {pruned.spec.label: mark})
+    for run in (failed, pruned):
+        (run.path / files.DONE).unlink()
+    for run in (done, failed, pruned, lost):  # its worker was killed before it could give the lease back
+        gone = asdict(leases.this_process()) | {"started": "1"}
+        (run.path / ".lease-000001.held").write_text(json.dumps(gone))
+    states = [by_name(tmp_path)[run.spec.name].state for run in (done, failed, pruned, lost)]
+    assert states == ["done", "failed", "pruned", "lost"]
 
 
 def test_cancel_and_retry(tmp_path: Path) -> None:
