@@ -56,7 +56,10 @@ class Pending:
 
     def next(self) -> RunSpec | None:
         """Return a run that nobody works on, for this process to work on; None: there is none now."""
-        return self._free() or (self._free() if self._ask_for_more() else None)
+        found = self._free()
+        while found is None and self._ask_for_more():  # what others have entered may have ended already
+            found = self._free()
+        return found
 
     def check(self) -> None:
         """Look whether the study was cancelled.
