@@ -231,10 +231,11 @@ class _Book:
     # -------------------------------------------------------------------------------------------- results
 
     def start(self, spec: RunSpec) -> None:
-        """Take note that a run starts, and with it the trial of its point."""
+        """Take note that a run starts, and with it the trial of its point, unless that has failed."""
         for label, entry in self._of(spec):
-            with self._folder.alone():
-                self._trials.start(label, entry.known)
+            if not any(self._folder.marks.failure(one.id) for one in entry.specs):
+                with self._folder.alone():
+                    self._trials.start(label, entry.known)
 
     def close(self, spec: RunSpec, error: Exception | None) -> None:
         """Take note that a run has ended, here or elsewhere."""
@@ -247,7 +248,7 @@ class _Book:
                     self._trials.fail(label, entry.known, str(error))
 
     def leave(self) -> None:
-        """Close the trials of points that nobody works on any more."""
+        """Close the trials of points that nobody works on any more, but for those that others have begun."""
         left = [label for label, entry in self._entries.items() if not entry.known.values]
         idle = [label for label in left if not any(self._is_held(one) for one in self._entries[label].specs)]
         if idle:
