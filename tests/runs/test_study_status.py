@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -57,9 +58,7 @@ def test_each_state_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert by_name(tmp_path)[specs["queue"].name].state == "lost"
 
 
-def test_what_has_ended_is_not_lost_with_its_worker(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_has_ended_is_not_lost_with_its_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done, failed, pruned, _ = write_study(tmp_path)
     other = spec_of("none", 0)
     write_planned(tmp_path / "runs/tiny", [StudyRun(other, other.folder)])
@@ -108,6 +107,30 @@ def test_a_search_is_cancelled_between_two_points(tmp_path: Path) -> None:
     write_study(tmp_path, search={"space": {"strategy.mask_ratio": [0.5, 0.75]}})
     assert workers.cancel("tiny", output=tmp_path).words == "cancelled, with 2 of 2 runs ended before"
     assert Marks(tmp_path / "runs/tiny").is_cancelled
+
+
+def test_a_search_has_points_to_draw_while_somebody_is_seen_at_it(tmp_path: Path) -> None:
+    write_study(
+        tmp_path, search={"space": {"strategy.mask_ratio": [0.5, 0.75]}, "sampler": "random", "trials": 3}
+    )
+    folder = tmp_path / "runs/tiny"
+    assert not status.may_draw(folder), "nobody was ever there"
+    lease = leases.Lease(folder)
+    assert lease.take()
+    assert status.may_draw(folder)
+    lease.give_back()
+    assert status.may_draw(folder)
+    Marks(folder).cancel()
+    assert not status.may_draw(folder)
+    Marks(folder).go_on()
+    (file,) = folder.glob(".lease-*")
+    os.utime(file, (1.0, 1.0))
+    assert not status.may_draw(folder), "it was left"
+    os.utime(file)
+    record = StudyRecord.read(folder)
+    search = record.config.search.model_copy(update={"trials": 2})
+    replace(record, config=record.config.model_copy(update={"search": search})).write(folder)
+    assert not status.may_draw(folder), "it has all points"
 
 
 def test_a_study_of_another_pytorch_is_not_joined(tmp_path: Path) -> None:
