@@ -196,6 +196,20 @@ def test_a_disk_that_fails_leaves_nobody_waiting(
     assert holder_of(tmp_path) is None
 
 
+@pytest.mark.parametrize("call", ["read_text", "iterdir"])
+def test_a_file_that_another_machine_removed_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    assert Lease(tmp_path).take()
+
+    def stale(_: Path) -> Any:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(Path, call, stale)
+    assert holder_of(tmp_path) is None
+    assert not seems_lost(tmp_path)
+
+
 def test_of_many_that_follow_a_lost_one_exactly_one_does(tmp_path: Path) -> None:
     for number in range(30):
         folder = tmp_path / str(number)

@@ -11,6 +11,7 @@ clocks are compared, and a clock that jumps is not enough.
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import os
@@ -33,6 +34,8 @@ LEASE_SECONDS = 60.0
 WATCH_SECONDS = 2.5 * BEAT_SECONDS
 
 HELD, FREE = "held", "free"
+#: Errors that say that a file or folder is gone; on NFS the third one, where another machine removed it.
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
 #: Leases that this process has no more, which the file system has not yet let it give back.
 _left: set[tuple[str, int]] = set()
 _NAME = re.compile(rf"\.lease-(\d+)\.({HELD}|{FREE})")
@@ -88,6 +91,8 @@ class Lease:
         self._number, self._touched = 0, 0.0
         self._given_back = threading.Event()
         self._watched: tuple[object, float] | None = None
+        #: Whether a holder that seemed to be lost has touched its lease since, as where clocks differ.
+        self.has_seen_life = False
         #: From whom it was taken, where that one was lost.
         self.taken_from: Holder | None = None
 
@@ -155,6 +160,7 @@ class Lease:
             self._watched = None
             return False
         if self._watched is None or self._watched[0] != state:
+            self.has_seen_life = self._watched is not None
             self._watched = (state, time.monotonic())
         return time.monotonic() - self._watched[1] >= WATCH_SECONDS
 
@@ -223,6 +229,12 @@ def seems_lost(folder: Path) -> bool:
     return holder.is_gone if holder.is_here else _is_old(last.path)
 
 
+def was_had_lately(folder: Path) -> bool:
+    """Tell whether somebody took the lease of a folder less than `LEASE_SECONDS` ago, or has it and lives."""
+    last = _last(folder)
+    return last is not None and not _is_old(last.path)
+
+
 def this_process() -> Holder:
     """Return this process as the holder of a lease."""
     process = os.getpid()
@@ -245,10 +257,15 @@ def _is_us(holder: Holder | None) -> bool:
 
 
 def _files(folder: Path) -> Iterator[_File]:
-    with suppress(FileNotFoundError, NotADirectoryError):
-        for path in folder.iterdir():  # `Path.glob` leaves errors out, and with them leases
-            if found := _NAME.fullmatch(path.name):
-                yield _File(int(found[1]), found[2], path)
+    try:
+        paths = list(folder.iterdir())  # `Path.glob` leaves errors out, and with them leases
+    except OSError as error:
+        if error.errno in _GONE:
+            return
+        raise
+    for path in paths:
+        if found := _NAME.fullmatch(path.name):
+            yield _File(int(found[1]), found[2], path)
 
 
 def _last(folder: Path) -> _File | None:
@@ -273,8 +290,10 @@ def _read(file: _File) -> Holder | None:
     try:
         said: dict[str, Any] = json.loads(file.path.read_text())
         return Holder(**said)
-    except FileNotFoundError:  # given back or taken over this moment
-        return None
+    except OSError as error:
+        if error.errno in _GONE:  # given back or taken over this moment
+            return None
+        raise
     except (ValueError, TypeError):  # being written, or torn by a crash
         return Holder(0, "unknown", "", "")
 

@@ -30,7 +30,8 @@ from pgsbench.study.study_file import StudyFile
 from pgsbench.tracking.pruned import pruned_points
 from pgsbench.tracking.rundir import RunDir, all_runs, find_runs
 
-ALONE_POLL_SECONDS = 0.02
+#: Pauses between two looks at a study that another command holds: the first one, and the longest.
+ALONE_POLL_SECONDS, ALONE_MAX_SECONDS = 0.02, 0.5
 #: By study: names of the runs that were there when this process came, and of those that it has entered.
 _met: dict[Path, set[str]] = {}
 
@@ -117,9 +118,10 @@ class StudyFolder:
             yield
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        lease = Lease(self.path)
+        lease, pause = Lease(self.path), ALONE_POLL_SECONDS
         while not lease.take():
-            time.sleep(ALONE_POLL_SECONDS)
+            time.sleep(pause)
+            pause = min(2 * pause, ALONE_MAX_SECONDS)  # each look lists the whole folder
         self._is_alone = True
         try:
             yield
@@ -187,6 +189,11 @@ class StudyFolder:
         _met[self.path].update(added)
         write_planned(self.path, added.values())
         self.runs |= added
+
+    def look_for(self, spec: RunSpec) -> None:
+        """Find a run that is not where it was planned, as where another study has begun it since."""
+        if not self.directory(spec).exists and (run := find_runs(self.runs_root, [spec.id]).get(spec.id)):
+            self.found(spec, run.path.relative_to(self.runs_root).as_posix())
 
     def found(self, spec: RunSpec, directory: str) -> None:
         """Enter where a run that was worked on lies: another command may have made it under another study."""

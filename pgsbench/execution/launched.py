@@ -61,6 +61,7 @@ class LaunchedEngine(Engine):
         return self._executor.submit(self._work, spec)
 
     def _work(self, spec: RunSpec) -> str:
+        worker.refuse_complete(spec, self._runs_root)
         _ranks.told((spec, self._runs_root, self._threads, self._device.type))
         return worker.done_or_failed(
             spec, self._runs_root, self._device, should_stop=self._stop.is_set, ranks=_ranks

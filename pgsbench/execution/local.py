@@ -103,6 +103,8 @@ class Engine(ABC):
                 way_out="use fewer processes (--jobs 1) or a smaller training.batch_size; "
                 "the same command goes on where it was",
             )
+        elif isinstance(error, worker.CompleteError):
+            return Ended(spec, directory=error.where, is_ours=False)
         elif isinstance(error, Pruned):
             return Ended(spec, is_pruned=True)
         elif isinstance(error, Interrupted):

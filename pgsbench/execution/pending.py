@@ -6,8 +6,10 @@ one is lost, the run is taken over. So any number of commands share a study, and
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 
+from pgsbench.disk import leases
 from pgsbench.errors import RunHeldError, StudyError
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.local import Ended
@@ -39,6 +41,7 @@ class Pending:
         self._ours: set[str] = set()
         self._ended: list[Ended] = []
         self._told: set[str] = set()
+        self._rests_until: dict[str, float] = {}
         self.add(specs)
 
     def __bool__(self) -> bool:
@@ -56,7 +59,10 @@ class Pending:
 
     def next(self) -> RunSpec | None:
         """Return a run that nobody works on, for this process to work on; None: there is none now."""
-        return self._free() or (self._free() if self._ask_for_more() else None)
+        found = self._free()
+        while found is None and self._ask_for_more():  # what others have entered may have ended already
+            found = self._free()
+        return found
 
     def check(self) -> None:
         """Look whether the study was cancelled.
@@ -74,12 +80,15 @@ class Pending:
     def _free(self) -> RunSpec | None:
         pruned = self._folder.pruned()
         for spec in list(self._left.values()):
-            if spec.id not in self._ours and self._is_free(spec, is_pruned=spec.label in pruned):
+            if spec.id in self._ours or not self._is_free(spec, is_pruned=spec.label in pruned):
+                continue
+            if time.monotonic() >= self._rests_until.get(spec.id, 0.0):
                 self._ours.add(spec.id)
                 return spec
         return None
 
     def _is_free(self, spec: RunSpec, *, is_pruned: bool) -> bool:
+        self._folder.look_for(spec)
         run = self._folder.directory(spec)
         if holder := run.holder:  # asked first: what it leaves behind is then whole
             if spec.id not in self._told:
@@ -105,6 +114,9 @@ class Pending:
         """Take note of a run that this process is done with; False: it turned out to be another one's."""
         self._ours.discard(ended.spec.id)
         if isinstance(ended.error, RunHeldError):
+            self._folder.look_for(ended.spec)
+            if self._folder.directory(ended.spec).holder is None:  # it seems lost to who does not watch it
+                self._rests_until[ended.spec.id] = time.monotonic() + leases.BEAT_SECONDS
             return False
         self._left.pop(ended.spec.id, None)
         if ended.error is not None and not ended.was_stopped:

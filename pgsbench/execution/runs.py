@@ -70,8 +70,11 @@ def enter(
         folder: The study and where it lives.
         specs: The runs.
         watcher: Told which are complete.
-        retry: Runs that have failed are to be tried again, and a study that was cancelled goes on.
+        retry: Runs that have failed are to be tried again, and a study that was cancelled goes on; for a
+            command that begins alone.
     """
+    if retry:
+        folder.marks.go_on()
     specs = folder.existing(specs)
     folder.add(specs)
     missing, pruned = dict[str, RunSpec](), folder.pruned()
@@ -84,7 +87,6 @@ def enter(
             missing.setdefault(spec.id, spec)
     if retry:
         folder.marks.try_again(missing)
-        folder.marks.go_on()
     decode_first(missing.values(), watcher.on_progress)
     return list(missing.values())
 

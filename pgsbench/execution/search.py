@@ -76,6 +76,7 @@ def search(
     book = _Book(folder, watcher, retry=retry)
     pending = Pending(folder, more=book.more, on_note=watcher.on_note)
     pending.add(enter(folder, references, watcher, retry=retry))
+    pending.check()  # what is entered next would take back that it was cancelled meanwhile
     pending.add(book.begin())
     failed = []
     try:
@@ -151,7 +152,7 @@ class _Book:
                 points = grid_points(self._folder.study, self._limit)
             else:
                 points = self._entered()[: self._limit]
-            return self._enter(points)
+            return self._enter(points, retry=self._retry)
 
     def more(self) -> list[RunSpec]:
         """Return further runs to work on: of points that others have entered, or of a new one."""
@@ -167,6 +168,7 @@ class _Book:
                 if drawn is None:
                     break
                 missing = self._enter([drawn])
+                self._folder.marks.try_again(spec.id for spec in missing)  # they failed in another search
             return missing
 
     def _draw(self) -> Point | None:
@@ -211,14 +213,14 @@ class _Book:
                 points[spec.label] = Point(spec.arm, spec.params)
         return list(points.values())
 
-    def _enter(self, points: Sequence[Point]) -> list[RunSpec]:
+    def _enter(self, points: Sequence[Point], *, retry: bool = False) -> list[RunSpec]:
         planner, entries = self._folder.planner, list[_Entry]()
         for point in points:
             specs = self._folder.existing(planner.specs([point.arm], point.params))
             params = self._params_of(point)
             entries.append(_Entry(params, specs, KnownPoint(params)))
         everything = [spec for entry in entries for spec in entry.specs]
-        missing = enter(self._folder, everything, self._watcher, retry=self._retry)
+        missing = enter(self._folder, everything, self._watcher, retry=retry)
         self._entries |= {entry.specs[0].label: entry for entry in entries}
         left = {spec.id for spec in missing}
         for entry in entries:
@@ -229,10 +231,11 @@ class _Book:
     # -------------------------------------------------------------------------------------------- results
 
     def start(self, spec: RunSpec) -> None:
-        """Take note that a run starts, and with it the trial of its point."""
+        """Take note that a run starts, and with it the trial of its point, unless that has failed."""
         for label, entry in self._of(spec):
-            with self._folder.alone():
-                self._trials.start(label, entry.known)
+            if not any(self._folder.marks.failure(one.id) for one in entry.specs):
+                with self._folder.alone():
+                    self._trials.start(label, entry.known)
 
     def close(self, spec: RunSpec, error: Exception | None) -> None:
         """Take note that a run has ended, here or elsewhere."""
@@ -245,7 +248,7 @@ class _Book:
                     self._trials.fail(label, entry.known, str(error))
 
     def leave(self) -> None:
-        """Close the trials of points that nobody works on any more."""
+        """Close the trials of points that nobody works on any more, but for those that others have begun."""
         left = [label for label, entry in self._entries.items() if not entry.known.values]
         idle = [label for label in left if not any(self._is_held(one) for one in self._entries[label].specs)]
         if idle:

@@ -10,7 +10,7 @@ from pgsbench.records import files
 from pgsbench.records.marks import Marks, PrunedMark
 from pgsbench.records.study_record import StudyRecord, StudyRun
 from pgsbench.tracking.pruned import pruned_points
-from pgsbench.tracking.rundir import RunDir
+from pgsbench.tracking.rundir import RunDir, find_runs
 
 WAITING, QUEUED, RUNNING, DONE, FAILED, LOST = "waiting", "queued", "running", "done", "failed", "lost"
 PRUNED = "pruned"
@@ -58,35 +58,54 @@ def statuses(folder: Path) -> list[RunStatus]:
     """
     marks, record = Marks(folder), StudyRecord.read(folder)
     pruned = pruned_points(folder, record.config.search, record.runs)
-    return [
-        _status(RunDir(folder.parent / run.directory), run, marks, pruned.get(run.spec.label))
-        for run in record.runs
-    ]
+    planned = {run.spec.id: RunDir(folder.parent / run.directory) for run in record.runs}
+    # Another study may have begun a run since it was planned here.
+    elsewhere = find_runs(folder.parent, {run_id for run_id, run in planned.items() if not run.exists})
+    directories = planned | elsewhere
+    return [_status(directories[run.spec.id], run, marks, pruned.get(run.spec.label)) for run in record.runs]
+
+
+def may_draw(folder: Path) -> bool:
+    """Tell whether a search that samples has points left to draw, and somebody was seen at it lately.
+
+    Raises:
+        StudyError: A file of the study is damaged.
+    """
+    record = StudyRecord.read(folder)
+    search = record.config.search
+    if search is None or search.sampler == "grid" or Marks(folder).is_cancelled:
+        return False
+    points = {run.spec.label for run in record.runs if run.spec.params}
+    # Each run that begins or ends takes the study's lease, and so does who draws.
+    return len(points) < (search.trials or 0) and leases.was_had_lately(folder)
 
 
 def _status(run: RunDir, planned: StudyRun, marks: Marks, pruned: PrunedMark | None) -> RunStatus:
     spec, holder = planned.spec, leases.holder_of(run.path)
+    is_lost = holder is not None and leases.seems_lost(run.path)
     steps, line = spec.config.training.steps, run.last_line()
     step = int(line.get("step", 0))
     found = RunStatus(spec.name, spec.id, WAITING, step=step, steps=steps)
+    # A holder may be lost after the run has ended: then there is nothing to go on with.
+    if holder is None or is_lost:
+        if run.is_done:
+            return replace(found, state=DONE, step=steps)
+        if failure := marks.failure(spec.id):
+            return replace(found, state=FAILED, why=failure.error, log=failure.log)
+        if pruned is not None:
+            return replace(found, state=PRUNED, why=pruned.why)
     if holder is not None:
-        lost, seconds = leases.seems_lost(run.path), float(line.get("seconds", 0))
+        seconds = float(line.get("seconds", 0))
         is_moving = seconds > 0 and step > 0
         return replace(
             found,
-            state=LOST if lost else RUNNING,
+            state=LOST if is_lost else RUNNING,
             host=holder.host,
             job=holder.job,
             samples_per_second=step * spec.config.training.batch_size / seconds if is_moving else None,
-            seconds_left=(steps - step) * seconds / step if is_moving and not lost else None,
+            seconds_left=(steps - step) * seconds / step if is_moving and not is_lost else None,
             log=str(run.path / files.METRICS),
         )
-    if run.is_done:
-        return replace(found, state=DONE, step=steps)
-    if failure := marks.failure(spec.id):
-        return replace(found, state=FAILED, why=failure.error, log=failure.log)
-    if pruned is not None:
-        return replace(found, state=PRUNED, why=pruned.why)
     if queued := marks.queued(spec.id):
         return replace(found, state=QUEUED, job=queued.job, log=queued.log)
     return found

@@ -10,6 +10,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from pgsbench.disk.databases import lock_path, prepare
+from pgsbench.disk.leases import Holder, this_process
 from pgsbench.errors import StudyError, without_password
 from pgsbench.execution.adviser import KnownPoint, trial_of
 
@@ -28,8 +30,8 @@ DATABASE = "optuna.db"
 FILLED = ("version_info", "alembic_version")
 #: Scheme of an address of Optuna's gRPC proxy, and the port that it listens on if nobody says another.
 PROXY, PROXY_PORT = "grpc", 13000
-#: Attribute of a trial: what the point is called, `RunSpec.label`.
-LABEL = "label"
+#: Attributes of a trial: what the point is called, `RunSpec.label`, and which process began it.
+LABEL, STARTED_BY = "label", "started_by"
 
 
 class Trials:
@@ -75,9 +77,12 @@ class Trials:
         self._tell(lambda: self._complete(label, point, about))
 
     def fail(self, label: str, point: KnownPoint, why: str) -> None:
-        """Say why a point failed; it is another trial when it is tried again."""
+        """Say why a point failed, once for each time that it was begun."""
 
         def tell() -> None:
+            known = self._of(label)
+            if known and not any(trial.state is TrialState.RUNNING for trial in known):
+                return  # another process has said so, or has completed it
             trial = self._start(label, point)
             if trial is not None:
                 self._study._storage.set_trial_user_attr(trial._trial_id, "error", why)
@@ -97,11 +102,14 @@ class Trials:
         self._tell(tell)
 
     def close(self, labels: Sequence[str]) -> None:
-        """Close trials of points that nobody works on, as those of a search that was stopped."""
+        """Close trials of points that nobody works on, as those of a search that was stopped.
+
+        What a process that lives has begun is left to it: its worker may be about to take the run.
+        """
 
         def tell() -> None:
             for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                if trial.user_attrs.get(LABEL) in labels:
+                if trial.user_attrs.get(LABEL) in labels and _is_left(trial):
                     self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
         self._tell(tell)
@@ -140,6 +148,7 @@ class Trials:
     def _trial(self, label: str, point: KnownPoint) -> FrozenTrial:
         trial = trial_of(point, self._distributions, {})
         trial.set_user_attr(LABEL, label)
+        trial.set_user_attr(STARTED_BY, asdict(this_process()))
         return trial
 
     def _of(self, label: str) -> list[FrozenTrial]:
@@ -157,6 +166,14 @@ class Trials:
             self._is_behind = True
         with suppress(Exception):  # a connection that broke is made anew
             self._study._storage.remove_session()
+
+
+def _is_left(trial: FrozenTrial) -> bool:
+    """Tell whether this process has begun a trial, or one that is gone."""
+    if STARTED_BY not in trial.user_attrs:  # it is an older version's
+        return True
+    process = Holder(**trial.user_attrs[STARTED_BY])
+    return process.is_gone or process == this_process()
 
 
 def open_storage(folder: Path, name: str, directions: Sequence[str] = ("maximize",)) -> optuna.Study:

@@ -10,16 +10,21 @@ from pathlib import Path
 import torch
 
 from pgsbench.errors import Interrupted, RunError, UserError
+from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.execution.probes import prober_of
 from pgsbench.execution.together import run_together
 from pgsbench.execution.worker_process import begin
-from pgsbench.experiment import run_once
+from pgsbench.experiment import is_complete, run_once, suite_of
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.tracking.failures import failure_of
 from pgsbench.tracking.rundir import RunDir, find_runs
 from pgsbench.training.ranks import Ranks
 
 _stop: Event
+
+
+class CompleteError(RunError):
+    """Another process has completed a run since it was handed out; `where` is its directory."""
 
 
 def start(threads: int, stop: Event) -> None:
@@ -40,9 +45,11 @@ def work(spec: RunSpec, runs_root: Path, device: str) -> str:
     Raises:
         UserError: The run failed. What is nobody's mistake is one, too, and leaves its traceback in the run
             directory: it must not end the runs beside it.
+        CompleteError: There is nothing left to do.
         Interrupted: The worker was asked to stop, or the run was pruned; the state is saved.
     """
     try:
+        refuse_complete(spec, runs_root)
         if "," in device:
             return run_together(
                 spec, runs_root, device.split(","), threads=torch.get_num_threads(), stop=_stop
@@ -52,6 +59,14 @@ def work(spec: RunSpec, runs_root: Path, device: str) -> str:
         raise
     except Exception as error:
         raise _failure(error, spec, runs_root) from None
+
+
+def refuse_complete(spec: RunSpec, runs_root: Path) -> None:
+    """Raise CompleteError where a run needs no work any more."""
+    run = find_runs(runs_root, [spec.id]).get(spec.id)
+    if run is not None and is_complete(run, current_fingerprint(suite_of(spec))):
+        directory = run.path.relative_to(runs_root).as_posix()
+        raise CompleteError("another process has completed this run", where=directory)
 
 
 def done_or_failed(

@@ -15,7 +15,17 @@ from pgsbench.execution import slurm
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.runs import Watcher, enter
 from pgsbench.execution.slots import Slots, plan_slots
-from pgsbench.execution.status import ENDED, FAILED, LOST, QUEUED, RUNNING, WAITING, RunStatus, statuses
+from pgsbench.execution.status import (
+    ENDED,
+    FAILED,
+    LOST,
+    QUEUED,
+    RUNNING,
+    WAITING,
+    RunStatus,
+    may_draw,
+    statuses,
+)
 from pgsbench.records.marks import Failure, Marks, Queued
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import StudyRecord, read_planned
@@ -73,11 +83,11 @@ def _waiting(worker: Queued) -> RunStatus:
 def watch(
     study: str, *, output: str | Path = ".", seconds: float = WATCH_SECONDS
 ) -> Iterator[list[RunStatus]]:
-    """Yield how each run stands, again and again until all have ended; see `status`."""
+    """Yield how each run stands, again and again until all have ended and no more are drawn; see `status`."""
     while True:
         found = status(study, output=output)
         yield found
-        if all(run.state in ENDED for run in found):
+        if all(run.state in ENDED for run in found) and not may_draw(study_folder(output, study)):
             return
         time.sleep(seconds)
 

@@ -219,12 +219,12 @@ class RunDir:
         another machine is watched before (`pgsbench.disk.leases`).
 
         Raises:
-            RunHeldError: Another process works on this run.
+            RunHeldError: Another process works on this run, or its holder moved while it was watched.
         """
         lease = Lease(self.existing_path())
         while not lease.take():
             holder = leases.holder_of(self.existing_path())
-            if holder is not None and not leases.seems_lost(self.path):
+            if holder is not None and (lease.has_seen_life or not leases.seems_lost(self.path)):
                 raise RunHeldError(
                     f"another process works on this run ({holder})",
                     where=str(self.path),
@@ -264,11 +264,10 @@ def find_runs(runs_root: Path, run_ids: Collection[str]) -> dict[str, RunDir]:
 
     One look at the folders for all ids; nothing is remembered, as other processes may write there, too.
     """
-    endings = {f"-{run_id}": run_id for run_id in run_ids}
     found: dict[str, RunDir] = {}
     for path in sorted(runs_root.glob("*/*-*")):
-        run_id = next((run_id for ending, run_id in endings.items() if path.name.endswith(ending)), None)
-        if run_id is None:
+        run_id = path.name.rpartition("-")[2]
+        if run_id not in run_ids:
             continue
         run = RunDir(path)
         if run.exists and (run_id not in found or (run.is_done and not found[run_id].is_done)):

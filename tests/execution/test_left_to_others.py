@@ -60,10 +60,13 @@ def test_a_search_is_jobs_that_the_command_waits_for(
 
 
 def test_a_study_is_looked_at_until_all_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    looks = [["running", "failed"], ["lost", "failed"], ["pruned", "failed"], ["done"]]
+    looks = [["running", "failed"], ["lost", "failed"], ["done"], ["pruned", "failed"], ["done"]]
+    draws = iter([True, False])  # the third look is between two points of a search
     states = iter([SimpleNamespace(state=state) for state in look] for look in looks)
     monkeypatch.setattr(workers, "status", lambda *_, **__: next(states))
-    assert len(list(workers.watch("tiny", seconds=0))) == 3
+    monkeypatch.setattr(workers, "study_folder", lambda *_: Path())
+    monkeypatch.setattr(workers, "may_draw", lambda _: next(draws))
+    assert len(list(workers.watch("tiny", seconds=0))) == 4
 
 
 def test_what_is_left_is_told_with_the_folder_it_lies_in(

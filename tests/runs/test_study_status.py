@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import os
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from written import spec_of, write_study
 
+from pgsbench.disk import leases
 from pgsbench.errors import StudyError
-from pgsbench.execution import slurm
+from pgsbench.execution import slurm, status
 from pgsbench.execution.status import RunStatus
-from pgsbench.records.marks import Failure, Marks, Queued
+from pgsbench.records import files
+from pgsbench.records.marks import Failure, Marks, PrunedMark, Queued
 from pgsbench.records.run_spec import Numerics
 from pgsbench.records.study_record import DecisionPlan, StudyRecord, StudyRun, write_planned
 from pgsbench.reporting.runs.status_table import status_table
@@ -55,6 +58,23 @@ def test_each_state_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert by_name(tmp_path)[specs["queue"].name].state == "lost"
 
 
+def test_what_has_ended_is_not_lost_with_its_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done, failed, pruned, _ = write_study(tmp_path)
+    other = spec_of("none", 0)
+    write_planned(tmp_path / "runs/tiny", [StudyRun(other, other.folder)])
+    lost = RunDir.create(tmp_path / "runs", other)
+    Marks(tmp_path / "runs/tiny").fail(failed.spec.id, Failure("out of memory"))
+    mark = PrunedMark("median", "it looked bad", 1, 1.0)
+    monkeypatch.setattr(status, "pruned_points", lambda *_: {pruned.spec.label: mark})
+    for run in (failed, pruned):
+        (run.path / files.DONE).unlink()
+    for run in (done, failed, pruned, lost):  # its worker was killed before it could give the lease back
+        gone = asdict(leases.this_process()) | {"started": "1"}
+        (run.path / ".lease-000001.held").write_text(json.dumps(gone))
+    states = [by_name(tmp_path)[run.spec.name].state for run in (done, failed, pruned, lost)]
+    assert states == ["done", "failed", "pruned", "lost"]
+
+
 def test_cancel_and_retry(tmp_path: Path) -> None:
     first, *_ = write_study(tmp_path)
     marks = Marks(tmp_path / "runs/tiny")
@@ -87,6 +107,30 @@ def test_a_search_is_cancelled_between_two_points(tmp_path: Path) -> None:
     write_study(tmp_path, search={"space": {"strategy.mask_ratio": [0.5, 0.75]}})
     assert workers.cancel("tiny", output=tmp_path).words == "cancelled, with 2 of 2 runs ended before"
     assert Marks(tmp_path / "runs/tiny").is_cancelled
+
+
+def test_a_search_has_points_to_draw_while_somebody_is_seen_at_it(tmp_path: Path) -> None:
+    write_study(
+        tmp_path, search={"space": {"strategy.mask_ratio": [0.5, 0.75]}, "sampler": "random", "trials": 3}
+    )
+    folder = tmp_path / "runs/tiny"
+    assert not status.may_draw(folder), "nobody was ever there"
+    lease = leases.Lease(folder)
+    assert lease.take()
+    assert status.may_draw(folder)
+    lease.give_back()
+    assert status.may_draw(folder)
+    Marks(folder).cancel()
+    assert not status.may_draw(folder)
+    Marks(folder).go_on()
+    (file,) = folder.glob(".lease-*")
+    os.utime(file, (1.0, 1.0))
+    assert not status.may_draw(folder), "it was left"
+    os.utime(file)
+    record = StudyRecord.read(folder)
+    search = record.config.search.model_copy(update={"trials": 2})
+    replace(record, config=record.config.model_copy(update={"search": search})).write(folder)
+    assert not status.may_draw(folder), "it has all points"
 
 
 def test_a_study_of_another_pytorch_is_not_joined(tmp_path: Path) -> None:
