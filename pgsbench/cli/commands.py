@@ -88,6 +88,5 @@ def only_with(name: str, is_given: object, **others: object) -> None:
 
 def names_in(text: str | None) -> list[str] | None:
     """Return the names in a list joined by commas, each once; None: there is no list."""
-    if text is None:
-        return None
-    return [name for name in dict.fromkeys(part.strip() for part in text.split(",")) if name]
+    names = dict.fromkeys(part.strip() for part in (text or "").split(","))
+    return None if text is None else [name for name in names if name]

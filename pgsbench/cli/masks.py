@@ -19,7 +19,6 @@ app = group("Masking strategies: described, seen, measured.", name="masks")
 _TEXTS = "Text strategies, joined by commas (default: the study's)."
 Texts = Annotated[str | None, option(_TEXTS, tab=completion.text_strategies)]
 Keep = Annotated[int | None, option("Tokens of a caption that stay, with both marks (default: its own).")]
-_MASKED = "A study, a built-in data set, or shards."
 _DIAGNOSED = "Strategies, joined by commas (default: the study's arms; with data all but none and flip)."
 _PREVIEWED = "Strategies, joined by commas (default: pgs,random,grid; of a study: its arms)."
 _THRESHOLD = "Also find the threshold, ready to paste, that gives this effective ratio."
@@ -78,7 +77,7 @@ def preview(
 
 @command(app, "pgsbench masks diagnose baselines --strategies pgs,flip,grid", slow=True)
 def diagnose(
-    study_or_data: Annotated[str, argument(_MASKED, "STUDY|DATA", tab=completion.studies_or_data)],
+    study_or_data: Annotated[str, argument("Or shards.", "STUDY|DATA", tab=completion.studies_or_data)],
     strategies: Annotated[str | None, option(_DIAGNOSED, tab=completion.strategy_list)] = None,
     batches: Annotated[int, option("Training batches to look at.", min=1)] = 8,
     seeds: Annotated[int, option("Seeds of each mask.", min=2)] = 2,

@@ -22,7 +22,6 @@ _CHECKPOINT = (
     "NAME:PRETRAINED_TAG, hf-hub:OWNER/NAME, or MLflow URIs (runs:/..., models:/...)."
 )
 _EVALUATED = "A run directory, a local-dir folder, or NAME:TAG."
-_TIMED = "Joined by commas (default: all built-in ones)."
 _MODEL = "Architecture of a file of weights: its name, its JSON file, or NAME:TAG of published ones."
 _TO = "Where scores go (default: CHECKPOINT/eval-SUITE, or evaluations/)."
 _MLFLOW = "MLflow run that gets the scores, too; mirror: the run directory's."
@@ -106,7 +105,9 @@ def masks(
     model: Annotated[str, option("Whose image tower and patches.")] = "ViT-B-16",
     batch_size: Annotated[int, option("Pictures in the batch.", min=1)] = 16,
     device: opt.Device = "cpu",
-    strategies: Annotated[str | None, option(_TIMED, tab=completion.strategy_list)] = None,
+    strategies: Annotated[
+        str | None, option("Joined by commas (default: all).", tab=completion.strategy_list)
+    ] = None,
     threads: opt.Threads = 1,
     json: opt.Json = False,
 ) -> None:

@@ -68,9 +68,7 @@ def schema() -> None:
 @command(app, "pgsbench study status ratio --watch")
 def status(
     study: opt.StudyRun,
-    watch: Annotated[
-        bool, option("Again every few seconds, until all has ended; JSON is a line each time.", "--watch")
-    ] = False,
+    watch: Annotated[bool, option("Until all has ended; with --json a line each time.", "--watch")] = False,
     output: opt.Output = Path(),
     json: opt.Json = False,
 ) -> None:
@@ -80,10 +78,7 @@ def status(
 
     looks = workers.watch(study, output=output) if watch else [workers.status(study, output=output)]
     for found in looks:
-        if watch and json:
-            typer.echo(status_frame(found).to_json(orient="records", date_format="iso"))
-        else:
-            terminal.show_frame(status_frame(found), status_table(study, found), json=json)
+        terminal.show_frame(status_frame(found), status_table(study, found), json=json, in_a_line=watch)
 
 
 @command(app, "pgsbench study cancel ratio")

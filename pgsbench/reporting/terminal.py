@@ -31,10 +31,11 @@ def show(*tables: Table, json: bool = False) -> None:
         sys.stdout.write("\n".join(map(text, tables)))
 
 
-def show_frame(frame: pd.DataFrame, table: Table, *, json: bool) -> None:
+def show_frame(frame: pd.DataFrame, table: Table, *, json: bool, in_a_line: bool = False) -> None:
     """Print the table of a frame; as JSON the frame itself, whose numbers are not rounded."""
     if json:
-        sys.stdout.write(frame.to_json(orient="records", indent=1, date_format="iso") + "\n")
+        indent = None if in_a_line else 1
+        sys.stdout.write(frame.to_json(orient="records", indent=indent, date_format="iso") + "\n")
     else:
         show(table)
 
