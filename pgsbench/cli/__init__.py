@@ -41,8 +41,11 @@ def _run(context: AbstractContextManager[None]) -> None:
     except SystemExit as end:
         if end.code == INTERRUPTED:  # typer turns Ctrl-C into this
             goes_on = any(" ".join(sys.argv[1:last]) in GO_ON for last in (2, 3))
-            what = "goes on where it was" if goes_on else "begins anew"
-            print(f"\nstopped; the same command {what}", file=sys.stderr)
+            print(
+                "\nstopped; the same command",
+                "goes on where it was" if goes_on else "begins anew",
+                file=sys.stderr,
+            )
         raise
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
         sys.stderr.close()
