@@ -19,7 +19,7 @@ Anything else that is raised is a bug in pgsbench and keeps its traceback.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 
 class UserError(Exception):
@@ -121,6 +121,16 @@ class Interrupted(Exception):  # noqa: N818 - it is no error
 
 class Pruned(Interrupted):
     """A training was ended because its point looked bad; its state is saved."""
+
+
+#: Commands that keep what is finished, so that the same one goes on; all others begin anew.
+GO_ON = frozenset(("train", "compare", "sweep", "scale", "worker", "evaluate", "data fetch"))
+
+
+def stopped(words: Sequence[str]) -> str:
+    """Return what is said where a command of these words was stopped."""
+    goes_on = any(" ".join(words[:count]) in GO_ON for count in (1, 2))
+    return f"stopped; the same command {'goes on where it was' if goes_on else 'begins anew'}"
 
 
 #: Of more valid names only the nearest are listed.

@@ -10,8 +10,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pgsbench.launcher import launched_rank
 
 INTERRUPTED = 130
-#: Commands that keep what is finished, so that the same one goes on; all others begin anew.
-GO_ON = frozenset(("train", "compare", "sweep", "scale", "worker", "evaluate", "data fetch"))
 
 
 def main() -> None:
@@ -29,7 +27,7 @@ def main() -> None:
 
 def _run(context: AbstractContextManager[None]) -> None:
     from pgsbench.cli.app import app
-    from pgsbench.errors import UserError
+    from pgsbench.errors import UserError, stopped
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # save and end, as on Ctrl-C
     try:
@@ -40,12 +38,7 @@ def _run(context: AbstractContextManager[None]) -> None:
         sys.exit(2)
     except SystemExit as end:
         if end.code == INTERRUPTED:  # typer turns Ctrl-C into this
-            goes_on = any(" ".join(sys.argv[1:last]) in GO_ON for last in (2, 3))
-            print(
-                "\nstopped; the same command",
-                "goes on where it was" if goes_on else "begins anew",
-                file=sys.stderr,
-            )
+            print(f"\n{stopped(sys.argv[1:])}", file=sys.stderr)
         raise
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
         sys.stderr.close()

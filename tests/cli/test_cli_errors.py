@@ -14,8 +14,9 @@ import pytest
 from tinyworld import TinyWorld, png
 from typer.main import get_command
 
-from pgsbench.cli import GO_ON, archive, data, main, masks, study
+from pgsbench.cli import archive, data, main, masks, study
 from pgsbench.cli.app import app
+from pgsbench.errors import GO_ON
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
 from pgsbench.tracking.rundir import RunDir
