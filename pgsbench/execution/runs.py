@@ -54,6 +54,7 @@ def work_off(
     Raises:
         KeyboardInterrupt: After the workers have saved their states.
     """
+    folder.marks.go_on()
     pending = Pending(folder, enter(folder, specs, watcher), on_note=watcher.on_note)
     ended = train(folder, slots, watcher, pending)
     return [(one.spec, one.error) for one in ended if one.error is not None]
@@ -70,11 +71,8 @@ def enter(
         folder: The study and where it lives.
         specs: The runs.
         watcher: Told which are complete.
-        retry: Runs that have failed are to be tried again, and a study that was cancelled goes on; for a
-            command that begins alone.
+        retry: Runs that have failed are to be tried again, as by a command that begins.
     """
-    if retry:
-        folder.marks.go_on()
     specs = folder.existing(specs)
     folder.add(specs)
     missing, pruned = dict[str, RunSpec](), folder.pruned()

@@ -56,7 +56,7 @@ def search(
         references: The runs of the arms that are not searched.
         slots: Where runs are trained.
         watcher: Told of progress.
-        retry: Whether points that have failed are worked on again.
+        retry: Whether points that have failed are worked on again, and a study that was cancelled.
 
     Returns:
         The runs that failed, each with its error.
@@ -73,10 +73,11 @@ def search(
             where="search.probe",
             way_out="start without torchrun or srun, or leave probe and pruner out",
         )
+    if retry:
+        folder.marks.go_on()  # first of all: who cancels from here on means this command, too
     book = _Book(folder, watcher, retry=retry)
     pending = Pending(folder, more=book.more, on_note=watcher.on_note)
     pending.add(enter(folder, references, watcher, retry=retry))
-    pending.check()  # what is entered next would take back that it was cancelled meanwhile
     pending.add(book.begin())
     failed = []
     try:

@@ -168,6 +168,7 @@ class ClusterStudy(Study):
         return other
 
     def _work_off(self, specs: Sequence[RunSpec]) -> None:
+        Marks(self.runs_root / self.name).go_on()
         missing = self.watched(lambda folder, watcher: enter(folder, specs, watcher))
         self.submit(missing)
         self.failed = self.watched(lambda folder, watcher: slurm.wait_for(folder, missing, watcher))
@@ -378,6 +379,7 @@ def leave(
         specs = [*references, *(() if num_open else searched)]
     else:
         specs = study.plan(arms)
+    Marks(study.runs_root / study.name).go_on()
     missing = study.watched(lambda folder, watcher: enter(folder, specs, watcher))
     jobs = study.submit(missing, num_open) if isinstance(study, ClusterStudy) else []
     return Left(missing, jobs, num_open)

@@ -59,7 +59,9 @@ def test_two_workers_complete_a_search(worked: Path) -> None:
     found = status(worked)
     assert [run["state"] for run in found] == ["done"] * 4
     assert found[0]["name"] == "none s0"
-    assert "joined: 4 done" in pgsbench("study", "status", "joined", "--watch", "--output", str(worked))
+    watch = ("study", "status", "joined", "--watch", "--output", str(worked))
+    assert "joined: 4 done" in pgsbench(*watch)
+    assert [json.loads(line) for line in pgsbench(*watch, "--json").splitlines()] == [found]
     assert not list((worked / "runs/joined").glob("*/takeovers.jsonl"))
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -15,11 +16,13 @@ from tinyworld import TinyWorld
 
 from pgsbench.errors import StudyError
 from pgsbench.execution import runs as runs_module
+from pgsbench.execution import search as search_module
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.local import Ended
 from pgsbench.execution.runs import Watcher
 from pgsbench.execution.search import _Book, search
 from pgsbench.execution.slots import Slots
+from pgsbench.execution.trials import Trials
 from pgsbench.records.marks import Failure, Marks
 from pgsbench.records.run_spec import RunSpec
 
@@ -64,6 +67,23 @@ def test_a_search_that_is_cancelled_draws_no_further_point(
         search_beside(folder, folder.marks.cancel, monkeypatch)
     assert folder.marks.is_cancelled
     assert len(many.trained(tmp_path)) == 1
+
+
+def test_who_cancels_while_a_search_opens_its_record_means_it_too(
+    tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = many.folder_of(tiny.study, tmp_path, sampled(4))
+    folder.marks.cancel()  # before: this command takes it back
+
+    def cancelled_meanwhile(*args: Any) -> Trials:
+        assert not folder.marks.is_cancelled
+        folder.marks.cancel()
+        return Trials(*args)
+
+    monkeypatch.setattr(search_module, "Trials", cancelled_meanwhile)
+    with pytest.raises(StudyError, match="cancelled"):
+        search_beside(folder, lambda: None, monkeypatch)
+    assert not (tmp_path / "trained").exists()
 
 
 def test_a_point_that_another_process_entered_and_that_failed_is_left_alone(
