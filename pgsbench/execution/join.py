@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from pgsbench.errors import StudyError
@@ -14,6 +15,9 @@ from pgsbench.records.run_spec import Numerics, RunSpec
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.study.plan import torch_version
 from pgsbench.study.study_file import StudyFile
+
+#: Between two looks at what else has been entered, as each reads the whole study.
+LOOK_SECONDS = 5.0
 
 
 def joined_file(record: StudyRecord) -> StudyFile:
@@ -49,7 +53,8 @@ def numerics_of(record: StudyRecord) -> Numerics:
 def join(folder: StudyFolder, slots: Slots, watcher: Watcher) -> list[tuple[RunSpec, Exception]]:
     """Work on a study until nothing of it is left that nobody works on or has ended; return what failed.
 
-    Runs that failed before are left alone.
+    Runs that failed before are left alone until `study retry` wants them again; what other commands enter
+    meanwhile is worked on, too.
 
     Args:
         folder: The study; its planner has the study's numerics.
@@ -63,5 +68,19 @@ def join(folder: StudyFolder, slots: Slots, watcher: Watcher) -> list[tuple[RunS
     if folder.study.config.search is not None:
         references = [spec for spec in specs if not spec.params]
         return search(folder, references, slots, watcher, retry=False)
-    pending = Pending(folder, specs, on_note=watcher.on_note)
+    looked = time.monotonic()
+
+    def more() -> list[RunSpec]:
+        """Return runs that other commands have entered since, and those that `study retry` wants again."""
+        nonlocal looked
+        if time.monotonic() - looked < LOOK_SECONDS:
+            return []
+        folder.refresh()
+        pruned, failed = folder.pruned(), folder.marks.failure
+        specs = [run.spec for run in folder.runs.values() if run.spec not in pending]
+        wanted = [spec for spec in specs if not failed(spec.id) and spec.label not in pruned]
+        looked = time.monotonic()
+        return [spec for spec in wanted if not folder.is_complete(spec)]
+
+    pending = Pending(folder, specs, more=more, on_note=watcher.on_note)
     return [(one.spec, one.error) for one in train(folder, slots, watcher, pending) if one.error is not None]

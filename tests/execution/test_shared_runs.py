@@ -11,13 +11,17 @@ from test_search import finish
 from tinyworld import TinyWorld
 
 from pgsbench.disk import leases
-from pgsbench.errors import RunHeldError
+from pgsbench.errors import RunHeldError, StudyError
 from pgsbench.execution import folder as folders
+from pgsbench.execution import join as joining
 from pgsbench.execution import worker
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.local import Ended, Engine
 from pgsbench.execution.pending import Pending
+from pgsbench.execution.runs import Watcher
+from pgsbench.execution.slots import Slots
 from pgsbench.execution.status import statuses
+from pgsbench.records.marks import Failure, Marks
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.tracking.rundir import RunDir
 
@@ -109,3 +113,29 @@ def test_who_waits_for_a_study_looks_less_and_less_often(
     assert pauses[0] == folders.ALONE_POLL_SECONDS
     assert pauses == sorted(pauses)
     assert pauses[-2:] == [folders.ALONE_MAX_SECONDS] * 2
+
+
+def test_a_worker_takes_runs_that_are_wanted_again_and_those_that_others_enter(
+    tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, spec = planned(tiny, tmp_path, "three")
+    other = many.folder_of(tiny.study, tmp_path, ["search=null", "name=three", "seeds=[0, 1]"])
+    _, more = other.planner.specs(["pgs"])
+    taken: list[RunSpec | None] = []
+
+    def train(folder: StudyFolder, _: object, __: object, pending: Pending) -> list[Ended]:
+        taken.append(pending.next())
+        folder.marks.fail(spec.id, Failure("no such shard"))
+        pending.close(Ended(spec, error=StudyError("no such shard")))
+        taken.append(pending.next())
+        Marks(folder.path).try_again([spec.id])  # as `study retry` does
+        taken.append(pending.next())
+        other.add([more])
+        taken.append(pending.next())
+        taken.append(pending.next())
+        return []
+
+    monkeypatch.setattr(joining, "train", train)
+    monkeypatch.setattr(joining, "LOOK_SECONDS", 0.0)
+    joining.join(folder, Slots(("cpu",), 1), Watcher())
+    assert taken == [spec, None, spec, more, None]
