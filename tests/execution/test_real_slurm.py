@@ -203,7 +203,7 @@ def test_a_run_of_two_processes_goes_on_with_one_after_its_limit(
     (spec,), (job,) = left.missing, left.jobs
     run, marks = RunDir(tmp_path / "runs" / spec.folder), Marks(tmp_path / "runs/tiny")
     wait_until(lambda: run.last_step() > 3)
-    subprocess.run(["scancel", "--signal=USR1", "--full", job], check=True)
+    subprocess.run(["scancel", "--signal=USR1", job], check=True)
     wait_until(lambda: (queued := marks.queued(spec.id)) is not None and queued.job != job)
     lines = (run.path / files.METRICS).read_text()
     assert run.last_step() < spec.config.training.steps
