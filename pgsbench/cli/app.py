@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pgsbench.cli import archive, data, masks, measure, studies, study
+from pgsbench.cli import archive, data, masks, measure, studies, study_group
 from pgsbench.cli.commands import group, option
 
 app = group(
@@ -19,7 +19,7 @@ app = group(
 
 for _part in (studies, measure, archive):
     app.registered_commands += _part.app.registered_commands
-for _group in (masks.app, measure.bench, data.app, study.app, archive.runs):
+for _group in (masks.app, measure.bench, data.app, study_group.app, archive.runs):
     app.add_typer(_group)
 
 

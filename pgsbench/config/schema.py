@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from pgsbench.config import sources
-from pgsbench.config.augment import AugmentConfig
+from pgsbench.config.augmentation import AugmentConfig
 from pgsbench.config.search import SearchConfig
 from pgsbench.config.strict import Strict
 

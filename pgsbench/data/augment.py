@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pgsbench.config.augment import AugmentConfig
+from pgsbench.config.augmentation import AugmentConfig
 from pgsbench.data.damage import DAMAGED, PILLOW_ERRORS, UnusableError, open_picture
 from pgsbench.data.transforms import Pixels, fit, map_of
 

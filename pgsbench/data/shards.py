@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pgsbench.config.augment import AugmentConfig
+from pgsbench.config.augmentation import AugmentConfig
 from pgsbench.config.schema import DataConfig
 from pgsbench.data import source_names, store
 from pgsbench.data.augment import Transform

@@ -9,7 +9,7 @@ from functools import partial
 from torch import Tensor
 from webdataset.tariterators import tar_file_expander
 
-from pgsbench.config.augment import AugmentConfig
+from pgsbench.config.augmentation import AugmentConfig
 from pgsbench.data.samples import Tokenize
 from pgsbench.models.openclip import open_clip
 

@@ -9,7 +9,7 @@ import faulty
 import pytest
 import torch
 
-from pgsbench.config.augment import AugmentConfig
+from pgsbench.config.augmentation import AugmentConfig
 from pgsbench.config.schema import DataConfig
 from pgsbench.data import order, shards, streaming
 from pgsbench.data.samples import Batch, rank_slice

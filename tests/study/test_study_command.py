@@ -9,7 +9,7 @@ import pytest
 from tinyworld import TinyWorld
 from typer.testing import CliRunner
 
-from pgsbench.cli.study import app
+from pgsbench.cli.study_group import app
 from pgsbench.errors import ConfigError
 from pgsbench.study.shipped import studies
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 from tinyworld import TinyWorld
 
-from pgsbench.config.augment import AugmentConfig
+from pgsbench.config.augmentation import AugmentConfig
 from pgsbench.config.schema import DataConfig, TrainingConfig
 from pgsbench.data import shards, streaming
 from pgsbench.data.samples import Batch, Tokenize, rank_slice

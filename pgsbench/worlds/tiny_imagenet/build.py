@@ -16,9 +16,17 @@ from pgsbench.data.evalset import write_classification
 from pgsbench.data.tar import EncodedImage, write_tar
 from pgsbench.errors import DataError
 from pgsbench.worlds import corruptions
-from pgsbench.worlds.tiny_imagenet.archive import TOP, URL, WAY_OUT, Archive, Box, Photo, open_archive
 from pgsbench.worlds.tiny_imagenet.captions import TEMPLATES, caption
 from pgsbench.worlds.tiny_imagenet.names import class_name
+from pgsbench.worlds.tiny_imagenet.official_archive import (
+    TOP,
+    URL,
+    WAY_OUT,
+    Archive,
+    Box,
+    Photo,
+    open_archive,
+)
 from pgsbench.worlds.tiny_imagenet.recipe import Recipe, identity
 
 ATTRIBUTION = (
