@@ -143,9 +143,9 @@ class LocalEngine(Engine):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
-            self._stop.set()
         try:
+            if kind is not None:
+                self._stop.set()  # waits for a worker that stands still with its lock
             for executor in self._workers.values():
                 executor.shutdown(wait=True, cancel_futures=True)
         except KeyboardInterrupt:

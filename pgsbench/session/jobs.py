@@ -11,12 +11,14 @@ is after that.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,6 +100,11 @@ class Signals:
 
         for one in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM):
             signal.signal(one, on_signal)
+        # All processes of a job get its signals, and they would end multiprocessing's tracker of semaphores.
+        of_limit = (signal.SIGUSR1, signal.SIGUSR2)
+        signal.pthread_sigmask(signal.SIG_BLOCK, of_limit)
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, of_limit)
 
 
 def queue_again() -> None:
@@ -189,7 +196,9 @@ class RunJob:
 
         profile = read_profile(self.again)
         job = replace(self, num_devices=profile.num_devices, again=profile.again or self.again)
+        conf = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
         with clean_env():  # what SLURM has told this job would be taken for what the next one asks for
+            os.environ |= conf  # but where it is configured
             (queued,) = slurm.submit([job], profile, marks.folder, name=self.study)
         marks.queue(spec.id, slurm.queued(queued, marks.folder))
 
