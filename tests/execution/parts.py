@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -158,6 +159,9 @@ def disturbed(part: Part, study: Path, root: Path) -> None:
 # ----------------------------------------------------------------------------------------- what must hold
 
 
+WORKED = re.compile(r"(begin|end) (\w+) (\d+)$", re.MULTILINE)
+
+
 def check_made_up(study: Path, root: Path, storage: str) -> None:
     """Check the invariants of a schedule with made-up trainings."""
     try:
@@ -171,8 +175,8 @@ def check_made_up(study: Path, root: Path, storage: str) -> None:
         if scores is None or scores.groups["classification"].value != ratio:
             raise BrokenError(f"{run.spec.name} has other scores")
     at_work: dict[str, str] = {}
-    for line in (root / "worked").read_text().splitlines():
-        what, run_id, process = line.split()
+    # A power cut takes the end of a line, and the next one is written behind it.
+    for what, run_id, process in WORKED.findall((root / "worked").read_text()):
         if what == "begin":
             at_work[run_id] = process
         elif at_work.get(run_id) != process:
