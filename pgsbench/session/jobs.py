@@ -195,7 +195,8 @@ class RunJob:
         from pgsbench.execution import slurm
 
         profile = read_profile(self.again)
-        job = replace(self, num_devices=profile.num_devices, again=profile.again or self.again)
+        threads, num_devices = profile.threads, profile.num_devices
+        job = replace(self, threads=threads, num_devices=num_devices, again=profile.again or self.again)
         conf = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
         with clean_env():  # what SLURM has told this job would be taken for what the next one asks for
             os.environ |= conf  # but where it is configured

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 from tinyworld import TinyWorld
+from typer.testing import CliRunner
 
+from pgsbench.cli.app import app
 from pgsbench.errors import ConfigError
 from pgsbench.execution import slurm
 from pgsbench.execution.folder import StudyFolder
@@ -119,3 +121,17 @@ def test_a_worker_takes_the_numerics_of_the_plan_and_not_those_of_a_reused_run(
     del said["numerics"]  # as an older command wrote it
     (folder / "study.json").write_text(json.dumps(said))
     assert numerics_of(StudyRecord.read(folder)) == reused.numerics
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("compare --baselines flip --until decided --detach --study", "it has to stay"),
+        ("sweep --confirm 3 --detach", "it has to stay"),
+        ("compare --baselines flip --until decided --on pbs --study", "no such engine"),
+    ],
+)
+def test_what_cannot_be_left_to_others_is_refused(tiny: TinyWorld, command: str, said: str) -> None:
+    done = CliRunner().invoke(app, [*command.split(), str(tiny.study)])
+    assert isinstance(done.exception, ConfigError)
+    assert said in str(done.exception)

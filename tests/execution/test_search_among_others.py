@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
@@ -115,14 +116,20 @@ def begin_a_run(study: Path, root: Path, begun: Event, may_train: Event) -> None
     book.close(spec, None)
 
 
+def with_a_run_begun(study: Path, root: Path) -> tuple[BaseProcess, Event]:
+    """Return a process that has begun a run of a search, and what lets it train."""
+    begun, may_train = many.FORK.Event(), many.FORK.Event()
+    other = many.FORK.Process(target=begin_a_run, args=(study, root, begun, may_train))
+    other.start()
+    assert begun.wait(60)
+    return other, may_train
+
+
 def test_who_leaves_closes_no_trial_that_another_process_has_begun(
     tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OPTUNA_STORAGE", raising=False)
-    begun, may_train = many.FORK.Event(), many.FORK.Event()
-    other = many.FORK.Process(target=begin_a_run, args=(tiny.study, tmp_path, begun, may_train))
-    other.start()
-    assert begun.wait(60)
+    other, may_train = with_a_run_begun(tiny.study, tmp_path)
     book = _Book(many.folder_of(tiny.study, tmp_path, sampled(1)), Watcher(), retry=True)
     assert book.begin(), "it knows the point"
     book.leave()
@@ -136,10 +143,7 @@ def test_who_leaves_closes_what_a_process_has_begun_that_is_gone(
     tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OPTUNA_STORAGE", raising=False)
-    begun, may_train = many.FORK.Event(), many.FORK.Event()
-    other = many.FORK.Process(target=begin_a_run, args=(tiny.study, tmp_path, begun, may_train))
-    other.start()
-    assert begun.wait(60)
+    other, _ = with_a_run_begun(tiny.study, tmp_path)
     other.kill()
     other.join()
     book = _Book(many.folder_of(tiny.study, tmp_path, sampled(1)), Watcher(), retry=True)
