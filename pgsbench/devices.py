@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import torch
+from torch import Tensor
 
 from pgsbench.errors import ConfigError
 
@@ -12,6 +13,27 @@ from pgsbench.errors import ConfigError
 def usable_cores() -> int:
     """Return how many processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def use(name: str | torch.device) -> torch.device:
+    """Return a device after it was made the current one of this process.
+
+    On GPUs, events and new memory go by the current device. Convolutions there take float32 as it is from
+    now on: torch's default would round what it multiplies to ten bits (TF32), in a run that is called fp32.
+    """
+    device = torch.device(name)
+    if device.type == "cuda":
+        if device.index is not None:
+            torch.cuda.set_device(device)
+        torch.backends.cudnn.allow_tf32 = False
+    return device
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor on a device. The host goes on meanwhile, for which a GPU needs pinned memory."""
+    if device.type == "cuda" and values.device.type == "cpu":
+        values = values.pin_memory()  # as it is where the reader has pinned it
+    return values.to(device, non_blocking=True)
 
 
 def devices_named(name: str) -> list[str]:

@@ -7,7 +7,7 @@ captions, one a line, and ``KEY.objects.png`` numbers the object of each pixel.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from torch import Tensor
@@ -49,6 +49,17 @@ class Batch:
     samples: Tensor
     ids: Tensor
     faults: tuple[Fault, ...] = ()
+
+    def pin_memory(self) -> Batch:
+        """Return it where a GPU can copy it from by itself; torch's loader asks for this in a thread."""
+        objects = None if self.objects is None else self.objects.pin_memory()
+        return replace(
+            self,
+            images=self.images.pin_memory(),
+            texts=self.texts.pin_memory(),
+            objects=objects,
+            samples=self.samples.pin_memory(),
+        )
 
 
 class Reader(Protocol):

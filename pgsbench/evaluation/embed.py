@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pgsbench.devices import usable_cores
+from pgsbench.devices import usable_cores, use
 from pgsbench.errors import ConfigError, EvaluationError, nearest
 from pgsbench.evaluation.allocator import keep_freed_memory
 from pgsbench.evaluation.cache import EmbeddingCache, content_key
@@ -89,7 +89,7 @@ class Encoder:
     ) -> None:
         from pgsbench.models.short_texts import ShortTexts
 
-        self.model, self.tokenizer, self.device = clip.model, clip.tokenize, torch.device(device)
+        self.model, self.tokenizer, self.device = clip.model, clip.tokenize, use(device)
         self.text_tower = ShortTexts(clip.model)
         self.batch_size = batch_size
         if self.device.type == "cpu":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import time
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import torch
 
 from pgsbench.config.schema import RunConfig, UnmaskedTuning
 from pgsbench.data.made_up import MadeUp
+from pgsbench.devices import use
 from pgsbench.masking.configure import configure
 from pgsbench.masking.text.configure import configure_text
 from pgsbench.masking.text.words import WordCounts
@@ -115,9 +117,15 @@ class Estimator:
                 self._known[key] = self._time(config, masked=masked)
             finally:
                 torch.set_num_threads(threads)
+                if (
+                    self.device.type == "cuda"
+                ):  # the memory that torch keeps is missed by this study's workers
+                    gc.collect()
+                    torch.cuda.empty_cache()
         return self._known[key]
 
     def _time(self, config: RunConfig, *, masked: bool) -> float:
+        use(self.device)
         untrained = config.model.model_copy(update={"pretrained": None})  # weights take no time
         clip = build_for(config.model_copy(update={"model": untrained}), seed=0, device=self.device)
         size = self._pairs(config, masked=masked)

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from pgsbench.devices import use
 from pgsbench.errors import Interrupted, UserError
 from pgsbench.execution import worker
 from pgsbench.execution.local import Engine
@@ -117,8 +118,5 @@ def _any_device() -> torch.device:
 
 def own_device(kind: str) -> torch.device:
     """Return the device of this process, of ``cpu`` or ``cuda``."""
-    if kind == "cpu":
-        return torch.device(kind)
-    device = torch.device(kind, local_rank())
-    torch.cuda.set_device(device)
-    return device
+    # srun may show each process its own GPU alone.
+    return use(kind if kind == "cpu" else f"{kind}:{local_rank() % torch.cuda.device_count()}")

@@ -15,8 +15,7 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
-import torch
-
+from pgsbench.devices import use
 from pgsbench.errors import Interrupted, RunError, UserError
 from pgsbench.execution.worker_process import begin
 from pgsbench.experiment import run_once
@@ -78,9 +77,7 @@ def _be_one(
 ) -> None:
     begin(threads, stop)
     os.environ |= {**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)}
-    on = torch.device(device)
-    if on.type == "cuda":
-        torch.cuda.set_device(on)
+    on = use(device)
     try:
         with joined(on) as ranks:
             run = run_once(spec, runs_root=runs_root, device=on, should_stop=stop.is_set, ranks=ranks)

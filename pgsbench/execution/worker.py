@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from pgsbench.devices import use
 from pgsbench.errors import Interrupted, RunError, UserError
 from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.execution.probes import prober_of
@@ -54,7 +55,7 @@ def work(spec: RunSpec, runs_root: Path, device: str) -> str:
             return run_together(
                 spec, runs_root, device.split(","), threads=torch.get_num_threads(), stop=_stop
             )
-        return done_or_failed(spec, runs_root, torch.device(device), should_stop=_stop.is_set)
+        return done_or_failed(spec, runs_root, use(device), should_stop=_stop.is_set)
     except (UserError, Interrupted):
         raise
     except Exception as error:

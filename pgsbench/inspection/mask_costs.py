@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 
 from pgsbench.data.store import Progress
-from pgsbench.devices import devices_named
+from pgsbench.devices import devices_named, use
 from pgsbench.errors import UserError
 from pgsbench.inspection.timing import (
     SPREAD,
@@ -104,7 +104,7 @@ def bench_masks(
     Raises:
         UserError: There is no such model, strategy or device.
     """
-    on = torch.device(devices_named(device)[0])
+    on = use(devices_named(device)[0])
     torch.set_num_threads(threads)
     clip = build(model, seed=0, device=on)
     return mask_costs(

@@ -22,7 +22,7 @@ from pgsbench.config.schema import ModelConfig, RunConfig, StrategyConfig, Train
 from pgsbench.data.made_up import MadeUp
 from pgsbench.data.store import Progress
 from pgsbench.data.transforms import normalise
-from pgsbench.devices import devices_named
+from pgsbench.devices import devices_named, use
 from pgsbench.inspection.step_phases import PHASES, StepPhases, count_as_mask
 from pgsbench.inspection.timing import SPREAD, peak_bytes
 from pgsbench.masking.configure import configure
@@ -85,7 +85,7 @@ def bench_training(
     Raises:
         UserError: There is no such model, strategy or device.
     """
-    on = torch.device(devices_named(device)[0])
+    on = use(devices_named(device)[0])
     torch.set_num_threads(threads)
     names = list(dict.fromkeys(["none", *strategies]))
     loops = {name: _ours(model, name, batch_size, on) for name in names}

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from pgsbench.devices import sent
 from pgsbench.errors import DataError, ModelError
 from pgsbench.masking.appearance import averaged, coarse, resample
 from pgsbench.masking.base import Fuser, PatchView, Resampler, Selection, Strategy
@@ -182,8 +183,10 @@ class Masking(nn.Module):
     def shown(self, batch_size: int) -> Tensor:
         """Return (b, n) bool: which patches had an influence in the last forward pass."""
         n = self.grid[0] * self.grid[1]
-        if self.last is None or self._is_resampled:
+        if self.last is None:
             return torch.ones(batch_size, n, dtype=torch.bool)
+        if self._is_resampled:
+            return self.last.keep.new_ones(batch_size, n, dtype=torch.bool)
         return self.last.shown(n)
 
     def appearance(self, images: Tensor) -> Tensor | None:
@@ -319,7 +322,7 @@ class Masking(nn.Module):
                 value=type(self.strategy).__name__,
                 way_out="train on data with object masks, such as scenes, or choose another strategy",
             )
-        return object_shares(self._objects.to(device, non_blocking=True), self._layout.patch_size)
+        return object_shares(sent(self._objects, device), self._layout.patch_size)
 
     def _draws(self, batch_size: int, device: torch.device) -> Draws:
         if self._place is None:
@@ -334,7 +337,7 @@ class Masking(nn.Module):
             raise RuntimeError(
                 f"begin_step() was given {len(self._samples)} samples for {batch_size} pictures"
             )
-        return Draws(self._samples.to(device, non_blocking=True), seed=seed, step=step)
+        return Draws(sent(self._samples, device), seed=seed, step=step)
 
     def _add_hooks(self) -> list[RemovableHandle]:
         # Bound methods, or functions, and no closures: copying or pickling the model then rebinds them. All

@@ -27,7 +27,7 @@ _DEPENDS_ON_BATCH = "pgs-released"
 
 @dataclass(frozen=True)
 class Numerics:
-    """The class of arithmetic: runs of one class repeat each other to the bit, others only nearly.
+    """The class of arithmetic: on a CPU, runs of one class repeat each other to the bit; others only nearly.
 
     Attributes:
         device: Type of the device, ``cpu`` or ``cuda``.

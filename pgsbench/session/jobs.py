@@ -166,6 +166,7 @@ class RunJob:
     def _train(self, spec: RunSpec, root: Path, should_stop: Callable[[], bool]) -> None:
         import torch
 
+        from pgsbench.devices import use
         from pgsbench.execution.probes import prober_of
         from pgsbench.execution.together import run_together
         from pgsbench.experiment import run_once
@@ -175,7 +176,7 @@ class RunJob:
             run_once(
                 spec,
                 runs_root=root,
-                device=torch.device(self.device),
+                device=use(self.device),
                 should_stop=should_stop,
                 prober=prober_of(spec, root),
             )

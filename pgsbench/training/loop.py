@@ -104,6 +104,7 @@ def train(
     _count(batch.faults, damage, step, ranks)
     towers: Any = Towers(clip, text_masking)
     if config.compile:
+        torch.compiler.reset()  # torch keeps eight graphs of a function; a process trains many arms
         towers = torch.compile(towers)
     with ranks.watched(step):
         shared = ranks.wrapped(towers, device)

@@ -56,6 +56,14 @@ def gather_moments(optimizer: torch.optim.Optimizer) -> None:
         gather(to=0)
 
 
+def restore_moments(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+    """Load what `state_dict` of an optimizer was, and lay every number where its parameter lies."""
+    optimizer.load_state_dict(saved)
+    # ZeroRedundancyOptimizer leaves the counts of steps on the CPU, where a fused one on a GPU refuses them.
+    for parameter, moments in getattr(optimizer, "optim", optimizer).state.items():
+        moments["step"] = moments["step"].to(parameter.device)
+
+
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Set the rate of a step for all parameters, scaled for the text tower."""
     for group in optimizer.param_groups:

@@ -1,5 +1,7 @@
 """Exact resume: everything the next step depends on, saved so that an interruption leaves a whole state.
 
+Exact to the bit on a CPU. A GPU adds some sums in an order that nobody decides and repeats none to the bit.
+
 Masks, data order and initial weights are functions of seed, step and sample; so model, optimiser and step
 are all there is, and the moving average of the image tower where a mask looks at its attention. No random
 state of a device needs saving, and nothing depends on how many processes there were.
@@ -25,7 +27,9 @@ from torch import Tensor, nn
 
 from pgsbench.errors import RunError
 from pgsbench.models.masked_tower import Masking
+from pgsbench.shortages import ran_out
 from pgsbench.training.meter import Totals
+from pgsbench.training.optim import restore_moments
 
 TENSORS_FILE, NUMBERS_FILE = "tensors.safetensors", "state.json"
 _PREFIX, _SCRATCH = "step-", "writing-"
@@ -109,6 +113,8 @@ def restore(folder: Path, trained: Trained, *, device: torch.device) -> tuple[in
         try:
             return _load(path, trained, device)
         except Exception as error:  # damaged in any way: the one before it may be whole
+            if ran_out(error):  # it is not damaged
+                raise
             reason = reason or error
     if reason is not None:
         raise RunError(
@@ -134,7 +140,7 @@ def _load(path: Path, trained: Trained, device: torch.device) -> tuple[int, Tota
         steps.setdefault(int(number), {})[key] = tensors[name]
     trained.model.load_state_dict(_below("model/", tensors))
     trained.masking.load_ema_state(_below("ema/", tensors))
-    trained.optimizer.load_state_dict({"state": steps, "param_groups": numbers["groups"]})
+    restore_moments(trained.optimizer, {"state": steps, "param_groups": numbers["groups"]})
     if numbers["scaler"]:
         trained.scaler.load_state_dict(numbers["scaler"])
     return int(numbers["step"]), totals

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pgsbench.data.samples import Batch
 from pgsbench.data.transforms import normalise
+from pgsbench.devices import sent
 from pgsbench.models.clip import Clip, Loss
 from pgsbench.models.masked_tower import Masking
 from pgsbench.models.text_masking import TextMasking
@@ -95,10 +96,10 @@ class GradientStep:
         return self._cached(batch, texts, parts, place)
 
     def _forward(self, batch: Batch, texts: Tensor, part: slice, place: Any) -> dict[str, Tensor]:
-        images = batch.images[part].to(self._device, non_blocking=True)
+        images = sent(batch.images[part], self._device)
         objects = None if batch.objects is None else batch.objects[part]
         self._masking.begin_step(**place, samples=batch.samples[part], objects=objects)
-        texts = texts[part].to(self._device, non_blocking=True)
+        texts = sent(texts[part], self._device)
         out: dict[str, Tensor] = self._towers(normalise(images, self._clip.mean, self._clip.std), texts)
         if torch.is_grad_enabled():
             self.masked_share = self.masked_share + len(texts) * self._masking.effective_ratio()

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from trainings import Training, run
 
 from pgsbench.errors import Interrupted
@@ -39,3 +40,14 @@ def test_a_compiled_model_trains_alike(tmp_path: Path) -> None:
     plain = run(Training("pgs"), tmp_path / "plain")
     compiled = run(Training("pgs").changed(compile=True), tmp_path / "compiled")
     assert compiled.losses == pytest.approx(plain.losses, rel=1e-4)
+
+
+def test_a_process_begins_to_compile_anew_with_every_arm(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # Else the ninth arm would find the eight graphs taken that torch keeps of a function, and run uncompiled.
+    calls: list[str] = []
+    monkeypatch.setattr(torch.compiler, "reset", lambda: calls.append("reset"))
+    monkeypatch.setattr(torch, "compile", lambda module: calls.append("compile") or module)
+    run(Training().changed(compile=True, samples=16), tmp_path)
+    assert calls == ["reset", "compile"]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from pgsbench.errors import RunError
 from pgsbench.training import state
 from pgsbench.training.meter import Totals
+from pgsbench.training.optim import restore_moments
 
 CPU = torch.device("cpu")
 
@@ -75,6 +76,36 @@ def test_of_a_damaged_state_the_one_before_is_taken(tmp_path: Path) -> None:
     (tmp_path / "step-00000002" / "state.json").unlink()
     with pytest.raises(RunError, match="cannot be read"):
         state.restore(tmp_path, trained(), device=CPU)
+
+
+def test_a_state_that_does_not_fit_into_memory_is_not_called_damaged(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    state.save(tmp_path, trained(), step=2, totals=Totals(), keep=1)
+
+    def load_file(*_: Any, **__: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(state, "load_file", load_file)
+    with pytest.raises(torch.OutOfMemoryError):
+        state.restore(tmp_path, trained(), device=CPU)
+
+
+def test_counts_of_steps_are_restored_to_where_their_parameters_lie() -> None:
+    class LikeZero:
+        """Leaves them elsewhere, as ZeroRedundancyOptimizer does."""
+
+        def __init__(self) -> None:
+            self.optim = torch.optim.AdamW([nn.Parameter(torch.zeros(2, device="meta"))])
+
+        def load_state_dict(self, saved: dict[str, Any]) -> None:
+            (parameter,) = self.optim.param_groups[0]["params"]
+            self.optim.state[parameter] = {"step": saved["step"], "exp_avg": torch.ones(2)}
+
+    optimizer: Any = LikeZero()
+    restore_moments(optimizer, {"step": torch.zeros(())})
+    (moments,) = optimizer.optim.state.values()
+    assert moments["step"].device.type == "meta"
 
 
 def test_a_state_that_cannot_be_read_does_not_replace_one_that_can(tmp_path: Path) -> None:
