@@ -54,13 +54,14 @@ def verify(
     knobs: Knobs = None,
     json: opt.Json = False,
 ) -> None:
-    """Compare a built-in data set's files with their hashes; of shards, count what cannot be used and why."""
+    """Check a built-in data set's hashes; of shards, count what cannot be used. Exits with 1 at too much."""
     from pgsbench.config import sources
     from pgsbench.reporting.data_tables import verified_table
 
     with Bars() as bars:
-        table = verified_table(sources.typed(name, knobs or ()), progress=bars)
+        table, stops = verified_table(sources.typed(name, knobs or ()), progress=bars)
     terminal.show(table, json=json)
+    raise typer.Exit(stops)
 
 
 @command(app, "pgsbench data status paper")

@@ -31,6 +31,9 @@ class Profile(Strict):
         1, ge=1, description="CPUs of a job; of a run on CPUs the threads of all its processes."
     )
     memory_gib: float | None = Field(None, gt=0)
+    options: dict[str, bool | int | str] = Field(
+        default_factory=dict, description="Other options of sbatch, as `exclude: node7`, `exclusive: true`."
+    )
     setup: list[str] = Field(default_factory=list, description="Shell lines before a job, as `module load`.")
     parallel: int = Field(64, ge=1, description="Jobs of one study at a time.")
     save_seconds: int = Field(
@@ -69,9 +72,24 @@ class Cluster(Strict):
 
     profiles: dict[str, Profile] = Field(min_length=1)
 
+    @model_validator(mode="after")
+    def _check_again(self) -> Cluster:
+        for name, profile in self.profiles.items():
+            if profile.again is not None and profile.again not in self.profiles:
+                known = ", ".join(self.profiles)
+                raise ValueError(
+                    f"{name}: again must name one of the profiles ({known}), not {profile.again}"
+                )
+        return self
+
+
+def cluster_file() -> Path:
+    """Return where profiles stand: in ``PGSBENCH_CLUSTER``, else ``cluster.yaml`` of the working folder."""
+    return Path(os.environ.get("PGSBENCH_CLUSTER") or CLUSTER_FILE)
+
 
 def read_profile(name: str = "") -> Profile:
-    """Return a profile of ``cluster.yaml`` in the working folder, or of the file in ``PGSBENCH_CLUSTER``.
+    """Return a profile of `cluster_file`.
 
     Args:
         name: The profile; empty: the first.
@@ -79,12 +97,12 @@ def read_profile(name: str = "") -> Profile:
     Raises:
         ConfigError: There is no such file or profile, or it has mistakes.
     """
-    path = Path(os.environ.get("PGSBENCH_CLUSTER") or CLUSTER_FILE)
+    path = cluster_file()
     if not path.is_file():
         raise ConfigError(
             "a cluster needs a file that says what jobs ask for",
             where=str(path),
-            way_out="write `profiles: {small: {partition: main, minutes: 60}}` into it (docs/scale.md)",
+            way_out="write `profiles: {one: {partition: main, gpus: 1}}` into it (docs/scale.md)",
         )
     data, lines = parse_yaml(read_text(path), str(path))
     checked = check_all(

@@ -49,7 +49,8 @@ def _shards(part: str, train: str, progress: store.Progress | None) -> list[str]
         )
         way_out = "name a folder of .tar files, or PATH/{00000..00010}.tar"
         if not re.search(r"[/\\{*.]", train):
-            way_out = nearest(train, [*store.BUILTIN, *store.own_names()])
+            rule = "there is no such data set or folder"
+            way_out = f"{nearest(train, [*store.BUILTIN, *store.own_names()])}; or {way_out}"
         raise DataError(rule, where="data.train", value=missing[0] if missing else train, way_out=way_out)
     return shards
 

@@ -21,6 +21,7 @@ def checks(output: Path = Path()) -> Iterator[Check]:
     yield from machine.devices()
     yield from machine.folders(output)
     yield from stores.stores()
+    yield from stores.cluster()
     yield from stores.network()
     yield from stores.plugins()
 

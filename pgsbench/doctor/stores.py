@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,8 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pgsbench.config.cluster_profiles import cluster_file, read_profile
 from pgsbench.doctor.check import PROBLEM, WARNING, Check
-from pgsbench.errors import PluginError
+from pgsbench.errors import ConfigError, PluginError
 from pgsbench.evaluation.protocols import PROTOCOLS
 from pgsbench.masking import STRATEGIES
 from pgsbench.masking.text import TEXT_STRATEGIES
@@ -35,6 +37,25 @@ def stores() -> Iterator[Check]:
         yield _store("Optuna", given, "OPTUNA_STORAGE")
     else:
         yield Check("Optuna", "a file in the folder of each study")
+
+
+def cluster() -> Iterator[Check]:
+    """Yield whether jobs can be submitted, where a file says what they ask for."""
+    if not (path := cluster_file()).is_file():
+        return
+    try:
+        read_profile()
+    except ConfigError as error:
+        yield Check("SLURM", str(error), PROBLEM, f"mend {path}")
+        return
+    if find_spec("submitit") is None:
+        yield Check(
+            "SLURM", "submitit is not installed", PROBLEM, "pip install '.[slurm]' in the clone of pgsbench"
+        )
+    elif absent := [name for name in ("sbatch", "squeue", "scancel") if shutil.which(name) is None]:
+        yield Check("SLURM", f"{path}, but no {', '.join(absent)} here", PROBLEM, "submit from a login node")
+    else:
+        yield Check("SLURM", f"profiles in {path}")
 
 
 def _store(what: str, uri: str, variable: str) -> Check:

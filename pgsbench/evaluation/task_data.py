@@ -21,7 +21,7 @@ FindData = Callable[[str], Path]
 #: What to do about data that is missing, by where it comes from.
 WAYS_OUT = {
     "generated": "`pgsbench data make NAME` makes the generated data sets",
-    "public": "`pgsbench data fetch SUITE` fetches public data sets",
+    "public": "`pgsbench data fetch {suite}` fetches public data sets",
     "own": "put your own folders where the suite's file says (paths are relative to it), with the files that "
     "docs/add-an-evaluation.md lists for each protocol",
 }
@@ -87,7 +87,7 @@ def locate(suite: Suite, find: FindData = data_folder) -> dict[str, Path]:
         raise DataError(
             "the suite lacks data\n" + "\n".join(f"- {problem}" for problem in problems),
             where=f"suite {suite.name}",
-            way_out="; ".join(WAYS_OUT[kind] for kind in WAYS_OUT if kind in kinds),
+            way_out="; ".join(WAYS_OUT[kind].format(suite=suite.name) for kind in WAYS_OUT if kind in kinds),
         )
     return folders
 

@@ -83,7 +83,11 @@ def _parameters(profile: Profile, name: str) -> dict[str, Any]:
         "slurm_constraint": profile.constraint,
         "slurm_setup": list(profile.setup) or None,
         "slurm_array_parallelism": profile.parallel,
-        "slurm_additional_parameters": {"signal": f"USR1@{profile.save_seconds}", "requeue": True},
+        "slurm_additional_parameters": {
+            **{option: value for option, value in profile.options.items() if value is not False},
+            "signal": f"USR1@{profile.save_seconds}",
+            "requeue": True,
+        },
         "stderr_to_stdout": True,
     }
     return {key: value for key, value in asked.items() if value is not None}

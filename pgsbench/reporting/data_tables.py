@@ -56,12 +56,15 @@ def status_table(suite: Suite, *, root: Path | None, progress: store.Progress) -
     return Table(f"Data of the suite {suite.name}", header, rows, notes, text_columns=(1, 2, 5))
 
 
-def verified_table(name: str, *, progress: store.Progress | None = None) -> Table:
+def verified_table(name: str, *, progress: store.Progress | None = None) -> tuple[Table, bool]:
     """Look at all of a data set: a built-in one's files by their hashes, else which samples can be used.
 
     Args:
         name: A built-in data set, with or without knobs, or shards.
         progress: Told how far it is.
+
+    Returns:
+        What was found, and whether a training would stop at it.
 
     Raises:
         DataError: There is no such data, or a file of a built-in data set is not what it was.
@@ -70,11 +73,11 @@ def verified_table(name: str, *, progress: store.Progress | None = None) -> Tabl
         return _samples_table(verify_pairs(name, progress=progress), name)
     folder = store.check(name, progress=progress)
     count = f"{len(store.read_manifest(folder).sha256):,}"
-    return Table(f"Files of {name}", ["files as they were made", "folder"], [[count, str(folder)]])
+    return Table(f"Files of {name}", ["files as they were made", "folder"], [[count, str(folder)]]), False
 
 
-def _samples_table(found: Verified, train: str) -> Table:
-    """Return how many samples of training data cannot be used, by reason, and where the first lies."""
+def _samples_table(found: Verified, train: str) -> tuple[Table, bool]:
+    # How many samples cannot be used, by reason, and where the first lies; and whether they are too many.
     firsts: dict[str, str] = {}
     for shard, key, reason in found.faults:
         firsts.setdefault(reason, f"{shard}:{key}")
@@ -91,4 +94,5 @@ def _samples_table(found: Verified, train: str) -> Table:
         notes.append(
             f"Shards that are cut, gone or no archive: {once}; each counts once, whatever it has lost."
         )
-    return Table(f"Samples of {train}", ["samples", "count", "the first"], rows, notes, text_columns=(2,))
+    header = ["samples", "count", "the first"]
+    return Table(f"Samples of {train}", header, rows, notes, text_columns=(2,)), share > limit

@@ -8,7 +8,7 @@ import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -55,17 +55,22 @@ def database_path(uri: str) -> Path | None:
     return Path(unquote(uri.removeprefix("sqlite:///").partition("?")[0])).absolute()
 
 
+def _experiment() -> str:
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or "pgsbench"
+
+
 @dataclass(frozen=True)
 class Store:
     """An experiment in an MLflow store.
 
     Attributes:
         uri: Resolved tracking URI (`resolve_uri`).
-        experiment: Name of the experiment, created where it does not exist.
+        experiment: Name of the experiment, created where it does not exist; default:
+            ``MLFLOW_EXPERIMENT_NAME``, else ``pgsbench``.
     """
 
     uri: str
-    experiment: str = "pgsbench"
+    experiment: str = field(default_factory=_experiment)
 
     @contextmanager
     def connect(self, lock_folder: Path) -> Iterator[tuple[Any, Any]]:

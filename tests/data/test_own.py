@@ -188,11 +188,13 @@ def test_verify_counts_what_only_decoding_shows(tmp_path: Path) -> None:
     for _, _, reason in found.faults:
         by_reason[reason] = by_reason.get(reason, 0) + 1
     assert by_reason == counts
-    told = text(verified_table(str(tmp_path / "train")))
+    table, stops = verified_table(str(tmp_path / "train"))
+    told = text(table)
     assert "A training stops at them, unless data.max_bad_share (1%) allows more." in told
+    assert stops
     assert "Shards that are cut" not in told
     (tmp_path / "train" / "3.tar").write_text("no archive")
-    assert "Shards that are cut, gone or no archive: 1;" in text(verified_table(str(tmp_path / "train")))
+    assert "Shards that are cut, gone or no archive: 1;" in text(verified_table(str(tmp_path / "train"))[0])
 
 
 def test_a_table_that_is_none_is_a_mistake_that_is_told(tmp_path: Path) -> None:

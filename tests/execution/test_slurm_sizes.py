@@ -37,12 +37,21 @@ def test_the_profile_says_how_many_devices_train_a_run(
     assert slurm._parameters(read_profile("node"), "x")["gpus_per_node"] == 8
 
 
+def test_a_profile_may_have_other_options_of_sbatch(cluster_file: Path) -> None:
+    cluster_file.write_text(
+        "profiles:\n  one: {options: {exclude: node7, exclusive: true, overcommit: false, nice: 3}}\n"
+    )
+    asked = slurm._parameters(read_profile(), "x")["slurm_additional_parameters"]
+    assert asked == {"exclude": "node7", "exclusive": True, "nice": 3, "signal": "USR1@90", "requeue": True}
+
+
 @pytest.mark.parametrize(
     ("profile", "said"),
     [
         ("{gpus: 2, processes: 2}", "one for each"),
         ("{processes: 2, cpus: 3}", "multiple of processes"),
         ("{gpus: 65}", "64"),
+        ("{gpus: 8, again: tow}", "again must name one of the profiles"),
     ],
 )
 def test_devices_that_do_not_fit_are_named(cluster_file: Path, profile: str, said: str) -> None:

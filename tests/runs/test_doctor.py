@@ -63,6 +63,25 @@ def test_a_full_and_a_slow_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "network disk" in find("runs", machine.folders(tmp_path)).remedy
 
 
+def test_what_would_go_wrong_with_jobs_of_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stores.shutil, "which", lambda name: None if name == "sbatch" else name)
+    monkeypatch.setattr(stores, "find_spec", lambda _: True)
+    assert not list(stores.cluster())
+    (tmp_path / "cluster.yaml").write_text("profiles:\n  node: {gpus: 8, again: smal}\n  small: {gpus: 1}\n")
+    (found,) = stores.cluster()
+    assert (found.state, "again must name" in found.found) == (PROBLEM, True)
+    (tmp_path / "cluster.yaml").write_text("profiles:\n  node: {gpus: 8}\n")
+    (found,) = stores.cluster()
+    assert (found.state, "no sbatch here" in found.found) == (PROBLEM, True)
+    monkeypatch.setattr(stores.shutil, "which", lambda name: name)
+    (found,) = stores.cluster()
+    assert found.state == OK
+    monkeypatch.setattr(stores, "find_spec", lambda _: None)
+    (found,) = stores.cluster()
+    assert "pip install" in found.remedy
+
+
 def test_a_store_that_does_not_answer_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

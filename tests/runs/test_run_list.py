@@ -18,7 +18,7 @@ from pgsbench.models.clip import build
 from pgsbench.models.ready import clip_of
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting.runs.on_disk import DAMAGED, best_run, duration, runs
-from pgsbench.reporting.runs.run import diff_tables, scores_that_differ, settings_that_differ
+from pgsbench.reporting.runs.run import diff_tables, differing, scores_that_differ, settings_that_differ
 from pgsbench.tracking.run_files import export, find_run, remove
 from pgsbench.tracking.rundir import RunDir
 
@@ -144,6 +144,11 @@ def test_two_runs_differ_in_what_their_specs_say_and_are_paired_by_item(tmp_path
     assert (scores["low"] > 0).all()
     assert settings_that_differ(ours, ours).empty
     assert "the same training twice" in diff_tables(ours, ours)[0].notes[0]
+
+
+def test_a_section_that_one_lacks_is_told_by_its_settings() -> None:
+    found = differing({"budget": None, "lr": 1}, {"budget.equal": "flops", "budget.amount": 5, "lr": 1})
+    assert found == [("budget.equal", "not set", "flops"), ("budget.amount", "not set", 5)]
 
 
 def test_runs_of_other_seeds_and_numerics_are_paired_too(tmp_path: Path) -> None:
