@@ -50,7 +50,7 @@ def cluster() -> Iterator[Check]:
         return
     if find_spec("submitit") is None:
         yield Check(
-            "SLURM", "submitit is not installed", PROBLEM, "pip install '.[slurm]' in the clone of pgsbench"
+            "SLURM", "submitit is not installed", PROBLEM, "in a clone of pgsbench: pip install '.[slurm]'"
         )
     elif absent := [name for name in ("sbatch", "squeue", "scancel") if shutil.which(name) is None]:
         yield Check("SLURM", f"{path}, but no {', '.join(absent)} here", PROBLEM, "submit from a login node")
