@@ -28,10 +28,7 @@ _OFFLINE = "Fetch no data or models, as with HF_HUB_OFFLINE=1; an MLflow store i
 StudyArgument = Annotated[str, argument(_STUDY, tab=completion.studies)]
 StudyOption = Annotated[str, option(_STUDY, tab=completion.studies)]
 StudyRun = Annotated[str, argument("Name of a study under runs/.", "STUDY", tab=completion.studies_run)]
-Set = Annotated[
-    list[str] | None,
-    option("Set a value (another base: another study); repeatable.", "--set", metavar="A.B=V"),
-]
+Set = Annotated[list[str] | None, option("Set a value of the study; repeatable.", "--set", metavar="A.B=V")]
 Seeds = Annotated[int | None, option("Number of seeds: 0, 1, ... (default: the study's).", min=1)]
 Candidate = Annotated[str | None, option("The arm in question (default: the study's).", tab=completion.arms)]
 Output = Annotated[Path, option("Where runs/ and reports/ are kept.", metavar="DIR")]
