@@ -19,7 +19,7 @@ from pgsbench.reporting.statistics.intervals import (
     holm,
     mean_interval,
 )
-from pgsbench.reporting.statistics.paired_values import PairedValues
+from pgsbench.reporting.statistics.paired_values import PairedValues, shared_seeds
 from pgsbench.reporting.study_frames import COMPLETE, StudyFrames
 from pgsbench.study.compared import check_baselines
 from pgsbench.study.objective import Objective, is_above
@@ -258,7 +258,8 @@ class Results:
         mixed = rows.groupby("task")["version"].nunique()
         if (mixed > 1).any():
             return Missing(f"different versions of {', '.join(mixed[mixed > 1].index)}")
-        seeds = frozenset.intersection(*(frozenset(self.study.values[label]) for label in labels))
+        # The seeds that the panel will have: one of fewer would be found again for arms that have more.
+        seeds = shared_seeds([self.study.values[label] for label in labels], tasks)
         paired = self._paired.get((of, seeds))
         if paired is None or not set(labels) <= set(paired.arms):
             try:
