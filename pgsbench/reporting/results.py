@@ -135,7 +135,7 @@ class Results:
     def seeds(self, label: str) -> tuple[int, int]:
         """Return how many runs of a label are complete and evaluated, and how many are planned."""
         runs = self.study.of(label)
-        return sum(run.status == COMPLETE and not run.problem for run in runs), len(runs)
+        return sum(run.is_evaluated for run in runs), len(runs)
 
     # ------------------------------------------------------------------------------------- what is compared
 

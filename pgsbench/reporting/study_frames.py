@@ -109,6 +109,11 @@ class PlannedRun:
         return self.spec.seed
 
     @property
+    def is_evaluated(self) -> bool:
+        """Whether it is complete and has the scores that its study asks for."""
+        return self.status == COMPLETE and not self.problem
+
+    @property
     def gallery(self) -> Gallery | None:
         """Some training pictures as the mask showed them, or None where the run kept none."""
         try:
@@ -199,9 +204,9 @@ class StudyFrames:
 
     @cached_property
     def values(self) -> dict[str, ArmValues]:
-        """Per-item values of the primary metrics: label -> seed -> task -> values."""
+        """Per-item values of the primary metrics: label -> seed -> task -> values; of evaluated runs."""
         return {
-            label: {run.seed: run.values for run in self.of(label) if run.status == COMPLETE}
+            label: {run.seed: run.values for run in self.of(label) if run.is_evaluated}
             for label in self.labels
         }
 
@@ -211,7 +216,7 @@ class StudyFrames:
         return [
             f"{run.spec.name}: {run.problem or run.status}"
             for run in self.runs
-            if (run.status != COMPLETE or run.problem) and run.status != PRUNED
+            if not run.is_evaluated and run.status != PRUNED
         ]
 
     @property

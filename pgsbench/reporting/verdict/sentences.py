@@ -36,7 +36,7 @@ def verdict(results: Results) -> list[str]:
 def caveats(results: Results) -> list[str]:
     """Return what a reader must keep in mind; each from what this study is, none by habit."""
     study, found = results.study, []
-    seeds = {len(study.values[label]) for label in study.labels if study.values[label]}
+    seeds = {results.seeds(label)[0] for label in study.labels} - {0}
     if 1 in seeds:
         whom = "" if seeds == {1} else " where an arm has one seed"
         found.append(
