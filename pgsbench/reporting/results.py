@@ -44,7 +44,7 @@ class Results:
         baselines: Arms or labels it is compared with; default: all other arms except the oracle.
 
     Raises:
-        ConfigError: The baselines are an empty list, or one text.
+        ConfigError: The baselines are an empty list, one text, or name one twice.
         StudyError: The study has no such arm, or the candidate is among its baselines.
     """
 
@@ -154,7 +154,7 @@ class Results:
                 best = self.best(dict.fromkeys(ours for ours, _ in found))
                 found = [pair for pair in found if pair[0] == best]
             pairs += found
-        return pairs
+        return list(dict.fromkeys(pairs))  # a baseline may be a point of another one
 
     @property
     def is_over_data(self) -> bool:
