@@ -55,10 +55,12 @@ def caveats(results: Results) -> list[str]:
             "Single tasks are exploratory: they are corrected as a family of their own. The sentences above "
             "are about groups, the main family."
         )
-    data = {run.spec.config.data.source for run in study.runs}
-    if len(data) == 1:
+    specs = [run.spec for run in study.runs]
+    if len({(spec.config.data.source, spec.data) for spec in specs}) == 1:
+        budgets = {spec.config.budget or spec.config.training.samples for spec in specs}
+        spent = " with one budget" if len(budgets) == 1 else ""
         found.append(
-            f"All arms were trained on one data set ({data.pop()}) with one budget. "
+            f"All arms were trained on one data set ({specs[0].config.data.source}){spent}. "
             "Others may tell otherwise."
         )
     if results.not_compared:
