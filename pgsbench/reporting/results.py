@@ -41,7 +41,8 @@ class Results:
         study: The study as read from disk.
         candidate: Arm or label that the study is about; default: that of the
             study's plan to decide, else the arm of its own strategy.
-        baselines: Arms or labels it is compared with; default: all other arms except the oracle.
+        baselines: Arms or labels it is compared with; default: all other arms, the oracle only where the
+            plan has it.
 
     Raises:
         ConfigError: The baselines are an empty list, one text, or name one twice.

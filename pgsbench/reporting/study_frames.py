@@ -75,8 +75,9 @@ class PlannedRun:
     Attributes:
         spec: The run as the study planned it.
         path: Its directory.
-        status: ``"complete"``, ``"incomplete"`` (no DONE), ``"missing"`` (no directory) or ``"pruned"``: it
-            or another seed of its point was, and what is there of either counts nowhere.
+        status: ``"complete"``, ``"incomplete"`` (no DONE, or a file that cannot be read), ``"missing"`` (no
+            directory) or ``"pruned"``: it or another seed of its point was, and what is there of either
+            counts nowhere.
         problem: Why what is there cannot be used, or empty.
         environment: Where it was trained; None where that is not known.
         summary: What the training cost; None where it has not ended.
