@@ -41,7 +41,7 @@ class Results:
         study: The study as read from disk.
         candidate: Arm or label that the study is about; default: that of the
             study's plan to decide, else the arm of its own strategy.
-        baselines: Arms or labels it is compared with; default: all other arms, the oracle only where the
+        baselines: Arms or labels it is compared with; default: all other arms, an oracle only where the
             plan has it.
 
     Raises:
@@ -63,7 +63,7 @@ class Results:
         self.candidate = candidate or _base_arm(study, arms)
         planned = plan.baselines if plan is not None and plan.candidate == self.candidate else ()
         own = study.arm_of.get(self.candidate, self.candidate)
-        others = [arm for arm in arms if arm != own and (arm != "oracle" or arm in planned)]
+        others = [arm for arm in arms if arm != own and (arm not in study.oracles or arm in planned)]
         if baselines is not None:
             check_baselines(baselines)
         self.baselines = list(baselines) if baselines is not None else others
@@ -98,7 +98,7 @@ class Results:
     def not_compared(self) -> list[str]:
         """Arms that the study has and that are not compared, as an earlier command trained them."""
         compared = {self.study.arm_of.get(name, name) for name in (self.candidate, *self.baselines)}
-        return [arm for arm in self.study.arms if arm not in compared and arm != "oracle"]
+        return [arm for arm in self.study.arms if arm not in compared and arm not in self.study.oracles]
 
     # ------------------------------------------------------------------------------------ what is measured
 
@@ -193,12 +193,16 @@ class Results:
 
     @cached_property
     def gaps(self) -> list[tuple[str, str, GapClosed | Missing]]:
-        """(label, group, share of the random-to-oracle gap) of every arm that is no control itself."""
-        found = []
+        """(label, group, share of the random-to-oracle gap) of every arm that is no control itself.
+
+        Of several oracles the first is the end of the gap.
+        """
+        found, ends = [], (self.random_arm, next(iter(self.study.oracles), ""))
         for label in self.study.labels:
-            arm = self.study.of(label)[0].arm
-            random, oracle = (self._same_point(label, end) for end in (self.random_arm, "oracle"))
-            if arm in (*RANDOM_ARMS, "oracle", "none") or random is None or oracle is None:
+            spec = self.study.of(label)[0].spec
+            random, oracle = (self._same_point(label, end) for end in ends)
+            is_control = spec.arm in RANDOM_ARMS or spec.is_oracle or spec.has_whole_pictures
+            if is_control or random is None or oracle is None:
                 continue
             for group in self.groups:
                 share = self._gap([label, random, oracle], group)

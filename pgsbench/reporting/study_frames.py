@@ -165,6 +165,11 @@ class StudyFrames:
         """Label -> its arm, in the order of the plan."""
         return {run.label: run.arm for run in self.runs}
 
+    @cached_property
+    def oracles(self) -> list[str]:
+        """The arms that are a ceiling and no method (`RunSpec.is_oracle`), in the order of the plan."""
+        return list(dict.fromkeys(run.arm for run in self.runs if run.spec.is_oracle))
+
     def of(self, label: str) -> list[PlannedRun]:
         """Return the runs of a label, one per seed."""
         return [run for run in self.runs if run.label == label]

@@ -73,8 +73,11 @@ def caveats(results: Results) -> list[str]:
             "The compared point was chosen by these very scores, which flatters it: "
             "confirm it with fresh seeds."
         )
-    if any(run.arm == "oracle" for run in study.runs):
-        found.append("oracle knows where the objects are: it is a ceiling, not a method.")
+    if study.oracles:
+        know, are = ("know", "they are ceilings, not methods")
+        if len(study.oracles) == 1:
+            know, are = ("knows", "it is a ceiling, not a method")
+        found.append(f"{and_(study.oracles)} {know} where the objects are: {are}.")
     found += guessing(results)
     scores = [score for run in study.runs if run.scores for score in run.scores.scores]
     notes = {f"{score.task}: {note}" for score in scores for note in score.notes}
