@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -142,15 +143,9 @@ class Results:
 
     @cached_property
     def pairs(self) -> list[tuple[str, str]]:
-        """The (candidate, baseline) labels to compare: equal searched values, or one without any."""
+        """The (candidate, baseline) labels to compare: those that fit, of many the candidate's best point."""
         pairs = []
-        for baseline in self.baselines:
-            found = [
-                (ours, theirs)
-                for ours in self.labels_of(self.candidate)
-                for theirs in self.labels_of(baseline)
-                if _comparable(self.params_of(ours), self.params_of(theirs))
-            ]
+        for found in self._fitting:
             if len(found) > MAX_POINTS_COMPARED and not self.is_over_data:
                 best = self.best(dict.fromkeys(ours for ours, _ in found))
                 found = [pair for pair in found if pair[0] == best]
@@ -166,8 +161,7 @@ class Results:
     @property
     def chosen_by_score(self) -> bool:
         """Whether the compared point was picked among many for its score, which flatters it."""
-        compared = {ours for ours, _ in self.pairs}
-        return len(compared) < len(self.labels_of(self.candidate))
+        return not set(chain.from_iterable(self._fitting)) <= set(self.pairs)
 
     @cached_property
     def group_comparisons(self) -> list[Comparison]:
@@ -285,6 +279,19 @@ class Results:
         return pd.DataFrame(rows)
 
     # --------------------------------------------------------------------------------------------- inside
+
+    @cached_property
+    def _fitting(self) -> list[list[tuple[str, str]]]:
+        """Of each baseline the (candidate, baseline) labels with equal searched values, or one has none."""
+        return [
+            [
+                (ours, theirs)
+                for ours in self.labels_of(self.candidate)
+                for theirs in self.labels_of(baseline)
+                if _comparable(self.params_of(ours), self.params_of(theirs))
+            ]
+            for baseline in self.baselines
+        ]
 
     def _compare(self, scopes: Mapping[str, Mapping[str, float]], family: Family) -> list[Comparison]:
         found = [
