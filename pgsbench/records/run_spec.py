@@ -125,6 +125,16 @@ class RunSpec:
         return self.config.seed
 
     @property
+    def is_oracle(self) -> bool:
+        """Whether its masks know where the objects are: a ceiling and no method, whatever its arm's name."""
+        return self.config.strategy.name == "oracle"
+
+    @property
+    def has_whole_pictures(self) -> bool:
+        """Whether nothing of its pictures is masked."""
+        return self.config.strategy.name == "none"
+
+    @property
     def label(self) -> str:
         """Arm and searched values, ``"pgs mask_ratio=0.5"``: equal for all seeds, others for other values."""
         return label_of(self.arm, self.params)

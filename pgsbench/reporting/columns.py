@@ -159,11 +159,7 @@ def reference_label(results: Results) -> str:
 
     Of several with whole pictures it is the first with whole captions, too, where there is one.
     """
-    whole = [
-        run
-        for run in results.study.runs
-        if run.spec.config.strategy.name == "none" and run.status == COMPLETE
-    ]
+    whole = [run for run in results.study.runs if run.spec.has_whole_pictures and run.status == COMPLETE]
     if whole:
         return min(whole, key=lambda run: run.spec.config.text.strategy != "none").label
     first = results.labels_of(results.baselines[0] if results.baselines else results.candidate)

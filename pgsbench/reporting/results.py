@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from pgsbench.reporting.statistics.intervals import (
     holm,
     mean_interval,
 )
-from pgsbench.reporting.statistics.paired_values import PairedValues
+from pgsbench.reporting.statistics.paired_values import PairedValues, shared_seeds
 from pgsbench.reporting.study_frames import COMPLETE, StudyFrames
 from pgsbench.study.compared import check_baselines
 from pgsbench.study.objective import Objective, is_above
@@ -41,10 +42,11 @@ class Results:
         study: The study as read from disk.
         candidate: Arm or label that the study is about; default: that of the
             study's plan to decide, else the arm of its own strategy.
-        baselines: Arms or labels it is compared with; default: all other arms except the oracle.
+        baselines: Arms or labels it is compared with; default: all other arms, an oracle only where the
+            plan has it.
 
     Raises:
-        ConfigError: The baselines are an empty list, or one text.
+        ConfigError: The baselines are an empty list, one text, or name one twice.
         StudyError: The study has no such arm, or the candidate is among its baselines.
     """
 
@@ -62,7 +64,7 @@ class Results:
         self.candidate = candidate or _base_arm(study, arms)
         planned = plan.baselines if plan is not None and plan.candidate == self.candidate else ()
         own = study.arm_of.get(self.candidate, self.candidate)
-        others = [arm for arm in arms if arm != own and (arm != "oracle" or arm in planned)]
+        others = [arm for arm in arms if arm != own and (arm not in study.oracles or arm in planned)]
         if baselines is not None:
             check_baselines(baselines)
         self.baselines = list(baselines) if baselines is not None else others
@@ -97,7 +99,7 @@ class Results:
     def not_compared(self) -> list[str]:
         """Arms that the study has and that are not compared, as an earlier command trained them."""
         compared = {self.study.arm_of.get(name, name) for name in (self.candidate, *self.baselines)}
-        return [arm for arm in self.study.arms if arm not in compared and arm != "oracle"]
+        return [arm for arm in self.study.arms if arm not in compared and arm not in self.study.oracles]
 
     # ------------------------------------------------------------------------------------ what is measured
 
@@ -135,26 +137,20 @@ class Results:
     def seeds(self, label: str) -> tuple[int, int]:
         """Return how many runs of a label are complete and evaluated, and how many are planned."""
         runs = self.study.of(label)
-        return sum(run.status == COMPLETE and not run.problem for run in runs), len(runs)
+        return sum(run.is_evaluated for run in runs), len(runs)
 
     # ------------------------------------------------------------------------------------- what is compared
 
     @cached_property
     def pairs(self) -> list[tuple[str, str]]:
-        """The (candidate, baseline) labels to compare: equal searched values, or one without any."""
+        """The (candidate, baseline) labels to compare: those that fit, of many the candidate's best point."""
         pairs = []
-        for baseline in self.baselines:
-            found = [
-                (ours, theirs)
-                for ours in self.labels_of(self.candidate)
-                for theirs in self.labels_of(baseline)
-                if _comparable(self.params_of(ours), self.params_of(theirs))
-            ]
+        for found in self._fitting:
             if len(found) > MAX_POINTS_COMPARED and not self.is_over_data:
                 best = self.best(dict.fromkeys(ours for ours, _ in found))
                 found = [pair for pair in found if pair[0] == best]
             pairs += found
-        return pairs
+        return list(dict.fromkeys(pairs))  # a baseline may be a point of another one
 
     @property
     def is_over_data(self) -> bool:
@@ -165,8 +161,7 @@ class Results:
     @property
     def chosen_by_score(self) -> bool:
         """Whether the compared point was picked among many for its score, which flatters it."""
-        compared = {ours for ours, _ in self.pairs}
-        return len(compared) < len(self.labels_of(self.candidate))
+        return not set(chain.from_iterable(self._fitting)) <= set(self.pairs)
 
     @cached_property
     def group_comparisons(self) -> list[Comparison]:
@@ -192,12 +187,16 @@ class Results:
 
     @cached_property
     def gaps(self) -> list[tuple[str, str, GapClosed | Missing]]:
-        """(label, group, share of the random-to-oracle gap) of every arm that is no control itself."""
-        found = []
+        """(label, group, share of the random-to-oracle gap) of every arm that is no control itself.
+
+        Of several oracles the first is the end of the gap.
+        """
+        found, ends = [], (self.random_arm, next(iter(self.study.oracles), ""))
         for label in self.study.labels:
-            arm = self.study.of(label)[0].arm
-            random, oracle = (self._same_point(label, end) for end in (self.random_arm, "oracle"))
-            if arm in (*RANDOM_ARMS, "oracle", "none") or random is None or oracle is None:
+            spec = self.study.of(label)[0].spec
+            random, oracle = (self._same_point(label, end) for end in ends)
+            is_control = spec.arm in RANDOM_ARMS or spec.is_oracle or spec.has_whole_pictures
+            if is_control or random is None or oracle is None:
                 continue
             for group in self.groups:
                 share = self._gap([label, random, oracle], group)
@@ -258,7 +257,8 @@ class Results:
         mixed = rows.groupby("task")["version"].nunique()
         if (mixed > 1).any():
             return Missing(f"different versions of {', '.join(mixed[mixed > 1].index)}")
-        seeds = frozenset.intersection(*(frozenset(self.study.values[label]) for label in labels))
+        # The seeds that the panel will have: one of fewer would be found again for arms that have more.
+        seeds = shared_seeds([self.study.values[label] for label in labels], tasks)
         paired = self._paired.get((of, seeds))
         if paired is None or not set(labels) <= set(paired.arms):
             try:
@@ -279,6 +279,19 @@ class Results:
         return pd.DataFrame(rows)
 
     # --------------------------------------------------------------------------------------------- inside
+
+    @cached_property
+    def _fitting(self) -> list[list[tuple[str, str]]]:
+        """Of each baseline the (candidate, baseline) labels with equal searched values, or one has none."""
+        return [
+            [
+                (ours, theirs)
+                for ours in self.labels_of(self.candidate)
+                for theirs in self.labels_of(baseline)
+                if _comparable(self.params_of(ours), self.params_of(theirs))
+            ]
+            for baseline in self.baselines
+        ]
 
     def _compare(self, scopes: Mapping[str, Mapping[str, float]], family: Family) -> list[Comparison]:
         found = [

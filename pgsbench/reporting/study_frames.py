@@ -75,8 +75,9 @@ class PlannedRun:
     Attributes:
         spec: The run as the study planned it.
         path: Its directory.
-        status: ``"complete"``, ``"incomplete"`` (no DONE), ``"missing"`` (no directory) or ``"pruned"``: it
-            or another seed of its point was, and what is there of either counts nowhere.
+        status: ``"complete"``, ``"incomplete"`` (no DONE, or a file that cannot be read), ``"missing"`` (no
+            directory) or ``"pruned"``: it or another seed of its point was, and what is there of either
+            counts nowhere.
         problem: Why what is there cannot be used, or empty.
         environment: Where it was trained; None where that is not known.
         summary: What the training cost; None where it has not ended.
@@ -107,6 +108,11 @@ class PlannedRun:
     def seed(self) -> int:
         """Its seed."""
         return self.spec.seed
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether it is complete and has the scores that its study asks for."""
+        return self.status == COMPLETE and not self.problem
 
     @property
     def gallery(self) -> Gallery | None:
@@ -159,6 +165,11 @@ class StudyFrames:
         """Label -> its arm, in the order of the plan."""
         return {run.label: run.arm for run in self.runs}
 
+    @cached_property
+    def oracles(self) -> list[str]:
+        """The arms that are a ceiling and no method (`RunSpec.is_oracle`), in the order of the plan."""
+        return list(dict.fromkeys(run.arm for run in self.runs if run.spec.is_oracle))
+
     def of(self, label: str) -> list[PlannedRun]:
         """Return the runs of a label, one per seed."""
         return [run for run in self.runs if run.label == label]
@@ -199,9 +210,9 @@ class StudyFrames:
 
     @cached_property
     def values(self) -> dict[str, ArmValues]:
-        """Per-item values of the primary metrics: label -> seed -> task -> values."""
+        """Per-item values of the primary metrics: label -> seed -> task -> values; of evaluated runs."""
         return {
-            label: {run.seed: run.values for run in self.of(label) if run.status == COMPLETE}
+            label: {run.seed: run.values for run in self.of(label) if run.is_evaluated}
             for label in self.labels
         }
 
@@ -211,7 +222,7 @@ class StudyFrames:
         return [
             f"{run.spec.name}: {run.problem or run.status}"
             for run in self.runs
-            if (run.status != COMPLETE or run.problem) and run.status != PRUNED
+            if not run.is_evaluated and run.status != PRUNED
         ]
 
     @property

@@ -201,7 +201,7 @@ def _share(found: GapClosed) -> str:
 
 
 def _interval_note(results: Results) -> str:
-    counts = {len(run) for label in results.study.labels if (run := results.study.values[label])}
+    counts = {results.seeds(label)[0] for label in results.study.labels} - {0}
     if counts == {1}:
         return (
             f"{ONE_RUN.capitalize()}: percent, with 95 % intervals over test items; every arm has one seed."

@@ -80,7 +80,7 @@ def contenders(results: Results) -> list[str]:
     close = sorted(close, key=lambda label: -chances[label])[:MAX_RIVALS]
     arms = dict.fromkeys(arm_of[label] for label in scored if arm_of[label] != arm_of[winner])
     best_of = [results.best([label for label in scored if arm_of[label] == arm]) for arm in arms]
-    beside = [label for label in labels if label not in points and arm_of[label] != "oracle"]
+    beside = [label for label in labels if label not in points and arm_of[label] not in results.study.oracles]
     rivals = [*close, *best_of, *beside]
     others = [label for label in scored if label != winner]
     if not rivals and not others:

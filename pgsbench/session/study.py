@@ -302,7 +302,7 @@ class Study:
         """Read what the study's runs say, as they lie on disk.
 
         Args:
-            candidate: The arm in question; None: the study's base.
+            candidate: The arm in question; None: that of `compare --until decided`, else the study's base.
             baselines: What it is compared with; None: all other arms but the oracle.
 
         Raises:

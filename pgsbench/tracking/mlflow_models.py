@@ -121,11 +121,11 @@ def _best_model(
     verdict: VerdictRecord,
 ) -> str:
     """Return the id of the best run's model; empty where none was logged."""
-    arm_of = {planned.spec.label: planned.spec.arm for planned in record.runs}
+    methods = {planned.spec.label for planned in record.runs if not planned.spec.is_oracle}
     means = {
         label: scores[verdict.headline].value
         for label, scores in verdict.scores.items()
-        if verdict.headline in scores and arm_of.get(label, "oracle") != "oracle"
+        if verdict.headline in scores and label in methods
     }
     best = max(means, key=lambda label: means[label], default="")
     found = {}

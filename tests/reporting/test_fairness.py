@@ -11,6 +11,7 @@ from pgsbench.config.schema import BudgetConfig
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.verdict.fairness import fairness_sentence, fairness_table, other_differences
+from pgsbench.reporting.verdict.sentences import caveats
 
 NOTHING = "The arms differ in nothing but the mask."
 
@@ -75,6 +76,21 @@ def test_arms_with_one_budget_may_see_other_numbers_of_pairs(fabricate):
     unequal = compare("unequal", arm(320, 7e12), arm(640, 8e12))
     assert "training.samples" in fairness_sentence(unequal)
     assert "training.samples" in fairness_sentence(compare("one", arm(320, 7e12), Arm()))
+
+
+def test_one_data_set_and_one_budget_are_said_where_they_are_one(fabricate):
+    def said(name, flip, pgs=None):
+        found = Results(read_frames(fabricate({"pgs": pgs or Arm(), "flip": flip}, seeds=(0,), name=name)))
+        return [sentence for sentence in caveats(found) if "one data set" in sentence]
+
+    def spending(samples):
+        return Arm(training={"samples": samples}, budget=BudgetConfig(equal="flops", amount=7e12))
+
+    both = ["All arms were trained on one data set (scenes) with one budget. Others may tell otherwise."]
+    assert said("one", Arm()) == both
+    assert said("equal", spending(320), spending(640)) == both
+    assert said("fewer", Arm(training={"samples": 4096})) == [both[0].replace(" with one budget", "")]
+    assert said("other-data", Arm(data="ffffffffffffffff")) == []
 
 
 def test_captions_are_named_where_they_are_read_otherwise(fabricate):

@@ -1,4 +1,4 @@
-"""An arm is never its own baseline, and a list of baselines has names in it."""
+"""An arm is never its own baseline, and a list of baselines has names in it, each once."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.intervals import difference
 from pgsbench.reporting.statistics.paired_values import PairedValues, TaskValues
 from pgsbench.reporting.study_frames import read_frames
+from pgsbench.study.compared import check_comparison
 
 TAU = "strategy.tau"
 POINTS = [("pgs", Arm(k, params={TAU: k / 10})) for k in (1, 2)]
@@ -53,6 +54,24 @@ def test_a_list_without_names_is_refused_as_compare_refuses_it(masks, nothing):
         with pytest.raises(ConfigError, match="a comparison needs a baseline"):
             command(*words, "--baselines", nothing, "--output", str(masks.parent.parent))
     assert not (masks.parent.parent / "reports").exists()
+
+
+def test_a_baseline_counts_once(masks, fabricate):
+    # A second time it would double the family of Holm's correction, and with it every p-value.
+    with pytest.raises(ConfigError, match=r"baselines: a baseline is named twice .*'flip'"):
+        Results(read_frames(masks), baselines=["flip", "flip"])
+    flips = [("flip", Arm(params={TAU: k / 10})) for k in (1, 2)]
+    search = {"space": {TAU: [0.1, 0.2]}, "arms": ["pgs", "flip"]}
+    searched = read_frames(fabricate([*POINTS, *flips], search=search, seeds=(0,), name="both"))
+    alone, beside = (Results(searched, baselines=names) for names in (["flip"], ["flip", "flip tau=0.1"]))
+    assert beside.pairs == alone.pairs
+    assert beside.frame().equals(alone.frame())
+
+
+def test_a_comparison_that_names_one_twice_is_refused_before_a_training():
+    for names in (["flip", "flip"], ["my/spiral.py:Spiral", "./my/spiral.py:Spiral"]):
+        with pytest.raises(ConfigError, match="a baseline is named twice"):
+            check_comparison("pgs", names)
 
 
 def test_an_arm_has_no_lead_over_itself():

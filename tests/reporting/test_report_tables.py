@@ -160,6 +160,23 @@ def test_of_many_points_only_the_best_is_compared(fabricate):
     assert any("flatters" in sentence for sentence in caveats(results))
 
 
+def test_points_without_a_partner_are_not_called_chosen(fabricate):
+    # A sampled search gives its arms other values: few points meet, and none was picked for its score.
+    def points(arm, *values):
+        return [(arm, Arm(params={"strategy.tau": value})) for value in values]
+
+    def results(name, *flips):
+        arms = [*points("pgs", 0.1, 0.2), *points("flip", *flips)]
+        return Results(read_frames(fabricate(arms, seeds=(0,), name=name)), baselines=["flip"])
+
+    apart, half = results("apart", 0.3, 0.4), results("half", 0.2, 0.3)
+    assert apart.pairs == []
+    assert half.pairs == [("pgs tau=0.2", "flip tau=0.2")]
+    for one in (apart, half):
+        assert not one.chosen_by_score
+        assert not any("flatters" in sentence for sentence in caveats(one))
+
+
 def test_gap_table_needs_both_controls(fabricate):
     results = Results(read_frames(fabricate(num_items=400)))
     table = tables.gap_table(results)

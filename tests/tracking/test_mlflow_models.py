@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
-from fake_study import MakeStudy, Seen, write_verdict
+from fake_study import MakeStudy, Seen, fake_record, fake_run, fake_spec, write_verdict
 from tinyworld import picture, png
 
+from pgsbench.config.schema import StrategyConfig
 from pgsbench.errors import EvaluationError
 from pgsbench.evaluation.pyfunc import Embedder, _load_pyfunc
 from pgsbench.models import checkpoint
@@ -63,6 +66,21 @@ def test_the_best_checkpoint_is_a_version_with_the_verdict(
         "ratio",
         *(f"ratio, {what}" for what in ("arms as a table", "runs as a table", "runs as charts")),
     ]
+
+
+def test_an_oracle_is_no_model_whatever_its_arm_is_called(tmp_path: Path) -> None:
+    plain = {"ceiling": fake_spec("ceiling"), "pgs": fake_spec("pgs", 1)}
+    strategy = StrategyConfig.model_validate({"name": "oracle", "mask_ratio": 0.5})
+    oracle = plain["ceiling"].config.model_copy(update={"strategy": strategy})
+    specs = [replace(plain["ceiling"], config=oracle), plain["pgs"]]
+    runs = {spec.folder: fake_run(tmp_path, spec, steps=1, done=True) for spec in specs}
+    entries: dict[str, Any] = {spec.id: SimpleNamespace(sent={"model": spec.arm}) for spec in specs}
+    verdict = VerdictRecord.read(write_verdict(tmp_path / "report", ["ceiling", "pgs"]))
+    assert verdict is not None
+    means = {"ceiling": 0.9, "pgs": 0.5}
+    scores = {arm: {verdict.headline: ScoreInterval(mean, 0.0, 1.0)} for arm, mean in means.items()}
+    verdict = replace(verdict, scores=scores)
+    assert mlflow_models._best_model(fake_record(specs), runs, entries, verdict) == "pgs"
 
 
 def test_only_a_folder_of_this_machine_is_linked_into(tmp_path: Path) -> None:

@@ -16,8 +16,6 @@ from pgsbench.study.objective import objectives_of
 
 #: Costs up to this factor apart count as equal.
 EQUAL = 1.03
-#: It knows where the objects are, so it is drawn, but beats no method and is on no front.
-ORACLE = "oracle"
 #: Draws behind `Point.on_front`.
 DRAWS = 4000
 
@@ -68,6 +66,7 @@ class Point:
     Attributes:
         label: Its label.
         arm: Its arm.
+        is_oracle: Whether it is no method: it is drawn, but beats none and is on no front.
         cost: Mean over its runs.
         mean: Its score.
         is_on_front: Whether nothing that costs no more has a higher score.
@@ -78,6 +77,7 @@ class Point:
 
     label: str
     arm: str
+    is_oracle: bool
     cost: float
     mean: Interval
     is_on_front: bool = False
@@ -104,7 +104,8 @@ def points_of(results: Results, cost: Cost) -> list[Point]:
             continue
         mean, spent = results.mean(label, results.scope), cost.of(row)
         if spent is not None and isinstance(mean, Interval):
-            found.append(Point(label, results.study.arm_of[label], spent, mean))
+            spec = results.study.of(label)[0].spec
+            found.append(Point(label, spec.arm, spec.is_oracle, spent, mean))
     found = sorted(found, key=lambda one: one.cost)
     if len(found) < 2 or found[-1].cost <= EQUAL * found[0].cost:
         return []
@@ -115,7 +116,7 @@ def points_of(results: Results, cost: Cost) -> list[Point]:
     ]
     chances = _chances(results, found)
     return [
-        replace(one, is_on_front=False) if one.arm == ORACLE else replace(one, on_front=chance)
+        replace(one, is_on_front=False) if one.is_oracle else replace(one, on_front=chance)
         for one, chance in zip(placed, chances, strict=True)
     ]
 
@@ -129,7 +130,7 @@ def _ahead(points: Sequence[Point], scores: np.ndarray) -> np.ndarray:
     """
     ahead = np.empty(scores.shape, dtype=int)
     for number, own in enumerate(points):
-        rivals = [one.cost <= EQUAL * own.cost and one.arm != ORACLE for one in points]
+        rivals = [one.cost <= EQUAL * own.cost and not one.is_oracle for one in points]
         rivals[number] = True  # which never beats itself
         allowed = np.flatnonzero(rivals)
         best = allowed[scores[:, allowed].argmax(axis=1)]

@@ -174,7 +174,7 @@ def _asked(results: Results) -> str:
     study = results.study
     done = sum(run.status == COMPLETE for run in study.runs)
     seeds = sorted({run.seed for run in study.runs})
-    others = [arm for arm in study.arms if arm not in (results.candidate, "oracle")]
+    others = [arm for arm in study.arms if arm != results.candidate and arm not in study.oracles]
     told = results.baselines and set(results.baselines) != set(others)
     compared = f"Compared: {results.candidate} with {and_(results.baselines)}. " if told else ""
     counted = f"{done} of {len(study.runs)} runs" if done < len(study.runs) else f"{done} runs"

@@ -81,4 +81,4 @@ def importance_table(results: Results) -> Table | None:
 
 
 def _have_one_seed(results: Results, labels: Sequence[str]) -> bool:
-    return {len(results.study.values[label]) for label in labels} <= {0, 1}
+    return {results.seeds(label)[0] for label in labels} <= {0, 1}

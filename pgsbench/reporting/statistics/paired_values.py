@@ -5,7 +5,7 @@ Letters: a arms, s seeds, i distinct units: test items that were drawn together 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -94,7 +94,7 @@ class PairedValues:
         for arm in arms:
             if not complete.get(arm):
                 raise StudyError("no complete run has all tasks", where=arm, value=sorted(tasks))
-        seeds = sorted(set.intersection(*(set(complete[arm]) for arm in arms)))
+        seeds = sorted(shared_seeds([values[arm] for arm in arms], tasks))
         if not seeds:
             raise StudyError(
                 "the arms share no seed", value=list(arms), way_out="train them with equal seeds"
@@ -121,6 +121,11 @@ class PairedValues:
     def weights(self, contrast: Mapping[str, float]) -> Floats:
         """Return the (a,) weights of a contrast given by arm; arms that it does not name weigh nothing."""
         return np.array([contrast.get(arm, 0.0) for arm in self.arms])
+
+
+def shared_seeds(arms: Iterable[ArmValues], tasks: Mapping[str, float]) -> frozenset[int]:
+    """Return the seeds with which every arm has all tasks."""
+    return frozenset.intersection(*(frozenset(_complete_runs(arm, tasks)) for arm in arms))
 
 
 def lead(ours: str, theirs: str) -> dict[str, float]:

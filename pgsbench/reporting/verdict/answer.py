@@ -186,13 +186,13 @@ def _best(results: Results) -> str:
     if not order:
         return ""
     first, second = order[:2]
-    config = results.study.of(first.label)[0].spec.config
+    spec = results.study.of(first.label)[0].spec
     name = first.label
-    if config.strategy.name == "none" and config.text.strategy == "none":
+    if spec.has_whole_pictures and spec.config.text.strategy == "none":
         name += ", which masks nothing,"
     verb = "scores highest" if any(one.first == 1 for one in order[1:]) else "is the best"
     unsure = ", which may be as good" if second.first == 1 else ""
-    aside = ", the oracle aside" if "oracle" in results.study.arms else ""
+    aside = ", the oracle aside" if results.study.oracles else ""
     said = f"{name} {verb} of {len(order)} ({percent(first.mean)}{aside})"
     return f"{said}, then {second.label} ({percent(second.mean)}){unsure}"
 

@@ -36,7 +36,7 @@ def verdict(results: Results) -> list[str]:
 def caveats(results: Results) -> list[str]:
     """Return what a reader must keep in mind; each from what this study is, none by habit."""
     study, found = results.study, []
-    seeds = {len(study.values[label]) for label in study.labels if study.values[label]}
+    seeds = {results.seeds(label)[0] for label in study.labels} - {0}
     if 1 in seeds:
         whom = "" if seeds == {1} else " where an arm has one seed"
         found.append(
@@ -55,10 +55,12 @@ def caveats(results: Results) -> list[str]:
             "Single tasks are exploratory: they are corrected as a family of their own. The sentences above "
             "are about groups, the main family."
         )
-    data = {run.spec.config.data.source for run in study.runs}
-    if len(data) == 1:
+    specs = [run.spec for run in study.runs]
+    if len({(spec.config.data.source, spec.data) for spec in specs}) == 1:
+        budgets = {spec.config.budget or spec.config.training.samples for spec in specs}
+        spent = " with one budget" if len(budgets) == 1 else ""
         found.append(
-            f"All arms were trained on one data set ({data.pop()}) with one budget. "
+            f"All arms were trained on one data set ({specs[0].config.data.source}){spent}. "
             "Others may tell otherwise."
         )
     if results.not_compared:
@@ -71,8 +73,11 @@ def caveats(results: Results) -> list[str]:
             "The compared point was chosen by these very scores, which flatters it: "
             "confirm it with fresh seeds."
         )
-    if any(run.arm == "oracle" for run in study.runs):
-        found.append("oracle knows where the objects are: it is a ceiling, not a method.")
+    if study.oracles:
+        know, are = ("know", "they are ceilings, not methods")
+        if len(study.oracles) == 1:
+            know, are = ("knows", "it is a ceiling, not a method")
+        found.append(f"{and_(study.oracles)} {know} where the objects are: {are}.")
     found += guessing(results)
     scores = [score for run in study.runs if run.scores for score in run.scores.scores]
     notes = {f"{score.task}: {note}" for score in scores for note in score.notes}

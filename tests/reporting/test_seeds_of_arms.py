@@ -1,0 +1,73 @@
+"""How many seeds a number rests on does not depend on what was asked before, nor on runs without scores."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from fabricated import Arm, replace_runs, replace_scores
+
+from pgsbench.records import files
+from pgsbench.reporting import tables
+from pgsbench.reporting.results import ALL_GROUPS, Results
+from pgsbench.reporting.search import sweep_tables
+from pgsbench.reporting.statistics.comparison import ONE_RUN
+from pgsbench.reporting.study_frames import read_frames
+from pgsbench.reporting.verdict.sentences import caveats
+
+FIRST = f"{ONE_RUN.capitalize()}"
+
+
+def without_scores(folder, pattern):
+    """Delete the scores of the runs with a name like this: complete, but never evaluated."""
+    for run in folder.glob(pattern):
+        (run / files.SCORES).unlink()
+
+
+def without_a_task(folder, pattern):
+    """Drop one task from the scores of the runs with a name like this."""
+    for run in folder.glob(pattern):
+        replace_scores(run, lambda score: None if score.task == "scenes/shape" else score)
+
+
+def on_another_suite(folder, pattern):
+    """Let the study want another suite than these runs were tested on."""
+    names = {run.name for run in folder.glob(pattern)}
+    replace_runs(
+        folder,
+        lambda run: (
+            replace(run, suite_fingerprint="another") if run.directory.split("/")[1] in names else run
+        ),
+    )
+
+
+@pytest.mark.parametrize("spoil", [without_scores, without_a_task, on_another_suite])
+def test_what_is_asked_first_changes_no_number(fabricate, spoil):
+    folder = fabricate({"pgs": Arm(2.0), "flip": Arm(), "random": Arm(-1.0)})
+    spoil(folder, "pgs-s[12]-*")
+    asked_alone, asked_later = Results(read_frames(folder)), Results(read_frames(folder))
+    alone = asked_alone.mean("flip", ALL_GROUPS)
+    assert asked_later.difference("pgs", "flip", ALL_GROUPS).num_seeds == 1
+    assert asked_later.mean("flip", ALL_GROUPS) == alone
+    assert alone.num_seeds == 3
+    assert asked_later.difference("flip", "random", ALL_GROUPS).num_seeds == 3
+    shown = {row[0]: row[1] for row in tables.scores_table(asked_later).rows}
+    assert shown["flip"] == "3"
+
+
+def test_a_run_that_was_never_evaluated_is_no_seed(fabricate):
+    folder = fabricate({"pgs": Arm(2.0), "flip": Arm()})
+    without_scores(folder, "pgs-s[12]-*")
+    results = Results(read_frames(folder))
+    assert results.seeds("pgs") == (1, 3)
+    assert list(results.study.values["pgs"]) == [0]
+    assert caveats(results)[0].startswith(f"{FIRST} where an arm has one seed:")
+    assert f"Arms with one seed: {ONE_RUN}" in tables.scores_table(results).notes[0]
+
+
+def test_nor_is_it_one_of_a_point_of_a_search(fabricate):
+    points = [("pgs", Arm(k, params={"strategy.tau": k / 10})) for k in range(3)]
+    folder = fabricate(points)
+    assert not sweep_tables.sweep_table(Results(read_frames(folder))).notes[0].startswith(FIRST)
+    without_scores(folder, "pgs*-s[12]-*")
+    assert sweep_tables.sweep_table(Results(read_frames(folder))).notes[0].startswith(FIRST)
