@@ -31,6 +31,8 @@ _NARROWEST = 20
 _NUMBER = r"([+−-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]\d+)?) ?[%×]?"
 _INTERVAL = rf"{_NUMBER} \({_NUMBER} to {_NUMBER}\)"
 _GAP = "  "
+#: What `percent` rounds away.
+_ROUNDING = 0.0005
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -248,11 +250,16 @@ def p_text(p: float) -> str:
 
 
 def interval_cell(estimate: float, low: float, high: float, *, signed: bool = False) -> Cell:
-    """Return an estimate in percent or points with its interval; short, with half the interval's width."""
+    """Return an estimate in percent or points with its interval; short, with half the interval's width.
+
+    An interval with unequal sides, as one that is cut to [0, 1], has no such half: it stays in full.
+    """
     write = points if signed else percent
     full = f"{write(estimate)} ({write(low)} to {write(high)})"
     value = {"value": 100 * estimate, "low": 100 * low, "high": 100 * high}
-    return Cell(full, short=f"{write(estimate)} ±{percent((high - low) / 2)}", value=value)
+    is_lopsided = abs((high - estimate) - (estimate - low)) > _ROUNDING
+    short = full if is_lopsided else f"{write(estimate)} ±{percent((high - low) / 2)}"
+    return Cell(full, short=short, value=value)
 
 
 def and_(names: Sequence[str]) -> str:
