@@ -141,14 +141,17 @@ class Results:
 
     @cached_property
     def pairs(self) -> list[tuple[str, str]]:
-        """The (candidate, baseline) labels to compare: equal searched values, or one without any."""
+        """The (candidate, baseline) labels to compare: equal searched values, or one without any.
+
+        Of a search over data: two at one point of its space. An earlier search, or none, left others.
+        """
         pairs = []
         for baseline in self.baselines:
             found = [
                 (ours, theirs)
                 for ours in self.labels_of(self.candidate)
                 for theirs in self.labels_of(baseline)
-                if _comparable(self.params_of(ours), self.params_of(theirs))
+                if self._meet(self.params_of(ours), self.params_of(theirs))
             ]
             if len(found) > MAX_POINTS_COMPARED and not self.is_over_data:
                 best = self.best(dict.fromkeys(ours for ours, _ in found))
@@ -301,6 +304,12 @@ class Results:
 
     def _weights(self, of: str) -> dict[str, float]:
         return self.groups.get(of) or self.tasks[of]
+
+    def _meet(self, ours: Mapping[str, object], theirs: Mapping[str, object]) -> bool:
+        search = self.study.record.config.search
+        if search is not None and self.is_over_data:  # whoever has no values was trained in another world
+            return bool(ours) and ours == theirs and ours.keys() <= search.space.keys()
+        return _comparable(ours, theirs)
 
     def _same_point(self, label: str, arm: str) -> str | None:
         params = self.params_of(label)

@@ -125,3 +125,21 @@ def test_a_search_over_data_that_has_no_results_yet_has_a_first_screen(fabricate
     screen = first_screen(Results(read_frames(folder)))
     assert screen.answer.startswith("Nothing ")
     assert screen.forest is None
+
+
+@pytest.mark.parametrize(
+    "earlier", [{}, {CLUTTER: 0.2}, {CLUTTER: 0.2, SIZE: 0.1, "data.recipe.context": 0.5}]
+)
+def test_a_search_that_was_edited_shows_the_points_of_its_own_space(fabricate, tmp_path, earlier):
+    """Runs of the study as it was, with no search, a knob less or a knob more, are still in its record."""
+    points = [earlier, *({CLUTTER: clutter, SIZE: size} for clutter, size in VALUES)]
+    arms = [(arm, Arm(params=point)) for point in points for arm in ("pgs", "flip")]
+    search = {"space": SPACE, "arms": ["pgs", "flip"]}
+    results = Results(read_frames(fabricate(arms, search=search, seeds=(0,))))
+    shown = len(points) if list(earlier) == [CLUTTER] else len(VALUES)
+    assert len(results.pairs) == len(where_table(results).rows) == shown
+    assert all(results.params_of(ours) == results.params_of(theirs) for ours, theirs in results.pairs)
+    first = where_table(results).rows[0]
+    assert list(first[1:3]) == (["0.2", ""] if shown > len(VALUES) else ["0", "0.1"])
+    assert f"Of {shown} settings of the data" in first_screen(results).answer
+    assert np.isfinite(gain_map(results).axes[0].images[0].get_array()).sum() == len(VALUES)

@@ -31,7 +31,7 @@ def gains(results: Results) -> dict[tuple[str, str], list[Comparison]]:
     found: dict[tuple[str, str], list[Comparison]] = {}
     of = next(iter(results.groups), "")
     for one in results.group_comparisons if results.is_over_data else ():
-        if one.of == of and results.params_of(one.candidate) and results.params_of(one.baseline):
+        if one.of == of:
             arms = results.study.arm_of[one.candidate], results.study.arm_of[one.baseline]
             found.setdefault(arms, []).append(one)
     return found
@@ -79,7 +79,7 @@ def where_table(results: Results) -> Table | None:
         for one in compared:
             params = results.params_of(one.candidate)
             values = [_percent(results, label, one.of) for label in (one.candidate, one.baseline)]
-            chosen = [short(params[path]) for path in paths]
+            chosen = [short(params[path]) if path in params else "" for path in paths]
             rows.append([f"{ours} − {theirs}", *chosen, *values, *_difference(results, one)])
     header = ["pair", *(path.rpartition(".")[2] for path in paths), "candidate", "baseline"]
     notes = one_run_notes(_num_seeds(compared) for compared in found.values())
@@ -96,8 +96,14 @@ def gain_map(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
     Where it wins at some points and loses at others, the line is where the gain is zero. None where not
     exactly two knobs of the data were searched.
     """
-    found, paths = gains(results), _paths(results)
-    if not found or len(paths) != 2:
+    paths = _paths(results)
+    if len(paths) != 2:
+        return None
+    found = {  # points of an earlier search, or of a knob with a condition, may lack one of the two
+        pair: [one for one in compared if len(results.params_of(one.candidate)) == 2]
+        for pair, compared in gains(results).items()
+    }
+    if not any(found.values()):
         return None
     values = [
         sorted({_value(results, one, path) for each in found.values() for one in each}) for path in paths

@@ -67,7 +67,8 @@ def _points_table(results: Results, found: Sequence[Decision], ours: str, theirs
         params = results.params_of(one.candidate)
         means = [results.mean(label, one.of) for label in (one.candidate, one.baseline)]
         scores = [MISSING_CELL if isinstance(mean, Missing) else percent(mean.estimate) for mean in means]
-        rows.append([*(short(params[path]) for path in paths), *scores, _lead(one), _outcome(one)])
+        chosen = [short(params[path]) if path in params else "" for path in paths]
+        rows.append([*chosen, *scores, _lead(one), _outcome(one)])
     knobs = [path.rpartition(".")[2] for path in paths]
     header = [*knobs, ours, theirs, f"{ours} leads by", f"{ours} is"]
     num_all = len(decisions(results))
