@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import numpy as np
@@ -143,3 +144,22 @@ def test_a_search_that_was_edited_shows_the_points_of_its_own_space(fabricate, t
     assert list(first[1:3]) == (["0.2", ""] if shown > len(VALUES) else ["0", "0.1"])
     assert f"Of {shown} settings of the data" in first_screen(results).answer
     assert np.isfinite(gain_map(results).axes[0].images[0].get_array()).sum() == len(VALUES)
+
+
+def test_the_map_has_names_in_the_study_s_order_and_no_line_between_them(fabricate):
+    space = {"data.train": ["scenes", "emoji"], "data.recipe.max_objects": [4, 2, 10]}
+    points = [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
+    gains = [12.0, 12.0, 0.0, -12.0, -12.0, 0.0]
+    arms = [
+        (arm, Arm(gain if arm == "pgs" else 0.0, params=point))
+        for point, gain in zip(points, gains, strict=True)
+        for arm in ("pgs", "flip")
+    ]
+    search = {"space": space, "arms": ["pgs", "flip"]}
+    folder = fabricate(arms, search=search, seed_sd=0.001, num_items=300)
+    axes = gain_map(Results(read_frames(folder))).axes[0]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["scenes", "emoji"]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["2", "4", "10"]
+    gain = np.asarray(axes.images[0].get_array())
+    assert gain[0, :2].min() > 5 > -5 > gain[1, :2].max()
+    assert not axes.collections

@@ -6,6 +6,7 @@ Such points are worlds, not settings: none of them is the best, and none is chos
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -93,8 +94,8 @@ def where_table(results: Results) -> Table | None:
 def gain_map(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
     """Gain of the candidate over two searched knobs of the data, a panel for each baseline.
 
-    Where it wins at some points and loses at others, the line is where the gain is zero. None where not
-    exactly two knobs of the data were searched.
+    Where it wins at some points and loses at others, the line is where the gain is zero; there is none
+    between names. None where not exactly two knobs of the data were searched.
     """
     paths = _paths(results)
     if len(paths) != 2:
@@ -105,9 +106,7 @@ def gain_map(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
     }
     if not any(found.values()):
         return None
-    values = [
-        sorted({_value(results, one, path) for each in found.values() for one in each}) for path in paths
-    ]
+    values = [_values(results, [one for each in found.values() for one in each], path) for path in paths]
     if min(map(len, values)) < 2:
         return None
     maps = {pair: _matrix(results, compared, paths, values) for pair, compared in found.items()}
@@ -121,7 +120,7 @@ def gain_map(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
             for one in found[ours, theirs]:
                 cell = _cell(results, one, paths, values)
                 marks[cell] = _DECIDED.get(outcome_of(results, one), "")
-            if len(set(marks.values()) - {""}) == 2:
+            if len(set(marks.values()) - {""}) == 2 and all(map(_are_numbers, values)):
                 axes.contour(gain, levels=[0], colors="black", linewidths=1.2)
             for (row, column), value in np.ndenumerate(gain):
                 dark = abs(value) > 0.6 * reach
@@ -138,7 +137,7 @@ def gain_map(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
 
 
 def _matrix(
-    results: Results, compared: list[Comparison], paths: list[str], values: list[list[float]]
+    results: Results, compared: list[Comparison], paths: list[str], values: list[list[Any]]
 ) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     gain = np.full((len(values[0]), len(values[1])), np.nan)
     for one in compared:
@@ -147,7 +146,7 @@ def _matrix(
     return gain
 
 
-def _cell(results: Results, one: Comparison, paths: list[str], values: list[list[float]]) -> tuple[int, int]:
+def _cell(results: Results, one: Comparison, paths: list[str], values: list[list[Any]]) -> tuple[int, int]:
     """Return the row and the column of a point in the figure."""
     row, column = (known.index(_value(results, one, path)) for path, known in zip(paths, values, strict=True))
     return row, column
@@ -158,10 +157,18 @@ def _paths(results: Results) -> list[str]:
     return list(search.space) if search else []
 
 
-def _value(results: Results, one: Comparison, path: str) -> float:
-    value = results.params_of(one.candidate)[path]
-    assert isinstance(value, int | float)
-    return float(value)
+def _value(results: Results, one: Comparison, path: str) -> Any:
+    return results.params_of(one.candidate)[path]
+
+
+def _values(results: Results, compared: list[Comparison], path: str) -> list[Any]:
+    """Return the values of a knob as an axis has them: numbers rise, names stay in the study's order."""
+    found = list(dict.fromkeys(_value(results, one, path) for one in compared))
+    return sorted(found) if _are_numbers(found) else found
+
+
+def _are_numbers(values: list[Any]) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
 def _point(results: Results, one: Comparison) -> str:
