@@ -163,3 +163,18 @@ def test_the_map_has_names_in_the_study_s_order_and_no_line_between_them(fabrica
     gain = np.asarray(axes.images[0].get_array())
     assert gain[0, :2].min() > 5 > -5 > gain[1, :2].max()
     assert not axes.collections
+
+
+def test_knobs_of_two_worlds_that_end_alike_are_told_apart(fabricate):
+    space = {"data.recipe.noise": [0, 1], "data.augment.noise": [0, 1]}
+    arms = []
+    for values in itertools.product(*space.values()):
+        params = dict(zip(space, values, strict=True))
+        arms += [("pgs", Arm(30.0 * (values == (0, 1)), params=params)), ("flip", Arm(params=params))]
+    search = {"space": space, "arms": ["pgs", "flip"]}
+    results = Results(read_frames(fabricate(arms, search=search, seeds=(0,))))
+    table = first_screen(results).table
+    assert list(where_table(results).header[1:3]) == list(table.header[:2]) == list(space)
+    axes = gain_map(results).axes[0]
+    assert [axes.get_ylabel(), axes.get_xlabel()] == list(space)
+    assert "better at 1 (data.recipe.noise 0, data.augment.noise 1: +" in where_sentences(results)[0]

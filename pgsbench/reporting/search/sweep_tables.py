@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pgsbench.records.run_spec import short, short_path
+from pgsbench.records.run_spec import short, short_paths
 from pgsbench.reporting.render import MISSING_CELL, Table, counted, percent
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import ONE_RUN
@@ -48,7 +48,7 @@ def sweep_table(results: Results, *, limit: int = 10) -> Table | None:
         notes.append(pruned_sentence(results))
     if len(ranked) > 1:
         notes.append("The best of many is flattered by chance: confirm it with fresh seeds.")
-    names = [short_path(path) for path in paths]
+    names = short_paths(paths, taken=("arm", "seeds", metric)).values()
     return Table("Best points of the search", ["arm", *names, "seeds", metric], rows, notes)
 
 
@@ -68,7 +68,8 @@ def importance_table(results: Results) -> Table | None:
     found = results.study.record.importances
     if found is None or results.is_over_data:
         return None
-    rows = [[short_path(name), percent(share)] for name, share in found.shares.items()]
+    names = short_paths(found.shares)
+    rows = [[names[path], percent(share)] for path, share in found.shares.items()]
     notes = [f"{ONE_RUN.capitalize()}: one seed a point, so chance counts as effect."] * (
         found.num_seeds == 1
     )

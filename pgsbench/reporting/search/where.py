@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from pgsbench.records.run_spec import short
+from pgsbench.records.run_spec import short, short_paths
 from pgsbench.reporting.decision.decide import outcome_of
 from pgsbench.reporting.render import Table, and_, counted, points
 from pgsbench.reporting.results import Results
@@ -82,12 +82,12 @@ def where_table(results: Results) -> Table | None:
             values = [_percent(results, label, one.of) for label in (one.candidate, one.baseline)]
             chosen = [short(params[path]) if path in params else "" for path in paths]
             rows.append([f"{ours} − {theirs}", *chosen, *values, *_difference(results, one)])
-    header = ["pair", *(path.rpartition(".")[2] for path in paths), "candidate", "baseline"]
+    before, behind = ["pair"], ["candidate", "baseline", "difference", "95 % interval", "verdict"]
+    header = [*before, *short_paths(paths, taken=[*before, *behind]).values(), *behind]
     notes = one_run_notes(_num_seeds(compared) for compared in found.values())
     notes.append(
         "Percent, and points. Each point is a world of its own: scores of different points do not compare."
     )
-    header += ["difference", "95 % interval", "verdict"]
     return Table("Where it pays", header, rows, notes, text_columns=(len(header) - 1,))
 
 
@@ -130,7 +130,7 @@ def gain_map(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
             axes.set_title(f"{ours} − {theirs}")
             axes.set_yticks(range(len(values[0])), [short(value) for value in values[0]])
             axes.set_xticks(range(len(values[1])), [short(value) for value in values[1]])
-            axes.set(ylabel=paths[0].rpartition(".")[2], xlabel=paths[1].rpartition(".")[2])
+            axes.set(**dict(zip(("ylabel", "xlabel"), short_paths(paths).values(), strict=True)))
             axes.grid(visible=False)
         figure.colorbar(drawn, ax=list(panels), label="gain in points")
     return figure
@@ -173,7 +173,8 @@ def _are_numbers(values: list[Any]) -> bool:
 
 def _point(results: Results, one: Comparison) -> str:
     params = results.params_of(one.candidate)
-    said = ", ".join(f"{path.rpartition('.')[2]} {short(value)}" for path, value in params.items())
+    names = short_paths(params)
+    said = ", ".join(f"{names[path]} {short(value)}" for path, value in params.items())
     return f"{said}: {points(one.interval.estimate)}" if isinstance(one.interval, Interval) else said
 
 
