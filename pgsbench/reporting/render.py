@@ -7,6 +7,7 @@ below itself.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -14,7 +15,6 @@ import textwrap
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 
 #: What stands in a cell that cannot be filled.
 MISSING_CELL = "missing"
@@ -149,16 +149,26 @@ def _parts(table: Table, width: int) -> list[Table]:
 def as_json(*tables: Table) -> str:
     """Return tables as JSON: title -> rows, each a mapping from column to text or number.
 
-    A number with an interval is a mapping: value, low, high. What is missing is null.
+    A number with an interval is a mapping: value, low, high. What is missing is null. The second column, or
+    table, of one name is called ``"name (2)"``.
     """
     content = {
-        table.title: [
-            {name: _for_programs(table, i, row[i]) for i, name in enumerate(table.header)}
+        title: [
+            {name: _for_programs(table, i, row[i]) for i, name in enumerate(_numbered(table.header))}
             for row in table.rows
         ]
-        for table in tables
+        for title, table in zip(_numbered([table.title for table in tables]), tables, strict=True)
     }
     return json.dumps(content, indent=1, ensure_ascii=False, default=str)
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    """Return names with a number behind those that stand before."""
+    found: list[str] = []
+    for name in names:
+        spellings = itertools.chain([name], (f"{name} ({number})" for number in itertools.count(2)))
+        found.append(next(one for one in spellings if one not in found))
+    return found
 
 
 def _for_programs(table: Table, column: int, cell: str) -> object:
@@ -353,7 +363,7 @@ def _text_lines(table: Table) -> list[str]:
 
 
 def _row_lines(table: Table, row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    lines = zip_longest(*(cell.split("\n") for cell in row), fillvalue="")
+    lines = itertools.zip_longest(*(cell.split("\n") for cell in row), fillvalue="")
     return [
         _GAP.join(_pad(cell, widths[i], left=table.is_text(i)) for i, cell in enumerate(cells)).rstrip()
         for cells in lines
