@@ -66,7 +66,8 @@ def test_what_is_held_out_is_predicted_before_it_is_trained(tiny: TinyWorld, tmp
         return StudyResults(Results(read_frames(folder)))
 
     monkeypatch.setattr(Study, "train", train)
-    found = scale(open_study(tiny.study, output=tmp_path, jobs=1), BUDGETS, hold_out=4)
+    twice = [*BUDGETS, 0.25]  # is one measurement all the same
+    found = scale(open_study(tiny.study, output=tmp_path, jobs=1), twice, hold_out=4)
     assert trained == [(0.25, 32), (0.5, 48), (1.0, 96), (2.0, 192), (4.0, 384)]
     assert [row[0] for row in found.held_out.rows] == ["pgs", "flip"]
     assert {row[4] for row in found.held_out.rows} <= {"yes", "no"}
@@ -99,7 +100,7 @@ def test_a_dry_run_plans_every_budget_and_trains_nothing(tiny: TinyWorld, tmp_pa
     asked = []
     monkeypatch.setattr(Study, "dry_run", lambda self: asked.append(self) or pd.DataFrame())
     monkeypatch.setattr("pgsbench.session.scaling.plan_table", lambda name, _: Table(name, ["run"], []))
-    found = dry_run(open_study(tiny.study, output=tmp_path, jobs=1), BUDGETS, hold_out=4)
+    found = dry_run(open_study(tiny.study, output=tmp_path, jobs=1), [*BUDGETS, 2.0], hold_out=4)
     assert [table.title for table in found] == ["tiny-x0.25", "tiny-x0.5", "tiny-x1", "tiny-x2", "tiny-x4"]
     assert [one.file.config.training.samples for one in asked] == [32, 48, 96, 192, 384]
     assert not (tmp_path / "runs").exists()
