@@ -44,6 +44,7 @@ _LATEX = {
     "±": r"$\pm$",
     "×": r"$\times$",
     **{"▲": r"$\uparrow$", "▼": r"$\downarrow$", "≈": r"$\approx$", "–": "--"},
+    **{"†": r"$\dagger$", "⁶": "$^6$"},
     **{letter: rf"\{letter}" for letter in "&%_#${}"},
 }
 
