@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -166,6 +166,13 @@ def short_path(path: str) -> str:
     """Return the last part of a path; of one that names a strategy or a model the section: ``text``."""
     section, _, key = path.rpartition(".")
     return section.rpartition(".")[2] if key in ("name", "strategy") and section else key
+
+
+def short_paths(paths: Iterable[str], *, taken: Collection[str] = ()) -> dict[str, str]:
+    """Return path -> its name in a table: short, or in full where another path or `taken` has that one."""
+    found = {path: short_path(path) for path in paths}
+    names = [*found.values(), *taken]
+    return {path: path if names.count(name) > 1 else name for path, name in found.items()}
 
 
 def short(value: object) -> str:

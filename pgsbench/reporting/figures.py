@@ -32,6 +32,8 @@ from pgsbench.reporting.style import (
 
 #: Up to this many labels have each its own colour; more are coloured by arm.
 MAX_APART = 7
+#: Pictures in the gallery of masks.
+MASK_IMAGES = 3
 
 
 def loss_curves(study: StudyFrames, *, theme: Theme = LIGHT) -> Figure | None:
@@ -150,7 +152,7 @@ def forest(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
     return figure
 
 
-def masks(results: Results, *, theme: Theme = LIGHT, num_images: int = 3) -> Figure | None:
+def masks(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
     """What the mask of each arm shows of the same training pictures. None where no run kept any.
 
     Of an arm with several searched points it is the one of the comparison (`Results.headline`).
@@ -164,13 +166,13 @@ def masks(results: Results, *, theme: Theme = LIGHT, num_images: int = 3) -> Fig
         first = first or found
         # The pictures are the same for all arms trained on the same data; another one's do not belong here.
         if found is not None and first is not None and np.array_equal(found.images, first.images):
-            shown[arm] = found.shown[:num_images]
+            shown[arm] = found.shown[:MASK_IMAGES]
             if found.seen is not None:
-                seen[arm] = Seen(found.seen[:num_images], found.tokens)
+                seen[arm] = Seen(found.seen[:MASK_IMAGES], found.tokens)
     if first is None or (not seen and all(each.all() for each in shown.values())):
         return None
     colours = {arm: pen.colour for arm, pen in pens(results.study.arms, theme).items()}
-    pictures = first.images[:num_images]
+    pictures = first.images[:MASK_IMAGES]
     return mask_gallery(pictures, shown, grid=first.grid, colours=colours, seen=seen, theme=theme)
 
 

@@ -7,6 +7,7 @@ below itself.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -14,7 +15,6 @@ import textwrap
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 
 #: What stands in a cell that cannot be filled.
 MISSING_CELL = "missing"
@@ -31,6 +31,8 @@ _NARROWEST = 20
 _NUMBER = r"([+−-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]\d+)?) ?[%×]?"
 _INTERVAL = rf"{_NUMBER} \({_NUMBER} to {_NUMBER}\)"
 _GAP = "  "
+#: What `percent` rounds away.
+_ROUNDING = 0.0005
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -42,6 +44,7 @@ _LATEX = {
     "±": r"$\pm$",
     "×": r"$\times$",
     **{"▲": r"$\uparrow$", "▼": r"$\downarrow$", "≈": r"$\approx$", "–": "--"},
+    **{"†": r"$\dagger$", "⁶": "$^6$"},
     **{letter: rf"\{letter}" for letter in "&%_#${}"},
 }
 
@@ -147,16 +150,26 @@ def _parts(table: Table, width: int) -> list[Table]:
 def as_json(*tables: Table) -> str:
     """Return tables as JSON: title -> rows, each a mapping from column to text or number.
 
-    A number with an interval is a mapping: value, low, high. What is missing is null.
+    A number with an interval is a mapping: value, low, high. What is missing is null. The second column, or
+    table, of one name is called ``"name (2)"``.
     """
     content = {
-        table.title: [
-            {name: _for_programs(table, i, row[i]) for i, name in enumerate(table.header)}
+        title: [
+            {name: _for_programs(table, i, row[i]) for i, name in enumerate(_numbered(table.header))}
             for row in table.rows
         ]
-        for table in tables
+        for title, table in zip(_numbered([table.title for table in tables]), tables, strict=True)
     }
     return json.dumps(content, indent=1, ensure_ascii=False, default=str)
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    """Return names with a number behind those that stand before."""
+    found: list[str] = []
+    for name in names:
+        spellings = itertools.chain([name], (f"{name} ({number})" for number in itertools.count(2)))
+        found.append(next(one for one in spellings if one not in found))
+    return found
 
 
 def _for_programs(table: Table, column: int, cell: str) -> object:
@@ -248,11 +261,16 @@ def p_text(p: float) -> str:
 
 
 def interval_cell(estimate: float, low: float, high: float, *, signed: bool = False) -> Cell:
-    """Return an estimate in percent or points with its interval; short, with half the interval's width."""
+    """Return an estimate in percent or points with its interval; short, with half the interval's width.
+
+    An interval with unequal sides, as one that is cut to [0, 1], has no such half: it stays in full.
+    """
     write = points if signed else percent
     full = f"{write(estimate)} ({write(low)} to {write(high)})"
     value = {"value": 100 * estimate, "low": 100 * low, "high": 100 * high}
-    return Cell(full, short=f"{write(estimate)} ±{percent((high - low) / 2)}", value=value)
+    is_lopsided = abs((high - estimate) - (estimate - low)) > _ROUNDING
+    short = full if is_lopsided else f"{write(estimate)} ±{percent((high - low) / 2)}"
+    return Cell(full, short=short, value=value)
 
 
 def and_(names: Sequence[str]) -> str:
@@ -346,7 +364,7 @@ def _text_lines(table: Table) -> list[str]:
 
 
 def _row_lines(table: Table, row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    lines = zip_longest(*(cell.split("\n") for cell in row), fillvalue="")
+    lines = itertools.zip_longest(*(cell.split("\n") for cell in row), fillvalue="")
     return [
         _GAP.join(_pad(cell, widths[i], left=table.is_text(i)) for i, cell in enumerate(cells)).rstrip()
         for cells in lines

@@ -282,13 +282,16 @@ class Results:
 
     @cached_property
     def _fitting(self) -> list[list[tuple[str, str]]]:
-        """Of each baseline the (candidate, baseline) labels with equal searched values, or one has none."""
+        """Of each baseline the (candidate, baseline) labels with equal searched values, or one has none.
+
+        Of a search over data: two at one point of its space. An earlier search, or none, left others.
+        """
         return [
             [
                 (ours, theirs)
                 for ours in self.labels_of(self.candidate)
                 for theirs in self.labels_of(baseline)
-                if _comparable(self.params_of(ours), self.params_of(theirs))
+                if self._meet(self.params_of(ours), self.params_of(theirs))
             ]
             for baseline in self.baselines
         ]
@@ -314,6 +317,12 @@ class Results:
 
     def _weights(self, of: str) -> dict[str, float]:
         return self.groups.get(of) or self.tasks[of]
+
+    def _meet(self, ours: Mapping[str, object], theirs: Mapping[str, object]) -> bool:
+        search = self.study.record.config.search
+        if search is not None and self.is_over_data:  # whoever has no values was trained in another world
+            return bool(ours) and ours == theirs and ours.keys() <= search.space.keys()
+        return _comparable(ours, theirs)
 
     def _same_point(self, label: str, arm: str) -> str | None:
         params = self.params_of(label)

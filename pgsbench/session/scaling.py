@@ -82,7 +82,8 @@ def scale(
         UserError: There are too few budgets, an arm sets its own samples or budget, or a run failed.
     """
     check(study.file, budgets, hold_out, unit)
-    at = [_at(study, factor) for factor in sorted(budgets)]
+    budgets = sorted(set(budgets))  # one that is named twice is no second measurement
+    at = [_at(study, factor) for factor in budgets]
     by_budget = [measured(results, unit) for results in at]
     laws = fits(by_budget)
     if not laws:
@@ -91,9 +92,8 @@ def scale(
     table, beside, found = fits_table(laws, by_budget, unit), None, dict[str, Measured]()
     predicted: dict[str, tuple[float, Predicted]] = {}
     if hold_out is not None:
-        last = max(budgets)
         for arm, law in laws.items():
-            cost = by_budget[-1][arm].cost * hold_out / last  # every unit grows with the samples
+            cost = by_budget[-1][arm].cost * hold_out / budgets[-1]  # every unit grows with the samples
             predicted[arm] = cost, law.predict(cost)
         folder.mkdir(parents=True, exist_ok=True)
         said = {arm: {unit: cost, **asdict(guess)} for arm, (cost, guess) in predicted.items()}
@@ -121,7 +121,7 @@ def dry_run(study: Study, budgets: Sequence[float], *, hold_out: float | None = 
         ConfigError: As `scale`.
     """
     check(study.file, budgets, hold_out)
-    factors = [*sorted(budgets), *([] if hold_out is None else [hold_out])]
+    factors = [*sorted(set(budgets)), *([] if hold_out is None else [hold_out])]
     scaled = [_scaled(study, factor) for factor in factors]
     return [plan_table(one.name, one.dry_run()) for one in scaled]
 

@@ -13,7 +13,7 @@ from pgsbench.errors import RunError
 from pgsbench.hashing import canonical_json
 from pgsbench.models.architectures import file_hash_of
 from pgsbench.records.json_files import read_record, write_record
-from pgsbench.records.run_spec import Numerics, RunSpec, short_path
+from pgsbench.records.run_spec import Numerics, RunSpec, short_path, short_paths
 
 CPU = Numerics("cpu", "fp32", "2.13.0", 1)
 
@@ -167,3 +167,9 @@ def test_canonical_json_does_not_depend_on_order_and_refuses_nan() -> None:
 )
 def test_a_searched_path_is_short_and_says_what_it_names(path: str, shown: str) -> None:
     assert short_path(path) == shown
+
+
+def test_paths_that_end_alike_are_told_in_full() -> None:
+    paths = ["strategy.threshold", "text.threshold", "text.strategy", "data.recipe.seeds"]
+    assert list(short_paths(paths).values()) == ["strategy.threshold", "text.threshold", "text", "seeds"]
+    assert short_paths(paths, taken=["arm", "seeds"])["data.recipe.seeds"] == "data.recipe.seeds"

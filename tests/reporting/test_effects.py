@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import shutil
 
@@ -12,9 +13,11 @@ from fabricated import Arm
 
 from pgsbench.reporting import figures
 from pgsbench.reporting.pages.study_report import write_report
+from pgsbench.reporting.render import as_json
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.search.effects import REST, SEEDS, Effects, analysis_of_variance, effects
 from pgsbench.reporting.search.effects_tables import effects_sentences, effects_tables
+from pgsbench.reporting.search.sweep_tables import sweep_table
 from pgsbench.reporting.statistics.comparison import Missing
 from pgsbench.reporting.study_frames import read_frames
 
@@ -122,6 +125,38 @@ def test_main_effects_are_those_that_were_planted(found):
         assert sum(value for (of, _), value in effect.items() if of == factor) == pytest.approx(0, abs=1e-12)
     share = {term.name: term.share for term in told.terms}
     assert share["arm"] > share["text"] > share["arm × text"]
+
+
+def test_paths_that_end_alike_are_two_factors(fabricate):
+    space = {"strategy.threshold": [0.1, 0.5], "text.threshold": [0.01, 0.02, 0.03]}
+    points = [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
+    arms = [
+        ("pgs", Arm(60 * p["strategy.threshold"] + 10 * (p["text.threshold"] == 0.03), params=p))
+        for p in points
+    ]
+    results = results_of(fabricate(arms, search={"space": space}, seeds=(0, 1), num_items=400))
+    told = effects(results)
+    assert [term.name for term in told.terms[:2]] == list(space)
+    assert {(one.factor, one.level) for one in told.levels} == {
+        (path, str(level)) for path, levels in space.items() for level in levels
+    }
+    table = sweep_table(results)
+    assert list(table.header[:3]) == ["arm", *space]
+    rows = json.loads(as_json(table))[table.title]
+    assert {(float(row["strategy.threshold"]), float(row["text.threshold"])) for row in rows} == {
+        tuple(point.values()) for point in points
+    }
+
+
+def test_a_knob_that_is_called_as_a_part_of_the_table_is_told_in_full(fabricate):
+    space = {"strategy.arm": [1, 2], "strategy.rest": [1, 2]}
+    arms = [
+        (arm, Arm(2.0 * a + b, params={"strategy.arm": a, "strategy.rest": b}))
+        for arm, a, b in itertools.product(("pgs", "flip"), (1, 2), (1, 2))
+    ]
+    search = {"space": space, "arms": ["pgs", "flip"]}
+    told = effects(results_of(fabricate(arms, search=search, seeds=(0, 1))))
+    assert [term.name for term in told.terms[:3]] == ["arm", *space]
 
 
 def test_additive_data_have_no_interaction(found):

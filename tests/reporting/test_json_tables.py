@@ -59,3 +59,12 @@ def test_words_stay_words_unless_a_cell_says_what_it_holds() -> None:
     assert [row["value"] for row in rows_of(table)] == ["42", 15.37]
     assert "15.4" in text(table)
     assert "15.37" not in text(table)
+
+
+def test_columns_and_tables_of_one_name_are_all_there() -> None:
+    table = Table("t", ["task", "scenes", "scenes", "difference"], [["colour", "1.0", "2.0", "−1.0"]])
+    other = Table("t", ["task"], [["shape"]])
+    assert json.loads(as_json(table, other)) == {
+        "t": [{"task": "colour", "scenes": 1.0, "scenes (2)": 2.0, "difference": -1.0}],
+        "t (2)": [{"task": "shape"}],
+    }

@@ -80,6 +80,19 @@ def test_the_figure_has_a_panel_each_for_operations_and_time_and_marks_the_front
     assert list(front.get_xdata()) == [10, 20, 40, 40]
 
 
+def test_where_every_point_is_the_oracle_s_there_is_no_front(fabricate):
+    arms = [
+        ("oracle", Arm(0.0, mask_ratio=ratio, params={"strategy.mask_ratio": ratio}, flops=int(cost * TERA)))
+        for ratio, cost in ((0.25, 30), (0.5, 20))
+    ]
+    search = {"space": {"strategy.mask_ratio": [0.25, 0.5]}, "arms": ["oracle"]}
+    results = results_of(fabricate, arms, search=search)
+    drawn = figures.ALL["accuracy-cost"](results)
+    assert not any(line.get_drawstyle() == "steps-post" for line in drawn.axes[0].get_lines())
+    assert [row[3] for row in pareto_table(results).rows] == ["no method"] * 2
+    assert pareto_sentences(results) == []
+
+
 def test_the_report_lists_the_front(fabricate, tmp_path):
     results = results_of(fabricate)
     paths = write_report(results, tmp_path / "out")

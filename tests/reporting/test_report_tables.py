@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import ast
 import shutil
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from fabricated import ARMS, Arm, on_gpu, replace_scores
@@ -10,6 +12,7 @@ from fabricated import ARMS, Arm, on_gpu, replace_scores
 from pgsbench.errors import StudyError
 from pgsbench.records.study_record import Importances
 from pgsbench.reporting import figures, render, tables
+from pgsbench.reporting.cost.pareto import TOKENS
 from pgsbench.reporting.decision import decide
 from pgsbench.reporting.decision.decide import decisions
 from pgsbench.reporting.pages.study_report import write_report
@@ -256,6 +259,21 @@ def test_markdown():
 def test_terminal_text_is_aligned():
     lines = render.text(TABLE).splitlines()
     assert lines[2:5] == ["arm       n  word", "-----  ----  ----", "p_g|s  −1.0  50 %"]
+
+
+def test_latex_knows_every_sign_that_reports_are_written_with():
+    """pdfLaTeX stops at one that it does not know; headers, notes and cells come from these modules."""
+    signs = set()
+    for module in Path(render.__file__).parent.rglob("*.py"):
+        nodes = list(ast.walk(ast.parse(module.read_text())))
+        docstrings = {node.value for node in nodes if isinstance(node, ast.Expr)}
+        for node in nodes:
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in docstrings:
+                signs |= {sign for sign in node.value if not sign.isascii()}
+    assert {"−", "×", "⁶"} <= signs
+    found = render.latex(render.Table("t", ["arm", TOKENS.column], [], sorted(signs)))
+    assert "10$^6$ tokens" in found
+    assert [sign for sign in sorted(signs) if sign in found] == []
 
 
 def test_latex_escapes():

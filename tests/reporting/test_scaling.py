@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,8 @@ from pgsbench.reporting.pages.site import write_site
 from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.scale.fit import PowerLaw, crossing
-from pgsbench.reporting.scale.report import Measured, fits_table
+from pgsbench.reporting.scale.report import Measured, fits_table, scale_figure
+from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
 from pgsbench.session.scaling import dry_run, scale
@@ -64,7 +66,8 @@ def test_what_is_held_out_is_predicted_before_it_is_trained(tiny: TinyWorld, tmp
         return StudyResults(Results(read_frames(folder)))
 
     monkeypatch.setattr(Study, "train", train)
-    found = scale(open_study(tiny.study, output=tmp_path, jobs=1), BUDGETS, hold_out=4)
+    twice = [*BUDGETS, 0.25]  # is one measurement all the same
+    found = scale(open_study(tiny.study, output=tmp_path, jobs=1), twice, hold_out=4)
     assert trained == [(0.25, 32), (0.5, 48), (1.0, 96), (2.0, 192), (4.0, 384)]
     assert [row[0] for row in found.held_out.rows] == ["pgs", "flip"]
     assert {row[4] for row in found.held_out.rows} <= {"yes", "no"}
@@ -81,6 +84,9 @@ def test_what_is_held_out_is_predicted_before_it_is_trained(tiny: TinyWorld, tmp
         2: "The prediction held; ",
     }
     assert said.answer.startswith(words[held])
+    for arm, _, predicted, *_ in found.held_out.rows:
+        middle, low, high = re.findall(r"\d+\.\d", predicted)
+        assert re.search(rf"{arm} \d+\.\d \({middle}, {low} to {high}\)", said.answer)
     assert said.certainty.startswith("On ")
     assert ": 2 seeds; power laws through 4 budgets" in said.certainty
     assert said.answer in (found.folder / "report.html").read_text()
@@ -94,7 +100,7 @@ def test_a_dry_run_plans_every_budget_and_trains_nothing(tiny: TinyWorld, tmp_pa
     asked = []
     monkeypatch.setattr(Study, "dry_run", lambda self: asked.append(self) or pd.DataFrame())
     monkeypatch.setattr("pgsbench.session.scaling.plan_table", lambda name, _: Table(name, ["run"], []))
-    found = dry_run(open_study(tiny.study, output=tmp_path, jobs=1), BUDGETS, hold_out=4)
+    found = dry_run(open_study(tiny.study, output=tmp_path, jobs=1), [*BUDGETS, 2.0], hold_out=4)
     assert [table.title for table in found] == ["tiny-x0.25", "tiny-x0.5", "tiny-x1", "tiny-x2", "tiny-x4"]
     assert [one.file.config.training.samples for one in asked] == [32, 48, 96, 192, 384]
     assert not (tmp_path / "runs").exists()
@@ -150,3 +156,13 @@ def test_a_crossing_far_from_what_was_measured_is_none():
     rows = fits_table({"pgs": ours, "near": near, "far": far}, measured, "flops").rows
     assert float(rows[1][2]) == pytest.approx((0.62 / 0.6) ** (1 / 0.02), rel=0.01)
     assert rows[2][2] == "nowhere near"
+
+
+def test_an_interval_that_was_cut_has_its_own_bar_and_the_error_of_its_whole_side():
+    law = PowerLaw.fit([1.0, 2.0, 4.0], [0.9, 0.95, 0.97], [0.01] * 3)
+    cut = Measured(1.0, Interval(0.99, 0.95, 1.0, 0.5, 2, 60, 10.0))
+    whole = Measured(1.0, Interval(0.96, 0.92, 1.0, 0.5, 2, 60, 10.0))
+    assert cut.error == pytest.approx(whole.error)
+    (bar,) = scale_figure([{"pgs": cut}], {"pgs": law}, {}, "flops").axes[0].containers
+    (line,) = bar.lines[2]
+    assert line.get_segments()[0][:, 1] == pytest.approx([0.0, 0.05])

@@ -85,6 +85,18 @@ def test_the_mean_comes_first_and_terminals_get_half_the_interval(results):
     assert full in render.markdown(table)
 
 
+def test_an_interval_that_was_cut_at_an_end_is_never_short():
+    assert render.interval_cell(0.94, 0.88, 1.0).short == "94.0 ±6.0"
+    assert render.interval_cell(0.02, -0.011, 0.0513, signed=True).short == "+2.0 ±3.1"
+    for ends, full in {
+        (1.0, 0.88, 1.0): "100.0 (88.0 to 100.0)",
+        (0.012, 0.0, 0.031): "1.2 (0.0 to 3.1)",
+    }.items():
+        cell = render.interval_cell(*ends)
+        assert cell == full
+        assert cell.short == full
+
+
 def test_a_wide_table_goes_on_below_with_the_names_of_its_rows():
     table = Table("T", ["arm", "group", *"abcdefgh"], [["p", "g", *["1234567890"] * 8]] * 2, num_keys=2)
     parts = render.fitted(table, 60)

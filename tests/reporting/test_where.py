@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import numpy as np
@@ -125,3 +126,55 @@ def test_a_search_over_data_that_has_no_results_yet_has_a_first_screen(fabricate
     screen = first_screen(Results(read_frames(folder)))
     assert screen.answer.startswith("Nothing ")
     assert screen.forest is None
+
+
+@pytest.mark.parametrize(
+    "earlier", [{}, {CLUTTER: 0.2}, {CLUTTER: 0.2, SIZE: 0.1, "data.recipe.context": 0.5}]
+)
+def test_a_search_that_was_edited_shows_the_points_of_its_own_space(fabricate, tmp_path, earlier):
+    """Runs of the study as it was, with no search, a knob less or a knob more, are still in its record."""
+    points = [earlier, *({CLUTTER: clutter, SIZE: size} for clutter, size in VALUES)]
+    arms = [(arm, Arm(params=point)) for point in points for arm in ("pgs", "flip")]
+    search = {"space": SPACE, "arms": ["pgs", "flip"]}
+    results = Results(read_frames(fabricate(arms, search=search, seeds=(0,))))
+    shown = len(points) if list(earlier) == [CLUTTER] else len(VALUES)
+    assert len(results.pairs) == len(where_table(results).rows) == shown
+    assert all(results.params_of(ours) == results.params_of(theirs) for ours, theirs in results.pairs)
+    first = where_table(results).rows[0]
+    assert list(first[1:3]) == (["0.2", ""] if shown > len(VALUES) else ["0", "0.1"])
+    assert f"Of {shown} settings of the data" in first_screen(results).answer
+    assert np.isfinite(gain_map(results).axes[0].images[0].get_array()).sum() == len(VALUES)
+
+
+def test_the_map_has_names_in_the_study_s_order_and_no_line_between_them(fabricate):
+    space = {"data.train": ["scenes", "emoji"], "data.recipe.max_objects": [4, 2, 10]}
+    points = [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
+    gains = [12.0, 12.0, 0.0, -12.0, -12.0, 0.0]
+    arms = [
+        (arm, Arm(gain if arm == "pgs" else 0.0, params=point))
+        for point, gain in zip(points, gains, strict=True)
+        for arm in ("pgs", "flip")
+    ]
+    search = {"space": space, "arms": ["pgs", "flip"]}
+    folder = fabricate(arms, search=search, seed_sd=0.001, num_items=300)
+    axes = gain_map(Results(read_frames(folder))).axes[0]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["scenes", "emoji"]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["2", "4", "10"]
+    gain = np.asarray(axes.images[0].get_array())
+    assert gain[0, :2].min() > 5 > -5 > gain[1, :2].max()
+    assert not axes.collections
+
+
+def test_knobs_of_two_worlds_that_end_alike_are_told_apart(fabricate):
+    space = {"data.recipe.noise": [0, 1], "data.augment.noise": [0, 1]}
+    arms = []
+    for values in itertools.product(*space.values()):
+        params = dict(zip(space, values, strict=True))
+        arms += [("pgs", Arm(30.0 * (values == (0, 1)), params=params)), ("flip", Arm(params=params))]
+    search = {"space": space, "arms": ["pgs", "flip"]}
+    results = Results(read_frames(fabricate(arms, search=search, seeds=(0,))))
+    table = first_screen(results).table
+    assert list(where_table(results).header[1:3]) == list(table.header[:2]) == list(space)
+    axes = gain_map(results).axes[0]
+    assert [axes.get_ylabel(), axes.get_xlabel()] == list(space)
+    assert "better at 1 (data.recipe.noise 0, data.augment.noise 1: +" in where_sentences(results)[0]

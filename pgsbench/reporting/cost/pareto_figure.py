@@ -80,6 +80,8 @@ def _draw(axes: Any, results: Results, points: list[Point], scale: float, theme:
 
 def _front_line(axes: Any, points: list[Point], scale: float, theme: Theme) -> None:
     front = [one for one in points if one.is_on_front]
+    if not front:  # all points are the oracle's
+        return
     front = [*front, replace(front[-1], cost=points[-1].cost)]  # which nothing dearer beats
     x, y = [one.cost / scale for one in front], [one.mean.estimate for one in front]
     axes.step(x, y, where="post", color=theme.ink, linewidth=0.8, alpha=0.6, zorder=1)

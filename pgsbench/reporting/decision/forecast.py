@@ -76,11 +76,9 @@ class Forecast:
         reach = float(stats.t.ppf(1 - alpha / 2, df) + stats.t.ppf(POWER, df))
         return reach * self.error(seeds, items_ratio)
 
-    def seeds_for(self, difference: float, *, alpha: float = 0.05, items_ratio: float = 1.0) -> int | None:
+    def seeds_for(self, difference: float) -> int | None:
         """Return how many seeds find a difference of this size; None: more than `MOST_SEEDS`."""
-        return self._seeds_until(
-            lambda seeds: self.detectable(seeds, items_ratio, alpha=alpha) <= abs(difference)
-        )
+        return self._seeds_until(lambda seeds: self.detectable(seeds) <= abs(difference))
 
     def seeds_to_decide(
         self, estimate: float, margin: float, levels: Callable[[int], Levels] = lambda _: ONE_LOOK
@@ -102,9 +100,9 @@ class Forecast:
         seeds = len(self.paired.seeds)
         return self._items_until(lambda ratio: self._is_decided(estimate, margin, levels, seeds, ratio))
 
-    def items_for(self, difference: float, *, seeds: int, alpha: float = 0.05) -> int | None:
+    def items_for(self, difference: float, *, seeds: int) -> int | None:
         """Return how many test items find a difference with so many seeds; None where no number does."""
-        return self._items_until(lambda ratio: self.detectable(seeds, ratio, alpha=alpha) <= abs(difference))
+        return self._items_until(lambda ratio: self.detectable(seeds, ratio) <= abs(difference))
 
     def _is_decided(
         self, estimate: float, margin: float, levels: Levels, seeds: int, items_ratio: float = 1.0

@@ -45,7 +45,8 @@ class Measured:
     @property
     def error(self) -> float:
         """Standard error of the score."""
-        half = (self.score.high - self.score.low) / 2
+        one = self.score
+        half = max(one.high - one.estimate, one.estimate - one.low)  # the other may be cut at 0 or 1
         return half / float(stats.t.ppf((1 + LEVEL) / 2, self.score.df))
 
 
@@ -105,7 +106,7 @@ def scale_answer(
     held = sum(guess.low <= score <= guess.high for guess, score in both.values())
     beside = and_(
         [
-            f"{arm} {percent(score)} ({percent(guess.score)} ±{percent((guess.high - guess.low) / 2)})"
+            f"{arm} {percent(score)} ({percent(guess.score)}, {percent(guess.low)} to {percent(guess.high)})"
             for arm, (guess, score) in both.items()
         ]
     )
@@ -161,12 +162,12 @@ def scale_figure(
             ends = [1 - g.high for g in guesses], [1 - g.low for g in guesses]
             axes.fill_between(costs, *ends, color=pen.colour, alpha=0.12, linewidth=0)
             for one in every:
-                error = 1 - one.score.estimate
-                reach = (one.score.high - one.score.low) / 2
+                score = one.score
+                reach = [[score.high - score.estimate], [score.estimate - score.low]]
                 face = LIGHT.paper if one is held_out.get(arm) else pen.colour
                 axes.errorbar(
                     one.cost,
-                    error,
+                    1 - score.estimate,
                     reach,
                     color=pen.colour,
                     marker=pen.marker,

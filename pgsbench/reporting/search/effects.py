@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from pgsbench.config.search import SearchConfig
-from pgsbench.records.run_spec import short, short_path
+from pgsbench.records.run_spec import short, short_paths
 from pgsbench.reporting.render import counted
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import Missing
@@ -170,11 +170,12 @@ def _numbers(line: str) -> list[str]:
 def _cells(results: Results, search: SearchConfig) -> dict[str, Cell]:
     """Return label -> cell of the points that lie in the search's space; older searches left others."""
     arms = results.study.record.config.searched_arms
+    names = short_paths(search.space, taken=(ARM, SEEDS, REST))
     found: dict[str, Cell] = {}
     for label in results.study.labels:
         arm, params = results.study.arm_of[label], results.params_of(label)
         if arm in arms and params.keys() == search.space.keys() and _lies_in(search, params):
-            levels = {short_path(path): short(value) for path, value in params.items()}
+            levels = {names[path]: short(value) for path, value in params.items()}
             found[label] = {ARM: arm, **levels}
     return found
 

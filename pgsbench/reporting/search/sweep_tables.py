@@ -6,22 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pgsbench.records.run_spec import short, short_path
+from pgsbench.records.run_spec import short, short_paths
 from pgsbench.reporting.render import MISSING_CELL, Table, counted, percent
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import ONE_RUN
 from pgsbench.reporting.study_frames import PRUNED
 
 TOO_COSTLY = "too costly"
+#: Most points that are shown.
+MAX_POINTS = 10
 
 
-def sweep_table(results: Results, *, limit: int = 10) -> Table | None:
-    """The best searched points by the study's metric; None where nothing was searched, or worlds were.
-
-    Args:
-        results: The study.
-        limit: Most points to show.
-    """
+def sweep_table(results: Results) -> Table | None:
+    """The best searched points by the study's metric; None where nothing was searched, or worlds were."""
     points_searched = [label for label in results.study.labels if results.params_of(label)]
     if not points_searched or results.is_over_data:
         return None
@@ -33,7 +30,7 @@ def sweep_table(results: Results, *, limit: int = 10) -> Table | None:
     )
     paths = list(dict.fromkeys(path for label in ranked for path in results.params_of(label)))
     rows, pruned = [], results.study.pruned_labels
-    for label in ranked[:limit]:
+    for label in ranked[:MAX_POINTS]:
         params, (done, planned) = results.params_of(label), results.seeds(label)
         missing = PRUNED if label in pruned else MISSING_CELL
         value = missing if np.isnan(scored[label]) else percent(scored[label])
@@ -41,14 +38,16 @@ def sweep_table(results: Results, *, limit: int = 10) -> Table | None:
         chosen = [short(params[path]) if path in params else "" for path in paths]
         rows.append([results.study.of(label)[0].arm, *chosen, f"{done} of {planned}", value])
     notes = [f"{ONE_RUN.capitalize()}: one seed a point."] if _have_one_seed(results, ranked) else []
-    notes += [f"{min(limit, len(ranked))} of {len(ranked)} points, by {metric} (percent, mean over seeds)."]
+    notes += [
+        f"{min(MAX_POINTS, len(ranked))} of {len(ranked)} points, by {metric} (percent, mean over seeds)."
+    ]
     if costly:
         notes.append(f"{TOO_COSTLY.capitalize()}: above search.at_most, so no point to choose.")
     if pruned:
         notes.append(pruned_sentence(results))
     if len(ranked) > 1:
         notes.append("The best of many is flattered by chance: confirm it with fresh seeds.")
-    names = [short_path(path) for path in paths]
+    names = short_paths(paths, taken=("arm", "seeds", metric)).values()
     return Table("Best points of the search", ["arm", *names, "seeds", metric], rows, notes)
 
 
@@ -68,7 +67,8 @@ def importance_table(results: Results) -> Table | None:
     found = results.study.record.importances
     if found is None or results.is_over_data:
         return None
-    rows = [[short_path(name), percent(share)] for name, share in found.shares.items()]
+    names = short_paths(found.shares)
+    rows = [[names[path], percent(share)] for path, share in found.shares.items()]
     notes = [f"{ONE_RUN.capitalize()}: one seed a point, so chance counts as effect."] * (
         found.num_seeds == 1
     )

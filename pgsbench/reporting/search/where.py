@@ -6,11 +6,12 @@ Such points are worlds, not settings: none of them is the best, and none is chos
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from pgsbench.records.run_spec import short
+from pgsbench.records.run_spec import short, short_paths
 from pgsbench.reporting.decision.decide import outcome_of
 from pgsbench.reporting.render import Table, and_, counted, points
 from pgsbench.reporting.results import Results
@@ -31,7 +32,7 @@ def gains(results: Results) -> dict[tuple[str, str], list[Comparison]]:
     found: dict[tuple[str, str], list[Comparison]] = {}
     of = next(iter(results.groups), "")
     for one in results.group_comparisons if results.is_over_data else ():
-        if one.of == of and results.params_of(one.candidate) and results.params_of(one.baseline):
+        if one.of == of:
             arms = results.study.arm_of[one.candidate], results.study.arm_of[one.baseline]
             found.setdefault(arms, []).append(one)
     return found
@@ -79,29 +80,33 @@ def where_table(results: Results) -> Table | None:
         for one in compared:
             params = results.params_of(one.candidate)
             values = [_percent(results, label, one.of) for label in (one.candidate, one.baseline)]
-            chosen = [short(params[path]) for path in paths]
+            chosen = [short(params[path]) if path in params else "" for path in paths]
             rows.append([f"{ours} − {theirs}", *chosen, *values, *_difference(results, one)])
-    header = ["pair", *(path.rpartition(".")[2] for path in paths), "candidate", "baseline"]
+    before, behind = ["pair"], ["candidate", "baseline", "difference", "95 % interval", "verdict"]
+    header = [*before, *short_paths(paths, taken=[*before, *behind]).values(), *behind]
     notes = one_run_notes(_num_seeds(compared) for compared in found.values())
     notes.append(
         "Percent, and points. Each point is a world of its own: scores of different points do not compare."
     )
-    header += ["difference", "95 % interval", "verdict"]
     return Table("Where it pays", header, rows, notes, text_columns=(len(header) - 1,))
 
 
 def gain_map(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
     """Gain of the candidate over two searched knobs of the data, a panel for each baseline.
 
-    Where it wins at some points and loses at others, the line is where the gain is zero. None where not
-    exactly two knobs of the data were searched.
+    Where it wins at some points and loses at others, the line is where the gain is zero; there is none
+    between names. None where not exactly two knobs of the data were searched.
     """
-    found, paths = gains(results), _paths(results)
-    if not found or len(paths) != 2:
+    paths = _paths(results)
+    if len(paths) != 2:
         return None
-    values = [
-        sorted({_value(results, one, path) for each in found.values() for one in each}) for path in paths
-    ]
+    found = {  # points of an earlier search, or of a knob with a condition, may lack one of the two
+        pair: [one for one in compared if len(results.params_of(one.candidate)) == 2]
+        for pair, compared in gains(results).items()
+    }
+    if not any(found.values()):
+        return None
+    values = [_values(results, [one for each in found.values() for one in each], path) for path in paths]
     if min(map(len, values)) < 2:
         return None
     maps = {pair: _matrix(results, compared, paths, values) for pair, compared in found.items()}
@@ -115,7 +120,7 @@ def gain_map(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
             for one in found[ours, theirs]:
                 cell = _cell(results, one, paths, values)
                 marks[cell] = _DECIDED.get(outcome_of(results, one), "")
-            if len(set(marks.values()) - {""}) == 2:
+            if len(set(marks.values()) - {""}) == 2 and all(map(_are_numbers, values)):
                 axes.contour(gain, levels=[0], colors="black", linewidths=1.2)
             for (row, column), value in np.ndenumerate(gain):
                 dark = abs(value) > 0.6 * reach
@@ -125,14 +130,14 @@ def gain_map(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
             axes.set_title(f"{ours} − {theirs}")
             axes.set_yticks(range(len(values[0])), [short(value) for value in values[0]])
             axes.set_xticks(range(len(values[1])), [short(value) for value in values[1]])
-            axes.set(ylabel=paths[0].rpartition(".")[2], xlabel=paths[1].rpartition(".")[2])
+            axes.set(**dict(zip(("ylabel", "xlabel"), short_paths(paths).values(), strict=True)))
             axes.grid(visible=False)
         figure.colorbar(drawn, ax=list(panels), label="gain in points")
     return figure
 
 
 def _matrix(
-    results: Results, compared: list[Comparison], paths: list[str], values: list[list[float]]
+    results: Results, compared: list[Comparison], paths: list[str], values: list[list[Any]]
 ) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     gain = np.full((len(values[0]), len(values[1])), np.nan)
     for one in compared:
@@ -141,7 +146,7 @@ def _matrix(
     return gain
 
 
-def _cell(results: Results, one: Comparison, paths: list[str], values: list[list[float]]) -> tuple[int, int]:
+def _cell(results: Results, one: Comparison, paths: list[str], values: list[list[Any]]) -> tuple[int, int]:
     """Return the row and the column of a point in the figure."""
     row, column = (known.index(_value(results, one, path)) for path, known in zip(paths, values, strict=True))
     return row, column
@@ -152,15 +157,24 @@ def _paths(results: Results) -> list[str]:
     return list(search.space) if search else []
 
 
-def _value(results: Results, one: Comparison, path: str) -> float:
-    value = results.params_of(one.candidate)[path]
-    assert isinstance(value, int | float)
-    return float(value)
+def _value(results: Results, one: Comparison, path: str) -> Any:
+    return results.params_of(one.candidate)[path]
+
+
+def _values(results: Results, compared: list[Comparison], path: str) -> list[Any]:
+    """Return the values of a knob as an axis has them: numbers rise, names stay in the study's order."""
+    found = list(dict.fromkeys(_value(results, one, path) for one in compared))
+    return sorted(found) if _are_numbers(found) else found
+
+
+def _are_numbers(values: list[Any]) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
 def _point(results: Results, one: Comparison) -> str:
     params = results.params_of(one.candidate)
-    said = ", ".join(f"{path.rpartition('.')[2]} {short(value)}" for path, value in params.items())
+    names = short_paths(params)
+    said = ", ".join(f"{names[path]} {short(value)}" for path, value in params.items())
     return f"{said}: {points(one.interval.estimate)}" if isinstance(one.interval, Interval) else said
 
 

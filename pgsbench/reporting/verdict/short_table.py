@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgsbench.records.run_spec import short
+from pgsbench.records.run_spec import short, short_paths
 from pgsbench.reporting.columns import COST, known, reference_label, rows_of
 from pgsbench.reporting.decision.decide import Decision, decisions
 from pgsbench.reporting.render import MISSING_CELL, Cell, Table, interval_cell, percent
@@ -67,9 +67,10 @@ def _points_table(results: Results, found: Sequence[Decision], ours: str, theirs
         params = results.params_of(one.candidate)
         means = [results.mean(label, one.of) for label in (one.candidate, one.baseline)]
         scores = [MISSING_CELL if isinstance(mean, Missing) else percent(mean.estimate) for mean in means]
-        rows.append([*(short(params[path]) for path in paths), *scores, _lead(one), _outcome(one)])
-    knobs = [path.rpartition(".")[2] for path in paths]
-    header = [*knobs, ours, theirs, f"{ours} leads by", f"{ours} is"]
+        chosen = [short(params[path]) if path in params else "" for path in paths]
+        rows.append([*chosen, *scores, _lead(one), _outcome(one)])
+    behind = [ours, theirs, f"{ours} leads by", f"{ours} is"]
+    header = [*short_paths(paths, taken=behind).values(), *behind]
     num_all = len(decisions(results))
     left = f" Shown: the {len(rows)} largest of {num_all} differences." if len(rows) < num_all else ""
     note = f"{named(found[0].of).capitalize()}, in percent. Each row is a world of its own.{left}"
