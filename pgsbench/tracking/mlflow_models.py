@@ -131,8 +131,9 @@ def _best_model(
     found = {}
     for planned in record.runs:
         run, entry = runs.get(planned.directory), entries.get(planned.spec.id)
-        if planned.spec.label == best and run and run.scores and entry and "model" in entry.sent:
-            found[str(entry.sent["model"])] = mlflow_text.group_means(run.scores).get(mlflow_text.MEAN, 0.0)
+        scores = run.scores_of(planned.suite_fingerprint) if run and planned.spec.label == best else None
+        if scores and entry and "model" in entry.sent:
+            found[str(entry.sent["model"])] = mlflow_text.group_means(scores).get(mlflow_text.MEAN, 0.0)
     return max(found, key=lambda model: found[model], default="")
 
 

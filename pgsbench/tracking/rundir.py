@@ -126,9 +126,17 @@ class RunDir:
     def scores_of(self, suite_fingerprint: str) -> Scores | None:
         """Return the evaluation on this very suite, the last or an earlier one; None where there is none.
 
+        What shows a run as part of a study asks for its `StudyRun.suite_fingerprint`: another study that
+        shares the run may have tested it since, on a suite of its own.
+
+        Args:
+            suite_fingerprint: Of the suite; empty, as it is not known: of the last evaluation.
+
         Raises:
             RunError: The file is damaged.
         """
+        if not suite_fingerprint:
+            return self.scores
         with _damage_is_of_the_run():
             return Scores.read_of(self.path, suite_fingerprint)
 
