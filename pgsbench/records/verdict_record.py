@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pgsbench.errors import StudyError
@@ -36,6 +36,8 @@ class VerdictRecord:
         outcomes: Pair -> better, worse, equivalent, undecided or missing. With one seed "this training run
             only: " comes first.
         scores: Label -> group -> score; what is missing is left out.
+        compared: Pair -> the labels of its candidate and its baseline, which a pair shortens. Older reports
+            have none.
     """
 
     study: str
@@ -49,6 +51,7 @@ class VerdictRecord:
     headline: str
     outcomes: dict[str, str]
     scores: dict[str, dict[str, ScoreInterval]]
+    compared: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Replace the verdict in a report's folder."""

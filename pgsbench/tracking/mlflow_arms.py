@@ -105,7 +105,11 @@ def curve_points(seeds: Sequence[Sequence[Mapping[str, float]]]) -> list[tuple[s
 
 
 def _tags(label: str, id_: str, parent: MlflowRun, verdict: VerdictRecord) -> dict[str, str]:
-    said = [f"{pair}: {outcome}" for pair, outcome in verdict.outcomes.items() if label in pair.split(" − ")]
+    said = [
+        f"{pair}: {outcome}"
+        for pair, outcome in verdict.outcomes.items()
+        if label in verdict.compared.get(pair, ())
+    ]
     return {
         "kind": "arm",
         "study": parent.run.data.tags["study"],

@@ -193,6 +193,7 @@ def write_verdict(report: Path, labels: list[str]) -> Path:
         versions={},
         headline="mean of groups",
         outcomes={"pgs − none": "better"},
+        compared={"pgs − none": ("pgs", "none")},
         scores=scores,
     ).write(report)
     return report
