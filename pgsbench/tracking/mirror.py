@@ -22,7 +22,7 @@ from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import StudyRecord, StudyRun
 from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.tracking import mlflow_text, mlflow_views
-from pgsbench.tracking.mlflow_arms import sync_arms
+from pgsbench.tracking.mlflow_arms import group_names, sync_arms
 from pgsbench.tracking.mlflow_models import register_best
 from pgsbench.tracking.mlflow_run import SENT, MlflowRun
 from pgsbench.tracking.mlflow_store import Store, resolve_uri
@@ -239,9 +239,10 @@ def _sync_parent(
         table=mlflow_views.runs_path(experiment_id, study),
         charts=mlflow_views.runs_path(experiment_id, study, charts=True),
     )
-    for kind in ("run", "arm") if verdict else ("run",):
+    scored = {"run": groups} | ({"arm": group_names(verdict)} if verdict else {})
+    for kind, names in scored.items():
         view = mlflow_views.view_tag(study, kind)
-        state = mlflow_views.view_state(study, groups, runs.values(), kind)
+        state = mlflow_views.view_state(study, names, runs.values(), kind)
         if experiment.tags.get(view) != state:
             parent.client.set_experiment_tag(experiment_id, view, state)
     if verdict:

@@ -80,6 +80,15 @@ def score_metrics(verdict: VerdictRecord, label: str) -> dict[str, float]:
     return found
 
 
+def group_names(verdict: VerdictRecord) -> list[str]:
+    """Return what arms have scores of, by the names in `score_metrics`: first what the answer is about.
+
+    It is the only group where there is one, which has no mean beside it.
+    """
+    groups = [verdict.headline, *(group for of_label in verdict.scores.values() for group in of_label)]
+    return list(dict.fromkeys(_NAMES.get(group, group) for group in groups if group))
+
+
 def curve_points(seeds: Sequence[Sequence[Mapping[str, float]]]) -> list[tuple[str, float, int, int]]:
     """Return the mean loss of some seeds with 95 % t bounds, where each of them has logged it.
 

@@ -17,6 +17,7 @@ from fake_study import TASKS, MakeStudy, Seen, fake_line, fake_record, fake_spec
 
 from pgsbench.records.json_files import write_record
 from pgsbench.records.study_record import StudyRecord, StudyRun
+from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.tracking import mirror as mirror_module
 from pgsbench.tracking import mlflow_text
 from pgsbench.tracking.mirror import Mirror
@@ -95,6 +96,24 @@ def test_a_verdict_brings_a_run_for_each_arm_with_its_seeds_below(
     assert mirror.sync_study(folder, report_folder=report).points == 0
     assert Mirror(uri).sync_study(folder, report_folder=report).points == 0
     assert Seen(uri).everything() == before
+
+
+@pytest.mark.parametrize("headline", ["mean of groups", "classification"])
+def test_the_best_arm_comes_first_whatever_the_answer_is_about(
+    tmp_path: Path, make_study: MakeStudy, new_store: NewStore, headline: str
+) -> None:
+    folder, uri = make_study(tmp_path, steps=1), new_store("store")
+    report = write_verdict(tmp_path / "report", ["none", "flip-0.5", "pgs"])
+    verdict = VerdictRecord.read(report)
+    assert verdict is not None
+    scores = {label: {headline: score["mean of groups"]} for label, score in verdict.scores.items()}
+    replace(verdict, headline=headline, scores=scores).write(report)
+    assert Mirror(uri).sync_study(folder, report_folder=report).problem == ""
+    seen = Seen(uri)
+    view = json.loads(seen.experiment.tags["mlflow.sharedViewState.pgsbench-ratio-arms"])
+    key = view["orderByKey"].removeprefix("metrics.`").removesuffix("`")
+    assert key in seen.runs["pgs, 1 seed"].data.metrics
+    assert f"metrics.`{key}`" in view["selectedColumns"]
 
 
 def test_the_curve_of_an_arm_is_the_mean_with_bounds() -> None:
