@@ -93,7 +93,7 @@ def fake_line(step: int, *, loss: float = 1.0, ratio: float = 0.5) -> dict[str, 
     }
 
 
-def fake_summary(ratio: float = 0.5, *, final_loss: float | None = 0.8) -> Summary:
+def fake_summary(ratio: float = 0.5, *, final_loss: float = 0.8) -> Summary:
     return Summary(
         steps=STEPS,
         samples=SAMPLES,

@@ -59,9 +59,12 @@ def test_open_elsewhere_says_so(tmp_path: Path) -> None:
 
 
 def test_not_a_number_becomes_null_and_a_damaged_file_is_named(run: RunDir) -> None:
-    run.write_summary(fake_summary(final_loss=float("nan")))
+    run.write_summary(replace(fake_summary(), eval_seconds=float("nan")))
     assert run.summary is not None
-    assert run.summary.final_loss is None
+    assert run.summary.eval_seconds is None
+    run.write_summary(fake_summary(final_loss=float("nan")))
+    with pytest.raises(RunError, match="final_loss"):  # no training ends so
+        _ = run.summary
     for name, read in (("summary", lambda: run.summary), ("scores", lambda: run.scores)):
         (run.path / f"{name}.json").write_text('{"loss": 1')
         with pytest.raises(RunError, match=rf"{name}\.json"):
