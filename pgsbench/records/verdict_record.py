@@ -9,6 +9,9 @@ from pgsbench.errors import StudyError
 from pgsbench.records import files
 from pgsbench.records.json_files import read_record, write_record
 
+#: What the mean of all groups is called where it stands beside them.
+ALL_GROUPS = "mean of groups"
+
 
 @dataclass(frozen=True)
 class ScoreInterval:
@@ -32,7 +35,7 @@ class VerdictRecord:
         arms: Its arms.
         date: When its last run began, ISO 8601, or empty.
         versions: Versions of what decided the numbers.
-        headline: What the answer is about: a group, or the mean of groups.
+        headline: What the answer is about: a group, or `ALL_GROUPS`.
         outcomes: Pair -> better, worse, equivalent, undecided or missing. With one seed "this training run
             only: " comes first.
         scores: Label -> group -> score; what is missing is left out.

@@ -12,14 +12,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import stats
 
+from pgsbench.config.search import MEAN
 from pgsbench.records.study_record import StudyRecord
-from pgsbench.records.verdict_record import VerdictRecord
+from pgsbench.records.verdict_record import ALL_GROUPS, VerdictRecord
 from pgsbench.tracking import mlflow_text
 from pgsbench.tracking.mlflow_run import MlflowRun
 from pgsbench.tracking.rundir import RunDir
 
 #: What the mean over groups is called in a verdict, and here.
-_NAMES = {"mean of groups": mlflow_text.MEAN}
+_NAMES = {ALL_GROUPS: MEAN}
 
 
 def sync_arms(

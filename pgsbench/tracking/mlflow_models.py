@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from pgsbench.config.search import MEAN
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.tracking import mlflow_text
@@ -133,7 +134,7 @@ def _best_model(
         run, entry = runs.get(planned.directory), entries.get(planned.spec.id)
         scores = run.scores_of(planned.suite_fingerprint) if run and planned.spec.label == best else None
         if scores and entry and "model" in entry.sent:
-            found[str(entry.sent["model"])] = mlflow_text.group_means(scores).get(mlflow_text.MEAN, 0.0)
+            found[str(entry.sent["model"])] = mlflow_text.group_means(scores).get(MEAN, 0.0)
     return max(found, key=lambda model: found[model], default="")
 
 

@@ -14,6 +14,7 @@ from datetime import datetime
 from statistics import fmean
 from typing import Any
 
+from pgsbench.config.search import MEAN
 from pgsbench.records import files
 from pgsbench.records.run_records import Summary
 from pgsbench.records.run_spec import flatten, short
@@ -33,8 +34,6 @@ CURVES = {
 #: minutes, and so of short runs, they are left out.
 SYSTEM = {name: f"system/{name}" for name in ("cores_used", "memory_gib", "gpu_memory_gib")}
 SYSTEM_AFTER_SECONDS = 180.0
-#: The mean of a suite's groups, which searches maximise by default.
-MEAN = "mean"
 #: Metric names of one run, curves included.
 MAX_KEYS = 60
 #: Points of one curve.

@@ -10,13 +10,14 @@ from typing import Any
 
 import pandas as pd
 
+from pgsbench.config.search import MEAN
 from pgsbench.errors import ConfigError, RunError, StudyError, nearest
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting.render import MISSING_CELL, Table, counted, percent
 from pgsbench.reporting.study_frames import COMPLETE, INCOMPLETE
-from pgsbench.study.objective import MEAN, Objective
+from pgsbench.study.objective import Objective
 from pgsbench.tracking.rundir import RunDir, all_runs
 
 COLUMNS = ("id", "study", "arm", "label", "seed", "status", "score", "started", "directory")
