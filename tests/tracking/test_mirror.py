@@ -157,7 +157,7 @@ def test_a_run_fed_while_it_trains_ends_up_the_same(
     tmp_path: Path, make_study: MakeStudy, new_store: NewStore
 ) -> None:
     folder, live, late = make_study(tmp_path, steps=0, done=False), new_store("live"), new_store("late")
-    run = RunDir.open(next(folder.glob("pgs-*")))
+    run = RunDir(next(folder.glob("pgs-*")))
     mirror = Mirror(live)
     with run.claim():
         for step in range(1, 391):
@@ -175,7 +175,7 @@ def test_a_killed_run_is_repaired_and_can_go_on(
     tmp_path: Path, make_study: MakeStudy, new_store: NewStore
 ) -> None:
     folder, uri = make_study(tmp_path, steps=50, done=False), new_store("store")
-    run = RunDir.open(next(folder.glob("pgs-*")))
+    run = RunDir(next(folder.glob("pgs-*")))
     with run.claim():
         Mirror(uri).sync_study(folder, running=True)
     assert Seen(uri).runs["pgs s0"].info.status == "RUNNING"
@@ -201,7 +201,7 @@ def test_a_run_that_ends_while_it_is_fed_was_not_killed(
     tmp_path: Path, make_study: MakeStudy, new_store: NewStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, uri = make_study(tmp_path, steps=2, done=False), new_store("store")
-    run, claim = RunDir.open(next(folder.glob("pgs-*"))), ExitStack()
+    run, claim = RunDir(next(folder.glob("pgs-*"))), ExitStack()
     claim.enter_context(run.claim())
     thin, calls = mlflow_text.thin, []
 
@@ -223,7 +223,7 @@ def test_a_run_that_ends_while_it_is_fed_was_not_killed(
 def test_a_changed_param_becomes_a_tag(tmp_path: Path, make_study: MakeStudy, new_store: NewStore) -> None:
     folder, uri = make_study(tmp_path, steps=2), new_store("store")
     Mirror(uri).sync_study(folder)
-    run = RunDir.open(next(folder.glob("pgs-*")))
+    run = RunDir(next(folder.glob("pgs-*")))
     record = StudyRecord.read(folder)
     edited = replace(
         record.runs[-1],

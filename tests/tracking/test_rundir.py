@@ -36,7 +36,7 @@ def test_create_names_the_folder_and_open_reads_it(tmp_path: Path) -> None:
     spec = fake_spec("flip", 1)
     run = RunDir.create(tmp_path, spec)
     assert run.path == tmp_path / "ratio" / f"flip-s1-{spec.id}"
-    assert RunDir.open(run.path).spec == spec
+    assert RunDir(run.path).spec == spec
     assert (run.environment, run.summary, run.scores, run.metrics()) == (None, None, None, [])
 
 
@@ -51,11 +51,6 @@ def test_records_come_back_as_they_were_written(run: RunDir) -> None:
     assert run.summary == fake_summary()
     assert run.scores is not None
     assert run.scores.scores == fake_scores().scores
-
-
-def test_open_elsewhere_says_so(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no run directory here"):
-        RunDir.open(tmp_path / "nothing")
 
 
 def test_not_a_number_becomes_null_and_a_damaged_file_is_named(run: RunDir) -> None:
