@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from fake_study import TASKS, MakeStudy, Seen, fake_line, fake_record, fake_spec, finish, write_verdict
+from study_records import write_study_record
 
 from pgsbench.records.json_files import write_record
 from pgsbench.records.study_record import StudyRecord, StudyRun
@@ -229,7 +230,7 @@ def test_a_changed_param_becomes_a_tag(tmp_path: Path, make_study: MakeStudy, ne
         record.runs[-1],
         spec=replace(run.spec, config=fake_spec("pgs", ratio=0.75, learning_rate=0.5).config),
     )
-    replace(record, runs=(*record.runs[:-1], edited)).write(folder)
+    write_study_record(replace(record, runs=(*record.runs[:-1], edited)), folder)
     write_record(run.path / "spec.json", edited.spec)
     assert Mirror(uri).sync_study(folder).problem == ""
     data = Seen(uri).runs["pgs s0"].data
@@ -252,7 +253,7 @@ def test_a_run_of_another_study_is_shown_in_both(
 ) -> None:
     folder, uri = make_study(tmp_path, steps=2), new_store("store")
     other = tmp_path / "runs" / "other"
-    fake_record([StudyRecord.read(folder).runs[0].spec], name="other").write(other)
+    write_study_record(fake_record([StudyRecord.read(folder).runs[0].spec], name="other"), other)
     mirror = Mirror(uri)
     mirror.sync_study(folder)
     mirror.sync_study(other)
@@ -271,7 +272,7 @@ def test_a_run_that_is_planned_twice_is_one_row(
     record = StudyRecord.read(folder)
     arm = record.runs[-1]
     trial = replace(arm, spec=replace(arm.spec, params={"strategy.mask_ratio": 0.75}))
-    replace(record, runs=(*record.runs, trial)).write(folder)
+    write_study_record(replace(record, runs=(*record.runs, trial)), folder)
     run = RunDir(folder.parent / arm.directory)
     with run.claim():
         assert Mirror(uri).sync_study(folder).runs == 3
@@ -393,7 +394,7 @@ def test_runs_that_have_not_begun_are_no_runs_yet(
 ) -> None:
     folder, uri = make_study(tmp_path, steps=2), new_store("store")
     record, late = StudyRecord.read(folder), fake_spec("late")
-    replace(record, runs=(*record.runs, StudyRun(late, late.folder))).write(folder)
+    write_study_record(replace(record, runs=(*record.runs, StudyRun(late, late.folder))), folder)
     Mirror(uri).sync_study(folder)
     parent = Seen(uri).runs["ratio"]
     assert (parent.data.tags["done"], parent.info.status) == ("3/4", "KILLED")

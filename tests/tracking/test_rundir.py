@@ -17,6 +17,7 @@ from subprocess import PIPE
 
 import pytest
 from fake_study import fake_record, fake_scores, fake_spec, fake_summary
+from study_records import write_study_record
 
 from pgsbench.disk import leases
 from pgsbench.errors import RunError, RunHeldError, StudyError
@@ -238,13 +239,13 @@ def test_a_claim_on_a_directory_that_was_made_anew_stays(run: RunDir, tmp_path: 
 def test_a_study_comes_back_as_it_was_written(tmp_path: Path) -> None:
     specs = [fake_spec(), fake_spec("pgs", 1, params={"strategy.tau": 0.1})]
     record = fake_record(specs, source="name: ratio\n", command="pgsbench sweep ratio")
-    record.write(tmp_path / "ratio")
+    write_study_record(record, tmp_path / "ratio")
     assert StudyRecord.read(tmp_path / "ratio") == record
 
 
 def test_what_two_commands_enter_is_kept_in_order(tmp_path: Path) -> None:
     first, second, third = (StudyRun(fake_spec("pgs", seed), "somewhere") for seed in range(3))
-    fake_record([fake_spec("flip")]).write(tmp_path)
+    write_study_record(fake_record([fake_spec("flip")]), tmp_path)
     write_planned(tmp_path, [first])
     write_planned(tmp_path, [second, third])
     write_planned(tmp_path, [replace(second, directory="elsewhere"), first])
@@ -267,7 +268,7 @@ def test_labels_tell_values_apart_and_seeds_are_named() -> None:
 def test_study_that_never_ran(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="no study has run here"):
         StudyRecord.read(tmp_path)
-    fake_record([fake_spec()]).write(tmp_path)
+    write_study_record(fake_record([fake_spec()]), tmp_path)
     (planned,) = (tmp_path / "planned").iterdir()
     for path in (planned, tmp_path / "study.json"):
         path.write_text('{"config": 1}')
