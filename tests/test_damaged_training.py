@@ -42,7 +42,7 @@ def test_a_training_on_damaged_shards(tiny: TinyWorld, tmp_path: Path) -> None:
     damaged = [json.loads(line) for line in (run.path / "damage.jsonl").read_text().splitlines()]
     assert {reason for _, reason, _ in damaged} == {damage.DAMAGED}
     assert found == {**pairs.faults, damage.DAMAGED: len(damaged)}
-    assert run_metrics(run)["summary/bad_samples.no caption"] == found[damage.NO_CAPTION]
+    assert run_metrics(run, None)["summary/bad_samples.no caption"] == found[damage.NO_CAPTION]
     assert any(
         row == ["bad_samples.no caption", str(found[damage.NO_CAPTION])]
         for table in run_tables(Run(run))

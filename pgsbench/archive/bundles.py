@@ -222,7 +222,7 @@ def unpack(path: Path, root: Path) -> tuple[str, list[str]]:
 
 def _all_scores(run: RunDir, suite_fingerprint: str) -> list[Scores]:
     """Return the last scores of a run, and those on the suite of the study where these are others."""
-    last, own = run.scores, run.scores_of(suite_fingerprint) if suite_fingerprint else None
+    last, own = run.scores, run.scores_of(suite_fingerprint)
     return [found for found in (last, None if own == last else own) if found is not None]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pgsbench.config.search import MEAN
 from pgsbench.reporting.decision.power import power_table
 from pgsbench.reporting.pages.site import Published, write_site
 from pgsbench.reporting.pages.study_report import ReportPaths, write_report
@@ -14,7 +15,6 @@ from pgsbench.reporting.runs.kept_figures import draw_missing
 from pgsbench.reporting.runs.on_disk import studies_run, study_folder
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.validity.compared_worlds import Validity
-from pgsbench.study.objective import MEAN
 from pgsbench.study.open import open_by_name
 from pgsbench.tracking.mirror import Mirror, Synced
 

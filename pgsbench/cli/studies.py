@@ -72,9 +72,11 @@ def compare(
         rule, way_out = "seeds are added until it is decided", "say --max-seeds instead"
         raise ConfigError(rule, where="seeds", value=options.seeds, way_out=way_out)
     opened, others = _open(study, options, stays=until is not None), names_in(baselines) or []
+    from pgsbench.reporting.decision.decide import MARGIN_POINTS
+    from pgsbench.reporting.decision.looks import DEFAULT_MAX_SEEDS
     from pgsbench.session import comparing
 
-    seeds = max_seeds or comparing.MAX_SEEDS
+    seeds = max_seeds or DEFAULT_MAX_SEEDS
     if options.dry_run:
         most = comparing.with_all_seeds(opened, seeds) if until else opened
         if until:
@@ -86,7 +88,7 @@ def compare(
 
     if until:
         repeat = partial(comparing.compare_until_decided, opened, others, candidate=candidate, hours=hours)
-        margin = comparing.MARGIN if margin is None else margin
+        margin = MARGIN_POINTS if margin is None else margin
         found = repeat(margin=margin, max_seeds=seeds, on_look=partial(typer.echo, err=True))
     else:
         found = opened.compare(others, candidate=candidate)

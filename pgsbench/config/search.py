@@ -12,6 +12,9 @@ from pgsbench.config.strict import Strict
 #: What a search can set a score against, or keep below a limit.
 COSTS = ("train_seconds", "tokens", "flops", "memory")
 
+#: The score that is searched unless another is named: the mean of the suite's groups.
+MEAN = "mean"
+
 Choice = bool | int | float | str | None
 
 Pruner = Literal["median", "halving", "wilcoxon"]
@@ -107,7 +110,7 @@ class SearchConfig(Strict):
         description="Points that a sampler begins with, path -> value; the base's own values come before.",
     )
     metric: str | Annotated[list[str], Field(min_length=1, max_length=2)] = Field(
-        "mean",
+        MEAN,
         description="mean (of the suite's groups), a group, or TASK/METRIC; higher is better. With a cost "
         "behind it, [mean, -train_seconds], what is searched is the front of both; costs are "
         "train_seconds (processor time on CPUs, else wall time), tokens, flops and memory.",

@@ -71,7 +71,7 @@ def probed(
         if scores is None or scores.suite_fingerprint != like:
             break
         found.append(scores)
-    complete = (run.scores_of(suite) if suite else run.scores) if run.is_done else None
+    complete = run.scores_of(suite) if run.is_done else None
     return Probed(
         spec.name,
         [_value(scores) for scores in found],

@@ -47,7 +47,7 @@ class Summary:
             open_clip's own.
         bad_samples: Reason -> samples of the data that could not be used; others stood in their places.
         num_parameters: Parameters of the model.
-        final_loss: Training loss of the last step; None where it was not finite.
+        final_loss: Training loss of the last step; it is finite, as a training ends where it is not.
         peak_memory_bytes: Most memory of the GPU in the training; None on a CPU, where only the whole
             process could be measured.
         eval_seconds: Wall time of the evaluation; None before it.
@@ -66,7 +66,7 @@ class Summary:
     tokens_kept: float
     visual_tokens: float
     num_parameters: int
-    final_loss: float | None
+    final_loss: float
     peak_memory_bytes: int | None = None
     eval_seconds: float | None = None
     text_tokens: int | None = None

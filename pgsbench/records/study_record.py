@@ -94,15 +94,8 @@ class StudyRecord:
     folder: str = "."
     numerics: Numerics | None = None
 
-    def write(self, folder: Path) -> None:
-        """Replace the record of the study in `folder`."""
-        self.write_head(folder)
-        gone = {run.spec.name for run in read_planned(folder)} - {run.spec.name for run in self.runs}
-        remove_planned(folder, gone)
-        write_planned(folder, self.runs)
-
     def write_head(self, folder: Path) -> None:
-        """Replace all but the runs."""
+        """Replace the record of the study in `folder`, but for its runs (`write_planned`)."""
         said = {field.name: getattr(self, field.name) for field in fields(_Head)}
         write_record(folder / files.STUDY, _Head(**said))
 

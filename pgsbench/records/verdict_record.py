@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pgsbench.errors import StudyError
 from pgsbench.records import files
 from pgsbench.records.json_files import read_record, write_record
+
+#: What the mean of all groups is called where it stands beside them.
+ALL_GROUPS = "mean of groups"
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,12 @@ class VerdictRecord:
         arms: Its arms.
         date: When its last run began, ISO 8601, or empty.
         versions: Versions of what decided the numbers.
-        headline: What the answer is about: a group, or the mean of groups.
+        headline: What the answer is about: a group, or `ALL_GROUPS`.
         outcomes: Pair -> better, worse, equivalent, undecided or missing. With one seed "this training run
             only: " comes first.
         scores: Label -> group -> score; what is missing is left out.
+        compared: Pair -> the labels of its candidate and its baseline, which a pair shortens. Older reports
+            have none.
     """
 
     study: str
@@ -49,6 +54,7 @@ class VerdictRecord:
     headline: str
     outcomes: dict[str, str]
     scores: dict[str, dict[str, ScoreInterval]]
+    compared: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Replace the verdict in a report's folder."""

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pgsbench.errors import StudyError, nearest
+from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting.statistics.comparison import Comparison, Family, Missing
 from pgsbench.reporting.statistics.intervals import (
     GapClosed,
@@ -24,8 +25,6 @@ from pgsbench.reporting.statistics.paired_values import PairedValues, shared_see
 from pgsbench.reporting.study_frames import COMPLETE, StudyFrames
 from pgsbench.study.compared import check_baselines
 from pgsbench.study.objective import Objective, is_above
-
-ALL_GROUPS = "mean of groups"
 
 #: More searched points than this are not all compared with a baseline: only the best one is.
 MAX_POINTS_COMPARED = 6

@@ -268,9 +268,8 @@ def read_run(runs_root: Path, planned: StudyRun) -> PlannedRun:
         return PlannedRun(spec, directory.path, MISSING)
     try:
         done = directory.is_done
-        suite, scores, problem = planned.suite_fingerprint, None, ""
-        if done:
-            scores = directory.scores_of(suite) if suite else directory.scores
+        scores = directory.scores_of(planned.suite_fingerprint) if done else None
+        problem = ""
         if done and scores is None:
             problem = OTHER_SUITE if directory.scores else NOT_EVALUATED
         return PlannedRun(

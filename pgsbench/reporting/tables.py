@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting import columns
 from pgsbench.reporting.decision.decide import outcome_of
 from pgsbench.reporting.decision.power import detectable
 from pgsbench.reporting.render import MISSING_CELL, Table, interval_cell, p_text, percent
-from pgsbench.reporting.results import ALL_GROUPS, Results
+from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import ONE_RUN, Comparison, Missing
 from pgsbench.reporting.statistics.intervals import GapClosed, Interval
 

@@ -11,16 +11,13 @@ from pgsbench.config.schema import arm_name
 from pgsbench.errors import ConfigError
 from pgsbench.records.marks import Marks
 from pgsbench.records.study_record import DecisionPlan
-from pgsbench.reporting.decision.decide import Decision, decisions
-from pgsbench.reporting.decision.looks import first_look, shares
+from pgsbench.reporting.decision.decide import MARGIN_POINTS, Decision, decisions
+from pgsbench.reporting.decision.looks import DEFAULT_MAX_SEEDS, first_look, shares
 from pgsbench.reporting.render import counted, points
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.study_results import StudyResults
 from pgsbench.reporting.verdict.short_table import MARKS
 from pgsbench.session.study import Study, open_study
-
-#: Points below which differences do not matter, and seeds after which nothing more is tried.
-MARGIN, MAX_SEEDS = 1.0, 8
 
 
 def compare(
@@ -45,8 +42,8 @@ def compare_until_decided(
     baselines: Sequence[str],
     *,
     candidate: str | None = None,
-    margin: float = MARGIN,
-    max_seeds: int = MAX_SEEDS,
+    margin: float = MARGIN_POINTS,
+    max_seeds: int = DEFAULT_MAX_SEEDS,
     hours: float | None = None,
     on_look: Callable[[str], None] = lambda _: None,
 ) -> StudyResults:
@@ -93,7 +90,7 @@ def compare_until_decided(
     return results
 
 
-def with_all_seeds(study: Study, max_seeds: int = MAX_SEEDS) -> Study:
+def with_all_seeds(study: Study, max_seeds: int = DEFAULT_MAX_SEEDS) -> Study:
     """Return the study with all the seeds that `compare_until_decided` may train, to plan it."""
     first = study.file.config.seeds[0]
     return study.beside(study.file.with_seeds(range(first, first + max_seeds)))

@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pgsbench.config.schema import ModelConfig
-from pgsbench.config.search import SearchConfig
+from pgsbench.config.search import MEAN, SearchConfig
 from pgsbench.errors import StudyError, nearest
 from pgsbench.records.run_records import Summary
 from pgsbench.records.scores import Scores
 
 if TYPE_CHECKING:
     from pgsbench.evaluation.suite import Suite
-
-MEAN = "mean"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pgsbench.config.schema import DataConfig, TrainingConfig, arm_name
+from pgsbench.config.schema import DataConfig, RunConfig, TrainingConfig, arm_name
 from pgsbench.data import shards
 from pgsbench.data.store import Progress
 from pgsbench.errors import StudyError, nearest
@@ -89,14 +89,9 @@ class Planner:
             arm=arm,
             params=dict(params),
             config=config,
-            data=self._data_of(config.data),
-            reading=shards.reading(config.data),
-            strategy_code=STRATEGIES.content_id(config.strategy.name),
-            text_code=TEXT_STRATEGIES.content_id(config.text.strategy),
-            model_file=file_hash_of(config.model.name),
-            pretrained=pretrained_id(config.model.name, config.model.pretrained),
             numerics=self._numerics(config.training),
             evaluation=self.study.config.evaluation,
+            **_contents(config, self._data_of(config.data)),
         )
 
     def again(self, spec: RunSpec) -> RunSpec:
@@ -148,15 +143,27 @@ def as_now(spec: RunSpec) -> RunSpec:
     return RunSpec.of(
         **{
             **fields,
-            "data": shards.identity(spec.config.data),
-            "reading": shards.reading(spec.config.data),
-            "strategy_code": STRATEGIES.content_id(spec.config.strategy.name),
-            "text_code": TEXT_STRATEGIES.content_id(spec.config.text.strategy),
-            "model_file": file_hash_of(spec.config.model.name),
-            "pretrained": pretrained_id(spec.config.model.name, spec.config.model.pretrained),
+            **_contents(spec.config, shards.identity(spec.config.data)),
             "results_version": RESULTS_VERSION,
         }
     )
+
+
+def _contents(config: RunConfig, data: str) -> dict[str, Any]:
+    """Return what a run's id takes from files and code: its configuration names them, and they may change.
+
+    Args:
+        config: What is trained.
+        data: Identity of its training data (`shards.identity`), which takes long to tell.
+    """
+    return {
+        "data": data,
+        "reading": shards.reading(config.data),
+        "strategy_code": STRATEGIES.content_id(config.strategy.name),
+        "text_code": TEXT_STRATEGIES.content_id(config.text.strategy),
+        "model_file": file_hash_of(config.model.name),
+        "pretrained": pretrained_id(config.model.name, config.model.pretrained),
+    }
 
 
 def with_arms(study: StudyFile, wanted: Sequence[str]) -> StudyFile:

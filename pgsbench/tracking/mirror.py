@@ -19,10 +19,10 @@ from typing import Any
 from pgsbench.errors import RunError, without_password
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.records.study_record import StudyRecord
+from pgsbench.records.study_record import StudyRecord, StudyRun
 from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.tracking import mlflow_text, mlflow_views
-from pgsbench.tracking.mlflow_arms import sync_arms
+from pgsbench.tracking.mlflow_arms import group_names, sync_arms
 from pgsbench.tracking.mlflow_models import register_best
 from pgsbench.tracking.mlflow_run import SENT, MlflowRun
 from pgsbench.tracking.mlflow_store import Store, resolve_uri
@@ -102,18 +102,18 @@ class Mirror:
         # A training is one row, although it can be planned twice, as an arm and as a point of the search: as
         # two rows it would count twice in the page's groups and charts. The first plan gives its name, and
         # its page says the others.
-        specs: dict[str, list[RunSpec]] = {}
-        for planned_run in record.runs:
-            if planned_run.directory in runs:
-                specs.setdefault(planned_run.directory, []).append(planned_run.spec)
-        for directory, (spec, *others) in specs.items():
-            run = runs[directory]
+        plans: dict[str, list[StudyRun]] = {}
+        for one in record.runs:
+            if one.directory in runs:
+                plans.setdefault(one.directory, []).append(one)
+        for directory, (first, *others) in plans.items():
+            run, spec = runs[directory], first.spec
             try:
                 tags = _tags(folder.name, spec, run)
-                tags["mlflow.note.content"] = mlflow_text.run_note(run, [other.name for other in others])
+                tags["mlflow.note.content"] = mlflow_text.run_note(run, [other.spec.name for other in others])
                 tags["mlflow.runColor"] = colours[spec.label]
                 tags["mlflow.parentRunId"] = arms.get(spec.label, parent).id
-                entries += self._sync_run(spec, run, parent, known, tags)
+                entries += self._sync_run(first, run, parent, known, tags)
             except RunError as error:  # one damaged run directory must not hide the others
                 problems.append(str(error))
         for label, entry in arms.items():
@@ -124,7 +124,7 @@ class Mirror:
                 client, record, runs, known | {entry.tag("id"): entry for entry in entries}, verdict
             )
         return Synced(
-            runs=len(specs),
+            runs=len(plans),
             points=sum(entry.num_points for entry in entries),
             files=sum(entry.num_files for entry in entries),
             problem="; ".join(problems),
@@ -132,22 +132,23 @@ class Mirror:
 
     def _sync_run(
         self,
-        spec: RunSpec,
+        planned: StudyRun,
         run: RunDir,
         parent: MlflowRun,
         known: Mapping[str, MlflowRun],
         tags: Mapping[str, str],
     ) -> list[MlflowRun]:
         """Feed one run where anything of it changed since this process last looked."""
-        entry = known.get(tags["id"])
-        key, state = (parent.id, spec.id), (tags["mlflow.parentRunId"], _state(run))
+        entry, spec = known.get(tags["id"]), planned.spec
+        key = parent.id, spec.id
+        state = tags["mlflow.parentRunId"], planned.suite_fingerprint, _state(run)
         if entry and self._unchanged.get(key) == (entry.id, state):
             return []
         if entry is None:
             name, start_ms = spec.name, _ms(mlflow_text.started(run))
             entry = MlflowRun.create(parent.client, parent.run.info.experiment_id, name, tags, start_ms)
         entry.tags(tags)
-        _feed_run(entry, spec, run)
+        _feed_run(entry, planned, run)
         self._unchanged[key] = (entry.id, state)
         return [entry]
 
@@ -173,8 +174,9 @@ def _create_parent(client: Any, experiment_id: str, study: str, runs: Mapping[st
     )
 
 
-def _feed_run(entry: MlflowRun, spec: RunSpec, run: RunDir) -> None:
+def _feed_run(entry: MlflowRun, planned: StudyRun, run: RunDir) -> None:
     """Send what is new of one run."""
+    spec = planned.spec
     is_held = run.holder is not None  # asked first: a run that ends meanwhile was not killed
     lines, done = run.metrics(), run.is_done
     params = mlflow_text.run_params(spec.config.model_dump(mode="json"))
@@ -199,11 +201,12 @@ def _feed_run(entry: MlflowRun, spec: RunSpec, run: RunDir) -> None:
     if done and run.checkpoint.is_dir():
         name = f"{spec.arm}-s{spec.seed}-{spec.id}".replace(".", "_")
         model_id = entry.model(name, run.checkpoint, params, limit_bytes=MODEL_LIMIT_BYTES)
-    entry.values(mlflow_text.run_metrics(run), model_id=model_id)
+    scores = run.scores_of(planned.suite_fingerprint)
+    entry.values(mlflow_text.run_metrics(run, scores), model_id=model_id)
     entry.files((path.name, path) for path in run.path.glob("[!.]*.json"))
     entry.files((f"figures/{path.name}", path) for path in sorted(run.figures.glob("*.png")))
-    if run.scores:
-        entry.table("tables/scores.json", mlflow_text.score_table(run))
+    if scores:
+        entry.table("tables/scores.json", mlflow_text.score_table(scores))
     entry.save()
     entry.status("FINISHED" if done else "RUNNING" if is_held else "KILLED", _last_change_ms(run))
 
@@ -222,7 +225,9 @@ def _sync_parent(
     """Send what is new of the study as a whole."""
     alive = running or any(run.holder for run in runs.values())  # asked first, as in `_feed_run`
     done, planned = sum(run.is_done for run in runs.values()), len({run.directory for run in record.runs})
-    scores = [run.scores for run in runs.values()]
+    scores = [
+        runs[one.directory].scores_of(one.suite_fingerprint) for one in record.runs if one.directory in runs
+    ]
     groups = list(dict.fromkeys(group for one in scores if one for group in mlflow_text.group_means(one)))
     rows = mlflow_text.arm_rows(record, runs)
     parent.values(mlflow_text.study_metrics(rows, groups, planned, done))
@@ -234,9 +239,10 @@ def _sync_parent(
         table=mlflow_views.runs_path(experiment_id, study),
         charts=mlflow_views.runs_path(experiment_id, study, charts=True),
     )
-    for kind in ("run", "arm") if verdict else ("run",):
+    scored = {"run": groups} | ({"arm": group_names(verdict)} if verdict else {})
+    for kind, names in scored.items():
         view = mlflow_views.view_tag(study, kind)
-        state = mlflow_views.view_state(study, groups, runs.values(), kind)
+        state = mlflow_views.view_state(study, names, runs.values(), kind)
         if experiment.tags.get(view) != state:
             parent.client.set_experiment_tag(experiment_id, view, state)
     if verdict:

@@ -12,14 +12,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import stats
 
+from pgsbench.config.search import MEAN
 from pgsbench.records.study_record import StudyRecord
-from pgsbench.records.verdict_record import VerdictRecord
+from pgsbench.records.verdict_record import ALL_GROUPS, VerdictRecord
 from pgsbench.tracking import mlflow_text
 from pgsbench.tracking.mlflow_run import MlflowRun
 from pgsbench.tracking.rundir import RunDir
 
 #: What the mean over groups is called in a verdict, and here.
-_NAMES = {"mean of groups": mlflow_text.MEAN}
+_NAMES = {ALL_GROUPS: MEAN}
 
 
 def sync_arms(
@@ -80,6 +81,15 @@ def score_metrics(verdict: VerdictRecord, label: str) -> dict[str, float]:
     return found
 
 
+def group_names(verdict: VerdictRecord) -> list[str]:
+    """Return what arms have scores of, by the names in `score_metrics`: first what the answer is about.
+
+    It is the only group where there is one, which has no mean beside it.
+    """
+    groups = [verdict.headline, *(group for of_label in verdict.scores.values() for group in of_label)]
+    return list(dict.fromkeys(_NAMES.get(group, group) for group in groups if group))
+
+
 def curve_points(seeds: Sequence[Sequence[Mapping[str, float]]]) -> list[tuple[str, float, int, int]]:
     """Return the mean loss of some seeds with 95 % t bounds, where each of them has logged it.
 
@@ -105,7 +115,11 @@ def curve_points(seeds: Sequence[Sequence[Mapping[str, float]]]) -> list[tuple[s
 
 
 def _tags(label: str, id_: str, parent: MlflowRun, verdict: VerdictRecord) -> dict[str, str]:
-    said = [f"{pair}: {outcome}" for pair, outcome in verdict.outcomes.items() if label in pair.split(" − ")]
+    said = [
+        f"{pair}: {outcome}"
+        for pair, outcome in verdict.outcomes.items()
+        if label in verdict.compared.get(pair, ())
+    ]
     return {
         "kind": "arm",
         "study": parent.run.data.tags["study"],

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from pgsbench.config.search import MEAN
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.tracking import mlflow_text
@@ -131,8 +132,9 @@ def _best_model(
     found = {}
     for planned in record.runs:
         run, entry = runs.get(planned.directory), entries.get(planned.spec.id)
-        if planned.spec.label == best and run and run.scores and entry and "model" in entry.sent:
-            found[str(entry.sent["model"])] = mlflow_text.group_means(run.scores).get(mlflow_text.MEAN, 0.0)
+        scores = run.scores_of(planned.suite_fingerprint) if run and planned.spec.label == best else None
+        if scores and entry and "model" in entry.sent:
+            found[str(entry.sent["model"])] = mlflow_text.group_means(scores).get(MEAN, 0.0)
     return max(found, key=lambda model: found[model], default="")
 
 

@@ -14,11 +14,12 @@ from datetime import datetime
 from statistics import fmean
 from typing import Any
 
+from pgsbench.config.search import MEAN
 from pgsbench.records import files
 from pgsbench.records.run_records import Summary
 from pgsbench.records.run_spec import flatten, short
 from pgsbench.records.scores import Scores
-from pgsbench.records.study_record import StudyRecord
+from pgsbench.records.study_record import StudyRecord, StudyRun
 from pgsbench.tracking.rundir import RunDir
 
 #: Keys of ``metrics.jsonl`` that become curves, and their names in MLflow.
@@ -33,8 +34,6 @@ CURVES = {
 #: minutes, and so of short runs, they are left out.
 SYSTEM = {name: f"system/{name}" for name in ("cores_used", "memory_gib", "gpu_memory_gib")}
 SYSTEM_AFTER_SECONDS = 180.0
-#: The mean of a suite's groups, which searches maximise by default.
-MEAN = "mean"
 #: Metric names of one run, curves included.
 MAX_KEYS = 60
 #: Points of one curve.
@@ -77,9 +76,9 @@ def curve_values(line: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(line[key]) for key, name in names.items() if line.get(key) is not None}
 
 
-def run_metrics(run: RunDir) -> dict[str, float]:
+def run_metrics(run: RunDir, scores: Scores | None) -> dict[str, float]:
     """Return a run's final metrics: cost, means, then primary scores of tasks, within `MAX_KEYS`."""
-    scores, summary = run.scores, run.summary
+    summary = run.summary
     found = {f"summary/{key}": value for key, value in flatten(vars(summary)).items()} if summary else {}
     if summary:
         found["summary/training_time"] = summary.time_on(run.spec.numerics.device)
@@ -104,10 +103,10 @@ def started(run: RunDir) -> datetime:
     return datetime.fromtimestamp((run.path / files.SPEC).stat().st_mtime).astimezone()
 
 
-def score_table(run: RunDir) -> dict[str, list[Any]]:
-    """Return every score of a run as a table: column -> values."""
+def score_table(scores: Scores) -> dict[str, list[Any]]:
+    """Return every score as a table: column -> values."""
     columns = ("task", "group", "metric", "value", "low", "high", "n", "chance", "primary", "notes")
-    rows = [vars(score) for score in (run.scores.scores if run.scores else ())]
+    rows = [vars(score) for score in scores.scores]
     return {
         column: ["; ".join(row[column]) if column == "notes" else rounded(row[column]) for row in rows]
         for column in columns
@@ -121,18 +120,17 @@ def arm_rows(record: StudyRecord, runs: Mapping[str, RunDir]) -> list[dict[str, 
         record: The study.
         runs: Run directories that exist, by `StudyRun.directory`.
     """
-    by_label: dict[str, list[str]] = {}
-    device_of = {planned.directory: planned.spec.numerics.device for planned in record.runs}
+    by_label: dict[str, list[StudyRun]] = {}
     for planned in record.runs:
-        by_label.setdefault(planned.spec.label, []).append(planned.directory)
+        by_label.setdefault(planned.spec.label, []).append(planned)
     rows = []
     for label, members in by_label.items():
-        names = [name for name in members if name in runs and runs[name].is_done]
-        done = [runs[name] for name in names]
+        found = [(one, runs[one.directory]) for one in members if one.directory in runs]
+        done = [(one, run) for one, run in found if run.is_done]
         row: dict[str, Any] = {"arm": label, "seeds": f"{len(done)}/{len(members)}"}
-        scores = [run.scores for run in done]
+        scores = [run.scores_of(one.suite_fingerprint) for one, run in done]
         row |= _means([group_means(one) for one in scores if one])
-        summaries = [(run.summary, device_of[name]) for run, name in zip(done, names, strict=True)]
+        summaries = [(run.summary, one.spec.numerics.device) for one, run in done]
         row |= _means([_cost(summary, device) for summary, device in summaries if summary])
         rows.append(row)
     return rows

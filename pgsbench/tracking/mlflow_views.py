@@ -37,7 +37,14 @@ def view_tag(study: str, kind: str = "run") -> str:
 
 
 def view_state(study: str, groups: Sequence[str], runs: Iterable[RunDir], kind: str = "run") -> str:
-    """Return the view of a study as the page stores it: its runs alone, or its arms, the best first."""
+    """Return the view of a study as the page stores it: its runs alone, or its arms.
+
+    Args:
+        study: Name of the study.
+        groups: Columns of scores; the best of the first column comes first.
+        runs: Its runs; their differing params are columns of the view of runs.
+        kind: ``"run"`` or ``"arm"``.
+    """
     scores = [f"metrics.`score/{group}`" for group in groups]
     costs = [f"metrics.`{name}`" for name in COST]
     params = [f"params.`{name}`" for name in _differing(runs)]

@@ -35,7 +35,7 @@ class RunDir:
     """One run on disk.
 
     Args:
-        path: The run directory; it need not exist yet (`create` and `open` check).
+        path: The run directory; it need not exist yet (`create` makes it).
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,22 +48,6 @@ class RunDir:
         if not run.exists:
             (run.path / files.DONE).unlink(missing_ok=True)  # of a directory whose spec was deleted
             write_record(run.path / files.SPEC, spec)
-        return run
-
-    @classmethod
-    def open(cls, path: Path) -> RunDir:
-        """Return the run at `path`.
-
-        Raises:
-            RunError: There is no run directory here.
-        """
-        run = cls(path)
-        if not run.exists:
-            raise RunError(
-                f"no run directory here (no {files.SPEC})",
-                where=str(path),
-                way_out="`pgsbench runs ls` lists the run directories",
-            )
         return run
 
     def __repr__(self) -> str:
@@ -126,9 +110,17 @@ class RunDir:
     def scores_of(self, suite_fingerprint: str) -> Scores | None:
         """Return the evaluation on this very suite, the last or an earlier one; None where there is none.
 
+        What shows a run as part of a study asks for its `StudyRun.suite_fingerprint`: another study that
+        shares the run may have tested it since, on a suite of its own.
+
+        Args:
+            suite_fingerprint: Of the suite; empty, as it is not known: of the last evaluation.
+
         Raises:
             RunError: The file is damaged.
         """
+        if not suite_fingerprint:
+            return self.scores
         with _damage_is_of_the_run():
             return Scores.read_of(self.path, suite_fingerprint)
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from fabricated import Arm, write_runs
+from study_records import write_study_record
 
 from pgsbench.errors import ConfigError, StudyError
 from pgsbench.records.marks import Marks
@@ -35,7 +36,7 @@ class FakeStudy:
         self.asked.append(list(seeds))
         arms = {"pgs": Arm(self.lead), **{name: Arm() for name in baselines}}
         folder = write_runs(self.folder, arms, seeds=seeds, num_items=120, seed_sd=0.0)
-        replace(StudyRecord.read(folder), decision=plan).write(folder)
+        write_study_record(replace(StudyRecord.read(folder), decision=plan), folder)
         return StudyResults(Results(read_frames(folder)))
 
     def check_failed(self):

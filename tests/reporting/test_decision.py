@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from fabricated import Arm
 from scipy import stats
+from study_records import write_study_record
 
 from pgsbench.errors import ConfigError
 from pgsbench.records.study_record import DecisionPlan, StudyRecord
@@ -27,7 +28,7 @@ from pgsbench.reporting.verdict.short_table import verdict_table
 
 def planned(folder, *baselines, margin=0.01, max_seeds=8):
     plan = DecisionPlan("pgs", baselines, margin, max_seeds)
-    replace(StudyRecord.read(folder), decision=plan).write(folder)
+    write_study_record(replace(StudyRecord.read(folder), decision=plan), folder)
     return Results(read_frames(folder))
 
 

@@ -78,7 +78,7 @@ def test_a_margin_that_is_large_beside_a_score_is_said_to_be(many, monkeypatch):
     assert "margin is large" not in certainty(many)
     of = next(iter(many.groups))
     label, score = min(((one, many.mean(one, of).estimate) for one in many.baselines), key=lambda one: one[1])
-    monkeypatch.setattr("pgsbench.reporting.decision.decide.MARGIN", 0.21 * score)
+    monkeypatch.setattr("pgsbench.reporting.decision.decide.MARGIN_POINTS", 21 * score)
     said = certainty(Results(many.study))
     assert f"That margin is large: 21 % of the score of {label} (" in said
     way_out = float(said.partition("--margin ")[2].partition("`")[0])

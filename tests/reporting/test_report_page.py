@@ -12,10 +12,11 @@ import pytest
 from fabricated import ARMS, Arm, write_runs
 
 from pgsbench.records.study_record import StudyRecord
+from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting import figures
 from pgsbench.reporting.gallery import ShownSelection, mask_gallery
 from pgsbench.reporting.pages.study_report import write_report
-from pgsbench.reporting.results import ALL_GROUPS, Results
+from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.style import DARK, LIGHT, save
 

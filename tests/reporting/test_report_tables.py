@@ -11,12 +11,13 @@ from fabricated import ARMS, Arm, on_gpu, replace_scores
 
 from pgsbench.errors import StudyError
 from pgsbench.records.study_record import Importances
+from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting import figures, render, tables
 from pgsbench.reporting.cost.pareto import TOKENS
 from pgsbench.reporting.decision import decide
 from pgsbench.reporting.decision.decide import decisions
 from pgsbench.reporting.pages.study_report import write_report
-from pgsbench.reporting.results import ALL_GROUPS, Results
+from pgsbench.reporting.results import Results
 from pgsbench.reporting.search import sweep_tables
 from pgsbench.reporting.statistics.comparison import Missing
 from pgsbench.reporting.statistics.intervals import Interval

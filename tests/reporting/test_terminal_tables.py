@@ -10,10 +10,11 @@ import pytest
 from fabricated import Arm
 from rich.console import Console
 
+from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting import render, tables, terminal
 from pgsbench.reporting.pages.templates import environment
 from pgsbench.reporting.render import Cell, Table
-from pgsbench.reporting.results import ALL_GROUPS, Results
+from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.verdict.short_table import verdict_table
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from study_records import write_study_record
 from tinyworld import TinyWorld
 from written import spec_of, write_run, write_study
 
@@ -47,7 +48,7 @@ def test_a_run_that_two_studies_share_is_listed_in_both(tmp_path: Path) -> None:
     first = write_study(tmp_path)[0]
     record = StudyRecord.read(tmp_path / "runs/tiny")
     other = StudyRecord(record.config.model_copy(update={"name": "other"}), record.runs[:1])
-    other.write(tmp_path / "runs/other")
+    write_study_record(other, tmp_path / "runs/other")
     assert list(runs(tmp_path, study="other")["id"]) == [first.spec.id]
 
 
@@ -175,7 +176,7 @@ def test_a_run_without_scores_is_compared_by_its_settings(tmp_path: Path) -> Non
 def test_a_removed_run_is_gone_from_disk_and_from_every_study(tmp_path: Path) -> None:
     first, second, *_ = write_study(tmp_path)
     record = StudyRecord.read(tmp_path / "runs/tiny")
-    StudyRecord(record.config, record.runs[:2]).write(tmp_path / "runs/other")
+    write_study_record(StudyRecord(record.config, record.runs[:2]), tmp_path / "runs/other")
     remove(tmp_path / "runs", [first])
     assert not first.path.exists()
     assert second.is_done

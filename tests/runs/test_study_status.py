@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from study_records import write_study_record
 from written import spec_of, write_study
 
 from pgsbench.disk import leases
@@ -98,7 +99,9 @@ def test_a_study_whose_runs_have_ended_is_not_cancelled(tmp_path: Path) -> None:
 def test_a_comparison_is_cancelled_between_two_seeds(tmp_path: Path) -> None:
     write_study(tmp_path)
     record = StudyRecord.read(tmp_path / "runs/tiny")
-    replace(record, decision=DecisionPlan("pgs", ("flip",), 0.01, 8)).write(tmp_path / "runs/tiny")
+    write_study_record(
+        replace(record, decision=DecisionPlan("pgs", ("flip",), 0.01, 8)), tmp_path / "runs/tiny"
+    )
     workers.cancel("tiny", output=tmp_path)
     assert Marks(tmp_path / "runs/tiny").is_cancelled
 
@@ -129,7 +132,7 @@ def test_a_search_has_points_to_draw_while_somebody_is_seen_at_it(tmp_path: Path
     os.utime(file)
     record = StudyRecord.read(folder)
     search = record.config.search.model_copy(update={"trials": 2})
-    replace(record, config=record.config.model_copy(update={"search": search})).write(folder)
+    write_study_record(replace(record, config=record.config.model_copy(update={"search": search})), folder)
     assert not status.may_draw(folder), "it has all points"
 
 

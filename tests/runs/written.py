@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from study_records import write_study_record
 
 from pgsbench.config.schema import RunConfig, StudyConfig
 from pgsbench.evaluation.score_intervals import wilson
@@ -119,5 +120,5 @@ def write_study(output: Path, *, name: str = "tiny", search: Mapping[str, Any] |
         StudyConfig.model_validate(config),
         tuple(StudyRun(spec, spec.folder) for spec, _ in asked),
     )
-    record.write(root / name)
+    write_study_record(record, root / name)
     return runs

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from study_records import write_study_record
 from tinyworld import TinyWorld
 
 from pgsbench.config.schema import RunConfig, TrainingConfig, UnmaskedTuning
@@ -242,7 +243,9 @@ def test_a_budget_below_one_step_is_refused(tiny: TinyWorld, tmp_path: Path) -> 
 
 def test_who_joins_a_study_with_a_budget_plans_the_same_runs(tiny: TinyWorld, tmp_path: Path) -> None:
     planned = specs(tiny, tmp_path, "{equal: tokens, amount: 20_000}")
-    StudyRecord(open_study_file(tmp_path / "study.yaml").config, (), folder=str(tmp_path)).write(tmp_path)
+    write_study_record(
+        StudyRecord(open_study_file(tmp_path / "study.yaml").config, (), folder=str(tmp_path)), tmp_path
+    )
     joined = joined_file(StudyRecord.read(tmp_path))
     assert [spec.id for spec in Planner(joined).specs(joined.config.arm_names)] == [one.id for one in planned]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,13 @@ def test_equal_configurations_are_one_run_whatever_the_arm(tiny: TinyWorld) -> N
     other = specs(study, ["pgs"], {"strategy.mask_ratio": 0.75})[0]
     assert other.id != by_arm.id
     assert other.name == "pgs mask_ratio=0.75 s0"
+
+
+def test_what_a_spec_would_be_now_is_what_would_be_planned_now(tiny: TinyWorld) -> None:
+    (spec,) = specs(open_study_file(tiny.study, overrides=["seeds=[0]"]), ["pgs"])
+    before: dict[str, Any] = {"data": "other shards", "reading": {"order": "another"}}
+    before |= dict.fromkeys(("strategy_code", "text_code", "model_file", "pretrained"), "other code")
+    assert plan.as_now(replace(spec, **before)) == spec
 
 
 def test_a_strategy_that_is_no_arm_becomes_one(tiny: TinyWorld) -> None:

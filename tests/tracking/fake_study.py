@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from study_records import write_study_record
+
 from pgsbench.config.schema import RunConfig, StudyConfig
 from pgsbench.records.json_files import write_json
 from pgsbench.records.run_records import Environment, Summary
@@ -93,7 +95,7 @@ def fake_line(step: int, *, loss: float = 1.0, ratio: float = 0.5) -> dict[str, 
     }
 
 
-def fake_summary(ratio: float = 0.5, *, final_loss: float | None = 0.8) -> Summary:
+def fake_summary(ratio: float = 0.5, *, final_loss: float = 0.8) -> Summary:
     return Summary(
         steps=STEPS,
         samples=SAMPLES,
@@ -169,14 +171,15 @@ def write_fake_study(root: Path, *, steps: int = STEPS, done: bool = True, num_s
         for seed in range(num_seeds):
             specs.append(fake_spec(arm, seed, ratio=ratio))
             fake_run(runs, specs[-1], steps=steps, done=done, gain=gain)
-    StudyRecord(
+    record = StudyRecord(
         config=StudyConfig(
             name="ratio", question="How much of a picture can be left out?", seeds=list(range(num_seeds))
         ),
         runs=tuple(StudyRun(spec, spec.folder) for spec in specs),
         source="name: ratio\n",
         command="pgsbench sweep studies/ratio.yaml",
-    ).write(runs / "ratio")
+    )
+    write_study_record(record, runs / "ratio")
     return runs / "ratio"
 
 
@@ -193,6 +196,7 @@ def write_verdict(report: Path, labels: list[str]) -> Path:
         versions={},
         headline="mean of groups",
         outcomes={"pgs − none": "better"},
+        compared={"pgs − none": ("pgs", "none")},
         scores=scores,
     ).write(report)
     return report

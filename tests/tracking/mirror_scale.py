@@ -4,10 +4,10 @@ A study of made-up runs with whole curves grows in one SQLite store. At each siz
 mirror that has seen none of it, then by another one when nothing is new, and its rows are listed as MLflow's
 page does::
 
-    PYTHONPATH=tests/tracking python tests/tracking/mirror_scale.py
+    PYTHONPATH=tests:tests/tracking python tests/tracking/mirror_scale.py
 
 ``--postgres 250`` does it through an MLflow server on a PostgreSQL of its own, with the processor time of all
-three (``PYTHONPATH=tests/tracking:tests/execution``).
+three (``PYTHONPATH=tests:tests/tracking:tests/execution``).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pathlib import Path
 
 import psutil
 from fake_study import STEPS, fake_record, fake_run, fake_spec, finish
+from study_records import write_study_record
 
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
@@ -103,7 +104,7 @@ def measure(sizes: list[int], home: Path, uri: str, servers: list[psutil.Process
     )
     for size in sizes:
         write(runs, range(before, size), curve)
-        fake_record([spec(number) for number in range(size)]).write(runs / "ratio")
+        write_study_record(fake_record([spec(number) for number in range(size)]), runs / "ratio")
         new, again = (seconds(partial(sync, uri, runs), servers) for _ in range(2))
         listed = seconds(partial(listing, uri, size), servers)
         in_all += new

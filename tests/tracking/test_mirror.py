@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 from fake_study import TASKS, MakeStudy, Seen, fake_line, fake_record, fake_spec, finish, write_verdict
+from study_records import write_study_record
 
 from pgsbench.records.json_files import write_record
 from pgsbench.records.study_record import StudyRecord, StudyRun
+from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.tracking import mirror as mirror_module
 from pgsbench.tracking import mlflow_text
 from pgsbench.tracking.mirror import Mirror
@@ -97,6 +99,24 @@ def test_a_verdict_brings_a_run_for_each_arm_with_its_seeds_below(
     assert Seen(uri).everything() == before
 
 
+@pytest.mark.parametrize("headline", ["mean of groups", "classification"])
+def test_the_best_arm_comes_first_whatever_the_answer_is_about(
+    tmp_path: Path, make_study: MakeStudy, new_store: NewStore, headline: str
+) -> None:
+    folder, uri = make_study(tmp_path, steps=1), new_store("store")
+    report = write_verdict(tmp_path / "report", ["none", "flip-0.5", "pgs"])
+    verdict = VerdictRecord.read(report)
+    assert verdict is not None
+    scores = {label: {headline: score["mean of groups"]} for label, score in verdict.scores.items()}
+    replace(verdict, headline=headline, scores=scores).write(report)
+    assert Mirror(uri).sync_study(folder, report_folder=report).problem == ""
+    seen = Seen(uri)
+    view = json.loads(seen.experiment.tags["mlflow.sharedViewState.pgsbench-ratio-arms"])
+    key = view["orderByKey"].removeprefix("metrics.`").removesuffix("`")
+    assert key in seen.runs["pgs, 1 seed"].data.metrics
+    assert f"metrics.`{key}`" in view["selectedColumns"]
+
+
 def test_the_curve_of_an_arm_is_the_mean_with_bounds() -> None:
     seeds = [[{"step": step, "loss": loss + step} for step in (1, 2)] for loss in (1.0, 2.0, 3.0)]
     points = {(name, step): value for name, value, _, step in curve_points(seeds)}
@@ -138,7 +158,7 @@ def test_a_run_fed_while_it_trains_ends_up_the_same(
     tmp_path: Path, make_study: MakeStudy, new_store: NewStore
 ) -> None:
     folder, live, late = make_study(tmp_path, steps=0, done=False), new_store("live"), new_store("late")
-    run = RunDir.open(next(folder.glob("pgs-*")))
+    run = RunDir(next(folder.glob("pgs-*")))
     mirror = Mirror(live)
     with run.claim():
         for step in range(1, 391):
@@ -156,7 +176,7 @@ def test_a_killed_run_is_repaired_and_can_go_on(
     tmp_path: Path, make_study: MakeStudy, new_store: NewStore
 ) -> None:
     folder, uri = make_study(tmp_path, steps=50, done=False), new_store("store")
-    run = RunDir.open(next(folder.glob("pgs-*")))
+    run = RunDir(next(folder.glob("pgs-*")))
     with run.claim():
         Mirror(uri).sync_study(folder, running=True)
     assert Seen(uri).runs["pgs s0"].info.status == "RUNNING"
@@ -182,7 +202,7 @@ def test_a_run_that_ends_while_it_is_fed_was_not_killed(
     tmp_path: Path, make_study: MakeStudy, new_store: NewStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, uri = make_study(tmp_path, steps=2, done=False), new_store("store")
-    run, claim = RunDir.open(next(folder.glob("pgs-*"))), ExitStack()
+    run, claim = RunDir(next(folder.glob("pgs-*"))), ExitStack()
     claim.enter_context(run.claim())
     thin, calls = mlflow_text.thin, []
 
@@ -204,13 +224,13 @@ def test_a_run_that_ends_while_it_is_fed_was_not_killed(
 def test_a_changed_param_becomes_a_tag(tmp_path: Path, make_study: MakeStudy, new_store: NewStore) -> None:
     folder, uri = make_study(tmp_path, steps=2), new_store("store")
     Mirror(uri).sync_study(folder)
-    run = RunDir.open(next(folder.glob("pgs-*")))
+    run = RunDir(next(folder.glob("pgs-*")))
     record = StudyRecord.read(folder)
     edited = replace(
         record.runs[-1],
         spec=replace(run.spec, config=fake_spec("pgs", ratio=0.75, learning_rate=0.5).config),
     )
-    replace(record, runs=(*record.runs[:-1], edited)).write(folder)
+    write_study_record(replace(record, runs=(*record.runs[:-1], edited)), folder)
     write_record(run.path / "spec.json", edited.spec)
     assert Mirror(uri).sync_study(folder).problem == ""
     data = Seen(uri).runs["pgs s0"].data
@@ -247,7 +267,7 @@ def test_a_run_of_another_study_is_shown_in_both(
 ) -> None:
     folder, uri = make_study(tmp_path, steps=2), new_store("store")
     other = tmp_path / "runs" / "other"
-    fake_record([StudyRecord.read(folder).runs[0].spec], name="other").write(other)
+    write_study_record(fake_record([StudyRecord.read(folder).runs[0].spec], name="other"), other)
     mirror = Mirror(uri)
     mirror.sync_study(folder)
     mirror.sync_study(other)
@@ -266,7 +286,7 @@ def test_a_run_that_is_planned_twice_is_one_row(
     record = StudyRecord.read(folder)
     arm = record.runs[-1]
     trial = replace(arm, spec=replace(arm.spec, params={"strategy.mask_ratio": 0.75}))
-    replace(record, runs=(*record.runs, trial)).write(folder)
+    write_study_record(replace(record, runs=(*record.runs, trial)), folder)
     run = RunDir(folder.parent / arm.directory)
     with run.claim():
         assert Mirror(uri).sync_study(folder).runs == 3
@@ -388,7 +408,7 @@ def test_runs_that_have_not_begun_are_no_runs_yet(
 ) -> None:
     folder, uri = make_study(tmp_path, steps=2), new_store("store")
     record, late = StudyRecord.read(folder), fake_spec("late")
-    replace(record, runs=(*record.runs, StudyRun(late, late.folder))).write(folder)
+    write_study_record(replace(record, runs=(*record.runs, StudyRun(late, late.folder))), folder)
     Mirror(uri).sync_study(folder)
     parent = Seen(uri).runs["ratio"]
     assert (parent.data.tags["done"], parent.info.status) == ("3/4", "KILLED")

@@ -17,6 +17,7 @@ from subprocess import PIPE
 
 import pytest
 from fake_study import fake_record, fake_scores, fake_spec, fake_summary
+from study_records import write_study_record
 
 from pgsbench.disk import leases
 from pgsbench.errors import RunError, RunHeldError, StudyError
@@ -36,7 +37,7 @@ def test_create_names_the_folder_and_open_reads_it(tmp_path: Path) -> None:
     spec = fake_spec("flip", 1)
     run = RunDir.create(tmp_path, spec)
     assert run.path == tmp_path / "ratio" / f"flip-s1-{spec.id}"
-    assert RunDir.open(run.path).spec == spec
+    assert RunDir(run.path).spec == spec
     assert (run.environment, run.summary, run.scores, run.metrics()) == (None, None, None, [])
 
 
@@ -53,15 +54,13 @@ def test_records_come_back_as_they_were_written(run: RunDir) -> None:
     assert run.scores.scores == fake_scores().scores
 
 
-def test_open_elsewhere_says_so(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no run directory here"):
-        RunDir.open(tmp_path / "nothing")
-
-
 def test_not_a_number_becomes_null_and_a_damaged_file_is_named(run: RunDir) -> None:
-    run.write_summary(fake_summary(final_loss=float("nan")))
+    run.write_summary(replace(fake_summary(), eval_seconds=float("nan")))
     assert run.summary is not None
-    assert run.summary.final_loss is None
+    assert run.summary.eval_seconds is None
+    run.write_summary(fake_summary(final_loss=float("nan")))
+    with pytest.raises(RunError, match="final_loss"):  # no training ends so
+        _ = run.summary
     for name, read in (("summary", lambda: run.summary), ("scores", lambda: run.scores)):
         (run.path / f"{name}.json").write_text('{"loss": 1')
         with pytest.raises(RunError, match=rf"{name}\.json"):
@@ -240,13 +239,13 @@ def test_a_claim_on_a_directory_that_was_made_anew_stays(run: RunDir, tmp_path: 
 def test_a_study_comes_back_as_it_was_written(tmp_path: Path) -> None:
     specs = [fake_spec(), fake_spec("pgs", 1, params={"strategy.tau": 0.1})]
     record = fake_record(specs, source="name: ratio\n", command="pgsbench sweep ratio")
-    record.write(tmp_path / "ratio")
+    write_study_record(record, tmp_path / "ratio")
     assert StudyRecord.read(tmp_path / "ratio") == record
 
 
 def test_what_two_commands_enter_is_kept_in_order(tmp_path: Path) -> None:
     first, second, third = (StudyRun(fake_spec("pgs", seed), "somewhere") for seed in range(3))
-    fake_record([fake_spec("flip")]).write(tmp_path)
+    write_study_record(fake_record([fake_spec("flip")]), tmp_path)
     write_planned(tmp_path, [first])
     write_planned(tmp_path, [second, third])
     write_planned(tmp_path, [replace(second, directory="elsewhere"), first])
@@ -269,7 +268,7 @@ def test_labels_tell_values_apart_and_seeds_are_named() -> None:
 def test_study_that_never_ran(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="no study has run here"):
         StudyRecord.read(tmp_path)
-    fake_record([fake_spec()]).write(tmp_path)
+    write_study_record(fake_record([fake_spec()]), tmp_path)
     (planned,) = (tmp_path / "planned").iterdir()
     for path in (planned, tmp_path / "study.json"):
         path.write_text('{"config": 1}')

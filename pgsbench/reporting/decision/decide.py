@@ -20,8 +20,8 @@ from pgsbench.reporting.statistics.paired_values import Floats, PairedValues, le
 
 Outcome = Literal["better", "worse", "equivalent", "undecided", "missing"]
 
-#: Differences below this do not matter, where nobody has said another margin.
-MARGIN = 0.01
+#: Differences below so many points do not matter, where nobody has said another margin.
+MARGIN_POINTS = 1.0
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def decisions(results: Results) -> list[Decision]:
     if not headline:
         return []
     pairs = [(ours, theirs, results.pair_up([ours, theirs], headline)) for ours, theirs in results.pairs]
-    margin = plan.margin if plan else MARGIN
+    margin = plan.margin if plan else MARGIN_POINTS / 100
     as_planned = [pair for pair in pairs if is_planned(results, pair[1])]
     once = [pair for pair in pairs if not is_planned(results, pair[1])]
     found = [*decide(as_planned, plan, margin, headline), *decide(once, None, margin, headline)]

@@ -18,6 +18,9 @@ from pgsbench.errors import ConfigError
 #: A look needs so many degrees of freedom for how much seeds matter; with fewer, intervals are too narrow.
 MIN_SEED_DF = 3
 
+#: Seeds after which no look follows, where nobody has said another number.
+DEFAULT_MAX_SEEDS = 8
+
 
 def first_look(num_arms: int) -> int:
     """Return after how many seeds the first look of a comparison of so many arms is."""

@@ -14,12 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 from pgsbench.records.study_record import DecisionPlan
-from pgsbench.reporting.decision.decide import Decision, Outcome, decide, one_look, outcomes
-from pgsbench.reporting.decision.looks import shares
+from pgsbench.reporting.decision.decide import MARGIN_POINTS, Decision, Outcome, decide, one_look, outcomes
+from pgsbench.reporting.decision.looks import DEFAULT_MAX_SEEDS, shares
 from pgsbench.reporting.statistics.paired_values import Floats, PairedValues
 from pgsbench.reporting.statistics.variance import variance_of
 
-MARGIN, MAX_SEEDS = 1.0, 8
 #: How far one standard deviation of the seed moves the score of an arm, in points.
 SEED_EFFECTS = {"none": 0.0, "weak": 0.7, "strong": 2.5}
 #: Standard deviation of a difference of two arms, in points, by other test items, and by items x seeds in one
@@ -68,7 +67,7 @@ class Foreseen(NamedTuple):
     """What came of forecasts.
 
     Attributes:
-        undecided: Share of repetitions that `MAX_SEEDS` seeds did not decide.
+        undecided: Share of repetitions that `DEFAULT_MAX_SEEDS` seeds did not decide.
         told: Share of these in which at most `MOST_FOLLOWED` seeds were said to decide.
         seeds: Median of the seeds that were said.
         decided: Share of those told that were decided with as many seeds as they were told.
@@ -113,7 +112,7 @@ def follow_forecasts(world: World, *, repeats: int, rng_seed: int = 0) -> Forese
     rng, undecided, said, decided = np.random.default_rng(rng_seed), 0, [], []
     for _ in range(repeats):
         means, influence = (part[0] for part in _draw(world, rng, repeats=1, seeds=MOST_FOLLOWED))
-        open_ = [one for one in _decide(means, influence, MAX_SEEDS) if not one.is_decided]
+        open_ = [one for one in _decide(means, influence, DEFAULT_MAX_SEEDS) if not one.is_decided]
         undecided += bool(open_)
         needed = max((one.seeds_needed or MOST_FOLLOWED + 1 for one in open_), default=MOST_FOLLOWED + 1)
         if needed <= MOST_FOLLOWED:
@@ -127,14 +126,14 @@ def _decide(means: Floats, influence: Floats, max_seeds: int) -> list[Decision]:
     """Return the verdicts of a study that was looked at up to so many seeds, from (a, s) and (a, s, i)."""
     arms, seeds = tuple(f"arm {number}" for number in range(len(means))), tuple(range(max_seeds))
     paired = PairedValues(arms, seeds, means[:, :max_seeds], influence[:, :max_seeds], UNITS, 0.0)
-    plan = DecisionPlan(arms[0], arms[1:], MARGIN, max_seeds)
-    return decide([(arms[0], other, paired) for other in arms[1:]], plan, MARGIN)
+    plan = DecisionPlan(arms[0], arms[1:], MARGIN_POINTS, max_seeds)
+    return decide([(arms[0], other, paired) for other in arms[1:]], plan, MARGIN_POINTS)
 
 
 def _chunk(world: World, naive: bool, rng: np.random.Generator) -> Iterator[tuple[list[Outcome], int]]:
     """Yield the verdicts and the seeds they took of `CHUNK` repetitions."""
     means, influence = _draw(world, rng)
-    looks = shares(world.arms, MAX_SEEDS)
+    looks = shares(world.arms, DEFAULT_MAX_SEEDS)
     tests = {seeds: _tests(means[..., :seeds], influence[..., :seeds, :], world.arms) for seeds in looks}
     for repetition in range(CHUNK):
         smallest = np.ones((2, world.arms - 1))
@@ -148,7 +147,7 @@ def _chunk(world: World, naive: bool, rng: np.random.Generator) -> Iterator[tupl
 
 
 def _draw(
-    world: World, rng: np.random.Generator, *, repeats: int = CHUNK, seeds: int = MAX_SEEDS
+    world: World, rng: np.random.Generator, *, repeats: int = CHUNK, seeds: int = DEFAULT_MAX_SEEDS
 ) -> tuple[Floats, Floats]:
     """Draw (r, a, s) means and (r, a, s, i) influences, in points."""
     scale = np.sqrt(UNITS / 2)  # a difference has the variance of two arms, a mean that of `UNITS` units
@@ -170,7 +169,7 @@ def _tests(means: Floats, influence: Floats, arms: int) -> tuple[Floats, Floats]
         weights[[0, other]] = 1.0, -1.0
         found = variance_of(means, influence, 0.0, weights)
         estimates.append((means[:, 0] - means[:, other]).mean(axis=-1))
-        p_values.append(one_look(estimates[-1], np.sqrt(found.total), found.df, MARGIN))
+        p_values.append(one_look(estimates[-1], np.sqrt(found.total), found.df, MARGIN_POINTS))
     return np.array(estimates), np.moveaxis(np.array(p_values), 0, 1)
 
 
@@ -183,7 +182,9 @@ def print_table(repeats: int) -> None:
     print("| ---: | --- | --- | ---: | --- | ---: | ---: |")
     for arms in (2, 5):
         for name, seed_sd in SEED_EFFECTS.items():
-            equal, margin, far = (World(arms, seed_sd, difference) for difference in (0.0, MARGIN, 3.0))
+            equal, margin, far = (
+                World(arms, seed_sd, difference) for difference in (0.0, MARGIN_POINTS, 3.0)
+            )
             none, at_margin, large = (simulate(world, repeats=repeats) for world in (equal, margin, far))
             errors = (simulate(world, repeats=repeats, naive=True) for world in (equal, margin))
             naive_claim, naive_equal = (next(errors).differs, next(errors).equivalent)

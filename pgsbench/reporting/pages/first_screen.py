@@ -108,7 +108,10 @@ def setting(results: Results) -> str:
 
 def verdict_record(results: Results) -> VerdictRecord:
     """Return what others show of a study's verdict: its site and MLflow."""
-    study, found = results.study, decisions(results)
+    study = results.study
+    found = {
+        Comparison(one.candidate, one.baseline, one.of, one.interval).pair: one for one in decisions(results)
+    }
     environments = [run.environment for run in study.runs if run.environment]
     means = {label: {group: results.mean(label, group) for group in results.groups} for label in study.labels}
     return VerdictRecord(
@@ -121,9 +124,8 @@ def verdict_record(results: Results) -> VerdictRecord:
         date=max((one.started for one in environments), default=""),
         versions=dict(environments[-1].versions) if environments else {},
         headline=next(iter(results.groups), ""),
-        outcomes={
-            Comparison(one.candidate, one.baseline, one.of, one.interval).pair: one.verdict for one in found
-        },
+        outcomes={pair: one.verdict for pair, one in found.items()},
+        compared={pair: (one.candidate, one.baseline) for pair, one in found.items()},
         scores={
             label: {
                 group: ScoreInterval(one.estimate, one.low, one.high)

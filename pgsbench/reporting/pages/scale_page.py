@@ -41,6 +41,7 @@ def write_scale_page(
         f"{counted(num_budgets, 'budget')}, 95 % intervals of a new measurement.",
         setting=f"The largest budget. {of_largest.setting}",
         outcomes={},
+        compared={},
     )
     picture = "data:image/png;base64," + base64.b64encode((folder / FIGURE).read_bytes()).decode()
     page = environment().get_template("scale.html.j2")

@@ -10,13 +10,14 @@ from typing import Any
 
 import pandas as pd
 
+from pgsbench.config.search import MEAN
 from pgsbench.errors import ConfigError, RunError, StudyError, nearest
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting.render import MISSING_CELL, Table, counted, percent
 from pgsbench.reporting.study_frames import COMPLETE, INCOMPLETE
-from pgsbench.study.objective import MEAN, Objective
+from pgsbench.study.objective import Objective
 from pgsbench.tracking.rundir import RunDir, all_runs
 
 COLUMNS = ("id", "study", "arm", "label", "seed", "status", "score", "started", "directory")
@@ -44,8 +45,8 @@ def runs(
 
     Args:
         output: The folder of ``runs/``.
-        study: Only runs of this study, those included that it shares with others. Without it a run stands
-            once, under the study that planned it first.
+        study: Only runs of this study, those included that it shares with others, with their scores on its
+            suite. Without it a run stands once, under the study that planned it first, with its last scores.
         arm: Only this arm.
         min_score: Only runs with at least this score, a share in [0, 1].
         newer: Only runs that began at most so long ago: ``"90m"``, ``"12h"``, ``"2d"`` or ``"1w"``.
@@ -61,7 +62,7 @@ def runs(
         raise ConfigError("no such column", where="sort", value=sort, way_out=nearest(sort, COLUMNS))
     oldest = datetime.now(UTC) - duration(newer) if newer else None
     root = Path(output) / "runs"
-    rows = [_row(run, spec) for run, spec in _chosen(root, study)]
+    rows = [_row(*chosen) for chosen in _chosen(root, study)]
     _score(rows, metric)
     found = pd.DataFrame(rows, columns=list(COLUMNS))
     found["score"] = found["score"].astype(float)
@@ -155,13 +156,16 @@ def runs_table(found: pd.DataFrame, *, metric: str = MEAN) -> Table:
     return Table(counted(len(rows), "run"), header, rows, text_columns=(1, 2, 5, 6))
 
 
-def _chosen(root: Path, study: str | None) -> list[tuple[RunDir, RunSpec | None]]:
-    """Return run directories, each with its spec as the chosen study planned it; None: it is damaged."""
+def _chosen(root: Path, study: str | None) -> list[tuple[RunDir, RunSpec | None, str]]:
+    """Return run directories, each with spec and suite fingerprint as the chosen study planned them.
+
+    A spec that is damaged is None; without a study the fingerprint is empty.
+    """
     if study is None:
-        return [(run, _spec(run)) for run in all_runs(root)]
+        return [(run, _spec(run), "") for run in all_runs(root)]
     record = StudyRecord.read(study_folder(root.parent, study))
-    planned = [(RunDir(root / one.directory), one.spec) for one in record.runs]
-    return [(run, spec) for run, spec in planned if run.exists]
+    planned = [(RunDir(root / one.directory), one.spec, one.suite_fingerprint) for one in record.runs]
+    return [chosen for chosen in planned if chosen[0].exists]
 
 
 def _spec(run: RunDir) -> RunSpec | None:
@@ -187,15 +191,15 @@ def _score(rows: Sequence[dict[str, Any]], metric: str) -> None:
         raise StudyError("no run has such a score", where="metric", value=metric, way_out=unknown.way_out)
 
 
-def _row(run: RunDir, spec: RunSpec | None) -> dict[str, Any]:
-    """Return a row with all scores of the run, if any, in place of one."""
+def _row(run: RunDir, spec: RunSpec | None, suite_fingerprint: str) -> dict[str, Any]:
+    """Return a row with all scores of the run on this suite, if any, in place of one."""
     row: dict[str, Any] = dict.fromkeys(COLUMNS) | {"status": DAMAGED, "directory": str(run.path)}
     if spec is None:
         return row | {"id": "?", "study": run.path.parent.name, "arm": "?", "label": "?", "seed": -1}
     row |= {"id": spec.id, "study": spec.study, "arm": spec.arm, "label": spec.label, "seed": spec.seed}
     try:
         environment = run.environment
-        row["score"] = run.scores if run.is_done else None
+        row["score"] = run.scores_of(suite_fingerprint) if run.is_done else None
     except RunError:
         return row
     row["status"] = COMPLETE if run.is_done else RUNNING if run.holder else INCOMPLETE

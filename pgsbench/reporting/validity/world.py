@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.stats
 
+from pgsbench.config.search import MEAN
 from pgsbench.errors import StudyError, nearest
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import Missing
 from pgsbench.reporting.statistics.intervals import LEVEL, Interval, difference, mean_draws
 from pgsbench.reporting.statistics.paired_values import Floats, PairedValues
-from pgsbench.study.objective import MEAN, Objective
+from pgsbench.study.objective import Objective
 
 #: Two arms can only be in the same order or in the other one.
 MIN_ARMS = 3

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting.columns import reference_label, rows_of
 from pgsbench.reporting.cost.pareto_table import pareto_sentences
 from pgsbench.reporting.render import and_, percent, points
-from pgsbench.reporting.results import ALL_GROUPS, Results, named
+from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.search.effects_tables import effects_sentences
 from pgsbench.reporting.search.where import where_sentences
 from pgsbench.reporting.statistics.comparison import ONE_RUN, Missing, of_one_run

@@ -1,0 +1,76 @@
+"""A run that two studies share, each with a suite of its own: what shows one study shows its own scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_study import MakeStudy, Seen, fake_scores, write_verdict
+
+from pgsbench.records.study_record import StudyRecord, write_planned
+from pgsbench.records.verdict_record import VerdictRecord
+from pgsbench.reporting.runs.on_disk import best_run, runs
+from pgsbench.reporting.study_frames import read_frames
+from pgsbench.tracking.mirror import Mirror
+from pgsbench.tracking.rundir import RunDir
+
+OWN = fake_scores().suite_fingerprint
+
+
+@pytest.fixture
+def shared(tmp_path: Path, make_study: MakeStudy) -> Path:
+    """Return a study whose runs another one has tested since: what scores high here scores low there."""
+    folder = make_study(tmp_path, steps=1, num_seeds=2)
+    plan_suite(folder, OWN)
+    for planned in StudyRecord.read(folder).runs:
+        run = RunDir(folder.parent / planned.directory)
+        scores = run.scores
+        assert scores is not None
+        turned = {
+            name: replace(group, value=1 - group.value, low=0.0, high=1.0)
+            for name, group in scores.groups.items()
+        }
+        replace(scores, suite="halves", suite_fingerprint="of another study", groups=turned).write(run.path)
+    return folder
+
+
+def plan_suite(folder: Path, fingerprint: str) -> None:
+    planned = StudyRecord.read(folder).runs
+    write_planned(folder, [replace(run, suite_fingerprint=fingerprint) for run in planned])
+
+
+def test_a_list_of_runs_has_the_scores_of_the_report(shared: Path, tmp_path: Path) -> None:
+    frames = read_frames(shared)
+    in_report = {
+        run.spec.id: sum(group.value for group in run.scores.groups.values()) / len(run.scores.groups)
+        for run in frames.runs
+        if run.scores is not None
+    }
+    assert len(in_report) == 6
+    listed = runs(tmp_path, study="ratio").set_index("id")["score"]
+    assert listed.to_dict() == pytest.approx(in_report)
+    assert list(best_run("ratio", output=tmp_path)["id"]) == [max(in_report, key=lambda id_: in_report[id_])]
+
+
+def test_the_mirror_has_the_scores_of_the_report(
+    shared: Path, tmp_path: Path, new_store: Callable[[str], str]
+) -> None:
+    uri, labels = new_store("store"), ["none", "flip-0.5", "pgs"]
+    report = write_verdict(tmp_path / "report", labels)
+    verdict = VerdictRecord.read(report)
+    assert verdict is not None
+    replace(verdict, scores={"pgs": verdict.scores["pgs"]}).write(report)
+    mirror = Mirror(uri)
+    assert mirror.sync_study(shared, report_folder=report).problem == ""
+    seen = Seen(uri)
+    assert seen.runs["pgs s1"].data.metrics["score/classification"] == pytest.approx(0.65)
+    assert seen.runs["ratio"].data.metrics["study/best_classification"] == pytest.approx(0.645)
+    assert "| 64.5 |" in seen.runs["ratio"].data.tags["mlflow.note.content"]
+    (version,) = seen.client.search_model_versions("name = 'pgsbench-ratio'")
+    assert version.run_id == seen.runs["pgs s1"].info.run_id  # there, seed 0 is the better one
+
+    plan_suite(shared, "of another study")
+    assert mirror.sync_study(shared).problem == ""
+    assert Seen(uri).runs["pgs s1"].data.metrics["score/classification"] == pytest.approx(0.35)
