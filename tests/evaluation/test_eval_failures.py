@@ -203,7 +203,7 @@ def test_a_full_disk_is_said(name: str, tiny: Clip, suite: Path, monkeypatch: py
     ("data", "way_out"),
     [
         ("nowhere/at/all", "put your own folders where the suite's file says"),
-        ("clip_benchmark:mnist", "`pgsbench data fetch SUITE` fetches public data sets"),
+        ("clip_benchmark:mnist", "`pgsbench data fetch x` fetches public data sets"),
         ("scenes:shape", "`pgsbench data make NAME` makes the generated data sets"),
     ],
 )
