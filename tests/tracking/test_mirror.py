@@ -248,20 +248,6 @@ def test_one_damaged_run_does_not_hide_the_others(
     assert Seen(uri).runs["pgs s0"].info.status == "FINISHED"
 
 
-def test_on_a_shared_server_everybody_may_have_an_experiment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_study: MakeStudy, new_store: NewStore
-) -> None:
-    folder, uri = make_study(tmp_path, steps=2), new_store("store")
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "of Ada")
-    Mirror(uri).sync_study(folder)
-    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
-    Mirror(uri).sync_study(folder)
-    client = Seen(uri).client
-    found = [client.get_experiment_by_name(name) for name in ("of Ada", "pgsbench")]
-    one, other = (client.search_runs([experiment.experiment_id]) for experiment in found)
-    assert len(one) == len(other) > 0
-
-
 def test_a_run_of_another_study_is_shown_in_both(
     tmp_path: Path, make_study: MakeStudy, new_store: NewStore
 ) -> None:

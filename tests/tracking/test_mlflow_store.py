@@ -6,14 +6,17 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from fake_study import MakeStudy, Seen
 from killed import kill_while_it_makes
 
 from pgsbench.errors import RunError
 from pgsbench.tracking import mlflow_store
+from pgsbench.tracking.mirror import Mirror
 from pgsbench.tracking.mlflow_store import Store, resolve_uri
 
 IMPORTS = (
@@ -120,3 +123,17 @@ def test_a_database_that_another_process_writes_to_is_kept(database: Path, empty
         with pytest.raises(Exception, match="locked"):
             runs_in(f"{resolve_uri()}?timeout=0")
     assert not aside(database)
+
+
+def test_on_a_shared_server_everybody_may_have_an_experiment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_study: MakeStudy, new_store: Callable[[str], str]
+) -> None:
+    folder, uri = make_study(tmp_path, steps=2), new_store("store")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "of Ada")
+    Mirror(uri).sync_study(folder)
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
+    Mirror(uri).sync_study(folder)
+    client = Seen(uri).client
+    found = [client.get_experiment_by_name(name) for name in ("of Ada", "pgsbench")]
+    one, other = (client.search_runs([experiment.experiment_id]) for experiment in found)
+    assert len(one) == len(other) > 0
