@@ -117,9 +117,7 @@ class Estimator:
                 self._known[key] = self._time(config, masked=masked)
             finally:
                 torch.set_num_threads(threads)
-                if (
-                    self.device.type == "cuda"
-                ):  # the memory that torch keeps is missed by this study's workers
+                if self.device.type == "cuda":  # what torch keeps of its memory the study's workers lack
                     gc.collect()
                     torch.cuda.empty_cache()
         return self._known[key]

@@ -144,9 +144,9 @@ def settings_that_differ(ours: Run, theirs: Run) -> pd.DataFrame:
 
 def differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """Return (setting, ours, theirs) for each setting that is not the same; settings by dotted path."""
-    paths = dict.fromkeys([*ours, *theirs])
+    known = dict.fromkeys([*ours, *theirs])
     # A section that one of them lacks stands there by its settings.
-    paths = {path: None for path in paths if not any(other.startswith(f"{path}.") for other in paths)}
+    paths = [path for path in known if not any(other.startswith(f"{path}.") for other in known)]
     rows = [(path, ours.get(path, "not set"), theirs.get(path, "not set")) for path in paths]
     return [row for row in rows if row[1] != row[2]]
 
