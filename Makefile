@@ -18,11 +18,11 @@ $(VENV)/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("pgsbench needs Python >= 3.11: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[emoji]'
+	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --editable '.[emoji,test,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[test,dev]'
 	touch $@
 
 $(VENV)/installed-docs: $(VENV)/installed

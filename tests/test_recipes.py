@@ -63,7 +63,10 @@ def opened(tiny: TinyWorld, *overrides: str) -> StudyFile:
         ("data.recipe={num_train: 0.5}", r"data.recipe.num_train: must be a whole number in 1..1,000,000"),
         ("data.recipe={clutter: yes}", "data.recipe.clutter: .*number"),
         ("arms.flip.data.recipe={context: -1}", "arms.flip.data.recipe.context: must be a number in 0..1"),
-        ("data={train: emoji, recipe: {clutter: 1}}", "data.recipe.clutter: this data set has no knobs"),
+        (
+            "data={train: tiny-imagenet, recipe: {clutter: 1}}",
+            "data.recipe.clutter: this data set has no knobs",
+        ),
         ("data={train: some/where, recipe: {clutter: 1}}", "only a built-in data set is made by a recipe"),
         ("search.space={data.recipe.clutter: [0.2, 3]}", "search.space.data.recipe.clutter .*0..1"),
         ("search.space={data.recipe.cluter: [0.2, 0.3]}", "search.space.data.recipe.cluter .*no such knob"),
@@ -107,7 +110,7 @@ def test_variants_of_either_kind_are_listed(tmp_path: Path, monkeypatch: pytest.
         folder.mkdir()
         store.write_manifest(folder, store.Dataset("scenes", identity, asdict(recipe), recipe.num_train))
     assert set(store.variants("scenes")) == {"scenes?clutter=0.11&num_train=8", "scenes?num_train=8"}
-    assert store.variants("emoji") == []
+    assert store.variants("tiny-imagenet") == []
 
 
 def test_a_suite_follows_the_training_data() -> None:
@@ -115,7 +118,7 @@ def test_a_suite_follows_the_training_data() -> None:
     followed = following(suite, "scenes?clutter=0.11")
     assert {task.data.partition(":")[0] for task in followed.tasks} == {"scenes?clutter=0.11"}
     assert [task.name for task in followed.tasks] == [task.name for task in suite.tasks]
-    for source in ("scenes", f"scenes?clutter={scenes.Knobs().clutter}", "emoji", "/some/shards"):
+    for source in ("scenes", f"scenes?clutter={scenes.Knobs().clutter}", "tiny-imagenet", "/some/shards"):
         assert following(suite, source) == suite
 
 

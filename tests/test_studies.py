@@ -17,7 +17,7 @@ STUDIES = sorted(shipped_studies().rglob("*.yaml"))
 
 
 def test_there_are_studies() -> None:
-    assert {"ratio", "baselines", "emoji"} <= {path.stem for path in STUDIES}
+    assert {"ratio", "baselines", "photos"} <= {path.stem for path in STUDIES}
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)

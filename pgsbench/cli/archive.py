@@ -130,7 +130,7 @@ def publish(
         typer.echo(f"left out: {folder} is of an older report; `pgsbench report` writes it again", err=True)
 
 
-@command(app, "pgsbench validity photos:tiny-imagenet/val/acc1 baselines emoji", slow=True)
+@command(app, "pgsbench validity photos:tiny-imagenet/val/acc1 baselines", slow=True)
 def validity(
     reference: Annotated[str, argument(_REFERENCE, tab=completion.studies_run)],
     worlds: Annotated[list[str], argument("What is judged by it.", "WORLD...", tab=completion.studies_run)],

@@ -28,7 +28,7 @@ _SOURCE = (
     "pgsbench data make my-photos --from captions.csv",
 )
 def make(
-    name: Annotated[str, argument("scenes, emoji or tiny-imagenet; with --from, a new name.")],
+    name: Annotated[str, argument("scenes or tiny-imagenet; with --from, a new name.")],
     knobs: Knobs = None,
     source: Annotated[Path | None, option(_SOURCE, "--from", metavar="PATH")] = None,
 ) -> None:

@@ -59,7 +59,7 @@ class DataConfig(Strict):
 
     train: str = Field(
         "scenes",
-        description="A built-in data set (scenes, emoji, tiny-imagenet), a folder of webdataset shards, or a "
+        description="A built-in data set (scenes, tiny-imagenet), a folder of webdataset shards, or a "
         "pattern such as PATH/{00000..00010}.tar; several are joined by `::`.",
     )
     recipe: dict[str, Annotated[float, Field(strict=True)]] = Field(

@@ -28,10 +28,9 @@ Progress = Callable[[str, int, int], None]
 
 #: Built-in data sets: ``make(root, recipe=..., source=..., progress=...)``, ``identity(recipe)`` and,
 #: where a recipe has knobs, ``recipe_with(knobs) -> recipe`` and ``knobs_of(recipe) -> knobs``.
-#: Generated ones refuse a source.
+#: A generated one refuses a source.
 BUILTIN = {
     "scenes": "pgsbench.worlds.scenes",
-    "emoji": "pgsbench.worlds.emoji",
     "tiny-imagenet": "pgsbench.worlds.tiny_imagenet",
 }
 
@@ -175,21 +174,6 @@ def _generator(name: str) -> Any:
     if name not in BUILTIN:
         raise DataError("unknown data set", value=name, way_out=nearest(name, BUILTIN))
     return importlib.import_module(BUILTIN[name])
-
-
-def no_source(name: str, source: Path | None) -> None:
-    """Refuse a source for a data set that is made from nothing.
-
-    Raises:
-        DataError: There is a source.
-    """
-    if source is not None:
-        raise DataError(
-            f"{name} is generated: there is nothing to read it from",
-            where="--from",
-            value=str(source),
-            way_out=f"pgsbench data make {name}",
-        )
 
 
 @contextmanager

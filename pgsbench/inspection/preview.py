@@ -168,5 +168,5 @@ def _check(name: str, strategy: Strategy, view: PatchView) -> None:
             "this strategy needs to know objects, which these pictures do not tell",
             where="--strategies",
             value=name,
-            way_out="choose another strategy; scenes and emoji know their objects",
+            way_out="choose another strategy; scenes know their objects",
         )

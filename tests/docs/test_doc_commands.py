@@ -125,12 +125,12 @@ def _matching(folder: Path, word: str) -> list[str]:
     return sorted(map(str, folder.glob(word))) if "*" in word else []
 
 
-#: Commands that train for long; emoji take long to draw, and photos are not here.
+#: Commands that train for long; photos are not here.
 LONG = [
     one
     for one in OURS
     if one.is_whole and not one.is_run and one.words[1] in ("train", "compare", "sweep")
-    if not re.search(r"emoji|photos|tokens\.yaml", one.text)
+    if not re.search(r"photos|tokens\.yaml", one.text)
 ]
 
 

@@ -102,7 +102,7 @@ def test_a_text_strategy_is_part_of_the_id_and_whole_captions_are_as_they_were()
 
 
 def test_who_asks_for_a_run_makes_no_difference() -> None:
-    other = spec(study="t", arm="x", params={"a": 1}, evaluation=EvaluationConfig(suite="emoji"))
+    other = spec(study="t", arm="x", params={"a": 1}, evaluation=EvaluationConfig(suite="tiny-imagenet"))
     assert other.id == spec().id
 
 

@@ -147,7 +147,7 @@ def test_a_search_that_was_edited_shows_the_points_of_its_own_space(fabricate, t
 
 
 def test_the_map_has_names_in_the_study_s_order_and_no_line_between_them(fabricate):
-    space = {"data.train": ["scenes", "emoji"], "data.recipe.max_objects": [4, 2, 10]}
+    space = {"data.train": ["scenes", "tiny-imagenet"], "data.recipe.max_objects": [4, 2, 10]}
     points = [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
     gains = [12.0, 12.0, 0.0, -12.0, -12.0, 0.0]
     arms = [
@@ -158,7 +158,7 @@ def test_the_map_has_names_in_the_study_s_order_and_no_line_between_them(fabrica
     search = {"space": space, "arms": ["pgs", "flip"]}
     folder = fabricate(arms, search=search, seed_sd=0.001, num_items=300)
     axes = gain_map(Results(read_frames(folder))).axes[0]
-    assert [text.get_text() for text in axes.get_yticklabels()] == ["scenes", "emoji"]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["scenes", "tiny-imagenet"]
     assert [text.get_text() for text in axes.get_xticklabels()] == ["2", "4", "10"]
     gain = np.asarray(axes.images[0].get_array())
     assert gain[0, :2].min() > 5 > -5 > gain[1, :2].max()
