@@ -18,10 +18,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pgsbench.archive.bundles import bundle as bundle
-    from pgsbench.archive.bundles import verify as verify
-    from pgsbench.archive.merging import merge as merge
-    from pgsbench.archive.past_studies import validity as validity
     from pgsbench.checkpoints import evaluate_checkpoint as evaluate
     from pgsbench.masking.apply import mask as mask
     from pgsbench.reporting.runs.on_disk import runs as runs
@@ -32,6 +28,7 @@ if TYPE_CHECKING:
     from pgsbench.session.comparing import compare_until_decided as compare_until_decided
     from pgsbench.session.confirming import confirm as confirm
     from pgsbench.session.jobs import work as work
+    from pgsbench.session.past_studies import validity as validity
     from pgsbench.session.scaling import scale as scale
     from pgsbench.session.study import Study as Study
     from pgsbench.session.study import open_study as open_study
@@ -43,19 +40,16 @@ _HOMES = {
     "Run": "pgsbench.reporting.runs.run:Run",
     "Study": "pgsbench.session.study:Study",
     "StudyResults": "pgsbench.reporting.study_results:StudyResults",
-    "bundle": "pgsbench.archive.bundles:bundle",
     "compare": "pgsbench.session.comparing:compare",
     "compare_until_decided": "pgsbench.session.comparing:compare_until_decided",
     "confirm": "pgsbench.session.confirming:confirm",
     "evaluate": "pgsbench.checkpoints:evaluate_checkpoint",
     "load_run": "pgsbench.reporting.runs.run:load_run",
     "mask": "pgsbench.masking.apply:mask",
-    "merge": "pgsbench.archive.merging:merge",
     "open_study": "pgsbench.session.study:open_study",
     "runs": "pgsbench.reporting.runs.on_disk:runs",
     "scale": "pgsbench.session.scaling:scale",
-    "validity": "pgsbench.archive.past_studies:validity",
-    "verify": "pgsbench.archive.bundles:verify",
+    "validity": "pgsbench.session.past_studies:validity",
     "work": "pgsbench.session.jobs:work",
 }
 
@@ -64,19 +58,16 @@ __all__ = [
     "Study",
     "StudyResults",
     "__version__",
-    "bundle",
     "compare",
     "compare_until_decided",
     "confirm",
     "evaluate",
     "load_run",
     "mask",
-    "merge",
     "open_study",
     "runs",
     "scale",
     "validity",
-    "verify",
     "work",
 ]
 

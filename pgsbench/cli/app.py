@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pgsbench.cli import archive, data, masks, measure, studies, study_group
+from pgsbench.cli import data, masks, measure, past, studies, study_group
 from pgsbench.cli.commands import group, option
 
 app = group(
@@ -17,9 +17,9 @@ app = group(
     pretty_exceptions_enable=False,
 )
 
-for _part in (studies, measure, archive):
+for _part in (studies, measure, past):
     app.registered_commands += _part.app.registered_commands
-for _group in (masks.app, measure.bench, data.app, study_group.app, archive.runs):
+for _group in (masks.app, measure.bench, data.app, study_group.app, past.runs):
     app.add_typer(_group)
 
 

@@ -147,7 +147,7 @@ def plan(
     """Tell what a study costs: steps, tokens, operations, memory, hours; without training, without data."""
     only_with("--power", power, baselines=baselines, candidate=candidate)
     if power:
-        from pgsbench.archive.past_studies import power as table_of
+        from pgsbench.session.past_studies import power as table_of
 
         found = table_of(study, output=output, candidate=candidate, baselines=names_in(baselines))
         return terminal.show(found, json=json)

@@ -101,7 +101,7 @@ def retry(study: opt.StudyRun, output: opt.Output = Path()) -> None:
 @command(app, "pgsbench study collect ratio", slow=True)
 def collect(study: opt.StudyRun, output: opt.Output = Path(), json: opt.Json = False) -> None:
     """Write the report and feed MLflow from what is complete so far, and say what is missing."""
-    from pgsbench.archive.past_studies import rewrite_reports, sync
+    from pgsbench.session.past_studies import rewrite_reports, sync
 
     status(study, output=output, json=json)
     for paths in rewrite_reports(study, output=output):

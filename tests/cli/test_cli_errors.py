@@ -14,7 +14,7 @@ import pytest
 from tinyworld import TinyWorld, png
 from typer.main import get_command
 
-from pgsbench.cli import archive, data, main, masks, study_group
+from pgsbench.cli import data, main, masks, past, study_group
 from pgsbench.cli.app import app
 from pgsbench.errors import GO_ON
 from pgsbench.study.open import open_study_file
@@ -239,7 +239,7 @@ def test_every_command_has_help_with_an_example(
 
 
 def test_the_list_of_commands_has_whole_sentences() -> None:
-    for tree in (app, archive.runs, study_group.app, masks.app, data.app):
+    for tree in (app, past.runs, study_group.app, masks.app, data.app):
         for command in tree.registered_commands:
             assert command.short_help
             assert command.short_help.endswith(".")

@@ -1,4 +1,4 @@
-"""A study that is planned by one command, trained by two others, looked at, bundled and verified."""
+"""A study that is planned by one command, trained by two others, and looked at."""
 
 from __future__ import annotations
 
@@ -63,17 +63,6 @@ def test_two_workers_complete_a_search(worked: Path) -> None:
     assert "joined: 4 done" in pgsbench(*watch)
     assert [json.loads(line) for line in pgsbench(*watch, "--json").splitlines()] == [found]
     assert not list((worked / "runs/joined").glob("*/takeovers.jsonl"))
-
-
-def test_what_they_made_is_bundled_verified_and_merged(worked: Path, tmp_path: Path) -> None:
-    file = str(tmp_path / "joined.tar.gz")
-    written = pgsbench("bundle", "joined", file, "--output", str(worked))
-    assert "4 runs" in written
-    checked = pgsbench("verify", file)
-    assert "every score, interval and mean follows from the outcomes" in checked
-    assert written.split("sha256 ")[1] in checked
-    out = pgsbench("merge", str(worked), "--output", str(tmp_path))
-    assert "4 runs copied, 0 known, 0 incomplete" in out
 
 
 def test_a_study_is_cancelled_and_goes_on(worked: Path) -> None:

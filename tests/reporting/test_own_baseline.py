@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fabricated import Arm
 
-from pgsbench.cli import archive, studies
+from pgsbench.cli import past, studies
 from pgsbench.errors import ConfigError, StudyError
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.intervals import difference
@@ -16,7 +16,7 @@ from pgsbench.study.compared import check_comparison
 
 TAU = "strategy.tau"
 POINTS = [("pgs", Arm(k, params={TAU: k / 10})) for k in (1, 2)]
-COMMANDS = ((archive, "report", "masks"), (studies, "plan", "masks", "--power"))
+COMMANDS = ((past, "report", "masks"), (studies, "plan", "masks", "--power"))
 
 
 @pytest.fixture

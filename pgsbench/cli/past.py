@@ -1,4 +1,4 @@
-"""``pgsbench runs``, ``report``, ``validity``, ``sync``, ``bundle``, ``merge`` ...: what has run already."""
+"""``pgsbench runs``, ``report``, ``validity``, ``sync`` ...: what has run already."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def report(
     output: opt.Output = Path(),
 ) -> None:
     """Write the Markdown and HTML report of a study again, from its run directories."""
-    from pgsbench.archive.past_studies import rewrite_reports
+    from pgsbench.session.past_studies import rewrite_reports
 
     others = names_in(baselines)
     for paths in rewrite_reports(study, output=output, candidate=candidate, baselines=others):
@@ -122,7 +122,7 @@ def publish(
     to: Annotated[Path, option("Where the site goes.", metavar="DIR")], output: opt.Output = Path()
 ) -> None:
     """Write a static site of all reports, an index first; for any host, without a server."""
-    from pgsbench.archive.past_studies import publish as write
+    from pgsbench.session.past_studies import publish as write
 
     done = write(to, output=output)
     typer.echo(f"{done.index}: {counted(len(done.studies), 'report')}")
@@ -142,8 +142,8 @@ def validity(
     json: opt.Json = False,
 ) -> None:
     """Tell how well studies in other worlds order their arms as a reference does, and where they do not."""
-    from pgsbench.archive import past_studies
     from pgsbench.reporting import style
+    from pgsbench.session import past_studies
 
     if figure:
         style.check_figure(figure, "--figure")
@@ -159,8 +159,8 @@ def validity(
 @command(app, "MLFLOW_TRACKING_URI=http://mlflow:5000 pgsbench sync", slow=True)
 def sync(study: StudyRunOrAll = None, output: opt.Output = Path()) -> None:
     """Feed MLflow from the run directories; can be repeated at any time."""
-    from pgsbench.archive.past_studies import sync as feed
     from pgsbench.errors import RunError
+    from pgsbench.session.past_studies import sync as feed
 
     for name, done in feed(study, output=output):
         typer.echo(f"{name}: {done.runs} runs; sent {done.points} values, {done.files} files")
@@ -177,43 +177,3 @@ def ui(
     from pgsbench.tracking.mlflow_server import serve
 
     serve(host=host, port=port)
-
-
-@command(app, "pgsbench merge /mnt/other-machine published.tar.gz")
-def merge(
-    folders: Annotated[list[Path], argument("Folders of runs/, or bundles.", "FOLDER...")],
-    output: opt.Output = Path(),
-) -> None:
-    """Bring runs of other machines, or of bundles, into this folder; where some disagree, nothing moves."""
-    from pgsbench.archive.merging import merge as bring
-
-    done = bring(folders, output=output)
-    typer.echo(f"{len(done.copied)} runs copied, {len(done.known)} known, {len(done.incomplete)} incomplete")
-
-
-@command(app, "pgsbench bundle ratio ratio.tar.gz", slow=True)
-def bundle(
-    study: opt.StudyRun,
-    file: Annotated[Path, argument("The archive to write.", "FILE.tar.gz")],
-    weights: Annotated[bool, option("With the trained models.", "--weights")] = False,
-    output: opt.Output = Path(),
-) -> None:
-    """Write a study into one archive that others can verify: records, per-item outcomes, report."""
-    from pgsbench.archive.bundles import bundle as write
-
-    done = write(study, file, output=output, weights=weights)
-    typer.echo(f"{done.path}: {done.study}, {done.num_runs} runs\nsha256 {done.sha256}")
-
-
-@command(app, "pgsbench verify ratio.tar.gz --report ratio-checked", slow=True)
-def verify(
-    file: Annotated[Path, argument("A bundle.", "FILE.tar.gz")],
-    report: Annotated[Path | None, option("Folder for the report made from the outcomes.")] = None,
-) -> None:
-    """Check a bundle: hashes, scores and intervals from per-item outcomes, and the report from those."""
-    from pgsbench.archive.bundles import verify as check
-
-    found = check(file, report=report)
-    typer.echo(f"{found.study}: {found.num_runs} runs, {found.num_scores} scores\nsha256 {found.sha256}")
-    typer.echo(found.verdict)
-    raise typer.Exit(bool(found.problems))

@@ -1,1 +1,0 @@
-"""Studies that have run: reports written anew, worlds compared, folders packed, checked and merged."""
