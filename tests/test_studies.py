@@ -52,7 +52,7 @@ def test_a_shipped_study_opens_with_question_command_and_time(path: Path) -> Non
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_a_header_points_to_its_results_and_repeats_no_number(path: Path) -> None:
     (found,) = [line for line in path.read_text().splitlines() if line.startswith("# Found:")]
-    if found.endswith("not run yet"):
+    if found.endswith(("not run yet", "not run on today's code")):
         return
     page, heading = re.fullmatch(r'# Found: +(\S+\.md), "(.+)"', found).groups()
     lines = (path.parents[1] / page).read_text().splitlines()
