@@ -72,6 +72,11 @@ CARDS: dict[str, Card] = {
         "arXiv 2503.17080",
         "CLIP-PGS as the paper describes it: masks what resembles a few candidates, protects edges.",
     ),
+    "pgs-mixed": Card(
+        "pgsbench.masking.pgs_mixed:PgsMixed",
+        "arXiv 2503.17080",
+        "CLIP-PGS tuned here, no published method: half of the kept patches are drawn at random.",
+    ),
     "pgs-released": Card(
         "pgsbench.masking.pgs_released:PgsReleased",
         "arXiv 2503.17080",

@@ -28,7 +28,7 @@ class Chosen(NamedTuple):
     seeds: frozenset[int]
 
 
-DEFAULTS = (Chosen("pgs", "random_share", 0.5, frozenset({"scenes", "tiny-imagenet"}), frozenset({0})),)
+DEFAULTS = (Chosen("pgs-mixed", "random_share", 0.5, frozenset({"scenes", "tiny-imagenet"}), frozenset({0})),)
 
 
 def chosen_by(strategy: Mapping[str, Any], data: str, seed: int) -> Chosen | None:
