@@ -126,8 +126,10 @@ def _difference(one: RunDir, other: RunDir) -> str:
     ends = [list(_ends(found)) for found in scores]
     if len(ends[0]) != len(ends[-1]) or not np.allclose(ends[0], ends[-1], rtol=0, atol=ROUNDING):
         return "the intervals"
-    parts = {score.per_sample for found in scores for score in found.scores if score.per_sample}
-    return "the outcomes" if any(_differ(one.path / part, other.path / part) for part in parts) else ""
+    files_of = [{(score.task, score.metric): score.per_sample for score in found.scores} for found in scores]
+    parts = [(part, files_of[-1][of]) for of, part in files_of[0].items() if part and files_of[-1][of]]
+    differ = any(_differ(one.path / part, other.path / its) for part, its in parts)
+    return "the outcomes" if differ else ""
 
 
 def _ends(scores: Scores) -> Iterator[float]:

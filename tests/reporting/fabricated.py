@@ -178,8 +178,8 @@ def _write_scores(
         for each in (metric, *others):
             noise = rng.normal(size=n)
             values = (z + difficulty[task] + taste[task] + luck + noise > 0).astype(np.float32)
-            file = f"per-sample/{task.replace('/', '__')}.{each}.npz"
-            (run.path / "per-sample").mkdir(parents=True, exist_ok=True)
+            file = f"outcomes/{task.replace('/', '__')}.{each}.npz"
+            (run.path / "outcomes").mkdir(parents=True, exist_ok=True)
             np.savez(run.path / file, values=values, items=np.array([f"{items}-{i:05d}" for i in range(n)]))
             value = float(values.mean())
             reach = 1.96 * np.sqrt(value * (1 - value) / n)

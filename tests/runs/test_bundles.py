@@ -70,7 +70,7 @@ def test_two_bundles_of_a_study_are_equal_to_the_byte(bundled: Path, tmp_path: P
 
 @pytest.mark.parametrize("hide", [False, True])
 def test_an_outcome_that_was_changed_is_found(bundled: Path, tmp_path: Path, hide: bool) -> None:
-    path = changed(bundled, tmp_path, "runs/tiny/pgs-s0-*/per-sample/tiny__colour.acc1.npz", "", hide=hide)
+    path = changed(bundled, tmp_path, "runs/tiny/pgs-s0-*/outcomes/tiny__colour.acc1.npz", "", hide=hide)
     problems = verify(path).problems
     assert any("tiny/colour/acc1 is 0.7" in problem for problem in problems)
     assert any("not the file that was bundled" in problem for problem in problems) != hide
@@ -99,7 +99,7 @@ def test_intervals_and_means_that_were_forged_are_found(bundled: Path, tmp_path:
 def test_scores_without_outcomes_are_counted(tmp_path: Path) -> None:
     for run in write_study(tmp_path):
         text = (run.path / "scores.json").read_text()
-        (run.path / "scores.json").write_text(text.replace("per-sample/tiny__colour.acc1.npz", ""))
+        (run.path / "scores.json").write_text(text.replace("outcomes/tiny__colour.acc1.npz", ""))
     bundle("tiny", tmp_path / "tiny.tar.gz", output=tmp_path)
     verdict = verify(tmp_path / "tiny.tar.gz").verdict
     assert verdict.endswith("follows from the outcomes; 4 scores without outcomes not checked")

@@ -131,7 +131,7 @@ def test_intervals_and_outcomes_are_compared_too(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=f"{spec.id}: the intervals of"):
         merge([tmp_path / "there"], output=tmp_path / "here")
     (theirs.path / "scores.json").write_text(written)
-    outcomes = theirs.path / "per-sample/tiny__colour.acc1.npz"
+    outcomes = theirs.path / "outcomes/tiny__colour.acc1.npz"
     with np.load(outcomes) as arrays:
         found = dict(arrays)
     np.savez_compressed(outcomes, **found | {"key": np.asarray("of another version")})
