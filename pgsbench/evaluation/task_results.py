@@ -51,7 +51,7 @@ def write(out: Path, task: Task, key: str, result: TaskResult) -> None:
     record = out / _folder(task, key) / RECORD
     record.unlink(missing_ok=True)
     for m in result.measurements:
-        _write_values(out / outcomes_file(task, m.metric, key), m, key)
+        write_outcomes(out / outcomes_file(task, m.metric, key), m, key)
     metrics = [
         {
             "metric": m.metric,
@@ -130,7 +130,8 @@ def outcomes_of(folder: Path, score: Score) -> Measurement:
     return _read_values(folder / score.per_sample, said, score.key)
 
 
-def _write_values(path: Path, m: Measurement, key: str) -> None:
+def write_outcomes(path: Path, m: Measurement, key: str) -> None:
+    """Write the outcome of every item of a measurement into a file that bears the key."""
     items = np.asarray(m.items)
     arrays: dict[str, Any] = {
         "values": m.values.astype(np.float32),

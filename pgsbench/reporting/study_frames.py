@@ -45,7 +45,6 @@ _SCORE_COLUMNS = (
     "chance",
     "primary",
     "version",
-    "per_sample",
     "notes",
 )
 
