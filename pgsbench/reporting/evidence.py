@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgsbench.disk.whole_files import UNREADABLE, atomic
-from pgsbench.errors import EvaluationError, StudyError
+from pgsbench.errors import EvaluationError, RunError, StudyError
 from pgsbench.records import files
 from pgsbench.records.json_files import read_record, write_record
 from pgsbench.records.marks import Marks, PrunedMark
@@ -168,7 +168,14 @@ class _Packer:
         for score in scores.scores if scores else ():
             if not score.per_sample:
                 continue
-            kept.append(self._score(score, outcomes_of(run.path, score)))
+            try:
+                kept.append(self._score(score, outcomes_of(run.path, score)))
+            except (*UNREADABLE, EvaluationError) as error:
+                raise RunError(
+                    f"the outcomes of {score.task}/{score.metric} cannot be read ({error})",
+                    where=str(run.path),
+                    way_out="repeat the study's command: they are measured again",
+                ) from error
         said = (scores.suite, scores.suite_version, scores.suite_fingerprint) if scores else ("", 0, "")
         done = RunDir(run.path).is_done
         return KeptRun(done, run.environment, run.summary, logged, *said, tuple(kept))
@@ -187,9 +194,11 @@ class _Packer:
     def _number(self, content: bytes) -> int:
         return self._shared.setdefault(content, len(self._shared))
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def arrays(self) -> dict[str, Any]:
         """Return what is written: ``shared-N``, and ``outcomes-N``, (runs, items), as bits where they are."""
-        found = {f"shared-{i}": np.frombuffer(one, np.uint8) for one, i in self._shared.items()}
+        found: dict[str, Any] = {
+            f"shared-{i}": np.frombuffer(one, np.uint8) for one, i in self._shared.items()
+        }
         for number, rows in enumerate(self.metrics.values()):
             together = np.stack(rows)
             are_bits = bool(np.isin(together, (0, 1)).all())
@@ -249,16 +258,12 @@ def _unpack(run: RunDir, kept: KeptRun, evidence: Evidence, outcomes: Mapping[st
         scores = [_scored(metric, m) for metric, m in measured]
         for number, (score, (_, m)) in enumerate(zip(scores, measured, strict=True)):
             if score.primary:
-                scores[number] = score = _with_file(score, f"outcomes/{number}.npz")
+                scores[number] = score = replace(score, per_sample=f"outcomes/{number}.npz")
                 write_outcomes(run.path / score.per_sample, m, "")
         said = (kept.suite, kept.suite_version, kept.suite_fingerprint, "", None, tuple(scores))
         Scores(*said, _groups(measured), 0, 0, {}, (), {}, {}, {}, {}).write(run.path)
     if kept.done:
         run.mark_done()
-
-
-def _with_file(score: Score, name: str) -> Score:
-    return Score(**{**score.to_json(), "per_sample": name})
 
 
 def _measurement(kept: KeptScore, evidence: Evidence, outcomes: Mapping[str, NDArray[Any]]) -> Measurement:
@@ -290,8 +295,8 @@ def _scored(metric: KeptMetric, m: Measurement) -> Score:
     from pgsbench.evaluation.score_intervals import interval
 
     said = (metric.task, metric.group, metric.protocol, metric.metric, m.value, len(m.items), *interval(m))
-    more = {"num_ties": m.num_ties, "notes": list(m.notes), "details": m.details}
-    return Score(*said, metric.chance, metric.primary, metric.version, **more)
+    of_metric = (metric.chance, metric.primary, metric.version)
+    return Score(*said, *of_metric, num_ties=m.num_ties, notes=list(m.notes), details=m.details)
 
 
 def _groups(measured: list[tuple[KeptMetric, Measurement]]) -> dict[str, GroupMean]:

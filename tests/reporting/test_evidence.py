@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +32,20 @@ def report(fabricate, tmp_path: Path) -> Path:
     return tmp_path / "report"
 
 
+def checked(report: Path) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "pgsbench", "report", str(report), "--check"]
+    return subprocess.run(words, capture_output=True, text=True, cwd=report.parent, check=False)
+
+
 def test_a_report_follows_from_its_evidence_alone(report: Path) -> None:
-    assert check_report(str(report)) == []
+    done = checked(report)
+    assert done.returncode == 0, done.stderr
+    assert "every number follows from the evidence" in done.stdout
     assert (report / OUTCOMES).stat().st_size < 20_000
+    (report / "tables.tex").unlink()
+    assert checked(report).returncode == 1
+    (report / EVIDENCE).unlink()
+    assert checked(report).returncode == 2
 
 
 def test_a_number_that_was_changed_is_named_with_its_line(report: Path) -> None:

@@ -259,7 +259,8 @@ def _pictures(results: Results, folder: Path, *, keep: bool) -> list[Picture]:
 
 def _described(name: str, results: Results) -> Picture:
     num_seeds = _seeds_behind(name, results)
-    return Picture(name, *(of_one_run(said, num_seeds) for said in (_CAPTIONS[name], _alt(name, results))))
+    caption, alt = (of_one_run(said, num_seeds) for said in (_CAPTIONS[name], _alt(name, results)))
+    return Picture(name, caption, alt)
 
 
 def _seeds_behind(name: str, results: Results) -> int:
