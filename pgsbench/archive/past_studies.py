@@ -11,6 +11,7 @@ from pgsbench.reporting.decision.power import power_table
 from pgsbench.reporting.evidence import has_evidence
 from pgsbench.reporting.pages import checked
 from pgsbench.reporting.pages.checked import evident_results
+from pgsbench.reporting.pages.scale_page import ScalePlan
 from pgsbench.reporting.pages.site import Published, write_site
 from pgsbench.reporting.pages.study_report import ReportPaths, write_report
 from pgsbench.reporting.render import Table
@@ -59,7 +60,8 @@ def check_report(study: str, *, output: str | Path = ".") -> list[str]:
         study: The folder of the report, or the name of a study whose report lies under ``reports/``.
         output: The folder of ``reports/``.
     """
-    return checked.check_report(Path(study) if has_evidence(study) else Path(output) / "reports" / study)
+    is_folder = has_evidence(study) or ScalePlan.read(Path(study)) is not None
+    return checked.check_report(Path(study) if is_folder else Path(output) / "reports" / study)
 
 
 def power(

@@ -5,12 +5,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pgsbench.reporting.evidence import unpacked
+from pgsbench.reporting.pages.scale_page import (
+    PREDICTION,
+    SCALE_TEXTS,
+    ScalePlan,
+    write_prediction,
+    write_scale_texts,
+)
 from pgsbench.reporting.pages.study_report import TEXTS, write_texts
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
@@ -46,11 +53,24 @@ def check_report(folder: Path) -> list[str]:
     Raises:
         StudyError: There is no evidence, or it is damaged.
     """
+    plan = ScalePlan.read(folder)
+    if plan is not None:
+        return _check_scale(folder, plan)
     figures = [path.stem for path in sorted(folder.glob("figures/*.png"))]
     with evident_results(folder) as results, TemporaryDirectory() as scratch:
         again = Path(scratch)
         write_texts(results, again, figures)
         return [line for name in TEXTS for line in differences(folder / name, again / name)]
+
+
+def _check_scale(folder: Path, plan: ScalePlan) -> list[str]:
+    with ExitStack() as stack:
+        again = Path(stack.enter_context(TemporaryDirectory()))
+        at = [stack.enter_context(evident_results(folder / name)) for name in plan.folders]
+        names = SCALE_TEXTS if plan.hold_out is None else (*SCALE_TEXTS, PREDICTION)
+        write_prediction(at[: len(plan.budgets)], plan, again)
+        write_scale_texts(at, plan, again)
+        return [line for name in names for line in differences(folder / name, again / name)]
 
 
 def differences(written: Path, again: Path) -> Iterator[str]:
