@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from pgsbench.config.search import MEAN
+from pgsbench.errors import ConfigError
 from pgsbench.reporting.decision.power import power_table
 from pgsbench.reporting.evidence import has_evidence
 from pgsbench.reporting.pages import checked
@@ -53,13 +54,28 @@ def rewrite_reports(
         yield write_report(results, Path(output) / "reports" / folder.name)
 
 
-def check_report(study: str, *, output: str | Path = ".") -> list[str]:
+def check_report(
+    study: str | None,
+    *,
+    output: str | Path = ".",
+    candidate: str | None = None,
+    baselines: Sequence[str] | None = None,
+) -> list[str]:
     """Make a report's numbers again from its evidence, and return the first that differ, a line each.
 
     Args:
         study: The folder of the report, or the name of a study whose report lies under ``reports/``.
         output: The folder of ``reports/``.
+        candidate: Must be None: a report is checked as it was written.
+        baselines: Likewise.
+
+    Raises:
+        ConfigError: No report is named, or what it is to compare is.
+        StudyError: The report has no evidence, or it is damaged.
     """
+    if study is None or candidate is not None or baselines is not None:
+        rule = "one report is checked, as it was written"
+        raise ConfigError(rule, where="--check", way_out="name the report, and no arms")
     is_folder = has_evidence(study) or ScalePlan.read(Path(study)) is not None
     return checked.check_report(Path(study) if is_folder else Path(output) / "reports" / study)
 

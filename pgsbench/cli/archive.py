@@ -11,7 +11,6 @@ import typer
 from pgsbench import completion
 from pgsbench.cli import options as opt
 from pgsbench.cli.commands import argument, command, group, names_in, option
-from pgsbench.errors import ConfigError
 from pgsbench.reporting import terminal
 from pgsbench.reporting.render import counted
 
@@ -19,10 +18,7 @@ app = group()
 runs = group("Runs: list, show, compare, remove, export.", name="runs")
 
 _ALL = "Name of a study under runs/ (default: all)."
-_REPORT = (
-    "A study under runs/ (default: all), or the folder of a report, whose evidence then stands for runs/."
-)
-StudyOrReport = Annotated[str | None, argument(_REPORT, "[STUDY]", tab=completion.studies_run)]
+_REPORT = "A study under runs/ (default: all), or a report's folder: its evidence then stands for runs/."
 StudyRunOrAll = Annotated[str | None, argument(_ALL, "[STUDY]", tab=completion.studies_run)]
 Run = Annotated[str, argument("A run's id, the beginning of it, or its directory.", tab=completion.runs)]
 _METRIC = "mean, a group, or TASK/METRIC"
@@ -109,26 +105,20 @@ def export(run: Run, folder: Annotated[Path, argument("A new folder.")], output:
 
 @command(app, "pgsbench report reports/examples/ratio --check", slow=True)
 def report(
-    study: StudyOrReport = None,
+    study: Annotated[str | None, argument(_REPORT, "[STUDY]", tab=completion.studies_run)] = None,
     baselines: Annotated[str | None, option("Arms to compare with, joined by commas.")] = None,
     candidate: opt.Candidate = None,
-    check: Annotated[
-        bool, option("Write nothing; exit 1 where a number does not follow.", "--check")
-    ] = False,
+    check: Annotated[bool, option("Write nothing; exit 1 where a number is another.", "--check")] = False,
     output: opt.Output = Path(),
 ) -> None:
     """Write a study's report again from its runs or its evidence, or check that it follows from this."""
     from pgsbench.archive.past_studies import check_report, rewrite_reports
 
+    others = names_in(baselines)
     if check:
-        if study is None or baselines or candidate:
-            raise ConfigError(
-                "it checks one report as it was written", where="--check", way_out="name it alone"
-            )
-        found = check_report(study, output=output)
+        found = check_report(study, output=output, candidate=candidate, baselines=others)
         typer.echo("\n".join(found) or f"{study}: every number follows from the evidence")
         raise typer.Exit(bool(found))
-    others = names_in(baselines)
     for paths in rewrite_reports(study, output=output, candidate=candidate, baselines=others):
         typer.echo(f"{paths.html}\n{paths.markdown}")
 
