@@ -7,6 +7,7 @@ are made from the outcomes again. Both are unpacked into run directories, for al
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import to_jsonable_python
 
 from pgsbench.disk.whole_files import UNREADABLE, atomic
 from pgsbench.errors import EvaluationError, RunError, StudyError
 from pgsbench.records import files
-from pgsbench.records.json_files import read_record, write_record
+from pgsbench.records.json_files import finite, read_record, write_record
 from pgsbench.records.marks import Marks, PrunedMark
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.scores import GroupMean, Score, Scores
@@ -87,12 +89,12 @@ class KeptScore:
 
 @dataclass(frozen=True)
 class KeptRun:
-    """A run that is on disk; see `PlannedRun`."""
+    """A run that is on disk; see `PlannedRun`. What it logged is by column, a value for each line."""
 
     done: bool
     environment: Environment | None
     summary: Summary | None
-    metrics: list[dict[str, Any]]
+    metrics: dict[str, list[Any]]
     suite: str = ""
     suite_version: int = 0
     suite_fingerprint: str = ""
@@ -148,7 +150,10 @@ def write_evidence(study: StudyFrames, candidate: str, baselines: list[str], out
     runs = {planned[run.path]: packer.run(run) for run in study.runs if run.status != MISSING}
     pruned = Marks(study.folder).pruned(study.record.config.search)
     metrics = tuple(packer.metrics)
-    write_record(out / EVIDENCE, Evidence(study.record, candidate, tuple(baselines), metrics, runs, pruned))
+    evidence = Evidence(study.record, candidate, tuple(baselines), metrics, runs, pruned)
+    with atomic(out / EVIDENCE) as scratch:  # on one line: it is no page for people
+        said = json.dumps(finite(to_jsonable_python(evidence)), separators=(",", ":"), ensure_ascii=False)
+        scratch.write_text(said + "\n", encoding="utf-8")
     with atomic(out / OUTCOMES) as scratch, scratch.open("wb") as file:
         np.savez_compressed(file, **packer.arrays())
 
@@ -163,7 +168,9 @@ class _Packer:
     def run(self, run: PlannedRun) -> KeptRun:
         from pgsbench.evaluation.task_results import outcomes_of  # late: it takes PyTorch
 
-        logged = [{key: line[key] for key in _LOGGED if key in line} for line in RunDir(run.path).metrics()]
+        lines = RunDir(run.path).metrics()
+        columns = {key: [line.get(key) for line in lines] for key in _LOGGED}
+        logged = {key: column for key, column in columns.items() if set(column) - {None}}
         scores, kept = run.scores, []
         for score in scores.scores if scores else ():
             if not score.per_sample:
@@ -247,8 +254,9 @@ def unpacked(folder: Path) -> Iterator[tuple[Path, Evidence]]:
 def _unpack(run: RunDir, kept: KeptRun, evidence: Evidence, outcomes: Mapping[str, NDArray[Any]]) -> None:
     from pgsbench.evaluation.task_results import write_outcomes
 
-    for line in kept.metrics:
-        run.append_metrics(line)
+    for line in zip(*kept.metrics.values(), strict=True):
+        logged = zip(kept.metrics, line, strict=True)
+        run.append_metrics({key: value for key, value in logged if value is not None})
     if kept.environment is not None:
         run.write_environment(kept.environment)
     if kept.summary is not None:
