@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 DEBIAN := postgresql slurm-wlm munge
 
-.PHONY: help demo services test test-slow gpu chaos check docs format clean
+.PHONY: help demo services test test-slow gpu chaos check docs readme-numbers format clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -25,7 +25,10 @@ $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --editable '.[test,dev]'
 	touch $@
 
-$(VENV)/installed-docs: $(VENV)/installed
+$(VENV)/installed-readme-numbers: $(VENV)/installed  ## fill the marked numbers of the README from the committed reports
+	$(BIN)/python .ci/readme_numbers.py
+
+docs: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	touch $@
 

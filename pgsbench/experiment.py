@@ -31,6 +31,7 @@ from pgsbench.errors import DataError, Interrupted, Pruned, RunError, RunHeldErr
 from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import Suite, following, load_suite
+from pgsbench.evaluation.task_results import are_whole
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.configure import configure
 from pgsbench.masking.coverage import overlap
@@ -171,7 +172,7 @@ def suite_of(spec: RunSpec) -> Suite:
 
 
 def is_complete(run: RunDir | None, suite_fingerprint: str) -> bool:
-    """Tell whether a run needs no work at all: it is trained, and tested on this very suite.
+    """Tell whether a run needs no work at all: it is trained, and tested on this very suite, item by item.
 
     Args:
         run: The run; None: there is none.
@@ -179,7 +180,11 @@ def is_complete(run: RunDir | None, suite_fingerprint: str) -> bool:
     """
     if run is None or not run.is_done or not suite_fingerprint:
         return False
-    return run.scores_of(suite_fingerprint) is not None
+    try:
+        scores = run.scores_of(suite_fingerprint)
+    except RunError:  # damaged: measured again, it is whole
+        return False
+    return scores is not None and are_whole(run.path, scores)
 
 
 def _check_identity(spec: RunSpec) -> None:

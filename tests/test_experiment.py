@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from tinyworld import HALF, TinyWorld
 
+from pgsbench.config.schema import EvaluationConfig
 from pgsbench.errors import RunError
 from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.experiment import _git_commit, is_complete, run_once
 from pgsbench.models.architectures import CONFIG_FOLDER
+from pgsbench.records.study_record import StudyRun
+from pgsbench.reporting.study_frames import PlannedRun, read_run
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
+from pgsbench.study.study_file import StudyFile
 from pgsbench.tracking.rundir import RunDir
 
 
@@ -53,7 +60,7 @@ def test_of_an_edited_suite_only_what_changed_is_measured(tiny: TinyWorld, tmp_p
 
     run = train()
     assert is_complete(run, current_fingerprint(load_suite(suite)))
-    written = {path.name: path.stat().st_mtime_ns for path in run.path.glob("tasks/*.json")}
+    written = {path.parent.name: path.stat().st_mtime_ns for path in run.path.glob("outcomes/*/task.json")}
     weights = next(run.checkpoint.glob("*.safetensors")).stat().st_mtime_ns
     assert run.summary is not None
     overhead = run.summary.overhead_seconds
@@ -64,9 +71,10 @@ def test_of_an_edited_suite_only_what_changed_is_measured(tiny: TinyWorld, tmp_p
         text + f"- {{name: tiny/more, data: {tiny.folder}/colour, protocol: zero_shot, group: more}}\n"
     )
     assert not is_complete(run, current_fingerprint(load_suite(suite)))
-    again = {path.name: path.stat().st_mtime_ns for path in train().path.glob("tasks/*.json")}
+    train()
+    again = {path.parent.name: path.stat().st_mtime_ns for path in run.path.glob("outcomes/*/task.json")}
     assert {name: again[name] for name in written} == written
-    assert set(again) - set(written) == {"tiny__more.json"}
+    assert [name.rpartition("-")[0] for name in set(again) - set(written)] == ["tiny__more"]
     assert run.scores is not None
     assert list(run.scores.groups) == ["classification", "retrieval", "more"]
     assert next(run.checkpoint.glob("*.safetensors")).stat().st_mtime_ns == weights
@@ -78,6 +86,82 @@ def test_of_an_edited_suite_only_what_changed_is_measured(tiny: TinyWorld, tmp_p
     assert primary == ["acc1", "text_recall_at_5"]
     assert is_complete(run, current_fingerprint(load_suite(suite)))
     assert not is_complete(run, "")  # data is missing
+
+
+class TwoSuites(NamedTuple):
+    """A run, and two suites whose tasks have the same names."""
+
+    root: Path
+    ours: Path
+    theirs: Path
+    file: StudyFile
+
+    def train(self, suite: Path) -> tuple[RunDir, PlannedRun]:
+        """Return the run, tested on a suite, and what the report of a study with that suite has of it."""
+        study = self.file.config.model_copy(update={"evaluation": EvaluationConfig(suite=str(suite))})
+        (spec,) = Planner(replace(self.file, config=study)).specs(["none"])
+        run = run_once(spec, runs_root=self.root, device=torch.device("cpu"))
+        fingerprint = current_fingerprint(load_suite(suite))
+        return run, read_run(self.root, StudyRun(spec, spec.folder, fingerprint))
+
+
+@pytest.fixture
+def suites(tiny: TinyWorld, tmp_path: Path) -> TwoSuites:
+    shutil.copytree(tiny.folder / "colour", tmp_path / "other-colours")
+    names = tmp_path / "other-colours/classnames.txt"
+    names.write_text("".join(reversed(names.read_text().splitlines(keepends=True))))
+    ours, theirs = tmp_path / "ours.yaml", tmp_path / "theirs.yaml"
+    text = tiny.suite.read_text().replace("data: ", f"data: {tiny.folder}/")
+    ours.write_text(text)
+    theirs.write_text(text.replace(f"{tiny.folder}/colour", f"{tmp_path}/other-colours"))
+    return TwoSuites(tmp_path / "runs", ours, theirs, open_study_file(tiny.study))
+
+
+def test_studies_whose_suites_name_their_tasks_alike_keep_their_scores(suites: TwoSuites) -> None:
+    _, first = suites.train(suites.ours)
+    _, second = suites.train(suites.theirs)
+    assert (first.problem, second.problem) == ("", "")
+    _, again = suites.train(suites.ours)  # reused
+    assert again.problem == ""
+    assert again.is_evaluated
+    assert again.scores == first.scores
+    for task, values in first.values.items():
+        assert np.array_equal(again.values[task].values, values.values)
+    assert (first.values["tiny/colour"].units != second.values["tiny/colour"].units).all()
+
+
+def test_an_edited_suite_that_is_taken_back_has_its_outcomes(suites: TwoSuites) -> None:
+    before = suites.ours.read_text()
+    _, first = suites.train(suites.ours)
+    suites.ours.write_text(suites.theirs.read_text())
+    assert suites.train(suites.ours)[1].problem == ""
+    suites.ours.write_text(before)
+    _, back = suites.train(suites.ours)
+    assert (back.problem, back.scores) == ("", first.scores)
+    assert set(back.values) == {"tiny/colour", "tiny/retrieval"}
+
+
+@pytest.mark.parametrize("lost", ["truncated", "gone", "nan", "fewer", "scores.json"])
+def test_outcomes_that_cannot_be_read_are_measured_again(suites: TwoSuites, lost: str) -> None:
+    run, first = suites.train(suites.ours)
+    assert first.scores is not None
+    path = run.path / first.scores.primary()["tiny/colour"].per_sample
+    with np.load(path) as file:
+        arrays = dict(file)
+    if lost == "truncated":
+        path.write_bytes(path.read_bytes()[:-60])
+    elif lost == "gone":
+        path.unlink()
+    elif lost == "nan":
+        np.savez(path, **arrays | {name: arrays[name] * np.nan for name in ("correct", "values")})
+    elif lost == "fewer":
+        np.savez(path, **{name: one[:-1] if one.ndim else one for name, one in arrays.items()})
+    else:
+        (run.path / lost).write_text("{")
+    assert not is_complete(run, current_fingerprint(load_suite(suites.ours)))
+    _, again = suites.train(suites.ours)
+    assert (again.problem, again.scores) == ("", first.scores)
+    assert is_complete(run, current_fingerprint(load_suite(suites.ours)))
 
 
 @pytest.mark.parametrize("steps_between_logs", [1, 1000])

@@ -18,10 +18,11 @@ app = group()
 runs = group("Runs: list, show, compare, remove, export.", name="runs")
 
 _ALL = "Name of a study under runs/ (default: all)."
+_REPORT = "A study under runs/ (default: all), or a report's folder: its evidence then stands for runs/."
 StudyRunOrAll = Annotated[str | None, argument(_ALL, "[STUDY]", tab=completion.studies_run)]
 Run = Annotated[str, argument("A run's id, the beginning of it, or its directory.", tab=completion.runs)]
 _METRIC = "mean, a group, or TASK/METRIC"
-_REFERENCE = "What is believed: a study under runs/, or STUDY:METRIC (default metric: mean)."
+_REFERENCE = "What is believed: a study under runs/, or a report's folder; or STUDY:METRIC (default: mean)."
 
 
 @command(runs, "pgsbench runs ls --study ratio --min-score 60 --sort score", name="ls")
@@ -102,17 +103,22 @@ def export(run: Run, folder: Annotated[Path, argument("A new folder.")], output:
     typer.echo(run_files.export(load_run(run, output).directory, folder))
 
 
-@command(app, "pgsbench report ratio", slow=True)
+@command(app, "pgsbench report reports/examples/ratio --check", slow=True)
 def report(
-    study: StudyRunOrAll = None,
+    study: Annotated[str | None, argument(_REPORT, "[STUDY]", tab=completion.studies_run)] = None,
     baselines: Annotated[str | None, option("Arms to compare with, joined by commas.")] = None,
     candidate: opt.Candidate = None,
+    check: Annotated[bool, option("Write nothing; exit 1 where a number is another.", "--check")] = False,
     output: opt.Output = Path(),
 ) -> None:
-    """Write the Markdown and HTML report of a study again, from its run directories."""
-    from pgsbench.session.past_studies import rewrite_reports
+    """Write a study's report again from its runs or its evidence, or check that it follows from this."""
+    from pgsbench.session.past_studies import check_report, rewrite_reports
 
     others = names_in(baselines)
+    if check:
+        found = check_report(study, output=output, candidate=candidate, baselines=others)
+        typer.echo("\n".join(found) or f"{study}: every number follows from the evidence")
+        raise typer.Exit(bool(found))
     for paths in rewrite_reports(study, output=output, candidate=candidate, baselines=others):
         typer.echo(f"{paths.html}\n{paths.markdown}")
 

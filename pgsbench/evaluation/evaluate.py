@@ -56,7 +56,7 @@ def evaluate(
 ) -> Scores:
     """Measure a model on every task of a suite; a task that was measured before is not measured again.
 
-    Writes ``per-sample/*.npz`` and ``tasks/*.json`` as tasks finish and, last, ``scores.csv`` and
+    Writes ``outcomes/`` (`pgsbench.evaluation.task_results`) as tasks finish and, last, ``scores.csv`` and
     ``scores.json`` into `out`, each file atomically.
 
     Args:

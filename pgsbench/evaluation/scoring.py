@@ -44,7 +44,7 @@ def scores_of(task: Task, measurements: Sequence[Measurement], key: str) -> list
                 chance,
                 is_primary,
                 task.version,
-                task_results.per_sample_file(task, m.metric),
+                task_results.outcomes_file(task, m.metric, key),
                 m.num_ties,
                 list(m.notes),
                 m.details,

@@ -1,9 +1,9 @@
 """Results of single tasks: written as they finish, and found again by what they were measured on.
 
-``per-sample/TASK.METRIC.npz`` holds the outcome of every item, ``tasks/TASK.json`` the rest. Both bear the
-task's key. Where the keys differ, as after two models wrote into one folder at the same time, there is no
-result. The JSON file goes before the others change and comes after them, so an evaluation that is killed
-goes on with the tasks that are left.
+``outcomes/TASK-KEY/METRIC.npz`` holds the outcome of every item, ``task.json`` beside it the rest. The key
+says all that was measured, so no suite or model overwrites what the scores of another one rest on. The JSON
+file goes before the others change and comes after them, so an evaluation that is killed goes on with the
+tasks that are left.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 
 from pgsbench.disk.whole_files import UNREADABLE, atomic
+from pgsbench.errors import EvaluationError
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.suite import Task
-from pgsbench.records.scores import Score
+from pgsbench.records.scores import Score, Scores
 
-PER_SAMPLE = "per-sample"
-TASKS = "tasks"
+FOLDER = "outcomes"
+RECORD = "task.json"
 #: What an item's file says of each item whatever the protocol; more are its protocol's own.
 OUTCOMES = ("values", "items", "units", "correct", "strata", "key")
 
@@ -47,13 +48,14 @@ class TaskResult:
 
 def write(out: Path, task: Task, key: str, result: TaskResult) -> None:
     """Write a task's result into the folder `out`."""
-    record = out / TASKS / f"{task.file_name}.json"
+    record = out / _folder(task, key) / RECORD
     record.unlink(missing_ok=True)
     for m in result.measurements:
-        _write_values(out / per_sample_file(task, m.metric), m, key)
+        write_outcomes(out / outcomes_file(task, m.metric, key), m, key)
     metrics = [
         {
             "metric": m.metric,
+            "n": len(m.items),
             "chance": m.chance,
             "num_ties": m.num_ties,
             "notes": m.notes,
@@ -69,20 +71,48 @@ def write(out: Path, task: Task, key: str, result: TaskResult) -> None:
 def read(out: Path, task: Task, key: str) -> TaskResult | None:
     """Return the result with this key from the folder `out`; None where there is none or a damaged one."""
     try:
-        content = json.loads((out / TASKS / f"{task.file_name}.json").read_text())
-        if content["key"] != key:
-            return None
+        content = json.loads((out / _folder(task, key) / RECORD).read_text())
         measurements = [
-            _read_values(out / per_sample_file(task, m["metric"]), m, key) for m in content["metrics"]
+            _read_values(out / outcomes_file(task, m["metric"], key), m, key) for m in content["metrics"]
         ]
         return TaskResult(tuple(measurements), content["num_images"], content["num_texts"])
-    except UNREADABLE:
+    except (*UNREADABLE, EvaluationError):
         return None
 
 
-def per_sample_file(task: Task, metric: str) -> str:
+def _folder(task: Task, key: str) -> str:
+    return f"{FOLDER}/{task.file_name}-{key[:16]}"
+
+
+def outcomes_file(task: Task, metric: str, key: str) -> str:
     """Return the file of a metric's outcomes, relative to the folder of the evaluation."""
-    return f"{PER_SAMPLE}/{task.file_name}.{metric}.npz"
+    return f"{_folder(task, key)}/{metric}.npz"
+
+
+def are_whole(folder: Path, scores: Scores) -> bool:
+    """Tell whether the outcomes behind all scores of an evaluation can be read, and are theirs.
+
+    Args:
+        folder: The folder of the evaluation.
+        scores: Its scores; one that names no file of outcomes has none.
+    """
+    for score in scores.scores:
+        if not score.per_sample:
+            continue
+        path = folder / score.per_sample
+        try:
+            found = path.stat()
+            seen = path, found.st_mtime_ns, found.st_ino, found.st_size, score.key, score.n
+            if seen not in _whole:
+                outcomes_of(folder, score)
+                _whole.add(seen)
+        except (*UNREADABLE, EvaluationError):
+            return False
+    return True
+
+
+#: States of files of outcomes that were read once: a study asks often whether its runs are complete.
+_whole: set[tuple[object, ...]] = set()
 
 
 def outcomes_of(folder: Path, score: Score) -> Measurement:
@@ -96,15 +126,12 @@ def outcomes_of(folder: Path, score: Score) -> Measurement:
         UNREADABLE: There is no such file, it is damaged, or it contradicts itself.
         EvaluationError: Its outcomes are none.
     """
-    said = {name: getattr(score, name) for name in ("metric", "chance", "num_ties", "notes", "details")}
-    found = _read_values(folder / score.per_sample, said, score.key)
-    with np.load(folder / score.per_sample) as file:
-        if not np.allclose(file["values"], found.values, rtol=FLOAT32, atol=FLOAT32):
-            raise ValueError("its values do not follow from what was right")
-    return found
+    said = {name: getattr(score, name) for name in ("metric", "n", "chance", "num_ties", "notes", "details")}
+    return _read_values(folder / score.per_sample, said, score.key)
 
 
-def _write_values(path: Path, m: Measurement, key: str) -> None:
+def write_outcomes(path: Path, m: Measurement, key: str) -> None:
+    """Write the outcome of every item of a measurement into a file that bears the key."""
     items = np.asarray(m.items)
     arrays: dict[str, Any] = {
         "values": m.values.astype(np.float32),
@@ -127,7 +154,7 @@ def _read_values(path: Path, metric: dict[str, Any], key: str) -> Measurement:
         items: Sequence[str] = file["items"].tolist()
         strata = file["strata"] if "strata" in file.files else None
         answers = {name: file[name] for name in file.files if name not in OUTCOMES}
-        return Measurement(
+        found = Measurement(
             metric["metric"],
             file["correct"],
             items,
@@ -139,3 +166,8 @@ def _read_values(path: Path, metric: dict[str, Any], key: str) -> Measurement:
             details=metric["details"],
             answers=answers,
         )
+        if len(items) != metric["n"]:
+            raise ValueError(f"{len(items)} test items where there were {metric['n']}")
+        if not np.allclose(file["values"], found.values, rtol=FLOAT32, atol=FLOAT32):
+            raise ValueError("its values do not follow from what was right")
+        return found

@@ -32,12 +32,13 @@ class Score:
         chance: What guessing gives.
         primary: Whether this metric represents the task in means and comparisons.
         version: Version of the task's definition; scores of different versions do not compare.
-        per_sample: File of the per-item values relative to the run directory: a ``.npz`` with ``values``
-            (n, float32; their mean is `value`) and ``items`` (n, str; what each value belongs to).
+        per_sample: File of the per-item values relative to the folder of the scores: a ``.npz`` with
+            ``values`` (n, float32; their mean is `value`) and ``items`` (n, str; what each value belongs to).
         num_ties: Items that a tie makes wrong, or may make wrong (ours count against the model).
         notes: What is odd about the number, for example ``"collapsed embeddings"``.
         details: What was chosen on the way, for example a linear probe's penalty.
-        key: Hash of all that the task was measured on; the file of the per-item values bears it, too.
+        key: Hash of all that the task was measured on; the file of the per-item values bears it, and no other
+            evaluation writes that file.
     """
 
     task: str

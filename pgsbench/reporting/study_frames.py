@@ -45,7 +45,6 @@ _SCORE_COLUMNS = (
     "chance",
     "primary",
     "version",
-    "per_sample",
     "notes",
 )
 
@@ -317,4 +316,8 @@ def _read_values(path: Path, key: str) -> TaskValues:
             values, items = arrays["values"].astype(np.float64), arrays["items"].astype(np.str_)
             return TaskValues(values, items, units, strata)
     except UNREADABLE as error:
-        raise RunError(f"per-item values cannot be read ({error})", where=str(path)) from error
+        raise RunError(
+            f"per-item values cannot be read ({error})",
+            where=str(path),
+            way_out="repeat the study's command: they are measured again",
+        ) from error

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from pgsbench.config.search import MEAN
+from pgsbench.errors import ConfigError
 from pgsbench.reporting.decision.power import power_table
+from pgsbench.reporting.evidence import has_evidence
+from pgsbench.reporting.pages import checked
+from pgsbench.reporting.pages.checked import evident_results
+from pgsbench.reporting.pages.scale_page import ScalePlan
 from pgsbench.reporting.pages.site import Published, write_site
 from pgsbench.reporting.pages.study_report import ReportPaths, write_report
 from pgsbench.reporting.render import Table
@@ -26,7 +32,19 @@ def rewrite_reports(
     candidate: str | None = None,
     baselines: Sequence[str] | None = None,
 ) -> Iterator[ReportPaths]:
-    """Write the report of a study, or of all, anew from the run directories, and yield the files of each."""
+    """Write the report of a study, or of all, anew, and yield the files of each.
+
+    Args:
+        study: Its name, and the run directories are read; or the folder of a report, and its evidence is.
+            None: all studies that have run.
+        output: The folder of ``runs/`` and ``reports/``.
+        candidate: As for `Study.results`; default: of a report's folder, what it was about.
+        baselines: Likewise.
+    """
+    if study is not None and has_evidence(study):
+        with evident_results(Path(study), candidate=candidate, baselines=baselines) as results:
+            yield write_report(results, Path(study), from_evidence=True)
+        return
     for folder in _folders(study, output):
         found = read_frames(folder)
         if study is None and not found.runs:  # so far only its masks were looked at
@@ -34,6 +52,32 @@ def rewrite_reports(
         draw_missing(found)
         results = Results(found, candidate=candidate, baselines=baselines)
         yield write_report(results, Path(output) / "reports" / folder.name)
+
+
+def check_report(
+    study: str | None,
+    *,
+    output: str | Path = ".",
+    candidate: str | None = None,
+    baselines: Sequence[str] | None = None,
+) -> list[str]:
+    """Make a report's numbers again from its evidence, and return the first that differ, a line each.
+
+    Args:
+        study: The folder of the report, or the name of a study whose report lies under ``reports/``.
+        output: The folder of ``reports/``.
+        candidate: Must be None: a report is checked as it was written.
+        baselines: Likewise.
+
+    Raises:
+        ConfigError: No report is named, or what it is to compare is.
+        StudyError: The report has no evidence, or it is damaged.
+    """
+    if study is None or candidate is not None or baselines is not None:
+        rule = "one report is checked, as it was written"
+        raise ConfigError(rule, where="--check", way_out="name the report, and no arms")
+    is_folder = has_evidence(study) or ScalePlan.read(Path(study)) is not None
+    return checked.check_report(Path(study) if is_folder else Path(output) / "reports" / study)
 
 
 def power(
@@ -69,7 +113,7 @@ def validity(
 
     Args:
         reference: The study that is believed, ``"photos"``, or with a metric other than the mean,
-            ``"photos:tiny-imagenet/val/acc1"``.
+            ``"photos:tiny-imagenet/val/acc1"``; the folder of a report stands for its study.
         worlds: Studies in other worlds, likewise.
         arms: Only these arms; default: all that a world shares with the reference.
         baseline: The arm that differences are taken to; default: the one with random masks.
@@ -79,14 +123,16 @@ def validity(
     Raises:
         StudyError: A study has not run, has no such metric, or shares fewer than three arms.
     """
+    with ExitStack() as stack:
 
-    def read(name: str) -> tuple[Results, str]:
-        study, _, metric = name.partition(":")
-        return Results(read_frames(study_folder(output, study))), metric or MEAN
+        def read(name: str) -> tuple[Results, str]:
+            study, _, metric = name.partition(":")
+            if has_evidence(study):
+                return stack.enter_context(evident_results(Path(study))), metric or MEAN
+            return Results(read_frames(study_folder(output, study))), metric or MEAN
 
-    return Validity.of(
-        read(reference), [read(name) for name in worlds], arms=arms, baseline=baseline, candidate=candidate
-    )
+        ours, theirs = read(reference), [read(name) for name in worlds]
+        return Validity.of(ours, theirs, arms=arms, baseline=baseline, candidate=candidate)
 
 
 def sync(study: str | None = None, *, output: str | Path = ".") -> Iterator[tuple[str, Synced]]:

@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pgsbench.errors import ConfigError, StudyError
-from pgsbench.records.json_files import write_json
+from pgsbench.errors import ConfigError
 from pgsbench.records.study_record import copy_times
-from pgsbench.reporting.pages.scale_page import write_scale_page
+from pgsbench.reporting.pages.scale_page import ScalePlan, write_prediction, write_scale_report
 from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.runs.plan_table import plan_table
-from pgsbench.reporting.scale.fit import MIN_BUDGETS, Predicted
-from pgsbench.reporting.scale.report import (
-    UNITS,
-    Measured,
-    fits,
-    fits_table,
-    held_out_table,
-    measured,
-    scale_answer,
-    scale_figure,
-)
-from pgsbench.reporting.style import save
+from pgsbench.reporting.scale.fit import MIN_BUDGETS
+from pgsbench.reporting.scale.report import UNITS
 from pgsbench.session.study import Study
 from pgsbench.study.study_file import StudyFile
 
@@ -36,19 +25,13 @@ class Scaled:
     """What a study says at several budgets.
 
     Attributes:
-        fits: How each arm's error falls, and where curves cross.
-        held_out: Prediction beside measurement; None where no budget was held out.
+        tables: How each arm's error falls, and where curves cross; and, where a budget was held out,
+            prediction beside measurement.
         folder: Where prediction, tables and figure lie.
     """
 
-    fits: Table
-    held_out: Table | None
+    tables: tuple[Table, ...]
     folder: Path
-
-    @property
-    def tables(self) -> list[Table]:
-        """Its tables."""
-        return [table for table in (self.fits, self.held_out) if table is not None]
 
 
 def budgets_in(words: Sequence[str]) -> list[float]:
@@ -82,31 +65,16 @@ def scale(
         UserError: There are too few budgets, an arm sets its own samples or budget, or a run failed.
     """
     check(study.file, budgets, hold_out, unit)
-    budgets = sorted(set(budgets))  # one that is named twice is no second measurement
-    at = [_at(study, factor) for factor in budgets]
-    by_budget = [measured(results, unit) for results in at]
-    laws = fits(by_budget)
-    if not laws:
-        raise StudyError(f"no arm has a score and {unit} at every budget", where=study.name)
-    folder = study.report_folder.with_name(f"{study.name}-scale")
-    table, beside, found = fits_table(laws, by_budget, unit), None, dict[str, Measured]()
-    predicted: dict[str, tuple[float, Predicted]] = {}
+    name = f"{study.name}-scale"
+    # A budget that is named twice is no second measurement.
+    largest = None if hold_out is None else float(hold_out)
+    plan = ScalePlan(name, tuple(sorted(set(budgets))), unit, largest)
+    folder = study.report_folder.with_name(name)
+    at = [_at(study, factor) for factor in plan.budgets]
+    write_prediction(at, plan, folder)
     if hold_out is not None:
-        for arm, law in laws.items():
-            cost = by_budget[-1][arm].cost * hold_out / budgets[-1]  # every unit grows with the samples
-            predicted[arm] = cost, law.predict(cost)
-        folder.mkdir(parents=True, exist_ok=True)
-        said = {arm: {unit: cost, **asdict(guess)} for arm, (cost, guess) in predicted.items()}
-        write_json(folder / "prediction.json", {"hold_out": hold_out, "arms": said})
         at.append(_at(study, hold_out))
-        found = measured(at[-1], unit)
-        beside = held_out_table(predicted, found, unit)
-    for ending in ("svg", "png"):
-        save(scale_figure(by_budget, laws, found, unit), folder / f"scale.{ending}")
-    done = Scaled(table, beside, folder)
-    answer = scale_answer(laws, predicted, found)
-    write_scale_page(at[-1], answer, done.tables, folder, num_budgets=len(budgets))
-    return done
+    return Scaled(tuple(write_scale_report(at, plan, folder)), folder)
 
 
 def dry_run(study: Study, budgets: Sequence[float], *, hold_out: float | None = None) -> list[Table]:

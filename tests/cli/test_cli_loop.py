@@ -185,11 +185,11 @@ def test_calibration_passes_at_the_right_number_and_misses_at_another(
 ) -> None:
     folder, _ = swept
     # A model that gives every picture the same class gets no verdict.
-    outcomes = "per-sample/tiny__colour.acc1.npz"
+    outcomes = "outcomes/tiny__colour-*/acc1.npz"
     run = next(
         run
         for run in sorted((folder / "runs/tiny").glob("*-s0-*"))
-        if len(set(np.load(run / outcomes)["predicted"])) > 1
+        if len(set(np.load(next(run.glob(outcomes)))["predicted"])) > 1
     )
     scores = json.loads((run / "scores.json").read_text())["scores"]
     right = next(score["value"] for score in scores if score["metric"] == "acc1")
@@ -215,12 +215,13 @@ def test_a_run_is_evaluated_under_its_own_mask_beside_whole_pictures(
     done = pgsbench(folder, *words)
     assert done.returncode == 0, done.stderr
     assert "under the training mask" in done.stdout
-    whole, masked = (np.load(next((folder / name).glob("per-sample/*"))) for name in ("gap", "gap-masked"))
+    outcomes = "outcomes/tiny__colour-*/acc1.npz"
+    whole, masked = (np.load(next((folder / name).glob(outcomes))) for name in ("gap", "gap-masked"))
     assert list(whole["items"]) == list(masked["items"])
     again = pgsbench(folder, *words)
     assert "0 measured, 2 reused" in again.stdout
     for name in ("gap", "gap-masked"):
-        assert len(list((folder / name / "tasks").glob("*.json"))) == 2
+        assert len(list((folder / name).glob("outcomes/*/task.json"))) == 2
     nothing = pgsbench(folder, "evaluate", str(run / "checkpoints/model"), "--with-mask")
     assert nothing.returncode == 2
     assert "only a run directory knows" in nothing.stderr

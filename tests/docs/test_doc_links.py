@@ -58,6 +58,4 @@ def test_reports_on_photos_are_recognised() -> None:
 
 @pytest.mark.parametrize("folder", _reports_on_photos(), ids=lambda folder: folder.name)
 def test_a_report_on_photos_ships_no_photo(folder: Path) -> None:
-    assert "data:image/png" in (folder / "report.html").read_text()  # figures are
-    assert "data:image/jpeg" not in (folder / "report.html").read_text()  # examples of test items
     assert not list(folder.glob("figures/masks.*"))  # training pictures under each mask

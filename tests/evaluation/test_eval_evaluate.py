@@ -65,13 +65,14 @@ def test_scores_json(tiny: Clip, suite: Suite, tmp_path: Path) -> None:
 def test_per_sample_values_carry_the_scores(tiny: Clip, suite: Suite, tmp_path: Path) -> None:
     report = run(tiny, suite, tmp_path)
     for score in report.scores:
-        assert score.per_sample == f"per-sample/{score.task.replace('/', '__')}.{score.metric}.npz"
+        task = score.task.replace("/", "__")
+        assert score.per_sample == f"outcomes/{task}-{score.key[:16]}/{score.metric}.npz"
         with np.load(tmp_path / score.per_sample) as file:
             assert file["values"].dtype == np.float32
             assert file["values"].mean(dtype=np.float64) == pytest.approx(score.value, abs=1e-6)
             assert len(set(file["items"])) == len(file["items"]) == len(file["units"]) == score.n
-    assert len(list((tmp_path / "per-sample").iterdir())) == len(report.scores)
-    with np.load(tmp_path / "per-sample" / "my__find.image_recall_at_5.npz") as file:
+    assert len(list(tmp_path.glob("outcomes/*/*.npz"))) == len(report.scores)
+    with np.load(next(tmp_path.glob("outcomes/my__find-*/image_recall_at_5.npz"))) as file:
         assert list(file["items"][:3]) == ["0000#0", "0001#0", "0001#1"]
         assert list(file["units"][:3]) == ["retrieval:0000", "retrieval:0001", "retrieval:0001"]
 
@@ -151,5 +152,6 @@ def test_pictures_of_folders_of_one_name_are_told_apart(tiny: Clip, data: Path, 
         tasks.append(f"{{name: {parent}, data: {parent}/set, protocol: zero_shot, group: g}}")
     path.write_text(f"name: x\ntasks: [{', '.join(tasks)}]")
     run(tiny, load_suite(path), tmp_path / "out")
-    units = [np.load(tmp_path / f"out/per-sample/{name}.acc1.npz")["units"][0] for name in ("p", "q")]
+    files = [next(tmp_path.glob(f"out/outcomes/{name}-*/acc1.npz")) for name in ("p", "q")]
+    units = [np.load(file)["units"][0] for file in files]
     assert [unit.partition(":")[0] for unit in units] == ["p/set", "q/set"]

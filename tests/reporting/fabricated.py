@@ -12,6 +12,7 @@ from scipy.stats import norm
 from study_records import write_study_record
 
 from pgsbench.config.schema import BudgetConfig, RunConfig, StudyConfig
+from pgsbench.evaluation.score_intervals import wilson
 from pgsbench.records import files
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import Numerics, RunSpec
@@ -178,12 +179,13 @@ def _write_scores(
         for each in (metric, *others):
             noise = rng.normal(size=n)
             values = (z + difficulty[task] + taste[task] + luck + noise > 0).astype(np.float32)
-            file = f"per-sample/{task.replace('/', '__')}.{each}.npz"
-            (run.path / "per-sample").mkdir(parents=True, exist_ok=True)
-            np.savez(run.path / file, values=values, items=np.array([f"{items}-{i:05d}" for i in range(n)]))
-            value = float(values.mean())
-            reach = 1.96 * np.sqrt(value * (1 - value) / n)
-            ends = value - reach, value + reach
+            file = f"outcomes/{task.replace('/', '__')}.{each}.npz"
+            (run.path / "outcomes").mkdir(parents=True, exist_ok=True)
+            names = np.array([f"{items}-{i:05d}" for i in range(n)])
+            outcomes = {"values": values, "correct": values.astype(float), "items": names, "units": names}
+            np.savez(run.path / file, **outcomes, key="")
+            value = float(values.mean(dtype=np.float64))
+            ends = wilson(value, n)
             primary = each == metric
             scores.append(
                 Score(task, group, "zero_shot", each, value, n, *ends, chance, primary, per_sample=file)

@@ -32,7 +32,7 @@ def folders(tiny: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 
 def values(folder: Path, name: str) -> dict[str, float]:
-    with np.load(next((folder / "per-sample").glob(f"*{name}.npz"))) as file:
+    with np.load(next((folder / "outcomes").glob(name))) as file:
         return dict(zip(file["items"].tolist(), file["values"].tolist(), strict=True))
 
 
@@ -41,7 +41,7 @@ def test_a_difference_is_that_of_paired_items(folders: dict[str, Path]) -> None:
     assert {one.baseline for one in found.values()} == {"a"}
     assert len(found) == 2 * 4  # two candidates, two groups and two tasks
     for name in "bc":
-        ours, theirs = (values(folders[x], "retrieval.image_recall_at_5") for x in (name, "a"))
+        ours, theirs = (values(folders[x], "tiny__retrieval-*/image_recall_at_5.npz") for x in (name, "a"))
         paired = np.array([ours[item] - theirs[item] for item in theirs])
         interval = found[name, "tiny/retrieval"].interval
         assert interval.estimate == pytest.approx(paired.mean(), abs=1e-6)
@@ -54,7 +54,7 @@ def test_a_difference_is_that_of_paired_items(folders: dict[str, Path]) -> None:
 
 def test_the_order_of_items_on_disk_does_not_matter(folders: dict[str, Path], tmp_path: Path) -> None:
     shutil.copytree(folders["b"], tmp_path / "b")
-    for path in (tmp_path / "b/per-sample").iterdir():
+    for path in tmp_path.glob("b/outcomes/*/*.npz"):
         with np.load(path) as file:
             turned = {name: np.flip(file[name]) for name in file.files}  # the key has no axis
         np.savez(path, **turned)

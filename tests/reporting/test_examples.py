@@ -39,8 +39,9 @@ def study(tiny, tmp_path_factory) -> Path:
         labels = np.arange(1000, 1024) % 3
         predicted = np.where(right == 1, labels, (labels + 1) % 3)
         nearest = (np.arange(24)[:, None] + (right == 0)[:, None] + np.arange(5)) % 24
-        np.savez(path / "colour.npz", values=right, items=KEYS, predicted=predicted)
-        np.savez(path / "find.npz", values=right, items=[f"{key}#0" for key in KEYS], nearest=nearest)
+        outcomes = {"values": right, "correct": right.astype(float), "units": KEYS, "key": ""}
+        np.savez(path / "colour.npz", items=KEYS, predicted=predicted, **outcomes)
+        np.savez(path / "find.npz", items=[f"{key}#0" for key in KEYS], nearest=nearest, **outcomes)
         scores = [
             Score(
                 f"tiny/{task}",

@@ -31,7 +31,7 @@ def test_tidy_frames(fabricate):
 
 def test_units_and_classes_are_read_where_an_evaluation_wrote_them(fabricate):
     folder = fabricate(seeds=(0,))
-    file = next(folder.glob("pgs-s0-*")) / "per-sample" / "scenes__retrieval.text_recall_at_5.npz"
+    file = next(folder.glob("pgs-s0-*")) / "outcomes" / "scenes__retrieval.text_recall_at_5.npz"
     with np.load(file) as arrays:
         values, names = arrays["values"], arrays["items"]
     units = np.repeat(np.arange(24).astype(str), 5)
@@ -59,7 +59,7 @@ def test_missing_and_incomplete_runs_keep_their_rows(fabricate):
 def test_values_that_are_not_behind_the_score_are_not_used(fabricate):
     folder = fabricate(seeds=(0, 1))
     run = next(folder.glob("flip-s1-*"))
-    file = run / "per-sample" / "scenes__colour.acc1.npz"
+    file = run / "outcomes" / "scenes__colour.acc1.npz"
     np.savez(file, values=np.zeros(120, np.float32), items=np.arange(120).astype(str))
     study = read_frames(folder)
     assert "per-item values have mean 0.0000" in study.problems[0]
@@ -81,7 +81,7 @@ def test_files_that_were_cut_off_are_named_or_left_out(fabricate):
     folder = fabricate(seeds=(0, 1))
     run = next(folder.glob("flip-s1-*"))
     gallery = run / "gallery.npz"
-    for path in (gallery, run / "per-sample" / "scenes__colour.acc1.npz"):
+    for path in (gallery, run / "outcomes" / "scenes__colour.acc1.npz"):
         content = path.read_bytes()
         for size in (0, len(content) // 2):  # EOFError, BadZipFile
             path.write_bytes(content[:size])

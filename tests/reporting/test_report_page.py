@@ -15,7 +15,7 @@ from pgsbench.records.study_record import StudyRecord
 from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting import figures
 from pgsbench.reporting.gallery import ShownSelection, mask_gallery
-from pgsbench.reporting.pages.study_report import write_report
+from pgsbench.reporting.pages.study_report import write_report, write_texts
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.style import DARK, LIGHT, save
@@ -128,7 +128,7 @@ def test_writing_twice_gives_the_same_page(report):
 def test_the_values_of_each_score_are_read_once(fabricate, tmp_path, monkeypatch):
     folder, read, load = fabricate(seeds=(0,)), [], np.load
     monkeypatch.setattr(np, "load", lambda path: (read.append(path), load(path))[1])
-    write_report(Results(read_frames(folder)), tmp_path / "out")
+    write_texts(Results(read_frames(folder)), tmp_path / "out", [])
     assert len(read) == len(set(read)) == 5 * 8  # arms x tasks
 
 

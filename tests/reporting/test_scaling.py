@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 from fabricated import Arm, write_runs
 from tinyworld import TinyWorld
 
+from pgsbench.archive.past_studies import check_report
 from pgsbench.errors import ConfigError
 from pgsbench.execution.estimate import Estimator
 from pgsbench.records.verdict_record import VerdictRecord
@@ -69,14 +71,14 @@ def test_what_is_held_out_is_predicted_before_it_is_trained(tiny: TinyWorld, tmp
     twice = [*BUDGETS, 0.25]  # is one measurement all the same
     found = scale(open_study(tiny.study, output=tmp_path, jobs=1), twice, hold_out=4)
     assert trained == [(0.25, 32), (0.5, 48), (1.0, 96), (2.0, 192), (4.0, 384)]
-    assert [row[0] for row in found.held_out.rows] == ["pgs", "flip"]
-    assert {row[4] for row in found.held_out.rows} <= {"yes", "no"}
-    assert float(found.held_out.rows[0][1]) == pytest.approx(4.0)
+    assert [row[0] for row in found.tables[1].rows] == ["pgs", "flip"]
+    assert {row[4] for row in found.tables[1].rows} <= {"yes", "no"}
+    assert float(found.tables[1].rows[0][1]) == pytest.approx(4.0)
     said = json.loads((found.folder / "prediction.json").read_text())
     assert said["hold_out"] == 4
     assert 0 < said["arms"]["pgs"]["score"] < 1
     assert {"scale.md", "scale.svg", "scale.png"} <= {path.name for path in found.folder.iterdir()}
-    held = sum(row[4] == "yes" for row in found.held_out.rows)
+    held = sum(row[4] == "yes" for row in found.tables[1].rows)
     said = VerdictRecord.read(found.folder)
     words = {
         0: "The prediction failed; ",
@@ -84,12 +86,19 @@ def test_what_is_held_out_is_predicted_before_it_is_trained(tiny: TinyWorld, tmp
         2: "The prediction held; ",
     }
     assert said.answer.startswith(words[held])
-    for arm, _, predicted, *_ in found.held_out.rows:
+    for arm, _, predicted, *_ in found.tables[1].rows:
         middle, low, high = re.findall(r"\d+\.\d", predicted)
         assert re.search(rf"{arm} \d+\.\d \({middle}, {low} to {high}\)", said.answer)
     assert said.certainty.startswith("On ")
     assert ": 2 seeds; power laws through 4 budgets" in said.certainty
     assert said.answer in (found.folder / "report.html").read_text()
+
+    shutil.rmtree(tmp_path / "made")
+    assert check_report(str(found.folder)) == []
+    page = found.folder / "scale.md"
+    page.write_text(page.read_text().replace(str(found.tables[1].rows[0][2]), "9.9"))
+    (told,) = check_report(str(found.folder))
+    assert told.startswith(f"{page}:")
     site = write_site(tmp_path / "reports", tmp_path / "site")
     assert site.studies == ["tiny-scale"]
     assert "tiny-scale/prediction.json" in site.index.read_text()

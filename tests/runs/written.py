@@ -57,9 +57,9 @@ def write_run(root: Path, spec: RunSpec, score: float, *, started: str, done: bo
 def write_scores(run: RunDir, share: float) -> None:
     scores = []
     values = (np.arange(NUM_ITEMS) < round(share * NUM_ITEMS)).astype(np.float32)
-    (run.path / "per-sample").mkdir()
+    (run.path / "outcomes").mkdir()
     for task, group in TASKS.items():
-        file = f"per-sample/{task.replace('/', '__')}.acc1.npz"
+        file = f"outcomes/{task.replace('/', '__')}.acc1.npz"
         items = np.array([f"i{i}" for i in range(NUM_ITEMS)])
         np.savez(
             run.path / file, values=values, correct=values.astype(float), items=items, units=items, key=""

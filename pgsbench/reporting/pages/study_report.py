@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pgsbench import __version__
 from pgsbench.disk.whole_files import atomic
+from pgsbench.records import files
 from pgsbench.reporting import figures, render, tables
 from pgsbench.reporting.cost.pareto_table import pareto_table
 from pgsbench.reporting.decision.decide import outcome_of
+from pgsbench.reporting.evidence import EVIDENCE, write_evidence
 from pgsbench.reporting.pages.examples import examples
 from pgsbench.reporting.pages.first_screen import first_screen, verdict_record
 from pgsbench.reporting.pages.published import beside_paper, cells_table, means_table
@@ -41,6 +43,7 @@ class ReportPaths:
     scores_csv: Path
     comparisons_csv: Path
     latex: Path
+    evidence: Path
     figures: tuple[Path, ...]
 
 
@@ -52,15 +55,15 @@ class Picture:
         name: Name of its file without ending.
         caption: What it shows and how to read it.
         alt: The same for who cannot see it: what stands out, in words.
-        light: PNG for light pages.
-        dark: PNG for dark pages.
+        light: PNG for light pages; empty where only its words are asked for.
+        dark: PNG for dark pages, likewise.
     """
 
     name: str
     caption: str
     alt: str
-    light: bytes
-    dark: bytes
+    light: bytes = b""
+    dark: bytes = b""
 
     def data_uri(self, theme: str) -> str:
         """Return the picture as a ``data:`` address."""
@@ -83,34 +86,55 @@ _CAPTIONS = {
 }
 
 
-def write_report(results: Results, out_folder: Path) -> ReportPaths:
-    """Write the report of a study: report.md and .html, figures/, numbers, verdict.json.
+#: Files of a report whose every number follows from its evidence.
+TEXTS = ("report.md", "scores.csv", "comparisons.csv", "tables.tex", files.VERDICT)
+
+
+def write_report(results: Results, out_folder: Path, *, from_evidence: bool = False) -> ReportPaths:
+    """Write the report of a study: report.md and .html, figures/, numbers, verdict.json, evidence.
 
     Args:
         results: The study, with what it compares.
         out_folder: Where the report goes; its files are replaced.
+        from_evidence: The study was read from the evidence there, which stays, as do figures that it does not
+            suffice for.
     """
-    pictures = _pictures(results, out_folder / "figures")
+    pictures = _pictures(results, out_folder / "figures", keep=from_evidence)
     content = _content(results, pictures)
+    _write_texts(results, content, out_folder)
+    if not from_evidence:
+        write_evidence(results.study, results.candidate, results.baselines, out_folder)
     paths = ReportPaths(
         out_folder / "report.md",
         out_folder / "report.html",
         out_folder / "scores.csv",
         out_folder / "comparisons.csv",
         out_folder / "tables.tex",
+        out_folder / EVIDENCE,
         tuple(out_folder / "figures" / f"{picture.name}.png" for picture in pictures),
     )
-    for path, text in (
-        (paths.markdown, environment().get_template("report.md.j2").render(content)),
-        (paths.html, environment().get_template("report.html.j2").render(content)),
-        (paths.scores_csv, results.study.scores.to_csv(index=False)),
-        (paths.comparisons_csv, results.frame().to_csv(index=False)),
-        (paths.latex, "\n".join(render.latex(table) for table in content["all_tables"])),
-    ):
-        with atomic(path) as scratch:
+    with atomic(paths.html) as scratch:
+        page = environment().get_template("report.html.j2").render(content)
+        scratch.write_text(page, encoding="utf-8")
+    return paths
+
+
+def write_texts(results: Results, out_folder: Path, figures: Sequence[str]) -> None:
+    """Write `TEXTS` alone, in which the figures of these names are linked; none is drawn."""
+    _write_texts(results, _content(results, [_described(name, results) for name in figures]), out_folder)
+
+
+def _write_texts(results: Results, content: dict[str, Any], out_folder: Path) -> None:
+    texts = (
+        environment().get_template("report.md.j2").render(content),
+        results.study.scores.to_csv(index=False),
+        results.frame().to_csv(index=False),
+        "\n".join(render.latex(table) for table in content["all_tables"]),
+    )
+    for name, text in zip(TEXTS, texts, strict=False):  # the verdict has a writer of its own
+        with atomic(out_folder / name) as scratch:
             scratch.write_text(text, encoding="utf-8")
     verdict_record(results).write(out_folder)
-    return paths
 
 
 def _content(results: Results, pictures: Sequence[Picture]) -> dict[str, Any]:
@@ -214,20 +238,29 @@ def _facts(results: Results) -> dict[str, str]:
 
 
 def _runs_table(results: Results) -> render.Table:
-    rows = [[run.label, str(run.seed), run.status, run.spec.id, str(run.path)] for run in results.study.runs]
+    rows = [
+        [run.label, str(run.seed), run.status, run.spec.id, Path("runs", *run.path.parts[-2:]).as_posix()]
+        for run in results.study.runs
+    ]
     return render.Table("Runs", ["arm", "seed", "status", "id", "directory"], rows, text_columns=(2, 3, 4))
 
 
-def _pictures(results: Results, folder: Path) -> list[Picture]:
+def _pictures(results: Results, folder: Path, *, keep: bool) -> list[Picture]:
     found = []
     for name, draw in figures.ALL.items():
         images = {theme.name: _png(draw, results, folder / f"{name}.png", theme) for theme in (DARK, LIGHT)}
         light, dark = images["light"], images["dark"]
+        if keep and light is None and (folder / f"{name}.png").is_file():
+            light = dark = (folder / f"{name}.png").read_bytes()
         if light is not None and dark is not None:
-            num_seeds = _seeds_behind(name, results)
-            caption, alt = (of_one_run(said, num_seeds) for said in (_CAPTIONS[name], _alt(name, results)))
-            found.append(Picture(name, caption, alt, light, dark))
+            found.append(replace(_described(name, results), light=light, dark=dark))
     return found
+
+
+def _described(name: str, results: Results) -> Picture:
+    num_seeds = _seeds_behind(name, results)
+    caption, alt = (of_one_run(said, num_seeds) for said in (_CAPTIONS[name], _alt(name, results)))
+    return Picture(name, caption, alt)
 
 
 def _seeds_behind(name: str, results: Results) -> int:

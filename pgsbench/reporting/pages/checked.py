@@ -1,0 +1,114 @@
+"""Whether the numbers of a report follow from the evidence beside it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import zip_longest
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pgsbench.reporting.evidence import unpacked
+from pgsbench.reporting.pages.scale_page import (
+    PREDICTION,
+    SCALE_TEXTS,
+    ScalePlan,
+    write_prediction,
+    write_scale_texts,
+)
+from pgsbench.reporting.pages.study_report import TEXTS, write_texts
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.study_frames import read_frames
+
+#: Differences that are told of a file.
+MOST_TOLD = 3
+
+_NUMBER = re.compile(r"(-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)")
+#: A number of more characters is one in full, whose last digits depend on the processor.
+_IN_FULL = 12
+
+
+@contextmanager
+def evident_results(
+    folder: Path, *, candidate: str | None = None, baselines: Sequence[str] | None = None
+) -> Iterator[Results]:
+    """Hand out the results behind a report, read from its evidence; they are its own unless others are named.
+
+    Raises:
+        StudyError: There is no evidence, or it is damaged.
+    """
+    with unpacked(folder) as (study, evidence):
+        if candidate is None and baselines is None:
+            candidate, baselines = evidence.candidate, evidence.baselines or None
+        yield Results(read_frames(study), candidate=candidate, baselines=baselines)
+
+
+def check_report(folder: Path) -> list[str]:
+    """Make the numbers of a report again from its evidence; return the first differences, a line each.
+
+    Figures and the HTML page are not compared.
+
+    Raises:
+        StudyError: There is no evidence, or it is damaged.
+    """
+    plan = ScalePlan.read(folder)
+    if plan is not None:
+        return _check_scale(folder, plan)
+    figures = [path.stem for path in sorted(folder.glob("figures/*.png"))]
+    with evident_results(folder) as results, TemporaryDirectory() as scratch:
+        again = Path(scratch)
+        write_texts(results, again, figures)
+        return [line for name in TEXTS for line in differences(folder / name, again / name)]
+
+
+def _check_scale(folder: Path, plan: ScalePlan) -> list[str]:
+    with ExitStack() as stack:
+        again = Path(stack.enter_context(TemporaryDirectory()))
+        at = [stack.enter_context(evident_results(folder / name)) for name in plan.folders]
+        names = SCALE_TEXTS if plan.hold_out is None else (*SCALE_TEXTS, PREDICTION)
+        write_prediction(at[: len(plan.budgets)], plan, again)
+        write_scale_texts(at, plan, again)
+        return [line for name in names for line in differences(folder / name, again / name)]
+
+
+def differences(written: Path, again: Path) -> Iterator[str]:
+    """Yield the first lines in which a file differs from one that was made again."""
+    if not written.is_file():
+        yield f"{written}: missing"
+        return
+    told = 0
+    pairs = zip_longest(*(path.read_text(encoding="utf-8").splitlines() for path in (written, again)))
+    for number, (ours, theirs) in enumerate(pairs, start=1):
+        if _alike(ours or "", theirs or ""):
+            continue
+        yield f"{written}:{number}: {_from_there(ours or '', theirs or '')}"
+        told += 1
+        if told == MOST_TOLD:
+            return
+
+
+def _alike(ours: str, theirs: str) -> bool:
+    if ours.split() == theirs.split():
+        return True
+    parts = [_NUMBER.split(" ".join(line.split())) for line in (ours, theirs)]
+    return len(parts[0]) == len(parts[1]) and all(
+        one == other or (place % 2 and _are_rounded(one, other))
+        for place, (one, other) in enumerate(zip(*parts, strict=True))
+    )
+
+
+def _are_rounded(one: str, other: str) -> bool:
+    in_full = min(len(one), len(other)) > _IN_FULL
+    return in_full and math.isclose(float(one), float(other), rel_tol=1e-9, abs_tol=1e-12)
+
+
+def _from_there(ours: str, theirs: str) -> str:
+    """Tell two lines that differ in a few words: from where they do."""
+    same = next(
+        (i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(len(ours), len(theirs))
+    )
+    start = max(0, same - 30)
+    said, made = (line[start : same + 40] for line in (ours, theirs))
+    return f"{said!r}, and the outcomes give {made!r}"
