@@ -21,7 +21,7 @@ from pgsbench.reporting.statistics.intervals import (
     holm,
     mean_interval,
 )
-from pgsbench.reporting.statistics.paired_values import PairedValues, shared_seeds
+from pgsbench.reporting.statistics.paired_values import PairedValues, one_training, shared_seeds
 from pgsbench.reporting.study_frames import COMPLETE, StudyFrames
 from pgsbench.study.compared import check_baselines
 from pgsbench.study.objective import Objective, is_above
@@ -164,8 +164,19 @@ class Results:
 
     @cached_property
     def group_comparisons(self) -> list[Comparison]:
-        """All comparisons on groups: the main family of Holm's correction."""
-        return self._compare(self.groups, "groups")
+        """All comparisons on groups: the main family of Holm's correction; the headline as it was decided."""
+        from pgsbench.reporting.decision.decide import decisions  # it asks these statistics in turn
+
+        decided = {(one.candidate, one.baseline, one.of): one for one in decisions(self)}
+        found = []
+        for one in self._compare(self.groups, "groups"):
+            known = decided.get((one.candidate, one.baseline, one.of))
+            if known is not None and known.outcome != "missing":
+                one = replace(
+                    one, interval=known.interval, adjusted_p=known.adjusted_p, decided=known.outcome
+                )
+            found.append(one)
+        return found
 
     @cached_property
     def task_comparisons(self) -> list[Comparison]:
@@ -178,6 +189,14 @@ class Results:
         ours = self.best(list(dict.fromkeys(one for one, _ in self.pairs)) or self.labels_of(self.candidate))
         likes = {arm: self._same_point(ours, arm) or self.labels_of(arm)[0] for arm in self.study.arms}
         return {**likes, self.study.of(ours)[0].arm: ours}
+
+    @cached_property
+    def copies(self) -> list[list[str]]:
+        """The labels that are one training, each list one; none where each label is a training of its own."""
+        found: dict[str, list[str]] = {}
+        for label, training in one_training(self.study.values).items():
+            found.setdefault(training, []).append(label)
+        return [sorted(labels, key=self.study.labels.index) for labels in found.values() if len(labels) > 1]
 
     @property
     def random_arm(self) -> str:

@@ -9,7 +9,6 @@ import numpy as np
 
 from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting import columns
-from pgsbench.reporting.decision.decide import outcome_of
 from pgsbench.reporting.decision.power import detectable
 from pgsbench.reporting.render import MISSING_CELL, Table, interval_cell, p_text, percent
 from pgsbench.reporting.results import Results
@@ -56,16 +55,12 @@ def scores_table(results: Results) -> Table:
 def differences_table(results: Results) -> Table:
     """Candidate minus each baseline on every group: interval, Holm's p, verdict, smallest detectable."""
     table = _differences("Differences by group", results.group_comparisons, "group", _MAIN)
-    verdicts = [
-        row[4].replace(one.outcome, outcome_of(results, one))
-        for one, row in zip(results.group_comparisons, table.rows, strict=True)
-    ]
     found = [detectable(results, one.candidate, one.baseline, one.of) for one in results.group_comparisons]
     cells = [MISSING_CELL if one is None else percent(one) for one in found]
     return replace(
         table,
         header=[*table.header, "detectable"],
-        rows=[[*row[:-1], *more] for row, *more in zip(table.rows, verdicts, cells, strict=True)],
+        rows=[[*row, cell] for row, cell in zip(table.rows, cells, strict=True)],
         notes=[*table.notes, _DETECTABLE],
     )
 

@@ -14,11 +14,11 @@ from pgsbench.records.study_record import DecisionPlan
 from pgsbench.reporting.decision.forecast import Forecast, Levels
 from pgsbench.reporting.decision.looks import share_after, shares
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.statistics.comparison import ALPHA, ONE_RUN, Comparison, Missing
-from pgsbench.reporting.statistics.intervals import Interval, holm, variance
+from pgsbench.reporting.statistics.comparison import ALPHA, ONE_RUN, SAME, Missing
+from pgsbench.reporting.statistics.intervals import Interval, difference, holm, variance
 from pgsbench.reporting.statistics.paired_values import Floats, PairedValues, lead
 
-Outcome = Literal["better", "worse", "equivalent", "undecided", "missing"]
+Outcome = Literal["better", "worse", "equivalent", "undecided", "the same training", "missing"]
 
 #: Differences below so many points do not matter, where nobody has said another margin.
 MARGIN_POINTS = 1.0
@@ -37,6 +37,7 @@ class Decision:
         margin: Smaller differences do not matter.
         seeds_needed: Seeds after which it would probably be decided; None: decided, not known, or too many.
         items_needed: Test items that it would take with these seeds; likewise.
+        adjusted_p: Holm's p-value of "the true difference is 0" in its family; NaN where nothing is tested.
     """
 
     candidate: str
@@ -47,11 +48,12 @@ class Decision:
     margin: float
     seeds_needed: int | None = None
     items_needed: int | None = None
+    adjusted_p: float = float("nan")
 
     @property
     def is_decided(self) -> bool:
         """Whether more seeds are of no use."""
-        return self.outcome in ("better", "worse", "equivalent")
+        return self.outcome in ("better", "worse", "equivalent", SAME)
 
     @property
     def num_seeds(self) -> int:
@@ -140,24 +142,19 @@ def decide(
     said = outcomes([one.interval.estimate if one else np.nan for one in looked], differs, is_far)
     still_open = _num_open(differs), _num_open(is_far)
     found = []
-    for (ours, theirs, paired), one, outcome in zip(pairs, looked, said, strict=True):
+    for (ours, theirs, paired), one, outcome, p in zip(pairs, looked, said, holm(differs), strict=True):
+        if not isinstance(paired, Missing) and paired.is_one_training(ours, theirs):
+            found.append(
+                Decision(ours, theirs, of, "the same training", difference(paired, ours, theirs), margin)
+            )
+            continue
         if isinstance(paired, Missing) or one is None:
             reason = paired if isinstance(paired, Missing) else Missing("too few seeds for a first look")
             found.append(Decision(ours, theirs, of, "missing", reason, margin))
             continue
-        decision = Decision(ours, theirs, of, outcome, one.interval, margin)
+        decision = Decision(ours, theirs, of, outcome, one.interval, margin, adjusted_p=p)
         found.append(decision if decision.is_decided else _with_forecast(decision, one, plan, still_open))
     return found
-
-
-def outcome_of(results: Results, one: Comparison) -> str:
-    """Return the outcome of a comparison: its verdict on the headline, else Holm's over all groups."""
-    verdicts = {
-        (decision.candidate, decision.baseline, decision.of): decision.outcome
-        for decision in decisions(results)
-        if decision.outcome != "missing"
-    }
-    return verdicts.get((one.candidate, one.baseline, one.of), one.outcome)
 
 
 def plan_of(results: Results) -> DecisionPlan | None:
@@ -190,7 +187,7 @@ def _look(
     paired: PairedValues | Missing, ours: str, theirs: str, plan: DecisionPlan | None, margin: float
 ) -> _Looked | None:
     """Look at a pair as often as planned; None where there is nothing to look at yet."""
-    if isinstance(paired, Missing):
+    if isinstance(paired, Missing) or paired.is_one_training(ours, theirs):
         return None
     weights = lead(ours, theirs)
     share_of: Mapping[int, float] = {len(paired.seeds): 1.0}

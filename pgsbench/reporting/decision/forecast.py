@@ -124,7 +124,7 @@ class Forecast:
         if seeds == 1 or float(found.seeds) <= float(found.noise):
             return self.paired.num_items - 1
         total, of_seeds = float(found.with_seeds(seeds)), float(found.seeds) * found.num_seeds / seeds
-        seed_df = max(1, (len(self.paired.arms) - 1) * (seeds - 1))
+        seed_df = max(1, (self.paired.num_trainings - 1) * (seeds - 1))
         return max(1.0, min(seed_df * (total / of_seeds) ** 2, self.paired.num_items - 1))
 
     def _seeds_until(self, is_enough: Callable[[int], bool], first: int = 2) -> int | None:

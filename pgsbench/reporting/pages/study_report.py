@@ -12,7 +12,6 @@ from pgsbench import __version__
 from pgsbench.disk.whole_files import atomic
 from pgsbench.reporting import figures, render, tables
 from pgsbench.reporting.cost.pareto_table import pareto_table
-from pgsbench.reporting.decision.decide import outcome_of
 from pgsbench.reporting.pages.examples import examples
 from pgsbench.reporting.pages.first_screen import first_screen, verdict_record
 from pgsbench.reporting.pages.published import beside_paper, cells_table, means_table
@@ -254,7 +253,7 @@ def _png(draw: Any, results: Results, path: Path, theme: Theme) -> bytes | None:
 def _alt(name: str, results: Results) -> str:
     arms = ", ".join(results.study.arms)
     if name == "differences":
-        found = [f"{one.pair} on {one.of}: {outcome_of(results, one)}" for one in results.group_comparisons]
+        found = [f"{one.pair} on {one.of}: {one.outcome}" for one in results.group_comparisons]
         return "Forest plot of differences. " + "; ".join(found) + "."
     if name == "where":
         return "Heat map of the gain over two knobs. " + " ".join(where.where_sentences(results))

@@ -55,8 +55,14 @@ def mean_interval(paired: PairedValues, arm: str) -> Interval:
 
 
 def difference(paired: PairedValues, candidate: str, baseline: str) -> Interval:
-    """Return candidate minus baseline, paired by seed and test item."""
-    return contrast(paired, lead(candidate, baseline))
+    """Return candidate minus baseline, paired by seed and test item.
+
+    Of two copies of one training it is 0, and not tested: its p-value is NaN.
+    """
+    weights = lead(candidate, baseline)
+    if paired.is_one_training(candidate, baseline):
+        return Interval(0.0, 0.0, 0.0, float("nan"), len(paired.seeds), paired.num_items, float("nan"))
+    return contrast(paired, weights)
 
 
 def contrast(paired: PairedValues, weights: Mapping[str, float]) -> Interval:
@@ -95,18 +101,21 @@ def mean_draws(
         count: Number of draws.
         rng: Source of the draws.
     """
-    names = list(arms)
+    names = list(dict.fromkeys(paired.training_of(arm) for arm in arms))
     by_item = np.array([paired.influence[arm].mean(axis=0) for arm in names])
     covariance = by_item @ by_item.T + np.eye(len(names)) * paired.floor / 2
     drawn = rng.multivariate_normal(paired.scores(names), covariance, size=count, method="eigh")
-    if len(paired.seeds) > 1 and len(paired.arms) > 1:
-        one, other = sorted(paired.arms)[:2]  # any: a difference of weight one, of which nothing is shared
+    if len(paired.seeds) > 1 and paired.num_trainings > 1:
+        one, other = sorted({paired.training_of(arm) for arm in paired.arms})[
+            :2
+        ]  # any: a difference of weight one, of which nothing is shared
         means, influence, own = paired.arrays({one: np.sqrt(0.5), other: -np.sqrt(0.5)})
         _, seeds, _, df = seed_parts(means[:, :, None], own)
         _, noise, _, _ = seed_parts(influence, own)
         scale = np.sqrt(max(0.0, float(seeds - noise)) * df / rng.chisquare(df, size=(count, 1)))
         drawn = drawn + scale * rng.standard_normal((count, len(names)))
-    return pd.DataFrame(drawn, columns=names)
+    of_training = pd.DataFrame(drawn, columns=names)
+    return pd.DataFrame({arm: of_training[paired.training_of(arm)] for arm in arms})
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def ranking(results: Results) -> list[Ranked]:
         return []
     rng = np.random.default_rng(0)
     draws = mean_draws(paired, labels, DRAWS, rng) + _other_tasks(results, headline, labels, rng)
-    means, best = paired.scores(labels), draws.idxmax(axis=1).value_counts(normalize=True)
+    means, best = paired.scores(labels), draws.eq(draws.max(axis=1), axis=0).mean()
     surely = surely_better(np.array(means, np.float64), np.array(draws[labels], np.float64))
     is_better = pd.DataFrame(surely, labels, labels)
     better, worse = is_better.sum(axis=0), is_better.sum(axis=1)
@@ -70,7 +70,7 @@ def ranking(results: Results) -> list[Ranked]:
             float(means[label]),
             1 + int(better[label]),
             len(labels) - int(worse[label]),
-            float(best.get(label, 0.0)),
+            float(best[label]),
         )
         for label in labels
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pgsbench.reporting.decision.decide import outcome_of
 from pgsbench.reporting.render import Table, counted, points
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import Comparison, Missing, one_run_notes
@@ -35,5 +34,5 @@ def marks_table(results: Results) -> Table | None:
 def _cell(results: Results, one: Comparison) -> str:
     if isinstance(one.interval, Missing):
         return "missing"
-    mark = _MARKS.get(outcome_of(results, one), "–")
+    mark = _MARKS.get(one.outcome, "–")
     return f"{mark} {points(one.interval.estimate)}"

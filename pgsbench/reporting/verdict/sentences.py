@@ -64,6 +64,10 @@ def caveats(results: Results) -> list[str]:
             f"All arms were trained on one data set ({specs[0].config.data.source}){spent}. "
             "Others may tell otherwise."
         )
+    found += [
+        f"{and_(arms)} are one training: they count once, and nothing is tested between them."
+        for arms in results.copies
+    ]
     if results.not_compared:
         found.append(
             f"Shown, but not compared here: {and_(results.not_compared)}, of earlier commands. "
