@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from pgsbench.config.read import check, check_all
+from pgsbench.config.search import MEAN
 from pgsbench.config.strict import Strict
 from pgsbench.config.yaml_text import parse_yaml, read_text
 from pgsbench.data import public, store
@@ -160,6 +161,7 @@ def load_suite(name_or_path: str | Path) -> Suite:
             else:
                 tasks.append(task)
         problems += [problem for problem in objections if str(problem) not in told]
+    problems += _shared_names(tasks, str(path))
     if problems or checked.model is None:
         raise ConfigError.collect(problems, where=str(path))
     config = checked.model
@@ -232,6 +234,20 @@ def _suite_of_public(name: str) -> Suite:
         config = check(TaskConfig, {**data, "group": group}, lambda key: f"{where}: {key}")
         tasks.append(_task(config, Path(), where))
     return Suite(name.replace("/", "-"), 1, f"{name}, as clip_benchmark tests it.", tuple(tasks))
+
+
+def _shared_names(tasks: Sequence[Task], where: str) -> list[ConfigError]:
+    """Return a mistake for each group that is called as the mean of groups is, or as a task is.
+
+    But as its only task it may be called: both then have one number.
+    """
+    taken, found = {task.name for task in tasks}, []
+    for group in dict.fromkeys(task.group for task in tasks):
+        is_task = group in taken and [task.name for task in tasks if task.group == group] != [group]
+        if is_task or group == MEAN:
+            rule = "a group and a task have one name" if is_task else "the mean of groups has this name"
+            found.append(ConfigError(rule, where=where, value=group, way_out="rename the group"))
+    return found
 
 
 def _tasks(given: dict[str, Any], folder: Path, where: str) -> tuple[list[Task], list[UserError]]:

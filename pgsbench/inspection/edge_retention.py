@@ -81,6 +81,6 @@ def compared(mask_ratio: float) -> dict[str, Strategy]:
         "pgs-released, true edge map": Repaired(mask_ratio, true_map=True),
         "pgs-released, candidates lowest": Repaired(mask_ratio, lowest=True),
         "pgs-released, both": Repaired(mask_ratio, true_map=True, lowest=True),
-        "pgs": Pgs(mask_ratio, random_share=0.0),
-        "pgs without OTN": Pgs(mask_ratio, otn=False, random_share=0.0),
+        "pgs": Pgs(mask_ratio),
+        "pgs without OTN": Pgs(mask_ratio, otn=False),
     }

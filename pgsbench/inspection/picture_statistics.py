@@ -101,7 +101,7 @@ def statistics_of(
     low, middle, high = torch.quantile(shows, torch.tensor([0.1, 0.5, 0.9])).tolist()
     shares = object_shares(pictures.objects, patch_size)
     inside, outside = _edge_ranks(images, shares, patch_size)
-    chosen, random = Pgs(0.5, random_share=0.0), Random(0.5)
+    chosen, random = Pgs(0.5), Random(0.5)
     kept, alike = zip(
         *(_masks(one, pictures, shares, patch_size, seed) for one in (chosen, random)), strict=True
     )

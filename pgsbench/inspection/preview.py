@@ -19,6 +19,7 @@ from pgsbench.masking.appearance import appearance
 from pgsbench.masking.base import Fuser, PatchView, Strategy
 from pgsbench.masking.edges import edge_map
 from pgsbench.masking.pgs import Pgs
+from pgsbench.masking.pgs_mixed import PgsMixed
 from pgsbench.masking.token_counts import token_count
 from pgsbench.models.clip import Clip, build
 from pgsbench.reporting.gallery import Seen, ShownSelection, mask_gallery
@@ -144,7 +145,8 @@ def preview(pictures: Pictures, strategies: Mapping[str, Strategy], clip: Clip, 
 
 def _edge_title(strategy: Pgs) -> str:
     operator = "" if strategy.edge == "sobel" else f" ({strategy.edge})"
-    spread = f"\nspread {strategy.edge_spread}" if strategy.edge_spread else ""
+    radius = strategy.edge_spread if isinstance(strategy, PgsMixed) else 0
+    spread = f"\nspread {radius}" if radius else ""
     return f"edges{operator}{spread}"
 
 

@@ -17,7 +17,6 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
 from pgsbench.masking.base import PatchView, Selection, Strategy
-from pgsbench.masking.edges import edge_map
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.ops import order_ascending, transport_scaling
 from pgsbench.masking.pgs import Pgs
@@ -121,22 +120,17 @@ def _draws(view: PatchView) -> Draws:
 
 def pgs_stages(strategy: Pgs, view: PatchView, *, repetitions: int = 20) -> dict[str, float]:
     """Return the fastest time in milliseconds of each stage of `pgs`: edge, similarity, OTN, selection."""
-    assert view.images is not None
-    images = view.images
     draws = _draws(view)
     with torch.no_grad():
         stages = strategy.stages(view, draws=draws)
         similarity = strategy.similarity(view)
         candidates = None if strategy.otn else stages.candidates
 
-        def edge() -> None:
-            edge_map(images, view.patch_size, operator=strategy.edge, spread=strategy.edge_spread)
-
         def normalise() -> None:
             transport_scaling(((similarity - 1.0) / strategy.tau).exp(), rounds=strategy.rounds)
 
         parts: dict[str, Callable[[], object]] = {
-            "edge": edge,
+            "edge": lambda: strategy.edge_of(view),
             "similarity": lambda: strategy.similarity(view, candidates),
             "selection": lambda: order_ascending(stages.score, draws=draws),
         }

@@ -58,6 +58,7 @@ class Cluster:
     token_weight: float = 0.0
     hide: bool = True
     needs: ClassVar[frozenset[Need]] = frozenset({"images", "tokens"})
+    ratio_is_least: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_ratio("mask_ratio", self.mask_ratio)

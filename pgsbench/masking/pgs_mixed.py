@@ -1,4 +1,4 @@
-"""What training on small pictures made of CLIP-PGS: colours count, areas are protected, half is drawn at random."""
+"""CLIP-PGS as it was tuned here: colours count, areas are protected, half of it is drawn at random."""
 
 from __future__ import annotations
 

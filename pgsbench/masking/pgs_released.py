@@ -71,6 +71,7 @@ class PgsReleased:
     edge: bool = True
     otn: bool = True
     needs: ClassVar[frozenset[Need]] = frozenset({"images", "tokens"})
+    ratio_is_least: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_ratio("mask_ratio", self.mask_ratio)

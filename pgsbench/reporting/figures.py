@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from pgsbench.reporting.cost.pareto_figure import accuracy_cost
-from pgsbench.reporting.decision.decide import outcome_of
+from pgsbench.reporting.decision.comparisons import group_comparisons
 from pgsbench.reporting.gallery import Seen, mask_gallery
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.search.where import gain_map
@@ -113,11 +113,11 @@ def ratio_accuracy(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
 
 
 def forest(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
-    """Differences with their intervals, one panel per pair; filled where better or worse (`outcome_of`).
+    """Differences with their intervals, one panel per pair; filled where better or worse.
 
     Such a one has the colour of the arm that is better. None where nothing could be compared.
     """
-    comparisons = results.group_comparisons
+    comparisons = group_comparisons(results)
     pen_of = pens(results.study.arms, theme)
     pairs = list(dict.fromkeys(one.pair for one in comparisons))
     if not any(isinstance(one.interval, Interval) for one in comparisons):
@@ -133,7 +133,7 @@ def forest(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
         for pair, axes in zip(pairs, panels, strict=False):  # the rest of `panels` stays empty
             axes.axvline(0, color=theme.ink, linewidth=0.8)
             for one in (one for one in comparisons if one.pair == pair):
-                outcome = outcome_of(results, one)
+                outcome = one.outcome
                 better = {"better": one.candidate, "worse": one.baseline}.get(outcome)
                 colour = pen_of[results.study.arm_of[better]].colour if better else None
                 _whisker(axes, one, scopes.index(one.of), theme, colour)

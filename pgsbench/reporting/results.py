@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property, partial
 from itertools import chain
 
 import numpy as np
-import pandas as pd
 
 from pgsbench.errors import StudyError, nearest
 from pgsbench.records.verdict_record import ALL_GROUPS
-from pgsbench.reporting.statistics.comparison import Comparison, Family, Missing
+from pgsbench.reporting.statistics.comparison import Missing
 from pgsbench.reporting.statistics.intervals import (
     GapClosed,
     Interval,
     difference,
     gap_closed,
-    holm,
     mean_interval,
 )
-from pgsbench.reporting.statistics.paired_values import PairedValues, shared_seeds
+from pgsbench.reporting.statistics.paired_values import PairedValues, one_training, shared_seeds
 from pgsbench.reporting.study_frames import COMPLETE, StudyFrames
 from pgsbench.study.compared import check_baselines
 from pgsbench.study.objective import Objective, is_above
@@ -163,21 +160,19 @@ class Results:
         return not set(chain.from_iterable(self._fitting)) <= set(self.pairs)
 
     @cached_property
-    def group_comparisons(self) -> list[Comparison]:
-        """All comparisons on groups: the main family of Holm's correction."""
-        return self._compare(self.groups, "groups")
-
-    @cached_property
-    def task_comparisons(self) -> list[Comparison]:
-        """All comparisons on single tasks: exploratory, a family of their own."""
-        return self._compare(self.tasks, "tasks")
-
-    @cached_property
     def headline(self) -> dict[str, str]:
         """Arm -> the label that stands for it in figures: the best point that is compared, or its like."""
         ours = self.best(list(dict.fromkeys(one for one, _ in self.pairs)) or self.labels_of(self.candidate))
         likes = {arm: self._same_point(ours, arm) or self.labels_of(arm)[0] for arm in self.study.arms}
         return {**likes, self.study.of(ours)[0].arm: ours}
+
+    @cached_property
+    def copies(self) -> list[list[str]]:
+        """The labels that are one training, each list one; none where each label is a training of its own."""
+        found: dict[str, list[str]] = {}
+        for label, training in one_training(self.study.values).items():
+            found.setdefault(training, []).append(label)
+        return [sorted(labels, key=self.study.labels.index) for labels in found.values() if len(labels) > 1]
 
     @property
     def random_arm(self) -> str:
@@ -267,16 +262,6 @@ class Results:
             self._paired[of, seeds] = paired
         return paired
 
-    def frame(self) -> pd.DataFrame:
-        """Return all comparisons as numbers, one row each."""
-        rows = []
-        for one in [*self.group_comparisons, *self.task_comparisons]:
-            row = {"family": one.family, "of": one.of, "candidate": one.candidate, "baseline": one.baseline}
-            if isinstance(one.interval, Interval):
-                row |= vars(one.interval)
-            rows.append({**row, "p_value_holm": one.adjusted_p, "verdict": one.verdict})
-        return pd.DataFrame(rows)
-
     # --------------------------------------------------------------------------------------------- inside
 
     @cached_property
@@ -294,15 +279,6 @@ class Results:
             ]
             for baseline in self.baselines
         ]
-
-    def _compare(self, scopes: Mapping[str, Mapping[str, float]], family: Family) -> list[Comparison]:
-        found = [
-            Comparison(ours, theirs, of, self.difference(ours, theirs, of), family=family)
-            for ours, theirs in self.pairs
-            for of in scopes
-        ]
-        p = [one.interval.p_value if isinstance(one.interval, Interval) else float("nan") for one in found]
-        return [replace(one, adjusted_p=value) for one, value in zip(found, holm(p), strict=True)]
 
     def _ask(
         self, labels: list[str], of: str, question: Callable[[PairedValues], Interval]

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from pgsbench.errors import StudyError, nearest
 from pgsbench.reporting import columns, figures
+from pgsbench.reporting.decision.comparisons import comparisons_frame
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import Missing
 from pgsbench.reporting.style import LIGHT
@@ -53,7 +54,7 @@ class StudyResults:
     @property
     def differences(self) -> pd.DataFrame:
         """Candidate minus each baseline by group and task: estimate, interval, p-values, verdict."""
-        return self.statistics.frame()
+        return comparisons_frame(self.statistics)
 
     @property
     def outcomes(self) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import numpy as np
 
 from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting import columns
-from pgsbench.reporting.decision.decide import outcome_of
+from pgsbench.reporting.decision.comparisons import group_comparisons, task_comparisons
 from pgsbench.reporting.decision.power import detectable
 from pgsbench.reporting.render import MISSING_CELL, Table, interval_cell, p_text, percent
 from pgsbench.reporting.results import Results
@@ -55,24 +55,20 @@ def scores_table(results: Results) -> Table:
 
 def differences_table(results: Results) -> Table:
     """Candidate minus each baseline on every group: interval, Holm's p, verdict, smallest detectable."""
-    table = _differences("Differences by group", results.group_comparisons, "group", _MAIN)
-    verdicts = [
-        row[4].replace(one.outcome, outcome_of(results, one))
-        for one, row in zip(results.group_comparisons, table.rows, strict=True)
-    ]
-    found = [detectable(results, one.candidate, one.baseline, one.of) for one in results.group_comparisons]
+    table = _differences("Differences by group", group_comparisons(results), "group", _MAIN)
+    found = [detectable(results, one.candidate, one.baseline, one.of) for one in group_comparisons(results)]
     cells = [MISSING_CELL if one is None else percent(one) for one in found]
     return replace(
         table,
         header=[*table.header, "detectable"],
-        rows=[[*row[:-1], *more] for row, *more in zip(table.rows, verdicts, cells, strict=True)],
+        rows=[[*row, cell] for row, cell in zip(table.rows, cells, strict=True)],
         notes=[*table.notes, _DETECTABLE],
     )
 
 
 def task_differences_table(results: Results) -> Table:
     """Candidate minus each baseline on every task: exploratory, a Holm family of its own."""
-    return _differences("Differences by task (exploratory)", results.task_comparisons, "task", _EXPLORATORY)
+    return _differences("Differences by task (exploratory)", task_comparisons(results), "task", _EXPLORATORY)
 
 
 def tasks_table(results: Results) -> Table:
@@ -154,8 +150,8 @@ def mask_table(results: Results) -> Table | None:
 
 
 _MAIN = (
-    "p and verdict: Holm's correction over the {n} comparisons of this table, the study's main family. Tasks "
-    "are a family of their own. The verdict on the first group is the study's: corrected by itself."
+    "p and verdict: Holm's correction, over the pairs for the first group, which is the study's verdict, and "
+    "over all other comparisons of this table together. Tasks are a family of their own."
 )
 _DETECTABLE = (
     "Detectable: the smallest true difference, in points, that these seeds and items find with a chance of "

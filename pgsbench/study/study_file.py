@@ -130,9 +130,19 @@ class StudyFile:
         return {**self.config.model_dump(mode="json", exclude=base), "arms": arms}
 
     def _complete_strategy(self, given: StrategyConfig, base: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a strategy with every field of its own; the base's ratio is taken over where it has one."""
+        """Return a strategy with every field of its own; the base's ratio is taken over if it means the same.
+
+        To some strategies `mask_ratio` is the least share, as pictures decide how much is hidden; to others
+        it is the share. Between these nothing is taken over: each has its own default.
+        """
         kind = strategy_class(given.name, relative_to=self.folder)
-        fields = _with_inherited("mask_ratio", kind, given.fields, base)
+        other = strategy_class(self.config.strategy.name, relative_to=self.folder)
+        means_the_same = kind is other or not (
+            base.get("max_ratio") is not None
+            or getattr(kind, "ratio_is_least", False)
+            or getattr(other, "ratio_is_least", False)
+        )
+        fields = _with_inherited("mask_ratio", kind, given.fields, base) if means_the_same else given.fields
         strategy = configure(given.name, fields, relative_to=self.folder)
         return {"name": self._absolute(given.name), **fields_of(strategy)}
 

@@ -76,3 +76,12 @@ def test_the_page_about_public_sets_counts_the_tasks_of_every_suite() -> None:
 
 def test_the_suite_whose_speed_is_told_is_one_that_clip_benchmark_can_run(tmp_path: Path) -> None:
     assert all(arguments(task, tmp_path) for task in load_suite("scenes").tasks)
+
+
+@pytest.mark.parametrize("group", ["mean", "turned"])
+def test_a_group_has_a_name_of_its_own(example: Path, group: str) -> None:
+    suite = example / "invariance.yaml"
+    text = suite.read_text().replace("pets/turned", "turned")
+    suite.write_text(text.replace("group: invariance", f"group: {group}"))
+    with pytest.raises(ConfigError, match="rename the group"):
+        load_suite(suite)

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from fabricated import Arm
 
-from pgsbench.archive.past_studies import check_report, rewrite_reports, validity
 from pgsbench.errors import StudyError
 from pgsbench.reporting.evidence import EVIDENCE, OUTCOMES
 from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
+from pgsbench.session.past_studies import check_report, rewrite_reports, validity
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(path for path in (ROOT / "reports/examples").iterdir() if path.is_dir())

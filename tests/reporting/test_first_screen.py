@@ -8,7 +8,7 @@ import pytest
 from fabricated import Arm, write_runs
 
 from pgsbench.reporting import figures
-from pgsbench.reporting.decision.decide import outcome_of
+from pgsbench.reporting.decision.comparisons import group_comparisons
 from pgsbench.reporting.pages.first_screen import first_screen
 from pgsbench.reporting.pages.study_report import said_once
 from pgsbench.reporting.pages.templates import environment
@@ -88,14 +88,14 @@ def test_a_margin_that_is_large_beside_a_score_is_said_to_be(many, monkeypatch):
 def test_the_figure_of_differences_says_of_the_headline_what_the_verdict_says(many):
     drawn = figures.forest(many)
     titles = [axes.get_title(loc="left").replace("\n", " ") for axes in drawn.axes]
-    for one in many.group_comparisons:
+    for one in group_comparisons(many):
         panel = drawn.axes[titles.index(one.pair)]
         row = list(many.groups).index(one.of)
         (dot,) = (
             line for line in panel.get_lines() if line.get_marker() == "o" and line.get_ydata()[0] == row
         )
         is_filled = dot.get_markerfacecolor() == dot.get_color()
-        assert is_filled == (outcome_of(many, one) in ("better", "worse"))
+        assert is_filled == (one.outcome in ("better", "worse"))
 
 
 def test_that_sentences_are_about_one_run_is_said_once():

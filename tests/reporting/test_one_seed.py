@@ -10,6 +10,7 @@ from fabricated import ARMS, Arm
 
 from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.reporting import figures, tables
+from pgsbench.reporting.decision.comparisons import comparisons_frame, group_comparisons
 from pgsbench.reporting.pages.first_screen import first_screen, verdict_record
 from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.render import as_json, text
@@ -61,7 +62,7 @@ def test_so_do_the_verdicts_and_notes_of_tables(one, three):
     ):
         assert table(one).notes[0].startswith(FIRST), table
         assert not any(FIRST in note for note in table(three).notes), table
-    assert set(one.frame()["verdict"].str.partition(":")[0]) == {ONE_RUN}
+    assert set(comparisons_frame(one)["verdict"].str.partition(":")[0]) == {ONE_RUN}
 
 
 def test_so_do_the_first_table_the_matrix_and_the_ranking(one, three):
@@ -150,10 +151,10 @@ def test_single_tasks_are_a_family_of_their_own_and_called_exploratory(one, thre
     assert claims
     assert all(claim.endswith("(exploratory)") for claim in claims)
     assert not any("exploratory" in row[4] for row in groups.rows)
-    assert set(three.frame()["family"]) == {"groups", "tasks"}
+    assert set(comparisons_frame(three)["family"]) == {"groups", "tasks"}
     assert any("tasks are exploratory" in sentence for sentence in caveats(three))
 
 
 def test_many_tasks_do_not_take_the_power_from_the_mean_of_groups(three):
-    mean = next(one for one in three.group_comparisons if one.of == "mean of groups")
-    assert mean.adjusted_p <= len(three.group_comparisons) * mean.interval.p_value
+    mean = next(one for one in group_comparisons(three) if one.of == "mean of groups")
+    assert mean.adjusted_p <= len(group_comparisons(three)) * mean.interval.p_value

@@ -14,6 +14,7 @@ from fabricated import ARMS, Arm, write_runs
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting import figures
+from pgsbench.reporting.decision.comparisons import group_comparisons
 from pgsbench.reporting.gallery import ShownSelection, mask_gallery
 from pgsbench.reporting.pages.study_report import write_report, write_texts
 from pgsbench.reporting.results import Results
@@ -175,7 +176,7 @@ def test_figures_show_the_numbers(fabricate):
     assert len(visible) == 5
     forest = figures.forest(results)
     assert {axes.get_title(loc="left").replace("\n", " ") for axes in forest.axes if axes.axison} == {
-        one.pair for one in results.group_comparisons
+        one.pair for one in group_comparisons(results)
     }
 
 

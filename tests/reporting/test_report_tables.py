@@ -15,6 +15,7 @@ from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting import figures, render, tables
 from pgsbench.reporting.cost.pareto import TOKENS
 from pgsbench.reporting.decision import decide
+from pgsbench.reporting.decision.comparisons import group_comparisons
 from pgsbench.reporting.decision.decide import decisions
 from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.results import Results
@@ -139,14 +140,14 @@ def test_what_the_masks_show(fabricate):
 
 def test_points_of_a_search_meet_their_like(fabricate):
     results = Results(read_frames(fabricate(RATIOS, search=SEARCH)), candidate="pgs")
-    pairs = {(one.candidate, one.baseline) for one in results.group_comparisons}
+    pairs = {(one.candidate, one.baseline) for one in group_comparisons(results)}
     assert pairs == {
         ("pgs mask_ratio=0.25", "random mask_ratio=0.25"),
         ("pgs mask_ratio=0.5", "random mask_ratio=0.5"),
         ("pgs mask_ratio=0.25", "none"),
         ("pgs mask_ratio=0.5", "none"),
     }
-    assert results.group_comparisons[0].pair == "pgs − random, mask_ratio=0.25"
+    assert group_comparisons(results)[0].pair == "pgs − random, mask_ratio=0.25"
     assert any("mask_ratio=0.5" in row[0] for row in marks_table(results).rows)
     assert any("Of 4 searched points pgs mask_ratio=" in sentence for sentence in verdict(results))
     table = sweep_tables.sweep_table(results)
@@ -217,7 +218,7 @@ def test_different_versions_of_a_task_do_not_compare(fabricate):
         lambda score: replace(score, version=2 if score.task == "scenes/shape" else 1),
     )
     results = Results(read_frames(folder), baselines=["flip"])
-    found = {one.of: one.interval for one in results.group_comparisons}
+    found = {one.of: one.interval for one in group_comparisons(results)}
     assert found["classification"] == Missing("different versions of scenes/shape")
     assert isinstance(found["retrieval"], Interval)
 

@@ -12,7 +12,6 @@ import pytest
 from fabricated import Arm, write_runs
 from tinyworld import TinyWorld
 
-from pgsbench.archive.past_studies import check_report
 from pgsbench.errors import ConfigError
 from pgsbench.execution.estimate import Estimator
 from pgsbench.records.verdict_record import VerdictRecord
@@ -24,6 +23,7 @@ from pgsbench.reporting.scale.report import Measured, fits_table, scale_figure
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
+from pgsbench.session.past_studies import check_report
 from pgsbench.session.scaling import dry_run, scale
 from pgsbench.session.study import Study, open_study
 from pgsbench.study.budget import PairSeconds

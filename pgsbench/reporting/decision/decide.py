@@ -14,11 +14,11 @@ from pgsbench.records.study_record import DecisionPlan
 from pgsbench.reporting.decision.forecast import Forecast, Levels
 from pgsbench.reporting.decision.looks import share_after, shares
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.statistics.comparison import ALPHA, ONE_RUN, Comparison, Missing
-from pgsbench.reporting.statistics.intervals import Interval, holm, variance
+from pgsbench.reporting.statistics.comparison import ALPHA, ONE_RUN, SAME, Missing
+from pgsbench.reporting.statistics.intervals import Interval, difference, holm, variance
 from pgsbench.reporting.statistics.paired_values import Floats, PairedValues, lead
 
-Outcome = Literal["better", "worse", "equivalent", "undecided", "missing"]
+Outcome = Literal["better", "worse", "equivalent", "undecided", "the same training", "missing"]
 
 #: Differences below so many points do not matter, where nobody has said another margin.
 MARGIN_POINTS = 1.0
@@ -37,6 +37,7 @@ class Decision:
         margin: Smaller differences do not matter.
         seeds_needed: Seeds after which it would probably be decided; None: decided, not known, or too many.
         items_needed: Test items that it would take with these seeds; likewise.
+        adjusted_p: Holm's p-value of "the true difference is 0" in its family; NaN where nothing is tested.
     """
 
     candidate: str
@@ -47,11 +48,12 @@ class Decision:
     margin: float
     seeds_needed: int | None = None
     items_needed: int | None = None
+    adjusted_p: float = float("nan")
 
     @property
     def is_decided(self) -> bool:
         """Whether more seeds are of no use."""
-        return self.outcome in ("better", "worse", "equivalent")
+        return self.outcome in ("better", "worse", "equivalent", SAME)
 
     @property
     def num_seeds(self) -> int:
@@ -140,24 +142,19 @@ def decide(
     said = outcomes([one.interval.estimate if one else np.nan for one in looked], differs, is_far)
     still_open = _num_open(differs), _num_open(is_far)
     found = []
-    for (ours, theirs, paired), one, outcome in zip(pairs, looked, said, strict=True):
+    for (ours, theirs, paired), one, outcome, p in zip(pairs, looked, said, holm(differs), strict=True):
+        if not isinstance(paired, Missing) and paired.is_one_training(ours, theirs):
+            found.append(
+                Decision(ours, theirs, of, "the same training", difference(paired, ours, theirs), margin)
+            )
+            continue
         if isinstance(paired, Missing) or one is None:
             reason = paired if isinstance(paired, Missing) else Missing("too few seeds for a first look")
             found.append(Decision(ours, theirs, of, "missing", reason, margin))
             continue
-        decision = Decision(ours, theirs, of, outcome, one.interval, margin)
+        decision = Decision(ours, theirs, of, outcome, one.interval, margin, adjusted_p=p)
         found.append(decision if decision.is_decided else _with_forecast(decision, one, plan, still_open))
     return found
-
-
-def outcome_of(results: Results, one: Comparison) -> str:
-    """Return the outcome of a comparison: its verdict on the headline, else Holm's over all groups."""
-    verdicts = {
-        (decision.candidate, decision.baseline, decision.of): decision.outcome
-        for decision in decisions(results)
-        if decision.outcome != "missing"
-    }
-    return verdicts.get((one.candidate, one.baseline, one.of), one.outcome)
 
 
 def plan_of(results: Results) -> DecisionPlan | None:
@@ -183,49 +180,42 @@ class _Looked(NamedTuple):
     differs: float
     is_far: float
     paired: PairedValues
-    weights: Floats
+    weights: Mapping[str, float]
 
 
 def _look(
     paired: PairedValues | Missing, ours: str, theirs: str, plan: DecisionPlan | None, margin: float
 ) -> _Looked | None:
     """Look at a pair as often as planned; None where there is nothing to look at yet."""
-    if isinstance(paired, Missing):
+    if isinstance(paired, Missing) or paired.is_one_training(ours, theirs):
         return None
-    weights = paired.weights(lead(ours, theirs))
+    weights = lead(ours, theirs)
     share_of: Mapping[int, float] = {len(paired.seeds): 1.0}
     if plan is not None:
         planned = range(plan.first_seed, plan.first_seed + plan.max_seeds)
-        paired = _of_seeds(paired, [seed in planned for seed in paired.seeds])
+        paired = paired.of_seeds([seed for seed in paired.seeds if seed in planned])
         share_of = shares(1 + len(plan.baselines), plan.max_seeds)
     looks = {seeds: share for seeds, share in share_of.items() if seeds <= len(paired.seeds)}
     if not looks:
         return None
     smallest = [1.0, 1.0]
     for seeds, share in looks.items():
-        seen = _of_seeds(paired, [number < seeds for number in range(len(paired.seeds))])
+        seen = paired.of_seeds(paired.seeds[:seeds])
         found = variance(seen, weights)
-        estimate, error = weights @ seen.means.mean(axis=1), np.sqrt(found.total)
-        tests = one_look(estimate, error, found.df, margin)
+        estimate, error = seen.estimate(weights), np.sqrt(found.total)
+        tests = one_look(np.asarray(estimate), error, found.df, margin)
         smallest = [min(before, float(p) / share) for before, p in zip(smallest, tests, strict=True)]
     reach = float(stats.t.ppf(1 - ALPHA * share / 2, found.df) * error)
     interval = Interval(
-        float(estimate),
-        float(estimate) - reach,
-        float(estimate) + reach,
+        estimate,
+        estimate - reach,
+        estimate + reach,
         smallest[0],
         seeds,
         paired.num_items,
         float(found.df),
     )
     return _Looked(interval, smallest[0], smallest[1], seen, weights)
-
-
-def _of_seeds(paired: PairedValues, wanted: Sequence[bool]) -> PairedValues:
-    """Return what is known from some of the seeds."""
-    rows = np.flatnonzero(wanted)
-    seeds = tuple(paired.seeds[row] for row in rows)
-    return replace(paired, seeds=seeds, means=paired.means[:, rows], influence=paired.influence[:, rows])
 
 
 def _num_open(p_values: Sequence[float]) -> int:

@@ -75,6 +75,6 @@ def _seconds(results: Results, label: str) -> float:
 
 def _forecast(results: Results, ours: str, theirs: str, of: str) -> Forecast | None:
     paired = results.pair_up([ours, theirs], of)
-    if isinstance(paired, Missing):
+    if isinstance(paired, Missing) or paired.is_one_training(ours, theirs):
         return None
-    return Forecast(paired, paired.weights(lead(ours, theirs)))
+    return Forecast(paired, lead(ours, theirs))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pgsbench.reporting.decision.comparisons import task_comparisons
 from pgsbench.reporting.render import Table, interval_cell, percent
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import Missing
@@ -100,7 +101,7 @@ def tasks_table(results: Results, leads: Sequence[ItemLeads], ours: str, theirs:
     by_task = {one.task: one for one in leads}
     found = {
         one.of: one.interval
-        for one in results.task_comparisons
+        for one in task_comparisons(results)
         if (one.candidate, one.baseline) == (ours, theirs) and isinstance(one.interval, Interval)
     }
     ranked = sorted(found, key=lambda task: -found[task].estimate)
@@ -134,11 +135,11 @@ def _shares(runs: Sequence[RunValues], task: str) -> tuple[NDArray[np.str_], Flo
     found = [run[task] for run in runs if task in run]
     if not found or len(found) < len(runs):
         return None
-    order = np.argsort(found[0].items)
+    order = np.argsort(found[0].items, kind="stable")
     names = found[0].items[order]
     right = []
     for one in found:
-        order = np.argsort(one.items)
+        order = np.argsort(one.items, kind="stable")
         # A mean over classes weights its items, so that right ones have other values than 1.
         plain = one.strata is not None or bool(np.isin(one.values, (0.0, 1.0)).all())
         if not plain or not np.array_equal(one.items[order], names):

@@ -13,7 +13,7 @@ from pgsbench.disk.whole_files import atomic
 from pgsbench.records import files
 from pgsbench.reporting import figures, render, tables
 from pgsbench.reporting.cost.pareto_table import pareto_table
-from pgsbench.reporting.decision.decide import outcome_of
+from pgsbench.reporting.decision.comparisons import comparisons_frame, group_comparisons
 from pgsbench.reporting.evidence import EVIDENCE, write_evidence
 from pgsbench.reporting.pages.examples import examples
 from pgsbench.reporting.pages.first_screen import first_screen, verdict_record
@@ -128,7 +128,7 @@ def _write_texts(results: Results, content: dict[str, Any], out_folder: Path) ->
     texts = (
         environment().get_template("report.md.j2").render(content),
         results.study.scores.to_csv(index=False),
-        results.frame().to_csv(index=False),
+        comparisons_frame(results).to_csv(index=False),
         "\n".join(render.latex(table) for table in content["all_tables"]),
     )
     for name, text in zip(TEXTS, texts, strict=False):  # the verdict has a writer of its own
@@ -268,7 +268,7 @@ def _seeds_behind(name: str, results: Results) -> int:
     if name == "masks":
         return 1
     if name == "differences":
-        pairs = [one.interval for one in results.group_comparisons if isinstance(one.interval, Interval)]
+        pairs = [one.interval for one in group_comparisons(results) if isinstance(one.interval, Interval)]
         return min((interval.num_seeds for interval in pairs), default=0)
     done = [results.seeds(label)[0] for label in results.study.labels]
     return min((number for number in done if number), default=0)
@@ -287,7 +287,7 @@ def _png(draw: Any, results: Results, path: Path, theme: Theme) -> bytes | None:
 def _alt(name: str, results: Results) -> str:
     arms = ", ".join(results.study.arms)
     if name == "differences":
-        found = [f"{one.pair} on {one.of}: {outcome_of(results, one)}" for one in results.group_comparisons]
+        found = [f"{one.pair} on {one.of}: {one.outcome}" for one in group_comparisons(results)]
         return "Forest plot of differences. " + "; ".join(found) + "."
     if name == "where":
         return "Heat map of the gain over two knobs. " + " ".join(where.where_sentences(results))

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pgsbench.records.run_spec import short, short_paths
-from pgsbench.reporting.decision.decide import outcome_of
+from pgsbench.reporting.decision.comparisons import group_comparisons
 from pgsbench.reporting.render import Table, and_, counted, points
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import Comparison, of_one_run, one_run_notes
@@ -31,7 +31,7 @@ def gains(results: Results) -> dict[tuple[str, str], list[Comparison]]:
     """
     found: dict[tuple[str, str], list[Comparison]] = {}
     of = next(iter(results.groups), "")
-    for one in results.group_comparisons if results.is_over_data else ():
+    for one in group_comparisons(results) if results.is_over_data else ():
         if one.of == of:
             arms = results.study.arm_of[one.candidate], results.study.arm_of[one.baseline]
             found.setdefault(arms, []).append(one)
@@ -43,10 +43,10 @@ def where_sentences(results: Results) -> list[str]:
     sentences = []
     for (ours, theirs), compared in gains(results).items():
         parts = [
-            _claim(results, outcome, [one for one in compared if outcome_of(results, one) == outcome])
+            _claim(results, outcome, [one for one in compared if one.outcome == outcome])
             for outcome in _CLAIMS
         ]
-        counts = Counter(outcome_of(results, one) for one in compared)
+        counts = Counter(one.outcome for one in compared)
         parts += [f"{outcome} at {counts[outcome]}" for outcome in _OTHERS if counts[outcome]]
         settings = counted(len(compared), "setting")
         said = f"Of {settings} of the data, {ours} against {theirs} on {compared[0].of} is "
@@ -119,7 +119,7 @@ def gain_map(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
             marks = {}
             for one in found[ours, theirs]:
                 cell = _cell(results, one, paths, values)
-                marks[cell] = _DECIDED.get(outcome_of(results, one), "")
+                marks[cell] = _DECIDED.get(one.outcome, "")
             if len(set(marks.values()) - {""}) == 2 and all(map(_are_numbers, values)):
                 axes.contour(gain, levels=[0], colors="black", linewidths=1.2)
             for (row, column), value in np.ndenumerate(gain):
@@ -189,7 +189,7 @@ def _difference(results: Results, one: Comparison) -> list[str]:
     return [
         points(one.interval.estimate),
         f"{points(one.interval.low)} to {points(one.interval.high)}",
-        one.verdict.replace(one.outcome, outcome_of(results, one)),
+        one.verdict,
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -10,12 +11,15 @@ from pgsbench.reporting.statistics.intervals import Interval
 
 ALPHA = 0.05
 
+#: Outcome of two arms that are copies of one training: nothing is tested.
+SAME = "the same training"
+
 #: Said first of everything that rests on one seed: another seed may tell otherwise.
 ONE_RUN = "this training run only"
 
-#: Groups are what a study is about; single tasks give hints. Each is a Holm family of its own, so that 29
-#: tasks do not take the power from the mean of groups.
-Family = Literal["groups", "tasks"]
+#: The headline, the mean of groups, is what a study decides; its groups say where, single tasks give hints.
+#: Each is a Holm family of its own, so that 29 tasks do not take the power from the mean of groups.
+Family = Literal["headline", "groups", "tasks"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class Comparison:
         interval: The difference, or why there is none.
         adjusted_p: Holm's p-value in its family; NaN where there is none.
         family: ``"groups"``, or ``"tasks"``, which are exploratory.
+        decided: The study's verdict where it is about this very comparison; it goes before what
+            `adjusted_p` says.
     """
 
     candidate: str
@@ -44,6 +50,7 @@ class Comparison:
     interval: Interval | Missing
     adjusted_p: float = float("nan")
     family: Family = "groups"
+    decided: str = ""
 
     @property
     def names(self) -> tuple[str, str, str]:
@@ -67,14 +74,18 @@ class Comparison:
     @property
     def is_significant(self) -> bool:
         """Whether the difference holds after Holm's correction."""
-        return isinstance(self.interval, Interval) and self.adjusted_p < ALPHA
+        return self.outcome in ("better", "worse")
 
     @property
     def outcome(self) -> str:
-        """One of "better", "worse", "undecided", "missing"."""
+        """One of "better", "worse", "equivalent", "undecided", `SAME`, "missing"; every output says this."""
         if isinstance(self.interval, Missing):
             return "missing"
-        if not self.is_significant:
+        if self.decided:
+            return self.decided
+        if math.isnan(self.interval.p_value):
+            return SAME
+        if not self.adjusted_p < ALPHA:
             return "undecided"
         return "better" if self.interval.estimate > 0 else "worse"
 

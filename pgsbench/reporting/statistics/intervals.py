@@ -16,9 +16,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy import optimize, stats
 
-from pgsbench.reporting.statistics.paired_values import Floats, PairedValues, lead
+from pgsbench.reporting.statistics.paired_values import PairedValues, lead
 from pgsbench.reporting.statistics.variance import Variance, seed_parts, variance_of
 
 LEVEL = 0.95
@@ -54,8 +55,14 @@ def mean_interval(paired: PairedValues, arm: str) -> Interval:
 
 
 def difference(paired: PairedValues, candidate: str, baseline: str) -> Interval:
-    """Return candidate minus baseline, paired by seed and test item."""
-    return contrast(paired, lead(candidate, baseline))
+    """Return candidate minus baseline, paired by seed and test item.
+
+    Of two copies of one training it is 0, and not tested: its p-value is NaN.
+    """
+    weights = lead(candidate, baseline)
+    if paired.is_one_training(candidate, baseline):
+        return Interval(0.0, 0.0, 0.0, float("nan"), len(paired.seeds), paired.num_items, float("nan"))
+    return contrast(paired, weights)
 
 
 def contrast(paired: PairedValues, weights: Mapping[str, float]) -> Interval:
@@ -65,9 +72,7 @@ def contrast(paired: PairedValues, weights: Mapping[str, float]) -> Interval:
         paired: The aligned arms.
         weights: arm -> weight, for example ``{"pgs": 1, "flip": -1}``.
     """
-    w = paired.weights(weights)
-    estimate = float(w @ paired.means.mean(axis=1))
-    found = variance(paired, w)
+    estimate, found = paired.estimate(weights), variance(paired, weights)
     error, df = float(np.sqrt(found.total)), float(found.df)
     reach = float(stats.t.ppf((1 + LEVEL) / 2, df)) * error
     p_value = float(2 * stats.t.sf(abs(estimate) / error, df))
@@ -76,36 +81,41 @@ def contrast(paired: PairedValues, weights: Mapping[str, float]) -> Interval:
     )
 
 
-def variance(paired: PairedValues, w: Floats) -> Variance:
-    """Return the variance of a contrast given by its (a,) weights."""
-    return variance_of(paired.means, paired.influence, paired.floor, w)
+def variance(paired: PairedValues, weights: Mapping[str, float]) -> Variance:
+    """Return the variance of a contrast, given as arm -> weight."""
+    means, influence, w = paired.arrays(weights)
+    return variance_of(means, influence, paired.floor, w)
 
 
-def mean_draws(paired: PairedValues, arms: Sequence[str], count: int, rng: np.random.Generator) -> Floats:
-    """Draw (count, a) means of some arms as other test items and other seeds would give them.
+def mean_draws(
+    paired: PairedValues, arms: Sequence[str], count: int, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Draw means of some arms as other test items and other seeds would give them: draw x arm.
 
     All arms see the same drawn items. Seeds move each arm on its own, by the variance that `contrast` takes
     them to have; what they do to all arms alike makes no difference between arms and is left out.
 
     Args:
         paired: The aligned arms.
-        arms: Those that are wanted, in this order.
+        arms: Those that are wanted.
         count: Number of draws.
         rng: Source of the draws.
     """
-    rows = [paired.arms.index(arm) for arm in arms]
-    by_item = paired.influence[rows].mean(axis=1)
-    covariance = by_item @ by_item.T + np.eye(len(rows)) * paired.floor / 2
-    drawn = rng.multivariate_normal(paired.means[rows].mean(axis=1), covariance, size=count, method="eigh")
-    if len(paired.seeds) == 1 or len(paired.arms) == 1:
-        return drawn
-    own = np.zeros(len(paired.arms))
-    own[:2] = np.sqrt(0.5), -np.sqrt(0.5)  # a difference of weight one: nothing of it is shared
-    _, seeds, _, df = seed_parts(paired.means[:, :, None], own)
-    _, noise, _, _ = seed_parts(paired.influence, own)
-    scale = np.sqrt(max(0.0, float(seeds - noise)) * df / rng.chisquare(df, size=(count, 1)))
-    found: Floats = drawn + scale * rng.standard_normal((count, len(rows)))
-    return found
+    names = list(dict.fromkeys(paired.training_of(arm) for arm in arms))
+    by_item = np.array([paired.influence[arm].mean(axis=0) for arm in names])
+    covariance = by_item @ by_item.T + np.eye(len(names)) * paired.floor / 2
+    drawn = rng.multivariate_normal(paired.scores(names), covariance, size=count, method="eigh")
+    if len(paired.seeds) > 1 and paired.num_trainings > 1:
+        one, other = sorted({paired.training_of(arm) for arm in paired.arms})[
+            :2
+        ]  # any: a difference of weight one, of which nothing is shared
+        means, influence, own = paired.arrays({one: np.sqrt(0.5), other: -np.sqrt(0.5)})
+        _, seeds, _, df = seed_parts(means[:, :, None], own)
+        _, noise, _, _ = seed_parts(influence, own)
+        scale = np.sqrt(max(0.0, float(seeds - noise)) * df / rng.chisquare(df, size=(count, 1)))
+        drawn = drawn + scale * rng.standard_normal((count, len(names)))
+    of_training = pd.DataFrame(drawn, columns=names)
+    return pd.DataFrame({arm: of_training[paired.training_of(arm)] for arm in arms})
 
 
 @dataclass(frozen=True)

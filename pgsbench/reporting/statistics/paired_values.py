@@ -6,10 +6,11 @@ Letters: a arms, s seeds, i distinct units: test items that were drawn together 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from pgsbench.errors import StudyError
@@ -50,25 +51,24 @@ ArmValues = Mapping[int, RunValues]
 class PairedValues:
     """Weighted means over tasks of several arms with the same seeds, and what each item adds to them.
 
+    A panel may hold more arms than were asked for, in whatever order: take arms and seeds by name alone.
+
     Attributes:
-        arms: Names of the arms.
-        seeds: The seeds that all arms have.
-        means: (a, s) weighted mean over the tasks of each task's mean over its items.
-        influence: (a, s, i) what the unit adds to `means`: its values minus the mean of their task, or of
-            their class where that is a mean over classes, times the task's weight over its number of values,
-            summed over all its values in all tasks.
-        num_items: Number of distinct units i.
+        means: Arm x seed: weighted mean over the tasks of each task's mean over its items.
+        influence: Arm -> seed x unit: what the unit adds to `means`: its values minus the mean of their task,
+            or of their class where that is a mean over classes, times the task's weight over its number of
+            values, summed over all its values in all tasks.
         floor: Variance that is never undercut, so that 30 right answers of 30 are not "100.0 +- 0.0": the
             two pseudo-items of Agresti & Coull (1998) and, for differences, Bonett & Price (2012), in each
             task, shared out among its classes.
+        trainings: Arm -> the arm that stands for its training, see `one_training`; one that is not named
+            stands for itself.
     """
 
-    arms: tuple[str, ...]
-    seeds: tuple[int, ...]
-    means: Floats
-    influence: Floats
-    num_items: int
+    means: pd.DataFrame
+    influence: Mapping[str, pd.DataFrame]
     floor: float
+    trainings: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def build(
@@ -85,7 +85,7 @@ class PairedValues:
         Args:
             values: arm -> seed -> task -> values. Runs that lack a task are left out.
             tasks: task -> weight; the weights sum to one.
-            arms: The arms that must be there; the first ones of the panel, in this order.
+            arms: The arms that must be there.
 
         Raises:
             StudyError: An arm has no complete run, the arms share no seed, or their test items differ.
@@ -110,22 +110,115 @@ class PairedValues:
                 except StudyError:
                     continue
         return cls(
-            arms=tuple(rows),
-            seeds=tuple(seeds),
-            means=np.array([[mean for mean, _ in row] for row in rows.values()]),
-            influence=np.array([[share for _, share in row] for row in rows.values()]),
-            num_items=layout.num_items,
+            means=pd.DataFrame({arm: [mean for mean, _ in row] for arm, row in rows.items()}, seeds).T,
+            influence={
+                arm: pd.DataFrame(np.array([share for _, share in row]), seeds) for arm, row in rows.items()
+            },
             floor=layout.floor,
+            trainings=one_training({arm: values[arm] for arm in rows}),
         )
 
-    def weights(self, contrast: Mapping[str, float]) -> Floats:
-        """Return the (a,) weights of a contrast given by arm; arms that it does not name weigh nothing."""
-        return np.array([contrast.get(arm, 0.0) for arm in self.arms])
+    def is_one_training(self, ours: str, theirs: str) -> bool:
+        """Whether two arms are copies of one training."""
+        return self.training_of(ours) == self.training_of(theirs)
+
+    def training_of(self, arm: str) -> str:
+        """Return the arm that stands for the training of an arm."""
+        return self.trainings.get(arm, arm)
+
+    @property
+    def num_trainings(self) -> int:
+        """Number of trainings that the arms are."""
+        return len({self.training_of(arm) for arm in self.influence})
+
+    @property
+    def arms(self) -> frozenset[str]:
+        """Names of the arms."""
+        return frozenset(self.means.index)
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds that all arms have, ascending."""
+        return [int(seed) for seed in self.means.columns]
+
+    @property
+    def num_items(self) -> int:
+        """Number of distinct units i."""
+        return next(iter(self.influence.values())).shape[1]
+
+    def of_seeds(self, seeds: Sequence[int]) -> PairedValues:
+        """Return what is known from some of the seeds."""
+        wanted = list(seeds)
+        influence = {arm: of_arm.loc[wanted] for arm, of_arm in self.influence.items()}
+        return PairedValues(self.means[wanted], influence, self.floor, self.trainings)
+
+    def scores(self, arms: Sequence[str]) -> pd.Series[float]:
+        """Return the mean over seeds of some arms, in the order in which they are asked for."""
+        return self.means.loc[list(arms)].mean(axis=1)
+
+    def estimate(self, contrast: Mapping[str, float]) -> float:
+        """Return a weighted sum of arms' means; arms that the contrast does not name weigh nothing."""
+        return sum(
+            weight * float(score)
+            for weight, score in zip(contrast.values(), self.scores(list(contrast)), strict=True)
+        )
+
+    def arrays(self, contrast: Mapping[str, float]) -> tuple[Floats, Floats, Floats]:
+        """Return (a, s) means, (a, s, i) influence and the (a,) weights of a contrast, all in one order.
+
+        Letter a: trainings. Copies of one are one row, with the sum of their weights: each would count as
+        evidence of how little seeds matter, else.
+        """
+        # Sorted, so that no digit depends on what was asked before.
+        arms = sorted({self.training_of(arm) for arm in self.influence})
+        return (
+            self.means.loc[arms].to_numpy(dtype=np.float64),
+            np.array([self.influence[arm] for arm in arms]),
+            np.array(
+                [
+                    sum(weight for arm, weight in contrast.items() if self.training_of(arm) == one)
+                    for one in arms
+                ],
+                np.float64,
+            ),
+        )
 
 
 def shared_seeds(arms: Iterable[ArmValues], tasks: Mapping[str, float]) -> frozenset[int]:
     """Return the seeds with which every arm has all tasks."""
     return frozenset.intersection(*(frozenset(_complete_runs(arm, tasks)) for arm in arms))
+
+
+def one_training(values: Mapping[str, ArmValues]) -> dict[str, str]:
+    """Return each arm with the first arm, by name, that is the same training.
+
+    Two are where every seed that both have gave the same value on every item of every task. Values that are
+    all alike, as where every answer is right, say nothing of that.
+    """
+    found: dict[str, str] = {}
+    for arm in sorted(values):
+        known = dict.fromkeys(found.values())
+        found[arm] = next((one for one in known if _are_copies(values[one], values[arm])), arm)
+    return found
+
+
+def _are_copies(ours: ArmValues, theirs: ArmValues) -> bool:
+    seeds = [seed for seed in ours if ours[seed] and theirs.get(seed)]
+    return bool(seeds) and all(
+        ours[seed].keys() == theirs[seed].keys()
+        and all(_are_equal(ours[seed][task], theirs[seed][task]) for task in ours[seed])
+        and any(len(set(one.values.tolist())) > 1 for one in ours[seed].values())
+        for seed in seeds
+    )
+
+
+def _are_equal(ours: TaskValues, theirs: TaskValues) -> bool:
+    if np.array_equal(ours.items, theirs.items):
+        return np.array_equal(ours.values, theirs.values)
+    one, other = (np.argsort(side.items, kind="stable") for side in (ours, theirs))
+    return np.array_equal(ours.items[one], theirs.items[other]) and np.array_equal(
+        ours.values[one], theirs.values[other]
+    )
 
 
 def lead(ours: str, theirs: str) -> dict[str, float]:

@@ -21,6 +21,7 @@ _CLAIMS = {
     "better": "better than",
     "worse": "worse than",
     "equivalent": "as good as",
+    "the same training": "the same training as",
     "undecided": "undecided against",
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgsbench.reporting.decision.decide import outcome_of
+from pgsbench.reporting.decision.comparisons import group_comparisons
 from pgsbench.reporting.render import Table, counted, points
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import Comparison, Missing, one_run_notes
@@ -16,14 +16,14 @@ def marks_table(results: Results) -> Table | None:
     if not results.pairs or not results.groups:
         return None
     by_pair: dict[tuple[str, str], list[Comparison]] = {}
-    for one in results.group_comparisons:
+    for one in group_comparisons(results):
         by_pair.setdefault((one.candidate, one.baseline), []).append(one)
     rows = [[family[0].pair, *(_cell(results, one) for one in family)] for family in by_pair.values()]
-    every = results.group_comparisons
+    every = group_comparisons(results)
     notes = one_run_notes(one.interval.num_seeds for one in every if isinstance(one.interval, Interval))
     notes += [
         "Points. ▲ better, ▼ worse, = equivalent within the margin, ? undecided. Corrected for the number of "
-        "comparisons: the first column by itself (the verdict), the others over all groups."
+        "comparisons: the first column by itself (the verdict), the others together."
     ]
     reasons = {one.interval.reason for one in every if isinstance(one.interval, Missing)}
     if reasons:
@@ -35,5 +35,5 @@ def marks_table(results: Results) -> Table | None:
 def _cell(results: Results, one: Comparison) -> str:
     if isinstance(one.interval, Missing):
         return "missing"
-    mark = _MARKS.get(outcome_of(results, one), "–")
+    mark = _MARKS.get(one.outcome, "–")
     return f"{mark} {points(one.interval.estimate)}"

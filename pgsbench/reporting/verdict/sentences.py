@@ -5,6 +5,7 @@ from __future__ import annotations
 from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting.columns import reference_label, rows_of
 from pgsbench.reporting.cost.pareto_table import pareto_sentences
+from pgsbench.reporting.decision.comparisons import group_comparisons, task_comparisons
 from pgsbench.reporting.render import and_, percent, points
 from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.search.effects_tables import effects_sentences
@@ -49,9 +50,9 @@ def caveats(results: Results) -> list[str]:
             "Two seeds say little about how much seeds matter: intervals are wide and, with few arms, a "
             "little too narrow even so (docs/statistics.md)."
         )
-    if any(one.outcome == "undecided" for one in results.group_comparisons):
+    if any(one.outcome == "undecided" for one in group_comparisons(results)):
         found.append('"Undecided" is not "equal": the interval says how large the difference may be.')
-    if any(one.is_significant for one in results.task_comparisons):
+    if any(one.is_significant for one in task_comparisons(results)):
         found.append(
             "Single tasks are exploratory: they are corrected as a family of their own. The sentences above "
             "are about groups, the main family."
@@ -64,6 +65,10 @@ def caveats(results: Results) -> list[str]:
             f"All arms were trained on one data set ({specs[0].config.data.source}){spent}. "
             "Others may tell otherwise."
         )
+    found += [
+        f"{and_(arms)} are one training: they count once, and nothing is tested between them."
+        for arms in results.copies
+    ]
     if results.not_compared:
         found.append(
             f"Shown, but not compared here: {and_(results.not_compared)}, of earlier commands. "

@@ -9,14 +9,20 @@ from pgsbench.reporting.columns import COST, known, reference_label, rows_of
 from pgsbench.reporting.decision.decide import Decision, decisions
 from pgsbench.reporting.render import MISSING_CELL, Cell, Table, interval_cell, percent
 from pgsbench.reporting.results import Results, named
-from pgsbench.reporting.statistics.comparison import Missing, one_run_notes
+from pgsbench.reporting.statistics.comparison import SAME, Missing, one_run_notes
 from pgsbench.reporting.statistics.intervals import Interval
 
 MAX_ROWS = 7
 #: Points of a search over data: a grid of three by three is shown whole.
 MAX_POINTS = 9
 #: Outcome -> its mark, so that a reader need not read words.
-MARKS = {"better": "▲ better", "worse": "▼ worse", "equivalent": "= equivalent", "undecided": "? undecided"}
+MARKS = {
+    "better": "▲ better",
+    "worse": "▼ worse",
+    "equivalent": "= equivalent",
+    "undecided": "? undecided",
+    SAME: "= the same training",
+}
 #: Columns of the costs (`pgsbench.reporting.columns`) -> what the table of the verdict calls them.
 _COSTS = {"relative time": "time", "TFLOP": "TFLOP"}
 
