@@ -143,10 +143,10 @@ def _run_first(
             return run
         if prober is not None and prober.is_over():
             raise Pruned
-        began, is_trained = time.perf_counter(), (run.checkpoint / checkpoint.WEIGHTS_FILE).is_file()
-        is_whole = not is_trained and not any(run.state.glob("*"))
+        began, was_trained = time.perf_counter(), is_trained(run)
+        is_whole = not was_trained and not any(run.state.glob("*"))
         try:
-            if not is_trained:
+            if not was_trained:
                 tell(str(run.path))
                 _train(run, spec, device=device, should_stop=asked_to_stop, prober=prober, ranks=ranks)
             eval_seconds = _evaluate(run, suite, spec, device=device, should_stop=asked_to_stop)
@@ -180,6 +180,11 @@ def is_complete(run: RunDir | None, suite_fingerprint: str) -> bool:
     if run is None or not run.is_done or not suite_fingerprint:
         return False
     return run.scores_of(suite_fingerprint) is not None
+
+
+def is_trained(run: RunDir) -> bool:
+    """Tell whether a run has its model, so that what it may lack is its evaluation."""
+    return (run.checkpoint / checkpoint.WEIGHTS_FILE).is_file()
 
 
 def _check_identity(spec: RunSpec) -> None:
