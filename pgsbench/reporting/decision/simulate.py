@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pgsbench.records.margin import Margin
 from pgsbench.records.study_record import DecisionPlan
 from pgsbench.reporting.decision.decide import MARGIN_POINTS, Decision, Outcome, decide, one_look, outcomes
 from pgsbench.reporting.decision.looks import DEFAULT_MAX_SEEDS, shares
@@ -126,8 +127,8 @@ def _decide(means: Floats, influence: Floats, max_seeds: int) -> list[Decision]:
     """Return the verdicts of a study that was looked at up to so many seeds, from (a, s) and (a, s, i)."""
     arms, seeds = tuple(f"arm {number}" for number in range(len(means))), tuple(range(max_seeds))
     paired = PairedValues(arms, seeds, means[:, :max_seeds], influence[:, :max_seeds], UNITS, 0.0)
-    plan = DecisionPlan(arms[0], arms[1:], MARGIN_POINTS, max_seeds)
-    return decide([(arms[0], other, paired) for other in arms[1:]], plan, MARGIN_POINTS)
+    plan = DecisionPlan(arms[0], arms[1:], Margin(MARGIN_POINTS), max_seeds)  # values are points
+    return decide([(arms[0], other, paired) for other in arms[1:]], plan, plan.margin)
 
 
 def _chunk(world: World, naive: bool, rng: np.random.Generator) -> Iterator[tuple[list[Outcome], int]]:
