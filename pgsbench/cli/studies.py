@@ -34,8 +34,8 @@ Arms = Annotated[list[str] | None, option("Only this arm; may be repeated.", tab
 @opt.takes_study_options
 def sweep(
     study: opt.StudyArgument,
-    trials: Annotated[int | None, option("Trials in all, past ones included.", min=1)] = None,
-    confirm: Annotated[int | None, option("Compare the winner with rivals on fresh seeds.", min=1)] = None,
+    trials: Annotated[int | None, option("Trials in all, past ones included.", min=1, max=100_000)] = None,
+    confirm: Annotated[int | None, option("Fresh seeds for the winner and rivals.", min=1, max=1000)] = None,
     *,
     options: opt.StudyOptions,
 ) -> None:
@@ -79,10 +79,10 @@ def compare(
     seeds = max_seeds or DEFAULT_MAX_SEEDS
     looks: dict[str, Any] = {"candidate": candidate, "margin": margin or MARGIN_POINTS, "max_seeds": seeds}
     if options.dry_run:
-        most = comparing.with_all_seeds(opened, others, **looks) if until else opened
         if until:
+            opened = comparing.with_all_seeds(opened, others, **looks)
             typer.echo(f"with all {seeds} seeds; fewer, where it is decided sooner", err=True)
-        return _show_plan(opened, most.dry_run_of_comparison(others, candidate), options)
+        return _show_plan(opened, opened.dry_run_of_comparison(others, candidate), options)
     if options.detach:
         return _leave(opened, [candidate or opened.arms[0], *others])
     from pgsbench.reporting import printout
