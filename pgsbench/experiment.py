@@ -346,7 +346,6 @@ def _summary(
         mask_share=totals.mask_seconds / totals.train_seconds,
         mask_ratio_effective=totals.effective_mask_ratio,
         mask_overlap=mask_overlap,
-        tokens_kept=lines[0]["tokens_kept"],
         visual_tokens=totals.visual_tokens,
         num_parameters=sum(parameter.numel() for parameter in clip.model.parameters()),
         final_loss=lines[-1]["loss"],
@@ -354,6 +353,8 @@ def _summary(
         text_tokens=totals.text_tokens,
         flops=totals.flops or None,
         bad_samples=damage.counts,
+        mask_ratio_over_training=totals.mask_ratio_over_training,
+        tokens_kept_over_training=totals.tokens_kept_over_training,
     )
 
 
