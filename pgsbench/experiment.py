@@ -144,10 +144,10 @@ def _run_first(
             return run
         if prober is not None and prober.is_over():
             raise Pruned
-        began, is_trained = time.perf_counter(), (run.checkpoint / checkpoint.WEIGHTS_FILE).is_file()
-        is_whole = not is_trained and not any(run.state.glob("*"))
+        began, was_trained = time.perf_counter(), is_trained(run)
+        is_whole = not was_trained and not any(run.state.glob("*"))
         try:
-            if not is_trained:
+            if not was_trained:
                 tell(str(run.path))
                 _train(run, spec, device=device, should_stop=asked_to_stop, prober=prober, ranks=ranks)
             eval_seconds = _evaluate(run, suite, spec, device=device, should_stop=asked_to_stop)
@@ -185,6 +185,11 @@ def is_complete(run: RunDir | None, suite_fingerprint: str) -> bool:
     except RunError:  # damaged: measured again, it is whole
         return False
     return scores is not None and are_whole(run.path, scores)
+
+
+def is_trained(run: RunDir) -> bool:
+    """Tell whether a run has its model, so that what it may lack is its evaluation."""
+    return (run.checkpoint / checkpoint.WEIGHTS_FILE).is_file()
 
 
 def _check_identity(spec: RunSpec) -> None:
@@ -346,7 +351,6 @@ def _summary(
         mask_share=totals.mask_seconds / totals.train_seconds,
         mask_ratio_effective=totals.effective_mask_ratio,
         mask_overlap=mask_overlap,
-        tokens_kept=lines[0]["tokens_kept"],
         visual_tokens=totals.visual_tokens,
         num_parameters=sum(parameter.numel() for parameter in clip.model.parameters()),
         final_loss=lines[-1]["loss"],
@@ -354,6 +358,8 @@ def _summary(
         text_tokens=totals.text_tokens,
         flops=totals.flops or None,
         bad_samples=damage.counts,
+        mask_ratio_over_training=totals.mask_ratio_over_training,
+        tokens_kept_over_training=totals.tokens_kept_over_training,
     )
 
 

@@ -14,16 +14,18 @@ import torch
 from tinyworld import HALF, TinyWorld
 
 from pgsbench.config.schema import EvaluationConfig
-from pgsbench.errors import RunError
+from pgsbench.errors import Interrupted, RunError
 from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.experiment import _git_commit, is_complete, run_once
 from pgsbench.models.architectures import CONFIG_FOLDER
+from pgsbench.records.run_records import Summary
 from pgsbench.records.study_record import StudyRun
 from pgsbench.reporting.study_frames import PlannedRun, read_run
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
 from pgsbench.study.study_file import StudyFile
+from pgsbench.tracking.mlflow_text import run_metrics
 from pgsbench.tracking.rundir import RunDir
 
 
@@ -210,3 +212,34 @@ def test_the_commit_is_that_of_the_repository_that_tracks_the_file(tmp_path: Pat
     ours.write_text("changed")
     assert _git_commit(ours).endswith("+")
     assert _git_commit(other) == ""
+
+
+def test_tokens_and_ratio_are_of_the_whole_training_wherever_it_was_logged_or_cut(
+    tiny: TinyWorld, tmp_path: Path
+) -> None:
+    """The one line of metrics is of the phase on whole pictures."""
+    overrides = [
+        "strategy={name: random, mask_ratio: 0.5}",
+        "search=null",
+        "training.unmasked_tuning.share=0.34",
+    ]
+    study = open_study_file(tiny.study, overrides=[*overrides, "training.log_every_steps=1000"])
+    (spec,) = Planner(study).specs(["random"])
+    cpu, told = torch.device("cpu"), list[Summary]()
+    asked = iter([False, False, True, *[False] * 1000])  # stopped after three steps, then resumed
+    with pytest.raises(Interrupted):
+        run_once(spec, runs_root=tmp_path / "cut", device=cpu, should_stop=asked.__next__)
+    for folder in ("whole", "cut"):
+        run = run_once(spec, runs_root=tmp_path / folder, device=cpu)
+        (line,) = run.metrics()
+        assert (line["tokens_kept"], line["mask_ratio_effective"]) == (16, 0)
+        assert run.summary is not None
+        told.append(run.summary)
+        found = run_metrics(run, None)
+        assert found["summary/tokens_kept_over_training"] == pytest.approx(32 / 3, rel=1e-3)
+        assert found["summary/mask_ratio_over_training"] == pytest.approx(1 / 3, rel=1e-3)
+    whole, cut = told
+    assert whole.tokens_kept_over_training == (4 * 8 + 2 * 16) / 6
+    assert whole.mask_ratio_over_training == pytest.approx(0.5 * 4 / 6)
+    assert cut.tokens_kept_over_training == whole.tokens_kept_over_training
+    assert cut.mask_ratio_over_training == pytest.approx(whole.mask_ratio_over_training)

@@ -58,7 +58,7 @@ def preview(
     texts: Texts = None,
     keep: Keep = None,
     model: Annotated[str | None, option("Whose patches (default: ViT-B-16; with --data scenes-vit).")] = None,
-    seed: Annotated[int, option("Decides the pictures of --data, and what is random.", min=0)] = 0,
+    seed: Annotated[int, option("Decides pictures of --data and random choices.", min=0, max=2**32 - 1)] = 0,
 ) -> None:
     """Draw what each mask keeps of your pictures: image, caption, edge map, candidates, effective ratio.
 
@@ -79,8 +79,8 @@ def preview(
 def diagnose(
     study_or_data: Annotated[str, argument("Or shards.", "STUDY|DATA", tab=completion.studies_or_data)],
     strategies: Annotated[str | None, option(_DIAGNOSED, tab=completion.strategy_list)] = None,
-    batches: Annotated[int, option("Training batches to look at.", min=1)] = 8,
-    seeds: Annotated[int, option("Seeds of each mask.", min=2)] = 2,
+    batches: Annotated[int, option("Training batches to look at.", min=1, max=100_000)] = 8,
+    seeds: Annotated[int, option("Seeds of each mask.", min=2, max=1000)] = 2,
     find_threshold: Annotated[float | None, option(_THRESHOLD, metavar="RATIO")] = None,
     texts: Texts = None,
     keep: Keep = None,
@@ -113,9 +113,9 @@ def diagnose(
 def findings(
     images: Annotated[list[Path] | None, argument("Image files; two or more.")] = None,
     data: Annotated[str, option("Without images: pictures of this training data.")] = "scenes",
-    count: Annotated[int, option("How many of the data.", min=2)] = 256,
+    count: Annotated[int, option("How many of the data.", min=2, max=100_000)] = 256,
     model: Annotated[str | None, option("Whose patches (default: ViT-B-16; for data scenes-vit).")] = None,
-    seed: Annotated[int, option("Decides what is random in a mask.", min=0)] = 0,
+    seed: Annotated[int, option("Decides what is random in a mask.", min=0, max=2**32 - 1)] = 0,
     json: opt.Json = False,
 ) -> None:
     """Measure what the published CLIP-PGS code does differently from its paper."""

@@ -42,7 +42,7 @@ def evaluate(
     batch_size: opt.BatchSize = 256,
     device: opt.Device = "auto",
     precision: Annotated[str, option("Of encoding: fp32, as published numbers have, bf16 or fp16.")] = "fp32",
-    limit: Annotated[int | None, option("Only the first N items of each task.", min=1, metavar="N")] = None,
+    limit: Annotated[int | None, option("Only so many first items of each task.", min=1, max=10**12)] = None,
     mlflow: Annotated[str | None, option(_MLFLOW, metavar="RUN_ID")] = None,
     cache: Annotated[bool, option("Keep embeddings in the data folder, and use those there.")] = True,
     part: Annotated[str | None, option(_PART, metavar="K/N")] = None,
@@ -103,7 +103,7 @@ def calibrate(
 @command(bench, "pgsbench bench masks --model ViT-B-16 --batch-size 16", slow=True)
 def masks(
     model: Annotated[str, option("Whose image tower and patches.")] = "ViT-B-16",
-    batch_size: Annotated[int, option("Pictures in the batch.", min=1)] = 16,
+    batch_size: Annotated[int, option("Pictures in the batch.", min=1, max=2**20)] = 16,
     device: opt.Device = "cpu",
     strategies: Annotated[
         str | None, option("Joined by commas (default: all).", tab=completion.strategy_list)
@@ -125,7 +125,7 @@ def train(
     model: Annotated[str, option("Which model is trained.")] = "scenes-vit",
     strategies: Annotated[str, option("Joined by commas.", tab=completion.strategy_list)] = "none,flip,pgs",
     batch_size: opt.BatchSize = 32,
-    steps: Annotated[int, option("Counted steps of each.", min=1)] = 12,
+    steps: Annotated[int, option("Counted steps of each.", min=1, max=1_000_000)] = 12,
     device: opt.Device = "cpu",
     threads: opt.Threads = 1,
     json: opt.Json = False,
@@ -145,7 +145,7 @@ def eval_(
     suite: opt.Suite = "scenes",
     shape: Annotated[str | None, option(_SHAPE, metavar="CxTxP")] = None,
     batch_size: opt.BatchSize = 64,
-    workers: Annotated[int, option("Reading processes of clip_benchmark, at most one a shard.", min=0)] = 0,
+    workers: Annotated[int, option("Reading processes of clip_benchmark.", min=0, max=1024)] = 0,
     json: opt.Json = False,
 ) -> None:
     """Evaluate with clip_benchmark's command line and with ours: equal scores, and both times.
@@ -170,7 +170,7 @@ def data(
     train: Annotated[str | None, argument("Shards; default: some are made, of noise.", "[DATA]")] = None,
     size: Annotated[int, option("Height and width in pixels.", min=16, max=1024)] = 224,
     batch_size: opt.BatchSize = 64,
-    rounds: Annotated[int, option("Times that each loader is timed.", min=1)] = 5,
+    rounds: Annotated[int, option("Times that each loader is timed.", min=1, max=1000)] = 5,
     json: opt.Json = False,
 ) -> None:
     """Time the reading of pairs beside open_clip_train's own loader, on one core."""

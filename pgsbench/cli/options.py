@@ -29,13 +29,13 @@ StudyArgument = Annotated[str, argument(_STUDY, tab=completion.studies)]
 StudyOption = Annotated[str, option(_STUDY, tab=completion.studies)]
 StudyRun = Annotated[str, argument("Name of a study under runs/.", "STUDY", tab=completion.studies_run)]
 Set = Annotated[list[str] | None, option("Set a value of the study; repeatable.", "--set", metavar="A.B=V")]
-Seeds = Annotated[int | None, option("Number of seeds: 0, 1, ... (default: the study's).", min=1)]
+Seeds = Annotated[int | None, option("Number of seeds: 0, 1, ... (default: the study's).", min=1, max=1000)]
 Candidate = Annotated[str | None, option("The arm in question (default: the study's).", tab=completion.arms)]
 Output = Annotated[Path, option("Where runs/ and reports/ are kept.", metavar="DIR")]
 Json = Annotated[bool, option("Print the tables as JSON.", "--json")]
-BatchSize = Annotated[int, option("Pictures or texts encoded at a time.", min=1)]
+BatchSize = Annotated[int, option("Pictures or texts encoded at a time.", min=1, max=2**20)]
 Device = Annotated[str, option("auto, cpu, cuda or one GPU such as cuda:1.")]
-Threads = Annotated[int, option("CPU threads.", min=1)]
+Threads = Annotated[int, option("CPU threads.", min=1, max=256)]
 Suite = Annotated[str, option(_SUITE, tab=completion.suites)]
 SuiteArgument = Annotated[str, argument(_SUITE, tab=completion.suites)]
 Root = Annotated[Path | None, option("Where public sets lie (default: PGSBENCH_DATA).", metavar="DIR")]
@@ -50,7 +50,7 @@ class StudyOptions:
     seeds: Seeds = None
     output: Output = Path()
     jobs: Annotated[int | None, option("Runs at a time (default: GPUs, or up to 4 cores).", min=1)] = None
-    threads: Annotated[int | None, option("CPU threads each (default: OMP_NUM_THREADS or 1).", min=1)] = None
+    threads: Annotated[int | None, option("CPU threads (or OMP_NUM_THREADS, or 1).", min=1, max=256)] = None
     device: Device = "auto"
     any_numerics: Annotated[bool, option(_NUMERICS, "--any-numerics")] = False
     on: Annotated[str, option("local, slurm, or slurm:PROFILE of cluster.yaml.", metavar="ENGINE")] = "local"

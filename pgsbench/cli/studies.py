@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 app = group()
 
 Baselines = Annotated[str, option("Arms or strategies, joined by commas.", tab=completion.arms)]
-_MARGIN = "With --until: differences below so many points do not matter (default: 1)."
+_MARGIN = "With --until: smaller differences do not matter; points, or 10% of the baseline (default: 1)."
 Arms = Annotated[list[str] | None, option("Only this arm; may be repeated.", tab=completion.arms)]
 
 
@@ -34,8 +34,8 @@ Arms = Annotated[list[str] | None, option("Only this arm; may be repeated.", tab
 @opt.takes_study_options
 def sweep(
     study: opt.StudyArgument,
-    trials: Annotated[int | None, option("Trials in all, past ones included.", min=1)] = None,
-    confirm: Annotated[int | None, option("Compare the winner with rivals on fresh seeds.", min=1)] = None,
+    trials: Annotated[int | None, option("Trials in all, past ones included.", min=1, max=100_000)] = None,
+    confirm: Annotated[int | None, option("Fresh seeds for the winner and rivals.", min=1, max=1000)] = None,
     *,
     options: opt.StudyOptions,
 ) -> None:
@@ -60,7 +60,7 @@ def compare(
     candidate: opt.Candidate = None,
     study: opt.StudyOption = "baselines",
     until: Annotated[Literal["decided"] | None, option("Add seeds until verdicts are clear.")] = None,
-    margin: Annotated[float | None, option(_MARGIN)] = None,
+    margin: Annotated[str | None, option(_MARGIN, metavar="POINTS|SHARE%")] = None,
     max_seeds: Annotated[int | None, option("With --until: no more seeds (default: 8).", min=2)] = None,
     hours: Annotated[float | None, option("With --until: begin no seed that would end later.", min=0)] = None,
     *,
@@ -77,19 +77,19 @@ def compare(
     from pgsbench.session import comparing
 
     seeds = max_seeds or DEFAULT_MAX_SEEDS
+    looks: dict[str, Any] = {"candidate": candidate, "margin": margin or MARGIN_POINTS, "max_seeds": seeds}
     if options.dry_run:
-        most = comparing.with_all_seeds(opened, seeds) if until else opened
         if until:
+            opened = comparing.with_all_seeds(opened, others, **looks)
             typer.echo(f"with all {seeds} seeds; fewer, where it is decided sooner", err=True)
-        return _show_plan(opened, most.dry_run_of_comparison(others, candidate), options)
+        return _show_plan(opened, opened.dry_run_of_comparison(others, candidate), options)
     if options.detach:
         return _leave(opened, [candidate or opened.arms[0], *others])
     from pgsbench.reporting import printout
 
     if until:
-        repeat = partial(comparing.compare_until_decided, opened, others, candidate=candidate, hours=hours)
-        margin = MARGIN_POINTS if margin is None else margin
-        found = repeat(margin=margin, max_seeds=seeds, on_look=partial(typer.echo, err=True))
+        repeat = partial(comparing.compare_until_decided, opened, others, hours=hours, **looks)
+        found = repeat(on_look=partial(typer.echo, err=True))
     else:
         found = opened.compare(others, candidate=candidate)
     _finish(opened, printout.of_comparison(found), options)

@@ -12,6 +12,10 @@ from pgsbench.errors import ConfigError, nearest
 ASSUMED_SHARE = 0.3
 
 
+#: More are not planned for: they are a slip of the hand.
+MOST_DEVICES = 100_000
+
+
 @dataclass(frozen=True)
 class Device:
     """A device by its data sheet.
@@ -70,8 +74,8 @@ def machine_named(text: str) -> Machine | None:
     found = re.fullmatch(r"([A-Z][A-Za-z0-9]*?)(?:x(\d+))?", text)
     if found is None:
         return None
-    name, count = found[1], int(found[2] or 1)
-    if name not in DEVICES or not count:
-        way_out = f"{nearest(name, DEVICES)}; xN behind it: N of them"
-        raise ConfigError("the table has no such device", where="--device", value=text, way_out=way_out)
+    name, count = found[1], int((found[2] or "1")[:9])  # Python reads no number of thousands of digits
+    if name not in DEVICES or not 0 < count <= MOST_DEVICES:
+        way_out = f"{nearest(name, DEVICES)}; xN behind it: N of them, at most {MOST_DEVICES:,}"
+        raise ConfigError("the table has no such devices", where="--device", value=text, way_out=way_out)
     return Machine(name, count)

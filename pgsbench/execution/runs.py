@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from pgsbench.data.store import Progress
 from pgsbench.execution.decoding import decode_first
@@ -12,7 +13,11 @@ from pgsbench.execution.launched import LaunchedEngine, leads
 from pgsbench.execution.local import Ended, LocalEngine
 from pgsbench.execution.pending import Pending
 from pgsbench.execution.slots import Slots
+from pgsbench.experiment import is_trained
 from pgsbench.records.run_spec import RunSpec
+
+#: How a run became complete. Reused: it was so before, or by others. Evaluated: its training was there.
+How = Literal["trained", "evaluated", "reused"]
 
 
 @dataclass
@@ -21,7 +26,7 @@ class Watcher:
 
     Attributes:
         on_step: ``(run, steps done, steps in all)``, about once a second for each run under way.
-        on_done: A run is complete; True: it was so before.
+        on_done: A run is complete, and how it became so.
         on_overhead: A run that was trained here took so many seconds beside its steps and its evaluation.
         on_failed: A run ended with this error.
         on_pruned: A run was ended, or never begun, for this reason.
@@ -31,7 +36,7 @@ class Watcher:
     """
 
     on_step: Callable[[RunSpec, int, int], None] = lambda *_: None
-    on_done: Callable[[RunSpec, bool], None] = lambda *_: None
+    on_done: Callable[[RunSpec, How], None] = lambda *_: None
     on_overhead: Callable[[float], None] = lambda _: None
     on_failed: Callable[[RunSpec, Exception], None] = lambda *_: None
     on_pruned: Callable[[RunSpec, str], None] = lambda *_: None
@@ -78,7 +83,7 @@ def enter(
     missing, pruned = dict[str, RunSpec](), folder.pruned()
     for spec in specs:
         if folder.is_complete(spec):
-            watcher.on_done(spec, True)
+            watcher.on_done(spec, "reused")
         elif spec.label in pruned:
             watcher.on_pruned(spec, pruned[spec.label].why)
         else:
@@ -109,13 +114,15 @@ def train(
     Raises:
         StudyError: The study was cancelled.
     """
-    is_over = False
+    is_over, evaluated = False, set[str]()
 
     def next_run() -> RunSpec | None:
         nonlocal is_over
         spec = pending.next()
         is_over = spec is None
         if spec is not None:
+            if is_trained(folder.directory(spec)):
+                evaluated.add(spec.id)
             on_start(spec)
         return spec
 
@@ -128,13 +135,14 @@ def train(
                 watcher.on_step(spec, folder.directory(spec).last_step(), spec.config.training.steps)
             watcher.on_tick()
             for one in [*ended, *pending.ended_elsewhere()]:
-                _tell(folder, watcher, one)
+                here: How = "evaluated" if one.spec.id in evaluated else "trained"
+                _tell(folder, watcher, one, here if one.is_ours else "reused")
                 yield one
             if is_over and not pending and not engine.running:
                 return
 
 
-def _tell(folder: StudyFolder, watcher: Watcher, ended: Ended) -> None:
+def _tell(folder: StudyFolder, watcher: Watcher, ended: Ended, how: How) -> None:
     if ended.error is not None:
         watcher.on_failed(ended.spec, ended.error)
     elif ended.is_pruned:
@@ -142,9 +150,9 @@ def _tell(folder: StudyFolder, watcher: Watcher, ended: Ended) -> None:
         watcher.on_pruned(ended.spec, mark.why if mark else "")
     else:
         folder.found(ended.spec, ended.directory)
-        watcher.on_done(ended.spec, not ended.is_ours)
+        watcher.on_done(ended.spec, how)
         summary = folder.directory(ended.spec).summary
-        if summary is None or not ended.is_ours:
+        if summary is None or how != "trained":
             return
         if summary.overhead_seconds is not None:
             watcher.on_overhead(summary.overhead_seconds)

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from statistics import median
 
-from pgsbench.execution.runs import Watcher
+from pgsbench.execution.runs import How, Watcher
 from pgsbench.progress import Bars
 from pgsbench.records.run_spec import RunSpec
 
@@ -18,15 +19,31 @@ MIRROR_SHARE = 0.1
 
 @dataclass
 class Counts:
-    """How many runs were trained, and how many were complete before or by others.
+    """How many runs were trained, evaluated alone, or complete before or by others (`How`).
 
     Attributes:
         overheads: `Summary.overhead_seconds` of those that were trained.
     """
 
     trained: int = 0
+    evaluated: int = 0
     reused: int = 0
     overheads: list[float] = field(default_factory=list)
+
+    @property
+    def complete(self) -> int:
+        """All of them."""
+        return self.trained + self.evaluated + self.reused
+
+    @property
+    def words(self) -> str:
+        """The same in words."""
+        evaluated = f"{self.evaluated} only evaluated, " if self.evaluated else ""
+        words = f"{self.trained} trained, {evaluated}{self.reused} reused"
+        if not self.overheads:
+            return words
+        overhead = median(self.overheads)
+        return f"{words}; beside training and evaluation a run took {overhead:.1f} s of wall time (median)"
 
 
 @contextmanager
@@ -40,11 +57,10 @@ def shown(counts: Counts, feed: Callable[[Bars], None]) -> Iterator[Watcher]:
     fed, pause = time.monotonic(), MIRROR_EVERY_SECONDS
     with Bars() as bars:
 
-        def on_done(spec: RunSpec, existed: bool) -> None:
-            counts.reused += existed
-            counts.trained += not existed
+        def on_done(spec: RunSpec, how: How) -> None:
+            setattr(counts, how, getattr(counts, how) + 1)
             bars.finish(spec.name)
-            bars.say(f"{'reused' if existed else 'done'}: {spec.name}")
+            bars.say(f"{how}: {spec.name}")
 
         def on_failed(spec: RunSpec, error: Exception) -> None:
             bars.finish(spec.name)

@@ -19,7 +19,8 @@ from pgsbench.config.cluster_profiles import Profile
 from pgsbench.disk import leases
 from pgsbench.errors import StudyError
 from pgsbench.execution.folder import StudyFolder
-from pgsbench.execution.runs import Watcher
+from pgsbench.execution.runs import How, Watcher
+from pgsbench.experiment import is_trained
 from pgsbench.records.marks import Failure, Marks, Queued
 from pgsbench.records.run_spec import RunSpec
 
@@ -182,6 +183,7 @@ def wait_for(
         StudyError: The study was cancelled.
     """
     left = {spec.id: spec for spec in specs}
+    before = _before(folder, specs)
     failed: list[tuple[RunSpec, Exception]] = []
     while left:
         folder.marks.check_going_on()
@@ -193,7 +195,7 @@ def wait_for(
                 watcher.on_step(spec, run.last_step(), spec.config.training.steps)
                 continue
             if failure is None and folder.is_complete(spec):
-                watcher.on_done(spec, False)
+                watcher.on_done(spec, before.get(spec.id, "trained"))
                 del left[spec.id]
                 continue
             if failure is None and (mark := folder.pruned().get(spec.label)):
@@ -218,6 +220,7 @@ def wait_for_jobs(
     Raises:
         StudyError: The study was cancelled, or the jobs ended before they took all points.
     """
+    before = _before(folder, [run.spec for run in folder.runs.values()])
     while True:
         folder.marks.check_going_on()
         known = known_jobs()
@@ -239,10 +242,19 @@ def wait_for_jobs(
         if failure := folder.marks.failure(spec.id):
             failed.append(_told(spec, failure, watcher))
         elif folder.is_complete(spec):
-            watcher.on_done(spec, False)
+            watcher.on_done(spec, before.get(spec.id, "trained"))
     _tell_missing(folder, [one for one in workers if not _ended_well(one)], bool(failed), watcher)
     folder.marks.forget_workers(workers)
     return failed
+
+
+def _before(folder: StudyFolder, specs: Sequence[RunSpec]) -> dict[str, How]:
+    """Return what jobs need not train, by run id, and how it becomes complete."""
+    return {
+        spec.id: "reused" if folder.is_complete(spec) else "evaluated"
+        for spec in specs
+        if is_trained(folder.directory(spec))
+    }
 
 
 def _left(folder: StudyFolder, jobs: Sequence[str]) -> dict[str, str]:

@@ -39,9 +39,8 @@ class Summary:
         mask_share: Share of `train_seconds` spent choosing masks.
         mask_ratio_effective: Share of the patches without influence while masking was on.
         mask_overlap: How much two seeds of the mask show alike of the same pictures; 1: no variety.
-        tokens_kept: Patch tokens of a picture in the visual transformer while masking was on, over all views,
-            mean over the blocks.
-        visual_tokens: The same, summed over all pictures of the training.
+        visual_tokens: Patch tokens in the visual transformer, over all views, mean over the blocks, summed
+            over all pictures of the training.
         text_tokens: Tokens that entered the text transformer in all, marks and padding included.
         flops: Of both towers, in the whole training (`pgsbench.models.flops`); None for towers that are not
             open_clip's own.
@@ -53,6 +52,9 @@ class Summary:
         eval_seconds: Wall time of the evaluation; None before it.
         overhead_seconds: Wall time of the run beside steps and evaluation: model, data, saving, probes; None
             where several processes worked on it, one after another.
+        mask_ratio_over_training: Share of the patches without influence, of all in the pictures of the whole
+            training, its unmasked phase included; None: written before it was counted.
+        tokens_kept_over_training: `visual_tokens` of a picture: mean over the whole training; likewise.
     """
 
     steps: int
@@ -63,7 +65,6 @@ class Summary:
     mask_share: float
     mask_ratio_effective: float
     mask_overlap: float
-    tokens_kept: float
     visual_tokens: float
     num_parameters: int
     final_loss: float
@@ -73,6 +74,8 @@ class Summary:
     flops: int | None = None
     bad_samples: dict[str, int] = field(default_factory=dict)
     overhead_seconds: float | None = None
+    mask_ratio_over_training: float | None = None
+    tokens_kept_over_training: float | None = None
 
     def time_on(self, device: str) -> float:
         """Return the training time in seconds that reports, searches and fits mean.

@@ -16,6 +16,7 @@ from pgsbench.errors import StudyError
 from pgsbench.hashing import digest
 from pgsbench.records import files
 from pgsbench.records.json_files import read_record, write_record
+from pgsbench.records.margin import Margin
 from pgsbench.records.run_spec import Numerics, RunSpec
 
 
@@ -58,14 +59,14 @@ class DecisionPlan:
     Attributes:
         candidate: The arm in question.
         baselines: What it is compared with.
-        margin: Smaller differences, as shares, do not matter.
+        margin: Smaller differences do not matter.
         max_seeds: Seeds after which no look follows.
         first_seed: The first of the seeds, which are consecutive.
     """
 
     candidate: str
     baselines: tuple[str, ...]
-    margin: float
+    margin: Margin
     max_seeds: int
     first_seed: int = 0
 

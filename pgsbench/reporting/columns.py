@@ -99,11 +99,18 @@ COST = [
     ),
     Column(
         "effective ratio",
-        "mask_ratio_effective",
+        "mask_ratio_over_training",
         "{:.1%}",
-        note="Effective ratio: share of patches without influence, over the whole training.",
+        note="Effective ratio: share of patches without influence, of all in the pictures of the whole "
+        "training; its phase on whole pictures counts.",
     ),
-    Column("tokens kept", "tokens_kept", "{:,.4g}"),
+    Column(
+        "tokens kept",
+        "tokens_kept_over_training",
+        "{:,.4g}",
+        note="Tokens kept: patch tokens of a picture in the image tower, mean over the whole training; its "
+        "phase on whole pictures counts.",
+    ),
     Column(
         "text tokens",
         lambda row: (

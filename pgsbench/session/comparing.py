@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pgsbench.config.schema import arm_name
+from pgsbench.config.schema import MAX_SEEDS, arm_name
 from pgsbench.errors import ConfigError
+from pgsbench.records.margin import Margin
 from pgsbench.records.marks import Marks
 from pgsbench.records.study_record import DecisionPlan
 from pgsbench.reporting.decision.decide import MARGIN_POINTS, Decision, decisions
@@ -42,7 +43,7 @@ def compare_until_decided(
     baselines: Sequence[str],
     *,
     candidate: str | None = None,
-    margin: float = MARGIN_POINTS,
+    margin: float | str = MARGIN_POINTS,
     max_seeds: int = DEFAULT_MAX_SEEDS,
     hours: float | None = None,
     on_look: Callable[[str], None] = lambda _: None,
@@ -56,7 +57,7 @@ def compare_until_decided(
         study: The study; its first seed is the first here.
         baselines: Arms or strategies to compare with.
         candidate: The arm in question; None: the study's base.
-        margin: Differences below it, in points, do not matter.
+        margin: Differences below it do not matter: points, or ``"10%"`` of the baseline's mean.
         max_seeds: Seeds after which nothing more is tried.
         hours: Begin no further seed that would probably end later than this; None: no limit.
         on_look: Told in one line what each look says.
@@ -65,15 +66,9 @@ def compare_until_decided(
         UserError: There is no such arm, a margin or number of seeds makes no sense, a run failed, or the
             study was cancelled.
     """
-    if not 0 < margin < 100:
-        rule, way_out = "a margin is a number of points above 0 and below 100", "1, for example"
-        raise ConfigError(rule, where="margin", value=margin, way_out=way_out)
-    arms = [arm_name(name) for name in (candidate or study.arms[0], *baselines)]
-    first_seed = study.file.config.seeds[0]
-    plan = DecisionPlan(arms[0], tuple(arms[1:]), margin / 100, max_seeds, first_seed)
-    shares(len(arms), max_seeds)  # refuses what cannot be looked at, before hours of training
-    began = time.monotonic()
-    first, marks = first_look(len(arms)), Marks(study.runs_root / study.name)
+    plan = _plan(study, [candidate or study.arms[0], *baselines], Margin.of(margin), max_seeds)
+    began, first_seed = time.monotonic(), plan.first_seed
+    first, marks = first_look(1 + len(plan.baselines)), Marks(study.runs_root / study.name)
     for seeds in range(first, max_seeds + 1):
         if seeds > first:
             marks.check_going_on()
@@ -90,10 +85,35 @@ def compare_until_decided(
     return results
 
 
-def with_all_seeds(study: Study, max_seeds: int = DEFAULT_MAX_SEEDS) -> Study:
-    """Return the study with all the seeds that `compare_until_decided` may train, to plan it."""
-    first = study.file.config.seeds[0]
-    return study.beside(study.file.with_seeds(range(first, first + max_seeds)))
+def with_all_seeds(
+    study: Study,
+    baselines: Sequence[str],
+    *,
+    candidate: str | None = None,
+    margin: float | str = MARGIN_POINTS,
+    max_seeds: int = DEFAULT_MAX_SEEDS,
+) -> Study:
+    """Return the study with all the seeds that `compare_until_decided` may train, to plan it.
+
+    Raises:
+        ConfigError: As `compare_until_decided`.
+    """
+    plan = _plan(study, [candidate or study.arms[0], *baselines], Margin.of(margin), max_seeds)
+    return study.beside(study.file.with_seeds(range(plan.first_seed, plan.first_seed + max_seeds)))
+
+
+def _plan(study: Study, arms: Sequence[str], margin: Margin, max_seeds: int) -> DecisionPlan:
+    """Return how a comparison is looked at.
+
+    Raises:
+        ConfigError: It cannot be looked at with so many seeds; said before hours of training.
+    """
+    if max_seeds > MAX_SEEDS:
+        rule, way_out = f"a study has at most {MAX_SEEDS:,} seeds", "say less"
+        raise ConfigError(rule, where="max-seeds", value=max_seeds, way_out=way_out)
+    candidate, *others = map(arm_name, arms)
+    shares(len(arms), max_seeds)
+    return DecisionPlan(candidate, tuple(others), margin, max_seeds, study.file.config.seeds[0])
 
 
 def _said(one: Decision) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from pgsbench.config.schema import MAX_SAMPLES
 from pgsbench.errors import ConfigError
 from pgsbench.records.study_record import copy_times
 from pgsbench.reporting.pages.scale_page import ScalePlan, write_prediction, write_scale_report
@@ -62,7 +64,8 @@ def scale(
         unit: What fits are over: ``flops``, ``samples`` or ``hours``.
 
     Raises:
-        UserError: There are too few budgets, an arm sets its own samples or budget, or a run failed.
+        UserError: There are too few budgets, two give as many steps, one is more than any training has, an
+            arm sets its own samples or budget, or a run failed.
     """
     check(study.file, budgets, hold_out, unit)
     name = f"{study.name}-scale"
@@ -70,10 +73,11 @@ def scale(
     largest = None if hold_out is None else float(hold_out)
     plan = ScalePlan(name, tuple(sorted(set(budgets))), unit, largest)
     folder = study.report_folder.with_name(name)
-    at = [_at(study, factor) for factor in plan.budgets]
+    scaled = _planned(study, plan.budgets, largest)
+    at = [_train(one) for one in scaled[: len(plan.budgets)]]
     write_prediction(at, plan, folder)
     if hold_out is not None:
-        at.append(_at(study, hold_out))
+        at.append(_train(scaled[-1]))
     return Scaled(tuple(write_scale_report(at, plan, folder)), folder)
 
 
@@ -89,8 +93,7 @@ def dry_run(study: Study, budgets: Sequence[float], *, hold_out: float | None = 
         ConfigError: As `scale`.
     """
     check(study.file, budgets, hold_out)
-    factors = [*sorted(set(budgets)), *([] if hold_out is None else [hold_out])]
-    scaled = [_scaled(study, factor) for factor in factors]
+    scaled = _planned(study, sorted(set(budgets)), hold_out)
     return [plan_table(one.name, one.dry_run()) for one in scaled]
 
 
@@ -117,9 +120,37 @@ def check(file: StudyFile, budgets: Sequence[float], hold_out: float | None, uni
             raise ConfigError("an arm has samples of its own", where=f"arms.{arm}", way_out="leave them out")
 
 
-def _at(study: Study, factor: float) -> Results:
-    """Train all arms at a multiple of the study's samples or budget."""
-    scaled = _scaled(study, factor)
+def _planned(study: Study, budgets: Sequence[float], hold_out: float | None) -> list[Study]:
+    """Return the study at each multiple, the one held out last.
+
+    Args:
+        study: The study.
+        budgets: In rising order.
+        hold_out: A larger one, or None.
+
+    Raises:
+        ConfigError: Two of them train an arm for as many steps, so they are one point of its fit.
+    """
+    factors = [*budgets, *([] if hold_out is None else [hold_out])]
+    scaled = [_scaled(study, factor) for factor in factors]
+    steps = [{spec.arm: spec.config.training.steps for spec in one.plan()} for one in scaled]
+    for (few, more), (less, much), names in zip(
+        pairwise(steps), pairwise(factors), pairwise([one.name for one in scaled]), strict=True
+    ):
+        same = [arm for arm in few if few[arm] == more[arm]]
+        if same or len(set(names)) == 1:
+            arm = next(iter(same or few))
+            raise ConfigError(
+                f"{less!r} and {much!r} are one budget: {few[arm]} and {more[arm]} steps of {arm}",
+                where="budgets",
+                value=factors,
+                way_out="choose budgets that lie further apart, or a larger study",
+            )
+    return scaled
+
+
+def _train(scaled: Study) -> Results:
+    """Train all arms of a study at one budget."""
     results = scaled.train()
     scaled.check_failed()
     return results.statistics
@@ -131,6 +162,9 @@ def _scaled(study: Study, factor: float) -> Study:
     training, budget = file.config.training, file.config.budget
     changed: dict[str, Any] = {"search": None}
     if budget is None:
+        if factor * training.samples > MAX_SAMPLES:
+            rule, way_out = f"no training has more than {MAX_SAMPLES:.0e} pairs", "say less"
+            raise ConfigError(rule, where="budgets", value=factor, way_out=way_out)
         batches = max(1, round(factor * training.samples / training.batch_size))
         changed["training"] = training.model_copy(update={"samples": batches * training.batch_size})
     else:

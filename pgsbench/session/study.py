@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pgsbench.config.schema import arm_name
@@ -177,11 +176,7 @@ class Study:
     @property
     def worked(self) -> str:
         """What the calls so far did, in words."""
-        words = f"{self.num_trained} trained, {self.num_reused} reused"
-        if not self._counts.overheads:
-            return words
-        overhead = median(self._counts.overheads)
-        return f"{words}; beside training and evaluation a run took {overhead:.1f} s of wall time (median)"
+        return self._counts.words
 
     @property
     def report_folder(self) -> Path:
@@ -334,7 +329,7 @@ class Study:
         if self.failed:
             spec, error = self.failed[0]
             raise StudyError(
-                f"{len(self.failed)} of {len(self.failed) + self.num_trained + self.num_reused} runs failed; "
+                f"{len(self.failed)} of {len(self.failed) + self._counts.complete} runs failed; "
                 f"the first: {error}",
                 where=spec.name,
                 way_out="mend the cause and repeat the command: what is complete is reused",

@@ -140,7 +140,7 @@ def _cost(summary: Summary, device: str) -> dict[str, Any]:
     return {
         "samples_per_second": summary.samples_per_second,
         "training_time": summary.time_on(device),
-        "mask_ratio_effective": summary.mask_ratio_effective,
+        "mask_ratio_over_training": summary.mask_ratio_over_training,
         "mask_overlap": summary.mask_overlap,
     }
 

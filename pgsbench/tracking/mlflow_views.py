@@ -20,7 +20,7 @@ from pgsbench.tracking.rundir import RunDir
 COST = (
     "summary/samples_per_second",
     "summary/training_time",
-    "summary/mask_ratio_effective",
+    "summary/mask_ratio_over_training",
     "summary/mask_overlap",
 )
 #: Sections of charts, the first on top: curves, then bars.

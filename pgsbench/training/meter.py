@@ -53,6 +53,16 @@ class Totals:
         """Share of patches without influence, mean over the pairs seen while masking was on."""
         return self.masked_share_sum / self.masked_samples if self.masked_samples else 0.0
 
+    @property
+    def mask_ratio_over_training(self) -> float:
+        """Share of patches without influence, of all that the pairs of the whole training had."""
+        return self.masked_share_sum / self.samples
+
+    @property
+    def tokens_kept_over_training(self) -> float:
+        """Patch tokens of a picture in the visual transformer, mean over the pairs of the whole training."""
+        return self.visual_tokens / self.samples
+
 
 class Stopwatch:
     """Adds the time of each step to the totals."""

@@ -297,3 +297,67 @@ def test_commands_that_go_on_are_commands() -> None:
         first, *rest = name.split()
         assert first in group.commands  # type: ignore[attr-defined]
         assert all(word in group.commands[first].commands for word in rest)  # type: ignore[attr-defined]
+
+
+HUGE = str(10**20)
+
+
+@pytest.mark.parametrize(
+    ("words", "where"),
+    [
+        (("train", "{study}", "--seeds", HUGE, "--dry-run"), "--seeds"),
+        (("train", "{study}", "--threads", HUGE, "--dry-run"), "--threads"),
+        (("train", "{study}", "--jobs", "0", "--dry-run"), "--jobs"),
+        (("sweep", "{study}", "--trials", HUGE, "--dry-run"), "--trials"),
+        (("sweep", "{study}", "--confirm", HUGE, "--dry-run"), "--confirm"),
+        (("scale", "{study}", "--budgets", "1e-300,1e-299,1e-298", "--dry-run"), "budgets"),
+        (("scale", "{study}", "--budgets", "1,2,1e308"), "budgets"),
+        (("scale", "{study}", "--budgets", "1,2,4", "--hold-out", "nan"), "hold-out"),
+        *(
+            (
+                ("compare", "--study", "{study}", "--baselines", "flip", "--until", "decided", *asked, *dry),
+                where,
+            )
+            for dry in ((), ("--dry-run",))
+            for asked, where in (
+                (("--margin", "nan"), "margin"),
+                (("--margin", "inf"), "margin"),
+                (("--margin", "-1"), "margin"),
+                (("--margin", "120%"), "margin"),
+                (("--max-seeds", "3"), "max-seeds"),
+                (("--max-seeds", HUGE), "max-seeds"),
+                (("--hours", "nan"), "--hours"),
+            )
+        ),
+        (("plan", "{study}", "--device", "H100x99999999999"), "--device"),
+        (("plan", "{study}", "--device", f"H100x{'9' * 5000}"), "--device"),
+        (("plan", "{study}", "--seeds", HUGE), "--seeds"),
+        (("evaluate", "{study}", "--limit", HUGE), "--limit"),
+        (("evaluate", "{study}", "--batch-size", HUGE), "--batch-size"),
+        (("masks", "diagnose", "{study}", "--batches", HUGE), "--batches"),
+        (("masks", "diagnose", "{study}", "--seeds", HUGE), "--seeds"),
+        (("masks", "findings", "--seed", HUGE), "--seed"),
+        (("masks", "findings", "--count", HUGE), "--count"),
+        (("bench", "masks", "--threads", HUGE), "--threads"),
+        (("bench", "masks", "--batch-size", HUGE), "--batch-size"),
+        (("bench", "train", "--steps", HUGE), "--steps"),
+        (("bench", "data", "--rounds", HUGE), "--rounds"),
+        (("bench", "eval", "{study}", "--workers", HUGE), "--workers"),
+    ],
+    ids=lambda value: " ".join(value)[:80] if isinstance(value, tuple) else None,
+)
+def test_a_number_that_makes_no_sense_is_refused_before_anything_runs(
+    tiny: TinyWorld,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    where: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    filled = [word.replace("{study}", str(tiny.study)) for word in words]
+    status, _, err = call(capsys, monkeypatch, *filled)
+    assert status == 2, err
+    assert re.search(rf"error: {where}|Invalid value for '{where}'", err)
+    assert "Traceback" not in err
+    assert not list(tmp_path.glob("runs/*/*-s*")), "a run was begun"

@@ -103,6 +103,20 @@ def test_a_trial_whose_run_is_gone_is_repeated(swept: tuple[Path, str], tiny: Ti
     assert (run / "DONE").is_file()
 
 
+def test_a_run_that_was_trained_before_is_told_apart_where_it_is_evaluated_again(
+    swept: tuple[Path, str], tiny: TinyWorld
+) -> None:
+    folder, _ = swept
+    run = next((folder / "runs/tiny").glob("flip-s0-*"))
+    (run / "DONE").unlink()
+    before = (run / "metrics.jsonl").read_bytes()
+    again = pgsbench(folder, "sweep", str(tiny.study), "--jobs", "1")
+    assert again.returncode == 0, again.stderr
+    assert re.search(r"runs: 0 trained, 1 only evaluated, 5 reused$", again.stdout, re.MULTILINE)
+    assert "evaluated: flip mask_ratio=" in again.stderr
+    assert (run / "metrics.jsonl").read_bytes() == before
+
+
 def test_a_comparison_reuses_what_the_sweep_trained(swept: tuple[Path, str], tiny: TinyWorld) -> None:
     folder, _ = swept
     (folder / "half.py").write_text(HALF)

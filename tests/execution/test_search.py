@@ -58,7 +58,7 @@ class Bench:
         folder = self.folder(*overrides, trials=trials)
         self.patch.setattr(runs_module, "LocalEngine", lambda *_: Engine(self, folder, value))
         watcher = Watcher(
-            on_done=lambda spec, existed: self.reused.append(spec.name) if existed else None,
+            on_done=lambda spec, how: self.reused.append(spec.name) if how == "reused" else None,
             on_note=self.notes.append,
         )
         failed = search(folder, [], Slots(("cpu", "cpu"), 1), watcher)

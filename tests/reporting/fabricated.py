@@ -246,15 +246,16 @@ def _write_cost(run: RunDir, arm_name: str, arm: Arm, rng: np.random.Generator) 
             train_cpu_seconds=2 * samples / speed,
             samples_per_second=speed,
             mask_share=share,
-            mask_ratio_effective=arm.mask_ratio * 0.85,
+            mask_ratio_effective=arm.mask_ratio,
             mask_overlap=1.0 if arm_name == "oracle" or not arm.mask_ratio else 0.33,
-            tokens_kept=int(64 * (1 - arm.mask_ratio)),
             visual_tokens=int(samples * 64 * (1 - 0.85 * arm.mask_ratio)),
             num_parameters=2_100_000,
             final_loss=1.9 - arm.effect / 40,
             peak_memory_bytes=int(1.4e9 * (1.2 - arm.mask_ratio / 2)) if arm.is_on_gpu else None,
             eval_seconds=21.0,
             flops=arm.flops,
+            mask_ratio_over_training=0.85 * arm.mask_ratio,
+            tokens_kept_over_training=64 * (1 - 0.85 * arm.mask_ratio),
         )
     )
     run.write_environment(

@@ -10,8 +10,10 @@ from fabricated import Arm, write_runs
 from study_records import write_study_record
 
 from pgsbench.errors import ConfigError, StudyError
+from pgsbench.records.margin import Margin
 from pgsbench.records.marks import Marks
 from pgsbench.records.study_record import StudyRecord
+from pgsbench.reporting.decision.decide import decisions
 from pgsbench.reporting.decision.power import power_table
 from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.results import Results
@@ -57,7 +59,14 @@ def test_an_open_one_goes_on_to_the_last_seed(tmp_path):
     assert [len(seeds) for seeds in study.asked] == [3, 4, 5]
     assert "would" in certainty(results)
     plan = results.study.record.decision
-    assert (plan.margin, plan.max_seeds, plan.first_seed) == (0.01, 5, 3)
+    assert (plan.margin, plan.max_seeds, plan.first_seed) == (Margin(0.01), 5, 3)
+
+
+def test_a_margin_in_percent_is_kept_in_the_plan(tmp_path):
+    found = compare_until_decided(FakeStudy(tmp_path, 0.0), ["flip"], margin="10%", max_seeds=4).statistics
+    assert found.study.record.decision.margin == Margin(0.1, is_relative=True)
+    (one,) = decisions(found)
+    assert one.margin == pytest.approx(0.1 * found.mean("flip", one.of).estimate)
 
 
 def test_hours_end_it_before_a_seed_that_would_end_later(tmp_path):
@@ -77,15 +86,18 @@ def test_what_makes_no_sense_is_refused_before_anything_is_trained(tmp_path):
     study = FakeStudy(tmp_path, 0.0)
     with pytest.raises(ConfigError, match="first looked at after 4 seeds"):
         compare_until_decided(study, ["flip"], max_seeds=3)
-    for margin in (0.0, 100.0, float("nan")):
-        with pytest.raises(ConfigError, match="above 0 and below 100"):
-            compare_until_decided(study, ["flip"], margin=margin)
+    for ask in (compare_until_decided, with_all_seeds):
+        for margin in (0.0, 100.0, float("nan"), "inf", "-1", "0%", "100%", "a%", "%", ""):
+            with pytest.raises(ConfigError, match="above 0 and below 100"):
+                ask(study, ["flip"], margin=margin)
+        with pytest.raises(ConfigError, match="at most 1,000 seeds"):
+            ask(study, ["flip"], max_seeds=10**20)
     assert not study.asked
 
 
 def test_a_plan_has_all_the_seeds_that_may_be_trained(tiny, tmp_path):
     study = open_study(tiny.study, overrides=["seeds=[3]"], output=tmp_path)
-    assert with_all_seeds(study, 4).file.config.seeds == [3, 4, 5, 6]
+    assert with_all_seeds(study, ["flip"], max_seeds=4).file.config.seeds == [3, 4, 5, 6]
     assert study.file.config.seeds == [3]
 
 

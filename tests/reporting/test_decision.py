@@ -11,6 +11,7 @@ from scipy import stats
 from study_records import write_study_record
 
 from pgsbench.errors import ConfigError
+from pgsbench.records.margin import Margin
 from pgsbench.records.study_record import DecisionPlan, StudyRecord
 from pgsbench.reporting.decision.decide import decide, decisions, outcomes
 from pgsbench.reporting.decision.forecast import Forecast, Levels
@@ -26,8 +27,8 @@ from pgsbench.reporting.verdict.sentences import caveats
 from pgsbench.reporting.verdict.short_table import verdict_table
 
 
-def planned(folder, *baselines, margin=0.01, max_seeds=8):
-    plan = DecisionPlan("pgs", baselines, margin, max_seeds)
+def planned(folder, *baselines, margin=1, max_seeds=8):
+    plan = DecisionPlan("pgs", baselines, Margin.of(margin), max_seeds)
     write_study_record(replace(StudyRecord.read(folder), decision=plan), folder)
     return Results(read_frames(folder))
 
@@ -76,9 +77,23 @@ def test_a_study_is_decided_as_planned(fabricate, lead, outcome):
 
 def test_equally_good_arms_are_equivalent_within_a_wide_margin(fabricate):
     folder = fabricate({"pgs": Arm(), "flip": Arm()}, seeds=range(6), seed_sd=0.0)
-    results = planned(folder, "flip", margin=0.1)
+    results = planned(folder, "flip", margin=10)
     assert decisions(results)[0].outcome == "equivalent"
     assert answer(results).startswith("pgs is as good as flip within 10.0 points")
+
+
+def test_a_relative_margin_is_of_each_baseline_s_mean_and_shown_in_points(fabricate):
+    folder = fabricate({"pgs": Arm(), "flip": Arm(), "none": Arm(-20.0)}, seeds=range(6), seed_sd=0.0)
+    results = planned(folder, "flip", "none", margin="30%")
+    flip, none = decisions(results)
+    means = [results.mean(one.baseline, one.of).estimate for one in (flip, none)]
+    assert [flip.margin, none.margin] == pytest.approx([0.3 * mean for mean in means])
+    assert none.margin < flip.margin
+    assert (flip.outcome, none.outcome) == ("equivalent", "better")
+    said = f"within 30 % of the baseline's mean ({100 * none.margin:.1f} to {100 * flip.margin:.1f} points)"
+    assert said in certainty(results)
+    smaller = planned(folder, "flip", "none", margin="0.5%")
+    assert decisions(smaller)[0].outcome == "undecided"
 
 
 def test_looks_cost_something_and_too_few_seeds_say_nothing(fabricate):
@@ -163,9 +178,9 @@ def test_a_forecast_knows_that_looks_share_the_error_rate():
     rng = np.random.default_rng(4)
     paired, plan = (
         measured(rng, seeds=8, items=6000, seed_sd=0.06, lead=0.07),
-        DecisionPlan("a", ("b",), 0.01, 8),
+        DecisionPlan("a", ("b",), Margin(0.01), 8),
     )
-    (once,), (often,) = (decide([("a", "b", paired)], one, 0.01) for one in (None, plan))
+    (once,), (often,) = (decide([("a", "b", paired)], one, Margin(0.01)) for one in (None, plan))
     assert once.outcome == often.outcome == "undecided"
     forecast, lead = Forecast(paired, {"a": 1.0, "b": -1.0}), often.interval.estimate
     needed = often.seeds_needed
@@ -180,8 +195,8 @@ def test_a_forecast_shares_the_error_rate_among_the_pairs_that_are_open():
     paired = measured(rng, seeds=8, items=6000, seed_sd=0.06, lead=0.07)
     clear = measured(rng, seeds=8, items=6000, seed_sd=0.06, lead=0.9)
     pair = ("a", "b", paired)
-    (alone,), among_open = decide([pair], None, 0.01), decide([pair] * 3, None, 0.01)[0]
-    beside_clear = decide([pair, *[("a", "b", clear)] * 2], None, 0.01)[0]
+    (alone,), (among_open, *_) = (decide([pair] * many, None, Margin(0.01)) for many in (1, 3))
+    beside_clear = decide([pair, *[("a", "b", clear)] * 2], None, Margin(0.01))[0]
     assert alone.seeds_needed < among_open.seeds_needed
     assert beside_clear.seeds_needed == alone.seeds_needed  # Holm: what is decided no longer counts
 

@@ -16,7 +16,7 @@ def test_tidy_frames(fabricate):
     study = read_frames(fabricate(seeds=(0, 1)))
     assert len(study.runs) == 10
     assert {run.status for run in study.runs} == {"complete"}
-    assert [run.summary.tokens_kept for run in study.of("none")] == [64, 64]
+    assert [run.summary.tokens_kept_over_training for run in study.of("none")] == [64, 64]
     assert list(study.groups) == ["classification", "retrieval", "robustness", "compositionality"]
     assert study.groups["retrieval"] == {"scenes/retrieval": "text_recall_at_5"}
     one = study.scores.query("label == 'pgs' and seed == 1 and task == 'scenes/shape' and primary").iloc[0]

@@ -116,6 +116,8 @@ def test_cost_is_relative_to_the_unmasked_arm(fabricate):
     assert row(table, "pgs")[columns.index("mask share")] == "2.10%"
     assert "over that of none" in " ".join(table.notes)
     assert row(table, "pgs")[columns.index("effective ratio")] == "42.5%"
+    assert row(table, "pgs")[columns.index("tokens kept")] == "36.8"
+    assert sum("whole training; its phase on whole pictures counts" in note for note in table.notes) == 2
 
 
 def test_on_cpus_time_is_processor_time(fabricate):

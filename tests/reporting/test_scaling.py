@@ -77,6 +77,7 @@ def test_what_is_held_out_is_predicted_before_it_is_trained(tiny: TinyWorld, tmp
     said = json.loads((found.folder / "prediction.json").read_text())
     assert said["hold_out"] == 4
     assert 0 < said["arms"]["pgs"]["score"] < 1
+    assert said["arms"]["pgs"]["TFLOP"] == pytest.approx(4.0)
     assert {"scale.md", "scale.svg", "scale.png"} <= {path.name for path in found.folder.iterdir()}
     held = sum(row[4] == "yes" for row in found.tables[1].rows)
     said = VerdictRecord.read(found.folder)
@@ -152,6 +153,26 @@ def test_what_cannot_be_fitted_is_refused_first(tiny: TinyWorld, tmp_path):
     for budgets, hold_out, unit in refused:
         with pytest.raises(ConfigError):
             scale(study, budgets, hold_out=hold_out, unit=unit)
+
+
+@pytest.mark.parametrize(
+    ("budgets", "hold_out", "said"),
+    [
+        ([0.25, 1, 1.01], None, "1 and 1.01 are one budget: 6 and 6 steps of pgs"),
+        ([1e-300, 1e-299, 1e-298], None, "are one budget: 1 and 1 steps"),
+        ([1, 2, 4], 4.01, "4 and 4.01 are one budget: 24 and 24 steps"),
+        ([1, 2, 1e308], None, "no training has more than 1e+13 pairs"),
+        ([1, 2, 4], 1e308, "no training has more than 1e+13 pairs"),
+    ],
+)
+def test_budgets_that_are_one_run_or_no_run_are_refused_before_any_training(
+    tiny: TinyWorld, tmp_path, monkeypatch, budgets, hold_out, said
+):
+    monkeypatch.setattr(Study, "train", lambda _: pytest.fail("it was trained"))
+    study = open_study(tiny.study, output=tmp_path, jobs=1)
+    for ask in (dry_run, scale):
+        with pytest.raises(ConfigError, match=re.escape(said)):
+            ask(study, budgets, hold_out=hold_out)
 
 
 def test_a_crossing_far_from_what_was_measured_is_none():

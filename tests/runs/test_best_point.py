@@ -10,6 +10,7 @@ from written import write_study
 
 from pgsbench.errors import StudyError
 from pgsbench.reporting.results import Results
+from pgsbench.reporting.runs.on_disk import best_run
 from pgsbench.reporting.search.best_point import write_best
 from pgsbench.reporting.search.sweep_tables import sweep_table
 from pgsbench.reporting.study_frames import read_frames
@@ -75,6 +76,7 @@ def test_a_point_above_a_limit_is_not_the_best(tmp_path: Path, sampler: str) -> 
     assert "(60.0) of 1 point; 1 point above search.at_most left out." in path.read_text()
     results = Results(read_frames(tmp_path / "runs/tiny"))
     assert results.best(results.study.labels) == "pgs mask_ratio=0.5"
+    assert list(best_run("tiny", output=tmp_path)["label"]) == ["pgs mask_ratio=0.5"]
     table = sweep_table(results)
     assert table is not None
     assert [row[-1] for row in table.rows] == ["60.0", "too costly"]
@@ -83,3 +85,5 @@ def test_a_point_above_a_limit_is_not_the_best(tmp_path: Path, sampler: str) -> 
         run.write_summary(replace(run.summary, train_cpu_seconds=9.0))
     with pytest.raises(StudyError, match=r"cost more than search\.at_most allows"):
         write_best("tiny", tmp_path / "none.yaml", output=tmp_path)
+    with pytest.raises(StudyError, match=r"cost more than search\.at_most allows"):
+        best_run("tiny", output=tmp_path)

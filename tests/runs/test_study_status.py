@@ -16,6 +16,7 @@ from pgsbench.errors import StudyError
 from pgsbench.execution import slurm, status
 from pgsbench.execution.status import RunStatus
 from pgsbench.records import files
+from pgsbench.records.margin import Margin
 from pgsbench.records.marks import Failure, Marks, PrunedMark, Queued
 from pgsbench.records.run_spec import Numerics
 from pgsbench.records.study_record import DecisionPlan, StudyRecord, StudyRun, write_planned
@@ -100,7 +101,7 @@ def test_a_comparison_is_cancelled_between_two_seeds(tmp_path: Path) -> None:
     write_study(tmp_path)
     record = StudyRecord.read(tmp_path / "runs/tiny")
     write_study_record(
-        replace(record, decision=DecisionPlan("pgs", ("flip",), 0.01, 8)), tmp_path / "runs/tiny"
+        replace(record, decision=DecisionPlan("pgs", ("flip",), Margin(0.01), 8)), tmp_path / "runs/tiny"
     )
     workers.cancel("tiny", output=tmp_path)
     assert Marks(tmp_path / "runs/tiny").is_cancelled

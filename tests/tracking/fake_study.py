@@ -105,10 +105,11 @@ def fake_summary(ratio: float = 0.5, *, final_loss: float = 0.8) -> Summary:
         mask_share=0.004,
         mask_ratio_effective=ratio,
         mask_overlap=1 - ratio,
-        tokens_kept=int(64 * (1 - ratio)),
         visual_tokens=int(SAMPLES * 64 * (1 - ratio)),
         num_parameters=1_234_567,
         final_loss=final_loss,
+        mask_ratio_over_training=ratio,
+        tokens_kept_over_training=64 * (1 - ratio),
     )
 
 

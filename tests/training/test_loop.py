@@ -190,6 +190,8 @@ def test_tokens_and_ratios_are_counted_as_they_were(tiny: TinyWorld, tmp_path: P
     assert [line["tokens_kept"] for line in lines] == [4, 4, 4, 4, 16, 16]  # the last third sees all
     assert totals.visual_tokens == 16 * (4 * 4 + 2 * 16)
     assert totals.effective_mask_ratio == pytest.approx(0.75)
+    assert totals.mask_ratio_over_training == pytest.approx(0.75 * 4 / 6)
+    assert totals.tokens_kept_over_training == (4 * 4 + 2 * 16) / 6
     assert 0 < totals.mask_seconds < totals.train_seconds
 
 

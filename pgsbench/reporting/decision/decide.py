@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy import stats
 
+from pgsbench.records.margin import Margin
 from pgsbench.records.study_record import DecisionPlan
 from pgsbench.reporting.decision.forecast import Forecast, Levels
 from pgsbench.reporting.decision.looks import share_after, shares
@@ -34,7 +35,7 @@ class Decision:
         of: The group it is about.
         outcome: The verdict.
         interval: The difference; its interval holds under all looks so far. Or why there is none.
-        margin: Smaller differences do not matter.
+        margin: Smaller differences do not matter; NaN where it is relative to a mean that is missing.
         seeds_needed: Seeds after which it would probably be decided; None: decided, not known, or too many.
         items_needed: Test items that it would take with these seeds; likewise.
         adjusted_p: Holm's p-value of "the true difference is 0" in its family; NaN where nothing is tested.
@@ -116,7 +117,7 @@ def decisions(results: Results) -> list[Decision]:
     if not headline:
         return []
     pairs = [(ours, theirs, results.pair_up([ours, theirs], headline)) for ours, theirs in results.pairs]
-    margin = plan.margin if plan else MARGIN_POINTS / 100
+    margin = plan.margin if plan else Margin.of(MARGIN_POINTS)
     as_planned = [pair for pair in pairs if is_planned(results, pair[1])]
     once = [pair for pair in pairs if not is_planned(results, pair[1])]
     found = [*decide(as_planned, plan, margin, headline), *decide(once, None, margin, headline)]
@@ -126,7 +127,7 @@ def decisions(results: Results) -> list[Decision]:
 def decide(
     pairs: Sequence[tuple[str, str, PairedValues | Missing]],
     plan: DecisionPlan | None,
-    margin: float,
+    margin: Margin,
     of: str = "",
 ) -> list[Decision]:
     """Return the verdict on each pair of a family.
@@ -134,27 +135,37 @@ def decide(
     Args:
         pairs: Candidate, baseline, and what was measured of both; or why that does not pair up.
         plan: How they are looked at; None: once.
-        margin: Smaller differences do not matter.
+        margin: Smaller differences do not matter; a relative one is of each baseline's mean over its seeds.
         of: The group that it is about.
     """
-    looked = [_look(paired, ours, theirs, plan, margin) for ours, theirs, paired in pairs]
+    margins = [margin.beside(_mean(paired, theirs)) for _, theirs, paired in pairs]
+    looked = [
+        _look(paired, ours, theirs, plan, size)
+        for (ours, theirs, paired), size in zip(pairs, margins, strict=True)
+    ]
     differs, is_far = ([getattr(one, test, np.nan) for one in looked] for test in Tests._fields)
     said = outcomes([one.interval.estimate if one else np.nan for one in looked], differs, is_far)
     still_open = _num_open(differs), _num_open(is_far)
     found = []
-    for (ours, theirs, paired), one, outcome, p in zip(pairs, looked, said, holm(differs), strict=True):
+    for (ours, theirs, paired), one, outcome, p, size in zip(
+        pairs, looked, said, holm(differs), margins, strict=True
+    ):
         if not isinstance(paired, Missing) and paired.is_one_training(ours, theirs):
             found.append(
-                Decision(ours, theirs, of, "the same training", difference(paired, ours, theirs), margin)
+                Decision(ours, theirs, of, "the same training", difference(paired, ours, theirs), size)
             )
             continue
         if isinstance(paired, Missing) or one is None:
             reason = paired if isinstance(paired, Missing) else Missing("too few seeds for a first look")
-            found.append(Decision(ours, theirs, of, "missing", reason, margin))
+            found.append(Decision(ours, theirs, of, "missing", reason, size))
             continue
-        decision = Decision(ours, theirs, of, outcome, one.interval, margin, adjusted_p=p)
+        decision = Decision(ours, theirs, of, outcome, one.interval, size, adjusted_p=p)
         found.append(decision if decision.is_decided else _with_forecast(decision, one, plan, still_open))
     return found
+
+
+def _mean(paired: PairedValues | Missing, label: str) -> float:
+    return np.nan if isinstance(paired, Missing) else float(paired.estimate({label: 1.0}))
 
 
 def plan_of(results: Results) -> DecisionPlan | None:

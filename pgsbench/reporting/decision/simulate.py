@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from pgsbench.records.margin import Margin
 from pgsbench.records.study_record import DecisionPlan
 from pgsbench.reporting.decision.decide import MARGIN_POINTS, Decision, Outcome, decide, one_look, outcomes
 from pgsbench.reporting.decision.looks import DEFAULT_MAX_SEEDS, shares
@@ -128,8 +129,8 @@ def _decide(means: Floats, influence: Floats, max_seeds: int) -> list[Decision]:
     arms = tuple(f"arm {number}" for number in range(len(means)))
     by_arm = {arm: pd.DataFrame(rows[:max_seeds]) for arm, rows in zip(arms, influence, strict=True)}
     paired = PairedValues(pd.DataFrame(means[:, :max_seeds], arms), by_arm, 0.0)
-    plan = DecisionPlan(arms[0], arms[1:], MARGIN_POINTS, max_seeds)
-    return decide([(arms[0], other, paired) for other in arms[1:]], plan, MARGIN_POINTS)
+    plan = DecisionPlan(arms[0], arms[1:], Margin(MARGIN_POINTS), max_seeds)  # values are points
+    return decide([(arms[0], other, paired) for other in arms[1:]], plan, plan.margin)
 
 
 def _chunk(world: World, naive: bool, rng: np.random.Generator) -> Iterator[tuple[list[Outcome], int]]:

@@ -142,7 +142,7 @@ def forest(results: Results) -> Forest | None:
     found = shown_decisions(results)
     if not found:
         return None
-    margin = found[0].margin
+    margin = min(one.margin for one in found)  # a relative one differs by baseline
     ends = [0.0, margin, -margin]
     for one in found:
         assert isinstance(one.interval, Interval)

@@ -20,6 +20,7 @@ from pgsbench.reporting.render import Table, counted, markdown
 from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.scale.fit import PowerLaw, Predicted
 from pgsbench.reporting.scale.report import (
+    UNITS,
     Measured,
     fits,
     fits_table,
@@ -93,7 +94,7 @@ def write_prediction(at: Sequence[Results], plan: ScalePlan, folder: Path) -> No
     """
     predicted = _foretell(at, plan).predicted
     if predicted:
-        said = {arm: {plan.unit: cost, **asdict(guess)} for arm, (cost, guess) in predicted.items()}
+        said = {arm: {UNITS[plan.unit][2]: cost, **asdict(guess)} for arm, (cost, guess) in predicted.items()}
         write_json(folder / PREDICTION, {"hold_out": plan.hold_out, "arms": said})
 
 

@@ -16,7 +16,8 @@ from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting.render import MISSING_CELL, Table, counted, percent
-from pgsbench.reporting.study_frames import COMPLETE, INCOMPLETE
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.study_frames import COMPLETE, INCOMPLETE, read_frames
 from pgsbench.study.objective import Objective
 from pgsbench.tracking.rundir import RunDir, all_runs
 
@@ -83,18 +84,24 @@ def runs(
 def best_run(study: str, *, output: str | Path = ".", metric: str | None = None) -> pd.DataFrame:
     """Return the row of the run of a study that has the highest score; see `runs`.
 
+    Runs of points that cost more than ``search.at_most`` allows are left out.
+
     Args:
         study: Name of a study that has run.
         output: The folder of ``runs/``.
         metric: See `runs`; None: what the study searches for, else the mean.
 
     Raises:
-        StudyError: The study has not run, or no run of it has such a score.
+        StudyError: The study has not run, no run of it has such a score, or all that have cost too much.
     """
     found = runs(output, study=study, metric=metric or metric_of(output, study), sort="score")
-    best = found.dropna(subset="score").head(1)
-    if best.empty:
+    scored = found.dropna(subset="score")
+    if scored.empty:
         raise StudyError("no run of the study has such a score", where=study, value=metric)
+    too_costly = Results(read_frames(study_folder(output, study))).too_costly
+    best = scored[~scored["label"].isin(too_costly)].head(1)
+    if best.empty:
+        raise StudyError("all points cost more than search.at_most allows", where=study, way_out="raise it")
     return best
 
 

@@ -77,11 +77,20 @@ def certainty(results: Results) -> str:
     assert isinstance(first, Interval)
     seeds = _seeds(found)
     said = f"On {named(found[0].of)}: {counted(seeds, 'seed')}, {counted(first.num_items, 'test picture')}, "
-    said += f'95 % intervals; "equivalent" is within {percent(found[0].margin)} points'
+    said += f'95 % intervals; "equivalent" is within {_within(results, found)}'
     said += _corrected(results, found)
     said += "; another seed may tell otherwise" if seeds == 1 else ""
     more = f"{_large_margin(results, found)}{_needed(results, found)}{_flattered(results)}{_world(results)}"
     return f"{said}.{more}"
+
+
+def _within(results: Results, found: Sequence[Decision]) -> str:
+    """Return the margin in points, and what it is a share of."""
+    plan, sizes = plan_of(results), sorted(one.margin for one in found)
+    said = f"{' to '.join(dict.fromkeys(map(percent, (sizes[0], sizes[-1]))))} points"
+    if plan is None or not plan.margin.is_relative:
+        return said
+    return f"{100 * plan.margin.share:g} % of the baseline's mean ({said})"
 
 
 def _corrected(results: Results, found: Sequence[Decision]) -> str:
@@ -108,8 +117,10 @@ def _large_margin(results: Results, found: Sequence[Decision]) -> str:
     scores = {label: mean.estimate for label, mean in means.items() if isinstance(mean, Interval)}
     if not scores:
         return ""
-    lowest, margin = min(scores, key=lambda label: scores[label]), found[0].margin
-    score = scores[lowest]
+    lowest, plan = min(scores, key=lambda label: scores[label]), plan_of(results)
+    margin, score = found[0].margin, scores[lowest]
+    if plan and plan.margin.is_relative:
+        return ""
     if not 0 < score < margin / MAX_MARGIN_SHARE:
         return ""
     share, fitting = 100 * margin / score, 100 * score * MAX_MARGIN_SHARE
