@@ -19,7 +19,7 @@ import numpy as np
 from scipy import optimize, stats
 
 from pgsbench.reporting.statistics.paired_values import Floats, PairedValues, lead
-from pgsbench.reporting.statistics.variance import Variance, seed_parts, variance_of
+from pgsbench.reporting.statistics.variance import Variance, seeds_of_one_arm, variance_of
 
 LEVEL = 0.95
 
@@ -78,14 +78,14 @@ def contrast(paired: PairedValues, weights: Mapping[str, float]) -> Interval:
 
 def variance(paired: PairedValues, w: Floats) -> Variance:
     """Return the variance of a contrast given by its (a,) weights."""
-    return variance_of(paired.means, paired.influence, paired.floor, w)
+    return variance_of(paired.means, paired.influence, paired.floor, w, paired.borrowed)
 
 
 def mean_draws(paired: PairedValues, arms: Sequence[str], count: int, rng: np.random.Generator) -> Floats:
     """Draw (count, a) means of some arms as other test items and other seeds would give them.
 
     All arms see the same drawn items. Seeds move each arm on its own, by the variance that `contrast` takes
-    them to have; what they do to all arms alike makes no difference between arms and is left out.
+    them to have, itself drawn by its degrees of freedom; what they do to all arms alike makes no difference between arms and is left out.
 
     Args:
         paired: The aligned arms.
@@ -99,11 +99,10 @@ def mean_draws(paired: PairedValues, arms: Sequence[str], count: int, rng: np.ra
     drawn = rng.multivariate_normal(paired.means[rows].mean(axis=1), covariance, size=count, method="eigh")
     if len(paired.seeds) == 1 or len(paired.arms) == 1:
         return drawn
-    own = np.zeros(len(paired.arms))
-    own[:2] = np.sqrt(0.5), -np.sqrt(0.5)  # a difference of weight one: nothing of it is shared
-    _, seeds, _, df = seed_parts(paired.means[:, :, None], own)
-    _, noise, _, _ = seed_parts(paired.influence, own)
-    scale = np.sqrt(max(0.0, float(seeds - noise)) * df / rng.chisquare(df, size=(count, 1)))
+    seeds, noise, df = seeds_of_one_arm(paired.means, paired.influence, paired.borrowed)
+    # What seeds add is not known to be zero where it is seen as zero: it is drawn, too.
+    drawn_seeds = np.maximum(seeds, noise) * df / rng.chisquare(float(df), size=(count, 1))
+    scale = np.sqrt(np.maximum(0.0, drawn_seeds - noise) / len(paired.seeds))
     found: Floats = drawn + scale * rng.standard_normal((count, len(rows)))
     return found
 

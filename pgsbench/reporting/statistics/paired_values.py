@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgsbench.errors import StudyError
+from pgsbench.reporting.statistics.seed_spread import SeedSpread
 
 Floats = NDArray[np.float64]
 
@@ -61,6 +62,7 @@ class PairedValues:
         floor: Variance that is never undercut, so that 30 right answers of 30 are not "100.0 +- 0.0": the
             two pseudo-items of Agresti & Coull (1998) and, for differences, Bonett & Price (2012), in each
             task, shared out among its classes.
+        borrowed: What other studies of the same recipe say of seeds; None: nothing is known of it.
     """
 
     arms: tuple[str, ...]
@@ -69,6 +71,7 @@ class PairedValues:
     influence: Floats
     num_items: int
     floor: float
+    borrowed: SeedSpread | None = None
 
     @classmethod
     def build(
