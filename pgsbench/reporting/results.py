@@ -12,6 +12,7 @@ import pandas as pd
 
 from pgsbench.errors import StudyError, nearest
 from pgsbench.records.verdict_record import ALL_GROUPS
+from pgsbench.reporting.recipe_spread import Lenders
 from pgsbench.reporting.statistics.comparison import Comparison, Family, Missing
 from pgsbench.reporting.statistics.intervals import (
     GapClosed,
@@ -22,7 +23,8 @@ from pgsbench.reporting.statistics.intervals import (
     mean_interval,
 )
 from pgsbench.reporting.statistics.paired_values import PairedValues, shared_seeds
-from pgsbench.reporting.study_frames import COMPLETE, StudyFrames
+from pgsbench.reporting.statistics.seed_spread import SeedSpread
+from pgsbench.reporting.study_frames import COMPLETE, StudyFrames, macro_means
 from pgsbench.study.compared import check_baselines
 from pgsbench.study.objective import Objective, is_above
 
@@ -104,15 +106,8 @@ class Results:
 
     @cached_property
     def groups(self) -> dict[str, dict[str, float]]:
-        """Group -> task -> weight, the mean of all groups first.
-
-        Means are macro means: every task weighs the same in its group, every group in the mean of groups.
-        """
-        groups = {name: dict.fromkeys(tasks, 1 / len(tasks)) for name, tasks in self.study.groups.items()}
-        if len(groups) < 2:
-            return groups
-        every = {task: w / len(groups) for tasks in groups.values() for task, w in tasks.items()}
-        return {ALL_GROUPS: every, **groups}
+        """Group -> task -> weight, the mean of all groups first; see `macro_means`."""
+        return macro_means(self.study.groups)
 
     @cached_property
     def tasks(self) -> dict[str, dict[str, float]]:
@@ -264,8 +259,13 @@ class Results:
                 paired = PairedValues.build(self.study.values, tasks, labels)
             except StudyError as error:
                 return Missing(error.rule + (f" ({error.where})" if error.where else ""))
+            paired = replace(paired, borrowed=self.borrowed(of))
             self._paired[of, seeds] = paired
         return paired
+
+    def borrowed(self, of: str) -> SeedSpread | None:
+        """Return what other studies of the recipe say of seeds on a group or task; None: nothing."""
+        return self._lenders.spread(of, self._weights(of))
 
     def frame(self) -> pd.DataFrame:
         """Return all comparisons as numbers, one row each."""
@@ -278,6 +278,10 @@ class Results:
         return pd.DataFrame(rows)
 
     # --------------------------------------------------------------------------------------------- inside
+
+    @cached_property
+    def _lenders(self) -> Lenders:
+        return Lenders(self.study.folder.parent, [run.spec for run in self.study.runs])
 
     @cached_property
     def _fitting(self) -> list[list[tuple[str, str]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from pgsbench.config.schema import arm_name
 from pgsbench.errors import ConfigError
 from pgsbench.records.marks import Marks
 from pgsbench.records.study_record import DecisionPlan
-from pgsbench.reporting.decision.decide import MARGIN_POINTS, Decision, decisions
-from pgsbench.reporting.decision.looks import DEFAULT_MAX_SEEDS, first_look, shares
+from pgsbench.reporting.decision.decide import MARGIN_POINTS, Decision, decisions, looks_of
+from pgsbench.reporting.decision.looks import DEFAULT_MAX_SEEDS
 from pgsbench.reporting.render import counted, points
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.study_results import StudyResults
@@ -50,7 +51,8 @@ def compare_until_decided(
     """Add seeds until every headline comparison is better, worse or equivalent, or the means are spent.
 
     Verdicts hold under all the looks (`pgsbench.reporting.decision`). The plan goes into the study's record
-    before the first of them; who changes margin or seeds later begins a new one.
+    before the first of them; who changes margin or seeds later begins a new one. What other studies, or this
+    one, have shown of the seeds by then counts as looked at.
 
     Args:
         study: The study; its first seed is the first here.
@@ -68,12 +70,9 @@ def compare_until_decided(
     if not 0 < margin < 100:
         rule, way_out = "a margin is a number of points above 0 and below 100", "1, for example"
         raise ConfigError(rule, where="margin", value=margin, way_out=way_out)
-    arms = [arm_name(name) for name in (candidate or study.arms[0], *baselines)]
-    first_seed = study.file.config.seeds[0]
-    plan = DecisionPlan(arms[0], tuple(arms[1:]), margin / 100, max_seeds, first_seed)
-    shares(len(arms), max_seeds)  # refuses what cannot be looked at, before hours of training
-    began = time.monotonic()
-    first, marks = first_look(len(arms)), Marks(study.runs_root / study.name)
+    plan = _plan(study, [candidate or study.arms[0], *baselines], margin / 100, max_seeds)
+    began, first_seed = time.monotonic(), plan.first_seed
+    first, marks = next(iter(looks_of(plan))), Marks(study.runs_root / study.name)
     for seeds in range(first, max_seeds + 1):
         if seeds > first:
             marks.check_going_on()
@@ -88,6 +87,25 @@ def compare_until_decided(
         if all(one.is_decided for one in found) or is_late:
             break
     return results
+
+
+def _plan(study: Study, arms: Sequence[str], margin: float, max_seeds: int) -> DecisionPlan:
+    """Return the plan; that of the study's record where it asks for the same.
+
+    Raises:
+        ConfigError: It cannot be looked at with so few seeds; said before hours of training.
+    """
+    candidate, *others = map(arm_name, arms)
+    first_seed = study.file.config.seeds[0]
+    asked = DecisionPlan(candidate, tuple(others), margin, max_seeds, first_seed)
+    before = study.decision
+    if before is not None and before.asks == asked.asks:
+        asked = before
+    else:
+        seen, borrowed_df = study.known_before(arms, range(first_seed, first_seed + max_seeds))
+        asked = replace(asked, seen=seen, borrowed_df=borrowed_df)
+    looks_of(asked)
+    return asked
 
 
 def with_all_seeds(study: Study, max_seeds: int = DEFAULT_MAX_SEEDS) -> Study:

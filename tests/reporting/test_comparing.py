@@ -31,9 +31,14 @@ class FakeStudy:
     def __init__(self, folder, lead):
         self.folder, self.lead, self.asked = folder, lead, []
         self.runs_root, self.name = folder, "study"
+        self.decision, self.known = None, (0, 0.0)
+
+    def known_before(self, arms, seeds):
+        return self.known
 
     def compare(self, baselines, *, candidate, seeds, plan):
         self.asked.append(list(seeds))
+        self.decision = plan
         arms = {"pgs": Arm(self.lead), **{name: Arm() for name in baselines}}
         folder = write_runs(self.folder, arms, seeds=seeds, num_items=120, seed_sd=0.0)
         write_study_record(replace(StudyRecord.read(folder), decision=plan), folder)
@@ -58,6 +63,24 @@ def test_an_open_one_goes_on_to_the_last_seed(tmp_path):
     assert "would" in certainty(results)
     plan = results.study.record.decision
     assert (plan.margin, plan.max_seeds, plan.first_seed) == (0.01, 5, 3)
+
+
+def test_seeds_that_were_seen_before_are_not_looked_at_again(tmp_path):
+    study = FakeStudy(tmp_path, 15.0)
+    study.known = (3, 0.0)
+    results = compare_until_decided(study, ["flip", "none"]).statistics
+    assert [len(seeds) for seeds in study.asked] == [4]
+    assert "corrected for 2 comparisons and for 3 seeds seen before there was a plan" in certainty(results)
+    study.known = (4, 0.0)  # its own: repeated, the command has the plan that it had
+    compare_until_decided(study, ["flip", "none"])
+    assert [len(seeds) for seeds in study.asked] == [4, 4]
+
+
+def test_what_is_borrowed_lets_the_first_look_be_early(tmp_path):
+    study = FakeStudy(tmp_path, 15.0)
+    study.known = (0, 20.0)
+    compare_until_decided(study, ["flip"])
+    assert study.asked[0] == [3, 4]
 
 
 def test_hours_end_it_before_a_seed_that_would_end_later(tmp_path):

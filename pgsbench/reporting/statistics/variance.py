@@ -152,9 +152,7 @@ def seed_parts(table: Floats, weights: Floats) -> SeedParts:
     main = num_arms * np.square(shared).sum(axis=(-1, -2, -3)) / main_df
     own = np.square(centred - shared).sum(axis=(-1, -2, -3)) / own_df
     shared_weight = float(weights.sum()) ** 2 / num_arms
-    return SeedParts(
-        shared_weight * main / num_seeds, own_weight(weights) * own / num_seeds, main_df, own_df
-    )
+    return SeedParts(shared_weight * main / num_seeds, own_weight(weights) * own / num_seeds, main_df, own_df)
 
 
 def seeds_of_one_arm(
