@@ -1,9 +1,9 @@
 """How much seeds matter to a recipe, by other studies of it: what a study of few arms borrows.
 
 A recipe is the data, the model, the pairs or the budget of a training with their batch size, and the suite.
-Arms vary alike with the seed within a recipe, and studies of one recipe agree on how much. What they say comes
-from the runs of other studies in the same folder, and from a table that ships (``seed_spreads.jsonl``), a row
-of which ``python -m pgsbench.reporting.decision.spread_row runs/STUDY`` prints.
+Arms vary alike with the seed within a recipe, and studies of one recipe agree on how much. Lenders are runs
+of other studies in the same folder, and the table that ships (``seed_spreads.jsonl``), a row of which
+``python -m pgsbench.reporting.decision.spread_row runs/STUDY`` prints.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def estimates(values: Mapping[str, ArmValues], tasks: Mapping[str, float]) -> It
             paired = PairedValues.build({label: values[label] for label in labels}, tasks, labels)
         except StudyError:  # tested on different items
             continue
-        square, noise, df = (float(one) for one in seeds_of_one_arm(paired.means, paired.influence))
+        square, noise, df = (float(one) for one in seeds_of_one_arm(*paired.arrays({})[:2]))
         yield Estimate(square - noise, noise, df)
 
 

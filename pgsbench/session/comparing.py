@@ -10,15 +10,19 @@ from typing import Any
 
 from pgsbench.config.schema import arm_name
 from pgsbench.errors import ConfigError
+from pgsbench.records import files
 from pgsbench.records.marks import Marks
-from pgsbench.records.study_record import DecisionPlan
+from pgsbench.records.run_spec import RunSpec
+from pgsbench.records.study_record import DecisionPlan, StudyRecord
 from pgsbench.reporting.decision.decide import MARGIN_POINTS, Decision, decisions, looks_of
 from pgsbench.reporting.decision.looks import DEFAULT_MAX_SEEDS
+from pgsbench.reporting.recipe_spread import Lenders, training_of
 from pgsbench.reporting.render import counted, points
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.study_results import StudyResults
 from pgsbench.reporting.verdict.short_table import MARKS
 from pgsbench.session.study import Study, open_study
+from pgsbench.tracking.rundir import all_runs
 
 
 def compare(
@@ -98,14 +102,32 @@ def _plan(study: Study, arms: Sequence[str], margin: float, max_seeds: int) -> D
     candidate, *others = map(arm_name, arms)
     first_seed = study.file.config.seeds[0]
     asked = DecisionPlan(candidate, tuple(others), margin, max_seeds, first_seed)
-    before = study.decision
+    folder = study.runs_root / study.name
+    before = StudyRecord.read(folder).decision if (folder / files.STUDY).is_file() else None
     if before is not None and before.asks == asked.asks:
         asked = before
     else:
-        seen, borrowed_df = study.known_before(arms, range(first_seed, first_seed + max_seeds))
-        asked = replace(asked, seen=seen, borrowed_df=borrowed_df)
+        specs = with_all_seeds(study, max_seeds).plan(arms)
+        borrowed_df = Lenders(study.runs_root, specs).headline_df()
+        asked = replace(asked, seen=num_seen(study.runs_root, specs, candidate), borrowed_df=borrowed_df)
     looks_of(asked)
     return asked
+
+
+def num_seen(runs_root: Path, specs: Sequence[RunSpec], candidate: str) -> int:
+    """Return with how many seeds the candidate and another arm have scores already, in whichever study.
+
+    Args:
+        runs_root: The folder of all studies.
+        specs: The runs of a comparison.
+        candidate: Its candidate.
+    """
+    done = {training_of(run.spec) for run in all_runs(runs_root) if run.is_done and run.scores}
+    arms_of: dict[int, set[str]] = {}
+    for spec in specs:
+        if training_of(spec) in done:
+            arms_of.setdefault(spec.seed, set()).add(spec.arm)
+    return sum(candidate in arms and len(arms) > 1 for arms in arms_of.values())
 
 
 def with_all_seeds(study: Study, max_seeds: int = DEFAULT_MAX_SEEDS) -> Study:

@@ -34,7 +34,6 @@ from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import DecisionPlan
 from pgsbench.reporting.pages.study_report import ReportPaths, write_report
-from pgsbench.reporting.recipe_spread import Lenders
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.runs.kept_figures import draw_missing
 from pgsbench.reporting.runs.plan_table import PlannedCost, plan_frame
@@ -268,30 +267,6 @@ class Study:
         chosen, *others = self._compared(baselines, candidate)
         self._work_off(self.plan([chosen, *others]))
         return self._finish(candidate=arm_name(chosen), baselines=[arm_name(name) for name in others])
-
-    @property
-    def decision(self) -> DecisionPlan | None:
-        """The plan by which it is compared until that is decided, as its record has it."""
-        return self._folder().decision
-
-    def known_before(self, arms: Sequence[str], seeds: Sequence[int]) -> tuple[int, float]:
-        """Return what is known of a comparison before it is planned.
-
-        Args:
-            arms: The candidate and what it is compared with.
-            seeds: Those that may be trained.
-
-        Returns:
-            With how many of the seeds the candidate and another arm have results, in whichever study; and the
-            degrees of freedom that other studies lend its headline.
-        """
-        whole = self.beside(self._file.with_seeds(seeds))
-        specs, folder = whole.plan(arms), whole._folder()
-        done = [spec for spec in specs if folder.finished(spec)]
-        ours = arm_name(arms[0])
-        of_seed = {seed: {spec.arm for spec in done if spec.seed == seed} for seed in seeds}
-        seen = sum(ours in found and len(found) > 1 for found in of_seed.values())
-        return seen, Lenders(self.runs_root, specs).headline_df()
 
     def sweep(self, trials: int | None = None) -> StudyResults:
         """Search the study's space, and train beside it the arms that are not searched.

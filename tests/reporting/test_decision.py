@@ -141,7 +141,7 @@ def test_a_look_at_all_seeds_without_a_plan_is_the_report_s_own_test(fabricate):
 def test_what_more_seeds_would_show_is_what_they_show():
     rng = np.random.default_rng(0)
     few = measured(rng, seeds=40, items=600, seed_sd=0.02)
-    forecast = Forecast(few, np.array([1.0, -1.0]))
+    forecast = Forecast(few, {"a": 1.0, "b": -1.0})
     assert forecast.error(40) == pytest.approx(np.sqrt(_error(few) ** 2), rel=0.02)
     more = [_error(measured(rng, seeds=160, items=600, seed_sd=0.02)) for _ in range(8)]
     assert forecast.error(160) == pytest.approx(np.mean(more), rel=0.15)
@@ -151,7 +151,7 @@ def test_what_more_seeds_would_show_is_what_they_show():
 
 def test_the_seeds_that_are_said_to_be_enough_are():
     rng = np.random.default_rng(1)
-    pilot = Forecast(measured(rng, seeds=30, items=3000, seed_sd=0.02), np.array([1.0, -1.0]))
+    pilot = Forecast(measured(rng, seeds=30, items=3000, seed_sd=0.02), {"a": 1.0, "b": -1.0})
     seeds = pilot.seeds_for(0.03)
     assert seeds is not None
     found = [
@@ -161,7 +161,7 @@ def test_the_seeds_that_are_said_to_be_enough_are():
     assert 0.65 < np.mean(found) < 0.95
     assert pilot.detectable(seeds) <= 0.03 < pilot.detectable(seeds - 1)
     assert pilot.seeds_for(1e-4) is None
-    no_luck = Forecast(measured(rng, seeds=30, items=3000), np.array([1.0, -1.0]))
+    no_luck = Forecast(measured(rng, seeds=30, items=3000), {"a": 1.0, "b": -1.0})
     few, many = (no_luck.items_for(size, seeds=30) for size in (0.04, 0.02))
     assert 3.5 < many / few < 4.5  # half the difference takes four times the items
     assert no_luck.detectable(30, few / 3000) == pytest.approx(0.04, rel=0.01)
@@ -182,7 +182,7 @@ def test_a_forecast_knows_that_looks_share_the_error_rate():
     )
     (once,), (often,) = (decide([("a", "b", paired)], one, 0.01) for one in (None, plan))
     assert once.outcome == often.outcome == "undecided"
-    forecast, lead = Forecast(paired, np.array([1.0, -1.0])), often.interval.estimate
+    forecast, lead = Forecast(paired, {"a": 1.0, "b": -1.0}), often.interval.estimate
     needed = often.seeds_needed
     assert 8 < once.seeds_needed < needed
     assert forecast.detectable(needed, alpha=0.05 * looks_of(plan, needed)[needed]) <= abs(lead)
@@ -203,7 +203,7 @@ def test_a_forecast_shares_the_error_rate_among_the_pairs_that_are_open():
 
 def test_test_items_are_foretold_for_equivalence_too():
     rng = np.random.default_rng(3)
-    forecast = Forecast(measured(rng, seeds=8, items=400), np.array([1.0, -1.0]))
+    forecast = Forecast(measured(rng, seeds=8, items=400), {"a": 1.0, "b": -1.0})
     near, nearer = (forecast.items_to_decide(size, 0.05, Levels(0.05, 0.05)) for size in (0.02, 0.0))
     assert nearer < near  # an estimate close to the margin is hard to call equivalent
     assert forecast.items_to_decide(0.02, 0.05, Levels(0.01, 0.01)) > nearer

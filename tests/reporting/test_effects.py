@@ -8,6 +8,7 @@ import re
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 from fabricated import Arm
 
@@ -57,15 +58,19 @@ def found(fabricate):
 
 
 def grid(value, num_seeds=2, noise=0.0):
-    """Return cells and (cells, seeds) scores of two arms at three ratios."""
+    """Return (cells,) cells and (cells, seeds) scores of two arms at three ratios."""
     cells = [{"arm": a, "r": r} for a, r in itertools.product(("pgs", "flip"), ("0.25", "0.5", "0.75"))]
     rng = np.random.default_rng(0)
     scores = [[value(cell["arm"], float(cell["r"]), s) for s in range(num_seeds)] for cell in cells]
     return cells, np.array(scores) + noise * rng.normal(size=(len(cells), num_seeds))
 
 
+def terms_of(cells, scores):
+    return analysis_of_variance(dict(enumerate(cells)), pd.DataFrame(scores))
+
+
 def shares(cells, scores):
-    return {term.name: term.share for term in analysis_of_variance(cells, scores)}
+    return {term.name: term.share for term in terms_of(cells, scores)}
 
 
 def test_shares_are_those_of_a_textbook():
@@ -87,7 +92,7 @@ def test_what_all_seeds_shift_alike_belongs_to_seeds():
 
 def test_a_score_that_only_factors_together_move_is_the_interaction_s():
     turned = grid(lambda arm, ratio, _: (ratio - 0.5) * (1 if arm == "pgs" else -1), noise=1e-3)
-    terms = {term.name: term for term in analysis_of_variance(*turned)}
+    terms = {term.name: term for term in terms_of(*turned)}
     assert terms["arm × r"].share > 0.99
     assert terms["arm × r"].p_value < 1e-4
     assert terms["arm"].p_value > 0.01
@@ -96,7 +101,7 @@ def test_a_score_that_only_factors_together_move_is_the_interaction_s():
 def test_of_noise_every_source_gets_what_it_gets_by_chance():
     cells, _ = grid(lambda *_: 0.0)
     draws = np.random.default_rng(1).normal(size=(150, 6, 4))
-    told = [analysis_of_variance(cells, scores) for scores in draws]
+    told = [terms_of(cells, scores) for scores in draws]
     for one in zip(*told, strict=True):
         by_chance = np.mean([term.by_chance for term in one])
         assert np.mean([term.share for term in one]) == pytest.approx(by_chance, abs=0.04)
@@ -106,7 +111,7 @@ def test_of_noise_every_source_gets_what_it_gets_by_chance():
 def test_three_factors_have_all_their_interactions():
     cells = [dict(zip("abc", levels, strict=True)) for levels in itertools.product("12", "123", "12")]
     scores = np.random.default_rng(0).normal(size=(12, 2))
-    names = [term.name for term in analysis_of_variance(cells, scores)]
+    names = [term.name for term in terms_of(cells, scores)]
     assert names == ["a", "b", "c", "a × b", "a × c", "b × c", "a × b × c", SEEDS, REST]
 
 
@@ -174,6 +179,19 @@ def test_a_planted_interaction_is_found_and_its_cell_named(found):
     assert first.interval.low < 0.06 < first.interval.high
     interaction = next(term for term in told.terms if term.name == "arm × text")
     assert interaction.p_value < 0.01
+
+
+def test_terms_are_the_same_whatever_was_asked_before(fabricate):
+    # A panel that another question left holds the same arms in another order.
+    folder = fabricate(factorial(planted=12.0), search=SEARCH, seeds=(0, 1, 2), num_items=400)
+    fresh, asked = results_of(folder), results_of(folder)
+    labels = list(asked.study.labels)
+    asked.difference(labels[7], labels[2], asked.scope)
+    assert effects(asked).terms == effects(fresh).terms
+    scores = {label: fresh.mean(label, fresh.scope).estimate for label in labels}
+    by_arm = {arm: np.mean([scores[label] for label in labels if label.split()[0] == arm]) for arm in IMAGES}
+    found = {one.level: one.mean for one in effects(asked).levels if one.factor == "arm"}
+    assert found == pytest.approx(by_arm)
 
 
 def results_of(folder):

@@ -298,7 +298,7 @@ def print_effects(repeats=120):
             paired = PairedValues.build(values, {"t": 1.0}, list(cells))
             levels = [one.effect for one in level_effects(paired, cells, factors)]
             off = deviations(paired, cells, factors)
-            tests = analysis_of_variance(list(cells.values()), paired.means)[:3]
+            tests = analysis_of_variance(cells, paired.means)[:3]
             found.append(
                 [
                     np.mean([one.low <= 0 <= one.high for one in levels]),

@@ -218,7 +218,7 @@ def test_arms_that_do_not_fit_are_no_help_and_no_harm():
     odd = one_task({"odd": [rng.random(50)] * 2}, names=items(50, "other"))
     few = one_task({"few": [rng.random(50)]})
     joined = PairedValues.build(one_task(arms) | odd | few, {"t": 1.0}, ["a", "b"])
-    assert joined.arms == ("a", "b")
+    assert joined.arms == {"a", "b"}
 
 
 def test_gap_closed_between_controls():

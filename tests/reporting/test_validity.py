@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 from fabricated import ARMS, Arm, replace_scores
@@ -47,14 +48,14 @@ def world(
         for arm, score in scores.items()
     }
     paired = PairedValues.build(values, {"task": 1.0}, list(scores))
-    return World(name, "mean", tuple(scores), paired.seeds, paired.means, paired)
+    return World(name, "mean", paired.means.loc[list(scores)], paired)
 
 
 def by_seed(scores: Mapping[str, float], *, num_seeds: int = 3, seed_sd: float = 0.01) -> World:
     """Return a world without test items."""
     rng = np.random.default_rng(1)
     means = np.array(list(scores.values()))[:, None] + rng.normal(0, seed_sd, (len(scores), num_seeds))
-    return World("by-seed", "acc5", tuple(scores), tuple(range(num_seeds)), means)
+    return World("by-seed", "acc5", pd.DataFrame(means, list(scores)))
 
 
 def test_worlds_that_agree() -> None:
@@ -109,7 +110,7 @@ def test_correlations_are_scipys_also_with_ties() -> None:
 
 
 def test_arms_that_are_all_equal_have_no_order() -> None:
-    equal = World("flat", "acc5", tuple(SCORES), (0,), np.full((6, 1), 0.5))
+    equal = World("flat", "acc5", pd.DataFrame(0.5, list(SCORES), [0]))
     found = Match(world(SCORES), equal).agreement
     for one in (found.spearman, found.kendall, found.pearson):
         assert np.isnan([one.estimate, one.low, one.high]).all()
@@ -136,7 +137,7 @@ def test_draws_spread_as_the_interval_of_a_difference_says(num_seeds: int, seed_
     one = world(SCORES, num_seeds=num_seeds, seed_sd=seed_sd)
     assert one.paired is not None
     drawn = mean_draws(one.paired, ["pgs", "flip"], 20_000, np.random.default_rng(0))
-    apart = drawn[:, 0] - drawn[:, 1]
+    apart = drawn["pgs"] - drawn["flip"]
     told = difference(one.paired, "pgs", "flip")
     assert one.difference("pgs", "flip") == told
     assert apart.mean() == pytest.approx(told.estimate, abs=0.003)
@@ -147,17 +148,18 @@ def test_draws_spread_as_the_interval_of_a_difference_says(num_seeds: int, seed_
 def test_without_items_seeds_alone_give_intervals() -> None:
     one = by_seed(SCORES)
     told = one.difference("pgs", "flip")
-    row = one.means[2] - one.means[4]
+    row = one.means.loc["pgs"] - one.means.loc["flip"]
     assert told.estimate == pytest.approx(row.mean())
     assert told.low < 0.08 < told.high
-    apart = np.subtract(*one.draws(20_000, np.random.default_rng(0)).T[[2, 4]])
+    drawn = one.draws(20_000, np.random.default_rng(0))
+    apart = drawn["pgs"] - drawn["flip"]
     low, high = np.quantile(apart, [0.025, 0.975])
     assert high - low == pytest.approx(told.high - told.low, rel=0.1)
 
 
 def test_without_items_the_interval_of_two_arms_is_students() -> None:
     one = by_seed({"pgs": 0.5, "flip": 0.4})
-    expected = scipy.stats.ttest_rel(*one.means)
+    expected = scipy.stats.ttest_rel(one.means.loc["pgs"], one.means.loc["flip"])
     told = one.difference("pgs", "flip")
     assert told.p_value == pytest.approx(expected.pvalue)
     assert (told.low, told.high) == pytest.approx(tuple(expected.confidence_interval(0.95)))
@@ -229,7 +231,7 @@ def test_a_metric_beside_the_main_one_is_taken_by_seed(fabricate, tmp_path: Path
     (match,) = pgsbench.validity("photos:scenes/shape/acc1", [f"scenes:{metric}"], output=tmp_path).matches
     assert match.reference.paired is not None
     assert match.world.paired is None
-    assert match.world.seeds == (0, 1, 2)
+    assert match.world.seeds == [0, 1, 2]
     with pytest.raises(StudyError, match=r"scenes: the suite has no such score \(got 'clasification'\)"):
         pgsbench.validity("photos", ["scenes:clasification"], output=tmp_path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 
@@ -20,7 +21,7 @@ def measured(truth: np.ndarray, noise: float, rng: np.random.Generator) -> World
     """Return a world whose seeds move each arm so far."""
     moved = rng.standard_normal((NUM_ARMS, NUM_SEEDS)) * noise * np.sqrt(NUM_SEEDS / 2)
     arms = tuple(f"arm-{number}" for number in range(NUM_ARMS))
-    return World("made up", "mean", arms, tuple(range(NUM_SEEDS)), truth[:, None] + moved)
+    return World("made up", "mean", pd.DataFrame(truth[:, None] + moved, arms))
 
 
 def coverage(likeness: float, noise: float, *, repetitions: int = 100) -> tuple[float, float, float]:

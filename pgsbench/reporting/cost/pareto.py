@@ -145,4 +145,4 @@ def _chances(results: Results, points: Sequence[Point]) -> list[float | None]:
     if isinstance(paired, Missing):
         return [None] * len(points)
     draws = mean_draws(paired, labels, DRAWS, np.random.default_rng(0))
-    return list((_ahead(points, draws) < 0).mean(axis=0))
+    return list((_ahead(points, draws[labels].to_numpy()) < 0).mean(axis=0))

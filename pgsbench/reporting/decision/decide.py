@@ -200,7 +200,7 @@ class _Looked(NamedTuple):
     differs: float
     is_far: float
     paired: PairedValues
-    weights: Floats
+    weights: Mapping[str, float]
 
 
 def _look(
@@ -209,40 +209,33 @@ def _look(
     """Look at a pair as often as planned; None where there is nothing to look at yet."""
     if isinstance(paired, Missing):
         return None
-    weights = paired.weights(lead(ours, theirs))
+    weights = lead(ours, theirs)
     share_of: Mapping[int, float] = {len(paired.seeds): 1.0}
     if plan is not None:
         planned = range(plan.first_seed, plan.first_seed + plan.max_seeds)
-        paired = _of_seeds(paired, [seed in planned for seed in paired.seeds])
+        paired = paired.of_seeds([seed for seed in paired.seeds if seed in planned])
         share_of = looks_of(plan)
     looks = {seeds: share for seeds, share in share_of.items() if seeds <= len(paired.seeds)}
     if not looks:
         return None
     smallest = [1.0, 1.0]
     for seeds, share in looks.items():
-        seen = _of_seeds(paired, [number < seeds for number in range(len(paired.seeds))])
+        seen = paired.of_seeds(paired.seeds[:seeds])
         found = variance(seen, weights)
-        estimate, error = weights @ seen.means.mean(axis=1), np.sqrt(found.total)
-        tests = one_look(estimate, error, found.df, margin)
+        estimate, error = seen.estimate(weights), np.sqrt(found.total)
+        tests = one_look(np.asarray(estimate), error, found.df, margin)
         smallest = [min(before, float(p) / share) for before, p in zip(smallest, tests, strict=True)]
     reach = float(stats.t.ppf(1 - ALPHA * share / 2, found.df) * error)
     interval = Interval(
-        float(estimate),
-        float(estimate) - reach,
-        float(estimate) + reach,
+        estimate,
+        estimate - reach,
+        estimate + reach,
         smallest[0],
         seeds,
         paired.num_items,
         float(found.df),
     )
     return _Looked(interval, smallest[0], smallest[1], seen, weights)
-
-
-def _of_seeds(paired: PairedValues, wanted: Sequence[bool]) -> PairedValues:
-    """Return what is known from some of the seeds."""
-    rows = np.flatnonzero(wanted)
-    seeds = tuple(paired.seeds[row] for row in rows)
-    return replace(paired, seeds=seeds, means=paired.means[:, rows], influence=paired.influence[:, rows])
 
 
 def _note(decision: Decision, paired: PairedValues) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 from pgsbench.reporting.statistics.intervals import variance
-from pgsbench.reporting.statistics.paired_values import Floats, PairedValues
+from pgsbench.reporting.statistics.paired_values import PairedValues
 from pgsbench.reporting.statistics.variance import Variance
 
 #: Chance with which a true difference is to be found.
@@ -44,11 +44,11 @@ class Forecast:
 
     Args:
         paired: What was measured.
-        weights: (a,) weights of the difference.
+        weights: Arm -> weight of the difference.
     """
 
     paired: PairedValues
-    weights: Floats
+    weights: Mapping[str, float]
 
     @property
     def has_one_seed(self) -> bool:

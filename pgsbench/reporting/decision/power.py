@@ -77,4 +77,4 @@ def _forecast(results: Results, ours: str, theirs: str, of: str) -> Forecast | N
     paired = results.pair_up([ours, theirs], of)
     if isinstance(paired, Missing):
         return None
-    return Forecast(paired, paired.weights(lead(ours, theirs)))
+    return Forecast(paired, lead(ours, theirs))

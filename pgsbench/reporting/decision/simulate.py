@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from pgsbench.records.study_record import DecisionPlan
 from pgsbench.reporting.decision.decide import MARGIN_POINTS, Decision, Outcome, decide, one_look, outcomes
@@ -124,8 +125,9 @@ def follow_forecasts(world: World, *, repeats: int, rng_seed: int = 0) -> Forese
 
 def _decide(means: Floats, influence: Floats, max_seeds: int) -> list[Decision]:
     """Return the verdicts of a study that was looked at up to so many seeds, from (a, s) and (a, s, i)."""
-    arms, seeds = tuple(f"arm {number}" for number in range(len(means))), tuple(range(max_seeds))
-    paired = PairedValues(arms, seeds, means[:, :max_seeds], influence[:, :max_seeds], UNITS, 0.0)
+    arms = tuple(f"arm {number}" for number in range(len(means)))
+    by_arm = {arm: pd.DataFrame(rows[:max_seeds]) for arm, rows in zip(arms, influence, strict=True)}
+    paired = PairedValues(pd.DataFrame(means[:, :max_seeds], arms), by_arm, 0.0)
     plan = DecisionPlan(arms[0], arms[1:], MARGIN_POINTS, max_seeds)
     return decide([(arms[0], other, paired) for other in arms[1:]], plan, MARGIN_POINTS)
 

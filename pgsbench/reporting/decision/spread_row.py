@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,12 +38,17 @@ def rows(study: StudyFrames) -> Iterator[dict[str, Any]]:
             yield {"source": study.name, "recipe": recipe, "trainings": trainings, "scopes": scopes}
 
 
-if __name__ == "__main__":
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the rows of some studies; arguments as of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("studies", nargs="+", type=Path, metavar="runs/STUDY", help="Folders of studies.")
     try:
-        for folder in parser.parse_args().studies:
+        for folder in parser.parse_args(arguments).studies:
             for row in rows(read_frames(folder)):
                 print(json.dumps(row))
     except UserError as error:
         parser.exit(2, f"{error}\n")
+
+
+if __name__ == "__main__":
+    main()

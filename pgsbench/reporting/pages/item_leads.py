@@ -134,11 +134,11 @@ def _shares(runs: Sequence[RunValues], task: str) -> tuple[NDArray[np.str_], Flo
     found = [run[task] for run in runs if task in run]
     if not found or len(found) < len(runs):
         return None
-    order = np.argsort(found[0].items)
+    order = np.argsort(found[0].items, kind="stable")
     names = found[0].items[order]
     right = []
     for one in found:
-        order = np.argsort(one.items)
+        order = np.argsort(one.items, kind="stable")
         # A mean over classes weights its items, so that right ones have other values than 1.
         plain = one.strata is not None or bool(np.isin(one.values, (0.0, 1.0)).all())
         if not plain or not np.array_equal(one.items[order], names):

@@ -122,36 +122,37 @@ def effects(results: Results) -> Effects | Missing | None:
     paired = results.pair_up(list(cells), results.scope)
     if isinstance(paired, Missing):
         return paired
-    scores = paired.means[: len(cells)]
-    if len(paired.seeds) < len(next(iter(seeds))) or np.ptp(scores) == 0:
-        return Missing("some runs lack a task" if np.ptp(scores) else "all runs have the same score")
+    scores = paired.means.loc[list(cells)]
+    is_flat = bool(np.ptp(scores.to_numpy()) == 0)
+    if len(paired.seeds) < len(next(iter(seeds))) or is_flat:
+        return Missing("all runs have the same score" if is_flat else "some runs lack a task")
     return Effects(
         results.scope,
         len(paired.seeds),
         tuple(level_effects(paired, cells, factors)),
-        tuple(analysis_of_variance(list(cells.values()), scores)),
+        tuple(analysis_of_variance(cells, scores)),
         tuple(deviations(paired, cells, factors)) if len(factors) > 1 else (),
     )
 
 
-def analysis_of_variance(cells: Sequence[Cell], scores: np.ndarray) -> list[Term]:
+def analysis_of_variance(cells: Mapping[str, Cell], scores: pd.DataFrame) -> list[Term]:
     """Split the sum of squares of a complete grid.
 
     Args:
-        cells: All combinations of the levels of the factors.
-        scores: (cells, seeds) one score a run.
+        cells: Label -> cell: all combinations of the levels of the factors.
+        scores: Label x seed: one score a run.
     """
     from statsmodels.formula.api import ols  # it takes a second to load, and few reports need it
     from statsmodels.stats.anova import anova_lm
 
-    names = list(_factors(cells))
+    names = list(_factors(list(cells.values())))
     rows = [
         {**{f"f{k}": cell[name] for k, name in enumerate(names)}, "seed": str(seed), "score": score}
-        for cell, of_seeds in zip(cells, scores, strict=True)
-        for seed, score in enumerate(of_seeds)
+        for label, cell in cells.items()
+        for seed, score in scores.loc[label].items()
     ]
     factors = " * ".join(f"C(f{k}, Sum)" for k in range(len(names)))
-    table = anova_lm(ols(f"score ~ {factors} + C(seed, Sum)", pd.DataFrame(rows)).fit())
+    table = anova_lm(ols(f"score ~ {factors} + C(seed, Sum)", pd.DataFrame(rows)).fit(), typ=2)
     total, rest = table["sum_sq"].sum(), table.loc["Residual"]
     noise = rest["sum_sq"] / rest["df"] / total
     order = sorted(table.index, key=lambda line: ("seed" in line, line.count(":")))
@@ -206,8 +207,8 @@ def level_effects(
     for factor, level in ((factor, level) for factor, levels in factors.items() for level in levels):
         inside = {label for label, cell in cells.items() if cell[factor] == level}
         weights = {label: (label in inside) / len(inside) - everywhere for label in cells}
-        mean = np.mean([paired.means[paired.arms.index(label)].mean() for label in inside])
-        yield Level(factor, level, float(mean), contrast(paired, weights))
+        mean = float(paired.scores(sorted(inside)).mean())
+        yield Level(factor, level, mean, contrast(paired, weights))
 
 
 def deviations(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
-from pgsbench.reporting.statistics.paired_values import Floats, PairedValues
+from pgsbench.reporting.statistics.paired_values import PairedValues
 
 
 def equal_spread_p(paired: PairedValues) -> float:
@@ -16,9 +17,9 @@ def equal_spread_p(paired: PairedValues) -> float:
     arms; Bartlett's in at most 5 %.
     """
     own = _own(paired)
-    if min(own.shape) < 2 or len(own) < 3 or np.ptp(own, axis=1).min() <= 0:
+    if min(own.shape) < 2 or len(own) < 3 or np.ptp(own.to_numpy(), axis=1).min() <= 0:
         return float("nan")
-    return float(stats.bartlett(*own).pvalue)
+    return float(stats.bartlett(*own.to_numpy()).pvalue)
 
 
 def alone_p(paired: PairedValues, ours: str, theirs: str) -> float:
@@ -27,20 +28,19 @@ def alone_p(paired: PairedValues, ours: str, theirs: str) -> float:
     With no third arm it is the paired t-test. Test items are taken as they are. NaN with one seed.
     """
     num_arms, num_seeds = paired.means.shape
-    rows = [paired.arms.index(arm) for arm in (ours, theirs)]
+    arms = [ours, theirs]
     if num_seeds < 2:
         return float("nan")
     if num_arms == 2:
-        return float(stats.ttest_rel(*paired.means[rows]).pvalue)
+        return float(stats.ttest_rel(*paired.means.loc[arms].to_numpy()).pvalue)
     # What a seed does to all arms is left out; its estimate takes a part of each arm's own along.
-    spread = _own(paired)[rows].std(axis=1, ddof=1) * np.sqrt(num_arms / (num_arms - 1))
-    means = paired.means[rows].mean(axis=1)
-    both = [part for mean, sd in zip(means, spread, strict=True) for part in (mean, sd, num_seeds)]
+    spread = _own(paired).loc[arms].std(axis=1) * np.sqrt(num_arms / (num_arms - 1))
+    means = paired.scores(arms)
+    both = [part for arm in arms for part in (float(means[arm]), float(spread[arm]), num_seeds)]
     return float(stats.ttest_ind_from_stats(*both, equal_var=False).pvalue)
 
 
-def _own(paired: PairedValues) -> Floats:
-    """Return (a, s) what a seed does to each arm beyond what it does to all."""
-    centred = paired.means - paired.means.mean(axis=1, keepdims=True)
-    found: Floats = centred - centred.mean(axis=0)
-    return found
+def _own(paired: PairedValues) -> pd.DataFrame:
+    """Return arm x seed: what a seed does to each arm beyond what it does to all."""
+    centred = paired.means.sub(paired.means.mean(axis=1), axis="index")
+    return centred - centred.mean(axis=0)

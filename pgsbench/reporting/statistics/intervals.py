@@ -16,9 +16,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy import optimize, stats
 
-from pgsbench.reporting.statistics.paired_values import Floats, PairedValues, lead
+from pgsbench.reporting.statistics.paired_values import PairedValues, lead
 from pgsbench.reporting.statistics.variance import Variance, seeds_of_one_arm, variance_of
 
 LEVEL = 0.95
@@ -65,9 +66,7 @@ def contrast(paired: PairedValues, weights: Mapping[str, float]) -> Interval:
         paired: The aligned arms.
         weights: arm -> weight, for example ``{"pgs": 1, "flip": -1}``.
     """
-    w = paired.weights(weights)
-    estimate = float(w @ paired.means.mean(axis=1))
-    found = variance(paired, w)
+    estimate, found = paired.estimate(weights), variance(paired, weights)
     error, df = float(np.sqrt(found.total)), float(found.df)
     reach = float(stats.t.ppf((1 + LEVEL) / 2, df)) * error
     p_value = float(2 * stats.t.sf(abs(estimate) / error, df))
@@ -76,35 +75,38 @@ def contrast(paired: PairedValues, weights: Mapping[str, float]) -> Interval:
     )
 
 
-def variance(paired: PairedValues, w: Floats) -> Variance:
-    """Return the variance of a contrast given by its (a,) weights."""
-    return variance_of(paired.means, paired.influence, paired.floor, w, paired.borrowed)
+def variance(paired: PairedValues, weights: Mapping[str, float]) -> Variance:
+    """Return the variance of a contrast, given as arm -> weight."""
+    means, influence, w = paired.arrays(weights)
+    return variance_of(means, influence, paired.floor, w, paired.borrowed)
 
 
-def mean_draws(paired: PairedValues, arms: Sequence[str], count: int, rng: np.random.Generator) -> Floats:
-    """Draw (count, a) means of some arms as other test items and other seeds would give them.
+def mean_draws(
+    paired: PairedValues, arms: Sequence[str], count: int, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Draw means of some arms as other test items and other seeds would give them: draw x arm.
 
     All arms see the same drawn items. Seeds move each arm on its own, by the variance that `contrast` takes
-    them to have, itself drawn by its degrees of freedom; what they do to all arms alike makes no difference between arms and is left out.
+    them to have, drawn by its degrees of freedom; what they do to all arms alike makes no difference between
+    arms and is left out.
 
     Args:
         paired: The aligned arms.
-        arms: Those that are wanted, in this order.
+        arms: Those that are wanted.
         count: Number of draws.
         rng: Source of the draws.
     """
-    rows = [paired.arms.index(arm) for arm in arms]
-    by_item = paired.influence[rows].mean(axis=1)
-    covariance = by_item @ by_item.T + np.eye(len(rows)) * paired.floor / 2
-    drawn = rng.multivariate_normal(paired.means[rows].mean(axis=1), covariance, size=count, method="eigh")
-    if len(paired.seeds) == 1 or len(paired.arms) == 1:
-        return drawn
-    seeds, noise, df = seeds_of_one_arm(paired.means, paired.influence, paired.borrowed)
-    # What seeds add is not known to be zero where it is seen as zero: it is drawn, too.
-    drawn_seeds = np.maximum(seeds, noise) * df / rng.chisquare(float(df), size=(count, 1))
-    scale = np.sqrt(np.maximum(0.0, drawn_seeds - noise) / len(paired.seeds))
-    found: Floats = drawn + scale * rng.standard_normal((count, len(rows)))
-    return found
+    names = list(arms)
+    by_item = np.array([paired.influence[arm].mean(axis=0) for arm in names])
+    covariance = by_item @ by_item.T + np.eye(len(names)) * paired.floor / 2
+    drawn = rng.multivariate_normal(paired.scores(names), covariance, size=count, method="eigh")
+    if len(paired.seeds) > 1 and len(paired.arms) > 1:
+        seeds, noise, df = seeds_of_one_arm(*paired.arrays({})[:2], paired.borrowed)
+        # What seeds add is not known to be zero where it is seen as zero: it is drawn, too.
+        square = np.maximum(seeds, noise) * df / rng.chisquare(float(df), size=(count, 1))
+        scale = np.sqrt(np.maximum(0.0, square - noise) / len(paired.seeds))
+        drawn = drawn + scale * rng.standard_normal((count, len(names)))
+    return pd.DataFrame(drawn, columns=names)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from pgsbench.errors import StudyError
@@ -51,25 +52,21 @@ ArmValues = Mapping[int, RunValues]
 class PairedValues:
     """Weighted means over tasks of several arms with the same seeds, and what each item adds to them.
 
+    A panel may hold more arms than were asked for, in whatever order: take arms and seeds by name alone.
+
     Attributes:
-        arms: Names of the arms.
-        seeds: The seeds that all arms have.
-        means: (a, s) weighted mean over the tasks of each task's mean over its items.
-        influence: (a, s, i) what the unit adds to `means`: its values minus the mean of their task, or of
-            their class where that is a mean over classes, times the task's weight over its number of values,
-            summed over all its values in all tasks.
-        num_items: Number of distinct units i.
+        means: Arm x seed: weighted mean over the tasks of each task's mean over its items.
+        influence: Arm -> seed x unit: what the unit adds to `means`: its values minus the mean of their task,
+            or of their class where that is a mean over classes, times the task's weight over its number of
+            values, summed over all its values in all tasks.
         floor: Variance that is never undercut, so that 30 right answers of 30 are not "100.0 +- 0.0": the
             two pseudo-items of Agresti & Coull (1998) and, for differences, Bonett & Price (2012), in each
             task, shared out among its classes.
         borrowed: What other studies of the same recipe say of seeds; None: nothing is known of it.
     """
 
-    arms: tuple[str, ...]
-    seeds: tuple[int, ...]
-    means: Floats
-    influence: Floats
-    num_items: int
+    means: pd.DataFrame
+    influence: Mapping[str, pd.DataFrame]
     floor: float
     borrowed: SeedSpread | None = None
 
@@ -88,7 +85,7 @@ class PairedValues:
         Args:
             values: arm -> seed -> task -> values. Runs that lack a task are left out.
             tasks: task -> weight; the weights sum to one.
-            arms: The arms that must be there; the first ones of the panel, in this order.
+            arms: The arms that must be there.
 
         Raises:
             StudyError: An arm has no complete run, the arms share no seed, or their test items differ.
@@ -113,17 +110,53 @@ class PairedValues:
                 except StudyError:
                     continue
         return cls(
-            arms=tuple(rows),
-            seeds=tuple(seeds),
-            means=np.array([[mean for mean, _ in row] for row in rows.values()]),
-            influence=np.array([[share for _, share in row] for row in rows.values()]),
-            num_items=layout.num_items,
+            means=pd.DataFrame({arm: [mean for mean, _ in row] for arm, row in rows.items()}, seeds).T,
+            influence={
+                arm: pd.DataFrame(np.array([share for _, share in row]), seeds) for arm, row in rows.items()
+            },
             floor=layout.floor,
         )
 
-    def weights(self, contrast: Mapping[str, float]) -> Floats:
-        """Return the (a,) weights of a contrast given by arm; arms that it does not name weigh nothing."""
-        return np.array([contrast.get(arm, 0.0) for arm in self.arms])
+    @property
+    def arms(self) -> frozenset[str]:
+        """Names of the arms."""
+        return frozenset(self.means.index)
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds that all arms have, ascending."""
+        return [int(seed) for seed in self.means.columns]
+
+    @property
+    def num_items(self) -> int:
+        """Number of distinct units i."""
+        return next(iter(self.influence.values())).shape[1]
+
+    def of_seeds(self, seeds: Sequence[int]) -> PairedValues:
+        """Return what is known from some of the seeds."""
+        wanted = list(seeds)
+        influence = {arm: of_arm.loc[wanted] for arm, of_arm in self.influence.items()}
+        return PairedValues(self.means[wanted], influence, self.floor, self.borrowed)
+
+    def scores(self, arms: Sequence[str]) -> pd.Series[float]:
+        """Return the mean over seeds of some arms, in the order in which they are asked for."""
+        return self.means.loc[list(arms)].mean(axis=1)
+
+    def estimate(self, contrast: Mapping[str, float]) -> float:
+        """Return a weighted sum of arms' means; arms that the contrast does not name weigh nothing."""
+        return sum(
+            weight * float(score)
+            for weight, score in zip(contrast.values(), self.scores(list(contrast)), strict=True)
+        )
+
+    def arrays(self, contrast: Mapping[str, float]) -> tuple[Floats, Floats, Floats]:
+        """Return (a, s) means, (a, s, i) influence and the (a,) weights of a contrast, all in one order."""
+        arms = sorted(self.influence)  # so that no digit depends on what was asked before
+        return (
+            self.means.loc[arms].to_numpy(dtype=np.float64),
+            np.array([self.influence[arm] for arm in arms]),
+            np.array([contrast.get(arm, 0.0) for arm in arms]),
+        )
 
 
 def shared_seeds(arms: Iterable[ArmValues], tasks: Mapping[str, float]) -> frozenset[int]:

@@ -10,9 +10,9 @@ class SeedSpread:
     """What other studies say of how much seeds matter.
 
     Attributes:
-        variance: Variance that a seed gives to the score of one arm alone: beyond what it does to all arms, and
-            beyond what test items explain, so it holds for any number of them. A difference of two arms has
-            twice as much.
+        variance: Variance that a seed gives to the score of one arm alone: beyond what it does to all arms,
+            and beyond what test items explain, so it holds for any number of them. A difference of two arms
+            has twice as much.
         df: Degrees of freedom of the mean square that it comes from.
         source: Where it comes from, in words.
         noise: What test items added to that mean square. Where they add less to the borrower's, the degrees

@@ -71,9 +71,9 @@ def agreement(reference: World, world: World, *, seed: int = 0) -> Agreement:
         world: Another one with the same arms.
         seed: Of the draws.
     """
-    rng = np.random.default_rng(seed)
-    ours, theirs = reference.draws(DRAWS, rng), world.draws(DRAWS, rng)
-    measured = reference.scores[None], world.scores[None]
+    rng, arms = np.random.default_rng(seed), reference.arms
+    ours, theirs = (one.draws(DRAWS, rng)[arms].to_numpy(dtype=np.float64) for one in (reference, world))
+    measured = _row(reference, arms), _row(world, arms)
 
     def coefficient(name: str) -> Coefficient:
         correlate = CORRELATIONS[name]
@@ -89,7 +89,7 @@ def agreement(reference: World, world: World, *, seed: int = 0) -> Agreement:
         )
 
     spearman = coefficient("spearman")
-    orders = rng.permuted(np.tile(world.scores, (SHUFFLES, 1)), axis=1)
+    orders = rng.permuted(np.tile(measured[1], (SHUFFLES, 1)), axis=1)
     lucky = _spearman(measured[0], orders) >= spearman.estimate - 1e-9
     again = _spearman(measured[0], ours)
     return Agreement(
@@ -99,6 +99,11 @@ def agreement(reference: World, world: World, *, seed: int = 0) -> Agreement:
         float((1 + lucky.sum()) / (1 + SHUFFLES)) if np.isfinite(spearman.estimate) else float("nan"),
         float(np.nanmedian(again)) if np.isfinite(again).any() else float("nan"),
     )
+
+
+def _row(world: World, arms: list[str]) -> Floats:
+    """Return the (1, a) scores of some arms, in this order."""
+    return np.array([world.scores[arms]], np.float64)
 
 
 def _pearson(ours: Floats, theirs: Floats) -> Floats:

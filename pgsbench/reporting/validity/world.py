@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import scipy.stats
 
 from pgsbench.config.search import MEAN
@@ -13,7 +14,7 @@ from pgsbench.errors import StudyError, nearest
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import Missing
 from pgsbench.reporting.statistics.intervals import LEVEL, Interval, difference, mean_draws
-from pgsbench.reporting.statistics.paired_values import Floats, PairedValues
+from pgsbench.reporting.statistics.paired_values import PairedValues
 from pgsbench.study.objective import Objective
 
 #: Two arms can only be in the same order or in the other one.
@@ -27,17 +28,13 @@ class World:
     Attributes:
         study: Name of the study.
         metric: ``mean``, a group, or ``TASK/METRIC``.
-        arms: Names of the arms.
-        seeds: The seeds that all of them have.
-        means: (a, s) score of each arm under each seed.
+        means: Arm x seed: the score of each arm under each seed that all of them have.
         paired: The values of the test items behind the scores; None where the metric has none.
     """
 
     study: str
     metric: str
-    arms: tuple[str, ...]
-    seeds: tuple[int, ...]
-    means: Floats
+    means: pd.DataFrame
     paired: PairedValues | None = None
 
     @classmethod
@@ -53,8 +50,7 @@ class World:
         paired = results.pair_up(list(arms), scope)
         if isinstance(paired, Missing):
             raise StudyError(f"its arms cannot be paired: {paired.reason}", where=results.study.name)
-        rows = [paired.arms.index(arm) for arm in arms]
-        return cls(results.study.name, metric, tuple(arms), paired.seeds, paired.means[rows], paired)
+        return cls(results.study.name, metric, paired.means.loc[list(arms)], paired)
 
     @classmethod
     def _by_seed(cls, results: Results, metric: str, arms: Sequence[str]) -> World:
@@ -69,13 +65,22 @@ class World:
         seeds = sorted(set.intersection(*(set(by_seed) for by_seed in values.values())))
         if not seeds:
             raise StudyError("its arms share no seed", where=study.name, value=list(arms))
-        means = np.array([[values[arm][seed] for seed in seeds] for arm in arms])
-        return cls(study.name, metric, tuple(arms), tuple(seeds), means)
+        return cls(study.name, metric, pd.DataFrame(values).loc[seeds].T)
 
     @property
-    def scores(self) -> Floats:
-        """(a,) mean of each arm over its seeds."""
-        return np.asarray(self.means.mean(axis=1))
+    def arms(self) -> list[str]:
+        """Names of the arms."""
+        return [str(arm) for arm in self.means.index]
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds that all of them have."""
+        return [int(seed) for seed in self.means.columns]
+
+    @property
+    def scores(self) -> pd.Series[float]:
+        """Mean of each arm over its seeds."""
+        return self.means.mean(axis=1)
 
     @property
     def has_interval(self) -> bool:
@@ -86,8 +91,8 @@ class World:
         """Return one arm minus another, with its interval."""
         if self.paired is not None:
             return difference(self.paired, ours, theirs)
-        row = self.means[self.arms.index(ours)] - self.means[self.arms.index(theirs)]
-        estimate, num_seeds = float(row.mean()), len(self.seeds)
+        row = self.means.loc[ours] - self.means.loc[theirs]
+        estimate, num_seeds = float(np.mean(row)), len(self.seeds)
         if not self.has_interval:
             return Interval(estimate, -np.inf, np.inf, float("nan"), num_seeds, 0, 0.0)
         variance, df = self._seed_variance()
@@ -96,19 +101,20 @@ class World:
         p_value = float(2 * scipy.stats.t.sf(abs(estimate) / error, df)) if error else float(estimate == 0)
         return Interval(estimate, estimate - reach, estimate + reach, p_value, num_seeds, 0, df)
 
-    def draws(self, count: int, rng: np.random.Generator) -> Floats:
-        """Draw (count, a) scores as other test items and seeds would give them; NaN where that is unknown."""
+    def draws(self, count: int, rng: np.random.Generator) -> pd.DataFrame:
+        """Draw scores as other test items and seeds would give them, draw x arm; NaN: that is unknown."""
         if self.paired is not None:
             return mean_draws(self.paired, self.arms, count, rng)
         if not self.has_interval:
-            return np.full((count, len(self.arms)), np.nan)
+            return pd.DataFrame(np.nan, range(count), self.arms)
         variance, df = self._seed_variance()
         scale = np.sqrt(variance * df / rng.chisquare(df, size=(count, 1)))
-        return np.asarray(self.scores + scale * rng.standard_normal((count, len(self.arms))))
+        drawn = self.scores.to_numpy() + scale * rng.standard_normal((count, len(self.arms)))
+        return pd.DataFrame(drawn, columns=self.arms)
 
     def _seed_variance(self) -> tuple[float, int]:
         """Return the variance of an arm's mean by what seeds do to it alone, and its degrees of freedom."""
-        centred = self.means - self.means.mean(axis=1, keepdims=True)
+        centred = self.means.sub(self.scores, axis="index").to_numpy()
         df = (len(self.arms) - 1) * (len(self.seeds) - 1)
         return float(np.square(centred - centred.mean(axis=0)).sum()) / df / len(self.seeds), df
 

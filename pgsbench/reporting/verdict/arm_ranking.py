@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from pgsbench.reporting.render import Table, percent
@@ -59,18 +60,19 @@ def ranking(results: Results) -> list[Ranked]:
         return []
     rng = np.random.default_rng(0)
     draws = mean_draws(paired, labels, DRAWS, rng) + _other_tasks(results, headline, labels, rng)
-    means = paired.means[[paired.arms.index(label) for label in labels]].mean(axis=1)
-    is_better = surely_better(means, draws)
-    best = np.bincount(draws.argmax(axis=1), minlength=len(labels)) / DRAWS
+    means, best = paired.scores(labels), draws.idxmax(axis=1).value_counts(normalize=True)
+    surely = surely_better(np.array(means, np.float64), np.array(draws[labels], np.float64))
+    is_better = pd.DataFrame(surely, labels, labels)
+    better, worse = is_better.sum(axis=0), is_better.sum(axis=1)
     found = [
         Ranked(
             label,
-            float(means[k]),
-            1 + int(is_better[:, k].sum()),
-            len(labels) - int(is_better[k].sum()),
-            float(best[k]),
+            float(means[label]),
+            1 + int(better[label]),
+            len(labels) - int(worse[label]),
+            float(best.get(label, 0.0)),
         )
-        for k, label in enumerate(labels)
+        for label in labels
     ]
     return sorted(found, key=lambda one: -one.mean)
 
@@ -119,8 +121,8 @@ def ranking_table(results: Results) -> Table | None:
     return Table("Ranking", ["arm", "ranks", "is the best", "score", "seeds"], rows, notes)
 
 
-def _other_tasks(results: Results, of: str, labels: list[str], rng: np.random.Generator) -> Floats:
-    """Draw (r, a) what other tasks of the same kinds would add to each arm's mean."""
+def _other_tasks(results: Results, of: str, labels: list[str], rng: np.random.Generator) -> pd.DataFrame:
+    """Draw what other tasks of the same kinds would add to each arm's mean: draw x arm."""
     weights = results.groups[of]
     tasks = list(weights)
     by_task: Floats = np.array(
@@ -141,5 +143,4 @@ def _other_tasks(results: Results, of: str, labels: list[str], rng: np.random.Ge
         if len(members):
             counts = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=DRAWS)
             drawn[:, members] = counts
-    found: Floats = ((drawn - 1.0) * share) @ by_task.T
-    return found
+    return pd.DataFrame(((drawn - 1.0) * share) @ by_task.T, columns=labels)

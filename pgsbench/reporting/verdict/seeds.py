@@ -23,9 +23,7 @@ def seed_sentences(results: Results) -> list[str]:
 
 def _spread(paired: PairedValues, headline: str) -> str:
     own_df = (len(paired.arms) - 1) * (len(paired.seeds) - 1)
-    square, noise, df = (
-        float(one) for one in seeds_of_one_arm(paired.means, paired.influence, paired.borrowed)
-    )
+    square, noise, df = (float(one) for one in seeds_of_one_arm(*paired.arrays({})[:2], paired.borrowed))
     points = 100 * math.sqrt(max(0.0, square - noise))
     size = f"{points:.2f} points" if points else "not seen beside the noise of test items"
     source = "nothing is borrowed, as no other study of this recipe is known"

@@ -80,7 +80,7 @@ def _points_table(results: Results, found: Sequence[Decision], ours: str, theirs
 
 
 def pooling_notes(found: Sequence[Decision]) -> list[str]:
-    """Return what verdicts rest on that may not hold, each said once, with the comparisons that it is about."""
+    """Return what verdicts rest on that may not hold, each said once, with the comparisons it is about."""
     by_note: dict[str, list[str]] = {}
     for one in found:
         if one.note:
