@@ -242,10 +242,11 @@ def _note(decision: Decision, paired: PairedValues) -> str:
     """Return where a verdict hangs on pooling the spread of seeds over arms, or over studies."""
     if len(paired.arms) == 2 and paired.borrowed is None:
         return ""
-    found, unequal = [], equal_spread_p(paired)
+    means, _, signs = paired.arrays(lead(decision.candidate, decision.baseline))
+    found, unequal = [], float(equal_spread_p(means))
     if unequal < ALPHA:
         found.append(f"arms do not vary alike with the seed (Bartlett's test, p = {unequal:.3f})")
-    alone = alone_p(paired, decision.candidate, decision.baseline)
+    alone = float(alone_p(means, int(signs.argmax()), int(signs.argmin())))
     if decision.outcome != "equivalent" and alone >= ALPHA:
         found.append(f"by the seeds of these two arms alone it is undecided (p = {alone:.2f})")
     return "; ".join(found)

@@ -126,9 +126,11 @@ def _moderated(
     """
     if borrowed is None or weight == 0:
         return own, np.zeros_like(own)
-    expected = weight * borrowed.variance + noise
-    theirs = weight * (borrowed.variance + borrowed.noise)
-    ratio = np.minimum(1.0, expected / theirs) if theirs > 0 else np.ones_like(own)
+    expected = np.asarray(weight * borrowed.variance + noise)
+    theirs = np.broadcast_to(weight * (borrowed.variance + borrowed.noise), expected.shape)
+    ratio = np.divide(
+        np.minimum(expected, theirs), theirs, out=np.ones_like(expected), where=np.asarray(theirs > 0)
+    )
     added = borrowed.df * ratio**2
     return (added * expected + df * own) / (added + df), added
 

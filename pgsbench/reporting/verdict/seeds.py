@@ -36,7 +36,7 @@ def _spread(paired: PairedValues, headline: str) -> str:
 
 
 def _alike(paired: PairedValues) -> list[str]:
-    p = equal_spread_p(paired)
+    p = float(equal_spread_p(paired.arrays({})[0]))
     if math.isnan(p):
         return []
     if p >= ALPHA:
