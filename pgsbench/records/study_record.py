@@ -62,6 +62,8 @@ class DecisionPlan:
         margin: Smaller differences do not matter.
         max_seeds: Seeds after which no look follows.
         first_seed: The first of the seeds, which are consecutive.
+        seen: How many of the seeds had results before there was this plan.
+        borrowed_df: Degrees of freedom for how much seeds matter that were borrowed when it was made.
     """
 
     candidate: str
@@ -69,6 +71,13 @@ class DecisionPlan:
     margin: Margin
     max_seeds: int
     first_seed: int = 0
+    seen: int = 0
+    borrowed_df: float = 0.0
+
+    @property
+    def asks(self) -> tuple[object, ...]:
+        """What a command asks for: a plan that asks for the same is the same plan."""
+        return self.candidate, self.baselines, self.margin, self.max_seeds, self.first_seed
 
 
 @dataclass(frozen=True)

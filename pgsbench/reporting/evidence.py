@@ -27,6 +27,8 @@ from pgsbench.records.marks import Marks, PrunedMark
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.scores import GroupMean, Score, Scores
 from pgsbench.records.study_record import StudyRecord, write_planned
+from pgsbench.reporting.recipe_spread import LENT
+from pgsbench.reporting.statistics.seed_spread import SeedSpread
 from pgsbench.reporting.study_frames import MISSING, PlannedRun, StudyFrames
 from pgsbench.tracking.rundir import RunDir
 
@@ -112,6 +114,7 @@ class Evidence:
         metrics: All metrics of all runs.
         runs: Directory relative to the runs folder -> what is there.
         pruned: Id of a run -> why it was ended.
+        lent: Group or task -> the fields of the `SeedSpread` that was borrowed for it.
     """
 
     record: StudyRecord
@@ -120,6 +123,7 @@ class Evidence:
     metrics: tuple[KeptMetric, ...]
     runs: dict[str, KeptRun]
     pruned: dict[str, PrunedMark] = field(default_factory=dict)
+    lent: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> Evidence:
@@ -143,19 +147,29 @@ def has_evidence(folder: str | Path) -> bool:
     return (Path(folder) / EVIDENCE).is_file()
 
 
-def write_evidence(study: StudyFrames, candidate: str, baselines: list[str], out: Path) -> None:
+def write_evidence(
+    study: StudyFrames,
+    candidate: str,
+    baselines: list[str],
+    lent: Mapping[str, SeedSpread],
+    out: Path,
+) -> None:
     """Write what the report of a study rests on beside it, into the folder `out`."""
     packer = _Packer()
     planned = {study.folder.parent / run.directory: run.directory for run in study.record.runs}
     runs = {planned[run.path]: packer.run(run) for run in study.runs if run.status != MISSING}
     pruned = Marks(study.folder).pruned(study.record.config.search)
     metrics = tuple(packer.metrics)
-    evidence = Evidence(study.record, candidate, tuple(baselines), metrics, runs, pruned)
+    evidence = Evidence(study.record, candidate, tuple(baselines), metrics, runs, pruned, _fields(lent))
     with atomic(out / EVIDENCE) as scratch:  # on one line: it is no page for people
         said = json.dumps(finite(to_jsonable_python(evidence)), separators=(",", ":"), ensure_ascii=False)
         scratch.write_text(said + "\n", encoding="utf-8")
     with atomic(out / OUTCOMES) as scratch, scratch.open("wb") as file:
         np.savez_compressed(file, **packer.arrays())
+
+
+def _fields(lent: Mapping[str, SeedSpread]) -> dict[str, dict[str, Any]]:
+    return {of: {**vars(spread), "variance": float(spread.variance)} for of, spread in lent.items()}
 
 
 class _Packer:
@@ -237,6 +251,7 @@ def unpacked(folder: Path) -> Iterator[tuple[Path, Evidence]]:
         study = Path(scratch) / evidence.record.config.name
         evidence.record.write_head(study)
         write_planned(study, evidence.record.runs)
+        (Path(scratch) / LENT).write_text(json.dumps(evidence.lent), encoding="utf-8")
         for run_id, mark in evidence.pruned.items():
             Marks(study).prune(run_id, mark)
         for planned in evidence.record.runs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from itertools import chain
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from pgsbench.errors import StudyError, nearest
 from pgsbench.records.verdict_record import ALL_GROUPS
+from pgsbench.reporting.recipe_spread import Lenders
 from pgsbench.reporting.statistics.comparison import Missing
 from pgsbench.reporting.statistics.intervals import (
     GapClosed,
@@ -19,7 +21,8 @@ from pgsbench.reporting.statistics.intervals import (
     mean_interval,
 )
 from pgsbench.reporting.statistics.paired_values import PairedValues, one_training, shared_seeds
-from pgsbench.reporting.study_frames import COMPLETE, StudyFrames
+from pgsbench.reporting.statistics.seed_spread import SeedSpread
+from pgsbench.reporting.study_frames import COMPLETE, StudyFrames, macro_means
 from pgsbench.study.compared import check_baselines
 from pgsbench.study.objective import Objective, is_above
 
@@ -101,15 +104,8 @@ class Results:
 
     @cached_property
     def groups(self) -> dict[str, dict[str, float]]:
-        """Group -> task -> weight, the mean of all groups first.
-
-        Means are macro means: every task weighs the same in its group, every group in the mean of groups.
-        """
-        groups = {name: dict.fromkeys(tasks, 1 / len(tasks)) for name, tasks in self.study.groups.items()}
-        if len(groups) < 2:
-            return groups
-        every = {task: w / len(groups) for tasks in groups.values() for task, w in tasks.items()}
-        return {ALL_GROUPS: every, **groups}
+        """Group -> task -> weight, the mean of all groups first; see `macro_means`."""
+        return macro_means(self.study.groups)
 
     @cached_property
     def tasks(self) -> dict[str, dict[str, float]]:
@@ -259,10 +255,24 @@ class Results:
                 paired = PairedValues.build(self.study.values, tasks, labels)
             except StudyError as error:
                 return Missing(error.rule + (f" ({error.where})" if error.where else ""))
+            paired = replace(paired, borrowed=self.borrowed(of))
             self._paired[of, seeds] = paired
         return paired
 
+    def borrowed(self, of: str) -> SeedSpread | None:
+        """Return what other studies of the recipe say of seeds on a group or task; None: nothing."""
+        return self._lenders.spread(of, self._weights(of))
+
+    def all_borrowed(self) -> dict[str, SeedSpread]:
+        """Return `borrowed` of every group and task that borrows."""
+        found = {of: self.borrowed(of) for of in (*self.groups, *self.tasks)}
+        return {of: spread for of, spread in found.items() if spread is not None}
+
     # --------------------------------------------------------------------------------------------- inside
+
+    @cached_property
+    def _lenders(self) -> Lenders:
+        return Lenders(self.study.folder.parent, [run.spec for run in self.study.runs])
 
     @cached_property
     def _fitting(self) -> list[list[tuple[str, str]]]:

@@ -6,7 +6,7 @@ Every planned run has its row, whether it exists or not: what is missing is show
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.scores import Score, Scores
 from pgsbench.records.study_record import StudyRecord, StudyRun
+from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting.statistics.paired_values import ArmValues, TaskValues
 from pgsbench.tracking.pruned import pruned_points, saved_seconds
 from pgsbench.tracking.rundir import RunDir
@@ -233,6 +234,21 @@ class StudyFrames:
     def saved_seconds(self) -> float:
         """How long the rest of their trainings would have taken."""
         return saved_seconds(self.folder, self.record.config.search, self.record.runs)
+
+
+def macro_means(groups: Mapping[str, Collection[str]]) -> dict[str, dict[str, float]]:
+    """Return group -> task -> weight, the mean of all groups first.
+
+    Means are macro means: every task weighs the same in its group, every group in the mean of groups.
+
+    Args:
+        groups: Group -> its tasks.
+    """
+    found = {name: dict.fromkeys(tasks, 1 / len(tasks)) for name, tasks in groups.items()}
+    if len(found) < 2:
+        return found
+    every = {task: w / len(found) for tasks in found.values() for task, w in tasks.items()}
+    return {ALL_GROUPS: every, **found}
 
 
 def read_frames(folder: Path) -> StudyFrames:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pgsbench.config.schema import MAX_SEEDS, arm_name
 from pgsbench.errors import ConfigError
+from pgsbench.records import files
 from pgsbench.records.margin import Margin
 from pgsbench.records.marks import Marks
-from pgsbench.records.study_record import DecisionPlan
-from pgsbench.reporting.decision.decide import MARGIN_POINTS, Decision, decisions
-from pgsbench.reporting.decision.looks import DEFAULT_MAX_SEEDS, first_look, shares
+from pgsbench.records.run_spec import RunSpec
+from pgsbench.records.study_record import DecisionPlan, StudyRecord
+from pgsbench.reporting.decision.decide import MARGIN_POINTS, Decision, decisions, looks_of
+from pgsbench.reporting.decision.looks import DEFAULT_MAX_SEEDS
+from pgsbench.reporting.recipe_spread import Lenders, training_of
 from pgsbench.reporting.render import counted, points
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.study_results import StudyResults
 from pgsbench.reporting.verdict.short_table import MARKS
 from pgsbench.session.study import Study, open_study
+from pgsbench.tracking.rundir import all_runs
 
 
 def compare(
@@ -51,7 +56,8 @@ def compare_until_decided(
     """Add seeds until every headline comparison is better, worse or equivalent, or the means are spent.
 
     Verdicts hold under all the looks (`pgsbench.reporting.decision`). The plan goes into the study's record
-    before the first of them; who changes margin or seeds later begins a new one.
+    before the first of them; who changes margin or seeds later begins a new one. What other studies, or this
+    one, have shown of the seeds by then counts as looked at.
 
     Args:
         study: The study; its first seed is the first here.
@@ -68,7 +74,7 @@ def compare_until_decided(
     """
     plan = _plan(study, [candidate or study.arms[0], *baselines], Margin.of(margin), max_seeds)
     began, first_seed = time.monotonic(), plan.first_seed
-    first, marks = first_look(1 + len(plan.baselines)), Marks(study.runs_root / study.name)
+    first, marks = next(iter(looks_of(plan))), Marks(study.runs_root / study.name)
     for seeds in range(first, max_seeds + 1):
         if seeds > first:
             marks.check_going_on()
@@ -99,21 +105,52 @@ def with_all_seeds(
         ConfigError: As `compare_until_decided`.
     """
     plan = _plan(study, [candidate or study.arms[0], *baselines], Margin.of(margin), max_seeds)
-    return study.beside(study.file.with_seeds(range(plan.first_seed, plan.first_seed + max_seeds)))
+    return _all_seeds(study, plan.max_seeds)
 
 
 def _plan(study: Study, arms: Sequence[str], margin: Margin, max_seeds: int) -> DecisionPlan:
-    """Return how a comparison is looked at.
+    """Return the plan; that of the study's record where it asks for the same.
 
     Raises:
-        ConfigError: It cannot be looked at with so many seeds; said before hours of training.
+        ConfigError: It cannot be looked at with so few seeds; said before hours of training.
     """
     if max_seeds > MAX_SEEDS:
         rule, way_out = f"a study has at most {MAX_SEEDS:,} seeds", "say less"
         raise ConfigError(rule, where="max-seeds", value=max_seeds, way_out=way_out)
     candidate, *others = map(arm_name, arms)
-    shares(len(arms), max_seeds)
-    return DecisionPlan(candidate, tuple(others), margin, max_seeds, study.file.config.seeds[0])
+    first_seed = study.file.config.seeds[0]
+    asked = DecisionPlan(candidate, tuple(others), margin, max_seeds, first_seed)
+    folder = study.runs_root / study.name
+    before = StudyRecord.read(folder).decision if (folder / files.STUDY).is_file() else None
+    if before is not None and before.asks == asked.asks:
+        asked = before
+    else:
+        specs = _all_seeds(study, max_seeds).plan(arms)
+        borrowed_df = Lenders(study.runs_root, specs).headline_df()
+        asked = replace(asked, seen=num_seen(study.runs_root, specs, candidate), borrowed_df=borrowed_df)
+    looks_of(asked)
+    return asked
+
+
+def num_seen(runs_root: Path, specs: Sequence[RunSpec], candidate: str) -> int:
+    """Return with how many seeds the candidate and another arm have scores already, in whichever study.
+
+    Args:
+        runs_root: The folder of all studies.
+        specs: The runs of a comparison.
+        candidate: Its candidate.
+    """
+    done = {training_of(run.spec) for run in all_runs(runs_root) if run.is_done and run.scores}
+    arms_of: dict[int, set[str]] = {}
+    for spec in specs:
+        if training_of(spec) in done:
+            arms_of.setdefault(spec.seed, set()).add(spec.arm)
+    return sum(candidate in arms and len(arms) > 1 for arms in arms_of.values())
+
+
+def _all_seeds(study: Study, max_seeds: int) -> Study:
+    first = study.file.config.seeds[0]
+    return study.beside(study.file.with_seeds(range(first, first + max_seeds)))
 
 
 def _said(one: Decision) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from fabricated import Arm, write_runs
+from fabricated import Arm, _spec, write_runs
 from study_records import write_study_record
 
 from pgsbench.errors import ConfigError, StudyError
@@ -29,10 +29,19 @@ class FakeStudy:
     """A study whose runs are made up in a moment."""
 
     arms, file = ("pgs", "flip", "none"), SimpleNamespace(config=SimpleNamespace(seeds=[3]))
+    file.with_seeds = lambda seeds: SimpleNamespace(config=SimpleNamespace(seeds=list(seeds)))
 
     def __init__(self, folder, lead):
         self.folder, self.lead, self.asked = folder, lead, []
-        self.runs_root, self.name = folder, "study"
+        self.runs_root, self.name = folder, "masks"
+
+    def beside(self, file):
+        other = FakeStudy(self.folder, self.lead)
+        other.file = file
+        return other
+
+    def plan(self, arms):
+        return [_spec("masks", arm, Arm(), seed) for arm in arms for seed in self.file.config.seeds]
 
     def compare(self, baselines, *, candidate, seeds, plan):
         self.asked.append(list(seeds))
@@ -69,6 +78,28 @@ def test_a_margin_in_percent_is_kept_in_the_plan(tmp_path):
     assert one.margin == pytest.approx(0.1 * found.mean("flip", one.of).estimate)
 
 
+def test_seeds_that_another_study_has_shown_are_not_looked_at_again(tmp_path):
+    write_runs(tmp_path, {"pgs": Arm(), "flip": Arm()}, name="before", seeds=(3, 4, 5), num_items=50)
+    write_runs(tmp_path, {"none": Arm()}, name="alone", seeds=(6,), num_items=50)
+    study = FakeStudy(tmp_path, 25.0)
+    results = compare_until_decided(study, ["flip", "none"]).statistics
+    assert results.study.record.decision.seen == 3
+    assert [len(seeds) for seeds in study.asked] == [4]
+    assert "corrected for 2 comparisons and for 3 seeds seen before there was a plan" in certainty(results)
+    compare_until_decided(study, ["flip", "none"])  # repeated, the command has the plan that it had
+    assert [len(seeds) for seeds in study.asked] == [4, 4]
+    with pytest.raises(ConfigError, match="after 5 seeds, as 4 were seen before"):
+        compare_until_decided(study, ["flip", "none"], max_seeds=4)
+
+
+def test_what_is_borrowed_lets_the_first_look_be_early(tmp_path):
+    write_runs(tmp_path, {"grid": Arm(), "block": Arm()}, name="lender", seeds=range(4), num_items=120)
+    study = FakeStudy(tmp_path, 25.0)
+    results = compare_until_decided(study, ["flip"]).statistics
+    assert results.study.record.decision.borrowed_df == 3
+    assert study.asked[0] == [3, 4]
+
+
 def test_hours_end_it_before_a_seed_that_would_end_later(tmp_path):
     study = FakeStudy(tmp_path, 0.0)
     compare_until_decided(study, ["flip", "none"], hours=1e-9)
@@ -78,7 +109,7 @@ def test_hours_end_it_before_a_seed_that_would_end_later(tmp_path):
 def test_a_comparison_that_is_cancelled_between_two_seeds_ends(tmp_path):
     study = FakeStudy(tmp_path, 0.0)
     with pytest.raises(StudyError, match="was cancelled"):
-        compare_until_decided(study, ["flip", "none"], on_look=lambda _: Marks(tmp_path / "study").cancel())
+        compare_until_decided(study, ["flip", "none"], on_look=lambda _: Marks(tmp_path / "masks").cancel())
     assert len(study.asked) == 1
 
 

@@ -13,9 +13,9 @@ from study_records import write_study_record
 from pgsbench.errors import ConfigError
 from pgsbench.records.margin import Margin
 from pgsbench.records.study_record import DecisionPlan, StudyRecord
-from pgsbench.reporting.decision.decide import decide, decisions, outcomes
+from pgsbench.reporting.decision.decide import decide, decisions, looks_of, outcomes
 from pgsbench.reporting.decision.forecast import Forecast, Levels
-from pgsbench.reporting.decision.looks import first_look, share_after, shares
+from pgsbench.reporting.decision.looks import first_look, shares
 from pgsbench.reporting.decision.simulate import World, follow_forecasts, simulate
 from pgsbench.reporting.pages.first_screen import _reading
 from pgsbench.reporting.results import Results
@@ -58,6 +58,21 @@ def test_the_looks_spend_no_more_than_there_is():
             assert min(shares(arms, most).values()) > 0
     with pytest.raises(ConfigError, match="first looked at after 4 seeds"):
         shares(2, 3)
+
+
+def test_what_is_borrowed_counts_for_the_first_look():
+    assert first_look(2, borrowed_df=2) == first_look(2, borrowed_df=20) == 2
+    assert first_look(2, borrowed_df=1) == 3
+
+
+def test_seeds_that_were_seen_before_the_plan_have_spent_their_share():
+    unseen, seen = shares(2, 8), shares(2, 8, seen=5)
+    assert list(seen) == [6, 7, 8]
+    assert seen == pytest.approx({seeds: unseen[seeds] for seeds in seen})
+    assert sum(seen.values()) == pytest.approx(1 - (5 / 8) ** 2)
+    assert sum(shares(2, 8, seen=1).values()) == pytest.approx(1 - (1 / 8) ** 2)
+    with pytest.raises(ConfigError, match="as 8 were seen before"):
+        shares(2, 8, seen=8)
 
 
 def test_verdicts_of_a_family_are_corrected():
@@ -118,8 +133,7 @@ def test_what_was_planned_stays_decided_among_all_arms(fabricate):
     by_itself = decisions(Results(study, candidate="pgs", baselines=["none"]))
     assert decisions(whole)[1:] == by_itself
     assert by_itself[0].interval == Results(study).difference("pgs", "none", by_itself[0].of)
-    assert "; flip as planned, with 4 seeds and corrected for having looked after each" in certainty(whole)
-    assert "the other 1 comparison at once" in certainty(whole)
+    assert "; flip as planned, with 4 seeds; the other 1 comparison at once" in certainty(whole)  # one look
     assert "corrected for" not in _reading(whole)  # the figure: either family has one pair
 
 
@@ -169,9 +183,10 @@ def test_the_seeds_that_are_said_to_be_enough_are():
 
 
 def test_the_levels_of_later_looks_are_those_of_the_plan_or_of_a_longer_one():
-    assert share_after(7, 2, 8) == shares(2, 8)[7]
-    assert share_after(20, 2, 8) == pytest.approx((20**2 - 19**2) / 20**2)
-    assert share_after(3, 2, 8) == 0.0  # two arms are first looked at after four seeds
+    plan = DecisionPlan("a", ("b",), 0.01, 8)
+    assert looks_of(plan) == shares(2, 8)
+    assert looks_of(plan, 20)[20] == pytest.approx((20**2 - 19**2) / 20**2)
+    assert 3 not in looks_of(plan)  # two arms are first looked at after four seeds
 
 
 def test_a_forecast_knows_that_looks_share_the_error_rate():
@@ -185,9 +200,9 @@ def test_a_forecast_knows_that_looks_share_the_error_rate():
     forecast, lead = Forecast(paired, {"a": 1.0, "b": -1.0}), often.interval.estimate
     needed = often.seeds_needed
     assert 8 < once.seeds_needed < needed
-    assert forecast.detectable(needed, alpha=0.05 * share_after(needed, 2, 8)) <= abs(lead)
+    assert forecast.detectable(needed, alpha=0.05 * looks_of(plan, needed)[needed]) <= abs(lead)
     before = needed - 1
-    assert forecast.detectable(before, alpha=0.05 * share_after(before, 2, 8)) > abs(lead)
+    assert forecast.detectable(before, alpha=0.05 * looks_of(plan, before)[before]) > abs(lead)
 
 
 def test_a_forecast_shares_the_error_rate_among_the_pairs_that_are_open():
@@ -227,7 +242,7 @@ def test_words_say_who_won_and_how_sure(fabricate):
     assert "undecided against grid" in said
     sure = certainty(results)
     assert "3 seeds" in sure
-    assert "corrected for 3 comparisons and for having looked after each seed" in sure
+    assert "corrected for 3 comparisons and for having looked 2 times" in sure
     assert "would" in sure
     table = verdict_table(results)
     assert next(row[0] for row in table.rows) == "none"

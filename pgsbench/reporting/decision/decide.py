@@ -13,9 +13,10 @@ from scipy import stats
 from pgsbench.records.margin import Margin
 from pgsbench.records.study_record import DecisionPlan
 from pgsbench.reporting.decision.forecast import Forecast, Levels
-from pgsbench.reporting.decision.looks import share_after, shares
+from pgsbench.reporting.decision.looks import shares
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import ALPHA, ONE_RUN, SAME, Missing
+from pgsbench.reporting.statistics.equal_spread import alone_p, equal_spread_p
 from pgsbench.reporting.statistics.intervals import Interval, difference, holm, variance
 from pgsbench.reporting.statistics.paired_values import Floats, PairedValues, lead
 
@@ -39,6 +40,7 @@ class Decision:
         seeds_needed: Seeds after which it would probably be decided; None: decided, not known, or too many.
         items_needed: Test items that it would take with these seeds; likewise.
         adjusted_p: Holm's p-value of "the true difference is 0" in its family; NaN where nothing is tested.
+        note: What the verdict rests on that may not hold, in words: that arms vary alike with the seed.
     """
 
     candidate: str
@@ -50,6 +52,7 @@ class Decision:
     seeds_needed: int | None = None
     items_needed: int | None = None
     adjusted_p: float = float("nan")
+    note: str = ""
 
     @property
     def is_decided(self) -> bool:
@@ -160,6 +163,8 @@ def decide(
             found.append(Decision(ours, theirs, of, "missing", reason, size))
             continue
         decision = Decision(ours, theirs, of, outcome, one.interval, size, adjusted_p=p)
+        if decision.is_decided:
+            decision = replace(decision, note=_note(decision, one.paired))
         found.append(decision if decision.is_decided else _with_forecast(decision, one, plan, still_open))
     return found
 
@@ -178,6 +183,18 @@ def plan_of(results: Results) -> DecisionPlan | None:
     ):
         return None
     return plan
+
+
+def looks_of(plan: DecisionPlan, max_seeds: int | None = None) -> dict[int, float]:
+    """Return number of seeds -> the share of the error rate that a plan's look after them may spend.
+
+    Args:
+        plan: The plan.
+        max_seeds: As if it had so many; None: its own.
+    """
+    return shares(
+        1 + len(plan.baselines), max_seeds or plan.max_seeds, borrowed_df=plan.borrowed_df, seen=plan.seen
+    )
 
 
 def is_planned(results: Results, baseline: str) -> bool:
@@ -205,7 +222,7 @@ def _look(
     if plan is not None:
         planned = range(plan.first_seed, plan.first_seed + plan.max_seeds)
         paired = paired.of_seeds([seed for seed in paired.seeds if seed in planned])
-        share_of = shares(1 + len(plan.baselines), plan.max_seeds)
+        share_of = looks_of(plan)
     looks = {seeds: share for seeds, share in share_of.items() if seeds <= len(paired.seeds)}
     if not looks:
         return None
@@ -229,6 +246,20 @@ def _look(
     return _Looked(interval, smallest[0], smallest[1], seen, weights)
 
 
+def _note(decision: Decision, paired: PairedValues) -> str:
+    """Return where a verdict hangs on pooling the spread of seeds over arms, or over studies."""
+    if len(paired.arms) == 2 and paired.borrowed is None:
+        return ""
+    means, _, signs = paired.arrays(lead(decision.candidate, decision.baseline))
+    found, unequal = [], float(equal_spread_p(means))
+    if unequal < ALPHA:
+        found.append(f"arms do not vary alike with the seed (Bartlett's test, p = {unequal:.3f})")
+    alone = float(alone_p(means, int(signs.argmax()), int(signs.argmin())))
+    if decision.outcome != "equivalent" and alone >= ALPHA:
+        found.append(f"by the seeds of these two arms alone it is undecided (p = {alone:.2f})")
+    return "; ".join(found)
+
+
 def _num_open(p_values: Sequence[float]) -> int:
     return sum(p >= ALPHA for p in holm(p_values))
 
@@ -247,7 +278,7 @@ def _with_forecast(
     """
 
     def levels(seeds: int) -> Levels:
-        share = 1.0 if plan is None else share_after(seeds, 1 + len(plan.baselines), plan.max_seeds)
+        share = 1.0 if plan is None else looks_of(plan, max(seeds, plan.max_seeds)).get(seeds, 0.0)
         return Levels(*(ALPHA * share / max(1, pairs) for pairs in still_open))
 
     forecast, now = Forecast(looked.paired, looked.weights), looked.interval

@@ -119,13 +119,15 @@ class Forecast:
         return variance(self.paired, self.weights)
 
     def _df(self, seeds: int) -> float:
-        """Return degrees of freedom: of seeds where they are seen to matter, else of items."""
-        found = self._variance
-        if seeds == 1 or float(found.seeds) <= float(found.noise):
-            return self.paired.num_items - 1
-        total, of_seeds = float(found.with_seeds(seeds)), float(found.seeds) * found.num_seeds / seeds
-        seed_df = max(1, (self.paired.num_trainings - 1) * (seeds - 1))
-        return max(1.0, min(seed_df * (total / of_seeds) ** 2, self.paired.num_items - 1))
+        """Return degrees of freedom, as `variance_of` has them."""
+        found, of_items = self._variance, self.paired.num_items - 1
+        if seeds == 1:
+            return of_items
+        seed_df = max(1, (self.paired.num_trainings - 1) * (seeds - 1)) + float(found.borrowed_df)
+        if float(found.seeds) > float(found.noise):
+            total, of_seeds = float(found.with_seeds(seeds)), float(found.seeds) * found.num_seeds / seeds
+            seed_df *= (total / of_seeds) ** 2
+        return max(1.0, min(seed_df, of_items))
 
     def _seeds_until(self, is_enough: Callable[[int], bool], first: int = 2) -> int | None:
         if self.has_one_seed:

@@ -22,39 +22,43 @@ MIN_SEED_DF = 3
 DEFAULT_MAX_SEEDS = 8
 
 
-def first_look(num_arms: int) -> int:
-    """Return after how many seeds the first look of a comparison of so many arms is."""
-    seeds = 2
-    while (num_arms - 1) * (seeds - 1) < MIN_SEED_DF:
+def first_look(num_arms: int, *, borrowed_df: float = 0.0, seen: int = 0) -> int:
+    """Return after how many seeds the first look of a comparison is.
+
+    Args:
+        num_arms: Arms that are compared, the candidate included.
+        borrowed_df: Degrees of freedom that are borrowed from other studies (`SeedSpread`).
+        seen: Seeds whose results were there before there was a plan.
+    """
+    seeds = max(2, seen + 1)
+    while (num_arms - 1) * (seeds - 1) + borrowed_df < MIN_SEED_DF:
         seeds += 1
     return seeds
 
 
-def shares(num_arms: int, max_seeds: int) -> dict[int, float]:
+def shares(num_arms: int, max_seeds: int, *, borrowed_df: float = 0.0, seen: int = 0) -> dict[int, float]:
     """Return number of seeds -> the share of the error rate that the look after them may spend.
 
+    What was seen before there was a plan may have made the plan: what looks at it would have spent is lost.
+
     Args:
-        num_arms: Arms that are compared, the candidate included.
+        num_arms: See `first_look`.
         max_seeds: Seeds after which no look follows.
+        borrowed_df: See `first_look`.
+        seen: See `first_look`.
 
     Raises:
         ConfigError: There are fewer seeds than the first look needs.
     """
-    first = first_look(num_arms)
+    first = first_look(num_arms, borrowed_df=borrowed_df, seen=seen)
     if max_seeds < first:
+        before = f", as {seen} were seen before" if seen else ""
         raise ConfigError(
-            f"{num_arms} arms are first looked at after {first} seeds",
+            f"{num_arms} arms are first looked at after {first} seeds{before}",
             where="max-seeds",
             value=max_seeds,
             way_out="allow more seeds, or compare once: `--seeds N` without `--until decided`",
         )
     spent = {seeds: (seeds / max_seeds) ** 2 for seeds in range(first, max_seeds + 1)}
-    return {seeds: so_far - spent.get(seeds - 1, 0.0) for seeds, so_far in spent.items()}
-
-
-def share_after(seeds: int, num_arms: int, max_seeds: int) -> float:
-    """Return the share that a look after so many seeds may spend; 0: there is no look.
-
-    After more than `max_seeds`, it is the last look of a plan that ends there.
-    """
-    return shares(num_arms, max(seeds, max_seeds)).get(seeds, 0.0)
+    lost = (seen / max_seeds) ** 2
+    return {seeds: so_far - spent.get(seeds - 1, lost) for seeds, so_far in spent.items()}

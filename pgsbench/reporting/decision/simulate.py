@@ -113,7 +113,7 @@ def follow_forecasts(world: World, *, repeats: int, rng_seed: int = 0) -> Forese
     """
     rng, undecided, said, decided = np.random.default_rng(rng_seed), 0, [], []
     for _ in range(repeats):
-        means, influence = (part[0] for part in _draw(world, rng, repeats=1, seeds=MOST_FOLLOWED))
+        means, influence = (part[0] for part in draw(world, rng, repeats=1, seeds=MOST_FOLLOWED))
         open_ = [one for one in _decide(means, influence, DEFAULT_MAX_SEEDS) if not one.is_decided]
         undecided += bool(open_)
         needed = max((one.seeds_needed or MOST_FOLLOWED + 1 for one in open_), default=MOST_FOLLOWED + 1)
@@ -135,7 +135,7 @@ def _decide(means: Floats, influence: Floats, max_seeds: int) -> list[Decision]:
 
 def _chunk(world: World, naive: bool, rng: np.random.Generator) -> Iterator[tuple[list[Outcome], int]]:
     """Yield the verdicts and the seeds they took of `CHUNK` repetitions."""
-    means, influence = _draw(world, rng)
+    means, influence = draw(world, rng)
     looks = shares(world.arms, DEFAULT_MAX_SEEDS)
     tests = {seeds: _tests(means[..., :seeds], influence[..., :seeds, :], world.arms) for seeds in looks}
     for repetition in range(CHUNK):
@@ -149,7 +149,7 @@ def _chunk(world: World, naive: bool, rng: np.random.Generator) -> Iterator[tupl
         yield verdicts, seeds
 
 
-def _draw(
+def draw(
     world: World, rng: np.random.Generator, *, repeats: int = CHUNK, seeds: int = DEFAULT_MAX_SEEDS
 ) -> tuple[Floats, Floats]:
     """Draw (r, a, s) means and (r, a, s, i) influences, in points."""

@@ -120,7 +120,9 @@ def write_scale_report(at: Sequence[Results], plan: ScalePlan, folder: Path) -> 
         scratch.write_text(text, encoding="utf-8")
     write_record(folder / PLAN, plan)
     for name, results in zip(plan.folders, at, strict=True):
-        write_evidence(results.study, results.candidate, results.baselines, folder / name)
+        write_evidence(
+            results.study, results.candidate, results.baselines, results.all_borrowed(), folder / name
+        )
     return tables
 
 

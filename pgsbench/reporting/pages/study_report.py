@@ -103,7 +103,9 @@ def write_report(results: Results, out_folder: Path, *, from_evidence: bool = Fa
     content = _content(results, pictures)
     _write_texts(results, content, out_folder)
     if not from_evidence:
-        write_evidence(results.study, results.candidate, results.baselines, out_folder)
+        write_evidence(
+            results.study, results.candidate, results.baselines, results.all_borrowed(), out_folder
+        )
     paths = ReportPaths(
         out_folder / "report.md",
         out_folder / "report.html",

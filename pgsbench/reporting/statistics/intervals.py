@@ -20,7 +20,7 @@ import pandas as pd
 from scipy import optimize, stats
 
 from pgsbench.reporting.statistics.paired_values import PairedValues, lead
-from pgsbench.reporting.statistics.variance import Variance, seed_parts, variance_of
+from pgsbench.reporting.statistics.variance import Variance, seeds_of_one_arm, variance_of
 
 LEVEL = 0.95
 
@@ -84,7 +84,7 @@ def contrast(paired: PairedValues, weights: Mapping[str, float]) -> Interval:
 def variance(paired: PairedValues, weights: Mapping[str, float]) -> Variance:
     """Return the variance of a contrast, given as arm -> weight."""
     means, influence, w = paired.arrays(weights)
-    return variance_of(means, influence, paired.floor, w)
+    return variance_of(means, influence, paired.floor, w, paired.borrowed)
 
 
 def mean_draws(
@@ -93,7 +93,8 @@ def mean_draws(
     """Draw means of some arms as other test items and other seeds would give them: draw x arm.
 
     All arms see the same drawn items. Seeds move each arm on its own, by the variance that `contrast` takes
-    them to have; what they do to all arms alike makes no difference between arms and is left out.
+    them to have, drawn by its degrees of freedom; what they do to all arms alike makes no difference between
+    arms and is left out.
 
     Args:
         paired: The aligned arms.
@@ -106,13 +107,10 @@ def mean_draws(
     covariance = by_item @ by_item.T + np.eye(len(names)) * paired.floor / 2
     drawn = rng.multivariate_normal(paired.scores(names), covariance, size=count, method="eigh")
     if len(paired.seeds) > 1 and paired.num_trainings > 1:
-        one, other = sorted({paired.training_of(arm) for arm in paired.arms})[
-            :2
-        ]  # any: a difference of weight one, of which nothing is shared
-        means, influence, own = paired.arrays({one: np.sqrt(0.5), other: -np.sqrt(0.5)})
-        _, seeds, _, df = seed_parts(means[:, :, None], own)
-        _, noise, _, _ = seed_parts(influence, own)
-        scale = np.sqrt(max(0.0, float(seeds - noise)) * df / rng.chisquare(df, size=(count, 1)))
+        seeds, noise, df = seeds_of_one_arm(*paired.arrays({})[:2], paired.borrowed)
+        # What seeds add is not known to be zero where it is seen as zero: it is drawn, too.
+        square = np.maximum(seeds, noise) * df / rng.chisquare(float(df), size=(count, 1))
+        scale = np.sqrt(np.maximum(0.0, square - noise) / len(paired.seeds))
         drawn = drawn + scale * rng.standard_normal((count, len(names)))
     of_training = pd.DataFrame(drawn, columns=names)
     return pd.DataFrame({arm: of_training[paired.training_of(arm)] for arm in arms})

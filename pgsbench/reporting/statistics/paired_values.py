@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pgsbench.errors import StudyError
+from pgsbench.reporting.statistics.seed_spread import SeedSpread
 
 Floats = NDArray[np.float64]
 
@@ -63,12 +64,14 @@ class PairedValues:
             task, shared out among its classes.
         trainings: Arm -> the arm that stands for its training, see `one_training`; one that is not named
             stands for itself.
+        borrowed: What other studies of the same recipe say of seeds; None: nothing is known of it.
     """
 
     means: pd.DataFrame
     influence: Mapping[str, pd.DataFrame]
     floor: float
     trainings: Mapping[str, str] = field(default_factory=dict)
+    borrowed: SeedSpread | None = None
 
     @classmethod
     def build(
@@ -150,7 +153,7 @@ class PairedValues:
         """Return what is known from some of the seeds."""
         wanted = list(seeds)
         influence = {arm: of_arm.loc[wanted] for arm, of_arm in self.influence.items()}
-        return PairedValues(self.means[wanted], influence, self.floor, self.trainings)
+        return PairedValues(self.means[wanted], influence, self.floor, self.trainings, self.borrowed)
 
     def scores(self, arms: Sequence[str]) -> pd.Series[float]:
         """Return the mean over seeds of some arms, in the order in which they are asked for."""

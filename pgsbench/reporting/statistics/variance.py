@@ -4,6 +4,11 @@ Both arms see the same items and the same seeds, so the design is crossed (Owen'
 
     Var(estimate) = items / i + seeds / s + rest / (i s).
 
+Few seeds say little of how much they matter. So a study may borrow what others of its recipe say
+(`SeedSpread`): a scaled inverse chi-square prior, as limma has it (Smyth 2004) with one variance for all. And
+where seeds are seen to add nothing, they are not thought to add nothing: the interval then has their degrees
+of freedom, not those of the test items.
+
 Letters: a arms, s seeds, i units; leading dimensions are repetitions, of which studies have none and
 simulations many.
 """
@@ -11,10 +16,12 @@ simulations many.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from pgsbench.reporting.statistics.paired_values import Floats
+from pgsbench.reporting.statistics.seed_spread import SeedSpread
 
 
 @dataclass(frozen=True)
@@ -23,11 +30,12 @@ class Variance:
 
     Attributes:
         items: Estimate of items / i + rest / (i s).
-        seeds: Estimate of seeds / s + rest / (i s); 0 with one seed.
+        seeds: Estimate of seeds / s + rest / (i s), what is borrowed included; 0 with one seed.
         noise: Estimate of rest / (i s); 0 with one seed.
         total: The variance of the contrast.
         df: Its degrees of freedom by Satterthwaite.
         num_seeds: The seeds s behind it.
+        borrowed_df: Degrees of freedom that `seeds` has from other studies.
     """
 
     items: Floats
@@ -36,6 +44,7 @@ class Variance:
     total: Floats
     df: Floats
     num_seeds: int
+    borrowed_df: Floats | float = 0.0
 
     def with_seeds(self, num_seeds: int, items_ratio: float = 1.0) -> Floats:
         """Return the variance that another number of seeds, and of items, would give.
@@ -49,7 +58,25 @@ class Variance:
         return np.asarray(own + moved * self.num_seeds / num_seeds)
 
 
-def variance_of(means: Floats, influence: Floats, floor: float, weights: Floats) -> Variance:
+class SeedParts(NamedTuple):
+    """The seed variance of a contrast's mean over seeds, in what arms share and what is each arm's own.
+
+    Attributes:
+        main: Of what a seed does to all arms alike.
+        own: Of what it does to each arm.
+        main_df: Degrees of freedom of `main`.
+        own_df: Degrees of freedom of `own`.
+    """
+
+    main: Floats
+    own: Floats
+    main_df: int
+    own_df: int
+
+
+def variance_of(
+    means: Floats, influence: Floats, floor: float, weights: Floats, borrowed: SeedSpread | None = None
+) -> Variance:
     """Return the variance of a weighted sum of arms' means.
 
     Args:
@@ -57,6 +84,8 @@ def variance_of(means: Floats, influence: Floats, floor: float, weights: Floats)
         influence: (..., a, s, i) what each unit adds to it; see `PairedValues`.
         floor: Variance that is never undercut.
         weights: (a,) weights. Seed effects that all arms share cancel where they sum to zero.
+        borrowed: What other studies say of seeds. With one seed it is not used: the interval is then about
+            these training runs.
     """
     num_seeds, num_items = influence.shape[-2:]
     items_df = num_items - 1
@@ -65,39 +94,83 @@ def variance_of(means: Floats, influence: Floats, floor: float, weights: Floats)
     none = np.zeros_like(items)
     if num_seeds == 1:
         return Variance(items, none, none, items, none + items_df, 1)
-    main, interaction, main_df, interaction_df = seed_parts(means[..., None], weights)
-    noise_main, noise_interaction, _, _ = seed_parts(influence, weights)
-    seeds, noise = main + interaction, noise_main + noise_interaction
+    main, own, main_df, own_df = seed_parts(means[..., None], weights)
+    noise_main, noise_own, _, _ = seed_parts(influence, weights)
+    own, borrowed_df = _moderated(own, noise_own, own_df, own_weight(weights) / num_seeds, borrowed)
+    seeds, noise = main + own, noise_main + noise_own
     # `items` holds item variance and the item-by-seed noise, `seeds` seed variance and the same noise.
-    # Where the seeds vary less than the noise alone explains, nothing is left for them.
     are_seen = seeds > noise
     total = items + np.where(are_seen, seeds - noise, 0.0)
-    spread = main**2 / main_df + interaction**2 / interaction_df + (items**2 + noise**2) / items_df
-    df = np.where(are_seen, np.maximum(total**2 / spread, main_df), items_df)
-    return Variance(items, seeds, noise, total, df, num_seeds)
+    all_df = own_df + borrowed_df
+    spread = main**2 / main_df + own**2 / all_df + (items**2 + noise**2) / items_df
+    # Where the seeds vary less than the noise alone explains, nothing is left for them. Of few seeds that is
+    # no sign that they do not matter: the interval has their degrees of freedom. Where no answer changed with
+    # the seed, there is no noise either, and test items are all.
+    unseen = noise_main**2 / main_df + noise_own**2 / all_df
+    seed_df = np.where(unseen > 0, noise**2 / np.where(unseen > 0, unseen, 1.0), items_df)
+    df = np.where(are_seen, np.maximum(total**2 / spread, main_df), np.minimum(seed_df, items_df))
+    return Variance(items, seeds, noise, total, df, num_seeds, borrowed_df)
 
 
-def seed_parts(table: Floats, weights: Floats) -> tuple[Floats, Floats, int, int]:
+def _moderated(
+    own: Floats, noise: Floats, df: int, weight: float, borrowed: SeedSpread | None
+) -> tuple[Floats, Floats]:
+    """Return the mean square of seeds with what is borrowed, and the degrees of freedom that this adds.
+
+    Args:
+        own: The study's own, as part of the variance of a contrast.
+        noise: What its test items explain of it.
+        df: Degrees of freedom of `own`.
+        weight: What a variance of 1 of each arm and seed would be there.
+        borrowed: What other studies say.
+    """
+    if borrowed is None or weight == 0:
+        return own, np.zeros_like(own)
+    expected = np.asarray(weight * borrowed.variance + noise)
+    theirs = np.broadcast_to(weight * (borrowed.variance + borrowed.noise), expected.shape)
+    ratio = np.divide(
+        np.minimum(expected, theirs), theirs, out=np.ones_like(expected), where=np.asarray(theirs > 0)
+    )
+    added = borrowed.df * ratio**2
+    return (added * expected + df * own) / (added + df), added
+
+
+def own_weight(weights: Floats) -> float:
+    """Return by how much a contrast multiplies the variance that a seed gives to each arm alone."""
+    return max(0.0, float(weights @ weights) - float(weights.sum()) ** 2 / len(weights))
+
+
+def seed_parts(table: Floats, weights: Floats) -> SeedParts:
     """Split the seed variance of a contrast into what arms share and what is each arm's own.
 
     Args:
         table: (..., a, s, i) values whose squares are summed over the last axis.
         weights: (a,) weights.
-
-    Returns:
-        Both parts of the variance of the contrast's mean over seeds, and their degrees of freedom.
     """
     num_arms, num_seeds, _ = table.shape[-3:]
     centred = table - table.mean(axis=-2, keepdims=True)
     shared = centred.mean(axis=-3, keepdims=True)
-    main_df, interaction_df = num_seeds - 1, max(1, (num_arms - 1) * (num_seeds - 1))
+    main_df, own_df = num_seeds - 1, max(1, (num_arms - 1) * (num_seeds - 1))
     main = num_arms * np.square(shared).sum(axis=(-1, -2, -3)) / main_df
-    interaction = np.square(centred - shared).sum(axis=(-1, -2, -3)) / interaction_df
+    own = np.square(centred - shared).sum(axis=(-1, -2, -3)) / own_df
     shared_weight = float(weights.sum()) ** 2 / num_arms
-    own_weight = max(0.0, float(weights @ weights) - shared_weight)
-    return (
-        shared_weight * main / num_seeds,
-        own_weight * interaction / num_seeds,
-        main_df,
-        interaction_df,
-    )
+    return SeedParts(shared_weight * main / num_seeds, own_weight(weights) * own / num_seeds, main_df, own_df)
+
+
+def seeds_of_one_arm(
+    means: Floats, influence: Floats, borrowed: SeedSpread | None = None
+) -> tuple[Floats, Floats, Floats]:
+    """Return the mean square of what a seed does to one arm alone, its noise, and its degrees of freedom.
+
+    Args:
+        means: (..., a, s) as for `variance_of`; two arms or more, two seeds or more.
+        influence: (..., a, s, i) likewise.
+        borrowed: Likewise.
+    """
+    num_arms, num_seeds = means.shape[-2:]
+    unit = np.zeros(num_arms)
+    unit[:2] = np.sqrt(num_seeds / 2), -np.sqrt(num_seeds / 2)  # a difference of one seed and weight one
+    _, own, _, df = seed_parts(means[..., None], unit)
+    noise = seed_parts(influence, unit).own
+    moderated, added = _moderated(own, noise, df, 1.0, borrowed)
+    return moderated, noise, df + added

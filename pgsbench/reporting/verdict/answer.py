@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from pgsbench.masking.chosen import chosen_by
-from pgsbench.reporting.decision.decide import Decision, decisions, is_planned, plan_of
+from pgsbench.reporting.decision.decide import Decision, decisions, is_planned, looks_of, plan_of
 from pgsbench.reporting.render import and_, counted, percent, points
 from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.statistics.comparison import Comparison, Missing, of_one_run
@@ -96,19 +96,27 @@ def _within(results: Results, found: Sequence[Decision]) -> str:
 def _corrected(results: Results, found: Sequence[Decision]) -> str:
     """Say for what the verdicts are corrected; what was planned is a family of its own."""
     planned = [one for one in found if is_planned(results, one.baseline)]
-    others = len(found) - len(planned)
+    others, looked = len(found) - len(planned), _looked(results, planned)
     if planned and others:
         said = (
             f"; {and_([one.baseline for one in planned])} as planned, with {counted(_seeds(planned), 'seed')}"
         )
-        said += (
-            f" and corrected for having looked after each; the other {counted(others, 'comparison')} at once"
-        )
+        said += f" and corrected for {looked}" if looked else ""
+        said += f"; the other {counted(others, 'comparison')} at once"
         return said + (f", corrected for {others}" if others > 1 else "")
-    said = f"; corrected for {len(found)} comparisons" if len(found) > 1 else ""
-    if planned:
-        said += " and for having looked after each seed" if said else "; corrected for each look"
-    return said
+    pairs = f"{len(found)} comparisons" if len(found) > 1 else ""
+    return f"; corrected for {' and for '.join(filter(None, (pairs, looked)))}" if pairs or looked else ""
+
+
+def _looked(results: Results, planned: Sequence[Decision]) -> str:
+    """Say what looks the planned comparisons are corrected for; empty where there was one, and no other."""
+    plan = plan_of(results)
+    if plan is None or not planned:
+        return ""
+    looks = sum(seeds <= _seeds(planned) for seeds in looks_of(plan))
+    said = [f"having looked {looks} times"] if looks > 1 else []
+    said += [f"{counted(plan.seen, 'seed')} seen before there was a plan"] if plan.seen else []
+    return " and for ".join(said)
 
 
 def _large_margin(results: Results, found: Sequence[Decision]) -> str:

@@ -13,6 +13,7 @@ from pgsbench.reporting.search.where import where_sentences
 from pgsbench.reporting.statistics.comparison import ONE_RUN, Missing, of_one_run
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.study_frames import PlannedRun
+from pgsbench.reporting.verdict.seeds import seed_sentences
 from pgsbench.tracking.rundir import RunDir
 
 #: A loss of so many times that of guessing, or more. Of 137 trainings on scenes and photos none ended
@@ -45,11 +46,7 @@ def caveats(results: Results) -> list[str]:
             f"{ONE_RUN.capitalize()}{whom}: intervals and p-values cover test items. Another seed moves "
             "scores, too, often by more than the interval. Three seeds or more show by how much."
         )
-    if 2 in seeds:
-        found.append(
-            "Two seeds say little about how much seeds matter: intervals are wide and, with few arms, a "
-            "little too narrow even so (docs/statistics.md)."
-        )
+    found += seed_sentences(results)
     if any(one.outcome == "undecided" for one in group_comparisons(results)):
         found.append('"Undecided" is not "equal": the interval says how large the difference may be.')
     if any(one.is_significant for one in task_comparisons(results)):

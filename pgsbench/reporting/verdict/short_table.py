@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pgsbench.records.run_spec import short, short_paths
 from pgsbench.reporting.columns import COST, known, reference_label, rows_of
 from pgsbench.reporting.decision.decide import Decision, decisions
-from pgsbench.reporting.render import MISSING_CELL, Cell, Table, interval_cell, percent
+from pgsbench.reporting.render import MISSING_CELL, Cell, Table, and_, interval_cell, percent
 from pgsbench.reporting.results import Results, named
-from pgsbench.reporting.statistics.comparison import SAME, Missing, one_run_notes
+from pgsbench.reporting.statistics.comparison import SAME, Comparison, Missing, one_run_notes
 from pgsbench.reporting.statistics.intervals import Interval
 
 MAX_ROWS = 7
@@ -61,6 +61,7 @@ def verdict_table(results: Results) -> Table:
     who = ours[0] if len(ours) == 1 else results.candidate
     header = ["arm", "score", f"{who} leads by", f"{who} is", *(_COSTS[cost.name] for cost in costs)]
     notes = [*_one_run(results, [row[0] for row in rows], found), _reading(results, len(rows))]
+    notes += pooling_notes([one for one in by_baseline.values() if one.baseline in {row[0] for row in rows}])
     if not ours:  # nothing is compared, so there are no leads
         return Table("Verdict", [*header[:2], *header[4:]], [[*row[:2], *row[4:]] for row in rows], notes)
     return Table("Verdict", header, rows, notes, text_columns=(3,))
@@ -80,8 +81,18 @@ def _points_table(results: Results, found: Sequence[Decision], ours: str, theirs
     num_all = len(decisions(results))
     left = f" Shown: the {len(rows)} largest of {num_all} differences." if len(rows) < num_all else ""
     note = f"{named(found[0].of).capitalize()}, in percent. Each row is a world of its own.{left}"
-    notes = [*_one_run(results, [], found), note]
+    notes = [*_one_run(results, [], found), note, *pooling_notes(found)]
     return Table("Verdict", header, rows, notes, text_columns=(len(header) - 1,))
+
+
+def pooling_notes(found: Sequence[Decision]) -> list[str]:
+    """Return what verdicts rest on that may not hold, each said once, with the comparisons it is about."""
+    by_note: dict[str, list[str]] = {}
+    for one in found:
+        if one.note:
+            pair = Comparison(one.candidate, one.baseline, one.of, one.interval).pair
+            by_note.setdefault(one.note, []).append(pair)
+    return [f"{and_(pairs)}: {note}." for note, pairs in by_note.items()]
 
 
 def shown_decisions(results: Results) -> list[Decision]:
