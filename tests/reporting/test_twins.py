@@ -1,0 +1,233 @@
+"""Every number of a report has a twin, made from the files of its runs by other means (`twin.py`)."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from statsmodels.formula.api import ols
+from statsmodels.stats.anova import anova_lm
+from twin import MEAN, holm, outcomes, power, rank_ranges
+from twin_study import LACKED, LACKING, Made, make, numbers, shown
+
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.study_results import StudyResults
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return make(tmp_path_factory.mktemp("twins"))
+
+
+def comparisons(made: Made) -> pd.DataFrame:
+    return pd.read_csv(made.report / "comparisons.csv")
+
+
+def test_every_difference_has_its_twin(made: Made) -> None:
+    told = comparisons(made)
+    assert set(told["candidate"]) == set(made.points)
+    for row in told.itertuples():
+        found = made.twin.difference(row.candidate, row.baseline, row.of)
+        assert (row.num_seeds, row.num_items) == (found.num_seeds, found.num_items)
+        assert (row.estimate, row.p_value, row.df) == pytest.approx((found.estimate, found.p_value, found.df))
+        assert (row.low, row.high) == pytest.approx(found.ends)
+    assert set(told.loc[told["baseline"] == "none", "num_seeds"]) == {3}
+    lacking = told[(told["baseline"] == "flip") & told["of"].isin([MEAN, "robustness", LACKED])]
+    assert set(lacking["num_seeds"]) == {2}
+
+
+@pytest.mark.parametrize("family", ["headline", "groups", "tasks"])
+def test_p_values_and_verdicts_of_a_family_are_holm_s(made: Made, family: str) -> None:
+    told = comparisons(made)
+    is_headline = told["of"] == MEAN
+    of_family = told["family"] == ("groups" if family == "headline" else family)
+    # The headline is decided by itself; the other groups are corrected together with it.
+    rows = told[is_headline if family == "headline" else of_family]
+    found = [
+        made.twin.difference(*pair) for pair in rows[["candidate", "baseline", "of"]].itertuples(index=False)
+    ]
+    adjusted = pd.Series(holm([one.p_value for one in found]), rows.index)
+    said = pd.Series(outcomes(found), rows.index).replace("equivalent", "undecided")
+    if family == "headline":
+        said = pd.Series(outcomes(found), rows.index)
+    kept = rows.index[~is_headline[rows.index]] if family == "groups" else rows.index
+    assert rows.loc[kept, "p_value_holm"].to_numpy() == pytest.approx(adjusted[kept].to_numpy())
+    plain = rows.loc[kept, "verdict"].str.removesuffix(" (exploratory)")
+    assert plain.tolist() == said[kept].tolist()
+    assert len(set(said)) > 1
+
+
+def test_the_page_shows_the_differences_and_verdicts_of_the_numbers(made: Made) -> None:
+    told = comparisons(made)
+    table = pd.concat(
+        [made.table("comparison", "group", "detectable"), made.table("comparison", "task", "p (Holm)")]
+    )
+    verdict = json.loads((made.report / "verdict.json").read_text())
+    for (_, cells), row in zip(table.iterrows(), told.itertuples(), strict=True):
+        assert cells["comparison"] == f"{row.candidate} − {row.baseline}"
+        assert numbers(cells["difference"]) == shown(row.estimate, row.low, row.high)
+        if row.of == MEAN:
+            assert verdict["outcomes"][cells["comparison"]] == row.verdict == cells["verdict"]
+        (p,) = numbers(cells["p (Holm)"])
+        assert (
+            row.p_value_holm < 0.001
+            if cells["p (Holm)"].startswith("<")
+            else p == pytest.approx(row.p_value_holm, abs=6e-4)
+        )
+    headline = [made.twin.difference(*pair, MEAN) for pair in verdict["compared"].values()]
+    assert list(verdict["outcomes"].values()) == outcomes(headline)
+
+
+def test_every_mean_has_its_twin(made: Made) -> None:
+    verdict = json.loads((made.report / "verdict.json").read_text())["scores"]
+    frame = StudyResults(Results(made.frames)).scores
+    cells = made.table("arm", "seeds", MEAN).set_index("arm")
+    for row in frame.itertuples():
+        found = made.twin.mean(row.label, row.group)
+        told = verdict[row.label][row.group]
+        expected = found.estimate, max(0.0, found.ends[0]), min(1.0, found.ends[1])
+        assert (row.score, row.low, row.high) == pytest.approx(expected)
+        assert (told["value"], told["low"], told["high"]) == pytest.approx(expected)
+        assert numbers(cells.loc[row.label, row.group]) == shown(*expected)
+        assert row.chance == pytest.approx(made.twin.chance(row.group))
+        assert numbers(cells.loc["chance", row.group]) == shown(made.twin.chance(row.group))
+    by_task = made.table("task", "metric", "n", "chance").set_index("task")
+    for task, label in itertools.product(by_task.index, verdict):
+        found = made.twin.mean(label, task)
+        assert numbers(by_task.loc[task, label]) == shown(
+            found.estimate, max(0.0, found.ends[0]), min(1.0, found.ends[1])
+        )
+
+
+def test_scores_of_runs_are_the_means_of_their_items(made: Made) -> None:
+    told = (
+        pd.read_csv(made.report / "scores.csv").query("primary").set_index(["label", "seed", "task"])["value"]
+    )
+    found = made.twin.values.groupby(["label", "seed", "task"])["value"].mean()
+    pd.testing.assert_series_equal(told.sort_index(), found, check_names=False)
+    assert (*LACKING, LACKED) not in told.index
+
+
+def cells_of(made: Made) -> pd.DataFrame:
+    """One row a run of the grid: tau, text, seed, score."""
+    scores = made.twin.panel(MEAN, made.points).means.stack().rename("score").reset_index()
+    return scores.merge(made.twin.runs[["label", "seed", "tau", "text"]])
+
+
+def test_shares_of_the_variance_have_their_twins(made: Made) -> None:
+    lines = anova_lm(ols("score ~ C(tau) * C(text) + C(seed)", cells_of(made)).fit(), typ=2)
+    total, noise = lines["sum_sq"].sum(), lines["sum_sq"]["Residual"] / lines["df"]["Residual"]
+    table = made.table("source", "share", "by chance", "p").set_index("source")
+    names = {
+        "tau": "C(tau)",
+        "text": "C(text)",
+        "tau × text": "C(tau):C(text)",
+        "seeds": "C(seed)",
+        "rest": "Residual",
+    }
+    assert set(table.index) == set(names)
+    for name, line in names.items():
+        assert numbers(table.loc[name, "share"]) == shown(lines["sum_sq"][line] / total)
+        if name != "rest":
+            assert numbers(table.loc[name, "by chance"]) == shown(lines["df"][line] * noise / total)
+            p = lines["PR(>F)"][line]
+            assert numbers(table.loc[name, "p"]) == pytest.approx([max(p, 1e-3)], abs=6e-4)
+
+
+def test_main_effects_have_their_twins(made: Made) -> None:
+    panel, of = made.twin.panel(MEAN, made.points), made.twin.runs.drop_duplicates("label").set_index("label")
+    table = made.table("factor", "level", "mean", "effect")
+    assert len(table) == 5
+    for _, row in table.iterrows():
+        inside = [label for label in made.points if str(of.loc[label, row["factor"]]) == row["level"]]
+        weights = {label: (label in inside) / len(inside) - 1 / 6 for label in made.points}
+        found = panel.contrast(weights)
+        assert numbers(row["mean"]) == shown(panel.scores(inside).mean())
+        assert numbers(row["effect"]) == shown(found.estimate, *found.ends)
+
+
+def test_interactions_have_their_twins(made: Made) -> None:
+    # What an additive fit leaves of each cell: rows of the residual-making matrix.
+    cells = made.twin.runs.drop_duplicates("label").set_index("label").loc[made.points, ["tau", "text"]]
+    fit = ols("y ~ C(tau) + C(text)", cells.assign(y=0.0)).fit()
+    leaves = np.eye(6) - fit.model.exog @ np.linalg.pinv(fit.model.exog)
+    panel = made.twin.panel(MEAN, made.points)
+    found = {
+        label: panel.contrast(dict(zip(made.points, row, strict=True)))
+        for label, row in zip(made.points, leaves, strict=True)
+    }
+    adjusted = dict(zip(found, holm([one.p_value for one in found.values()]), strict=True))
+    table = made.table("point", "deviation", "p (Holm)")
+    assert set(table["point"]) == set(made.points)
+    sizes = [abs(found[label].estimate) for label in table["point"]]
+    assert sizes == pytest.approx(sorted(sizes, reverse=True))
+    for _, row in table.iterrows():
+        one = found[row["point"]]
+        assert numbers(row["deviation"]) == shown(one.estimate, *one.ends)
+        assert numbers(row["p (Holm)"]) == pytest.approx([max(1e-3, adjusted[row["point"]])], abs=6e-4)
+
+
+def test_shares_of_the_gap_have_their_twins(made: Made) -> None:
+    table = made.table("arm", "group", "gap", "closed")
+    closed = 0
+    for _, row in table.iterrows():
+        gap = made.twin.difference("oracle", "flip", row["group"])
+        if row["closed"] == "undefined":
+            assert gap.ends[0] <= 0
+            continue
+        closed += 1
+        assert numbers(row["gap"]) == shown(gap.estimate, *gap.ends)
+        share = made.twin.gap_closed(row["arm"], "flip", "oracle", row["group"])
+        assert numbers(row["closed"]) == pytest.approx([100 * each for each in share], abs=0.501)
+    assert closed >= 12
+
+
+def test_the_pareto_front_has_its_twin(made: Made) -> None:
+    costs = made.twin.runs.groupby("label")[["flops", "train_cpu_seconds"]].mean()
+    costs["score"] = [made.twin.mean(label, MEAN).estimate for label in costs.index]
+    methods = costs.drop("oracle")
+    table = made.table("arm", "TFLOP", "by operations", "on front").set_index("arm")
+    drawn = pd.DataFrame(
+        made.twin.panel(MEAN, list(methods.index)).draws(list(methods.index), 4000, np.random.default_rng(7)),
+        columns=methods.index,
+    )
+    for cost, column in (("flops", "by operations"), ("train_cpu_seconds", "by time")):
+        for label, row in methods.iterrows():
+            rivals = methods[methods[cost] <= 1.03 * row[cost]]
+            ahead = rivals["score"].idxmax()
+            is_front = rivals["score"].max() <= row["score"]
+            said = table.loc[label, column]
+            assert said.startswith("front") == is_front
+            if not is_front and column == "by operations":
+                lead = made.twin.difference(ahead, label, MEAN)
+                assert said.startswith(f"behind {ahead} by ")
+                assert numbers(said.rpartition(" by ")[2]) == shown(lead.estimate, *lead.ends)
+            if column == "by operations":
+                often = 100 * (drawn[rivals.index].max(axis=1) <= drawn[label]).mean()
+                assert float(table.loc[label, "on front"]) == pytest.approx(often, abs=4)
+    assert table.loc["oracle", "by operations"] == "no method"
+
+
+def test_ranks_have_their_twins(made: Made) -> None:
+    table = made.table("arm", "ranks", "is the best", "score").set_index("arm")
+    labels = [label for label in made.twin.runs["label"].unique() if label != "oracle"]
+    panel = made.twin.panel(MEAN, labels)
+    rng = np.random.default_rng(11)
+    draws = panel.draws(labels, 4000, rng) + made.twin.other_tasks(labels, 4000, rng)
+    ranges = rank_ranges(panel.scores(labels), draws)
+    often = 100 * np.bincount(draws.argmax(axis=1), minlength=len(labels)) / 4000
+    assert set(table.index) == set(labels)
+    for label, (first, last), share, score in zip(labels, ranges, often, panel.scores(labels), strict=True):
+        said = numbers(table.loc[label, "ranks"].replace("-", " "))
+        assert (said[0], said[-1]) == (first, last)
+        assert numbers(table.loc[label, "is the best"]) == pytest.approx([share], abs=4)
+        assert numbers(table.loc[label, "score"]) == shown(score)
+
+
+def test_what_is_detectable_is_found_with_80_percent(made: Made) -> None:
+    for _, row in made.table("comparison", "group", "detectable").iterrows():
+        found = made.twin.difference(*row["comparison"].split(" − "), row["group"])
+        assert power(found, float(row["detectable"]) / 100) == pytest.approx(0.8, abs=0.03)

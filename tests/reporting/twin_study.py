@@ -1,0 +1,100 @@
+"""A made-up study on disk, the report of it, and its twin: a grid, four arms, a task that one run lacks."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from fabricated import Arm, replace_scores, write_runs
+from twin import Twin
+
+from pgsbench.records.scores import GroupMean, Scores
+from pgsbench.reporting.pages.study_report import write_report
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.study_frames import StudyFrames, read_frames
+
+SPACE = {"strategy.tau": [0.1, 0.2, 0.3], "text.strategy": ["none", "random"]}
+NAMES = {"strategy.tau": "tau", "text.strategy": "text"}
+#: Gain in points by tau and text; they do not add up.
+GAINS = {
+    (0.1, "none"): 2,
+    (0.2, "none"): 14,
+    (0.3, "none"): 8,
+    (0.1, "random"): 2,
+    (0.2, "random"): 0,
+    (0.3, "random"): 12,
+}
+LACKING, LACKED = ("flip", 2), "scenes/noise"
+
+
+@dataclass(frozen=True)
+class Made:
+    """A made-up study, what a report of it says, and its twin."""
+
+    folder: Path
+    frames: StudyFrames
+    twin: Twin
+    report: Path
+
+    def table(self, *header: str) -> pd.DataFrame:
+        """Return the first table of the page with these columns, in their order, as text."""
+        return next(one for one in self._tables() if [*header] == [name for name in one if name in header])
+
+    def _tables(self) -> list[pd.DataFrame]:
+        text = (self.report / "report.md").read_text()
+        found = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
+        rows = [[re.split(r" ?\| ?", line)[1:-1] for line in one.splitlines()] for one in found]
+        return [pd.DataFrame(body, columns=head) for head, _, *body in rows]
+
+    @property
+    def points(self) -> list[str]:
+        """Labels of the searched points."""
+        return [label for label in self.twin.runs["label"].unique() if label.startswith("pgs")]
+
+
+def arms() -> list[tuple[str, Arm]]:
+    points = [
+        Arm(
+            gain,
+            params={"strategy.tau": tau, "text.strategy": text},
+            flops=int(1e12 * (1 + tau + (text == "none"))),
+        )
+        for (tau, text), gain in GAINS.items()
+    ]
+    others = {"flip": Arm(0, flops=10**12), "none": Arm(9, mask_ratio=0.0, flops=22 * 10**11)}
+    return [*(("pgs", point) for point in points), *others.items(), ("oracle", Arm(28, flops=10**12))]
+
+
+def lacks_a_task(run: Path) -> None:
+    """Take a task from a run, and from the mean of its group."""
+    left = [score for score in Scores.read(run).scores if score.primary and score.task != LACKED]
+    groups = {
+        group: GroupMean(float(np.mean([s.value for s in left if s.group == group])), 0.0, 1.0, 1, 0.0)
+        for group in dict.fromkeys(score.group for score in left)
+    }
+    replace_scores(run, lambda score: None if score.task == LACKED else score, groups=groups)
+
+
+def make(root: Path) -> Made:
+    """Write the study under a folder, and its whole report, as a command asks for it."""
+    folder = write_runs(
+        root / "runs", arms(), num_items=100, seed_sd=0.3, search={"arms": ["pgs"], "space": SPACE}
+    )
+    lacks_a_task(next(folder.glob(f"{LACKING[0]}-s{LACKING[1]}-*")))
+    frames = read_frames(folder)
+    write_report(Results(frames), root / "reports")
+    return Made(folder, frames, Twin(folder, NAMES), root / "reports")
+
+
+def numbers(cell: str) -> list[float]:
+    """Return the numbers in a cell."""
+    return [float(one) for one in re.findall(r"-?\d+(?:\.\d+)?", cell.replace("−", "-").replace(",", ""))]
+
+
+def shown(*shares: float) -> object:
+    """What a cell with these shares shows: percent with one decimal."""
+    return pytest.approx([100 * share for share in shares], abs=0.0501)
