@@ -12,6 +12,17 @@ from pgsbench.masking.configure import configure
 from pgsbench.masking.testing import StrategyContract
 
 
+class _OfPgs(StrategyContract):
+    name: str
+
+    @pytest.fixture
+    def strategy(self, fields: dict[str, object]) -> Strategy:
+        return configure(self.name, fields)
+
+    def at_ratio_zero(self, strategy: Strategy) -> Strategy:
+        return dataclasses.replace(strategy, mask_ratio=0.0, max_ratio=None)  # type: ignore[type-var]
+
+
 class TestNone(StrategyContract):
     @pytest.fixture
     def strategy(self) -> Strategy:
@@ -87,15 +98,8 @@ class TestOracle(StrategyContract):
     ],
     ids=str,
 )
-class TestPgs(StrategyContract):
+class TestPgs(_OfPgs):
     name = "pgs"
-
-    @pytest.fixture
-    def strategy(self, fields: dict[str, object]) -> Strategy:
-        return configure(self.name, fields)
-
-    def at_ratio_zero(self, strategy: Strategy) -> Strategy:
-        return dataclasses.replace(strategy, mask_ratio=0.0, max_ratio=None)  # type: ignore[type-var]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +117,7 @@ class TestPgs(StrategyContract):
     ],
     ids=str,
 )
-class TestPgsMixed(TestPgs):
+class TestPgsMixed(_OfPgs):
     name = "pgs-mixed"
 
 
