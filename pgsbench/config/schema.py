@@ -336,8 +336,8 @@ class StudyConfig(Strict):
         default_factory=dict,
         description="Name -> what differs from the base. The base is an arm too, named after its strategy. "
         "An arm with another strategy takes over only `mask_ratio` from the base's strategy, where it means "
-        "the same (to `cluster`, `pgs-released` and with a `max_ratio` it is the least share: these keep their "
-        "own), and one with another text strategy only `keep`.",
+        "the same (to `cluster`, `pgs-released` and with a `max_ratio` it is the least share: these keep "
+        "their own), and one with another text strategy only `keep`.",
     )
     search: SearchConfig | None = None
 

@@ -23,7 +23,7 @@ def test_a_space_that_no_run_can_have_is_refused(tiny: TinyWorld, space: str) ->
         open_study_file(tiny.study, overrides=[f"search.space={space}"])
 
 
-#: Two values of every field of pgs-mixed, which has those of pgs; a field that is missing here fails the test.
+#: Two values of every field of pgs-mixed, which has those of pgs; one that is missing here fails the test.
 PGS_VALUES = {
     "mask_ratio": "[0.25, 0.5]",
     "max_ratio": "[null, 0.75]",
