@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from pgsbench.masking.base import PatchView, check_range
@@ -59,7 +60,8 @@ class PgsMixed(Pgs):
         if not self.random_share:
             return score
         chosen = draws.uniform(score.shape[1]).topk(round(self.random_share * k)).indices
-        return score.scatter(1, chosen, -math.inf)
+        # What no candidate reaches is at -inf, too, and comes after those that are drawn.
+        return score.clamp_min(torch.finfo(score.dtype).min).scatter(1, chosen, -math.inf)
 
     def edge_of(self, view: PatchView) -> Tensor:
         """Return the spread edge strength (b, n) of each patch as ranks in [0, 1]."""

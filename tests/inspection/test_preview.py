@@ -19,6 +19,7 @@ from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.cluster import Cluster
 from pgsbench.masking.oracle import Oracle
 from pgsbench.masking.pgs import Pgs
+from pgsbench.masking.pgs_mixed import PgsMixed
 from pgsbench.masking.random import Random
 from pgsbench.models.clip import Clip, build
 
@@ -35,8 +36,8 @@ def pictures() -> Pictures:
 
 
 def test_pgs_shows_its_edge_map_and_its_candidates(clip: Clip, pictures: Pictures) -> None:
-    wide = Pgs(candidate_share=0.25, edge_spread=1)
-    narrow = Pgs(edge_spread=0)
+    wide = PgsMixed(candidate_share=0.25)
+    narrow = Pgs()
     drawn = preview(pictures, {"pgs": narrow, "wide": wide, "random": Random(0.75)}, clip, seed=0)
     titles = [axes.get_title(loc="left") for axes in drawn.axes[:6]]
     assert titles == [

@@ -117,9 +117,9 @@ def test_a_threshold_with_a_range_of_its_own_is_passed_over_with_its_reason(
         ("cluster", Cluster(0.3), "strategy: {name: cluster, mask_ratio: 0.3, threshold: 0.662}"),
         (
             "pgs",
-            Pgs(0.3, max_ratio=0.5, threshold=0.1, edge="none", pattern_side=None),
+            Pgs(0.3, max_ratio=0.5, threshold=0.1, edge="none", neighbourhood=3),
             "strategy: {name: pgs, mask_ratio: 0.3, max_ratio: 0.5, threshold: 0.1, "
-            'edge: "none", pattern_side: null}',
+            'edge: "none", neighbourhood: 3}',
         ),
     ],
 )

@@ -70,8 +70,8 @@ def canny_edges(light: Array) -> list[list[float]]:
 
 
 def num_hidden(scores: list[float], *, num_kept: int, num_least: int, threshold: float) -> int:
-    """How many of one picture's kept patches the dynamic ratio hides; candidates have infinite scores."""
-    known = [score for score in scores if score != math.inf]
+    """How many of one picture's kept patches the dynamic ratio hides; infinite scores do not count."""
+    known = [score for score in scores if math.isfinite(score)]
     limit = np.mean(known) + threshold * np.std(known)
     visible = sum(score <= limit for score in scores)
     return num_kept - min(max(visible, num_least), num_kept)
@@ -127,9 +127,8 @@ def block_attention(attention: list[float], grid: tuple[int, int], side: int) ->
     return [sum(blocks[place]) / len(blocks[place]) for place in places]
 
 
-def doubly_stochastic(similarity: Array, tau: float, rounds: int) -> Array:
+def doubly_stochastic(kernel: Array, rounds: int) -> Array:
     """P = diag(u) K diag(u) after the symmetric updates."""
-    kernel = np.exp(similarity / tau)
     u = 1.0 / np.sqrt(kernel.sum(axis=1))
     for _ in range(rounds):
         u = np.sqrt(u / (kernel @ u))
@@ -164,6 +163,12 @@ def spread_over_neighbours(strength: list[float], cols: int, radius: int) -> lis
     return [sum(strength[k] for k in found) / len(found) for found in near]
 
 
+def near(one: int, other: int, cols: int, radius: int | None) -> bool:
+    """Whether two patches lie within `radius` rows and columns of one another."""
+    rows_apart, cols_apart = abs(one // cols - other // cols), abs(one % cols - other % cols)
+    return radius is None or max(rows_apart, cols_apart) <= radius
+
+
 def pgs_score(
     image: Array,
     tokens: Array,
@@ -180,6 +185,7 @@ def pgs_score(
     edge_weight: float = 1.0,
     edge_penalty: float = 0.0,
     spread: int = 0,
+    neighbourhood: int | None = None,
 ) -> tuple[list[int], list[float]]:
     """Candidates and mask scores of one picture, the scores up to a constant."""
     cols = image.shape[2] // patch[1]
@@ -188,6 +194,10 @@ def pgs_score(
     protected = [noise[j] + edge_weight * edge[j] for j in range(n)]
     candidates = sorted(range(n), key=lambda j: protected[j])[: max(1, round(share * n))]
     s = similarity(image, tokens, patch, side=side, colour=colour, token_share=token_share)
-    mass = doubly_stochastic(s, tau, rounds) if otn else np.exp(s / tau)
-    scores = [math.log(max(mass[i, j] for i in candidates)) - edge_penalty * edge[j] for j in range(n)]
+    kernel = np.array(
+        [[math.exp(s[i, j] / tau) * near(i, j, cols, neighbourhood) for j in range(n)] for i in range(n)]
+    )
+    mass = doubly_stochastic(kernel, rounds) if otn else kernel
+    most = [max(mass[i, j] for i in candidates) for j in range(n)]
+    scores = [(math.log(most[j]) if most[j] else -math.inf) - edge_penalty * edge[j] for j in range(n)]
     return candidates, [math.inf if j in candidates else scores[j] for j in range(n)]

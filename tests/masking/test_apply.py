@@ -88,7 +88,7 @@ def test_a_strategy_without_tokens_may_be_anywhere_in_the_training() -> None:
         ({"strategy": "pgz"}, PluginError, "did you mean 'pgs'"),
         ({"ratio": 1.0}, ConfigError, "mask_ratio must be in"),
         ({"strategy": Random(), "ratio": 0.3}, ConfigError, "this one is complete"),
-        ({"colour_wait": 1.0}, ConfigError, "did you mean 'colour_weight'"),
+        ({"token_wait": 1.0}, ConfigError, "did you mean 'token_weight'"),
         ({"images": torch.randn(2, 3, 32, 32)}, ConfigError, r"must lie in \[0, 1\]"),
         ({"images": torch.full((2, 3, 32, 32), torch.nan)}, ConfigError, r"must lie in \[0, 1\]"),
         ({"images": torch.zeros(2, 1, 32, 32)}, ConfigError, r"images: must be \(b, 3, h, w\)"),

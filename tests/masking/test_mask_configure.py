@@ -16,6 +16,7 @@ from pgsbench.masking import CARDS, STRATEGIES
 from pgsbench.masking.configure import configure, fields_of
 from pgsbench.masking.grid import Grid
 from pgsbench.masking.pgs import Pgs
+from pgsbench.masking.pgs_mixed import PgsMixed
 from pgsbench.masking.random import Random
 
 SPIRAL = """
@@ -61,23 +62,23 @@ def test_fields_are_set_and_defaults_kept() -> None:
 
 
 def test_fields_of_lists_every_field_and_leads_back() -> None:
-    strategy = Pgs(0.4, pattern_side=3)
+    strategy = PgsMixed(0.4, pattern_side=3)
     fields = fields_of(strategy)
-    assert set(fields) == set(Pgs.__dataclass_fields__) - {"needs"}
-    assert configure("pgs", fields) == strategy
+    assert set(fields) == set(PgsMixed.__dataclass_fields__) - {"needs"}
+    assert configure("pgs-mixed", fields) == strategy
     assert fields_of(Grid()) == {"mask_ratio": 0.5, "phase": "random"}
 
 
 def test_all_mistakes_are_told_at_once_with_their_place() -> None:
     with pytest.raises(ConfigError) as raised:
         configure(
-            "pgs",
+            "pgs-mixed",
             {"mask_ratoi": 0.5, "tau": -1.0, "otn": 1, "edge": "prewitt", "random_share": 2.0, "rounds": 1.5},
             where="arms.mine.strategy",
         )
     text = str(raised.value)
     assert "6 problems" in text
-    assert "arms.mine.strategy.mask_ratoi: unknown field of strategy 'pgs'" in text
+    assert "arms.mine.strategy.mask_ratoi: unknown field of strategy 'pgs-mixed'" in text
     assert "did you mean 'mask_ratio'?" in text
     assert "arms.mine.strategy.tau: tau must be at least 0.01, not -1.0" in text
     assert "arms.mine.strategy.otn: input should be a valid boolean (got 1)" in text
@@ -119,10 +120,10 @@ def test_a_rule_between_two_fields_blames_neither_wrongly() -> None:
 
 def test_a_rule_that_proves_nothing_hides_no_other_mistake() -> None:
     with pytest.raises(ConfigError) as raised:
-        configure("pgs", {"mask_ratio": 1.2, "max_ratio": 0.1, "tau": 0, "pattern_side": 0})
+        configure("pgs", {"mask_ratio": 1.2, "max_ratio": 0.1, "tau": 0, "neighbourhood": 0})
     text = str(raised.value)
     assert text.startswith("3 problems")
-    for field in ("mask_ratio must be in", "tau must be at least", "pattern_side must be at least"):
+    for field in ("mask_ratio must be in", "tau must be at least", "neighbourhood must be at least"):
         assert field in text
     with pytest.raises(ConfigError, match="max_ratio must be at least mask_ratio"):
         configure("pgs", {"mask_ratio": 0.5, "max_ratio": 0.1})  # told once there is something to compare

@@ -33,9 +33,12 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("cluster", {"token_weight": 1.0}),
     ("attentive", {"block_side": 2}),
     ("pgs", {"mask_ratio": 0.3, "max_ratio": 0.5}),
-    ("pgs", {"otn": False, "random_share": 0.2}),
-    ("pgs", {"edge": "canny", "edge_spread": 0, "pattern_side": None}),
-    ("pgs", {"edge": "none", "token_weight": 0.0, "colour_weight": 1.0}),
+    ("pgs", {"neighbourhood": 2}),
+    ("pgs", {"neighbourhood": 1, "otn": False}),
+    ("pgs-mixed", {"mask_ratio": 0.3, "max_ratio": 0.5}),
+    ("pgs-mixed", {"otn": False, "random_share": 0.2}),
+    ("pgs-mixed", {"edge": "canny", "edge_spread": 0, "pattern_side": None}),
+    ("pgs-mixed", {"edge": "none", "token_weight": 0.0, "colour_weight": 1.0}),
 ]
 
 

@@ -1,8 +1,9 @@
-"""pgs: equal to its slow twin, and doing what its fields promise."""
+"""pgs and pgs-mixed: equal to their slow twin, and doing what their fields promise."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from pgsbench.masking.base import PatchView, view_of
 from pgsbench.masking.pgs import Pgs
+from pgsbench.masking.pgs_mixed import PgsMixed
 from pgsbench.masking.testing import draws_for, make_view
 from pgsbench.worlds.scenes import scene
 from pgsbench.worlds.scenes.paint import paint
@@ -23,24 +25,43 @@ def _draw(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+#: `PgsMixed` with nothing that `Pgs` does not have.
+UNCHANGED = PgsMixed(random_share=0.0, edge_spread=0, colour_weight=0.0, pattern_side=None, tau=0.2)
+
+
+def _tuned(strategy: Pgs) -> PgsMixed:
+    """The fields that `PgsMixed` adds; those of `Pgs` itself where it is one."""
+    return strategy if isinstance(strategy, PgsMixed) else UNCHANGED
+
+
+#: Tests of what both share.
+both = pytest.mark.parametrize("kind", [Pgs, PgsMixed])
+
+
 def _select(strategy: Pgs, view: PatchView, seed: int = 0) -> Tensor:
     return strategy.select(view, draws=draws_for(view, seed)).keep
 
 
 @pytest.mark.parametrize(
-    "fields",
+    "strategy",
     [
-        {},
-        {"otn": False},
-        {"colour_weight": 0.0, "edge_spread": 0},
-        {"token_weight": 0.5, "edge_penalty": 1.5, "tau": 0.1, "rounds": 3},
-        {"candidate_share": 0.3, "edge_weight": 0.2, "pattern_side": 4, "random_share": 0.0},
+        Pgs(),
+        Pgs(otn=False),
+        Pgs(neighbourhood=2),
+        Pgs(neighbourhood=1, otn=False, candidate_share=0.2),
+        Pgs(neighbourhood=1, edge_penalty=1.5, candidate_share=0.2),
+        PgsMixed(),
+        PgsMixed(otn=False),
+        PgsMixed(colour_weight=0.0, edge_spread=0),
+        PgsMixed(token_weight=0.5, edge_penalty=1.5, rounds=3),
+        PgsMixed(candidate_share=0.3, edge_weight=0.2, random_share=0.0),
+        PgsMixed(neighbourhood=2),
     ],
     ids=str,
 )
-def test_scores_are_those_of_the_slow_twin(fields: dict[str, Any]) -> None:
+def test_scores_are_those_of_the_slow_twin(strategy: Pgs) -> None:
     view = make_view((3, 4), (8, 16), 2, progress=0.6)
-    strategy = Pgs(0.5, **fields)
+    tuned = _tuned(strategy)
     stages = strategy.stages(view, draws=draws_for(view, 5))
     draws = draws_for(view, 5)
     noise, lots = (draws.uniform(12).double().numpy() for _ in range(2))
@@ -52,8 +73,8 @@ def test_scores_are_those_of_the_slow_twin(fields: dict[str, Any]) -> None:
             (view.tokens[row] - view.position).double().numpy(),  # type: ignore[operator]
             noise[row],
             view.patch_size,
-            side=strategy.pattern_side or 16,
-            colour=strategy.colour_weight,
+            side=tuned.pattern_side or 16,
+            colour=tuned.colour_weight,
             token_share=0.6 * strategy.token_weight,
             otn=strategy.otn,
             tau=strategy.tau,
@@ -61,22 +82,86 @@ def test_scores_are_those_of_the_slow_twin(fields: dict[str, Any]) -> None:
             share=strategy.candidate_share,
             edge_weight=strategy.edge_weight,
             edge_penalty=strategy.edge_penalty,
-            spread=strategy.edge_spread,
+            spread=tuned.edge_spread,
+            neighbourhood=strategy.neighbourhood,
         )
         assert stages.candidates[row].tolist() == candidates
-        others = [j for j in range(12) if j not in candidates]
+        others = [j for j in range(12) if math.isfinite(scores[j])]
         twin, ours = torch.tensor(scores)[others], stages.score[row, others]
-        assert stages.score[row, candidates].isinf().all()
+        for limit in (math.inf, -math.inf):  # candidates, and what none of them reaches
+            expected = [j for j in range(12) if scores[j] == limit]
+            assert (stages.score[row] == limit).nonzero().flatten().tolist() == expected
         torch.testing.assert_close(ours - ours.mean(), twin - twin.mean(), atol=2e-4, rtol=1e-4)
         # and so the selection: those that are drawn stay, and of the others those with the lowest scores
-        drawn = sorted(range(12), key=lambda j: -lots[row][j])[: round(6 * strategy.random_share)]
-        kept = sorted(sorted(range(12), key=lambda j: (j not in drawn, scores[j]))[:6])
-        assert _select(strategy, view, seed=5)[row].tolist() == kept
+        drawn = sorted(range(12), key=lambda j: -lots[row][j])[: round(6 * tuned.random_share)]
+        first = [(j not in drawn, scores[j]) for j in range(12)]
+        kept = _select(strategy, view, seed=5)[row].tolist()
+        assert max(first[j] for j in kept) <= min(first[j] for j in range(12) if j not in kept)
 
 
-def test_similarity_of_candidates_is_a_part_of_the_whole() -> None:
+@pytest.mark.parametrize("ratios", [(0.5, None), (0.3, 0.5)])
+@pytest.mark.parametrize("progress", [0.0, 0.4, 1.0])
+def test_pgs_mixed_without_its_changes_is_pgs(ratios: tuple[float, float | None], progress: float) -> None:
+    ratio, most = ratios
+    view = make_view(batch_size=16, progress=progress)
+    plain, mixed = (
+        strategy.select(view, draws=draws_for(view))
+        for strategy in (Pgs(ratio, most), dataclasses.replace(UNCHANGED, mask_ratio=ratio, max_ratio=most))
+    )
+    assert torch.equal(plain.keep, mixed.keep)
+    assert torch.equal(plain.shown(64), mixed.shown(64))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"random_share": 0.5}, {"edge_spread": 1}, {"colour_weight": 0.5}, {"pattern_side": 4}, {"tau": 0.1}],
+    ids=str,
+)
+def test_each_change_of_pgs_mixed_makes_another_mask(change: dict[str, Any]) -> None:
+    view = make_view(batch_size=16)
+    changed = dataclasses.replace(UNCHANGED, **change)
+    assert not torch.equal(_select(Pgs(), view), _select(changed, view))
+
+
+@both
+@pytest.mark.parametrize("otn", [True, False])
+def test_a_neighbourhood_as_large_as_the_grid_compares_all(kind: type[Pgs], otn: bool) -> None:
+    view = make_view((4, 6), (16, 16), 3)
+    everything, widest, narrower = (
+        kind(0.3, otn=otn, neighbourhood=radius).stages(view, draws=draws_for(view)).score
+        for radius in (None, 5, 1)
+    )
+    assert torch.equal(everything, widest)
+    assert not torch.equal(everything, narrower)
+
+
+@both
+@pytest.mark.parametrize("otn", [True, False])
+def test_what_no_candidate_reaches_is_masked_last_and_at_random(kind: type[Pgs], otn: bool) -> None:
+    view = make_view(batch_size=200)
+    strategy = kind(0.75, otn=otn, neighbourhood=1)
+    reached = strategy.stages(view, draws=draws_for(view)).score > -math.inf
+    assert reached.sum(dim=1).max() <= 3 * 9  # three candidates
+    shown = strategy.select(view, draws=draws_for(view)).shown(64)
+    drawn = 8 if kind is PgsMixed else 0
+    assert (shown & reached).sum(dim=1).max() <= drawn
+    # where a kept patch stands in the row of those out of reach
+    place = (~reached).cumsum(dim=1) / (~reached).sum(dim=1, keepdim=True)
+    assert float(place[shown & ~reached].mean()) == pytest.approx(0.5, abs=0.05)
+
+
+def test_patches_that_are_drawn_are_kept_before_what_no_candidate_reaches() -> None:
+    view = make_view(batch_size=16)
+    strategy = PgsMixed(0.75, neighbourhood=1)
+    draws = draws_for(view, 3)
+    _, lots = (draws.uniform(64) for _ in range(2))
+    shown = strategy.select(view, draws=draws_for(view, 3)).shown(64)
+    assert shown.gather(1, lots.topk(8).indices).all()
+
+
+@pytest.mark.parametrize("strategy", [Pgs(), PgsMixed(colour_weight=0.3), Pgs(neighbourhood=1)], ids=str)
+def test_similarity_of_candidates_is_a_part_of_the_whole(strategy: Pgs) -> None:
     view = make_view(progress=0.3)
-    strategy = Pgs(colour_weight=0.3)
     candidates = torch.tensor([[5, 1], [0, 63], [7, 8]])
     whole = strategy.similarity(view)
     part = strategy.similarity(view, candidates)
@@ -84,16 +169,18 @@ def test_similarity_of_candidates_is_a_part_of_the_whole() -> None:
     torch.testing.assert_close(whole, whole.transpose(1, 2), atol=1e-5, rtol=0)
 
 
-def test_full_patches_are_compared_when_no_side_is_given() -> None:
+@pytest.mark.parametrize("strategy", [Pgs(), PgsMixed(pattern_side=None, colour_weight=0.0)])
+def test_full_patches_are_compared_when_no_side_is_given(strategy: Pgs) -> None:
     view = make_view((2, 3), (16, 16), 1, progress=0.0)
     assert view.images is not None
     image = view.images[0].double().numpy()
     expected = similarity(image, np.ones((6, 2)), (16, 16), side=16, colour=0.0, token_share=0.0)
-    ours = Pgs(pattern_side=None, colour_weight=0.0).similarity(view)[0].double()
+    ours = strategy.similarity(view)[0].double()
     torch.testing.assert_close(ours, torch.from_numpy(expected), atol=1e-5, rtol=0)
 
 
-def test_flat_patches_resemble_flat_patches_of_their_colour_only() -> None:
+@pytest.mark.parametrize("strategy", [Pgs(), PgsMixed(colour_weight=0.0)])
+def test_flat_patches_resemble_flat_patches_of_their_colour_only(strategy: Pgs) -> None:
     view = make_view((2, 2), (8, 8), 1, progress=0.0)
     assert view.images is not None
     images = view.images.clone()
@@ -101,49 +188,54 @@ def test_flat_patches_resemble_flat_patches_of_their_colour_only() -> None:
     images[:, :, :8, 8:] = 2.0
     images[:, :, 8:, :8] = torch.tensor([-1.0, 0.0, 1.0]).view(3, 1, 1)
     images[:, :, 8:, :8] -= 1.0  # another colour, and a pattern across its channels
-    s = Pgs(colour_weight=0.0).similarity(dataclasses.replace(view, images=images))[0]
+    s = strategy.similarity(dataclasses.replace(view, images=images))[0]
     assert s[0, 1] == pytest.approx(1.0)
     assert s.diagonal().tolist() == pytest.approx([1.0] * 4)
     assert s[0, 3].item() == 0.0
     assert s[0, 2].item() == 0.0
 
 
-def test_strong_edges_are_protected() -> None:
+@both
+def test_strong_edges_are_protected(kind: type[Pgs]) -> None:
     view = make_view(batch_size=64)
-    without = Pgs(0.5, edge="none").stages(view, draws=draws_for(view))
-    edge = Pgs(0.5).stages(view, draws=draws_for(view)).edge
-    chosen = Pgs(0.5).stages(view, draws=draws_for(view)).candidates
+    without = kind(0.5, edge="none").stages(view, draws=draws_for(view))
+    edge = kind(0.5).stages(view, draws=draws_for(view)).edge
+    chosen = kind(0.5).stages(view, draws=draws_for(view)).candidates
     assert edge.gather(1, chosen).mean() < 0.35 < edge.gather(1, without.candidates).mean()
 
 
-def test_a_penalty_keeps_more_edges() -> None:
+@both
+def test_a_penalty_keeps_more_edges(kind: type[Pgs]) -> None:
     view = make_view(batch_size=32)
     plain, penalised = (
-        Pgs(0.5, edge_penalty=gamma).select(view, draws=draws_for(view)) for gamma in (0.0, 3.0)
+        kind(0.5, edge_penalty=gamma).select(view, draws=draws_for(view)) for gamma in (0.0, 3.0)
     )
     name = "edge_rank_kept"
     assert penalised.diagnostics[name] > plain.diagnostics[name] + 0.05
 
 
-def test_otn_converges_and_says_so() -> None:
+@both
+def test_otn_converges_and_says_so(kind: type[Pgs]) -> None:
     view = make_view((14, 14), (16, 16), 2, progress=0.0)
     residual = {
-        rounds: float(Pgs(rounds=rounds).select(view, draws=draws_for(view)).diagnostics["otn_residual"])
+        rounds: float(kind(rounds=rounds).select(view, draws=draws_for(view)).diagnostics["otn_residual"])
         for rounds in (0, 10, 30)
     }
     assert residual[0] > 0.1
     assert residual[10] < 1e-3
     assert residual[30] < 1e-5
-    assert "otn_residual" not in Pgs(otn=False).select(view, draws=draws_for(view)).diagnostics
+    assert "otn_residual" not in kind(otn=False).select(view, draws=draws_for(view)).diagnostics
 
 
-def test_the_dynamic_ratio_hides_up_to_its_limit() -> None:
+@pytest.mark.parametrize("strategy", [Pgs(0.3), PgsMixed(0.3, random_share=0.0)])
+def test_the_dynamic_ratio_hides_up_to_its_limit(strategy: Pgs) -> None:
     view = make_view(batch_size=16)
     n = view.num_patches
-    by_score = {"max_ratio": 0.5, "random_share": 0.0}
-    fixed = Pgs(0.3, random_share=0.0).select(view, draws=draws_for(view))
+    dynamic = dataclasses.replace(strategy, max_ratio=0.5)
+    fixed = strategy.select(view, draws=draws_for(view))
     for threshold, share in ((-9.0, 0.5), (9.0, 0.3)):
-        selection = Pgs(0.3, threshold=threshold, **by_score).select(view, draws=draws_for(view))
+        at_limit = dataclasses.replace(dynamic, threshold=threshold)
+        selection = at_limit.select(view, draws=draws_for(view))
         assert torch.equal(selection.keep, fixed.keep)
         assert selection.visible is not None
         if threshold < 0:
@@ -151,20 +243,24 @@ def test_the_dynamic_ratio_hides_up_to_its_limit() -> None:
         else:  # the candidates always count, and three of them are fewer than 30 %
             assert selection.visible.all()
         assert float(selection.effective_ratio(n)) == pytest.approx(share, abs=1 / n)
-    middle = Pgs(0.3, **by_score).select(view, draws=draws_for(view))
+    middle = dynamic.select(view, draws=draws_for(view))
     assert middle.visible is not None
     assert len(middle.visible.sum(dim=1).unique()) > 1
     # what is hidden are the kept patches with the highest scores
-    score = Pgs(0.3).stages(view, draws=draws_for(view)).score.gather(1, middle.keep)
+    score = strategy.stages(view, draws=draws_for(view)).score.gather(1, middle.keep)
     for row in range(16):
         seen, hidden = score[row][middle.visible[row]], score[row][~middle.visible[row]]
         assert hidden.numel() == 0 or seen.max() <= hidden.min()
 
 
+@both
+@pytest.mark.parametrize("neighbourhood", [None, 3])
 @pytest.mark.parametrize("threshold", [-0.3, 0.45, 1.0])
-def test_what_the_dynamic_ratio_hides_is_what_its_slow_twin_counts(threshold: float) -> None:
+def test_what_the_dynamic_ratio_hides_is_what_its_slow_twin_counts(
+    kind: type[Pgs], neighbourhood: int | None, threshold: float
+) -> None:
     view = make_view(batch_size=16)
-    strategy = Pgs(0.3, max_ratio=0.5, threshold=threshold)
+    strategy = kind(0.3, max_ratio=0.5, threshold=threshold, neighbourhood=neighbourhood)
     scores = strategy.stages(view, draws=draws_for(view)).score.double()
     selection = strategy.select(view, draws=draws_for(view))
     assert selection.visible is not None
@@ -173,8 +269,9 @@ def test_what_the_dynamic_ratio_hides_is_what_its_slow_twin_counts(threshold: fl
         assert int((~selection.visible[row]).sum()) == hidden
 
 
+@both
 @pytest.mark.parametrize("progress", [0.0, 0.5, 1.0])
-def test_the_dynamic_ratio_of_scenes_spreads_between_its_limits(progress: float) -> None:
+def test_the_dynamic_ratio_of_scenes_spreads_between_its_limits(kind: type[Pgs], progress: float) -> None:
     scenes = scene.draw_mixed(np.random.default_rng(1), 256, Knobs())
     pictures, _ = paint(np.random.SeedSequence(2), scenes, 64, Knobs())
     images = (torch.from_numpy(pictures) - 0.45) / 0.27
@@ -182,7 +279,7 @@ def test_the_dynamic_ratio_of_scenes_spreads_between_its_limits(progress: float)
     project = torch.nn.functional.conv2d
     tokens = project(images, torch.randn(48, 3, 8, 8, generator=_draw(1)), stride=8).flatten(2)
     view = dataclasses.replace(view_of(images, (8, 8)), tokens=tokens.transpose(1, 2), progress=progress)
-    visible = Pgs(0.3, max_ratio=0.5).select(view, draws=draws_for(view)).visible
+    visible = kind(0.3, max_ratio=0.5).select(view, draws=draws_for(view)).visible
     assert visible is not None
     ratio = 1 - visible.sum(dim=1) / 64
     low, middle, high = ratio.quantile(torch.linspace(0.05, 0.95, 3)).tolist()
@@ -195,14 +292,15 @@ def test_the_dynamic_ratio_of_scenes_spreads_between_its_limits(progress: float)
 
 @pytest.mark.parametrize("tau", [0.01, 0.1])
 @pytest.mark.parametrize("otn", [True, False])
-def test_patches_without_content_leave_scores_finite(tau: float, otn: bool) -> None:
+@both
+def test_patches_without_content_leave_scores_finite(kind: type[Pgs], tau: float, otn: bool) -> None:
     view = make_view(progress=1.0)
     assert view.tokens is not None
     assert view.position is not None
     tokens = view.tokens.clone()
     tokens[0, 5] = view.position[5]
     tokens[1] = view.position
-    strategy = Pgs(tau=tau, otn=otn)
+    strategy = kind(tau=tau, otn=otn)
     empty = dataclasses.replace(view, tokens=tokens)
     stages = strategy.stages(empty, draws=draws_for(empty))
     assert not stages.score.isnan().any()
@@ -219,27 +317,28 @@ def test_random_patches_are_kept_whatever_their_score() -> None:
         one, two = (strategy.select(view, draws=draws_for(view, seed)).shown(64) for seed in (1, 2))
         return float((one & two).sum() / (one | two).sum())
 
-    assert overlap(Pgs(0.5, random_share=1.0)) == pytest.approx(1 / 3, abs=0.05)
-    edges = Pgs(
-        0.5, edge_penalty=3.0, random_share=0.0
-    )  # two seeds agree much, as edges are the same for both
+    assert overlap(PgsMixed(0.5, random_share=1.0)) == pytest.approx(1 / 3, abs=0.05)
+    # two seeds agree much, as edges are the same for both
+    edges = PgsMixed(0.5, edge_penalty=3.0, random_share=0.0)
     assert overlap(dataclasses.replace(edges, random_share=0.5)) < overlap(edges) - 0.05
 
 
-def test_tokens_count_more_as_training_goes_on() -> None:
-    start, end = (Pgs().similarity(make_view(progress=t)) for t in (0.0, 1.0))
+@both
+def test_tokens_count_more_as_training_goes_on(kind: type[Pgs]) -> None:
+    start, end = (kind().similarity(make_view(progress=t)) for t in (0.0, 1.0))
     view = make_view()
     assert view.tokens is not None
     tokens = torch.nn.functional.normalize(view.tokens - view.position, dim=2)
     torch.testing.assert_close(end, tokens @ tokens.transpose(1, 2), atol=1e-5, rtol=0)
     assert not torch.allclose(start, end, atol=0.1)
-    assert torch.equal(Pgs(token_weight=0.0).similarity(make_view(progress=1.0)), start)
+    assert torch.equal(kind(token_weight=0.0).similarity(make_view(progress=1.0)), start)
 
 
-def test_ties_are_broken_at_random_and_not_by_position() -> None:
+@both
+def test_ties_are_broken_at_random_and_not_by_position(kind: type[Pgs]) -> None:
     view = make_view(batch_size=400)
     assert view.images is not None
     flat = dataclasses.replace(view, images=torch.zeros_like(view.images), progress=0.0)
-    kept = Pgs(0.5, edge="none").select(flat, draws=draws_for(flat)).shown(64).float().mean(dim=0)
+    kept = kind(0.5, edge="none").select(flat, draws=draws_for(flat)).shown(64).float().mean(dim=0)
     assert kept.min() > 0.35
     assert kept.max() < 0.65

@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from pgsbench.masking import pgs
+from pgsbench.masking import pgs, pgs_mixed
 from pgsbench.masking.base import PatchView, num_kept, view_of
 from pgsbench.masking.ops import SHORT_ROW, order_ascending, patchify, shrink, transport_scaling
 from pgsbench.masking.pgs import Pgs
+from pgsbench.masking.pgs_mixed import PgsMixed
 from pgsbench.masking.testing import draws_for, make_view
 from pgsbench.worlds.scenes import scene
 from pgsbench.worlds.scenes.paint import paint
@@ -62,22 +63,24 @@ def test_masks_are_those_of_the_plain_formula(
     view: PatchView, progress: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     view = dataclasses.replace(view, progress=progress)
-    for ratio, fields in (
-        (0.5, {}),
-        (0.3, {"tau": 0.2, "edge_penalty": 0.5}),
-        (0.75, {"pattern_side": 2, "colour_weight": 0.0}),
+    for strategy in (
+        Pgs(0.5),
+        Pgs(0.3, tau=0.1, edge_penalty=0.5),
+        PgsMixed(0.5, random_share=0.0),
+        PgsMixed(0.3, random_share=0.0, tau=0.2, edge_penalty=0.5),
+        PgsMixed(0.75, random_share=0.0, pattern_side=2, colour_weight=0.0),
     ):
-        strategy = Pgs(ratio, random_share=0.0, **fields)  # type: ignore[arg-type]
         stages = strategy.stages(view, draws=draws_for(view))
         keep = strategy.select(view, draws=draws_for(view)).keep
         with monkeypatch.context() as patched:
-            patched.setattr(pgs, "shrink", _plain_shrink)
             patched.setattr(pgs, "patchify", _plain_patchify)
+            patched.setattr(pgs_mixed, "patchify", _plain_patchify)
+            patched.setattr(pgs_mixed, "shrink", _plain_shrink)
             plain = _plain_scores(strategy, view, stages.candidates, stages.edge)
         assert torch.equal(stages.score, plain)
         draws = draws_for(view)
         draws.uniform(view.num_patches)  # the candidates'
-        order = order_ascending(plain, draws=draws)[:, : num_kept(view.num_patches, ratio)]
+        order = order_ascending(plain, draws=draws)[:, : num_kept(view.num_patches, strategy.mask_ratio)]
         assert torch.equal(keep, order.sort(dim=1).values)
 
 

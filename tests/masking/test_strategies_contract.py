@@ -12,6 +12,17 @@ from pgsbench.masking.configure import configure
 from pgsbench.masking.testing import StrategyContract
 
 
+class _OfPgs(StrategyContract):
+    name: str
+
+    @pytest.fixture
+    def strategy(self, fields: dict[str, object]) -> Strategy:
+        return configure(self.name, fields)
+
+    def at_ratio_zero(self, strategy: Strategy) -> Strategy:
+        return dataclasses.replace(strategy, mask_ratio=0.0, max_ratio=None)  # type: ignore[type-var]
+
+
 class TestNone(StrategyContract):
     @pytest.fixture
     def strategy(self) -> Strategy:
@@ -77,23 +88,37 @@ class TestOracle(StrategyContract):
     "fields",
     [
         {},
-        {"otn": False},
-        {"edge": "canny", "edge_spread": 1, "edge_penalty": 2.0},
-        {"edge": "none", "pattern_side": None},
-        {"colour_weight": 0.5, "random_share": 0.25},
-        {"colour_weight": 1.0, "otn": False, "token_weight": 0.0},
+        {"otn": False, "token_weight": 0.0},
+        {"edge": "canny", "edge_penalty": 2.0},
+        {"edge": "none", "tau": 0.1},
+        {"neighbourhood": 1},
+        {"neighbourhood": 2, "otn": False, "mask_ratio": 0.3, "max_ratio": 0.5},
         {"mask_ratio": 0.75},
         {"mask_ratio": 0.3, "max_ratio": 0.5},
     ],
     ids=str,
 )
-class TestPgs(StrategyContract):
-    @pytest.fixture
-    def strategy(self, fields: dict[str, object]) -> Strategy:
-        return configure("pgs", fields)
+class TestPgs(_OfPgs):
+    name = "pgs"
 
-    def at_ratio_zero(self, strategy: Strategy) -> Strategy:
-        return dataclasses.replace(strategy, mask_ratio=0.0, max_ratio=None)  # type: ignore[type-var]
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"otn": False},
+        {"edge": "canny", "edge_spread": 1, "edge_penalty": 2.0},
+        {"edge": "none", "pattern_side": None},
+        {"colour_weight": 0.5, "random_share": 0.25},
+        {"colour_weight": 1.0, "otn": False, "token_weight": 0.0},
+        {"neighbourhood": 1},
+        {"mask_ratio": 0.75},
+        {"mask_ratio": 0.3, "max_ratio": 0.5},
+    ],
+    ids=str,
+)
+class TestPgsMixed(_OfPgs):
+    name = "pgs-mixed"
 
 
 @pytest.mark.parametrize("fields", [{}, {"blocks": 3, "mask_ratio": 0.75, "max_aspect": 1.0}], ids=str)

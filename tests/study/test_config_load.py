@@ -153,6 +153,24 @@ def test_an_arm_with_another_strategy_inherits_the_ratio_only(tmp_path: Path) ->
     assert (soft["mask_ratio"], soft["tau"]) == (0.75, 1)
 
 
+@pytest.mark.parametrize(
+    ("base", "arm", "ratio"),
+    [
+        ("{name: pgs, mask_ratio: 0.75}", "flip", 0.75),
+        ("{name: pgs, mask_ratio: 0.75}", "pgs-mixed", 0.75),
+        ("{name: pgs, mask_ratio: 0.75}", "pgs-released", 0.5),
+        ("{name: pgs, mask_ratio: 0.75}", "cluster", 0.3),
+        ("{name: pgs, mask_ratio: 0.3, max_ratio: 0.7}", "flip", 0.5),
+        ("{name: cluster, mask_ratio: 0.4}", "flip", 0.5),
+    ],
+)
+def test_a_ratio_is_inherited_only_where_it_means_the_same(
+    tmp_path: Path, base: str, arm: str, ratio: float
+) -> None:
+    study = load(tmp_path, f"strategy: {base}\narms: {{other: {{strategy: {arm}}}}}\n")
+    assert study.run_config("other", {}, 0).strategy.fields["mask_ratio"] == ratio
+
+
 def test_a_searched_value_wins_over_the_arm(tmp_path: Path) -> None:
     study = load(tmp_path, "arms: {flip: {strategy: {name: flip, mask_ratio: 0.5}}}")
     run = study.run_config("flip", {"strategy.mask_ratio": 0.75, "training.eps": 1e-8}, 0)

@@ -8,7 +8,7 @@ import pytest
 from tinyworld import TinyWorld
 
 from pgsbench.errors import ConfigError
-from pgsbench.masking.pgs import Pgs
+from pgsbench.masking.pgs_mixed import PgsMixed
 from pgsbench.study.domains import Span
 from pgsbench.study.open import open_study_file
 from pgsbench.study.space import domains_of
@@ -23,7 +23,7 @@ def test_a_space_that_no_run_can_have_is_refused(tiny: TinyWorld, space: str) ->
         open_study_file(tiny.study, overrides=[f"search.space={space}"])
 
 
-#: Two values of every field of pgs; a field that is missing here fails the test.
+#: Two values of every field of pgs-mixed, which has those of pgs; one that is missing here fails the test.
 PGS_VALUES = {
     "mask_ratio": "[0.25, 0.5]",
     "max_ratio": "[null, 0.75]",
@@ -39,23 +39,27 @@ PGS_VALUES = {
     "otn": "[true, false]",
     "tau": "{low: 0.05, high: 1, log: true}",
     "rounds": "{low: 0, high: 20, step: 2}",
+    "neighbourhood": "[null, 2]",
     "random_share": "{low: 0, high: 1}",
 }
 
 
-@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Pgs)])
-def test_every_field_of_pgs_can_be_searched(tiny: TinyWorld, field: str) -> None:
+MIXED = "strategy={name: pgs-mixed, mask_ratio: 0.5}"
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(PgsMixed)])
+def test_every_field_of_pgs_mixed_can_be_searched(tiny: TinyWorld, field: str) -> None:
     space = f"search={{sampler: tpe, trials: 2, space: {{strategy.{field}: {PGS_VALUES[field]}}}}}"
-    open_study_file(tiny.study, overrides=[space])
+    open_study_file(tiny.study, overrides=[MIXED, space])
 
 
 @pytest.mark.parametrize("sampler", ["grid", "tpe"])
-@pytest.mark.parametrize("field", ["edge_spread", "pattern_side", "rounds"])
+@pytest.mark.parametrize("field", ["edge_spread", "neighbourhood", "rounds"])
 def test_a_range_over_a_field_of_whole_numbers_needs_no_step(
     tiny: TinyWorld, field: str, sampler: str
 ) -> None:
     space = f"search={{sampler: {sampler}, trials: 9, space: {{strategy.{field}: {{low: 1, high: 3}}}}}}"
-    study = open_study_file(tiny.study, overrides=[space])
+    study = open_study_file(tiny.study, overrides=[MIXED, space])
     assert domains_of(study)[f"strategy.{field}"].grid() == [1, 2, 3]
 
 
@@ -72,12 +76,12 @@ def test_whole_numbers_on_a_logarithmic_scale(tiny: TinyWorld) -> None:
 
 
 def test_an_end_is_refused_as_it_was_written_and_with_its_line(tiny: TinyWorld) -> None:
-    space = "search={sampler: tpe, trials: 2, space: {strategy.edge_spread: {low: -1, high: 1.5}}}"
+    space = "search={sampler: tpe, trials: 2, space: {strategy.rounds: {low: -1, high: 1.5}}}"
     with pytest.raises(ConfigError) as raised:
         open_study_file(tiny.study, overrides=[space])
     text = str(raised.value)
     assert text.startswith(f"{tiny.study}: 2 problems")
-    assert f"--set {space}: search.space.strategy.edge_spread (arm pgs): edge_spread must be" in text
+    assert f"--set {space}: search.space.strategy.rounds (arm pgs): rounds must be" in text
     assert "(got -1)" in text
     assert "input should be a valid integer (got 1.5)" in text
 
