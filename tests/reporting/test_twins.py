@@ -256,5 +256,6 @@ def test_what_a_difference_takes_finds_it(made: Made, monkeypatch: pytest.Monkey
             known += 1
             ratio = numbers(row[4])[0] / now.num_items
             planned = made.twin.difference(ours, theirs, MEAN, items_ratio=ratio)
-            assert power(planned, wanted) == pytest.approx(0.8, abs=0.03)
+            # The report's degrees of freedom are those of today's test items: on the safe side for fewer.
+            assert power(planned, wanted) == pytest.approx(0.8, abs=0.05)
     assert known > 30

@@ -26,7 +26,7 @@ CORRELATIONS = {"spearman": stats.spearmanr, "kendall": stats.kendalltau, "pears
 
 def write(root: Path, name: str, points: dict[str, float], rng_seed: int, budget: float = 1.0) -> Path:
     arms = {arm: Arm(gain, flops=int(1e12 * budget)) for arm, gain in points.items()}
-    return write_runs(root / "runs", arms, name=name, num_items=60, seed_sd=0.25, rng_seed=rng_seed)
+    return write_runs(root / "runs", arms, name=name, num_items=100, seed_sd=0.2, rng_seed=rng_seed)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_correlations_of_two_worlds_have_their_twins(worlds: tuple[Validity, Twi
         )
         told = getattr(row, f"{name}_low"), getattr(row, f"{name}_high")
         # Of five arms the correlations of ranks are few.
-        step = 0.04 if name == "pearson" else 0.101
+        step = 0.08 if name == "pearson" else 0.101
         assert told == pytest.approx((max(-1, low), min(1, high)), abs=step)
     orders = [stats.spearmanr(ours, order).statistic for order in itertools.permutations(theirs)]
     least = stats.spearmanr(ours, theirs).statistic - 1e-9
