@@ -139,15 +139,14 @@ def spread(
     item_df = len(pulled) - 1
     if seeds == 1:
         return items, item_df
-    planned = num_seeds or seeds
-    found, own, own_df = panel.mean_squares, panel.mean_squares.own, (arms - 1) * (planned - 1)
+    planned, found = num_seeds or seeds, panel.mean_squares
+    own, own_df = found.own, (arms - 1) * (planned - 1)
     if prior is not None:
         known, known_df = prior
         own = (known_df * known + own_df * own) / (known_df + own_df)
         own_df += known_df
     alike = w.sum() ** 2 / arms
     alone = w @ w - alike
-    # Of today's parts the items keep what is theirs alone, whatever the number of seeds.
     noise = alike * found.noise_seeds + alone * found.noise_own
     parts = [
         (items / items_ratio - noise / seeds / items_ratio + noise / planned / items_ratio, item_df),
