@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from twin_study import Made, make
+from twin_study import make
 
 from pgsbench.reporting.cost.pareto import FLOPS, TIME, points_of
 from pgsbench.reporting.decision.decide import decisions
@@ -16,17 +16,18 @@ from pgsbench.reporting.decision.power import power_table
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.search.effects import Effects, effects
 from pgsbench.reporting.statistics.intervals import GapClosed, Interval
-from pgsbench.reporting.study_frames import StudyFrames
+from pgsbench.reporting.study_frames import StudyFrames, read_frames
 from pgsbench.reporting.study_results import StudyResults
 from pgsbench.reporting.verdict.arm_ranking import ranking
 
 #: What is asked -> its answers: what a number is of, and the number.
 Answers = Iterator[tuple[str, object]]
+Told = dict[str, object]
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return make(tmp_path_factory.mktemp("twins"))
+def frames(tmp_path_factory: pytest.TempPathFactory) -> StudyFrames:
+    return read_frames(make(tmp_path_factory.mktemp("twins")))
 
 
 def _frame(name: str, frame: pd.DataFrame, *keys: str) -> Answers:
@@ -107,19 +108,19 @@ QUESTIONS: dict[str, Callable[[Results], Answers]] = {
 }
 
 
-def ask(frames: StudyFrames, order: list[str]) -> dict[str, object]:
+def ask(frames: StudyFrames, order: list[str]) -> Told:
     """Ask one `Results` in this order."""
     results = Results(frames)
     return {name: value for question in order for name, value in QUESTIONS[question](results)}
 
 
 @pytest.fixture(scope="module")
-def alone(made: Made) -> dict[str, object]:
+def alone(frames: StudyFrames) -> Told:
     """The answers where nothing was asked before."""
-    return {name: value for question in QUESTIONS for name, value in ask(made.frames, [question]).items()}
+    return {name: value for question in QUESTIONS for name, value in ask(frames, [question]).items()}
 
 
-def agree(told: dict[str, object], alone: dict[str, object], *, drawn: float) -> None:
+def agree(told: Told, alone: Told, *, drawn: float) -> None:
     """Compare all answers; those that are drawn at random may be so far off."""
     assert told.keys() == alone.keys()
     for name, value in alone.items():
@@ -130,15 +131,15 @@ def agree(told: dict[str, object], alone: dict[str, object], *, drawn: float) ->
             assert told[name] == value, name
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_the_order_of_questions_changes_nothing(made: Made, alone: dict[str, object], seed: int) -> None:
-    order = np.random.default_rng(seed).permutation(list(QUESTIONS)).tolist()
-    agree(ask(made.frames, order), alone, drawn=0.0)
-
-
 @pytest.mark.parametrize("seed", range(3))
-def test_the_order_of_arms_changes_nothing(made: Made, alone: dict[str, object], seed: int) -> None:
-    order = np.random.default_rng(seed).permutation(len(made.frames.runs))
-    runs = tuple(made.frames.runs[number] for number in order)
+def test_the_order_of_questions_changes_nothing(frames: StudyFrames, alone: Told, seed: int) -> None:
+    order = np.random.default_rng(seed).permutation(list(QUESTIONS)).tolist()
+    agree(ask(frames, order), alone, drawn=0.0)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_order_of_arms_changes_nothing(frames: StudyFrames, alone: Told, seed: int) -> None:
+    order = np.random.default_rng(seed).permutation(len(frames.runs))
+    runs = tuple(frames.runs[number] for number in order)
     # 4,000 draws tell a chance to within 2.4 points (three standard errors).
-    agree(ask(replace(made.frames, runs=runs), list(QUESTIONS)), alone, drawn=0.024 * 2**0.5)
+    agree(ask(replace(frames, runs=runs), list(QUESTIONS)), alone, drawn=0.024 * 2**0.5)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -68,12 +68,12 @@ class Panel:
 
     Attributes:
         means: Label x seed: the score.
-        pulls: (Label, seed) x unit: how much the unit pulls the score.
+        pulls: Label -> (s, i) how much each unit pulls the score.
         pseudo: Variance of two pseudo-items a task (Agresti & Coull 1998; Bonett & Price 2012).
     """
 
     means: pd.DataFrame
-    pulls: pd.DataFrame
+    pulls: Mapping[str, np.ndarray]
     pseudo: float
 
     @cached_property
@@ -83,7 +83,7 @@ class Panel:
         lines = anova_lm(ols("score ~ C(arm) + C(seed)", long).fit(), typ=2)
         mean_sq = lines["sum_sq"] / lines["df"]
         arms, seeds = self.means.shape
-        of_units = self.pulls.to_numpy().reshape(arms, seeds, -1)
+        of_units = np.array([self.pulls[label] for label in self.means.index])
         of_seeds = of_units.mean(axis=0).var(axis=0, ddof=1).sum() * arms
         both = of_units.var(axis=1, ddof=1).sum() * (seeds - 1) - of_seeds * (seeds - 1)
         return MeanSquares(
@@ -94,15 +94,16 @@ class Panel:
         """(a,) mean over seeds."""
         return self.means.loc[list(labels)].mean(axis=1).to_numpy()
 
-    def contrast(self, weights: Mapping[str, float], prior: Prior | None = None) -> Estimate:
-        """Return a weighted sum of arms."""
+    def contrast(self, weights: Mapping[str, float], **planned: Any) -> Estimate:
+        """Return a weighted sum of arms; further arguments are those of `spread`."""
         estimate = sum(weight * self.means.loc[label].mean() for label, weight in weights.items())
-        variance, df = spread(self, weights, prior)
-        return Estimate(float(estimate), math.sqrt(variance), df, self.means.shape[1], self.pulls.shape[1])
+        variance, df = spread(self, weights, **planned)
+        num_units = next(iter(self.pulls.values())).shape[1]
+        return Estimate(float(estimate), math.sqrt(variance), df, self.means.shape[1], num_units)
 
     def draws(self, labels: Sequence[str], count: int, rng: np.random.Generator) -> np.ndarray:
         """Draw (count, a) scores by other units, normal, and other seeds, a multivariate t."""
-        pulls = self.pulls.groupby(level="label").mean().loc[list(labels)].to_numpy()
+        pulls = np.array([self.pulls[label].mean(axis=0) for label in labels])
         of_units = pulls @ pulls.T + np.eye(len(labels)) * self.pseudo / 2
         found, (arms, seeds) = self.mean_squares, self.means.shape
         of_seeds = np.eye(len(labels)) * max(0.0, found.own - found.noise_own) / seeds
@@ -111,7 +112,14 @@ class Panel:
         return drawn + shifts.rvs(count, random_state=rng)
 
 
-def spread(panel: Panel, weights: Mapping[str, float], prior: Prior | None = None) -> tuple[float, float]:
+def spread(
+    panel: Panel,
+    weights: Mapping[str, float],
+    prior: Prior | None = None,
+    *,
+    num_seeds: int | None = None,
+    items_ratio: float = 1.0,
+) -> tuple[float, float]:
     """Return variance and degrees of freedom of a contrast: MS(items) + MS(seeds) - MS(rest).
 
     Weights that sum to 0 cancel what a seed does to all arms. The degrees of freedom are Satterthwaite's, no
@@ -121,27 +129,34 @@ def spread(panel: Panel, weights: Mapping[str, float], prior: Prior | None = Non
         panel: The arms.
         weights: Label -> weight.
         prior: What other studies say of the mean square of what a seed does to one arm alone.
+        num_seeds: As many seeds as are planned; None: today's.
+        items_ratio: Units that are planned, as a multiple of today's.
     """
     arms, seeds = panel.means.shape
     w = np.array(list(weights.values()))
-    pulled = sum(weight * panel.pulls.loc[label] for label, weight in weights.items())
-    items = float((pulled.mean() ** 2).sum()) + panel.pseudo * max(1.0, w @ w / 2)
-    item_df = panel.pulls.shape[1] - 1
+    pulled = sum(weight * panel.pulls[label] for label, weight in weights.items()).mean(axis=0)
+    items = float(pulled @ pulled) + panel.pseudo * max(1.0, w @ w / 2)
+    item_df = len(pulled) - 1
     if seeds == 1:
         return items, item_df
-    found, own_df = panel.mean_squares, (arms - 1) * (seeds - 1)
-    own = found.own
+    planned, found = num_seeds or seeds, panel.mean_squares
+    own, own_df = found.own, (arms - 1) * (planned - 1)
     if prior is not None:
         known, known_df = prior
         own = (known_df * known + own_df * own) / (known_df + own_df)
         own_df += known_df
-    alike = w.sum() ** 2 / arms / seeds
-    alone = (w @ w) / seeds - alike
+    alike = w.sum() ** 2 / arms
+    alone = w @ w - alike
     noise = alike * found.noise_seeds + alone * found.noise_own
-    parts = [(items, item_df), (alike * found.seeds, seeds - 1), (alone * own, own_df), (-noise, item_df)]
+    parts = [
+        (items / items_ratio - noise / seeds / items_ratio + noise / planned / items_ratio, item_df),
+        ((alike * (found.seeds - found.noise_seeds * (1 - 1 / items_ratio))) / planned, planned - 1),
+        ((alone * (own - found.noise_own * (1 - 1 / items_ratio))) / planned, own_df),
+        (-noise / planned / items_ratio, item_df),
+    ]
     total = sum(part for part, _ in parts)
-    assert total > items, "the made-up study lets seeds matter"
-    return total, max(seeds - 1, total**2 / sum(part**2 / df for part, df in parts))
+    assert total > parts[0][0], "the made-up study lets seeds matter"
+    return total, max(planned - 1, total**2 / sum(part**2 / df for part, df in parts))
 
 
 class Twin:
@@ -206,16 +221,17 @@ class Twin:
             pulls = rows.pivot_table("pull", ["label", "seed"], "unit", "sum", fill_value=0.0)
             sizes = rows.groupby("task")["unit"].nunique()
             pseudo = float((weights**2 * 2 / (sizes + 2) ** 2).sum())
-            self._panels[key] = Panel(means, pulls, pseudo)
+            by_label = {label: of_label.to_numpy() for label, of_label in pulls.groupby(level="label")}
+            self._panels[key] = Panel(means, by_label, pseudo)
         return self._panels[key]
 
     def mean(self, label: str, of: str) -> Estimate:
         """Return the mean of an arm."""
         return self.panel(of, [label]).contrast({label: 1.0})
 
-    def difference(self, ours: str, theirs: str, of: str) -> Estimate:
-        """Return one arm minus another."""
-        return self.panel(of, [ours, theirs]).contrast({ours: 1.0, theirs: -1.0})
+    def difference(self, ours: str, theirs: str, of: str, **planned: Any) -> Estimate:
+        """Return one arm minus another; further arguments are those of `spread`."""
+        return self.panel(of, [ours, theirs]).contrast({ours: 1.0, theirs: -1.0}, **planned)
 
     def gap_closed(self, label: str, random: str, oracle: str, of: str) -> tuple[float, float, float]:
         """Return the share of the gap with Fieller's interval: the shares that a t-test does not reject."""
@@ -280,5 +296,4 @@ def rank_ranges(scores: np.ndarray, draws: np.ndarray) -> list[tuple[int, int]]:
 
 def power(found: Estimate, difference: float) -> float:
     """Return the chance that a two-sided t-test at 5 % finds a true difference: by the noncentral t."""
-    away = difference / found.error
-    return stats.nct.sf(stats.t.ppf(0.975, found.df), found.df, away)
+    return stats.nct.sf(stats.t.ppf(0.975, found.df), found.df, difference / found.error)

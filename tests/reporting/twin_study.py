@@ -33,12 +33,24 @@ LACKING, LACKED = ("flip", 2), "scenes/noise"
 
 @dataclass(frozen=True)
 class Made:
-    """A made-up study, what a report of it says, and its twin."""
+    """What a report says of a study, and its twin.
 
-    folder: Path
+    Attributes:
+        report: The folder of the report.
+        frames: The study.
+        twin: Its twin.
+    """
+
+    report: Path
     frames: StudyFrames
     twin: Twin
-    report: Path
+
+    @classmethod
+    def of(cls, folder: Path, report: Path) -> Made:
+        """Write the whole report of a study: all is asked in the order in which a command asks."""
+        frames = read_frames(folder)
+        write_report(Results(frames), report)
+        return cls(report, frames, Twin(folder, NAMES))
 
     def table(self, *header: str) -> pd.DataFrame:
         """Return the first table of the page with these columns, in their order, as text."""
@@ -79,15 +91,13 @@ def lacks_a_task(run: Path) -> None:
     replace_scores(run, lambda score: None if score.task == LACKED else score, groups=groups)
 
 
-def make(root: Path) -> Made:
-    """Write the study under a folder, and its whole report, as a command asks for it."""
+def make(root: Path) -> Path:
+    """Write the study under a folder; return that of the study."""
     folder = write_runs(
         root / "runs", arms(), num_items=100, seed_sd=0.3, search={"arms": ["pgs"], "space": SPACE}
     )
     lacks_a_task(next(folder.glob(f"{LACKING[0]}-s{LACKING[1]}-*")))
-    frames = read_frames(folder)
-    write_report(Results(frames), root / "reports")
-    return Made(folder, frames, Twin(folder, NAMES), root / "reports")
+    return folder
 
 
 def numbers(cell: str) -> list[float]:
