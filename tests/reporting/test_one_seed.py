@@ -151,7 +151,7 @@ def test_single_tasks_are_a_family_of_their_own_and_called_exploratory(one, thre
     assert claims
     assert all(claim.endswith("(exploratory)") for claim in claims)
     assert not any("exploratory" in row[4] for row in groups.rows)
-    assert set(comparisons_frame(three)["family"]) == {"groups", "tasks"}
+    assert set(comparisons_frame(three)["family"]) == {"headline", "groups", "tasks"}
     assert any("tasks are exploratory" in sentence for sentence in caveats(three))
 
 

@@ -10,6 +10,7 @@ import pytest
 from fabricated import GPU, Arm, write_runs
 from scipy import stats
 
+from pgsbench.records.margin import Margin
 from pgsbench.reporting import recipe_spread
 from pgsbench.reporting.decision.decide import decide
 from pgsbench.reporting.decision.spread_row import main, rows
@@ -184,11 +185,11 @@ def test_a_verdict_that_hangs_on_pooling_says_so():
     rng = np.random.default_rng(3)
     means = rng.normal(0.5, 0.002, (6, 2))
     means[0], means[1] = (0.506, 0.514), (0.5, 0.5)
-    (pooled,) = decide([("a", "b", panel(means, rest=1e-4))], None, 0.01)
+    (pooled,) = decide([("a", "b", panel(means, rest=1e-4))], None, Margin(0.01))
     assert pooled.outcome == "better"
     assert "by the seeds of these two arms alone it is undecided (p = 0." in pooled.note
     means = rng.normal(0, 1e-3, (6, 4)) + np.arange(6)[:, None]
-    (clear,) = decide([("b", "a", panel(means, rest=1e-4))], None, 0.01)
+    (clear,) = decide([("b", "a", panel(means, rest=1e-4))], None, Margin(0.01))
     assert (clear.outcome, clear.note) == ("better", "")
 
 
