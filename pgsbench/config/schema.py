@@ -208,6 +208,9 @@ class TrainingConfig(Strict):
     beta2: float = Field(0.98, ge=0, lt=1)
     eps: float = Field(1e-6, gt=0, le=1)
     warmup_share: float = Field(0.05, ge=0, lt=1, description="Share of all steps with rising rate.")
+    warmup_steps: int | None = Field(
+        None, ge=0, le=MAX_SAMPLES, description="Steps with rising rate, in place of warmup_share."
+    )
     grad_clip_norm: float | None = Field(
         1.0, ge=1e-6, le=1e6, description="Largest gradient norm; null: no clipping."
     )
@@ -249,6 +252,12 @@ class TrainingConfig(Strict):
     def steps(self) -> int:
         """Optimiser steps in all."""
         return self.samples // self.batch_size
+
+    @property
+    def num_warmup_steps(self) -> int:
+        """Steps with rising rate."""
+        share = math.floor(self.steps * self.warmup_share)
+        return share if self.warmup_steps is None else self.warmup_steps
 
     @property
     def guessing_loss(self) -> float:
@@ -340,6 +349,10 @@ class StudyConfig(Strict):
         "their own), and one with another text strategy only `keep`.",
     )
     search: SearchConfig | None = None
+    explained: dict[str, str] = Field(
+        default_factory=dict,
+        description="Setting -> why it is not the published one; `pgsbench plan STUDY --diff paper` says it.",
+    )
 
     @field_validator("seeds")
     @classmethod

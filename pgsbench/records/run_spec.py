@@ -96,7 +96,7 @@ class RunSpec:
         config = self.config.model_dump(mode="json")
         settings = {key: value for key, value in config["training"].items() if key not in _COSMETIC}
         del settings["precision"]  # as resolved it is one of the numerics
-        _leave_out(settings, {"loss": "softmax", "compile": False})
+        _leave_out(settings, {"loss": "softmax", "compile": False, "warmup_steps": None})
         at_a_time = config["training"]["micro_batch_size"]
         if config["strategy"]["name"] == _DEPENDS_ON_BATCH and at_a_time is not None:
             settings["micro_batch_size"] = at_a_time

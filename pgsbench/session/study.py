@@ -34,6 +34,7 @@ from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import DecisionPlan
 from pgsbench.reporting.pages.study_report import ReportPaths, write_report
 from pgsbench.reporting.results import Results
+from pgsbench.reporting.runs.deviations import deviation_frame
 from pgsbench.reporting.runs.kept_figures import draw_missing
 from pgsbench.reporting.runs.plan_table import PlannedCost, plan_frame
 from pgsbench.reporting.study_frames import read_frames
@@ -198,6 +199,13 @@ class Study:
             specs = self._planner.specs(names)
             self._prepare_data(specs, bars)
             return specs
+
+    def deviations(self) -> pd.DataFrame:
+        """Return in what the study deviates from the published setting of CLIP-PGS; nothing is trained.
+
+        The columns are those of `pgsbench.reporting.runs.deviations.deviation_frame`.
+        """
+        return deviation_frame(self._file)
 
     def dry_run(self, arms: Sequence[str] | None = None) -> pd.DataFrame:
         """Return what `train` would do, and how long it would take on this machine; nothing is trained.

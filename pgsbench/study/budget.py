@@ -41,11 +41,20 @@ def spend(config: RunConfig, pace: Pace | None = None) -> RunConfig:
         pace: Needed for a budget of seconds.
 
     Raises:
-        ConfigError: The budget pays for no step or too many, or FLOPs cannot be told of this model.
+        ConfigError: The budget pays for no step, too many, or fewer than the warm-up has; or FLOPs cannot be
+            told of this model.
     """
     if config.budget is None:
         return config
     steps = _steps_within(config.budget.amount, config.training, _prices(config, pace))
+    warmup = config.training.warmup_steps
+    if warmup is not None and warmup > steps:
+        raise ConfigError(
+            f"the warm-up is longer than the training: the budget pays for {steps:,} steps of this arm",
+            where="training.warmup_steps",
+            value=warmup,
+            way_out="say less, or `warmup_steps: null` and a warmup_share",
+        )
     training = {**config.training.model_dump(), "samples": steps * config.training.batch_size}
     return config.model_copy(update={"training": TrainingConfig(**training)})
 

@@ -100,3 +100,32 @@ class Draft:
                 way_out="leave it out, or say `budget: null`",
             )
         ]
+
+    def warmup_problems(self, run: RunConfig) -> list[UserError]:
+        """Return what is wrong where a run says how many steps its warm-up has."""
+        training, path = run.training, "training.warmup_steps"
+        if training.warmup_steps is None:
+            return []
+        problems: list[UserError] = []
+        default = TrainingConfig.model_fields[
+            "warmup_share"
+        ].default  # in a study's record it stands like a value
+        if training.warmup_share != default:
+            problems.append(
+                ConfigError(
+                    f"the warm-up has a number of steps, so it has no share of them ({training.warmup_share:g})",
+                    where=self.where_in("training", path),
+                    value=training.warmup_steps,
+                    way_out=f"leave one of both out; in an arm say `warmup_steps: null`, or `warmup_share: {default}`",
+                )
+            )
+        if run.budget is None and training.warmup_steps > training.steps:  # of a budget it follows later
+            problems.append(
+                ConfigError(
+                    f"the warm-up is longer than the training, which has {training.steps:,} steps",
+                    where=self.where_in("training", path),
+                    value=training.warmup_steps,
+                    way_out="say less, or `warmup_steps: null` and a warmup_share",
+                )
+            )
+        return problems

@@ -21,7 +21,7 @@ from pgsbench.study.space import space_problems
 from pgsbench.study.study_file import StudyFile
 
 #: What may be overridden in a study without making it another one, whose report would replace the first's.
-_SAME_STUDY = {"question", "seeds", "search"}
+_SAME_STUDY = {"question", "seeds", "search", "explained"}
 
 
 def open_by_name(

@@ -101,7 +101,7 @@ class StudyFile:
         if run is None:
             return None, problems
         problems += _data_problems(run.data, partial(draft.where_in, "data"))
-        problems += draft.budget_problems(run)
+        problems += [*draft.budget_problems(run), *draft.warmup_problems(run)]
         if not checked.is_left_out("model"):
             problems += _model_problems(run.model.name, draft.where("model.name"))
         completed: dict[str, Any] = {}

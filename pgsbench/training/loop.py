@@ -38,7 +38,7 @@ from pgsbench.training.step import GradientStep, Towers
 
 MAX_LOGIT_SCALE = math.log(100)  # CLIP, arXiv 2103.00020, section 2.5
 
-_TOO_FAST = "lower training.learning_rate, or lengthen training.warmup_share"
+_TOO_FAST = "lower training.learning_rate, or lengthen the warm-up"
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

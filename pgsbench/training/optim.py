@@ -77,7 +77,7 @@ def first_unmasked_step(config: TrainingConfig) -> int:
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
     """Return the rate of a step: linear warm-up, then half a cosine to zero, scaled in the last phase."""
-    warmup_steps = math.floor(config.steps * config.warmup_share)
+    warmup_steps = config.num_warmup_steps
     if step < warmup_steps:
         rate = config.learning_rate * (step + 1) / warmup_steps
     else:

@@ -43,6 +43,8 @@ def spec(changes: dict | None = None, **fields: object) -> RunSpec:
         {"model": {"image_size": 48}},
         {"training": {"loss": "sigmoid"}},
         {"training": {"compile": True}},
+        {"training": {"warmup_steps": 0}},
+        {"training": {"warmup_share": 0.1}},
     ],
 )
 def test_what_changes_the_training_changes_the_id(changes: dict) -> None:
@@ -72,6 +74,7 @@ def test_other_data_code_or_numerics_are_another_run(fields: dict) -> None:
     "changes",
     [
         {"training": {"log_every_steps": 3}},
+        {"training": {"warmup_steps": None}},
         {"training": {"checkpoint_every_steps": 3}},
         {"training": {"checkpoint_every_minutes": 1, "keep_states": 2, "micro_batch_size": 4}},
         {"training": {"precision": "fp32"}},  # what auto is resolved to here is among the numerics

@@ -241,6 +241,14 @@ def test_a_budget_below_one_step_is_refused(tiny: TinyWorld, tmp_path: Path) -> 
     assert "a step of this arm costs" in caught.value.way_out
 
 
+def test_a_budget_pays_for_the_whole_warm_up(tiny: TinyWorld, tmp_path: Path) -> None:
+    budget = "{equal: samples, amount: 99}"  # 24 steps of four; the default of samples has no say
+    specs(tiny, tmp_path, budget, training="batch_size: 4, warmup_steps: 24")
+    with pytest.raises(ConfigError, match="the budget pays for 24 steps") as caught:
+        specs(tiny, tmp_path, budget, training="batch_size: 4, warmup_steps: 25")
+    assert (caught.value.where, caught.value.value) == ("training.warmup_steps", 25)
+
+
 def test_who_joins_a_study_with_a_budget_plans_the_same_runs(tiny: TinyWorld, tmp_path: Path) -> None:
     planned = specs(tiny, tmp_path, "{equal: tokens, amount: 20_000}")
     write_study_record(

@@ -125,7 +125,7 @@ def test_points_of_a_search_are_rows_of_their_own(tiny: TinyWorld) -> None:
 def test_what_differs_from_a_study_and_from_a_run(tiny: TinyWorld, tmp_path: Path) -> None:
     study = open_study_file(tiny.study)
     rows = differences(open_by_name("datacomp-small"), "paper").rows
-    assert ["training.warmup_share", "0.16", "0.10304", "all"] in [list(row) for row in rows]
+    assert ["training.warmup_steps", "None", "10000", "all"] in [list(row) for row in rows]
     changed = open_study_file(tiny.study, overrides=["arms.flip.training={beta2: 0.9}"])
     table = differences(changed, str(tiny.study))
     assert [list(row) for row in table.rows] == [["training.beta2", "0.9", "0.98", "flip"]]
@@ -144,7 +144,7 @@ def test_one_command_plans(tiny: TinyWorld, tmp_path: Path, capsys: pytest.Captu
         return capsys.readouterr().out
 
     assert "Memory of a step" in said("--device", "H100")
-    assert "How tiny differs from paper" in said("--diff", "paper")
+    assert "How tiny differs from quick" in said("--diff", "quick")
     with pytest.raises(StudyError, match="no study has run here"):
         said("--power")
 

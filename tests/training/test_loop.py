@@ -314,6 +314,21 @@ def test_the_rate_warms_up_and_falls_to_zero() -> None:
     assert rates[-1] < 1e-3
 
 
+def test_a_warm_up_has_exactly_so_many_steps() -> None:
+    for steps in (0, 7, 100):
+        config = TrainingConfig(samples=1000, batch_size=10, warmup_steps=steps, learning_rate=1.0)
+        rates = [learning_rate(step, config) for step in range(config.steps)]
+        assert rates[:steps] == pytest.approx([(step + 1) / steps for step in range(steps)])
+        assert all(rate < 1 for rate in rates[steps + 1 :])
+        assert max(rates) == 1.0
+    # A share of that many steps is the same schedule.
+    shared, counted = (
+        TrainingConfig(samples=1000, batch_size=10, **warmup)
+        for warmup in ({"warmup_share": 0.2}, {"warmup_steps": 20})
+    )
+    assert all(learning_rate(step, shared) == learning_rate(step, counted) for step in range(100))
+
+
 def test_the_paper_warms_up_for_ten_thousand_steps() -> None:
     config = open_by_name("paper").config.training
     rates = [learning_rate(step, config) for step in (9_998, 9_999, 10_000, 10_001)]

@@ -102,7 +102,7 @@ def guessing(results: Results) -> list[str]:
     shown = "; ".join(found[:3]) + (f"; and {len(found) - 3} others" if len(found) > 3 else "")
     return [
         f"The loss ended no better than guessing: {shown}. Such a training has exploded or collapsed, or is "
-        "far too short. Lower training.learning_rate, or lengthen training.warmup_share."
+        "far too short. Lower training.learning_rate, or lengthen the warm-up."
     ]
 
 
