@@ -205,7 +205,7 @@ def print_forecasts(repeats: int) -> None:
     Measured with 400 repetitions and two arms, by seed effect and points apart: the share that is undecided
     after 8 seeds; of these the share that is told a number, its median, and how many it then decided.
 
-    - weak, 1.2: 53 %; 18 %, 25, 90 %
+    - weak, 1.2: 55 %; 18 %, 25, 90 %
     - strong, 3: 65 %; 51 %, 22, 88 %
     - strong, 4: 46 %; 77 %, 21, 99 %
 
