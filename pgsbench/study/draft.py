@@ -107,16 +107,14 @@ class Draft:
         if training.warmup_steps is None:
             return []
         problems: list[UserError] = []
-        default = TrainingConfig.model_fields[
-            "warmup_share"
-        ].default  # in a study's record it stands like a value
+        default = TrainingConfig.model_fields["warmup_share"].default
         if training.warmup_share != default:
             problems.append(
                 ConfigError(
                     f"the warm-up has a number of steps, so it has no share of them ({training.warmup_share:g})",
                     where=self.where_in("training", path),
                     value=training.warmup_steps,
-                    way_out=f"leave one of both out; in an arm say `warmup_steps: null`, or `warmup_share: {default}`",
+                    way_out=f"leave one out; in an arm say `warmup_steps: null` or `warmup_share: {default}`",
                 )
             )
         if run.budget is None and training.warmup_steps > training.steps:  # of a budget it follows later

@@ -1,4 +1,4 @@
-"""Deviations from the published setting: none goes unseen; the study of the paper explains all that it has."""
+"""Deviations from the published setting: none goes unseen, and the study of the paper explains its own."""
 
 from __future__ import annotations
 

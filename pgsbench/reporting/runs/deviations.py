@@ -14,8 +14,8 @@ from pgsbench.study.study_file import StudyFile
 _COLUMNS = ("setting", "here", "published", "why", "arms", "source")
 
 _SOURCES = (
-    "script: clip-train.sh of github.com/clip-pgs/CLIP-PGS; default: what its training/params.py takes where the "
-    "script says nothing; open_clip: what that leaves to open_clip."
+    "script: clip-train.sh of github.com/clip-pgs/CLIP-PGS; default: what its training/params.py takes where "
+    "the script says nothing; open_clip: what that leaves to open_clip."
 )
 
 
