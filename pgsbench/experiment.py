@@ -195,15 +195,11 @@ def is_trained(run: RunDir) -> bool:
 def _check_identity(spec: RunSpec) -> None:
     # A study is planned once and may train for days; a file edited meanwhile is read as it is now.
     if as_now(spec).training != spec.training:
+        config = spec.config
         raise RunError(
             "one of these is no longer what it was when this run was planned",
             where=", ".join(
-                (
-                    spec.config.strategy.name,
-                    spec.config.text.strategy,
-                    spec.config.model.name,
-                    spec.config.data.source,
-                )
+                (config.strategy.name, config.text.strategy, config.model.name, config.data.source)
             ),
             way_out="run the command again: it plans with them as they are now",
         )

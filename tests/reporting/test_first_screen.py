@@ -118,10 +118,10 @@ def test_values_of_points_may_be_broken_where_a_page_is_narrow():
 
 def test_seeds_that_chose_a_default_are_named(fabricate):
     def said(share, seeds):
-        arms = {"pgs": Arm(strategy={"random_share": share}), "flip": Arm()}
+        arms = {"pgs-mixed": Arm(strategy={"random_share": share}), "flip": Arm()}
         return certainty(Results(read_frames(fabricate(arms, seeds=seeds, name=f"chosen{share}{seeds[0]}"))))
 
-    assert " Seed 0 helped to choose `random_share` of pgs, which favours it." in said(0.5, (0, 1))
+    assert " Seed 0 helped to choose `random_share` of pgs-mixed, which favours it." in said(0.5, (0, 1))
     assert "choose" not in said(0.25, (0, 1))
     assert "choose" not in said(0.5, (1, 2))
 

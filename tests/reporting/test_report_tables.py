@@ -14,7 +14,7 @@ from pgsbench.records.study_record import Importances
 from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting import figures, render, tables
 from pgsbench.reporting.cost.pareto import TOKENS
-from pgsbench.reporting.decision import decide
+from pgsbench.reporting.decision import comparisons
 from pgsbench.reporting.decision.comparisons import group_comparisons
 from pgsbench.reporting.decision.decide import decisions
 from pgsbench.reporting.pages.study_report import write_report
@@ -74,13 +74,13 @@ def test_differences_say_in_words_what_holds(fabricate):
     swapped = Results(results.study, candidate="flip", baselines=["pgs", "random"])
     assert row(tables.differences_table(swapped), "flip − pgs", ALL_GROUPS)[4] == "worse"
     assert row(tables.differences_table(swapped), "flip − random", ALL_GROUPS)[4] == "undecided"
-    assert "over the 10 comparisons" in " ".join(tables.differences_table(swapped).notes)
+    assert "over the pairs for the first group" in " ".join(tables.differences_table(swapped).notes)
 
 
 def test_the_table_says_of_the_headline_what_the_verdict_says(fabricate, monkeypatch):
     results = Results(read_frames(fabricate(seeds=(0, 1))), baselines=["flip"])
     same = [replace(one, outcome="equivalent") for one in decisions(results)]
-    monkeypatch.setattr(decide, "decisions", lambda _: same)
+    monkeypatch.setattr(comparisons, "decisions", lambda _: same)
     table = tables.differences_table(results)
     assert row(table, "pgs − flip", ALL_GROUPS)[4] == "equivalent"
     assert {cells[4] for cells in table.rows[1:]} <= {"better", "worse", "undecided"}

@@ -35,7 +35,7 @@ def panel(means, *, rest=0.0, items=400, borrowed=None, rng_seed=0):
     own -= own.mean(axis=-1, keepdims=True)
     own *= rest / np.sqrt(np.square(own).sum(axis=-1, keepdims=True))
     by_arm = {arm: pd.DataFrame(rows) for arm, rows in zip(arms, own, strict=True)}
-    return PairedValues(pd.DataFrame(means, arms), by_arm, 1e-12, borrowed)
+    return PairedValues(pd.DataFrame(means, arms), by_arm, 1e-12, borrowed=borrowed)
 
 
 def test_what_is_borrowed_is_pooled_by_degrees_of_freedom():

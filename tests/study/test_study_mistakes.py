@@ -71,7 +71,7 @@ def test_a_warm_up_has_steps_or_a_share_and_ends_within_the_training(tmp_path: P
     base = "training: {samples: 640, warmup_share: 0.1}\n"
     text = complaint(tmp_path, f"{base}arms: {{a: {{training: {{warmup_steps: 11}}}}}}")
     assert "2: arms.a.training.warmup_steps: the warm-up has a number of steps" in text
-    assert "no share of them (0.1) (got 11)\n  -> leave one out" in text
+    assert "so no share of them (0.1) (got 11)\n  -> leave one out" in text
     assert "the warm-up is longer than the training, which has 10 steps (got 11)" in text
     text = complaint(tmp_path, base, "training.warmup_steps=3")
     assert "--set training.warmup_steps=3: training.warmup_steps: the warm-up has a number" in text

@@ -42,14 +42,10 @@ def deviation_table(study: str, frame: pd.DataFrame) -> Table:
     """Return the frame as a table."""
     rows = [
         [
-            row.setting,
-            _shown(row.here),
-            _shown(row.published),
-            row.why or "NOT EXPLAINED",
-            row.arms,
-            row.source,
+            *(one["setting"], _shown(one["here"]), _shown(one["published"])),
+            *(one["why"] or "NOT EXPLAINED", one["arms"], one["source"]),
         ]
-        for row in frame.itertuples()
+        for one in frame.to_dict("records")
     ]
     title = f"How {study} deviates from the published setting of CLIP-PGS (arXiv 2503.17080)"
     return Table(title, _COLUMNS, rows, frame.attrs["notes"], text_columns=range(1, len(_COLUMNS)))
