@@ -351,7 +351,7 @@ class StudyConfig(Strict):
     search: SearchConfig | None = None
     explained: dict[str, str] = Field(
         default_factory=dict,
-        description="Setting -> why it is not the published one; `pgsbench plan STUDY --diff paper` shows both.",
+        description="Setting -> why it is not the published one; `pgsbench plan STUDY --diff paper` tells.",
     )
 
     @field_validator("seeds")

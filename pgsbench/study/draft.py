@@ -111,7 +111,7 @@ class Draft:
         if training.warmup_share != default:
             problems.append(
                 ConfigError(
-                    f"the warm-up has a number of steps, so it has no share of them ({training.warmup_share:g})",
+                    f"the warm-up has a number of steps, so no share of them ({training.warmup_share:g})",
                     where=self.where_in("training", path),
                     value=training.warmup_steps,
                     way_out=f"leave one out; in an arm say `warmup_steps: null` or `warmup_share: {default}`",

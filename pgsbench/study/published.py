@@ -134,7 +134,7 @@ def settings_of(file: StudyFile, arm: str) -> dict[str, Any]:
         "seeds": file.config.seeds,
         "evaluation": file.config.evaluation.model_dump(mode="json"),
     }
-    left_out = {"seed": True, "data": {"augment"}, "training": {"warmup_share"}}
+    left_out: dict[str, Any] = {"seed": True, "data": {"augment"}, "training": {"warmup_share"}}
     return flatten({**run.model_dump(mode="json", exclude=left_out), **whole}) | resolved
 
 

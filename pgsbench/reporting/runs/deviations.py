@@ -41,15 +41,8 @@ def deviation_frame(file: StudyFile) -> pd.DataFrame:
 def deviation_table(study: str, frame: pd.DataFrame) -> Table:
     """Return the frame as a table."""
     rows = [
-        [
-            row.setting,
-            _shown(row.here),
-            _shown(row.published),
-            row.why or "NOT EXPLAINED",
-            row.arms,
-            row.source,
-        ]
-        for row in frame.itertuples()
+        [setting, _shown(here), _shown(there), why or "NOT EXPLAINED", arms, source]
+        for setting, here, there, why, arms, source in frame[list(_COLUMNS)].to_numpy()
     ]
     title = f"How {study} deviates from the published setting of CLIP-PGS (arXiv 2503.17080)"
     return Table(title, _COLUMNS, rows, frame.attrs["notes"], text_columns=range(1, len(_COLUMNS)))
