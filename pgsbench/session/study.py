@@ -201,10 +201,7 @@ class Study:
             return specs
 
     def deviations(self) -> pd.DataFrame:
-        """Return in what the study deviates from the published setting of CLIP-PGS; nothing is trained.
-
-        The columns are those of `pgsbench.reporting.runs.deviations.deviation_frame`.
-        """
+        """Return in what the study deviates from what is published of CLIP-PGS; see `deviation_frame`."""
         return deviation_frame(self._file)
 
     def dry_run(self, arms: Sequence[str] | None = None) -> pd.DataFrame:
