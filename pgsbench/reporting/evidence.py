@@ -160,7 +160,8 @@ def write_evidence(
     runs = {planned[run.path]: packer.run(run) for run in study.runs if run.status != MISSING}
     pruned = Marks(study.folder).pruned(study.record.config.search)
     metrics = tuple(packer.metrics)
-    evidence = Evidence(study.record, candidate, tuple(baselines), metrics, runs, pruned, _fields(lent))
+    record = replace(study.record, folder="")  # a path of one machine
+    evidence = Evidence(record, candidate, tuple(baselines), metrics, runs, pruned, _fields(lent))
     with atomic(out / EVIDENCE) as scratch:  # on one line: it is no page for people
         said = json.dumps(finite(to_jsonable_python(evidence)), separators=(",", ":"), ensure_ascii=False)
         scratch.write_text(said + "\n", encoding="utf-8")
