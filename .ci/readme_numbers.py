@@ -4,9 +4,11 @@ A number stands between two comments, which GitHub does not show; the first name
 
     <!-- decided-photos: pgs - flip, mean of groups -->-0.1, -0.2 to +0.1<!-- / -->
     <!-- decided-photos: pgs, mean of groups -->4.6<!-- / -->
+    <!-- validity: photos - baselines, Spearman -->0.73 (0.45 to 1.00)<!-- / -->
 
 The first is a difference in points with its interval, of ``comparisons.csv`` (a pair may be turned round);
-the second a score in percent, of ``verdict.json``, both of the folder ``reports/examples/decided-photos``.
+the second a score in percent, of ``verdict.json``, both of the folder ``reports/examples/decided-photos``. The
+third is how well the second report orders its arms as the first one does (``pgsbench validity``).
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ def filled(text: str, reports: Path = ROOT / "reports/examples") -> str:
 
 def _number(report: Path, of: str, group: str) -> str:
     ours, is_pair, theirs = of.partition(" - ")
+    if report.name == "validity":
+        return _agreement(report.with_name(ours), report.with_name(theirs))
     found = _difference(report, ours, theirs, group) if is_pair else _score(report, ours, group)
     if found is None:
         raise SystemExit(f"README.md: {report} has no {of!r} on {group!r}")
@@ -49,6 +53,13 @@ def _difference(report: Path, ours: str, theirs: str, group: str) -> str | None:
             middle, low, high = map(_points, ends)
             return f"{middle}, {low} to {high}"
     return None
+
+
+def _agreement(reference: Path, world: Path) -> str:
+    import pgsbench
+
+    found = pgsbench.validity(str(reference), [str(world)]).agreement.iloc[0]
+    return f"{found['spearman']:.2f} ({found['spearman_low']:.2f} to {found['spearman_high']:.2f})"
 
 
 def _points(value: float) -> str:
