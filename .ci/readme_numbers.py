@@ -4,11 +4,11 @@ A number stands between two comments, which GitHub does not show; the first name
 
     <!-- decided-photos: pgs - flip, mean of groups -->-0.1, -0.2 to +0.1<!-- / -->
     <!-- decided-photos: pgs, mean of groups -->4.6<!-- / -->
-    <!-- validity: photos - baselines, Spearman -->0.73 (0.45 to 1.00)<!-- / -->
+    <!-- validity: photos - baselines, Spearman -->0.73 (0.45 to 1.00; with other arms 0.02 to 0.98)<!-- / -->
 
 The first is a difference in points with its interval, of ``comparisons.csv`` (a pair may be turned round);
-the second a score in percent, of ``verdict.json``, both of the folder ``reports/examples/decided-photos``. The
-third is how well the second report orders its arms as the first one does (``pgsbench validity``).
+the second a score in percent, of ``verdict.json``, both of the folder ``reports/examples/decided-photos``.
+The third is how well the second report orders its arms as the first one does (``pgsbench validity``).
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def _agreement(reference: Path, world: Path) -> str:
     import pgsbench
 
     found = pgsbench.validity(str(reference), [str(world)]).agreement.iloc[0]
-    return f"{found['spearman']:.2f} ({found['spearman_low']:.2f} to {found['spearman_high']:.2f})"
+    these = f"{found['spearman_low']:.2f} to {found['spearman_high']:.2f}"
+    others = f"{found['other_arms_low']:.2f} to {found['other_arms_high']:.2f}"
+    return f"{found['spearman']:.2f} ({these}; with other arms {others})"
 
 
 def _points(value: float) -> str:

@@ -79,7 +79,7 @@ def call(
         (("masks", "findings", "one.png"), "two or more pictures are needed"),
         (("masks", "preview", "{study}", "--strategies", "pgz"), "did you mean 'pgs'?"),
         (("masks", "preview", "cat.jpg", "--mask-ratio", "1.5"), "--mask-ratio: must be in [0, 1)"),
-        (("masks", "preview", "baselines", "--mask-ratio", "0.6"), "0.6, arms.pgs-0.3.strategy.max_ratio: "),
+        (("masks", "preview", "paper", "--mask-ratio", "0.6"), "0.6, arms.pgs-0.3.strategy.max_ratio: "),
         (("masks", "diagnose", "baselins"), "did you mean 'baselines'?"),
         (("masks", "diagnose", "scenes", "--strategies", "pgz"), "did you mean 'pgs'?"),
         (("masks", "diagnose", "/no/such/{0..1}.tar"), "2 of 2 shards are missing"),

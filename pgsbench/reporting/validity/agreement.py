@@ -54,6 +54,7 @@ class Agreement:
         pearson: Correlation of the scores, and so of the differences to whichever arm.
         by_chance: Share of random orders whose Spearman is at least as high.
         repeat: Median Spearman of the reference with its own repetition, by other items and seeds.
+        other_arms: Ends of the 95 % interval of Spearman if the arms themselves are drawn anew, too.
     """
 
     spearman: Coefficient
@@ -61,6 +62,7 @@ class Agreement:
     pearson: Coefficient
     by_chance: float
     repeat: float
+    other_arms: tuple[float, float]
 
 
 def agreement(reference: World, world: World, *, seed: int = 0) -> Agreement:
@@ -98,7 +100,18 @@ def agreement(reference: World, world: World, *, seed: int = 0) -> Agreement:
         coefficient("pearson"),
         float((1 + lucky.sum()) / (1 + SHUFFLES)) if np.isfinite(spearman.estimate) else float("nan"),
         float(np.nanmedian(again)) if np.isfinite(again).any() else float("nan"),
+        _of_other_arms(ours, theirs, rng),
     )
+
+
+def _of_other_arms(ours: Floats, theirs: Floats, rng: np.random.Generator) -> tuple[float, float]:
+    """Return the ends of Spearman over draws that have other items, seeds and, with repetition, arms."""
+    chosen = rng.integers(ours.shape[1], size=ours.shape)
+    found = _spearman(*(np.take_along_axis(rows, chosen, axis=1) for rows in (ours, theirs)))
+    if not np.isfinite(found).any():
+        return float("nan"), float("nan")
+    low, high = np.nanquantile(found, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return float(low), float(high)
 
 
 def _row(world: World, arms: list[str]) -> Floats:

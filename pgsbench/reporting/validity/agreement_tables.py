@@ -69,20 +69,23 @@ def all_tables(matches: Sequence[Match], baseline: str) -> list[Table]:
 
 
 def _agreement_table(matches: Sequence[Match]) -> Table:
-    header = ["world", "metric", "arms", "seeds", "Spearman", "Kendall", "Pearson", "by chance", "repeat"]
+    header = ["world", "metric", "arms", "seeds", "Spearman", "other arms"]
+    header += ["Kendall", "Pearson", "by chance", "repeat"]
     rows = []
     for match in matches:
         one = match.agreement
-        cells = [
+        spearman, *others = (
             f"{number(each.estimate)} ({ends(each)})" for each in (one.spearman, one.kendall, one.pearson)
-        ]
+        )
+        cells = [spearman, " to ".join(map(number, one.other_arms)), *others]
         seeds = f"{len(match.world.seeds)}, {len(match.reference.seeds)}"
         counts = [match.world.study, match.world.metric, str(len(match.world.arms)), seeds]
         rows.append([*counts, *cells, p_text(one.by_chance), number(one.repeat)])
     first = matches[0].reference
     notes = [
         "In brackets 95 % intervals, by what other test items and seeds would do to these arms; without test "
-        "items, by seeds alone. Other arms may agree otherwise. Seeds: of the world, of the reference.",
+        "items, by seeds alone. Other arms: the interval of Spearman if these arms are drawn anew, too, with "
+        "repetition. Seeds: of the world, of the reference.",
         "By chance: share of random orders that agree at least as well. Repeat: Spearman of the reference "
         "with a repetition of itself.",
     ]

@@ -98,6 +98,7 @@ class Validity:
             for name in ("spearman", "kendall", "pearson"):
                 value: Coefficient = getattr(found, name)
                 row |= {name: value.estimate, f"{name}_low": value.low, f"{name}_high": value.high}
+            row |= dict(zip(("other_arms_low", "other_arms_high"), found.other_arms, strict=True))
             rows.append({**row, "by_chance": found.by_chance, "repeat": found.repeat})
         return pd.DataFrame(rows)
 
