@@ -22,7 +22,7 @@ from pgsbench.reporting.statistics.intervals import (
 )
 from pgsbench.reporting.statistics.paired_values import PairedValues, one_training, shared_seeds
 from pgsbench.reporting.statistics.seed_spread import SeedSpread
-from pgsbench.reporting.study_frames import COMPLETE, StudyFrames, macro_means
+from pgsbench.reporting.study_frames import COMPLETE, PlannedRun, StudyFrames, macro_means
 from pgsbench.study.compared import check_baselines
 from pgsbench.study.objective import Objective, is_above
 
@@ -127,9 +127,14 @@ class Results:
         return self._ask([ours, theirs], of, partial(difference, candidate=ours, baseline=theirs))
 
     def seeds(self, label: str) -> tuple[int, int]:
-        """Return how many runs of a label are complete and evaluated, and how many are planned."""
-        runs = self.study.of(label)
-        return sum(run.is_evaluated for run in runs), len(runs)
+        """Return how many runs of a label have all tasks of the headline, and how many are planned."""
+        return len(self._whole(label)), len(self.study.of(label))
+
+    def _whole(self, label: str) -> list[PlannedRun]:
+        # A run that lacks a task has no part in a mean, so it is none of the seeds behind one.
+        tasks = next(iter(self.groups.values()), {})
+        seeds = shared_seeds([self.study.values.get(label, {})], tasks)
+        return [run for run in self.study.of(label) if run.is_evaluated and run.seed in seeds]
 
     # ------------------------------------------------------------------------------------- what is compared
 
@@ -210,7 +215,7 @@ class Results:
 
     def objective_value(self, label: str) -> float:
         """Return the objective of a label, its mean over seeds; NaN where it is missing."""
-        scored = [run.scores for run in self.study.of(label) if run.scores is not None]
+        scored = [run.scores for run in self._whole(label) if run.scores is not None]
         try:
             return float(np.mean([self.objective.value(scores) for scores in scored])) if scored else np.nan
         except StudyError:  # the suite has another metric by now

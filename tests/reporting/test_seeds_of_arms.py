@@ -71,3 +71,17 @@ def test_nor_is_it_one_of_a_point_of_a_search(fabricate):
     assert not sweep_tables.sweep_table(Results(read_frames(folder))).notes[0].startswith(FIRST)
     without_scores(folder, "pgs*-s[12]-*")
     assert sweep_tables.sweep_table(Results(read_frames(folder))).notes[0].startswith(FIRST)
+
+
+def test_a_run_that_lacks_a_task_is_none_of_the_seeds_that_are_shown(fabricate):
+    folder = fabricate({"pgs": Arm(2.0), "flip": Arm()})
+    whole = Results(read_frames(folder)).objective_value("pgs")
+    without_a_task(folder, "pgs-s[12]-*")
+    results = Results(read_frames(folder))
+    shown = {row[0]: row[1] for row in tables.scores_table(results).rows}
+    assert (shown["pgs"], shown["flip"]) == ("1 of 3", "3")
+    assert results.mean("pgs", ALL_GROUPS).num_seeds == results.seeds("pgs")[0] == 1
+    assert FIRST in tables.scores_table(results).notes[0]
+    # The mean of the tasks that are left would be another number than the other points have.
+    assert results.objective_value("pgs") == pytest.approx(results.mean("pgs", ALL_GROUPS).estimate)
+    assert results.objective_value("pgs") != pytest.approx(whole)

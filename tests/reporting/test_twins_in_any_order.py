@@ -11,6 +11,7 @@ import pytest
 from twin_study import make
 
 from pgsbench.reporting.cost.pareto import FLOPS, TIME, points_of
+from pgsbench.reporting.decision.comparisons import comparisons_frame
 from pgsbench.reporting.decision.decide import decisions
 from pgsbench.reporting.decision.power import power_table
 from pgsbench.reporting.results import Results
@@ -96,7 +97,9 @@ def _pairs(results: Results) -> Answers:
 
 
 QUESTIONS: dict[str, Callable[[Results], Answers]] = {
-    "comparisons": lambda results: _frame("comparison", results.frame(), "candidate", "baseline", "of"),
+    "comparisons": lambda results: _frame(
+        "comparison", comparisons_frame(results), "candidate", "baseline", "of"
+    ),
     "scores": lambda results: _frame("score", StudyResults(results).scores, "label", "group"),
     "effects": _effects,
     "gaps": _gaps,
@@ -120,13 +123,12 @@ def alone(frames: StudyFrames) -> Told:
     return {name: value for question in QUESTIONS for name, value in ask(frames, [question]).items()}
 
 
-def agree(told: Told, alone: Told, *, drawn: float) -> None:
-    """Compare all answers; those that are drawn at random may be so far off."""
+def agree(told: Told, alone: Told) -> None:
+    """Compare all answers."""
     assert told.keys() == alone.keys()
     for name, value in alone.items():
         if isinstance(value, float):
-            margin = drawn if name.endswith("drawn") else 0.0
-            assert told[name] == pytest.approx(value, rel=1e-9, abs=max(margin, 1e-12), nan_ok=True), name
+            assert told[name] == pytest.approx(value, rel=1e-9, abs=1e-12, nan_ok=True), name
         else:
             assert told[name] == value, name
 
@@ -134,12 +136,11 @@ def agree(told: Told, alone: Told, *, drawn: float) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_the_order_of_questions_changes_nothing(frames: StudyFrames, alone: Told, seed: int) -> None:
     order = np.random.default_rng(seed).permutation(list(QUESTIONS)).tolist()
-    agree(ask(frames, order), alone, drawn=0.0)
+    agree(ask(frames, order), alone)
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_the_order_of_arms_changes_nothing(frames: StudyFrames, alone: Told, seed: int) -> None:
     order = np.random.default_rng(seed).permutation(len(frames.runs))
     runs = tuple(frames.runs[number] for number in order)
-    # 4,000 draws tell a chance to within 2.4 points (three standard errors).
-    agree(ask(replace(frames, runs=runs), list(QUESTIONS)), alone, drawn=0.024 * 2**0.5)
+    agree(ask(replace(frames, runs=runs), list(QUESTIONS)), alone)

@@ -144,5 +144,5 @@ def _chances(results: Results, points: Sequence[Point]) -> list[float | None]:
     paired = results.pair_up(labels, results.scope)
     if isinstance(paired, Missing):
         return [None] * len(points)
-    draws = mean_draws(paired, labels, DRAWS, np.random.default_rng(0))
+    draws = mean_draws(paired, sorted(labels), DRAWS, np.random.default_rng(0))  # wherever an arm stands
     return list((_ahead(points, draws[labels].to_numpy()) < 0).mean(axis=0))

@@ -72,7 +72,7 @@ class Forecast:
             items_ratio: Test items as a multiple of today's.
             alpha: Two-sided error rate of the comparison.
         """
-        df = self._df(seeds)
+        df = self._df(seeds, items_ratio)
         reach = float(stats.t.ppf(1 - alpha / 2, df) + stats.t.ppf(POWER, df))
         return reach * self.error(seeds, items_ratio)
 
@@ -109,7 +109,7 @@ class Forecast:
     ) -> bool:
         if min(levels) <= 0:
             return False
-        df, error = self._df(seeds), self.error(seeds, items_ratio)
+        df, error = self._df(seeds, items_ratio), self.error(seeds, items_ratio)
         room = (margin - abs(estimate)) / error - float(stats.t.ppf(POWER, df))
         is_equivalent = room >= float(stats.t.ppf(1 - levels.is_far, df))
         return is_equivalent or self.detectable(seeds, items_ratio, alpha=levels.differs) <= abs(estimate)
@@ -118,14 +118,15 @@ class Forecast:
     def _variance(self) -> Variance:
         return variance(self.paired, self.weights)
 
-    def _df(self, seeds: int) -> float:
-        """Return degrees of freedom, as `variance_of` has them."""
-        found, of_items = self._variance, self.paired.num_items - 1
+    def _df(self, seeds: int, items_ratio: float = 1.0) -> float:
+        """Return degrees of freedom, as `variance_of` would have them with so many items."""
+        found, of_items = self._variance, max(1.0, self.paired.num_items * items_ratio - 1)
         if seeds == 1:
             return of_items
         seed_df = max(1, (self.paired.num_trainings - 1) * (seeds - 1)) + float(found.borrowed_df)
         if float(found.seeds) > float(found.noise):
-            total, of_seeds = float(found.with_seeds(seeds)), float(found.seeds) * found.num_seeds / seeds
+            moved = float(found.seeds - found.noise + found.noise / items_ratio)
+            total, of_seeds = float(found.with_seeds(seeds, items_ratio)), moved * found.num_seeds / seeds
             seed_df *= (total / of_seeds) ** 2
         return max(1.0, min(seed_df, of_items))
 

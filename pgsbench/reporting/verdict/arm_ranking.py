@@ -53,7 +53,8 @@ def ranking(results: Results) -> list[Ranked]:
     The ranks of all arms hold together, in 95 % of studies. The oracle is no method and has no rank.
     """
     arm_of, oracles = results.study.arm_of, results.study.oracles
-    labels = [label for label in arm_of if arm_of[label] not in oracles and results.seeds(label)[0]]
+    # Sorted, so that what is drawn for an arm does not depend on its place in the study.
+    labels = sorted(label for label in arm_of if arm_of[label] not in oracles and results.seeds(label)[0])
     headline = next(iter(results.groups), "")
     paired = results.pair_up(labels, headline) if headline and len(labels) >= MIN_ARMS else Missing("few")
     if isinstance(paired, Missing):
