@@ -81,7 +81,7 @@ def test_a_run_that_lacks_a_task_is_none_of_the_seeds_that_are_shown(fabricate):
     shown = {row[0]: row[1] for row in tables.scores_table(results).rows}
     assert (shown["pgs"], shown["flip"]) == ("1 of 3", "3")
     assert results.mean("pgs", ALL_GROUPS).num_seeds == results.seeds("pgs")[0] == 1
-    assert FIRST in tables.scores_table(results).notes[0]
+    assert f"Arms with one seed: {ONE_RUN}" in tables.scores_table(results).notes[0]
     # The mean of the tasks that are left would be another number than the other points have.
     assert results.objective_value("pgs") == pytest.approx(results.mean("pgs", ALL_GROUPS).estimate)
     assert results.objective_value("pgs") != pytest.approx(whole)
