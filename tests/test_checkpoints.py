@@ -38,7 +38,8 @@ def test_an_open_model_scores_as_its_checkpoint_does(model: Clip, folder: Path, 
     opened = evaluate_checkpoint(model, load_suite(tiny.suite))
     assert named.folder == folder / "eval-tiny"
     ours, theirs = (one.scores.scores for one in (opened, named))
-    assert ours == tuple(replace(score, key=own.key) for score, own in zip(theirs, ours, strict=True))
+    by_key = [{"key": own.key, "per_sample": own.per_sample} for own in ours]  # each has its own
+    assert ours == tuple(replace(score, **of) for score, of in zip(theirs, by_key, strict=True))
     assert opened.scores.reused == ()  # it is known by its tensors and not by the hash of a file
     assert evaluate_checkpoint(model, tiny.suite).scores.reused == ("tiny/colour", "tiny/retrieval")
     assert json.loads((folder / "eval-tiny/scores.json").read_text())["suite"] == "tiny"
@@ -51,7 +52,9 @@ def test_precisions_are_never_mixed(folder: Path, tiny: TinyWorld) -> None:
     assert half.scores.reused == ()
     assert [one.scores.environment["precision"] for one in (first, half)] == ["float32", "bfloat16"]
     assert len(list((folder.parent / "data/embeddings").iterdir())) == 2  # one cache each
-    assert evaluate_checkpoint(folder, tiny.suite).scores.reused == ()
+    again = evaluate_checkpoint(folder, tiny.suite)  # both are kept, each under its key
+    assert again.scores.reused == ("tiny/colour", "tiny/retrieval")
+    assert again.scores.scores == first.scores.scores
     with pytest.raises(ConfigError, match="--precision: unknown precision"):
         evaluate_checkpoint(folder, tiny.suite, precision="fp61")
 

@@ -296,7 +296,7 @@ def test_a_search_begins_with_the_base_and_the_points_that_come_first(bench: Ben
     first = "first: [{strategy.tau: 0.7}, {strategy.tau: 5}]"  # the last one lies outside
     space = "{strategy.tau: {low: 0.05, high: 1.0}}"
     bench.search(f"search={{sampler: random, trials: 3, space: {space}, arms: [pgs], {first}}}")
-    assert bench.trained[:2] == ["pgs tau=0.1 s0", "pgs tau=0.7 s0"]
+    assert bench.trained[:2] == ["pgs tau=0.2 s0", "pgs tau=0.7 s0"]
     assert len(bench.trained) == 3
 
 
