@@ -25,10 +25,7 @@ $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --editable '.[test,dev]'
 	touch $@
 
-$(VENV)/installed-readme-numbers: $(VENV)/installed  ## fill the marked numbers of the README from the committed reports
-	$(BIN)/python .ci/readme_numbers.py
-
-docs: $(VENV)/installed
+$(VENV)/installed-docs: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	touch $@
 
@@ -71,6 +68,9 @@ check: $(VENV)/installed-dev  ## format, lint, types, layers
 
 docs: $(VENV)/installed-docs  ## the documentation as a site, in site/; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+readme-numbers: $(VENV)/installed  ## fill the marked numbers of the README from the committed reports
+	$(BIN)/python .ci/readme_numbers.py
 
 format: $(VENV)/installed-dev  ## rewrite the files as `check` wants them
 	$(BIN)/ruff format .
