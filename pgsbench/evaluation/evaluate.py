@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -25,7 +26,6 @@ from pgsbench.evaluation.scoring import group_means, primary_of, scores_of
 from pgsbench.evaluation.suite import Suite, Task, builtin_dataset
 from pgsbench.evaluation.task_data import FindData, data_folder, locate, protocol_at_work
 from pgsbench.evaluation.task_results import TaskResult
-from pgsbench.evaluation.watch import TaskWatch
 from pgsbench.hashing import canonical_json, file_hash
 from pgsbench.models.clip import Clip
 from pgsbench.records.scores import Scores
@@ -35,6 +35,9 @@ PROBE_TEXTS = ["a photo of 3 cats.", "Zwölf Boxkämpfer, jagen Viktor!", "quick
 
 #: A new version of these may encode the same picture differently.
 ENCODING_LIBRARIES = ("open_clip_torch", "torch", "torchvision", "pillow")
+
+#: Progress within a task is told once it has taken this long; most tasks are over by then.
+QUIET_SECONDS = 1.0
 
 
 def evaluate(
@@ -112,7 +115,7 @@ def evaluate(
         if known:
             reused.append(task.name)
         keys[task.name] = key
-        encode.watch = TaskWatch(task, folders[task.name], progress, should_stop)
+        encode.watch = _TaskWatch(task, folders[task.name], progress, should_stop)
         found[task.name] = next(iter(known.values()), None) or _measure(
             task, folders[task.name], encode, origins[task.name]
         )
@@ -136,6 +139,46 @@ def evaluate(
     with _writing(out):
         report.write(out)
     return report
+
+
+class _TaskWatch:
+    """Called between batches with what is encoded and how much of it is done.
+
+    Args:
+        task: The task.
+        folder: Its data, which is counted where neither the encoder nor the task knows the total.
+        progress: Told ``"TASK: pictures"`` or ``"TASK: texts"``, how many are done, and of how many.
+        should_stop: Asked each time.
+    """
+
+    def __init__(
+        self, task: Task, folder: Path, progress: Progress | None, should_stop: Callable[[], bool]
+    ) -> None:
+        self._task, self._folder = task, folder
+        self._progress, self._should_stop = progress, should_stop
+        self._total = task.size
+        self._began = time.monotonic()
+
+    def __call__(self, kind: str, done: int, total: int | None) -> None:
+        """Tell the progress.
+
+        Args:
+            kind: ``"pictures"`` or ``"texts"``.
+            done: How many of this call to the encoder are done.
+            total: How many there are; None: the encoder does not know.
+
+        Raises:
+            Interrupted: `should_stop` said so.
+        """
+        if self._should_stop():
+            raise Interrupted
+        if self._progress is None or time.monotonic() - self._began < QUIET_SECONDS:
+            return
+        if total is None and self._total is None:
+            count = getattr(self._task.protocol, "count_items", None)
+            self._total = count(self._folder) if count else 0
+        known = (self._total or 0) if total is None else total
+        self._progress(f"{self._task.name}: {kind}", done, max(known, done))
 
 
 @contextmanager

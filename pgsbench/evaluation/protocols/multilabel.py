@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from pgsbench.data.evalset import read_images
 from pgsbench.errors import DataError
-from pgsbench.evaluation.embed import Encoder, collapsed
-from pgsbench.evaluation.preprocess import NamedImage
+from pgsbench.evaluation.embed import Encoder, NamedImage, collapsed
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.protocols.zero_shot import (
     CLASSNAMES,
