@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from functools import cache as cache_forever
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,21 +17,21 @@ from pgsbench.errors import DataError, EvaluationError, Interrupted
 from pgsbench.evaluation import task_results
 from pgsbench.evaluation.cache import EmbeddingCache
 from pgsbench.evaluation.embed import Encoder
-from pgsbench.evaluation.identity import data_states, suite_fingerprint, task_key
+from pgsbench.evaluation.identity import (
+    data_states,
+    encoding_environment,
+    model_key,
+    suite_fingerprint,
+    task_key,
+)
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.scoring import group_means, primary_of, scores_of
 from pgsbench.evaluation.suite import Suite, Task, builtin_dataset
 from pgsbench.evaluation.task_data import FindData, data_folder, locate, protocol_at_work
 from pgsbench.evaluation.task_results import TaskResult
-from pgsbench.hashing import canonical_json, file_hash
+from pgsbench.hashing import file_hash
 from pgsbench.models.clip import Clip
 from pgsbench.records.scores import Scores
-
-#: Two models with the same tokens for these count as having the same tokenizer.
-PROBE_TEXTS = ["a photo of 3 cats.", "Zwölf Boxkämpfer, jagen Viktor!", "quick brown foxes'\njumps & more"]
-
-#: A new version of these may encode the same picture differently.
-ENCODING_LIBRARIES = ("open_clip_torch", "torch", "torchvision", "pillow")
 
 #: Progress within a task is told once it has taken this long; most tasks are over by then.
 QUIET_SECONDS = 1.0
@@ -89,16 +86,14 @@ def evaluate(
     folders = locate(suite, data_folder)
     states = data_states(suite, folders)  # as they are before anything is read
     is_known = bool(checkpoint_sha256) and mask is None
-    environment = _environment(torch.device(device), autocast)
-    tokens = clip.tokenize(PROBE_TEXTS).tolist()
-    identity = [checkpoint_sha256, mask, clip.model_cfg, clip.preprocess_cfg, tokens]
-    model_key = _hash([*identity, environment, code_hash()])
+    environment = encoding_environment(torch.device(device), autocast)
+    model = model_key(clip, checkpoint_sha256, mask, environment)
     encode = Encoder(
         clip,
         device=device,
         batch_size=batch_size,
         autocast=autocast,
-        cache=EmbeddingCache(cache, model_key) if cache and is_known else None,
+        cache=EmbeddingCache(cache, model) if cache and is_known else None,
     )
     origins = _origins(part_of or suite, data_folder)
     found: dict[str, TaskResult] = {}
@@ -109,7 +104,7 @@ def evaluate(
             raise Interrupted
         if progress:
             progress("tasks", number, len(suite.tasks))
-        key = task_key(task, states[task.name], model_key, origins[task.name])
+        key = task_key(task, states[task.name], model, origins[task.name])
         places = (out, *earlier) if is_known else ()
         known = {place: result for place in places if (result := task_results.read(place, task, key))}
         if known:
@@ -229,12 +224,6 @@ def _report(
     )
 
 
-def _environment(device: torch.device, autocast: torch.dtype | None) -> dict[str, str]:
-    precision = str(autocast or torch.float32).removeprefix("torch.")
-    libraries = {name: version(name) for name in ENCODING_LIBRARIES}
-    return {"device": device.type, "precision": precision, **libraries}
-
-
 def checked_size(task: Task, measurements: Sequence[Measurement]) -> tuple[Measurement, ...]:
     """Return a task's measurements, marked where not all items were asked for, or not all are there.
 
@@ -313,14 +302,3 @@ def _named(m: object, origin: str) -> Measurement:
     if not isinstance(m, Measurement):
         raise TypeError(f"it yields {type(m).__name__} where a Measurement is due")
     return replace(m, units=[f"{origin}:{unit}" for unit in (m.items if m.units is None else m.units)])
-
-
-@cache_forever
-def code_hash() -> str:
-    """Return a hash of all code of pgsbench: no result or embedding outlives a change of what made it."""
-    files = sorted(Path(__file__).parents[1].rglob("*.py"))
-    return _hash([file_hash(path) for path in files])
-
-
-def _hash(value: object) -> str:
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:32]
