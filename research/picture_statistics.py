@@ -1,7 +1,7 @@
 """What pictures are like, as far as masks notice: sizes of objects, where edges lie, what masks keep.
 
-Nothing is trained. Worlds whose numbers differ will hardly order masks alike; equal numbers prove nothing.
-Shape letters: b pictures, n patches, h and w pixels.
+``python -m research.picture_statistics scenes``. Nothing is trained. Worlds whose numbers differ will hardly
+order masks alike; equal numbers prove nothing. Shape letters: b pictures, n patches, h and w pixels.
 
 Measured on 2,000 validation photos of Tiny-ImageNet, whose boxes hold more than the object, on 1,024 training
 scenes, and on as many scenes with clutter 0 and object size 0.1. Half of the patches are kept.
@@ -22,18 +22,20 @@ overlap_of_pgs, overlap_at_random            0.64, 0.34  0.64, 0.34  0.63, 0.34
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+import pandas as pd
 import torch
 from torch import Tensor
 
+from benchmarks.script import show, start
 from pgsbench.data.transforms import normalise
 from pgsbench.errors import DataError
-from pgsbench.inspection.first_masks import draw
-from pgsbench.inspection.pictures import Pictures
+from pgsbench.inspection.pictures import Pictures, from_data
 from pgsbench.masking.base import Strategy, view_of
 from pgsbench.masking.coverage import object_shares, objects_kept, overlap
 from pgsbench.masking.edges import edge_map, gradient, luminance, magnitude
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.random import Random
 
@@ -138,7 +140,8 @@ def _masks(
     strategy: Strategy, pictures: Pictures, shares: Tensor, patch_size: tuple[int, int], seed: int
 ) -> tuple[float, float]:
     view = view_of(normalise(pictures.images, MEAN, STD), patch_size)
-    one, two = (draw(strategy, view, seed=seed, step=step).shown(view.num_patches) for step in (0, 1))
+    draws = [Draws.of_batch(view.batch_size, seed=seed, step=step) for step in (0, 1)]
+    one, two = (strategy.select(view, draws=each).shown(view.num_patches) for each in draws)
     return float(objects_kept(shares, one)["objects_kept"]), float(overlap(one, two).mean())
 
 
@@ -152,3 +155,14 @@ def _spectrum_slope(light: Tensor) -> float:
     mean = torch.stack([power[radius == one].mean() for one in found])
     x, y = found.float().log(), mean.log()
     return float(((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum())
+
+
+def main(data: str, count: int = 1024) -> None:
+    """Print the statistics of a data set whose objects are known, at 64 x 64 pixels."""
+    found = asdict(statistics_of(from_data(data, (64, 64), count=count, seed=0)))
+    table = pd.DataFrame({"what": name, "mean": round(value, 3)} for name, value in found.items())
+    show(f"{count} pictures of {data}", table)
+
+
+if __name__ == "__main__":
+    start(main)
