@@ -107,19 +107,3 @@ def diagnose(
         typer.echo(line)
     if found.is_study and to is None:
         open_study(study_or_data, output=output).sync()
-
-
-@command(app, "pgsbench masks findings photos/*.jpg", slow=True)
-def findings(
-    images: Annotated[list[Path] | None, argument("Image files; two or more.")] = None,
-    data: Annotated[str, option("Without images: pictures of this training data.")] = "scenes",
-    count: Annotated[int, option("How many of the data.", min=2, max=100_000)] = 256,
-    model: Annotated[str | None, option("Whose patches (default: ViT-B-16; for data scenes-vit).")] = None,
-    seed: Annotated[int, option("Decides what is random in a mask.", min=0, max=2**32 - 1)] = 0,
-    json: opt.Json = False,
-) -> None:
-    """Measure what the published CLIP-PGS code does differently from its paper."""
-    from pgsbench.inspection.findings import findings as measured
-
-    tables = measured(images or [], data=data, count=count, model=model, seed=seed)
-    terminal.show(*tables, json=json)

@@ -186,40 +186,6 @@ def test_parts_of_a_suite_are_measured_side_by_side_and_joined(
     assert pgsbench(folder, *words, "--part", "3/2").returncode == 2
 
 
-def few_classes(tiny: TinyWorld, tmp_path: Path) -> Path:
-    """Return a copy of the colours with one class more than there are pictures of."""
-    folder = shutil.copytree(tiny.folder / "colour", tmp_path / "few")
-    names = folder / "classnames.txt"
-    names.write_text(names.read_text() + "mauve\n")
-    return folder
-
-
-def test_calibration_passes_at_the_right_number_and_misses_at_another(
-    swept: tuple[Path, str], tiny: TinyWorld, tmp_path: Path
-) -> None:
-    folder, _ = swept
-    # A model that gives every picture the same class gets no verdict.
-    outcomes = "outcomes/tiny__colour-*/acc1.npz"
-    run = next(
-        run
-        for run in sorted((folder / "runs/tiny").glob("*-s0-*"))
-        if len(set(np.load(next(run.glob(outcomes)))["predicted"])) > 1
-    )
-    scores = json.loads((run / "scores.json").read_text())["scores"]
-    right = next(score["value"] for score in scores if score["metric"] == "acc1")
-    words = ["calibrate", "tiny-vit:mine", "--checkpoint", str(run / "checkpoints/model")]
-    words += ["--data", str(tiny.folder / "colour"), "--expect"]
-    hit, miss = (pgsbench(folder, *words, str(value)) for value in (right, (right + 0.3) % 1))
-    assert (hit.returncode, miss.returncode) == (0, 1)
-    assert ": pass: expected" in hit.stdout
-    assert "MISS by" in miss.stdout
-    assert "points" in miss.stdout
-    words[words.index("--data") + 1] = str(few_classes(tiny, tmp_path))
-    marked = pgsbench(folder, *words, str(right))
-    assert marked.returncode == 1
-    assert "NO VERDICT (1 of 4 classes have no picture)" in marked.stdout
-
-
 def test_a_run_is_evaluated_under_its_own_mask_beside_whole_pictures(
     swept: tuple[Path, str], tiny: TinyWorld
 ) -> None:

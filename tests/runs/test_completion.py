@@ -65,8 +65,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("pgsbench masks diagnose mine.yaml --strategies pgs,sp", ["pgs,spiral"]),
         ("pgsbench masks diagnose tiny-i", ["tiny-imagenet"]),
         ("pgsbench masks diagnose min", ["mine.yaml"]),
-        ("pgsbench bench masks --strategies none,orac", ["none,oracle"]),
-        ("pgsbench bench train --strategies none,orac", ["none,oracle"]),
         ("pgsbench validity tiny ti", ["tiny"]),
         ("pgsbench validity tiny other ti", ["tiny"]),
     ],
@@ -86,7 +84,7 @@ def test_ids_of_runs_are_completed_below_the_output_folder(folder: Path) -> None
     assert found == [ids[0]]
 
 
-@pytest.mark.parametrize("command", ["evaluate", "evaluate some-other-run", "bench eval"])
+@pytest.mark.parametrize("command", ["evaluate", "evaluate some-other-run"])
 def test_directories_of_complete_runs_are_completed(folder: Path, command: str) -> None:
     runs = [path.parent for path in folder.glob("runs/tiny/*/DONE")]
     found, modules = complete(folder, f"pgsbench {command} ru")

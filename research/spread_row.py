@@ -1,6 +1,6 @@
 """Print what studies say of how much seeds matter, as rows of ``pgsbench/reporting/seed_spreads.jsonl``.
 
-``python -m pgsbench.reporting.decision.spread_row runs/photos >> pgsbench/reporting/seed_spreads.jsonl``
+``python -m research.spread_row runs/photos >> pgsbench/reporting/seed_spreads.jsonl``
 """
 
 from __future__ import annotations

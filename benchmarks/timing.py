@@ -1,4 +1,4 @@
-"""What choosing a mask costs: milliseconds by strategy and by stage, measured side by side.
+"""What choosing a mask costs: milliseconds by strategy, measured side by side.
 
 On a CPU that is the time of the processor, summed over all threads, which other load on the machine hardly
 changes; on a GPU it is the time from the call to the end of its work.
@@ -18,12 +18,6 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from pgsbench.masking.base import PatchView, Selection, Strategy
 from pgsbench.masking.noise import Draws
-from pgsbench.masking.ops import order_ascending, transport_scaling
-from pgsbench.masking.pgs import Pgs
-from pgsbench.masking.pgs_released import PgsReleased, oscillating_normalisation, z_scored_patches
-
-#: Where the median is longer than the fastest repetition by more than this factor, the machine was busy.
-SPREAD = 1.3
 
 
 @dataclass(frozen=True)
@@ -116,46 +110,6 @@ def _call(strategy: Strategy, view: PatchView) -> Callable[[], Selection]:
 
 def _draws(view: PatchView) -> Draws:
     return Draws.of_batch(view.batch_size, seed=0, device=view.device)
-
-
-def pgs_stages(strategy: Pgs, view: PatchView, *, repetitions: int = 20) -> dict[str, float]:
-    """Return the fastest time in milliseconds of each stage of `pgs`: edge, similarity, OTN, selection."""
-    draws = _draws(view)
-    with torch.no_grad():
-        stages = strategy.stages(view, draws=draws)
-        similarity = strategy.similarity(view)
-        candidates = None if strategy.otn else stages.candidates
-
-        def normalise() -> None:
-            transport_scaling(((similarity - 1.0) / strategy.tau).exp(), rounds=strategy.rounds)
-
-        parts: dict[str, Callable[[], object]] = {
-            "edge": lambda: strategy.edge_of(view),
-            "similarity": lambda: strategy.similarity(view, candidates),
-            "selection": lambda: order_ascending(stages.score, draws=draws),
-        }
-        if strategy.otn:
-            parts["otn"] = normalise
-        return {name: fastest(part, view.device, repetitions) for name, part in parts.items()}
-
-
-def released_stages(strategy: PgsReleased, view: PatchView, *, repetitions: int = 20) -> dict[str, float]:
-    """Return the fastest time in milliseconds of each stage of `pgs-released` that its fields switch on."""
-    draws = _draws(view)
-    with torch.no_grad():
-        patches = z_scored_patches(view)
-        similarity = strategy.similarity(view, patches)
-        masked, edge = strategy.masked(view, draws=draws)
-        parts: dict[str, Callable[[], object]] = {
-            "z-score": lambda: z_scored_patches(view),
-            "similarity": lambda: strategy.similarity(view, patches),
-            "selection": lambda: strategy.fill(masked, edge, draws=draws),
-        }
-        if strategy.edge:
-            parts["edge"] = lambda: strategy.edge_strength(view, patches)
-        if strategy.otn:
-            parts["otn"] = lambda: oscillating_normalisation(similarity)
-        return {name: fastest(part, view.device, repetitions) for name, part in parts.items()}
 
 
 def fastest(part: Callable[[], object], device: torch.device, repetitions: int) -> float:

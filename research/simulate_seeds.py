@@ -1,6 +1,6 @@
 """How often intervals of few seeds hold the truth, alone and with a borrowed seed spread, by simulation.
 
-``python -m pgsbench.reporting.decision.simulate_seeds`` prints the tables of docs/statistics.md (minutes).
+``python -m research.simulate_seeds`` prints the tables of docs/statistics.md (minutes).
 The variance is that which reports use (`pgsbench.reporting.statistics.variance.variance_of`). Seeds weigh
 more than test items, which is the hard case.
 """
@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from pgsbench.reporting.decision.simulate import CHUNK, ITEM_SD, REST_SD, UNITS, World, draw
 from pgsbench.reporting.statistics.equal_spread import alone_p, equal_spread_p
 from pgsbench.reporting.statistics.paired_values import Floats
 from pgsbench.reporting.statistics.seed_spread import SeedSpread
 from pgsbench.reporting.statistics.variance import variance_of
+from research.simulate_decisions import CHUNK, ITEM_SD, REST_SD, UNITS, World, draw
 
 #: Standard deviation, in points, of what a seed does to one arm: as photos and scenes have .2 to .7.
 SEED_SD = 0.7

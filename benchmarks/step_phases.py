@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from pgsbench.inspection.timing import now
+from benchmarks.timing import now
 from pgsbench.masking.base import Strategy
 
 #: In the order of a step. The loss belongs to the backward pass; what a loop does between the optimizer and

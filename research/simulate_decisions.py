@@ -1,6 +1,6 @@
 """How often ``compare --until decided`` errs, and how many seeds it takes, by simulation.
 
-``python -m pgsbench.reporting.decision.simulate`` prints the table of docs/statistics.md (some minutes).
+``python -m research.simulate_decisions`` prints the table of docs/statistics.md (some minutes).
 The answers are drawn from the crossed design, the true differences are known, and the tests are those that
 a study's verdict uses (`pgsbench.reporting.decision.decide`).
 """

@@ -1,4 +1,4 @@
-"""The table of ``pgsbench bench train``: what a training step costs, by phase, beside open_clip_train's loop.
+"""What a training step costs, by phase, beside open_clip_train's loop: ``python -m benchmarks.train``.
 
 Every row is a whole training loop on the same model and batch. Rows take turns, a few steps each, so that a
 busy moment of the machine strikes them alike.
@@ -14,26 +14,26 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
-from typing import Any
+from typing import Annotated, Any
 
+import pandas as pd
 import torch
+import typer
 
-from pgsbench.config.schema import ModelConfig, RunConfig, StrategyConfig, TrainingConfig, UnmaskedTuning
+from benchmarks.script import show, start
+from benchmarks.step_phases import PHASES, StepPhases, count_as_mask
+from benchmarks.timing import peak_bytes
+from pgsbench.config.schema import StrategyConfig, TrainingConfig, UnmaskedTuning
 from pgsbench.data.made_up import MadeUp
-from pgsbench.data.store import Progress
 from pgsbench.data.transforms import normalise
 from pgsbench.devices import devices_named, use
-from pgsbench.inspection.step_phases import PHASES, StepPhases, count_as_mask
-from pgsbench.inspection.timing import SPREAD, peak_bytes
 from pgsbench.masking.configure import configure
 from pgsbench.masking.text.configure import configure_text
 from pgsbench.masking.text.words import WordCounts
 from pgsbench.models.clip import Clip, build, contrastive_loss
 from pgsbench.models.masked_tower import attach
 from pgsbench.models.pair_cost import sizes_of
-from pgsbench.models.step_memory import step_memory
 from pgsbench.models.text_masking import TextMasking
-from pgsbench.reporting.render import Table
 from pgsbench.training.loop import train
 
 #: The row of open_clip's own loop, which masks nothing.
@@ -50,26 +50,16 @@ class Loop:
         run: Trains for some steps.
         phases: Where the seconds of its steps are collected.
         flops: Of one pair, forward and backward; None where they cannot be told.
-        bytes: What a step holds beyond model and batch, by plan; None likewise.
     """
 
     run: Callable[[int], None]
     phases: StepPhases
     flops: int | None
-    bytes: int | None = None
 
 
-def bench_training(
-    model: str = "scenes-vit",
-    *,
-    strategies: Sequence[str] = ("none", "flip", "pgs"),
-    batch_size: int = 32,
-    steps: int = 8,
-    turns: int = 3,
-    device: str = "cpu",
-    threads: int = 1,
-    progress: Progress = lambda *_: None,
-) -> Table:
+def training_costs(
+    model: str, strategies: Sequence[str], *, batch_size: int, steps: int, turns: int, device: torch.device
+) -> pd.DataFrame:
     """Measure training steps; `none` is always measured, too, as what the others are compared with.
 
     Args:
@@ -78,29 +68,24 @@ def bench_training(
         batch_size: Pairs in the batch.
         steps: Counted steps of each loop, in all.
         turns: In how many parts they are taken.
-        device: As on the command line.
-        threads: CPU threads, from now on.
-        progress: Told what is being measured.
+        device: Where.
+
+    Returns:
+        One row for each loop; medians over steps.
 
     Raises:
-        UserError: There is no such model, strategy or device.
+        UserError: There is no such model or strategy.
     """
-    on = use(devices_named(device)[0])
-    torch.set_num_threads(threads)
-    names = list(dict.fromkeys(["none", *strategies]))
-    loops = {name: _ours(model, name, batch_size, on) for name in names}
-    loops[OPEN_CLIP] = _open_clips(model, batch_size, on)
-    for turn in range(turns):
-        for name, loop in loops.items():
-            progress(f"timing {name}", turn, turns)
+    loops = {name: _ours(model, name, batch_size, device) for name in dict.fromkeys(["none", *strategies])}
+    loops[OPEN_CLIP] = _open_clips(model, batch_size, device)
+    for _ in range(turns):
+        for loop in loops.values():
             _take_turn(loop, math.ceil(steps / turns))
     # These steps are watched so closely that they are slow: the table has the seconds of those before.
     timed = {name: list(loop.phases.steps) for name, loop in loops.items()}
     # The first of two makes the optimizer's state.
-    peaks = {name: peak_bytes(partial(loop.run, 2), on) for name, loop in loops.items()}
-    progress("timing", turns, turns)
-    where = f"{threads} CPU thread{'s' if threads > 1 else ''}" if on.type == "cpu" else str(on)
-    return _table(loops, timed, peaks, batch_size, f"{model}, {batch_size} pairs a step, {where}")
+    peaks = {name: peak_bytes(partial(loop.run, 2), device) for name, loop in loops.items()}
+    return _table(loops, timed, peaks, batch_size)
 
 
 def _take_turn(loop: Loop, steps: int) -> None:
@@ -132,16 +117,7 @@ def _ours(model: str, name: str, batch_size: int, device: torch.device) -> Loop:
                 emit=lambda _: None,
             )
 
-    memory = step_memory(
-        RunConfig(
-            model=ModelConfig(name=model),
-            strategy=StrategyConfig(name=name),
-            training=_settings(batch_size, steps=2),
-        ),
-        device_type=device.type,
-    )
-    planned = None if memory.peak is None else memory.peak - memory.checkpoint
-    return Loop(run, phases, pair.flops, planned)
+    return Loop(run, phases, pair.flops)
 
 
 def _settings(batch_size: int, steps: int) -> TrainingConfig:
@@ -231,52 +207,48 @@ def _table(
     timed: Mapping[str, Sequence[Mapping[str, float]]],
     peaks: Mapping[str, int],
     batch_size: int,
-    setting: str,
-) -> Table:
-    whole = {name: [sum(step.values()) for step in steps] for name, steps in timed.items()}
-    unmasked, base = median(whole["none"]), loops["none"].flops
+) -> pd.DataFrame:
+    seconds = {name: median(sum(step.values()) for step in steps) for name, steps in timed.items()}
+    base = loops["none"].flops
     rows = []
     for name, steps in timed.items():
-        seconds, own = median(whole[name]), loops[name].flops
-        parts = [1000 * median(step[phase] for step in steps) for phase in PHASES]
+        flops = loops[name].flops
         rows.append(
-            [
-                name,
-                f"{batch_size / seconds:,.1f}",
-                f"{1000 * seconds:,.1f}",
-                *(f"{part:,.1f}" for part in parts),
-                f"{seconds / unmasked:.3f}",
-                f"{own / base:.3f}" if own and base else "-",
-                _mib(loops[name].bytes),
-                _mib(peaks[name]),
-            ]
+            {
+                "loop": name,
+                "pairs/s": round(batch_size / seconds[name], 1),
+                "step ms": round(1000 * seconds[name], 1),
+                **{f"{phase} ms": round(1000 * median(step[phase] for step in steps), 1) for phase in PHASES},
+                "time x none": round(seconds[name] / seconds["none"], 3),
+                "FLOP x none": round(flops / base, 3) if flops and base else None,
+                "peak MiB": round(peaks[name] / 2**20),
+            }
         )
-    header = [
-        "loop",
-        "pairs/s",
-        "step ms",
-        *(f"{phase} ms" for phase in PHASES),
-        "time x none",
-        "FLOP x none",
-        "plan MiB",
-        "peak MiB",
-    ]
-    notes = [
-        f"{setting}; medians of {len(whole['none'])} steps in turns. "
-        "On a CPU it is processor time, summed over threads.",
+    return pd.DataFrame(rows)
+
+
+def main(
+    model: Annotated[str, typer.Option(help="Which model is trained.")] = "scenes-vit",
+    strategies: Annotated[str, typer.Option(help="Joined by commas.")] = "none,flip,pgs",
+    batch_size: Annotated[int, typer.Option(help="Pairs a step.", min=1)] = 32,
+    steps: Annotated[int, typer.Option(help="Counted steps of each.", min=1)] = 12,
+    device: str = "cpu",
+    threads: Annotated[int, typer.Option(help="Of the CPU.", min=1)] = 1,
+) -> None:
+    """Time a training step by phase for each strategy, beside open_clip_train's own loop."""
+    on = use(devices_named(device)[0])
+    torch.set_num_threads(threads)
+    names = strategies.split(",")
+    table = training_costs(model, names, batch_size=batch_size, steps=steps, turns=3, device=on)
+    show(
+        f"Cost of a training step: {model}, {batch_size} pairs, {on}, {threads} CPU threads",
+        table,
+        "Medians of steps in turns; on a CPU of processor time, summed over threads.",
         f"{OPEN_CLIP}: its own loop and optimizer, without a mask, on pictures that are normalised already.",
         "backward: the loss and the backward pass. FLOP x none: matrix products of both towers, by plan.",
-        "peak MiB: memory beyond model and batch, in two steps. plan MiB: what `pgsbench plan` says of it.",
-    ]
-    uneven = [name for name, times in whole.items() if median(times) > SPREAD * min(times)]
-    if uneven:
-        notes.insert(
-            0,
-            f"Warning: the median is more than {SPREAD:g} times the fastest step for {', '.join(uneven)}: "
-            "the machine was busy. Repeat before you compare.",
-        )
-    return Table("Cost of a training step", header, rows, notes)
+        "peak MiB: memory beyond model and batch, in two steps.",
+    )
 
 
-def _mib(number: int | None) -> str:
-    return "-" if number is None else f"{number / 2**20:,.0f}"
+if __name__ == "__main__":
+    start(main)

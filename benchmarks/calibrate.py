@@ -1,4 +1,7 @@
-"""Whether this installation gives the numbers that clip_benchmark's authors published."""
+"""Whether this installation gives the numbers that clip_benchmark's authors published.
+
+``python -m benchmarks.calibrate ViT-B-32:openai --data vtab/cifar100``
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated
 
+import typer
+
+from benchmarks.script import start
 from pgsbench.config.yaml_text import parse_yaml
 from pgsbench.data import public
-from pgsbench.data.store import Progress
 from pgsbench.devices import devices_named
 from pgsbench.errors import ConfigError, nearest
 from pgsbench.evaluation.evaluate import evaluate, model_description
@@ -110,7 +116,6 @@ def calibrate(
     root: Path | None = None,
     batch_size: int = 256,
     device: str = "auto",
-    progress: Progress | None = None,
 ) -> Calibration:
     """Measure a published model on a public set beside the number that clip_benchmark's authors published.
 
@@ -123,7 +128,6 @@ def calibrate(
         root: Where public sets lie; default: where all data sets lie.
         batch_size: Pictures or texts encoded at a time.
         device: ``auto``, ``cpu``, ``cuda`` or one GPU.
-        progress: Told what is done.
 
     Raises:
         UserError: There is no such number, set or model.
@@ -143,8 +147,36 @@ def calibrate(
             out=Path(out),
             device=on,
             batch_size=batch_size,
-            progress=progress,
         )
     (score,) = report.primary().values()
     description = model_description(opened.clip)
     return Calibration(target, score.value, tolerance, tuple(score.notes), score.n, description, opened.note)
+
+
+def main(
+    model: Annotated[str, typer.Argument(help="NAME:TAG of a published model.")] = "ViT-B-32:openai",
+    data: Annotated[
+        str, typer.Option(help="A set as clip_benchmark names it, or a folder.")
+    ] = "vtab/cifar100",
+    checkpoint: Annotated[Path | None, typer.Option(help="Its weights, if there is no network.")] = None,
+    expect: Annotated[float | None, typer.Option(help="Accuracy (default: the published one).")] = None,
+    tolerance: Annotated[float, typer.Option(help="Largest difference that passes.", min=0)] = 0.005,
+    root: Annotated[Path | None, typer.Option(help="Where public sets lie.")] = None,
+    device: str = "auto",
+) -> None:
+    """Measure a public model on a public set and compare with clip_benchmark's published number.
+
+    Exit status 0: it agrees; 1: it misses, or the score is marked and does not compare (a set of another
+    size, for example). How data are fetched: `pgsbench data fetch`.
+    """
+    found = calibrate(
+        model, data, weights=checkpoint, expected=expect, tolerance=tolerance, root=root, device=device
+    )
+    if found.note:
+        print(f"note: {found.note}")
+    print(f"{model} on {data}, top-1 of {found.num_pictures:,} pictures: {found}\nmodel: {found.model}")
+    raise typer.Exit(0 if found.passes else 1)
+
+
+if __name__ == "__main__":
+    start(main)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from pgsbench.errors import DataError
-from pgsbench.inspection.picture_statistics import statistics_of
 from pgsbench.inspection.pictures import Pictures
+from research.picture_statistics import statistics_of
 
 
 def pictures(busy_inside: bool) -> Pictures:

@@ -1,27 +1,33 @@
-"""clip_benchmark's command line and ours on the same model and data: do scores agree, what do both take?"""
+"""clip_benchmark's command line and ours on the same model and data: do scores agree, what do both take?
+
+``python -m benchmarks.evaluate runs/ratio/none-s0-0123456789 --suite scenes``
+"""
 
 from __future__ import annotations
 
 import io
-import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Annotated
 
 import numpy as np
+import pandas as pd
+import typer
 from PIL import Image
 
+from benchmarks import reference
+from benchmarks.reference import TOLERANCE, Cost, ReferenceResult, timed
+from benchmarks.script import show, start
 from pgsbench.data import evalset
-from pgsbench.data.store import Progress
 from pgsbench.data.tar import EncodedImage
 from pgsbench.errors import ConfigError, EvaluationError, ModelError
-from pgsbench.evaluation import reference, task_data
 from pgsbench.evaluation import suite as suites
-from pgsbench.evaluation.reference import TOLERANCE, Cost, ReferenceResult, timed
+from pgsbench.evaluation import task_data
 from pgsbench.evaluation.suite import Suite
 from pgsbench.models import checkpoint
 from pgsbench.models.architectures import config_of
@@ -75,24 +81,7 @@ class SideBySide:
         ]
 
 
-def compare_both(checkpoint: str, suite: str, *, shape: str | None, **options: Any) -> SideBySide:
-    """Measure a model on a suite with both command lines, or an untrained one on made-up data.
-
-    Args:
-        checkpoint: As `compare` takes it; with a shape, the name of an architecture.
-        suite: Name or file of a suite; not looked at with a shape.
-        shape: As `made_up` takes it; None: none is made up.
-        **options: As for `compare`.
-    """
-    if shape is None:
-        return compare(checkpoint, suite, **options)
-    with made_up(checkpoint, shape) as (model, tasks):
-        return compare(model, tasks, **options)
-
-
-def compare(
-    source: str, suite: str, *, batch_size: int, workers: int = 0, progress: Progress | None = None
-) -> SideBySide:
+def compare(source: str, suite: str, *, batch_size: int, workers: int) -> SideBySide:
     """Measure a model with both command lines, ours without what is kept of earlier evaluations.
 
     Args:
@@ -100,7 +89,6 @@ def compare(
         suite: Name or file of a suite.
         batch_size: Pictures encoded at a time, of both.
         workers: Reading processes of clip_benchmark.
-        progress: Told what is done.
 
     Raises:
         UserError: The model or data is not there, or a command failed.
@@ -112,20 +100,8 @@ def compare(
     model, pretrained = as_open_clip_names_it(source)
     # The bare model, not its run directory: there its results lie already, and would be reused.
     scores, ours = _ours(source if pretrained else model.removeprefix("local-dir:"), suite, batch_size)
-    theirs = {}
-    for number, task in enumerate(shared):
-        if progress:
-            progress("clip_benchmark", number, len(shared))
-        theirs[task.name] = reference.run(
-            task,
-            folders[task.name],
-            model=model,
-            pretrained=pretrained,
-            batch_size=batch_size,
-            workers=workers,
-        )
-    if progress:
-        progress("clip_benchmark", len(shared), len(shared))
+    run = partial(reference.run, model=model, pretrained=pretrained, batch_size=batch_size, workers=workers)
+    theirs = {task.name: run(task, folders[task.name]) for task in shared}
     return SideBySide(tasks, scores, ours, theirs)
 
 
@@ -161,15 +137,15 @@ def made_up(architecture: str, shape: str) -> Iterator[tuple[str, str]]:
         ConfigError: This is no shape.
         ModelError: There is no such architecture.
     """
-    found = re.fullmatch(r"(\d+)x(\d+)x(\d+)", shape)
-    classes, templates, pictures = map(int, found.groups()) if found else (0, 0, 0)
-    if classes < 2 or not templates or not pictures:
+    try:
+        classes, templates, pictures = map(int, shape.split("x"))
+    except ValueError:
         raise ConfigError(
-            "a shape is CLASSESxTEMPLATESxPICTURES, with two classes or more",
+            "a shape is CLASSESxTEMPLATESxPICTURES",
             where="--shape",
             value=shape,
             way_out="1000x80x50000 is ImageNet's",
-        )
+        ) from None
     config_of(architecture)
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -212,3 +188,61 @@ def _ours(source: str, suite: str, batch_size: int) -> tuple[Scores, Cost]:
         if ", 0 reused" not in done.stdout:
             raise EvaluationError("`pgsbench evaluate` reused earlier results: no time to compare")
         return Scores.read(Path(folder)), cost
+
+
+def score_table(found: SideBySide) -> pd.DataFrame:
+    """Return every score that both sides measure, and whether the two agree."""
+    different = set(found.different)
+    rows = []
+    for score, theirs in found.shared:
+        verdict = "equal"
+        if abs(score.value - theirs) > TOLERANCE:
+            verdict = f"differs by at most its {score.num_ties} ties"
+        if f"{score.task} {score.metric}" in different:
+            verdict = "DIFFERENT"
+        rows.append([score.task, score.metric, f"{theirs:.6f}", f"{score.value:.6f}", verdict])
+    return pd.DataFrame(rows, columns=["task", "metric", "clip_benchmark", "pgsbench", "scores"])
+
+
+def cost_table(found: SideBySide) -> pd.DataFrame:
+    """Return what both sides took, and theirs by ours."""
+    theirs, ours = found.cost, found.ours
+    rows = [
+        ["clip_benchmark", theirs.seconds, theirs.cpu_seconds, len(found.theirs)],
+        ["pgsbench", ours.seconds, ours.cpu_seconds, 1],
+        ["ratio", theirs.seconds / ours.seconds, theirs.cpu_seconds / ours.cpu_seconds, None],
+    ]
+    return pd.DataFrame(rows, columns=["side", "seconds", "processor seconds", "processes"]).round(1)
+
+
+def main(
+    checkpoint: Annotated[str, typer.Argument(help="A run directory, a local-dir folder, or NAME:TAG.")],
+    suite: str = "scenes",
+    shape: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CxTxP",
+            help="Instead of a suite: C classes, T templates, P made-up photos; CHECKPOINT then names an "
+            "architecture. ImageNet is 1000x80x50000.",
+        ),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 64,
+    workers: Annotated[int, typer.Option(help="Reading processes of clip_benchmark.", min=0)] = 0,
+) -> None:
+    """Evaluate with clip_benchmark's command line and with ours: equal scores, and both times.
+
+    Theirs is one process a task, as its users run it; ours is one `pgsbench evaluate` without cached
+    embeddings. A difference larger than ties can make is an error.
+    """
+    with made_up(checkpoint, shape) if shape else nullcontext((checkpoint, suite)) as (model, tasks):
+        found = compare(model, tasks, batch_size=batch_size, workers=workers)
+    lacking = [task.name for task in found.suite.tasks if task.name not in found.theirs]
+    notes = [f"In our time only, as clip_benchmark has no such task: {', '.join(lacking)}"] if lacking else []
+    show(f"Suite {found.suite.name}", score_table(found), *notes)
+    show("What both took", cost_table(found))
+    if found.different:
+        raise EvaluationError("scores differ by more than ties", value=found.different)
+
+
+if __name__ == "__main__":
+    start(main)

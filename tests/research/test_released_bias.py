@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from open_clip.model import CLIP
 from torch import Tensor
 
-from pgsbench.inspection import released_bias as effect
-from pgsbench.inspection.released_code import biased_masks
 from pgsbench.masking.base import PatchView, view_of
 from pgsbench.models.clip import build
+from research import released_bias as effect
+from research.released_code import biased_masks
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pgsbench.inspection.released_code import Finding, biased_masks
 from pgsbench.masking.base import PatchView
 from pgsbench.masking.pgs_released import attention_bias
 from pgsbench.models.tower_layout import TowerLayout, layout_of
+from research.released_code import Finding, biased_masks
 
 #: Number of pictures that go through the tower: seconds on a CPU, with ViT-B/16.
 PICTURES = 16

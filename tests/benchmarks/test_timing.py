@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from pgsbench.inspection.timing import costs, example_view, pgs_stages, released_stages
+from benchmarks.timing import costs, example_view
 from pgsbench.masking.base import Need, PatchView, Selection, Strategy, keep_all
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.pgs import Pgs
@@ -94,23 +94,3 @@ def test_the_peak_of_a_whole_mask_is_that_of_torchs_profiler(view: PatchView, st
     changes.sort(key=lambda event: event.start_ns())
     held = torch.tensor([event.nbytes() for event in changes]).cumsum(0)
     assert one.peak_bytes == pytest.approx(int(held.max()), rel=0.02)
-
-
-def test_the_stages_of_pgs(view: PatchView) -> None:
-    assert set(pgs_stages(Pgs(), view, repetitions=1)) == {"edge", "similarity", "otn", "selection"}
-    without = pgs_stages(Pgs(otn=False), view, repetitions=1)
-    assert set(without) == {"edge", "similarity", "selection"}
-    assert all(milliseconds > 0 for milliseconds in without.values())
-
-
-def test_the_stages_of_pgs_released(view: PatchView) -> None:
-    stages = released_stages(PgsReleased(), view, repetitions=1)
-    assert set(stages) == {"z-score", "edge", "similarity", "otn", "selection"}
-    assert all(milliseconds > 0 for milliseconds in stages.values())
-    without = released_stages(PgsReleased(edge=False, otn=False), view, repetitions=1)
-    assert set(without) == {"z-score", "similarity", "selection"}
-
-
-def test_a_strategy_that_asks_for_attention_can_be_measured(view: PatchView) -> None:
-    assert view.attention is not None
-    assert view.attention.shape == (4, 36)

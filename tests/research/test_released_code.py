@@ -6,11 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pgsbench.inspection import edge_retention as retention
-from pgsbench.inspection import released_code
 from pgsbench.masking import pgs_released
 from pgsbench.masking.base import PatchView, view_of
 from pgsbench.masking.testing import draws_for
+from research import edge_retention as retention
+from research import released_code
 
 
 def pictures(flat: int = 32) -> PatchView:
