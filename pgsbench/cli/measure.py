@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from pgsbench import completion
 from pgsbench.cli import options as opt
 from pgsbench.cli.commands import argument, command, group, names_in, option
 from pgsbench.progress import Bars
@@ -34,7 +33,7 @@ _SHAPE = (
 
 @command(app, "pgsbench evaluate runs/ratio/pgs-s0-0123456789 --suite scenes", slow=True)
 def evaluate(
-    checkpoints: Annotated[list[str], argument(_CHECKPOINT, "CHECKPOINT...", tab=completion.checkpoints)],
+    checkpoints: Annotated[list[str], argument(_CHECKPOINT, "CHECKPOINT...")],
     suite: opt.Suite = "scenes",
     model: Annotated[str | None, option(_MODEL, metavar="NAME")] = None,
     root: opt.Root = None,
@@ -105,9 +104,7 @@ def masks(
     model: Annotated[str, option("Whose image tower and patches.")] = "ViT-B-16",
     batch_size: Annotated[int, option("Pictures in the batch.", min=1, max=2**20)] = 16,
     device: opt.Device = "cpu",
-    strategies: Annotated[
-        str | None, option("Joined by commas (default: all).", tab=completion.strategy_list)
-    ] = None,
+    strategies: Annotated[str | None, option("Joined by commas (default: all).")] = None,
     threads: opt.Threads = 1,
     json: opt.Json = False,
 ) -> None:
@@ -123,7 +120,7 @@ def masks(
 @command(bench, "pgsbench bench train --strategies none,flip,pgs", slow=True)
 def train(
     model: Annotated[str, option("Which model is trained.")] = "scenes-vit",
-    strategies: Annotated[str, option("Joined by commas.", tab=completion.strategy_list)] = "none,flip,pgs",
+    strategies: Annotated[str, option("Joined by commas.")] = "none,flip,pgs",
     batch_size: opt.BatchSize = 32,
     steps: Annotated[int, option("Counted steps of each.", min=1, max=1_000_000)] = 12,
     device: opt.Device = "cpu",
@@ -141,7 +138,7 @@ def train(
 
 @command(bench, "pgsbench bench eval runs/ratio/pgs-s0-0123456789 --suite scenes", name="eval", slow=True)
 def eval_(
-    checkpoint: Annotated[str, argument(_EVALUATED, "CHECKPOINT", tab=completion.checkpoints)],
+    checkpoint: Annotated[str, argument(_EVALUATED, "CHECKPOINT")],
     suite: opt.Suite = "scenes",
     shape: Annotated[str | None, option(_SHAPE, metavar="CxTxP")] = None,
     batch_size: opt.BatchSize = 64,
