@@ -182,7 +182,7 @@ def data(
 def doctor(output: opt.Output = Path(), json: opt.Json = False) -> None:
     """Look for what will go wrong on this machine, and say what to do; exits with 1 where something will."""
     from pgsbench.doctor import checks, checks_table
-    from pgsbench.doctor.check import PROBLEM
+    from pgsbench.doctor.machine import PROBLEM
 
     found = list(checks(output))
     terminal.show(checks_table(found), json=json)
