@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pgsbench import completion
+from pgsbench.cli import completion
 from pgsbench.cli import options as opt
 from pgsbench.cli.commands import argument, command, group, names_in, option
 from pgsbench.progress import Bars
@@ -17,7 +17,7 @@ from pgsbench.reporting import terminal
 app = group("Masking strategies: described, seen, measured.", name="masks")
 
 _TEXTS = "Text strategies, joined by commas (default: the study's)."
-Texts = Annotated[str | None, option(_TEXTS, tab=completion.text_strategies)]
+Texts = Annotated[str | None, option(_TEXTS)]
 Keep = Annotated[int | None, option("Tokens of a caption that stay, with both marks (default: its own).")]
 _DIAGNOSED = "Strategies, joined by commas (default: the study's arms; with data all but none and flip)."
 _PREVIEWED = "Strategies, joined by commas (default: pgs,random,grid; of a study: its arms)."
@@ -38,7 +38,7 @@ def list_(json: opt.Json = False) -> None:
 
 @command(app, "pgsbench masks show pgs")
 def show(
-    name: Annotated[str, argument("A strategy's name, or file.py:Class.", tab=completion.strategies)],
+    name: Annotated[str, argument("A strategy's name, or file.py:Class.")],
     text: Annotated[bool, option("The text strategy, where pictures have this name, too.", "--text")] = False,
 ) -> None:
     """Describe a strategy or a text strategy: the method, its fields and their defaults."""
@@ -50,7 +50,7 @@ def show(
 @command(app, "pgsbench masks preview cat.jpg dog.jpg --strategies pgs,random,grid --to masks.png", slow=True)
 def preview(
     images: Annotated[list[str] | None, argument("Image files, or one study.", "[IMAGES | STUDY]")] = None,
-    strategies: Annotated[str | None, option(_PREVIEWED, tab=completion.strategy_list)] = None,
+    strategies: Annotated[str | None, option(_PREVIEWED)] = None,
     mask_ratio: Annotated[float | None, option("Share of patches masked (default: each one's own).")] = None,
     to: Annotated[Path, option("The figure: .png, .pdf or .svg.", metavar="FILE")] = Path("masks.png"),
     data: Annotated[str | None, option("Take pictures of this training data instead.")] = None,
@@ -77,8 +77,8 @@ def preview(
 
 @command(app, "pgsbench masks diagnose baselines --strategies pgs,flip,grid", slow=True)
 def diagnose(
-    study_or_data: Annotated[str, argument("Or shards.", "STUDY|DATA", tab=completion.studies_or_data)],
-    strategies: Annotated[str | None, option(_DIAGNOSED, tab=completion.strategy_list)] = None,
+    study_or_data: Annotated[str, argument("Or shards.", "STUDY|DATA", tab=completion.studies)],
+    strategies: Annotated[str | None, option(_DIAGNOSED)] = None,
     batches: Annotated[int, option("Training batches to look at.", min=1, max=100_000)] = 8,
     seeds: Annotated[int, option("Seeds of each mask.", min=2, max=1000)] = 2,
     find_threshold: Annotated[float | None, option(_THRESHOLD, metavar="RATIO")] = None,

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from pgsbench import completion
 from pgsbench.cli import options as opt
 from pgsbench.cli.commands import argument, command, group, option
 from pgsbench.progress import Bars
@@ -28,7 +27,7 @@ _PART = "Measure only the K-th of N parts; the call without it joins them."
 
 @command(app, "pgsbench evaluate runs/ratio/pgs-s0-0123456789 --suite scenes", slow=True)
 def evaluate(
-    checkpoints: Annotated[list[str], argument(_CHECKPOINT, "CHECKPOINT...", tab=completion.checkpoints)],
+    checkpoints: Annotated[list[str], argument(_CHECKPOINT, "CHECKPOINT...")],
     suite: opt.Suite = "scenes",
     model: Annotated[str | None, option(_MODEL, metavar="NAME")] = None,
     root: opt.Root = None,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pgsbench import completion
+from pgsbench.cli import completion
 from pgsbench.cli import options as opt
 from pgsbench.cli.commands import argument, command, group, names_in, option
 from pgsbench.reporting import terminal
@@ -28,7 +28,7 @@ _REFERENCE = "What is believed: a study under runs/, or a report's folder; or ST
 @command(runs, "pgsbench runs ls --study ratio --min-score 60 --sort score", name="ls")
 def list_(
     study: Annotated[str | None, option("Runs of this study.", tab=completion.studies_run)] = None,
-    arm: Annotated[str | None, option("Runs of this arm.", tab=completion.arms)] = None,
+    arm: Annotated[str | None, option("Runs of this arm.")] = None,
     min_score: Annotated[float | None, option("At least this score in percent.", min=0, max=100)] = None,
     newer: Annotated[str | None, option("Begun within this time: 90m, 12h, 2d, 1w.", metavar="AGE")] = None,
     metric: Annotated[str, option(f"{_METRIC}.")] = "mean",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pgsbench.doctor import machine, stores
-from pgsbench.doctor.check import OK, PROBLEM, WARNING, Check
+from pgsbench.doctor.machine import OK, PROBLEM, WARNING, Check
 from pgsbench.reporting.render import Table, counted
 
 

@@ -255,14 +255,11 @@ def test_the_recorded_command_repeats_what_was_run(swept: tuple[Path, str], tiny
     assert "runs: 0 trained, 1 reused" in pgsbench(folder, *recorded[1:]).stdout
 
 
-def test_runs_of_other_numerics_are_trained_anew_unless_they_may_stand_in(
-    swept: tuple[Path, str], tiny: TinyWorld
-) -> None:
+def test_runs_of_other_numerics_are_trained_anew(swept: tuple[Path, str], tiny: TinyWorld) -> None:
     folder, _ = swept
     words = ("train", str(tiny.study), "--arm", "none", "--set", "name=numerics")
     assert "0 trained, 1 reused" in pgsbench(folder, *words).stdout
     other = (*words, "--threads", "2")
-    assert "0 trained, 1 reused" in pgsbench(folder, *other, "--any-numerics").stdout
     assert "1 trained, 0 reused" in pgsbench(folder, *other).stdout
     assert pgsbench(folder, *words[:2], "--arm", "pgs", *words[4:]).returncode == 0
     report = (folder / "reports/numerics/report.md").read_text()

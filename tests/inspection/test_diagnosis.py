@@ -18,7 +18,7 @@ from pgsbench.data.transforms import normalise
 from pgsbench.errors import StudyError
 from pgsbench.inspection.diagnosis import Diagnosis, diagnose
 from pgsbench.inspection.diagnosis_files import diagnosis_figure, write
-from pgsbench.inspection.diagnosis_tables import agreement_table, diagnosis_table
+from pgsbench.inspection.diagnosis_report import agreement_table, diagnosis_table
 from pgsbench.inspection.first_masks import draw, draw_stages, first_view
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.cluster import Cluster
