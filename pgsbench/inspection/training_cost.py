@@ -25,8 +25,7 @@ from pgsbench.data.transforms import normalise
 from pgsbench.devices import devices_named, use
 from pgsbench.inspection.step_phases import PHASES, StepPhases, count_as_mask
 from pgsbench.inspection.timing import SPREAD, peak_bytes
-from pgsbench.masking.configure import configure
-from pgsbench.masking.text.configure import configure_text
+from pgsbench.masking.configure import configure, configure_text
 from pgsbench.masking.text.words import WordCounts
 from pgsbench.models.clip import Clip, build, contrastive_loss
 from pgsbench.models.masked_tower import attach
