@@ -27,8 +27,7 @@ from pgsbench.config.schema import StrategyConfig, TrainingConfig, UnmaskedTunin
 from pgsbench.data.made_up import MadeUp
 from pgsbench.data.transforms import normalise
 from pgsbench.devices import devices_named, use
-from pgsbench.masking.configure import configure
-from pgsbench.masking.text.configure import configure_text
+from pgsbench.masking.configure import configure, configure_text
 from pgsbench.masking.text.words import WordCounts
 from pgsbench.models.clip import Clip, build, contrastive_loss
 from pgsbench.models.masked_tower import attach

@@ -33,9 +33,8 @@ from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import Suite, following, load_suite
 from pgsbench.evaluation.task_results import are_whole
 from pgsbench.masking.base import Strategy
-from pgsbench.masking.configure import configure
+from pgsbench.masking.configure import configure, configure_text
 from pgsbench.masking.coverage import overlap
-from pgsbench.masking.text.configure import configure_text
 from pgsbench.models import checkpoint
 from pgsbench.models.clip import Clip, load
 from pgsbench.models.masked_tower import Masking, attach

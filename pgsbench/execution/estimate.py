@@ -14,8 +14,7 @@ import torch
 from pgsbench.config.schema import RunConfig, UnmaskedTuning
 from pgsbench.data.made_up import MadeUp
 from pgsbench.devices import use
-from pgsbench.masking.configure import configure
-from pgsbench.masking.text.configure import configure_text
+from pgsbench.masking.configure import configure, configure_text
 from pgsbench.masking.text.words import WordCounts
 from pgsbench.models.masked_tower import attach
 from pgsbench.models.pair_cost import pair_costs

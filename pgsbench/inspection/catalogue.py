@@ -37,8 +37,7 @@ def describe(name: str, *, is_text: bool = False) -> str:
     Raises:
         PluginError: There is no such strategy.
     """
-    from pgsbench.masking.configure import OPTIONS, strategy_class
-    from pgsbench.masking.text.configure import text_strategy_class
+    from pgsbench.masking.configure import OPTIONS, strategy_class, text_strategy_class
 
     is_text = is_text or (name in TEXT_STRATEGIES.names() and name not in STRATEGIES.names())
     kind = text_strategy_class(name) if is_text else strategy_class(name)

@@ -15,8 +15,8 @@ from pgsbench.inspection.first_masks import draw, draw_stages, first_view, usabl
 from pgsbench.inspection.inspected import arms_of_study, check_ratio, is_study, named_strategies
 from pgsbench.inspection.pictures import Pictures, from_data, from_files
 from pgsbench.inspection.texts import named_texts, struck, texts_of_study
-from pgsbench.masking.appearance import appearance
 from pgsbench.masking.base import Fuser, PatchView, Strategy
+from pgsbench.masking.coverage import appearance
 from pgsbench.masking.edges import edge_map
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.pgs_mixed import PgsMixed

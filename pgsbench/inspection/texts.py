@@ -9,8 +9,8 @@ from torch import Tensor
 
 from pgsbench.data.shards import open_pairs
 from pgsbench.errors import ConfigError
+from pgsbench.masking.configure import configure_text, text_strategy_class
 from pgsbench.masking.text.base import TextStrategy
-from pgsbench.masking.text.configure import configure_text, text_strategy_class
 from pgsbench.models.clip import Clip
 from pgsbench.models.text_masking import TextMasking, pieces
 from pgsbench.records.run_spec import short

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from pgsbench.plugins.registry import Registry
 
@@ -18,12 +19,12 @@ class Card(NamedTuple):
 #: Built-in strategies, plain text so that listing them imports nothing. `summary` is the first line of
 #: the class's docstring and `paper` is named in it; a test holds the two together.
 CARDS: dict[str, Card] = {
-    "none": Card("pgsbench.masking.none:NoMask", "arXiv 2103.00020", "Every patch is kept: plain CLIP."),
+    "none": Card("pgsbench.masking.random:NoMask", "arXiv 2103.00020", "Every patch is kept: plain CLIP."),
     "random": Card(
         "pgsbench.masking.random:Random", "arXiv 2208.07220", "Patches are kept uniformly at random."
     ),
     "flip": Card(
-        "pgsbench.masking.flip:Flip",
+        "pgsbench.masking.random:Flip",
         "arXiv 2212.00794",
         "FLIP: half of the patches at random, meant to be followed by unmasked tuning.",
     ),
@@ -89,3 +90,44 @@ STRATEGIES = Registry(
     group="pgsbench.masking",
     builtin={name: card.target for name, card in CARDS.items()},
 )
+
+
+class Chosen(NamedTuple):
+    """A default that scores have chosen: the seeds that chose flatter it, so reports name these seeds.
+
+    How it was chosen: docs/results.md, "How `pgs` came to its defaults". Whoever chooses another default by
+    scores enters it in `CHOSEN_CHOSEN_DEFAULTS`.
+
+    Attributes:
+        strategy: Name of the strategy.
+        field: Its field.
+        value: The default.
+        data: Names of the data sets that it was chosen on.
+        seeds: The seeds of those trainings.
+    """
+
+    strategy: str
+    field: str
+    value: object
+    data: frozenset[str]
+    seeds: frozenset[int]
+
+
+CHOSEN_DEFAULTS = (
+    Chosen("pgs-mixed", "random_share", 0.5, frozenset({"scenes", "tiny-imagenet"}), frozenset({0})),
+)
+
+
+def chosen_by(strategy: Mapping[str, Any], data: str, seed: int) -> Chosen | None:
+    """Return the default of a training's mask that this seed chose on this data; None: there is none.
+
+    Args:
+        strategy: The strategy's name and fields.
+        data: Name of the training data.
+        seed: The training's seed.
+    """
+    for one in CHOSEN_DEFAULTS:
+        is_used = strategy.get("name") == one.strategy and strategy.get(one.field) == one.value
+        if is_used and data in one.data and seed in one.seeds:
+            return one
+    return None

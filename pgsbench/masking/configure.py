@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -13,11 +13,11 @@ from pydantic_core import to_jsonable_python
 from pgsbench.errors import ConfigError, PluginError
 from pgsbench.masking import STRATEGIES
 from pgsbench.masking.base import Need, Strategy
-from pgsbench.masking.merge import Merged
-from pgsbench.masking.text.base import TextStrategy
-from pgsbench.masking.views import ManyViews
+from pgsbench.masking.options import ManyViews, Merged
+from pgsbench.masking.text import TEXT_STRATEGIES
+from pgsbench.masking.text.base import TextNeed, TextStrategy
 from pgsbench.plugins.from_values import build, load_class
-from pgsbench.plugins.registry import blaming
+from pgsbench.plugins.registry import Registry, blaming
 
 
 class Option(NamedTuple):
@@ -75,24 +75,41 @@ def _with_option(strategy: Strategy, key: str, value: Any, *, where: str) -> Str
     return wrapped
 
 
+def configure_text(
+    name: str, fields: Mapping[str, Any], *, where: str = "text", relative_to: Path | None = None
+) -> TextStrategy:
+    """Build a text strategy, as `configure` builds one for images, and raise what that raises."""
+    kind = text_strategy_class(name, where=where, relative_to=relative_to)
+    strategy: TextStrategy = build(TEXT_STRATEGIES, name, kind, fields, where=where, read=("keep",))
+    return strategy
+
+
 def strategy_class(name: str, *, where: str = "strategy", relative_to: Path | None = None) -> type[Any]:
     """Return the class that `name` stands for, once it is sure to be a strategy.
 
     Raises:
         PluginError: It cannot be found or imported, or something is missing to make it a strategy.
     """
-    kind = load_class(STRATEGIES, name, where=where, relative_to=relative_to)
-    with blaming("the class of this strategy raises when it is looked at", where=where, value=name):
-        needs = getattr(kind, "needs", None)
-        looks_at_attention = isinstance(needs, frozenset) and "attention" in needs
-        wanted = {"mask_ratio", "ema_momentum"} if looks_at_attention else {"mask_ratio"}
-        missing = what_is_missing(kind, get_args(Need), wanted)
+    return _class(STRATEGIES, name, get_args(Need), "mask_ratio", where, relative_to)
+
+
+def text_strategy_class(name: str, *, where: str = "text", relative_to: Path | None = None) -> type[Any]:
+    """Return the class of a text strategy, as `strategy_class` does of one for images."""
+    return _class(TEXT_STRATEGIES, name, get_args(TextNeed), "keep", where, relative_to)
+
+
+def _class(
+    registry: Registry, name: str, needs: Sequence[str], budget: str, where: str, relative_to: Path | None
+) -> type[Any]:
+    kind = load_class(registry, name, where=where, relative_to=relative_to)
+    with blaming(f"the class of this {registry.kind} raises when it is looked at", where=where, value=name):
+        missing = _what_is_missing(kind, needs, budget)
     if missing:
         raise PluginError(
-            "this is no masking strategy: " + "; ".join(missing),
+            f"this is no {registry.kind}: " + "; ".join(missing),
             where=where,
             value=name,
-            way_out="see docs/add-a-strategy.md, and test it with pgsbench.masking.testing.StrategyContract",
+            way_out="see docs/add-a-strategy.md, and test it with StrategyContract or TextStrategyContract",
         )
     return kind
 
@@ -108,28 +125,22 @@ def fields_of(strategy: Strategy | TextStrategy) -> dict[str, Any]:
     return plain
 
 
-def what_is_missing(kind: object, needs_known: Sequence[str], wanted: Set[str]) -> list[str]:
-    """Return what a class lacks to be a strategy, each as half a sentence.
-
-    Args:
-        kind: What is said to be a class.
-        needs_known: What its `needs` may name.
-        wanted: The fields or properties that it must have.
-    """
+def _what_is_missing(kind: object, needs_known: Sequence[str], budget: str) -> list[str]:
+    """Return what a class lacks to be a strategy, each as half a sentence."""
     if not isinstance(kind, type):
         return [f"it is {type(kind).__name__!r} and no class"]
     missing = []
     parameters = getattr(kind, "__dataclass_params__", None)
     if parameters is None or not parameters.frozen:
         missing.append("decorate it with `@dataclass(frozen=True)`")
-    needs = getattr(kind, "needs", None)
+    needs, wanted = getattr(kind, "needs", None), {budget}
     if not isinstance(needs, frozenset) or not needs <= set(needs_known):
         missing.append(f"`needs` must be a frozenset of {', '.join(map(repr, needs_known))}, perhaps empty")
+    elif "attention" in needs:
+        wanted.add("ema_momentum")
     select = getattr(kind, "select", None)
-    if not callable(select):
+    if not callable(select) or list(inspect.signature(select).parameters) != ["self", "view", "draws"]:
         missing.append("it lacks the method `select(self, view, *, draws)`")
-    elif list(inspect.signature(select).parameters) != ["self", "view", "draws"]:
-        missing.append("the method must be `select(self, view, *, draws)`")
     names = {field.name for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else set()
     return missing + [
         f"it lacks a field or property `{name}`" for name in sorted(wanted - names) if not hasattr(kind, name)

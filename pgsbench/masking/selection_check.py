@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import get_args
 
 import torch
@@ -10,8 +12,9 @@ from torch import Tensor
 from pgsbench.errors import PluginError
 from pgsbench.masking.base import Need, PatchView, Selection, Strategy
 from pgsbench.masking.noise import Draws
+from pgsbench.masking.text.base import TextNeed, TextStrategy, TextView
 
-_WAY_OUT = "test the strategy with pgsbench.masking.testing.StrategyContract, see docs/add-a-strategy.md"
+_WAY_OUT = "test it with StrategyContract or TextStrategyContract, see docs/add-a-strategy.md"
 
 
 def select_checked(strategy: Strategy, view: PatchView, *, draws: Draws) -> Selection:
@@ -23,25 +26,36 @@ def select_checked(strategy: Strategy, view: PatchView, *, draws: Draws) -> Sele
         PluginError: The selection is malformed, or the strategy looks at what it does not need.
     """
     limited = view.limited_to(strategy.needs)
-    try:
+    with _checking(strategy, get_args(Need)) as place:
         selection = strategy.select(limited, draws=draws)
-    except (AttributeError, TypeError) as error:
-        if "NoneType" not in str(error):
-            raise  # a bug of the strategy's own, whose traceback tells where
-        undeclared = [need for need in get_args(Need) if need not in strategy.needs]
-        raise PluginError(
-            f"`select` seems to read what `needs` does not name, which is None: {error}",
-            where=_place(strategy),
-            way_out=f"add to `needs` what it looks at, of {', '.join(undeclared)}",
-        ) from error
-    problem = _problem(selection, view)
-    if problem:
-        raise PluginError(problem, where=_place(strategy), way_out=_WAY_OUT)
+    if problem := _problem(selection, view):
+        raise PluginError(problem, where=place, way_out=_WAY_OUT)
     return selection
 
 
-def _place(strategy: Strategy) -> str:
-    return f"strategy {type(strategy).__name__}"
+def text_select_checked(strategy: TextStrategy, view: TextView, *, draws: Draws) -> Tensor:
+    """Let a text strategy choose, and check what it answers; see `select_checked`."""
+    with _checking(strategy, get_args(TextNeed)) as place:
+        stays = strategy.select(view, draws=draws)
+    if problem := broken_rule(stays, view, strategy.keep):
+        raise PluginError(problem, where=place, way_out=_WAY_OUT)
+    return stays
+
+
+@contextmanager
+def _checking(strategy: Strategy | TextStrategy, needs_known: Iterable[str]) -> Iterator[str]:
+    place = f"strategy {type(strategy).__name__}"
+    try:
+        yield place
+    except (AttributeError, TypeError) as error:
+        if "NoneType" not in str(error):
+            raise  # a bug of the strategy's own, whose traceback tells where
+        undeclared = [need for need in needs_known if need not in strategy.needs]
+        raise PluginError(
+            f"`select` seems to read what `needs` does not name, which is None: {error}",
+            where=place,
+            way_out=f"add to `needs` what it looks at, of {', '.join(undeclared)}",
+        ) from error
 
 
 def _problem(selection: object, view: PatchView) -> str:
@@ -91,3 +105,21 @@ def _kind(value: object) -> str:
     if isinstance(value, Tensor):
         return f"{str(value.dtype).removeprefix('torch.')} on {value.device}"
     return type(value).__name__
+
+
+def broken_rule(stays: object, view: TextView, keep: int | None) -> str:
+    """Return which rule an answer breaks; empty where it breaks none."""
+    if not isinstance(stays, Tensor) or stays.dtype != torch.bool or stays.shape != view.ids.shape:
+        return f"`select` must return a bool tensor of the shape {view.shape}"
+    if not bool(stays[view.marks].all()):
+        return "the marks of start and end must stay"
+    if bool(stays[~view.tokens].any()):
+        return "padding must not stay"
+    fits = view.lengths <= view.shape[1] if keep is None else view.lengths <= keep
+    if not torch.equal(stays[fits], view.tokens[fits]):
+        return "a caption that fits into the budget must stay whole"
+    if keep is not None and int(stays.sum(dim=1).max()) > keep:
+        return f"at most `keep` tokens may stay, here {keep}, not {int(stays.sum(dim=1).max())}"
+    if not bool((stays & view.between).any(dim=1)[view.lengths > 2].all()):
+        return "at least one token between the marks must stay"
+    return ""

@@ -39,10 +39,9 @@ from pgsbench.masking.base import (
     num_kept,
 )
 from pgsbench.masking.configure import fields_of
-from pgsbench.masking.merge import Merged
 from pgsbench.masking.noise import Draws
+from pgsbench.masking.options import ManyViews, Merged
 from pgsbench.masking.token_counts import token_count
-from pgsbench.masking.views import ManyViews
 
 #: (grid, patch size, batch size): square, wide, tall, odd and single-image batches.
 SHAPES: tuple[tuple[tuple[int, int], tuple[int, int], int], ...] = (

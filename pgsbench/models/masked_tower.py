@@ -17,9 +17,8 @@ from torch.utils.hooks import RemovableHandle
 
 from pgsbench.devices import sent
 from pgsbench.errors import DataError, ModelError
-from pgsbench.masking.appearance import averaged, coarse, resample
 from pgsbench.masking.base import Fuser, PatchView, Resampler, Selection, Strategy
-from pgsbench.masking.coverage import object_shares, objects_kept
+from pgsbench.masking.coverage import averaged, coarse, object_shares, objects_kept, resample
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.selection_check import select_checked
 from pgsbench.masking.token_counts import TokenCount, whole

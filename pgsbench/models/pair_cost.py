@@ -8,9 +8,8 @@ from functools import cache
 from torch import nn
 
 from pgsbench.config.schema import ModelConfig, StrategyConfig, TextConfig
-from pgsbench.masking.configure import configure
+from pgsbench.masking.configure import configure, configure_text
 from pgsbench.masking.text.base import num_entering
-from pgsbench.masking.text.configure import configure_text
 from pgsbench.masking.token_counts import TokenCount, token_count, whole
 from pgsbench.models.architectures import file_hash_of
 from pgsbench.models.clip import build

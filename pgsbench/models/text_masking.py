@@ -11,9 +11,8 @@ from torch import Tensor
 
 from pgsbench.errors import ModelError
 from pgsbench.masking.noise import Draws
-from pgsbench.masking.text.base import TextStrategy, TextView, num_entering
-from pgsbench.masking.text.check import select_checked
-from pgsbench.masking.text.shorten import shorten
+from pgsbench.masking.selection_check import text_select_checked
+from pgsbench.masking.text.base import TextStrategy, TextView, num_entering, shorten
 from pgsbench.masking.text.words import WordCounts, view_of_texts
 from pgsbench.models.clip import Clip, Tokenize
 from pgsbench.models.openclip import open_clip
@@ -75,7 +74,7 @@ class TextMasking:
         if self._place is None:
             raise RuntimeError("begin_step() must be called before captions are shortened")
         view = self._view(ids)
-        select = self.strategy.select if self._is_checked else partial(select_checked, self.strategy)
+        select = self.strategy.select if self._is_checked else partial(text_select_checked, self.strategy)
         stays = select(view, draws=self._draws(len(ids)))
         self._is_checked = True
         return stays

@@ -22,8 +22,13 @@ from pgsbench.config.schema import (
 )
 from pgsbench.data import source_names, store
 from pgsbench.errors import ConfigError, DataError, ModelError, UserError
-from pgsbench.masking.configure import configure, fields_of, strategy_class
-from pgsbench.masking.text.configure import configure_text, text_strategy_class
+from pgsbench.masking.configure import (
+    configure,
+    configure_text,
+    fields_of,
+    strategy_class,
+    text_strategy_class,
+)
 from pgsbench.models.architectures import check_name
 from pgsbench.study.budget import spend
 from pgsbench.study.draft import Draft

@@ -17,7 +17,7 @@ from pgsbench.masking import CARDS
 from pgsbench.masking.configure import configure
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.testing import make_view
-from pgsbench.masking.text.none import WholeText
+from pgsbench.masking.text.plain import WholeText
 from pgsbench.models.clip import Clip, build, contrastive_loss
 from pgsbench.models.masked_tower import attach
 from pgsbench.models.text_masking import TextMasking

@@ -22,11 +22,9 @@ from pgsbench.inspection.diagnosis_report import agreement_table, diagnosis_tabl
 from pgsbench.inspection.first_masks import draw, draw_stages, first_view
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.cluster import Cluster
-from pgsbench.masking.flip import Flip
-from pgsbench.masking.none import NoMask
 from pgsbench.masking.oracle import Oracle
 from pgsbench.masking.pgs import Pgs
-from pgsbench.masking.random import Random
+from pgsbench.masking.random import Flip, NoMask, Random
 from pgsbench.models.clip import Clip, build
 from pgsbench.models.masked_tower import attach
 

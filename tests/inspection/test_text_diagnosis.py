@@ -6,9 +6,7 @@ import torch
 
 from pgsbench.data.memory import InMemory
 from pgsbench.inspection.text_diagnosis import text_table
-from pgsbench.masking.text.none import WholeText
-from pgsbench.masking.text.random import RandomTokens
-from pgsbench.masking.text.truncate import Truncate
+from pgsbench.masking.text.plain import RandomTokens, Truncate, WholeText
 from pgsbench.models.clip import build
 
 

@@ -14,11 +14,10 @@ import torch
 
 from pgsbench.errors import ConfigError
 from pgsbench.masking.base import Strategy
-from pgsbench.masking.configure import configure
+from pgsbench.masking.configure import configure, configure_text
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.testing import StrategyContract, make_view
 from pgsbench.masking.text.base import TextStrategy
-from pgsbench.masking.text.configure import configure_text
 from pgsbench.masking.text.testing import TextStrategyContract, make_text_view
 from pgsbench.models.clip import build
 from pgsbench.models.masked_tower import attach

@@ -19,7 +19,7 @@ from pgsbench.masking.base import PatchView, Strategy
 from pgsbench.masking.configure import configure
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.testing import make_view
-from pgsbench.masking.text.none import WholeText
+from pgsbench.masking.text.plain import WholeText
 from pgsbench.models.clip import build, contrastive_loss
 from pgsbench.models.masked_tower import attach
 from pgsbench.models.text_masking import TextMasking

@@ -13,10 +13,9 @@ from open_clip.transformer import PatchDropout
 from torch import Tensor
 
 from pgsbench.masking.base import PatchView, num_kept
-from pgsbench.masking.flip import Flip
 from pgsbench.masking.grid import Grid, pattern_of, residues
 from pgsbench.masking.oracle import Oracle
-from pgsbench.masking.random import Random
+from pgsbench.masking.random import Flip, Random
 from pgsbench.masking.testing import draws_for
 
 grids = st.tuples(st.integers(1, 9), st.integers(1, 9))

@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 
 from pgsbench.errors import ConfigError, PluginError
+from pgsbench.masking.configure import configure_text
 from pgsbench.masking.noise import Draws
+from pgsbench.masking.selection_check import text_select_checked
 from pgsbench.masking.text import TEXT_CARDS, TEXT_STRATEGIES
-from pgsbench.masking.text.base import TextNeed, TextStrategy, TextView
-from pgsbench.masking.text.check import select_checked
-from pgsbench.masking.text.configure import configure_text
+from pgsbench.masking.text.base import TextNeed, TextStrategy, TextView, shorten
 from pgsbench.masking.text.frequency import Frequency
-from pgsbench.masking.text.shorten import shorten
 from pgsbench.masking.text.testing import END, START, TextStrategyContract, make_text_view
 from pgsbench.masking.text.words import WordCounts, number_words, view_of_texts, word_keys
 
@@ -217,8 +216,8 @@ class Wrong:
 def test_a_wrong_answer_is_refused_in_words(how: str, said: str) -> None:
     view = make_text_view((2, 4, 12, 19)).limited_to(frozenset())
     with pytest.raises(PluginError, match=said):
-        select_checked(Wrong(how), view, draws=Draws.of_batch(len(view.ids), seed=0))
-    select_checked(Wrong(), view, draws=Draws.of_batch(len(view.ids), seed=0))
+        text_select_checked(Wrong(how), view, draws=Draws.of_batch(len(view.ids), seed=0))
+    text_select_checked(Wrong(), view, draws=Draws.of_batch(len(view.ids), seed=0))
 
 
 def test_the_contract_notices_a_global_draw() -> None:

@@ -11,21 +11,20 @@ import torch
 from torch import Tensor
 
 from pgsbench.errors import ConfigError
-from pgsbench.masking.appearance import appearance, averaged
 from pgsbench.masking.base import BlockView, Selection, Strategy
 from pgsbench.masking.centred import Centred, density
 from pgsbench.masking.cluster import Cluster
 from pgsbench.masking.configure import configure, fields_of
+from pgsbench.masking.coverage import appearance, averaged
 from pgsbench.masking.grid import Grid
-from pgsbench.masking.merge import Merged
 from pgsbench.masking.ops import patchify
+from pgsbench.masking.options import ManyViews, Merged
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.random import Random
 from pgsbench.masking.resize import Resize
 from pgsbench.masking.testing import StrategyContract, draws_for, make_view
 from pgsbench.masking.token_counts import token_count
 from pgsbench.masking.tome import Tome, bipartite_merge
-from pgsbench.masking.views import ManyViews
 
 
 class TestViews(StrategyContract):

@@ -14,8 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.random import Random
-from pgsbench.masking.text.none import WholeText
-from pgsbench.masking.text.random import RandomTokens
+from pgsbench.masking.text.plain import RandomTokens, WholeText
 from pgsbench.masking.token_counts import TokenCount, token_count
 from pgsbench.models.clip import build
 from pgsbench.models.ema_tower import EmaTower

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from pgsbench.errors import ModelError
 from pgsbench.masking.attentive import Attentive
-from pgsbench.masking.none import NoMask
 from pgsbench.masking.pgs import Pgs
-from pgsbench.masking.random import Random
+from pgsbench.masking.random import NoMask, Random
 from pgsbench.models.masked_tower import attach
 
 

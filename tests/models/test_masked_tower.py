@@ -18,9 +18,8 @@ from pgsbench.masking import selection_check
 from pgsbench.masking.base import Need, PatchView, Selection
 from pgsbench.masking.configure import configure
 from pgsbench.masking.noise import Draws
-from pgsbench.masking.none import NoMask
 from pgsbench.masking.pgs import Pgs
-from pgsbench.masking.random import Random
+from pgsbench.masking.random import NoMask, Random
 from pgsbench.models.key_mask import key_mask
 from pgsbench.models.masked_tower import attach, masking_of
 

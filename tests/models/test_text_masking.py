@@ -14,10 +14,8 @@ from torch import Tensor, nn
 from pgsbench.errors import ModelError
 from pgsbench.masking.random import Random
 from pgsbench.masking.text.base import TextStrategy
-from pgsbench.masking.text.block import TokenBlock
 from pgsbench.masking.text.frequency import Frequency
-from pgsbench.masking.text.none import WholeText
-from pgsbench.masking.text.random import RandomTokens
+from pgsbench.masking.text.plain import RandomTokens, TokenBlock, WholeText
 from pgsbench.masking.text.words import WordCounts
 from pgsbench.models.clip import Clip, build
 from pgsbench.models.masked_tower import attach

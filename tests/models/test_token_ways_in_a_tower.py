@@ -21,14 +21,12 @@ from pgsbench.errors import ModelError
 from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.cluster import Cluster
-from pgsbench.masking.merge import Merged
-from pgsbench.masking.none import NoMask
+from pgsbench.masking.options import ManyViews, Merged
 from pgsbench.masking.pgs import Pgs
-from pgsbench.masking.random import Random
+from pgsbench.masking.random import NoMask, Random
 from pgsbench.masking.resize import Resize
 from pgsbench.masking.token_counts import token_count
 from pgsbench.masking.tome import Tome, bipartite_merge
-from pgsbench.masking.views import ManyViews
 from pgsbench.models.flops import model_cost
 from pgsbench.models.masked_tower import attach
 from pgsbench.models.token_rows import absorb

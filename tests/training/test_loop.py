@@ -18,13 +18,10 @@ from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.cluster import Cluster
 from pgsbench.masking.noise import Draws
-from pgsbench.masking.none import NoMask
-from pgsbench.masking.random import Random
+from pgsbench.masking.random import NoMask, Random
 from pgsbench.masking.text.base import TextStrategy
-from pgsbench.masking.text.block import TokenBlock
 from pgsbench.masking.text.frequency import Frequency
-from pgsbench.masking.text.none import WholeText
-from pgsbench.masking.text.random import RandomTokens
+from pgsbench.masking.text.plain import RandomTokens, TokenBlock, WholeText
 from pgsbench.masking.text.words import WordCounts
 from pgsbench.models.clip import build
 from pgsbench.models.masked_tower import attach

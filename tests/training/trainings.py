@@ -20,8 +20,7 @@ from pgsbench.config.schema import TrainingConfig, UnmaskedTuning
 from pgsbench.data.damage import DAMAGED, Damage
 from pgsbench.data.memory import InMemory
 from pgsbench.data.samples import Batch, Fault
-from pgsbench.masking.configure import configure
-from pgsbench.masking.text.configure import configure_text
+from pgsbench.masking.configure import configure, configure_text
 from pgsbench.masking.text.words import WordCounts
 from pgsbench.models.clip import build, contrastive_loss
 from pgsbench.models.masked_tower import attach

@@ -7,19 +7,19 @@ from pgsbench.plugins.registry import Registry
 
 #: Built-in text strategies, as `pgsbench.masking.CARDS` lists those for images.
 TEXT_CARDS: dict[str, Card] = {
-    "none": Card("pgsbench.masking.text.none:WholeText", "arXiv 2103.00020", "Whole captions: plain CLIP."),
+    "none": Card("pgsbench.masking.text.plain:WholeText", "arXiv 2103.00020", "Whole captions: plain CLIP."),
     "truncate": Card(
-        "pgsbench.masking.text.truncate:Truncate",
+        "pgsbench.masking.text.plain:Truncate",
         "arXiv 2305.07017",
         "The first tokens of a caption are kept.",
     ),
     "random": Card(
-        "pgsbench.masking.text.random:RandomTokens",
+        "pgsbench.masking.text.plain:RandomTokens",
         "arXiv 2305.07017",
         "Tokens are kept uniformly at random, in their order.",
     ),
     "block": Card(
-        "pgsbench.masking.text.block:TokenBlock",
+        "pgsbench.masking.text.plain:TokenBlock",
         "arXiv 2305.07017",
         "A random run of consecutive tokens is kept.",
     ),

@@ -136,3 +136,15 @@ def check_keep(keep: int) -> None:
 def num_entering(keep: int | None, context_length: int) -> int:
     """Return how many tokens of a caption, padding included, enter the text tower: known without running."""
     return context_length if keep is None else min(keep, context_length)
+
+
+def shorten(ids: Tensor, stays: Tensor, length: int) -> Tensor:
+    """Return (b, length) ids: what stays of each caption, moved together in its order, and 0 behind it.
+
+    Args:
+        ids: (b, l) token ids.
+        stays: (b, l) bool, at most `length` True in each row.
+        length: Tokens that enter the tower.
+    """
+    order = stays.logical_not().byte().argsort(dim=1, stable=True)[:, :length]
+    return ids.gather(1, order).masked_fill(~stays.gather(1, order), 0)

@@ -26,9 +26,9 @@ from torch import Tensor
 
 from pgsbench.masking.configure import fields_of
 from pgsbench.masking.noise import Draws
+from pgsbench.masking.selection_check import broken_rule
 from pgsbench.masking.testing import global_generators, global_states
 from pgsbench.masking.text.base import TextNeed, TextStrategy, TextView
-from pgsbench.masking.text.check import broken_rule
 from pgsbench.masking.text.words import WordCounts, number_words, view_of_texts, word_keys
 
 #: Ids of the made-up vocabulary: padding, tokens that begin words, tokens that end them, marks.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pgsbench.masking.chosen import chosen_by
+from pgsbench.masking import chosen_by
 from pgsbench.reporting.decision.decide import Decision, decisions, is_planned, looks_of, plan_of
 from pgsbench.reporting.render import and_, counted, percent, points
 from pgsbench.reporting.results import Results, named
