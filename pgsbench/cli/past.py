@@ -169,17 +169,14 @@ def sync(study: StudyRunOrAll = None, output: opt.Output = Path()) -> None:
     from pgsbench.session.past_studies import sync as feed
 
     for name, done in feed(study, output=output):
-        typer.echo(f"{name}: {done.runs} runs; sent {done.points} values, {done.files} files")
+        typer.echo(f"{name}: {done.runs} runs, {done.fed} of them new or changed")
         if done.problem:
             raise RunError(f"MLflow is behind: {done.problem}", where=name)
 
 
 @command(app, "pgsbench ui --port 5000")
-def ui(
-    port: Annotated[int, option("Port of the server.")] = 5000,
-    host: Annotated[str, option("Where to listen; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
-) -> None:
+def ui(port: Annotated[int, option("Port of the server.")] = 5000) -> None:
     """Open MLflow's web pages on what was tracked here, or on MLFLOW_TRACKING_URI."""
     from pgsbench.tracking.mlflow_server import serve
 
-    serve(host=host, port=port)
+    serve(port=port)

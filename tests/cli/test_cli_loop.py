@@ -157,9 +157,12 @@ def test_an_evaluation_is_reused_mirrored_and_goes_by_every_name(
     run_id = json.loads((run / "spec.json").read_text())["id"]
     (mirror,) = client.search_runs([experiment.experiment_id], f"tags.id = '{run_id}'")
     assert {"eval/tiny/tiny/colour", "eval/tiny/group/retrieval"} <= set(mirror.data.metrics)
-    model = mirror.outputs.model_outputs[0].model_id
+    (version,) = client.search_model_versions("name = 'pgsbench-tiny'")
+    best = client.get_run(version.run_id).data.tags["id"]
+    run = next((folder / "runs/tiny").glob(f"*-{best}"))
+    assert pgsbench(folder, "evaluate", str(run), *suite).returncode == 0
     weights = str(run / "checkpoints/model/open_clip_model.safetensors")
-    for words in (["models:/" + model], [weights, "--model", "tiny-vit"]):
+    for words in ([f"models:/pgsbench-tiny/{version.version}"], [weights, "--model", "tiny-vit"]):
         other = pgsbench(folder, "evaluate", *words, *suite, "--to", f"{len(words)}")
         assert "tasks: 2 measured" in other.stdout, other.stderr
         assert list((tmp_path / "data/embeddings").iterdir())

@@ -1,4 +1,4 @@
-"""One colour an arm: in every figure of a report, in the figures of its runs, and in MLflow."""
+"""One colour an arm: in every figure of a report, and in the figures of its runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pgsbench.reporting.results import Results
 from pgsbench.reporting.runs import kept_figures
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.style import DARK, LIGHT
-from pgsbench.tracking import mlflow_views as views
 
 #: Arm -> the effect of its masks, better with every point.
 POINTS = [
@@ -68,15 +67,9 @@ def test_the_figures_of_a_run_have_its_arm_s_colour(fabricate, monkeypatch):
         assert titles_of(drawn[run.path / "figures" / "masks.png"]) == {run.arm: expected[run.arm]}
 
 
-def test_mlflow_shows_the_colours_of_the_report(fabricate):
-    study = read_frames(fabricate(seeds=(0, 1)))
-    assert views.colours(study.record) == arm_colours(ARMS)
-
-
 def test_points_of_an_arm_are_shades_of_its_colour(fabricate):
     study = read_frames(fabricate([*POINTS, ("none", Arm(mask_ratio=0.0))], seeds=(0,)))
     found = label_colours(study.arm_of)
-    assert found == views.colours(study.record)
     assert len(set(found.values())) == 5
     assert [found["pgs mask_ratio=0.25"], found["random mask_ratio=0.25"], found["none"]] == list(PALETTE[:3])
     assert lines_of(figures.loss_curves(study), found) == found
