@@ -23,7 +23,7 @@ from pgsbench.data.tar import write_tar
 from pgsbench.data.transforms import normalise
 from pgsbench.models.clip import Clip, build
 from pgsbench.models.wds_loader import open_clip_batches
-from pgsbench.reporting.render import Table
+from pgsbench.reporting.render import Format, Table
 
 #: Of the pictures that are made where none are named: height, width, how many, in how many shards.
 MADE = (480, 640, 256, 2)
@@ -65,17 +65,17 @@ def bench_data(
             progress("timing loaders", number + 1, rounds)
         fresh, late = _starts(str(place), (image_size, image_size), batch_size)
     theirs = seconds["open_clip_train"]
-    rows = [
+    rows: list[list[object]] = [
         [
             name,
-            f"{1 / median(found):.0f}",
-            f"{median(their / our for their, our in zip(theirs, found, strict=True)):.2f}",
+            1 / median(found),
+            median(their / our for their, our in zip(theirs, found, strict=True)),
         ]
         for name, found in seconds.items()
     ]
     return Table(
         f"Pairs a second and core, at {image_size} pixels",
-        ["loader", "pairs/s", "of open_clip_train's"],
+        ["loader", ("pairs/s", Format("{:.0f}")), ("of open_clip_train's", Format("{:.2f}"))],
         rows,
         [
             "Processor time of one process without reader processes; medians, of ratios where one is told.",

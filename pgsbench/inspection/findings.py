@@ -14,7 +14,7 @@ from pgsbench.inspection.released_code import measure
 from pgsbench.masking.base import PatchView, view_of
 from pgsbench.models.clip import build
 from pgsbench.models.tower_layout import layout_of
-from pgsbench.reporting.render import Table
+from pgsbench.reporting.render import Format, Table
 
 #: Mask ratios at which the kept edges are compared.
 RATIOS = (0.3, 0.5)
@@ -60,10 +60,9 @@ def findings(
     found = [*measure(view, seed=seed), *bias_effect(clip.model, view, seed=seed)]
     differences = Table(
         f"{view.batch_size} pictures, {view.grid[0]} x {view.grid[1]} patches",
-        ["part", "what", "measured"],
+        ["part", "what", ("measured", Format())],
         [[one.part, one.what, one.value] for one in found],
         [],
-        text_columns=(1,),
     )
     return [differences, _edges_kept(view, seed)]
 
@@ -72,8 +71,15 @@ def _edges_kept(view: PatchView, seed: int) -> Table:
     kept = [retention(view, compared(ratio), seed=seed) for ratio in RATIOS]
     return Table(
         "Top-edge patches kept",
-        ["mask", *(f"{what}, {ratio:.0%} masked" for ratio in RATIOS for what in ("kept", "IoU"))],
-        [[name, *(f"{value:.2f}" for one in kept for value in one[name])] for name in kept[0]],
+        [
+            "mask",
+            *(
+                (f"{what}, {ratio:.0%} masked", Format("{:.2f}"))
+                for ratio in RATIOS
+                for what in ("kept", "IoU")
+            ),
+        ],
+        [[name, *(float(value) for one in kept for value in one[name])] for name in kept[0]],
         [
             "Top-edge: the tenth of a picture's patches with the strongest Sobel edges. IoU: of two seeds.",
             "True edge map, candidates lowest: one slip of the published code is repaired; both: both are.",

@@ -29,7 +29,7 @@ from pgsbench.masking.pgs_released import PgsReleased, attention_bias
 from pgsbench.masking.selection_check import select_checked
 from pgsbench.models.clip import Clip, build
 from pgsbench.models.tower_layout import layout_of
-from pgsbench.reporting.render import Table
+from pgsbench.reporting.render import COUNT, Format, Header, Table
 
 #: What other masks are compared with: the published code's mask, without its attention bias.
 RELEASED = "pgs-released"
@@ -168,34 +168,34 @@ def table_of(
 ) -> Table:
     """Lay out what was measured: one row for each mask, its stages below it where they are known."""
     reference = next(one.fastest_milliseconds for one in measured if one.name == RELEASED)
-    rows = []
+    rows: list[list[object]] = []
     for one in measured:
         rows.append(
             [
                 one.name,
-                f"{one.fastest_milliseconds:,.2f}",
-                f"{one.milliseconds:,.2f}",
-                f"{one.fastest_milliseconds / tower.milliseconds:.3%}",
-                f"{one.fastest_milliseconds / reference:.2f}×",
-                str(one.num_kept),
-                f"{one.effective_ratio:.1%}",
-                f"{one.peak_bytes / 2**20:,.1f}",
+                one.fastest_milliseconds,
+                one.milliseconds,
+                one.fastest_milliseconds / tower.milliseconds,
+                one.fastest_milliseconds / reference,
+                one.num_kept,
+                one.effective_ratio,
+                one.peak_bytes / 2**20,
             ]
         )
         for stage, title in _STAGES.items():
             if stage in stages.get(one.name, {}):
                 took = stages[one.name][stage]
-                share = f"{took / tower.milliseconds:.3%}"
-                rows.append([f"  {title}", f"{took:,.2f}", "", share, f"{took / reference:.2f}×", "", "", ""])
-    header = [
+                row = [f"  {title}", took, "", took / tower.milliseconds, took / reference, "", "", ""]
+                rows.append(row)
+    header: Header = [
         "mask",
-        "ms per batch",
-        "median ms",
-        "share of tower",
-        "x of released",
-        "tokens kept",
-        "effective ratio",
-        "peak MiB",
+        ("ms per batch", Format("{:,.2f}")),
+        ("median ms", Format("{:,.2f}")),
+        ("share of tower", Format("{:.3%}")),
+        ("x of released", Format("{:.2f}×")),
+        ("tokens kept", COUNT),
+        ("effective ratio", Format("{:.1%}")),
+        ("peak MiB", Format("{:,.1f}")),
     ]
     explained = [
         f"Image tower, unmasked, forward and backward, {tower.precision}: {tower.milliseconds:,.1f} ms; "

@@ -33,7 +33,7 @@ from pgsbench.models.masked_tower import attach
 from pgsbench.models.pair_cost import sizes_of
 from pgsbench.models.step_memory import step_memory
 from pgsbench.models.text_masking import TextMasking
-from pgsbench.reporting.render import Table
+from pgsbench.reporting.render import Format, Header, Table
 from pgsbench.training.loop import train
 
 #: The row of open_clip's own loop, which masks nothing.
@@ -235,31 +235,28 @@ def _table(
 ) -> Table:
     whole = {name: [sum(step.values()) for step in steps] for name, steps in timed.items()}
     unmasked, base = median(whole["none"]), loops["none"].flops
-    rows = []
+    rows: list[list[object]] = []
     for name, steps in timed.items():
         seconds, own = median(whole[name]), loops[name].flops
         parts = [1000 * median(step[phase] for step in steps) for phase in PHASES]
         rows.append(
             [
                 name,
-                f"{batch_size / seconds:,.1f}",
-                f"{1000 * seconds:,.1f}",
-                *(f"{part:,.1f}" for part in parts),
-                f"{seconds / unmasked:.3f}",
-                f"{own / base:.3f}" if own and base else "-",
+                batch_size / seconds,
+                1000 * seconds,
+                *parts,
+                seconds / unmasked,
+                own / base if own and base else "-",
                 _mib(loops[name].bytes),
                 _mib(peaks[name]),
             ]
         )
-    header = [
+    speeds = ["pairs/s", "step ms", *(f"{phase} ms" for phase in PHASES)]
+    header: Header = [
         "loop",
-        "pairs/s",
-        "step ms",
-        *(f"{phase} ms" for phase in PHASES),
-        "time x none",
-        "FLOP x none",
-        "plan MiB",
-        "peak MiB",
+        *((name, Format("{:,.1f}")) for name in speeds),
+        *((name, Format("{:.3f}")) for name in ("time x none", "FLOP x none")),
+        *((name, Format("{:,.0f}")) for name in ("plan MiB", "peak MiB")),
     ]
     notes = [
         f"{setting}; medians of {len(whole['none'])} steps in turns. "
@@ -278,5 +275,5 @@ def _table(
     return Table("Cost of a training step", header, rows, notes)
 
 
-def _mib(number: int | None) -> str:
-    return "-" if number is None else f"{number / 2**20:,.0f}"
+def _mib(number: int | None) -> float | str:
+    return "-" if number is None else number / 2**20

@@ -41,6 +41,10 @@ def test_what_is_timed_is_told_with_ratios(tiny: TinyWorld) -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
-    assert [row[0] for row in table.rows] == ["open_clip_train", "pgsbench", "pgsbench, data.scaled_decoding"]
-    assert table.rows[0][2] == "1.00"
-    assert all(float(row[2]) > 0 for row in table.rows)
+    assert [row[0] for row in table.cells()] == [
+        "open_clip_train",
+        "pgsbench",
+        "pgsbench, data.scaled_decoding",
+    ]
+    assert table.cells()[0][2] == "1.00"
+    assert all(float(row[2]) > 0 for row in table.cells())

@@ -25,7 +25,7 @@ def measure(clip: Clip, *names: str) -> dict[str, list[str]]:
     table = mask_costs.mask_costs(
         clip, "tiny-vit", names, batch_size=2, device=torch.device("cpu"), repetitions=1
     )
-    return {"": list(table.notes)} | {row[0]: list(row[1:]) for row in table.rows}
+    return {"": list(table.notes)} | {row[0]: list(row[1:]) for row in table.cells()}
 
 
 def test_every_mask_has_its_rows_and_the_published_code_is_the_reference(clip: Clip) -> None:
@@ -56,7 +56,7 @@ def test_ratios_divide_what_they_name() -> None:
     ]
     tower = TowerCost(400.0, "float32")
     table = table_of(measured, {"pgs, pixels only": {"edge": 1.0}}, tower, ["Here."])
-    assert table.rows[0] == [
+    assert table.cells()[0] == [
         "pgs, pixels only",
         "2.00",
         "3.00",
@@ -66,8 +66,8 @@ def test_ratios_divide_what_they_name() -> None:
         "50.0%",
         "0.5",
     ]
-    assert table.rows[1][:5] == ["  edge", "1.00", "", "0.250%", "0.12×"]
-    assert table.rows[2][-1] == "2.0"
+    assert table.cells()[1][:5] == ["  edge", "1.00", "", "0.250%", "0.12×"]
+    assert table.cells()[2][-1] == "2.0"
     assert table.notes[0] == "Here."
 
 

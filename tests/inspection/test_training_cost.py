@@ -94,8 +94,8 @@ def table() -> Table:
 
 
 def test_every_loop_is_measured_on_the_same_model_and_batch(table: Table) -> None:
-    assert [row[0] for row in table.rows] == ["none", "flip", OPEN_CLIP]
-    none, flip, theirs = (dict(zip(table.header, row, strict=True)) for row in table.rows)
+    assert [row[0] for row in table.cells()] == ["none", "flip", OPEN_CLIP]
+    none, flip, theirs = (dict(zip(table.names, row, strict=True)) for row in table.cells())
     assert none["time x none"] == "1.000"
     assert none["FLOP x none"] == theirs["FLOP x none"] == "1.000"
     assert 0.5 < float(flip["FLOP x none"]) < 1.0
@@ -103,8 +103,8 @@ def test_every_loop_is_measured_on_the_same_model_and_batch(table: Table) -> Non
 
 
 def test_phases_take_time_and_add_up_to_the_step(table: Table) -> None:
-    for row in table.rows:
-        cells = dict(zip(table.header, row, strict=True))
+    for row in table.cells():
+        cells = dict(zip(table.names, row, strict=True))
         parts = {phase: float(cells[f"{phase} ms"]) for phase in PHASES}
         assert min(parts["forward"], parts["backward"], parts["optimizer"]) > 0, row
         # medians of two steps need not add up to the digit
@@ -113,5 +113,5 @@ def test_phases_take_time_and_add_up_to_the_step(table: Table) -> None:
 
 def test_masked_steps_need_less_memory() -> None:
     table = bench_training("scenes-vit", strategies=["flip"], batch_size=32, steps=1, turns=1)
-    none, flip, _ = (int(row[-1].replace(",", "")) for row in table.rows)
+    none, flip, _ = (int(row[-1].replace(",", "")) for row in table.cells())
     assert flip < none

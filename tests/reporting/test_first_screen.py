@@ -39,12 +39,12 @@ def test_many_comparisons_are_counted_behind_the_arm_that_won(many):
 
 def test_the_figure_shows_the_arms_of_the_table_in_its_order(many):
     screen = first_screen(many)
-    names = [row[0] for row in screen.table.rows]
+    names = [row[0] for row in screen.table.cells()]
     assert [bar.name for bar in screen.forest.bars] == [f"pgs − {name}" for name in names if name != "pgs"]
     (note,) = screen.table.notes
     assert "1.00× is none, " in note
     assert "guessing gives " in note
-    assert screen.table.header == ["arm", "score", "pgs leads by", "pgs is", "time"]
+    assert screen.table.names == ["arm", "score", "pgs leads by", "pgs is", "time"]
     assert (
         "verdicts are corrected for 9 and so are stricter. Right of the line pgs is" in screen.forest.reading
     )

@@ -89,7 +89,7 @@ def test_where_every_point_is_the_oracle_s_there_is_no_front(fabricate):
     results = results_of(fabricate, arms, search=search)
     drawn = figures.ALL["accuracy-cost"](results)
     assert not any(line.get_drawstyle() == "steps-post" for line in drawn.axes[0].get_lines())
-    assert [row[3] for row in pareto_table(results).rows] == ["no method"] * 2
+    assert [row[3] for row in pareto_table(results).cells()] == ["no method"] * 2
     assert pareto_sentences(results) == []
 
 
@@ -102,7 +102,7 @@ def test_the_report_lists_the_front(fabricate, tmp_path):
     (line,) = (line for line in text.splitlines() if line.startswith("| as-dear |") and "behind" in line)
     assert "behind good by " in line
     assert "Pareto front" in paths.html.read_text()
-    columns = list(pareto_table(results).header)
+    columns = list(pareto_table(results).names)
     assert columns[:5] == ["arm", "score", "TFLOP", "by operations", "on front"]
 
 
@@ -120,7 +120,7 @@ def searched(fabricate, metric):
 def test_a_search_for_score_and_cost_is_answered_by_its_own_front(fabricate):
     results = searched(fabricate, ["mean", "-train_seconds"])
     table = pareto_table(results)
-    assert list(table.header)[2:] == ["train s", "by time", "on front", "TFLOP", "by operations"]
+    assert list(table.names)[2:] == ["train s", "by time", "on front", "TFLOP", "by operations"]
     figure = figures.ALL["accuracy-cost"](results)
     assert figure.axes[0].get_xlabel().startswith("training time")
     front, choice = pareto_sentences(results)

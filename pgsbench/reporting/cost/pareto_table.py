@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pgsbench.reporting.cost.choice import WITHIN, choose
 from pgsbench.reporting.cost.pareto import EQUAL, TIME, Cost, Point, costs_of, points_of
-from pgsbench.reporting.render import Table, and_, counted, interval_cell, points
+from pgsbench.reporting.render import PERCENT, Format, Header, Table, and_, counted, points
 from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.statistics.comparison import ONE_RUN, of_one_run
 from pgsbench.reporting.statistics.intervals import Interval
@@ -20,12 +20,20 @@ def pareto_table(results: Results) -> Table | None:
     if not by_cost:
         return None
     beside = {one.label: one for one in points_of(results, other)}
-    rows = []
+    rows: list[list[object]] = []
     for one in sorted(by_cost, key=lambda one: not one.is_on_front):
         again = beside.get(one.label)
-        score = interval_cell(one.mean.estimate, one.mean.low, one.mean.high)
-        second = [_spent(other, again), "front" if again.is_on_front else ""] if again else ["", ""]
-        rows.append([one.label, score, _spent(cost, one), _place(results, one), _chance(one), *second])
+        second = [again.cost / other.unit, "front" if again.is_on_front else ""] if again else ["", ""]
+        rows.append(
+            [
+                one.label,
+                one.mean,
+                one.cost / cost.unit,
+                _place(results, one),
+                "" if one.on_front is None else one.on_front,
+                *second,
+            ]
+        )
     notes = [f"{ONE_RUN.capitalize()}: one seed."] if any(one.mean.num_seeds == 1 for one in by_cost) else []
     notes += [
         f"Score on {named(results.scope)}. Front: nothing that costs no more has a higher score; "
@@ -36,8 +44,17 @@ def pareto_table(results: Results) -> Table | None:
     ]
     if results.too_costly:
         notes.append(f"{counted(len(results.too_costly), 'point')} above search.at_most left out.")
-    header = ["arm", "score", cost.column, f"by {cost.name}", "on front", other.column, f"by {other.name}"]
-    return Table("Pareto front", header, rows, notes, text_columns=(3, 6))
+    chance = ("on front", Format("{:.0f}", scale=100))
+    header: Header = [
+        "arm",
+        ("score", PERCENT),
+        _head(cost),
+        f"by {cost.name}",
+        chance,
+        _head(other),
+        f"by {other.name}",
+    ]
+    return Table("Pareto front", header, rows, notes)
 
 
 def pareto_sentences(results: Results) -> list[str]:
@@ -62,9 +79,8 @@ def _what_to_take(results: Results) -> list[str]:
     return [] if choice is None else [of_one_run(choice.sentence, results.seeds(choice.label)[0])]
 
 
-def _spent(cost: Cost, point: Point) -> str:
-    spent = point.cost / cost.unit
-    return f"{spent:,.0f}" if cost is TIME else f"{spent:,.1f}"
+def _head(cost: Cost) -> tuple[str, Format]:
+    return cost.column, Format("{:,.0f}" if cost is TIME else "{:,.1f}")
 
 
 def _place(results: Results, point: Point) -> str:
@@ -77,7 +93,3 @@ def _place(results: Results, point: Point) -> str:
         return f"behind {point.ahead}"
     by, low, high = (points(end).replace("+", "") for end in (lead.estimate, lead.low, lead.high))
     return f"behind {point.ahead} by {by} ({low} to {high})"
-
-
-def _chance(point: Point) -> str:
-    return "" if point.on_front is None else f"{100 * point.on_front:.0f}"

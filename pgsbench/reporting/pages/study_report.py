@@ -241,10 +241,11 @@ def _facts(results: Results) -> dict[str, str]:
 
 def _runs_table(results: Results) -> render.Table:
     rows = [
-        [run.label, str(run.seed), run.status, run.spec.id, Path("runs", *run.path.parts[-2:]).as_posix()]
+        [run.label, run.seed, run.status, run.spec.id, Path("runs", *run.path.parts[-2:]).as_posix()]
         for run in results.study.runs
     ]
-    return render.Table("Runs", ["arm", "seed", "status", "id", "directory"], rows, text_columns=(2, 3, 4))
+    header: render.Header = ["arm", ("seed", render.COUNT), "status", "id", "directory"]
+    return render.Table("Runs", header, rows)
 
 
 def _pictures(results: Results, folder: Path, *, keep: bool) -> list[Picture]:
