@@ -11,7 +11,7 @@ from fabricated import ARMS, Arm
 from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.reporting import figures, tables
 from pgsbench.reporting.decision.comparisons import comparisons_frame, group_comparisons
-from pgsbench.reporting.pages.first_screen import first_screen, verdict_record
+from pgsbench.reporting.pages.first_screen import verdict_record
 from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.render import as_json
 from pgsbench.reporting.results import Results
@@ -74,9 +74,6 @@ def test_so_do_the_first_table_the_matrix_and_the_ranking(one, three):
     assert {row[4] for row in ranking_table(one).cells()} == {"1"}
     assert {row[4] for row in ranking_table(three).cells()} == {"3"}
     assert "never of seeds" in ranking_table(one).notes[1]
-
-    screen = first_screen(one).forest
-    assert all(said.startswith(FIRST) for said in (screen.alt, screen.reading))
 
 
 def test_so_do_the_verdicts_that_programs_read(one, three, tmp_path):

@@ -12,7 +12,7 @@ from pgsbench.reporting.cost.pareto_table import pareto_sentences, pareto_table
 from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.style import LIGHT, pens
+from pgsbench.reporting.style import PAPER, pens
 from pgsbench.reporting.verdict.sentences import verdict
 
 TERA = 10**12
@@ -73,7 +73,7 @@ def test_the_figure_has_a_panel_each_for_operations_and_time_and_marks_the_front
         "training time (seconds)",
     ]
     drawn = {bars.get_label(): bars.lines[0] for bars in figure.axes[0].containers}
-    filled = {arm for arm, line in drawn.items() if to_hex(line.get_markerfacecolor()) != LIGHT.paper}
+    filled = {arm for arm, line in drawn.items() if to_hex(line.get_markerfacecolor()) != PAPER}
     assert filled == {"cheap", "good", "dear"}
     assert list(drawn) == list(ARMS)
     (front,) = (line for line in figure.axes[0].get_lines() if line.get_drawstyle() == "steps-post")
@@ -148,5 +148,5 @@ def test_a_search_for_a_score_alone_has_no_such_answer(fabricate):
 
 
 def test_more_arms_than_colours_still_look_different():
-    looks = [(pen.colour, pen.marker) for pen in pens([f"a{k}" for k in range(20)], LIGHT).values()]
+    looks = [(pen.colour, pen.marker) for pen in pens([f"a{k}" for k in range(20)]).values()]
     assert len(set(looks)) == 20

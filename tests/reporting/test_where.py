@@ -52,7 +52,7 @@ def test_the_verdict_says_where_it_gains_and_where_it_loses(results):
     assert "(most at clutter 0, object_size 0.1: +" in better
     assert "(most at clutter 0.7, object_size 0.35: −" in worse
     assert screen.table.names == ["clutter", "object_size", "pgs", "flip", "pgs leads by", "pgs is"]
-    assert len(screen.table.cells()) == len(screen.forest.bars) == 9
+    assert len(screen.table.cells()) == 9
     assert screen.table.cells()[0][:2] == ["0", "0.1"]
     assert screen.table.notes == ["The mean of groups, in percent. Each row is a world of its own."]
     counts = [int(number) for number in re.findall(r" at (\d+)", said)]
@@ -125,7 +125,6 @@ def test_a_search_over_data_that_has_no_results_yet_has_a_first_screen(fabricate
         done.unlink()
     screen = first_screen(Results(read_frames(folder)))
     assert screen.answer.startswith("Nothing ")
-    assert screen.forest is None
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from pgsbench.reporting.results import Results
 from pgsbench.reporting.scale.fit import PowerLaw, Predicted, crossing
 from pgsbench.reporting.statistics.comparison import Missing
 from pgsbench.reporting.statistics.intervals import LEVEL, Interval
-from pgsbench.reporting.style import LIGHT, new_figure, pens, percent_tick, themed
+from pgsbench.reporting.style import INK, PAPER, new_figure, pens, percent_tick, themed
 
 #: What a budget is measured in -> what an arm took, and its factor and unit in tables.
 UNITS: dict[str, tuple[Callable[[Row], float | None], float, str]] = {
@@ -151,10 +151,10 @@ def scale_figure(
     unit: str,
 ) -> Figure:
     """Draw error against budget, both logarithmic: dots measured, lines fitted, hollow dots held out."""
-    with themed(LIGHT):
+    with themed():
         figure = new_figure(3.6)
         axes = figure.subplots()
-        drawn = pens(laws, LIGHT)
+        drawn = pens(laws)
         for arm, law in laws.items():
             pen = drawn[arm]
             seen = [one[arm] for one in by_budget]
@@ -169,7 +169,7 @@ def scale_figure(
             for one in every:
                 score = one.score
                 reach = [[score.high - score.estimate], [score.estimate - score.low]]
-                face = LIGHT.paper if one is held_out.get(arm) else pen.colour
+                face = PAPER if one is held_out.get(arm) else pen.colour
                 axes.errorbar(
                     one.cost,
                     1 - score.estimate,
@@ -183,8 +183,8 @@ def scale_figure(
         _plain(axes.xaxis, LogLocator(subs=(1, 2, 5)), lambda value, _: f"{value:,.4g}")
         _plain(axes.yaxis, MaxNLocator(6), percent_tick)  # errors seldom span as much as a factor of two
         if held_out:
-            (hollow,) = axes.plot([], [], color=LIGHT.ink, label="held out", marker="o", linestyle="")
-            hollow.set_markerfacecolor(LIGHT.paper)
+            (hollow,) = axes.plot([], [], color=INK, label="held out", marker="o", linestyle="")
+            hollow.set_markerfacecolor(PAPER)
         axes.legend()
     return figure
 

@@ -17,7 +17,7 @@ from pgsbench.reporting.render import PERCENT, POINTS, Header, Table, and_, coun
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import Comparison, of_one_run, one_run_notes
 from pgsbench.reporting.statistics.intervals import Interval
-from pgsbench.reporting.style import LIGHT, SMALL, Theme, new_figure, themed
+from pgsbench.reporting.style import SMALL, new_figure, themed
 
 _CLAIMS, _OTHERS = ("better", "worse"), ("equivalent", "undecided", "missing")
 #: Outcome -> what stands behind the gain in the figure.
@@ -92,7 +92,7 @@ def where_table(results: Results) -> Table | None:
     return Table("Where it pays", header, rows, notes)
 
 
-def gain_map(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
+def gain_map(results: Results) -> Figure | None:
     """Gain of the candidate over two searched knobs of the data, a panel for each baseline.
 
     Where it wins at some points and loses at others, the line is where the gain is zero; there is none
@@ -112,7 +112,7 @@ def gain_map(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
         return None
     maps = {pair: _matrix(results, compared, paths, values) for pair, compared in found.items()}
     reach = max(0.1, *(float(np.nanmax(np.abs(one), initial=0)) for one in maps.values()))
-    with themed(theme):
+    with themed():
         figure = new_figure(1.0 + 0.5 * len(values[0]), width=1.2 + 2.6 * len(maps))
         panels = figure.subplots(1, len(maps), squeeze=False)[0]
         for axes, ((ours, theirs), gain) in zip(panels, maps.items(), strict=True):
