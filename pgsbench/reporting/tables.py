@@ -9,10 +9,22 @@ import numpy as np
 
 from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting import columns
+from pgsbench.reporting.cost.choice import place
+from pgsbench.reporting.cost.pareto import EQUAL, costs_of, points_of
 from pgsbench.reporting.decision.comparisons import group_comparisons, task_comparisons
 from pgsbench.reporting.decision.power import detectable
-from pgsbench.reporting.render import COUNT, P_VALUE, PERCENT, POINTS, Estimate, Format, Header, Table
-from pgsbench.reporting.results import Results
+from pgsbench.reporting.render import (
+    COUNT,
+    P_VALUE,
+    PERCENT,
+    POINTS,
+    Estimate,
+    Format,
+    Header,
+    Table,
+    counted,
+)
+from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.statistics.comparison import ONE_RUN, Comparison, Missing
 from pgsbench.reporting.statistics.intervals import Interval
 
@@ -118,7 +130,10 @@ def gap_table(results: Results) -> Table | None:
 
 
 def cost_table(results: Results) -> Table:
-    """What each arm cost, means over complete runs; `columns.COST` says which columns there are."""
+    """What each arm cost, means over complete runs, and which are on the Pareto front.
+
+    `columns.COST` says which columns there are.
+    """
     rows = columns.rows_of(results)
     shown = columns.known(columns.COST, list(rows.values()))
     cells = [[label, *(column.value(row) for column in shown)] for label, row in rows.items()]
@@ -126,7 +141,27 @@ def cost_table(results: Results) -> Table:
     seeds = {len(row.runs) for row in rows.values() if row.runs}
     means = f"{ONE_RUN.capitalize()}: one seed." if seeds == {1} else "Means over seeds."
     notes = [means, *(c.note.format(reference=reference) for c in shown if c.note)]
-    return Table("Cost", ["arm", *(column.head for column in shown)], cells, notes)
+    header: Header = ["arm", *(column.head for column in shown)]
+    cost = costs_of(results)[0]
+    front = {one.label: one for one in points_of(results, cost)}
+    if not front:
+        return Table("Cost", header, cells, notes)
+    for row in cells:
+        one = front.get(str(row[0]))
+        chance = "" if one is None or one.on_front is None else one.on_front
+        row += [chance, "" if one is None else place(results, one)]
+    notes += [
+        f"By {cost.name}: front, where nothing that costs no more has a higher score on "
+        f"{named(results.scope)}; costs up to {100 * (EQUAL - 1):.0f} % apart count as equal. Behind: the "
+        "best that is ahead, and by how many points (95 % interval). On front: in so many percent of draws of "
+        "other test items and seeds (of one seed: other test items)."
+    ]
+    if results.too_costly:
+        notes.append(
+            f"{counted(len(results.too_costly), 'point')} above search.at_most left out of the front."
+        )
+    header += [("on front", Format("{:.0f}", scale=100)), f"by {cost.name}"]
+    return Table("Cost", header, cells, notes)
 
 
 def mask_table(results: Results) -> Table | None:

@@ -12,7 +12,6 @@ from pgsbench import __version__
 from pgsbench.disk.whole_files import atomic
 from pgsbench.records import files
 from pgsbench.reporting import figures, render, tables
-from pgsbench.reporting.cost.pareto_table import pareto_table
 from pgsbench.reporting.decision.comparisons import comparisons_frame, group_comparisons
 from pgsbench.reporting.evidence import EVIDENCE, write_evidence
 from pgsbench.reporting.pages.examples import examples
@@ -150,7 +149,6 @@ def _content(results: Results, pictures: Sequence[Picture]) -> dict[str, Any]:
         "sweep": sweep_tables.sweep_table(results),
         "pruning": pruning_table(results),
         "importance": sweep_tables.importance_table(results),
-        "pareto": pareto_table(results),
         "cost": tables.cost_table(results),
         "tasks": tables.tasks_table(results),
         "task_differences": tables.task_differences_table(results) if results.pairs else None,
