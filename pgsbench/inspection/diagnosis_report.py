@@ -17,7 +17,7 @@ from pgsbench.inspection.text_diagnosis import text_table
 from pgsbench.inspection.texts import named_texts, texts_of_study
 from pgsbench.inspection.thresholds import find_thresholds, thresholds_table, yaml_line
 from pgsbench.models.clip import build
-from pgsbench.reporting.render import Table
+from pgsbench.reporting.render import PERCENT, Format, Table
 
 #: Key of `MaskNumbers.values` -> its column in the table.
 _COLUMNS = {
@@ -32,6 +32,7 @@ _COLUMNS = {
     "seed_iou": "mask overlap",
     "otn_residual": "OTN residual",
 }
+_FORMATS = {"otn_residual": Format("{:.1e}")}
 
 
 @dataclass(frozen=True)
@@ -153,9 +154,9 @@ def diagnose_masks(
 def diagnosis_table(diagnosis: Diagnosis, name: str) -> Table:
     """Lay out the numbers of a diagnosis: one row for each strategy."""
     known = [key for key in _COLUMNS if any(key in each.values for each in diagnosis.numbers.values())]
-    rows = []
+    rows: list[list[object]] = []
     for strategy, each in diagnosis.numbers.items():
-        cells = [_cell(key, each.values.get(key)) for key in known]
+        cells = [each.values.get(key, "") for key in known]
         rows.append([strategy, *cells])
     notes = [
         *diagnosis.notes,
@@ -170,24 +171,16 @@ def diagnosis_table(diagnosis: Diagnosis, name: str) -> Table:
         )
     if "otn_residual" in known:
         notes.append("OTN residual: largest deviation of a row sum from 1, over all pictures; no percent.")
-    return Table(f"Masks on {name}", ["strategy", *(_COLUMNS[key] for key in known)], rows, notes)
+    columns = [(_COLUMNS[key], _FORMATS.get(key, PERCENT)) for key in known]
+    return Table(f"Masks on {name}", ["strategy", *columns], rows, notes)
 
 
 def agreement_table(diagnosis: Diagnosis) -> Table:
     """Lay out how much strategies agree."""
     names = list(diagnosis.numbers)
-    rows = [
-        [name, *(f"{100 * value:.0f}" for value in row)]
-        for name, row in zip(names, diagnosis.agreement, strict=True)
-    ]
+    rows = [[name, *map(float, row)] for name, row in zip(names, diagnosis.agreement, strict=True)]
     notes = [
         "Intersection over union, percent, of the patches that two masks show under different seeds. Two "
         "independent halves agree by 33."
     ]
-    return Table("Agreement", ["", *names], rows, notes)
-
-
-def _cell(key: str, value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:.1e}" if key == "otn_residual" else f"{100 * value:.1f}"
+    return Table("Agreement", ["", *((name, Format("{:.0f}", scale=100)) for name in names)], rows, notes)

@@ -236,8 +236,8 @@ def test_words_say_who_won_and_how_sure(fabricate):
     assert "corrected for 3 comparisons and for having looked 2 times" in sure
     assert "would" in sure
     table = verdict_table(results)
-    assert next(row[0] for row in table.rows) == "none"
-    assert {row[0]: row[3] for row in table.rows} == {
+    assert next(row[0] for row in table.cells()) == "none"
+    assert {row[0]: row[3] for row in table.cells()} == {
         "none": "▼ worse",
         "pgs": "",
         "grid": "? undecided",
@@ -255,7 +255,7 @@ def test_words_say_who_won_and_how_sure(fabricate):
                         )
                     )
                 )
-            ).rows
+            ).cells()
         )
         == 7
     )

@@ -146,7 +146,7 @@ def test_paths_that_end_alike_are_two_factors(fabricate):
         (path, str(level)) for path, levels in space.items() for level in levels
     }
     table = sweep_table(results)
-    assert list(table.header[:3]) == ["arm", *space]
+    assert list(table.names[:3]) == ["arm", *space]
     rows = json.loads(as_json(table))[table.title]
     assert {(float(row["strategy.threshold"]), float(row["text.threshold"])) for row in rows} == {
         tuple(point.values()) for point in points
