@@ -16,7 +16,8 @@ def start(main: Callable[..., object]) -> None:
     try:
         typer.run(main)
     except UserError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def show(title: str, table: pd.DataFrame, *notes: str) -> None:
