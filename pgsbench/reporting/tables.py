@@ -153,8 +153,8 @@ def cost_table(results: Results) -> Table:
     notes += [
         f"By {cost.name}: front, where nothing that costs no more has a higher score on "
         f"{named(results.scope)}; costs up to {100 * (EQUAL - 1):.0f} % apart count as equal. Behind: the "
-        "best that is ahead, and by how many points (95 % interval). On front: in so many percent of draws of "
-        "other test items and seeds (of one seed: other test items)."
+        "best that is ahead, and by how many points (95 % interval). On front: in so many percent of draws "
+        "of other test items and seeds (of one seed: other test items)."
     ]
     if results.too_costly:
         notes.append(
