@@ -69,7 +69,7 @@ def evaluate(
 def doctor(output: opt.Output = Path(), json: opt.Json = False) -> None:
     """Look for what will go wrong on this machine, and say what to do; exits with 1 where something will."""
     from pgsbench.doctor import checks, checks_table
-    from pgsbench.doctor.check import PROBLEM
+    from pgsbench.doctor.machine import PROBLEM
 
     found = list(checks(output))
     terminal.show(checks_table(found), json=json)

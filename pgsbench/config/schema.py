@@ -107,11 +107,8 @@ class DataConfig(Strict):
     def _one_for_each_source(cls, weights: list[float] | None, info: ValidationInfo) -> list[float] | None:
         train = info.data.get("train")  # absent where it is wrong itself
         if weights and train and len(weights) != (count := len(train.split("::"))):
-            raise MismatchError(
-                f"each part of data.train between `::` has a weight: {count}, not {len(weights)}",
-                "train",
-                "weights",
-            )
+            rule = f"each part of data.train between `::` has a weight: {count}, not {len(weights)}"
+            raise MismatchError(rule, "train", "weights")
         return weights
 
     @property
@@ -247,11 +244,8 @@ class TrainingConfig(Strict):
     @model_validator(mode="after")
     def _at_least_one_step(self) -> TrainingConfig:
         if self.samples < self.batch_size:
-            raise MismatchError(
-                f"samples ({self.samples}) must be at least batch_size ({self.batch_size})",
-                "samples",
-                "batch_size",
-            )
+            rule = f"samples ({self.samples}) must be at least batch_size ({self.batch_size})"
+            raise MismatchError(rule, "samples", "batch_size")
         return self
 
     @property
@@ -370,11 +364,8 @@ class StudyConfig(Strict):
     @model_validator(mode="after")
     def _seconds_of_one_device(self) -> StudyConfig:
         if self.budget and self.budget.equal == "seconds" and self.devices_per_run > 1:
-            raise MismatchError(
-                "a budget of seconds is timed on one device, so devices_per_run must be 1",
-                "budget",
-                "devices_per_run",
-            )
+            rule = "a budget of seconds is timed on one device, so devices_per_run must be 1"
+            raise MismatchError(rule, "budget", "devices_per_run")
         return self
 
     @property

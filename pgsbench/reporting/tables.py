@@ -142,14 +142,15 @@ def cost_table(results: Results) -> Table:
     means = f"{ONE_RUN.capitalize()}: one seed." if seeds == {1} else "Means over seeds."
     notes = [means, *(c.note.format(reference=reference) for c in shown if c.note)]
     header: Header = ["arm", *(column.head for column in shown)]
-    cost = costs_of(results)[0]
+    cost, other = costs_of(results)
     front = {one.label: one for one in points_of(results, cost)}
+    on_other = {one.label for one in points_of(results, other) if one.is_on_front}
     if not front:
         return Table("Cost", header, cells, notes)
     for row in cells:
         one = front.get(str(row[0]))
         chance = "" if one is None or one.on_front is None else one.on_front
-        row += [chance, "" if one is None else place(results, one)]
+        row += [chance, "" if one is None else place(results, one), "front" if row[0] in on_other else ""]
     notes += [
         f"By {cost.name}: front, where nothing that costs no more has a higher score on "
         f"{named(results.scope)}; costs up to {100 * (EQUAL - 1):.0f} % apart count as equal. Behind: the "
@@ -160,7 +161,7 @@ def cost_table(results: Results) -> Table:
         notes.append(
             f"{counted(len(results.too_costly), 'point')} above search.at_most left out of the front."
         )
-    header += [("on front", Format("{:.0f}", scale=100)), f"by {cost.name}"]
+    header += [("on front", Format("{:.0f}", scale=100)), f"by {cost.name}", f"by {other.name}"]
     return Table("Cost", header, cells, notes)
 
 

@@ -16,7 +16,6 @@ from pgsbench.records.study_record import DecisionPlan, StudyRecord
 from pgsbench.reporting.decision.decide import decide, decisions, looks_of, outcomes
 from pgsbench.reporting.decision.forecast import Forecast, Levels
 from pgsbench.reporting.decision.looks import first_look, shares
-from pgsbench.reporting.pages.first_screen import _reading
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.intervals import difference
 from pgsbench.reporting.statistics.paired_values import PairedValues, TaskValues
@@ -133,7 +132,6 @@ def test_what_was_planned_stays_decided_among_all_arms(fabricate):
     assert decisions(whole)[1:] == by_itself
     assert by_itself[0].interval == Results(study).difference("pgs", "none", by_itself[0].of)
     assert "; flip as planned, with 4 seeds; the other 1 comparison at once" in certainty(whole)  # one look
-    assert "corrected for" not in _reading(whole)  # the figure: either family has one pair
 
 
 def test_arms_of_earlier_commands_are_said_not_to_be_compared(fabricate):

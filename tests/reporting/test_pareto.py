@@ -88,7 +88,7 @@ def test_where_every_point_is_the_oracle_s_there_is_no_front(fabricate):
     results = results_of(fabricate, arms, search=search)
     drawn = figures.ALL["accuracy-cost"](results)
     assert not any(line.get_drawstyle() == "steps-post" for line in drawn.axes[0].get_lines())
-    assert [row[-1] for row in tables.cost_table(results).cells()] == ["no method"] * 2
+    assert [row[-2] for row in tables.cost_table(results).cells()] == ["no method"] * 2
     assert pareto_sentences(results) == []
 
 
@@ -99,7 +99,7 @@ def test_the_report_lists_the_front(fabricate, tmp_path):
     assert "against operations: cheap, good and dear." in text
     (line,) = (line for line in text.splitlines() if line.startswith("| as-dear |") and "behind" in line)
     assert "behind good by " in line
-    assert tables.cost_table(results).names[-2:] == ["on front", "by operations"]
+    assert tables.cost_table(results).names[-3:] == ["on front", "by operations", "by time"]
 
 
 def searched(fabricate, metric):
@@ -115,7 +115,7 @@ def searched(fabricate, metric):
 
 def test_a_search_for_score_and_cost_is_answered_by_its_own_front(fabricate):
     results = searched(fabricate, ["mean", "-train_seconds"])
-    assert tables.cost_table(results).names[-2:] == ["on front", "by time"]
+    assert tables.cost_table(results).names[-3:] == ["on front", "by time", "by operations"]
     figure = figures.ALL["accuracy-cost"](results)
     assert figure.axes[0].get_xlabel().startswith("training time")
     front, choice = pareto_sentences(results)

@@ -191,7 +191,7 @@ def test_the_pareto_front_has_its_twin(made: Made) -> None:
     costs = made.twin.runs.groupby("label")[["flops", "train_cpu_seconds"]].mean()
     costs["score"] = [made.twin.mean(label, MEAN).estimate for label in costs.index]
     methods = costs.drop("oracle")
-    table = made.table("arm", "TFLOP", "by operations", "on front").set_index("arm")
+    table = made.table("arm", "TFLOP", "on front", "by operations").set_index("arm")
     drawn = pd.DataFrame(
         made.twin.panel(MEAN, list(methods.index)).draws(list(methods.index), 4000, np.random.default_rng(7)),
         columns=methods.index,

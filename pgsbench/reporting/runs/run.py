@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from pgsbench.errors import StudyError
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import RunSpec, flatten, short
 from pgsbench.records.study_record import StudyRun
-from pgsbench.reporting.render import COUNT, PERCENT, POINTS, Estimate, Header, Table
+from pgsbench.reporting.render import COUNT, PERCENT, POINTS, Estimate, Format, Header, Table
 from pgsbench.reporting.statistics.intervals import difference
 from pgsbench.reporting.statistics.paired_values import PairedValues
 from pgsbench.reporting.study_frames import PlannedRun, read_run
@@ -106,11 +106,14 @@ def run_tables(run: Run) -> list[Table]:
     """Return what is known of a run as tables: its spec, where it was trained, its cost, its scores."""
     spec = run.spec
     what = {"study": spec.study, "arm": spec.label, "evaluation.suite": spec.evaluation.suite}
+    header: Header
     tables = [_pairs(f"Run {spec.id}", {**what, **_settings(spec), "directory": str(run.path)})]
     if run.environment:
         tables.append(_pairs("Environment", flatten(vars(run.environment))))
     if run.summary:
-        tables.append(_pairs("Cost", flatten(vars(run.summary)), _measured))
+        costs = flatten(vars(run.summary)).items()
+        header = ["what", ("value", Format(_measured))]
+        tables.append(Table("Cost", header, [[*pair] for pair in costs if pair[1] not in (None, "")]))
     scores = run.scores
     if len(scores):
         primary = scores[scores["primary"].astype(bool)]
@@ -124,7 +127,7 @@ def run_tables(run: Run) -> list[Table]:
             ]
             for one in primary.to_dict("records")
         ]
-        header: Header = ["task", "metric", ("score", PERCENT), ("chance", PERCENT), ("n", COUNT)]
+        header = ["task", "metric", ("score", PERCENT), ("chance", PERCENT), ("n", COUNT)]
         tables.append(Table("Scores (percent)", header, rows))
     return tables
 
@@ -220,6 +223,6 @@ def _paired(both: list[PlannedRun], task: str) -> dict[str, Any]:
     return {"difference": found.estimate, "low": found.low, "high": found.high, "note": ""}
 
 
-def _pairs(title: str, values: dict[str, Any], write: Callable[[Any], str] = short) -> Table:
-    rows = [[name, write(value)] for name, value in values.items() if value not in (None, "")]
+def _pairs(title: str, values: dict[str, Any]) -> Table:
+    rows = [[name, short(value)] for name, value in values.items() if value not in (None, "")]
     return Table(title, ["what", "value"], rows)
