@@ -175,7 +175,7 @@ def _make(folder: Path) -> None:
                 noise = rng.integers(0, 256, (height // 100 * scale, width // 100 * scale, 3), dtype=np.uint8)
                 resized = Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
                 pixels += np.asarray(resized) / scale
-            pixels *= 255 / pixels.max()
+            pixels *= 255 / np.max(pixels)
             file = io.BytesIO()
             Image.fromarray(pixels.astype(np.uint8)).save(file, "jpeg", quality=90)
             caption = f"a picture of smooth noise, the {number}th of its kind".encode()
