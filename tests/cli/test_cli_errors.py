@@ -197,7 +197,8 @@ def test_a_dry_run_tells_the_share_that_is_dropped_not_the_share_that_is_hidden(
     asked = ("train", str(tiny.study), "--arm", "hiding", "--set", hiding, "--seeds", "1", "--dry-run")
     status, out, err = call(capsys, monkeypatch, *asked, "--output", str(tmp_path))
     assert status == 0, err
-    header, _, row = (line.split() for line in out.splitlines()[2:5])
+    lines = [line.split() for line in out.splitlines()]
+    header, row = (next(line for line in lines if line[:1] == [first]) for first in ("run", "hiding"))
     assert (header[:2], row[:3]) == (["run", "dropped"], ["hiding", "s0", "0.25"])
 
 
