@@ -119,7 +119,7 @@ def index_of(shard: str) -> ShardIndex:
 
 
 def _recall(place: Path) -> ShardSummary | None:
-    """Return what is remembered. Not for threads: there `ast`, by which NumPy reads headers, fails in 3.11."""
+    """Return what is remembered. Not for threads: NumPy reads headers by `ast`, which fails there in 3.11."""
     try:
         with np.load(place, allow_pickle=False) as kept:
             return ShardSummary(**json.loads(kept["summary"].tobytes()))
