@@ -7,9 +7,9 @@ export OMP_NUM_THREADS ?= 1
 # Tests start the command a few hundred times: let the first one keep what it compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-DEBIAN := postgresql slurm-wlm munge
+DEBIAN := slurm-wlm munge
 
-.PHONY: help demo services test test-slow gpu chaos check docs readme-numbers format clean
+.PHONY: help demo services test test-slow test-slurm gpu chaos check docs readme-numbers format clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -32,7 +32,7 @@ $(VENV)/installed-docs: $(VENV)/installed
 demo: $(VENV)/installed  ## the whole loop on the generated scenes: data, training, evaluation, report
 	unset OMP_NUM_THREADS; $(BIN)/pgsbench sweep studies/ratio.yaml
 
-services:  ## PostgreSQL and SLURM for the tests that want the real ones (root, on Debian; else they are skipped)
+services:  ## SLURM for the tests that want a real one (root, on Debian; else they are skipped)
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		export DEBIAN_FRONTEND=noninteractive; apt-get install -y -qq $(DEBIAN) >/dev/null 2>&1 \
 		|| { apt-get update -qq && apt-get install -y -qq $(DEBIAN) >/dev/null; } \
@@ -45,19 +45,20 @@ test: $(VENV)/installed-dev  ## the quick tests
 test-slow: $(VENV)/installed-dev  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
+test-slurm: $(VENV)/installed-dev services  ## the tests on a real SLURM of one node, some four minutes
+	$(BIN)/python -m pytest -m slow tests/execution/test_real_slurm.py
+
 gpu: $(VENV)/installed-dev  ## what only a GPU can show: the cost of masks and of steps on it, and its tests
 	$(BIN)/python -m benchmarks.masks --model ViT-B-16 --batch-size 512 --device cuda
 	$(BIN)/python -m benchmarks.train --model ViT-B-16 --batch-size 512 --device cuda
 	$(BIN)/python -m pytest -m gpu tests/gpu
 
 SCHEDULES ?= 200
-SERVERS ?= 20
-REAL ?= 10
-TOGETHER ?= 20
+REAL ?= 5
 SEED ?= 0
 chaos: $(VENV)/installed-dev  ## a campaign of faults; it says how to replay a schedule that failed
 	PYTHONPATH=tests:tests/execution $(BIN)/python tests/execution/chaos.py \
-		--schedules $(SCHEDULES) --servers $(SERVERS) --real $(REAL) --together $(TOGETHER) --seed $(SEED) \
+		--schedules $(SCHEDULES) --real $(REAL) --seed $(SEED) \
 		$(if $(ONLY),--only $(ONLY)) $(if $(RESULTS),--results $(RESULTS))
 
 check: $(VENV)/installed-dev  ## format, lint, types, layers

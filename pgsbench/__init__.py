@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from pgsbench.session.comparing import compare as compare
     from pgsbench.session.comparing import compare_until_decided as compare_until_decided
     from pgsbench.session.confirming import confirm as confirm
-    from pgsbench.session.jobs import work as work
     from pgsbench.session.past_studies import validity as validity
+    from pgsbench.session.running import run as run
     from pgsbench.session.scaling import scale as scale
     from pgsbench.session.study import Study as Study
     from pgsbench.session.study import open_study as open_study
@@ -47,10 +47,10 @@ _HOMES = {
     "load_run": "pgsbench.reporting.runs.run:load_run",
     "mask": "pgsbench.masking.apply:mask",
     "open_study": "pgsbench.session.study:open_study",
+    "run": "pgsbench.session.running:run",
     "runs": "pgsbench.reporting.runs.on_disk:runs",
     "scale": "pgsbench.session.scaling:scale",
     "validity": "pgsbench.session.past_studies:validity",
-    "work": "pgsbench.session.jobs:work",
 }
 
 __all__ = [
@@ -65,10 +65,10 @@ __all__ = [
     "load_run",
     "mask",
     "open_study",
+    "run",
     "runs",
     "scale",
     "validity",
-    "work",
 ]
 
 

@@ -9,7 +9,8 @@
     ├── ModelError            a model or checkpoint that cannot be built, loaded or masked
     ├── EvaluationError       embeddings or scores that must not be reported
     ├── RunError              a run directory that is missing, foreign or incomplete
-    │   └── RunHeldError      a run that another process works on
+    │   ├── RunHeldError      a run that another process works on
+    │   └── RankLostError     another of the processes that train a run has failed, or does not answer
     └── StudyError            a sweep or comparison that cannot be planned or continued
 
 `Interrupted` is no mistake: someone asked the work to stop. Messages show no passwords (`without_password`).
@@ -111,6 +112,10 @@ class RunHeldError(RunError):
     """A run that another process works on."""
 
 
+class RankLostError(RunError):
+    """Another of the processes that train a run together has failed, or does not answer."""
+
+
 class StudyError(UserError):
     """A sweep or comparison that cannot be planned or continued."""
 
@@ -124,7 +129,7 @@ class Pruned(Interrupted):
 
 
 #: Commands that keep what is finished, so that the same one goes on; all others begin anew.
-GO_ON = frozenset(("train", "compare", "sweep", "scale", "worker", "evaluate", "data fetch"))
+GO_ON = frozenset(("train", "compare", "sweep", "scale", "run", "evaluate", "data fetch"))
 
 
 def stopped(words: Sequence[str]) -> str:

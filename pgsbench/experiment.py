@@ -42,13 +42,12 @@ from pgsbench.models.start import build_for
 from pgsbench.models.step_memory import step_memory
 from pgsbench.models.text_masking import TextMasking
 from pgsbench.records import files
-from pgsbench.records.marks import Marks
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.shortages import memory_told
 from pgsbench.study.plan import as_now
-from pgsbench.tracking.failures import failure_of
-from pgsbench.tracking.rundir import RunDir, find_runs
+from pgsbench.tracking.failures import saying_why
+from pgsbench.tracking.rundir import RunDir, find_or_make
 from pgsbench.training import state
 from pgsbench.training.loop import train
 from pgsbench.training.meter import Totals, peak_memory_bytes
@@ -107,7 +106,8 @@ def run_once(
     if not ranks.is_first:
         run = RunDir(Path(ranks.told(None)))
         if run.exists:
-            _train(run, spec, device=device, should_stop=should_stop, ranks=ranks)
+            with saying_why(run):
+                _train(run, spec, device=device, should_stop=should_stop, ranks=ranks)
         return run
     with ranks.telling() as tell:
         return _run_first(spec, runs_root, device, should_stop, prober, ranks, tell)
@@ -124,15 +124,15 @@ def _run_first(
 ) -> RunDir:
     # `tell` starts the other ranks, on the run directory.
     _check_identity(spec)
-    run = find_runs(runs_root, [spec.id]).get(spec.id) or RunDir.create(runs_root, spec)
+    run = find_or_make(runs_root, spec)
     suite = suite_of(spec)
     if is_complete(run, current_fingerprint(suite)):
         return run
-    with run.claim() as lease:
+    with run.claim() as held:
 
         def asked_to_stop() -> bool:
             run.existing_path()  # else what is written next would make a deleted directory anew
-            if not lease.is_ours:
+            if not held.is_ours:
                 raise RunHeldError(
                     "this process was not seen for long, and another one works on the run",
                     where=str(run.path),
@@ -141,24 +141,23 @@ def _run_first(
 
         if is_complete(run, current_fingerprint(suite)):  # by the process that this one has waited for
             return run
+        run.try_again()
         if prober is not None and prober.is_over():
             raise Pruned
         began, was_trained = time.perf_counter(), is_trained(run)
         is_whole = not was_trained and not any(run.state.glob("*"))
         try:
-            if not was_trained:
-                tell(str(run.path))
-                _train(run, spec, device=device, should_stop=asked_to_stop, prober=prober, ranks=ranks)
-            eval_seconds = _evaluate(run, suite, spec, device=device, should_stop=asked_to_stop)
-            if summary := run.summary:
-                seconds = time.perf_counter() - began if is_whole else None
-                run.write_summary(_with_times(summary, eval_seconds, seconds))
+            with saying_why(run):
+                if not was_trained:
+                    tell(str(run.path))
+                    _train(run, spec, device=device, should_stop=asked_to_stop, prober=prober, ranks=ranks)
+                eval_seconds = _evaluate(run, suite, spec, device=device, should_stop=asked_to_stop)
+                if summary := run.summary:
+                    seconds = time.perf_counter() - began if is_whole else None
+                    run.write_summary(_with_times(summary, eval_seconds, seconds))
         except (Interrupted, RunHeldError):
             if prober is not None and prober.is_pruned:
                 raise Pruned from None
-            raise
-        except Exception as error:  # said while the run is held: nobody may take it for one that is free
-            Marks(runs_root / spec.study).fail(spec.id, failure_of(error, run))
             raise
         state.discard(run.state)
         run.mark_done()

@@ -91,7 +91,7 @@ def test_what_is_imported_is_what_is_declared() -> None:
     lines = [
         line
         for line in requires("pgsbench") or ()
-        if not re.search("extra == .(test|dev|docs|postgres|benchmarks)", line)
+        if not re.search("extra == .(test|dev|docs|benchmarks)", line)
     ]
     declared = {normal(re.split(r"[^\w.-]", line)[0]) for line in lines}
     # pytest only by those who test a strategy of theirs; pydantic_core is a part of pydantic.

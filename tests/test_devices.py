@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from pgsbench.execution.launched import own_device
 
 from pgsbench.devices import sent
-from pgsbench.execution.launched import own_device
 
 
 def test_what_goes_to_a_gpu_is_pinned_once(monkeypatch: pytest.MonkeyPatch) -> None:

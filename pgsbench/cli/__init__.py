@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import AbstractContextManager, nullcontext
-
-from pgsbench.launcher import launched_rank
 
 INTERRUPTED = 130
 
@@ -17,22 +14,12 @@ def main() -> None:
     # Before any library looks: no telemetry, and no half-minute of retries where there is no network.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    rank = launched_rank(os.environ, sys.argv[1:])
-    if rank is None:
-        return _run(nullcontext())
-    from pgsbench.execution.launched import follow, leading
-
-    return _run(leading()) if rank == 0 else follow()
-
-
-def _run(context: AbstractContextManager[None]) -> None:
     from pgsbench.cli.app import app
     from pgsbench.errors import UserError, stopped
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # save and end, as on Ctrl-C
     try:
-        with context:
-            app()
+        app()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

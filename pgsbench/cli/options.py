@@ -51,9 +51,11 @@ class StudyOptions:
     jobs: Annotated[int | None, option("Runs at a time (default: GPUs, or up to 4 cores).", min=1)] = None
     threads: Annotated[int | None, option("CPU threads (or OMP_NUM_THREADS, or 1).", min=1, max=256)] = None
     device: Device = "auto"
-    on: Annotated[str, option("local, slurm, or slurm:PROFILE of cluster.yaml.", metavar="ENGINE")] = "local"
-    detach: Annotated[bool, option("Plan, submit, return; locally workers do the work.", "--detach")] = False
+    on: Annotated[str, option("local, slurm[:PROFILE] or dask:ADDRESS.", metavar="ENGINE")] = "local"
+    detach: Annotated[bool, option("Submit the jobs and return, with --on slurm.", "--detach")] = False
+    wait: Annotated[bool, option("Wait where another command drives the study.", "--wait/--no-wait")] = True
     dry_run: Annotated[bool, option("Print the plan: runs, steps, samples, minutes.", "--dry-run")] = False
+    write: Annotated[bool, option("With --dry-run: write the runs' directories.", "--write")] = False
     json: Json = False
 
 

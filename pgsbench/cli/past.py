@@ -32,11 +32,11 @@ def list_(
     min_score: Annotated[float | None, option("At least this score in percent.", min=0, max=100)] = None,
     newer: Annotated[str | None, option("Begun within this time: 90m, 12h, 2d, 1w.", metavar="AGE")] = None,
     metric: Annotated[str, option(f"{_METRIC}.")] = "mean",
-    sort: Annotated[str, option("id, study, arm, label, seed, status, score, started.")] = "started",
+    sort: Annotated[str, option("id, study, arm, label, seed, state, score, started.")] = "started",
     output: opt.Output = Path(),
     json: opt.Json = False,
 ) -> None:
-    """List the runs: id, study, arm, seed, score, status, date."""
+    """List the runs: id, study, arm, seed, score, state, date."""
     from pgsbench.reporting.runs import on_disk
 
     least = None if min_score is None else min_score / 100

@@ -1,4 +1,4 @@
-"""``pgsbench train``, ``compare``, ``sweep``, ``scale``, ``plan``, ``worker``: studies at work."""
+"""``pgsbench train``, ``compare``, ``sweep``, ``scale``, ``plan``, ``run``: studies at work."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from pgsbench.cli import options as opt
-from pgsbench.cli.commands import command, group, names_in, only_with, option
+from pgsbench.cli.commands import argument, command, group, names_in, only_with, option
 from pgsbench.errors import ConfigError
 from pgsbench.reporting import terminal
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pgsbench.records.run_spec import RunSpec
     from pgsbench.reporting.printout import Printout
     from pgsbench.session.study import Study
 
@@ -41,10 +42,14 @@ def sweep(
 ) -> None:
     """Search the study's space with Optuna; print the best points and what mattered, or where a mask pays."""
     opened = _open(study, options, stays=confirm is not None)
-    if options.dry_run:
+    if options.dry_run and not options.write:
         return _show_plan(opened, opened.dry_run_of_sweep(trials), options)
-    if options.detach:
-        return _leave(opened, search=True, trials=trials)
+    if options.dry_run or options.detach:
+        references, searched, num_open = opened.plan_sweep(trials)
+        if num_open:
+            rule = "a sampler chooses its points while the command looks on"
+            raise ConfigError(rule, where="--detach", way_out="`--set search.sampler=grid`, or stay")
+        return _leave(opened, [*references, *searched], options)
     from pgsbench.reporting import printout
     from pgsbench.session.confirming import confirm as run_again
 
@@ -78,13 +83,13 @@ def compare(
 
     seeds = max_seeds or DEFAULT_MAX_SEEDS
     looks: dict[str, Any] = {"candidate": candidate, "margin": margin or MARGIN_POINTS, "max_seeds": seeds}
-    if options.dry_run:
+    if options.dry_run and not options.write:
         if until:
             opened = comparing.with_all_seeds(opened, others, **looks)
             typer.echo(f"with all {seeds} seeds; fewer, where it is decided sooner", err=True)
         return _show_plan(opened, opened.dry_run_of_comparison(others, candidate), options)
-    if options.detach:
-        return _leave(opened, [candidate or opened.arms[0], *others])
+    if options.dry_run or options.detach:
+        return _leave(opened, opened.plan([candidate or opened.arms[0], *others]), options)
     from pgsbench.reporting import printout
 
     if until:
@@ -100,10 +105,10 @@ def compare(
 def train(study: opt.StudyArgument, arm: Arms = None, *, options: opt.StudyOptions) -> None:
     """Train and evaluate the arms of a study; what exists with the same configuration is reused."""
     opened, arms = _open(study, options), arm or None
-    if options.dry_run:
+    if options.dry_run and not options.write:
         return _show_plan(opened, opened.dry_run(arms), options)
-    if options.detach:
-        return _leave(opened, arms)
+    if options.dry_run or options.detach:
+        return _leave(opened, opened.plan(arms), options)
     from pgsbench.reporting import printout
 
     _finish(opened, printout.of_training(opened.train(arms)), options)
@@ -166,19 +171,16 @@ def plan(
     terminal.show(*planning.plan(file, device=device, output=output), json=json)
 
 
-@command(app, "pgsbench worker ratio --jobs 1", slow=True)
-def worker(
-    study: opt.StudyRun,
-    output: opt.Output = Path(),
-    jobs: Annotated[int | None, option("Runs at a time (default: as `train`).", min=1)] = None,
-    device: Annotated[str | None, option("One GPU such as cuda:1 (default: all).")] = None,
+@command(app, "torchrun --nproc-per-node 8 -m pgsbench run runs/paper/pgs-s0-3f9a1c2b", slow=True)
+def run(
+    directory: Annotated[Path, argument("A run directory, laid by --dry-run --write.", "RUN_DIRECTORY")],
+    device: opt.Device = "auto",
+    threads: Annotated[int | None, option("CPU threads (default: as planned).", min=1, max=256)] = None,
 ) -> None:
-    """Work on a planned study beside other processes, on any machine that sees its folder."""
-    from pgsbench.session.jobs import work
+    """Train and evaluate one run, alone or as each of the processes of torchrun or srun."""
+    from pgsbench.session.running import run
 
-    done = work(study, output=output, jobs=jobs, device=device)
-    typer.echo(f"runs: {done.worked}")
-    done.check_failed()
+    typer.echo(run(directory, device=device, threads=threads).path)
 
 
 def _open(study: str, options: opt.StudyOptions, *, stays: bool = False) -> Study:
@@ -186,18 +188,23 @@ def _open(study: str, options: opt.StudyOptions, *, stays: bool = False) -> Stud
     from pgsbench.study.open import open_by_name
 
     if stays and options.detach:
-        rule, way_out = "it goes on from results, so it has to stay", "`pgsbench worker` shares the work"
-        raise ConfigError(rule, where="--detach", way_out=way_out)
+        raise ConfigError(
+            "it goes on from results, so it has to stay", where="--detach", way_out="leave it out"
+        )
+    only_with("--dry-run", options.dry_run or None, write=options.write or None)
     file = open_by_name(study, overrides=options.set_ or [], seeds=options.seeds)
-    how: dict[str, Any] = {"output": options.output, "device": options.device, "threads": options.threads}
-    how |= {"command": shlex.join(["pgsbench", *sys.argv[1:]])}
-    if (options.detach or options.on != "local") and not options.dry_run:
-        from pgsbench.session.workers import for_others
-
-        return for_others(file, on=options.on, **how)
     from pgsbench.session.study import work_on  # late: a mistake in the study is said sooner
 
-    return work_on(file, jobs=options.jobs, **how)
+    return work_on(
+        file,
+        output=options.output,
+        jobs=options.jobs,
+        device=options.device,
+        threads=options.threads,
+        on="local" if options.dry_run and options.on.startswith("slurm") else options.on,
+        wait=options.wait,
+        command=shlex.join(["pgsbench", *sys.argv[1:]]),
+    )
 
 
 def _show_plan(study: Study, plan: pd.DataFrame, options: opt.StudyOptions) -> None:
@@ -206,11 +213,14 @@ def _show_plan(study: Study, plan: pd.DataFrame, options: opt.StudyOptions) -> N
     terminal.show_frame(plan, plan_table(study.name, plan), json=options.json)
 
 
-def _leave(study: Study, arms: Sequence[str] | None = None, **search: Any) -> None:
-    """Leave the runs to others, and say how to look at them and to join."""
-    from pgsbench.session.workers import leave
+def _leave(study: Study, specs: Sequence[RunSpec], options: opt.StudyOptions) -> None:
+    """Lay the directories of runs, or submit their jobs, and say what there is now."""
+    from pgsbench.session import leaving
 
-    typer.echo(leave(study, arms, **search).words(study))
+    if options.dry_run:
+        return typer.echo("\n".join(map(str, leaving.lay(study, specs))))
+    missing = leaving.detach(study, specs)
+    typer.echo(f"{study.name}: jobs of {len(missing)} runs submitted\npgsbench study status {study.name}")
 
 
 def _finish(study: Study, printout: Printout, options: opt.StudyOptions) -> None:

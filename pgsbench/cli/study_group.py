@@ -12,7 +12,7 @@ from pgsbench.cli import options as opt
 from pgsbench.cli.commands import command, group, option
 from pgsbench.reporting import terminal
 
-app = group("Studies: list, show, validate; status, cancel, retry, collect.", name="study")
+app = group("Studies: list, show, validate, best, schema, status.", name="study")
 
 
 @command(app, "pgsbench study ls", name="ls")
@@ -74,37 +74,8 @@ def status(
 ) -> None:
     """Show how each run of a study stands: waiting, queued, running, done, pruned, failed or lost."""
     from pgsbench.reporting.runs.status_table import status_frame, status_table
-    from pgsbench.session import workers
+    from pgsbench.session import running
 
-    looks = workers.watch(study, output=output) if watch else [workers.status(study, output=output)]
+    looks = running.watch(study, output=output) if watch else [running.status(study, output=output)]
     for found in looks:
         terminal.show_frame(status_frame(found), status_table(study, found), json=json, in_a_line=watch)
-
-
-@command(app, "pgsbench study cancel ratio")
-def cancel(study: opt.StudyRun, output: opt.Output = Path()) -> None:
-    """Ask every process and job of a study to save and end; `study retry`, or the same command, goes on."""
-    from pgsbench.session import workers
-
-    typer.echo(f"{study}: {workers.cancel(study, output=output).words}")
-
-
-@command(app, "pgsbench study retry ratio")
-def retry(study: opt.StudyRun, output: opt.Output = Path()) -> None:
-    """Let runs that failed be worked on again by the workers of a study."""
-    from pgsbench.session import workers
-
-    names = workers.retry(study, output=output)
-    typer.echo("\n".join(names) or "no run had failed; workers may go on")
-
-
-@command(app, "pgsbench study collect ratio", slow=True)
-def collect(study: opt.StudyRun, output: opt.Output = Path(), json: opt.Json = False) -> None:
-    """Write the report and feed MLflow from what is complete so far, and say what is missing."""
-    from pgsbench.session.past_studies import rewrite_reports, sync
-
-    status(study, output=output, json=json)
-    for paths in rewrite_reports(study, output=output):
-        typer.echo(f"{paths.html}\n{paths.markdown}", err=json)
-    for _, fed in sync(study, output=output):
-        typer.echo(f"MLflow: {fed.problem or 'up to date'}", err=json)

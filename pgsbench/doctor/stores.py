@@ -11,10 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pgsbench.config.cluster_profiles import cluster_file, read_profile
 from pgsbench.doctor.machine import PROBLEM, WARNING, Check
 from pgsbench.errors import ConfigError, PluginError
 from pgsbench.evaluation.protocols import PROTOCOLS
+from pgsbench.execution.slurm import cluster_file, read_profile
 from pgsbench.masking import STRATEGIES
 from pgsbench.masking.text import TEXT_STRATEGIES
 from pgsbench.tracking.mlflow_store import database_path, resolve_uri
@@ -22,21 +22,17 @@ from pgsbench.tracking.mlflow_store import database_path, resolve_uri
 #: How long a server or the network may take to answer.
 PATIENCE_SECONDS = 1.0
 #: Ports of servers whose URL names none.
-_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "grpc": 13000}
+_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306}
 
 
 def stores() -> Iterator[Check]:
-    """Yield whether MLflow and Optuna can keep their records."""
+    """Yield whether MLflow can keep its record."""
     try:
         uri = resolve_uri()
     except ValueError as error:
         yield Check("MLflow", str(error), PROBLEM, "mend or unset MLFLOW_TRACKING_URI")
     else:
         yield _store("MLflow", uri, "MLFLOW_TRACKING_URI")
-    if given := os.environ.get("OPTUNA_STORAGE"):
-        yield _store("Optuna", given, "OPTUNA_STORAGE")
-    else:
-        yield Check("Optuna", "a file in the folder of each study")
 
 
 def cluster() -> Iterator[Check]:

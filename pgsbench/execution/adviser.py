@@ -77,12 +77,28 @@ class Adviser:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what Optuna calls experimental
             study = optuna.create_study(directions=list(self.directions), sampler=self._sampler(len(known)))
-            study.add_trials(self._trials(known))
+            if self.sampler == "nsga2":
+                for point in known:
+                    self._replay(study, point)
+            else:
+                study.add_trials(self._trials(known))
             # A sequence begins with the points that are known.
             for _ in range(MAX_DRAWS + (len(known) if self.sampler == "qmc" else 0)):
                 if accept(self._suggest(study.ask())):
                     return True
         return False
+
+    def _replay(self, study: optuna.Study, point: KnownPoint) -> None:
+        """Let a study ask for a point that is known: so its sampler counts generations."""
+        study.enqueue_trial(dict(point.params))
+        trial = study.ask()
+        self._suggest(trial)
+        for name, excess in point.excess.items():
+            trial.set_constraint(name, excess)
+        if point.values:
+            study.tell(trial, list(point.values))
+        elif point.is_pruned:
+            study.tell(trial, state=TrialState.PRUNED)
 
     def _suggest(self, trial: Trial) -> dict[str, Any]:
         params: dict[str, Any] = {}
@@ -112,27 +128,18 @@ class Adviser:
         return max(4, min(50, self.trials // 5))
 
     def _trials(self, known: Sequence[KnownPoint]) -> list[FrozenTrial]:
-        trials, num_complete = [], 0
-        for point in known:
-            attributes = {}
-            if self.sampler == "nsga2" and point.values:
-                key = optuna.samplers.NSGAIISampler._get_generation_key()
-                attributes[key] = num_complete // self._generation_size
-            num_complete += bool(point.values)
-            trials.append(trial_of(point, self.distributions, attributes))
-        if self.sampler == "qmc" and not num_complete:  # it looks at complete trials for what is searched
+        trials = [trial_of(point, self.distributions) for point in known]
+        if self.sampler == "qmc" and not any(
+            point.values for point in known
+        ):  # it looks at complete trials for what is searched
             anywhere = {
                 name: _some_value(one) for name, one in self.distributions.items() if self.is_active(name, {})
             }
-            trials.append(
-                trial_of(KnownPoint(anywhere, [0.0] * len(self.directions)), self.distributions, {})
-            )
+            trials.append(trial_of(KnownPoint(anywhere, [0.0] * len(self.directions)), self.distributions))
         return trials
 
 
-def trial_of(
-    point: KnownPoint, distributions: Mapping[str, BaseDistribution], attributes: Mapping[str, Any]
-) -> FrozenTrial:
+def trial_of(point: KnownPoint, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
     """Return a point as Optuna's trial: complete where it has values, else pruned or running."""
     state = TrialState.COMPLETE if point.values else TrialState.RUNNING
     return create_trial(
@@ -142,7 +149,6 @@ def trial_of(
         state=TrialState.PRUNED if point.is_pruned else state,
         intermediate_values=dict(point.intermediate),
         constraints=dict(point.excess) if point.values and point.excess else None,
-        system_attrs=dict(attributes),
     )
 
 

@@ -1,177 +1,111 @@
-"""Engines, and that of one machine: a worker process in each slot, which lives on from run to run.
-
-A run directory is the channel: the parent reads a run's progress from its metrics. Where a worker dies, its
-run has failed and another worker takes its slot; the other runs notice nothing.
-"""
+"""Runs in processes of this machine, one a slot."""
 
 from __future__ import annotations
 
 import multiprocessing
-import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from functools import partial
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
-from pgsbench.errors import Interrupted, Pruned, RunError
-from pgsbench.execution import worker
+from pgsbench.execution.engine import Engine
+from pgsbench.execution.run import Stop, leave_with_parent, run
 from pgsbench.execution.slots import Slots
 from pgsbench.records.run_spec import RunSpec
-
-POLL_SECONDS = 1.0
-#: How long one waits where all that is left is worked on elsewhere.
-IDLE_SECONDS = 0.2
+from pgsbench.tracking.rundir import RunDir
 
 
-@dataclass(frozen=True)
-class Ended:
-    """A run that a worker is done with.
-
-    Attributes:
-        spec: The run.
-        directory: Its directory relative to the runs folder; empty where it failed here.
-        error: Why it failed, or None.
-        is_ours: Whether a worker of this process was on it.
-        was_stopped: It did not fail; somebody asked its worker to end.
-        is_pruned: It did not fail; its point looked bad.
-    """
-
-    spec: RunSpec
-    directory: str = ""
-    error: Exception | None = None
-    is_ours: bool = True
-    was_stopped: bool = False
-    is_pruned: bool = False
-
-
-class Engine(ABC):
-    """Works off runs in slots; use it in a `with` block.
+class SlotExecutor(Executor):
+    """A process in each slot: where one dies, the others go on, and another one takes its place.
 
     Args:
-        slots: Names of the slots.
+        devices: Of each slot, as in `Slots`.
+        threads: CPU threads of each.
     """
 
-    def __init__(self, slots: list[str]) -> None:
-        self._free = slots
-        self._runs: dict[Future[str], tuple[str, RunSpec]] = {}
-
-    @abstractmethod
-    def __enter__(self) -> Engine: ...
-
-    @abstractmethod
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    @abstractmethod
-    def _start(self, spec: RunSpec, slot: str) -> Future[str]: ...
-
-    @property
-    def running(self) -> list[RunSpec]:
-        """The runs that are worked on."""
-        return [spec for _, spec in self._runs.values()]
-
-    def step(self, next_run: Callable[[], RunSpec | None]) -> list[Ended]:
-        """Give each free slot a run, wait for at most `POLL_SECONDS`, and return the runs that have ended.
-
-        Args:
-            next_run: Asked for a run for each free slot; None: there is none now.
-        """
-        while self._free and (spec := next_run()) is not None:
-            slot = self._free.pop(0)
-            self._runs[self._start(spec, slot)] = (slot, spec)
-        if not self._runs:
-            time.sleep(IDLE_SECONDS)
-            return []
-        done, _ = wait(self._runs, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-        return [self._ended(future) for future in done]
-
-    def _ended(self, future: Future[str]) -> Ended:
-        slot, spec = self._runs.pop(future)
-        self._free.append(slot)
-        error = future.exception()
-        if error is None:
-            return Ended(spec, directory=future.result())
-        if isinstance(error, BrokenProcessPool):
-            error = RunError(
-                "the worker process died, which mostly means that memory ran out",
-                where=spec.name,
-                way_out="use fewer processes (--jobs 1) or a smaller training.batch_size; "
-                "the same command goes on where it was",
-            )
-        elif isinstance(error, worker.CompleteError):
-            return Ended(spec, directory=error.where, is_ours=False)
-        elif isinstance(error, Pruned):
-            return Ended(spec, is_pruned=True)
-        elif isinstance(error, Interrupted):
-            error = RunError(
-                "the worker was asked to end; its state is saved",
-                where=spec.name,
-                way_out="the same command goes on where it was",
-            )
-            return Ended(spec, error=error, was_stopped=True)
-        if not isinstance(error, Exception):
-            raise error
-        return Ended(spec, error=error)
-
-
-class LocalEngine(Engine):
-    """The worker processes of one command.
-
-    Where the block is left by an exception, such as Ctrl-C, the workers finish their step and save. Another
-    Ctrl-C meanwhile ends them at once.
-
-    Args:
-        slots: Devices and threads.
-        runs_root: The folder of all studies.
-    """
-
-    def __init__(self, slots: Slots, runs_root: Path) -> None:
-        super().__init__([f"{number} {device}" for number, device in enumerate(slots.devices)])
-        self.slots, self.runs_root = slots, runs_root
+    def __init__(self, devices: Sequence[str], threads: int) -> None:
         self._context = multiprocessing.get_context("spawn")  # a forked torch can hang in its thread pool
-        self._stop: Event = self._context.Event()
-        self._workers: dict[str, ProcessPoolExecutor] = {}  # by slot; each has one process
+        self._devices, self._threads = devices, threads
+        self._stop = self._context.Event()
+        self._pools: dict[int, ProcessPoolExecutor] = {}
+        self._futures: list[list[Future[Any]]] = [[] for _ in devices]
 
-    def __enter__(self) -> LocalEngine:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Let the slot with the least to do call something."""
+        for slot, futures in enumerate(self._futures):
+            self._futures[slot] = [future for future in futures if not future.done()]
+        slot = min(range(len(self._futures)), key=lambda one: len(self._futures[one]))
         try:
-            if kind is not None:
-                self._stop.set()  # waits for a worker that stands still with its lock
-            for executor in self._workers.values():
-                executor.shutdown(wait=True, cancel_futures=True)
+            future = self._pool(slot).submit(call, *args, **kwargs)
+        except BrokenProcessPool:  # its process died, and no call with it that has not been told
+            self._pools.pop(slot).shutdown(wait=False)
+            future = self._pool(slot).submit(call, *args, **kwargs)
+        self._futures[slot].append(future)
+        return future
+
+    def _pool(self, slot: int) -> ProcessPoolExecutor:
+        if slot not in self._pools:
+            start = (self._devices[slot].split(","), self._threads, self._stop)
+            self._pools[slot] = ProcessPoolExecutor(
+                1, mp_context=self._context, initializer=_begin, initargs=start
+            )
+        return self._pools[slot]
+
+    def stop(self) -> None:
+        """Ask all processes to save and end."""
+        self._stop.set()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the processes; another Ctrl-C meanwhile kills them."""
+        try:
+            for pool in self._pools.values():
+                pool.shutdown(wait=wait, cancel_futures=cancel_futures)
         except KeyboardInterrupt:
             for process in multiprocessing.active_children():
                 process.kill()
             raise
 
-    def _start(self, spec: RunSpec, slot: str) -> Future[str]:
-        try:
-            return self._submit(spec, slot)
-        except BrokenProcessPool:  # it died while it had nothing to do, and no run with it
-            self._workers.pop(slot).shutdown(wait=False)
-            return self._submit(spec, slot)
 
-    def _submit(self, spec: RunSpec, slot: str) -> Future[str]:
-        if slot not in self._workers:
-            self._workers[slot] = ProcessPoolExecutor(
-                1,
-                mp_context=self._context,
-                initializer=worker.start,
-                initargs=(self.slots.threads, self._stop),
-            )
-        device = slot.partition(" ")[2]
-        return self._workers[slot].submit(worker.work, spec, self.runs_root, device)
+_work: Callable[[RunSpec, Path], None]
 
-    def _ended(self, future: Future[str]) -> Ended:
-        if isinstance(future.exception(), BrokenProcessPool):
-            self._workers.pop(self._runs[future][0]).shutdown(wait=False)
-        return super()._ended(future)
+
+def _begin(devices: list[str], threads: int, event: Event) -> None:
+    """Prepare the process of a slot."""
+    global _work
+    stop = Stop(event)
+    stop.listen()
+    leave_with_parent(event)
+    _work = partial(run, devices=devices, threads=threads, stop=stop)
+
+
+def _run_in_slot(spec: RunSpec, runs_root: Path) -> None:
+    _work(spec, runs_root)
+
+
+class LocalEngine(Engine):
+    """The processors or GPUs of this machine."""
+
+    def __init__(self, slots: Slots, runs_root: Path) -> None:
+        self.slots, self._root = slots, runs_root
+
+    def __enter__(self) -> LocalEngine:
+        self._executor = SlotExecutor(self.slots.devices, self.slots.threads)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._executor.stop()
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    @property
+    def places(self) -> int:
+        """One run a slot."""
+        return len(self.slots.devices)
+
+    def submit(self, spec: RunSpec, run: RunDir) -> Future[None]:
+        """Give a run to a slot."""
+        del run
+        return self._executor.submit(_run_in_slot, spec, self._root)

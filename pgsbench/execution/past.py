@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from pgsbench.config.schema import RunConfig
+from pgsbench.records import files
 from pgsbench.records.run_records import Summary
-from pgsbench.records.study_record import read_planned
+from pgsbench.records.study_record import StudyRecord
 from pgsbench.study.budget import PairSeconds
 from pgsbench.tracking.rundir import RunDir
 
@@ -40,7 +41,9 @@ class PastRuns:
 
     def __init__(self, runs_root: Path, study: str, *, device_type: str, threads: int) -> None:
         self._found: list[tuple[dict[str, Any], Summary]] = []
-        for planned in read_planned(runs_root / study):
+        folder = runs_root / study
+        known = StudyRecord.read(folder).runs if (folder / files.STUDY).is_file() else ()
+        for planned in known:
             numerics, summary = planned.spec.numerics, RunDir(runs_root / planned.directory).summary
             is_alike = numerics.device == device_type and numerics.threads in (threads, 0)
             if summary is not None and is_alike:

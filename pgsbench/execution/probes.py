@@ -22,10 +22,10 @@ from pgsbench.execution.probed import probe_folder, probed, shares_of
 from pgsbench.experiment import suite_of
 from pgsbench.models.clip import Clip
 from pgsbench.records import files
-from pgsbench.records.marks import Marks, PrunedMark
+from pgsbench.records.run_records import PrunedMark
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.records.study_record import StudyRecord, read_planned
-from pgsbench.tracking.pruned import pruned_points
+from pgsbench.records.study_record import StudyRecord
+from pgsbench.tracking.pruned import pruned_points, pruned_runs
 from pgsbench.tracking.rundir import RunDir
 
 
@@ -62,7 +62,7 @@ class Prober:
 
     def is_over(self) -> bool:
         """Whether this or another process has ended the run or its point."""
-        runs = read_planned(self._folder)
+        runs = StudyRecord.read(self._folder).runs
         return self._spec.label in pruned_points(self._folder, self._search, runs)
 
     def probes(self, run: RunDir, clip: Clip, device: torch.device) -> Mapping[int, Callable[[], bool]]:
@@ -94,8 +94,8 @@ class Prober:
             return False
         line = run.last_line()
         seconds = line["seconds"] * step / line["step"] if line else 0.0
-        mark = PrunedMark(str(self._search.pruner), f"at {share:.0%} of the training {why}", step, seconds)
-        Marks(self._folder).prune(self._spec.id, mark)
+        why = f"at {share:.0%} of the training {why}"
+        run.prune(PrunedMark(self._spec.study, str(self._search.pruner), why, step, seconds))
         self.is_pruned = True
         return True
 
@@ -105,9 +105,10 @@ class Prober:
         """Return why the run is ended; empty: it is not."""
         if self._search.pruner is None:
             return ""
-        others, marks = list(self._others()), Marks(self._folder).pruned(self._search)
+        others = list(self._others())
+        ended = pruned_runs(self._folder, self._search, StudyRecord.read(self._folder).runs)
         for other, directory in others:
-            if other.label == self._spec.label and other.id in marks and not directory.is_done:
+            if other.label == self._spec.label and other.id in ended and not directory.is_done:
                 return f"another seed of its point was pruned ({other.name})"
         ours = probed(self._spec, run, self._search, until=share)
         if len(ours.values) <= shares_of(self._search).index(share):
@@ -125,7 +126,7 @@ class Prober:
     def _others(self) -> Iterator[tuple[RunSpec, RunDir]]:
         """Yield the other searched runs of the study, equal ones once."""
         seen = {self._spec.id}
-        for planned in read_planned(self._folder):
+        for planned in StudyRecord.read(self._folder).runs:
             if planned.spec.params and planned.spec.id not in seen:
                 seen.add(planned.spec.id)
                 yield planned.spec, RunDir(self._root / planned.directory)

@@ -1,10 +1,9 @@
-"""The search over a study's space, by any number of processes on the same folder.
+"""The search over a study's space: which points it has, and what each has given.
 
 The study's record and its run directories are the truth: they say which points a search has and which of
-them are complete. Whoever has a free slot takes a run that nobody holds, of whichever point; where none is
-left, it draws a new point while it holds the study, so that there are never more than were asked for. Optuna
-advises (`pgsbench.execution.adviser`) and keeps a record for people (`pgsbench.execution.trials`). A grid is
-our own list of points.
+them are complete. Where a place is free and no run is left, a new point is drawn. Optuna advises
+(`pgsbench.execution.adviser`), and a file shows its dashboard what was found (`pgsbench.execution.trials`). A
+grid is our own list of points.
 """
 
 from __future__ import annotations
@@ -16,18 +15,16 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from pgsbench.errors import StudyError, UserError
+from pgsbench.errors import UserError
 from pgsbench.execution.adviser import MAX_DRAWS, Adviser, KnownPoint, distribution
+from pgsbench.execution.driver import Watcher, enter, work_off
+from pgsbench.execution.engine import Engine
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.importance import ScoredPoint, importances
-from pgsbench.execution.launched import leads
-from pgsbench.execution.pending import Pending
 from pgsbench.execution.probed import probe_values
-from pgsbench.execution.runs import Watcher, enter, train
-from pgsbench.execution.slots import Slots
 from pgsbench.execution.trials import Trials
 from pgsbench.hashing import digest
-from pgsbench.records.run_spec import RunSpec, label_of
+from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.scores import Scores
 from pgsbench.records.study_record import Importances
 from pgsbench.study.objective import cost_of, objectives_of
@@ -39,54 +36,29 @@ ARM = "arm"
 
 
 def search(
-    folder: StudyFolder,
-    references: Sequence[RunSpec],
-    slots: Slots,
-    watcher: Watcher,
-    *,
-    retry: bool = True,
+    folder: StudyFolder, references: Sequence[RunSpec], engine: Engine, watcher: Watcher
 ) -> list[tuple[RunSpec, Exception]]:
     """Work off the study's search space, and beside it the runs that nothing is searched in.
 
-    Points that another command entered and that lie in the space are part of the search. The importances of
-    a sampled search go into the study's record.
+    Points that an earlier command entered and that lie in the space are part of the search. The importances
+    of a sampled search go into the study's record.
 
     Args:
         folder: The study and where it lives.
         references: The runs of the arms that are not searched.
-        slots: Where runs are trained.
+        engine: Who works on the runs.
         watcher: Told of progress.
-        retry: Whether points that have failed are worked on again, and a study that was cancelled.
 
     Returns:
         The runs that failed, each with its error.
 
     Raises:
-        StudyError: The storage cannot be opened, the suite does not measure what is searched, or the study
-            was cancelled.
-        KeyboardInterrupt: After the workers have saved; the same call goes on.
+        StudyError: The suite does not measure what is searched.
+        KeyboardInterrupt: After the runs under way have saved; the same call goes on.
     """
-    asked = folder.study.config.search
-    if leads() and asked is not None and asked.probe is not None:
-        raise StudyError(
-            "probes are measured in trainings by one process only",
-            where="search.probe",
-            way_out="start without torchrun or srun, or leave probe and pruner out",
-        )
-    if retry:
-        folder.marks.go_on()  # first of all: who cancels from here on means this command, too
-    book = _Book(folder, watcher, retry=retry)
-    pending = Pending(folder, more=book.more, on_note=watcher.on_note)
-    pending.add(enter(folder, references, watcher, retry=retry))
-    pending.add(book.begin())
-    failed = []
-    try:
-        for ended in train(folder, slots, watcher, pending, on_start=book.start):
-            if ended.error is not None:
-                failed.append((ended.spec, ended.error))
-            book.close(ended.spec, ended.error)
-    finally:
-        book.leave()
+    book = _Book(folder, watcher)
+    missing = [*enter(folder, references, watcher), *book.begin()]
+    failed = work_off(folder, missing, engine, watcher, more=book.more, on_ended=book.close)
     folder.importances = book.importances()
     folder.write()
     return failed
@@ -100,28 +72,20 @@ class _Entry:
         params: Parameter -> value, as Optuna knows it.
         specs: Its runs, one a seed.
         known: What it has given; without values until all of its runs are complete.
-        has_failed: Whether one of its runs has.
     """
 
     params: dict[str, Any]
     specs: list[RunSpec]
     known: KnownPoint
-    has_failed: bool = False
 
 
 class _Book:
-    """The points of a search, and what each still waits for.
+    """The points of a search, and what each still waits for."""
 
-    Args:
-        folder: The study and where it lives.
-        watcher: Told of progress.
-        retry: Whether points that have failed are worked on again.
-    """
-
-    def __init__(self, folder: StudyFolder, watcher: Watcher, *, retry: bool) -> None:
+    def __init__(self, folder: StudyFolder, watcher: Watcher) -> None:
         config = folder.study.config.search
         assert config is not None
-        self._folder, self._config, self._watcher, self._retry = folder, config, watcher, retry
+        self._folder, self._config, self._watcher = folder, config, watcher
         self._limit = config.trials
         self._arms, self._domains = folder.study.config.searched_arms, domains_of(folder.study)
         self._objectives = objectives_of(config)
@@ -129,11 +93,10 @@ class _Book:
         self._notes: set[str] = set()
         directions = [one.direction for one in self._objectives]
         self._distributions = self._all_distributions()
-        name, metrics = self._name(), [one.name for one in self._objectives]
-        with folder.alone():  # two that make the tables of a database at a time fail each other
-            self._trials = Trials(
-                folder.path, name, self._distributions, metrics, directions, watcher.on_note
-            )
+        metrics = [one.name for one in self._objectives]
+        self._trials = Trials(
+            folder.path, self._name(), self._distributions, metrics, directions, watcher.on_note
+        )
         self._adviser = Adviser(
             config.sampler,
             self._distributions,
@@ -147,30 +110,19 @@ class _Book:
 
     def begin(self) -> list[RunSpec]:
         """Enter the points that are known beforehand, and return their runs that are missing."""
-        with self._folder.alone():
-            self._folder.refresh()
-            if self._config.sampler == "grid":
-                points = grid_points(self._folder.study, self._limit)
-            else:
-                points = self._entered()[: self._limit]
-            return self._enter(points, retry=self._retry)
+        if self._config.sampler == "grid":
+            return self._enter(grid_points(self._folder.study, self._limit))
+        return self._enter(self._entered()[: self._limit])
 
     def more(self) -> list[RunSpec]:
-        """Return further runs to work on: of points that others have entered, or of a new one."""
-        if self._config.sampler == "grid":
-            return []
-        with self._folder.alone():
-            self._folder.refresh()
-            room = (self._limit or 0) - len(self._entries)
-            entered = [one for one in self._entered() if label_of(one.arm, one.params) not in self._entries]
-            missing = self._enter(entered[: max(0, room)])
-            while not missing and len(self._entries) < (self._limit or 0):
-                drawn = self._draw()
-                if drawn is None:
-                    break
-                missing = self._enter([drawn])
-                self._folder.marks.try_again(spec.id for spec in missing)  # they failed in another search
-            return missing
+        """Return the runs of a new point; none: there are as many as were asked for."""
+        missing: list[RunSpec] = []
+        while self._config.sampler != "grid" and not missing and len(self._entries) < (self._limit or 0):
+            drawn = self._draw()
+            if drawn is None:
+                break
+            missing = self._enter([drawn])
+        return missing
 
     def _draw(self) -> Point | None:
         found: list[Point] = []
@@ -214,14 +166,14 @@ class _Book:
                 points[spec.label] = Point(spec.arm, spec.params)
         return list(points.values())
 
-    def _enter(self, points: Sequence[Point], *, retry: bool = False) -> list[RunSpec]:
+    def _enter(self, points: Sequence[Point]) -> list[RunSpec]:
         planner, entries = self._folder.planner, list[_Entry]()
         for point in points:
-            specs = self._folder.existing(planner.specs([point.arm], point.params))
+            specs = planner.specs([point.arm], point.params)
             params = self._params_of(point)
             entries.append(_Entry(params, specs, KnownPoint(params)))
         everything = [spec for entry in entries for spec in entry.specs]
-        missing = enter(self._folder, everything, self._watcher, retry=retry)
+        missing = enter(self._folder, everything, self._watcher)
         self._entries |= {entry.specs[0].label: entry for entry in entries}
         left = {spec.id for spec in missing}
         for entry in entries:
@@ -231,30 +183,14 @@ class _Book:
 
     # -------------------------------------------------------------------------------------------- results
 
-    def start(self, spec: RunSpec) -> None:
-        """Take note that a run starts, and with it the trial of its point, unless that has failed."""
-        for label, entry in self._of(spec):
-            if not any(self._folder.marks.failure(one.id) for one in entry.specs):
-                with self._folder.alone():
-                    self._trials.start(label, entry.known)
-
     def close(self, spec: RunSpec, error: Exception | None) -> None:
-        """Take note that a run has ended, here or elsewhere."""
-        for label, entry in self._of(spec):
-            if error is None:
-                self._look(entry)
-            elif not entry.has_failed:
-                entry.has_failed = True
-                with self._folder.alone():
+        """Take note that a run has ended."""
+        for label, entry in self._entries.items():
+            if spec.id in {own.id for own in entry.specs}:
+                if error is None:
+                    self._look(entry)
+                else:
                     self._trials.fail(label, entry.known, str(error))
-
-    def leave(self) -> None:
-        """Close the trials of points that nobody works on any more, but for those that others have begun."""
-        left = [label for label, entry in self._entries.items() if not entry.known.values]
-        idle = [label for label in left if not any(self._is_held(one) for one in self._entries[label].specs)]
-        if idle:
-            with self._folder.alone():
-                self._trials.close(idle)
 
     def importances(self) -> Importances | None:
         """Return the share of the variance that each parameter explains; None on a grid."""
@@ -269,16 +205,6 @@ class _Book:
                 scored.append(ScoredPoint(entry.params, values))
         return importances(scored, self._distributions)
 
-    def _of(self, spec: RunSpec) -> list[tuple[str, _Entry]]:
-        return [
-            (label, entry)
-            for label, entry in self._entries.items()
-            if spec.id in {own.id for own in entry.specs}
-        ]
-
-    def _is_held(self, spec: RunSpec) -> bool:
-        return self._folder.directory(spec).holder is not None
-
     def _look(self, entry: _Entry) -> None:
         """Tell what a point has given, where all of its runs are complete, or that it was pruned."""
         label, runs = entry.specs[0].label, [self._folder.directory(spec) for spec in entry.specs]
@@ -286,8 +212,7 @@ class _Book:
         if not all(self._folder.is_complete(spec) for spec in entry.specs):
             if label in self._folder.pruned():
                 entry.known = KnownPoint(entry.params, intermediate=probed, is_pruned=True)
-                with self._folder.alone():
-                    self._trials.prune(label, entry.known)
+                self._trials.add(label, entry.known)
             return
         found = [
             (self._folder.scores(spec), run.summary, spec.numerics.device)
@@ -301,8 +226,7 @@ class _Book:
             for name, limit in self._config.at_most.items()
         }
         entry.known = KnownPoint(entry.params, values, excess, probed)
-        with self._folder.alone():
-            self._trials.complete(label, entry.known, _about(runs, [scores for scores, *_ in found]))
+        self._trials.add(label, entry.known, _about(runs, [scores for scores, *_ in found]))
 
     def _probed(self, runs: Sequence[RunDir]) -> dict[int, float]:
         """Return percent of the training -> mean of what its probes gave; none for two objectives."""

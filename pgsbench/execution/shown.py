@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median
 
-from pgsbench.execution.runs import How, Watcher
+from pgsbench.execution.driver import How, Watcher
 from pgsbench.progress import Bars
 from pgsbench.records.run_spec import RunSpec
 

@@ -54,7 +54,7 @@ def plan_slots(
         ConfigError: There is no such device, or there are not enough of them for one run.
     """
     devices = devices_named(device)
-    threads = threads or _threads_of_environment()
+    threads = threads or threads_of_environment()
     if devices == ["cpu"]:
         # OpenMP threads of two processes on one core spin against each other: no more threads than cores.
         runs = max(1, min(usable_cores() // (threads * devices_per_run), MAX_CPU_RUNS))
@@ -71,6 +71,7 @@ def plan_slots(
     return Slots(tuple(devices[: jobs or len(devices)]), threads)
 
 
-def _threads_of_environment() -> int:
+def threads_of_environment() -> int:
+    """Return the CPU threads of a run where nobody says another number."""
     text = os.environ.get("OMP_NUM_THREADS", "")
     return max(1, int(text)) if text.isdigit() else 1

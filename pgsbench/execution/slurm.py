@@ -1,28 +1,34 @@
-"""The engine on a cluster: runs as jobs of SLURM, through submitit.
+"""Runs as jobs of SLURM, through submitit: a job each, on one machine or on several.
 
-A job gets names, never a run itself (`pgsbench.session.jobs`).
+What a job does is in `pgsbench.execution.slurm_job`. A profile of ``cluster.yaml`` is what submitit takes, so
+its documentation holds.
 """
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from contextlib import suppress
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pgsbench.config.cluster_profiles import Profile
-from pgsbench.disk import leases
-from pgsbench.errors import StudyError
-from pgsbench.execution.folder import StudyFolder
-from pgsbench.execution.runs import How, Watcher
-from pgsbench.experiment import is_trained
-from pgsbench.records.marks import Failure, Marks, Queued
+from pgsbench.config.schema import StudyConfig
+from pgsbench.config.yaml_text import parse_yaml, read_text
+from pgsbench.errors import ConfigError, RunError, StudyError, nearest
+from pgsbench.execution.engine import Engine
+from pgsbench.execution.slots import Slots
+from pgsbench.execution.slurm_job import RunJob
+from pgsbench.records import files
+from pgsbench.records.run_records import Failure, Job
 from pgsbench.records.run_spec import RunSpec
+from pgsbench.tracking.rundir import RunDir, find_or_make
+from pgsbench.tracking.states import state
 
 #: Folder of jobs' scripts and output, in the study's folder.
 JOBS = "jobs"
@@ -31,71 +37,236 @@ WAIT_SECONDS = 2.0
 GONE_SECONDS = 10.0
 #: Characters of a job's output that are shown where it failed.
 TAIL = 1000
+#: Jobs of one study at a time, where the profile does not say `slurm_array_parallelism`.
+PARALLEL = 64
 
 
-def submit(
-    jobs: Sequence[Callable[[], object]], profile: Profile, folder: Path, *, name: str, cluster: str = "slurm"
-) -> list[str]:
-    """Submit callables as one array of jobs; return the id of each.
+# -------------------------------------------------------------------------------------------- the profile
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a job asks for, in submitit's own words: a profile of ``cluster.yaml``.
+
+    Attributes:
+        name: Its name.
+        keys: Arguments of submitit's ``AutoExecutor.update_parameters``.
+    """
+
+    name: str
+    keys: dict[str, Any]
+
+    @property
+    def device(self) -> str:
+        """Type of the device that runs are trained on."""
+        return "cuda" if self.keys.get("gpus_per_node") else "cpu"
+
+    @property
+    def tasks(self) -> int:
+        """Tasks of a job; where there are several, each is one process of the run."""
+        return int(self.keys.get("nodes", 1)) * int(self.keys.get("tasks_per_node", 1))
+
+    def devices_for(self, config: StudyConfig) -> int:
+        """Return how many devices train a run together.
+
+        Raises:
+            ConfigError: The study wants another number, or trains its runs on one device.
+        """
+        gpus, tasks = int(self.keys.get("gpus_per_node", 0)), self.tasks
+        if tasks > 1 and gpus and gpus != self.keys.get("tasks_per_node", 1):
+            raise ConfigError(
+                "a job of several tasks has one for each GPU",
+                where=f"{self.name}.tasks_per_node",
+                value=self.keys.get("tasks_per_node", 1),
+                way_out=f"tasks_per_node: {gpus}",
+            )
+        asked = config.devices_per_run
+        found = tasks if tasks > 1 else gpus or asked
+        if asked not in (1, found):
+            raise ConfigError(
+                f"the profile {self.name} trains a run on {found} devices",
+                where="devices_per_run",
+                value=asked,
+                way_out=f"devices_per_run: {found}, or a profile with as many GPUs or tasks",
+            )
+        is_probed = config.search is not None and config.search.probe is not None
+        if found > 1 and (is_probed or (config.budget and config.budget.equal == "seconds")):
+            raise ConfigError(
+                f"the study {'probes' if is_probed else 'times'} its runs on one device, "
+                f"and the profile {self.name} trains each on {found}",
+                where="search.probe" if is_probed else "budget",
+                way_out="name a profile of one device",
+            )
+        return found
+
+    def threads_for(self, num_devices: int) -> int:
+        """Return the CPU threads of each process of a run; on GPUs they matter little."""
+        processes = 1 if self.tasks > 1 else num_devices
+        return max(1, int(self.keys.get("cpus_per_task", 1)) // processes)
+
+
+def cluster_file() -> Path:
+    """Return where profiles stand: in ``PGSBENCH_CLUSTER``, else ``cluster.yaml`` of the working folder."""
+    return Path(os.environ.get("PGSBENCH_CLUSTER") or "cluster.yaml")
+
+
+def read_profile(name: str = "") -> Profile:
+    """Return a profile of `cluster_file`.
 
     Args:
-        jobs: What each does; it must pickle.
-        profile: What each asks for.
-        folder: The study's folder.
-        name: Name of the jobs.
-        cluster: An executor of submitit: ``slurm``, or ``local`` and ``debug`` for tests.
+        name: The profile; empty: the first.
 
     Raises:
-        StudyError: submitit is not installed, or SLURM refuses.
+        ConfigError: There is no such file or profile.
     """
-    try:
-        import submitit
-    except ImportError:
-        raise StudyError(
-            "jobs are submitted by submitit, which is not installed",
-            where="--on slurm",
-            way_out="in a clone of pgsbench: pip install '.[slurm]'",
-        ) from None
-    try:
-        executor = submitit.AutoExecutor(folder=folder / JOBS / "%j", cluster=cluster)
-        executor.update_parameters(**_parameters(profile, name))
-        with executor.batch():
-            submitted = [executor.submit(job) for job in jobs]
-    except (RuntimeError, OSError, submitit.core.utils.FailedJobError) as error:
-        raise StudyError(f"SLURM took no jobs: {error}", where=name, way_out="see `sinfo`") from error
-    return [str(job.job_id) for job in submitted]
+    path = cluster_file()
+    example = "`one: {slurm_partition: main, gpus_per_node: 1, timeout_min: 240}`"
+    if not path.is_file():
+        rule, way_out = "a cluster needs a file of profiles", f"write {example} into it (docs/scale.md)"
+        raise ConfigError(rule, where=str(path), way_out=way_out)
+    profiles = parse_yaml(read_text(path), str(path))[0]
+    if (
+        not isinstance(profiles, dict)
+        or not profiles
+        or not all(isinstance(one, dict) for one in profiles.values())
+    ):
+        rule = "each entry is a profile: a name, and submitit's parameters"
+        raise ConfigError(rule, where=str(path), way_out=f"as in {example}")
+    if name and name not in profiles:
+        raise ConfigError("no such profile", where=str(path), value=name, way_out=nearest(name, profiles))
+    name = name or str(next(iter(profiles)))
+    return Profile(name, {str(key): value for key, value in profiles[name].items()})
 
 
-def queued(job: str, folder: Path) -> Queued:
-    """Return the mark of a run whose job was submitted from the study's folder."""
-    return Queued(job, str(folder / JOBS / job))
+# ---------------------------------------------------------------------------------------------- the engine
 
 
-def _parameters(profile: Profile, name: str) -> dict[str, Any]:
-    asked = {
-        "name": name,
-        "timeout_min": profile.minutes,
-        "cpus_per_task": profile.cpus,
-        "gpus_per_node": profile.gpus or None,
-        "mem_gb": profile.memory_gib,
-        "slurm_partition": profile.partition,
-        "slurm_account": profile.account,
-        "slurm_qos": profile.qos,
-        "slurm_constraint": profile.constraint,
-        "slurm_setup": list(profile.setup) or None,
-        "slurm_array_parallelism": profile.parallel,
-        "slurm_additional_parameters": {
-            **{option: value for option, value in profile.options.items() if value is not False},
-            "signal": f"USR1@{profile.save_seconds}",
-            "requeue": True,
-        },
-        "stderr_to_stdout": True,
-    }
-    return {key: value for key, value in asked.items() if value is not None}
+class SlurmEngine(Engine):
+    """Jobs of SLURM.
+
+    Where the block is left by an exception, such as Ctrl-C, the jobs stay: the same command finds them.
+
+    Args:
+        profile: What each asks for.
+        config: The study.
+        runs_root: The folder of all studies, which the jobs must see, too.
+
+    Raises:
+        ConfigError: The study does not fit the profile.
+    """
+
+    def __init__(self, profile: Profile, config: StudyConfig, runs_root: Path) -> None:
+        self._num_devices = profile.devices_for(config)
+        self._profile, self._root, self._study = profile, runs_root, config.name
+        threads = profile.threads_for(self._num_devices)
+        self.slots = Slots((profile.device,), threads, are_here=False)
+
+    def __enter__(self) -> SlurmEngine:
+        self._executor = SlurmExecutor(self._profile, self._root / self._study / JOBS, self._study)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        del kind
+        self._executor.shutdown(wait=False)
+
+    @property
+    def places(self) -> int:
+        """As many jobs as the profile allows of one study."""
+        return int(self._profile.keys.get("slurm_array_parallelism", PARALLEL))
+
+    def submit(self, spec: RunSpec, run: RunDir) -> Future[None]:
+        """Submit the job of a run, whose directory is made for it."""
+        run = find_or_make(self._root, spec)
+        job = RunJob(str(run.path), self._profile.device, self.slots.threads, self._num_devices)
+        future = self._executor.submit(job)
+        run.give_to(self._executor.job_of(future))
+        return future
+
+    def found(self, run: RunDir) -> Future[None] | None:
+        """Return the future of a job that an earlier command has submitted, unless it has ended."""
+        job = run.job
+        return self._executor.future_of(job) if job and job.id in (known_jobs() or ()) else None
+
+
+class SlurmExecutor(Executor):
+    """Submits calls as jobs through submitit; a future ends when SLURM does not know the job any more.
+
+    It holds no result: what a run leaves is in its directory. It has an exception where the job ended without
+    a word, with the last of its output.
+    """
+
+    def __init__(self, profile: Profile, folder: Path, name: str) -> None:
+        try:
+            import submitit
+        except ImportError:
+            raise StudyError(
+                "jobs are submitted by submitit, which is not installed",
+                where="--on slurm",
+                way_out="in a clone of pgsbench: pip install '.[slurm]'",
+            ) from None
+        more = {**profile.keys.get("slurm_additional_parameters", {}), "requeue": True}
+        said = {**profile.keys, "slurm_additional_parameters": more, "name": name}
+        self._folder, self._left = folder, dict[Future[Any], Job]()
+        self._gone: dict[str, float] = {}
+        self._is_over = threading.Event()
+        try:
+            self._submitit = submitit.AutoExecutor(folder=folder / "%j", cluster="slurm")
+            self._submitit.update_parameters(stderr_to_stdout=True, **said)
+        except (NameError, AssertionError) as error:
+            where = f"{cluster_file()}: {profile.name}"
+            raise ConfigError(f"submitit does not take this profile: {error}", where=where) from None
+        except RuntimeError as error:
+            raise StudyError(f"there is no SLURM here: {error}", where="--on slurm") from None
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Submit a call, which must pickle.
+
+        Raises:
+            StudyError: SLURM refuses.
+        """
+        from submitit.core.utils import FailedJobError
+
+        try:
+            job = self._submitit.submit(call, *args, **kwargs)
+        except (RuntimeError, OSError, FailedJobError) as error:
+            raise StudyError(
+                f"SLURM takes no job: {error}", where="--on slurm", way_out="see `sinfo`"
+            ) from error
+        return self.future_of(Job(str(job.job_id), str(self._folder / str(job.job_id))))
+
+    def future_of(self, job: Job) -> Future[Any]:
+        """Return the future of a job that was submitted."""
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        self._left[future] = job
+        return future
+
+    def job_of(self, future: Future[Any]) -> Job:
+        """Return the job of a future."""
+        return self._left[future]
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Look after the jobs no more; they stay."""
+        del wait, cancel_futures
+        self._is_over.set()
+
+    def _watch(self) -> None:
+        while not self._is_over.wait(WAIT_SECONDS):
+            known = known_jobs()
+            if known is None:  # SLURM does not answer
+                continue
+            for future, job in list(self._left.items()):
+                if job.id in known:
+                    self._gone.pop(job.id, None)
+                elif time.monotonic() - self._gone.setdefault(job.id, time.monotonic()) > GONE_SECONDS:
+                    del self._left[future]
+                    error = None if _ended_well(job) else RunError(last_words(job), way_out=job.folder)
+                    future.set_exception(error) if error else future.set_result(None)
 
 
 def known_jobs() -> set[str] | None:
-    """Return the ids of the jobs that SLURM has not ended, tasks of arrays each; None: it cannot be asked."""
+    """Return the ids of the jobs that SLURM has not ended; None: it cannot be asked."""
     try:
         done = subprocess.run(
             ["squeue", "--noheader", "--array", "--format=%i"],
@@ -109,208 +280,28 @@ def known_jobs() -> set[str] | None:
     return set(done.stdout.split())
 
 
-def cancel(jobs: Sequence[str]) -> None:
-    """Take jobs out of the queue, and ask those that run to save and end.
-
-    Raises:
-        StudyError: SLURM cannot be asked.
-    """
-    try:
-        subprocess.run(["scancel", "--full", *jobs], check=True, capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise StudyError(f"the jobs cannot be cancelled: {error}", where=" ".join(jobs)) from error
-
-
-def is_gone(job: Queued, jobs: set[str], keep: Callable[[Queued], None]) -> bool:
-    """Tell whether SLURM has not known a job for `GONE_SECONDS`.
-
-    Args:
-        job: The job.
-        jobs: All that SLURM knows.
-        keep: Writes down when it was missed first, so that other processes know, too.
-    """
-    if job.job in jobs:
-        if job.gone is not None:
-            keep(replace(job, gone=None))
-        return False
-    if job.gone is None:
-        keep(replace(job, gone=time.time()))
-        return False
-    return time.time() - job.gone > GONE_SECONDS
-
-
-def fail_gone(marks: Marks, run_id: str, jobs: set[str]) -> Failure | None:
-    """Mark a run as failed whose job is gone without a word, with the last of its output; see `is_gone`."""
-    job = marks.queued(run_id) or Queued("")
-    if not is_gone(job, jobs, partial(marks.queue, run_id)):
-        return None
-    failure = _failure(job)
-    marks.fail(run_id, failure)
-    marks.unqueue([run_id])
-    return failure
-
-
-def fail_abandoned(marks: Marks, left: Mapping[str, str], jobs: set[str]) -> dict[str, Failure]:
-    """Mark runs as failed where all jobs that take what is next are gone, and not all ended well.
-
-    Args:
-        marks: Of the study.
-        left: Runs that nobody works on, by id, each with the job that did, if that is known.
-        jobs: All that SLURM knows.
-    """
-    workers = marks.workers()
-    gone = [is_gone(one, jobs, marks.keep_worker) for one in workers]
-    if not workers or not all(gone):
-        return {}
-    dead = {one.job: one for one in workers if not _ended_well(one)}
-    found = {}
-    if dead and not marks.is_cancelled:
-        found = {run_id: _failure(dead.get(job, [*dead.values()][-1])) for run_id, job in left.items()}
-    for run_id, failure in found.items():
-        marks.fail(run_id, failure)
-    marks.forget_workers(workers)
-    return found
-
-
-def wait_for(
-    folder: StudyFolder, specs: Sequence[RunSpec], watcher: Watcher
-) -> list[tuple[RunSpec, Exception]]:
-    """Wait until runs that were submitted have ended, and return those that failed.
-
-    A run whose job is gone without a word has failed, with the last of the job's output.
-
-    Raises:
-        StudyError: The study was cancelled.
-    """
-    left = {spec.id: spec for spec in specs}
-    before = _before(folder, specs)
-    failed: list[tuple[RunSpec, Exception]] = []
-    while left:
-        folder.marks.check_going_on()
-        jobs = known_jobs()
-        for spec in list(left.values()):
-            run, marks = folder.directory(spec), folder.marks
-            failure = marks.failure(spec.id)
-            if run.holder:
-                watcher.on_step(spec, run.last_step(), spec.config.training.steps)
-                continue
-            if failure is None and folder.is_complete(spec):
-                watcher.on_done(spec, before.get(spec.id, "trained"))
-                del left[spec.id]
-                continue
-            if failure is None and (mark := folder.pruned().get(spec.label)):
-                watcher.on_pruned(spec, mark.why)
-                del left[spec.id]
-                continue
-            if failure is None and jobs is not None:
-                failure = fail_gone(marks, spec.id, jobs)
-            if failure is not None:
-                failed.append(_told(spec, failure, watcher))
-                del left[spec.id]
-        watcher.on_tick()
-        time.sleep(WAIT_SECONDS if left else 0)
-    return failed
-
-
-def wait_for_jobs(
-    folder: StudyFolder, jobs: Sequence[str], watcher: Watcher
-) -> list[tuple[RunSpec, Exception]]:
-    """Wait until jobs have ended that take what is next, and return the runs of the study that failed.
-
-    Raises:
-        StudyError: The study was cancelled, or the jobs ended before they took all points.
-    """
-    before = _before(folder, [run.spec for run in folder.runs.values()])
-    while True:
-        folder.marks.check_going_on()
-        known = known_jobs()
-        folder.refresh()
-        for run in folder.runs.values():
-            if folder.directory(run.spec).holder:
-                steps = run.spec.config.training.steps
-                watcher.on_step(run.spec, folder.directory(run.spec).last_step(), steps)
-        watcher.on_tick()
-        workers = folder.marks.workers()
-        jobs = [*dict.fromkeys([*jobs, *(one.job for one in workers)])]  # another command may add some
-        if known is not None and not known & set(jobs):
-            left = _left(folder, jobs)
-            if not left or not workers or fail_abandoned(folder.marks, left, known):
-                break
-        time.sleep(WAIT_SECONDS)
-    failed: list[tuple[RunSpec, Exception]] = []
-    for spec in [run.spec for run in folder.runs.values()]:
-        if failure := folder.marks.failure(spec.id):
-            failed.append(_told(spec, failure, watcher))
-        elif folder.is_complete(spec):
-            watcher.on_done(spec, before.get(spec.id, "trained"))
-    _tell_missing(folder, [one for one in workers if not _ended_well(one)], bool(failed), watcher)
-    folder.marks.forget_workers(workers)
-    return failed
-
-
-def _before(folder: StudyFolder, specs: Sequence[RunSpec]) -> dict[str, How]:
-    """Return what jobs need not train, by run id, and how it becomes complete."""
-    return {
-        spec.id: "reused" if folder.is_complete(spec) else "evaluated"
-        for spec in specs
-        if is_trained(folder.directory(spec))
-    }
-
-
-def _left(folder: StudyFolder, jobs: Sequence[str]) -> dict[str, str]:
-    """Return the runs that were entered, have not ended and are held by nobody but jobs that are gone."""
-    left, pruned = {}, folder.pruned()
-    for spec in [run.spec for run in folder.runs.values()]:
-        run = folder.directory(spec)
-        holder = leases.holder_of(run.path)
-        is_held = run.holder is not None and holder is not None and holder.job not in jobs
-        has_ended = spec.label in pruned or folder.marks.failure(spec.id) or folder.is_complete(spec)
-        if not is_held and not has_ended:
-            left[spec.id] = holder.job if holder else ""
-    return left
-
-
-def _tell_missing(folder: StudyFolder, dead: Sequence[Queued], has_failed: bool, watcher: Watcher) -> None:
-    """Say how many points a search lacks; raise where jobs died and no run says so."""
-    search = folder.study.config.search
-    if search is None or search.trials is None:
+def fail_vanished(runs: list[RunDir]) -> None:
+    """Mark runs as failed whose jobs are gone without a word, with the last of their output."""
+    given = [(run, job) for run in runs if state(run) in ("queued", "lost") and (job := run.job)]
+    known = known_jobs() if given else None
+    if known is None:
         return
-    points = dict[str, list[bool]]()
-    for spec in [run.spec for run in folder.runs.values()]:
-        if spec.params and spec.arm in folder.study.config.searched_arms:
-            points.setdefault(spec.label, []).append(folder.is_complete(spec))
-    pruned = folder.pruned()
-    missing = search.trials - sum(label in pruned or all(done) for label, done in points.items())
-    if missing <= 0:
-        return
-    said = f"{missing} of {search.trials} points are missing"
-    if dead and not has_failed:
-        raise StudyError(
-            f"{said}: {_failure(dead[-1]).error}",
-            where=folder.study.config.name,
-            way_out="mend the cause and repeat the command: it goes on with what is missing",
-        )
-    watcher.on_note(said)
+    for run, job in given:
+        age = time.time() - (run.path / files.JOB).stat().st_mtime
+        if job.id not in known and age > GONE_SECONDS and state(run) in ("queued", "lost"):
+            run.fail(Failure(last_words(job), job.folder))
 
 
-def _told(spec: RunSpec, failure: Failure, watcher: Watcher) -> tuple[RunSpec, Exception]:
-    error = StudyError(failure.error, where=spec.name, way_out=failure.log)
-    watcher.on_failed(spec, error)
-    return spec, error
+def last_words(job: Job) -> str:
+    """Return what is said of a job that ended without a word: the end of its output."""
+    found = sorted(Path(job.folder).glob(f"{job.id}_*.out"))
+    tail = found[-1].read_text(errors="replace")[-TAIL:].strip() if found else "it left no output"
+    return f"its job ended without a word: {tail}"
 
 
-def _failure(job: Queued) -> Failure:
-    return Failure(f"its job ended without a word: {_tail(job)}")
-
-
-def _ended_well(job: Queued) -> bool:
+def _ended_well(job: Job) -> bool:
     """Tell whether a job returned, which submitit writes down."""
-    for path in Path(job.log).glob(f"{job.job}_*_result.pkl") if job.log else ():
+    for path in Path(job.folder).glob(f"{job.id}_0_result.pkl"):
         with suppress(OSError, EOFError, pickle.UnpicklingError), path.open("rb") as file:
             return bool(pickle.load(file)[0] == "success")
     return False
-
-
-def _tail(job: Queued) -> str:
-    found = sorted(Path(job.log).glob(f"{job.job}_*.out")) if job.log else []
-    return found[-1].read_text(errors="replace")[-TAIL:].strip() if found else "it left no output"

@@ -12,8 +12,10 @@ SCORES_CSV = "scores.csv"
 GALLERY = "gallery.npz"
 DAMAGE = "damage.jsonl"
 DONE = "DONE"
-TAKEOVERS = "takeovers.jsonl"
-FAILURE = "failure.txt"
+FAILED = "failed.json"
+TRACEBACK = "failure.txt"
+PRUNED = "pruned.json"
+JOB = "job.json"
 
 #: Folders of a run directory.
 CHECKPOINT = "checkpoints/model"
@@ -22,9 +24,8 @@ FIGURES = "figures"
 PROBES = "probes"
 OTHER_SCORES = "scores"  # of the suites that the run was tested on before
 
-#: A study's folder: what it is, a folder with one file a planned run, one with what steps took.
+#: A study's folder: what it consists of, and a folder with what steps took.
 STUDY = "study.json"
-PLANNED = "planned"
 TIMES = "times"
 
 #: The file of a report's folder that others read.

@@ -1,8 +1,66 @@
-"""What a run leaves behind beside its spec and its scores: where it ran, and what it cost."""
+"""What a run leaves behind beside its spec and its scores: where it ran, what it cost, how it ended."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run failed: ``failed.json``, until it is tried again.
+
+    Attributes:
+        error: The message.
+        log: A file that tells more, or empty.
+        at: When, in ISO format with time zone.
+    """
+
+    error: str
+    log: str = ""
+    at: str = field(default_factory=_now)
+
+
+@dataclass(frozen=True)
+class PrunedMark:
+    """That a pruner has ended a training: ``pruned.json``; in another study, or without it, it says nothing.
+
+    Attributes:
+        study: Name of the study that searches.
+        pruner: `SearchConfig.pruner`.
+        why: What it saw.
+        step: Steps that were done.
+        seconds: What they took.
+        at: When, in ISO format with time zone.
+    """
+
+    study: str
+    pruner: str
+    why: str
+    step: int
+    seconds: float
+    at: str = field(default_factory=_now)
+
+    def saved_seconds(self, steps: int) -> float:
+        """Return how long so many steps would have taken."""
+        return steps * self.seconds / max(1, self.step)
+
+
+@dataclass(frozen=True)
+class Job:
+    """The job of a cluster that a run was given to: ``job.json``.
+
+    Attributes:
+        id: Its id there.
+        folder: Where submitit keeps what it needs of the job, and its output.
+    """
+
+    id: str
+    folder: str
 
 
 @dataclass(frozen=True)

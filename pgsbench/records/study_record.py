@@ -1,23 +1,17 @@
-"""What runs a study consists of and where they lie.
-
-``runs/<study>/study.json`` says what the study is; each planned run is a file of its own under ``planned/``,
-so that several commands, on several machines, add to a study without losing what another one added.
-"""
+"""What runs a study consists of and where they lie."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from pgsbench.config.schema import StudyConfig
 from pgsbench.errors import StudyError
-from pgsbench.hashing import digest
 from pgsbench.records import files
 from pgsbench.records.json_files import read_record, write_record
 from pgsbench.records.margin import Margin
-from pgsbench.records.run_spec import Numerics, RunSpec
+from pgsbench.records.run_spec import RunSpec
 
 
 @dataclass(frozen=True)
@@ -82,7 +76,7 @@ class DecisionPlan:
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """What a study consists of.
+    """What a study consists of: ``runs/<study>/study.json``, written by the one command that drives it.
 
     Attributes:
         config: The study file, resolved.
@@ -91,8 +85,6 @@ class StudyRecord:
         command: What ran it last: a command line, or a call from Python.
         importances: What mattered in a search that samples; None where that cannot be told.
         decision: How it is compared until that is decided; None where it is compared once.
-        folder: Where the study file lies; its relative paths start here.
-        numerics: On what arithmetic the command that wrote this trains; None: it did not say.
     """
 
     config: StudyConfig
@@ -101,13 +93,10 @@ class StudyRecord:
     command: str = ""
     importances: Importances | None = None
     decision: DecisionPlan | None = None
-    folder: str = "."
-    numerics: Numerics | None = None
 
-    def write_head(self, folder: Path) -> None:
-        """Replace the record of the study in `folder`, but for its runs (`write_planned`)."""
-        said = {field.name: getattr(self, field.name) for field in fields(_Head)}
-        write_record(folder / files.STUDY, _Head(**said))
+    def write(self, folder: Path) -> None:
+        """Replace the record of the study in `folder`."""
+        write_record(folder / files.STUDY, self)
 
     @classmethod
     def read(cls, folder: Path) -> StudyRecord:
@@ -116,66 +105,26 @@ class StudyRecord:
         Raises:
             StudyError: There is none, or it is damaged.
         """
-        head = read_record(folder / files.STUDY, _Head, StudyError)
-        if head is None:
+        path = folder / files.STUDY
+        try:
+            found = path.stat()
+        except OSError:
             raise StudyError(
                 "no study has run here (no study.json)",
-                where=str(folder / files.STUDY),
+                where=str(path),
                 way_out="`pgsbench train STUDY` writes one",
-            )
-        said = {field.name: getattr(head, field.name) for field in fields(_Head)}
-        return cls(runs=read_planned(folder), **said)
+            ) from None
+        state = found.st_mtime_ns, found.st_ino, found.st_size
+        if path not in _known or _known[path][0] != state:
+            record = read_record(path, cls, StudyError)
+            if record is None:
+                raise StudyError("the study was deleted meanwhile", where=str(path))
+            _known[path] = state, record
+        return _known[path][1]
 
 
-@dataclass(frozen=True)
-class _Head:
-    """``study.json``; see `StudyRecord`."""
-
-    config: StudyConfig
-    source: str = ""
-    command: str = ""
-    importances: Importances | None = None
-    decision: DecisionPlan | None = None
-    folder: str = "."
-    numerics: Numerics | None = None
-
-
-@dataclass(frozen=True)
-class _Planned:
-    """A file under ``planned/``: a run, and its place in the order of the plan."""
-
-    number: int
-    run: StudyRun
-
-
-#: Files that were read, by path, each with what would change if it were written again.
-_known: dict[Path, tuple[object, _Planned]] = {}
-
-
-def read_planned(folder: Path) -> tuple[StudyRun, ...]:
-    """Return the planned runs of the study in `folder`, in the order of the plan.
-
-    Raises:
-        StudyError: A file is damaged.
-    """
-    return tuple(one.run for one in sorted(_all(folder), key=lambda one: (one.number, one.run.spec.name)))
-
-
-def write_planned(folder: Path, runs: Iterable[StudyRun]) -> None:
-    """Enter runs into the study in `folder`, behind those that are there; known ones keep their place."""
-    number = max((one.number for one in _all(folder)), default=-1)
-    for run in runs:
-        path = _path(folder, run.spec.name)
-        before = _read(path)
-        number += before is None
-        if before is None or before.run != run:
-            write_record(path, _Planned(before.number if before else number, run))
-
-
-def remove_planned(folder: Path, names: Iterable[str]) -> None:
-    """Take runs out of the study in `folder`, by `RunSpec.name`."""
-    for name in names:
-        _path(folder, name).unlink(missing_ok=True)
+#: Records that were read, by path, each with what would change if it were written again.
+_known: dict[Path, tuple[object, StudyRecord]] = {}
 
 
 def copy_times(source: Path, folder: Path) -> None:
@@ -190,26 +139,3 @@ def copy_times(source: Path, folder: Path) -> None:
         if not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(one, place)
-
-
-def _all(folder: Path) -> list[_Planned]:
-    found = [_read(path) for path in (folder / files.PLANNED).glob("[!.]*.json")]
-    return [one for one in found if one is not None]  # None: it was taken out this moment
-
-
-def _path(folder: Path, name: str) -> Path:
-    return folder / files.PLANNED / f"{digest(name)[:16]}.json"
-
-
-def _read(path: Path) -> _Planned | None:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    state = found.st_mtime_ns, found.st_ino, found.st_size
-    if path not in _known or _known[path][0] != state:
-        planned = read_record(path, _Planned, StudyError)
-        if planned is None:
-            return None
-        _known[path] = state, planned
-    return _known[path][1]

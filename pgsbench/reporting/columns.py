@@ -15,7 +15,7 @@ import numpy as np
 from pgsbench.records.run_records import Summary
 from pgsbench.reporting.render import Format
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.study_frames import COMPLETE, PlannedRun
+from pgsbench.reporting.study_frames import PlannedRun
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def reference_label(results: Results) -> str:
 
     Of several with whole pictures it is the first with whole captions, too, where there is one.
     """
-    whole = [run for run in results.study.runs if run.spec.has_whole_pictures and run.status == COMPLETE]
+    whole = [run for run in results.study.runs if run.spec.has_whole_pictures and run.state == "done"]
     if whole:
         return min(whole, key=lambda run: run.spec.config.text.strategy != "none").label
     first = results.labels_of(results.baselines[0] if results.baselines else results.candidate)
@@ -174,4 +174,4 @@ def reference_label(results: Results) -> str:
 
 
 def _complete(results: Results, label: str) -> list[PlannedRun]:
-    return [run for run in results.study.of(label) if run.status == COMPLETE]
+    return [run for run in results.study.of(label) if run.state == "done"]

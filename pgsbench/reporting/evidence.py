@@ -23,13 +23,13 @@ from pgsbench.disk.whole_files import UNREADABLE, atomic
 from pgsbench.errors import EvaluationError, RunError, StudyError
 from pgsbench.records import files
 from pgsbench.records.json_files import finite, read_record, write_record
-from pgsbench.records.marks import Marks, PrunedMark
-from pgsbench.records.run_records import Environment, Summary
+from pgsbench.records.run_records import Environment, PrunedMark, Summary
 from pgsbench.records.scores import GroupMean, Score, Scores
-from pgsbench.records.study_record import StudyRecord, write_planned
+from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting.recipe_spread import LENT
 from pgsbench.reporting.statistics.seed_spread import SeedSpread
-from pgsbench.reporting.study_frames import MISSING, PlannedRun, StudyFrames
+from pgsbench.reporting.study_frames import PlannedRun, StudyFrames
+from pgsbench.tracking.pruned import pruned_runs
 from pgsbench.tracking.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Evidence:
         baselines: What that is compared with.
         metrics: All metrics of all runs.
         runs: Directory relative to the runs folder -> what is there.
-        pruned: Id of a run -> why it was ended.
+        pruned: Directory of a run -> why it was ended.
         lent: Group or task -> the fields of the `SeedSpread` that was borrowed for it.
     """
 
@@ -157,11 +157,11 @@ def write_evidence(
     """Write what the report of a study rests on beside it, into the folder `out`."""
     packer = _Packer()
     planned = {study.folder.parent / run.directory: run.directory for run in study.record.runs}
-    runs = {planned[run.path]: packer.run(run) for run in study.runs if run.status != MISSING}
-    pruned = Marks(study.folder).pruned(study.record.config.search)
+    runs = {planned[run.path]: packer.run(run) for run in study.runs if RunDir(run.path).exists}
+    ended = pruned_runs(study.folder, study.record.config.search, study.record.runs)
+    pruned = {run.directory: mark for run, mark in ended.values()}
     metrics = tuple(packer.metrics)
-    record = replace(study.record, folder="")  # a path of one machine
-    evidence = Evidence(record, candidate, tuple(baselines), metrics, runs, pruned, _fields(lent))
+    evidence = Evidence(study.record, candidate, tuple(baselines), metrics, runs, pruned, _fields(lent))
     with atomic(out / EVIDENCE) as scratch:  # on one line: it is no page for people
         said = json.dumps(finite(to_jsonable_python(evidence)), separators=(",", ":"), ensure_ascii=False)
         scratch.write_text(said + "\n", encoding="utf-8")
@@ -250,11 +250,10 @@ def unpacked(folder: Path) -> Iterator[tuple[Path, Evidence]]:
         raise StudyError(f"outcomes cannot be read ({error})", where=str(folder / OUTCOMES)) from error
     with TemporaryDirectory() as scratch:
         study = Path(scratch) / evidence.record.config.name
-        evidence.record.write_head(study)
-        write_planned(study, evidence.record.runs)
+        evidence.record.write(study)
         (Path(scratch) / LENT).write_text(json.dumps(evidence.lent), encoding="utf-8")
-        for run_id, mark in evidence.pruned.items():
-            Marks(study).prune(run_id, mark)
+        for directory, mark in evidence.pruned.items():
+            RunDir(Path(scratch) / directory).prune(mark)
         for planned in evidence.record.runs:
             if (kept := evidence.runs.get(planned.directory)) is not None:
                 run = RunDir(Path(scratch) / planned.directory)

@@ -22,7 +22,7 @@ from pgsbench.reporting.statistics.intervals import (
 )
 from pgsbench.reporting.statistics.paired_values import PairedValues, one_training, shared_seeds
 from pgsbench.reporting.statistics.seed_spread import SeedSpread
-from pgsbench.reporting.study_frames import COMPLETE, PlannedRun, StudyFrames, macro_means
+from pgsbench.reporting.study_frames import PlannedRun, StudyFrames, macro_means
 from pgsbench.study.compared import check_baselines
 from pgsbench.study.objective import Objective, is_above
 
@@ -227,7 +227,7 @@ class Results:
         search, found = self.study.record.config.search, set[str]()
         for label in self.study.labels if search and search.at_most else ():
             runs = self.study.of(label)
-            summaries = [run.summary for run in runs if run.status == COMPLETE and run.summary is not None]
+            summaries = [run.summary for run in runs if run.state == "done" and run.summary is not None]
             if search and self.params_of(label) and is_above(search, summaries, runs[0].spec.numerics.device):
                 found.add(label)
         return frozenset(found)

@@ -27,8 +27,7 @@ from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting.statistics.paired_values import ArmValues, TaskValues
 from pgsbench.tracking.pruned import pruned_points, saved_seconds
 from pgsbench.tracking.rundir import RunDir
-
-COMPLETE, INCOMPLETE, MISSING, PRUNED = "complete", "incomplete", "missing", "pruned"
+from pgsbench.tracking.states import State, state
 
 #: Said of a run whose scores are those of another study alone, or older than the suite or its data.
 OTHER_SUITE = "complete, but tested on another suite or other data; repeat the study's command"
@@ -75,9 +74,8 @@ class PlannedRun:
     Attributes:
         spec: The run as the study planned it.
         path: Its directory.
-        status: ``"complete"``, ``"incomplete"`` (no DONE, or a file that cannot be read), ``"missing"`` (no
-            directory) or ``"pruned"``: it or another seed of its point was, and what is there of either
-            counts nowhere.
+        state: How it stands (`pgsbench.tracking.states`); of a point of which one seed was pruned, nothing
+            counts anywhere.
         problem: Why what is there cannot be used, or empty.
         environment: Where it was trained; None where that is not known.
         summary: What the training cost; None where it has not ended.
@@ -87,7 +85,7 @@ class PlannedRun:
 
     spec: RunSpec
     path: Path
-    status: str
+    state: State
     problem: str = ""
     environment: Environment | None = None
     summary: Summary | None = None
@@ -112,7 +110,7 @@ class PlannedRun:
     @property
     def is_evaluated(self) -> bool:
         """Whether it is complete and has the scores that its study asks for."""
-        return self.status == COMPLETE and not self.problem
+        return self.state == "done" and not self.problem
 
     @property
     def gallery(self) -> Gallery | None:
@@ -190,7 +188,7 @@ class StudyFrames:
         """The metric lines of all runs, also of those under way: arm, label, seed, step, samples, loss..."""
         frames = []
         for run in self.runs:
-            lines = RunDir(run.path).metrics() if run.status != MISSING else []
+            lines = RunDir(run.path).metrics()
             if lines:
                 frame = pd.DataFrame(lines)
                 frame.insert(0, "seed", run.seed)
@@ -220,15 +218,15 @@ class StudyFrames:
     def problems(self) -> list[str]:
         """One line for each planned run that is not there in full."""
         return [
-            f"{run.spec.name}: {run.problem or run.status}"
+            f"{run.spec.name}: {run.problem or run.state}"
             for run in self.runs
-            if not run.is_evaluated and run.status != PRUNED
+            if not run.is_evaluated and run.state != "pruned"
         ]
 
     @property
     def pruned_labels(self) -> list[str]:
         """The points that the search's pruner has ended."""
-        return list(dict.fromkeys(run.label for run in self.runs if run.status == PRUNED))
+        return list(dict.fromkeys(run.label for run in self.runs if run.state == "pruned"))
 
     @cached_property
     def saved_seconds(self) -> float:
@@ -263,7 +261,7 @@ def read_frames(folder: Path) -> StudyFrames:
     record = StudyRecord.read(folder)
     pruned = pruned_points(folder, record.config.search, record.runs)
     runs = [
-        PlannedRun(run.spec, folder.parent / run.directory, PRUNED)
+        PlannedRun(run.spec, folder.parent / run.directory, "pruned")
         if run.spec.label in pruned
         else read_run(folder.parent, run)
         for run in record.runs
@@ -279,10 +277,11 @@ def read_run(runs_root: Path, planned: StudyRun) -> PlannedRun:
         planned: The run and its directory.
     """
     spec, directory = planned.spec, RunDir(runs_root / planned.directory)
+    now = state(directory)
     if not directory.exists:
-        return PlannedRun(spec, directory.path, MISSING)
+        return PlannedRun(spec, directory.path, now)
     try:
-        done = directory.is_done
+        done = now == "done"
         scores = directory.scores_of(planned.suite_fingerprint) if done else None
         problem = ""
         if done and scores is None:
@@ -290,7 +289,7 @@ def read_run(runs_root: Path, planned: StudyRun) -> PlannedRun:
         return PlannedRun(
             spec,
             directory.path,
-            COMPLETE if done else INCOMPLETE,
+            now,
             problem,
             directory.environment,
             directory.summary,
@@ -298,7 +297,7 @@ def read_run(runs_root: Path, planned: StudyRun) -> PlannedRun:
             primary_values(directory.path, scores.scores if scores else ()),
         )
     except RunError as error:
-        return PlannedRun(spec, directory.path, INCOMPLETE, str(error))
+        return PlannedRun(spec, directory.path, now, str(error))
 
 
 def primary_values(folder: Path, scores: Sequence[Score]) -> dict[str, TaskValues]:

@@ -12,7 +12,6 @@ from pgsbench.config.schema import MAX_SEEDS, arm_name
 from pgsbench.errors import ConfigError
 from pgsbench.records import files
 from pgsbench.records.margin import Margin
-from pgsbench.records.marks import Marks
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import DecisionPlan, StudyRecord
 from pgsbench.reporting.decision.decide import MARGIN_POINTS, Decision, decisions, looks_of
@@ -69,15 +68,12 @@ def compare_until_decided(
         on_look: Told in one line what each look says.
 
     Raises:
-        UserError: There is no such arm, a margin or number of seeds makes no sense, a run failed, or the
-            study was cancelled.
+        UserError: There is no such arm, a margin or number of seeds makes no sense, or a run failed.
     """
     plan = _plan(study, [candidate or study.arms[0], *baselines], Margin.of(margin), max_seeds)
     began, first_seed = time.monotonic(), plan.first_seed
-    first, marks = next(iter(looks_of(plan))), Marks(study.runs_root / study.name)
+    first = next(iter(looks_of(plan)))
     for seeds in range(first, max_seeds + 1):
-        if seeds > first:
-            marks.check_going_on()
         before = time.monotonic()
         results = study.compare(
             baselines, candidate=candidate, seeds=range(first_seed, first_seed + seeds), plan=plan

@@ -20,13 +20,15 @@ from pgsbench.config.schema import arm_name
 from pgsbench.disk.whole_files import unwritable
 from pgsbench.errors import ConfigError, StudyError
 from pgsbench.evaluation.task_data import locate, make_builtin
+from pgsbench.execution.driver import Watcher, enter, work_off
+from pgsbench.execution.engine import Engine
+from pgsbench.execution.engines import engine_named
 from pgsbench.execution.estimate import Estimator
-from pgsbench.execution.folder import StudyFolder
+from pgsbench.execution.folder import StudyFolder, driving
 from pgsbench.execution.kept_times import KeptTimes
-from pgsbench.execution.runs import Watcher, work_off
 from pgsbench.execution.search import search
 from pgsbench.execution.shown import Counts, shown
-from pgsbench.execution.slots import Slots, plan_slots
+from pgsbench.execution.slots import Slots
 from pgsbench.experiment import suite_of
 from pgsbench.progress import Bars
 from pgsbench.records import files
@@ -41,12 +43,7 @@ from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
 from pgsbench.study.compared import check_comparison
 from pgsbench.study.open import open_by_name
-from pgsbench.study.plan import (
-    Planner,
-    reference_arms,
-    searched_specs,
-    with_arms,
-)
+from pgsbench.study.plan import Planner, reference_arms, searched_specs, with_arms
 from pgsbench.study.study_file import StudyFile
 from pgsbench.tracking.mirror import Mirror, Synced
 
@@ -85,7 +82,8 @@ def work_on(
     jobs: int | None = None,
     device: str = "auto",
     threads: int | None = None,
-    any_numerics: bool = False,
+    on: str = "local",
+    wait: bool = True,
     command: str = "",
 ) -> Study:
     """Take a study file that is open to work.
@@ -96,20 +94,23 @@ def work_on(
         jobs: At most this many runs at a time.
         device: ``auto``, ``cpu``, ``cuda`` or one GPU such as ``cuda:1``.
         threads: CPU threads of a run; None: ``OMP_NUM_THREADS``, else 1.
-        any_numerics: Reuse complete runs of another type of device, precision, number of threads or version
-            of PyTorch, too.
+        on: ``local``, ``slurm``, ``slurm:PROFILE`` or ``dask:ADDRESS``; jobs of SLURM have the devices and
+            threads of their profile.
+        wait: Wait where another command drives the study; else that is an error.
         command: What the record says has run the study.
 
     Raises:
-        UserError: The folder cannot be written, or there is no such device.
+        UserError: The folder cannot be written, or there is no such device or engine.
     """
-    slots = plan_slots(jobs=jobs, device=device, threads=threads, devices_per_run=file.config.devices_per_run)
     for part in ("runs", "reports"):
         if reason := unwritable(Path(output, part)):
             raise ConfigError(
                 f"{part} cannot be written: {reason}", where="output", way_out="name another folder"
             )
-    return Study(file, Path(output), slots, command=command, any_numerics=any_numerics)
+    engine = engine_named(
+        on, file.config, Path(output, "runs").resolve(), jobs=jobs, device=device, threads=threads
+    )
+    return Study(file, Path(output), engine, command=command, wait=wait)
 
 
 class Study:
@@ -118,20 +119,17 @@ class Study:
     Args:
         file: The study file.
         output: The folder of ``runs/`` and ``reports/``.
-        slots: Where runs are trained.
+        engine: Who works on its runs.
         command: What the record says has run the study.
-        any_numerics: See `open_study`.
+        wait: See `work_on`.
 
     Attributes:
-        slots: Where runs are trained.
+        engine: Who works on its runs.
         failed: The runs of the last call that failed, each with its error.
     """
 
-    def __init__(
-        self, file: StudyFile, output: Path, slots: Slots, *, command: str | None, any_numerics: bool
-    ) -> None:
-        self._file, self.slots, self._command = file, slots, command
-        self._any_numerics = any_numerics
+    def __init__(self, file: StudyFile, output: Path, engine: Engine, *, command: str, wait: bool) -> None:
+        self._file, self.engine, self._command, self._wait = file, engine, command, wait
         self.runs_root = (output / "runs").resolve()
         self._reports_root = output / "reports"
         self.failed: list[tuple[RunSpec, Exception]] = []
@@ -148,6 +146,11 @@ class Study:
         return self._file.config.name
 
     @property
+    def slots(self) -> Slots:
+        """Of which devices and threads its runs are trained."""
+        return self.engine.slots
+
+    @property
     def arms(self) -> list[str]:
         """Its arms, the base first."""
         return self._file.config.arm_names
@@ -159,20 +162,10 @@ class Study:
 
     def beside(self, file: StudyFile) -> Study:
         """Take another study to work in the same place; its runs are counted with those of this one."""
-        output, numerics = self._reports_root.parent, self._any_numerics
-        other = Study(file, output, self.slots, command=self._command, any_numerics=numerics)
+        output = self._reports_root.parent
+        other = Study(file, output, self.engine, command=self._command, wait=self._wait)
         other._counts = self._counts
         return other
-
-    @property
-    def num_trained(self) -> int:
-        """Runs that the calls so far trained."""
-        return self._counts.trained
-
-    @property
-    def num_reused(self) -> int:
-        """Runs that were complete before, or that other processes completed."""
-        return self._counts.reused
 
     @property
     def worked(self) -> str:
@@ -214,7 +207,7 @@ class Study:
 
     def dry_run_of_comparison(self, baselines: Sequence[str], candidate: str | None = None) -> pd.DataFrame:
         """Return what `compare` would do; see `dry_run`."""
-        return self._costs(self.plan(self._compared(baselines, candidate)))
+        return self.dry_run(self._compared(baselines, candidate))
 
     def dry_run_of_sweep(self, trials: int | None = None) -> pd.DataFrame:
         """Return what `sweep` would do; see `dry_run`."""
@@ -278,7 +271,7 @@ class Study:
             StudyError: The study has nothing to search.
         """
         references, _, _ = self.plan_sweep(trials)
-        self.failed = self.watched(lambda folder, watcher: search(folder, references, self.slots, watcher))
+        self.failed = self.watched(lambda folder, watcher: search(folder, references, self.engine, watcher))
         return self._finish()
 
     def plan_sweep(self, trials: int | None = None) -> tuple[list[RunSpec], list[RunSpec], int]:
@@ -292,8 +285,11 @@ class Study:
         return references, searched, num_open
 
     def watched(self, do: Callable[[StudyFolder, Watcher], Done]) -> Done:
-        """Do something with the study's folder, and show progress meanwhile."""
-        with shown(self._counts, lambda bars: self._tell_mirror(bars, running=True)) as watcher:
+        """Drive the study: do something with its folder that no other command does, and show progress."""
+        with (
+            shown(self._counts, lambda bars: self._tell_mirror(bars, running=True)) as watcher,
+            driving(self.runs_root / self.name, wait=self._wait, say=watcher.on_note),
+        ):
             return do(self._folder(), watcher)
 
     def results(
@@ -360,9 +356,7 @@ class Study:
     _decision: DecisionPlan | None = None
 
     def _folder(self) -> StudyFolder:
-        found = StudyFolder.open(
-            self._planner, self.runs_root, self._command, any_numerics=self._any_numerics
-        )
+        found = StudyFolder.open(self._planner, self.runs_root, self._command)
         found.decision = self._decision or found.decision
         return found
 
@@ -382,7 +376,9 @@ class Study:
             locate(suite)
 
     def _work_off(self, specs: Sequence[RunSpec]) -> None:
-        self.failed = self.watched(lambda folder, watcher: work_off(folder, specs, self.slots, watcher))
+        self.failed = self.watched(
+            lambda folder, watcher: work_off(folder, enter(folder, specs, watcher), self.engine, watcher)
+        )
 
     def _finish(
         self, *, candidate: str | None = None, baselines: Sequence[str] | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,7 +18,7 @@ from pgsbench.hashing import file_hash
 from pgsbench.records import files
 from pgsbench.records.json_files import write_json
 from pgsbench.records.run_ids import RunOnDisk, runs_on_disk
-from pgsbench.records.study_record import StudyRecord, remove_planned
+from pgsbench.records.study_record import StudyRecord
 from pgsbench.tracking.rundir import RunDir
 
 #: Beside the checkpoint in an exported folder.
@@ -83,8 +83,9 @@ def remove(runs_root: Path, runs: Sequence[RunDir]) -> None:
         with run.claim():
             _delete(run)
     for folder, record in records.items():
-        lost = [one for one in record.runs if (runs_root / one.directory).resolve() in gone]
-        remove_planned(folder, [one.spec.name for one in lost])
+        left = tuple(one for one in record.runs if (runs_root / one.directory).resolve() not in gone)
+        if left != record.runs:
+            replace(record, runs=left).write(folder)
 
 
 def _delete(run: RunDir) -> None:

@@ -10,20 +10,17 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pgsbench.disk import leases
-from pgsbench.disk.leases import Lease
+from pgsbench.disk.held import Held, Holder, hold, holder_of, turn
 from pgsbench.disk.whole_files import atomic
 from pgsbench.errors import EvaluationError, RunError, RunHeldError
 from pgsbench.records import files
 from pgsbench.records.json_files import finite, read_record, write_record
-from pgsbench.records.run_records import Environment, Summary
+from pgsbench.records.run_records import Environment, Failure, Job, PrunedMark, Summary
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.scores import Scores
 
@@ -204,43 +201,61 @@ class RunDir:
         return self.path
 
     @contextmanager
-    def claim(self) -> Iterator[Lease]:
+    def claim(self) -> Iterator[Held]:
         """Hold the run against all other processes; the claim ends with the block, or with the process.
 
-        A run whose holder is lost is taken over, which ``takeovers.jsonl`` says; one that may be lost on
-        another machine is watched before (`pgsbench.disk.leases`).
+        One whose holder is lost is taken over (`pgsbench.disk.held`).
 
         Raises:
-            RunHeldError: Another process works on this run, or its holder moved while it was watched.
+            RunHeldError: Another process works on this run.
         """
-        lease = Lease(self.existing_path())
-        while not lease.take():
-            holder = leases.holder_of(self.existing_path())
-            if holder is not None and (lease.has_seen_life or not leases.seems_lost(self.path)):
+        with hold(self.existing_path()) as held:
+            if held is None:
                 raise RunHeldError(
-                    f"another process works on this run ({holder})",
+                    f"another process works on this run ({self.holder})",
                     where=str(self.path),
                     way_out="wait for it or end it; a claim ends with its process",
                 )
-            time.sleep(0.2)
-        try:
-            if lease.taken_from is not None:
-                self._log_takeover(lease.taken_from)
-            yield lease
-        finally:
-            lease.give_back()
-
-    def _log_takeover(self, lost: leases.Holder) -> None:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        line = {"at": now, "lost": str(lost), "by": str(leases.this_process()), "step": self.last_step()}
-        with (self.path / files.TAKEOVERS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            yield held
 
     @property
-    def holder(self) -> str | None:
-        """Who works on this run now, as text for people, or None where nobody does."""
-        holder = leases.holder_of(self.path)
-        return None if holder is None or leases.seems_lost(self.path) else str(holder)
+    def holder(self) -> Holder | None:
+        """Who works on this run now, or None where nobody does."""
+        holder = holder_of(self.path)
+        return None if holder is None or holder.is_lost else holder
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why it failed; None where it did not, or is tried again."""
+        return read_record(self.path / files.FAILED, Failure, RunError)
+
+    def fail(self, failure: Failure) -> None:
+        """Say that it failed; nothing is said on a full disk, or of a directory that was deleted."""
+        with suppress(OSError):
+            if self.exists:
+                write_record(self.path / files.FAILED, failure)
+
+    def try_again(self) -> None:
+        """Forget that it failed."""
+        (self.path / files.FAILED).unlink(missing_ok=True)
+
+    @property
+    def pruned(self) -> PrunedMark | None:
+        """Which pruner ended it, if one did; see `pgsbench.tracking.pruned`."""
+        return read_record(self.path / files.PRUNED, PrunedMark, RunError)
+
+    def prune(self, mark: PrunedMark) -> None:
+        """Say that a pruner has ended it."""
+        write_record(self.path / files.PRUNED, mark)
+
+    @property
+    def job(self) -> Job | None:
+        """The job of a cluster that it was given to last."""
+        return read_record(self.path / files.JOB, Job, RunError)
+
+    def give_to(self, job: Job) -> None:
+        """Say which job of a cluster it was given to."""
+        write_record(self.path / files.JOB, job)
 
 
 @contextmanager
@@ -265,6 +280,15 @@ def find_runs(runs_root: Path, run_ids: Collection[str]) -> dict[str, RunDir]:
         if run.exists and (run_id not in found or (run.is_done and not found[run_id].is_done)):
             found[run_id] = run
     return found
+
+
+def find_or_make(runs_root: Path, spec: RunSpec) -> RunDir:
+    """Return the directory of a run, found under any study or made now, once for all who ask."""
+    if found := find_runs(runs_root, [spec.id]).get(spec.id):
+        return found
+    runs_root.mkdir(parents=True, exist_ok=True)
+    with turn(runs_root):
+        return find_runs(runs_root, [spec.id]).get(spec.id) or RunDir.create(runs_root, spec)
 
 
 def all_runs(runs_root: Path) -> list[RunDir]:

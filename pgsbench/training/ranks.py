@@ -18,16 +18,10 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from pgsbench.errors import RunError
-from pgsbench.launcher import launched
+from pgsbench.errors import RankLostError
 
 #: A rank that is silent for so long is lost.
 SILENCE_SECONDS = 600.0
-#: Stands in what a rank says that has only heard of another's failure.
-HEARD = "another process of this run"
-
-#: A note on an error that every rank has heard of, so that they can go on together with another run.
-_SHARED = "every process of this run knows it"
 _FAILED, _FOUND, _STOP, _SAVE = 8, 4, 2, 1
 
 
@@ -75,20 +69,19 @@ class Ranks:
 
         Raises:
             Exception: `error`, where there is one.
-            RunError: Another rank cannot go on, is at another step, or does not answer.
+            RankLostError: Another rank cannot go on, is at another step, or does not answer.
         """
         if self.world_size > 1:
             wish = _FAILED * (error is not None) + _FOUND * found + _STOP * stop + _SAVE * save
             wishes = self._exchanged(step, wish)
             failed = [rank for rank, (_, other) in enumerate(wishes) if other & _FAILED]
             if failed and error is None:
-                error = self._lost(f"{HEARD} has failed", step, f"rank {failed[0]}")
+                error = self._lost("another process of this run has failed", step, f"rank {failed[0]}")
             apart = [rank for rank, (other, _) in enumerate(wishes) if other != step]
             if apart and error is None:
                 raise self._lost("the processes of this run are not at the same step", step, str(wishes))
             stop, save, found = (any(other & bit for _, other in wishes) for bit in (_STOP, _SAVE, _FOUND))
         if error is not None:
-            error.add_note(_SHARED)
             raise error
         return stop, save, found
 
@@ -118,10 +111,10 @@ class Ranks:
             text = str(error)
             if self.world_size == 1 or not _is_lost(text):
                 raise
-            raise self._lost(f"{HEARD} does not answer", step, text[:200]) from error
+            raise self._lost("another process of this run does not answer", step, text[:200]) from error
 
-    def _lost(self, rule: str, step: int, value: str) -> RunError:
-        return RunError(
+    def _lost(self, rule: str, step: int, value: str) -> RankLostError:
+        return RankLostError(
             rule,
             where=f"rank {self.rank} of {self.world_size}, step {step}",
             value=value,
@@ -239,9 +232,14 @@ def joined(device: torch.device, *, silence_seconds: float = SILENCE_SECONDS) ->
     dist.destroy_process_group()
 
 
-def is_shared(error: Exception) -> bool:
-    """Tell whether every rank has heard of an error; else the others may wait in an operation of torch's."""
-    return _SHARED in getattr(error, "__notes__", ())
+def launched(environment: Mapping[str, str] = os.environ) -> tuple[int, int]:
+    """Return rank and number of the processes that a launcher has started; (0, 1): this one alone."""
+    for rank, size in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS")):
+        # A batch script has SLURM_NTASKS, too; only srun's own tasks have a step.
+        is_launched = rank == "RANK" or "SLURM_STEP_ID" in environment
+        if is_launched and rank in environment and size in environment:
+            return int(environment[rank]), int(environment[size])
+    return 0, 1
 
 
 def local_rank() -> int:

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
-import optuna
 import pytest
-import test_many_processes as many
-import test_search
 import torch
+from made_up import MadeUpEngine, finish
 from test_search import Bench, fields
 from tinyworld import TinyWorld
 
-from pgsbench.errors import Interrupted, Pruned, RunHeldError, UserError
+from pgsbench.errors import Pruned, UserError
 from pgsbench.evaluation.identity import current_fingerprint
-from pgsbench.execution import runs as runs_module
 from pgsbench.execution import search as search_module
 from pgsbench.execution.folder import StudyFolder
-from pgsbench.execution.local import Ended
 from pgsbench.execution.probed import Probed, probe_folder
 from pgsbench.execution.probes import Prober, prober_of
 from pgsbench.execution.pruners import why_pruned
-from pgsbench.execution.status import statuses
 from pgsbench.experiment import is_complete, run_once, suite_of
-from pgsbench.records.marks import PrunedMark
+from pgsbench.records.run_records import PrunedMark
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.scores import GroupMean, Score, Scores
 from pgsbench.reporting.pages.study_report import _content
@@ -38,6 +31,7 @@ from pgsbench.reporting.study_frames import read_frames
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
 from pgsbench.tracking.rundir import RunDir
+from pgsbench.tracking.states import statuses
 
 PROBE = "probe: {tasks: [tiny/colour], at: [0.4, 0.7]}"
 SPACE = "space: {strategy.mask_ratio: [0.25, 0.5, 0.75, 0.875]}, arms: [pgs]"
@@ -116,12 +110,12 @@ def test_a_run_is_judged_by_what_lies_in_the_directories_of_its_seed(
     probers = [prober_of(spec, tmp_path) for spec in specs]
     good, _, ours, other_seed = [probe for probe in probers if probe is not None]
     write_probe(runs[0], good, 0.4, right=18)
-    test_search.finish(folder, specs[0], 0.9)
+    finish(folder, specs[0], 0.9)
     write_probe(runs[2], ours, 0.4, right=5)
     assert "its probe gives 25.0, " in ours._why(runs[2], 0.4)
     write_probe(runs[3], other_seed, 0.4, right=5)
     assert not other_seed._why(runs[3], 0.4)
-    folder.marks.prune(specs[2].id, PrunedMark(pruner, "worse", 2, 1.0))
+    runs[2].prune(PrunedMark("tiny", pruner, "worse", 2, 1.0))
     assert "another seed of its point was pruned" in other_seed._why(runs[3], 0.4)
     write_probe(runs[0], good, 0.7, right=1, fingerprint="other data")
     assert not good._why(runs[0], 0.7)
@@ -174,50 +168,28 @@ def test_a_pruned_training_goes_on_without_its_pruner_as_if_nothing_had_been(
     assert [one.state for one in statuses(tmp_path / "here/tiny")] == ["done"]
 
 
-def test_a_pruned_run_is_no_interrupted_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    from concurrent.futures import Future
-
-    from pgsbench.execution.local import Engine
-
-    future: Future[str] = Future()
-    future.set_exception(Pruned())
-    monkeypatch.setattr(Engine, "__abstractmethods__", frozenset())
-    engine = Engine([])  # type: ignore[abstract]
-    engine._runs[future] = ("0 cpu", "spec")  # type: ignore[assignment]
-    ended = engine._ended(future)
-    assert (ended.is_pruned, ended.was_stopped, ended.error) == (True, False, None)
-    assert issubclass(Pruned, Interrupted)
-
-
 # --------------------------------------------------------------------------------------------- the search
 
 
-class PruningEngine(test_search.Engine):
+class PruningEngine(MadeUpEngine):
     """Prunes what has a high ratio, in the middle of its training."""
 
-    def step(self, next_run: Callable[[], RunSpec | None]) -> list[Ended]:
-        spec = next_run()
-        if spec is None:
-            return []
+    def work(self, spec: RunSpec) -> None:
         search = self.folder.study.config.search
-        if search is not None and search.pruner and fields(spec)["mask_ratio"] > 0.6:
-            prune(self.folder, spec, search.pruner)
-            self.bench.trained.append(f"pruned {spec.name}")
-            return [Ended(spec, is_pruned=True)]
-        return super().step(lambda: spec)
-
-
-def prune(folder: StudyFolder, spec: RunSpec, pruner: str) -> None:
-    run = RunDir.create(folder.runs_root, spec)
-    run.append_metrics({"step": 2, "seconds": 1.0})
-    folder.marks.prune(spec.id, PrunedMark(pruner, "at 40 % of the training it was bad", 2, 1.0))
+        if search is None or not search.pruner or fields(spec)["mask_ratio"] <= 0.6:
+            return super().work(spec)
+        run = RunDir.create(self.folder.runs_root, spec)
+        run.append_metrics({"step": 2, "seconds": 1.0})
+        run.prune(PrunedMark("tiny", search.pruner, "at 40 % of the training it was bad", 2, 1.0))
+        self.trained.append(f"pruned {spec.name}")
+        raise Pruned
 
 
 @pytest.fixture
-def bench(tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.delenv("OPTUNA_STORAGE", raising=False)
-    monkeypatch.setattr(test_search, "Engine", PruningEngine)
-    return Bench(tiny.study, tmp_path / "runs", monkeypatch)
+def bench(tiny: TinyWorld, tmp_path: Path) -> Bench:
+    found = Bench(tiny.study, tmp_path / "runs")
+    found.engine = PruningEngine
+    return found
 
 
 def test_a_pruned_point_is_neither_failed_nor_complete_nor_worked_on_again(bench: Bench) -> None:
@@ -298,7 +270,7 @@ def test_a_full_search_with_probes_tells_what_pruning_would_have_missed(
         assert prober is not None
         for share, right in ((0.4, first), (0.7, second)):
             write_probe(RunDir.create(tmp_path, spec), prober, share, right)
-        test_search.finish(folder, spec, score, seconds=100.0)
+        finish(folder, spec, score, seconds=100.0)
     table = _content(Results(read_frames(folder.path)), [])["tables"]["pruning"]
     lost = "lost: pgs mask_ratio=0.5 instead, −30.0"
     assert table.cells() == [
@@ -306,51 +278,6 @@ def test_a_full_search_with_probes_tells_what_pruning_would_have_missed(
         ["halving", "2 of 4", "30%", lost],
         ["wilcoxon", "2 of 4", "30%", lost],
     ]
-
-
-def take_part(study: Path, root: Path, overrides: list[str]) -> None:
-    folder = many.folder_of(study, root, overrides)
-
-    class Engine(many.Engine):
-        def step(self, next_run: Callable[[], RunSpec | None]) -> list[Ended]:
-            spec = next_run()
-            if spec is None or spec.config.strategy.fields["mask_ratio"] < 0.6:
-                return super().step(lambda: spec)
-            prober = prober_of(spec, root)
-            assert prober is not None
-            try:
-                with RunDir.create(root, spec).claim():
-                    if not prober.is_over():  # as `run_once` asks
-                        self._log("trained", f"pruned {spec.name}")
-                        time.sleep(0.02)
-                        prune(folder, spec, "median")
-            except RunHeldError as error:
-                return [Ended(spec, error=error)]
-            return [Ended(spec, is_pruned=True)]
-
-    runs_module.LocalEngine = lambda *_: Engine(folder, 0.02)  # type: ignore
-    many.search(folder, [], many.Slots(("cpu",), 1), many.Watcher())
-
-
-def test_three_processes_prune_each_point_of_one_search_once(tiny: TinyWorld, tmp_path: Path) -> None:
-    root, args = tmp_path / "runs", (tiny.study, tmp_path / "runs", [searching("median"), "seeds=[0, 1]"])
-    processes = [multiprocessing.get_context("fork").Process(target=take_part, args=args) for _ in range(3)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-        assert process.exitcode == 0
-    done = many.trained(root)
-    assert len(done) == len(set(done))
-    assert sum(not name.startswith("pruned") for name in done) == 4
-    assert {name.partition(" s")[0] for name in done if name.startswith("pruned")} == {
-        "pruned pgs mask_ratio=0.75",
-        "pruned pgs mask_ratio=0.875",
-    }
-    storage = f"sqlite:///{root}/tiny/optuna.db"
-    (name,) = optuna.get_all_study_names(storage)
-    found = sorted(t.state.name for t in optuna.load_study(storage=storage, study_name=name).trials)
-    assert found == ["COMPLETE", "COMPLETE", "PRUNED", "PRUNED"]
 
 
 @pytest.mark.parametrize(

@@ -1,30 +1,24 @@
-"""What a search asks for and is told, with workers that only write down what a training would have given."""
+"""What a search asks for and is told, with an engine that writes down what a training would have given."""
 
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from made_up import MadeUpEngine, ratio_of
 from tinyworld import TinyWorld
 
 from pgsbench.errors import StudyError, UserError
-from pgsbench.execution import runs as runs_module
+from pgsbench.execution.driver import Watcher
 from pgsbench.execution.folder import StudyFolder
-from pgsbench.execution.local import Ended
-from pgsbench.execution.runs import Watcher
 from pgsbench.execution.search import search
-from pgsbench.execution.slots import Slots
-from pgsbench.records.run_records import Summary
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.records.scores import GroupMean, Scores
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
-from pgsbench.tracking.rundir import RunDir
 
 Value = Callable[[RunSpec], float]
 
@@ -36,8 +30,10 @@ def fields(spec: RunSpec) -> dict[str, Any]:
 class Bench:
     """Searches the tiny study in one folder and writes down what was trained, reused and said."""
 
-    def __init__(self, study: Path, runs_root: Path, patch: pytest.MonkeyPatch) -> None:
-        self.study, self.runs_root, self.patch = study, runs_root, patch
+    engine: Callable[..., MadeUpEngine] = MadeUpEngine
+
+    def __init__(self, study: Path, runs_root: Path) -> None:
+        self.study, self.runs_root = study, runs_root
         self.trained: list[str] = []
         self.reused: list[str] = []
         self.notes: list[str] = []
@@ -48,20 +44,18 @@ class Bench:
         return StudyFolder.open(Planner(study), self.runs_root)
 
     def search(
-        self,
-        *overrides: str,
-        value: Value = lambda spec: fields(spec)["mask_ratio"],
-        trials: int | None = None,
+        self, *overrides: str, value: Value = ratio_of, trials: int | None = None
     ) -> list[tuple[RunSpec, Exception]]:
         """Search, and return the runs that failed."""
-        self.trained, self.reused, self.notes = [], [], []
+        self.reused, self.notes = [], []
         folder = self.folder(*overrides, trials=trials)
-        self.patch.setattr(runs_module, "LocalEngine", lambda *_: Engine(self, folder, value))
+        engine = self.engine(folder, value)
+        self.trained = engine.trained
         watcher = Watcher(
             on_done=lambda spec, how: self.reused.append(spec.name) if how == "reused" else None,
             on_note=self.notes.append,
         )
-        failed = search(folder, [], Slots(("cpu", "cpu"), 1), watcher)
+        failed = search(folder, [], engine, watcher)
         self.importances = folder.importances.shares if folder.importances else {}
         return failed
 
@@ -77,50 +71,9 @@ class Bench:
         return optuna.load_study(storage=self.storage, study_name=self.trials_name()).trials
 
 
-class Engine:
-    """Stands for the worker processes: a run is over when it is submitted."""
-
-    running: tuple[RunSpec, ...] = ()
-
-    def __init__(self, bench: Bench, folder: StudyFolder, value: Value) -> None:
-        self.bench, self.folder, self.value = bench, folder, value
-
-    def __enter__(self) -> Engine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def step(self, next_run: Callable[[], RunSpec | None]) -> list[Ended]:
-        spec = next_run()
-        if spec is None:
-            return []
-        try:
-            score = self.value(spec)
-        except UserError as error:
-            return [Ended(spec, error=error)]
-        finish(self.folder, spec, score)
-        self.bench.trained.append(spec.name)
-        return [Ended(spec, directory=spec.folder)]
-
-
-def finish(folder: StudyFolder, spec: RunSpec, score: float, seconds: float = 1.0) -> None:
-    """Leave what a training would have left."""
-    run = RunDir.create(folder.runs_root, spec)
-    run.write_summary(Summary(1, 32, 9.0, seconds, 32.0, 0.0, 0.5, 0.3, 8, 8, 1000, 2.0))
-    scores_of(score, folder.suite_fingerprint(spec)).write(run.path)
-    run.mark_done()
-
-
-def scores_of(value: float, suite_fingerprint: str) -> Scores:
-    groups = {"classification": GroupMean(value, value, value, 1, 0.1)}
-    return Scores("tiny", 1, suite_fingerprint, "", None, (), groups, 0, 0, {}, (), {}, {}, {}, {})
-
-
 @pytest.fixture
-def bench(tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.delenv("OPTUNA_STORAGE", raising=False)
-    return Bench(tiny.study, tmp_path / "runs", monkeypatch)
+def bench(tiny: TinyWorld, tmp_path: Path) -> Bench:
+    return Bench(tiny.study, tmp_path / "runs")
 
 
 def grid(
@@ -159,33 +112,6 @@ def test_a_grid_leaves_its_effects_to_the_report(bench: Bench) -> None:
     assert bench.importances == {}
 
 
-def test_trials_of_a_grid_start_when_their_runs_do(bench: Bench) -> None:
-    bench.search(grid(), value=lambda spec: time.sleep(0.02) or 0.5)
-    starts = [trial.datetime_start for trial in bench.trials()]
-    assert len(set(starts)) == len(starts) == 6
-    assert all(trial.duration.total_seconds() >= 0.02 for trial in bench.trials())
-
-
-def test_a_trial_that_nobody_works_on_is_closed(bench: Bench) -> None:
-    def cut(spec: RunSpec) -> float:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        bench.search(tpe(3), value=cut)
-    assert [trial.state.name for trial in bench.trials()] == ["FAIL"]
-    bench.search(tpe(3))
-    assert [trial.state.name for trial in bench.trials()] == ["FAIL", *["COMPLETE"] * 3]
-
-
-def test_two_outputs_share_a_search_in_one_storage(
-    bench: Bench, tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OPTUNA_STORAGE", f"sqlite:///{tmp_path}/shared.db")
-    for output in ("here", "there"):
-        Bench(tiny.study, tmp_path / output, monkeypatch).search(grid())
-    assert len(optuna.get_all_study_names(f"sqlite:///{tmp_path}/shared.db")) == 1
-
-
 def test_an_arm_that_joins_the_search_is_searched(bench: Bench) -> None:
     bench.search(grid("{strategy.mask_ratio: [0.25, 0.75]}"))
     for arms in ("[pgs, flip]", "[pgs, flip, block]"):
@@ -202,6 +128,24 @@ def test_a_point_that_failed_is_trained_by_the_next_command(bench: Bench) -> Non
     assert len(bench.trained) == 5
     assert not bench.search(grid())
     assert (bench.trained, len(bench.reused)) == ([name], 5)
+
+
+def test_what_optunas_dashboard_shows_is_filled_again_and_stops_nothing(bench: Bench) -> None:
+    def states() -> list[str]:
+        return [trial.state.name for trial in bench.trials()]
+
+    name, half = "pgs mask_ratio=0.5 s0", grid("{strategy.mask_ratio: [0.25, 0.5]}")
+    bench.search(half, value=failing(name))
+    bench.search(half)
+    assert states() == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert [trial.user_attrs["label"] for trial in bench.trials()][1:] == ["pgs mask_ratio=0.5"] * 2
+    database = bench.runs_root / "tiny/optuna.db"
+    database.write_bytes(b"no database")
+    bench.search(half)
+    assert any("optuna.db is behind" in note for note in bench.notes)
+    database.unlink()
+    bench.search(half)
+    assert states() == ["COMPLETE", "COMPLETE"]
 
 
 def test_a_deleted_run_that_fails_once_is_not_forgotten(bench: Bench) -> None:
@@ -283,13 +227,6 @@ def test_arms_that_share_a_run_train_it_once(bench: Bench) -> None:
     bench.search(f"search={space}", "arms={twin: {strategy: {name: pgs}}}")
     assert len(bench.trained) == 2
     assert sorted(trial.value for trial in bench.trials()) == [0.25, 0.25, 0.75, 0.75]
-
-
-def test_a_storage_that_cannot_be_opened_is_explained(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPTUNA_STORAGE", "sqlite:////nowhere/at/all.db")
-    with pytest.raises(StudyError, match="cannot be opened") as raised:
-        bench.search(grid())
-    assert raised.value.where == "OPTUNA_STORAGE"
 
 
 def test_a_search_begins_with_the_base_and_the_points_that_come_first(bench: Bench) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import norm
-from study_records import write_study_record
 
 from pgsbench.config.schema import BudgetConfig, RunConfig, StudyConfig
 from pgsbench.evaluation.scoring import wilson
@@ -125,14 +124,14 @@ def write_runs(
     )
     command = f"pgsbench compare --study studies/{name}.yaml --baselines flip,random,none,oracle"
     record = StudyRecord(config, tuple(runs), command=command, importances=importances)
-    write_study_record(record, root / name)
+    record.write(root / name)
     return root / name
 
 
 def replace_runs(folder: Path, change: Callable[[StudyRun], StudyRun], **fields: Any) -> None:
     """Change the runs in the record of a study, and perhaps other fields of it."""
     record = StudyRecord.read(folder)
-    write_study_record(replace(record, runs=tuple(map(change, record.runs)), **fields), folder)
+    replace(record, runs=tuple(map(change, record.runs)), **fields).write(folder)
 
 
 def replace_scores(run: Path, change: Callable[[Score], Score | None], **fields: Any) -> None:

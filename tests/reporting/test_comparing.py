@@ -7,11 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 from fabricated import Arm, _spec, write_runs
-from study_records import write_study_record
 
 from pgsbench.errors import ConfigError, StudyError
 from pgsbench.records.margin import Margin
-from pgsbench.records.marks import Marks
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting.decision.decide import decisions
 from pgsbench.reporting.decision.power import power_table
@@ -47,7 +45,7 @@ class FakeStudy:
         self.asked.append(list(seeds))
         arms = {"pgs": Arm(self.lead), **{name: Arm() for name in baselines}}
         folder = write_runs(self.folder, arms, seeds=seeds, num_items=120, seed_sd=0.0)
-        write_study_record(replace(StudyRecord.read(folder), decision=plan), folder)
+        replace(StudyRecord.read(folder), decision=plan).write(folder)
         return StudyResults(Results(read_frames(folder)))
 
     def check_failed(self):
@@ -103,13 +101,6 @@ def test_what_is_borrowed_lets_the_first_look_be_early(tmp_path):
 def test_hours_end_it_before_a_seed_that_would_end_later(tmp_path):
     study = FakeStudy(tmp_path, 0.0)
     compare_until_decided(study, ["flip", "none"], hours=1e-9)
-    assert len(study.asked) == 1
-
-
-def test_a_comparison_that_is_cancelled_between_two_seeds_ends(tmp_path):
-    study = FakeStudy(tmp_path, 0.0)
-    with pytest.raises(StudyError, match="was cancelled"):
-        compare_until_decided(study, ["flip", "none"], on_look=lambda _: Marks(tmp_path / "masks").cancel())
     assert len(study.asked) == 1
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from fabricated import Arm
 from scipy import stats
-from study_records import write_study_record
 
 from pgsbench.errors import ConfigError
 from pgsbench.records.margin import Margin
@@ -27,7 +26,7 @@ from pgsbench.reporting.verdict.short_table import verdict_table
 
 def planned(folder, *baselines, margin=1, max_seeds=8):
     plan = DecisionPlan("pgs", baselines, Margin.of(margin), max_seeds)
-    write_study_record(replace(StudyRecord.read(folder), decision=plan), folder)
+    replace(StudyRecord.read(folder), decision=plan).write(folder)
     return Results(read_frames(folder))
 
 

@@ -9,13 +9,13 @@ from fabricated import replace_runs, replace_scores
 
 from pgsbench.errors import StudyError
 from pgsbench.records.study_record import StudyRecord
-from pgsbench.reporting.study_frames import INCOMPLETE, OTHER_SUITE, read_frames
+from pgsbench.reporting.study_frames import OTHER_SUITE, read_frames
 
 
 def test_tidy_frames(fabricate):
     study = read_frames(fabricate(seeds=(0, 1)))
     assert len(study.runs) == 10
-    assert {run.status for run in study.runs} == {"complete"}
+    assert {run.state for run in study.runs} == {"done"}
     assert [run.summary.tokens_kept_over_training for run in study.of("none")] == [64, 64]
     assert list(study.groups) == ["classification", "retrieval", "robustness", "compositionality"]
     assert study.groups["retrieval"] == {"scenes/retrieval": "text_recall_at_5"}
@@ -51,9 +51,9 @@ def test_missing_and_incomplete_runs_keep_their_rows(fabricate):
     shutil.rmtree(gone)
     (halfway / "DONE").unlink()
     study = read_frames(folder)
-    assert [run.status for run in study.runs[:3]] == ["missing", "incomplete", "complete"]
+    assert [run.state for run in study.runs[:3]] == ["waiting", "waiting", "done"]
     assert study.values["pgs"] == {}, "scores of a run that is not done must not be used"
-    assert study.problems == ["pgs s0: missing", "pgs s1: incomplete"]
+    assert study.problems == ["pgs s0: waiting", "pgs s1: waiting"]
 
 
 def test_values_that_are_not_behind_the_score_are_not_used(fabricate):
@@ -63,7 +63,7 @@ def test_values_that_are_not_behind_the_score_are_not_used(fabricate):
     np.savez(file, values=np.zeros(120, np.float32), items=np.arange(120).astype(str))
     study = read_frames(folder)
     assert "per-item values have mean 0.0000" in study.problems[0]
-    assert next(one for one in study.runs if one.path == run).status == INCOMPLETE, "and it has DONE"
+    assert next(one for one in study.runs if one.path == run).problem, "although it has DONE"
     assert list(study.values["flip"]) == [0]
 
 

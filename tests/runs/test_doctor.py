@@ -16,7 +16,7 @@ from pgsbench.doctor.machine import OK, PROBLEM, WARNING, Check
 @pytest.fixture(autouse=True)
 def without_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    for variable in ("OPTUNA_STORAGE", "MLFLOW_TRACKING_URI"):
+    for variable in ("MLFLOW_TRACKING_URI",):
         monkeypatch.delenv(variable, raising=False)
 
 
@@ -68,10 +68,10 @@ def test_what_would_go_wrong_with_jobs_of_a_cluster(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(stores.shutil, "which", lambda name: None if name == "sbatch" else name)
     monkeypatch.setattr(stores, "find_spec", lambda _: True)
     assert not list(stores.cluster())
-    (tmp_path / "cluster.yaml").write_text("profiles:\n  node: {gpus: 8, again: smal}\n  small: {gpus: 1}\n")
+    (tmp_path / "cluster.yaml").write_text("node: 8 GPUs\n")
     (found,) = stores.cluster()
-    assert (found.state, "again must name" in found.found) == (PROBLEM, True)
-    (tmp_path / "cluster.yaml").write_text("profiles:\n  node: {gpus: 8}\n")
+    assert (found.state, "each entry is a profile" in found.found) == (PROBLEM, True)
+    (tmp_path / "cluster.yaml").write_text("node: {gpus_per_node: 8}\n")
     (found,) = stores.cluster()
     assert (found.state, "no sbatch here" in found.found) == (PROBLEM, True)
     monkeypatch.setattr(stores.shutil, "which", lambda name: name)
@@ -98,8 +98,8 @@ def test_a_store_that_does_not_answer_is_named_without_its_password(monkeypatch:
 )
 def test_a_database_without_its_driver(monkeypatch: pytest.MonkeyPatch, url: str, remedy: str) -> None:
     monkeypatch.setattr(stores, "find_spec", lambda _: None)
-    monkeypatch.setenv("OPTUNA_STORAGE", url)
-    found = find("Optuna", stores.stores())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
+    found = find("MLflow", stores.stores())
     assert found.state == PROBLEM
     assert remedy in found.remedy
 

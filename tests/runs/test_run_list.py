@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from study_records import write_study_record
 from tinyworld import TinyWorld
 from written import spec_of, write_run, write_study
 
@@ -29,7 +28,7 @@ def test_the_newest_run_comes_first_with_its_mean_score(tmp_path: Path) -> None:
     found = pgsbench.runs(tmp_path)
     assert list(found["id"]) == [run.spec.id for run in reversed(written)]
     assert list(found["score"]) == [0.45, 0.5, 0.75, 0.7]
-    assert set(found["status"]) == {"complete"}
+    assert set(found["state"]) == {"done"}
     assert found["directory"][0] == str(written[-1].path)
 
 
@@ -48,7 +47,7 @@ def test_a_run_that_two_studies_share_is_listed_in_both(tmp_path: Path) -> None:
     first = write_study(tmp_path)[0]
     record = StudyRecord.read(tmp_path / "runs/tiny")
     other = StudyRecord(record.config.model_copy(update={"name": "other"}), record.runs[:1])
-    write_study_record(other, tmp_path / "runs/other")
+    other.write(tmp_path / "runs/other")
     assert list(runs(tmp_path, study="other")["id"]) == [first.spec.id]
 
 
@@ -57,9 +56,9 @@ def test_what_is_not_complete_has_no_score_and_what_is_damaged_hides_nothing(tmp
     write_run(tmp_path / "runs", spec_of("grid", 0), 0.6, started="2026-02-01T10:00:00+00:00", done=False)
     (written[0].path / "spec.json").write_text("{}")
     found = runs(tmp_path, sort="arm").set_index("arm")
-    assert found.loc["grid", "status"] == "incomplete"
+    assert found.loc["grid", "state"] == "waiting"
     assert found["score"].isna().sum() == 2
-    assert found.loc["?", "status"] == DAMAGED
+    assert found.loc["?", "state"] == DAMAGED
     assert len(found) == 5
 
 
@@ -176,7 +175,7 @@ def test_a_run_without_scores_is_compared_by_its_settings(tmp_path: Path) -> Non
 def test_a_removed_run_is_gone_from_disk_and_from_every_study(tmp_path: Path) -> None:
     first, second, *_ = write_study(tmp_path)
     record = StudyRecord.read(tmp_path / "runs/tiny")
-    write_study_record(StudyRecord(record.config, record.runs[:2]), tmp_path / "runs/other")
+    StudyRecord(record.config, record.runs[:2]).write(tmp_path / "runs/other")
     remove(tmp_path / "runs", [first])
     assert not first.path.exists()
     assert second.is_done

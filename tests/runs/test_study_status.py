@@ -2,46 +2,55 @@
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import asdict, replace
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from study_records import write_study_record
 from written import spec_of, write_study
 
-from pgsbench.disk import leases
-from pgsbench.errors import StudyError
-from pgsbench.execution import slurm, status
-from pgsbench.execution.status import RunStatus
+from pgsbench.config.search import SearchConfig
+from pgsbench.disk import held
+from pgsbench.execution import slurm
 from pgsbench.records import files
-from pgsbench.records.margin import Margin
-from pgsbench.records.marks import Failure, Marks, PrunedMark, Queued
-from pgsbench.records.run_spec import Numerics
-from pgsbench.records.study_record import DecisionPlan, StudyRecord, StudyRun, write_planned
+from pgsbench.records.run_records import Failure, Job, PrunedMark
+from pgsbench.records.run_spec import RunSpec
+from pgsbench.records.study_record import StudyRecord, StudyRun
 from pgsbench.reporting.runs.status_table import status_table
-from pgsbench.session import jobs, workers
+from pgsbench.session import running
 from pgsbench.tracking.rundir import RunDir
+from pgsbench.tracking.states import RunStatus, state
 
 
 def by_name(output: Path) -> dict[str, RunStatus]:
-    return {run.name: run for run in workers.status("tiny", output=output)}
+    return {run.name: run for run in running.status("tiny", output=output)}
+
+
+def enter(folder: Path, *specs: RunSpec) -> list[RunDir]:
+    record = StudyRecord.read(folder)
+    replace(record, runs=(*record.runs, *(StudyRun(spec, spec.folder) for spec in specs))).write(folder)
+    return [RunDir.create(folder.parent, spec) for spec in specs]
+
+
+def lose(run: RunDir) -> None:
+    """Leave the lease of a process that is gone, as one that was killed does."""
+    (run.path / held.LEASE).write_text("filelock/2\npid=1\nhost=elsewhere\nmode=exclusive\n")
+    then = time.time() - 2 * held.LEASE_SECONDS
+    os.utime(run.path / held.LEASE, (then, then))
 
 
 def test_each_state_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, *_ = write_study(tmp_path)
-    folder, marks = tmp_path / "runs/tiny", Marks(tmp_path / "runs/tiny")
-    specs = {name: spec_of("pgs", 10 + n) for n, name in enumerate(["wait", "queue", "run", "fail", "lost"])}
-    write_planned(folder, [StudyRun(spec, spec.folder) for spec in specs.values()])
-    marks.queue(specs["queue"].id, Queued("7_0", "jobs/7"))
-    marks.fail(specs["fail"].id, Failure("out of memory", "failure.txt"))
-    running, lost = (RunDir.create(tmp_path / "runs", specs[name]) for name in ("run", "lost"))
-    running.append_metrics({"step": 2, "seconds": 4.0})
-    monkeypatch.setattr(slurm, "known_jobs", lambda: {"7_0"})
-    with running.claim(), lost.claim():
-        (lease,) = lost.path.glob(".lease*")
-        lease.write_text(json.dumps(json.loads(lease.read_text()) | {"started": "1"}))
+    names = ["wait", "queue", "run", "fail", "lost"]
+    specs = {name: spec_of("pgs", 10 + n) for n, name in enumerate(names)}
+    _, queued, at_work, failed, lost = enter(tmp_path / "runs/tiny", *specs.values())
+    queued.give_to(Job("7", str(tmp_path / "jobs/7")))
+    failed.fail(Failure("out of memory", "failure.txt"))
+    at_work.append_metrics({"step": 2, "seconds": 4.0})
+    lose(lost)
+    monkeypatch.setattr(slurm, "known_jobs", lambda: {"7"})
+    with at_work.claim():
         found = by_name(tmp_path)
     states = {name: found[spec.name].state for name, spec in specs.items()}
     expected = {"wait": "waiting", "queue": "queued", "run": "running", "fail": "failed", "lost": "lost"}
@@ -56,90 +65,53 @@ def test_each_state_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert "out of memory (failure.txt)" in table.notes[0]
     done = next(row for row in table.cells() if row[1] == first.spec.name)
     assert (done[3], *done[5:]) == ("", "", "")  # nothing is missing
-    monkeypatch.setattr(slurm, "known_jobs", lambda: set())
-    assert by_name(tmp_path)[specs["queue"].name].state == "lost"
 
 
-def test_what_has_ended_is_not_lost_with_its_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done, failed, pruned, _ = write_study(tmp_path)
-    other = spec_of("none", 0)
-    write_planned(tmp_path / "runs/tiny", [StudyRun(other, other.folder)])
-    lost = RunDir.create(tmp_path / "runs", other)
-    Marks(tmp_path / "runs/tiny").fail(failed.spec.id, Failure("out of memory"))
-    mark = PrunedMark("median", "it looked bad", 1, 1.0)
-    monkeypatch.setattr(status, "pruned_points", lambda *_: {pruned.spec.label: mark})
-    for run in (failed, pruned):
-        (run.path / files.DONE).unlink()
-    for run in (done, failed, pruned, lost):  # its worker was killed before it could give the lease back
-        gone = asdict(leases.this_process()) | {"started": "1"}
-        (run.path / ".lease-000001.held").write_text(json.dumps(gone))
-    states = [by_name(tmp_path)[run.spec.name].state for run in (done, failed, pruned, lost)]
-    assert states == ["done", "failed", "pruned", "lost"]
-
-
-def test_cancel_and_retry(tmp_path: Path) -> None:
-    first, *_ = write_study(tmp_path)
-    marks = Marks(tmp_path / "runs/tiny")
-    marks.fail(first.spec.id, Failure("out of memory"))
-    waiting = spec_of("pgs", 10)
-    write_planned(tmp_path / "runs/tiny", [StudyRun(waiting, waiting.folder)])
-    assert workers.cancel("tiny", output=tmp_path).words == "cancelled, with 4 of 5 runs ended before"
-    assert marks.is_cancelled
-    assert workers.retry("tiny", output=tmp_path) == [first.spec.name]
-    assert not marks.is_cancelled
-    assert marks.failure(first.spec.id) is None
-
-
-def test_a_study_whose_runs_have_ended_is_not_cancelled(tmp_path: Path) -> None:
+def test_a_job_that_vanished_is_a_failed_run_with_the_end_of_its_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_study(tmp_path)
-    found = workers.cancel("tiny", output=tmp_path)
-    assert found.words == "nothing to cancel: its 4 runs ended before"
-    assert not Marks(tmp_path / "runs/tiny").is_cancelled
+    (run,) = enter(tmp_path / "runs/tiny", spec_of("pgs", 10))
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs/7_0_log.out").write_text("slurmstepd: oom-kill\n")
+    run.give_to(Job("7", str(tmp_path / "jobs")))
+    for known, age, expected in ((set(), 0, "queued"), (None, 60, "queued"), (set(), 60, "failed")):
+        monkeypatch.setattr(slurm, "known_jobs", lambda known=known: known)
+        then = time.time() - age
+        os.utime(run.path / files.JOB, (then, then))
+        assert by_name(tmp_path)[spec_of("pgs", 10).name].state == expected
+    assert "slurmstepd: oom-kill" in by_name(tmp_path)[spec_of("pgs", 10).name].why
 
 
-def test_a_comparison_is_cancelled_between_two_seeds(tmp_path: Path) -> None:
-    write_study(tmp_path)
+def test_what_has_ended_is_not_lost_with_its_process(tmp_path: Path) -> None:
+    done, failed, pruned, other = (run for run in write_study(tmp_path))
     record = StudyRecord.read(tmp_path / "runs/tiny")
-    write_study_record(
-        replace(record, decision=DecisionPlan("pgs", ("flip",), Margin(0.01), 8)), tmp_path / "runs/tiny"
+    search = SearchConfig.model_validate(
+        {"space": {"strategy.mask_ratio": [0.5]}, "probe": {"tasks": ["a"]}, "pruner": "median"}
     )
-    workers.cancel("tiny", output=tmp_path)
-    assert Marks(tmp_path / "runs/tiny").is_cancelled
+    replace(record, config=record.config.model_copy(update={"search": search})).write(tmp_path / "runs/tiny")
+    for run in (failed, pruned, other):
+        (run.path / files.DONE).unlink()
+    failed.fail(Failure("out of memory"))
+    pruned.prune(PrunedMark(pruned.spec.study, "median", "it looked bad", 1, 1.0))
+    for run in (done, failed, pruned, other):  # its process was killed before it could give the lease back
+        lose(run)
+    found = by_name(tmp_path)
+    states = [found[run.spec.name].state for run in (done, failed, pruned)]
+    assert states == ["done", "failed", "pruned"]
+    assert found[pruned.spec.name].why == "it looked bad"
+    assert state(other) == "lost"
 
 
-def test_a_search_is_cancelled_between_two_points(tmp_path: Path) -> None:
-    write_study(tmp_path, search={"space": {"strategy.mask_ratio": [0.5, 0.75]}})
-    assert workers.cancel("tiny", output=tmp_path).words == "cancelled, with 2 of 2 runs ended before"
-    assert Marks(tmp_path / "runs/tiny").is_cancelled
-
-
-def test_a_search_has_points_to_draw_while_somebody_is_seen_at_it(tmp_path: Path) -> None:
-    write_study(
-        tmp_path, search={"space": {"strategy.mask_ratio": [0.5, 0.75]}, "sampler": "random", "trials": 3}
-    )
-    folder = tmp_path / "runs/tiny"
-    assert not status.may_draw(folder), "nobody was ever there"
-    lease = leases.Lease(folder)
-    assert lease.take()
-    assert status.may_draw(folder)
-    lease.give_back()
-    assert status.may_draw(folder)
-    Marks(folder).cancel()
-    assert not status.may_draw(folder)
-    Marks(folder).go_on()
-    (file,) = folder.glob(".lease-*")
-    os.utime(file, (1.0, 1.0))
-    assert not status.may_draw(folder), "it was left"
-    os.utime(file)
-    record = StudyRecord.read(folder)
-    search = record.config.search.model_copy(update={"trials": 2})
-    write_study_record(replace(record, config=record.config.model_copy(update={"search": search})), folder)
-    assert not status.may_draw(folder), "it has all points"
-
-
-def test_a_study_of_another_pytorch_is_not_joined(tmp_path: Path) -> None:
+def test_a_study_is_watched_until_all_has_ended_and_nobody_drives_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_study(tmp_path)
-    spec = spec_of("pgs", 9, numerics=Numerics("cpu", "fp32", "1.0.0", 1))
-    write_planned(tmp_path / "runs/tiny", [StudyRun(spec, spec.folder)])
-    with pytest.raises(StudyError, match=r"trained with PyTorch 1\.0\.0, and here is"):
-        jobs.work("tiny", output=tmp_path)
+    assert len(list(running.watch("tiny", output=tmp_path, seconds=0.0))) == 1
+    looks = 0
+    with held.hold(tmp_path / "runs/tiny"):
+        for _ in running.watch("tiny", output=tmp_path, seconds=0.0):
+            looks += 1
+            if looks == 3:
+                break
+    assert looks == 3

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from study_records import write_study_record
 
 from pgsbench.config.schema import RunConfig, StudyConfig
 from pgsbench.evaluation.scoring import wilson
@@ -120,5 +119,5 @@ def write_study(output: Path, *, name: str = "tiny", search: Mapping[str, Any] |
         StudyConfig.model_validate(config),
         tuple(StudyRun(spec, spec.folder) for spec, _ in asked),
     )
-    write_study_record(record, root / name)
+    record.write(root / name)
     return runs

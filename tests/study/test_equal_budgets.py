@@ -7,22 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from study_records import write_study_record
 from tinyworld import TinyWorld
 
 from pgsbench.config.schema import RunConfig, TrainingConfig, UnmaskedTuning
 from pgsbench.errors import ConfigError, StudyError, UserError
 from pgsbench.execution.estimate import Estimator
-from pgsbench.execution.join import joined_file
 from pgsbench.execution.kept_times import KeptTimes, Timed
 from pgsbench.execution.slots import Slots
 from pgsbench.models.pair_cost import pair_costs
 from pgsbench.records.json_files import read_record
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.records.study_record import StudyRecord
 from pgsbench.session.planning import plan
-from pgsbench.session.study import open_study
-from pgsbench.session.workers import on_cluster
+from pgsbench.session.study import open_study, work_on
 from pgsbench.study.budget import PairSeconds
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
@@ -145,16 +141,16 @@ def test_seconds_of_a_cluster_are_not_those_of_the_login_node(
     tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, timed: list[str]
 ) -> None:
     profiles = tmp_path / "cluster.yaml"
-    profiles.write_text("profiles: {one: {cpus: 2}, gpu: {gpus: 1, cpus: 8}}\n")
+    profiles.write_text("one: {cpus_per_task: 2}\ngpu: {gpus_per_node: 1, cpus_per_task: 8}\n")
     monkeypatch.setenv("PGSBENCH_CLUSTER", str(profiles))
     study = open_study_file(in_seconds(tiny, tmp_path))
     for profile in ("one", "gpu"):
         with pytest.raises(StudyError, match="timed where runs are trained") as caught:
-            on_cluster(study, on=f"slurm:{profile}", output=tmp_path).plan()
+            work_on(study, on=f"slurm:{profile}", output=tmp_path).plan()
         assert "OMP_NUM_THREADS" in caught.value.way_out
     assert not timed
     on_a_node = open_study(in_seconds(tiny, tmp_path), output=tmp_path, device="cpu", threads=2).plan()
-    planned = on_cluster(study, on="slurm:one", output=tmp_path).plan()
+    planned = work_on(study, on="slurm:one", output=tmp_path).plan()
     assert [spec.id for spec in planned] == [spec.id for spec in on_a_node]
 
 
@@ -163,7 +159,7 @@ def test_threads_do_not_decide_the_seconds_of_a_gpu(
 ) -> None:
     config = open_study_file(in_seconds(tiny, tmp_path)).run_config("pgs", {}, 0)
     one, eight = (KeptTimes(tmp_path, Slots(("cuda:0",), threads)) for threads in (1, 8))
-    assert one(config) == eight(config), "a job, a worker and a login node plan the same runs"
+    assert one(config) == eight(config), "a job and a login node plan the same runs"
     assert len(timed) == 1
 
 
@@ -247,15 +243,6 @@ def test_a_budget_pays_for_the_whole_warm_up(tiny: TinyWorld, tmp_path: Path) ->
     with pytest.raises(ConfigError, match="the budget pays for 24 steps") as caught:
         specs(tiny, tmp_path, budget, training="batch_size: 4, warmup_steps: 25")
     assert (caught.value.where, caught.value.value) == ("training.warmup_steps", 25)
-
-
-def test_who_joins_a_study_with_a_budget_plans_the_same_runs(tiny: TinyWorld, tmp_path: Path) -> None:
-    planned = specs(tiny, tmp_path, "{equal: tokens, amount: 20_000}")
-    write_study_record(
-        StudyRecord(open_study_file(tmp_path / "study.yaml").config, (), folder=str(tmp_path)), tmp_path
-    )
-    joined = joined_file(StudyRecord.read(tmp_path))
-    assert [spec.id for spec in Planner(joined).specs(joined.config.arm_names)] == [one.id for one in planned]
 
 
 @pytest.mark.parametrize("place", ["base", "arm"])

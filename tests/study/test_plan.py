@@ -23,6 +23,7 @@ from pgsbench.records.study_record import StudyRecord
 from pgsbench.study import plan
 from pgsbench.study.open import open_study_file
 from pgsbench.study.study_file import StudyFile
+from pgsbench.tracking.rundir import RunDir
 from pgsbench.training.loop import train
 
 
@@ -131,17 +132,6 @@ def test_the_record_starts_anew_when_the_base_changes(tiny: TinyWorld, tmp_path:
     assert arms_entered(tmp_path) == ["none"]
 
 
-def test_two_commands_add_without_losing(tiny: TinyWorld, tmp_path: Path) -> None:
-    study = open_study_file(tiny.study)
-    one, other = folder_of(study, tmp_path), folder_of(study, tmp_path)
-    one.add(specs(study, ["pgs"]))
-    other.add(specs(study, ["flip"]))
-    one.add(specs(study, ["none"]))
-    assert arms_entered(tmp_path) == ["pgs", "flip", "none"]
-    one.refresh()
-    assert list(one.runs) == ["pgs s0", "flip s0", "none s0"]
-
-
 def test_runs_of_other_numerics_stay_in_the_record_and_are_seen_to_differ(
     tiny: TinyWorld, tmp_path: Path
 ) -> None:
@@ -161,9 +151,10 @@ def test_a_run_that_another_command_made_meanwhile_is_named_where_it_lies(
     runs = specs(study, ["pgs", "none"])
     runs += specs(study, ["pgs"], {"strategy.mask_ratio": 0.5})  # the arm's own
     folder.add(runs)
-    folder.found(runs[0], "other/place")
-    entered = [run.directory for run in StudyRecord.read(tmp_path / "tiny").runs]
-    assert entered == ["other/place", runs[1].folder, "other/place"]
+    elsewhere = RunDir.create(tmp_path, replace(runs[0], study="other"))
+    assert folder.look_for(runs[0]).path == elsewhere.path
+    entered = [tmp_path / run.directory for run in StudyRecord.read(tmp_path / "tiny").runs]
+    assert entered == [elsewhere.path, tmp_path / runs[1].folder, elsewhere.path]
 
 
 def test_shards_with_other_captions_and_the_same_sizes_are_another_run(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from study_records import write_study_record
 from tinyworld import TinyWorld
 
 from pgsbench.cli.app import app
@@ -48,7 +47,7 @@ def test_times_come_from_past_runs_where_there_are_any(tiny: TinyWorld, tmp_path
         summary = Summary(1, 9600, 96000.0, 1.0, 32.0, 0.0, 0.5, 0.3, 8, 8, 1000, 2.0, eval_seconds=60.0)
         run.write_summary(summary)
     kept = tuple(StudyRun(spec, spec.folder) for spec in (past, other))
-    write_study_record(StudyRecord(study.config, kept), runs / "tiny")
+    StudyRecord(study.config, kept).write(runs / "tiny")
     costs, _ = plan(study, output=tmp_path, device="cpu")
     found = cells(costs)
     assert found["flip"]["time"] == "17.0 min"  # 96 samples at 10 seconds, and the evaluation

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from study_records import write_study_record
-
 from pgsbench.config.schema import RunConfig, StudyConfig
 from pgsbench.records.json_files import write_json
 from pgsbench.records.run_records import Environment, Summary
@@ -180,7 +178,7 @@ def write_fake_study(root: Path, *, steps: int = STEPS, done: bool = True, num_s
         source="name: ratio\n",
         command="pgsbench sweep studies/ratio.yaml",
     )
-    write_study_record(record, runs / "ratio")
+    record.write(runs / "ratio")
     return runs / "ratio"
 
 

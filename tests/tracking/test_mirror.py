@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from fake_study import TASKS, MakeStudy, Seen, fake_line, fake_record, fake_spec, finish, write_verdict
-from study_records import write_study_record
 
 from pgsbench.records.study_record import StudyRecord, StudyRun
 from pgsbench.tracking import mlflow_text
@@ -188,7 +187,7 @@ def test_a_run_of_another_study_is_shown_in_both(
 ) -> None:
     folder, uri = make_study(tmp_path, steps=2), new_store("store")
     other = tmp_path / "runs" / "other"
-    write_study_record(fake_record([StudyRecord.read(folder).runs[0].spec], name="other"), other)
+    fake_record([StudyRecord.read(folder).runs[0].spec], name="other").write(other)
     mirror = Mirror(uri)
     mirror.sync_study(folder)
     mirror.sync_study(other)
@@ -207,7 +206,7 @@ def test_a_run_that_is_planned_twice_is_one_row(
     record = StudyRecord.read(folder)
     arm = record.runs[-1]
     trial = replace(arm, spec=replace(arm.spec, params={"strategy.mask_ratio": 0.75}))
-    write_study_record(replace(record, runs=(*record.runs, trial)), folder)
+    replace(record, runs=(*record.runs, trial)).write(folder)
     run = RunDir(folder.parent / arm.directory)
     with run.claim():
         assert Mirror(uri).sync_study(folder).runs == 3
@@ -276,7 +275,7 @@ def test_runs_that_have_not_begun_are_no_runs_yet(
 ) -> None:
     folder, uri = make_study(tmp_path, steps=2), new_store("store")
     record, late = StudyRecord.read(folder), fake_spec("late")
-    write_study_record(replace(record, runs=(*record.runs, StudyRun(late, late.folder))), folder)
+    replace(record, runs=(*record.runs, StudyRun(late, late.folder))).write(folder)
     Mirror(uri).sync_study(folder)
     parent = Seen(uri).runs["ratio"]
     assert (parent.data.tags["done"], parent.info.status) == ("3/4", "KILLED")

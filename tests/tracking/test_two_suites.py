@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fake_study import MakeStudy, Seen, fake_scores, write_verdict
 
-from pgsbench.records.study_record import StudyRecord, write_planned
+from pgsbench.records.study_record import StudyRecord
 from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.reporting.runs.on_disk import best_run, runs
 from pgsbench.reporting.study_frames import read_frames
@@ -37,8 +37,9 @@ def shared(tmp_path: Path, make_study: MakeStudy) -> Path:
 
 
 def plan_suite(folder: Path, fingerprint: str) -> None:
-    planned = StudyRecord.read(folder).runs
-    write_planned(folder, [replace(run, suite_fingerprint=fingerprint) for run in planned])
+    record = StudyRecord.read(folder)
+    planned = tuple(replace(run, suite_fingerprint=fingerprint) for run in record.runs)
+    replace(record, runs=planned).write(folder)
 
 
 def test_a_list_of_runs_has_the_scores_of_the_report(shared: Path, tmp_path: Path) -> None:

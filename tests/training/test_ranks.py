@@ -12,12 +12,11 @@ from open_clip.loss import ClipLoss
 from trainings import Result, Training, run, run_on
 
 from pgsbench.errors import DataError, RunError
-from pgsbench.launcher import launched
 from pgsbench.masking import CARDS
 from pgsbench.masking.text import TEXT_CARDS
 from pgsbench.training import ranks
 from pgsbench.training.loop import check_shared_equally
-from pgsbench.training.ranks import Ranks
+from pgsbench.training.ranks import Ranks, launched
 
 TRAININGS = {
     # The length of pgs-released depends on the pictures of a process, as published.

@@ -10,7 +10,6 @@ from pgsbench.reporting.render import COUNT, Format, Header, Table, counted
 from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.statistics.comparison import Comparison, Missing
 from pgsbench.reporting.statistics.paired_values import lead
-from pgsbench.reporting.study_frames import COMPLETE
 
 #: Differences that are planned for, as shares.
 DIFFERENCES = (0.005, 0.01, 0.02)
@@ -66,7 +65,7 @@ def _needed(
 
 def _seconds(results: Results, label: str) -> float:
     """Return what a run of a label takes to train and evaluate, mean over its runs."""
-    summaries = [run.summary for run in results.study.of(label) if run.status == COMPLETE and run.summary]
+    summaries = [run.summary for run in results.study.of(label) if run.state == "done" and run.summary]
     return float(np.mean([one.train_seconds + (one.eval_seconds or 0.0) for one in summaries] or [np.nan]))
 
 

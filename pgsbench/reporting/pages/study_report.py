@@ -25,7 +25,6 @@ from pgsbench.reporting.search.effects_tables import effects_missing, effects_ta
 from pgsbench.reporting.search.pruning_table import pruning_table
 from pgsbench.reporting.statistics.comparison import of_one_run
 from pgsbench.reporting.statistics.intervals import Interval
-from pgsbench.reporting.study_frames import COMPLETE, PRUNED
 from pgsbench.reporting.style import save
 from pgsbench.reporting.verdict.arm_ranking import ranking_table
 from pgsbench.reporting.verdict.at_a_glance import marks_table
@@ -194,13 +193,13 @@ def said_once(sentences: list[str]) -> tuple[str, list[str]]:
 
 def _asked(results: Results) -> str:
     study = results.study
-    done = sum(run.status == COMPLETE for run in study.runs)
+    done = sum(run.state == "done" for run in study.runs)
     seeds = sorted({run.seed for run in study.runs})
     others = [arm for arm in study.arms if arm != results.candidate and arm not in study.oracles]
     told = results.baselines and set(results.baselines) != set(others)
     compared = f"Compared: {results.candidate} with {and_(results.baselines)}. " if told else ""
     counted = f"{done} of {len(study.runs)} runs" if done < len(study.runs) else f"{done} runs"
-    counted += f", {pruned} pruned" if (pruned := sum(run.status == PRUNED for run in study.runs)) else ""
+    counted += f", {pruned} pruned" if (pruned := sum(run.state == "pruned" for run in study.runs)) else ""
     plural = "seed" if len(seeds) == 1 else "seeds"
     return (
         f"{compared}Arms: {', '.join(study.arms)}; {counted} complete, "
@@ -237,10 +236,10 @@ def _facts(results: Results) -> dict[str, str]:
 
 def _runs_table(results: Results) -> render.Table:
     rows = [
-        [run.label, run.seed, run.status, run.spec.id, Path("runs", *run.path.parts[-2:]).as_posix()]
+        [run.label, run.seed, run.state, run.spec.id, Path("runs", *run.path.parts[-2:]).as_posix()]
         for run in results.study.runs
     ]
-    header: render.Header = ["arm", ("seed", render.COUNT), "status", "id", "directory"]
+    header: render.Header = ["arm", ("seed", render.COUNT), "state", "id", "directory"]
     return render.Table("Runs", header, rows)
 
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from pgsbench.colours import arm_colours
 from pgsbench.records import files
 from pgsbench.reporting.gallery import Seen, mask_gallery
-from pgsbench.reporting.study_frames import COMPLETE, PlannedRun, StudyFrames
+from pgsbench.reporting.study_frames import PlannedRun, StudyFrames
 from pgsbench.reporting.style import new_figure, save, themed
 from pgsbench.tracking.rundir import RunDir
 
@@ -17,7 +17,7 @@ _CURVES = {"loss": "contrastive loss", "lr": "learning rate", "samples_per_secon
 def draw_missing(study: StudyFrames) -> None:
     """Draw ``figures/masks.png`` and ``figures/curves.png`` of each complete run that lacks them."""
     for run in study.runs:
-        if run.status != COMPLETE or not RunDir(run.path).exists:  # deleted since it was read
+        if run.state != "done" or not RunDir(run.path).exists:  # deleted since it was read
             continue
         colour = arm_colours(study.arms)[run.arm]
         for name, draw in (("masks", _masks), ("curves", _curves)):

@@ -17,14 +17,15 @@ from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting.render import COUNT, MISSING_CELL, PERCENT, Header, Table, counted
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.study_frames import COMPLETE, INCOMPLETE, read_frames
+from pgsbench.reporting.study_frames import read_frames
 from pgsbench.study.objective import Objective
 from pgsbench.tracking.rundir import RunDir, all_runs
+from pgsbench.tracking.states import state
 
-COLUMNS = ("id", "study", "arm", "label", "seed", "status", "score", "started", "directory")
+COLUMNS = ("id", "study", "arm", "label", "seed", "state", "score", "started", "directory")
 
 #: A run that a process works on, and one whose spec cannot be read.
-RUNNING, DAMAGED = "running", "damaged"
+DAMAGED = "damaged"
 
 #: Columns that are sorted from the top: the best and the newest come first.
 _FROM_THE_TOP = ("score", "started")
@@ -157,10 +158,8 @@ def runs_table(found: pd.DataFrame, *, metric: str = MEAN) -> Table:
     rows: list[list[object]] = []
     for row in found.to_dict("records"):
         started = MISSING_CELL if pd.isna(row["started"]) else f"{row['started']:%Y-%m-%d %H:%M}"
-        rows.append(
-            [row["id"], row["study"], row["label"], row["seed"], row["score"], row["status"], started]
-        )
-    header: Header = ["id", "study", "arm", ("seed", COUNT), (metric, PERCENT), "status", "started (UTC)"]
+        rows.append([row["id"], row["study"], row["label"], row["seed"], row["score"], row["state"], started])
+    header: Header = ["id", "study", "arm", ("seed", COUNT), (metric, PERCENT), "state", "started (UTC)"]
     return Table(counted(len(rows), "run"), header, rows)
 
 
@@ -201,7 +200,7 @@ def _score(rows: Sequence[dict[str, Any]], metric: str) -> None:
 
 def _row(run: RunDir, spec: RunSpec | None, suite_fingerprint: str) -> dict[str, Any]:
     """Return a row with all scores of the run on this suite, if any, in place of one."""
-    row: dict[str, Any] = dict.fromkeys(COLUMNS) | {"status": DAMAGED, "directory": str(run.path)}
+    row: dict[str, Any] = dict.fromkeys(COLUMNS) | {"state": DAMAGED, "directory": str(run.path)}
     if spec is None:
         return row | {"id": "?", "study": run.path.parent.name, "arm": "?", "label": "?", "seed": -1}
     row |= {"id": spec.id, "study": spec.study, "arm": spec.arm, "label": spec.label, "seed": spec.seed}
@@ -210,6 +209,6 @@ def _row(run: RunDir, spec: RunSpec | None, suite_fingerprint: str) -> dict[str,
         row["score"] = run.scores_of(suite_fingerprint) if run.is_done else None
     except RunError:
         return row
-    row["status"] = COMPLETE if run.is_done else RUNNING if run.holder else INCOMPLETE
+    row["state"] = state(run)
     row["started"] = environment.started if environment else None
     return row

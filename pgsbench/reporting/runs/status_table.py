@@ -8,8 +8,8 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from pgsbench.execution.status import STATES, RunStatus
 from pgsbench.reporting.render import Format, Header, Table
+from pgsbench.tracking.states import STATES, RunStatus
 
 
 def status_frame(runs: Sequence[RunStatus]) -> pd.DataFrame:

@@ -10,7 +10,6 @@ from pgsbench.records.run_spec import short, short_paths
 from pgsbench.reporting.render import MISSING_CELL, PERCENT, Header, Table, counted
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import ONE_RUN
-from pgsbench.reporting.study_frames import PRUNED
 
 TOO_COSTLY = "too costly"
 #: Most points that are shown.
@@ -32,7 +31,7 @@ def sweep_table(results: Results) -> Table | None:
     rows, pruned = [], results.study.pruned_labels
     for label in ranked[:MAX_POINTS]:
         params, (done, planned) = results.params_of(label), results.seeds(label)
-        missing = PRUNED if label in pruned else MISSING_CELL
+        missing = "pruned" if label in pruned else MISSING_CELL
         value = missing if np.isnan(scored[label]) else scored[label]
         value = TOO_COSTLY if label in costly else value
         chosen = [short(params[path]) if path in params else "" for path in paths]

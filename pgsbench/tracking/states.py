@@ -1,0 +1,115 @@
+"""How a run stands, read from what its processes leave; nobody is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from pgsbench.disk.held import Holder, holder_of
+from pgsbench.records import files
+from pgsbench.records.study_record import StudyRecord, StudyRun
+from pgsbench.tracking.pruned import pruned_points
+from pgsbench.tracking.rundir import RunDir, find_runs
+
+#: Lost: its process is gone; who gives the command again goes on with it.
+State = Literal["waiting", "queued", "running", "done", "pruned", "failed", "lost"]
+STATES: tuple[State, ...] = get_args(State)
+#: States of runs that nobody will work on unless he is asked to.
+ENDED: tuple[State, ...] = ("done", "pruned", "failed")
+
+
+def state(run: RunDir, *, is_pruned: bool = False) -> State:
+    """Return how a run stands; queued: it was given to a job of a cluster, which has not taken it yet.
+
+    Args:
+        run: The run; it need not exist yet.
+        is_pruned: Whether its study's pruner has ended it, or another seed of its point.
+    """
+    return _state(run, holder_of(run.path), is_pruned)  # the holder first: what it leaves is then whole
+
+
+def _state(run: RunDir, holder: Holder | None, is_pruned: bool) -> State:
+    if holder is not None and not holder.is_lost:
+        return "running"
+    if run.is_done:
+        return "done"
+    if run.failure is not None:
+        return "failed"
+    if is_pruned:
+        return "pruned"
+    if holder is not None:
+        return "lost"
+    return "queued" if run.job is not None else "waiting"
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """How a planned run stands, and how far it is.
+
+    Attributes:
+        name: `RunSpec.name`.
+        id: Its id.
+        state: See `state`.
+        host: Where it is worked on, or was last.
+        job: Its job on a cluster, or empty.
+        step: Steps done.
+        steps: Steps in all.
+        samples_per_second: Pairs seen per second of training; None before the first line of metrics.
+        seconds_left: Of training; None where that cannot be told.
+        why: Why it failed, or was pruned.
+        log: A file or folder that tells more.
+    """
+
+    name: str
+    id: str
+    state: State
+    host: str = ""
+    job: str = ""
+    step: int = 0
+    steps: int = 0
+    samples_per_second: float | None = None
+    seconds_left: float | None = None
+    why: str = ""
+    log: str = ""
+
+
+def statuses(folder: Path) -> list[RunStatus]:
+    """Return how each planned run of the study in `folder` stands, in the order of the plan.
+
+    Raises:
+        UserError: A file of the study or of a run is damaged.
+    """
+    record = StudyRecord.read(folder)
+    pruned = pruned_points(folder, record.config.search, record.runs)
+    planned = {run.spec.id: RunDir(folder.parent / run.directory) for run in record.runs}
+    # Another study may have begun a run since it was planned here.
+    elsewhere = find_runs(folder.parent, {run_id for run_id, run in planned.items() if not run.exists})
+    directories = planned | elsewhere
+    whys = {label: mark.why for label, mark in pruned.items()}
+    return [_status(directories[one.spec.id], one, whys.get(one.spec.label)) for one in record.runs]
+
+
+def _status(run: RunDir, planned: StudyRun, why_pruned: str | None) -> RunStatus:
+    spec, holder, job = planned.spec, holder_of(run.path), run.job
+    steps, line = spec.config.training.steps, run.last_line()
+    found = RunStatus(
+        spec.name,
+        spec.id,
+        _state(run, holder, why_pruned is not None),
+        host=holder.machine if holder else "",
+        job=job.id if job else "",
+        step=int(line.get("step", 0)),
+        steps=steps,
+    )
+    if found.state == "done":
+        return replace(found, step=steps)
+    if found.state == "failed" and (failure := run.failure):
+        return replace(found, why=failure.error, log=failure.log)
+    if found.state == "pruned":
+        return replace(found, why=why_pruned or "")
+    if found.state == "running" and (seconds := float(line.get("seconds", 0))) > 0 and found.step:
+        speed, left = found.step * spec.config.training.batch_size / seconds, steps - found.step
+        log = str(run.path / files.METRICS)
+        return replace(found, samples_per_second=speed, seconds_left=left * seconds / found.step, log=log)
+    return replace(found, log=job.folder) if found.state == "queued" and job else found
