@@ -21,15 +21,6 @@ def suite(data: Path, tmp_path: Path) -> Path:
     return four_tasks.write(data, tmp_path)
 
 
-def test_the_cache_is_another_models(tiny: Clip, suite: Path) -> None:
-    cache = suite.parent / "cache"
-    run(tiny, suite, cache=cache)
-    with counted(tiny.model) as seen:
-        run(tiny, suite, cache=cache, checkpoint_sha256="other", out=suite.parent / "other")
-    assert seen["encode_image"] == 60
-    assert len(list(cache.iterdir())) == 2
-
-
 def test_pictures_are_known_by_content_and_not_by_place(tiny: Clip, suite: Path) -> None:
     cache = suite.parent / "cache"
     run(tiny, suite, cache=cache)
@@ -39,16 +30,6 @@ def test_pictures_are_known_by_content_and_not_by_place(tiny: Clip, suite: Path)
     with counted(tiny.model) as seen:
         run(tiny, suite, cache=cache, out=suite.parent / "other")
     assert seen == NOTHING
-
-
-def test_a_damaged_file_of_the_cache_is_as_none(tmp_path: Path) -> None:
-    cache = EmbeddingCache(tmp_path, "model")
-    cache.add("image", [b"k" * 16, b"l" * 16], torch.eye(2, 8))
-    cache.add("image", [b"m" * 16], torch.ones(1, 8))
-    whole, cut = sorted(cache.folder.iterdir())
-    cut.write_bytes(cut.read_bytes()[:-7])
-    assert len(list(EmbeddingCache(tmp_path, "model").blocks("image"))) == 1
-    assert list(cache.folder.iterdir()) == [whole]
 
 
 @pytest.mark.parametrize("byte", [b"\x00", b"\xff"])  # zeros, or NaN
@@ -85,22 +66,6 @@ def test_a_cache_that_cannot_be_made_is_said_and_done_without(
     warning = capsys.readouterr().err
     assert warning.startswith("warning: embeddings are not kept: [Errno 20] Not a directory")
     assert warning.count("\n") == 1
-
-
-def test_a_cache_on_a_full_disk_is_said_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    cache = EmbeddingCache(tmp_path, "model")
-    monkeypatch.setattr("pgsbench.evaluation.cache.save_file", full)
-    for key in (b"k", b"l"):
-        cache.add("image", [key * 16], torch.eye(1, 8))
-    assert capsys.readouterr().err == (
-        "warning: embeddings are not kept: [Errno 28] No space left on device\n"
-    )
-    assert list(cache.folder.iterdir()) == []
 
 
 def test_a_cache_gives_back_what_it_was_given(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from pgsbench.data.tar import EncodedImage
 from pgsbench.errors import EvaluationError
-from pgsbench.evaluation.embed import Encoder, collapsed, evaluation_mode
+from pgsbench.evaluation.embed import Encoder, collapsed
 from pgsbench.models.clip import Clip
 
 MakePicture = Callable[..., EncodedImage]
@@ -100,21 +100,6 @@ def test_nothing_is_masked_and_the_mode_is_restored(
     assert torch.equal(found, expected)
 
 
-def test_the_mode_is_restored_after_an_error() -> None:
-    model = nn.Sequential(nn.Linear(2, 2), nn.Dropout()).train()
-    modes: list[bool] = []
-
-    def fail() -> None:
-        with evaluation_mode(model):
-            modes.extend(module.training for module in model.modules())
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        fail()
-    assert modes == [False] * 3
-    assert all(module.training for module in model.modules())
-
-
 def test_embeddings_that_are_not_finite_are_refused(
     tiny: Clip, encode: Encoder, make_picture: MakePicture
 ) -> None:
@@ -136,7 +121,3 @@ def test_collapse_is_noticed() -> None:
     apart = torch.nn.functional.normalize(torch.ones(5, 8) + 1e-3 * torch.arange(40).view(5, 8), dim=1)
     assert collapsed(image=same, text=apart) == ("collapsed image embeddings",)
     assert collapsed(image=same[:1]) == ()  # one of a kind says nothing
-
-
-def test_no_pictures_give_no_rows(encode: Encoder) -> None:
-    assert len(encode.images([])) == 0

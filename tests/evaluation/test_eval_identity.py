@@ -5,9 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import shutil
-import sys
 from collections.abc import Callable
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -108,35 +106,6 @@ def test_a_built_in_set_is_known_by_its_content_whatever_its_times(
     (root / "eval/shape/classnames.txt").write_text("one\ntwo\n")
     store.write_manifest(root, Dataset("scenes", "0", {}, 0))
     assert fingerprint(suite) not in (before, "")
-
-
-def test_an_installed_protocol_is_known_by_its_whole_package(
-    suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    package = tmp_path / "lib" / "with_protocol"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text("")
-    (package / "mine.py").write_text(PROTOCOL)
-    (package / "sibling.py").write_text("X = 1\n")
-    monkeypatch.syspath_prepend(str(package.parent))
-    point = EntryPoint("sibling", "with_protocol.mine:Mine", "pgsbench.evaluation")
-    monkeypatch.setattr("pgsbench.plugins.registry.entry_points", lambda *, group: [point])
-    suite.write_text("name: x\ntasks: [{name: a, data: sets/two, protocol: sibling, group: g}]")
-    before = fingerprint(suite)
-    (package / "sibling.py").write_text("X = 2\n")
-    try:
-        assert fingerprint(suite) not in (before, "")
-    finally:
-        for name in [name for name in sys.modules if name.startswith("with_protocol")]:
-            del sys.modules[name]
-
-
-def test_data_that_tasks_share_is_looked_at_once(suite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    walked: list[object] = []
-    walk = os.walk
-    monkeypatch.setattr(os, "walk", lambda *args, **more: walked.append(args) or walk(*args, **more))
-    assert fingerprint(suite)
-    assert len(walked) == 1
 
 
 #: What an evaluation imports that decides no outcome: names, checks, files, and what follows from outcomes.

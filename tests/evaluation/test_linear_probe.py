@@ -10,18 +10,14 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from test_eval_guards import rewrite
 from torch.utils.data import DataLoader
 
 from pgsbench.data import evalset
 from pgsbench.data.tar import image_of, write_tar
 from pgsbench.errors import DataError, EvaluationError
 from pgsbench.evaluation.embed import Encoder
-from pgsbench.evaluation.evaluate import evaluate
-from pgsbench.evaluation.logistic import fit, fit_by_adamw, ranks_of, search_l2
+from pgsbench.evaluation.logistic import fit, fit_by_adamw, search_l2
 from pgsbench.evaluation.protocols.linear_probe import LinearProbe
-from pgsbench.evaluation.suite import load_suite
-from pgsbench.models.clip import Clip
 
 CLASSES = ["red", "green", "blue"]
 NUM_TRAIN, NUM_TEST = 60, 30
@@ -88,13 +84,6 @@ def test_a_fit_by_adamw_is_clip_benchmarks(monkeypatch: pytest.MonkeyPatch) -> N
     torch.testing.assert_close(found.bias.float(), expected.bias.detach(), atol=0, rtol=0)
 
 
-def test_where_a_fit_begins_does_not_matter() -> None:
-    features, labels = drawn()
-    cold = fit(features, labels, 4, 1.0)
-    warm = fit(features, labels, 4, 1.0, start=fit(features, labels, 4, 1e-3))
-    torch.testing.assert_close(warm.weight, cold.weight, atol=1e-4, rtol=0)
-
-
 @pytest.mark.parametrize("peak", [-48, -47, -13, 0, 5, 33, 47, 48])
 def test_the_search_finds_a_peak_and_looks_seldom(peak: int) -> None:
     looks: list[float] = []
@@ -107,10 +96,6 @@ def test_the_search_finds_a_peak_and_looks_seldom(peak: int) -> None:
     assert len(looks) == len(set(looks)) <= 7 + 2 * 4
     assert min(looks) >= 1e-6 * 0.999
     assert max(looks) <= 1e6 * 1.001
-
-
-def test_of_equal_strengths_the_strongest_is_taken() -> None:
-    assert search_l2(lambda l2: (float(l2 <= 1.01),)) == pytest.approx(1.0)
 
 
 def test_a_probe_is_scikit_learns_on_the_same_embeddings(folder: Path, encode: Encoder) -> None:
@@ -168,11 +153,6 @@ def test_shots_depend_on_the_seed_alone(folder: Path, encode: Encoder) -> None:
     assert len({tuple(values(seed)) for seed in range(4)}) > 1
 
 
-def test_more_training_pictures_teach_more(folder: Path, encode: Encoder) -> None:
-    few, all_ = (next(iter(LinearProbe(shots=k, l2=0.1).measure(folder, encode))).value for k in (1, 0))
-    assert few < all_
-
-
 @pytest.mark.parametrize(
     ("probe", "match"),
     [
@@ -188,26 +168,12 @@ def test_what_cannot_be_learnt_from_is_refused(
         list(probe.measure(folder, encode))
 
 
-def test_all_shots_with_a_given_strength(folder: Path, encode: Encoder) -> None:
-    all_shots, everything = (
-        next(iter(LinearProbe(shots=k, l2=0.1).measure(folder, encode))).correct.tolist() for k in (20, 0)
-    )
-    assert all_shots == everything
-
-
 def test_both_splits_are_looked_at_and_the_test_pictures_counted(folder: Path, tmp_path: Path) -> None:
     own = shutil.copytree(folder, tmp_path / "own")
     assert LinearProbe().count_items(own) == NUM_TEST
     (own / "train" / "0.tar").unlink()
     with pytest.raises(DataError, match=r"train/0\.tar: the archive cannot be read"):
         LinearProbe().count_items(own)
-
-
-def test_a_training_label_that_is_no_class(folder: Path, encode: Encoder, tmp_path: Path) -> None:
-    own = shutil.copytree(folder, tmp_path / "own")
-    rewrite(own, lambda i, parts: {**parts, "cls": b"3"} if i == 4 else parts, split="train")
-    with pytest.raises(DataError, match=r"train: sample 004: the class must be one of the 3"):
-        list(LinearProbe().measure(own, encode))
 
 
 def test_classes_that_nothing_is_known_of_are_reported(folder: Path, encode: Encoder, tmp_path: Path) -> None:
@@ -241,11 +207,6 @@ def test_a_probe_that_diverges_has_no_score(folder: Path, encode: Encoder) -> No
         list(LinearProbe(solver="adamw", l2=1e9).measure(folder, encode))
 
 
-def test_what_cannot_be_compared_is_wrong() -> None:
-    logits = torch.tensor([[0.0, torch.nan], [torch.nan, 0.0], [1.0, 0.0]])
-    assert ranks_of(logits, torch.tensor([0, 0, 0])).last.tolist() == [1, 1, 0]
-
-
 def test_pictures_of_both_splits_are_marked(folder: Path, encode: Encoder, tmp_path: Path) -> None:
     own = tmp_path / "set"
     shutil.copytree(folder, own)
@@ -269,19 +230,3 @@ def test_classes_that_the_strength_was_chosen_without_are_marked(
     write_tar(own / "train/0.tar", [*first[:5], *others[0], *others[1]])
     found = next(LinearProbe(shots=3).measure(own, encode))
     assert found.notes == ("2 of 3 classes had no say in the L2 strength",)
-
-
-def test_a_probe_in_a_suite(folder: Path, tiny: Clip, tmp_path: Path) -> None:
-    path = tmp_path / "probe.yaml"
-    path.write_text(f"""
-name: probe
-tasks:
-  - {{name: all, data: {folder}, protocol: linear_probe, group: probe}}
-  - {{name: few, data: {folder}, protocol: linear_probe, group: probe, shots: 2, l2: 1}}
-""")
-    report = evaluate(tiny, load_suite(path), out=tmp_path / "out")
-    score = report.primary()["all"]
-    assert (score.metric, score.n) == ("lp_acc1", NUM_TEST)
-    assert score.low < score.value < score.high
-    assert score.details.startswith("L2 strength")
-    assert report.num_images == NUM_TRAIN + NUM_TEST
