@@ -16,7 +16,7 @@ from four_tasks import run
 from pgsbench.data.tar import EncodedImage
 from pgsbench.errors import DataError, EvaluationError, Interrupted, RunError
 from pgsbench.evaluation import task_results
-from pgsbench.evaluation.availability import DAMAGED, MISSING, survey
+from pgsbench.evaluation.availability import MISSING, survey
 from pgsbench.evaluation.embed import Preprocess
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.evaluation.task_data import locate
@@ -118,12 +118,6 @@ def test_a_protocol_that_fails_is_named(
 ) -> None:
     with pytest.raises(EvaluationError, match=rf"^my/own: .*{said}"):
         run(tiny, of_mine(**broken))
-
-
-def test_a_protocol_that_cannot_count(of_mine: Callable[..., Path]) -> None:
-    (found,) = survey(load_suite(of_mine(count="folder.x")))
-    assert found.state == DAMAGED
-    assert "mine.py:Mine failed: AttributeError" in found.problem
 
 
 def test_a_bug_of_a_built_in_protocol_keeps_its_traceback(

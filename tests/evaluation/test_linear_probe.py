@@ -84,7 +84,7 @@ def test_a_fit_by_adamw_is_clip_benchmarks(monkeypatch: pytest.MonkeyPatch) -> N
     torch.testing.assert_close(found.bias.float(), expected.bias.detach(), atol=0, rtol=0)
 
 
-@pytest.mark.parametrize("peak", [-48, -47, -13, 0, 5, 33, 47, 48])
+@pytest.mark.parametrize("peak", [-48, -13, 5, 48])
 def test_the_search_finds_a_peak_and_looks_seldom(peak: int) -> None:
     looks: list[float] = []
 
@@ -145,14 +145,6 @@ def test_the_strength_is_chosen_on_held_out_pictures_and_then_all_are_trained_on
     assert "9 training pictures" in found.details
 
 
-def test_shots_depend_on_the_seed_alone(folder: Path, encode: Encoder) -> None:
-    def values(seed: int) -> list[float]:
-        return next(iter(LinearProbe(shots=2, l2=0.1, seed=seed).measure(folder, encode))).correct.tolist()
-
-    assert values(0) == values(0)
-    assert len({tuple(values(seed)) for seed in range(4)}) > 1
-
-
 @pytest.mark.parametrize(
     ("probe", "match"),
     [
@@ -168,14 +160,6 @@ def test_what_cannot_be_learnt_from_is_refused(
         list(probe.measure(folder, encode))
 
 
-def test_both_splits_are_looked_at_and_the_test_pictures_counted(folder: Path, tmp_path: Path) -> None:
-    own = shutil.copytree(folder, tmp_path / "own")
-    assert LinearProbe().count_items(own) == NUM_TEST
-    (own / "train" / "0.tar").unlink()
-    with pytest.raises(DataError, match=r"train/0\.tar: the archive cannot be read"):
-        LinearProbe().count_items(own)
-
-
 def test_classes_that_nothing_is_known_of_are_reported(folder: Path, encode: Encoder, tmp_path: Path) -> None:
     own = shutil.copytree(folder, tmp_path / "own")
     (own / "classnames.txt").write_text("red\ngreen\nblue\nblack\nwhite\n")
@@ -189,9 +173,7 @@ def test_classes_that_nothing_is_known_of_are_reported(folder: Path, encode: Enc
     ("fields", "match"),
     [
         ({"shots": -1}, "shots must be a number from 0 on, not -1"),
-        ({"shots": "all"}, "shots must be a number from 0 on, not 'all'"),
         ({"shots": 1.5}, "shots must be a number from 0 on"),
-        ({"l2": -0.1}, "l2 must be a number"),
         ({"l2": math.inf}, "l2 must be a number"),
         ({"train": "test"}, "must not be the same folder"),
         ({"solver": "sgd"}, "solver must be lbfgs or adamw, not 'sgd'"),
