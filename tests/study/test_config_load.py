@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from pgsbench.config.read import merge, parse_override
 from pgsbench.config.schema import StudyConfig, arm_name
 from pgsbench.config.yaml_text import parse_yaml
 from pgsbench.errors import ConfigError
@@ -60,13 +59,6 @@ def test_a_mistake_in_an_arm_is_placed_in_the_arm(tmp_path: Path) -> None:
     assert "study.yaml:2: arms.a.strategy.bad" in text
     assert "study.yaml:4: arms.b.training.eps: input should be greater than 0 (got -1)" in text
     assert "study.yaml:5: arms.c.modle: unknown key" in text
-
-
-def test_each_of_several_mistakes_in_a_strategy_has_its_line(tmp_path: Path) -> None:
-    text = complaint(tmp_path, "strategy:\n  name: pgs\n  bad: 1\n  worse: 2\n")
-    assert text.startswith(f"{tmp_path}/study.yaml: 2 problems")
-    assert "study.yaml:3: strategy.bad: unknown field of strategy 'pgs' (got 1)" in text
-    assert "study.yaml:4: strategy.worse: unknown field of strategy 'pgs' (got 2)" in text
 
 
 def test_a_mistake_of_the_base_is_reported_once_and_not_for_each_arm(tmp_path: Path) -> None:
@@ -135,24 +127,6 @@ def test_overrides_win_and_are_named_in_messages(tmp_path: Path) -> None:
     assert "--set training.sample=3: training.sample: unknown key" in text
 
 
-@pytest.mark.parametrize("text", ["training.samples", "=3"])
-def test_an_override_needs_a_path_and_a_value(text: str) -> None:
-    with pytest.raises(ConfigError, match="an override is path=value"):
-        parse_override(text)
-
-
-def test_an_arm_with_another_strategy_inherits_the_ratio_only(tmp_path: Path) -> None:
-    study = load(
-        tmp_path,
-        "strategy: {name: pgs, mask_ratio: 0.75, tau: 0.1}\n"
-        "arms: {flip: {strategy: flip}, none: {strategy: none}, soft: {strategy: {tau: 1}}}\n",
-    )
-    assert study.run_config("flip", {}, 0).strategy.fields == {"mask_ratio": 0.75}
-    assert study.run_config("none", {}, 0).strategy.fields == {}
-    soft = study.run_config("soft", {}, 0).strategy.fields
-    assert (soft["mask_ratio"], soft["tau"]) == (0.75, 1)
-
-
 @pytest.mark.parametrize(
     ("base", "arm", "ratio"),
     [
@@ -178,12 +152,19 @@ def test_a_searched_value_wins_over_the_arm(tmp_path: Path) -> None:
     assert run.training.eps == 1e-8
 
 
-def test_merging_changes_neither_side() -> None:
-    base = {"a": {"b": 1, "c": 2}}
-    assert merge(base, {"a": {"b": 3}}) == {"a": {"b": 3, "c": 2}}
-    assert base == {"a": {"b": 1, "c": 2}}
+def test_a_variant_of_a_study_with_a_long_name_has_a_name_that_a_study_can_have(tmp_path: Path) -> None:
+    path = tmp_path / f"{'n' * 100}.yaml"
+    path.write_text("{}")
+    study = open_study_file(path).variant("abc123")
+    assert study.config.name == f"{'n' * 93}-abc123"
+    assert type(study.config).model_validate(study.config.model_dump()) == study.config
 
 
-def test_a_missing_file_says_what_there_is(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no such study file"):
-        open_study_file(tmp_path / "x.yaml")
+def test_a_study_has_no_endless_seeds(tmp_path: Path) -> None:
+    study = load(tmp_path, "{}")
+    assert study.with_seeds(range(3)).config.seeds == [0, 1, 2]
+    with pytest.raises(ConfigError, match="at most 1,000 seeds"):
+        study.with_seeds(range(10**9))
+    for none in ([], [0, 0], [-1], "2", [0.5]):  # a record with these could never be read again
+        with pytest.raises(ConfigError, match="seeds are one or more different whole numbers"):
+            study.with_seeds(none)  # type: ignore[arg-type]

@@ -47,12 +47,6 @@ def test_the_value_is_a_mean_a_group_or_a_tasks(name: str, value: float) -> None
     assert Objective(name).value(SCORES) == pytest.approx(value)
 
 
-@pytest.mark.parametrize("name", ["c", "t/x/acc5", "t/x"])
-def test_scores_without_the_objective(name: str) -> None:
-    with pytest.raises(StudyError, match=r"search.metric: .*\n.*valid: a, b, mean, t/x/acc1"):
-        Objective(name).value(SCORES)
-
-
 def test_a_suite_is_asked_before_anything_is_measured(tiny: TinyWorld) -> None:
     suite = load_suite(tiny.suite)
     for name in ("mean", "retrieval", "tiny/colour/acc1", "tiny/colour/acc5"):
@@ -61,12 +55,6 @@ def test_a_suite_is_asked_before_anything_is_measured(tiny: TinyWorld) -> None:
         Objective("retrievel").check(suite)
     with pytest.raises(StudyError, match="tiny/colour/acc1"):
         Objective("tiny/color/acc1").check(suite)
-
-
-def test_it_is_maximised() -> None:
-    assert Objective().direction == "maximize"
-    assert Objective().is_mean
-    assert not Objective("a").is_mean
 
 
 @pytest.mark.parametrize(("device", "seconds"), [("cpu", 7.0), ("cuda", 4.0)])

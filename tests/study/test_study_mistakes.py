@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pgsbench.errors import PluginError, UserError
+from pgsbench.errors import UserError
 from pgsbench.study.open import open_study_file
 
 # A text that grows while it is read would be read for minutes or for ever.
@@ -47,19 +47,6 @@ def test_mistakes_of_all_kinds_are_named_in_one_pass(tmp_path: Path) -> None:
         assert said in text, said
 
 
-def test_mistakes_of_a_search_about_the_suite_are_named_in_one_pass(tmp_path: Path) -> None:
-    search = "metric: nonsense, probe: {tasks: [nope, retrieval, never], at: [0.5]}"
-    text = complaint(tmp_path, f"search: {{{search}, space: {{strategy.tau: [1]}}}}")
-    for said in ("metric: the suite has no such score (got 'nonsense')", "(got 'nope')", "(got 'never')"):
-        assert said in text, said
-
-
-def test_all_overrides_without_a_value_are_named(tmp_path: Path) -> None:
-    text = complaint(tmp_path, "{}", "model", "training.samples")
-    assert "(got 'model')" in text
-    assert "(got 'training.samples')" in text
-
-
 def test_a_rule_is_not_told_where_what_it_compares_is_wrong(tmp_path: Path) -> None:
     text = complaint(tmp_path, "training: {samples: 32, batch_size: many}\nseeds: [0, 0]\n")
     assert "1: training.batch_size: input should be a valid integer" in text
@@ -84,85 +71,28 @@ def test_a_warm_up_has_steps_or_a_share_and_ends_within_the_training(tmp_path: P
     assert (config.warmup_steps, config.num_warmup_steps) == (None, 0)
 
 
-def test_a_mistake_beside_one_around_it_hides_no_others(tmp_path: Path) -> None:
-    text = complaint(
-        tmp_path, "search: {space: {strategy.tau: {low: 2, high: 1, stap: 1}, a: []}, trials: x}\nb: 1"
-    )
-    for said in ("strategy.tau.stap: unknown key", "search.space.a", "search.trials", "b: unknown key"):
-        assert said in text
-
-
-def test_a_strategys_mistake_in_the_base_is_not_told_of_an_arm_that_only_changes_it(tmp_path: Path) -> None:
-    text = complaint(tmp_path, "strategy: {bad: 1}\narms: {soft: {strategy: {tau: 0.5}}}\n")
-    assert text.count("unknown field") == 1
-
-
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("training: {learning_rate: .inf}", "training.learning_rate: input should be a finite number"),
         ("training: {learning_rate: 1e9}", "training.learning_rate: input should be less than or equal to"),
-        ("training: {samples: 1e300}", "training.samples"),
-        ("training: {batch_size: 1_000_000_000}", "training.batch_size"),
-        ("data: {workers: 100_000}", "data.workers: input should be less than or equal to 256"),
         ("data: {memory_limit_gib: .nan}", "data.memory_limit_gib: input should be a finite number"),
-        (
-            "data: {memory_limit_gib: 1e-300}",
-            "data.memory_limit_gib: input should be greater than or equal to",
-        ),
-        (
-            "data: {train: a::b, weights: [1e-300, 1]}",
-            "data.weights.0: input should be greater than or equal",
-        ),
-        (
-            "data: {weights: [1, 2, 3]}",
-            "data.weights: each part of data.train between `::` has a weight: 1, not",
-        ),
+        ("data: {train: a::b, weights: [1e-300, 1]}", "data.weights.0: input should be greater than or"),
+        ("data: {weights: [1, 2, 3]}", "data.weights: each part of data.train between `::` has a weight: 1"),
         ("data: {train: 5, weights: [1, 2]}", "1: data.train: input should be a valid string (got 5)"),
         ("arms: {a: {data: {train: a::b, weights: [1]}}}", "arms.a.data.weights: each part of data.train"),
-        ("model: {token_std: 1e-300}", "model.token_std: input should be greater than or equal to"),
-        (
-            "training: {grad_clip_norm: 1e300}",
-            "training.grad_clip_norm: input should be less than or equal to",
-        ),
-        (
-            f"training: {{log_every_steps: {10**24}}}",
-            "training.log_every_steps: input should be less than or equal to",
-        ),
-        (
-            f"training: {{checkpoint_every_steps: {10**29}}}",
-            "training.checkpoint_every_steps: input should be less",
-        ),
+        (f"training: {{log_every_steps: {10**24}}}", "training.log_every_steps: input should be less than"),
         ("strategy: {name: pgs, rounds: 1_000_000_000_000}", "rounds must be between 0 and 1000, not"),
-        (
-            "strategy: {name: pgs-mixed, edge_spread: 1_000_000_000}",
-            "edge_spread must be between 0 and 1000, not",
-        ),
         ("strategy: {name: pgs, tau: 1e300}", "tau must be between 0.01 and 1000, not 1e+300"),
-        ("strategy: {name: pgs, edge_weight: 1e300}", "edge_weight must be between 0 and 1e+06, not 1e+300"),
-        ("strategy: {name: pgs, edge_penalty: 1e300}", "edge_penalty must be between 0 and 1e+06, not"),
-        ("strategy: {name: pgs, threshold: 1e308}", "threshold must be between -1000 and 1000, not"),
-        (
-            "strategy: {name: pgs-mixed, pattern_side: 1_000_000}",
-            "pattern_side must be between 1 and 4096, not",
-        ),
         ("strategy: {name: block, blocks: 1_000_000_000}", "blocks must be between 1 and 1000, not"),
-        ("strategy: {name: block, max_aspect: 1e300}", "max_aspect must be between 1 and 1000, not 1e+300"),
-        ("strategy: {name: attentive, block_side: 1_000_000}", "block_side must be between 1 and 256, not"),
-        (
-            "text: {strategy: block, keep: 100_000}",
-            "text.keep: keep must be at most 10,000 tokens, not 100000",
-        ),
-        ("text: {strategy: frequency, min_count: 1e300}", "text.min_count"),
+        ("text: {strategy: block, keep: 100_000}", "text.keep: keep must be at most 10,000 tokens, not 100"),
         (f"seeds: [{2**70}]", "seeds.0: input should be less than or equal to"),
         (f"seeds: [{'9' * 5000}]", "not readable as YAML"),
         ("a: 2001-99-99", "not readable as YAML"),
         (f"name: {'n' * 250}", "name: string should have at most 100 characters"),
-        (f"arms: {{{'n' * 250}: {{}}}}", "string should have at most 100 characters"),
         (f"model: {'n' * 300}.json", "no such model configuration"),
         (f"evaluation: {{suite: {'n' * 300}}}", "no suite of this name"),
         (f"strategy: {'n' * 300}.py:Mine", "the file of this strategy does not exist"),
-        ("model: ViT-B/16", "unknown model"),
         ("arms: {a: {model: {name: RN500}}}", "arms.a.model.name: unknown model (got 'RN500')"),
         ("search: {space: {model.name: [tiny-vit, tiny-vat]}}", "unknown model (got 'tiny-vat')"),
     ],
@@ -198,8 +128,6 @@ def test_a_space_with_doubled_or_endless_points(tmp_path: Path, space: str, said
             "{low: 1, high: 2, step: 1, stap: 1}",
             ".stap: unknown key (got 'stap')\n  -> did you mean 'step'? valid: high,",
         ),
-        ("{choices: []}", ".choices: list should have at least 1 item after validation, not 0"),
-        ("{choices: [1], low: 2}", ".low: unknown key (got 'low')\n  -> valid: choices, when"),
         ("[]", ": list should have at least 1 item after validation, not 0"),
         ("0.5", ": input should be a valid list (got 0.5)"),
     ],
@@ -227,10 +155,6 @@ def test_braces_of_training_data_are_counted_before_it_is_looked_for(
     assert text.startswith(f"1: arms.a.data.train: {said}")
 
 
-def test_true_and_one_are_two_choices(tmp_path: Path) -> None:
-    assert "listed twice" not in complaint(tmp_path, "search: {space: {strategy.otn: [true, 1]}}")
-
-
 BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))
 
 
@@ -249,10 +173,6 @@ BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for 
 )
 def test_a_text_that_explodes_or_never_ends(tmp_path: Path, text: str, said: str) -> None:
     assert said in complaint(tmp_path, text)
-
-
-def test_an_override_that_explodes(tmp_path: Path) -> None:
-    assert "an alias lies inside of itself" in complaint(tmp_path, "{}", "arms=&a {a: *a}")
 
 
 STRATEGY = """
@@ -289,29 +209,3 @@ def test_a_strategy_that_raises_is_named_with_the_cause(tmp_path: Path, more: st
     assert said in text
     assert "arms.mine.strategy" in text
     assert "mine.py" in text
-
-
-def test_a_property_that_raises(tmp_path: Path) -> None:
-    broken = "    @property\n    def mask_ratio(self):\n        raise KeyError('x')\n"
-    (tmp_path / "mine.py").write_text(STRATEGY.replace("    mask_ratio: float = 0.5\n", broken))
-    text = complaint(tmp_path, "strategy: mine.py:Mine")
-    assert "strategy: `mask_ratio` of this strategy raises: KeyError: 'x' (got 'mine.py:Mine')" in text
-
-
-def test_a_protocol_that_raises_is_named_with_its_task(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(
-        "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Mine:\n    primary = 'acc'\n"
-        "    measure = None\n    @property\n    def requires(self):\n        raise KeyError('x')\n"
-    )
-    task = "{name: a, data: d, protocol: 'mine.py:Mine', group: g}"
-    (tmp_path / "suite.yaml").write_text(f"name: x\ntasks:\n  - {task}\n")
-    text = complaint(tmp_path, f"evaluation: {{suite: {tmp_path}/suite.yaml}}")
-    assert "suite.yaml:3: tasks.0: `requires` of this protocol raises: KeyError: 'x'" in text
-
-
-def test_a_class_that_cannot_be_loaded_is_a_plugin_error(tmp_path: Path) -> None:
-    from pgsbench.masking.configure import configure
-
-    (tmp_path / "mine.py").write_text("raise SystemExit")
-    with pytest.raises(PluginError, match=r"mine\.py: .*SystemExit"):
-        configure("mine.py:Mine", {}, relative_to=tmp_path)
