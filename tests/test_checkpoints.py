@@ -12,7 +12,7 @@ import pytest
 import torch
 from tinyworld import TinyWorld
 
-from pgsbench.checkpoints import evaluate_checkpoint, evaluate_checkpoints, short_names
+from pgsbench.checkpoints import evaluate_checkpoint, evaluate_checkpoints
 from pgsbench.errors import ConfigError
 from pgsbench.evaluation.embed import Encoder
 from pgsbench.evaluation.suite import load_suite
@@ -88,15 +88,6 @@ def test_several_checkpoints_get_a_folder_each(model: Clip, folder: Path, tiny: 
     assert found[1].scores.scores == found[0].scores.scores
     (alone,) = evaluate_checkpoints(["model"], tiny.suite, to=Path("alone"))
     assert alone.folder == folder.parent / "alone"
-
-
-def test_short_names_tell_checkpoints_apart() -> None:
-    assert short_names(["runs/a/pgs-s0", "runs/a/flip-s0"]) == ["pgs-s0", "flip-s0"]
-    assert short_names(["a/model", "b/model"]) == ["a/model", "b/model"]
-    assert short_names(["model", "a/model"]) == ["model", "a/model"]
-    assert short_names(["ViT-B-32:openai"]) == ["ViT-B-32:openai"]
-    with pytest.raises(ConfigError, match="a checkpoint is named twice"):
-        short_names(["a", "b", "a"])
 
 
 def test_one_checkpoint_is_tested_without_what_takes_seconds_to_import() -> None:

@@ -6,16 +6,12 @@ import pickle
 
 import pytest
 
-from pgsbench.errors import ConfigError, DataError, UserError, nearest, without_password
+from pgsbench.errors import ConfigError, DataError, nearest, without_password
 
 
 def test_a_message_says_where_rule_value_and_way_out() -> None:
     error = DataError("must be small", where="a.b", value=3, way_out="choose 1")
     assert str(error) == "a.b: must be small (got 3)\n  -> choose 1"
-
-
-def test_a_message_leaves_out_what_is_not_known() -> None:
-    assert str(UserError("it is wrong")) == "it is wrong"
 
 
 def test_one_problem_is_itself_and_several_are_a_list() -> None:
@@ -63,10 +59,3 @@ def test_passwords_are_not_shown(given: str, shown: str) -> None:
     assert without_password(given) == shown
     error = DataError("no answer from " + given, where=given, value=given, way_out=given)
     assert "secret" not in str(error)
-
-
-def test_of_many_names_only_the_nearest_are_listed() -> None:
-    hint = nearest("model-7x", [f"model-{number}" for number in range(100)])
-    assert hint.startswith("did you mean 'model-7")
-    assert "valid are 100 names, such as model-" in hint
-    assert hint.count("model-") == 6

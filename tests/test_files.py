@@ -67,8 +67,3 @@ def test_a_folder_that_cannot_be_written_says_why(tmp_path: Path) -> None:
     assert unwritable(tmp_path / "new" / "deep") == ""
     assert unwritable(tmp_path / "file" / "below") == f"{tmp_path}/file is no folder"
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
-
-
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="Linux has it")
-def test_a_folder_of_the_system_cannot_be_written() -> None:
-    assert unwritable(Path("/proc/new/deep")).startswith("/proc ")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -94,25 +94,6 @@ def test_what_is_the_default_is_not_named() -> None:
     assert store.canonical("scenes?num_train=500") == "scenes?num_train=500"
 
 
-def test_fewer_pairs_are_the_first_of_the_same_world() -> None:
-    few, all_ = recipe_with({"num_train": 500}), recipe_with({})
-    assert few == replace(all_, num_train=500)
-    assert scenes.identity(few) != scenes.identity(all_)
-    assert scenes.knobs_of(asdict(few)) == {"num_train": 500}
-
-
-def test_variants_of_either_kind_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PGSBENCH_DATA", str(tmp_path))
-    for knobs in ({}, {"num_train": 8}, {"clutter": 0.11, "num_train": 8}):
-        recipe = recipe_with(knobs)
-        identity = scenes.identity(recipe)
-        folder = tmp_path / f"scenes-{identity}"
-        folder.mkdir()
-        store.write_manifest(folder, store.Dataset("scenes", identity, asdict(recipe), recipe.num_train))
-    assert set(store.variants("scenes")) == {"scenes?clutter=0.11&num_train=8", "scenes?num_train=8"}
-    assert store.variants("tiny-imagenet") == []
-
-
 def test_a_suite_follows_the_training_data() -> None:
     suite = load_suite("scenes-quick")
     followed = following(suite, "scenes?clutter=0.11")
@@ -145,14 +126,6 @@ def test_a_run_is_tested_on_the_sets_of_its_own_recipe(tiny: TinyWorld, tmp_path
         for path in store.root().glob(f"scenes-*/{store.MANIFEST}")
     }
     assert {0.0, 1.0} <= clutters
-
-
-@pytest.mark.usefixtures("few")
-def test_one_data_set_under_two_names_is_one_run(tiny: TinyWorld) -> None:
-    named = Planner(opened(tiny, f"data.recipe.clutter={scenes.Knobs().clutter}")).spec("none", 0, {})
-    plain = Planner(opened(tiny)).spec("none", 0, {})
-    assert named.id == plain.id
-    assert current_fingerprint(suite_of(named)) == current_fingerprint(suite_of(plain))
 
 
 @pytest.mark.usefixtures("few")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,30 +110,3 @@ def test_a_store_that_is_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyP
     found = find("MLflow", stores.stores())
     assert found.state == PROBLEM
     assert "no SQLite file" in found.found
-
-
-def test_clip_benchmarks_own_accuracy_on_a_numpy_that_it_does_not_know(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    versions = {"numpy": "2.4.1", "clip_benchmark": "1.6.2"}
-    monkeypatch.setattr(machine, "_version", lambda name: versions.get(name, "1.0"))
-    assert find("clip_benchmark", machine.versions()).state == WARNING
-    versions["numpy"] = "2.3.5"
-    assert find("clip_benchmark", machine.versions()).state == OK
-
-
-def test_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_version", lambda name: "" if name == "optuna" else "1.0")
-    found = find("packages", machine.versions())
-    assert (found.state, found.remedy) == (PROBLEM, "pip install optuna")
-
-
-@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no shared memory as a folder here")
-def test_small_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "SHARED_MEMORY_GIB", float("inf"))
-    assert "--shm-size" in find("shared memory", machine.folders(tmp_path)).remedy
-
-
-def test_a_busy_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "getloadavg", lambda: (500.0, 0.0, 0.0))
-    assert find("load", machine.processor()).state == WARNING

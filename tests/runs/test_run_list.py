@@ -19,7 +19,7 @@ from pgsbench.models.clip import build
 from pgsbench.models.ready import clip_of
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting.runs.on_disk import DAMAGED, best_run, duration, runs
-from pgsbench.reporting.runs.run import diff_tables, differing, scores_that_differ, settings_that_differ
+from pgsbench.reporting.runs.run import diff_tables, scores_that_differ, settings_that_differ
 from pgsbench.tracking.run_files import export, find_run, remove
 from pgsbench.tracking.rundir import RunDir
 
@@ -63,32 +63,10 @@ def test_what_is_not_complete_has_no_score_and_what_is_damaged_hides_nothing(tmp
     assert len(found) == 5
 
 
-def test_an_empty_folder_has_no_runs(tmp_path: Path) -> None:
-    assert runs(tmp_path).empty
-
-
 @pytest.mark.parametrize("text", ["2", "d", "2y", "-1d", "1d2h", ""])
 def test_a_duration_has_a_number_and_a_unit(text: str) -> None:
     with pytest.raises(ConfigError, match="a number and a unit"):
         duration(text)
-
-
-def test_durations() -> None:
-    assert [duration(text) for text in ("90m", "12h", "2d", "1w", "1.5h")] == [
-        timedelta(minutes=90),
-        timedelta(hours=12),
-        timedelta(days=2),
-        timedelta(weeks=1),
-        timedelta(minutes=90),
-    ]
-
-
-def test_a_wrong_column_or_study_gets_the_nearest_name(tmp_path: Path) -> None:
-    write_study(tmp_path)
-    with pytest.raises(ConfigError, match="did you mean 'score'"):
-        runs(tmp_path, sort="scores")
-    with pytest.raises(StudyError, match="did you mean 'tiny'"):
-        runs(tmp_path, study="tinny")
 
 
 def test_a_run_is_found_by_the_beginning_of_its_id(tmp_path: Path) -> None:
@@ -147,32 +125,6 @@ def test_two_runs_differ_in_what_their_specs_say_and_are_paired_by_item(tmp_path
     assert "the same training twice" in diff_tables(ours, ours)[0].notes[0]
 
 
-def test_a_section_that_one_lacks_is_told_by_its_settings() -> None:
-    found = differing({"budget": None, "lr": 1}, {"budget.equal": "flops", "budget.amount": 5, "lr": 1})
-    assert found == [("budget.equal", "not set", "flops"), ("budget.amount", "not set", 5)]
-
-
-def test_runs_of_other_seeds_and_numerics_are_paired_too(tmp_path: Path) -> None:
-    written = write_study(tmp_path)
-    numerics = written[0].spec.numerics
-    other = spec_of("pgs", 3, numerics=type(numerics)("cuda", "bf16", "2.13.0", 0))
-    made = write_run(tmp_path / "runs", other, 0.6, started="2026-01-01T10:00:00+00:00")
-    ours, theirs = pgsbench.load_run(written[0].path), pgsbench.load_run(made.path)
-    names = set(settings_that_differ(ours, theirs)["setting"])
-    assert names == {"seed", "numerics.device", "numerics.precision", "numerics.threads"}
-    assert scores_that_differ(ours, theirs)["difference"].round(6).tolist() == [0.1, 0.1]
-
-
-def test_a_run_without_scores_is_compared_by_its_settings(tmp_path: Path) -> None:
-    written = write_study(tmp_path)
-    made = write_run(
-        tmp_path / "runs", spec_of("grid", 0), 0, started="2026-01-01T10:00:00+00:00", done=False
-    )
-    scores = scores_that_differ(pgsbench.load_run(written[0].path), pgsbench.load_run(made.path))
-    assert scores["theirs"].isna().all()
-    assert scores["note"].str.len().gt(0).all()
-
-
 def test_a_removed_run_is_gone_from_disk_and_from_every_study(tmp_path: Path) -> None:
     first, second, *_ = write_study(tmp_path)
     record = StudyRecord.read(tmp_path / "runs/tiny")
@@ -215,12 +167,6 @@ def test_an_exported_model_is_open_clips_own_and_says_what_it_is(tmp_path: Path)
     with pytest.raises(RunError, match="something here already"):
         export(first, folder)
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["pgs"]
-
-
-def test_a_run_without_a_model_is_not_exported(tmp_path: Path) -> None:
-    first, *_ = write_study(tmp_path)
-    with pytest.raises(RunError, match="has no model"):
-        export(first, tmp_path / "out")
 
 
 def test_a_model_in_memory_is_evaluated_as_its_checkpoint_is(tiny: TinyWorld, tmp_path: Path) -> None:

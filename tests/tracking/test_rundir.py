@@ -20,8 +20,7 @@ from fake_study import fake_record, fake_scores, fake_spec, fake_summary
 from study_records import write_study_record
 
 from pgsbench.disk import leases
-from pgsbench.errors import RunError, RunHeldError, StudyError
-from pgsbench.records.json_files import write_json
+from pgsbench.errors import RunError, RunHeldError
 from pgsbench.records.run_records import Environment
 from pgsbench.records.study_record import StudyRecord, StudyRun, remove_planned, write_planned
 from pgsbench.tracking import rundir
@@ -41,19 +40,6 @@ def test_create_names_the_folder_and_open_reads_it(tmp_path: Path) -> None:
     assert (run.environment, run.summary, run.scores, run.metrics()) == (None, None, None, [])
 
 
-def test_create_keeps_what_exists(run: RunDir, tmp_path: Path) -> None:
-    other = replace(run.spec, params={"strategy.tau": 0.1})  # the same id
-    assert RunDir.create(tmp_path, other).spec.params == {}
-
-
-def test_records_come_back_as_they_were_written(run: RunDir) -> None:
-    run.write_summary(fake_summary())
-    fake_scores().write(run.path)
-    assert run.summary == fake_summary()
-    assert run.scores is not None
-    assert run.scores.scores == fake_scores().scores
-
-
 def test_not_a_number_becomes_null_and_a_damaged_file_is_named(run: RunDir) -> None:
     run.write_summary(replace(fake_summary(), eval_seconds=float("nan")))
     assert run.summary is not None
@@ -65,14 +51,6 @@ def test_not_a_number_becomes_null_and_a_damaged_file_is_named(run: RunDir) -> N
         (run.path / f"{name}.json").write_text('{"loss": 1')
         with pytest.raises(RunError, match=rf"{name}\.json"):
             read()
-
-
-def test_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "scores.json"
-    write_json(path, {"old": True})
-    with pytest.raises(TypeError):
-        write_json(path, {"new": object()})
-    assert json.loads(path.read_text()) == {"old": True}
 
 
 def test_resume_drops_later_and_torn_lines(run: RunDir) -> None:
@@ -163,13 +141,6 @@ def held_elsewhere(run: RunDir) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_another_process_is_told_who_holds_the_claim(run: RunDir) -> None:
-    with held_elsewhere(run) as process:
-        with pytest.raises(RunHeldError, match=rf"works on this run \(process {process.pid} on"), run.claim():
-            pass
-        assert run.holder == f"process {process.pid} on {socket.gethostname()}"
-
-
 def test_a_claim_ends_with_its_process(run: RunDir) -> None:
     with held_elsewhere(run) as process:
         process.send_signal(signal.SIGKILL)
@@ -236,26 +207,6 @@ def test_a_claim_on_a_directory_that_was_made_anew_stays(run: RunDir, tmp_path: 
         assert run.holder is None
 
 
-def test_a_study_comes_back_as_it_was_written(tmp_path: Path) -> None:
-    specs = [fake_spec(), fake_spec("pgs", 1, params={"strategy.tau": 0.1})]
-    record = fake_record(specs, source="name: ratio\n", command="pgsbench sweep ratio")
-    write_study_record(record, tmp_path / "ratio")
-    assert StudyRecord.read(tmp_path / "ratio") == record
-
-
-def test_what_two_commands_enter_is_kept_in_order(tmp_path: Path) -> None:
-    first, second, third = (StudyRun(fake_spec("pgs", seed), "somewhere") for seed in range(3))
-    write_study_record(fake_record([fake_spec("flip")]), tmp_path)
-    write_planned(tmp_path, [first])
-    write_planned(tmp_path, [second, third])
-    write_planned(tmp_path, [replace(second, directory="elsewhere"), first])
-    found = StudyRecord.read(tmp_path).runs
-    assert [run.spec.name for run in found] == ["flip s0", "pgs s0", "pgs s1", "pgs s2"]
-    assert found[2].directory == "elsewhere"
-    remove_planned(tmp_path, ["pgs s0"])
-    assert len(StudyRecord.read(tmp_path).runs) == 3
-
-
 def test_labels_tell_values_apart_and_seeds_are_named() -> None:
     assert fake_spec("pgs").label == "pgs"
     params = {"strategy.mask_ratio": 0.5, "strategy.otn": True, "a.eps": 1e-6, "a.x": 3.0}
@@ -263,18 +214,6 @@ def test_labels_tell_values_apart_and_seeds_are_named() -> None:
     near = [fake_spec("pgs", params={"strategy.tau": tau}).label for tau in (0.1, 0.1000001, 0.1 + 1e-16)]
     assert len(set(near)) == 3
     assert near[1] == "pgs tau=0.1000001"
-
-
-def test_study_that_never_ran(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="no study has run here"):
-        StudyRecord.read(tmp_path)
-    write_study_record(fake_record([fake_spec()]), tmp_path)
-    (planned,) = (tmp_path / "planned").iterdir()
-    for path in (planned, tmp_path / "study.json"):
-        path.write_text('{"config": 1}')
-        with pytest.raises(StudyError, match="damaged file") as raised:
-            StudyRecord.read(tmp_path)
-        assert raised.value.where == str(path)
 
 
 def test_rundir_imports_nothing_heavy() -> None:
@@ -297,3 +236,16 @@ def test_a_run_keeps_its_scores_on_the_suites_of_two_studies(run: RunDir) -> Non
     (run.path / "scores" / "0123.json").write_text("{")
     with pytest.raises(RunError, match="no readable scores"):
         run.scores_of("0123")
+
+
+def test_what_two_commands_enter_is_kept_in_order(tmp_path: Path) -> None:
+    first, second, third = (StudyRun(fake_spec("pgs", seed), "somewhere") for seed in range(3))
+    write_study_record(fake_record([fake_spec("flip")]), tmp_path)
+    write_planned(tmp_path, [first])
+    write_planned(tmp_path, [second, third])
+    write_planned(tmp_path, [replace(second, directory="elsewhere"), first])
+    found = StudyRecord.read(tmp_path).runs
+    assert [run.spec.name for run in found] == ["flip s0", "pgs s0", "pgs s1", "pgs s2"]
+    assert found[2].directory == "elsewhere"
+    remove_planned(tmp_path, ["pgs s0"])
+    assert len(StudyRecord.read(tmp_path).runs) == 3
