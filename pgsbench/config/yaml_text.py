@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,14 @@ def parse_yaml(text: str, where: str) -> tuple[Any, dict[str, int]]:
         raise _too_deep(where) from None
     except (ValueError, TypeError, OverflowError) as error:  # a date or a number that is none
         raise ConfigError(f"not readable as YAML: {error}", where=where) from None
+
+
+def place_in(path: Path, lines: Mapping[str, int], dotted: str) -> str:
+    """Return where a dotted path stands in a file: at its own line, or that of what is around it."""
+    parts = dotted.partition(", ")[0].split(".")  # behind a comma: the file of a plugin
+    parents = (".".join(parts[:i]) for i in range(len(parts), 0, -1))
+    line = next((f":{lines[parent]}" for parent in parents if parent in lines), "")
+    return f"{path}{line}: {dotted}"
 
 
 class _Walk:

@@ -16,10 +16,8 @@ from four_tasks import run
 from pgsbench.data.tar import EncodedImage
 from pgsbench.errors import DataError, EvaluationError, Interrupted, RunError
 from pgsbench.evaluation import task_results
-from pgsbench.evaluation.availability import MISSING, survey
 from pgsbench.evaluation.embed import Preprocess
 from pgsbench.evaluation.suite import load_suite
-from pgsbench.evaluation.task_data import locate
 from pgsbench.models.clip import Clip
 from pgsbench.records.scores import Scores
 from pgsbench.reporting import study_frames
@@ -156,28 +154,6 @@ def test_a_full_disk_is_said(name: str, tiny: Clip, suite: Path, monkeypatch: py
         run(tiny, suite)
     monkeypatch.undo()
     assert len(run(tiny, suite).reused) == (4 if name == "scores.json" else 0)
-
-
-@pytest.mark.parametrize(
-    ("data", "way_out"),
-    [
-        ("nowhere/at/all", "put your own folders where the suite's file says"),
-        ("clip_benchmark:mnist", "`pgsbench data fetch x` fetches public data sets"),
-        ("scenes:shape", "`pgsbench data make NAME` makes the generated data sets"),
-    ],
-)
-def test_the_way_out_is_for_the_data_that_is_missing(
-    data: str, way_out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PGSBENCH_DATA", str(tmp_path / "root"))
-    path = tmp_path / "mine.yaml"
-    path.write_text(f"name: x\ntasks:\n  - {{name: a, data: '{data}', protocol: zero_shot, group: g}}\n")
-    with pytest.raises(DataError) as found:
-        locate(load_suite(path))
-    assert found.value.way_out.startswith(way_out)
-    assert "; " not in found.value.way_out
-    (state,) = survey(load_suite(path))
-    assert state.state == MISSING
 
 
 # ------------------------------------------------------------------------------- two models in one folder
