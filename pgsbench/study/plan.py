@@ -21,7 +21,6 @@ from pgsbench.models.architectures import file_hash_of
 from pgsbench.models.start import pretrained_id
 from pgsbench.records.run_spec import RESULTS_VERSION, Numerics, RunSpec, flatten
 from pgsbench.study.budget import Pace, spend
-from pgsbench.study.compared import check_listed
 from pgsbench.study.objective import check_costs
 from pgsbench.study.space import domains_of
 from pgsbench.study.study_file import StudyFile
@@ -176,11 +175,9 @@ def with_arms(study: StudyFile, wanted: Sequence[str]) -> StudyFile:
             is called as `arm_name` says.
 
     Raises:
-        ConfigError: It is one text, not a list of names.
         StudyError: A name is neither an arm nor a strategy, or the study has another arm of this name.
         PluginError: There is no such file, or no such class in it.
     """
-    check_listed(wanted, "arms")
     arms, of_commands = dict(study.config.arms), set(study.of_commands)
     for name in wanted:
         if name in study.config.arm_names:

@@ -163,8 +163,8 @@ def test_a_variant_of_a_study_with_a_long_name_has_a_name_that_a_study_can_have(
 def test_a_study_has_no_endless_seeds(tmp_path: Path) -> None:
     study = load(tmp_path, "{}")
     assert study.with_seeds(range(3)).config.seeds == [0, 1, 2]
-    with pytest.raises(ConfigError, match="at most 1,000 seeds"):
+    with pytest.raises(ConfigError, match="at most 1,000"):
         study.with_seeds(range(10**9))
     for none in ([], [0, 0], [-1], "2", [0.5]):  # a record with these could never be read again
-        with pytest.raises(ConfigError, match="seeds are one or more different whole numbers"):
+        with pytest.raises(ConfigError, match="seeds are different whole numbers"):
             study.with_seeds(none)  # type: ignore[arg-type]

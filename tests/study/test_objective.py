@@ -16,7 +16,7 @@ from pgsbench.evaluation.suite import load_suite
 from pgsbench.records.run_records import Summary
 from pgsbench.records.scores import GroupMean, Score, Scores
 from pgsbench.session.study import open_study
-from pgsbench.study.objective import CostObjective, Objective, check_costs
+from pgsbench.study.objective import Objective, check_costs
 
 
 def group(value: float) -> GroupMean:
@@ -60,7 +60,7 @@ def test_a_suite_is_asked_before_anything_is_measured(tiny: TinyWorld) -> None:
 @pytest.mark.parametrize(("device", "seconds"), [("cpu", 7.0), ("cuda", 4.0)])
 def test_training_time_is_the_reports_on_every_device(device: str, seconds: float) -> None:
     summary = Summary(1, 32, 4.0, 7.0, 8.0, 0.0, 0.5, 0.3, 8, 8, 1000, 2.0)
-    assert CostObjective("train_seconds").value_of(None, summary, device) == seconds
+    assert Objective("train_seconds", is_cost=True).value_of(None, summary, device) == seconds
 
 
 TIMM = "vit_medium_patch16_gap_256"

@@ -8,7 +8,6 @@ import pytest
 
 from pgsbench import open_study
 from pgsbench.cli.app import app
-from pgsbench.errors import ConfigError
 from pgsbench.study.open import open_by_name, open_study_file
 from pgsbench.study.published import compare_with_published, published, settings_of
 from pgsbench.study.study_file import StudyFile
@@ -111,14 +110,6 @@ def test_an_arm_is_compared_with_the_nearest_method_of_its_strategy(tmp_path: Pa
     assert (None, 0.5, ("pgs-0.3",)) in rows
     assert found["training.batch_size"][2] == ("pgs", "half", "pgs-0.3", "own")
     assert "own" not in {arm for path, row in found.items() if path.startswith("strategy.") for arm in row[2]}
-
-
-def test_an_explanation_of_no_setting_is_refused(tmp_path: Path) -> None:
-    file = study(tmp_path, "explained: {training.weight_deca: why}")
-    with pytest.raises(ConfigError, match="no arm has") as caught:
-        compare_with_published(file)
-    assert "mine.yaml:1: explained.training.weight_deca" in caught.value.where
-    assert "training.weight_decay" in caught.value.way_out
 
 
 def test_the_command_and_python_need_no_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
