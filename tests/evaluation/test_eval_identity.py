@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import shutil
 from collections.abc import Callable
@@ -12,8 +11,7 @@ import pytest
 
 from pgsbench.data import store
 from pgsbench.data.store import Dataset
-from pgsbench.evaluation import identity
-from pgsbench.evaluation.identity import CODE, current_fingerprint
+from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import load_suite
 
 PROTOCOL = """
@@ -106,40 +104,3 @@ def test_a_built_in_set_is_known_by_its_content_whatever_its_times(
     (root / "eval/shape/classnames.txt").write_text("one\ntwo\n")
     store.write_manifest(root, Dataset("scenes", "0", {}, 0))
     assert fingerprint(suite) not in (before, "")
-
-
-#: What an evaluation imports that decides no outcome: names, checks, files, and what follows from outcomes.
-NO_NUMBERS = {
-    *("__init__.py", "errors.py", "hashing.py", "progress.py", "plugins/registry.py"),
-    *("data/public.py", "data/store.py"),
-    *("evaluation/identity.py", "evaluation/scoring.py", "evaluation/suite.py", "evaluation/task_data.py"),
-    *("records/scores.py", "records/files.py", "disk/whole_files.py"),
-}
-
-
-def imported(path: Path, package: Path) -> set[Path]:
-    """Return the modules of the package that a file imports, within functions, too."""
-    names = set[str]()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pgsbench"):
-            names |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names if alias.name.startswith("pgsbench")}
-    places = [package.parent.joinpath(*name.split(".")) for name in names]
-    files = [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")]
-    return {file for file in files if file.is_file()}
-
-
-def test_the_key_has_the_code_of_all_that_an_evaluation_imports() -> None:
-    package = Path(identity.__file__).parents[1]
-    known = {path for name in CODE for path in package.glob(name)}
-    exempt = {package / name for name in NO_NUMBERS}
-    found = set[Path]()
-    ahead = {package / "evaluation/evaluate.py", *package.glob("evaluation/protocols/*.py")}
-    while ahead:
-        path = ahead.pop()
-        found.add(path)
-        ahead |= imported(path, package) - exempt - found
-    assert [path for path in found - known if path.stat().st_size > 200] == []  # packages' docstrings
-    assert known - found == set()
-    assert all(any(package.glob(name)) for name in CODE)
