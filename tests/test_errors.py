@@ -14,12 +14,6 @@ def test_a_message_says_where_rule_value_and_way_out() -> None:
     assert str(error) == "a.b: must be small (got 3)\n  -> choose 1"
 
 
-def test_one_problem_is_itself_and_several_are_a_list() -> None:
-    one, two = DataError("first", where="a"), DataError("second", value=1)
-    assert str(ConfigError.collect([one])) == "a: first"
-    assert str(ConfigError.collect([one, two])) == "2 problems\n- a: first\n- second (got 1)"
-
-
 def test_collected_problems_are_collected_again_under_the_file_that_they_share() -> None:
     inner = ConfigError.collect([DataError("first", where="a"), DataError("second", where="b")])
     outer = ConfigError.collect([inner, DataError("third").moved(lambda where: where + "c")], where="f.yaml")

@@ -22,15 +22,6 @@ def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_file_may_be_read_by_whom_the_umask_says(tmp_path: Path) -> None:
-    plain, private = tmp_path / "plain", tmp_path / "private"
-    plain.touch()
-    with atomic(private) as scratch:
-        scratch.write_text("weights")
-        scratch.chmod(0o600)  # as safetensors does
-    assert private.stat().st_mode == plain.stat().st_mode
-
-
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "report.md"
     path.write_text("old")

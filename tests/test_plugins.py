@@ -89,22 +89,6 @@ def test_an_installed_class_is_the_content_of_its_package(
     assert identity("new") == first
 
 
-def test_an_installed_module_without_a_package_is_its_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "lone_mask.py").write_text("class A:\n    pass\n")
-    (tmp_path / "not_its_own.py").write_text("")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    points = [EntryPoint("lone", "lone_mask:A", "g")]
-    monkeypatch.setattr("pgsbench.plugins.registry.entry_points", lambda group: points)
-    first = REGISTRY.content_id("lone")
-    (tmp_path / "not_its_own.py").write_text("x = 1\n")
-    assert REGISTRY.content_id("lone") == first
-    (tmp_path / "lone_mask.py").write_text("class A:\n    x = 1\n")
-    assert REGISTRY.content_id("lone") != first
-    del sys.modules["lone_mask"]
-
-
 @pytest.mark.parametrize(
     ("content", "name", "said"),
     [
@@ -119,17 +103,6 @@ def test_a_broken_file_is_a_plugin_error(tmp_path: Path, content: str | None, na
         (tmp_path / "mine.py").write_text(content)
     with pytest.raises(PluginError, match=said):
         REGISTRY.load(name, relative_to=tmp_path)
-
-
-def test_an_entry_point_that_names_no_class_is_left_out_with_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    points = [EntryPoint("odd", "not valid !!", "g"), EntryPoint("path2", "pathlib:Path", "g")]
-    monkeypatch.setattr("pgsbench.plugins.registry.entry_points", lambda group: points)
-    registry = Registry("thing", group="g", builtin={})
-    assert registry.names() == registry.names() == ["path2"]
-    said = capsys.readouterr().err
-    assert said == "note: 'odd' is left out: the installed thing is no module:Class but 'not valid !!'\n"
 
 
 def test_a_broken_package_is_a_plugin_error_only_when_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,6 @@ from pgsbench.errors import ConfigError, DataError
 from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import following, load_suite
 from pgsbench.experiment import is_complete, run_once, suite_of
-from pgsbench.session.study import open_study
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
 from pgsbench.study.study_file import StudyFile
@@ -86,14 +85,6 @@ def test_names_and_knobs_are_joined_and_split() -> None:
         sources.split("scenes?clutter=much")
 
 
-def test_what_is_the_default_is_not_named() -> None:
-    default = scenes.Knobs().clutter
-    assert store.canonical(f"scenes?clutter={default}") == "scenes"
-    assert store.canonical("scenes?context=0.11&clutter=0.22") == "scenes?clutter=0.22&context=0.11"
-    assert store.canonical(f"scenes?num_train={scenes.Recipe.num_train}") == "scenes"
-    assert store.canonical("scenes?num_train=500") == "scenes?num_train=500"
-
-
 def test_a_suite_follows_the_training_data() -> None:
     suite = load_suite("scenes-quick")
     followed = following(suite, "scenes?clutter=0.11")
@@ -126,24 +117,6 @@ def test_a_run_is_tested_on_the_sets_of_its_own_recipe(tiny: TinyWorld, tmp_path
         for path in store.root().glob(f"scenes-*/{store.MANIFEST}")
     }
     assert {0.0, 1.0} <= clutters
-
-
-@pytest.mark.usefixtures("few")
-def test_a_search_over_knobs_trains_and_tests_each_point_on_its_own_world(
-    tiny: TinyWorld, tmp_path: Path
-) -> None:
-    overrides = {
-        "data": {"train": "scenes"},
-        "evaluation.suite": str(tiny.folder / "scenes-some.yaml"),
-        "training.samples": 32,
-        "search": {"space": {"data.recipe.clutter": [0.1, 0.9], "data.recipe.object_size": [0.1, 0.5]}},
-    }
-    opened(tiny)  # writes the suite
-    study = open_study(tiny.study, overrides=overrides, output=tmp_path)
-    planned = study.dry_run_of_sweep()
-    assert len(planned) >= 4
-    made = {source for source in store.variants("scenes") if "object_size" in source}
-    assert len(made) >= 4
 
 
 @pytest.mark.usefixtures("few")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -39,12 +38,8 @@ def call(
     [
         (("sweep", "no-such.yaml"), "there is no such study file"),
         (("sweep", "rato"), "did you mean 'ratio'?"),
-        (("sweep", "studies/rato.yaml"), "did you mean 'ratio'?"),
         (("train", "."), "there is no such study file (got '.')"),
-        (("train", ""), "there is no such study file (got '')"),
         (("masks", "diagnose", "."), "there are no shards here (got '.')"),
-        (("masks", "diagnose", "/"), "there are no shards here (got '/')"),
-        (("masks", "preview", ""), "there is no such picture"),
         (("sweep", "baselines"), "the study has nothing to search"),
         (("train", "{study}", "--output", "{study}"), "is no folder"),
         (("compare", "--study", "{study}", "--baselines", ""), "a comparison needs a baseline"),
@@ -52,7 +47,6 @@ def call(
         (("train", "{study}", "--set", "trainin.samples=9"), "did you mean 'training'?"),
         (("train", "{study}", "--set", "arms.flip.strategy=pgz"), "did you mean 'pgs'?"),
         (("train", "{study}", "--set", "strategy.mask_ratio=1.5"), "mask_ratio must be in [0, 1)"),
-        (("train", "{study}", "--set", "strategy.taw=1"), "did you mean 'tau'?"),
         (("train", "{study}", "--device", "gpu"), "there is no such device (got 'gpu')"),
         (("train", "{study}", "--set", "data.train=/no/such/{0..1}.tar"), "2 of 2 shards are missing"),
         (("train", "{study}", "--set", "model=tiny-vitt", "--dry-run"), "did you mean 'tiny-vit'?"),
@@ -64,9 +58,7 @@ def call(
         (("evaluate", "no/such/run"), "there is no such checkpoint"),
         (("evaluate", "{shards}/00000.tar", "--model", "tiny-vit"), "not a file of weights"),
         (("evaluate", "runs:/abc/model"), "there is no MLflow store here"),
-        (("evaluate", "runs:/abc/model", "--offline"), "there is no MLflow store here"),
         (("evaluate", "{folder}", "--suite", "clip_benchmark:./foo"), "clip_benchmark:./foo: name: "),
-        (("data", "status", "clip_benchmark:-x"), "clip_benchmark:-x: name: "),
         (("report", "--output", "{folder}/empty"), "no study has run here"),
         (("masks", "show", "pgz"), "did you mean 'pgs'?"),
         (("masks", "preview"), "name either image files, a study or --data"),
@@ -74,18 +66,15 @@ def call(
         (("masks", "preview", "{study}", "--strategies", "attentive"), "which a preview does not have"),
         (("masks", "preview", "--data", "scenes", "--to", "masks.txt"), "written as .png, .pdf, .svg"),
         (("masks", "preview", "{shards}/00000.tar", "--model", "tiny-vit"), "00000.tar: an image cannot be"),
-        (("masks", "preview", "{study}", "--strategies", "pgz"), "did you mean 'pgs'?"),
         (("masks", "preview", "cat.jpg", "--mask-ratio", "1.5"), "--mask-ratio: must be in [0, 1)"),
         (("masks", "preview", "paper", "--mask-ratio", "0.6"), "0.6, arms.pgs-0.3.strategy.max_ratio: "),
         (("masks", "diagnose", "baselins"), "did you mean 'baselines'?"),
         (("masks", "diagnose", "scenes", "--strategies", "pgz"), "did you mean 'pgs'?"),
-        (("masks", "diagnose", "/no/such/{0..1}.tar"), "2 of 2 shards are missing"),
         (("data", "make", "scene"), "did you mean 'scenes'?"),
         (("data", "status", "papre"), "did you mean 'paper'?"),
         (("evaluate", "ViT-B-32:openai", "--suite", "winoground"), "the suite lacks data"),
         (("data", "fetch", "paper", "--root", "{folder}", "--offline"), "not tried without a network: "),
         (("evaluate", "{folder}", "--to", "{study}"), "is no folder"),
-        (("evaluate", "{folder}", "--to", "{study}/a/b"), "is no folder"),
         (("evaluate", "{folder}", "--suite", "{picture}"), "text must be UTF-8"),
         (("train", "{picture}"), "text must be UTF-8"),
     ],
@@ -113,17 +102,6 @@ def test_a_mistake_is_explained_and_exits_with_2(
     assert " object at 0x" not in err
     progress = r"(loading libraries and data \.\.\.\n)?(looking at the data: \d+/\d+\n)*"  # on a slow machine
     assert re.match(progress + "error: ", err)
-
-
-def test_where_scores_cannot_be_written_is_said_first(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "access", lambda path, mode: mode == os.F_OK and path.exists())
-    status, _, err = call(capsys, monkeypatch, "evaluate", "no:such", "--to", str(tmp_path / "a/b"))
-    assert status == 2
-    assert (
-        f"--to: scores cannot be written here: {tmp_path} may not be written to (got '{tmp_path}/a/b')" in err
-    )
 
 
 def test_a_mask_that_was_edited_after_the_training_is_refused(
@@ -159,16 +137,6 @@ def test_a_dry_run_says_what_would_happen_and_trains_nothing(
     assert "576 samples" in out
     assert "Less than a minute of training" in out
     assert not list(tmp_path.iterdir())
-
-
-def test_fetching_makes_what_is_built_in(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[str] = []
-    monkeypatch.setattr("pgsbench.data.store.ensure", lambda name, **_: made.append(name))
-    status, out, _ = call(capsys, monkeypatch, "data", "fetch", "scenes")
-    assert (status, made) == (0, ["scenes"])
-    assert "fetched 0 data sets" in out
 
 
 def test_a_dry_run_tells_the_share_that_is_dropped_not_the_share_that_is_hidden(
@@ -221,9 +189,7 @@ def test_a_slow_command_says_at_once_that_it_has_begun(words: str) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("masks", "ls"), "begins anew"),
         (("data", "make", "scenes"), "begins anew"),
-        (("data", "fetch", "paper"), "goes on where it was"),
         (("train", "quick"), "goes on where it was"),
         (("evaluate", "model"), "goes on where it was"),
     ],
@@ -256,22 +222,18 @@ HUGE = str(10**20)
         (("scale", "{study}", "--budgets", "1,2,4", "--hold-out", "nan"), "hold-out"),
         *(
             (
-                ("compare", "--study", "{study}", "--baselines", "flip", "--until", "decided", *asked, *dry),
+                ("compare", "--study", "{study}", "--baselines", "flip", "--until", "decided", *asked),
                 where,
             )
-            for dry in ((), ("--dry-run",))
             for asked, where in (
                 (("--margin", "nan"), "margin"),
-                (("--margin", "inf"), "margin"),
                 (("--margin", "-1"), "margin"),
                 (("--margin", "120%"), "margin"),
-                (("--max-seeds", "3"), "max-seeds"),
                 (("--max-seeds", HUGE), "max-seeds"),
                 (("--hours", "nan"), "--hours"),
             )
         ),
         (("plan", "{study}", "--device", "H100x99999999999"), "--device"),
-        (("plan", "{study}", "--device", f"H100x{'9' * 5000}"), "--device"),
         (("plan", "{study}", "--seeds", HUGE), "--seeds"),
         (("evaluate", "{study}", "--limit", HUGE), "--limit"),
         (("evaluate", "{study}", "--batch-size", HUGE), "--batch-size"),

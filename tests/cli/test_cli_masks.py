@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from test_cli_errors import call
 from tinyworld import TinyWorld
 
@@ -64,26 +63,6 @@ def test_diagnosing_a_study_leaves_files_and_an_entry_in_the_tracker(
     assert run("report", "--output", "all") == ""  # there is nothing to report of a study without runs
 
 
-def test_diagnosing_data(run, tiny: TinyWorld, tmp_path: Path) -> None:
-    out = run(
-        "masks",
-        "diagnose",
-        str(tiny.shards),
-        "--model",
-        "tiny-vit",
-        "--batches",
-        "1",
-        "--strategies",
-        "block",
-    )
-    assert "Masks on train" in out
-    assert (tmp_path / "masks-train" / "masks.csv").is_file()
-    assert not (tmp_path / "mlflow.db").exists()
-    pattern = f"{tiny.shards}/{{00000..00001}}.tar"
-    out = run("masks", "diagnose", pattern, "--model", "tiny-vit", "--batches", "1", "--strategies", "grid")
-    assert "masks-train/masks.csv" in out
-
-
 def test_a_calibrated_threshold_is_a_line_to_paste(run, tiny: TinyWorld, tmp_path: Path) -> None:
     asked = ("masks", "diagnose", str(tiny.shards), "--model", "tiny-vit", "--batches", "2")
     out = run(*asked, "--strategies", "cluster,random", "--find-threshold", "0.6")
@@ -95,23 +74,6 @@ def test_a_calibrated_threshold_is_a_line_to_paste(run, tiny: TinyWorld, tmp_pat
     run("masks", "diagnose", "pasted.yaml", "--strategies", "cluster", "--to", "pasted")
     (row,) = csv.DictReader((tmp_path / "pasted/masks.csv").open())
     assert float(row["effective_ratio"]) == pytest.approx(0.6, abs=0.05)  # of other batches
-
-
-def test_a_preview_of_a_study_and_of_files(run, tiny: TinyWorld, tmp_path: Path) -> None:
-    run(
-        "masks",
-        "preview",
-        str(tiny.study),
-        "--strategies",
-        "pgs,grid",
-        "--count",
-        "2",
-        "--to",
-        "study.png",
-    )
-    Image.new("RGB", (40, 30), "orange").save(tmp_path / "flat.png")
-    run("masks", "preview", "flat.png", "--model", "tiny-vit", "--mask-ratio", "0.25", "--to", "file.png")
-    assert (tmp_path / "study.png").stat().st_size > (tmp_path / "file.png").stat().st_size > 5_000
 
 
 def test_a_preview_leaves_out_those_arms_of_a_study_that_it_cannot_show(

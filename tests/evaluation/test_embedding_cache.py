@@ -9,7 +9,6 @@ from pathlib import Path
 import four_tasks
 import pytest
 import torch
-from counting import NOTHING, counted
 from four_tasks import run
 
 from pgsbench.evaluation.cache import EmbeddingCache
@@ -19,17 +18,6 @@ from pgsbench.models.clip import Clip
 @pytest.fixture
 def suite(data: Path, tmp_path: Path) -> Path:
     return four_tasks.write(data, tmp_path)
-
-
-def test_pictures_are_known_by_content_and_not_by_place(tiny: Clip, suite: Path) -> None:
-    cache = suite.parent / "cache"
-    run(tiny, suite, cache=cache)
-    shutil.copytree(suite.parent / "data/two", suite.parent / "data/six")
-    shutil.rmtree(suite.parent / "data/classes")
-    suite.write_text(suite.read_text().replace("data/classes", "data/six"))
-    with counted(tiny.model) as seen:
-        run(tiny, suite, cache=cache, out=suite.parent / "other")
-    assert seen == NOTHING
 
 
 @pytest.mark.parametrize("byte", [b"\x00", b"\xff"])  # zeros, or NaN
@@ -66,15 +54,6 @@ def test_a_cache_that_cannot_be_made_is_said_and_done_without(
     warning = capsys.readouterr().err
     assert warning.startswith("warning: embeddings are not kept: [Errno 20] Not a directory")
     assert warning.count("\n") == 1
-
-
-def test_a_cache_gives_back_what_it_was_given(tmp_path: Path) -> None:
-    keys, embeddings = [bytes([i]) * 16 for i in range(5)], torch.randn(5, 8)
-    EmbeddingCache(tmp_path, "model").add("text", keys, embeddings)
-    ((found, rows),) = EmbeddingCache(tmp_path, "model").blocks("text")
-    assert found == keys
-    assert torch.equal(rows, embeddings)
-    assert not list(EmbeddingCache(tmp_path, "model").blocks("image"))
 
 
 def test_the_longest_unused_models_make_room(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from counting import counted
 from torch import nn
 
 from pgsbench.data.tar import EncodedImage
-from pgsbench.evaluation.embed import Encoder, collapsed
+from pgsbench.evaluation.embed import Encoder
 from pgsbench.models.clip import Clip
 
 MakePicture = Callable[..., EncodedImage]
@@ -97,10 +97,3 @@ def test_nothing_is_masked_and_the_mode_is_restored(
         model.visual.patch_dropout = nn.Identity()
         model.eval()
     assert torch.equal(found, expected)
-
-
-def test_collapse_is_noticed() -> None:
-    same = torch.nn.functional.normalize(torch.ones(5, 8) + 1e-7 * torch.randn(5, 8), dim=1)
-    apart = torch.nn.functional.normalize(torch.ones(5, 8) + 1e-3 * torch.arange(40).view(5, 8), dim=1)
-    assert collapsed(image=same, text=apart) == ("collapsed image embeddings",)
-    assert collapsed(image=same[:1]) == ()  # one of a kind says nothing

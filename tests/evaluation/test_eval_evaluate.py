@@ -147,13 +147,3 @@ def test_missing_data_is_said_before_anything_is_encoded(tiny: Clip, suite: Suit
     with pytest.raises(DataError, match=r"(?s)my/six.*my/two.*my/find.*my/swap"):
         run(tiny, suite, tmp_path / "out", data_folder=nothing, progress=lambda *_: pytest.fail("began"))
     assert not (tmp_path / "out").exists()
-
-
-def test_a_reused_task_keeps_what_it_says_of_items(tiny: Clip, suite: Suite, tmp_path: Path) -> None:
-    run(tiny, suite, tmp_path / "out")
-    again = run(tiny, suite, tmp_path / "other", earlier=[tmp_path / "out"])
-    assert len(again.reused) == 4
-    for name in ("six-*/acc1", "find-*/text_recall_at_5"):
-        first, second = (outcomes(tmp_path / where, name) for where in ("out", "other"))
-        assert first.keys() == second.keys()
-        assert (first["rank"] == second["rank"]).all()

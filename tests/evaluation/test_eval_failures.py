@@ -13,10 +13,8 @@ import pytest
 from counting import counted
 from four_tasks import run
 
-from pgsbench.data.tar import EncodedImage
 from pgsbench.errors import DataError, EvaluationError, Interrupted, RunError
 from pgsbench.evaluation import task_results
-from pgsbench.evaluation.embed import Preprocess
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.models.clip import Clip
 from pgsbench.records.scores import Scores
@@ -127,17 +125,6 @@ def test_a_bug_of_a_built_in_protocol_keeps_its_traceback(
 
 
 # ------------------------------------------------------------------------------------ pictures and disks
-
-
-@pytest.mark.parametrize("size", [(500, 1), (1, 500)])
-def test_a_picture_that_the_transform_rejects(
-    size: tuple[int, int], tiny: Clip, make_picture: Callable[..., EncodedImage]
-) -> None:
-    prepare = Preprocess(tiny.preprocess_cfg | {"resize_mode": "longest"})
-    with pytest.raises(
-        DataError, match=rf"^odd\.png: .*cannot be brought.*got '{size[0]} x {size[1]} pixels'"
-    ):
-        prepare([("odd.png", make_picture(0, size))])
 
 
 @pytest.mark.parametrize("name", ["acc1.npz", "task.json", "scores.json"])

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import errno
-import io
 import json
-import os
 import shutil
-import urllib.request
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +12,7 @@ import huggingface_hub
 import pytest
 from public_sets import classes, states, suite_of
 
-from pgsbench.data import fetch, public
+from pgsbench.data import fetch
 from pgsbench.data.tar import EncodedImage
 from pgsbench.errors import DataError
 from pgsbench.evaluation.availability import (
@@ -119,22 +115,6 @@ def test_a_split_that_is_complete_is_not_fetched_again(
     assert {path: path.stat().st_ino for path in root.glob("wds_mnist/test/*")} == kept
     assert classnames.read_text().isupper()
     assert [path.name for path in root.iterdir()] == ["wds_mnist"]
-
-
-@pytest.mark.parametrize("public_name", ["mnist", "sugar_crepe/add_att"])
-def test_a_disk_that_refuses_is_not_taken_for_the_network(
-    public_name: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(fetch, "_check_hub", lambda where: None)
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
-    monkeypatch.setattr(shutil, "copyfileobj", refuse)
-    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: io.BytesIO(b"{}"))
-    with pytest.raises(DataError, match=f"the disk refuses: .*{os.strerror(errno.ENOSPC)}") as error:
-        fetch.fetch(public.lookup(public_name), ("test",), root)
-    assert fetch.NO_NETWORK not in str(error.value)
 
 
 @pytest.mark.parametrize("is_offline", [False, True])

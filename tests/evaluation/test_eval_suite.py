@@ -197,14 +197,3 @@ def test_built_in_data_lies_in_the_made_data_set(tmp_path: Path, monkeypatch: py
     assert task_data.data_folder("scenes:shape") == tmp_path / "scenes" / "eval" / "shape"
     assert task_data.without_builtin(load_suite("scenes")).tasks == ()
     assert task_data.data_folder("/a/b") == Path("/a/b")
-
-
-def test_public_data_lies_under_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PGSBENCH_DATA", "/sets")
-    assert task_data.data_folder("clip_benchmark:vtab/dtd") == Path("/sets/wds_vtab-dtd")
-    assert task_data.data_folder("clip_benchmark:winoground", root=tmp_path) == tmp_path / "winoground"
-    with pytest.raises(DataError) as error:
-        locate(load_suite("paper"))
-    assert "food101 (clip_benchmark:food101): /sets/wds_food101: no such folder" in str(error.value)
-    assert str(error.value).count("no such folder") == 36
-    assert "pgsbench data fetch" in str(error.value)

@@ -160,15 +160,6 @@ def test_what_cannot_be_learnt_from_is_refused(
         list(probe.measure(folder, encode))
 
 
-def test_classes_that_nothing_is_known_of_are_reported(folder: Path, encode: Encoder, tmp_path: Path) -> None:
-    own = shutil.copytree(folder, tmp_path / "own")
-    (own / "classnames.txt").write_text("red\ngreen\nblue\nblack\nwhite\n")
-    found = {m.metric: m for m in LinearProbe(l2=0.1).measure(own, encode)}
-    assert "2 of 5 classes have no training picture" in found["lp_acc1"].notes
-    assert "2 of 5 classes have no picture" in found["lp_acc1"].notes
-    assert found["lp_acc5"].value == 1
-
-
 @pytest.mark.parametrize(
     ("fields", "match"),
     [

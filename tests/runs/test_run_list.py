@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ import pgsbench
 from pgsbench.errors import ConfigError, ModelError, RunError, StudyError
 from pgsbench.models import checkpoint
 from pgsbench.models.clip import build
-from pgsbench.models.ready import clip_of
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting.runs.on_disk import DAMAGED, best_run, duration, runs
 from pgsbench.reporting.runs.run import diff_tables, scores_that_differ, settings_that_differ
@@ -31,25 +29,6 @@ def test_the_newest_run_comes_first_with_its_mean_score(tmp_path: Path) -> None:
     assert list(found["score"]) == [0.45, 0.5, 0.75, 0.7]
     assert set(found["status"]) == {"complete"}
     assert found["directory"][0] == str(written[-1].path)
-
-
-def test_runs_are_chosen_by_arm_score_and_age(tmp_path: Path) -> None:
-    write_study(tmp_path)
-    young = datetime.now(UTC) - timedelta(hours=3)
-    fresh = write_run(tmp_path / "runs", spec_of("grid", 0, study="other"), 0.6, started=young.isoformat())
-    assert list(runs(tmp_path, arm="pgs", sort="score")["score"]) == [0.75, 0.7]
-    assert list(runs(tmp_path, min_score=0.6, sort="score")["score"]) == [0.75, 0.7, 0.6]
-    assert list(runs(tmp_path, newer="4h")["id"]) == [fresh.spec.id]
-    assert runs(tmp_path, newer="2h").empty
-    assert len(runs(tmp_path, study="tiny")) == 4
-
-
-def test_a_run_that_two_studies_share_is_listed_in_both(tmp_path: Path) -> None:
-    first = write_study(tmp_path)[0]
-    record = StudyRecord.read(tmp_path / "runs/tiny")
-    other = StudyRecord(record.config.model_copy(update={"name": "other"}), record.runs[:1])
-    write_study_record(other, tmp_path / "runs/other")
-    assert list(runs(tmp_path, study="other")["id"]) == [first.spec.id]
 
 
 def test_what_is_not_complete_has_no_score_and_what_is_damaged_hides_nothing(tmp_path: Path) -> None:
@@ -183,11 +162,3 @@ def test_a_model_in_memory_is_evaluated_as_its_checkpoint_is(tiny: TinyWorld, tm
     assert values["alone"] == values["run"]
     with pytest.raises(ModelError, match="not a model that open_clip made"):
         pgsbench.evaluate(torch.nn.Linear(2, 2), tiny.suite)
-
-
-def test_equal_weights_under_another_activation_are_another_model() -> None:
-    plain, other = (build("tiny-vit", seed=0).model for _ in range(2))
-    assert clip_of(plain).model_cfg == clip_of(other).model_cfg
-    for block in other.visual.transformer.resblocks:
-        block.mlp.gelu = torch.nn.ReLU()
-    assert clip_of(plain).model_cfg != clip_of(other).model_cfg

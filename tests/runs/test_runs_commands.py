@@ -107,13 +107,6 @@ def test_doctor_prints_a_table_and_fails_where_something_will(
     assert "pip install optuna" in " ".join(shell("doctor", status=1).split())
 
 
-def test_data_ls_and_status_as_json(shell: Shell) -> None:
-    rows = json.loads(shell("data", "ls", "--json"))["Data sets"]
-    assert {row["data set"] for row in rows} == {"scenes", "tiny-imagenet"}
-    rows = json.loads(shell("data", "status", "winoground", "--json"))
-    assert rows["Data of the suite winoground"]
-
-
 def test_importing_pgsbench_imports_nothing_heavy() -> None:
     program = (
         "import sys, pgsbench\n"

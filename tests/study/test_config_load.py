@@ -145,26 +145,9 @@ def test_a_ratio_is_inherited_only_where_it_means_the_same(
     assert study.run_config("other", {}, 0).strategy.fields["mask_ratio"] == ratio
 
 
-def test_a_searched_value_wins_over_the_arm(tmp_path: Path) -> None:
-    study = load(tmp_path, "arms: {flip: {strategy: {name: flip, mask_ratio: 0.5}}}")
-    run = study.run_config("flip", {"strategy.mask_ratio": 0.75, "training.eps": 1e-8}, 0)
-    assert run.strategy.fields == {"mask_ratio": 0.75}
-    assert run.training.eps == 1e-8
-
-
 def test_a_variant_of_a_study_with_a_long_name_has_a_name_that_a_study_can_have(tmp_path: Path) -> None:
     path = tmp_path / f"{'n' * 100}.yaml"
     path.write_text("{}")
     study = open_study_file(path).variant("abc123")
     assert study.config.name == f"{'n' * 93}-abc123"
     assert type(study.config).model_validate(study.config.model_dump()) == study.config
-
-
-def test_a_study_has_no_endless_seeds(tmp_path: Path) -> None:
-    study = load(tmp_path, "{}")
-    assert study.with_seeds(range(3)).config.seeds == [0, 1, 2]
-    with pytest.raises(ConfigError, match="at most 1,000"):
-        study.with_seeds(range(10**9))
-    for none in ([], [0, 0], [-1], "2", [0.5]):  # a record with these could never be read again
-        with pytest.raises(ConfigError, match="seeds are different whole numbers"):
-            study.with_seeds(none)  # type: ignore[arg-type]

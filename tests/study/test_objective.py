@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +14,6 @@ from pgsbench.errors import StudyError
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.records.run_records import Summary
 from pgsbench.records.scores import GroupMean, Score, Scores
-from pgsbench.session.study import open_study
 from pgsbench.study.objective import Objective, check_costs
 
 
@@ -89,12 +87,3 @@ def test_a_cost_that_will_not_be_measured(
         check_costs(config, device, models)
     assert caught.value.where == where
     assert "take tokens or train_seconds" in caught.value.way_out
-
-
-def test_it_is_refused_before_anything_is_trained(tiny: TinyWorld, tmp_path: Path) -> None:
-    study = open_study(
-        tiny.study, output=tmp_path, device="cpu", overrides=["search.at_most={memory: 1.0e+9}"]
-    )
-    with pytest.raises(StudyError, match="memory is measured on a GPU only"):
-        study.sweep()
-    assert not list((tmp_path / "runs").rglob("spec.json"))

@@ -57,16 +57,6 @@ def test_every_setting_is_published_open_or_of_no_consequence() -> None:
         assert set(common) | set(method.open) <= set(settings_of(file, arm)), arm
 
 
-def test_the_published_training_is_that_of_the_released_script() -> None:
-    training = open_by_name("paper").config.training
-    assert training.samples == 32 * 10_968_539
-    assert (training.num_warmup_steps, training.steps) == (10_000, 85_691)
-    assert (training.batch_size, training.learning_rate, training.weight_decay) == (8 * 512, 1e-3, 0.2)
-    assert (training.beta1, training.beta2, training.eps) == (0.9, 0.98, 1e-6)
-    assert (training.precision, training.grad_clip_norm) == ("fp16", None)
-    assert training.unmasked_tuning.share == 0
-
-
 @pytest.mark.parametrize(
     ("override", "setting", "here"),
     [

@@ -6,7 +6,6 @@ import pytest
 from tinyworld import TinyWorld
 
 from pgsbench.errors import ConfigError
-from pgsbench.study.domains import Span
 from pgsbench.study.open import open_study_file
 from pgsbench.study.space import domains_of
 
@@ -33,12 +32,6 @@ def test_a_range_over_a_field_of_whole_numbers_needs_no_step(
     assert domains_of(study)[f"strategy.{field}"].grid() == [1, 2, 3]
 
 
-def test_a_range_over_a_field_of_real_numbers_keeps_them_all(tiny: TinyWorld) -> None:
-    space = "search={sampler: tpe, trials: 9, space: {strategy.edge_weight: {low: 0, high: 3}}}"
-    study = open_study_file(tiny.study, overrides=[space])
-    assert domains_of(study) == {"strategy.edge_weight": Span(0.0, 3.0)}
-
-
 def test_an_end_is_refused_as_it_was_written_and_with_its_line(tiny: TinyWorld) -> None:
     space = "search={sampler: tpe, trials: 2, space: {strategy.rounds: {low: -1, high: 1.5}}}"
     with pytest.raises(ConfigError) as raised:
@@ -48,13 +41,6 @@ def test_an_end_is_refused_as_it_was_written_and_with_its_line(tiny: TinyWorld) 
     assert f"--set {space}: search.space.strategy.rounds (arm pgs): rounds must be" in text
     assert "(got -1)" in text
     assert "input should be a valid integer (got 1.5)" in text
-
-
-def test_another_metric_is_refused_with_its_place(tiny: TinyWorld) -> None:
-    with pytest.raises(
-        ConfigError, match=r"--set search.metric=clasif.*no such score[^!]*did you mean 'classification'"
-    ):
-        open_study_file(tiny.study, overrides=["search.metric=clasification"])
 
 
 def test_a_value_that_is_right_beside_other_searched_ones_is_no_mistake(tiny: TinyWorld) -> None:

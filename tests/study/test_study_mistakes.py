@@ -47,13 +47,6 @@ def test_mistakes_of_all_kinds_are_named_in_one_pass(tmp_path: Path) -> None:
         assert said in text, said
 
 
-def test_a_rule_is_not_told_where_what_it_compares_is_wrong(tmp_path: Path) -> None:
-    text = complaint(tmp_path, "training: {samples: 32, batch_size: many}\nseeds: [0, 0]\n")
-    assert "1: training.batch_size: input should be a valid integer" in text
-    assert "seeds must differ" in text
-    assert "samples (32)" not in text  # 64 is the default, not what the user wants
-
-
 def test_a_warm_up_ends_within_the_training(tmp_path: Path) -> None:
     text = complaint(tmp_path, "training: {samples: 640}\narms: {a: {training: {warmup_steps: 11}}}")
     assert "2: arms.a.training.warmup_steps: the warm-up is longer than the training, which has 10" in text
@@ -93,24 +86,6 @@ def test_a_warm_up_ends_within_the_training(tmp_path: Path) -> None:
 )
 def test_absurd_values(tmp_path: Path, text: str, said: str) -> None:
     assert said in complaint(tmp_path, text)
-
-
-@pytest.mark.parametrize(
-    ("space", "said"),
-    [
-        ("{strategy.tau: [0.5, 0.50]}", "a choice is listed twice (got 0.5)"),
-        ("{strategy.mask_ratio: [0, 0.0]}", "a choice is listed twice (got 0.0)"),
-        ("{strategy.tau: {low: 0.1, high: 1, step: 1e-12}}", "and this one has 900,000,000,001"),
-        (
-            "{strategy.tau: {low: 0.1, high: 1, step: 0.01}, strategy.rounds: {low: 1, high: 200}}",
-            "a grid has at most 10,000 points, and this one has 18,200",
-        ),
-        (f"{{training.samples: {list(range(1001))}}}", "at most 1,000 choices can be listed (got 1001)"),
-        ("{strategy: [pgs, flip], strategy.mask_ratio: [0.5]}", "must not lie inside of another"),
-    ],
-)
-def test_a_space_with_doubled_or_endless_points(tmp_path: Path, space: str, said: str) -> None:
-    assert said in complaint(tmp_path, f"search: {{space: {space}}}")
 
 
 @pytest.mark.parametrize(

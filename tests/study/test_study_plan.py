@@ -11,7 +11,7 @@ from tinyworld import TinyWorld
 
 from pgsbench.errors import ConfigError
 from pgsbench.execution.estimate import Estimator
-from pgsbench.execution.machines import ASSUMED_SHARE, DEVICES, machine_named
+from pgsbench.execution.machines import ASSUMED_SHARE, machine_named
 from pgsbench.records.run_records import Summary
 from pgsbench.records.study_record import StudyRecord, StudyRun
 from pgsbench.reporting.render import Table
@@ -95,16 +95,6 @@ def test_what_does_not_fit_is_named(tiny: TinyWorld) -> None:
     fits = [*changed, "devices_per_run=8", "training.micro_batch_size=128"]
     _, memory = plan(open_study_file(tiny.study, overrides=fits), device="A100x8")
     assert "More than" not in memory.notes[0]
-
-
-def test_names_of_machines(tiny: TinyWorld) -> None:
-    assert machine_named("H100x8") is not None
-    assert all(machine_named(name) is not None for name in DEVICES)
-    assert machine_named("cuda:1") is machine_named("auto") is None
-    with pytest.raises(ConfigError, match="did you mean 'H100'"):
-        machine_named("H10x8")
-    with pytest.raises(ConfigError, match="trained by 4 devices"):
-        plan(open_study_file(tiny.study, overrides=["devices_per_run=4"]), device="H100x2")
 
 
 def test_points_of_a_search_are_rows_of_their_own(tiny: TinyWorld) -> None:

@@ -50,12 +50,6 @@ def test_arms_inherit_the_budget_and_nothing_else_of_another_text_strategy(tiny:
     assert len({run.id for run in runs.values()}) == 5
 
 
-def test_a_study_that_says_nothing_reads_whole_captions(tiny: TinyWorld) -> None:
-    said = planned(tiny, "text=none")["pgs"]
-    assert said.config.text.model_dump() == {"strategy": "none"}
-    assert said.id == planned(tiny)["pgs"].id
-
-
 def test_a_searched_strategy_takes_over_the_budget_alone(tiny: TinyWorld) -> None:
     study = open_study_file(
         tiny.study,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_study import TASKS, MakeStudy, Seen, fake_line, fake_record, finish, write_verdict
+from fake_study import TASKS, MakeStudy, Seen, fake_line, finish, write_verdict
 from study_records import write_study_record
 
 from pgsbench.records.study_record import StudyRecord
@@ -163,33 +163,6 @@ def test_a_run_that_ends_while_it_is_fed_was_not_killed(
     assert Seen(uri).runs["pgs s0"].info.status == "RUNNING"
     mirror.sync_study(folder)
     assert Seen(uri).runs["pgs s0"].info.status == "FINISHED"
-
-
-def test_one_damaged_run_does_not_hide_the_others(
-    tmp_path: Path, make_study: MakeStudy, new_store: NewStore
-) -> None:
-    folder, uri = make_study(tmp_path, steps=2), new_store("store")
-    (next(folder.glob("none-*")) / "summary.json").write_text("nonsense")
-    done = Mirror(uri).sync_study(folder)
-    assert "summary.json: damaged file" in done.problem
-    assert Seen(uri).runs["pgs s0"].info.status == "FINISHED"
-
-
-def test_a_run_of_another_study_is_shown_in_both(
-    tmp_path: Path, make_study: MakeStudy, new_store: NewStore
-) -> None:
-    folder, uri = make_study(tmp_path, steps=2), new_store("store")
-    other = tmp_path / "runs" / "other"
-    write_study_record(fake_record([StudyRecord.read(folder).runs[0].spec], name="other"), other)
-    mirror = Mirror(uri)
-    mirror.sync_study(folder)
-    mirror.sync_study(other)
-    seen = Seen(uri)
-    mine = seen.client.search_runs(
-        [seen.experiment.experiment_id], "tags.study = 'other' and tags.kind = 'run'"
-    )
-    assert [run.data.tags["mlflow.parentRunId"] for run in mine] == [seen.runs["other"].info.run_id]
-    assert len(seen.client.search_runs([seen.experiment.experiment_id])) == 6
 
 
 def test_a_run_that_is_planned_twice_is_one_row(

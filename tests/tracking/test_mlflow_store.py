@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fake_study import MakeStudy
 from killed import kill_while_it_makes
 
-from pgsbench.tracking.mirror import Mirror
 from pgsbench.tracking.mlflow_store import Store, resolve_uri
 
 IMPORTS = (
@@ -27,10 +25,3 @@ def test_a_kill_while_the_database_is_made_stops_nobody(
     assert kill_while_it_makes(database, IMPORTS, CONNECT, [0.0, 0.4]) == 2
     with Store(resolve_uri()).connect(Path.cwd()) as (client, experiment):
         assert not client.search_runs([experiment])
-
-
-def test_a_damaged_database_is_told_and_left_alone(tmp_path: Path, make_study: MakeStudy) -> None:
-    database = tmp_path / "mine.db"
-    database.write_bytes(b"\xff" * 8192)
-    assert "not a database" in Mirror(f"sqlite:///{database}").sync_study(make_study(tmp_path)).problem
-    assert database.read_bytes() == b"\xff" * 8192

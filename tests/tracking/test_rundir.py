@@ -197,16 +197,6 @@ def test_a_directory_without_a_spec_never_counts(run: RunDir, tmp_path: Path) ->
     assert not RunDir.create(tmp_path, spec).is_done  # it says DONE of what was there before
 
 
-def test_a_claim_on_a_directory_that_was_made_anew_stays(run: RunDir, tmp_path: Path) -> None:
-    spec = run.spec
-    with run.claim():
-        shutil.rmtree(run.path)
-        with held_elsewhere(RunDir.create(tmp_path, spec)) as process:
-            holder = f"process {process.pid} on {socket.gethostname()}"
-            assert run.holder == holder
-        assert run.holder is None
-
-
 def test_labels_tell_values_apart_and_seeds_are_named() -> None:
     assert fake_spec("pgs").label == "pgs"
     params = {"strategy.mask_ratio": 0.5, "strategy.otn": True, "a.eps": 1e-6, "a.x": 3.0}
