@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from study_records import scores_of
 from tinyworld import TinyWorld
 
 from pgsbench.config.schema import ModelConfig
@@ -13,7 +14,7 @@ from pgsbench.config.search import SearchConfig
 from pgsbench.errors import StudyError
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.records.run_records import Summary
-from pgsbench.records.scores import GroupMean, Score, Scores
+from pgsbench.records.scores import GroupMean, Score
 from pgsbench.study.objective import Objective, check_costs
 
 
@@ -21,22 +22,9 @@ def group(value: float) -> GroupMean:
     return GroupMean(value, value, value, n_tasks=1, chance=0.1)
 
 
-SCORES = Scores(
-    suite="s",
-    suite_version=1,
-    suite_fingerprint="",
-    checkpoint_sha256="",
-    mask=None,
-    scores=(Score("t/x", "a", "zero_shot", "acc1", 0.9, 10, 0.8, 1.0, 0.1, primary=True),),
-    groups={"a": group(0.2), "b": group(0.6)},
-    num_images=10,
-    num_texts=2,
-    architecture={},
-    activations=(),
-    preprocess={},
-    environment={},
-    files={},
-    protocols={},
+SCORES = scores_of(
+    [Score("t/x", "a", "zero_shot", "acc1", 0.9, 10, 0.8, 1.0, 0.1, primary=True)],
+    {"a": group(0.2), "b": group(0.6)},
 )
 
 

@@ -11,8 +11,8 @@ from fake_study import (
     fake_score,
     fake_spec,
     fake_summary,
-    scores_of,
 )
+from study_records import scores_of
 
 from pgsbench.records.scores import GroupMean
 from pgsbench.records.study_record import StudyRecord
