@@ -128,6 +128,8 @@ def test_adamw_trains_on_all_and_searches_nothing(folder: Path, encode: Encoder)
 def test_the_strength_is_chosen_on_held_out_pictures_and_then_all_are_trained_on(
     folder: Path, encode: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name, value in (("STEPS_A_DECADE", 2), ("LOWEST", -1), ("HIGHEST", 1)):  # a coarse search
+        monkeypatch.setattr(f"pgsbench.evaluation.logistic.{name}", value)
     sizes: list[int] = []
 
     def watched(features: torch.Tensor, *more: object, **named: object) -> object:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tinyworld import TinyWorld
 
-from pgsbench.errors import ConfigError, RunError
+from pgsbench.errors import RunError
 from pgsbench.experiment import run_once
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.study.open import open_study_file
@@ -66,21 +66,6 @@ def test_a_searched_strategy_takes_over_the_budget_alone(tiny: TinyWorld) -> Non
         {"strategy": "frequency", "keep": 6, "threshold": 0.01, "min_count": 5},
     ]
     assert [text.fields.get("keep") for text in found[3:]] == [None, 4, 4]
-
-
-@pytest.mark.parametrize(
-    ("override", "where", "said"),
-    [
-        ("text={strategy: frequency, keep: 2}", r"text\.keep", "at least 3"),
-        ("text={strategy: frequency, kep: 6}", r"text\.kep", "did you mean 'keep'"),
-        ("text=frequncy", "text", "did you mean 'frequency'"),
-        ("arms={a: {text: {strategy: block, keep: 1}}}", r"arms\.a\.text\.keep", "at least 3"),
-        ("search={space: {text.keep: [2, 6]}}", r"search\.space\.text\.keep", "unknown field"),
-    ],
-)
-def test_mistakes_name_their_place(tiny: TinyWorld, override: str, where: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=rf"(?s){where}.*{said}"):
-        open_study_file(tiny.study, overrides=[override])
 
 
 def test_a_text_strategy_in_a_file_is_its_content(tiny: TinyWorld, tmp_path: Path) -> None:
