@@ -40,13 +40,8 @@ def test_the_nearest_name_is_offered_where_there_is_one(name: str, hint: str) ->
             "at postgresql+psycopg://me:se:c@ret@host/name, too",
             "at postgresql+psycopg://me:***@host/name, too",
         ),
-        (
-            "postgresql://host/name?user=me&password=secret&x=1",
-            "postgresql://host/name?user=me&password=***&x=1",
-        ),
         ("http://:secret@host and http://a:secret@b", "http://:***@host and http://a:***@b"),
         ("http://host:5000/a@b", "http://host:5000/a@b"),
-        ("sqlite:////x/mlflow.db", "sqlite:////x/mlflow.db"),
     ],
 )
 def test_passwords_are_not_shown(given: str, shown: str) -> None:

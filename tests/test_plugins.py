@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -34,15 +33,6 @@ def test_a_class_in_a_file_is_found_relative_to_the_naming_file(tmp_path: Path) 
     found = REGISTRY.load("mine.py:A", relative_to=tmp_path)
     assert found.__name__ == "A"
     assert REGISTRY.load(f"{tmp_path}/mine.py:A") is found  # one file, one class object
-
-
-def test_an_edited_file_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.dont_write_bytecode", False)
-    for x in (1, 2):  # as long as before and in the same second: to Python's bytecode cache the same file
-        (tmp_path / "mine.py").write_text(f"class A:\n    x = {x}\n")
-        os.utime(tmp_path / "mine.py", (1, 1))
-        assert REGISTRY.load("mine.py:A", relative_to=tmp_path).x == x
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]
 
 
 def test_a_class_in_a_file_is_its_content_and_a_built_in_one_its_name(tmp_path: Path) -> None:

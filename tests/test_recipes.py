@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -12,7 +11,6 @@ import pytest
 import torch
 from tinyworld import TinyWorld
 
-from pgsbench.cli.app import app
 from pgsbench.config import sources
 from pgsbench.data import store
 from pgsbench.errors import ConfigError, DataError
@@ -117,22 +115,3 @@ def test_a_run_is_tested_on_the_sets_of_its_own_recipe(tiny: TinyWorld, tmp_path
         for path in store.root().glob(f"scenes-*/{store.MANIFEST}")
     }
     assert {0.0, 1.0} <= clutters
-
-
-@pytest.mark.usefixtures("few")
-def test_the_command_makes_lists_and_verifies_a_recipe(capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (
-        ["data", "make", "scenes", "--set", "clutter=0.33", "--set", "colour=1"],
-        ["data", "verify", "scenes", "--set", "clutter=0.33", "--set", "colour=1"],
-        ["data", "ls"],
-    ):
-        app(words, standalone_mode=False)
-    out = capsys.readouterr().out
-    assert out.startswith("made: ")
-    assert "data.train=scenes?clutter=0.33&colour=1\n" in out
-    assert "files as they were made" in out
-    app(["data", "verify", "scenes?clutter=0.33&colour=1", "--json"], standalone_mode=False)
-    ((files,),) = json.loads(capsys.readouterr().out).values()
-    assert int(files["files as they were made"]) > 0
-    with pytest.raises(DataError, match="clutter: a knob is set to a number"):
-        app(["data", "make", "scenes", "--set", "clutter"], standalone_mode=False)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -168,42 +166,6 @@ def test_every_command_has_help_with_an_example(
     assert status == 0
     assert "Example: " in out
     assert f"pgsbench {' '.join(words)}" in out.partition("Example: ")[2]
-
-
-@pytest.mark.parametrize(
-    "words",
-    ["evaluate x", "masks preview x", "masks diagnose x", "report x", "train x"],
-)
-def test_a_slow_command_says_at_once_that_it_has_begun(words: str) -> None:
-    command = [sys.executable, "-X", "importtime", "-m", "pgsbench", *words.split()]
-    before: list[str] = []
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        before += iter(process.stderr.readline, "loading libraries and data ...\n")
-        process.kill()
-    imported = {line.rpartition("|")[2].strip() for line in before}
-    assert "typer" in imported
-    assert not imported & {"torch", "scipy", "pandas", "numpy"}
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("data", "make", "scenes"), "begins anew"),
-        (("train", "quick"), "goes on where it was"),
-        (("evaluate", "model"), "goes on where it was"),
-    ],
-)
-def test_an_interrupted_command_says_what_the_next_one_does(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], said: str
-) -> None:
-    def interrupted(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("typer.core.TyperCommand.invoke", interrupted)
-    status, _, err = call(capsys, monkeypatch, *words)
-    assert status == 130
-    assert err.endswith(f"\nstopped; the same command {said}\n")
 
 
 HUGE = str(10**20)

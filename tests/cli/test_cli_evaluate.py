@@ -52,21 +52,6 @@ def test_several_checkpoints_stand_in_one_table_with_their_differences(
     assert {row["difference"] for row in tables["Differences"]} == {"model-1 − model-0"}
 
 
-def test_one_checkpoint_keeps_its_table(
-    models: list[str],
-    tiny: TinyWorld,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    words = (models[0], "--suite", str(tiny.suite), "--limit", "5", "--to", "look")
-    assert evaluate(monkeypatch, *words) == 0
-    out = capsys.readouterr().out
-    assert "Suite tiny-first-5" in out
-    assert "a look at the first 5 items" in out
-    assert "tasks: 2 measured, 0 reused" in out
-    assert Path("look/scores.json").is_file()
-
-
 @pytest.mark.parametrize(
     ("words", "said"),
     [

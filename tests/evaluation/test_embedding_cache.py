@@ -31,20 +31,6 @@ def test_a_file_of_the_cache_that_holds_something_else_is_as_none(byte: bytes, t
     assert list(cache.folder.iterdir()) == []
 
 
-def test_a_file_of_the_cache_that_cannot_be_read_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    EmbeddingCache(tmp_path, "model").add("image", [b"k" * 16], torch.eye(1, 8))
-
-    def refused(path: Path) -> None:
-        raise PermissionError(path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("pgsbench.evaluation.cache.load_file", refused)
-        assert list(EmbeddingCache(tmp_path, "model").blocks("image")) == []
-    assert len(list(EmbeddingCache(tmp_path, "model").blocks("image"))) == 1
-
-
 def test_a_cache_that_cannot_be_made_is_said_and_done_without(
     tiny: Clip, suite: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -172,19 +172,3 @@ def test_a_damaged_archive_leaves_nothing_to_be_counted(root: Path, servers: Pat
     assert states(suite)["sugar_crepe/add_att"].state == MISSING
     (servers / "val2017.zip").write_bytes(content)
     assert fetch_missing(suite) == 1
-
-
-@pytest.mark.parametrize("linked", [False, True])
-def test_pictures_that_are_missing_are_fetched(
-    linked: bool, root: Path, servers: Path, tmp_path: Path
-) -> None:
-    pictures = root / "sugar_crepe" / "val2017"
-    pictures.mkdir(parents=True)
-    if linked:
-        pictures = pictures.rename(tmp_path / "elsewhere")
-        (root / "sugar_crepe" / "val2017").symlink_to(pictures)
-    (pictures / "b.jpg").write_bytes(b"")
-    suite = sugar_crepe(tmp_path)
-    assert fetch_missing(suite) == 1
-    assert states(suite)["sugar_crepe/add_att"].state == PRESENT
-    assert pictures.exists()

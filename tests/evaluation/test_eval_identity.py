@@ -68,15 +68,6 @@ def test_whatever_scores_rest_on_is_in_the_fingerprint(change: Callable[[Path], 
     assert fingerprint(suite) not in (before, "")
 
 
-def test_where_a_suite_is_named_from_makes_no_difference(
-    suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "link").symlink_to(suite.parent)
-    monkeypatch.chdir(suite.parent)
-    typed = [suite, "mine.yaml", "../here/mine.yaml", tmp_path / "link" / "mine.yaml"]
-    assert len({fingerprint(path) for path in typed}) == 1
-
-
 def test_data_that_is_missing_has_no_fingerprint(suite: Path) -> None:
     shutil.rmtree(suite.parent / "sets")
     assert fingerprint(suite) == ""

@@ -28,16 +28,6 @@ def test_the_catalogue_knows_clip_benchmarks_collections() -> None:
             assert is_retrieval == (member in dataset_collection["retrieval"])
 
 
-def test_names_of_sets(root: Path) -> None:
-    assert public.folder("wds/vtab/cifar10") == root / "wds_vtab-cifar10"
-    assert public.lookup("cifar10") == public.lookup("vtab/cifar10")
-    assert public.lookup("vtab/cifar10").repository == "clip-benchmark/wds_vtab-cifar10"
-    assert public.folder("sugar_crepe/add_att", root=Path("/x")) == Path("/x/sugar_crepe")
-    unknown = public.lookup("imagenet1q")
-    assert (unknown.folder, unknown.size, unknown.repository) == ("wds_imagenet1q", None, "")
-    assert unknown.source == "not in the catalogue: did you mean 'imagenet1k'?"
-
-
 def test_a_collection_is_one_task_a_set(tmp_path: Path) -> None:
     suite = suite_of(
         tmp_path,

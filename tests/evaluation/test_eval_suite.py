@@ -7,7 +7,6 @@ from pathlib import Path
 import clip_benchmark
 import pytest
 
-from pgsbench.data import store
 from pgsbench.errors import ConfigError, DataError, UserError
 from pgsbench.evaluation import suite as suites
 from pgsbench.evaluation import task_data
@@ -184,16 +183,3 @@ def test_everything_that_is_missing_is_named_at_once(
     assert f"- gone ({tmp_path / 'gone'})" in text and "no such folder" in text  # noqa: PT018
     assert text.count("pgsbench data make scenes") == 1
     assert "there" not in text
-
-
-@pytest.mark.parametrize("name", ["./foo", "-x", "/data/x", "wds/-x"])
-def test_a_public_set_of_an_odd_name(name: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^clip_benchmark:{name}: (tasks\.0\.)?name: string should match"):
-        load_suite(f"clip_benchmark:{name}")
-
-
-def test_built_in_data_lies_in_the_made_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "find", lambda name: tmp_path / name)
-    assert task_data.data_folder("scenes:shape") == tmp_path / "scenes" / "eval" / "shape"
-    assert task_data.without_builtin(load_suite("scenes")).tasks == ()
-    assert task_data.data_folder("/a/b") == Path("/a/b")

@@ -114,17 +114,6 @@ def test_a_probe_is_scikit_learns_on_the_same_embeddings(folder: Path, encode: E
     assert set(found) == {"lp_acc1", "lp_mean_per_class_recall"}  # three classes have no acc5
 
 
-def test_adamw_trains_on_all_and_searches_nothing(folder: Path, encode: Encoder) -> None:
-    first = next(iter(LinearProbe(solver="adamw").measure(folder, encode)))
-    assert first.details == f"AdamW with weight decay 0, {NUM_TRAIN} training pictures"
-    images, labels = (torch.from_numpy(one) for one in embedded(folder, "train", encode))
-    test_images, test_labels = (torch.from_numpy(one) for one in embedded(folder, "test", encode))
-    guessed = fit_by_adamw(images, labels, 3, 0.0, seed=0).logits(test_images).argmax(dim=1)
-    assert list(first.correct) == (guessed == test_labels).tolist()
-    few = next(iter(LinearProbe(solver="adamw", shots=20).measure(folder, encode)))  # all: none is held out
-    assert "60 training pictures" in few.details
-
-
 def test_the_strength_is_chosen_on_held_out_pictures_and_then_all_are_trained_on(
     folder: Path, encode: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,14 +12,13 @@ from tinyworld import TinyWorld
 from written import spec_of, write_run, write_study
 
 import pgsbench
-from pgsbench.errors import ConfigError, ModelError, RunError, StudyError
+from pgsbench.errors import ModelError, RunError
 from pgsbench.models import checkpoint
 from pgsbench.models.clip import build
 from pgsbench.records.study_record import StudyRecord
-from pgsbench.reporting.runs.on_disk import DAMAGED, best_run, duration, runs
+from pgsbench.reporting.runs.on_disk import DAMAGED, runs
 from pgsbench.reporting.runs.run import diff_tables, scores_that_differ, settings_that_differ
 from pgsbench.tracking.run_files import export, find_run, remove
-from pgsbench.tracking.rundir import RunDir
 
 
 def test_the_newest_run_comes_first_with_its_mean_score(tmp_path: Path) -> None:
@@ -42,41 +41,11 @@ def test_what_is_not_complete_has_no_score_and_what_is_damaged_hides_nothing(tmp
     assert len(found) == 5
 
 
-@pytest.mark.parametrize("text", ["2", "d", "2y", "-1d", "1d2h", ""])
-def test_a_duration_has_a_number_and_a_unit(text: str) -> None:
-    with pytest.raises(ConfigError, match="a number and a unit"):
-        duration(text)
-
-
 def test_a_run_is_found_by_the_beginning_of_its_id(tmp_path: Path) -> None:
     written = write_study(tmp_path)
     spec = written[0].spec
     assert find_run(tmp_path / "runs", spec.id[:6]).path == written[0].path
     assert find_run(tmp_path / "nowhere", str(written[0].path)).path == written[0].path
-
-
-def test_an_unknown_id_gets_the_nearest_ones_and_a_short_one_those_it_fits(tmp_path: Path) -> None:
-    spec = write_study(tmp_path)[0].spec
-    typo = spec.id[:-2] + "zz"
-    with pytest.raises(RunError, match=rf"did you mean .*{spec.id} \(tiny/pgs s0\)"):
-        find_run(tmp_path / "runs", typo)
-    with pytest.raises(RunError, match="no run with this id"):
-        find_run(tmp_path / "runs", "")
-    twin = RunDir(tmp_path / "runs/tiny/twin")
-    twin.path.mkdir()
-    content = json.loads((tmp_path / "runs" / spec.folder / "spec.json").read_text())
-    (twin.path / "spec.json").write_text(json.dumps(content | {"id": spec.id[:4] + "000000"}))
-    with pytest.raises(RunError, match=r"2 runs have an id that begins like this"):
-        find_run(tmp_path / "runs", spec.id[:4])
-
-
-def test_the_best_run_is_that_of_the_study_with_the_highest_score(tmp_path: Path) -> None:
-    written = write_study(tmp_path)
-    best = best_run("tiny", output=tmp_path)
-    assert list(best["id"]) == [written[1].spec.id]
-    assert list(best_run("tiny", output=tmp_path, metric="tiny/colour/acc1")["id"]) == [written[1].spec.id]
-    with pytest.raises(StudyError, match="no run has such a score"):
-        best_run("tiny", output=tmp_path, metric="robustness")
 
 
 def test_a_run_is_read_as_frames(tmp_path: Path) -> None:

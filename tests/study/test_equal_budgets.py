@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from study_records import write_study_record
 from tinyworld import TinyWorld
 
-from pgsbench.config.schema import RunConfig, TrainingConfig, UnmaskedTuning
+from pgsbench.config.schema import RunConfig
 from pgsbench.errors import ConfigError, StudyError, UserError
 from pgsbench.execution.estimate import Estimator
 from pgsbench.execution.join import joined_file
@@ -144,27 +143,6 @@ def test_seconds_of_a_cluster_are_not_those_of_the_login_node(
     on_a_node = open_study(in_seconds(tiny, tmp_path), output=tmp_path, device="cpu", threads=2).plan()
     planned = on_cluster(study, on="slurm:one", output=tmp_path).plan()
     assert [spec.id for spec in planned] == [spec.id for spec in on_a_node]
-
-
-def test_timed_steps_have_the_micro_batches_of_the_real_ones(
-    tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[TrainingConfig] = []
-
-    def look(*given: object, emit: Callable[[object], None], **_: object) -> None:
-        (config,) = (one for one in given if isinstance(one, TrainingConfig))
-        seen.append(config)
-        for step in range(config.steps):
-            emit(step)
-
-    monkeypatch.setattr("pgsbench.execution.estimate.train", look)
-    config = open_study_file(in_seconds(tiny, tmp_path)).run_config("none", {}, 0)
-    for batch, micro in ((1024, 256), (4, 2), (1024, 1000), (1024, None)):
-        sizes = {"batch_size": batch, "micro_batch_size": micro, "unmasked_tuning": UnmaskedTuning(share=0)}
-        training = config.training.model_copy(update=sizes)
-        Estimator("cpu").seconds(config.model_copy(update={"training": training}))
-    found = [(one.batch_size, one.micro_batch_size) for one in seen]
-    assert found == [(64, 16), (4, 2), (64, 62), (64, None)]
 
 
 @pytest.mark.parametrize(

@@ -88,15 +88,6 @@ def test_a_forward_pass_that_runs_again_takes_its_time(
     assert seconds(*changed) == pytest.approx(times * seconds(), rel=1e-6)
 
 
-def test_what_does_not_fit_is_named(tiny: TinyWorld) -> None:
-    changed = ["search=null", "model=ViT-B-16", "training.batch_size=4096", "training.samples=4096"]
-    _, memory = plan(open_study_file(tiny.study, overrides=changed), device="A100")
-    assert "More than the 75 GiB of a device: pgs, flip, none, oracle." in memory.notes[0]
-    fits = [*changed, "devices_per_run=8", "training.micro_batch_size=128"]
-    _, memory = plan(open_study_file(tiny.study, overrides=fits), device="A100x8")
-    assert "More than" not in memory.notes[0]
-
-
 def test_points_of_a_search_are_rows_of_their_own(tiny: TinyWorld) -> None:
     costs, _ = plan(open_study_file(tiny.study), device="H100")
     assert [row[0] for row in costs.cells()] == [

@@ -5,15 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_study import TASKS, MakeStudy, Seen, fake_line, finish, write_verdict
-from study_records import write_study_record
 
-from pgsbench.records.study_record import StudyRecord
 from pgsbench.tracking import mlflow_text
 from pgsbench.tracking.mirror import Mirror
 from pgsbench.tracking.mlflow_arms import curve_points
@@ -163,27 +160,6 @@ def test_a_run_that_ends_while_it_is_fed_was_not_killed(
     assert Seen(uri).runs["pgs s0"].info.status == "RUNNING"
     mirror.sync_study(folder)
     assert Seen(uri).runs["pgs s0"].info.status == "FINISHED"
-
-
-def test_a_run_that_is_planned_twice_is_one_row(
-    tmp_path: Path, make_study: MakeStudy, new_store: NewStore
-) -> None:
-    folder, uri = make_study(tmp_path, steps=2, done=False), new_store("store")
-    record = StudyRecord.read(folder)
-    arm = record.runs[-1]
-    trial = replace(arm, spec=replace(arm.spec, params={"strategy.mask_ratio": 0.75}))
-    write_study_record(replace(record, runs=(*record.runs, trial)), folder)
-    run = RunDir(folder.parent / arm.directory)
-    with run.claim():
-        assert Mirror(uri).sync_study(folder).runs == 3
-    for planned in record.runs:
-        finish(RunDir(folder.parent / planned.directory))
-    Mirror(uri).sync_study(folder)
-    seen = Seen(uri)
-    (row,) = seen.client.search_runs([seen.experiment.experiment_id], f"tags.id = '{run.spec.id}'")
-    assert (row.info.run_name, row.info.status) == ("pgs s0", "FINISHED")
-    assert (seen.runs["ratio"].info.status, seen.runs["ratio"].data.tags["done"]) == ("FINISHED", "3/3")
-    assert "Also: pgs mask_ratio=0.75 s0" in row.data.tags["mlflow.note.content"]
 
 
 def test_a_server_that_is_gone_costs_nothing_and_no_password_is_told(

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE
 
@@ -19,25 +19,15 @@ import pytest
 from fake_study import fake_record, fake_scores, fake_spec, fake_summary
 from study_records import write_study_record
 
-from pgsbench.disk import leases
-from pgsbench.errors import RunError, RunHeldError
+from pgsbench.errors import RunError
 from pgsbench.records.run_records import Environment
 from pgsbench.records.study_record import StudyRecord, StudyRun, remove_planned, write_planned
-from pgsbench.tracking import rundir
 from pgsbench.tracking.rundir import RunDir, all_runs, find_runs
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunDir:
     return RunDir.create(tmp_path, fake_spec())
-
-
-def test_create_names_the_folder_and_open_reads_it(tmp_path: Path) -> None:
-    spec = fake_spec("flip", 1)
-    run = RunDir.create(tmp_path, spec)
-    assert run.path == tmp_path / "ratio" / f"flip-s1-{spec.id}"
-    assert RunDir(run.path).spec == spec
-    assert (run.environment, run.summary, run.scores, run.metrics()) == (None, None, None, [])
 
 
 def test_not_a_number_becomes_null_and_a_damaged_file_is_named(run: RunDir) -> None:
@@ -152,25 +142,6 @@ def test_a_claim_ends_with_its_process(run: RunDir) -> None:
             pass
         (line,) = (run.path / "takeovers.jsonl").read_text().splitlines()
         assert json.loads(line)["lost"] == f"process {process.pid} on {socket.gethostname()}"
-
-
-def test_a_holder_with_a_slow_clock_is_not_waited_for_once_it_is_seen_to_live(
-    run: RunDir, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lease = run.path / ".lease-000001.held"
-    lease.write_text(json.dumps(asdict(leases.this_process()) | {"machine": "elsewhere"}))
-    beats: list[float] = []
-
-    def touched_by_its_clock(_: float) -> None:
-        beats.append(1000.0 + len(beats))
-        os.utime(lease, (beats[-1], beats[-1]))
-        assert len(beats) < 5
-
-    touched_by_its_clock(0)
-    monkeypatch.setattr(rundir.time, "sleep", touched_by_its_clock)
-    assert leases.seems_lost(run.path)
-    with pytest.raises(RunHeldError, match="another process works on this run"), run.claim():
-        pass
 
 
 def test_a_deleted_run_directory_is_not_made_anew_by_writing(run: RunDir) -> None:
