@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -100,3 +101,12 @@ def test_a_broken_package_is_a_plugin_error_only_when_used(monkeypatch: pytest.M
     assert REGISTRY.names() == ["path", "gone", "theirs"]
     with pytest.raises(PluginError, match=r"entry point theirs:Thing.*no module named theirs"):
         REGISTRY.load("theirs")
+
+
+def test_an_edited_file_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    for x in (1, 2):  # as long as before and in the same second: to Python's bytecode cache the same file
+        (tmp_path / "mine.py").write_text(f"class A:\n    x = {x}\n")
+        os.utime(tmp_path / "mine.py", (1, 1))
+        assert REGISTRY.load("mine.py:A", relative_to=tmp_path).x == x
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]
