@@ -104,16 +104,11 @@ def test_a_mask_ratio_goes_to_every_arm_that_has_one(tiny: TinyWorld, tmp_path: 
     }
 
 
-PREVIEW = ("masks", "preview", "--data", "{shards}", "--model", "tiny-vit", "--strategies", "{strategy}")
-DIAGNOSE = ("masks", "diagnose", "{shards}", "--model", "tiny-vit", "--strategies", "{strategy}")
-
-
 @pytest.mark.parametrize(
     ("name", "said", "words"),
     [
-        ("Undeclared", "`select` seems to read what `needs` does not name", PREVIEW),
-        ("Undeclared", "`select` seems to read what `needs` does not name", ("train", "mine.yaml")),
-        ("Descending", "the indices in each row of `keep` must ascend", DIAGNOSE),
+        ("Undeclared", "`select` seems to read what `needs` does not name", "masks preview --data {shards}"),
+        ("Descending", "the indices in each row of `keep` must ascend", "masks diagnose {shards}"),
     ],
 )
 def test_a_bad_strategy_is_named_wherever_it_is_used(
@@ -121,24 +116,14 @@ def test_a_bad_strategy_is_named_wherever_it_is_used(
     monkeypatch: pytest.MonkeyPatch,
     tiny: TinyWorld,
     tmp_path: Path,
-    words: tuple[str, ...],
+    words: str,
     name: str,
     said: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.py").write_text(STRATEGIES)
-    (tmp_path / "mine.yaml").write_text(
-        f"data: {{train: '{tiny.shards}/{{00000..00002}}.tar', augment: none}}\n"
-        f"model: tiny-vit\n"
-        f"strategy: {{name: 'bad.py:{name}'}}\n"
-        f"training: {{samples: 32, batch_size: 16}}\n"
-        f"evaluation: {{suite: '{tiny.suite}'}}\n"
-    )
-    places = {"{strategy}": f"bad.py:{name}", "{shards}": tiny.shards}
-    filled = list(words)
-    for key, value in places.items():
-        filled = [word.replace(key, str(value)) for word in filled]
-    status, _, err = call(capsys, monkeypatch, *filled)
+    line = f"{words.format(shards=tiny.shards)} --model tiny-vit --strategies bad.py:{name}"
+    status, _, err = call(capsys, monkeypatch, *line.split())
     assert f"strategy {name}: {said}" in err
     assert status == 2
     assert "Traceback" not in err
