@@ -155,10 +155,8 @@ def test_what_cannot_be_learnt_from_is_refused(
     ("fields", "match"),
     [
         ({"shots": -1}, "shots must be a number from 0 on, not -1"),
-        ({"shots": 1.5}, "shots must be a number from 0 on"),
         ({"l2": math.inf}, "l2 must be a number"),
         ({"train": "test"}, "must not be the same folder"),
-        ({"solver": "sgd"}, "solver must be lbfgs or adamw, not 'sgd'"),
     ],
 )
 def test_fields_are_checked(fields: dict, match: str) -> None:

@@ -71,12 +71,9 @@ class LinearProbe:
     split: str = "test"
 
     def __post_init__(self) -> None:
-        for name, kind in (("shots", int), ("seed", int), ("l2", int | float)):
-            value: object = getattr(self, name)  # a suite's file may say anything
-            if not isinstance(value, kind) or isinstance(value, bool) or not 0 <= value < math.inf:
-                raise ValueError(f"{name} must be a number from 0 on, not {value!r}")
-        if self.solver not in ("lbfgs", "adamw"):
-            raise ValueError(f"solver must be lbfgs or adamw, not {self.solver!r}")
+        for name in ("shots", "seed", "l2"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be a number from 0 on, not {getattr(self, name)!r}")
         check_name("train", self.train)
         check_name("split", self.split)
         if self.train == self.split:

@@ -46,9 +46,8 @@ class Retrieval:
     split: str = "test"
 
     def __post_init__(self) -> None:
-        ks: object = self.recall_at  # a suite's file may say anything
-        if not isinstance(ks, tuple) or not ks or not all(isinstance(k, int) and k >= 1 for k in ks):
-            raise ValueError(f"recall_at must be a list of whole numbers from 1 on, not {ks!r}")
+        if not self.recall_at or min(self.recall_at) < 1:
+            raise ValueError(f"recall_at must be a list of whole numbers from 1 on, not {self.recall_at!r}")
         check_name("split", self.split)
 
     @property
