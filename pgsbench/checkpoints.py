@@ -117,7 +117,8 @@ def evaluate_checkpoint(
     target = (to or scores_folder(name, wanted.whole.name)).resolve() / wanted.folder
     mask = _mask_of(name) if with_mask else None
     check_writable(target, *([_masked(target)] if mask else []))
-    on, find = devices_named(device)[0], partial(task_data.data_folder, root=root)
+    on, autocast = devices_named(device)[0], dtype_of(precision)
+    find = partial(task_data.data_folder, root=root)
     task_data.locate(task_data.without_builtin(wanted.tasks), find)  # said before any weights are fetched
     opened = _opened(source, model, on)
     task_data.make_builtin(wanted.tasks, progress=progress)
@@ -129,7 +130,7 @@ def evaluate_checkpoint(
         data_folder=find,
         device=next(opened.clip.model.parameters()).device,
         batch_size=batch_size,
-        autocast=dtype_of(precision),
+        autocast=autocast,
         part_of=wanted.whole,
         progress=progress,
     )

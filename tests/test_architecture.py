@@ -34,27 +34,14 @@ def modules_after(*arguments: str) -> set[str]:
     return set(done.stdout.rpartition("MODULES")[2].split())
 
 
-@pytest.mark.parametrize(
-    "arguments", [("--help",), ("sweep", "--help"), ("masks", "--help"), ("--version",), ("masks", "ls")]
-)
+@pytest.mark.parametrize("arguments", [("--help",), ("sweep", "--help"), ("masks", "ls")])
 def test_the_command_line_starts_without_heavy_imports(arguments: tuple[str, ...]) -> None:
     assert not modules_after(*arguments) & HEAVY
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("study", "validate", "ratio"),
-        ("study", "show", "ratio"),
-        ("sweep", "ratio", "--set", "strategy.taw=1"),
-    ],
-)
-def test_a_study_is_checked_without_a_model(arguments: tuple[str, ...]) -> None:
-    assert not modules_after(*arguments) & {"open_clip", "transformers", "mlflow", "matplotlib"}
-
-
-def test_the_import_test_can_fail() -> None:
-    assert "torch" in modules_after("masks", "show", "none")
+def test_a_study_is_checked_without_a_model() -> None:
+    found = modules_after("study", "show", "ratio")
+    assert not found & {"open_clip", "transformers", "mlflow", "matplotlib"}
 
 
 @pytest.mark.parametrize(

@@ -22,15 +22,6 @@ def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_file_may_be_read_by_whom_the_umask_says(tmp_path: Path) -> None:
-    plain, private = tmp_path / "plain", tmp_path / "private"
-    plain.touch()
-    with atomic(private) as scratch:
-        scratch.write_text("weights")
-        scratch.chmod(0o600)  # as safetensors does
-    assert private.stat().st_mode == plain.stat().st_mode
-
-
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "report.md"
     path.write_text("old")
@@ -67,8 +58,3 @@ def test_a_folder_that_cannot_be_written_says_why(tmp_path: Path) -> None:
     assert unwritable(tmp_path / "new" / "deep") == ""
     assert unwritable(tmp_path / "file" / "below") == f"{tmp_path}/file is no folder"
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
-
-
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="Linux has it")
-def test_a_folder_of_the_system_cannot_be_written() -> None:
-    assert unwritable(Path("/proc/new/deep")).startswith("/proc ")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,14 +11,12 @@ import pytest
 import torch
 from tinyworld import TinyWorld
 
-from pgsbench.cli.app import app
 from pgsbench.config import sources
 from pgsbench.data import store
 from pgsbench.errors import ConfigError, DataError
 from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import following, load_suite
 from pgsbench.experiment import is_complete, run_once, suite_of
-from pgsbench.session.study import open_study
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
 from pgsbench.study.study_file import StudyFile
@@ -86,33 +83,6 @@ def test_names_and_knobs_are_joined_and_split() -> None:
         sources.split("scenes?clutter=much")
 
 
-def test_what_is_the_default_is_not_named() -> None:
-    default = scenes.Knobs().clutter
-    assert store.canonical(f"scenes?clutter={default}") == "scenes"
-    assert store.canonical("scenes?context=0.11&clutter=0.22") == "scenes?clutter=0.22&context=0.11"
-    assert store.canonical(f"scenes?num_train={scenes.Recipe.num_train}") == "scenes"
-    assert store.canonical("scenes?num_train=500") == "scenes?num_train=500"
-
-
-def test_fewer_pairs_are_the_first_of_the_same_world() -> None:
-    few, all_ = recipe_with({"num_train": 500}), recipe_with({})
-    assert few == replace(all_, num_train=500)
-    assert scenes.identity(few) != scenes.identity(all_)
-    assert scenes.knobs_of(asdict(few)) == {"num_train": 500}
-
-
-def test_variants_of_either_kind_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PGSBENCH_DATA", str(tmp_path))
-    for knobs in ({}, {"num_train": 8}, {"clutter": 0.11, "num_train": 8}):
-        recipe = recipe_with(knobs)
-        identity = scenes.identity(recipe)
-        folder = tmp_path / f"scenes-{identity}"
-        folder.mkdir()
-        store.write_manifest(folder, store.Dataset("scenes", identity, asdict(recipe), recipe.num_train))
-    assert set(store.variants("scenes")) == {"scenes?clutter=0.11&num_train=8", "scenes?num_train=8"}
-    assert store.variants("tiny-imagenet") == []
-
-
 def test_a_suite_follows_the_training_data() -> None:
     suite = load_suite("scenes-quick")
     followed = following(suite, "scenes?clutter=0.11")
@@ -145,48 +115,3 @@ def test_a_run_is_tested_on_the_sets_of_its_own_recipe(tiny: TinyWorld, tmp_path
         for path in store.root().glob(f"scenes-*/{store.MANIFEST}")
     }
     assert {0.0, 1.0} <= clutters
-
-
-@pytest.mark.usefixtures("few")
-def test_one_data_set_under_two_names_is_one_run(tiny: TinyWorld) -> None:
-    named = Planner(opened(tiny, f"data.recipe.clutter={scenes.Knobs().clutter}")).spec("none", 0, {})
-    plain = Planner(opened(tiny)).spec("none", 0, {})
-    assert named.id == plain.id
-    assert current_fingerprint(suite_of(named)) == current_fingerprint(suite_of(plain))
-
-
-@pytest.mark.usefixtures("few")
-def test_a_search_over_knobs_trains_and_tests_each_point_on_its_own_world(
-    tiny: TinyWorld, tmp_path: Path
-) -> None:
-    overrides = {
-        "data": {"train": "scenes"},
-        "evaluation.suite": str(tiny.folder / "scenes-some.yaml"),
-        "training.samples": 32,
-        "search": {"space": {"data.recipe.clutter": [0.1, 0.9], "data.recipe.object_size": [0.1, 0.5]}},
-    }
-    opened(tiny)  # writes the suite
-    study = open_study(tiny.study, overrides=overrides, output=tmp_path)
-    planned = study.dry_run_of_sweep()
-    assert len(planned) >= 4
-    made = {source for source in store.variants("scenes") if "object_size" in source}
-    assert len(made) >= 4
-
-
-@pytest.mark.usefixtures("few")
-def test_the_command_makes_lists_and_verifies_a_recipe(capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (
-        ["data", "make", "scenes", "--set", "clutter=0.33", "--set", "colour=1"],
-        ["data", "verify", "scenes", "--set", "clutter=0.33", "--set", "colour=1"],
-        ["data", "ls"],
-    ):
-        app(words, standalone_mode=False)
-    out = capsys.readouterr().out
-    assert out.startswith("made: ")
-    assert "data.train=scenes?clutter=0.33&colour=1\n" in out
-    assert "files as they were made" in out
-    app(["data", "verify", "scenes?clutter=0.33&colour=1", "--json"], standalone_mode=False)
-    ((files,),) = json.loads(capsys.readouterr().out).values()
-    assert int(files["files as they were made"]) > 0
-    with pytest.raises(DataError, match="clutter: a knob is set to a number"):
-        app(["data", "make", "scenes", "--set", "clutter"], standalone_mode=False)

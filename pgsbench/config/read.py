@@ -105,18 +105,6 @@ class Checked(Generic[Model]):
         return any(f"{left}.".startswith(f"{path}.") for left in self.left_out)
 
 
-def check(model: type[Model], data: Mapping[str, Any], place: Callable[[str], str]) -> Model:
-    """Return `data` as a model.
-
-    Raises:
-        ConfigError: With one entry for every mistake.
-    """
-    checked = check_all(model, data, place)
-    if checked.problems or checked.model is None:
-        raise ConfigError.collect(checked.problems, where=place("").rstrip(": "))
-    return checked.model
-
-
 def check_all(model: type[Model], data: Mapping[str, Any], place: Callable[[str], str]) -> Checked[Model]:
     """Return every mistake in `data`, and what is left without them.
 

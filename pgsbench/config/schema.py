@@ -42,12 +42,9 @@ MAX_SAMPLES = 10**13
 SHORT_FORMS = {"strategy": "name", "model": "name", "text": "strategy"}
 
 
-def _named(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
-def _text_named(value: Any) -> Any:
-    return {"strategy": value} if isinstance(value, str) else value
+def _short(section: str) -> BeforeValidator:
+    """Let a name alone stand for a section."""
+    return BeforeValidator(lambda value: {SHORT_FORMS[section]: value} if isinstance(value, str) else value)
 
 
 def _augment_named(value: Any) -> Any:
@@ -149,32 +146,31 @@ class ModelConfig(Strict):
     )
 
 
-class StrategyConfig(BaseModel):
-    """The masking strategy; the other keys are its fields (`pgsbench masks show NAME` lists them)."""
+class Chosen(BaseModel):
+    """A name, and the fields of what it names as further keys."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    name: str = Field("pgs", description="A strategy's name, or path/to/file.py:Class relative to the study.")
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The strategy's own fields as given."""
+        """The fields as given."""
         return dict(self.model_extra or {})
 
 
-class TextConfig(BaseModel):
+class StrategyConfig(Chosen):
+    """The masking strategy; the other keys are its fields (`pgsbench masks show NAME` lists them)."""
+
+    name: str = Field("pgs", description="A strategy's name, or path/to/file.py:Class relative to the study.")
+
+
+class TextConfig(Chosen):
     """Which tokens of a caption are read; the other keys are the strategy's fields, as `keep: 8`."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
     strategy: str = Field(
         "none",
         description="A text strategy's name, or path/to/file.py:Class relative to the study; none: whole "
         "captions.",
     )
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """The text strategy's own fields as given."""
-        return dict(self.model_extra or {})
 
 
 class UnmaskedTuning(Strict):
@@ -295,34 +291,16 @@ class EvaluationConfig(Strict):
     batch_size: int = Field(256, ge=1, le=MAX_BATCH, description="Pictures or texts encoded at a time.")
 
 
-class RunConfig(Strict):
-    """The settings that decide the weights of one training, given the same code and data."""
+class TrainedConfig(Strict):
+    """What decides the weights of a training beside its seed."""
 
     data: DataConfig = Field(default_factory=lambda: DataConfig())
-    model: Annotated[ModelConfig, BeforeValidator(_named)] = Field(default_factory=lambda: ModelConfig())
-    strategy: Annotated[StrategyConfig, BeforeValidator(_named)] = Field(
-        default_factory=lambda: StrategyConfig()
-    )
-    text: Annotated[TextConfig, BeforeValidator(_text_named)] = Field(default_factory=lambda: TextConfig())
-    training: TrainingConfig = Field(default_factory=lambda: TrainingConfig())
-    budget: BudgetConfig | None = None
-    seed: int = Field(0, ge=0, le=MAX_SEED)
-
-
-class StudyConfig(Strict):
-    """A study file."""
-
-    name: str = Field(
-        "", pattern=f"^({NAME})?$", max_length=MAX_NAME, description="Default: the file's name."
-    )
-    question: str = Field("", description="What the study asks, in one sentence; heads the report.")
-    data: DataConfig = Field(default_factory=lambda: DataConfig())
-    model: Annotated[ModelConfig, BeforeValidator(_named)] = Field(default_factory=lambda: ModelConfig())
-    strategy: Annotated[StrategyConfig, BeforeValidator(_named)] = Field(
+    model: Annotated[ModelConfig, _short("model")] = Field(default_factory=lambda: ModelConfig())
+    strategy: Annotated[StrategyConfig, _short("strategy")] = Field(
         default_factory=lambda: StrategyConfig(),
         description="The base's strategy, usually the candidate.",
     )
-    text: Annotated[TextConfig, BeforeValidator(_text_named)] = Field(
+    text: Annotated[TextConfig, _short("text")] = Field(
         default_factory=lambda: TextConfig(), description="Which tokens of a caption are read."
     )
     training: TrainingConfig = Field(default_factory=lambda: TrainingConfig())
@@ -330,6 +308,21 @@ class StudyConfig(Strict):
         None,
         description="What every arm may spend, in place of training.samples; schedules stretch with it.",
     )
+
+
+class RunConfig(TrainedConfig):
+    """The settings that decide the weights of one training, given the same code and data."""
+
+    seed: int = Field(0, ge=0, le=MAX_SEED)
+
+
+class StudyConfig(TrainedConfig):
+    """A study file."""
+
+    name: str = Field(
+        "", pattern=f"^({NAME})?$", max_length=MAX_NAME, description="Default: the file's name."
+    )
+    question: str = Field("", description="What the study asks, in one sentence; heads the report.")
     evaluation: EvaluationConfig = Field(default_factory=lambda: EvaluationConfig())
     devices_per_run: int = Field(
         1,
@@ -385,7 +378,7 @@ class StudyConfig(Strict):
 
     def base(self) -> dict[str, Any]:
         """Return the base as a plain dict without a seed, ready to be overridden."""
-        return self.model_dump(include={"data", "model", "strategy", "text", "training", "budget"})
+        return self.model_dump(include=set(TrainedConfig.model_fields))
 
 
 def arm_name(strategy: str) -> str:

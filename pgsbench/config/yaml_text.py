@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,7 @@ def parse_yaml(text: str, where: str) -> tuple[Any, dict[str, int]]:
     """
     try:
         root = YAML(typ="safe", pure=True).compose(io.StringIO(text))
-        lines: dict[str, int] = {}
-        _Walk(where, lines).enter(root, "", 0)
+        lines = _lines_of(root, where)
         return YAML(typ="safe", pure=True).load(text), lines
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -58,41 +58,42 @@ def parse_yaml(text: str, where: str) -> tuple[Any, dict[str, int]]:
         raise ConfigError(f"not readable as YAML: {error}", where=where) from None
 
 
-class _Walk:
-    """Collects line numbers; an alias counts as often as it is used.
+def place_in(path: Path, lines: Mapping[str, int], dotted: str) -> str:
+    """Return where a dotted path stands in a file: at its own line, or that of what is around it."""
+    parts = dotted.partition(", ")[0].split(".")  # behind a comma: the file of a plugin
+    parents = (".".join(parts[:i]) for i in range(len(parts), 0, -1))
+    line = next((f":{lines[parent]}" for parent in parents if parent in lines), "")
+    return f"{path}{line}: {dotted}"
 
-    Args:
-        where: The text, for messages.
-        lines: Gets the line of every dotted path.
-    """
 
-    def __init__(self, where: str, lines: dict[str, int]) -> None:
-        self._where, self._lines, self._num_values = where, lines, 0
+def _lines_of(root: Node | None, where: str) -> dict[str, int]:
+    """Return the line of every dotted path; an alias counts as often as it is used."""
+    lines: dict[str, int] = {}
+    num_values = 0
 
-    def enter(self, node: Node | None, path: str, depth: int) -> None:
-        """Look at a value and all values in it."""
-        self._num_values += 1
-        if self._num_values > MAX_VALUES:
-            raise ConfigError(
-                f"the text stands for more than {MAX_VALUES:,} values",
-                where=self._where,
-                way_out="write out fewer aliases (`*name`) inside of aliases",
-            )
+    def enter(node: Node | None, path: str, depth: int) -> None:
+        nonlocal num_values
+        num_values += 1
+        if num_values > MAX_VALUES:
+            rule, way_out = f"the text stands for more than {MAX_VALUES:,} values", "write out fewer aliases"
+            raise ConfigError(rule, where=where, way_out=way_out)
         if depth > MAX_DEPTH:
-            raise _too_deep(self._where)
+            raise _too_deep(where)
+        inside: list[tuple[str, Node, Node]] = []
         if isinstance(node, MappingNode):
             for key, value in node.value:
                 if not isinstance(key.value, str):
-                    rule, line = "a key must be plain text", key.start_mark.line + 1
-                    raise ConfigError(rule, where=f"{self._where}:{line}")
-                self._add(f"{path}.{key.value}" if path else key.value, key, value, depth)
+                    raise ConfigError("a key must be plain text", where=f"{where}:{key.start_mark.line + 1}")
+                inside.append((key.value, key, value))
         elif isinstance(node, SequenceNode):
-            for index, value in enumerate(node.value):
-                self._add(f"{path}.{index}", value, value, depth)
+            inside = [(str(index), value, value) for index, value in enumerate(node.value)]
+        for name, start, value in inside:
+            inner = f"{path}.{name}" if path else name
+            lines[inner] = start.start_mark.line + 1
+            enter(value, inner, depth + 1)
 
-    def _add(self, path: str, start: Node, value: Node, depth: int) -> None:
-        self._lines[path] = start.start_mark.line + 1
-        self.enter(value, path, depth + 1)
+    enter(root, "", 0)
+    return lines
 
 
 def _too_deep(where: str) -> ConfigError:

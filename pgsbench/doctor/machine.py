@@ -6,7 +6,6 @@ import os
 import platform
 import shutil
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -16,8 +15,6 @@ from pgsbench.data import store as data_store
 
 #: Space that a data set and a few runs take, and space below which the next file may fail.
 ROOM_GIB, FULL_GIB = 5.0, 0.5
-#: Writing 1 MiB through to the disk takes milliseconds where folders are local.
-SLOW_SECONDS = 1.0
 #: Shared memory below this is too small for reader processes (containers have 64 MiB by default).
 SHARED_MEMORY_GIB = 0.5
 
@@ -63,17 +60,6 @@ def versions() -> Iterator[Check]:
     yield Check(
         "packages", f"missing: {', '.join(lacking)}" if lacking else found, worse_if(lacking, PROBLEM), remedy
     )
-    numpy = [int(part) for part in _version("numpy").split(".")[:2]]
-    clip_benchmark = [int(part) for part in _version("clip_benchmark").split(".")[:2]]
-    trap = numpy >= [2, 4] and clip_benchmark <= [1, 6]
-    yield Check(
-        "clip_benchmark's own command",
-        "its zero-shot accuracy raises TypeError on numpy >= 2.4" if trap else "fits numpy",
-        worse_if(trap, WARNING),
-        "none is needed here: pgsbench has metrics of its own; for that command: pip install 'numpy<2.4'"
-        if trap
-        else "",
-    )
 
 
 def processor() -> Iterator[Check]:
@@ -98,10 +84,6 @@ def processor() -> Iterator[Check]:
         yield Check("OMP_NUM_THREADS", f"{threads} threads on {cores} cores", WARNING, remedy)
     else:
         yield Check("OMP_NUM_THREADS", f"{text or 'not set, so 1'} ({cores} cores)")
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    remedy = "times measured now mislead: wait, or end what else runs"
-    busy = load > cores
-    yield Check("load", f"{load:.1f} on {cores} cores", worse_if(busy, WARNING), remedy if busy else "")
 
 
 def devices() -> Iterator[Check]:
@@ -144,12 +126,10 @@ def _folder(what: str, folder: Path) -> Check:
     probe = place / f".pgsbench-doctor-{os.getpid()}"
     other = f"name another folder: {'PGSBENCH_DATA=DIR' if 'DATA' in what else '--output DIR'}"
     try:
-        started = time.perf_counter()
         with probe.open("wb") as file:
             file.write(bytes(1 << 20))
             file.flush()
             os.fsync(file.fileno())
-        seconds = time.perf_counter() - started
     except OSError as error:
         return Check(what, f"{folder}: {error.strerror}", PROBLEM, other)
     finally:
@@ -161,8 +141,6 @@ def _folder(what: str, folder: Path) -> Check:
         return Check(what, found, PROBLEM if free < FULL_GIB else WARNING, f"make room, or {other}")
     if (kind := _disk_kind(place)) in _NETWORK_DISKS:
         return Check(what, f"{found}, on {kind}", WARNING, f"SQLite may break on a network disk: {other}")
-    if seconds > SLOW_SECONDS:
-        return Check(what, f"{found}, 1 MiB takes {seconds:.1f} s", WARNING, f"the disk is slow: {other}")
     return Check(what, found)
 
 

@@ -16,7 +16,7 @@ from pgsbench.data.store import Progress
 from pgsbench.errors import DataError, EvaluationError, Interrupted
 from pgsbench.evaluation import task_results
 from pgsbench.evaluation.cache import EmbeddingCache
-from pgsbench.evaluation.embed import Encoder
+from pgsbench.evaluation.embed import Encoder, Watch
 from pgsbench.evaluation.identity import (
     data_states,
     encoding_environment,
@@ -105,107 +105,25 @@ def evaluate(
         if progress:
             progress("tasks", number, len(suite.tasks))
         key = task_key(task, states[task.name], model, origins[task.name])
+        keys[task.name] = key
         places = (out, *earlier) if is_known else ()
         known = {place: result for place in places if (result := task_results.read(place, task, key))}
         if known:
             reused.append(task.name)
-        keys[task.name] = key
-        encode.watch = _TaskWatch(task, folders[task.name], progress, should_stop)
-        found[task.name] = next(iter(known.values()), None) or _measure(
-            task, folders[task.name], encode, origins[task.name]
-        )
+            found[task.name] = next(iter(known.values()))
+        else:
+            encode.watch = _watch(task, folders[task.name], progress, should_stop)
+            found[task.name] = _measure(task, folders[task.name], encode, origins[task.name])
         if out not in known:
             with _writing(out):
                 task_results.write(out, task, key, found[task.name])
     if progress:
         progress("tasks", len(suite.tasks), len(suite.tasks))
-    report = _report(
-        clip,
-        suite,
-        found,
-        folders,
-        keys=keys,
-        fingerprint=suite_fingerprint(suite, states),
-        checkpoint_sha256=checkpoint_sha256,
-        mask=mask,
-        environment=environment,
-        reused=tuple(reused),
-    )
-    with _writing(out):
-        report.write(out)
-    return report
-
-
-class _TaskWatch:
-    """Called between batches with what is encoded and how much of it is done.
-
-    Args:
-        task: The task.
-        folder: Its data, which is counted where neither the encoder nor the task knows the total.
-        progress: Told ``"TASK: pictures"`` or ``"TASK: texts"``, how many are done, and of how many.
-        should_stop: Asked each time.
-    """
-
-    def __init__(
-        self, task: Task, folder: Path, progress: Progress | None, should_stop: Callable[[], bool]
-    ) -> None:
-        self._task, self._folder = task, folder
-        self._progress, self._should_stop = progress, should_stop
-        self._total = task.size
-        self._began = time.monotonic()
-
-    def __call__(self, kind: str, done: int, total: int | None) -> None:
-        """Tell the progress.
-
-        Args:
-            kind: ``"pictures"`` or ``"texts"``.
-            done: How many of this call to the encoder are done.
-            total: How many there are; None: the encoder does not know.
-
-        Raises:
-            Interrupted: `should_stop` said so.
-        """
-        if self._should_stop():
-            raise Interrupted
-        if self._progress is None or time.monotonic() - self._began < QUIET_SECONDS:
-            return
-        if total is None and self._total is None:
-            count = getattr(self._task.protocol, "count_items", None)
-            self._total = count(self._folder) if count else 0
-        known = (self._total or 0) if total is None else total
-        self._progress(f"{self._task.name}: {kind}", done, max(known, done))
-
-
-@contextmanager
-def _writing(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise DataError(
-            f"results cannot be written here: {error.strerror or error}",
-            where=str(out),
-            way_out="make room or name another folder; the same command goes on with the tasks that are left",
-        ) from error
-
-
-def _report(
-    clip: Clip,
-    suite: Suite,
-    found: Mapping[str, TaskResult],
-    folders: Mapping[str, Path],
-    *,
-    keys: Mapping[str, str],
-    fingerprint: str,
-    checkpoint_sha256: str,
-    mask: Mapping[str, Any] | None,
-    environment: Mapping[str, str],
-    reused: tuple[str, ...],
-) -> Scores:
     measured = {task.name: checked_size(task, found[task.name].measurements) for task in suite.tasks}
-    return Scores(
+    report = Scores(
         suite=suite.name,
         suite_version=suite.version,
-        suite_fingerprint=fingerprint,
+        suite_fingerprint=suite_fingerprint(suite, states),
         checkpoint_sha256=checkpoint_sha256,
         mask=mask,
         scores=tuple(
@@ -220,8 +138,43 @@ def _report(
         environment=environment,
         files={task.name: _hashes(folders[task.name], task.protocol.requires) for task in suite.tasks},
         protocols={task.name: asdict(cast(Any, task.protocol)) for task in suite.tasks},
-        reused=reused,
+        reused=tuple(reused),
     )
+    with _writing(out):
+        report.write(out)
+    return report
+
+
+def _watch(task: Task, folder: Path, progress: Progress | None, should_stop: Callable[[], bool]) -> Watch:
+    """Return what an encoder calls between the batches of a task: it tells the progress, or stops.
+
+    Where neither the encoder nor the task knows the total, the data in `folder` is counted.
+    """
+    began, counted = time.monotonic(), list[int]()
+
+    def watch(kind: str, done: int, total: int | None) -> None:
+        if should_stop():
+            raise Interrupted
+        if progress is None or time.monotonic() - began < QUIET_SECONDS:
+            return
+        if total is None and not counted:
+            count = getattr(task.protocol, "count_items", None)
+            counted.append(task.size or (count(folder) if count else 0))
+        progress(f"{task.name}: {kind}", done, max(done, counted[0] if total is None else total))
+
+    return watch
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"results cannot be written here: {error.strerror or error}",
+            where=str(out),
+            way_out="make room or name another folder; the same command goes on with the tasks that are left",
+        ) from error
 
 
 def checked_size(task: Task, measurements: Sequence[Measurement]) -> tuple[Measurement, ...]:

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from pgsbench.config.read import check, check_all
+from pgsbench.config.read import check_all
 from pgsbench.config.search import MEAN
 from pgsbench.config.strict import Strict
-from pgsbench.config.yaml_text import parse_yaml, read_text
+from pgsbench.config.yaml_text import parse_yaml, place_in, read_text
 from pgsbench.data import public, store
 from pgsbench.disk.whole_files import is_file
-from pgsbench.errors import (
-    ConfigError,
-    PluginError,
-    UserError,
-    nearest,
-)
+from pgsbench.errors import ConfigError, PluginError, UserError, nearest
 from pgsbench.evaluation.protocols import PROTOCOLS
 from pgsbench.evaluation.protocols.base import EvaluationProtocol
 from pgsbench.plugins.from_values import build, load_class
@@ -127,45 +123,20 @@ def load_suite(name_or_path: str | Path) -> Suite:
     Raises:
         ConfigError: There is no such suite, or every mistake that is in it.
     """
-    path = Path(name_or_path)
-    if found := _PUBLIC_DATA.fullmatch(str(name_or_path)):
-        return _suite_of_public(found["name"])
-    if str(name_or_path) in builtin_names():
-        path = FOLDER / f"{name_or_path}.yaml"
-    elif not is_file(path):
-        raise ConfigError(
+    name = str(name_or_path)
+    if found := _PUBLIC_DATA.fullmatch(name):
+        return _suite_of(_public_suite(found["name"]), Path(), lambda dotted: f"{name}: {dotted}")
+    path = FOLDER / f"{name}.yaml" if name in builtin_names() else Path(name)
+    if not is_file(path):
+        rule, way_out = (
             "no suite of this name ships, and there is no such file",
-            where="evaluation.suite",
-            value=str(name_or_path),
-            way_out=nearest(str(name_or_path), builtin_names()),
+            nearest(name, builtin_names()),
         )
+        raise ConfigError(rule, where="evaluation.suite", value=name, way_out=way_out)
     data, lines = parse_yaml(read_text(path), str(path))
     if not isinstance(data, dict):
         raise ConfigError("a suite's file is a mapping of keys to values", where=str(path), value=data)
-
-    def place(dotted: str) -> str:
-        known = next((d for d in _with_parents(dotted) if d in lines), "")
-        return f"{path}:{lines[known]}: {dotted}" if known else f"{path}: {dotted}"
-
-    checked = check_all(SuiteConfig, data, place)
-    tasks: list[Task] = []
-    problems = list(checked.problems)
-    for index, given in enumerate(checked.model.tasks if checked.model else ()):
-        where = place(f"tasks.{index}")
-        told = set(map(str, problems))  # the sets of a collection share their mistakes
-        made, objections = _tasks(given, path.parent, where)
-        for task in made:
-            if task.file_name in {known.file_name for known in tasks}:
-                rule = "two tasks have the same name ('/' and '__' are alike)"
-                objections.append(ConfigError(rule, where=where, value=task.name))
-            else:
-                tasks.append(task)
-        problems += [problem for problem in objections if str(problem) not in told]
-    problems += _shared_names(tasks, str(path))
-    if problems or checked.model is None:
-        raise ConfigError.collect(problems, where=str(path))
-    config = checked.model
-    return Suite(config.name, config.version, config.question, tuple(tasks))
+    return _suite_of(data, path.parent, partial(place_in, path, lines))
 
 
 def first_items(suite: Suite, limit: int) -> Suite:
@@ -225,29 +196,49 @@ def public_set(data: str) -> public.PublicSet | None:
     return public.lookup(found["name"]) if found else None
 
 
-def _suite_of_public(name: str) -> Suite:
-    tasks, where = [], f"clip_benchmark:{name}"
-    for member in public.collection(name) or (name,):
-        known = public.lookup(member)
-        data = {"name": known.name, "data": f"clip_benchmark:{known.name}", "protocol": known.protocol}
-        group = re.sub(r"[^\w-]", "-", name).lstrip("-")
-        config = check(TaskConfig, {**data, "group": group}, lambda key: f"{where}: {key}")
-        tasks.append(_task(config, Path(), where))
-    return Suite(name.replace("/", "-"), 1, f"{name}, as clip_benchmark tests it.", tuple(tasks))
+def _public_suite(name: str) -> dict[str, Any]:
+    """Return what a suite's file would say of a public set or collection."""
+    group = re.sub(r"[^\w-]", "-", name).lstrip("-")
+    known = [public.lookup(member) for member in public.collection(name) or (name,)]
+    tasks = [
+        {"name": one.name, "data": f"clip_benchmark:{one.name}", "protocol": one.protocol, "group": group}
+        for one in known
+    ]
+    question = f"{name}, as clip_benchmark tests it."
+    return {"name": name.replace("/", "-"), "question": question, "tasks": tasks}
 
 
-def _shared_names(tasks: Sequence[Task], where: str) -> list[ConfigError]:
-    """Return a mistake for each group that is called as the mean of groups is, or as a task is.
+def _suite_of(data: dict[str, Any], folder: Path, place: Callable[[str], str]) -> Suite:
+    """Return the suite of a file, or all mistakes in it.
 
-    But as its only task it may be called: both then have one number.
+    Args:
+        data: What the file says.
+        folder: Where relative paths start.
+        place: Where a dotted path stands, for messages.
     """
-    taken, found = {task.name for task in tasks}, []
+    checked, file = check_all(SuiteConfig, data, place), place("").rstrip(": ")
+    tasks: list[Task] = []
+    problems = list(checked.problems)
+    for index, given in enumerate(checked.model.tasks if checked.model else ()):
+        where = place(f"tasks.{index}")
+        told = set(map(str, problems))  # the sets of a collection share their mistakes
+        made, objections = _tasks(given, folder, where)
+        for task in made:
+            if task.file_name in {known.file_name for known in tasks}:
+                rule = "two tasks have the same name ('/' and '__' are alike)"
+                objections.append(ConfigError(rule, where=where, value=task.name))
+            else:
+                tasks.append(task)
+        problems += [problem for problem in objections if str(problem) not in told]
     for group in dict.fromkeys(task.group for task in tasks):
-        is_task = group in taken and [task.name for task in tasks if task.group == group] != [group]
-        if is_task or group == MEAN:
-            rule = "a group and a task have one name" if is_task else "the mean of groups has this name"
-            found.append(ConfigError(rule, where=where, value=group, way_out="rename the group"))
-    return found
+        is_task = any(task.name == group for task in tasks)
+        if group == MEAN or (is_task and [task.name for task in tasks if task.group == group] != [group]):
+            rule = "a group is called as a task is, or as the mean of groups"
+            problems.append(ConfigError(rule, where=file, value=group, way_out="rename the group"))
+    if problems or checked.model is None:
+        raise ConfigError.collect(problems, where=file)
+    config = checked.model
+    return Suite(config.name, config.version, config.question, tuple(tasks))
 
 
 def _tasks(given: dict[str, Any], folder: Path, where: str) -> tuple[list[Task], list[UserError]]:
@@ -267,16 +258,9 @@ def _tasks(given: dict[str, Any], folder: Path, where: str) -> tuple[list[Task],
 
 def _task(config: TaskConfig, folder: Path, where: str) -> Task:
     kind = load_class(PROTOCOLS, config.protocol, where=where, relative_to=folder)
-    if not hasattr(kind, "__dataclass_fields__"):
+    if not all(hasattr(kind, name) for name in ("__dataclass_fields__", "primary", "requires", "measure")):
         raise PluginError(
-            "a protocol is a frozen dataclass",
-            where=where,
-            value=config.protocol,
-            way_out="decorate the class with `@dataclass(frozen=True)`",
-        )
-    if lacks := [name for name in ("primary", "requires", "measure") if not hasattr(kind, name)]:
-        raise PluginError(
-            f"a protocol needs {', '.join(lacks)}",
+            "a protocol is a frozen dataclass with primary, requires and measure",
             where=where,
             value=config.protocol,
             way_out="docs/add-an-evaluation.md shows a whole one",
@@ -338,9 +322,3 @@ def _expanded(task: TaskConfig) -> list[TaskConfig]:
             update |= {"protocol": own, "metric": ""}
         tasks.append(task.model_copy(update=update))
     return tasks
-
-
-def _with_parents(dotted: str) -> Iterator[str]:
-    while dotted:
-        yield dotted
-        dotted = dotted.rpartition(".")[0]

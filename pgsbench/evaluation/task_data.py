@@ -18,13 +18,11 @@ from pgsbench.evaluation.suite import BUILTIN_DATA, Suite, Task, builtin_dataset
 #: From a task's `data` to the folder of its data set.
 FindData = Callable[[str], Path]
 
-#: What to do about data that is missing, by where it comes from.
-WAYS_OUT = {
-    "generated": "`pgsbench data make NAME` makes the generated data sets",
-    "public": "`pgsbench data fetch {suite}` fetches public data sets",
-    "own": "put your own folders where the suite's file says (paths are relative to it), with the files that "
-    "docs/add-an-evaluation.md lists for each protocol",
-}
+#: What to do about data that is missing.
+WAY_OUT = (
+    "`pgsbench data make NAME` makes generated data sets, `pgsbench data fetch {suite}` fetches public ones; "
+    "paths of your own are relative to the suite's file, and docs/add-an-evaluation.md lists their files"
+)
 
 
 def make_builtin(suite: Suite, *, progress: store.Progress | None = None) -> None:
@@ -67,7 +65,6 @@ def locate(suite: Suite, find: FindData = data_folder) -> dict[str, Path]:
         DataError: Data is missing; the message names everything that is.
     """
     folders = {}
-    kinds = set[str]()
     problems = dict[str, None]()  # as an ordered set: many tasks may lack the same thing
     for task in suite.tasks:
         try:
@@ -77,17 +74,15 @@ def locate(suite: Suite, find: FindData = data_folder) -> dict[str, Path]:
             if absent:
                 what = f"{folder}: no {', '.join(absent)}" if folder.is_dir() else f"{folder}: no such folder"
                 known = public_set(task.data)
-                kinds |= {_kind(task.data)}
                 hint = f"; {known.source}" if known and not known.is_known else ""
                 problems[f"{task.name} ({task.data}): {what}{hint}"] = None
         except UserError as error:
-            kinds |= {_kind(task.data)}
             problems[str(error)] = None
     if problems:
         raise DataError(
             "the suite lacks data\n" + "\n".join(f"- {problem}" for problem in problems),
             where=f"suite {suite.name}",
-            way_out="; ".join(WAYS_OUT[kind].format(suite=suite.name) for kind in WAYS_OUT if kind in kinds),
+            way_out=WAY_OUT.format(suite=suite.name),
         )
     return folders
 
@@ -126,8 +121,3 @@ def lacking(folder: Path, requires: Sequence[str]) -> list[str]:
             split = (folder / name).parent
             absent += [f"{split.name}/{path.name}" for path in shards_of(split) if not path.exists()]
     return absent
-
-
-def _kind(data: str) -> str:
-    """Return which of `WAYS_OUT` holds for a task's data."""
-    return "generated" if builtin_dataset(data) else "public" if public_set(data) else "own"

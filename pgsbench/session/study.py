@@ -41,7 +41,7 @@ from pgsbench.reporting.runs.kept_figures import draw_missing
 from pgsbench.reporting.runs.plan_table import PlannedCost, plan_frame
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
-from pgsbench.study.compared import check_comparison
+from pgsbench.study.compared import check_baselines
 from pgsbench.study.open import open_by_name
 from pgsbench.study.plan import Planner, reference_arms, searched_specs, with_arms
 from pgsbench.study.study_file import StudyFile
@@ -338,7 +338,7 @@ class Study:
 
     def _compared(self, baselines: Sequence[str], candidate: str | None) -> list[str]:
         chosen = candidate or self._file.config.base_arm
-        check_comparison(chosen, baselines)
+        check_baselines(baselines, chosen)
         return [chosen, *baselines]
 
     def _with_arms(self, wanted: Sequence[str]) -> list[str]:

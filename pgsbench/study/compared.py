@@ -8,50 +8,17 @@ from pgsbench.config.schema import arm_name
 from pgsbench.errors import ConfigError
 
 
-def check_comparison(candidate: str, baselines: Sequence[str]) -> None:
+def check_baselines(baselines: Sequence[str], candidate: str | None = None) -> None:
     """Check that there is something to compare.
 
     Raises:
-        ConfigError: There is no baseline, one is the candidate or there twice, or they are one text.
+        ConfigError: Baselines are one text, or none, or one is there twice, or is the candidate.
     """
-    check_baselines(baselines)
-    arms = [arm_name(name) for name in baselines]
-    if arm_name(candidate) in arms:
-        raise ConfigError(
-            "an arm cannot be compared with itself",
-            where="baselines",
-            value=candidate,
-            way_out="name other baselines, or another candidate",
-        )
-    _check_once(arms)
-
-
-def check_baselines(baselines: Sequence[str]) -> None:
-    """Check that names of baselines are a list with names in it, each once.
-
-    Raises:
-        ConfigError: They are one text, or none, or one is there twice.
-    """
-    check_listed(baselines, "baselines")
-    if not baselines:
-        raise ConfigError("a comparison needs a baseline", where="baselines", way_out="flip, for example")
-    _check_once(baselines)
-
-
-def check_listed(names: Sequence[str], where: str) -> None:
-    """Check that names are no single text, whose letters would be taken for names.
-
-    Raises:
-        ConfigError: They are.
-    """
-    if isinstance(names, str):
-        raise ConfigError("a list of names is needed", where=where, value=names, way_out=f"[{names!r}]")
-
-
-def _check_once(baselines: Sequence[str]) -> None:
-    # A second time it would count as a comparison of its own: Holm's correction would be too strict.
-    twice = [name for number, name in enumerate(baselines) if name in baselines[:number]]
-    if twice:
-        raise ConfigError(
-            "a baseline is named twice", where="baselines", value=twice[0], way_out="name it once"
-        )
+    arms = baselines if isinstance(baselines, str) else [arm_name(name) for name in baselines]
+    if isinstance(arms, str) or not arms or len(set(arms)) < len(arms):
+        # Twice, one would count as two comparisons: Holm's correction would be too strict.
+        rule, way_out = "a comparison needs a baseline, or a list of them, each once", "[flip], for example"
+        raise ConfigError(rule, where="baselines", value=baselines or None, way_out=way_out)
+    if candidate is not None and arm_name(candidate) in arms:
+        rule, way_out = "an arm cannot be compared with itself", "name other baselines, or another candidate"
+        raise ConfigError(rule, where="baselines", value=candidate, way_out=way_out)

@@ -102,28 +102,15 @@ class Draft:
         ]
 
     def warmup_problems(self, run: RunConfig) -> list[UserError]:
-        """Return what is wrong where a run says how many steps its warm-up has."""
-        training, path = run.training, "training.warmup_steps"
-        if training.warmup_steps is None:
+        """Return what is wrong where a warm-up has more steps than the training; of a budget they follow."""
+        training = run.training
+        if run.budget is not None or (training.warmup_steps or 0) <= training.steps:
             return []
-        problems: list[UserError] = []
-        default = TrainingConfig.model_fields["warmup_share"].default
-        if training.warmup_share != default:
-            problems.append(
-                ConfigError(
-                    f"the warm-up has a number of steps, so no share of them ({training.warmup_share:g})",
-                    where=self.where_in("training", path),
-                    value=training.warmup_steps,
-                    way_out=f"leave one out; in an arm say `warmup_steps: null` or `warmup_share: {default}`",
-                )
+        return [
+            ConfigError(
+                f"the warm-up is longer than the training, which has {training.steps:,} steps",
+                where=self.where_in("training", "training.warmup_steps"),
+                value=training.warmup_steps,
+                way_out="say less, or `warmup_steps: null` and a warmup_share",
             )
-        if run.budget is None and training.warmup_steps > training.steps:  # of a budget it follows later
-            problems.append(
-                ConfigError(
-                    f"the warm-up is longer than the training, which has {training.steps:,} steps",
-                    where=self.where_in("training", path),
-                    value=training.warmup_steps,
-                    way_out="say less, or `warmup_steps: null` and a warmup_share",
-                )
-            )
-        return problems
+        ]

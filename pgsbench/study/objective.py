@@ -20,22 +20,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Objective:
-    """What a search maximises.
+    """What a search maximises, or a cost that it minimises beside a score.
 
     Attributes:
-        name: ``mean`` of the suite's groups, the name of a group, or ``TASK/METRIC``.
+        name: ``mean`` of the suite's groups, the name of a group, or ``TASK/METRIC``; of a cost one of
+            `pgsbench.config.search.COSTS`.
+        is_cost: Whether it is a cost.
     """
 
     name: str = MEAN
+    is_cost: bool = False
 
     @property
     def direction(self) -> Literal["maximize", "minimize"]:
         """Which way is better."""
-        return "maximize"
+        return "minimize" if self.is_cost else "maximize"
 
     def value_of(self, scores: Scores | None, summary: Summary | None, device: str) -> float:
         """Return the number for one run that is complete."""
-        del summary, device
+        if self.is_cost:
+            return cost_of(self.name, summary, device)
         assert scores is not None
         return self.value(scores)
 
@@ -86,27 +90,6 @@ class Objective:
             value=self.name,
             way_out=nearest(self.name, known),
         )
-
-
-@dataclass(frozen=True)
-class CostObjective:
-    """A cost that a search minimises beside a score.
-
-    Attributes:
-        name: One of `pgsbench.config.search.COSTS`.
-    """
-
-    name: str
-
-    @property
-    def direction(self) -> Literal["maximize", "minimize"]:
-        """Which way is better."""
-        return "minimize"
-
-    def value_of(self, scores: Scores | None, summary: Summary | None, device: str) -> float:
-        """Return the number for one run that is complete."""
-        del scores
-        return cost_of(self.name, summary, device)
 
 
 def cost_of(name: str, summary: Summary | None, device: str) -> float:
@@ -174,7 +157,7 @@ def check_costs(search: SearchConfig, device: str, models: Iterable[ModelConfig]
             raise StudyError(rule, where=asked["-flops"], value="flops", way_out=way_out)
 
 
-def objectives_of(search: SearchConfig) -> list[Objective | CostObjective]:
+def objectives_of(search: SearchConfig) -> list[Objective]:
     """Return what a search optimises; the score comes first."""
     score, *costs = search.metrics
-    return [Objective(score), *(CostObjective(cost.removeprefix("-")) for cost in costs)]
+    return [Objective(score), *(Objective(cost.removeprefix("-"), is_cost=True) for cost in costs)]

@@ -10,8 +10,7 @@ from typing import Any
 
 from pgsbench.config.read import check_all, parse_override, set_path
 from pgsbench.config.schema import StudyConfig
-from pgsbench.config.yaml_text import parse_yaml, read_text
-from pgsbench.disk.whole_files import is_file
+from pgsbench.config.yaml_text import parse_yaml, place_in, read_text
 from pgsbench.errors import ConfigError, UserError
 from pgsbench.evaluation.suite import Suite, load_suite, part_named
 from pgsbench.hashing import digest
@@ -42,9 +41,6 @@ def open_by_name(
         ConfigError: There is no such study, or every mistake in it.
         PluginError: A strategy cannot be found, imported or built.
     """
-    if isinstance(overrides, str):
-        rule, way_out = "overrides are a list of texts, or a mapping", f"[{overrides!r}]"
-        raise ConfigError(rule, where="overrides", value=overrides, way_out=way_out)
     if isinstance(overrides, Mapping):
         overrides = [f"{path}={json.dumps(value)}" for path, value in overrides.items()]
     study = open_study_file(find_study(str(name)), overrides=overrides)
@@ -65,12 +61,6 @@ def open_study_file(path: Path, *, overrides: Sequence[str] = ()) -> StudyFile:
         ConfigError: Every mistake in the file and the overrides, each with place, rule and way out.
         PluginError: A strategy cannot be found, imported or built.
     """
-    if not is_file(path):
-        raise ConfigError(
-            "there is no such study file",
-            where=str(path),
-            way_out="`pgsbench study ls` lists the ones that ship",
-        )
     source = read_text(path)
     data, lines = parse_yaml(source, str(path))
     if not isinstance(data, dict):
@@ -80,13 +70,11 @@ def open_study_file(path: Path, *, overrides: Sequence[str] = ()) -> StudyFile:
     def place(dotted: str) -> str:
         if not dotted:
             return str(path)
-        parts = dotted.partition(", ")[0].split(".")  # behind a comma: the file of a plugin
-        parents = [".".join(parts[:i]) for i in range(len(parts), 0, -1)]
-        override = next((given[parent] for parent in parents if parent in given), None)
+        inside = (parent for parent in given if f"{dotted.partition(', ')[0]}.".startswith(f"{parent}."))
+        override = max(inside, key=len, default=None)
         if override:  # it has taken the place of everything below it in the file
-            return f"--set {override}: {dotted}"
-        line = next((f":{lines[parent]}" for parent in parents if parent in lines), "")
-        return f"{path}{line}: {dotted}"
+            return f"--set {given[override]}: {dotted}"
+        return place_in(path, lines, dotted)
 
     data["name"] = data.get("name") or path.stem
     checked = check_all(StudyConfig, data, place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -20,7 +21,6 @@ from pgsbench.models.architectures import file_hash_of
 from pgsbench.models.start import pretrained_id
 from pgsbench.records.run_spec import RESULTS_VERSION, Numerics, RunSpec, flatten
 from pgsbench.study.budget import Pace, spend
-from pgsbench.study.compared import check_listed
 from pgsbench.study.objective import check_costs
 from pgsbench.study.space import domains_of
 from pgsbench.study.study_file import StudyFile
@@ -175,11 +175,9 @@ def with_arms(study: StudyFile, wanted: Sequence[str]) -> StudyFile:
             is called as `arm_name` says.
 
     Raises:
-        ConfigError: It is one text, not a list of names.
         StudyError: A name is neither an arm nor a strategy, or the study has another arm of this name.
         PluginError: There is no such file, or no such class in it.
     """
-    check_listed(wanted, "arms")
     arms, of_commands = dict(study.config.arms), set(study.of_commands)
     for name in wanted:
         if name in study.config.arm_names:
@@ -219,21 +217,9 @@ def reference_arms(study: StudyFile) -> list[str]:
 def grid_points(study: StudyFile, limit: int | None = None) -> list[Point]:
     """Return the points of a grid, at most `limit`: arm by arm, the last path changing fastest."""
     domains = domains_of(study)
-    points = []
-    for arm in study.config.searched_arms:
-        found: list[dict[str, Any]] = [{}]
-        for path, domain in domains.items():
-            found = [
-                {**point, **chosen}
-                for point in found
-                for chosen in (
-                    [{path: value} for value in domain.grid()]
-                    if domain.is_active({"arm": arm, **point})
-                    else [{}]
-                )
-            ]
-        points += [Point(arm, point) for point in found]
-    return points[:limit]
+    values = itertools.product(*(domain.grid() for domain in domains.values()))
+    points = [dict(zip(domains, chosen, strict=True)) for chosen in values]
+    return [Point(arm, dict(point)) for arm in study.config.searched_arms for point in points][:limit]
 
 
 def first_points(study: StudyFile) -> list[Point]:
@@ -247,10 +233,7 @@ def first_points(study: StudyFile) -> list[Point]:
     for arm in study.config.searched_arms:
         config = flatten(study.run_config(arm, {}, study.config.seeds[0]).model_dump())
         for given in ({}, *search.first):
-            point: dict[str, Any] = {}
-            for path, domain in domains.items():
-                if domain.is_active({"arm": arm, **point}):
-                    point[path] = given.get(path, config.get(path))
+            point = {path: given.get(path, config.get(path)) for path in domains}
             is_there = all(domains[path].contains(value) for path, value in point.items())
             points += [Point(arm, point)] if is_there else []
     return points
@@ -265,10 +248,7 @@ def searched_points(study: StudyFile, trials: int | None = None) -> tuple[list[P
     assert search is not None
     if search.sampler == "grid":
         return grid_points(study, trials or search.trials), False
-    middle: dict[str, Any] = {}
-    for path, domain in domains_of(study).items():
-        if domain.is_active({"arm": arms[0], **middle}):
-            middle[path] = domain.middle()
+    middle = {path: domain.middle() for path, domain in domains_of(study).items()}
     return [Point(arms[0], middle)] * (trials or search.trials or 0), True
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from pgsbench.config.augmentation import AugmentConfig
 from pgsbench.config.yaml_text import parse_yaml
 from pgsbench.data.shards import augmentation
-from pgsbench.errors import ConfigError, nearest
 from pgsbench.records.run_spec import flatten
 from pgsbench.study.budget import spend
 from pgsbench.study.study_file import StudyFile
@@ -89,14 +88,9 @@ def published() -> tuple[Mapping[str, Published], tuple[Method, ...]]:
 
 
 def compare_with_published(file: StudyFile) -> Compared:
-    """Return in what the arms of a study deviate from the published setting; no data is needed.
-
-    Raises:
-        ConfigError: The study explains a setting that no arm has.
-    """
+    """Return in what the arms of a study deviate from the published setting; no data is needed."""
     common, _ = published()
     arms = {arm: settings_of(file, arm) for arm in file.config.arm_names}
-    _check_explained(file, arms.values())
     methods = {arm: _method(arm, settings) for arm, settings in arms.items()}
     found: dict[str, tuple[str, Any, Published, list[str]]] = {}
     for arm, settings in arms.items():
@@ -158,15 +152,3 @@ def _method(arm: str, settings: Mapping[str, Any]) -> Method | None:
         return len(differ), method.name != arm
 
     return min(methods, key=distance, default=None)
-
-
-def _check_explained(file: StudyFile, arms: Iterable[Mapping[str, Any]]) -> None:
-    known = {path for settings in arms for path in settings} | set(published()[0])
-    for path in file.config.explained:
-        if path not in known:
-            raise ConfigError(
-                "this explains a setting that no arm has",
-                where=file.place(f"explained.{path}"),
-                value=path,
-                way_out=nearest(path, sorted(known)),
-            )

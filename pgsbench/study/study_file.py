@@ -19,6 +19,7 @@ from pgsbench.config.schema import (
     StrategyConfig,
     StudyConfig,
     TextConfig,
+    TrainedConfig,
 )
 from pgsbench.data import source_names, store
 from pgsbench.errors import ConfigError, DataError, ModelError, UserError
@@ -63,13 +64,11 @@ class StudyFile:
         Raises:
             ConfigError: There are none or too many, or they are no seeds.
         """
-        if len(seeds) > MAX_SEEDS:
-            raise ConfigError(f"a study has at most {MAX_SEEDS:,} seeds", where="seeds", value=len(seeds))
-        listed = list(seeds)
+        listed = list(seeds) if len(seeds) <= MAX_SEEDS else []
         are_seeds = all(isinstance(seed, int) and 0 <= seed <= MAX_SEED for seed in listed)
         if not listed or not are_seeds or len(set(listed)) < len(listed):
-            rule, way_out = "seeds are one or more different whole numbers, from 0", "0, 1, 2, for example"
-            raise ConfigError(rule, where="seeds", value=listed, way_out=way_out)
+            rule = f"seeds are different whole numbers from 0, at least one and at most {MAX_SEEDS:,}"
+            raise ConfigError(rule, where="seeds", value=listed or len(seeds), way_out="0, 1, 2, for example")
         return replace(self, config=self.config.model_copy(update={"seeds": listed}))
 
     def with_trials(self, trials: int | None) -> StudyFile:
@@ -108,7 +107,10 @@ class StudyFile:
         problems += _data_problems(run.data, partial(draft.where_in, "data"))
         problems += [*draft.budget_problems(run), *draft.warmup_problems(run)]
         if not checked.is_left_out("model"):
-            problems += _model_problems(run.model.name, draft.where("model.name"))
+            try:
+                check_name(run.model.name)
+            except ModelError as error:
+                problems.append(error.moved(lambda _: draft.where("model.name")))
         completed: dict[str, Any] = {}
         for section, complete in (("strategy", self._complete_strategy), ("text", self._complete_text)):
             try:
@@ -131,8 +133,8 @@ class StudyFile:
             if run.budget is None or run.budget.equal != "seconds":
                 run = spend(run)
             arms[arm] = run.model_dump(mode="json", exclude={"seed"})
-        base = {"arms", "data", "model", "strategy", "text", "training", "budget"}
-        return {**self.config.model_dump(mode="json", exclude=base), "arms": arms}
+        rest = self.config.model_dump(mode="json", exclude={"arms", *TrainedConfig.model_fields})
+        return {**rest, "arms": arms}
 
     def _complete_strategy(self, given: StrategyConfig, base: Mapping[str, Any]) -> dict[str, Any]:
         """Return a strategy with every field of its own; the base's ratio is taken over if it means the same.
@@ -170,15 +172,6 @@ def _with_inherited(
     known = {one.name for one in dataclasses.fields(kind) if one.init}
     is_inherited = field in known and base.get(field) is not None
     return {field: base[field], **given} if is_inherited else dict(given)
-
-
-def _model_problems(name: str, where: str) -> list[UserError]:
-    """Return what is wrong with a model's name."""
-    try:
-        check_name(name)
-    except ModelError as error:
-        return [ModelError(error.rule, where=where, value=name, way_out=error.way_out)]
-    return []
 
 
 def _data_problems(data: DataConfig, where: Callable[[str], str]) -> list[UserError]:

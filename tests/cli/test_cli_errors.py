@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +10,8 @@ import pytest
 from tinyworld import TinyWorld, png
 from typer.main import get_command
 
-from pgsbench.cli import data, main, masks, past, study_group
+from pgsbench.cli import main
 from pgsbench.cli.app import app
-from pgsbench.errors import GO_ON
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
 from pgsbench.tracking.rundir import RunDir
@@ -41,12 +36,8 @@ def call(
     [
         (("sweep", "no-such.yaml"), "there is no such study file"),
         (("sweep", "rato"), "did you mean 'ratio'?"),
-        (("sweep", "studies/rato.yaml"), "did you mean 'ratio'?"),
         (("train", "."), "there is no such study file (got '.')"),
-        (("train", ""), "there is no such study file (got '')"),
         (("masks", "diagnose", "."), "there are no shards here (got '.')"),
-        (("masks", "diagnose", "/"), "there are no shards here (got '/')"),
-        (("masks", "preview", ""), "there is no such picture"),
         (("sweep", "baselines"), "the study has nothing to search"),
         (("train", "{study}", "--output", "{study}"), "is no folder"),
         (("compare", "--study", "{study}", "--baselines", ""), "a comparison needs a baseline"),
@@ -54,7 +45,6 @@ def call(
         (("train", "{study}", "--set", "trainin.samples=9"), "did you mean 'training'?"),
         (("train", "{study}", "--set", "arms.flip.strategy=pgz"), "did you mean 'pgs'?"),
         (("train", "{study}", "--set", "strategy.mask_ratio=1.5"), "mask_ratio must be in [0, 1)"),
-        (("train", "{study}", "--set", "strategy.taw=1"), "did you mean 'tau'?"),
         (("train", "{study}", "--device", "gpu"), "there is no such device (got 'gpu')"),
         (("train", "{study}", "--set", "data.train=/no/such/{0..1}.tar"), "2 of 2 shards are missing"),
         (("train", "{study}", "--set", "model=tiny-vitt", "--dry-run"), "did you mean 'tiny-vit'?"),
@@ -64,11 +54,12 @@ def call(
         (("compare", "--study", "{study}", "--baselines", "flop"), "did you mean 'flip'?"),
         (("evaluate", "{folder}"), "open_clip_config.json is missing"),
         (("evaluate", "no/such/run"), "there is no such checkpoint"),
+        (("evaluate", "x", "x"), "a checkpoint is named twice"),
+        (("evaluate", "x", "--precision", "half"), "--precision: unknown precision"),
+        (("evaluate", "x", "--part", "3/2"), "a part is K/N"),
         (("evaluate", "{shards}/00000.tar", "--model", "tiny-vit"), "not a file of weights"),
         (("evaluate", "runs:/abc/model"), "there is no MLflow store here"),
-        (("evaluate", "runs:/abc/model", "--offline"), "there is no MLflow store here"),
         (("evaluate", "{folder}", "--suite", "clip_benchmark:./foo"), "clip_benchmark:./foo: name: "),
-        (("data", "status", "clip_benchmark:-x"), "clip_benchmark:-x: name: "),
         (("report", "--output", "{folder}/empty"), "no study has run here"),
         (("masks", "show", "pgz"), "did you mean 'pgs'?"),
         (("masks", "preview"), "name either image files, a study or --data"),
@@ -76,18 +67,15 @@ def call(
         (("masks", "preview", "{study}", "--strategies", "attentive"), "which a preview does not have"),
         (("masks", "preview", "--data", "scenes", "--to", "masks.txt"), "written as .png, .pdf, .svg"),
         (("masks", "preview", "{shards}/00000.tar", "--model", "tiny-vit"), "00000.tar: an image cannot be"),
-        (("masks", "preview", "{study}", "--strategies", "pgz"), "did you mean 'pgs'?"),
         (("masks", "preview", "cat.jpg", "--mask-ratio", "1.5"), "--mask-ratio: must be in [0, 1)"),
         (("masks", "preview", "paper", "--mask-ratio", "0.6"), "0.6, arms.pgs-0.3.strategy.max_ratio: "),
         (("masks", "diagnose", "baselins"), "did you mean 'baselines'?"),
         (("masks", "diagnose", "scenes", "--strategies", "pgz"), "did you mean 'pgs'?"),
-        (("masks", "diagnose", "/no/such/{0..1}.tar"), "2 of 2 shards are missing"),
         (("data", "make", "scene"), "did you mean 'scenes'?"),
         (("data", "status", "papre"), "did you mean 'paper'?"),
         (("evaluate", "ViT-B-32:openai", "--suite", "winoground"), "the suite lacks data"),
         (("data", "fetch", "paper", "--root", "{folder}", "--offline"), "not tried without a network: "),
         (("evaluate", "{folder}", "--to", "{study}"), "is no folder"),
-        (("evaluate", "{folder}", "--to", "{study}/a/b"), "is no folder"),
         (("evaluate", "{folder}", "--suite", "{picture}"), "text must be UTF-8"),
         (("train", "{picture}"), "text must be UTF-8"),
     ],
@@ -117,17 +105,6 @@ def test_a_mistake_is_explained_and_exits_with_2(
     assert re.match(progress + "error: ", err)
 
 
-def test_where_scores_cannot_be_written_is_said_first(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "access", lambda path, mode: mode == os.F_OK and path.exists())
-    status, _, err = call(capsys, monkeypatch, "evaluate", "no:such", "--to", str(tmp_path / "a/b"))
-    assert status == 2
-    assert (
-        f"--to: scores cannot be written here: {tmp_path} may not be written to (got '{tmp_path}/a/b')" in err
-    )
-
-
 def test_a_mask_that_was_edited_after_the_training_is_refused(
     tiny: TinyWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,15 +127,6 @@ def test_a_mask_that_was_edited_after_the_training_is_refused(
     assert "--with-mask: the code of this mask is not what the run" in err
 
 
-def test_an_unreadable_shard_is_named_before_anything_is_trained(
-    tiny: TinyWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "0.tar").write_bytes(b"no archive")
-    words = ["train", str(tiny.study), "--set", f"data.train={tmp_path}/0.tar", "--output", str(tmp_path)]
-    status, _, err = call(capsys, monkeypatch, *words)
-    assert (status, "0.tar: no sample can be used (got {'not an archive': 1})" in err) == (2, True)
-
-
 def test_a_dry_run_says_what_would_happen_and_trains_nothing(
     tiny: TinyWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,24 +140,6 @@ def test_a_dry_run_says_what_would_happen_and_trains_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_offline_is_the_hubs_own_switch(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    status, _, err = call(capsys, monkeypatch, "evaluate", str(tmp_path), "--offline")
-    assert (status, os.environ["HF_HUB_OFFLINE"]) == (2, "1"), err
-
-
-def test_fetching_makes_what_is_built_in(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[str] = []
-    monkeypatch.setattr("pgsbench.data.store.ensure", lambda name, **_: made.append(name))
-    status, out, _ = call(capsys, monkeypatch, "data", "fetch", "scenes")
-    assert (status, made) == (0, ["scenes"])
-    assert "fetched 0 data sets" in out
-
-
 def test_a_dry_run_tells_the_share_that_is_dropped_not_the_share_that_is_hidden(
     tiny: TinyWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,20 +150,6 @@ def test_a_dry_run_tells_the_share_that_is_dropped_not_the_share_that_is_hidden(
     lines = [line.split() for line in out.splitlines()]
     header, row = (next(line for line in lines if line[:1] == [first]) for first in ("run", "hiding"))
     assert (header[:2], row[:3]) == (["run", "dropped"], ["hiding", "s0", "0.25"])
-
-
-def test_status_is_no_mistake_where_everything_is_missing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    status, out, _ = call(capsys, monkeypatch, "data", "status", "paper", "--root", str(tmp_path))
-    assert status == 0
-    assert f"0of36datasetsarepresentunder{tmp_path}" in "".join(out.split())  # a terminal breaks long lines
-    _, out, _ = call(capsys, monkeypatch, "data", "status", "paper", "--root", str(tmp_path), "--json")
-    (rows,) = json.loads(out).values()
-    assert [row["state"] for row in rows] == ["missing"] * 36
-    row = next(row for row in rows if row["data set"] == "clip_benchmark:vtab/cifar10")
-    assert (row["split"], row["known size"]) == ("test", 10_000)
-    assert row["source"] == "hf.co/datasets/clip-benchmark/wds_vtab-cifar10"
 
 
 def commands() -> list[tuple[str, ...]]:
@@ -235,65 +171,6 @@ def test_every_command_has_help_with_an_example(
     assert f"pgsbench {' '.join(words)}" in out.partition("Example: ")[2]
 
 
-def test_the_list_of_commands_has_whole_sentences() -> None:
-    for tree in (app, past.runs, study_group.app, masks.app, data.app):
-        for command in tree.registered_commands:
-            assert command.short_help
-            assert command.short_help.endswith(".")
-            assert "(" not in command.short_help
-
-
-@pytest.mark.parametrize(
-    "words",
-    ["evaluate x", "masks preview x", "masks diagnose x", "report x", "train x"],
-)
-def test_a_slow_command_says_at_once_that_it_has_begun(words: str) -> None:
-    command = [sys.executable, "-X", "importtime", "-m", "pgsbench", *words.split()]
-    lines = subprocess.run(command, capture_output=True, text=True, check=False).stderr.splitlines()
-    before = lines[: lines.index("loading libraries and data ...")]
-    imported = {line.rpartition("|")[2].strip() for line in before}
-    assert "typer" in imported
-    assert not imported & {"torch", "scipy", "pandas", "numpy"}
-
-
-def test_the_names_of_the_commands_are_fixed() -> None:
-    fixed = ["sweep", "compare", "train", "evaluate", "report", "sync", "ui"]
-    fixed += [f"masks {name}" for name in ("ls", "show", "preview", "diagnose")]
-    fixed += [f"data {name}" for name in ("make", "ls", "verify", "status", "fetch")]
-    fixed += [f"study {name}" for name in ("ls", "show", "validate", "schema")]
-    assert {" ".join(words) for words in commands()} >= set(fixed)
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("masks", "ls"), "begins anew"),
-        (("data", "make", "scenes"), "begins anew"),
-        (("data", "fetch", "paper"), "goes on where it was"),
-        (("train", "quick"), "goes on where it was"),
-        (("evaluate", "model"), "goes on where it was"),
-    ],
-)
-def test_an_interrupted_command_says_what_the_next_one_does(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], said: str
-) -> None:
-    def interrupted(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("typer.core.TyperCommand.invoke", interrupted)
-    status, _, err = call(capsys, monkeypatch, *words)
-    assert status == 130
-    assert err.endswith(f"\nstopped; the same command {said}\n")
-
-
-def test_commands_that_go_on_are_commands() -> None:
-    group = get_command(app)
-    for name in GO_ON:
-        first, *rest = name.split()
-        assert first in group.commands  # type: ignore[attr-defined]
-        assert all(word in group.commands[first].commands for word in rest)  # type: ignore[attr-defined]
-
-
 HUGE = str(10**20)
 
 
@@ -310,22 +187,18 @@ HUGE = str(10**20)
         (("scale", "{study}", "--budgets", "1,2,4", "--hold-out", "nan"), "hold-out"),
         *(
             (
-                ("compare", "--study", "{study}", "--baselines", "flip", "--until", "decided", *asked, *dry),
+                ("compare", "--study", "{study}", "--baselines", "flip", "--until", "decided", *asked),
                 where,
             )
-            for dry in ((), ("--dry-run",))
             for asked, where in (
                 (("--margin", "nan"), "margin"),
-                (("--margin", "inf"), "margin"),
                 (("--margin", "-1"), "margin"),
                 (("--margin", "120%"), "margin"),
-                (("--max-seeds", "3"), "max-seeds"),
                 (("--max-seeds", HUGE), "max-seeds"),
                 (("--hours", "nan"), "--hours"),
             )
         ),
         (("plan", "{study}", "--device", "H100x99999999999"), "--device"),
-        (("plan", "{study}", "--device", f"H100x{'9' * 5000}"), "--device"),
         (("plan", "{study}", "--seeds", HUGE), "--seeds"),
         (("evaluate", "{study}", "--limit", HUGE), "--limit"),
         (("evaluate", "{study}", "--batch-size", HUGE), "--batch-size"),

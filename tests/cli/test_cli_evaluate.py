@@ -50,39 +50,3 @@ def test_several_checkpoints_stand_in_one_table_with_their_differences(
     tables = json.loads(capsys.readouterr().out)
     assert [row["group or task"] for row in tables["Suite tiny"]][:2] == ["classification", "retrieval"]
     assert {row["difference"] for row in tables["Differences"]} == {"model-1 − model-0"}
-
-
-def test_one_checkpoint_keeps_its_table(
-    models: list[str],
-    tiny: TinyWorld,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    words = (models[0], "--suite", str(tiny.suite), "--limit", "5", "--to", "look")
-    assert evaluate(monkeypatch, *words) == 0
-    out = capsys.readouterr().out
-    assert "Suite tiny-first-5" in out
-    assert "a look at the first 5 items" in out
-    assert "tasks: 2 measured, 0 reused" in out
-    assert Path("look/scores.json").is_file()
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("model-0", "model-0"), "a checkpoint is named twice"),
-        (("model-0", "--precision", "half"), "--precision: unknown precision"),
-        (("model-0", "--part", "3/2"), "a part is K/N"),
-        (("model-0", "--to", "model-0/open_clip_config.json"), "is no folder"),
-    ],
-)
-def test_mistakes_are_explained(
-    words: tuple[str, ...],
-    said: str,
-    models: list[str],
-    tiny: TinyWorld,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    assert evaluate(monkeypatch, *words, "--suite", str(tiny.suite)) == 2
-    assert said in capsys.readouterr().err

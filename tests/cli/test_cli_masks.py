@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from test_cli_errors import call
 from tinyworld import TinyWorld
 
@@ -65,39 +63,6 @@ def test_diagnosing_a_study_leaves_files_and_an_entry_in_the_tracker(
     assert run("report", "--output", "all") == ""  # there is nothing to report of a study without runs
 
 
-def test_a_diagnosis_is_written_where_asked_and_nowhere_else(run, tiny: TinyWorld, tmp_path: Path) -> None:
-    out = run("masks", "diagnose", str(tiny.study), "--batches", "1", "--strategies", "flip", "--to", "here")
-    assert "here/masks.csv" in out
-    assert (tmp_path / "here/masks.png").is_file()
-    assert [path.name for path in tmp_path.iterdir()] == ["here"]
-
-
-def test_diagnosing_data(run, tiny: TinyWorld, tmp_path: Path) -> None:
-    out = run(
-        "masks",
-        "diagnose",
-        str(tiny.shards),
-        "--model",
-        "tiny-vit",
-        "--batches",
-        "1",
-        "--strategies",
-        "block",
-    )
-    assert "Masks on train" in out
-    assert (tmp_path / "masks-train" / "masks.csv").is_file()
-    assert not (tmp_path / "mlflow.db").exists()
-    pattern = f"{tiny.shards}/{{00000..00001}}.tar"
-    out = run("masks", "diagnose", pattern, "--model", "tiny-vit", "--batches", "1", "--strategies", "grid")
-    assert "masks-train/masks.csv" in out
-
-
-def test_the_shards_in_the_working_folder_have_a_name_too(run, tiny: TinyWorld, tmp_path: Path) -> None:
-    shutil.copytree(tiny.shards, tmp_path, dirs_exist_ok=True)
-    out = run("masks", "diagnose", ".", "--model", "tiny-vit", "--batches", "1", "--strategies", "grid")
-    assert "masks-shards/masks.csv" in out
-
-
 def test_a_calibrated_threshold_is_a_line_to_paste(run, tiny: TinyWorld, tmp_path: Path) -> None:
     asked = ("masks", "diagnose", str(tiny.shards), "--model", "tiny-vit", "--batches", "2")
     out = run(*asked, "--strategies", "cluster,random", "--find-threshold", "0.6")
@@ -111,23 +76,6 @@ def test_a_calibrated_threshold_is_a_line_to_paste(run, tiny: TinyWorld, tmp_pat
     assert float(row["effective_ratio"]) == pytest.approx(0.6, abs=0.05)  # of other batches
 
 
-def test_a_preview_of_a_study_and_of_files(run, tiny: TinyWorld, tmp_path: Path) -> None:
-    run(
-        "masks",
-        "preview",
-        str(tiny.study),
-        "--strategies",
-        "pgs,grid",
-        "--count",
-        "2",
-        "--to",
-        "study.png",
-    )
-    Image.new("RGB", (40, 30), "orange").save(tmp_path / "flat.png")
-    run("masks", "preview", "flat.png", "--model", "tiny-vit", "--mask-ratio", "0.25", "--to", "file.png")
-    assert (tmp_path / "study.png").stat().st_size > (tmp_path / "file.png").stat().st_size > 5_000
-
-
 def test_a_preview_leaves_out_those_arms_of_a_study_that_it_cannot_show(
     run, tiny: TinyWorld, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -139,18 +87,6 @@ def test_a_preview_leaves_out_those_arms_of_a_study_that_it_cannot_show(
     status, _, err = call(capsys, monkeypatch, *asked)
     assert status == 2
     assert "--strategies: this strategy needs the attention of a tower in training" in err
-
-
-@pytest.mark.parametrize("what", ["{study}", "--data={shards}"])
-def test_a_mask_ratio_out_of_range_is_a_mistake_of_its_option(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tiny: TinyWorld, what: str
-) -> None:
-    words = ("masks", "preview", what.format(study=tiny.study, shards=tiny.shards), "--mask-ratio", "1.5")
-    status, _, err = call(capsys, monkeypatch, *words)
-    assert status == 2
-    assert err.splitlines()[1:] == [
-        "error: --mask-ratio: must be in [0, 1): the share of patches that is masked (got 1.5)"
-    ]
 
 
 def test_a_mask_ratio_goes_to_every_arm_that_has_one(tiny: TinyWorld, tmp_path: Path) -> None:
@@ -169,45 +105,26 @@ def test_a_mask_ratio_goes_to_every_arm_that_has_one(tiny: TinyWorld, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "said", "words"),
     [
-        ("Undeclared", "strategy Undeclared: `select` seems to read what `needs` does not name"),
-        ("Descending", "strategy Descending: the indices in each row of `keep` must ascend"),
+        ("Undeclared", "`select` seems to read what `needs` does not name", "masks preview --data {shards}"),
+        ("Descending", "the indices in each row of `keep` must ascend", "masks diagnose {shards}"),
     ],
-)
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("masks", "preview", "--data", "{shards}", "--model", "tiny-vit", "--strategies", "{strategy}"),
-        ("masks", "diagnose", "{shards}", "--model", "tiny-vit", "--strategies", "{strategy}"),
-        ("train", "mine.yaml"),
-    ],
-    ids=lambda words: " ".join(words[:2]),
 )
 def test_a_bad_strategy_is_named_wherever_it_is_used(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     tiny: TinyWorld,
     tmp_path: Path,
-    words: tuple[str, ...],
+    words: str,
     name: str,
     said: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.py").write_text(STRATEGIES)
-    (tmp_path / "mine.yaml").write_text(
-        f"data: {{train: '{tiny.shards}/{{00000..00002}}.tar', augment: none}}\n"
-        f"model: tiny-vit\n"
-        f"strategy: {{name: 'bad.py:{name}'}}\n"
-        f"training: {{samples: 32, batch_size: 16}}\n"
-        f"evaluation: {{suite: '{tiny.suite}'}}\n"
-    )
-    places = {"{strategy}": f"bad.py:{name}", "{shards}": tiny.shards}
-    filled = list(words)
-    for key, value in places.items():
-        filled = [word.replace(key, str(value)) for word in filled]
-    status, _, err = call(capsys, monkeypatch, *filled)
-    assert said in err
+    line = f"{words.format(shards=tiny.shards)} --model tiny-vit --strategies bad.py:{name}"
+    status, _, err = call(capsys, monkeypatch, *line.split())
+    assert f"strategy {name}: {said}" in err
     assert status == 2
     assert "Traceback" not in err
 

@@ -24,11 +24,6 @@ def test_templated_negatives_are_told_without_a_picture() -> None:
     assert found == 1.0
 
 
-def test_the_order_of_words_gives_away_as_much() -> None:
-    found = blind_accuracy(captions(0, "a {} {}"), captions(0, "{} a {}"), PICTURES)
-    assert found == 1.0
-
-
 def test_negatives_drawn_like_the_captions_tell_nothing() -> None:
     found = blind_accuracy(captions(0, "a {} {}"), captions(1, "a {} {}"), PICTURES)
     assert found == pytest.approx(0.5, abs=0.05)
@@ -44,12 +39,6 @@ def test_what_is_true_of_one_picture_is_not_learned_from_it() -> None:
     right = [f"word{i} {colour}" for i in range(40) for colour in COLOURS]
     wrong = [f"other{i} {colour}" for i in range(40) for colour in COLOURS]
     assert blind_accuracy(right, wrong, [f"{i}" for i in range(40) for _ in COLOURS]) == 0.5
-
-
-def test_it_is_the_same_each_time() -> None:
-    pairs = captions(0, "a {} {} beside a tree"), captions(5, "the {} {} under a tree"), PICTURES
-    first = blind_accuracy(*pairs)
-    assert blind_accuracy(*pairs) == first
 
 
 def test_of_few_pictures_nothing_is_said() -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import four_tasks
 import pytest
 import torch
-from counting import NOTHING, counted
 from four_tasks import run
 
 from pgsbench.evaluation.cache import EmbeddingCache
@@ -19,36 +18,6 @@ from pgsbench.models.clip import Clip
 @pytest.fixture
 def suite(data: Path, tmp_path: Path) -> Path:
     return four_tasks.write(data, tmp_path)
-
-
-def test_the_cache_is_another_models(tiny: Clip, suite: Path) -> None:
-    cache = suite.parent / "cache"
-    run(tiny, suite, cache=cache)
-    with counted(tiny.model) as seen:
-        run(tiny, suite, cache=cache, checkpoint_sha256="other", out=suite.parent / "other")
-    assert seen["encode_image"] == 60
-    assert len(list(cache.iterdir())) == 2
-
-
-def test_pictures_are_known_by_content_and_not_by_place(tiny: Clip, suite: Path) -> None:
-    cache = suite.parent / "cache"
-    run(tiny, suite, cache=cache)
-    shutil.copytree(suite.parent / "data/two", suite.parent / "data/six")
-    shutil.rmtree(suite.parent / "data/classes")
-    suite.write_text(suite.read_text().replace("data/classes", "data/six"))
-    with counted(tiny.model) as seen:
-        run(tiny, suite, cache=cache, out=suite.parent / "other")
-    assert seen == NOTHING
-
-
-def test_a_damaged_file_of_the_cache_is_as_none(tmp_path: Path) -> None:
-    cache = EmbeddingCache(tmp_path, "model")
-    cache.add("image", [b"k" * 16, b"l" * 16], torch.eye(2, 8))
-    cache.add("image", [b"m" * 16], torch.ones(1, 8))
-    whole, cut = sorted(cache.folder.iterdir())
-    cut.write_bytes(cut.read_bytes()[:-7])
-    assert len(list(EmbeddingCache(tmp_path, "model").blocks("image"))) == 1
-    assert list(cache.folder.iterdir()) == [whole]
 
 
 @pytest.mark.parametrize("byte", [b"\x00", b"\xff"])  # zeros, or NaN
@@ -62,20 +31,6 @@ def test_a_file_of_the_cache_that_holds_something_else_is_as_none(byte: bytes, t
     assert list(cache.folder.iterdir()) == []
 
 
-def test_a_file_of_the_cache_that_cannot_be_read_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    EmbeddingCache(tmp_path, "model").add("image", [b"k" * 16], torch.eye(1, 8))
-
-    def refused(path: Path) -> None:
-        raise PermissionError(path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("pgsbench.evaluation.cache.load_file", refused)
-        assert list(EmbeddingCache(tmp_path, "model").blocks("image")) == []
-    assert len(list(EmbeddingCache(tmp_path, "model").blocks("image"))) == 1
-
-
 def test_a_cache_that_cannot_be_made_is_said_and_done_without(
     tiny: Clip, suite: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -85,31 +40,6 @@ def test_a_cache_that_cannot_be_made_is_said_and_done_without(
     warning = capsys.readouterr().err
     assert warning.startswith("warning: embeddings are not kept: [Errno 20] Not a directory")
     assert warning.count("\n") == 1
-
-
-def test_a_cache_on_a_full_disk_is_said_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    cache = EmbeddingCache(tmp_path, "model")
-    monkeypatch.setattr("pgsbench.evaluation.cache.save_file", full)
-    for key in (b"k", b"l"):
-        cache.add("image", [key * 16], torch.eye(1, 8))
-    assert capsys.readouterr().err == (
-        "warning: embeddings are not kept: [Errno 28] No space left on device\n"
-    )
-    assert list(cache.folder.iterdir()) == []
-
-
-def test_a_cache_gives_back_what_it_was_given(tmp_path: Path) -> None:
-    keys, embeddings = [bytes([i]) * 16 for i in range(5)], torch.randn(5, 8)
-    EmbeddingCache(tmp_path, "model").add("text", keys, embeddings)
-    ((found, rows),) = EmbeddingCache(tmp_path, "model").blocks("text")
-    assert found == keys
-    assert torch.equal(rows, embeddings)
-    assert not list(EmbeddingCache(tmp_path, "model").blocks("image"))
 
 
 def test_the_longest_unused_models_make_room(tmp_path: Path) -> None:

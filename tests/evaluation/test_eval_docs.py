@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.reference import arguments
 from pgsbench.errors import ConfigError
 from pgsbench.evaluation.evaluate import evaluate
-from pgsbench.evaluation.suite import TaskConfig, builtin_names, load_suite
+from pgsbench.evaluation.suite import load_suite
 from pgsbench.models.clip import Clip
 from pgsbench.records.scores import Scores
 
@@ -51,31 +50,6 @@ def test_the_protocol_runs(tiny: Clip, example: Path) -> None:
     assert [score.n for score in report.scores] == [60, 60]
     assert report.groups["invariance"].n_tasks == 2
     assert report.num_images == 3 * 60
-
-
-def test_a_field_of_the_protocol_is_checked(example: Path) -> None:
-    suite = example / "invariance.yaml"
-    suite.write_text(suite.read_text().replace("180", "100"))
-    with pytest.raises(ConfigError, match="degrees must be a multiple of 90, not 100"):
-        load_suite(suite)
-
-
-def test_the_table_names_every_key() -> None:
-    page = PAGE.read_text()
-    for key in TaskConfig.model_fields:
-        assert f"| `{key}` |" in page
-
-
-def test_the_page_about_public_sets_counts_the_tasks_of_every_suite() -> None:
-    page = (PAGE.parent / "evaluation.md").read_text()
-    told: dict[str, int] = {}
-    for names, counts in re.findall(r"^\| ((?:`[\w+-]+`(?:, )?)+) \| ([\d, ]+) \|", page, flags=re.MULTILINE):
-        told |= zip(re.findall(r"`(.+?)`", names), map(int, counts.split(", ")), strict=True)
-    assert told == {name: len(load_suite(name).tasks) for name in builtin_names()}
-
-
-def test_the_suite_whose_speed_is_told_is_one_that_clip_benchmark_can_run(tmp_path: Path) -> None:
-    assert all(arguments(task, tmp_path) for task in load_suite("scenes").tasks)
 
 
 @pytest.mark.parametrize("group", ["mean", "turned"])

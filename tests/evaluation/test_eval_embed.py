@@ -8,8 +8,7 @@ from counting import counted
 from torch import nn
 
 from pgsbench.data.tar import EncodedImage
-from pgsbench.errors import EvaluationError
-from pgsbench.evaluation.embed import Encoder, collapsed, evaluation_mode
+from pgsbench.evaluation.embed import Encoder
 from pgsbench.models.clip import Clip
 
 MakePicture = Callable[..., EncodedImage]
@@ -98,45 +97,3 @@ def test_nothing_is_masked_and_the_mode_is_restored(
         model.visual.patch_dropout = nn.Identity()
         model.eval()
     assert torch.equal(found, expected)
-
-
-def test_the_mode_is_restored_after_an_error() -> None:
-    model = nn.Sequential(nn.Linear(2, 2), nn.Dropout()).train()
-    modes: list[bool] = []
-
-    def fail() -> None:
-        with evaluation_mode(model):
-            modes.extend(module.training for module in model.modules())
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        fail()
-    assert modes == [False] * 3
-    assert all(module.training for module in model.modules())
-
-
-def test_embeddings_that_are_not_finite_are_refused(
-    tiny: Clip, encode: Encoder, make_picture: MakePicture
-) -> None:
-    bias = tiny.model.ln_final.bias
-    saved = bias.detach().clone()
-    with torch.no_grad():
-        bias[0] = torch.nan
-    try:
-        with pytest.raises(EvaluationError, match=r"text tower: 2 of 2 text embeddings .* not finite"):
-            encode.texts(["a cat", "a dog"])
-    finally:
-        with torch.no_grad():
-            bias.copy_(saved)
-    assert torch.isfinite(encode.images([("x", make_picture(0))])).all()
-
-
-def test_collapse_is_noticed() -> None:
-    same = torch.nn.functional.normalize(torch.ones(5, 8) + 1e-7 * torch.randn(5, 8), dim=1)
-    apart = torch.nn.functional.normalize(torch.ones(5, 8) + 1e-3 * torch.arange(40).view(5, 8), dim=1)
-    assert collapsed(image=same, text=apart) == ("collapsed image embeddings",)
-    assert collapsed(image=same[:1]) == ()  # one of a kind says nothing
-
-
-def test_no_pictures_give_no_rows(encode: Encoder) -> None:
-    assert len(encode.images([])) == 0

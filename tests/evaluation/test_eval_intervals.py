@@ -47,23 +47,11 @@ def test_copies_of_an_item_add_no_certainty() -> None:
     assert interval(copied) == pytest.approx(interval(measured(plain)), abs=1e-9)
 
 
-def test_independent_items_of_a_unit_count_each() -> None:
-    rng = np.random.default_rng(0)
-    right = (rng.random(5000) < 0.4).astype(float)
-    many = measured(right, units=[f"image{i // 5}" for i in range(5000)])
-    assert width(interval(many)) < width(wilson(right.mean(), 4000))
-
-
 def test_values_that_are_no_shares_count_by_how_much_they_vary() -> None:
     """A jackknife's pseudo-values lie outside [0, 1]; their mean is as sure as their variance says."""
     values = np.random.default_rng(0).normal(0.4, 3.0, size=20_000)
     found = measured(values)
     assert width(interval(found)) == pytest.approx(2 * 1.96 * values.std() / np.sqrt(20_000), rel=0.01)
-
-
-def test_a_perfect_score_rests_on_units() -> None:
-    low, high = interval(measured(np.ones(50), units=[f"image{i // 5}" for i in range(50)]))
-    assert (low, high) == pytest.approx(wilson(1.0, 10))
 
 
 def test_intervals_hold_what_they_promise() -> None:
@@ -80,15 +68,6 @@ def test_intervals_hold_what_they_promise() -> None:
     assert 0.917 <= held / 400 <= 0.983
 
 
-def test_mean_per_class_recall_weighs_classes_equally() -> None:
-    strata = np.array([0] * 90 + [1] * 10)
-    found = measured([1.0] * 90 + [1.0] * 2 + [0.0] * 8, strata=strata)
-    assert found.value == pytest.approx((1.0 + 0.2) / 2)
-    low, high = interval(found)
-    # All the doubt is in the ten: half of theirs, about +- 1.96 * sqrt(0.16 / 10) / 2.
-    assert width((low, high)) == pytest.approx(2 * 1.96 * np.sqrt(0.16 / 10) / 2, rel=0.2)
-
-
 def test_the_same_items_twice_are_not_twice_as_sure() -> None:
     rng = np.random.default_rng(2)
     right = (rng.random(400) < 0.5).astype(float)
@@ -100,46 +79,12 @@ def test_the_same_items_twice_are_not_twice_as_sure() -> None:
     assert apart == pytest.approx(alone / np.sqrt(2), rel=0.1)
 
 
-def test_items_are_matched_by_name_and_not_by_place() -> None:
-    rng = np.random.default_rng(4)
-    right = (rng.random(400) < 0.5).astype(float)
-    order = rng.permutation(400)
-    shuffled = Measurement("acc1", right[order], [f"item{i}" for i in order], 0.1)
-    together = width(group_interval([measured(right), shuffled]))
-    assert together == pytest.approx(width(interval(measured(right))), rel=0.1)
-
-
-def test_equal_names_of_unrelated_items_change_nothing_much() -> None:
-    rng = np.random.default_rng(3)
-    first, second = (rng.random((2, 2000)) < 0.5).astype(float)
-    named_alike = width(group_interval([measured(first), measured(second)]))
-    apart = width(group_interval([measured(first), measured(second, prefix="other")]))
-    assert named_alike == pytest.approx(apart, rel=0.1)
-
-
 @pytest.mark.parametrize("right", [0.0, 1.0])
 def test_a_mean_over_classes_is_never_certain(right: float) -> None:
     low, high = interval(measured(np.full(60, right), strata=np.arange(60) % 3))
     ends = wilson(right, 60)
     assert (low == 0.0) if right == 0.0 else (high == 1.0)
     assert width(ends) < high - low < 2 * width(ends)
-
-
-def test_one_class_is_a_plain_mean() -> None:
-    right = [1.0, 0.0, 1.0, 1.0]
-    assert interval(measured(right, strata=np.zeros(4, np.int64))) == interval(measured(right))
-
-
-def test_a_class_with_one_picture_is_not_certain() -> None:
-    """Nothing speaks against the one picture's class being at 0.2: then the mean is 0.6."""
-    low, high = interval(measured(np.ones(10_000), strata=np.array([0] + [1] * 9_999)))
-    assert low < 0.6
-    assert high == 1.0
-
-
-def test_a_group_of_one_has_its_tasks_interval() -> None:
-    only = measured([1.0, 0.0, 1.0, 1.0])
-    assert group_interval([only]) == interval(only)
 
 
 def test_a_perfect_group_is_as_sure_as_its_smallest_task() -> None:
@@ -159,21 +104,9 @@ def test_a_group_says_the_same_as_price_and_bonett() -> None:
     assert found == pytest.approx(expected, abs=5e-4)  # ours has one more item's spread in each task
 
 
-def test_a_small_perfect_task_counts_among_many_sure_ones() -> None:
-    """Its four pseudo-items are not shared out among parts that are sure anyway."""
-    many = measured(np.arange(20_000) % 2, prefix="many", strata=np.arange(20_000) // 2 % 100)
-    low, _ = group_interval([measured(np.ones(10)), many])
-    assert low < 0.75 - (1 - 0.76) / 2
-
-
 def test_perfect_tasks_on_the_same_pictures_are_no_surer_than_one() -> None:
     perfect = measured(np.ones(20))
     assert width(group_interval([perfect] * 4)) >= width(interval(perfect))
-
-
-def test_opposite_answers_to_the_same_pictures_cancel() -> None:
-    right = (np.arange(100) % 2).astype(float)
-    assert group_interval([measured(right), measured(1 - right)]) == pytest.approx((0.5, 0.5))
 
 
 def coverage(draw: Callable[[np.random.Generator], list[Measurement]], truth: float, repeats: int) -> float:
@@ -238,15 +171,6 @@ def test_a_groups_interval_holds_what_it_promises(world: str) -> None:
 @pytest.mark.parametrize("world", WORLDS)
 def test_closely_that_a_groups_interval_holds_what_it_promises(world: str) -> None:
     assert coverage(*WORLDS[world], repeats=1000) > 0.93
-
-
-def test_items_of_a_class_may_share_units() -> None:
-    """Captions of one picture: a mean over classes is no surer for copies, either."""
-    rng = np.random.default_rng(6)
-    right, strata = (rng.random(200) < 0.6).astype(float), np.arange(200) % 4
-    units = [f"image{i}" for i in range(200) for _ in range(5)]
-    copied = measured(np.repeat(right, 5), units=units, strata=np.repeat(strata, 5))
-    assert interval(copied) == pytest.approx(interval(measured(right, strata=strata)), abs=1e-9)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,9 @@ from typing import Any
 
 import pytest
 import torch
-from PIL.ImageFile import ImageFile
 
 from pgsbench.data.tar import EncodedImage
-from pgsbench.data.transforms import normalise
 from pgsbench.errors import DataError
-from pgsbench.evaluation import embed
 from pgsbench.evaluation.embed import Preprocess, decode
 from pgsbench.models.transform import eval_transform
 
@@ -41,40 +38,6 @@ def test_bits_are_open_clips(
 
         assert torch.equal(batch, expected)
         assert batch.is_contiguous()
-
-
-def test_the_fast_path_is_taken_only_where_nothing_is_resized(
-    make_picture: Callable[..., EncodedImage],
-) -> None:
-    prepare = Preprocess(SQUARE)
-    calls = []
-    fit = prepare._fit
-    prepare._fit = lambda picture: calls.append(picture.size) or fit(picture)
-
-    prepare([("x", make_picture(0, (32, 32)))])
-    assert calls == []
-    prepare([("x", make_picture(0, (32, 33)))])
-    assert calls == [(32, 33)]
-
-
-def test_a_batch_of_any_sizes_is_normalised_at_once(
-    make_picture: Callable[..., EncodedImage], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shapes = []
-
-    def watched(pixels: torch.Tensor, *args: Any) -> torch.Tensor:
-        shapes.append(tuple(pixels.shape))
-        return normalise(pixels, *args)
-
-    monkeypatch.setattr(embed, "normalise", watched)
-    Preprocess(SQUARE)(
-        [("x", make_picture(i, size)) for i, size in enumerate([(64, 64), (32, 32), (51, 37)])]
-    )
-    assert shapes == [(3, 3, 32, 32)]
-
-
-def test_a_picture_in_rgb_is_not_copied(make_picture: Callable[..., EncodedImage]) -> None:
-    assert isinstance(decode("", make_picture(0, (40, 30), "jpg", "RGB")), ImageFile)  # a copy is none
 
 
 def test_a_damaged_picture_is_named(make_picture: Callable[..., EncodedImage]) -> None:

@@ -10,18 +10,14 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from test_eval_guards import rewrite
 from torch.utils.data import DataLoader
 
 from pgsbench.data import evalset
 from pgsbench.data.tar import image_of, write_tar
 from pgsbench.errors import DataError, EvaluationError
 from pgsbench.evaluation.embed import Encoder
-from pgsbench.evaluation.evaluate import evaluate
-from pgsbench.evaluation.logistic import fit, fit_by_adamw, ranks_of, search_l2
+from pgsbench.evaluation.logistic import fit, fit_by_adamw, search_l2
 from pgsbench.evaluation.protocols.linear_probe import LinearProbe
-from pgsbench.evaluation.suite import load_suite
-from pgsbench.models.clip import Clip
 
 CLASSES = ["red", "green", "blue"]
 NUM_TRAIN, NUM_TEST = 60, 30
@@ -88,14 +84,7 @@ def test_a_fit_by_adamw_is_clip_benchmarks(monkeypatch: pytest.MonkeyPatch) -> N
     torch.testing.assert_close(found.bias.float(), expected.bias.detach(), atol=0, rtol=0)
 
 
-def test_where_a_fit_begins_does_not_matter() -> None:
-    features, labels = drawn()
-    cold = fit(features, labels, 4, 1.0)
-    warm = fit(features, labels, 4, 1.0, start=fit(features, labels, 4, 1e-3))
-    torch.testing.assert_close(warm.weight, cold.weight, atol=1e-4, rtol=0)
-
-
-@pytest.mark.parametrize("peak", [-48, -47, -13, 0, 5, 33, 47, 48])
+@pytest.mark.parametrize("peak", [-48, -13, 5, 48])
 def test_the_search_finds_a_peak_and_looks_seldom(peak: int) -> None:
     looks: list[float] = []
 
@@ -107,10 +96,6 @@ def test_the_search_finds_a_peak_and_looks_seldom(peak: int) -> None:
     assert len(looks) == len(set(looks)) <= 7 + 2 * 4
     assert min(looks) >= 1e-6 * 0.999
     assert max(looks) <= 1e6 * 1.001
-
-
-def test_of_equal_strengths_the_strongest_is_taken() -> None:
-    assert search_l2(lambda l2: (float(l2 <= 1.01),)) == pytest.approx(1.0)
 
 
 def test_a_probe_is_scikit_learns_on_the_same_embeddings(folder: Path, encode: Encoder) -> None:
@@ -129,20 +114,11 @@ def test_a_probe_is_scikit_learns_on_the_same_embeddings(folder: Path, encode: E
     assert set(found) == {"lp_acc1", "lp_mean_per_class_recall"}  # three classes have no acc5
 
 
-def test_adamw_trains_on_all_and_searches_nothing(folder: Path, encode: Encoder) -> None:
-    first = next(iter(LinearProbe(solver="adamw").measure(folder, encode)))
-    assert first.details == f"AdamW with weight decay 0, {NUM_TRAIN} training pictures"
-    images, labels = (torch.from_numpy(one) for one in embedded(folder, "train", encode))
-    test_images, test_labels = (torch.from_numpy(one) for one in embedded(folder, "test", encode))
-    guessed = fit_by_adamw(images, labels, 3, 0.0, seed=0).logits(test_images).argmax(dim=1)
-    assert list(first.correct) == (guessed == test_labels).tolist()
-    few = next(iter(LinearProbe(solver="adamw", shots=20).measure(folder, encode)))  # all: none is held out
-    assert "60 training pictures" in few.details
-
-
 def test_the_strength_is_chosen_on_held_out_pictures_and_then_all_are_trained_on(
     folder: Path, encode: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name, value in (("STEPS_A_DECADE", 2), ("LOWEST", -1), ("HIGHEST", 1)):  # a coarse search
+        monkeypatch.setattr(f"pgsbench.evaluation.logistic.{name}", value)
     sizes: list[int] = []
 
     def watched(features: torch.Tensor, *more: object, **named: object) -> object:
@@ -160,19 +136,6 @@ def test_the_strength_is_chosen_on_held_out_pictures_and_then_all_are_trained_on
     assert "9 training pictures" in found.details
 
 
-def test_shots_depend_on_the_seed_alone(folder: Path, encode: Encoder) -> None:
-    def values(seed: int) -> list[float]:
-        return next(iter(LinearProbe(shots=2, l2=0.1, seed=seed).measure(folder, encode))).correct.tolist()
-
-    assert values(0) == values(0)
-    assert len({tuple(values(seed)) for seed in range(4)}) > 1
-
-
-def test_more_training_pictures_teach_more(folder: Path, encode: Encoder) -> None:
-    few, all_ = (next(iter(LinearProbe(shots=k, l2=0.1).measure(folder, encode))).value for k in (1, 0))
-    assert few < all_
-
-
 @pytest.mark.parametrize(
     ("probe", "match"),
     [
@@ -188,47 +151,12 @@ def test_what_cannot_be_learnt_from_is_refused(
         list(probe.measure(folder, encode))
 
 
-def test_all_shots_with_a_given_strength(folder: Path, encode: Encoder) -> None:
-    all_shots, everything = (
-        next(iter(LinearProbe(shots=k, l2=0.1).measure(folder, encode))).correct.tolist() for k in (20, 0)
-    )
-    assert all_shots == everything
-
-
-def test_both_splits_are_looked_at_and_the_test_pictures_counted(folder: Path, tmp_path: Path) -> None:
-    own = shutil.copytree(folder, tmp_path / "own")
-    assert LinearProbe().count_items(own) == NUM_TEST
-    (own / "train" / "0.tar").unlink()
-    with pytest.raises(DataError, match=r"train/0\.tar: the archive cannot be read"):
-        LinearProbe().count_items(own)
-
-
-def test_a_training_label_that_is_no_class(folder: Path, encode: Encoder, tmp_path: Path) -> None:
-    own = shutil.copytree(folder, tmp_path / "own")
-    rewrite(own, lambda i, parts: {**parts, "cls": b"3"} if i == 4 else parts, split="train")
-    with pytest.raises(DataError, match=r"train: sample 004: the class must be one of the 3"):
-        list(LinearProbe().measure(own, encode))
-
-
-def test_classes_that_nothing_is_known_of_are_reported(folder: Path, encode: Encoder, tmp_path: Path) -> None:
-    own = shutil.copytree(folder, tmp_path / "own")
-    (own / "classnames.txt").write_text("red\ngreen\nblue\nblack\nwhite\n")
-    found = {m.metric: m for m in LinearProbe(l2=0.1).measure(own, encode)}
-    assert "2 of 5 classes have no training picture" in found["lp_acc1"].notes
-    assert "2 of 5 classes have no picture" in found["lp_acc1"].notes
-    assert found["lp_acc5"].value == 1
-
-
 @pytest.mark.parametrize(
     ("fields", "match"),
     [
         ({"shots": -1}, "shots must be a number from 0 on, not -1"),
-        ({"shots": "all"}, "shots must be a number from 0 on, not 'all'"),
-        ({"shots": 1.5}, "shots must be a number from 0 on"),
-        ({"l2": -0.1}, "l2 must be a number"),
         ({"l2": math.inf}, "l2 must be a number"),
         ({"train": "test"}, "must not be the same folder"),
-        ({"solver": "sgd"}, "solver must be lbfgs or adamw, not 'sgd'"),
     ],
 )
 def test_fields_are_checked(fields: dict, match: str) -> None:
@@ -239,11 +167,6 @@ def test_fields_are_checked(fields: dict, match: str) -> None:
 def test_a_probe_that_diverges_has_no_score(folder: Path, encode: Encoder) -> None:
     with pytest.raises(EvaluationError, match=r"(?s)diverged.*AdamW with weight decay 1e\+09.*smaller `l2`"):
         list(LinearProbe(solver="adamw", l2=1e9).measure(folder, encode))
-
-
-def test_what_cannot_be_compared_is_wrong() -> None:
-    logits = torch.tensor([[0.0, torch.nan], [torch.nan, 0.0], [1.0, 0.0]])
-    assert ranks_of(logits, torch.tensor([0, 0, 0])).last.tolist() == [1, 1, 0]
 
 
 def test_pictures_of_both_splits_are_marked(folder: Path, encode: Encoder, tmp_path: Path) -> None:
@@ -269,19 +192,3 @@ def test_classes_that_the_strength_was_chosen_without_are_marked(
     write_tar(own / "train/0.tar", [*first[:5], *others[0], *others[1]])
     found = next(LinearProbe(shots=3).measure(own, encode))
     assert found.notes == ("2 of 3 classes had no say in the L2 strength",)
-
-
-def test_a_probe_in_a_suite(folder: Path, tiny: Clip, tmp_path: Path) -> None:
-    path = tmp_path / "probe.yaml"
-    path.write_text(f"""
-name: probe
-tasks:
-  - {{name: all, data: {folder}, protocol: linear_probe, group: probe}}
-  - {{name: few, data: {folder}, protocol: linear_probe, group: probe, shots: 2, l2: 1}}
-""")
-    report = evaluate(tiny, load_suite(path), out=tmp_path / "out")
-    score = report.primary()["all"]
-    assert (score.metric, score.n) == ("lp_acc1", NUM_TEST)
-    assert score.low < score.value < score.high
-    assert score.details.startswith("L2 strength")
-    assert report.num_images == NUM_TRAIN + NUM_TEST

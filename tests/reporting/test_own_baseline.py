@@ -13,7 +13,7 @@ from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.intervals import difference
 from pgsbench.reporting.statistics.paired_values import PairedValues, TaskValues
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.study.compared import check_comparison
+from pgsbench.study.compared import check_baselines
 
 TAU = "strategy.tau"
 POINTS = [("pgs", Arm(k, params={TAU: k / 10})) for k in (1, 2)]
@@ -59,7 +59,7 @@ def test_a_list_without_names_is_refused_as_compare_refuses_it(masks, nothing):
 
 def test_a_baseline_counts_once(masks, fabricate):
     # A second time it would double the family of Holm's correction, and with it every p-value.
-    with pytest.raises(ConfigError, match=r"baselines: a baseline is named twice .*'flip'"):
+    with pytest.raises(ConfigError, match=r"baselines: .* each once .*'flip'"):
         Results(read_frames(masks), baselines=["flip", "flip"])
     flips = [("flip", Arm(params={TAU: k / 10})) for k in (1, 2)]
     search = {"space": {TAU: [0.1, 0.2]}, "arms": ["pgs", "flip"]}
@@ -71,8 +71,8 @@ def test_a_baseline_counts_once(masks, fabricate):
 
 def test_a_comparison_that_names_one_twice_is_refused_before_a_training():
     for names in (["flip", "flip"], ["my/spiral.py:Spiral", "./my/spiral.py:Spiral"]):
-        with pytest.raises(ConfigError, match="a baseline is named twice"):
-            check_comparison("pgs", names)
+        with pytest.raises(ConfigError, match="each once"):
+            check_baselines(names, "pgs")
 
 
 def test_an_arm_has_no_lead_over_itself():

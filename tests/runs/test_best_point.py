@@ -36,20 +36,6 @@ def test_the_winner_is_written_with_its_values_and_fresh_seeds(tmp_path: Path) -
         assert getattr(again, part) == getattr(runs[1].spec.config, part)
 
 
-def test_a_cheaper_point_is_written_with_the_rule_that_chose_it(tmp_path: Path) -> None:
-    runs = write_study(tmp_path, search=SEARCH)
-    for run, seconds in zip(runs, (1.0, 2.0), strict=True):
-        assert run.summary is not None
-        run.write_summary(replace(run.summary, train_cpu_seconds=seconds))
-    path = tmp_path / "cheap.yaml"
-    assert write_best("tiny", path, within=25, output=tmp_path) == "pgs mask_ratio=0.5"
-    rule = (
-        "# Of 2 points pgs mask_ratio=0.5 is the cheapest by time that is at most 25 points behind the best"
-    )
-    assert rule in path.read_text()
-    assert "0.50 times its cost, −20.0 points" in path.read_text()
-
-
 def test_nothing_is_overwritten_and_nothing_is_made_of_a_study_without_a_search(tmp_path: Path) -> None:
     write_study(tmp_path, search=SEARCH)
     path = tmp_path / "mine.yaml"

@@ -49,7 +49,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("pgsbench sweep ra", ["ratio"]),
         ("pgsbench report ti", ["tiny"]),
-        ("pgsbench runs ls --study ti", ["tiny"]),
         ("pgsbench run", ["run", "runs"]),
         ("pgsbench validity tiny other ti", ["tiny"]),
     ],

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pgsbench.doctor import checks, machine, stores
+from pgsbench.doctor import machine, stores
 from pgsbench.doctor.machine import OK, PROBLEM, WARNING, Check
 
 
@@ -22,14 +21,6 @@ def without_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def find(what: str, found: Iterator[Check]) -> Check:
     return next(check for check in found if check.what.startswith(what))
-
-
-def test_here_nothing_will_go_wrong_and_every_warning_has_a_remedy(tmp_path: Path) -> None:
-    found = list(checks(tmp_path))
-    assert not [check for check in found if check.state == PROBLEM]
-    assert all(bool(check.remedy) == (check.state != OK) for check in found)
-    assert not list(tmp_path.iterdir())  # looking leaves nothing behind
-    assert find("network", iter(found)).state == WARNING  # the tests set HF_HUB_OFFLINE
 
 
 def test_more_threads_than_cores(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,15 +41,13 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
     assert find("runs", machine.folders(tmp_path / "file")).state == PROBLEM
 
 
-def test_a_full_and_a_slow_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_and_one_on_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = machine.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: usage._replace(free=100 << 20))
     assert find("runs", machine.folders(tmp_path)).state == PROBLEM
     monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: usage._replace(free=2 << 30))
     assert find("runs", machine.folders(tmp_path)).state == WARNING
     monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: usage._replace(free=99 << 30))
-    monkeypatch.setattr(machine, "SLOW_SECONDS", -1.0)
-    assert "slow" in find("runs", machine.folders(tmp_path)).remedy
     monkeypatch.setattr(machine, "_disk_kind", lambda _: "nfs4")
     assert "network disk" in find("runs", machine.folders(tmp_path)).remedy
 
@@ -102,39 +91,3 @@ def test_a_database_without_its_driver(monkeypatch: pytest.MonkeyPatch, url: str
     found = find("MLflow", stores.stores())
     assert found.state == PROBLEM
     assert remedy in found.remedy
-
-
-def test_a_store_that_is_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert "not made yet" in find("MLflow", stores.stores()).found
-    Path("mlflow.db").write_text("half a page of text")
-    found = find("MLflow", stores.stores())
-    assert found.state == PROBLEM
-    assert "no SQLite file" in found.found
-
-
-def test_clip_benchmarks_own_accuracy_on_a_numpy_that_it_does_not_know(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    versions = {"numpy": "2.4.1", "clip_benchmark": "1.6.2"}
-    monkeypatch.setattr(machine, "_version", lambda name: versions.get(name, "1.0"))
-    assert find("clip_benchmark", machine.versions()).state == WARNING
-    versions["numpy"] = "2.3.5"
-    assert find("clip_benchmark", machine.versions()).state == OK
-
-
-def test_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_version", lambda name: "" if name == "optuna" else "1.0")
-    found = find("packages", machine.versions())
-    assert (found.state, found.remedy) == (PROBLEM, "pip install optuna")
-
-
-@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no shared memory as a folder here")
-def test_small_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "SHARED_MEMORY_GIB", float("inf"))
-    assert "--shm-size" in find("shared memory", machine.folders(tmp_path)).remedy
-
-
-def test_a_busy_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "getloadavg", lambda: (500.0, 0.0, 0.0))
-    assert find("load", machine.processor()).state == WARNING

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,15 +11,13 @@ from tinyworld import TinyWorld
 from written import spec_of, write_run, write_study
 
 import pgsbench
-from pgsbench.errors import ConfigError, ModelError, RunError, StudyError
+from pgsbench.errors import ModelError, RunError
 from pgsbench.models import checkpoint
 from pgsbench.models.clip import build
-from pgsbench.models.ready import clip_of
 from pgsbench.records.study_record import StudyRecord
-from pgsbench.reporting.runs.on_disk import DAMAGED, best_run, duration, runs
-from pgsbench.reporting.runs.run import diff_tables, differing, scores_that_differ, settings_that_differ
+from pgsbench.reporting.runs.on_disk import DAMAGED, runs
+from pgsbench.reporting.runs.run import diff_tables, scores_that_differ, settings_that_differ
 from pgsbench.tracking.run_files import export, find_run, remove
-from pgsbench.tracking.rundir import RunDir
 
 
 def test_the_newest_run_comes_first_with_its_mean_score(tmp_path: Path) -> None:
@@ -30,25 +27,6 @@ def test_the_newest_run_comes_first_with_its_mean_score(tmp_path: Path) -> None:
     assert list(found["score"]) == [0.45, 0.5, 0.75, 0.7]
     assert set(found["state"]) == {"done"}
     assert found["directory"][0] == str(written[-1].path)
-
-
-def test_runs_are_chosen_by_arm_score_and_age(tmp_path: Path) -> None:
-    write_study(tmp_path)
-    young = datetime.now(UTC) - timedelta(hours=3)
-    fresh = write_run(tmp_path / "runs", spec_of("grid", 0, study="other"), 0.6, started=young.isoformat())
-    assert list(runs(tmp_path, arm="pgs", sort="score")["score"]) == [0.75, 0.7]
-    assert list(runs(tmp_path, min_score=0.6, sort="score")["score"]) == [0.75, 0.7, 0.6]
-    assert list(runs(tmp_path, newer="4h")["id"]) == [fresh.spec.id]
-    assert runs(tmp_path, newer="2h").empty
-    assert len(runs(tmp_path, study="tiny")) == 4
-
-
-def test_a_run_that_two_studies_share_is_listed_in_both(tmp_path: Path) -> None:
-    first = write_study(tmp_path)[0]
-    record = StudyRecord.read(tmp_path / "runs/tiny")
-    other = StudyRecord(record.config.model_copy(update={"name": "other"}), record.runs[:1])
-    other.write(tmp_path / "runs/other")
-    assert list(runs(tmp_path, study="other")["id"]) == [first.spec.id]
 
 
 def test_what_is_not_complete_has_no_score_and_what_is_damaged_hides_nothing(tmp_path: Path) -> None:
@@ -62,63 +40,11 @@ def test_what_is_not_complete_has_no_score_and_what_is_damaged_hides_nothing(tmp
     assert len(found) == 5
 
 
-def test_an_empty_folder_has_no_runs(tmp_path: Path) -> None:
-    assert runs(tmp_path).empty
-
-
-@pytest.mark.parametrize("text", ["2", "d", "2y", "-1d", "1d2h", ""])
-def test_a_duration_has_a_number_and_a_unit(text: str) -> None:
-    with pytest.raises(ConfigError, match="a number and a unit"):
-        duration(text)
-
-
-def test_durations() -> None:
-    assert [duration(text) for text in ("90m", "12h", "2d", "1w", "1.5h")] == [
-        timedelta(minutes=90),
-        timedelta(hours=12),
-        timedelta(days=2),
-        timedelta(weeks=1),
-        timedelta(minutes=90),
-    ]
-
-
-def test_a_wrong_column_or_study_gets_the_nearest_name(tmp_path: Path) -> None:
-    write_study(tmp_path)
-    with pytest.raises(ConfigError, match="did you mean 'score'"):
-        runs(tmp_path, sort="scores")
-    with pytest.raises(StudyError, match="did you mean 'tiny'"):
-        runs(tmp_path, study="tinny")
-
-
 def test_a_run_is_found_by_the_beginning_of_its_id(tmp_path: Path) -> None:
     written = write_study(tmp_path)
     spec = written[0].spec
     assert find_run(tmp_path / "runs", spec.id[:6]).path == written[0].path
     assert find_run(tmp_path / "nowhere", str(written[0].path)).path == written[0].path
-
-
-def test_an_unknown_id_gets_the_nearest_ones_and_a_short_one_those_it_fits(tmp_path: Path) -> None:
-    spec = write_study(tmp_path)[0].spec
-    typo = spec.id[:-2] + "zz"
-    with pytest.raises(RunError, match=rf"did you mean .*{spec.id} \(tiny/pgs s0\)"):
-        find_run(tmp_path / "runs", typo)
-    with pytest.raises(RunError, match="no run with this id"):
-        find_run(tmp_path / "runs", "")
-    twin = RunDir(tmp_path / "runs/tiny/twin")
-    twin.path.mkdir()
-    content = json.loads((tmp_path / "runs" / spec.folder / "spec.json").read_text())
-    (twin.path / "spec.json").write_text(json.dumps(content | {"id": spec.id[:4] + "000000"}))
-    with pytest.raises(RunError, match=r"2 runs have an id that begins like this"):
-        find_run(tmp_path / "runs", spec.id[:4])
-
-
-def test_the_best_run_is_that_of_the_study_with_the_highest_score(tmp_path: Path) -> None:
-    written = write_study(tmp_path)
-    best = best_run("tiny", output=tmp_path)
-    assert list(best["id"]) == [written[1].spec.id]
-    assert list(best_run("tiny", output=tmp_path, metric="tiny/colour/acc1")["id"]) == [written[1].spec.id]
-    with pytest.raises(StudyError, match="no run has such a score"):
-        best_run("tiny", output=tmp_path, metric="robustness")
 
 
 def test_a_run_is_read_as_frames(tmp_path: Path) -> None:
@@ -144,32 +70,6 @@ def test_two_runs_differ_in_what_their_specs_say_and_are_paired_by_item(tmp_path
     assert (scores["low"] > 0).all()
     assert settings_that_differ(ours, ours).empty
     assert "the same training twice" in diff_tables(ours, ours)[0].notes[0]
-
-
-def test_a_section_that_one_lacks_is_told_by_its_settings() -> None:
-    found = differing({"budget": None, "lr": 1}, {"budget.equal": "flops", "budget.amount": 5, "lr": 1})
-    assert found == [("budget.equal", "not set", "flops"), ("budget.amount", "not set", 5)]
-
-
-def test_runs_of_other_seeds_and_numerics_are_paired_too(tmp_path: Path) -> None:
-    written = write_study(tmp_path)
-    numerics = written[0].spec.numerics
-    other = spec_of("pgs", 3, numerics=type(numerics)("cuda", "bf16", "2.13.0", 0))
-    made = write_run(tmp_path / "runs", other, 0.6, started="2026-01-01T10:00:00+00:00")
-    ours, theirs = pgsbench.load_run(written[0].path), pgsbench.load_run(made.path)
-    names = set(settings_that_differ(ours, theirs)["setting"])
-    assert names == {"seed", "numerics.device", "numerics.precision", "numerics.threads"}
-    assert scores_that_differ(ours, theirs)["difference"].round(6).tolist() == [0.1, 0.1]
-
-
-def test_a_run_without_scores_is_compared_by_its_settings(tmp_path: Path) -> None:
-    written = write_study(tmp_path)
-    made = write_run(
-        tmp_path / "runs", spec_of("grid", 0), 0, started="2026-01-01T10:00:00+00:00", done=False
-    )
-    scores = scores_that_differ(pgsbench.load_run(written[0].path), pgsbench.load_run(made.path))
-    assert scores["theirs"].isna().all()
-    assert scores["note"].str.len().gt(0).all()
 
 
 def test_a_removed_run_is_gone_from_disk_and_from_every_study(tmp_path: Path) -> None:
@@ -216,12 +116,6 @@ def test_an_exported_model_is_open_clips_own_and_says_what_it_is(tmp_path: Path)
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["pgs"]
 
 
-def test_a_run_without_a_model_is_not_exported(tmp_path: Path) -> None:
-    first, *_ = write_study(tmp_path)
-    with pytest.raises(RunError, match="has no model"):
-        export(first, tmp_path / "out")
-
-
 def test_a_model_in_memory_is_evaluated_as_its_checkpoint_is(tiny: TinyWorld, tmp_path: Path) -> None:
     first, *_ = write_study(tmp_path)
     checkpoint.save(build("tiny-vit", seed=0), first.checkpoint)
@@ -236,11 +130,3 @@ def test_a_model_in_memory_is_evaluated_as_its_checkpoint_is(tiny: TinyWorld, tm
     assert values["alone"] == values["run"]
     with pytest.raises(ModelError, match="not a model that open_clip made"):
         pgsbench.evaluate(torch.nn.Linear(2, 2), tiny.suite)
-
-
-def test_equal_weights_under_another_activation_are_another_model() -> None:
-    plain, other = (build("tiny-vit", seed=0).model for _ in range(2))
-    assert clip_of(plain).model_cfg == clip_of(other).model_cfg
-    for block in other.visual.transformer.resblocks:
-        block.mlp.gelu = torch.nn.ReLU()
-    assert clip_of(plain).model_cfg != clip_of(other).model_cfg

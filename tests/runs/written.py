@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from made_scores import scores_of
 
 from pgsbench.config.schema import RunConfig, StudyConfig
 from pgsbench.evaluation.scoring import wilson
 from pgsbench.records.json_files import write_record
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import Numerics, RunSpec
-from pgsbench.records.scores import GroupMean, Score, Scores
+from pgsbench.records.scores import GroupMean, Score
 from pgsbench.records.study_record import StudyRecord, StudyRun
 from pgsbench.tracking.rundir import RunDir
 
@@ -69,23 +70,7 @@ def write_scores(run: RunDir, share: float) -> None:
         named = {"task": task, "group": group, "protocol": "zero_shot", "metric": "acc1", "primary": True}
         scores.append(Score(**named, **interval, n=NUM_ITEMS, per_sample=file))
     groups = {score.group: GroupMean(score.value, score.low, score.high, 1, 0.25) for score in scores}
-    empty: dict[str, Any] = {
-        key: {} for key in ("architecture", "preprocess", "environment", "files", "protocols")
-    }
-    record = Scores(
-        suite="tiny",
-        suite_version=1,
-        suite_fingerprint="",
-        checkpoint_sha256="0" * 64,
-        mask=None,
-        scores=tuple(scores),
-        groups=groups,
-        num_images=NUM_ITEMS,
-        num_texts=3,
-        activations=("GELU",),
-        **empty,
-    )
-    write_record(run.path / "scores.json", record)
+    write_record(run.path / "scores.json", scores_of(scores, groups, suite="tiny", suite_fingerprint=""))
 
 
 def write_study(output: Path, *, name: str = "tiny", search: Mapping[str, Any] | None = None) -> list[RunDir]:

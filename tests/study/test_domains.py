@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from pgsbench.config.search import Range
 from pgsbench.execution.adviser import distribution
-from pgsbench.study.domains import Choices, Span, domain_of
+from pgsbench.study.domains import Choices, Span
 
 
 def test_a_span_with_whole_ends_and_step_stays_whole() -> None:
@@ -17,20 +16,6 @@ def test_a_span_with_whole_ends_and_step_stays_whole() -> None:
     assert all(isinstance(value, int) for value in Span(2.0, 10.0, step=4.0).grid())
     assert Span(0.1, 0.3, step=0.1).grid() == [0.1, 0.2, 0.3]
     assert Span(0, 1, step=0.4).grid() == [0.0, 0.4, 0.8]  # the end is not reached
-
-
-def test_a_size_is_known_without_the_values() -> None:
-    assert Span(0.0, 1.0, step=1e-6).size == 1_000_001
-    assert Choices((1, 2)).size == 2
-
-
-def test_a_drawn_number_is_short_enough_to_be_typed_again() -> None:
-    span = Span(0.0381234, 1.0)
-    assert span.rounded(0.24834567) == 0.2483
-    assert span.rounded(0.03812345) == 0.0381234  # not below the end
-    assert Span(0.0, 1.0, step=0.00000001).rounded(0.24834567) == 0.24834567
-    assert Span(0.1, 0.5, step=0.1).rounded(0.1 + 2 * 0.1) == 0.3  # as a grid has it
-    assert Choices((0.24834567,)).rounded(0.24834567) == 0.24834567
 
 
 @pytest.mark.parametrize(
@@ -65,24 +50,6 @@ def test_ends_middle_and_grid_belong_to_the_domain(domain: Choices | Span) -> No
 )
 def test_what_does_not_belong_to_a_domain(domain: Choices | Span, value: Any) -> None:
     assert not domain.contains(value)
-
-
-def test_middles() -> None:
-    assert Choices(("a", "b", "c")).middle() == "b"
-    assert Span(1.0, 100.0, log=True).middle() == pytest.approx(10.0)
-    assert Span(2, 32, log=True, step=1).middle() == 8
-    assert Span(0, 20, step=2).middle() == 10
-
-
-def test_doubled_choices() -> None:
-    assert Choices((1, 1.0, True, "a", "a", None)).doubled() == [1.0, "a"]
-
-
-def test_a_range_over_whole_numbers_gets_a_step() -> None:
-    assert domain_of(Range(low=1, high=3), is_whole=True) == Span(1.0, 3.0, step=1.0)
-    assert domain_of(Range(low=1, high=3)) == Span(1.0, 3.0)
-    assert domain_of(Range(low=0, high=8, step=2), is_whole=True) == Span(0.0, 8.0, step=2.0)
-    assert domain_of([1, 2]) == Choices((1, 2))
 
 
 def test_optuna_draws_from_the_same_values() -> None:

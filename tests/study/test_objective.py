@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from made_scores import scores_of
 from tinyworld import TinyWorld
 
 from pgsbench.config.schema import ModelConfig
@@ -14,43 +14,23 @@ from pgsbench.config.search import SearchConfig
 from pgsbench.errors import StudyError
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.records.run_records import Summary
-from pgsbench.records.scores import GroupMean, Score, Scores
-from pgsbench.session.study import open_study
-from pgsbench.study.objective import CostObjective, Objective, check_costs
+from pgsbench.records.scores import GroupMean, Score
+from pgsbench.study.objective import Objective, check_costs
 
 
 def group(value: float) -> GroupMean:
     return GroupMean(value, value, value, n_tasks=1, chance=0.1)
 
 
-SCORES = Scores(
-    suite="s",
-    suite_version=1,
-    suite_fingerprint="",
-    checkpoint_sha256="",
-    mask=None,
-    scores=(Score("t/x", "a", "zero_shot", "acc1", 0.9, 10, 0.8, 1.0, 0.1, primary=True),),
-    groups={"a": group(0.2), "b": group(0.6)},
-    num_images=10,
-    num_texts=2,
-    architecture={},
-    activations=(),
-    preprocess={},
-    environment={},
-    files={},
-    protocols={},
+SCORES = scores_of(
+    [Score("t/x", "a", "zero_shot", "acc1", 0.9, 10, 0.8, 1.0, 0.1, primary=True)],
+    {"a": group(0.2), "b": group(0.6)},
 )
 
 
 @pytest.mark.parametrize(("name", "value"), [("mean", 0.4), ("b", 0.6), ("t/x/acc1", 0.9)])
 def test_the_value_is_a_mean_a_group_or_a_tasks(name: str, value: float) -> None:
     assert Objective(name).value(SCORES) == pytest.approx(value)
-
-
-@pytest.mark.parametrize("name", ["c", "t/x/acc5", "t/x"])
-def test_scores_without_the_objective(name: str) -> None:
-    with pytest.raises(StudyError, match=r"search.metric: .*\n.*valid: a, b, mean, t/x/acc1"):
-        Objective(name).value(SCORES)
 
 
 def test_a_suite_is_asked_before_anything_is_measured(tiny: TinyWorld) -> None:
@@ -63,16 +43,10 @@ def test_a_suite_is_asked_before_anything_is_measured(tiny: TinyWorld) -> None:
         Objective("tiny/color/acc1").check(suite)
 
 
-def test_it_is_maximised() -> None:
-    assert Objective().direction == "maximize"
-    assert Objective().is_mean
-    assert not Objective("a").is_mean
-
-
 @pytest.mark.parametrize(("device", "seconds"), [("cpu", 7.0), ("cuda", 4.0)])
 def test_training_time_is_the_reports_on_every_device(device: str, seconds: float) -> None:
     summary = Summary(1, 32, 4.0, 7.0, 8.0, 0.0, 0.5, 0.3, 8, 8, 1000, 2.0)
-    assert CostObjective("train_seconds").value_of(None, summary, device) == seconds
+    assert Objective("train_seconds", is_cost=True).value_of(None, summary, device) == seconds
 
 
 TIMM = "vit_medium_patch16_gap_256"
@@ -101,12 +75,3 @@ def test_a_cost_that_will_not_be_measured(
         check_costs(config, device, models)
     assert caught.value.where == where
     assert "take tokens or train_seconds" in caught.value.way_out
-
-
-def test_it_is_refused_before_anything_is_trained(tiny: TinyWorld, tmp_path: Path) -> None:
-    study = open_study(
-        tiny.study, output=tmp_path, device="cpu", overrides=["search.at_most={memory: 1.0e+9}"]
-    )
-    with pytest.raises(StudyError, match="memory is measured on a GPU only"):
-        study.sweep()
-    assert not list((tmp_path / "runs").rglob("spec.json"))

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from tinyworld import HALF, TinyWorld
 
-from pgsbench.config.schema import DataConfig, RunConfig
-from pgsbench.data import shards
+from pgsbench.config.schema import RunConfig
 from pgsbench.devices import devices_named
 from pgsbench.errors import ConfigError, PluginError, StudyError
 from pgsbench.execution import estimate
@@ -44,12 +43,6 @@ def test_a_grid_is_the_product_of_its_choices_last_path_fastest(tiny: TinyWorld)
         (64, 0.0),
     ]
     assert plan.grid_points(study, 7) == points[:7]
-
-
-def test_references_are_the_arms_that_are_not_searched(tiny: TinyWorld) -> None:
-    study = open_study_file(tiny.study)
-    assert study.config.searched_arms == ["pgs", "flip"]
-    assert plan.reference_arms(study) == ["none", "oracle"]
 
 
 def test_equal_configurations_are_one_run_whatever_the_arm(tiny: TinyWorld) -> None:
@@ -194,14 +187,6 @@ def test_only_what_decides_pixels_and_order_makes_another_run(tiny: TinyWorld) -
     assert run_id(mixed) == run_id()  # without weights they are one source
 
 
-def test_open_clips_augmentation_is_the_default_for_shards_alone(tiny: TinyWorld) -> None:
-    def run_id(*changed: str) -> str:
-        return specs(open_study_file(tiny.study, overrides=changed), ["none"])[0].id
-
-    assert run_id("data.augment=auto") == run_id("data.augment=open_clip") != run_id()
-    assert shards.augmentation(DataConfig()) is None
-
-
 def test_an_estimate_times_the_model_and_the_precision_of_the_training(
     tiny: TinyWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,8 +240,3 @@ def test_devices_are_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="valid: auto, cpu, cuda, cuda:0, cuda:1"):
         devices_named("cuda:2")
     assert plan_slots(device="cuda").devices == ("cuda:0", "cuda:1")
-
-
-def test_runs_come_seed_by_seed(tiny: TinyWorld) -> None:
-    runs = plan.Planner(open_study_file(tiny.study).with_seeds(range(2))).specs(["pgs", "none"])
-    assert [(run.seed, run.arm) for run in runs] == [(0, "pgs"), (0, "none"), (1, "pgs"), (1, "none")]

@@ -36,12 +36,6 @@ def test_a_study_is_shown_with_all_its_values(tiny: TinyWorld) -> None:
     assert shown["search"]["metric"] == "mean"
 
 
-def test_a_valid_study(tiny: TinyWorld) -> None:
-    assert run("validate", str(tiny.study)) == (
-        f"{tiny.study}: valid; arms: pgs, flip, none, oracle; seeds: [0]\n"
-    )
-
-
 @pytest.mark.parametrize("command", ["validate", "show"])
 def test_all_mistakes_are_named_at_once(tmp_path: Path, command: str) -> None:
     path = tmp_path / "study.yaml"

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tinyworld import TinyWorld
 
-from pgsbench.cli.app import app
-from pgsbench.errors import ConfigError, StudyError
+from pgsbench.errors import ConfigError
 from pgsbench.execution.estimate import Estimator
-from pgsbench.execution.machines import ASSUMED_SHARE, DEVICES, machine_named
+from pgsbench.execution.machines import ASSUMED_SHARE, machine_named
 from pgsbench.records.run_records import Summary
 from pgsbench.records.study_record import StudyRecord, StudyRun
-from pgsbench.reporting.render import Table, as_json
-from pgsbench.reporting.runs.study_plan import scaled
+from pgsbench.reporting.render import Table
 from pgsbench.session.planning import _place, differences, plan
 from pgsbench.study.budget import PairSeconds
 from pgsbench.study.open import open_by_name, open_study_file
@@ -91,25 +87,6 @@ def test_a_forward_pass_that_runs_again_takes_its_time(
     assert seconds(*changed) == pytest.approx(times * seconds(), rel=1e-6)
 
 
-def test_what_does_not_fit_is_named(tiny: TinyWorld) -> None:
-    changed = ["search=null", "model=ViT-B-16", "training.batch_size=4096", "training.samples=4096"]
-    _, memory = plan(open_study_file(tiny.study, overrides=changed), device="A100")
-    assert "More than the 75 GiB of a device: pgs, flip, none, oracle." in memory.notes[0]
-    fits = [*changed, "devices_per_run=8", "training.micro_batch_size=128"]
-    _, memory = plan(open_study_file(tiny.study, overrides=fits), device="A100x8")
-    assert "More than" not in memory.notes[0]
-
-
-def test_names_of_machines(tiny: TinyWorld) -> None:
-    assert machine_named("H100x8") is not None
-    assert all(machine_named(name) is not None for name in DEVICES)
-    assert machine_named("cuda:1") is machine_named("auto") is None
-    with pytest.raises(ConfigError, match="did you mean 'H100'"):
-        machine_named("H10x8")
-    with pytest.raises(ConfigError, match="trained by 4 devices"):
-        plan(open_study_file(tiny.study, overrides=["devices_per_run=4"]), device="H100x2")
-
-
 def test_points_of_a_search_are_rows_of_their_own(tiny: TinyWorld) -> None:
     costs, _ = plan(open_study_file(tiny.study), device="H100")
     assert [row[0] for row in costs.cells()] == [
@@ -135,29 +112,3 @@ def test_what_differs_from_a_study_and_from_a_run(tiny: TinyWorld, tmp_path: Pat
     assert differences(study, spec.id, output=tmp_path).notes[0] == "Nothing differs."
     with pytest.raises(ConfigError, match="neither such a study nor such a run"):
         differences(study, "zzz", output=tmp_path)
-
-
-def test_one_command_plans(tiny: TinyWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def said(*words: str) -> str:
-        app(["plan", str(tiny.study), "--output", str(tmp_path), *words], standalone_mode=False)
-        return capsys.readouterr().out
-
-    assert "Memory of a step" in said("--device", "H100")
-    assert "How tiny differs from quick" in said("--diff", "quick")
-    with pytest.raises(StudyError, match="no study has run here"):
-        said("--power")
-
-
-def test_numbers_are_short() -> None:
-    numbers: list[Any] = [0, 7, 999, 1000, 12_345, 397_545_472, 4.9e19]
-    assert [scaled(number) for number in numbers] == [
-        *("0", "7", "999", "1.00 k", "12.3 k", "398 M", "49.0 E"),
-    ]
-
-
-def test_programs_read_numbers_in_plain_units(tiny: TinyWorld) -> None:
-    tables = plan(open_study_file(tiny.study, overrides=["search=null"]), device="H100")
-    found = json.loads(as_json(*tables))
-    for rows, words in zip(found.values(), ({"arm", "time from"}, {"arm"}), strict=True):
-        assert all(type(row[name]) in (int, float) for row in rows for name in row.keys() - words)
-    assert found["Memory of a step"][0]["weights"] > 10_000  # bytes

@@ -9,8 +9,7 @@ import pytest
 import torch
 from tinyworld import TinyWorld
 
-from pgsbench.errors import ConfigError, RunError
-from pgsbench.execution.estimate import cost_of
+from pgsbench.errors import RunError
 from pgsbench.experiment import run_once
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.study.open import open_study_file
@@ -51,33 +50,6 @@ def test_arms_inherit_the_budget_and_nothing_else_of_another_text_strategy(tiny:
     assert len({run.id for run in runs.values()}) == 5
 
 
-def test_a_study_that_says_nothing_reads_whole_captions(tiny: TinyWorld) -> None:
-    said = planned(tiny, "text=none")["pgs"]
-    assert said.config.text.model_dump() == {"strategy": "none"}
-    assert said.id == planned(tiny)["pgs"].id
-
-
-def test_fields_and_strategies_are_searched(tiny: TinyWorld) -> None:
-    study = open_study_file(
-        tiny.study,
-        overrides=[
-            "text=frequency",
-            "search={space: {text.keep: [4, 6], text.threshold: {low: 0.01, high: 0.02, step: 0.01}}}",
-        ],
-    )
-    points = grid_points(study)
-    assert [point.params for point in points][:2] == [
-        {"text.keep": 4, "text.threshold": 0.01},
-        {"text.keep": 4, "text.threshold": 0.02},
-    ]
-    assert len({Planner(study).spec("pgs", 0, point.params).id for point in points}) == 4
-    strategies = open_study_file(
-        tiny.study, overrides=["search={space: {text.strategy: [none, random, block]}}"]
-    )
-    found = [Planner(strategies).spec("pgs", 0, point.params) for point in grid_points(strategies)]
-    assert [run.config.text.strategy for run in found] == ["none", "random", "block"]
-
-
 def test_a_searched_strategy_takes_over_the_budget_alone(tiny: TinyWorld) -> None:
     study = open_study_file(
         tiny.study,
@@ -94,47 +66,6 @@ def test_a_searched_strategy_takes_over_the_budget_alone(tiny: TinyWorld) -> Non
         {"strategy": "frequency", "keep": 6, "threshold": 0.01, "min_count": 5},
     ]
     assert [text.fields.get("keep") for text in found[3:]] == [None, 4, 4]
-
-
-@pytest.mark.parametrize(
-    ("override", "where", "said"),
-    [
-        ("text={strategy: frequency, keep: 2}", r"text\.keep", "at least 3"),
-        ("text={strategy: frequency, kep: 6}", r"text\.kep", "did you mean 'keep'"),
-        ("text=frequncy", "text", "did you mean 'frequency'"),
-        ("text=3", "text", "valid dictionary"),
-        ("arms={a: {text: 3, strategy: [1]}}", r"arms\.a\.text", "valid dictionary"),
-        ("arms={a: {text: {strategy: block, keep: 1}}}", r"arms\.a\.text\.keep", "at least 3"),
-        ("search={space: {text.keep: [2, 6]}}", r"search\.space\.text\.keep", "unknown field"),
-    ],
-)
-def test_mistakes_name_their_place(tiny: TinyWorld, override: str, where: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=rf"(?s){where}.*{said}"):
-        open_study_file(tiny.study, overrides=[override])
-
-
-def test_a_run_on_shortened_captions_says_what_it_read(tiny: TinyWorld, tmp_path: Path) -> None:
-    (run,) = [planned(tiny, "text={strategy: frequency, keep: 5, threshold: 0.01}")["pgs"]]
-    trained = run_once(run, runs_root=tmp_path, device=torch.device("cpu"))
-    assert trained.spec == run
-    assert trained.summary is not None
-    assert trained.summary.text_tokens == 16 * (6 * 5)
-
-
-@pytest.mark.parametrize(
-    ("text", "budget"),
-    [("none", 24), ("{strategy: block, keep: 7}", 7), ("{strategy: random, keep: 99}", 24)],
-)
-def test_the_plan_says_the_tokens_that_a_run_then_counts(
-    tiny: TinyWorld, tmp_path: Path, text: str, budget: int
-) -> None:
-    run = planned(tiny, f"text={text}", "training.unmasked_tuning.share=0.34")["pgs"]
-    cost = cost_of(run.config)
-    summary = run_once(run, runs_root=tmp_path, device=torch.device("cpu")).summary
-    assert summary is not None
-    assert (cost.patch_tokens, cost.text_tokens) == (summary.visual_tokens, summary.text_tokens)
-    assert cost.text_tokens == 16 * (4 * budget + 2 * 24)
-    assert cost.flops == summary.flops
 
 
 def test_a_text_strategy_in_a_file_is_its_content(tiny: TinyWorld, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from made_scores import scores_of
+
 from pgsbench.config.schema import RunConfig, StudyConfig
 from pgsbench.records.json_files import write_json
 from pgsbench.records.run_records import Environment, Summary
@@ -130,26 +132,6 @@ def fake_scores(gain: float = 0.0) -> Scores:
 def fake_score(task: str, group: str, metric: str, value: float, *, primary: bool) -> Score:
     low, high = value - 0.03, value + 0.03
     return Score(task, group, "zero_shot", metric, value, 1000, low, high, chance=0.17, primary=primary)
-
-
-def scores_of(scores: Iterable[Score], groups: dict[str, GroupMean]) -> Scores:
-    return Scores(
-        suite="scenes",
-        suite_version=1,
-        suite_fingerprint="fedcba9876543210",
-        checkpoint_sha256="0" * 64,
-        mask=None,
-        scores=tuple(scores),
-        groups=groups,
-        num_images=1000,
-        num_texts=100,
-        architecture={},
-        activations=(),
-        preprocess={},
-        environment={},
-        files={},
-        protocols={},
-    )
 
 
 def finish(run: RunDir, *, gain: float = 0.0) -> None:

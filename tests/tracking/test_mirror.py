@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_study import TASKS, MakeStudy, Seen, fake_line, fake_record, fake_spec, finish, write_verdict
+from fake_study import TASKS, MakeStudy, Seen, fake_line, finish, write_verdict
 
-from pgsbench.records.study_record import StudyRecord, StudyRun
 from pgsbench.tracking import mlflow_text
 from pgsbench.tracking.mirror import Mirror
 from pgsbench.tracking.mlflow_arms import curve_points
@@ -98,13 +95,6 @@ def test_feeding_again_changes_nothing(tmp_path: Path, make_study: MakeStudy, ne
     assert Seen(uri).everything() == before
 
 
-def test_a_new_store_is_fed_from_scratch(tmp_path: Path, make_study: MakeStudy, new_store: NewStore) -> None:
-    folder, old, new = make_study(tmp_path), new_store("old"), new_store("a new one")
-    Mirror(old).sync_study(folder)
-    Mirror(new).sync_study(folder)
-    assert Seen(new).everything() == Seen(old).everything()
-
-
 def test_a_run_fed_while_it_trains_ends_up_the_same(
     tmp_path: Path, make_study: MakeStudy, new_store: NewStore
 ) -> None:
@@ -172,69 +162,6 @@ def test_a_run_that_ends_while_it_is_fed_was_not_killed(
     assert Seen(uri).runs["pgs s0"].info.status == "FINISHED"
 
 
-def test_one_damaged_run_does_not_hide_the_others(
-    tmp_path: Path, make_study: MakeStudy, new_store: NewStore
-) -> None:
-    folder, uri = make_study(tmp_path, steps=2), new_store("store")
-    (next(folder.glob("none-*")) / "summary.json").write_text("nonsense")
-    done = Mirror(uri).sync_study(folder)
-    assert "summary.json: damaged file" in done.problem
-    assert Seen(uri).runs["pgs s0"].info.status == "FINISHED"
-
-
-def test_a_run_of_another_study_is_shown_in_both(
-    tmp_path: Path, make_study: MakeStudy, new_store: NewStore
-) -> None:
-    folder, uri = make_study(tmp_path, steps=2), new_store("store")
-    other = tmp_path / "runs" / "other"
-    fake_record([StudyRecord.read(folder).runs[0].spec], name="other").write(other)
-    mirror = Mirror(uri)
-    mirror.sync_study(folder)
-    mirror.sync_study(other)
-    seen = Seen(uri)
-    mine = seen.client.search_runs(
-        [seen.experiment.experiment_id], "tags.study = 'other' and tags.kind = 'run'"
-    )
-    assert [run.data.tags["mlflow.parentRunId"] for run in mine] == [seen.runs["other"].info.run_id]
-    assert len(seen.client.search_runs([seen.experiment.experiment_id])) == 6
-
-
-def test_a_run_that_is_planned_twice_is_one_row(
-    tmp_path: Path, make_study: MakeStudy, new_store: NewStore
-) -> None:
-    folder, uri = make_study(tmp_path, steps=2, done=False), new_store("store")
-    record = StudyRecord.read(folder)
-    arm = record.runs[-1]
-    trial = replace(arm, spec=replace(arm.spec, params={"strategy.mask_ratio": 0.75}))
-    replace(record, runs=(*record.runs, trial)).write(folder)
-    run = RunDir(folder.parent / arm.directory)
-    with run.claim():
-        assert Mirror(uri).sync_study(folder).runs == 3
-    for planned in record.runs:
-        finish(RunDir(folder.parent / planned.directory))
-    Mirror(uri).sync_study(folder)
-    seen = Seen(uri)
-    (row,) = seen.client.search_runs([seen.experiment.experiment_id], f"tags.id = '{run.spec.id}'")
-    assert (row.info.run_name, row.info.status) == ("pgs s0", "FINISHED")
-    assert (seen.runs["ratio"].info.status, seen.runs["ratio"].data.tags["done"]) == ("FINISHED", "3/3")
-    assert "Also: pgs mask_ratio=0.75 s0" in row.data.tags["mlflow.note.content"]
-
-
-def test_what_is_half_written_is_never_sent(
-    tmp_path: Path, make_study: MakeStudy, new_store: NewStore
-) -> None:
-    folder, uri = make_study(tmp_path, steps=2), new_store("store")
-    for place in ("", "checkpoints/model/", "figures/"):
-        for name in (".half.json.1-2.tmp", ".half.png.1-2.tmp"):
-            path = next(folder.glob("pgs-*")) / f"{place}{name}"
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(b"half")
-    assert Mirror(uri).sync_study(folder).problem == ""
-    sent = {path.name for path in (tmp_path / "store").rglob("*") if path.is_file()}
-    assert "spec.json" in sent
-    assert not [name for name in sent if "half" in name]
-
-
 def test_a_server_that_is_gone_costs_nothing_and_no_password_is_told(
     tmp_path: Path, make_study: MakeStudy
 ) -> None:
@@ -246,36 +173,3 @@ def test_a_server_that_is_gone_costs_nothing_and_no_password_is_told(
     started = time.monotonic()
     assert mirror.sync_study(folder).problem == problem
     assert time.monotonic() - started < 0.1
-
-
-def test_a_server_that_hangs_is_given_up(
-    tmp_path: Path, make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    folder = make_study(tmp_path, steps=2)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        started = time.monotonic()
-        assert Mirror(f"http://127.0.0.1:{silent.getsockname()[1]}").sync_study(folder).problem
-        assert time.monotonic() - started < 20
-
-
-def test_a_deleted_experiment_is_left_alone(
-    tmp_path: Path, make_study: MakeStudy, new_store: NewStore
-) -> None:
-    folder, uri = make_study(tmp_path, steps=2), new_store("store")
-    Mirror(uri).sync_study(folder)
-    seen = Seen(uri)
-    seen.client.delete_experiment(seen.experiment.experiment_id)
-    assert Mirror(uri).sync_study(folder).problem
-
-
-def test_runs_that_have_not_begun_are_no_runs_yet(
-    tmp_path: Path, make_study: MakeStudy, new_store: NewStore
-) -> None:
-    folder, uri = make_study(tmp_path, steps=2), new_store("store")
-    record, late = StudyRecord.read(folder), fake_spec("late")
-    replace(record, runs=(*record.runs, StudyRun(late, late.folder))).write(folder)
-    Mirror(uri).sync_study(folder)
-    parent = Seen(uri).runs["ratio"]
-    assert (parent.data.tags["done"], parent.info.status) == ("3/4", "KILLED")

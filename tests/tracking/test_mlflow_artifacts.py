@@ -38,20 +38,6 @@ def test_a_folder_comes_out_as_it_went_in(store: tuple[str, str], tmp_path: Path
     assert found.is_relative_to(tmp_path / "here")
 
 
-@pytest.mark.parametrize(
-    "source", ["runs:/0123456789abcdef0123456789abcdef/model", "models:/no-such-model/1"]
-)
-def test_what_is_not_there_is_said(source: str, store: tuple[str, str], tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="MLflow refuses"):
-        mlflow_artifacts.download(source, tmp_path / "here", tracking_uri=store[0])
-
-
-def test_no_store_is_made_by_looking(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="there is no MLflow store here"):
-        mlflow_artifacts.download("runs:/1/x", tmp_path, tracking_uri=f"sqlite:///{tmp_path}/no.db")
-    assert not list(tmp_path.iterdir())
-
-
 def test_scores_go_to_a_run(store: tuple[str, str], tmp_path: Path) -> None:
     uri, run_id = store
     (tmp_path / "out").mkdir()

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_study import MakeStudy, Seen, fake_record, fake_run, fake_spec, write_verdict
+from fake_study import MakeStudy, Seen, write_verdict
 from tinyworld import picture, png
 
-from pgsbench.config.schema import StrategyConfig
 from pgsbench.errors import EvaluationError
 from pgsbench.evaluation.pyfunc import Embedder
 from pgsbench.models import checkpoint
@@ -20,7 +19,6 @@ from pgsbench.models.clip import build
 from pgsbench.records.verdict_record import ScoreInterval, VerdictRecord
 from pgsbench.tracking import mlflow_artifacts
 from pgsbench.tracking.mirror import Mirror
-from pgsbench.tracking.mlflow_models import best_run
 
 NewStore = Callable[[str], str]
 LABELS = ["none", "flip-0.5", "pgs"]
@@ -57,20 +55,6 @@ def test_the_best_checkpoint_is_a_version_with_the_verdict(
 
     found = mlflow_artifacts.download("models:/pgsbench-ratio/1", tmp_path / "here", tracking_uri=uri)
     assert (found / weights.name).read_bytes() == weights.read_bytes()
-
-
-def test_an_oracle_is_no_model_whatever_its_arm_is_called(tmp_path: Path) -> None:
-    plain = {"ceiling": fake_spec("ceiling"), "pgs": fake_spec("pgs", 1)}
-    strategy = StrategyConfig.model_validate({"name": "oracle", "mask_ratio": 0.5})
-    oracle = plain["ceiling"].config.model_copy(update={"strategy": strategy})
-    specs = [replace(plain["ceiling"], config=oracle), plain["pgs"]]
-    runs = {spec.folder: fake_run(tmp_path, spec, steps=1, done=True) for spec in specs}
-    verdict = VerdictRecord.read(write_verdict(tmp_path / "report", ["ceiling", "pgs"]))
-    assert verdict is not None
-    means = {"ceiling": 0.9, "pgs": 0.5}
-    scores = {arm: {verdict.headline: ScoreInterval(mean, 0.0, 1.0)} for arm, mean in means.items()}
-    verdict = replace(verdict, scores=scores)
-    assert best_run(fake_record(specs), runs, verdict) == specs[1].folder
 
 
 def test_a_checkpoint_embeds_pictures_and_texts(tmp_path: Path) -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fake_study import MakeStudy, Seen
 
 from pgsbench.errors import RunError
 from pgsbench.tracking import mlflow_server
-from pgsbench.tracking.mirror import Mirror
 from pgsbench.tracking.mlflow_server import serve, server_command, server_environment
 from pgsbench.tracking.mlflow_store import database_path, resolve_uri
 
@@ -24,17 +21,6 @@ def test_the_default_store_is_mlflows_own(tmp_path: Path, monkeypatch: pytest.Mo
     assert resolve_uri() == "http://somewhere:5000"
     assert resolve_uri("sqlite:///a%20b.db?timeout=9") == f"sqlite:///{tmp_path}/a b.db?timeout=9"
     assert database_path("http://somewhere:5000") is None
-
-
-def test_each_study_is_linked_to_its_page(
-    tmp_path: Path, make_study: MakeStudy, new_store: Callable[[str], str]
-) -> None:
-    folder, uri = make_study(tmp_path, steps=1), new_store("store")
-    Mirror(uri).sync_study(folder)
-    page = Seen(uri).runs["ratio"].info
-    (line,) = mlflow_server._links(uri, "http://localhost:5000")
-    address = f"http://localhost:5000/#/experiments/{page.experiment_id}/runs/{page.run_id}"
-    assert line.startswith(f"  ratio: {address}")
 
 
 def test_no_password_is_said_or_stands_in_a_command_line(monkeypatch: pytest.MonkeyPatch) -> None:

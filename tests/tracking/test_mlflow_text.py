@@ -8,25 +8,20 @@ import pytest
 from fake_study import (
     MakeStudy,
     fake_line,
-    fake_record,
     fake_score,
     fake_spec,
     fake_summary,
-    scores_of,
 )
+from made_scores import scores_of
 
-from pgsbench.config.schema import StudyConfig
 from pgsbench.records.scores import GroupMean
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.tracking.mlflow_text import (
     CURVES,
     MAX_KEYS,
     MAX_POINTS,
-    MAX_ROWS,
     arm_rows,
     run_metrics,
-    run_params,
-    study_note,
     thin,
     valid_name,
 )
@@ -48,17 +43,6 @@ def test_names_are_made_valid(given: str, expected: str) -> None:
 
     assert valid_name(given).replace("__", "_") == expected.replace("__", "_")
     _validate_metric_name(valid_name(given))
-
-
-def test_params_are_json_but_leaves_words_alone() -> None:
-    config = {"strategy": {"name": "pgs", "tau": 0.1, "edge": None}, "seeds": [0, 1], "compile": True}
-    assert run_params(config) == {
-        "strategy.name": "pgs",
-        "strategy.tau": "0.1",
-        "strategy.edge": "null",
-        "seeds": "[0, 1]",
-        "compile": "true",
-    }
 
 
 def test_curves_are_thinned_alike_while_they_grow() -> None:
@@ -101,18 +85,3 @@ def test_arm_means_count_only_what_is_done(tmp_path: Path, make_study: MakeStudy
     assert summary.train_cpu_seconds != summary.train_seconds
     metrics = run_metrics(next(iter(runs.values())), None)
     assert metrics["summary/training_time"] == summary.train_cpu_seconds  # these runs are a CPU's
-
-
-def test_trials_of_one_arm_are_told_apart() -> None:
-    record = fake_record(
-        fake_spec("pgs", seed, params={"strategy.tau": tau}) for tau in (0.1, 0.2) for seed in (0, 1)
-    )
-    assert [label for label, _, _ in arm_rows(record, {})] == ["pgs tau=0.1", "pgs tau=0.2"]
-
-
-def test_the_note_of_a_large_sweep_shows_the_best() -> None:
-    rows = [(f"t{number}", "1/1", {"retrieval": number / 100}) for number in range(MAX_ROWS + 5)]
-    note = study_note(StudyRecord(StudyConfig(question="Why?"), ()), rows, "1")
-    assert note.startswith("Why?")
-    assert f"| t{MAX_ROWS + 4}&ensp; |" in note
-    assert "| t4&ensp; |" not in note

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -18,8 +17,7 @@ from subprocess import PIPE
 import pytest
 from fake_study import fake_record, fake_scores, fake_spec, fake_summary
 
-from pgsbench.errors import RunError, RunHeldError, StudyError
-from pgsbench.records.json_files import write_json
+from pgsbench.errors import RunError
 from pgsbench.records.run_records import Environment
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.tracking.rundir import RunDir, all_runs, find_runs
@@ -28,27 +26,6 @@ from pgsbench.tracking.rundir import RunDir, all_runs, find_runs
 @pytest.fixture
 def run(tmp_path: Path) -> RunDir:
     return RunDir.create(tmp_path, fake_spec())
-
-
-def test_create_names_the_folder_and_open_reads_it(tmp_path: Path) -> None:
-    spec = fake_spec("flip", 1)
-    run = RunDir.create(tmp_path, spec)
-    assert run.path == tmp_path / "ratio" / f"flip-s1-{spec.id}"
-    assert RunDir(run.path).spec == spec
-    assert (run.environment, run.summary, run.scores, run.metrics()) == (None, None, None, [])
-
-
-def test_create_keeps_what_exists(run: RunDir, tmp_path: Path) -> None:
-    other = replace(run.spec, params={"strategy.tau": 0.1})  # the same id
-    assert RunDir.create(tmp_path, other).spec.params == {}
-
-
-def test_records_come_back_as_they_were_written(run: RunDir) -> None:
-    run.write_summary(fake_summary())
-    fake_scores().write(run.path)
-    assert run.summary == fake_summary()
-    assert run.scores is not None
-    assert run.scores.scores == fake_scores().scores
 
 
 def test_not_a_number_becomes_null_and_a_damaged_file_is_named(run: RunDir) -> None:
@@ -62,14 +39,6 @@ def test_not_a_number_becomes_null_and_a_damaged_file_is_named(run: RunDir) -> N
         (run.path / f"{name}.json").write_text('{"loss": 1')
         with pytest.raises(RunError, match=rf"{name}\.json"):
             read()
-
-
-def test_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "scores.json"
-    write_json(path, {"old": True})
-    with pytest.raises(TypeError):
-        write_json(path, {"new": object()})
-    assert json.loads(path.read_text()) == {"old": True}
 
 
 def test_resume_drops_later_and_torn_lines(run: RunDir) -> None:
@@ -160,13 +129,6 @@ def held_elsewhere(run: RunDir) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_another_process_is_told_who_holds_the_claim(run: RunDir) -> None:
-    with held_elsewhere(run) as process:
-        with pytest.raises(RunHeldError, match=rf"works on this run \(process {process.pid} on"), run.claim():
-            pass
-        assert str(run.holder) == f"process {process.pid} on {socket.gethostname()}"
-
-
 def test_a_claim_ends_with_its_process(run: RunDir) -> None:
     with held_elsewhere(run) as process:
         process.send_signal(signal.SIGKILL)
@@ -200,22 +162,6 @@ def test_a_directory_without_a_spec_never_counts(run: RunDir, tmp_path: Path) ->
     assert not RunDir.create(tmp_path, spec).is_done  # it says DONE of what was there before
 
 
-def test_a_claim_on_a_directory_that_was_made_anew_stays(run: RunDir, tmp_path: Path) -> None:
-    spec = run.spec
-    with run.claim():
-        shutil.rmtree(run.path)
-        with held_elsewhere(RunDir.create(tmp_path, spec)) as process:
-            assert str(run.holder) == f"process {process.pid} on {socket.gethostname()}"
-        assert run.holder is None
-
-
-def test_a_study_comes_back_as_it_was_written(tmp_path: Path) -> None:
-    specs = [fake_spec(), fake_spec("pgs", 1, params={"strategy.tau": 0.1})]
-    record = fake_record(specs, source="name: ratio\n", command="pgsbench sweep ratio")
-    record.write(tmp_path / "ratio")
-    assert StudyRecord.read(tmp_path / "ratio") == record
-
-
 def test_labels_tell_values_apart_and_seeds_are_named() -> None:
     assert fake_spec("pgs").label == "pgs"
     params = {"strategy.mask_ratio": 0.5, "strategy.otn": True, "a.eps": 1e-6, "a.x": 3.0}
@@ -223,16 +169,6 @@ def test_labels_tell_values_apart_and_seeds_are_named() -> None:
     near = [fake_spec("pgs", params={"strategy.tau": tau}).label for tau in (0.1, 0.1000001, 0.1 + 1e-16)]
     assert len(set(near)) == 3
     assert near[1] == "pgs tau=0.1000001"
-
-
-def test_study_that_never_ran(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="no study has run here"):
-        StudyRecord.read(tmp_path)
-    fake_record([fake_spec()]).write(tmp_path)
-    (tmp_path / "study.json").write_text('{"config": 1}')
-    with pytest.raises(StudyError, match="damaged file") as raised:
-        StudyRecord.read(tmp_path)
-    assert raised.value.where == str(tmp_path / "study.json")
 
 
 def test_rundir_imports_nothing_heavy() -> None:
@@ -255,3 +191,5 @@ def test_a_run_keeps_its_scores_on_the_suites_of_two_studies(run: RunDir) -> Non
     (run.path / "scores" / "0123.json").write_text("{")
     with pytest.raises(RunError, match="no readable scores"):
         run.scores_of("0123")
+
+

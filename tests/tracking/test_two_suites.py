@@ -11,8 +11,6 @@ from fake_study import MakeStudy, Seen, fake_scores, write_verdict
 
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.records.verdict_record import VerdictRecord
-from pgsbench.reporting.runs.on_disk import best_run, runs
-from pgsbench.reporting.study_frames import read_frames
 from pgsbench.tracking.mirror import Mirror
 from pgsbench.tracking.rundir import RunDir
 
@@ -40,19 +38,6 @@ def plan_suite(folder: Path, fingerprint: str) -> None:
     record = StudyRecord.read(folder)
     planned = tuple(replace(run, suite_fingerprint=fingerprint) for run in record.runs)
     replace(record, runs=planned).write(folder)
-
-
-def test_a_list_of_runs_has_the_scores_of_the_report(shared: Path, tmp_path: Path) -> None:
-    frames = read_frames(shared)
-    in_report = {
-        run.spec.id: sum(group.value for group in run.scores.groups.values()) / len(run.scores.groups)
-        for run in frames.runs
-        if run.scores is not None
-    }
-    assert len(in_report) == 6
-    listed = runs(tmp_path, study="ratio").set_index("id")["score"]
-    assert listed.to_dict() == pytest.approx(in_report)
-    assert list(best_run("ratio", output=tmp_path)["id"]) == [max(in_report, key=lambda id_: in_report[id_])]
 
 
 def test_the_mirror_has_the_scores_of_the_report(

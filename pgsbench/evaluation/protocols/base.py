@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from pgsbench.data.evalset import read_images
 from pgsbench.data.tar import EncodedImage
-from pgsbench.errors import EvaluationError
-from pgsbench.evaluation.embed import Encoder
+from pgsbench.errors import DataError, EvaluationError
+from pgsbench.evaluation.embed import Encoder, NamedImage
+
+Label = TypeVar("Label")
 
 #: What rounding may add to a mean of shares.
 SHARE_SLACK = 1e-6
@@ -96,6 +100,41 @@ class Shown:
     picture: EncodedImage
     right: str
     choices: tuple[str, ...] = ()
+
+
+def encode_split(
+    encode: Encoder,
+    folder: Path,
+    split: str,
+    label_of: Callable[[Mapping[str, bytes], str], Label],
+    *,
+    is_test: bool = True,
+) -> tuple[list[str], list[Label], Tensor]:
+    """Return n keys, n labels and the (n, d) embeddings of the pictures of a split.
+
+    Args:
+        encode: The encoder.
+        folder: The data set.
+        split: Folder of the shards.
+        label_of: From a sample's other members, and its place for messages, to its label.
+        is_test: Its pictures are test items, of which only the first may be asked for.
+
+    Raises:
+        DataError: There are no pictures, or a sample lacks its own, or what `label_of` raises.
+    """
+    keys: list[str] = []
+    labels: list[Label] = []
+
+    def pictures() -> Iterator[NamedImage]:
+        for key, where, image, parts in read_images(folder, split):
+            labels.append(label_of(parts, where))
+            keys.append(key)
+            yield where, image
+
+    images = encode.images(encode.first(pictures()) if is_test else pictures())
+    if not keys:
+        raise DataError("the split holds no pictures", where=str(folder / split))
+    return keys, labels, images
 
 
 class EvaluationProtocol(Protocol):

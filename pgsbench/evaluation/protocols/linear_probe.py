@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -16,10 +17,11 @@ from pgsbench.data.evalset import check_name, count_split
 from pgsbench.errors import DataError, EvaluationError
 from pgsbench.evaluation.embed import Encoder
 from pgsbench.evaluation.logistic import Linear, fit, fit_by_adamw, ranks_of, search_l2
-from pgsbench.evaluation.protocols.base import Measurement
+from pgsbench.evaluation.protocols.base import Measurement, encode_split
 from pgsbench.evaluation.protocols.zero_shot import (
     CLASSNAMES,
-    labelled_pictures,
+    class_metrics,
+    class_of,
     odd_pictures,
     one_answer,
     read_classnames,
@@ -69,12 +71,9 @@ class LinearProbe:
     split: str = "test"
 
     def __post_init__(self) -> None:
-        for name, kind in (("shots", int), ("seed", int), ("l2", int | float)):
-            value: object = getattr(self, name)  # a suite's file may say anything
-            if not isinstance(value, kind) or isinstance(value, bool) or not 0 <= value < math.inf:
-                raise ValueError(f"{name} must be a number from 0 on, not {value!r}")
-        if self.solver not in ("lbfgs", "adamw"):
-            raise ValueError(f"solver must be lbfgs or adamw, not {self.solver!r}")
+        for name in ("shots", "seed", "l2"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be a number from 0 on, not {getattr(self, name)!r}")
         check_name("train", self.train)
         check_name("split", self.split)
         if self.train == self.split:
@@ -110,8 +109,10 @@ class LinearProbe:
             raise DataError("both splits are the same folder", where=str(folder), value=self.split)
         classnames = read_classnames(folder)
         num_classes = len(classnames)
-        _, train_labels, train = self._read(folder, self.train, num_classes, encode)
-        keys, labels, images = self._read(folder, self.split, num_classes, encode)
+        class_in = partial(class_of, num_classes)
+        _, trained_on, train = encode_split(encode, folder, self.train, class_in, is_test=False)
+        keys, asked, images = encode_split(encode, folder, self.split, class_in)
+        train_labels, labels = torch.tensor(trained_on), torch.tensor(asked)
         chosen, held_out = self._draw(train_labels, folder / self.train)
         everything = chosen if self.shots else torch.cat([chosen, held_out]).sort().values
         features, targets = train.to(encode.device), train_labels.to(encode.device)
@@ -136,45 +137,14 @@ class LinearProbe:
         details = f"{how}, {len(everything):,} training pictures"
         judged = train_labels[held_out] if self._searches else train_labels
         notes = (
-            *odd_pictures(images, labels.tolist()),
-            *one_answer(logits.argmax(dim=1), labels.tolist(), classnames),
+            *odd_pictures(images, asked),
+            *one_answer(logits.argmax(dim=1), asked, classnames),
             *_shared(images, train),
             *_without(train_labels, num_classes, "classes have no training picture"),
             *_without(labels, num_classes, "classes have no picture"),
-            *_without(judged, len(set(train_labels.tolist())), "classes had no say in the L2 strength"),
+            *_without(judged, len(set(trained_on)), "classes had no say in the L2 strength"),
         )
-        for k in (1, 5):
-            if k <= num_classes:
-                yield Measurement(
-                    f"lp_acc{k}",
-                    ranks.hits(k),
-                    keys,
-                    k / num_classes,
-                    num_ties=ranks.num_ties(k),
-                    notes=notes,
-                    details=details,
-                )
-        yield Measurement(
-            "lp_mean_per_class_recall",
-            ranks.hits(1),
-            keys,
-            1 / num_classes,
-            strata=labels.numpy(),
-            num_ties=ranks.num_ties(1),
-            notes=notes,
-            details=details,
-        )
-
-    def _read(
-        self, folder: Path, split: str, num_classes: int, encode: Encoder
-    ) -> tuple[list[str], Tensor, Tensor]:
-        keys: list[str] = []
-        labels: list[int] = []
-        pictures = labelled_pictures(folder, split, num_classes, keys, labels)
-        images = encode.images(encode.first(pictures) if split == self.split else pictures)
-        if not keys:
-            raise DataError("the split holds no pictures", where=str(folder / split))
-        return keys, torch.tensor(labels), images
+        yield from class_metrics("lp_", ranks, keys, labels, num_classes, notes=notes, details=details)
 
     def _draw(self, labels: Tensor, where: Path) -> tuple[Tensor, Tensor]:
         """Return the rows to train on and those to choose the L2 strength on, class by class."""

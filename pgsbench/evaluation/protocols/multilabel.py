@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pgsbench.data.evalset import read_images
 from pgsbench.errors import DataError
-from pgsbench.evaluation.embed import Encoder, NamedImage, collapsed
-from pgsbench.evaluation.protocols.base import Measurement
+from pgsbench.evaluation.embed import Encoder, collapsed
+from pgsbench.evaluation.protocols.base import Measurement, encode_split
 from pgsbench.evaluation.protocols.zero_shot import (
     CLASSNAMES,
     ZeroShot,
@@ -50,9 +50,7 @@ class MultiLabel(ZeroShot):
             DataError: There are no pictures, or a label does not fit the class names.
         """
         classnames, templates = read_classnames(folder), read_templates(folder)
-        keys: list[str] = []
-        labels: list[NDArray[np.bool_]] = []
-        images = encode.images(encode.first(self._samples(folder, len(classnames), keys, labels)))
+        keys, labels, images = encode_split(encode, folder, self.split, partial(_label, len(classnames)))
         if not any(shown.any() for shown in labels):
             raise DataError("the split holds no pictures with labels", where=str(folder / self.split))
         classes = class_embeddings(encode, classnames, templates)
@@ -68,14 +66,6 @@ class MultiLabel(ZeroShot):
         values = pseudo_values((distinct @ classes.T)[row].numpy(), shows)
         chance = float(num_shown[num_shown > 0].mean() / len(keys))
         yield Measurement("mean_average_precision", values, keys, chance, num_ties=ties, notes=notes)
-
-    def _samples(
-        self, folder: Path, num_classes: int, keys: list[str], labels: list[NDArray[np.bool_]]
-    ) -> Iterator[NamedImage]:
-        for key, where, image, parts in read_images(folder, self.split):
-            labels.append(_label(parts.get("npy"), num_classes, where))
-            keys.append(key)
-            yield where, image
 
 
 def pseudo_values(scores: NDArray[np.float32], shows: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -138,11 +128,11 @@ def _num_ties(row: NDArray[np.int64], shows: NDArray[np.bool_]) -> int:
     return int(mixed[row].sum())
 
 
-def _label(content: bytes | None, num_classes: int, where: str) -> NDArray[np.bool_]:
-    if content is None:
+def _label(num_classes: int, parts: Mapping[str, bytes], where: str) -> NDArray[np.bool_]:
+    if "npy" not in parts:
         raise DataError("a sample needs its classes (KEY.npy)", where=where)
     try:
-        label = np.load(io.BytesIO(content), allow_pickle=False)
+        label = np.load(io.BytesIO(parts["npy"]), allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise DataError(f"not an array: {error}", where=where) from error
     if label.shape != (num_classes,):

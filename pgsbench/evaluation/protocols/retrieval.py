@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -15,8 +15,8 @@ from torch import Tensor
 
 from pgsbench.data.evalset import check_name, count_split, decoded, read_images, read_lines, read_split
 from pgsbench.errors import DataError
-from pgsbench.evaluation.embed import Encoder, NamedImage, collapsed
-from pgsbench.evaluation.protocols.base import Measurement, Shown
+from pgsbench.evaluation.embed import Encoder, collapsed
+from pgsbench.evaluation.protocols.base import Measurement, Shown, encode_split
 from pgsbench.evaluation.ranking import distinct_rows, num_repeated, ranks_of_right
 
 TYPE_FILE = "dataset_type.txt"
@@ -46,9 +46,8 @@ class Retrieval:
     split: str = "test"
 
     def __post_init__(self) -> None:
-        ks: object = self.recall_at  # a suite's file may say anything
-        if not isinstance(ks, tuple) or not ks or not all(isinstance(k, int) and k >= 1 for k in ks):
-            raise ValueError(f"recall_at must be a list of whole numbers from 1 on, not {ks!r}")
+        if not self.recall_at or min(self.recall_at) < 1:
+            raise ValueError(f"recall_at must be a list of whole numbers from 1 on, not {self.recall_at!r}")
         check_name("split", self.split)
 
     @property
@@ -92,11 +91,7 @@ class Retrieval:
         """
         if [line.strip().lower() for line in read_lines(folder / TYPE_FILE)[:1]] != ["retrieval"]:
             raise DataError('must say "retrieval"', where=str(folder / TYPE_FILE))
-        keys: list[str] = []
-        captions: list[list[str]] = []
-        images = encode.images(encode.first(self._samples(folder, keys, captions)))
-        if not keys:
-            raise DataError("the split holds no pictures", where=str(folder / self.split))
+        keys, captions, images = encode_split(encode, folder, self.split, _captions_of)
         texts = [caption for of_image in captions for caption in of_image]
         texts_of = np.array([len(of_image) for of_image in captions])
         owner = torch.from_numpy(np.repeat(np.arange(len(keys)), texts_of))
@@ -134,19 +129,17 @@ class Retrieval:
                     answers={"rank": by_image.rank, "nearest": by_image.nearest.numpy()},
                 )
 
-    def _samples(self, folder: Path, keys: list[str], captions: list[list[str]]) -> Iterator[NamedImage]:
-        for key, where, image, parts in read_images(folder, self.split):
-            found = decoded(parts.get("txt", b""), where).splitlines()
-            if not found or not all(caption.strip() for caption in found):
-                raise DataError(
-                    "each picture needs captions (KEY.txt), one a line and none empty",
-                    where=where,
-                    value=found,
-                    way_out="write captions for it, or leave the picture out",
-                )
-            keys.append(key)
-            captions.append(found)
-            yield where, image
+
+def _captions_of(parts: Mapping[str, bytes], where: str) -> list[str]:
+    captions = decoded(parts.get("txt", b""), where).splitlines()
+    if not captions or not all(caption.strip() for caption in captions):
+        raise DataError(
+            "each picture needs captions (KEY.txt), one a line and none empty",
+            where=where,
+            value=captions,
+            way_out="write captions for it, or leave the picture out",
+        )
+    return captions
 
 
 def _num_shared(texts: Tensor, owner: Tensor) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -13,9 +14,9 @@ from torch import Tensor
 
 from pgsbench.data.evalset import check_name, count_split, read_images, read_lines, read_text, whole_number
 from pgsbench.errors import DataError
-from pgsbench.evaluation.embed import Encoder, NamedImage, collapsed
-from pgsbench.evaluation.protocols.base import Measurement, Shown
-from pgsbench.evaluation.ranking import distinct_rows, num_repeated, ranks_of_right
+from pgsbench.evaluation.embed import Encoder, collapsed
+from pgsbench.evaluation.protocols.base import Measurement, Shown, encode_split
+from pgsbench.evaluation.ranking import Ranks, distinct_rows, num_repeated, ranks_of_right
 
 CLASSNAMES = "classnames.txt"
 TEMPLATES = "zeroshot_classification_templates.txt"
@@ -57,7 +58,7 @@ class ZeroShot:
         """Return pictures with the names of their classes."""
         names = tuple(read_classnames(folder))
         return {
-            key: Shown(image, names[_label(parts.get("cls"), len(names), where)], names)
+            key: Shown(image, names[class_of(len(names), parts, where)], names)
             for key, where, image, parts in read_images(folder, self.split, keys=items)
         }
 
@@ -69,48 +70,36 @@ class ZeroShot:
         """
         classnames, templates = read_classnames(folder), read_templates(folder)
         classes = class_embeddings(encode, classnames, templates)
-        keys: list[str] = []
-        labels: list[int] = []
-        images = encode.images(
-            encode.first(labelled_pictures(folder, self.split, len(classnames), keys, labels))
-        )
-        if not keys:
-            raise DataError("the split holds no pictures", where=str(folder / self.split))
+        keys, labels, images = encode_split(encode, folder, self.split, partial(class_of, len(classnames)))
         target = torch.tensor(labels)
         ranks = ranks_of_right(images, target, classes, torch.arange(len(classes)))
         notes = (*_notes(classnames, labels, classes), *odd_pictures(images, labels))
         notes += one_answer(ranks.nearest, labels, classnames)
         answers = {"predicted": ranks.nearest.numpy(), "rank": ranks.rank}
-        for k in (1, 5):
-            if k <= len(classnames):
-                chance, ties = k / len(classnames), ranks.num_ties(k)
-                yield Measurement(
-                    f"acc{k}", ranks.hits(k), keys, chance, num_ties=ties, notes=notes, answers=answers
-                )
-        yield Measurement(
-            "mean_per_class_recall",
-            ranks.hits(1),
-            keys,
-            1 / len(classnames),
-            strata=target.numpy(),
-            num_ties=ranks.num_ties(1),
-            notes=notes,
-            answers=answers,
-        )
+        yield from class_metrics("", ranks, keys, target, len(classnames), notes=notes, answers=answers)
 
 
-def labelled_pictures(
-    folder: Path, split: str, num_classes: int, keys: list[str], labels: list[int]
-) -> Iterator[NamedImage]:
-    """Yield the pictures of a split, and append their keys and class numbers to the lists meanwhile.
+def class_metrics(
+    prefix: str, ranks: Ranks, keys: Sequence[str], labels: Tensor, num_classes: int, **more: Any
+) -> Iterator[Measurement]:
+    """Yield the accuracies at 1 and, from 5 classes on, at 5, and the mean over classes.
 
-    Raises:
-        DataError: A sample has no picture, or a label that is no class.
+    Args:
+        prefix: What the names of the metrics begin with.
+        ranks: Where the right classes of n pictures rank.
+        keys: n names.
+        labels: (n,) class numbers.
+        num_classes: Number of classes.
+        more: The notes and what else a `Measurement` has.
     """
-    for key, where, image, parts in read_images(folder, split):
-        labels.append(_label(parts.get("cls"), num_classes, where))
-        keys.append(key)
-        yield where, image
+    for k in (1, 5):
+        if k <= num_classes:
+            chance, ties = k / num_classes, ranks.num_ties(k)
+            yield Measurement(f"{prefix}acc{k}", ranks.hits(k), keys, chance, num_ties=ties, **more)
+    chance, ties, strata = 1 / num_classes, ranks.num_ties(1), labels.numpy()
+    yield Measurement(
+        f"{prefix}mean_per_class_recall", ranks.hits(1), keys, chance, strata=strata, num_ties=ties, **more
+    )
 
 
 def class_embeddings(encode: Encoder, classnames: Sequence[str], templates: Sequence[str]) -> Tensor:
@@ -120,13 +109,18 @@ def class_embeddings(encode: Encoder, classnames: Sequence[str], templates: Sequ
     return F.normalize(embeddings.mean(dim=1), dim=-1)
 
 
-def _label(content: bytes | None, num_classes: int, where: str) -> int:
-    if content is None:
+def class_of(num_classes: int, parts: Mapping[str, bytes], where: str) -> int:
+    """Return the class number of a sample.
+
+    Raises:
+        DataError: It has none, or one that is no class.
+    """
+    if "cls" not in parts:
         raise DataError("a sample needs its class (KEY.cls)", where=where)
     try:
-        label = whole_number(content)
+        label = whole_number(parts["cls"])
     except ValueError:
-        raise DataError("a class is a number", where=where, value=content[:40]) from None
+        raise DataError("a class is a number", where=where, value=parts["cls"][:40]) from None
     if not 0 <= label < num_classes:
         raise DataError(
             f"the class must be one of the {num_classes} in {CLASSNAMES}, counted from 0",

@@ -24,9 +24,6 @@ def deviation_frame(file: StudyFile) -> pd.DataFrame:
 
     Columns: setting, here, published, why (None where the study does not explain it), arms (names, joined by
     commas) and source. ``frame.attrs["notes"]`` says what was compared.
-
-    Raises:
-        ConfigError: The study explains a setting that no arm has.
     """
     found = compare_with_published(file)
     rows = [
