@@ -19,6 +19,10 @@ Choice = bool | int | float | str | None
 
 Pruner = Literal["median", "halving", "wilcoxon"]
 
+#: Value of another path, or of ``arm``, on which a path of a search space depends.
+When = dict[str, Annotated[list[Choice], Field(min_length=1)]]
+WHEN = "The path exists only where these paths, or `arm`, have one of these values."
+
 
 class Range(Strict):
     """An interval of a search space."""
@@ -32,6 +36,7 @@ class Range(Strict):
         description="Distance of two neighbours; a grid needs one. Default: 1 where the field takes whole "
         "numbers only.",
     )
+    when: When = Field(default_factory=dict, description=WHEN)
 
     @model_validator(mode="after")
     def _ordered(self) -> Range:
@@ -39,19 +44,35 @@ class Range(Strict):
             raise MismatchError("low must be below high", "low", "high")
         is_whole = self.step == 1 and self.low.is_integer() and self.high.is_integer()
         if self.log and (self.low <= 0 or not (self.step is None or is_whole)):
-            rule = "a logarithmic range needs low > 0 and no step but 1 between whole numbers"
-            raise MismatchError(rule, "low", "high", "log", "step")
+            raise MismatchError(
+                "a logarithmic range needs low > 0 and no step but 1 between whole numbers",
+                "low",
+                "high",
+                "log",
+                "step",
+            )
         return self
 
 
+class Listed(Strict):
+    """Choices of a search space that depend on others."""
+
+    choices: list[Choice] = Field(min_length=1)
+    when: When = Field(default_factory=dict, description=WHEN)
+
+
 def _kind(given: Any) -> str:
-    # By its kind: of a union without a rule, pydantic would tell what is wrong for each member.
-    return "[Range]" if isinstance(given, Mapping | Range) else "[list]"
+    # By its keys: of a union without a rule, pydantic would tell what is wrong for each member.
+    if isinstance(given, Mapping):
+        return "[Listed]" if any(str(key).startswith("choice") for key in given) else "[Range]"
+    return f"[{type(given).__name__}]" if isinstance(given, Range | Listed) else "[list]"
 
 
 #: What a path of a search space is given. Tags have brackets, so that no path of a message shows them.
 Searched = Annotated[
-    Annotated[list[Choice], Field(min_length=1), Tag("[list]")] | Annotated[Range, Tag("[Range]")],
+    Annotated[list[Choice], Field(min_length=1), Tag("[list]")]
+    | Annotated[Range, Tag("[Range]")]
+    | Annotated[Listed, Tag("[Listed]")],
     Discriminator(_kind),
 ]
 
@@ -122,11 +143,21 @@ class SearchConfig(Strict):
     @model_validator(mode="after")
     def _pruner_has_one_number_to_look_at(self) -> SearchConfig:
         if self.pruner and self.probe is None:
-            rule = "a pruner needs a probe, as `probe: {tasks: [classification]}`"
-            raise MismatchError(rule, "pruner", "probe")
+            raise MismatchError(
+                "a pruner needs a probe, as `probe: {tasks: [classification]}`", "pruner", "probe"
+            )
         if self.pruner and len(self.metrics) > 1:
-            rule = "a pruner works for one metric; what is cheap and poor may be on the front"
-            raise MismatchError(rule, "pruner", "metric")
+            raise MismatchError(
+                "a pruner works for one metric; what is cheap and poor may be on the front",
+                "pruner",
+                "metric",
+            )
+        if self.pruner and all(path.startswith("data.") for path in self.space):
+            raise MismatchError(
+                "no point of a search over data is better than another: there is none to prune",
+                "pruner",
+                "space",
+            )
         return self
 
     @property
@@ -138,7 +169,10 @@ class SearchConfig(Strict):
     @classmethod
     def _score_then_cost(cls, metric: str | list[str]) -> str | list[str]:
         score, *costs = [metric] if isinstance(metric, str) else metric
-        if score.startswith("-") or any(cost not in [f"-{one}" for one in COSTS] for cost in costs):
-            known = ", ".join(f"-{one}" for one in COSTS)
-            raise ValueError(f"a score comes first, then perhaps a cost with a minus before it: {known}")
+        if score.startswith("-") or any(cost.removeprefix("-") not in COSTS for cost in costs):
+            raise ValueError(
+                f"a score comes first, then perhaps a cost: {', '.join(f'-{one}' for one in COSTS)}"
+            )
+        if any(not cost.startswith("-") for cost in costs):
+            raise ValueError("a cost has a minus before it: less is better")
         return metric

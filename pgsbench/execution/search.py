@@ -9,7 +9,7 @@ grid is our own list of points.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,6 +103,7 @@ class _Book:
             directions,
             folder.study.config.seeds[0],
             self._limit or 0,
+            self._is_active,
         )
 
     # ------------------------------------------------------------------------------------------- points
@@ -158,7 +159,9 @@ class _Book:
         points = dict[str, Point]()
         for run in self._folder.runs.values():
             spec = run.spec
-            is_trial = spec.arm in self._arms and spec.params.keys() == self._domains.keys()
+            chosen = {ARM: spec.arm, **spec.params}
+            active = {path for path, domain in self._domains.items() if domain.is_active(chosen)}
+            is_trial = spec.arm in self._arms and spec.params.keys() == active
             if is_trial and all(self._domains[path].contains(value) for path, value in spec.params.items()):
                 points[spec.label] = Point(spec.arm, spec.params)
         return list(points.values())
@@ -248,6 +251,9 @@ class _Book:
 
     def _params_of(self, point: Point) -> dict[str, Any]:
         return {**({ARM: point.arm} if len(self._arms) > 1 else {}), **point.params}
+
+    def _is_active(self, name: str, chosen: Mapping[str, Any]) -> bool:
+        return name == ARM or self._domains[name].is_active({ARM: self._arms[0], **chosen})
 
     def _all_distributions(self) -> dict[str, BaseDistribution]:
         found: dict[str, BaseDistribution] = {}

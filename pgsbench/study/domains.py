@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pgsbench.config.search import Range
+from pgsbench.config.search import Listed, Range
 
 #: Number of digits of a value that is drawn from a span without a step.
 SIGNIFICANT_DIGITS = 4
+
+#: On which values of other paths, or of ``arm``, a path depends; all must hold.
+Condition = tuple[tuple[str, tuple[Any, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -19,9 +22,11 @@ class Choices:
 
     Attributes:
         values: The values, in the study's order.
+        when: See `Condition`.
     """
 
     values: tuple[Any, ...]
+    when: Condition = ()
 
     @property
     def size(self) -> int:
@@ -43,6 +48,10 @@ class Choices:
     def contains(self, value: Any) -> bool:
         """Tell whether a value is one of the domain."""
         return any(_is_same(value, choice) for choice in self.values)
+
+    def is_active(self, chosen: Mapping[str, Any]) -> bool:
+        """Tell whether the path exists beside these values of ``arm`` and of other paths."""
+        return _holds(self.when, chosen)
 
     def rounded(self, value: Any) -> Any:
         """Return a drawn value as a run gets it: unchanged."""
@@ -67,12 +76,14 @@ class Span:
         high: The highest number, if a step leads there.
         log: Whether numbers are drawn on a logarithmic scale.
         step: Distance of two neighbours; None: all numbers belong to the span.
+        when: See `Condition`.
     """
 
     low: float
     high: float
     log: bool = False
     step: float | None = None
+    when: Condition = ()
 
     @property
     def size(self) -> int:
@@ -114,6 +125,10 @@ class Span:
             self.low + round((value - self.low) / self.step) * self.step
         )
 
+    def is_active(self, chosen: Mapping[str, Any]) -> bool:
+        """Tell whether the path exists beside these values of ``arm`` and of other paths."""
+        return _holds(self.when, chosen)
+
     def rounded(self, value: Any) -> Any:
         """Return a drawn number as a run gets it: short, since it names the run and can be typed again."""
         if self.step is not None:
@@ -127,16 +142,26 @@ class Span:
 Domain = Choices | Span
 
 
-def domain_of(given: Sequence[Any] | Range, *, is_whole: bool = False) -> Domain:
+def domain_of(given: Sequence[Any] | Range | Listed, *, is_whole: bool = False) -> Domain:
     """Return the domain that a search space gives for one path.
 
     Args:
         given: Choices or a range, as a study says it.
         is_whole: The field takes whole numbers only: a range without a step then gets a step of 1.
     """
-    if not isinstance(given, Range):
+    if not isinstance(given, Range | Listed):
         return Choices(tuple(given))
-    return Span(given.low, given.high, given.log, 1.0 if is_whole and given.step is None else given.step)
+    when = tuple((path, tuple(values)) for path, values in given.when.items())
+    if isinstance(given, Listed):
+        return Choices(tuple(given.choices), when)
+    step = 1.0 if is_whole and given.step is None else given.step
+    return Span(given.low, given.high, given.log, step, when)
+
+
+def _holds(when: Condition, chosen: Mapping[str, Any]) -> bool:
+    return all(
+        path in chosen and any(_is_same(chosen[path], value) for value in values) for path, values in when
+    )
 
 
 def _is_same(one: Any, other: Any) -> bool:

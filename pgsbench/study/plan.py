@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -217,9 +216,21 @@ def reference_arms(study: StudyFile) -> list[str]:
 def grid_points(study: StudyFile, limit: int | None = None) -> list[Point]:
     """Return the points of a grid, at most `limit`: arm by arm, the last path changing fastest."""
     domains = domains_of(study)
-    values = itertools.product(*(domain.grid() for domain in domains.values()))
-    points = [dict(zip(domains, chosen, strict=True)) for chosen in values]
-    return [Point(arm, dict(point)) for arm in study.config.searched_arms for point in points][:limit]
+    points = []
+    for arm in study.config.searched_arms:
+        found: list[dict[str, Any]] = [{}]
+        for path, domain in domains.items():
+            found = [
+                {**point, **chosen}
+                for point in found
+                for chosen in (
+                    [{path: value} for value in domain.grid()]
+                    if domain.is_active({"arm": arm, **point})
+                    else [{}]
+                )
+            ]
+        points += [Point(arm, point) for point in found]
+    return points[:limit]
 
 
 def first_points(study: StudyFile) -> list[Point]:
@@ -233,7 +244,10 @@ def first_points(study: StudyFile) -> list[Point]:
     for arm in study.config.searched_arms:
         config = flatten(study.run_config(arm, {}, study.config.seeds[0]).model_dump())
         for given in ({}, *search.first):
-            point = {path: given.get(path, config.get(path)) for path in domains}
+            point: dict[str, Any] = {}
+            for path, domain in domains.items():
+                if domain.is_active({"arm": arm, **point}):
+                    point[path] = given.get(path, config.get(path))
             is_there = all(domains[path].contains(value) for path, value in point.items())
             points += [Point(arm, point)] if is_there else []
     return points
@@ -248,7 +262,10 @@ def searched_points(study: StudyFile, trials: int | None = None) -> tuple[list[P
     assert search is not None
     if search.sampler == "grid":
         return grid_points(study, trials or search.trials), False
-    middle = {path: domain.middle() for path, domain in domains_of(study).items()}
+    middle: dict[str, Any] = {}
+    for path, domain in domains_of(study).items():
+        if domain.is_active({"arm": arms[0], **middle}):
+            middle[path] = domain.middle()
     return [Point(arms[0], middle)] * (trials or search.trials or 0), True
 
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pgsbench.config.search import Range, SearchConfig
+from pgsbench.config.search import Listed, Range, SearchConfig
 from pgsbench.errors import ConfigError, UserError, nearest
 from pgsbench.study.domains import Choices, Domain, Span, domain_of
 from pgsbench.study.study_file import StudyFile
@@ -23,11 +23,7 @@ def domains_of(study: StudyFile) -> dict[str, Domain]:
 
     A range without a step over a field of whole numbers has a step of 1.
     """
-    search = study.config.search
-    return {
-        path: domain_of(given, is_whole=isinstance(given, Range) and _takes_whole_numbers(study, path, given))
-        for path, given in (search.space.items() if search else ())
-    }
+    return {path: domain for path, (domain, _) in _domains(study).items()}
 
 
 def space_problems(study: StudyFile) -> Iterator[UserError]:
@@ -50,74 +46,121 @@ def space_problems(study: StudyFile) -> Iterator[UserError]:
             where=study.place("search.probe"),
             way_out="set devices_per_run to 1, or leave probe and pruner out",
         )
+    yield from _overlaps(study, search)
+    if conditions := list(_condition_problems(study, search)):
+        yield from conditions
+        return
+    found = _domains(study)
+    domains = {path: domain for path, (domain, _) in found.items()}
+    for path, (_, is_known) in found.items():
+        yield from _domain_problems(study, search, path, domains, is_known=is_known)
+    yield from _count_problems(study, search, list(domains.values()))
+
+
+def _overlaps(study: StudyFile, search: SearchConfig) -> Iterator[UserError]:
     for path in search.space:
         if inside := next((other for other in search.space if other.startswith(f"{path}.")), None):
-            rule, where = "a searched path must not lie inside of another", f"search.space.{path}"
-            yield ConfigError(rule, where=study.place(where), value=inside)
-    for path in dict.fromkeys(path for point in search.first for path in point):
-        if path not in search.space:
-            where, way_out = study.place("search.first"), nearest(path, search.space)
-            yield ConfigError("not searched", where=where, value=path, way_out=way_out)
-    domains = domains_of(study)
-    for path in domains:
-        yield from _domain_problems(study, search, path, domains)
-    if search.sampler == "grid" and all(_is_countable(domain) for domain in domains.values()):
-        count = len(_searched(study)) * math.prod(domain.size for domain in domains.values())
-        if count > MAX_POINTS:
             yield ConfigError(
-                f"a grid has at most {MAX_POINTS:,} points, and this one has {count:,}",
-                where=study.place("search.space"),
-                way_out="list fewer choices, widen a `step`, or say `sampler: tpe` and `trials`",
+                f"a searched path must not lie inside of another: {inside}",
+                where=study.place(f"search.space.{path}"),
+                way_out="search one of the two, or make arms of the wider one",
             )
 
 
-def _is_countable(domain: Domain) -> bool:
-    return isinstance(domain, Choices) or (domain.step is not None and not domain.log)
+def _condition_problems(study: StudyFile, search: SearchConfig) -> Iterator[UserError]:
+    before: dict[str, Domain] = {"arm": Choices(tuple(_searched(study)))}
+    for path, given in search.space.items():
+        for other, values in given.when.items() if isinstance(given, Range | Listed) else ():
+            where = study.place(f"search.space.{path}")
+            if other not in before:
+                yield ConfigError(
+                    "`when` names `arm`, or a path that stands before",
+                    where=where,
+                    value=other,
+                    way_out=nearest(other, before),
+                )
+            elif strange := [value for value in values if not before[other].contains(value)]:
+                yield ConfigError(f"{other} never has this value", where=where, value=strange[0])
+        before[path] = domain_of(given)
+    for point in search.first:
+        for path in point:
+            if path not in search.space:
+                way_out = nearest(path, search.space)
+                yield ConfigError(
+                    "not searched", where=study.place("search.first"), value=path, way_out=way_out
+                )
 
 
 def _domain_problems(
-    study: StudyFile, search: SearchConfig, path: str, domains: Mapping[str, Domain]
+    study: StudyFile, search: SearchConfig, path: str, domains: Mapping[str, Domain], *, is_known: bool
 ) -> Iterator[UserError]:
-    domain, where = domains[path], study.place(f"search.space.{path}")
+    domain = domains[path]
+    where = study.place(f"search.space.{path}")
     if isinstance(domain, Choices):
         if doubled := domain.doubled():
             yield ConfigError("a choice is listed twice", where=where, value=doubled[0])
         if domain.size > MAX_CHOICES:
-            rule = f"at most {MAX_CHOICES:,} choices can be listed"
-            yield ConfigError(rule, where=where, value=domain.size)
+            yield ConfigError(
+                f"at most {MAX_CHOICES:,} choices can be listed", where=where, value=domain.size
+            )
             return
-    told = set()
-    for arm, value in itertools.product(_searched(study), domain.ends()):
-        for problem in _value_problems(study, arm, path, value, domains):
-            key = problem.rule, repr(problem.value), repr(value)
-            if key not in told:  # in another arm
-                told.add(key)
-                place = f"{where} (arm {arm})"
-                yield ConfigError(problem.rule, where=place, value=value, way_out=problem.way_out)
-    if search.sampler == "grid" and not told and not _is_countable(domain):
+    elif search.sampler == "grid" and is_known and (domain.step is None or domain.log):
         yield ConfigError(
             "a grid needs choices or a `step`, and no `log`",
             where=where,
             way_out="list the choices: `[0.1, 1, 10]`; or give the range a `step`",
         )
+    told = set()
+    others = {other: one for other, one in domains.items() if other != path}
+    for arm, value in itertools.product(_searched(study), domain.ends()):
+        needed = {other: values[0] for other, values in domain.when if other != "arm"}
+        if not domain.is_active({**needed, "arm": arm}):
+            continue
+        for problem in _value_problems(study, arm, path, value, others, needed):
+            key = problem.rule, repr(problem.value), repr(value)
+            if key not in told:  # in another arm
+                told.add(key)
+                place = f"{where} (arm {arm})"
+                yield ConfigError(problem.rule, where=place, value=value, way_out=problem.way_out)
 
 
 def _value_problems(
-    study: StudyFile, arm: str, path: str, value: Any, domains: Mapping[str, Domain]
+    study: StudyFile,
+    arm: str,
+    path: str,
+    value: Any,
+    others: Mapping[str, Domain],
+    needed: Mapping[str, Any],
 ) -> list[UserError]:
-    """Return what is wrong with one value, beside the base's values and beside others of the space."""
+    """Return what is wrong with one value, beside the base's values and beside others of the space.
+
+    `needed` are the values of other paths without which this path does not exist.
+    """
     known = {(problem.rule, repr(problem.value)) for problem in _problems(study, arm, {})}
 
     def new(params: dict[str, Any]) -> list[UserError]:
-        found = _problems(study, arm, {**params, path: value})
+        found = _problems(study, arm, {**params, **needed, path: value})
         return [problem for problem in found if (problem.rule, repr(problem.value)) not in known]
 
     alone = new({})
-    if alone and len(domains) > 1:  # with others it may be right: `max_ratio` is never below `mask_ratio`
-        ends = [{other: domain.ends()[end] for other, domain in domains.items()} for end in (0, -1)]
+    if alone and others:  # with which it may be right: `max_ratio` is never below `mask_ratio`
+        ends = [{other: one.ends()[end] for other, one in others.items() if not one.when} for end in (0, -1)]
         if not all(new(params) for params in ends):
             return []
     return alone
+
+
+def _count_problems(study: StudyFile, search: SearchConfig, domains: list[Domain]) -> Iterator[UserError]:
+    is_countable = all(isinstance(domain, Choices) or domain.step is not None for domain in domains)
+    if search.sampler != "grid" or not is_countable:
+        return
+    count = len(_searched(study)) * math.prod(domain.size for domain in domains)
+    if count > MAX_POINTS:
+        yield ConfigError(
+            f"a grid has at most {MAX_POINTS:,} points, and this one has {count:,}",
+            where=study.place("search.space"),
+            way_out="list fewer choices, widen a `step`, or say `sampler: tpe` and `trials`",
+        )
 
 
 def _searched(study: StudyFile) -> list[str]:
@@ -128,8 +171,18 @@ def _problems(study: StudyFile, arm: str, params: dict[str, Any]) -> list[UserEr
     return study.try_run(arm, params, study.config.seeds[0])[1]
 
 
-def _takes_whole_numbers(study: StudyFile, path: str, given: Range) -> bool:
-    # A field of real numbers turns 2 into 2.0, one of whole numbers leaves it.
+def _domains(study: StudyFile) -> dict[str, tuple[Domain, bool]]:
+    """Return the domain of each path, and whether it is known if its field takes whole numbers only."""
+    search = study.config.search
+    found = {}
+    for path, given in search.space.items() if search else ():
+        takes_whole = _takes_whole_numbers(study, path, given) if isinstance(given, Range) else False
+        found[path] = domain_of(given, is_whole=bool(takes_whole)), takes_whole is not None
+    return found
+
+
+def _takes_whole_numbers(study: StudyFile, path: str, given: Range) -> bool | None:
+    # A field of real numbers turns 2 into 2.0, one of whole numbers leaves it. None: no run says which.
     search = study.config.search
     assert search is not None
     if not (given.low.is_integer() and given.high.is_integer()):
@@ -137,11 +190,13 @@ def _takes_whole_numbers(study: StudyFile, path: str, given: Range) -> bool:
     if given.log and search.sampler == "grid":  # which would try every whole number, evenly
         return False
     found = []
-    for arm, end in itertools.product(_searched(study), Span(given.low, given.high).ends()):
-        run, _ = study.try_run(arm, {path: end}, study.config.seeds[0])
-        if run is not None:
-            resolved: Any = run.model_dump()
-            for part in path.split("."):
-                resolved = resolved[part]
-            found.append(type(resolved) is int)
-    return bool(found) and all(found)
+    for arm in _searched(study):
+        for end in Span(given.low, given.high).ends():
+            needed = {other: values[0] for other, values in given.when.items() if other != "arm"}
+            run, _ = study.try_run(arm, {**needed, path: end}, study.config.seeds[0])
+            if run is not None:
+                resolved: Any = run.model_dump()
+                for part in path.split("."):
+                    resolved = resolved[part]
+                found.append(type(resolved) is int)
+    return all(found) if found else None

@@ -237,6 +237,18 @@ def test_a_search_begins_with_the_base_and_the_points_that_come_first(bench: Ben
     assert len(bench.trained) == 3
 
 
+def test_a_path_is_searched_only_where_its_condition_holds(bench: Bench) -> None:
+    space = "{strategy.name: [flip, pgs], strategy.tau: {choices: [0.1, 0.5], when: {strategy.name: [pgs]}}}"
+    bench.search(f"search={{space: {space}, arms: [pgs]}}", value=lambda spec: 0.5)
+    assert bench.trained == [
+        "pgs strategy=flip s0",
+        "pgs strategy=pgs tau=0.1 s0",
+        "pgs strategy=pgs tau=0.5 s0",
+    ]
+    bench.search(f"search={{sampler: random, trials: 3, space: {space}, arms: [pgs]}}")
+    assert not bench.trained  # the same points, and they are known
+
+
 def test_two_objectives_are_told_with_their_directions_and_a_limit_as_a_constraint(bench: Bench) -> None:
     search = "metric: [mean, -train_seconds], at_most: {train_seconds: 0.5}, sampler: nsga2, trials: 3"
     bench.search(f"search={{{search}, space: {{strategy.tau: {{low: 0.05, high: 1.0}}}}, arms: [pgs]}}")
@@ -252,9 +264,11 @@ def test_two_objectives_are_told_with_their_directions_and_a_limit_as_a_constrai
 @pytest.mark.parametrize(
     ("search", "said"),
     [
+        ("space: {strategy.tau: {choices: [0.1], when: {strategy.nam: [pgs]}}}", "did you mean|valid: arm"),
+        ("space: {strategy.tau: {choices: [0.1], when: {arm: [flop]}}}", "arm never has this value"),
         ("space: {strategy.tau: [0.1]}, first: [{strategy.sigma: 1}]", "not searched"),
         ("space: {strategy.tau: [0.1]}, metric: [-flops, mean]", "a score comes first"),
-        ("space: {strategy.tau: [0.1]}, metric: [mean, flops]", "a cost with a minus before it"),
+        ("space: {strategy.tau: [0.1]}, metric: [mean, flops]", "a cost has a minus before it"),
         ("space: {strategy.tau: [0.1]}, sampler: gp", "the gp sampler needs `trials`"),
     ],
 )
