@@ -53,6 +53,11 @@ def is_offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").strip().upper() in ("1", "ON", "YES", "TRUE")
 
 
+def _check_allowed(what: str) -> None:
+    if is_offline():
+        raise DataError("HF_HUB_OFFLINE forbids the network", value=what, way_out="unset it to fetch")
+
+
 def fetch(wanted: PublicSet, splits: Collection[str], root: Path) -> Path:
     """Fetch what is missing of a public set and return its folder.
 
@@ -69,8 +74,7 @@ def fetch(wanted: PublicSet, splits: Collection[str], root: Path) -> Path:
     staging = root / f".{wanted.folder}.part"
     if not wanted.is_fetchable:
         raise DataError("this set must be put there by hand", where=str(folder), way_out=wanted.source)
-    if is_offline():
-        raise DataError("HF_HUB_OFFLINE forbids the network", value=wanted.name, way_out="unset it to fetch")
+    _check_allowed(wanted.name)
     try:
         staging.mkdir(parents=True, exist_ok=True)
         if wanted.repository:
@@ -199,9 +203,10 @@ def download(url: str, target: Path) -> None:
     """Download a file, as a whole or not at all.
 
     Raises:
-        DataError: There is no network, the server refuses, or the connection broke off.
+        DataError: There is no network or it is forbidden, the server refuses, or the connection broke off.
         OSError: The disk refuses.
     """
+    _check_allowed(url)
     part = target.with_name(f"{target.name}.part")
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response, part.open("wb") as file:

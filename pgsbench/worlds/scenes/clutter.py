@@ -10,10 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pgsbench.worlds.scenes.colour_words import rgb
 from pgsbench.worlds.scenes.scene import Floats, Ints, Scenes
-from pgsbench.worlds.scenes.textures import fractal, noise
-from pgsbench.worlds.scenes.vocabulary import COLOURS, MAX_OBJECTS
+from pgsbench.worlds.scenes.textures import fractal, noise, rgb
+from pgsbench.worlds.scenes.words import COLOURS, MAX_OBJECTS
 
 Masks = NDArray[np.bool_]
 Bytes = NDArray[np.uint8]

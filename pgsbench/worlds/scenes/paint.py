@@ -10,13 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pgsbench.worlds.scenes import clutter, textures
+from pgsbench.worlds.scenes import Knobs, clutter, textures
 from pgsbench.worlds.scenes.clutter import Surroundings, axes, pick, turned
-from pgsbench.worlds.scenes.colour_words import rgb
-from pgsbench.worlds.scenes.recipe import Knobs
 from pgsbench.worlds.scenes.scene import Floats, Ints, Scenes
 from pgsbench.worlds.scenes.shapes import signed_distance
-from pgsbench.worlds.scenes.vocabulary import MAX_OBJECTS, PATTERNS, SHAPES
+from pgsbench.worlds.scenes.words import MAX_OBJECTS, PATTERNS, SHAPES
 
 Bytes = NDArray[np.uint8]
 
@@ -90,12 +88,6 @@ def paint(
     return np.clip(pictures, 0, 1, out=pictures), objects
 
 
-def to_bytes(pictures: Floats) -> Bytes:
-    """Return (b, h, w, 3) bytes of (b, 3, h, w) pictures in [0, 1]."""
-    pixels = (np.clip(pictures, 0, 1) * 255 + np.float32(0.5)).astype(np.uint8)
-    return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))
-
-
 def _flatten(pictures: Floats) -> Floats:
     mean = pictures.mean((2, 3), keepdims=True)
     return np.broadcast_to(0.45 + 0.55 * mean, pictures.shape).copy()
@@ -148,7 +140,7 @@ class _Objects:
     def _body(self, rows: Ints, slot: int, u: Floats, v: Floats) -> Floats:
         """Return (b, 3, h, w) the objects' colours, pattern and texture, as if they filled the picture."""
         rng, b = self.rng, len(rows)
-        colour = rgb(rng, self.scenes.colour[rows, slot], self.knobs.colour)
+        colour = textures.rgb(rng, self.scenes.colour[rows, slot], self.knobs.colour)
         # The second colour is a light or a dark version of the first, so the colour word stays true.
         towards = np.where(rng.random((b, 1)) < 0.5, 0.97, 0.08).astype(np.float32)
         second = colour + 0.55 * (towards - colour)

@@ -23,9 +23,22 @@ import numpy as np
 
 from pgsbench.data.evalset import Pair
 from pgsbench.worlds.scenes.captions import word
-from pgsbench.worlds.scenes.claims import ATTRIBUTES, Attribute, Claim, Phrase, clear_relation
-from pgsbench.worlds.scenes.scene import Content, Ground, Scenes, Thing, content
-from pgsbench.worlds.scenes.vocabulary import COLOURS, OPPOSITE, PATTERNS, SHAPES, SIZES
+from pgsbench.worlds.scenes.scene import Scenes, content
+from pgsbench.worlds.scenes.words import (
+    ATTRIBUTES,
+    COLOURS,
+    OPPOSITE,
+    PATTERNS,
+    SHAPES,
+    SIZES,
+    Attribute,
+    Claim,
+    Content,
+    Ground,
+    Phrase,
+    Thing,
+    clear_relation,
+)
 
 _VALUES: dict[Attribute, tuple[str, ...]] = {"size": SIZES, "pattern": PATTERNS, "colour": COLOURS}
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pgsbench.worlds.scenes.scene import Floats
-from pgsbench.worlds.scenes.vocabulary import SHAPES
+from pgsbench.worlds.scenes.words import SHAPES
 
 
 def _circle(x: Floats, y: Floats, radius: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""Backgrounds: six kinds of photo-like texture from multi-scale noise.
+"""Colours of objects, and backgrounds: six kinds of photo-like texture from multi-scale noise.
 
 Each kind paints a field (b, h, w) of roughly [0, 1] and mixes a dark and a light colour by it. Colours
 and scales vary from picture to picture, so that no kind is one colour.
@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pgsbench.worlds.scenes.scene import NATURAL, Floats, Ints
-from pgsbench.worlds.scenes.vocabulary import BACKGROUNDS, COLOURS
+from pgsbench.worlds.scenes.words import BACKGROUNDS, COLOURS
 
 #: Dark and light colour of each kind, RGB in [0, 1], before they vary.
 _PALETTES = {
@@ -30,6 +30,33 @@ _TINTS = {
     "blue": (0.72, 0.95, 1.45),
     "yellow": (1.25, 1.12, 0.55),
 }
+
+#: Range of hue (turns), saturation and value of each colour word where colours stand out most.
+_HSV = {
+    "red": ((-0.025, 0.02), (0.72, 0.95), (0.60, 0.92)),
+    "green": ((0.30, 0.41), (0.55, 0.90), (0.42, 0.80)),
+    "blue": ((0.57, 0.66), (0.60, 0.92), (0.50, 0.92)),
+    "yellow": ((0.125, 0.160), (0.70, 0.95), (0.78, 0.98)),
+}
+#: Factors on saturation where colours stand out least.
+_PALE = (0.45, 0.8)
+#: Least value (brightness) there, in units of what it else is.
+_DARK = 0.55
+
+
+def rgb(rng: np.random.Generator, colour: Ints, vividness: float) -> Floats:
+    """Return (b, 3) RGB of colour words, paler and of more different brightness where less vivid."""
+    ranges = np.asarray([_HSV[name] for name in COLOURS], np.float32)[colour]
+    low, high = ranges[..., 0], ranges[..., 1]
+    hue, saturation, value = (low + (high - low) * rng.random(low.shape, dtype=np.float32)).T
+    pale, dark = rng.uniform(*_PALE, len(colour)), rng.uniform(_DARK, 1, len(colour))
+    saturation = saturation * (vividness + (1 - vividness) * pale)
+    value = value * (vividness + (1 - vividness) * dark)
+    # The usual HSV formula, channel by channel.
+    place = np.mod(np.asarray([5, 3, 1], np.float32)[None] + 6 * hue[:, None], 6)
+    dip = np.clip(np.minimum(place, 4 - place), 0, 1)
+    found: Floats = (value[:, None] * (1 - saturation[:, None] * dip)).astype(np.float32)
+    return found
 
 
 def noise(rng: np.random.Generator, b: int, rows: int, cols: int, side: int) -> Floats:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,44 +14,25 @@ from pgsbench.data import fetch, store
 from pgsbench.data.evalset import write_classification
 from pgsbench.data.tar import EncodedImage, write_tar
 from pgsbench.errors import DataError
-from pgsbench.worlds import corruptions
-from pgsbench.worlds.tiny_imagenet.captions import TEMPLATES, caption
-from pgsbench.worlds.tiny_imagenet.names import class_name
-from pgsbench.worlds.tiny_imagenet.official_archive import (
-    TOP,
-    URL,
-    WAY_OUT,
-    Archive,
-    Box,
-    Photo,
-    open_archive,
-)
-from pgsbench.worlds.tiny_imagenet.recipe import Recipe, identity
-
-ATTRIBUTION = (
-    "Tiny-ImageNet: photos of ImageNet (image-net.org), resized and with boxes by Stanford's course CS231n; "
-    "for non-commercial research and education under ImageNet's terms, copyright with the photographers; "
-    "class names as curated by the authors of CLIP"
-)
+from pgsbench.worlds import pictures
+from pgsbench.worlds.tiny_imagenet import Recipe
+from pgsbench.worlds.tiny_imagenet.names import TEMPLATES, caption, class_name
+from pgsbench.worlds.tiny_imagenet.official_archive import TOP, URL, WAY_OUT, Archive, Photo, open_archive
 
 #: The kinds of damage, in turn.
-DAMAGES = (corruptions.noise, corruptions.blur, corruptions.brightness, corruptions.sketch)
+DAMAGES = (pictures.noise, pictures.blur, pictures.brightness, pictures.sketch)
 
 # Streams of random numbers; the order is part of the recipe's version.
 _ORDER, _DAMAGE = range(2)
 
 
-def make(
-    root: Path,
-    *,
-    recipe: Recipe = Recipe(),  # noqa: B008
-    source: Path | None = None,
-    progress: store.Progress | None = None,
-) -> Path:
-    """Make the data set, or reuse it where it exists, and return its folder.
+def write(
+    folder: Path, recipe: Recipe, *, source: Path | None = None, progress: store.Progress | None = None
+) -> dict[str, int]:
+    """Write the data set into an empty folder and return the size of each evaluation set.
 
     Args:
-        root: Folder of all data sets.
+        folder: Where.
         recipe: What to make.
         source: The official archive or the folder that it unpacks to; None: it is fetched.
         progress: Told of every photo.
@@ -60,27 +40,8 @@ def make(
     Raises:
         DataError: The archive is missing, another one or damaged, or it cannot be fetched.
     """
-    folder = root / f"tiny-imagenet-{identity(recipe)}"
-    if (folder / store.MANIFEST).is_file():
-        return folder
-    with (
-        store.new_folder(folder) as scratch,
-        _given_or_fetched(source, root) as path,
-        open_archive(path) as archive,
-    ):
-        sizes = _Writer(archive, recipe, progress).write(scratch)
-        store.write_manifest(
-            scratch,
-            store.Dataset(
-                name="tiny-imagenet",
-                identity=identity(recipe),
-                recipe=asdict(recipe),
-                num_train=recipe.per_class * recipe.num_classes,
-                evaluations=sizes,
-                attribution=ATTRIBUTION,
-            ),
-        )
-    return folder
+    with _given_or_fetched(source, folder.parent) as path, open_archive(path) as archive:
+        return _Writer(archive, recipe, progress).write(folder)
 
 
 @contextmanager
@@ -91,16 +52,10 @@ def _given_or_fetched(source: Path | None, root: Path) -> Iterator[Path]:
         return
     archive = root / f".{TOP}.zip"
     if not archive.is_file():
-        if fetch.is_offline():
-            raise DataError("HF_HUB_OFFLINE forbids the network", value=URL, way_out=WAY_OUT)
         try:
             fetch.download(URL, archive)
         except DataError as error:
             raise DataError(error.rule, where=error.where, way_out=WAY_OUT) from error
-        except OSError as error:
-            raise DataError(
-                f"the disk refuses: {error.strerror}", where=str(archive), way_out="make room"
-            ) from error
     yield archive
     archive.unlink()
 
@@ -180,42 +135,29 @@ class _Writer:
 
     def _image(self, photo: Photo) -> EncodedImage:
         """Return a photo with the bytes that it has in the archive, and the map of its object."""
-        data = self._archive.read(photo.path)
-        pixels = self._decoded(photo, data)
-        return EncodedImage(data, "jpg", _object_map(photo.box, pixels.shape[:2]))
+        data, objects, _ = self._read(photo)
+        return EncodedImage(data, "jpg", pictures.png(objects))
 
     def _damaged(self, photo: Photo) -> EncodedImage:
         number = int(photo.key.rpartition("_")[2])
-        pixels = self._decoded(photo, self._archive.read(photo.path))
+        _, objects, pixels = self._read(photo)
         picture = np.moveaxis(pixels, 2, 0)[None].astype(np.float32) / np.float32(255)
         spoil = DAMAGES[number % len(DAMAGES)]
-        spoilt = spoil(np.random.default_rng([self._recipe.seed, _DAMAGE, number]), picture)[0]
-        levels = (np.clip(spoilt, 0, 1) * 255 + np.float32(0.5)).astype(np.uint8)
-        file = io.BytesIO()
-        Image.fromarray(np.moveaxis(levels, 0, 2)).save(file, "JPEG", quality=self._recipe.jpeg_quality)
-        return EncodedImage(file.getvalue(), "jpg", _object_map(photo.box, pixels.shape[:2]))
+        spoilt = spoil(np.random.default_rng([self._recipe.seed, _DAMAGE, number]), picture)
+        return pictures.encoded(pictures.to_bytes(spoilt)[0], objects, self._recipe.jpeg_quality)
 
-    def _decoded(self, photo: Photo, data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-        """Return a photo's pixels, (h, w, 3)."""
+    def _read(self, photo: Photo) -> tuple[bytes, pictures.Bytes, pictures.Bytes]:
+        """Return a photo's file, the map of its object (h, w): 1 within the box, and its pixels (h, w, 3)."""
         self._done += 1
         if self._progress:
             self._progress("reading photos", self._done, self._total)
+        data = self._archive.read(photo.path)
         try:
             with Image.open(io.BytesIO(data)) as file:
-                return np.asarray(file.convert("RGB"))
+                pixels = np.asarray(file.convert("RGB"))
         except (OSError, ValueError, SyntaxError) as error:
-            raise DataError(
-                f"a photo cannot be decoded: {type(error).__name__}",
-                where=f"{self._archive.where}: {photo.path}",
-                way_out=WAY_OUT,
-            ) from error
-
-
-def _object_map(box: Box, size: tuple[int, ...]) -> bytes:
-    """Return a PNG file that is 1 within the box and 0 outside."""
-    left, top, right, bottom = box
-    ids = np.zeros(size, np.uint8)
-    ids[top : bottom + 1, left : right + 1] = 1
-    file = io.BytesIO()
-    Image.fromarray(ids).save(file, "PNG")
-    return file.getvalue()
+            raise self._archive.unusable(photo.path, error) from error
+        left, top, right, bottom = photo.box
+        objects = np.zeros(pixels.shape[:2], np.uint8)
+        objects[top : bottom + 1, left : right + 1] = 1
+        return data, objects, pixels

@@ -7,7 +7,9 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from pgsbench.errors import DataError
 
@@ -20,6 +22,7 @@ WAY_OUT = (
 
 #: (left, top, right, bottom) in pixels, the last ones included.
 Box = tuple[int, int, int, int]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -55,16 +58,20 @@ class Archive:
         """Return the bytes of a file.
 
         Raises:
-            DataError: There is no such file, or it is damaged.
+            DataError: It is missing or damaged.
         """
         try:
             return self.read_file(path)
-        except (KeyError, FileNotFoundError, NotADirectoryError):
-            raise DataError("this file is missing", where=f"{self.where}: {path}", way_out=WAY_OUT) from None
-        except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError(
-                f"a file cannot be read: {error}", where=f"{self.where}: {path}", way_out=WAY_OUT
-            ) from error
+        except (KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise self.unusable(path, error) from error
+
+    def unusable(self, path: str, error: Exception) -> DataError:
+        """Return what to raise where a file cannot be used."""
+        return DataError(
+            f"this file is missing or damaged: {type(error).__name__}: {error}",
+            where=f"{self.where}: {path}",
+            way_out=WAY_OUT,
+        )
 
     def classes(self) -> dict[str, str]:
         """Return the synonyms of each class by WordNet id, in the order of the ids.
@@ -72,13 +79,8 @@ class Archive:
         Raises:
             DataError: A list is missing or damaged, or lacks a class.
         """
-        words = dict(row[:2] for row in self._rows("words.txt", 2))
-        wnids = sorted(row[0] for row in self._rows("wnids.txt", 1))
-        if unnamed := [wnid for wnid in wnids if wnid not in words]:
-            raise DataError(
-                "a class has no name", where=f"{self.where}: words.txt", value=unnamed[0], way_out=WAY_OUT
-            )
-        return {wnid: words[wnid] for wnid in wnids}
+        words = dict(self._rows("words.txt", lambda wnid, synonyms: (wnid, synonyms)))
+        return dict(sorted(self._rows("wnids.txt", lambda wnid: (wnid, words[wnid]))))
 
     def training_photos(self, wnid: str) -> list[Photo]:
         """Return the training photos of a class by their number.
@@ -86,10 +88,10 @@ class Archive:
         Raises:
             DataError: The list of its photos is missing or damaged.
         """
-        path = f"train/{wnid}/{wnid}_boxes.txt"
-        rows = self._rows(path, 5)
-        photos = [self._photo(path, row[0], wnid, row[1:], f"train/{wnid}/images") for row in rows]
-        return sorted(photos, key=lambda photo: (len(photo.key), photo.key))
+        folder = f"train/{wnid}/images"
+        return self._photos(
+            f"train/{wnid}/{wnid}_boxes.txt", lambda file, *box: _photo(folder, file, wnid, *box)
+        )
 
     def validation_photos(self) -> list[Photo]:
         """Return the validation photos by their number.
@@ -97,33 +99,23 @@ class Archive:
         Raises:
             DataError: Their list is missing or damaged.
         """
-        path = "val/val_annotations.txt"
-        photos = [self._photo(path, row[0], row[1], row[2:], "val/images") for row in self._rows(path, 6)]
-        return sorted(photos, key=lambda photo: (len(photo.key), photo.key))
+        return self._photos("val/val_annotations.txt", partial(_photo, "val/images"))
 
-    def _photo(self, listed_in: str, file: str, wnid: str, numbers: list[str], folder: str) -> Photo:
+    def _photos(self, path: str, of: Callable[..., Photo]) -> list[Photo]:
+        return sorted(self._rows(path, of), key=lambda photo: (len(photo.key), photo.key))
+
+    def _rows(self, path: str, of: Callable[..., T]) -> list[T]:
+        """Return what a function makes of the columns, separated by tabs, of each line of a list."""
+        lines = self.read(path).decode("utf-8", "replace").splitlines()
         try:
-            left, top, right, bottom = map(int, numbers)
-        except ValueError:
-            raise DataError(
-                "the box of a photo must be four whole numbers",
-                where=f"{self.where}: {listed_in}",
-                value=f"{file}: {' '.join(numbers)}",
-                way_out=WAY_OUT,
-            ) from None
-        return Photo(file.partition(".")[0], f"{folder}/{file}", wnid, (left, top, right, bottom))
+            return [of(*line.split("\t")) for line in lines if line]
+        except (TypeError, ValueError, KeyError) as error:
+            raise self.unusable(path, error) from error
 
-    def _rows(self, path: str, columns: int) -> list[list[str]]:
-        """Return the lines of a list, split at tabs."""
-        rows = [line.split("\t") for line in self.read(path).decode("utf-8", "replace").splitlines() if line]
-        if odd := next((row for row in rows if len(row) != columns), None):
-            raise DataError(
-                f"each line must have {columns} columns",
-                where=f"{self.where}: {path}",
-                value="\t".join(odd)[:100],
-                way_out=WAY_OUT,
-            )
-        return rows
+
+def _photo(folder: str, file: str, wnid: str, left: str, top: str, right: str, bottom: str) -> Photo:
+    box = (int(left), int(top), int(right), int(bottom))
+    return Photo(file.partition(".")[0], f"{folder}/{file}", wnid, box)
 
 
 @contextmanager
@@ -137,11 +129,9 @@ def open_archive(path: Path) -> Iterator[Archive]:
         top = path / TOP if (path / TOP).is_dir() else path
         yield Archive(path, lambda name: (top / name).read_bytes())
         return
-    if not path.is_file():
-        raise DataError("there is no such file or folder", where="--from", value=str(path), way_out=WAY_OUT)
     try:
         archive = zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(f"no readable zip: {error}", where=str(path), way_out=WAY_OUT) from error
+        raise DataError(f"no readable zip or folder: {error}", where=str(path), way_out=WAY_OUT) from error
     with archive:
         yield Archive(path, lambda name: archive.read(f"{TOP}/{name}"))
