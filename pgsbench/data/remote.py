@@ -16,7 +16,6 @@ from filelock import FileLock
 
 from pgsbench.data import store
 from pgsbench.disk.whole_files import atomic
-from pgsbench.errors import DataError, UserError
 from pgsbench.hashing import digest
 
 SCHEMES = ("http://", "https://", "s3://", "gs://")
@@ -67,10 +66,20 @@ def _copied(shard: str) -> Path:
         if path.is_file():
             path.touch()
         else:
-            with atomic(path) as scratch, _as_os_error():
-                _system(shard).get_file(shard, str(scratch))
+            with atomic(path) as scratch:
+                copy(shard, scratch)
             _make_room(path)
     return path
+
+
+def copy(url: str, target: Path) -> None:
+    """Copy the file of a URL.
+
+    Raises:
+        OSError: There is none, it cannot be reached, or the disk refuses.
+    """
+    with _as_os_error():
+        _system(url).get_file(url, str(target))
 
 
 def content(place: str) -> bytes:
@@ -113,25 +122,23 @@ def _remote_state(shard: str) -> tuple[Any, ...]:
 
 @contextmanager
 def _as_os_error() -> Iterator[None]:
-    # Each protocol's library has errors of its own for what a server may answer, or not answer.
+    # Each protocol's library has errors of its own for what a server may answer, or not answer. Where it is
+    # missing, fsspec says its name.
     try:
         yield
-    except (OSError, UserError):
+    except OSError:
         raise
     except Exception as error:
         raise OSError(f"{type(error).__name__}: {error}") from error
 
 
-def _system(shard: str) -> Any:
+def _system(url: str) -> Any:
     import fsspec  # slow to import, and seldom needed
 
-    scheme = shard.partition("://")[0]
-    try:
+    scheme = url.partition("://")[0]
+    if scheme not in ("http", "https"):
         return fsspec.filesystem(scheme)
-    except ImportError as error:
-        packages = {"s3": "s3fs", "gs": "gcsfs"}
-        raise DataError(
-            f"{scheme}:// needs a package that is not installed ({error})",
-            where="data.train",
-            way_out=f"pip install {packages.get(scheme, 'aiohttp')}",
-        ) from None
+    from aiohttp import ClientTimeout  # its default ends every file after five minutes
+
+    patience = ClientTimeout(sock_connect=10, sock_read=60)
+    return fsspec.filesystem(scheme, client_kwargs={"timeout": patience})

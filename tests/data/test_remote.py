@@ -59,20 +59,3 @@ def test_of_several_shards_out_of_reach_the_first_is_told(tiny: TinyWorld, tmp_p
     missing = [str(tmp_path / f"{number}.tar") for number in range(20)]
     with pytest.raises(DataError, match=r"/0\.tar: a shard cannot be read"):
         summaries([there, *missing])
-
-
-@pytest.mark.parametrize(
-    ("shard", "package"),
-    [("gs://pairs/7.tar", "gcsfs"), ("s3://pairs/7.tar", "s3fs"), ("https://a.b/7.tar", "aiohttp")],
-)
-def test_a_package_that_is_not_installed_is_named(
-    shard: str, package: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def missing(scheme: str) -> None:  # as fsspec does
-        raise ImportError(f"Please install {package} to access {scheme}")
-
-    monkeypatch.setattr(fsspec, "filesystem", missing)
-    with pytest.raises(DataError) as raised:
-        remote.state(shard)
-    assert raised.value.where == "data.train"
-    assert raised.value.way_out == f"pip install {package}"
