@@ -1,11 +1,15 @@
-"""Writes the files: training shards and evaluation sets from the photos of the archive."""
+"""Writes training shards and evaluation sets from the photos of the official archive, zipped or unpacked."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -16,14 +20,40 @@ from pgsbench.data.tar import EncodedImage, write_tar
 from pgsbench.errors import DataError
 from pgsbench.worlds import pictures
 from pgsbench.worlds.tiny_imagenet import Recipe
-from pgsbench.worlds.tiny_imagenet.names import TEMPLATES, caption, class_name
-from pgsbench.worlds.tiny_imagenet.official_archive import TOP, URL, WAY_OUT, Archive, Photo, open_archive
+from pgsbench.worlds.tiny_imagenet.names import TEMPLATES, caption, curated_names
+
+URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+TOP = "tiny-imagenet-200"
+WAY_OUT = (
+    f"give {TOP}.zip from {URL}, or the folder that it unpacks to: "
+    "pgsbench data make tiny-imagenet --from PATH"
+)
 
 #: The kinds of damage, in turn.
 DAMAGES = (pictures.noise, pictures.blur, pictures.brightness, pictures.sketch)
 
 # Streams of random numbers; the order is part of the recipe's version.
 _ORDER, _DAMAGE = range(2)
+
+#: A file or folder, in an archive or not.
+Place: TypeAlias = Path | zipfile.Path
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo of the archive.
+
+    Attributes:
+        key: Its file's name without the ending; unique.
+        file: Where it is.
+        wnid: WordNet id of its class.
+        box: (left, top, right, bottom) of its object in pixels, the last ones included.
+    """
+
+    key: str
+    file: Place
+    wnid: str
+    box: tuple[int, int, int, int]
 
 
 def write(
@@ -34,37 +64,64 @@ def write(
     Args:
         folder: Where.
         recipe: What to make.
-        source: The official archive or the folder that it unpacks to; None: it is fetched.
+        source: The official archive, the folder that it unpacks to or the one above; None: it is fetched, and
+            stays until the data set is made of it.
         progress: Told of every photo.
 
     Raises:
         DataError: The archive is missing, another one or damaged, or it cannot be fetched.
     """
-    with _given_or_fetched(source, folder.parent) as path, open_archive(path) as archive:
-        return _Writer(archive, recipe, progress).write(folder)
+    fetched = folder.parent / f".{TOP}.zip"
+    if source is None and not fetched.is_file():
+        try:
+            fetch.download(URL, fetched)
+        except DataError as error:
+            raise DataError(error.rule, where=error.where, way_out=WAY_OUT) from error
+    sizes = _Writer(_top(source or fetched), recipe, progress).write(folder)
+    if source is None:
+        fetched.unlink()
+    return sizes
+
+
+def _top(source: Path) -> Place:
+    if source.is_dir():
+        return source / TOP if (source / TOP).is_dir() else source
+    with _usable(source):
+        return zipfile.Path(source, f"{TOP}/")
 
 
 @contextmanager
-def _given_or_fetched(source: Path | None, root: Path) -> Iterator[Path]:
-    """Give the archive; one that had to be fetched stays until the data set is made of it."""
-    if source is not None:
-        yield source
-        return
-    archive = root / f".{TOP}.zip"
-    if not archive.is_file():
-        try:
-            fetch.download(URL, archive)
-        except DataError as error:
-            raise DataError(error.rule, where=error.where, way_out=WAY_OUT) from error
-    yield archive
-    archive.unlink()
+def _usable(file: Place) -> Iterator[None]:
+    """Tell of a file what goes wrong while it is read."""
+    try:
+        yield
+    except (OSError, ValueError, SyntaxError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        rule = f"this file is missing or damaged: {type(error).__name__}: {error}"
+        raise DataError(rule, where=str(file), way_out=WAY_OUT) from error
+
+
+def _photos(listed: Place, images: Place, wnid: str = "") -> list[Photo]:
+    """Return the photos of a list in the order of their numbers.
+
+    Args:
+        listed: In each line a file's name, its class where `wnid` does not say it, and the box.
+        images: Where the photos are.
+        wnid: Class of all.
+    """
+    found = []
+    with _usable(listed):
+        for line in listed.read_text(encoding="utf-8").splitlines():
+            name, *kind, left, top, right, bottom = line.split("\t")
+            box = (int(left), int(top), int(right), int(bottom))
+            found.append(Photo(name.partition(".")[0], images / name, wnid or kind[0], box))
+    return sorted(found, key=lambda photo: (len(photo.key), photo.key))
 
 
 class _Writer:
     """Writes what one archive holds.
 
     Args:
-        archive: The open archive.
+        top: The folder of all of it.
         recipe: What to make.
         progress: Told of every photo.
 
@@ -72,17 +129,21 @@ class _Writer:
         DataError: The archive has other classes or fewer photos than the recipe wants.
     """
 
-    def __init__(self, archive: Archive, recipe: Recipe, progress: store.Progress | None) -> None:
-        self._archive, self._recipe, self._progress = archive, recipe, progress
-        classes = archive.classes()
-        self._wnids = list(classes)
-        self._names = {wnid: class_name(wnid, synonyms) for wnid, synonyms in classes.items()}
-        self._expect("classes", len(classes), recipe.num_classes)
-        self._training = [photo for wnid in self._wnids for photo in self._first(wnid)]
-        self._validation = archive.validation_photos()
-        self._expect("validation photos", len(self._validation), recipe.num_val)
-        if unknown := [photo.wnid for photo in self._validation if photo.wnid not in classes]:
-            raise DataError("a validation photo is of no class", where=str(archive.where), value=unknown[0])
+    def __init__(self, top: Place, recipe: Recipe, progress: store.Progress | None) -> None:
+        self._top, self._recipe, self._progress = top, recipe, progress
+        with _usable(top / "wnids.txt"):
+            self._wnids = sorted((top / "wnids.txt").read_text(encoding="utf-8").split())
+        self._names = {wnid: name for wnid, name in curated_names().items() if wnid in self._wnids}
+        self._expect("classes", self._names, recipe.num_classes)
+        self._training: list[Photo] = []
+        for wnid in self._wnids:
+            folder = top / "train" / wnid
+            photos = _photos(folder / f"{wnid}_boxes.txt", folder / "images", wnid)[: recipe.per_class]
+            self._expect(f"training photos of {wnid}", photos, recipe.per_class)
+            self._training += photos
+        listed = _photos(top / "val" / "val_annotations.txt", top / "val" / "images")
+        self._validation = [photo for photo in listed if photo.wnid in self._names]
+        self._expect("validation photos", self._validation, recipe.num_val)
         self._done, self._total = 0, len(self._training) + 3 * len(self._validation)
 
     def write(self, folder: Path) -> dict[str, int]:
@@ -93,24 +154,16 @@ class _Writer:
         size = self._recipe.train_shard
         for number, start in enumerate(range(0, len(order), size)):
             write_tar(folder / "train" / f"{number:05d}.tar", map(self._pair, order[start : start + size]))
-        halves = {"val-a": self._wnids[::2], "val-b": self._wnids[1::2]}
-        return {
-            "val": self._write_set(folder / "eval" / "val", self._wnids),
-            "val-shifted": self._write_set(folder / "eval" / "val-shifted", self._wnids, damaged=True),
-            **{name: self._write_set(folder / "eval" / name, half) for name, half in halves.items()},
-        }
+        sets = {"val": self._wnids, "val-shifted": self._wnids}
+        sets |= {"val-a": self._wnids[::2], "val-b": self._wnids[1::2]}
+        return {name: self._write_set(folder / "eval" / name, wnids) for name, wnids in sets.items()}
 
-    def _first(self, wnid: str) -> list[Photo]:
-        photos = self._archive.training_photos(wnid)[: self._recipe.per_class]
-        self._expect(f"training photos of {wnid}", len(photos), self._recipe.per_class)
-        return photos
-
-    def _expect(self, what: str, found: int, wanted: int) -> None:
-        if found != wanted:
+    def _expect(self, what: str, found: Iterable[object], wanted: int) -> None:
+        if (number := len(list(found))) != wanted:
             raise DataError(
                 f"this is not Tiny-ImageNet: it must have {wanted:,} {what}",
-                where=str(self._archive.where),
-                value=found,
+                where=str(self._top),
+                value=number,
                 way_out=WAY_OUT,
             )
 
@@ -118,17 +171,14 @@ class _Writer:
         text = caption(self._names[photo.wnid], photo.key, seed=self._recipe.seed)
         return photo.key, {**self._image(photo).members, "txt": text.encode()}
 
-    def _write_set(self, folder: Path, wnids: Sequence[str], *, damaged: bool = False) -> int:
-        """Write the validation photos of some classes; a photo has the same key and damage in every set."""
+    def _write_set(self, folder: Path, wnids: list[str]) -> int:
+        """Write the validation photos of some classes; a photo has the same key in every set."""
+        image = self._damaged if folder.name == "val-shifted" else self._image
         label = {wnid: index for index, wnid in enumerate(wnids)}
-        image = self._damaged if damaged else self._image
+        photos = (photo for photo in self._validation if photo.wnid in label)
         return write_classification(
             folder,
-            (
-                (photo.key, image(photo), label[photo.wnid])
-                for photo in self._validation
-                if photo.wnid in label
-            ),
+            ((photo.key, image(photo), label[photo.wnid]) for photo in photos),
             classnames=[self._names[wnid] for wnid in wnids],
             templates=TEMPLATES,
         )
@@ -151,12 +201,10 @@ class _Writer:
         self._done += 1
         if self._progress:
             self._progress("reading photos", self._done, self._total)
-        data = self._archive.read(photo.path)
-        try:
+        with _usable(photo.file):
+            data = photo.file.read_bytes()
             with Image.open(io.BytesIO(data)) as file:
                 pixels = np.asarray(file.convert("RGB"))
-        except (OSError, ValueError, SyntaxError) as error:
-            raise self._archive.unusable(photo.path, error) from error
         left, top, right, bottom = photo.box
         objects = np.zeros(pixels.shape[:2], np.uint8)
         objects[top : bottom + 1, left : right + 1] = 1
