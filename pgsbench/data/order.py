@@ -117,26 +117,6 @@ class _Source:
         return Places(ids, visits)
 
 
-def first_epoch(num_shards: int, seed: int) -> list[int]:
-    """Return the shards of a source that stands alone, in the order in which its first epoch reads them."""
-    return [int(shard) for shard in permutation(seed, 0, 0, count=num_shards)]
-
-
-def decide(sizes: Sequence[int], num_pairs: int) -> bool:
-    """Tell whether an epoch's first shards decide its first pairs: those of whole blocks, whatever follows.
-
-    Args:
-        sizes: Pairs of the first shards, in the epoch's order.
-        num_pairs: How many pairs are in question.
-    """
-    inside = before = decided = 0
-    for size in sizes:
-        inside, before = inside + size, before + size
-        if inside >= BLOCK_SAMPLES:
-            inside, decided = 0, before
-    return decided >= num_pairs
-
-
 def draws(*numbers: int, count: int) -> Words:
     """Return `count` hashes that follow from some numbers (Steele et al., SplitMix64, OOPSLA 2014)."""
     key = np.zeros(1, np.uint64)

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
 from pgsbench.data import damage, remote, store
 from pgsbench.data.damage import Damage, UnusableError
-from pgsbench.data.index import THREADS, ShardIndex, ShardSummary, index_of, summaries
-from pgsbench.data.order import Order, decide, first_epoch
+from pgsbench.data.index import ShardIndex, index_of, summaries
+from pgsbench.data.order import Order
 from pgsbench.errors import DataError
 from pgsbench.hashing import digest
 
@@ -65,8 +66,6 @@ class Pairs:
         sources: Sequence[Sequence[str]],
         weights: Sequence[float] = (),
         *,
-        first: int | None = None,
-        seed: int = 0,
         progress: store.Progress | None = None,
     ) -> Pairs:
         """Look into shards, once, and return their pairs.
@@ -74,25 +73,17 @@ class Pairs:
         Args:
             sources: The shards of each source.
             weights: How many times an epoch goes through each source; default: all shards are one source.
-            first: Only so many pairs will be read, those that a training begins with; shards that do not
-                decide them pass for empty. None: all. Of mixed sources all shards are looked into.
-            seed: Of this training.
             progress: Told how far it is.
 
         Raises:
             DataError: A shard is not there, or a source has no usable sample.
         """
         shards = [shard for source in sources for shard in source]
-        if first is None or weights:
-            found = summaries(shards, progress=progress)
-        else:
-            found = _first_summaries(shards, first, seed, progress)
+        found = summaries(shards, progress=progress)
         faults = sum((Counter(one.faults) for one in found), Counter[str]())
-        if not weights:
-            sources = [shards]
-        ends = np.cumsum([len(source) for source in sources]).tolist()
         sizes = [one.size for one in found]
-        for start, end in zip([0, *ends], ends, strict=False):
+        ends = np.cumsum([len(source) for source in (sources if weights else [shards])]).tolist()
+        for start, end in pairwise([0, *ends]):
             if not sum(sizes[start:end]):
                 raise DataError(
                     "no sample can be used",
@@ -116,16 +107,13 @@ class Pairs:
     @property
     def identity(self) -> str:
         """Hash of what the pairs are, and of their order: names and places of shards do not matter."""
-        starts = [0, *self.ends]
-        sources = [self.digests[start:end] for start, end in zip(starts, self.ends, strict=False)]
+        sources = [self.digests[start:end] for start, end in pairwise([0, *self.ends])]
         return digest([sources, self.weights] if len(sources) > 1 else sources)[:16]
 
     @cached_property
     def order(self) -> Order:
         """Their order."""
-        starts = [0, *self.ends]
-        sources = [self.sizes[start:end] for start, end in zip(starts, self.ends, strict=False)]
-        return Order(sources, self.weights)
+        return Order([self.sizes[start:end] for start, end in pairwise([0, *self.ends])], self.weights)
 
     def damage(self, max_share: float) -> Damage:
         """Return the account of what a training cannot use.
@@ -136,20 +124,6 @@ class Pairs:
         found = Damage(len(self), self.faults, max_share)
         found.check(self.shards[0])
         return found
-
-
-def _first_summaries(
-    shards: Sequence[str], num_pairs: int, seed: int, progress: store.Progress | None
-) -> list[ShardSummary]:
-    """Return summaries of the shards that decide the first pairs; the others pass for empty."""
-    order = first_epoch(len(shards), seed)
-    found: list[ShardSummary] = []
-    for start in range(0, len(order), THREADS):
-        found += summaries([shards[shard] for shard in order[start : start + THREADS]], progress=progress)
-        if decide([one.size for one in found], num_pairs):
-            break
-    known = dict(zip(order, found, strict=False))
-    return [known.get(shard) or ShardSummary(0, "", False, {}) for shard in range(len(shards))]
 
 
 class OpenShards:
@@ -236,7 +210,7 @@ class OpenShards:
                 file = os.dup(opened.fileno())
         except (DataError, OSError):
             raise UnusableError(damage.VANISHED) from None
-        if index.digest != self._pairs.digests[shard]:
+        if index.summary.digest != self._pairs.digests[shard]:
             os.close(file)
             raise UnusableError(damage.CHANGED)
         if hasattr(os, "posix_fadvise"):  # not on macOS

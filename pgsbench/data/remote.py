@@ -51,25 +51,17 @@ def opened(shard: str) -> BinaryIO:
     """
     if not is_remote(shard):
         return Path(shard).open("rb")
-    while True:
-        try:
-            return _copied(shard).open("rb")
-        except FileNotFoundError:
-            if not _copied(shard).is_file():
-                raise  # it is not to be had; else somebody made room, and it is copied again
-
-
-def _copied(shard: str) -> Path:
     path = store.root() / "remote" / f"{digest(state(shard))[:32]}.tar"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):  # the readers of a run want the same shards
-        if path.is_file():
-            path.touch()
-        else:
-            with atomic(path) as scratch:
-                copy(shard, scratch)
-            _make_room(path)
-    return path
+        with suppress(FileNotFoundError):
+            os.utime(path)
+            return path.open("rb")
+        with atomic(path) as scratch:
+            copy(shard, scratch)
+            file = scratch.open("rb")
+        _make_room(path)
+    return file
 
 
 def copy(url: str, target: Path) -> None:
@@ -96,7 +88,7 @@ def content(place: str) -> bytes:
 
 
 def _make_room(newest: Path) -> None:
-    # A copy that is still open in a reader stays readable there when its name is gone.
+    # A copy that is open stays readable when its name is gone.
     limit = float(os.environ.get("PGSBENCH_CACHE_GIB", DEFAULT_GIB)) * 2**30
     with suppress(FileNotFoundError):  # another process makes room, too
         copies = sorted(newest.parent.glob("*.tar"), key=lambda path: path.stat().st_mtime)

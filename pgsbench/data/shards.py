@@ -6,7 +6,7 @@ read, nor on whether the data is held in memory, nor on where a training was int
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from pgsbench.config.augmentation import AugmentConfig
@@ -19,19 +19,11 @@ from pgsbench.data.samples import Reader, Tokenize
 from pgsbench.data.streaming import Streamed
 
 
-def open_pairs(
-    data: DataConfig | str,
-    *,
-    first: int | None = None,
-    seed: int = 0,
-    progress: store.Progress | None = None,
-) -> Pairs:
+def open_pairs(data: DataConfig | str, *, progress: store.Progress | None = None) -> Pairs:
     """Return the pairs of training data; a built-in data set is made where it does not exist yet.
 
     Args:
         data: The data, or its name alone.
-        first: Only so many pairs will be read, those that a training with `seed` begins with (`Pairs.of`).
-        seed: Of this training.
         progress: Told how far it is with what is seen for the first time.
 
     Raises:
@@ -39,9 +31,8 @@ def open_pairs(
     """
     config = DataConfig(train=data) if isinstance(data, str) else data
     sources = source_names.sources_of(config.source, progress=progress)
-    weights: Sequence[float] = config.weights or ()
-    mixed = weights if len(sources) > 1 else ()
-    return Pairs.of(sources, mixed, first=first, seed=seed, progress=progress)
+    weights = config.weights if len(sources) > 1 else None
+    return Pairs.of(sources, weights or (), progress=progress)
 
 
 def identity(data: DataConfig, *, progress: store.Progress | None = None) -> str:

@@ -180,14 +180,6 @@ def test_removing_a_bad_sample_by_hand_keeps_the_data_what_it_is(tmp_path: Path)
         assert torch.equal(ours.ids, theirs.ids)
 
 
-def test_a_list_of_sizes_tells_how_many_a_cut_archive_lost(planted: tuple[Path, dict[str, int]]) -> None:
-    folder, _ = planted
-    (folder / "sizes.json").write_text('{"2.tar": 40}')
-    index = index_of(str(folder / "2.tar"))
-    assert len(index.keys) + len(index.faults) == 40
-    assert sum(reason == damage.CUT for _, reason in index.faults) > 1
-
-
 def test_a_file_that_is_no_archive_is_counted(tmp_path: Path) -> None:
     faulty.plant(tmp_path / "train")
     (tmp_path / "train" / "3.tar").write_bytes(b"")

@@ -10,7 +10,7 @@ import torch
 from tinyworld import TinyWorld, picture, png
 
 from pgsbench.config.schema import DataConfig
-from pgsbench.data import index, order, shards
+from pgsbench.data import shards
 from pgsbench.data.memory import InMemory
 from pgsbench.data.samples import Batch, Reader
 from pgsbench.data.streaming import Streamed
@@ -127,21 +127,3 @@ def test_pictures_of_another_size_are_scaled_and_cropped_with_their_objects(tmp_
     assert batch.objects is not None
     assert batch.objects.shape == (8, 16, 16)
     assert set(batch.objects.unique().tolist()) <= {0, 1}  # nearest: no numbers between
-
-
-def test_the_first_batches_look_only_into_the_shards_that_decide_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number in range(40):
-        both = (2 * number, 2 * number + 1)
-        pairs = [(f"{i}", {"png": png(picture(i)[0]), "txt": f"a {i}".encode()}) for i in both]
-        write_tar(tmp_path / f"{number:02}.tar", pairs)
-    monkeypatch.setattr(order, "BLOCK_SAMPLES", 5)  # three shards of two pairs
-    data = DataConfig(train=str(tmp_path), augment=None, memory_limit_gib=1e-9, workers=0)
-    looked, look_into = list[str](), index._make
-    monkeypatch.setattr(index, "_make", lambda shard: looked.append(shard) or look_into(shard))
-    few = shards.open_pairs(data, first=24, seed=7)
-    assert len(looked) == 16 < 40  # four blocks, in looks at eight shards
-    early = shards.open_reader(few, data, image_size=(32, 32), tokenize=lengths, few=True)
-    assert keys(take(early, 3)) == keys(take(open_plain(data), 3))
-    assert len(shards.open_pairs(data, first=80, seed=7)) == 80
