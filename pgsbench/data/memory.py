@@ -117,11 +117,7 @@ class InMemory:
 
 
 def in_memory(
-    pairs: Pairs,
-    transform: Transform,
-    tokenize: Tokenize,
-    *,
-    progress: store.Progress | None = None,
+    pairs: Pairs, transform: Transform, tokenize: Tokenize, *, progress: store.Progress | None = None
 ) -> InMemory:
     """Return pairs as tensors, decoded and tokenised now where that was not done before.
 

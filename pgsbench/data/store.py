@@ -29,10 +29,7 @@ Progress = Callable[[str, int, int], None]
 #: Built-in data sets. Each package has ``recipe_with(knobs) -> recipe``, ``knobs_of(recipe) -> knobs``,
 #: ``identity(recipe)`` and ATTRIBUTION; its ``build.write(folder, recipe, source=..., progress=...)`` writes
 #: the files and returns the size of each evaluation set.
-BUILTIN = {
-    "scenes": "pgsbench.worlds.scenes",
-    "tiny-imagenet": "pgsbench.worlds.tiny_imagenet",
-}
+BUILTIN = {"scenes": "pgsbench.worlds.scenes", "tiny-imagenet": "pgsbench.worlds.tiny_imagenet"}
 
 MANIFEST = "dataset.json"
 

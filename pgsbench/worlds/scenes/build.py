@@ -139,10 +139,7 @@ def _seed(recipe: Recipe, stream: int, number: int = 0) -> np.random.SeedSequenc
 
 
 def _render(
-    seed: np.random.SeedSequence,
-    scenes: Scenes,
-    recipe: Recipe,
-    shift: Shift = Shift(),
+    seed: np.random.SeedSequence, scenes: Scenes, recipe: Recipe, shift: Shift = Shift()
 ) -> list[EncodedImage]:
     """Paint scenes and return them as JPEG files with their object maps."""
     found: list[EncodedImage] = []

@@ -56,11 +56,7 @@ class Look:
 
 
 def paint(
-    seed: np.random.SeedSequence,
-    scenes: Scenes,
-    side: int,
-    knobs: Knobs,
-    look: Look = Look(),
+    seed: np.random.SeedSequence, scenes: Scenes, side: int, knobs: Knobs, look: Look = Look()
 ) -> tuple[Floats, Bytes]:
     """Return pictures (b, 3, h, w) in [0, 1] and object maps (b, h, w): 0 background, 1.. slot + 1.
 

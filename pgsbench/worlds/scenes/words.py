@@ -15,12 +15,7 @@ PATTERNS = ("plain", "striped", "dotted")
 SIZES = ("small", "large")
 BACKGROUNDS = ("sand", "grass", "water", "bricks", "wood", "stone")
 COUNTS = ("one object", "two objects", "three objects")
-OPPOSITE = {
-    "left of": "right of",
-    "right of": "left of",
-    "above": "below",
-    "below": "above",
-}
+OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 RELATIONS = tuple(OPPOSITE)
 MAX_OBJECTS = len(COUNTS)
 
