@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from operator import attrgetter
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,6 +24,10 @@ from pgsbench.hashing import digest
 
 #: Archives that a process keeps open.
 MAX_OPEN = 64
+#: Threads that decode: Pillow gives others the processor meanwhile. And pairs that they are given at a time.
+THREADS, AT_ONCE = 4, 2048
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -180,6 +187,33 @@ class OpenShards:
                 "data is another data set",
             ) from None
 
+    def each(
+        self, change: Callable[[Encoded], T], what: str, progress: store.Progress | None = None
+    ) -> Iterator[T | UnusableError]:
+        """Yield what a function makes of each pair, in order, or what is wrong with it.
+
+        Args:
+            change: The function, which may raise `UnusableError`; it is called in threads.
+            what: What is told that this is for.
+            progress: Told how far it is.
+
+        Raises:
+            DataError: As `read_to_keep`.
+        """
+
+        def changed(pair: Encoded | UnusableError) -> T | UnusableError:
+            try:
+                return pair if isinstance(pair, UnusableError) else change(pair)
+            except UnusableError as error:
+                return error
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            for first in range(0, len(self._pairs), AT_ONCE):
+                numbers = range(first, min(first + AT_ONCE, len(self._pairs)))
+                yield from pool.map(changed, [self.read_to_keep(number) for number in numbers])
+                if progress:
+                    progress(what, numbers.stop, len(self._pairs))
+
     def where(self, number: int) -> str:
         """Return the shard and the name of a pair, for messages."""
         shard, place = self._place(number)
@@ -234,16 +268,11 @@ def captions(
 
     Args:
         pairs: Which.
-        progress: Told of every shard.
+        progress: Told how far it is.
         what: What it is told that this is for.
 
     Raises:
         DataError: A shard is out of reach or no longer what it was.
     """
-    opened, starts = OpenShards(pairs), np.cumsum([0, *pairs.sizes]).tolist()
-    for shard, end in enumerate(starts[1:], 1):
-        for number in range(starts[shard - 1], end):
-            pair = opened.read_to_keep(number)
-            yield [""] if isinstance(pair, UnusableError) else pair.captions
-        if progress:
-            progress(what, shard, len(pairs.shards))
+    for found in OpenShards(pairs).each(attrgetter("captions"), what, progress):
+        yield [""] if isinstance(found, UnusableError) else found

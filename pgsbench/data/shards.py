@@ -13,8 +13,10 @@ from pgsbench.config.augmentation import AugmentConfig
 from pgsbench.config.schema import DataConfig
 from pgsbench.data import source_names, store
 from pgsbench.data.augment import Transform
+from pgsbench.data.damage import DAMAGED, PILLOW_ERRORS, UnusableError, open_picture
+from pgsbench.data.index import index_of
 from pgsbench.data.memory import folder_of, in_memory
-from pgsbench.data.pairs import Pairs
+from pgsbench.data.pairs import Encoded, OpenShards, Pairs
 from pgsbench.data.samples import Reader, Tokenize
 from pgsbench.data.streaming import Streamed
 
@@ -123,3 +125,34 @@ def fits(pairs: Pairs, transform: Transform, memory_limit_gib: float) -> bool:
     """Tell whether decoded pairs are held in memory."""
     height, width = transform.size
     return transform.augment is None and len(pairs) * height * width * 3 <= memory_limit_gib * 2**30
+
+
+def verify(train: str, *, progress: store.Progress | None = None) -> tuple[int, list[tuple[str, str]]]:
+    """Look at all samples of training data, and decode them.
+
+    Args:
+        train: The data, as `DataConfig.train`.
+        progress: Told how far it is.
+
+    Returns:
+        How many samples can be used, and place and reason of each of the others.
+
+    Raises:
+        DataError: There is no such data, or no sample can be used.
+    """
+    pairs = open_pairs(train, progress=progress)
+    faults = [(f"{shard}:{key}", reason) for shard in pairs.shards for key, reason in index_of(shard).faults]
+    num_left_out, opened = len(faults), OpenShards(pairs)
+    for number, found in enumerate(opened.each(_decode, "decoding pictures", progress)):
+        if isinstance(found, UnusableError):
+            faults.append((opened.where(number), found.reason))
+    return len(pairs) + num_left_out - len(faults), faults
+
+
+def _decode(pair: Encoded) -> None:
+    try:
+        for data in (pair.picture, pair.objects):
+            if data is not None:
+                open_picture(data).load()
+    except PILLOW_ERRORS:
+        raise UnusableError(DAMAGED) from None
