@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tarfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 
 from pgsbench.data import damage, remote, store
 from pgsbench.data.damage import UnusableError
-from pgsbench.data.tar import IMAGE_TYPES, check_end, key_and_ending
+from pgsbench.data.tar import CUT, IMAGE_TYPES, TWICE, content_of, samples_of
 from pgsbench.disk.whole_files import UNREADABLE, atomic
 from pgsbench.errors import DataError
 from pgsbench.hashing import digest
@@ -153,17 +152,21 @@ def look_into(file: BinaryIO) -> ShardIndex:
     """Return the index of an archive."""
     spans, keys, faults = [], [], list[tuple[str, str]]()
     hashed, seen = hashlib.sha256(), set[str]()
-    for key, parts, fault in _samples(file):
+    for key, parts, fault in samples_of(file):
+        picture = next((parts[kind] for kind in IMAGE_TYPES if kind in parts), None)
         try:
             if fault or key in seen:
-                raise UnusableError(fault or damage.TWICE)
+                raise UnusableError(fault or TWICE)
             seen.add(key)
-            contents = _checked(file, parts)
+            if picture is None:
+                raise UnusableError(damage.NO_PICTURE)
+            found = [picture, *(parts.get(part, (0, 0)) for part in PARTS[1:])]
+            contents = _checked(file, found)
         except UnusableError as error:
             faults.append((key, error.reason))
             continue
         keys.append(key)
-        spans.append([parts.get(part, (0, 0)) for part in PARTS])
+        spans.append(found)
         for content in contents:
             hashed.update(len(content).to_bytes(8, "little"))
             hashed.update(content)
@@ -173,52 +176,11 @@ def look_into(file: BinaryIO) -> ShardIndex:
     return ShardIndex(array, keys, faults, ShardSummary(len(spans), hashed.hexdigest(), has_objects, reasons))
 
 
-#: Part of a sample -> offset and length.
-_Parts = dict[str, tuple[int, int]]
-
-
-def _samples(file: BinaryIO) -> Iterator[tuple[str, _Parts, str]]:
-    """Yield the name and the parts of each sample, and what is wrong with it already."""
-    key, parts, fault = "", _Parts(), ""
-    try:
-        tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115  # it holds nothing but the file
-    except (EOFError, tarfile.TarError):
-        yield "-", {}, damage.NO_ARCHIVE
-        return
-    try:
-        for member in tar:
-            this, ending = key_and_ending(member)
-            if not (member.isfile() and this and ending):
-                continue
-            if this != key and key:
-                yield key, _with_picture(parts), fault
-                parts, fault = {}, ""
-            if ending in parts:
-                fault = damage.TWICE
-            key, parts[ending] = this, (member.offset_data, member.size)
-        check_end(tar)
-    except (EOFError, tarfile.TarError):
-        fault = damage.CUT  # of the last sample nobody knows whether it is whole
-    if key or fault:
-        yield key or "-", _with_picture(parts), fault
-
-
-def _with_picture(parts: _Parts) -> _Parts:
-    kind = next((kind for kind in IMAGE_TYPES if kind in parts), None)
-    return parts if kind is None else {**parts, "picture": parts[kind]}
-
-
-def _checked(file: BinaryIO, parts: _Parts) -> list[bytes]:
+def _checked(file: BinaryIO, spans: list[tuple[int, int]]) -> list[bytes]:
     """Return the contents of a usable sample."""
-    if "picture" not in parts:
-        raise UnusableError(damage.NO_PICTURE)
-    contents = []
-    for part in PARTS:
-        offset, size = parts.get(part, (0, 0))
-        file.seek(offset)
-        contents.append(file.read(size))
-        if len(contents[-1]) < size:
-            raise UnusableError(damage.CUT)
+    contents = [content_of(file, *span) for span in spans]
+    if any(len(content) < size for content, (_, size) in zip(contents, spans, strict=True)):
+        raise UnusableError(CUT)
     if not contents[0]:
         raise UnusableError(damage.EMPTY)
     if not (contents[1].strip() or contents[2].strip()):

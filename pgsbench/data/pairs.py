@@ -19,6 +19,7 @@ from pgsbench.data import damage, remote, store
 from pgsbench.data.damage import Damage, UnusableError
 from pgsbench.data.index import ShardIndex, index_of, summaries
 from pgsbench.data.order import Order
+from pgsbench.data.tar import CUT
 from pgsbench.errors import DataError
 from pgsbench.hashing import digest
 
@@ -161,7 +162,7 @@ class OpenShards:
         except OSError:
             raise UnusableError(damage.VANISHED) from None
         if len(content) < end - first:
-            raise UnusableError(damage.CUT)
+            raise UnusableError(CUT)
         picture, text, texts, objects = (
             content[offset - first : offset - first + size] for offset, size in spans.tolist()
         )

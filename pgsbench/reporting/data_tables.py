@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pgsbench.config.schema import DataConfig
 from pgsbench.data import shards, store
-from pgsbench.data.damage import CUT, NO_ARCHIVE
+from pgsbench.data.tar import CUT, NO_ARCHIVE
 from pgsbench.evaluation import availability
 from pgsbench.evaluation.suite import Suite
 from pgsbench.reporting.render import COUNT, Header, Table

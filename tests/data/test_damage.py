@@ -17,7 +17,7 @@ from pgsbench.data import damage, shards
 from pgsbench.data.damage import Damage, UnusableError, check_picture, open_picture
 from pgsbench.data.index import index_of
 from pgsbench.data.samples import Batch, Fault
-from pgsbench.data.tar import read_tar, write_tar
+from pgsbench.data.tar import CUT, NO_ARCHIVE, TWICE, read_tar, write_tar
 from pgsbench.errors import DataError
 
 
@@ -80,7 +80,7 @@ def test_every_sample_is_accounted_for(planted: tuple[Path, dict[str, int]]) -> 
     account = pairs.damage(data.max_bad_share)
     batches = read(data, 3 * len(pairs) // 16 + 1, account)
     found = account.counts
-    assert set(found) == {*counts, damage.CUT}  # eight kinds
+    assert set(found) == {*counts, CUT}  # eight kinds
     seen = {int(number) for batch in batches for number in batch.ids}
     before_cut = index_of(str(folder / "2.tar"))
     assert len(seen) + sum(found.values()) == 80 + len(before_cut.keys) + len(before_cut.faults)
@@ -184,7 +184,7 @@ def test_a_file_that_is_no_archive_is_counted(tmp_path: Path) -> None:
     faulty.plant(tmp_path / "train")
     (tmp_path / "train" / "3.tar").write_bytes(b"")
     (tmp_path / "train" / "4.tar").write_bytes(b"this is no archive" * 100)
-    assert shards.open_pairs(config(tmp_path / "train")).faults[damage.NO_ARCHIVE] == 2
+    assert shards.open_pairs(config(tmp_path / "train")).faults[NO_ARCHIVE] == 2
 
 
 def test_two_samples_of_one_key_are_one(tmp_path: Path) -> None:
@@ -193,4 +193,4 @@ def test_two_samples_of_one_key_are_one(tmp_path: Path) -> None:
     write_tar(
         tmp_path / "train" / "0.tar", [("a", parts), ("b", parts), ("a", parts), ("c", parts), ("c", parts)]
     )
-    assert shards.open_pairs(str(tmp_path / "train")).faults == {damage.TWICE: 2}
+    assert shards.open_pairs(str(tmp_path / "train")).faults == {TWICE: 2}

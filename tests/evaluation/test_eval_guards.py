@@ -192,9 +192,7 @@ def test_a_damaged_archive_is_not_a_smaller_set(damage, encode: Encoder, own: Pa
         lambda: list(ZeroShot().measure(own / "classes", encode)),
         lambda: count_split(own / "classes"),
     ):
-        with pytest.raises(
-            DataError, match=rf"1\.tar: the archive cannot be read: .* after {header:,} bytes"
-        ):
+        with pytest.raises(DataError, match=r"1\.tar: the archive cannot be read: archive cut off"):
             reading()
 
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pgsbench.data.evalset import check_name, count_split, read_images, read_lines, read_text, whole_number
+from pgsbench.data.evalset import check_name, count_split, read_images, read_lines, read_text
 from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder, NamedImage, collapsed
 from pgsbench.evaluation.protocols.base import Measurement, Shown
@@ -124,7 +124,7 @@ def _label(content: bytes | None, num_classes: int, where: str) -> int:
     if content is None:
         raise DataError("a sample needs its class (KEY.cls)", where=where)
     try:
-        label = whole_number(content)
+        label = int(content)
     except ValueError:
         raise DataError("a class is a number", where=where, value=content[:40]) from None
     if not 0 <= label < num_classes:
