@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgsbench.worlds.scenes import Knobs, clutter, textures
-from pgsbench.worlds.scenes.clutter import Surroundings, axes, pick, turned
+from pgsbench.worlds.scenes.clutter import Surroundings, axes, turned
 from pgsbench.worlds.scenes.scene import Floats, Ints, Scenes
 from pgsbench.worlds.scenes.shapes import signed_distance
+from pgsbench.worlds.scenes.textures import pick
 from pgsbench.worlds.scenes.words import MAX_OBJECTS, PATTERNS, SHAPES
 
 Bytes = NDArray[np.uint8]
@@ -146,8 +147,7 @@ class _Objects:
         surface = pick(rng, *SURFACE, b) * _surface(rng, int(self.scenes.shape[rows[0], slot]), u, v)
         if not self.look.flat:
             body *= (1 + busy * self.around.grain[rows, ::-1] / 0.6 + surface)[:, None]
-        typed: Floats = body.astype(np.float32)
-        return typed
+        return body.astype(np.float32)
 
 
 def _surface(rng: np.random.Generator, shape: int, u: Floats, v: Floats) -> Floats:
@@ -181,8 +181,7 @@ def _relief(distance: Floats, direction: Floats, strength: Floats) -> Floats:
     down, right = np.gradient(distance, axis=(1, 2))
     facing = right * np.cos(direction)[:, None, None] + down * np.sin(direction)[:, None, None]
     rim = np.clip(-distance * 0.5, 1 - 0.55 * strength / RELIEF[1], 1)
-    light: Floats = (1 + strength * facing) * rim
-    return light
+    return (1 + strength * facing) * rim
 
 
 def _add_shadow(pictures: Floats, rows: Ints, distance: Floats, direction: Floats) -> None:

@@ -175,8 +175,7 @@ def _homes() -> Ints:
 
 def _draw_backgrounds(rng: np.random.Generator, shape: Ints, knobs: Knobs) -> Ints:
     anywhere = rng.integers(len(BACKGROUNDS), size=len(shape))
-    found: Ints = np.where(rng.random(len(shape)) < knobs.context, _homes()[shape], anywhere)
-    return found
+    return np.where(rng.random(len(shape)) < knobs.context, _homes()[shape], anywhere)
 
 
 def _draw_radii(rng: np.random.Generator, count: Ints, shape: Ints, size: Ints, knobs: Knobs) -> Floats:
@@ -187,8 +186,7 @@ def _draw_radii(rng: np.random.Generator, count: Ints, shape: Ints, size: Ints, 
     share = np.where(alone, ALONE * knobs.object_size, min(knobs.object_size, CROWDED)) * factor
     share /= count[:, None]
     areas = np.asarray([AREAS[name] for name in SHAPES])[shape]
-    radius: Floats = np.minimum(np.sqrt(share / areas), MAX_RADIUS).astype(np.float32)
-    return radius
+    return np.minimum(np.sqrt(share / areas), MAX_RADIUS).astype(np.float32)
 
 
 def _draw_kinds(rng: np.random.Generator, n: int) -> tuple[Ints, Ints]:

@@ -75,12 +75,7 @@ class Phrase:
 
     def fits(self, thing: Thing) -> bool:
         """Return whether all that is mentioned is so."""
-        return (
-            self.shape == thing.shape
-            and self.colour in (None, thing.colour)
-            and self.pattern in (None, thing.pattern)
-            and self.size in (None, thing.size)
-        )
+        return all(said in (None, getattr(thing, kind)) for kind, said in vars(self).items())
 
     def __str__(self) -> str:
         words = (self.size, self.pattern, self.colour, self.shape)
@@ -118,13 +113,8 @@ class Claim:
 
 def related(relation: str, first: Thing, second: Thing) -> bool:
     """Return whether the first object's centre lies on the named side of the second's."""
-    ahead = {
-        "left of": second.x - first.x,
-        "right of": first.x - second.x,
-        "above": second.y - first.y,
-        "below": first.y - second.y,
-    }
-    return ahead[relation] > 0
+    dx, dy = second.x - first.x, second.y - first.y
+    return {"left of": dx > 0, "right of": dx < 0, "above": dy > 0, "below": dy < 0}[relation]
 
 
 def clear_relation(first: Thing, second: Thing) -> str | None:
