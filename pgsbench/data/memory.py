@@ -19,12 +19,12 @@ from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from pgsbench.data import store
-from pgsbench.data.augment import Transform
 from pgsbench.data.damage import UnusableError
 from pgsbench.data.order import Integers, Order
 from pgsbench.data.pairs import OpenShards, Pairs, captions
 from pgsbench.data.samples import Batch, Fault, Tokenize, rank_slice
 from pgsbench.data.streaming import MAX_ATTEMPTS, check_batch_size, chosen, none_left
+from pgsbench.data.transforms import Transform
 from pgsbench.disk.whole_files import atomic
 from pgsbench.hashing import digest
 

@@ -12,13 +12,13 @@ from typing import Any
 from pgsbench.config.augmentation import AugmentConfig
 from pgsbench.config.schema import DataConfig
 from pgsbench.data import source_names, store
-from pgsbench.data.augment import Transform
 from pgsbench.data.damage import DAMAGED, PILLOW_ERRORS, UnusableError, open_picture
 from pgsbench.data.index import index_of
 from pgsbench.data.memory import folder_of, in_memory
 from pgsbench.data.pairs import Encoded, OpenShards, Pairs
 from pgsbench.data.samples import Reader, Tokenize
 from pgsbench.data.streaming import Streamed
+from pgsbench.data.transforms import Transform
 
 
 def open_pairs(data: DataConfig | str, *, progress: store.Progress | None = None) -> Pairs:

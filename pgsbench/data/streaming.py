@@ -11,12 +11,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from pgsbench.data.augment import Transform
 from pgsbench.data.damage import UnusableError
 from pgsbench.data.order import draws
 from pgsbench.data.pairs import OpenShards, Pairs
 from pgsbench.data.samples import Batch, Fault, Tokenize, rank_slice
-from pgsbench.data.transforms import Pixels
+from pgsbench.data.transforms import Pixels, Transform
 from pgsbench.errors import DataError, UserError
 
 #: So many stand-ins for a damaged pair are tried.

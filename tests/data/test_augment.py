@@ -18,7 +18,7 @@ from tinyworld import TinyWorld, picture, png
 from pgsbench.config.augmentation import AugmentConfig
 from pgsbench.config.schema import DataConfig
 from pgsbench.data import shards
-from pgsbench.data.augment import Transform
+from pgsbench.data.transforms import Transform
 
 STRONG = AugmentConfig(
     scale=(0.2, 1.0), color_jitter=(0.4, 0.4, 0.4, 0.1), color_jitter_prob=0.8, gray_scale_prob=0.3

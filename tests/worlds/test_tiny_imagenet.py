@@ -17,8 +17,7 @@ from pgsbench.data.tar import read_tar
 from pgsbench.errors import DataError
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.worlds import pictures, tiny_imagenet
-from pgsbench.worlds.tiny_imagenet import build, names
-from pgsbench.worlds.tiny_imagenet.names import TEMPLATES, caption
+from pgsbench.worlds.tiny_imagenet import TEMPLATES, build, caption
 
 #: The ids of four classes in no order, and their curated names.
 NAMES = {
@@ -109,7 +108,7 @@ def test_captions_are_clips_templates_with_the_curated_names() -> None:
     assert {caption("cat", f"n1_{number}", seed=0) for number in range(200)} == {
         template.format(c="cat") for template in TEMPLATES
     }
-    table = names.curated_names()
+    table = tiny_imagenet.curated_names()
     assert len(table) == 1000
     assert (table["n01440764"], table["n15075141"]) == ("tench", "toilet paper")
     assert table["n02012849"] == "crane bird"  # where the archive has "crane" twice

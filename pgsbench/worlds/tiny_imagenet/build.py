@@ -19,8 +19,7 @@ from pgsbench.data.evalset import write_classification
 from pgsbench.data.tar import EncodedImage, write_tar
 from pgsbench.errors import DataError
 from pgsbench.worlds import pictures
-from pgsbench.worlds.tiny_imagenet import Recipe
-from pgsbench.worlds.tiny_imagenet.names import TEMPLATES, caption, curated_names
+from pgsbench.worlds.tiny_imagenet import TEMPLATES, Recipe, caption, curated_names
 
 URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 TOP = "tiny-imagenet-200"
