@@ -130,7 +130,7 @@ def _system(url: str) -> Any:
     scheme = url.partition("://")[0]
     if scheme not in ("http", "https"):
         return fsspec.filesystem(scheme)
-    from aiohttp import ClientTimeout  # its default ends every file after five minutes
+    from fsspec.implementations.http import aiohttp
 
-    patience = ClientTimeout(sock_connect=10, sock_read=60)
+    patience = aiohttp.ClientTimeout(sock_connect=10, sock_read=60)  # by default all of a file has 5 minutes
     return fsspec.filesystem(scheme, client_kwargs={"timeout": patience})
