@@ -23,7 +23,7 @@ from pgsbench.data.damage import UnusableError
 from pgsbench.data.order import Integers, Order
 from pgsbench.data.pairs import OpenShards, Pairs, captions
 from pgsbench.data.samples import Batch, Fault, Tokenize, rank_slice
-from pgsbench.data.streaming import MAX_ATTEMPTS, check_batch_size, chosen, none_left
+from pgsbench.data.streaming import check_batch_size, chosen, none_left
 from pgsbench.data.transforms import Transform
 from pgsbench.disk.whole_files import atomic
 from pgsbench.hashing import digest
@@ -93,14 +93,14 @@ class InMemory:
     def _replace(self, ids: Integers, places: Integers, order: Order, seed: int) -> list[Fault]:
         """Put others in the places of damaged pairs, as a streaming reader does."""
         found = []
-        for here, original in enumerate(ids.tolist()):
-            for attempt in range(MAX_ATTEMPTS):
-                if int(ids[here]) not in self.faults:
+        for here, number in enumerate(ids.tolist()):
+            for one in order.candidates(number, int(places[here]), seed):
+                if one not in self.faults:
+                    ids[here] = one
                     break
-                found.append(self.faults[int(ids[here])])
-                ids[here] = order.replacement(original, int(places[here]), seed, attempt)
+                found.append(self.faults[one])
             else:
-                raise none_left(found[-MAX_ATTEMPTS].where)
+                raise none_left(self.faults[number].where)
         return found
 
     def _texts_of(self, ids: Integers, visits: Integers, seed: int) -> Tensor:
