@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -122,33 +123,31 @@ def ensure(name: str, *, source: Path | None = None, progress: Progress | None =
 
 def made(name: str, recipe: Any, *, source: Path | None = None, progress: Progress | None = None) -> Path:
     """Return the folder of what a recipe of a built-in data set makes; see `ensure`."""
-    world = _world(name)
-    identity = world.identity(recipe)
-    folder = root() / f"{name}-{identity}"
+    world, folder = _world(name), _folder(name, recipe)
     if not (folder / MANIFEST).is_file():
         with new_folder(folder) as scratch:
             build = importlib.import_module(f"{BUILTIN[name]}.build")  # with what only the making needs
             sizes = build.write(scratch, recipe, source=source, progress=progress)
             said = {"attribution": world.ATTRIBUTION, "evaluations": dict(sorted(sizes.items()))}
-            write_manifest(scratch, Dataset(name, identity, asdict(recipe), recipe.num_train, **said))
+            write_manifest(
+                scratch, Dataset(name, world.identity(recipe), asdict(recipe), recipe.num_train, **said)
+            )
     return folder
 
 
 def find(name: str) -> Path | None:
     """Return the folder of a built-in data set as its recipe stands now, or None where it is not made."""
     plain, knobs = sources.split(name)
-    world = _world(plain)
-    folder = root() / f"{plain}-{world.identity(world.recipe_with(knobs))}"
+    folder = _folder(plain, _world(plain).recipe_with(knobs))
     return folder if (folder / MANIFEST).is_file() else None
 
 
 def variants(name: str) -> list[str]:
     """Return the names, with knobs, under which a built-in data set is made beside its default recipe."""
-    found: list[str] = []
+    found, world = list[str](), _world(name)
     for manifest in sorted(root().glob(f"{name}-*/{MANIFEST}")):
         with suppress(DataError, KeyError):  # an older version may have had other knobs
-            knobs = _world(name).knobs_of(read_manifest(manifest.parent).recipe)
-            variant = canonical(sources.join(name, knobs))
+            variant = sources.join(name, world.knobs_of(read_manifest(manifest.parent).recipe))
             if variant != name and find(variant) == manifest.parent:
                 found.append(variant)
     return found
@@ -156,10 +155,11 @@ def variants(name: str) -> list[str]:
 
 def making(name: str) -> str:
     """Return the command that makes a data set."""
-    plain, knobs = sources.split(name)
-    return " ".join(
-        ["pgsbench data make", plain, *(f"--set {knob}={value:g}" for knob, value in knobs.items())]
-    )
+    return f"pgsbench data make {shlex.quote(name)}"
+
+
+def _folder(name: str, recipe: Any) -> Path:
+    return root() / f"{name}-{_world(name).identity(recipe)}"
 
 
 def _world(name: str) -> Any:
