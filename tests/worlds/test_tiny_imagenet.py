@@ -149,6 +149,10 @@ def test_the_identity_follows_recipe_and_names(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_another_archive_is_refused(archive: Path, tmp_path: Path) -> None:
+    other = tmp_path.with_suffix(".zip")
+    other.write_bytes(b"no zip")
+    with pytest.raises(DataError, match=r"\.zip: this file is missing or damaged: BadZipFile"):
+        make(tmp_path, other)
     for recipe, said in (
         (tiny_imagenet.Recipe(), r"not Tiny-ImageNet: it must have 200 classes \(got 4\)"),
         (replace(TINY, per_class=5), r"must have 5 training photos of n02056570 \(got 4\)"),
@@ -183,12 +187,6 @@ def test_what_is_missing_or_damaged_is_named(
         with pytest.raises(DataError, match=said):
             make(tmp_path / "data", source)
     assert not list((tmp_path / "data").iterdir())
-
-
-def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.zip").write_bytes(b"no zip")
-    with pytest.raises(DataError, match=r"a\.zip: this file is missing or damaged: BadZipFile"):
-        make(tmp_path / "data", tmp_path / "a.zip")
 
 
 def test_without_a_network_the_way_out_is_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
