@@ -24,7 +24,7 @@ from benchmarks.script import show, start
 from benchmarks.step_phases import PHASES, StepPhases, count_as_mask
 from benchmarks.timing import peak_bytes
 from pgsbench.config.schema import StrategyConfig, TrainingConfig, UnmaskedTuning
-from pgsbench.data.made_up import MadeUp
+from pgsbench.data.samples import MadeUp
 from pgsbench.data.transforms import normalise
 from pgsbench.devices import devices_named, use
 from pgsbench.masking.configure import configure, configure_text

@@ -87,7 +87,8 @@ def test_what_is_imported_is_what_is_declared() -> None:
         "pytest",
         "pydantic_core",
     }
-    assert declared <= set().union(*owners.values())
+    # Of clip_benchmark, its command is used: it exports sets that the Hub has not.
+    assert declared - set().union(*owners.values()) <= {"clip-benchmark"}
 
 
 def normal(distribution: str) -> str:

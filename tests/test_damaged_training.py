@@ -15,6 +15,7 @@ sys.path.append(str(Path(__file__).parent / "data"))
 import faulty
 
 from pgsbench.data import damage, shards
+from pgsbench.data.tar import CUT
 from pgsbench.errors import DataError
 from pgsbench.experiment import run_once
 from pgsbench.reporting.runs.run import Run, run_tables
@@ -37,7 +38,7 @@ def test_a_training_on_damaged_shards(tiny: TinyWorld, tmp_path: Path) -> None:
     (spec,) = Planner(open_study_file(tiny.study, overrides=changed)).specs(["flip"])
     run = run_once(spec, runs_root=tmp_path / "runs", device=torch.device("cpu"))
     found = run.summary.bad_samples
-    assert set(found) == {*planted, damage.CUT}
+    assert set(found) == {*planted, CUT}
     pairs = shards.open_pairs(spec.config.data)
     damaged = [json.loads(line) for line in (run.path / "damage.jsonl").read_text().splitlines()]
     assert {reason for _, reason, _ in damaged} == {damage.DAMAGED}

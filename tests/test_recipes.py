@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,7 @@ from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
 from pgsbench.study.study_file import StudyFile
 from pgsbench.worlds import scenes
-from pgsbench.worlds.scenes.recipe import recipe_with
+from pgsbench.worlds.scenes import recipe_with
 
 SMALL = scenes.Recipe(
     num_train=64, train_shard=64, num_single=24, num_shifted=8, num_retrieval=24, num_pairs=2
@@ -35,8 +34,6 @@ def few_with(knobs: Mapping[str, float]) -> scenes.Recipe:
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scenes are few, with any knobs."""
-    monkeypatch.setattr(scenes, "make", partial(scenes.make, recipe=SMALL))
-    monkeypatch.setattr(scenes, "identity", partial(scenes.identity, recipe=SMALL))
     monkeypatch.setattr(scenes, "recipe_with", few_with)
     monkeypatch.setattr(scenes.Recipe, "num_train", SMALL.num_train)  # the default, which names leave out
 

@@ -33,7 +33,7 @@ def make(
     source: Annotated[Path | None, option(_SOURCE, "--from", metavar="PATH")] = None,
 ) -> None:
     """Make a built-in data set, once; or turn a table or a folder of your own into shards."""
-    from pgsbench.data.make import make as make_once
+    from pgsbench.data.own import make as make_once
 
     with Bars() as bars:
         made = make_once(name, knobs=knobs or (), source=source, progress=bars)

@@ -13,12 +13,12 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from pgsbench.data.samples import Fault
+from pgsbench.data.tar import CUT
 from pgsbench.errors import DataError
 
 NO_PICTURE, NO_CAPTION, EMPTY = "no picture", "no caption", "empty picture"
 NO_IMAGE, TRUNCATED, TOO_LARGE = "not a picture", "truncated picture", "too large"
-DAMAGED, NO_OBJECTS, TWICE = "damaged picture", "no object map", "key used twice"
-CUT, NO_ARCHIVE = "archive cut off", "not an archive"
+DAMAGED, NO_OBJECTS = "damaged picture", "no object map"
 VANISHED, CHANGED = "shard vanished", "shard changed"
 #: Of a pair that was usable when its shard was looked at, these tell nothing: the shard may come back.
 OF_SHARDS = (VANISHED, CHANGED, CUT)

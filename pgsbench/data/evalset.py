@@ -22,6 +22,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
+from itertools import islice
 from pathlib import Path
 
 from pgsbench.data.tar import EncodedImage, count_tar, image_of, read_tar, write_tar
@@ -116,15 +117,9 @@ def _write_split(
     split: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]], samples_per_shard: int
 ) -> int:
     split.mkdir(parents=True, exist_ok=True)
-    batch: list[tuple[str, Mapping[str, bytes]]] = []
-    num_shards = count = 0
-    for sample in samples:
-        batch.append(sample)
-        if len(batch) == samples_per_shard:
-            count += write_tar(split / f"{num_shards}.tar", batch)
-            num_shards, batch = num_shards + 1, []
-    if batch:
-        count += write_tar(split / f"{num_shards}.tar", batch)
+    num_shards, count, rest = 0, 0, iter(samples)
+    while shard := list(islice(rest, samples_per_shard)):
+        count += write_tar(split / f"{num_shards}.tar", shard)
         num_shards += 1
     _write_lines(split / "nshards.txt", [str(num_shards)])
     return count
@@ -187,18 +182,6 @@ def check_name(field: str, name: object) -> None:
     """
     if not isinstance(name, str) or not _PLAIN_NAME.fullmatch(name):
         raise ValueError(f"{field} must be a plain name without slashes, not {name!r}")
-
-
-def whole_number(content: bytes | str) -> int:
-    """Return a decimal number; `int` alone would also take ``0_3``.
-
-    Raises:
-        ValueError: It is none.
-    """
-    text = content.decode("ascii") if isinstance(content, bytes) else content
-    if "_" in text:
-        raise ValueError(f"not a number: {text!r}")
-    return int(text)
 
 
 def count_split(folder: Path, split: str = "test") -> int:
@@ -307,11 +290,10 @@ def shards_of(split: Path) -> list[Path]:
         DataError: It does not say how many there are.
     """
     path = split / "nshards.txt"
-    lines = read_lines(path)
+    text = read_text(path).strip()
     try:
-        count = whole_number(lines[0])
-    except (IndexError, ValueError):
-        raise DataError("must hold the number of shards", where=str(path), value=lines[:1] or None) from None
-    if not 0 <= count <= MAX_SHARDS:
-        raise DataError("this cannot be the number of shards", where=str(path), value=count)
+        if (count := int(text)) not in range(MAX_SHARDS):
+            raise ValueError
+    except ValueError:
+        raise DataError("must hold the number of shards", where=str(path), value=text[:20]) from None
     return [split / f"{number}.tar" for number in range(count)]

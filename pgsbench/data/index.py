@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tarfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,13 +22,13 @@ from numpy.typing import NDArray
 
 from pgsbench.data import damage, remote, store
 from pgsbench.data.damage import UnusableError
-from pgsbench.data.tar import IMAGE_TYPES, check_end, key_and_ending
+from pgsbench.data.tar import CUT, IMAGE_TYPES, TWICE, content_of, samples_of
 from pgsbench.disk.whole_files import UNREADABLE, atomic
 from pgsbench.errors import DataError
-from pgsbench.hashing import digest as digest_of
+from pgsbench.hashing import digest
 
 #: Raised when the same archive would be indexed otherwise.
-VERSION = 1
+VERSION = 2
 #: Archives looked at together: reading from a disk waits, and hashing gives other threads the processor.
 THREADS = 8
 
@@ -64,20 +62,13 @@ class ShardIndex:
             none.
         keys: Name of each usable sample.
         faults: Name and reason of each that cannot be used.
-        digest: Hash of what the usable samples hold.
+        summary: The same in short.
     """
 
     spans: NDArray[np.int64]
     keys: list[str]
     faults: list[tuple[str, str]]
-    digest: str
-
-    @property
-    def summary(self) -> ShardSummary:
-        """The same in short."""
-        has_objects = len(self.spans) > 0 and bool(self.spans[0, 3, 1])
-        faults = dict(Counter(reason for _, reason in self.faults))
-        return ShardSummary(len(self.spans), self.digest, has_objects, faults)
+    summary: ShardSummary
 
 
 def summaries(shards: Sequence[str], *, progress: store.Progress | None = None) -> list[ShardSummary]:
@@ -92,7 +83,7 @@ def summaries(shards: Sequence[str], *, progress: store.Progress | None = None) 
     """
     names = list(dict.fromkeys(shards))
     with ThreadPoolExecutor(THREADS) as pool:
-        places = zip(names, pool.map(_existing_place, names), strict=True)  # of a URL, a request
+        places = zip(names, pool.map(_place, names), strict=True)  # of a URL, a request
         known = {shard: _recall(place) for shard, place in places}  # not in threads: see `_recall`
         unknown = [shard for shard, found in known.items() if found is None]
         for number, (shard, found) in enumerate(zip(unknown, pool.map(_make, unknown), strict=True), 1):
@@ -108,18 +99,18 @@ def index_of(shard: str) -> ShardIndex:
     Raises:
         DataError: It is not there or may not be read.
     """
-    place = _existing_place(shard)
     try:
-        with np.load(place, allow_pickle=False) as kept:
-            told = json.loads(kept["index"].tobytes())
-            faults = [(key, reason) for key, reason in told["faults"]]
-            return ShardIndex(kept["spans"], told["keys"], faults, told["digest"])
+        with np.load(_place(shard), allow_pickle=False) as kept:
+            keys, faults, summary = json.loads(kept["told"].tobytes())
+            return ShardIndex(
+                kept["spans"], keys, [(key, reason) for key, reason in faults], ShardSummary(**summary)
+            )
     except UNREADABLE:
         return _make(shard)
 
 
 def _recall(place: Path) -> ShardSummary | None:
-    """Return what is remembered. Not for threads: NumPy reads headers by `ast`, which fails there in 3.11."""
+    """Return what is remembered; not in a thread, where CPython 3.11 may fail at NumPy's headers."""
     try:
         with np.load(place, allow_pickle=False) as kept:
             return ShardSummary(**json.loads(kept["summary"].tobytes()))
@@ -128,15 +119,16 @@ def _recall(place: Path) -> ShardSummary | None:
 
 
 def _make(shard: str) -> ShardIndex:
-    place = _existing_place(shard)  # before it is read: a change meanwhile is then noticed
+    place = _place(shard)  # before it is read: a change meanwhile is then noticed
     try:
         with remote.opened(shard) as file:
-            found = look_into(file, _expected(shard))
+            found = look_into(file)
     except OSError as error:
         raise _unreadable(shard, error) from None
     with suppress(OSError), atomic(place) as scratch, scratch.open("wb") as out:  # else it is made again
-        index = {"keys": found.keys, "faults": found.faults, "digest": found.digest}
-        np.savez(out, spans=found.spans, index=_packed(index), summary=_packed(vars(found.summary)))
+        summary = vars(found.summary)
+        told = _packed([found.keys, found.faults, summary])
+        np.savez(out, spans=found.spans, told=told, summary=_packed(summary))
     return found
 
 
@@ -144,113 +136,51 @@ def _packed(value: object) -> NDArray[np.uint8]:
     return np.frombuffer(json.dumps(value).encode(), np.uint8)
 
 
+def _place(shard: str) -> Path:
+    try:
+        name = digest([VERSION, *remote.state(shard)])[:32]
+    except OSError as error:
+        raise _unreadable(shard, error) from None
+    return store.root() / "index" / name[:2] / f"{name}.npz"
+
+
 def _unreadable(shard: str, error: OSError) -> DataError:
     return DataError(f"a shard cannot be read ({error.strerror or error})", where=shard)
 
 
-def _existing_place(shard: str) -> Path:
-    try:
-        return _place(shard)
-    except OSError as error:
-        raise _unreadable(shard, error) from None
-
-
-def _place(shard: str) -> Path:
-    key = [VERSION, *remote.state(shard), _expected(shard)]
-    name = digest_of(key)[:32]
-    return store.root() / "index" / name[:2] / f"{name}.npz"
-
-
-def _expected(shard: str) -> int | None:
-    """Return how many samples ``sizes.json`` beside an archive promises."""
-    folder, _, name = shard.rpartition("/")
-    with suppress(*UNREADABLE):
-        sizes = Path(folder or ".", "sizes.json")
-        return int(_sizes(sizes, sizes.stat().st_mtime_ns)[name])
-    return None
-
-
-@lru_cache(maxsize=16)
-def _sizes(path: Path, changed: int) -> dict[str, int]:
-    del changed  # another state of the file is another entry of the cache
-    return dict(json.loads(path.read_text()))
-
-
-def look_into(file: BinaryIO, expected: int | None = None) -> ShardIndex:
-    """Return the index of an archive.
-
-    Args:
-        file: The archive.
-        expected: Samples that it should hold, where that is known: what a cut archive lacks is then counted.
-    """
+def look_into(file: BinaryIO) -> ShardIndex:
+    """Return the index of an archive."""
     spans, keys, faults = [], [], list[tuple[str, str]]()
     hashed, seen = hashlib.sha256(), set[str]()
-    for key, parts, fault in _samples(file):
+    for key, parts, fault in samples_of(file):
+        picture = next((parts[kind] for kind in IMAGE_TYPES if kind in parts), None)
         try:
             if fault or key in seen:
-                raise UnusableError(fault or damage.TWICE)
+                raise UnusableError(fault or TWICE)
             seen.add(key)
-            contents = _checked(file, parts)
+            if picture is None:
+                raise UnusableError(damage.NO_PICTURE)
+            found = [picture, *(parts.get(part, (0, 0)) for part in PARTS[1:])]
+            contents = _checked(file, found)
         except UnusableError as error:
             faults.append((key, error.reason))
             continue
         keys.append(key)
-        spans.append([parts.get(part, (0, 0)) for part in PARTS])
+        spans.append(found)
         for content in contents:
             hashed.update(len(content).to_bytes(8, "little"))
             hashed.update(content)
-    if faults and faults[-1][1] in (damage.CUT, damage.NO_ARCHIVE):
-        faults += [faults[-1]] * ((expected or 0) - len(keys) - len(faults))
     array = np.array(spans, np.int64).reshape(len(spans), len(PARTS), 2)
-    return ShardIndex(array, keys, faults, hashed.hexdigest())
+    has_objects = len(spans) > 0 and bool(array[0, 3, 1])
+    reasons = dict(Counter(reason for _, reason in faults))
+    return ShardIndex(array, keys, faults, ShardSummary(len(spans), hashed.hexdigest(), has_objects, reasons))
 
 
-#: Part of a sample -> offset and length.
-_Parts = dict[str, tuple[int, int]]
-
-
-def _samples(file: BinaryIO) -> Iterator[tuple[str, _Parts, str]]:
-    """Yield the name and the parts of each sample, and what is wrong with it already."""
-    key, parts, fault = "", _Parts(), ""
-    try:
-        tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115  # it holds nothing but the file
-    except (EOFError, tarfile.TarError):
-        yield "-", {}, damage.NO_ARCHIVE
-        return
-    try:
-        for member in tar:
-            this, ending = key_and_ending(member)
-            if not (member.isfile() and this and ending):
-                continue
-            if this != key and key:
-                yield key, _with_picture(parts), fault
-                parts, fault = {}, ""
-            if ending in parts:
-                fault = damage.TWICE
-            key, parts[ending] = this, (member.offset_data, member.size)
-        check_end(tar)
-    except (EOFError, tarfile.TarError):
-        fault = damage.CUT  # of the last sample nobody knows whether it is whole
-    if key or fault:
-        yield key or "-", _with_picture(parts), fault
-
-
-def _with_picture(parts: _Parts) -> _Parts:
-    kind = next((kind for kind in IMAGE_TYPES if kind in parts), None)
-    return parts if kind is None else {**parts, "picture": parts[kind]}
-
-
-def _checked(file: BinaryIO, parts: _Parts) -> list[bytes]:
+def _checked(file: BinaryIO, spans: list[tuple[int, int]]) -> list[bytes]:
     """Return the contents of a usable sample."""
-    if "picture" not in parts:
-        raise UnusableError(damage.NO_PICTURE)
-    contents = []
-    for part in PARTS:
-        offset, size = parts.get(part, (0, 0))
-        file.seek(offset)
-        contents.append(file.read(size))
-        if len(contents[-1]) < size:
-            raise UnusableError(damage.CUT)
+    contents = [content_of(file, *span) for span in spans]
+    if any(len(content) < size for content, (_, size) in zip(contents, spans, strict=True)):
+        raise UnusableError(CUT)
     if not contents[0]:
         raise UnusableError(damage.EMPTY)
     if not (contents[1].strip() or contents[2].strip()):

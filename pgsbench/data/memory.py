@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
@@ -20,20 +19,19 @@ from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from pgsbench.data import store
-from pgsbench.data.augment import Transform
 from pgsbench.data.damage import UnusableError
 from pgsbench.data.order import Integers, Order
-from pgsbench.data.pairs import Encoded, OpenShards, Pairs, captions
+from pgsbench.data.pairs import OpenShards, Pairs, captions
 from pgsbench.data.samples import Batch, Fault, Tokenize, rank_slice
-from pgsbench.data.streaming import MAX_ATTEMPTS, check_batch_size, chosen, none_left
-from pgsbench.data.transforms import Pixels
+from pgsbench.data.streaming import check_batch_size, chosen, none_left
+from pgsbench.data.transforms import Transform
 from pgsbench.disk.whole_files import atomic
 from pgsbench.hashing import digest
 
 #: Raised when the same pairs would be decoded otherwise.
 VERSION = 1
-#: Threads that decode: Pillow gives others the processor meanwhile. And pairs that they are given at a time.
-THREADS, AT_ONCE = 4, 2048
+#: Captions that are tokenised at a time.
+AT_ONCE = 2048
 #: Tokenizers that write this alike are the same.
 _PROBE = "A probe: two Cafés, unforeseeably O'Neill's, 42 & more 42 " * 8
 
@@ -95,14 +93,14 @@ class InMemory:
     def _replace(self, ids: Integers, places: Integers, order: Order, seed: int) -> list[Fault]:
         """Put others in the places of damaged pairs, as a streaming reader does."""
         found = []
-        for here, original in enumerate(ids.tolist()):
-            for attempt in range(MAX_ATTEMPTS):
-                if int(ids[here]) not in self.faults:
+        for here, number in enumerate(ids.tolist()):
+            for one in order.candidates(number, int(places[here]), seed):
+                if one not in self.faults:
+                    ids[here] = one
                     break
-                found.append(self.faults[int(ids[here])])
-                ids[here] = order.replacement(original, int(places[here]), seed, attempt)
+                found.append(self.faults[one])
             else:
-                raise none_left(found[-MAX_ATTEMPTS].where)
+                raise none_left(self.faults[number].where)
         return found
 
     def _texts_of(self, ids: Integers, visits: Integers, seed: int) -> Tensor:
@@ -117,11 +115,7 @@ class InMemory:
 
 
 def in_memory(
-    pairs: Pairs,
-    transform: Transform,
-    tokenize: Tokenize,
-    *,
-    progress: store.Progress | None = None,
+    pairs: Pairs, transform: Transform, tokenize: Tokenize, *, progress: store.Progress | None = None
 ) -> InMemory:
     """Return pairs as tensors, decoded and tokenised now where that was not done before.
 
@@ -167,44 +161,30 @@ def _mapped(path: Path) -> Tensor:
 
 
 def _decode(pairs: Pairs, transform: Transform, folder: Path, progress: store.Progress | None) -> None:
-    height, width = transform.size
     opened, faults = OpenShards(pairs), list[Fault]()
-    images = open_memmap(folder / "images.npy", "w+", np.uint8, (len(pairs), 3, height, width))
-    maps = None
-    if pairs.has_objects:
-        maps = open_memmap(folder / "objects.npy", "w+", np.uint8, (len(pairs), height, width))
-
-    def decoded(pair: Encoded | UnusableError) -> tuple[Pixels, Pixels | None] | UnusableError:
-        try:
-            return pair if isinstance(pair, UnusableError) else transform(pair.picture, pair.objects, 0)
-        except UnusableError as error:
-            return error
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        for first in range(0, len(pairs), AT_ONCE):
-            numbers = range(first, min(first + AT_ONCE, len(pairs)))
-            encoded = [opened.read_to_keep(number) for number in numbers]
-            for number, found in zip(numbers, pool.map(decoded, encoded), strict=True):
-                if isinstance(found, UnusableError):
-                    faults.append(Fault(number, found.reason, opened.where(number)))
-                    continue
-                images[number] = found[0].transpose(2, 0, 1)
-                if maps is not None and found[1] is not None:
-                    maps[number] = found[1]
-            if progress:
-                progress("decoding pictures", numbers.stop, len(pairs))
+    images = open_memmap(folder / "images.npy", "w+", np.uint8, (len(pairs), 3, *transform.size))
+    maps = (
+        open_memmap(folder / "objects.npy", "w+", np.uint8, (len(pairs), *transform.size))
+        if pairs.has_objects
+        else None
+    )
+    decoded = opened.each(
+        lambda pair: transform(pair.picture, pair.objects, 0), "decoding pictures", progress
+    )
+    for number, found in enumerate(decoded):
+        if isinstance(found, UnusableError):
+            faults.append(Fault(number, found.reason, opened.where(number)))
+            continue
+        images[number] = found[0].transpose(2, 0, 1)
+        if maps is not None and found[1] is not None:
+            maps[number] = found[1]
     (folder / "faults.json").write_text(json.dumps([[one.id, one.reason, one.where] for one in faults]))
 
 
 def _tokenise(pairs: Pairs, tokenize: Tokenize, path: Path, progress: store.Progress | None) -> None:
-    found, counts, waiting = list[Tensor](), list[int](), list[str]()
-    for texts in captions(pairs):
-        counts.append(len(texts))
-        waiting += texts
-        if len(waiting) >= AT_ONCE or len(counts) == len(pairs):
-            found.append(tokenize(waiting).int())
-            waiting = []
-            if progress:
-                progress("tokenising captions", len(counts), len(pairs))
+    texts = list(captions(pairs, progress, "tokenising captions"))
+    flat = list(chain.from_iterable(texts))
+    found = [tokenize(flat[first : first + AT_ONCE]).int() for first in range(0, len(flat), AT_ONCE)]
+    firsts = np.cumsum([0, *map(len, texts)])
     with atomic(path) as scratch, scratch.open("wb") as file:
-        np.savez(file, texts=torch.cat(found).numpy(), firsts=np.cumsum([0, *counts]))
+        np.savez(file, texts=torch.cat(found).numpy(), firsts=firsts)

@@ -10,7 +10,7 @@ Several sources are mixed in turns of `SLOTS` places, of which each has its shar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 BLOCK_SAMPLES = 2**17
 #: So many stand-ins for a damaged pair come from its own shard, which is at hand.
 SAME_SHARD = 3
+#: So many pairs are tried for a place.
+MAX_ATTEMPTS = 100
 #: Places of a turn in which several sources are mixed.
 SLOTS = 2**16
 
@@ -65,21 +67,20 @@ class Order:
     def __reduce__(self) -> tuple[object, ...]:
         return Order, self._given  # what is remembered is large, and stays here
 
-    def replacement(self, sample: int, place: int, seed: int, attempt: int) -> int:
-        """Return which pair stands in for a damaged one: first of the same shard, then any.
+    def candidates(self, sample: int, place: int, seed: int) -> Iterator[int]:
+        """Yield a pair and, in case it is damaged, what stands in for it: first of the same shard, then any.
 
         Args:
-            sample: Index of the damaged pair.
+            sample: Index of the pair.
             place: Its place in the stream.
             seed: As in `at`.
-            attempt: How many stand-ins turned out damaged, too.
         """
-        drawn = int(draws(seed, place, attempt, count=1)[0])
-        if attempt >= SAME_SHARD:
-            return drawn % int(self._starts[-1])
+        yield sample
         shard = int(np.searchsorted(self._starts, sample, side="right")) - 1
         first, end = int(self._starts[shard]), int(self._starts[shard + 1])
-        return first + drawn % (end - first)
+        for attempt in range(MAX_ATTEMPTS - 1):
+            drawn = int(draws(seed, place, attempt, count=1)[0])
+            yield first + drawn % (end - first) if attempt < SAME_SHARD else drawn % int(self._starts[-1])
 
     def at(self, places: Integers, seed: int) -> Places:
         """Return the pairs at some places (n,) of the stream."""
@@ -115,26 +116,6 @@ class _Source:
                 order = self._block(shards[block], seed, int(visit), int(block))
                 ids[here] = order[rests[here] - starts[block]]
         return Places(ids, visits)
-
-
-def first_epoch(num_shards: int, seed: int) -> list[int]:
-    """Return the shards of a source that stands alone, in the order in which its first epoch reads them."""
-    return [int(shard) for shard in permutation(seed, 0, 0, count=num_shards)]
-
-
-def decide(sizes: Sequence[int], num_pairs: int) -> bool:
-    """Tell whether an epoch's first shards decide its first pairs: those of whole blocks, whatever follows.
-
-    Args:
-        sizes: Pairs of the first shards, in the epoch's order.
-        num_pairs: How many pairs are in question.
-    """
-    inside = before = decided = 0
-    for size in sizes:
-        inside, before = inside + size, before + size
-        if inside >= BLOCK_SAMPLES:
-            inside, decided = 0, before
-    return decided >= num_pairs
 
 
 def draws(*numbers: int, count: int) -> Words:

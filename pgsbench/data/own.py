@@ -1,4 +1,4 @@
-"""Pictures and captions in folders or tables, turned into shards: ``pgsbench data make NAME --from PATH``.
+"""``pgsbench data make``: a built-in data set, or pictures and captions of one's own turned into shards.
 
 A table is CSV, TSV or Parquet with a column of paths or URLs and one of captions; rows of one picture next to
 each other, and lists of texts, give it several. In a folder each picture has a text file of its name beside
@@ -14,12 +14,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import groupby, islice
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
+from pgsbench.config import sources
 from pgsbench.config.schema import NAME
 from pgsbench.data import damage, remote, store
 from pgsbench.data.damage import PILLOW_ERRORS, UnusableError
@@ -65,6 +65,32 @@ class Made:
         return f"{done}: {self.folder}: {self.num_pairs:,} pairs{left_out}; data.train={self.name}"
 
 
+def make(
+    name: str,
+    *,
+    knobs: Sequence[str] = (),
+    source: Path | None = None,
+    progress: store.Progress | None = None,
+) -> Made:
+    """Make a data set where it does not exist yet.
+
+    Args:
+        name: A built-in one, which is found again by a hash of its recipe; another name is one's own.
+        knobs: What its recipe changes, as it is typed: ``clutter=0.5``.
+        source: The archive, folder or table that it is made from, where it is made from one.
+        progress: Told how far it is.
+
+    Raises:
+        DataError: There is no such data set or knob, or it cannot be made.
+    """
+    if source is not None and not store.is_builtin(name) and not knobs:
+        return make_own(name, source, progress=progress)
+    name = sources.typed(name, knobs)
+    existed = store.find(name) is not None
+    folder = store.ensure(name, source=source, progress=progress)
+    return Made(name, folder, store.read_manifest(folder).num_train, existed=existed)
+
+
 def make_own(name: str, source: Path, *, progress: store.Progress | None = None) -> Made:
     """Turn a folder or a table into shards.
 
@@ -77,40 +103,31 @@ def make_own(name: str, source: Path, *, progress: store.Progress | None = None)
         DataError: The name is taken or cannot be one, or there is nothing in the source.
     """
     folder = store.own(name)
-    is_name = bool(re.fullmatch(NAME, name)) and not store.is_builtin(name)
-    if not is_name or folder.exists():
-        rule = "there is a data set of this name" if is_name else "this cannot be a name"
-        way_out = f"choose another name, or delete {folder}" if is_name else "choose another name"
-        raise DataError(rule, where="NAME", value=name, way_out=way_out)
-    rows = _read(source)
-    counts = Counter[str]()
+    if not re.fullmatch(NAME, name) or store.is_builtin(name) or folder.exists():
+        rule = "this name is taken or cannot be one"
+        raise DataError(rule, where="NAME", value=name, way_out="choose another name")
+    rows = _rows(source)
+    faults = Counter[str]()
+
+    def usable(first: int) -> Iterator[tuple[str, dict[str, bytes]]]:
+        samples = pool.map(_sample, rows[first : first + SHARD_SAMPLES])
+        for number, parts in enumerate(samples, first):
+            if isinstance(parts, str):
+                faults[parts] += 1
+            else:
+                yield f"{number:09d}", parts
+            if progress:
+                progress("reading pictures", number + 1, len(rows))
+
     with store.new_folder(folder) as scratch, ThreadPoolExecutor(THREADS) as pool:
-        num_shards = -(-len(rows) // SHARD_SAMPLES)
-        width, written = max(5, len(str(num_shards))), 0
-        for shard in range(num_shards):
-            first = shard * SHARD_SAMPLES
-            found = pool.map(_sample, rows[first : first + SHARD_SAMPLES])
-            samples = _usable(found, first, counts, len(rows), progress)
-            written += write_tar(scratch / f"{shard:0{width}d}.tar", samples)
+        firsts = range(0, len(rows), SHARD_SAMPLES)
+        written = sum(write_tar(scratch / f"{n:05}.tar", usable(first)) for n, first in enumerate(firsts))
         if not written:
-            raise DataError("no picture can be used", where="--from", value=dict(counts))
-    return Made(name, folder, written, dict(counts))
-
-
-def _usable(
-    found: Iterable[dict[str, bytes] | str],
-    first: int,
-    counts: Counter[str],
-    total: int,
-    progress: store.Progress | None,
-) -> Iterator[tuple[str, dict[str, bytes]]]:
-    for number, parts in enumerate(found, first):
-        if isinstance(parts, str):
-            counts[parts] += 1
-        else:
-            yield f"{number:09d}", parts
-        if progress and (number % 100 == 99 or number == total - 1):
-            progress("reading pictures", number + 1, total)
+            way_out = "a folder holds a .txt beside each picture; a table a row for each"
+            raise DataError(
+                "no picture can be used", where=str(source), value=dict(faults) or None, way_out=way_out
+            )
+    return Made(name, folder, written, dict(faults))
 
 
 def _sample(row: Row) -> dict[str, bytes] | str:
@@ -139,95 +156,61 @@ def _sample(row: Row) -> dict[str, bytes] | str:
     return {ending: data, **told}
 
 
-def _read(source: Path) -> list[Row]:
+def _rows(source: Path) -> list[Row]:
+    if source.is_dir():
+        return list(_of_folder(source))
     try:
-        rows = list(_rows(source))
+        pairs = list(_of_parquet(source) if source.suffix == ".parquet" else _of_text(source))
     except (OSError, ValueError, csv.Error) as error:  # of pyarrow too, whose errors are values or files
-        way_out = "check that the file is whole, and what its name ends in"
+        way_out = "name a folder, or a table that ends in .csv, .tsv or .parquet"
         raise DataError(f"the table cannot be read: {error}", where=str(source), way_out=way_out) from error
-    if not rows:
-        way_out = "a folder holds a .txt beside each picture; a table a row for each"
-        raise DataError(
-            "there are no pictures with captions here", where="--from", value=str(source), way_out=way_out
-        )
+    rows = []
+    for place, group in groupby(pairs, itemgetter(0)):
+        if not isinstance(place, str):
+            rule = "a picture is named by a path or a URL, not held in the table"
+            raise DataError(rule, where=str(source), value=type(place).__name__, way_out="write it to a file")
+        told = [text for _, one in group for text in (one if isinstance(one, list) else [one])]
+        here = place if remote.is_remote(place) else str(source.parent / place)
+        rows.append((here, [str(text) for text in told]))
     return rows
 
 
-def _rows(source: Path) -> Iterator[Row]:
-    if source.is_dir():
-        return _of_folder(source)
-    if not source.is_file():
-        raise DataError("there is no such folder or table", where="--from", value=str(source))
-    kind = source.suffix.lower()
-    if kind == ".parquet":
-        return _grouped(_of_parquet(source), source)
-    if kind in (".csv", ".tsv"):
-        return _grouped(_of_text(source, "," if kind == ".csv" else "\t"), source)
-    rule = "this is neither a folder nor a table"
-    raise DataError(rule, where="--from", value=str(source), way_out="name a .csv, .tsv or .parquet file")
-
-
 def _of_folder(folder: Path) -> Iterator[Row]:
-    for path in sorted(folder.rglob("*.txt")):
-        picture = next(
-            (path.with_suffix(f".{kind}") for kind in IMAGE_TYPES if path.with_suffix(f".{kind}").is_file()),
-            None,
-        )
-        if picture is not None:
-            yield str(picture), [path.read_text(errors="replace")]
+    for text in sorted(folder.rglob("*.txt")):
+        places = (text.with_suffix(f".{kind}") for kind in IMAGE_TYPES)
+        if picture := next(filter(Path.is_file, places), None):
+            yield str(picture), [text.read_text(errors="replace")]
 
 
-def _of_text(source: Path, separator: str) -> Iterator[tuple[str, Any]]:
+def _of_text(source: Path) -> Iterator[tuple[str, str]]:
     with source.open(newline="", errors="replace") as file:
-        reader = csv.DictReader(file, delimiter=separator)
-        columns = _columns(reader.fieldnames or (), source)
+        reader = csv.DictReader(file, delimiter="\t" if source.suffix == ".tsv" else ",")
+        picture, caption = _columns(reader.fieldnames or (), source)
         for row in reader:
-            yield row[columns[0]] or "", row[columns[1]] or ""
+            yield row[picture] or "", row[caption] or ""
 
 
 def _of_parquet(source: Path) -> Iterator[tuple[Any, Any]]:
-    try:
-        from pyarrow import parquet
-    except ImportError:
-        raise DataError(
-            "Parquet needs pyarrow, which is not installed", way_out="pip install pyarrow"
-        ) from None
+    from pyarrow import parquet  # slow to import
+
     file = parquet.ParquetFile(source)
     columns = _columns(file.schema_arrow.names, source)
-    for batch in file.iter_batches(columns=list(columns)):
+    for batch in file.iter_batches(columns=columns):
         for row in batch.to_pylist():
             yield row[columns[0]] or "", row[columns[1]] or ""
 
 
-def _columns(names: Sequence[str], source: Path) -> tuple[str, str]:
+def _columns(names: Iterable[str], source: Path) -> list[str]:
+    """Return the names of the columns of pictures and of captions."""
     lower = {name.lower(): name for name in names}
-    found = [next((lower[name] for name in known if name in lower), None) for known in (PICTURES, CAPTIONS)]
-    for column, known in zip(found, (PICTURES, CAPTIONS), strict=True):
-        if column is None:
-            way_out = (
-                "the first line names the columns: call that of paths or URLs `url`, of captions `caption`"
-            )
-            if len(names) == 1 and "\t" in names[0]:
-                way_out = f"its columns are separated by tabs: call it {source.with_suffix('.tsv').name}"
+    found = []
+    for known in (PICTURES, CAPTIONS):
+        if not (named := [lower[name] for name in known if name in lower]):
             raise DataError(
                 f"no column is called {', '.join(known)}",
                 where=str(source),
-                value=[name[:40] for name in islice(names, 20)],
-                way_out=way_out,
+                value=list(lower.values())[:20],
+                way_out="call the column of paths or URLs `url`, that of captions `caption`",
             )
-    return str(found[0]), str(found[1])
-
-
-def _grouped(rows: Iterable[tuple[Any, Any]], source: Path) -> Iterator[Row]:
-    for place, group in groupby(rows, lambda row: row[0]):
-        if not isinstance(place, str):
-            rule, way_out = (
-                "a picture is named by a path or a URL, not held in the table",
-                "write it to a file",
-            )
-            raise DataError(rule, where=str(source), value=type(place).__name__, way_out=way_out)
-        texts = [str(text) for _, told in group for text in (told if isinstance(told, list) else [told])]
-        if place.startswith("file:"):
-            place = url2pathname(urlsplit(place).path)
-        is_path = not remote.is_remote(place) and not Path(place).is_absolute()
-        yield (str(source.parent / place) if is_path else place), texts
+        found.append(named[0])
+    return found

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import os
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
+from operator import attrgetter
+from typing import TypeVar
 
 import numpy as np
 
 from pgsbench.data import damage, remote, store
 from pgsbench.data.damage import Damage, UnusableError
-from pgsbench.data.index import THREADS, ShardIndex, ShardSummary, index_of, summaries
-from pgsbench.data.order import Order, decide, first_epoch
+from pgsbench.data.index import ShardIndex, index_of, summaries
+from pgsbench.data.order import Order
+from pgsbench.data.tar import CUT
 from pgsbench.errors import DataError
 from pgsbench.hashing import digest
 
 #: Archives that a process keeps open.
 MAX_OPEN = 64
+#: Threads that decode: Pillow gives others the processor meanwhile. And pairs that they are given at a time.
+THREADS, AT_ONCE = 4, 2048
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -65,8 +74,6 @@ class Pairs:
         sources: Sequence[Sequence[str]],
         weights: Sequence[float] = (),
         *,
-        first: int | None = None,
-        seed: int = 0,
         progress: store.Progress | None = None,
     ) -> Pairs:
         """Look into shards, once, and return their pairs.
@@ -74,25 +81,17 @@ class Pairs:
         Args:
             sources: The shards of each source.
             weights: How many times an epoch goes through each source; default: all shards are one source.
-            first: Only so many pairs will be read, those that a training begins with; shards that do not
-                decide them pass for empty. None: all. Of mixed sources all shards are looked into.
-            seed: Of this training.
             progress: Told how far it is.
 
         Raises:
             DataError: A shard is not there, or a source has no usable sample.
         """
         shards = [shard for source in sources for shard in source]
-        if first is None or weights:
-            found = summaries(shards, progress=progress)
-        else:
-            found = _first_summaries(shards, first, seed, progress)
+        found = summaries(shards, progress=progress)
         faults = sum((Counter(one.faults) for one in found), Counter[str]())
-        if not weights:
-            sources = [shards]
-        ends = np.cumsum([len(source) for source in sources]).tolist()
         sizes = [one.size for one in found]
-        for start, end in zip([0, *ends], ends, strict=False):
+        ends = np.cumsum([len(source) for source in (sources if weights else [shards])]).tolist()
+        for start, end in pairwise([0, *ends]):
             if not sum(sizes[start:end]):
                 raise DataError(
                     "no sample can be used",
@@ -116,16 +115,13 @@ class Pairs:
     @property
     def identity(self) -> str:
         """Hash of what the pairs are, and of their order: names and places of shards do not matter."""
-        starts = [0, *self.ends]
-        sources = [self.digests[start:end] for start, end in zip(starts, self.ends, strict=False)]
+        sources = [self.digests[start:end] for start, end in pairwise([0, *self.ends])]
         return digest([sources, self.weights] if len(sources) > 1 else sources)[:16]
 
     @cached_property
     def order(self) -> Order:
         """Their order."""
-        starts = [0, *self.ends]
-        sources = [self.sizes[start:end] for start, end in zip(starts, self.ends, strict=False)]
-        return Order(sources, self.weights)
+        return Order([self.sizes[start:end] for start, end in pairwise([0, *self.ends])], self.weights)
 
     def damage(self, max_share: float) -> Damage:
         """Return the account of what a training cannot use.
@@ -136,20 +132,6 @@ class Pairs:
         found = Damage(len(self), self.faults, max_share)
         found.check(self.shards[0])
         return found
-
-
-def _first_summaries(
-    shards: Sequence[str], num_pairs: int, seed: int, progress: store.Progress | None
-) -> list[ShardSummary]:
-    """Return summaries of the shards that decide the first pairs; the others pass for empty."""
-    order = first_epoch(len(shards), seed)
-    found: list[ShardSummary] = []
-    for start in range(0, len(order), THREADS):
-        found += summaries([shards[shard] for shard in order[start : start + THREADS]], progress=progress)
-        if decide([one.size for one in found], num_pairs):
-            break
-    known = dict(zip(order, found, strict=False))
-    return [known.get(shard) or ShardSummary(0, "", False, {}) for shard in range(len(shards))]
 
 
 class OpenShards:
@@ -180,7 +162,7 @@ class OpenShards:
         except OSError:
             raise UnusableError(damage.VANISHED) from None
         if len(content) < end - first:
-            raise UnusableError(damage.CUT)
+            raise UnusableError(CUT)
         picture, text, texts, objects = (
             content[offset - first : offset - first + size] for offset, size in spans.tolist()
         )
@@ -205,6 +187,33 @@ class OpenShards:
                 way_out="the same command goes on once the shard is there again as it was; without it the "
                 "data is another data set",
             ) from None
+
+    def each(
+        self, change: Callable[[Encoded], T], what: str, progress: store.Progress | None = None
+    ) -> Iterator[T | UnusableError]:
+        """Yield what a function makes of each pair, in order, or what is wrong with it.
+
+        Args:
+            change: The function, which may raise `UnusableError`; it is called in threads.
+            what: What is told that this is for.
+            progress: Told how far it is.
+
+        Raises:
+            DataError: As `read_to_keep`.
+        """
+
+        def changed(pair: Encoded | UnusableError) -> T | UnusableError:
+            try:
+                return pair if isinstance(pair, UnusableError) else change(pair)
+            except UnusableError as error:
+                return error
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            for first in range(0, len(self._pairs), AT_ONCE):
+                numbers = range(first, min(first + AT_ONCE, len(self._pairs)))
+                yield from pool.map(changed, [self.read_to_keep(number) for number in numbers])
+                if progress:
+                    progress(what, numbers.stop, len(self._pairs))
 
     def where(self, number: int) -> str:
         """Return the shard and the name of a pair, for messages."""
@@ -236,7 +245,7 @@ class OpenShards:
                 file = os.dup(opened.fileno())
         except (DataError, OSError):
             raise UnusableError(damage.VANISHED) from None
-        if index.digest != self._pairs.digests[shard]:
+        if index.summary.digest != self._pairs.digests[shard]:
             os.close(file)
             raise UnusableError(damage.CHANGED)
         if hasattr(os, "posix_fadvise"):  # not on macOS
@@ -260,16 +269,11 @@ def captions(
 
     Args:
         pairs: Which.
-        progress: Told of every shard.
+        progress: Told how far it is.
         what: What it is told that this is for.
 
     Raises:
         DataError: A shard is out of reach or no longer what it was.
     """
-    opened, starts = OpenShards(pairs), np.cumsum([0, *pairs.sizes]).tolist()
-    for shard, end in enumerate(starts[1:], 1):
-        for number in range(starts[shard - 1], end):
-            pair = opened.read_to_keep(number)
-            yield [""] if isinstance(pair, UnusableError) else pair.captions
-        if progress:
-            progress(what, shard, len(pairs.shards))
+    for found in OpenShards(pairs).each(attrgetter("captions"), what, progress):
+        yield [""] if isinstance(found, UnusableError) else found

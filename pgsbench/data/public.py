@@ -25,6 +25,8 @@ from pgsbench.data import store
 
 CATALOGUE = Path(__file__).with_suffix(".yaml")
 HUB_OWNER = "clip-benchmark"
+#: What clip_benchmark has and the Hub has not.
+BY_HAND = "`clip_benchmark_export_wds` writes what clip_benchmark builds through torchvision or TFDS"
 SUGAR_CREPE, WINOGROUND = "sugar_crepe", "winoground"
 
 
@@ -76,7 +78,7 @@ def lookup(name: str) -> PublicSet:
         return catalogue[name]
     close = difflib.get_close_matches(name, catalogue, n=1)
     guess = f": did you mean {close[0]!r}?" if close else ""
-    return PublicSet(name, _wds_folder(name), source=f"not in the catalogue{guess}")
+    return PublicSet(name, _wds_folder(name), source=f"not in the catalogue{guess}; {BY_HAND}")
 
 
 def collection(name: str) -> tuple[str, ...] | None:

@@ -16,7 +16,6 @@ from filelock import FileLock
 
 from pgsbench.data import store
 from pgsbench.disk.whole_files import atomic
-from pgsbench.errors import DataError, UserError
 from pgsbench.hashing import digest
 
 SCHEMES = ("http://", "https://", "s3://", "gs://")
@@ -52,25 +51,27 @@ def opened(shard: str) -> BinaryIO:
     """
     if not is_remote(shard):
         return Path(shard).open("rb")
-    while True:
-        try:
-            return _copied(shard).open("rb")
-        except FileNotFoundError:
-            if not _copied(shard).is_file():
-                raise  # it is not to be had; else somebody made room, and it is copied again
-
-
-def _copied(shard: str) -> Path:
     path = store.root() / "remote" / f"{digest(state(shard))[:32]}.tar"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):  # the readers of a run want the same shards
-        if path.is_file():
-            path.touch()
-        else:
-            with atomic(path) as scratch, _as_os_error():
-                _system(shard).get_file(shard, str(scratch))
-            _make_room(path)
-    return path
+        with suppress(FileNotFoundError):
+            os.utime(path)
+            return path.open("rb")
+        with atomic(path) as scratch:
+            copy(shard, scratch)
+            file = scratch.open("rb")
+        _make_room(path)
+    return file
+
+
+def copy(url: str, target: Path) -> None:
+    """Copy the file of a URL.
+
+    Raises:
+        OSError: There is none, it cannot be reached, or the disk refuses.
+    """
+    with _as_os_error():
+        _system(url).get_file(url, str(target))
 
 
 def content(place: str) -> bytes:
@@ -87,7 +88,7 @@ def content(place: str) -> bytes:
 
 
 def _make_room(newest: Path) -> None:
-    # A copy that is still open in a reader stays readable there when its name is gone.
+    # A copy that is open stays readable when its name is gone.
     limit = float(os.environ.get("PGSBENCH_CACHE_GIB", DEFAULT_GIB)) * 2**30
     with suppress(FileNotFoundError):  # another process makes room, too
         copies = sorted(newest.parent.glob("*.tar"), key=lambda path: path.stat().st_mtime)
@@ -113,25 +114,23 @@ def _remote_state(shard: str) -> tuple[Any, ...]:
 
 @contextmanager
 def _as_os_error() -> Iterator[None]:
-    # Each protocol's library has errors of its own for what a server may answer, or not answer.
+    # Each protocol's library has errors of its own for what a server may answer, or not answer. Where it is
+    # missing, fsspec says its name.
     try:
         yield
-    except (OSError, UserError):
+    except OSError:
         raise
     except Exception as error:
         raise OSError(f"{type(error).__name__}: {error}") from error
 
 
-def _system(shard: str) -> Any:
+def _system(url: str) -> Any:
     import fsspec  # slow to import, and seldom needed
 
-    scheme = shard.partition("://")[0]
-    try:
+    scheme = url.partition("://")[0]
+    if scheme not in ("http", "https"):
         return fsspec.filesystem(scheme)
-    except ImportError as error:
-        packages = {"s3": "s3fs", "gs": "gcsfs"}
-        raise DataError(
-            f"{scheme}:// needs a package that is not installed ({error})",
-            where="data.train",
-            way_out=f"pip install {packages.get(scheme, 'aiohttp')}",
-        ) from None
+    from fsspec.implementations.http import aiohttp
+
+    patience = aiohttp.ClientTimeout(sock_connect=10, sock_read=60)  # by default all of a file has 5 minutes
+    return fsspec.filesystem(scheme, client_kwargs={"timeout": patience})

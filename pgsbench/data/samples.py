@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 Tokenize = Callable[[list[str]], Tensor]
@@ -86,3 +88,31 @@ class Reader(Protocol):
 def rank_slice(batch_size: int, rank: int, world_size: int) -> slice:
     """Return which pairs of a batch belong to a rank: consecutive ones, as equal in number as can be."""
     return slice(rank * batch_size // world_size, (rank + 1) * batch_size // world_size)
+
+
+@dataclass(frozen=True)
+class MadeUp:
+    """A reader of one batch of noise, again and again: for trials of steps, where pictures do not matter.
+
+    Args:
+        tokenize: The model's tokenizer.
+        image_size: (height, width) in pixels.
+    """
+
+    tokenize: Tokenize
+    image_size: tuple[int, int]
+    has_objects: bool = True
+
+    def batches(
+        self, *, seed: int, batch_size: int, start_step: int = 0, rank: int = 0, world_size: int = 1
+    ) -> Iterator[Batch]:
+        """Yield the batch; see `Reader`."""
+        random = torch.Generator().manual_seed(seed)
+        images = torch.randint(0, 256, (batch_size, 3, *self.image_size), generator=random, dtype=torch.uint8)
+        texts = self.tokenize(["a picture of nothing in particular"] * batch_size)
+        objects = torch.ones(batch_size, *self.image_size, dtype=torch.uint8)
+        ids = torch.arange(batch_size)
+        part = rank_slice(batch_size, rank, world_size)
+        for step in count(start_step):
+            samples = ids + step * batch_size
+            yield Batch(images[part], texts[part], objects[part], samples[part], ids[part])

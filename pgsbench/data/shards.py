@@ -6,32 +6,26 @@ read, nor on whether the data is held in memory, nor on where a training was int
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from pgsbench.config.augmentation import AugmentConfig
 from pgsbench.config.schema import DataConfig
 from pgsbench.data import source_names, store
-from pgsbench.data.augment import Transform
+from pgsbench.data.damage import DAMAGED, PILLOW_ERRORS, UnusableError, open_picture
+from pgsbench.data.index import index_of
 from pgsbench.data.memory import folder_of, in_memory
-from pgsbench.data.pairs import Pairs
+from pgsbench.data.pairs import Encoded, OpenShards, Pairs
 from pgsbench.data.samples import Reader, Tokenize
 from pgsbench.data.streaming import Streamed
+from pgsbench.data.transforms import Transform
 
 
-def open_pairs(
-    data: DataConfig | str,
-    *,
-    first: int | None = None,
-    seed: int = 0,
-    progress: store.Progress | None = None,
-) -> Pairs:
+def open_pairs(data: DataConfig | str, *, progress: store.Progress | None = None) -> Pairs:
     """Return the pairs of training data; a built-in data set is made where it does not exist yet.
 
     Args:
         data: The data, or its name alone.
-        first: Only so many pairs will be read, those that a training with `seed` begins with (`Pairs.of`).
-        seed: Of this training.
         progress: Told how far it is with what is seen for the first time.
 
     Raises:
@@ -39,9 +33,8 @@ def open_pairs(
     """
     config = DataConfig(train=data) if isinstance(data, str) else data
     sources = source_names.sources_of(config.source, progress=progress)
-    weights: Sequence[float] = config.weights or ()
-    mixed = weights if len(sources) > 1 else ()
-    return Pairs.of(sources, mixed, first=first, seed=seed, progress=progress)
+    weights = config.weights if len(sources) > 1 else None
+    return Pairs.of(sources, weights or (), progress=progress)
 
 
 def identity(data: DataConfig, *, progress: store.Progress | None = None) -> str:
@@ -132,3 +125,34 @@ def fits(pairs: Pairs, transform: Transform, memory_limit_gib: float) -> bool:
     """Tell whether decoded pairs are held in memory."""
     height, width = transform.size
     return transform.augment is None and len(pairs) * height * width * 3 <= memory_limit_gib * 2**30
+
+
+def verify(train: str, *, progress: store.Progress | None = None) -> tuple[int, list[tuple[str, str]]]:
+    """Look at all samples of training data, and decode them.
+
+    Args:
+        train: The data, as `DataConfig.train`.
+        progress: Told how far it is.
+
+    Returns:
+        How many samples can be used, and place and reason of each of the others.
+
+    Raises:
+        DataError: There is no such data, or no sample can be used.
+    """
+    pairs = open_pairs(train, progress=progress)
+    faults = [(f"{shard}:{key}", reason) for shard in pairs.shards for key, reason in index_of(shard).faults]
+    num_left_out, opened = len(faults), OpenShards(pairs)
+    for number, found in enumerate(opened.each(_decode, "decoding pictures", progress)):
+        if isinstance(found, UnusableError):
+            faults.append((opened.where(number), found.reason))
+    return len(pairs) + num_left_out - len(faults), faults
+
+
+def _decode(pair: Encoded) -> None:
+    try:
+        for data in (pair.picture, pair.objects):
+            if data is not None:
+                open_picture(data).load()
+    except PILLOW_ERRORS:
+        raise UnusableError(DAMAGED) from None

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-from functools import cache
 from pathlib import Path
 
 from braceexpand import braceexpand
 
 from pgsbench.data import remote, store
 from pgsbench.errors import DataError, nearest
-
-#: More shards than any data set has; and more letters than any path.
-MAX_SHARDS, MAX_PATTERN = 1_000_000, 4096
 
 
 def sources_of(train: str, *, progress: store.Progress | None = None) -> list[list[str]]:
@@ -40,8 +35,8 @@ def _shards(part: str, train: str, progress: store.Progress | None) -> list[str]
     try:
         shards = expand(part)
         missing = [shard for shard in shards if not remote.is_remote(shard) and not Path(shard).is_file()]
-    except OSError as error:  # a name that no file can have
-        rule = f"the shards cannot be looked for: {error.strerror}"
+    except (OSError, ValueError, RecursionError) as error:  # a name that no file can have, or open braces
+        rule = f"this names no shards: {error}"
         raise DataError(rule, where="data.train", value=part[:200]) from None
     if missing or not shards:
         rule = (
@@ -71,64 +66,21 @@ def expand(pattern: str) -> list[str]:
     """Return the paths or URLs that a pattern stands for; a folder stands for its archives.
 
     Raises:
-        DataError: They are too many, or a brace is left open.
+        DataError: A folder here and a data set of one's own have this name.
+        ValueError: A brace is left open.
     """
-    check_braces(pattern)
-    here, own = Path(pattern), store.own(pattern)
-    if pattern in store.own_names() and here.is_dir():
+    own = [store.own(pattern)] if pattern in store.own_names() else []
+    folders = [folder for folder in (Path(pattern), *own) if folder.is_dir()]
+    if len(folders) > 1:
         rule = "this names a folder here and a data set of your own"
-        way_out = f"name the folder {here.absolute()}, or rename one of them"
+        way_out = f"name the folder {folders[0].absolute()}, or rename one of them"
         raise DataError(rule, where="data.train", value=pattern, way_out=way_out)
-    for folder in (here, own):
-        if folder.is_dir():
-            return [str(path) for path in sorted(folder.glob("*.tar"))]
+    if folders:
+        return [str(path) for path in sorted(folders[0].glob("*.tar"))]
     return [found for name in braceexpand(pattern) for found in _matches(name)]
-
-
-def check_braces(train: str) -> None:
-    """Look at the braces of training data, and not for its shards.
-
-    Raises:
-        DataError: They stand for too many shards, or one is left open.
-    """
-    for part in train.split("::"):
-        rule = ""
-        if _num_names(part) > MAX_SHARDS:
-            rule = f"the braces stand for more than {MAX_SHARDS:,} shards"
-        # `Path.is_dir` raises for a long name
-        elif not _is_balanced(part) and not os.path.isdir(part):  # noqa: PTH112
-            rule = "every `{` needs its `}`"
-        if rule:
-            raise DataError(rule, where="data.train", value=part[:200])
-
-
-@cache  # a study's pattern is looked at for every arm and point
-def _is_balanced(pattern: str) -> bool:
-    try:
-        next(braceexpand(pattern), None)
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 def _matches(name: str) -> list[str]:
     if remote.is_remote(name) or "*" not in Path(name).name:
         return [name if remote.is_remote(name) else str(Path(name))]
     return [str(path) for path in sorted(Path(name).parent.glob(Path(name).name))]
-
-
-def _num_names(pattern: str) -> int:
-    """Return how many names a pattern stands for at most: the product over its braces."""
-    if len(pattern) > MAX_PATTERN:
-        return MAX_SHARDS + 1
-    count, commas = 1, [0]
-    for first, last in re.findall(r"\{(-?\d+)\.\.(-?\d+)(?:\.\.-?\d+)?\}", pattern):
-        count *= abs(int(last) - int(first)) + 1
-    for character in pattern:
-        if character == "{":
-            commas.append(0)
-        elif character == ",":
-            commas[-1] += 1
-        elif character == "}" and len(commas) > 1:
-            count *= commas.pop() + 1
-    return count

@@ -11,8 +11,9 @@ import hashlib
 import importlib
 import json
 import os
+import shlex
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,13 +27,10 @@ from pgsbench.hashing import file_hash
 #: ``(what, done, total)``, called now and then on long work.
 Progress = Callable[[str, int, int], None]
 
-#: Built-in data sets: ``make(root, recipe=..., source=..., progress=...)``, ``identity(recipe)`` and,
-#: where a recipe has knobs, ``recipe_with(knobs) -> recipe`` and ``knobs_of(recipe) -> knobs``.
-#: A generated one refuses a source.
-BUILTIN = {
-    "scenes": "pgsbench.worlds.scenes",
-    "tiny-imagenet": "pgsbench.worlds.tiny_imagenet",
-}
+#: Built-in data sets. Each package has ``recipe_with(knobs) -> recipe``, ``knobs_of(recipe) -> knobs``,
+#: ``identity(recipe)`` and ATTRIBUTION; its ``build.write(folder, recipe, source=..., progress=...)`` writes
+#: the files and returns the size of each evaluation set.
+BUILTIN = {"scenes": "pgsbench.worlds.scenes", "tiny-imagenet": "pgsbench.worlds.tiny_imagenet"}
 
 MANIFEST = "dataset.json"
 
@@ -104,8 +102,8 @@ def canonical(name: str) -> str:
     plain, knobs = sources.split(name)
     if not knobs:
         return name
-    recipe = _recipe(plain, knobs)["recipe"]
-    return sources.join(plain, _generator(plain).knobs_of(asdict(recipe)))
+    world = _world(plain)
+    return sources.join(plain, world.knobs_of(asdict(world.recipe_with(knobs))))
 
 
 def ensure(name: str, *, source: Path | None = None, progress: Progress | None = None) -> Path:
@@ -120,33 +118,36 @@ def ensure(name: str, *, source: Path | None = None, progress: Progress | None =
         DataError: There is no such data set or knob, or it cannot be made.
     """
     plain, knobs = sources.split(name)
-    folder: Path = _generator(plain).make(root(), **_recipe(plain, knobs), source=source, progress=progress)
+    return made(plain, _world(plain).recipe_with(knobs), source=source, progress=progress)
+
+
+def made(name: str, recipe: Any, *, source: Path | None = None, progress: Progress | None = None) -> Path:
+    """Return the folder of what a recipe of a built-in data set makes; see `ensure`."""
+    world, folder = _world(name), _folder(name, recipe)
+    if not (folder / MANIFEST).is_file():
+        with new_folder(folder) as scratch:
+            build = importlib.import_module(f"{BUILTIN[name]}.build")  # with what only the making needs
+            sizes = build.write(scratch, recipe, source=source, progress=progress)
+            said = {"attribution": world.ATTRIBUTION, "evaluations": dict(sorted(sizes.items()))}
+            write_manifest(
+                scratch, Dataset(name, world.identity(recipe), asdict(recipe), recipe.num_train, **said)
+            )
     return folder
-
-
-def identity(name: str) -> str:
-    """Return the hash of a built-in data set's recipe as it stands now."""
-    plain, knobs = sources.split(name)
-    found: str = _generator(plain).identity(**_recipe(plain, knobs))
-    return found
 
 
 def find(name: str) -> Path | None:
     """Return the folder of a built-in data set as its recipe stands now, or None where it is not made."""
-    folder = root() / f"{sources.split(name)[0]}-{identity(name)}"
+    plain, knobs = sources.split(name)
+    folder = _folder(plain, _world(plain).recipe_with(knobs))
     return folder if (folder / MANIFEST).is_file() else None
 
 
 def variants(name: str) -> list[str]:
     """Return the names, with knobs, under which a built-in data set is made beside its default recipe."""
-    found: list[str] = []
-    generator = _generator(name)
-    if not hasattr(generator, "recipe_with"):
-        return found
+    found, world = list[str](), _world(name)
     for manifest in sorted(root().glob(f"{name}-*/{MANIFEST}")):
         with suppress(DataError, KeyError):  # an older version may have had other knobs
-            knobs = generator.knobs_of(read_manifest(manifest.parent).recipe)
-            variant = canonical(sources.join(name, knobs))
+            variant = sources.join(name, world.knobs_of(read_manifest(manifest.parent).recipe))
             if variant != name and find(variant) == manifest.parent:
                 found.append(variant)
     return found
@@ -154,23 +155,14 @@ def variants(name: str) -> list[str]:
 
 def making(name: str) -> str:
     """Return the command that makes a data set."""
-    plain, knobs = sources.split(name)
-    return " ".join(
-        ["pgsbench data make", plain, *(f"--set {knob}={value:g}" for knob, value in knobs.items())]
-    )
+    return f"pgsbench data make {shlex.quote(name)}"
 
 
-def _recipe(name: str, knobs: Mapping[str, float]) -> dict[str, Any]:
-    """Return the recipe with these knobs as an argument for a generator; none where all are defaults."""
-    if not knobs:
-        return {}
-    generator = _generator(name)
-    if not hasattr(generator, "recipe_with"):
-        raise DataError("this data set has no knobs", where=next(iter(knobs)), value=name)
-    return {"recipe": generator.recipe_with(knobs)}
+def _folder(name: str, recipe: Any) -> Path:
+    return root() / f"{name}-{_world(name).identity(recipe)}"
 
 
-def _generator(name: str) -> Any:
+def _world(name: str) -> Any:
     if name not in BUILTIN:
         raise DataError("unknown data set", value=name, way_out=nearest(name, BUILTIN))
     return importlib.import_module(BUILTIN[name])
@@ -226,23 +218,8 @@ def read_manifest(folder: Path) -> Dataset:
         ) from error
 
 
-def verify(folder: Path, *, progress: Progress | None = None) -> list[str]:
-    """Compare every file with its hash and return one line per difference; empty means all is well."""
-    dataset = read_manifest(folder)
-    problems = []
-    for number, (name, digest) in enumerate(sorted(dataset.sha256.items())):
-        if progress:
-            progress("verifying", number + 1, len(dataset.sha256))
-        path = folder / name
-        if not path.is_file():
-            problems.append(f"{name}: missing")
-        elif file_hash(path) != digest:
-            problems.append(f"{name}: content differs from the manifest")
-    return problems
-
-
 def check(name: str, *, progress: Progress | None = None) -> Path:
-    """Return the folder of a built-in data set whose files are all as they were made.
+    """Return the folder of a built-in data set whose files all have the hashes that they were made with.
 
     Raises:
         DataError: It is not made, or files differ.
@@ -250,10 +227,17 @@ def check(name: str, *, progress: Progress | None = None) -> Path:
     folder = find(name)
     if folder is None:
         raise DataError("not made yet", value=name, way_out=making(name))
-    if problems := verify(folder, progress=progress):
+    hashes, changed = read_manifest(folder).sha256, []
+    for number, (path, digest) in enumerate(sorted(hashes.items()), 1):
+        if not (folder / path).is_file() or file_hash(folder / path) != digest:
+            changed.append(path)
+        if progress:
+            progress("verifying", number, len(hashes))
+    if changed:
         raise DataError(
-            "\n".join([f"{len(problems)} files are not what they were", *problems]),
+            f"{len(changed)} files are missing or not what they were",
             where=str(folder),
+            value=changed[:10],
             way_out=f"delete the folder and run `{making(name)}`",
         )
     return folder

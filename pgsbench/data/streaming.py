@@ -11,16 +11,12 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from pgsbench.data.augment import Transform
 from pgsbench.data.damage import UnusableError
-from pgsbench.data.order import draws
+from pgsbench.data.order import MAX_ATTEMPTS, draws
 from pgsbench.data.pairs import OpenShards, Pairs
 from pgsbench.data.samples import Batch, Fault, Tokenize, rank_slice
-from pgsbench.data.transforms import Pixels
+from pgsbench.data.transforms import Pixels, Transform
 from pgsbench.errors import DataError, UserError
-
-#: So many stand-ins for a damaged pair are tried.
-MAX_ATTEMPTS = 100
 
 # What the randomness of a place is for; order has no number of its own.
 _FOR_PICTURE, _FOR_CAPTION = 1, 2
@@ -92,7 +88,7 @@ def check_batch_size(num_pairs: int, batch_size: int) -> None:
 
 def none_left(where: str) -> DataError:
     """Return the error of a pair that nothing can stand in for."""
-    rule = f"neither this sample nor any of {MAX_ATTEMPTS} others can be used"
+    rule = f"neither this sample nor any of {MAX_ATTEMPTS - 1} others can be used"
     return DataError(rule, where=where, way_out="`pgsbench data verify DATA` counts the damage")
 
 
@@ -151,15 +147,13 @@ class _Source(IterableDataset[Batch | UserError]):
         self, opened: OpenShards, number: int, place: int, visit: int, faults: list[Fault]
     ) -> tuple[Pixels, str, Pixels | None, int]:
         drawn = int(draws(_FOR_PICTURE, self.seed, place, count=1)[0] >> np.uint64(1))
-        original = number
-        for attempt in range(MAX_ATTEMPTS):
+        for one in self.reader.pairs.order.candidates(number, place, self.seed):
             try:
-                pair = opened.read(number)
+                pair = opened.read(one)
                 pixels, objects = self.reader.transform(pair.picture, pair.objects, drawn)
             except UnusableError as error:
-                faults.append(Fault(number, error.reason, opened.where(number)))
-                number = self.reader.pairs.order.replacement(original, place, self.seed, attempt)
+                faults.append(Fault(one, error.reason, opened.where(one)))
                 continue
-            caption = pair.captions[chosen(len(pair.captions), self.seed, visit, number)]
-            return pixels, caption, objects, number
-        raise none_left(faults[-MAX_ATTEMPTS].where)
+            caption = pair.captions[chosen(len(pair.captions), self.seed, visit, one)]
+            return pixels, caption, objects, one
+        raise none_left(opened.where(number))

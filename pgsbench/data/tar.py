@@ -8,15 +8,21 @@ from __future__ import annotations
 import io
 import re
 import tarfile
-import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from pgsbench.errors import DataError
 
 #: Endings of image files. Where a sample has several, training takes the first of these, as open_clip does.
 IMAGE_TYPES = ("jpg", "png", "jpeg", "webp")
+
+#: What may be wrong with a sample or with the rest of an archive.
+TWICE, CUT, NO_ARCHIVE = "key used twice", "archive cut off", "not an archive"
+
+#: Ending of each part of a sample -> its offset and length in bytes.
+Parts = dict[str, tuple[int, int]]
 
 _NOTES = re.compile(r"__[^/]*__($|/)")  # webdataset's pattern of names that are no samples
 
@@ -70,16 +76,27 @@ def read_tar(
     Raises:
         DataError: The archive is missing or damaged, or two samples beside each other have one key.
     """
-    key, parts = "", dict[str, bytes]()
-    for this, ending, content in _members(path, read=with_content, keys=keys):
-        if this != key and parts:
-            yield key, parts
-            parts = {}
-        if ending in parts:  # two samples of one key beside each other would pass for one
-            raise DataError("two samples have the same key", where=str(path), value=f"{this}.{ending}")
-        key, parts[ending] = this, content
-    if parts:
-        yield key, parts
+    try:
+        with path.open("rb") as file:
+            for key, parts, fault in samples_of(file):
+                if fault == TWICE:
+                    raise DataError("two samples have the same key", where=str(path), value=key)
+                if fault:
+                    raise _unreadable(path, fault)
+                if keys is None or key in keys:
+                    read = parts if with_content else dict.fromkeys(parts, (0, 0))
+                    yield key, {ending: content_of(file, *span) for ending, span in read.items()}
+    except OSError as error:
+        raise _unreadable(path, f"{type(error).__name__}: {error}") from error
+
+
+def _unreadable(path: Path, fault: str) -> DataError:
+    return DataError(
+        f"the archive cannot be read: {fault}",
+        where=str(path),
+        way_out="copy, fetch or make it again; `pgsbench data status SUITE` checks all archives of a suite, "
+        "`pgsbench data verify NAME` those of a generated data set",
+    )
 
 
 def count_tar(path: Path) -> int:
@@ -91,56 +108,58 @@ def count_tar(path: Path) -> int:
     return sum(1 for _ in read_tar(path, with_content=False))
 
 
-def _members(path: Path, *, read: bool, keys: Collection[str] | None) -> Iterator[tuple[str, str, bytes]]:
-    """Yield key, ending and, where wanted, content of an archive's files, up to an end that is one."""
+def content_of(file: BinaryIO, offset: int, size: int) -> bytes:
+    """Return a part of a file; shorter where the file ends."""
+    file.seek(offset)
+    return file.read(size)
+
+
+def samples_of(file: BinaryIO) -> Iterator[tuple[str, Parts, str]]:
+    """Yield name and parts of each sample of an archive, and what is wrong with it, if anything."""
+    key, parts, fault = "", Parts(), ""
     try:
-        with tarfile.open(path) as tar:
-            for member in tar:
-                key, ending = key_and_ending(member)
-                if member.isfile() and key and ending and (keys is None or key in keys):
-                    handle = tar.extractfile(member) if read else None
-                    yield key, ending, handle.read() if handle else b""
-            check_end(tar)
-    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
-        raise _unreadable(path, error) from error
+        tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115  # it holds nothing but the file
+    except (EOFError, tarfile.TarError):
+        yield "-", {}, NO_ARCHIVE
+        return
+    try:
+        for member in tar:
+            this, ending = _key_and_ending(member)
+            if not (member.isfile() and this and ending):
+                continue
+            if this != key and key:
+                yield key, parts, fault
+                parts, fault = {}, ""
+            if ending in parts:  # two samples of one key beside each other would pass for one
+                fault = TWICE
+            key, parts[ending] = this, (member.offset_data, member.size)
+        _check_end(file, tar.offset)
+    except (EOFError, tarfile.TarError):
+        fault = CUT  # of the last sample nobody knows whether it is whole
+    if key or fault:
+        yield key or "-", parts, fault
 
 
-def check_end(tar: tarfile.TarFile) -> None:
-    """Check, after the last member was read, that the archive ends there.
-
-    Raises:
-        ReadError: It is damaged or cut off.
-    """
+def _check_end(file: BinaryIO, offset: int) -> None:
     # The library takes a damaged header, and a file that is cut off before one, for the end. A real end is
     # marked by blocks of zeros, and nothing else comes after it.
-    assert tar.fileobj is not None
-    tar.fileobj.seek(tar.offset)
-    rest = tar.fileobj.read(tarfile.BLOCKSIZE)
+    rest = content_of(file, offset, tarfile.BLOCKSIZE)
     marked = len(rest) == tarfile.BLOCKSIZE
     while rest and not any(rest):
-        rest = tar.fileobj.read(tarfile.RECORDSIZE)
+        rest = file.read(tarfile.RECORDSIZE)
     if rest or not marked:
-        raise tarfile.ReadError(f"damaged or cut off after {tar.offset:,} bytes")
+        raise EOFError
 
 
-def key_and_ending(member: tarfile.TarInfo) -> tuple[str, str]:
-    """Return a member's sample and its ending; empty ones for what is no part of a sample."""
-    # Notes about the archive, files without an ending, hidden ones as macOS adds them. webdataset
-    # skips these, too, but takes hidden ones in folders for samples.
+def _key_and_ending(member: tarfile.TarInfo) -> tuple[str, str]:
+    # A member's sample and its ending; empty ones for what is no part of a sample: notes about the archive,
+    # files without an ending, hidden ones as macOS adds them. webdataset skips these, too, but takes hidden
+    # ones in folders for samples.
     folder, _, base = member.name.rpartition("/")
     stem, _, ending = base.partition(".")
     if not stem or _NOTES.match(member.name):
         return "", ""
     return (f"{folder}/{stem}" if folder else stem), ending.lower()
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(
-        f"the archive cannot be read: {type(error).__name__}: {error}",
-        where=str(path),
-        way_out="copy, fetch or make it again; `pgsbench data status SUITE` checks all archives of a suite, "
-        "`pgsbench data verify NAME` those of a generated data set",
-    )
 
 
 def image_of(parts: Mapping[str, bytes], where: str, *, kinds: Sequence[str] = IMAGE_TYPES) -> EncodedImage:

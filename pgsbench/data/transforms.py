@@ -1,8 +1,14 @@
-"""From image files to tensors of the size a model wants, the way open_clip's evaluation transform does it."""
+"""From image files to pixels of the size a model wants, as open_clip's transforms do it.
+
+With the same draws the pixels of a training are those of ``open_clip.image_transform(is_train=True)``:
+torchvision chooses the crop and the colours and changes them. The map of objects is cropped along.
+"""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -10,37 +16,110 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pgsbench.data.damage import PILLOW_ERRORS, UnusableError, open_picture
-from pgsbench.errors import DataError
+from pgsbench.config.augmentation import AugmentConfig
+from pgsbench.data.damage import DAMAGED, PILLOW_ERRORS, UnusableError, open_picture
 
 #: Raw pixels, (h, w, 3) or (h, w).
 Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
 
-def decode(
-    data: bytes, size: tuple[int, int], *, where: str, way_out: str = "copy, fetch or make the data again"
-) -> Pixels:
-    """Decode an image file to (height, width, 3) uint8: shorter side to `size`, bicubic, centre crop.
+@dataclass(frozen=True)
+class Transform:
+    """From image files to pixels of the size that a model wants.
 
-    Args:
-        data: The file's bytes.
+    Attributes:
         size: (height, width) in pixels.
-        where: The file, or its place in an archive, for messages.
-        way_out: What to do about a damaged one.
-
-    Raises:
-        DataError: The bytes are no readable image.
+        augment: What is drawn; None: shorter side to `size`, centre crop.
+        scaled_decoding: Let the JPEG decoder scale large pictures down: faster, and slightly other pixels.
     """
-    try:
-        image = open_picture(data).convert("RGB")
-    except UnusableError as error:
-        raise DataError(f"an image cannot be decoded: {error.reason}", where=where, way_out=way_out) from None
-    except PILLOW_ERRORS as error:
-        raise DataError(f"an image cannot be decoded: {error}", where=where, way_out=way_out) from error
-    return np.asarray(fit(image, size, Image.Resampling.BICUBIC), dtype=np.uint8)
+
+    size: tuple[int, int]
+    augment: AugmentConfig | None = None
+    scaled_decoding: bool = False
+
+    def __call__(self, data: bytes, objects: bytes | None, seed: int) -> tuple[Pixels, Pixels | None]:
+        """Return the picture, (h, w, 3) uint8, and its map of objects, (h, w) uint8.
+
+        Args:
+            data: The image file.
+            objects: The map as an image file; None: there is none.
+            seed: Decides what is drawn.
+
+        Raises:
+            UnusableError: A file is damaged.
+        """
+        picture = open_picture(data)
+        try:
+            return self._changed(picture, None if objects is None else _map_of(objects), seed)
+        except PILLOW_ERRORS:
+            raise UnusableError(DAMAGED) from None
+
+    def _changed(
+        self, picture: Image.Image, objects: Image.Image | None, seed: int
+    ) -> tuple[Pixels, Pixels | None]:
+        if self.augment is None:
+            if self.scaled_decoding:
+                self._draft(picture, (0, 0, picture.height, picture.width))
+            shown = _fit(picture.convert("RGB"), self.size, Image.Resampling.BICUBIC)
+            fitted = None if objects is None else _fit(objects, self.size, Image.Resampling.NEAREST)
+            return np.asarray(shown), None if fitted is None else np.asarray(fitted)
+        with torch.random.fork_rng(devices=[]):
+            # torch.manual_seed would seed all devices, too, and look where it was called from each time.
+            torch.default_generator.manual_seed(seed)
+            from torchvision.transforms import RandomResizedCrop  # slow to import
+
+            box = RandomResizedCrop.get_params(picture, list(self.augment.scale), list(self.augment.ratio))
+            whole = picture.size
+            if self.scaled_decoding:
+                self._draft(picture, box)
+            shown = self._cropped(picture.convert("RGB"), _scaled(box, whole, picture.size))
+            shown = _coloured(shown, self.augment, random.Random(seed))
+        if objects is None:
+            return np.asarray(shown), None
+        box = _scaled(box, whole, objects.size)
+        return np.asarray(shown), np.asarray(self._cropped(objects, box, Image.Resampling.NEAREST))
+
+    def _cropped(
+        self,
+        picture: Image.Image,
+        box: tuple[int, int, int, int],
+        resampling: Image.Resampling = Image.Resampling.BICUBIC,
+    ) -> Image.Image:
+        top, left, height, width = box
+        return picture.crop((left, top, left + width, top + height)).resize(self.size[::-1], resampling)
+
+    def _draft(self, picture: Image.Image, box: tuple[int, int, int, int]) -> None:
+        """Let a JPEG decoder scale so far that the box still has the pixels that are wanted."""
+        height, width = self.size
+        scale = max(height / box[2], width / box[3])
+        picture.draft("RGB", (round(picture.width * scale), round(picture.height * scale)))
 
 
-def map_of(data: bytes) -> Image.Image:
+def _scaled(
+    box: tuple[int, int, int, int], whole: tuple[int, int], size: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """Return a box (top, left, height, width) of a picture in a copy of another (width, height)."""
+    if whole == size:
+        return box
+    across, down = size[0] / whole[0], size[1] / whole[1]
+    top, left = round(box[0] * down), round(box[1] * across)
+    height, width = max(1, round(box[2] * down)), max(1, round(box[3] * across))
+    return top, left, min(height, size[1] - top), min(width, size[0] - left)
+
+
+def _coloured(picture: Image.Image, augment: AugmentConfig, chance: random.Random) -> Image.Image:
+    # In open_clip's order, with its draws: of whether from `random`, of how much from torch.
+    from torchvision.transforms import ColorJitter
+    from torchvision.transforms import functional as change
+
+    if augment.color_jitter and augment.color_jitter_prob and chance.random() < augment.color_jitter_prob:
+        picture = ColorJitter(*augment.color_jitter)(picture)
+    if augment.gray_scale_prob and chance.random() < augment.gray_scale_prob:
+        picture = change.rgb_to_grayscale(picture, num_output_channels=3)
+    return picture
+
+
+def _map_of(data: bytes) -> Image.Image:
     """Return a map of objects as numbers in one channel: 0 background, else the object's number.
 
     Raises:
@@ -52,7 +131,7 @@ def map_of(data: bytes) -> Image.Image:
     return image.copy() if image.mode in ("P", "L") else image.convert("L")
 
 
-def fit(image: Image.Image, size: tuple[int, int], resampling: Image.Resampling) -> Image.Image:
+def _fit(image: Image.Image, size: tuple[int, int], resampling: Image.Resampling) -> Image.Image:
     """Return an image scaled by its shorter side to `size`, (height, width), and cropped at the centre."""
     height, width = size
     if image.size == (width, height):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pgsbench.data import exported, fetch, store
+from pgsbench.data import fetch, store
 from pgsbench.data.store import Progress
 from pgsbench.errors import DataError, UserError
 from pgsbench.evaluation.suite import Suite, Task, builtin_dataset, public_set
@@ -124,14 +124,14 @@ def fetch_missing(
     for number, task in enumerate(needed):
         if number and availability(task, root=root).state not in FETCHABLE:
             continue  # it came with what an earlier task needs
-        if offline and is_fetchable(task) and not _has_copy(task, root):
+        if offline and is_fetchable(task):
             untried.append(task.data)
             continue
         if progress:
             progress("fetching", number, len(needed))
         if problem := _fetch(task, root):
             problems.append(f"- {task.data}: {problem}")
-            offline = offline or fetch.NO_NETWORK in problem  # nor will the next one come
+            offline = offline or fetch.NOT_FETCHED in problem  # nor will the next one come
         else:
             say(f"fetched: {data_folder(task.data, root=root)}")
     if untried:
@@ -152,18 +152,12 @@ def is_fetchable(task: Task) -> bool:
     return known is not None and known.is_fetchable
 
 
-def _has_copy(task: Task, root: Path) -> bool:
-    known = public_set(task.data)
-    return known is not None and exported.copy_of(known, root) is not None
-
-
 def _fetch(task: Task, root: Path) -> str:
     """Fetch one set; return what went wrong, or nothing."""
     known = public_set(task.data)
     assert known is not None
     try:
-        is_theirs = not known.is_known or exported.copy_of(known, root)
-        (exported.export if is_theirs else fetch.fetch)(known, splits_of(task), root)
+        fetch.fetch(known, splits_of(task), root)
     except DataError as error:
         return ": ".join(part for part in (error.where, error.rule, error.way_out) if part)
     found = availability(task, root=root)

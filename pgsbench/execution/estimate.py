@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from pgsbench.config.schema import RunConfig, UnmaskedTuning
-from pgsbench.data.made_up import MadeUp
+from pgsbench.data.samples import MadeUp
 from pgsbench.devices import use
 from pgsbench.masking.configure import configure, configure_text
 from pgsbench.masking.text.words import WordCounts

@@ -98,7 +98,7 @@ def diagnose_masks(
         where = "--output" if what.is_study and not to else "--to"
         raise ConfigError(f"nothing can be written here: {reason}", where=where, value=str(folder))
     clip = build(model or what.model, seed=what.seed)
-    pairs = open_pairs(what.data, first=batches * what.batch_size, seed=what.seed, progress=progress)
+    pairs = open_pairs(what.data, progress=progress)
     reader = open_reader(
         pairs,
         what.data,

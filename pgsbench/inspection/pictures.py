@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from pgsbench.config.schema import DataConfig
+from pgsbench.data.damage import UnusableError
 from pgsbench.data.pairs import Pairs
 from pgsbench.data.shards import open_reader
 from pgsbench.data.source_names import resolve
-from pgsbench.data.transforms import decode
+from pgsbench.data.transforms import Transform
 from pgsbench.errors import DataError
 
 
@@ -42,7 +43,11 @@ def from_files(paths: Sequence[Path], size: tuple[int, int]) -> Pictures:
     for path in paths:
         if not path.is_file():
             raise DataError("there is no such picture", where=str(path))
-        pixels = decode(path.read_bytes(), size, where=str(path), way_out="name a PNG, JPEG or WebP picture")
+        try:
+            pixels, _ = Transform(size)(path.read_bytes(), None, 0)
+        except UnusableError as error:
+            way_out = "name a PNG, JPEG or WebP picture"
+            raise DataError(error.reason, where=str(path), way_out=way_out) from None
         images.append(torch.from_numpy(pixels.copy()))
     return Pictures(torch.stack(images).permute(0, 3, 1, 2), [path.name for path in paths])
 

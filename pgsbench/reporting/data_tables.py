@@ -7,9 +7,8 @@ from itertools import chain
 from pathlib import Path
 
 from pgsbench.config.schema import DataConfig
-from pgsbench.data import store
-from pgsbench.data.damage import CUT, NO_ARCHIVE, VANISHED
-from pgsbench.data.verify import Verified, verify_pairs
+from pgsbench.data import shards, store
+from pgsbench.data.tar import CUT, NO_ARCHIVE
 from pgsbench.evaluation import availability
 from pgsbench.evaluation.suite import Suite
 from pgsbench.reporting.render import COUNT, Header, Table
@@ -71,7 +70,7 @@ def verified_table(name: str, *, progress: store.Progress | None = None) -> tupl
         DataError: There is no such data, or a file of a built-in data set is not what it was.
     """
     if not store.is_builtin(name):
-        return _samples_table(verify_pairs(name, progress=progress), name)
+        return _samples_table(name, *shards.verify(name, progress=progress))
     folder = store.check(name, progress=progress)
     count = len(store.read_manifest(folder).sha256)
     return Table(
@@ -79,23 +78,18 @@ def verified_table(name: str, *, progress: store.Progress | None = None) -> tupl
     ), False
 
 
-def _samples_table(found: Verified, train: str) -> tuple[Table, bool]:
+def _samples_table(train: str, num_usable: int, faults: list[tuple[str, str]]) -> tuple[Table, bool]:
     # How many samples cannot be used, by reason, and where the first lies; and whether they are too many.
-    firsts: dict[str, str] = {}
-    for shard, key, reason in found.faults:
-        firsts.setdefault(reason, f"{shard}:{key}")
-    counts = Counter(reason for _, _, reason in found.faults)
+    firsts = {reason: place for place, reason in reversed(faults)}
+    counts = Counter(reason for _, reason in faults)
     rows = [[reason, count, firsts[reason]] for reason, count in counts.most_common()]
-    total = found.num_usable + len(found.faults)
-    rows.append(["usable", found.num_usable, ""])
-    share, limit = len(found.faults) / total, DataConfig.model_fields["max_bad_share"].default
-    notes = [f"{len(found.faults):,} of {total:,} samples cannot be used ({share:.2%})."]
+    rows.append(["usable", num_usable, ""])
+    total = num_usable + len(faults)
+    share, limit = len(faults) / total, DataConfig.model_fields["max_bad_share"].default
+    notes = [f"{len(faults):,} of {total:,} samples cannot be used ({share:.2%})."]
     if share > limit:
         notes.append(f"A training stops at them, unless data.max_bad_share ({limit:.0%}) allows more.")
-    cut = Counter(shard for shard, _, reason in found.faults if reason in (CUT, NO_ARCHIVE, VANISHED))
-    if once := sum(count == 1 for count in cut.values()):
-        notes.append(
-            f"Shards that are cut, gone or no archive: {once}; each counts once, whatever it has lost."
-        )
+    if cut := counts[CUT] + counts[NO_ARCHIVE]:
+        notes.append(f"Shards that are cut or no archive: {cut}; each counts once, whatever it has lost.")
     header: Header = ["samples", ("count", COUNT), "the first"]
     return Table(f"Samples of {train}", header, rows, notes), share > limit

@@ -21,7 +21,7 @@ from pgsbench.config.schema import (
     TextConfig,
     TrainedConfig,
 )
-from pgsbench.data import source_names, store
+from pgsbench.data import store
 from pgsbench.errors import ConfigError, DataError, ModelError, UserError
 from pgsbench.masking.configure import (
     configure,
@@ -175,11 +175,7 @@ def _with_inherited(
 
 
 def _data_problems(data: DataConfig, where: Callable[[str], str]) -> list[UserError]:
-    """Return what is wrong with the braces of the training data, or with the knobs of its recipe."""
-    try:
-        source_names.check_braces(data.train)
-    except DataError as error:
-        return [error.moved(where)]
+    """Return what is wrong with the knobs of the training data's recipe."""
     try:
         if data.recipe and not store.is_builtin(data.source):
             raise DataError(

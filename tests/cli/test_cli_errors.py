@@ -66,7 +66,7 @@ def call(
         (("masks", "preview", "{folder}/no.jpg", "--model", "tiny-vit"), "there is no such picture"),
         (("masks", "preview", "{study}", "--strategies", "attentive"), "which a preview does not have"),
         (("masks", "preview", "--data", "scenes", "--to", "masks.txt"), "written as .png, .pdf, .svg"),
-        (("masks", "preview", "{shards}/00000.tar", "--model", "tiny-vit"), "00000.tar: an image cannot be"),
+        (("masks", "preview", "{shards}/00000.tar", "--model", "tiny-vit"), "00000.tar: not a picture"),
         (("masks", "preview", "cat.jpg", "--mask-ratio", "1.5"), "--mask-ratio: must be in [0, 1)"),
         (("masks", "preview", "paper", "--mask-ratio", "0.6"), "0.6, arms.pgs-0.3.strategy.max_ratio: "),
         (("masks", "diagnose", "baselins"), "did you mean 'baselines'?"),

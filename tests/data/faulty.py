@@ -1,4 +1,4 @@
-"""Shards with planted faults, each kind in known places."""
+"""Shards with planted faults, each kind in known places; and a tokenizer that reads a caption's number."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
-from tinyworld import picture
+from tinyworld import picture, png
 
 from pgsbench.data import damage
 from pgsbench.data.tar import write_tar
+
+
+def lengths(texts: list[str]) -> torch.Tensor:
+    """Stand in for a tokenizer: the number at the end of each caption."""
+    return torch.tensor([[int(text.split()[-1])] for text in texts])
 
 
 def jpeg(number: int, size: tuple[int, int] = (40, 40)) -> bytes:
@@ -30,29 +36,20 @@ def bomb(width: int, height: int) -> bytes:
         checksum = struct.pack(">I", zlib.crc32(kind + content))
         return struct.pack(">I", len(content)) + kind + content + checksum
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"".join(
-        [
-            b"\x89PNG\r\n\x1a\n",
-            chunk(b"IHDR", header),
-            chunk(b"IDAT", zlib.compress(b"\0" * 64)),
-            chunk(b"IEND", b""),
-        ]
-    )
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 64)) + chunk(b"IEND", b"")
 
 
 def damaged_inside(number: int) -> bytes:
     """Return a PNG file that begins and ends well; only decoding it shows that it is damaged."""
-    file = io.BytesIO()
-    Image.fromarray(picture(number)[0]).save(file, "png")
-    content = bytearray(file.getvalue())
+    content = bytearray(png(picture(number)[0]))
     middle = len(content) // 2
     content[middle : middle + 200] = bytes(200)
     return bytes(content)
 
 
 def plant(folder: Path, per_shard: int = 40) -> dict[str, int]:
-    """Write three shards of which many samples are faulty; return reason -> how many."""
+    """Write three shards of which every fifth sample is faulty; return reason -> how many."""
     folder.mkdir(parents=True)
     faults = {
         damage.TRUNCATED: lambda n: {"jpg": jpeg(n)[:-300], "txt": b"x 1"},
@@ -63,17 +60,16 @@ def plant(folder: Path, per_shard: int = 40) -> dict[str, int]:
         damage.TOO_LARGE: lambda n: {"png": bomb(50_000, 50_000), "txt": b"x 1"},
         damage.DAMAGED: lambda n: {"png": damaged_inside(n), "txt": b"x 1"},
     }
-    counts = dict.fromkeys(faults, 0)
-    kinds = list(faults)
+    counts, kinds = dict.fromkeys(faults, 0), list(faults)
     for shard in range(3):
         samples = []
         for number in range(shard * per_shard, (shard + 1) * per_shard):
-            kind = kinds[number // 5 % len(kinds)] if number % 5 == 3 else ""
-            if kind:
+            parts = {"jpg": jpeg(number), "txt": f"number {number}".encode()}
+            if number % 5 == 3:
+                kind = kinds[number // 5 % len(kinds)]
                 counts[kind] += 1
-                samples.append((f"{number:05d}", faults[kind](number)))
-            else:
-                samples.append((f"{number:05d}", {"jpg": jpeg(number), "txt": f"number {number}".encode()}))
+                parts = faults[kind](number)
+            samples.append((f"{number:05d}", parts))
         write_tar(folder / f"{shard}.tar", samples)
     return counts
 

@@ -1,26 +1,31 @@
-"""Pictures of one's own become shards; shards that lie elsewhere are copied, within bounds."""
+"""Names of training data, pictures of one's own that become shards, and shards that lie elsewhere."""
 
 from __future__ import annotations
 
+import errno
 import functools
 import http.server
+import os
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import faulty
+import fsspec
 import pyarrow
 import pytest
 import torch
 from PIL import Image
 from pyarrow import parquet
+from tinyworld import TinyWorld
 
 from pgsbench.config.schema import DataConfig
 from pgsbench.data import damage, own, remote, shards, source_names, store
-from pgsbench.data.make import make
+from pgsbench.data.index import index_of, summaries
 from pgsbench.data.tar import read_tar, write_tar
-from pgsbench.data.verify import verify_pairs
 from pgsbench.errors import DataError
 from pgsbench.reporting.data_tables import datasets_table, verified_table
 from pgsbench.reporting.terminal import text
@@ -29,6 +34,38 @@ from pgsbench.reporting.terminal import text
 @pytest.fixture(autouse=True)
 def own_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGSBENCH_DATA", str(tmp_path / "data"))
+
+
+# ------------------------------------------------------------------------------------------- names
+
+
+def test_patterns_name_shards(tiny: TinyWorld) -> None:
+    folder, three = tiny.shards, [f"{tiny.shards}/0000{number}.tar" for number in range(3)]
+    for train in (str(folder), f"{folder}/{{00000..00002}}.tar", f"{folder}/*.tar"):
+        assert source_names.resolve(train) == three
+    assert source_names.sources_of(f"{three[1]}::{three[0]}") == [[three[1]], [three[0]]]
+    assert source_names.expand("{a,b/{08..10}}.tar") == ["a.tar", "b/08.tar", "b/09.tar", "b/10.tar"]
+
+
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [
+        ("{folder}/{00000..00004}.tar", "2 of 5 shards are missing"),
+        ("{folder}/nothing/*.tar", "no shards here"),
+        ("scene", "did you mean 'scenes'"),
+        ("x/{00000..00010.tar", "this names no shards"),
+        (f"{'x' * 300}.tar", "this names no shards"),
+        ("pipe:cat {folder}/00000.tar", "no commands"),
+        ("{folder}/00000.tar::pipe:touch made", "no commands"),
+        ("ssh://host/x.tar", "no commands"),
+    ],
+)
+def test_what_names_no_shards_is_refused(tiny: TinyWorld, train: str, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        source_names.resolve(train.replace("{folder}", str(tiny.shards)))
+
+
+# ------------------------------------------------------------------------------------------- one's own
 
 
 @pytest.fixture
@@ -46,24 +83,28 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def captions_of(name: str) -> list[list[str]]:
-    found = []
-    for shard in source_names.resolve(name):
-        for _, parts in read_tar(Path(shard)):
-            found.append((parts.get("txt") or parts["captions.txt"]).decode().split("\n"))
-    return found
+    samples = (parts for shard in source_names.resolve(name) for _, parts in read_tar(Path(shard)))
+    return [(parts.get("txt") or parts["captions.txt"]).decode().split("\n") for parts in samples]
 
 
-def test_a_folder_of_pictures_and_texts(pictures: Path) -> None:
-    made = own.make_own("mine", pictures)
-    assert (made.num_pairs, made.faults) == (5, {damage.NO_IMAGE: 1})
+def test_a_folder_of_pictures_and_texts(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = own.make("mine", source=pictures)
     assert str(made) == f"made: {made.folder}: 5 pairs, 1 left out ({damage.NO_IMAGE}); data.train=mine"
     assert captions_of("mine") == [[f"number {number}"] for number in (0, 1, 2, 4, 5)]
     assert len(shards.open_pairs("mine")) == 5
-    with pytest.raises(DataError, match="there is a data set of this name"):
-        own.make_own("mine", pictures)
-    for name in ("scenes", "../x", ""):
-        with pytest.raises(DataError, match="cannot be a name"):
-            own.make_own(name, pictures)
+    (row,) = (row for row in datasets_table().cells() if row[0] == "mine")
+    assert row[4] == "own/mine"
+    for name in ("mine", "../x", ""):
+        with pytest.raises(DataError, match="taken or cannot be one"):
+            own.make(name, source=pictures)
+    with pytest.raises(DataError, match="did you mean 'mine'"):
+        source_names.resolve("mina")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(DataError, match=f"name the folder {tmp_path / 'mine'}, or rename"):
+        source_names.resolve("mine")
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "parquet"])
@@ -77,49 +118,53 @@ def test_a_table_of_paths_and_captions(pictures: Path, kind: str, monkeypatch: p
         parquet.write_table(pyarrow.table({"url": paths, "TEXT": texts, "n": range(6)}), table)
     else:
         mark = "," if kind == "csv" else "\t"
-        table.write_text(
-            "\n".join(mark.join(f'"{cell}"' for cell in row) for row in [("filepath", "title"), *rows])
-        )
-    made = own.make_own("mine", table)
+        lines = (mark.join(f'"{cell}"' for cell in row) for row in [("filepath", "title"), *rows])
+        table.write_text("\n".join(lines))
+    made = own.make("mine", source=table)
     assert made.num_pairs == 3
     assert made.faults == {own._MISSING: 1, damage.NO_CAPTION: 1}
     assert captions_of("mine") == [["one, first", "one, again"], ["two"], ["four"]]
     assert len(source_names.resolve("mine")) == 3
 
 
-def test_a_table_without_known_columns_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_table_of_pictures_is_told(tmp_path: Path) -> None:
+    (tmp_path / "broken.parquet").write_bytes(b"no")
     (tmp_path / "t.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(DataError, match=r"no column is called filepath.*got \['a', 'b'\]"):
-        own.make_own("mine", tmp_path / "t.csv")
+    held = pyarrow.table({"image": [{"bytes": b"x"}], "caption": ["one"]})
+    parquet.write_table(held, tmp_path / "held.parquet")
+    for table, said in (
+        ("broken.parquet", "cannot be read"),
+        ("gone.csv", "cannot be read"),
+        ("held.parquet", "a path or a URL, not held in the table"),
+        ("t.csv", r"no column is called filepath.*got \['a', 'b'\]"),
+        ("", "no picture can be used"),
+    ):
+        with pytest.raises(DataError, match=said):
+            own.make_own("mine", tmp_path / table)
 
 
-def test_the_way_out_of_a_table_of_other_separators_and_of_file_urls(pictures: Path, tmp_path: Path) -> None:
-    picture = pictures / "00000" / "0.jpg"
-    table = tmp_path / "t.csv"
-    table.write_text(f"filepath\ttitle\n{picture.as_uri()}\tone\n")
-    with pytest.raises(DataError, match=r"separated by tabs: call it t\.tsv"):
-        own.make_own("mine", table)
-    assert own.make_own("mine", table.rename(tmp_path / "t.tsv")).num_pairs == 1
+def test_a_data_folder_that_cannot_be_made_is_told(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:  # what root gets below /proc, and anybody on a full disk
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-
-def test_a_name_that_is_a_folder_here_too_is_refused(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    own.make_own("shards", pictures)
-    monkeypatch.chdir(tmp_path)
-    assert len(source_names.resolve("shards")) == 1
-    (tmp_path / "shards").mkdir()
-    with pytest.raises(DataError, match=f"name the folder {tmp_path / 'shards'}, or rename"):
-        source_names.resolve("shards")
-
-
-def test_a_data_folder_that_cannot_be_made_is_told(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("PGSBENCH_DATA", str(tmp_path / "file"))
-    with pytest.raises(DataError, match="data sets cannot be written"):
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(DataError, match=r"cannot be written: No space left.*\n.*PGSBENCH_DATA"):
         own.make_own("mine", pictures)
+
+
+def test_verify_counts_what_only_decoding_shows(tmp_path: Path) -> None:
+    counts = faulty.plant(tmp_path / "train")
+    (tmp_path / "train" / "3.tar").write_text("no archive")
+    num_usable, faults = shards.verify(str(tmp_path / "train"))
+    assert num_usable + len(faults) == 121
+    assert Counter(reason for _, reason in faults) == {**counts, "not an archive": 1}
+    table, stops = verified_table(str(tmp_path / "train"))
+    assert stops
+    assert "A training stops at them, unless data.max_bad_share (1%) allows more." in text(table)
+    assert "Shards that are cut or no archive: 1;" in text(table)
+
+
+# ------------------------------------------------------------------------------------------- elsewhere
 
 
 @pytest.fixture
@@ -127,20 +172,17 @@ def served(tmp_path: Path) -> Iterator[str]:
     folder = tmp_path / "served"
     folder.mkdir()
     for shard in range(3):
-        parts = [
-            (f"{n}", {"jpg": faulty.jpeg(shard * 10 + n, (64, 64)), "txt": f"x {shard * 10 + n}".encode()})
-            for n in range(10)
-        ]
+        numbers = range(shard * 10, shard * 10 + 10)
+        parts = [(f"{n}", {"jpg": faulty.jpeg(n, (64, 64)), "txt": f"x {n}".encode()}) for n in numbers]
         write_tar(folder / f"{shard}.tar", parts)
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))
-    )
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    handler = functools.partial(Quiet, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
 
@@ -154,66 +196,40 @@ def test_shards_elsewhere_are_read_as_those_here(
 
     def read(train: str) -> list[torch.Tensor]:
         data = DataConfig(train=train, augment=None, workers=0, memory_limit_gib=1e-9)
-        reader = shards.open_reader(
-            shards.open_pairs(data),
-            data,
-            image_size=(16, 16),
-            tokenize=lambda texts: torch.tensor([[int(text.split()[-1])] for text in texts]),
-        )
+        pairs = shards.open_pairs(data)
+        reader = shards.open_reader(pairs, data, image_size=(16, 16), tokenize=faulty.lengths)
         return [batch.images for batch in islice(reader.batches(seed=0, batch_size=8), 4)]
 
-    there, here = read(f"{served}/{{0..2}}.tar"), read(f"{tmp_path}/served")
-    assert all(torch.equal(one, other) for one, other in zip(there, here, strict=True))
+    there, here = f"{served}/{{0..2}}.tar", f"{tmp_path}/served"
+    assert all(torch.equal(one, other) for one, other in zip(read(there), read(here), strict=True))
     copies = list((store.root() / "remote").glob("*.tar"))
     assert sum(path.stat().st_size for path in copies) <= 1.5 * size
-    data = DataConfig(train=f"{served}/{{0..2}}.tar")
-    assert shards.identity(data) == shards.identity(DataConfig(train=f"{tmp_path}/served"))
-
-
-def test_a_url_that_is_not_there_is_named(served: str) -> None:
+    assert shards.identity(DataConfig(train=there)) == shards.identity(DataConfig(train=here))
     with pytest.raises(DataError, match=r"9\.tar: a shard cannot be read"):
         shards.open_pairs(f"{served}/9.tar")
 
 
-def test_schemes_are_those_of_files() -> None:
-    assert remote.is_remote("s3://bucket/0.tar")
-    assert not remote.is_remote("pipe:curl http://x")
+def test_a_store_that_does_not_answer_is_a_mistake_of_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_route(*_: object, **__: object) -> None:  # as the libraries of s3 and gs raise: no `OSError`
+        raise RuntimeError("could not connect")
+
+    monkeypatch.setattr(fsspec, "filesystem", no_route)
+    with pytest.raises(DataError, match=r"s3://pairs/7\.tar: .*cannot be read .*could not connect"):
+        index_of("s3://pairs/7.tar")
 
 
-def test_verify_counts_what_only_decoding_shows(tmp_path: Path) -> None:
-    counts = faulty.plant(tmp_path / "train")
-    found = verify_pairs(str(tmp_path / "train"))
-    assert found.num_usable + len(found.faults) == 120
-    by_reason: dict[str, int] = {}
-    for _, _, reason in found.faults:
-        by_reason[reason] = by_reason.get(reason, 0) + 1
-    assert by_reason == counts
-    table, stops = verified_table(str(tmp_path / "train"))
-    told = text(table)
-    assert "A training stops at them, unless data.max_bad_share (1%) allows more." in told
-    assert stops
-    assert "Shards that are cut" not in told
-    (tmp_path / "train" / "3.tar").write_text("no archive")
-    assert "Shards that are cut, gone or no archive: 1;" in text(verified_table(str(tmp_path / "train"))[0])
+def test_shards_that_are_remembered_are_asked_after_together(
+    tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [str(path) for path in sorted(tiny.shards.glob("*.tar"))]
+    expected, state, all_ask = summaries(names), remote.state, threading.Barrier(3)
 
+    def answered_when_all_ask(shard: str) -> list[Any]:
+        all_ask.wait(timeout=20)
+        return state(shard)
 
-def test_a_table_that_is_none_is_a_mistake_that_is_told(tmp_path: Path) -> None:
-    broken, held = tmp_path / "broken.parquet", tmp_path / "held.parquet"
-    broken.write_bytes(b"no")
-    parquet.write_table(pyarrow.table({"image": [{"bytes": b"x"}], "caption": ["one"]}), held)
-    for table, message in ((broken, "cannot be read"), (held, "a path or a URL, not held in the table")):
-        with pytest.raises(DataError, match=message):
-            own.make_own("mine", table)
-
-
-def test_ones_own_pictures_have_no_knobs_and_are_listed(pictures: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="only a built-in data set has knobs"):
-        make("mine", knobs=["x=1"], source=pictures)
-    make("mine", source=pictures)
-    table = datasets_table()
-    (row,) = (row for row in table.cells() if row[0] == "mine")
-    assert row[4] == "own/mine"
-    assert "own/mine" in text(table)
-    assert str(tmp_path / "data/own/mine") not in text(table)
-    with pytest.raises(DataError, match="did you mean 'mine'"):
-        source_names.resolve("mina")
+    with monkeypatch.context() as patch:
+        patch.setattr(remote, "state", answered_when_all_ask)
+        assert summaries([*names, names[0]]) == [*expected, expected[0]]
+    with pytest.raises(DataError, match=r"/0\.tar: a shard cannot be read"):  # of several, the first
+        summaries([names[0], *(str(tmp_path / f"{number}.tar") for number in range(20))])

@@ -1,147 +1,145 @@
-"""The reader of training data: what it accepts, and an order that depends on the seed alone."""
+"""The reader of training data: one order, in memory or streamed, for any number of ranks and readers."""
 
 from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
+import faulty
 import pytest
 import torch
 from tinyworld import TinyWorld, picture, png
 
+from pgsbench.config.augmentation import AugmentConfig
 from pgsbench.config.schema import DataConfig
-from pgsbench.data import index, order, shards
+from pgsbench.data import order, shards, streaming
 from pgsbench.data.memory import InMemory
-from pgsbench.data.samples import Batch, Reader
+from pgsbench.data.samples import Batch, Reader, rank_slice
 from pgsbench.data.streaming import Streamed
 from pgsbench.data.tar import write_tar
 from pgsbench.errors import DataError
 
-
-def lengths(texts: list[str]) -> torch.Tensor:
-    """Stand in for a tokenizer: the number at the end of each caption."""
-    return torch.tensor([[int(text.split()[-1])] for text in texts])
-
-
-def reader(tiny: TinyWorld, *, streamed: bool = False, workers: int = 0) -> Reader:
-    data = DataConfig(
-        train=str(tiny.shards), augment=None, memory_limit_gib=1e-9 if streamed else 1.0, workers=workers
-    )
-    return open_plain(data)
+STRONG = AugmentConfig(
+    scale=(0.3, 1.0), color_jitter=(0.4, 0.4, 0.4, 0.1), color_jitter_prob=0.8, gray_scale_prob=0.2
+)
+BATCH = 12
 
 
-def open_plain(data: DataConfig, size: int = 32) -> Reader:
-    return shards.open_reader(shards.open_pairs(data), data, image_size=(size, size), tokenize=lengths)
+def opened(data: DataConfig, size: int = 32) -> Reader:
+    return shards.open_reader(shards.open_pairs(data), data, image_size=(size, size), tokenize=faulty.lengths)
+
+
+def reader(tiny: TinyWorld, *, streamed: bool = False) -> Reader:
+    limit = 1e-9 if streamed else 1.0
+    return opened(DataConfig(train=str(tiny.shards), augment=None, memory_limit_gib=limit, workers=0))
 
 
 def take(source: Reader, count: int, **options: int) -> list[Batch]:
-    return list(islice(source.batches(seed=7, batch_size=8, **options), count))
+    return list(islice(source.batches(**{"seed": 7, "batch_size": 8, **options}), count))
 
 
-def keys(batches: list[Batch]) -> list[int]:
-    return [int(key) for batch in batches for key in batch.texts[:, 0]]
+def ids(batches: list[Batch]) -> list[int]:
+    return [int(number) for batch in batches for number in batch.ids]
 
 
-def test_pictures_captions_and_objects_belong_together(tiny: TinyWorld) -> None:
-    source = reader(tiny)
-    assert isinstance(source, InMemory)
-    batch = take(source, 1)[0]
-    assert batch.objects is not None
-    for image, key, objects in zip(batch.images, batch.texts[:, 0], batch.objects, strict=True):
-        pixels, expected, _ = picture(int(key))
-        assert torch.equal(image, torch.from_numpy(pixels).permute(2, 0, 1))
-        assert torch.equal(objects, torch.from_numpy(expected))
+def same(one: Batch, other: Batch) -> bool:
+    fields = ("images", "texts", "samples", "ids")
+    return all(torch.equal(getattr(one, field), getattr(other, field)) for field in fields)
 
 
-def test_an_epoch_shows_every_pair_once_and_the_next_in_another_order(tiny: TinyWorld) -> None:
-    first, second = keys(take(reader(tiny), 12)), keys(take(reader(tiny), 24)[12:])
-    assert sorted(first) == sorted(second) == list(range(96))
-    assert first != second
+@pytest.mark.parametrize("streamed", [False, True], ids=["memory", "streamed"])
+def test_pictures_captions_and_objects_belong_together(tiny: TinyWorld, streamed: bool) -> None:
+    source = reader(tiny, streamed=streamed)
+    assert isinstance(source, Streamed if streamed else InMemory)
+    for batch in take(source, 24):
+        assert batch.ids.tolist() == batch.texts[:, 0].tolist()
+        for image, number, objects in zip(batch.images, batch.ids, batch.objects, strict=True):
+            pixels, expected, _ = picture(int(number))
+            assert torch.equal(image, torch.from_numpy(pixels).permute(2, 0, 1))
+            assert torch.equal(objects, torch.from_numpy(expected))
 
 
-def test_the_order_depends_on_the_seed_and_on_nothing_else(tiny: TinyWorld) -> None:
+def test_an_epoch_shows_every_pair_once_and_the_seed_alone_decides_the_order(tiny: TinyWorld) -> None:
     torch.manual_seed(0)
-    first = keys(take(reader(tiny), 3))
+    both = ids(take(reader(tiny), 24))
+    assert sorted(both[:96]) == sorted(both[96:]) == list(range(96))
+    assert both[:96] != both[96:]
     torch.manual_seed(1)
-    assert keys(take(reader(tiny), 3)) == first
-    other = list(islice(reader(tiny).batches(seed=8, batch_size=8), 3))
-    assert keys(other) != first
+    assert ids(take(reader(tiny, streamed=True), 24)) == both
+    assert ids(take(reader(tiny), 12, seed=8)) != both[:96]
 
 
-@pytest.mark.parametrize("streamed", [False, True], ids=["memory", "streamed"])
-@pytest.mark.parametrize("start", [1, 5])
-def test_a_resumed_reader_goes_on_with_the_very_next_batch(
-    tiny: TinyWorld, start: int, streamed: bool
-) -> None:
-    whole = keys(take(reader(tiny, streamed=streamed), 8))
-    assert keys(take(reader(tiny, streamed=streamed), 8 - start, start_step=start)) == whole[start * 8 :]
-
-
-def test_streaming_shows_what_memory_shows(tiny: TinyWorld) -> None:
-    streamed, held = reader(tiny, streamed=True), reader(tiny)
-    assert isinstance(streamed, Streamed)
-    for ours, theirs in zip(take(streamed, 20), take(held, 20), strict=True):
-        for field in ("images", "texts", "objects", "samples", "ids"):
-            assert torch.equal(getattr(ours, field), getattr(theirs, field))
-
-
-@pytest.mark.parametrize("streamed", [False, True], ids=["memory", "streamed"])
-def test_the_ranks_of_a_step_share_its_batch(tiny: TinyWorld, streamed: bool) -> None:
-    whole = take(reader(tiny, streamed=streamed), 4, start_step=3)
-    parts = [
-        take(reader(tiny, streamed=streamed), 4, start_step=3, rank=rank, world_size=3) for rank in range(3)
-    ]
+def test_the_ranks_of_a_step_share_its_batch(tiny: TinyWorld) -> None:
+    whole = take(reader(tiny), 4, start_step=3)
+    parts = [take(reader(tiny), 4, start_step=3, rank=rank, world_size=3) for rank in range(3)]
     for step, batch in enumerate(whole):
         assert [len(part[step].images) for part in parts] == [2, 3, 3]
         assert batch.samples.tolist() == list(range((3 + step) * 8, (4 + step) * 8))
-        for field in ("images", "texts", "objects", "samples", "ids"):
+        assert torch.cat([part[step].ids for part in parts]).equal(batch.ids)
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> DataConfig:
+    folder = tmp_path_factory.mktemp("mixed")
+    faulty.plant(folder / "a", per_shard=15)
+    faulty.plant(folder / "b", per_shard=10)
+    faulty.cut(folder / "a" / "2.tar", 0.7)
+    return DataConfig(
+        train=f"{folder}/a::{folder}/b", weights=[1, 2], augment=STRONG, max_bad_share=0.9, workers=0
+    )
+
+
+def read(data: DataConfig, steps: int, *, readers: int, start: int, part: slice) -> list[Batch]:
+    """Read as `readers` processes would, without starting them."""
+    sources, firsts = [], []
+    with pytest.MonkeyPatch.context() as patch:
+        for number in range(readers):
+            info = SimpleNamespace(id=number, num_workers=readers)
+            patch.setattr(streaming, "get_worker_info", lambda info=info: info)
+            sources.append(iter(streaming._Source(opened(data, 16), 7, BATCH, start, part)))
+            firsts.append(next(sources[-1]))
+        return [firsts[n] if n < readers else next(sources[n % readers]) for n in range(steps)]
+
+
+@pytest.mark.parametrize(("world", "readers", "start"), [(1, 3, 0), (2, 1, 5), (4, 3, 5)])
+def test_ranks_readers_and_resumes_see_one_order(
+    mixed: DataConfig, world: int, readers: int, start: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order, "BLOCK_SAMPLES", 20)
+    whole = take(opened(mixed, 16), 12, batch_size=BATCH)[start:]
+    slices = [rank_slice(BATCH, rank, world) for rank in range(world)]
+    parts = [read(mixed, 5, readers=readers, start=start, part=part) for part in slices]
+    for step in range(5):
+        for field in ("images", "texts", "samples", "ids"):
             joined = torch.cat([getattr(part[step], field) for part in parts])
-            assert torch.equal(joined, getattr(batch, field))
+            assert torch.equal(joined, getattr(whole[step], field)), (step, field)
+        assert sum((part[step].faults for part in parts), ()) == whole[step].faults
+    assert any(batch.faults for batch in whole)
 
 
-@pytest.mark.parametrize("streamed", [False, True], ids=["memory", "streamed"])
-def test_a_pair_has_the_same_id_whenever_it_is_seen(tiny: TinyWorld, streamed: bool) -> None:
-    for batch in take(reader(tiny, streamed=streamed), 24):
-        assert batch.ids.tolist() == batch.texts[:, 0].tolist()  # captions end with the number of the pair
+def test_reader_processes_read_what_the_training_itself_would(mixed: DataConfig) -> None:
+    options = {"batch_size": BATCH, "start_step": 4, "rank": 1, "world_size": 2}
+    ours = take(opened(mixed.model_copy(update={"workers": 2}), 16), 4, **options)
+    theirs = take(opened(mixed, 16), 4, **options)
+    assert all(map(same, ours, theirs))
+    assert [batch.faults for batch in ours] == [batch.faults for batch in theirs]
 
 
-def test_shards_without_captions_are_refused_before_anything_starts(tmp_path: Path) -> None:
+def test_what_gives_no_batch_is_refused(tiny: TinyWorld, tmp_path: Path) -> None:
     write_tar(tmp_path / "0.tar", [("a", {"png": png(picture(0)[0])})])
     with pytest.raises(DataError, match=r"no sample can be used.*'no caption': 1"):
         shards.open_pairs(str(tmp_path))
-
-
-def test_a_batch_larger_than_the_data_is_refused(tiny: TinyWorld) -> None:
     with pytest.raises(DataError, match="more pairs than the 96"):
-        next(reader(tiny).batches(seed=0, batch_size=128))
+        take(reader(tiny), 1, batch_size=128)
 
 
 def test_pictures_of_another_size_are_scaled_and_cropped_with_their_objects(tmp_path: Path) -> None:
     pixels, objects, _ = picture(3, size=48)
-    wide = png(pixels[:32]), png(objects[:32])
-    parts = {"png": wide[0], "objects.png": wide[1], "txt": b"x 1"}
+    parts = {"png": png(pixels[:32]), "objects.png": png(objects[:32]), "txt": b"x 1"}
     write_tar(tmp_path / "0.tar", [(str(key), parts) for key in range(8)])
-    source = open_plain(DataConfig(train=str(tmp_path), augment=None), size=16)
-    batch = take(source, 1)[0]
+    (batch,) = take(opened(DataConfig(train=str(tmp_path), augment=None), size=16), 1)
     assert batch.images.shape == (8, 3, 16, 16)
     assert batch.objects is not None
     assert batch.objects.shape == (8, 16, 16)
     assert set(batch.objects.unique().tolist()) <= {0, 1}  # nearest: no numbers between
-
-
-def test_the_first_batches_look_only_into_the_shards_that_decide_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number in range(40):
-        both = (2 * number, 2 * number + 1)
-        pairs = [(f"{i}", {"png": png(picture(i)[0]), "txt": f"a {i}".encode()}) for i in both]
-        write_tar(tmp_path / f"{number:02}.tar", pairs)
-    monkeypatch.setattr(order, "BLOCK_SAMPLES", 5)  # three shards of two pairs
-    data = DataConfig(train=str(tmp_path), augment=None, memory_limit_gib=1e-9, workers=0)
-    looked, look_into = list[str](), index._make
-    monkeypatch.setattr(index, "_make", lambda shard: looked.append(shard) or look_into(shard))
-    few = shards.open_pairs(data, first=24, seed=7)
-    assert len(looked) == 16 < 40  # four blocks, in looks at eight shards
-    early = shards.open_reader(few, data, image_size=(32, 32), tokenize=lengths, few=True)
-    assert keys(take(early, 3)) == keys(take(open_plain(data), 3))
-    assert len(shards.open_pairs(data, first=80, seed=7)) == 80

@@ -6,7 +6,6 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from pgsbench.experiment import run_once
 from pgsbench.session.study import open_study
 from pgsbench.study.budget import PairSeconds
 from pgsbench.worlds import scenes
-from pgsbench.worlds.scenes.recipe import recipe_with
+from pgsbench.worlds.scenes import recipe_with
 
 ALL = [command for page in PAGES for command in commands(page)]
 OURS = [command for command in ALL if command.words[:1] == ["pgsbench"]]
@@ -88,8 +87,6 @@ def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder as working folder, where `scenes` are few."""
     monkeypatch.chdir(folder)
     monkeypatch.setenv("HOME", str(folder))  # some commands write there
-    monkeypatch.setattr(scenes, "make", partial(scenes.make, recipe=SMALL))
-    monkeypatch.setattr(scenes, "identity", partial(scenes.identity, recipe=SMALL))
     monkeypatch.setattr(scenes, "recipe_with", few_with)
     monkeypatch.setattr(scenes.Recipe, "num_train", SMALL.num_train)  # the default, which names leave out
     return folder

@@ -7,6 +7,7 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import huggingface_hub
 import pytest
@@ -52,7 +53,7 @@ def hub(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tup
         (local_dir / ".cache").mkdir(exist_ok=True)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    monkeypatch.setattr(fetch, "_check_hub", lambda where: None)
+    monkeypatch.setattr(huggingface_hub, "get_session", Mock)
     return asked
 
 
@@ -78,13 +79,13 @@ def test_an_interrupted_download_is_not_there(
         shutil.copytree(data / "classes" / "test", local_dir / "test")
         raise ConnectionError("gone\nmore")
 
-    monkeypatch.setattr(fetch, "_check_hub", lambda where: None)
+    monkeypatch.setattr(huggingface_hub, "get_session", Mock)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", broken)
     suite = suite_of(tmp_path, classes("mnist"), classes("dtd"))
     with pytest.raises(DataError) as error:
         fetch_missing(suite)
     text = str(error.value)
-    assert "wds_mnist: the server cannot be reached: ConnectionError: gone\n" in text
+    assert "wds_mnist: this cannot be fetched: ConnectionError: gone\n" in text
     assert "- not tried without a network: clip_benchmark:dtd" in text
     assert {one.state for one in survey(suite)} == {MISSING}
     assert [path.name for path in root.iterdir()] == [".wds_mnist.part"]  # goes on from here

@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from pgsbench.config.schema import TrainingConfig, UnmaskedTuning
-from pgsbench.data.made_up import MadeUp
-from pgsbench.data.samples import Batch
+from pgsbench.data.samples import Batch, MadeUp
 from pgsbench.masking import CARDS
 from pgsbench.masking.configure import configure
 from pgsbench.masking.noise import Draws

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pgsbench.data.made_up import MadeUp
+from pgsbench.data.samples import MadeUp
 from pgsbench.masking import CARDS
 from pgsbench.masking.base import PatchView, Strategy
 from pgsbench.masking.configure import configure

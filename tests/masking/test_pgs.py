@@ -16,9 +16,8 @@ from pgsbench.masking.base import PatchView, view_of
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.pgs_mixed import PgsMixed
 from pgsbench.masking.testing import draws_for, make_view
-from pgsbench.worlds.scenes import scene
+from pgsbench.worlds.scenes import Knobs, scene
 from pgsbench.worlds.scenes.paint import paint
-from pgsbench.worlds.scenes.recipe import Knobs
 
 
 def _draw(seed: int = 0) -> torch.Generator:

@@ -17,9 +17,8 @@ from pgsbench.masking.ops import SHORT_ROW, order_ascending, patchify, shrink, t
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.pgs_mixed import PgsMixed
 from pgsbench.masking.testing import draws_for, make_view
-from pgsbench.worlds.scenes import scene
+from pgsbench.worlds.scenes import Knobs, scene
 from pgsbench.worlds.scenes.paint import paint
-from pgsbench.worlds.scenes.recipe import Knobs
 
 
 def _plain_shrink(images: Tensor, patch: tuple[int, int], side: int) -> tuple[Tensor, tuple[int, int]]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from pgsbench.data.made_up import MadeUp
+from pgsbench.data.samples import MadeUp
 from pgsbench.masking import CARDS
 from pgsbench.masking.configure import configure
 from pgsbench.masking.coverage import objects_kept

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.timing import peak_bytes
 from pgsbench.config.schema import RunConfig
-from pgsbench.data.made_up import MadeUp
+from pgsbench.data.samples import MadeUp
 from pgsbench.masking.configure import configure
 from pgsbench.masking.text.plain import WholeText
 from pgsbench.models import checkpoint

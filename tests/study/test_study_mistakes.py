@@ -136,23 +136,6 @@ def test_what_is_wrong_with_a_searched_path_is_told_once(tmp_path: Path, given: 
     assert "problems" not in text
 
 
-@pytest.mark.parametrize(
-    ("train", "said"),
-    [
-        ("'x/{00000..99999999999}.tar'", "the braces stand for more than 1,000,000 shards"),
-        (f"'{'{0..9}' * 12}'", "the braces stand for more than 1,000,000 shards"),
-        (f"'{'{' * 3000}'", "every `{` needs its `}`"),
-        ("'x/{0..3}.tar::x/{0..3.tar'", "every `{` needs its `}` (got 'x/{0..3.tar')"),
-    ],
-)
-def test_braces_of_training_data_are_counted_before_it_is_looked_for(
-    tmp_path: Path, train: str, said: str
-) -> None:
-    assert complaint(tmp_path, f"data: {{train: {train}}}").startswith(f"1: data.train: {said}")
-    text = complaint(tmp_path, f"arms: {{a: {{data: {{train: {train}}}}}}}")
-    assert text.startswith(f"1: arms.a.data.train: {said}")
-
-
 STRATEGY = """
 from dataclasses import dataclass
 from typing import ClassVar

@@ -15,11 +15,10 @@ from pathlib import Path
 from subprocess import PIPE
 
 import pytest
-from fake_study import fake_record, fake_scores, fake_spec, fake_summary
+from fake_study import fake_scores, fake_spec, fake_summary
 
 from pgsbench.errors import RunError
 from pgsbench.records.run_records import Environment
-from pgsbench.records.study_record import StudyRecord
 from pgsbench.tracking.rundir import RunDir, all_runs, find_runs
 
 
@@ -191,5 +190,3 @@ def test_a_run_keeps_its_scores_on_the_suites_of_two_studies(run: RunDir) -> Non
     (run.path / "scores" / "0123.json").write_text("{")
     with pytest.raises(RunError, match="no readable scores"):
         run.scores_of("0123")
-
-

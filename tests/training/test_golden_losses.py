@@ -28,9 +28,10 @@ from pgsbench.data.memory import InMemory
 from pgsbench.masking import CARDS
 from pgsbench.masking.text import TEXT_CARDS
 from pgsbench.models.clip import build
+from pgsbench.worlds.pictures import to_bytes
 from pgsbench.worlds.scenes import Knobs
 from pgsbench.worlds.scenes.captions import caption
-from pgsbench.worlds.scenes.paint import paint, to_bytes
+from pgsbench.worlds.scenes.paint import paint
 from pgsbench.worlds.scenes.scene import draw_mixed
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "losses.json"

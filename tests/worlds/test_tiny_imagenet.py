@@ -7,30 +7,32 @@ import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
-from urllib.error import URLError
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pgsbench.cli import main
 from pgsbench.data import evalset, store
 from pgsbench.data.tar import read_tar
 from pgsbench.errors import DataError
 from pgsbench.evaluation.suite import load_suite
-from pgsbench.worlds import corruptions, scenes, tiny_imagenet
-from pgsbench.worlds.scenes.shifts import SHIFTS
-from pgsbench.worlds.tiny_imagenet import names
-from pgsbench.worlds.tiny_imagenet.captions import TEMPLATES, caption
+from pgsbench.worlds import pictures, tiny_imagenet
+from pgsbench.worlds.tiny_imagenet import TEMPLATES, build, caption
 
-#: Curated names that are a class's first synonym, none of them and its second; and an id that has none.
-WORDS = {
-    "n02056570": "king penguin, Aptenodytes patagonica",
-    "n03126707": "crane",
-    "n02814860": "beacon, lighthouse",
-    "n99999999": "first name, second name",
+#: The ids of four classes in no order, and their curated names.
+NAMES = {
+    "n02056570": "king penguin",
+    "n03126707": "construction crane",
+    "n02814860": "lighthouse",
+    "n09428293": "beach",
 }
 TINY = tiny_imagenet.Recipe(num_classes=4, per_class=3, num_val=8, train_shard=5)
+
+
+def make(root: Path, source: Path | None = None, recipe: tiny_imagenet.Recipe = TINY) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PGSBENCH_DATA", str(root))
+        return store.made("tiny-imagenet", recipe, source=source)
 
 
 def jpeg(seed: int, *, grey: bool = False) -> bytes:
@@ -44,9 +46,8 @@ def jpeg(seed: int, *, grey: bool = False) -> bytes:
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     top = tmp_path_factory.mktemp("archive") / "tiny-imagenet-200"
     (top / "val" / "images").mkdir(parents=True)
-    (top / "wnids.txt").write_text("".join(f"{wnid}\n" for wnid in reversed(WORDS)))
-    (top / "words.txt").write_text("".join(f"{wnid}\t{text}\n" for wnid, text in WORDS.items()))
-    for number, wnid in enumerate(WORDS):
+    (top / "wnids.txt").write_text("".join(f"{wnid}\n" for wnid in reversed(NAMES)))
+    for number, wnid in enumerate(NAMES):
         folder = top / "train" / wnid / "images"
         folder.mkdir(parents=True)
         order = (10, 1, 0, 2)  # the list of an archive is in no order that we rely on
@@ -56,19 +57,14 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder.parent / f"{wnid}_boxes.txt").write_text("".join(lines))
     for photo in range(8):
         (top / "val" / "images" / f"val_{photo}.JPEG").write_bytes(jpeg(1000 + photo))
-    lines = [f"val_{photo}.JPEG\t{list(WORDS)[photo % 4]}\t0\t0\t63\t{photo}\n" for photo in range(8)]
+    lines = [f"val_{photo}.JPEG\t{list(NAMES)[photo % 4]}\t0\t0\t63\t{photo}\n" for photo in range(8)]
     (top / "val" / "val_annotations.txt").write_text("".join(lines))
     return top
 
 
 @pytest.fixture(scope="module")
 def made(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_imagenet.make(tmp_path_factory.mktemp("data"), recipe=TINY, source=archive)
-
-
-@pytest.fixture
-def broken(archive: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(archive, tmp_path / archive.name)
+    return make(tmp_path_factory.mktemp("data"), archive)
 
 
 def zipped(folder: Path, target: Path) -> Path:
@@ -83,26 +79,24 @@ def pixels(data: bytes) -> np.ndarray:  # type: ignore[type-arg]
         return np.asarray(image)
 
 
-def training(made: Path) -> dict[str, dict[str, bytes]]:
-    return {key: parts for shard in sorted((made / "train").glob("*.tar")) for key, parts in read_tar(shard)}
-
-
 def test_a_zip_its_folder_and_the_folder_above_give_the_same_bytes(
-    archive: Path, made: Path, tmp_path: Path
+    archive: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for number, source in enumerate([zipped(archive, tmp_path / "a.zip"), archive.parent]):
-        again = tiny_imagenet.make(tmp_path / str(number), recipe=TINY, source=source)
+    monkeypatch.setattr("pgsbench.data.fetch.download", lambda _, target: zipped(archive, target))
+    for number, source in enumerate([zipped(archive, tmp_path / "a.zip"), archive.parent, None]):
+        again = make(tmp_path / str(number), source)
         assert again.name == made.name
         assert store.read_manifest(again).sha256 == store.read_manifest(made).sha256
-    assert store.verify(made) == []
+        assert list(again.parent.iterdir()) == [again]  # what was fetched goes
 
 
 def test_training_takes_the_first_photos_of_each_class_as_they_are(archive: Path, made: Path) -> None:
-    pairs = training(made)
-    assert set(pairs) == {f"{wnid}_{photo}" for wnid in WORDS for photo in range(3)}
+    pairs = {key: parts for shard in sorted((made / "train").glob("*.tar")) for key, parts in read_tar(shard)}
+    assert set(pairs) == {f"{wnid}_{photo}" for wnid in NAMES for photo in range(3)}
     for key, parts in pairs.items():
         wnid, _, number = key.partition("_")
         assert parts["jpg"] == (archive / "train" / wnid / "images" / f"{key}.JPEG").read_bytes()
+        assert parts["txt"].decode() == caption(NAMES[wnid], key, seed=0)
         expected = np.zeros((64, 64))
         expected[2:42, int(number) : int(number) + 10] = 1  # the last row and column of a box belong to it
         assert (pixels(parts["objects.png"]) == expected).all()
@@ -110,57 +104,31 @@ def test_training_takes_the_first_photos_of_each_class_as_they_are(archive: Path
     assert classes != sorted(classes)  # no shard is of one class
 
 
-def test_captions_are_clips_templates_with_the_curated_names(made: Path) -> None:
-    texts = {key: parts["txt"].decode() for key, parts in training(made).items()}
-    assert len({text.replace("king penguin", "") for text in texts.values()}) > 3
-    for key, text in texts.items():
-        name = {
-            "n02056570": "king penguin",
-            "n03126707": "construction crane",
-            "n02814860": "lighthouse",
-        }.get(key.partition("_")[0], "first name")
-        assert text == caption(name, key, seed=0)
-        assert text in {template.format(c=name) for template in TEMPLATES}
-
-
-def test_phrases_are_drawn_evenly_and_by_the_photo_alone() -> None:
-    said = [caption("cat", f"n1_{number}", seed=0) for number in range(1200)]
-    counts = [said.count(template.format(c="cat")) for template in TEMPLATES]
-    assert min(counts) > 60
-    assert said != [caption("cat", f"n1_{number}", seed=1) for number in range(1200)]
-
-
-def test_imagenets_thousand_names_are_found() -> None:
-    table = names.curated_names()
+def test_captions_are_clips_templates_with_the_curated_names() -> None:
+    assert {caption("cat", f"n1_{number}", seed=0) for number in range(200)} == {
+        template.format(c="cat") for template in TEMPLATES
+    }
+    table = tiny_imagenet.curated_names()
     assert len(table) == 1000
     assert (table["n01440764"], table["n15075141"]) == ("tench", "toilet paper")
-    assert table["n02012849"] == "crane bird"  # where words.txt has "crane" twice
+    assert table["n02012849"] == "crane bird"  # where the archive has "crane" twice
 
 
 def test_evaluation_sets(archive: Path, made: Path) -> None:
     dataset = store.read_manifest(made)
     assert dataset.evaluations == {"val": 8, "val-shifted": 8, "val-a": 4, "val-b": 4}
     assert dataset.num_train == 12
-    assert "research" in dataset.attribution
-    names_of = {
-        name: evalset.read_lines(made / "eval" / name / "classnames.txt") for name in dataset.evaluations
-    }
-    assert names_of["val"] == ["king penguin", "lighthouse", "construction crane", "first name"]
-    assert names_of["val-a"] == names_of["val"][::2]
-    assert names_of["val-b"] == names_of["val"][1::2]
-    keys: dict[str, set[str]] = {}
-    for name in dataset.evaluations:
-        keys[name] = set()
-        for key, parts in evalset.read_split(made / "eval" / name):
+    wnids = sorted(NAMES)
+    classes = {"val": wnids, "val-shifted": wnids, "val-a": wnids[::2], "val-b": wnids[1::2]}
+    for name, of_set in classes.items():
+        folder = made / "eval" / name
+        assert evalset.read_lines(folder / "classnames.txt") == [NAMES[wnid] for wnid in of_set]
+        for key, parts in evalset.read_split(folder):
             number = int(key.removeprefix("val_"))
-            wnid = sorted(WORDS)[names_of["val"].index(names_of[name][int(parts["cls"])])]
-            assert wnid == list(WORDS)[number % 4]
+            assert of_set[int(parts["cls"])] == list(NAMES)[number % 4]
             original = (archive / "val" / "images" / f"{key}.JPEG").read_bytes()
             assert (parts["jpg"] == original) == (name != "val-shifted")
             assert pixels(parts["objects.png"]).sum() == 64 * (number + 1)
-            keys[name].add(key)
-    assert keys["val"] == keys["val-shifted"] == keys["val-a"] | keys["val-b"]
-    assert not keys["val-a"] & keys["val-b"]
 
 
 def test_photos_are_damaged_as_scenes_are(made: Path) -> None:
@@ -168,117 +136,66 @@ def test_photos_are_damaged_as_scenes_are(made: Path) -> None:
     for key, parts in evalset.read_split(made / "eval" / "val-shifted"):
         if int(key.removeprefix("val_")) % 4 == 1:  # blur draws nothing at random
             picture = pixels(clean[key]["jpg"]).transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)
-            expected = corruptions.blur(np.random.default_rng(), picture)[0].transpose(1, 2, 0) * 255
+            expected = pictures.blur(np.random.default_rng(), picture)[0].transpose(1, 2, 0) * 255
             assert np.abs(pixels(parts["jpg"]) - expected).mean() < 3
             assert np.abs(pixels(clean[key]["jpg"]) - expected).mean() > 20
-    assert SHIFTS["blur"].damage is corruptions.blur
 
 
 def test_the_identity_follows_recipe_and_names(monkeypatch: pytest.MonkeyPatch) -> None:
     before = tiny_imagenet.identity(TINY)
     assert tiny_imagenet.identity(replace(TINY, per_class=2)) != before
-    monkeypatch.setattr("pgsbench.worlds.tiny_imagenet.recipe.curated_names", lambda: {"n1": "other"})
+    monkeypatch.setattr("pgsbench.worlds.tiny_imagenet.curated_names", lambda: {"n1": "other"})
     assert tiny_imagenet.identity(TINY) != before
 
 
-def test_what_exists_is_reused_without_a_source(made: Path) -> None:
-    assert tiny_imagenet.make(made.parent, recipe=TINY) == made
-
-
-# ------------------------------------------------------------------------------------------- mistakes
-
-
-def test_an_archive_of_other_classes_is_refused(archive: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"not Tiny-ImageNet: it must have 200 classes \(got 4\)"):
-        tiny_imagenet.make(tmp_path / "data", source=archive)
-    assert not list((tmp_path / "data").iterdir())
-
-
-def test_too_few_photos_are_refused(archive: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"must have 5 training photos of n02056570 \(got 4\)"):
-        tiny_imagenet.make(tmp_path, recipe=replace(TINY, per_class=5), source=archive)
-
-
-def test_a_missing_photo_is_named(broken: Path, tmp_path: Path) -> None:
-    (broken / "val" / "images" / "val_3.JPEG").unlink()
-    for source in (broken, zipped(broken, tmp_path / "a.zip")):
-        with pytest.raises(DataError, match=r"val/images/val_3.JPEG: this file is missing"):
-            tiny_imagenet.make(tmp_path / "data", recipe=TINY, source=source)
-
-
-def test_a_corrupt_photo_is_named(broken: Path, tmp_path: Path) -> None:
-    photo = broken / "train" / "n03126707" / "images" / "n03126707_2.JPEG"
-    photo.write_bytes(photo.read_bytes()[:300])
-    with pytest.raises(DataError, match=r"n03126707_2.JPEG: a photo cannot be decoded"):
-        tiny_imagenet.make(tmp_path / "data", recipe=TINY, source=broken)
-    assert not list((tmp_path / "data").iterdir())
-
-
-def test_a_box_that_is_none_is_named(broken: Path, tmp_path: Path) -> None:
-    boxes = broken / "train" / "n03126707" / "n03126707_boxes.txt"
-    boxes.write_text(boxes.read_text().replace("\t2\t", "\ttwo\t"))
-    with pytest.raises(
-        DataError, match=r"n03126707_boxes.txt: the box of a photo must be four whole numbers"
+def test_another_archive_is_refused(archive: Path, tmp_path: Path) -> None:
+    other = tmp_path.with_suffix(".zip")
+    other.write_bytes(b"no zip")
+    with pytest.raises(DataError, match=r"\.zip: this file is missing or damaged: BadZipFile"):
+        make(tmp_path, other)
+    for recipe, said in (
+        (tiny_imagenet.Recipe(), r"not Tiny-ImageNet: it must have 200 classes \(got 4\)"),
+        (replace(TINY, per_class=5), r"must have 5 training photos of n02056570 \(got 4\)"),
+        (replace(TINY, num_val=9), r"must have 9 validation photos \(got 8\)"),
     ):
-        tiny_imagenet.make(tmp_path / "data", recipe=TINY, source=broken)
-
-
-def test_a_zip_that_is_none_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.zip").write_bytes(b"no zip")
-    with pytest.raises(DataError, match=r"no readable zip"):
-        tiny_imagenet.make(tmp_path / "data", recipe=TINY, source=tmp_path / "a.zip")
-
-
-def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "pictures").mkdir()
-    with pytest.raises(DataError, match=r"words.txt: this file is missing"):
-        tiny_imagenet.make(tmp_path / "data", recipe=TINY, source=tmp_path / "pictures")
-
-
-def test_a_generated_world_refuses_a_source(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"--from: scenes are generated"):
-        scenes.make(tmp_path / "data", source=tmp_path)
-
-
-# ------------------------------------------------------------------------------------------- the network
-
-
-def test_without_a_network_the_way_out_is_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(*_: object, **__: object) -> None:
-        raise URLError("no route")
-
-    monkeypatch.setattr("urllib.request.urlopen", unreachable)
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    with pytest.raises(DataError, match=r"cannot be reached(.|\n)*--from PATH"):
-        tiny_imagenet.make(tmp_path, recipe=TINY)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(DataError, match=r"forbids the network(.|\n)*--from PATH"):
-        tiny_imagenet.make(tmp_path, recipe=TINY)
+        with pytest.raises(DataError, match=said):
+            make(tmp_path, archive, recipe)
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_fetched_goes_when_the_data_set_is_made(
-    archive: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("val/images/val_3.JPEG", None, "val_3.JPEG: this file is missing or damaged: FileNotFoundError"),
+        ("train/n03126707/images/n03126707_2.JPEG", b"\xff\xd8", "_2.JPEG: this file is missing or"),
+        (
+            "train/n03126707/n03126707_boxes.txt",
+            b"a.JPEG\t1\t2\t3\ttwo\n",
+            "boxes.txt: .*: ValueError",
+        ),
+        ("wnids.txt", None, "wnids.txt: this file is missing"),
+    ],
+)
+def test_what_is_missing_or_damaged_is_named(
+    archive: Path, tmp_path: Path, file: str, content: bytes | None, said: str
 ) -> None:
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setattr("pgsbench.data.fetch.download", lambda _, target: zipped(archive, target))
-    fetched = tiny_imagenet.make(tmp_path, recipe=TINY)
-    assert store.read_manifest(fetched).sha256 == store.read_manifest(made).sha256
-    assert list(tmp_path.iterdir()) == [fetched]
+    broken = shutil.copytree(archive, tmp_path / archive.name)
+    (broken / file).unlink()
+    if content is not None:
+        (broken / file).write_bytes(content)
+    for source in (broken, zipped(broken, tmp_path / "a.zip")):
+        with pytest.raises(DataError, match=said):
+            make(tmp_path / "data", source)
+    assert not list((tmp_path / "data").iterdir())
 
 
-# ------------------------------------------------------------------------------------------- command, suites
-
-
-def test_the_command_reads_from_a_path(
-    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("PGSBENCH_DATA", str(tmp_path))
-    monkeypatch.setattr("sys.argv", ["pgsbench", "data", "make", "tiny-imagenet", "--from", str(archive)])
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert end.value.code == 2
-    assert f"{archive}: this is not Tiny-ImageNet: it must have 200 classes" in capsys.readouterr().err
+def test_without_a_network_the_way_out_is_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "URL", "http://127.0.0.1:9/x.zip")  # nobody listens
+    for offline, said in (("", "cannot be fetched"), ("1", "forbids the network")):
+        monkeypatch.setenv("HF_HUB_OFFLINE", offline)
+        with pytest.raises(DataError, match=rf"{said}(.|\n)*--from PATH"):
+            make(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("suite", ["tiny-imagenet", "tiny-imagenet-halves"])

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pgsbench.data.evalset import check_name, count_split, read_images, read_lines, read_text, whole_number
+from pgsbench.data.evalset import check_name, count_split, read_images, read_lines, read_text
 from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder, collapsed
 from pgsbench.evaluation.protocols.base import Measurement, Shown, encode_split
@@ -118,7 +118,7 @@ def class_of(num_classes: int, parts: Mapping[str, bytes], where: str) -> int:
     if "cls" not in parts:
         raise DataError("a sample needs its class (KEY.cls)", where=where)
     try:
-        label = whole_number(parts["cls"])
+        label = int(parts["cls"])
     except ValueError:
         raise DataError("a class is a number", where=where, value=parts["cls"][:40]) from None
     if not 0 <= label < num_classes:

@@ -6,34 +6,33 @@ stream and a number: the bytes do not depend on how many processes work.
 
 from __future__ import annotations
 
-import io
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import asdict
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from pgsbench.data import store
 from pgsbench.data.evalset import write_classification, write_pairs, write_retrieval
+from pgsbench.data.store import Progress
 from pgsbench.data.tar import EncodedImage, write_tar
-from pgsbench.worlds.scenes import pairs
+from pgsbench.errors import DataError
+from pgsbench.worlds import pictures
+from pgsbench.worlds.scenes import Recipe, pairs
 from pgsbench.worlds.scenes.captions import caption
-from pgsbench.worlds.scenes.paint import Bytes, paint, to_bytes
-from pgsbench.worlds.scenes.recipe import Recipe, identity
+from pgsbench.worlds.scenes.paint import Look, paint
 from pgsbench.worlds.scenes.scene import Scenes, draw, draw_mixed, draw_single
-from pgsbench.worlds.scenes.shifts import SHIFTS, Shift
-from pgsbench.worlds.scenes.vocabulary import BACKGROUNDS, COLOURS, COUNTS, SHAPES
+from pgsbench.worlds.scenes.words import BACKGROUNDS, COLOURS, COUNTS, SHAPES
 
 CHUNK = 64  # pictures painted at once: larger chunks leave the processor's cache
 SMALL = 2_000  # for fewer pictures, starting processes costs more than it saves
 NUM_CAPTIONS = 5
 
+CLASSES = {"shape": SHAPES, "colour": COLOURS, "background": BACKGROUNDS, "count": COUNTS}
 TEMPLATES = {
     "shape": ("a {c}", "a photo of a {c}", *(f"a {colour} {{c}}" for colour in COLOURS)),
     "colour": tuple(f"a {{c}} {shape}" for shape in SHAPES),
@@ -45,49 +44,72 @@ TEMPLATES = {
 _TRAIN, _SINGLE, _SHIFTED, _RETRIEVAL = range(4)
 
 
-def make(
-    root: Path,
-    *,
-    recipe: Recipe = Recipe(),  # noqa: B008  (frozen)
-    progress: store.Progress | None = None,
-) -> Path:
-    """Make the data set, or reuse it where it exists, and return its folder.
+@dataclass(frozen=True)
+class Shift:
+    """One kind of shift.
+
+    Attributes:
+        look: How the scenes are painted.
+        damage: What happens to the finished pictures.
+        fresh: Draw other scenes instead of repainting the clean ones.
+        scale: Factor on the objects' radii.
+        keeps_colour: Whether the colour task makes sense under the shift.
+    """
+
+    look: Look = Look()  # noqa: RUF009  (frozen)
+    damage: pictures.Damage = pictures.untouched
+    fresh: bool = False
+    scale: float = 1.0
+    keeps_colour: bool = True
+
+    def change(self, scenes: Scenes) -> Scenes:
+        """Return the scenes as this shift shows them."""
+        return replace(scenes, radius=(scenes.radius * self.scale).astype(np.float32))
+
+
+SHIFTS = {
+    "resampled": Shift(fresh=True),
+    "small": Shift(scale=0.62),
+    "cluttered": Shift(look=Look(extra_things=7)),
+    "lowcontrast": Shift(look=Look(opacity=(0.35, 0.50))),
+    "rendition": Shift(look=Look(flat=True)),
+    "sketch": Shift(look=Look(flat=True), damage=pictures.sketch, keeps_colour=False),
+    "noise": Shift(damage=pictures.noise),
+    "blur": Shift(damage=pictures.blur),
+    "brightness": Shift(damage=pictures.brightness),
+}
+
+
+def write(
+    folder: Path, recipe: Recipe, *, source: Path | None = None, progress: Progress | None = None
+) -> dict[str, int]:
+    """Write the data set into an empty folder and return the size of each evaluation set.
 
     Args:
-        root: Folder of all data sets.
+        folder: Where.
         recipe: What to make.
+        source: None.
         progress: Told after each archive or set.
+
+    Raises:
+        DataError: There is a source.
     """
-    folder = root / f"scenes-{identity(recipe)}"
-    if (folder / store.MANIFEST).is_file():
-        return folder
-    with store.new_folder(folder) as scratch:
-        (scratch / "train").mkdir()
-        num_shards = -(-recipe.num_train // recipe.train_shard)
-        tasks = [
-            *(partial(_write_train_shard, recipe, scratch / "train", number) for number in range(num_shards)),
-            partial(_write_single, recipe, scratch / "eval"),
-            partial(_write_retrieval, recipe, scratch / "eval"),
-            *(partial(_write_shifted, recipe, scratch / "eval", name) for name in SHIFTS),
-        ]
-        sizes: dict[str, int] = {}
-        for number, found in enumerate(_run(tasks, parallel=recipe.num_train >= SMALL)):
-            sizes |= found
-            if progress:
-                progress("making scenes", number + 1, len(tasks))
-        evaluations = {name: sizes[name] for name in sorted(sizes)}
-        store.write_manifest(
-            scratch,
-            store.Dataset(
-                name="scenes",
-                identity=identity(recipe),
-                recipe=asdict(recipe),
-                num_train=recipe.num_train,
-                evaluations=evaluations,
-                attribution="Generated by pgsbench; no third-party material.",
-            ),
-        )
-    return folder
+    if source is not None:
+        raise DataError("scenes are generated, not read", where="--from", value=str(source))
+    (folder / "train").mkdir()
+    num_shards = -(-recipe.num_train // recipe.train_shard)
+    tasks = [
+        *(partial(_write_train_shard, recipe, folder / "train", number) for number in range(num_shards)),
+        partial(_write_single, recipe, folder / "eval"),
+        partial(_write_retrieval, recipe, folder / "eval"),
+        *(partial(_write_shifted, recipe, folder / "eval", name) for name in SHIFTS),
+    ]
+    sizes: dict[str, int] = {}
+    for number, found in enumerate(_run(tasks, parallel=recipe.num_train >= SMALL), 1):
+        sizes |= found
+        if progress:
+            progress("making scenes", number, len(tasks))
+    return sizes
 
 
 def _run(tasks: list[partial[dict[str, int]]], *, parallel: bool) -> Iterator[dict[str, int]]:
@@ -117,33 +139,18 @@ def _seed(recipe: Recipe, stream: int, number: int = 0) -> np.random.SeedSequenc
 
 
 def _render(
-    seed: np.random.SeedSequence,
-    scenes: Scenes,
-    recipe: Recipe,
-    shift: Shift = Shift(),  # noqa: B008
+    seed: np.random.SeedSequence, scenes: Scenes, recipe: Recipe, shift: Shift = Shift()
 ) -> list[EncodedImage]:
     """Paint scenes and return them as JPEG files with their object maps."""
-    encoded: list[EncodedImage] = []
+    found: list[EncodedImage] = []
     chunks = -(-len(scenes) // CHUNK)
     for number, child in enumerate(seed.spawn(chunks)):
         part = scenes[number * CHUNK : (number + 1) * CHUNK]
-        pictures, objects = paint(child, part, recipe.image_size, recipe.knobs, shift.look)
-        damaged = shift.damage(np.random.default_rng(child.spawn(1)[0]), pictures)
-        for pixels, ids in zip(to_bytes(damaged), objects, strict=True):
-            encoded.append(EncodedImage(_jpeg(pixels, recipe.jpeg_quality), "jpg", _png(ids)))
-    return encoded
-
-
-def _jpeg(pixels: Bytes, quality: int) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
-    return file.getvalue()
-
-
-def _png(ids: Bytes) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(ids).save(file, "PNG")
-    return file.getvalue()
+        painted, objects = paint(child, part, recipe.image_size, recipe.knobs, shift.look)
+        damaged = shift.damage(np.random.default_rng(child.spawn(1)[0]), painted)
+        for pixels, ids in zip(pictures.to_bytes(damaged), objects, strict=True):
+            found.append(pictures.encoded(pixels, ids, recipe.jpeg_quality))
+    return found
 
 
 # ------------------------------------------------------------------------------------------- archives
@@ -172,20 +179,32 @@ def _single(recipe: Recipe) -> tuple[Scenes, np.random.SeedSequence]:
     return draw_single(np.random.default_rng(drawing), recipe.num_single, recipe.knobs), painting
 
 
-def _write_single(recipe: Recipe, folder: Path) -> dict[str, int]:
-    scenes, painting = _single(recipe)
-    images = _render(painting, scenes, recipe)
-    labels = {"shape": scenes.shape[:, 0], "colour": scenes.colour[:, 0], "background": scenes.background}
-    names = {"shape": SHAPES, "colour": COLOURS, "background": BACKGROUNDS}
+def _write_tasks(
+    folder: Path, names: dict[str, str], keys: Sequence[str], images: Sequence[EncodedImage], scenes: Scenes
+) -> dict[str, int]:
+    """Write classification sets of the same pictures, one for each name -> task, and return their sizes."""
+    labels = {
+        "shape": scenes.shape[:, 0],
+        "colour": scenes.colour[:, 0],
+        "background": scenes.background,
+        "count": scenes.count - 1,
+    }
     return {
-        task: write_classification(
-            folder / task,
-            ((f"single{row:05d}", image, int(labels[task][row])) for row, image in enumerate(images)),
-            classnames=names[task],
+        name: write_classification(
+            folder / name,
+            zip(keys, images, labels[task].tolist(), strict=True),
+            classnames=CLASSES[task],
             templates=TEMPLATES[task],
         )
-        for task in labels
+        for name, task in names.items()
     }
+
+
+def _write_single(recipe: Recipe, folder: Path) -> dict[str, int]:
+    scenes, painting = _single(recipe)
+    keys = [f"single{row:05d}" for row in range(len(scenes))]
+    names = {task: task for task in ("shape", "colour", "background")}
+    return _write_tasks(folder, names, keys, _render(painting, scenes, recipe), scenes)
 
 
 def _write_shifted(recipe: Recipe, folder: Path, name: str) -> dict[str, int]:
@@ -195,22 +214,12 @@ def _write_shifted(recipe: Recipe, folder: Path, name: str) -> dict[str, int]:
         drawing, painting = _seed(recipe, _SHIFTED).spawn(2)
         scenes = draw_single(np.random.default_rng(drawing), recipe.num_shifted, recipe.knobs)
     scenes = shift.change(scenes[: recipe.num_shifted])
-    images = _render(painting, scenes, recipe, shift)
-    labels = {"shape": scenes.shape[:, 0]}
-    if shift.keeps_colour:
-        labels["colour"] = scenes.colour[:, 0]
-    names = {"shape": SHAPES, "colour": COLOURS}
     # Repaints of the unshifted pictures keep their keys, so that statistics know what belongs together.
     prefix = "fresh" if shift.fresh else "single"
-    return {
-        f"{name}-{task}": write_classification(
-            folder / f"{name}-{task}",
-            ((f"{prefix}{row:05d}", image, int(labels[task][row])) for row, image in enumerate(images)),
-            classnames=names[task],
-            templates=TEMPLATES[task],
-        )
-        for task in labels
-    }
+    keys = [f"{prefix}{row:05d}" for row in range(len(scenes))]
+    tasks = ("shape", "colour") if shift.keeps_colour else ("shape",)
+    images = _render(painting, scenes, recipe, shift)
+    return _write_tasks(folder, {f"{name}-{task}": task for task in tasks}, keys, images, scenes)
 
 
 def _write_retrieval(recipe: Recipe, folder: Path) -> dict[str, int]:
@@ -222,17 +231,11 @@ def _write_retrieval(recipe: Recipe, folder: Path) -> dict[str, int]:
     captions = [[caption(rng, scenes, row) for _ in range(NUM_CAPTIONS)] for row in range(n)]
     images = _render(painting, scenes, recipe)
     keys = [f"scene{row:05d}" for row in range(n)]
-    sizes = {
-        "retrieval": write_retrieval(folder / "retrieval", zip(keys, images, captions, strict=True)),
-        "count": write_classification(
-            folder / "count",
-            ((key, image, int(c) - 1) for key, image, c in zip(keys, images, scenes.count, strict=True)),
-            classnames=COUNTS,
-            templates=TEMPLATES["count"],
-        ),
-    }
     subsets = pairs.build(rng, scenes, keys, recipe.num_pairs)
     used = {pair.image_key for found in subsets.values() for pair in found}
-    pictures = {key: image for key, image in zip(keys, images, strict=True) if key in used}
-    sizes["sugarcrepe"] = sum(write_pairs(folder / "sugarcrepe", pictures, subsets).values())
-    return sizes
+    shown = {key: image for key, image in zip(keys, images, strict=True) if key in used}
+    return {
+        "retrieval": write_retrieval(folder / "retrieval", zip(keys, images, captions, strict=True)),
+        **_write_tasks(folder, {"count": "count"}, keys, images, scenes),
+        "sugarcrepe": sum(write_pairs(folder / "sugarcrepe", shown, subsets).values()),
+    }

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pgsbench.worlds.scenes.claims import Claim, Phrase, clear_relation
-from pgsbench.worlds.scenes.scene import Content, Scenes, Thing, content
-from pgsbench.worlds.scenes.vocabulary import COUNTS
+from pgsbench.worlds.scenes.scene import Scenes, content
+from pgsbench.worlds.scenes.words import COUNTS, Claim, Content, Phrase, Thing, clear_relation
 
 #: How often a caption speaks of colours at all, and then how often an object's colour is named. Where no
 #: colour is named, only the other attributes can tell pictures apart.

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pgsbench.worlds.scenes.colour_words import rgb
 from pgsbench.worlds.scenes.scene import Floats, Ints, Scenes
-from pgsbench.worlds.scenes.textures import fractal, noise
-from pgsbench.worlds.scenes.vocabulary import COLOURS, MAX_OBJECTS
+from pgsbench.worlds.scenes.textures import fractal, noise, pick, rgb
+from pgsbench.worlds.scenes.words import COLOURS, MAX_OBJECTS
 
 Masks = NDArray[np.bool_]
 Bytes = NDArray[np.uint8]
@@ -139,11 +138,6 @@ def turned(x: Floats, y: Floats, turn: Floats) -> tuple[Floats, Floats]:
     return cos * x + sin * y, cos * y - sin * x
 
 
-def pick(rng: np.random.Generator, low: float, high: float, b: int) -> Floats:
-    """Return (b, 1, 1) numbers between two others."""
-    return rng.uniform(low, high, (b, 1, 1)).astype(np.float32)
-
-
 def _visible(objects: Bytes) -> NDArray[np.int64]:
     return np.stack([(objects == slot + 1).sum((1, 2)) for slot in range(MAX_OBJECTS)], 1)
 
@@ -156,8 +150,7 @@ def _thing(rng: np.random.Generator, b: int, side: int) -> Floats:
     u += pick(rng, 0, 0.08, b) * np.sin(v * pick(rng, 10, 40, b))
     v += pick(rng, 0, 0.05, b) * np.sin(u * pick(rng, 10, 40, b))
     distance = np.hypot(np.maximum(np.abs(u) - length / 2, 0), v) - width
-    cover: Floats = np.clip(0.5 - distance * side, 0, 1)
-    return cover
+    return np.clip(0.5 - distance * side, 0, 1)
 
 
 def _paint_thing(

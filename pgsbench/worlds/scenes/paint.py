@@ -10,13 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pgsbench.worlds.scenes import clutter, textures
-from pgsbench.worlds.scenes.clutter import Surroundings, axes, pick, turned
-from pgsbench.worlds.scenes.colour_words import rgb
-from pgsbench.worlds.scenes.recipe import Knobs
+from pgsbench.worlds.scenes import Knobs, clutter, textures
+from pgsbench.worlds.scenes.clutter import Surroundings, axes, turned
 from pgsbench.worlds.scenes.scene import Floats, Ints, Scenes
 from pgsbench.worlds.scenes.shapes import signed_distance
-from pgsbench.worlds.scenes.vocabulary import MAX_OBJECTS, PATTERNS, SHAPES
+from pgsbench.worlds.scenes.textures import pick
+from pgsbench.worlds.scenes.words import MAX_OBJECTS, PATTERNS, SHAPES
 
 Bytes = NDArray[np.uint8]
 
@@ -58,11 +57,7 @@ class Look:
 
 
 def paint(
-    seed: np.random.SeedSequence,
-    scenes: Scenes,
-    side: int,
-    knobs: Knobs,
-    look: Look = Look(),
+    seed: np.random.SeedSequence, scenes: Scenes, side: int, knobs: Knobs, look: Look = Look()
 ) -> tuple[Floats, Bytes]:
     """Return pictures (b, 3, h, w) in [0, 1] and object maps (b, h, w): 0 background, 1.. slot + 1.
 
@@ -88,12 +83,6 @@ def paint(
         clutter.add_shadows(rough, pictures, around)
         _shed_light(light, pictures, direction)
     return np.clip(pictures, 0, 1, out=pictures), objects
-
-
-def to_bytes(pictures: Floats) -> Bytes:
-    """Return (b, h, w, 3) bytes of (b, 3, h, w) pictures in [0, 1]."""
-    pixels = (np.clip(pictures, 0, 1) * 255 + np.float32(0.5)).astype(np.uint8)
-    return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))
 
 
 def _flatten(pictures: Floats) -> Floats:
@@ -148,7 +137,7 @@ class _Objects:
     def _body(self, rows: Ints, slot: int, u: Floats, v: Floats) -> Floats:
         """Return (b, 3, h, w) the objects' colours, pattern and texture, as if they filled the picture."""
         rng, b = self.rng, len(rows)
-        colour = rgb(rng, self.scenes.colour[rows, slot], self.knobs.colour)
+        colour = textures.rgb(rng, self.scenes.colour[rows, slot], self.knobs.colour)
         # The second colour is a light or a dark version of the first, so the colour word stays true.
         towards = np.where(rng.random((b, 1)) < 0.5, 0.97, 0.08).astype(np.float32)
         second = colour + 0.55 * (towards - colour)
@@ -158,8 +147,7 @@ class _Objects:
         surface = pick(rng, *SURFACE, b) * _surface(rng, int(self.scenes.shape[rows[0], slot]), u, v)
         if not self.look.flat:
             body *= (1 + busy * self.around.grain[rows, ::-1] / 0.6 + surface)[:, None]
-        typed: Floats = body.astype(np.float32)
-        return typed
+        return body.astype(np.float32)
 
 
 def _surface(rng: np.random.Generator, shape: int, u: Floats, v: Floats) -> Floats:
@@ -193,8 +181,7 @@ def _relief(distance: Floats, direction: Floats, strength: Floats) -> Floats:
     down, right = np.gradient(distance, axis=(1, 2))
     facing = right * np.cos(direction)[:, None, None] + down * np.sin(direction)[:, None, None]
     rim = np.clip(-distance * 0.5, 1 - 0.55 * strength / RELIEF[1], 1)
-    light: Floats = (1 + strength * facing) * rim
-    return light
+    return (1 + strength * facing) * rim
 
 
 def _add_shadow(pictures: Floats, rows: Ints, distance: Floats, direction: Floats) -> None:

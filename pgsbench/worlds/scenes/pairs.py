@@ -23,9 +23,22 @@ import numpy as np
 
 from pgsbench.data.evalset import Pair
 from pgsbench.worlds.scenes.captions import word
-from pgsbench.worlds.scenes.claims import ATTRIBUTES, Attribute, Claim, Phrase, clear_relation
-from pgsbench.worlds.scenes.scene import Content, Ground, Scenes, Thing, content
-from pgsbench.worlds.scenes.vocabulary import COLOURS, OPPOSITE, PATTERNS, SHAPES, SIZES
+from pgsbench.worlds.scenes.scene import Scenes, content
+from pgsbench.worlds.scenes.words import (
+    ATTRIBUTES,
+    COLOURS,
+    OPPOSITE,
+    PATTERNS,
+    SHAPES,
+    SIZES,
+    Attribute,
+    Claim,
+    Content,
+    Ground,
+    Phrase,
+    Thing,
+    clear_relation,
+)
 
 _VALUES: dict[Attribute, tuple[str, ...]] = {"size": SIZES, "pattern": PATTERNS, "colour": COLOURS}
 
@@ -68,13 +81,6 @@ def _coloured(thing: Thing) -> Phrase:
     return Phrase(thing.shape, colour=thing.colour)
 
 
-def _two(rng: np.random.Generator, objects: tuple[Thing, ...]) -> tuple[Thing, Thing] | None:
-    if len(objects) < 2:
-        return None
-    first, second = (objects[i] for i in rng.permutation(len(objects))[:2])
-    return first, second
-
-
 def _some(rng: np.random.Generator, objects: tuple[Thing, ...]) -> list[Thing]:
     """Return one or two of the objects, in random order."""
     return [objects[i] for i in rng.permutation(len(objects))[:2]]
@@ -106,11 +112,9 @@ def _replace_att(rng: np.random.Generator, shown: Content) -> tuple[Claim, Claim
 
 
 def _related(rng: np.random.Generator, objects: tuple[Thing, ...]) -> Claim | None:
-    two = _two(rng, objects)
-    relation = clear_relation(*two) if two else None
-    if two is None or relation is None:
-        return None
-    return Claim((_coloured(two[0]), _coloured(two[1])), relation=relation)
+    chosen = _some(rng, objects)
+    relation = clear_relation(*chosen) if len(chosen) == 2 else None
+    return Claim(tuple(map(_coloured, chosen)), relation=relation) if relation else None
 
 
 def _replace_rel(rng: np.random.Generator, shown: Content) -> tuple[Claim, Claim] | None:

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pgsbench.worlds.scenes.recipe import Knobs
-from pgsbench.worlds.scenes.vocabulary import (
+from pgsbench.worlds.scenes import Knobs
+from pgsbench.worlds.scenes.words import (
     BACKGROUNDS,
     COLOURS,
     COUNTS,
@@ -21,6 +21,9 @@ from pgsbench.worlds.scenes.vocabulary import (
     PATTERNS,
     SHAPES,
     SIZES,
+    Content,
+    Ground,
+    Thing,
 )
 
 Ints: TypeAlias = NDArray[np.int64]
@@ -97,50 +100,11 @@ class Scenes:
         return np.arange(MAX_OBJECTS)[None, :] < self.count[:, None]
 
 
-@dataclass(frozen=True)
-class Thing:
-    """One object in words, with its centre in units of the picture's side."""
-
-    shape: str
-    colour: str
-    pattern: str
-    size: str
-    x: float
-    y: float
-
-
-@dataclass(frozen=True)
-class Ground:
-    """A background in words; the colour is None where it is natural, or not mentioned."""
-
-    kind: str
-    colour: str | None = None
-
-    def fits(self, other: Ground) -> bool:
-        """Return whether all that is mentioned is true of the other one."""
-        return self.kind == other.kind and self.colour in (None, other.colour)
-
-    def __str__(self) -> str:
-        return f"{self.colour} {self.kind}" if self.colour else self.kind
-
-
-@dataclass(frozen=True)
-class Content:
-    """What one picture shows, in words."""
-
-    objects: tuple[Thing, ...]
-    ground: Ground
-
-
 def content(scenes: Scenes, row: int) -> Content:
     """Return one scene in words."""
     tint = scenes.tint[row]
     ground = Ground(BACKGROUNDS[scenes.background[row]], None if tint == NATURAL else COLOURS[tint])
-    return Content(tuple(_things(scenes, row)), ground)
-
-
-def _things(scenes: Scenes, row: int) -> list[Thing]:
-    return [
+    things = (
         Thing(
             SHAPES[scenes.shape[row, slot]],
             COLOURS[scenes.colour[row, slot]],
@@ -150,7 +114,8 @@ def _things(scenes: Scenes, row: int) -> list[Thing]:
             float(scenes.y[row, slot]),
         )
         for slot in range(int(scenes.count[row]))
-    ]
+    )
+    return Content(tuple(things), ground)
 
 
 def draw(rng: np.random.Generator, count: Ints, knobs: Knobs) -> Scenes:
@@ -210,8 +175,7 @@ def _homes() -> Ints:
 
 def _draw_backgrounds(rng: np.random.Generator, shape: Ints, knobs: Knobs) -> Ints:
     anywhere = rng.integers(len(BACKGROUNDS), size=len(shape))
-    found: Ints = np.where(rng.random(len(shape)) < knobs.context, _homes()[shape], anywhere)
-    return found
+    return np.where(rng.random(len(shape)) < knobs.context, _homes()[shape], anywhere)
 
 
 def _draw_radii(rng: np.random.Generator, count: Ints, shape: Ints, size: Ints, knobs: Knobs) -> Floats:
@@ -222,8 +186,7 @@ def _draw_radii(rng: np.random.Generator, count: Ints, shape: Ints, size: Ints, 
     share = np.where(alone, ALONE * knobs.object_size, min(knobs.object_size, CROWDED)) * factor
     share /= count[:, None]
     areas = np.asarray([AREAS[name] for name in SHAPES])[shape]
-    radius: Floats = np.minimum(np.sqrt(share / areas), MAX_RADIUS).astype(np.float32)
-    return radius
+    return np.minimum(np.sqrt(share / areas), MAX_RADIUS).astype(np.float32)
 
 
 def _draw_kinds(rng: np.random.Generator, n: int) -> tuple[Ints, Ints]:

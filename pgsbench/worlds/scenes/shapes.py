@@ -6,12 +6,10 @@ that broadcasts against them. The shapes are scaled to look equally big; all lie
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from pgsbench.worlds.scenes.scene import Floats
-from pgsbench.worlds.scenes.vocabulary import SHAPES
+from pgsbench.worlds.scenes.words import SHAPES
 
 
 def _circle(x: Floats, y: Floats, radius: Floats) -> Floats:
@@ -38,8 +36,7 @@ def _star(x: Floats, y: Floats, radius: Floats) -> Floats:
     inner = np.float32(0.45)
     edge_u, edge_v = inner * np.cos(tenth) - 1, inner * np.sin(tenth)
     length = np.hypot(edge_u, edge_v)
-    outside: Floats = (edge_v * (u - radius) - edge_u * v) / length
-    return outside
+    return (edge_v * (u - radius) - edge_u * v) / length
 
 
 def _cross(x: Floats, y: Floats, radius: Floats) -> Floats:
@@ -51,14 +48,7 @@ def _ring(x: Floats, y: Floats, radius: Floats) -> Floats:
     return np.abs(np.hypot(x, y) - 0.72 * radius) - 0.22 * radius
 
 
-_DISTANCES: dict[str, Callable[[Floats, Floats, Floats], Floats]] = {
-    "circle": _circle,
-    "square": _square,
-    "triangle": _triangle,
-    "star": _star,
-    "cross": _cross,
-    "ring": _ring,
-}
+_DISTANCES = dict(zip(SHAPES, (_circle, _square, _triangle, _star, _cross, _ring), strict=True))
 
 
 def signed_distance(shape: int, x: Floats, y: Floats, radius: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""Backgrounds: six kinds of photo-like texture from multi-scale noise.
+"""Colours of objects, and backgrounds: six kinds of photo-like texture from multi-scale noise.
 
 Each kind paints a field (b, h, w) of roughly [0, 1] and mixes a dark and a light colour by it. Colours
 and scales vary from picture to picture, so that no kind is one colour.
@@ -6,12 +6,10 @@ and scales vary from picture to picture, so that no kind is one colour.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from pgsbench.worlds.scenes.scene import NATURAL, Floats, Ints
-from pgsbench.worlds.scenes.vocabulary import BACKGROUNDS, COLOURS
+from pgsbench.worlds.scenes.words import BACKGROUNDS, COLOURS
 
 #: Dark and light colour of each kind, RGB in [0, 1], before they vary.
 _PALETTES = {
@@ -31,6 +29,32 @@ _TINTS = {
     "yellow": (1.25, 1.12, 0.55),
 }
 
+#: Range of hue (turns), saturation and value of each colour word where colours stand out most.
+_HSV = {
+    "red": ((-0.025, 0.02), (0.72, 0.95), (0.60, 0.92)),
+    "green": ((0.30, 0.41), (0.55, 0.90), (0.42, 0.80)),
+    "blue": ((0.57, 0.66), (0.60, 0.92), (0.50, 0.92)),
+    "yellow": ((0.125, 0.160), (0.70, 0.95), (0.78, 0.98)),
+}
+#: Factors on saturation where colours stand out least.
+_PALE = (0.45, 0.8)
+#: Least value (brightness) there, in units of what it else is.
+_DARK = 0.55
+
+
+def rgb(rng: np.random.Generator, colour: Ints, vividness: float) -> Floats:
+    """Return (b, 3) RGB of colour words, paler and of more different brightness where less vivid."""
+    ranges = np.asarray([_HSV[name] for name in COLOURS], np.float32)[colour]
+    low, high = ranges[..., 0], ranges[..., 1]
+    hue, saturation, value = (low + (high - low) * rng.random(low.shape, dtype=np.float32)).T
+    pale, dark = rng.uniform(*_PALE, len(colour)), rng.uniform(_DARK, 1, len(colour))
+    saturation = saturation * (vividness + (1 - vividness) * pale)
+    value = value * (vividness + (1 - vividness) * dark)
+    # The usual HSV formula, channel by channel.
+    place = np.mod(np.asarray([5, 3, 1], np.float32)[None] + 6 * hue[:, None], 6)
+    dip = np.clip(np.minimum(place, 4 - place), 0, 1)
+    return (value[:, None] * (1 - saturation[:, None] * dip)).astype(np.float32)
+
 
 def noise(rng: np.random.Generator, b: int, rows: int, cols: int, side: int) -> Floats:
     """Return (b, side, side) smooth noise in [0, 1] with about `rows` x `cols` bumps."""
@@ -39,8 +63,7 @@ def noise(rng: np.random.Generator, b: int, rows: int, cols: int, side: int) -> 
     top, blend = _steps(rows, side, shift[0])
     grid = grid[:, top] * (1 - blend)[:, None] + grid[:, top + 1] * blend[:, None]
     left, blend = _steps(cols, side, shift[1])
-    smooth: Floats = grid[:, :, left] * (1 - blend) + grid[:, :, left + 1] * blend
-    return smooth
+    return grid[:, :, left] * (1 - blend) + grid[:, :, left + 1] * blend
 
 
 def _steps(cells: int, side: int, shift: np.float32) -> tuple[Ints, Floats]:
@@ -55,14 +78,13 @@ def fractal(rng: np.random.Generator, b: int, side: int) -> Floats:
 
     Amplitudes fall as a power of the frequency, by about 1 as in photos, another one in each picture.
     """
-    slope = rng.uniform(0.8, 1.5, (b, 1, 1)).astype(np.float32)
+    slope = pick(rng, 0.8, 1.5, b)
     spectrum = np.fft.rfft2(rng.standard_normal((b, side, side), dtype=np.float32))
     rows, cols = np.fft.fftfreq(side), np.fft.rfftfreq(side)
     frequency = np.hypot(rows[:, None], cols[None]).astype(np.float32)
     frequency[0, 0] = np.inf  # no mean
     field = np.fft.irfft2(spectrum * frequency**-slope, s=(side, side)).astype(np.float32)
-    scaled: Floats = field / field.std((1, 2), keepdims=True)
-    return scaled
+    return field / field.std((1, 2), keepdims=True)
 
 
 def paint(rng: np.random.Generator, kind: Ints, tint: Ints, side: int, vividness: float) -> Floats:
@@ -101,7 +123,8 @@ def _tinted(colour: Floats, tint: Ints, vividness: float) -> Floats:
     return np.where((tint == NATURAL)[:, None], colour, colour.mean(1, keepdims=True) * tints)
 
 
-def _uniform(rng: np.random.Generator, low: float, high: float, b: int) -> Floats:
+def pick(rng: np.random.Generator, low: float, high: float, b: int) -> Floats:
+    """Return (b, 1, 1) numbers between two others."""
     return rng.uniform(low, high, (b, 1, 1)).astype(np.float32)
 
 
@@ -113,10 +136,9 @@ def _axes(side: int) -> tuple[Floats, Floats]:
 def _sand(rng: np.random.Generator, b: int, side: int) -> Floats:
     x, y = _axes(side)
     bend = noise(rng, b, 3, 3, side)
-    tilt = _uniform(rng, -0.6, 0.6, b)
-    dunes = 0.5 + 0.5 * np.sin(2 * np.pi * (_uniform(rng, 3, 6, b) * (y + tilt * x) + 1.2 * bend))
-    field: Floats = 0.30 * dunes + 0.25 * noise(rng, b, 6, 6, side) + 0.45 * noise(rng, b, 40, 40, side)
-    return field
+    tilt = pick(rng, -0.6, 0.6, b)
+    dunes = 0.5 + 0.5 * np.sin(2 * np.pi * (pick(rng, 3, 6, b) * (y + tilt * x) + 1.2 * bend))
+    return 0.30 * dunes + 0.25 * noise(rng, b, 6, 6, side) + 0.45 * noise(rng, b, 40, 40, side)
 
 
 def _grass(rng: np.random.Generator, b: int, side: int) -> Floats:
@@ -128,48 +150,38 @@ def _grass(rng: np.random.Generator, b: int, side: int) -> Floats:
 def _water(rng: np.random.Generator, b: int, side: int) -> Floats:
     _, y = _axes(side)
     bend = noise(rng, b, 4, 4, side)
-    waves = 0.5 + 0.5 * np.sin(2 * np.pi * (_uniform(rng, 5, 9, b) * y + 1.6 * bend))
+    waves = 0.5 + 0.5 * np.sin(2 * np.pi * (pick(rng, 5, 9, b) * y + 1.6 * bend))
     glints = noise(rng, b, 32, 7, side)
     return 0.40 * waves * noise(rng, b, 8, 3, side) * 1.6 + 0.45 * glints + 0.1 * y
 
 
 def _bricks(rng: np.random.Generator, b: int, side: int) -> Floats:
     x, y = _axes(side)
-    rows = y * _uniform(rng, 5.5, 8.5, b) + _uniform(rng, 0, 1, b)
+    rows = y * pick(rng, 5.5, 8.5, b) + pick(rng, 0, 1, b)
     row = np.floor(rows)
-    cols = x * _uniform(rng, 3.0, 4.5, b) + 0.5 * np.mod(row, 2) + _uniform(rng, 0, 1, b)
+    cols = x * pick(rng, 3.0, 4.5, b) + 0.5 * np.mod(row, 2) + pick(rng, 0, 1, b)
     to_joint_y = 0.5 - np.abs(rows - row - 0.5)
     to_joint_x = (0.5 - np.abs(cols - np.floor(cols) - 0.5)) * 1.9
     brick = np.clip((np.minimum(to_joint_x, to_joint_y) - 0.06) * 9, 0, 1)
-    shade = np.mod(np.sin(row * 12.9898 + np.floor(cols) * 78.233 + _uniform(rng, 0, 6, b)) * 43.5, 1)
+    shade = np.mod(np.sin(row * 12.9898 + np.floor(cols) * 78.233 + pick(rng, 0, 6, b)) * 43.5, 1)
     worn = 0.30 * noise(rng, b, 24, 24, side) + 0.25 * noise(rng, b, 4, 4, side) + 0.35 * shade
-    field: Floats = brick * (0.55 + worn) + (1 - brick) * 0.25 * noise(rng, b, 30, 30, side)
-    return field
+    return brick * (0.55 + worn) + (1 - brick) * 0.25 * noise(rng, b, 30, 30, side)
 
 
 def _wood(rng: np.random.Generator, b: int, side: int) -> Floats:
     x, y = _axes(side)
     bend = noise(rng, b, 3, 2, side)
-    rings = 0.5 + 0.5 * np.sin(2 * np.pi * (_uniform(rng, 4, 8, b) * x + 2.2 * bend + 0.3 * y))
+    rings = 0.5 + 0.5 * np.sin(2 * np.pi * (pick(rng, 4, 8, b) * x + 2.2 * bend + 0.3 * y))
     fibres = noise(rng, b, 4, 48, side)
-    planks = x * _uniform(rng, 2.0, 3.5, b) + _uniform(rng, 0, 1, b)
+    planks = x * pick(rng, 2.0, 3.5, b) + pick(rng, 0, 1, b)
     joint = np.clip((0.5 - np.abs(planks - np.floor(planks) - 0.5)) * 22, 0.25, 1)
-    field: Floats = (0.35 * rings + 0.40 * fibres + 0.25 * noise(rng, b, 3, 6, side)) * joint
-    return field
+    return (0.35 * rings + 0.40 * fibres + 0.25 * noise(rng, b, 3, 6, side)) * joint
 
 
 def _stone(rng: np.random.Generator, b: int, side: int) -> Floats:
     rough = 0.4 * noise(rng, b, 5, 5, side) + 0.3 * noise(rng, b, 12, 12, side)
     veins = np.abs(noise(rng, b, 4, 4, side) + 0.5 * noise(rng, b, 10, 10, side) - 0.75)
-    field: Floats = rough + 0.3 * noise(rng, b, 28, 28, side) - 0.35 * np.clip(1 - 14 * veins, 0, 1) + 0.05
-    return field
+    return rough + 0.3 * noise(rng, b, 28, 28, side) - 0.35 * np.clip(1 - 14 * veins, 0, 1) + 0.05
 
 
-_FIELDS: dict[str, Callable[[np.random.Generator, int, int], Floats]] = {
-    "sand": _sand,
-    "grass": _grass,
-    "water": _water,
-    "bricks": _bricks,
-    "wood": _wood,
-    "stone": _stone,
-}
+_FIELDS = dict(zip(BACKGROUNDS, (_sand, _grass, _water, _bricks, _wood, _stone), strict=True))

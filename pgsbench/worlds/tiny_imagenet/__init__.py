@@ -14,22 +14,115 @@ eval/val-a, val-b   two halves of the classes, each with its own photos: what is
 
 from __future__ import annotations
 
+import hashlib
+import runpy
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import distribution
 from pathlib import Path
+from typing import Any
 
-from pgsbench.data.store import Progress
-from pgsbench.worlds.tiny_imagenet.recipe import Recipe, identity
+from pgsbench.data import store
+from pgsbench.errors import DataError
+from pgsbench.hashing import digest
 
-__all__ = ["Recipe", "identity", "make"]
+ATTRIBUTION = (
+    "Tiny-ImageNet: photos of ImageNet (image-net.org), resized and with boxes by Stanford's course CS231n; "
+    "for non-commercial research and education under ImageNet's terms, copyright with the photographers; "
+    "class names as curated by the authors of CLIP"
+)
 
 
-def make(
-    root: Path,
-    *,
-    recipe: Recipe = Recipe(),  # noqa: B008
-    source: Path | None = None,
-    progress: Progress | None = None,
-) -> Path:
-    """Make the data set under `root`, or reuse it, and return its folder; see `build.make`."""
-    from pgsbench.worlds.tiny_imagenet import build  # numpy and Pillow are only needed to make one
+#: A selection from the 80 templates that CLIP's authors wrote for ImageNet, articles as they have them.
+#: Templates that claim a style, a size or a state (a sketch, the small one, a dirty one) would be untrue.
+TEMPLATES = (
+    "a photo of a {c}.",
+    "a photo of the {c}.",
+    "a photo of one {c}.",
+    "a photo of my {c}.",
+    "a good photo of a {c}.",
+    "a good photo of the {c}.",
+    "a cropped photo of a {c}.",
+    "a cropped photo of the {c}.",
+    "a low resolution photo of a {c}.",
+    "a low resolution photo of the {c}.",
+    "itap of a {c}.",
+    "itap of the {c}.",
+)
 
-    return build.make(root, recipe=recipe, source=source, progress=progress)
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides the bytes of the data set, beside the photos and the curated names.
+
+    Attributes:
+        per_class: Training photos of each class, the first ones by number; the archive has 500.
+        num_classes: Classes that the archive must have.
+        num_val: Validation photos that it must have.
+        seed: Seed of the order of the photos, of their captions and of the damage.
+        train_shard: Training pairs in one archive.
+        jpeg_quality: Quality of damaged photos; all others keep their bytes.
+        version: Of the generator: it goes up whenever the same numbers would give other bytes.
+    """
+
+    per_class: int = 250
+    num_classes: int = 200
+    num_val: int = 10_000
+    seed: int = 0
+    train_shard: int = 1_000
+    jpeg_quality: int = 92
+    version: int = 1
+
+    @property
+    def num_train(self) -> int:
+        """Training pairs."""
+        return self.per_class * self.num_classes
+
+
+def recipe_with(knobs: Mapping[str, float]) -> Recipe:
+    """Return the recipe.
+
+    Raises:
+        DataError: There are knobs.
+    """
+    if knobs:
+        raise DataError("this data set has no knobs", where=next(iter(knobs)), value="tiny-imagenet")
+    return Recipe()
+
+
+def knobs_of(recipe: Mapping[str, Any]) -> dict[str, float]:
+    """Return the knobs of a recipe: there are none."""
+    return {}
+
+
+def identity(recipe: Recipe) -> str:
+    """Return the hash that names the folder of what the recipe makes with these curated names."""
+    names = digest(sorted(curated_names().items()))
+    return store.identity_of("tiny-imagenet", {**asdict(recipe), "names": names})
+
+
+@cache
+def curated_names() -> dict[str, str]:
+    """Return the name of each of ImageNet's 1,000 WordNet ids, as CLIP's authors curated them.
+
+    open_clip has the names, in the order of the sorted ids; timm has the ids. Both are read as files, since
+    importing the packages takes seconds.
+    """
+    ids = distribution("timm").locate_file("timm/data/_info/imagenet_synsets.txt")
+    names = distribution("open_clip_torch").locate_file("open_clip/zero_shot_metadata.py")
+    said = runpy.run_path(str(names))["IMAGENET_CLASSNAMES"]
+    read = Path(str(ids)).read_text()
+    return dict(zip(sorted(read.split()), said, strict=True))
+
+
+def caption(name: str, key: str, *, seed: int) -> str:
+    """Return the caption of a photo; the phrase follows from the photo's key alone.
+
+    Args:
+        name: Name of its class.
+        key: Name of the photo.
+        seed: Chooses other phrases.
+    """
+    number = int.from_bytes(hashlib.sha256(f"{seed}/{key}".encode()).digest()[:8])
+    return TEMPLATES[number % len(TEMPLATES)].format(c=name)

@@ -1,4 +1,7 @@
-"""What a caption claims, apart from its wording, and whether that is true of a picture."""
+"""The words of the generated world, what a picture shows in them, and what a caption claims.
+
+The order of the words is the meaning of the integers in `Scenes`.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,15 @@ from dataclasses import dataclass
 from itertools import permutations
 from typing import Literal
 
-from pgsbench.worlds.scenes.scene import Content, Ground, Thing
-from pgsbench.worlds.scenes.vocabulary import RELATIONS
+SHAPES = ("circle", "square", "triangle", "star", "cross", "ring")
+COLOURS = ("red", "green", "blue", "yellow")
+PATTERNS = ("plain", "striped", "dotted")
+SIZES = ("small", "large")
+BACKGROUNDS = ("sand", "grass", "water", "bricks", "wood", "stone")
+COUNTS = ("one object", "two objects", "three objects")
+OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
+RELATIONS = tuple(OPPOSITE)
+MAX_OBJECTS = len(COUNTS)
 
 Attribute = Literal["size", "pattern", "colour"]
 ATTRIBUTES: tuple[Attribute, ...] = ("size", "pattern", "colour")
@@ -17,6 +27,41 @@ ATTRIBUTES: tuple[Attribute, ...] = ("size", "pattern", "colour")
 #: is neither claimed nor denied.
 CLEAR_DISTANCE = 0.18
 CLEAR_RATIO = 1.2
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One object in words, with its centre in units of the picture's side."""
+
+    shape: str
+    colour: str
+    pattern: str
+    size: str
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A background in words; the colour is None where it is natural, or not mentioned."""
+
+    kind: str
+    colour: str | None = None
+
+    def fits(self, other: Ground) -> bool:
+        """Return whether all that is mentioned is true of the other one."""
+        return self.kind == other.kind and self.colour in (None, other.colour)
+
+    def __str__(self) -> str:
+        return f"{self.colour} {self.kind}" if self.colour else self.kind
+
+
+@dataclass(frozen=True)
+class Content:
+    """What one picture shows, in words."""
+
+    objects: tuple[Thing, ...]
+    ground: Ground
 
 
 @dataclass(frozen=True)
@@ -30,12 +75,7 @@ class Phrase:
 
     def fits(self, thing: Thing) -> bool:
         """Return whether all that is mentioned is so."""
-        return (
-            self.shape == thing.shape
-            and self.colour in (None, thing.colour)
-            and self.pattern in (None, thing.pattern)
-            and self.size in (None, thing.size)
-        )
+        return all(said in (None, getattr(thing, kind)) for kind, said in vars(self).items())
 
     def __str__(self) -> str:
         words = (self.size, self.pattern, self.colour, self.shape)
@@ -73,13 +113,8 @@ class Claim:
 
 def related(relation: str, first: Thing, second: Thing) -> bool:
     """Return whether the first object's centre lies on the named side of the second's."""
-    ahead = {
-        "left of": second.x - first.x,
-        "right of": first.x - second.x,
-        "above": second.y - first.y,
-        "below": first.y - second.y,
-    }
-    return ahead[relation] > 0
+    dx, dy = second.x - first.x, second.y - first.y
+    return {"left of": dx > 0, "right of": dx < 0, "above": dy > 0, "below": dy < 0}[relation]
 
 
 def clear_relation(first: Thing, second: Thing) -> str | None:
