@@ -28,7 +28,7 @@ from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.scores import GroupMean, Score, Scores
 from pgsbench.records.study_record import StudyRecord, write_planned
 from pgsbench.reporting.recipe_spread import LENT
-from pgsbench.reporting.statistics.seed_spread import SeedSpread
+from pgsbench.reporting.statistics.paired_values import SeedSpread
 from pgsbench.reporting.study_frames import MISSING, PlannedRun, StudyFrames
 from pgsbench.tracking.rundir import RunDir
 

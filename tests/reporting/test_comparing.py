@@ -13,8 +13,8 @@ from pgsbench.errors import ConfigError, StudyError
 from pgsbench.records.margin import Margin
 from pgsbench.records.marks import Marks
 from pgsbench.records.study_record import StudyRecord
-from pgsbench.reporting.decision.decide import decisions
-from pgsbench.reporting.decision.power import power_table
+from pgsbench.reporting.decision.comparisons import decisions
+from pgsbench.reporting.decision.forecast import power_table
 from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames

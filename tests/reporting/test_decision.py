@@ -13,9 +13,9 @@ from study_records import write_study_record
 from pgsbench.errors import ConfigError
 from pgsbench.records.margin import Margin
 from pgsbench.records.study_record import DecisionPlan, StudyRecord
-from pgsbench.reporting.decision.decide import decide, decisions, looks_of, outcomes
+from pgsbench.reporting.decision.comparisons import decisions
+from pgsbench.reporting.decision.decide import decide, looks_of, outcomes, shares
 from pgsbench.reporting.decision.forecast import Forecast, Levels
-from pgsbench.reporting.decision.looks import first_look, shares
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.intervals import difference
 from pgsbench.reporting.statistics.paired_values import PairedValues, TaskValues
@@ -45,8 +45,7 @@ def measured(rng, *, seeds, items, seed_sd=0.0, lead=0.0):
 
 @pytest.mark.parametrize(("arms", "first"), [(2, 4), (3, 3), (5, 2), (9, 2)])
 def test_no_look_before_it_is_known_how_much_seeds_matter(arms, first):
-    assert first_look(arms) == first
-    assert next(iter(shares(arms, 8))) == first
+    assert next(iter(shares(arms, 10))) == first
 
 
 def test_the_looks_spend_no_more_than_there_is():
@@ -59,8 +58,8 @@ def test_the_looks_spend_no_more_than_there_is():
 
 
 def test_what_is_borrowed_counts_for_the_first_look():
-    assert first_look(2, borrowed_df=2) == first_look(2, borrowed_df=20) == 2
-    assert first_look(2, borrowed_df=1) == 3
+    for borrowed, first in ((2, 2), (20, 2), (1, 3)):
+        assert next(iter(shares(2, 8, borrowed_df=borrowed))) == first
 
 
 def test_seeds_that_were_seen_before_the_plan_have_spent_their_share():

@@ -15,7 +15,7 @@ from pgsbench.reporting.pages.templates import environment
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.verdict.answer import answer, certainty
-from pgsbench.reporting.verdict.at_a_glance import marks_table
+from pgsbench.reporting.verdict.short_table import marks_table
 
 WHOLE = Arm(40.0, mask_ratio=0.0)
 
@@ -73,7 +73,7 @@ def test_a_margin_that_is_large_beside_a_score_is_said_to_be(many, monkeypatch):
     assert "margin is large" not in certainty(many)
     of = next(iter(many.groups))
     label, score = min(((one, many.mean(one, of).estimate) for one in many.baselines), key=lambda one: one[1])
-    monkeypatch.setattr("pgsbench.reporting.decision.decide.MARGIN_POINTS", 21 * score)
+    monkeypatch.setattr("pgsbench.reporting.decision.comparisons.MARGIN_POINTS", 21 * score)
     said = certainty(Results(many.study))
     assert f"That margin is large: 21 % of the score of {label} (" in said
     way_out = float(said.partition("--margin ")[2].partition("`")[0])

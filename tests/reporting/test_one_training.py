@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from fabricated import Arm
 
-from pgsbench.reporting.decision.comparisons import group_comparisons
-from pgsbench.reporting.decision.decide import decisions
+from pgsbench.reporting.decision.comparisons import decisions, group_comparisons
 from pgsbench.reporting.pages.first_screen import verdict_record
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import SAME

@@ -14,10 +14,9 @@ from pgsbench.records.margin import Margin
 from pgsbench.reporting import recipe_spread
 from pgsbench.reporting.decision.decide import decide
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.statistics.equal_spread import alone_p, equal_spread_p
 from pgsbench.reporting.statistics.intervals import difference, mean_draws
-from pgsbench.reporting.statistics.paired_values import PairedValues
-from pgsbench.reporting.statistics.seed_spread import SeedSpread
+from pgsbench.reporting.statistics.paired_values import PairedValues, SeedSpread
+from pgsbench.reporting.statistics.variance import alone_p, equal_spread_p
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.verdict.seeds import seed_sentences
 from pgsbench.reporting.verdict.short_table import verdict_table

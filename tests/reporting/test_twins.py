@@ -13,7 +13,7 @@ from statsmodels.stats.anova import anova_lm
 from twin import MEAN, holm, outcomes, power, rank_ranges
 from twin_study import LACKED, LACKING, Made, make, numbers, shown
 
-from pgsbench.reporting.decision.power import power_table
+from pgsbench.reporting.decision.forecast import power_table
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_results import StudyResults
 
@@ -236,7 +236,7 @@ def test_what_is_detectable_is_found_with_80_percent(made: Made) -> None:
 
 
 def test_what_a_difference_takes_finds_it(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgsbench.reporting.decision.power.DIFFERENCES", (0.13, 0.2, 0.3))
+    monkeypatch.setattr("pgsbench.reporting.decision.forecast.DIFFERENCES", (0.13, 0.2, 0.3))
     known = 0
     for row in power_table(Results(made.frames)).cells():
         ours, theirs = row[0].split(" − ")

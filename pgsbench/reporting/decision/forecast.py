@@ -10,9 +10,14 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from pgsbench.errors import StudyError
+from pgsbench.reporting.render import COUNT, Format, Header, Table, counted
+from pgsbench.reporting.results import Results, named
+from pgsbench.reporting.statistics.comparison import Comparison, Missing
 from pgsbench.reporting.statistics.intervals import variance
-from pgsbench.reporting.statistics.paired_values import PairedValues
+from pgsbench.reporting.statistics.paired_values import PairedValues, lead
 from pgsbench.reporting.statistics.variance import Variance
+from pgsbench.reporting.study_frames import COMPLETE
 
 #: Chance with which a true difference is to be found.
 POWER = 0.8
@@ -20,6 +25,8 @@ POWER = 0.8
 MOST_SEEDS = 200
 #: More test items than so many times today's are not, either.
 MOST_ITEMS = 1000.0
+#: Differences that are planned for, as shares.
+DIFFERENCES = (0.005, 0.01, 0.02)
 
 
 class Levels(NamedTuple):
@@ -32,10 +39,6 @@ class Levels(NamedTuple):
 
     differs: float
     is_far: float
-
-
-#: Of one comparison that is looked at once.
-ONE_LOOK = Levels(0.05, 0.05)
 
 
 @dataclass(frozen=True)
@@ -78,11 +81,9 @@ class Forecast:
 
     def seeds_for(self, difference: float) -> int | None:
         """Return how many seeds find a difference of this size; None: more than `MOST_SEEDS`."""
-        return self._seeds_until(lambda seeds: self.detectable(seeds) <= abs(difference))
+        return self._seeds_until(lambda seeds: self.detectable(seeds) <= abs(difference), first=2)
 
-    def seeds_to_decide(
-        self, estimate: float, margin: float, levels: Callable[[int], Levels] = lambda _: ONE_LOOK
-    ) -> int | None:
+    def seeds_to_decide(self, estimate: float, margin: float, levels: Callable[[int], Levels]) -> int | None:
         """Return after how many seeds, more than today's, a difference like the one seen is probably decided.
 
         Args:
@@ -92,17 +93,17 @@ class Forecast:
         """
         return self._seeds_until(
             lambda seeds: self._is_decided(estimate, margin, levels(seeds), seeds),
-            len(self.paired.seeds) + 1,
+            first=len(self.paired.seeds) + 1,
         )
-
-    def items_to_decide(self, estimate: float, margin: float, levels: Levels = ONE_LOOK) -> int | None:
-        """Return how many test items probably decide it with today's seeds; None where no number does."""
-        seeds = len(self.paired.seeds)
-        return self._items_until(lambda ratio: self._is_decided(estimate, margin, levels, seeds, ratio))
 
     def items_for(self, difference: float, *, seeds: int) -> int | None:
         """Return how many test items find a difference with so many seeds; None where no number does."""
         return self._items_until(lambda ratio: self.detectable(seeds, ratio) <= abs(difference))
+
+    def items_to_decide(self, estimate: float, margin: float, levels: Levels) -> int | None:
+        """Return how many test items probably decide it with today's seeds; None where no number does."""
+        seeds = len(self.paired.seeds)
+        return self._items_until(lambda ratio: self._is_decided(estimate, margin, levels, seeds, ratio))
 
     def _is_decided(
         self, estimate: float, margin: float, levels: Levels, seeds: int, items_ratio: float = 1.0
@@ -118,7 +119,7 @@ class Forecast:
     def _variance(self) -> Variance:
         return variance(self.paired, self.weights)
 
-    def _df(self, seeds: int, items_ratio: float = 1.0) -> float:
+    def _df(self, seeds: int, items_ratio: float) -> float:
         """Return degrees of freedom, as `variance_of` would have them with so many items."""
         found, of_items = self._variance, max(1.0, self.paired.num_items * items_ratio - 1)
         if seeds == 1:
@@ -130,7 +131,7 @@ class Forecast:
             seed_df *= (total / of_seeds) ** 2
         return max(1.0, min(seed_df, of_items))
 
-    def _seeds_until(self, is_enough: Callable[[int], bool], first: int = 2) -> int | None:
+    def _seeds_until(self, is_enough: Callable[[int], bool], first: int) -> int | None:
         if self.has_one_seed:
             return None
         return next((seeds for seeds in range(first, MOST_SEEDS + 1) if is_enough(seeds)), None)
@@ -144,3 +145,61 @@ class Forecast:
             middle = float(np.sqrt(low * high))
             low, high = (low, middle) if is_enough(middle) else (middle, high)
         return int(np.ceil(high * self.paired.num_items))
+
+
+def detectable(results: Results, ours: str, theirs: str, of: str) -> float | None:
+    """Return the smallest true difference of a pair that its seeds and items find; None: not known.
+
+    With one seed it is about this training run: what other seeds would give is not in it.
+    """
+    forecast = _forecast(results, ours, theirs, of)
+    return None if forecast is None else forecast.detectable(len(forecast.paired.seeds))
+
+
+def power_table(results: Results) -> Table:
+    """Return the seeds, hours and test items that differences of 0.5, 1 and 2 points take, for each pair."""
+    if not results.pairs:
+        way_out = "name another arm in --candidate or --baselines, or run a study that has two"
+        raise StudyError("the study compares no two arms", where=results.study.name, way_out=way_out)
+    headline = next(iter(results.groups), "")
+    rows: list[list[object]] = []
+    for ours, theirs in results.pairs:
+        forecast = _forecast(results, ours, theirs, headline) if headline else None
+        pair = Comparison(ours, theirs, headline, Missing("")).pair
+        seconds = sum(_seconds(results, label) for label in (ours, theirs))
+        rows += [[pair, size, *_needed(forecast, size, seconds)] for size in DIFFERENCES]
+    seeds = min(results.seeds(label)[0] for pair in results.pairs for label in pair)
+    notes = [
+        f"A true difference of so many points on {named(headline)} is then found with a chance of "
+        f"{POWER:.0%} (two-sided test at 5 %, one comparison). From the variances of this pilot; with "
+        f"{counted(seeds, 'seed')} they are rough.",
+        f"Seeds: with today's test pictures; hours: of training and evaluating both arms, one after another. "
+        f"Test pictures: with today's seeds. none: not with {MOST_SEEDS} seeds, or any number of pictures.",
+    ]
+    if seeds == 1:
+        notes.insert(0, "One seed tells nothing of how much seeds matter: train the pilot with two or more.")
+    points, hours = ("points", Format("{:g}", scale=100)), ("hours", Format("{:,.1f}"))
+    header: Header = ["comparison", points, ("seeds", COUNT), hours, ("test pictures", COUNT)]
+    return Table("What a difference takes", header, rows, notes, num_keys=2)
+
+
+def _needed(forecast: Forecast | None, difference: float, seconds: float) -> list[object]:
+    """Return the seeds, hours and test items that find a difference; `seconds` are those of one seed."""
+    if forecast is None or forecast.has_one_seed:
+        return [None] * 3
+    seeds = forecast.seeds_for(difference)
+    items = forecast.items_for(difference, seeds=len(forecast.paired.seeds))
+    return [seeds or "none", seeds * seconds / 3600 if seeds else "none", items or "none"]
+
+
+def _seconds(results: Results, label: str) -> float:
+    """Return what a run of a label takes to train and evaluate, mean over its runs."""
+    summaries = [run.summary for run in results.study.of(label) if run.status == COMPLETE and run.summary]
+    return float(np.mean([one.train_seconds + (one.eval_seconds or 0.0) for one in summaries] or [np.nan]))
+
+
+def _forecast(results: Results, ours: str, theirs: str, of: str) -> Forecast | None:
+    paired = results.pair_up([ours, theirs], of)
+    if isinstance(paired, Missing) or paired.is_one_training(ours, theirs):
+        return None
+    return Forecast(paired, lead(ours, theirs))

@@ -14,7 +14,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pgsbench.errors import StudyError
-from pgsbench.reporting.statistics.seed_spread import SeedSpread
 
 Floats = NDArray[np.float64]
 
@@ -41,6 +40,26 @@ class TaskValues(NamedTuple):
     def draws(self) -> NDArray[np.str_]:
         """(n,) the unit of each value."""
         return self.items if self.units is None else self.units
+
+
+@dataclass(frozen=True)
+class SeedSpread:
+    """What other studies say of how much seeds matter.
+
+    Attributes:
+        variance: Variance that a seed gives to the score of one arm alone: beyond what it does to all arms,
+            and beyond what test items explain, so it holds for any number of them. A difference of two arms
+            has twice as much. Simulations have one for each repetition.
+        df: Degrees of freedom of the mean square that it comes from.
+        source: Where it comes from, in words.
+        noise: What test items added to that mean square. Where they add less to the borrower's, the degrees
+            of freedom count less, by Satterthwaite.
+    """
+
+    variance: float | Floats
+    df: float
+    source: str = ""
+    noise: float = 0.0
 
 
 #: One run: task -> its values. One arm: seed -> run. All: arm -> seed -> task -> values.
@@ -216,12 +235,21 @@ def _are_copies(ours: ArmValues, theirs: ArmValues) -> bool:
 
 
 def _are_equal(ours: TaskValues, theirs: TaskValues) -> bool:
-    if np.array_equal(ours.items, theirs.items):
-        return np.array_equal(ours.values, theirs.values)
-    one, other = (np.argsort(side.items, kind="stable") for side in (ours, theirs))
-    return np.array_equal(ours.items[one], theirs.items[other]) and np.array_equal(
-        ours.values[one], theirs.values[other]
-    )
+    values = _in_order(theirs, ours.items)
+    return values is not None and np.array_equal(ours.values, values)
+
+
+def _in_order(given: TaskValues, items: NDArray[np.str_]) -> Floats | None:
+    """Return values in the order of these items; None where they belong to others."""
+    if np.array_equal(items, given.items):
+        return given.values
+    # Stable sorting pairs the first value of an item with the first, the second with the second.
+    ours, theirs = np.argsort(items, kind="stable"), np.argsort(given.items, kind="stable")
+    if not np.array_equal(items[ours], given.items[theirs]):
+        return None
+    ordered = np.empty_like(given.values)
+    ordered[ours] = given.values[theirs]
+    return ordered
 
 
 def lead(ours: str, theirs: str) -> dict[str, float]:
@@ -301,33 +329,25 @@ class _Layout:
         self.floor = sum(weight**2 * self.strata[task].floor for task, weight in self.tasks.items())
 
     def row(self, run: RunValues, where: str) -> tuple[float, Floats]:
-        """Return the weighted mean of one run and (i,) the influence of each unit on it."""
-        mean, shares = 0.0, []
+        """Return the weighted mean of one run and (i,) the influence of each unit on it.
+
+        Raises:
+            StudyError: It has no finite value for each item, or other items.
+        """
+        mean, shares = 0.0, list[Floats]()
         for task, weight in self.tasks.items():
-            values = self._in_order(task, run[task], where)
+            given = run[task]
+            if len(given.values) != len(given.items) or not np.isfinite(given.values).all():
+                raise StudyError("per-item values must be finite, one per item", where=f"{where}: {task}")
+            values = _in_order(given, self.items[task])
+            if values is None:
+                way_out = "evaluate both on the same version of the suite: `pgsbench evaluate RUN`"
+                rule = "the arms were tested on different items"
+                raise StudyError(rule, where=f"{where}: {task}", way_out=way_out)
             mean += weight * float(values.mean())
             shares.append(weight / len(values) * self.strata[task].centred(values))
-        added: Floats = np.zeros(self.num_items)
-        np.add.at(added, self.codes, np.concatenate(shares))
-        return mean, added
-
-    def _in_order(self, task: str, given: TaskValues, where: str) -> Floats:
-        items, values = self.items[task], np.asarray(given.values, dtype=np.float64)
-        if len(values) != len(given.items) or not np.isfinite(values).all():
-            raise StudyError("per-item values must be finite, one per item", where=f"{where}: {task}")
-        if np.array_equal(items, given.items):
-            return values
-        # Stable sorting pairs the first value of an item with the first, the second with the second.
-        ours, theirs = np.argsort(items, kind="stable"), np.argsort(given.items, kind="stable")
-        if not np.array_equal(items[ours], given.items[theirs]):
-            raise StudyError(
-                "the arms were tested on different items",
-                where=f"{where}: {task}",
-                way_out="evaluate both on the same version of the suite: `pgsbench evaluate RUN`",
-            )
-        ordered = np.empty_like(values)
-        ordered[ours] = values[theirs]
-        return ordered
+        added = np.bincount(self.codes, np.concatenate(shares), self.num_items)
+        return mean, np.asarray(added, np.float64)
 
 
 def _complete_runs(arm: ArmValues, tasks: Mapping[str, float]) -> dict[int, RunValues]:

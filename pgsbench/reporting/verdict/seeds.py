@@ -6,9 +6,8 @@ import math
 
 from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.statistics.comparison import ALPHA, Missing
-from pgsbench.reporting.statistics.equal_spread import equal_spread_p
 from pgsbench.reporting.statistics.paired_values import PairedValues
-from pgsbench.reporting.statistics.variance import seeds_of_one_arm
+from pgsbench.reporting.statistics.variance import equal_spread_p, seeds_of_one_arm
 
 
 def seed_sentences(results: Results) -> list[str]:
