@@ -18,8 +18,7 @@ from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.reporting.pages.site import write_site
 from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.scale.fit import PowerLaw, crossing
-from pgsbench.reporting.scale.report import Measured, fits_table, scale_figure
+from pgsbench.reporting.scale import Measured, PowerLaw, crossing, fits_table, scale_figure
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults

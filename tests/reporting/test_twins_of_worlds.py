@@ -14,7 +14,7 @@ from twin import MEAN, Estimate, Twin, holm
 from twin_study import numbers
 
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.scale.report import fits, fits_table, measured
+from pgsbench.reporting.scale import fits, fits_table, measured
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.validity.compared_worlds import Validity
 from pgsbench.reporting.validity.match import signs

@@ -72,9 +72,9 @@ def _agreement_table(matches: Sequence[Match]) -> Table:
         of_world = [world.study, world.metric, len(world.arms), seeds]
         rows.append([*of_world, one.spearman, one.other_arms, one.by_chance, one.repeat])
     notes = [
-        "In brackets 95 % intervals, by what other test items and seeds would do to these arms. Other arms: "
-        "the interval of Spearman if these arms are drawn anew, too, with repetition. Seeds: of the world, of "
-        "the reference.",
+        "In brackets 95 % intervals, by what other test items and seeds would do to these arms. Other "
+        "arms: the interval of Spearman if these arms are drawn anew, too, with repetition. Seeds: of the "
+        "world, of the reference.",
         "By chance: share of random orders that agree at least as well. Repeat: Spearman of the reference "
         "with a repetition of itself.",
     ]
