@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from pgsbench.reporting.statistics.paired_values import PairedValues, SeedSpread
 from pgsbench.reporting.study_frames import COMPLETE, PlannedRun, StudyFrames, macro_means
 from pgsbench.study.compared import check_baselines
 from pgsbench.study.objective import Objective, is_above
+
+Told = TypeVar("Told")
 
 #: More searched points than this are not all compared with a baseline: only the best one is.
 MAX_POINTS_COMPARED = 6
@@ -53,36 +56,28 @@ class Results:
     ) -> None:
         self.study = study
         self._paired: dict[tuple[str, frozenset[int]], PairedValues] = {}
-        arms = study.arms
+        arms, plan, base = study.arms, study.record.decision, study.record.config.base_arm
         if not arms:
             raise StudyError("the study has no runs", where=str(study.folder))
-        plan = study.record.decision
         if plan is not None and candidate is None and baselines is None:
             candidate = plan.candidate
-        self.candidate = candidate or _base_arm(study, arms)
-        planned = plan.baselines if plan is not None and plan.candidate == self.candidate else ()
-        own = study.arm_of.get(self.candidate, self.candidate)
-        others = [arm for arm in arms if arm != own and (arm not in study.oracles or arm in planned)]
-        if baselines is not None:
+        self.candidate = candidate or (base if base in arms else arms[0])
+        if baselines is None:
+            planned = plan.baselines if plan is not None and plan.candidate == self.candidate else ()
+            own = study.arm_of.get(self.candidate, self.candidate)
+            baselines = [arm for arm in arms if arm != own and (arm not in study.oracles or arm in planned)]
+        else:
             check_baselines(baselines)
-        self.baselines = list(baselines) if baselines is not None else others
+        self.baselines = list(baselines)
+        ours = set(self.labels_of(self.candidate))
         for name in (self.candidate, *self.baselines):
             if not self.labels_of(name):
-                raise StudyError(
-                    "the study has no such arm",
-                    where=study.name,
-                    value=name,
-                    way_out=nearest(name, [*arms, *study.labels]),
-                )
-        ours = set(self.labels_of(self.candidate))
+                way_out = nearest(name, [*arms, *study.labels])
+                raise StudyError("the study has no such arm", where=study.name, value=name, way_out=way_out)
         for name in self.baselines:
             if not ours.isdisjoint(self.labels_of(name)):  # an arm and one of its points, for example
-                raise StudyError(
-                    "an arm cannot be compared with itself",
-                    where=study.name,
-                    value=name,
-                    way_out="name other baselines, or another candidate",
-                )
+                rule, way_out = "an arm cannot be compared with itself", "name other arms"
+                raise StudyError(rule, where=study.name, value=name, way_out=way_out)
 
     def labels_of(self, name: str) -> list[str]:
         """Return the labels of an arm (one for each searched point), or the label itself."""
@@ -113,7 +108,7 @@ class Results:
 
     def mean(self, label: str, of: str) -> Interval | Missing:
         """Return a label's mean on a group or task."""
-        return self._ask([label], of, lambda paired: mean_interval(paired, label))
+        return self._ask([label], of, mean_interval)
 
     def chance(self, of: str) -> float:
         """Return what guessing gives on a group or task."""
@@ -123,7 +118,7 @@ class Results:
 
     def difference(self, ours: str, theirs: str, of: str) -> Interval | Missing:
         """Return the paired difference of two labels on a group or task."""
-        return self._ask([ours, theirs], of, partial(difference, candidate=ours, baseline=theirs))
+        return self._ask([ours, theirs], of, difference)
 
     def seeds(self, label: str) -> tuple[int, int]:
         """Return how many runs of a label have all tasks of the headline, and how many are planned."""
@@ -192,9 +187,9 @@ class Results:
             is_control = spec.arm in RANDOM_ARMS or spec.is_oracle or spec.has_whole_pictures
             if is_control or random is None or oracle is None:
                 continue
-            for group in self.groups:
-                share = self._gap([label, random, oracle], group)
-                found.append((label, group, share))
+            found += [
+                (label, group, self._ask([label, random, oracle], group, gap_closed)) for group in self.groups
+            ]
         return found
 
     @cached_property
@@ -224,20 +219,21 @@ class Results:
     def too_costly(self) -> frozenset[str]:
         """The searched points above a limit of `search.at_most` in the mean of their runs."""
         search, found = self.study.record.config.search, set[str]()
-        for label in self.study.labels if search and search.at_most else ():
+        if search is None or not search.at_most:
+            return frozenset()
+        for label in filter(self.params_of, self.study.labels):
             runs = self.study.of(label)
             summaries = [run.summary for run in runs if run.status == COMPLETE and run.summary is not None]
-            if search and self.params_of(label) and is_above(search, summaries, runs[0].spec.numerics.device):
+            if is_above(search, summaries, runs[0].spec.numerics.device):
                 found.add(label)
         return frozenset(found)
 
-    def best(self, labels: Mapping[str, object] | Sequence[str]) -> str:
+    def best(self, labels: Iterable[str]) -> str:
         """Return the label with the highest objective; one that has none or is too costly comes last."""
 
         def rank(label: str) -> tuple[bool, float]:
-            return label not in self.too_costly, float(
-                np.nan_to_num(self.objective_value(label), nan=-np.inf)
-            )
+            value = self.objective_value(label)
+            return label not in self.too_costly, -np.inf if np.isnan(value) else value
 
         return max(labels, key=rank)
 
@@ -284,50 +280,34 @@ class Results:
 
         Of a search over data: two at one point of its space. An earlier search, or none, left others.
         """
+        ours = self.labels_of(self.candidate)
         return [
-            [
-                (ours, theirs)
-                for ours in self.labels_of(self.candidate)
-                for theirs in self.labels_of(baseline)
-                if self._meet(self.params_of(ours), self.params_of(theirs))
-            ]
+            [(one, other) for one in ours for other in self.labels_of(baseline) if self._meet(one, other)]
             for baseline in self.baselines
         ]
 
-    def _ask(
-        self, labels: list[str], of: str, question: Callable[[PairedValues], Interval]
-    ) -> Interval | Missing:
+    def _ask(self, labels: list[str], of: str, question: Callable[..., Told]) -> Told | Missing:
         paired = self.pair_up(labels, of)
-        return paired if isinstance(paired, Missing) else question(paired)
-
-    def _gap(self, labels: list[str], group: str) -> GapClosed | Missing:
-        paired = self.pair_up(labels, group)
-        return paired if isinstance(paired, Missing) else gap_closed(paired, *labels)
+        return paired if isinstance(paired, Missing) else question(paired, *labels)
 
     def _weights(self, of: str) -> dict[str, float]:
         return self.groups.get(of) or self.tasks[of]
 
-    def _meet(self, ours: Mapping[str, object], theirs: Mapping[str, object]) -> bool:
-        search = self.study.record.config.search
+    def _meet(self, one: str, other: str) -> bool:
+        ours, theirs, search = self.params_of(one), self.params_of(other), self.study.record.config.search
         if search is not None and self.is_over_data:  # whoever has no values was trained in another world
             return bool(ours) and ours == theirs and ours.keys() <= search.space.keys()
-        return _comparable(ours, theirs)
+        return self._fits(one, other)
+
+    def _fits(self, one: str, other: str) -> bool:
+        ours, theirs = self.params_of(one), self.params_of(other)
+        return not ours or not theirs or ours == theirs
 
     def _same_point(self, label: str, arm: str) -> str | None:
-        params = self.params_of(label)
-        fitting = [other for other in self.labels_of(arm) if _comparable(params, self.params_of(other))]
+        fitting = [other for other in self.labels_of(arm) if self._fits(label, other)]
         return fitting[0] if len(fitting) == 1 else None
 
 
 def named(of: str) -> str:
     """Return what a score is of as in a sentence: a group's or task's name, or "the mean of groups"."""
     return f"the {of}" if of == ALL_GROUPS else of
-
-
-def _comparable(ours: Mapping[str, object], theirs: Mapping[str, object]) -> bool:
-    return not ours or not theirs or ours == theirs
-
-
-def _base_arm(study: StudyFrames, arms: Sequence[str]) -> str:
-    base = study.record.config.base_arm
-    return base if base in arms else arms[0]

@@ -147,7 +147,7 @@ def test_the_table_that_ships_can_be_read():
     for row in recipe_spread.shipped():
         assert row["trainings"]
         for scope in row["scopes"].values():
-            recipe_spread.Estimate(**scope)
+            SeedSpread(**scope)
 
 
 def test_arms_that_vary_unlike_are_found():
