@@ -25,7 +25,8 @@ from pgsbench.reporting.decision.decide import (
     shares,
 )
 from pgsbench.reporting.statistics.comparison import Comparison
-from pgsbench.reporting.statistics.paired_values import Floats, PairedValues
+from pgsbench.reporting.statistics.paired_values import PairedValues
+from pgsbench.reporting.statistics.task_values import Floats
 from pgsbench.reporting.statistics.variance import variance_of
 
 #: How far one standard deviation of the seed moves the score of an arm, in points.

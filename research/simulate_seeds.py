@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from pgsbench.reporting.statistics.paired_values import Floats, SeedSpread
+from pgsbench.reporting.statistics.paired_values import SeedSpread
+from pgsbench.reporting.statistics.task_values import Floats
 from pgsbench.reporting.statistics.variance import alone_p, equal_spread_p, variance_of
 from research.simulate_decisions import CHUNK, ITEM_SD, REST_SD, UNITS, World, draw
 

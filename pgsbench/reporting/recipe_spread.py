@@ -23,7 +23,8 @@ from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting.render import and_
-from pgsbench.reporting.statistics.paired_values import ArmValues, PairedValues, SeedSpread, shared_seeds
+from pgsbench.reporting.statistics.paired_values import PairedValues, SeedSpread
+from pgsbench.reporting.statistics.task_values import ArmValues, shared_seeds
 from pgsbench.reporting.statistics.variance import seeds_of_one_arm
 from pgsbench.reporting.study_frames import StudyFrames, macro_means, read_run
 

@@ -21,7 +21,8 @@ from pgsbench.reporting.statistics.intervals import (
     gap_closed,
     mean_interval,
 )
-from pgsbench.reporting.statistics.paired_values import PairedValues, SeedSpread, one_training, shared_seeds
+from pgsbench.reporting.statistics.paired_values import PairedValues, SeedSpread
+from pgsbench.reporting.statistics.task_values import one_training, shared_seeds
 from pgsbench.reporting.study_frames import COMPLETE, PlannedRun, StudyFrames, macro_means
 from pgsbench.study.compared import check_baselines
 from pgsbench.study.objective import Objective, is_above

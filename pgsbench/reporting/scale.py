@@ -14,7 +14,7 @@ from pgsbench.reporting.columns import Row, rows_of
 from pgsbench.reporting.render import PERCENT, Estimate, Format, Header, Table, and_, percent
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.intervals import LEVEL, Interval
-from pgsbench.reporting.statistics.paired_values import Floats
+from pgsbench.reporting.statistics.task_values import Floats
 from pgsbench.reporting.style import INK, PAPER, new_figure, pens, percent_tick, themed
 
 #: A power law has two parameters; a third budget shows whether it holds.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.scores import Score, Scores
 from pgsbench.records.study_record import StudyRecord, StudyRun
 from pgsbench.records.verdict_record import ALL_GROUPS
-from pgsbench.reporting.statistics.paired_values import ArmValues, TaskValues
+from pgsbench.reporting.statistics.task_values import ArmValues, TaskValues
 from pgsbench.tracking.pruned import pruned_points, saved_seconds
 from pgsbench.tracking.rundir import RunDir
 
@@ -34,20 +34,8 @@ COMPLETE, INCOMPLETE, MISSING, PRUNED = "complete", "incomplete", "missing", "pr
 OTHER_SUITE = "complete, but tested on another suite or other data; repeat the study's command"
 NOT_EVALUATED = "complete, but not evaluated (no scores.json)"
 
-_SCORE_COLUMNS = (
-    "task",
-    "group",
-    "protocol",
-    "metric",
-    "value",
-    "n",
-    "low",
-    "high",
-    "chance",
-    "primary",
-    "version",
-    "notes",
-)
+_IN_NO_FRAME = ("per_sample", "num_ties", "details", "key")
+_SCORE_COLUMNS = [one.name for one in fields(Score) if one.name not in _IN_NO_FRAME]
 
 
 class Gallery(NamedTuple):
@@ -119,14 +107,9 @@ class PlannedRun:
         """Some training pictures as the mask showed them, or None where the run kept none."""
         try:
             with np.load(self.path / files.GALLERY) as arrays:
-                rows, cols = (int(side) for side in arrays["grid"])
-                return Gallery(
-                    images=arrays["images"],
-                    shown=arrays["shown"].astype(bool),
-                    grid=(rows, cols),
-                    seen=arrays.get("seen"),
-                    tokens=float(arrays.get("tokens", 0.0)),
-                )
+                rows, cols = map(int, arrays["grid"])
+                shown, seen = arrays["shown"].astype(bool), arrays.get("seen")
+                return Gallery(arrays["images"], shown, (rows, cols), seen, float(arrays.get("tokens", 0.0)))
         except UNREADABLE:  # a picture that is missing is no reason to have no report
             return None
 
@@ -188,16 +171,13 @@ class StudyFrames:
     @cached_property
     def curves(self) -> pd.DataFrame:
         """The metric lines of all runs, also of those under way: arm, label, seed, step, samples, loss..."""
-        frames = []
-        for run in self.runs:
-            lines = RunDir(run.path).metrics() if run.status != MISSING else []
-            if lines:
-                frame = pd.DataFrame(lines)
-                frame.insert(0, "seed", run.seed)
-                frame.insert(0, "label", run.label)
-                frame.insert(0, "arm", run.arm)
-                frames.append(frame)
-        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["label", "step"])
+        rows = [
+            {"arm": run.arm, "label": run.label, "seed": run.seed, **line}
+            for run in self.runs
+            if run.status != MISSING
+            for line in RunDir(run.path).metrics()
+        ]
+        return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["label", "step"])
 
     @property
     def groups(self) -> dict[str, dict[str, str]]:
@@ -287,16 +267,9 @@ def read_run(runs_root: Path, planned: StudyRun) -> PlannedRun:
         problem = ""
         if done and scores is None:
             problem = OTHER_SUITE if directory.scores else NOT_EVALUATED
-        return PlannedRun(
-            spec,
-            directory.path,
-            COMPLETE if done else INCOMPLETE,
-            problem,
-            directory.environment,
-            directory.summary,
-            scores,
-            primary_values(directory.path, scores.scores if scores else ()),
-        )
+        status, cost = COMPLETE if done else INCOMPLETE, (directory.environment, directory.summary)
+        values = primary_values(directory.path, scores.scores if scores else ())
+        return PlannedRun(spec, directory.path, status, problem, *cost, scores, values)
     except RunError as error:
         return PlannedRun(spec, directory.path, INCOMPLETE, str(error))
 
@@ -310,11 +283,8 @@ def primary_values(folder: Path, scores: Sequence[Score]) -> dict[str, TaskValue
         found[score.task] = values = _read_values(folder / score.per_sample, score.key)
         mean = float(np.mean(values.values))
         if not math.isclose(mean, score.value, abs_tol=1e-4):
-            raise RunError(
-                f"{score.task}: the per-item values have mean {mean:.4f}, the score is {score.value}",
-                where=str(folder),
-                way_out="evaluate the run again",
-            )
+            rule = f"{score.task}: the per-item values have mean {mean:.4f}, the score is {score.value}"
+            raise RunError(rule, where=str(folder), way_out="evaluate the run again")
     return found
 
 
@@ -322,18 +292,13 @@ def _read_values(path: Path, key: str) -> TaskValues:
     try:
         with np.load(path) as arrays:
             if key != (str(arrays["key"]) if "key" in arrays else ""):
-                raise RunError(
-                    "these per-item values belong to another evaluation than the scores beside them",
-                    where=str(path),
-                    way_out="evaluate again, each model into a folder of its own",
-                )
+                rule = "these per-item values belong to another evaluation than the scores beside them"
+                way_out = "evaluate again, each model into a folder of its own"
+                raise RunError(rule, where=str(path), way_out=way_out)
             units = arrays["units"].astype(np.str_) if "units" in arrays else None
             strata = arrays["strata"].astype(np.int64) if "strata" in arrays else None
             values, items = arrays["values"].astype(np.float64), arrays["items"].astype(np.str_)
             return TaskValues(values, items, units, strata)
     except UNREADABLE as error:
-        raise RunError(
-            f"per-item values cannot be read ({error})",
-            where=str(path),
-            way_out="repeat the study's command: they are measured again",
-        ) from error
+        rule, way_out = f"per-item values cannot be read ({error})", "repeat the study's command"
+        raise RunError(rule, where=str(path), way_out=way_out) from error

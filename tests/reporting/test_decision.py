@@ -18,7 +18,8 @@ from pgsbench.reporting.decision.decide import decide, looks_of, outcomes, share
 from pgsbench.reporting.decision.forecast import Forecast, Levels
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.intervals import difference
-from pgsbench.reporting.statistics.paired_values import PairedValues, TaskValues
+from pgsbench.reporting.statistics.paired_values import PairedValues
+from pgsbench.reporting.statistics.task_values import TaskValues
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.verdict.answer import answer, certainty
 from pgsbench.reporting.verdict.sentences import caveats

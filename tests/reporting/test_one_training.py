@@ -11,7 +11,8 @@ from pgsbench.reporting.pages.first_screen import verdict_record
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import SAME
 from pgsbench.reporting.statistics.intervals import difference, mean_draws
-from pgsbench.reporting.statistics.paired_values import PairedValues, TaskValues
+from pgsbench.reporting.statistics.paired_values import PairedValues
+from pgsbench.reporting.statistics.task_values import TaskValues
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
 from pgsbench.reporting.verdict.sentences import caveats

@@ -11,7 +11,8 @@ from pgsbench.errors import ConfigError, StudyError
 from pgsbench.reporting.decision.comparisons import comparisons_frame
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.intervals import difference
-from pgsbench.reporting.statistics.paired_values import PairedValues, TaskValues
+from pgsbench.reporting.statistics.paired_values import PairedValues
+from pgsbench.reporting.statistics.task_values import TaskValues
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.study.compared import check_comparison
 

@@ -8,7 +8,8 @@ from scipy import stats
 
 from pgsbench.errors import StudyError
 from pgsbench.reporting.statistics.intervals import contrast, difference, gap_closed, holm, mean_interval
-from pgsbench.reporting.statistics.paired_values import PairedValues, TaskValues
+from pgsbench.reporting.statistics.paired_values import PairedValues
+from pgsbench.reporting.statistics.task_values import TaskValues
 
 
 def items(n, prefix="i"):

@@ -15,7 +15,8 @@ import pgsbench
 from pgsbench.cli import main
 from pgsbench.errors import StudyError
 from pgsbench.reporting.statistics.intervals import difference, mean_draws
-from pgsbench.reporting.statistics.paired_values import PairedValues, TaskValues
+from pgsbench.reporting.statistics.paired_values import PairedValues
+from pgsbench.reporting.statistics.task_values import TaskValues
 from pgsbench.reporting.validity.agreement import World, agreement
 from pgsbench.reporting.validity.match import Match, signs
 

@@ -26,7 +26,8 @@ from pgsbench.records.study_record import DecisionPlan
 from pgsbench.reporting.decision.forecast import Forecast, Levels
 from pgsbench.reporting.statistics.comparison import ALPHA, SAME, Comparison, Missing
 from pgsbench.reporting.statistics.intervals import Interval, difference, holm, variance
-from pgsbench.reporting.statistics.paired_values import Floats, PairedValues, lead
+from pgsbench.reporting.statistics.paired_values import PairedValues, lead
+from pgsbench.reporting.statistics.task_values import Floats
 from pgsbench.reporting.statistics.variance import alone_p, equal_spread_p
 
 #: Differences below so many points do not matter, where nobody has said another margin.

@@ -13,7 +13,7 @@ from pgsbench.reporting.decision.comparisons import task_comparisons
 from pgsbench.reporting.render import COUNT, PERCENT, POINTS, Header, Table
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.intervals import Interval
-from pgsbench.reporting.statistics.paired_values import Floats, RunValues
+from pgsbench.reporting.statistics.task_values import Floats, RunValues
 
 #: Rows of the table of tasks, half of them for either arm.
 MAX_TASKS = 8

@@ -21,7 +21,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from pgsbench.reporting.statistics.paired_values import Floats, SeedSpread
+from pgsbench.reporting.statistics.paired_values import SeedSpread
+from pgsbench.reporting.statistics.task_values import Floats
 
 
 @dataclass(frozen=True)

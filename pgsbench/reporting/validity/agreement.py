@@ -18,7 +18,8 @@ import scipy.stats
 
 from pgsbench.reporting.statistics.comparison import ALPHA
 from pgsbench.reporting.statistics.intervals import LEVEL, Interval, difference, holm, mean_draws
-from pgsbench.reporting.statistics.paired_values import Floats, PairedValues
+from pgsbench.reporting.statistics.paired_values import PairedValues
+from pgsbench.reporting.statistics.task_values import Floats
 
 DRAWS = 2_000
 #: Random orders that the agreement by chance is taken from.
