@@ -136,8 +136,6 @@ def test_a_pilot_says_what_differences_take(fabricate):
     folder = fabricate({"pgs": Arm(2.0), "flip": Arm()}, seeds=range(6), seed_sd=0.0)
     table = power_table(Results(read_frames(folder)))
     assert [row[1] for row in table.cells()] == ["0.5", "1", "2"]
-    items = [float("inf") if row[4] == "none" else int(row[4].replace(",", "")) for row in table.cells()]
-    assert items == sorted(items, reverse=True)
     assert {row[2] for row in table.cells()[:2]} == {
         "none"
     }  # 120 items a task are too few, whatever the seeds

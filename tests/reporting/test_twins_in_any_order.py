@@ -77,7 +77,7 @@ def _decisions(results: Results) -> Answers:
         assert isinstance(one.interval, Interval)
         name = f"{one.candidate} - {one.baseline}"
         yield from _interval(name, one.interval)
-        yield f"outcome of {name}", (one.outcome, one.seeds_needed, one.items_needed)
+        yield f"outcome of {name}", (one.outcome, one.seeds_needed)
 
 
 def _interval(name: str, one: Interval) -> Answers:

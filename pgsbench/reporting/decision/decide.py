@@ -219,8 +219,5 @@ def _with_forecast(
         return Levels(*(ALPHA * share / max(1, pairs) for pairs in still_open))
 
     forecast, now = Forecast(looked.paired, lead(decision.candidate, decision.baseline)), looked.interval
-    return replace(
-        decision,
-        seeds_needed=forecast.seeds_to_decide(now.estimate, decision.margin, levels),
-        items_needed=forecast.items_to_decide(now.estimate, decision.margin, levels(now.num_seeds)),
-    )
+    seeds = forecast.seeds_to_decide(now.estimate, decision.margin, levels)
+    return replace(decision, seeds_needed=seeds)

@@ -43,7 +43,6 @@ class Comparison:
         margin: Of a headline: smaller differences do not matter.
         seeds_needed: Of an undecided headline: seeds after which it would probably be decided; None: not
             known, or too many.
-        items_needed: Likewise test items, with these seeds.
         note: What the verdict rests on that may not hold, in words: that arms vary alike with the seed.
     """
 
@@ -56,7 +55,6 @@ class Comparison:
     family: Family = "headline"
     margin: float = float("nan")
     seeds_needed: int | None = None
-    items_needed: int | None = None
     note: str = ""
 
     @property

@@ -47,15 +47,10 @@ class Variance:
     num_seeds: int
     borrowed_df: Floats | float = 0.0
 
-    def with_seeds(self, num_seeds: int, items_ratio: float = 1.0) -> Floats:
-        """Return the variance that another number of seeds, and of items, would give.
-
-        Args:
-            num_seeds: Seeds.
-            items_ratio: Test items, as a multiple of those behind this variance.
-        """
-        own = np.maximum(0.0, self.items - self.noise) / items_ratio
-        moved = np.maximum(0.0, self.seeds - self.noise) + self.noise / items_ratio
+    def with_seeds(self, num_seeds: int) -> Floats:
+        """Return the variance that another number of seeds would give."""
+        own = np.maximum(0.0, self.items - self.noise)
+        moved = np.maximum(0.0, self.seeds - self.noise) + self.noise
         return np.asarray(own + moved * self.num_seeds / num_seeds)
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from pgsbench.masking import chosen_by
 from pgsbench.reporting.decision.comparisons import decisions, is_planned, plan_of
 from pgsbench.reporting.decision.decide import looks_of
+from pgsbench.reporting.decision.forecast import MOST_SEEDS
 from pgsbench.reporting.render import and_, counted, percent, points
 from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.statistics.comparison import Comparison, of_one_run
@@ -197,20 +198,17 @@ def _large_margin(results: Results, found: Sequence[_Known]) -> str:
 
 
 def _needed(results: Results, found: Sequence[_Known]) -> str:
-    """Say how many seeds, or else test pictures, would probably decide what is open."""
+    """Say how many seeds would probably decide what is open."""
     open_ = [known.one for known in found if known.one.outcome == "undecided"]
     if not open_ or any(one.has_one_seed for one in open_):
         return ""
     seeds = [one.seeds_needed for one in open_ if one.seeds_needed]
-    items = [one.items_needed for one in open_ if one.items_needed]
     if len(seeds) == len(open_):
         plan, most = plan_of(results), max(seeds)
         is_longer = plan and most > plan.max_seeds and all(is_planned(results, one.baseline) for one in open_)
         how = f" (`--max-seeds {most}`)" if is_longer else ""
         return f" About {most} seeds in all{how} would probably decide the rest."
-    if len(items) == len(open_):
-        return f" Seeds alone will not decide it; about {max(items):,} test pictures would."
-    return " Neither a few hundred seeds nor many more test pictures would decide it alone."
+    return f" {MOST_SEEDS} seeds would hardly decide the rest."
 
 
 def _flattered(results: Results) -> str:
