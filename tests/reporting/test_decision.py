@@ -22,7 +22,6 @@ from pgsbench.reporting.statistics.paired_values import PairedValues
 from pgsbench.reporting.statistics.task_values import TaskValues
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.verdict.answer import answer, certainty
-from pgsbench.reporting.verdict.sentences import caveats
 from pgsbench.reporting.verdict.short_table import verdict_table
 
 
@@ -88,13 +87,6 @@ def test_a_study_is_decided_as_planned(fabricate, lead, outcome):
     assert all((one.seeds_needed is None) or one.seeds_needed >= 2 for one in found)
 
 
-def test_equally_good_arms_are_equivalent_within_a_wide_margin(fabricate):
-    folder = fabricate({"pgs": Arm(), "flip": Arm()}, seeds=range(6), seed_sd=0.0)
-    results = planned(folder, "flip", margin=10)
-    assert decisions(results)[0].outcome == "equivalent"
-    assert answer(results).startswith("pgs is as good as flip within 10.0 points")
-
-
 def test_a_relative_margin_is_of_each_baseline_s_mean_and_shown_in_points(fabricate):
     folder = fabricate({"pgs": Arm(), "flip": Arm(), "none": Arm(-20.0)}, seeds=range(6), seed_sd=0.0)
     results = planned(folder, "flip", "none", margin="30%")
@@ -134,22 +126,6 @@ def test_what_was_planned_stays_decided_among_all_arms(fabricate):
     assert "; flip as planned, with 4 seeds; the other 1 comparison at once" in certainty(whole)  # one look
 
 
-def test_arms_of_earlier_commands_are_said_not_to_be_compared(fabricate):
-    study = read_frames(fabricate({"pgs": Arm(), "flip": Arm(), "none": Arm(), "oracle": Arm()}))
-    said = " ".join(caveats(Results(study, candidate="pgs", baselines=["flip"])))
-    assert "Shown, but not compared here: none, of earlier commands." in said
-    assert "`pgsbench report " in said
-    assert "not compared here" not in " ".join(caveats(Results(study)))
-
-
-def test_a_look_at_all_seeds_without_a_plan_is_the_report_s_own_test(fabricate):
-    results = Results(read_frames(fabricate({"pgs": Arm(3.0), "flip": Arm()})), baselines=["flip"])
-    (one,) = decisions(results)
-    own = results.difference("pgs", "flip", one.of)
-    assert (one.interval.low, one.interval.high) == pytest.approx((own.low, own.high))
-    assert one.interval.p_value == pytest.approx(own.p_value)
-
-
 def test_what_more_seeds_would_show_is_what_they_show():
     rng = np.random.default_rng(0)
     few = measured(rng, seeds=40, items=600, seed_sd=0.02)
@@ -171,13 +147,6 @@ def test_the_seeds_that_are_said_to_be_enough_are():
     assert 0.65 < np.mean(found) < 0.95
     assert pilot.detectable(seeds) <= 0.03 < pilot.detectable(seeds - 1)
     assert pilot.seeds_for(1e-4) is None
-
-
-def test_the_levels_of_later_looks_are_those_of_the_plan_or_of_a_longer_one():
-    plan = DecisionPlan("a", ("b",), 0.01, 8)
-    assert looks_of(plan) == shares(2, 8)
-    assert looks_of(plan, 20)[20] == pytest.approx((20**2 - 19**2) / 20**2)
-    assert 3 not in looks_of(plan)  # two arms are first looked at after four seeds
 
 
 def test_a_forecast_knows_that_looks_share_the_error_rate():
@@ -227,22 +196,6 @@ def test_words_say_who_won_and_how_sure(fabricate):
         "grid": "? undecided",
         "flip": "▲ better",
     }
-    assert (
-        len(
-            verdict_table(
-                Results(
-                    read_frames(
-                        fabricate(
-                            [("a", Arm(k, params={"strategy.tau": k / 10})) for k in range(9)],
-                            seeds=(0,),
-                            name="many",
-                        )
-                    )
-                )
-            ).cells()
-        )
-        == 7
-    )
 
 
 def _error(paired):

@@ -44,17 +44,6 @@ def test_copies_of_a_training_make_no_interval_narrower():
     assert (drawn["copy"] == drawn["a1"]).all()
 
 
-def test_items_in_another_order_are_still_a_copy():
-    values = values_of(2)
-    turned = {
-        seed: {"t": TaskValues(run["t"].values[::-1], run["t"].items[::-1])}
-        for seed, run in values["a1"].items()
-    }
-    paired = PairedValues.build({**values, "turned": turned}, {"t": 1.0}, ["a0", "turned"])
-    assert paired.is_one_training("turned", "a1")
-    assert not paired.is_one_training("a0", "a1")
-
-
 @pytest.fixture
 def copied(fabricate, monkeypatch):
     study = read_frames(fabricate({"pgs": Arm(12.0), "flip": Arm(), "random": Arm()}))

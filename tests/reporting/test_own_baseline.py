@@ -42,14 +42,6 @@ def test_a_candidate_among_its_baselines_is_refused(masks, fabricate):
     assert of_a_point.pairs == [("pgs tau=0.1", "flip")], "its own arm is none of the others"
 
 
-def test_commands_refuse_it(masks):
-    output = ("--output", str(masks.parent.parent))
-    for words in COMMANDS:
-        with pytest.raises(StudyError, match="an arm cannot be compared with itself"):
-            command(*words, "--baselines", "pgs", *output)
-    assert not (masks.parent.parent / "reports").exists()
-
-
 @pytest.mark.parametrize("nothing", ["", ",", " , "])
 def test_a_list_without_names_is_refused_as_compare_refuses_it(masks, nothing):
     for words in COMMANDS:

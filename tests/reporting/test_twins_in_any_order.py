@@ -132,14 +132,13 @@ def agree(told: Told, alone: Told) -> None:
             assert told[name] == value, name
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_order_of_questions_changes_nothing(frames: StudyFrames, alone: Told, seed: int) -> None:
     order = np.random.default_rng(seed).permutation(list(QUESTIONS)).tolist()
     agree(ask(frames, order), alone)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_the_order_of_arms_changes_nothing(frames: StudyFrames, alone: Told, seed: int) -> None:
-    order = np.random.default_rng(seed).permutation(len(frames.runs))
+def test_the_order_of_arms_changes_nothing(frames: StudyFrames, alone: Told) -> None:
+    order = np.random.default_rng(0).permutation(len(frames.runs))
     runs = tuple(frames.runs[number] for number in order)
     agree(ask(replace(frames, runs=runs), list(QUESTIONS)), alone)
