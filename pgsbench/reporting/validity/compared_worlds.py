@@ -9,12 +9,22 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from pgsbench.errors import StudyError, nearest
-from pgsbench.reporting.render import Table
+from pgsbench.reporting.render import COUNT, P_VALUE, POINTS, Format, Header, Table, points
 from pgsbench.reporting.results import RANDOM_ARMS, Results
+from pgsbench.reporting.statistics.comparison import of_one_run
 from pgsbench.reporting.style import INK, SMALL, new_figure, pens, themed
 from pgsbench.reporting.validity.agreement import ends, number
-from pgsbench.reporting.validity.agreement_tables import all_tables, sentences
-from pgsbench.reporting.validity.match import Match, match, shared_arms
+from pgsbench.reporting.validity.match import Match, set_beside, shared_arms, signs
+
+#: Pairs that a table shows.
+SHOWN_PAIRS = 12
+
+#: What the verdict says of two signs.
+_SIGNS = {
+    "same": "the sign is right",
+    "opposite": "the sign is wrong",
+    "not clear": "an interval holds 0, so the sign cannot be judged",
+}
 
 
 @dataclass(frozen=True)
@@ -63,20 +73,26 @@ class Validity:
         for given in filter(None, (baseline, candidate)):
             if given not in in_all:
                 raise StudyError("not all studies have this arm", value=given, way_out=nearest(given, in_all))
-        matches = tuple(match(reference, world, names) for world, names in zip(worlds, shared, strict=True))
+        matches = tuple(
+            set_beside(reference, world, names) for world, names in zip(worlds, shared, strict=True)
+        )
         random = next((arm for arm in RANDOM_ARMS if arm in in_all), in_all[-1])
         return cls(matches, baseline or random, candidate or reference[0].candidate)
 
     @property
     def tables(self) -> list[Table]:
         """The correlations, the differences to the baseline, and where the worlds disagree."""
-        return all_tables(self.matches, self.baseline)
+        found = [_agreement_table(self.matches)]
+        for match in self.matches:
+            found.append(_differences_table(match, self.baseline))
+            found += [_pairs_table(match)] if any(pair.is_reversed for pair in match.pairs) else []
+        return found
 
     @property
     def verdict(self) -> str:
         """What the numbers say, in sentences, world by world."""
         return "\n".join(
-            said for match in self.matches for said in sentences(match, self.candidate, self.baseline)
+            said for match in self.matches for said in _sentences(match, self.candidate, self.baseline)
         )
 
     def figure(self) -> Figure:
@@ -114,3 +130,82 @@ class Validity:
             ]
             figure.legend(handles=handles, loc="outside right upper", fontsize=SMALL, frameon=False)
         return figure
+
+
+def _sentences(match: Match, candidate: str, baseline: str) -> list[str]:
+    """Return what the numbers say of a world.
+
+    Args:
+        match: The world.
+        candidate: The arm whose sign is told.
+        baseline: The arm that it is compared with.
+    """
+    world, reference, found = match.world.study, match.reference.study, match.agreement
+    said = (
+        f"{world} orders {len(match.world.arms)} arms as {reference} does with a Spearman correlation of "
+        f"{number(found.spearman.estimate)} ({ends(found.spearman)}); {reference} repeated would reach "
+        f"{number(found.repeat)} with itself."
+    )
+    told = [of_one_run(said, match.num_seeds)]
+    differences = match.differences(baseline)
+    if candidate in differences:
+        ours, theirs = differences[candidate]
+        told.append(
+            f"{candidate} − {baseline} is {points(ours.estimate)} points on {reference} and "
+            f"{points(theirs.estimate)} on {world}: {_SIGNS[signs(ours, theirs)]}."
+        )
+    reversed_ = [pair for pair in match.pairs if pair.is_reversed]
+    certain = sum(all(pair.significant) for pair in reversed_)
+    count = f"{len(reversed_)}, {certain} of them significantly in both" if reversed_ else "none"
+    told.append(f"Of {len(match.pairs)} pairs of arms {world} reverses {count}.")
+    if match.settings:
+        told.append(f"Settings differ between {reference} and {world}: {'; '.join(match.settings)}.")
+    return told
+
+
+def _agreement_table(matches: Sequence[Match]) -> Table:
+    correlation, reference = Format(number), matches[0].reference
+    header: Header = ["world", "metric", ("arms", COUNT), ("seeds", COUNT), ("Spearman", correlation)]
+    header += [("other arms", correlation), ("by chance", P_VALUE), ("repeat", correlation)]
+    rows: list[list[object]] = []
+    for match in matches:
+        one, world = match.agreement, match.world
+        seeds = f"{len(world.paired.seeds)}, {len(match.reference.paired.seeds)}"
+        of_world = [world.study, world.metric, len(world.arms), seeds]
+        rows.append([*of_world, one.spearman, one.other_arms, one.by_chance, one.repeat])
+    notes = [
+        "In brackets 95 % intervals, by what other test items and seeds would do to these arms. Other "
+        "arms: the interval of Spearman if these arms are drawn anew, too, with repetition. Seeds: of the "
+        "world, of the reference.",
+        "By chance: share of random orders that agree at least as well. Repeat: Spearman of the reference "
+        "with a repetition of itself.",
+    ]
+    return Table(f"Order of arms, against {reference.study} ({reference.metric})", header, rows, notes)
+
+
+def _differences_table(match: Match, baseline: str) -> Table:
+    reference, world = match.reference.study, match.world.study
+    rows = [[arm, *both, signs(*both)] for arm, both in match.differences(baseline).items()]
+    header: Header = ["arm", (reference, POINTS), (world, POINTS), "signs"]
+    title, note = (
+        f"Points over {baseline}: {reference} and {world}",
+        "Signs are clear where no interval holds 0.",
+    )
+    return Table(title, header, rows, [note])
+
+
+def _pairs_table(match: Match) -> Table:
+    reference, world = match.reference.study, match.world.study
+    where = {(True, True): "both", (True, False): reference, (False, True): world, (False, False): "neither"}
+    reversed_ = [pair for pair in match.pairs if pair.is_reversed]
+    rows = [
+        [f"{pair.ours} − {pair.theirs}", pair.reference, pair.world, where[pair.significant]]
+        for pair in reversed_[:SHOWN_PAIRS]
+    ]
+    notes = [
+        f"{len(reversed_)} of {len(match.pairs)} pairs are reversed. Significance after Holm, of all pairs."
+    ]
+    if len(reversed_) > SHOWN_PAIRS:
+        notes.append(f"The first {SHOWN_PAIRS} are shown.")
+    header: Header = ["better − worse", (reference, POINTS), (world, POINTS), "significant in"]
+    return Table(f"Where {world} reverses {reference}", header, rows, notes)

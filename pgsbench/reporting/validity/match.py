@@ -64,7 +64,7 @@ def signs(ours: Interval, theirs: Interval) -> str:
     return "same" if ours.estimate * theirs.estimate > 0 else "opposite"
 
 
-def match(reference: tuple[Results, str], world: tuple[Results, str], arms: Sequence[str]) -> Match:
+def set_beside(reference: tuple[Results, str], world: tuple[Results, str], arms: Sequence[str]) -> Match:
     """Set some arms of a study beside those of another.
 
     Args:
