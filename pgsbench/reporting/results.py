@@ -102,6 +102,11 @@ class Results:
         """Group -> task -> weight, the mean of all groups first; see `macro_means`."""
         return macro_means(self.study.groups)
 
+    @property
+    def headline(self) -> str:
+        """What the verdict is about: the mean of groups, or the one group; empty where nothing is scored."""
+        return next(iter(self.groups), "")
+
     @cached_property
     def tasks(self) -> dict[str, dict[str, float]]:
         """Task -> itself with weight one, in the order of the groups."""
@@ -156,7 +161,7 @@ class Results:
         return not set(chain.from_iterable(self._fitting)) <= set(self.pairs)
 
     @cached_property
-    def headline(self) -> dict[str, str]:
+    def best_of(self) -> dict[str, str]:
         """Arm -> the label that stands for it in figures: the best point that is compared, or its like."""
         ours = self.best(list(dict.fromkeys(one for one, _ in self.pairs)) or self.labels_of(self.candidate))
         likes = {arm: self._same_point(ours, arm) or self.labels_of(arm)[0] for arm in self.study.arms}
@@ -206,7 +211,7 @@ class Results:
             return self.objective.name
         primary = [item for tasks in self.study.groups.values() for item in tasks.items()]
         task_and_metric = self.objective.task_and_metric
-        return task_and_metric[0] if task_and_metric in primary else next(iter(self.groups), "")
+        return task_and_metric[0] if task_and_metric in primary else self.headline
 
     def objective_value(self, label: str) -> float:
         """Return the objective of a label, its mean over seeds; NaN where it is missing."""
@@ -240,8 +245,9 @@ class Results:
 
     def pair_up(self, labels: list[str], of: str) -> PairedValues | Missing:
         """Return the values of labels on a group or task, aligned; or why that cannot be had."""
-        tasks = self._weights(of)
-        scores = self.study.scores
+        if not of:
+            return Missing("no scores")
+        tasks, scores = self._weights(of), self.study.scores
         rows = scores[
             scores["primary"].astype(bool) & scores["task"].isin(list(tasks)) & scores["label"].isin(labels)
         ]

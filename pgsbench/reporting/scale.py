@@ -121,9 +121,9 @@ def crossing(ours: PowerLaw, theirs: PowerLaw) -> float | None:
 def measured(results: Results, unit: str) -> dict[str, Measured]:
     """Return what each arm cost and scored at one budget; arms without results are left out."""
     cost_of, factor, _ = UNITS[unit]
-    headline, found = next(iter(results.groups), ""), {}
-    for label, row in rows_of(results).items() if headline else ():
-        score, cost = results.mean(label, headline), cost_of(row)
+    found = {}
+    for label, row in rows_of(results).items():
+        score, cost = results.mean(label, results.headline), cost_of(row)
         if isinstance(score, Interval) and cost:
             found[label] = Measured(cost * factor, score)
     return found

@@ -37,7 +37,7 @@ def decisions(results: Results) -> list[Comparison]:
     What a study plans to decide (``compare --until decided``) is looked at as planned, and is a family of
     its own, as it was chosen before any look. All else is looked at once, with the seeds that there are.
     """
-    plan, headline = plan_of(results), next(iter(results.groups), "")
+    plan, headline = plan_of(results), results.headline
     if not headline:
         return []
     pairs = [(ours, theirs, results.pair_up([ours, theirs], headline)) for ours, theirs in results.pairs]
@@ -53,8 +53,7 @@ def decisions(results: Results) -> list[Comparison]:
 def group_comparisons(results: Results) -> list[Comparison]:
     """Return every pair on every group: the first as it was decided, the others a family of their own."""
     decided = decisions(results)
-    headline = {one.of for one in decided}
-    others = {of: tasks for of, tasks in results.groups.items() if of not in headline}
+    others = {of: tasks for of, tasks in results.groups.items() if of != results.headline}
     found = {
         (one.candidate, one.baseline, one.of): one for one in [*decided, *_compare(results, others, "groups")]
     }

@@ -131,10 +131,10 @@ def power_table(results: Results) -> Table:
     if not results.pairs:
         way_out = "name another arm in --candidate or --baselines, or run a study that has two"
         raise StudyError("the study compares no two arms", where=results.study.name, way_out=way_out)
-    headline = next(iter(results.groups), "")
+    headline = results.headline
     rows: list[list[object]] = []
     for ours, theirs in results.pairs:
-        forecast = _forecast(results, ours, theirs, headline) if headline else None
+        forecast = _forecast(results, ours, theirs, headline)
         pair = Comparison(ours, theirs, headline, Missing("")).pair
         seconds = sum(_seconds(results, label) for label in (ours, theirs))
         rows += [[pair, size, *_needed(forecast, size, seconds)] for size in DIFFERENCES]

@@ -53,7 +53,7 @@ class ItemLeads:
 
 def pair_of(results: Results) -> tuple[str, str] | None:
     """Return the labels whose items are shown: the headline's point and the first baseline with results."""
-    best = set(results.headline.values())
+    best = set(results.best_of.values())
     found = [pair for pair in results.pairs if all(results.seeds(label)[0] for label in pair)]
     return next((pair for pair in found if set(pair) <= best), found[0] if found else None)
 

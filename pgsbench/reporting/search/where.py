@@ -31,9 +31,8 @@ def gains(results: Results) -> dict[tuple[str, str], list[Comparison]]:
     Empty where the search is not over data.
     """
     found: dict[tuple[str, str], list[Comparison]] = {}
-    of = next(iter(results.groups), "")
     for one in group_comparisons(results) if results.is_over_data else ():
-        if one.of == of:
+        if one.of == results.headline:
             arms = results.study.arm_of[one.candidate], results.study.arm_of[one.baseline]
             found.setdefault(arms, []).append(one)
     return found

@@ -83,8 +83,7 @@ def set_beside(reference: tuple[Results, str], world: tuple[Results, str], arms:
 def _world(results: Results, metric: str, arms: Sequence[str]) -> World:
     name, primary = results.study.name, [i for tasks in results.study.groups.values() for i in tasks.items()]
     scopes = {f"{task}/{measured}": task for task, measured in primary} | {of: of for of in results.groups}
-    if results.groups:
-        scopes[MEAN] = next(iter(results.groups))
+    scopes[MEAN] = results.headline
     if metric not in scopes:
         rule, way_out = "the suite has no such score", nearest(metric, scopes)
         raise StudyError(rule, where=name, value=metric, way_out=way_out)

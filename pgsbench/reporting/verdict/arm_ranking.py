@@ -55,12 +55,11 @@ def ranking(results: Results) -> list[Ranked]:
     arm_of, oracles = results.study.arm_of, results.study.oracles
     # Sorted, so that what is drawn for an arm does not depend on its place in the study.
     labels = sorted(label for label in arm_of if arm_of[label] not in oracles and results.seeds(label)[0])
-    headline = next(iter(results.groups), "")
-    paired = results.pair_up(labels, headline) if headline and len(labels) >= MIN_ARMS else Missing("few")
+    paired = results.pair_up(labels, results.headline) if len(labels) >= MIN_ARMS else Missing("few")
     if isinstance(paired, Missing):
         return []
     rng = np.random.default_rng(0)
-    draws = mean_draws(paired, labels, DRAWS, rng) + _other_tasks(results, headline, labels, rng)
+    draws = mean_draws(paired, labels, DRAWS, rng) + _other_tasks(results, results.headline, labels, rng)
     means, best = paired.scores(labels), draws.eq(draws.max(axis=1), axis=0).mean()
     surely = surely_better(np.array(means, np.float64), np.array(draws[labels], np.float64))
     better, worse = surely.sum(axis=0).tolist(), surely.sum(axis=1).tolist()
@@ -100,17 +99,16 @@ def ranking_table(results: Results) -> Table | None:
     order = ranking(results)
     if not order:
         return None
-    headline = next(iter(results.groups))
-    paired = results.pair_up([one.label for one in order], headline)
+    paired = results.pair_up([one.label for one in order], results.headline)
     assert not isinstance(paired, Missing)  # else there were no order
     seeds = len(paired.seeds)
     rows = [[one.label, one.ranks, one.best, one.mean, seeds] for one in order]
     drawn = "test items and tasks, never of seeds," if seeds == 1 else "test items, seeds and tasks"
     notes = [
         *one_run_notes([seeds]),
-        f"By {named(headline)}. 2-4: one arm is surely better, and all but four are surely worse; all ranks "
-        f"hold together (95 %). Is the best: in so many of {DRAWS:,} draws of other {drawn} (tasks within "
-        "their groups, with replacement). Seeds: those that all of these arms have.",
+        f"By {named(results.headline)}. 2-4: one arm is surely better, and all but four are surely worse; "
+        f"all ranks hold together (95 %). Is the best: in so many of {DRAWS:,} draws of other {drawn} (tasks "
+        "within their groups, with replacement). Seeds: those that all of these arms have.",
     ]
     best = ("is the best", Format("{:.0f} %", scale=100))
     header: Header = ["arm", ("ranks", COUNT), best, ("score", PERCENT), ("seeds", COUNT)]

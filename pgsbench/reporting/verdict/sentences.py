@@ -59,7 +59,7 @@ def _best(results: Results) -> list[str]:
 
 
 def _gap(results: Results) -> list[str]:
-    ours, headline = results.labels_of(results.candidate), next(iter(results.groups), "")
+    ours, headline = results.labels_of(results.candidate), results.headline
     sentences = []
     for label, group, found in results.gaps:
         if label not in ours or group != headline or isinstance(found, Missing):
@@ -145,11 +145,10 @@ def _one_world(results: Results) -> list[str]:
 
 def seed_sentences(results: Results) -> list[str]:
     """Return how much seeds matter on the headline and whether arms vary alike; none where no pair tells."""
-    headline = next(iter(results.groups), "")
-    for ours, theirs in results.pairs if headline else ():
-        paired = results.pair_up([ours, theirs], headline)
+    for pair in results.pairs:
+        paired = results.pair_up(list(pair), results.headline)
         if not isinstance(paired, Missing) and len(paired.seeds) > 1:
-            return [_spread(paired, headline), *_alike(paired)]
+            return [_spread(paired, results.headline), *_alike(paired)]
     return []
 
 

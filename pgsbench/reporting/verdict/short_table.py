@@ -37,7 +37,7 @@ def verdict_table(results: Results) -> Table:
         return _points_table(results, *arms.pop())
     ours, labels = list(dict.fromkeys(one.candidate for one in found)), _shown_labels(results)
     if len(ours) > 1:  # of several points the best stands for all
-        best = results.headline[results.study.arm_of[ours[0]]]
+        best = results.best_of[results.study.arm_of[ours[0]]]
         found = sorted(found, key=lambda one: one.candidate == best)
     by_baseline = {one.baseline: one for one in sorted(found, key=lambda one: one.outcome != "missing")}
     costs = [one for one in known(COST, list(rows_of(results).values())) if one.name in _COSTS]
@@ -126,14 +126,13 @@ def _shown_labels(results: Results) -> list[str]:
 
 
 def _score(results: Results, label: str) -> float | None:
-    headline = next(iter(results.groups), "")
-    mean = results.mean(label, headline) if headline else None
+    mean = results.mean(label, results.headline)
     return mean.estimate if isinstance(mean, Interval) else None
 
 
 def _reading(results: Results, num_rows: int) -> str:
     """Return how the table of the verdict is to be read."""
-    headline, reference = next(iter(results.groups), ""), reference_label(results)
+    headline, reference = results.headline, reference_label(results)
     row, said = rows_of(results)[reference], []
     if headline:
         chance = percent(results.chance(headline))
