@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from pgsbench.errors import StudyError, nearest
+from pgsbench.records.run_spec import short
 from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting.recipe_spread import Lenders
 from pgsbench.reporting.statistics.comparison import Missing
@@ -89,6 +90,11 @@ class Results:
         """Return the searched values behind a label; empty for a plain arm."""
         return dict(self.study.of(label)[0].spec.params)
 
+    def chosen(self, label: str, paths: Iterable[str]) -> list[str]:
+        """Return the searched values behind a label as text, by path; empty where it has none."""
+        params = self.params_of(label)
+        return [short(params[path]) if path in params else "" for path in paths]
+
     @property
     def not_compared(self) -> list[str]:
         """Arms that the study has and that are not compared, as an earlier command trained them."""
@@ -118,8 +124,7 @@ class Results:
 
     def chance(self, of: str) -> float:
         """Return what guessing gives on a group or task."""
-        scores = self.study.scores
-        by_task = scores[scores["primary"].astype(bool)].groupby("task")["chance"].mean()
+        by_task = self.study.primary.groupby("task")["chance"].mean()
         return float(sum(weight * by_task[task] for task, weight in self._weights(of).items()))
 
     def difference(self, ours: str, theirs: str, of: str) -> Interval | Missing:
@@ -247,10 +252,8 @@ class Results:
         """Return the values of labels on a group or task, aligned; or why that cannot be had."""
         if not of:
             return Missing("no scores")
-        tasks, scores = self._weights(of), self.study.scores
-        rows = scores[
-            scores["primary"].astype(bool) & scores["task"].isin(list(tasks)) & scores["label"].isin(labels)
-        ]
+        tasks, scores = self._weights(of), self.study.primary
+        rows = scores[scores["task"].isin(list(tasks)) & scores["label"].isin(labels)]
         mixed = rows.groupby("task")["version"].nunique()
         if (mixed > 1).any():
             return Missing(f"different versions of {', '.join(mixed[mixed > 1].index)}")

@@ -169,6 +169,11 @@ class StudyFrames:
         return pd.DataFrame(rows, columns=["arm", "label", "seed", *_SCORE_COLUMNS])
 
     @cached_property
+    def primary(self) -> pd.DataFrame:
+        """Of `scores` those that stand for their tasks."""
+        return self.scores[self.scores["primary"].astype(bool)]
+
+    @cached_property
     def curves(self) -> pd.DataFrame:
         """The metric lines of all runs, also of those under way: arm, label, seed, step, samples, loss..."""
         rows = [
@@ -182,9 +187,8 @@ class StudyFrames:
     @property
     def groups(self) -> dict[str, dict[str, str]]:
         """The study's tasks: group -> task -> its primary metric, over all runs."""
-        primary = self.scores[self.scores["primary"].astype(bool)]
         found: dict[str, dict[str, str]] = {}
-        for group, task, metric in primary[["group", "task", "metric"]].itertuples(index=False):
+        for group, task, metric in self.primary[["group", "task", "metric"]].itertuples(index=False):
             found.setdefault(str(group), {}).setdefault(str(task), str(metric))
         return found
 

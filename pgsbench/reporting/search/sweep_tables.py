@@ -36,11 +36,11 @@ def sweep_table(results: Results) -> Table | None:
     paths = list(dict.fromkeys(path for label in ranked for path in results.params_of(label)))
     rows: list[list[object]] = []
     for label in ranked[:MAX_POINTS]:
-        params, (done, planned) = results.params_of(label), results.seeds(label)
+        done, planned = results.seeds(label)
         value: object = scored[label]
         if label in costly or np.isnan(scored[label]):
             value = TOO_COSTLY if label in costly else PRUNED if label in pruned else MISSING_CELL
-        chosen = [short(params[path]) if path in params else "" for path in paths]
+        chosen = results.chosen(label, paths)
         rows.append([results.study.arm_of[label], *chosen, f"{done} of {planned}", value])
     has_one_seed = {results.seeds(label)[0] for label in ranked} <= {0, 1}
     notes = [f"{ONE_RUN.capitalize()}: one seed a point."] * has_one_seed

@@ -74,9 +74,8 @@ def where_table(results: Results) -> Table | None:
     rows: list[list[object]] = []
     for (ours, theirs), compared in found.items():
         for one in compared:
-            params = results.params_of(one.candidate)
             values = [results.mean(label, one.of) for label in (one.candidate, one.baseline)]
-            chosen = [short(params[path]) if path in params else "" for path in paths]
+            chosen = results.chosen(one.candidate, paths)
             rows.append([f"{ours} − {theirs}", *chosen, *values, one.interval, one.verdict])
     before, behind = ["pair"], ["candidate", "baseline", "difference", "verdict"]
     header: Header = [*before, *short_paths(paths, taken=[*before, *behind]).values()]

@@ -117,9 +117,8 @@ def ranking_table(results: Results) -> Table | None:
 
 def _other_tasks(results: Results, of: str, labels: list[str], rng: np.random.Generator) -> pd.DataFrame:
     """Draw what other tasks of the same kinds would add to each arm's mean: draw x arm."""
-    weights, scores = results.groups[of], results.study.scores
+    weights, scores = results.groups[of], results.study.primary
     tasks = list(weights)
-    scores = scores[scores["primary"].astype(bool)]
     by_task = scores.pivot_table("value", index="label", columns="task").loc[labels, tasks].to_numpy()
     drawn: Floats = np.zeros((DRAWS, len(tasks)))
     for group in results.study.groups.values():

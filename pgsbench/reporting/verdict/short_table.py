@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgsbench.records.run_spec import short, short_paths
+from pgsbench.records.run_spec import short_paths
 from pgsbench.reporting.columns import COST, known, reference_label, rows_of
 from pgsbench.reporting.decision.comparisons import decisions, group_comparisons
 from pgsbench.reporting.render import COUNT, PERCENT, POINTS, Header, Table, and_, counted, percent, points
@@ -68,10 +68,8 @@ def _points_table(results: Results, ours: str, theirs: str) -> Table:
     paths = list(dict.fromkeys(path for one in found for path in results.params_of(one.candidate)))
     rows: list[list[object]] = []
     for one in found:
-        params = results.params_of(one.candidate)
         scores = [_score(results, label) for label in (one.candidate, one.baseline)]
-        chosen = [short(params[path]) if path in params else "" for path in paths]
-        rows.append([*chosen, *scores, one.interval, _outcome(one)])
+        rows.append([*results.chosen(one.candidate, paths), *scores, one.interval, _outcome(one)])
     behind = [ours, theirs, f"{ours} leads by", f"{ours} is"]
     numbers = zip(behind, (PERCENT, PERCENT, POINTS), strict=False)
     header: Header = [*short_paths(paths, taken=behind).values(), *numbers, behind[-1]]
