@@ -58,10 +58,10 @@ def _difference(report: Path, ours: str, theirs: str, group: str) -> str | None:
 def _agreement(reference: Path, world: Path) -> str:
     import pgsbench
 
-    found = pgsbench.validity(str(reference), [str(world)]).agreement.iloc[0]
-    these = f"{found['spearman_low']:.2f} to {found['spearman_high']:.2f}"
-    others = f"{found['other_arms_low']:.2f} to {found['other_arms_high']:.2f}"
-    return f"{found['spearman']:.2f} ({these}; with other arms {others})"
+    (match,) = pgsbench.validity(str(reference), [str(world)]).matches
+    found = match.agreement
+    middle, *these, low, high = (f"{number:.2f}" for number in (*found.spearman, *found.other_arms))
+    return f"{middle} ({' to '.join(these)}; with other arms {low} to {high})"
 
 
 def _points(value: float) -> str:

@@ -16,9 +16,17 @@ import pandas as pd
 
 from pgsbench.records.margin import Margin
 from pgsbench.records.study_record import DecisionPlan
-from pgsbench.reporting.decision.decide import MARGIN_POINTS, Decision, Outcome, decide, one_look, outcomes
-from pgsbench.reporting.decision.looks import DEFAULT_MAX_SEEDS, shares
-from pgsbench.reporting.statistics.paired_values import Floats, PairedValues
+from pgsbench.reporting.decision.decide import (
+    DEFAULT_MAX_SEEDS,
+    MARGIN_POINTS,
+    decide,
+    one_look,
+    outcomes,
+    shares,
+)
+from pgsbench.reporting.statistics.comparison import Comparison
+from pgsbench.reporting.statistics.paired_values import PairedValues
+from pgsbench.reporting.statistics.task_values import Floats
 from pgsbench.reporting.statistics.variance import variance_of
 
 #: How far one standard deviation of the seed moves the score of an arm, in points.
@@ -124,7 +132,7 @@ def follow_forecasts(world: World, *, repeats: int, rng_seed: int = 0) -> Forese
     return Foreseen(undecided / repeats, len(said) / max(1, undecided), seeds, share)
 
 
-def _decide(means: Floats, influence: Floats, max_seeds: int) -> list[Decision]:
+def _decide(means: Floats, influence: Floats, max_seeds: int) -> list[Comparison]:
     """Return the verdicts of a study that was looked at up to so many seeds, from (a, s) and (a, s, i)."""
     arms = tuple(f"arm {number}" for number in range(len(means)))
     by_arm = {arm: pd.DataFrame(rows[:max_seeds]) for arm, rows in zip(arms, influence, strict=True)}
@@ -133,7 +141,7 @@ def _decide(means: Floats, influence: Floats, max_seeds: int) -> list[Decision]:
     return decide([(arms[0], other, paired) for other in arms[1:]], plan, plan.margin)
 
 
-def _chunk(world: World, naive: bool, rng: np.random.Generator) -> Iterator[tuple[list[Outcome], int]]:
+def _chunk(world: World, naive: bool, rng: np.random.Generator) -> Iterator[tuple[list[str], int]]:
     """Yield the verdicts and the seeds they took of `CHUNK` repetitions."""
     means, influence = draw(world, rng)
     looks = shares(world.arms, DEFAULT_MAX_SEEDS)

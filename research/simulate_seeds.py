@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from pgsbench.reporting.statistics.equal_spread import alone_p, equal_spread_p
-from pgsbench.reporting.statistics.paired_values import Floats
-from pgsbench.reporting.statistics.seed_spread import SeedSpread
-from pgsbench.reporting.statistics.variance import variance_of
+from pgsbench.reporting.statistics.paired_values import SeedSpread
+from pgsbench.reporting.statistics.task_values import Floats
+from pgsbench.reporting.statistics.variance import alone_p, equal_spread_p, variance_of
 from research.simulate_decisions import CHUNK, ITEM_SD, REST_SD, UNITS, World, draw
 
 #: Standard deviation, in points, of what a seed does to one arm: as photos and scenes have .2 to .7.

@@ -29,8 +29,8 @@ def rows(study: StudyFrames) -> Iterator[dict[str, Any]]:
         part = replace(study, runs=tuple(run for run in evaluated if recipe_of(run.spec) == recipe))
         results, scopes = Results(part), {}
         for of, tasks in {**results.groups, **results.tasks}.items():
-            found = list(estimates(part.values, tasks))
-            if spread := pooled(found, study.name):
+            found = estimates(part.values, tasks, study.name)
+            if spread := pooled(found):
                 df = sum(one.df for one in found)
                 scopes[of] = {"variance": spread.variance, "noise": spread.noise, "df": df}
         if scopes:

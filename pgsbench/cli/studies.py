@@ -77,8 +77,7 @@ def compare(
         rule, way_out = "seeds are added until it is decided", "say --max-seeds instead"
         raise ConfigError(rule, where="seeds", value=options.seeds, way_out=way_out)
     opened, others = _open(study, options, stays=until is not None), names_in(baselines) or []
-    from pgsbench.reporting.decision.decide import MARGIN_POINTS
-    from pgsbench.reporting.decision.looks import DEFAULT_MAX_SEEDS
+    from pgsbench.reporting.decision.decide import DEFAULT_MAX_SEEDS, MARGIN_POINTS
     from pgsbench.session import comparing
 
     seeds = max_seeds or DEFAULT_MAX_SEEDS

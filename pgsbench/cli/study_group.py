@@ -52,7 +52,7 @@ def best(
     output: opt.Output = Path(),
 ) -> None:
     """Write the best point of a search as a study file, with seeds that did not choose it."""
-    from pgsbench.reporting.search.best_point import write_best
+    from pgsbench.reporting.search.sweep_tables import write_best
 
     typer.echo(f"{as_}: {write_best(study, as_, within=within, output=output)}")
 

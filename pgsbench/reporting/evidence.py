@@ -27,7 +27,7 @@ from pgsbench.records.run_records import Environment, PrunedMark, Summary
 from pgsbench.records.scores import GroupMean, Score, Scores
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting.recipe_spread import LENT
-from pgsbench.reporting.statistics.seed_spread import SeedSpread
+from pgsbench.reporting.statistics.paired_values import SeedSpread
 from pgsbench.reporting.study_frames import PlannedRun, StudyFrames
 from pgsbench.tracking.pruned import pruned_runs
 from pgsbench.tracking.rundir import RunDir
@@ -38,15 +38,8 @@ if TYPE_CHECKING:
 EVIDENCE, OUTCOMES = "evidence.json", "outcomes.npz"
 
 #: Of what a training logs, what reports tell.
-_LOGGED = (
-    "step",
-    "samples",
-    "loss",
-    "mask/objects_kept",
-    "mask/insides_kept",
-    "mask/outlines_kept",
-    "mask/objects_nearly_gone",
-)
+_OBJECTS = ("objects_kept", "insides_kept", "outlines_kept", "objects_nearly_gone")
+_LOGGED = ("step", "samples", "loss", *(f"mask/{what}" for what in _OBJECTS))
 
 
 @dataclass(frozen=True)
@@ -134,11 +127,8 @@ class Evidence:
         """
         found = read_record(folder / EVIDENCE, cls, StudyError)
         if found is None:
-            raise StudyError(
-                f"there is no evidence for a report here ({EVIDENCE})",
-                where=str(folder),
-                way_out="name a folder that a report was written to",
-            )
+            rule = f"there is no evidence for a report here ({EVIDENCE})"
+            raise StudyError(rule, where=str(folder), way_out="name a folder that a report was written to")
         return found
 
 
@@ -193,11 +183,9 @@ class _Packer:
             try:
                 kept.append(self._score(score, outcomes_of(run.path, score)))
             except (*UNREADABLE, EvaluationError) as error:
-                raise RunError(
-                    f"the outcomes of {score.task}/{score.metric} cannot be read ({error})",
-                    where=str(run.path),
-                    way_out="repeat the study's command: they are measured again",
-                ) from error
+                rule = f"the outcomes of {score.task}/{score.metric} cannot be read ({error})"
+                way_out = "repeat the study's command: they are measured again"
+                raise RunError(rule, where=str(run.path), way_out=way_out) from error
         said = (scores.suite, scores.suite_version, scores.suite_fingerprint) if scores else ("", 0, "")
         done = RunDir(run.path).is_done
         return KeptRun(done, run.environment, run.summary, logged, *said, tuple(kept))
@@ -301,17 +289,8 @@ def _measurement(kept: KeptScore, evidence: Evidence, outcomes: Mapping[str, NDA
         strata = np.frombuffer(outcomes[f"shared-{metric.strata}"].tobytes(), "<i8")
     row = outcomes[f"outcomes-{kept.metric}"][kept.row]
     correct = np.unpackbits(row, count=len(items)) if row.dtype == np.uint8 else row
-    return Measurement(
-        metric.metric,
-        correct.astype(np.float64),
-        items,
-        metric.chance,
-        units=units,
-        strata=strata,
-        num_ties=kept.num_ties,
-        notes=kept.notes,
-        details=kept.details,
-    )
+    found = Measurement(metric.metric, correct.astype(np.float64), items, metric.chance, units, strata)
+    return replace(found, num_ties=kept.num_ties, notes=kept.notes, details=kept.details)
 
 
 def _scored(metric: KeptMetric, m: Measurement) -> Score:
@@ -328,10 +307,8 @@ def _groups(measured: list[tuple[KeptMetric, Measurement]]) -> dict[str, GroupMe
     found = {}
     for group in dict.fromkeys(metric.group for metric, _ in measured):
         of_group = [(metric, m) for metric, m in measured if metric.group == group and metric.primary]
-        value, chance = (
-            float(np.mean(numbers))
-            for numbers in ([m.value for _, m in of_group], [metric.chance for metric, _ in of_group])
-        )
+        value = float(np.mean([m.value for _, m in of_group]))
+        chance = float(np.mean([metric.chance for metric, _ in of_group]))
         ends, marked = group_interval([m for _, m in of_group]), [one.task for one, m in of_group if m.notes]
         found[group] = GroupMean(value, *ends, len(of_group), chance, marked=tuple(marked))
     return found

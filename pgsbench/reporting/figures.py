@@ -146,13 +146,13 @@ def forest(results: Results) -> Figure | None:
 def masks(results: Results) -> Figure | None:
     """What the mask of each arm shows of the same training pictures. None where no run kept any.
 
-    Of an arm with several searched points it is the one of the comparison (`Results.headline`).
+    Of an arm with several searched points it is the one of the comparison (`Results.best_of`).
     """
     first: Gallery | None = None
     shown: dict[str, NDArray[np.bool_]] = {}
     seen: dict[str, Seen] = {}
     for arm in results.study.arms:
-        runs = results.study.of(results.headline[arm])
+        runs = results.study.of(results.best_of[arm])
         found = next((g for run in runs if (g := run.gallery)), None)
         first = first or found
         # The pictures are the same for all arms trained on the same data; another one's do not belong here.

@@ -9,11 +9,13 @@ of other studies in the same folder, and the table that ships (``seed_spreads.js
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from importlib.resources import files as packaged
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pgsbench.errors import StudyError
 from pgsbench.hashing import digest
@@ -21,8 +23,8 @@ from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting.render import and_
-from pgsbench.reporting.statistics.paired_values import ArmValues, PairedValues, shared_seeds
-from pgsbench.reporting.statistics.seed_spread import SeedSpread
+from pgsbench.reporting.statistics.paired_values import PairedValues, SeedSpread
+from pgsbench.reporting.statistics.task_values import ArmValues, shared_seeds
 from pgsbench.reporting.statistics.variance import seeds_of_one_arm
 from pgsbench.reporting.study_frames import StudyFrames, macro_means, read_run
 
@@ -34,14 +36,6 @@ LENT = "lent.json"
 #: No more degrees of freedom are borrowed. With 20 an interval is 6 % wider than with endless ones, so more
 #: would hardly narrow it; and studies of a recipe may differ a little in truth, so its own must soon count.
 MAX_BORROWED_DF = 20.0
-
-
-class Estimate(NamedTuple):
-    """What one study says of seeds on a group or task; see `SeedSpread`."""
-
-    variance: float
-    noise: float
-    df: float
 
 
 def recipe_of(spec: RunSpec) -> str:
@@ -57,35 +51,39 @@ def training_of(spec: RunSpec) -> str:
     return digest(spec.training)[:10]
 
 
-def estimates(values: Mapping[str, ArmValues], tasks: Mapping[str, float]) -> Iterator[Estimate]:
-    """Yield what arms say that have two seeds or more, those with the same seeds together.
+def estimates(values: Mapping[str, ArmValues], tasks: Mapping[str, float], source: str) -> list[SeedSpread]:
+    """Return what arms say that have two seeds or more, those with the same seeds together.
 
     Args:
         values: Label -> seed -> task -> values.
         tasks: Task -> weight.
+        source: Whose arms they are.
     """
     by_seeds: dict[frozenset[int], list[str]] = {}
     for label, arm in values.items():
         by_seeds.setdefault(shared_seeds([arm], tasks), []).append(label)
+    found = []
     for seeds, labels in by_seeds.items():
         if len(seeds) < 2 or len(labels) < 2:
             continue
-        try:
+        with suppress(StudyError):  # tested on different items
             paired = PairedValues.build({label: values[label] for label in labels}, tasks, labels)
-        except StudyError:  # tested on different items
-            continue
-        square, noise, df = (float(one) for one in seeds_of_one_arm(*paired.arrays({})[:2]))
-        yield Estimate(square - noise, noise, df)
+            square, noise, df = (float(one) for one in seeds_of_one_arm(*paired.arrays({})[:2]))
+            found.append(SeedSpread(square - noise, df, source, noise))
+    return found
 
 
-def pooled(found: Iterable[Estimate], source: str) -> SeedSpread | None:
+def pooled(found: Iterable[SeedSpread]) -> SeedSpread | None:
     """Return what estimates say together, of at most `MAX_BORROWED_DF`; None where they say nothing."""
-    every = [one for one in found if one.df > 0]
-    df = sum(one.df for one in every)
-    if not every:
+    every = list(found)
+    known = [one for one in every if one.df > 0]
+    if not known:
         return None
-    variance, noise = (sum(one.df * one[k] for one in every) / df for k in (0, 1))
-    return SeedSpread(max(0.0, variance), min(df, MAX_BORROWED_DF), source, noise)
+    df = sum(one.df for one in known)
+    variance = sum(one.df * float(one.variance) for one in known) / df
+    noise = sum(one.df * one.noise for one in known) / df
+    sources = and_(list(dict.fromkeys(one.source for one in every)))
+    return SeedSpread(max(0.0, variance), min(df, MAX_BORROWED_DF), sources, noise)
 
 
 class Lenders:
@@ -110,25 +108,18 @@ class Lenders:
         """
         if self._kept is not None:
             return SeedSpread(**self._kept[of]) if of in self._kept else None
-        found: list[Estimate] = []
-        names: list[str] = []
-        for study in self._studies:
-            if told := list(estimates(study.values, tasks)):
-                found, names = [*found, *told], [*names, study.name]
+        found = [one for study in self._studies for one in estimates(study.values, tasks, study.name)]
         for row in self._rows:
             if of in row["scopes"] and (share := self._share(row)) > 0:
-                told_there = Estimate(**row["scopes"][of])
-                found.append(told_there._replace(df=told_there.df * share))
-                names.append(row["source"])
-        return pooled(found, and_(list(dict.fromkeys(names))))
+                told = SeedSpread(**row["scopes"][of], source=row["source"])
+                found.append(replace(told, df=told.df * share))
+        return pooled(found)
 
     def headline_df(self) -> float:
         """Return the degrees of freedom that a study without scores will borrow for its headline."""
-        known = [next(iter(macro_means(study.groups).items()), None) for study in self._studies]
-        of, tasks = next((one for one in known if one is not None), ("", {}))
-        if not of and self._rows:
-            of = next(iter(self._rows[0]["scopes"]))
-        spread = self.spread(of, tasks)
+        known = [item for study in self._studies for item in macro_means(study.groups).items()]
+        known += [(of, {}) for row in self._rows for of in row["scopes"]]
+        spread = self.spread(*known[0]) if known else None
         return spread.df if spread else 0.0
 
     @cached_property
@@ -143,19 +134,16 @@ class Lenders:
             return []
         found, seen = [], {training_of(spec) for spec in self._own}
         for path in sorted(self.runs_root.glob(f"*/{files.STUDY}")):
-            try:
-                record = StudyRecord.read(path.parent)
-            except StudyError:  # a damaged study is its own report's affair
-                continue
-            runs = []
-            for planned in record.runs:
-                if recipe_of(planned.spec) == self._recipe and training_of(planned.spec) not in seen:
-                    run = read_run(self.runs_root, planned)
-                    if run.is_evaluated:
-                        seen.add(training_of(run.spec))
-                        runs.append(run)
-            if runs:
-                found.append(StudyFrames(path.parent, record, tuple(runs)))
+            with suppress(StudyError):  # a damaged study is its own report's affair
+                record, runs = StudyRecord.read(path.parent), []
+                for planned in record.runs:
+                    training = training_of(planned.spec)
+                    if recipe_of(planned.spec) == self._recipe and training not in seen:
+                        run = read_run(self.runs_root, planned)
+                        if run.is_evaluated:
+                            seen.add(training)
+                            runs.append(run)
+                found += [StudyFrames(path.parent, record, tuple(runs))] if runs else []
         return found
 
     @cached_property
@@ -170,6 +158,6 @@ class Lenders:
 
 
 def shipped() -> list[dict[str, Any]]:
-    """Return the rows of the table that ships: recipe, source, trainings, scopes -> `Estimate`."""
+    """Return the rows of the table that ships: recipe, source, trainings, scopes -> of `SeedSpread`."""
     lines = packaged("pgsbench.reporting").joinpath(TABLE).read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines if line]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 
 from pgsbench.errors import StudyError, nearest
+from pgsbench.records.run_spec import short
 from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting.recipe_spread import Lenders
 from pgsbench.reporting.statistics.comparison import Missing
@@ -20,11 +22,13 @@ from pgsbench.reporting.statistics.intervals import (
     gap_closed,
     mean_interval,
 )
-from pgsbench.reporting.statistics.paired_values import PairedValues, one_training, shared_seeds
-from pgsbench.reporting.statistics.seed_spread import SeedSpread
+from pgsbench.reporting.statistics.paired_values import PairedValues, SeedSpread
+from pgsbench.reporting.statistics.task_values import one_training, shared_seeds
 from pgsbench.reporting.study_frames import PlannedRun, StudyFrames, macro_means
 from pgsbench.study.compared import check_baselines
 from pgsbench.study.objective import Objective, is_above
+
+Told = TypeVar("Told")
 
 #: More searched points than this are not all compared with a baseline: only the best one is.
 MAX_POINTS_COMPARED = 6
@@ -54,36 +58,28 @@ class Results:
     ) -> None:
         self.study = study
         self._paired: dict[tuple[str, frozenset[int]], PairedValues] = {}
-        arms = study.arms
+        arms, plan, base = study.arms, study.record.decision, study.record.config.base_arm
         if not arms:
             raise StudyError("the study has no runs", where=str(study.folder))
-        plan = study.record.decision
         if plan is not None and candidate is None and baselines is None:
             candidate = plan.candidate
-        self.candidate = candidate or _base_arm(study, arms)
-        planned = plan.baselines if plan is not None and plan.candidate == self.candidate else ()
-        own = study.arm_of.get(self.candidate, self.candidate)
-        others = [arm for arm in arms if arm != own and (arm not in study.oracles or arm in planned)]
-        if baselines is not None:
+        self.candidate = candidate or (base if base in arms else arms[0])
+        if baselines is None:
+            planned = plan.baselines if plan is not None and plan.candidate == self.candidate else ()
+            own = study.arm_of.get(self.candidate, self.candidate)
+            baselines = [arm for arm in arms if arm != own and (arm not in study.oracles or arm in planned)]
+        else:
             check_baselines(baselines)
-        self.baselines = list(baselines) if baselines is not None else others
+        self.baselines = list(baselines)
+        ours = set(self.labels_of(self.candidate))
         for name in (self.candidate, *self.baselines):
             if not self.labels_of(name):
-                raise StudyError(
-                    "the study has no such arm",
-                    where=study.name,
-                    value=name,
-                    way_out=nearest(name, [*arms, *study.labels]),
-                )
-        ours = set(self.labels_of(self.candidate))
+                way_out = nearest(name, [*arms, *study.labels])
+                raise StudyError("the study has no such arm", where=study.name, value=name, way_out=way_out)
         for name in self.baselines:
             if not ours.isdisjoint(self.labels_of(name)):  # an arm and one of its points, for example
-                raise StudyError(
-                    "an arm cannot be compared with itself",
-                    where=study.name,
-                    value=name,
-                    way_out="name other baselines, or another candidate",
-                )
+                rule, way_out = "an arm cannot be compared with itself", "name other arms"
+                raise StudyError(rule, where=study.name, value=name, way_out=way_out)
 
     def labels_of(self, name: str) -> list[str]:
         """Return the labels of an arm (one for each searched point), or the label itself."""
@@ -93,6 +89,11 @@ class Results:
     def params_of(self, label: str) -> dict[str, object]:
         """Return the searched values behind a label; empty for a plain arm."""
         return dict(self.study.of(label)[0].spec.params)
+
+    def chosen(self, label: str, paths: Iterable[str]) -> list[str]:
+        """Return the searched values behind a label as text, by path; empty where it has none."""
+        params = self.params_of(label)
+        return [short(params[path]) if path in params else "" for path in paths]
 
     @property
     def not_compared(self) -> list[str]:
@@ -107,6 +108,11 @@ class Results:
         """Group -> task -> weight, the mean of all groups first; see `macro_means`."""
         return macro_means(self.study.groups)
 
+    @property
+    def headline(self) -> str:
+        """What the verdict is about: the mean of groups, or the one group; empty where nothing is scored."""
+        return next(iter(self.groups), "")
+
     @cached_property
     def tasks(self) -> dict[str, dict[str, float]]:
         """Task -> itself with weight one, in the order of the groups."""
@@ -114,17 +120,16 @@ class Results:
 
     def mean(self, label: str, of: str) -> Interval | Missing:
         """Return a label's mean on a group or task."""
-        return self._ask([label], of, lambda paired: mean_interval(paired, label))
+        return self._ask([label], of, mean_interval)
 
     def chance(self, of: str) -> float:
         """Return what guessing gives on a group or task."""
-        scores = self.study.scores
-        by_task = scores[scores["primary"].astype(bool)].groupby("task")["chance"].mean()
+        by_task = self.study.primary.groupby("task")["chance"].mean()
         return float(sum(weight * by_task[task] for task, weight in self._weights(of).items()))
 
     def difference(self, ours: str, theirs: str, of: str) -> Interval | Missing:
         """Return the paired difference of two labels on a group or task."""
-        return self._ask([ours, theirs], of, partial(difference, candidate=ours, baseline=theirs))
+        return self._ask([ours, theirs], of, difference)
 
     def seeds(self, label: str) -> tuple[int, int]:
         """Return how many runs of a label have all tasks of the headline, and how many are planned."""
@@ -161,7 +166,7 @@ class Results:
         return not set(chain.from_iterable(self._fitting)) <= set(self.pairs)
 
     @cached_property
-    def headline(self) -> dict[str, str]:
+    def best_of(self) -> dict[str, str]:
         """Arm -> the label that stands for it in figures: the best point that is compared, or its like."""
         ours = self.best(list(dict.fromkeys(one for one, _ in self.pairs)) or self.labels_of(self.candidate))
         likes = {arm: self._same_point(ours, arm) or self.labels_of(arm)[0] for arm in self.study.arms}
@@ -193,9 +198,9 @@ class Results:
             is_control = spec.arm in RANDOM_ARMS or spec.is_oracle or spec.has_whole_pictures
             if is_control or random is None or oracle is None:
                 continue
-            for group in self.groups:
-                share = self._gap([label, random, oracle], group)
-                found.append((label, group, share))
+            found += [
+                (label, group, self._ask([label, random, oracle], group, gap_closed)) for group in self.groups
+            ]
         return found
 
     @cached_property
@@ -211,7 +216,7 @@ class Results:
             return self.objective.name
         primary = [item for tasks in self.study.groups.values() for item in tasks.items()]
         task_and_metric = self.objective.task_and_metric
-        return task_and_metric[0] if task_and_metric in primary else next(iter(self.groups), "")
+        return task_and_metric[0] if task_and_metric in primary else self.headline
 
     def objective_value(self, label: str) -> float:
         """Return the objective of a label, its mean over seeds; NaN where it is missing."""
@@ -225,30 +230,30 @@ class Results:
     def too_costly(self) -> frozenset[str]:
         """The searched points above a limit of `search.at_most` in the mean of their runs."""
         search, found = self.study.record.config.search, set[str]()
-        for label in self.study.labels if search and search.at_most else ():
+        if search is None or not search.at_most:
+            return frozenset()
+        for label in filter(self.params_of, self.study.labels):
             runs = self.study.of(label)
             summaries = [run.summary for run in runs if run.state == "done" and run.summary is not None]
-            if search and self.params_of(label) and is_above(search, summaries, runs[0].spec.numerics.device):
+            if is_above(search, summaries, runs[0].spec.numerics.device):
                 found.add(label)
         return frozenset(found)
 
-    def best(self, labels: Mapping[str, object] | Sequence[str]) -> str:
+    def best(self, labels: Iterable[str]) -> str:
         """Return the label with the highest objective; one that has none or is too costly comes last."""
 
         def rank(label: str) -> tuple[bool, float]:
-            return label not in self.too_costly, float(
-                np.nan_to_num(self.objective_value(label), nan=-np.inf)
-            )
+            value = self.objective_value(label)
+            return label not in self.too_costly, -np.inf if np.isnan(value) else value
 
         return max(labels, key=rank)
 
     def pair_up(self, labels: list[str], of: str) -> PairedValues | Missing:
         """Return the values of labels on a group or task, aligned; or why that cannot be had."""
-        tasks = self._weights(of)
-        scores = self.study.scores
-        rows = scores[
-            scores["primary"].astype(bool) & scores["task"].isin(list(tasks)) & scores["label"].isin(labels)
-        ]
+        if not of:
+            return Missing("no scores")
+        tasks, scores = self._weights(of), self.study.primary
+        rows = scores[scores["task"].isin(list(tasks)) & scores["label"].isin(labels)]
         mixed = rows.groupby("task")["version"].nunique()
         if (mixed > 1).any():
             return Missing(f"different versions of {', '.join(mixed[mixed > 1].index)}")
@@ -285,50 +290,34 @@ class Results:
 
         Of a search over data: two at one point of its space. An earlier search, or none, left others.
         """
+        ours = self.labels_of(self.candidate)
         return [
-            [
-                (ours, theirs)
-                for ours in self.labels_of(self.candidate)
-                for theirs in self.labels_of(baseline)
-                if self._meet(self.params_of(ours), self.params_of(theirs))
-            ]
+            [(one, other) for one in ours for other in self.labels_of(baseline) if self._meet(one, other)]
             for baseline in self.baselines
         ]
 
-    def _ask(
-        self, labels: list[str], of: str, question: Callable[[PairedValues], Interval]
-    ) -> Interval | Missing:
+    def _ask(self, labels: list[str], of: str, question: Callable[..., Told]) -> Told | Missing:
         paired = self.pair_up(labels, of)
-        return paired if isinstance(paired, Missing) else question(paired)
-
-    def _gap(self, labels: list[str], group: str) -> GapClosed | Missing:
-        paired = self.pair_up(labels, group)
-        return paired if isinstance(paired, Missing) else gap_closed(paired, *labels)
+        return paired if isinstance(paired, Missing) else question(paired, *labels)
 
     def _weights(self, of: str) -> dict[str, float]:
         return self.groups.get(of) or self.tasks[of]
 
-    def _meet(self, ours: Mapping[str, object], theirs: Mapping[str, object]) -> bool:
-        search = self.study.record.config.search
+    def _meet(self, one: str, other: str) -> bool:
+        ours, theirs, search = self.params_of(one), self.params_of(other), self.study.record.config.search
         if search is not None and self.is_over_data:  # whoever has no values was trained in another world
             return bool(ours) and ours == theirs and ours.keys() <= search.space.keys()
-        return _comparable(ours, theirs)
+        return self._fits(one, other)
+
+    def _fits(self, one: str, other: str) -> bool:
+        ours, theirs = self.params_of(one), self.params_of(other)
+        return not ours or not theirs or ours == theirs
 
     def _same_point(self, label: str, arm: str) -> str | None:
-        params = self.params_of(label)
-        fitting = [other for other in self.labels_of(arm) if _comparable(params, self.params_of(other))]
+        fitting = [other for other in self.labels_of(arm) if self._fits(label, other)]
         return fitting[0] if len(fitting) == 1 else None
 
 
 def named(of: str) -> str:
     """Return what a score is of as in a sentence: a group's or task's name, or "the mean of groups"."""
     return f"the {of}" if of == ALL_GROUPS else of
-
-
-def _comparable(ours: Mapping[str, object], theirs: Mapping[str, object]) -> bool:
-    return not ours or not theirs or ours == theirs
-
-
-def _base_arm(study: StudyFrames, arms: Sequence[str]) -> str:
-    base = study.record.config.base_arm
-    return base if base in arms else arms[0]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.scores import Score, Scores
 from pgsbench.records.study_record import StudyRecord, StudyRun
 from pgsbench.records.verdict_record import ALL_GROUPS
-from pgsbench.reporting.statistics.paired_values import ArmValues, TaskValues
+from pgsbench.reporting.statistics.task_values import ArmValues, TaskValues
 from pgsbench.tracking.pruned import pruned_points, saved_seconds
 from pgsbench.tracking.rundir import RunDir
 from pgsbench.tracking.states import State, state
@@ -33,20 +33,8 @@ from pgsbench.tracking.states import State, state
 OTHER_SUITE = "complete, but tested on another suite or other data; repeat the study's command"
 NOT_EVALUATED = "complete, but not evaluated (no scores.json)"
 
-_SCORE_COLUMNS = (
-    "task",
-    "group",
-    "protocol",
-    "metric",
-    "value",
-    "n",
-    "low",
-    "high",
-    "chance",
-    "primary",
-    "version",
-    "notes",
-)
+_IN_NO_FRAME = ("per_sample", "num_ties", "details", "key")
+_SCORE_COLUMNS = [one.name for one in fields(Score) if one.name not in _IN_NO_FRAME]
 
 
 class Gallery(NamedTuple):
@@ -117,14 +105,9 @@ class PlannedRun:
         """Some training pictures as the mask showed them, or None where the run kept none."""
         try:
             with np.load(self.path / files.GALLERY) as arrays:
-                rows, cols = (int(side) for side in arrays["grid"])
-                return Gallery(
-                    images=arrays["images"],
-                    shown=arrays["shown"].astype(bool),
-                    grid=(rows, cols),
-                    seen=arrays.get("seen"),
-                    tokens=float(arrays.get("tokens", 0.0)),
-                )
+                rows, cols = map(int, arrays["grid"])
+                shown, seen = arrays["shown"].astype(bool), arrays.get("seen")
+                return Gallery(arrays["images"], shown, (rows, cols), seen, float(arrays.get("tokens", 0.0)))
         except UNREADABLE:  # a picture that is missing is no reason to have no report
             return None
 
@@ -184,25 +167,25 @@ class StudyFrames:
         return pd.DataFrame(rows, columns=["arm", "label", "seed", *_SCORE_COLUMNS])
 
     @cached_property
+    def primary(self) -> pd.DataFrame:
+        """Of `scores` those that stand for their tasks."""
+        return self.scores[self.scores["primary"].astype(bool)]
+
+    @cached_property
     def curves(self) -> pd.DataFrame:
         """The metric lines of all runs, also of those under way: arm, label, seed, step, samples, loss..."""
-        frames = []
-        for run in self.runs:
-            lines = RunDir(run.path).metrics()
-            if lines:
-                frame = pd.DataFrame(lines)
-                frame.insert(0, "seed", run.seed)
-                frame.insert(0, "label", run.label)
-                frame.insert(0, "arm", run.arm)
-                frames.append(frame)
-        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["label", "step"])
+        rows = [
+            {"arm": run.arm, "label": run.label, "seed": run.seed, **line}
+            for run in self.runs
+            for line in RunDir(run.path).metrics()
+        ]
+        return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["label", "step"])
 
     @property
     def groups(self) -> dict[str, dict[str, str]]:
         """The study's tasks: group -> task -> its primary metric, over all runs."""
-        primary = self.scores[self.scores["primary"].astype(bool)]
         found: dict[str, dict[str, str]] = {}
-        for group, task, metric in primary[["group", "task", "metric"]].itertuples(index=False):
+        for group, task, metric in self.primary[["group", "task", "metric"]].itertuples(index=False):
             found.setdefault(str(group), {}).setdefault(str(task), str(metric))
         return found
 
@@ -286,16 +269,9 @@ def read_run(runs_root: Path, planned: StudyRun) -> PlannedRun:
         problem = ""
         if done and scores is None:
             problem = OTHER_SUITE if directory.scores else NOT_EVALUATED
-        return PlannedRun(
-            spec,
-            directory.path,
-            now,
-            problem,
-            directory.environment,
-            directory.summary,
-            scores,
-            primary_values(directory.path, scores.scores if scores else ()),
-        )
+        cost = directory.environment, directory.summary
+        values = primary_values(directory.path, scores.scores if scores else ())
+        return PlannedRun(spec, directory.path, now, problem, *cost, scores, values)
     except RunError as error:
         return PlannedRun(spec, directory.path, now, str(error))
 
@@ -309,11 +285,8 @@ def primary_values(folder: Path, scores: Sequence[Score]) -> dict[str, TaskValue
         found[score.task] = values = _read_values(folder / score.per_sample, score.key)
         mean = float(np.mean(values.values))
         if not math.isclose(mean, score.value, abs_tol=1e-4):
-            raise RunError(
-                f"{score.task}: the per-item values have mean {mean:.4f}, the score is {score.value}",
-                where=str(folder),
-                way_out="evaluate the run again",
-            )
+            rule = f"{score.task}: the per-item values have mean {mean:.4f}, the score is {score.value}"
+            raise RunError(rule, where=str(folder), way_out="evaluate the run again")
     return found
 
 
@@ -321,18 +294,13 @@ def _read_values(path: Path, key: str) -> TaskValues:
     try:
         with np.load(path) as arrays:
             if key != (str(arrays["key"]) if "key" in arrays else ""):
-                raise RunError(
-                    "these per-item values belong to another evaluation than the scores beside them",
-                    where=str(path),
-                    way_out="evaluate again, each model into a folder of its own",
-                )
+                rule = "these per-item values belong to another evaluation than the scores beside them"
+                way_out = "evaluate again, each model into a folder of its own"
+                raise RunError(rule, where=str(path), way_out=way_out)
             units = arrays["units"].astype(np.str_) if "units" in arrays else None
             strata = arrays["strata"].astype(np.int64) if "strata" in arrays else None
             values, items = arrays["values"].astype(np.float64), arrays["items"].astype(np.str_)
             return TaskValues(values, items, units, strata)
     except UNREADABLE as error:
-        raise RunError(
-            f"per-item values cannot be read ({error})",
-            where=str(path),
-            way_out="repeat the study's command: they are measured again",
-        ) from error
+        rule, way_out = f"per-item values cannot be read ({error})", "repeat the study's command"
+        raise RunError(rule, where=str(path), way_out=way_out) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -30,19 +31,12 @@ class StudyResults:
     @property
     def scores(self) -> pd.DataFrame:
         """Mean and 95 % interval of each arm on each group: label, group, score, low, high, seeds, chance."""
-        rows = []
-        for label in self.statistics.study.labels:
-            for group in self.statistics.groups:
-                found, (seeds, _) = self.statistics.mean(label, group), self.statistics.seeds(label)
-                row = {
-                    "label": label,
-                    "group": group,
-                    "seeds": seeds,
-                    "chance": self.statistics.chance(group),
-                }
-                if not isinstance(found, Missing):
-                    row |= {"score": found.estimate, "low": found.low, "high": found.high}
-                rows.append(row)
+        found, rows = self.statistics, []
+        for label in found.study.labels:
+            for group in found.groups:
+                mean, seeds = found.mean(label, group), found.seeds(label)[0]
+                ends = [np.nan] * 3 if isinstance(mean, Missing) else [mean.estimate, mean.low, mean.high]
+                rows.append([label, group, *ends, seeds, found.chance(group)])
         return pd.DataFrame(rows, columns=["label", "group", "score", "low", "high", "seeds", "chance"])
 
     @property
@@ -58,16 +52,15 @@ class StudyResults:
     @property
     def outcomes(self) -> pd.DataFrame:
         """The value of every test item under each run: label, seed, task, item, value."""
-        frames = [
-            pd.DataFrame(
-                {"label": label, "seed": seed, "task": task, "item": values.items, "value": values.values}
-            )
+        frames = {
+            (label, seed, task): pd.DataFrame({"item": values.items, "value": values.values})
             for label, seeds in self.statistics.study.values.items()
             for seed, tasks in seeds.items()
             for task, values in tasks.items()
-        ]
-        columns = ["label", "seed", "task", "item", "value"]
-        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+        }
+        if not frames:
+            return pd.DataFrame(columns=["label", "seed", "task", "item", "value"])
+        return pd.concat(frames, names=["label", "seed", "task"]).droplevel(-1).reset_index()
 
     @property
     def costs(self) -> pd.DataFrame:

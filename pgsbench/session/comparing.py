@@ -14,13 +14,14 @@ from pgsbench.records import files
 from pgsbench.records.margin import Margin
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import DecisionPlan, StudyRecord
-from pgsbench.reporting.decision.decide import MARGIN_POINTS, Decision, decisions, looks_of
-from pgsbench.reporting.decision.looks import DEFAULT_MAX_SEEDS
+from pgsbench.reporting.decision.comparisons import decisions
+from pgsbench.reporting.decision.decide import DEFAULT_MAX_SEEDS, MARGIN_POINTS, looks_of
 from pgsbench.reporting.recipe_spread import Lenders, training_of
 from pgsbench.reporting.render import counted, points
+from pgsbench.reporting.statistics.comparison import Comparison
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.study_results import StudyResults
-from pgsbench.reporting.verdict.short_table import MARKS
+from pgsbench.reporting.verdict.short_table import marked
 from pgsbench.session.study import Study, open_study
 from pgsbench.tracking.rundir import all_runs
 
@@ -149,6 +150,6 @@ def _all_seeds(study: Study, max_seeds: int) -> Study:
     return study.beside(study.file.with_seeds(range(first, first + max_seeds)))
 
 
-def _said(one: Decision) -> str:
+def _said(one: Comparison) -> str:
     lead = points(one.interval.estimate) if isinstance(one.interval, Interval) else one.interval.reason
-    return f"{one.candidate} − {one.baseline} {lead} {MARKS.get(one.outcome, one.outcome)}"
+    return f"{one.candidate} − {one.baseline} {lead} {marked(one.outcome)}"

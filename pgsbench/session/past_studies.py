@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pgsbench.config.search import MEAN
 from pgsbench.errors import ConfigError
-from pgsbench.reporting.decision.power import power_table
+from pgsbench.reporting.decision.forecast import power_table
 from pgsbench.reporting.evidence import has_evidence
 from pgsbench.reporting.pages import checked
 from pgsbench.reporting.pages.checked import evident_results

@@ -16,8 +16,7 @@ from pgsbench.reporting.pages.scale_page import ScalePlan, write_prediction, wri
 from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.runs.plan_table import plan_table
-from pgsbench.reporting.scale.fit import MIN_BUDGETS
-from pgsbench.reporting.scale.report import UNITS
+from pgsbench.reporting.scale import MIN_BUDGETS, UNITS
 from pgsbench.session.study import Study
 from pgsbench.study.study_file import StudyFile
 

@@ -24,7 +24,6 @@ from pgsbench.experiment import is_complete, run_once, suite_of
 from pgsbench.records.run_records import PrunedMark
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.scores import GroupMean, Score, Scores
-from pgsbench.reporting.pages.study_report import _content
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.search.sweep_tables import sweep_table
 from pgsbench.reporting.study_frames import read_frames
@@ -254,30 +253,6 @@ def test_a_sampler_knows_what_was_pruned(bench: Bench) -> None:
     assert [trial.state.name for trial in bench.trials()].count("PRUNED") == num_pruned
     bench.search(search)
     assert bench.trained == []
-
-
-def test_a_full_search_with_probes_tells_what_pruning_would_have_missed(
-    tiny: TinyWorld, tmp_path: Path
-) -> None:
-    study = open_study_file(tiny.study, overrides=["arms={}", searching(None)])
-    folder = StudyFolder.open(Planner(study), tmp_path)
-    # The last point is the best in the end, and looked bad at the first probe.
-    gave = {0.25: (10, 10, 0.5), 0.5: (14, 14, 0.6), 0.75: (4, 4, 0.2), 0.875: (5, 20, 0.9)}
-    for ratio, (first, second, score) in gave.items():
-        (spec,) = folder.planner.specs(["pgs"], {"strategy.mask_ratio": ratio})
-        folder.add([spec])
-        prober = prober_of(spec, tmp_path)
-        assert prober is not None
-        for share, right in ((0.4, first), (0.7, second)):
-            write_probe(RunDir.create(tmp_path, spec), prober, share, right)
-        finish(folder, spec, score, seconds=100.0)
-    table = _content(Results(read_frames(folder.path)), [])["tables"]["pruning"]
-    lost = "lost: pgs mask_ratio=0.5 instead, −30.0"
-    assert table.cells() == [
-        ["median", "0 of 4", "0%", "kept"],  # four are complete when nothing is left
-        ["halving", "2 of 4", "30%", lost],
-        ["wilcoxon", "2 of 4", "30%", lost],
-    ]
 
 
 @pytest.mark.parametrize(

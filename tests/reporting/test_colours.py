@@ -75,6 +75,6 @@ def test_points_of_an_arm_are_shades_of_its_colour(fabricate):
 
 def test_the_gallery_shows_the_point_of_the_comparison(fabricate):
     results = Results(read_frames(fabricate(POINTS, seed_sd=0.0)), candidate="pgs", baselines=["random"])
-    assert results.headline == {"pgs": "pgs mask_ratio=0.75", "random": "random mask_ratio=0.75"}
+    assert results.best_of == {"pgs": "pgs mask_ratio=0.75", "random": "random mask_ratio=0.75"}
     titles = [axes.get_title(loc="left") for axes in figures.masks(results).axes[1:3]]
     assert titles == ["pgs\n75 % masked", "random\n75 % masked"]

@@ -14,7 +14,6 @@ from pgsbench.errors import StudyError
 from pgsbench.execution.estimate import Estimator
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.study_results import StudyResults
 from pgsbench.session.confirming import confirm, contenders
 from pgsbench.session.study import Study, open_study
 from pgsbench.study.budget import PairSeconds
@@ -47,28 +46,6 @@ def test_rivals_are_what_may_be_the_best_and_other_arms_but_no_oracle(tmp_path):
         contenders(searched(tmp_path, alone[:1], beside=(), name="one"))
     with pytest.raises(StudyError, match="no point"):
         contenders(Results(read_frames(write_runs(tmp_path, {"pgs": Arm()}, seeds=(0,), name="plain"))))
-
-
-def test_the_study_of_fresh_seeds_trains_what_the_search_trained(tiny: TinyWorld, tmp_path, monkeypatch):
-    points = [("pgs", 0.5, 20.0), ("pgs", 0.75, 0.0), ("flip", 0.5, 8.0), ("flip", 0.75, 0.0)]
-    results = StudyResults(searched(tmp_path / "made", points, beside=()))
-    asked = []
-
-    def compare(self, baselines, *, seeds):
-        asked.append((self.name, baselines, self.file.config.seeds))
-        configs = {arm: self.file.run_config(arm, {}, 5) for arm in self.arms}
-        asked.append({arm: (one.strategy.name, one.strategy.mask_ratio) for arm, one in configs.items()})
-        return results
-
-    monkeypatch.setattr(Study, "compare", compare)
-    study = open_study(tiny.study, output=tmp_path, jobs=1)
-    assert study.beside(study.file)._counts is study._counts  # "8 trained" is of both
-    assert confirm(study, results, seeds=2) is results
-    assert asked[0] == ("tiny-confirm", ["flip-mask_ratio-0.5"], [5, 6])
-    assert asked[1] == {
-        "pgs": ("pgs", 0.5),
-        "flip-mask_ratio-0.5": ("flip", 0.5),
-    }
 
 
 BUDGETS = ["{equal: tokens, amount: 20_000}", "{equal: seconds, amount: 8}"]

@@ -41,10 +41,6 @@ def factorial(planted: float = 0.0) -> list[tuple[str, Arm]]:
     ]
 
 
-def _points():
-    return [(image, {"text.strategy": text}) for image, text in itertools.product(IMAGES, TEXTS)]
-
-
 @pytest.fixture
 def found(fabricate):
     def of(planted: float = 0.0, **options) -> Effects:
@@ -55,14 +51,6 @@ def found(fabricate):
         return told
 
     return of
-
-
-def grid(value, num_seeds=2, noise=0.0):
-    """Return (cells,) cells and (cells, seeds) scores of two arms at three ratios."""
-    cells = [{"arm": a, "r": r} for a, r in itertools.product(("pgs", "flip"), ("0.25", "0.5", "0.75"))]
-    rng = np.random.default_rng(0)
-    scores = [[value(cell["arm"], float(cell["r"]), s) for s in range(num_seeds)] for cell in cells]
-    return cells, np.array(scores) + noise * rng.normal(size=(len(cells), num_seeds))
 
 
 def terms_of(cells, scores):
@@ -84,52 +72,11 @@ def test_shares_are_those_of_a_textbook():
     assert shares(cells, scores) == pytest.approx({name: part / total for name, part in expected.items()})
 
 
-def test_what_all_seeds_shift_alike_belongs_to_seeds():
-    found = shares(*grid(lambda arm, ratio, seed: (arm == "pgs") + 5.0 * seed, noise=1e-3))
-    assert found[SEEDS] == pytest.approx(25 / 26, abs=1e-3)
-    assert found[REST] < 1e-3
-
-
-def test_a_score_that_only_factors_together_move_is_the_interaction_s():
-    turned = grid(lambda arm, ratio, _: (ratio - 0.5) * (1 if arm == "pgs" else -1), noise=1e-3)
-    terms = {term.name: term for term in terms_of(*turned)}
-    assert terms["arm × r"].share > 0.99
-    assert terms["arm × r"].p_value < 1e-4
-    assert terms["arm"].p_value > 0.01
-
-
-def test_of_noise_every_source_gets_what_it_gets_by_chance():
-    cells, _ = grid(lambda *_: 0.0)
-    draws = np.random.default_rng(1).normal(size=(150, 6, 4))
-    told = [terms_of(cells, scores) for scores in draws]
-    for one in zip(*told, strict=True):
-        by_chance = np.mean([term.by_chance for term in one])
-        assert np.mean([term.share for term in one]) == pytest.approx(by_chance, abs=0.04)
-    assert np.mean([terms[2].p_value < 0.05 for terms in told]) < 0.12  # the interaction
-
-
 def test_three_factors_have_all_their_interactions():
     cells = [dict(zip("abc", levels, strict=True)) for levels in itertools.product("12", "123", "12")]
     scores = np.random.default_rng(0).normal(size=(12, 2))
     names = [term.name for term in terms_of(cells, scores)]
     assert names == ["a", "b", "c", "a × b", "a × c", "b × c", "a × b × c", SEEDS, REST]
-
-
-def test_main_effects_are_those_that_were_planted(found):
-    told = found()
-    wanted = {
-        **{("arm", k): v - 1.5 for k, v in IMAGES.items()},
-        **{("text", k): v + 2 / 3 for k, v in TEXTS.items()},
-    }
-    assert {(one.factor, one.level) for one in told.levels} == set(wanted)
-    for one in told.levels:
-        planted = wanted[one.factor, one.level] / 100
-        assert one.effect.low - 0.01 <= planted <= one.effect.high + 0.01
-    effect = {(one.factor, one.level): one.effect.estimate for one in told.levels}
-    for factor in ("arm", "text"):
-        assert sum(value for (of, _), value in effect.items() if of == factor) == pytest.approx(0, abs=1e-12)
-    share = {term.name: term.share for term in told.terms}
-    assert share["arm"] > share["text"] > share["arm × text"]
 
 
 def test_paths_that_end_alike_are_two_factors(fabricate):
@@ -153,17 +100,6 @@ def test_paths_that_end_alike_are_two_factors(fabricate):
     }
 
 
-def test_a_knob_that_is_called_as_a_part_of_the_table_is_told_in_full(fabricate):
-    space = {"strategy.arm": [1, 2], "strategy.rest": [1, 2]}
-    arms = [
-        (arm, Arm(2.0 * a + b, params={"strategy.arm": a, "strategy.rest": b}))
-        for arm, a, b in itertools.product(("pgs", "flip"), (1, 2), (1, 2))
-    ]
-    search = {"space": space, "arms": ["pgs", "flip"]}
-    told = effects(results_of(fabricate(arms, search=search, seeds=(0, 1))))
-    assert [term.name for term in told.terms[:3]] == ["arm", *space]
-
-
 def test_additive_data_have_no_interaction(found):
     told = found()
     assert all(one.adjusted_p > 0.05 for one in told.deviations)
@@ -181,19 +117,6 @@ def test_a_planted_interaction_is_found_and_its_cell_named(found):
     assert interaction.p_value < 0.01
 
 
-def test_terms_are_the_same_whatever_was_asked_before(fabricate):
-    # A panel that another question left holds the same arms in another order.
-    folder = fabricate(factorial(planted=12.0), search=SEARCH, seeds=(0, 1, 2), num_items=400)
-    fresh, asked = results_of(folder), results_of(folder)
-    labels = list(asked.study.labels)
-    asked.difference(labels[7], labels[2], asked.scope)
-    assert repr(effects(asked).terms) == repr(effects(fresh).terms)  # as nan is not nan
-    scores = {label: fresh.mean(label, fresh.scope).estimate for label in labels}
-    by_arm = {arm: np.mean([scores[label] for label in labels if label.split()[0] == arm]) for arm in IMAGES}
-    found = {one.level: one.mean for one in effects(asked).levels if one.factor == "arm"}
-    assert found == pytest.approx(by_arm)
-
-
 def results_of(folder):
     return Results(read_frames(folder))
 
@@ -206,12 +129,6 @@ def test_the_advice_takes_what_lies_above_the_mean_and_leaves_what_lies_below(fa
     number = r"\([+−]\d\.\d\)"
     assert re.fullmatch(rf"take pgs {number} or resize {number}, not tome {number} or flip {number}", arms)
     assert re.fullmatch(rf"take none {number}( or frequency {number})?, not random {number}", texts)
-
-
-def test_where_no_level_stands_out_any_will_do(fabricate):
-    flat = [(arm, Arm(effect=0.0, params=params)) for arm, params in _points()]
-    _, advice = effects_sentences(results_of(fabricate(flat, search=SEARCH, seeds=(0, 1))))
-    assert "of arm any; of text any." in advice
 
 
 def test_one_seed_cannot_tell(fabricate, tmp_path, monkeypatch):
@@ -247,23 +164,3 @@ def test_only_a_grid_has_effects(fabricate):
     sampled = {**SEARCH, "sampler": "tpe", "trials": 12}
     assert effects(results_of(fabricate(factorial(), search=sampled, seeds=(0, 1)))) is None
     assert effects(results_of(fabricate(seeds=(0, 1), name="plain"))) is None
-
-
-def test_the_report_shows_effects(fabricate, tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "ALL", {})
-    results = results_of(fabricate(factorial(planted=12.0), search=SEARCH, seeds=(0, 1), num_items=400))
-    paths = write_report(results, tmp_path / "out")
-    text = paths.markdown.read_text()
-    for said in (
-        "## Main effects and interactions",
-        "### Main effects",
-        "### Shares of the variance",
-        "### Largest interactions",
-        "| arm × text |",
-        "Two seeds find large interactions only.",
-        "resize text=random lies farthest from the sum of its levels' effects",
-    ):
-        assert said in text, said
-    assert "Largest interactions" in paths.html.read_text()
-    assert "Largest interactions" in paths.latex.read_text()
-    assert "\n\n\n" not in text

@@ -11,7 +11,6 @@ from pgsbench.config.schema import BudgetConfig
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.verdict.fairness import fairness_sentence, fairness_table, other_differences
-from pgsbench.reporting.verdict.sentences import caveats
 
 NOTHING = "The arms differ in nothing but the mask."
 
@@ -49,15 +48,6 @@ def test_what_else_differs_is_named_with_its_values(fabricate, flip, setting, va
     assert rows == [[setting, values[0], "pgs"], [setting, values[1], "flip"]]
 
 
-def test_arms_of_one_value_share_a_row(fabricate):
-    arms = {"pgs": Arm(), "flip": Arm(), "large": Arm(training={"batch_size": 128})}
-    found = fairness_table(Results(read_frames(fabricate(arms, seeds=(0,)))))
-    assert found.cells() == [
-        ["training.batch_size", "64", "pgs, flip"],
-        ["training.batch_size", "128", "large"],
-    ]
-
-
 def test_arms_with_one_budget_may_see_other_numbers_of_pairs(fabricate):
     def arm(samples, amount, equal="flops"):
         return Arm(training={"samples": samples}, budget=BudgetConfig(equal=equal, amount=amount))
@@ -81,21 +71,6 @@ def test_arms_with_one_budget_may_see_other_numbers_of_pairs(fabricate):
     assert "training.samples" in fairness_sentence(compare("one", arm(320, 7e12), Arm()))
 
 
-def test_one_data_set_and_one_budget_are_said_where_they_are_one(fabricate):
-    def said(name, flip, pgs=None):
-        found = Results(read_frames(fabricate({"pgs": pgs or Arm(), "flip": flip}, seeds=(0,), name=name)))
-        return [sentence for sentence in caveats(found) if "one data set" in sentence]
-
-    def spending(samples):
-        return Arm(training={"samples": samples}, budget=BudgetConfig(equal="flops", amount=7e12))
-
-    both = ["All arms were trained on one data set (scenes) with one budget. Others may tell otherwise."]
-    assert said("one", Arm()) == both
-    assert said("equal", spending(320), spending(640)) == both
-    assert said("fewer", Arm(training={"samples": 4096})) == [both[0].replace(" with one budget", "")]
-    assert said("other-data", Arm(data="ffffffffffffffff")) == []
-
-
 def test_captions_are_named_where_they_are_read_otherwise(fabricate):
     both = results_of(fabricate, Arm(text="frequency"))
     assert (
@@ -107,16 +82,6 @@ def test_captions_are_named_where_they_are_read_otherwise(fabricate):
     assert (
         "more than the mask and the tokens of the captions that are read: reading.scaled_decoding."
         in fairness_sentence(more)
-    )
-
-
-def test_captions_alone_are_named_alone(fabricate):
-    arms = {"whole": Arm(strategy={"name": "pgs"}), "short": Arm(strategy={"name": "pgs"}, text="random")}
-    study = read_frames(fabricate(arms, seeds=(0,)))
-    runs = [replace(run, spec=replace(run.spec, strategy_code="pgs")) for run in study.runs]
-    found = Results(replace(study, runs=runs), candidate="short", baselines=["whole"])
-    assert fairness_sentence(found) == (
-        "The arms differ in nothing but the tokens of the captions that are read."
     )
 
 

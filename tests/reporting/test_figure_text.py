@@ -8,7 +8,7 @@ from matplotlib.text import Text
 
 from pgsbench.reporting import figures
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.scale.report import Measured, fits, scale_figure
+from pgsbench.reporting.scale import Measured, fits, scale_figure
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.study_frames import read_frames
 

@@ -10,12 +10,11 @@ from fabricated import Arm, write_runs
 from pgsbench.reporting import figures
 from pgsbench.reporting.decision.comparisons import group_comparisons
 from pgsbench.reporting.pages.first_screen import first_screen
-from pgsbench.reporting.pages.study_report import said_once
 from pgsbench.reporting.pages.templates import environment
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.verdict.answer import answer, certainty
-from pgsbench.reporting.verdict.at_a_glance import marks_table
+from pgsbench.reporting.verdict.short_table import marks_table
 
 WHOLE = Arm(40.0, mask_ratio=0.0)
 
@@ -37,43 +36,11 @@ def test_many_comparisons_are_counted_behind_the_arm_that_won(many):
     assert len(said) < 140
 
 
-def test_the_table_says_how_it_is_read_and_what_was_trained(many):
-    screen = first_screen(many)
-    (note,) = screen.table.notes
-    assert "1.00× is none, " in note
-    assert "guessing gives " in note
-    assert screen.table.names == ["arm", "score", "pgs leads by", "pgs is", "time"]
-    assert note.endswith("Shown: 7 of 10; all stand below.")
-    assert screen.setting.startswith("Trained: scenes-vit on ")
-    assert " pairs of " in screen.setting
-    assert " Tested: suite " in screen.setting
-
-
-def test_points_of_a_search_are_told_with_whom_they_were_compared(fabricate):
-    points = [
-        (arm, Arm(10.0 * (arm == "flip"), params={"strategy.tau": k}))
-        for arm in ("pgs", "flip")
-        for k in (1, 2)
-    ]
-    results = Results(read_frames(fabricate(points, seeds=(0, 1), seed_sd=0.0, name="points")))
-    assert answer(results).endswith("; pgs is worse in all 2 comparisons with flip.")
-    assert ", which may be as good; pgs is" in answer(results)
-
-
-def test_arms_with_results_are_ordered_though_the_candidate_has_none(fabricate):
-    arms = {"pgs": Arm(), "flip": Arm(20.0), "grid": Arm(), "block": Arm()}
-    folder = fabricate(arms, seeds=(0,), name="half")
-    (next(folder.glob("pgs-s0-*")) / "DONE").unlink()
-    said = answer(Results(read_frames(folder)))
-    assert said.startswith("This training run only: Nothing can be compared yet")
-    assert "; flip is the best of 3 (" in said
-
-
 def test_a_margin_that_is_large_beside_a_score_is_said_to_be(many, monkeypatch):
     assert "margin is large" not in certainty(many)
     of = next(iter(many.groups))
     label, score = min(((one, many.mean(one, of).estimate) for one in many.baselines), key=lambda one: one[1])
-    monkeypatch.setattr("pgsbench.reporting.decision.decide.MARGIN_POINTS", 21 * score)
+    monkeypatch.setattr("pgsbench.reporting.decision.comparisons.MARGIN_POINTS", 21 * score)
     said = certainty(Results(many.study))
     assert f"That margin is large: 21 % of the score of {label} (" in said
     way_out = float(said.partition("--margin ")[2].partition("`")[0])
@@ -91,13 +58,6 @@ def test_the_figure_of_differences_says_of_the_headline_what_the_verdict_says(ma
         )
         is_filled = dot.get_markerfacecolor() == dot.get_color()
         assert is_filled == (one.outcome in ("better", "worse"))
-
-
-def test_that_sentences_are_about_one_run_is_said_once():
-    one_run = "This training run only:"
-    assert said_once([f"{one_run} a.", f"{one_run} b."]) == (one_run, ["a.", "b."])
-    assert said_once([f"{one_run} a.", "b."]) == ("", [f"{one_run} a.", "b."])
-    assert said_once([]) == ("", [])
 
 
 def test_commands_in_sentences_are_code_whose_options_stay_whole():

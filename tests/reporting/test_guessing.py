@@ -48,15 +48,6 @@ def test_a_run_without_any_learning_is_told(fabricate, loss: float) -> None:
     assert said in printout.of_training(StudyResults(results)).words
 
 
-def test_many_are_counted(fabricate) -> None:
-    folder = fabricate()
-    for run in [*runs_of(folder, "pgs"), *runs_of(folder, "grid"), *runs_of(folder, "flip")]:
-        end_with(run, *[GUESS] * 10)
-    (said,) = guessing(Results(read_frames(folder)))
-    assert said.count("guessing has") == 3
-    assert "others" in said
-
-
 @pytest.mark.parametrize(
     "losses", [(0.96 * GUESS,) * 10, (2.0,) * 9 + (1.2 * GUESS,)], ids=("slow", "one batch")
 )

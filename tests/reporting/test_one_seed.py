@@ -9,22 +9,18 @@ import pytest
 from fabricated import ARMS, Arm
 
 from pgsbench.records.verdict_record import VerdictRecord
-from pgsbench.reporting import figures, tables
-from pgsbench.reporting.decision.comparisons import comparisons_frame, group_comparisons
+from pgsbench.reporting import tables
+from pgsbench.reporting.decision.comparisons import comparisons_frame
 from pgsbench.reporting.pages.first_screen import verdict_record
-from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.render import as_json
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.search import sweep_tables
-from pgsbench.reporting.search.where import where_table
 from pgsbench.reporting.statistics.comparison import ONE_RUN
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
 from pgsbench.reporting.terminal import text
 from pgsbench.reporting.verdict.arm_ranking import ranking_table
-from pgsbench.reporting.verdict.at_a_glance import marks_table
 from pgsbench.reporting.verdict.sentences import caveats, verdict
-from pgsbench.reporting.verdict.short_table import verdict_table
+from pgsbench.reporting.verdict.short_table import marks_table, verdict_table
 
 FIRST = f"{ONE_RUN.capitalize()}:"
 STRONG = {**ARMS, "pgs": Arm(14.0)}
@@ -89,54 +85,12 @@ def test_so_do_the_verdicts_that_programs_read(one, three, tmp_path):
         assert all(one.startswith(first) for one in outcomes.values())
 
 
-def test_so_does_the_table_of_where_a_mask_pays(fabricate):
-    knob = "data.recipe.clutter"
-    worlds = [
-        (arm, Arm(effect, params={knob: k})) for k in (0, 1) for arm, effect in (("pgs", 20), ("flip", 0))
-    ]
-    search = {"space": {knob: [0, 1]}, "arms": ["pgs", "flip"]}
-    results = Results(read_frames(fabricate(worlds, seeds=(0,), search=search)))
-    table = where_table(results)
-    assert [table.notes[0], verdict_table(results).notes[0]] == [f"{FIRST} one seed."] * 2
-    assert {row[-1] for row in table.cells()} == {f"{ONE_RUN}: better"}
-    assert max(map(len, text(table).splitlines())) <= 100
-
-
 def test_of_a_table_in_which_some_have_more_seeds_it_is_said_so(fabricate):
     study = read_frames(fabricate({"pgs": Arm(), "flip": Arm(), "none": Arm(mask_ratio=0.0)}))
     kept = [run for run in study.runs if run.arm != "flip" or run.seed == 0]
     results = Results(replace(study, runs=tuple(kept)))
     assert verdict_table(results).notes[0] == f"{FIRST} what rests on one seed."
     assert ranking_table(results).notes[0] == f"{FIRST} one seed.", "all three share one"
-
-
-def test_so_do_the_tables_of_a_search(fabricate):
-    points = [("pgs", Arm(k, params={"strategy.tau": k / 10})) for k in range(3)]
-    results = Results(read_frames(fabricate(points, seeds=(0,))))
-    assert sweep_tables.sweep_table(results).notes[0].startswith(FIRST)
-    assert next(text for text in verdict(results) if "searched points" in text).startswith(FIRST)
-
-
-def test_so_do_the_captions_of_figures_and_the_figure_itself(one, tmp_path, monkeypatch):
-    names = ("differences", "accuracy-cost", "loss")
-    monkeypatch.setattr(figures, "ALL", {name: figures.ALL[name] for name in names})
-    text = write_report(one, tmp_path / "out").markdown.read_text()
-    captions = [line for line in text.splitlines() if line.startswith("*") and not line.startswith("**")]
-    alts = [line for line in text.splitlines() if line.startswith("![")]
-    assert len(captions) == len(alts) == 3
-    assert all(caption.startswith(f"*{FIRST}") for caption in captions)
-    assert all(alt.startswith(f"![{FIRST}") for alt in alts)
-    assert figures.forest(one).get_supxlabel().startswith(ONE_RUN)
-
-
-def test_an_arm_with_fewer_seeds_is_pointed_out_beside_others(fabricate):
-    study = read_frames(fabricate({"pgs": Arm(), "flip": Arm(), "none": Arm(mask_ratio=0.0)}))
-    kept = [run for run in study.runs if run.arm != "flip" or run.seed == 0]
-    results = Results(replace(study, runs=tuple(kept)))
-    said = {row[0]: row[4] for row in tables.differences_table(results).cells()}
-    assert said["pgs − flip"].startswith(ONE_RUN)
-    assert not said["pgs − none"].startswith(ONE_RUN)
-    assert ONE_RUN in tables.scores_table(results).notes[0]
 
 
 def test_single_tasks_are_a_family_of_their_own_and_called_exploratory(one, three):
@@ -150,8 +104,3 @@ def test_single_tasks_are_a_family_of_their_own_and_called_exploratory(one, thre
     assert not any("exploratory" in row[4] for row in groups.cells())
     assert set(comparisons_frame(three)["family"]) == {"headline", "groups", "tasks"}
     assert any("tasks are exploratory" in sentence for sentence in caveats(three))
-
-
-def test_many_tasks_do_not_take_the_power_from_the_mean_of_groups(three):
-    mean = next(one for one in group_comparisons(three) if one.of == "mean of groups")
-    assert mean.adjusted_p <= len(group_comparisons(three)) * mean.interval.p_value

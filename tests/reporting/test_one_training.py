@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from fabricated import Arm
 
-from pgsbench.reporting.decision.comparisons import group_comparisons
-from pgsbench.reporting.decision.decide import decisions
+from pgsbench.reporting.decision.comparisons import decisions, group_comparisons
 from pgsbench.reporting.pages.first_screen import verdict_record
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import SAME
 from pgsbench.reporting.statistics.intervals import difference, mean_draws
-from pgsbench.reporting.statistics.paired_values import PairedValues, TaskValues
+from pgsbench.reporting.statistics.paired_values import PairedValues
+from pgsbench.reporting.statistics.task_values import TaskValues
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
 from pgsbench.reporting.verdict.sentences import caveats
@@ -42,17 +42,6 @@ def test_copies_of_a_training_make_no_interval_narrower():
     assert np.isnan(same.p_value)
     drawn = mean_draws(joined, ["copy", "a0", "a1"], 50, np.random.default_rng(0))
     assert (drawn["copy"] == drawn["a1"]).all()
-
-
-def test_items_in_another_order_are_still_a_copy():
-    values = values_of(2)
-    turned = {
-        seed: {"t": TaskValues(run["t"].values[::-1], run["t"].items[::-1])}
-        for seed, run in values["a1"].items()
-    }
-    paired = PairedValues.build({**values, "turned": turned}, {"t": 1.0}, ["a0", "turned"])
-    assert paired.is_one_training("turned", "a1")
-    assert not paired.is_one_training("a0", "a1")
 
 
 @pytest.fixture

@@ -56,13 +56,6 @@ def test_the_gap_ends_at_it_and_is_no_matter_of_whole_pictures(by_strategy, fabr
         assert {label for label, _, _ in results.gaps} == {"pgs", "grid"}
 
 
-def test_an_arm_of_its_name_with_another_strategy_is_a_method(fabricate):
-    found = {**arms("ceiling"), "oracle": Arm(1.0, strategy={"name": "block"})}
-    results = Results(read_frames(fabricate(found, seeds=(0, 1))))
-    assert results.baselines == ["flip", "grid", "none", "oracle"]
-    assert "oracle" in {one.label for one in ranking(results)}
-
-
 def test_two_of_them_are_both_told(fabricate, tmp_path, monkeypatch):
     more = {name: Arm(-9.0) for name in ("block", "cluster", "random")}  # too many to name each in the answer
     two = {**arms("ceiling"), **more, "low": Arm(9.0, strategy={"name": "oracle", "mask_ratio": 0.75})}

@@ -11,7 +11,8 @@ from pgsbench.errors import ConfigError, StudyError
 from pgsbench.reporting.decision.comparisons import comparisons_frame
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.intervals import difference
-from pgsbench.reporting.statistics.paired_values import PairedValues, TaskValues
+from pgsbench.reporting.statistics.paired_values import PairedValues
+from pgsbench.reporting.statistics.task_values import TaskValues
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.study.compared import check_baselines
 
@@ -39,14 +40,6 @@ def test_a_candidate_among_its_baselines_is_refused(masks, fabricate):
         Results(searched, candidate="pgs", baselines=["pgs tau=0.1"])
     of_a_point = Results(searched, candidate="pgs tau=0.1")
     assert of_a_point.pairs == [("pgs tau=0.1", "flip")], "its own arm is none of the others"
-
-
-def test_commands_refuse_it(masks):
-    output = ("--output", str(masks.parent.parent))
-    for words in COMMANDS:
-        with pytest.raises(StudyError, match="an arm cannot be compared with itself"):
-            command(*words, "--baselines", "pgs", *output)
-    assert not (masks.parent.parent / "reports").exists()
 
 
 @pytest.mark.parametrize("nothing", ["", ",", " , "])

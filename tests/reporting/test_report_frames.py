@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from fabricated import replace_runs, replace_scores
 
-from pgsbench.errors import StudyError
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting.study_frames import OTHER_SUITE, read_frames
 
@@ -67,16 +66,6 @@ def test_values_that_are_not_behind_the_score_are_not_used(fabricate):
     assert list(study.values["flip"]) == [0]
 
 
-def test_a_damaged_metric_line_leaves_a_gap_in_the_curve(fabricate):
-    folder = fabricate(seeds=(0,))
-    file = next(folder.glob("pgs-s0-*/metrics.jsonl"))
-    lines = file.read_bytes().splitlines(keepends=True)
-    file.write_bytes(b"".join([*lines[:5], b"\0" * 60 + b"\n", *lines[6:]]))
-    study = read_frames(folder)
-    assert study.problems == []
-    assert len(study.curves.query("label == 'pgs'")) == len(lines) - 1
-
-
 def test_files_that_were_cut_off_are_named_or_left_out(fabricate):
     folder = fabricate(seeds=(0, 1))
     run = next(folder.glob("flip-s1-*"))
@@ -88,12 +77,6 @@ def test_files_that_were_cut_off_are_named_or_left_out(fabricate):
             found = next(found for found in read_frames(folder).runs if found.path == run)
             assert found.gallery is None
             assert ("per-item values cannot be read" in found.problem) == (path != gallery)
-
-
-def test_a_run_without_scores_is_named(fabricate):
-    folder = fabricate(seeds=(0,))
-    next(folder.glob("random-s0-*/scores.json")).unlink()
-    assert read_frames(folder).problems == ["random s0: complete, but not evaluated (no scores.json)"]
 
 
 def test_scores_of_another_suite_are_not_mixed_with_the_study_s(fabricate):
@@ -119,8 +102,3 @@ def test_a_run_may_lie_under_another_study(fabricate):
         lambda one: replace(one, directory=one.directory.replace(f"masks/{run.name}", f"older/{run.name}")),
     )
     assert read_frames(folder).problems == []
-
-
-def test_no_study_here(tmp_path):
-    with pytest.raises(StudyError, match="no study has run here"):
-        read_frames(tmp_path)

@@ -15,8 +15,7 @@ from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting import figures, render, tables, terminal
 from pgsbench.reporting.cost.pareto import TOKENS
 from pgsbench.reporting.decision import comparisons
-from pgsbench.reporting.decision.comparisons import group_comparisons
-from pgsbench.reporting.decision.decide import decisions
+from pgsbench.reporting.decision.comparisons import decisions, group_comparisons
 from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.search import sweep_tables
@@ -24,8 +23,8 @@ from pgsbench.reporting.statistics.comparison import Missing
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.verdict.answer import answer
-from pgsbench.reporting.verdict.at_a_glance import marks_table
 from pgsbench.reporting.verdict.sentences import caveats, verdict
+from pgsbench.reporting.verdict.short_table import marks_table
 
 RATIOS = [
     (arm, Arm(effect, mask_ratio=ratio, params={"strategy.mask_ratio": ratio}))

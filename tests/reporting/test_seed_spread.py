@@ -14,13 +14,11 @@ from pgsbench.records.margin import Margin
 from pgsbench.reporting import recipe_spread
 from pgsbench.reporting.decision.decide import decide
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.statistics.equal_spread import alone_p, equal_spread_p
 from pgsbench.reporting.statistics.intervals import difference, mean_draws
-from pgsbench.reporting.statistics.paired_values import PairedValues
-from pgsbench.reporting.statistics.seed_spread import SeedSpread
+from pgsbench.reporting.statistics.paired_values import PairedValues, SeedSpread
+from pgsbench.reporting.statistics.variance import alone_p, equal_spread_p
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.verdict.seeds import seed_sentences
-from pgsbench.reporting.verdict.short_table import verdict_table
+from pgsbench.reporting.verdict.sentences import seed_sentences
 from research.spread_row import main, rows
 
 LEAD = {"a": 1.0, "b": -1.0}
@@ -144,13 +142,6 @@ def test_a_row_that_ships_lends_as_the_study_does_but_for_trainings_that_are_kno
     assert Results(read_frames(lender)).borrowed(OF) is None
 
 
-def test_the_table_that_ships_can_be_read():
-    for row in recipe_spread.shipped():
-        assert row["trainings"]
-        for scope in row["scopes"].values():
-            recipe_spread.Estimate(**scope)
-
-
 def test_arms_that_vary_unlike_are_found():
     rng = np.random.default_rng(0)
     means = rng.normal(0.5, 0.01, (6, 8))
@@ -162,13 +153,6 @@ def test_arms_that_vary_unlike_are_found():
     assert equal_spread_p(means) < 0.05
     assert np.isnan(equal_spread_p(means[:2]))
     assert np.isnan(equal_spread_p(means[:, :1]))
-
-
-def test_equal_arms_are_rarely_said_to_vary_unlike():
-    rng = np.random.default_rng(1)
-    for arms, seeds in ((3, 3), (8, 2), (8, 3)):
-        found = [equal_spread_p(rng.normal(0, 1, (arms, seeds))) < 0.05 for _ in range(300)]
-        assert np.mean(found) < 0.08
 
 
 def test_two_arms_alone_are_a_paired_t_test_and_of_more_welch_s():
@@ -191,10 +175,3 @@ def test_a_verdict_that_hangs_on_pooling_says_so():
     means = rng.normal(0, 1e-3, (6, 4)) + np.arange(6)[:, None]
     (clear,) = decide([("b", "a", panel(means, rest=1e-4))], None, Margin(0.01))
     assert (clear.outcome, clear.note) == ("better", "")
-
-
-def test_the_note_stands_below_the_table_of_the_verdict(fabricate, monkeypatch):
-    monkeypatch.setattr("pgsbench.reporting.decision.decide.alone_p", lambda *_: 0.2)
-    table = verdict_table(Results(read_frames(fabricate({"pgs": Arm(15.0), "flip": Arm(), "none": Arm()}))))
-    said = "pgs − flip and pgs − none: by the seeds of these two arms alone it is undecided (p = 0.20)."
-    assert said in table.notes

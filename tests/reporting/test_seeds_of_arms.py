@@ -10,10 +10,8 @@ from fabricated import Arm, replace_runs, replace_scores
 from pgsbench.records import files
 from pgsbench.reporting import tables
 from pgsbench.reporting.results import ALL_GROUPS, Results
-from pgsbench.reporting.search import sweep_tables
 from pgsbench.reporting.statistics.comparison import ONE_RUN
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.verdict.sentences import caveats
 
 FIRST = f"{ONE_RUN.capitalize()}"
 
@@ -53,24 +51,6 @@ def test_what_is_asked_first_changes_no_number(fabricate, spoil):
     assert asked_later.difference("flip", "random", ALL_GROUPS).num_seeds == 3
     shown = {row[0]: row[1] for row in tables.scores_table(asked_later).cells()}
     assert shown["flip"] == "3"
-
-
-def test_a_run_that_was_never_evaluated_is_no_seed(fabricate):
-    folder = fabricate({"pgs": Arm(2.0), "flip": Arm()})
-    without_scores(folder, "pgs-s[12]-*")
-    results = Results(read_frames(folder))
-    assert results.seeds("pgs") == (1, 3)
-    assert list(results.study.values["pgs"]) == [0]
-    assert caveats(results)[0].startswith(f"{FIRST} where an arm has one seed:")
-    assert f"Arms with one seed: {ONE_RUN}" in tables.scores_table(results).notes[0]
-
-
-def test_nor_is_it_one_of_a_point_of_a_search(fabricate):
-    points = [("pgs", Arm(k, params={"strategy.tau": k / 10})) for k in range(3)]
-    folder = fabricate(points)
-    assert not sweep_tables.sweep_table(Results(read_frames(folder))).notes[0].startswith(FIRST)
-    without_scores(folder, "pgs*-s[12]-*")
-    assert sweep_tables.sweep_table(Results(read_frames(folder))).notes[0].startswith(FIRST)
 
 
 def test_a_run_that_lacks_a_task_is_none_of_the_seeds_that_are_shown(fabricate):

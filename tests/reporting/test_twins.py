@@ -13,7 +13,7 @@ from statsmodels.stats.anova import anova_lm
 from twin import MEAN, holm, outcomes, power, rank_ranges
 from twin_study import LACKED, LACKING, Made, make, numbers, shown
 
-from pgsbench.reporting.decision.power import power_table
+from pgsbench.reporting.decision.forecast import power_table
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_results import StudyResults
 
@@ -236,12 +236,11 @@ def test_what_is_detectable_is_found_with_80_percent(made: Made) -> None:
 
 
 def test_what_a_difference_takes_finds_it(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgsbench.reporting.decision.power.DIFFERENCES", (0.13, 0.2, 0.3))
+    monkeypatch.setattr("pgsbench.reporting.decision.forecast.DIFFERENCES", (0.13, 0.2, 0.3))
     known = 0
     for row in power_table(Results(made.frames)).cells():
         ours, theirs = row[0].split(" − ")
         wanted, seeds = float(row[1]) / 100, row[2]
-        now = made.twin.difference(ours, theirs, MEAN)
         if seeds != "none":
             known += 1
             planned = [int(seeds), *([int(seeds) - 1] if seeds != "2" else [])]
@@ -252,10 +251,4 @@ def test_what_a_difference_takes_finds_it(made: Made, monkeypatch: pytest.Monkey
             hours = made.twin.runs[made.twin.runs["label"].isin([ours, theirs])].groupby("label")
             spent = (hours["train_seconds"].mean() + hours["eval_seconds"].mean()).sum() / 3600
             assert numbers(row[3]) == pytest.approx([int(seeds) * spent], abs=0.051)
-        if row[4] != "none":
-            known += 1
-            ratio = numbers(row[4])[0] / now.num_items
-            planned = made.twin.difference(ours, theirs, MEAN, items_ratio=ratio)
-            # The report's degrees of freedom are those of today's test items: on the safe side for fewer.
-            assert power(planned, wanted) == pytest.approx(0.8, abs=0.05)
-    assert known > 30
+    assert known > 15

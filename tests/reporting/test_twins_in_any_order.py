@@ -11,9 +11,8 @@ import pytest
 from twin_study import make
 
 from pgsbench.reporting.cost.pareto import FLOPS, TIME, points_of
-from pgsbench.reporting.decision.comparisons import comparisons_frame
-from pgsbench.reporting.decision.decide import decisions
-from pgsbench.reporting.decision.power import power_table
+from pgsbench.reporting.decision.comparisons import comparisons_frame, decisions
+from pgsbench.reporting.decision.forecast import power_table
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.search.effects import Effects, effects
 from pgsbench.reporting.statistics.intervals import GapClosed, Interval
@@ -78,7 +77,7 @@ def _decisions(results: Results) -> Answers:
         assert isinstance(one.interval, Interval)
         name = f"{one.candidate} - {one.baseline}"
         yield from _interval(name, one.interval)
-        yield f"outcome of {name}", (one.outcome, one.seeds_needed, one.items_needed)
+        yield f"outcome of {name}", (one.outcome, one.seeds_needed)
 
 
 def _interval(name: str, one: Interval) -> Answers:
@@ -133,14 +132,13 @@ def agree(told: Told, alone: Told) -> None:
             assert told[name] == value, name
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_order_of_questions_changes_nothing(frames: StudyFrames, alone: Told, seed: int) -> None:
     order = np.random.default_rng(seed).permutation(list(QUESTIONS)).tolist()
     agree(ask(frames, order), alone)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_the_order_of_arms_changes_nothing(frames: StudyFrames, alone: Told, seed: int) -> None:
-    order = np.random.default_rng(seed).permutation(len(frames.runs))
+def test_the_order_of_arms_changes_nothing(frames: StudyFrames, alone: Told) -> None:
+    order = np.random.default_rng(0).permutation(len(frames.runs))
     runs = tuple(frames.runs[number] for number in order)
     agree(ask(replace(frames, runs=runs), list(QUESTIONS)), alone)

@@ -14,14 +14,14 @@ from twin import MEAN, Estimate, Twin, holm
 from twin_study import numbers
 
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.scale.report import fits, fits_table, measured
+from pgsbench.reporting.scale import fits, fits_table, measured
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.validity.compared_worlds import Validity
+from pgsbench.reporting.validity.match import signs
 
 PHOTOS = {"pgs": 12, "none": 20, "flip": 0, "block": 3, "oracle": 26}
 SCENES = {"oracle": 24, "block": 14, "flip": 2, "none": 9, "pgs": 10}  # in another order of arms
 BUDGETS = {0.5: 0.0, 1.0: 6.0, 2.0: 10.0, 4.0: 16.0}  # budget -> points over the first
-CORRELATIONS = {"spearman": stats.spearmanr, "kendall": stats.kendalltau, "pearson": stats.pearsonr}
 
 
 def write(root: Path, name: str, points: dict[str, float], rng_seed: int, budget: float = 1.0) -> Path:
@@ -40,44 +40,37 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Validity, Twin, Tw
     return Validity.of((believed, "mean"), [(other, "mean")]), Twin(photos, {}), Twin(scenes, {})
 
 
-def test_correlations_of_two_worlds_have_their_twins(worlds: tuple[Validity, Twin, Twin]) -> None:
+def test_the_correlation_of_two_worlds_has_its_twin(worlds: tuple[Validity, Twin, Twin]) -> None:
     validity, *twins = worlds
-    arms, (row,) = list(PHOTOS), validity.agreement.itertuples()
+    arms, found = list(PHOTOS), validity.matches[0].agreement
     panels = [twin.panel(MEAN, arms) for twin in twins]
     ours, theirs = (panel.scores(arms) for panel in panels)
     rng = np.random.default_rng(3)
     drawn = [panel.draws(arms, 2000, rng) for panel in panels]
-    for name, correlate in CORRELATIONS.items():
-        estimate = correlate(ours, theirs).statistic
-        assert getattr(row, name) == pytest.approx(estimate)
-        ends = np.quantile([correlate(*pair).statistic for pair in zip(*drawn, strict=True)], [0.025, 0.975])
-        low, high = (
-            fold(end, 2 * estimate - other)
-            for fold, end, other in zip((min, max), ends, ends[::-1], strict=True)
-        )
-        told = getattr(row, f"{name}_low"), getattr(row, f"{name}_high")
-        # Of five arms the correlations of ranks are few.
-        step = 0.08 if name == "pearson" else 0.101
-        assert told == pytest.approx((max(-1, low), min(1, high)), abs=step)
+    estimate = stats.spearmanr(ours, theirs).statistic
+    assert found.spearman.estimate == pytest.approx(estimate)
+    low, high = np.quantile(
+        [stats.spearmanr(*pair).statistic for pair in zip(*drawn, strict=True)], [0.025, 0.975]
+    )
+    ends = max(-1, min(low, 2 * estimate - high)), min(1, max(high, 2 * estimate - low))
+    assert found.spearman[1:] == pytest.approx(ends, abs=0.101)  # of five arms there are few correlations
     orders = [stats.spearmanr(ours, order).statistic for order in itertools.permutations(theirs)]
-    least = stats.spearmanr(ours, theirs).statistic - 1e-9
-    assert row.by_chance == pytest.approx(np.mean(np.array(orders) >= least), abs=0.01)
+    assert found.by_chance == pytest.approx(np.mean(np.array(orders) >= estimate - 1e-9), abs=0.01)
     again = [stats.spearmanr(ours, draw).statistic for draw in drawn[0]]
-    assert row.repeat == pytest.approx(np.median(again), abs=0.101)
+    assert found.repeat == pytest.approx(np.median(again), abs=0.101)
 
 
 def test_differences_in_two_worlds_have_their_twins(worlds: tuple[Validity, Twin, Twin]) -> None:
     validity, *twins = worlds
-    assert len(validity.differences) == 4
-    for row in validity.differences.itertuples():
+    found = validity.matches[0].differences("flip")
+    assert len(found) == 4
+    for arm, both in found.items():
         clear = []
-        for world, twin in zip(("reference", "world"), twins, strict=True):
-            found = twin.difference(row.arm, "flip", MEAN)
-            told = [getattr(row, f"{world}_{key}") for key in ("estimate", "low", "high")]
-            assert told == pytest.approx([found.estimate, *found.ends])
-            clear.append(np.sign(found.estimate) if found.p_value < 0.05 else 0)
-        expected = {1: "same", -1: "opposite", 0: "not clear"}[int(np.prod(clear))]
-        assert row.signs == expected
+        for told, twin in zip(both, twins, strict=True):
+            own = twin.difference(arm, "flip", MEAN)
+            assert (told.estimate, told.low, told.high) == pytest.approx((own.estimate, *own.ends))
+            clear.append(np.sign(own.estimate) if own.p_value < 0.05 else 0)
+        assert signs(*both) == {1: "same", -1: "opposite", 0: "not clear"}[int(np.prod(clear))]
 
 
 def test_pairs_that_a_world_reverses_have_their_twins(worlds: tuple[Validity, Twin, Twin]) -> None:
@@ -94,13 +87,13 @@ def test_pairs_that_a_world_reverses_have_their_twins(worlds: tuple[Validity, Tw
         ours, theirs = (one[pair].estimate for one in found)
         if ours * theirs < 0:
             names, sign = (pair, 1) if ours > 0 else (pair[::-1], -1)
-            wanted[names] = sign * ours, sign * theirs, *(one[pair] for one in surely)
-    told = validity.disagreements
+            wanted[names] = (sign * ours, sign * theirs), tuple(one[pair] for one in surely)
+    told = [pair for pair in validity.matches[0].pairs if pair.is_reversed]
     assert len(told) == len(wanted) > 0
-    for row in told.itertuples():
-        *estimates, believed, seen = wanted[row.better, row.worse]
-        assert (row.reference, row.in_world) == pytest.approx(estimates)
-        assert (row.significant_reference, row.significant_world) == (believed, seen)
+    for one in told:
+        estimates, significant = wanted[one.ours, one.theirs]
+        assert (one.reference.estimate, one.world.estimate) == pytest.approx(estimates)
+        assert one.significant == significant
 
 
 def test_power_laws_have_their_twins(tmp_path: Path) -> None:

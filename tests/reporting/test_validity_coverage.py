@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from pgsbench.reporting.validity.agreement import agreement
-from pgsbench.reporting.validity.world import World
+from pgsbench.reporting.statistics.paired_values import PairedValues
+from pgsbench.reporting.validity.agreement import World, agreement
 
 NUM_ARMS, NUM_SEEDS = 10, 3
 #: How alike the true scores are: the correlation that they are drawn with.
@@ -18,10 +18,13 @@ NOISE = (0.1, 0.3, 0.6)
 
 
 def measured(truth: np.ndarray, noise: float, rng: np.random.Generator) -> World:  # type: ignore[type-arg]
-    """Return a world whose seeds move each arm so far."""
+    """Return a world whose seeds move each arm so far, and whose test items add nothing."""
     moved = rng.standard_normal((NUM_ARMS, NUM_SEEDS)) * noise * np.sqrt(NUM_SEEDS / 2)
-    arms = tuple(f"arm-{number}" for number in range(NUM_ARMS))
-    return World("made up", "mean", pd.DataFrame(truth[:, None] + moved, arms))
+    arms = [f"arm-{number}" for number in range(NUM_ARMS)]
+    influence = dict.fromkeys(arms, pd.DataFrame(np.zeros((NUM_SEEDS, 2))))
+    return World(
+        "made up", "mean", arms, PairedValues(pd.DataFrame(truth[:, None] + moved, arms), influence, 0.0)
+    )
 
 
 def coverage(likeness: float, noise: float, *, repetitions: int = 100) -> tuple[float, float, float]:

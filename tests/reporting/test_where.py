@@ -10,12 +10,11 @@ import pytest
 from fabricated import Arm
 
 from pgsbench.reporting.pages.first_screen import first_screen
-from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.search.where import gain_map, where_sentences, where_table
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.verdict.fairness import other_differences
-from pgsbench.reporting.verdict.sentences import caveats, verdict
+from pgsbench.reporting.verdict.sentences import verdict
 
 CLUTTER, SIZE = "data.recipe.clutter", "data.recipe.object_size"
 VALUES = [(c, s) for c in (0.0, 0.35, 0.7) for s in (0.1, 0.2, 0.35)]
@@ -32,13 +31,6 @@ def results(fabricate):
         arms += [("pgs", Arm(gain, params=params)), ("flip", Arm(0.0, params=params))]
     search = {"space": SPACE, "arms": ["pgs", "flip"]}
     return Results(read_frames(fabricate(arms, search=search, seed_sd=0.001, num_items=300)))
-
-
-def test_every_point_is_compared_and_none_is_chosen(results):
-    assert len(results.pairs) == len(VALUES)
-    assert all(results.params_of(ours) == results.params_of(theirs) for ours, theirs in results.pairs)
-    assert not results.chosen_by_score
-    assert not any("chosen by these very scores" in line for line in caveats(results))
 
 
 def test_the_verdict_says_where_it_gains_and_where_it_loses(results):
@@ -59,12 +51,6 @@ def test_the_verdict_says_where_it_gains_and_where_it_loses(results):
     assert sum(counts) == len(VALUES)
 
 
-def test_the_table_has_a_row_for_each_point(results):
-    table = where_table(results)
-    assert len(table.cells()) == len(VALUES)
-    assert table.names[:3] == ["pair", "clutter", "object_size"]
-
-
 def test_the_map_has_the_gains_at_their_places_and_the_line(results):
     axes = gain_map(results).axes[0]
     gain = np.asarray(axes.images[0].get_array())
@@ -74,27 +60,6 @@ def test_the_map_has_the_gains_at_their_places_and_the_line(results):
     assert len(axes.collections) == 1  # the zero line
     assert axes.texts[0].get_text().endswith(" ▲")
     assert axes.texts[-1].get_text().endswith(" ▼")
-
-
-def test_there_is_no_line_where_it_wins_nowhere(fabricate):
-    arms = []
-    for clutter, size in VALUES:
-        params = {CLUTTER: clutter, SIZE: size}
-        gain = 0.0 if size == 0.1 else -12.0
-        arms += [("pgs", Arm(gain, params=params)), ("flip", Arm(0.0, params=params))]
-    search = {"space": SPACE, "arms": ["pgs", "flip"]}
-    folder = fabricate(arms, search=search, seed_sd=0.001, num_items=300, name="losing")
-    losing = Results(read_frames(folder))
-    assert not gain_map(losing).axes[0].collections
-    assert " is better nowhere, worse at 6 (most at " in where_sentences(losing)[0]
-
-
-def test_the_report_shows_it(results, tmp_path):
-    paths = write_report(results, tmp_path / "report")
-    text = paths.markdown.read_text()
-    assert "figures/where.png" in text
-    assert "Where it pays" in text
-    assert "scores highest" not in text
 
 
 def test_worlds_that_differ_make_no_comparison_unfair(fabricate):
@@ -116,15 +81,6 @@ def test_a_search_of_settings_has_no_such_map(fabricate):
     assert where_sentences(settings) == []
     assert where_table(settings) is None
     assert gain_map(settings) is None
-
-
-def test_a_search_over_data_that_has_no_results_yet_has_a_first_screen(fabricate):
-    arms = [(arm, Arm(0.0, params={CLUTTER: 0.0, SIZE: 0.1})) for arm in ("pgs", "flip")]
-    folder = fabricate(arms, seeds=(0,), search={"space": SPACE, "arms": ["pgs", "flip"]}, name="begun")
-    for done in folder.glob("*/DONE"):
-        done.unlink()
-    screen = first_screen(Results(read_frames(folder)))
-    assert screen.answer.startswith("Nothing ")
 
 
 @pytest.mark.parametrize(
@@ -162,18 +118,3 @@ def test_the_map_has_names_in_the_study_s_order_and_no_line_between_them(fabrica
     gain = np.asarray(axes.images[0].get_array())
     assert gain[0, :2].min() > 5 > -5 > gain[1, :2].max()
     assert not axes.collections
-
-
-def test_knobs_of_two_worlds_that_end_alike_are_told_apart(fabricate):
-    space = {"data.recipe.noise": [0, 1], "data.augment.noise": [0, 1]}
-    arms = []
-    for values in itertools.product(*space.values()):
-        params = dict(zip(space, values, strict=True))
-        arms += [("pgs", Arm(30.0 * (values == (0, 1)), params=params)), ("flip", Arm(params=params))]
-    search = {"space": space, "arms": ["pgs", "flip"]}
-    results = Results(read_frames(fabricate(arms, search=search, seeds=(0,))))
-    table = first_screen(results).table
-    assert list(where_table(results).names[1:3]) == list(table.names[:2]) == list(space)
-    axes = gain_map(results).axes[0]
-    assert [axes.get_ylabel(), axes.get_xlabel()] == list(space)
-    assert "better at 1 (data.recipe.noise 0, data.augment.noise 1: +" in where_sentences(results)[0]

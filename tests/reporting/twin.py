@@ -118,7 +118,6 @@ def spread(
     prior: Prior | None = None,
     *,
     num_seeds: int | None = None,
-    items_ratio: float = 1.0,
 ) -> tuple[float, float]:
     """Return variance and degrees of freedom of a contrast: MS(items) + MS(seeds) - MS(rest).
 
@@ -130,7 +129,6 @@ def spread(
         weights: Label -> weight.
         prior: What other studies say of the mean square of what a seed does to one arm alone.
         num_seeds: As many seeds as are planned; None: today's.
-        items_ratio: Units that are planned, as a multiple of today's.
     """
     arms, seeds = panel.means.shape
     w = np.array(list(weights.values()))
@@ -149,10 +147,10 @@ def spread(
     alone = w @ w - alike
     noise = alike * found.noise_seeds + alone * found.noise_own
     parts = [
-        (items / items_ratio - noise / seeds / items_ratio + noise / planned / items_ratio, item_df),
-        ((alike * (found.seeds - found.noise_seeds * (1 - 1 / items_ratio))) / planned, planned - 1),
-        ((alone * (own - found.noise_own * (1 - 1 / items_ratio))) / planned, own_df),
-        (-noise / planned / items_ratio, item_df),
+        (items - noise / seeds + noise / planned, item_df),
+        (alike * found.seeds / planned, planned - 1),
+        (alone * own / planned, own_df),
+        (-noise / planned, item_df),
     ]
     total = sum(part for part, _ in parts)
     assert total > parts[0][0], "the made-up study lets seeds matter"

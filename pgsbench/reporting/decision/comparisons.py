@@ -8,21 +8,56 @@ from functools import lru_cache
 
 import pandas as pd
 
-from pgsbench.reporting.decision.decide import Decision, decisions
+from pgsbench.records.margin import Margin
+from pgsbench.records.study_record import DecisionPlan
+from pgsbench.reporting.decision.decide import MARGIN_POINTS, decide
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.statistics.comparison import Comparison, Family
+from pgsbench.reporting.statistics.comparison import ALPHA, SAME, Comparison, Family
 from pgsbench.reporting.statistics.intervals import Interval, holm
 
 
-@lru_cache(maxsize=4)  # a page asks a dozen times
+def plan_of(results: Results) -> DecisionPlan | None:
+    """Return the plan by which a study was looked at, if all that it plans is compared here."""
+    plan = results.study.record.decision
+    if plan is None or results.candidate != plan.candidate:
+        return None
+    return plan if set(plan.baselines) <= set(results.baselines) else None
+
+
+def is_planned(results: Results, baseline: str) -> bool:
+    """Whether the comparison with a label is one that the study plans to decide."""
+    plan = plan_of(results)
+    return plan is not None and results.study.arm_of[baseline] in plan.baselines
+
+
+@lru_cache(maxsize=4)  # a page asks a dozen times, and forecasts take their time
+def decisions(results: Results) -> list[Comparison]:
+    """Return the verdict on each pair of a study, on its headline: the mean of groups, or its one group.
+
+    What a study plans to decide (``compare --until decided``) is looked at as planned, and is a family of
+    its own, as it was chosen before any look. All else is looked at once, with the seeds that there are.
+    """
+    plan, headline = plan_of(results), results.headline
+    if not headline:
+        return []
+    pairs = [(ours, theirs, results.pair_up([ours, theirs], headline)) for ours, theirs in results.pairs]
+    margin = plan.margin if plan else Margin.of(MARGIN_POINTS)
+    found = []
+    for is_of_plan in (True, False):
+        family = [pair for pair in pairs if is_planned(results, pair[1]) == is_of_plan]
+        found += decide(family, plan if is_of_plan else None, margin, headline)
+    return sorted(found, key=lambda one: results.pairs.index((one.candidate, one.baseline)))
+
+
+@lru_cache(maxsize=4)
 def group_comparisons(results: Results) -> list[Comparison]:
     """Return every pair on every group: the first as it was decided, the others a family of their own."""
-    decided = {(one.candidate, one.baseline, one.of): one for one in decisions(results)}
-    headline = {of for _, _, of in decided}
-    others = {of: tasks for of, tasks in results.groups.items() if of not in headline}
-    found = {(one.candidate, one.baseline, one.of): one for one in _compare(results, others, "groups")}
-    found |= {key: _as_decided(one) for key, one in decided.items()}
-    return [found[ours, theirs, of] for ours, theirs in results.pairs for of in results.groups]
+    decided = decisions(results)
+    others = {of: tasks for of, tasks in results.groups.items() if of != results.headline}
+    found = {
+        (one.candidate, one.baseline, one.of): one for one in [*decided, *_compare(results, others, "groups")]
+    }
+    return [found[*pair, of] for pair in results.pairs for of in results.groups]
 
 
 @lru_cache(maxsize=4)
@@ -36,16 +71,9 @@ def comparisons_frame(results: Results) -> pd.DataFrame:
     rows = []
     for one in [*group_comparisons(results), *task_comparisons(results)]:
         row = {"family": one.family, "of": one.of, "candidate": one.candidate, "baseline": one.baseline}
-        if isinstance(one.interval, Interval):
-            row |= vars(one.interval)
+        row |= vars(one.interval) if isinstance(one.interval, Interval) else {}
         rows.append({**row, "p_value_holm": one.adjusted_p, "verdict": one.verdict})
     return pd.DataFrame(rows)
-
-
-def _as_decided(one: Decision) -> Comparison:
-    return Comparison(
-        one.candidate, one.baseline, one.of, one.interval, one.adjusted_p, "headline", decided=one.outcome
-    )
 
 
 def _compare(results: Results, scopes: Mapping[str, Mapping[str, float]], family: Family) -> list[Comparison]:
@@ -55,4 +83,15 @@ def _compare(results: Results, scopes: Mapping[str, Mapping[str, float]], family
         for of in scopes
     ]
     p = [one.interval.p_value if isinstance(one.interval, Interval) else float("nan") for one in found]
-    return [replace(one, adjusted_p=value) for one, value in zip(found, holm(p), strict=True)]
+    return [_judged(one, adjusted) for one, adjusted in zip(found, holm(p), strict=True)]
+
+
+def _judged(one: Comparison, adjusted_p: float) -> Comparison:
+    if not isinstance(one.interval, Interval):
+        return one
+    if adjusted_p != adjusted_p:  # NaN: there was nothing to test
+        return replace(one, outcome=SAME)
+    if adjusted_p >= ALPHA:
+        return replace(one, outcome="undecided", adjusted_p=adjusted_p)
+    outcome = "better" if one.interval.estimate > 0 else "worse"
+    return replace(one, outcome=outcome, adjusted_p=adjusted_p)

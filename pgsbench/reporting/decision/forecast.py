@@ -1,4 +1,4 @@
-"""What more seeds or test items would show, from the variance that a study has seen so far."""
+"""What more seeds would show, from the variance that a study has seen so far."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from pgsbench.errors import StudyError
+from pgsbench.reporting.render import COUNT, Format, Header, Table, counted
+from pgsbench.reporting.results import Results, named
+from pgsbench.reporting.statistics.comparison import Comparison, Missing
 from pgsbench.reporting.statistics.intervals import variance
-from pgsbench.reporting.statistics.paired_values import PairedValues
+from pgsbench.reporting.statistics.paired_values import PairedValues, lead
 from pgsbench.reporting.statistics.variance import Variance
 
 #: Chance with which a true difference is to be found.
 POWER = 0.8
 #: More seeds than this are not worth saying.
 MOST_SEEDS = 200
-#: More test items than so many times today's are not, either.
-MOST_ITEMS = 1000.0
+#: Differences that are planned for, as shares.
+DIFFERENCES = (0.005, 0.01, 0.02)
 
 
 class Levels(NamedTuple):
@@ -34,13 +38,9 @@ class Levels(NamedTuple):
     is_far: float
 
 
-#: Of one comparison that is looked at once.
-ONE_LOOK = Levels(0.05, 0.05)
-
-
 @dataclass(frozen=True)
 class Forecast:
-    """How sure a difference would be with more seeds or test items.
+    """How sure a difference would be with more seeds.
 
     Args:
         paired: What was measured.
@@ -55,34 +55,26 @@ class Forecast:
         """Whether nothing is known of how much seeds matter."""
         return len(self.paired.seeds) == 1
 
-    def error(self, seeds: int, items_ratio: float = 1.0) -> float:
-        """Return the standard error of the difference.
+    def error(self, seeds: int) -> float:
+        """Return the standard error of the difference with so many seeds."""
+        return float(np.sqrt(self._variance.with_seeds(seeds)))
+
+    def detectable(self, seeds: int, *, alpha: float = 0.05) -> float:
+        """Return the smallest true difference that so many seeds find with a chance of `POWER`.
 
         Args:
             seeds: Number of seeds.
-            items_ratio: Test items as a multiple of today's.
-        """
-        return float(np.sqrt(self._variance.with_seeds(seeds, items_ratio)))
-
-    def detectable(self, seeds: int, items_ratio: float = 1.0, *, alpha: float = 0.05) -> float:
-        """Return the smallest true difference that is found with a chance of `POWER`.
-
-        Args:
-            seeds: Number of seeds.
-            items_ratio: Test items as a multiple of today's.
             alpha: Two-sided error rate of the comparison.
         """
-        df = self._df(seeds, items_ratio)
+        df = self._df(seeds)
         reach = float(stats.t.ppf(1 - alpha / 2, df) + stats.t.ppf(POWER, df))
-        return reach * self.error(seeds, items_ratio)
+        return reach * self.error(seeds)
 
     def seeds_for(self, difference: float) -> int | None:
         """Return how many seeds find a difference of this size; None: more than `MOST_SEEDS`."""
-        return self._seeds_until(lambda seeds: self.detectable(seeds) <= abs(difference))
+        return self._seeds_until(lambda seeds: self.detectable(seeds) <= abs(difference), first=2)
 
-    def seeds_to_decide(
-        self, estimate: float, margin: float, levels: Callable[[int], Levels] = lambda _: ONE_LOOK
-    ) -> int | None:
+    def seeds_to_decide(self, estimate: float, margin: float, levels: Callable[[int], Levels]) -> int | None:
         """Return after how many seeds, more than today's, a difference like the one seen is probably decided.
 
         Args:
@@ -92,55 +84,90 @@ class Forecast:
         """
         return self._seeds_until(
             lambda seeds: self._is_decided(estimate, margin, levels(seeds), seeds),
-            len(self.paired.seeds) + 1,
+            first=len(self.paired.seeds) + 1,
         )
 
-    def items_to_decide(self, estimate: float, margin: float, levels: Levels = ONE_LOOK) -> int | None:
-        """Return how many test items probably decide it with today's seeds; None where no number does."""
-        seeds = len(self.paired.seeds)
-        return self._items_until(lambda ratio: self._is_decided(estimate, margin, levels, seeds, ratio))
-
-    def items_for(self, difference: float, *, seeds: int) -> int | None:
-        """Return how many test items find a difference with so many seeds; None where no number does."""
-        return self._items_until(lambda ratio: self.detectable(seeds, ratio) <= abs(difference))
-
-    def _is_decided(
-        self, estimate: float, margin: float, levels: Levels, seeds: int, items_ratio: float = 1.0
-    ) -> bool:
+    def _is_decided(self, estimate: float, margin: float, levels: Levels, seeds: int) -> bool:
         if min(levels) <= 0:
             return False
-        df, error = self._df(seeds, items_ratio), self.error(seeds, items_ratio)
+        df, error = self._df(seeds), self.error(seeds)
         room = (margin - abs(estimate)) / error - float(stats.t.ppf(POWER, df))
         is_equivalent = room >= float(stats.t.ppf(1 - levels.is_far, df))
-        return is_equivalent or self.detectable(seeds, items_ratio, alpha=levels.differs) <= abs(estimate)
+        return is_equivalent or self.detectable(seeds, alpha=levels.differs) <= abs(estimate)
 
     @cached_property
     def _variance(self) -> Variance:
         return variance(self.paired, self.weights)
 
-    def _df(self, seeds: int, items_ratio: float = 1.0) -> float:
-        """Return degrees of freedom, as `variance_of` would have them with so many items."""
-        found, of_items = self._variance, max(1.0, self.paired.num_items * items_ratio - 1)
+    def _df(self, seeds: int) -> float:
+        """Return degrees of freedom, as `variance_of` would have them with so many seeds."""
+        found, of_items = self._variance, max(1.0, self.paired.num_items - 1.0)
         if seeds == 1:
             return of_items
         seed_df = max(1, (self.paired.num_trainings - 1) * (seeds - 1)) + float(found.borrowed_df)
         if float(found.seeds) > float(found.noise):
-            moved = float(found.seeds - found.noise + found.noise / items_ratio)
-            total, of_seeds = float(found.with_seeds(seeds, items_ratio)), moved * found.num_seeds / seeds
-            seed_df *= (total / of_seeds) ** 2
+            of_seeds = float(found.seeds) * found.num_seeds / seeds
+            seed_df *= (float(found.with_seeds(seeds)) / of_seeds) ** 2
         return max(1.0, min(seed_df, of_items))
 
-    def _seeds_until(self, is_enough: Callable[[int], bool], first: int = 2) -> int | None:
+    def _seeds_until(self, is_enough: Callable[[int], bool], first: int) -> int | None:
         if self.has_one_seed:
             return None
         return next((seeds for seeds in range(first, MOST_SEEDS + 1) if is_enough(seeds)), None)
 
-    def _items_until(self, is_enough: Callable[[float], bool]) -> int | None:
-        """Return the fewest test items that are enough, found by their multiple of today's."""
-        if not is_enough(MOST_ITEMS):
-            return None
-        low, high = 1e-3, MOST_ITEMS
-        for _ in range(40):
-            middle = float(np.sqrt(low * high))
-            low, high = (low, middle) if is_enough(middle) else (middle, high)
-        return int(np.ceil(high * self.paired.num_items))
+
+def detectable(results: Results, ours: str, theirs: str, of: str) -> float | None:
+    """Return the smallest true difference of a pair that its seeds and items find; None: not known.
+
+    With one seed it is about this training run: what other seeds would give is not in it.
+    """
+    forecast = _forecast(results, ours, theirs, of)
+    return None if forecast is None else forecast.detectable(len(forecast.paired.seeds))
+
+
+def power_table(results: Results) -> Table:
+    """Return the seeds and hours that differences of 0.5, 1 and 2 points take, for each pair."""
+    if not results.pairs:
+        way_out = "name another arm in --candidate or --baselines, or run a study that has two"
+        raise StudyError("the study compares no two arms", where=results.study.name, way_out=way_out)
+    headline = results.headline
+    rows: list[list[object]] = []
+    for ours, theirs in results.pairs:
+        forecast = _forecast(results, ours, theirs, headline)
+        pair = Comparison(ours, theirs, headline, Missing("")).pair
+        seconds = sum(_seconds(results, label) for label in (ours, theirs))
+        rows += [[pair, size, *_needed(forecast, size, seconds)] for size in DIFFERENCES]
+    seeds = min(results.seeds(label)[0] for pair in results.pairs for label in pair)
+    notes = [
+        f"A true difference of so many points on {named(headline)} is then found with a chance of "
+        f"{POWER:.0%} (two-sided test at 5 %, one comparison). From the variances of this pilot; with "
+        f"{counted(seeds, 'seed')} they are rough.",
+        f"Seeds: with today's test pictures; none: not with {MOST_SEEDS}. Hours: of training and evaluating "
+        "both arms, one after another.",
+    ]
+    if seeds == 1:
+        notes.insert(0, "One seed tells nothing of how much seeds matter: train the pilot with two or more.")
+    points, hours = ("points", Format("{:g}", scale=100)), ("hours", Format("{:,.1f}"))
+    header: Header = ["comparison", points, ("seeds", COUNT), hours]
+    return Table("What a difference takes", header, rows, notes, num_keys=2)
+
+
+def _needed(forecast: Forecast | None, difference: float, seconds: float) -> list[object]:
+    """Return the seeds and hours that find a difference; `seconds` are those of one seed."""
+    if forecast is None or forecast.has_one_seed:
+        return [None] * 2
+    seeds = forecast.seeds_for(difference)
+    return [seeds, seeds * seconds / 3600] if seeds else ["none"] * 2
+
+
+def _seconds(results: Results, label: str) -> float:
+    """Return what a run of a label takes to train and evaluate, mean over its runs."""
+    summaries = [run.summary for run in results.study.of(label) if run.state == "done" and run.summary]
+    return float(np.mean([one.train_seconds + (one.eval_seconds or 0.0) for one in summaries] or [np.nan]))
+
+
+def _forecast(results: Results, ours: str, theirs: str, of: str) -> Forecast | None:
+    paired = results.pair_up([ours, theirs], of)
+    if isinstance(paired, Missing) or paired.is_one_training(ours, theirs):
+        return None
+    return Forecast(paired, lead(ours, theirs))

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pgsbench.records.verdict_record import ScoreInterval, VerdictRecord
-from pgsbench.reporting.decision.decide import decisions
+from pgsbench.reporting.decision.comparisons import decisions
 from pgsbench.reporting.render import Table, and_, counted
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.search.where import where_sentences
-from pgsbench.reporting.statistics.comparison import Comparison
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.verdict.answer import MAX_TOLD, answer, certainty
 from pgsbench.reporting.verdict.short_table import verdict_table
@@ -55,9 +54,7 @@ def setting(results: Results) -> str:
 def verdict_record(results: Results) -> VerdictRecord:
     """Return what others show of a study's verdict: its site and MLflow."""
     study = results.study
-    found = {
-        Comparison(one.candidate, one.baseline, one.of, one.interval).pair: one for one in decisions(results)
-    }
+    found = {one.pair: one for one in decisions(results)}
     environments = [run.environment for run in study.runs if run.environment]
     means = {label: {group: results.mean(label, group) for group in results.groups} for label in study.labels}
     return VerdictRecord(

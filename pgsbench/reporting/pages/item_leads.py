@@ -13,7 +13,7 @@ from pgsbench.reporting.decision.comparisons import task_comparisons
 from pgsbench.reporting.render import COUNT, PERCENT, POINTS, Header, Table
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.intervals import Interval
-from pgsbench.reporting.statistics.paired_values import Floats, RunValues
+from pgsbench.reporting.statistics.task_values import Floats, RunValues
 
 #: Rows of the table of tasks, half of them for either arm.
 MAX_TASKS = 8
@@ -53,7 +53,7 @@ class ItemLeads:
 
 def pair_of(results: Results) -> tuple[str, str] | None:
     """Return the labels whose items are shown: the headline's point and the first baseline with results."""
-    best = set(results.headline.values())
+    best = set(results.best_of.values())
     found = [pair for pair in results.pairs if all(results.seeds(label)[0] for label in pair)]
     return next((pair for pair in found if set(pair) <= best), found[0] if found else None)
 

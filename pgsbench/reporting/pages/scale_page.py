@@ -18,10 +18,11 @@ from pgsbench.reporting.pages.first_screen import verdict_record
 from pgsbench.reporting.pages.templates import environment
 from pgsbench.reporting.render import Table, counted, markdown
 from pgsbench.reporting.results import Results, named
-from pgsbench.reporting.scale.fit import PowerLaw, Predicted
-from pgsbench.reporting.scale.report import (
+from pgsbench.reporting.scale import (
     UNITS,
     Measured,
+    PowerLaw,
+    Predicted,
     fits,
     fits_table,
     held_out_table,

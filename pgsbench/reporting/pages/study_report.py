@@ -22,14 +22,13 @@ from pgsbench.reporting.render import and_
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.search import sweep_tables, where
 from pgsbench.reporting.search.effects_tables import effects_missing, effects_tables
-from pgsbench.reporting.search.pruning_table import pruning_table
 from pgsbench.reporting.statistics.comparison import of_one_run
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.style import save
 from pgsbench.reporting.verdict.arm_ranking import ranking_table
-from pgsbench.reporting.verdict.at_a_glance import marks_table
 from pgsbench.reporting.verdict.fairness import fairness_sentence, fairness_table
 from pgsbench.reporting.verdict.sentences import caveats, verdict
+from pgsbench.reporting.verdict.short_table import marks_table
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,6 @@ def _content(results: Results, pictures: Sequence[Picture]) -> dict[str, Any]:
         "gap": tables.gap_table(results),
         "where": where.where_table(results),
         "sweep": sweep_tables.sweep_table(results),
-        "pruning": pruning_table(results),
         "importance": sweep_tables.importance_table(results),
         "cost": tables.cost_table(results),
         "tasks": tables.tasks_table(results),

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import itertools
 import math
+import string
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -98,34 +100,35 @@ class Effects:
     deviations: tuple[Deviation, ...]
 
 
+@lru_cache(maxsize=4)  # a page asks for tables and for sentences
 def effects(results: Results) -> Effects | Missing | None:
     """Return the effects of a grid search, or why they cannot be told; None where there is no such search.
 
     Nor where the search is over data: it would say which world is hard.
     """
     search = results.study.record.config.search
-    is_grid = search is not None and search.sampler == "grid" and not results.is_over_data
-    if search is None or not is_grid or not results.study.groups:
+    if search is None or search.sampler != "grid" or results.is_over_data or not results.study.groups:
         return None
     cells = _cells(results, search)
     factors = _factors(list(cells.values()))
     full = math.prod(len(levels) for levels in factors.values())
     if not factors:
         return None
+    seeds = {frozenset(results.study.values[label]) for label in cells}
+    paired = results.pair_up(list(cells), results.scope)
     if len(cells) < full:
         return Missing(f"the grid has {len(cells)} of {counted(full, 'point')}")
-    seeds = {frozenset(results.study.values[label]) for label in cells}
     if len(seeds) > 1 or not all(seeds):
         return Missing("not every point of the grid has runs of the same seeds")
     if len(next(iter(seeds))) == 1:
         return Missing("with one seed nothing tells what settings do from what chance does")
-    paired = results.pair_up(list(cells), results.scope)
     if isinstance(paired, Missing):
         return paired
     scores = paired.means.loc[list(cells)]
-    is_flat = bool(np.ptp(scores.to_numpy()) == 0)
-    if len(paired.seeds) < len(next(iter(seeds))) or is_flat:
-        return Missing("all runs have the same score" if is_flat else "some runs lack a task")
+    if np.ptp(scores.to_numpy()) == 0:
+        return Missing("all runs have the same score")
+    if len(paired.seeds) < len(next(iter(seeds))):
+        return Missing("some runs lack a task")
     return Effects(
         results.scope,
         len(paired.seeds),
@@ -145,45 +148,35 @@ def analysis_of_variance(cells: Mapping[str, Cell], scores: pd.DataFrame) -> lis
     from statsmodels.formula.api import ols  # it takes a second to load, and few reports need it
     from statsmodels.stats.anova import anova_lm
 
-    names = list(_factors(list(cells.values())))
+    # A formula has letters for the factors, whose own names may hold dots.
+    letters = dict(zip(string.ascii_lowercase, _factors(list(cells.values())), strict=False))
     rows = [
-        {**{f"f{k}": cell[name] for k, name in enumerate(names)}, "seed": str(seed), "score": score}
+        {**{letter: cell[name] for letter, name in letters.items()}, "seed": seed, "score": score}
         for label, cell in cells.items()
         for seed, score in scores.loc[label].items()
     ]
-    factors = " * ".join(f"C(f{k}, Sum)" for k in range(len(names)))
-    table = anova_lm(ols(f"score ~ {factors} + C(seed, Sum)", pd.DataFrame(rows)).fit(), typ=2)
+    table = anova_lm(ols(f"score ~ {' * '.join(letters)} + C(seed)", pd.DataFrame(rows)).fit(), typ=2)
     total, rest = table["sum_sq"].sum(), table.loc["Residual"]
     noise = rest["sum_sq"] / rest["df"] / total
-    order = sorted(table.index, key=lambda line: ("seed" in line, line.count(":")))
     found = []
-    for line in (one for one in order if one != "Residual"):
-        name = SEEDS if "seed" in line else " × ".join(names[int(k)] for k in _numbers(line))
+    for line in sorted(table.index.drop("Residual"), key=lambda line: (line == "C(seed)", line.count(":"))):
+        name = SEEDS if line == "C(seed)" else " × ".join(letters[letter] for letter in line.split(":"))
         of = table.loc[line]
         found.append(Term(name, of["sum_sq"] / total, of["df"] * noise, float(of["PR(>F)"])))
     return [*found, Term(REST, rest["sum_sq"] / total, rest["sum_sq"] / total)]
 
 
-def _numbers(line: str) -> list[str]:
-    return [part.removeprefix("C(f").partition(",")[0] for part in line.split(":")]
-
-
 def _cells(results: Results, search: SearchConfig) -> dict[str, Cell]:
     """Return label -> cell of the points that lie in the search's space; older searches left others."""
-    arms = results.study.record.config.searched_arms
     names = short_paths(search.space, taken=(ARM, SEEDS, REST))
+    listed = {path: domain for path, domain in search.space.items() if isinstance(domain, list)}
     found: dict[str, Cell] = {}
     for label in results.study.labels:
         arm, params = results.study.arm_of[label], results.params_of(label)
-        if arm in arms and params.keys() == search.space.keys() and _lies_in(search, params):
-            levels = {names[path]: short(value) for path, value in params.items()}
-            found[label] = {ARM: arm, **levels}
+        is_inside = params.keys() == names.keys() and all(params[path] in listed[path] for path in listed)
+        if is_inside and arm in results.study.record.config.searched_arms:
+            found[label] = {ARM: arm} | {names[path]: short(value) for path, value in params.items()}
     return found
-
-
-def _lies_in(search: SearchConfig, params: Mapping[str, object]) -> bool:
-    choices = {path: domain for path, domain in search.space.items() if isinstance(domain, list)}
-    return all(params[path] in listed for path, listed in choices.items())
 
 
 def _factors(cells: Sequence[Cell]) -> dict[str, list[str]]:

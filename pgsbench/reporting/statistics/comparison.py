@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -31,26 +30,32 @@ class Missing:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Candidate minus baseline on one group or task.
+    """Candidate minus baseline on one group or task, and the verdict on it, which every output says.
 
     Attributes:
         candidate: Label of the candidate.
         baseline: Label of the baseline.
         of: Group or task.
-        interval: The difference, or why there is none.
-        adjusted_p: Holm's p-value in its family; NaN where there is none.
-        family: ``"groups"``, or ``"tasks"``, which are exploratory.
-        decided: The study's verdict where it is about this very comparison; it goes before what
-            `adjusted_p` says.
+        interval: The difference, or why there is none. That of a headline holds under all looks so far.
+        outcome: "better", "worse", "equivalent", "undecided", `SAME` or "missing".
+        adjusted_p: Holm's p-value of "the true difference is 0" in its family; NaN where nothing is tested.
+        family: The family; tasks are exploratory.
+        margin: Of a headline: smaller differences do not matter.
+        seeds_needed: Of an undecided headline: seeds after which it would probably be decided; None: not
+            known, or too many.
+        note: What the verdict rests on that may not hold, in words: that arms vary alike with the seed.
     """
 
     candidate: str
     baseline: str
     of: str
     interval: Interval | Missing
+    outcome: str = "missing"
     adjusted_p: float = float("nan")
-    family: Family = "groups"
-    decided: str = ""
+    family: Family = "headline"
+    margin: float = float("nan")
+    seeds_needed: int | None = None
+    note: str = ""
 
     @property
     def names(self) -> tuple[str, str, str]:
@@ -67,9 +72,14 @@ class Comparison:
         return f"{ours} − {theirs}" + (f", {values}" if values else "")
 
     @property
+    def num_seeds(self) -> int:
+        """Seeds behind it; 0 where it is missing."""
+        return self.interval.num_seeds if isinstance(self.interval, Interval) else 0
+
+    @property
     def has_one_seed(self) -> bool:
         """Whether it rests on one seed, so that it speaks of one training of each arm, not of the arms."""
-        return isinstance(self.interval, Interval) and self.interval.num_seeds == 1
+        return self.num_seeds == 1
 
     @property
     def is_significant(self) -> bool:
@@ -77,31 +87,21 @@ class Comparison:
         return self.outcome in ("better", "worse")
 
     @property
-    def outcome(self) -> str:
-        """One of "better", "worse", "equivalent", "undecided", `SAME`, "missing"; every output says this."""
-        if isinstance(self.interval, Missing):
-            return "missing"
-        if self.decided:
-            return self.decided
-        if math.isnan(self.interval.p_value):
-            return SAME
-        if not self.adjusted_p < ALPHA:
-            return "undecided"
-        return "better" if self.interval.estimate > 0 else "worse"
+    def is_decided(self) -> bool:
+        """Whether more seeds are of no use."""
+        return self.outcome not in ("undecided", "missing")
 
     @property
     def verdict(self) -> str:
         """The outcome with what limits it: one seed (said first), and a family that is exploratory."""
         first = f"{ONE_RUN}: " if self.has_one_seed else ""
-        claims = self.outcome in ("better", "worse")
-        return first + self.outcome + (" (exploratory)" if claims and self.family == "tasks" else "")
+        is_hint = self.is_significant and self.family == "tasks"
+        return first + self.outcome + (" (exploratory)" if is_hint else "")
 
 
 def of_one_run(sentence: str, num_seeds: int) -> str:
     """Return a sentence, with `ONE_RUN` before it where it rests on one seed."""
-    if num_seeds == 1:
-        return f"{ONE_RUN.capitalize()}: {sentence}"
-    return sentence
+    return f"{ONE_RUN.capitalize()}: {sentence}" if num_seeds == 1 else sentence
 
 
 def one_run_notes(num_seeds: Iterable[int]) -> list[str]:

@@ -12,7 +12,7 @@ interval with Satterthwaite's degrees of freedom. docs/statistics.md says how of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -154,9 +154,8 @@ def gap_closed(paired: PairedValues, candidate: str, random: str, oracle: str) -
     return GapClosed(share, low, high, gap)
 
 
-def _crossing(excess: object, start: float, direction: float) -> float:
+def _crossing(excess: Callable[[float], float], start: float, direction: float) -> float:
     """Return where `excess`, negative at `start`, becomes positive in this direction."""
-    assert callable(excess)
     step = 0.25
     while excess(start + direction * step) < 0:
         step *= 2
@@ -171,10 +170,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Rejecting where the adjusted value is below 0.05 keeps the chance of any false claim in the family
     below 5 %, whatever the dependence between the tests.
     """
-    p = np.asarray(p_values, dtype=float)
-    adjusted = np.full(len(p), np.nan)
-    tested = np.flatnonzero(~np.isnan(p))
-    order = tested[np.argsort(p[tested], kind="stable")]
-    factors = len(order) - np.arange(len(order))
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(factors * p[order]))
-    return adjusted.tolist()
+    tested = pd.Series(p_values, dtype=float).dropna().sort_values(kind="stable")
+    adjusted = (tested * np.arange(len(tested), 0, -1)).cummax().clip(upper=1.0)
+    return adjusted.reindex(range(len(p_values))).tolist()

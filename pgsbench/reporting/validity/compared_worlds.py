@@ -1,31 +1,30 @@
-"""One or more worlds beside a reference, as DataFrames."""
+"""One or more worlds beside a reference: tables, sentences and a figure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from pgsbench.errors import StudyError, nearest
-from pgsbench.reporting.render import Table
+from pgsbench.reporting.render import COUNT, P_VALUE, POINTS, Format, Header, Table, points
 from pgsbench.reporting.results import RANDOM_ARMS, Results
-from pgsbench.reporting.validity.agreement import Coefficient
-from pgsbench.reporting.validity.agreement_tables import all_tables, verdict
-from pgsbench.reporting.validity.figure import scatter
-from pgsbench.reporting.validity.match import Match, other_settings, signs
-from pgsbench.reporting.validity.world import World, matched
+from pgsbench.reporting.statistics.comparison import of_one_run
+from pgsbench.reporting.style import INK, SMALL, new_figure, pens, themed
+from pgsbench.reporting.validity.agreement import ends, number
+from pgsbench.reporting.validity.match import Match, set_beside, shared_arms, signs
 
-_PAIR_COLUMNS = [
-    "world",
-    "better",
-    "worse",
-    "reference",
-    "in_world",
-    "significant_reference",
-    "significant_world",
-]
+#: Pairs that a table shows.
+SHOWN_PAIRS = 12
+
+#: What the verdict says of two signs.
+_SIGNS = {
+    "same": "the sign is right",
+    "opposite": "the sign is wrong",
+    "not clear": "an interval holds 0, so the sign cannot be judged",
+}
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,7 @@ class Validity:
             StudyError: Fewer than three arms are shared, a metric is unknown, or an arm that is named is not
                 shared.
         """
-        believed, metric = reference
-        shared = [matched(believed, world, arms) for world, _ in worlds]
+        shared = [shared_arms(reference[0], world, arms) for world, _ in worlds]
         in_all = [arm for arm in shared[0] if all(arm in others for others in shared)]
         if not in_all:
             raise StudyError(
@@ -76,65 +74,138 @@ class Validity:
             if given not in in_all:
                 raise StudyError("not all studies have this arm", value=given, way_out=nearest(given, in_all))
         matches = tuple(
-            Match(
-                World.of(believed, metric, names),
-                World.of(world, own_metric, names),
-                tuple(other_settings(believed, world, names)),
-            )
-            for (world, own_metric), names in zip(worlds, shared, strict=True)
+            set_beside(reference, world, names) for world, names in zip(worlds, shared, strict=True)
         )
         random = next((arm for arm in RANDOM_ARMS if arm in in_all), in_all[-1])
-        return cls(matches, baseline or random, candidate or believed.candidate)
-
-    @property
-    def agreement(self) -> pd.DataFrame:
-        """One row a world: its correlations with the reference, each with its 95 % interval."""
-        rows = []
-        for match in self.matches:
-            found = match.agreement
-            row = {"world": match.world.study, "metric": match.world.metric, "arms": len(match.world.arms)}
-            row |= {"reference": match.reference.study, "reference_metric": match.reference.metric}
-            row |= {"seeds": len(match.world.seeds), "reference_seeds": len(match.reference.seeds)}
-            for name in ("spearman", "kendall", "pearson"):
-                value: Coefficient = getattr(found, name)
-                row |= {name: value.estimate, f"{name}_low": value.low, f"{name}_high": value.high}
-            row |= dict(zip(("other_arms_low", "other_arms_high"), found.other_arms, strict=True))
-            rows.append({**row, "by_chance": found.by_chance, "repeat": found.repeat})
-        return pd.DataFrame(rows)
-
-    @property
-    def differences(self) -> pd.DataFrame:
-        """Each arm minus the baseline in each world and in the reference, and whether the signs agree."""
-        rows = []
-        for match in self.matches:
-            for arm, (ours, theirs) in match.differences(self.baseline).items():
-                row = {"world": match.world.study, "arm": arm, "baseline": self.baseline}
-                for name, one in (("reference", ours), ("world", theirs)):
-                    row |= {f"{name}_{key}": getattr(one, key) for key in ("estimate", "low", "high")}
-                rows.append({**row, "signs": signs(ours, theirs)})
-        return pd.DataFrame(rows)
-
-    @property
-    def disagreements(self) -> pd.DataFrame:
-        """The pairs of arms that a world orders otherwise, those first that are significant in both."""
-        rows = []
-        for match in self.matches:
-            for pair in match.pairs:
-                if pair.is_reversed:
-                    estimates = pair.reference.estimate, pair.world.estimate
-                    rows.append([match.world.study, pair.ours, pair.theirs, *estimates, *pair.significant])
-        return pd.DataFrame(rows, columns=_PAIR_COLUMNS)
+        return cls(matches, baseline or random, candidate or reference[0].candidate)
 
     @property
     def tables(self) -> list[Table]:
-        """The same as tables for people."""
-        return all_tables(self.matches, self.baseline)
+        """The correlations, the differences to the baseline, and where the worlds disagree."""
+        found = [_agreement_table(self.matches)]
+        for match in self.matches:
+            found.append(_differences_table(match, self.baseline))
+            found += [_pairs_table(match)] if any(pair.is_reversed for pair in match.pairs) else []
+        return found
 
     @property
     def verdict(self) -> str:
-        """What the numbers say, in sentences."""
-        return "\n".join(verdict(self.matches, self.candidate, self.baseline))
+        """What the numbers say, in sentences, world by world."""
+        return "\n".join(
+            said for match in self.matches for said in _sentences(match, self.candidate, self.baseline)
+        )
 
     def figure(self) -> Figure:
         """Draw each arm's difference to the baseline in each world against the one in the reference."""
-        return scatter(self.matches, self.baseline)
+        pen_of = pens(dict.fromkeys(arm for match in self.matches for arm in match.world.arms))
+        heights: dict[str, float] = {}
+        with themed():
+            columns = min(2, len(self.matches))
+            rows = -(-len(self.matches) // columns)
+            figure = new_figure(0.3 + 3.2 * rows)
+            grid = figure.subplots(rows, columns, squeeze=False).flat
+            for match, axes in zip(self.matches, grid, strict=False):
+                axes.axhline(0, color=INK, linewidth=0.8)
+                axes.axvline(0, color=INK, linewidth=0.8)
+                for arm, both in match.differences(self.baseline).items():
+                    place = [100 * one.estimate for one in both]
+                    x, y = (
+                        [[100 * (one.estimate - one.low)], [100 * (one.high - one.estimate)]] for one in both
+                    )
+                    pen = pen_of[arm]
+                    axes.errorbar(*place, y, x, color=pen.colour, marker=pen.marker, elinewidth=0.8)
+                    heights.setdefault(arm, place[1])
+                axes.margins(0.12)
+                spearman = match.agreement.spearman
+                axes.set(
+                    title=f"Spearman {number(spearman.estimate)} ({ends(spearman)})",
+                    xlabel=f"points over {self.baseline} on {match.reference.study}",
+                    ylabel=f"points over {self.baseline} on {match.world.study}",
+                )
+            for axes in grid:
+                axes.set_axis_off()
+            handles = [
+                Line2D([], [], color=pen_of[arm].colour, marker=pen_of[arm].marker, linewidth=0.8, label=arm)
+                for arm in sorted(heights, key=lambda arm: -heights[arm])  # as the points lie
+            ]
+            figure.legend(handles=handles, loc="outside right upper", fontsize=SMALL, frameon=False)
+        return figure
+
+
+def _sentences(match: Match, candidate: str, baseline: str) -> list[str]:
+    """Return what the numbers say of a world.
+
+    Args:
+        match: The world.
+        candidate: The arm whose sign is told.
+        baseline: The arm that it is compared with.
+    """
+    world, reference, found = match.world.study, match.reference.study, match.agreement
+    said = (
+        f"{world} orders {len(match.world.arms)} arms as {reference} does with a Spearman correlation of "
+        f"{number(found.spearman.estimate)} ({ends(found.spearman)}); {reference} repeated would reach "
+        f"{number(found.repeat)} with itself."
+    )
+    told = [of_one_run(said, match.num_seeds)]
+    differences = match.differences(baseline)
+    if candidate in differences:
+        ours, theirs = differences[candidate]
+        told.append(
+            f"{candidate} − {baseline} is {points(ours.estimate)} points on {reference} and "
+            f"{points(theirs.estimate)} on {world}: {_SIGNS[signs(ours, theirs)]}."
+        )
+    reversed_ = [pair for pair in match.pairs if pair.is_reversed]
+    certain = sum(all(pair.significant) for pair in reversed_)
+    count = f"{len(reversed_)}, {certain} of them significantly in both" if reversed_ else "none"
+    told.append(f"Of {len(match.pairs)} pairs of arms {world} reverses {count}.")
+    if match.settings:
+        told.append(f"Settings differ between {reference} and {world}: {'; '.join(match.settings)}.")
+    return told
+
+
+def _agreement_table(matches: Sequence[Match]) -> Table:
+    correlation, reference = Format(number), matches[0].reference
+    header: Header = ["world", "metric", ("arms", COUNT), ("seeds", COUNT), ("Spearman", correlation)]
+    header += [("other arms", correlation), ("by chance", P_VALUE), ("repeat", correlation)]
+    rows: list[list[object]] = []
+    for match in matches:
+        one, world = match.agreement, match.world
+        seeds = f"{len(world.paired.seeds)}, {len(match.reference.paired.seeds)}"
+        of_world = [world.study, world.metric, len(world.arms), seeds]
+        rows.append([*of_world, one.spearman, one.other_arms, one.by_chance, one.repeat])
+    notes = [
+        "In brackets 95 % intervals, by what other test items and seeds would do to these arms. Other "
+        "arms: the interval of Spearman if these arms are drawn anew, too, with repetition. Seeds: of the "
+        "world, of the reference.",
+        "By chance: share of random orders that agree at least as well. Repeat: Spearman of the reference "
+        "with a repetition of itself.",
+    ]
+    return Table(f"Order of arms, against {reference.study} ({reference.metric})", header, rows, notes)
+
+
+def _differences_table(match: Match, baseline: str) -> Table:
+    reference, world = match.reference.study, match.world.study
+    rows = [[arm, *both, signs(*both)] for arm, both in match.differences(baseline).items()]
+    header: Header = ["arm", (reference, POINTS), (world, POINTS), "signs"]
+    title, note = (
+        f"Points over {baseline}: {reference} and {world}",
+        "Signs are clear where no interval holds 0.",
+    )
+    return Table(title, header, rows, [note])
+
+
+def _pairs_table(match: Match) -> Table:
+    reference, world = match.reference.study, match.world.study
+    where = {(True, True): "both", (True, False): reference, (False, True): world, (False, False): "neither"}
+    reversed_ = [pair for pair in match.pairs if pair.is_reversed]
+    rows = [
+        [f"{pair.ours} − {pair.theirs}", pair.reference, pair.world, where[pair.significant]]
+        for pair in reversed_[:SHOWN_PAIRS]
+    ]
+    notes = [
+        f"{len(reversed_)} of {len(match.pairs)} pairs are reversed. Significance after Holm, of all pairs."
+    ]
+    if len(reversed_) > SHOWN_PAIRS:
+        notes.append(f"The first {SHOWN_PAIRS} are shown.")
+    header: Header = ["better − worse", (reference, POINTS), (world, POINTS), "significant in"]
+    return Table(f"Where {world} reverses {reference}", header, rows, notes)

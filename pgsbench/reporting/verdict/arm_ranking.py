@@ -13,7 +13,7 @@ from pgsbench.reporting.render import COUNT, PERCENT, Format, Header, Table
 from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.statistics.comparison import ALPHA, Missing, one_run_notes
 from pgsbench.reporting.statistics.intervals import mean_draws
-from pgsbench.reporting.statistics.paired_values import Floats
+from pgsbench.reporting.statistics.task_values import Floats
 
 DRAWS = 4000
 #: With fewer arms the comparison says it all.
@@ -55,25 +55,17 @@ def ranking(results: Results) -> list[Ranked]:
     arm_of, oracles = results.study.arm_of, results.study.oracles
     # Sorted, so that what is drawn for an arm does not depend on its place in the study.
     labels = sorted(label for label in arm_of if arm_of[label] not in oracles and results.seeds(label)[0])
-    headline = next(iter(results.groups), "")
-    paired = results.pair_up(labels, headline) if headline and len(labels) >= MIN_ARMS else Missing("few")
+    paired = results.pair_up(labels, results.headline) if len(labels) >= MIN_ARMS else Missing("few")
     if isinstance(paired, Missing):
         return []
     rng = np.random.default_rng(0)
-    draws = mean_draws(paired, labels, DRAWS, rng) + _other_tasks(results, headline, labels, rng)
+    draws = mean_draws(paired, labels, DRAWS, rng) + _other_tasks(results, results.headline, labels, rng)
     means, best = paired.scores(labels), draws.eq(draws.max(axis=1), axis=0).mean()
     surely = surely_better(np.array(means, np.float64), np.array(draws[labels], np.float64))
-    is_better = pd.DataFrame(surely, labels, labels)
-    better, worse = is_better.sum(axis=0), is_better.sum(axis=1)
+    better, worse = surely.sum(axis=0).tolist(), surely.sum(axis=1).tolist()
     found = [
-        Ranked(
-            label,
-            float(means[label]),
-            1 + int(better[label]),
-            len(labels) - int(worse[label]),
-            float(best[label]),
-        )
-        for label in labels
+        Ranked(label, float(means[label]), 1 + better[k], len(labels) - worse[k], float(best[label]))
+        for k, label in enumerate(labels)
     ]
     return sorted(found, key=lambda one: -one.mean)
 
@@ -107,17 +99,16 @@ def ranking_table(results: Results) -> Table | None:
     order = ranking(results)
     if not order:
         return None
-    headline = next(iter(results.groups))
-    paired = results.pair_up([one.label for one in order], headline)
+    paired = results.pair_up([one.label for one in order], results.headline)
     assert not isinstance(paired, Missing)  # else there were no order
     seeds = len(paired.seeds)
     rows = [[one.label, one.ranks, one.best, one.mean, seeds] for one in order]
     drawn = "test items and tasks, never of seeds," if seeds == 1 else "test items, seeds and tasks"
     notes = [
         *one_run_notes([seeds]),
-        f"By {named(headline)}. 2-4: one arm is surely better, and all but four are surely worse; all ranks "
-        f"hold together (95 %). Is the best: in so many of {DRAWS:,} draws of other {drawn} (tasks within "
-        "their groups, with replacement). Seeds: those that all of these arms have.",
+        f"By {named(results.headline)}. 2-4: one arm is surely better, and all but four are surely worse; "
+        f"all ranks hold together (95 %). Is the best: in so many of {DRAWS:,} draws of other {drawn} (tasks "
+        "within their groups, with replacement). Seeds: those that all of these arms have.",
     ]
     best = ("is the best", Format("{:.0f} %", scale=100))
     header: Header = ["arm", ("ranks", COUNT), best, ("score", PERCENT), ("seeds", COUNT)]
@@ -126,24 +117,14 @@ def ranking_table(results: Results) -> Table | None:
 
 def _other_tasks(results: Results, of: str, labels: list[str], rng: np.random.Generator) -> pd.DataFrame:
     """Draw what other tasks of the same kinds would add to each arm's mean: draw x arm."""
-    weights = results.groups[of]
+    weights, scores = results.groups[of], results.study.primary
     tasks = list(weights)
-    by_task: Floats = np.array(
-        [
-            [
-                np.mean(
-                    [run[task].values.mean() for run in results.study.values[label].values() if task in run]
-                )
-                for task in tasks
-            ]
-            for label in labels
-        ]
-    )
-    share: Floats = np.array([weights[task] for task in tasks])
+    by_task = scores.pivot_table("value", index="label", columns="task").loc[labels, tasks].to_numpy()
     drawn: Floats = np.zeros((DRAWS, len(tasks)))
     for group in results.study.groups.values():
-        members: NDArray[np.int64] = np.array([k for k, task in enumerate(tasks) if task in group], np.int64)
-        if len(members):
-            counts = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=DRAWS)
-            drawn[:, members] = counts
+        members = [k for k, task in enumerate(tasks) if task in group]
+        if members:
+            chances = np.full(len(members), 1 / len(members))
+            drawn[:, members] = rng.multinomial(len(members), chances, size=DRAWS)
+    share = np.array([weights[task] for task in tasks])
     return pd.DataFrame(((drawn - 1.0) * share) @ by_task.T, columns=labels)

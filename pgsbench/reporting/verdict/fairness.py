@@ -5,36 +5,45 @@ A mask is what is left out of pictures and of captions: the strategy and the tex
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from pgsbench.records.run_spec import RunSpec, flatten, short
 from pgsbench.reporting.render import Header, Table, and_
 from pgsbench.reporting.results import Results
 
 
+@lru_cache(maxsize=4)  # asked for a sentence and for a table
 def other_differences(results: Results) -> dict[str, dict[str, str]]:
     """Return what differs between the compared arms besides the mask: dotted path -> label -> value.
 
     Empty for a fair comparison: the fields of both strategies are not listed, everything else is. Arms of the
     study that are neither candidate nor baseline do not count.
     """
-    flat: dict[str, dict[str, str]] = {}
-    for label in _compared(results):
-        settings = [_settings(spec) for spec in _specs(results, label)]
+    settings: dict[str, dict[str, str]] = {}
+    for label, specs in _compared(results).items():
+        every = [flatten({**spec.training, "numerics": vars(spec.numerics)}) for spec in specs]
         # Seeds of an arm may differ, too: one of them may come from another machine.
-        flat[label] = {
-            path: ", ".join(dict.fromkeys(short(one[path]) for one in settings)) for path in settings[0]
+        settings[label] = {
+            path: ", ".join(dict.fromkeys(short(one[path]) for one in every)) for path in every[0]
         }
-    paths = list(dict.fromkeys(path for config in flat.values() for path in config))
+    paths = dict.fromkeys(path for of_label in settings.values() for path in of_label)
+    of_masks = [path for path in paths if path.startswith(("strategy.", "text.")) or path == "seed"]
     if _budget(results):  # how many pairs an arm sees follows from what they cost under its mask
-        paths.remove("training.samples")
-    values = {path: {label: config.get(path, "not set") for label, config in flat.items()} for path in paths}
-    found = {path: by_label for path, by_label in values.items() if len(set(by_label.values())) > 1}
-    if results.is_over_data:  # arms meet at equal points only; what differs between points is what is asked
-        found = {
-            path: by_label
-            for path, by_label in found.items()
-            if any(by_label[ours] != by_label[theirs] for ours, theirs in results.pairs)
-        }
-    return found
+        of_masks.append("training.samples")
+    values = {
+        path: {label: of_label.get(path, "not set") for label, of_label in settings.items()}
+        for path in paths
+        if path not in of_masks
+    }
+    # Over data arms meet at equal points only; what differs between points is what is asked.
+    pairs = (
+        results.pairs if results.is_over_data else [(one, other) for one in settings for other in settings]
+    )
+    return {
+        path: by_label
+        for path, by_label in values.items()
+        if any(by_label[one] != by_label[other] for one, other in pairs)
+    }
 
 
 def fairness_table(results: Results) -> Table | None:
@@ -51,28 +60,24 @@ def fairness_table(results: Results) -> Table | None:
     return Table("What else differs between the arms", header, rows)
 
 
-def _settings(spec: RunSpec) -> dict[str, object]:
-    """Return all that decides a run besides its mask and its seed, by dotted path."""
-    flat = flatten({**spec.training, "numerics": vars(spec.numerics)})
-    return {
-        path: value
-        for path, value in flat.items()
-        if not path.startswith(("strategy.", "text.")) and path != "seed"
-    }
+def fairness_sentence(results: Results) -> str:
+    """Return what a reader must know of all that differs between the compared arms besides the mask."""
+    found, masks, budget = list(other_differences(results)), _masks(results), _budget(results)
+    if budget:
+        masks += f", at an equal budget of {budget}"
+    if not found:
+        return f"The arms differ in nothing but {masks}."
+    return f"The arms differ in more than {masks}: {and_(found)}. The table below gives the values."
 
 
-def _compared(results: Results) -> list[str]:
+def _compared(results: Results) -> dict[str, list[RunSpec]]:
     labels = [label for arm in (results.candidate, *results.baselines) for label in results.labels_of(arm)]
-    return list(dict.fromkeys(labels))
-
-
-def _specs(results: Results, label: str) -> list[RunSpec]:
-    return [run.spec for run in results.study.of(label)]
+    return {label: [run.spec for run in results.study.of(label)] for label in labels}
 
 
 def _budget(results: Results) -> str:
     """Return what all compared arms may spend, in words; empty where they have no common budget."""
-    budgets = [spec.config.budget for label in _compared(results) for spec in _specs(results, label)]
+    budgets = [spec.config.budget for specs in _compared(results).values() for spec in specs]
     first = budgets[0]
     if first is None or any(budget != first for budget in budgets):
         return ""
@@ -86,21 +91,10 @@ def _budget(results: Results) -> str:
 
 def _masks(results: Results) -> str:
     """Return what of the masks differs between the compared arms, in words."""
-    trained = [spec.training for label in _compared(results) for spec in _specs(results, label)]
-    texts = [spec.get("text") for spec in trained]
-    if all(text == texts[0] for text in texts):
+    trained = [spec.training for specs in _compared(results).values() for spec in specs]
+    first = trained[0]
+    if all(spec.get("text") == first.get("text") for spec in trained):
         return "the mask"
-    if all(spec["strategy"] == trained[0]["strategy"] for spec in trained):
+    if all(spec["strategy"] == first["strategy"] for spec in trained):
         return "the tokens of the captions that are read"
     return "the mask and the tokens of the captions that are read"
-
-
-def fairness_sentence(results: Results) -> str:
-    """Return what a reader must know of all that differs between the compared arms besides the mask."""
-    found, masks = list(other_differences(results)), _masks(results)
-    budget = _budget(results)
-    if budget:
-        masks += f", at an equal budget of {budget}"
-    if not found:
-        return f"The arms differ in nothing but {masks}."
-    return f"The arms differ in more than {masks}: {and_(found)}. The table below gives the values."

@@ -1,23 +1,24 @@
-"""The report of a study at several budgets: fits, prediction beside measurement, where curves cross."""
+"""A study at several budgets: how errors fall, prediction beside measurement, where curves cross."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from scipy import stats
 
 from pgsbench.reporting.columns import Row, rows_of
 from pgsbench.reporting.render import PERCENT, Estimate, Format, Header, Table, and_, percent
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.scale.fit import PowerLaw, Predicted, crossing
-from pgsbench.reporting.statistics.comparison import Missing
 from pgsbench.reporting.statistics.intervals import LEVEL, Interval
+from pgsbench.reporting.statistics.task_values import Floats
 from pgsbench.reporting.style import INK, PAPER, new_figure, pens, percent_tick, themed
+
+#: A power law has two parameters; a third budget shows whether it holds.
+MIN_BUDGETS = 3
 
 #: What a budget is measured in -> what an arm took, and its factor and unit in tables.
 UNITS: dict[str, tuple[Callable[[Row], float | None], float, str]] = {
@@ -47,15 +48,82 @@ class Measured:
         """Standard error of the score."""
         one = self.score
         half = max(one.high - one.estimate, one.estimate - one.low)  # the other may be cut at 0 or 1
-        return half / float(stats.t.ppf((1 + LEVEL) / 2, self.score.df))
+        return half / _t(one.df)
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A score that was not measured, with its 95 % interval."""
+
+    score: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """error = e^intercept * budget^slope, least squares on logarithms.
+
+    Attributes:
+        slope: How fast the error falls; negative where more budget helps.
+        intercept: Log error at a budget of 1.
+        covariance: (2, 2) of both.
+        residual: Variance of a measured log error around the line.
+        df: Degrees of freedom of `residual`.
+    """
+
+    slope: float
+    intercept: float
+    covariance: Floats
+    residual: float
+    df: int
+
+    @classmethod
+    def fit(cls, budgets: Sequence[float], scores: Sequence[float], errors: Sequence[float]) -> PowerLaw:
+        """Fit an arm's scores.
+
+        Args:
+            budgets: Operations, samples or hours of each budget, `MIN_BUDGETS` or more.
+            scores: Mean score at each, shares.
+            errors: Standard error of each score.
+        """
+        left = np.clip(1 - np.asarray(scores), 1e-6, None)
+        x, y, df = np.log(budgets), np.log(left), len(budgets) - 2
+        line, inverse = np.polyfit(x, y, 1, cov="unscaled")
+        # Three points may lie on a line by chance: they are known no better than they were measured.
+        around = float(((y - np.polyval(line, x)) ** 2).sum()) / df
+        residual = max(around, float(np.mean((np.asarray(errors) / left) ** 2)))
+        return cls(float(line[0]), float(line[1]), inverse * residual, residual, df)
+
+    def predict(self, budget: float) -> Predicted:
+        """Return the score that a new run at a budget would have; the interval is for that measurement."""
+        at = np.array([np.log(budget), 1.0])
+        middle = self.slope * at[0] + self.intercept
+        reach = _t(self.df) * float(np.sqrt(self.residual + at @ self.covariance @ at))
+        score, low, high = (max(0.0, 1 - float(np.exp(middle + shift))) for shift in (0.0, reach, -reach))
+        return Predicted(score, low, high)
+
+
+def _t(df: float) -> float:
+    """Return how many standard errors an interval reaches to either side."""
+    return float(stats.t.ppf((1 + LEVEL) / 2, df))
+
+
+def crossing(ours: PowerLaw, theirs: PowerLaw) -> float | None:
+    """Return the budget at which two arms are as good; None where their lines do not meet."""
+    steeper = ours.slope - theirs.slope
+    if abs(steeper) < 1e-12:
+        return None
+    logarithm = (theirs.intercept - ours.intercept) / steeper
+    return float(np.exp(logarithm)) if abs(logarithm) < 100 else None
 
 
 def measured(results: Results, unit: str) -> dict[str, Measured]:
     """Return what each arm cost and scored at one budget; arms without results are left out."""
     cost_of, factor, _ = UNITS[unit]
-    headline, found = next(iter(results.groups), ""), {}
+    found = {}
     for label, row in rows_of(results).items():
-        score, cost = results.mean(label, headline) if headline else Missing(""), cost_of(row)
+        score, cost = results.mean(label, results.headline), cost_of(row)
         if isinstance(score, Interval) and cost:
             found[label] = Measured(cost * factor, score)
     return found
@@ -63,15 +131,13 @@ def measured(results: Results, unit: str) -> dict[str, Measured]:
 
 def fits(by_budget: Sequence[Mapping[str, Measured]]) -> dict[str, PowerLaw]:
     """Return the power law of each arm that was measured at every budget."""
-    arms = [arm for arm in by_budget[0] if all(arm in one for one in by_budget)]
-    return {
-        arm: PowerLaw.fit(
-            [one[arm].cost for one in by_budget],
-            [one[arm].score.estimate for one in by_budget],
-            [one[arm].error for one in by_budget],
-        )
-        for arm in arms
-    }
+    laws = {}
+    for arm in by_budget[0]:
+        found = [one[arm] for one in by_budget if arm in one]
+        if len(found) == len(by_budget):
+            columns = zip(*((one.cost, one.score.estimate, one.error) for one in found), strict=True)
+            laws[arm] = PowerLaw.fit(*columns)
+    return laws
 
 
 _EXPONENT = Format(lambda slope: f"{slope:.3f}".replace("-", "−"))
@@ -82,24 +148,20 @@ def fits_table(laws: Mapping[str, PowerLaw], by_budget: Sequence[Mapping[str, Me
     """Return how fast each arm's error falls, and where the first arm's curve meets the others'."""
     costs = [one[arm].cost for one in by_budget for arm in laws]
     least, most = min(costs) / FAR, max(costs) * FAR
-    first, rows = next(iter(laws), ""), []
+    first = next(iter(laws))
+    rows: list[list[object]] = []
     for arm, law in laws.items():
-        reach = float(stats.t.ppf((1 + LEVEL) / 2, law.df)) * float(np.sqrt(law.covariance[1, 1]))
-        slope = Estimate(law.slope, law.slope - reach, law.slope + reach)
-        meets = None if arm == first else crossing(laws[first], law)
-        is_near = meets is not None and least <= meets <= most
-        rows.append([arm, slope, "" if arm == first else meets if is_near else "nowhere near"])
+        reach = _t(law.df) * float(np.sqrt(law.covariance[0, 0]))
+        meets = crossing(laws[first], law) or 0.0
+        told = "" if arm == first else meets if least <= meets <= most else "nowhere near"
+        rows.append([arm, Estimate(law.slope, law.slope - reach, law.slope + reach), told])
     notes = [
         "Error = 1 − score on the headline, a power law of the budget, least squares on logarithms, 95 % t "
         f"intervals. Crossing: the budget ({UNITS[unit][2]}) at which the fits of {first} and the arm meet, "
         f"looked for within {FAR:g} times what was measured."
     ]
-    return Table(
-        "How the error falls with the budget",
-        ["arm", ("exponent", _EXPONENT), ("crossing", _BUDGET)],
-        rows,
-        notes,
-    )
+    header: Header = ["arm", ("exponent", _EXPONENT), ("crossing", _BUDGET)]
+    return Table("How the error falls with the budget", header, rows, notes)
 
 
 def scale_answer(
@@ -110,7 +172,7 @@ def scale_answer(
     """Return what a study says at several budgets; nothing is predicted where none is held out."""
     both = {arm: (predicted[arm][1], found[arm].score.estimate) for arm in predicted if arm in found}
     if not both:
-        falls = and_([f"{arm} {law.slope:.3f}".replace("-", "−") for arm, law in laws.items()])
+        falls = and_([f"{arm} {_EXPONENT.text(law.slope)}" for arm, law in laws.items()])
         return f"Error falls with the budget to the power of {falls}."
     held = sum(guess.low <= score <= guess.high for guess, score in both.values())
     beside = and_(
@@ -151,46 +213,33 @@ def scale_figure(
     unit: str,
 ) -> Figure:
     """Draw error against budget, both logarithmic: dots measured, lines fitted, hollow dots held out."""
+    pen_of = pens(laws)
     with themed():
         figure = new_figure(3.6)
         axes = figure.subplots()
-        drawn = pens(laws)
         for arm, law in laws.items():
-            pen = drawn[arm]
-            seen = [one[arm] for one in by_budget]
-            every = [*seen, *([held_out[arm]] if arm in held_out else [])]
+            pen, every = pen_of[arm], [one[arm] for one in (*by_budget, held_out) if arm in one]
             costs = np.geomspace(min(one.cost for one in every), max(one.cost for one in every), 60)
             guesses = [law.predict(cost) for cost in costs]
-            axes.plot(
-                costs, [1 - g.score for g in guesses], color=pen.colour, linestyle=pen.dashes, label=arm
-            )
-            ends = [1 - g.high for g in guesses], [1 - g.low for g in guesses]
+            errors = [1 - guess.score for guess in guesses]
+            axes.plot(costs, errors, color=pen.colour, linestyle=pen.dashes, label=arm)
+            ends = [1 - guess.high for guess in guesses], [1 - guess.low for guess in guesses]
             axes.fill_between(costs, *ends, color=pen.colour, alpha=0.12, linewidth=0)
             for one in every:
-                score = one.score
+                score, colour = one.score, pen.colour
+                face = PAPER if one is held_out.get(arm) else colour
+                place = one.cost, 1 - score.estimate
                 reach = [[score.high - score.estimate], [score.estimate - score.low]]
-                face = PAPER if one is held_out.get(arm) else pen.colour
-                axes.errorbar(
-                    one.cost,
-                    1 - score.estimate,
-                    reach,
-                    color=pen.colour,
-                    marker=pen.marker,
-                    markerfacecolor=face,
-                    linestyle="",
-                )
+                axes.errorbar(*place, reach, fmt=pen.marker, color=colour, markerfacecolor=face)
         axes.set(xscale="log", yscale="log", xlabel=UNITS[unit][2], ylabel="error (%)")
-        _plain(axes.xaxis, LogLocator(subs=(1, 2, 5)), lambda value, _: f"{value:,.4g}")
-        _plain(axes.yaxis, MaxNLocator(6), percent_tick)  # errors seldom span as much as a factor of two
+        # Few numbers, as people write them; errors seldom span as much as a factor of two.
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
+        axes.yaxis.set_major_locator(MaxNLocator(6))
+        axes.yaxis.set_major_formatter(FuncFormatter(percent_tick))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_minor_locator(NullLocator())
         if held_out:
-            (hollow,) = axes.plot([], [], color=INK, label="held out", marker="o", linestyle="")
-            hollow.set_markerfacecolor(PAPER)
+            axes.plot([], [], color=INK, label="held out", marker="o", linestyle="", markerfacecolor=PAPER)
         axes.legend()
     return figure
-
-
-def _plain(axis: Any, places: Locator, write: Callable[[float, int], str]) -> None:
-    """Mark a logarithmic axis at few numbers, written as people write them."""
-    axis.set_major_locator(places)
-    axis.set_major_formatter(FuncFormatter(write))
-    axis.set_minor_locator(NullLocator())
