@@ -12,9 +12,8 @@ from pgsbench.data.samples import Reader
 from pgsbench.data.shards import open_pairs
 from pgsbench.masking.text.base import TextStrategy
 from pgsbench.models.clip import Clip
-from pgsbench.models.text_masking import TextMasking, pieces
+from pgsbench.models.text_masking import TextMasking, pieces, word_counts
 from pgsbench.reporting.render import MISSING_CELL, Table
-from pgsbench.training.word_counts import word_counts
 
 #: Tokens named as those that are dropped most, and how often one must be seen to be named.
 NUM_NAMED, MIN_SEEN = 5, 20

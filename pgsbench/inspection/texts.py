@@ -12,11 +12,10 @@ from pgsbench.errors import ConfigError
 from pgsbench.masking.configure import configure_text, text_strategy_class
 from pgsbench.masking.text.base import TextStrategy
 from pgsbench.models.clip import Clip
-from pgsbench.models.text_masking import TextMasking, pieces
+from pgsbench.models.text_masking import TextMasking, pieces, word_counts
 from pgsbench.records.run_spec import short
 from pgsbench.study.open import open_study_file
 from pgsbench.study.shipped import find_study
-from pgsbench.training.word_counts import word_counts
 
 #: Drawn through the letter before it.
 STRIKE = "\N{COMBINING LONG STROKE OVERLAY}"

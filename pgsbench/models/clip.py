@@ -14,11 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pgsbench.errors import ModelError, UserError
+from pgsbench.errors import ModelError
 from pgsbench.models.architectures import CONFIG_FOLDER, check_name
 from pgsbench.models.openclip import open_clip
 from pgsbench.models.transform import check_preprocess
-from pgsbench.models.uninitialised import Uninitialised
 
 #: (b, d) images, (b, d) texts, logit scale, logit bias or None -> 0-d loss.
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
@@ -169,37 +168,6 @@ def _no_warning_of_random_weights() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
-
-
-def load(folder: Path, *, device: torch.device | str = "cpu") -> Clip:
-    """Load a checkpoint folder: ``open_clip_config.json`` and ``open_clip_model.safetensors``.
-
-    Raises:
-        ModelError: The folder is no such checkpoint, has no weights, or weights and configuration do not fit.
-    """
-    if not (folder / "open_clip_config.json").is_file():
-        raise ModelError(
-            "no checkpoint here: open_clip_config.json is missing",
-            where=str(folder),
-            way_out="name a run directory, or a folder in open_clip's local-dir layout",
-        )
-    name = f"local-dir:{folder}"
-    try:
-        with Uninitialised():
-            model = open_clip.create_model(name, device=device, output_dict=True, require_pretrained=True)
-        return complete(model.eval(), name)
-    except UserError:
-        raise
-    except Exception as error:
-        if str(error).startswith("Required pretrained weights"):  # open_clip found none
-            raise ModelError(
-                "this checkpoint has a configuration but no weights",
-                where=str(folder),
-                way_out="put open_clip_model.safetensors beside open_clip_config.json",
-            ) from error
-        raise ModelError(
-            f"the checkpoint cannot be loaded: {type(error).__name__}: {error}", where=str(folder)
-        ) from error
 
 
 def contrastive_loss(

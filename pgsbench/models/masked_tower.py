@@ -22,13 +22,10 @@ from pgsbench.masking.coverage import averaged, coarse, object_shares, objects_k
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.selection_check import select_checked
 from pgsbench.masking.token_counts import TokenCount, whole
-from pgsbench.models.device_clock import DeviceClock
 from pgsbench.models.ema_tower import ema_tower_of
-from pgsbench.models.key_mask import as_key_padding
-from pgsbench.models.resampling import embed, position_at
 from pgsbench.models.token_rows import TokenRows
 from pgsbench.models.tower_layout import TowerLayout, layout_of
-from pgsbench.models.uncompiled import uncompiled
+from pgsbench.models.tower_parts import DeviceClock, as_key_padding, embed, position_at, uncompiled
 
 
 def attach(model: nn.Module, strategy: Strategy) -> Masking:

@@ -20,7 +20,8 @@ from pgsbench.errors import ModelError, UserError, nearest
 from pgsbench.hashing import file_hash
 from pgsbench.models import checkpoint
 from pgsbench.models.architectures import HUB
-from pgsbench.models.clip import Clip, build, complete, load, made_for, resolve
+from pgsbench.models.checkpoint import load
+from pgsbench.models.clip import Clip, build, complete, made_for, resolve
 from pgsbench.models.openclip import open_clip
 
 WEIGHTS_ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")

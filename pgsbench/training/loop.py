@@ -19,11 +19,11 @@ import torch
 from pgsbench.config.schema import TrainingConfig
 from pgsbench.data.damage import Damage
 from pgsbench.data.samples import Fault, Reader
+from pgsbench.devices import memory_told
 from pgsbench.errors import Interrupted, RunError
 from pgsbench.models.clip import Clip, contrastive_loss
 from pgsbench.models.masked_tower import Masking
 from pgsbench.models.text_masking import TextMasking
-from pgsbench.shortages import memory_told
 from pgsbench.training import state
 from pgsbench.training.meter import Emit, Meter, Totals, reset_peak_memory
 from pgsbench.training.optim import (

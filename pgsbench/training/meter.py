@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from pgsbench.models.clip import Clip
-from pgsbench.models.flops import model_cost
 from pgsbench.models.masked_tower import Masking
+from pgsbench.models.pair_cost import model_cost
 from pgsbench.models.text_masking import TextMasking
 from pgsbench.training.ranks import Ranks
 

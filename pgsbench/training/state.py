@@ -25,9 +25,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from pgsbench.devices import ran_out
 from pgsbench.errors import RunError
 from pgsbench.models.masked_tower import Masking
-from pgsbench.shortages import ran_out
 from pgsbench.training.meter import Totals
 from pgsbench.training.optim import restore_moments
 

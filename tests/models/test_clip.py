@@ -12,7 +12,8 @@ import torch
 from pgsbench.errors import ModelError
 from pgsbench.models import checkpoint
 from pgsbench.models.architectures import CONFIG_FOLDER
-from pgsbench.models.clip import build, load
+from pgsbench.models.checkpoint import load
+from pgsbench.models.clip import build
 
 
 def test_initial_weights_depend_on_the_seed_alone() -> None:

@@ -210,7 +210,7 @@ def test_what_it_costs_is_time_of_choosing(images: Tensor, monkeypatch: pytest.M
     model = tiny()
     masking = attach(model, Attentive())
     clock = iter(range(1000))
-    monkeypatch.setattr("pgsbench.models.device_clock.time.perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr("pgsbench.models.tower_parts.time.perf_counter", lambda: float(next(clock)))
     masking.begin_step(seed=0, step=0)
     assert masking.select_seconds == 1.0  # following
     ticked: list[float] = []

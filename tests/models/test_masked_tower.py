@@ -20,8 +20,8 @@ from pgsbench.masking.configure import configure
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.random import NoMask, Random
-from pgsbench.models.key_mask import key_mask
 from pgsbench.models.masked_tower import attach, masking_of
+from pgsbench.models.tower_parts import key_mask
 
 POOLS: list[dict[str, Any]] = [{}, {"pool_type": "avg"}, {"pool_type": "avg", "final_ln_after_pool": True}]
 

@@ -27,8 +27,8 @@ from pgsbench.masking.random import NoMask, Random
 from pgsbench.masking.resize import Resize
 from pgsbench.masking.token_counts import token_count
 from pgsbench.masking.tome import Tome, bipartite_merge
-from pgsbench.models.flops import model_cost
 from pgsbench.models.masked_tower import attach
+from pgsbench.models.pair_cost import model_cost
 from pgsbench.models.token_rows import absorb
 
 POOLS: list[dict[str, Any]] = [{}, {"pool_type": "avg"}, {"pool_type": "avg", "final_ln_after_pool": True}]

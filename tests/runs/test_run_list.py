@@ -15,8 +15,8 @@ from written import spec_of, write_run, write_study
 import pgsbench
 from pgsbench.errors import ConfigError, ModelError, RunError, StudyError
 from pgsbench.models import checkpoint
+from pgsbench.models.checkpoint import clip_of
 from pgsbench.models.clip import build
-from pgsbench.models.ready import clip_of
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting.runs.on_disk import DAMAGED, best_run, duration, runs
 from pgsbench.reporting.runs.run import diff_tables, differing, scores_that_differ, settings_that_differ

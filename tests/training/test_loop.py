@@ -25,12 +25,11 @@ from pgsbench.masking.text.plain import RandomTokens, TokenBlock, WholeText
 from pgsbench.masking.text.words import WordCounts
 from pgsbench.models.clip import build
 from pgsbench.models.masked_tower import attach
-from pgsbench.models.text_masking import TextMasking
+from pgsbench.models.text_masking import TextMasking, word_counts
 from pgsbench.study.open import open_by_name
 from pgsbench.training.loop import train
 from pgsbench.training.meter import Totals
 from pgsbench.training.optim import adamw, first_unmasked_step, learning_rate, set_learning_rate
-from pgsbench.training.word_counts import word_counts
 
 CONFIG = TrainingConfig(
     samples=96,

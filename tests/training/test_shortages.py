@@ -12,9 +12,9 @@ import pytest
 import torch
 from trainings import Training, run
 
+from pgsbench.devices import memory_told, ran_out
 from pgsbench.errors import RunError
 from pgsbench.models.masked_tower import Masking
-from pgsbench.shortages import memory_told, ran_out
 from pgsbench.training import loop
 
 GPU = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.11 GiB"

@@ -18,8 +18,7 @@ from pgsbench.errors import DataError
 from pgsbench.masking.text.base import TextView
 from pgsbench.masking.text.words import WordCounts, number_words, word_keys
 from pgsbench.models.clip import Clip, build
-from pgsbench.models.text_masking import word_ends
-from pgsbench.training.word_counts import word_counts
+from pgsbench.models.text_masking import word_counts, word_ends
 
 
 @pytest.fixture(scope="module")
