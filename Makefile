@@ -46,8 +46,8 @@ test-slow: $(VENV)/installed-dev  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
 gpu: $(VENV)/installed-dev  ## what only a GPU can show: the cost of masks and of steps on it, and its tests
-	$(BIN)/pgsbench bench masks --model ViT-B-16 --batch-size 512 --device cuda
-	$(BIN)/pgsbench bench train --model ViT-B-16 --batch-size 512 --device cuda
+	$(BIN)/python -m benchmarks.masks --model ViT-B-16 --batch-size 512 --device cuda
+	$(BIN)/python -m benchmarks.train --model ViT-B-16 --batch-size 512 --device cuda
 	$(BIN)/python -m pytest -m gpu tests/gpu
 
 SCHEDULES ?= 200

@@ -16,7 +16,14 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
 DOCS = "docs/"
-OUTSIDE = ("CONTRIBUTING.md", "CHANGELOG.md", "studies/*.yaml", "reports/examples/**/*.*")
+OUTSIDE = (
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "benchmarks/README.md",
+    "research/README.md",
+    "studies/*.yaml",
+    "reports/examples/**/*.*",
+)
 #: The target of a link or picture that is neither an address nor an anchor of the same page.
 TARGET = re.compile(r"(?<=\]\()(?!\w+:|#|/)([^)#\s]+)")
 

@@ -46,7 +46,7 @@ def test_a_training_on_damaged_shards(tiny: TinyWorld, tmp_path: Path) -> None:
     assert any(
         row == ["bad_samples.no caption", str(found[damage.NO_CAPTION])]
         for table in run_tables(Run(run))
-        for row in table.rows
+        for row in table.cells()
     )
 
     changed[1] = "data.max_bad_share=0.02"

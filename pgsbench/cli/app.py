@@ -19,7 +19,7 @@ app = group(
 
 for _part in (studies, measure, past):
     app.registered_commands += _part.app.registered_commands
-for _group in (masks.app, measure.bench, data.app, study_group.app, past.runs):
+for _group in (masks.app, data.app, study_group.app, past.runs):
     app.add_typer(_group)
 
 

@@ -8,26 +8,18 @@ from functools import wraps
 from typing import Any, ParamSpec
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
-from pgsbench.completion import Offer, Unconverted
 from pgsbench.errors import ConfigError
 
 P = ParamSpec("P")
 #: What a shell offers on the tab key.
-Offers = Callable[..., list[Offer]]
-
-
-class _Command(Unconverted, TyperCommand): ...
-
-
-class _Group(Unconverted, TyperGroup): ...
+Offers = Callable[..., list[Any]]
 
 
 def group(help: str = "", **more: Any) -> typer.Typer:
     """Return a group of commands with its help text; more: as typer calls it."""
     # Plain help starts in half the time.
-    return typer.Typer(cls=_Group, no_args_is_help=True, help=help, rich_markup_mode=None, **more)
+    return typer.Typer(no_args_is_help=True, help=help, rich_markup_mode=None, **more)
 
 
 def command(
@@ -51,7 +43,7 @@ def command(
 
         epilog = "\b\n" + "\n".join(f"Example: {one}" for one in examples)
         summary = re.split("[:;]", (function.__doc__ or "").partition("\n")[0])[0].rstrip(".")
-        app.command(name, cls=_Command, epilog=epilog, short_help=f"{summary}.")(call)
+        app.command(name, epilog=epilog, short_help=f"{summary}.")(call)
         return function
 
     return add

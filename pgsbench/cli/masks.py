@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pgsbench import completion
+from pgsbench.cli import completion
 from pgsbench.cli import options as opt
 from pgsbench.cli.commands import argument, command, group, names_in, option
 from pgsbench.progress import Bars
@@ -17,7 +17,7 @@ from pgsbench.reporting import terminal
 app = group("Masking strategies: described, seen, measured.", name="masks")
 
 _TEXTS = "Text strategies, joined by commas (default: the study's)."
-Texts = Annotated[str | None, option(_TEXTS, tab=completion.text_strategies)]
+Texts = Annotated[str | None, option(_TEXTS)]
 Keep = Annotated[int | None, option("Tokens of a caption that stay, with both marks (default: its own).")]
 _DIAGNOSED = "Strategies, joined by commas (default: the study's arms; with data all but none and flip)."
 _PREVIEWED = "Strategies, joined by commas (default: pgs,random,grid; of a study: its arms)."
@@ -38,7 +38,7 @@ def list_(json: opt.Json = False) -> None:
 
 @command(app, "pgsbench masks show pgs")
 def show(
-    name: Annotated[str, argument("A strategy's name, or file.py:Class.", tab=completion.strategies)],
+    name: Annotated[str, argument("A strategy's name, or file.py:Class.")],
     text: Annotated[bool, option("The text strategy, where pictures have this name, too.", "--text")] = False,
 ) -> None:
     """Describe a strategy or a text strategy: the method, its fields and their defaults."""
@@ -50,7 +50,7 @@ def show(
 @command(app, "pgsbench masks preview cat.jpg dog.jpg --strategies pgs,random,grid --to masks.png", slow=True)
 def preview(
     images: Annotated[list[str] | None, argument("Image files, or one study.", "[IMAGES | STUDY]")] = None,
-    strategies: Annotated[str | None, option(_PREVIEWED, tab=completion.strategy_list)] = None,
+    strategies: Annotated[str | None, option(_PREVIEWED)] = None,
     mask_ratio: Annotated[float | None, option("Share of patches masked (default: each one's own).")] = None,
     to: Annotated[Path, option("The figure: .png, .pdf or .svg.", metavar="FILE")] = Path("masks.png"),
     data: Annotated[str | None, option("Take pictures of this training data instead.")] = None,
@@ -77,8 +77,8 @@ def preview(
 
 @command(app, "pgsbench masks diagnose baselines --strategies pgs,flip,grid", slow=True)
 def diagnose(
-    study_or_data: Annotated[str, argument("Or shards.", "STUDY|DATA", tab=completion.studies_or_data)],
-    strategies: Annotated[str | None, option(_DIAGNOSED, tab=completion.strategy_list)] = None,
+    study_or_data: Annotated[str, argument("Or shards.", "STUDY|DATA", tab=completion.studies)],
+    strategies: Annotated[str | None, option(_DIAGNOSED)] = None,
     batches: Annotated[int, option("Training batches to look at.", min=1, max=100_000)] = 8,
     seeds: Annotated[int, option("Seeds of each mask.", min=2, max=1000)] = 2,
     find_threshold: Annotated[float | None, option(_THRESHOLD, metavar="RATIO")] = None,
@@ -107,19 +107,3 @@ def diagnose(
         typer.echo(line)
     if found.is_study and to is None:
         open_study(study_or_data, output=output).sync()
-
-
-@command(app, "pgsbench masks findings photos/*.jpg", slow=True)
-def findings(
-    images: Annotated[list[Path] | None, argument("Image files; two or more.")] = None,
-    data: Annotated[str, option("Without images: pictures of this training data.")] = "scenes",
-    count: Annotated[int, option("How many of the data.", min=2, max=100_000)] = 256,
-    model: Annotated[str | None, option("Whose patches (default: ViT-B-16; for data scenes-vit).")] = None,
-    seed: Annotated[int, option("Decides what is random in a mask.", min=0, max=2**32 - 1)] = 0,
-    json: opt.Json = False,
-) -> None:
-    """Measure what the published CLIP-PGS code does differently from its paper."""
-    from pgsbench.inspection.findings import findings as measured
-
-    tables = measured(images or [], data=data, count=count, model=model, seed=seed)
-    terminal.show(*tables, json=json)

@@ -10,7 +10,7 @@ from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any
 
-from pgsbench import completion
+from pgsbench.cli import completion
 from pgsbench.cli.commands import argument, option
 
 
@@ -22,7 +22,6 @@ def _forbid_network(offline: bool) -> bool:
 
 _STUDY = "A study file, or the name of one that ships."
 _SUITE = "A suite that ships, a suite's YAML file, or clip_benchmark:NAME."
-_NUMERICS = "Reuse runs of other devices, precisions and PyTorch versions, too."
 _OFFLINE = "Fetch no data or models, as with HF_HUB_OFFLINE=1; an MLflow store is asked all the same."
 
 StudyArgument = Annotated[str, argument(_STUDY, tab=completion.studies)]
@@ -30,14 +29,14 @@ StudyOption = Annotated[str, option(_STUDY, tab=completion.studies)]
 StudyRun = Annotated[str, argument("Name of a study under runs/.", "STUDY", tab=completion.studies_run)]
 Set = Annotated[list[str] | None, option("Set a value of the study; repeatable.", "--set", metavar="A.B=V")]
 Seeds = Annotated[int | None, option("Number of seeds: 0, 1, ... (default: the study's).", min=1, max=1000)]
-Candidate = Annotated[str | None, option("The arm in question (default: the study's).", tab=completion.arms)]
+Candidate = Annotated[str | None, option("The arm in question (default: the study's).")]
 Output = Annotated[Path, option("Where runs/ and reports/ are kept.", metavar="DIR")]
 Json = Annotated[bool, option("Print the tables as JSON.", "--json")]
 BatchSize = Annotated[int, option("Pictures or texts encoded at a time.", min=1, max=2**20)]
 Device = Annotated[str, option("auto, cpu, cuda or one GPU such as cuda:1.")]
 Threads = Annotated[int, option("CPU threads.", min=1, max=256)]
-Suite = Annotated[str, option(_SUITE, tab=completion.suites)]
-SuiteArgument = Annotated[str, argument(_SUITE, tab=completion.suites)]
+Suite = Annotated[str, option(_SUITE)]
+SuiteArgument = Annotated[str, argument(_SUITE)]
 Root = Annotated[Path | None, option("Where public sets lie (default: PGSBENCH_DATA).", metavar="DIR")]
 Offline = Annotated[bool, option(_OFFLINE, "--offline", callback=_forbid_network)]
 
@@ -52,7 +51,6 @@ class StudyOptions:
     jobs: Annotated[int | None, option("Runs at a time (default: GPUs, or up to 4 cores).", min=1)] = None
     threads: Annotated[int | None, option("CPU threads (or OMP_NUM_THREADS, or 1).", min=1, max=256)] = None
     device: Device = "auto"
-    any_numerics: Annotated[bool, option(_NUMERICS, "--any-numerics")] = False
     on: Annotated[str, option("local, slurm, or slurm:PROFILE of cluster.yaml.", metavar="ENGINE")] = "local"
     detach: Annotated[bool, option("Plan, submit, return; locally workers do the work.", "--detach")] = False
     dry_run: Annotated[bool, option("Print the plan: runs, steps, samples, minutes.", "--dry-run")] = False

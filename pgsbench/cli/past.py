@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pgsbench import completion
+from pgsbench.cli import completion
 from pgsbench.cli import options as opt
 from pgsbench.cli.commands import argument, command, group, names_in, option
 from pgsbench.reporting import terminal
@@ -28,7 +28,7 @@ _REFERENCE = "What is believed: a study under runs/, or a report's folder; or ST
 @command(runs, "pgsbench runs ls --study ratio --min-score 60 --sort score", name="ls")
 def list_(
     study: Annotated[str | None, option("Runs of this study.", tab=completion.studies_run)] = None,
-    arm: Annotated[str | None, option("Runs of this arm.", tab=completion.arms)] = None,
+    arm: Annotated[str | None, option("Runs of this arm.")] = None,
     min_score: Annotated[float | None, option("At least this score in percent.", min=0, max=100)] = None,
     newer: Annotated[str | None, option("Begun within this time: 90m, 12h, 2d, 1w.", metavar="AGE")] = None,
     metric: Annotated[str, option(f"{_METRIC}.")] = "mean",
@@ -169,17 +169,14 @@ def sync(study: StudyRunOrAll = None, output: opt.Output = Path()) -> None:
     from pgsbench.session.past_studies import sync as feed
 
     for name, done in feed(study, output=output):
-        typer.echo(f"{name}: {done.runs} runs; sent {done.points} values, {done.files} files")
+        typer.echo(f"{name}: {done.runs} runs, {done.fed} of them new or changed")
         if done.problem:
             raise RunError(f"MLflow is behind: {done.problem}", where=name)
 
 
 @command(app, "pgsbench ui --port 5000")
-def ui(
-    port: Annotated[int, option("Port of the server.")] = 5000,
-    host: Annotated[str, option("Where to listen; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
-) -> None:
+def ui(port: Annotated[int, option("Port of the server.")] = 5000) -> None:
     """Open MLflow's web pages on what was tracked here, or on MLFLOW_TRACKING_URI."""
     from pgsbench.tracking.mlflow_server import serve
 
-    serve(host=host, port=port)
+    serve(port=port)

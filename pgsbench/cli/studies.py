@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from pgsbench import completion
 from pgsbench.cli import options as opt
 from pgsbench.cli.commands import command, group, names_in, only_with, option
 from pgsbench.errors import ConfigError
@@ -25,10 +24,10 @@ if TYPE_CHECKING:
 
 app = group()
 
-Baselines = Annotated[str, option("Arms or strategies, joined by commas.", tab=completion.arms)]
+Baselines = Annotated[str, option("Arms or strategies, joined by commas.")]
 _MARGIN = "With --until: smaller differences do not matter; points, or 10% of the baseline (default: 1)."
 _DIFF = "Show only what differs from it; paper: from what is published of CLIP-PGS."
-Arms = Annotated[list[str] | None, option("Only this arm; may be repeated.", tab=completion.arms)]
+Arms = Annotated[list[str] | None, option("Only this arm; may be repeated.")]
 
 
 @command(app, "pgsbench sweep studies/ratio.yaml --set training.samples=8192", slow=True)
@@ -191,7 +190,7 @@ def _open(study: str, options: opt.StudyOptions, *, stays: bool = False) -> Stud
         raise ConfigError(rule, where="--detach", way_out=way_out)
     file = open_by_name(study, overrides=options.set_ or [], seeds=options.seeds)
     how: dict[str, Any] = {"output": options.output, "device": options.device, "threads": options.threads}
-    how |= {"any_numerics": options.any_numerics, "command": shlex.join(["pgsbench", *sys.argv[1:]])}
+    how |= {"command": shlex.join(["pgsbench", *sys.argv[1:]])}
     if (options.detach or options.on != "local") and not options.dry_run:
         from pgsbench.session.workers import for_others
 

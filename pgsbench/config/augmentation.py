@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from pgsbench.config.strict import Strict
+from pgsbench.config.strict import MismatchError, Strict
 
 Share = Annotated[float, Field(ge=1e-6, le=1)]
 Factor = Annotated[float, Field(ge=0.01, le=100)]
@@ -27,7 +27,7 @@ class AugmentConfig(Strict):
     @model_validator(mode="after")
     def _ordered(self) -> AugmentConfig:
         if self.scale[0] > self.scale[1] or self.ratio[0] > self.ratio[1]:
-            raise ValueError("scale and ratio are (least, most)")
+            raise MismatchError("scale and ratio are (least, most)", "scale", "ratio")
         if self.color_jitter_prob and self.color_jitter is None:
-            raise ValueError("color_jitter_prob needs color_jitter")
+            raise MismatchError("color_jitter_prob needs color_jitter", "color_jitter_prob", "color_jitter")
         return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_args
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pgsbench.config.schema import SHORT_FORMS
+from pgsbench.config.strict import MismatchError
 from pgsbench.config.yaml_text import parse_yaml
 from pgsbench.errors import ConfigError, UserError, nearest
 
@@ -160,8 +160,9 @@ def _copied(data: Any) -> Any:
 def _follows(detail: ErrorDetails, left_out: set[Path]) -> bool:
     """Tell whether a mistake may be there only because something else has been left out."""
     path = _path(detail)
-    if detail["type"] == "value_error":  # a rule of ours, which names the fields it compares
-        return bool(set(re.findall(r"\w+", detail["msg"])) & {part for left in left_out for part in left})
+    rule = detail.get("ctx", {}).get("error")
+    if isinstance(rule, MismatchError):
+        return any(name in left for left in left_out for name in rule.fields)
     if detail["type"] == "missing":  # it was there before, or has been told already
         return any(left[: len(path) - 1] == path[:-1] for left in left_out)
     return any(left[: len(path)] == path for left in left_out)

@@ -27,7 +27,7 @@ from pydantic import (
 from pgsbench.config import sources
 from pgsbench.config.augmentation import AugmentConfig
 from pgsbench.config.search import SearchConfig
-from pgsbench.config.strict import Strict
+from pgsbench.config.strict import MismatchError, Strict
 
 #: Pattern of the names of studies and arms. They name folders; a space would end them in a label.
 NAME = "[A-Za-z0-9][A-Za-z0-9._-]*"
@@ -107,9 +107,8 @@ class DataConfig(Strict):
     def _one_for_each_source(cls, weights: list[float] | None, info: ValidationInfo) -> list[float] | None:
         train = info.data.get("train")  # absent where it is wrong itself
         if weights and train and len(weights) != (count := len(train.split("::"))):
-            raise ValueError(
-                f"each part of data.train between `::` has a weight: {count}, not {len(weights)}"
-            )
+            rule = f"each part of data.train between `::` has a weight: {count}, not {len(weights)}"
+            raise MismatchError(rule, "train", "weights")
         return weights
 
     @property
@@ -245,7 +244,8 @@ class TrainingConfig(Strict):
     @model_validator(mode="after")
     def _at_least_one_step(self) -> TrainingConfig:
         if self.samples < self.batch_size:
-            raise ValueError(f"samples ({self.samples}) must be at least batch_size ({self.batch_size})")
+            rule = f"samples ({self.samples}) must be at least batch_size ({self.batch_size})"
+            raise MismatchError(rule, "samples", "batch_size")
         return self
 
     @property
@@ -364,7 +364,8 @@ class StudyConfig(Strict):
     @model_validator(mode="after")
     def _seconds_of_one_device(self) -> StudyConfig:
         if self.budget and self.budget.equal == "seconds" and self.devices_per_run > 1:
-            raise ValueError("a budget of seconds is timed on one device, so devices_per_run must be 1")
+            rule = "a budget of seconds is timed on one device, so devices_per_run must be 1"
+            raise MismatchError(rule, "budget", "devices_per_run")
         return self
 
     @property

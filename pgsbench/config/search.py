@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from pgsbench.config.strict import Strict
+from pgsbench.config.strict import MismatchError, Strict
 
 #: What a search can set a score against, or keep below a limit.
 COSTS = ("train_seconds", "tokens", "flops", "memory")
@@ -41,10 +41,16 @@ class Range(Strict):
     @model_validator(mode="after")
     def _ordered(self) -> Range:
         if not self.low < self.high:
-            raise ValueError("low must be below high")
+            raise MismatchError("low must be below high", "low", "high")
         is_whole = self.step == 1 and self.low.is_integer() and self.high.is_integer()
         if self.log and (self.low <= 0 or not (self.step is None or is_whole)):
-            raise ValueError("a logarithmic range needs low > 0 and no step but 1 between whole numbers")
+            raise MismatchError(
+                "a logarithmic range needs low > 0 and no step but 1 between whole numbers",
+                "low",
+                "high",
+                "log",
+                "step",
+            )
         return self
 
 
@@ -137,11 +143,21 @@ class SearchConfig(Strict):
     @model_validator(mode="after")
     def _pruner_has_one_number_to_look_at(self) -> SearchConfig:
         if self.pruner and self.probe is None:
-            raise ValueError("a pruner needs a probe, as `probe: {tasks: [classification]}`")
+            raise MismatchError(
+                "a pruner needs a probe, as `probe: {tasks: [classification]}`", "pruner", "probe"
+            )
         if self.pruner and len(self.metrics) > 1:
-            raise ValueError("a pruner works for one metric; what is cheap and poor may be on the front")
+            raise MismatchError(
+                "a pruner works for one metric; what is cheap and poor may be on the front",
+                "pruner",
+                "metric",
+            )
         if self.pruner and all(path.startswith("data.") for path in self.space):
-            raise ValueError("no point of a search over data is better than another: there is none to prune")
+            raise MismatchError(
+                "no point of a search over data is better than another: there is none to prune",
+                "pruner",
+                "space",
+            )
         return self
 
     @property

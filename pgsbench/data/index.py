@@ -92,7 +92,8 @@ def summaries(shards: Sequence[str], *, progress: store.Progress | None = None) 
     """
     names = list(dict.fromkeys(shards))
     with ThreadPoolExecutor(THREADS) as pool:
-        known = dict(zip(names, pool.map(_recall, names), strict=True))  # of a URL, a request
+        places = zip(names, pool.map(_existing_place, names), strict=True)  # of a URL, a request
+        known = {shard: _recall(place) for shard, place in places}  # not in threads: see `_recall`
         unknown = [shard for shard, found in known.items() if found is None]
         for number, (shard, found) in enumerate(zip(unknown, pool.map(_make, unknown), strict=True), 1):
             known[shard] = found.summary
@@ -117,8 +118,8 @@ def index_of(shard: str) -> ShardIndex:
         return _make(shard)
 
 
-def _recall(shard: str) -> ShardSummary | None:
-    place = _existing_place(shard)
+def _recall(place: Path) -> ShardSummary | None:
+    """Return what is remembered; NumPy parses headers with `ast`, which CPython 3.11 may fail at in threads."""
     try:
         with np.load(place, allow_pickle=False) as kept:
             return ShardSummary(**json.loads(kept["summary"].tobytes()))

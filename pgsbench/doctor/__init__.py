@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pgsbench.doctor import machine, stores
-from pgsbench.doctor.check import OK, PROBLEM, WARNING, Check
-from pgsbench.reporting.render import Table, counted
+from pgsbench.doctor.machine import OK, PROBLEM, WARNING, Check
+from pgsbench.reporting.render import Header, Table, counted
 
 
 def checks(output: Path = Path()) -> Iterator[Check]:
@@ -33,5 +33,5 @@ def checks_table(found: Sequence[Check]) -> Table:
     rows.sort(key=lambda row: order.index(row[1]))
     problems, warnings, fine = (sum(one.state == state for one in found) for state in order)
     counts = f"{counted(problems, 'problem')}, {counted(warnings, 'warning')}, {fine} ok"
-    header = ["what", "state", "found", "remedy"]
-    return Table("This machine", header, rows, [f"{counts}."], text_columns=(1, 2, 3))
+    header: Header = ["what", "state", "found", "remedy"]
+    return Table("This machine", header, rows, [f"{counts}."])

@@ -8,11 +8,11 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from pgsbench.data import store as data_store
-from pgsbench.doctor.check import PROBLEM, WARNING, Check, worse_if
 
 #: Space that a data set and a few runs take, and space below which the next file may fail.
 ROOM_GIB, FULL_GIB = 5.0, 0.5
@@ -23,6 +23,30 @@ SHARED_MEMORY_GIB = 0.5
 
 _NETWORK_DISKS = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "lustre", "beegfs", "gpfs"}
 _PACKAGES = ("torch", "open_clip_torch", "clip_benchmark", "numpy", "mlflow", "optuna")
+
+OK, WARNING, PROBLEM = "ok", "warning", "problem"
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was looked at, and what to do about it.
+
+    Attributes:
+        what: What was looked at.
+        found: What is there.
+        state: ``ok``, ``warning`` (something is slow or missing) or ``problem`` (something will fail).
+        remedy: What to do about it; empty where all is well.
+    """
+
+    what: str
+    found: str
+    state: str = OK
+    remedy: str = ""
+
+
+def worse_if(condition: object, state: str) -> str:
+    """Return the state where the condition holds, else ``ok``."""
+    return state if condition else OK
 
 
 def versions() -> Iterator[Check]:

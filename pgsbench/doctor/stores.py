@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pgsbench.config.cluster_profiles import cluster_file, read_profile
-from pgsbench.doctor.check import PROBLEM, WARNING, Check
+from pgsbench.doctor.machine import PROBLEM, WARNING, Check
 from pgsbench.errors import ConfigError, PluginError
 from pgsbench.evaluation.protocols import PROTOCOLS
 from pgsbench.masking import STRATEGIES

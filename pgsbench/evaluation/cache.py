@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pgsbench.disk.whole_files import atomic
+from pgsbench.errors import EvaluationError
 
 KEY_BYTES = 16
 
@@ -32,6 +33,10 @@ LIMIT_BYTES = 10 << 30
 def content_key(content: bytes) -> bytes:
     """Return the key of a content: its BLAKE2b hash of `KEY_BYTES` bytes."""
     return hashlib.blake2b(content, digest_size=KEY_BYTES).digest()
+
+
+#: New embeddings that are kept in memory before they go to the cache as one file.
+ROWS_A_FILE = 1 << 12
 
 
 class EmbeddingCache:
@@ -89,6 +94,76 @@ class EmbeddingCache:
     def _give_up(self, error: Exception) -> None:
         self._keeps = False
         print(f"warning: embeddings are not kept: {error}", file=sys.stderr)
+
+
+class Table:
+    """Rows of embeddings by content key, those of earlier evaluations first."""
+
+    def __init__(self, kind: str, cache: EmbeddingCache | None) -> None:
+        self.kind, self.cache = kind, cache
+        self._row_of: dict[bytes, int] = {}
+        self._num_rows = 0  # rows given out, some of them still to be appended
+        self._used = set[int]()
+        self._blocks: list[Tensor] = []
+        self._new_blocks: list[Tensor] = []  # appended, and not yet flushed
+        self._new_keys: list[bytes] = []  # their keys, then those of what is still to be appended
+        for keys, embeddings in cache.blocks(kind) if cache else ():
+            for i, key in enumerate(keys):
+                self._row_of.setdefault(key, self._num_rows + i)
+            self._num_rows += len(keys)
+            self._blocks.append(embeddings)
+
+    @property
+    def num_used(self) -> int:
+        """Distinct contents that were asked for."""
+        return len(self._used)
+
+    def row(self, key: bytes) -> tuple[int, bool]:
+        """Return the row of a content, and whether it is new and still has to be appended."""
+        is_new = key not in self._row_of
+        if is_new:
+            self._row_of[key] = self._num_rows
+            self._num_rows += 1
+            self._new_keys.append(key)
+        row = self._row_of[key]
+        self._used.add(row)
+        return row, is_new
+
+    def append(self, embeddings: Tensor) -> None:
+        """Add embeddings in the order in which their rows were asked for."""
+        bad = int((~torch.isfinite(embeddings).all(dim=1)).sum())
+        if bad:
+            raise EvaluationError(
+                f"{bad} of {len(embeddings)} {self.kind} embeddings of a batch are not finite",
+                where=f"{self.kind} tower",
+                way_out="the model has diverged or its weights are damaged; look at the training's loss",
+            )
+        self._new_blocks.append(embeddings)
+        if sum(map(len, self._new_blocks)) >= ROWS_A_FILE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Make what was appended one block, and hand it to the cache."""
+        if not self._new_blocks:
+            return
+        block = torch.cat(self._new_blocks)
+        keys, self._new_keys = self._new_keys[: len(block)], self._new_keys[len(block) :]
+        self._new_blocks = []
+        self._blocks.append(block)
+        if self.cache:
+            self.cache.add(self.kind, keys, block)
+
+    def take(self, rows: list[int]) -> Tensor:
+        """Return the embeddings of these rows, all of them flushed."""
+        if not rows:
+            return torch.empty(0, 0)
+        wanted, start = torch.tensor(rows), 0
+        taken = torch.empty(len(rows), self._blocks[0].shape[1])
+        for block in self._blocks:
+            here = (wanted >= start) & (wanted < start + len(block))
+            taken[here] = block[wanted[here] - start]
+            start += len(block)
+        return taken
 
 
 def _file_name(kind: str, keys: bytes, embeddings: Tensor) -> str:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import ctypes
+import io
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache as once
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 
+from pgsbench.data.tar import EncodedImage
+from pgsbench.data.transforms import normalise
 from pgsbench.devices import usable_cores, use
-from pgsbench.errors import ConfigError, EvaluationError, nearest
-from pgsbench.evaluation.allocator import keep_freed_memory
-from pgsbench.evaluation.cache import EmbeddingCache, content_key
-from pgsbench.evaluation.preprocess import NamedImage, Preprocess
+from pgsbench.errors import ConfigError, DataError, nearest
+from pgsbench.evaluation.cache import ROWS_A_FILE, EmbeddingCache, Table, content_key
 
 if TYPE_CHECKING:  # importing open_clip takes seconds, and reading a suite does not need it
     from pgsbench.models.clip import Clip
@@ -36,12 +41,15 @@ CPU_BATCH_SIZE = 32
 #: Most threads that decode pictures for a GPU.
 MAX_DECODERS = 16
 
+#: A picture and its name in messages.
+NamedImage = tuple[str, EncodedImage]
+
 #: Told between batches: ``"pictures"`` or ``"texts"``, how many are done, of how many (None: not known).
 Watch = Callable[[str, int, int | None], None]
 
-#: New embeddings that are kept in memory before they go to the cache as one file.
-ROWS_A_FILE = 1 << 12
 
+#: Parameters of glibc's ``mallopt`` (malloc.h).
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 #: Precisions of encoding by name; None: float32 all through, which agrees with published numbers.
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -96,7 +104,7 @@ class Encoder:
             self.batch_size = min(batch_size, CPU_BATCH_SIZE)
             keep_freed_memory()
         self.preprocess, self.autocast = Preprocess(clip.preprocess_cfg), autocast
-        self._images, self._texts = _Table("image", cache), _Table("text", cache)
+        self._images, self._texts = Table("image", cache), Table("text", cache)
         self._row_of_text: dict[str, int] = {}
         self.watch: Watch = lambda kind, done, total: None  #: Called between batches; may raise to stop.
         self._kind, self._done = "", 0  # what the present call has done
@@ -204,76 +212,6 @@ class Encoder:
         return encoded
 
 
-class _Table:
-    """Rows of embeddings by content key, those of earlier evaluations first."""
-
-    def __init__(self, kind: str, cache: EmbeddingCache | None) -> None:
-        self.kind, self.cache = kind, cache
-        self._row_of: dict[bytes, int] = {}
-        self._num_rows = 0  # rows given out, some of them still to be appended
-        self._used = set[int]()
-        self._blocks: list[Tensor] = []
-        self._new_blocks: list[Tensor] = []  # appended, and not yet flushed
-        self._new_keys: list[bytes] = []  # their keys, then those of what is still to be appended
-        for keys, embeddings in cache.blocks(kind) if cache else ():
-            for i, key in enumerate(keys):
-                self._row_of.setdefault(key, self._num_rows + i)
-            self._num_rows += len(keys)
-            self._blocks.append(embeddings)
-
-    @property
-    def num_used(self) -> int:
-        """Distinct contents that were asked for."""
-        return len(self._used)
-
-    def row(self, key: bytes) -> tuple[int, bool]:
-        """Return the row of a content, and whether it is new and still has to be appended."""
-        is_new = key not in self._row_of
-        if is_new:
-            self._row_of[key] = self._num_rows
-            self._num_rows += 1
-            self._new_keys.append(key)
-        row = self._row_of[key]
-        self._used.add(row)
-        return row, is_new
-
-    def append(self, embeddings: Tensor) -> None:
-        """Add embeddings in the order in which their rows were asked for."""
-        bad = int((~torch.isfinite(embeddings).all(dim=1)).sum())
-        if bad:
-            raise EvaluationError(
-                f"{bad} of {len(embeddings)} {self.kind} embeddings of a batch are not finite",
-                where=f"{self.kind} tower",
-                way_out="the model has diverged or its weights are damaged; look at the training's loss",
-            )
-        self._new_blocks.append(embeddings)
-        if sum(map(len, self._new_blocks)) >= ROWS_A_FILE:
-            self.flush()
-
-    def flush(self) -> None:
-        """Make what was appended one block, and hand it to the cache."""
-        if not self._new_blocks:
-            return
-        block = torch.cat(self._new_blocks)
-        keys, self._new_keys = self._new_keys[: len(block)], self._new_keys[len(block) :]
-        self._new_blocks = []
-        self._blocks.append(block)
-        if self.cache:
-            self.cache.add(self.kind, keys, block)
-
-    def take(self, rows: list[int]) -> Tensor:
-        """Return the embeddings of these rows, all of them flushed."""
-        if not rows:
-            return torch.empty(0, 0)
-        wanted, start = torch.tensor(rows), 0
-        taken = torch.empty(len(rows), self._blocks[0].shape[1])
-        for block in self._blocks:
-            here = (wanted >= start) & (wanted < start + len(block))
-            taken[here] = block[wanted[here] - start]
-            start += len(block)
-        return taken
-
-
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Put a model and all its parts into evaluation mode, and each back to the mode it was in."""
@@ -317,3 +255,81 @@ def _prepared(
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
+
+
+class Preprocess:
+    """open_clip's evaluation transform for batches of image files.
+
+    Pictures are resized and cropped one by one, by open_clip's own steps, where they do not have the model's
+    size already. Then a whole batch is normalised at once: the same operations on the same numbers, hence the
+    same bits.
+
+    Args:
+        preprocess_cfg: open_clip's configuration: size, mean, std, interpolation, resize_mode.
+    """
+
+    def __init__(self, preprocess_cfg: Mapping[str, Any]) -> None:
+        from pgsbench.models.transform import fitting  # open_clip: seconds, so not for reading suites
+
+        size = preprocess_cfg["size"]
+        self.height, self.width = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+        self._fit = fitting(preprocess_cfg)
+        self._mean, self._std = preprocess_cfg["mean"], preprocess_cfg["std"]
+
+    def __call__(self, batch: Sequence[NamedImage]) -> Tensor:
+        """Return a batch of b pictures as (b, 3, height, width) float32.
+
+        Raises:
+            DataError: A picture cannot be decoded, or not be brought to the model's size.
+        """
+        pictures = [self._fitted(name, decode(name, image)) for name, image in batch]
+        pixels = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))
+        return normalise(pixels.permute(0, 3, 1, 2).contiguous(), self._mean, self._std)
+
+    def _fitted(self, name: str, picture: Image.Image) -> Image.Image:
+        if picture.size == (self.width, self.height):
+            return picture
+        try:
+            return self._fit(picture)
+        except Exception as error:  # of Pillow, torchvision or the memory
+            raise DataError(
+                f"the picture cannot be brought to the model's size: {type(error).__name__}: {error}",
+                where=name,
+                value=f"{picture.width} x {picture.height} pixels",
+                way_out="leave this picture out, or crop it",
+            ) from error
+
+
+def decode(name: str, image: EncodedImage) -> Image.Image:
+    """Return an image file's picture in RGB.
+
+    Raises:
+        DataError: It is no picture, or a damaged one.
+    """
+    try:
+        picture: Image.Image = Image.open(io.BytesIO(image.data))
+        picture.load()
+        return picture if picture.mode == "RGB" else picture.convert("RGB")  # which would copy it
+    except Exception as error:  # decoders of damaged files raise anything
+        raise DataError(
+            f"the picture cannot be decoded: {type(error).__name__}: {error}",
+            where=name,
+            way_out="copy, fetch or make this picture again",
+        ) from error
+
+
+@once
+def keep_freed_memory() -> bool:
+    """Let this process keep the memory that its tensors free, for the next ones.
+
+    An image tower frees and takes blocks of tens of MiB in every layer. By default glibc maps each of them
+    anew, which costs a fault a page: 6 to 8 % of the time of a zero-shot evaluation of ViT-B/32 on a CPU.
+
+    Returns:
+        Whether it will; False where the C library is another one.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    return bool(mallopt(M_MMAP_THRESHOLD, 2**30) and mallopt(M_TRIM_THRESHOLD, 2**31 - 1))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from functools import cache as cache_forever
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,22 +17,24 @@ from pgsbench.errors import DataError, EvaluationError, Interrupted
 from pgsbench.evaluation import task_results
 from pgsbench.evaluation.cache import EmbeddingCache
 from pgsbench.evaluation.embed import Encoder
-from pgsbench.evaluation.identity import data_states, suite_fingerprint, task_key
+from pgsbench.evaluation.identity import (
+    data_states,
+    encoding_environment,
+    model_key,
+    suite_fingerprint,
+    task_key,
+)
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.scoring import group_means, primary_of, scores_of
 from pgsbench.evaluation.suite import Suite, Task, builtin_dataset
 from pgsbench.evaluation.task_data import FindData, data_folder, locate, protocol_at_work
 from pgsbench.evaluation.task_results import TaskResult
-from pgsbench.evaluation.watch import TaskWatch
-from pgsbench.hashing import canonical_json, file_hash
+from pgsbench.hashing import file_hash
 from pgsbench.models.clip import Clip
 from pgsbench.records.scores import Scores
 
-#: Two models with the same tokens for these count as having the same tokenizer.
-PROBE_TEXTS = ["a photo of 3 cats.", "Zwölf Boxkämpfer, jagen Viktor!", "quick brown foxes'\njumps & more"]
-
-#: A new version of these may encode the same picture differently.
-ENCODING_LIBRARIES = ("open_clip_torch", "torch", "torchvision", "pillow")
+#: Progress within a task is told once it has taken this long; most tasks are over by then.
+QUIET_SECONDS = 1.0
 
 
 def evaluate(
@@ -86,16 +86,14 @@ def evaluate(
     folders = locate(suite, data_folder)
     states = data_states(suite, folders)  # as they are before anything is read
     is_known = bool(checkpoint_sha256) and mask is None
-    environment = _environment(torch.device(device), autocast)
-    tokens = clip.tokenize(PROBE_TEXTS).tolist()
-    identity = [checkpoint_sha256, mask, clip.model_cfg, clip.preprocess_cfg, tokens]
-    model_key = _hash([*identity, environment, code_hash()])
+    environment = encoding_environment(torch.device(device), autocast)
+    model = model_key(clip, checkpoint_sha256, mask, environment)
     encode = Encoder(
         clip,
         device=device,
         batch_size=batch_size,
         autocast=autocast,
-        cache=EmbeddingCache(cache, model_key) if cache and is_known else None,
+        cache=EmbeddingCache(cache, model) if cache and is_known else None,
     )
     origins = _origins(part_of or suite, data_folder)
     found: dict[str, TaskResult] = {}
@@ -106,13 +104,13 @@ def evaluate(
             raise Interrupted
         if progress:
             progress("tasks", number, len(suite.tasks))
-        key = task_key(task, states[task.name], model_key, origins[task.name])
+        key = task_key(task, states[task.name], model, origins[task.name])
         places = (out, *earlier) if is_known else ()
         known = {place: result for place in places if (result := task_results.read(place, task, key))}
         if known:
             reused.append(task.name)
         keys[task.name] = key
-        encode.watch = TaskWatch(task, folders[task.name], progress, should_stop)
+        encode.watch = _TaskWatch(task, folders[task.name], progress, should_stop)
         found[task.name] = next(iter(known.values()), None) or _measure(
             task, folders[task.name], encode, origins[task.name]
         )
@@ -136,6 +134,46 @@ def evaluate(
     with _writing(out):
         report.write(out)
     return report
+
+
+class _TaskWatch:
+    """Called between batches with what is encoded and how much of it is done.
+
+    Args:
+        task: The task.
+        folder: Its data, which is counted where neither the encoder nor the task knows the total.
+        progress: Told ``"TASK: pictures"`` or ``"TASK: texts"``, how many are done, and of how many.
+        should_stop: Asked each time.
+    """
+
+    def __init__(
+        self, task: Task, folder: Path, progress: Progress | None, should_stop: Callable[[], bool]
+    ) -> None:
+        self._task, self._folder = task, folder
+        self._progress, self._should_stop = progress, should_stop
+        self._total = task.size
+        self._began = time.monotonic()
+
+    def __call__(self, kind: str, done: int, total: int | None) -> None:
+        """Tell the progress.
+
+        Args:
+            kind: ``"pictures"`` or ``"texts"``.
+            done: How many of this call to the encoder are done.
+            total: How many there are; None: the encoder does not know.
+
+        Raises:
+            Interrupted: `should_stop` said so.
+        """
+        if self._should_stop():
+            raise Interrupted
+        if self._progress is None or time.monotonic() - self._began < QUIET_SECONDS:
+            return
+        if total is None and self._total is None:
+            count = getattr(self._task.protocol, "count_items", None)
+            self._total = count(self._folder) if count else 0
+        known = (self._total or 0) if total is None else total
+        self._progress(f"{self._task.name}: {kind}", done, max(known, done))
 
 
 @contextmanager
@@ -184,12 +222,6 @@ def _report(
         protocols={task.name: asdict(cast(Any, task.protocol)) for task in suite.tasks},
         reused=reused,
     )
-
-
-def _environment(device: torch.device, autocast: torch.dtype | None) -> dict[str, str]:
-    precision = str(autocast or torch.float32).removeprefix("torch.")
-    libraries = {name: version(name) for name in ENCODING_LIBRARIES}
-    return {"device": device.type, "precision": precision, **libraries}
 
 
 def checked_size(task: Task, measurements: Sequence[Measurement]) -> tuple[Measurement, ...]:
@@ -270,14 +302,3 @@ def _named(m: object, origin: str) -> Measurement:
     if not isinstance(m, Measurement):
         raise TypeError(f"it yields {type(m).__name__} where a Measurement is due")
     return replace(m, units=[f"{origin}:{unit}" for unit in (m.items if m.units is None else m.units)])
-
-
-@cache_forever
-def code_hash() -> str:
-    """Return a hash of all code of pgsbench: no result or embedding outlives a change of what made it."""
-    files = sorted(Path(__file__).parents[1].rglob("*.py"))
-    return _hash([file_hash(path) for path in files])
-
-
-def _hash(value: object) -> str:
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:32]

@@ -1,19 +1,74 @@
-"""Hashes of what scores were measured on: they tell whether a task or a suite is still the same."""
+"""What decides scores, as hashes: they tell whether a model, a task or a suite is still the same."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
+
+import torch
 
 from pgsbench.data import store
 from pgsbench.errors import DataError
 from pgsbench.evaluation.suite import Suite, Task, builtin_dataset, public_set
 from pgsbench.evaluation.task_data import locate
-from pgsbench.hashing import canonical_json, file_hash
+from pgsbench.hashing import digest, file_hash
+from pgsbench.models.clip import Clip
+
+#: The code of pgsbench that decides what is measured; a test holds that nothing is missing.
+CODE = (
+    "data/damage.py",
+    "data/evalset.py",
+    "data/samples.py",
+    "data/tar.py",
+    "data/transforms.py",
+    "devices.py",
+    "evaluation/cache.py",
+    "evaluation/embed.py",
+    "evaluation/evaluate.py",
+    "evaluation/logistic.py",
+    "evaluation/protocols/*.py",
+    "evaluation/ranking.py",
+    "evaluation/task_results.py",
+    "models/architectures.py",
+    "models/clip.py",
+    "models/openclip.py",
+    "models/short_texts.py",
+    "models/transform.py",
+    "models/uninitialised.py",
+)
+
+#: A new version of these may encode or score the same picture differently.
+LIBRARIES = ("open_clip_torch", "torch", "torchvision", "pillow", "numpy", "scikit-learn")
+
+#: Two models with the same tokens for these count as having the same tokenizer.
+PROBE_TEXTS = ["a photo of 3 cats.", "Zwölf Boxkämpfer, jagen Viktor!", "quick brown foxes'\njumps & more"]
+
+
+def encoding_environment(device: torch.device, autocast: torch.dtype | None) -> dict[str, str]:
+    """Return what decides numbers beside model, data and code: device type, precision, libraries."""
+    precision = str(autocast or torch.float32).removeprefix("torch.")
+    return {"device": device.type, "precision": precision, **{name: version(name) for name in LIBRARIES}}
+
+
+def model_key(
+    clip: Clip, checkpoint_sha256: str, mask: Mapping[str, Any] | None, environment: Mapping[str, str]
+) -> str:
+    """Return a hash of a model and of how it encodes and is scored: no result outlives a change of `CODE`."""
+    tokens = clip.tokenize(PROBE_TEXTS).tolist()
+    model = [checkpoint_sha256, mask, clip.model_cfg, clip.preprocess_cfg, tokens]
+    return digest([*model, environment, code_hash()])[:32]
+
+
+@cache
+def code_hash() -> str:
+    """Return a hash of the files that `CODE` names."""
+    package = Path(__file__).parents[1]
+    return digest([file_hash(path) for name in CODE for path in sorted(package.glob(name))])
 
 
 def current_fingerprint(suite: Suite) -> str:
@@ -38,7 +93,7 @@ def suite_fingerprint(suite: Suite, states: Mapping[str, str]) -> str:
         [type(task.protocol).__qualname__, {**asdict(task), "data": _place(task)}, states[task.name]]
         for task in suite.tasks
     ]
-    return _hash([suite.name, suite.version, tasks])
+    return digest([suite.name, suite.version, tasks])
 
 
 def task_key(task: Task, state: str, model_key: str, origin: str) -> str:
@@ -59,7 +114,7 @@ def task_key(task: Task, state: str, model_key: str, origin: str) -> str:
         "limit": task.limit,
         "data": state,
     }
-    return _hash(content)
+    return digest(content)
 
 
 def data_states(suite: Suite, folders: Mapping[str, Path]) -> dict[str, str]:
@@ -95,7 +150,7 @@ def _place(task: Task) -> str:
 
 
 def _listing(folder: Path) -> str:
-    return _hash([[path.relative_to(folder).as_posix(), _state(path)] for path in sorted(_files(folder))])
+    return digest([[path.relative_to(folder).as_posix(), _state(path)] for path in sorted(_files(folder))])
 
 
 def _state(path: Path) -> str | list[int]:
@@ -111,7 +166,3 @@ def _files(folder: Path) -> Iterator[Path]:
         real = Path(here).resolve()
         below[:] = [name for name in below if not real.is_relative_to((real / name).resolve())]  # a loop
         yield from (path for path in (Path(here, name) for name in names) if path.is_file())
-
-
-def _hash(value: object) -> str:
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()

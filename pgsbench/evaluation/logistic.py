@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from pgsbench.evaluation.ranking import Ranks
 
@@ -114,38 +115,22 @@ def fit_by_adamw(
         weight_decay: AdamW's.
         seed: Decides first weights and order.
     """
-    rows = _Rows(features.float(), labels)
+    features = features.float()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = nn.Linear(features.shape[1], num_classes).to(features.device)
         optimizer = torch.optim.AdamW(model.parameters(), lr=ADAMW_LEARNING_RATE, weight_decay=weight_decay)
-        batches = DataLoader(rows, ADAMW_BATCH_SIZE, shuffle=True, collate_fn=lambda batch: batch)
+        numbers: Any = range(len(labels))  # a loader of rows themselves would take them one by one
+        batches: DataLoader[int] = DataLoader(numbers, ADAMW_BATCH_SIZE, shuffle=True)
         steps = ADAMW_EPOCHS * len(batches)
         for epoch in range(ADAMW_EPOCHS):
-            for step, (x, y) in enumerate(batches, epoch * len(batches)):
+            for step, rows in enumerate(batches, epoch * len(batches)):
                 for group in optimizer.param_groups:
                     group["lr"] = 0.5 * (1 + np.cos(np.pi * step / steps)) * ADAMW_LEARNING_RATE
                 optimizer.zero_grad()
-                F.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+                F.cross_entropy(model(features[rows]), labels[rows]).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
                 optimizer.step()
     return Linear(model.weight.detach().double(), model.bias.detach().double())
-
-
-class _Rows(Dataset[tuple[Tensor, Tensor]]):
-    """Samples that a loader takes a batch at a time: one by one, a million of them would take minutes."""
-
-    def __init__(self, features: Tensor, labels: Tensor) -> None:
-        self._features, self._labels = features, labels
-
-    def __len__(self) -> int:
-        return len(self._features)
-
-    def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
-        return self._features[row], self._labels[row]
-
-    def __getitems__(self, rows: list[int]) -> tuple[Tensor, Tensor]:
-        index = torch.tensor(rows, device=self._labels.device)
-        return self._features[index], self._labels[index]
 
 
 def search_l2(quality: Callable[[float], tuple[float, ...]]) -> float:

@@ -14,9 +14,6 @@ from pgsbench.errors import EvaluationError
 from pgsbench.evaluation.embed import Encoder
 from pgsbench.models.checkpoint import load
 
-#: In the folder of a model whose checkpoint lies elsewhere: its path.
-LINK = "checkpoint.txt"
-
 
 class Embedder:
     """Both towers of a checkpoint, as MLflow calls a model.
@@ -50,8 +47,7 @@ class Embedder:
 
 def _load_pyfunc(path: str) -> Embedder:
     """Return the model that MLflow has put into a folder."""
-    link = Path(path, LINK)
-    return Embedder(Path(link.read_text(encoding="utf-8")) if link.is_file() else Path(path))
+    return Embedder(Path(path))
 
 
 def _picture(given: str | Path | bytes) -> tuple[str, EncodedImage]:

@@ -24,7 +24,7 @@ def _table(title: str, cards: Mapping[str, Card], registry: Registry) -> Table:
     for name, point in registry.entry_points().items():
         package = point.dist.name if point.dist else "?"
         rows.append([name, "installed plugin", f"{point.value} of {package}"])
-    return Table(title, ["name", "paper", "what it does"], rows, text_columns=(1, 2))
+    return Table(title, ["name", "paper", "what it does"], rows)
 
 
 def describe(name: str, *, is_text: bool = False) -> str:

@@ -12,8 +12,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from pgsbench.colours import PALETTE
 from pgsbench.inspection.diagnosis import Diagnosis, MaskNumbers
-from pgsbench.reporting.style import LIGHT, PAGE_WIDTH, Theme, new_figure, pens, save, themed
+from pgsbench.reporting.style import INK, PAGE_WIDTH, new_figure, pens, save, themed
 
 _COLUMNS = 8
 
@@ -36,26 +37,25 @@ def write(diagnosis: Diagnosis, folder: Path) -> list[Path]:
     return [*paths, save(diagnosis_figure(diagnosis), folder / "masks.png")]
 
 
-def diagnosis_figure(diagnosis: Diagnosis, *, theme: Theme = LIGHT) -> Figure:
+def diagnosis_figure(diagnosis: Diagnosis) -> Figure:
     """Draw a histogram and a keep-rate map for each strategy, what is shown of objects, and agreement.
 
     Args:
         diagnosis: What was measured.
-        theme: Colours.
     """
     names = list(diagnosis.numbers)
     lines = max(1, -(-len(names) // _COLUMNS))
     columns = max(4, -(-len(names) // lines))  # as many in each line
     side = PAGE_WIDTH / columns
     heights = [lines * (side + 1.15), max(2.4, 1.1 + 0.2 * len(names))]
-    with themed(theme):
+    with themed():
         figure = new_figure(sum(heights))
         parts: Any = figure.subfigures(2, 1, height_ratios=heights)
         upper, lower = parts
-        _draw_strategies(upper, diagnosis.numbers, columns, theme)
+        _draw_strategies(upper, diagnosis.numbers, columns)
         left, right = lower.subplots(1, 2, width_ratios=(1.0, 1.0))
-        _draw_shares(left, diagnosis, theme)
-        _draw_agreement(right, names, diagnosis.agreement, theme)
+        _draw_shares(left, diagnosis)
+        _draw_agreement(right, names, diagnosis.agreement)
     return figure
 
 
@@ -81,7 +81,7 @@ def _frames(diagnosis: Diagnosis) -> dict[str, pd.DataFrame]:
     }
 
 
-def _draw_strategies(figure: Any, findings: Mapping[str, MaskNumbers], columns: int, theme: Theme) -> None:
+def _draw_strategies(figure: Any, findings: Mapping[str, MaskNumbers], columns: int) -> None:
     """Draw for each strategy its histogram of effective ratios, and below it where it shows patches."""
     lines = -(-len(findings) // columns)
     panels = figure.subplots(2 * lines, columns, squeeze=False, height_ratios=[0.75, 1.0] * lines)
@@ -89,7 +89,7 @@ def _draw_strategies(figure: Any, findings: Mapping[str, MaskNumbers], columns: 
         axes.set_axis_off()
     bias = {name: 100 * (each.keep_rate - each.keep_rate.mean()) for name, each in findings.items()}
     limit = max(5.0, *(float(np.abs(points).max()) for points in bias.values()))
-    pen_of = pens(findings, theme)
+    pen_of = pens(findings)
     drawn: Any = None
     for index, (name, each) in enumerate(findings.items()):
         above, below = panels[2 * (index // columns) : 2 * (index // columns) + 2, index % columns]
@@ -111,11 +111,11 @@ def _draw_strategies(figure: Any, findings: Mapping[str, MaskNumbers], columns: 
     bar.outline.set_visible(False)
 
 
-def _draw_shares(axes: Any, diagnosis: Diagnosis, theme: Theme) -> None:
+def _draw_shares(axes: Any, diagnosis: Diagnosis) -> None:
     names = list(diagnosis.numbers)
     places = np.arange(len(names))
     known = [key for key in _SHARES if any(key in each.values for each in diagnosis.numbers.values())]
-    for key, colour in zip(known, theme.palette, strict=False):
+    for key, colour in zip(known, PALETTE, strict=False):
         label, marker = _SHARES[key]
         values = [100 * diagnosis.numbers[name].values.get(key, np.nan) for name in names]
         axes.plot(values, places, marker=marker, color=colour, linestyle="none", label=label, markersize=4.5)
@@ -134,10 +134,10 @@ def _draw_shares(axes: Any, diagnosis: Diagnosis, theme: Theme) -> None:
     )
 
 
-def _draw_agreement(axes: Any, names: list[str], agreement: NDArray[np.float64], theme: Theme) -> None:
+def _draw_agreement(axes: Any, names: list[str], agreement: NDArray[np.float64]) -> None:
     axes.imshow(agreement, cmap="Blues", vmin=0.0, vmax=1.0)
     for (row, col), value in np.ndenumerate(agreement):
-        ink = "white" if value > 0.6 else theme.ink
+        ink = "white" if value > 0.6 else INK
         axes.text(col, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=6.5, color=ink)
     _bare(axes)
     axes.set_xticks(range(len(names)), names, fontsize=7, rotation=45, ha="right", rotation_mode="anchor")

@@ -13,7 +13,7 @@ from pgsbench.data.shards import open_pairs
 from pgsbench.masking.text.base import TextStrategy
 from pgsbench.models.clip import Clip
 from pgsbench.models.text_masking import TextMasking, pieces, word_counts
-from pgsbench.reporting.render import MISSING_CELL, Table
+from pgsbench.reporting.render import PERCENT, Header, Table
 
 #: Tokens named as those that are dropped most, and how often one must be seen to be named.
 NUM_NAMED, MIN_SEEN = 5, 20
@@ -47,7 +47,7 @@ def text_table(
     """
     batches = islice(reader.batches(seed=seed, batch_size=batch_size), num_batches)
     captions = [batch.texts for batch in batches]
-    rows = []
+    rows: list[list[object]] = []
     for title, strategy in texts.items():
         if strategy.keep is None:
             continue
@@ -60,11 +60,12 @@ def text_table(
         "Dropped most: the tokens with the largest share of drops, of those that occur at least "
         f"{MIN_SEEN} times."
     ]
-    header = ["text strategy", "shortened", "tokens kept", "overlap", "dropped most"]
-    return Table(f"Captions on {name}", header, rows, notes, text_columns=(4,))
+    numbers = [(name, PERCENT) for name in ("shortened", "tokens kept", "overlap")]
+    header: Header = ["text strategy", *numbers, "dropped most"]
+    return Table(f"Captions on {name}", header, rows, notes)
 
 
-def _cells(clip: Clip, masking: TextMasking, captions: list[Tensor], seed: int) -> list[str]:
+def _cells(clip: Clip, masking: TextMasking, captions: list[Tensor], seed: int) -> list[object]:
     kept = both = either = seen = num_short = num_captions = 0
     num_ids = int(max(ids.max() for ids in captions)) + 1
     seen_of = kept_of = torch.zeros(num_ids, dtype=torch.long)
@@ -84,11 +85,11 @@ def _cells(clip: Clip, masking: TextMasking, captions: list[Tensor], seed: int) 
         seen_of = seen_of + ids[between].bincount(minlength=num_ids)
         kept_of = kept_of + ids[first].bincount(minlength=num_ids)
     if not num_short:
-        return ["0.0", MISSING_CELL, MISSING_CELL, ""]
+        return [0.0, None, None, ""]
     dropped = torch.where(seen_of >= MIN_SEEN, 1 - kept_of / seen_of.clamp(min=1), -1.0)
     most = [int(token) for token in dropped.argsort(descending=True, stable=True)[:NUM_NAMED]]
     words = [
         text.strip() for text in pieces(clip.tokenize, torch.tensor([t for t in most if dropped[t] > 0]))
     ]
     shares = (num_short / num_captions, kept / seen, both / either)
-    return [*(f"{100 * share:.1f}" for share in shares), " ".join(words)]
+    return [*shares, " ".join(words)]

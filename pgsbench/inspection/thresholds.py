@@ -13,7 +13,7 @@ from pgsbench.inspection.first_masks import draw, first_view, usable
 from pgsbench.masking.base import PatchView, Strategy
 from pgsbench.masking.configure import fields_of
 from pgsbench.models.clip import Clip
-from pgsbench.reporting.render import Table
+from pgsbench.reporting.render import PERCENT, Format, Table
 
 #: Thresholds are looked for in [-1, 1], in steps of 1 / `_STEPS`.
 _STEPS = 10_000
@@ -123,13 +123,13 @@ def _has_threshold(strategy: Strategy) -> bool:
 
 def thresholds_table(found: Mapping[str, Chosen], notes: Sequence[str], target: float) -> Table:
     """Lay out what `find_thresholds` has found."""
-    rows = [
-        [name, f"{one.strategy.threshold:.4f}", f"{100 * one.effective_ratio:.1f}"]  # type: ignore[attr-defined]  # it has one
+    rows: list[list[object]] = [
+        [name, one.strategy.threshold, one.effective_ratio]  # type: ignore[attr-defined]  # it has one
         for name, one in found.items()
     ]
     return Table(
         f"Thresholds for an effective ratio of {100 * target:g} %",
-        ["strategy", "threshold", "effective ratio"],
+        ["strategy", ("threshold", Format("{:.4f}")), ("effective ratio", PERCENT)],
         rows,
         notes,
     )

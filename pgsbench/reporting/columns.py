@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from pgsbench.records.run_records import Summary
-from pgsbench.reporting.render import MISSING_CELL
+from pgsbench.reporting.render import Format
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import COMPLETE, PlannedRun
 
@@ -80,10 +80,10 @@ class Column:
         """Return the number for a row, or None where it is not known."""
         return row.summary.get(self.of) if isinstance(self.of, str) else self.of(row)
 
-    def cell(self, row: Row) -> str:
-        """Return the number as text."""
-        value = self.value(row)
-        return MISSING_CELL if value is None else self.form.format(value * self.scale)
+    @property
+    def head(self) -> tuple[str, Format]:
+        """Name and format, for the header of a table."""
+        return self.name, Format(self.form, self.scale)
 
 
 #: What an arm cost. A column that no arm has a number for is left out.

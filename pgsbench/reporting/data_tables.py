@@ -12,28 +12,29 @@ from pgsbench.data.damage import CUT, NO_ARCHIVE, VANISHED
 from pgsbench.data.verify import Verified, verify_pairs
 from pgsbench.evaluation import availability
 from pgsbench.evaluation.suite import Suite
-from pgsbench.reporting.render import Cell, Table
+from pgsbench.reporting.render import COUNT, Header, Table
 
 
 def datasets_table() -> Table:
     """Return the data sets on disk: the built-in ones, what is made of them, and one's own."""
-    rows, notes = [], [f"Folder: {store.root()} (PGSBENCH_DATA names another)."]
+    rows: list[list[object]] = []
+    notes = [f"Folder: {store.root()} (PGSBENCH_DATA names another)."]
     for name in chain.from_iterable((plain, *store.variants(plain)) for plain in store.BUILTIN):
         folder = store.find(name)
         if folder is None:
             rows.append([name, "not made yet", "", "", store.making(name)])
             continue
         dataset = store.read_manifest(folder)
-        rows.append([name, "train", f"{dataset.num_train:,}", dataset.fingerprint, _below_root(folder)])
-        rows += [[name, f"eval/{part}", f"{count:,}", "", ""] for part, count in dataset.evaluations.items()]
+        rows.append([name, "train", dataset.num_train, dataset.fingerprint, _below_root(folder)])
+        rows += [[name, f"eval/{part}", count, "", ""] for part, count in dataset.evaluations.items()]
         notes += [f"{name}: {dataset.attribution}"] if dataset.attribution else []
     rows += [[name, "train", "", "", _below_root(store.own(name))] for name in store.own_names()]
-    header = ["data set", "part", "count", "content", "folder"]
-    return Table("Data sets", header, rows, notes, text_columns=(1, 3, 4))
+    header: Header = ["data set", "part", ("count", COUNT), "content", "folder"]
+    return Table("Data sets", header, rows, notes)
 
 
-def _below_root(folder: Path) -> Cell:
-    return Cell(str(folder), short=str(folder.relative_to(store.root())))
+def _below_root(folder: Path) -> str:
+    return str(folder.relative_to(store.root()))
 
 
 def status_table(suite: Suite, *, root: Path | None, progress: store.Progress) -> Table:
@@ -45,15 +46,15 @@ def status_table(suite: Suite, *, root: Path | None, progress: store.Progress) -
         progress: Told of sets that are counted.
     """
     sets = list(availability.survey(suite, root=root, progress=progress))
-    header = ["data set", "state", "split", "count", "known size", "source"]
-    rows = []
+    header: Header = ["data set", "state", "split", ("count", COUNT), ("known size", COUNT), "source"]
+    rows: list[list[object]] = []
     for one in sets:
-        counts = ["" if number is None else f"{number:,}" for number in (one.count, one.size)]
+        counts = ["" if number is None else number for number in (one.count, one.size)]
         rows.append([one.data, one.state, ", ".join(one.splits), *counts, one.source])
     present = sum(one.state == availability.PRESENT for one in sets)
     odd = [f"{one.data}: {one.problem}" for one in sets if one.problem and one.state == availability.DAMAGED]
     notes = [*odd, f"{present} of {len(sets)} data sets are present under {root or store.root()}"]
-    return Table(f"Data of the suite {suite.name}", header, rows, notes, text_columns=(1, 2, 5))
+    return Table(f"Data of the suite {suite.name}", header, rows, notes)
 
 
 def verified_table(name: str, *, progress: store.Progress | None = None) -> tuple[Table, bool]:
@@ -72,8 +73,10 @@ def verified_table(name: str, *, progress: store.Progress | None = None) -> tupl
     if not store.is_builtin(name):
         return _samples_table(verify_pairs(name, progress=progress), name)
     folder = store.check(name, progress=progress)
-    count = f"{len(store.read_manifest(folder).sha256):,}"
-    return Table(f"Files of {name}", ["files as they were made", "folder"], [[count, str(folder)]]), False
+    count = len(store.read_manifest(folder).sha256)
+    return Table(
+        f"Files of {name}", [("files as they were made", COUNT), "folder"], [[count, str(folder)]]
+    ), False
 
 
 def _samples_table(found: Verified, train: str) -> tuple[Table, bool]:
@@ -82,9 +85,9 @@ def _samples_table(found: Verified, train: str) -> tuple[Table, bool]:
     for shard, key, reason in found.faults:
         firsts.setdefault(reason, f"{shard}:{key}")
     counts = Counter(reason for _, _, reason in found.faults)
-    rows = [[reason, f"{count:,}", firsts[reason]] for reason, count in counts.most_common()]
+    rows = [[reason, count, firsts[reason]] for reason, count in counts.most_common()]
     total = found.num_usable + len(found.faults)
-    rows.append(["usable", f"{found.num_usable:,}", ""])
+    rows.append(["usable", found.num_usable, ""])
     share, limit = len(found.faults) / total, DataConfig.model_fields["max_bad_share"].default
     notes = [f"{len(found.faults):,} of {total:,} samples cannot be used ({share:.2%})."]
     if share > limit:
@@ -94,5 +97,5 @@ def _samples_table(found: Verified, train: str) -> tuple[Table, bool]:
         notes.append(
             f"Shards that are cut, gone or no archive: {once}; each counts once, whatever it has lost."
         )
-    header = ["samples", "count", "the first"]
-    return Table(f"Samples of {train}", header, rows, notes, text_columns=(2,)), share > limit
+    header: Header = ["samples", ("count", COUNT), "the first"]
+    return Table(f"Samples of {train}", header, rows, notes), share > limit

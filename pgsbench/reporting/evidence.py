@@ -316,7 +316,7 @@ def _measurement(kept: KeptScore, evidence: Evidence, outcomes: Mapping[str, NDA
 
 
 def _scored(metric: KeptMetric, m: Measurement) -> Score:
-    from pgsbench.evaluation.score_intervals import interval
+    from pgsbench.evaluation.scoring import interval
 
     said = (metric.task, metric.group, metric.protocol, metric.metric, m.value, len(m.items), *interval(m))
     of_metric = (metric.chance, metric.primary, metric.version)
@@ -324,7 +324,7 @@ def _scored(metric: KeptMetric, m: Measurement) -> Score:
 
 
 def _groups(measured: list[tuple[KeptMetric, Measurement]]) -> dict[str, GroupMean]:
-    from pgsbench.evaluation.score_intervals import group_interval
+    from pgsbench.evaluation.scoring import group_interval
 
     found = {}
     for group in dict.fromkeys(metric.group for metric, _ in measured):

@@ -19,16 +19,7 @@ from pgsbench.reporting.search.where import gain_map
 from pgsbench.reporting.statistics.comparison import ONE_RUN, Comparison, Missing
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.study_frames import Gallery, StudyFrames
-from pgsbench.reporting.style import (
-    LIGHT,
-    SMALL,
-    Theme,
-    label_pens,
-    new_figure,
-    pens,
-    percent_tick,
-    themed,
-)
+from pgsbench.reporting.style import INK, PAPER, SMALL, label_pens, new_figure, pens, percent_tick, themed
 
 #: Up to this many labels have each its own colour; more are coloured by arm.
 MAX_APART = 7
@@ -36,7 +27,7 @@ MAX_APART = 7
 MASK_IMAGES = 3
 
 
-def loss_curves(study: StudyFrames, *, theme: Theme = LIGHT) -> Figure | None:
+def loss_curves(study: StudyFrames) -> Figure | None:
     """Training loss against pairs seen: one line per label (mean over seeds), thin lines for single seeds.
 
     Of more than `MAX_APART` labels the points of an arm look alike, without single seeds. None where there is
@@ -46,10 +37,10 @@ def loss_curves(study: StudyFrames, *, theme: Theme = LIGHT) -> Figure | None:
     if "loss" not in curves or "samples" not in curves or curves["loss"].notna().sum() < 2:
         return None
     apart = len(study.labels) <= MAX_APART
-    with themed(theme):
+    with themed():
         figure = new_figure(3.2)
         axes = figure.subplots()
-        pen_of = label_pens(study.arm_of, theme) if apart else pens(study.arms, theme)
+        pen_of = label_pens(study.arm_of) if apart else pens(study.arms)
         for label in study.labels:
             mine = curves[curves["label"] == label].dropna(subset=["loss"])
             name = label if apart else study.of(label)[0].arm
@@ -71,7 +62,7 @@ def loss_curves(study: StudyFrames, *, theme: Theme = LIGHT) -> Figure | None:
     return figure
 
 
-def ratio_accuracy(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
+def ratio_accuracy(results: Results) -> Figure | None:
     """Score against mask ratio: one panel per group, one line per arm with its 95 % band.
 
     Unmasked arms are horizontal reference lines. None where no arm was trained at two ratios.
@@ -89,13 +80,13 @@ def ratio_accuracy(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
     groups = list(results.groups)
     if not lines or not groups:
         return None
-    with themed(theme):
+    with themed():
         columns = min(3, len(groups))
         rows = -(-len(groups) // columns)
         figure = new_figure(0.6 + 2.3 * rows)
         panels = figure.subplots(rows, columns, squeeze=False).flat
         for group, axes in zip(groups, panels, strict=False):  # the rest of `panels` stays empty
-            for name, pen in pens(results.study.arms, theme).items():
+            for name, pen in pens(results.study.arms).items():
                 if name in references:
                     _reference_line(axes, results.mean(references[name], group), name, pen.colour)
                 elif name in lines:
@@ -112,31 +103,31 @@ def ratio_accuracy(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
     return figure
 
 
-def forest(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
+def forest(results: Results) -> Figure | None:
     """Differences with their intervals, one panel per pair; filled where better or worse.
 
     Such a one has the colour of the arm that is better. None where nothing could be compared.
     """
     comparisons = group_comparisons(results)
-    pen_of = pens(results.study.arms, theme)
+    pen_of = pens(results.study.arms)
     pairs = list(dict.fromkeys(one.pair for one in comparisons))
     if not any(isinstance(one.interval, Interval) for one in comparisons):
         return None
     columns = min(3, len(pairs))
     rows = -(-len(pairs) // columns)
     scopes = list(dict.fromkeys(one.of for one in comparisons))
-    with themed(theme):
+    with themed():
         lines = max(len(textwrap.wrap(pair, 22)) for pair in pairs)
         figure = new_figure(0.5 + rows * (0.3 + 0.17 * lines + 0.25 * len(scopes)))
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         panels = grid.flat
         for pair, axes in zip(pairs, panels, strict=False):  # the rest of `panels` stays empty
-            axes.axvline(0, color=theme.ink, linewidth=0.8)
+            axes.axvline(0, color=INK, linewidth=0.8)
             for one in (one for one in comparisons if one.pair == pair):
                 outcome = one.outcome
                 better = {"better": one.candidate, "worse": one.baseline}.get(outcome)
                 colour = pen_of[results.study.arm_of[better]].colour if better else None
-                _whisker(axes, one, scopes.index(one.of), theme, colour)
+                _whisker(axes, one, scopes.index(one.of), colour)
             axes.set_title(textwrap.fill(pair, 22))
             axes.tick_params(labelbottom=True)
         first = figure.axes[0]
@@ -152,7 +143,7 @@ def forest(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
     return figure
 
 
-def masks(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
+def masks(results: Results) -> Figure | None:
     """What the mask of each arm shows of the same training pictures. None where no run kept any.
 
     Of an arm with several searched points it is the one of the comparison (`Results.headline`).
@@ -171,9 +162,9 @@ def masks(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
                 seen[arm] = Seen(found.seen[:MASK_IMAGES], found.tokens)
     if first is None or (not seen and all(each.all() for each in shown.values())):
         return None
-    colours = {arm: pen.colour for arm, pen in pens(results.study.arms, theme).items()}
+    colours = {arm: pen.colour for arm, pen in pens(results.study.arms).items()}
     pictures = first.images[:MASK_IMAGES]
-    return mask_gallery(pictures, shown, grid=first.grid, colours=colours, seen=seen, theme=theme)
+    return mask_gallery(pictures, shown, grid=first.grid, colours=colours, seen=seen)
 
 
 # ------------------------------------------------------------------------------------------------ parts
@@ -200,11 +191,11 @@ def _reference_line(axes: Any, mean: Interval | Missing, name: str, colour: str)
         axes.axhline(mean.estimate, color=colour, linestyle=":", linewidth=1.2, label=f"{name} (unmasked)")
 
 
-def _whisker(axes: Any, one: Comparison, row: int, theme: Theme, better: str | None) -> None:
+def _whisker(axes: Any, one: Comparison, row: int, better: str | None) -> None:
     if isinstance(one.interval, Missing):
-        axes.text(0, row, " missing", va="center", fontsize=SMALL, color=theme.ink, style="italic")
+        axes.text(0, row, " missing", va="center", fontsize=SMALL, color=INK, style="italic")
         return
-    colour = better or theme.ink
+    colour = better or INK
     axes.plot([100 * one.interval.low, 100 * one.interval.high], [row, row], color=colour, linewidth=1.3)
     axes.plot(
         100 * one.interval.estimate,
@@ -212,7 +203,7 @@ def _whisker(axes: Any, one: Comparison, row: int, theme: Theme, better: str | N
         marker="o",
         color=colour,
         markersize=5,
-        markerfacecolor=better or theme.paper,
+        markerfacecolor=better or PAPER,
     )
 
 
@@ -240,5 +231,5 @@ ALL: dict[str, Callable[..., Figure | None]] = {
     "ratio-accuracy": ratio_accuracy,
     "accuracy-cost": accuracy_cost,
     "masks": masks,
-    "loss": lambda results, theme=LIGHT: loss_curves(results.study, theme=theme),
+    "loss": lambda results: loss_curves(results.study),
 }

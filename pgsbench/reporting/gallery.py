@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from pgsbench.reporting.style import LIGHT, PAGE_WIDTH, SMALL, TEXT, Theme, new_figure, themed
+from pgsbench.colours import PALETTE
+from pgsbench.reporting.style import FAINT, INK, PAGE_WIDTH, PAPER, SMALL, TEXT, new_figure, themed
 
 #: Share of the theme's colour in a hidden patch; the rest is the picture, without its own colours.
 _TINT = 0.55
@@ -78,7 +79,6 @@ def mask_gallery(
     maps: Mapping[str, NDArray[np.floating[Any]]] | None = None,
     colours: Mapping[str, str] | None = None,
     seen: Mapping[str, Seen] | None = None,
-    theme: Theme = LIGHT,
 ) -> Figure:
     """Draw one row per image: the image, its maps, and what every strategy keeps of it.
 
@@ -95,7 +95,6 @@ def mask_gallery(
         colours: Strategy -> colour of its title; default: that of all text.
         seen: Strategy -> what the tower saw, where it is not the picture itself; above each picture then
             stands the number of its tokens.
-        theme: Colours.
 
     Raises:
         ValueError: Arrays that do not fit together.
@@ -115,12 +114,12 @@ def mask_gallery(
             return
         other = seen.get(name)
         view = pictures[row] if other is None else _as_float(other.images)[row]
-        _draw_selection(axes, view, selections[name], row, grid, theme, SMALL * scale)
+        _draw_selection(axes, view, selections[name], row, grid, SMALL * scale)
         if other is not None:
             axes.set_title(f"{other.tokens:.0f} of {grid[0] * grid[1]} tokens", fontsize=SMALL * scale)
 
-    with themed(theme):
-        legend = _legend(selections, theme)
+    with themed():
+        legend = _legend(selections)
         height = _row_height(side, pictures, texts) * len(pictures) * len(bands)
         figure = new_figure(height + (0.55 if legend else 0.2), width=side * num_columns)
         panels = _empty_panels(figure, len(pictures) * len(bands), num_columns)
@@ -132,7 +131,7 @@ def mask_gallery(
                     _add_caption(first, texts[row])
                 for axes, name in zip(others, band, strict=False):  # the last band may be shorter
                     draw(axes, name, row)
-            _add_titles(rows[0], ["image", *band], side, scale, colours or {}, theme)
+            _add_titles(rows[0], ["image", *band], side, scale, colours or {})
         if legend:
             _add_legend(figure, legend)
     return figure
@@ -180,14 +179,13 @@ def _add_titles(
     side: float,
     scale: float,
     colours: Mapping[str, str],
-    theme: Theme,
 ) -> None:
     letters = int(side * 72 / (TEXT * scale * 0.65))  # a letter is 0.65 high at the widest
     for axes, name in zip(panels, names, strict=False):
         lines = [textwrap.fill(line, letters) for line in name.split("\n")]
         if share := axes.get_title(loc="left"):
             lines.append(share)
-        axes.set_title("\n".join(lines), fontsize=TEXT * scale, color=colours.get(name, theme.ink))
+        axes.set_title("\n".join(lines), fontsize=TEXT * scale, color=colours.get(name, INK))
 
 
 def _add_caption(axes: Any, text: str) -> None:
@@ -205,7 +203,7 @@ def _add_caption(axes: Any, text: str) -> None:
     note.set_in_layout(False)
 
 
-def _legend(selections: Mapping[str, ShownSelection | NDArray[np.bool_]], theme: Theme) -> list[Rectangle]:
+def _legend(selections: Mapping[str, ShownSelection | NDArray[np.bool_]]) -> list[Rectangle]:
     # Blanks alone need no words; hidden patches and candidates are explained where they occur.
     shown = [chosen for chosen in selections.values() if isinstance(chosen, ShownSelection)]
     handles = []
@@ -215,18 +213,16 @@ def _legend(selections: Mapping[str, ShownSelection | NDArray[np.bool_]], theme:
                 (0, 0),
                 1,
                 1,
-                facecolor=_mixed(theme.palette[1], "#808080", _TINT),
-                edgecolor=theme.paper,
+                facecolor=_mixed(PALETTE[1], "#808080", _TINT),
+                edgecolor=PAPER,
                 hatch="////",
                 linewidth=0,
                 label="hidden: carried along without influence",
             )
         )
     if any(chosen.candidates is not None for chosen in shown):
-        handles.append(_outline(0, 0, 1, 1, theme, label="candidates of pgs"))
-    blank = Rectangle(
-        (0, 0), 1, 1, facecolor=_blank(theme), edgecolor=_border(theme), linewidth=0.5, label="dropped"
-    )
+        handles.append(_outline(0, 0, 1, 1, label="candidates of pgs"))
+    blank = Rectangle((0, 0), 1, 1, facecolor=_blank(), edgecolor=_border(), linewidth=0.5, label="dropped")
     return [blank, *handles] if handles else []
 
 
@@ -247,7 +243,6 @@ def _draw_selection(
     chosen: ShownSelection | NDArray[np.bool_],
     row: int,
     grid: tuple[int, int],
-    theme: Theme,
     font_size: float,
 ) -> None:
     height, width = picture.shape[:2]
@@ -260,15 +255,15 @@ def _draw_selection(
     patch_of_x = np.minimum(np.arange(width) * grid[1] // width, grid[1] - 1)
     patch_of = patch_of_y[:, None] * grid[1] + patch_of_x
     grey = picture.mean(axis=2, keepdims=True)
-    shown = np.where(hidden[patch_of][:, :, None], _mixed(theme.palette[1], grey, _TINT), picture)
-    axes.imshow(np.where(dropped[patch_of][:, :, None], _blank(theme), shown), interpolation="nearest")
+    shown = np.where(hidden[patch_of][:, :, None], _mixed(PALETTE[1], grey, _TINT), picture)
+    axes.imshow(np.where(dropped[patch_of][:, :, None], _blank(), shown), interpolation="nearest")
     step = np.array([width / grid[1], height / grid[0]])
     corners = np.stack(np.divmod(np.arange(n), grid[1])[::-1], axis=1)  # (n, 2): column, row
-    _draw_lines(axes, _SQUARE, corners[dropped], step, colour=_border(theme), width=0.5)
-    _draw_lines(axes, _HATCHES, corners[hidden], step, colour=theme.paper, width=0.6)
+    _draw_lines(axes, _SQUARE, corners[dropped], step, colour=_border(), width=0.5)
+    _draw_lines(axes, _HATCHES, corners[hidden], step, colour=PAPER, width=0.6)
     for patch in candidates[row] if candidates is not None else ():
         x, y = corners[int(patch)] * step
-        axes.add_patch(_outline(x, y, step[0], step[1], theme))
+        axes.add_patch(_outline(x, y, step[0], step[1]))
     axes.set_title(f"{100 * np.mean(dropped | hidden):.0f} % masked", fontsize=font_size)
 
 
@@ -285,13 +280,13 @@ def _draw_lines(
     axes.add_collection(LineCollection(lines, colors=colour, linewidths=width))
 
 
-def _blank(theme: Theme) -> NDArray[np.float64]:
-    return _mixed(theme.faint, theme.paper, 0.4)
+def _blank() -> NDArray[np.float64]:
+    return _mixed(FAINT, PAPER, 0.4)
 
 
-def _border(theme: Theme) -> NDArray[np.float64]:
+def _border() -> NDArray[np.float64]:
     # Where a kept patch has the tone of a blank, its border alone tells them apart.
-    return _mixed(theme.ink, theme.faint, 0.2)
+    return _mixed(INK, FAINT, 0.2)
 
 
 def _mixed(colour: str, other: Any, share: float) -> NDArray[np.float64]:
@@ -308,9 +303,9 @@ def _check(name: str, chosen: ShownSelection | NDArray[np.bool_], num_images: in
         raise ValueError(f"{name}: keep must be ({num_images}, k) indices below {num_patches}")
 
 
-def _outline(x: float, y: float, width: float, height: float, theme: Theme, label: str = "") -> Rectangle:
+def _outline(x: float, y: float, width: float, height: float, label: str = "") -> Rectangle:
     place = (x - 0.5, y - 0.5)
-    colour = theme.palette[0]
+    colour = PALETTE[0]
     return Rectangle(place, width, height, fill=False, edgecolor=colour, linewidth=1.0, label=label, zorder=3)
 
 

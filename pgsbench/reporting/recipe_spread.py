@@ -3,7 +3,7 @@
 A recipe is the data, the model, the pairs or the budget of a training with their batch size, and the suite.
 Arms vary alike with the seed within a recipe, and studies of one recipe agree on how much. Lenders are runs
 of other studies in the same folder, and the table that ships (``seed_spreads.jsonl``), a row of which
-``python -m pgsbench.reporting.decision.spread_row runs/STUDY`` prints.
+``python -m research.spread_row runs/STUDY`` prints.
 """
 
 from __future__ import annotations

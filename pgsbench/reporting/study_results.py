@@ -12,7 +12,6 @@ from pgsbench.reporting import columns, figures
 from pgsbench.reporting.decision.comparisons import comparisons_frame
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import Missing
-from pgsbench.reporting.style import LIGHT
 from pgsbench.reporting.verdict.answer import answer, certainty
 from pgsbench.reporting.verdict.fairness import fairness_sentence
 from pgsbench.reporting.verdict.sentences import caveats, verdict
@@ -101,7 +100,7 @@ class StudyResults:
         """
         if name not in figures.ALL:
             raise StudyError("no such figure", value=name, way_out=nearest(name, figures.ALL))
-        return figures.ALL[name](self.statistics, theme=LIGHT)
+        return figures.ALL[name](self.statistics)
 
     def _repr_html_(self) -> str:
         return str(self.scores.to_html(index=False, float_format="{:.3f}".format))

@@ -25,33 +25,8 @@ TEXT, TICKS, SMALL = 10.5, 10, 9.5
 ENDINGS = (".png", ".pdf", ".svg")
 
 
-@dataclass(frozen=True)
-class Theme:
-    """Colours of one theme.
-
-    Attributes:
-        name: ``"light"`` or ``"dark"``.
-        paper: Background.
-        ink: Text and axes.
-        faint: Grid lines and what should step back.
-        palette: Colours of arms, in order; of the light theme those that MLflow shows, too.
-    """
-
-    name: str
-    paper: str
-    ink: str
-    faint: str
-    palette: tuple[str, ...]
-
-
-LIGHT = Theme("light", "#ffffff", "#1f2328", "#d0d7de", PALETTE)
-DARK = Theme(
-    "dark",
-    "#161b22",
-    "#e6edf3",
-    "#3d444d",
-    ("#ff8a3d", "#4ba3e3", "#2ec497", "#e29bc4", "#8fd0f5", "#d6b84a", "#9aa4af", "#d0588f"),
-)
+#: Background, text and axes, and what should step back; the colours of arms are `PALETTE`.
+PAPER, INK, FAINT = "#ffffff", "#1f2328", "#d0d7de"
 
 #: Line styles and markers, so that arms differ without colour, too: seven, beside eight colours, so that the
 #: ninth arm does not look like the first.
@@ -60,7 +35,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 @contextmanager
-def themed(theme: Theme) -> Iterator[None]:
+def themed() -> Iterator[None]:
     """Apply the look of all figures within the block."""
     settings = {
         "font.family": "sans-serif",
@@ -72,20 +47,20 @@ def themed(theme: Theme) -> Iterator[None]:
         "ytick.labelsize": TICKS,
         "legend.fontsize": TICKS,
         "legend.frameon": False,
-        "figure.facecolor": theme.paper,
-        "axes.facecolor": theme.paper,
-        "savefig.facecolor": theme.paper,
-        "text.color": theme.ink,
-        "axes.labelcolor": theme.ink,
-        "axes.edgecolor": theme.ink,
-        "axes.titlecolor": theme.ink,
-        "xtick.color": theme.ink,
-        "ytick.color": theme.ink,
+        "figure.facecolor": PAPER,
+        "axes.facecolor": PAPER,
+        "savefig.facecolor": PAPER,
+        "text.color": INK,
+        "axes.labelcolor": INK,
+        "axes.edgecolor": INK,
+        "axes.titlecolor": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.linewidth": 0.7,
         "axes.grid": True,
-        "grid.color": theme.faint,
+        "grid.color": FAINT,
         "grid.linewidth": 0.5,
         "axes.axisbelow": True,
         "axes.titlelocation": "left",
@@ -146,29 +121,27 @@ class Pen:
     marker: str
 
 
-def pens(arms: Iterable[str], theme: Theme) -> dict[str, Pen]:
+def pens(arms: Iterable[str]) -> dict[str, Pen]:
     """Return a pen for each arm.
 
     Args:
         arms: *All* arms of the study, in the order of the plan, so that pens are the same in every figure.
-        theme: Whose colours to take.
     """
     return {
         arm: Pen(colour, DASHES[number % len(DASHES)], MARKERS[number % len(MARKERS)])
-        for number, (arm, colour) in enumerate(arm_colours(arms, theme.palette).items())
+        for number, (arm, colour) in enumerate(arm_colours(arms, PALETTE).items())
     }
 
 
-def label_pens(arm_of: Mapping[str, str], theme: Theme) -> dict[str, Pen]:
+def label_pens(arm_of: Mapping[str, str]) -> dict[str, Pen]:
     """Return a pen for each label: the colour and marker of its arm, paler and dashed otherwise by point.
 
     Args:
         arm_of: Label -> arm, all labels of the study, in the order of the plan.
-        theme: Whose colours to take.
     """
-    of_arm, points = pens(arm_of.values(), theme), Counter[str]()
+    of_arm, points = pens(arm_of.values()), Counter[str]()
     found = {}
-    for label, colour in label_colours(arm_of, theme.palette, paper=theme.paper).items():
+    for label, colour in label_colours(arm_of, PALETTE, paper=PAPER).items():
         arm = arm_of[label]
         start = DASHES.index(of_arm[arm].dashes)
         found[label] = Pen(colour, DASHES[(start + points[arm]) % len(DASHES)], of_arm[arm].marker)

@@ -1,36 +1,36 @@
 """The mirror of run directories in MLflow: one parent run per study, one child per run.
 
-MLflow is fed from what lies on disk and from nothing else, so it may be down, deleted or fed again at any
-time. What a store already has is written in the store itself (`pgsbench.tracking.mlflow_run`), so feeding is
-idempotent for any number of stores, from any machine that sees the run directories.
+MLflow is fed from what lies on disk and from nothing else. So it may be down, deleted or damaged at any time:
+that is a warning, and `pgsbench sync` makes the mirror again. What a store already has is written in the
+store itself (`pgsbench.tracking.mlflow_run`), so feeding is idempotent for any number of stores, from any
+machine that sees the run directories.
 """
 
 from __future__ import annotations
 
 import getpass
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pgsbench.colours import label_colours
 from pgsbench.errors import RunError, without_password
+from pgsbench.hashing import digest
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import StudyRecord, StudyRun
 from pgsbench.records.verdict_record import VerdictRecord
-from pgsbench.tracking import mlflow_text, mlflow_views
-from pgsbench.tracking.mlflow_arms import group_names, sync_arms
-from pgsbench.tracking.mlflow_models import register_best
+from pgsbench.tracking import mlflow_text
+from pgsbench.tracking.mlflow_arms import sync_arms
+from pgsbench.tracking.mlflow_models import log_best
 from pgsbench.tracking.mlflow_run import SENT, MlflowRun
 from pgsbench.tracking.mlflow_store import Store, resolve_uri
 from pgsbench.tracking.pruned import pruned_points
 from pgsbench.tracking.rundir import RunDir
 
-#: A larger checkpoint is named by its path instead of copied, where the store cannot link to it.
-MODEL_LIMIT_BYTES = 32 << 20
 #: After a failure training goes on alone for this long before the store is asked again.
 PAUSE_SECONDS = 60.0
 
@@ -40,15 +40,13 @@ class Synced:
     """What one call of `Mirror.sync_study` did.
 
     Attributes:
-        runs: Runs of the study that the store has now, the parent not counted.
-        points: Metric values sent.
-        files: Artifacts sent.
+        runs: Runs of the study that the store has now; arms and the study itself are not counted.
+        fed: Of these, those that were new or had changed.
         problem: Why the store is behind, or empty; it can be fed again later.
     """
 
     runs: int = 0
-    points: int = 0
-    files: int = 0
+    fed: int = 0
     problem: str = ""
 
 
@@ -62,7 +60,6 @@ class Mirror:
     def __init__(self, tracking_uri: str | None = None) -> None:
         self.store = Store(resolve_uri(tracking_uri))
         self._paused_until, self._problem = 0.0, ""
-        self._unchanged: dict[tuple[str, str], object] = {}
 
     def sync_study(self, folder: Path, *, report_folder: Path | None = None, running: bool = False) -> Synced:
         """Bring MLflow up to date with a study; sends only what is new and never raises.
@@ -80,86 +77,66 @@ class Mirror:
             return Synced(problem=self._problem)
         try:
             with self.store.connect(folder) as (client, experiment):
-                return self._sync(client, experiment, folder, report_folder, running=running)
+                return _sync(client, experiment, folder, report_folder, running=running)
         except Exception as error:  # a mirror must never end a training run, whatever breaks in it
             self._paused_until = time.monotonic() + PAUSE_SECONDS
             self._problem = without_password(str(error).strip()) or type(error).__name__
             return Synced(problem=self._problem)
 
-    def _sync(
-        self, client: Any, experiment: Any, folder: Path, report_folder: Path | None, *, running: bool
-    ) -> Synced:
-        record = StudyRecord.read(folder)
-        planned = {run.directory: RunDir(folder.parent / run.directory) for run in record.runs}
-        runs = {path: run for path, run in planned.items() if run.exists}
-        experiment_id, colours = str(experiment.experiment_id), mlflow_views.colours(record)
-        known = _known(client, experiment_id, folder.name)
-        parent = known.get("") or _create_parent(client, experiment_id, folder.name, runs)
-        problems = []
-        verdict = VerdictRecord.read(report_folder) if report_folder else None
-        arms = sync_arms(parent, record, runs, known, verdict) if verdict else {}
-        entries = [parent, *arms.values()]
-        # A training is one row, although it can be planned twice, as an arm and as a point of the search: as
-        # two rows it would count twice in the page's groups and charts. The first plan gives its name, and
-        # its page says the others.
-        plans: dict[str, list[StudyRun]] = {}
-        for one in record.runs:
-            if one.directory in runs:
-                plans.setdefault(one.directory, []).append(one)
-        for directory, (first, *others) in plans.items():
-            run, spec = runs[directory], first.spec
-            try:
-                tags = _tags(folder.name, spec, run)
-                tags["mlflow.note.content"] = mlflow_text.run_note(run, [other.spec.name for other in others])
-                tags["mlflow.runColor"] = colours[spec.label]
-                tags["mlflow.parentRunId"] = arms.get(spec.label, parent).id
-                entries += self._sync_run(first, run, parent, known, tags)
-            except RunError as error:  # one damaged run directory must not hide the others
-                problems.append(str(error))
-        for label, entry in arms.items():
-            entry.tags({"mlflow.runColor": colours[label]})
-        _sync_parent(experiment, parent, folder, record, runs, report_folder, verdict, running=running)
-        if verdict:
-            register_best(
-                client, record, runs, known | {entry.tag("id"): entry for entry in entries}, verdict
-            )
-        return Synced(
-            runs=len(plans),
-            points=sum(entry.num_points for entry in entries),
-            files=sum(entry.num_files for entry in entries),
-            problem="; ".join(problems),
-        )
 
-    def _sync_run(
-        self,
-        planned: StudyRun,
-        run: RunDir,
-        parent: MlflowRun,
-        known: Mapping[str, MlflowRun],
-        tags: Mapping[str, str],
-    ) -> list[MlflowRun]:
-        """Feed one run where anything of it changed since this process last looked."""
-        entry, spec = known.get(tags["id"]), planned.spec
-        key = parent.id, spec.id
-        state = tags["mlflow.parentRunId"], planned.suite_fingerprint, _state(run)
-        if entry and self._unchanged.get(key) == (entry.id, state):
-            return []
-        if entry is None:
-            name, start_ms = spec.name, _ms(mlflow_text.started(run))
-            entry = MlflowRun.create(parent.client, parent.run.info.experiment_id, name, tags, start_ms)
-        entry.tags(tags)
-        _feed_run(entry, planned, run)
-        self._unchanged[key] = (entry.id, state)
-        return [entry]
+def _sync(client: Any, experiment: str, folder: Path, report_folder: Path | None, *, running: bool) -> Synced:
+    record = StudyRecord.read(folder)
+    planned = {run.directory: RunDir(folder.parent / run.directory) for run in record.runs}
+    runs = {path: run for path, run in planned.items() if run.exists}
+    alive = running or any(run.holder for run in runs.values())  # asked first: one that ends was not killed
+    known = _known(client, experiment, folder.name)
+    parent = known.get("") or _create_parent(client, experiment, folder.name, runs)
+    verdict = VerdictRecord.read(report_folder) if report_folder else None
+    arms = sync_arms(parent, record, runs, known, verdict) if verdict else {}
+    colours = label_colours({run.spec.label: run.spec.arm for run in record.runs})
+    for label, arm in arms.items():
+        arm.tags({"mlflow.runColor": colours[label]})
+    # A training is one row, although it can be planned twice, as an arm and as a point of the search: as
+    # two rows it would count twice in the page's groups and charts. The first plan gives its name, and
+    # its page says the others.
+    plans: dict[str, list[StudyRun]] = {}
+    for one in record.runs:
+        if one.directory in runs:
+            plans.setdefault(one.directory, []).append(one)
+    entries: dict[str, MlflowRun] = {}
+    fed, problems = 0, []
+    for directory, (first, *others) in plans.items():
+        run, label = runs[directory], first.spec.label
+        try:
+            tags = _tags(folder.name, first.spec, run) | {
+                "mlflow.note.content": mlflow_text.run_note(run, [other.spec.name for other in others]),
+                "mlflow.runColor": colours[label],
+                "mlflow.parentRunId": arms.get(label, parent).id,
+            }
+            entry = known.get(first.spec.id) or _create_run(parent, first, run, tags)
+            entry.tags(tags)
+            fed += _sync_run(entry, first, run)
+            entries[directory] = entry
+        except RunError as error:  # one damaged run directory must not hide the others
+            problems.append(str(error))
+    _feed_parent(parent, record, runs, report_folder, verdict)
+    if verdict and not running:
+        log_best(record, runs, entries, verdict)
+    pruned = pruned_points(folder, record.config.search, record.runs)
+    ended = {run.directory for run in record.runs if run.spec.label in pruned}
+    ended |= {path for path, run in runs.items() if run.is_done}
+    last_ms = max((_last_change_ms(run) for run in runs.values()), default=int(1000 * time.time()))
+    parent.status("RUNNING" if alive else "FINISHED" if len(ended) == len(planned) else "KILLED", last_ms)
+    return Synced(len(plans), fed, "; ".join(problems))
 
 
-def _known(client: Any, experiment_id: str, study: str) -> dict[str, MlflowRun]:
+def _known(client: Any, experiment: str, study: str) -> dict[str, MlflowRun]:
     """Return the runs of a study that the store has, by `id`; the study's own run has the empty one."""
     found: dict[str, MlflowRun] = {}
     token = None
     while True:
         query = f"tags.study = '{study}' and tags.`{SENT}` LIKE '{{%'"
-        page = client.search_runs([experiment_id], query, max_results=500, page_token=token)
+        page = client.search_runs([experiment], query, max_results=500, page_token=token)
         for run in page:
             found.setdefault(run.data.tags.get("id", ""), MlflowRun(client, run))
         token = page.token
@@ -167,105 +144,72 @@ def _known(client: Any, experiment_id: str, study: str) -> dict[str, MlflowRun]:
             return found
 
 
-def _create_parent(client: Any, experiment_id: str, study: str, runs: Mapping[str, RunDir]) -> MlflowRun:
-    start_ms = min((_ms(mlflow_text.started(run)) for run in runs.values()), default=int(1000 * time.time()))
+def _create_parent(client: Any, experiment: str, study: str, runs: Mapping[str, RunDir]) -> MlflowRun:
+    start_ms = min(map(mlflow_text.started_ms, runs.values()), default=int(1000 * time.time()))
     return MlflowRun.create(
-        client, experiment_id, study, {"kind": "study", "study": study} | _origin(), start_ms
+        client, experiment, study, {"kind": "study", "study": study} | _origin(), start_ms
     )
 
 
-def _feed_run(entry: MlflowRun, planned: StudyRun, run: RunDir) -> None:
-    """Send what is new of one run."""
-    spec = planned.spec
+def _create_run(parent: MlflowRun, planned: StudyRun, run: RunDir, tags: Mapping[str, str]) -> MlflowRun:
+    experiment, start_ms = parent.run.info.experiment_id, mlflow_text.started_ms(run)
+    return MlflowRun.create(parent.client, experiment, planned.spec.name, tags, start_ms)
+
+
+def _sync_run(entry: MlflowRun, planned: StudyRun, run: RunDir) -> bool:
+    """Bring one run up to date; return whether there was anything but its status to be sent."""
     is_held = run.holder is not None  # asked first: a run that ends meanwhile was not killed
-    lines, done = run.metrics(), run.is_done
-    params = mlflow_text.run_params(spec.config.model_dump(mode="json"))
-    entry.params(params)
-    data = spec.config.data.source
-    entry.dataset(Path(data).name, spec.data, data)
-
-    start_ms, last_step = _ms(mlflow_text.started(run)), entry.sent.get("step", -1)
-    thinned = mlflow_text.thin(lines, spec.config.training.samples, done=done)
-    new = [line for line in thinned if line["step"] > last_step]
-    entry.points(
-        [
-            (name, value, start_ms + int(1000 * line.get("seconds", 0)), line["step"])
-            for line in new
-            for name, value in mlflow_text.curve_values(line).items()
-        ]
-    )
-    if new:
-        entry.sent["step"] = new[-1]["step"]
-
-    model_id = None
-    if done and run.checkpoint.is_dir():
-        name = f"{spec.arm}-s{spec.seed}-{spec.id}".replace(".", "_")
-        model_id = entry.model(name, run.checkpoint, params, limit_bytes=MODEL_LIMIT_BYTES)
-    scores = run.scores_of(planned.suite_fingerprint)
-    entry.values(mlflow_text.run_metrics(run, scores), model_id=model_id)
-    entry.files((path.name, path) for path in run.path.glob("[!.]*.json"))
-    entry.files((f"figures/{path.name}", path) for path in sorted(run.figures.glob("*.png")))
-    if scores:
-        entry.table("tables/scores.json", mlflow_text.score_table(scores))
-    entry.save()
+    done = run.is_done
+    state = digest([planned.suite_fingerprint, _state([*run.path.glob("[!.]*"), *run.figures.glob("[!.]*")])])
+    is_new = entry.sent.get("state") != state
+    if is_new:
+        _feed_run(entry, planned, run, done=done)
+        entry.save(state=state)
     entry.status("FINISHED" if done else "RUNNING" if is_held else "KILLED", _last_change_ms(run))
+    return is_new
 
 
-def _sync_parent(
-    experiment: Any,
+def _feed_run(entry: MlflowRun, planned: StudyRun, run: RunDir, *, done: bool) -> None:
+    config, step = planned.spec.config, entry.sent.get("step", -1)
+    if "state" not in entry.sent:
+        entry.params(mlflow_text.run_params(config.model_dump(mode="json")))
+        entry.dataset(Path(config.data.source).name, planned.spec.data, config.data.source)
+    thinned = mlflow_text.thin(run.metrics(), config.training.samples, done=done)
+    new = [line for line in thinned if line["step"] > step]
+    entry.points(mlflow_text.curve_points(new, mlflow_text.started_ms(run)))
+    entry.sent["step"] = new[-1]["step"] if new else step
+    if done:
+        scores = run.scores_of(planned.suite_fingerprint)
+        entry.values(mlflow_text.run_metrics(run, scores))
+        entry.files(run.path, [*run.path.glob("[!.]*.json"), *run.figures.glob("[!.]*.png")])
+
+
+def _feed_parent(
     parent: MlflowRun,
-    folder: Path,
     record: StudyRecord,
     runs: Mapping[str, RunDir],
     report_folder: Path | None,
     verdict: VerdictRecord | None,
-    *,
-    running: bool,
 ) -> None:
     """Send what is new of the study as a whole."""
-    alive = running or any(run.holder for run in runs.values())  # asked first, as in `_feed_run`
-    done, planned = sum(run.is_done for run in runs.values()), len({run.directory for run in record.runs})
-    scores = [
-        runs[one.directory].scores_of(one.suite_fingerprint) for one in record.runs if one.directory in runs
-    ]
-    groups = list(dict.fromkeys(group for one in scores if one for group in mlflow_text.group_means(one)))
-    rows = mlflow_text.arm_rows(record, runs)
-    parent.values(mlflow_text.study_metrics(rows, groups, planned, done))
-    study, experiment_id = parent.run.data.tags["study"], experiment.experiment_id
-    note = mlflow_text.study_note(
-        record,
-        rows,
-        groups,
-        table=mlflow_views.runs_path(experiment_id, study),
-        charts=mlflow_views.runs_path(experiment_id, study, charts=True),
-    )
-    scored = {"run": groups} | ({"arm": group_names(verdict)} if verdict else {})
-    for kind, names in scored.items():
-        view = mlflow_views.view_tag(study, kind)
-        state = mlflow_views.view_state(study, names, runs.values(), kind)
-        if experiment.tags.get(view) != state:
-            parent.client.set_experiment_tag(experiment_id, view, state)
+    experiment, study = parent.run.info.experiment_id, parent.tag("study")
+    note = mlflow_text.study_note(record, mlflow_text.arm_rows(record, runs), experiment)
     if verdict:
-        by_arm = mlflow_views.runs_path(experiment_id, study, kind="arm")
-        first = f"**{verdict.answer}**\n\n{verdict.certainty}\n\n[The arms, the best first]({by_arm})."
-        note = f"{first}\n\n{note}"
+        arms = mlflow_text.runs_path(experiment, study, "arm")
+        note = f"**{verdict.answer}**\n\n{verdict.certainty} [The arms side by side]({arms}).\n\n{note}"
         parent.tags({"verdict": verdict.answer})
-    parent.tags({"mlflow.note.content": note, "done": f"{done}/{planned}"})
-    if record.source:
-        parent.texts({"study.yaml": record.source})
-    columns = dict.fromkeys(key for row in rows for key in row)
-    parent.table(
-        "tables/arms.json", {key: [mlflow_text.rounded(row.get(key)) for row in rows] for key in columns}
+    done = sum(run.is_done for run in runs.values())
+    parent.tags(
+        {"mlflow.note.content": note, "done": f"{done}/{len({run.directory for run in record.runs})}"}
     )
-    if report_folder and report_folder.is_dir():
-        files = sorted(path for path in report_folder.rglob("[!.]*") if path.is_file())
-        parent.files((f"report/{path.relative_to(report_folder).as_posix()}", path) for path in files)
-    parent.save()
-    last_ms = max((_last_change_ms(run) for run in runs.values()), default=int(1000 * time.time()))
-    pruned = pruned_points(folder, record.config.search, record.runs)
-    ended = {path for path, run in runs.items() if run.is_done}
-    ended |= {run.directory for run in record.runs if run.spec.label in pruned}
-    parent.status("RUNNING" if alive else "FINISHED" if len(ended) == planned else "KILLED", last_ms)
+    report = [path for path in report_folder.rglob("[!.]*") if path.is_file()] if report_folder else []
+    state = digest([record.source, _state(report)])
+    if parent.sent.get("state") != state:
+        if record.source:
+            parent.client.log_text(parent.id, record.source, "study.yaml")
+        if report_folder:
+            parent.files(report_folder, report, "report")
+        parent.save(state=state)
 
 
 def _tags(study: str, spec: RunSpec, run: RunDir) -> dict[str, str]:
@@ -281,7 +225,7 @@ def _tags(study: str, spec: RunSpec, run: RunDir) -> dict[str, str]:
         "text": spec.config.text.strategy,
     } | _origin()
     if environment is not None and environment.git:
-        tags |= {"git": environment.git, "mlflow.source.git.commit": environment.git}
+        tags["mlflow.source.git.commit"] = environment.git
     return tags
 
 
@@ -292,17 +236,12 @@ def _origin() -> dict[str, str]:
     return tags
 
 
-def _state(run: RunDir) -> object:
-    """Return what changes whenever a run directory does."""
-    files = [*run.path.glob("[!.]*"), *run.figures.glob("[!.]*")]  # what is being written may be gone soon
-    return run.holder, sorted((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files)
+def _state(paths: Sequence[Path]) -> list[tuple[str, int, int]]:
+    """Return what changes whenever one of some files does."""
+    return sorted((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in paths)
 
 
 def _last_change_ms(run: RunDir) -> int:
     names = (files.DONE, files.SCORES, files.SUMMARY, files.METRICS, files.SPEC)
     found = next(run.path / name for name in names if (run.path / name).is_file())
     return int(1000 * found.stat().st_mtime)
-
-
-def _ms(moment: datetime) -> int:
-    return int(1000 * moment.timestamp())

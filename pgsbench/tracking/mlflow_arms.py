@@ -19,9 +19,6 @@ from pgsbench.tracking import mlflow_text
 from pgsbench.tracking.mlflow_run import MlflowRun
 from pgsbench.tracking.rundir import RunDir
 
-#: What the mean over groups is called in a verdict, and here.
-_NAMES = {ALL_GROUPS: MEAN}
-
 
 def sync_arms(
     parent: MlflowRun,
@@ -48,46 +45,39 @@ def sync_arms(
         id_ = f"arm:{label}:{len(done)}"
         for old in [one for key, one in known.items() if key.startswith(f"arm:{label}:") and key != id_]:
             parent.client.delete_run(old.id)
-        tags = _tags(label, id_, parent, verdict)
         entry = known.get(id_)
         if entry is None:
-            start_ms = min(int(1000 * mlflow_text.started(run).timestamp()) for run in done)
+            start_ms = min(mlflow_text.started_ms(run) for run in done)
             name = f"{label}, {len(done)} seed{'' if len(done) == 1 else 's'}"
-            entry = MlflowRun.create(
-                parent.client,
-                parent.run.info.experiment_id,
-                name,
-                {**tags, "seeds": str(len(done))},
-                start_ms,
-            )
-        entry.tags(tags)
-        entry.values(score_metrics(verdict, label))
-        if "curve" not in entry.sent:
+            tags = {"kind": "arm", "study": parent.tag("study"), "id": id_, "label": label}
+            entry = MlflowRun.create(parent.client, parent.run.info.experiment_id, name, tags, start_ms)
             entry.points(curve_points([run.metrics() for run in done]))
-            entry.sent["curve"] = len(done)
-        entry.save()
+        entry.tags({**arm_tags(label, verdict), "mlflow.parentRunId": parent.id})
+        entry.values(score_metrics(verdict, label))
         entry.status("FINISHED", int(1000 * time.time()))
         found[label] = entry
     return found
 
 
 def score_metrics(verdict: VerdictRecord, label: str) -> dict[str, float]:
-    """Return an arm's scores with the ends of their intervals, the mean over groups as ``score/mean``."""
+    """Return an arm's scores and the ends of their intervals in percent, of all groups as ``score/mean``."""
     found: dict[str, float] = {}
     for group, score in verdict.scores[label].items():
-        name = mlflow_text.valid_name(f"score/{_NAMES.get(group, group)}")
+        name = mlflow_text.valid_name(f"score/{MEAN if group == ALL_GROUPS else group}")
         ends = {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
-        found |= {key: float(mlflow_text.rounded(value)) for key, value in ends.items()}
+        found |= {key: mlflow_text.percent(value) for key, value in ends.items()}
     return found
 
 
-def group_names(verdict: VerdictRecord) -> list[str]:
-    """Return what arms have scores of, by the names in `score_metrics`: first what the answer is about.
-
-    It is the only group where there is one, which has no mean beside it.
-    """
-    groups = [verdict.headline, *(group for of_label in verdict.scores.values() for group in of_label)]
-    return list(dict.fromkeys(_NAMES.get(group, group) for group in groups if group))
+def arm_tags(label: str, verdict: VerdictRecord) -> dict[str, str]:
+    """Return the verdict of an arm's comparisons as a tag, and that of the study as its note."""
+    said = [
+        f"{pair}: {outcome}"
+        for pair, outcome in verdict.outcomes.items()
+        if label in verdict.compared.get(pair, ())
+    ]
+    note = f"**{verdict.answer}**\n\n{verdict.certainty} {verdict.setting}"
+    return {"verdict": "; ".join(said) or "not compared", "mlflow.note.content": note}
 
 
 def curve_points(seeds: Sequence[Sequence[Mapping[str, float]]]) -> list[tuple[str, float, int, int]]:
@@ -106,26 +96,6 @@ def curve_points(seeds: Sequence[Sequence[Mapping[str, float]]]) -> list[tuple[s
         if len(losses) > 1:
             error = losses.std(ddof=1) / np.sqrt(len(losses))
             reach = float(stats.t.ppf(0.975, len(losses) - 1) * error)
-            ends |= {
-                "train/loss_low": ends["train/loss"] - reach,
-                "train/loss_high": ends["train/loss"] + reach,
-            }
-        found += [(name, value, step, step) for name, value in ends.items()]
+            ends["train/loss_low"], ends["train/loss_high"] = losses.mean() - reach, losses.mean() + reach
+        found += [(name, float(value), step, step) for name, value in ends.items()]
     return found
-
-
-def _tags(label: str, id_: str, parent: MlflowRun, verdict: VerdictRecord) -> dict[str, str]:
-    said = [
-        f"{pair}: {outcome}"
-        for pair, outcome in verdict.outcomes.items()
-        if label in verdict.compared.get(pair, ())
-    ]
-    return {
-        "kind": "arm",
-        "study": parent.run.data.tags["study"],
-        "id": id_,
-        "label": label,
-        "verdict": "; ".join(said) or "not compared",
-        "mlflow.parentRunId": parent.id,
-        "mlflow.note.content": f"**{verdict.answer}**\n\n{verdict.certainty} {verdict.setting}",
-    }

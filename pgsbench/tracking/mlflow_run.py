@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
-
-from pgsbench.tracking.mlflow_models import log_files
 
 #: Tag in which a run of the store says what it has been sent; the page hides tags that begin with mlflow.
 SENT = "mlflow.pgsbench.sent"
@@ -20,133 +17,88 @@ METRICS_A_REQUEST, NAMES_A_REQUEST = 1000, 100
 
 
 class MlflowRun:
-    """A run in MLflow; every method sends only what differs from what is there.
+    """A run in MLflow; tags, params, single values and the status are sent only where they differ there.
 
     Args:
         client: MLflow client of the store.
         run: The run as the store returned it.
+
+    Attributes:
+        sent: What the store says that it has: its owner's notes, which `save` writes.
     """
 
     def __init__(self, client: Any, run: Any) -> None:
         self.client, self.run, self.id = client, run, str(run.info.run_id)
-        self.sent: dict[str, Any] = json.loads(run.data.tags.get(SENT) or "{}")
-        self.num_points = self.num_files = 0
+        self.sent: dict[str, Any] = json.loads(self.tag(SENT) or "{}")
 
     @classmethod
     def create(
-        cls, client: Any, experiment_id: str, name: str, tags: Mapping[str, str], start_ms: int
+        cls, client: Any, experiment: str, name: str, tags: Mapping[str, str], start_ms: int
     ) -> MlflowRun:
         """Create a run that has been sent nothing yet."""
-        run = client.create_run(experiment_id, run_name=name, start_time=start_ms, tags={**tags, SENT: "{}"})
+        run = client.create_run(experiment, run_name=name, start_time=start_ms, tags={**tags, SENT: "{}"})
         return cls(client, run)
 
     def tag(self, name: str) -> str:
         """Return a tag; empty where there is none."""
         return str(self.run.data.tags.get(name, ""))
 
-    def save(self) -> None:
+    def save(self, **sent: object) -> None:
         """Let the store know what it has been sent."""
+        self.sent |= sent
         self.tags({SENT: json.dumps(self.sent, sort_keys=True)})
 
     def tags(self, tags: Mapping[str, str]) -> None:
         """Set the tags that are new or changed."""
         from mlflow.entities import RunTag
 
-        new = {key: value for key, value in tags.items() if self.run.data.tags.get(key) != value}
-        for part in _parts(list(new.items()), NAMES_A_REQUEST):
-            self.client.log_batch(self.id, tags=[RunTag(key, value) for key, value in part])
+        new = {key: value for key, value in tags.items() if self.tag(key) != value}
+        if new:
+            self.client.log_batch(self.id, tags=[RunTag(key, value) for key, value in new.items()])
         self.run.data.tags.update(new)
 
     def params(self, params: Mapping[str, str]) -> None:
-        """Log new params; a changed one, which MLflow refuses, becomes the tag ``changed.<name>``."""
+        """Log the params that are new; MLflow lets none change."""
         from mlflow.entities import Param
 
-        there = self.run.data.params
-        new = {key: value for key, value in params.items() if key not in there}
-        for part in _parts(list(new.items()), NAMES_A_REQUEST):
-            self.client.log_batch(self.id, params=[Param(key, value) for key, value in part])
-        self.tags(
-            {f"changed.{key}": params[key] for key in params if there.get(key, params[key]) != params[key]}
-        )
-        there.update(new)
+        new = [Param(key, value) for key, value in params.items() if key not in self.run.data.params]
+        for part in _parts(new, NAMES_A_REQUEST):
+            self.client.log_batch(self.id, params=part)
 
-    def points(self, points: Sequence[tuple[str, float, int, int]], *, model_id: str | None = None) -> None:
+    def points(self, points: Sequence[tuple[str, float, int, int]]) -> None:
         """Log metric values ``(name, value, time in ms, step)``.
 
         Points that are there already are dropped by the store, so a repeated call does no harm.
         """
         from mlflow.entities import Metric
 
-        for part in _parts(points, METRICS_A_REQUEST):
-            metrics = [
-                Metric(name, value, moment, step, model_id=model_id, run_id=self.id)
-                for name, value, moment, step in part
-            ]
-            self.client.log_batch(self.id, metrics=metrics)
-        self.num_points += len(points)
+        for part in _parts([Metric(*point) for point in points], METRICS_A_REQUEST):
+            self.client.log_batch(self.id, metrics=part)
 
-    def values(self, metrics: Mapping[str, float], *, model_id: str | None = None) -> None:
-        """Log single values, if any of them changed; at step 0, as only then the page draws bars."""
-        digest = _digest(json.dumps([metrics, model_id], sort_keys=True).encode())
-        if metrics and self.sent.get("values") != digest:
-            now = int(1000 * time.time())
-            self.points([(name, value, now, 0) for name, value in metrics.items()], model_id=model_id)
-            self.sent["values"] = digest
+    def values(self, metrics: Mapping[str, float]) -> None:
+        """Log the single values that are new or changed; at step 0, as only then the page draws bars."""
+        there, now = self.run.data.metrics, int(1000 * time.time())
+        self.points([(name, value, now, 0) for name, value in metrics.items() if there.get(name) != value])
 
-    def files(self, files: Iterable[tuple[str, Path]]) -> None:
-        """Upload files ``(path among the artifacts, local file)`` whose content is new."""
-        for name, path in files:
-            if self._is_new(name, path.read_bytes()):
-                self.client.log_artifact(self.id, str(path), str(Path(name).parent) if "/" in name else None)
+    def files(self, folder: Path, paths: Iterable[Path], to: str = "") -> None:
+        """Upload files of a folder, those in folders below it to the same ones among the artifacts.
 
-    def texts(self, texts: Mapping[str, str]) -> None:
-        """Upload texts by their path among the artifacts, where they are new."""
-        for name, text in texts.items():
-            if self._is_new(name, text.encode()):
-                self.client.log_text(self.id, text, name)
-
-    def table(self, name: str, columns: Mapping[str, Sequence[Any]]) -> None:
-        """Upload ``column -> values`` so that MLflow shows it as a table."""
-        rows = [list(row) for row in zip(*columns.values(), strict=True)]
-        self.texts({name: json.dumps({"columns": list(columns), "data": rows})})
-        self.tags({"mlflow.loggedArtifacts": json.dumps([{"path": name, "type": "table"}])})
+        Args:
+            folder: The folder.
+            paths: The files.
+            to: Where among the artifacts the folder is.
+        """
+        for path in sorted(paths):
+            below = (Path(to) / path.relative_to(folder)).parent.as_posix()
+            self.client.log_artifact(self.id, str(path), None if below == "." else below)
 
     def dataset(self, name: str, digest: str, source: str) -> None:
         """Name the training data as an input."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        if digest and self.sent.get("data") != digest:
-            data = Dataset(name[:500], digest[:36], source_type="local", source=json.dumps({"uri": source}))
-            context = InputTag("mlflow.data.context", "training")
-            self.client.log_inputs(self.id, datasets=[DatasetInput(data, tags=[context])])
-            self.sent["data"] = digest
-
-    def model(self, name: str, folder: Path, params: Mapping[str, str], *, limit_bytes: int) -> str:
-        """Name the checkpoint in `folder` as a logged model, with its files where they are small.
-
-        Returns:
-            MLflow's id of the model.
-        """
-        from mlflow.entities import LoggedModelOutput
-
-        if "model" not in self.sent:
-            model = self.client.create_logged_model(
-                self.run.info.experiment_id,
-                name=name,
-                source_run_id=self.id,
-                tags={"path": str(folder.absolute())},
-                params=dict(params),
-                model_type="open_clip",
-            )
-            self.sent |= {"model": model.model_id, "model_ready": False}
-            self.save()  # a process that dies before the next line must not create a second one
-        model_id = str(self.sent["model"])
-        if not self.sent["model_ready"]:
-            log_files(self.client, model_id, folder, limit_bytes=limit_bytes)
-            self.client.finalize_logged_model(model_id, "READY")
-            self.client.log_outputs(self.id, [LoggedModelOutput(model_id, step=0)])
-            self.sent["model_ready"] = True
-        return model_id
+        data = Dataset(name[:500], digest[:36], source_type="local", source=json.dumps({"uri": source}))
+        context = InputTag("mlflow.data.context", "training")
+        self.client.log_inputs(self.id, datasets=[DatasetInput(data, tags=[context])])
 
     def status(self, status: str, end_ms: int) -> None:
         """Set the run's status: ``RUNNING``, ``FINISHED`` or ``KILLED``."""
@@ -156,19 +108,6 @@ class MlflowRun:
             self.client.update_run(self.id, status=status)
         else:
             self.client.set_terminated(self.id, status, end_time=end_ms)
-
-    def _is_new(self, name: str, data: bytes) -> bool:
-        files: dict[str, str] = self.sent.setdefault("files", {})
-        digest = _digest(data)
-        if files.get(name) == digest:
-            return False
-        files[name] = digest
-        self.num_files += 1
-        return True
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:8]
 
 
 def _parts(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:

@@ -1,7 +1,8 @@
 """What of a run directory or a study is shown in MLflow: names, values, texts. Knows nothing of MLflow.
 
 MLflow's page sorts and compares by metric name and crawls under thousands of names or points. So names
-are fixed and few (`MAX_KEYS` a run), curves are thinned (`thin`), and the rest travels as tables.
+are fixed and few (`MAX_KEYS` a run), curves are thinned (`thin`), and the rest travels in files. Scores are
+in percent.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from statistics import fmean
 from typing import Any
+from urllib.parse import quote
 
 from pgsbench.config.search import MEAN
 from pgsbench.records import files
-from pgsbench.records.run_records import Summary
 from pgsbench.records.run_spec import flatten, short
 from pgsbench.records.scores import Scores
 from pgsbench.records.study_record import StudyRecord, StudyRun
@@ -29,15 +30,16 @@ CURVES = {
     "samples_per_second": "train/samples_per_second",
     "mask_share": "train/mask_share",
     "mask_ratio_effective": "train/mask_ratio_effective",
+    "cores_used": "system/cores_used",
+    "memory_gib": "system/memory_gib",
+    "gpu_memory_gib": "system/gpu_memory_gib",
 }
-#: Keys of ``metrics.jsonl`` that are shown among MLflow's system metrics, and their names there; of the first
-#: minutes, and so of short runs, they are left out.
-SYSTEM = {name: f"system/{name}" for name in ("cores_used", "memory_gib", "gpu_memory_gib")}
-SYSTEM_AFTER_SECONDS = 180.0
 #: Metric names of one run, curves included.
 MAX_KEYS = 60
 #: Points of one curve.
 MAX_POINTS = 200
+#: Else the page opens for language models, with what training runs have at its end.
+WORKFLOW = "workflowType=machine_learning"
 #: Rows of the table on a study's page; the report has them all.
 MAX_ROWS = 30
 
@@ -46,6 +48,11 @@ def valid_name(name: str) -> str:
     """Return `name` as MLflow accepts it: letters, digits and ``_-.: /``, no empty path segments."""
     clean = re.sub(r"[^\w\-.: /]", "_", name, flags=re.ASCII)
     return "/".join(part for part in clean.split("/") if part.strip(".")) or "_"
+
+
+def percent(share: float) -> float:
+    """Return a share in percent, with more digits than any score has, but none of rounding."""
+    return _rounded(100 * share)
 
 
 def run_params(config: Mapping[str, Any]) -> dict[str, str]:
@@ -69,52 +76,80 @@ def thin(lines: Sequence[Mapping[str, Any]], total_samples: float, *, done: bool
     return points if done else points[:-1]
 
 
-def curve_values(line: Mapping[str, Any]) -> dict[str, float]:
-    """Return what of a metric line becomes points of curves, by their names in MLflow."""
-    late = line.get("seconds", 0) > SYSTEM_AFTER_SECONDS
-    names = CURVES | (SYSTEM if late else {})
-    return {name: float(line[key]) for key, name in names.items() if line.get(key) is not None}
+def curve_points(lines: Sequence[Mapping[str, Any]], start_ms: int) -> list[tuple[str, float, int, int]]:
+    """Return metric lines of a run as points ``(name, value, time in ms, step)`` of `CURVES`."""
+    return [
+        (name, float(line[key]), start_ms + int(1000 * line.get("seconds", 0)), line["step"])
+        for line in lines
+        for key, name in CURVES.items()
+        if line.get(key) is not None
+    ]
 
 
 def run_metrics(run: RunDir, scores: Scores | None) -> dict[str, float]:
     """Return a run's final metrics: cost, means, then primary scores of tasks, within `MAX_KEYS`."""
-    summary = run.summary
-    found = {f"summary/{key}": value for key, value in flatten(vars(summary)).items()} if summary else {}
-    if summary:
+    found: dict[str, Any] = {}
+    if summary := run.summary:
+        found = {f"summary/{key}": value for key, value in flatten(vars(summary)).items()}
         found["summary/training_time"] = summary.time_on(run.spec.numerics.device)
     if scores is not None:
-        found |= {f"score/{group}": value for group, value in group_means(scores).items()}
-        found |= {f"score/{one.task}_{one.metric}": one.value for one in scores.primary().values()}
-    finite = {valid_name(key): float(rounded(value)) for key, value in found.items() if _is_number(value)}
+        found |= {f"score/{group}": 100 * value for group, value in group_means(scores).items()}
+        found |= {f"score/{one.task}_{one.metric}": 100 * one.value for one in scores.primary().values()}
+    numbers = {key: value for key, value in found.items() if isinstance(value, int | float)}
+    finite = {valid_name(key): _rounded(value) for key, value in numbers.items() if math.isfinite(value)}
     return dict(list(finite.items())[: MAX_KEYS - len(CURVES)])
 
 
 def group_means(scores: Scores) -> dict[str, float]:
-    """Return the mean of the groups as `MEAN`, and then the mean of each group."""
+    """Return the mean of the groups as `MEAN`, and then the mean of each group, as shares."""
     groups = {name: group.value for name, group in scores.groups.items()}
     return {MEAN: fmean(groups.values()), **groups} if groups else {}
 
 
-def started(run: RunDir) -> datetime:
+def started_ms(run: RunDir) -> int:
     """Return when the run began: as it says itself, else the age of its spec."""
     environment = run.environment
     if environment is not None:
-        return datetime.fromisoformat(environment.started).astimezone()
-    return datetime.fromtimestamp((run.path / files.SPEC).stat().st_mtime).astimezone()
+        return int(1000 * datetime.fromisoformat(environment.started).timestamp())
+    return int(1000 * (run.path / files.SPEC).stat().st_mtime)
 
 
-def score_table(scores: Scores) -> dict[str, list[Any]]:
-    """Return every score as a table: column -> values."""
-    columns = ("task", "group", "metric", "value", "low", "high", "n", "chance", "primary", "notes")
-    rows = [vars(score) for score in scores.scores]
-    return {
-        column: ["; ".join(row[column]) if column == "notes" else rounded(row[column]) for row in rows]
-        for column in columns
-    }
+#: Of an arm or point its label, how many of its seeds are done, and means over them by group, as shares.
+ArmRow = tuple[str, str, dict[str, float]]
 
 
-def arm_rows(record: StudyRecord, runs: Mapping[str, RunDir]) -> list[dict[str, Any]]:
-    """Return one row per arm or trial: seeds done, means over seeds of group scores and cost.
+def study_note(record: StudyRecord, rows: Sequence[ArmRow], experiment: str) -> str:
+    """Return the Markdown text of a study's page: its question, its arms so far, and how to reproduce it.
+
+    Args:
+        record: The study.
+        rows: Its arms.
+        experiment: MLflow's id of the experiment.
+    """
+    groups = list(dict.fromkeys(group for _, _, means in rows for group in means))
+    if len(rows) > MAX_ROWS and groups:
+        rows = sorted(rows, key=lambda row: -row[2].get(groups[0], 0.0))[:MAX_ROWS]
+    lines = [record.config.question.strip(), ""]
+    # The page sets no margins.
+    lines += ["| " + " | ".join(f"{name}&ensp;" for name in ("arm", "seeds done", *groups)) + " |"]
+    lines += ["|:--|--:|" + "--:|" * len(groups)]
+    for label, seeds, means in rows:
+        values = [f"{100 * means[group]:.1f}" if group in means else "–" for group in groups]
+        lines.append("| " + " | ".join([f"{label}&ensp;", seeds, *values]) + " |")
+    name = record.config.name
+    lines += [
+        "",
+        f"Means over seeds in percent, of at most {MAX_ROWS} arms. Intervals and paired differences: "
+        f"**Artifacts > report**. [All runs side by side]({runs_path(experiment, name)}).",
+    ]
+    if record.command:
+        lines += ["", "To reproduce (the study file is **Artifacts > study.yaml**):", ""]
+        lines += [f"    {record.command}"]
+    return "\n".join(lines)
+
+
+def arm_rows(record: StudyRecord, runs: Mapping[str, RunDir]) -> list[ArmRow]:
+    """Return the arms or points of a study.
 
     Args:
         record: The study.
@@ -125,77 +160,25 @@ def arm_rows(record: StudyRecord, runs: Mapping[str, RunDir]) -> list[dict[str, 
         by_label.setdefault(planned.spec.label, []).append(planned)
     rows = []
     for label, members in by_label.items():
-        found = [(one, runs[one.directory]) for one in members if one.directory in runs]
-        done = [(one, run) for one, run in found if run.is_done]
-        row: dict[str, Any] = {"arm": label, "seeds": f"{len(done)}/{len(members)}"}
-        scores = [run.scores_of(one.suite_fingerprint) for one, run in done]
-        row |= _means([group_means(one) for one in scores if one])
-        summaries = [(run.summary, one.spec.numerics.device) for one, run in done]
-        row |= _means([_cost(summary, device) for summary, device in summaries if summary])
-        rows.append(row)
+        done = [one for one in members if one.directory in runs and runs[one.directory].is_done]
+        scores = [runs[one.directory].scores_of(one.suite_fingerprint) for one in done]
+        values: dict[str, list[float]] = {}
+        for one in scores:
+            for group, value in (group_means(one) if one else {}).items():
+                values.setdefault(group, []).append(value)
+        means = {group: fmean(found) for group, found in values.items()}
+        rows.append((label, f"{len(done)}/{len(members)}", means))
     return rows
 
 
-def _cost(summary: Summary, device: str) -> dict[str, Any]:
-    return {
-        "samples_per_second": summary.samples_per_second,
-        "training_time": summary.time_on(device),
-        "mask_ratio_over_training": summary.mask_ratio_over_training,
-        "mask_overlap": summary.mask_overlap,
-    }
+def runs_path(experiment: str, study: str, kind: str = "run") -> str:
+    """Return where MLflow's page shows the runs of a study, or its arms (``"arm"``), side by side.
 
-
-def study_metrics(
-    rows: Sequence[Mapping[str, Any]], groups: Sequence[str], runs: int, done: int
-) -> dict[str, float]:
-    """Return what a study's own page carries: progress, and the best arm mean of each group."""
-    best = {f"study/best_{group}": [row[group] for row in rows if group in row] for group in groups}
-    found = {valid_name(key): float(rounded(max(values))) for key, values in best.items() if values}
-    return {"study/runs": float(runs), "study/done": float(done), **found}
-
-
-def study_note(
-    record: StudyRecord,
-    rows: Sequence[Mapping[str, Any]],
-    groups: Sequence[str],
-    *,
-    table: str,
-    charts: str,
-) -> str:
-    """Return the Markdown text of a study's page: question, arm means, how to reproduce.
-
-    Args:
-        record: The study.
-        rows: What `arm_rows` returned.
-        groups: Names of the groups of scores.
-        table: Link to the runs as a table.
-        charts: Link to the runs as charts.
+    It shows charts, as its table has no scores until somebody asks for them.
     """
-    percents = [*groups, "mask_overlap"]
-    columns = [*percents, "samples_per_second"]
-    lines = [record.config.question.strip(), ""]
-    names = ["arm", "seeds done", *(column.replace("_", " ") for column in columns)]
-    lines += ["| " + " | ".join(f"{name}&ensp;" for name in names) + " |"]  # the page sets no margins
-    lines += ["|:--|--:|" + "--:|" * len(columns)]
-    ranked = rows if len(rows) <= MAX_ROWS else sorted(rows, key=lambda row: _rank(row, groups))[:MAX_ROWS]
-    for row in ranked:
-        values = [_cell(row.get(column), share=column in percents) for column in columns]
-        lines.append(f"| {row['arm']}&ensp; | {row['seeds']} | " + " | ".join(values) + " |")
-    if len(rows) > MAX_ROWS:
-        lines.append(f"\nThe best {MAX_ROWS} of {len(rows)}.")
-    lines += [
-        "",
-        "Means over seeds, scores in percent. Mask overlap: how much two draws of the mask show alike, in "
-        "percent. Intervals and paired differences: **Artifacts > report**.",
-    ]
-    lines += ["", f"All runs of this study: [as a table]({table}), [as charts]({charts}).", ""]
-    if record.command:
-        lines += [
-            "To reproduce (the study file is **Artifacts > study.yaml**):",
-            "",
-            f"    {record.command}",
-        ]
-    return "\n".join(lines)
+    wanted = quote(f"tags.study = '{study}' and tags.kind = '{kind}'")
+    shown = f"&orderByKey=metrics.%60score%2F{MEAN}%60&compareRunsMode=CHART"
+    return f"#/experiments/{experiment}/runs?{WORKFLOW}&searchFilter={wanted}{shown}"
 
 
 def run_note(run: RunDir, other_names: Sequence[str] = ()) -> str:
@@ -207,8 +190,7 @@ def run_note(run: RunDir, other_names: Sequence[str] = ()) -> str:
     return (
         f"{', '.join(masks)}, seed {spec.seed}\n\n"
         + "".join(f"Also: {name}\n\n" for name in other_names)
-        + f"Run directory: `{run.path.absolute()}`\n\n"
-        f"    pgsbench evaluate {run.path.absolute()}"
+        + f"    pgsbench evaluate {run.path.absolute()}"
     )
 
 
@@ -216,26 +198,6 @@ def _call(name: str, fields: Mapping[str, Any]) -> str:
     return f"`{name}({', '.join(f'{key}={short(value)}' for key, value in fields.items())})`"
 
 
-def _means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    keys = dict.fromkeys(key for row in rows for key in row)
-    values = {key: [row[key] for row in rows if _is_number(row.get(key))] for key in keys}
-    return {key: fmean(found) for key, found in values.items() if found}
-
-
-def rounded(value: Any) -> Any:
-    """Return a float with six digits, more than any score has; the page shows 0.6499999761581421 in full."""
-    return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _rank(row: Mapping[str, Any], groups: Sequence[str]) -> float:
-    return -fmean([float(row.get(group, 0.0)) for group in groups] or [0.0])
-
-
-def _cell(value: float | None, *, share: bool) -> str:
-    if value is None:
-        return "–"
-    return f"{100 * value:.1f}" if share else f"{value:,.0f}"
+def _rounded(value: float) -> float:
+    """Return a number with six digits; the page shows 64.99999761581421 in full."""
+    return float(f"{value:.6g}")

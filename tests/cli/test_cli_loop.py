@@ -136,7 +136,7 @@ def test_a_run_is_evaluated_again_to_the_same_scores(swept: tuple[Path, str], ti
     ours, theirs = (json.loads((path / "scores.json").read_text()) for path in (run, folder / "again"))
     assert [score["value"] for score in ours["scores"]] == [score["value"] for score in theirs["scores"]]
     for group, mean in ours["groups"].items():
-        assert re.search(rf"{group} +macro +{mean['value']:.1%}", done.stdout)
+        assert re.search(rf"{group} +macro +{100 * mean['value']:.1f}", done.stdout)
 
 
 def test_an_evaluation_is_reused_mirrored_and_goes_by_every_name(
@@ -157,9 +157,13 @@ def test_an_evaluation_is_reused_mirrored_and_goes_by_every_name(
     run_id = json.loads((run / "spec.json").read_text())["id"]
     (mirror,) = client.search_runs([experiment.experiment_id], f"tags.id = '{run_id}'")
     assert {"eval/tiny/tiny/colour", "eval/tiny/group/retrieval"} <= set(mirror.data.metrics)
-    model = mirror.outputs.model_outputs[0].model_id
+    versions = client.search_model_versions("name = 'pgsbench-tiny'")  # one each time another run was best
+    version = max(versions, key=lambda one: int(one.version))
+    best = client.get_run(version.run_id).data.tags["id"]
+    run = next((folder / "runs/tiny").glob(f"*-{best}"))
+    assert pgsbench(folder, "evaluate", str(run), *suite).returncode == 0
     weights = str(run / "checkpoints/model/open_clip_model.safetensors")
-    for words in (["models:/" + model], [weights, "--model", "tiny-vit"]):
+    for words in ([f"models:/pgsbench-tiny/{version.version}"], [weights, "--model", "tiny-vit"]):
         other = pgsbench(folder, "evaluate", *words, *suite, "--to", f"{len(words)}")
         assert "tasks: 2 measured" in other.stdout, other.stderr
         assert list((tmp_path / "data/embeddings").iterdir())
@@ -184,40 +188,6 @@ def test_parts_of_a_suite_are_measured_side_by_side_and_joined(
     ours, whole = (json.loads((path / "scores.json").read_text()) for path in (folder / "joined", run))
     assert [score["value"] for score in ours["scores"]] == [score["value"] for score in whole["scores"]]
     assert pgsbench(folder, *words, "--part", "3/2").returncode == 2
-
-
-def few_classes(tiny: TinyWorld, tmp_path: Path) -> Path:
-    """Return a copy of the colours with one class more than there are pictures of."""
-    folder = shutil.copytree(tiny.folder / "colour", tmp_path / "few")
-    names = folder / "classnames.txt"
-    names.write_text(names.read_text() + "mauve\n")
-    return folder
-
-
-def test_calibration_passes_at_the_right_number_and_misses_at_another(
-    swept: tuple[Path, str], tiny: TinyWorld, tmp_path: Path
-) -> None:
-    folder, _ = swept
-    # A model that gives every picture the same class gets no verdict.
-    outcomes = "outcomes/tiny__colour-*/acc1.npz"
-    run = next(
-        run
-        for run in sorted((folder / "runs/tiny").glob("*-s0-*"))
-        if len(set(np.load(next(run.glob(outcomes)))["predicted"])) > 1
-    )
-    scores = json.loads((run / "scores.json").read_text())["scores"]
-    right = next(score["value"] for score in scores if score["metric"] == "acc1")
-    words = ["calibrate", "tiny-vit:mine", "--checkpoint", str(run / "checkpoints/model")]
-    words += ["--data", str(tiny.folder / "colour"), "--expect"]
-    hit, miss = (pgsbench(folder, *words, str(value)) for value in (right, (right + 0.3) % 1))
-    assert (hit.returncode, miss.returncode) == (0, 1)
-    assert ": pass: expected" in hit.stdout
-    assert "MISS by" in miss.stdout
-    assert "points" in miss.stdout
-    words[words.index("--data") + 1] = str(few_classes(tiny, tmp_path))
-    marked = pgsbench(folder, *words, str(right))
-    assert marked.returncode == 1
-    assert "NO VERDICT (1 of 4 classes have no picture)" in marked.stdout
 
 
 def test_a_run_is_evaluated_under_its_own_mask_beside_whole_pictures(
@@ -289,14 +259,11 @@ def test_the_recorded_command_repeats_what_was_run(swept: tuple[Path, str], tiny
     assert "runs: 0 trained, 1 reused" in pgsbench(folder, *recorded[1:]).stdout
 
 
-def test_runs_of_other_numerics_are_trained_anew_unless_they_may_stand_in(
-    swept: tuple[Path, str], tiny: TinyWorld
-) -> None:
+def test_runs_of_other_numerics_are_trained_anew(swept: tuple[Path, str], tiny: TinyWorld) -> None:
     folder, _ = swept
     words = ("train", str(tiny.study), "--arm", "none", "--set", "name=numerics")
     assert "0 trained, 1 reused" in pgsbench(folder, *words).stdout
     other = (*words, "--threads", "2")
-    assert "0 trained, 1 reused" in pgsbench(folder, *other, "--any-numerics").stdout
     assert "1 trained, 0 reused" in pgsbench(folder, *other).stdout
     assert pgsbench(folder, *words[:2], "--arm", "pgs", *words[4:]).returncode == 0
     report = (folder / "reports/numerics/report.md").read_text()

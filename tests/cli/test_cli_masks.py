@@ -1,10 +1,9 @@
-"""Masks made visible: preview, diagnose and bench as a user types them, on the tiny world."""
+"""Masks made visible: preview and diagnose as a user types them, on the tiny world."""
 
 from __future__ import annotations
 
 import csv
 import json
-import re
 import shutil
 from pathlib import Path
 
@@ -49,14 +48,6 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
         return out
 
     return run
-
-
-def test_bench_masks_prints_a_table(run) -> None:
-    words = ["bench", "masks", "--model", "tiny-vit", "--batch-size", "2", "--strategies", "random,pgs"]
-    out = run(*words)
-    assert "pgs-released + attention bias" in out
-    assert "x of released" in out
-    assert len(re.findall(r"^random +\S", out, flags=re.MULTILINE)) == 1
 
 
 def test_diagnosing_a_study_leaves_files_and_an_entry_in_the_tracker(
@@ -177,16 +168,6 @@ def test_a_mask_ratio_goes_to_every_arm_that_has_one(tiny: TinyWorld, tmp_path: 
     }
 
 
-def test_findings_show_the_published_code_beside_its_repairs(run, tiny: TinyWorld) -> None:
-    given = ("masks", "findings", "--data", str(tiny.shards), "--count", "4", "--model", "tiny-vit", "--json")
-    parts, edges = json.loads(run(*given)).values()
-    what = "cosine of embeddings with and without it, untrained tower, 4 pictures"
-    assert what in [row["what"] for row in parts]
-    row = next(row for row in edges if "pgs-released, true edge map" in row.values())
-    assert "kept, 30% masked" in row
-    assert len([float(cell) for cell in list(row.values())[-4:]]) == 4
-
-
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -199,7 +180,6 @@ def test_findings_show_the_published_code_beside_its_repairs(run, tiny: TinyWorl
     [
         ("masks", "preview", "--data", "{shards}", "--model", "tiny-vit", "--strategies", "{strategy}"),
         ("masks", "diagnose", "{shards}", "--model", "tiny-vit", "--strategies", "{strategy}"),
-        ("bench", "masks", "--model", "tiny-vit", "--batch-size", "2", "--strategies", "{strategy}"),
         ("train", "mine.yaml"),
     ],
     ids=lambda words: " ".join(words[:2]),

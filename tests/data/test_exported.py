@@ -17,8 +17,8 @@ from pgsbench.data.evalset import read_split
 from pgsbench.data.tar import image_of
 from pgsbench.errors import DataError
 from pgsbench.evaluation import availability
+from pgsbench.evaluation.embed import decode
 from pgsbench.evaluation.evaluate import evaluate
-from pgsbench.evaluation.preprocess import decode
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.evaluation.task_data import data_folder
 from pgsbench.models import clip

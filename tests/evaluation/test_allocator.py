@@ -5,7 +5,7 @@ import resource
 import pytest
 import torch
 
-from pgsbench.evaluation.allocator import keep_freed_memory
+from pgsbench.evaluation.embed import keep_freed_memory
 
 
 def test_memory_that_was_freed_is_used_again_without_page_faults() -> None:

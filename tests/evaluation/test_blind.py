@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pgsbench.evaluation.blind import blind_accuracy
 from pgsbench.evaluation.embed import Encoder
-from pgsbench.evaluation.protocols.compositional import Compositional
+from pgsbench.evaluation.protocols.compositional import Compositional, blind_accuracy
 
 COLOURS, SHAPES = ("red", "green", "blue", "white", "black"), ("ring", "star", "cross", "square", "circle")
 PICTURES = [f"{i}.png" for i in range(1000)]

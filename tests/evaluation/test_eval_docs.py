@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.reference import arguments
 from pgsbench.errors import ConfigError
 from pgsbench.evaluation.evaluate import evaluate
-from pgsbench.evaluation.reference import arguments
 from pgsbench.evaluation.suite import TaskConfig, builtin_names, load_suite
 from pgsbench.models.clip import Clip
 from pgsbench.records.scores import Scores

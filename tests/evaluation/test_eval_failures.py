@@ -16,7 +16,7 @@ from pgsbench.data.tar import EncodedImage
 from pgsbench.errors import ConfigError, DataError, EvaluationError, Interrupted, RunError
 from pgsbench.evaluation import task_results
 from pgsbench.evaluation.availability import DAMAGED, MISSING, survey
-from pgsbench.evaluation.preprocess import Preprocess
+from pgsbench.evaluation.embed import Preprocess
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.evaluation.task_data import locate
 from pgsbench.models.clip import Clip
@@ -44,7 +44,7 @@ tasks:
 def test_progress_moves_with_pictures_and_texts(
     tiny: Clip, suite: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pgsbench.evaluation.watch.QUIET_SECONDS", 0.0)
+    monkeypatch.setattr("pgsbench.evaluation.evaluate.QUIET_SECONDS", 0.0)
     told: list[tuple[str, int, int]] = []
     run(tiny, suite, progress=lambda *step: told.append(step))
     assert [step for step in told if step[0] == "tasks"] == [("tasks", i, 3) for i in range(4)]
@@ -59,7 +59,7 @@ def test_progress_moves_with_pictures_and_texts(
 def test_a_quick_task_shows_no_progress_of_its_own(
     tiny: Clip, suite: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pgsbench.evaluation.watch.QUIET_SECONDS", 1000.0)
+    monkeypatch.setattr("pgsbench.evaluation.evaluate.QUIET_SECONDS", 1000.0)
     told: list[str] = []
     run(tiny, suite, progress=lambda what, *_: told.append(what))
     assert set(told) == {"tasks"}

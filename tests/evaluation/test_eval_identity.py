@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import sys
@@ -13,7 +14,8 @@ import pytest
 
 from pgsbench.data import store
 from pgsbench.data.store import Dataset
-from pgsbench.evaluation.identity import current_fingerprint
+from pgsbench.evaluation import identity
+from pgsbench.evaluation.identity import CODE, current_fingerprint
 from pgsbench.evaluation.suite import load_suite
 
 PROTOCOL = """
@@ -135,3 +137,40 @@ def test_data_that_tasks_share_is_looked_at_once(suite: Path, monkeypatch: pytes
     monkeypatch.setattr(os, "walk", lambda *args, **more: walked.append(args) or walk(*args, **more))
     assert fingerprint(suite)
     assert len(walked) == 1
+
+
+#: What an evaluation imports that decides no outcome: names, checks, files, and what follows from outcomes.
+NO_NUMBERS = {
+    *("__init__.py", "errors.py", "hashing.py", "progress.py", "plugins/registry.py"),
+    *("data/public.py", "data/store.py"),
+    *("evaluation/identity.py", "evaluation/scoring.py", "evaluation/suite.py", "evaluation/task_data.py"),
+    *("records/scores.py", "records/files.py", "disk/whole_files.py"),
+}
+
+
+def imported(path: Path, package: Path) -> set[Path]:
+    """Return the modules of the package that a file imports, within functions, too."""
+    names = set[str]()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pgsbench"):
+            names |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names if alias.name.startswith("pgsbench")}
+    places = [package.parent.joinpath(*name.split(".")) for name in names]
+    files = [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")]
+    return {file for file in files if file.is_file()}
+
+
+def test_the_key_has_the_code_of_all_that_an_evaluation_imports() -> None:
+    package = Path(identity.__file__).parents[1]
+    known = {path for name in CODE for path in package.glob(name)}
+    exempt = {package / name for name in NO_NUMBERS}
+    found = set[Path]()
+    ahead = {package / "evaluation/evaluate.py", *package.glob("evaluation/protocols/*.py")}
+    while ahead:
+        path = ahead.pop()
+        found.add(path)
+        ahead |= imported(path, package) - exempt - found
+    assert [path for path in found - known if path.stat().st_size > 200] == []  # packages' docstrings
+    assert known - found == set()
+    assert all(any(package.glob(name)) for name in CODE)

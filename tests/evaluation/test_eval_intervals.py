@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pgsbench.evaluation.protocols.base import Measurement
-from pgsbench.evaluation.score_intervals import group_interval, interval, wilson
+from pgsbench.evaluation.scoring import group_interval, interval, wilson
 
 
 def measured(

@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score
 
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.protocols.multilabel import pseudo_values
-from pgsbench.evaluation.score_intervals import interval
+from pgsbench.evaluation.scoring import interval
 
 
 def naive_precision(scores: NDArray[np.float32], shows: NDArray[np.bool_], without: int | None) -> float:

@@ -18,8 +18,7 @@ from clip_benchmark.datasets.builder import build_wds_dataset
 from pgsbench.data import evalset
 from pgsbench.data.tar import EncodedImage, write_tar
 from pgsbench.errors import ConfigError, DataError
-from pgsbench.evaluation.embed import Encoder
-from pgsbench.evaluation.preprocess import decode
+from pgsbench.evaluation.embed import Encoder, decode
 from pgsbench.evaluation.protocols.compositional import Compositional
 from pgsbench.evaluation.protocols.linear_probe import LinearProbe
 from pgsbench.evaluation.protocols.multilabel import MultiLabel

@@ -10,8 +10,8 @@ from PIL.ImageFile import ImageFile
 from pgsbench.data.tar import EncodedImage
 from pgsbench.data.transforms import normalise
 from pgsbench.errors import DataError
-from pgsbench.evaluation import preprocess
-from pgsbench.evaluation.preprocess import Preprocess, decode
+from pgsbench.evaluation import embed
+from pgsbench.evaluation.embed import Preprocess, decode
 from pgsbench.models.transform import eval_transform
 
 SQUARE = {"size": 32, "mean": (0.48, 0.46, 0.41), "std": (0.27, 0.26, 0.28), "interpolation": "bicubic"}
@@ -66,7 +66,7 @@ def test_a_batch_of_any_sizes_is_normalised_at_once(
         shapes.append(tuple(pixels.shape))
         return normalise(pixels, *args)
 
-    monkeypatch.setattr(preprocess, "normalise", watched)
+    monkeypatch.setattr(embed, "normalise", watched)
     Preprocess(SQUARE)(
         [("x", make_picture(i, size)) for i, size in enumerate([(64, 64), (32, 32), (51, 37)])]
     )

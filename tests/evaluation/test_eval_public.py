@@ -13,7 +13,6 @@ from public_sets import classes, states, suite_of
 
 from pgsbench.data import evalset, public
 from pgsbench.data.tar import EncodedImage
-from pgsbench.evaluation import calibration
 from pgsbench.evaluation.availability import (
     DAMAGED,
     MISSING,
@@ -173,12 +172,3 @@ def test_what_was_asked_with_is_on_record(root: Path, data: Path, tiny: Clip, tm
 def test_a_sample_is_counted_as_it_is_read(data: Path) -> None:
     for folder in ("classes", "retrieval"):
         assert evalset.count_split(data / folder) == len(list(evalset.read_split(data / folder))) == 60
-
-
-def test_calibration_takes_the_public_set_where_a_folder_bears_its_name(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(data / "classes", tmp_path / "stl10")
-    assert calibration.suite_of("stl10").tasks[0].data == "clip_benchmark:stl10"
-    assert calibration.suite_of("./stl10").tasks[0].data == str(tmp_path / "stl10")

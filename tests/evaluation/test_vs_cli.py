@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pgsbench.evaluation import reference
+from benchmarks import reference
 from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.models import checkpoint

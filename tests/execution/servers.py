@@ -15,7 +15,7 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
-from pgsbench.tracking.mlflow_server import Server
+from pgsbench.tracking.mlflow_server import server_command, server_environment
 
 FORK = multiprocessing.get_context("fork")
 
@@ -121,11 +121,11 @@ class Mlflow:
         folder.mkdir()
         self._port, self._server_port = free_port(), free_port()
         self.address = f"http://127.0.0.1:{self._port}"
-        server = Server(f"sqlite:///{folder}/mlflow.db", "127.0.0.1", self._server_port)
-        environment = {key: value for key, value in server.environment().items() if key != "LD_PRELOAD"}
+        environment = server_environment(f"sqlite:///{folder}/mlflow.db")
+        environment.pop("LD_PRELOAD", None)
         with (folder / "log").open("w") as log:
             self._server = subprocess.Popen(
-                server.command(),
+                server_command(self._server_port),
                 env=environment,
                 cwd=folder,
                 stdout=log,

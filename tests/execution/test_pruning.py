@@ -268,7 +268,7 @@ def test_scores_of_a_pruned_point_count_nowhere(bench: Bench, monkeypatch: pytes
     assert results.best(results.study.labels) == "pgs mask_ratio=0.5"
     table = sweep_table(results)
     assert table is not None
-    assert [row[-1] for row in table.rows] == ["50.0", "25.0", "pruned", "pruned"]
+    assert [row[-1] for row in table.cells()] == ["50.0", "25.0", "pruned", "pruned"]
     assert "2 points pruned (median): they count nowhere" in "".join(table.notes)
 
 
@@ -301,7 +301,7 @@ def test_a_full_search_with_probes_tells_what_pruning_would_have_missed(
         test_search.finish(folder, spec, score, seconds=100.0)
     table = _content(Results(read_frames(folder.path)), [])["tables"]["pruning"]
     lost = "lost: pgs mask_ratio=0.5 instead, −30.0"
-    assert table.rows == [
+    assert table.cells() == [
         ["median", "0 of 4", "0%", "kept"],  # four are complete when nothing is left
         ["halving", "2 of 4", "30%", lost],
         ["wilcoxon", "2 of 4", "30%", lost],

@@ -18,7 +18,7 @@ from pgsbench.data.transforms import normalise
 from pgsbench.errors import StudyError
 from pgsbench.inspection.diagnosis import Diagnosis, diagnose
 from pgsbench.inspection.diagnosis_files import diagnosis_figure, write
-from pgsbench.inspection.diagnosis_tables import agreement_table, diagnosis_table
+from pgsbench.inspection.diagnosis_report import agreement_table, diagnosis_table
 from pgsbench.inspection.first_masks import draw, draw_stages, first_view
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.cluster import Cluster
@@ -109,17 +109,17 @@ def test_what_cannot_run_is_left_out_and_said(clip: Clip, reader: InMemory) -> N
     found = look(clip, blind, oracle=Oracle(), random=Random())
     assert list(found.numbers) == ["random"]
     assert "Left out: oracle; it needs object maps" in found.notes[1]
-    assert "insides" not in diagnosis_table(found, "blind").header
+    assert "insides" not in diagnosis_table(found, "blind").names
     with pytest.raises(StudyError, match="no strategy can run"):
         look(clip, blind, oracle=Oracle())
 
 
 def test_tables_and_files_say_the_same(found: Diagnosis, tmp_path: Path) -> None:
     table = diagnosis_table(found, "tiny")
-    assert [row[0] for row in table.rows] == list(found.numbers)
-    assert table.rows[0][1] == "0.0"
+    assert [row[0] for row in table.cells()] == list(found.numbers)
+    assert table.cells()[0][1] == "0.0"
     assert "pixels only" in table.notes[0]
-    assert len(agreement_table(found).rows) == 6
+    assert len(agreement_table(found).cells()) == 6
     paths = {path.name: path for path in write(found, tmp_path)}
     assert set(paths) == {
         "masks.csv",

@@ -21,7 +21,7 @@ def test_captions_over_the_budget_are_counted_and_what_they_lose_is_named() -> N
         "none": WholeText(),
     }
     table = text_table(clip, reader, texts, name="these", train="", batch_size=20, num_batches=2, seed=0)
-    first, some, fits = table.rows
+    first, some, fits = table.cells()
     assert table.title == "Captions on these"
     # 30 of 40 captions have six tokens between the marks; four, then three of them stay
     assert first == ["first", "75.0", "66.7", "100.0", "green grass"]

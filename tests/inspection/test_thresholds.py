@@ -82,7 +82,7 @@ def test_only_thresholds_that_matter_are_calibrated_and_what_cannot_be_reached_i
     (note,) = notes
     assert note.startswith("No threshold: half; its effective ratio lies between 62.5 and 9")
     assert note.endswith("at a mask_ratio of 0.6.")
-    assert thresholds_table(found, notes, 0.5).rows[0][0] == "cluster"
+    assert thresholds_table(found, notes, 0.5).cells()[0][0] == "cluster"
     with pytest.raises(StudyError, match="no strategy has a threshold to find"):
         find_thresholds(clip, reader, {"random": Random(), "fixed": Pgs()}, target=0.5, **LOOK)
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.timing import peak_bytes
 from pgsbench.config.schema import RunConfig
 from pgsbench.data.made_up import MadeUp
-from pgsbench.inspection.timing import peak_bytes
 from pgsbench.masking.configure import configure
 from pgsbench.masking.text.plain import WholeText
 from pgsbench.models import checkpoint

@@ -12,7 +12,7 @@ from scipy.stats import norm
 from study_records import write_study_record
 
 from pgsbench.config.schema import BudgetConfig, RunConfig, StudyConfig
-from pgsbench.evaluation.score_intervals import wilson
+from pgsbench.evaluation.scoring import wilson
 from pgsbench.records import files
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import Numerics, RunSpec

@@ -17,9 +17,10 @@ from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.suite import first_items, load_suite
 from pgsbench.models import clip
 from pgsbench.records.scores import Scores
-from pgsbench.reporting import render
+from pgsbench.reporting import terminal
 from pgsbench.reporting.checkpoints.differences import difference_table, differences
 from pgsbench.reporting.checkpoints.score_tables import across_table, score_tables
+from pgsbench.reporting.render import percent
 
 
 @pytest.fixture(scope="module")
@@ -90,13 +91,18 @@ def test_what_was_tested_otherwise_is_not_compared(
 def test_tables_of_one_and_of_several(folders: dict[str, Path]) -> None:
     scores = {name: Scores.read(folder) for name, folder in folders.items()}
     across = across_table(scores)
-    assert across.header == ["group or task", "metric", "a", "b", "c"]
-    assert [row[0] for row in across.rows] == ["classification", "retrieval", "tiny/colour", "tiny/retrieval"]
-    for name, cell in zip("abc", across.rows[2][2:], strict=True):
-        assert cell.rstrip("*") == f"{scores[name].primary()['tiny/colour'].value:.1%}"
-    text = render.text(difference_table(differences(folders)))
+    assert across.names == ["group or task", "metric", "a", "b", "c"]
+    assert [row[0] for row in across.cells()] == [
+        "classification",
+        "retrieval",
+        "tiny/colour",
+        "tiny/retrieval",
+    ]
+    for name, cell in zip("abc", across.cells()[2][2:], strict=True):
+        assert cell == percent(scores[name].primary()["tiny/colour"].value)
+    text = terminal.text(difference_table(differences(folders)))
     assert "b − a" in text
     assert "another training seed" in text
     tasks, groups = score_tables(scores["a"])
-    assert [row[0] for row in tasks.rows] == ["tiny/colour", "tiny/retrieval"]
-    assert [row[0] for row in groups.rows] == ["classification", "retrieval"]
+    assert [row[0] for row in tasks.cells()] == ["tiny/colour", "tiny/retrieval"]
+    assert [row[0] for row in groups.cells()] == ["classification", "retrieval"]

@@ -1,8 +1,7 @@
-"""One colour an arm: in every figure of a report, in the figures of its runs, and in MLflow."""
+"""One colour an arm: in every figure of a report, and in the figures of its runs."""
 
 from __future__ import annotations
 
-import pytest
 from fabricated import ARMS, Arm
 from matplotlib.colors import to_hex
 
@@ -11,8 +10,7 @@ from pgsbench.reporting import figures
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.runs import kept_figures
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.style import DARK, LIGHT
-from pgsbench.tracking import mlflow_views as views
+from pgsbench.reporting.style import PAPER
 
 #: Arm -> the effect of its masks, better with every point.
 POINTS = [
@@ -36,13 +34,12 @@ def titles_of(figure):
     return {name: to_hex(title.get_color()) for name, title in named if name in ARMS}
 
 
-@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)
-def test_an_arm_has_one_colour_in_all_figures(fabricate, theme):
+def test_an_arm_has_one_colour_in_all_figures(fabricate):
     results = Results(read_frames(fabricate(seeds=(0,))))
-    expected = arm_colours(ARMS, theme.palette)
-    assert lines_of(figures.loss_curves(results.study, theme=theme), ARMS) == expected
-    assert titles_of(figures.masks(results, theme=theme)) == expected
-    costs = figures.accuracy_cost(results, theme=theme).axes[0].containers
+    expected = arm_colours(ARMS, PALETTE)
+    assert lines_of(figures.loss_curves(results.study), ARMS) == expected
+    assert titles_of(figures.masks(results)) == expected
+    costs = figures.accuracy_cost(results).axes[0].containers
     assert {drawn.get_label(): to_hex(drawn.lines[0].get_color()) for drawn in costs} == expected
 
 
@@ -51,7 +48,7 @@ def test_significant_differences_have_the_colour_of_the_better_arm(fabricate):
     for candidate, baseline in (("pgs", "flip"), ("flip", "pgs")):
         turned = Results(results.study, candidate=candidate, baselines=[baseline])
         dots = [line for line in figures.forest(turned).axes[0].get_lines() if line.get_marker() == "o"]
-        filled = {to_hex(dot.get_color()) for dot in dots if dot.get_markerfacecolor() != LIGHT.paper}
+        filled = {to_hex(dot.get_color()) for dot in dots if dot.get_markerfacecolor() != PAPER}
         assert filled == {PALETTE[1]}  # pgs is second in the plan
 
 
@@ -68,15 +65,9 @@ def test_the_figures_of_a_run_have_its_arm_s_colour(fabricate, monkeypatch):
         assert titles_of(drawn[run.path / "figures" / "masks.png"]) == {run.arm: expected[run.arm]}
 
 
-def test_mlflow_shows_the_colours_of_the_report(fabricate):
-    study = read_frames(fabricate(seeds=(0, 1)))
-    assert views.colours(study.record) == arm_colours(ARMS)
-
-
 def test_points_of_an_arm_are_shades_of_its_colour(fabricate):
     study = read_frames(fabricate([*POINTS, ("none", Arm(mask_ratio=0.0))], seeds=(0,)))
     found = label_colours(study.arm_of)
-    assert found == views.colours(study.record)
     assert len(set(found.values())) == 5
     assert [found["pgs mask_ratio=0.25"], found["random mask_ratio=0.25"], found["none"]] == list(PALETTE[:3])
     assert lines_of(figures.loss_curves(study), found) == found

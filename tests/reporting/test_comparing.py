@@ -135,12 +135,14 @@ def test_a_plan_has_all_the_seeds_that_may_be_trained(tiny, tmp_path):
 def test_a_pilot_says_what_differences_take(fabricate):
     folder = fabricate({"pgs": Arm(2.0), "flip": Arm()}, seeds=range(6), seed_sd=0.0)
     table = power_table(Results(read_frames(folder)))
-    assert [row[1] for row in table.rows] == ["0.5", "1", "2"]
-    items = [float("inf") if row[4] == "none" else int(row[4].replace(",", "")) for row in table.rows]
+    assert [row[1] for row in table.cells()] == ["0.5", "1", "2"]
+    items = [float("inf") if row[4] == "none" else int(row[4].replace(",", "")) for row in table.cells()]
     assert items == sorted(items, reverse=True)
-    assert {row[2] for row in table.rows[:2]} == {"none"}  # 120 items a task are too few, whatever the seeds
+    assert {row[2] for row in table.cells()[:2]} == {
+        "none"
+    }  # 120 items a task are too few, whatever the seeds
     one = power_table(Results(read_frames(fabricate({"pgs": Arm(), "flip": Arm()}, seeds=(0,), name="one"))))
-    assert {row[2] for row in one.rows} == {"missing"}
+    assert {row[2] for row in one.cells()} == {"missing"}
     assert one.notes[0].startswith("One seed tells nothing")
 
 
@@ -152,8 +154,8 @@ def test_a_search_of_one_mask_compares_nothing_and_misses_nothing(fabricate):
     assert answer(results).startswith("Nothing is compared: the study has one arm")
     assert certainty(results) == ""
     table = verdict_table(results)
-    assert list(table.header[:3]) == ["arm", "score", "time"]
-    assert len(table.rows[0]) == len(table.header)
+    assert list(table.names[:3]) == ["arm", "score", "time"]
+    assert len(table.cells()[0]) == len(table.names)
     with pytest.raises(StudyError, match="compares no two arms"):
         power_table(results)
     page = write_report(results, folder / "report").markdown.read_text()

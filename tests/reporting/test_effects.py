@@ -146,7 +146,7 @@ def test_paths_that_end_alike_are_two_factors(fabricate):
         (path, str(level)) for path, levels in space.items() for level in levels
     }
     table = sweep_table(results)
-    assert list(table.header[:3]) == ["arm", *space]
+    assert list(table.names[:3]) == ["arm", *space]
     rows = json.loads(as_json(table))[table.title]
     assert {(float(row["strategy.threshold"]), float(row["text.threshold"])) for row in rows} == {
         tuple(point.values()) for point in points
@@ -187,7 +187,7 @@ def test_terms_are_the_same_whatever_was_asked_before(fabricate):
     fresh, asked = results_of(folder), results_of(folder)
     labels = list(asked.study.labels)
     asked.difference(labels[7], labels[2], asked.scope)
-    assert effects(asked).terms == effects(fresh).terms
+    assert repr(effects(asked).terms) == repr(effects(fresh).terms)  # as nan is not nan
     scores = {label: fresh.mean(label, fresh.scope).estimate for label in labels}
     by_arm = {arm: np.mean([scores[label] for label in labels if label.split()[0] == arm]) for arm in IMAGES}
     found = {one.level: one.mean for one in effects(asked).levels if one.factor == "arm"}

@@ -1,4 +1,4 @@
-"""Single test items in a report: which of them one arm gets, their pictures, and what queries find."""
+"""Single test items in a report: which of them one arm gets, and their pictures."""
 
 from __future__ import annotations
 
@@ -38,10 +38,9 @@ def study(tiny, tmp_path_factory) -> Path:
         right = np.array([float(k in gets) for k in range(24)])
         labels = np.arange(1000, 1024) % 3
         predicted = np.where(right == 1, labels, (labels + 1) % 3)
-        nearest = (np.arange(24)[:, None] + (right == 0)[:, None] + np.arange(5)) % 24
         outcomes = {"values": right, "correct": right.astype(float), "units": KEYS, "key": ""}
         np.savez(path / "colour.npz", items=KEYS, predicted=predicted, **outcomes)
-        np.savez(path / "find.npz", items=[f"{key}#0" for key in KEYS], nearest=nearest, **outcomes)
+        np.savez(path / "find.npz", items=[f"{key}#0" for key in KEYS], **outcomes)
         scores = [
             Score(
                 f"tiny/{task}",
@@ -97,7 +96,7 @@ def test_items_that_one_arm_gets_with_every_seed_are_counted(results):
 def test_pictures_show_the_right_answer_and_the_wrong_one(results):
     found = examples(results)
     assert found is not None
-    assert found.missing == []
+    assert found.missing == ""
     colours = ["red", "green", "blue"]
     named = [one for one in found.won if one.task == "tiny/colour"]
     assert len(named) == 3
@@ -111,29 +110,8 @@ def test_pictures_show_the_right_answer_and_the_wrong_one(results):
     )
 
 
-def test_a_query_shows_what_both_arms_find(results):
-    found = examples(results)
-    assert found is not None
-    assert len(found.queries) == 4
-    for query in found.queries[:2]:
-        right = {name: [one.is_right for one in five] for name, five in query.found.items()}
-        assert right == {"pgs": [True] + [False] * 4, "flip": [False] * 5}
-        assert re.fullmatch(r"a \w+ square, number \d+", query.text)
-        assert query.found["pgs"][0].text == query.text
-
-
-def test_runs_without_nearest_candidates_or_other_data_show_the_rest_and_say_so(study, tiny, tmp_path):
+def test_with_other_data_the_page_says_that_there_are_no_pictures(study, tiny, tmp_path):
     study = shutil.copytree(study.parent, tmp_path / "runs") / "masks"
-    for file in study.parent.rglob("find.npz"):
-        arrays = dict(np.load(file))
-        del arrays["nearest"]
-        np.savez(file, **arrays)
-    found = examples(results_of(study, tiny.suite))
-    assert found is not None
-    assert found.won
-    assert not found.queries
-    assert "before their nearest candidates were kept" in found.missing[0]
-
     for run in study.parent.rglob("scores.json"):
         replace_scores(run.parent, lambda score: score, suite_fingerprint="of other pictures")
     report = write_report(results_of(study, tiny.suite), tmp_path / "report")

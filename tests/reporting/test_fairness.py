@@ -45,14 +45,17 @@ def test_what_else_differs_is_named_with_its_values(fabricate, flip, setting, va
     assert other_differences(found)[setting] == dict(zip(("pgs", "flip"), values, strict=True))
     assert NOTHING not in fairness_sentence(found)
     assert setting in fairness_sentence(found)
-    rows = [list(row) for row in fairness_table(found).rows if row[0] == setting]
+    rows = [list(row) for row in fairness_table(found).cells() if row[0] == setting]
     assert rows == [[setting, values[0], "pgs"], [setting, values[1], "flip"]]
 
 
 def test_arms_of_one_value_share_a_row(fabricate):
     arms = {"pgs": Arm(), "flip": Arm(), "large": Arm(training={"batch_size": 128})}
     found = fairness_table(Results(read_frames(fabricate(arms, seeds=(0,)))))
-    assert found.rows == [["training.batch_size", "64", "pgs, flip"], ["training.batch_size", "128", "large"]]
+    assert found.cells() == [
+        ["training.batch_size", "64", "pgs, flip"],
+        ["training.batch_size", "128", "large"],
+    ]
 
 
 def test_arms_with_one_budget_may_see_other_numbers_of_pairs(fabricate):

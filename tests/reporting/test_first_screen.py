@@ -37,17 +37,12 @@ def test_many_comparisons_are_counted_behind_the_arm_that_won(many):
     assert len(said) < 140
 
 
-def test_the_figure_shows_the_arms_of_the_table_in_its_order(many):
+def test_the_table_says_how_it_is_read_and_what_was_trained(many):
     screen = first_screen(many)
-    names = [row[0] for row in screen.table.rows]
-    assert [bar.name for bar in screen.forest.bars] == [f"pgs − {name}" for name in names if name != "pgs"]
     (note,) = screen.table.notes
     assert "1.00× is none, " in note
     assert "guessing gives " in note
-    assert screen.table.header == ["arm", "score", "pgs leads by", "pgs is", "time"]
-    assert (
-        "verdicts are corrected for 9 and so are stricter. Right of the line pgs is" in screen.forest.reading
-    )
+    assert screen.table.names == ["arm", "score", "pgs leads by", "pgs is", "time"]
     assert note.endswith("Shown: 7 of 10; all stand below.")
     assert screen.setting.startswith("Trained: scenes-vit on ")
     assert " pairs of " in screen.setting
@@ -136,7 +131,6 @@ def test_many_that_are_missing_are_counted_and_many_budgets_are_a_range(fabricat
     screen = first_screen(results)
     assert screen.answer.endswith("; 4 others cannot be compared yet.")
     assert "corrected for 2 comparisons" in screen.certainty
-    assert "corrected for 2 " in screen.forest.reading
     assert "on 320 to 2,240 pairs of" in screen.setting
     (_, missing) = marks_table(results).notes
     assert missing.count("no complete run") == 1

@@ -5,14 +5,13 @@ from __future__ import annotations
 from fabricated import Arm
 from matplotlib.colors import to_hex
 
-from pgsbench.reporting import figures
-from pgsbench.reporting.cost.choice import choose
+from pgsbench.reporting import figures, tables
+from pgsbench.reporting.cost.choice import choose, pareto_sentences
 from pgsbench.reporting.cost.pareto import FLOPS, costs_of, points_of
-from pgsbench.reporting.cost.pareto_table import pareto_sentences, pareto_table
 from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.style import LIGHT, pens
+from pgsbench.reporting.style import PAPER, pens
 from pgsbench.reporting.verdict.sentences import verdict
 
 TERA = 10**12
@@ -60,7 +59,7 @@ def test_there_is_no_front_where_operations_do_not_differ_or_are_not_known(fabri
     for name, arms in (("equal", equal), ("unknown", unknown)):
         results = results_of(fabricate, arms, name=name)
         assert points_of(results, FLOPS) == []
-        assert pareto_table(results) is None
+        assert "on front" not in tables.cost_table(results).names
         assert pareto_sentences(results) == []
         assert len(figures.ALL["accuracy-cost"](results).axes) == 1  # time
 
@@ -73,7 +72,7 @@ def test_the_figure_has_a_panel_each_for_operations_and_time_and_marks_the_front
         "training time (seconds)",
     ]
     drawn = {bars.get_label(): bars.lines[0] for bars in figure.axes[0].containers}
-    filled = {arm for arm, line in drawn.items() if to_hex(line.get_markerfacecolor()) != LIGHT.paper}
+    filled = {arm for arm, line in drawn.items() if to_hex(line.get_markerfacecolor()) != PAPER}
     assert filled == {"cheap", "good", "dear"}
     assert list(drawn) == list(ARMS)
     (front,) = (line for line in figure.axes[0].get_lines() if line.get_drawstyle() == "steps-post")
@@ -89,7 +88,7 @@ def test_where_every_point_is_the_oracle_s_there_is_no_front(fabricate):
     results = results_of(fabricate, arms, search=search)
     drawn = figures.ALL["accuracy-cost"](results)
     assert not any(line.get_drawstyle() == "steps-post" for line in drawn.axes[0].get_lines())
-    assert [row[3] for row in pareto_table(results).rows] == ["no method"] * 2
+    assert [row[-2] for row in tables.cost_table(results).cells()] == ["no method"] * 2
     assert pareto_sentences(results) == []
 
 
@@ -98,12 +97,9 @@ def test_the_report_lists_the_front(fabricate, tmp_path):
     paths = write_report(results, tmp_path / "out")
     text = paths.markdown.read_text()
     assert "against operations: cheap, good and dear." in text
-    assert "### Pareto front" in text
     (line,) = (line for line in text.splitlines() if line.startswith("| as-dear |") and "behind" in line)
     assert "behind good by " in line
-    assert "Pareto front" in paths.html.read_text()
-    columns = list(pareto_table(results).header)
-    assert columns[:5] == ["arm", "score", "TFLOP", "by operations", "on front"]
+    assert tables.cost_table(results).names[-3:] == ["on front", "by operations", "by time"]
 
 
 def searched(fabricate, metric):
@@ -119,8 +115,7 @@ def searched(fabricate, metric):
 
 def test_a_search_for_score_and_cost_is_answered_by_its_own_front(fabricate):
     results = searched(fabricate, ["mean", "-train_seconds"])
-    table = pareto_table(results)
-    assert list(table.header)[2:] == ["train s", "by time", "on front", "TFLOP", "by operations"]
+    assert tables.cost_table(results).names[-3:] == ["on front", "by time", "by operations"]
     figure = figures.ALL["accuracy-cost"](results)
     assert figure.axes[0].get_xlabel().startswith("training time")
     front, choice = pareto_sentences(results)
@@ -148,5 +143,5 @@ def test_a_search_for_a_score_alone_has_no_such_answer(fabricate):
 
 
 def test_more_arms_than_colours_still_look_different():
-    looks = [(pen.colour, pen.marker) for pen in pens([f"a{k}" for k in range(20)], LIGHT).values()]
+    looks = [(pen.colour, pen.marker) for pen in pens([f"a{k}" for k in range(20)]).values()]
     assert len(set(looks)) == 20

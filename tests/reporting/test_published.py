@@ -103,18 +103,18 @@ def test_ours_stands_beside_the_papers_with_the_difference(fabricate):
     means, cells = means_table(results, found), cells_table(found)
     assert means is not None
     assert cells is not None
-    assert cells.rows[0] == ["pgs", "imagenet1k", "acc1", "31.0", "38.0", "−7.0"]
+    assert cells.cells()[0] == ["pgs", "imagenet1k", "acc1", "31.0", "38.0", "−7.0"]
     # By hand, over the cells that both have: (31 + 21) / 2 and (38.0 + 32.6) / 2; one cell is OOD.
-    assert means.rows == [
+    assert means.cells() == [
         ["pgs", "robustness, ID average", "CLIP-PGS-0.5", "2 of 6", "26.0", "35.3", "−9.3", "31.6"],
         ["pgs", "robustness, OOD average", "CLIP-PGS-0.5", "1 of 5", "21.0", "32.6", "−11.6", "30.4"],
     ]
     assert not any("†" in note for note in means.notes)  # nothing is marked, so no mark is explained
     clip = means_table(results, [replace(one, method="CLIP") for one in found])
     assert clip is not None
-    assert [row[-1] for row in clip.rows] == ["31.0", "29.0 †"]
+    assert [row[-1] for row in clip.cells()] == ["31.0", "29.0 †"]
     assert clip.notes[-1].startswith("† The paper's average is not the mean of its own cells")
     assert "not measured here" in means.notes[0]
     assert "trained on scenes" in means.notes[0]
-    assert "the paper's" in means.header
-    assert "the paper's" in cells.header
+    assert "the paper's" in means.names
+    assert "the paper's" in cells.names

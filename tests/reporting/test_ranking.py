@@ -23,8 +23,8 @@ def test_clear_leads_have_one_rank_and_equals_share_theirs(fabricate):
 def test_the_table_writes_ranks_as_intervals_and_two_arms_have_none(fabricate):
     results = Results(read_frames(fabricate({"a": Arm(), "b": Arm(), "c": Arm(-30.0)}, seeds=(0, 1))))
     table = ranking_table(results)
-    assert table.header == ["arm", "ranks", "is the best", "score", "seeds"]
-    assert {row[0]: row[1] for row in table.rows} == {"a": "1-2", "b": "1-2", "c": "3"}
+    assert table.names == ["arm", "ranks", "is the best", "score", "seeds"]
+    assert {row[0]: row[1] for row in table.cells()} == {"a": "1-2", "b": "1-2", "c": "3"}
     assert ranking_table(Results(read_frames(fabricate({"a": Arm(), "b": Arm()}, name="two")))) is None
 
 

@@ -19,7 +19,7 @@ from pgsbench.reporting.gallery import ShownSelection, mask_gallery
 from pgsbench.reporting.pages.study_report import write_report, write_texts
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.style import DARK, LIGHT, save
+from pgsbench.reporting.style import save
 
 VOID = {"meta", "img", "source", "br", "link", "hr"}
 
@@ -180,9 +180,8 @@ def test_figures_show_the_numbers(fabricate):
     }
 
 
-@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)
 @pytest.mark.parametrize("tone", [0, 40, 154, 255])
-def test_gallery_tells_kept_dropped_and_hidden_apart_on_any_picture(tmp_path, theme, tone):
+def test_gallery_tells_kept_dropped_and_hidden_apart_on_any_picture(tmp_path, tone):
     image = np.full((1, 8, 8, 3), tone, np.uint8)
     keep = np.array([[0, 3]])
     drawn = mask_gallery(
@@ -191,7 +190,6 @@ def test_gallery_tells_kept_dropped_and_hidden_apart_on_any_picture(tmp_path, th
         grid=(2, 2),
         captions=["one tone"],
         maps={"edges": np.zeros((1, 4))},
-        theme=theme,
     )
     panel = drawn.axes[2]
     shown = np.asarray(panel.get_images()[0].get_array())

@@ -71,15 +71,15 @@ def test_what_is_held_out_is_predicted_before_it_is_trained(tiny: TinyWorld, tmp
     twice = [*BUDGETS, 0.25]  # is one measurement all the same
     found = scale(open_study(tiny.study, output=tmp_path, jobs=1), twice, hold_out=4)
     assert trained == [(0.25, 32), (0.5, 48), (1.0, 96), (2.0, 192), (4.0, 384)]
-    assert [row[0] for row in found.tables[1].rows] == ["pgs", "flip"]
-    assert {row[4] for row in found.tables[1].rows} <= {"yes", "no"}
-    assert float(found.tables[1].rows[0][1]) == pytest.approx(4.0)
+    assert [row[0] for row in found.tables[1].cells()] == ["pgs", "flip"]
+    assert {row[4] for row in found.tables[1].cells()} <= {"yes", "no"}
+    assert float(found.tables[1].cells()[0][1]) == pytest.approx(4.0)
     said = json.loads((found.folder / "prediction.json").read_text())
     assert said["hold_out"] == 4
     assert 0 < said["arms"]["pgs"]["score"] < 1
     assert said["arms"]["pgs"]["TFLOP"] == pytest.approx(4.0)
-    assert {"scale.md", "scale.svg", "scale.png"} <= {path.name for path in found.folder.iterdir()}
-    held = sum(row[4] == "yes" for row in found.tables[1].rows)
+    assert {"scale.md", "scale.png"} <= {path.name for path in found.folder.iterdir()}
+    held = sum(row[4] == "yes" for row in found.tables[1].cells())
     said = VerdictRecord.read(found.folder)
     words = {
         0: "The prediction failed; ",
@@ -87,7 +87,7 @@ def test_what_is_held_out_is_predicted_before_it_is_trained(tiny: TinyWorld, tmp
         2: "The prediction held; ",
     }
     assert said.answer.startswith(words[held])
-    for arm, _, predicted, *_ in found.tables[1].rows:
+    for arm, _, predicted, *_ in found.tables[1].cells():
         middle, low, high = re.findall(r"\d+\.\d", predicted)
         assert re.search(rf"{arm} \d+\.\d \({middle}, {low} to {high}\)", said.answer)
     assert said.certainty.startswith("On ")
@@ -97,7 +97,7 @@ def test_what_is_held_out_is_predicted_before_it_is_trained(tiny: TinyWorld, tmp
     shutil.rmtree(tmp_path / "made")
     assert check_report(str(found.folder)) == []
     page = found.folder / "scale.md"
-    page.write_text(page.read_text().replace(str(found.tables[1].rows[0][2]), "9.9"))
+    page.write_text(page.read_text().replace(str(found.tables[1].cells()[0][2]), "9.9"))
     (told,) = check_report(str(found.folder))
     assert told.startswith(f"{page}:")
     site = write_site(tmp_path / "reports", tmp_path / "site")
@@ -183,7 +183,7 @@ def test_a_crossing_far_from_what_was_measured_is_none():
         for scale, slope in ((0.6, -0.05), (0.62, -0.07), (0.62, -0.0501))
     )
     measured = [{name: Measured(cost, None) for name in ("pgs", "near", "far")} for cost in costs]
-    rows = fits_table({"pgs": ours, "near": near, "far": far}, measured, "flops").rows
+    rows = fits_table({"pgs": ours, "near": near, "far": far}, measured, "flops").cells()
     assert float(rows[1][2]) == pytest.approx((0.62 / 0.6) ** (1 / 0.02), rel=0.01)
     assert rows[2][2] == "nowhere near"
 

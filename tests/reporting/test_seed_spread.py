@@ -13,7 +13,6 @@ from scipy import stats
 from pgsbench.records.margin import Margin
 from pgsbench.reporting import recipe_spread
 from pgsbench.reporting.decision.decide import decide
-from pgsbench.reporting.decision.spread_row import main, rows
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.equal_spread import alone_p, equal_spread_p
 from pgsbench.reporting.statistics.intervals import difference, mean_draws
@@ -22,6 +21,7 @@ from pgsbench.reporting.statistics.seed_spread import SeedSpread
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.verdict.seeds import seed_sentences
 from pgsbench.reporting.verdict.short_table import verdict_table
+from research.spread_row import main, rows
 
 LEAD = {"a": 1.0, "b": -1.0}
 OF = "mean of groups"

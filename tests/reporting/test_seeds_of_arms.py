@@ -51,7 +51,7 @@ def test_what_is_asked_first_changes_no_number(fabricate, spoil):
     assert asked_later.mean("flip", ALL_GROUPS) == alone
     assert alone.num_seeds == 3
     assert asked_later.difference("flip", "random", ALL_GROUPS).num_seeds == 3
-    shown = {row[0]: row[1] for row in tables.scores_table(asked_later).rows}
+    shown = {row[0]: row[1] for row in tables.scores_table(asked_later).cells()}
     assert shown["flip"] == "3"
 
 
@@ -78,7 +78,7 @@ def test_a_run_that_lacks_a_task_is_none_of_the_seeds_that_are_shown(fabricate):
     whole = Results(read_frames(folder)).objective_value("pgs")
     without_a_task(folder, "pgs-s[12]-*")
     results = Results(read_frames(folder))
-    shown = {row[0]: row[1] for row in tables.scores_table(results).rows}
+    shown = {row[0]: row[1] for row in tables.scores_table(results).cells()}
     assert (shown["pgs"], shown["flip"]) == ("1 of 3", "3")
     assert results.mean("pgs", ALL_GROUPS).num_seeds == results.seeds("pgs")[0] == 1
     assert f"Arms with one seed: {ONE_RUN}" in tables.scores_table(results).notes[0]

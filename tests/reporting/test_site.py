@@ -32,7 +32,7 @@ function next() {
   frame.onload = () => {
     const page = frame.contentDocument, root = page.documentElement;
     const answer = page.querySelector(".answer, .verdict strong"), table = page.querySelector("table");
-    const first = [...page.querySelectorAll(".first table, .forest svg")];
+    const first = [...page.querySelectorAll(".first table")];
     const end = Math.max(0, ...first.map(part => part.getBoundingClientRect().bottom));
     table.tHead.rows[0].cells[1].click();
     const column = [...table.tBodies[0].rows].map(row => row.cells[1].textContent);

@@ -191,7 +191,7 @@ def test_the_pareto_front_has_its_twin(made: Made) -> None:
     costs = made.twin.runs.groupby("label")[["flops", "train_cpu_seconds"]].mean()
     costs["score"] = [made.twin.mean(label, MEAN).estimate for label in costs.index]
     methods = costs.drop("oracle")
-    table = made.table("arm", "TFLOP", "by operations", "on front").set_index("arm")
+    table = made.table("arm", "TFLOP", "on front", "by operations").set_index("arm")
     drawn = pd.DataFrame(
         made.twin.panel(MEAN, list(methods.index)).draws(list(methods.index), 4000, np.random.default_rng(7)),
         columns=methods.index,
@@ -238,7 +238,7 @@ def test_what_is_detectable_is_found_with_80_percent(made: Made) -> None:
 def test_what_a_difference_takes_finds_it(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pgsbench.reporting.decision.power.DIFFERENCES", (0.13, 0.2, 0.3))
     known = 0
-    for row in power_table(Results(made.frames)).rows:
+    for row in power_table(Results(made.frames)).cells():
         ours, theirs = row[0].split(" − ")
         wanted, seeds = float(row[1]) / 100, row[2]
         now = made.twin.difference(ours, theirs, MEAN)

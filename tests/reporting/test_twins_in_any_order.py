@@ -86,7 +86,7 @@ def _interval(name: str, one: Interval) -> Answers:
 
 
 def _power(results: Results) -> Answers:
-    return ((" ".join(row[:2]), tuple(row[2:])) for row in power_table(results).rows)
+    return ((" ".join(row[:2]), tuple(row[2:])) for row in power_table(results).cells())
 
 
 def _pairs(results: Results) -> Answers:

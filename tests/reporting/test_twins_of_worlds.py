@@ -110,7 +110,7 @@ def test_power_laws_have_their_twins(tmp_path: Path) -> None:
     ]
     by_budget = [measured(Results(read_frames(folder)), "flops") for folder in folders]
     laws = fits(by_budget)
-    rows = {row[0]: row for row in fits_table(laws, by_budget, "flops").rows}
+    rows = {row[0]: row for row in fits_table(laws, by_budget, "flops").cells()}
     lines = {}
     for arm, law in laws.items():
         found = [Twin(folder, {}).mean(arm, MEAN) for folder in folders]

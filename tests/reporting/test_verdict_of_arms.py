@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 from fabricated import Arm
 
 from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.reporting.pages.first_screen import verdict_record
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.tracking.mlflow_arms import _tags
+from pgsbench.tracking.mlflow_arms import arm_tags
 
 
 def test_each_arm_of_a_search_over_several_arms_has_its_verdict(fabricate, tmp_path):
@@ -22,8 +20,7 @@ def test_each_arm_of_a_search_over_several_arms_has_its_verdict(fabricate, tmp_p
     results = Results(read_frames(fabricate([*points, ("none", Arm())])), candidate="pgs", baselines=["flip"])
     verdict_record(results).write(tmp_path)
     verdict = VerdictRecord.read(tmp_path)
-    parent = SimpleNamespace(id="", run=SimpleNamespace(data=SimpleNamespace(tags={"study": "masks"})))
-    said = {label: _tags(label, "", parent, verdict)["verdict"] for label in results.study.labels}
+    said = {label: arm_tags(label, verdict)["verdict"] for label in results.study.labels}
     assert said == {
         "pgs mask_ratio=0.25": "pgs − flip, mask_ratio=0.25: better",
         "pgs mask_ratio=0.5": "pgs − flip, mask_ratio=0.5: better",

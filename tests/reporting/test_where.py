@@ -51,9 +51,9 @@ def test_the_verdict_says_where_it_gains_and_where_it_loses(results):
     better, worse = said.split("worse at ")
     assert "(most at clutter 0, object_size 0.1: +" in better
     assert "(most at clutter 0.7, object_size 0.35: −" in worse
-    assert screen.table.header == ["clutter", "object_size", "pgs", "flip", "pgs leads by", "pgs is"]
-    assert len(screen.table.rows) == len(screen.forest.bars) == 9
-    assert screen.table.rows[0][:2] == ["0", "0.1"]
+    assert screen.table.names == ["clutter", "object_size", "pgs", "flip", "pgs leads by", "pgs is"]
+    assert len(screen.table.cells()) == 9
+    assert screen.table.cells()[0][:2] == ["0", "0.1"]
     assert screen.table.notes == ["The mean of groups, in percent. Each row is a world of its own."]
     counts = [int(number) for number in re.findall(r" at (\d+)", said)]
     assert sum(counts) == len(VALUES)
@@ -61,8 +61,8 @@ def test_the_verdict_says_where_it_gains_and_where_it_loses(results):
 
 def test_the_table_has_a_row_for_each_point(results):
     table = where_table(results)
-    assert len(table.rows) == len(VALUES)
-    assert table.header[:3] == ["pair", "clutter", "object_size"]
+    assert len(table.cells()) == len(VALUES)
+    assert table.names[:3] == ["pair", "clutter", "object_size"]
 
 
 def test_the_map_has_the_gains_at_their_places_and_the_line(results):
@@ -125,7 +125,6 @@ def test_a_search_over_data_that_has_no_results_yet_has_a_first_screen(fabricate
         done.unlink()
     screen = first_screen(Results(read_frames(folder)))
     assert screen.answer.startswith("Nothing ")
-    assert screen.forest is None
 
 
 @pytest.mark.parametrize(
@@ -138,9 +137,9 @@ def test_a_search_that_was_edited_shows_the_points_of_its_own_space(fabricate, t
     search = {"space": SPACE, "arms": ["pgs", "flip"]}
     results = Results(read_frames(fabricate(arms, search=search, seeds=(0,))))
     shown = len(points) if list(earlier) == [CLUTTER] else len(VALUES)
-    assert len(results.pairs) == len(where_table(results).rows) == shown
+    assert len(results.pairs) == len(where_table(results).cells()) == shown
     assert all(results.params_of(ours) == results.params_of(theirs) for ours, theirs in results.pairs)
-    first = where_table(results).rows[0]
+    first = where_table(results).cells()[0]
     assert list(first[1:3]) == (["0.2", ""] if shown > len(VALUES) else ["0", "0.1"])
     assert f"Of {shown} settings of the data" in first_screen(results).answer
     assert np.isfinite(gain_map(results).axes[0].images[0].get_array()).sum() == len(VALUES)
@@ -174,7 +173,7 @@ def test_knobs_of_two_worlds_that_end_alike_are_told_apart(fabricate):
     search = {"space": space, "arms": ["pgs", "flip"]}
     results = Results(read_frames(fabricate(arms, search=search, seeds=(0,))))
     table = first_screen(results).table
-    assert list(where_table(results).header[1:3]) == list(table.header[:2]) == list(space)
+    assert list(where_table(results).names[1:3]) == list(table.names[:2]) == list(space)
     axes = gain_map(results).axes[0]
     assert [axes.get_ylabel(), axes.get_xlabel()] == list(space)
     assert "better at 1 (data.recipe.noise 0, data.augment.noise 1: +" in where_sentences(results)[0]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pgsbench.doctor import checks, machine, stores
-from pgsbench.doctor.check import OK, PROBLEM, WARNING, Check
+from pgsbench.doctor.machine import OK, PROBLEM, WARNING, Check
 
 
 @pytest.fixture(autouse=True)

@@ -54,7 +54,7 @@ def test_each_state_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     table = status_table("tiny", list(found.values()))
     assert table.title.startswith("tiny: 1 waiting, 1 queued, 1 running, 4 done, 1 failed, 1 lost")
     assert "out of memory (failure.txt)" in table.notes[0]
-    done = next(row for row in table.rows if row[1] == first.spec.name)
+    done = next(row for row in table.cells() if row[1] == first.spec.name)
     assert (done[3], *done[5:]) == ("", "", "")  # nothing is missing
     monkeypatch.setattr(slurm, "known_jobs", lambda: set())
     assert by_name(tmp_path)[specs["queue"].name].state == "lost"

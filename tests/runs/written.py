@@ -10,7 +10,7 @@ import numpy as np
 from study_records import write_study_record
 
 from pgsbench.config.schema import RunConfig, StudyConfig
-from pgsbench.evaluation.score_intervals import wilson
+from pgsbench.evaluation.scoring import wilson
 from pgsbench.records.json_files import write_record
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import Numerics, RunSpec

@@ -113,7 +113,7 @@ def test_seconds_are_timed_once_for_a_study(tiny: TinyWorld, tmp_path: Path, tim
     assert known is not None
     assert (known.device, known.threads) == ("cpu", 1)
     costs, _ = plan(open_study_file(in_seconds(tiny, tmp_path)), output=tmp_path, device="cpu")
-    assert [row[2] for row in costs.rows] == [f"{spec.config.training.steps:,}" for spec in first]
+    assert [row[2] for row in costs.cells()] == [f"{spec.config.training.steps:,}" for spec in first]
     assert len(timed) == 4, "a plan is of the same runs"
 
 

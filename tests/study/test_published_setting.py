@@ -128,8 +128,8 @@ def test_an_explanation_stands_beside_its_deviation(tmp_path: Path) -> None:
     assert why["training.weight_decay"] == "Less data wants less."
     assert why["training.batch_size"] is None
     table = deviation_table("mine", frame)
-    assert ["0.1", "0.2", "Less data wants less."] in [list(row[1:4]) for row in table.rows]
-    assert ["64", "4,096", "NOT EXPLAINED"] in [list(row[1:4]) for row in table.rows]
+    assert ["0.1", "0.2", "Less data wants less."] in [list(row[1:4]) for row in table.cells()]
+    assert ["64", "4,096", "NOT EXPLAINED"] in [list(row[1:4]) for row in table.cells()]
     assert f"{len(frame)} deviations, {len(frame) - 1} not explained." in table.notes
 
 

@@ -27,7 +27,7 @@ from pgsbench.tracking.rundir import RunDir
 
 
 def cells(table: Table) -> dict[str, dict[str, str]]:
-    return {row[0]: dict(zip(table.header, row, strict=True)) for row in table.rows}
+    return {row[0]: dict(zip(table.names, row, strict=True)) for row in table.cells()}
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_times_come_from_past_runs_where_there_are_any(tiny: TinyWorld, tmp_path
 def test_a_table_assumes_and_says_so(tiny: TinyWorld) -> None:
     study = open_study_file(tiny.study, overrides=["search=null", "seeds=[0, 1]"])
     costs, _ = plan(study, device="H100x2")
-    assert {row[-1] for row in costs.rows} == {"assumed"}
+    assert {row[-1] for row in costs.cells()} == {"assumed"}
     assert "2 runs at a time on 2 x H100 at 30% of the peak" in costs.notes[0]
     assert "8 runs" in costs.notes[0]
     half, single = (
@@ -113,26 +113,26 @@ def test_names_of_machines(tiny: TinyWorld) -> None:
 
 def test_points_of_a_search_are_rows_of_their_own(tiny: TinyWorld) -> None:
     costs, _ = plan(open_study_file(tiny.study), device="H100")
-    assert [row[0] for row in costs.rows] == [
+    assert [row[0] for row in costs.cells()] == [
         *("none", "oracle"),
         *("pgs mask_ratio=0.5", "pgs mask_ratio=0.75", "flip mask_ratio=0.5", "flip mask_ratio=0.75"),
     ]
     search = "search={sampler: tpe, trials: 5, space: {strategy.mask_ratio: {low: 0.4, high: 0.8}}}"
     costs, _ = plan(open_study_file(tiny.study, overrides=[search, "seeds=[0, 1]"]), device="H100")
-    assert [row[:2] for row in costs.rows][-1][1] == "10"
+    assert [row[:2] for row in costs.cells()][-1][1] == "10"
 
 
 def test_what_differs_from_a_study_and_from_a_run(tiny: TinyWorld, tmp_path: Path) -> None:
     study = open_study_file(tiny.study)
-    rows = differences(open_by_name("datacomp-small"), "paper").rows
+    rows = differences(open_by_name("datacomp-small"), "paper").cells()
     assert ["training.warmup_steps", "None", "10000", "all"] in [list(row) for row in rows]
     changed = open_study_file(tiny.study, overrides=["arms.flip.training={beta2: 0.9}"])
     table = differences(changed, str(tiny.study))
-    assert [list(row) for row in table.rows] == [["training.beta2", "0.9", "0.98", "flip"]]
+    assert [list(row) for row in table.cells()] == [["training.beta2", "0.9", "0.98", "flip"]]
     (spec,) = Planner(study).specs(["flip"])
     RunDir.create(tmp_path / "runs", spec)
     table = differences(changed, spec.id[:6], output=tmp_path)
-    assert [list(row) for row in table.rows] == [["training.beta2", "0.9", "0.98", "all"]]
+    assert [list(row) for row in table.cells()] == [["training.beta2", "0.9", "0.98", "all"]]
     assert differences(study, spec.id, output=tmp_path).notes[0] == "Nothing differs."
     with pytest.raises(ConfigError, match="neither such a study nor such a run"):
         differences(study, "zzz", output=tmp_path)
@@ -150,9 +150,9 @@ def test_one_command_plans(tiny: TinyWorld, tmp_path: Path, capsys: pytest.Captu
 
 
 def test_numbers_are_short() -> None:
-    numbers: list[Any] = [0, 7, 999, 1000, 12_345, 397_545_472, 4.9e19, None]
+    numbers: list[Any] = [0, 7, 999, 1000, 12_345, 397_545_472, 4.9e19]
     assert [scaled(number) for number in numbers] == [
-        *("0", "7", "999", "1.00 k", "12.3 k", "398 M", "49.0 E", "missing"),
+        *("0", "7", "999", "1.00 k", "12.3 k", "398 M", "49.0 E"),
     ]
 
 

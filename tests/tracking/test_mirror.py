@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import json
 import socket
 import time
 from collections.abc import Callable
@@ -16,10 +14,7 @@ import pytest
 from fake_study import TASKS, MakeStudy, Seen, fake_line, fake_record, fake_spec, finish, write_verdict
 from study_records import write_study_record
 
-from pgsbench.records.json_files import write_record
 from pgsbench.records.study_record import StudyRecord, StudyRun
-from pgsbench.records.verdict_record import VerdictRecord
-from pgsbench.tracking import mirror as mirror_module
 from pgsbench.tracking import mlflow_text
 from pgsbench.tracking.mirror import Mirror
 from pgsbench.tracking.mlflow_arms import curve_points
@@ -44,34 +39,22 @@ def test_a_study_is_one_parent_and_its_runs(
     assert {run.info.status for run in seen.runs.values()} == {"FINISHED"}
 
     parent, child = seen.runs["ratio"], seen.runs["flip-0.5 s0"]
-    assert parent.data.metrics["study/done"] == 3
-    assert parent.data.metrics["study/best_classification"] == pytest.approx(0.64)  # 0.55 + 0.06 + 0.03
+    assert parent.data.tags["done"] == "3/3"
     (row,) = [line for line in parent.data.tags["mlflow.note.content"].splitlines() if "| pgs&" in line]
-    assert row.split(" | ")[1:5] == ["1/1", "63.8", "64.0", "61.0"]
+    assert row.split(" | ")[1:5] == ["1/1", "63.8", "64.0", "61.0"]  # 0.55 + 0.06 + 0.03 of classification
     assert "pgsbench sweep studies/ratio.yaml" in parent.data.tags["mlflow.note.content"]
-    assert seen.artifacts("ratio") == [
-        "report/figures/ratio.png",
-        "report/report.md",
-        "study.yaml",
-        "tables/arms.json",
-    ]
+    assert seen.artifacts("ratio") == ["report/figures/ratio.png", "report/report.md", "study.yaml"]
 
     assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert child.data.params["strategy.mask_ratio"] == "0.5"
-    assert child.data.metrics["score/scenes/shape_acc1"] == pytest.approx(0.57)
+    assert child.data.metrics["score/scenes/shape_acc1"] == pytest.approx(57)
     assert len(child.data.metrics) <= MAX_KEYS
     means = [child.data.metrics[f"score/{group}"] for group in TASKS]
     assert child.data.metrics["score/mean"] == pytest.approx(sum(means) / len(means), abs=1e-6)
     assert child.data.tags["label"] == "flip-0.5"
     assert 0.9 * MAX_POINTS <= len(seen.curve("flip-0.5 s0")) <= MAX_POINTS + 1
-    assert {"spec.json", "env.json", "scores.json", "tables/scores.json"} <= set(
-        seen.artifacts("flip-0.5 s0")
-    )
+    assert {"spec.json", "env.json", "scores.json"} <= set(seen.artifacts("flip-0.5 s0"))
     assert child.inputs.dataset_inputs[0].dataset.digest == "0123456789abcdef"
-    model = seen.client.get_logged_model(child.outputs.model_outputs[0].model_id)
-    assert model.status == "READY"
-    assert "score/classification" in {metric.key for metric in model.metrics}
-    assert "mlflow.sharedViewState.pgsbench-ratio" in seen.experiment.tags
 
 
 def test_a_verdict_brings_a_run_for_each_arm_with_its_seeds_below(
@@ -89,32 +72,11 @@ def test_a_verdict_brings_a_run_for_each_arm_with_its_seeds_below(
     assert study.data.tags["verdict"] == "pgs is better than none."
     assert study.data.tags["mlflow.note.content"].startswith("**pgs is better than none.**")
     bounds = [arm.data.metrics[f"score/mean{end}"] for end in ("_low", "", "_high")]
-    assert bounds == pytest.approx([0.4, 0.5, 0.6])
+    assert bounds == pytest.approx([40, 50, 60])
     assert 50 < len(seen.curve("pgs, 1 seed")) < 2 * MAX_POINTS
-    view = json.loads(seen.experiment.tags["mlflow.sharedViewState.pgsbench-ratio-arms"])
-    assert "tags.kind = 'arm'" in view["searchFilter"]
     before = seen.everything()
-    assert mirror.sync_study(folder, report_folder=report).points == 0
-    assert Mirror(uri).sync_study(folder, report_folder=report).points == 0
+    assert mirror.sync_study(folder, report_folder=report).fed == 0
     assert Seen(uri).everything() == before
-
-
-@pytest.mark.parametrize("headline", ["mean of groups", "classification"])
-def test_the_best_arm_comes_first_whatever_the_answer_is_about(
-    tmp_path: Path, make_study: MakeStudy, new_store: NewStore, headline: str
-) -> None:
-    folder, uri = make_study(tmp_path, steps=1), new_store("store")
-    report = write_verdict(tmp_path / "report", ["none", "flip-0.5", "pgs"])
-    verdict = VerdictRecord.read(report)
-    assert verdict is not None
-    scores = {label: {headline: score["mean of groups"]} for label, score in verdict.scores.items()}
-    replace(verdict, headline=headline, scores=scores).write(report)
-    assert Mirror(uri).sync_study(folder, report_folder=report).problem == ""
-    seen = Seen(uri)
-    view = json.loads(seen.experiment.tags["mlflow.sharedViewState.pgsbench-ratio-arms"])
-    key = view["orderByKey"].removeprefix("metrics.`").removesuffix("`")
-    assert key in seen.runs["pgs, 1 seed"].data.metrics
-    assert f"metrics.`{key}`" in view["selectedColumns"]
 
 
 def test_the_curve_of_an_arm_is_the_mean_with_bounds() -> None:
@@ -133,7 +95,7 @@ def test_feeding_again_changes_nothing(tmp_path: Path, make_study: MakeStudy, ne
     before = Seen(uri).everything()
     for again in (mirror, Mirror(uri)):  # the second one stands for another process
         done = again.sync_study(folder)
-        assert (done.problem, done.points, done.files) == ("", 0, 0)
+        assert (done.problem, done.fed) == ("", 0)
     assert Seen(uri).everything() == before
 
 
@@ -142,16 +104,6 @@ def test_a_new_store_is_fed_from_scratch(tmp_path: Path, make_study: MakeStudy, 
     Mirror(old).sync_study(folder)
     Mirror(new).sync_study(folder)
     assert Seen(new).everything() == Seen(old).everything()
-
-
-def test_a_database_deleted_in_use_is_noticed(
-    tmp_path: Path, make_study: MakeStudy, new_store: NewStore
-) -> None:
-    folder, uri = make_study(tmp_path, steps=2), new_store("store")
-    mirror = Mirror(uri)
-    assert mirror.sync_study(folder).problem == ""
-    (tmp_path / "store" / "mlflow.db").unlink()
-    assert "deleted or replaced while in use" in mirror.sync_study(folder).problem
 
 
 def test_a_run_fed_while_it_trains_ends_up_the_same(
@@ -221,23 +173,6 @@ def test_a_run_that_ends_while_it_is_fed_was_not_killed(
     assert Seen(uri).runs["pgs s0"].info.status == "FINISHED"
 
 
-def test_a_changed_param_becomes_a_tag(tmp_path: Path, make_study: MakeStudy, new_store: NewStore) -> None:
-    folder, uri = make_study(tmp_path, steps=2), new_store("store")
-    Mirror(uri).sync_study(folder)
-    run = RunDir(next(folder.glob("pgs-*")))
-    record = StudyRecord.read(folder)
-    edited = replace(
-        record.runs[-1],
-        spec=replace(run.spec, config=fake_spec("pgs", ratio=0.75, learning_rate=0.5).config),
-    )
-    write_study_record(replace(record, runs=(*record.runs[:-1], edited)), folder)
-    write_record(run.path / "spec.json", edited.spec)
-    assert Mirror(uri).sync_study(folder).problem == ""
-    data = Seen(uri).runs["pgs s0"].data
-    name = "training.learning_rate"
-    assert (data.params[name], data.tags[f"changed.{name}"]) == ("0.001", "0.5")
-
-
 def test_one_damaged_run_does_not_hide_the_others(
     tmp_path: Path, make_study: MakeStudy, new_store: NewStore
 ) -> None:
@@ -286,56 +221,6 @@ def test_a_run_that_is_planned_twice_is_one_row(
     assert "Also: pgs mask_ratio=0.75 s0" in row.data.tags["mlflow.note.content"]
 
 
-def model_files(tmp_path: Path, folder: Path, uri: str) -> tuple[Path, dict[str, Path]]:
-    """Sync a study; return the checkpoint of a run and the files of its logged model, by name."""
-    assert Mirror(uri).sync_study(folder).problem == ""
-    seen = Seen(uri)
-    model = seen.client.get_logged_model(seen.runs["pgs s0"].outputs.model_outputs[0].model_id)
-    checkpoint = next(folder.glob("pgs-*")) / "checkpoints" / "model"
-    assert Path(model.tags["path"]) == checkpoint
-    kept = Path(model.artifact_location.removeprefix("file://"))
-    return checkpoint, {path.name: path for path in kept.iterdir()}
-
-
-@pytest.mark.parametrize("limit_bytes", [1000, 1 << 30])
-def test_a_store_in_a_folder_links_to_checkpoints_of_any_size(
-    tmp_path: Path,
-    make_study: MakeStudy,
-    new_store: NewStore,
-    monkeypatch: pytest.MonkeyPatch,
-    limit_bytes: int,
-) -> None:
-    monkeypatch.setattr(mirror_module, "MODEL_LIMIT_BYTES", limit_bytes)
-    checkpoint, kept = model_files(tmp_path, make_study(tmp_path, steps=2), new_store("store"))
-    assert {"open_clip_model.safetensors", "open_clip_config.json", "MLmodel"} == set(kept)
-    for path in checkpoint.iterdir():
-        assert kept[path.name].samefile(path)
-
-
-@pytest.mark.parametrize("limit_bytes", [1000, 1 << 30])
-def test_elsewhere_a_small_checkpoint_is_copied_and_a_large_one_named(
-    tmp_path: Path,
-    make_study: MakeStudy,
-    new_store: NewStore,
-    monkeypatch: pytest.MonkeyPatch,
-    limit_bytes: int,
-) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(errno.EXDEV, "Invalid cross-device link")
-
-    monkeypatch.setattr("pgsbench.tracking.mlflow_models.os.link", refuse)
-    monkeypatch.setattr(mirror_module, "MODEL_LIMIT_BYTES", limit_bytes)
-    checkpoint, kept = model_files(tmp_path, make_study(tmp_path, steps=2), new_store("store"))
-    if limit_bytes == 1000:
-        assert kept["checkpoint.txt"].read_text() == str(checkpoint)
-        assert "open_clip_model.safetensors" not in kept
-    else:
-        assert "checkpoint.txt" not in kept
-        for path in checkpoint.iterdir():
-            assert kept[path.name].read_bytes() == path.read_bytes()
-            assert not kept[path.name].samefile(path)
-
-
 def test_what_is_half_written_is_never_sent(
     tmp_path: Path, make_study: MakeStudy, new_store: NewStore
 ) -> None:
@@ -347,23 +232,20 @@ def test_what_is_half_written_is_never_sent(
             path.write_bytes(b"half")
     assert Mirror(uri).sync_study(folder).problem == ""
     sent = {path.name for path in (tmp_path / "store").rglob("*") if path.is_file()}
-    assert {"open_clip_config.json", "open_clip_model.safetensors", "spec.json"} <= sent
+    assert "spec.json" in sent
     assert not [name for name in sent if "half" in name]
 
 
-def test_no_password_is_told(tmp_path: Path, make_study: MakeStudy) -> None:
-    problem = Mirror("http://me:secret@127.0.0.1:9").sync_study(make_study(tmp_path, steps=2)).problem
-    assert "http://me:***@127.0.0.1:9" in problem
-    assert "secret" not in problem
-
-
-def test_a_server_that_is_gone_costs_nothing(tmp_path: Path, make_study: MakeStudy) -> None:
+def test_a_server_that_is_gone_costs_nothing_and_no_password_is_told(
+    tmp_path: Path, make_study: MakeStudy
+) -> None:
     folder = make_study(tmp_path, steps=2)
-    mirror, started = Mirror("http://127.0.0.1:9"), time.monotonic()
-    assert "does not answer" in mirror.sync_study(folder).problem
+    mirror, started = Mirror("http://me:secret@127.0.0.1:9"), time.monotonic()
+    problem = mirror.sync_study(folder).problem
+    assert "http://me:***@127.0.0.1:9: the MLflow server does not answer" in problem
     assert time.monotonic() - started < 5
     started = time.monotonic()
-    assert "does not answer" in mirror.sync_study(folder).problem
+    assert mirror.sync_study(folder).problem == problem
     assert time.monotonic() - started < 0.1
 
 
@@ -386,7 +268,7 @@ def test_a_deleted_experiment_is_left_alone(
     Mirror(uri).sync_study(folder)
     seen = Seen(uri)
     seen.client.delete_experiment(seen.experiment.experiment_id)
-    assert "mlflow experiments restore" in Mirror(uri).sync_study(folder).problem
+    assert Mirror(uri).sync_study(folder).problem
 
 
 def test_runs_that_have_not_begun_are_no_runs_yet(

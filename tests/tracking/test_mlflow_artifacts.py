@@ -9,7 +9,6 @@ import pytest
 from fake_study import MakeStudy
 from mlflow import MlflowClient
 
-from pgsbench.checkpoints import mlflow_run
 from pgsbench.errors import RunError
 from pgsbench.tracking import mlflow_artifacts
 from pgsbench.tracking.mirror import Mirror
@@ -43,17 +42,8 @@ def test_a_folder_comes_out_as_it_went_in(store: tuple[str, str], tmp_path: Path
     "source", ["runs:/0123456789abcdef0123456789abcdef/model", "models:/no-such-model/1"]
 )
 def test_what_is_not_there_is_said(source: str, store: tuple[str, str], tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="MLflow has no such artifact"):
+    with pytest.raises(RunError, match="MLflow refuses"):
         mlflow_artifacts.download(source, tmp_path / "here", tracking_uri=store[0])
-
-
-def test_a_run_that_is_to_get_scores_is_looked_up_first(
-    store: tuple[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", store[0])
-    assert mlflow_run("model", store[1]) == store[1]
-    with pytest.raises(RunError, match="MLflow has no such run"):
-        mlflow_run("model", "0123456789abcdef0123456789abcdef")
 
 
 def test_no_store_is_made_by_looking(tmp_path: Path) -> None:
@@ -62,21 +52,17 @@ def test_no_store_is_made_by_looking(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_paths_are_no_artifacts() -> None:
-    assert not any(
-        map(mlflow_artifacts.is_artifact, ["runs/ratio/x", "models/x", "ViT-B-32:openai", "hf-hub:a/b"])
-    )
-
-
 def test_scores_go_to_a_run(store: tuple[str, str], tmp_path: Path) -> None:
     uri, run_id = store
     (tmp_path / "out").mkdir()
     (tmp_path / "out/scores.csv").write_text("task\n")
     mlflow_artifacts.log_scores(run_id, "mine", {"a/b+": 0.5}, tmp_path / "out", tracking_uri=uri)
     client = MlflowClient(tracking_uri=uri)
-    assert client.get_run(run_id).data.metrics == {"eval/mine/a/b_": 0.5}
+    assert client.get_run(run_id).data.metrics == {"eval/mine/a/b_": 50}
     assert [file.path for file in client.list_artifacts(run_id, "eval-mine")] == ["eval-mine/scores.csv"]
-    with pytest.raises(RunError, match="does not take the scores"):
+    with pytest.raises(RunError, match="MLflow refuses"):
+        mlflow_artifacts.check_run("0" * 32, tracking_uri=uri)
+    with pytest.raises(RunError, match="MLflow refuses"):
         mlflow_artifacts.log_scores("0" * 32, "mine", {"a": 0.5}, tmp_path, tracking_uri=uri)
 
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from pgsbench.data.evalset import read_images
 from pgsbench.errors import DataError
-from pgsbench.evaluation.embed import Encoder, collapsed
-from pgsbench.evaluation.preprocess import NamedImage
+from pgsbench.evaluation.embed import Encoder, NamedImage, collapsed
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.protocols.zero_shot import (
     CLASSNAMES,
@@ -123,8 +122,8 @@ def _average_precision(shows: NDArray[np.bool_]) -> tuple[float, NDArray[np.floa
     moved, fewer = hit / np.maximum(rank - 1, 1), (hit - 1) / np.maximum(rank - 1, 1)
     num_above = shows.cumsum() - shows
     num_down_to = shows.cumsum()
-    above = np.append(0.0, (hit / rank).cumsum())[num_above]
-    below = [hits.sum() - np.append(0.0, hits.cumsum())[num_down_to] for hits in (moved, fewer)]
+    above = np.append(0.0, np.cumsum(hit / rank))[num_above]
+    below = [hits.sum() - np.append(0.0, np.cumsum(hits))[num_down_to] for hits in (moved, fewer)]
     left_out = np.where(shows, (above + below[1]) / max(len(rank) - 1, 1), (above + below[0]) / len(rank))
     if len(rank) == 1:
         left_out[shows] = whole

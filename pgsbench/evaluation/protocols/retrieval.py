@@ -15,8 +15,7 @@ from torch import Tensor
 
 from pgsbench.data.evalset import check_name, count_split, decoded, read_images, read_lines, read_split
 from pgsbench.errors import DataError
-from pgsbench.evaluation.embed import Encoder, collapsed
-from pgsbench.evaluation.preprocess import NamedImage
+from pgsbench.evaluation.embed import Encoder, NamedImage, collapsed
 from pgsbench.evaluation.protocols.base import Measurement, Shown
 from pgsbench.evaluation.ranking import distinct_rows, num_repeated, ranks_of_right
 

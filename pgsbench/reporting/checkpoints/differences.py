@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pgsbench.errors import EvaluationError
 from pgsbench.records.scores import Scores
-from pgsbench.reporting.render import Table, p_text, points
+from pgsbench.reporting.render import P_VALUE, POINTS, Header, Table
 from pgsbench.reporting.statistics.intervals import Interval, difference, holm
 from pgsbench.reporting.statistics.paired_values import PairedValues
 from pgsbench.reporting.study_frames import primary_values
@@ -63,14 +63,13 @@ def differences(folders: Mapping[str, Path], *, baseline: str | None = None) -> 
 
 def difference_table(found: Sequence[Difference]) -> Table:
     """Return differences as a table, in points."""
-    rows = [
+    rows: list[list[object]] = [
         [
             one.of,
             f"{one.candidate} − {one.baseline}",
-            points(one.interval.estimate),
-            f"{points(one.interval.low)} to {points(one.interval.high)}",
-            p_text(one.interval.p_value),
-            p_text(one.adjusted_p),
+            one.interval,
+            one.interval.p_value,
+            one.adjusted_p,
         ]
         for one in found
     ]
@@ -79,8 +78,9 @@ def difference_table(found: Sequence[Difference]) -> Table:
         "than the intervals say.",
         "p (Holm) is corrected for all rows of this table.",
     ]
-    header = ["group or task", "difference", "points", "95 % interval", "p", "p (Holm)"]
-    return Table("Differences", header, rows, notes, text_columns=(1,))
+    numbers = [("points", POINTS), ("p", P_VALUE), ("p (Holm)", P_VALUE)]
+    header: Header = ["group or task", "difference", *numbers]
+    return Table("Differences", header, rows, notes)
 
 
 def _check_alike(scores: Mapping[str, Scores], baseline: str) -> None:

@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pgsbench.records.scores import Scores
-from pgsbench.reporting.render import Table, points
+from pgsbench.reporting.render import COUNT, PERCENT, POINTS, Estimate, Header, Table
 
 if TYPE_CHECKING:
     from pgsbench.checkpoints import Evaluation
+
+_PERCENT = "Percent, with 95 % intervals."
 
 
 def evaluation_tables(found: Sequence[Evaluation]) -> list[Table]:
@@ -44,45 +46,48 @@ def evaluation_lines(found: Sequence[Evaluation]) -> list[str]:
 def across_table(scores: Mapping[str, Scores]) -> Table:
     """Return one table of several checkpoints: groups and tasks down, checkpoints across."""
     first = next(iter(scores.values()))
-    rows = [
-        [group, "macro mean", *(f"{one.groups[group].value:.1%}" for one in scores.values())]
-        for group in first.groups
+    rows: list[list[object]] = [
+        [group, "macro mean", *(one.groups[group].value for one in scores.values())] for group in first.groups
     ]
     marked = set[str]()
     for task, score in first.primary().items():
         cells = [one.primary()[task] for one in scores.values()]
-        rows.append([task, score.metric, *(f"{cell.value:.1%}{'*' if cell.notes else ''}" for cell in cells)])
-        marked |= {f"* {task}: {note}" for cell in cells for note in cell.notes}
-    header = ["group or task", "metric", *scores]
-    return Table(f"Suite {first.suite}", header, rows, sorted(marked), text_columns=(1,))
+        rows.append([task, score.metric, *(cell.value for cell in cells)])
+        marked |= {f"{task}: {note}" for cell in cells for note in cell.notes}
+    header: Header = ["group or task", "metric", *((name, PERCENT) for name in scores)]
+    return Table(f"Suite {first.suite}", header, rows, sorted(marked))
 
 
 def score_tables(scores: Scores) -> tuple[Table, Table]:
     """Return the scores of one checkpoint that stand for the tasks, and the means of the groups."""
-    rows = []
+    rows: list[list[object]] = []
     for score in scores.primary().values():
-        interval = f"{score.low:.1%} to {score.high:.1%}"
-        numbers = [f"{score.value:.1%}", interval, str(score.n), f"{score.chance:.1%}"]
+        numbers = [Estimate(score.value, score.low, score.high), score.n, score.chance]
         notes = "; ".join(filter(None, [*score.notes, score.details]))
         rows.append([score.task, score.metric, *numbers, notes])
-    header = ["task", "metric", "score", "95 % interval", "n", "chance", "note"]
-    tasks = Table(f"Suite {scores.suite}", header, rows, [], text_columns=(1, 6))
+    header: Header = ["task", "metric", ("score", PERCENT), ("n", COUNT), ("chance", PERCENT), "note"]
+    tasks = Table(f"Suite {scores.suite}", header, rows, [_PERCENT])
     rows = []
     for group, mean in scores.groups.items():
-        interval = f"{mean.low:.1%} to {mean.high:.1%}"
-        numbers = [f"{mean.value:.1%}", interval, str(mean.n_tasks), f"{mean.chance:.1%}"]
+        numbers = [Estimate(mean.value, mean.low, mean.high), mean.n_tasks, mean.chance]
         rows.append([group, mean.mean, *numbers, ", ".join(mean.marked)])
-    header = ["group", "mean", "score", "95 % interval", "tasks", "chance", "tasks with a note"]
+    header = ["group", "mean", ("score", PERCENT), ("tasks", COUNT), ("chance", PERCENT)]
+    header += ["tasks with a note"]
     macro = ["macro: every task of a group weighs the same, whatever its size."]
-    return tasks, Table("Groups", header, rows, macro, text_columns=(1, 6))
+    return tasks, Table("Groups", header, rows, macro)
 
 
 def mask_table(name: str, whole: Scores, masked: Scores) -> Table:
     """Return the group means on whole and on masked pictures, and what the mask costs at evaluation."""
-    rows = []
+    rows: list[list[object]] = []
     for group, mean in whole.groups.items():
         under = masked.groups[group].value
-        rows.append([group, f"{mean.value:.1%}", f"{under:.1%}", points(under - mean.value)])
+        rows.append([group, mean.value, under, under - mean.value])
     notes = ["Gap: masked minus whole, in points. Training saw masked pictures, except in its last phase."]
-    header = ["group", "whole pictures", "under the training mask", "gap"]
+    header: Header = [
+        "group",
+        ("whole pictures", PERCENT),
+        ("under the training mask", PERCENT),
+        ("gap", POINTS),
+    ]
     return Table(f"{name} under the mask of its training", header, rows, notes)

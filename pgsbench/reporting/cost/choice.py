@@ -1,4 +1,4 @@
-"""Which point of a search to take: the best, or a cheaper one that is nearly as good."""
+"""What scores cost, told: the Pareto front, and the best point or a cheaper one that is nearly as good."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pgsbench.reporting.columns import rows_of
-from pgsbench.reporting.cost.pareto import EQUAL, Cost, costs_of
-from pgsbench.reporting.render import counted, percent, points
-from pgsbench.reporting.results import Results
+from pgsbench.reporting.cost.pareto import EQUAL, Cost, Point, costs_of, points_of
+from pgsbench.reporting.render import and_, counted, percent, points
+from pgsbench.reporting.results import Results, named
+from pgsbench.reporting.statistics.comparison import of_one_run
 from pgsbench.reporting.statistics.intervals import Interval
 
 #: How many points behind the best the report looks for something cheaper.
@@ -78,3 +79,38 @@ def _lead(results: Results, ours: str, best: str) -> str:
     if not isinstance(lead, Interval):
         return f"{points(results.objective_value(ours) - results.objective_value(best))} points"
     return f"{points(lead.estimate)} points (95 % interval {points(lead.low)} to {points(lead.high)})"
+
+
+def pareto_sentences(results: Results) -> list[str]:
+    """Return what is on the front of score against its first cost, and, of a search for both, what to take.
+
+    None where costs are equal.
+    """
+    cost = costs_of(results)[0]
+    front = [one for one in points_of(results, cost) if one.is_on_front]
+    if not front:
+        return []
+    said = f"On the Pareto front of score on {named(results.scope)} against {cost.name}: "
+    said += f"{and_([one.label for one in front])}."
+    return [of_one_run(said, min(one.mean.num_seeds for one in front)), *_what_to_take(results)]
+
+
+def _what_to_take(results: Results) -> list[str]:
+    search = results.study.record.config.search
+    if search is None or len(search.metrics) < 2:
+        return []
+    choice = choose(results, within=WITHIN)
+    return [] if choice is None else [of_one_run(choice.sentence, results.seeds(choice.label)[0])]
+
+
+def place(results: Results, point: Point) -> str:
+    """Return where a point stands: on the front, or behind whom, and by how much."""
+    if point.is_on_front:
+        return "front"
+    if point.ahead is None:
+        return "no method"
+    lead = results.difference(point.ahead, point.label, results.scope)
+    if not isinstance(lead, Interval):
+        return f"behind {point.ahead}"
+    by, low, high = (points(end).replace("+", "") for end in (lead.estimate, lead.low, lead.high))
+    return f"behind {point.ahead} by {by} ({low} to {high})"

@@ -254,7 +254,7 @@ def _note(decision: Decision, paired: PairedValues) -> str:
     found, unequal = [], float(equal_spread_p(means))
     if unequal < ALPHA:
         found.append(f"arms do not vary alike with the seed (Bartlett's test, p = {unequal:.3f})")
-    alone = float(alone_p(means, int(signs.argmax()), int(signs.argmin())))
+    alone = float(alone_p(means, int(np.argmax(signs)), int(np.argmin(signs))))
     if decision.outcome != "equivalent" and alone >= ALPHA:
         found.append(f"by the seeds of these two arms alone it is undecided (p = {alone:.2f})")
     return "; ".join(found)

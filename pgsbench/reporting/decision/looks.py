@@ -4,7 +4,7 @@ A comparison that is repeated after each new seed, until it says something, errs
 So each look has a share of the 5 %, and the shares add up to at most one: whatever the looks have in
 common, the chance of a false claim at any of them is then at most 5 % (the union bound). After s of at most
 S seeds the share spent is (s / S)^2, the power family of spending functions (Kim & DeMets 1987). It was
-chosen by simulation, `pgsbench.reporting.decision.simulate`: docs/statistics.md has the table. The p-value of
+chosen by simulation, `research.simulate_decisions`: docs/statistics.md has the table. The p-value of
 each look is divided by its share, and the smallest over all looks counts.
 
 Boundaries that count on the looks' dependence (O'Brien & Fleming, Pocock) erred in more than 5 % with two

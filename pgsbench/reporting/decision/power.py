@@ -6,7 +6,7 @@ import numpy as np
 
 from pgsbench.errors import StudyError
 from pgsbench.reporting.decision.forecast import MOST_SEEDS, POWER, Forecast
-from pgsbench.reporting.render import Table, counted
+from pgsbench.reporting.render import COUNT, Format, Header, Table, counted
 from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.statistics.comparison import Comparison, Missing
 from pgsbench.reporting.statistics.paired_values import lead
@@ -35,12 +35,8 @@ def power_table(results: Results) -> Table:
         forecast = _forecast(results, ours, theirs, headline) if headline else None
         pair = Comparison(ours, theirs, headline, Missing("")).pair
         for difference in DIFFERENCES:
-            said = (
-                ["missing"] * 3
-                if forecast is None
-                else _needed(results, (ours, theirs), forecast, difference)
-            )
-            rows.append([pair, f"{100 * difference:g}", *said])
+            said = [None] * 3 if forecast is None else _needed(results, (ours, theirs), forecast, difference)
+            rows.append([pair, difference, *said])
     seeds = min((results.seeds(label)[0] for pair in results.pairs for label in pair), default=0)
     notes = [
         f"A true difference of so many points on {named(headline)} is then found with a chance of "
@@ -51,20 +47,21 @@ def power_table(results: Results) -> Table:
     ]
     if seeds == 1:
         notes.insert(0, "One seed tells nothing of how much seeds matter: train the pilot with two or more.")
-    header = ["comparison", "points", "seeds", "hours", "test pictures"]
+    points, hours = ("points", Format("{:g}", scale=100)), ("hours", Format("{:,.1f}"))
+    header: Header = ["comparison", points, ("seeds", COUNT), hours, ("test pictures", COUNT)]
     return Table("What a difference takes", header, rows, notes, num_keys=2)
 
 
 def _needed(
     results: Results, pair: tuple[str, str], forecast: Forecast, difference: float
-) -> tuple[str, str, str]:
+) -> tuple[object, object, object]:
     seeds = forecast.seeds_for(difference)
     if forecast.has_one_seed:
-        return "missing", "missing", "missing"
+        return None, None, None
     items = forecast.items_for(difference, seeds=len(forecast.paired.seeds))
     seconds = sum(_seconds(results, label) for label in pair)
-    hours = "none" if seeds is None else f"{seeds * seconds / 3600:,.1f}"
-    return str(seeds or "none"), hours, "none" if items is None else f"{items:,}"
+    hours = "none" if seeds is None else seeds * seconds / 3600
+    return seeds or "none", hours, "none" if items is None else items
 
 
 def _seconds(results: Results, label: str) -> float:

@@ -1,4 +1,4 @@
-"""Test items for people: pictures that one arm gets and another loses, and what both find for a query.
+"""Test items for people: pictures that one arm gets and another loses.
 
 The outcomes are those that runs keep; the pictures are read from the data set when the report is written.
 """
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 #: Pictures of either kind: of so many tasks, so many each.
 TASKS, EACH = 6, 3
-#: Queries shown of a study.
-QUERIES = 4
 #: Longer side of a picture on the page, in pixels; more would make the page heavy.
 SIDE = 128
 
@@ -56,30 +54,6 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """One of the nearest candidates of a query; a picture, or a text where it is empty."""
-
-    picture: str
-    text: str
-    is_right: bool
-
-
-@dataclass(frozen=True)
-class Query:
-    """A query and what both arms find.
-
-    Attributes:
-        picture: What is asked with, where it is a picture.
-        text: The caption that is asked with, or the right one.
-        found: Arm -> its nearest candidates, the nearest first.
-    """
-
-    picture: str
-    text: str
-    found: Mapping[str, Sequence[Candidate]]
-
-
-@dataclass(frozen=True)
 class Examples:
     """What the report shows of single test items.
 
@@ -90,9 +64,7 @@ class Examples:
         said: In how many items they differ.
         won: Items that the candidate gets and the baseline loses.
         lost: The reverse.
-        queries: Queries of a retrieval task.
-        seed: The seed whose answers `queries` are.
-        missing: What is not shown, and why.
+        missing: Why there are no pictures; empty: they are there.
     """
 
     ours: str
@@ -101,9 +73,7 @@ class Examples:
     said: str
     won: Sequence[Example] = ()
     lost: Sequence[Example] = ()
-    queries: Sequence[Query] = ()
-    seed: int = 0
-    missing: Sequence[str] = ()
+    missing: str = ""
 
 
 def examples(results: Results) -> Examples | None:
@@ -142,7 +112,7 @@ class _Reader:
             theirs,
             table,
             said,
-            missing=["No pictures: their data is not here, or is other than what the runs were tested on."],
+            missing="No pictures: their data is not here, or is other than what the runs were tested on.",
         )
         try:
             tasks = self._tasks()
@@ -153,8 +123,7 @@ class _Reader:
         won, lost = (
             self._shown(tasks, chosen(leads, sign=sign, tasks=TASKS, each=EACH), sign) for sign in (1, -1)
         )
-        queries, why = self._queries(tasks, leads)
-        return Examples(ours, theirs, table, said, won, lost, queries, self.seeds[0], [why] if why else [])
+        return Examples(ours, theirs, table, said, won, lost)
 
     def _tasks(self) -> dict[str, tuple[Task, Path]]:
         """Return the tasks with their data; empty where it is other than the runs were tested on."""
@@ -195,48 +164,6 @@ class _Reader:
                     )
         return found
 
-    def _queries(
-        self, tasks: Mapping[str, tuple[Task, Path]], leads: Sequence[ItemLeads]
-    ) -> tuple[list[Query], str]:
-        """Return queries of the first retrieval task that one arm answers better, or why there are none."""
-        lead = next((one for one in leads if hasattr(tasks[one.task][0].protocol, "candidates")), None)
-        if lead is None:
-            return [], ""
-        task, folder = tasks[lead.task]
-        answers = [_answers(of_arm[0], lead.task) for of_arm in self.runs]
-        if any("nearest" not in one for one in answers):
-            return (
-                [],
-                "No retrieval examples: these runs were tested before their nearest candidates were kept.",
-            )
-        picked = [
-            str(one.items[k])
-            for sign in (1, -1)
-            for one, k in chosen([lead], sign=sign, tasks=1, each=QUERIES // 2)
-        ]
-        protocol: Any = task.protocol
-        candidates = protocol.candidates(folder, _score(self.runs[0][0], lead.task).metric)
-        nearest = {item: [_row(one, "nearest", item) for one in answers] for item in picked}
-        wanted = {candidates[i] for rows in nearest.values() for row in rows for i in row} | set(picked)
-        shown = _show(task, folder, sorted(wanted))
-        asks_with_picture = not picked or "#" not in picked[0]
-        return [
-            Query(
-                _thumbnail(shown[item]) if asks_with_picture else "",
-                shown[item].right,
-                {
-                    name: [_candidate(candidates[i], item, shown, is_text=asks_with_picture) for i in row]
-                    for name, row in zip(self.names, nearest[item], strict=True)
-                },
-            )
-            for item in picked
-        ], ""
-
-
-def _candidate(name: str, query: str, shown: Mapping[str, Shown], *, is_text: bool) -> Candidate:
-    is_right = name.rpartition("#")[0] == query if is_text else name == query.rpartition("#")[0]
-    return Candidate("" if is_text else _thumbnail(shown[name]), shown[name].right, is_right)
-
 
 def _show(task: Task, folder: Path, items: Sequence[str]) -> dict[str, Shown]:
     """Return items for people; empty where the protocol does not say how, or cannot read them."""
@@ -268,7 +195,7 @@ def _score(run: PlannedRun, task: str) -> Score:
 
 def _answers(run: PlannedRun, task: str) -> dict[str, NDArray[Any]]:
     with np.load(run.path / _score(run, task).per_sample) as arrays:
-        return {name: arrays[name] for name in ("items", "predicted", "nearest") if name in arrays}
+        return {name: arrays[name] for name in ("items", "predicted") if name in arrays}
 
 
 def _row(answers: Mapping[str, NDArray[Any]], name: str, item: str) -> Any:

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgsbench.reporting.decision.comparisons import task_comparisons
-from pgsbench.reporting.render import Table, interval_cell, percent
+from pgsbench.reporting.render import COUNT, PERCENT, POINTS, Header, Table
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.statistics.comparison import Missing
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.statistics.paired_values import Floats, RunValues
 
@@ -106,28 +105,24 @@ def tasks_table(results: Results, leads: Sequence[ItemLeads], ours: str, theirs:
     }
     ranked = sorted(found, key=lambda task: -found[task].estimate)
     shown = ranked if len(ranked) <= MAX_TASKS else ranked[: MAX_TASKS // 2] + ranked[-(MAX_TASKS // 2) :]
-    rows = [
+    rows: list[list[object]] = [
         [
             task,
-            *(_score(results, label, task) for label in (ours, theirs)),
-            interval_cell(found[task].estimate, found[task].low, found[task].high, signed=True),
-            *([str(of.only_ours), str(of.only_theirs)] if (of := by_task.get(task)) else ["", ""]),
+            *(results.mean(label, task) for label in (ours, theirs)),
+            found[task],
+            *([of.only_ours, of.only_theirs] if (of := by_task.get(task)) else ["", ""]),
         ]
         for task in shown
     ]
     if not rows:
         return None
-    header = ["task", ours, theirs, "difference", f"only {ours}", f"only {theirs}"]
+    only = [(f"only {label}", COUNT) for label in (ours, theirs)]
+    header: Header = ["task", (ours, PERCENT), (theirs, PERCENT), ("difference", POINTS), *only]
     notes = [
         "Scores in percent, differences in points with 95 % intervals, not corrected for having picked the "
         "largest: hints, no verdicts. Only: items that one arm gets with every seed and the other with none."
     ]
     return Table("Tasks on which they differ most", header, rows, notes)
-
-
-def _score(results: Results, label: str, task: str) -> str:
-    mean = results.mean(label, task)
-    return "" if isinstance(mean, Missing) else percent(mean.estimate)
 
 
 def _shares(runs: Sequence[RunValues], task: str) -> tuple[NDArray[np.str_], Floats] | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from pgsbench.config.schema import StrategyConfig
-from pgsbench.reporting.render import Table, and_, percent, points
+from pgsbench.reporting.render import PERCENT, POINTS, Header, Table, and_, percent
 from pgsbench.reporting.results import Results
 
 SOURCE = Path(__file__).with_name("published.csv")
@@ -177,17 +177,8 @@ def means_table(results: Results, found: list[Beside]) -> Table | None:
         notes.append(
             f"{ASTRAY} The paper's average is not the mean of its own cells; rounding does not explain it."
         )
-    header = [
-        "arm",
-        "the paper's average",
-        "the paper's method",
-        "cells",
-        "ours",
-        "the paper's",
-        "difference",
-        "printed",
-    ]
-    return Table("Beside the paper", header, rows, notes, text_columns=(1, 2))
+    header: Header = ["arm", "the paper's average", "the paper's method", "cells", *_HEADS, "printed"]
+    return Table("Beside the paper", header, rows, notes)
 
 
 def cells_table(found: list[Beside]) -> Table | None:
@@ -195,12 +186,15 @@ def cells_table(found: list[Beside]) -> Table | None:
     if not found:
         return None
     rows = [[one.label, one.task, one.metric, *_cells(one.ours, one.theirs)] for one in found]
-    header = ["arm", "task", "metric", "ours", "the paper's", "difference"]
-    return Table("Beside the paper, cell by cell", header, rows, text_columns=(1, 2), num_keys=2)
+    header: Header = ["arm", "task", "metric", *_HEADS]
+    return Table("Beside the paper, cell by cell", header, rows, num_keys=2)
 
 
-def _cells(ours: float, theirs: float) -> list[str]:
-    return [percent(ours), percent(theirs), points(ours - theirs)]
+_HEADS = (("ours", PERCENT), ("the paper's", PERCENT), ("difference", POINTS))
+
+
+def _cells(ours: float, theirs: float) -> list[float]:
+    return [ours, theirs, ours - theirs]
 
 
 def _printed(average: Average, method: str) -> str:

@@ -108,9 +108,7 @@ def write_scale_report(at: Sequence[Results], plan: ScalePlan, folder: Path) -> 
     """
     foretold = _foretell(at, plan)
     found = _held_out(at, plan)
-    for ending in ("svg", "png"):
-        figure = scale_figure(foretold.by_budget, foretold.laws, found, plan.unit)
-        save(figure, folder / f"scale.{ending}")
+    save(scale_figure(foretold.by_budget, foretold.laws, found, plan.unit), folder / FIGURE)
     tables = write_scale_texts(at, plan, folder)
     picture = "data:image/png;base64," + base64.b64encode((folder / FIGURE).read_bytes()).decode()
     said = _verdict(at, plan, foretold, found)

@@ -12,7 +12,6 @@ from pgsbench import __version__
 from pgsbench.disk.whole_files import atomic
 from pgsbench.records import files
 from pgsbench.reporting import figures, render, tables
-from pgsbench.reporting.cost.pareto_table import pareto_table
 from pgsbench.reporting.decision.comparisons import comparisons_frame, group_comparisons
 from pgsbench.reporting.evidence import EVIDENCE, write_evidence
 from pgsbench.reporting.pages.examples import examples
@@ -27,7 +26,7 @@ from pgsbench.reporting.search.pruning_table import pruning_table
 from pgsbench.reporting.statistics.comparison import of_one_run
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.study_frames import COMPLETE, PRUNED
-from pgsbench.reporting.style import DARK, LIGHT, Theme, save
+from pgsbench.reporting.style import save
 from pgsbench.reporting.verdict.arm_ranking import ranking_table
 from pgsbench.reporting.verdict.at_a_glance import marks_table
 from pgsbench.reporting.verdict.fairness import fairness_sentence, fairness_table
@@ -55,20 +54,18 @@ class Picture:
         name: Name of its file without ending.
         caption: What it shows and how to read it.
         alt: The same for who cannot see it: what stands out, in words.
-        light: PNG for light pages; empty where only its words are asked for.
-        dark: PNG for dark pages, likewise.
+        png: Its pixels; empty where only its words are asked for.
     """
 
     name: str
     caption: str
     alt: str
-    light: bytes = b""
-    dark: bytes = b""
+    png: bytes = b""
 
-    def data_uri(self, theme: str) -> str:
-        """Return the picture as a ``data:`` address."""
-        content = self.dark if theme == "dark" else self.light
-        return "data:image/png;base64," + base64.b64encode(content).decode()
+    @property
+    def data_uri(self) -> str:
+        """The picture as a ``data:`` address."""
+        return "data:image/png;base64," + base64.b64encode(self.png).decode()
 
 
 _CAPTIONS = {
@@ -152,7 +149,6 @@ def _content(results: Results, pictures: Sequence[Picture]) -> dict[str, Any]:
         "sweep": sweep_tables.sweep_table(results),
         "pruning": pruning_table(results),
         "importance": sweep_tables.importance_table(results),
-        "pareto": pareto_table(results),
         "cost": tables.cost_table(results),
         "tasks": tables.tasks_table(results),
         "task_differences": tables.task_differences_table(results) if results.pairs else None,
@@ -241,21 +237,21 @@ def _facts(results: Results) -> dict[str, str]:
 
 def _runs_table(results: Results) -> render.Table:
     rows = [
-        [run.label, str(run.seed), run.status, run.spec.id, Path("runs", *run.path.parts[-2:]).as_posix()]
+        [run.label, run.seed, run.status, run.spec.id, Path("runs", *run.path.parts[-2:]).as_posix()]
         for run in results.study.runs
     ]
-    return render.Table("Runs", ["arm", "seed", "status", "id", "directory"], rows, text_columns=(2, 3, 4))
+    header: render.Header = ["arm", ("seed", render.COUNT), "status", "id", "directory"]
+    return render.Table("Runs", header, rows)
 
 
 def _pictures(results: Results, folder: Path, *, keep: bool) -> list[Picture]:
     found = []
     for name, draw in figures.ALL.items():
-        images = {theme.name: _png(draw, results, folder / f"{name}.png", theme) for theme in (DARK, LIGHT)}
-        light, dark = images["light"], images["dark"]
-        if keep and light is None and (folder / f"{name}.png").is_file():
-            light = dark = (folder / f"{name}.png").read_bytes()
-        if light is not None and dark is not None:
-            found.append(replace(_described(name, results), light=light, dark=dark))
+        path, figure = folder / f"{name}.png", draw(results)
+        if figure is not None:
+            save(figure, path)
+        if figure is not None or (keep and path.is_file()):
+            found.append(replace(_described(name, results), png=path.read_bytes()))
     return found
 
 
@@ -274,16 +270,6 @@ def _seeds_behind(name: str, results: Results) -> int:
         return min((interval.num_seeds for interval in pairs), default=0)
     done = [results.seeds(label)[0] for label in results.study.labels]
     return min((number for number in done if number), default=0)
-
-
-def _png(draw: Any, results: Results, path: Path, theme: Theme) -> bytes | None:
-    figure = draw(results, theme=theme)
-    if figure is None:
-        return None
-    # The light one is written last and stays on disk, for the Markdown page; as SVG for papers.
-    if theme is LIGHT:
-        save(figure, path.with_suffix(".svg"))
-    return save(figure, path).read_bytes()
 
 
 def _alt(name: str, results: Results) -> str:

@@ -40,7 +40,7 @@ def deviation_frame(file: StudyFile) -> pd.DataFrame:
 
 def deviation_table(study: str, frame: pd.DataFrame) -> Table:
     """Return the frame as a table."""
-    rows = [
+    rows: list[list[object]] = [
         [
             *(one["setting"], _shown(one["here"]), _shown(one["published"])),
             *(one["why"] or "NOT EXPLAINED", one["arms"], one["source"]),
@@ -48,7 +48,7 @@ def deviation_table(study: str, frame: pd.DataFrame) -> Table:
         for one in frame.to_dict("records")
     ]
     title = f"How {study} deviates from the published setting of CLIP-PGS (arXiv 2503.17080)"
-    return Table(title, _COLUMNS, rows, frame.attrs["notes"], text_columns=range(1, len(_COLUMNS)))
+    return Table(title, [*_COLUMNS], rows, frame.attrs["notes"])
 
 
 def _whose(arms: tuple[str, ...], found: Compared) -> str:

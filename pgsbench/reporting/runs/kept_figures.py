@@ -8,7 +8,7 @@ from pgsbench.colours import arm_colours
 from pgsbench.records import files
 from pgsbench.reporting.gallery import Seen, mask_gallery
 from pgsbench.reporting.study_frames import COMPLETE, PlannedRun, StudyFrames
-from pgsbench.reporting.style import LIGHT, new_figure, save, themed
+from pgsbench.reporting.style import new_figure, save, themed
 from pgsbench.tracking.rundir import RunDir
 
 _CURVES = {"loss": "contrastive loss", "lr": "learning rate", "samples_per_second": "pairs a second"}
@@ -44,7 +44,7 @@ def _curves(run: PlannedRun, colour: str) -> Figure | None:
     lines = RunDir(run.path).metrics()
     if len(lines) < 2:
         return None
-    with themed(LIGHT):
+    with themed():
         figure = new_figure(2.2)
         for axes, (key, name) in zip(figure.subplots(1, len(_CURVES)), _CURVES.items(), strict=True):
             points = [(line["samples"], line[key]) for line in lines if line.get(key) is not None]

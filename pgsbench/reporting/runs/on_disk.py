@@ -15,7 +15,7 @@ from pgsbench.errors import ConfigError, RunError, StudyError, nearest
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import StudyRecord
-from pgsbench.reporting.render import MISSING_CELL, Table, counted, percent
+from pgsbench.reporting.render import COUNT, MISSING_CELL, PERCENT, Header, Table, counted
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import COMPLETE, INCOMPLETE, read_frames
 from pgsbench.study.objective import Objective
@@ -154,13 +154,14 @@ def duration(text: str) -> timedelta:
 
 def runs_table(found: pd.DataFrame, *, metric: str = MEAN) -> Table:
     """Return a list of runs for people."""
-    rows = []
+    rows: list[list[object]] = []
     for row in found.to_dict("records"):
-        score = MISSING_CELL if pd.isna(row["score"]) else percent(row["score"])
         started = MISSING_CELL if pd.isna(row["started"]) else f"{row['started']:%Y-%m-%d %H:%M}"
-        rows.append([row["id"], row["study"], row["label"], str(row["seed"]), score, row["status"], started])
-    header = ["id", "study", "arm", "seed", metric, "status", "started (UTC)"]
-    return Table(counted(len(rows), "run"), header, rows, text_columns=(1, 2, 5, 6))
+        rows.append(
+            [row["id"], row["study"], row["label"], row["seed"], row["score"], row["status"], started]
+        )
+    header: Header = ["id", "study", "arm", ("seed", COUNT), (metric, PERCENT), "status", "started (UTC)"]
+    return Table(counted(len(rows), "run"), header, rows)
 
 
 def _chosen(root: Path, study: str | None) -> list[tuple[RunDir, RunSpec | None, str]]:

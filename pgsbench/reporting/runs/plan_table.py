@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from pgsbench.execution.estimate import Cost
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.reporting.render import MISSING_CELL, Table, counted
+from pgsbench.reporting.render import COUNT, Format, Table, counted
+
+#: Column of the frame -> column of the table.
+_COLUMNS: dict[str, str | tuple[str, Format]] = {
+    "run": "run",
+    "dropped": ("dropped", Format("{:.2f}")),
+    "steps": ("steps", COUNT),
+    "samples": ("samples", COUNT),
+    "patch_tokens": ("patch tokens", Format("{:,.0f}")),
+    "text_tokens": ("text tokens", COUNT),
+    "flops": ("TFLOP", Format("{:,.1f}", scale=1e-12)),
+    "minutes": ("minutes", Format("{:.1f}")),
+    "state": "state",
+}
 
 
 @dataclass(frozen=True)
@@ -58,29 +70,11 @@ def plan_frame(rows: Sequence[PlannedCost], devices: Sequence[str]) -> pd.DataFr
     return frame
 
 
-def tera(flops: Any) -> str:
-    """Return operations in 10^12, as text."""
-    return MISSING_CELL if pd.isna(flops) else f"{flops / 1e12:,.1f}"
-
-
 def plan_table(study: str, frame: pd.DataFrame) -> Table:
     """Return a plan as a table."""
     missing = frame[frame["state"] != "exists"]
     devices = frame.attrs["devices"]
-    rows = [
-        [
-            str(row.run),
-            f"{row.dropped:.2f}",
-            f"{row.steps:,}",
-            f"{row.samples:,}",
-            f"{row.patch_tokens:,.0f}",
-            f"{row.text_tokens:,}",
-            tera(row.flops),
-            f"{row.minutes:.1f}",
-            str(row.state),
-        ]
-        for row in frame.itertuples()
-    ]
+    rows = [list(row) for row in frame[list(_COLUMNS)].astype(object).itertuples(index=False)]
     notes = [
         f"{counted(len(frame), 'run')}, {len(missing)} to train: {missing['samples'].sum():,} samples, "
         f"{missing['patch_tokens'].sum():,.0f} patch tokens, {missing['text_tokens'].sum():,} text tokens.",
@@ -91,18 +85,7 @@ def plan_table(study: str, frame: pd.DataFrame) -> Table:
     ]
     if (frame["state"] == "to choose").any():
         notes.append("The sampler chooses as it goes: such runs stand at the middle of the space.")
-    header = [
-        "run",
-        "dropped",
-        "steps",
-        "samples",
-        "patch tokens",
-        "text tokens",
-        "TFLOP",
-        "minutes",
-        "state",
-    ]
-    return Table(f"Plan of {study}", header, rows, notes, text_columns=(8,))
+    return Table(f"Plan of {study}", list(_COLUMNS.values()), rows, notes)
 
 
 def _about(minutes: float) -> str:

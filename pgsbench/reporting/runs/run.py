@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from pgsbench.errors import StudyError
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import RunSpec, flatten, short
 from pgsbench.records.study_record import StudyRun
-from pgsbench.reporting.render import MISSING_CELL, Cell, Table, interval_cell, percent
+from pgsbench.reporting.render import COUNT, PERCENT, POINTS, Estimate, Format, Header, Table
 from pgsbench.reporting.statistics.intervals import difference
 from pgsbench.reporting.statistics.paired_values import PairedValues
 from pgsbench.reporting.study_frames import PlannedRun, read_run
@@ -105,30 +105,29 @@ def run_tables(run: Run) -> list[Table]:
     """Return what is known of a run as tables: its spec, where it was trained, its cost, its scores."""
     spec = run.spec
     what = {"study": spec.study, "arm": spec.label, "evaluation.suite": spec.evaluation.suite}
+    header: Header
     tables = [_pairs(f"Run {spec.id}", {**what, **_settings(spec), "directory": str(run.path)})]
     if run.environment:
         tables.append(_pairs("Environment", flatten(vars(run.environment))))
     if run.summary:
-        tables.append(_pairs("Cost", flatten(vars(run.summary)), _measured))
+        costs = flatten(vars(run.summary)).items()
+        header = ["what", ("value", Format(_measured))]
+        tables.append(Table("Cost", header, [[*pair] for pair in costs if pair[1] not in (None, "")]))
     scores = run.scores
     if len(scores):
         primary = scores[scores["primary"].astype(bool)]
-        rows = [
+        rows: list[list[object]] = [
             [
-                row["task"],
-                row["metric"],
-                percent(row["value"]),
-                Cell(
-                    f"{percent(row['low'])} to {percent(row['high'])}",
-                    value=[100 * row["low"], 100 * row["high"]],
-                ),
-                percent(row["chance"]),
-                str(row["n"]),
+                one["task"],
+                one["metric"],
+                Estimate(one["value"], one["low"], one["high"]),
+                one["chance"],
+                one["n"],
             ]
-            for row in primary.to_dict("records")
+            for one in primary.to_dict("records")
         ]
-        header = ["task", "metric", "score", "95 % interval", "chance", "n"]
-        tables.append(Table("Scores (percent)", header, rows, text_columns=(1, 3)))
+        header = ["task", "metric", ("score", PERCENT), ("chance", PERCENT), ("n", COUNT)]
+        tables.append(Table("Scores (percent)", header, rows))
     return tables
 
 
@@ -177,20 +176,17 @@ def diff_tables(ours: Run, theirs: Run) -> list[Table]:
     settings, scores = settings_that_differ(ours, theirs), scores_that_differ(ours, theirs)
     rows = [[row["setting"], short(row["ours"]), short(row["theirs"])] for row in settings.to_dict("records")]
     notes = [] if rows else ["Nothing differs: the same training twice."]
-    tables = [Table("Settings that differ", ["setting", *names], rows, notes, text_columns=(1, 2))]
+    tables = [Table("Settings that differ", ["setting", *names], rows, notes)]
     cells = []
     for row in scores.to_dict("records"):
-        numbers = [MISSING_CELL if pd.isna(row[side]) else percent(row[side]) for side in ("ours", "theirs")]
-        paired = row["note"]
-        if not pd.isna(row["difference"]):
-            full = interval_cell(row["difference"], row["low"], row["high"], signed=True)
-            paired = Cell(full, value=full.value)
-        cells.append([row["task"], row["metric"], *numbers, paired])
+        paired = row["note"] or Estimate(row["difference"], row["low"], row["high"])
+        cells.append([row["task"], row["metric"], row["ours"], row["theirs"], paired])
     notes = ["Percent; the difference in points, paired by test item, with its 95 % interval."]
     notes.append("The interval covers test items only: it speaks of these two training runs only.")
-    header = ["task", "metric", *(run.spec.id for run in (ours, theirs)), "difference"]
+    ids = [(run.spec.id, PERCENT) for run in (ours, theirs)]
+    header: Header = ["task", "metric", *ids, ("difference", POINTS)]
     if cells:
-        tables.append(Table("Scores", header, cells, notes, text_columns=(1,)))
+        tables.append(Table("Scores", header, cells, notes))
     return tables
 
 
@@ -226,8 +222,6 @@ def _paired(both: list[PlannedRun], task: str) -> dict[str, Any]:
     return {"difference": found.estimate, "low": found.low, "high": found.high, "note": ""}
 
 
-def _pairs(title: str, values: dict[str, Any], write: Callable[[Any], str] = short) -> Table:
-    rows = [
-        [name, Cell(write(value), value=value)] for name, value in values.items() if value not in (None, "")
-    ]
-    return Table(title, ["what", "value"], rows, text_columns=(1,))
+def _pairs(title: str, values: dict[str, Any]) -> Table:
+    rows = [[name, short(value)] for name, value in values.items() if value not in (None, "")]
+    return Table(title, ["what", "value"], rows)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 import pandas as pd
 
 from pgsbench.execution.status import STATES, RunStatus
-from pgsbench.reporting.render import Table
+from pgsbench.reporting.render import Format, Header, Table
 
 
 def status_frame(runs: Sequence[RunStatus]) -> pd.DataFrame:
@@ -21,15 +21,16 @@ def status_table(study: str, runs: Sequence[RunStatus]) -> Table:
     """Return a table of a study's runs: state, host or job, step, speed, time left, why it failed."""
     counts = Counter(run.state for run in runs)
     title = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-    rows = []
+    rows: list[list[object]] = []
     for run in runs:
-        speed = "" if run.samples_per_second is None else f"{run.samples_per_second:.0f}/s"
-        left = "" if run.seconds_left is None else _clock(run.seconds_left)
+        speed = "" if run.samples_per_second is None else run.samples_per_second
+        left = "" if run.seconds_left is None else run.seconds_left
         place = " ".join(part for part in (run.host, f"job {run.job}" if run.job else "") if part)
         rows.append([run.id, run.name, run.state, place, f"{run.step}/{run.steps}", speed, left])
     notes = [f"{run.name}: {run.why}{f' ({run.log})' if run.log else ''}" for run in runs if run.why]
-    header = ["id", "run", "state", "where", "step", "speed", "left"]
-    return Table(f"{study}: {title or 'nothing is planned'}", header, rows, notes, text_columns=(1, 2, 3))
+    numbers = [("speed", Format("{:.0f}/s")), ("left", Format(_clock))]
+    header: Header = ["id", "run", "state", "where", "step", *numbers]
+    return Table(f"{study}: {title or 'nothing is planned'}", header, rows, notes)
 
 
 def _clock(seconds: float) -> str:

@@ -10,7 +10,7 @@ from pgsbench.config.schema import RunConfig
 from pgsbench.execution.estimate import Cost
 from pgsbench.models.step_memory import StepMemory
 from pgsbench.records.run_spec import short
-from pgsbench.reporting.render import MISSING_CELL, Cell, Table, counted
+from pgsbench.reporting.render import COUNT, Format, Header, Table, counted
 from pgsbench.reporting.runs.run import differing
 
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
@@ -77,38 +77,36 @@ def difference_table(
     for arm, (ours, theirs) in pairs.items():
         for path, one, two in differing(ours, theirs):
             arms_of.setdefault((path, short(one), short(two)), []).append(arm)
-    rows = [
+    rows: list[list[object]] = [
         [path, one, two, "all" if len(arms) == len(pairs) else ", ".join(arms)]
         for (path, one, two), arms in arms_of.items()
     ]
     notes = [] if rows else ["Nothing differs."]
     notes.append(f"Arms that were compared: {', '.join(pairs)}.")
-    header = ["setting", study, other, "arms"]
-    return Table(f"How {study} differs from {other}", header, rows, notes, text_columns=(1, 2, 3))
+    header: Header = ["setting", study, other, "arms"]
+    return Table(f"How {study} differs from {other}", header, rows, notes)
 
 
-def scaled(number: float | None) -> str:
-    """Return a number with three digits and a prefix, ``"12.3 G"``; programs read the number itself."""
-    if number is None:
-        return MISSING_CELL
-    whole, power = number, 0
+def scaled(number: float) -> str:
+    """Return a number with three digits and a prefix, ``"12.3 G"``."""
+    power = 0
     while abs(number) >= 1000 and power < len(_PREFIXES) - 1:
         number, power = number / 1000, power + 1
     digits = 0 if number >= 100 or not power else 1 if number >= 10 else 2
-    return Cell(f"{number:,.{digits}f} {_PREFIXES[power]}".rstrip(), value=whole)
+    return f"{number:,.{digits}f} {_PREFIXES[power]}".rstrip()
 
 
 def _cost_table(study: str, rows: Sequence[PlannedLabel], place: Place) -> Table:
     cells = [
         [
             row.label,
-            str(row.num_runs),
-            f"{row.config.training.steps:,}",
-            f"{row.cost.samples:,}",
-            scaled(row.cost.patch_tokens),
-            scaled(row.cost.text_tokens),
-            scaled(row.cost.flops),
-            _time(row.seconds),
+            row.num_runs,
+            row.config.training.steps,
+            row.cost.samples,
+            row.cost.patch_tokens,
+            row.cost.text_tokens,
+            row.cost.flops,
+            row.seconds,
             row.source,
         ]
         for row in rows
@@ -124,8 +122,10 @@ def _cost_table(study: str, rows: Sequence[PlannedLabel], place: Place) -> Table
         "Tokens, FLOP and time are of one run. FLOP: matrix products of both towers, forward and backward.",
         *_sources(rows),
     ]
-    header = ["arm", "runs", "steps", "samples", "patch tokens", "text tokens", "FLOP", "time", "time from"]
-    return Table(f"Plan of {study}", header, cells, notes, text_columns=(8,))
+    counts = [(name, COUNT) for name in ("runs", "steps", "samples")]
+    large = [(name, Format(scaled)) for name in ("patch tokens", "text tokens", "FLOP")]
+    header: Header = ["arm", *counts, *large, ("time", Format(_time)), "time from"]
+    return Table(f"Plan of {study}", header, cells, notes)
 
 
 def _sources(rows: Sequence[PlannedLabel]) -> list[str]:
@@ -146,7 +146,7 @@ def _memory_table(rows: Sequence[PlannedLabel], place: Place) -> Table:
         memory = row.memory
         parts = (memory.weights, memory.gradients, memory.optimizer, memory.activations, memory.peak)
         on_disk = (memory.state, memory.checkpoint)
-        cells.append([row.label, *(map(_size, (*parts, *on_disk)))])
+        cells.append([row.label, *parts, *on_disk])
     notes = [
         "On each device, by plan, in the phase that needs most: the last one on whole pictures, if any. "
         "peak: the most at a time, as gradients come when activations go.",
@@ -160,19 +160,14 @@ def _memory_table(rows: Sequence[PlannedLabel], place: Place) -> Table:
             f"More than the {limit / 2**30:.0f} GiB of a device: {', '.join(too_large)}. A smaller "
             "training.micro_batch_size, model.grad_checkpointing or more devices_per_run take less.",
         )
-    header = ["arm", "weights", "gradients", "optimizer", "activations", "peak", "state", "model"]
+    names = ("weights", "gradients", "optimizer", "activations", "peak", "state", "model")
+    header: Header = ["arm", *((name, Format(_size)) for name in names)]
     return Table("Memory of a step", header, cells, notes)
 
 
-def _time(seconds: float | None) -> str:
-    if seconds is None:
-        return MISSING_CELL
-    shown = f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds / 60:,.1f} min"
-    return Cell(shown, value=seconds)
+def _time(seconds: float) -> str:
+    return f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds / 60:,.1f} min"
 
 
-def _size(number: int | None) -> str:
-    if number is None:
-        return MISSING_CELL
-    shown = f"{number / 2**30:,.2f} GiB" if number >= 2**30 else f"{number / 2**20:,.0f} MiB"
-    return Cell(shown, value=number)
+def _size(number: float) -> str:
+    return f"{number / 2**30:,.2f} GiB" if number >= 2**30 else f"{number / 2**20:,.0f} MiB"

@@ -12,12 +12,12 @@ from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, N
 from scipy import stats
 
 from pgsbench.reporting.columns import Row, rows_of
-from pgsbench.reporting.render import MISSING_CELL, Table, and_, interval_cell, percent
+from pgsbench.reporting.render import PERCENT, Estimate, Format, Header, Table, and_, percent
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.scale.fit import PowerLaw, Predicted, crossing
 from pgsbench.reporting.statistics.comparison import Missing
 from pgsbench.reporting.statistics.intervals import LEVEL, Interval
-from pgsbench.reporting.style import LIGHT, new_figure, pens, percent_tick, themed
+from pgsbench.reporting.style import INK, PAPER, new_figure, pens, percent_tick, themed
 
 #: What a budget is measured in -> what an arm took, and its factor and unit in tables.
 UNITS: dict[str, tuple[Callable[[Row], float | None], float, str]] = {
@@ -74,6 +74,10 @@ def fits(by_budget: Sequence[Mapping[str, Measured]]) -> dict[str, PowerLaw]:
     }
 
 
+_EXPONENT = Format(lambda slope: f"{slope:.3f}".replace("-", "−"))
+_BUDGET = Format("{:,.3g}")
+
+
 def fits_table(laws: Mapping[str, PowerLaw], by_budget: Sequence[Mapping[str, Measured]], unit: str) -> Table:
     """Return how fast each arm's error falls, and where the first arm's curve meets the others'."""
     costs = [one[arm].cost for one in by_budget for arm in laws]
@@ -81,16 +85,21 @@ def fits_table(laws: Mapping[str, PowerLaw], by_budget: Sequence[Mapping[str, Me
     first, rows = next(iter(laws), ""), []
     for arm, law in laws.items():
         reach = float(stats.t.ppf((1 + LEVEL) / 2, law.df)) * float(np.sqrt(law.covariance[1, 1]))
-        slope = f"{law.slope:.3f} ({law.slope - reach:.3f} to {law.slope + reach:.3f})".replace("-", "−")
+        slope = Estimate(law.slope, law.slope - reach, law.slope + reach)
         meets = None if arm == first else crossing(laws[first], law)
         is_near = meets is not None and least <= meets <= most
-        rows.append([arm, slope, "" if arm == first else f"{meets:,.3g}" if is_near else "nowhere near"])
+        rows.append([arm, slope, "" if arm == first else meets if is_near else "nowhere near"])
     notes = [
         "Error = 1 − score on the headline, a power law of the budget, least squares on logarithms, 95 % t "
         f"intervals. Crossing: the budget ({UNITS[unit][2]}) at which the fits of {first} and the arm meet, "
         f"looked for within {FAR:g} times what was measured."
     ]
-    return Table("How the error falls with the budget", ["arm", "exponent", "crossing"], rows, notes)
+    return Table(
+        "How the error falls with the budget",
+        ["arm", ("exponent", _EXPONENT), ("crossing", _BUDGET)],
+        rows,
+        notes,
+    )
 
 
 def scale_answer(
@@ -124,19 +133,15 @@ def held_out_table(
         found: Arm -> what was measured.
         unit: A key of `UNITS`.
     """
-    rows: list[list[str]] = []
+    rows: list[list[object]] = []
     for arm, (cost, guess) in predicted.items():
-        said = interval_cell(guess.score, guess.low, guess.high)
-        seen: str = MISSING_CELL
-        right = MISSING_CELL
-        if arm in found:
-            score = found[arm].score
-            right = "yes" if guess.low <= score.estimate <= guess.high else "no"
-            seen = interval_cell(score.estimate, score.low, score.high)
-        rows.append([arm, f"{cost:,.3g}", said, seen, right])
-    header = ["arm", UNITS[unit][2], "predicted", "measured", "in the interval"]
+        seen = found[arm].score if arm in found else None
+        held = None if seen is None else "yes" if guess.low <= seen.estimate <= guess.high else "no"
+        rows.append([arm, cost, Estimate(guess.score, guess.low, guess.high), seen, held])
+    numbers = [(UNITS[unit][2], _BUDGET), ("predicted", PERCENT), ("measured", PERCENT)]
+    header: Header = ["arm", *numbers, "in the interval"]
     notes = ["Percent, 95 % intervals. The prediction was written down before the budget was trained."]
-    return Table("Held out", header, rows, notes, text_columns=(4,))
+    return Table("Held out", header, rows, notes)
 
 
 def scale_figure(
@@ -146,10 +151,10 @@ def scale_figure(
     unit: str,
 ) -> Figure:
     """Draw error against budget, both logarithmic: dots measured, lines fitted, hollow dots held out."""
-    with themed(LIGHT):
+    with themed():
         figure = new_figure(3.6)
         axes = figure.subplots()
-        drawn = pens(laws, LIGHT)
+        drawn = pens(laws)
         for arm, law in laws.items():
             pen = drawn[arm]
             seen = [one[arm] for one in by_budget]
@@ -164,7 +169,7 @@ def scale_figure(
             for one in every:
                 score = one.score
                 reach = [[score.high - score.estimate], [score.estimate - score.low]]
-                face = LIGHT.paper if one is held_out.get(arm) else pen.colour
+                face = PAPER if one is held_out.get(arm) else pen.colour
                 axes.errorbar(
                     one.cost,
                     1 - score.estimate,
@@ -178,8 +183,8 @@ def scale_figure(
         _plain(axes.xaxis, LogLocator(subs=(1, 2, 5)), lambda value, _: f"{value:,.4g}")
         _plain(axes.yaxis, MaxNLocator(6), percent_tick)  # errors seldom span as much as a factor of two
         if held_out:
-            (hollow,) = axes.plot([], [], color=LIGHT.ink, label="held out", marker="o", linestyle="")
-            hollow.set_markerfacecolor(LIGHT.paper)
+            (hollow,) = axes.plot([], [], color=INK, label="held out", marker="o", linestyle="")
+            hollow.set_markerfacecolor(PAPER)
         axes.legend()
     return figure
 

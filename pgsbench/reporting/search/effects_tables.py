@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgsbench.reporting.render import Table, and_, interval_cell, or_, p_text, percent, points
+from pgsbench.reporting.render import P_VALUE, PERCENT, POINTS, Header, Table, and_, percent, points
 from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.search.effects import REST, SEEDS, Effects, Level, effects
 from pgsbench.reporting.statistics.comparison import ALPHA, Missing
@@ -71,28 +71,25 @@ def _advice(found: Effects) -> str:
 
 
 def _or(levels: Sequence[Level]) -> str:
-    return or_([f"{level.level} ({points(level.effect.estimate)})" for level in levels])
+    return and_([f"{level.level} ({points(level.effect.estimate)})" for level in levels], "or")
 
 
 def _main_effects(found: Effects) -> Table:
-    rows = []
-    for one in found.levels:
-        effect = interval_cell(one.effect.estimate, one.effect.low, one.effect.high, signed=True)
-        rows.append([one.factor, one.level, percent(one.mean), effect])
+    rows = [[one.factor, one.level, one.mean, one.effect] for one in found.levels]
     notes = [
         f"Score on {named(found.of)}, mean over all other factors and seeds. Effect: minus the mean of all "
         "runs, in points, with a 95 % interval over test items and seeds, each for itself.",
     ]
-    header = ["factor", "level", "mean", "effect"]
-    return Table("Main effects", header, rows, notes, text_columns=(1,), num_keys=2)
+    header: Header = ["factor", "level", ("mean", PERCENT), ("effect", POINTS)]
+    return Table("Main effects", header, rows, notes, num_keys=2)
 
 
 def _variance(found: Effects) -> Table:
-    rows = []
+    rows: list[list[object]] = []
     for term in found.terms:
-        p = "" if term.name == REST else p_text(term.p_value)
-        by_chance = "" if term.name == REST else percent(term.by_chance)
-        rows.append([term.name, percent(term.share), by_chance, p])
+        p = "" if term.name == REST else term.p_value
+        by_chance = "" if term.name == REST else term.by_chance
+        rows.append([term.name, term.share, by_chance, p])
     notes = [
         f"Analysis of variance of the scores of runs on {named(found.of)}, in percent, seeds as blocks. "
         "Rest: what seeds do to single points. By chance: the share that a source without effect has on "
@@ -100,17 +97,15 @@ def _variance(found: Effects) -> Table:
     ]
     if found.num_seeds == 2:
         notes.append("Two seeds find large interactions only.")
-    return Table("Shares of the variance", ["source", "share", "by chance", "p"], rows, notes)
+    header: Header = ["source", ("share", PERCENT), ("by chance", PERCENT), ("p", P_VALUE)]
+    return Table("Shares of the variance", header, rows, notes)
 
 
 def _interactions(found: Effects) -> Table:
-    rows = []
-    for one in found.deviations[:MAX_DEVIATIONS]:
-        cell = interval_cell(one.interval.estimate, one.interval.low, one.interval.high, signed=True)
-        rows.append([one.label, cell, p_text(one.adjusted_p)])
+    rows = [[one.label, one.interval, one.adjusted_p] for one in found.deviations[:MAX_DEVIATIONS]]
     notes = [
         f"{len(rows)} of {len(found.deviations)} points, those that lie farthest from the mean plus the "
         "effects of their levels, in points, with 95 % intervals. Having been picked flatters them; p is "
         "Holm's over all points.",
     ]
-    return Table("Largest interactions", ["point", "deviation", "p (Holm)"], rows, notes)
+    return Table("Largest interactions", ["point", ("deviation", POINTS), ("p (Holm)", P_VALUE)], rows, notes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgsbench.reporting.cost.choice import choose
-from pgsbench.reporting.render import Table, points
+from pgsbench.reporting.render import Format, Header, Table, points
 from pgsbench.reporting.results import Results
 
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ def pruning_table(results: Results) -> Table | None:
         "Best: whether it would have been trained to its end; else the best that would, and by how many "
         "points it is behind.",
     ]
-    header = ["pruner", "points ended", "training saved", "best"]
-    return Table("What pruning would have missed", header, rows, notes, text_columns=(3,))
+    header: Header = ["pruner", "points ended", ("training saved", Format("{:.0%}")), "best"]
+    return Table("What pruning would have missed", header, rows, notes)
 
 
-def _row(results: Results, replay: Replay) -> list[str]:
+def _row(results: Results, replay: Replay) -> list[str | float]:
     labels = [label for label in results.study.labels if results.params_of(label)]
     best = choose(results)
     kept = [label for label in labels if label not in replay.ended]
@@ -42,4 +42,4 @@ def _row(results: Results, replay: Replay) -> list[str]:
         behind = results.objective_value(second) - results.objective_value(best.label) if kept else 0.0
         said = f"lost: {second} instead, {points(behind)}"
     share = replay.saved_seconds / replay.total_seconds if replay.total_seconds else 0.0
-    return [replay.pruner, f"{len(replay.ended)} of {len(labels)}", f"{share:.0%}", said]
+    return [replay.pruner, f"{len(replay.ended)} of {len(labels)}", share, said]

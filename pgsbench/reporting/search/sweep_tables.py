@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pgsbench.records.run_spec import short, short_paths
-from pgsbench.reporting.render import MISSING_CELL, Table, counted, percent
+from pgsbench.reporting.render import MISSING_CELL, PERCENT, Header, Table, counted
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import ONE_RUN
 from pgsbench.reporting.study_frames import PRUNED
@@ -33,7 +33,7 @@ def sweep_table(results: Results) -> Table | None:
     for label in ranked[:MAX_POINTS]:
         params, (done, planned) = results.params_of(label), results.seeds(label)
         missing = PRUNED if label in pruned else MISSING_CELL
-        value = missing if np.isnan(scored[label]) else percent(scored[label])
+        value = missing if np.isnan(scored[label]) else scored[label]
         value = TOO_COSTLY if label in costly else value
         chosen = [short(params[path]) if path in params else "" for path in paths]
         rows.append([results.study.of(label)[0].arm, *chosen, f"{done} of {planned}", value])
@@ -48,7 +48,8 @@ def sweep_table(results: Results) -> Table | None:
     if len(ranked) > 1:
         notes.append("The best of many is flattered by chance: confirm it with fresh seeds.")
     names = short_paths(paths, taken=("arm", "seeds", metric)).values()
-    return Table("Best points of the search", ["arm", *names, "seeds", metric], rows, notes)
+    header: Header = ["arm", *names, "seeds", (metric, PERCENT)]
+    return Table("Best points of the search", header, rows, notes)
 
 
 def pruned_sentence(results: Results) -> str:
@@ -68,7 +69,7 @@ def importance_table(results: Results) -> Table | None:
     if found is None or results.is_over_data:
         return None
     names = short_paths(found.shares)
-    rows = [[names[path], percent(share)] for path, share in found.shares.items()]
+    rows = [[names[path], share] for path, share in found.shares.items()]
     notes = [f"{ONE_RUN.capitalize()}: one seed a point, so chance counts as effect."] * (
         found.num_seeds == 1
     )
@@ -77,7 +78,7 @@ def importance_table(results: Results) -> Table | None:
         "a forest of trees is fitted to them, and its variance split up. It is a model's view, not a test.",
         "It says what moved the score within the ranges that were searched, not which way.",
     ]
-    return Table("What mattered in the search", ["parameter", "share"], rows, notes)
+    return Table("What mattered in the search", ["parameter", ("share", PERCENT)], rows, notes)
 
 
 def _have_one_seed(results: Results, labels: Sequence[str]) -> bool:

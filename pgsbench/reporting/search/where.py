@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 
 from pgsbench.records.run_spec import short, short_paths
 from pgsbench.reporting.decision.comparisons import group_comparisons
-from pgsbench.reporting.render import Table, and_, counted, points
+from pgsbench.reporting.render import PERCENT, POINTS, Header, Table, and_, counted, points
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import Comparison, of_one_run, one_run_notes
 from pgsbench.reporting.statistics.intervals import Interval
-from pgsbench.reporting.style import LIGHT, SMALL, Theme, new_figure, themed
+from pgsbench.reporting.style import SMALL, new_figure, themed
 
 _CLAIMS, _OTHERS = ("better", "worse"), ("equivalent", "undecided", "missing")
 #: Outcome -> what stands behind the gain in the figure.
@@ -75,23 +75,24 @@ def where_table(results: Results) -> Table | None:
     if not found:
         return None
     paths = _paths(results)
-    rows = []
+    rows: list[list[object]] = []
     for (ours, theirs), compared in found.items():
         for one in compared:
             params = results.params_of(one.candidate)
-            values = [_percent(results, label, one.of) for label in (one.candidate, one.baseline)]
+            values = [results.mean(label, one.of) for label in (one.candidate, one.baseline)]
             chosen = [short(params[path]) if path in params else "" for path in paths]
-            rows.append([f"{ours} − {theirs}", *chosen, *values, *_difference(results, one)])
-    before, behind = ["pair"], ["candidate", "baseline", "difference", "95 % interval", "verdict"]
-    header = [*before, *short_paths(paths, taken=[*before, *behind]).values(), *behind]
+            rows.append([f"{ours} − {theirs}", *chosen, *values, one.interval, one.verdict])
+    before, behind = ["pair"], ["candidate", "baseline", "difference", "verdict"]
+    header: Header = [*before, *short_paths(paths, taken=[*before, *behind]).values()]
+    header += [*zip(behind, (PERCENT, PERCENT, POINTS), strict=False), behind[-1]]
     notes = one_run_notes(_num_seeds(compared) for compared in found.values())
     notes.append(
         "Percent, and points. Each point is a world of its own: scores of different points do not compare."
     )
-    return Table("Where it pays", header, rows, notes, text_columns=(len(header) - 1,))
+    return Table("Where it pays", header, rows, notes)
 
 
-def gain_map(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
+def gain_map(results: Results) -> Figure | None:
     """Gain of the candidate over two searched knobs of the data, a panel for each baseline.
 
     Where it wins at some points and loses at others, the line is where the gain is zero; there is none
@@ -111,7 +112,7 @@ def gain_map(results: Results, *, theme: Theme = LIGHT) -> Figure | None:
         return None
     maps = {pair: _matrix(results, compared, paths, values) for pair, compared in found.items()}
     reach = max(0.1, *(float(np.nanmax(np.abs(one), initial=0)) for one in maps.values()))
-    with themed(theme):
+    with themed():
         figure = new_figure(1.0 + 0.5 * len(values[0]), width=1.2 + 2.6 * len(maps))
         panels = figure.subplots(1, len(maps), squeeze=False)[0]
         for axes, ((ours, theirs), gain) in zip(panels, maps.items(), strict=True):
@@ -176,21 +177,6 @@ def _point(results: Results, one: Comparison) -> str:
     names = short_paths(params)
     said = ", ".join(f"{names[path]} {short(value)}" for path, value in params.items())
     return f"{said}: {points(one.interval.estimate)}" if isinstance(one.interval, Interval) else said
-
-
-def _percent(results: Results, label: str, of: str) -> str:
-    mean = results.mean(label, of)
-    return f"{100 * mean.estimate:.1f}" if isinstance(mean, Interval) else ""
-
-
-def _difference(results: Results, one: Comparison) -> list[str]:
-    if not isinstance(one.interval, Interval):
-        return ["", "", "missing"]
-    return [
-        points(one.interval.estimate),
-        f"{points(one.interval.low)} to {points(one.interval.high)}",
-        one.verdict,
-    ]
 
 
 def _num_seeds(compared: list[Comparison]) -> int:

@@ -257,7 +257,7 @@ class _Strata(NamedTuple):
             StudyError: It has fewer than two units.
         """
         units = np.unique(values.draws, return_inverse=True)[1].reshape(-1)
-        num_units = int(units.max(initial=-1)) + 1
+        num_units = int(np.max(units, initial=-1)) + 1
         if num_units < 2:
             raise StudyError("an interval needs at least two test items", where=task, value=num_units)
         strata = np.zeros(len(units), np.int64) if values.strata is None else values.strata

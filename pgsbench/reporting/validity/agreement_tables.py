@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from pgsbench.reporting.render import Table, interval_cell, p_text, points
+from pgsbench.reporting.render import COUNT, P_VALUE, POINTS, Format, Header, Table, points
 from pgsbench.reporting.statistics.comparison import of_one_run
-from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.validity.agreement import ends, number
 from pgsbench.reporting.validity.match import Match, signs
 
@@ -20,6 +18,7 @@ _SIGNS = {
     "opposite": "the sign is wrong",
     "not clear": "an interval holds 0, so the sign cannot be judged",
 }
+_NUMBER = Format(number)
 
 
 def verdict(matches: Sequence[Match], candidate: str, baseline: str) -> list[str]:
@@ -69,18 +68,22 @@ def all_tables(matches: Sequence[Match], baseline: str) -> list[Table]:
 
 
 def _agreement_table(matches: Sequence[Match]) -> Table:
-    header = ["world", "metric", "arms", "seeds", "Spearman", "other arms"]
-    header += ["Kendall", "Pearson", "by chance", "repeat"]
-    rows = []
+    names = ("Spearman", "other arms", "Kendall", "Pearson")
+    header: Header = [
+        "world",
+        "metric",
+        ("arms", COUNT),
+        ("seeds", COUNT),
+        *((name, _NUMBER) for name in names),
+    ]
+    header += [("by chance", P_VALUE), ("repeat", _NUMBER)]
+    rows: list[list[object]] = []
     for match in matches:
         one = match.agreement
-        spearman, *others = (
-            f"{number(each.estimate)} ({ends(each)})" for each in (one.spearman, one.kendall, one.pearson)
-        )
-        cells = [spearman, " to ".join(map(number, one.other_arms)), *others]
+        cells = [one.spearman, tuple(one.other_arms), one.kendall, one.pearson]
         seeds = f"{len(match.world.seeds)}, {len(match.reference.seeds)}"
-        counts = [match.world.study, match.world.metric, str(len(match.world.arms)), seeds]
-        rows.append([*counts, *cells, p_text(one.by_chance), number(one.repeat)])
+        counts = [match.world.study, match.world.metric, len(match.world.arms), seeds]
+        rows.append([*counts, *cells, one.by_chance, one.repeat])
     first = matches[0].reference
     notes = [
         "In brackets 95 % intervals, by what other test items and seeds would do to these arms; without test "
@@ -89,22 +92,19 @@ def _agreement_table(matches: Sequence[Match]) -> Table:
         "By chance: share of random orders that agree at least as well. Repeat: Spearman of the reference "
         "with a repetition of itself.",
     ]
-    return Table(
-        f"Order of arms, against {first.study} ({first.metric})", header, rows, notes, text_columns=(1,)
-    )
+    return Table(f"Order of arms, against {first.study} ({first.metric})", header, rows, notes)
 
 
 def _differences_table(match: Match, baseline: str) -> Table:
-    rows = [
-        [arm, _cell(ours), _cell(theirs), signs(ours, theirs)]
+    rows: list[list[object]] = [
+        [arm, ours, theirs, signs(ours, theirs)]
         for arm, (ours, theirs) in match.differences(baseline).items()
     ]
     return Table(
         f"Points over {baseline}: {match.reference.study} and {match.world.study}",
-        ["arm", match.reference.study, match.world.study, "signs"],
+        ["arm", (match.reference.study, POINTS), (match.world.study, POINTS), "signs"],
         rows,
         ["Signs are clear where no interval holds 0."],
-        text_columns=(3,),
     )
 
 
@@ -112,8 +112,8 @@ def _pairs_table(match: Match) -> Table:
     reference, world = match.reference.study, match.world.study
     where = {(True, True): "both", (True, False): reference, (False, True): world, (False, False): "neither"}
     reversed_ = [pair for pair in match.pairs if pair.is_reversed]
-    rows = [
-        [f"{pair.ours} − {pair.theirs}", _cell(pair.reference), _cell(pair.world), where[pair.significant]]
+    rows: list[list[object]] = [
+        [f"{pair.ours} − {pair.theirs}", pair.reference, pair.world, where[pair.significant]]
         for pair in reversed_[:SHOWN_PAIRS]
     ]
     notes = [
@@ -121,13 +121,5 @@ def _pairs_table(match: Match) -> Table:
     ]
     if len(reversed_) > SHOWN_PAIRS:
         notes.append(f"The first {SHOWN_PAIRS} are shown.")
-    header = ["better − worse", reference, world, "significant in"]
-    return Table(f"Where {world} reverses {reference}", header, rows, notes, text_columns=(3,))
-
-
-def _cell(one: Interval) -> str:
-    return (
-        interval_cell(one.estimate, one.low, one.high, signed=True)
-        if math.isfinite(one.low)
-        else points(one.estimate)
-    )
+    header: Header = ["better − worse", (reference, POINTS), (world, POINTS), "significant in"]
+    return Table(f"Where {world} reverses {reference}", header, rows, notes)

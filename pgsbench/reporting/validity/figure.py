@@ -10,24 +10,24 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from pgsbench.reporting.statistics.intervals import Interval
-from pgsbench.reporting.style import LIGHT, SMALL, Pen, Theme, new_figure, pens, themed
+from pgsbench.reporting.style import INK, SMALL, Pen, new_figure, pens, themed
 from pgsbench.reporting.validity.agreement import ends, number
 from pgsbench.reporting.validity.match import Match
 
 
-def scatter(matches: Sequence[Match], baseline: str, *, theme: Theme = LIGHT) -> Figure:
+def scatter(matches: Sequence[Match], baseline: str) -> Figure:
     """Draw each arm's difference to the baseline in a world against the one in the reference."""
     arms = list(dict.fromkeys(arm for match in matches for arm in match.world.arms))
-    pen_of = pens(arms, theme)
+    pen_of = pens(arms)
     heights: dict[str, float] = {}
-    with themed(theme):
+    with themed():
         columns = min(2, len(matches))
         rows = -(-len(matches) // columns)
         figure = new_figure(0.3 + 3.2 * rows)
         grid = figure.subplots(rows, columns, squeeze=False).flat
         for match, axes in zip(matches, grid, strict=False):
-            axes.axhline(0, color=theme.ink, linewidth=0.8)
-            axes.axvline(0, color=theme.ink, linewidth=0.8)
+            axes.axhline(0, color=INK, linewidth=0.8)
+            axes.axvline(0, color=INK, linewidth=0.8)
             for arm, (x, y) in match.differences(baseline).items():
                 _point(axes, x, y, pen_of[arm])
                 heights.setdefault(arm, y.estimate)

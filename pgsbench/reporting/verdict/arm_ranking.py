@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pgsbench.reporting.render import Table, percent
+from pgsbench.reporting.render import COUNT, PERCENT, Format, Header, Table
 from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.statistics.comparison import ALPHA, Missing, one_run_notes
 from pgsbench.reporting.statistics.intervals import mean_draws
@@ -111,7 +111,7 @@ def ranking_table(results: Results) -> Table | None:
     paired = results.pair_up([one.label for one in order], headline)
     assert not isinstance(paired, Missing)  # else there were no order
     seeds = len(paired.seeds)
-    rows = [[one.label, one.ranks, f"{100 * one.best:.0f} %", percent(one.mean), str(seeds)] for one in order]
+    rows = [[one.label, one.ranks, one.best, one.mean, seeds] for one in order]
     drawn = "test items and tasks, never of seeds," if seeds == 1 else "test items, seeds and tasks"
     notes = [
         *one_run_notes([seeds]),
@@ -119,7 +119,9 @@ def ranking_table(results: Results) -> Table | None:
         f"hold together (95 %). Is the best: in so many of {DRAWS:,} draws of other {drawn} (tasks within "
         "their groups, with replacement). Seeds: those that all of these arms have.",
     ]
-    return Table("Ranking", ["arm", "ranks", "is the best", "score", "seeds"], rows, notes)
+    best = ("is the best", Format("{:.0f} %", scale=100))
+    header: Header = ["arm", ("ranks", COUNT), best, ("score", PERCENT), ("seeds", COUNT)]
+    return Table("Ranking", header, rows, notes)
 
 
 def _other_tasks(results: Results, of: str, labels: list[str], rng: np.random.Generator) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pgsbench.reporting.decision.comparisons import group_comparisons
-from pgsbench.reporting.render import Table, counted, points
+from pgsbench.reporting.render import COUNT, Table, counted, points
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import Comparison, Missing, one_run_notes
 from pgsbench.reporting.statistics.intervals import Interval
@@ -29,7 +29,9 @@ def marks_table(results: Results) -> Table | None:
     if reasons:
         more = f", and {counted(len(reasons) - 1, 'reason')} more" if len(reasons) > 1 else ""
         notes.append(f"Missing: {min(reasons)}{more}.")
-    return Table("Comparisons at a glance", ["comparison", *results.groups], rows, notes)
+    return Table(
+        "Comparisons at a glance", ["comparison", *((group, COUNT) for group in results.groups)], rows, notes
+    )
 
 
 def _cell(results: Results, one: Comparison) -> str:

@@ -6,7 +6,7 @@ A mask is what is left out of pictures and of captions: the strategy and the tex
 from __future__ import annotations
 
 from pgsbench.records.run_spec import RunSpec, flatten, short
-from pgsbench.reporting.render import Table, and_
+from pgsbench.reporting.render import Header, Table, and_
 from pgsbench.reporting.results import Results
 
 
@@ -42,13 +42,13 @@ def fairness_table(results: Results) -> Table | None:
     found = other_differences(results)
     if not found:
         return None
-    rows = [
+    rows: list[list[object]] = [
         [path, value, ", ".join(label for label, one in by_label.items() if one == value)]
         for path, by_label in found.items()
         for value in dict.fromkeys(by_label.values())
     ]
-    header = ["setting", "value", "arms"]
-    return Table("What else differs between the arms", header, rows, text_columns=(1, 2))
+    header: Header = ["setting", "value", "arms"]
+    return Table("What else differs between the arms", header, rows)
 
 
 def _settings(spec: RunSpec) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting.columns import reference_label, rows_of
-from pgsbench.reporting.cost.pareto_table import pareto_sentences
+from pgsbench.reporting.cost.choice import pareto_sentences
 from pgsbench.reporting.decision.comparisons import group_comparisons, task_comparisons
 from pgsbench.reporting.render import and_, percent, points
 from pgsbench.reporting.results import Results, named

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pgsbench.records.run_spec import short, short_paths
 from pgsbench.reporting.columns import COST, known, reference_label, rows_of
 from pgsbench.reporting.decision.decide import Decision, decisions
-from pgsbench.reporting.render import MISSING_CELL, Cell, Table, and_, interval_cell, percent
+from pgsbench.reporting.render import PERCENT, POINTS, Header, Table, and_, percent
 from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.statistics.comparison import SAME, Comparison, Missing, one_run_notes
 from pgsbench.reporting.statistics.intervals import Interval
@@ -43,7 +43,7 @@ def verdict_table(results: Results) -> Table:
     by_baseline = {one.baseline: one for one in sorted(found, key=lambda one: one.outcome != "missing")}
     headline = next(iter(results.groups), "")
     costs = [one for one in known(COST, list(rows_of(results).values())) if one.name in _COSTS]
-    rows = []
+    rows: list[list[object]] = []
     for label in shown_labels(results):
         mean, one = (
             results.mean(label, headline) if headline else Missing("no scores"),
@@ -52,37 +52,39 @@ def verdict_table(results: Results) -> Table:
         rows.append(
             [
                 label,
-                MISSING_CELL if isinstance(mean, Missing) else percent(mean.estimate),
-                _lead(one),
+                None if isinstance(mean, Missing) else mean.estimate,
+                one.interval if one else "",
                 _outcome(one) if one else "",
-                *(cost.cell(rows_of(results)[label]) for cost in costs),
+                *(cost.value(rows_of(results)[label]) for cost in costs),
             ]
         )
     who = ours[0] if len(ours) == 1 else results.candidate
-    header = ["arm", "score", f"{who} leads by", f"{who} is", *(_COSTS[cost.name] for cost in costs)]
-    notes = [*_one_run(results, [row[0] for row in rows], found), _reading(results, len(rows))]
-    notes += pooling_notes([one for one in by_baseline.values() if one.baseline in {row[0] for row in rows}])
+    behind = [(_COSTS[cost.name], cost.head[1]) for cost in costs]
+    header: Header = ["arm", ("score", PERCENT), (f"{who} leads by", POINTS), f"{who} is", *behind]
+    notes = [*_one_run(results, shown_labels(results), found), _reading(results, len(rows))]
+    notes += pooling_notes([one for one in by_baseline.values() if one.baseline in shown_labels(results)])
     if not ours:  # nothing is compared, so there are no leads
         return Table("Verdict", [*header[:2], *header[4:]], [[*row[:2], *row[4:]] for row in rows], notes)
-    return Table("Verdict", header, rows, notes, text_columns=(3,))
+    return Table("Verdict", header, rows, notes)
 
 
 def _points_table(results: Results, found: Sequence[Decision], ours: str, theirs: str) -> Table:
     paths = list(dict.fromkeys(path for one in found for path in results.params_of(one.candidate)))
-    rows = []
+    rows: list[list[object]] = []
     for one in found:
         params = results.params_of(one.candidate)
         means = [results.mean(label, one.of) for label in (one.candidate, one.baseline)]
-        scores = [MISSING_CELL if isinstance(mean, Missing) else percent(mean.estimate) for mean in means]
+        scores = [None if isinstance(mean, Missing) else mean.estimate for mean in means]
         chosen = [short(params[path]) if path in params else "" for path in paths]
-        rows.append([*chosen, *scores, _lead(one), _outcome(one)])
+        rows.append([*chosen, *scores, one.interval, _outcome(one)])
     behind = [ours, theirs, f"{ours} leads by", f"{ours} is"]
-    header = [*short_paths(paths, taken=behind).values(), *behind]
+    numbers = zip(behind, (PERCENT, PERCENT, POINTS), strict=False)
+    header: Header = [*short_paths(paths, taken=behind).values(), *numbers, behind[-1]]
     num_all = len(decisions(results))
     left = f" Shown: the {len(rows)} largest of {num_all} differences." if len(rows) < num_all else ""
     note = f"{named(found[0].of).capitalize()}, in percent. Each row is a world of its own.{left}"
     notes = [*_one_run(results, [], found), note, *pooling_notes(found)]
-    return Table("Verdict", header, rows, notes, text_columns=(len(header) - 1,))
+    return Table("Verdict", header, rows, notes)
 
 
 def pooling_notes(found: Sequence[Decision]) -> list[str]:
@@ -141,18 +143,9 @@ def _one_run(results: Results, labels: Sequence[str], found: Sequence[Decision])
     return one_run_notes([*scores, *(one.num_seeds for one in found)])
 
 
-def _outcome(one: Decision) -> Cell:
-    """Return an outcome with its mark. Programs read in it, too, that it has one seed; pages are narrow."""
-    mark = MARKS.get(one.outcome, one.outcome)
-    return Cell(mark, value=one.verdict.replace(one.outcome, mark))
-
-
-def _lead(one: Decision | None) -> str:
-    if one is None:
-        return ""
-    if isinstance(one.interval, Missing):
-        return MISSING_CELL
-    return interval_cell(one.interval.estimate, one.interval.low, one.interval.high, signed=True)
+def _outcome(one: Decision) -> str:
+    """Return a verdict with its mark; it says, too, that it has one seed."""
+    return one.verdict.replace(one.outcome, MARKS.get(one.outcome, one.outcome))
 
 
 def _chosen(results: Results, compared: Sequence[str]) -> list[str]:

@@ -205,7 +205,7 @@ def draw_single(rng: np.random.Generator, n: int, knobs: Knobs) -> Scenes:
 
 
 def _homes() -> Ints:
-    return np.asarray([BACKGROUNDS.index(name) for name in HOMES])
+    return np.asarray([BACKGROUNDS.index(name) for name in HOMES], np.int64)
 
 
 def _draw_backgrounds(rng: np.random.Generator, shape: Ints, knobs: Knobs) -> Ints:
