@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgsbench.config.schema import arm_name
 from pgsbench.errors import ConfigError, nearest
-from pgsbench.masking import CARDS
+from pgsbench.masking import STRATEGIES
 from pgsbench.study.shipped import find_study, shipped_studies
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ def inspected(study_or_data: str, strategies: Sequence[str] | None = None) -> In
     """
     if is_study(study_or_data):
         return arms_of_study(study_or_data, strategies)
-    return strategies_on_data(study_or_data, strategies or [name for name in CARDS if name not in NOT_APART])
+    return strategies_on_data(
+        study_or_data, strategies or [name for name in STRATEGIES.builtin if name not in NOT_APART]
+    )
 
 
 def is_study(name: str) -> bool:

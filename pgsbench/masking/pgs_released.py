@@ -10,15 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pgsbench.masking.base import (
-    Need,
-    PatchView,
-    Selection,
-    check_range,
-    check_ratio,
-    keep_all,
-    num_kept,
-)
+from pgsbench.masking.base import Need, PatchView, Selection, check_range, check_ratio, keep_all, num_kept
 from pgsbench.masking.noise import Draws
 
 #: The published code divides the epoch by this number, whatever the length of the training.

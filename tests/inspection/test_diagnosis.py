@@ -22,7 +22,7 @@ from pgsbench.inspection.diagnosis_report import agreement_table, diagnosis_tabl
 from pgsbench.inspection.first_masks import draw, draw_stages, first_view
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.cluster import Cluster
-from pgsbench.masking.oracle import Oracle
+from pgsbench.masking.guided import Oracle
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.random import Flip, NoMask, Random
 from pgsbench.models.clip import Clip, build

@@ -15,9 +15,8 @@ from pgsbench.inspection.inspected import named_strategies
 from pgsbench.inspection.pictures import Pictures
 from pgsbench.inspection.preview import preview
 from pgsbench.inspection.texts import STRIKE, named_texts, struck, texts_of_study
-from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.cluster import Cluster
-from pgsbench.masking.oracle import Oracle
+from pgsbench.masking.guided import Attentive, Oracle
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.pgs_mixed import PgsMixed
 from pgsbench.masking.random import Random

@@ -6,7 +6,7 @@ import torch
 
 from pgsbench.data.memory import InMemory
 from pgsbench.inspection.text_diagnosis import text_table
-from pgsbench.masking.text.plain import RandomTokens, Truncate, WholeText
+from pgsbench.masking.text.strategies import RandomTokens, Truncate, WholeText
 from pgsbench.models.clip import build
 
 

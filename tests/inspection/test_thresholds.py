@@ -15,10 +15,10 @@ from pgsbench.data.shards import open_pairs, open_reader
 from pgsbench.errors import StudyError
 from pgsbench.inspection.diagnosis import diagnose
 from pgsbench.inspection.thresholds import find_thresholds, thresholds_table, yaml_line
-from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.base import PatchView, Selection, Strategy
 from pgsbench.masking.cluster import Cluster
 from pgsbench.masking.configure import configure
+from pgsbench.masking.guided import Attentive
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.random import Random

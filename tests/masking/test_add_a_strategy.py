@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import torch
 
-from pgsbench.errors import ConfigError
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.configure import configure, configure_text
 from pgsbench.masking.noise import Draws
@@ -114,11 +113,6 @@ def test_both_ends_of_a_caption_stay(folder: Path) -> None:
     ends = configure_text("my/ends.py:Ends", {"keep": 6}, relative_to=folder)
     stays = ends.select(make_text_view((12,), 12), draws=Draws.of_batch(1, seed=0, of="texts"))
     assert stays[0].nonzero().flatten().tolist() == [0, 1, 2, 9, 10, 11]
-
-
-def test_its_settings_are_checked_like_those_of_built_in_strategies(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="did you mean 'turns'"):
-        configure("my/spiral.py:Spiral", {"turn": 3.0}, relative_to=folder)
 
 
 def test_the_test_of_the_page_runs_and_can_fail(folder: Path) -> None:

@@ -16,8 +16,8 @@ from open_clip.model import CLIP
 from torch import Tensor, nn
 
 from pgsbench.errors import ModelError
-from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.base import Need, PatchView, Selection, keep_all
+from pgsbench.masking.guided import Attentive
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.random import Random
 from pgsbench.models.masked_tower import Masking, attach, masking_of

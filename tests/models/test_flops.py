@@ -12,9 +12,9 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from pgsbench.masking.attentive import Attentive
+from pgsbench.masking.guided import Attentive
 from pgsbench.masking.random import Random
-from pgsbench.masking.text.plain import RandomTokens, WholeText
+from pgsbench.masking.text.strategies import RandomTokens, WholeText
 from pgsbench.masking.token_counts import TokenCount, token_count
 from pgsbench.models.clip import build
 from pgsbench.models.ema_tower import EmaTower

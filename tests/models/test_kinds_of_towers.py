@@ -12,7 +12,7 @@ from small_tower import HideLast, tiny
 from torch import Tensor, nn
 
 from pgsbench.errors import ModelError
-from pgsbench.masking.attentive import Attentive
+from pgsbench.masking.guided import Attentive
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.random import NoMask, Random
 from pgsbench.models.masked_tower import attach

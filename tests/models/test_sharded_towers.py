@@ -13,7 +13,7 @@ from test_masked_tower import tiny
 from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 
 from pgsbench.errors import ModelError
-from pgsbench.masking.attentive import Attentive
+from pgsbench.masking.guided import Attentive
 from pgsbench.masking.random import Random
 from pgsbench.models.masked_tower import attach
 

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from pgsbench.errors import ModelError
 from pgsbench.masking.random import Random
 from pgsbench.masking.text.base import TextStrategy
-from pgsbench.masking.text.frequency import Frequency
-from pgsbench.masking.text.plain import RandomTokens, TokenBlock, WholeText
+from pgsbench.masking.text.strategies import Frequency, RandomTokens, TokenBlock, WholeText
 from pgsbench.masking.text.words import WordCounts
 from pgsbench.models.clip import Clip, build
 from pgsbench.models.masked_tower import attach

@@ -18,15 +18,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from pgsbench.errors import ModelError
-from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.cluster import Cluster
+from pgsbench.masking.fewer_tokens import Resize, Tome, bipartite_merge
+from pgsbench.masking.guided import Attentive
 from pgsbench.masking.options import ManyViews, Merged
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.random import NoMask, Random
-from pgsbench.masking.resize import Resize
 from pgsbench.masking.token_counts import token_count
-from pgsbench.masking.tome import Tome, bipartite_merge
 from pgsbench.models.masked_tower import attach
 from pgsbench.models.pair_cost import model_cost
 from pgsbench.models.token_rows import absorb
@@ -38,9 +37,8 @@ WAYS: dict[str, Strategy] = {
     "random": Random(0.5),
     "resize": Resize(0.5),
     "views": ManyViews(Random(0.5), 2),
-    "nearest": Merged(Random(0.5), "nearest"),
-    "one": Merged(Random(0.5), "one"),
-    "views of merged": ManyViews(Merged(Pgs(0.5), "nearest"), 2),
+    "nearest": Merged(Random(0.5)),
+    "views of merged": ManyViews(Merged(Pgs(0.5)), 2),
     "tome": Tome(0.25),
     "attentive": Attentive(0.5),
 }
@@ -74,7 +72,7 @@ def counting() -> Iterator[FlopCounterMode]:
         yield counter
 
 
-@pytest.mark.parametrize("strategy", [Resize(0.0), ManyViews(Random(0.0), 2), Merged(Random(0.0), "nearest")])
+@pytest.mark.parametrize("strategy", [Resize(0.0), ManyViews(Random(0.0), 2), Merged(Random(0.0))])
 def test_at_ratio_zero_each_view_is_the_plain_model(strategy: Strategy, images: Tensor) -> None:
     model = tiny()
     plain = model.encode_image(images)
@@ -140,8 +138,7 @@ def test_views_are_pictures_of_their_own(vision: Any, images: Tensor) -> None:
 
 
 @pytest.mark.parametrize("vision", POOLS, ids=str)
-@pytest.mark.parametrize("merge", ["nearest", "one"])
-def test_a_merged_token_counts_as_often_as_its_patches(vision: Any, merge: Any) -> None:
+def test_a_merged_token_counts_as_often_as_its_patches(vision: Any) -> None:
     # Where all patches that merge are alike, tokens and code, the tower with all of them says the same.
     model = tiny(**vision)
     with torch.no_grad():
@@ -150,18 +147,7 @@ def test_a_merged_token_counts_as_often_as_its_patches(vision: Any, merge: Any) 
     rows = [torch.cat([dark] * 3 + [light] * 3, dim=3)] * 4
     images = torch.cat(rows, dim=2)
     whole = model.encode_image(images)
-    if merge == "nearest":
-        torch.testing.assert_close(
-            embedded(model, Merged(Random(0.5), "nearest"), images), whole, atol=2e-6, rtol=1e-5
-        )
-    else:
-        uniform = torch.cat([torch.cat([light] * 6, dim=3)] * 4, dim=2)
-        torch.testing.assert_close(
-            embedded(model, Merged(Random(0.5), "one"), uniform),
-            model.eval().encode_image(uniform),
-            atol=2e-6,
-            rtol=1e-5,
-        )
+    torch.testing.assert_close(embedded(model, Merged(Random(0.5)), images), whole, atol=2e-6, rtol=1e-5)
 
 
 def naive_tome(model: CLIP, images: Tensor, counts: tuple[int, ...]) -> Tensor:
@@ -313,5 +299,5 @@ def test_a_timm_tower_says_what_it_cannot() -> None:
 
 
 def test_hidden_and_merged_tokens_go_together(images: Tensor) -> None:
-    out = embedded(tiny(), Merged(Cluster(0.3, threshold=0.2), "nearest"), images)
+    out = embedded(tiny(), Merged(Cluster(0.3, threshold=0.2)), images)
     assert bool(out.isfinite().all())

@@ -26,7 +26,6 @@ from pgsbench.study.plan import Planner
         "attentive",
         "{name: cluster, mask_ratio: 0.3}",
         "{name: flip, views: 2}",
-        "{name: flip, merge: one}",
         "{name: pgs, views: 2, merge: nearest}",
     ],
 )
@@ -34,9 +33,7 @@ def test_every_way_costs_what_its_plan_says(tiny: TinyWorld, tmp_path: Path, str
     plan_and_run(tiny, tmp_path, f"strategy={strategy}")
 
 
-@pytest.mark.parametrize(
-    "strategy", ["{name: grid, mask_ratio: 0.6}", "resize", "tome", "{name: flip, merge: one}"]
-)
+@pytest.mark.parametrize("strategy", ["{name: grid, mask_ratio: 0.6}", "resize", "tome"])
 def test_a_grid_of_odd_sides_costs_what_its_plan_says(tiny: TinyWorld, tmp_path: Path, strategy: str) -> None:
     plan_and_run(tiny, tmp_path, f"strategy={strategy}", "model.image_size=40")
 

@@ -22,7 +22,7 @@ from pgsbench.data import shards, streaming
 from pgsbench.data.samples import Batch, Tokenize, rank_slice
 from pgsbench.data.streaming import Streamed
 from pgsbench.masking.configure import configure
-from pgsbench.masking.text.plain import WholeText
+from pgsbench.masking.text.strategies import WholeText
 from pgsbench.models.clip import build
 from pgsbench.models.masked_tower import attach
 from pgsbench.models.text_masking import TextMasking

@@ -14,14 +14,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pgsbench.config.schema import DataConfig, TrainingConfig, UnmaskedTuning
 from pgsbench.data import shards
 from pgsbench.errors import Interrupted, RunError, RunHeldError
-from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.cluster import Cluster
+from pgsbench.masking.guided import Attentive
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.random import NoMask, Random
 from pgsbench.masking.text.base import TextStrategy
-from pgsbench.masking.text.frequency import Frequency
-from pgsbench.masking.text.plain import RandomTokens, TokenBlock, WholeText
+from pgsbench.masking.text.strategies import Frequency, RandomTokens, TokenBlock, WholeText
 from pgsbench.masking.text.words import WordCounts
 from pgsbench.models.clip import build
 from pgsbench.models.masked_tower import attach

@@ -13,19 +13,19 @@ from trainings import Result, Training, run, run_on
 
 from pgsbench.errors import DataError, RunError
 from pgsbench.launcher import launched
-from pgsbench.masking import CARDS
-from pgsbench.masking.text import TEXT_CARDS
+from pgsbench.masking import STRATEGIES
+from pgsbench.masking.text import TEXT_STRATEGIES
 from pgsbench.training import ranks
 from pgsbench.training.loop import check_shared_equally
 from pgsbench.training.ranks import Ranks
 
 TRAININGS = {
     # The length of pgs-released depends on the pictures of a process, as published.
-    **{name: Training(name) for name in CARDS if name != "pgs-released"},
+    **{name: Training(name) for name in STRATEGIES.builtin if name != "pgs-released"},
     "dynamic ratio": Training("pgs", (("mask_ratio", 0.3), ("max_ratio", 0.5))),
     "two views": Training("random", (("views", 2),)),
     "merged": Training("random", (("merge", "nearest"),)),
-    **{f"text {name}": Training(text=name) for name in TEXT_CARDS if name != "none"},
+    **{f"text {name}": Training(text=name) for name in TEXT_STRATEGIES.builtin if name != "none"},
     "sigmoid": Training().changed(loss="sigmoid"),
     "micro-batches": Training("random", (("views", 2),)).changed(micro_batch_size=2),
     "shared optimizer": Training().changed(shard_optimizer=True),
