@@ -123,7 +123,7 @@ def _pixels(images: Tensor, patch_size: tuple[int, int]) -> Tensor:
         or not all(1 <= patch <= side for patch, side in zip(patch_size, images.shape[2:], strict=True))
     ):
         raise ConfigError(
-            f"must be a tensor (b, 3, h, w) of uint8 or of floats in [0, 1] that holds a patch of {patch_size}",
+            f"must be a tensor (b, 3, h, w) of uint8 or of floats in [0, 1] that holds a {patch_size} patch",
             where="images",
             value=(str(images.dtype), *images.shape) if isinstance(images, Tensor) else type(images).__name__,
         )

@@ -170,34 +170,29 @@ def _no_warning_of_random_weights() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def contrastive_loss(
-    kind: str = "softmax", *, rank: int = 0, world_size: int = 1, local_loss: bool = True
-) -> Loss:
+def contrastive_loss(kind: str = "softmax", *, rank: int = 0, world_size: int = 1) -> Loss:
     """Return open_clip's loss of the pairs of all ranks.
 
-    Gradients go back to the features of every rank (gather_with_grad), which adds those of all ranks up. That
-    sum is the gradient of the mean over the ranks times their number, with `local_loss` or without: without
-    it every rank computes the whole loss, with it each one its own rows, whose mean is the whole loss.
-    DistributedDataParallel then divides by the number of ranks, so both give the gradient of one process. A
-    test holds it. With `local_loss` no rank computes what another one does, too, so it is the default.
+    Gradients go back to the features of every rank (gather_with_grad), which adds those of all ranks up. Each
+    rank computes the rows of its own pairs alone (local_loss), so that sum is the gradient of the mean over
+    the ranks times their number. DistributedDataParallel divides by that number, which gives the gradient of
+    one process. A test holds it.
 
     Args:
         kind: ``softmax`` (CLIP) or ``sigmoid`` (SigLIP, arXiv 2303.15343).
         rank: Of this process.
         world_size: Processes that share the batch, equally.
-        local_loss: Whether a rank computes the rows of its own pairs alone; only ``softmax``.
 
     Returns:
         (b, d) images, (b, d) texts, logit scale, logit bias or None -> 0-d loss, whose mean over the ranks is
-        that of the whole batch where it is local.
+        that of the whole batch.
     """
+    place = {"rank": rank, "world_size": world_size}
     loss: Loss
     if kind == "sigmoid":
-        loss = open_clip.loss.SigLipLoss(rank=rank, world_size=world_size, dist_impl="gather")
+        loss = open_clip.loss.SigLipLoss(dist_impl="gather", **place)
     else:
-        loss = open_clip.loss.ClipLoss(
-            local_loss=local_loss, gather_with_grad=True, rank=rank, world_size=world_size
-        )
+        loss = open_clip.loss.ClipLoss(local_loss=True, gather_with_grad=True, **place)
     return loss
 
 

@@ -74,10 +74,10 @@ class Masking(nn.Module):
         # The layout holds the tower; as it is no module itself, the tower does not become our child.
         self._layout = layout
         self._ema = ema_tower_of(layout, strategy)  # no module either, for the same reason
+        if isinstance(strategy, Fuser | Resampler):
+            layout.check_can("change")
         if isinstance(strategy, Fuser):
-            layout.check_can_fuse()
-        if isinstance(strategy, Resampler):
-            layout.check_can_resample()
+            layout.check_can("hide")
         layout.install(self)
         if isinstance(strategy, Resampler):
             layout.owner._embeds = self._embed  # a bound method: a copied tower gets the copied mask's
@@ -272,7 +272,7 @@ class Masking(nn.Module):
                 selection = select(view, draws=self._draws(len(x), x.device))
         self._images, self._is_checked = None, True
         if selection.visible is not None or selection.into is not None:
-            self._layout.check_can_hide()
+            self._layout.check_can("hide")
         return selection.view(0) if self._masks_eval else selection
 
     def _attention(self) -> Tensor | None:
@@ -348,8 +348,9 @@ class Masking(nn.Module):
                 for module in layout.transformer.modules()
                 if isinstance(module, nn.MultiheadAttention)
             ]
-        before_block = self._mask_keys if layout.transformer is None else self._merge
-        hooks += [block.register_forward_pre_hook(before_block, with_kwargs=True) for block in layout.blocks]
+            hooks += [
+                block.register_forward_pre_hook(self._merge, with_kwargs=True) for block in layout.blocks
+            ]
         if layout.averages is not None:
             hooks.append(layout.averages.register_forward_hook(self._weigh_average))
         return hooks

@@ -23,7 +23,7 @@ from pgsbench.masking.text.base import TextStrategy, TextView, num_entering, sho
 from pgsbench.masking.text.words import WordCounts, number_words, view_of_texts, word_keys
 from pgsbench.models.clip import Clip, Tokenize
 from pgsbench.models.openclip import open_clip
-from pgsbench.models.short_texts import ShortContext
+from pgsbench.models.short_texts import ShortTexts
 
 
 class TextMasking:
@@ -51,7 +51,15 @@ class TextMasking:
         self.strategy, self.active, self.num_kept = strategy, True, 0
         self.select_seconds = 0.0
         self._model: Any = clip.model
-        self._context = None if strategy.keep is None else ShortContext(clip.model)
+        self._context = None if strategy.keep is None else ShortTexts(clip.model)
+        if self._context is not None and not self._context.can_cut:
+            raise ModelError(
+                "this text tower cannot take fewer tokens than its context has",
+                where="text",
+                value=type(getattr(clip.model, "text", clip.model)).__name__,
+                way_out="use a model with open_clip's own text tower that is causal and reads off at the "
+                "end mark of a text, such as ViT-B-16, or leave `text` out",
+            )
         self._word_ends = word_ends(clip.tokenize) if strategy.needs else None
         self._counts = counts
         self._place: tuple[int, int] | None = None

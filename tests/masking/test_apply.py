@@ -82,7 +82,7 @@ def test_what_is_left_after_whole_patches_is_not_looked_at() -> None:
         ({"images": torch.zeros(2, 1, 32, 32)}, ConfigError, r"images: must be"),
         ({"images": pictures().numpy()}, ConfigError, r"images: must be"),
         ({"images": pictures()[:0]}, ConfigError, r"images: must be"),
-        ({"patch_size": 64}, ConfigError, "holds a patch"),
+        ({"patch_size": 64}, ConfigError, "holds a"),
     ],
 )
 def test_mistakes_are_told(arguments: dict[str, Any], kind: type[UserError], said: str) -> None:

@@ -13,13 +13,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from open_clip.model import CLIP
+from small_tower import tiny as smaller
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from pgsbench.errors import ModelError
 from pgsbench.masking.base import Strategy
-from pgsbench.masking.cluster import Cluster
 from pgsbench.masking.fewer_tokens import Resize, Tome, bipartite_merge
 from pgsbench.masking.guided import Attentive
 from pgsbench.masking.options import ManyViews, Merged
@@ -44,13 +43,8 @@ WAYS: dict[str, Strategy] = {
 }
 
 
-def tiny(layers: int = 3, **vision: Any) -> CLIP:
-    """A CLIP with 4 x 6 patches, the same at every call."""
-    shape = {"image_size": (32, 48), "patch_size": 8, "width": 32, "layers": layers, "head_width": 16}
-    text = {"context_length": 8, "vocab_size": 40, "width": 32, "heads": 2, "layers": 1}
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return CLIP(16, shape | vision, text)
+def tiny(**vision: Any) -> CLIP:
+    return smaller(layers=3, **vision)
 
 
 @pytest.fixture
@@ -108,14 +102,6 @@ def test_resizing_ends_with_the_phase_and_with_training(images: Tensor) -> None:
     assert torch.equal(model.eval().encode_image(images), plain)
     masking.detach()
     assert "_embeds" not in vars(model.visual)
-
-
-def test_the_position_code_of_a_smaller_picture_learns(images: Tensor) -> None:
-    model = tiny()
-    embedded(model, Resize(0.5), images).square().sum().backward()
-    gradient = model.visual.positional_embedding.grad
-    assert gradient is not None
-    assert bool((gradient.abs().sum(dim=1) > 0).all())
 
 
 @pytest.mark.parametrize("vision", POOLS, ids=str)
@@ -250,54 +236,9 @@ def test_tokens_and_flops_are_those_of_the_plan_and_of_a_counter(name: str, imag
         assert expected <= counted <= 1.9 * expected
 
 
-def test_flops_of_a_text_are_those_of_a_counter() -> None:
-    model, ids = tiny(), torch.randint(1, 40, (2, 8))
-    cost = model_cost(model)
-    assert cost is not None
-    with counting() as counter:
-        model.encode_text(ids)
-    assert counter.get_total_flops() / 2 == cost.text_flops(8)
-
-
 @pytest.mark.parametrize("name", WAYS)
 def test_a_copied_or_pickled_model_goes_on_alike(name: str, images: Tensor) -> None:
     model = tiny()
     first = embedded(model, WAYS[name], images)
     for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert torch.equal(other.encode_image(images), first)
-
-
-@pytest.mark.parametrize("name", WAYS)
-def test_the_state_dict_stays_open_clips(name: str) -> None:
-    model = tiny()
-    names = set(model.state_dict())
-    attach(model, WAYS[name])
-    assert set(model.state_dict()) == names
-
-
-@pytest.mark.parametrize("name", ["views", "nearest", "tome", "resize"])
-def test_bfloat16_autocast(name: str, images: Tensor) -> None:
-    model = tiny()
-    with torch.autocast("cpu", torch.bfloat16):
-        out = embedded(model, WAYS[name], images)
-    out.float().square().sum().backward()
-    assert bool(out.isfinite().all())
-
-
-def test_a_timm_tower_says_what_it_cannot() -> None:
-    model = open_clip.model.CustomTextCLIP(
-        16,
-        {"timm_model_name": "vit_tiny_patch16_224", "timm_model_pretrained": False, "image_size": 224},
-        {"context_length": 8, "vocab_size": 40, "width": 32, "heads": 2, "layers": 1},
-    )
-    for strategy, words in ((Resize(0.5), "cannot be resampled"), (Tome(0.5), "cannot be merged")):
-        with pytest.raises(ModelError, match=words):
-            attach(model, strategy)
-    masking = attach(model, ManyViews(Random(0.5), 2))
-    masking.begin_step(seed=0, step=0)
-    assert model.encode_image(torch.randn(2, 3, 224, 224)).shape == (4, 16)
-
-
-def test_hidden_and_merged_tokens_go_together(images: Tensor) -> None:
-    out = embedded(tiny(), Merged(Cluster(0.3, threshold=0.2)), images)
-    assert bool(out.isfinite().all())

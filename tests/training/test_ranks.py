@@ -65,9 +65,6 @@ QUICK = (
 def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     wanted = [(name, TRAININGS[name]) for name in QUICK]
     alone = [run(training, tmp_path / f"alone {name}") for name, training in wanted]
-    # A loss that is not local: each rank computes the rows of all.
-    wanted.append(("whole loss", replace(TRAININGS["two views"], local_loss=False)))
-    alone.append(alone[QUICK.index("two views")])
     together = run_on(2, [(training, tmp_path / f"two {name}") for name, training in wanted])
     for one, several in zip(alone, together, strict=True):
         check_equal(one, several, tolerance=1e-5)
@@ -89,27 +86,22 @@ def alone(fifty_steps: dict[str, Training], tmp_path_factory: pytest.TempPathFac
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("local_loss", [True, False], ids=("local loss", "whole loss"))
 @pytest.mark.parametrize("world_size", [2, 4])
 def test_fifty_steps_of_several_processes_are_those_of_one(
     tmp_path: Path,
     fifty_steps: dict[str, Training],
     alone: dict[str, Result],
     world_size: int,
-    local_loss: bool,
 ) -> None:
-    # The sigmoid is never local.
-    names = [name for name in TRAININGS if local_loss or name != "sigmoid"]
-    wanted = [(replace(fifty_steps[name], local_loss=local_loss), tmp_path / name) for name in names]
-    for name, together in zip(names, run_on(world_size, wanted), strict=True):
+    wanted = [(training, tmp_path / name) for name, training in fifty_steps.items()]
+    for name, together in zip(fifty_steps, run_on(world_size, wanted), strict=True):
         # 1.07e-5 was seen where captions are truncated, by two processes; of the others at most 2.1e-6.
         of_losses = 2e-5 if name == "text truncate" else 1e-5
         # Adam divides by the size of what is rounded.
         check_equal(alone[name], together, tolerance=1e-3, of_losses=of_losses)
 
 
-@pytest.mark.parametrize("local_loss", [True, False])
-def test_the_mean_gradient_of_gathered_features_is_that_of_one_process(local_loss: bool) -> None:
+def test_the_mean_gradient_of_gathered_features_is_that_of_one_process() -> None:
     # What `contrastive_loss` says of gather_with_grad, without processes: each rank's loss, with gradients to
     # the features of all ranks, which gathering adds up and DistributedDataParallel divides by their number.
     images, texts = (torch.randn(8, 5, dtype=torch.float64).requires_grad_() for _ in range(2))
@@ -119,9 +111,7 @@ def test_the_mean_gradient_of_gathered_features_is_that_of_one_process(local_los
         rows = slice(2 * rank, 2 * rank + 2)
         labels = torch.arange(8)[rows]
         logits = 3.0 * images @ texts.T
-        cut = rows if local_loss else slice(None)
-        labels = labels if local_loss else torch.arange(8)
-        loss = sum(torch.nn.functional.cross_entropy(x[cut], labels) for x in (logits, logits.T)) / 2
+        loss = sum(torch.nn.functional.cross_entropy(x[rows], labels) for x in (logits, logits.T)) / 2
         for sum_, grad in zip(total, torch.autograd.grad(loss, (images, texts)), strict=True):
             sum_ += grad
     for sum_, expected in zip(total, whole, strict=True):
