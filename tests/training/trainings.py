@@ -121,7 +121,7 @@ def run_as(ranks: Ranks, training: Training, folder: Path) -> Result:
 
     def should_stop() -> bool:
         if training.hangs == ranks.rank:
-            time.sleep(5 * training.silence_seconds)
+            time.sleep(2 * training.silence_seconds)
         return training.stop_after is not None and len(losses) >= training.stop_after
 
     stepped = dict[str, Any]()
