@@ -133,38 +133,15 @@ def test_a_broken_file_is_a_plugin_error(tmp_path: Path, content: str | None, na
         REGISTRY.load(name, relative_to=tmp_path)
 
 
-def test_of_a_file_only_its_own_classes_are_offered(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("from pathlib import Path\nclass Mine:\n    pass\n")
-    with pytest.raises(PluginError, match=r"did you mean 'Mine'\? valid: Mine$"):
-        REGISTRY.load("mine.py:Mined", relative_to=tmp_path)
-
-
-def test_an_installed_member_that_a_built_in_one_hides_is_named_once(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("pgsbench.plugins.registry.entry_points", lambda group: [FakeEntryPoint()])
-    registry = Registry("thing", group="g", builtin={"theirs": "pathlib:Path"})
-    assert registry.load("theirs") is Path
-    assert registry.names() == ["theirs"]
-    said = capsys.readouterr().err
-    assert said == (
-        "note: 'theirs' is the built-in thing, not the installed theirs:Thing, which needs another name\n"
-    )
-
-
-def test_an_entry_point_that_names_no_class_is_left_out_with_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    points = [EntryPoint("odd", "not valid !!", "g"), EntryPoint("path2", "pathlib:Path", "g")]
-    monkeypatch.setattr("pgsbench.plugins.registry.entry_points", lambda group: points)
-    registry = Registry("thing", group="g", builtin={})
-    assert registry.names() == registry.names() == ["path2"]
-    said = capsys.readouterr().err
-    assert said == "note: 'odd' is left out: the installed thing is no module:Class but 'not valid !!'\n"
-
-
 def test_a_broken_package_is_a_plugin_error_only_when_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pgsbench.plugins.registry.entry_points", lambda group: [FakeEntryPoint()])
     assert REGISTRY.names() == ["path", "gone", "theirs"]
     with pytest.raises(PluginError, match=r"entry point theirs:Thing.*no module named theirs"):
         REGISTRY.load("theirs")
+
+
+def test_of_equal_names_the_built_in_one_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pgsbench.plugins.registry.entry_points", lambda group: [FakeEntryPoint()])
+    registry = Registry("thing", group="g", builtin={"theirs": "pathlib:Path"})
+    assert registry.load("theirs") is Path
+    assert registry.names() == ["theirs"]

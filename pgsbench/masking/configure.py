@@ -49,7 +49,7 @@ def configure(
 
     Raises:
         PluginError: The class cannot be found, imported or made, or is no strategy.
-        ConfigError: Unknown or missing fields, wrong types, values out of range; all of them at once.
+        ConfigError: Unknown or missing fields, wrong types, and the first value out of range, all at once.
     """
     kind = strategy_class(name, where=where, relative_to=relative_to)
     own = {field.name for field in dataclasses.fields(kind)}

@@ -27,7 +27,6 @@ class TowerLayout:
         num_prefix: Tokens before the patches.
         transformer: Module that takes ``attn_mask`` for all its blocks, or None where there is none.
         blocks: The blocks.
-        num_heads: Attention heads of the transformer.
         averages: Module whose output tokens are averaged, or None without average pooling.
         cannot_hide: Why tokens cannot be hidden; empty where they can.
         cannot_attend: Why the class token's attention cannot be told; empty where it can.
@@ -45,7 +44,6 @@ class TowerLayout:
     num_prefix: int
     transformer: nn.Module | None = None
     blocks: Sequence[nn.Module] = ()
-    num_heads: int | None = None
     averages: nn.Module | None = None
     cannot_hide: str = ""
     cannot_attend: str = ""
@@ -145,7 +143,6 @@ def _open_clip_vit(visual: Any) -> TowerLayout:
         num_prefix=1,
         transformer=visual.transformer,
         blocks=list(visual.transformer.resblocks),
-        num_heads=visual.transformer.resblocks[0].attn.num_heads,
         averages=averages,
         cannot_hide=_why_hidden_tokens_would_show(visual),
         cannot_attend=_why_no_class_attention(visual),

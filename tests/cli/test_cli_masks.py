@@ -172,7 +172,7 @@ def test_a_mask_ratio_goes_to_every_arm_that_has_one(tiny: TinyWorld, tmp_path: 
     ("name", "said"),
     [
         ("Undeclared", "strategy Undeclared: `select` seems to read what `needs` does not name"),
-        ("Descending", "strategy Descending: the indices in each row of `keep` must ascend"),
+        ("Descending", "strategy Descending: each row of `keep` must hold indices"),
     ],
 )
 @pytest.mark.parametrize(

@@ -28,7 +28,6 @@ from pgsbench.masking.edges import edge_map
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.pgs_released import (
     PgsReleased,
-    attention_bias,
     edge_of_roundoff,
     oscillating_normalisation,
     z_scored_patches,
@@ -183,14 +182,3 @@ def test_the_edge_map_is_round_off() -> None:
     assert edge.max() <= 1
     true = edge_map(view.images, view.patch_size, operator="sobel")[0]
     assert torch.corrcoef(torch.stack([edge.argsort().argsort().float(), true]))[0, 1] < 0.3
-
-
-def test_the_attention_bias_adds_one_between_unmasked_patches_head_by_head() -> None:
-    masked = torch.tensor([[False, True, False, True], [True, False, True, True]])
-    keep = torch.tensor([[0, 1, 2], [0, 1, 3]])
-    bias = attention_bias(masked, keep, num_heads=2)
-    assert bias.shape == (4, 4, 4)
-    first = torch.tensor([[1.0, 1, 0, 1], [1, 1, 0, 1], [0, 0, 0, 0], [1, 1, 0, 1]])  # class token first
-    assert torch.equal(bias[0], first)
-    assert torch.equal(bias[2], first)  # heads outside, pictures inside: slot 2 is head 1 of picture 0
-    assert bias[1].sum() == 4  # the class token and one unmasked patch
