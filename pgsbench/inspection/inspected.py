@@ -30,7 +30,6 @@ class Inspected:
         data: The training data.
         model: The model whose patches are meant.
         strategies: Name -> strategy.
-        own_names: Name -> the strategy's own name, as a study gives it.
         batch_size: Pictures in a training batch.
         seed: Decides the batches.
         is_study: Whether a study was named.
@@ -40,7 +39,6 @@ class Inspected:
     data: DataConfig
     model: str
     strategies: dict[str, Strategy]
-    own_names: dict[str, str]
     batch_size: int = 64
     seed: int = 0
     is_study: bool = False
@@ -101,7 +99,6 @@ def arms_of_study(name: str, arms: Sequence[str] | None, *, mask_ratio: float | 
         config.data,
         config.model.name,
         strategies,
-        {arm: run.strategy.name for arm, run in runs.items()},
         config.training.batch_size,
         config.seeds[0],
         is_study=True,
@@ -126,28 +123,23 @@ def strategies_on_data(train: str, strategies: Sequence[str]) -> Inspected:
     path = Path(train)
     name = path.parent.name if path.suffix == ".tar" else path.name  # shards are called after their folder
     data = DataConfig(train=train)
-    chosen = named_strategies(strategies)
-    own_names = dict(zip(chosen, dict.fromkeys(strategies), strict=True))
-    return Inspected(name or "shards", data, "scenes-vit", chosen, own_names)
+    return Inspected(name or "shards", data, "scenes-vit", named_strategies(strategies))
 
 
 def named_strategies(names: Sequence[str], *, mask_ratio: float | None = None) -> dict[str, Strategy]:
     """Return strategies by name, all at one mask ratio where they have one and it is given.
 
-    ``file.py:Class`` is called ``Class``, as an arm would be.
+    ``file.py:Class`` is called ``Class``, as an arm would be, unless another one is.
 
     Raises:
         ConfigError: The mask ratio is out of range.
         PluginError: A name stands for no strategy.
     """
-    known = list(dict.fromkeys(names))
-    classes = [arm_name(name) for name in known]
-    # A strategy of a file is called after its class, unless two classes have one name.
-    called = classes if len(set(classes)) == len(known) else known
-    return {
-        name: _at_ratio(mask_ratio, of, {}, where="--strategies")
-        for name, of in zip(called, known, strict=True)
-    }
+    found: dict[str, Strategy] = {}
+    for name in dict.fromkeys(names):
+        called = arm_name(name) if arm_name(name) not in found else name
+        found[called] = _at_ratio(mask_ratio, name, {}, where="--strategies")
+    return found
 
 
 def check_ratio(option: str, value: float | None) -> None:

@@ -15,7 +15,7 @@ from pgsbench.inspection.first_masks import draw, draw_stages, first_view, usabl
 from pgsbench.inspection.inspected import arms_of_study, check_ratio, is_study, named_strategies
 from pgsbench.inspection.pictures import Pictures, from_data, from_files
 from pgsbench.inspection.texts import named_texts, struck, texts_of_study
-from pgsbench.masking.base import Fuser, PatchView, Strategy
+from pgsbench.masking.base import Strategy
 from pgsbench.masking.coverage import appearance
 from pgsbench.masking.edges import edge_map
 from pgsbench.masking.pgs import Pgs
@@ -88,9 +88,9 @@ def preview_masks(
         pictures = from_data(source, clip.image_size, count=count, seed=seed)
     else:
         pictures = from_files([Path(image) for image in images_or_study], clip.image_size)
-    notes: list[str] = []
-    if not strategies:  # nobody has asked for those that cannot be shown
-        chosen, notes = usable(chosen, has_objects=pictures.objects is not None)
+    chosen, notes = usable(chosen, has_objects=pictures.objects is not None)
+    if strategies and notes:
+        raise DataError("a preview cannot show this", where="--strategies", value=" ".join(notes))
     captions = struck(pictures.captions, text_strategies, clip, source, seed=seed)
     return Preview(preview(replace(pictures, captions=captions), chosen, clip, seed=seed), notes)
 
@@ -102,12 +102,9 @@ def preview(pictures: Pictures, strategies: Mapping[str, Strategy], clip: Clip, 
 
     Args:
         pictures: At the model's size.
-        strategies: Name -> strategy.
+        strategies: Name -> strategy that needs no training to be seen.
         clip: The model whose patches are meant; its weights do not matter.
         seed: Decides what is random in a mask.
-
-    Raises:
-        DataError: A strategy needs to know objects or attention, which the pictures do not tell.
     """
     view = first_view(clip, pictures.images, pictures.objects)
     assert view.images is not None
@@ -115,7 +112,6 @@ def preview(pictures: Pictures, strategies: Mapping[str, Strategy], clip: Clip, 
     maps, seen = {}, {}
     images = pictures.images.float()
     for name, strategy in strategies.items():
-        _check(name, strategy, view)
         chosen = draw(strategy, view, seed=seed, step=0)
         candidates = None
         if isinstance(strategy, Pgs):
@@ -148,27 +144,3 @@ def _edge_title(strategy: Pgs) -> str:
     radius = strategy.edge_spread if isinstance(strategy, PgsMixed) else 0
     spread = f"\nspread {radius}" if radius else ""
     return f"edges{operator}{spread}"
-
-
-def _check(name: str, strategy: Strategy, view: PatchView) -> None:
-    if "attention" in strategy.needs:
-        raise DataError(
-            "this strategy needs the attention of a tower in training, which a preview does not have",
-            where="--strategies",
-            value=name,
-            way_out="choose another strategy; the report of a run with it shows what it keeps",
-        )
-    if isinstance(strategy, Fuser):
-        raise DataError(
-            "this strategy merges tokens between the blocks of a tower, which a preview does not have",
-            where="--strategies",
-            value=name,
-            way_out="choose another strategy; the report of a run with it shows what it merges",
-        )
-    if "objects" in strategy.needs and view.objects is None:
-        raise DataError(
-            "this strategy needs to know objects, which these pictures do not tell",
-            where="--strategies",
-            value=name,
-            way_out="choose another strategy; scenes know their objects",
-        )

@@ -10,13 +10,12 @@ import torch
 from matplotlib.patches import Rectangle
 from tinyworld import TinyWorld
 
-from pgsbench.errors import ConfigError, DataError
+from pgsbench.errors import ConfigError
 from pgsbench.inspection.inspected import named_strategies
 from pgsbench.inspection.pictures import Pictures
 from pgsbench.inspection.preview import preview
 from pgsbench.inspection.texts import STRIKE, named_texts, struck, texts_of_study
 from pgsbench.masking.cluster import Cluster
-from pgsbench.masking.guided import Attentive, Oracle
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.pgs_mixed import PgsMixed
 from pgsbench.masking.random import Random
@@ -83,18 +82,7 @@ def test_a_strategy_of_a_file_is_called_after_its_class(tmp_path: Path) -> None:
         )
     first, second = (f"{tmp_path}/{folder}/one.py:Spiral" for folder in "ab")
     assert list(named_strategies(["pgs", first])) == ["pgs", "Spiral"]
-    assert list(named_strategies([first, second])) == [first, second]
-
-
-def test_a_mask_that_needs_objects_says_so_where_there_are_none(clip: Clip, pictures: Pictures) -> None:
-    with pytest.raises(DataError, match="needs to know objects"):
-        preview(pictures, {"oracle": Oracle()}, clip, seed=0)
-
-
-def test_a_mask_that_needs_attention_is_told_why_it_cannot_be_seen(clip: Clip, pictures: Pictures) -> None:
-    with pytest.raises(DataError, match="which a preview does not have") as raised:
-        preview(pictures, {"attentive": Attentive()}, clip, seed=0)
-    assert "objects" not in raised.value.way_out
+    assert list(named_strategies([first, second])) == ["Spiral", second]
 
 
 def test_dropped_words_are_struck_out(clip: Clip, tiny: TinyWorld) -> None:
