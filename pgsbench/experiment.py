@@ -41,7 +41,6 @@ from pgsbench.models.checkpoint import load
 from pgsbench.models.clip import Clip
 from pgsbench.models.masked_tower import Masking, attach
 from pgsbench.models.start import build_for
-from pgsbench.models.step_memory import step_memory
 from pgsbench.models.text_masking import TextMasking, word_counts
 from pgsbench.records import files
 from pgsbench.records.marks import Marks
@@ -250,9 +249,6 @@ def _train(
         should_stop=should_stop,
         damage=damage,
         probes=prober.probes(run, clip, device) if prober is not None else {},
-        planned_memory=lambda: (
-            step_memory(config, device_type=device.type, num_devices=ranks.world_size).peak
-        ),
         ranks=ranks,
     )
     if not ranks.is_first:

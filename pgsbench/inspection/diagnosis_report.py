@@ -14,7 +14,7 @@ from pgsbench.errors import ConfigError
 from pgsbench.inspection.diagnosis import Diagnosis, diagnose
 from pgsbench.inspection.diagnosis_files import write
 from pgsbench.inspection.first_masks import first_view, usable
-from pgsbench.inspection.inspected import check_ratio, inspected
+from pgsbench.inspection.inspected import inspected
 from pgsbench.inspection.thresholds import find_thresholds, thresholds_table
 from pgsbench.models.clip import build
 from pgsbench.reporting.render import PERCENT, Format, Table
@@ -83,7 +83,6 @@ def diagnose_masks(
     Raises:
         UserError: There is no such study, data or strategy, or nothing can be measured.
     """
-    check_ratio("--find-threshold", find_threshold)
     what = inspected(study_or_data, strategies)
     folder = output / "reports" / what.name / "masks" if what.is_study else Path(f"masks-{what.name}")
     folder = to or folder

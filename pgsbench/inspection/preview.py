@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pgsbench.errors import ConfigError, DataError
 from pgsbench.inspection.first_masks import draw, draw_stages, first_view, usable
-from pgsbench.inspection.inspected import arms_of_study, check_ratio, is_study, named_strategies
+from pgsbench.inspection.inspected import arms_of_study, is_study, named_strategies
 from pgsbench.inspection.pictures import Pictures, from_data, from_files
 from pgsbench.inspection.texts import named_texts, struck, texts_of_study
 from pgsbench.masking.base import Strategy
@@ -74,7 +74,6 @@ def preview_masks(
         raise ConfigError(
             "name either image files, a study or --data", way_out="pgsbench masks preview --data scenes"
         )
-    check_ratio("--mask-ratio", mask_ratio)
     source, patches_of = data, "scenes-vit" if data else "ViT-B-16"
     text_strategies = named_texts(texts or (), keep=keep)
     if len(images_or_study) == 1 and is_study(str(images_or_study[0])):

@@ -103,15 +103,32 @@ def _class(
 ) -> type[Any]:
     kind = load_class(registry, name, where=where, relative_to=relative_to)
     with blaming(f"the class of this {registry.kind} raises when it is looked at", where=where, value=name):
-        missing = _what_is_missing(kind, needs, budget)
-    if missing:
+        is_one = _is_strategy(kind, needs, budget)
+    if not is_one:
         raise PluginError(
-            f"this is no {registry.kind}: " + "; ".join(missing),
+            f"this is no {registry.kind}: a class with `@dataclass(frozen=True)`, `needs`, a frozenset of "
+            f"{', '.join(map(repr, needs))} or of none, `select(self, view, *, draws)` and `{budget}`, a field "
+            "or property; with 'attention' in `needs` also `ema_momentum`",
             where=where,
             value=name,
             way_out="see docs/add-a-strategy.md, and test it with StrategyContract or TextStrategyContract",
         )
     return kind
+
+
+def _is_strategy(kind: object, needs_known: Sequence[str], budget: str) -> bool:
+    if not isinstance(kind, type) or not dataclasses.is_dataclass(kind):
+        return False
+    needs, select = getattr(kind, "needs", None), getattr(kind, "select", None)
+    if not isinstance(needs, frozenset) or not needs <= set(needs_known) or not callable(select):
+        return False
+    names = {field.name for field in dataclasses.fields(kind)}
+    wanted = {budget, "ema_momentum"} if "attention" in needs else {budget}
+    return (
+        getattr(kind, "__dataclass_params__").frozen  # noqa: B009  # mypy does not know it
+        and list(inspect.signature(select).parameters) == ["self", "view", "draws"]
+        and all(name in names or hasattr(kind, name) for name in wanted)
+    )
 
 
 def fields_of(strategy: Strategy | TextStrategy) -> dict[str, Any]:
@@ -123,25 +140,3 @@ def fields_of(strategy: Strategy | TextStrategy) -> dict[str, Any]:
     values = {field.name: getattr(strategy, field.name) for field in fields if field.init}
     plain: dict[str, Any] = to_jsonable_python(values)
     return plain
-
-
-def _what_is_missing(kind: object, needs_known: Sequence[str], budget: str) -> list[str]:
-    """Return what a class lacks to be a strategy, each as half a sentence."""
-    if not isinstance(kind, type):
-        return [f"it is {type(kind).__name__!r} and no class"]
-    missing = []
-    parameters = getattr(kind, "__dataclass_params__", None)
-    if parameters is None or not parameters.frozen:
-        missing.append("decorate it with `@dataclass(frozen=True)`")
-    needs, wanted = getattr(kind, "needs", None), {budget}
-    if not isinstance(needs, frozenset) or not needs <= set(needs_known):
-        missing.append(f"`needs` must be a frozenset of {', '.join(map(repr, needs_known))}, perhaps empty")
-    elif "attention" in needs:
-        wanted.add("ema_momentum")
-    select = getattr(kind, "select", None)
-    if not callable(select) or list(inspect.signature(select).parameters) != ["self", "view", "draws"]:
-        missing.append("it lacks the method `select(self, view, *, draws)`")
-    names = {field.name for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else set()
-    return missing + [
-        f"it lacks a field or property `{name}`" for name in sorted(wanted - names) if not hasattr(kind, name)
-    ]

@@ -224,25 +224,14 @@ class StrategyContract(PureContract):
             assert bool(value.isfinite()), f"diagnostic {name} is finite"
 
     @pytest.mark.parametrize(("grid", "patch_size", "batch_size"), SHAPES)
-    def test_indices_are_well_formed(
-        self, strategy: Strategy, grid: tuple[int, int], patch_size: tuple[int, int], batch_size: int
-    ) -> None:
-        view = make_view(grid, patch_size, batch_size)
-        selection = self.select(strategy, view)
-        self.check(selection, view)
-        if self.exact_length:
-            assert selection.keep.shape[-1] == num_kept(view.num_patches, strategy.mask_ratio)
-
-    @pytest.mark.parametrize(("grid", "patch_size", "batch_size"), SHAPES)
-    def test_it_says_its_tokens_before_it_runs(
+    def test_what_it_says_of_its_tokens_is_what_it_keeps(
         self, strategy: Strategy, grid: tuple[int, int], patch_size: tuple[int, int], batch_size: int
     ) -> None:
         told = token_count(strategy, grid, num_blocks=3)
-        if isinstance(strategy, Resampler):
-            grid = strategy.grid_for(grid)
-            assert grid[0] >= 1
-            assert grid[1] >= 1
-        selection = self.select(strategy, make_view(grid, patch_size, batch_size))
+        grid = strategy.grid_for(grid) if isinstance(strategy, Resampler) else grid
+        view = make_view(grid, patch_size, batch_size)
+        selection = self.select(strategy, view)
+        self.check(selection, view)
         entered = selection.keep.shape[-1]
         assert told.views == selection.num_views
         if self.images_are_independent:
@@ -250,6 +239,8 @@ class StrategyContract(PureContract):
         else:
             assert told.per_block[0] >= entered, "the most that it can be"
         assert isinstance(strategy, Fuser) or len(set(told.per_block)) == 1
+        if self.exact_length:
+            assert entered == num_kept(view.num_patches, strategy.mask_ratio)
 
     def test_merging_between_blocks_keeps_what_it_says(self, strategy: Strategy) -> None:
         if not isinstance(strategy, Fuser):

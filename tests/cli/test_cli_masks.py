@@ -128,18 +128,6 @@ def test_a_preview_leaves_out_those_arms_of_a_study_that_it_cannot_show(
     assert "the attention of a teacher" in err
 
 
-@pytest.mark.parametrize("what", ["{study}", "--data={shards}"])
-def test_a_mask_ratio_out_of_range_is_a_mistake_of_its_option(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tiny: TinyWorld, what: str
-) -> None:
-    words = ("masks", "preview", what.format(study=tiny.study, shards=tiny.shards), "--mask-ratio", "1.5")
-    status, _, err = call(capsys, monkeypatch, *words)
-    assert status == 2
-    assert err.splitlines()[1:] == [
-        "error: --mask-ratio: must be in [0, 1): the share of patches that is masked (got 1.5)"
-    ]
-
-
 def test_a_mask_ratio_goes_to_every_arm_that_has_one(tiny: TinyWorld, tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text(
         tiny.study.read_text()

@@ -130,7 +130,9 @@ def _rules(contract: StrategyContract) -> dict[str, Callable[[Sound], None]]:
         return lambda strategy: rule(strategy, replace(make_view((4, 6), (16, 16), 2), attention=None))
 
     return {
-        "shapes": lambda strategy: contract.test_indices_are_well_formed(strategy, (8, 8), (8, 8), 3),
+        "shapes": lambda strategy: contract.test_what_it_says_of_its_tokens_is_what_it_keeps(
+            strategy, (8, 8), (8, 8), 3
+        ),
         "decides": on_a_view(contract.test_the_draws_decide),
         "global": on_a_view(contract.test_the_global_generators_are_left_alone),
         "gradient": on_a_view(contract.test_no_gradient_comes_back),

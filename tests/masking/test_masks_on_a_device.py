@@ -35,7 +35,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("pgs", {"mask_ratio": 0.3, "max_ratio": 0.5}),
     ("pgs", {"neighbourhood": 2}),
     ("pgs-mixed", {"otn": False, "random_share": 0.2}),
-    ("pgs-mixed", {"edge": "canny", "edge_spread": 0, "pattern_side": None}),
+    ("pgs-mixed", {"edge_spread": 0, "pattern_side": None}),
     ("pgs-mixed", {"edge": "none", "token_weight": 0.0, "colour_weight": 1.0}),
 ]
 

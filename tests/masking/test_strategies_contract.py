@@ -24,11 +24,11 @@ EXACT: list[tuple[str, dict[str, Any]]] = [
     ("attentive", {}),
     ("attentive", {"block_side": 20, "mask_ratio": 0.75}),
     ("pgs", {}),
-    ("pgs", {"edge": "canny", "edge_penalty": 2.0}),
+    ("pgs", {"edge_penalty": 2.0}),
     ("pgs", {"edge": "none", "tau": 0.1, "neighbourhood": 1}),
     ("pgs", {"neighbourhood": 2, "otn": False, "mask_ratio": 0.3, "max_ratio": 0.5}),
     ("pgs-mixed", {"mask_ratio": 0.3, "max_ratio": 0.5}),
-    ("pgs-mixed", {"edge": "canny", "edge_penalty": 2.0, "random_share": 0.25}),
+    ("pgs-mixed", {"edge_penalty": 2.0, "random_share": 0.25}),
     ("pgs-mixed", {"edge": "none", "pattern_side": None, "neighbourhood": 1}),
     ("pgs-mixed", {"colour_weight": 1.0, "otn": False, "token_weight": 0.0}),
 ]

@@ -20,7 +20,6 @@ from pgsbench.models.masked_tower import attach
 CASES: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in STRATEGIES.builtin if name != "pgs-released"),
     ("pgs", {"mask_ratio": 0.3, "max_ratio": 0.6}),
-    ("pgs", {"edge": "canny"}),
     ("pgs", {"merge": "nearest"}),
     ("random", {"views": 2}),
     ("attentive", {"block_side": 2}),

@@ -29,7 +29,7 @@ PGS_VALUES = {
     "max_ratio": "[null, 0.75]",
     "threshold": "{low: -1, high: 1}",
     "candidate_share": "[0.02, 0.2]",
-    "edge": "[sobel, canny, none]",
+    "edge": "[sobel, none]",
     "edge_weight": "{low: 0, high: 2}",
     "edge_penalty": "{low: 0, high: 2}",
     "edge_spread": "{low: 0, high: 2, step: 1}",

@@ -15,7 +15,6 @@ from trainings import Training, run
 from pgsbench.devices import memory_told, ran_out
 from pgsbench.errors import RunError
 from pgsbench.models.masked_tower import Masking
-from pgsbench.training import loop
 
 GPU = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.11 GiB"
 
@@ -73,24 +72,16 @@ def test_a_step_without_memory_says_which_and_what_it_held(
         run_out_at_step(patch, 4, on_a_gpu)
         with pytest.raises(RunError) as raised:
             run(training, tmp_path)
-    assert raised.value.where == "step 4"
-    assert raised.value.rule == "memory ran out: a batch of 16 pairs, 8 at a time"
+    assert raised.value.where == "step 4, rank 0"
+    assert raised.value.rule == "memory ran out: 16 pairs on each of 1 devices, 8 at a time"
     assert raised.value.value == GPU
     assert "training.micro_batch_size below 8" in raised.value.way_out
     assert len(run(training.changed(micro_batch_size=4), tmp_path).losses) == 4, "the last state was kept"
 
 
-def test_the_plan_is_named_beside_it() -> None:
-    told = loop._out_of_memory(3, Training().config, loop.Ranks(1, 4), lambda: 3 * 2**29, GPU)
-    assert str(told).startswith(
-        "step 3, rank 1: memory ran out: a batch of 16 pairs, 4 on each of 4 devices, 4 at a time; "
-        "the plan expects 1.50 GiB (got 'CUDA out of memory. Tried to allocate 2.00 GiB."
-    )
-
-
 def test_the_optimizer_may_be_what_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda *_, **__: on_a_gpu())
-    with pytest.raises(RunError, match="step 1: memory ran out"):
+    with pytest.raises(RunError, match="step 1, rank 0: memory ran out"):
         run(Training(), tmp_path)
 
 

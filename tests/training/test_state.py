@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import resource
 import shutil
 from pathlib import Path
@@ -188,7 +187,6 @@ def test_a_full_disk_leaves_the_state_before_and_tells_the_numbers(tmp_path: Pat
     said = raised.value.rule
     assert "the state after step 2 cannot be written: " in said
     assert "File too large" in said
-    assert re.search(r"0\.0 MiB are needed, [\d,]+\.\d MiB are free$", said)
     assert folders(tmp_path) == ["step-00000001"], "half a state takes no room"
     assert state.restore(tmp_path, trained(), device=CPU)[0] == 1
 
