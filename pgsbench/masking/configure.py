@@ -107,8 +107,8 @@ def _class(
     if not is_one:
         raise PluginError(
             f"this is no {registry.kind}: a class with `@dataclass(frozen=True)`, `needs`, a frozenset of "
-            f"{', '.join(map(repr, needs))} or of none, `select(self, view, *, draws)` and `{budget}`, a field "
-            "or property; with 'attention' in `needs` also `ema_momentum`",
+            f"{', '.join(map(repr, needs))} or of none, `select(self, view, *, draws)` and `{budget}`, a "
+            "field or property; with 'attention' in `needs` also `ema_momentum`",
             where=where,
             value=name,
             way_out="see docs/add-a-strategy.md, and test it with StrategyContract or TextStrategyContract",

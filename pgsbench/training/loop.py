@@ -230,7 +230,7 @@ def _out_of_memory(step: int, config: TrainingConfig, ranks: Ranks, said: str) -
     pairs = config.batch_size // ranks.world_size
     held = min(pairs, config.micro_batch_size or pairs)
     return RunError(
-        f"memory ran out: {pairs} pairs on each of {ranks.world_size} devices, {held} at a time",
+        f"memory ran out: {pairs} pairs on this device, {held} at a time",
         where=f"step {step}, rank {ranks.rank}",
         value=said,
         way_out=f"set training.micro_batch_size below {held}, or model.grad_checkpointing: true, which both "

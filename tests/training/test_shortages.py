@@ -73,7 +73,7 @@ def test_a_step_without_memory_says_which_and_what_it_held(
         with pytest.raises(RunError) as raised:
             run(training, tmp_path)
     assert raised.value.where == "step 4, rank 0"
-    assert raised.value.rule == "memory ran out: 16 pairs on each of 1 devices, 8 at a time"
+    assert raised.value.rule == "memory ran out: 16 pairs on this device, 8 at a time"
     assert raised.value.value == GPU
     assert "training.micro_batch_size below 8" in raised.value.way_out
     assert len(run(training.changed(micro_batch_size=4), tmp_path).losses) == 4, "the last state was kept"
