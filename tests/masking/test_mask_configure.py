@@ -91,7 +91,7 @@ NUMBERS = [
 ]
 
 
-@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
 @pytest.mark.parametrize(("name", "field"), NUMBERS)
 def test_a_number_has_to_be_finite(name: str, field: str, value: float) -> None:
     with pytest.raises(ConfigError, match=rf"^strategy.{field}: must be a finite number"):

@@ -1,9 +1,8 @@
-"""Choosing patches never makes a GPU wait for the host, and is one graph but for the hash of its place."""
+"""Choosing patches never makes a GPU wait for the host."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from contextlib import nullcontext
 from typing import Any
 
@@ -38,15 +37,6 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("pgs-mixed", {"edge_spread": 0, "pattern_side": None}),
     ("pgs-mixed", {"edge": "none", "token_weight": 0.0, "colour_weight": 1.0}),
 ]
-
-
-class TraceableDraws(Draws):
-    """Draws without the hash of their place, which no graph can hold."""
-
-    def uniform(self, *shape: int) -> Tensor:
-        self.count += 1
-        number = torch.arange(3 * math.prod(shape)) * self.count
-        return (number * 0.6180339887).frac().view(3, *shape)
 
 
 @pytest.fixture(params=CASES, ids=str)
@@ -171,22 +161,3 @@ class Waiting:
 @pytest.mark.parametrize("how", ["tensor", "int", "tolist", "mask", "list", "to"])
 def test_waiting_is_noticed(how: str) -> None:
     assert waits(Waiting(how), make_view())
-
-
-@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch.compile warns of itself
-def test_but_for_the_hash_of_its_place_a_mask_is_one_graph(strategy: Strategy) -> None:
-    view = make_view((8, 8), (8, 8), 3)
-
-    def chosen(*given: Tensor) -> tuple[Tensor, Tensor | None]:
-        names = ("images", "tokens", "position", "attention", "objects")
-        part = dataclasses.replace(view, **dict(zip(names, given, strict=True)))
-        selection = strategy.select(part, draws=TraceableDraws.of_batch(3, seed=0))
-        return selection.keep, selection.visible
-
-    given = [view.images, view.tokens, view.position, view.attention, view.objects]
-    keep, visible = chosen(*given)  # type: ignore[arg-type]
-    compiled_keep, compiled_visible = torch.compile(chosen, fullgraph=True, backend="eager")(*given)
-    assert torch.equal(keep, compiled_keep)
-    assert (visible is None) == (compiled_visible is None)
-    assert visible is None or torch.equal(visible, compiled_visible)
-    torch.compiler.reset()

@@ -111,31 +111,6 @@ def test_pgs_mixed_without_its_changes_is_pgs(ratios: tuple[float, float | None]
     assert torch.equal(plain.shown(64), mixed.shown(64))
 
 
-@both
-@pytest.mark.parametrize("otn", [True, False])
-def test_what_no_candidate_reaches_is_masked_last_and_at_random(kind: type[Pgs], otn: bool) -> None:
-    view = make_view(batch_size=200)
-    strategy = kind(0.75, otn=otn, neighbourhood=1)
-    reached = strategy.stages(view, draws=draws_for(view)).score > -math.inf
-    assert reached.sum(dim=1).max() <= 3 * 9  # three candidates
-    shown = strategy.select(view, draws=draws_for(view)).shown(64)
-    drawn = 8 if kind is PgsMixed else 0
-    assert (shown & reached).sum(dim=1).max() <= drawn
-    # where a kept patch stands in the row of those out of reach
-    place = (~reached).cumsum(dim=1) / (~reached).sum(dim=1, keepdim=True)
-    assert float(place[shown & ~reached].mean()) == pytest.approx(0.5, abs=0.05)
-
-
-@pytest.mark.parametrize("strategy", [Pgs(), PgsMixed(colour_weight=0.3), Pgs(neighbourhood=1)], ids=str)
-def test_similarity_of_candidates_is_a_part_of_the_whole(strategy: Pgs) -> None:
-    view = make_view(progress=0.3)
-    candidates = torch.tensor([[5, 1], [0, 63], [7, 8]])
-    whole = strategy.similarity(view)
-    part = strategy.similarity(view, candidates)
-    torch.testing.assert_close(part, whole.gather(1, candidates[:, :, None].expand(-1, -1, 64)))
-    torch.testing.assert_close(whole, whole.transpose(1, 2), atol=1e-5, rtol=0)
-
-
 @pytest.mark.parametrize("strategy", [Pgs(), PgsMixed(colour_weight=0.0)])
 def test_flat_patches_resemble_flat_patches_of_their_colour_only(strategy: Pgs) -> None:
     view = make_view((2, 2), (8, 8), 1, progress=0.0)
@@ -165,35 +140,9 @@ def test_otn_converges_and_says_so(kind: type[Pgs]) -> None:
     assert "otn_residual" not in kind(otn=False).select(view, draws=draws_for(view)).diagnostics
 
 
-@pytest.mark.parametrize("strategy", [Pgs(0.3), PgsMixed(0.3, random_share=0.0)])
-def test_the_dynamic_ratio_hides_up_to_its_limit(strategy: Pgs) -> None:
-    view = make_view(batch_size=16)
-    n = view.num_patches
-    dynamic = dataclasses.replace(strategy, max_ratio=0.5)
-    fixed = strategy.select(view, draws=draws_for(view))
-    for threshold, share in ((-9.0, 0.5), (9.0, 0.3)):
-        at_limit = dataclasses.replace(dynamic, threshold=threshold)
-        selection = at_limit.select(view, draws=draws_for(view))
-        assert torch.equal(selection.keep, fixed.keep)
-        assert selection.visible is not None
-        if threshold < 0:
-            assert selection.visible.sum(dim=1).unique().tolist() == [n // 2]
-        else:  # the candidates always count, and three of them are fewer than 30 %
-            assert selection.visible.all()
-        assert float(selection.effective_ratio(n)) == pytest.approx(share, abs=1 / n)
-    middle = dynamic.select(view, draws=draws_for(view))
-    assert middle.visible is not None
-    assert len(middle.visible.sum(dim=1).unique()) > 1
-    # what is hidden are the kept patches with the highest scores
-    score = strategy.stages(view, draws=draws_for(view)).score.gather(1, middle.keep)
-    for row in range(16):
-        seen, hidden = score[row][middle.visible[row]], score[row][~middle.visible[row]]
-        assert hidden.numel() == 0 or seen.max() <= hidden.min()
-
-
 @both
 @pytest.mark.parametrize("neighbourhood", [None, 3])
-@pytest.mark.parametrize("threshold", [-0.3, 0.45, 1.0])
+@pytest.mark.parametrize("threshold", [-9.0, 0.45, 9.0])
 def test_what_the_dynamic_ratio_hides_is_what_its_slow_twin_counts(
     kind: type[Pgs], neighbourhood: int | None, threshold: float
 ) -> None:
@@ -208,15 +157,14 @@ def test_what_the_dynamic_ratio_hides_is_what_its_slow_twin_counts(
 
 
 @both
-@pytest.mark.parametrize("progress", [0.0, 0.5, 1.0])
-def test_the_dynamic_ratio_of_scenes_spreads_between_its_limits(kind: type[Pgs], progress: float) -> None:
+def test_the_dynamic_ratio_of_scenes_spreads_between_its_limits(kind: type[Pgs]) -> None:
     scenes = scene.draw_mixed(np.random.default_rng(1), 256, Knobs())
     pictures, _ = paint(np.random.SeedSequence(2), scenes, 64, Knobs())
     images = (torch.from_numpy(pictures) - 0.45) / 0.27
     # Tokens of a tower that has learned nothing: random projections of the pixels.
     project = torch.nn.functional.conv2d
     tokens = project(images, torch.randn(48, 3, 8, 8, generator=_draw(1)), stride=8).flatten(2)
-    view = dataclasses.replace(view_of(images, (8, 8)), tokens=tokens.transpose(1, 2), progress=progress)
+    view = dataclasses.replace(view_of(images, (8, 8)), tokens=tokens.transpose(1, 2), progress=0.5)
     visible = kind(0.3, max_ratio=0.5).select(view, draws=draws_for(view)).visible
     assert visible is not None
     ratio = 1 - visible.sum(dim=1) / 64

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import pytest
 import torch
@@ -121,18 +120,6 @@ def test_the_ratio_of_a_grid_is_the_nearest(grid: tuple[int, int], ratio: float,
     assert float(selection.effective_ratio(grid[0] * grid[1])) == pytest.approx(
         1 - kept / (grid[0] * grid[1])
     )
-
-
-@pytest.mark.parametrize("every", range(2, 17))
-def test_every_row_and_column_has_its_share_of_a_pattern(every: int) -> None:
-    side = every * 2
-    found = residues(torch.arange(side)[:, None], torch.arange(side)[None, :], every) == 0
-    assert int(found.sum()) == side * side // every
-    square = math.isqrt(every) ** 2 == every
-    for counts in (found.sum(dim=0), found.sum(dim=1)):
-        shown = counts[counts > 0]
-        assert len(shown) == (side // math.isqrt(every) if square else side)
-        assert shown.unique().numel() == 1
 
 
 @given(seed=st.integers(0, 99), ratio=st.floats(0.01, 0.95), share=st.floats(0, 1))

@@ -150,22 +150,6 @@ def test_it_is_no_part_of_the_model(images: Tensor, tmp_path: Path) -> None:
     assert torch.equal(plain.eval().encode_image(images), model.eval().encode_image(images))
 
 
-def test_gradients_of_the_model_are_those_of_the_mask_alone(images: Tensor) -> None:
-    @dataclass(frozen=True)
-    class Given:
-        keep: Any
-        needs: ClassVar[frozenset[Need]] = frozenset()
-        mask_ratio: ClassVar[float] = 0.5
-
-        def select(self, view: PatchView, *, draws: Draws) -> Selection:
-            return Selection(self.keep)
-
-    attended, given = tiny(), tiny()
-    keep = train_step(attended, attach(attended, Attentive()), images, step=0)
-    train_step(given, attach(given, Given(keep)), images, step=0)
-    assert all(map(torch.equal, attended.parameters(), given.parameters()))
-
-
 def test_the_state_goes_into_another_mask_and_must_fit(images: Tensor) -> None:
     model = tiny()
     masking = attach(model, Attentive(ema_momentum=0.5))

@@ -13,10 +13,9 @@ import torch.nn.functional as F
 from small_tower import HideLast, tiny
 from torch import Tensor, nn
 
-from pgsbench.errors import DataError, PluginError
+from pgsbench.errors import PluginError
 from pgsbench.masking import selection_check
 from pgsbench.masking.base import Need, PatchView, Selection
-from pgsbench.masking.configure import configure
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.random import NoMask, Random
@@ -271,13 +270,6 @@ def test_diagnostics_tell_what_is_left_of_the_objects(images: Tensor) -> None:
     assert masking.shown(3).sum(dim=1).tolist() == [6, 6, 6]
 
 
-def test_objects_that_are_not_known_are_an_error(images: Tensor) -> None:
-    model = tiny()
-    attach(model, configure("oracle", {})).begin_step(seed=0, step=0)
-    with pytest.raises(DataError, match="where the objects are"):
-        model.visual(images)
-
-
 def test_a_copy_has_a_mask_of_its_own(images: Tensor) -> None:
     model = tiny()
     masking = attach(model, Pgs(0.3, max_ratio=0.5))
@@ -304,19 +296,6 @@ def test_attaching_again_replaces_the_mask_and_detaching_restores_the_model(imag
     masking.detach()
     assert isinstance(model.visual.patch_dropout, nn.Identity)
     assert torch.equal(model.visual(images), plain)
-
-
-def test_autocast_does_not_reach_the_strategy(images: Tensor) -> None:
-    model = tiny()
-    masking = attach(model, Pgs(0.5, token_weight=0.0))
-    masking.begin_step(seed=0, step=0)
-    model.visual(images)
-    assert masking.last is not None
-    keep = masking.last.keep
-    masking.begin_step(seed=0, step=0)
-    with torch.autocast("cpu", torch.bfloat16):
-        model.visual(images)
-    assert torch.equal(masking.last.keep, keep)
 
 
 def test_the_time_of_choosing_is_measured(images: Tensor) -> None:

@@ -48,14 +48,6 @@ def test_the_one_model_below_a_folder(place: str, model: Clip, folder: Path, tmp
     assert same(open_model(str(tmp_path / place.split("/")[0])).clip, model)
 
 
-def test_a_folder_with_other_weights_than_safetensors(model: Clip, folder: Path) -> None:
-    (folder / checkpoint.WEIGHTS_FILE).unlink()
-    torch.save(model.model.state_dict(), folder / "open_clip_pytorch_model.bin")
-    opened = open_model(str(folder))
-    assert same(opened.clip, model)
-    assert opened.sha256 == state_hash(model.model)
-
-
 def test_a_folder_without_weights_is_no_random_model(folder: Path) -> None:
     (folder / checkpoint.WEIGHTS_FILE).unlink()
     with pytest.raises(

@@ -25,7 +25,6 @@ from pgsbench.masking.text.words import WordCounts
 from pgsbench.models.clip import build
 from pgsbench.models.masked_tower import attach
 from pgsbench.models.text_masking import TextMasking, word_counts
-from pgsbench.study.open import open_by_name
 from pgsbench.training.loop import train
 from pgsbench.training.meter import Totals
 from pgsbench.training.optim import adamw, first_unmasked_step, learning_rate, set_learning_rate
@@ -96,38 +95,6 @@ def test_a_stopped_training_resumes_exactly(tiny: TinyWorld, tmp_path: Path) -> 
     assert (totals.samples, totals.visual_tokens) == (resumed_totals.samples, resumed_totals.visual_tokens)
 
 
-def test_a_killed_training_resumes_from_its_last_saved_step(tiny: TinyWorld, tmp_path: Path) -> None:
-    _, weights, _ = run(tiny, tmp_path / "whole")
-
-    class KilledError(Exception):
-        pass
-
-    clip = build("tiny-vit", seed=3)
-    masking = attach(clip.model, Random(mask_ratio=0.5))
-    data = DataConfig(train=str(tiny.shards), augment=None)
-    reader = shards.open_reader(shards.open_pairs(data), data, image_size=(32, 32), tokenize=clip.tokenize)
-
-    def emit(line: object) -> None:
-        if line["step"] == 5:  # type: ignore[index]
-            raise KilledError
-
-    with pytest.raises(KilledError):
-        train(
-            clip,
-            masking,
-            TextMasking(clip, WholeText()),
-            reader,
-            CONFIG,
-            seed=3,
-            device=torch.device("cpu"),
-            state_folder=tmp_path / "cut",
-            emit=emit,
-        )
-    rest, resumed, _ = run(tiny, tmp_path / "cut")
-    assert [line["step"] for line in rest] == [5, 6]
-    assert all(torch.equal(weights[name], resumed[name]) for name in weights)
-
-
 def test_a_training_with_a_moving_average_resumes_exactly(tiny: TinyWorld, tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"unmasked_tuning": UnmaskedTuning(share=0.0), "learning_rate": 1e-2})
     strategy = Attentive(0.5, ema_momentum=0.8)  # so low that the average moves, and the masks with it
@@ -150,23 +117,6 @@ def test_a_training_with_a_moving_average_resumes_exactly(tiny: TinyWorld, tmp_p
     save_file(tensors, file)
     rest, other, _ = run(tiny, tmp_path / "lost", strategy=strategy, config=config)
     assert not all(torch.equal(weights[name], other[name]) for name in weights)
-
-
-def test_a_state_without_the_moving_average_is_refused(tiny: TinyWorld, tmp_path: Path) -> None:
-    with pytest.raises(Interrupted):
-        run(tiny, tmp_path, stop_after=3)
-    with pytest.raises(RunError, match="cannot be read"):
-        run(tiny, tmp_path, strategy=Attentive(0.5))
-
-
-def test_the_global_random_state_does_not_matter_and_is_left_alone(tiny: TinyWorld, tmp_path: Path) -> None:
-    torch.manual_seed(1)
-    before = torch.get_rng_state()
-    first, *_ = run(tiny, tmp_path / "a")
-    assert torch.equal(torch.get_rng_state(), before)
-    torch.manual_seed(2)
-    second, *_ = run(tiny, tmp_path / "b")
-    assert [line["loss"] for line in first] == [line["loss"] for line in second]
 
 
 def test_arms_start_alike_and_see_the_same_pairs(tiny: TinyWorld, tmp_path: Path) -> None:
@@ -280,11 +230,6 @@ def test_the_share_of_hidden_patches_does_not_depend_on_when_it_is_read(
     assert resumed.masked_share_sum == pytest.approx(totals.masked_share_sum, rel=1e-6)
 
 
-def test_a_diverged_training_says_so(tiny: TinyWorld, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no longer finite"):
-        run(tiny, tmp_path, config=CONFIG.model_copy(update={"learning_rate": 1e30, "grad_clip_norm": None}))
-
-
 def test_a_diverged_training_saves_no_state_that_cannot_go_on(tiny: TinyWorld, tmp_path: Path) -> None:
     """The loss is looked at where it is logged, here at the end alone; states are saved before."""
     changes = {"learning_rate": 1e30, "grad_clip_norm": None, "log_every_steps": 6}
@@ -292,13 +237,6 @@ def test_a_diverged_training_saves_no_state_that_cannot_go_on(tiny: TinyWorld, t
         run(tiny, tmp_path, config=CONFIG.model_copy(update=changes))
     for file in tmp_path.glob("step-*/*.safetensors"):
         assert all(tensor.isfinite().all() for tensor in load_file(file).values())
-
-
-def test_a_damaged_state_names_the_file_and_the_way_out(tiny: TinyWorld, tmp_path: Path) -> None:
-    (tmp_path / "step-00000002").mkdir()
-    (tmp_path / "step-00000002" / "state.json").write_text("no state")
-    with pytest.raises(RunError, match=r"step-00000002.*\n.*delete the folder"):
-        run(tiny, tmp_path)
 
 
 def test_the_rate_warms_up_and_falls_to_zero() -> None:
@@ -322,14 +260,6 @@ def test_a_warm_up_has_exactly_so_many_steps() -> None:
         for warmup in ({"warmup_share": 0.2}, {"warmup_steps": 20})
     )
     assert all(learning_rate(step, shared) == learning_rate(step, counted) for step in range(100))
-
-
-def test_the_paper_warms_up_for_ten_thousand_steps() -> None:
-    config = open_by_name("paper").config.training
-    rates = [learning_rate(step, config) for step in (9_998, 9_999, 10_000, 10_001)]
-    assert max(rates) == rates[1] == config.learning_rate
-    assert rates[0] == pytest.approx(0.9999 * config.learning_rate)
-    assert rates[2] == config.learning_rate, "the cosine begins here"
 
 
 def test_the_unmasked_phase_scales_the_rate_and_can_be_off() -> None:

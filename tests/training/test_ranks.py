@@ -15,7 +15,6 @@ from pgsbench.errors import DataError, RunError
 from pgsbench.launcher import launched
 from pgsbench.masking import STRATEGIES
 from pgsbench.masking.text import TEXT_STRATEGIES
-from pgsbench.training import ranks
 from pgsbench.training.loop import check_shared_equally
 from pgsbench.training.ranks import Ranks
 
@@ -204,23 +203,6 @@ def test_torchrun_and_srun_are_recognised(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert launched() == expected
-
-
-@pytest.mark.parametrize(("kind", "left"), [("cpu", 1), ("cuda", 0)])
-def test_a_process_that_fails_does_not_wait_for_nccl(
-    monkeypatch: pytest.MonkeyPatch, kind: str, left: int
-) -> None:
-    calls: list[str] = []
-    monkeypatch.setenv("RANK", "0")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    for name in ("init_process_group", "new_group", "destroy_process_group"):
-        monkeypatch.setattr(ranks.dist, name, lambda *_, name=name, **__: calls.append(name))
-    with pytest.raises(ValueError, match="broken"), ranks.joined(torch.device(kind)):
-        raise ValueError("broken")
-    assert calls.count("destroy_process_group") == left
-    with ranks.joined(torch.device(kind)):
-        pass
-    assert calls.count("destroy_process_group") == left + 1
 
 
 def test_one_process_agrees_with_itself() -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from trainings import Training, run
 
-from pgsbench.devices import memory_told, ran_out
+from pgsbench.devices import memory_told
 from pgsbench.errors import RunError
 from pgsbench.models.masked_tower import Masking
 
@@ -77,18 +77,6 @@ def test_a_step_without_memory_says_which_and_what_it_held(
     assert raised.value.value == GPU
     assert "training.micro_batch_size below 8" in raised.value.way_out
     assert len(run(training.changed(micro_batch_size=4), tmp_path).losses) == 4, "the last state was kept"
-
-
-def test_the_optimizer_may_be_what_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.optim.AdamW, "step", lambda *_, **__: on_a_gpu())
-    with pytest.raises(RunError, match="step 1, rank 0: memory ran out"):
-        run(Training(), tmp_path)
-
-
-def test_other_errors_stay_what_they_are() -> None:
-    assert not ran_out(RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"))
-    with pytest.raises(RuntimeError, match="size of tensor a"), memory_told(RunError):
-        torch.ones(3) + torch.ones(4)
 
 
 def test_what_ran_out_is_not_held_by_the_message() -> None:
