@@ -119,7 +119,7 @@ def index_of(shard: str) -> ShardIndex:
 
 
 def _recall(place: Path) -> ShardSummary | None:
-    """Return what is remembered; NumPy parses headers with `ast`, which CPython 3.11 may fail at in threads."""
+    """Return what is remembered. Not for threads: NumPy reads headers by `ast`, which fails there in 3.11."""
     try:
         with np.load(place, allow_pickle=False) as kept:
             return ShardSummary(**json.loads(kept["summary"].tobytes()))
