@@ -110,13 +110,6 @@ def test_an_installed_module_without_a_package_is_its_file(
     del sys.modules["lone_mask"]
 
 
-def test_where_a_relative_file_starts_is_said(tmp_path: Path) -> None:
-    with pytest.raises(PluginError, match="relative to the study file"):
-        REGISTRY.load("mine.py:A", relative_to=tmp_path)
-    with pytest.raises(PluginError, match="relative to the working folder"):
-        REGISTRY.load("no/such/mine.py:A")
-
-
 @pytest.mark.parametrize(
     ("content", "name", "said"),
     [

@@ -70,8 +70,8 @@ def preview(
 
     check_figure(to, "--to")
     draw = partial(preview_masks, images or [], data=data, mask_ratio=mask_ratio, count=count, model=model)
-    found = draw(strategies=names_in(strategies), texts=names_in(texts), keep=keep, seed=seed)
-    for line in (save(found.figure, to), *found.notes):
+    figure, notes = draw(strategies=names_in(strategies), texts=names_in(texts), keep=keep, seed=seed)
+    for line in (save(figure, to), *notes):
         typer.echo(line)
 
 

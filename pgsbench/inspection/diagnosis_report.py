@@ -40,13 +40,11 @@ class DiagnosisReport:
     """What was measured and written.
 
     Attributes:
-        diagnosis: The numbers.
         tables: As they are printed: masks, agreement and, where they were asked for, thresholds.
         files: What was written.
         is_study: Whether the masks are those of a study.
     """
 
-    diagnosis: Diagnosis
     tables: list[Table]
     files: list[Path]
     is_study: bool
@@ -112,7 +110,7 @@ def diagnose_masks(
     if find_threshold is not None:
         chosen = find_thresholds(masks, views, target=find_threshold, num_seeds=seeds)
         tables.append(thresholds_table(chosen, find_threshold))
-    return DiagnosisReport(found, tables, write(found, folder), what.is_study)
+    return DiagnosisReport(tables, write(found, folder), what.is_study)
 
 
 def diagnosis_table(diagnosis: Diagnosis, name: str, notes: Sequence[str] = ()) -> Table:

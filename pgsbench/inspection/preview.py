@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,19 +28,6 @@ from pgsbench.reporting.gallery import Seen, ShownSelection, mask_gallery
 DEFAULT_STRATEGIES = ("pgs", "random", "grid")
 
 
-@dataclass(frozen=True)
-class Preview:
-    """A gallery.
-
-    Attributes:
-        figure: One row for each picture, one column for each strategy.
-        notes: A sentence on each strategy that was left out.
-    """
-
-    figure: Figure
-    notes: list[str]
-
-
 def preview_masks(
     images_or_study: Sequence[str | Path] = (),
     *,
@@ -52,7 +39,7 @@ def preview_masks(
     keep: int | None = None,
     model: str | None = None,
     seed: int = 0,
-) -> Preview:
+) -> tuple[Figure, list[str]]:
     """Draw what masks keep of image files, or of the pictures of a study or of training data.
 
     Args:
@@ -66,6 +53,10 @@ def preview_masks(
         keep: Tokens of a caption that stay; None: each text strategy's own.
         model: Whose patches; None: the study's, scenes-vit for data, ViT-B-16 for image files.
         seed: Decides the pictures of data, and what is random in a mask.
+
+    Returns:
+        A gallery with one row for each picture and one column for each strategy, and a sentence on each
+        strategy that was left out.
 
     Raises:
         UserError: There is nothing to show, or it cannot be read, or a name or a ratio is wrong.
@@ -91,7 +82,7 @@ def preview_masks(
     if strategies and notes:
         raise DataError("a preview cannot show this", where="--strategies", value=" ".join(notes))
     captions = struck(pictures.captions, text_strategies, clip, source, seed=seed)
-    return Preview(preview(replace(pictures, captions=captions), chosen, clip, seed=seed), notes)
+    return preview(replace(pictures, captions=captions), chosen, clip, seed=seed), notes
 
 
 def preview(pictures: Pictures, strategies: Mapping[str, Strategy], clip: Clip, *, seed: int) -> Figure:

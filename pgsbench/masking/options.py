@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from pgsbench.masking.base import Need, PatchView, Selection, Strategy, check_chooses_patches
+from pgsbench.masking.base import Fuser, Need, PatchView, Resampler, Selection, Strategy
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.ops import patchify
 from pgsbench.masking.token_counts import patch_tokens
@@ -25,7 +25,9 @@ class Wrapped:
     strategy: Strategy
 
     def __post_init__(self) -> None:
-        check_chooses_patches(self.strategy, option=self.option)
+        if isinstance(self.strategy, Resampler | Fuser):
+            name = type(self.strategy).__name__
+            raise ValueError(f"{self.option} goes with strategies that drop patches, and {name} keeps all")
 
     @property
     def needs(self) -> frozenset[Need]:

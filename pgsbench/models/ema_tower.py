@@ -13,9 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pgsbench.masking.base import AttentionStrategy, Strategy
-from pgsbench.models.tower_layout import TowerLayout
-
 
 class EmaTower:
     """An exponential moving average of an image tower, for the attention that it pays to patches.
@@ -76,19 +73,6 @@ class EmaTower:
             x = before(x)
             total = total + class_attention(block, x)
         return total[:, 1:] / len(blocks)  # what the last block makes of it is not needed
-
-
-def ema_tower_of(layout: TowerLayout, strategy: Strategy) -> EmaTower | None:
-    """Return the moving average that a strategy looks at, or None for one that needs none.
-
-    Raises:
-        ModelError: The tower has no attention to show.
-    """
-    if "attention" not in strategy.needs:
-        return None
-    assert isinstance(strategy, AttentionStrategy), "a strategy that needs attention has an ema_momentum"
-    layout.check_can("attend")
-    return EmaTower(layout.owner, momentum=strategy.ema_momentum)
 
 
 def class_attention(block: Any, x: Tensor) -> Tensor:

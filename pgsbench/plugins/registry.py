@@ -124,12 +124,12 @@ class Registry:
         file_name, _, attribute = name.rpartition(":")
         path = (relative_to or Path()) / file_name  # an absolute path stays what it is
         if not is_file(path):
-            start = "the working folder" if relative_to is None else "the study file"
             raise PluginError(
                 f"the file of this {self.kind} does not exist",
                 where=str(path),
                 value=name,
-                way_out=f"give it relative to {start}: `folder/file.py:Class`",
+                way_out="give `folder/file.py:Class`, relative to the study file, on the command line to the "
+                "working folder",
             )
         return path, attribute
 
@@ -137,17 +137,7 @@ class Registry:
         path, attribute = self._file(name, relative_to)
         module = _import_file(path.resolve(), self.kind)
         if not hasattr(module, attribute):
-            classes = [  # its own: what it imports is no choice
-                key
-                for key, value in vars(module).items()
-                if isinstance(value, type) and value.__module__ == module.__name__
-            ]
-            raise PluginError(
-                f"the file defines no such {self.kind}",
-                where=str(path),
-                value=attribute,
-                way_out=nearest(attribute, classes),
-            )
+            raise PluginError(f"the file defines no such {self.kind}", where=str(path), value=attribute)
         found: type[Any] = getattr(module, attribute)
         return found
 

@@ -70,5 +70,5 @@ def test_the_test_of_the_page_runs_and_can_fail(folder: Path) -> None:
     )
     run = subprocess.run(command, cwd=folder / "my", env=environment, capture_output=True, text=True)
     assert run.returncode == 1
-    assert "test_the_draws_decide" in run.stdout
+    assert "test_the_draws_alone_decide" in run.stdout
     (folder / "my" / "spiral.py").write_text(code)

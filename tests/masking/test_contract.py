@@ -114,11 +114,10 @@ def _rules(contract: StrategyContract) -> dict[str, Callable[[Sound], None]]:
         "shapes": lambda strategy: contract.test_what_it_says_of_its_tokens_is_what_it_keeps(
             strategy, (8, 8), (8, 8), 3
         ),
-        "decides": on_a_view(contract.test_the_draws_decide),
-        "global": on_a_view(contract.test_the_global_generators_are_left_alone),
+        "draws": on_a_view(contract.test_the_draws_alone_decide),
         "gradient": on_a_view(contract.test_no_gradient_comes_back),
         "inputs": on_a_view(contract.test_inputs_are_left_alone),
-        "others": contract.test_an_image_does_not_influence_another,
+        "others": contract.test_a_picture_has_its_mask_in_any_part_of_a_batch,
         "needs": contract.test_it_looks_only_at_what_it_needs,
         "zero": on_a_view(contract.test_ratio_zero_keeps_all_and_draws_nothing),
         "flat": lambda strategy: contract.test_pictures_of_one_colour(strategy, 0.0),
@@ -131,9 +130,8 @@ RULES = _rules(StrategyContract())
 @pytest.mark.parametrize(
     ("kind", "rule"),
     [
-        (DrawsFromTorch, "global"),
-        (DrawsFromTorch, "decides"),
-        (LooksAtTheGlobalState, "decides"),
+        (DrawsFromTorch, "draws"),
+        (LooksAtTheGlobalState, "draws"),
         (ComparesWithTheBatch, "others"),
         (ReturnsAGradient, "gradient"),
         (WritesIntoTheView, "inputs"),

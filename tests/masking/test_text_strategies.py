@@ -192,9 +192,9 @@ def test_a_wrong_answer_is_refused_in_words(how: str, said: str) -> None:
 
 def test_the_contract_notices_a_global_draw() -> None:
     contract, view = TextStrategyContract(), make_text_view().limited_to(frozenset())
-    with pytest.raises(AssertionError, match="global generator of torch"):
-        contract.test_the_global_generators_are_left_alone(Wrong("global"), view)
-    contract.test_the_global_generators_are_left_alone(Wrong(), view)
+    with pytest.raises(AssertionError, match="global generator"):
+        contract.test_the_draws_alone_decide(Wrong("global"), view)
+    contract.test_the_draws_alone_decide(Wrong(), view)
 
 
 def test_mistakes_in_fields_are_told_at_once() -> None:
