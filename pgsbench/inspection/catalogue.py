@@ -66,9 +66,8 @@ def describe(name: str, *, is_text: bool = False) -> str:
     lines += ["", f"looks at: {', '.join(sorted(kind.needs)) or 'nothing'}"]
     if not is_text and not any(hasattr(kind, method) for method in ("grid_for", "fuse")):
         lines += ["", "options, as of every strategy that drops patches:"]
-        lines += [f"  {key}: {_first_line(option.wrap)}" for key, option in OPTIONS.items()]
+        first_lines = {
+            key: inspect.cleandoc(wrap.__doc__ or "").partition("\n")[0] for key, (wrap, _) in OPTIONS.items()
+        }
+        lines += [f"  {key}: {line}" for key, line in first_lines.items()]
     return "\n".join(lines)
-
-
-def _first_line(kind: type) -> str:
-    return (inspect.getdoc(kind) or "").partition("\n")[0]

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 from pydantic_core import to_jsonable_python
 
@@ -19,21 +19,9 @@ from pgsbench.masking.text.base import TextNeed, TextStrategy
 from pgsbench.plugins.from_values import build, load_class
 from pgsbench.plugins.registry import Registry, blaming
 
-
-class Option(NamedTuple):
-    """What every strategy can do besides choosing patches: a key of a study's `strategy`.
-
-    Attributes:
-        wrap: Class of the strategy that does it, made of another strategy and the value.
-        off: The value that leaves it out.
-    """
-
-    wrap: type[Any]
-    off: Any
-
-
-#: In the order in which they are applied.
-OPTIONS = {"merge": Option(Merged, None), "views": Option(ManyViews, 1)}
+#: What every strategy can do besides choosing patches: a key of a study's `strategy` -> the class that does
+#: it, made of another strategy and the value, and the value that leaves it out. They are applied in this order.
+OPTIONS: dict[str, tuple[type[Any], Any]] = {"merge": (Merged, None), "views": (ManyViews, 1)}
 
 
 def configure(
@@ -60,19 +48,13 @@ def configure(
         STRATEGIES, name, kind, fields, where=where, read=read, other_keys=OPTIONS.keys() - own
     )
     for key, value in options.items():
-        strategy = _with_option(strategy, key, value, where=f"{where}.{key}")
+        wrap, off = OPTIONS[key]
+        if value != off or type(value) is not type(off):
+            try:
+                strategy = wrap(strategy, value)
+            except ValueError as error:
+                raise ConfigError(str(error), where=f"{where}.{key}", value=value) from error
     return strategy
-
-
-def _with_option(strategy: Strategy, key: str, value: Any, *, where: str) -> Strategy:
-    option = OPTIONS[key]
-    if value == option.off and type(value) is type(option.off):
-        return strategy
-    try:
-        wrapped: Strategy = option.wrap(strategy, value)
-    except ValueError as error:
-        raise ConfigError(str(error), where=where, value=value) from error
-    return wrapped
 
 
 def configure_text(
@@ -133,8 +115,8 @@ def _is_strategy(kind: object, needs_known: Sequence[str], budget: str) -> bool:
 
 def fields_of(strategy: Strategy | TextStrategy) -> dict[str, Any]:
     """Return every field of a strategy, defaults included, as JSON-ready values; options that are on, too."""
-    for key, option in OPTIONS.items():
-        if isinstance(strategy, option.wrap):
+    for key, (wrap, _) in OPTIONS.items():
+        if isinstance(strategy, wrap):
             return {**fields_of(strategy.strategy), key: getattr(strategy, key)}
     fields = dataclasses.fields(strategy)  # type: ignore[arg-type]  # the protocol cannot say "dataclass"
     values = {field.name: getattr(strategy, field.name) for field in fields if field.init}

@@ -61,14 +61,10 @@ def load(folder: Path, *, device: torch.device | str = "cpu") -> Clip:
     except UserError:
         raise
     except Exception as error:
-        if str(error).startswith("Required pretrained weights"):  # open_clip found none
-            raise ModelError(
-                "this checkpoint has a configuration but no weights",
-                where=str(folder),
-                way_out="put open_clip_model.safetensors beside open_clip_config.json",
-            ) from error
         raise ModelError(
-            f"the checkpoint cannot be loaded: {type(error).__name__}: {error}", where=str(folder)
+            f"the checkpoint cannot be loaded: {type(error).__name__}: {error}",
+            where=str(folder),
+            way_out="it needs open_clip_model.safetensors beside open_clip_config.json, which must fit",
         ) from error
 
 

@@ -83,9 +83,7 @@ def open_model(source: str, *, model: str | None = None, device: torch.device | 
         _check_tag(name, tag)
         clip = _fetch(name, tag, device)
     else:
-        way_out = "name a folder, a file, NAME:TAG or hf-hub:OWNER/NAME"
-        if open_clip.get_model_config(source) is not None:
-            way_out = f"this is an architecture; name its weights, too: {source}:TAG"
+        way_out = "name a folder, a file, NAME:TAG (an architecture and its weights) or hf-hub:OWNER/NAME"
         raise ModelError("there is no such checkpoint", value=source, way_out=way_out)
     return Opened(clip, state_hash(clip.model))
 
