@@ -20,7 +20,7 @@ from pgsbench.plugins.from_values import build, load_class
 from pgsbench.plugins.registry import Registry, blaming
 
 #: What every strategy can do besides choosing patches: a key of a study's `strategy` -> the class that does
-#: it, made of another strategy and the value, and the value that leaves it out. They are applied in this order.
+#: it, made of another strategy and the value, and the value that leaves it out. Applied in this order.
 OPTIONS: dict[str, tuple[type[Any], Any]] = {"merge": (Merged, None), "views": (ManyViews, 1)}
 
 

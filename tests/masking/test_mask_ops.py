@@ -8,9 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from masking_twins import averaged, cut, edge_strength, ranks
 
-from pgsbench.masking import STRATEGIES
-from pgsbench.masking.base import view_of
-from pgsbench.masking.configure import configure
 from pgsbench.masking.coverage import object_shares, objects_kept, overlap, top_edges_kept
 from pgsbench.masking.edges import edge_map, rank
 from pgsbench.masking.noise import Draws
@@ -37,15 +34,6 @@ def test_sobel_edges_are_those_of_the_slow_twin() -> None:
     for row in range(2):
         twin = ranks(edge_strength(view.images[row].double().numpy(), view.patch_size))
         assert ours[row].tolist() == pytest.approx(twin)
-
-
-def test_spreading_averages_over_the_neighbours_that_exist() -> None:
-    images = torch.zeros(1, 3, 12, 12)
-    images[..., 5, 5] = 1.0  # all its edges lie in the middle patch of 3 x 3
-    lines, areas = (edge_map(images, (4, 4), operator="sobel", spread=spread)[0] for spread in (0, 1))
-    assert lines.tolist() == [0.0] * 4 + [1.0] + [0.0] * 4
-    corner, side, middle = areas[0], areas[1], areas[4]
-    assert corner > side > middle  # a corner has four neighbours to share it with, the middle nine
 
 
 @given(st.lists(st.integers(0, 5), min_size=2, max_size=12))
@@ -136,18 +124,6 @@ def test_top_edges_kept_counts_the_strongest_tenth() -> None:
     assert top_edges_kept(images, (8, 8), shown).tolist() == [0.0]
     shown[0, 6] = True
     assert top_edges_kept(images, (8, 8), shown).tolist() == [1.0]
-
-
-def test_every_strategy_works_on_pictures_alone() -> None:
-    images = make_view().images
-    assert images is not None
-    view = view_of(images, (8, 8), objects=torch.ones(3, 64))
-    assert (view.grid, view.batch_size, view.progress) == ((8, 8), 3, 0.0)
-    strategies = {name: configure(name, {}) for name in STRATEGIES.builtin}
-    without_teacher = {name: one for name, one in strategies.items() if "attention" not in one.needs}
-    assert strategies.keys() - without_teacher == {"attentive"}
-    for strategy in without_teacher.values():
-        assert strategy.select(view, draws=draws_for(view)).shown(64).any(dim=1).all()
 
 
 @pytest.mark.parametrize("n", [63, 196, 197])

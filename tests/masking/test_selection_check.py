@@ -13,7 +13,6 @@ from torch import Tensor
 from pgsbench.errors import PluginError
 from pgsbench.masking.base import Need, PatchView, Selection, Strategy
 from pgsbench.masking.noise import Draws
-from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.selection_check import select_checked
 from pgsbench.masking.testing import draws_for, make_view
 
@@ -67,12 +66,6 @@ def test_a_malformed_selection_is_named_with_its_rule(answer: Any, rule: str) ->
         choose(Answers(lambda _: answer))
     assert raised.value.where == "strategy Answers"
     assert "StrategyContract" in raised.value.way_out
-
-
-def test_a_well_formed_selection_is_handed_on() -> None:
-    answer = Selection(rows(0, 5, 63), rows(1, 0, 1).bool())
-    assert choose(Answers(lambda _: answer)) is answer
-    assert choose(Pgs(0.5)).keep.shape == (3, 32)
 
 
 def test_a_strategy_gets_what_it_needs_and_no_more() -> None:

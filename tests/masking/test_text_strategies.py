@@ -17,7 +17,6 @@ from pgsbench.masking.selection_check import text_select_checked
 from pgsbench.masking.text.base import TextNeed, TextStrategy, TextView, shorten
 from pgsbench.masking.text.strategies import Frequency
 from pgsbench.masking.text.testing import END, START, TextStrategyContract, make_text_view
-from pgsbench.masking.text.words import WordCounts, number_words, view_of_texts, word_keys
 
 
 @pytest.mark.parametrize(
@@ -90,46 +89,6 @@ def test_frequency_chooses_as_the_paper_word_by_word(keep: int, threshold: float
         stays = chosen(strategy, view, seed)
         found = [row.nonzero().flatten().tolist() for row in stays]
         assert found == naive_frequency(view, strategy, draw)
-
-
-def naive_words(ids: list[int], length: int, ends: list[bool]) -> list[tuple[int, ...]]:
-    words: list[tuple[int, ...]] = []
-    word: tuple[int, ...] = ()
-    for token in ids[1 : length - 1]:
-        word += (token,)
-        if ends[token]:
-            words.append(word)
-            word = ()
-    return [*words, word] if word else words
-
-
-def test_words_are_counted_as_by_hand() -> None:
-    ends = torch.arange(64) >= 30
-    counts, by_hand = WordCounts.none(), Counter[tuple[int, ...]]()
-    views = [make_text_view((2, 3, 7, 12, 20, 19), seed=seed) for seed in range(30)]
-    for view in views:
-        words = number_words(view, ends)
-        first = (words >= 0) & (words != words.roll(1, dims=1))
-        counts = counts.plus(word_keys(view.ids, words)[first])
-        for row, length in zip(view.ids.tolist(), view.lengths.tolist(), strict=True):
-            by_hand.update(naive_words(row, length, ends.tolist()))
-    assert counts.num_words == by_hand.total()
-    assert len(counts.keys) == len(by_hand)  # no two words share a key
-    assert max(by_hand.values()) > 1
-    for view in views[:3]:
-        needs = frozenset[TextNeed]({"words", "counts"})
-        seen = view_of_texts(view.ids, view.lengths, needs, word_ends=ends, counts=counts)
-        assert seen.counts is not None
-        for row, length, found, number in zip(
-            view.ids.tolist(),
-            view.lengths.tolist(),
-            seen.counts.tolist(),
-            number_words(view, ends).tolist(),
-            strict=True,
-        ):
-            in_row = naive_words(row, length, ends.tolist())
-            expected = [by_hand[in_row[word]] if word >= 0 else 0 for word in number]
-            assert found == expected
 
 
 def test_what_stays_moves_together() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,7 +19,7 @@ from pgsbench.errors import ModelError
 from pgsbench.masking.base import Need, PatchView, Selection, keep_all
 from pgsbench.masking.guided import Attentive
 from pgsbench.masking.noise import Draws
-from pgsbench.models.masked_tower import Masking, attach, masking_of
+from pgsbench.models.masked_tower import Masking, attach
 
 
 def tiny(**vision: Any) -> CLIP:
@@ -163,20 +162,6 @@ def test_the_state_goes_into_another_mask_and_must_fit(images: Tensor) -> None:
         other.load_ema_state({})
 
 
-def test_a_copied_model_has_an_average_of_its_own(images: Tensor) -> None:
-    model = tiny()
-    masking = attach(model, Attentive(ema_momentum=0.5))
-    train_step(model, masking, images, step=0)
-    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        other = masking_of(twin)
-        assert other is not None
-        before = [value.clone() for value in masking.ema_state().values()]
-        train_step(twin, other, images, step=1)
-        train_step(twin, other, images, step=2)
-        assert all(map(torch.equal, before, masking.ema_state().values()))
-        assert not all(map(torch.equal, before, other.ema_state().values()))
-
-
 def test_it_goes_where_the_model_goes(images: Tensor) -> None:
     model = tiny()
     masking = attach(model, Attentive())
@@ -184,18 +169,6 @@ def test_it_goes_where_the_model_goes(images: Tensor) -> None:
     masking.begin_step(seed=0, step=0)
     assert model.visual(images.double()).dtype == torch.float64
     assert {value.dtype for value in masking.ema_state().values()} == {torch.float64}
-
-
-def test_it_looks_under_autocast_and_gradient_checkpointing(images: Tensor) -> None:
-    model, views = tiny(), []
-    expected = attention_of(model, images)
-    model.set_grad_checkpointing(True)
-    masking = attach(model, Gaze(views))
-    masking.begin_step(seed=0, step=0)
-    with torch.autocast("cpu", torch.bfloat16):
-        model.visual(images)
-    assert views[0].attention.dtype == torch.float32
-    torch.testing.assert_close(views[0].attention, expected, atol=2e-3, rtol=0.05)
 
 
 @pytest.mark.parametrize(

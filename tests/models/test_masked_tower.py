@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-import torch.nn.functional as F
 from small_tower import HideLast, tiny
 from torch import Tensor, nn
 
@@ -113,42 +112,6 @@ def test_hiding_equals_dropping(vision: Any, images: Tensor) -> None:
     torch.testing.assert_close(hidden, model.visual(images), atol=5e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("block_type", ["default", "custom"])
-@pytest.mark.parametrize("autocast", [False, True])
-def test_no_layer_gets_a_mask_of_all_queries(
-    block_type: str, autocast: bool, images: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = tiny(block_type=block_type)
-    attach(model, HideLast(carried=10, hidden=4)).begin_step(seed=0, step=0)
-    attention, shapes = F.scaled_dot_product_attention, []
-
-    def watched(*args: Any, attn_mask: Tensor | None = None, **kwargs: Any) -> Tensor:
-        given = attn_mask if attn_mask is not None else args[3]
-        shapes.append(tuple(given.shape))
-        return attention(*args[:3], given, *args[4:], **kwargs)
-
-    monkeypatch.setattr(F, "scaled_dot_product_attention", watched)
-    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        model.visual(images)
-    assert len(shapes) == 2
-    assert all(shape[0] == 3 and shape[2:] == (1, 11) for shape in shapes)
-
-
-def test_checkpointing_runs_a_layer_again_with_the_mask_it_had(images: Tensor) -> None:
-    gradients = []
-    for checkpointing in (False, True):
-        model = tiny()
-        model.visual.set_grad_checkpointing(checkpointing)
-        masking = attach(model, HideLast(carried=10, hidden=4))
-        masking.begin_step(seed=0, step=0)
-        out = model.visual(images)
-        masking.active = False
-        model.visual(images)  # nothing is hidden any more when the first pass goes backwards
-        out.square().sum().backward()
-        gradients.append([p.grad for p in model.visual.parameters() if p.grad is not None])
-    assert all(map(torch.equal, *gradients))
-
-
 def test_evaluation_sees_whole_pictures_unless_asked(images: Tensor) -> None:
     model = tiny()
     plain = model.visual(images)
@@ -205,13 +168,6 @@ def test_a_part_of_a_batch_has_the_masks_of_the_whole(images: Tensor) -> None:
     assert torch.equal(masking.last.keep, whole)
     masking.begin_step(seed=0, step=5, samples=torch.arange(2))
     with pytest.raises(RuntimeError, match="2 samples for 3 pictures"):
-        model.visual(images)
-
-
-def test_a_masked_forward_pass_needs_a_step(images: Tensor) -> None:
-    model = tiny()
-    attach(model, Random(0.5))
-    with pytest.raises(RuntimeError, match="begin_step"):
         model.visual(images)
 
 
@@ -296,15 +252,3 @@ def test_attaching_again_replaces_the_mask_and_detaching_restores_the_model(imag
     masking.detach()
     assert isinstance(model.visual.patch_dropout, nn.Identity)
     assert torch.equal(model.visual(images), plain)
-
-
-def test_the_time_of_choosing_is_measured(images: Tensor) -> None:
-    model = tiny()
-    masking = attach(model, Pgs(0.5))
-    assert masking.select_seconds == 0.0
-    masking.begin_step(seed=0, step=0)
-    model.visual(images)
-    first = masking.select_seconds
-    masking.begin_step(seed=0, step=1)
-    model.visual(images)
-    assert 0.0 < first < masking.select_seconds

@@ -67,6 +67,11 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     together = run_on(2, [(training, tmp_path / f"two {name}") for name, training in wanted])
     for one, several in zip(alone, together, strict=True):
         check_equal(one, several, tolerance=1e-5)
+    one, other = together[QUICK.index("shared optimizer")]
+    whole = 2 * sum(value.numel() for value in one.weights.values())
+    assert one.num_moments + other.num_moments == pytest.approx(whole, rel=0.01)
+    assert one.num_moments, "the words of the tiny model, most of its weights, in one tensor"
+    assert other.num_moments, "all else"
 
 
 @pytest.fixture(scope="module")
@@ -169,15 +174,6 @@ def test_a_state_goes_on_at_another_number_of_processes(tmp_path: Path) -> None:
     for folder in ("cut", "shared"):
         rest = run(Training(), tmp_path / folder)
         assert rest.losses == pytest.approx(alone.losses[3:], rel=1e-5)
-
-
-def test_processes_share_out_the_moments_of_the_optimizer(tmp_path: Path) -> None:
-    shared = Training().changed(shard_optimizer=True)
-    ((one, other),) = run_on(2, [(shared, tmp_path)])
-    whole = 2 * sum(value.numel() for value in one.weights.values())
-    assert one.num_moments + other.num_moments == pytest.approx(whole, rel=0.01)
-    assert one.num_moments, "the words of the tiny model, most of its weights, in one tensor"
-    assert other.num_moments, "all else"
 
 
 def test_a_batch_must_be_shared_equally() -> None:

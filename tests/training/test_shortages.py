@@ -23,18 +23,6 @@ def on_a_gpu() -> None:
     raise torch.OutOfMemoryError(GPU)
 
 
-def too_large_for_torch() -> None:
-    torch.empty(10**15)
-
-
-def too_large_for_numpy() -> None:
-    np.ones(10**15)
-
-
-def too_large_for_python() -> None:
-    bytearray(10**16)
-
-
 def run_out_at_step(monkeypatch: pytest.MonkeyPatch, step: int, shortage: Callable[[], None]) -> None:
     before = Masking.begin_step
 
@@ -51,14 +39,14 @@ def run_out_at_step(monkeypatch: pytest.MonkeyPatch, step: int, shortage: Callab
     [
         (on_a_gpu, "CUDA out of memory. Tried to allocate 2.00 GiB"),
         (
-            too_large_for_torch,
-            "DefaultCPUAllocator: can't allocate memory: you tried to allocate 4000000000000000",
+            lambda: torch.empty(10**15),
+            "can't allocate memory: you tried to allocate 4000000000000000",
         ),
-        (too_large_for_numpy, "Unable to allocate 7.11 PiB"),
-        (too_large_for_python, "MemoryError"),
+        (lambda: np.ones(10**15), "Unable to allocate 7.11 PiB"),
+        (lambda: bytearray(10**16), "MemoryError"),
     ],
 )
-def test_memory_that_runs_out_is_known_by_what_it_says(shortage: Callable[[], None], said: str) -> None:
+def test_memory_that_runs_out_is_known_by_what_it_says(shortage: Callable[[], object], said: str) -> None:
     with pytest.raises(RunError) as raised, memory_told(RunError):
         shortage()
     assert said in raised.value.rule
