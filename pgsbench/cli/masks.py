@@ -16,8 +16,7 @@ from pgsbench.reporting import terminal
 
 app = group("Masking strategies: described, seen, measured.", name="masks")
 
-_TEXTS = "Text strategies, joined by commas (default: the study's)."
-Texts = Annotated[str | None, option(_TEXTS)]
+Texts = Annotated[str | None, option("Text strategies, joined by commas.")]
 Keep = Annotated[int | None, option("Tokens of a caption that stay, with both marks (default: its own).")]
 _DIAGNOSED = "Strategies, joined by commas (default: the study's arms; with data all but none and flip)."
 _PREVIEWED = "Strategies, joined by commas (default: pgs,random,grid; of a study: its arms)."

@@ -14,7 +14,7 @@ from pgsbench.errors import ConfigError, DataError
 from pgsbench.inspection.first_masks import draw, draw_stages, first_view, usable
 from pgsbench.inspection.inspected import arms_of_study, is_study, named_strategies
 from pgsbench.inspection.pictures import Pictures, from_data, from_files
-from pgsbench.inspection.texts import named_texts, struck, texts_of_study
+from pgsbench.inspection.texts import named_texts, struck
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.coverage import appearance
 from pgsbench.masking.edges import edge_map
@@ -49,7 +49,7 @@ def preview_masks(
             that cannot be shown.
         mask_ratio: Share of the patches that is masked; None: each mask's own.
         count: Pictures of a study or of data.
-        texts: Names of text strategies, whose captions stand below; None: those of a study's arms.
+        texts: Names of text strategies, whose captions stand below the pictures.
         keep: Tokens of a caption that stay; None: each text strategy's own.
         model: Whose patches; None: the study's, scenes-vit for data, ViT-B-16 for image files.
         seed: Decides the pictures of data, and what is random in a mask.
@@ -70,7 +70,6 @@ def preview_masks(
     if len(images_or_study) == 1 and is_study(str(images_or_study[0])):
         study = arms_of_study(str(images_or_study[0]), strategies, mask_ratio=mask_ratio)
         chosen, source, patches_of = study.strategies, study.data.source, study.model
-        text_strategies = text_strategies or texts_of_study(str(images_or_study[0]))
     else:
         chosen = named_strategies(strategies or DEFAULT_STRATEGIES, mask_ratio=mask_ratio)
     clip = build(model or patches_of, seed=0)

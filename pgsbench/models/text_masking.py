@@ -88,26 +88,7 @@ class TextMasking:
         assert self._context is not None
         if self._place is None:
             raise RuntimeError("begin_step() must be called before captions are shortened")
-        view = self._view(ids)
-        select = self.strategy.select if self._is_checked else partial(text_select_checked, self.strategy)
-        stays = select(view, draws=self._draws(len(ids)))
-        self._is_checked = True
-        return stays
-
-    def _draws(self, num_captions: int) -> Draws:
-        assert self._place is not None
-        seed, step = self._place
-        if self._samples is None:
-            return Draws.of_batch(num_captions, seed=seed, step=step, of="texts")
-        return Draws(self._samples, seed=seed, step=step, of="texts")
-
-    def forward(self, images: Tensor, ids: Tensor) -> Any:
-        """Return what the model returns for pictures and captions that `shorten` has returned."""
-        return self._model(images, ids) if self._context is None else self._context.forward(images, ids)
-
-    def _view(self, ids: Tensor) -> TextView:
-        assert self._context is not None
-        return view_of_texts(
+        view = view_of_texts(
             ids,
             self._context.lengths(ids),
             self.strategy.needs,
@@ -115,6 +96,18 @@ class TextMasking:
             counts=self._counts,
             progress=self._progress,
         )
+        seed, step = self._place
+        if self._samples is None:
+            draws = Draws.of_batch(len(ids), seed=seed, step=step, of="texts")
+        else:
+            draws = Draws(self._samples, seed=seed, step=step, of="texts")
+        select = self.strategy.select if self._is_checked else partial(text_select_checked, self.strategy)
+        stays, self._is_checked = select(view, draws=draws), True
+        return stays
+
+    def forward(self, images: Tensor, ids: Tensor) -> Any:
+        """Return what the model returns for pictures and captions that `shorten` has returned."""
+        return self._model(images, ids) if self._context is None else self._context.forward(images, ids)
 
 
 def word_ends(tokenize: Tokenize) -> Tensor:
