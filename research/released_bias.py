@@ -29,7 +29,7 @@ def bias_effect(model: nn.Module, view: PatchView, *, seed: int = 0) -> list[Fin
         token, or takes no bias.
     """
     layout = layout_of(model)
-    if layout.cannot_attend:
+    if "attend" not in layout.abilities:
         return []
     num_heads = layout.blocks[0].get_submodule("attn").num_heads
     assert isinstance(num_heads, int)

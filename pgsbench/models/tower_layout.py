@@ -12,7 +12,12 @@ from pgsbench.errors import ModelError
 
 _WAY_OUT = "use an open_clip ViT such as ViT-B-16, or a timm ViT or EVA tower without convolutional stem"
 
-_TIMM = "timm's towers can drop patches, and no more"
+#: What some towers can do with their tokens beside dropping patches -> what is wrong with those that cannot.
+_ABILITIES = {
+    "hide": "tokens cannot be hidden or merged in this image tower",
+    "attend": "this image tower has no class token's attention to look at",
+    "change": "pictures cannot be resampled for this image tower, nor tokens merged between its blocks",
+}
 
 
 @dataclass
@@ -28,10 +33,7 @@ class TowerLayout:
         transformer: Module that takes ``attn_mask`` for all its blocks, or None where there is none.
         blocks: The blocks.
         averages: Module whose output tokens are averaged, or None without average pooling.
-        cannot_hide: Why tokens cannot be hidden; empty where they can.
-        cannot_attend: Why the class token's attention cannot be told; empty where it can.
-        cannot_change: Why neither pictures can be resampled nor tokens merged between blocks; empty where
-            they can.
+        abilities: What it can do beside dropping patches, of `_ABILITIES`; nothing, where it is timm's.
         wants_indices: Whether the dropout returns the kept indices beside the tokens.
         replaced: What stood in the slot, to be put back.
     """
@@ -45,9 +47,7 @@ class TowerLayout:
     transformer: nn.Module | None = None
     blocks: Sequence[nn.Module] = ()
     averages: nn.Module | None = None
-    cannot_hide: str = ""
-    cannot_attend: str = ""
-    cannot_change: str = ""
+    abilities: frozenset[str] = frozenset()
     wants_indices: bool = False
     replaced: nn.Module | None = None
 
@@ -86,22 +86,12 @@ class TowerLayout:
             return None
         return code.detach().flatten(0, -2)[-self.grid[0] * self.grid[1] :]
 
-    def check_can(self, what: Literal["hide", "attend", "change"]) -> None:
-        """Raise ModelError where the tower cannot hide tokens, show its attention, or change rows of tokens.
-
-        To change rows is to resample pictures, or to merge tokens between blocks.
-        """
-        rule, reason = {
-            "hide": ("tokens cannot be hidden or merged in this image tower", self.cannot_hide),
-            "attend": ("this image tower has no class token's attention to look at", self.cannot_attend),
-            "change": (
-                "pictures cannot be resampled for this image tower, nor tokens merged between its blocks",
-                self.cannot_change,
-            ),
-        }[what]
-        if reason:
+    def check_can(self, ability: Literal["hide", "attend", "change"]) -> None:
+        """Raise ModelError where the tower lacks an ability."""
+        if ability not in self.abilities:
             raise ModelError(
-                f"{rule}: {reason}",
+                _ABILITIES[ability],
+                value=type(self.owner).__name__,
                 way_out="use an open_clip ViT that pools by its class token, such as ViT-B-16, or a strategy "
                 "that keeps a fixed number of patches (pgs: `max_ratio: null`) and looks at no attention",
             )
@@ -144,31 +134,19 @@ def _open_clip_vit(visual: Any) -> TowerLayout:
         transformer=visual.transformer,
         blocks=list(visual.transformer.resblocks),
         averages=averages,
-        cannot_hide=_why_hidden_tokens_would_show(visual),
-        cannot_attend=_why_no_class_attention(visual),
-        cannot_change=_why_blocks_are_closed(visual),
+        abilities=_abilities(visual),
     )
 
 
-def _why_hidden_tokens_would_show(visual: Any) -> str:
-    if visual.attn_pool is not None:
-        return "it pools by attention over all tokens"
-    if visual.output_tokens or visual.pool_type == "none":  # CoCa's text decoder attends to all of them
-        return "it returns its tokens"
-    return ""
-
-
-def _why_no_class_attention(visual: Any) -> str:
-    # Elsewhere the class token is there, too, but no loss ever asks what it has looked at.
-    if visual.attn_pool is not None or visual.pool_type in ("avg", "none"):
-        return "it does not pool by its class token"
-    return _why_blocks_are_closed(visual)
-
-
-def _why_blocks_are_closed(visual: Any) -> str:
+def _abilities(visual: Any) -> frozenset[str]:
+    found = set()
+    if visual.attn_pool is None and not visual.output_tokens and visual.pool_type != "none":
+        found.add("hide")  # else who gets the tokens, such as CoCa's text decoder, attends to all of them
     if all(isinstance(block.attn, nn.MultiheadAttention) for block in visual.transformer.resblocks):
-        return ""
-    return "its attention is of a kind of its own"
+        found.add("change")
+        if visual.attn_pool is None and visual.pool_type not in ("avg", "none"):
+            found.add("attend")  # else the class token is there, but no loss ever asks what it looks at
+    return frozenset(found)
 
 
 def _timm_vit(trunk: Any) -> TowerLayout:
@@ -189,9 +167,6 @@ def _timm_vit(trunk: Any) -> TowerLayout:
         patch_size=tuple(embed.patch_size),
         num_prefix=trunk.num_prefix_tokens,
         blocks=list(getattr(trunk, "blocks", ())),
-        cannot_hide=_TIMM,
-        cannot_attend=_TIMM,
-        cannot_change=_TIMM,
         # EVA towers drop their rotary positions alike, and hold None instead of an identity.
         wants_indices=trunk.patch_drop is None or type(trunk.patch_drop).__name__.endswith("WithIndices"),
     )

@@ -84,11 +84,11 @@ def test_timm_towers_drop_patches(name: str, options: dict[str, Any], prefix: in
     trunk.eval()
     torch.testing.assert_close(trunk(images), plain)
     for strategy in (Attentive(), Resize(0.5), Tome(0.5)):
-        with pytest.raises(ModelError, match="can drop patches, and no more"):
+        with pytest.raises(ModelError, match="image tower"):
             attach(model, strategy)
     trunk.train()
     attach(model, HideLast()).begin_step(seed=0, step=0)
-    with pytest.raises(ModelError, match="can drop patches, and no more"):
+    with pytest.raises(ModelError, match="image tower"):
         trunk(images)
 
 
