@@ -124,15 +124,12 @@ class PureContract:
         assert json.loads(json.dumps(fields, allow_nan=False)) == fields
 
     def test_the_draws_alone_decide(self, strategy: Any, view: Any) -> None:
-        first = self.select(strategy, view, 7)
         before = global_states()
-        again = self.select(strategy, view, 7)
+        first = self.select(strategy, view, 7)
         assert global_states() == before, "a global generator has been used"
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(1)
-            third = self.select(strategy, view, 7)
-        assert self.same(first, again)
-        assert self.same(first, third)
+            torch.manual_seed(1)  # which may not have a say
+            assert self.same(first, self.select(strategy, view, 7))
 
     def test_inputs_are_left_alone(self, strategy: Any, view: Any) -> None:
         before = copy.deepcopy(view)

@@ -151,7 +151,7 @@ def test_a_strategys_mistake_in_the_base_is_not_told_of_an_arm_that_only_changes
         ("strategy: {name: attentive, block_side: 1_000_000}", "block_side must be between 1 and 256, not"),
         (
             "text: {strategy: block, keep: 100_000}",
-            "text.keep: keep must be at most 10,000 tokens, not 100000",
+            "text.keep: keep must be at least 3, the marks included, at most 10,000, not 100000",
         ),
         ("text: {strategy: frequency, min_count: 1e300}", "text.min_count"),
         (f"seeds: [{2**70}]", "seeds.0: input should be less than or equal to"),
