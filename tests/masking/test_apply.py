@@ -60,15 +60,6 @@ def test_shares_are_bytes_over_255_and_the_ratio_counts() -> None:
     assert not torch.equal(mask(images, "random", seed=3).keep, mask(images, "random", seed=4).keep)
 
 
-def test_what_is_left_after_whole_patches_is_not_looked_at() -> None:
-    images = pictures(70)
-    changed = images.clone()
-    changed[:, :, 64:], changed[:, :, :, 64:] = 0, 255
-    found = [mask(some, "pgs", patch_size=(16, 32)) for some in (images, changed, images[..., :64, :64])]
-    assert found[0].grid == (4, 2)
-    assert all(torch.equal(one.keep, found[0].keep) for one in found)
-
-
 @pytest.mark.parametrize(
     ("arguments", "kind", "said"),
     [

@@ -9,7 +9,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tinyworld import TinyWorld
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from pgsbench.config.schema import DataConfig, TrainingConfig, UnmaskedTuning
 from pgsbench.data import shards
@@ -172,36 +171,6 @@ def test_the_mask_of_the_images_does_not_depend_on_the_text_strategy(tiny: TinyW
     assert len(whole) == len(shortened) == 4
     assert all(torch.equal(*pair) for pair in zip(whole, shortened, strict=True))
     assert not torch.equal(whole[0], whole[1])
-
-
-class Reads(TorchDispatchMode):
-    """Counts how often a number is read back from the device."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += func is torch.ops.aten._local_scalar_dense.default
-        return func(*args, **(kwargs or {}))
-
-
-def test_hidden_patches_are_counted_without_reading_them_back_at_every_step(
-    tiny: TinyWorld, tmp_path: Path
-) -> None:
-    def reads(strategy: Strategy, steps: int) -> int:
-        config = CONFIG.model_copy(
-            update={"samples": 16 * steps, "log_every_steps": 100, "checkpoint_every_steps": 100}
-        )
-        with Reads() as found:
-            run(tiny, tmp_path / f"{type(strategy).__name__}{steps}", strategy=strategy, config=config)
-        return found.count
-
-    # The optimizer reads some on a CPU: what hides patches must add none to those of a mask that does not.
-    hiding, plain = (
-        reads(strategy, 9) - reads(strategy, 3) for strategy in (Cluster(threshold=0.05), Random())
-    )
-    assert hiding == plain
 
 
 def test_the_share_of_hidden_patches_does_not_depend_on_when_it_is_read(
