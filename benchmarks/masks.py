@@ -16,7 +16,7 @@ import typer
 from benchmarks.script import show, start
 from benchmarks.timing import MaskCost, costs, example_view, fastest
 from pgsbench.devices import devices_named, use
-from pgsbench.masking import CARDS
+from pgsbench.masking import STRATEGIES
 from pgsbench.masking.base import PatchView, Strategy
 from pgsbench.masking.configure import configure
 from pgsbench.masking.pgs import Pgs
@@ -101,7 +101,7 @@ def main(
     model: Annotated[str, typer.Option(help="Whose image tower and patches.")] = "ViT-B-16",
     batch_size: Annotated[int, typer.Option(help="Pictures in the batch.", min=1)] = 16,
     device: str = "cpu",
-    strategies: Annotated[str, typer.Option(help="Joined by commas.")] = ",".join(CARDS),
+    strategies: Annotated[str, typer.Option(help="Joined by commas.")] = ",".join(STRATEGIES.builtin),
     threads: Annotated[int, typer.Option(help="Of the CPU.", min=1)] = 1,
 ) -> None:
     """Time masks beside the unmasked image tower of a model."""

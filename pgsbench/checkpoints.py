@@ -26,9 +26,9 @@ from pgsbench.evaluation.suite import Suite
 from pgsbench.masking import STRATEGIES
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.configure import configure
+from pgsbench.models.checkpoint import clip_of
 from pgsbench.models.clip import Clip
 from pgsbench.models.masked_tower import attach
-from pgsbench.models.ready import clip_of
 from pgsbench.models.source import Opened, open_model, state_hash
 from pgsbench.records import files
 from pgsbench.records.scores import Scores

@@ -1,8 +1,14 @@
-"""Which devices and how many processor cores there are; imports nothing of the training."""
+"""Which devices and processor cores there are, and what is said where their memory runs out.
+
+Torch, Python and numpy each have words of their own for that. Nothing of the training is imported.
+"""
 
 from __future__ import annotations
 
 import os
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -58,3 +64,35 @@ def devices_named(name: str) -> list[str]:
         way_out = f"valid: {', '.join(['auto', 'cpu', *(['cuda', *gpus] if gpus else [])])}"
         raise ConfigError("there is no such device", where="--device", value=name, way_out=way_out)
     return [name]
+
+
+#: Of a RuntimeError, as torch has a class of its own for GPUs alone.
+_SIGNS = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED")
+_MAX_LETTERS = 240
+
+
+@contextmanager
+def memory_told(tell: Callable[[str], Exception]) -> Iterator[None]:
+    """Raise what `tell` makes of the text of an error, where memory runs out in the block.
+
+    The variables of the functions that were called in the block are let go, as they hold the memory that is
+    missing: whoever catches the error may go on with something smaller.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out(error):
+            raise
+        traceback.clear_frames(error.__traceback__)
+        raise tell(_in_short(error)) from None
+
+
+def ran_out(error: BaseException) -> bool:
+    """Tell whether an error says that there is not enough memory."""
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in _SIGNS)
+
+
+def _in_short(error: BaseException) -> str:
+    text = str(error).strip().partition("\n")[0]
+    _, found, numbers = text.rpartition("] ")  # torch begins with a place in its own source
+    return (numbers if found else text)[:_MAX_LETTERS] or type(error).__name__

@@ -26,6 +26,7 @@ from pgsbench.data import shards
 from pgsbench.data.damage import Damage
 from pgsbench.data.samples import Reader
 from pgsbench.data.transforms import normalise
+from pgsbench.devices import memory_told
 from pgsbench.disk.whole_files import atomic
 from pgsbench.errors import DataError, Interrupted, Pruned, RunError, RunHeldError
 from pgsbench.evaluation.evaluate import evaluate
@@ -36,15 +37,14 @@ from pgsbench.masking.base import Strategy
 from pgsbench.masking.configure import configure, configure_text
 from pgsbench.masking.coverage import overlap
 from pgsbench.models import checkpoint
-from pgsbench.models.clip import Clip, load
+from pgsbench.models.checkpoint import load
+from pgsbench.models.clip import Clip
 from pgsbench.models.masked_tower import Masking, attach
 from pgsbench.models.start import build_for
-from pgsbench.models.step_memory import step_memory
-from pgsbench.models.text_masking import TextMasking
+from pgsbench.models.text_masking import TextMasking, word_counts
 from pgsbench.records import files
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.shortages import memory_told
 from pgsbench.study.plan import as_now
 from pgsbench.tracking.failures import saying_why
 from pgsbench.tracking.rundir import RunDir, find_or_make
@@ -52,7 +52,6 @@ from pgsbench.training import state
 from pgsbench.training.loop import train
 from pgsbench.training.meter import Totals, peak_memory_bytes
 from pgsbench.training.ranks import Ranks
-from pgsbench.training.word_counts import word_counts
 
 #: Training pictures that are masked once more after training, and how many of them a figure may show.
 OVERLAP_IMAGES, GALLERY_IMAGES = 64, 8
@@ -249,9 +248,6 @@ def _train(
         should_stop=should_stop,
         damage=damage,
         probes=prober.probes(run, clip, device) if prober is not None else {},
-        planned_memory=lambda: (
-            step_memory(config, device_type=device.type, num_devices=ranks.world_size).peak
-        ),
         ranks=ranks,
     )
     if not ranks.is_first:

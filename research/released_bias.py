@@ -9,9 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pgsbench.masking.base import PatchView
-from pgsbench.masking.pgs_released import attention_bias
 from pgsbench.models.tower_layout import TowerLayout, layout_of
-from research.released_code import Finding, biased_masks
+from research.released_code import Finding, attention_bias, biased_masks
 
 #: Number of pictures that go through the tower: seconds on a CPU, with ViT-B/16.
 PICTURES = 16
@@ -30,17 +29,18 @@ def bias_effect(model: nn.Module, view: PatchView, *, seed: int = 0) -> list[Fin
         token, or takes no bias.
     """
     layout = layout_of(model)
-    if layout.cannot_attend:
+    if "attend" not in layout.abilities:
         return []
-    assert layout.num_heads is not None
+    num_heads = layout.blocks[0].get_submodule("attn").num_heads
+    assert isinstance(num_heads, int)
     assert view.images is not None
     masked, keep = biased_masks(view, PICTURES, seed)
     images = view.images[: len(keep)]
     hiding = torch.zeros(keep.shape).masked_fill(masked.gather(1, keep), float("-inf"))
     hiding = F.pad(hiding, (1, 0))[:, None, :].expand(-1, keep.shape[1] + 1, -1)  # never the class token
     without = _embed(model, layout, images, keep, None)
-    biased = _embed(model, layout, images, keep, attention_bias(masked, keep, num_heads=layout.num_heads))
-    hidden = _embed(model, layout, images, keep, hiding.repeat_interleave(layout.num_heads, dim=0))
+    biased = _embed(model, layout, images, keep, attention_bias(masked, keep, num_heads=num_heads))
+    hidden = _embed(model, layout, images, keep, hiding.repeat_interleave(num_heads, dim=0))
     others = {
         f"cosine of embeddings with and without it, untrained tower, {len(keep)} pictures": biased,
         "the same, were masked patches hidden instead": hidden,

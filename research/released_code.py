@@ -22,7 +22,6 @@ from pgsbench.masking.pgs_released import (
     OTN_EPS,
     OTN_ROUNDS,
     PgsReleased,
-    attention_bias,
     edge_of_roundoff,
     oscillating_normalisation,
     z_scored_patches,
@@ -214,3 +213,18 @@ def _draws(view: PatchView, seed: int) -> Draws:
 
 def _percent(share: Tensor) -> str:
     return f"{100 * float(share):.0f} %"
+
+
+def attention_bias(masked: Tensor, keep: Tensor, *, num_heads: int) -> Tensor:
+    """Return the bias (b * heads, k + 1, k + 1) that the published code adds to the attention logits.
+
+    It is 1 where query and key are both unmasked, else 0, and laid out head by head although attention
+    reads it picture by picture. The class token counts as unmasked here.
+
+    Args:
+        masked: (b, n) bool, True where a patch is masked.
+        keep: (b, k) indices of the kept patches.
+        num_heads: Attention heads of the tower.
+    """
+    unmasked = F.pad((~masked).gather(1, keep).float(), (1, 0), value=1.0)
+    return (unmasked[:, :, None] * unmasked[:, None, :]).repeat(num_heads, 1, 1)

@@ -16,12 +16,11 @@ from pgsbench.reporting import terminal
 
 app = group("Masking strategies: described, seen, measured.", name="masks")
 
-_TEXTS = "Text strategies, joined by commas (default: the study's)."
-Texts = Annotated[str | None, option(_TEXTS)]
+Texts = Annotated[str | None, option("Text strategies, joined by commas.")]
 Keep = Annotated[int | None, option("Tokens of a caption that stay, with both marks (default: its own).")]
 _DIAGNOSED = "Strategies, joined by commas (default: the study's arms; with data all but none and flip)."
 _PREVIEWED = "Strategies, joined by commas (default: pgs,random,grid; of a study: its arms)."
-_THRESHOLD = "Also find the threshold, ready to paste, that gives this effective ratio."
+_THRESHOLD = "Also find the threshold that gives this effective ratio."
 _TO = (
     "Folder of CSV files and figure (default: of a study reports/STUDY/masks, and its page in MLflow; with "
     "data masks-DATA)."
@@ -70,8 +69,8 @@ def preview(
 
     check_figure(to, "--to")
     draw = partial(preview_masks, images or [], data=data, mask_ratio=mask_ratio, count=count, model=model)
-    found = draw(strategies=names_in(strategies), texts=names_in(texts), keep=keep, seed=seed)
-    for line in (save(found.figure, to), *found.notes):
+    figure, notes = draw(strategies=names_in(strategies), texts=names_in(texts), keep=keep, seed=seed)
+    for line in (save(figure, to), *notes):
         typer.echo(line)
 
 
@@ -82,8 +81,6 @@ def diagnose(
     batches: Annotated[int, option("Training batches to look at.", min=1, max=100_000)] = 8,
     seeds: Annotated[int, option("Seeds of each mask.", min=2, max=1000)] = 2,
     find_threshold: Annotated[float | None, option(_THRESHOLD, metavar="RATIO")] = None,
-    texts: Texts = None,
-    keep: Keep = None,
     model: Annotated[str | None, option("Whose patches (default: the study's, or scenes-vit).")] = None,
     to: Annotated[Path | None, option(_TO, metavar="DIR")] = None,
     output: opt.Output = Path(),
@@ -91,19 +88,18 @@ def diagnose(
 ) -> None:
     """Measure what masks do to real batches before any training, and how much they agree.
 
-    Ratio, strongest edges, objects, their insides and outlines, mask overlap, place, residual of OTN; with
-    --texts what is left of captions. Masks are drawn as at the beginning of a training, when only pixels
-    count: token similarities do not.
+    Ratio, strongest edges, objects, their insides and outlines, mask overlap, place, residual of OTN. Masks
+    are drawn as at the beginning of a training, when only pixels count: token similarities do not.
     """
     from pgsbench.inspection.diagnosis_report import diagnose_masks
     from pgsbench.session.study import open_study
 
-    look = partial(diagnose_masks, study_or_data, strategies=names_in(strategies), texts=names_in(texts))
-    look = partial(look, keep=keep, model=model, to=to, output=output, find_threshold=find_threshold)
+    look = partial(diagnose_masks, study_or_data, strategies=names_in(strategies), model=model)
+    look = partial(look, to=to, output=output, find_threshold=find_threshold)
     with Bars() as bars:
         found = look(batches=batches, seeds=seeds, progress=bars)
     terminal.show(*found.tables, json=json)
-    for line in [] if json else [*found.strategy_lines, *found.files]:
+    for line in [] if json else found.files:
         typer.echo(line)
     if found.is_study and to is None:
         open_study(study_or_data, output=output).sync()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pgsbench.data.tar import EncodedImage
 from pgsbench.errors import EvaluationError
 from pgsbench.evaluation.embed import Encoder
-from pgsbench.models.clip import load
+from pgsbench.models.checkpoint import load
 
 
 class Embedder:

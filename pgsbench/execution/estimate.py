@@ -41,7 +41,7 @@ class Cost:
             are not in it.
         train_seconds: Estimated time in training steps, on one device; None where nothing is known of it.
         text_tokens: Tokens that enter the text transformer, marks and padding included.
-        flops: Floating-point operations of both towers (`pgsbench.models.flops`); None where a tower is not
+        flops: Floating-point operations of both towers (`pgsbench.models.pair_cost`); None where one is not
             open_clip's own.
     """
 

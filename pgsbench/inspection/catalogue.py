@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
-from collections.abc import Mapping
+import re
+from importlib.util import find_spec
+from pathlib import Path
 
-from pgsbench.masking import CARDS, STRATEGIES, Card
-from pgsbench.masking.text import TEXT_CARDS, TEXT_STRATEGIES
+from pgsbench.masking import STRATEGIES
+from pgsbench.masking.text import TEXT_STRATEGIES
 from pgsbench.plugins.registry import Registry
 from pgsbench.reporting.render import Table
 
@@ -14,17 +17,30 @@ from pgsbench.reporting.render import Table
 def strategy_tables() -> tuple[Table, Table]:
     """Return the strategies for pictures and those for captions, with papers; no plugin is imported."""
     return (
-        _table("Masking strategies", CARDS, STRATEGIES),
-        _table("Text strategies", TEXT_CARDS, TEXT_STRATEGIES),
+        _table("Masking strategies", STRATEGIES),
+        _table("Text strategies", TEXT_STRATEGIES),
     )
 
 
-def _table(title: str, cards: Mapping[str, Card], registry: Registry) -> Table:
-    rows = [[name, card.paper, card.summary] for name, card in cards.items()]
+def _table(title: str, registry: Registry) -> Table:
+    rows = [[name, *_card(target)] for name, target in registry.builtin.items()]
     for name, point in registry.entry_points().items():
         package = point.dist.name if point.dist else "?"
         rows.append([name, "installed plugin", f"{point.value} of {package}"])
     return Table(title, ["name", "paper", "what it does"], rows)
+
+
+def _card(target: str) -> tuple[str, str]:
+    """Return the paper of a class, the first that it names, and its first line; it is not imported."""
+    module, _, name = target.partition(":")
+    spec = find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    statements = ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body
+    (found,) = (one for one in statements if isinstance(one, ast.ClassDef) and one.name == name)
+    text = ast.get_docstring(found) or ""
+    paper = re.search(r"arXiv \d{4}\.\d{5}", text)
+    return paper.group() if paper else "a control", text.partition("\n")[0]
 
 
 def describe(name: str, *, is_text: bool = False) -> str:
@@ -50,9 +66,8 @@ def describe(name: str, *, is_text: bool = False) -> str:
     lines += ["", f"looks at: {', '.join(sorted(kind.needs)) or 'nothing'}"]
     if not is_text and not any(hasattr(kind, method) for method in ("grid_for", "fuse")):
         lines += ["", "options, as of every strategy that drops patches:"]
-        lines += [f"  {key}: {_first_line(option.wrap)}" for key, option in OPTIONS.items()]
+        first_lines = {
+            key: inspect.cleandoc(wrap.__doc__ or "").partition("\n")[0] for key, (wrap, _) in OPTIONS.items()
+        }
+        lines += [f"  {key}: {line}" for key, line in first_lines.items()]
     return "\n".join(lines)
-
-
-def _first_line(kind: type) -> str:
-    return (inspect.getdoc(kind) or "").partition("\n")[0]

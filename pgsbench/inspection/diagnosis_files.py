@@ -30,11 +30,14 @@ _SHARES = {
 def write(diagnosis: Diagnosis, folder: Path) -> list[Path]:
     """Write CSV files with unrounded numbers and the figure ``masks.png``; returns what was written."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, frame in _frames(diagnosis).items():
-        paths.append(folder / f"{name}.csv")
-        frame.to_csv(paths[-1], index=False)
-    return [*paths, save(diagnosis_figure(diagnosis), folder / "masks.png")]
+    names = list(diagnosis.numbers)
+    rows = [{"strategy": name, **each.values} for name, each in diagnosis.numbers.items()]
+    agreement = pd.DataFrame(diagnosis.agreement, columns=names)
+    agreement.insert(0, "strategy", names)
+    pd.DataFrame(rows).to_csv(folder / "masks.csv", index=False)
+    agreement.to_csv(folder / "agreement.csv", index=False)
+    figure = save(diagnosis_figure(diagnosis), folder / "masks.png")
+    return [folder / "masks.csv", folder / "agreement.csv", figure]
 
 
 def diagnosis_figure(diagnosis: Diagnosis) -> Figure:
@@ -57,28 +60,6 @@ def diagnosis_figure(diagnosis: Diagnosis) -> Figure:
         _draw_shares(left, diagnosis)
         _draw_agreement(right, names, diagnosis.agreement)
     return figure
-
-
-def _frames(diagnosis: Diagnosis) -> dict[str, pd.DataFrame]:
-    findings = diagnosis.numbers
-    places = [
-        (name, row, col, rate)
-        for name, each in findings.items()
-        for (row, col), rate in np.ndenumerate(each.keep_rate)
-    ]
-    ratios = [
-        (name, ratio, count)
-        for name, each in findings.items()
-        for ratio, count in zip(*np.unique(each.effective_ratio.round(6), return_counts=True), strict=True)
-    ]
-    return {
-        "masks": pd.DataFrame([{"strategy": name, **each.values} for name, each in findings.items()]),
-        "agreement": pd.DataFrame({"strategy": list(findings)}).join(
-            pd.DataFrame(diagnosis.agreement, columns=list(findings))
-        ),
-        "keep-rate": pd.DataFrame(places, columns=["strategy", "row", "col", "keep_rate"]),
-        "effective-ratio": pd.DataFrame(ratios, columns=["strategy", "effective_ratio", "num_masks"]),
-    }
 
 
 def _draw_strategies(figure: Any, findings: Mapping[str, MaskNumbers], columns: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from pgsbench.data.shards import open_pairs, open_reader
@@ -12,10 +13,9 @@ from pgsbench.disk.whole_files import unwritable
 from pgsbench.errors import ConfigError
 from pgsbench.inspection.diagnosis import Diagnosis, diagnose
 from pgsbench.inspection.diagnosis_files import write
-from pgsbench.inspection.inspected import check_ratio, inspected
-from pgsbench.inspection.text_diagnosis import text_table
-from pgsbench.inspection.texts import named_texts, texts_of_study
-from pgsbench.inspection.thresholds import find_thresholds, thresholds_table, yaml_line
+from pgsbench.inspection.first_masks import first_view, usable
+from pgsbench.inspection.inspected import inspected
+from pgsbench.inspection.thresholds import find_thresholds, thresholds_table
 from pgsbench.models.clip import build
 from pgsbench.reporting.render import PERCENT, Format, Table
 
@@ -40,16 +40,12 @@ class DiagnosisReport:
     """What was measured and written.
 
     Attributes:
-        diagnosis: The numbers.
-        tables: As they are printed: masks, agreement and, where they were asked for, thresholds and captions.
-        strategy_lines: Strategies with the thresholds that were found, as lines of a study file.
+        tables: As they are printed: masks, agreement and, where they were asked for, thresholds.
         files: What was written.
         is_study: Whether the masks are those of a study.
     """
 
-    diagnosis: Diagnosis
     tables: list[Table]
-    strategy_lines: list[str]
     files: list[Path]
     is_study: bool
 
@@ -61,8 +57,6 @@ def diagnose_masks(
     batches: int = 8,
     seeds: int = 2,
     find_threshold: float | None = None,
-    texts: Sequence[str] | None = None,
-    keep: int | None = None,
     model: str | None = None,
     to: Path | None = None,
     output: Path = Path(),
@@ -70,18 +64,15 @@ def diagnose_masks(
 ) -> DiagnosisReport:
     """Measure what masks do to the first batches of a training, and write tables and figure.
 
-    Only the pictures of these batches are decoded, and only shards that decide them are looked into; all are,
-    where a text strategy counts words.
+    Only the pictures of these batches are decoded, and only shards that decide them are looked into.
 
     Args:
         study_or_data: A study, a built-in data set, or webdataset shards.
         strategies: Names; None: a study's arms, and on data all but none, and but flip, which masks as
             random does.
-        batches: Training batches to look at.
+        batches: Training batches to look at; their pictures are held in memory.
         seeds: Seeds of each mask, at least 2.
         find_threshold: Effective ratio for which to find the threshold of each strategy that has one.
-        texts: Names of text strategies; None: those of a study's arms.
-        keep: Tokens of a caption that stay; None: each text strategy's own.
         model: Whose patches; None: the study's, scenes-vit for data.
         to: Folder of the files; None: ``reports/STUDY/masks`` below `output`, or ``masks-DATA``.
         output: The folder of ``reports/``.
@@ -90,7 +81,6 @@ def diagnose_masks(
     Raises:
         UserError: There is no such study, data or strategy, or nothing can be measured.
     """
-    check_ratio("--find-threshold", find_threshold)
     what = inspected(study_or_data, strategies)
     folder = output / "reports" / what.name / "masks" if what.is_study else Path(f"masks-{what.name}")
     folder = to or folder
@@ -107,51 +97,23 @@ def diagnose_masks(
         progress=progress,
         few=True,
     )
-    found = diagnose(
-        clip,
-        reader,
-        what.strategies,
-        batch_size=what.batch_size,
-        num_batches=batches,
-        num_seeds=seeds,
-        data_seed=what.seed,
-        progress=progress,
+    masks, notes = usable(what.strategies, has_objects=reader.has_objects)
+    some = islice(reader.batches(seed=what.seed, batch_size=what.batch_size), batches)
+    views = [first_view(clip, batch.images, batch.objects) for batch in some]
+    found = diagnose(masks, views, num_seeds=seeds, progress=progress)
+    rows, cols = views[0].grid
+    setting = (
+        f"{batches} batches of {what.batch_size} pictures, {rows} x {cols} patches, {seeds} seeds of each "
+        "mask, at progress 0: pixels only, as at the beginning of a training."
     )
-    tables, lines = [diagnosis_table(found, what.name), agreement_table(found)], []
+    tables = [diagnosis_table(found, what.name, [setting, *notes]), agreement_table(found)]
     if find_threshold is not None:
-        chosen, notes = find_thresholds(
-            clip,
-            reader,
-            what.strategies,
-            target=find_threshold,
-            batch_size=what.batch_size,
-            num_batches=batches,
-            num_seeds=seeds,
-            data_seed=what.seed,
-            progress=progress,
-        )
-        tables.append(thresholds_table(chosen, notes, find_threshold))
-        lines = [yaml_line(what.own_names[name], one.strategy) for name, one in chosen.items()]
-    text_strategies = named_texts(texts or (), keep=keep)
-    if what.is_study and not text_strategies:
-        text_strategies = texts_of_study(study_or_data)
-    if text_strategies:
-        tables.append(
-            text_table(
-                clip,
-                reader,
-                text_strategies,
-                name=what.name,
-                train=what.data.source,
-                batch_size=what.batch_size,
-                num_batches=batches,
-                seed=what.seed,
-            )
-        )
-    return DiagnosisReport(found, tables, lines, write(found, folder), what.is_study)
+        chosen = find_thresholds(masks, views, target=find_threshold, num_seeds=seeds)
+        tables.append(thresholds_table(chosen, find_threshold))
+    return DiagnosisReport(tables, write(found, folder), what.is_study)
 
 
-def diagnosis_table(diagnosis: Diagnosis, name: str) -> Table:
+def diagnosis_table(diagnosis: Diagnosis, name: str, notes: Sequence[str] = ()) -> Table:
     """Lay out the numbers of a diagnosis: one row for each strategy."""
     known = [key for key in _COLUMNS if any(key in each.values for each in diagnosis.numbers.values())]
     rows: list[list[object]] = []
@@ -159,7 +121,7 @@ def diagnosis_table(diagnosis: Diagnosis, name: str) -> Table:
         cells = [each.values.get(key, "") for key in known]
         rows.append([strategy, *cells])
     notes = [
-        *diagnosis.notes,
+        *notes,
         "Percent. Effective ratio: share of patches without influence, its mean and how it varies from "
         "picture to picture. Top edges: shown share of each picture's tenth of patches with the strongest "
         "edges. Mask overlap: intersection over union of two seeds; 100 is always the same mask.",

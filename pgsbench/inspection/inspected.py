@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgsbench.config.schema import arm_name
 from pgsbench.errors import ConfigError, nearest
-from pgsbench.masking import CARDS
+from pgsbench.masking import STRATEGIES
 from pgsbench.study.shipped import find_study, shipped_studies
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ class Inspected:
         data: The training data.
         model: The model whose patches are meant.
         strategies: Name -> strategy.
-        own_names: Name -> the strategy's own name, as a study gives it.
         batch_size: Pictures in a training batch.
         seed: Decides the batches.
         is_study: Whether a study was named.
@@ -40,7 +39,6 @@ class Inspected:
     data: DataConfig
     model: str
     strategies: dict[str, Strategy]
-    own_names: dict[str, str]
     batch_size: int = 64
     seed: int = 0
     is_study: bool = False
@@ -58,7 +56,9 @@ def inspected(study_or_data: str, strategies: Sequence[str] | None = None) -> In
     """
     if is_study(study_or_data):
         return arms_of_study(study_or_data, strategies)
-    return strategies_on_data(study_or_data, strategies or [name for name in CARDS if name not in NOT_APART])
+    return strategies_on_data(
+        study_or_data, strategies or [name for name in STRATEGIES.builtin if name not in NOT_APART]
+    )
 
 
 def is_study(name: str) -> bool:
@@ -99,7 +99,6 @@ def arms_of_study(name: str, arms: Sequence[str] | None, *, mask_ratio: float | 
         config.data,
         config.model.name,
         strategies,
-        {arm: run.strategy.name for arm, run in runs.items()},
         config.training.batch_size,
         config.seeds[0],
         is_study=True,
@@ -124,52 +123,28 @@ def strategies_on_data(train: str, strategies: Sequence[str]) -> Inspected:
     path = Path(train)
     name = path.parent.name if path.suffix == ".tar" else path.name  # shards are called after their folder
     data = DataConfig(train=train)
-    chosen = named_strategies(strategies)
-    own_names = dict(zip(chosen, dict.fromkeys(strategies), strict=True))
-    return Inspected(name or "shards", data, "scenes-vit", chosen, own_names)
+    return Inspected(name or "shards", data, "scenes-vit", named_strategies(strategies))
 
 
 def named_strategies(names: Sequence[str], *, mask_ratio: float | None = None) -> dict[str, Strategy]:
     """Return strategies by name, all at one mask ratio where they have one and it is given.
 
-    ``file.py:Class`` is called ``Class``, as an arm would be.
+    ``file.py:Class`` is called ``Class``, as an arm would be, unless another one is.
 
     Raises:
         ConfigError: The mask ratio is out of range.
         PluginError: A name stands for no strategy.
     """
-    known = list(dict.fromkeys(names))
-    classes = [arm_name(name) for name in known]
-    # A strategy of a file is called after its class, unless two classes have one name.
-    called = classes if len(set(classes)) == len(known) else known
-    return {
-        name: _at_ratio(mask_ratio, of, {}, where="--strategies")
-        for name, of in zip(called, known, strict=True)
-    }
-
-
-def check_ratio(option: str, value: float | None) -> None:
-    """Raise ConfigError where a share is given that is not in [0, 1); strategies would blame a field.
-
-    Args:
-        option: What was typed.
-        value: The share.
-    """
-    if value is not None and not 0.0 <= value < 1.0:
-        raise ConfigError("must be in [0, 1): the share of patches that is masked", where=option, value=value)
+    found: dict[str, Strategy] = {}
+    for name in dict.fromkeys(names):
+        called = arm_name(name) if arm_name(name) not in found else name
+        found[called] = _at_ratio(mask_ratio, name, {}, where="--strategies")
+    return found
 
 
 def _at_ratio(ratio: float | None, name: str, fields: Mapping[str, Any], *, where: str) -> Strategy:
     from pgsbench.masking.configure import configure, strategy_class
 
-    if ratio is None or "mask_ratio" not in strategy_class(name, where=where).__dataclass_fields__:
-        return configure(name, fields, where=where)
-    try:
-        return configure(name, {**fields, "mask_ratio": ratio}, where=where)
-    except ConfigError as error:  # such as a largest ratio below it
-        raise ConfigError(
-            error.rule,
-            where=f"--mask-ratio {ratio}, {error.where}",
-            value=error.value,
-            way_out="name those that can have it: --strategies A,B",
-        ) from error
+    if ratio is not None and "mask_ratio" in strategy_class(name, where=where).__dataclass_fields__:
+        fields = {**fields, "mask_ratio": ratio}
+    return configure(name, fields, where=where)

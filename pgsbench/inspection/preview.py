@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from pgsbench.errors import ConfigError, DataError
 from pgsbench.inspection.first_masks import draw, draw_stages, first_view, usable
-from pgsbench.inspection.inspected import arms_of_study, check_ratio, is_study, named_strategies
+from pgsbench.inspection.inspected import arms_of_study, is_study, named_strategies
 from pgsbench.inspection.pictures import Pictures, from_data, from_files
-from pgsbench.inspection.texts import named_texts, struck, texts_of_study
-from pgsbench.masking.base import Fuser, PatchView, Strategy
+from pgsbench.inspection.texts import named_texts, struck
+from pgsbench.masking.base import Strategy
 from pgsbench.masking.coverage import appearance
 from pgsbench.masking.edges import edge_map
 from pgsbench.masking.pgs import Pgs
@@ -26,19 +26,6 @@ from pgsbench.reporting.gallery import Seen, ShownSelection, mask_gallery
 
 #: What is shown where nobody says which.
 DEFAULT_STRATEGIES = ("pgs", "random", "grid")
-
-
-@dataclass(frozen=True)
-class Preview:
-    """A gallery.
-
-    Attributes:
-        figure: One row for each picture, one column for each strategy.
-        notes: A sentence on each strategy that was left out.
-    """
-
-    figure: Figure
-    notes: list[str]
 
 
 def preview_masks(
@@ -52,7 +39,7 @@ def preview_masks(
     keep: int | None = None,
     model: str | None = None,
     seed: int = 0,
-) -> Preview:
+) -> tuple[Figure, list[str]]:
     """Draw what masks keep of image files, or of the pictures of a study or of training data.
 
     Args:
@@ -62,10 +49,14 @@ def preview_masks(
             that cannot be shown.
         mask_ratio: Share of the patches that is masked; None: each mask's own.
         count: Pictures of a study or of data.
-        texts: Names of text strategies, whose captions stand below; None: those of a study's arms.
+        texts: Names of text strategies, whose captions stand below the pictures.
         keep: Tokens of a caption that stay; None: each text strategy's own.
         model: Whose patches; None: the study's, scenes-vit for data, ViT-B-16 for image files.
         seed: Decides the pictures of data, and what is random in a mask.
+
+    Returns:
+        A gallery with one row for each picture and one column for each strategy, and a sentence on each
+        strategy that was left out.
 
     Raises:
         UserError: There is nothing to show, or it cannot be read, or a name or a ratio is wrong.
@@ -74,13 +65,11 @@ def preview_masks(
         raise ConfigError(
             "name either image files, a study or --data", way_out="pgsbench masks preview --data scenes"
         )
-    check_ratio("--mask-ratio", mask_ratio)
     source, patches_of = data, "scenes-vit" if data else "ViT-B-16"
     text_strategies = named_texts(texts or (), keep=keep)
     if len(images_or_study) == 1 and is_study(str(images_or_study[0])):
         study = arms_of_study(str(images_or_study[0]), strategies, mask_ratio=mask_ratio)
         chosen, source, patches_of = study.strategies, study.data.source, study.model
-        text_strategies = text_strategies or texts_of_study(str(images_or_study[0]))
     else:
         chosen = named_strategies(strategies or DEFAULT_STRATEGIES, mask_ratio=mask_ratio)
     clip = build(model or patches_of, seed=0)
@@ -88,11 +77,11 @@ def preview_masks(
         pictures = from_data(source, clip.image_size, count=count, seed=seed)
     else:
         pictures = from_files([Path(image) for image in images_or_study], clip.image_size)
-    notes: list[str] = []
-    if not strategies:  # nobody has asked for those that cannot be shown
-        chosen, notes = usable(chosen, has_objects=pictures.objects is not None)
+    chosen, notes = usable(chosen, has_objects=pictures.objects is not None)
+    if strategies and notes:
+        raise DataError("a preview cannot show this", where="--strategies", value=" ".join(notes))
     captions = struck(pictures.captions, text_strategies, clip, source, seed=seed)
-    return Preview(preview(replace(pictures, captions=captions), chosen, clip, seed=seed), notes)
+    return preview(replace(pictures, captions=captions), chosen, clip, seed=seed), notes
 
 
 def preview(pictures: Pictures, strategies: Mapping[str, Strategy], clip: Clip, *, seed: int) -> Figure:
@@ -102,12 +91,9 @@ def preview(pictures: Pictures, strategies: Mapping[str, Strategy], clip: Clip, 
 
     Args:
         pictures: At the model's size.
-        strategies: Name -> strategy.
+        strategies: Name -> strategy that needs no training to be seen.
         clip: The model whose patches are meant; its weights do not matter.
         seed: Decides what is random in a mask.
-
-    Raises:
-        DataError: A strategy needs to know objects or attention, which the pictures do not tell.
     """
     view = first_view(clip, pictures.images, pictures.objects)
     assert view.images is not None
@@ -115,7 +101,6 @@ def preview(pictures: Pictures, strategies: Mapping[str, Strategy], clip: Clip, 
     maps, seen = {}, {}
     images = pictures.images.float()
     for name, strategy in strategies.items():
-        _check(name, strategy, view)
         chosen = draw(strategy, view, seed=seed, step=0)
         candidates = None
         if isinstance(strategy, Pgs):
@@ -148,27 +133,3 @@ def _edge_title(strategy: Pgs) -> str:
     radius = strategy.edge_spread if isinstance(strategy, PgsMixed) else 0
     spread = f"\nspread {radius}" if radius else ""
     return f"edges{operator}{spread}"
-
-
-def _check(name: str, strategy: Strategy, view: PatchView) -> None:
-    if "attention" in strategy.needs:
-        raise DataError(
-            "this strategy needs the attention of a tower in training, which a preview does not have",
-            where="--strategies",
-            value=name,
-            way_out="choose another strategy; the report of a run with it shows what it keeps",
-        )
-    if isinstance(strategy, Fuser):
-        raise DataError(
-            "this strategy merges tokens between the blocks of a tower, which a preview does not have",
-            where="--strategies",
-            value=name,
-            way_out="choose another strategy; the report of a run with it shows what it merges",
-        )
-    if "objects" in strategy.needs and view.objects is None:
-        raise DataError(
-            "this strategy needs to know objects, which these pictures do not tell",
-            where="--strategies",
-            value=name,
-            way_out="choose another strategy; scenes know their objects",
-        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor
@@ -12,11 +11,7 @@ from pgsbench.errors import ConfigError
 from pgsbench.masking.configure import configure_text, text_strategy_class
 from pgsbench.masking.text.base import TextStrategy
 from pgsbench.models.clip import Clip
-from pgsbench.models.text_masking import TextMasking, pieces
-from pgsbench.records.run_spec import short
-from pgsbench.study.open import open_study_file
-from pgsbench.study.shipped import find_study
-from pgsbench.training.word_counts import word_counts
+from pgsbench.models.text_masking import TextMasking, pieces, word_counts
 
 #: Drawn through the letter before it.
 STRIKE = "\N{COMBINING LONG STROKE OVERLAY}"
@@ -33,24 +28,7 @@ def named_texts(names: Sequence[str], *, keep: int | None = None) -> dict[str, T
     for name in names:
         has_budget = "keep" in text_strategy_class(name, where="--texts").__dataclass_fields__
         fields = {"keep": keep} if keep is not None and has_budget else {}
-        strategy = configure_text(name, fields, where="--texts")
-        found[_called(name, strategy)] = strategy
-    return found
-
-
-def texts_of_study(name: str) -> dict[str, TextStrategy]:
-    """Return the text strategies of a study's arms, each once; none where all read whole captions.
-
-    Raises:
-        ConfigError: The study has mistakes.
-    """
-    study = open_study_file(find_study(name))
-    found = {}
-    for arm in study.config.arm_names:
-        text = study.run_config(arm, {}, study.config.seeds[0]).text
-        strategy = configure_text(text.strategy, text.fields)
-        if strategy.keep is not None:
-            found[_called(text.strategy, strategy)] = strategy
+        found[name.rpartition(":")[2]] = configure_text(name, fields, where="--texts")
     return found
 
 
@@ -94,13 +72,3 @@ def _struck(ids: Tensor, stays: Tensor, clip: Clip) -> str:
     for piece, stayed in zip(pieces(clip.tokenize, ids[1:end]), stays[1:end].tolist(), strict=True):
         text += piece if stayed else "".join(letter + STRIKE * (letter != " ") for letter in piece)
     return text.strip()
-
-
-def _called(name: str, strategy: TextStrategy) -> str:
-    fields = dataclasses.fields(strategy)  # type: ignore[arg-type]  # the protocol cannot say "dataclass"
-    told = {
-        field.name: getattr(strategy, field.name)
-        for field in fields
-        if field.name == "keep" or getattr(strategy, field.name) != field.default
-    }
-    return f"{name.rpartition(':')[2]}({', '.join(f'{key}={short(value)}' for key, value in told.items())})"

@@ -7,88 +7,26 @@ from typing import Any, NamedTuple
 
 from pgsbench.plugins.registry import Registry
 
-
-class Card(NamedTuple):
-    """What a person wants to read about a built-in strategy before anything is imported."""
-
-    target: str
-    paper: str
-    summary: str
-
-
-#: Built-in strategies, plain text so that listing them imports nothing. `summary` is the first line of
-#: the class's docstring and `paper` is named in it; a test holds the two together.
-CARDS: dict[str, Card] = {
-    "none": Card("pgsbench.masking.random:NoMask", "arXiv 2103.00020", "Every patch is kept: plain CLIP."),
-    "random": Card(
-        "pgsbench.masking.random:Random", "arXiv 2208.07220", "Patches are kept uniformly at random."
-    ),
-    "flip": Card(
-        "pgsbench.masking.random:Flip",
-        "arXiv 2212.00794",
-        "FLIP: half of the patches at random, meant to be followed by unmasked tuning.",
-    ),
-    "grid": Card(
-        "pgsbench.masking.grid:Grid",
-        "arXiv 2111.06377",
-        "Patches are kept on a regular pattern: a checkerboard, one of four, every k-th.",
-    ),
-    "block": Card(
-        "pgsbench.masking.block:Block",
-        "arXiv 2106.08254",
-        "Random rectangles of patches are dropped: a structured control.",
-    ),
-    "oracle": Card(
-        "pgsbench.masking.oracle:Oracle",
-        "a control",
-        "Patches that show an object first, the rest at random: the ceiling of masks that keep objects.",
-    ),
-    "cluster": Card(
-        "pgsbench.masking.cluster:Cluster",
-        "arXiv 2405.08815",
-        "E-CLIP: patches that resemble one of a few random anchors are masked, as clusters.",
-    ),
-    "attentive": Card(
-        "pgsbench.masking.attentive:Attentive",
-        "arXiv 2212.08653",
-        "A-CLIP: patches that a moving average of the image tower attends to most are kept.",
-    ),
-    "centred": Card(
-        "pgsbench.masking.centred:Centred",
-        "arXiv 2403.15837",
-        "GLIP: random patches, the more the nearer to the centre, where photographers put things.",
-    ),
-    "resize": Card(
-        "pgsbench.masking.resize:Resize",
-        "arXiv 2305.07017",
-        "CLIPA: the whole picture at a smaller size, whose patches fit the budget.",
-    ),
-    "tome": Card(
-        "pgsbench.masking.tome:Tome",
-        "arXiv 2210.09461",
-        "Token Merging: all patches enter, and the most alike tokens merge before every further block.",
-    ),
-    "pgs": Card(
-        "pgsbench.masking.pgs:Pgs",
-        "arXiv 2503.17080",
-        "CLIP-PGS as the paper describes it: masks what resembles a few candidates, protects edges.",
-    ),
-    "pgs-mixed": Card(
-        "pgsbench.masking.pgs_mixed:PgsMixed",
-        "arXiv 2503.17080",
-        "CLIP-PGS tuned here, no published method: half of the kept patches are drawn at random.",
-    ),
-    "pgs-released": Card(
-        "pgsbench.masking.pgs_released:PgsReleased",
-        "arXiv 2503.17080",
-        "CLIP-PGS as its published code computes it, which is not what its paper says.",
-    ),
-}
-
+#: The docstring of each class is its description: what it does in the first line, its paper further down.
 STRATEGIES = Registry(
     "strategy",
     group="pgsbench.masking",
-    builtin={name: card.target for name, card in CARDS.items()},
+    builtin={
+        "none": "pgsbench.masking.random:NoMask",
+        "random": "pgsbench.masking.random:Random",
+        "flip": "pgsbench.masking.random:Flip",
+        "grid": "pgsbench.masking.grid:Grid",
+        "block": "pgsbench.masking.random:Block",
+        "oracle": "pgsbench.masking.guided:Oracle",
+        "cluster": "pgsbench.masking.cluster:Cluster",
+        "attentive": "pgsbench.masking.guided:Attentive",
+        "centred": "pgsbench.masking.random:Centred",
+        "resize": "pgsbench.masking.fewer_tokens:Resize",
+        "tome": "pgsbench.masking.fewer_tokens:Tome",
+        "pgs": "pgsbench.masking.pgs:Pgs",
+        "pgs-mixed": "pgsbench.masking.pgs_mixed:PgsMixed",
+        "pgs-released": "pgsbench.masking.pgs_released:PgsReleased",
+    },
 )
 
 
@@ -96,7 +34,7 @@ class Chosen(NamedTuple):
     """A default that scores have chosen: the seeds that chose flatter it, so reports name these seeds.
 
     How it was chosen: docs/results.md, "How `pgs` came to its defaults". Whoever chooses another default by
-    scores enters it in `CHOSEN_CHOSEN_DEFAULTS`.
+    scores enters it in `CHOSEN_DEFAULTS`.
 
     Attributes:
         strategy: Name of the strategy.

@@ -55,11 +55,12 @@ def mask(
     ratio: float | None = None,
     patch_size: int | tuple[int, int] = 16,
     seed: int = 0,
-    progress: float = 0.0,
     objects: Tensor | None = None,
     **fields: Any,
 ) -> Masks:
     """Choose which patches of pictures are kept, as `pgsbench train` does at step 0 of a run with this seed.
+
+    Strategies that compare tokens as a training goes on compare pixels alone, as no tower is here.
 
     Args:
         images: (b, 3, h, w) uint8, or float in [0, 1]; not normalised. What is left of h and w after whole
@@ -68,9 +69,6 @@ def mask(
         ratio: Share of the patches that is masked; None: the strategy's own.
         patch_size: Side of a patch in pixels, or (height, width).
         seed: Decides what is random. Equal seeds give equal masks, so give another one for every batch.
-        progress: Share of the training that is done, in [0, 1]. It must be 0 for strategies that compare
-            tokens as the training goes on (`pgs-released`; `pgs` and `cluster` with a `token_weight`), as
-            no tower is here to give them.
         objects: (b, h, w) maps, non-zero where a picture shows an object, for strategies such as `oracle`.
         **fields: Other fields of the strategy (`pgsbench masks show NAME`).
 
@@ -83,80 +81,50 @@ def mask(
         PluginError: There is no such strategy.
     """
     height, width = (patch_size, patch_size) if isinstance(patch_size, int) else patch_size
-    pixels = _as_bytes_or_shares(images, (height, width))
-    chosen = _strategy(strategy, ratio, fields)
-    in_a_tower = "attention" in chosen.needs and "looks at the attention of"
-    if isinstance(chosen, Resampler | Fuser):
-        in_a_tower = "drops no patches: it saves its tokens inside"
-    if in_a_tower:
+    pixels = _pixels(images, (height, width))
+    if isinstance(strategy, str):
+        strategy = configure(strategy, fields if ratio is None else {"mask_ratio": ratio, **fields})
+    elif ratio is not None or fields:
+        raise ConfigError("ratio and fields go with the name of a strategy, and this one is made already")
+    if "attention" in strategy.needs or isinstance(strategy, Resampler | Fuser):
         raise ConfigError(
-            f"this strategy {in_a_tower} an image tower, and there is none here",
+            "this strategy works inside an image tower, and there is none here",
             where="strategy",
-            value=_name(strategy),
+            value=type(strategy).__name__,
             way_out="attach it to a model: pgsbench.models.masked_tower.attach",
         )
-    if "tokens" in chosen.needs and progress > 0 and getattr(chosen, "token_weight", 1.0) > 0:
-        raise ConfigError(
-            "after the beginning of a training this strategy compares tokens of an image tower, and there is "
-            "none here",
-            where="progress",
-            value=progress,
-            way_out="leave progress at 0, or give `token_weight=0` where the strategy has it",
-        )
-    if "objects" in chosen.needs and objects is None:
+    if "objects" in strategy.needs and objects is None:
         raise DataError(
             "this strategy must know where the objects are",
             where="objects",
-            value=_name(strategy),
+            value=type(strategy).__name__,
             way_out="give maps (b, h, w) as `objects`, or choose another strategy",
         )
     h, w = (side // patch * patch for side, patch in zip(images.shape[-2:], (height, width), strict=True))
-    normalised = normalise(pixels[..., :h, :w], CLIP_MEAN, CLIP_STD)
     shares = None if objects is None else object_shares(objects[..., :h, :w], (height, width))
-    view = view_of(normalised, (height, width), objects=shares, progress=progress)
+    view = view_of(normalise(pixels[..., :h, :w], CLIP_MEAN, CLIP_STD), (height, width), objects=shares)
     with torch.no_grad():
         draws = Draws.of_batch(view.batch_size, seed=seed, device=images.device)
-        selection = select_checked(chosen, view, draws=draws)
+        selection = select_checked(strategy, view, draws=draws)
     keep, visible = selection.keep, selection.visible
     visible = torch.ones_like(keep, dtype=torch.bool) if visible is None else visible
     return Masks(keep, visible, selection.shown(view.num_patches), view.grid)
 
 
-def _strategy(strategy: str | Strategy, ratio: float | None, fields: dict[str, Any]) -> Strategy:
-    if isinstance(strategy, str):
-        given = fields if ratio is None else {"mask_ratio": ratio, **fields}
-        return configure(strategy, given)
-    if ratio is not None or fields:
+def _pixels(images: Tensor, patch_size: tuple[int, int]) -> Tensor:
+    # In 0 to 255: `normalise` divides by 255, so that a training's uint8 pictures give the very same numbers.
+    is_uint8 = isinstance(images, Tensor) and images.dtype == torch.uint8
+    if (
+        not isinstance(images, Tensor)
+        or not (is_uint8 or (images.is_floating_point() and bool(((images >= 0) & (images <= 1)).all())))
+        or images.ndim != 4
+        or images.shape[1] != 3
+        or not len(images)
+        or not all(1 <= patch <= side for patch, side in zip(patch_size, images.shape[2:], strict=True))
+    ):
         raise ConfigError(
-            "ratio and fields go with the name of a strategy, and this one is complete",
-            where="strategy",
-            value=_name(strategy),
-            way_out="set them where you make it",
-        )
-    return strategy
-
-
-def _name(strategy: str | Strategy) -> str:
-    return strategy if isinstance(strategy, str) else type(strategy).__name__
-
-
-def _as_bytes_or_shares(images: Tensor, patch_size: tuple[int, int]) -> Tensor:
-    # `normalise` divides by 255, so that a training's uint8 pictures give the very same numbers.
-    if not isinstance(images, Tensor):
-        raise ConfigError("must be a torch tensor", where="images", value=type(images).__name__)
-    if images.ndim != 4 or images.shape[1] != 3 or not len(images):
-        raise ConfigError("must be (b, 3, h, w)", where="images", value=tuple(images.shape))
-    if min(patch_size) < 1 or images.shape[2] < patch_size[0] or images.shape[3] < patch_size[1]:
-        raise ConfigError("no whole patch fits into the pictures", where="patch_size", value=patch_size)
-    if images.dtype == torch.uint8:
-        return images
-    if not images.is_floating_point():
-        raise ConfigError("must be uint8, or float in [0, 1]", where="images", value=str(images.dtype))
-    low, high = images.aminmax()
-    if not (low >= 0 and high <= 1):
-        raise ConfigError(
-            "floating-point pictures must lie in [0, 1]; they are normalised here",
+            f"must be a tensor (b, 3, h, w) of uint8 or of floats in [0, 1] that holds a {patch_size} patch",
             where="images",
-            value=f"from {low:.3g} to {high:.3g}",
+            value=(str(images.dtype), *images.shape) if isinstance(images, Tensor) else type(images).__name__,
         )
-    return images.float() * 255
+    return images if is_uint8 else images.float() * 255

@@ -184,15 +184,6 @@ class Strategy(Protocol):
 
 
 @runtime_checkable
-class AttentionStrategy(Strategy, Protocol):
-    """A strategy that needs "attention": it says how slowly the tower that pays it follows."""
-
-    @property
-    def ema_momentum(self) -> float:
-        """Weight of the moving average's past at the start of the training, in [0, 1]; it rises to 1."""
-
-
-@runtime_checkable
 class Resampler(Strategy, Protocol):
     """A strategy that wants the whole picture at another size; `select` then sees that size's grid."""
 
@@ -243,13 +234,6 @@ def num_kept(num_patches: int, mask_ratio: float) -> int:
     """Return how many of `num_patches` stay at `mask_ratio`: floor(n (1 - r)), and at least one."""
     # Without the tolerance 10 * (1 - 0.7) = 3.0000000000000004 is fine, but 10 * (1 - 0.9) floors to 0.
     return max(1, math.floor(num_patches * (1.0 - mask_ratio) + 1e-9))
-
-
-def check_chooses_patches(strategy: Strategy, *, option: str) -> None:
-    """Raise ValueError for a strategy that has no dropped patches: `option` does nothing for it."""
-    if isinstance(strategy, Resampler | Fuser):
-        name = type(strategy).__name__
-        raise ValueError(f"{option} goes with strategies that choose patches, and {name} keeps all of them")
 
 
 def check_ratio(name: str, value: float) -> None:

@@ -8,24 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pgsbench.masking.base import (
-    Need,
-    PatchView,
-    Selection,
-    check_range,
-    check_ratio,
-    keep_all,
-    num_kept,
-)
+from pgsbench.masking.base import Need, PatchView, Selection, check_range, check_ratio, keep_all, num_kept
 from pgsbench.masking.noise import Draws
-from pgsbench.masking.ops import (
-    add_cosines,
-    add_inner,
-    channel_means,
-    order_ascending,
-    patchify,
-    patterns,
-)
+from pgsbench.masking.ops import add_cosines, add_inner, channel_means, order_ascending, patchify, patterns
 
 
 @dataclass(frozen=True)

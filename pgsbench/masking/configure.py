@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 from pydantic_core import to_jsonable_python
 
@@ -19,21 +19,9 @@ from pgsbench.masking.text.base import TextNeed, TextStrategy
 from pgsbench.plugins.from_values import build, load_class
 from pgsbench.plugins.registry import Registry, blaming
 
-
-class Option(NamedTuple):
-    """What every strategy can do besides choosing patches: a key of a study's `strategy`.
-
-    Attributes:
-        wrap: Class of the strategy that does it, made of another strategy and the value.
-        off: The value that leaves it out.
-    """
-
-    wrap: type[Any]
-    off: Any
-
-
-#: In the order in which they are applied.
-OPTIONS = {"merge": Option(Merged, None), "views": Option(ManyViews, 1)}
+#: What every strategy can do besides choosing patches: a key of a study's `strategy` -> the class that does
+#: it, made of another strategy and the value, and the value that leaves it out. Applied in this order.
+OPTIONS: dict[str, tuple[type[Any], Any]] = {"merge": (Merged, None), "views": (ManyViews, 1)}
 
 
 def configure(
@@ -49,7 +37,7 @@ def configure(
 
     Raises:
         PluginError: The class cannot be found, imported or made, or is no strategy.
-        ConfigError: Unknown or missing fields, wrong types, values out of range; all of them at once.
+        ConfigError: Unknown or missing fields, wrong types, and the first value out of range, all at once.
     """
     kind = strategy_class(name, where=where, relative_to=relative_to)
     own = {field.name for field in dataclasses.fields(kind)}
@@ -60,19 +48,13 @@ def configure(
         STRATEGIES, name, kind, fields, where=where, read=read, other_keys=OPTIONS.keys() - own
     )
     for key, value in options.items():
-        strategy = _with_option(strategy, key, value, where=f"{where}.{key}")
+        wrap, off = OPTIONS[key]
+        if value != off or type(value) is not type(off):
+            try:
+                strategy = wrap(strategy, value)
+            except ValueError as error:
+                raise ConfigError(str(error), where=f"{where}.{key}", value=value) from error
     return strategy
-
-
-def _with_option(strategy: Strategy, key: str, value: Any, *, where: str) -> Strategy:
-    option = OPTIONS[key]
-    if value == option.off and type(value) is type(option.off):
-        return strategy
-    try:
-        wrapped: Strategy = option.wrap(strategy, value)
-    except ValueError as error:
-        raise ConfigError(str(error), where=where, value=value) from error
-    return wrapped
 
 
 def configure_text(
@@ -103,10 +85,12 @@ def _class(
 ) -> type[Any]:
     kind = load_class(registry, name, where=where, relative_to=relative_to)
     with blaming(f"the class of this {registry.kind} raises when it is looked at", where=where, value=name):
-        missing = _what_is_missing(kind, needs, budget)
-    if missing:
+        is_one = _is_strategy(kind, needs, budget)
+    if not is_one:
         raise PluginError(
-            f"this is no {registry.kind}: " + "; ".join(missing),
+            f"this is no {registry.kind}: a class with `@dataclass(frozen=True)`, `needs`, a frozenset of "
+            f"{', '.join(map(repr, needs))} or of none, `select(self, view, *, draws)` and `{budget}`, a "
+            "field or property; with 'attention' in `needs` also `ema_momentum`",
             where=where,
             value=name,
             way_out="see docs/add-a-strategy.md, and test it with StrategyContract or TextStrategyContract",
@@ -114,34 +98,27 @@ def _class(
     return kind
 
 
+def _is_strategy(kind: object, needs_known: Sequence[str], budget: str) -> bool:
+    if not isinstance(kind, type) or not dataclasses.is_dataclass(kind):
+        return False
+    needs, select = getattr(kind, "needs", None), getattr(kind, "select", None)
+    if not isinstance(needs, frozenset) or not needs <= set(needs_known) or not callable(select):
+        return False
+    names = {field.name for field in dataclasses.fields(kind)}
+    wanted = {budget, "ema_momentum"} if "attention" in needs else {budget}
+    return (
+        getattr(kind, "__dataclass_params__").frozen  # noqa: B009  # mypy does not know it
+        and list(inspect.signature(select).parameters) == ["self", "view", "draws"]
+        and all(name in names or hasattr(kind, name) for name in wanted)
+    )
+
+
 def fields_of(strategy: Strategy | TextStrategy) -> dict[str, Any]:
     """Return every field of a strategy, defaults included, as JSON-ready values; options that are on, too."""
-    for key, option in OPTIONS.items():
-        if isinstance(strategy, option.wrap):
+    for key, (wrap, _) in OPTIONS.items():
+        if isinstance(strategy, wrap):
             return {**fields_of(strategy.strategy), key: getattr(strategy, key)}
     fields = dataclasses.fields(strategy)  # type: ignore[arg-type]  # the protocol cannot say "dataclass"
     values = {field.name: getattr(strategy, field.name) for field in fields if field.init}
     plain: dict[str, Any] = to_jsonable_python(values)
     return plain
-
-
-def _what_is_missing(kind: object, needs_known: Sequence[str], budget: str) -> list[str]:
-    """Return what a class lacks to be a strategy, each as half a sentence."""
-    if not isinstance(kind, type):
-        return [f"it is {type(kind).__name__!r} and no class"]
-    missing = []
-    parameters = getattr(kind, "__dataclass_params__", None)
-    if parameters is None or not parameters.frozen:
-        missing.append("decorate it with `@dataclass(frozen=True)`")
-    needs, wanted = getattr(kind, "needs", None), {budget}
-    if not isinstance(needs, frozenset) or not needs <= set(needs_known):
-        missing.append(f"`needs` must be a frozenset of {', '.join(map(repr, needs_known))}, perhaps empty")
-    elif "attention" in needs:
-        wanted.add("ema_momentum")
-    select = getattr(kind, "select", None)
-    if not callable(select) or list(inspect.signature(select).parameters) != ["self", "view", "draws"]:
-        missing.append("it lacks the method `select(self, view, *, draws)`")
-    names = {field.name for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else set()
-    return missing + [
-        f"it lacks a field or property `{name}`" for name in sorted(wanted - names) if not hasattr(kind, name)
-    ]

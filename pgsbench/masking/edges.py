@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-EdgeOperator = Literal["sobel", "canny", "none"]
+EdgeOperator = Literal["sobel", "none"]
 
 _LUMINANCE = (0.299, 0.587, 0.114)
-_HYSTERESIS_ROUNDS = 8
 
 #: Strengths that differ by less are equal but for round-off; a share of the picture's strongest light.
 _ROUND_OFF = 5e-7
@@ -26,8 +24,7 @@ def edge_map(
     Args:
         images: (b, c, h, w) pictures.
         patch_size: (height, width) of a patch in pixels.
-        operator: "sobel" averages the gradient over the patch, "canny" counts its edge pixels, "none"
-            finds no edge anywhere.
+        operator: "sobel" averages the gradient over the patch, "none" finds no edge anywhere.
         spread: Radius in patches over which the strength is averaged before ranking; 0 does nothing.
 
     Returns:
@@ -39,14 +36,11 @@ def edge_map(
     if operator == "none":
         return torch.zeros(b, grid[0] * grid[1], device=images.device)
     light = luminance(images)
-    if operator == "sobel":
-        pixels, scale = magnitude(*gradient(light)), light.abs().amax(dim=(1, 2))
-    else:
-        pixels, scale = canny(light), light.new_ones(b)
-    strength = patch_means(pixels, patch_size)
+    strength = patch_means(magnitude(*gradient(light)), patch_size)
     if spread:
         size = 2 * spread + 1
         strength = F.avg_pool2d(strength, size, stride=1, padding=spread, count_include_pad=False)
+    scale = light.abs().amax(dim=(1, 2))
     return rank(strength.flatten(1), tolerance=_ROUND_OFF * scale[:, None])
 
 
@@ -81,53 +75,6 @@ def patch_means(pixels: Tensor, patch_size: tuple[int, int]) -> Tensor:
     height, width = patch_size
     sums = pixels.view(b, h // height, height, w).sum(dim=2)
     return sums.view(b, h // height, w // width, width).sum(dim=3) / (height * width)
-
-
-def canny(light: Tensor, *, low: float = 0.1, high: float = 0.2) -> Tensor:
-    """Return edge pixels (b, h, w), 0 or 1, by Canny's method on (b, h, w).
-
-    Gaussian blur (5 x 5, sigma 1), Sobel, non-maximum suppression in four directions, and hysteresis
-    between two thresholds given as shares of each image's strongest gradient. Deviation: hysteresis runs
-    a fixed number of rounds, since a test of convergence would make the device wait for the host.
-    """
-    x, y = gradient(blur(light))
-    size = magnitude(x, y)
-    thin = size * _is_ridge(size, x, y)
-    strongest = size.amax(dim=(1, 2), keepdim=True)
-    # A picture without any gradient has no edge: `>` keeps 0 > 0 out.
-    weak = thin > low * strongest
-    edges = (thin > high * strongest).float()
-    for _ in range(_HYSTERESIS_ROUNDS):
-        edges = F.max_pool2d(edges, 3, stride=1, padding=1) * weak
-    return edges
-
-
-def blur(light: Tensor) -> Tensor:
-    """Return (b, h, w) smoothed by a 5 x 5 Gaussian of sigma 1, edges replicated."""
-    inner, outer = math.exp(-0.5), math.exp(-2.0)
-    centre = 1.0 / (1.0 + 2.0 * inner + 2.0 * outer)
-    p = F.pad(light[:, None], (2, 2, 2, 2), mode="replicate")[:, 0]
-    p = (p[:, 1:-3] + p[:, 3:-1]).mul_(inner).add_(p[:, :-4] + p[:, 4:], alpha=outer).add_(p[:, 2:-2])
-    p = (
-        (p[:, :, 1:-3] + p[:, :, 3:-1])
-        .mul_(inner)
-        .add_(p[:, :, :-4] + p[:, :, 4:], alpha=outer)
-        .add_(p[:, :, 2:-2])
-    )
-    return p.mul_(centre * centre)
-
-
-def _is_ridge(size: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    # True where a pixel is at least as strong as both neighbours along its gradient, quantised to 45 degrees.
-    h, w = size.shape[-2:]
-    padded = F.pad(size, (1, 1, 1, 1))
-    sector = torch.round(torch.atan2(y, x) / (torch.pi / 4)).int() % 4
-    ridge = torch.zeros_like(size, dtype=torch.bool)
-    for index, (dy, dx) in enumerate([(0, 1), (1, 1), (1, 0), (1, -1)]):
-        ahead = padded[:, 1 + dy : 1 + dy + h, 1 + dx : 1 + dx + w]
-        behind = padded[:, 1 - dy : 1 - dy + h, 1 - dx : 1 - dx + w]
-        ridge |= (sector == index) & (size >= ahead) & (size >= behind)
-    return ridge
 
 
 def rank(values: Tensor, *, tolerance: Tensor | float = 0.0) -> Tensor:

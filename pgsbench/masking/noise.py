@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import math
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -25,12 +25,10 @@ def _signed(number: int, bits: int) -> int:
 
 
 # Odd multipliers of known mixers: splitmix64's, and one of "lowbias32" (github.com/skeeto/hash-prospector).
-_GOLDEN = np.array(_signed(0x9E3779B97F4A7C15, 64))
-_MIX = np.array(_signed(0xBF58476D1CE4E5B9, 64))
-_B = np.array(_signed(0x846CA68B, 32), dtype=np.int32)
+_GOLDEN, _MIX = _signed(0x9E3779B97F4A7C15, 64), _signed(0xBF58476D1CE4E5B9, 64)
+_B = _signed(0x846CA68B, 32)
 #: Makes the upper word of a key odd, so that a multiplication by it loses nothing.
-_ODD = np.array(1 << 32)
-_HALF, _STEP = np.array(0.5, np.float32), np.array(2.0**-24, np.float32)
+_ODD = 1 << 32
 
 
 class Draws:
@@ -71,15 +69,8 @@ class Draws:
 
         Row i depends on sample i alone, whatever the others are and however many.
         """
-        if self._samples.device.type != "cpu":
-            return self._on_device(*shape)
-        # numpy's calls cost a fraction of torch's
-        numbers = _hashed(self._samples.numpy(), self._start(), _words(math.prod(shape)))
-        return torch.from_numpy(numbers).view(-1, *shape)
-
-    def _on_device(self, *shape: int) -> Tensor:
-        words = _words_on(math.prod(shape), self._samples.device)
-        return _hashed_on_device(self._samples, self._start(), words).view(-1, *shape)
+        words = _words(math.prod(shape), self._samples.device)
+        return _hashed(self._samples, self._start(), words).view(-1, *shape)
 
     def _start(self) -> int:
         digest = hashlib.blake2b(f"{self._place}/{self.count}".encode(), digest_size=8).digest()
@@ -87,48 +78,24 @@ class Draws:
         return int.from_bytes(digest, "little", signed=True)
 
 
-def _hashed(samples: Any, start: int, words: Any) -> Any:
+def _hashed(samples: Tensor, start: int, words: Tensor) -> Tensor:
     # (b,) int64 and (n,) int32 to (b, n) float32, in place wherever that saves memory.
     key = samples * _GOLDEN
     key += start
     key ^= key >> 32
     key *= _MIX
     key |= _ODD
-    pair = key.view(np.int32).reshape(-1, 2)
+    pair = key.view(torch.int32).view(-1, 2)
     number = pair[:, :1] ^ words
     number *= pair[:, 1:]
     number ^= number >> 16
     number *= _B
     number >>= 8
-    share = number.astype(np.float32)
-    share *= _STEP
-    share += _HALF
-    return share
-
-
-def _hashed_on_device(samples: Tensor, start: int, words: Tensor) -> Tensor:
-    # The same, with torch.
-    key = samples * int(_GOLDEN)
-    key += start
-    key ^= key >> 32
-    key *= int(_MIX)
-    key |= int(_ODD)
-    pair = key.view(torch.int32).view(-1, 2)
-    number = pair[:, :1] ^ words
-    number *= pair[:, 1:]
-    number ^= number >> 16
-    number *= int(_B)
-    number >>= 8
-    return number.to(torch.float32).mul_(float(_STEP)).add_(float(_HALF))
+    return number.to(torch.float32).mul_(2.0**-24).add_(0.5)
 
 
 @lru_cache  # a device waits for the host once for each length
-def _words_on(length: int, device: torch.device) -> Tensor:
-    return torch.from_numpy(_words(length)).to(device)
-
-
-@lru_cache
-def _words(length: int) -> Any:
+def _words(length: int, device: torch.device) -> Tensor:
     # (n,) int32: a different word for each element, murmur3's last steps on its number.
     word = np.arange(1, length + 1, dtype=np.uint32)
     word ^= word >> np.uint32(16)
@@ -136,4 +103,4 @@ def _words(length: int) -> Any:
     word ^= word >> np.uint32(13)
     word *= np.uint32(0xC2B2AE35)
     word ^= word >> np.uint32(16)
-    return word.view(np.int32)
+    return torch.from_numpy(word.view(np.int32)).to(device)

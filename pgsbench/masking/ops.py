@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pgsbench.masking.base import Selection, num_kept
 from pgsbench.masking.noise import Draws
 
 #: A patch whose pixels deviate less than this from their mean, in normalised units, has no pattern.
@@ -30,6 +31,12 @@ def order_ascending(score: Tensor, *, draws: Draws) -> Tensor:
     """Return the indices (b, n) that sort each row of (b, n) scores; equal scores in random order."""
     shuffle = draws.uniform(score.shape[1]).argsort(dim=1)
     return shuffle.gather(1, score.gather(1, shuffle).argsort(dim=1))
+
+
+def keep_lowest(score: Tensor, mask_ratio: float, *, draws: Draws) -> Selection:
+    """Keep the ``floor(n (1 - mask_ratio))`` patches with the lowest of (b, n) scores; of equal ones any."""
+    order = order_ascending(score, draws=draws)
+    return Selection(order[:, : num_kept(score.shape[1], mask_ratio)].sort(dim=1).values)
 
 
 def patchify(images: Tensor, patch_size: tuple[int, int]) -> Tensor:

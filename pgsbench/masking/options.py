@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, get_args
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
-from torch import Tensor
 
-from pgsbench.masking.base import Need, PatchView, Selection, Strategy, check_chooses_patches
+from pgsbench.masking.base import Fuser, Need, PatchView, Resampler, Selection, Strategy
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.ops import patchify
 from pgsbench.masking.token_counts import patch_tokens
@@ -26,7 +25,9 @@ class Wrapped:
     strategy: Strategy
 
     def __post_init__(self) -> None:
-        check_chooses_patches(self.strategy, option=self.option)
+        if isinstance(self.strategy, Resampler | Fuser):
+            name = type(self.strategy).__name__
+            raise ValueError(f"{self.option} goes with strategies that drop patches, and {name} keeps all")
 
     @property
     def needs(self) -> frozenset[Need]:
@@ -38,6 +39,10 @@ class Wrapped:
         """Share of the patches that the strategy drops."""
         return self.strategy.mask_ratio
 
+    def num_tokens(self, grid: tuple[int, int]) -> int:
+        """Return the patch tokens that enter the tower, of one view."""
+        return patch_tokens(self.strategy, grid)
+
     @property
     def ema_momentum(self) -> float:
         """That of the strategy, where it has one."""
@@ -45,23 +50,13 @@ class Wrapped:
         return momentum
 
 
-Merge = Literal["nearest", "one"]
-
-
 @dataclass(frozen=True)
 class Merged(Wrapped):
-    """nearest or one: dropped patches are averaged into kept tokens instead of thrown away; null: not.
+    """nearest: dropped patches are averaged into kept tokens instead of thrown away; null: not.
 
-    * ``nearest``: each joins the kept patch whose pixels are nearest (smallest squared distance), so that
-      the mean loses least.
-    * ``one``: all together become one more token, as the inattentive tokens of EViT (arXiv 2202.07800,
-      section 3.2) do.
-
-    Attention counts a token as often as it has absorbed patches (arXiv 2210.09461, section 3, "proportional
-    attention"); what is averaged are the embeddings with their position code.
-
-    Deviations from EViT: it merges between blocks, weighted by the class token's attention; here patches
-    merge once, before the first block, and count alike.
+    Each joins the kept patch whose pixels are nearest (smallest squared distance), so that the mean loses
+    least. Attention counts a token as often as it has absorbed patches (arXiv 2210.09461, section 3,
+    "proportional attention"); what is averaged are the embeddings with their position code.
 
     Set ``strategy.merge: nearest`` in a study; this class is what that makes.
 
@@ -71,24 +66,17 @@ class Merged(Wrapped):
     """
 
     option: ClassVar[str] = "merge"
-    merge: Merge
+    merge: str = "nearest"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.merge not in get_args(Merge):
-            raise ValueError(
-                f"merge must be one of {', '.join(get_args(Merge))}, or null, not {self.merge!r}"
-            )
+        if self.merge != "nearest":
+            raise ValueError(f"merge must be nearest or null, not {self.merge!r}")
 
     @property
     def needs(self) -> frozenset[Need]:
         """What the strategy needs, and pictures to compare patches."""
-        return self.strategy.needs | ({"images"} if self.merge == "nearest" else set())
-
-    def num_tokens(self, grid: tuple[int, int]) -> int:
-        """Return the patch tokens of a picture, the common one included."""
-        kept = patch_tokens(self.strategy, grid)
-        return kept + 1 if self.merge == "one" and kept < grid[0] * grid[1] else kept
+        return self.strategy.needs | {"images"}
 
     @torch.no_grad()
     def select(self, view: PatchView, *, draws: Draws) -> Selection:
@@ -96,40 +84,18 @@ class Merged(Wrapped):
         chosen = self.strategy.select(view, draws=draws)
         if chosen.keep.shape[1] == view.num_patches:
             return chosen
-        return _into_one(chosen, view) if self.merge == "one" else _into_nearest(chosen, view)
-
-
-def _into_nearest(chosen: Selection, view: PatchView) -> Selection:
-    assert view.images is not None
-    patches = patchify(view.images.float(), view.patch_size)
-    kept = patches.gather(1, chosen.keep[:, :, None].expand(-1, -1, patches.shape[2]))
-    distance = torch.cdist(patches, kept)  # (b, n, k)
-    if chosen.visible is not None:
-        distance = distance.masked_fill(~chosen.visible[:, None, :], torch.inf)
-    into = _shown_stay(distance.argmin(dim=2), chosen, view.num_patches)
-    return Selection(chosen.keep, chosen.visible, chosen.diagnostics, into)
-
-
-def _into_one(chosen: Selection, view: PatchView) -> Selection:
-    # The first dropped patch lends the common token its place in the row.
-    kept = torch.zeros(view.batch_size, view.num_patches, dtype=torch.bool, device=view.device)
-    kept.scatter_(1, chosen.keep, True)
-    place = kept.int().argmin(dim=1, keepdim=True)
-    keep, order = torch.cat([chosen.keep, place], dim=1).sort(dim=1)
-    visible = None
-    if chosen.visible is not None:
-        visible = torch.cat([chosen.visible, torch.ones_like(place, dtype=torch.bool)], dim=1)
-        visible = visible.gather(1, order)
-    column = torch.searchsorted(keep, place).expand(-1, view.num_patches)
-    widened = Selection(keep, visible, chosen.diagnostics)
-    return replace(widened, into=_shown_stay(column, widened, view.num_patches))
-
-
-def _shown_stay(into: Tensor, chosen: Selection, num_patches: int) -> Tensor:
-    # Patches that are shown go nowhere but to their own columns.
-    columns = torch.arange(chosen.keep.shape[1], device=into.device).expand_as(chosen.keep)
-    own = torch.zeros_like(into).scatter(1, chosen.keep, columns)
-    return torch.where(chosen.shown(num_patches), own, into)
+        assert view.images is not None
+        patches = patchify(view.images.float(), view.patch_size)
+        kept = patches.gather(1, chosen.keep[:, :, None].expand(-1, -1, patches.shape[2]))
+        distance = torch.cdist(patches, kept)  # (b, n, k)
+        if chosen.visible is not None:
+            distance = distance.masked_fill(~chosen.visible[:, None, :], torch.inf)
+        # Patches that are shown go nowhere but to their own columns.
+        columns = torch.arange(chosen.keep.shape[1], device=view.device).expand_as(chosen.keep)
+        nearest = distance.argmin(dim=2)
+        own = torch.zeros_like(nearest).scatter(1, chosen.keep, columns)
+        into = torch.where(chosen.shown(view.num_patches), own, nearest)
+        return Selection(chosen.keep, chosen.visible, chosen.diagnostics, into)
 
 
 @dataclass(frozen=True)
@@ -156,10 +122,6 @@ class ManyViews(Wrapped):
         super().__post_init__()
         if type(self.views) is not int or not 2 <= self.views <= 64:
             raise ValueError(f"views must be a whole number from 2 to 64, not {self.views!r}")
-
-    def num_tokens(self, grid: tuple[int, int]) -> int:
-        """Return the patch tokens of one view."""
-        return patch_tokens(self.strategy, grid)
 
     def select(self, view: PatchView, *, draws: Draws) -> Selection:
         """Stack what the strategy selects, one draw after another."""

@@ -9,15 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pgsbench.masking.base import (
-    Need,
-    PatchView,
-    Selection,
-    check_range,
-    check_ratio,
-    keep_all,
-    num_kept,
-)
+from pgsbench.masking.base import Need, PatchView, Selection, check_range, check_ratio, keep_all, num_kept
 from pgsbench.masking.edges import EdgeOperator, edge_map
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.ops import (

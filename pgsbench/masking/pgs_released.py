@@ -10,15 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pgsbench.masking.base import (
-    Need,
-    PatchView,
-    Selection,
-    check_range,
-    check_ratio,
-    keep_all,
-    num_kept,
-)
+from pgsbench.masking.base import Need, PatchView, Selection, check_range, check_ratio, keep_all, num_kept
 from pgsbench.masking.noise import Draws
 
 #: The published code divides the epoch by this number, whatever the length of the training.
@@ -55,7 +47,6 @@ class PgsReleased:
     Deviations from the code: patches of any size (16 pixels are built in there); indices ascend; its
     attention bias is left out. That bias adds 1 between unmasked patches, is laid out for other samples
     and heads than it is made for, and hides nothing: docs/findings.md measures what it does.
-    `attention_bias` builds it all the same, so that its cost can be measured.
 
     Args:
         mask_ratio: Least share of the patches that is dropped, 0.5 or 0.3 there; 0 keeps all.
@@ -174,21 +165,6 @@ def oscillating_normalisation(similarity: Tensor) -> Tensor:
         row_sums, column_sums = matrix.sum(dim=2, keepdim=True), matrix.sum(dim=1, keepdim=True)
         matrix = matrix / (row_sums + OTN_EPS) / (column_sums + OTN_EPS)
     return matrix
-
-
-def attention_bias(masked: Tensor, keep: Tensor, *, num_heads: int) -> Tensor:
-    """Return the bias (b * heads, k + 1, k + 1) that the published code adds to the attention logits.
-
-    It is 1 where query and key are both unmasked, else 0, and laid out head by head although attention
-    reads it picture by picture. The class token counts as unmasked here.
-
-    Args:
-        masked: (b, n) bool, True where a patch is masked.
-        keep: (b, k) indices of the kept patches.
-        num_heads: Attention heads of the tower.
-    """
-    unmasked = F.pad((~masked).gather(1, keep).float(), (1, 0), value=1.0)
-    return (unmasked[:, :, None] * unmasked[:, None, :]).repeat(num_heads, 1, 1)
 
 
 def _cosines(features: Tensor) -> Tensor:

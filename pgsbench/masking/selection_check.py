@@ -28,7 +28,7 @@ def select_checked(strategy: Strategy, view: PatchView, *, draws: Draws) -> Sele
     limited = view.limited_to(strategy.needs)
     with _checking(strategy, get_args(Need)) as place:
         selection = strategy.select(limited, draws=draws)
-    if problem := _problem(selection, view):
+    if problem := broken_rule(selection, view):
         raise PluginError(problem, where=place, way_out=_WAY_OUT)
     return selection
 
@@ -37,7 +37,7 @@ def text_select_checked(strategy: TextStrategy, view: TextView, *, draws: Draws)
     """Let a text strategy choose, and check what it answers; see `select_checked`."""
     with _checking(strategy, get_args(TextNeed)) as place:
         stays = strategy.select(view, draws=draws)
-    if problem := broken_rule(stays, view, strategy.keep):
+    if problem := broken_text_rule(stays, view, strategy.keep):
         raise PluginError(problem, where=place, way_out=_WAY_OUT)
     return stays
 
@@ -58,56 +58,40 @@ def _checking(strategy: Strategy | TextStrategy, needs_known: Iterable[str]) -> 
         ) from error
 
 
-def _problem(selection: object, view: PatchView) -> str:
-    """Return which rule of `Selection` is broken; empty where none is."""
+def broken_rule(selection: object, view: PatchView) -> str:
+    """Return which rule of `Selection` an answer breaks; empty where it breaks none."""
     if not isinstance(selection, Selection):
         return f"`select` must return a Selection, not {type(selection).__name__}"
-    keep, visible, n = selection.keep, selection.visible, view.num_patches
-    if not isinstance(keep, Tensor) or keep.dtype != torch.int64 or keep.device != view.device:
-        return f"`keep` must be an int64 tensor on {view.device}, not {_kind(keep)}"
-    if keep.ndim not in (2, 3) or keep.shape[-2] != view.batch_size or not 1 <= keep.shape[-1] <= n:
-        return f"`keep` must be ({view.batch_size}, k) with k from 1 to {n}, not {tuple(keep.shape)}"
-    low, high = int(keep.min()), int(keep.max())
-    if low < 0 or high >= n:
-        return f"`keep` must hold indices from 0 to {n - 1}, not from {low} to {high}"
-    if bool((keep.diff(dim=-1) <= 0).any()):
-        return "the indices in each row of `keep` must ascend, none twice"
-    return _problem_of_visible(visible, keep) or _problem_of_into(selection, n)
-
-
-def _problem_of_visible(visible: object, keep: Tensor) -> str:
-    if visible is None:
-        return ""
-    if not isinstance(visible, Tensor) or visible.dtype != torch.bool or visible.device != keep.device:
-        return f"`visible` must be a bool tensor on {keep.device}, not {_kind(visible)}"
-    if visible.shape != keep.shape:
-        return f"`visible` must have the shape of `keep`, {tuple(keep.shape)}, not {tuple(visible.shape)}"
-    if not bool(visible.any(dim=-1).all()):
-        return "`visible` must leave at least one patch of each picture"
-    return ""
-
-
-def _problem_of_into(selection: Selection, n: int) -> str:
-    keep, into = selection.keep, selection.into
+    keep, visible, into = selection.keep, selection.visible, selection.into
+    b, n, device = view.batch_size, view.num_patches, view.device
+    if not _is(keep, torch.int64, device) or keep.ndim not in (2, 3) or keep.shape[-2] != b:
+        return f"`keep` must be an int64 tensor ({b}, k) on {device}"
+    k = keep.shape[-1]
+    if not 1 <= k <= n or int(keep.min()) < 0 or int(keep.max()) >= n or bool((keep.diff(dim=-1) <= 0).any()):
+        return f"each row of `keep` must hold indices from 0 to {n - 1}, one or more, that ascend, none twice"
+    if visible is not None and (
+        not _is(visible, torch.bool, device)
+        or visible.shape != keep.shape
+        or not bool(visible.any(dim=-1).all())
+    ):
+        return "`visible` must be a bool tensor of the shape of `keep` that leaves a patch of each picture"
     if into is None:
         return ""
-    shape = (*keep.shape[:-1], n)
-    if not isinstance(into, Tensor) or into.dtype != torch.int64 or into.shape != shape:
-        return f"`into` must be an int64 tensor of shape {shape}, not {_kind(into)}"
-    if int(into.min()) < -1 or int(into.max()) >= keep.shape[-1]:
-        return f"`into` must hold columns of `keep`, from 0 to {keep.shape[-1] - 1}, or -1"
-    own = into.gather(-1, keep) == torch.arange(keep.shape[-1], device=keep.device)
-    shown = own if selection.visible is None else own | ~selection.visible
-    return "" if bool(shown.all()) else "`into` must send each shown patch to its own column of `keep`"
+    rule = f"`into` must send each of {n} patches to a column of `keep`, a shown one to its own, or to -1"
+    if not _is(into, torch.int64, device) or into.shape != (*keep.shape[:-1], n):
+        return rule
+    if int(into.min()) < -1 or int(into.max()) >= k:
+        return rule
+    own = into.gather(-1, keep) == torch.arange(k, device=device)
+    shown = own if visible is None else own | ~visible
+    return "" if bool(shown.all()) else rule
 
 
-def _kind(value: object) -> str:
-    if isinstance(value, Tensor):
-        return f"{str(value.dtype).removeprefix('torch.')} on {value.device}"
-    return type(value).__name__
+def _is(value: object, dtype: torch.dtype, device: torch.device) -> bool:
+    return isinstance(value, Tensor) and value.dtype == dtype and value.device == device
 
 
-def broken_rule(stays: object, view: TextView, keep: int | None) -> str:
+def broken_text_rule(stays: object, view: TextView, keep: int | None) -> str:
     """Return which rule an answer breaks; empty where it breaks none."""
     if not isinstance(stays, Tensor) or stays.dtype != torch.bool or stays.shape != view.ids.shape:
         return f"`select` must return a bool tensor of the shape {view.shape}"

@@ -19,8 +19,6 @@ import dataclasses
 import json
 import pickle
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, ClassVar, get_args
 
 import numpy as np
@@ -28,19 +26,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from pgsbench.masking.base import (
-    BlockView,
-    Fuser,
-    Need,
-    PatchView,
-    Resampler,
-    Selection,
-    Strategy,
-    num_kept,
-)
+from pgsbench.masking.base import BlockView, Fuser, Need, PatchView, Resampler, Selection, Strategy, num_kept
 from pgsbench.masking.configure import fields_of
 from pgsbench.masking.noise import Draws
-from pgsbench.masking.options import ManyViews, Merged
+from pgsbench.masking.options import Wrapped
+from pgsbench.masking.selection_check import broken_rule
 from pgsbench.masking.token_counts import token_count
 
 #: (grid, patch size, batch size): square, wide, tall, odd and single-image batches.
@@ -96,44 +86,65 @@ def draws_for(view: PatchView, seed: int = 0) -> Draws:
     return Draws.of_batch(view.batch_size, seed=seed, device=view.device)
 
 
-@contextmanager
-def global_generators(seed: int) -> Iterator[None]:
-    """Seed the generators that a process has, and put them back afterwards."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.default_generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
+def global_states() -> list[bytes]:
+    """Return the states of the generators that a process has: Python's, numpy's and torch's."""
+    states = (random.getstate(), np.random.get_state(legacy=False), torch.get_rng_state().tolist())
+    return [pickle.dumps(state) for state in states]
 
 
-def global_states() -> dict[str, bytes]:
-    """Return the states of the generators that a process has."""
-    states = {"python": random.getstate(), "numpy": np.random.get_state(legacy=False)}
-    return {name: pickle.dumps(state) for name, state in states.items()} | {
-        "torch": torch.get_rng_state().numpy().tobytes()
-    }
+class PureContract:
+    """What strategies for pictures and for captions have in common. The view is a fixture, ``view``."""
+
+    protocol: ClassVar[Any]
+    all_needs: ClassVar[frozenset[str]]
+
+    def draws(self, view: Any, seed: int = 0) -> Draws:
+        """Return what a strategy draws from for a view, as at the first step of a training."""
+        raise NotImplementedError
+
+    def select(self, strategy: Any, view: Any, seed: int = 0) -> Any:
+        """Return the strategy's answer to what it needs of a batch."""
+        return strategy.select(view.limited_to(strategy.needs), draws=self.draws(view, seed))
+
+    def same(self, first: Any, second: Any) -> bool:
+        """Tell whether two answers are equal."""
+        return torch.equal(first, second)
+
+    def test_it_is_a_plain_frozen_dataclass(self, strategy: Any) -> None:
+        assert isinstance(strategy, self.protocol)
+        assert strategy.needs <= self.all_needs
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            strategy.needs = frozenset()
+        assert copy.deepcopy(strategy) == strategy
+        assert hash(strategy) == hash(copy.deepcopy(strategy))
+        assert pickle.loads(pickle.dumps(strategy)) == strategy
+
+    def test_its_fields_survive_json(self, strategy: Any) -> None:
+        fields = fields_of(strategy)
+        assert json.loads(json.dumps(fields, allow_nan=False)) == fields
+
+    def test_the_draws_alone_decide(self, strategy: Any, view: Any) -> None:
+        before = global_states()
+        first = self.select(strategy, view, 7)
+        assert global_states() == before, "a global generator has been used"
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1)  # which may not have a say
+            assert self.same(first, self.select(strategy, view, 7))
+
+    def test_inputs_are_left_alone(self, strategy: Any, view: Any) -> None:
+        before = copy.deepcopy(view)
+        self.select(strategy, view)
+        for field in dataclasses.fields(view):
+            value, old = getattr(view, field.name), getattr(before, field.name)
+            is_left = torch.equal(value, old) if isinstance(value, Tensor) else value == old
+            assert is_left, f"{field.name} has been changed"
 
 
 #: What a view holds of every image, each optional.
 PER_IMAGE = ("images", "tokens", "attention", "objects")
 
 
-def _with_images(view: PatchView, row: int) -> PatchView:
-    # The same view, in which everything about image `row` is different.
-    changed = {}
-    for name in PER_IMAGE:
-        values = getattr(view, name).clone()
-        values[row] = values[row].flip(-1) * 0.5
-        changed[name] = values
-    return dataclasses.replace(view, **changed)
-
-
-class StrategyContract:
+class StrategyContract(PureContract):
     """The rules. Subclass it and give one fixture, ``strategy``.
 
     Attributes:
@@ -143,6 +154,8 @@ class StrategyContract:
             off only for a published method that does otherwise.
     """
 
+    protocol = Strategy
+    all_needs = frozenset(get_args(Need))
     exact_length: ClassVar[bool] = True
     images_are_independent: ClassVar[bool] = True
 
@@ -151,80 +164,38 @@ class StrategyContract:
         """A batch on a wide grid that holds only what the strategy says that it needs."""
         return make_view((4, 6), (16, 16), 2).limited_to(strategy.needs)
 
+    def draws(self, view: PatchView, seed: int = 0) -> Draws:
+        """Return what a strategy draws from for a view, as at the first step of a training."""
+        return draws_for(view, seed)
+
+    def same(self, first: Selection, second: Selection) -> bool:
+        """Tell whether two selections are equal."""
+        return _same(first, second)
+
     def at_ratio_zero(self, strategy: Strategy) -> Strategy:
         """Return the strategy set to mask nothing; override it if one field is not enough."""
         if strategy.mask_ratio == 0:
             return strategy
-        if isinstance(strategy, Merged | ManyViews):
+        if isinstance(strategy, Wrapped):
             return dataclasses.replace(strategy, strategy=self.at_ratio_zero(strategy.strategy))
         return dataclasses.replace(strategy, mask_ratio=0.0)  # type: ignore[type-var]  # a dataclass, by contract
 
     def check(self, selection: Selection, view: PatchView) -> None:
         """Raise AssertionError unless a selection is well formed."""
-        for number in range(selection.num_views):
-            self._check_view(selection.view(number), view)
-
-    def _check_view(self, selection: Selection, view: PatchView) -> None:
-        keep, n = selection.keep, view.num_patches
-        assert keep.dtype == torch.int64
-        assert keep.device == view.device
-        assert keep.shape[0] == view.batch_size, "one row for each image"
-        assert 0 < keep.shape[1] <= n, "at least one patch, at most all"
-        assert int(keep.min()) >= 0, "indices are counted from 0"
-        assert int(keep.max()) < n, "indices end at n - 1"
-        assert bool((keep.diff(dim=1) > 0).all()), "indices are unique and ascend"
-        if selection.visible is not None:
-            assert selection.visible.dtype == torch.bool
-            assert selection.visible.shape == keep.shape
-            assert bool(selection.visible.any(dim=1).all()), "at least one visible patch in each image"
-        if (into := selection.into) is not None:
-            assert into.dtype == torch.int64
-            assert into.shape == (view.batch_size, n)
-            assert int(into.min()) >= -1, "-1 marks a patch that is thrown away"
-            assert int(into.max()) < keep.shape[1], "`into` holds columns of `keep`"
-            own = torch.arange(keep.shape[1]).expand_as(keep)
-            hidden = torch.zeros_like(keep, dtype=torch.bool)
-            if selection.visible is not None:
-                hidden = ~selection.visible
-            assert bool(((into.gather(1, keep) == own) | hidden).all()), "a shown patch absorbs itself"
+        assert broken_rule(selection, view) == ""
         for name, value in selection.diagnostics.items():
             assert value.ndim == 0, f"diagnostic {name} is one number"
             assert bool(value.isfinite()), f"diagnostic {name} is finite"
 
-    def test_it_is_a_plain_frozen_dataclass(self, strategy: Strategy) -> None:
-        assert isinstance(strategy, Strategy)
-        assert strategy.needs <= set(get_args(Need))
-        with pytest.raises(dataclasses.FrozenInstanceError):
-            strategy.mask_ratio = 0.1  # type: ignore[misc]  # must fail
-        assert copy.deepcopy(strategy) == strategy
-        assert hash(strategy) == hash(copy.deepcopy(strategy))
-        assert pickle.loads(pickle.dumps(strategy)) == strategy
-
-    def test_its_fields_survive_json(self, strategy: Strategy) -> None:
-        fields = fields_of(strategy)
-        assert json.loads(json.dumps(fields, allow_nan=False)) == fields
-
     @pytest.mark.parametrize(("grid", "patch_size", "batch_size"), SHAPES)
-    def test_indices_are_well_formed(
-        self, strategy: Strategy, grid: tuple[int, int], patch_size: tuple[int, int], batch_size: int
-    ) -> None:
-        view = make_view(grid, patch_size, batch_size).limited_to(strategy.needs)
-        selection = strategy.select(view, draws=draws_for(view))
-        self.check(selection, view)
-        if self.exact_length:
-            assert selection.keep.shape[-1] == num_kept(view.num_patches, strategy.mask_ratio)
-
-    @pytest.mark.parametrize(("grid", "patch_size", "batch_size"), SHAPES)
-    def test_it_says_its_tokens_before_it_runs(
+    def test_what_it_says_of_its_tokens_is_what_it_keeps(
         self, strategy: Strategy, grid: tuple[int, int], patch_size: tuple[int, int], batch_size: int
     ) -> None:
         told = token_count(strategy, grid, num_blocks=3)
-        if isinstance(strategy, Resampler):
-            grid = strategy.grid_for(grid)
-            assert grid[0] >= 1
-            assert grid[1] >= 1
-        view = make_view(grid, patch_size, batch_size).limited_to(strategy.needs)
-        selection = strategy.select(view, draws=draws_for(view))
+        grid = strategy.grid_for(grid) if isinstance(strategy, Resampler) else grid
+        view = make_view(grid, patch_size, batch_size)
+        selection = self.select(strategy, view)
+        self.check(selection, view)
         entered = selection.keep.shape[-1]
         assert told.views == selection.num_views
         if self.images_are_independent:
@@ -232,6 +203,8 @@ class StrategyContract:
         else:
             assert told.per_block[0] >= entered, "the most that it can be"
         assert isinstance(strategy, Fuser) or len(set(told.per_block)) == 1
+        if self.exact_length:
+            assert entered == num_kept(view.num_patches, strategy.mask_ratio)
 
     def test_merging_between_blocks_keeps_what_it_says(self, strategy: Strategy) -> None:
         if not isinstance(strategy, Fuser):
@@ -252,7 +225,7 @@ class StrategyContract:
             assert torch.equal(into, again), "it draws no random number"
 
     def test_the_effective_ratio_counts_hidden_patches(self, strategy: Strategy, view: PatchView) -> None:
-        selection = strategy.select(view, draws=draws_for(view))
+        selection = self.select(strategy, view)
         views = [selection.view(number) for number in range(selection.num_views)]
         influential = sum(int(one.shown(view.num_patches).sum()) for one in views)
         expected = 1 - influential / (len(views) * view.batch_size * view.num_patches)
@@ -260,23 +233,8 @@ class StrategyContract:
 
     @pytest.mark.parametrize("progress", [0.0, 0.3, 1.0])
     def test_it_works_all_along_the_training(self, strategy: Strategy, progress: float) -> None:
-        view = make_view(progress=progress).limited_to(strategy.needs)
-        self.check(strategy.select(view, draws=draws_for(view)), view)
-
-    def test_the_draws_decide(self, strategy: Strategy, view: PatchView) -> None:
-        selections = []
-        for seed in (1, 2):  # of the global generators, which may not have a say
-            with global_generators(seed):
-                selections.append(strategy.select(view, draws=draws_for(view, 7)))
-        assert _same(*selections)
-
-    def test_the_global_generators_are_left_alone(self, strategy: Strategy, view: PatchView) -> None:
-        with global_generators(3):
-            before = global_states()
-            strategy.select(view, draws=draws_for(view))
-            after = global_states()
-        for name, state in before.items():
-            assert after[name] == state, f"the global generator of {name} has been used"
+        view = make_view(progress=progress)
+        self.check(self.select(strategy, view), view)
 
     def test_no_gradient_comes_back(self, strategy: Strategy, view: PatchView) -> None:
         given = {name: getattr(view, name) for name in (*PER_IMAGE, "position")}
@@ -291,25 +249,6 @@ class StrategyContract:
         for name, value in returned.items():
             assert value is None or not value.requires_grad, f"{name}: put `@torch.no_grad()` on select"
 
-    def test_inputs_are_left_alone(self, strategy: Strategy, view: PatchView) -> None:
-        names = ("images", "tokens", "position", "attention", "objects")
-        before = {name: copy.deepcopy(getattr(view, name)) for name in names}
-        strategy.select(view, draws=draws_for(view))
-        for name, value in before.items():
-            assert value is None or torch.equal(getattr(view, name), value), f"{name} has been changed"
-
-    def test_an_image_does_not_influence_another(self, strategy: Strategy) -> None:
-        if not self.images_are_independent:
-            pytest.skip("its batches are coupled, as published")
-        view = make_view()
-        selection = strategy.select(view.limited_to(strategy.needs), draws=draws_for(view))
-        for row in range(view.batch_size):
-            changed = strategy.select(
-                _with_images(view, row).limited_to(strategy.needs), draws=draws_for(view)
-            )
-            others = torch.arange(view.batch_size) != row
-            assert _same(_pick(selection, others), _pick(changed, others)), f"image {row} has an influence"
-
     def test_a_picture_has_its_mask_in_any_part_of_a_batch(self, strategy: Strategy) -> None:
         if not self.images_are_independent:
             pytest.skip("its batches are coupled, as published")
@@ -323,8 +262,7 @@ class StrategyContract:
 
     def test_it_looks_only_at_what_it_needs(self, strategy: Strategy) -> None:
         view = make_view()
-        full = strategy.select(view, draws=draws_for(view))
-        assert _same(full, strategy.select(view.limited_to(strategy.needs), draws=draws_for(view)))
+        assert _same(strategy.select(view, draws=draws_for(view)), self.select(strategy, view))
 
     def test_ratio_zero_keeps_all_and_draws_nothing(self, strategy: Strategy, view: PatchView) -> None:
         draws = draws_for(view)
@@ -336,15 +274,15 @@ class StrategyContract:
         assert draws.count == 0
 
     def test_bfloat16_pictures(self, strategy: Strategy) -> None:
-        view = make_view(dtype=torch.bfloat16).limited_to(strategy.needs)
-        self.check(strategy.select(view, draws=draws_for(view)), view)
+        view = make_view(dtype=torch.bfloat16)
+        self.check(self.select(strategy, view), view)
 
     @pytest.mark.parametrize("value", [0.0, 1.0])
     def test_pictures_of_one_colour(self, strategy: Strategy, value: float) -> None:
         view = make_view()
         same: dict[str, Any] = {name: torch.full_like(getattr(view, name), value) for name in PER_IMAGE}
-        flat = dataclasses.replace(view, **same, position=None).limited_to(strategy.needs)
-        self.check(strategy.select(flat, draws=draws_for(flat)), flat)
+        flat = dataclasses.replace(view, **same, position=None)
+        self.check(self.select(strategy, flat), flat)
 
 
 def _pick(selection: Selection, rows: Tensor) -> Selection:

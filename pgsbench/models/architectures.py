@@ -104,17 +104,17 @@ def image_size_of(name: str) -> tuple[int, int]:
     Raises:
         ModelError: As for `config_of`, or the file gives no size.
     """
-    size = config_of(name)["vision_cfg"].get("image_size", _IMAGE_SIZE)
-    return _pair(size, name, "vision_cfg.image_size")
-
-
-def _pair(size: object, name: str, key: str) -> tuple[int, int]:
-    match size:
+    match config_of(name)["vision_cfg"].get("image_size", _IMAGE_SIZE):
         case int() as side if side > 0:
             return side, side
         case [int() as height, int() as width] if height > 0 and width > 0:
             return height, width
-    raise ModelError("a size is a whole number or a pair of them", where=f"{name}: {key}", value=size)
+        case size:
+            raise ModelError(
+                "a size is a whole number or a pair of them",
+                where=f"{name}: vision_cfg.image_size",
+                value=size,
+            )
 
 
 def _file_of(name: str) -> Path:

@@ -14,11 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pgsbench.errors import ModelError, UserError
+from pgsbench.errors import ModelError
 from pgsbench.models.architectures import CONFIG_FOLDER, check_name
 from pgsbench.models.openclip import open_clip
 from pgsbench.models.transform import check_preprocess
-from pgsbench.models.uninitialised import Uninitialised
 
 #: (b, d) images, (b, d) texts, logit scale, logit bias or None -> 0-d loss.
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
@@ -171,65 +170,29 @@ def _no_warning_of_random_weights() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def load(folder: Path, *, device: torch.device | str = "cpu") -> Clip:
-    """Load a checkpoint folder: ``open_clip_config.json`` and ``open_clip_model.safetensors``.
-
-    Raises:
-        ModelError: The folder is no such checkpoint, has no weights, or weights and configuration do not fit.
-    """
-    if not (folder / "open_clip_config.json").is_file():
-        raise ModelError(
-            "no checkpoint here: open_clip_config.json is missing",
-            where=str(folder),
-            way_out="name a run directory, or a folder in open_clip's local-dir layout",
-        )
-    name = f"local-dir:{folder}"
-    try:
-        with Uninitialised():
-            model = open_clip.create_model(name, device=device, output_dict=True, require_pretrained=True)
-        return complete(model.eval(), name)
-    except UserError:
-        raise
-    except Exception as error:
-        if str(error).startswith("Required pretrained weights"):  # open_clip found none
-            raise ModelError(
-                "this checkpoint has a configuration but no weights",
-                where=str(folder),
-                way_out="put open_clip_model.safetensors beside open_clip_config.json",
-            ) from error
-        raise ModelError(
-            f"the checkpoint cannot be loaded: {type(error).__name__}: {error}", where=str(folder)
-        ) from error
-
-
-def contrastive_loss(
-    kind: str = "softmax", *, rank: int = 0, world_size: int = 1, local_loss: bool = True
-) -> Loss:
+def contrastive_loss(kind: str = "softmax", *, rank: int = 0, world_size: int = 1) -> Loss:
     """Return open_clip's loss of the pairs of all ranks.
 
-    Gradients go back to the features of every rank (gather_with_grad), which adds those of all ranks up. That
-    sum is the gradient of the mean over the ranks times their number, with `local_loss` or without: without
-    it every rank computes the whole loss, with it each one its own rows, whose mean is the whole loss.
-    DistributedDataParallel then divides by the number of ranks, so both give the gradient of one process. A
-    test holds it. With `local_loss` no rank computes what another one does, too, so it is the default.
+    Gradients go back to the features of every rank (gather_with_grad), which adds those of all ranks up. Each
+    rank computes the rows of its own pairs alone (local_loss), so that sum is the gradient of the mean over
+    the ranks times their number. DistributedDataParallel divides by that number, which gives the gradient of
+    one process. A test holds it.
 
     Args:
         kind: ``softmax`` (CLIP) or ``sigmoid`` (SigLIP, arXiv 2303.15343).
         rank: Of this process.
         world_size: Processes that share the batch, equally.
-        local_loss: Whether a rank computes the rows of its own pairs alone; only ``softmax``.
 
     Returns:
         (b, d) images, (b, d) texts, logit scale, logit bias or None -> 0-d loss, whose mean over the ranks is
-        that of the whole batch where it is local.
+        that of the whole batch.
     """
+    place = {"rank": rank, "world_size": world_size}
     loss: Loss
     if kind == "sigmoid":
-        loss = open_clip.loss.SigLipLoss(rank=rank, world_size=world_size, dist_impl="gather")
+        loss = open_clip.loss.SigLipLoss(dist_impl="gather", **place)
     else:
-        loss = open_clip.loss.ClipLoss(
-            local_loss=local_loss, gather_with_grad=True, rank=rank, world_size=world_size
-        )
+        loss = open_clip.loss.ClipLoss(local_loss=True, gather_with_grad=True, **place)
     return loss
 
 

@@ -13,10 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pgsbench.errors import ModelError
-from pgsbench.masking.base import AttentionStrategy, Strategy
-from pgsbench.models.tower_layout import TowerLayout
-
 
 class EmaTower:
     """An exponential moving average of an image tower, for the attention that it pays to patches.
@@ -28,13 +24,9 @@ class EmaTower:
     Args:
         tower: An open_clip ViT with a class token; the copy starts as its equal.
         momentum: Weight m of the past at the start of the training; it rises to 1 along half a cosine.
-
-    Raises:
-        ModelError: The weights of the tower are sharded.
     """
 
     def __init__(self, tower: nn.Module, *, momentum: float) -> None:
-        _check_whole(tower)
         self.momentum = momentum
         self.copy: Any = copy.deepcopy(tower).eval().requires_grad_(False)
         self.copy.patch_dropout = nn.Identity()
@@ -56,13 +48,9 @@ class EmaTower:
         Args:
             step: Optimizer step that comes next.
             progress: Share of the training that is done, in [0, 1].
-
-        Raises:
-            ModelError: The weights of the tower have been sharded since.
         """
         if step == self._followed:
             return
-        _check_whole(self._tower, like=self.copy)
         self._followed = step
         # 1 - m, a cosine from 1 - momentum to 0; lerp leaves equal weights exactly as they are
         rate = (1.0 - self.momentum) * 0.5 * (1.0 + math.cos(math.pi * progress))
@@ -85,34 +73,6 @@ class EmaTower:
             x = before(x)
             total = total + class_attention(block, x)
         return total[:, 1:] / len(blocks)  # what the last block makes of it is not needed
-
-
-def ema_tower_of(layout: TowerLayout, strategy: Strategy) -> EmaTower | None:
-    """Return the moving average that a strategy looks at, or None for one that needs none.
-
-    Raises:
-        ModelError: The tower has no attention to show.
-    """
-    if "attention" not in strategy.needs:
-        return None
-    assert isinstance(strategy, AttentionStrategy), "a strategy that needs attention has an ema_momentum"
-    layout.check_can_attend()
-    return EmaTower(layout.owner, momentum=strategy.ema_momentum)
-
-
-def _check_whole(tower: nn.Module, *, like: nn.Module | None = None) -> None:
-    # FSDP2 turns weights into DTensors, FSDP1 into one flat tensor or into parts of another shape.
-    weights = list(tower.parameters())
-    sharded = any(hasattr(weight, "device_mesh") for weight in weights)
-    if like is not None:
-        sharded |= [weight.shape for weight in weights] != [weight.shape for weight in like.parameters()]
-    if sharded:
-        raise ModelError(
-            "the moving average of the image tower that this strategy looks at needs whole weights, "
-            "and those of the tower are sharded (FSDP)",
-            value=type(tower).__name__,
-            way_out="train with DistributedDataParallel, or choose a strategy that needs no attention",
-        )
 
 
 def class_attention(block: Any, x: Tensor) -> Tensor:

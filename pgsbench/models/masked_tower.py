@@ -22,13 +22,10 @@ from pgsbench.masking.coverage import averaged, coarse, object_shares, objects_k
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.selection_check import select_checked
 from pgsbench.masking.token_counts import TokenCount, whole
-from pgsbench.models.device_clock import DeviceClock
-from pgsbench.models.ema_tower import ema_tower_of
-from pgsbench.models.key_mask import as_key_padding
-from pgsbench.models.resampling import embed, position_at
+from pgsbench.models.ema_tower import EmaTower
 from pgsbench.models.token_rows import TokenRows
 from pgsbench.models.tower_layout import TowerLayout, layout_of
-from pgsbench.models.uncompiled import uncompiled
+from pgsbench.models.tower_parts import DeviceClock, as_key_padding, embed, position_at, uncompiled
 
 
 def attach(model: nn.Module, strategy: Strategy) -> Masking:
@@ -76,11 +73,14 @@ class Masking(nn.Module):
         self.last: Selection | None = None
         # The layout holds the tower; as it is no module itself, the tower does not become our child.
         self._layout = layout
-        self._ema = ema_tower_of(layout, strategy)  # no module either, for the same reason
+        self._ema: EmaTower | None = None  # no module either, for the same reason
+        if "attention" in strategy.needs:
+            layout.check_can("attend")
+            self._ema = EmaTower(layout.owner, momentum=getattr(strategy, "ema_momentum"))  # noqa: B009
+        if isinstance(strategy, Fuser | Resampler):
+            layout.check_can("change")
         if isinstance(strategy, Fuser):
-            layout.check_can_fuse()
-        if isinstance(strategy, Resampler):
-            layout.check_can_resample()
+            layout.check_can("hide")
         layout.install(self)
         if isinstance(strategy, Resampler):
             layout.owner._embeds = self._embed  # a bound method: a copied tower gets the copied mask's
@@ -267,7 +267,10 @@ class Masking(nn.Module):
     @uncompiled
     def _choose(self, x: Tensor) -> Selection:
         with self._clock.running(x.device), torch.no_grad():
-            attention = self._attention()  # in the precision of the training, as the tower itself
+            attention = None
+            if self._ema is not None:  # in the precision of the training, as the tower itself
+                assert self._images is not None
+                attention = self._ema.attention(self._images)
             with torch.autocast(x.device.type, enabled=False):
                 view = self._view(x.detach(), attention)
                 # Only the first answer is checked, since that waits for a GPU.
@@ -275,14 +278,8 @@ class Masking(nn.Module):
                 selection = select(view, draws=self._draws(len(x), x.device))
         self._images, self._is_checked = None, True
         if selection.visible is not None or selection.into is not None:
-            self._layout.check_can_hide()
+            self._layout.check_can("hide")
         return selection.view(0) if self._masks_eval else selection
-
-    def _attention(self) -> Tensor | None:
-        if self._ema is None:
-            return None
-        assert self._images is not None
-        return self._ema.attention(self._images)
 
     def _view(self, x: Tensor, attention: Tensor | None) -> PatchView:
         layout, needs, grid = self._layout, self.strategy.needs, self._grid
@@ -296,23 +293,21 @@ class Masking(nn.Module):
         if images is not None:
             height, width = layout.size_of(grid)
             images = images[..., :height, :width]
-        return PatchView(
-            grid=grid,
-            patch_size=layout.patch_size,
-            batch_size=x.shape[0],
-            device=x.device,
-            progress=self._progress,
-            images=images if "images" in needs else None,
-            tokens=tokens if "tokens" in needs else None,
-            position=self._position_code() if "tokens" in needs else None,
-            attention=attention,
-            objects=self._object_shares(x.device) if "objects" in needs else None,
+        code = layout.position() if self._position is None else self._position[layout.num_prefix :]
+        objects = self._object_shares(x.device) if "objects" in needs else None
+        view = PatchView(
+            grid,
+            layout.patch_size,
+            len(x),
+            x.device,
+            self._progress,
+            images,
+            tokens,
+            code,
+            attention,
+            objects,
         )
-
-    def _position_code(self) -> Tensor | None:
-        if self._position is None:
-            return self._layout.position()
-        return self._position[self._layout.num_prefix :]
+        return view.limited_to(needs)
 
     def _object_shares(self, device: torch.device) -> Tensor:
         if self._objects is None:
@@ -351,8 +346,9 @@ class Masking(nn.Module):
                 for module in layout.transformer.modules()
                 if isinstance(module, nn.MultiheadAttention)
             ]
-        before_block = self._mask_keys if layout.transformer is None else self._merge
-        hooks += [block.register_forward_pre_hook(before_block, with_kwargs=True) for block in layout.blocks]
+            hooks += [
+                block.register_forward_pre_hook(self._merge, with_kwargs=True) for block in layout.blocks
+            ]
         if layout.averages is not None:
             hooks.append(layout.averages.register_forward_hook(self._weigh_average))
         return hooks

@@ -14,78 +14,52 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from pgsbench.errors import ModelError
 from pgsbench.models.openclip import open_clip
 
 
 class ShortTexts:
-    """A model's `encode_text` that computes no more tokens than the longest text of the batch has.
+    """A model that computes no more tokens of a text than it is given.
 
     Towers that look at the whole context (not causal, pooled at the last token, a class token, a mask of
-    padding) or that are not open_clip's own (Hugging Face, CoCa) get whole texts.
+    padding) or that are not open_clip's own (Hugging Face, CoCa) cannot do so.
 
     Args:
-        model: The model, in evaluation mode.
+        model: The model, in any mode.
+
+    Attributes:
+        can_cut: Whether the text tower can; else it must be given whole texts.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._model = model
-        self._tower = _EncodeText(model)
+        self._model, self._encode = model, _EncodeText(model)
         self._read_off = _read_off_position(model)
+        self.can_cut = self._read_off is not None
 
     def lengths(self, ids: Tensor) -> Tensor:
-        """Return (b,) how many tokens of each text matter, from its (b, length) ids."""
+        """Return (b,) how many tokens of each text matter, both marks included, from its (b, l) ids."""
         if self._read_off is None:
             return torch.full((len(ids),), ids.shape[1])
         return self._read_off(ids) + 1
 
     def __call__(self, ids: Tensor) -> Tensor:
-        """Return the (b, d) embeddings of (b, length) ids, as `encode_text` gives them up to rounding."""
+        """Return the (b, d) embeddings of (b, l) ids, as `encode_text` gives them up to rounding.
+
+        No more tokens are computed than the longest text of the batch has.
+        """
         longest = int(self.lengths(ids).max())
-        if longest == ids.shape[1]:
-            embeddings: Tensor = self._tower(ids)
-            return embeddings
-        cut = {f"model.{name}": value for name, value in _cut(self._model, longest).items()}
-        embeddings = functional_call(self._tower, cut, (ids[:, :longest],))
+        cut = {}
+        if longest < ids.shape[1]:
+            cut = {f"model.{name}": value for name, value in _cut(self._model, longest).items()}
+        embeddings: Tensor = functional_call(self._encode, cut, (ids[:, :longest],))
         return embeddings
 
-
-class ShortContext:
-    """A model that takes texts of fewer tokens than its context has, with gradients to all its parameters.
-
-    A text gets the first positions of the context, wherever its words stood before it was cut.
-
-    Args:
-        model: The model, in any mode.
-
-    Raises:
-        ModelError: Its text tower needs the whole context.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        read_off = _read_off_position(model)
-        if read_off is None:
-            raise ModelError(
-                "this text tower cannot take fewer tokens than its context has",
-                where="text",
-                value=type(getattr(model, "text", model)).__name__,
-                way_out="use a model with open_clip's own text tower that is causal and reads off at the "
-                "end mark of a text, such as ViT-B-16, or leave `text` out",
-            )
-        self._model, self._read_off = model, read_off
-
-    @property
-    def context_length(self) -> int:
-        """Tokens of the whole context."""
-        return len(_text_tower(self._model).positional_embedding)
-
-    def lengths(self, ids: Tensor) -> Tensor:
-        """Return (b,) how many tokens of each text matter, both marks included, from its (b, l) ids."""
-        return self._read_off(ids) + 1
-
     def forward(self, images: Tensor, ids: Tensor) -> Any:
-        """Return what the model returns for pictures (b, c, h, w) and texts (b, l), l up to the context."""
-        if ids.shape[1] == self.context_length:
+        """Return what the model returns for pictures (b, c, h, w) and texts (b, l), l up to the context.
+
+        A text gets the first positions of the context, wherever its words stood before it was cut. Gradients
+        go to all parameters.
+        """
+        if ids.shape[1] == len(_text_tower(self._model).positional_embedding):
             return self._model(images, ids)
         # Whether weights are tied is looked up in all of them at each call; the two that are cut never are.
         return functional_call(self._model, _cut(self._model, ids.shape[1]), (images, ids), tie_weights=False)
@@ -110,7 +84,6 @@ class _EncodeText(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model: Any = model
-        self.training = model.training
 
     def forward(self, ids: Tensor) -> Tensor:
         embeddings: Tensor = self.model.encode_text(ids)

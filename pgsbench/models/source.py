@@ -6,21 +6,20 @@ import hashlib
 import re
 import warnings
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from pgsbench.errors import ModelError, UserError, nearest
 from pgsbench.hashing import file_hash
 from pgsbench.models import checkpoint
 from pgsbench.models.architectures import HUB
-from pgsbench.models.clip import Clip, build, complete, load, made_for, resolve
+from pgsbench.models.checkpoint import load
+from pgsbench.models.clip import Clip, build, complete, made_for, resolve
 from pgsbench.models.openclip import open_clip
 
 WEIGHTS_ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
@@ -84,9 +83,7 @@ def open_model(source: str, *, model: str | None = None, device: torch.device | 
         _check_tag(name, tag)
         clip = _fetch(name, tag, device)
     else:
-        way_out = "name a folder, a file, NAME:TAG or hf-hub:OWNER/NAME"
-        if open_clip.get_model_config(source) is not None:
-            way_out = f"this is an architecture; name its weights, too: {source}:TAG"
+        way_out = "name a folder, a file, NAME:TAG (an architecture and its weights) or hf-hub:OWNER/NAME"
         raise ModelError("there is no such checkpoint", value=source, way_out=way_out)
     return Opened(clip, state_hash(clip.model))
 
@@ -115,8 +112,6 @@ def _open_file(path: Path, model: str | None, device: torch.device | str) -> Ope
         raise ModelError(
             "not a file of weights", where=str(path), way_out=f"one of {', '.join(WEIGHTS_ENDINGS)}"
         )
-    if not path.stat().st_size:
-        raise ModelError("the file is empty", where=str(path), way_out="copy, save or fetch it again")
     if model is None:
         raise ModelError(
             "a file of weights does not say which architecture it belongs to",
@@ -126,19 +121,35 @@ def _open_file(path: Path, model: str | None, device: torch.device | str) -> Ope
     name, _, tag = (model, "", "") if model.endswith(".json") else model.partition(":")
     if tag:
         _check_tag(name, tag)
-    shapes = _shapes_in_safetensors(path) if path.suffix == ".safetensors" else _shapes_in_pickle(path)
+    shapes = _shapes_in(path)
     clip = build(name, seed=0, device=device, tag=tag or None)
+    load_weights(clip, path, name=model, where="--model")
+    clip.model.eval()
+    notes = (_resized(shapes, clip.model), "" if tag else _doubt(name, clip))
+    return Opened(clip, file_hash(path), "; ".join(filter(None, notes)))
+
+
+def load_weights(clip: Clip, path: Path, *, name: str, where: str) -> None:
+    """Load weights into a model; open_clip interpolates positions where the image size is another.
+
+    Args:
+        clip: The model.
+        path: Their file.
+        name: The architecture, for messages.
+        where: What names it, likewise.
+
+    Raises:
+        ModelError: They do not fit.
+    """
     try:
         open_clip.load_checkpoint(clip.model, str(path), weights_only=True, device="cpu")
     except Exception as error:  # weights can misfit an architecture in any way
         raise ModelError(
-            f"these weights do not fit the model {model}: {_brief(error)}",
-            where=str(path),
-            way_out="--model must name the architecture that was trained, QuickGELU and image size included",
+            f"these weights do not fit the model {name}: {_brief(error)}",
+            where=where,
+            value=str(path),
+            way_out="name the architecture that was trained, QuickGELU and image size included",
         ) from error
-    clip.model.eval()
-    notes = (_resized(shapes, clip.model), "" if tag else _doubt(name, clip))
-    return Opened(clip, file_hash(path), "; ".join(filter(None, notes)))
 
 
 def _resized(shapes: Mapping[str, tuple[int, ...]], model: nn.Module) -> str:
@@ -174,21 +185,16 @@ def _doubt(name: str, clip: Clip) -> str:
     )
 
 
-def _shapes_in_safetensors(path: Path) -> dict[str, tuple[int, ...]]:
-    try:
-        with safe_open(path, "pt") as file:
-            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"not readable as safetensors: {_brief(error)}", where=str(path)) from error
-
-
-def _shapes_in_pickle(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return name and shape of each weight in a file that torch reads without running code.
+def _shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return name and shape of each weight in a file that is read without running code.
 
     Raises:
         ModelError: It holds something else, or more.
     """
     try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as file:
+                return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch suggests to run the program in the file
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -196,43 +202,21 @@ def _shapes_in_pickle(path: Path) -> dict[str, tuple[int, ...]]:
         raise ModelError(
             f"not readable as plain weights, and anything more could run code: {_brief(error)}",
             where=str(path),
-            way_out=f"if you trust the file, save its weights alone, once: {_save_weights(path)}",
+            way_out="if you trust the file, save its state dict alone, once: "
+            "torch.save(model.state_dict(), 'weights.pt')",
         ) from error
     is_mapping = isinstance(content, Mapping)
     weights = content.get("state_dict", content) if is_mapping else None
     if not isinstance(weights, Mapping) or not any(isinstance(value, Tensor) for value in weights.values()):
-        value = ", ".join(map(str, content)) if is_mapping else type(content).__name__
         raise ModelError(
             "no weights by name in this file",
             where=str(path),
-            value=value[:200],
+            value=", ".join(map(str, content))[:200] if is_mapping else type(content).__name__,
             way_out="save those alone, once: torch.save(torch.load(FILE)[KEY], 'weights.pt'), KEY the entry "
             "that holds them",
         )
-    if any(name.startswith("_orig_mod.") for name in weights):
-        loaded = "torch.load(FILE)" if weights is content else "torch.load(FILE)['state_dict']"
-        raise ModelError(
-            "these weights were saved from a compiled model: their names begin with its prefix",
-            where=str(path),
-            value="_orig_mod.",
-            way_out="take it off, once: torch.save({name.removeprefix('_orig_mod.'): value "
-            f"for name, value in {loaded}.items()}}, 'weights.pt')",
-        )
     tensors = {name: value for name, value in weights.items() if isinstance(value, Tensor)}
     return {name.removeprefix("module."): tuple(value.shape) for name, value in tensors.items()}
-
-
-def _save_weights(path: Path) -> str:
-    with suppress(OSError, BadZipFile), ZipFile(path) as archive:
-        if any(name.endswith("constants.pkl") for name in archive.namelist()):  # a program of TorchScript
-            return (
-                "weights = torch.jit.load(FILE, 'cpu').state_dict(); [weights.pop(name, None) for name in "
-                "('input_resolution', 'context_length', 'vocab_size')]; torch.save(weights, 'weights.pt')"
-            )
-    return (
-        "m = torch.load(FILE, weights_only=False); torch.save(m.state_dict() if hasattr(m, 'state_dict') "
-        "else m['state_dict'], 'weights.pt')"
-    )
 
 
 def _check_tag(name: str, tag: str) -> None:
@@ -261,6 +245,5 @@ def _fetch(name: str, tag: str | None, device: torch.device | str) -> Clip:
 
 
 def _brief(error: Exception) -> str:
-    lines = _ESCAPE.sub("", str(error)).strip().splitlines()[:3]
-    text = " ".join(line.strip() for line in lines)
-    return f"{type(error).__name__}: {text[:200]}{' ...' if len(text) > 200 else ''}"
+    text = _ESCAPE.sub("", str(error)).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {text[:200]}"

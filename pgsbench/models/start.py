@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -13,7 +12,7 @@ from pgsbench.hashing import file_hash
 from pgsbench.models import checkpoint
 from pgsbench.models.clip import Clip, build
 from pgsbench.models.openclip import open_clip
-from pgsbench.models.source import TRAINED, WEIGHTS_ENDINGS
+from pgsbench.models.source import TRAINED, WEIGHTS_ENDINGS, load_weights
 
 
 def build_for(config: RunConfig, *, seed: int, device: torch.device | str = "cpu") -> Clip:
@@ -35,7 +34,8 @@ def build_for(config: RunConfig, *, seed: int, device: torch.device | str = "cpu
         siglip=config.training.loss == "sigmoid",
     )
     if model.pretrained:
-        _load(clip, weights_file(model.name, model.pretrained))
+        file = weights_file(model.name, model.pretrained)
+        load_weights(clip, file, name=model.name, where="model.pretrained")
     if model.locked:
         lock(clip, model.locked)
     return clip
@@ -98,18 +98,3 @@ def lock(clip: Clip, tower: str) -> None:
         is_image = name.startswith("visual.")
         if name not in ("logit_scale", "logit_bias") and is_image == (tower == "image"):
             parameter.requires_grad_(False)
-
-
-def _load(clip: Clip, path: Path) -> None:
-    # open_clip interpolates positions where the image size is another.
-    model: Any = clip.model
-    try:
-        open_clip.load_checkpoint(model, str(path), weights_only=True, device="cpu")
-    except Exception as error:  # weights can misfit an architecture in any way
-        text = str(error).strip().partition("\n")[0][:200]
-        raise ModelError(
-            f"these weights do not fit the model: {type(error).__name__}: {text}",
-            where="model.pretrained",
-            value=str(path),
-            way_out="model.name must be the architecture that they were trained as",
-        ) from error

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 from pgsbench.config.schema import RunConfig
 from pgsbench.masking.token_counts import TokenCount
-from pgsbench.models.flops import Block, ModelCost
-from pgsbench.models.pair_cost import Sizes, sizes_for
+from pgsbench.models.pair_cost import Block, ModelCost, Sizes, sizes_for
 
 _FP32, _HALF = 4, 2
 _MOMENTS = 2  # of AdamW

@@ -12,9 +12,7 @@ import torch
 from torch import Tensor
 
 from pgsbench.masking.base import BlockView, Fuser, Selection
-from pgsbench.models.device_clock import DeviceClock
-from pgsbench.models.key_mask import key_mask
-from pgsbench.models.uncompiled import uncompiled
+from pgsbench.models.tower_parts import DeviceClock, key_mask, uncompiled
 
 
 def absorb(tokens: Tensor, into: Tensor, num_left: int, sizes: Tensor | None = None) -> tuple[Tensor, Tensor]:

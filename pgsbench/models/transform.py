@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
@@ -12,12 +11,6 @@ from torch import Tensor
 
 from pgsbench.errors import ModelError
 from pgsbench.models.openclip import open_clip
-
-#: Values that open_clip knows for two keys of a preprocessing configuration.
-CHOICES = {
-    "resize_mode": ("shortest", "longest", "squash"),
-    "interpolation": ("bicubic", "bilinear", "random"),
-}
 
 
 def eval_transform(preprocess_cfg: Mapping[str, Any]) -> Callable[[Image.Image], Tensor]:
@@ -50,46 +43,24 @@ def fitting(preprocess_cfg: Mapping[str, Any]) -> Callable[[Image.Image], Image.
 
 
 def check_preprocess(preprocess_cfg: Mapping[str, Any], where: str) -> None:
-    """Raise where pictures cannot be prepared as a configuration says.
+    """Raise ModelError where no picture can be prepared as a configuration says.
 
     Args:
         preprocess_cfg: open_clip's configuration; a key that is missing has open_clip's default.
         where: The model, for the message.
-
-    Raises:
-        ModelError: A value is none that open_clip can use, or gives no finite pixels.
     """
-    for key, rule, is_good in (
-        ("size", "must be a whole number of pixels, or height and width", _is_size),
-        ("mode", "must be RGB", lambda value: value == "RGB"),
-        ("mean", "must be three finite numbers, one a channel", _are_three_numbers),
-        (
-            "std",
-            "must be three positive numbers, one a channel",
-            lambda v: _are_three_numbers(v) and min(v) > 0,
-        ),
-        *(
-            (key, f"must be one of {', '.join(known)}", lambda value, known=known: value in known)
-            for key, known in CHOICES.items()
-        ),
-    ):
-        if key in preprocess_cfg and not is_good(preprocess_cfg[key]):
-            raise ModelError(
-                rule,
-                where=f"{where}: preprocess_cfg.{key}",
-                value=preprocess_cfg[key],
-                way_out="set it to what the model was trained with",
-            )
-
-
-def _is_size(value: object) -> bool:
-    sides = value if isinstance(value, list | tuple) else (value, value)
-    return len(sides) == 2 and all(type(side) is int and side > 0 for side in sides)
-
-
-def _are_three_numbers(value: object) -> bool:
-    return (
-        isinstance(value, list | tuple)
-        and len(value) == 3
-        and all(type(number) in (int, float) and math.isfinite(number) for number in value)
-    )
+    try:
+        pixels = eval_transform(preprocess_cfg)(Image.new("RGB", (9, 5), "white"))
+        is_good = (
+            bool(pixels.isfinite().all()) and len(preprocess_cfg["mean"]) == len(preprocess_cfg["std"]) == 3
+        )
+        reason = "" if is_good else "mean and std must be three finite numbers each"
+    except Exception as error:  # open_clip, torchvision and torch object in their own ways
+        reason = f"{type(error).__name__} {error}".strip()
+    if reason:
+        raise ModelError(
+            f"pictures cannot be prepared so: {reason}",
+            where=f"{where}: preprocess_cfg",
+            value=dict(preprocess_cfg),
+            way_out="set it to what the model was trained with",
+        )

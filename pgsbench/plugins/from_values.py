@@ -1,4 +1,4 @@
-"""From a class and named values to an object, for strategies and protocols: every mistake at once.
+"""From a class and named values to an object, for strategies and protocols.
 
 Both are frozen dataclasses; their type hints and ``__post_init__`` are the rules. Types are checked as in
 JSON: an integer passes for a float, ``"0.5"`` and ``1`` for a bool do not.
@@ -62,7 +62,7 @@ def build(
         other_keys: What else the file may say in this place, for the way out.
 
     Raises:
-        ConfigError: Unknown or missing fields, wrong types, values out of range; all of them at once.
+        ConfigError: Unknown or missing fields, wrong types, and the first value out of range, all at once.
         PluginError: Code of the class raises; a built-in class keeps its traceback.
     """
     declared = {field.name: field for field in dataclasses.fields(kind) if field.init}
@@ -95,9 +95,19 @@ def build(
             typed[key] = _typed(values[key], adapter)
         except ValueError as error:
             problems.append(ConfigError(str(error), where=f"{where}.{key}", value=values[key]))
+    made = None
     with guard(f"this {registry.kind} raises when it is made"):
-        made, objections = _make(kind, typed, rejected=set(values) - set(typed), where=where, had=problems)
-    if problems := problems + objections:
+        try:
+            made = kind(**typed)
+        except ValueError as error:  # the first objection of `__post_init__`
+            words = re.findall(r"\w+", str(error))
+            blamed = next((word for word in words if word in typed), None)
+            if not (values.keys() - typed.keys()) & set(words):  # else it compares with a default
+                problems.append(ConfigError(str(error), where=f"{where}.{blamed}" if blamed else where))
+        except TypeError:
+            if not problems:  # else a required field is missing, which is said
+                raise
+    if problems:
         raise ConfigError.collect(problems)
     for key in read:
         with guard(f"`{key}` of this {registry.kind} raises"):
@@ -124,36 +134,5 @@ def _typed(value: Any, adapter: TypeAdapter[Any]) -> Any:
     try:
         return adapter.validate_json(text, strict=True)
     except ValidationError as error:
-        rules = {_lower_first(problem["msg"]) for problem in error.errors()}
+        rules = {problem["msg"][:1].lower() + problem["msg"][1:] for problem in error.errors()}
         raise ValueError(" or ".join(sorted(rules))) from error
-
-
-def _lower_first(text: str) -> str:
-    return text[:1].lower() + text[1:]
-
-
-def _make(
-    kind: type[Any], values: dict[str, Any], *, rejected: set[str], where: str, had: list[UserError]
-) -> tuple[Any, list[UserError]]:
-    # `__post_init__` stops at its first objection. The field it blames is put back to its default and the
-    # rest is tried again. A rule that also speaks of a field that has been put back proves nothing, and is
-    # not told: the value it compares with is not the user's.
-    problems: list[UserError] = []
-    values, rejected = dict(values), set(rejected)
-    while True:
-        try:
-            return kind(**values), problems
-        except TypeError:
-            if had:  # a required field is missing, which has been said
-                return None, problems
-            raise
-        except ValueError as error:
-            words = re.findall(r"\w+", str(error))
-            blamed = next((word for word in words if word in values), None)
-            if not rejected & set(words):
-                place = f"{where}.{blamed}" if blamed else where
-                problems.append(ConfigError(str(error), where=place))
-            if blamed is None:
-                return None, problems
-            rejected.add(blamed)
-            del values[blamed]

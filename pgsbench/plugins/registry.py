@@ -60,26 +60,10 @@ class Registry:
 
     def __init__(self, kind: str, *, group: str, builtin: Mapping[str, str]) -> None:
         self.kind, self.group, self.builtin = kind, group, dict(builtin)
-        self._has_looked = False  # for installed members that cannot be used; said once
 
     def entry_points(self) -> dict[str, EntryPoint]:
-        """Return the installed entry points of this group by name; a note names those that are left out."""
-        points = {point.name: point for point in entry_points(group=self.group)}
-        usable = {
-            name: point
-            for name, point in points.items()
-            if name not in self.builtin and EntryPoint.pattern.match(point.value)
-        }
-        left_out = [] if self._has_looked else sorted(points.keys() - usable.keys())
-        self._has_looked = True
-        for name in left_out:
-            value = points[name].value
-            if name in self.builtin:
-                why = f"is the built-in {self.kind}, not the installed {value}, which needs another name"
-            else:
-                why = f"is left out: the installed {self.kind} is no module:Class but {value!r}"
-            print(f"note: {name!r} {why}", file=sys.stderr)
-        return usable
+        """Return the installed entry points of this group by name; built-in names win."""
+        return {p.name: p for p in entry_points(group=self.group) if p.name not in self.builtin}
 
     def names(self) -> list[str]:
         """Return all names that can be loaded without a path: built-ins first, in table order."""
@@ -98,8 +82,6 @@ class Registry:
         if ".py:" in name:
             return self._from_file(name, relative_to)
         if name in self.builtin:
-            if not self._has_looked:
-                self.entry_points()
             module, _, attribute = self.builtin[name].partition(":")
             found: type[Any] = getattr(importlib.import_module(module), attribute)
             return found
@@ -142,12 +124,12 @@ class Registry:
         file_name, _, attribute = name.rpartition(":")
         path = (relative_to or Path()) / file_name  # an absolute path stays what it is
         if not is_file(path):
-            start = "the working folder" if relative_to is None else "the study file"
             raise PluginError(
                 f"the file of this {self.kind} does not exist",
                 where=str(path),
                 value=name,
-                way_out=f"give it relative to {start}: `folder/file.py:Class`",
+                way_out="give `folder/file.py:Class`, relative to the study file, on the command line to the "
+                "working folder",
             )
         return path, attribute
 
@@ -155,17 +137,7 @@ class Registry:
         path, attribute = self._file(name, relative_to)
         module = _import_file(path.resolve(), self.kind)
         if not hasattr(module, attribute):
-            classes = [  # its own: what it imports is no choice
-                key
-                for key, value in vars(module).items()
-                if isinstance(value, type) and value.__module__ == module.__name__
-            ]
-            raise PluginError(
-                f"the file defines no such {self.kind}",
-                where=str(path),
-                value=attribute,
-                way_out=nearest(attribute, classes),
-            )
+            raise PluginError(f"the file defines no such {self.kind}", where=str(path), value=attribute)
         found: type[Any] = getattr(module, attribute)
         return found
 

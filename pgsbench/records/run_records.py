@@ -100,7 +100,7 @@ class Summary:
         visual_tokens: Patch tokens in the visual transformer, over all views, mean over the blocks, summed
             over all pictures of the training.
         text_tokens: Tokens that entered the text transformer in all, marks and padding included.
-        flops: Of both towers, in the whole training (`pgsbench.models.flops`); None for towers that are not
+        flops: Of both towers, in the whole training (`pgsbench.models.pair_cost`); None for others than
             open_clip's own.
         bad_samples: Reason -> samples of the data that could not be used; others stood in their places.
         num_parameters: Parameters of the model.

@@ -19,13 +19,13 @@ import torch
 from pgsbench.config.schema import TrainingConfig
 from pgsbench.data.damage import Damage
 from pgsbench.data.samples import Fault, Reader
+from pgsbench.devices import memory_told
 from pgsbench.errors import Interrupted, RunError
 from pgsbench.models.clip import Clip, contrastive_loss
 from pgsbench.models.masked_tower import Masking
 from pgsbench.models.text_masking import TextMasking
-from pgsbench.shortages import memory_told
 from pgsbench.training import state
-from pgsbench.training.meter import Emit, Meter, Totals, reset_peak_memory
+from pgsbench.training.meter import Emit, Meter, Totals
 from pgsbench.training.optim import (
     adamw,
     first_unmasked_step,
@@ -37,8 +37,6 @@ from pgsbench.training.ranks import Ranks
 from pgsbench.training.step import GradientStep, Towers
 
 MAX_LOGIT_SCALE = math.log(100)  # CLIP, arXiv 2103.00020, section 2.5
-
-_TOO_FAST = "lower training.learning_rate, or lengthen the warm-up"
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -57,7 +55,6 @@ def train(
     should_stop: Callable[[], bool] = lambda: False,
     damage: Damage | None = None,
     probes: Mapping[int, Callable[[], bool]] = MappingProxyType({}),
-    planned_memory: Callable[[], int | None] = lambda: None,
     ranks: Ranks = Ranks(),  # noqa: B008  # frozen: one process alone
 ) -> Totals:
     """Train `clip` in place, from its saved state where there is one.
@@ -76,7 +73,6 @@ def train(
         damage: Told of the damaged samples that any rank has met; None: nobody counts them.
         probes: Step -> what is asked after it, outside of the measured time, as `should_stop` is; of a
             training by one process.
-        planned_memory: What a step should hold, in bytes; asked for where memory runs out.
         ranks: This process among those that train the run; rank 0 alone writes.
 
     Raises:
@@ -119,7 +115,8 @@ def train(
         micro_batch_size=config.micro_batch_size,
     )
     model.train()
-    reset_peak_memory(device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     meter = Meter(totals, clip, masking, text_masking, device, ranks)
     saved_at = time.monotonic()
 
@@ -132,7 +129,7 @@ def train(
         set_learning_rate(optimizer, rate)
 
         optimizer.zero_grad(set_to_none=True)
-        tell = partial(_out_of_memory, step + 1, config, ranks, planned_memory)
+        tell = partial(_out_of_memory, step + 1, config, ranks)
         with ranks.watched(step), memory_told(tell):
             loss = gradient(batch, texts, seed=seed, step=step, progress=progress)
             if config.grad_clip_norm is not None:
@@ -150,7 +147,8 @@ def train(
         try:
             if step % config.log_every_steps == 0 or step == config.steps:
                 line = meter.line(step, loss, rate)
-                check_finite(line["loss"], step)
+                if not math.isfinite(line["loss"]):
+                    raise _diverged("loss is", step)
                 if ranks.is_first:
                     emit(line)
             stop = should_stop() and step < config.steps  # asked at the end, too: is the run still ours?
@@ -203,24 +201,18 @@ def autocast(config: TrainingConfig, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)
 
 
-def check_finite(loss: float, step: int) -> None:
-    """Raise RunError where a loss is no number any more."""
-    if not math.isfinite(loss):
-        raise RunError(
-            "the loss is no longer finite",
-            where=f"step {step}",
-            value=loss,
-            way_out=_TOO_FAST,
-        )
-
-
 @torch.no_grad()
 def check_weights(model: torch.nn.Module, step: int) -> None:
     """Raise RunError where weights are no numbers any more: the loss tells it one step later."""
     # The largest magnitude, as it needs no second copy of a weight.
     largest = [torch.linalg.vector_norm(weight, float("inf")) for weight in model.parameters()]
     if not torch.stack(largest).isfinite().all():
-        raise RunError("the weights are no longer finite", where=f"step {step}", way_out=_TOO_FAST)
+        raise _diverged("weights are", step)
+
+
+def _diverged(what: str, step: int) -> RunError:
+    way_out = "lower training.learning_rate, or lengthen the warm-up"
+    return RunError(f"the {what} no longer finite", where=f"step {step}", way_out=way_out)
 
 
 def check_shared_equally(batch_size: int, world_size: int) -> None:
@@ -234,19 +226,12 @@ def check_shared_equally(batch_size: int, world_size: int) -> None:
         )
 
 
-def _out_of_memory(
-    step: int, config: TrainingConfig, ranks: Ranks, planned: Callable[[], int | None], said: str
-) -> RunError:
+def _out_of_memory(step: int, config: TrainingConfig, ranks: Ranks, said: str) -> RunError:
     pairs = config.batch_size // ranks.world_size
     held = min(pairs, config.micro_batch_size or pairs)
-    batch = f"a batch of {config.batch_size} pairs"
-    if ranks.world_size > 1:
-        batch += f", {pairs} on each of {ranks.world_size} devices"
-    plan = planned()
-    expected = f"; the plan expects {plan / 2**30:.2f} GiB" if plan else ""
     return RunError(
-        f"memory ran out: {batch}, {held} at a time{expected}",
-        where=f"step {step}" + (f", rank {ranks.rank}" if ranks.world_size > 1 else ""),
+        f"memory ran out: {pairs} pairs on this device, {held} at a time",
+        where=f"step {step}, rank {ranks.rank}",
         value=said,
         way_out=f"set training.micro_batch_size below {held}, or model.grad_checkpointing: true, which both "
         "give the same gradient; or a smaller training.batch_size, which is another training",

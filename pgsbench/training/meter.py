@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from pgsbench.models.clip import Clip
-from pgsbench.models.flops import model_cost
 from pgsbench.models.masked_tower import Masking
+from pgsbench.models.pair_cost import model_cost
 from pgsbench.models.text_masking import TextMasking
 from pgsbench.training.ranks import Ranks
 
@@ -64,31 +64,6 @@ class Totals:
         return self.visual_tokens / self.samples
 
 
-class Stopwatch:
-    """Adds the time of each step to the totals."""
-
-    def __init__(self, totals: Totals, device: torch.device) -> None:
-        self.totals, self.device = totals, device
-        self._wall = self._cpu = 0.0
-
-    def start(self) -> None:
-        """Begin, or go on after something that does not count."""
-        self._synchronise()
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
-
-    def lap(self) -> None:
-        """Add the time since the last call to the totals."""
-        self._synchronise()
-        wall, cpu = time.perf_counter(), time.process_time()
-        self.totals.train_seconds += wall - self._wall
-        self.totals.cpu_seconds += cpu - self._cpu
-        self._wall, self._cpu = wall, cpu
-
-    def _synchronise(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-
-
 class Meter:
     """Counts what a training does, for its totals and its lines of metrics; begins to measure when made.
 
@@ -118,8 +93,8 @@ class Meter:
         self._device = device
         # Of `masked_share_sum`: read only now and then, since that waits for a GPU.
         self._unread: float | Tensor = 0.0
-        self._watch = Stopwatch(totals, device)
-        self._watch.start()
+        self._wall = self._cpu = 0.0
+        self.resume()
 
     def count(self, num_pairs: int, text_length: int, masked_share: float | Tensor) -> None:
         """Count one step.
@@ -176,7 +151,10 @@ class Meter:
 
     def pause(self) -> None:
         """Bring the totals up to date; what comes until `resume` is not measured."""
-        self._watch.lap()
+        wall, cpu = self._wall, self._cpu
+        self.resume()
+        self._totals.train_seconds += self._wall - wall
+        self._totals.cpu_seconds += self._cpu - cpu
         spent = self._masking.select_seconds + self._text_masking.select_seconds
         self._totals.mask_seconds = self._mask_before + spent
         share = self._ranks.mean({"share": float(self._unread)})["share"]
@@ -185,7 +163,9 @@ class Meter:
 
     def resume(self) -> None:
         """Go on measuring."""
-        self._watch.start()
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
 
 
 def memory_gib(device: torch.device) -> dict[str, float]:
@@ -194,12 +174,6 @@ def memory_gib(device: torch.device) -> dict[str, float]:
     found = {"memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30}
     peak = peak_memory_bytes(device)
     return found if peak is None else found | {"gpu_memory_gib": peak / 2**30}
-
-
-def reset_peak_memory(device: torch.device) -> None:
-    """Start measuring anew, where the device allows it."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak_memory_bytes(device: torch.device) -> int | None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from pgsbench.devices import ran_out
 from pgsbench.errors import RunError
 from pgsbench.models.masked_tower import Masking
-from pgsbench.shortages import ran_out
 from pgsbench.training.meter import Totals
 from pgsbench.training.optim import restore_moments
 
@@ -82,23 +81,16 @@ def save(folder: Path, trained: Trained, *, step: int, totals: Totals, keep: int
         scratch.rename(whole)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(scratch, ignore_errors=True)  # others want to write, too
-        raise _unwritable(error, folder, step, sum(value.nbytes for value in tensors.values())) from error
+        raise RunError(
+            f"the state after step {step} cannot be written: {getattr(error, 'strerror', None) or error}",
+            where=str(folder),
+            value=f"{sum(value.nbytes for value in tensors.values()) / 2**20:,.1f} MiB",
+            way_out="make room; the same command goes on from "
+            + ("the state before, which is still there" if _saved(folder) else "the beginning"),
+        ) from error
     kept = [path for path in _saved(folder) if path.name <= whole.name][:keep]  # a later one cannot be read
     for path in {*_saved(folder), *folder.glob(f"{_SCRATCH}*")} - set(kept):
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _unwritable(error: Exception, folder: Path, step: int, needed: int) -> RunError:
-    number = f"{needed / 2**20:,.1f} MiB are needed"
-    with suppress(OSError):
-        number += f", {shutil.disk_usage(folder).free / 2**20:,.1f} MiB are free"
-    why = getattr(error, "strerror", None) or str(error)
-    return RunError(
-        f"the state after step {step} cannot be written: {why}; {number}",
-        where=str(folder),
-        way_out="make room; the same command goes on from "
-        + ("the state before, which is still there" if _saved(folder) else "the beginning"),
-    )
 
 
 def restore(folder: Path, trained: Trained, *, device: torch.device) -> tuple[int, Totals]:

@@ -8,13 +8,13 @@ import torch
 from benchmarks.masks import mask_costs, table_of
 from benchmarks.timing import MaskCost
 from pgsbench.errors import PluginError
-from pgsbench.masking import CARDS
+from pgsbench.masking import STRATEGIES
 from pgsbench.models.clip import build
 
 
 def test_every_mask_has_its_rows_and_the_published_code_is_the_reference() -> None:
     clip, cpu = build("tiny-vit", seed=0), torch.device("cpu")
-    table, tower = mask_costs(clip, list(CARDS), batch_size=2, device=cpu, repetitions=1)
+    table, tower = mask_costs(clip, list(STRATEGIES.builtin), batch_size=2, device=cpu, repetitions=1)
     rows = table.set_index("mask")
     assert {"random", "tome", "pgs, pixels only", "pgs, pixels and tokens", "pgs-released"} <= set(rows.index)
     assert rows.loc["pgs-released", "x of released"] == 1

@@ -64,7 +64,7 @@ def call(
         (("masks", "show", "pgz"), "did you mean 'pgs'?"),
         (("masks", "preview"), "name either image files, a study or --data"),
         (("masks", "preview", "{folder}/no.jpg", "--model", "tiny-vit"), "there is no such picture"),
-        (("masks", "preview", "{study}", "--strategies", "attentive"), "which a preview does not have"),
+        (("masks", "preview", "{study}", "--strategies", "attentive"), "it needs the attention of a teacher"),
         (("masks", "preview", "--data", "scenes", "--to", "masks.txt"), "written as .png, .pdf, .svg"),
         (("masks", "preview", "{shards}/00000.tar", "--model", "tiny-vit"), "00000.tar: not a picture"),
         (("masks", "preview", "cat.jpg", "--mask-ratio", "1.5"), "--mask-ratio: must be in [0, 1)"),

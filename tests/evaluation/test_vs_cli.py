@@ -9,7 +9,7 @@ import pytest
 from benchmarks import reference
 from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.suite import load_suite
-from pgsbench.models import checkpoint, clip
+from pgsbench.models import checkpoint
 from pgsbench.models.clip import Clip
 
 pytestmark = pytest.mark.slow
@@ -33,7 +33,7 @@ tasks:
         ).metrics
         for task in tasks.tasks
     }
-    loaded = clip.load(model)
+    loaded = checkpoint.load(model)
     report = evaluate(loaded, tasks, out=tmp_path, checkpoint_sha256=digest)
 
     for score in report.scores:

@@ -12,11 +12,11 @@ import torch
 
 from pgsbench.config.schema import TrainingConfig, UnmaskedTuning
 from pgsbench.data.samples import Batch, MadeUp
-from pgsbench.masking import CARDS
+from pgsbench.masking import STRATEGIES
 from pgsbench.masking.configure import configure
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.testing import make_view
-from pgsbench.masking.text.plain import WholeText
+from pgsbench.masking.text.strategies import WholeText
 from pgsbench.models.clip import Clip, build, contrastive_loss
 from pgsbench.models.masked_tower import attach
 from pgsbench.models.text_masking import TextMasking
@@ -31,7 +31,7 @@ pytestmark = [
 
 DEVICE = torch.device("cuda")
 #: The length of pgs-released depends on the batch, as published, so the host has to know.
-STRATEGIES = [name for name in CARDS if name != "pgs-released"]
+STRATEGIES = [name for name in STRATEGIES.builtin if name != "pgs-released"]
 #: Those that should cost next to nothing: `attentive` runs a second tower, and the others merge or resize.
 CHEAP = ["random", "flip", "grid", "block", "pgs"]
 

@@ -10,14 +10,12 @@ import torch
 from matplotlib.patches import Rectangle
 from tinyworld import TinyWorld
 
-from pgsbench.errors import ConfigError, DataError
+from pgsbench.errors import ConfigError
 from pgsbench.inspection.inspected import named_strategies
 from pgsbench.inspection.pictures import Pictures
 from pgsbench.inspection.preview import preview
-from pgsbench.inspection.texts import STRIKE, named_texts, struck, texts_of_study
-from pgsbench.masking.attentive import Attentive
+from pgsbench.inspection.texts import STRIKE, named_texts, struck
 from pgsbench.masking.cluster import Cluster
-from pgsbench.masking.oracle import Oracle
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.pgs_mixed import PgsMixed
 from pgsbench.masking.random import Random
@@ -84,41 +82,22 @@ def test_a_strategy_of_a_file_is_called_after_its_class(tmp_path: Path) -> None:
         )
     first, second = (f"{tmp_path}/{folder}/one.py:Spiral" for folder in "ab")
     assert list(named_strategies(["pgs", first])) == ["pgs", "Spiral"]
-    assert list(named_strategies([first, second])) == [first, second]
-
-
-def test_a_mask_that_needs_objects_says_so_where_there_are_none(clip: Clip, pictures: Pictures) -> None:
-    with pytest.raises(DataError, match="needs to know objects"):
-        preview(pictures, {"oracle": Oracle()}, clip, seed=0)
-
-
-def test_a_mask_that_needs_attention_is_told_why_it_cannot_be_seen(clip: Clip, pictures: Pictures) -> None:
-    with pytest.raises(DataError, match="which a preview does not have") as raised:
-        preview(pictures, {"attentive": Attentive()}, clip, seed=0)
-    assert "objects" not in raised.value.way_out
+    assert list(named_strategies([first, second])) == ["Spiral", second]
 
 
 def test_dropped_words_are_struck_out(clip: Clip, tiny: TinyWorld) -> None:
     texts = {**named_texts(["truncate", "frequency"], keep=5), **named_texts(["none"])}
-    assert list(texts) == ["truncate(keep=5)", "frequency(keep=5)", "none()"]
     captions = ["a red square, number 9", "a dog"]
     (first, second) = struck(captions, texts, clip, str(tiny.shards), seed=0)
     caption, truncated, by_frequency = first.split("\n")
     assert caption == captions[0]
     out = "".join(letter + STRIKE * (letter != " ") for letter in ", number 9")
-    assert truncated == f"truncate(keep=5): a red square {out}"
+    assert truncated == f"truncate: a red square {out}"
     assert by_frequency.replace(STRIKE, "").endswith("a red square , number 9")
     assert by_frequency.count(STRIKE) > 0
-    assert second.split("\n")[1:] == ["truncate(keep=5): a dog", "frequency(keep=5): a dog"]
+    assert second.split("\n")[1:] == ["truncate: a dog", "frequency: a dog"]
 
 
 def test_the_captions_of_image_files_are_not_asked_for(clip: Clip) -> None:
     with pytest.raises(ConfigError, match="image files have no captions"):
         struck(["cat.png"], named_texts(["truncate"]), clip, None, seed=0)
-
-
-def test_a_study_shows_the_texts_of_its_arms_once_each(tiny: TinyWorld, tmp_path: Path) -> None:
-    study = tmp_path / "texts.yaml"
-    study.write_text(tiny.study.read_text().replace("arms: {", "arms: {a: {text: block}, b: {text: block}, "))
-    assert list(texts_of_study(str(study))) == ["block(keep=8)"]
-    assert texts_of_study(str(tiny.study)) == {}

@@ -32,43 +32,6 @@ def edge_strength(image: Array, patch: tuple[int, int]) -> list[float]:
     return strengths
 
 
-def canny_edges(light: Array) -> list[list[float]]:
-    """Edge pixels of one (h, w) picture by Canny's method, 1 where there is an edge."""
-    h, w = light.shape
-
-    def at(map_: Array, y: int, x: int) -> float:
-        return float(map_[min(max(y, 0), h - 1), min(max(x, 0), w - 1)])
-
-    weight = [math.exp(-d * d / 2) for d in range(-2, 3)]
-    weight = [one / sum(weight) for one in weight]
-    blurred, size = np.empty((h, w)), np.zeros((h + 2, w + 2))
-    direction = np.empty((h, w), dtype=int)
-    places = [(y, x) for y in range(h) for x in range(w)]
-    for y, x in places:
-        blurred[y, x] = sum(
-            weight[dy + 2] * weight[dx + 2] * at(light, y + dy, x + dx)
-            for dy in range(-2, 3)
-            for dx in range(-2, 3)
-        )
-    for y, x in places:
-        sobel = [(-1, 1), (0, 2), (1, 1)]
-        gx = sum(k * (at(blurred, y + d, x + 1) - at(blurred, y + d, x - 1)) for d, k in sobel)
-        gy = sum(k * (at(blurred, y + 1, x + d) - at(blurred, y - 1, x + d)) for d, k in sobel)
-        size[y + 1, x + 1] = math.hypot(gx, gy)
-        direction[y, x] = round(math.degrees(math.atan2(gy, gx)) / 45) % 4
-    steps = [(0, 1), (1, 1), (1, 0), (1, -1)]
-    strongest, found, weak = size.max(), set(), set()
-    for y, x in places:
-        dy, dx = steps[direction[y, x]]
-        own = size[y + 1, x + 1]
-        if own >= size[y + 1 + dy, x + 1 + dx] and own >= size[y + 1 - dy, x + 1 - dx]:
-            weak |= {(y, x)} if own > 0.1 * strongest else set()
-            found |= {(y, x)} if own > 0.2 * strongest else set()
-    for _ in range(8):
-        found |= {(y, x) for y, x in weak if any(abs(y - v) <= 1 and abs(x - u) <= 1 for v, u in found)}
-    return [[float((y, x) in found) for x in range(w)] for y in range(h)]
-
-
 def num_hidden(scores: list[float], *, num_kept: int, num_least: int, threshold: float) -> int:
     """How many of one picture's kept patches the dynamic ratio hides; infinite scores do not count."""
     known = [score for score in scores if math.isfinite(score)]

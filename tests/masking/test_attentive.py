@@ -10,10 +10,8 @@ import torch
 from masking_twins import block_attention
 from torch import Tensor
 
-from pgsbench.errors import ConfigError
-from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.base import PatchView
-from pgsbench.masking.configure import configure
+from pgsbench.masking.guided import Attentive
 from pgsbench.masking.testing import draws_for, make_view
 
 
@@ -66,28 +64,9 @@ def test_equal_attention_is_a_random_mask() -> None:
     assert not torch.equal(shown, Attentive(0.5).select(view, draws=draws_for(view, 1)).shown(16))
 
 
-def test_without_ties_the_seed_does_not_matter() -> None:
-    view = make_view()
-    first, second = (Attentive().select(view, draws=draws_for(view, seed)).keep for seed in (0, 1))
-    assert torch.equal(first, second)
-
-
 def test_the_kept_share_of_the_attention_is_reported() -> None:
     view = dataclasses.replace(
         _view(torch.tensor([[0.1, 0.4, 0.3, 0.0], [0.2, 0.2, 0.1, 0.1]]), (2, 2)), batch_size=2
     )
     found = Attentive(0.5).select(view, draws=draws_for(view)).diagnostics["attention_kept"]
     assert float(found) == pytest.approx((0.7 + 0.4) / (0.8 + 0.6))
-
-
-def test_of_no_attention_none_is_kept() -> None:
-    view = _view(torch.zeros(2, 4), (2, 2))
-    found = Attentive(0.5).select(view, draws=draws_for(view)).diagnostics
-    assert float(found["attention_kept"]) == 0.0
-
-
-def test_fields_out_of_range_are_told_at_once() -> None:
-    with pytest.raises(ConfigError) as raised:
-        configure("attentive", {"ema_momentum": 1.5, "block_side": 0})
-    assert "strategy.ema_momentum: ema_momentum must be between 0 and 1, not 1.5" in str(raised.value)
-    assert "strategy.block_side: block_side must be at least 1, not 0" in str(raised.value)

@@ -10,8 +10,8 @@ from masking_twins import correlation, cut
 from torch import Tensor
 
 from pgsbench.masking.base import PatchView
-from pgsbench.masking.block import Block
 from pgsbench.masking.cluster import Cluster
+from pgsbench.masking.random import Block
 from pgsbench.masking.testing import draws_for, make_view
 
 
@@ -47,16 +47,6 @@ def test_blocks_are_of_the_shape_that_is_allowed() -> None:
     assert wide.max() > 2.2
     assert wide.min() < 0.45
     assert wide.max() < 5.5
-
-
-def test_more_blocks_are_more_pieces() -> None:
-    def edges(dropped: Tensor) -> float:
-        return float(
-            (dropped[:, 1:] != dropped[:, :-1]).sum() + (dropped[:, :, 1:] != dropped[:, :, :-1]).sum()
-        )
-
-    one, four = (edges(_dropped(Block(0.5, blocks=blocks), (14, 14), 100)) for blocks in (1, 4))
-    assert four > 1.3 * one
 
 
 def test_clusters_are_what_correlates_with_an_anchor() -> None:

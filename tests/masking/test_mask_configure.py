@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import pytest
 
 from pgsbench.errors import ConfigError, PluginError
-from pgsbench.masking import CARDS, STRATEGIES
+from pgsbench.masking import STRATEGIES
 from pgsbench.masking.configure import configure, fields_of
 from pgsbench.masking.grid import Grid
 from pgsbench.masking.pgs import Pgs
@@ -36,13 +35,6 @@ class Spiral:
     def select(self, view: PatchView, *, draws: Draws) -> Selection:
         return keep_all(view)
 
-@dataclass
-class Soft:
-    needs: ClassVar[set[str]] = {"pixels"}
-
-    def select(self, view):
-        return None
-
 spiral = Spiral(1)
 """
 
@@ -54,8 +46,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_fields_are_set_and_defaults_kept() -> None:
-    assert configure("pgs", {"mask_ratio": 0.3, "max_ratio": 0.5, "edge": "canny"}) == Pgs(
-        0.3, max_ratio=0.5, edge="canny"
+    assert configure("pgs", {"mask_ratio": 0.3, "max_ratio": 0.5, "edge": "none"}) == Pgs(
+        0.3, max_ratio=0.5, edge="none"
     )
     assert configure("random", {"mask_ratio": 0}) == Random(0.0)
     assert isinstance(configure("random", {"mask_ratio": 0}).mask_ratio, float)
@@ -73,17 +65,16 @@ def test_all_mistakes_are_told_at_once_with_their_place() -> None:
     with pytest.raises(ConfigError) as raised:
         configure(
             "pgs-mixed",
-            {"mask_ratoi": 0.5, "tau": -1.0, "otn": 1, "edge": "prewitt", "random_share": 2.0, "rounds": 1.5},
+            {"mask_ratoi": 0.5, "tau": -1.0, "otn": 1, "edge": "prewitt", "rounds": 1.5},
             where="arms.mine.strategy",
         )
     text = str(raised.value)
-    assert "6 problems" in text
+    assert "5 problems" in text
+    assert "arms.mine.strategy.tau: tau must be at least 0.01, not -1.0" in text
     assert "arms.mine.strategy.mask_ratoi: unknown field of strategy 'pgs-mixed'" in text
     assert "did you mean 'mask_ratio'?" in text
-    assert "arms.mine.strategy.tau: tau must be at least 0.01, not -1.0" in text
     assert "arms.mine.strategy.otn: input should be a valid boolean (got 1)" in text
-    assert "arms.mine.strategy.edge: input should be 'sobel', 'canny' or 'none' (got 'prewitt')" in text
-    assert "arms.mine.strategy.random_share: random_share must be between 0 and 1, not 2.0" in text
+    assert "arms.mine.strategy.edge: input should be 'sobel' or 'none' (got 'prewitt')" in text
     assert "arms.mine.strategy.rounds: input should be a valid integer" in text
 
 
@@ -94,13 +85,13 @@ def test_a_ratio_out_of_range_is_one_plain_sentence() -> None:
 
 NUMBERS = [
     (name, field)
-    for name in CARDS
+    for name in STRATEGIES.builtin
     for field, value in fields_of(configure(name, {})).items()
     if isinstance(value, float) or field == "max_ratio"
 ]
 
 
-@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
 @pytest.mark.parametrize(("name", "field"), NUMBERS)
 def test_a_number_has_to_be_finite(name: str, field: str, value: float) -> None:
     with pytest.raises(ConfigError, match=rf"^strategy.{field}: must be a finite number"):
@@ -116,17 +107,6 @@ def test_a_rule_between_two_fields_blames_neither_wrongly() -> None:
     with pytest.raises(ConfigError) as raised:
         configure("pgs", {"mask_ratio": 1.5, "max_ratio": 0.3})
     assert "at least mask_ratio" not in str(raised.value)
-
-
-def test_a_rule_that_proves_nothing_hides_no_other_mistake() -> None:
-    with pytest.raises(ConfigError) as raised:
-        configure("pgs", {"mask_ratio": 1.2, "max_ratio": 0.1, "tau": 0, "neighbourhood": 0})
-    text = str(raised.value)
-    assert text.startswith("3 problems")
-    for field in ("mask_ratio must be in", "tau must be at least", "neighbourhood must be at least"):
-        assert field in text
-    with pytest.raises(ConfigError, match="max_ratio must be at least mask_ratio"):
-        configure("pgs", {"mask_ratio": 0.5, "max_ratio": 0.1})  # told once there is something to compare
 
 
 @pytest.mark.parametrize(
@@ -157,25 +137,21 @@ def test_a_class_in_a_file(folder: Path) -> None:
         configure("spiral.py:Spiral", {}, relative_to=folder)
 
 
-def test_a_class_that_is_no_strategy_says_what_is_missing(folder: Path) -> None:
-    with pytest.raises(PluginError) as raised:
-        configure("spiral.py:Soft", {}, relative_to=folder)
-    text = str(raised.value)
-    for missing in (
-        "@dataclass(frozen=True)",
-        "`needs` must be a frozenset",
-        "select(self, view, *, dra",
-        "mask_ratio",
-    ):
-        assert missing in text
-    with pytest.raises(PluginError, match="is 'Spiral' and no class"):
-        configure("spiral.py:spiral", {}, relative_to=folder)
-
-
-def test_a_strategy_that_needs_attention_says_how_slowly_its_tower_follows(tmp_path: Path) -> None:
-    (tmp_path / "gaze.py").write_text(SPIRAL.replace("frozenset()", 'frozenset({"attention"})'))
-    with pytest.raises(PluginError, match="it lacks a field or property `ema_momentum`"):
-        configure("gaze.py:Spiral", {"turns": 1}, relative_to=tmp_path)
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("Spiral", "frozen=True", "frozen=False"),
+        ("Spiral", "frozenset()", 'frozenset({"pixels"})'),
+        ("Spiral", "frozenset()", 'frozenset({"attention"})'),  # without `ema_momentum`
+        ("Spiral", "*, draws: Draws", "draws: Draws, more: int"),
+        ("Spiral", "mask_ratio", "ratio"),
+        ("spiral", "", ""),
+    ],
+)
+def test_what_is_no_strategy_is_refused(tmp_path: Path, name: str, old: str, new: str) -> None:
+    (tmp_path / "odd.py").write_text(SPIRAL.replace(old, new))
+    with pytest.raises(PluginError, match=r"this is no strategy: a class with `@dataclass\(frozen=True\)`"):
+        configure(f"odd.py:{name}", {"turns": 1}, relative_to=tmp_path)
 
 
 def test_a_bug_in_post_init_is_one_of_the_plugin(tmp_path: Path) -> None:
@@ -185,30 +161,6 @@ def test_a_bug_in_post_init_is_one_of_the_plugin(tmp_path: Path) -> None:
     )
     with pytest.raises(PluginError, match=r"raises when it is made: TypeError.*has no len.*odd.py:Odd"):
         configure("odd.py:Odd", {"turns": 1}, relative_to=tmp_path)
-
-
-def test_defaults_out_of_range_end_the_search() -> None:
-    @dataclass(frozen=True)
-    class Broken(Random):
-        mask_ratio: float = 2.0
-        kind: Literal["a"] = "a"
-        needs: ClassVar[frozenset[Any]] = frozenset()
-
-    builtin = STRATEGIES.builtin
-    assert "broken" not in builtin
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(STRATEGIES, "load", lambda *_, **__: Broken)
-        with pytest.raises(ConfigError, match="mask_ratio must be in"):
-            configure("broken", {"kind": "a"})
-
-
-@pytest.mark.parametrize("name", list(CARDS))
-def test_a_card_says_what_the_class_says(name: str) -> None:
-    docstring = STRATEGIES.load(name).__doc__
-    assert docstring is not None
-    assert docstring.splitlines()[0] == CARDS[name].summary
-    if CARDS[name].paper.startswith("arXiv"):
-        assert CARDS[name].paper in docstring
 
 
 def test_listing_strategies_imports_nothing_heavy() -> None:

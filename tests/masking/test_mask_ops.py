@@ -6,13 +6,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from masking_twins import averaged, canny_edges, cut, edge_strength, ranks
+from masking_twins import averaged, cut, edge_strength, ranks
 
-from pgsbench.masking import CARDS
-from pgsbench.masking.base import view_of
-from pgsbench.masking.configure import configure
 from pgsbench.masking.coverage import object_shares, objects_kept, overlap, top_edges_kept
-from pgsbench.masking.edges import blur, canny, edge_map, luminance, rank
+from pgsbench.masking.edges import edge_map, rank
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.ops import (
     add_cosines,
@@ -22,6 +19,7 @@ from pgsbench.masking.ops import (
     shrink,
     transport_scaling,
 )
+from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.testing import draws_for, make_view
 
 
@@ -36,62 +34,6 @@ def test_sobel_edges_are_those_of_the_slow_twin() -> None:
     for row in range(2):
         twin = ranks(edge_strength(view.images[row].double().numpy(), view.patch_size))
         assert ours[row].tolist() == pytest.approx(twin)
-
-
-def test_spreading_averages_over_the_neighbours_that_exist() -> None:
-    images = torch.zeros(1, 3, 12, 12)
-    images[..., 5, 5] = 1.0  # all its edges lie in the middle patch of 3 x 3
-    lines, areas = (edge_map(images, (4, 4), operator="sobel", spread=spread)[0] for spread in (0, 1))
-    assert lines.tolist() == [0.0] * 4 + [1.0] + [0.0] * 4
-    corner, side, middle = areas[0], areas[1], areas[4]
-    assert corner > side > middle  # a corner has four neighbours to share it with, the middle nine
-
-
-@pytest.mark.parametrize("operator", ["sobel", "canny", "none"])
-def test_a_flat_picture_has_no_edges(operator: str) -> None:
-    edges = edge_map(torch.full((2, 3, 32, 32), 0.7), (8, 8), operator=operator)  # type: ignore[arg-type]
-    assert torch.equal(edges, torch.zeros(2, 16))
-
-
-def test_canny_finds_a_thin_closed_outline() -> None:
-    light = torch.zeros(1, 40, 40)
-    light[:, 10:30, 10:30] = 1.0
-    edges = canny(light)[0]
-    assert edges.unique().tolist() == [0.0, 1.0]
-    assert edges[20].nonzero().flatten().tolist() in ([9, 10, 29, 30], [9, 30], [10, 29], [9, 29], [10, 30])
-    assert edges[13:27, 13:27].sum() == 0
-    assert edges[:7].sum() == 0
-
-
-def test_canny_drops_weak_edges_unless_they_join_strong_ones() -> None:
-    light = torch.zeros(1, 40, 60)
-    light[:, :, 20:] = 1.0  # strong
-    light[:, :, 45:] += 0.15  # between the thresholds, joined to nothing
-    edges = canny(light)[0]
-    assert edges[20, 15:25].sum() > 0
-    assert edges[20, 40:50].sum() == 0
-    assert canny(light, high=0.12)[0][20, 40:50].sum() > 0
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_canny_edges_are_those_of_the_slow_twin(seed: int) -> None:
-    # A bright box on smooth ground with a little noise: edges of all directions and strengths.
-    random = _draw(seed)
-    light = 0.1 * torch.rand(1, 20, 24, generator=random, dtype=torch.float64)
-    light[:, 5:14, 6:17] += 0.6
-    light += torch.linspace(0, 0.3, 24, dtype=torch.float64)
-    edges = canny(light)[0]
-    assert edges.tolist() == canny_edges(light[0].numpy())
-    assert 0.05 < edges.mean() < 0.5
-
-
-def test_blur_keeps_the_mean_of_a_flat_picture() -> None:
-    torch.testing.assert_close(blur(torch.full((1, 9, 9), 3.0)), torch.full((1, 9, 9), 3.0))
-
-
-def test_luminance_of_other_channel_counts_is_their_mean() -> None:
-    images = torch.rand(2, 4, 5, 6, generator=_draw())
-    torch.testing.assert_close(luminance(images), images.mean(dim=1))
 
 
 @given(st.lists(st.integers(0, 5), min_size=2, max_size=12))
@@ -130,13 +72,6 @@ def test_shrinking_averages_within_patches(patch: tuple[int, int], side: int, sm
         for ours, whole in zip(patches[row], cut(images[row].double().numpy(), patch), strict=True):
             twin = torch.from_numpy(averaged(whole, side)).flatten()
             torch.testing.assert_close(ours.double(), twin)
-
-
-def test_patches_are_cut_row_by_row_with_channels_first() -> None:
-    images = torch.arange(2 * 2 * 4 * 6.0).view(2, 2, 4, 6)
-    patches = patchify(images, (2, 3))
-    assert patches.shape == (2, 4, 12)
-    assert torch.equal(patches[1, 1].view(2, 2, 3), images[1, :, 0:2, 3:6])
 
 
 def test_colours_are_compared_relative_to_the_picture() -> None:
@@ -191,18 +126,6 @@ def test_top_edges_kept_counts_the_strongest_tenth() -> None:
     assert top_edges_kept(images, (8, 8), shown).tolist() == [1.0]
 
 
-def test_every_strategy_works_on_pictures_alone() -> None:
-    images = make_view().images
-    assert images is not None
-    view = view_of(images, (8, 8), objects=torch.ones(3, 64))
-    assert (view.grid, view.batch_size, view.progress) == ((8, 8), 3, 0.0)
-    strategies = {name: configure(name, {}) for name in CARDS}
-    without_teacher = {name: one for name, one in strategies.items() if "attention" not in one.needs}
-    assert strategies.keys() - without_teacher == {"attentive"}
-    for strategy in without_teacher.values():
-        assert strategy.select(view, draws=draws_for(view)).shown(64).any(dim=1).all()
-
-
 @pytest.mark.parametrize("n", [63, 196, 197])
 @pytest.mark.parametrize("some_rows", [False, True])
 def test_cosines_are_added_in_blocks_as_in_one_product(n: int, some_rows: bool) -> None:
@@ -218,3 +141,33 @@ def test_cosines_are_added_in_blocks_as_in_one_product(n: int, some_rows: bool) 
     total = torch.ones_like(expected)
     add_cosines(total, features, rows, 0.5)
     torch.testing.assert_close(total, expected)
+
+
+@pytest.mark.parametrize("spread", [0, 1])
+@pytest.mark.parametrize(("side", "patch"), [(56, 8), (64, 8), (224, 16), (98, 14)])
+def test_equal_patches_have_equal_edges_wherever_they_are(spread: int, side: int, patch: int) -> None:
+    tile = torch.rand(3, patch, patch, generator=_draw())
+    wide = torch.cat([tile, tile.flip(2)], dim=2)
+    tall = torch.cat([wide, wide.flip(1)], dim=1)  # neighbours mirror each other
+    count = -(-side // (2 * patch))
+    images = tall.repeat(1, count, count)[None, :, :side, :side]
+    edge = edge_map(images, (patch, patch), operator="sobel", spread=spread)
+    rows = side // patch
+    ring = 1 + spread  # the border of a picture is another neighbourhood
+    inner = edge.view(rows, rows)[ring:-ring, ring:-ring]
+    assert inner.unique().numel() == 1
+
+
+def test_a_picture_of_one_colour_has_no_edges() -> None:
+    images = torch.tensor([0.3, -1.7, 1.234567]).view(1, 3, 1, 1).expand(1, 3, 224, 224)
+    assert edge_map(images, (16, 16), operator="sobel", spread=1).max() == 0
+
+
+@pytest.mark.parametrize("ratio", [0.5, 0.3])
+def test_where_every_patch_is_a_candidate_the_most_that_may_be_hidden_is(ratio: float) -> None:
+    strategy, view = (
+        Pgs(0.25, max_ratio=ratio, candidate_share=1.0),
+        make_view((4, 6), (8, 8), 2, progress=0.0),
+    )
+    selection = strategy.select(view, draws=draws_for(view))
+    assert float(selection.effective_ratio(24)) == pytest.approx(1 - int(24 * (1 - ratio) + 1e-9) / 24)

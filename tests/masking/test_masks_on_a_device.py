@@ -1,9 +1,8 @@
-"""Choosing patches never makes a GPU wait for the host, and is one graph but for the hash of its place."""
+"""Choosing patches never makes a GPU wait for the host."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from contextlib import nullcontext
 from typing import Any
 
@@ -14,12 +13,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pgsbench.data.samples import MadeUp
-from pgsbench.masking import CARDS
+from pgsbench.masking import STRATEGIES
 from pgsbench.masking.base import PatchView, Strategy
 from pgsbench.masking.configure import configure
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.testing import make_view
-from pgsbench.masking.text.plain import WholeText
+from pgsbench.masking.text.strategies import WholeText
 from pgsbench.models.clip import build, contrastive_loss
 from pgsbench.models.masked_tower import attach
 from pgsbench.models.text_masking import TextMasking
@@ -27,35 +26,17 @@ from pgsbench.training.step import GradientStep, Towers
 
 #: Every built-in but pgs-released: its length depends on the batch, as published, so the host has to know.
 CASES: list[tuple[str, dict[str, Any]]] = [
-    *((name, {}) for name in CARDS if name != "pgs-released"),
+    *((name, {}) for name in STRATEGIES.builtin if name != "pgs-released"),
     ("grid", {"mask_ratio": 0.3, "phase": "fixed"}),
     ("block", {"blocks": 3}),
     ("cluster", {"token_weight": 1.0}),
     ("attentive", {"block_side": 2}),
     ("pgs", {"mask_ratio": 0.3, "max_ratio": 0.5}),
     ("pgs", {"neighbourhood": 2}),
-    ("pgs", {"neighbourhood": 1, "otn": False}),
-    ("pgs-mixed", {"mask_ratio": 0.3, "max_ratio": 0.5}),
     ("pgs-mixed", {"otn": False, "random_share": 0.2}),
-    ("pgs-mixed", {"edge": "canny", "edge_spread": 0, "pattern_side": None}),
+    ("pgs-mixed", {"edge_spread": 0, "pattern_side": None}),
     ("pgs-mixed", {"edge": "none", "token_weight": 0.0, "colour_weight": 1.0}),
 ]
-
-
-class DeviceDraws(Draws):
-    """Draws as on a GPU."""
-
-    def uniform(self, *shape: int) -> Tensor:
-        return self._on_device(*shape)
-
-
-class TraceableDraws(Draws):
-    """Draws without the hash of their place, which no graph can hold."""
-
-    def uniform(self, *shape: int) -> Tensor:
-        self.count += 1
-        number = torch.arange(3 * math.prod(shape)) * self.count
-        return (number * 0.6180339887).frac().view(3, *shape)
 
 
 @pytest.fixture(params=CASES, ids=str)
@@ -119,8 +100,8 @@ class Calls(TorchFunctionMode):
 
 
 def waits(strategy: Strategy, view: PatchView) -> list[str]:
-    strategy.select(view, draws=DeviceDraws.of_batch(view.batch_size, seed=0))  # what is made once, is
-    draws = DeviceDraws.of_batch(view.batch_size, seed=0)
+    strategy.select(view, draws=Draws.of_batch(view.batch_size, seed=0))  # what is made once, is
+    draws = Draws.of_batch(view.batch_size, seed=0)
     with Waits() as operations, Calls() as calls:
         strategy.select(view, draws=draws)
     return operations.found + calls.found
@@ -134,9 +115,8 @@ def test_the_published_code_does_wait() -> None:
     assert "_local_scalar_dense" in waits(configure("pgs-released", {}), make_view())
 
 
-@pytest.mark.parametrize("name", [name for name in CARDS if name != "pgs-released"])
-def test_nor_does_the_gradient_of_a_step(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(Draws, "uniform", DeviceDraws.uniform)
+@pytest.mark.parametrize("name", [name for name in STRATEGIES.builtin if name != "pgs-released"])
+def test_nor_does_the_gradient_of_a_step(name: str) -> None:
     device = torch.device("cpu")
     clip = build("tiny-vit", seed=0)
     masking = attach(clip.model.train(), configure(name, {}))
@@ -169,12 +149,8 @@ class Waiting:
         assert x is not None
         ways: dict[str, Any] = {
             "tensor": lambda: torch.tensor([1.0, 2.0]),
-            "as_tensor": lambda: torch.as_tensor([1.0, 2.0]),
-            "item": lambda: x.sum().item(),
             "int": lambda: int(x.sum()),
-            "bool": lambda: bool(x.any()),
             "tolist": lambda: x.tolist(),
-            "nonzero": lambda: x.nonzero(),
             "mask": lambda: x[x > 0.5],
             "list": lambda: x[[0, 1]],
             "to": lambda: x.to(torch.device("cpu")),
@@ -182,27 +158,6 @@ class Waiting:
         return ways[self.how]()
 
 
-@pytest.mark.parametrize(
-    "how", ["tensor", "as_tensor", "item", "int", "bool", "tolist", "nonzero", "mask", "list", "to"]
-)
+@pytest.mark.parametrize("how", ["tensor", "int", "tolist", "mask", "list", "to"])
 def test_waiting_is_noticed(how: str) -> None:
     assert waits(Waiting(how), make_view())
-
-
-@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch.compile warns of itself
-def test_but_for_the_hash_of_its_place_a_mask_is_one_graph(strategy: Strategy) -> None:
-    view = make_view((8, 8), (8, 8), 3)
-
-    def chosen(*given: Tensor) -> tuple[Tensor, Tensor | None]:
-        names = ("images", "tokens", "position", "attention", "objects")
-        part = dataclasses.replace(view, **dict(zip(names, given, strict=True)))
-        selection = strategy.select(part, draws=TraceableDraws.of_batch(3, seed=0))
-        return selection.keep, selection.visible
-
-    given = [view.images, view.tokens, view.position, view.attention, view.objects]
-    keep, visible = chosen(*given)  # type: ignore[arg-type]
-    compiled_keep, compiled_visible = torch.compile(chosen, fullgraph=True, backend="eager")(*given)
-    assert torch.equal(keep, compiled_keep)
-    assert (visible is None) == (compiled_visible is None)
-    assert visible is None or torch.equal(visible, compiled_visible)
-    torch.compiler.reset()

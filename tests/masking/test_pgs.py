@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from masking_twins import num_hidden, pgs_score, similarity
+from masking_twins import num_hidden, pgs_score
 from torch import Tensor
 
-from pgsbench.masking.base import PatchView, view_of
+from pgsbench.masking.base import PatchView
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.pgs_mixed import PgsMixed
 from pgsbench.masking.testing import draws_for, make_view
-from pgsbench.worlds.scenes import Knobs, scene
-from pgsbench.worlds.scenes.paint import paint
 
 
 def _draw(seed: int = 0) -> torch.Generator:
@@ -111,73 +107,6 @@ def test_pgs_mixed_without_its_changes_is_pgs(ratios: tuple[float, float | None]
     assert torch.equal(plain.shown(64), mixed.shown(64))
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"random_share": 0.5}, {"edge_spread": 1}, {"colour_weight": 0.5}, {"pattern_side": 4}, {"tau": 0.1}],
-    ids=str,
-)
-def test_each_change_of_pgs_mixed_makes_another_mask(change: dict[str, Any]) -> None:
-    view = make_view(batch_size=16)
-    changed = dataclasses.replace(UNCHANGED, **change)
-    assert not torch.equal(_select(Pgs(), view), _select(changed, view))
-
-
-@both
-@pytest.mark.parametrize("otn", [True, False])
-def test_a_neighbourhood_as_large_as_the_grid_compares_all(kind: type[Pgs], otn: bool) -> None:
-    view = make_view((4, 6), (16, 16), 3)
-    everything, widest, narrower = (
-        kind(0.3, otn=otn, neighbourhood=radius).stages(view, draws=draws_for(view)).score
-        for radius in (None, 5, 1)
-    )
-    assert torch.equal(everything, widest)
-    assert not torch.equal(everything, narrower)
-
-
-@both
-@pytest.mark.parametrize("otn", [True, False])
-def test_what_no_candidate_reaches_is_masked_last_and_at_random(kind: type[Pgs], otn: bool) -> None:
-    view = make_view(batch_size=200)
-    strategy = kind(0.75, otn=otn, neighbourhood=1)
-    reached = strategy.stages(view, draws=draws_for(view)).score > -math.inf
-    assert reached.sum(dim=1).max() <= 3 * 9  # three candidates
-    shown = strategy.select(view, draws=draws_for(view)).shown(64)
-    drawn = 8 if kind is PgsMixed else 0
-    assert (shown & reached).sum(dim=1).max() <= drawn
-    # where a kept patch stands in the row of those out of reach
-    place = (~reached).cumsum(dim=1) / (~reached).sum(dim=1, keepdim=True)
-    assert float(place[shown & ~reached].mean()) == pytest.approx(0.5, abs=0.05)
-
-
-def test_patches_that_are_drawn_are_kept_before_what_no_candidate_reaches() -> None:
-    view = make_view(batch_size=16)
-    strategy = PgsMixed(0.75, neighbourhood=1)
-    draws = draws_for(view, 3)
-    _, lots = (draws.uniform(64) for _ in range(2))
-    shown = strategy.select(view, draws=draws_for(view, 3)).shown(64)
-    assert shown.gather(1, lots.topk(8).indices).all()
-
-
-@pytest.mark.parametrize("strategy", [Pgs(), PgsMixed(colour_weight=0.3), Pgs(neighbourhood=1)], ids=str)
-def test_similarity_of_candidates_is_a_part_of_the_whole(strategy: Pgs) -> None:
-    view = make_view(progress=0.3)
-    candidates = torch.tensor([[5, 1], [0, 63], [7, 8]])
-    whole = strategy.similarity(view)
-    part = strategy.similarity(view, candidates)
-    torch.testing.assert_close(part, whole.gather(1, candidates[:, :, None].expand(-1, -1, 64)))
-    torch.testing.assert_close(whole, whole.transpose(1, 2), atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize("strategy", [Pgs(), PgsMixed(pattern_side=None, colour_weight=0.0)])
-def test_full_patches_are_compared_when_no_side_is_given(strategy: Pgs) -> None:
-    view = make_view((2, 3), (16, 16), 1, progress=0.0)
-    assert view.images is not None
-    image = view.images[0].double().numpy()
-    expected = similarity(image, np.ones((6, 2)), (16, 16), side=16, colour=0.0, token_share=0.0)
-    ours = strategy.similarity(view)[0].double()
-    torch.testing.assert_close(ours, torch.from_numpy(expected), atol=1e-5, rtol=0)
-
-
 @pytest.mark.parametrize("strategy", [Pgs(), PgsMixed(colour_weight=0.0)])
 def test_flat_patches_resemble_flat_patches_of_their_colour_only(strategy: Pgs) -> None:
     view = make_view((2, 2), (8, 8), 1, progress=0.0)
@@ -195,25 +124,6 @@ def test_flat_patches_resemble_flat_patches_of_their_colour_only(strategy: Pgs) 
 
 
 @both
-def test_strong_edges_are_protected(kind: type[Pgs]) -> None:
-    view = make_view(batch_size=64)
-    without = kind(0.5, edge="none").stages(view, draws=draws_for(view))
-    edge = kind(0.5).stages(view, draws=draws_for(view)).edge
-    chosen = kind(0.5).stages(view, draws=draws_for(view)).candidates
-    assert edge.gather(1, chosen).mean() < 0.35 < edge.gather(1, without.candidates).mean()
-
-
-@both
-def test_a_penalty_keeps_more_edges(kind: type[Pgs]) -> None:
-    view = make_view(batch_size=32)
-    plain, penalised = (
-        kind(0.5, edge_penalty=gamma).select(view, draws=draws_for(view)) for gamma in (0.0, 3.0)
-    )
-    name = "edge_rank_kept"
-    assert penalised.diagnostics[name] > plain.diagnostics[name] + 0.05
-
-
-@both
 def test_otn_converges_and_says_so(kind: type[Pgs]) -> None:
     view = make_view((14, 14), (16, 16), 2, progress=0.0)
     residual = {
@@ -226,35 +136,9 @@ def test_otn_converges_and_says_so(kind: type[Pgs]) -> None:
     assert "otn_residual" not in kind(otn=False).select(view, draws=draws_for(view)).diagnostics
 
 
-@pytest.mark.parametrize("strategy", [Pgs(0.3), PgsMixed(0.3, random_share=0.0)])
-def test_the_dynamic_ratio_hides_up_to_its_limit(strategy: Pgs) -> None:
-    view = make_view(batch_size=16)
-    n = view.num_patches
-    dynamic = dataclasses.replace(strategy, max_ratio=0.5)
-    fixed = strategy.select(view, draws=draws_for(view))
-    for threshold, share in ((-9.0, 0.5), (9.0, 0.3)):
-        at_limit = dataclasses.replace(dynamic, threshold=threshold)
-        selection = at_limit.select(view, draws=draws_for(view))
-        assert torch.equal(selection.keep, fixed.keep)
-        assert selection.visible is not None
-        if threshold < 0:
-            assert selection.visible.sum(dim=1).unique().tolist() == [n // 2]
-        else:  # the candidates always count, and three of them are fewer than 30 %
-            assert selection.visible.all()
-        assert float(selection.effective_ratio(n)) == pytest.approx(share, abs=1 / n)
-    middle = dynamic.select(view, draws=draws_for(view))
-    assert middle.visible is not None
-    assert len(middle.visible.sum(dim=1).unique()) > 1
-    # what is hidden are the kept patches with the highest scores
-    score = strategy.stages(view, draws=draws_for(view)).score.gather(1, middle.keep)
-    for row in range(16):
-        seen, hidden = score[row][middle.visible[row]], score[row][~middle.visible[row]]
-        assert hidden.numel() == 0 or seen.max() <= hidden.min()
-
-
 @both
 @pytest.mark.parametrize("neighbourhood", [None, 3])
-@pytest.mark.parametrize("threshold", [-0.3, 0.45, 1.0])
+@pytest.mark.parametrize("threshold", [-9.0, 0.45, 9.0])
 def test_what_the_dynamic_ratio_hides_is_what_its_slow_twin_counts(
     kind: type[Pgs], neighbourhood: int | None, threshold: float
 ) -> None:
@@ -266,27 +150,6 @@ def test_what_the_dynamic_ratio_hides_is_what_its_slow_twin_counts(
     for row in range(16):
         hidden = num_hidden(scores[row].tolist(), num_kept=44, num_least=32, threshold=threshold)
         assert int((~selection.visible[row]).sum()) == hidden
-
-
-@both
-@pytest.mark.parametrize("progress", [0.0, 0.5, 1.0])
-def test_the_dynamic_ratio_of_scenes_spreads_between_its_limits(kind: type[Pgs], progress: float) -> None:
-    scenes = scene.draw_mixed(np.random.default_rng(1), 256, Knobs())
-    pictures, _ = paint(np.random.SeedSequence(2), scenes, 64, Knobs())
-    images = (torch.from_numpy(pictures) - 0.45) / 0.27
-    # Tokens of a tower that has learned nothing: random projections of the pixels.
-    project = torch.nn.functional.conv2d
-    tokens = project(images, torch.randn(48, 3, 8, 8, generator=_draw(1)), stride=8).flatten(2)
-    view = dataclasses.replace(view_of(images, (8, 8)), tokens=tokens.transpose(1, 2), progress=progress)
-    visible = kind(0.3, max_ratio=0.5).select(view, draws=draws_for(view)).visible
-    assert visible is not None
-    ratio = 1 - visible.sum(dim=1) / 64
-    low, middle, high = ratio.quantile(torch.linspace(0.05, 0.95, 3)).tolist()
-    assert low + 0.15 < high
-    assert low < middle < high
-    assert float(ratio.mean()) == pytest.approx(0.4, abs=0.05)
-    for limit in (20 / 64, 32 / 64):  # most pictures lie between
-        assert (ratio == limit).float().mean() < 0.45
 
 
 @pytest.mark.parametrize("tau", [0.01, 0.1])
@@ -306,31 +169,6 @@ def test_patches_without_content_leave_scores_finite(kind: type[Pgs], tau: float
     assert stages.score.isfinite().sum(dim=1).tolist() == [61] * 3  # all but the candidates
     assert torch.equal(stages.score[2], strategy.stages(view, draws=draws_for(view)).score[2])
     assert strategy.similarity(empty)[:, 5, 5].tolist() == pytest.approx([1.0] * 3)
-
-
-def test_random_patches_are_kept_whatever_their_score() -> None:
-    # Three equal seeds differ in nothing but the draw, so kept sets differ more with a random share.
-    view = make_view(batch_size=32)
-
-    def overlap(strategy: Pgs) -> float:
-        one, two = (strategy.select(view, draws=draws_for(view, seed)).shown(64) for seed in (1, 2))
-        return float((one & two).sum() / (one | two).sum())
-
-    assert overlap(PgsMixed(0.5, random_share=1.0)) == pytest.approx(1 / 3, abs=0.05)
-    # two seeds agree much, as edges are the same for both
-    edges = PgsMixed(0.5, edge_penalty=3.0, random_share=0.0)
-    assert overlap(dataclasses.replace(edges, random_share=0.5)) < overlap(edges) - 0.05
-
-
-@both
-def test_tokens_count_more_as_training_goes_on(kind: type[Pgs]) -> None:
-    start, end = (kind().similarity(make_view(progress=t)) for t in (0.0, 1.0))
-    view = make_view()
-    assert view.tokens is not None
-    tokens = torch.nn.functional.normalize(view.tokens - view.position, dim=2)
-    torch.testing.assert_close(end, tokens @ tokens.transpose(1, 2), atol=1e-5, rtol=0)
-    assert not torch.allclose(start, end, atol=0.1)
-    assert torch.equal(kind(token_weight=0.0).similarity(make_view(progress=1.0)), start)
 
 
 @both

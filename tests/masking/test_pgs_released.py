@@ -28,12 +28,10 @@ from pgsbench.masking.edges import edge_map
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.pgs_released import (
     PgsReleased,
-    attention_bias,
     edge_of_roundoff,
     oscillating_normalisation,
     z_scored_patches,
 )
-from pgsbench.masking.testing import draws_for, make_view
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "pgs_released.npz")
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1)
@@ -184,49 +182,3 @@ def test_the_edge_map_is_round_off() -> None:
     assert edge.max() <= 1
     true = edge_map(view.images, view.patch_size, operator="sobel")[0]
     assert torch.corrcoef(torch.stack([edge.argsort().argsort().float(), true]))[0, 1] < 0.3
-
-
-def test_its_normalisation_does_not_converge() -> None:
-    kernel = torch.rand(2, 20, 20, generator=torch.Generator().manual_seed(0)) + 0.1
-    kernel = kernel + kernel.transpose(1, 2)
-    sums = oscillating_normalisation(kernel).sum(dim=2)
-    assert ((sums - 1).abs() > 0.01).all()
-
-
-def test_the_kept_number_depends_on_the_batch() -> None:
-    view = make_view((8, 8), (8, 8), 4, progress=0.0)
-    strategy = PgsReleased(0.05, otn=False, edge=False, target=0.05)
-    masked, _ = strategy.masked(view, draws=draws_for(view))
-    selection = strategy.select(view, draws=draws_for(view))
-    assert selection.keep.shape[1] == 64 - int(masked.sum(dim=1).min())
-    least = masked.sum(dim=1).argmin()
-    assert not masked[least].gather(0, selection.keep[least]).any()  # it keeps what is not masked
-
-
-def test_unmasked_patches_are_kept_first() -> None:
-    view = make_view((8, 8), (8, 8), 4, progress=0.0)
-    strategy = PgsReleased(0.5, otn=False)
-    masked, _ = strategy.masked(view, draws=draws_for(view))
-    shown = strategy.select(view, draws=draws_for(view)).shown(64)
-    for row in range(4):
-        assert not ((~masked[row] & ~shown[row]).any() and (masked[row] & shown[row]).any())
-
-
-def test_the_attention_bias_adds_one_between_unmasked_patches_head_by_head() -> None:
-    masked = torch.tensor([[False, True, False, True], [True, False, True, True]])
-    keep = torch.tensor([[0, 1, 2], [0, 1, 3]])
-    bias = attention_bias(masked, keep, num_heads=2)
-    assert bias.shape == (4, 4, 4)
-    first = torch.tensor([[1.0, 1, 0, 1], [1, 1, 0, 1], [0, 0, 0, 0], [1, 1, 0, 1]])  # class token first
-    assert torch.equal(bias[0], first)
-    assert torch.equal(bias[2], first)  # heads outside, pictures inside: slot 2 is head 1 of picture 0
-    assert bias[1].sum() == 4  # the class token and one unmasked patch
-
-
-def test_filling_up_is_the_second_half_of_choosing() -> None:
-    view, strategy = make_view(batch_size=3), PgsReleased()
-    draws = draws_for(view, 3)
-    masked, edge = strategy.masked(view, draws=draws)
-    filled = strategy.fill(masked, edge, draws=draws)
-    chosen = strategy.select(view, draws=draws_for(view, 3))
-    assert torch.equal(filled.keep, chosen.keep)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import pytest
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from pgsbench.masking.base import PatchView, num_kept
 from pgsbench.masking.grid import Grid, pattern_of, residues
-from pgsbench.masking.oracle import Oracle
+from pgsbench.masking.guided import Oracle
 from pgsbench.masking.random import Flip, Random
 from pgsbench.masking.testing import draws_for
 
@@ -28,14 +27,6 @@ def _draw(seed: int = 0) -> torch.Generator:
 
 def bare_view(grid: tuple[int, int], batch_size: int) -> PatchView:
     return PatchView(grid=grid, patch_size=(8, 8), batch_size=batch_size, device=torch.device("cpu"))
-
-
-@given(n=st.integers(1, 1024), ratio=ratios)
-def test_the_kept_number_is_the_floor_and_at_least_one(n: int, ratio: float) -> None:
-    k = num_kept(n, ratio)
-    assert 1 <= k <= n
-    assert k == 1 or k <= n * (1 - ratio) + 1e-6
-    assert k + 1 > n * (1 - ratio) - 1e-6
 
 
 @pytest.mark.parametrize(
@@ -131,34 +122,6 @@ def test_the_ratio_of_a_grid_is_the_nearest(grid: tuple[int, int], ratio: float,
     )
 
 
-@pytest.mark.parametrize("every", range(2, 17))
-def test_every_row_and_column_has_its_share_of_a_pattern(every: int) -> None:
-    side = every * 2
-    found = residues(torch.arange(side)[:, None], torch.arange(side)[None, :], every) == 0
-    assert int(found.sum()) == side * side // every
-    square = math.isqrt(every) ** 2 == every
-    for counts in (found.sum(dim=0), found.sum(dim=1)):
-        shown = counts[counts > 0]
-        assert len(shown) == (side // math.isqrt(every) if square else side)
-        assert shown.unique().numel() == 1
-
-
-@given(grid=st.tuples(st.integers(4, 16), st.integers(4, 16)), ratio=st.floats(0.0, 0.99))
-@settings(max_examples=60, deadline=None)
-def test_a_grid_is_of_the_nearest_ratio_that_there_is(grid: tuple[int, int], ratio: float) -> None:
-    n = grid[0] * grid[1]
-    kept = Grid(ratio).select(bare_view(grid, 1), draws=draws_for(bare_view(grid, 1))).keep.shape[1]
-    assert 1 <= kept <= n
-    # The ratios 1/2 and 2/3 lie a sixth apart; on odd grids the count adds up to a row.
-    assert kept == pytest.approx(n * (1 - ratio), abs=n / 12 + max(grid))
-
-
-def test_every_patch_has_its_turn_in_a_random_phase() -> None:
-    view = bare_view((4, 4), 400)
-    shown = Grid(0.75).select(view, draws=draws_for(view)).shown(16).float().mean(dim=0)
-    assert shown.min() > 0.15
-
-
 @given(seed=st.integers(0, 99), ratio=st.floats(0.01, 0.95), share=st.floats(0, 1))
 @settings(max_examples=60, deadline=None)
 def test_oracle_drops_no_object_patch_while_it_keeps_another(seed: int, ratio: float, share: float) -> None:
@@ -171,10 +134,3 @@ def test_oracle_drops_no_object_patch_while_it_keeps_another(seed: int, ratio: f
         dropped_object = bool((~shown[row] & (objects[row] > 0)).any())
         kept_background = bool((shown[row] & (objects[row] <= 0)).any())
         assert not (dropped_object and kept_background)
-
-
-def test_oracle_fills_up_at_random() -> None:
-    view = dataclasses.replace(bare_view((4, 4), 500), objects=torch.eye(16)[0].expand(500, -1))
-    shown = Oracle(0.5).select(view, draws=draws_for(view)).shown(16).float().mean(dim=0)
-    assert shown[0] == 1.0
-    torch.testing.assert_close(shown[1:], torch.full((15,), 7 / 15), atol=0.08, rtol=0)

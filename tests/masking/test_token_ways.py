@@ -11,20 +11,18 @@ import torch
 from torch import Tensor
 
 from pgsbench.errors import ConfigError
-from pgsbench.masking.base import BlockView, Selection, Strategy
-from pgsbench.masking.centred import Centred, density
+from pgsbench.masking.base import Selection, Strategy
 from pgsbench.masking.cluster import Cluster
 from pgsbench.masking.configure import configure, fields_of
 from pgsbench.masking.coverage import appearance, averaged
+from pgsbench.masking.fewer_tokens import Resize, Tome, bipartite_merge
 from pgsbench.masking.grid import Grid
 from pgsbench.masking.ops import patchify
 from pgsbench.masking.options import ManyViews, Merged
 from pgsbench.masking.pgs import Pgs
-from pgsbench.masking.random import Random
-from pgsbench.masking.resize import Resize
+from pgsbench.masking.random import Random, density
 from pgsbench.masking.testing import StrategyContract, draws_for, make_view
 from pgsbench.masking.token_counts import token_count
-from pgsbench.masking.tome import Tome, bipartite_merge
 
 
 class TestViews(StrategyContract):
@@ -38,21 +36,13 @@ class TestMergedIntoNearest(StrategyContract):
 
     @pytest.fixture(params=[Random(0.5), Cluster(0.3)], ids=["random", "cluster"])
     def strategy(self, request: Any) -> Strategy:
-        return Merged(request.param, "nearest")
-
-
-class TestMergedIntoOne(StrategyContract):
-    exact_length = False  # one token more
-
-    @pytest.fixture(params=[Random(0.5), Cluster(0.3)], ids=["random", "cluster"])
-    def strategy(self, request: Any) -> Strategy:
-        return Merged(request.param, "one")
+        return Merged(request.param)
 
 
 class TestViewsOfMerged(StrategyContract):
     @pytest.fixture
     def strategy(self) -> Strategy:
-        return ManyViews(Merged(Random(0.5), "nearest"), 3)
+        return ManyViews(Merged(Random(0.5)), 3)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -68,22 +58,12 @@ def test_the_density_is_that_of_the_formula() -> None:
             assert float(values[row * 5 + col]) == pytest.approx(expected, rel=1e-5)
 
 
-def test_centred_masks_show_the_centre_more_often() -> None:
-    view = make_view((8, 8), (8, 8), 400)
-    often = Centred(0.5).select(view, draws=draws_for(view)).shown(64).float().mean(dim=0).view(8, 8)
-    assert float(often[3:5, 3:5].min()) > 0.9
-    assert float(often[0, 0]) < 0.4
-    wide = Centred(0.5, spread=50.0).select(view, draws=draws_for(view)).shown(64).float().mean(dim=0)
-    assert float((wide - 0.5).abs().max()) < 0.12  # nearly flat: a random mask
-
-
 @pytest.mark.parametrize(
     ("grid", "ratio", "expected"),
     [
         ((14, 14), 0.5, (10, 10)),  # 160 px of 224: what GLIP's tables have
         ((14, 14), 0.75, (7, 7)),
         ((8, 8), 0.5, (6, 6)),
-        ((4, 8), 0.5, (3, 6)),
         ((4, 8), 0.75, (2, 4)),
         ((14, 14), 0.0, (14, 14)),
         ((1, 1), 0.5, (1, 1)),
@@ -106,10 +86,6 @@ def test_merging_meets_its_budget_with_as_little_as_it_can(ratio: float, blocks:
     while len(one_less) < blocks:
         one_less.append(one_less[-1] - min(step - 1, one_less[-1] // 2))
     assert sum(one_less) / blocks > 196 * (1 - ratio)
-
-
-def test_a_budget_out_of_reach_merges_half_of_the_tokens_each_time() -> None:
-    assert Tome(0.9).token_counts(64, 4) == (64, 32, 16, 8)
 
 
 def naive_merge(keys: Tensor, count: int) -> list[int]:
@@ -153,18 +129,9 @@ def test_three_merges_agree_with_the_published_code() -> None:
         assert [" ".join(row) for row in rows] == published.pop()
 
 
-def test_a_merger_of_the_deepest_block_has_seen_all_others() -> None:
-    tome = Tome(0.5)
-    counts = tome.token_counts(64, 4)
-    keys = torch.randn(1, counts[2], 7, generator=generator())
-    into = tome.fuse(BlockView(3, 4, 64, keys, torch.ones(1, counts[2])))
-    assert into is not None
-    assert int(into.max()) + 1 == counts[3]
-
-
 def test_dropped_patches_join_the_nearest_kept_one() -> None:
     view = make_view()
-    chosen = Merged(Random(0.5), "nearest").select(view, draws=draws_for(view))
+    chosen = Merged(Random(0.5)).select(view, draws=draws_for(view))
     plain = Random(0.5).select(view, draws=draws_for(view))
     assert torch.equal(chosen.keep, plain.keep)
     assert view.images is not None
@@ -177,27 +144,13 @@ def test_dropped_patches_join_the_nearest_kept_one() -> None:
     assert float(chosen.effective_ratio(64)) == 0.0
 
 
-def test_dropped_patches_share_one_token_more() -> None:
-    view = make_view()
-    chosen = Merged(Random(0.5), "one").select(view, draws=draws_for(view))
-    plain = Random(0.5).select(view, draws=draws_for(view)).shown(64)
-    assert chosen.keep.shape == (3, 33)
-    assert chosen.into is not None
-    for shown, keep, into in zip(plain, chosen.keep, chosen.into, strict=True):
-        (common,) = set(into[~shown].tolist())
-        assert not shown[keep[common]]
-        assert keep[into[shown]].tolist() == shown.nonzero().flatten().tolist()
-
-
 def test_hidden_patches_merge_as_well() -> None:
     view = make_view()
     plain = Cluster(0.3, threshold=0.1).select(view, draws=draws_for(view))
     assert plain.visible is not None
     assert not bool(plain.visible.all())
-    for merge in ("nearest", "one"):
-        chosen = Merged(Cluster(0.3, threshold=0.1), merge).select(view, draws=draws_for(view))  # type: ignore[arg-type]  # a loop's variable is a plain str
-        assert bool(chosen.shown(64).all())
-        assert torch.equal(chosen.shown(64) & plain.shown(64), plain.shown(64))
+    chosen = Merged(Cluster(0.3, threshold=0.1)).select(view, draws=draws_for(view))
+    assert bool(chosen.shown(64).all())
 
 
 def test_views_are_drawn_one_after_another() -> None:
@@ -214,7 +167,7 @@ def test_views_are_drawn_one_after_another() -> None:
 def test_a_study_turns_options_on_and_off() -> None:
     assert configure("flip", {"views": 1, "merge": None}) == configure("flip", {})
     both = configure("pgs", {"mask_ratio": 0.75, "views": 2, "merge": "nearest"})
-    assert both == ManyViews(Merged(Pgs(0.75), "nearest"), 2)
+    assert both == ManyViews(Merged(Pgs(0.75)), 2)
     assert configure("pgs", fields_of(both)) == both
     assert {"views", "merge"} & fields_of(configure("pgs", {})).keys() == set()
 
@@ -225,9 +178,9 @@ def test_a_study_turns_options_on_and_off() -> None:
         ("flip", {"views": 0}, "strategy.views.*from 2 to 64"),
         ("flip", {"views": True}, "strategy.views"),
         ("flip", {"views": "two"}, "strategy.views"),
-        ("flip", {"merge": "all"}, "strategy.merge.*nearest, one"),
+        ("flip", {"merge": "all"}, "strategy.merge.*nearest or null"),
         ("resize", {"views": 2}, "strategy.views.*Resize keeps all"),
-        ("tome", {"merge": "one"}, "strategy.merge.*Tome keeps all"),
+        ("tome", {"merge": "nearest"}, "strategy.merge.*Tome keeps all"),
         ("flip", {"view": 2}, "strategy.view.*views"),
     ],
 )
@@ -240,8 +193,7 @@ def test_a_wrong_option_names_its_field(name: str, fields: dict[str, Any], words
 def test_what_a_picture_costs() -> None:
     assert token_count(Random(0.5), (8, 8), 4).mean == 32
     assert token_count(ManyViews(Random(0.5), 2), (8, 8), 4).mean == 64
-    assert token_count(Merged(Random(0.5), "one"), (8, 8), 4).mean == 33
-    assert token_count(Merged(Random(0.0), "one"), (8, 8), 4).mean == 64
+    assert token_count(Merged(Grid(0.6)), (8, 8), 4).mean == 32
     assert token_count(Resize(0.5), (8, 8), 4).mean == 36
     assert token_count(Resize(0.5), (8, 8), 4).embedded == 36
     assert token_count(Grid(0.6), (8, 8), 4).mean == 32

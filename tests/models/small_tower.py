@@ -13,7 +13,7 @@ from pgsbench.masking.noise import Draws
 
 
 def tiny(image_size: tuple[int, int] = (32, 48), **vision: Any) -> CLIP:
-    """A CLIP with 4 x 6 patches and two layers, the same at every call."""
+    """A CLIP with 4 x 6 patches and two layers unless it is said, the same at every call."""
     shape = {"image_size": image_size, "patch_size": 8, "width": 32, "layers": 2, "head_width": 16}
     text = {"context_length": 8, "vocab_size": 40, "width": 32, "heads": 2, "layers": 1}
     with torch.random.fork_rng():

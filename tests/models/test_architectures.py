@@ -22,25 +22,6 @@ def test_names_are_those_of_open_clip_and_ours() -> None:
         architectures.check_name(name)
 
 
-@pytest.mark.parametrize("name", ["tiny-vit", "scenes-vit"])
-def test_sizes_are_those_of_the_model_that_is_built(name: str) -> None:
-    clip = build(name, seed=0)
-    assert architectures.image_size_of(name) == clip.image_size
-
-
-@pytest.mark.parametrize(
-    ("name", "image"),
-    [
-        ("ViT-B-16", (224, 224)),
-        ("ViT-SO400M-14-SigLIP-384", (384, 384)),  # of timm
-        ("RN50", (224, 224)),
-        ("convnext_base_w_320", (320, 320)),
-    ],
-)
-def test_sizes_of_models_of_open_clip(name: str, image: tuple[int, int]) -> None:
-    assert architectures.image_size_of(name) == image
-
-
 def test_a_size_may_be_a_pair(tmp_path: Path) -> None:
     file = tmp_path / "wide.json"
     config = {"embed_dim": 8, "vision_cfg": {"image_size": [32, 64], "patch_size": 8}, "text_cfg": {}}

@@ -12,7 +12,8 @@ import torch
 from pgsbench.errors import ModelError
 from pgsbench.models import checkpoint
 from pgsbench.models.architectures import CONFIG_FOLDER
-from pgsbench.models.clip import build, load
+from pgsbench.models.checkpoint import load
+from pgsbench.models.clip import build
 
 
 def test_initial_weights_depend_on_the_seed_alone() -> None:
@@ -49,14 +50,6 @@ def test_plain_open_clip_loads_a_checkpoint(tmp_path: Path) -> None:
     assert ours.tokenize(["a"]).shape == (1, 24)
 
 
-def test_weights_that_come_from_a_file_are_not_drawn_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    checkpoint.save(build("tiny-vit", seed=1), tmp_path)
-    monkeypatch.setattr(torch.nn.init, "_no_grad_normal_", lambda *_: pytest.fail("drawn"))
-    load(tmp_path)
-
-
 def test_a_json_configuration_is_a_model(tmp_path: Path) -> None:
     config = json.loads((CONFIG_FOLDER / "tiny-vit.json").read_text())
     config["vision_cfg"]["image_size"] = 48
@@ -71,8 +64,3 @@ def test_a_json_configuration_is_a_model(tmp_path: Path) -> None:
 def test_an_unknown_model_is_refused(name: str, said: str) -> None:
     with pytest.raises(ModelError, match=said):
         build(name, seed=0)
-
-
-def test_a_folder_without_checkpoint_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"open_clip_config\.json is missing"):
-        load(tmp_path)

@@ -12,7 +12,8 @@ from small_tower import HideLast, tiny
 from torch import Tensor, nn
 
 from pgsbench.errors import ModelError
-from pgsbench.masking.attentive import Attentive
+from pgsbench.masking.fewer_tokens import Resize, Tome
+from pgsbench.masking.guided import Attentive
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.random import NoMask, Random
 from pgsbench.models.masked_tower import attach
@@ -46,81 +47,6 @@ def test_a_resnet_is_refused_with_what_works() -> None:
     with pytest.raises(ModelError, match="cannot drop patches") as raised:
         attach(model, Random(0.5))
     assert "ViT-B-16" in str(raised.value)
-
-
-def test_attention_pooling_can_drop_but_not_hide(images: Tensor) -> None:
-    model = tiny(attentional_pool=True, attn_pooler_queries=4, attn_pooler_heads=2)
-    attach(model, Random(0.5)).begin_step(seed=0, step=0)
-    assert model.visual(images).isfinite().all()
-    attach(model, HideLast()).begin_step(seed=0, step=0)
-    with pytest.raises(ModelError, match="cannot be hidden"):
-        model.visual(images)
-
-
-@pytest.mark.parametrize(
-    ("vision", "reason"),
-    [
-        ({"output_tokens": True}, "returns its tokens beside the pooled vector"),
-        ({"output_tokens": True, "pool_type": "avg"}, "returns its tokens beside the pooled vector"),
-        ({"pool_type": "none"}, "without pooling"),
-    ],
-    ids=str,
-)
-def test_where_tokens_leave_the_tower_none_can_be_hidden(vision: Any, reason: str, images: Tensor) -> None:
-    model = tiny(**vision)
-    attach(model, Random(0.5)).begin_step(seed=0, step=0)
-    model.visual(images)
-    attach(model, HideLast()).begin_step(seed=0, step=0)
-    with pytest.raises(ModelError, match=f"cannot be hidden.*{reason}") as raised:
-        model.visual(images)
-    assert "max_ratio: null" in raised.value.way_out
-    assert "ViT-B-16" in raised.value.way_out
-
-
-@pytest.mark.parametrize(
-    ("vision", "reason"),
-    [({"pool_type": "avg"}, "averages its patches"), ({"pool_type": "none"}, "without pooling")],
-    ids=str,
-)
-def test_without_a_pooled_class_token_there_is_no_attention(vision: Any, reason: str) -> None:
-    with pytest.raises(ModelError, match=reason):
-        attach(tiny(**vision), Attentive())
-
-
-def test_a_tower_that_returns_tokens_still_pays_attention(images: Tensor) -> None:
-    model = tiny(output_tokens=True)
-    attach(model, Attentive()).begin_step(seed=0, step=0)
-    pooled, tokens = model.visual(images)
-    assert (len(pooled), tokens.shape[1]) == (3, 12)
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "backbone"),
-    [
-        ("vit_base_mci_224", {"depth": 1}, "ConvStem"),  # MobileCLIP-B
-        ("vit_tiny_r_s16_p8_224", {"depth": 1}, "Sequential"),  # its projection is a convolution all the same
-    ],
-)
-def test_a_convolutional_stem_is_refused_with_the_reason(name: str, options: Any, backbone: str) -> None:
-    timm = pytest.importorskip("timm")
-    model = nn.Module()
-    model.visual = nn.Module()
-    model.visual.trunk = timm.create_model(name, num_classes=0, **options)
-    with pytest.raises(ModelError, match="convolutional network in front of the transformer") as raised:
-        attach(model, Random(0.5))
-    assert raised.value.value == backbone
-
-
-def test_a_tower_whose_tokens_are_a_map_is_refused_with_the_reason() -> None:
-    timm = pytest.importorskip("timm")
-    model = nn.Module()
-    model.visual = nn.Module()
-    model.visual.trunk = timm.create_model(
-        "samvit_base_patch16_224", num_classes=0, depth=1, embed_dim=24, num_heads=2
-    )
-    with pytest.raises(ModelError, match="keeps its tokens as a map") as raised:
-        attach(model, Random(0.5))
-    assert raised.value.value == "VisionTransformerSAM"
 
 
 @pytest.mark.parametrize(
@@ -157,8 +83,13 @@ def test_timm_towers_drop_patches(name: str, options: dict[str, Any], prefix: in
     assert not torch.equal(masked, plain)
     trunk.eval()
     torch.testing.assert_close(trunk(images), plain)
-    with pytest.raises(ModelError, match="timm towers keep their attention to themselves"):
-        attach(model, Attentive())
+    for strategy in (Attentive(), Resize(0.5), Tome(0.5)):
+        with pytest.raises(ModelError, match="image tower"):
+            attach(model, strategy)
+    trunk.train()
+    attach(model, HideLast()).begin_step(seed=0, step=0)
+    with pytest.raises(ModelError, match="image tower"):
+        trunk(images)
 
 
 def test_a_checkpoint_trained_under_a_mask_loads_in_plain_open_clip(tmp_path: Any, images: Tensor) -> None:
@@ -171,3 +102,39 @@ def test_a_checkpoint_trained_under_a_mask_loads_in_plain_open_clip(tmp_path: An
     model.eval()
     plain.eval()
     assert torch.equal(model.encode_image(images), plain.encode_image(images))
+
+
+@pytest.mark.parametrize(
+    "vision",
+    [
+        {"attentional_pool": True, "attn_pooler_queries": 4, "attn_pooler_heads": 2},
+        {"output_tokens": True, "pool_type": "avg"},
+        {"pool_type": "none"},
+    ],
+    ids=str,
+)
+def test_where_tokens_leave_the_tower_none_can_be_hidden(vision: Any, images: Tensor) -> None:
+    model = tiny(**vision)
+    attach(model, Random(0.5)).begin_step(seed=0, step=0)
+    model.visual(images)
+    attach(model, HideLast()).begin_step(seed=0, step=0)
+    with pytest.raises(ModelError, match="cannot be hidden") as raised:
+        model.visual(images)
+    assert "max_ratio: null" in raised.value.way_out
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("vit_base_mci_224", {"depth": 1}),  # MobileCLIP-B: its stem is a convolutional network
+        ("vit_tiny_r_s16_p8_224", {"depth": 1}),  # its projection is a convolution all the same
+        ("samvit_base_patch16_224", {"depth": 1, "embed_dim": 24, "num_heads": 2}),  # its tokens are a map
+    ],
+)
+def test_a_timm_tower_without_a_row_of_patches_is_refused(name: str, options: Any) -> None:
+    timm = pytest.importorskip("timm")
+    model = nn.Module()
+    model.visual = nn.Module()
+    model.visual.trunk = timm.create_model(name, num_classes=0, **options)
+    with pytest.raises(ModelError, match="row of patches"):
+        attach(model, Random(0.5))

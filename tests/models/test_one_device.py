@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pgsbench.data.samples import MadeUp
-from pgsbench.masking import CARDS
+from pgsbench.masking import STRATEGIES
 from pgsbench.masking.configure import configure
 from pgsbench.masking.coverage import objects_kept
 from pgsbench.models import masked_tower
@@ -18,11 +18,9 @@ from pgsbench.models.masked_tower import attach
 
 #: Every built-in but pgs-released, whose length the host has to know.
 CASES: list[tuple[str, dict[str, Any]]] = [
-    *((name, {}) for name in CARDS if name != "pgs-released"),
+    *((name, {}) for name in STRATEGIES.builtin if name != "pgs-released"),
     ("pgs", {"mask_ratio": 0.3, "max_ratio": 0.6}),
-    ("pgs", {"edge": "canny"}),
     ("pgs", {"merge": "nearest"}),
-    ("random", {"merge": "one"}),
     ("random", {"views": 2}),
     ("attentive", {"block_side": 2}),
 ]

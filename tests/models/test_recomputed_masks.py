@@ -10,8 +10,8 @@ from test_masked_tower import HideLast, tiny
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.base import Strategy
+from pgsbench.masking.guided import Attentive
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.random import Random
 from pgsbench.models.masked_tower import attach, masking_of

@@ -48,25 +48,9 @@ def test_the_one_model_below_a_folder(place: str, model: Clip, folder: Path, tmp
     assert same(open_model(str(tmp_path / place.split("/")[0])).clip, model)
 
 
-def test_of_two_models_below_a_folder_none_is_chosen(folder: Path) -> None:
-    shutil.copytree(folder, folder.with_name("other"))
-    with pytest.raises(ModelError, match=r"open_clip_config\.json is missing"):
-        open_model(str(folder.parent))
-
-
-def test_a_folder_with_other_weights_than_safetensors(model: Clip, folder: Path) -> None:
-    (folder / checkpoint.WEIGHTS_FILE).unlink()
-    torch.save(model.model.state_dict(), folder / "open_clip_pytorch_model.bin")
-    opened = open_model(str(folder))
-    assert same(opened.clip, model)
-    assert opened.sha256 == state_hash(model.model)
-
-
 def test_a_folder_without_weights_is_no_random_model(folder: Path) -> None:
     (folder / checkpoint.WEIGHTS_FILE).unlink()
-    with pytest.raises(
-        ModelError, match=r"a configuration but no weights\n.*put open_clip_model.safetensors"
-    ):
+    with pytest.raises(ModelError, match=r"cannot be loaded.*\n.*it needs open_clip_model.safetensors"):
         open_model(str(folder))
 
 
@@ -78,7 +62,6 @@ def test_a_folder_without_weights_is_no_random_model(folder: Path) -> None:
         ("std", [0.5, 0.0, 0.5]),
         ("mean", [0.5, 0.5]),
         ("mean", [0.5, 0.5, float("nan")]),
-        ("std", 0.5),
         ("mode", "L"),
     ],
 )
@@ -87,16 +70,8 @@ def test_preprocessing_that_open_clip_cannot_do(key: str, value: object, folder:
     config = json.loads(path.read_text())
     config["preprocess_cfg"][key] = value
     path.write_text(json.dumps(config))
-    with pytest.raises(ModelError, match=rf"model: preprocess_cfg\.{key}: must be .*\(got "):
+    with pytest.raises(ModelError, match=r"preprocess_cfg: pictures cannot be prepared"):
         open_model(str(folder))
-
-
-@pytest.mark.parametrize("config", [True, False])
-def test_json_that_is_nested_without_end(config: bool, folder: Path, tmp_path: Path) -> None:
-    path = folder / checkpoint.CONFIG_FILE if config else tmp_path / "deep.json"
-    path.write_text("[" * 100_000)
-    with pytest.raises(ModelError, match=r"cannot be loaded|cannot be read"):
-        _ = open_model(str(folder)) if config else build(str(path), seed=0)
 
 
 @pytest.mark.parametrize("wrap", [dict, lambda weights: {"epoch": 3, "name": "x", "state_dict": weights}])
@@ -150,52 +125,21 @@ def test_a_pickle_that_wants_more_than_weights_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"state_dict": model.model.state_dict(), "args": RunsCode()}, "evil.pt")
-    with pytest.raises(ModelError, match=r"(?s)could run code.*save its weights alone, once"):
+    with pytest.raises(ModelError, match=r"(?s)could run code.*save its state dict alone, once"):
         open_model("evil.pt", model="tiny-vit")
     assert not Path("ran-code").exists()
 
 
-@pytest.mark.parametrize("wrap", [lambda model: model, lambda model: {"state_dict": model.state_dict()}])
-def test_the_way_out_of_a_pickle_that_wants_more_works(
-    wrap, model: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    whole = wrap(model.model)
-    torch.save({**whole, "args": Path("x")} if isinstance(whole, dict) else whole, "whole.pt")
-    with pytest.raises(ModelError) as refused:
-        open_model("whole.pt", model="tiny-vit")
-    assert "\x1b" not in str(refused.value)
-    _, _, code = refused.value.way_out.partition("once: ")
-    exec(code, {"torch": torch, "FILE": "whole.pt"})
-    assert same(open_model("weights.pt", model="tiny-vit").clip, model)
-
-
-@pytest.mark.parametrize("ending", ["pt", "safetensors"])
-def test_an_empty_file_is_called_so(ending: str, tmp_path: Path) -> None:
-    (tmp_path / f"x.{ending}").touch()
-    with pytest.raises(ModelError, match="the file is empty"):
-        open_model(str(tmp_path / f"x.{ending}"), model="tiny-vit")
-
-
-def test_a_program_of_torch_is_refused(tmp_path: Path) -> None:
-    torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "program.pt")  # as OpenAI published CLIP
-    with pytest.raises(ModelError, match=r"(?s)could run code.*torch\.jit\.load\(FILE"):
-        open_model(str(tmp_path / "program.pt"), model="tiny-vit")
-
-
 @pytest.mark.parametrize(
-    ("wrap", "match"),
+    ("content", "match"),
     [
-        (
-            lambda weights: {"model": weights, "epoch": 3},
-            r"(?s)got 'model, epoch'.*torch\.load\(FILE\)\[KEY\]",
-        ),
-        (lambda weights: {"state_dict": {}}, "no weights by name"),
-        (lambda weights: {f"_orig_mod.{name}": value for name, value in weights.items()}, "compiled model"),
+        ({"model": {"a": torch.ones(2)}, "epoch": 3}, r"(?s)got 'model, epoch'.*torch\.load\(FILE\)\[KEY\]"),
+        ({"state_dict": {}}, "no weights by name"),
+        ([torch.ones(2)], "no weights by name"),
     ],
 )
-def test_weights_that_lie_elsewhere_in_the_file(wrap, match: str, model: Clip, tmp_path: Path) -> None:
-    torch.save(wrap(model.model.state_dict()), tmp_path / "x.pt")
+def test_weights_that_lie_elsewhere_in_the_file(content: object, match: str, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "x.pt")
     with pytest.raises(ModelError, match=match):
         open_model(str(tmp_path / "x.pt"), model="tiny-vit")
 
@@ -223,61 +167,17 @@ def test_published_weights_get_the_activation_and_the_preprocessing_they_were_tr
     assert "name them: --model tiny-vit:TAG, TAG one of theirs" in bare.note
 
 
-def test_a_published_tag_is_built_with_the_activation_it_was_trained_with(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    asked: dict[str, object] = {}
-
-    def create_model(name: str, **options: object) -> torch.nn.Module:
-        asked.update(options)
-        raise RuntimeError("enough")
-
-    monkeypatch.setattr("open_clip.create_model", create_model)
-    with pytest.raises(ModelError, match="enough"):
-        open_model("ViT-B-32:openai")
-    assert asked["force_quick_gelu"] is True
-    with pytest.raises(ModelError, match="enough"):
-        open_model("ViT-L-14:laion2b_s32b_b82k")
-    assert asked["force_quick_gelu"] is False
-    assert asked["force_preprocess_cfg"]["mean"] == (0.5, 0.5, 0.5)  # type: ignore[index]
-
-
-@pytest.mark.parametrize(
-    ("content", "match"),
-    [
-        (b"no weights at all", "not readable as plain weights"),
-        (b"\x80\x02a", "not readable as plain weights"),  # IndexError
-        (b"\x80\x02h\x00.", "not readable as plain weights"),  # KeyError
-        (b"\x80\x02X\x01\x00\x00\x00\xff.", "not readable as plain weights"),  # UnicodeDecodeError
-        (b"\x80\x02M\x00", "not readable as plain weights"),  # struct.error
-    ],
-)
-def test_a_file_that_holds_no_weights(content: bytes, match: str, tmp_path: Path) -> None:
-    (tmp_path / "x.pt").write_bytes(content)
-    with pytest.raises(ModelError, match=match):
-        open_model(str(tmp_path / "x.pt"), model="tiny-vit")
-
-
-def test_a_list_is_no_weights(tmp_path: Path) -> None:
-    torch.save([torch.ones(2)], tmp_path / "x.pt")
-    with pytest.raises(ModelError, match="no weights by name"):
-        open_model(str(tmp_path / "x.pt"), model="tiny-vit")
+@pytest.mark.parametrize("content", [b"", b"no weights at all", b"\x80\x02h\x00."])
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+def test_a_file_that_holds_no_weights(content: bytes, ending: str, tmp_path: Path) -> None:
+    (tmp_path / f"x.{ending}").write_bytes(content)
+    with pytest.raises(ModelError, match="not readable as plain weights"):
+        open_model(str(tmp_path / f"x.{ending}"), model="tiny-vit")
 
 
 def test_weights_of_another_architecture(folder: Path) -> None:
     with pytest.raises(ModelError, match="these weights do not fit the model ViT-B-32"):
         open_model(str(folder / checkpoint.WEIGHTS_FILE), model="ViT-B-32")
-
-
-def test_a_configuration_with_its_preprocessing_belongs_into_a_folder(folder: Path) -> None:
-    with pytest.raises(ModelError, match=r"(?s)not an architecture.*name the folder"):
-        open_model(str(folder / checkpoint.WEIGHTS_FILE), model=str(folder / checkpoint.CONFIG_FILE))
-
-
-def test_a_bad_configuration_does_not_pass_for_open_clips_of_that_name(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "ViT-B-32.json").write_text(json.dumps({"embed_dim": 8}))
-    with pytest.raises(ModelError, match="not an architecture"):
-        open_model(str(folder / checkpoint.WEIGHTS_FILE), model=str(tmp_path / "ViT-B-32.json"))
 
 
 @pytest.mark.parametrize(
@@ -287,7 +187,7 @@ def test_a_bad_configuration_does_not_pass_for_open_clips_of_that_name(folder: P
         ("{folder}/open_clip_config.json", "tiny-vit", "not a file of weights"),
         ("{folder}", "tiny-vit", "leave --model out"),
         ("no/such/folder", None, "there is no such checkpoint"),
-        ("ViT-B-32", None, "name its weights, too: ViT-B-32:TAG"),
+        ("ViT-B-32", None, "there is no such checkpoint"),
         ("ViT-B-32:openay", None, "did you mean 'openai'"),
         ("ViT-B-33:openai", None, "did you mean 'ViT-B-32'"),
         ("tiny-vit:openai", None, "no published weights of this architecture"),

@@ -11,7 +11,8 @@ import torch
 from pgsbench.config.schema import RunConfig, TrainingConfig
 from pgsbench.errors import ModelError
 from pgsbench.models import checkpoint
-from pgsbench.models.clip import build, load
+from pgsbench.models.checkpoint import load
+from pgsbench.models.clip import build
 from pgsbench.models.start import build_for, pretrained_id, weights_file
 from pgsbench.training.optim import adamw
 

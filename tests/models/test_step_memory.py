@@ -13,7 +13,7 @@ from benchmarks.timing import peak_bytes
 from pgsbench.config.schema import RunConfig
 from pgsbench.data.samples import MadeUp
 from pgsbench.masking.configure import configure
-from pgsbench.masking.text.plain import WholeText
+from pgsbench.masking.text.strategies import WholeText
 from pgsbench.models import checkpoint
 from pgsbench.models.masked_tower import attach
 from pgsbench.models.start import build_for

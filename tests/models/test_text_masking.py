@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import open_clip
@@ -14,12 +13,11 @@ from torch import Tensor, nn
 from pgsbench.errors import ModelError
 from pgsbench.masking.random import Random
 from pgsbench.masking.text.base import TextStrategy
-from pgsbench.masking.text.frequency import Frequency
-from pgsbench.masking.text.plain import RandomTokens, TokenBlock, WholeText
+from pgsbench.masking.text.strategies import Frequency, RandomTokens, TokenBlock, WholeText
 from pgsbench.masking.text.words import WordCounts
 from pgsbench.models.clip import Clip, build
 from pgsbench.models.masked_tower import attach
-from pgsbench.models.short_texts import ShortContext
+from pgsbench.models.short_texts import ShortTexts
 from pgsbench.models.text_masking import TextMasking, word_ends
 
 VISION = {"image_size": 32, "patch_size": 16, "width": 32, "layers": 1, "head_width": 16}
@@ -29,7 +27,7 @@ END = 49
 
 def built(kind: Any = open_clip.CLIP, **text: Any) -> nn.Module:
     torch.manual_seed(0)
-    model: nn.Module = kind(16, vision_cfg=VISION, text_cfg={**TEXT, **text}, output_dict=True)
+    model: nn.Module = kind(16, vision_cfg=VISION, text_cfg={**TEXT, **text}, output_dict=True).eval()
     return model
 
 
@@ -58,7 +56,7 @@ def test_short_texts_train_as_padded_ones_do(kind: Any, pooling: dict[str, Any],
     gradients, features = [], []
     for length in (20, 7):
         model.zero_grad()
-        out = ShortContext(model).forward(images, ids[:, :length])
+        out = ShortTexts(model).forward(images, ids[:, :length])
         (out["image_features"] * out["text_features"].roll(1, 0)).sum().backward()
         gradients.append(
             {name: value.grad.clone() for name, value in model.named_parameters() if value.grad is not None}
@@ -121,22 +119,6 @@ def test_what_is_drawn_follows_from_seed_and_step(clip: Clip) -> None:
     assert all(" ".join(row) in "one two three four five six seven eight nine ten" for row in words)
 
 
-@pytest.mark.parametrize(
-    ("kind", "text"),
-    [
-        (open_clip.CLIP, {"no_causal_mask": True}),
-        (open_clip.CLIP, {"pool_type": "last"}),
-        (open_clip.CustomTextCLIP, {"pool_type": "first"}),
-        (open_clip.CustomTextCLIP, {"embed_cls": True}),
-    ],
-)
-def test_a_tower_that_needs_its_context_is_refused(kind: Any, text: dict[str, Any], clip: Clip) -> None:
-    other = Clip(built(kind, **text), clip.tokenize, {}, {})
-    with pytest.raises(ModelError, match="cannot take fewer tokens"):
-        TextMasking(other, RandomTokens())
-    TextMasking(other, WholeText())
-
-
 def test_a_tokenizer_that_does_not_mark_words_is_refused_where_words_are_needed(clip: Clip) -> None:
     other = Clip(clip.model, lambda texts: clip.tokenize(texts), {}, {})
     with pytest.raises(ModelError, match="where words end"):
@@ -158,13 +140,51 @@ def test_the_words_of_the_tokenizer_are_told_from_its_ids(clip: Clip) -> None:
     assert words == ["an", "unforeseeably", "4", "2", "o", "'", "neill", "--", "yes", "!"]
 
 
-def test_the_loss_is_that_of_the_shortened_captions(clip: Clip) -> None:
-    masking = TextMasking(clip, RandomTokens(keep=4))
-    masking.begin_step(seed=0, step=0)
-    short = masking.shorten(clip.tokenize(["a red square on grey", "a blue dog on green"]))
-    padded = F.pad(short, (0, 20))
-    images = torch.randn(2, 3, 32, 32)
+def tokens_seen(model: nn.Module) -> list[int]:
+    """The lengths that the transformer of the text tower is run on, from now on."""
+    seen: list[int] = []
+    tower: Any = model.transformer if hasattr(model, "transformer") else model.text.transformer  # type: ignore[union-attr]
+    tower.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[1]))
+    return seen
+
+
+@pytest.mark.parametrize("kind", [open_clip.CLIP, open_clip.CustomTextCLIP])
+@pytest.mark.parametrize("pooling", [{"pool_type": "argmax"}, {"pool_type": "eos", "eos_id": END}])
+def test_cut_texts_give_what_whole_ones_give(kind: Any, pooling: dict[str, Any]) -> None:
+    model = built(kind, **pooling)
+    ids = texts(3, 7, 5)
     with torch.no_grad():
-        ours, plain = masking.forward(images, short), clip.model(images, padded)
-    torch.testing.assert_close(ours["text_features"], plain["text_features"], atol=1e-6, rtol=0)
-    assert math.isfinite(float(ours["text_features"].sum()))
+        whole = model.encode_text(ids)  # type: ignore[operator]
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        seen = tokens_seen(model)
+        cut = ShortTexts(model)(ids)
+
+    assert seen == [7]
+    cut, whole = F.normalize(cut, dim=1), F.normalize(whole, dim=1)
+    torch.testing.assert_close(cut, whole, atol=1e-6, rtol=0)
+    assert (whole[0] - whole[1]).abs().max() > 0.05  # texts differ: equality says something
+    after = model.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (open_clip.CLIP, {"no_causal_mask": True}),
+        (open_clip.CLIP, {"pool_type": "last"}),
+        (open_clip.CustomTextCLIP, {"no_causal_mask": True}),
+        (open_clip.CustomTextCLIP, {"pool_type": "first"}),
+        (open_clip.CustomTextCLIP, {"embed_cls": True}),
+    ],
+)
+def test_towers_that_look_at_the_whole_context_get_it(kind: Any, text: dict[str, Any]) -> None:
+    model = built(kind, **text)
+    ids = texts(3, 4)
+    seen = tokens_seen(model)
+    with torch.no_grad():
+        assert torch.equal(ShortTexts(model)(ids), model.encode_text(ids))  # type: ignore[operator]
+    assert seen[0] == seen[1] >= TEXT["context_length"]
+    other = Clip(model, lambda texts: ids, {}, {})
+    with pytest.raises(ModelError, match="cannot take fewer tokens"):
+        TextMasking(other, RandomTokens())
+    TextMasking(other, WholeText())

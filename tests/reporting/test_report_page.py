@@ -138,7 +138,7 @@ def test_what_is_missing_is_said_at_the_top(fabricate, tmp_path):
     folder = fabricate(seeds=(0,))
     shutil.rmtree(next(folder.glob("flip-*")))
     text = write_report(Results(read_frames(folder)), tmp_path / "out").markdown.read_text()
-    assert text.index("> - flip s0: missing") < text.index("## What the numbers say")
+    assert text.index("> - flip s0: waiting") < text.index("## What the numbers say")
     assert "4 of 5 runs complete" in text
 
 

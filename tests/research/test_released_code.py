@@ -102,3 +102,14 @@ def test_the_attention_bias_reaches_other_pictures_and_hides_nothing() -> None:
     assert found["attention bias: weight of a masked patch beside an unmasked one"] == "37 %"  # e^-1
     strangers = found["attention bias: pictures x 12 heads that get the bias of another picture"]
     assert int(strangers.split()[0]) > 50
+
+
+def test_the_attention_bias_adds_one_between_unmasked_patches_head_by_head() -> None:
+    masked = torch.tensor([[False, True, False, True], [True, False, True, True]])
+    keep = torch.tensor([[0, 1, 2], [0, 1, 3]])
+    bias = released_code.attention_bias(masked, keep, num_heads=2)
+    assert bias.shape == (4, 4, 4)
+    first = torch.tensor([[1.0, 1, 0, 1], [1, 1, 0, 1], [0, 0, 0, 0], [1, 1, 0, 1]])  # class token first
+    assert torch.equal(bias[0], first)
+    assert torch.equal(bias[2], first)  # heads outside, pictures inside: slot 2 is head 1 of picture 0
+    assert bias[1].sum() == 4  # the class token and one unmasked patch

@@ -84,7 +84,7 @@ def test_a_strategy_in_a_file_is_named_from_here_and_its_arm_by_its_class(
     assert plan.with_arms(study, ["my/half.py:Half"]).config == study.config
     with pytest.raises(StudyError, match="another arm is called 'Half'"):
         plan.with_arms(study, ["other/half.py:Half"])
-    with pytest.raises(PluginError, match="relative to the working folder"):
+    with pytest.raises(PluginError, match="the file of this strategy does not exist"):
         plan.with_arms(study, ["half.py:Half"])
 
 

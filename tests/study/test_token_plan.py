@@ -24,7 +24,7 @@ from pgsbench.study.plan import Planner
         "attentive",
         "{name: cluster, mask_ratio: 0.3}",
         "{name: flip, views: 2}",
-        "{name: flip, merge: one}",
+        "{name: pgs, views: 2, merge: nearest}",
     ],
 )
 def test_every_way_costs_what_its_plan_says(tiny: TinyWorld, tmp_path: Path, strategy: str) -> None:

@@ -25,8 +25,8 @@ import trainings
 from trainings import Training, run
 
 from pgsbench.data.memory import InMemory
-from pgsbench.masking import CARDS
-from pgsbench.masking.text import TEXT_CARDS
+from pgsbench.masking import STRATEGIES
+from pgsbench.masking.text import TEXT_STRATEGIES
 from pgsbench.models.clip import build
 from pgsbench.worlds.pictures import to_bytes
 from pgsbench.worlds.scenes import Knobs
@@ -36,8 +36,8 @@ from pgsbench.worlds.scenes.scene import draw_mixed
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "losses.json"
 TRAININGS = {
-    **{name: Training(name) for name in CARDS},
-    **{f"text {name}": Training(text=name) for name in TEXT_CARDS if name != "none"},
+    **{name: Training(name) for name in STRATEGIES.builtin},
+    **{f"text {name}": Training(text=name) for name in TEXT_STRATEGIES.builtin if name != "none"},
 }
 #: How far the mean of ten losses may be from the golden one on another platform.
 TOLERANCE = 0.02

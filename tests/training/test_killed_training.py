@@ -22,7 +22,7 @@ from pgsbench.data import shards, streaming
 from pgsbench.data.samples import Batch, Tokenize, rank_slice
 from pgsbench.data.streaming import Streamed
 from pgsbench.masking.configure import configure
-from pgsbench.masking.text.plain import WholeText
+from pgsbench.masking.text.strategies import WholeText
 from pgsbench.models.clip import build
 from pgsbench.models.masked_tower import attach
 from pgsbench.models.text_masking import TextMasking
@@ -237,27 +237,3 @@ def test_it_is_the_quiet_curve_to_the_bit_by_as_many_processes(tiny: TinyWorld, 
     assert rest == curve[-len(rest) :]
     expected, weights = (torch.load(folder / "weights.pt") for folder in (still, cut))
     assert all(torch.equal(weights[name], value) for name, value in expected.items())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (2, 4)])
-@pytest.mark.parametrize("moment", ["in a step", "while it is written"])
-def test_it_is_the_curve_of_the_quiet_one_also_by_other_processes_and_readers(
-    tiny: TinyWorld,
-    tmp_path: Path,
-    quiet: tuple[Curve, dict[str, torch.Tensor]],
-    moment: str,
-    before: int,
-    after: int,
-) -> None:
-    # The others are killed too, or have seen by then that the first is gone.
-    first, *others = run_by(before, tiny, tmp_path, readers=2, moment=moment)
-    assert first == -signal.SIGKILL
-    assert all(others)
-    assert run_by(after, tiny, tmp_path, readers=3) == [0] * after
-    rest = json.loads((tmp_path / "curve.json").read_text())
-    curve, expected = quiet
-    assert [step for step, _ in rest] == MOMENTS[moment][1]
-    assert [loss for _, loss in rest] == pytest.approx([loss for _, loss in curve[-len(rest) :]], rel=1e-5)
-    for name, value in torch.load(tmp_path / "weights.pt").items():
-        torch.testing.assert_close(value, expected[name], atol=1e-5, rtol=0, msg=name)

@@ -9,28 +9,24 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tinyworld import TinyWorld
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from pgsbench.config.schema import DataConfig, TrainingConfig, UnmaskedTuning
 from pgsbench.data import shards
 from pgsbench.errors import Interrupted, RunError, RunHeldError
-from pgsbench.masking.attentive import Attentive
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.cluster import Cluster
+from pgsbench.masking.guided import Attentive
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.random import NoMask, Random
 from pgsbench.masking.text.base import TextStrategy
-from pgsbench.masking.text.frequency import Frequency
-from pgsbench.masking.text.plain import RandomTokens, TokenBlock, WholeText
+from pgsbench.masking.text.strategies import Frequency, TokenBlock, WholeText
 from pgsbench.masking.text.words import WordCounts
 from pgsbench.models.clip import build
 from pgsbench.models.masked_tower import attach
-from pgsbench.models.text_masking import TextMasking
-from pgsbench.study.open import open_by_name
+from pgsbench.models.text_masking import TextMasking, word_counts
 from pgsbench.training.loop import train
 from pgsbench.training.meter import Totals
 from pgsbench.training.optim import adamw, first_unmasked_step, learning_rate, set_learning_rate
-from pgsbench.training.word_counts import word_counts
 
 CONFIG = TrainingConfig(
     samples=96,
@@ -98,38 +94,6 @@ def test_a_stopped_training_resumes_exactly(tiny: TinyWorld, tmp_path: Path) -> 
     assert (totals.samples, totals.visual_tokens) == (resumed_totals.samples, resumed_totals.visual_tokens)
 
 
-def test_a_killed_training_resumes_from_its_last_saved_step(tiny: TinyWorld, tmp_path: Path) -> None:
-    _, weights, _ = run(tiny, tmp_path / "whole")
-
-    class KilledError(Exception):
-        pass
-
-    clip = build("tiny-vit", seed=3)
-    masking = attach(clip.model, Random(mask_ratio=0.5))
-    data = DataConfig(train=str(tiny.shards), augment=None)
-    reader = shards.open_reader(shards.open_pairs(data), data, image_size=(32, 32), tokenize=clip.tokenize)
-
-    def emit(line: object) -> None:
-        if line["step"] == 5:  # type: ignore[index]
-            raise KilledError
-
-    with pytest.raises(KilledError):
-        train(
-            clip,
-            masking,
-            TextMasking(clip, WholeText()),
-            reader,
-            CONFIG,
-            seed=3,
-            device=torch.device("cpu"),
-            state_folder=tmp_path / "cut",
-            emit=emit,
-        )
-    rest, resumed, _ = run(tiny, tmp_path / "cut")
-    assert [line["step"] for line in rest] == [5, 6]
-    assert all(torch.equal(weights[name], resumed[name]) for name in weights)
-
-
 def test_a_training_with_a_moving_average_resumes_exactly(tiny: TinyWorld, tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"unmasked_tuning": UnmaskedTuning(share=0.0), "learning_rate": 1e-2})
     strategy = Attentive(0.5, ema_momentum=0.8)  # so low that the average moves, and the masks with it
@@ -152,23 +116,6 @@ def test_a_training_with_a_moving_average_resumes_exactly(tiny: TinyWorld, tmp_p
     save_file(tensors, file)
     rest, other, _ = run(tiny, tmp_path / "lost", strategy=strategy, config=config)
     assert not all(torch.equal(weights[name], other[name]) for name in weights)
-
-
-def test_a_state_without_the_moving_average_is_refused(tiny: TinyWorld, tmp_path: Path) -> None:
-    with pytest.raises(Interrupted):
-        run(tiny, tmp_path, stop_after=3)
-    with pytest.raises(RunError, match="cannot be read"):
-        run(tiny, tmp_path, strategy=Attentive(0.5))
-
-
-def test_the_global_random_state_does_not_matter_and_is_left_alone(tiny: TinyWorld, tmp_path: Path) -> None:
-    torch.manual_seed(1)
-    before = torch.get_rng_state()
-    first, *_ = run(tiny, tmp_path / "a")
-    assert torch.equal(torch.get_rng_state(), before)
-    torch.manual_seed(2)
-    second, *_ = run(tiny, tmp_path / "b")
-    assert [line["loss"] for line in first] == [line["loss"] for line in second]
 
 
 def test_arms_start_alike_and_see_the_same_pairs(tiny: TinyWorld, tmp_path: Path) -> None:
@@ -209,14 +156,6 @@ def test_a_training_on_shortened_captions_resumes_exactly(tiny: TinyWorld, tmp_p
     assert [line["loss"] for line in plain] != [line["loss"] for line in lines]
 
 
-def test_captions_that_fit_into_the_budget_train_as_whole_ones(tiny: TinyWorld, tmp_path: Path) -> None:
-    # All that is left out is padding, so only the rounding of shorter sums can differ.
-    plain, _, whole = run(tiny, tmp_path / "a")
-    cut, _, short = run(tiny, tmp_path / "b", text=RandomTokens(keep=16))
-    assert [line["loss"] for line in cut] == pytest.approx([line["loss"] for line in plain], abs=1e-5)
-    assert (whole.text_tokens, short.text_tokens) == (16 * 6 * 24, 16 * (4 * 16 + 2 * 24))
-
-
 def test_the_mask_of_the_images_does_not_depend_on_the_text_strategy(tiny: TinyWorld, tmp_path: Path) -> None:
     seen: list[torch.Tensor] = []
 
@@ -232,36 +171,6 @@ def test_the_mask_of_the_images_does_not_depend_on_the_text_strategy(tiny: TinyW
     assert len(whole) == len(shortened) == 4
     assert all(torch.equal(*pair) for pair in zip(whole, shortened, strict=True))
     assert not torch.equal(whole[0], whole[1])
-
-
-class Reads(TorchDispatchMode):
-    """Counts how often a number is read back from the device."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += func is torch.ops.aten._local_scalar_dense.default
-        return func(*args, **(kwargs or {}))
-
-
-def test_hidden_patches_are_counted_without_reading_them_back_at_every_step(
-    tiny: TinyWorld, tmp_path: Path
-) -> None:
-    def reads(strategy: Strategy, steps: int) -> int:
-        config = CONFIG.model_copy(
-            update={"samples": 16 * steps, "log_every_steps": 100, "checkpoint_every_steps": 100}
-        )
-        with Reads() as found:
-            run(tiny, tmp_path / f"{type(strategy).__name__}{steps}", strategy=strategy, config=config)
-        return found.count
-
-    # The optimizer reads some on a CPU: what hides patches must add none to those of a mask that does not.
-    hiding, plain = (
-        reads(strategy, 9) - reads(strategy, 3) for strategy in (Cluster(threshold=0.05), Random())
-    )
-    assert hiding == plain
 
 
 def test_the_share_of_hidden_patches_does_not_depend_on_when_it_is_read(
@@ -282,11 +191,6 @@ def test_the_share_of_hidden_patches_does_not_depend_on_when_it_is_read(
     assert resumed.masked_share_sum == pytest.approx(totals.masked_share_sum, rel=1e-6)
 
 
-def test_a_diverged_training_says_so(tiny: TinyWorld, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no longer finite"):
-        run(tiny, tmp_path, config=CONFIG.model_copy(update={"learning_rate": 1e30, "grad_clip_norm": None}))
-
-
 def test_a_diverged_training_saves_no_state_that_cannot_go_on(tiny: TinyWorld, tmp_path: Path) -> None:
     """The loss is looked at where it is logged, here at the end alone; states are saved before."""
     changes = {"learning_rate": 1e30, "grad_clip_norm": None, "log_every_steps": 6}
@@ -296,42 +200,12 @@ def test_a_diverged_training_saves_no_state_that_cannot_go_on(tiny: TinyWorld, t
         assert all(tensor.isfinite().all() for tensor in load_file(file).values())
 
 
-def test_a_damaged_state_names_the_file_and_the_way_out(tiny: TinyWorld, tmp_path: Path) -> None:
-    (tmp_path / "step-00000002").mkdir()
-    (tmp_path / "step-00000002" / "state.json").write_text("no state")
-    with pytest.raises(RunError, match=r"step-00000002.*\n.*delete the folder"):
-        run(tiny, tmp_path)
-
-
 def test_the_rate_warms_up_and_falls_to_zero() -> None:
     config = TrainingConfig(samples=1000, batch_size=10, warmup_share=0.1, learning_rate=1.0)
     rates = [learning_rate(step, config) for step in range(config.steps)]
     assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
     assert rates[9:] == sorted(rates[9:], reverse=True)
     assert rates[-1] < 1e-3
-
-
-def test_a_warm_up_has_exactly_so_many_steps() -> None:
-    for steps in (0, 7, 100):
-        config = TrainingConfig(samples=1000, batch_size=10, warmup_steps=steps, learning_rate=1.0)
-        rates = [learning_rate(step, config) for step in range(config.steps)]
-        assert rates[:steps] == pytest.approx([(step + 1) / steps for step in range(steps)])
-        assert all(rate < 1 for rate in rates[steps + 1 :])
-        assert max(rates) == 1.0
-    # A share of that many steps is the same schedule.
-    shared, counted = (
-        TrainingConfig(samples=1000, batch_size=10, **warmup)
-        for warmup in ({"warmup_share": 0.2}, {"warmup_steps": 20})
-    )
-    assert all(learning_rate(step, shared) == learning_rate(step, counted) for step in range(100))
-
-
-def test_the_paper_warms_up_for_ten_thousand_steps() -> None:
-    config = open_by_name("paper").config.training
-    rates = [learning_rate(step, config) for step in (9_998, 9_999, 10_000, 10_001)]
-    assert max(rates) == rates[1] == config.learning_rate
-    assert rates[0] == pytest.approx(0.9999 * config.learning_rate)
-    assert rates[2] == config.learning_rate, "the cosine begins here"
 
 
 def test_the_unmasked_phase_scales_the_rate_and_can_be_off() -> None:

@@ -12,19 +12,18 @@ from open_clip.loss import ClipLoss
 from trainings import Result, Training, run, run_on
 
 from pgsbench.errors import DataError, RunError
-from pgsbench.masking import CARDS
-from pgsbench.masking.text import TEXT_CARDS
-from pgsbench.training import ranks
+from pgsbench.masking import STRATEGIES
+from pgsbench.masking.text import TEXT_STRATEGIES
 from pgsbench.training.loop import check_shared_equally
 from pgsbench.training.ranks import Ranks, launched
 
 TRAININGS = {
     # The length of pgs-released depends on the pictures of a process, as published.
-    **{name: Training(name) for name in CARDS if name != "pgs-released"},
+    **{name: Training(name) for name in STRATEGIES.builtin if name != "pgs-released"},
     "dynamic ratio": Training("pgs", (("mask_ratio", 0.3), ("max_ratio", 0.5))),
     "two views": Training("random", (("views", 2),)),
     "merged": Training("random", (("merge", "nearest"),)),
-    **{f"text {name}": Training(text=name) for name in TEXT_CARDS if name != "none"},
+    **{f"text {name}": Training(text=name) for name in TEXT_STRATEGIES.builtin if name != "none"},
     "sigmoid": Training().changed(loss="sigmoid"),
     "micro-batches": Training("random", (("views", 2),)).changed(micro_batch_size=2),
     "shared optimizer": Training().changed(shard_optimizer=True),
@@ -64,12 +63,14 @@ QUICK = (
 def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     wanted = [(name, TRAININGS[name]) for name in QUICK]
     alone = [run(training, tmp_path / f"alone {name}") for name, training in wanted]
-    # A loss that is not local: each rank computes the rows of all.
-    wanted.append(("whole loss", replace(TRAININGS["two views"], local_loss=False)))
-    alone.append(alone[QUICK.index("two views")])
     together = run_on(2, [(training, tmp_path / f"two {name}") for name, training in wanted])
     for one, several in zip(alone, together, strict=True):
         check_equal(one, several, tolerance=1e-5)
+    one, other = together[QUICK.index("shared optimizer")]
+    whole = 2 * sum(value.numel() for value in one.weights.values())
+    assert one.num_moments + other.num_moments == pytest.approx(whole, rel=0.01)
+    assert one.num_moments, "the words of the tiny model, most of its weights, in one tensor"
+    assert other.num_moments, "all else"
 
 
 @pytest.fixture(scope="module")
@@ -88,27 +89,22 @@ def alone(fifty_steps: dict[str, Training], tmp_path_factory: pytest.TempPathFac
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("local_loss", [True, False], ids=("local loss", "whole loss"))
 @pytest.mark.parametrize("world_size", [2, 4])
 def test_fifty_steps_of_several_processes_are_those_of_one(
     tmp_path: Path,
     fifty_steps: dict[str, Training],
     alone: dict[str, Result],
     world_size: int,
-    local_loss: bool,
 ) -> None:
-    # The sigmoid is never local.
-    names = [name for name in TRAININGS if local_loss or name != "sigmoid"]
-    wanted = [(replace(fifty_steps[name], local_loss=local_loss), tmp_path / name) for name in names]
-    for name, together in zip(names, run_on(world_size, wanted), strict=True):
+    wanted = [(training, tmp_path / name) for name, training in fifty_steps.items()]
+    for name, together in zip(fifty_steps, run_on(world_size, wanted), strict=True):
         # 1.07e-5 was seen where captions are truncated, by two processes; of the others at most 2.1e-6.
         of_losses = 2e-5 if name == "text truncate" else 1e-5
         # Adam divides by the size of what is rounded.
         check_equal(alone[name], together, tolerance=1e-3, of_losses=of_losses)
 
 
-@pytest.mark.parametrize("local_loss", [True, False])
-def test_the_mean_gradient_of_gathered_features_is_that_of_one_process(local_loss: bool) -> None:
+def test_the_mean_gradient_of_gathered_features_is_that_of_one_process() -> None:
     # What `contrastive_loss` says of gather_with_grad, without processes: each rank's loss, with gradients to
     # the features of all ranks, which gathering adds up and DistributedDataParallel divides by their number.
     images, texts = (torch.randn(8, 5, dtype=torch.float64).requires_grad_() for _ in range(2))
@@ -118,9 +114,7 @@ def test_the_mean_gradient_of_gathered_features_is_that_of_one_process(local_los
         rows = slice(2 * rank, 2 * rank + 2)
         labels = torch.arange(8)[rows]
         logits = 3.0 * images @ texts.T
-        cut = rows if local_loss else slice(None)
-        labels = labels if local_loss else torch.arange(8)
-        loss = sum(torch.nn.functional.cross_entropy(x[cut], labels) for x in (logits, logits.T)) / 2
+        loss = sum(torch.nn.functional.cross_entropy(x[rows], labels) for x in (logits, logits.T)) / 2
         for sum_, grad in zip(total, torch.autograd.grad(loss, (images, texts)), strict=True):
             sum_ += grad
     for sum_, expected in zip(total, whole, strict=True):
@@ -181,15 +175,6 @@ def test_a_state_goes_on_at_another_number_of_processes(tmp_path: Path) -> None:
         assert rest.losses == pytest.approx(alone.losses[3:], rel=1e-5)
 
 
-def test_processes_share_out_the_moments_of_the_optimizer(tmp_path: Path) -> None:
-    shared = Training().changed(shard_optimizer=True)
-    ((one, other),) = run_on(2, [(shared, tmp_path)])
-    whole = 2 * sum(value.numel() for value in one.weights.values())
-    assert one.num_moments + other.num_moments == pytest.approx(whole, rel=0.01)
-    assert one.num_moments, "the words of the tiny model, most of its weights, in one tensor"
-    assert other.num_moments, "all else"
-
-
 def test_a_batch_must_be_shared_equally() -> None:
     check_shared_equally(16, 4)
     with pytest.raises(RunError, match="multiple of 3"):
@@ -213,23 +198,6 @@ def test_torchrun_and_srun_are_recognised(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert launched() == expected
-
-
-@pytest.mark.parametrize(("kind", "left"), [("cpu", 1), ("cuda", 0)])
-def test_a_process_that_fails_does_not_wait_for_nccl(
-    monkeypatch: pytest.MonkeyPatch, kind: str, left: int
-) -> None:
-    calls: list[str] = []
-    monkeypatch.setenv("RANK", "0")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    for name in ("init_process_group", "new_group", "destroy_process_group"):
-        monkeypatch.setattr(ranks.dist, name, lambda *_, name=name, **__: calls.append(name))
-    with pytest.raises(ValueError, match="broken"), ranks.joined(torch.device(kind)):
-        raise ValueError("broken")
-    assert calls.count("destroy_process_group") == left
-    with ranks.joined(torch.device(kind)):
-        pass
-    assert calls.count("destroy_process_group") == left + 1
 
 
 def test_one_process_agrees_with_itself() -> None:

@@ -7,10 +7,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import open_clip
 import pytest
 import torch
-from tinyworld import COLOURS, TinyWorld
+from tinyworld import TinyWorld
 
 from pgsbench.data import shards, store
 from pgsbench.data.tar import read_tar
@@ -18,8 +17,7 @@ from pgsbench.errors import DataError
 from pgsbench.masking.text.base import TextView
 from pgsbench.masking.text.words import WordCounts, number_words, word_keys
 from pgsbench.models.clip import Clip, build
-from pgsbench.models.text_masking import word_ends
-from pgsbench.training.word_counts import word_counts
+from pgsbench.models.text_masking import word_counts, word_ends
 
 
 @pytest.fixture(scope="module")
@@ -74,15 +72,6 @@ def test_they_are_counted_once_for_the_same_content(
     (file, _) = sorted((store.root() / "words").iterdir())
     file.write_bytes(b"damaged")
     assert count(tiny.shards).num_words == first.num_words
-
-
-def test_a_shorter_context_has_fewer_words(tiny: TinyWorld, clip: Clip) -> None:
-    found = shards.open_pairs(str(tiny.shards))
-    whole = word_counts(found, clip.tokenize)
-    assert of(whole, clip, next(iter(COLOURS))) == 32
-    cut = word_counts(found, open_clip.SimpleTokenizer(context_length=4))
-    assert cut.num_words == 2 * 96  # "a red" between the marks
-    assert word_counts(found, clip.tokenize).num_words == whole.num_words
 
 
 def test_a_shard_that_was_changed_meanwhile_is_not_counted_as_empty(

@@ -8,7 +8,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,9 @@ from pgsbench.data.memory import InMemory
 from pgsbench.data.samples import Batch, Fault
 from pgsbench.masking.configure import configure, configure_text
 from pgsbench.masking.text.words import WordCounts
-from pgsbench.models.clip import build, contrastive_loss
+from pgsbench.models.clip import build
 from pgsbench.models.masked_tower import attach
 from pgsbench.models.text_masking import TextMasking
-from pgsbench.training import loop
 from pgsbench.training.loop import train
 from pgsbench.training.ranks import Ranks, joined
 
@@ -69,7 +67,6 @@ class Training:
     damaged: tuple[int, ...] = ()
     max_bad_share: float = 1.0
     silence_seconds: float = 60.0
-    local_loss: bool = True
 
     def changed(self, **settings: Any) -> Training:
         """Return it with other settings of the training."""
@@ -111,7 +108,6 @@ def run(training: Training, folder: Path) -> Result:
 
 def run_as(ranks: Ranks, training: Training, folder: Path) -> Result:
     """Train as one of the processes that have joined."""
-    loop.contrastive_loss = partial(contrastive_loss, local_loss=training.local_loss)  # type: ignore[attr-defined]
     options = {"siglip": True} if training.config.loss == "sigmoid" else {}
     clip = build("tiny-vit", seed=3, **options)
     masking = attach(clip.model, configure(training.strategy, dict(training.fields)))
@@ -125,7 +121,7 @@ def run_as(ranks: Ranks, training: Training, folder: Path) -> Result:
 
     def should_stop() -> bool:
         if training.hangs == ranks.rank:
-            time.sleep(5 * training.silence_seconds)
+            time.sleep(2 * training.silence_seconds)
         return training.stop_after is not None and len(losses) >= training.stop_after
 
     stepped = dict[str, Any]()

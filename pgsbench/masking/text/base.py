@@ -125,12 +125,11 @@ def keep_best(view: TextView, score: Tensor, keep: int) -> Tensor:
 
 def check_keep(keep: int) -> None:
     """Raise ValueError unless one token between the marks can stay, and no more than captions have."""
-    if keep <= NUM_MARKS:
+    if not NUM_MARKS < keep <= MAX_KEEP:
+        low = NUM_MARKS + 1
         raise ValueError(
-            f"keep must be at least {NUM_MARKS + 1}: it counts the marks of start and end, not {keep!r}"
+            f"keep must be at least {low}, the marks included, at most {MAX_KEEP:,}, not {keep!r}"
         )
-    if keep > MAX_KEEP:
-        raise ValueError(f"keep must be at most {MAX_KEEP:,} tokens, not {keep!r}")
 
 
 def num_entering(keep: int | None, context_length: int) -> int:

@@ -14,20 +14,15 @@ A text strategy of your own is tested by one class::
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-import json
-import pickle
 from typing import Any, get_args
 
 import pytest
 import torch
-from torch import Tensor
 
-from pgsbench.masking.configure import fields_of
 from pgsbench.masking.noise import Draws
-from pgsbench.masking.selection_check import broken_rule
-from pgsbench.masking.testing import global_generators, global_states
+from pgsbench.masking.selection_check import broken_text_rule
+from pgsbench.masking.testing import PureContract
 from pgsbench.masking.text.base import TextNeed, TextStrategy, TextView
 from pgsbench.masking.text.words import WordCounts, number_words, view_of_texts, word_keys
 
@@ -72,34 +67,20 @@ def make_text_view(
     )
 
 
-def _draws(view: TextView, seed: int = 0) -> Draws:
-    return Draws.of_batch(len(view.ids), seed=seed, of="texts")
-
-
-class TextStrategyContract:
+class TextStrategyContract(PureContract):
     """The rules. Subclass it and give one fixture, ``strategy``."""
+
+    protocol = TextStrategy
+    all_needs = frozenset(get_args(TextNeed))
 
     @pytest.fixture
     def view(self, strategy: TextStrategy) -> TextView:
         """A batch of captions that holds only what the strategy says that it needs."""
         return make_text_view().limited_to(strategy.needs)
 
-    def select(self, strategy: TextStrategy, view: TextView, seed: int = 0) -> Tensor:
-        """Return the strategy's answer to what it needs of a batch."""
-        return strategy.select(view.limited_to(strategy.needs), draws=_draws(view, seed))
-
-    def test_it_is_a_plain_frozen_dataclass(self, strategy: TextStrategy) -> None:
-        assert isinstance(strategy, TextStrategy)
-        assert strategy.needs <= set(get_args(TextNeed))
-        with pytest.raises(dataclasses.FrozenInstanceError):
-            strategy.keep = 4  # type: ignore[misc]  # must fail
-        assert copy.deepcopy(strategy) == strategy
-        assert hash(strategy) == hash(copy.deepcopy(strategy))
-        assert pickle.loads(pickle.dumps(strategy)) == strategy
-
-    def test_its_fields_survive_json(self, strategy: TextStrategy) -> None:
-        fields = fields_of(strategy)
-        assert json.loads(json.dumps(fields, allow_nan=False)) == fields
+    def draws(self, view: TextView, seed: int = 0) -> Draws:
+        """Return what a strategy draws from for a view, as at the first step of a training."""
+        return Draws.of_batch(len(view.ids), seed=seed, of="texts")
 
     @pytest.mark.parametrize(("lengths", "context"), BATCHES)
     @pytest.mark.parametrize("progress", [0.0, 1.0])
@@ -108,43 +89,7 @@ class TextStrategyContract:
     ) -> None:
         for seed in range(5):
             view = make_text_view(lengths, context, seed=seed, progress=progress)
-            assert broken_rule(self.select(strategy, view, seed), view, strategy.keep) == ""
-
-    def test_the_draws_decide(self, strategy: TextStrategy, view: TextView) -> None:
-        answers = []
-        for seed in (1, 2):  # of the global generators, which may not have a say
-            with global_generators(seed):
-                answers.append(self.select(strategy, view, 7))
-        assert torch.equal(*answers)
-
-    def test_the_global_generators_are_left_alone(self, strategy: TextStrategy, view: TextView) -> None:
-        with global_generators(3):
-            before = global_states()
-            self.select(strategy, view)
-            after = global_states()
-        for name, state in before.items():
-            assert after[name] == state, f"the global generator of {name} has been used"
-
-    def test_inputs_are_left_alone(self, strategy: TextStrategy, view: TextView) -> None:
-        names = ("ids", "lengths", "words", "counts")
-        before = {name: copy.deepcopy(getattr(view, name)) for name in names}
-        self.select(strategy, view)
-        for name, value in before.items():
-            assert value is None or torch.equal(getattr(view, name), value), f"{name} has been changed"
-
-    def test_a_caption_does_not_influence_another(self, strategy: TextStrategy) -> None:
-        lengths = (9, 12, 20)
-        view, other = (make_text_view(lengths, seed=seed) for seed in (0, 1))
-        answer = self.select(strategy, view)
-        for row in range(len(lengths)):
-            changed = {}
-            for name in ("ids", "words", "counts"):
-                values = getattr(view, name).clone()
-                values[row] = getattr(other, name)[row]
-                changed[name] = values
-            again = self.select(strategy, dataclasses.replace(view, **changed))
-            others = torch.arange(len(lengths)) != row
-            assert torch.equal(answer[others], again[others]), f"caption {row} has an influence"
+            assert broken_text_rule(self.select(strategy, view, seed), view, strategy.keep) == ""
 
     def test_a_caption_is_read_alike_in_any_part_of_a_batch(self, strategy: TextStrategy) -> None:
         view = make_text_view((9, 12, 20, 5)).limited_to(strategy.needs)
@@ -157,5 +102,4 @@ class TextStrategyContract:
 
     def test_it_looks_only_at_what_it_needs(self, strategy: TextStrategy) -> None:
         view = make_text_view()
-        full = strategy.select(view, draws=_draws(view))
-        assert torch.equal(full, self.select(strategy, view))
+        assert torch.equal(strategy.select(view, draws=self.draws(view)), self.select(strategy, view))

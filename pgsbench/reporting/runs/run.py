@@ -21,7 +21,7 @@ from pgsbench.tracking.run_files import find_run
 from pgsbench.tracking.rundir import RunDir
 
 if TYPE_CHECKING:
-    from pgsbench.models.ready import ReadyModel
+    from pgsbench.models.checkpoint import ReadyModel
 
 _SCORE_COLUMNS = ("task", "group", "metric", "value", "low", "high", "chance", "n", "primary", "notes")
 
@@ -83,8 +83,7 @@ class Run:
         Raises:
             ModelError: The run has no model yet, or it cannot be loaded.
         """
-        from pgsbench.models.clip import load
-        from pgsbench.models.ready import ready
+        from pgsbench.models.checkpoint import load, ready
 
         return ready(load(self.directory.checkpoint, device=device))
 

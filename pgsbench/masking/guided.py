@@ -1,4 +1,4 @@
-"""A-CLIP's attentive masks: what a moving average of the image tower looks at is kept."""
+"""Masks that are told what matters: what a tower attends to, or where the objects are."""
 
 from __future__ import annotations
 
@@ -9,17 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pgsbench.masking.base import (
-    Need,
-    PatchView,
-    Selection,
-    check_range,
-    check_ratio,
-    keep_all,
-    num_kept,
-)
+from pgsbench.masking.base import Need, PatchView, Selection, check_range, check_ratio, keep_all
 from pgsbench.masking.noise import Draws
-from pgsbench.masking.ops import order_ascending
+from pgsbench.masking.ops import keep_lowest
 
 
 @dataclass(frozen=True)
@@ -65,8 +57,7 @@ class Attentive:
             return keep_all(view)
         assert view.attention is not None
         score = self._block_means(view.attention, view.grid)
-        order = order_ascending(-score, draws=draws)
-        keep = order[:, : num_kept(view.num_patches, self.mask_ratio)].sort(dim=1).values
+        keep = keep_lowest(-score, self.mask_ratio, draws=draws).keep
         # Where nothing is paid attention to, none of it is kept.
         share = view.attention.gather(1, keep).sum() / view.attention.sum().clamp_min(1e-12)
         return Selection(keep, diagnostics={"attention_kept": share})
@@ -81,3 +72,30 @@ class Attentive:
         means = F.avg_pool2d(maps, self.block_side, ceil_mode=True)
         spread = means.repeat_interleave(self.block_side, 2).repeat_interleave(self.block_side, 3)
         return spread[:, 0, :rows, :cols].flatten(1)
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """Patches that show an object first, the rest at random: the ceiling of masks that keep objects.
+
+    Not a method but a control: it reads the object masks that generated data carries, which no mask in
+    the field can. How much of the way from `Random` to it a mask goes is the figure to look at. Where
+    more patches show an object than may stay, a random subset of them stays.
+
+    Args:
+        mask_ratio: Share of the patches that is dropped; ``floor(n (1 - mask_ratio))`` stay.
+    """
+
+    mask_ratio: float = 0.5
+    needs: ClassVar[frozenset[Need]] = frozenset({"objects"})
+
+    def __post_init__(self) -> None:
+        check_ratio("mask_ratio", self.mask_ratio)
+
+    @torch.no_grad()
+    def select(self, view: PatchView, *, draws: Draws) -> Selection:
+        """Keep object patches before others, at random among equals."""
+        if self.mask_ratio == 0:
+            return keep_all(view)
+        assert view.objects is not None
+        return keep_lowest((view.objects <= 0).float(), self.mask_ratio, draws=draws)
