@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from pgsbench.execution.launched import own_device
 
-from pgsbench.devices import sent
+from pgsbench.devices import sent, use
+from pgsbench.execution.run import own_device
 
 
 def test_what_goes_to_a_gpu_is_pinned_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,6 +35,7 @@ def test_a_process_of_srun_may_see_its_own_gpu_alone(
     monkeypatch.setattr(torch.cuda, "set_device", current.append)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     monkeypatch.setenv("LOCAL_RANK", str(local))
-    assert own_device("cuda") == torch.device(expected)
+    assert own_device("cuda") == expected
+    assert use(own_device("cuda")) == torch.device(expected)
     assert current == [torch.device(expected)]
     assert torch.backends.cudnn.allow_tf32 is False

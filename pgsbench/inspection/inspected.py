@@ -145,6 +145,8 @@ def named_strategies(names: Sequence[str], *, mask_ratio: float | None = None) -
 def _at_ratio(ratio: float | None, name: str, fields: Mapping[str, Any], *, where: str) -> Strategy:
     from pgsbench.masking.configure import configure, strategy_class
 
+    if ratio is not None and not 0 <= ratio < 1:
+        raise ConfigError("must be in [0, 1)", where="--mask-ratio", value=ratio)
     if ratio is not None and "mask_ratio" in strategy_class(name, where=where).__dataclass_fields__:
         fields = {**fields, "mask_ratio": ratio}
     return configure(name, fields, where=where)

@@ -68,7 +68,10 @@ def call(
         (("masks", "preview", "--data", "scenes", "--to", "masks.txt"), "written as .png, .pdf, .svg"),
         (("masks", "preview", "{shards}/00000.tar", "--model", "tiny-vit"), "00000.tar: not a picture"),
         (("masks", "preview", "cat.jpg", "--mask-ratio", "1.5"), "--mask-ratio: must be in [0, 1)"),
-        (("masks", "preview", "paper", "--mask-ratio", "0.6"), "0.6, arms.pgs-0.3.strategy.max_ratio: "),
+        (
+            ("masks", "preview", "paper", "--mask-ratio", "0.6"),
+            "arms.pgs-0.3.strategy.max_ratio: max_ratio must be at least mask_ratio",
+        ),
         (("masks", "diagnose", "baselins"), "did you mean 'baselines'?"),
         (("masks", "diagnose", "scenes", "--strategies", "pgz"), "did you mean 'pgs'?"),
         (("data", "make", "scene"), "did you mean 'scenes'?"),
