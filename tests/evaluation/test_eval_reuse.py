@@ -10,15 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import four_tasks
 import numpy as np
 import pytest
 import torch
-from counting import NOTHING, counted
-from four_tasks import run
+from evalsets import NOTHING, counted, run
 
 from pgsbench.evaluation.evaluate import evaluate
-from pgsbench.evaluation.protocols.retrieval import Retrieval
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.evaluation.task_results import are_whole
 from pgsbench.models.clip import Clip
@@ -38,11 +35,6 @@ class Yours(ZeroShot):
 """
 
 
-@pytest.fixture
-def suite(data: Path, tmp_path: Path) -> Path:
-    return four_tasks.write(data, tmp_path)
-
-
 def files(out: Path) -> dict[str, bytes]:
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
@@ -60,21 +52,6 @@ def test_a_second_call_reuses_every_task_and_writes_the_same(tiny: Clip, suite: 
     assert files(suite.parent / "again").keys() == before.keys()
     again = files(suite.parent / "again")
     assert all(again[name] == content for name, content in before.items() if name != "scores.json")
-
-
-def test_a_killed_evaluation_goes_on(tiny: Clip, suite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Retrieval, "measure", killed)
-        with pytest.raises(KeyboardInterrupt):
-            run(tiny, suite)
-    assert not (suite.parent / "out" / "scores.json").exists()
-    continued = run(tiny, suite)
-    assert continued.reused == ("my/six", "my/two")
-    whole = run(tiny, suite, out=suite.parent / "whole")
-    assert (continued.scores, continued.groups) == (whole.scores, whole.groups)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-import json
 import math
 import shutil
 from collections.abc import Callable
@@ -15,12 +14,13 @@ import pytest
 import torch
 from clip_benchmark.datasets.builder import build_dataset, get_dataset_collate_fn
 from clip_benchmark.metrics import image_caption_selection, zeroshot_classification, zeroshot_retrieval
+from evalsets import picture, write_winoground
 from open_clip.transformer import PatchDropout
 from PIL import Image
 
 from pgsbench.data import evalset
 from pgsbench.data.evalset import Pair
-from pgsbench.data.tar import EncodedImage, write_tar
+from pgsbench.data.tar import write_tar
 from pgsbench.evaluation.embed import Encoder
 from pgsbench.evaluation.evaluate import checked_size
 from pgsbench.evaluation.protocols.base import EvaluationProtocol
@@ -183,18 +183,9 @@ def test_of_equal_pictures_those_without_the_class_rank_first() -> None:
     assert pseudo_values(scores, shows).mean() == pytest.approx((1 + 2 / 3) / 2)
 
 
-def test_winoground_equals_clip_benchmarks(
-    tiny: Clip, encode: Encoder, make_picture: Callable[..., EncodedImage], tmp_path: Path
-) -> None:
-    (tmp_path / "images").mkdir(parents=True)
-    lines = []
-    for i in range(80):
-        for side in (0, 1):
-            (tmp_path / "images" / f"ex_{i}_img_{side}.png").write_bytes(make_picture(2 * i + side).data)
-        entry = {f"image_{side}": f"ex_{i}_img_{side}" for side in (0, 1)}
-        captions = {"caption_0": f"tree {i} under dog", "caption_1": f"dog under tree {i}"}
-        lines.append(json.dumps({"id": i, **entry, **captions}))
-    (tmp_path / "examples.jsonl").write_text("\n".join(lines) + "\n")
+def test_winoground_equals_clip_benchmarks(tiny: Clip, encode: Encoder, tmp_path: Path) -> None:
+    pictures = [(2 * i, 2 * i + 1) for i in range(80)]
+    write_winoground(tmp_path, pictures, "tree {} under dog", "dog under tree {}")
     found = {m.metric: m for m in Winoground().measure(tmp_path, encode)}
     expected = theirs(Winoground(), tiny, tmp_path)
 
@@ -210,16 +201,16 @@ def test_winoground_equals_clip_benchmarks(
 
 
 @pytest.fixture
-def sets(data: Path, tmp_path: Path, make_picture: Callable[..., EncodedImage]) -> Callable[[str], Path]:
+def sets(data: Path, tmp_path: Path) -> Callable[[str], Path]:
     """From a name to its folder: the data sets of all tests, and two more."""
 
     def folder(name: str) -> Path:
         if name == "cut":  # SugarCrepe, the captions alike up to the context length
             long = "word " * 40
             pairs = [Pair("0", f"{long} cat", f"{long} dog"), Pair("0", f"{long} sea", f"{long} sky")]
-            evalset.write_pairs(tmp_path, {"0": make_picture(0)}, {"swap_att": pairs})
+            evalset.write_pairs(tmp_path, {"0": picture(0)}, {"swap_att": pairs})
         elif name == "shared":  # one caption of two pictures
-            samples = [(key, make_picture(number), ["same"]) for number, key in enumerate("ab")]
+            samples = [(key, picture(number), ["same"]) for number, key in enumerate("ab")]
             evalset.write_retrieval(tmp_path, samples)
         else:
             return data / name

@@ -1,4 +1,4 @@
-"""Fixtures of the tracking tests: studies on disk, stores without the seconds that their tables take."""
+"""Fixtures of the tracking tests: stores without the seconds that their tables take."""
 
 from __future__ import annotations
 
@@ -7,14 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fake_study import MakeStudy, write_fake_study
 
 from pgsbench.tracking.mlflow_store import Store
-
-
-@pytest.fixture
-def make_study() -> MakeStudy:
-    return write_fake_study
 
 
 @pytest.fixture(scope="session")

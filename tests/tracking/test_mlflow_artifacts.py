@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fake_study import MakeStudy
+from made_study import write_fake_study
 from mlflow import MlflowClient
 
 from pgsbench.errors import RunError
@@ -52,10 +52,8 @@ def test_scores_go_to_a_run(store: tuple[str, str], tmp_path: Path) -> None:
         mlflow_artifacts.log_scores("0" * 32, "mine", {"a": 0.5}, tmp_path, tracking_uri=uri)
 
 
-def test_the_run_that_mirrors_a_run_directory(
-    make_study: MakeStudy, new_store: NewStore, tmp_path: Path
-) -> None:
-    folder = make_study(tmp_path / "runs")
+def test_the_run_that_mirrors_a_run_directory(new_store: NewStore, tmp_path: Path) -> None:
+    folder = write_fake_study(tmp_path / "runs")
     uri = new_store("store")
     run = next(run for run in all_runs(folder.parent) if run.is_done)
     with pytest.raises(RunError, match=r"(?s)no run that mirrors.*pgsbench sync"):

@@ -15,7 +15,7 @@ from pathlib import Path
 from subprocess import PIPE
 
 import pytest
-from fake_study import fake_scores, fake_spec, fake_summary
+from made_study import fake_scores, fake_summary, spec_of
 
 from pgsbench.errors import RunError
 from pgsbench.records.run_records import Environment
@@ -24,7 +24,7 @@ from pgsbench.tracking.rundir import RunDir, all_runs, find_runs
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunDir:
-    return RunDir.create(tmp_path, fake_spec())
+    return RunDir.create(tmp_path, spec_of())
 
 
 def test_not_a_number_becomes_null_and_a_damaged_file_is_named(run: RunDir) -> None:
@@ -77,7 +77,7 @@ def test_a_damaged_line_is_passed_over_and_gone_after_resuming(run: RunDir, dama
 
 
 def test_find_runs_prefers_complete(tmp_path: Path) -> None:
-    spec, another = fake_spec(), fake_spec(seed=1)
+    spec, another = spec_of(), spec_of(seed=1)
     assert find_runs(tmp_path, [spec.id]) == {}
     first = RunDir.create(tmp_path, replace(spec, study="a"))
     second = RunDir.create(tmp_path, replace(spec, study="b"))
@@ -162,10 +162,10 @@ def test_a_directory_without_a_spec_never_counts(run: RunDir, tmp_path: Path) ->
 
 
 def test_labels_tell_values_apart_and_seeds_are_named() -> None:
-    assert fake_spec("pgs").label == "pgs"
+    assert spec_of("pgs").label == "pgs"
     params = {"strategy.mask_ratio": 0.5, "strategy.otn": True, "a.eps": 1e-6, "a.x": 3.0}
-    assert fake_spec("pgs", 1, params=params).name == "pgs mask_ratio=0.5 otn=True eps=1e-06 x=3 s1"
-    near = [fake_spec("pgs", params={"strategy.tau": tau}).label for tau in (0.1, 0.1000001, 0.1 + 1e-16)]
+    assert spec_of("pgs", 1, params=params).name == "pgs mask_ratio=0.5 otn=True eps=1e-06 x=3 s1"
+    near = [spec_of("pgs", params={"strategy.tau": tau}).label for tau in (0.1, 0.1000001, 0.1 + 1e-16)]
     assert len(set(near)) == 3
     assert near[1] == "pgs tau=0.1000001"
 
