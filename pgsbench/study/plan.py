@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -136,16 +135,9 @@ def as_now(spec: RunSpec) -> RunSpec:
         DataError: The training data is not there.
         PluginError: There is no such strategy any more.
     """
-    fields = {
-        field.name: getattr(spec, field.name) for field in dataclasses.fields(spec) if field.name != "id"
-    }
-    return RunSpec.of(
-        **{
-            **fields,
-            **_contents(spec.config, shards.identity(spec.config.data)),
-            "results_version": RESULTS_VERSION,
-        }
-    )
+    fields = vars(spec) | _contents(spec.config, shards.identity(spec.config.data))
+    del fields["id"]
+    return RunSpec.of(**fields | {"results_version": RESULTS_VERSION})
 
 
 def _contents(config: RunConfig, data: str) -> dict[str, Any]:
@@ -220,15 +212,10 @@ def grid_points(study: StudyFile, limit: int | None = None) -> list[Point]:
     for arm in study.config.searched_arms:
         found: list[dict[str, Any]] = [{}]
         for path, domain in domains.items():
-            found = [
-                {**point, **chosen}
-                for point in found
-                for chosen in (
-                    [{path: value} for value in domain.grid()]
-                    if domain.is_active({"arm": arm, **point})
-                    else [{}]
-                )
-            ]
+            before, found = found, []
+            for point in before:
+                is_active = domain.is_active({"arm": arm, **point})
+                found += [{**point, path: value} for value in domain.grid()] if is_active else [point]
         points += [Point(arm, point) for point in found]
     return points[:limit]
 
