@@ -115,16 +115,6 @@ def test_the_record_grows_and_drops_what_is_trained_otherwise_now(tiny: TinyWorl
     assert enter(["flip"], *mine, "evaluation.batch_size=8") == ["flip"]
 
 
-def test_the_record_starts_anew_when_the_base_changes(tiny: TinyWorld, tmp_path: Path) -> None:
-    study = open_study_file(tiny.study)
-    for arm in ("pgs", "flip", "pgs"):
-        folder_of(study, tmp_path).add(specs(study, [arm]))
-    assert arms_entered(tmp_path) == ["pgs", "flip"]
-    changed = open_study_file(tiny.study, overrides=["training.samples=160"])
-    folder_of(changed, tmp_path).add(specs(changed, ["none"]))
-    assert arms_entered(tmp_path) == ["none"]
-
-
 def test_runs_of_other_numerics_stay_in_the_record_and_are_seen_to_differ(
     tiny: TinyWorld, tmp_path: Path
 ) -> None:
