@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ from pgsbench.records.scores import GroupMean, Score, Scores
 from pgsbench.records.study_record import StudyRecord, StudyRun
 from pgsbench.records.verdict_record import ScoreInterval, VerdictRecord
 from pgsbench.tracking.rundir import RunDir
+
+#: Makes a new MLflow store and returns its tracking URI.
+NewStore = Callable[[str], str]
 
 SAMPLES, BATCH, STEPS = 24_960, 64, 390
 DATA = "0123456789abcdef"

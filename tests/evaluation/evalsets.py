@@ -21,6 +21,18 @@ from pgsbench.evaluation.suite import Suite, load_suite
 from pgsbench.models.clip import Clip
 from pgsbench.records.scores import Scores
 
+#: Protocols as they stand in a file.
+MINE = """
+from dataclasses import dataclass
+from pgsbench.evaluation.protocols.zero_shot import ZeroShot
+@dataclass(frozen=True)
+class Mine(ZeroShot):
+    pass
+@dataclass(frozen=True)
+class Yours(ZeroShot):
+    pass
+"""
+
 #: What `counted` says where no model was asked.
 NOTHING = {"encode_image": 0, "encode_text": 0}
 
@@ -94,10 +106,14 @@ def run(tiny: Clip, suite: Path, **more: Any) -> Scores:
     return evaluate(tiny, load_suite(suite), **given)
 
 
-def suite_of(folder: Path, *tasks: str) -> Suite:
+def write_suite(folder: Path, *tasks: str) -> Path:
     path = folder / "mine.yaml"
     path.write_text("name: mine\ntasks:\n" + "".join(f"  - {task}\n" for task in tasks))
-    return load_suite(path)
+    return path
+
+
+def suite_of(folder: Path, *tasks: str) -> Suite:
+    return load_suite(write_suite(folder, *tasks))
 
 
 def classes(name: str, **more: object) -> str:

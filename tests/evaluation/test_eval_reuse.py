@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from evalsets import NOTHING, counted, run
+from evalsets import MINE, NOTHING, counted, run
 
 from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.suite import load_suite
@@ -23,16 +23,6 @@ from pgsbench.models.clip import Clip
 FOUR = ("my/six", "my/two", "my/find", "my/swap")
 #: All but the task that the changes below concern.
 OTHERS = ("my/six", "my/find", "my/swap")
-CODE = """
-from dataclasses import dataclass
-from pgsbench.evaluation.protocols.zero_shot import ZeroShot
-@dataclass(frozen=True)
-class Mine(ZeroShot):
-    pass
-@dataclass(frozen=True)
-class Yours(ZeroShot):
-    pass
-"""
 
 
 def files(out: Path) -> dict[str, bytes]:
@@ -170,12 +160,12 @@ def test_of_a_protocol_fields_and_code_count_and_not_which_metric_stands_for_it(
     suite.write_text(text.replace("protocol: retrieval", "protocol: retrieval, recall_at: [5, 7]"))
     assert run(tiny, suite).reused == ("my/six", "my/two", "my/swap")
 
-    (suite.parent / "mine.py").write_text(CODE)
+    (suite.parent / "mine.py").write_text(MINE)
     task = "name: x\ntasks: [{name: a, data: data/two, protocol: 'mine.py:NAME', group: g, metric: acc1}]"
     for name, reused in (("Mine", ()), ("Mine", ("a",)), ("Yours", ())):
         suite.write_text(task.replace("NAME", name))
         assert run(tiny, suite).reused == reused
-    (suite.parent / "mine.py").write_text(f"{CODE}# changed\n")
+    (suite.parent / "mine.py").write_text(f"{MINE}# changed\n")
     assert run(tiny, suite).reused == ()
 
 

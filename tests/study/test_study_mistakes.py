@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tinyworld import HALF
 
 from pgsbench.errors import UserError
 from pgsbench.study.open import open_study_file
@@ -136,21 +137,6 @@ def test_what_is_wrong_with_a_searched_path_is_told_once(tmp_path: Path, given: 
     assert "problems" not in text
 
 
-STRATEGY = """
-from dataclasses import dataclass
-from typing import ClassVar
-from pgsbench.masking.base import keep_all
-
-@dataclass(frozen=True)
-class Mine:
-    mask_ratio: float = 0.5
-    needs: ClassVar[frozenset] = frozenset()
-
-    def select(self, view, *, draws):
-        return keep_all(view)
-"""
-
-
 @pytest.mark.parametrize(
     ("more", "said"),
     [
@@ -160,8 +146,8 @@ class Mine:
     ],
 )
 def test_a_strategy_that_raises_is_named_with_the_cause(tmp_path: Path, more: str, said: str) -> None:
-    (tmp_path / "mine.py").write_text(STRATEGY + more)
-    text = complaint(tmp_path, "arms: {mine: {strategy: mine.py:Mine}}")
+    (tmp_path / "mine.py").write_text(HALF + more)
+    text = complaint(tmp_path, "arms: {mine: {strategy: mine.py:Half}}")
     assert said in text
     assert "arms.mine.strategy" in text
     assert "mine.py" in text

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from made_study import TASKS, Seen, fake_line, finish, write_fake_study, write_verdict
+from made_study import TASKS, NewStore, Seen, fake_line, finish, write_fake_study, write_verdict
 
 from pgsbench.tracking import mlflow_text
 from pgsbench.tracking.mirror import Mirror
 from pgsbench.tracking.mlflow_arms import curve_points
 from pgsbench.tracking.mlflow_text import MAX_KEYS, MAX_POINTS
 from pgsbench.tracking.rundir import RunDir
-
-NewStore = Callable[[str], str]
 
 
 def test_a_study_is_one_parent_and_its_runs(tmp_path: Path, new_store: NewStore) -> None:

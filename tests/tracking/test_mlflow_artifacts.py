@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from made_study import write_fake_study
+from made_study import NewStore, write_fake_study
 from mlflow import MlflowClient
 
 from pgsbench.errors import RunError
 from pgsbench.tracking import mlflow_artifacts
 from pgsbench.tracking.mirror import Mirror
 from pgsbench.tracking.rundir import all_runs
-
-NewStore = Callable[[str], str]
 
 
 @pytest.fixture

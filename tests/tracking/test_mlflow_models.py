@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from made_study import Seen, write_fake_study, write_verdict
+from made_study import NewStore, Seen, write_fake_study, write_verdict
 from tinyworld import picture, png
 
 from pgsbench.errors import EvaluationError
@@ -20,7 +19,6 @@ from pgsbench.records.verdict_record import ScoreInterval, VerdictRecord
 from pgsbench.tracking import mlflow_artifacts
 from pgsbench.tracking.mirror import Mirror
 
-NewStore = Callable[[str], str]
 LABELS = ["none", "flip-0.5", "pgs"]
 
 
