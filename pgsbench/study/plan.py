@@ -76,12 +76,18 @@ class Planner:
         """
         return [self.spec(arm, seed, params or {}) for seed in self.study.config.seeds for arm in arms]
 
-    def spec(self, arm: str, seed: int, params: Mapping[str, Any]) -> RunSpec:
-        """Return one run; see `specs`."""
-        return self._spec(self.study, arm, seed, params)
+    def spec(
+        self, arm: str, seed: int, params: Mapping[str, Any], *, study: StudyFile | None = None
+    ) -> RunSpec:
+        """Return one run; see `specs`.
 
-    def _spec(self, study: StudyFile, arm: str, seed: int, params: Mapping[str, Any]) -> RunSpec:
-        config = spend(study.run_config(arm, params, seed), self._pace)
+        Args:
+            arm: Name of an arm.
+            seed: The run's.
+            params: The point, by dotted path.
+            study: The study with arms that the planner's does not have; None: the planner's.
+        """
+        config = spend((study or self.study).run_config(arm, params, seed), self._pace)
         return RunSpec.of(
             study=self.study.config.name,
             arm=arm,
@@ -104,7 +110,7 @@ class Planner:
         study = self.study if has_arm else with_arms(self.study, [spec.config.strategy.name])
         if spec.arm not in study.config.arm_names:
             raise StudyError("the study has no such arm", where=study.config.name, value=spec.arm)
-        return self._spec(study, spec.arm, spec.seed, spec.params)
+        return self.spec(spec.arm, spec.seed, spec.params, study=study)
 
     @property
     def numerics(self) -> Numerics:
