@@ -5,21 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from study_files import complaint, load
 from tinyworld import HALF
-
-from pgsbench.errors import UserError
-from pgsbench.study.open import open_study_file
 
 # A text that grows while it is read would be read for minutes or for ever.
 pytestmark = pytest.mark.timeout(120)
-
-
-def complaint(tmp_path: Path, text: str, *overrides: str) -> str:
-    path = tmp_path / "study.yaml"
-    path.write_text(text)
-    with pytest.raises(UserError) as caught:
-        open_study_file(path, overrides=overrides)
-    return str(caught.value).replace(f"{path}:", "")
 
 
 def test_mistakes_of_all_kinds_are_named_in_one_pass(tmp_path: Path) -> None:
@@ -53,9 +43,10 @@ def test_a_warm_up_ends_within_the_training(tmp_path: Path) -> None:
     assert "2: arms.a.training.warmup_steps: the warm-up is longer than the training, which has 10" in text
     search = "search: {space: {training.samples: [64, 640]}}\ntraining: {warmup_steps: 5}"
     assert "the warm-up is longer than the training" in complaint(tmp_path, search)
-    path = tmp_path / "study.yaml"
-    path.write_text("training: {samples: 640, warmup_steps: 10}\narms: {a: {training: {warmup_steps: null}}}")
-    config = open_study_file(path).run_config("a", {}, 0).training
+    study = load(
+        tmp_path, "training: {samples: 640, warmup_steps: 10}\narms: {a: {training: {warmup_steps: null}}}"
+    )
+    config = study.run_config("a", {}, 0).training
     assert (config.warmup_steps, config.num_warmup_steps) == (None, 0)
 
 
