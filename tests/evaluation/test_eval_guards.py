@@ -175,66 +175,64 @@ ENDLESS = "[" * 100_000
 NO_TEXT = '{"id": 1, "image_0": "a", "image_1": "b", "caption_0": null, "caption_1": "b"}'
 
 
+#: The set that a protocol is tried on.
+FOLDER = {ZeroShot: "classes", MultiLabel: "classes", Retrieval: "retrieval", Compositional: "pairs"}
+
+
 @pytest.mark.parametrize(
-    ("folder", "protocol", "change", "said"),
+    ("protocol", "change", "said"),
     [
-        ("classes", ZeroShot(), says("classnames.txt", "one\n"), "at least two classes"),
-        ("classes", ZeroShot(), says("classnames.txt", "a\n\nb\n"), "classnames.txt:2: needs at least two"),
-        (
-            "classes",
-            ZeroShot(),
-            says("classnames.txt", "a\nb\n"),
-            "one of the 2 in classnames.txt, counted from 0",
-        ),
+        (ZeroShot(), says("classnames.txt", "one\n"), "at least two classes"),
+        (ZeroShot(), says("classnames.txt", "a\n\nb\n"), "classnames.txt:2: needs at least two"),
+        (ZeroShot(), says("classnames.txt", "a\nb\n"), "one of the 2 in classnames.txt, counted from 0"),
         *(
-            ("classes", ZeroShot(), says(TEMPLATES, template), r"a template holds \{c\} and no other braces")
+            (ZeroShot(), says(TEMPLATES, template), r"a template holds \{c\} and no other braces")
             for template in ("a photo of a {}.", "a {c} in {x}", "a {c} {", "a {c} {0}")
         ),
-        ("classes", ZeroShot(), latin("classnames.txt"), "text must be UTF-8"),
-        ("classes", ZeroShot(), latin(TEMPLATES), "text must be UTF-8"),
-        ("classes", ZeroShot(), without("cls"), r"sample 0003: a sample needs its class"),
+        (ZeroShot(), latin("classnames.txt"), "text must be UTF-8"),
+        (ZeroShot(), latin(TEMPLATES), "text must be UTF-8"),
+        (ZeroShot(), without("cls"), r"sample 0003: a sample needs its class"),
         *(
-            ("classes", ZeroShot(), replaced("cls", label), "sample 0003: the class must be one of the 6")
+            (ZeroShot(), replaced("cls", label), "sample 0003: the class must be one of the 6")
             for label in (b"6", b"-1")
         ),
         *(
-            ("classes", ZeroShot(), replaced("cls", label), "sample 0003: a class is a number")
+            (ZeroShot(), replaced("cls", label), "sample 0003: a class is a number")
             for label in (b"cat", b"3.0", b"")
         ),
-        ("classes", ZeroShot(), says("test/nshards.txt", "0\n"), "holds no pictures"),
+        (ZeroShot(), says("test/nshards.txt", "0\n"), "holds no pictures"),
         *(
-            ("classes", ZeroShot(), says("test/nshards.txt", count), "the number of shards")
+            (ZeroShot(), says("test/nshards.txt", count), "the number of shards")
             for count in ("-1", "99999999999999")
         ),
-        ("classes", MultiLabel(), str, "sample 0000: a sample needs its classes"),
-        ("classes", MultiLabel(), labelled(1, 0), "must hold one number for each of the 6 classes"),
+        (MultiLabel(), str, "sample 0000: a sample needs its classes"),
+        (MultiLabel(), labelled(1, 0), "must hold one number for each of the 6 classes"),
         *(
-            ("classes", MultiLabel(), labelled(label, 0, 0, 0, 0, 0), "classes must be finite numbers")
+            (MultiLabel(), labelled(label, 0, 0, 0, 0, 0), "classes must be finite numbers")
             for label in ("1", np.nan, 1j)
         ),
-        ("retrieval", Retrieval(), says("test/nshards.txt", "0\n"), "holds no pictures"),
-        ("retrieval", Retrieval(), says("dataset_type.txt", "classification\n"), 'must say "retrieval"'),
-        ("retrieval", Retrieval(), without("txt"), f"sample 0003: {CAPTIONS}"),
-        ("retrieval", Retrieval(), replaced("txt", b"one\n\ntwo"), f"sample 0003: {CAPTIONS}"),
-        ("retrieval", Retrieval(), without("png"), "sample 0003: .* needs an image"),
-        ("pairs", SWAP, latin("swap_att.json"), "text must be UTF-8"),
-        ("pairs", SWAP, lose_pictures, "2 pictures are missing in val2017"),
-        ("pairs", SWAP, says("swap_att.json", "{}"), "holds no pairs"),
-        ("pairs", SWAP, says("swap_att.json", '{"0": "a string"}'), "not a SugarCrepe file"),
+        (Retrieval(), says("test/nshards.txt", "0\n"), "holds no pictures"),
+        (Retrieval(), says("dataset_type.txt", "classification\n"), 'must say "retrieval"'),
+        (Retrieval(), without("txt"), f"sample 0003: {CAPTIONS}"),
+        (Retrieval(), replaced("txt", b"one\n\ntwo"), f"sample 0003: {CAPTIONS}"),
+        (Retrieval(), without("png"), "sample 0003: .* needs an image"),
+        (SWAP, latin("swap_att.json"), "text must be UTF-8"),
+        (SWAP, lose_pictures, "2 pictures are missing in val2017"),
+        (SWAP, says("swap_att.json", "{}"), "holds no pairs"),
+        (SWAP, says("swap_att.json", '{"0": "a string"}'), "not a SugarCrepe file"),
         (
-            "pairs",
             SWAP,
             says("swap_att.json", '{"0": {"filename": "x.png", "caption": null, "negative_caption": "b"}}'),
             "not a SugarCrepe file",
         ),
-        ("pairs", SWAP, says("swap_att.json", ENDLESS), "not a SugarCrepe file"),
-        ("pairs", Compositional("swap_at"), str, r"did you mean 'swap_att'\? valid: add_obj, swap_att"),
+        (SWAP, says("swap_att.json", ENDLESS), "not a SugarCrepe file"),
+        (Compositional("swap_at"), str, r"did you mean 'swap_att'\? valid: add_obj, swap_att"),
     ],
 )
 def test_data_that_are_damaged_give_no_score(
-    folder: str, protocol: Any, change: Change, said: str, encode: Encoder, data: Path, tmp_path: Path
+    protocol: Any, change: Change, said: str, encode: Encoder, data: Path, tmp_path: Path
 ) -> None:
-    own = shutil.copytree(data / folder, tmp_path / folder)
+    own = shutil.copytree(data / FOLDER[type(protocol)], tmp_path / "set")
     change(own)
     with pytest.raises(DataError, match=said):
         list(protocol.measure(own, encode))
