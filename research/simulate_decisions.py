@@ -14,8 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from pgsbench.records.study_record import Margin
-from pgsbench.records.study_record import DecisionPlan
+from pgsbench.records.study_record import DecisionPlan, Margin
 from pgsbench.reporting.decision.decide import (
     DEFAULT_MAX_SEEDS,
     MARGIN_POINTS,

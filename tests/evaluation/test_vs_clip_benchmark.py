@@ -26,7 +26,7 @@ from pgsbench.evaluation.protocols.compositional import Compositional
 from pgsbench.evaluation.protocols.multilabel import MultiLabel, pseudo_values
 from pgsbench.evaluation.protocols.retrieval import Retrieval
 from pgsbench.evaluation.protocols.winoground import Winoground, read_examples
-from pgsbench.evaluation.protocols.zero_shot import ZeroShot
+from pgsbench.evaluation.protocols.zero_shot import ZeroShot, class_embeddings
 from pgsbench.evaluation.suite import Task
 from pgsbench.models.clip import Clip
 from pgsbench.models.transform import eval_transform
@@ -243,3 +243,12 @@ def test_where_clip_benchmark_is_wrong(
     what = (protocol, request.getfixturevalue(model), sets(name))
     assert said(theirs, metric, *what) == pytest.approx(expected, nan_ok=True)
     assert said(ours, metric, *what) == instead
+
+
+def test_classifiers_equal_clip_benchmarks(tiny: Clip, data: Path, encode: Encoder) -> None:
+    dataset = wds_loader(tiny, data / "classes").dataset
+    known = (dataset.classes, dataset.templates)
+    weights = zeroshot_classification.zero_shot_classifier(
+        tiny.model.eval(), tiny.tokenize, *known, "cpu", amp=False
+    )
+    torch.testing.assert_close(class_embeddings(encode, *known).T, weights, atol=1e-6, rtol=0)

@@ -141,3 +141,15 @@ def test_a_run_keeps_its_scores_on_the_suites_of_two_studies(run: RunDir) -> Non
     (run.path / "scores" / "0123.json").write_text("{")
     with pytest.raises(RunError, match="no readable scores"):
         run.scores_of("0123")
+
+
+def test_resume_drops_later_and_torn_lines(run: RunDir) -> None:
+    for step in range(1, 6):
+        run.append_metrics({"step": step, "loss": 1.0 / step})
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 6, "lo')
+    assert [line["step"] for line in run.metrics()] == [1, 2, 3, 4, 5]
+    run.truncate_after(3)
+    run.append_metrics({"step": 4, "loss": float("nan")})
+    assert [line["step"] for line in run.metrics()] == [1, 2, 3, 4]
+    assert run.metrics()[-1]["loss"] is None
