@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from pgsbench.errors import ConfigError, DataError
 from pgsbench.inspection.first_masks import draw, draw_stages, first_view, usable
@@ -22,7 +21,7 @@ from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.pgs_mixed import PgsMixed
 from pgsbench.masking.token_counts import token_count
 from pgsbench.models.clip import Clip, build
-from pgsbench.reporting.gallery import Seen, ShownSelection, mask_gallery
+from pgsbench.reporting.gallery import ShownSelection, mask_gallery
 
 #: What is shown where nobody says which.
 DEFAULT_STRATEGIES = ("pgs", "random", "grid")
@@ -97,8 +96,8 @@ def preview(pictures: Pictures, strategies: Mapping[str, Strategy], clip: Clip, 
     """
     view = first_view(clip, pictures.images, pictures.objects)
     assert view.images is not None
-    selections: dict[str, ShownSelection | NDArray[np.bool_]] = {}
-    maps, seen = {}, {}
+    selections: dict[str, ShownSelection] = {}
+    maps = {}
     images = pictures.images.float()
     for name, strategy in strategies.items():
         chosen = draw(strategy, view, seed=seed, step=0)
@@ -111,11 +110,15 @@ def preview(pictures: Pictures, strategies: Mapping[str, Strategy], clip: Clip, 
         if changed is not None:
             tokens = token_count(strategy, view.grid, num_blocks=1).mean
             as_bytes = changed.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
-            selections[name], seen[name] = chosen.shown(view.num_patches).numpy(), Seen(as_bytes, tokens)
+            shown = chosen.shown(view.num_patches).numpy()
+            selections[name] = ShownSelection(shown, seen=as_bytes, tokens=tokens)
             continue
         first = chosen.view(0)
-        visible = None if first.visible is None else first.visible.numpy()
-        selections[name] = ShownSelection(first.keep.numpy(), visible, candidates)
+        kept, hidden = (np.zeros((view.batch_size, view.num_patches), dtype=bool) for _ in range(2))
+        np.put_along_axis(kept, first.keep.numpy(), True, axis=1)
+        if first.visible is not None:
+            np.put_along_axis(hidden, first.keep.numpy(), ~first.visible.numpy(), axis=1)
+        selections[name] = ShownSelection(kept & ~hidden, hidden, candidates)
     if not maps:
         maps["edges"] = edge_map(view.images, view.patch_size, operator="sobel").numpy()
     return mask_gallery(
@@ -124,7 +127,6 @@ def preview(pictures: Pictures, strategies: Mapping[str, Strategy], clip: Clip, 
         grid=view.grid,
         captions=pictures.captions,
         maps=maps,
-        seen=seen,
     )
 
 

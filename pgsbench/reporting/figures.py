@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
-from numpy.typing import NDArray
 
 from pgsbench.reporting.cost.pareto_figure import accuracy_cost
 from pgsbench.reporting.decision.comparisons import group_comparisons
-from pgsbench.reporting.gallery import Seen, mask_gallery
+from pgsbench.reporting.gallery import ShownSelection, mask_gallery
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.search.where import gain_map
 from pgsbench.reporting.statistics.comparison import ONE_RUN, Comparison, Missing
@@ -149,22 +148,20 @@ def masks(results: Results) -> Figure | None:
     Of an arm with several searched points it is the one of the comparison (`Results.best_of`).
     """
     first: Gallery | None = None
-    shown: dict[str, NDArray[np.bool_]] = {}
-    seen: dict[str, Seen] = {}
+    shown: dict[str, ShownSelection] = {}
     for arm in results.study.arms:
         runs = results.study.of(results.best_of[arm])
         found = next((g for run in runs if (g := run.gallery)), None)
         first = first or found
         # The pictures are the same for all arms trained on the same data; another one's do not belong here.
         if found is not None and first is not None and np.array_equal(found.images, first.images):
-            shown[arm] = found.shown[:MASK_IMAGES]
-            if found.seen is not None:
-                seen[arm] = Seen(found.seen[:MASK_IMAGES], found.tokens)
-    if first is None or (not seen and all(each.all() for each in shown.values())):
+            seen = None if found.seen is None else found.seen[:MASK_IMAGES]
+            shown[arm] = ShownSelection(found.shown[:MASK_IMAGES], seen=seen, tokens=found.tokens)
+    if first is None or all(one.seen is None and one.shown.all() for one in shown.values()):
         return None
     colours = {arm: pen.colour for arm, pen in pens(results.study.arms).items()}
     pictures = first.images[:MASK_IMAGES]
-    return mask_gallery(pictures, shown, grid=first.grid, colours=colours, seen=seen)
+    return mask_gallery(pictures, shown, grid=first.grid, colours=colours)
 
 
 # ------------------------------------------------------------------------------------------------ parts

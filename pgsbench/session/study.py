@@ -34,7 +34,7 @@ from pgsbench.progress import Bars
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import DecisionPlan
-from pgsbench.reporting.pages.study_report import ReportPaths, write_report
+from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.runs.deviations import deviation_frame
 from pgsbench.reporting.runs.kept_figures import draw_missing
@@ -308,8 +308,8 @@ class Study:
             Results(read_frames(self.runs_root / self.name), candidate=candidate, baselines=baselines)
         )
 
-    def report(self, results: StudyResults | None = None) -> ReportPaths:
-        """Write the report of the study, and return its files."""
+    def report(self, results: StudyResults | None = None) -> Path:
+        """Write the report of the study, and return its folder."""
         results = results or self.results()
         draw_missing(results.statistics.study)
         return write_report(results.statistics, self.report_folder)

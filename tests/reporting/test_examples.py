@@ -115,7 +115,7 @@ def test_with_other_data_the_page_says_that_there_are_no_pictures(study, tiny, t
     for run in study.parent.rglob("scores.json"):
         replace_scores(run.parent, lambda score: score, suite_fingerprint="of other pictures")
     report = write_report(results_of(study, tiny.suite), tmp_path / "report")
-    html = report.html.read_text()
+    html = (report / "report.html").read_text()
     assert "No pictures: their data is not here" in html
     assert "pgs is right on 12 with all 2 seeds" in html
     assert "data:image" not in html
@@ -123,10 +123,10 @@ def test_with_other_data_the_page_says_that_there_are_no_pictures(study, tiny, t
 
 def test_the_page_shows_them_and_stands_alone(results, tmp_path):
     report = write_report(results, tmp_path / "report")
-    html = report.html.read_text()
+    html = (report / "report.html").read_text()
     assert html.count('alt="Test picture') == 3 * 4
     assert "pgs gets, flip loses" in html
     assert "flip gets, pgs loses" in html
-    assert "Tasks on which they differ most" in report.markdown.read_text()
-    assert "Tasks on which they differ most" in report.latex.read_text()
+    assert "Tasks on which they differ most" in (report / "report.md").read_text()
+    assert "Tasks on which they differ most" in (report / "tables.tex").read_text()
     assert not re.search(r'src="(?!data:)', html)

@@ -9,7 +9,7 @@ from fabricated import Arm, write_runs
 
 from pgsbench.reporting import figures
 from pgsbench.reporting.decision.comparisons import group_comparisons
-from pgsbench.reporting.pages.first_screen import first_screen
+from pgsbench.reporting.pages.first_screen import verdict_record
 from pgsbench.reporting.pages.templates import environment
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
@@ -88,7 +88,7 @@ def test_many_that_are_missing_are_counted_and_many_budgets_are_a_range(fabricat
         for run in folder.glob(f"{name}-*"):
             shutil.rmtree(run)
     results = Results(read_frames(folder), candidate="a", baselines=["b", "c", "d", "e", "f", "g"])
-    screen = first_screen(results)
+    screen = verdict_record(results)
     assert screen.answer.endswith("; 4 others cannot be compared yet.")
     assert "corrected for 2 comparisons" in screen.certainty
     assert "on 320 to 2,240 pairs of" in screen.setting

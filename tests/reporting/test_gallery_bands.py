@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from pgsbench.reporting.gallery import mask_gallery
+from pgsbench.reporting.gallery import ShownSelection, mask_gallery
 
 #: A page shows a figure this wide at a window of 1,300 px.
 PAGE_PIXELS = 768
@@ -17,7 +17,7 @@ NAMES = ("pgs", "none", "pgs-released", "cluster-half", "pgs-no-edges", "a-long-
 @pytest.mark.parametrize("num_arms", [2, 5, 8, 14])
 def test_pictures_and_titles_are_large_enough_for_any_number_of_arms(num_arms):
     arms = [f"{name}{number or ''}" for number in range(3) for name in NAMES][:num_arms]
-    half = np.tile([True, False], (2, 2))
+    half = ShownSelection(np.tile([True, False], (2, 2)))
     drawn = mask_gallery(np.zeros((2, 8, 8, 3)), dict.fromkeys(arms, half), grid=(2, 2))
     drawn.draw_without_rendering()
     scale = PAGE_PIXELS / (drawn.get_figwidth() * drawn.dpi)
@@ -32,7 +32,10 @@ def test_pictures_and_titles_are_large_enough_for_any_number_of_arms(num_arms):
 def test_each_arm_is_drawn_once_and_each_band_begins_with_the_images():
     shown = np.eye(14, 16, dtype=bool)
     drawn = mask_gallery(
-        np.zeros((1, 8, 8, 3)), {f"arm{k}": shown[[k]] for k in range(14)}, grid=(4, 4), captions=["one tone"]
+        np.zeros((1, 8, 8, 3)),
+        {f"arm{k}": ShownSelection(shown[[k]]) for k in range(14)},
+        grid=(4, 4),
+        captions=["one tone"],
     )
     names = [axes.get_title(loc="left").split("\n")[0] for axes in drawn.axes]
     arms = [f"arm{k}" for k in range(14)]

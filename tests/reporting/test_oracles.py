@@ -65,7 +65,7 @@ def test_two_of_them_are_both_told(fabricate, tmp_path, monkeypatch):
     assert " of 7 (" in answer(results)
     assert ", the oracle aside)" in answer(results)
     monkeypatch.setattr(figures, "ALL", {})
-    text = write_report(results, tmp_path / "out").markdown.read_text()
+    text = (write_report(results, tmp_path / "out") / "report.md").read_text()
     assert "Compared:" not in text, "all that can be compared are"
 
 

@@ -95,7 +95,7 @@ def test_where_every_point_is_the_oracle_s_there_is_no_front(fabricate):
 def test_the_report_lists_the_front(fabricate, tmp_path):
     results = results_of(fabricate)
     paths = write_report(results, tmp_path / "out")
-    text = paths.markdown.read_text()
+    text = (paths / "report.md").read_text()
     assert "against operations: cheap, good and dear." in text
     (line,) = (line for line in text.splitlines() if line.startswith("| as-dear |") and "behind" in line)
     assert "behind good by " in line

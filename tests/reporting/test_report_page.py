@@ -63,7 +63,7 @@ def report(tmp_path_factory):
 
 
 def test_the_html_page_stands_alone(report):
-    html = report.html.read_text()
+    html = (report / "report.html").read_text()
     page = Page(html)
     assert page.open == []
     assert page.fetched
@@ -71,13 +71,13 @@ def test_the_html_page_stands_alone(report):
     assert "http" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", html)
     assert "@import" not in html
     assert "url(" not in html
-    assert len(page.alts) == len(report.figures) == 4
+    assert len(page.alts) == len(list(report.glob("figures/*.png"))) == 4
     assert all(page.alts)
 
 
 def test_the_page_says_what_a_reader_asks(report):
-    html = report.html.read_text()
-    runs = StudyRecord.read(report.html.parents[2] / "runs" / "masks").runs
+    html = (report / "report.html").read_text()
+    runs = StudyRecord.read(report.parents[1] / "runs" / "masks").runs
     assert all(run.spec.id in html for run in runs)
     for said in (
         "Does pgs keep what matters, at half the patches?",
@@ -94,10 +94,10 @@ def test_the_page_says_what_a_reader_asks(report):
 
 
 def test_the_markdown_page_links_its_figures(report):
-    text = report.markdown.read_text()
+    text = (report / "report.md").read_text()
     links = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
     assert len(links) == 4
-    assert all((report.markdown.parent / link).is_file() for link in links)
+    assert all((report / link).is_file() for link in links)
     assert "\n\n\n" not in text
     tables = [block for block in text.split("\n\n") if block.startswith("|")]
     assert all(
@@ -106,23 +106,23 @@ def test_the_markdown_page_links_its_figures(report):
 
 
 def test_numbers_lie_beside_the_page(report):
-    scores = pd.read_csv(report.scores_csv)
+    scores = pd.read_csv(report / "scores.csv")
     assert len(scores) == 5 * 2 * 11
-    comparisons = pd.read_csv(report.comparisons_csv)
+    comparisons = pd.read_csv(report / "comparisons.csv")
     said = set(comparisons["verdict"].str.removesuffix(" (exploratory)"))
     assert said <= {"better", "worse", "undecided"}
     assert len(comparisons) == 2 * (5 + 8)
     assert (comparisons["low"] <= comparisons["estimate"]).all()
-    latex = report.latex.read_text()
+    latex = (report / "tables.tex").read_text()
     assert latex.count(r"\begin{table}") == latex.count("booktabs") >= 9
     assert len(set(re.findall(r"\\label\{tab:([a-z-]+)\}", latex))) == 9
 
 
 def test_writing_twice_gives_the_same_page(report):
-    before = report.html.read_bytes()
-    study = report.html.parents[2] / "runs" / "masks"
-    again = write_report(results_of(study), report.html.parent)
-    assert again.html.read_bytes() == before
+    before = (report / "report.html").read_bytes()
+    study = report.parents[1] / "runs" / "masks"
+    again = write_report(results_of(study), report)
+    assert (again / "report.html").read_bytes() == before
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -137,7 +137,7 @@ def test_the_values_of_each_score_are_read_once(fabricate, tmp_path, monkeypatch
 def test_what_is_missing_is_said_at_the_top(fabricate, tmp_path):
     folder = fabricate(seeds=(0,))
     shutil.rmtree(next(folder.glob("flip-*")))
-    text = write_report(Results(read_frames(folder)), tmp_path / "out").markdown.read_text()
+    text = (write_report(Results(read_frames(folder)), tmp_path / "out") / "report.md").read_text()
     assert text.index("> - flip s0: waiting") < text.index("## What the numbers say")
     assert "4 of 5 runs complete" in text
 
@@ -147,14 +147,14 @@ def test_a_study_without_any_result_still_has_a_page(fabricate, tmp_path):
     for run in folder.glob("*-s0-*"):
         shutil.rmtree(run)
     paths = write_report(Results(read_frames(folder)), tmp_path / "out")
-    assert "missing" in paths.markdown.read_text()
-    assert paths.figures == ()
+    assert "missing" in (paths / "report.md").read_text()
+    assert not list(paths.glob("figures/*"))
 
 
 @pytest.mark.usefixtures("no_figures")
 def test_user_text_is_escaped(fabricate, tmp_path):
     folder = fabricate({"pgs": Arm(), "<b>&": Arm()}, seeds=(0,), name="x")
-    html = write_report(Results(read_frames(folder)), tmp_path / "out").html.read_text()
+    html = (write_report(Results(read_frames(folder)), tmp_path / "out") / "report.html").read_text()
     assert "<b>&" not in html
     assert "&lt;b&gt;&amp;" in html
 
@@ -183,10 +183,10 @@ def test_figures_show_the_numbers(fabricate):
 @pytest.mark.parametrize("tone", [0, 40, 154, 255])
 def test_gallery_tells_kept_dropped_and_hidden_apart_on_any_picture(tmp_path, tone):
     image = np.full((1, 8, 8, 3), tone, np.uint8)
-    keep = np.array([[0, 3]])
+    shown, hidden = np.array([[[True, False, False, False]], [[False, False, False, True]]])
     drawn = mask_gallery(
         image,
-        {"pgs": ShownSelection(keep, np.array([[True, False]]))},
+        {"pgs": ShownSelection(shown, hidden)},
         grid=(2, 2),
         captions=["one tone"],
         maps={"edges": np.zeros((1, 4))},
@@ -208,8 +208,10 @@ def test_gallery_tells_kept_dropped_and_hidden_apart_on_any_picture(tmp_path, to
 
 def test_only_hidden_patches_that_occur_are_explained():
     image = np.zeros((1, 8, 8, 3))
-    for visible, entries in ((True, 0), (False, 2)):
-        chosen = ShownSelection(np.array([[0, 3]]), np.array([[True, visible]]))
+    for is_hidden, entries in ((False, 0), (True, 2)):
+        chosen = ShownSelection(
+            np.array([[True, False, False, not is_hidden]]), np.array([[False] * 3 + [is_hidden]])
+        )
         drawn = mask_gallery(image, {"pgs": chosen}, grid=(2, 2))
         assert sum(len(legend.get_texts()) for legend in drawn.legends) == entries
 
@@ -226,8 +228,8 @@ def test_the_masks_of_all_arms_on_the_same_pictures(fabricate):
 
 def test_gallery_refuses_what_does_not_fit():
     image = np.zeros((1, 8, 8, 3))
-    with pytest.raises(ValueError, match="indices below 4"):
-        mask_gallery(image, {"pgs": ShownSelection(np.array([[4]]))}, grid=(2, 2))
+    with pytest.raises(ValueError, match=r"must be \(1, 4\)"):
+        mask_gallery(image, {"pgs": ShownSelection(np.zeros((1, 5), dtype=bool))}, grid=(2, 2))
     with pytest.raises(ValueError, match=r"must be \(b, h, w, 3\)"):
         mask_gallery(image[..., 0], {}, grid=(2, 2))
 

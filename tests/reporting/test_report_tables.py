@@ -235,7 +235,7 @@ def test_what_mattered_says_how_that_was_found(fabricate, tmp_path):
     table = sweep_tables.importance_table(results)
     assert list(table.cells()) == [["arm", "61.0"], ["mask_ratio", "30.0"]]
     assert "forest" in table.notes[0]
-    text = write_report(results, tmp_path / "out").markdown.read_text()
+    text = (write_report(results, tmp_path / "out") / "report.md").read_text()
     assert "### What mattered in the search" in text
     assert "| mask_ratio | 30.0 |" in text
 
@@ -293,7 +293,7 @@ def test_latex_escapes():
 def test_latex_compiles(fabricate, tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "ALL", {})
     paths = write_report(Results(read_frames(fabricate(seeds=(0, 1)))), tmp_path / "out")
-    tables_ = paths.latex.read_text()
+    tables_ = (paths / "tables.tex").read_text()
     packages = "\\usepackage{booktabs,adjustbox}"
     document = f"\\documentclass[twocolumn]{{article}}{packages}\\begin{{document}}{tables_}\\end{{document}}"
     (tmp_path / "paper.tex").write_text(document)

@@ -68,7 +68,7 @@ def _check_scale(folder: Path, plan: ScalePlan) -> list[str]:
         again = Path(stack.enter_context(TemporaryDirectory()))
         at = [stack.enter_context(evident_results(folder / name)) for name in plan.folders]
         names = SCALE_TEXTS if plan.hold_out is None else (*SCALE_TEXTS, PREDICTION)
-        write_prediction(at[: len(plan.budgets)], plan, again)
+        write_prediction(at, plan, again)
         write_scale_texts(at, plan, again)
         return [line for name in names for line in differences(folder / name, again / name)]
 
