@@ -9,10 +9,9 @@ import numpy as np
 
 from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting import columns
-from pgsbench.reporting.cost.choice import place
-from pgsbench.reporting.cost.pareto import EQUAL, costs_of, points_of
 from pgsbench.reporting.decision.comparisons import group_comparisons, task_comparisons
 from pgsbench.reporting.decision.forecast import detectable
+from pgsbench.reporting.pareto import EQUAL, costs_of, place, points_of
 from pgsbench.reporting.render import (
     COUNT,
     P_VALUE,

@@ -6,8 +6,8 @@ import pytest
 from fabricated import Arm
 
 from pgsbench.reporting import figures
-from pgsbench.reporting.cost.pareto import FLOPS, points_of
 from pgsbench.reporting.pages.study_report import write_report
+from pgsbench.reporting.pareto import FLOPS, points_of
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.verdict.answer import answer

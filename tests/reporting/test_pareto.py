@@ -6,9 +6,8 @@ from fabricated import Arm
 from matplotlib.colors import to_hex
 
 from pgsbench.reporting import figures, tables
-from pgsbench.reporting.cost.choice import choose, pareto_sentences
-from pgsbench.reporting.cost.pareto import FLOPS, costs_of, points_of
 from pgsbench.reporting.pages.study_report import write_report
+from pgsbench.reporting.pareto import FLOPS, choose, costs_of, pareto_sentences, points_of
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.style import PAPER, pens

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -78,15 +78,10 @@ def differences(written: Path, again: Path) -> Iterator[str]:
     if not written.is_file():
         yield f"{written}: missing"
         return
-    told = 0
-    pairs = zip_longest(*(path.read_text(encoding="utf-8").splitlines() for path in (written, again)))
-    for number, (ours, theirs) in enumerate(pairs, start=1):
-        if _alike(ours or "", theirs or ""):
-            continue
-        yield f"{written}:{number}: {_from_there(ours or '', theirs or '')}"
-        told += 1
-        if told == MOST_TOLD:
-            return
+    texts = [path.read_text(encoding="utf-8").splitlines() for path in (written, again)]
+    numbered = enumerate(zip_longest(*texts, fillvalue=""), start=1)
+    for number, both in islice((one for one in numbered if not _alike(*one[1])), MOST_TOLD):
+        yield f"{written}:{number}: {_from_there(*both)}"
 
 
 def _alike(ours: str, theirs: str) -> bool:
@@ -106,9 +101,7 @@ def _are_rounded(one: str, other: str) -> bool:
 
 def _from_there(ours: str, theirs: str) -> str:
     """Tell two lines that differ in a few words: from where they do."""
-    same = next(
-        (i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(len(ours), len(theirs))
-    )
+    same = next(i for i, (a, b) in enumerate(zip_longest(ours, theirs)) if a != b)
     start = max(0, same - 30)
     said, made = (line[start : same + 40] for line in (ours, theirs))
     return f"{said!r}, and the outcomes give {made!r}"
