@@ -18,6 +18,7 @@ from pgsbench.inspection.first_masks import first_view, usable
 from pgsbench.inspection.inspected import inspected
 from pgsbench.models.clip import build
 from pgsbench.reporting.render import PERCENT, Format, Table
+from pgsbench.reporting.tables import OBJECTS
 
 #: Key of `MaskNumbers.values` -> its column in the table.
 _COLUMNS = {
@@ -121,10 +122,7 @@ def diagnosis_table(diagnosis: Diagnosis, name: str, notes: Sequence[str] = ()) 
         "edges. Mask overlap: intersection over union of two seeds; 100 is always the same mask.",
     ]
     if "objects_kept" in known:
-        notes.append(
-            "Object shown: share of object pixels. Insides and outlines: patches wholly and partly in an "
-            "object. Nearly gone: pictures that show less than a tenth of their object."
-        )
+        notes.append(f"Object shown: share of object pixels. {OBJECTS}")
     if "otn_residual" in known:
         notes.append("OTN residual: largest deviation of a row sum from 1, over all pictures; no percent.")
     columns = [(_COLUMNS[key], _FORMATS.get(key, PERCENT)) for key in known]

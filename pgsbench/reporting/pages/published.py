@@ -96,15 +96,10 @@ def published() -> Mapping[tuple[str, str, str], tuple[str, float]]:
 def averages() -> tuple[Average, ...]:
     """Return the averages of each of the paper's tables, in its order; a table without any is one whole."""
     methods = dict.fromkeys(method for method, _, _ in published())
-    read = [
-        Average(
-            row["table"],
-            row["average"],
-            tuple(row["tasks"].split()),
-            {method: float(row[method]) / 100 for method in methods},
-        )
-        for row in _rows(AVERAGES)
-    ]
+    read = []
+    for row in _rows(AVERAGES):
+        printed = {method: float(row[method]) / 100 for method in methods}
+        read.append(Average(row["table"], row["average"], tuple(row["tasks"].split()), printed))
     found: list[Average] = []
     for table in dict.fromkeys(table for table, _ in published().values()):
         found += [one for one in read if one.table == table] or [Average(table, "", ("*",), {})]
@@ -141,11 +136,10 @@ def beside_paper(results: Results) -> list[Beside]:
         method = method_of(config.strategy) if config.text.strategy == "none" else ""
         mine = results.study.scores[results.study.scores["label"] == label]
         for (task, metric), values in mine.groupby(["task", "metric"], sort=False)["value"]:
-            table, theirs = of.get((method, str(task), str(metric)), ("", 0.0))
-            if table:
-                found.append(
-                    Beside(table, label, method, str(task), str(metric), float(values.mean()), theirs)
-                )
+            key = (method, str(task), str(metric))
+            if key in of:
+                table, theirs = of[key]
+                found.append(Beside(table, label, *key, float(values.mean()), theirs))
     return found
 
 
@@ -164,7 +158,7 @@ def means_table(results: Results, found: list[Beside]) -> Table | None:
             printed = _printed(average, method)
             astray |= ASTRAY in printed
             have = f"{len(cells)} of {len(average.cells(method))}"
-            rows.append([label, name, method, have, *_cells(ours, theirs), printed])
+            rows.append([label, name, method, have, ours, theirs, ours - theirs, printed])
     if not rows:
         return None
     sources = dict.fromkeys(run.spec.config.data.source for run in results.study.runs)
@@ -185,16 +179,12 @@ def cells_table(found: list[Beside]) -> Table | None:
     """Return ours, the paper's and the difference cell by cell."""
     if not found:
         return None
-    rows = [[one.label, one.task, one.metric, *_cells(one.ours, one.theirs)] for one in found]
+    rows = [[one.label, one.task, one.metric, one.ours, one.theirs, one.ours - one.theirs] for one in found]
     header: Header = ["arm", "task", "metric", *_HEADS]
     return Table("Beside the paper, cell by cell", header, rows, num_keys=2)
 
 
 _HEADS = (("ours", PERCENT), ("the paper's", PERCENT), ("difference", POINTS))
-
-
-def _cells(ours: float, theirs: float) -> list[float]:
-    return [ours, theirs, ours - theirs]
 
 
 def _printed(average: Average, method: str) -> str:

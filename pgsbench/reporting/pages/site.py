@@ -68,10 +68,8 @@ def _check_replaced(to: Path, folders: Sequence[Path]) -> None:
     way_out = "name another folder"
     if reason := unwritable(to):
         raise ConfigError(f"the site cannot be written: {reason}", where="--to", way_out=way_out)
-    index = to / "index.html"
-    foreign = [
-        to / one for one in folders if (to / one).exists() and not (to / one / "report.html").is_file()
-    ]
+    index, here = to / "index.html", [to / one for one in folders if (to / one).exists()]
+    foreign = [folder for folder in here if not (folder / "report.html").is_file()]
     if index.exists() and "Written by pgsbench" not in index.read_text(errors="replace"):
         foreign.append(index)
     if foreign:

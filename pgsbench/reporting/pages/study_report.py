@@ -15,7 +15,7 @@ from pgsbench.reporting.pages.examples import examples
 from pgsbench.reporting.pages.first_screen import verdict_record
 from pgsbench.reporting.pages.published import beside_paper, cells_table, means_table
 from pgsbench.reporting.pages.templates import environment, write_page, write_text
-from pgsbench.reporting.render import and_
+from pgsbench.reporting.render import and_, counted
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.search import sweep_tables, where
 from pgsbench.reporting.search.effects_tables import effects_missing, effects_tables
@@ -163,13 +163,10 @@ def _asked(results: Results) -> str:
     others = [arm for arm in study.arms if arm != results.candidate and arm not in study.oracles]
     told = results.baselines and set(results.baselines) != set(others)
     compared = f"Compared: {results.candidate} with {and_(results.baselines)}. " if told else ""
-    counted = f"{done} of {len(study.runs)} runs" if done < len(study.runs) else f"{done} runs"
-    counted += f", {pruned} pruned" if (pruned := sum(run.state == "pruned" for run in study.runs)) else ""
-    plural = "seed" if len(seeds) == 1 else "seeds"
-    return (
-        f"{compared}Arms: {', '.join(study.arms)}; {counted} complete, "
-        f"{len(seeds)} {plural} ({', '.join(map(str, seeds))})."
-    )
+    complete = f"{done} of {len(study.runs)} runs" if done < len(study.runs) else f"{done} runs"
+    complete += f", {pruned} pruned" if (pruned := sum(run.state == "pruned" for run in study.runs)) else ""
+    trained = f"{counted(len(seeds), 'seed')} ({', '.join(map(str, seeds))})"
+    return f"{compared}Arms: {', '.join(study.arms)}; {complete} complete, {trained}."
 
 
 def _facts(results: Results) -> dict[str, str]:
