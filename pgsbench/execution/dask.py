@@ -48,10 +48,10 @@ class DaskEngine(Engine):
         numbers = range(devices_per_run)
         devices = [f"cuda:{number}" if kind == "cuda" else kind for number in numbers]
         self.slots = Slots((",".join(devices),), threads, are_here=False)
-        resources = {"GPU": devices_per_run} if kind == "cuda" else {}
-        self._executor = self._client.get_executor(pure=False, resources=resources)
+        self._resources = {"GPU": devices_per_run} if kind == "cuda" else {}
 
     def __enter__(self) -> DaskEngine:
+        self._executor = self._client.get_executor(pure=False, resources=self._resources)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

@@ -158,6 +158,8 @@ class SlurmEngine(Engine):
     def __init__(self, profile: Profile, config: StudyConfig, runs_root: Path) -> None:
         self._num_devices = profile.devices_for(config)
         self._profile, self._root, self._study = profile, runs_root, config.name
+        self._known: set[str] | None = None
+        self._asked = -WAIT_SECONDS
         threads = profile.threads_for(self._num_devices)
         self.slots = Slots((profile.device,), threads, are_here=False)
 
@@ -183,9 +185,22 @@ class SlurmEngine(Engine):
         return future
 
     def found(self, run: RunDir) -> Future[None] | None:
-        """Return the future of a job that an earlier command has submitted, unless it has ended."""
-        job = run.job
-        return self._executor.future_of(job) if job and job.id in (known_jobs() or ()) else None
+        """Return the future of a job that an earlier command has submitted, unless it has ended.
+
+        Raises:
+            StudyError: SLURM cannot be asked.
+        """
+        if (job := run.job) is None:
+            return None
+        if time.monotonic() - self._asked > WAIT_SECONDS:  # once for many runs
+            self._known, self._asked = known_jobs(), time.monotonic()
+        if self._known is None:
+            raise StudyError(
+                "squeue does not answer, so nobody knows whether a run's job has ended",
+                where=str(run.path),
+                way_out="repeat the command when it does; the run was not submitted",
+            )
+        return self._executor.future_of(job) if job.id in self._known else None
 
 
 class SlurmExecutor(Executor):

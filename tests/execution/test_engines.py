@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -257,6 +258,9 @@ def test_a_sweep_on_dask_is_that_of_one_machine_though_a_worker_is_killed(
         there.sweep()
         assert there.failed == []
         assert killed
+        shutil.rmtree(next(tmp_path.glob("there/runs/tiny/*-*")))
+        there.sweep()  # the same engine takes another call
+        assert there.failed == []
     work_on(study, output=tmp_path / "here", jobs=2, device="cpu").sweep()
     found = weights(tmp_path / "there/runs")
     assert len(found) == 4

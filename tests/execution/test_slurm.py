@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tinyworld import TinyWorld
 
-from pgsbench.errors import ConfigError, Interrupted, RunError, UserError
+from pgsbench.errors import ConfigError, Interrupted, RunError, StudyError, UserError
 from pgsbench.execution import slurm, slurm_job
 from pgsbench.execution.slurm import SlurmEngine, SlurmExecutor, read_profile
 from pgsbench.execution.slurm_job import RunJob
@@ -167,9 +167,13 @@ def test_jobs_that_an_earlier_command_submitted_are_found_again(
     assert engine.found(run) is None
     run.give_to(Job("7", str(tmp_path)))
     engine._executor = SimpleNamespace(future_of=lambda job: f"future of {job.id}")  # type: ignore[assignment]
-    for known, expected in (({"7"}, "future of 7"), ({"8"}, None), (None, None)):
+    monkeypatch.setattr(slurm, "WAIT_SECONDS", 0.0)
+    for known, expected in (({"7"}, "future of 7"), ({"8"}, None)):
         monkeypatch.setattr(slurm, "known_jobs", lambda known=known: known)
         assert engine.found(run) == expected
+    monkeypatch.setattr(slurm, "known_jobs", lambda: None)
+    with pytest.raises(StudyError, match="squeue does not answer"):
+        engine.found(run)
 
 
 def test_without_squeue_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
