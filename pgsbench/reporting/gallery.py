@@ -114,7 +114,9 @@ def mask_gallery(
 
     with themed():
         legend = _legend(selections.values())
-        height = _row_height(side, pictures, texts) * len(pictures) * len(bands)
+        lines = max((text.count("\n") + 2 for text in texts), default=0)  # below a picture
+        height = side * pictures.shape[1] / pictures.shape[2] + 0.23 + 0.16 * lines
+        height *= len(pictures) * len(bands)
         figure = new_figure(height + (0.55 if legend else 0.2), width=side * num_columns)
         panels = figure.subplots(len(pictures) * len(bands), num_columns, squeeze=False)
         for axes in panels.flat:
@@ -143,13 +145,6 @@ def _bands(names: Sequence[str]) -> list[list[str]]:
     return [list(names[start : start + length]) for start in range(0, max(1, len(names)), max(1, length))]
 
 
-def _row_height(side: float, pictures: NDArray[np.float64], texts: Sequence[str]) -> float:
-    """Return inches for a picture, what stands above it, and the longest text below."""
-    lines = max((text.count("\n") + 2 for text in texts), default=0)
-    height, width = pictures.shape[1:3]
-    return side * int(height) / int(width) + 0.23 + 0.16 * lines
-
-
 def _add_titles(
     panels: Sequence[Any],
     names: Sequence[str],
@@ -168,15 +163,8 @@ def _add_titles(
 def _add_caption(axes: Any, text: str) -> None:
     # An empty label makes room, one line more than the text has; the text may reach over the whole row.
     axes.set_xlabel("\n" * (text.count("\n") + 1) + " ", fontsize=SMALL)
-    note = axes.annotate(
-        text,
-        (0, 0),
-        xytext=(0, -4),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        fontsize=SMALL,
-        va="top",
-    )
+    place = {"xytext": (0, -4), "xycoords": "axes fraction", "textcoords": "offset points"}
+    note = axes.annotate(text, (0, 0), fontsize=SMALL, va="top", **place)
     note.set_in_layout(False)
 
 

@@ -41,23 +41,12 @@ def study(tiny, tmp_path_factory) -> Path:
         outcomes = {"values": right, "correct": right.astype(float), "units": KEYS, "key": ""}
         np.savez(path / "colour.npz", items=KEYS, predicted=predicted, **outcomes)
         np.savez(path / "find.npz", items=[f"{key}#0" for key in KEYS], **outcomes)
+        numbers = (float(right.mean()), 24, 0, 1, 0.3, True)
         scores = [
-            Score(
-                f"tiny/{task}",
-                group,
-                protocol,
-                metric,
-                float(right.mean()),
-                24,
-                0,
-                1,
-                0.3,
-                True,
-                per_sample=file,
-            )
-            for task, group, protocol, metric, file in (
-                ("colour", "classification", "zero_shot", "acc1", "colour.npz"),
-                ("retrieval", "retrieval", "retrieval", "image_recall_at_5", "find.npz"),
+            Score(*named, *numbers, per_sample=file)
+            for *named, file in (
+                ("tiny/colour", "classification", "zero_shot", "acc1", "colour.npz"),
+                ("tiny/retrieval", "retrieval", "retrieval", "image_recall_at_5", "find.npz"),
             )
         ]
         replace(Scores.read(path), scores=tuple(scores), suite_fingerprint=fingerprint).write(path)

@@ -54,22 +54,17 @@ def check_report(folder: Path) -> list[str]:
         StudyError: There is no evidence, or it is damaged.
     """
     plan = ScalePlan.read(folder)
-    if plan is not None:
-        return _check_scale(folder, plan)
-    figures = [path.stem for path in sorted(folder.glob("figures/*.png"))]
-    with evident_results(folder) as results, TemporaryDirectory() as scratch:
-        again = Path(scratch)
-        write_texts(results, again, figures)
-        return [line for name in TEXTS for line in differences(folder / name, again / name)]
-
-
-def _check_scale(folder: Path, plan: ScalePlan) -> list[str]:
+    folders = [folder] if plan is None else [folder / name for name in plan.folders]
     with ExitStack() as stack:
         again = Path(stack.enter_context(TemporaryDirectory()))
-        at = [stack.enter_context(evident_results(folder / name)) for name in plan.folders]
-        names = SCALE_TEXTS if plan.hold_out is None else (*SCALE_TEXTS, PREDICTION)
-        write_prediction(at, plan, again)
-        write_scale_texts(at, plan, again)
+        at = [stack.enter_context(evident_results(one)) for one in folders]
+        if plan is None:
+            names: Sequence[str] = TEXTS
+            write_texts(at[0], again, [path.stem for path in sorted(folder.glob("figures/*.png"))])
+        else:
+            names = SCALE_TEXTS if plan.hold_out is None else (*SCALE_TEXTS, PREDICTION)
+            write_prediction(at, plan, again)
+            write_scale_texts(at, plan, again)
         return [line for name in names for line in differences(folder / name, again / name)]
 
 
@@ -89,14 +84,14 @@ def _alike(ours: str, theirs: str) -> bool:
         return True
     parts = [_NUMBER.split(" ".join(line.split())) for line in (ours, theirs)]
     return len(parts[0]) == len(parts[1]) and all(
-        one == other or (place % 2 and _are_rounded(one, other))
+        one == other
+        or (
+            place % 2  # a number
+            and min(len(one), len(other)) > _IN_FULL
+            and math.isclose(float(one), float(other), rel_tol=1e-9, abs_tol=1e-12)
+        )
         for place, (one, other) in enumerate(zip(*parts, strict=True))
     )
-
-
-def _are_rounded(one: str, other: str) -> bool:
-    in_full = min(len(one), len(other)) > _IN_FULL
-    return in_full and math.isclose(float(one), float(other), rel_tol=1e-9, abs_tol=1e-12)
 
 
 def _from_there(ours: str, theirs: str) -> str:

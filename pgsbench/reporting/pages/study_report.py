@@ -118,12 +118,10 @@ def _content(results: Results, pictures: Sequence[Picture]) -> dict[str, Any]:
         "task_differences": tables.task_differences_table(results) if results.pairs else None,
         "masks": tables.mask_table(results),
         "config": fairness_table(results),
-        "runs": _runs_table(results),
     }
-    of_effects = effects_tables(results)
+    of_effects, items = effects_tables(results), examples(results)
     verdict_of, said = said_once(verdict(results))
-    items = examples(results)
-    listed = [table for name, table in shown.items() if table is not None and name != "runs"]
+    listed = [table for table in shown.values() if table is not None]
     return {
         "title": study.name,
         "question": study.record.config.question,
@@ -136,7 +134,7 @@ def _content(results: Results, pictures: Sequence[Picture]) -> dict[str, Any]:
         "first": verdict_record(results),
         "short": verdict_table(results),
         "marks": marks_table(results),
-        "tables": shown,
+        "tables": {**shown, "runs": _runs_table(results)},
         "effects": of_effects,
         "no_effects": effects_missing(results),
         "items": items,
