@@ -64,7 +64,7 @@ class Evaluation:
     @property
     def masked_folder(self) -> Path:
         """Where the scores under the mask lie."""
-        return _masked(self.folder)
+        return self.folder.with_name(f"{self.folder.name}-masked")
 
 
 def evaluate_checkpoint(
@@ -116,7 +116,8 @@ def evaluate_checkpoint(
     name = f"model-{state_hash(source.model)[:12]}" if isinstance(source, Clip) else str(source)
     target = (to or scores_folder(name, wanted.whole.name)).resolve() / wanted.folder
     mask = _mask_of(name) if with_mask else None
-    check_writable(target, *([_masked(target)] if mask else []))
+    masked_target = target.with_name(f"{target.name}-masked")
+    check_writable(target, *([masked_target] if mask else []))
     on, autocast = devices_named(device)[0], dtype_of(precision)
     find = partial(task_data.data_folder, root=root)
     task_data.locate(task_data.without_builtin(wanted.tasks), find)  # said before any weights are fetched
@@ -142,7 +143,7 @@ def evaluate_checkpoint(
     masked = None
     if mask:
         with attach(opened.clip.model, mask.strategy).at_eval(seed=mask.seed):
-            masked = measure(out=_masked(target), mask=mask.record)
+            masked = measure(out=masked_target, mask=mask.record)
     return Evaluation(name, scores, target, model_description(opened.clip), opened.note, masked)
 
 
@@ -286,10 +287,6 @@ def _wanted(suite: Suite | str | Path, part: str | None, limit: int | None, trai
     first, last = (len(whole.tasks) * end // n for end in (k - 1, k))
     name = f"{PART}{k}-of-{n}"
     return _Wanted(replace(whole, name=f"{whole.name}-{name}", tasks=whole.tasks[first:last]), whole, name)
-
-
-def _masked(target: Path) -> Path:
-    return target.with_name(f"{target.name}-masked")
 
 
 class _Mask(NamedTuple):

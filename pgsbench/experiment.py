@@ -46,7 +46,7 @@ from pgsbench.records import files
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.study.plan import as_now
-from pgsbench.tracking.failures import saying_why
+from pgsbench.tracking.endings import saying_why
 from pgsbench.tracking.rundir import RunDir, find_or_make
 from pgsbench.training import state
 from pgsbench.training.loop import train

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from pgsbench.records.margin import Margin
+from pgsbench.records.study_record import Margin
 from pgsbench.records.study_record import DecisionPlan
 from pgsbench.reporting.decision.decide import (
     DEFAULT_MAX_SEEDS,

@@ -17,13 +17,6 @@ REGISTRY = Registry(
 )
 
 
-class FakeEntryPoint:
-    name, value, dist = "theirs", "theirs:Thing", None
-
-    def load(self) -> type:
-        raise ImportError("no module named theirs")
-
-
 def test_a_builtin_is_imported_when_it_is_asked_for() -> None:
     assert REGISTRY.load("path") is Path
     assert REGISTRY.names() == ["path", "gone"]  # listing did not import the missing module
@@ -97,9 +90,10 @@ def test_a_broken_file_is_a_plugin_error(tmp_path: Path, content: str | None, na
 
 
 def test_a_broken_package_is_a_plugin_error_only_when_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgsbench.plugins.registry.entry_points", lambda group: [FakeEntryPoint()])
+    theirs = EntryPoint("theirs", "no_such_package:Thing", "g")
+    monkeypatch.setattr("pgsbench.plugins.registry.entry_points", lambda group: [theirs])
     assert REGISTRY.names() == ["path", "gone", "theirs"]
-    with pytest.raises(PluginError, match=r"entry point theirs:Thing.*no module named theirs"):
+    with pytest.raises(PluginError, match=r"entry point no_such_package:Thing.*No module named"):
         REGISTRY.load("theirs")
 
 

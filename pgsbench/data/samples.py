@@ -54,14 +54,8 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """Return it where a GPU can copy it from by itself; torch's loader asks for this in a thread."""
-        objects = None if self.objects is None else self.objects.pin_memory()
-        return replace(
-            self,
-            images=self.images.pin_memory(),
-            texts=self.texts.pin_memory(),
-            objects=objects,
-            samples=self.samples.pin_memory(),
-        )
+        names = ("images", "texts", "samples", *(() if self.objects is None else ("objects",)))
+        return replace(self, **{name: getattr(self, name).pin_memory() for name in names})
 
 
 class Reader(Protocol):

@@ -117,8 +117,7 @@ def ensure(name: str, *, source: Path | None = None, progress: Progress | None =
     Raises:
         DataError: There is no such data set or knob, or it cannot be made.
     """
-    plain, knobs = sources.split(name)
-    return made(plain, _world(plain).recipe_with(knobs), source=source, progress=progress)
+    return made(*_recipe_of(name), source=source, progress=progress)
 
 
 def made(name: str, recipe: Any, *, source: Path | None = None, progress: Progress | None = None) -> Path:
@@ -137,8 +136,7 @@ def made(name: str, recipe: Any, *, source: Path | None = None, progress: Progre
 
 def find(name: str) -> Path | None:
     """Return the folder of a built-in data set as its recipe stands now, or None where it is not made."""
-    plain, knobs = sources.split(name)
-    folder = _folder(plain, _world(plain).recipe_with(knobs))
+    folder = _folder(*_recipe_of(name))
     return folder if (folder / MANIFEST).is_file() else None
 
 
@@ -156,6 +154,11 @@ def variants(name: str) -> list[str]:
 def making(name: str) -> str:
     """Return the command that makes a data set."""
     return f"pgsbench data make {shlex.quote(name)}"
+
+
+def _recipe_of(name: str) -> tuple[str, Any]:
+    plain, knobs = sources.split(name)
+    return plain, _world(plain).recipe_with(knobs)
 
 
 def _folder(name: str, recipe: Any) -> Path:

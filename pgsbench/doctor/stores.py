@@ -8,21 +8,19 @@ import socket
 import threading
 from collections.abc import Iterator
 from importlib.util import find_spec
-from pathlib import Path
 from urllib.parse import urlsplit
 
+from pgsbench.data.fetch import is_offline
 from pgsbench.doctor.machine import PROBLEM, WARNING, Check
 from pgsbench.errors import ConfigError, PluginError
 from pgsbench.evaluation.protocols import PROTOCOLS
 from pgsbench.execution.slurm import cluster_file, read_profile
 from pgsbench.masking import STRATEGIES
 from pgsbench.masking.text import TEXT_STRATEGIES
-from pgsbench.tracking.mlflow_store import database_path, resolve_uri
+from pgsbench.tracking.mlflow_store import PORTS, database_path, resolve_uri
 
 #: How long a server or the network may take to answer.
 PATIENCE_SECONDS = 1.0
-#: Ports of servers whose URL names none.
-_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306}
 
 
 def stores() -> Iterator[Check]:
@@ -32,7 +30,7 @@ def stores() -> Iterator[Check]:
     except ValueError as error:
         yield Check("MLflow", str(error), PROBLEM, "mend or unset MLFLOW_TRACKING_URI")
     else:
-        yield _store("MLflow", uri, "MLFLOW_TRACKING_URI")
+        yield _store(uri)
 
 
 def cluster() -> Iterator[Check]:
@@ -54,7 +52,8 @@ def cluster() -> Iterator[Check]:
         yield Check("SLURM", f"profiles in {path}")
 
 
-def _store(what: str, uri: str, variable: str) -> Check:
+def _store(uri: str) -> Check:
+    what = "MLflow"
     parts = urlsplit(uri)
     shown = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"  # without user and password
     driver = parts.scheme.partition("+")[2]
@@ -66,31 +65,29 @@ def _store(what: str, uri: str, variable: str) -> Check:
         remedy = "write postgresql+psycopg://... and pip install 'psycopg[binary]'"
         return Check(what, f"{shown}: its default driver psycopg2 is not installed", PROBLEM, remedy)
     if (file := database_path(uri)) is not None:
-        return _database(what, file)
+        if not file.exists():
+            return Check(what, f"{file} (not made yet)")
+        with file.open("rb") as content:
+            if content.read(15) not in (b"SQLite format 3", b""):
+                return Check(what, f"{file} is no SQLite file", PROBLEM, "move it away; a new one is made")
+        if not os.access(file, os.W_OK):
+            return Check(what, f"{file} cannot be written", PROBLEM, f"chmod u+w {file}")
+        return Check(what, str(file))
     if parts.hostname is None:
         return Check(what, shown)
     try:
-        port = parts.port or _PORTS.get(parts.scheme.partition("+")[0], 0)
+        port = parts.port or PORTS.get(parts.scheme.partition("+")[0], 0)
         _reach(parts.hostname, port)
     except (OSError, ValueError) as error:
-        return Check(what, f"{shown} does not answer ({error})", PROBLEM, f"start it, or change {variable}")
+        return Check(
+            what, f"{shown} does not answer ({error})", PROBLEM, "start it, or change MLFLOW_TRACKING_URI"
+        )
     return Check(what, f"{shown} answers")
-
-
-def _database(what: str, file: Path) -> Check:
-    if not file.exists():
-        return Check(what, f"{file} (not made yet)")
-    with file.open("rb") as content:
-        if content.read(15) not in (b"SQLite format 3", b""):
-            return Check(what, f"{file} is no SQLite file", PROBLEM, "move it away; a new one is made")
-    if not os.access(file, os.W_OK):
-        return Check(what, f"{file} cannot be written", PROBLEM, f"chmod u+w {file}")
-    return Check(what, str(file))
 
 
 def network() -> Iterator[Check]:
     """Yield whether public data and published weights can be fetched."""
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
+    if is_offline():
         remedy = "unset HF_HUB_OFFLINE to fetch public data and published weights"
         yield Check("network", "HF_HUB_OFFLINE is set: nothing is fetched", WARNING, remedy)
     else:

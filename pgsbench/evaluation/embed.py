@@ -136,10 +136,14 @@ class Encoder:
             EvaluationError: An embedding is not finite.
         """
         rows: list[int] = []
-        self._begin("pictures", len(pictures) if isinstance(pictures, Sized) else None)
+        self._kind, self._done = "pictures", 0
+        self._total = len(pictures) if isinstance(pictures, Sized) else None
         batches = self._new_batches(pictures, rows)
+        # On a CPU the threads that decode share it with the model; beside a GPU the cores are free.
+        is_cpu = self.device.type == "cpu"
+        num_threads = torch.get_num_threads() if is_cpu else min(usable_cores(), MAX_DECODERS)
         with evaluation_mode(self.model):
-            for pixels in _prepared(batches, self.preprocess, num_threads=_num_threads(self.device)):
+            for pixels in _prepared(batches, self.preprocess, num_threads=num_threads):
                 self._images.append(self._encode(self.model.encode_image, pixels))
         self._images.flush()
         return self._images.take(rows)
@@ -158,7 +162,7 @@ class Encoder:
                 row, is_new = self._texts.row(content_key(ids.numpy().tobytes()))
                 self._row_of_text[text] = row
                 new_ids += [ids] if is_new else []
-        self._begin("texts", len(new_ids))
+        self._kind, self._done, self._total = "texts", 0, len(new_ids)
         with evaluation_mode(self.model):
             for start in range(0, len(new_ids), ROWS_A_FILE):
                 self._texts.append(self._encode_by_length(torch.stack(new_ids[start : start + ROWS_A_FILE])))
@@ -185,9 +189,6 @@ class Encoder:
             self._advance(num_known)
         if batch:
             yield batch
-
-    def _begin(self, kind: str, total: int | None) -> None:
-        self._kind, self._done, self._total = kind, 0, total
 
     def _advance(self, count: int) -> None:
         self._done += count
@@ -231,13 +232,6 @@ def collapsed(**embeddings: Tensor) -> tuple[str, ...]:
         for name, vectors in embeddings.items()
         if len(vectors) > 1 and (vectors - vectors[0]).abs().max() < COLLAPSED_BELOW
     )
-
-
-def _num_threads(device: torch.device) -> int:
-    """Return how many threads decode: on a CPU they share with the model; beside a GPU the cores are free."""
-    if device.type == "cpu":
-        return torch.get_num_threads()
-    return min(usable_cores(), MAX_DECODERS)
 
 
 def _prepared(

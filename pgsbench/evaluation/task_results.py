@@ -24,6 +24,8 @@ from pgsbench.records.scores import Score, Scores
 
 FOLDER = "outcomes"
 RECORD = "task.json"
+#: What is told of each metric beside its outcomes.
+TOLD = ("metric", "n", "chance", "num_ties", "notes", "details")
 #: What an item's file says of each item whatever the protocol; more are its protocol's own.
 OUTCOMES = ("values", "items", "units", "correct", "strata", "key")
 
@@ -53,14 +55,7 @@ def write(out: Path, task: Task, key: str, result: TaskResult) -> None:
     for m in result.measurements:
         write_outcomes(out / outcomes_file(task, m.metric, key), m, key)
     metrics = [
-        {
-            "metric": m.metric,
-            "n": len(m.items),
-            "chance": m.chance,
-            "num_ties": m.num_ties,
-            "notes": m.notes,
-            "details": m.details,
-        }
+        {name: len(m.items) if name == "n" else getattr(m, name) for name in TOLD}
         for m in result.measurements
     ]
     content = {"key": key, "metrics": metrics, "num_images": result.num_images, "num_texts": result.num_texts}
@@ -126,7 +121,7 @@ def outcomes_of(folder: Path, score: Score) -> Measurement:
         UNREADABLE: There is no such file, it is damaged, or it contradicts itself.
         EvaluationError: Its outcomes are none.
     """
-    said = {name: getattr(score, name) for name in ("metric", "n", "chance", "num_ties", "notes", "details")}
+    said = {name: getattr(score, name) for name in TOLD}
     return _read_values(folder / score.per_sample, said, score.key)
 
 

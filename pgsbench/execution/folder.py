@@ -19,7 +19,7 @@ from pgsbench.records.scores import Scores
 from pgsbench.records.study_record import DecisionPlan, Importances, StudyRecord, StudyRun
 from pgsbench.study.plan import Planner
 from pgsbench.study.study_file import StudyFile
-from pgsbench.tracking.pruned import pruned_points
+from pgsbench.tracking.endings import pruned_points
 from pgsbench.tracking.rundir import RunDir, find_runs
 
 #: Between two looks at a study that another command drives.

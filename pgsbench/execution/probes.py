@@ -25,7 +25,7 @@ from pgsbench.records import files
 from pgsbench.records.run_records import PrunedMark
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import StudyRecord
-from pgsbench.tracking.pruned import pruned_points, pruned_runs
+from pgsbench.tracking.endings import pruned_points, pruned_runs
 from pgsbench.tracking.rundir import RunDir
 
 

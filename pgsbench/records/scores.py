@@ -58,10 +58,6 @@ class Score:
     details: str = ""
     key: str = ""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready dict."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class GroupMean:
@@ -156,7 +152,7 @@ class Scores:
         table = csv.DictWriter(text, [column.name for column in fields(Score)], lineterminator="\n")
         table.writeheader()
         for score in self.scores:
-            table.writerow(score.to_json() | {"notes": "; ".join(score.notes)})
+            table.writerow(asdict(score) | {"notes": "; ".join(score.notes)})
         return text.getvalue()
 
     @classmethod

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pgsbench.config.schema import StudyConfig
-from pgsbench.errors import StudyError
+from pgsbench.errors import ConfigError, StudyError
 from pgsbench.records import files
 from pgsbench.records.json_files import read_record, write_record
-from pgsbench.records.margin import Margin
 from pgsbench.records.run_spec import RunSpec
 
 
@@ -44,6 +43,48 @@ class Importances:
     num_points: int
     num_seeds: int
     shares: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Margin:
+    """The margin of a comparison: smaller differences do not matter.
+
+    Attributes:
+        share: Of the score's range, so 0.01 is one point; or of the baseline's mean.
+        is_relative: Whether it is of the baseline's mean.
+    """
+
+    share: float
+    is_relative: bool = False
+
+    @classmethod
+    def of(cls, said: float | str) -> Margin:
+        """Return the margin that is meant by points, ``1.5`` or ``"1.5"``, or by ``"10%"`` of the baseline.
+
+        Raises:
+            ConfigError: It is neither, or not above 0 and below 100.
+        """
+        text = str(said).strip()
+        try:
+            number = float(text.removesuffix("%"))
+        except ValueError:
+            number = float("nan")
+        if not 0 < number < 100:
+            raise ConfigError(
+                "a margin is a number of points above 0 and below 100, or of percent of the baseline's mean",
+                where="margin",
+                value=said,
+                way_out="1, or 10%, for example",
+            )
+        return cls(number / 100, text.endswith("%"))
+
+    def beside(self, baseline: float) -> float:
+        """Return it as a difference of scores.
+
+        Args:
+            baseline: Mean score of the baseline, a share; it is taken as it was measured.
+        """
+        return self.share * baseline if self.is_relative else self.share
 
 
 @dataclass(frozen=True)

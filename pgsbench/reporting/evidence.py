@@ -29,7 +29,7 @@ from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting.recipe_spread import LENT
 from pgsbench.reporting.statistics.paired_values import SeedSpread
 from pgsbench.reporting.study_frames import PlannedRun, StudyFrames
-from pgsbench.tracking.pruned import pruned_runs
+from pgsbench.tracking.endings import pruned_runs
 from pgsbench.tracking.rundir import RunDir
 
 if TYPE_CHECKING:

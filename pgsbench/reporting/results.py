@@ -25,8 +25,7 @@ from pgsbench.reporting.statistics.intervals import (
 from pgsbench.reporting.statistics.paired_values import PairedValues, SeedSpread
 from pgsbench.reporting.statistics.task_values import one_training, shared_seeds
 from pgsbench.reporting.study_frames import PlannedRun, StudyFrames, macro_means
-from pgsbench.study.compared import check_baselines
-from pgsbench.study.objective import Objective, is_above
+from pgsbench.study.objective import Objective, check_baselines, is_above
 
 Told = TypeVar("Told")
 

@@ -25,7 +25,7 @@ from pgsbench.records.scores import Score, Scores
 from pgsbench.records.study_record import StudyRecord, StudyRun
 from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting.statistics.task_values import ArmValues, TaskValues
-from pgsbench.tracking.pruned import pruned_points, saved_seconds
+from pgsbench.tracking.endings import pruned_points, saved_seconds
 from pgsbench.tracking.rundir import RunDir
 from pgsbench.tracking.states import State, state
 

@@ -11,9 +11,8 @@ from typing import Any
 from pgsbench.config.schema import MAX_SEEDS, arm_name
 from pgsbench.errors import ConfigError
 from pgsbench.records import files
-from pgsbench.records.margin import Margin
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.records.study_record import DecisionPlan, StudyRecord
+from pgsbench.records.study_record import DecisionPlan, Margin, StudyRecord
 from pgsbench.reporting.decision.comparisons import decisions
 from pgsbench.reporting.decision.decide import DEFAULT_MAX_SEEDS, MARGIN_POINTS, looks_of
 from pgsbench.reporting.recipe_spread import Lenders, training_of

@@ -40,7 +40,7 @@ from pgsbench.reporting.runs.kept_figures import draw_missing
 from pgsbench.reporting.runs.study_tables import deviation_frame, plan_frame
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
-from pgsbench.study.compared import check_baselines
+from pgsbench.study.objective import check_baselines
 from pgsbench.study.open import open_by_name
 from pgsbench.study.plan import Planner, reference_arms, searched_specs, with_arms
 from pgsbench.study.study_file import StudyFile

@@ -16,17 +16,33 @@ SIGNIFICANT_DIGITS = 4
 Condition = tuple[tuple[str, tuple[Any, ...]], ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Conditional:
+    """What exists only beside some values of other paths.
+
+    Attributes:
+        when: See `Condition`.
+    """
+
+    when: Condition = ()
+
+    def is_active(self, chosen: Mapping[str, Any]) -> bool:
+        """Tell whether the path exists beside these values of ``arm`` and of other paths."""
+        return all(
+            path in chosen and any(_is_same(chosen[path], value) for value in values)
+            for path, values in self.when
+        )
+
+
 @dataclass(frozen=True)
-class Choices:
+class Choices(_Conditional):
     """Values that a study lists.
 
     Attributes:
         values: The values, in the study's order.
-        when: See `Condition`.
     """
 
     values: tuple[Any, ...]
-    when: Condition = ()
 
     @property
     def size(self) -> int:
@@ -37,9 +53,7 @@ class Choices:
         """Return the values that a grid tries."""
         return list(self.values)
 
-    def ends(self) -> list[Any]:
-        """Return the values to try before a search: all of them."""
-        return list(self.values)
+    ends = grid  #: All of them are tried before a search.
 
     def middle(self) -> Any:
         """Return a value that stands for the domain in an estimate."""
@@ -48,10 +62,6 @@ class Choices:
     def contains(self, value: Any) -> bool:
         """Tell whether a value is one of the domain."""
         return any(_is_same(value, choice) for choice in self.values)
-
-    def is_active(self, chosen: Mapping[str, Any]) -> bool:
-        """Tell whether the path exists beside these values of ``arm`` and of other paths."""
-        return _holds(self.when, chosen)
 
     def rounded(self, value: Any) -> Any:
         """Return a drawn value as a run gets it: unchanged."""
@@ -68,7 +78,7 @@ class Choices:
 
 
 @dataclass(frozen=True)
-class Span:
+class Span(_Conditional):
     """Numbers between two ends, both included.
 
     Attributes:
@@ -76,14 +86,12 @@ class Span:
         high: The highest number, if a step leads there.
         log: Whether numbers are drawn on a logarithmic scale.
         step: Distance of two neighbours; None: all numbers belong to the span.
-        when: See `Condition`.
     """
 
     low: float
     high: float
     log: bool = False
     step: float | None = None
-    when: Condition = ()
 
     @property
     def size(self) -> int:
@@ -125,10 +133,6 @@ class Span:
             self.low + round((value - self.low) / self.step) * self.step
         )
 
-    def is_active(self, chosen: Mapping[str, Any]) -> bool:
-        """Tell whether the path exists beside these values of ``arm`` and of other paths."""
-        return _holds(self.when, chosen)
-
     def rounded(self, value: Any) -> Any:
         """Return a drawn number as a run gets it: short, since it names the run and can be typed again."""
         if self.step is not None:
@@ -153,15 +157,9 @@ def domain_of(given: Sequence[Any] | Range | Listed, *, is_whole: bool = False) 
         return Choices(tuple(given))
     when = tuple((path, tuple(values)) for path, values in given.when.items())
     if isinstance(given, Listed):
-        return Choices(tuple(given.choices), when)
+        return Choices(tuple(given.choices), when=when)
     step = 1.0 if is_whole and given.step is None else given.step
-    return Span(given.low, given.high, given.log, step, when)
-
-
-def _holds(when: Condition, chosen: Mapping[str, Any]) -> bool:
-    return all(
-        path in chosen and any(_is_same(chosen[path], value) for value in values) for path, values in when
-    )
+    return Span(given.low, given.high, given.log, step, when=when)
 
 
 def _is_same(one: Any, other: Any) -> bool:

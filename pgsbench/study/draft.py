@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,8 +10,6 @@ from typing import Any
 from pgsbench.config.read import is_set, merge, normalise, set_path
 from pgsbench.config.schema import SHORT_FORMS, RunConfig, StudyConfig, TrainingConfig
 from pgsbench.errors import ConfigError, UserError
-
-_SAMPLES = "training.samples"
 
 #: Paths whose value decides which other fields there are.
 _NAMES = ("strategy.name", "text.strategy")
@@ -86,31 +84,23 @@ class Draft:
             if "seed" in given
         ]
 
-    def budget_problems(self, run: RunConfig) -> list[UserError]:
-        """Return what is wrong where a run has a budget and a number of pairs of its own."""
-        is_told = is_set(self.overrides, _SAMPLES) or _SAMPLES in self.params
-        default = TrainingConfig.model_fields["samples"].default  # in a study's record it stands like a value
-        if not run.budget or not (is_told or self.study.training.samples != default):
-            return []
-        return [
-            ConfigError(
-                "the number of pairs follows from the budget",
-                where=self.where_in("training", _SAMPLES),
-                value=run.training.samples,
-                way_out="leave it out, or say `budget: null`",
-            )
-        ]
+    def length_problems(self, run: RunConfig) -> Iterator[UserError]:
+        """Yield what is wrong with the number of pairs of a run, and with its warm-up.
 
-    def warmup_problems(self, run: RunConfig) -> list[UserError]:
-        """Return what is wrong where a warm-up has more steps than the training; of a budget they follow."""
-        training = run.training
-        if run.budget is not None or (training.warmup_steps or 0) <= training.steps:
-            return []
-        return [
-            ConfigError(
-                f"the warm-up is longer than the training, which has {training.steps:,} steps",
-                where=self.where_in("training", "training.warmup_steps"),
-                value=training.warmup_steps,
-                way_out="say less, or `warmup_steps: null` and a warmup_share",
-            )
-        ]
+        A budget decides the number, and whether the warm-up ends within it (`pgsbench.study.budget`).
+        """
+        training, rule, way_out = run.training, "", ""
+        if run.budget is not None:
+            path, value = "training.samples", training.samples
+            is_told = is_set(self.overrides, path) or path in self.params
+            default = TrainingConfig.model_fields["samples"].default  # in a record it stands like a value
+            if is_told or self.study.training.samples != default:
+                rule = "the number of pairs follows from the budget"
+                way_out = "leave it out, or say `budget: null`"
+        else:
+            path, value = "training.warmup_steps", training.warmup_steps or 0
+            if value > training.steps:
+                rule = f"the warm-up is longer than the training, which has {training.steps:,} steps"
+                way_out = "say less, or `warmup_steps: null` and a warmup_share"
+        if rule:
+            yield ConfigError(rule, where=self.where_in("training", path), value=value, way_out=way_out)

@@ -1,4 +1,4 @@
-"""The objectives of a study: the number by which its points are ranked, and the cost it is set against."""
+"""What a study compares: the number by which its points are ranked, the cost beside it, and baselines."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pgsbench.config.schema import ModelConfig
+from pgsbench.config.schema import ModelConfig, arm_name
 from pgsbench.config.search import MEAN, SearchConfig
-from pgsbench.errors import StudyError, nearest
+from pgsbench.errors import ConfigError, StudyError, nearest
 from pgsbench.records.run_records import Summary
 from pgsbench.records.scores import Scores
 
@@ -161,3 +161,19 @@ def objectives_of(search: SearchConfig) -> list[Objective]:
     """Return what a search optimises; the score comes first."""
     score, *costs = search.metrics
     return [Objective(score), *(Objective(cost.removeprefix("-"), is_cost=True) for cost in costs)]
+
+
+def check_baselines(baselines: Sequence[str], candidate: str | None = None) -> None:
+    """Check that there is something to compare.
+
+    Raises:
+        ConfigError: Baselines are one text, or none, or one is there twice, or is the candidate.
+    """
+    arms = baselines if isinstance(baselines, str) else [arm_name(name) for name in baselines]
+    if isinstance(arms, str) or not arms or len(set(arms)) < len(arms):
+        # Twice, one would count as two comparisons: Holm's correction would be too strict.
+        rule, way_out = "a comparison needs a baseline, or a list of them, each once", "[flip], for example"
+        raise ConfigError(rule, where="baselines", value=baselines or None, way_out=way_out)
+    if candidate is not None and arm_name(candidate) in arms:
+        rule, way_out = "an arm cannot be compared with itself", "name other baselines, or another candidate"
+        raise ConfigError(rule, where="baselines", value=candidate, way_out=way_out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -77,12 +76,18 @@ class Planner:
         """
         return [self.spec(arm, seed, params or {}) for seed in self.study.config.seeds for arm in arms]
 
-    def spec(self, arm: str, seed: int, params: Mapping[str, Any]) -> RunSpec:
-        """Return one run; see `specs`."""
-        return self._spec(self.study, arm, seed, params)
+    def spec(
+        self, arm: str, seed: int, params: Mapping[str, Any], *, study: StudyFile | None = None
+    ) -> RunSpec:
+        """Return one run; see `specs`.
 
-    def _spec(self, study: StudyFile, arm: str, seed: int, params: Mapping[str, Any]) -> RunSpec:
-        config = spend(study.run_config(arm, params, seed), self._pace)
+        Args:
+            arm: Name of an arm.
+            seed: The run's.
+            params: The point, by dotted path.
+            study: The study with arms that the planner's does not have; None: the planner's.
+        """
+        config = spend((study or self.study).run_config(arm, params, seed), self._pace)
         return RunSpec.of(
             study=self.study.config.name,
             arm=arm,
@@ -105,7 +110,7 @@ class Planner:
         study = self.study if has_arm else with_arms(self.study, [spec.config.strategy.name])
         if spec.arm not in study.config.arm_names:
             raise StudyError("the study has no such arm", where=study.config.name, value=spec.arm)
-        return self._spec(study, spec.arm, spec.seed, spec.params)
+        return self.spec(spec.arm, spec.seed, spec.params, study=study)
 
     @property
     def numerics(self) -> Numerics:
@@ -136,16 +141,9 @@ def as_now(spec: RunSpec) -> RunSpec:
         DataError: The training data is not there.
         PluginError: There is no such strategy any more.
     """
-    fields = {
-        field.name: getattr(spec, field.name) for field in dataclasses.fields(spec) if field.name != "id"
-    }
-    return RunSpec.of(
-        **{
-            **fields,
-            **_contents(spec.config, shards.identity(spec.config.data)),
-            "results_version": RESULTS_VERSION,
-        }
-    )
+    fields = vars(spec) | _contents(spec.config, shards.identity(spec.config.data))
+    del fields["id"]
+    return RunSpec.of(**fields | {"results_version": RESULTS_VERSION})
 
 
 def _contents(config: RunConfig, data: str) -> dict[str, Any]:
@@ -220,15 +218,10 @@ def grid_points(study: StudyFile, limit: int | None = None) -> list[Point]:
     for arm in study.config.searched_arms:
         found: list[dict[str, Any]] = [{}]
         for path, domain in domains.items():
-            found = [
-                {**point, **chosen}
-                for point in found
-                for chosen in (
-                    [{path: value} for value in domain.grid()]
-                    if domain.is_active({"arm": arm, **point})
-                    else [{}]
-                )
-            ]
+            before, found = found, []
+            for point in before:
+                is_active = domain.is_active({"arm": arm, **point})
+                found += [{**point, path: value} for value in domain.grid()] if is_active else [point]
         points += [Point(arm, point) for point in found]
     return points[:limit]
 

@@ -24,11 +24,11 @@ from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import StudyRecord, StudyRun
 from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.tracking import mlflow_text
+from pgsbench.tracking.endings import pruned_points
 from pgsbench.tracking.mlflow_arms import sync_arms
 from pgsbench.tracking.mlflow_models import log_best
 from pgsbench.tracking.mlflow_run import SENT, MlflowRun
 from pgsbench.tracking.mlflow_store import Store, resolve_uri
-from pgsbench.tracking.pruned import pruned_points
 from pgsbench.tracking.rundir import RunDir
 
 #: After a failure training goes on alone for this long before the store is asked again.
@@ -90,7 +90,11 @@ def _sync(client: Any, experiment: str, folder: Path, report_folder: Path | None
     runs = {path: run for path, run in planned.items() if run.exists}
     alive = running or any(run.holder for run in runs.values())  # asked first: one that ends was not killed
     known = _known(client, experiment, folder.name)
-    parent = known.get("") or _create_parent(client, experiment, folder.name, runs)
+    parent = known.get("")
+    if parent is None:
+        start_ms = min(map(mlflow_text.started_ms, runs.values()), default=int(1000 * time.time()))
+        tags = {"kind": "study", "study": folder.name} | _origin()
+        parent = MlflowRun.create(client, experiment, folder.name, tags, start_ms)
     verdict = VerdictRecord.read(report_folder) if report_folder else None
     arms = sync_arms(parent, record, runs, known, verdict) if verdict else {}
     colours = label_colours({run.spec.label: run.spec.arm for run in record.runs})
@@ -113,7 +117,9 @@ def _sync(client: Any, experiment: str, folder: Path, report_folder: Path | None
                 "mlflow.runColor": colours[label],
                 "mlflow.parentRunId": arms.get(label, parent).id,
             }
-            entry = known.get(first.spec.id) or _create_run(parent, first, run, tags)
+            entry = known.get(first.spec.id) or MlflowRun.create(
+                client, experiment, first.spec.name, tags, mlflow_text.started_ms(run)
+            )
             entry.tags(tags)
             fed += _sync_run(entry, first, run)
             entries[directory] = entry
@@ -142,18 +148,6 @@ def _known(client: Any, experiment: str, study: str) -> dict[str, MlflowRun]:
         token = page.token
         if not token:
             return found
-
-
-def _create_parent(client: Any, experiment: str, study: str, runs: Mapping[str, RunDir]) -> MlflowRun:
-    start_ms = min(map(mlflow_text.started_ms, runs.values()), default=int(1000 * time.time()))
-    return MlflowRun.create(
-        client, experiment, study, {"kind": "study", "study": study} | _origin(), start_ms
-    )
-
-
-def _create_run(parent: MlflowRun, planned: StudyRun, run: RunDir, tags: Mapping[str, str]) -> MlflowRun:
-    experiment, start_ms = parent.run.info.experiment_id, mlflow_text.started_ms(run)
-    return MlflowRun.create(parent.client, experiment, planned.spec.name, tags, start_ms)
 
 
 def _sync_run(entry: MlflowRun, planned: StudyRun, run: RunDir) -> bool:

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from pgsbench.disk.held import Holder, holder_of
 from pgsbench.records import files
 from pgsbench.records.study_record import StudyRecord, StudyRun
-from pgsbench.tracking.pruned import pruned_points
+from pgsbench.tracking.endings import pruned_points
 from pgsbench.tracking.rundir import RunDir, find_runs
 
 #: Lost: its process is gone; who gives the command again goes on with it.

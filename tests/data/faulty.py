@@ -6,19 +6,28 @@ import io
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from tinyworld import picture, png
 
-from pgsbench.data import damage
+from pgsbench.config.schema import DataConfig
+from pgsbench.data import damage, shards
+from pgsbench.data.samples import Reader
 from pgsbench.data.tar import write_tar
 
 
 def lengths(texts: list[str]) -> torch.Tensor:
     """Stand in for a tokenizer: the number at the end of each caption."""
     return torch.tensor([[int(text.split()[-1])] for text in texts])
+
+
+def reader(data: DataConfig, size: int = 24, **options: Any) -> Reader:
+    """Open data as a training would, with pictures of this size."""
+    pairs = shards.open_pairs(data)
+    return shards.open_reader(pairs, data, image_size=(size, size), tokenize=lengths, **options)
 
 
 def jpeg(number: int, size: tuple[int, int] = (40, 40)) -> bytes:

@@ -75,7 +75,7 @@ def test_scaling_in_the_decoder_gives_nearly_the_same_picture() -> None:
 def test_the_draws_follow_from_seed_and_place_alone(tmp_path: Path) -> None:
     faulty.plant(tmp_path / "train", per_shard=15)
     data = DataConfig(train=str(tmp_path / "train"), augment=STRONG, max_bad_share=0.9, workers=0)
-    reader = shards.open_reader(shards.open_pairs(data), data, image_size=(24, 24), tokenize=faulty.lengths)
+    reader = faulty.reader(data)
     torch.manual_seed(0)
     state = torch.get_rng_state()
     whole = list(islice(reader.batches(seed=1, batch_size=16), 6))

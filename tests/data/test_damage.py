@@ -27,8 +27,7 @@ def config(folder: Path, *, streamed: bool = True) -> DataConfig:
 
 
 def read(data: DataConfig, steps: int, **options: int) -> list[Batch]:
-    reader = shards.open_reader(shards.open_pairs(data), data, image_size=(24, 24), tokenize=faulty.lengths)
-    return list(islice(reader.batches(seed=1, batch_size=16, **options), steps))
+    return list(islice(faulty.reader(data).batches(seed=1, batch_size=16, **options), steps))
 
 
 def counted(batches: list[Batch], account: Damage) -> dict[str, int]:
@@ -105,7 +104,7 @@ def test_a_vanished_shard_and_one_that_was_changed_are_counted(planted: tuple[Pa
     folder, _ = planted
     data = config(folder)
     pairs = shards.open_pairs(data)
-    reader = shards.open_reader(pairs, data, image_size=(24, 24), tokenize=faulty.lengths)
+    reader = faulty.reader(data)
     (folder / "0.tar").unlink()
     write_tar(folder / "1.tar", [("a", {"jpg": faulty.jpeg(0), "txt": b"other 1"})])
     batches = list(islice(reader.batches(seed=1, batch_size=16), 3 * len(pairs) // 16 + 1))

@@ -13,7 +13,7 @@ import torch
 from tinyworld import TinyWorld
 
 from pgsbench.config.schema import DataConfig
-from pgsbench.data import damage, memory, shards, store
+from pgsbench.data import damage, memory, store
 from pgsbench.data.samples import Reader
 from pgsbench.data.tar import write_tar
 from pgsbench.errors import DataError
@@ -26,8 +26,7 @@ def own_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def opened(folder: Path, *, limit: float = 1.0, **options: Any) -> Reader:
     data = DataConfig(train=str(folder), augment=None, workers=0, memory_limit_gib=limit)
-    pairs = shards.open_pairs(data)
-    return shards.open_reader(pairs, data, image_size=(16, 16), tokenize=faulty.lengths, **options)
+    return faulty.reader(data, 16, **options)
 
 
 def test_pictures_are_decoded_once_and_kept(tiny: TinyWorld, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,13 +26,11 @@ STRONG = AugmentConfig(
 BATCH = 12
 
 
-def opened(data: DataConfig, size: int = 32) -> Reader:
-    return shards.open_reader(shards.open_pairs(data), data, image_size=(size, size), tokenize=faulty.lengths)
-
-
 def reader(tiny: TinyWorld, *, streamed: bool = False) -> Reader:
     limit = 1e-9 if streamed else 1.0
-    return opened(DataConfig(train=str(tiny.shards), augment=None, memory_limit_gib=limit, workers=0))
+    return faulty.reader(
+        DataConfig(train=str(tiny.shards), augment=None, memory_limit_gib=limit, workers=0), 32
+    )
 
 
 def take(source: Reader, count: int, **options: int) -> list[Batch]:
@@ -97,7 +95,7 @@ def read(data: DataConfig, steps: int, *, readers: int, start: int, part: slice)
         for number in range(readers):
             info = SimpleNamespace(id=number, num_workers=readers)
             patch.setattr(streaming, "get_worker_info", lambda info=info: info)
-            sources.append(iter(streaming._Source(opened(data, 16), 7, BATCH, start, part)))
+            sources.append(iter(streaming._Source(faulty.reader(data, 16), 7, BATCH, start, part)))
             firsts.append(next(sources[-1]))
         return [firsts[n] if n < readers else next(sources[n % readers]) for n in range(steps)]
 
@@ -107,7 +105,7 @@ def test_ranks_readers_and_resumes_see_one_order(
     mixed: DataConfig, world: int, readers: int, start: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(order, "BLOCK_SAMPLES", 20)
-    whole = take(opened(mixed, 16), 12, batch_size=BATCH)[start:]
+    whole = take(faulty.reader(mixed, 16), 12, batch_size=BATCH)[start:]
     slices = [rank_slice(BATCH, rank, world) for rank in range(world)]
     parts = [read(mixed, 5, readers=readers, start=start, part=part) for part in slices]
     for step in range(5):
@@ -120,8 +118,8 @@ def test_ranks_readers_and_resumes_see_one_order(
 
 def test_reader_processes_read_what_the_training_itself_would(mixed: DataConfig) -> None:
     options = {"batch_size": BATCH, "start_step": 4, "rank": 1, "world_size": 2}
-    ours = take(opened(mixed.model_copy(update={"workers": 2}), 16), 4, **options)
-    theirs = take(opened(mixed, 16), 4, **options)
+    ours = take(faulty.reader(mixed.model_copy(update={"workers": 2}), 16), 4, **options)
+    theirs = take(faulty.reader(mixed, 16), 4, **options)
     assert all(map(same, ours, theirs))
     assert [batch.faults for batch in ours] == [batch.faults for batch in theirs]
 
@@ -138,7 +136,7 @@ def test_pictures_of_another_size_are_scaled_and_cropped_with_their_objects(tmp_
     pixels, objects, _ = picture(3, size=48)
     parts = {"png": png(pixels[:32]), "objects.png": png(objects[:32]), "txt": b"x 1"}
     write_tar(tmp_path / "0.tar", [(str(key), parts) for key in range(8)])
-    (batch,) = take(opened(DataConfig(train=str(tmp_path), augment=None), size=16), 1)
+    (batch,) = take(faulty.reader(DataConfig(train=str(tmp_path), augment=None), size=16), 1)
     assert batch.images.shape == (8, 3, 16, 16)
     assert batch.objects is not None
     assert batch.objects.shape == (8, 16, 16)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import copy
-import io
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
+import evalsets
 import pytest
 import torch
-from PIL import Image
+from evalsets import picture
 
 from pgsbench.data import evalset
 from pgsbench.data.evalset import Pair
-from pgsbench.data.tar import EncodedImage
 from pgsbench.evaluation.embed import Encoder
 from pgsbench.models import clip
 from pgsbench.models.clip import Clip
@@ -63,34 +60,12 @@ def diverged(tiny: Clip) -> Clip:
 
 @pytest.fixture
 def encode(tiny: Clip) -> Encoder:
-    return encoder_of(tiny)
+    return Encoder(tiny, batch_size=16)
 
 
-def encoder_of(model: Clip, batch_size: int = 16) -> Encoder:
-    return Encoder(model, batch_size=batch_size)
-
-
-def picture(
-    seed: int, size: tuple[int, int] = (32, 32), kind: str = "png", mode: str = "RGB", tint: int | None = None
-) -> EncodedImage:
-    """A picture of coarse random blocks as an image file, those above bright in the channel `tint`."""
-    blocks = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
-    if tint is not None:
-        blocks[:2, :, tint] = 255
-    image = Image.fromarray(blocks).resize(size, Image.Resampling.BILINEAR).convert(mode)
-    file = io.BytesIO()
-    image.save(file, {"jpg": "JPEG"}.get(kind, kind.upper()))
-    return EncodedImage(file.getvalue(), kind)
-
-
-@pytest.fixture(scope="session")
-def make_picture() -> Callable[..., EncodedImage]:
-    return picture
-
-
-@pytest.fixture(scope="session")
-def make_encoder() -> Callable[..., Encoder]:
-    return encoder_of
+@pytest.fixture
+def suite(data: Path, tmp_path: Path) -> Path:
+    return evalsets.write_four(data, tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -6,18 +6,12 @@ import os
 import shutil
 from pathlib import Path
 
-import four_tasks
 import pytest
 import torch
-from four_tasks import run
+from evalsets import run
 
 from pgsbench.evaluation.cache import EmbeddingCache
 from pgsbench.models.clip import Clip
-
-
-@pytest.fixture
-def suite(data: Path, tmp_path: Path) -> Path:
-    return four_tasks.write(data, tmp_path)
 
 
 @pytest.mark.parametrize("byte", [b"\x00", b"\xff"])  # zeros, or NaN

@@ -1,23 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import torch
-from counting import counted
+from evalsets import counted, picture
 from torch import nn
 
-from pgsbench.data.tar import EncodedImage
 from pgsbench.evaluation.embed import Encoder
 from pgsbench.models.clip import Clip
 
-MakePicture = Callable[..., EncodedImage]
 
-
-def test_each_distinct_picture_is_encoded_once(
-    tiny: Clip, encode: Encoder, make_picture: MakePicture
-) -> None:
-    files = [make_picture(i % 5) for i in range(23)]
+def test_each_distinct_picture_is_encoded_once(tiny: Clip, encode: Encoder) -> None:
+    files = [picture(i % 5) for i in range(23)]
     with counted(tiny.model) as seen:
         first = encode.images((str(i), file) for i, file in enumerate(files))
         again = encode.images((str(i), file) for i, file in enumerate(reversed(files)))
@@ -44,13 +37,11 @@ def test_texts_that_the_model_cannot_tell_apart_are_one_text(tiny: Clip, encode:
 
 def test_batch_size_and_threads_do_not_matter(
     tiny: Clip,
-    make_encoder: Callable[..., Encoder],
-    make_picture: MakePicture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    files = [(str(i), make_picture(i)) for i in range(11)]
+    files = [(str(i), picture(i)) for i in range(11)]
     texts = [f"picture {i}" for i in range(11)]
-    one, many = make_encoder(tiny, batch_size=64), make_encoder(tiny, batch_size=2)
+    one, many = Encoder(tiny, batch_size=64), Encoder(tiny, batch_size=2)
     expected = one.images(files), one.texts(texts)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
 
@@ -58,19 +49,17 @@ def test_batch_size_and_threads_do_not_matter(
     torch.testing.assert_close(many.texts(texts), expected[1], atol=1e-6, rtol=0)
 
 
-def test_texts_of_about_one_length_share_a_batch(
-    tiny: Clip, make_encoder: Callable[..., Encoder], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_texts_of_about_one_length_share_a_batch(tiny: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"a {'very ' * (7 * i % 11)}small cat {i}" for i in range(11)]
-    whole = [make_encoder(tiny, batch_size=1).texts([text]) for text in texts]
+    whole = [Encoder(tiny, batch_size=1).texts([text]) for text in texts]
     ids = tiny.tokenize(texts)
     lengths = sorted((ids.argmax(dim=1) + 1).tolist())
     seen: list[int] = []
     hook = tiny.model.transformer.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[1]))
     try:
-        found = make_encoder(tiny, batch_size=4).texts(texts)
+        found = Encoder(tiny, batch_size=4).texts(texts)
         monkeypatch.setattr("pgsbench.evaluation.embed.ROWS_A_FILE", 3)
-        in_small_blocks = make_encoder(tiny, batch_size=4).texts(texts)
+        in_small_blocks = Encoder(tiny, batch_size=4).texts(texts)
     finally:
         hook.remove()
 
@@ -79,17 +68,15 @@ def test_texts_of_about_one_length_share_a_batch(
     assert seen[:3] == [lengths[3], lengths[7], lengths[10]]
 
 
-def test_nothing_is_masked_and_the_mode_is_restored(
-    tiny: Clip, make_encoder: Callable[..., Encoder], make_picture: MakePicture
-) -> None:
+def test_nothing_is_masked_and_the_mode_is_restored(tiny: Clip) -> None:
     model = tiny.model.eval()
-    files = [(str(i), make_picture(i)) for i in range(4)]
-    expected = make_encoder(tiny).images(files)
+    files = [(str(i), picture(i)) for i in range(4)]
+    expected = Encoder(tiny).images(files)
     model.train()
     asleep = model.visual.ln_post.eval()
     model.visual.patch_dropout = nn.Dropout(0.9)
     try:
-        found = make_encoder(tiny).images(files)
+        found = Encoder(tiny).images(files)
         assert model.training
         assert model.visual.patch_dropout.training
         assert not asleep.training

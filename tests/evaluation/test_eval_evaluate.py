@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from counting import counted
+from evalsets import counted, write_four
 
 from pgsbench.data.evalset import read_split
 from pgsbench.errors import DataError, EvaluationError
@@ -22,17 +22,7 @@ from pgsbench.records.scores import Scores
 
 @pytest.fixture
 def suite(data: Path, tmp_path: Path) -> Suite:
-    path = tmp_path / "mine.yaml"
-    path.write_text(f"""
-name: mine
-version: 3
-tasks:
-  - {{name: my/six, data: {data}/classes, protocol: zero_shot, group: classes}}
-  - {{name: my/two, data: {data}/two, protocol: zero_shot, group: classes, metric: mean_per_class_recall}}
-  - {{name: my/find, data: {data}/retrieval, protocol: retrieval, group: retrieval, version: 2}}
-  - {{name: my/swap, data: {data}/pairs, protocol: compositional, group: p, subset: swap_att, chance: 0.4}}
-""")
-    return load_suite(path)
+    return load_suite(write_four(data, tmp_path / "suite"))
 
 
 def run(tiny: Clip, suite: Suite, out: Path, **more: Any) -> Scores:
@@ -60,10 +50,10 @@ def test_scores_as_json_and_as_a_table(tiny: Clip, suite: Suite, tmp_path: Path)
     assert list(primary) == ["my/six", "my/two", "my/find", "my/swap"]
     for score in content["scores"]:
         assert 0 <= score["low"] <= score["value"] <= score["high"] <= 1
-    assert list(content["groups"]) == ["classes", "retrieval", "p"]
-    assert content["groups"]["classes"]["n_tasks"] == 2
+    assert list(content["groups"]) == ["a", "b", "c"]
+    assert content["groups"]["a"]["n_tasks"] == 2
     expected = (primary["my/six"].value + primary["my/two"].value) / 2
-    assert content["groups"]["classes"]["value"] == pytest.approx(expected)
+    assert content["groups"]["a"]["value"] == pytest.approx(expected)
     with (tmp_path / "out/scores.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["value"]) for row in rows] == [score.value for score in report.scores]

@@ -8,10 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import four_tasks
 import pytest
-from counting import counted
-from four_tasks import run
+from evalsets import counted, run
 
 from pgsbench.errors import DataError, EvaluationError, Interrupted, RunError
 from pgsbench.evaluation import task_results
@@ -19,12 +17,6 @@ from pgsbench.evaluation.suite import load_suite
 from pgsbench.models.clip import Clip
 from pgsbench.records.scores import Scores
 from pgsbench.reporting import study_frames
-
-
-@pytest.fixture
-def suite(data: Path, tmp_path: Path) -> Path:
-    return four_tasks.write(data, tmp_path)
-
 
 # ------------------------------------------------------------------------------------- stop and progress
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import Mock
 
 import huggingface_hub
 import pytest
-from public_sets import classes, states, suite_of
+from evalsets import classes, picture, states, suite_of
 
 from pgsbench.data import fetch
-from pgsbench.data.tar import EncodedImage
 from pgsbench.errors import DataError
 from pgsbench.evaluation.availability import (
     MISSING,
@@ -25,8 +23,6 @@ from pgsbench.evaluation.availability import (
 from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.suite import Suite
 from pgsbench.models.clip import Clip
-
-MakePicture = Callable[..., EncodedImage]
 
 #: Two entries as they stand in SugarCrepe's files; numbers may have gaps.
 ENTRIES = {
@@ -135,14 +131,14 @@ def test_what_cannot_be_fetched_says_what_to_do(
 
 
 @pytest.fixture
-def servers(tmp_path: Path, make_picture: MakePicture, monkeypatch: pytest.MonkeyPatch) -> Path:
+def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """SugarCrepe's files and COCO's archive behind file:// addresses."""
     folder = tmp_path / "servers"
     folder.mkdir()
     (folder / "add_att.json").write_text(json.dumps(ENTRIES))
     with zipfile.ZipFile(folder / "val2017.zip", "w") as archive:
-        archive.writestr("val2017/a.jpg", make_picture(0, kind="jpg").data)
-        archive.writestr("val2017/b.jpg", make_picture(1, kind="jpg").data)
+        archive.writestr("val2017/a.jpg", picture(0, kind="jpg").data)
+        archive.writestr("val2017/b.jpg", picture(1, kind="jpg").data)
     monkeypatch.setattr(fetch, "SUGAR_CREPE_URL", f"{folder.as_uri()}/{{subset}}.json")
     monkeypatch.setattr(fetch, "COCO_URL", f"{folder.as_uri()}/val2017.zip")
     return folder

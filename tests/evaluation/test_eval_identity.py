@@ -8,26 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from evalsets import MINE
 
 from pgsbench.data import store
 from pgsbench.data.store import Dataset
 from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import load_suite
 
-PROTOCOL = """
-from dataclasses import dataclass
-from pgsbench.evaluation.protocols.zero_shot import ZeroShot
-@dataclass(frozen=True)
-class Mine(ZeroShot):
-    pass
-"""
-
 
 @pytest.fixture
 def suite(data: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "here"
     shutil.copytree(data / "two", folder / "sets" / "two")
-    (folder / "mine.py").write_text(PROTOCOL)
+    (folder / "mine.py").write_text(MINE)
     path = folder / "mine.yaml"
     path.write_text("""
 name: mine
@@ -52,7 +45,7 @@ def other_text(folder: Path) -> None:
 
 
 def other_code(folder: Path) -> None:
-    (folder / "mine.py").write_text(f"{PROTOCOL}# changed\n")
+    (folder / "mine.py").write_text(f"{MINE}# changed\n")
 
 
 def other_task(folder: Path) -> None:

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from evalsets import picture
 
 from pgsbench.data.tar import EncodedImage
 from pgsbench.errors import DataError
@@ -24,14 +24,12 @@ SQUARE = {"size": 32, "mean": (0.48, 0.46, 0.41), "std": (0.27, 0.26, 0.28), "in
     ],
 )
 @pytest.mark.parametrize(("kind", "mode"), [("png", "RGB"), ("jpg", "L"), ("png", "RGBA"), ("png", "P")])
-def test_bits_are_open_clips(
-    config: dict[str, Any], kind: str, mode: str, make_picture: Callable[..., EncodedImage]
-) -> None:
+def test_bits_are_open_clips(config: dict[str, Any], kind: str, mode: str) -> None:
     size = config["size"]
     own = (size, size) if isinstance(size, int) else (size[1], size[0])
     transform = eval_transform(config)
     for sizes in ([own, own], [own, (51, 37)], [(64, 64), (20, 30)]):
-        files = [make_picture(i, size, kind, mode) for i, size in enumerate(sizes)]
+        files = [picture(i, size, kind, mode) for i, size in enumerate(sizes)]
         expected = torch.stack([transform(decode("", file)) for file in files])
 
         batch = Preprocess(config)([("x", file) for file in files])
@@ -40,7 +38,7 @@ def test_bits_are_open_clips(
         assert batch.is_contiguous()
 
 
-def test_a_damaged_picture_is_named(make_picture: Callable[..., EncodedImage]) -> None:
-    cut = EncodedImage(make_picture(0).data[:60], "png")
+def test_a_damaged_picture_is_named() -> None:
+    cut = EncodedImage(picture(0).data[:60], "png")
     with pytest.raises(DataError, match="test: sample 0007: the picture cannot be decoded"):
         Preprocess(SQUARE)([("test: sample 0007", cut)])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from clip_benchmark.datasets.builder import dataset_collection, get_dataset_default_task
-from public_sets import classes, states, suite_of
+from evalsets import classes, states, suite_of
 
 from pgsbench.data import public
 from pgsbench.evaluation.availability import DAMAGED, MISSING, PRESENT, WRONG_SIZE, survey

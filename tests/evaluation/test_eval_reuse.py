@@ -10,15 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import four_tasks
 import numpy as np
 import pytest
 import torch
-from counting import NOTHING, counted
-from four_tasks import run
+from evalsets import MINE, NOTHING, counted, run
 
 from pgsbench.evaluation.evaluate import evaluate
-from pgsbench.evaluation.protocols.retrieval import Retrieval
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.evaluation.task_results import are_whole
 from pgsbench.models.clip import Clip
@@ -26,21 +23,6 @@ from pgsbench.models.clip import Clip
 FOUR = ("my/six", "my/two", "my/find", "my/swap")
 #: All but the task that the changes below concern.
 OTHERS = ("my/six", "my/find", "my/swap")
-CODE = """
-from dataclasses import dataclass
-from pgsbench.evaluation.protocols.zero_shot import ZeroShot
-@dataclass(frozen=True)
-class Mine(ZeroShot):
-    pass
-@dataclass(frozen=True)
-class Yours(ZeroShot):
-    pass
-"""
-
-
-@pytest.fixture
-def suite(data: Path, tmp_path: Path) -> Path:
-    return four_tasks.write(data, tmp_path)
 
 
 def files(out: Path) -> dict[str, bytes]:
@@ -60,21 +42,6 @@ def test_a_second_call_reuses_every_task_and_writes_the_same(tiny: Clip, suite: 
     assert files(suite.parent / "again").keys() == before.keys()
     again = files(suite.parent / "again")
     assert all(again[name] == content for name, content in before.items() if name != "scores.json")
-
-
-def test_a_killed_evaluation_goes_on(tiny: Clip, suite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Retrieval, "measure", killed)
-        with pytest.raises(KeyboardInterrupt):
-            run(tiny, suite)
-    assert not (suite.parent / "out" / "scores.json").exists()
-    continued = run(tiny, suite)
-    assert continued.reused == ("my/six", "my/two")
-    whole = run(tiny, suite, out=suite.parent / "whole")
-    assert (continued.scores, continued.groups) == (whole.scores, whole.groups)
 
 
 @pytest.mark.parametrize(
@@ -193,12 +160,12 @@ def test_of_a_protocol_fields_and_code_count_and_not_which_metric_stands_for_it(
     suite.write_text(text.replace("protocol: retrieval", "protocol: retrieval, recall_at: [5, 7]"))
     assert run(tiny, suite).reused == ("my/six", "my/two", "my/swap")
 
-    (suite.parent / "mine.py").write_text(CODE)
+    (suite.parent / "mine.py").write_text(MINE)
     task = "name: x\ntasks: [{name: a, data: data/two, protocol: 'mine.py:NAME', group: g, metric: acc1}]"
     for name, reused in (("Mine", ()), ("Mine", ("a",)), ("Yours", ())):
         suite.write_text(task.replace("NAME", name))
         assert run(tiny, suite).reused == reused
-    (suite.parent / "mine.py").write_text(f"{CODE}# changed\n")
+    (suite.parent / "mine.py").write_text(f"{MINE}# changed\n")
     assert run(tiny, suite).reused == ()
 
 

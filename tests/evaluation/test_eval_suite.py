@@ -6,6 +6,7 @@ from pathlib import Path
 
 import clip_benchmark
 import pytest
+from evalsets import suite_of, write_suite
 
 from pgsbench.errors import ConfigError, DataError, UserError
 from pgsbench.evaluation import suite as suites
@@ -17,13 +18,6 @@ from pgsbench.evaluation.protocols.winoground import Winoground
 from pgsbench.evaluation.protocols.zero_shot import ZeroShot
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.evaluation.task_data import locate
-
-
-def write(folder: Path, *tasks: str, head: str = "name: mine") -> Path:
-    path = folder / "mine.yaml"
-    path.write_text(f"{head}\ntasks:\n" + "".join(f"  - {task}\n" for task in tasks))
-    return path
-
 
 #: Suite -> tasks in each group.
 PUBLIC = {
@@ -74,14 +68,10 @@ def test_chance_is_one_over_the_number_of_classes_that_clip_benchmark_names() ->
 
 def test_a_file_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SETS", "/big/disk")
-    suite = load_suite(
-        write(
-            tmp_path,
-            "{name: a, data: sets/a, protocol: retrieval, group: g, "
-            "recall_at: [3], metric: text_recall_at_3}",
-            "{name: b, data: $SETS/b, protocol: compositional, group: g, "
-            "subset: s, chance: 0.25, version: 2}",
-        )
+    suite = suite_of(
+        tmp_path,
+        "{name: a, data: sets/a, protocol: retrieval, group: g, recall_at: [3], metric: text_recall_at_3}",
+        "{name: b, data: $SETS/b, protocol: compositional, group: g, subset: s, chance: 0.25, version: 2}",
     )
     first, second = suite.tasks
     assert first.protocol == Retrieval(recall_at=(3,))
@@ -127,14 +117,14 @@ def test_a_mistake_says_where_and_what(task: str, match: str, tmp_path: Path) ->
     )
     basics = {"name": "a", "data": "x", "group": "g"}
     more = "".join(f", {key}: {value}" for key, value in basics.items() if f"{key}: " not in task)
-    path = write(tmp_path, f"{{{task}{more}}}")
+    path = write_suite(tmp_path, f"{{{task}{more}}}")
     with pytest.raises(UserError, match=match) as error:
         load_suite(path)
     assert str(error.value).startswith(f"{path}:3: tasks.0")
 
 
 def test_all_mistakes_at_once(tmp_path: Path) -> None:
-    path = write(
+    path = write_suite(
         tmp_path,
         "{name: a/b, data: x, protocol: zero_shot, group: g}",
         "{name: a__b, data: x, protocol: zero_shot, group: g}",
@@ -168,15 +158,13 @@ def test_everything_that_is_missing_is_named_at_once(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGSBENCH_DATA", str(tmp_path / "none"))
-    suite = load_suite(
-        write(
-            tmp_path,
-            f"{{name: there, data: {data}/classes, protocol: zero_shot, group: g}}",
-            f"{{name: other, data: {data}/classes, protocol: retrieval, group: g}}",
-            "{name: gone, data: gone, protocol: zero_shot, group: g}",
-            '{name: shape, data: "scenes:shape", protocol: zero_shot, group: g}',
-            '{name: count, data: "scenes:count", protocol: zero_shot, group: g}',
-        )
+    suite = suite_of(
+        tmp_path,
+        f"{{name: there, data: {data}/classes, protocol: zero_shot, group: g}}",
+        f"{{name: other, data: {data}/classes, protocol: retrieval, group: g}}",
+        "{name: gone, data: gone, protocol: zero_shot, group: g}",
+        '{name: shape, data: "scenes:shape", protocol: zero_shot, group: g}',
+        '{name: count, data: "scenes:count", protocol: zero_shot, group: g}',
     )
     with pytest.raises(DataError) as error:
         locate(suite)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from evalsets import picture
 from sklearn.linear_model import LogisticRegression
 from torch.utils.data import DataLoader
 
@@ -24,17 +25,14 @@ NUM_TRAIN, NUM_TEST = 60, 30
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, make_picture) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Coarse random blocks: half of the pictures carry their class in a stripe, so a probe is neither blind
     nor perfect."""
     path = tmp_path_factory.mktemp("probe") / "set"
     for split, start, count in (("train", 0, NUM_TRAIN), ("test", 1000, NUM_TEST)):
         evalset.write_classification(
             path,
-            [
-                (f"{i:03}", make_picture(start + i, tint=i % 3 if i % 2 else None), i % 3)
-                for i in range(count)
-            ],
+            [(f"{i:03}", picture(start + i, tint=i % 3 if i % 2 else None), i % 3) for i in range(count)],
             classnames=CLASSES,
             templates=["a {c} picture"],
             split=split,

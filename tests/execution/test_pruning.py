@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -90,7 +91,7 @@ def write_probe(run: RunDir, prober: Prober, share: float, right: int, fingerpri
     np.savez(folder / "colour.npz", values=values, items=np.array([f"i{k}" for k in range(20)]))
     mean = right / 20
     score = Score("tiny/colour", "classification", "zero_shot", "acc1", mean, 20, mean, mean, 0.3, True)
-    score = Score(**{**score.to_json(), "per_sample": "colour.npz"})
+    score = replace(score, per_sample="colour.npz")
     groups = {"classification": GroupMean(mean, mean, mean, 1, 0.3)}
     scores = Scores("tiny", 1, fingerprint, "", None, (score,), groups, 0, 0, {}, (), {}, {}, {}, {})
     scores.write(folder)

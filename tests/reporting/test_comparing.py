@@ -9,8 +9,7 @@ import pytest
 from fabricated import Arm, _spec, write_runs
 
 from pgsbench.errors import ConfigError, StudyError
-from pgsbench.records.margin import Margin
-from pgsbench.records.study_record import StudyRecord
+from pgsbench.records.study_record import Margin, StudyRecord
 from pgsbench.reporting.decision.forecast import power_table
 from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.results import Results

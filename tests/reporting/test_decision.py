@@ -10,8 +10,7 @@ from fabricated import Arm
 from scipy import stats
 
 from pgsbench.errors import ConfigError
-from pgsbench.records.margin import Margin
-from pgsbench.records.study_record import DecisionPlan, StudyRecord
+from pgsbench.records.study_record import DecisionPlan, Margin, StudyRecord
 from pgsbench.reporting.decision.comparisons import decisions
 from pgsbench.reporting.decision.decide import decide, looks_of, outcomes, shares
 from pgsbench.reporting.decision.forecast import Forecast

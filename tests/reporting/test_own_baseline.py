@@ -14,7 +14,7 @@ from pgsbench.reporting.statistics.intervals import difference
 from pgsbench.reporting.statistics.paired_values import PairedValues
 from pgsbench.reporting.statistics.task_values import TaskValues
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.study.compared import check_baselines
+from pgsbench.study.objective import check_baselines
 
 TAU = "strategy.tau"
 POINTS = [("pgs", Arm(k, params={TAU: k / 10})) for k in (1, 2)]

@@ -10,7 +10,7 @@ import pytest
 from fabricated import GPU, Arm, write_runs
 from scipy import stats
 
-from pgsbench.records.margin import Margin
+from pgsbench.records.study_record import Margin
 from pgsbench.reporting import recipe_spread
 from pgsbench.reporting.decision.decide import decide
 from pgsbench.reporting.results import Results

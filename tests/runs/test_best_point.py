@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from written import write_study
+from made_study import write_study
 
 from pgsbench.errors import StudyError
 from pgsbench.reporting.results import Results

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from written import write_study
+from made_study import write_study
 
 HEAVY = {"torch", "pandas", "numpy", "open_clip", "ruamel", "mlflow", "optuna", "rich"}
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from made_study import spec_of, write_run, write_study
 from tinyworld import TinyWorld
-from written import spec_of, write_run, write_study
 
 import pgsbench
 from pgsbench.errors import ModelError, RunError

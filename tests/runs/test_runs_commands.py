@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from written import write_study
+from made_study import write_study
 
 from pgsbench.cli import main
 from pgsbench.doctor import machine

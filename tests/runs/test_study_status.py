@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from written import spec_of, write_study
+from made_study import spec_of, write_study
 
 from pgsbench.config.search import SearchConfig
 from pgsbench.disk import held

@@ -5,24 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from study_files import complaint, load
 
 from pgsbench.config.schema import StudyConfig, arm_name
 from pgsbench.config.yaml_text import parse_yaml
-from pgsbench.errors import ConfigError
 from pgsbench.study.open import open_study_file
-from pgsbench.study.study_file import StudyFile
-
-
-def load(tmp_path: Path, text: str, *overrides: str) -> StudyFile:
-    path = tmp_path / "study.yaml"
-    path.write_text(text)
-    return open_study_file(path, overrides=overrides)
-
-
-def complaint(tmp_path: Path, text: str, *overrides: str) -> str:
-    with pytest.raises(ConfigError) as caught:
-        load(tmp_path, text, *overrides)
-    return str(caught.value)
 
 
 def test_yaml_has_the_meaning_of_version_1_2() -> None:

@@ -25,14 +25,22 @@ from pgsbench.training.optim import first_unmasked_step
 ARMS = "{none: {strategy: none}, flip: {strategy: flip}, views: {strategy: {name: flip, views: 2}}}"
 
 
-def specs(tiny: TinyWorld, tmp_path: Path, budget: str, *, training: str = "batch_size: 4") -> list[RunSpec]:
-    path = tmp_path / "study.yaml"
+def write(tiny: TinyWorld, folder: Path, budget: str, *, training: str = "batch_size: 4") -> Path:
+    path = folder / "timed.yaml"
     path.write_text(
         f"data: {{train: {tiny.shards}}}\nmodel: tiny-vit\nstrategy: {{name: pgs, mask_ratio: 0.5}}\n"
-        f"training: {{{training}}}\nbudget: {budget}\narms: {ARMS}\n"
+        f"training: {{{training}}}\nbudget: {budget}\narms: {ARMS}\nevaluation: {{suite: '{tiny.suite}'}}\n"
     )
-    study = open_study_file(path)
+    return path
+
+
+def specs(tiny: TinyWorld, tmp_path: Path, budget: str, **more: str) -> list[RunSpec]:
+    study = open_study_file(write(tiny, tmp_path, budget, **more))
     return Planner(study).specs(study.config.arm_names)
+
+
+def in_seconds(tiny: TinyWorld, tmp_path: Path) -> Path:
+    return write(tiny, tmp_path, "{equal: seconds, amount: 8}")
 
 
 def spent(spec: RunSpec, steps: int) -> float:
@@ -65,16 +73,6 @@ def test_every_arm_gets_the_steps_that_the_budget_pays_for(
 def test_a_budget_of_samples_is_as_many_pairs_for_every_arm(tiny: TinyWorld, tmp_path: Path) -> None:
     found = specs(tiny, tmp_path, "{equal: samples, amount: 99}")
     assert {spec.config.training.samples for spec in found} == {96}  # whole steps of four
-
-
-def in_seconds(tiny: TinyWorld, tmp_path: Path) -> Path:
-    path = tmp_path / "timed.yaml"
-    path.write_text(
-        f"data: {{train: {tiny.shards}}}\nmodel: tiny-vit\nstrategy: {{name: pgs, mask_ratio: 0.5}}\n"
-        f"training: {{batch_size: 4}}\nbudget: {{equal: seconds, amount: 8}}\narms: {ARMS}\n"
-        f"evaluation: {{suite: '{tiny.suite}'}}\n"
-    )
-    return path
 
 
 @pytest.fixture
@@ -157,7 +155,7 @@ def test_a_budget_of_no_step_or_of_endless_ones_is_refused(
     assert caught.value.where == "budget.amount"
     assert way_out in caught.value.way_out
     with pytest.raises(ConfigError, match=said):
-        open_study_file(tmp_path / "study.yaml").resolved()
+        open_study_file(tmp_path / "timed.yaml").resolved()
 
 
 def test_seconds_need_a_place_where_they_are_timed(tiny: TinyWorld, tmp_path: Path) -> None:

@@ -115,16 +115,6 @@ def test_the_record_grows_and_drops_what_is_trained_otherwise_now(tiny: TinyWorl
     assert enter(["flip"], *mine, "evaluation.batch_size=8") == ["flip"]
 
 
-def test_the_record_starts_anew_when_the_base_changes(tiny: TinyWorld, tmp_path: Path) -> None:
-    study = open_study_file(tiny.study)
-    for arm in ("pgs", "flip", "pgs"):
-        folder_of(study, tmp_path).add(specs(study, [arm]))
-    assert arms_entered(tmp_path) == ["pgs", "flip"]
-    changed = open_study_file(tiny.study, overrides=["training.samples=160"])
-    folder_of(changed, tmp_path).add(specs(changed, ["none"]))
-    assert arms_entered(tmp_path) == ["none"]
-
-
 def test_runs_of_other_numerics_stay_in_the_record_and_are_seen_to_differ(
     tiny: TinyWorld, tmp_path: Path
 ) -> None:
@@ -150,27 +140,23 @@ def test_a_run_that_another_command_made_meanwhile_is_named_where_it_lies(
     assert entered == [elsewhere.path, tmp_path / runs[1].folder, elsewhere.path]
 
 
-def test_shards_with_other_captions_and_the_same_sizes_are_another_run(
-    tiny: TinyWorld, tmp_path: Path
-) -> None:
-    shutil.copytree(tiny.shards, tmp_path / "train")
-    changed = [f"data.train={tmp_path}/train", "search=null"]
-    (before,) = specs(open_study_file(tiny.study, overrides=changed), ["none"])
-    shard = tmp_path / "train" / "00001.tar"
+def test_shards_are_known_by_what_they_hold_and_not_by_name_or_size(tiny: TinyWorld, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(tiny.shards, moved)
+    for path in moved.iterdir():
+        path.rename(path.with_name(f"x{path.name}"))
+
+    def run_id(folder: Path) -> str:
+        study = open_study_file(tiny.study, overrides=[f"data.train={folder}", "search=null"])
+        return specs(study, ["none"])[0].id
+
+    before = run_id(moved)
+    assert before == run_id(tiny.shards)
+    shard = moved / "x00001.tar"
     content = shard.read_bytes()
     shard.write_bytes(content.replace(b"square", b"sphere"))
     assert len(content) == shard.stat().st_size
-    (after,) = specs(open_study_file(tiny.study, overrides=changed), ["none"])
-    assert after.id != before.id
-
-
-def test_the_same_shards_under_other_names_are_the_same_run(tiny: TinyWorld, tmp_path: Path) -> None:
-    shutil.copytree(tiny.shards, tmp_path / "moved")
-    for path in (tmp_path / "moved").iterdir():
-        path.rename(path.with_name(f"x{path.name}"))
-    (here,) = specs(open_study_file(tiny.study), ["none"])
-    (there,) = specs(open_study_file(tiny.study, overrides=[f"data.train={tmp_path}/moved"]), ["none"])
-    assert here.id == there.id
+    assert run_id(moved) != before
 
 
 def test_only_what_decides_pixels_and_order_makes_another_run(tiny: TinyWorld) -> None:

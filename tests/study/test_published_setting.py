@@ -5,18 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from study_files import load
 
 from pgsbench import open_study
 from pgsbench.cli.app import app
-from pgsbench.study.open import open_by_name, open_study_file
+from pgsbench.study.open import open_by_name
 from pgsbench.study.published import compare_with_published
 from pgsbench.study.study_file import StudyFile
-
-
-def study(tmp_path: Path, text: str) -> StudyFile:
-    path = tmp_path / "mine.yaml"
-    path.write_text(text)
-    return open_study_file(path)
 
 
 def deviating(file: StudyFile) -> dict[str, tuple[object, object, tuple[str, ...], str | None]]:
@@ -60,7 +55,7 @@ def test_what_is_changed_is_a_deviation_that_nobody_has_explained(
 
 
 def test_an_arm_is_compared_with_the_nearest_method_of_its_strategy(tmp_path: Path) -> None:
-    file = study(
+    file = load(
         tmp_path,
         "strategy: {name: pgs, mask_ratio: 0.3, max_ratio: 0.6}\n"
         "arms:\n"

@@ -5,20 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from pgsbench.errors import UserError
-from pgsbench.study.open import open_study_file
+from study_files import complaint, load
+from tinyworld import HALF
 
 # A text that grows while it is read would be read for minutes or for ever.
 pytestmark = pytest.mark.timeout(120)
-
-
-def complaint(tmp_path: Path, text: str, *overrides: str) -> str:
-    path = tmp_path / "study.yaml"
-    path.write_text(text)
-    with pytest.raises(UserError) as caught:
-        open_study_file(path, overrides=overrides)
-    return str(caught.value).replace(f"{path}:", "")
 
 
 def test_mistakes_of_all_kinds_are_named_in_one_pass(tmp_path: Path) -> None:
@@ -52,9 +43,10 @@ def test_a_warm_up_ends_within_the_training(tmp_path: Path) -> None:
     assert "2: arms.a.training.warmup_steps: the warm-up is longer than the training, which has 10" in text
     search = "search: {space: {training.samples: [64, 640]}}\ntraining: {warmup_steps: 5}"
     assert "the warm-up is longer than the training" in complaint(tmp_path, search)
-    path = tmp_path / "study.yaml"
-    path.write_text("training: {samples: 640, warmup_steps: 10}\narms: {a: {training: {warmup_steps: null}}}")
-    config = open_study_file(path).run_config("a", {}, 0).training
+    study = load(
+        tmp_path, "training: {samples: 640, warmup_steps: 10}\narms: {a: {training: {warmup_steps: null}}}"
+    )
+    config = study.run_config("a", {}, 0).training
     assert (config.warmup_steps, config.num_warmup_steps) == (None, 0)
 
 
@@ -136,21 +128,6 @@ def test_what_is_wrong_with_a_searched_path_is_told_once(tmp_path: Path, given: 
     assert "problems" not in text
 
 
-STRATEGY = """
-from dataclasses import dataclass
-from typing import ClassVar
-from pgsbench.masking.base import keep_all
-
-@dataclass(frozen=True)
-class Mine:
-    mask_ratio: float = 0.5
-    needs: ClassVar[frozenset] = frozenset()
-
-    def select(self, view, *, draws):
-        return keep_all(view)
-"""
-
-
 @pytest.mark.parametrize(
     ("more", "said"),
     [
@@ -160,8 +137,8 @@ class Mine:
     ],
 )
 def test_a_strategy_that_raises_is_named_with_the_cause(tmp_path: Path, more: str, said: str) -> None:
-    (tmp_path / "mine.py").write_text(STRATEGY + more)
-    text = complaint(tmp_path, "arms: {mine: {strategy: mine.py:Mine}}")
+    (tmp_path / "mine.py").write_text(HALF + more)
+    text = complaint(tmp_path, "arms: {mine: {strategy: mine.py:Half}}")
     assert said in text
     assert "arms.mine.strategy" in text
     assert "mine.py" in text

@@ -1,20 +1,14 @@
-"""Fixtures of the tracking tests: studies on disk, stores without the seconds that their tables take."""
+"""Fixtures of the tracking tests: stores without the seconds that their tables take."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fake_study import MakeStudy, write_fake_study
+from made_study import NewStore
 
 from pgsbench.tracking.mlflow_store import Store
-
-
-@pytest.fixture
-def make_study() -> MakeStudy:
-    return write_fake_study
 
 
 @pytest.fixture(scope="session")
@@ -26,9 +20,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def new_store(empty_store: Path, tmp_path: Path) -> Callable[[str], str]:
-    """Return a function that makes a new MLflow store and returns its tracking URI."""
-
+def new_store(empty_store: Path, tmp_path: Path) -> NewStore:
     def new(name: str) -> str:
         database = tmp_path / name / "mlflow.db"
         database.parent.mkdir()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_study import TASKS, MakeStudy, Seen, fake_line, finish, write_verdict
+from made_study import TASKS, NewStore, Seen, fake_line, finish, write_fake_study, write_verdict
 
 from pgsbench.tracking import mlflow_text
 from pgsbench.tracking.mirror import Mirror
@@ -17,13 +16,9 @@ from pgsbench.tracking.mlflow_arms import curve_points
 from pgsbench.tracking.mlflow_text import MAX_KEYS, MAX_POINTS
 from pgsbench.tracking.rundir import RunDir
 
-NewStore = Callable[[str], str]
 
-
-def test_a_study_is_one_parent_and_its_runs(
-    tmp_path: Path, make_study: MakeStudy, new_store: NewStore
-) -> None:
-    folder, uri = make_study(tmp_path), new_store("store")
+def test_a_study_is_one_parent_and_its_runs(tmp_path: Path, new_store: NewStore) -> None:
+    folder, uri = write_fake_study(tmp_path), new_store("store")
     report = tmp_path / "report"
     (report / "figures").mkdir(parents=True)
     (report / "report.md").write_text("# Report")
@@ -54,9 +49,9 @@ def test_a_study_is_one_parent_and_its_runs(
 
 
 def test_a_verdict_brings_a_run_for_each_arm_with_its_seeds_below(
-    tmp_path: Path, make_study: MakeStudy, new_store: NewStore
+    tmp_path: Path, new_store: NewStore
 ) -> None:
-    folder, uri = make_study(tmp_path), new_store("store")
+    folder, uri = write_fake_study(tmp_path), new_store("store")
     report = write_verdict(tmp_path / "report", ["none", "flip-0.5", "pgs"])
     mirror = Mirror(uri)
     assert mirror.sync_study(folder, report_folder=report).problem == ""
@@ -84,8 +79,8 @@ def test_the_curve_of_an_arm_is_the_mean_with_bounds() -> None:
     assert ("train/loss_low", 1) not in {(name, s) for name, _, _, s in curve_points(seeds[:1])}
 
 
-def test_feeding_again_changes_nothing(tmp_path: Path, make_study: MakeStudy, new_store: NewStore) -> None:
-    folder, uri = make_study(tmp_path), new_store("store")
+def test_feeding_again_changes_nothing(tmp_path: Path, new_store: NewStore) -> None:
+    folder, uri = write_fake_study(tmp_path), new_store("store")
     mirror = Mirror(uri)
     mirror.sync_study(folder)
     before = Seen(uri).everything()
@@ -95,10 +90,8 @@ def test_feeding_again_changes_nothing(tmp_path: Path, make_study: MakeStudy, ne
     assert Seen(uri).everything() == before
 
 
-def test_a_run_fed_while_it_trains_ends_up_the_same(
-    tmp_path: Path, make_study: MakeStudy, new_store: NewStore
-) -> None:
-    folder, live, late = make_study(tmp_path, steps=0, done=False), new_store("live"), new_store("late")
+def test_a_run_fed_while_it_trains_ends_up_the_same(tmp_path: Path, new_store: NewStore) -> None:
+    folder, live, late = write_fake_study(tmp_path, steps=0, done=False), new_store("live"), new_store("late")
     run = RunDir(next(folder.glob("pgs-*")))
     mirror = Mirror(live)
     with run.claim():
@@ -113,10 +106,8 @@ def test_a_run_fed_while_it_trains_ends_up_the_same(
     assert Seen(live).everything()["pgs s0"] == Seen(late).everything()["pgs s0"]
 
 
-def test_a_killed_run_is_repaired_and_can_go_on(
-    tmp_path: Path, make_study: MakeStudy, new_store: NewStore
-) -> None:
-    folder, uri = make_study(tmp_path, steps=50, done=False), new_store("store")
+def test_a_killed_run_is_repaired_and_can_go_on(tmp_path: Path, new_store: NewStore) -> None:
+    folder, uri = write_fake_study(tmp_path, steps=50, done=False), new_store("store")
     run = RunDir(next(folder.glob("pgs-*")))
     with run.claim():
         Mirror(uri).sync_study(folder, running=True)
@@ -140,9 +131,9 @@ def test_a_killed_run_is_repaired_and_can_go_on(
 
 
 def test_a_run_that_ends_while_it_is_fed_was_not_killed(
-    tmp_path: Path, make_study: MakeStudy, new_store: NewStore, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, new_store: NewStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, uri = make_study(tmp_path, steps=2, done=False), new_store("store")
+    folder, uri = write_fake_study(tmp_path, steps=2, done=False), new_store("store")
     run, claim = RunDir(next(folder.glob("pgs-*"))), ExitStack()
     claim.enter_context(run.claim())
     thin, calls = mlflow_text.thin, []
@@ -162,10 +153,8 @@ def test_a_run_that_ends_while_it_is_fed_was_not_killed(
     assert Seen(uri).runs["pgs s0"].info.status == "FINISHED"
 
 
-def test_a_server_that_is_gone_costs_nothing_and_no_password_is_told(
-    tmp_path: Path, make_study: MakeStudy
-) -> None:
-    folder = make_study(tmp_path, steps=2)
+def test_a_server_that_is_gone_costs_nothing_and_no_password_is_told(tmp_path: Path) -> None:
+    folder = write_fake_study(tmp_path, steps=2)
     mirror, started = Mirror("http://me:secret@127.0.0.1:9"), time.monotonic()
     problem = mirror.sync_study(folder).problem
     assert "http://me:***@127.0.0.1:9: the MLflow server does not answer" in problem

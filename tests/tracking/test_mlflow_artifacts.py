@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fake_study import MakeStudy
+from made_study import NewStore, write_fake_study
 from mlflow import MlflowClient
 
 from pgsbench.errors import RunError
 from pgsbench.tracking import mlflow_artifacts
 from pgsbench.tracking.mirror import Mirror
 from pgsbench.tracking.rundir import all_runs
-
-NewStore = Callable[[str], str]
 
 
 @pytest.fixture
@@ -52,10 +49,8 @@ def test_scores_go_to_a_run(store: tuple[str, str], tmp_path: Path) -> None:
         mlflow_artifacts.log_scores("0" * 32, "mine", {"a": 0.5}, tmp_path, tracking_uri=uri)
 
 
-def test_the_run_that_mirrors_a_run_directory(
-    make_study: MakeStudy, new_store: NewStore, tmp_path: Path
-) -> None:
-    folder = make_study(tmp_path / "runs")
+def test_the_run_that_mirrors_a_run_directory(new_store: NewStore, tmp_path: Path) -> None:
+    folder = write_fake_study(tmp_path / "runs")
     uri = new_store("store")
     run = next(run for run in all_runs(folder.parent) if run.is_done)
     with pytest.raises(RunError, match=r"(?s)no run that mirrors.*pgsbench sync"):

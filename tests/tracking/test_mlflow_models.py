@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_study import MakeStudy, Seen, write_verdict
+from made_study import NewStore, Seen, write_fake_study, write_verdict
 from tinyworld import picture, png
 
 from pgsbench.errors import EvaluationError
@@ -20,15 +19,14 @@ from pgsbench.records.verdict_record import ScoreInterval, VerdictRecord
 from pgsbench.tracking import mlflow_artifacts
 from pgsbench.tracking.mirror import Mirror
 
-NewStore = Callable[[str], str]
 LABELS = ["none", "flip-0.5", "pgs"]
 
 
 def test_the_best_checkpoint_is_a_version_with_the_verdict(
-    tmp_path: Path, make_study: MakeStudy, new_store: NewStore, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, new_store: NewStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    folder, uri = make_study(tmp_path, steps=1, num_seeds=2), new_store("store")
+    folder, uri = write_fake_study(tmp_path, steps=1, num_seeds=2), new_store("store")
     report = write_verdict(tmp_path / "report", LABELS)
     verdict = VerdictRecord.read(report)
     assert verdict is not None
@@ -74,12 +72,12 @@ def test_a_checkpoint_embeds_pictures_and_texts(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # MLflow warns of its own types
 def test_mlflow_loads_the_newest_version(
-    tmp_path: Path, make_study: MakeStudy, new_store: NewStore, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, new_store: NewStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import mlflow
     import pandas as pd
 
-    folder, uri = make_study(tmp_path, steps=1), new_store("store")
+    folder, uri = write_fake_study(tmp_path, steps=1), new_store("store")
     for path in folder.glob("*/checkpoints/model"):
         checkpoint.save(build("tiny-vit", seed=0), path)
     report = write_verdict(tmp_path / "report", LABELS)

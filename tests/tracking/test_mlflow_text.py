@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fake_study import (
-    MakeStudy,
+from made_scores import scores_of
+from made_study import (
     fake_line,
     fake_score,
-    fake_spec,
     fake_summary,
+    spec_of,
+    write_fake_study,
 )
-from made_scores import scores_of
 
 from pgsbench.records.scores import GroupMean
 from pgsbench.records.study_record import StudyRecord
@@ -59,7 +59,7 @@ def test_curves_are_thinned_alike_while_they_grow() -> None:
 def test_metrics_stay_within_the_limit_and_groups_come_first(tmp_path: Path) -> None:
     scores = [fake_score(f"set/{number}", "g", "acc1", 0.5, primary=number % 2 == 0) for number in range(300)]
     mean = GroupMean(0.6499999761581421, 0.6, 0.7, n_tasks=150, chance=0.1)
-    run = RunDir.create(tmp_path, fake_spec())
+    run = RunDir.create(tmp_path, spec_of())
     scores_of(scores, {"classification": mean}).write(run.path)
     run.write_summary(fake_summary())
     found = run_metrics(run, run.scores)
@@ -71,8 +71,8 @@ def test_metrics_stay_within_the_limit_and_groups_come_first(tmp_path: Path) -> 
     assert "score/set/1_acc1" not in found
 
 
-def test_arm_means_count_only_what_is_done(tmp_path: Path, make_study: MakeStudy) -> None:
-    folder = make_study(tmp_path, steps=1, num_seeds=2)
+def test_arm_means_count_only_what_is_done(tmp_path: Path) -> None:
+    folder = write_fake_study(tmp_path, steps=1, num_seeds=2)
     (next(folder.glob("pgs-s1-*")) / "DONE").unlink()
     record = StudyRecord.read(folder)
     runs = {run.directory: RunDir(folder.parent / run.directory) for run in record.runs}

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from subprocess import PIPE
 
 import pytest
-from fake_study import fake_scores, fake_spec, fake_summary
+from made_study import fake_scores, fake_summary, spec_of
 
 from pgsbench.errors import RunError
 from pgsbench.records.run_records import Environment
@@ -24,7 +19,7 @@ from pgsbench.tracking.rundir import RunDir, all_runs, find_runs
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunDir:
-    return RunDir.create(tmp_path, fake_spec())
+    return RunDir.create(tmp_path, spec_of())
 
 
 def test_not_a_number_becomes_null_and_a_damaged_file_is_named(run: RunDir) -> None:
@@ -38,18 +33,6 @@ def test_not_a_number_becomes_null_and_a_damaged_file_is_named(run: RunDir) -> N
         (run.path / f"{name}.json").write_text('{"loss": 1')
         with pytest.raises(RunError, match=rf"{name}\.json"):
             read()
-
-
-def test_resume_drops_later_and_torn_lines(run: RunDir) -> None:
-    for step in range(1, 6):
-        run.append_metrics({"step": step, "loss": 1.0 / step})
-    with (run.path / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 6, "lo')
-    assert [line["step"] for line in run.metrics()] == [1, 2, 3, 4, 5]
-    run.truncate_after(3)
-    run.append_metrics({"step": 4, "loss": float("nan")})
-    assert [line["step"] for line in run.metrics()] == [1, 2, 3, 4]
-    assert run.metrics()[-1]["loss"] is None
 
 
 def test_the_last_step_is_that_of_the_last_whole_line(run: RunDir) -> None:
@@ -69,15 +52,15 @@ def test_the_last_step_is_that_of_the_last_whole_line(run: RunDir) -> None:
 @pytest.mark.parametrize("damage", [b"\0" * 40, b'{"st', b"[]", b"{}", b"3", b"\xff", b'{"step": null}'])
 def test_a_damaged_line_is_passed_over_and_gone_after_resuming(run: RunDir, damage: bytes) -> None:
     file = run.path / "metrics.jsonl"
-    file.write_bytes(b'{"step": 1}\n' + damage + b'\n{"step": 3}\n' + damage)
-    assert run.metrics() == [{"step": 1}, {"step": 3}]
+    file.write_bytes(b'{"step": 1}\n' + damage + b'\n{"step": 3}\n{"step": 5}\n' + damage)
+    assert run.metrics() == [{"step": 1}, {"step": 3}, {"step": 5}]
     run.truncate_after(3)
-    run.append_metrics({"step": 4})
-    assert file.read_text() == '{"step": 1}\n{"step": 3}\n{"step": 4}\n'
+    run.append_metrics({"step": 4, "loss": float("nan")})
+    assert file.read_text() == '{"step": 1}\n{"step": 3}\n{"step": 4, "loss": null}\n'
 
 
 def test_find_runs_prefers_complete(tmp_path: Path) -> None:
-    spec, another = fake_spec(), fake_spec(seed=1)
+    spec, another = spec_of(), spec_of(seed=1)
     assert find_runs(tmp_path, [spec.id]) == {}
     first = RunDir.create(tmp_path, replace(spec, study="a"))
     second = RunDir.create(tmp_path, replace(spec, study="b"))
@@ -105,38 +88,6 @@ def test_claim_is_exclusive_and_names_its_holder(run: RunDir) -> None:
         pass
 
 
-#: Holds a claim.
-HOLD = """
-import sys
-from pathlib import Path
-from pgsbench.tracking.rundir import RunDir
-run = RunDir(Path(sys.argv[1]))
-with run.claim():
-    print("held", flush=True)
-    sys.stdin.readline()
-"""
-
-
-@contextmanager
-def held_elsewhere(run: RunDir) -> Iterator[subprocess.Popen[str]]:
-    """Give a process that holds the claim on a run."""
-    command = [sys.executable, "-c", HOLD, str(run.path)]
-    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
-        yield process
-        process.kill()
-
-
-def test_a_claim_ends_with_its_process(run: RunDir) -> None:
-    with held_elsewhere(run) as process:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert run.holder is None
-        with run.claim():
-            assert str(run.holder) == f"process {os.getpid()} on {socket.gethostname()}"
-
-
 def test_a_deleted_run_directory_is_not_made_anew_by_writing(run: RunDir) -> None:
     run.append_metrics({"step": 1})
     shutil.rmtree(run.path)
@@ -162,10 +113,10 @@ def test_a_directory_without_a_spec_never_counts(run: RunDir, tmp_path: Path) ->
 
 
 def test_labels_tell_values_apart_and_seeds_are_named() -> None:
-    assert fake_spec("pgs").label == "pgs"
+    assert spec_of("pgs").label == "pgs"
     params = {"strategy.mask_ratio": 0.5, "strategy.otn": True, "a.eps": 1e-6, "a.x": 3.0}
-    assert fake_spec("pgs", 1, params=params).name == "pgs mask_ratio=0.5 otn=True eps=1e-06 x=3 s1"
-    near = [fake_spec("pgs", params={"strategy.tau": tau}).label for tau in (0.1, 0.1000001, 0.1 + 1e-16)]
+    assert spec_of("pgs", 1, params=params).name == "pgs mask_ratio=0.5 otn=True eps=1e-06 x=3 s1"
+    near = [spec_of("pgs", params={"strategy.tau": tau}).label for tau in (0.1, 0.1000001, 0.1 + 1e-16)]
     assert len(set(near)) == 3
     assert near[1] == "pgs tau=0.1000001"
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_study import MakeStudy, Seen, fake_scores, write_verdict
+from made_study import Seen, fake_scores, write_fake_study, write_verdict
 
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.records.verdict_record import VerdictRecord
@@ -18,9 +18,9 @@ OWN = fake_scores().suite_fingerprint
 
 
 @pytest.fixture
-def shared(tmp_path: Path, make_study: MakeStudy) -> Path:
+def shared(tmp_path: Path) -> Path:
     """Return a study whose runs another one has tested since: what scores high here scores low there."""
-    folder = make_study(tmp_path, steps=1, num_seeds=2)
+    folder = write_fake_study(tmp_path, steps=1, num_seeds=2)
     plan_suite(folder, OWN)
     for planned in StudyRecord.read(folder).runs:
         run = RunDir(folder.parent / planned.directory)

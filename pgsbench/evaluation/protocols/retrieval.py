@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import ClassVar
 
@@ -106,27 +107,21 @@ class Retrieval:
         by_image = ranks_of_right(images, number, embedded, owner, num_nearest=NUM_NEAREST)
         items = [f"{key}#{i}" for key, count in zip(keys, texts_of, strict=True) for i in range(count)]
         units = [keys[i] for i in owner.tolist()]
-        for k in self.recall_at:
-            if k <= len(keys):
+        ways = (
+            ("image", by_text, items, units, image_notes, len(keys)),
+            ("text", by_image, keys, None, text_notes, len(texts)),
+        )
+        for k, (way, ranks, names, of, noted, num) in product(self.recall_at, ways):
+            if k <= num:
                 yield Measurement(
-                    f"image_recall_at_{k}",
-                    by_text.hits(k),
-                    items,
-                    k / len(keys),
-                    units=units,
-                    num_ties=by_text.num_ties(k),
-                    notes=image_notes,
-                    answers={"rank": by_text.rank, "nearest": by_text.nearest.numpy()},
-                )
-            if k <= len(texts):
-                yield Measurement(
-                    f"text_recall_at_{k}",
-                    by_image.hits(k),
-                    keys,
-                    _chance_of_any(texts_of, len(texts), k),
-                    num_ties=by_image.num_ties(k),
-                    notes=text_notes,
-                    answers={"rank": by_image.rank, "nearest": by_image.nearest.numpy()},
+                    f"{way}_recall_at_{k}",
+                    ranks.hits(k),
+                    names,
+                    k / num if way == "image" else _chance_of_any(texts_of, num, k),
+                    units=of,
+                    num_ties=ranks.num_ties(k),
+                    notes=noted,
+                    answers={"rank": ranks.rank, "nearest": ranks.nearest.numpy()},
                 )
 
 

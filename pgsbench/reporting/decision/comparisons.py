@@ -8,8 +8,7 @@ from functools import lru_cache
 
 import pandas as pd
 
-from pgsbench.records.margin import Margin
-from pgsbench.records.study_record import DecisionPlan
+from pgsbench.records.study_record import DecisionPlan, Margin
 from pgsbench.reporting.decision.decide import MARGIN_POINTS, decide
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import ALPHA, SAME, Comparison, Family

@@ -21,8 +21,7 @@ import numpy as np
 from scipy import stats
 
 from pgsbench.errors import ConfigError
-from pgsbench.records.margin import Margin
-from pgsbench.records.study_record import DecisionPlan
+from pgsbench.records.study_record import DecisionPlan, Margin
 from pgsbench.reporting.decision.forecast import Forecast, Levels
 from pgsbench.reporting.statistics.comparison import ALPHA, SAME, Comparison, Missing
 from pgsbench.reporting.statistics.intervals import Interval, difference, holm, variance

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +66,7 @@ class Run:
     def scores(self) -> pd.DataFrame:
         """One row for each metric of each task; values are shares in [0, 1]. Empty before the evaluation."""
         found = self.directory.scores
-        rows = [score.to_json() for score in found.scores] if found else []
+        rows = [asdict(score) for score in found.scores] if found else []
         return pd.DataFrame(rows, columns=list(_SCORE_COLUMNS))
 
     @property

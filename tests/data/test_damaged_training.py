@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
+import faulty
 import pytest
 import torch
 from tinyworld import TinyWorld
-
-sys.path.append(str(Path(__file__).parent / "data"))
-
-import faulty
 
 from pgsbench.data import damage, shards
 from pgsbench.data.tar import CUT

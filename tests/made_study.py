@@ -1,22 +1,27 @@
-"""Studies as training would leave them on disk, without training."""
+"""Studies as training would leave them on disk, without training: one for MLflow, one for lists of runs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from made_scores import scores_of
 
 from pgsbench.config.schema import RunConfig, StudyConfig
-from pgsbench.records.json_files import write_json
+from pgsbench.evaluation.scoring import wilson
+from pgsbench.records.json_files import write_json, write_record
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import Numerics, RunSpec
 from pgsbench.records.scores import GroupMean, Score, Scores
 from pgsbench.records.study_record import StudyRecord, StudyRun
 from pgsbench.records.verdict_record import ScoreInterval, VerdictRecord
 from pgsbench.tracking.rundir import RunDir
+
+#: Makes a new MLflow store and returns its tracking URI.
+NewStore = Callable[[str], str]
 
 SAMPLES, BATCH, STEPS = 24_960, 64, 390
 DATA = "0123456789abcdef"
@@ -29,42 +34,34 @@ TASKS = {
     "compositionality": [f"{kind}_{what}" for kind in ("add", "replace") for what in ("obj", "att")],
 }
 
-MakeStudy = Callable[..., Path]
+#: The tasks of `write_study`, and how many items each has.
+TWO_TASKS = {"tiny/colour": "classification", "tiny/retrieval": "retrieval"}
+NUM_ITEMS = 40
+TRAINING = {"samples": SAMPLES, "batch_size": BATCH}
 
 
-def fake_spec(
+def spec_of(
     arm: str = "flip",
     seed: int = 0,
     *,
     ratio: float = 0.5,
-    study: str = "ratio",
-    params: dict[str, Any] | None = None,
-    learning_rate: float = 1e-3,
+    study: str = "tiny",
+    params: Mapping[str, Any] | None = None,
 ) -> RunSpec:
     """Return the spec of a run as a study would plan it."""
-    config = RunConfig.model_validate(
-        {
-            "model": "tiny-vit",
-            "strategy": {"name": "random", "mask_ratio": ratio, "share": None},
-            "training": {"samples": SAMPLES, "batch_size": BATCH, "learning_rate": learning_rate},
-            "seed": seed,
-        }
-    )
+    params = dict(params or {})
+    strategy = {"name": arm, "mask_ratio": params.get("strategy.mask_ratio", ratio)}
+    config = {"model": "tiny-vit", "strategy": strategy, "training": TRAINING, "seed": seed}
     return RunSpec.of(
         study=study,
         arm=arm,
-        config=config,
+        config=RunConfig.model_validate(config),
         data=DATA,
-        strategy_code="random",
+        strategy_code=arm,
         model_file="",
         numerics=Numerics("cpu", "fp32", "2.13.0", 1),
-        params=params or {},
+        params=params,
     )
-
-
-def fake_record(specs: Iterable[RunSpec], *, name: str = "ratio", **more: Any) -> StudyRecord:
-    """Return the record of a study of these runs."""
-    return StudyRecord(StudyConfig(name=name), tuple(StudyRun(spec, spec.folder) for spec in specs), **more)
 
 
 def fake_run(runs: Path, spec: RunSpec, *, steps: int, done: bool, gain: float = 0.0) -> RunDir:
@@ -150,7 +147,7 @@ def write_fake_study(root: Path, *, steps: int = STEPS, done: bool = True, num_s
     runs, specs = root / "runs", []
     for arm, ratio, gain in (("none", 0.0, 0.05), ("flip-0.5", 0.5, 0.02), ("pgs", 0.75, 0.06)):
         for seed in range(num_seeds):
-            specs.append(fake_spec(arm, seed, ratio=ratio))
+            specs.append(spec_of(arm, seed, ratio=ratio, study="ratio"))
             fake_run(runs, specs[-1], steps=steps, done=done, gain=gain)
     record = StudyRecord(
         config=StudyConfig(
@@ -181,6 +178,74 @@ def write_verdict(report: Path, labels: list[str]) -> Path:
         scores=scores,
     ).write(report)
     return report
+
+
+def write_run(root: Path, spec: RunSpec, score: float, *, started: str, done: bool = True) -> RunDir:
+    """Write a run whose share of right answers on both tasks is `score`."""
+    run = RunDir.create(root, spec)
+    run.write_environment(Environment(started, "cpu", 1, versions={"torch": "2.13.0"}))
+    run.append_metrics({"step": 1, "samples": 32, "loss": 2.0})
+    if not done:
+        return run
+    run.write_summary(Summary(1, 32, 1.0, 1.0, 32.0, 0.0, 0.5, 0.3, 8, 8, 1000, 2.0))
+    write_scores(run, score)
+    run.mark_done()
+    return run
+
+
+def write_scores(run: RunDir, share: float) -> None:
+    scores = []
+    values = (np.arange(NUM_ITEMS) < round(share * NUM_ITEMS)).astype(np.float32)
+    (run.path / "outcomes").mkdir()
+    for task, group in TWO_TASKS.items():
+        file = f"outcomes/{task.replace('/', '__')}.acc1.npz"
+        items = np.array([f"i{i}" for i in range(NUM_ITEMS)])
+        np.savez(
+            run.path / file, values=values, correct=values.astype(float), items=items, units=items, key=""
+        )
+        value = float(values.mean(dtype=np.float64))
+        low, high = wilson(value, NUM_ITEMS)
+        interval = {"value": value, "low": low, "high": high, "chance": 0.25}
+        named = {"task": task, "group": group, "protocol": "zero_shot", "metric": "acc1", "primary": True}
+        scores.append(Score(**named, **interval, n=NUM_ITEMS, per_sample=file))
+    groups = {score.group: GroupMean(score.value, score.low, score.high, 1, 0.25) for score in scores}
+    write_record(run.path / "scores.json", scores_of(scores, groups, suite="tiny", suite_fingerprint=""))
+
+
+def write_study(output: Path, *, name: str = "tiny", search: Mapping[str, Any] | None = None) -> list[RunDir]:
+    """Write ``runs/tiny``: pgs and flip with seeds 0 and 1; of a search, pgs at two ratios with seed 0."""
+    root = output / "runs"
+    if search is None:
+        asked = [
+            (spec_of("pgs", 0, study=name), 0.7),
+            (spec_of("pgs", 1, study=name), 0.75),
+            (spec_of("flip", 0, study=name), 0.5),
+            (spec_of("flip", 1, study=name), 0.45),
+        ]
+    else:
+        asked = [
+            (spec_of("pgs", 0, study=name, params={"strategy.mask_ratio": ratio}), score)
+            for ratio, score in ((0.5, 0.6), (0.75, 0.8))
+        ]
+    runs = [
+        write_run(root, spec, score, started=f"2026-01-0{day}T10:00:00+00:00")
+        for day, (spec, score) in enumerate(asked, start=1)
+    ]
+    seeds = sorted({spec.seed for spec, _ in asked})
+    config = {
+        "name": name,
+        "strategy": {"name": "pgs", "mask_ratio": 0.5},
+        "model": "tiny-vit",
+        "training": TRAINING,
+        "seeds": seeds,
+    }
+    config |= {"arms": {"flip": {"strategy": "flip"}}, "search": search}
+    record = StudyRecord(
+        StudyConfig.model_validate(config),
+        tuple(StudyRun(spec, spec.folder) for spec, _ in asked),
+    )
+    record.write(root / name)
+    return runs
 
 
 class Seen:

@@ -1,0 +1,24 @@
+"""Study files of tests: read, or what is said of their mistakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pgsbench.errors import UserError
+from pgsbench.study.open import open_study_file
+from pgsbench.study.study_file import StudyFile
+
+
+def load(folder: Path, text: str, *overrides: str) -> StudyFile:
+    path = folder / "study.yaml"
+    path.write_text(text)
+    return open_study_file(path, overrides=overrides)
+
+
+def complaint(folder: Path, text: str, *overrides: str) -> str:
+    """Return what is wrong, with lines alone where the file is named."""
+    with pytest.raises(UserError) as caught:
+        load(folder, text, *overrides)
+    return str(caught.value).replace(f"{folder / 'study.yaml'}:", "")
