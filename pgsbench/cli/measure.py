@@ -48,7 +48,7 @@ def evaluate(
     Several models stand side by side in one table; another has their differences to the first, by item.
     """
     from pgsbench.checkpoints import evaluate_checkpoints, log_scores, mlflow_run
-    from pgsbench.reporting.checkpoints.score_tables import evaluation_lines, evaluation_tables
+    from pgsbench.reporting.checkpoints import evaluation_lines, evaluation_tables
 
     mirrors = [mlflow_run(checkpoint, mlflow) for checkpoint in checkpoints] if mlflow else []
     test = partial(evaluate_checkpoints, checkpoints, suite, model=model, root=root, to=to)

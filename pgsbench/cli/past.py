@@ -119,8 +119,8 @@ def report(
         found = check_report(study, output=output, candidate=candidate, baselines=others)
         typer.echo("\n".join(found) or f"{study}: every number follows from the evidence")
         raise typer.Exit(bool(found))
-    for paths in rewrite_reports(study, output=output, candidate=candidate, baselines=others):
-        typer.echo(f"{paths.html}\n{paths.markdown}")
+    for folder in rewrite_reports(study, output=output, candidate=candidate, baselines=others):
+        typer.echo(f"{folder / 'report.html'}\n{folder / 'report.md'}")
 
 
 @command(app, "pgsbench publish --to public", slow=True)

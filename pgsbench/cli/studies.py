@@ -159,7 +159,7 @@ def plan(
 
     file = open_by_name(study, overrides=set_ or [], seeds=seeds)
     if diff == "paper":
-        from pgsbench.reporting.runs.deviations import deviation_frame, deviation_table
+        from pgsbench.reporting.runs.study_tables import deviation_frame, deviation_table
 
         frame = deviation_frame(file)
         return terminal.show_frame(frame, deviation_table(file.config.name, frame), json=json)
@@ -207,7 +207,7 @@ def _open(study: str, options: opt.StudyOptions, *, stays: bool = False) -> Stud
 
 
 def _show_plan(study: Study, plan: pd.DataFrame, options: opt.StudyOptions) -> None:
-    from pgsbench.reporting.runs.plan_table import plan_table
+    from pgsbench.reporting.runs.study_tables import plan_table
 
     terminal.show_frame(plan, plan_table(study.name, plan), json=options.json)
 
@@ -224,10 +224,10 @@ def _leave(study: Study, specs: Sequence[RunSpec], options: opt.StudyOptions) ->
 
 def _finish(study: Study, printout: Printout, options: opt.StudyOptions) -> None:
     """Print what was found, where the report is, and what failed."""
-    json = options.json
-    terminal.show(*printout.tables, json=json)
-    if printout.words and not json:
-        typer.echo(f"\n{printout.words}")
+    json, (tables, words) = options.json, printout
+    terminal.show(*tables, json=json)
+    if words and not json:
+        typer.echo(f"\n{words}")
     typer.echo(f"\nruns: {study.worked}", err=json)
     page = study.report_folder / "report"
     typer.echo(f"report: {page}.html\n        {page}.md\nMLflow: pgsbench ui", err=json)

@@ -73,7 +73,7 @@ def status(
     json: opt.Json = False,
 ) -> None:
     """Show how each run of a study stands: waiting, queued, running, done, pruned, failed or lost."""
-    from pgsbench.reporting.runs.status_table import status_frame, status_table
+    from pgsbench.reporting.runs.study_tables import status_frame, status_table
     from pgsbench.session import running
 
     looks = running.watch(study, output=output) if watch else [running.status(study, output=output)]

@@ -41,11 +41,7 @@ def write(diagnosis: Diagnosis, folder: Path) -> list[Path]:
 
 
 def diagnosis_figure(diagnosis: Diagnosis) -> Figure:
-    """Draw a histogram and a keep-rate map for each strategy, what is shown of objects, and agreement.
-
-    Args:
-        diagnosis: What was measured.
-    """
+    """Draw a histogram and a keep-rate map for each strategy, what is shown of objects, and agreement."""
     names = list(diagnosis.numbers)
     lines = max(1, -(-len(names) // _COLUMNS))
     columns = max(4, -(-len(names) // lines))  # as many in each line
@@ -105,14 +101,8 @@ def _draw_shares(axes: Any, diagnosis: Diagnosis) -> None:
     axes.set_yticks(places, names, fontsize=7)
     axes.grid(axis="x", visible=False)
     axes.tick_params(axis="y", length=0)
-    axes.legend(
-        loc="lower center",
-        bbox_to_anchor=(0.4, 1.0),
-        ncols=2,
-        fontsize=6.5,
-        handletextpad=0.2,
-        columnspacing=1.0,
-    )
+    look = {"fontsize": 6.5, "handletextpad": 0.2, "columnspacing": 1.0}
+    axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=2, **look)
 
 
 def _draw_agreement(axes: Any, names: list[str], agreement: NDArray[np.float64]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -11,13 +12,13 @@ from pgsbench.data.shards import open_pairs, open_reader
 from pgsbench.data.store import Progress
 from pgsbench.disk.whole_files import unwritable
 from pgsbench.errors import ConfigError
-from pgsbench.inspection.diagnosis import Diagnosis, diagnose
+from pgsbench.inspection.diagnosis import Diagnosis, diagnose, find_thresholds, thresholds_table
 from pgsbench.inspection.diagnosis_files import write
 from pgsbench.inspection.first_masks import first_view, usable
 from pgsbench.inspection.inspected import inspected
-from pgsbench.inspection.thresholds import find_thresholds, thresholds_table
 from pgsbench.models.clip import build
 from pgsbench.reporting.render import PERCENT, Format, Table
+from pgsbench.reporting.tables import OBJECTS
 
 #: Key of `MaskNumbers.values` -> its column in the table.
 _COLUMNS = {
@@ -89,14 +90,8 @@ def diagnose_masks(
         raise ConfigError(f"nothing can be written here: {reason}", where=where, value=str(folder))
     clip = build(model or what.model, seed=what.seed)
     pairs = open_pairs(what.data, progress=progress)
-    reader = open_reader(
-        pairs,
-        what.data,
-        image_size=clip.image_size,
-        tokenize=clip.tokenize,
-        progress=progress,
-        few=True,
-    )
+    look = partial(open_reader, image_size=clip.image_size, tokenize=clip.tokenize, progress=progress)
+    reader = look(pairs, what.data, few=True)
     masks, notes = usable(what.strategies, has_objects=reader.has_objects)
     some = islice(reader.batches(seed=what.seed, batch_size=what.batch_size), batches)
     views = [first_view(clip, batch.images, batch.objects) for batch in some]
@@ -116,10 +111,10 @@ def diagnose_masks(
 def diagnosis_table(diagnosis: Diagnosis, name: str, notes: Sequence[str] = ()) -> Table:
     """Lay out the numbers of a diagnosis: one row for each strategy."""
     known = [key for key in _COLUMNS if any(key in each.values for each in diagnosis.numbers.values())]
-    rows: list[list[object]] = []
-    for strategy, each in diagnosis.numbers.items():
-        cells = [each.values.get(key, "") for key in known]
-        rows.append([strategy, *cells])
+    rows = [
+        [strategy, *(each.values.get(key, "") for key in known)]
+        for strategy, each in diagnosis.numbers.items()
+    ]
     notes = [
         *notes,
         "Percent. Effective ratio: share of patches without influence, its mean and how it varies from "
@@ -127,10 +122,7 @@ def diagnosis_table(diagnosis: Diagnosis, name: str, notes: Sequence[str] = ()) 
         "edges. Mask overlap: intersection over union of two seeds; 100 is always the same mask.",
     ]
     if "objects_kept" in known:
-        notes.append(
-            "Object shown: share of object pixels. Insides and outlines: patches wholly and partly in an "
-            "object. Nearly gone: pictures that show less than a tenth of their object."
-        )
+        notes.append(f"Object shown: share of object pixels. {OBJECTS}")
     if "otn_residual" in known:
         notes.append("OTN residual: largest deviation of a row sum from 1, over all pictures; no percent.")
     columns = [(_COLUMNS[key], _FORMATS.get(key, PERCENT)) for key in known]

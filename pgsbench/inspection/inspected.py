@@ -54,11 +54,19 @@ def inspected(study_or_data: str, strategies: Sequence[str] | None = None) -> In
     Raises:
         UserError: It is neither, or there is no such strategy.
     """
+    from pgsbench.config.schema import DataConfig
+    from pgsbench.data import store
+
     if is_study(study_or_data):
         return arms_of_study(study_or_data, strategies)
-    return strategies_on_data(
-        study_or_data, strategies or [name for name in STRATEGIES.builtin if name not in NOT_APART]
-    )
+    path, known = Path(study_or_data), [*store.BUILTIN, *store.own_names()]
+    if re.fullmatch(r"[\w-]+", study_or_data) and study_or_data not in known and not path.exists():
+        studies = [one.stem for one in shipped_studies().rglob("*.yaml")]
+        way_out = nearest(study_or_data, [*studies, *known])
+        raise ConfigError("neither a study nor training data", value=study_or_data, way_out=way_out)
+    name = path.parent.name if path.suffix == ".tar" else path.name  # shards are called after their folder
+    masks = named_strategies(strategies or [one for one in STRATEGIES.builtin if one not in NOT_APART])
+    return Inspected(name or "shards", DataConfig(train=study_or_data), "scenes-vit", masks)
 
 
 def is_study(name: str) -> bool:
@@ -103,27 +111,6 @@ def arms_of_study(name: str, arms: Sequence[str] | None, *, mask_ratio: float | 
         config.seeds[0],
         is_study=True,
     )
-
-
-def strategies_on_data(train: str, strategies: Sequence[str]) -> Inspected:
-    """Return strategies at their defaults on training data: a built-in data set, or shards.
-
-    Raises:
-        ConfigError: `train` is neither.
-        PluginError: A name stands for no strategy.
-    """
-    from pgsbench.config.schema import DataConfig
-    from pgsbench.data import store
-
-    known = [*store.BUILTIN, *store.own_names()]
-    if re.fullmatch(r"[\w-]+", train) and train not in known and not Path(train).exists():
-        studies = [path.stem for path in shipped_studies().rglob("*.yaml")]
-        way_out = nearest(train, [*studies, *known])
-        raise ConfigError("neither a study nor training data", value=train, way_out=way_out)
-    path = Path(train)
-    name = path.parent.name if path.suffix == ".tar" else path.name  # shards are called after their folder
-    data = DataConfig(train=train)
-    return Inspected(name or "shards", data, "scenes-vit", named_strategies(strategies))
 
 
 def named_strategies(names: Sequence[str], *, mask_ratio: float | None = None) -> dict[str, Strategy]:

@@ -1,4 +1,4 @@
-"""The mask gallery for anybody's pictures: what each strategy keeps of them, before any training."""
+"""The mask gallery for anybody's pictures: what each strategy keeps of them, before training."""
 
 from __future__ import annotations
 
@@ -8,24 +8,29 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from torch import Tensor
 
+from pgsbench.data.shards import open_pairs
 from pgsbench.errors import ConfigError, DataError
 from pgsbench.inspection.first_masks import draw, draw_stages, first_view, usable
 from pgsbench.inspection.inspected import arms_of_study, is_study, named_strategies
 from pgsbench.inspection.pictures import Pictures, from_data, from_files
-from pgsbench.inspection.texts import named_texts, struck
 from pgsbench.masking.base import Strategy
+from pgsbench.masking.configure import configure_text, text_strategy_class
 from pgsbench.masking.coverage import appearance
 from pgsbench.masking.edges import edge_map
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.pgs_mixed import PgsMixed
+from pgsbench.masking.text.base import TextStrategy
 from pgsbench.masking.token_counts import token_count
 from pgsbench.models.clip import Clip, build
-from pgsbench.reporting.gallery import Seen, ShownSelection, mask_gallery
+from pgsbench.models.text_masking import TextMasking, pieces, word_counts
+from pgsbench.reporting.gallery import ShownSelection, mask_gallery
 
 #: What is shown where nobody says which.
 DEFAULT_STRATEGIES = ("pgs", "random", "grid")
+#: Drawn through the letter before it.
+STRIKE = "\N{COMBINING LONG STROKE OVERLAY}"
 
 
 def preview_masks(
@@ -97,8 +102,8 @@ def preview(pictures: Pictures, strategies: Mapping[str, Strategy], clip: Clip, 
     """
     view = first_view(clip, pictures.images, pictures.objects)
     assert view.images is not None
-    selections: dict[str, ShownSelection | NDArray[np.bool_]] = {}
-    maps, seen = {}, {}
+    selections: dict[str, ShownSelection] = {}
+    maps = {}
     images = pictures.images.float()
     for name, strategy in strategies.items():
         chosen = draw(strategy, view, seed=seed, step=0)
@@ -111,11 +116,15 @@ def preview(pictures: Pictures, strategies: Mapping[str, Strategy], clip: Clip, 
         if changed is not None:
             tokens = token_count(strategy, view.grid, num_blocks=1).mean
             as_bytes = changed.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
-            selections[name], seen[name] = chosen.shown(view.num_patches).numpy(), Seen(as_bytes, tokens)
+            shown = chosen.shown(view.num_patches).numpy()
+            selections[name] = ShownSelection(shown, seen=as_bytes, tokens=tokens)
             continue
         first = chosen.view(0)
-        visible = None if first.visible is None else first.visible.numpy()
-        selections[name] = ShownSelection(first.keep.numpy(), visible, candidates)
+        kept, hidden = (np.zeros((view.batch_size, view.num_patches), dtype=bool) for _ in range(2))
+        np.put_along_axis(kept, first.keep.numpy(), True, axis=1)
+        if first.visible is not None:
+            np.put_along_axis(hidden, first.keep.numpy(), ~first.visible.numpy(), axis=1)
+        selections[name] = ShownSelection(kept & ~hidden, hidden, candidates)
     if not maps:
         maps["edges"] = edge_map(view.images, view.patch_size, operator="sobel").numpy()
     return mask_gallery(
@@ -124,7 +133,6 @@ def preview(pictures: Pictures, strategies: Mapping[str, Strategy], clip: Clip, 
         grid=view.grid,
         captions=pictures.captions,
         maps=maps,
-        seen=seen,
     )
 
 
@@ -133,3 +141,60 @@ def _edge_title(strategy: Pgs) -> str:
     radius = strategy.edge_spread if isinstance(strategy, PgsMixed) else 0
     spread = f"\nspread {radius}" if radius else ""
     return f"edges{operator}{spread}"
+
+
+def named_texts(names: Sequence[str], *, keep: int | None = None) -> dict[str, TextStrategy]:
+    """Return text strategies by name, all at one budget where they have one and it is given.
+
+    Raises:
+        ConfigError: The budget is out of range.
+        PluginError: A name stands for no text strategy.
+    """
+    found = {}
+    for name in names:
+        has_budget = "keep" in text_strategy_class(name, where="--texts").__dataclass_fields__
+        fields = {"keep": keep} if keep is not None and has_budget else {}
+        found[name.rpartition(":")[2]] = configure_text(name, fields, where="--texts")
+    return found
+
+
+def struck(
+    captions: Sequence[str], texts: Mapping[str, TextStrategy], clip: Clip, train: str | None, *, seed: int
+) -> list[str]:
+    """Return each caption with a line below it for each text strategy, in which dropped words are struck out.
+
+    Args:
+        captions: The captions.
+        texts: Name -> text strategy.
+        clip: The model whose tokenizer and context are meant; its weights do not matter.
+        train: Training data that the captions are of, whose words are counted where a strategy needs it.
+        seed: Decides what is random.
+
+    Raises:
+        ConfigError: The captions are of no training data.
+        ModelError: The model cannot be given fewer tokens, or its tokenizer does not tell words.
+    """
+    if not texts:
+        return list(captions)
+    if train is None:
+        raise ConfigError("image files have no captions", where="--texts", way_out="name a study or --data")
+    ids = clip.tokenize(list(captions))
+    lines = [[caption] for caption in captions]
+    for name, strategy in texts.items():
+        if strategy.keep is None:
+            continue  # the caption above it is what it shows
+        counts = word_counts(open_pairs(train), clip.tokenize) if "counts" in strategy.needs else None
+        masking = TextMasking(clip, strategy, counts)
+        masking.begin_step(seed=seed, step=0)
+        stays = masking.choose(ids)
+        for row, line in enumerate(lines):
+            line.append(f"{name}: {_struck(ids[row], stays[row], clip)}")
+    return ["\n".join(line) for line in lines]
+
+
+def _struck(ids: Tensor, stays: Tensor, clip: Clip) -> str:
+    end = int(ids.argmax())  # the mark of the end is the highest id
+    text = ""
+    for piece, stayed in zip(pieces(clip.tokenize, ids[1:end]), stays[1:end].tolist(), strict=True):
+        text += piece if stayed else "".join(letter + STRIKE * (letter != " ") for letter in piece)
+    return text.strip()

@@ -148,7 +148,8 @@ _SUMMARY_FIELDS = [field.name for field in fields(Summary) if field.name != "bad
 
 def rows_of(results: Results) -> dict[str, Row]:
     """Return the row of every label, in the order of the plan."""
-    runs = {label: _complete(results, label) for label in results.study.labels}
+    study = results.study
+    runs = {label: [run for run in study.of(label) if run.state == "done"] for label in study.labels}
     name = reference_label(results)
     reference = Row(name, runs[name])
     return {
@@ -171,7 +172,3 @@ def reference_label(results: Results) -> str:
         return min(whole, key=lambda run: run.spec.config.text.strategy != "none").label
     first = results.labels_of(results.baselines[0] if results.baselines else results.candidate)
     return first[0]
-
-
-def _complete(results: Results, label: str) -> list[PlannedRun]:
-    return [run for run in results.study.of(label) if run.state == "done"]

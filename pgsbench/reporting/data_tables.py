@@ -72,10 +72,8 @@ def verified_table(name: str, *, progress: store.Progress | None = None) -> tupl
     if not store.is_builtin(name):
         return _samples_table(name, *shards.verify(name, progress=progress))
     folder = store.check(name, progress=progress)
-    count = len(store.read_manifest(folder).sha256)
-    return Table(
-        f"Files of {name}", [("files as they were made", COUNT), "folder"], [[count, str(folder)]]
-    ), False
+    header: Header = [("files as they were made", COUNT), "folder"]
+    return Table(f"Files of {name}", header, [[len(store.read_manifest(folder).sha256), str(folder)]]), False
 
 
 def _samples_table(train: str, num_usable: int, faults: list[tuple[str, str]]) -> tuple[Table, bool]:

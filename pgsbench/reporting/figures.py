@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
-from numpy.typing import NDArray
 
-from pgsbench.reporting.cost.pareto_figure import accuracy_cost
 from pgsbench.reporting.decision.comparisons import group_comparisons
-from pgsbench.reporting.gallery import Seen, mask_gallery
+from pgsbench.reporting.gallery import ShownSelection, mask_gallery
+from pgsbench.reporting.pareto_figure import accuracy_cost
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.search.where import gain_map
 from pgsbench.reporting.statistics.comparison import ONE_RUN, Comparison, Missing
@@ -48,14 +47,11 @@ def loss_curves(study: StudyFrames) -> Figure | None:
             for _, run in mine.groupby("seed") if apart else ():
                 axes.plot(run["samples"], _smooth(run["loss"]), color=pen.colour, alpha=0.3, linewidth=0.6)
             mean = mine.groupby("samples")["loss"].mean()
-            axes.plot(
-                mean.index,
-                _smooth(mean),
-                color=pen.colour,
-                linestyle=pen.dashes,
-                linewidth=1.5 if apart else 0.9,
-                label=None if name in known else name,
-            )
+            look: dict[str, Any] = {
+                "linewidth": 1.5 if apart else 0.9,
+                "label": None if name in known else name,
+            }
+            axes.plot(mean.index, _smooth(mean), color=pen.colour, linestyle=pen.dashes, **look)
         axes.set(xlabel="training pairs seen", ylabel="contrastive loss")
         axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
         figure.legend(loc="outside right upper")
@@ -81,11 +77,8 @@ def ratio_accuracy(results: Results) -> Figure | None:
     if not lines or not groups:
         return None
     with themed():
-        columns = min(3, len(groups))
-        rows = -(-len(groups) // columns)
-        figure = new_figure(0.6 + 2.3 * rows)
-        panels = figure.subplots(rows, columns, squeeze=False).flat
-        for group, axes in zip(groups, panels, strict=False):  # the rest of `panels` stays empty
+        figure, panels = _panels(len(groups), lambda rows: 0.6 + 2.3 * rows)
+        for group, axes in zip(groups, panels, strict=True):
             for name, pen in pens(results.study.arms).items():
                 if name in references:
                     _reference_line(axes, results.mean(references[name], group), name, pen.colour)
@@ -94,8 +87,6 @@ def ratio_accuracy(results: Results) -> Figure | None:
             axes.set_title(group)
             axes.set_xticks(ticks, [f"{100 * tick:g} %" for tick in ticks])
             axes.yaxis.set_major_formatter(FuncFormatter(percent_tick))
-        for axes in panels:
-            axes.set_axis_off()
         figure.supxlabel("mask ratio")
         figure.supylabel("score (%)")
         handles, names = figure.axes[0].get_legend_handles_labels()
@@ -113,19 +104,15 @@ def forest(results: Results) -> Figure | None:
     pairs = list(dict.fromkeys(one.pair for one in comparisons))
     if not any(isinstance(one.interval, Interval) for one in comparisons):
         return None
-    columns = min(3, len(pairs))
-    rows = -(-len(pairs) // columns)
     scopes = list(dict.fromkeys(one.of for one in comparisons))
     with themed():
         lines = max(len(textwrap.wrap(pair, 22)) for pair in pairs)
-        figure = new_figure(0.5 + rows * (0.3 + 0.17 * lines + 0.25 * len(scopes)))
-        grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-        panels = grid.flat
-        for pair, axes in zip(pairs, panels, strict=False):  # the rest of `panels` stays empty
+        height = 0.3 + 0.17 * lines + 0.25 * len(scopes)
+        figure, panels = _panels(len(pairs), lambda rows: 0.5 + rows * height, sharex=True, sharey=True)
+        for pair, axes in zip(pairs, panels, strict=True):
             axes.axvline(0, color=INK, linewidth=0.8)
             for one in (one for one in comparisons if one.pair == pair):
-                outcome = one.outcome
-                better = {"better": one.candidate, "worse": one.baseline}.get(outcome)
+                better = {"better": one.candidate, "worse": one.baseline}.get(one.outcome)
                 colour = pen_of[results.study.arm_of[better]].colour if better else None
                 _whisker(axes, one, scopes.index(one.of), colour)
             axes.set_title(textwrap.fill(pair, 22))
@@ -135,11 +122,8 @@ def forest(results: Results) -> Figure | None:
         first.set_ylim(len(scopes) - 0.4, -0.6)
         for axes in figure.axes:
             axes.grid(axis="y", visible=False)
-        for axes in panels:
-            axes.set_axis_off()
         runs = f"{ONE_RUN}: " if any(one.has_one_seed for one in comparisons) else ""
-        said = f"{runs}difference in points, 95 % interval (filled: better or worse)"
-        figure.supxlabel(said)
+        figure.supxlabel(f"{runs}difference in points, 95 % interval (filled: better or worse)")
     return figure
 
 
@@ -149,25 +133,34 @@ def masks(results: Results) -> Figure | None:
     Of an arm with several searched points it is the one of the comparison (`Results.best_of`).
     """
     first: Gallery | None = None
-    shown: dict[str, NDArray[np.bool_]] = {}
-    seen: dict[str, Seen] = {}
+    shown: dict[str, ShownSelection] = {}
     for arm in results.study.arms:
         runs = results.study.of(results.best_of[arm])
         found = next((g for run in runs if (g := run.gallery)), None)
         first = first or found
         # The pictures are the same for all arms trained on the same data; another one's do not belong here.
         if found is not None and first is not None and np.array_equal(found.images, first.images):
-            shown[arm] = found.shown[:MASK_IMAGES]
-            if found.seen is not None:
-                seen[arm] = Seen(found.seen[:MASK_IMAGES], found.tokens)
-    if first is None or (not seen and all(each.all() for each in shown.values())):
+            seen = None if found.seen is None else found.seen[:MASK_IMAGES]
+            shown[arm] = ShownSelection(found.shown[:MASK_IMAGES], seen=seen, tokens=found.tokens)
+    if first is None or all(one.seen is None and one.shown.all() for one in shown.values()):
         return None
     colours = {arm: pen.colour for arm, pen in pens(results.study.arms).items()}
     pictures = first.images[:MASK_IMAGES]
-    return mask_gallery(pictures, shown, grid=first.grid, colours=colours, seen=seen)
+    return mask_gallery(pictures, shown, grid=first.grid, colours=colours)
 
 
 # ------------------------------------------------------------------------------------------------ parts
+
+
+def _panels(number: int, height: Callable[[int], float], **shared: Any) -> tuple[Figure, list[Any]]:
+    """Return a figure, as high as `height` says of the number of its rows, and panels, three in a row."""
+    columns = min(3, number)
+    rows = -(-number // columns)
+    figure = new_figure(height(rows))
+    panels = list(figure.subplots(rows, columns, squeeze=False, **shared).flat)
+    for axes in panels[number:]:
+        axes.set_axis_off()
+    return figure, panels[:number]
 
 
 def _band(axes: Any, found: list[tuple[float, Interval | Missing]], name: str, pen: Any) -> None:
@@ -176,14 +169,8 @@ def _band(axes: Any, found: list[tuple[float, Interval | Missing]], name: str, p
     axes.fill_between(
         x, [m.low for _, m in points], [m.high for _, m in points], color=pen.colour, alpha=0.15, linewidth=0
     )
-    axes.plot(
-        x,
-        [m.estimate for _, m in points],
-        color=pen.colour,
-        linestyle=pen.dashes,
-        marker=pen.marker,
-        label=name,
-    )
+    y = [m.estimate for _, m in points]
+    axes.plot(x, y, color=pen.colour, linestyle=pen.dashes, marker=pen.marker, label=name)
 
 
 def _reference_line(axes: Any, mean: Interval | Missing, name: str, colour: str) -> None:
@@ -195,16 +182,9 @@ def _whisker(axes: Any, one: Comparison, row: int, better: str | None) -> None:
     if isinstance(one.interval, Missing):
         axes.text(0, row, " missing", va="center", fontsize=SMALL, color=INK, style="italic")
         return
-    colour = better or INK
+    colour, middle = better or INK, 100 * one.interval.estimate
     axes.plot([100 * one.interval.low, 100 * one.interval.high], [row, row], color=colour, linewidth=1.3)
-    axes.plot(
-        100 * one.interval.estimate,
-        row,
-        marker="o",
-        color=colour,
-        markersize=5,
-        markerfacecolor=better or PAPER,
-    )
+    axes.plot(middle, row, marker="o", color=colour, markersize=5, markerfacecolor=better or PAPER)
 
 
 def _mask_ratio(results: Results, label: str) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,56 +29,45 @@ _SQUARE = np.array([[[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]], dtype=float)
 _HATCHES = np.array([[[0, 0.5], [0.5, 0]], [[0, 1], [1, 0]], [[0.5, 1], [1, 0.5]]])
 
 
+def _mixed(colour: str, other: Any, share: float) -> NDArray[np.float64]:
+    other = np.array(to_rgb(other)) if isinstance(other, str) else other
+    mixed: NDArray[np.float64] = share * np.array(to_rgb(colour)) + (1 - share) * other
+    return mixed
+
+
+_BLANK = _mixed(FAINT, PAPER, 0.4)
+#: Where a kept patch has the tone of a blank, its border alone tells them apart.
+_BORDER = _mixed(INK, FAINT, 0.2)
+
+
 @dataclass(frozen=True)
 class ShownSelection:
-    """What one strategy chose for a batch.
+    """What one strategy chose for a batch of b pictures of n patches.
 
     Attributes:
-        keep: (b, k) indices of kept patches, row by row over the grid.
-        visible: (b, k) bool, or None where all are visible; False marks a patch that has no influence.
+        shown: (b, n) bool: which patches had an influence.
+        hidden: (b, n) bool: which were carried along without influence; None: none were.
         candidates: (b, c) indices of the patches that the selection started from, or None; outlined.
+        seen: (b, h, w, 3) uint8 what the tower saw, where that is not the picture without some patches: at a
+            smaller size, or with merged patches replaced by their mean. None: it is.
+        tokens: Patch tokens of a picture, where `seen` is given.
     """
 
-    keep: NDArray[np.integer[Any]]
-    visible: NDArray[np.bool_] | None = None
+    shown: NDArray[np.bool_]
+    hidden: NDArray[np.bool_] | None = None
     candidates: NDArray[np.integer[Any]] | None = None
-
-    def dropped(self, row: int, num_patches: int) -> NDArray[np.bool_]:
-        """Return (n,) which patches of image `row` are not carried along."""
-        dropped = np.ones(num_patches, dtype=bool)
-        dropped[self.keep[row]] = False
-        return dropped
-
-    def hidden(self, row: int, num_patches: int) -> NDArray[np.bool_]:
-        """Return (n,) which patches of image `row` are carried along without influence."""
-        hidden = np.zeros(num_patches, dtype=bool)
-        if self.visible is not None:
-            hidden[self.keep[row][~self.visible[row]]] = True
-        return hidden
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What the tower saw, where that is not the picture without some patches.
-
-    Attributes:
-        images: (b, h, w, 3) uint8: at a smaller size, or with merged patches replaced by their mean.
-        tokens: Patch tokens of a picture.
-    """
-
-    images: NDArray[np.uint8]
-    tokens: float
+    seen: NDArray[np.uint8] | None = None
+    tokens: float = 0.0
 
 
 def mask_gallery(
     images: NDArray[Any],
-    selections: Mapping[str, ShownSelection | NDArray[np.bool_]],
+    selections: Mapping[str, ShownSelection],
     *,
     grid: tuple[int, int],
     captions: Sequence[str] = (),
     maps: Mapping[str, NDArray[np.floating[Any]]] | None = None,
     colours: Mapping[str, str] | None = None,
-    seen: Mapping[str, Seen] | None = None,
 ) -> Figure:
     """Draw one row per image: the image, its maps, and what every strategy keeps of it.
 
@@ -86,43 +75,54 @@ def mask_gallery(
 
     Args:
         images: (b, h, w, 3) uint8, or float in [0, 1].
-        selections: Strategy -> selection, or (b, n) bool: which patches had an influence. Dropped patches
-            are blank, hidden ones tinted and hatched, kept ones as they are; above each picture stands its
-            effective mask ratio: the share of patches without influence.
+        selections: Strategy -> selection. Dropped patches are blank, hidden ones tinted and hatched, kept
+            ones as they are; above each picture stands its effective mask ratio, the share of patches without
+            influence, or the number of its tokens where the tower saw another picture.
         grid: (rows, cols) of the patch grid.
         captions: One text of one or more lines per image, shown under its row.
         maps: Name -> (b, n) or (b, rows, cols) values per patch, for example the edge map.
         colours: Strategy -> colour of its title; default: that of all text.
-        seen: Strategy -> what the tower saw, where it is not the picture itself; above each picture then
-            stands the number of its tokens.
 
     Raises:
         ValueError: Arrays that do not fit together.
     """
-    pictures, maps, seen = _as_float(images), maps or {}, seen or {}
+    pictures, maps, num_patches = _as_float(images), maps or {}, grid[0] * grid[1]
     for name, chosen in selections.items():
-        _check(name, chosen, len(pictures), grid[0] * grid[1])
+        if chosen.shown.shape != (len(pictures), num_patches):
+            raise ValueError(f"{name}: must be ({len(pictures)}, {num_patches}), not {chosen.shown.shape}")
     bands = _bands([*maps, *selections])
     num_columns = 1 + len(bands[0])
     side = min(1.6, PAGE_WIDTH / num_columns)
     scale = min(1.0, side / 1.35)  # narrow columns get smaller titles, so that neighbours do not meet
-    texts = _wrapped(captions, int(side * num_columns * 12.5))
+    letters = int(side * num_columns * 12.5)
+    texts = ["\n".join(textwrap.fill(line, letters) for line in text.split("\n")) for text in captions]
 
     def draw(axes: Any, name: str, row: int) -> None:
         if name in maps:
-            _draw_map(axes, maps[name][row], grid, pictures.shape[1:3])
+            height, width = pictures.shape[1:3]
+            values = np.asarray(maps[name][row], dtype=float).reshape(grid)
+            edges = (-0.5, width - 0.5, height - 0.5, -0.5)
+            axes.imshow(values, cmap="magma", interpolation="nearest", extent=edges)
             return
-        other = seen.get(name)
-        view = pictures[row] if other is None else _as_float(other.images)[row]
-        _draw_selection(axes, view, selections[name], row, grid, SMALL * scale)
-        if other is not None:
-            axes.set_title(f"{other.tokens:.0f} of {grid[0] * grid[1]} tokens", fontsize=SMALL * scale)
+        chosen = selections[name]
+        view = pictures if chosen.seen is None else _as_float(chosen.seen)
+        share = _draw_selection(axes, view[row], chosen, row, grid)
+        said = f"{share:.0f} % masked"
+        if chosen.seen is not None:
+            said = f"{chosen.tokens:.0f} of {num_patches} tokens"
+        axes.set_title(said, fontsize=SMALL * scale)
 
     with themed():
-        legend = _legend(selections)
-        height = _row_height(side, pictures, texts) * len(pictures) * len(bands)
+        legend = _legend(selections.values())
+        lines = max((text.count("\n") + 2 for text in texts), default=0)  # below a picture
+        height = side * pictures.shape[1] / pictures.shape[2] + 0.23 + 0.16 * lines
+        height *= len(pictures) * len(bands)
         figure = new_figure(height + (0.55 if legend else 0.2), width=side * num_columns)
-        panels = _empty_panels(figure, len(pictures) * len(bands), num_columns)
+        panels = figure.subplots(len(pictures) * len(bands), num_columns, squeeze=False)
+        for axes in panels.flat:
+            axes.set(xticks=[], yticks=[])
+            axes.grid(visible=False)
+            axes.spines[:].set_visible(False)
         for number, band in enumerate(bands):
             rows = panels[number * len(pictures) : (number + 1) * len(pictures)]
             for row, (first, *others) in enumerate(rows):
@@ -133,7 +133,8 @@ def mask_gallery(
                     draw(axes, name, row)
             _add_titles(rows[0], ["image", *band], side, scale, colours or {})
         if legend:
-            _add_legend(figure, legend)
+            look = {"fontsize": SMALL, "handlelength": 1.4, "handleheight": 1.4}
+            figure.legend(handles=legend, loc="outside lower center", ncols=3, **look)
     return figure
 
 
@@ -142,35 +143,6 @@ def _bands(names: Sequence[str]) -> list[list[str]]:
     num_bands = max(1, -(-len(names) // MAX_BESIDE))
     length = -(-len(names) // num_bands)
     return [list(names[start : start + length]) for start in range(0, max(1, len(names)), max(1, length))]
-
-
-def _wrapped(captions: Sequence[str], letters: int) -> list[str]:
-    return ["\n".join(textwrap.fill(line, letters) for line in text.split("\n")) for text in captions]
-
-
-def _row_height(side: float, pictures: NDArray[np.float64], texts: Sequence[str]) -> float:
-    """Return inches for a picture, what stands above it, and the longest text below."""
-    lines = max((text.count("\n") + 2 for text in texts), default=0)
-    height, width = pictures.shape[1:3]
-    return side * int(height) / int(width) + 0.23 + 0.16 * lines
-
-
-def _empty_panels(figure: Figure, rows: int, columns: int) -> Any:
-    panels = figure.subplots(rows, columns, squeeze=False)
-    for axes in panels.flat:
-        axes.set(xticks=[], yticks=[])
-        axes.grid(visible=False)
-        axes.spines[:].set_visible(False)
-    return panels
-
-
-def _draw_map(axes: Any, values: Any, grid: tuple[int, int], shape: tuple[int, ...]) -> None:
-    axes.imshow(
-        np.asarray(values, dtype=float).reshape(grid),
-        cmap="magma",
-        interpolation="nearest",
-        extent=(-0.5, shape[1] - 0.5, shape[0] - 0.5, -0.5),
-    )
 
 
 def _add_titles(
@@ -191,116 +163,50 @@ def _add_titles(
 def _add_caption(axes: Any, text: str) -> None:
     # An empty label makes room, one line more than the text has; the text may reach over the whole row.
     axes.set_xlabel("\n" * (text.count("\n") + 1) + " ", fontsize=SMALL)
-    note = axes.annotate(
-        text,
-        (0, 0),
-        xytext=(0, -4),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        fontsize=SMALL,
-        va="top",
-    )
+    place = {"xytext": (0, -4), "xycoords": "axes fraction", "textcoords": "offset points"}
+    note = axes.annotate(text, (0, 0), fontsize=SMALL, va="top", **place)
     note.set_in_layout(False)
 
 
-def _legend(selections: Mapping[str, ShownSelection | NDArray[np.bool_]]) -> list[Rectangle]:
+def _legend(selections: Iterable[ShownSelection]) -> list[Rectangle]:
     # Blanks alone need no words; hidden patches and candidates are explained where they occur.
-    shown = [chosen for chosen in selections.values() if isinstance(chosen, ShownSelection)]
-    handles = []
-    if any(chosen.visible is not None and not chosen.visible.all() for chosen in shown):
-        handles.append(
-            Rectangle(
-                (0, 0),
-                1,
-                1,
-                facecolor=_mixed(PALETTE[1], "#808080", _TINT),
-                edgecolor=PAPER,
-                hatch="////",
-                linewidth=0,
-                label="hidden: carried along without influence",
-            )
-        )
+    shown, handles = list(selections), []
+    if any(chosen.hidden is not None and chosen.hidden.any() for chosen in shown):
+        look: dict[str, Any] = {
+            "facecolor": _mixed(PALETTE[1], "#808080", _TINT),
+            "edgecolor": PAPER,
+            "hatch": "////",
+        }
+        said = "hidden: carried along without influence"
+        handles.append(Rectangle((0, 0), 1, 1, linewidth=0, label=said, **look))
     if any(chosen.candidates is not None for chosen in shown):
         handles.append(_outline(0, 0, 1, 1, label="candidates of pgs"))
-    blank = Rectangle((0, 0), 1, 1, facecolor=_blank(), edgecolor=_border(), linewidth=0.5, label="dropped")
+    blank = Rectangle((0, 0), 1, 1, facecolor=_BLANK, edgecolor=_BORDER, linewidth=0.5, label="dropped")
     return [blank, *handles] if handles else []
 
 
-def _add_legend(figure: Figure, handles: list[Rectangle]) -> None:
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=3,
-        fontsize=SMALL,
-        handlelength=1.4,
-        handleheight=1.4,
-    )
-
-
 def _draw_selection(
-    axes: Any,
-    picture: NDArray[np.float64],
-    chosen: ShownSelection | NDArray[np.bool_],
-    row: int,
-    grid: tuple[int, int],
-    font_size: float,
-) -> None:
+    axes: Any, picture: NDArray[np.float64], chosen: ShownSelection, row: int, grid: tuple[int, int]
+) -> float:
+    """Draw what is left of a picture; returns the percentage of its patches without influence."""
     height, width = picture.shape[:2]
-    n, candidates = grid[0] * grid[1], None
-    if isinstance(chosen, ShownSelection):
-        dropped, hidden, candidates = chosen.dropped(row, n), chosen.hidden(row, n), chosen.candidates
-    else:
-        dropped, hidden = ~chosen[row], np.zeros(n, dtype=bool)
+    hidden = np.zeros_like(chosen.shown[row]) if chosen.hidden is None else chosen.hidden[row]
+    dropped = ~chosen.shown[row] & ~hidden
     patch_of_y = np.minimum(np.arange(height) * grid[0] // height, grid[0] - 1)
     patch_of_x = np.minimum(np.arange(width) * grid[1] // width, grid[1] - 1)
     patch_of = patch_of_y[:, None] * grid[1] + patch_of_x
     grey = picture.mean(axis=2, keepdims=True)
     shown = np.where(hidden[patch_of][:, :, None], _mixed(PALETTE[1], grey, _TINT), picture)
-    axes.imshow(np.where(dropped[patch_of][:, :, None], _blank(), shown), interpolation="nearest")
+    axes.imshow(np.where(dropped[patch_of][:, :, None], _BLANK, shown), interpolation="nearest")
     step = np.array([width / grid[1], height / grid[0]])
-    corners = np.stack(np.divmod(np.arange(n), grid[1])[::-1], axis=1)  # (n, 2): column, row
-    _draw_lines(axes, _SQUARE, corners[dropped], step, colour=_border(), width=0.5)
-    _draw_lines(axes, _HATCHES, corners[hidden], step, colour=PAPER, width=0.6)
-    for patch in candidates[row] if candidates is not None else ():
+    corners = np.stack(np.divmod(np.arange(len(hidden)), grid[1])[::-1], axis=1)  # (n, 2): column, row
+    for shape, where, colour, thick in ((_SQUARE, dropped, _BORDER, 0.5), (_HATCHES, hidden, PAPER, 0.6)):
+        lines = [line * step - 0.5 for corner in corners[where] for line in shape + corner]
+        axes.add_collection(LineCollection(lines, colors=colour, linewidths=thick))
+    for patch in () if chosen.candidates is None else chosen.candidates[row]:
         x, y = corners[int(patch)] * step
         axes.add_patch(_outline(x, y, step[0], step[1]))
-    axes.set_title(f"{100 * np.mean(dropped | hidden):.0f} % masked", fontsize=font_size)
-
-
-def _draw_lines(
-    axes: Any,
-    shape: NDArray[np.float64],
-    corners: NDArray[np.integer[Any]],
-    step: NDArray[np.float64],
-    *,
-    colour: Any,
-    width: float,
-) -> None:
-    lines = [line * step - 0.5 for corner in corners for line in shape + corner]
-    axes.add_collection(LineCollection(lines, colors=colour, linewidths=width))
-
-
-def _blank() -> NDArray[np.float64]:
-    return _mixed(FAINT, PAPER, 0.4)
-
-
-def _border() -> NDArray[np.float64]:
-    # Where a kept patch has the tone of a blank, its border alone tells them apart.
-    return _mixed(INK, FAINT, 0.2)
-
-
-def _mixed(colour: str, other: Any, share: float) -> NDArray[np.float64]:
-    other = np.array(to_rgb(other)) if isinstance(other, str) else other
-    mixed: NDArray[np.float64] = share * np.array(to_rgb(colour)) + (1 - share) * other
-    return mixed
-
-
-def _check(name: str, chosen: ShownSelection | NDArray[np.bool_], num_images: int, num_patches: int) -> None:
-    if not isinstance(chosen, ShownSelection):
-        if chosen.shape != (num_images, num_patches):
-            raise ValueError(f"{name}: must be ({num_images}, {num_patches}) bool, not {chosen.shape}")
-    elif len(chosen.keep) != num_images or (chosen.keep.size and np.max(chosen.keep) >= num_patches):
-        raise ValueError(f"{name}: keep must be ({num_images}, k) indices below {num_patches}")
+    return 100 * float(np.mean(dropped | hidden))
 
 
 def _outline(x: float, y: float, width: float, height: float, label: str = "") -> Rectangle:

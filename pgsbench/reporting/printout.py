@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import TypeAlias
 
 from pgsbench.reporting.render import Table
 from pgsbench.reporting.search.effects_tables import effects_missing, effects_tables
@@ -17,18 +18,8 @@ from pgsbench.reporting.verdict.fairness import fairness_sentence
 from pgsbench.reporting.verdict.sentences import caveats, guessing
 from pgsbench.reporting.verdict.short_table import verdict_table
 
-
-@dataclass(frozen=True)
-class Printout:
-    """Tables, and the sentences below them.
-
-    Attributes:
-        tables: The tables.
-        words: The sentences, a line each; empty: there are none.
-    """
-
-    tables: list[Table]
-    words: str = ""
+#: Tables, and the sentences below them, a line each; empty: there are none.
+Printout: TypeAlias = tuple[list[Table], str]
 
 
 def of_training(results: StudyResults) -> Printout:
@@ -64,4 +55,4 @@ def of_sweep(results: StudyResults, confirmed: StudyResults | None = None) -> Pr
 
 
 def _printout(tables: Sequence[Table | None], words: Sequence[str] = ()) -> Printout:
-    return Printout([table for table in tables if table is not None], "\n".join(filter(None, words)))
+    return [table for table in tables if table is not None], "\n".join(filter(None, words))

@@ -9,10 +9,9 @@ import numpy as np
 
 from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting import columns
-from pgsbench.reporting.cost.choice import place
-from pgsbench.reporting.cost.pareto import EQUAL, costs_of, points_of
 from pgsbench.reporting.decision.comparisons import group_comparisons, task_comparisons
 from pgsbench.reporting.decision.forecast import detectable
+from pgsbench.reporting.pareto import EQUAL, costs_of, place, points_of
 from pgsbench.reporting.render import (
     COUNT,
     P_VALUE,
@@ -25,7 +24,7 @@ from pgsbench.reporting.render import (
     counted,
 )
 from pgsbench.reporting.results import Results, named
-from pgsbench.reporting.statistics.comparison import ONE_RUN, Comparison, Missing
+from pgsbench.reporting.statistics.comparison import ONE_RUN, Comparison, Missing, of_one_run
 from pgsbench.reporting.statistics.intervals import Interval
 
 #: Metric of a masked step -> its column.
@@ -35,8 +34,11 @@ _MASK_COLUMNS = {
     "mask/outlines_kept": "outlines",
     "mask/objects_nearly_gone": "nearly gone",
 }
-
-
+#: What columns on objects say, here and in a diagnosis of masks.
+OBJECTS = (
+    "Insides and outlines: patches wholly and partly in an object. Nearly gone: pictures that show less than "
+    "a tenth of their object."
+)
 #: Of shares of a gap.
 _SHARE = Format(lambda share: f"{share:.0f} %".replace("-", "−"), scale=100)
 #: What one seed leaves open.
@@ -57,10 +59,10 @@ def scores_table(results: Results) -> Table:
         chance = [results.chance(group) for group in results.groups]
         rows.append(["chance", "", *chance, *("" for _ in shown)])
     tasks = {group: len(weights) for group, weights in results.groups.items() if group != ALL_GROUPS}
-    counted = ", ".join(f"{group} {n}" for group, n in tasks.items())
+    sizes = ", ".join(f"{group} {n}" for group, n in tasks.items())
     notes = [
         _interval_note(results),
-        f"Macro means: every task counts the same in its group (tasks: {counted}), every group in the mean.",
+        f"Macro means: every task counts the same in its group (tasks: {sizes}), every group in the mean.",
         *(column.note for column in shown if column.note),
     ]
     groups = [(group, PERCENT) for group in results.groups]
@@ -118,7 +120,7 @@ def gap_table(results: Results) -> Table | None:
         else:
             rows.append([label, group, found.gap, Estimate(found.share, found.low, found.high)])
     rows = [row for number, row in enumerate(rows) if row not in rows[:number]]
-    notes = [f"{ONE_RUN.capitalize()}: one seed."] if one_seed else []
+    notes = [of_one_run("one seed.", 1)] if one_seed else []
     notes += [
         f"Gap: oracle minus random masks (arm {results.random_arm}), in points. "
         "0 % is random, 100 % the oracle; Fieller's 95 % interval.",
@@ -139,7 +141,7 @@ def cost_table(results: Results) -> Table:
     cells = [[label, *(column.value(row) for column in shown)] for label, row in rows.items()]
     reference = columns.reference_label(results)
     seeds = {len(row.runs) for row in rows.values() if row.runs}
-    means = f"{ONE_RUN.capitalize()}: one seed." if seeds == {1} else "Means over seeds."
+    means = of_one_run("one seed.", 1) if seeds == {1} else "Means over seeds."
     notes = [means, *(c.note.format(reference=reference) for c in shown if c.note)]
     header: Header = ["arm", *(column.head for column in shown)]
     cost, other = costs_of(results)
@@ -177,10 +179,7 @@ def mask_table(results: Results) -> Table | None:
             rows.append([label, *("" if np.isnan(value) else value for value in means)])
     if not rows:
         return None
-    notes = [
-        "Percent, means over all masked steps; unmasked phases are left out. Insides and outlines: patches "
-        "wholly and partly in an object. Nearly gone: pictures that show less than a tenth of their object."
-    ]
+    notes = [f"Percent, means over all masked steps; unmasked phases are left out. {OBJECTS}"]
     return Table("What the masks show of objects", ["arm", *((name, PERCENT) for name in known)], rows, notes)
 
 
@@ -208,7 +207,7 @@ def _differences(title: str, family: Sequence[Comparison], of: str, families: st
             rows.append([one.pair, one.of, None, None, one.interval.reason])
         else:
             rows.append([one.pair, one.of, one.interval, one.adjusted_p, one.verdict])
-    notes = [f"{ONE_RUN.capitalize()}: {_ONE_SEED}"] if any(one.has_one_seed for one in family) else []
+    notes = [of_one_run(_ONE_SEED, 1)] if any(one.has_one_seed for one in family) else []
     notes.append("Points, paired by seed and test item, 95 % interval.")
     tested = sum(isinstance(one.interval, Interval) for one in family)
     if tested > 1:
@@ -223,8 +222,6 @@ def _differences(title: str, family: Sequence[Comparison], of: str, families: st
 def _interval_note(results: Results) -> str:
     counts = {results.seeds(label)[0] for label in results.study.labels} - {0}
     if counts == {1}:
-        return (
-            f"{ONE_RUN.capitalize()}: percent, with 95 % intervals over test items; every arm has one seed."
-        )
+        return of_one_run("percent, with 95 % intervals over test items; every arm has one seed.", 1)
     found = "Percent, with 95 % intervals over test items and seeds."
     return found + (f" Arms with one seed: {ONE_RUN}, over test items." if 1 in counts else "")

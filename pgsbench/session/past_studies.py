@@ -14,7 +14,7 @@ from pgsbench.reporting.pages import checked
 from pgsbench.reporting.pages.checked import evident_results
 from pgsbench.reporting.pages.scale_page import ScalePlan
 from pgsbench.reporting.pages.site import Published, write_site
-from pgsbench.reporting.pages.study_report import ReportPaths, write_report
+from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.runs.kept_figures import draw_missing
@@ -31,8 +31,8 @@ def rewrite_reports(
     output: str | Path = ".",
     candidate: str | None = None,
     baselines: Sequence[str] | None = None,
-) -> Iterator[ReportPaths]:
-    """Write the report of a study, or of all, anew, and yield the files of each.
+) -> Iterator[Path]:
+    """Write the report of a study, or of all, anew, and yield the folder of each.
 
     Args:
         study: Its name, and the run directories are read; or the folder of a report, and its evidence is.

@@ -34,11 +34,10 @@ from pgsbench.progress import Bars
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import DecisionPlan
-from pgsbench.reporting.pages.study_report import ReportPaths, write_report
+from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.runs.deviations import deviation_frame
 from pgsbench.reporting.runs.kept_figures import draw_missing
-from pgsbench.reporting.runs.plan_table import PlannedCost, plan_frame
+from pgsbench.reporting.runs.study_tables import deviation_frame, plan_frame
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
 from pgsbench.study.objective import check_baselines
@@ -217,10 +216,11 @@ class Study:
     def _costs(self, specs: Sequence[RunSpec], *, num_open: int = 0) -> pd.DataFrame:
         estimator = Estimator(self.slots.first_device, threads=self.slots.threads)
         folder, first_open = self._folder(), len(specs) - num_open
-        rows = [
-            PlannedCost(spec, estimator.cost(spec.config), folder.finished(spec), number >= first_open)
+        states = [
+            "to choose" if number >= first_open else "exists" if folder.finished(spec) else "to train"
             for number, spec in enumerate(specs)
         ]
+        rows = [(spec, estimator.cost(spec.config), is_) for spec, is_ in zip(specs, states, strict=True)]
         return plan_frame(rows, self.slots.devices)
 
     def train(self, arms: Sequence[str] | None = None) -> StudyResults:
@@ -308,8 +308,8 @@ class Study:
             Results(read_frames(self.runs_root / self.name), candidate=candidate, baselines=baselines)
         )
 
-    def report(self, results: StudyResults | None = None) -> ReportPaths:
-        """Write the report of the study, and return its files."""
+    def report(self, results: StudyResults | None = None) -> Path:
+        """Write the report of the study, and return its folder."""
         results = results or self.results()
         draw_missing(results.statistics.study)
         return write_report(results.statistics, self.report_folder)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -17,13 +18,14 @@ from pgsbench.data.memory import InMemory
 from pgsbench.data.shards import open_pairs, open_reader
 from pgsbench.data.transforms import normalise
 from pgsbench.errors import StudyError
-from pgsbench.inspection.diagnosis import Diagnosis, diagnose
+from pgsbench.inspection.diagnosis import Diagnosis, diagnose, find_thresholds, thresholds_table
 from pgsbench.inspection.diagnosis_files import diagnosis_figure, write
 from pgsbench.inspection.diagnosis_report import agreement_table, diagnosis_table
 from pgsbench.inspection.first_masks import draw, draw_stages, first_view, usable
-from pgsbench.masking.base import Strategy
+from pgsbench.masking.base import PatchView, Selection, Strategy
 from pgsbench.masking.cluster import Cluster
 from pgsbench.masking.guided import Oracle
+from pgsbench.masking.noise import Draws
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.random import Flip, NoMask, Random
 from pgsbench.models.clip import Clip, build
@@ -43,24 +45,20 @@ def reader(clip: Clip, tiny: TinyWorld) -> InMemory:
     return opened
 
 
-def look(clip: Clip, reader: InMemory, **strategies: Strategy) -> Diagnosis:
+def views_of(clip: Clip, reader: InMemory) -> list[PatchView]:
     batches = islice(reader.batches(seed=0, batch_size=16), 3)
-    views = [first_view(clip, batch.images, batch.objects) for batch in batches]
-    return diagnose(strategies, views, num_seeds=2)
+    return [first_view(clip, batch.images, batch.objects) for batch in batches]
 
 
 @pytest.fixture(scope="module")
-def found(clip: Clip, reader: InMemory) -> Diagnosis:
-    return look(
-        clip,
-        reader,
-        none=NoMask(),
-        random=Random(),
-        flip=Flip(),
-        oracle=Oracle(),
-        pgs=Pgs(),
-        cluster=Cluster(threshold=0.05),
-    )
+def views(clip: Clip, reader: InMemory) -> list[PatchView]:
+    return views_of(clip, reader)
+
+
+@pytest.fixture(scope="module")
+def found(views: list[PatchView]) -> Diagnosis:
+    masks = {"none": NoMask(), "random": Random(), "flip": Flip(), "oracle": Oracle(), "pgs": Pgs()}
+    return diagnose({**masks, "cluster": Cluster(threshold=0.05)}, views, num_seeds=2)
 
 
 @pytest.mark.parametrize("strategy", [Pgs(), Random(), Cluster(), Oracle()])
@@ -111,7 +109,8 @@ def test_what_cannot_run_is_left_out_and_said(clip: Clip, reader: InMemory) -> N
     left, notes = usable({"oracle": Oracle(), "random": Random()}, has_objects=False)
     assert list(left) == ["random"]
     assert notes == ["Left out: oracle; it needs object maps, which these data lack."]
-    assert "insides" not in diagnosis_table(look(clip, replace(reader, objects=None), **left), "blind").names
+    blind = diagnose(left, views_of(clip, replace(reader, objects=None)), num_seeds=2)
+    assert "insides" not in diagnosis_table(blind, "blind").names
     with pytest.raises(StudyError, match="no strategy can run"):
         usable({"oracle": Oracle()}, has_objects=False)
 
@@ -131,11 +130,60 @@ def test_tables_and_files_say_the_same(found: Diagnosis, tmp_path: Path) -> None
 
 def test_the_figure_has_a_column_for_each_strategy(found: Diagnosis) -> None:
     titles = [axes.get_title(loc="left") for axes in diagnosis_figure(found).axes]
-    assert titles[:6] == [
-        "none\n0 % masked",
-        "random\n50 % masked",
-        "flip\n50 % masked",
-        "oracle\n50 % masked",
-        "pgs\n50 % masked",
-        f"cluster\n{100 * found.numbers['cluster'].effective_ratio.mean():.0f} % masked",
-    ]
+    means = {name: 100 * each.effective_ratio.mean() for name, each in found.numbers.items()}
+    assert titles[:6] == [f"{name}\n{mean:.0f} % masked" for name, mean in means.items()]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "target"),
+    [
+        (Cluster(0.3), 0.5),
+        (Cluster(0.3), 0.8),
+        (Cluster(0.6, anchor_share=0.1), 0.7),
+        (Pgs(0.3, max_ratio=0.5), 0.4),
+    ],
+)
+def test_the_effective_ratio_is_the_one_asked_for(
+    views: list[PatchView], strategy: Strategy, target: float
+) -> None:
+    def measured(mask: Strategy) -> float:
+        return float(diagnose({"mask": mask}, views, num_seeds=2).numbers["mask"].effective_ratio.mean())
+
+    ((chosen, ratio),) = find_thresholds({"mask": strategy}, views, target=target, num_seeds=2).values()
+    assert chosen == replace(strategy, threshold=chosen.threshold)  # type: ignore
+    # Of 96 masks of 16 patches; what the floor of `mask_ratio` adds to the masked share is counted.
+    assert target - 0.02 < ratio <= target
+    assert measured(chosen) == pytest.approx(ratio, abs=1e-6)
+    assert measured(replace(chosen, threshold=chosen.threshold - 1e-4)) > target  # type: ignore
+
+
+@dataclass(frozen=True)
+class Narrow:
+    """Its threshold is no correlation."""
+
+    threshold: float = 0.5
+    mask_ratio: float = 0.5
+    needs: ClassVar[frozenset[Any]] = frozenset()
+
+    def __post_init__(self) -> None:
+        if self.threshold < 0:
+            raise ValueError("threshold must not be negative")
+
+    def select(self, view: PatchView, *, draws: Draws) -> Selection:
+        raise AssertionError
+
+
+def test_only_thresholds_that_reach_the_ratio_are_found(views: list[PatchView]) -> None:
+    strategies = {
+        "cluster": Cluster(0.3),
+        "half": Cluster(0.6),
+        "filled": Cluster(0.5, hide=False),
+        "fixed": Pgs(0.5),
+        "random": Random(0.5),
+        "narrow": Narrow(),
+    }
+    found = find_thresholds(strategies, views, target=0.5, num_seeds=2)
+    assert list(found) == ["cluster"]
+    assert thresholds_table(found, 0.5).cells()[0][0] == "cluster"
+    with pytest.raises(StudyError, match="no strategy has a threshold"):
+        find_thresholds({"half": Cluster(0.6)}, views, target=0.5, num_seeds=2)

@@ -18,8 +18,7 @@ from pgsbench.evaluation.suite import first_items, load_suite
 from pgsbench.models import clip
 from pgsbench.records.scores import Scores
 from pgsbench.reporting import terminal
-from pgsbench.reporting.checkpoints.differences import difference_table, differences
-from pgsbench.reporting.checkpoints.score_tables import across_table, score_tables
+from pgsbench.reporting.checkpoints import across_table, difference_table, differences, score_tables
 from pgsbench.reporting.render import percent
 
 

@@ -123,5 +123,5 @@ def test_a_search_of_one_mask_compares_nothing_and_misses_nothing(fabricate):
     assert len(table.cells()[0]) == len(table.names)
     with pytest.raises(StudyError, match="compares no two arms"):
         power_table(results)
-    page = write_report(results, folder / "report").markdown.read_text()
+    page = (write_report(results, folder / "report") / "report.md").read_text()
     assert "missing" not in page.partition("## ")[0]

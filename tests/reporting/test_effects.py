@@ -139,7 +139,7 @@ def test_one_seed_cannot_tell(fabricate, tmp_path, monkeypatch):
     assert "one seed" in told.reason
     assert effects_tables(results) == effects_sentences(results) == []
     paths = write_report(results, tmp_path / "out")
-    for page in (paths.markdown, paths.html):
+    for page in ((paths / "report.md"), (paths / "report.html")):
         text = page.read_text()
         assert "Main effects and interactions" in text
         assert "Main effects and interactions cannot be told: with one seed" in text

@@ -41,23 +41,12 @@ def study(tiny, tmp_path_factory) -> Path:
         outcomes = {"values": right, "correct": right.astype(float), "units": KEYS, "key": ""}
         np.savez(path / "colour.npz", items=KEYS, predicted=predicted, **outcomes)
         np.savez(path / "find.npz", items=[f"{key}#0" for key in KEYS], **outcomes)
+        numbers = (float(right.mean()), 24, 0, 1, 0.3, True)
         scores = [
-            Score(
-                f"tiny/{task}",
-                group,
-                protocol,
-                metric,
-                float(right.mean()),
-                24,
-                0,
-                1,
-                0.3,
-                True,
-                per_sample=file,
-            )
-            for task, group, protocol, metric, file in (
-                ("colour", "classification", "zero_shot", "acc1", "colour.npz"),
-                ("retrieval", "retrieval", "retrieval", "image_recall_at_5", "find.npz"),
+            Score(*named, *numbers, per_sample=file)
+            for *named, file in (
+                ("tiny/colour", "classification", "zero_shot", "acc1", "colour.npz"),
+                ("tiny/retrieval", "retrieval", "retrieval", "image_recall_at_5", "find.npz"),
             )
         ]
         replace(Scores.read(path), scores=tuple(scores), suite_fingerprint=fingerprint).write(path)
@@ -115,7 +104,7 @@ def test_with_other_data_the_page_says_that_there_are_no_pictures(study, tiny, t
     for run in study.parent.rglob("scores.json"):
         replace_scores(run.parent, lambda score: score, suite_fingerprint="of other pictures")
     report = write_report(results_of(study, tiny.suite), tmp_path / "report")
-    html = report.html.read_text()
+    html = (report / "report.html").read_text()
     assert "No pictures: their data is not here" in html
     assert "pgs is right on 12 with all 2 seeds" in html
     assert "data:image" not in html
@@ -123,10 +112,10 @@ def test_with_other_data_the_page_says_that_there_are_no_pictures(study, tiny, t
 
 def test_the_page_shows_them_and_stands_alone(results, tmp_path):
     report = write_report(results, tmp_path / "report")
-    html = report.html.read_text()
+    html = (report / "report.html").read_text()
     assert html.count('alt="Test picture') == 3 * 4
     assert "pgs gets, flip loses" in html
     assert "flip gets, pgs loses" in html
-    assert "Tasks on which they differ most" in report.markdown.read_text()
-    assert "Tasks on which they differ most" in report.latex.read_text()
+    assert "Tasks on which they differ most" in (report / "report.md").read_text()
+    assert "Tasks on which they differ most" in (report / "tables.tex").read_text()
     assert not re.search(r'src="(?!data:)', html)

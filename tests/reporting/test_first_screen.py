@@ -7,14 +7,16 @@ import shutil
 import pytest
 from fabricated import Arm, write_runs
 
+from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.reporting import figures
 from pgsbench.reporting.decision.comparisons import group_comparisons
-from pgsbench.reporting.pages.first_screen import first_screen
+from pgsbench.reporting.pages.first_screen import verdict_record
 from pgsbench.reporting.pages.templates import environment
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.verdict.answer import answer, certainty
 from pgsbench.reporting.verdict.short_table import marks_table
+from pgsbench.tracking.mlflow_arms import arm_tags
 
 WHOLE = Arm(40.0, mask_ratio=0.0)
 
@@ -88,10 +90,28 @@ def test_many_that_are_missing_are_counted_and_many_budgets_are_a_range(fabricat
         for run in folder.glob(f"{name}-*"):
             shutil.rmtree(run)
     results = Results(read_frames(folder), candidate="a", baselines=["b", "c", "d", "e", "f", "g"])
-    screen = first_screen(results)
+    screen = verdict_record(results)
     assert screen.answer.endswith("; 4 others cannot be compared yet.")
     assert "corrected for 2 comparisons" in screen.certainty
     assert "on 320 to 2,240 pairs of" in screen.setting
     (_, missing) = marks_table(results).notes
     assert missing.count("no complete run") == 1
     assert missing.endswith("and 3 reasons more.")
+
+
+def test_each_arm_of_a_search_over_several_arms_has_its_verdict(fabricate, tmp_path):
+    points = [
+        (arm, Arm(effect, mask_ratio=ratio, params={"strategy.mask_ratio": ratio}))
+        for arm, effect in (("pgs", 20.0), ("flip", 0.0))
+        for ratio in (0.25, 0.5)
+    ]
+    results = Results(read_frames(fabricate([*points, ("none", Arm())])), candidate="pgs", baselines=["flip"])
+    verdict_record(results).write(tmp_path)
+    verdict = VerdictRecord.read(tmp_path)
+    said = {label: arm_tags(label, verdict)["verdict"] for label in results.study.labels}
+    of_points = {
+        f"{arm} mask_ratio={ratio}": f"pgs − flip, mask_ratio={ratio}: better"
+        for arm in ("pgs", "flip")
+        for ratio in (0.25, 0.5)
+    }
+    assert said == {**of_points, "none": "not compared"}

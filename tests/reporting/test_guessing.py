@@ -45,7 +45,7 @@ def test_a_run_without_any_learning_is_told(fabricate, loss: float) -> None:
         f"The loss ended no better than guessing: pgs, seed 1 ({loss:.2f}, and guessing has 4.16). "
     )
     assert said in caveats(results)
-    assert said in printout.of_training(StudyResults(results)).words
+    assert said in printout.of_training(StudyResults(results))[1]
 
 
 @pytest.mark.parametrize(

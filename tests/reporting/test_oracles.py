@@ -6,8 +6,8 @@ import pytest
 from fabricated import Arm
 
 from pgsbench.reporting import figures
-from pgsbench.reporting.cost.pareto import FLOPS, points_of
 from pgsbench.reporting.pages.study_report import write_report
+from pgsbench.reporting.pareto import FLOPS, points_of
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.verdict.answer import answer
@@ -65,7 +65,7 @@ def test_two_of_them_are_both_told(fabricate, tmp_path, monkeypatch):
     assert " of 7 (" in answer(results)
     assert ", the oracle aside)" in answer(results)
     monkeypatch.setattr(figures, "ALL", {})
-    text = write_report(results, tmp_path / "out").markdown.read_text()
+    text = (write_report(results, tmp_path / "out") / "report.md").read_text()
     assert "Compared:" not in text, "all that can be compared are"
 
 

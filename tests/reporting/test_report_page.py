@@ -12,14 +12,10 @@ import pytest
 from fabricated import ARMS, Arm, write_runs
 
 from pgsbench.records.study_record import StudyRecord
-from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting import figures
-from pgsbench.reporting.decision.comparisons import group_comparisons
-from pgsbench.reporting.gallery import ShownSelection, mask_gallery
 from pgsbench.reporting.pages.study_report import write_report, write_texts
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.style import save
 
 VOID = {"meta", "img", "source", "br", "link", "hr"}
 
@@ -63,7 +59,7 @@ def report(tmp_path_factory):
 
 
 def test_the_html_page_stands_alone(report):
-    html = report.html.read_text()
+    html = (report / "report.html").read_text()
     page = Page(html)
     assert page.open == []
     assert page.fetched
@@ -71,13 +67,13 @@ def test_the_html_page_stands_alone(report):
     assert "http" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", html)
     assert "@import" not in html
     assert "url(" not in html
-    assert len(page.alts) == len(report.figures) == 4
+    assert len(page.alts) == len(list(report.glob("figures/*.png"))) == 4
     assert all(page.alts)
 
 
 def test_the_page_says_what_a_reader_asks(report):
-    html = report.html.read_text()
-    runs = StudyRecord.read(report.html.parents[2] / "runs" / "masks").runs
+    html = (report / "report.html").read_text()
+    runs = StudyRecord.read(report.parents[1] / "runs" / "masks").runs
     assert all(run.spec.id in html for run in runs)
     for said in (
         "Does pgs keep what matters, at half the patches?",
@@ -94,10 +90,10 @@ def test_the_page_says_what_a_reader_asks(report):
 
 
 def test_the_markdown_page_links_its_figures(report):
-    text = report.markdown.read_text()
+    text = (report / "report.md").read_text()
     links = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
     assert len(links) == 4
-    assert all((report.markdown.parent / link).is_file() for link in links)
+    assert all((report / link).is_file() for link in links)
     assert "\n\n\n" not in text
     tables = [block for block in text.split("\n\n") if block.startswith("|")]
     assert all(
@@ -106,23 +102,16 @@ def test_the_markdown_page_links_its_figures(report):
 
 
 def test_numbers_lie_beside_the_page(report):
-    scores = pd.read_csv(report.scores_csv)
+    scores = pd.read_csv(report / "scores.csv")
     assert len(scores) == 5 * 2 * 11
-    comparisons = pd.read_csv(report.comparisons_csv)
+    comparisons = pd.read_csv(report / "comparisons.csv")
     said = set(comparisons["verdict"].str.removesuffix(" (exploratory)"))
     assert said <= {"better", "worse", "undecided"}
     assert len(comparisons) == 2 * (5 + 8)
     assert (comparisons["low"] <= comparisons["estimate"]).all()
-    latex = report.latex.read_text()
+    latex = (report / "tables.tex").read_text()
     assert latex.count(r"\begin{table}") == latex.count("booktabs") >= 9
     assert len(set(re.findall(r"\\label\{tab:([a-z-]+)\}", latex))) == 9
-
-
-def test_writing_twice_gives_the_same_page(report):
-    before = report.html.read_bytes()
-    study = report.html.parents[2] / "runs" / "masks"
-    again = write_report(results_of(study), report.html.parent)
-    assert again.html.read_bytes() == before
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -137,7 +126,7 @@ def test_the_values_of_each_score_are_read_once(fabricate, tmp_path, monkeypatch
 def test_what_is_missing_is_said_at_the_top(fabricate, tmp_path):
     folder = fabricate(seeds=(0,))
     shutil.rmtree(next(folder.glob("flip-*")))
-    text = write_report(Results(read_frames(folder)), tmp_path / "out").markdown.read_text()
+    text = (write_report(Results(read_frames(folder)), tmp_path / "out") / "report.md").read_text()
     assert text.index("> - flip s0: waiting") < text.index("## What the numbers say")
     assert "4 of 5 runs complete" in text
 
@@ -147,89 +136,16 @@ def test_a_study_without_any_result_still_has_a_page(fabricate, tmp_path):
     for run in folder.glob("*-s0-*"):
         shutil.rmtree(run)
     paths = write_report(Results(read_frames(folder)), tmp_path / "out")
-    assert "missing" in paths.markdown.read_text()
-    assert paths.figures == ()
+    assert "missing" in (paths / "report.md").read_text()
+    assert not list(paths.glob("figures/*"))
 
 
 @pytest.mark.usefixtures("no_figures")
 def test_user_text_is_escaped(fabricate, tmp_path):
     folder = fabricate({"pgs": Arm(), "<b>&": Arm()}, seeds=(0,), name="x")
-    html = write_report(Results(read_frames(folder)), tmp_path / "out").html.read_text()
+    html = (write_report(Results(read_frames(folder)), tmp_path / "out") / "report.html").read_text()
     assert "<b>&" not in html
     assert "&lt;b&gt;&amp;" in html
-
-
-def test_figures_show_the_numbers(fabricate):
-    ratios = [
-        (arm, Arm(mask_ratio=ratio, params={"strategy.mask_ratio": ratio}))
-        for arm in ("pgs", "random")
-        for ratio in (0.25, 0.5)
-    ]
-    results = Results(read_frames(fabricate([*ratios, ("none", Arm(mask_ratio=0.0))], seeds=(0, 1))))
-    drawn = figures.ratio_accuracy(results)
-    lines = {line.get_label(): line for line in drawn.axes[0].get_lines()}
-    assert lines["pgs"].get_xdata() == pytest.approx([0.25, 0.5])
-    expected = [results.mean(f"pgs mask_ratio={r}", ALL_GROUPS).estimate for r in (0.25, 0.5)]
-    assert lines["pgs"].get_ydata() == pytest.approx(expected)
-    assert "none (unmasked)" in lines
-    visible = [axes for axes in drawn.axes if axes.axison]
-    assert len(visible) == 5
-    forest = figures.forest(results)
-    assert {axes.get_title(loc="left").replace("\n", " ") for axes in forest.axes if axes.axison} == {
-        one.pair for one in group_comparisons(results)
-    }
-
-
-@pytest.mark.parametrize("tone", [0, 40, 154, 255])
-def test_gallery_tells_kept_dropped_and_hidden_apart_on_any_picture(tmp_path, tone):
-    image = np.full((1, 8, 8, 3), tone, np.uint8)
-    keep = np.array([[0, 3]])
-    drawn = mask_gallery(
-        image,
-        {"pgs": ShownSelection(keep, np.array([[True, False]]))},
-        grid=(2, 2),
-        captions=["one tone"],
-        maps={"edges": np.zeros((1, 4))},
-    )
-    panel = drawn.axes[2]
-    shown = np.asarray(panel.get_images()[0].get_array())
-    assert np.allclose(shown[:4, :4], tone / 255)  # a kept patch is the picture, untouched
-    dropped, hidden = shown[0, 7], shown[7, 7]
-    assert np.ptp(dropped) < 0.1 < np.ptp(hidden)  # no hue, and one that no grey has
-    assert np.allclose(shown[4:, :4], dropped)
-    borders, hatches = panel.collections
-    corners = {tuple(path.vertices.min(axis=0)) for path in borders.get_paths()}
-    assert corners == {(3.5, -0.5), (-0.5, 3.5)}  # around dropped patches
-    assert [path.vertices.min() >= 3.5 for path in hatches.get_paths()] == [True] * 3  # in the hidden one
-    assert not np.allclose(borders.get_colors()[0, :3], dropped, atol=0.1)
-    assert panel.get_title(loc="left") == "pgs\n75 % masked"
-    assert save(drawn, tmp_path / "gallery.png").stat().st_size > 1000
-
-
-def test_only_hidden_patches_that_occur_are_explained():
-    image = np.zeros((1, 8, 8, 3))
-    for visible, entries in ((True, 0), (False, 2)):
-        chosen = ShownSelection(np.array([[0, 3]]), np.array([[True, visible]]))
-        drawn = mask_gallery(image, {"pgs": chosen}, grid=(2, 2))
-        assert sum(len(legend.get_texts()) for legend in drawn.legends) == entries
-
-
-def test_the_masks_of_all_arms_on_the_same_pictures(fabricate):
-    results = Results(read_frames(fabricate(seeds=(0, 1))))
-    drawn = figures.masks(results)
-    titles = [axes.get_title(loc="left") for axes in drawn.axes[:6]]
-    assert titles[0] == "image"
-    assert titles[1:3] == ["pgs\n50 % masked", "none\n0 % masked"]
-    unmasked = read_frames(fabricate({"none": Arm(mask_ratio=0.0)}, seeds=(0,), name="plain"))
-    assert figures.masks(Results(unmasked)) is None
-
-
-def test_gallery_refuses_what_does_not_fit():
-    image = np.zeros((1, 8, 8, 3))
-    with pytest.raises(ValueError, match="indices below 4"):
-        mask_gallery(image, {"pgs": ShownSelection(np.array([[4]]))}, grid=(2, 2))
-    with pytest.raises(ValueError, match=r"must be \(b, h, w, 3\)"):
-        mask_gallery(image[..., 0], {}, grid=(2, 2))
 
 
 def test_reporting_imports_no_torch_no_mlflow_no_pyplot():

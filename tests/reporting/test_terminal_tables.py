@@ -1,8 +1,9 @@
-"""Tables in a terminal and in a pipe: no wider than 100 columns, and nothing of them is lost."""
+"""Tables in a terminal and in a pipe, no wider than 100 columns, with all that is in them; and as JSON."""
 
 from __future__ import annotations
 
 import io
+import json
 import re
 import sys
 
@@ -13,7 +14,7 @@ from rich.console import Console
 from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting import render, tables, terminal
 from pgsbench.reporting.pages.templates import environment
-from pgsbench.reporting.render import PERCENT, POINTS, Estimate, Table
+from pgsbench.reporting.render import COUNT, PERCENT, POINTS, Estimate, Format, Table, as_json
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.verdict.short_table import verdict_table
@@ -121,3 +122,36 @@ def test_pipes_get_plain_text_and_terminals_colours(capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     terminal.show(table)
     assert "\x1b[" in capsys.readouterr().out
+
+
+def rows_of(table: Table) -> list[dict[str, object]]:
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is no JSON")
+
+    found = json.loads(as_json(table), parse_constant=refuse)
+    rows: list[dict[str, object]] = found[table.title]
+    return rows
+
+
+def test_values_are_told_in_the_unit_of_their_column_and_not_rounded() -> None:
+    header = ["arm", ("n", COUNT), ("score", PERCENT), ("lead", POINTS), ("range", Format("{:.1f}"))]
+    first = ["0123", 1008, 0.12345, Estimate(-0.0061, -0.0093, float("nan")), (0.25, 0.75)]
+    one, other = rows_of(Table("t", header, [first, ["chance", "", None, float("nan"), "none"]]))
+    lead = {"value": pytest.approx(-0.61), "low": pytest.approx(-0.93), "high": None}
+    assert one == {
+        "arm": "0123",
+        "n": 1008,
+        "score": pytest.approx(12.345),
+        "lead": lead,
+        "range": [0.25, 0.75],
+    }
+    assert other == {"arm": "chance", "n": None, "score": None, "lead": None, "range": "none"}
+
+
+def test_columns_and_tables_of_one_name_are_all_there() -> None:
+    table = Table("t", ["task", ("scenes", COUNT), ("scenes", COUNT)], [["colour", 1.0, 2.0]])
+    other = Table("t", ["task"], [["shape"]])
+    assert json.loads(as_json(table, other)) == {
+        "t": [{"task": "colour", "scenes": 1.0, "scenes (2)": 2.0}],
+        "t (2)": [{"task": "shape"}],
+    }

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from twin_study import make
 
-from pgsbench.reporting.cost.pareto import FLOPS, TIME, points_of
 from pgsbench.reporting.decision.comparisons import comparisons_frame, decisions
 from pgsbench.reporting.decision.forecast import power_table
+from pgsbench.reporting.pareto import FLOPS, TIME, points_of
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.search.effects import Effects, effects
 from pgsbench.reporting.statistics.intervals import GapClosed, Interval

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from fabricated import Arm
 
-from pgsbench.reporting.pages.first_screen import first_screen
+from pgsbench.reporting.pages.first_screen import verdict_record
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.search.where import gain_map, where_sentences, where_table
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.verdict.fairness import other_differences
 from pgsbench.reporting.verdict.sentences import verdict
+from pgsbench.reporting.verdict.short_table import verdict_table
 
 CLUTTER, SIZE = "data.recipe.clutter", "data.recipe.object_size"
 VALUES = [(c, s) for c in (0.0, 0.35, 0.7) for s in (0.1, 0.2, 0.35)]
@@ -36,17 +37,17 @@ def results(fabricate):
 def test_the_verdict_says_where_it_gains_and_where_it_loses(results):
     (said,) = where_sentences(results)
     assert verdict(results) == []
-    screen = first_screen(results)
+    screen, table = verdict_record(results), verdict_table(results)
     assert screen.answer == said
     assert screen.setting.startswith("Trained: scenes-vit on ")
     assert said.startswith("Of 9 settings of the data, pgs against flip on mean of groups is better at ")
     better, worse = said.split("worse at ")
     assert "(most at clutter 0, object_size 0.1: +" in better
     assert "(most at clutter 0.7, object_size 0.35: −" in worse
-    assert screen.table.names == ["clutter", "object_size", "pgs", "flip", "pgs leads by", "pgs is"]
-    assert len(screen.table.cells()) == 9
-    assert screen.table.cells()[0][:2] == ["0", "0.1"]
-    assert screen.table.notes == ["The mean of groups, in percent. Each row is a world of its own."]
+    assert table.names == ["clutter", "object_size", "pgs", "flip", "pgs leads by", "pgs is"]
+    assert len(table.cells()) == 9
+    assert table.cells()[0][:2] == ["0", "0.1"]
+    assert table.notes == ["The mean of groups, in percent. Each row is a world of its own."]
     counts = [int(number) for number in re.findall(r" at (\d+)", said)]
     assert sum(counts) == len(VALUES)
 
@@ -97,7 +98,7 @@ def test_a_search_that_was_edited_shows_the_points_of_its_own_space(fabricate, t
     assert all(results.params_of(ours) == results.params_of(theirs) for ours, theirs in results.pairs)
     first = where_table(results).cells()[0]
     assert list(first[1:3]) == (["0.2", ""] if shown > len(VALUES) else ["0", "0.1"])
-    assert f"Of {shown} settings of the data" in first_screen(results).answer
+    assert f"Of {shown} settings of the data" in verdict_record(results).answer
     assert np.isfinite(gain_map(results).axes[0].images[0].get_array()).sum() == len(VALUES)
 
 

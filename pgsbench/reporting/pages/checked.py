@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -54,22 +54,17 @@ def check_report(folder: Path) -> list[str]:
         StudyError: There is no evidence, or it is damaged.
     """
     plan = ScalePlan.read(folder)
-    if plan is not None:
-        return _check_scale(folder, plan)
-    figures = [path.stem for path in sorted(folder.glob("figures/*.png"))]
-    with evident_results(folder) as results, TemporaryDirectory() as scratch:
-        again = Path(scratch)
-        write_texts(results, again, figures)
-        return [line for name in TEXTS for line in differences(folder / name, again / name)]
-
-
-def _check_scale(folder: Path, plan: ScalePlan) -> list[str]:
+    folders = [folder] if plan is None else [folder / name for name in plan.folders]
     with ExitStack() as stack:
         again = Path(stack.enter_context(TemporaryDirectory()))
-        at = [stack.enter_context(evident_results(folder / name)) for name in plan.folders]
-        names = SCALE_TEXTS if plan.hold_out is None else (*SCALE_TEXTS, PREDICTION)
-        write_prediction(at[: len(plan.budgets)], plan, again)
-        write_scale_texts(at, plan, again)
+        at = [stack.enter_context(evident_results(one)) for one in folders]
+        if plan is None:
+            names: Sequence[str] = TEXTS
+            write_texts(at[0], again, [path.stem for path in sorted(folder.glob("figures/*.png"))])
+        else:
+            names = SCALE_TEXTS if plan.hold_out is None else (*SCALE_TEXTS, PREDICTION)
+            write_prediction(at, plan, again)
+            write_scale_texts(at, plan, again)
         return [line for name in names for line in differences(folder / name, again / name)]
 
 
@@ -78,15 +73,10 @@ def differences(written: Path, again: Path) -> Iterator[str]:
     if not written.is_file():
         yield f"{written}: missing"
         return
-    told = 0
-    pairs = zip_longest(*(path.read_text(encoding="utf-8").splitlines() for path in (written, again)))
-    for number, (ours, theirs) in enumerate(pairs, start=1):
-        if _alike(ours or "", theirs or ""):
-            continue
-        yield f"{written}:{number}: {_from_there(ours or '', theirs or '')}"
-        told += 1
-        if told == MOST_TOLD:
-            return
+    texts = [path.read_text(encoding="utf-8").splitlines() for path in (written, again)]
+    numbered = enumerate(zip_longest(*texts, fillvalue=""), start=1)
+    for number, both in islice((one for one in numbered if not _alike(*one[1])), MOST_TOLD):
+        yield f"{written}:{number}: {_from_there(*both)}"
 
 
 def _alike(ours: str, theirs: str) -> bool:
@@ -94,21 +84,19 @@ def _alike(ours: str, theirs: str) -> bool:
         return True
     parts = [_NUMBER.split(" ".join(line.split())) for line in (ours, theirs)]
     return len(parts[0]) == len(parts[1]) and all(
-        one == other or (place % 2 and _are_rounded(one, other))
+        one == other
+        or (
+            place % 2  # a number
+            and min(len(one), len(other)) > _IN_FULL
+            and math.isclose(float(one), float(other), rel_tol=1e-9, abs_tol=1e-12)
+        )
         for place, (one, other) in enumerate(zip(*parts, strict=True))
     )
 
 
-def _are_rounded(one: str, other: str) -> bool:
-    in_full = min(len(one), len(other)) > _IN_FULL
-    return in_full and math.isclose(float(one), float(other), rel_tol=1e-9, abs_tol=1e-12)
-
-
 def _from_there(ours: str, theirs: str) -> str:
     """Tell two lines that differ in a few words: from where they do."""
-    same = next(
-        (i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(len(ours), len(theirs))
-    )
+    same = next(i for i, (a, b) in enumerate(zip_longest(ours, theirs)) if a != b)
     start = max(0, same - 30)
     said, made = (line[start : same + 40] for line in (ours, theirs))
     return f"{said!r}, and the outcomes give {made!r}"

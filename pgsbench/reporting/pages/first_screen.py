@@ -1,38 +1,17 @@
-"""The first screen of a report: answer, how sure, on what data, at most seven rows, one figure."""
+"""What the first screen of a report says, and others repeat: the answer, how sure, on what data."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pgsbench.records.verdict_record import ScoreInterval, VerdictRecord
 from pgsbench.reporting.decision.comparisons import decisions
-from pgsbench.reporting.render import Table, and_, counted
+from pgsbench.reporting.render import and_, counted
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.search.where import where_sentences
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.verdict.answer import MAX_TOLD, answer, certainty
-from pgsbench.reporting.verdict.short_table import verdict_table
 
 
-@dataclass(frozen=True)
-class FirstScreen:
-    """What stands on the first screen; see `first_screen`."""
-
-    answer: str
-    certainty: str
-    setting: str
-    table: Table
-
-
-def first_screen(results: Results) -> FirstScreen:
-    """Return the first screen of a study's report."""
-    said = answer(results)
-    if results.is_over_data:
-        said = next(iter(where_sentences(results)), said)
-    return FirstScreen(said, certainty(results), setting(results), verdict_table(results))
-
-
-def setting(results: Results) -> str:
+def _setting(results: Results) -> str:
     """Return what was trained on what, and tested on what, in one line."""
     configs = [run.spec.config for run in results.study.runs]
     models = dict.fromkeys(config.model.name for config in configs)
@@ -52,7 +31,8 @@ def setting(results: Results) -> str:
 
 
 def verdict_record(results: Results) -> VerdictRecord:
-    """Return what others show of a study's verdict: its site and MLflow."""
+    """Return what a study's report, its site and MLflow show of its verdict."""
+    where = where_sentences(results) if results.is_over_data else []
     study = results.study
     found = {one.pair: one for one in decisions(results)}
     environments = [run.environment for run in study.runs if run.environment]
@@ -60,9 +40,9 @@ def verdict_record(results: Results) -> VerdictRecord:
     return VerdictRecord(
         study=study.name,
         question=study.record.config.question.strip(),
-        answer=first_screen(results).answer,
+        answer=where[0] if where else answer(results),
         certainty=certainty(results),
-        setting=setting(results),
+        setting=_setting(results),
         arms=tuple(study.arms),
         date=max((one.started for one in environments), default=""),
         versions=dict(environments[-1].versions) if environments else {},

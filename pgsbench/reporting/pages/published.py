@@ -96,15 +96,10 @@ def published() -> Mapping[tuple[str, str, str], tuple[str, float]]:
 def averages() -> tuple[Average, ...]:
     """Return the averages of each of the paper's tables, in its order; a table without any is one whole."""
     methods = dict.fromkeys(method for method, _, _ in published())
-    read = [
-        Average(
-            row["table"],
-            row["average"],
-            tuple(row["tasks"].split()),
-            {method: float(row[method]) / 100 for method in methods},
-        )
-        for row in _rows(AVERAGES)
-    ]
+    read = []
+    for row in _rows(AVERAGES):
+        printed = {method: float(row[method]) / 100 for method in methods}
+        read.append(Average(row["table"], row["average"], tuple(row["tasks"].split()), printed))
     found: list[Average] = []
     for table in dict.fromkeys(table for table, _ in published().values()):
         found += [one for one in read if one.table == table] or [Average(table, "", ("*",), {})]
@@ -141,17 +136,16 @@ def beside_paper(results: Results) -> list[Beside]:
         method = method_of(config.strategy) if config.text.strategy == "none" else ""
         mine = results.study.scores[results.study.scores["label"] == label]
         for (task, metric), values in mine.groupby(["task", "metric"], sort=False)["value"]:
-            table, theirs = of.get((method, str(task), str(metric)), ("", 0.0))
-            if table:
-                found.append(
-                    Beside(table, label, method, str(task), str(metric), float(values.mean()), theirs)
-                )
+            key = (method, str(task), str(metric))
+            if key in of:
+                table, theirs = of[key]
+                found.append(Beside(table, label, *key, float(values.mean()), theirs))
     return found
 
 
 def means_table(results: Results, found: list[Beside]) -> Table | None:
     """Return ours, the paper's and the difference for each arm and average of the paper's tables."""
-    rows, astray = [], False
+    rows = []
     for label, method in dict.fromkeys((one.label, one.method) for one in found):
         for average in averages():
             cells = [one for one in found if one.label == label and average.of(one.table, one.task)]
@@ -162,9 +156,8 @@ def means_table(results: Results, found: list[Beside]) -> Table | None:
             )
             name = ", ".join(filter(None, (average.table, average.name)))
             printed = _printed(average, method)
-            astray |= ASTRAY in printed
             have = f"{len(cells)} of {len(average.cells(method))}"
-            rows.append([label, name, method, have, *_cells(ours, theirs), printed])
+            rows.append([label, name, method, have, ours, theirs, ours - theirs, printed])
     if not rows:
         return None
     sources = dict.fromkeys(run.spec.config.data.source for run in results.study.runs)
@@ -173,7 +166,7 @@ def means_table(results: Results, found: list[Beside]) -> Table | None:
         f"CC12M with ViT-B/16. Ours: means over seeds, trained on {and_(list(sources))}. Both are means "
         "of the cells that both have, each counting the same. Printed: the paper's average of all its cells.",
     ]
-    if astray:
+    if any(ASTRAY in str(row[-1]) for row in rows):
         notes.append(
             f"{ASTRAY} The paper's average is not the mean of its own cells; rounding does not explain it."
         )
@@ -185,16 +178,12 @@ def cells_table(found: list[Beside]) -> Table | None:
     """Return ours, the paper's and the difference cell by cell."""
     if not found:
         return None
-    rows = [[one.label, one.task, one.metric, *_cells(one.ours, one.theirs)] for one in found]
+    rows = [[one.label, one.task, one.metric, one.ours, one.theirs, one.ours - one.theirs] for one in found]
     header: Header = ["arm", "task", "metric", *_HEADS]
     return Table("Beside the paper, cell by cell", header, rows, num_keys=2)
 
 
 _HEADS = (("ours", PERCENT), ("the paper's", PERCENT), ("difference", POINTS))
-
-
-def _cells(ours: float, theirs: float) -> list[float]:
-    return [ours, theirs, ours - theirs]
 
 
 def _printed(average: Average, method: str) -> str:

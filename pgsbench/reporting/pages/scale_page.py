@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from pgsbench import __version__
-from pgsbench.disk.whole_files import atomic
 from pgsbench.errors import StudyError
 from pgsbench.records import files
 from pgsbench.records.json_files import read_record, write_json, write_record
 from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.reporting.evidence import write_evidence
 from pgsbench.reporting.pages.first_screen import verdict_record
-from pgsbench.reporting.pages.templates import environment
+from pgsbench.reporting.pages.templates import write_page, write_text
 from pgsbench.reporting.render import Table, counted, markdown
 from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.scale import (
@@ -68,9 +65,12 @@ class ScalePlan:
 
 @dataclass(frozen=True)
 class _Foretold:
+    """Arm -> number: at each budget, its law, (cost, guess) at what is held out, and what was found there."""
+
     by_budget: list[dict[str, Measured]]
     laws: dict[str, PowerLaw]
     predicted: dict[str, tuple[float, Predicted]]
+    found: dict[str, Measured]
 
 
 def _foretell(at: Sequence[Results], plan: ScalePlan) -> _Foretold:
@@ -79,12 +79,12 @@ def _foretell(at: Sequence[Results], plan: ScalePlan) -> _Foretold:
     if not laws:
         raise StudyError(f"no arm has a score and {plan.unit} at every budget", where=plan.name)
     if plan.hold_out is None:
-        return _Foretold(by_budget, laws, {})
+        return _Foretold(by_budget, laws, {}, {})
     grown = plan.hold_out / plan.budgets[-1]  # every unit grows with the samples
     costs = {arm: by_budget[-1][arm].cost * grown for arm in laws}
-    return _Foretold(
-        by_budget, laws, {arm: (costs[arm], law.predict(costs[arm])) for arm, law in laws.items()}
-    )
+    predicted = {arm: (costs[arm], law.predict(costs[arm])) for arm, law in laws.items()}
+    found = measured(at[-1], plan.unit) if len(at) > len(by_budget) else {}
+    return _Foretold(by_budget, laws, predicted, found)
 
 
 def write_prediction(at: Sequence[Results], plan: ScalePlan, folder: Path) -> None:
@@ -93,7 +93,7 @@ def write_prediction(at: Sequence[Results], plan: ScalePlan, folder: Path) -> No
     Raises:
         StudyError: No arm was measured at every budget.
     """
-    predicted = _foretell(at, plan).predicted
+    predicted = _foretell(at[: len(plan.budgets)], plan).predicted
     if predicted:
         said = {arm: {UNITS[plan.unit][2]: cost, **asdict(guess)} for arm, (cost, guess) in predicted.items()}
         write_json(folder / PREDICTION, {"hold_out": plan.hold_out, "arms": said})
@@ -107,16 +107,11 @@ def write_scale_report(at: Sequence[Results], plan: ScalePlan, folder: Path) -> 
         plan: What was asked.
         folder: Where the report goes.
     """
-    foretold = _foretell(at, plan)
-    found = _held_out(at, plan)
-    save(scale_figure(foretold.by_budget, foretold.laws, found, plan.unit), folder / FIGURE)
-    tables = write_scale_texts(at, plan, folder)
-    picture = "data:image/png;base64," + base64.b64encode((folder / FIGURE).read_bytes()).decode()
-    said = _verdict(at, plan, foretold, found)
-    page = environment().get_template("scale.html.j2")
-    with atomic(folder / "report.html") as scratch:
-        text = page.render(said=said, tables=tables, picture=picture, version=__version__)
-        scratch.write_text(text, encoding="utf-8")
+    told = _foretell(at, plan)
+    picture = save(scale_figure(told.by_budget, told.laws, told.found, plan.unit), folder / FIGURE)
+    said, tables = write_scale_texts(at, plan, folder)
+    page = {"said": said, "tables": tables, "picture": picture.read_bytes()}
+    write_page(folder / "report.html", "scale.html.j2", **page)
     write_record(folder / PLAN, plan)
     for name, results in zip(plan.folders, at, strict=True):
         write_evidence(
@@ -125,43 +120,29 @@ def write_scale_report(at: Sequence[Results], plan: ScalePlan, folder: Path) -> 
     return tables
 
 
-def write_scale_texts(at: Sequence[Results], plan: ScalePlan, folder: Path) -> list[Table]:
-    """Write `SCALE_TEXTS` alone, and return the tables; see `write_scale_report`."""
-    foretold, found = _foretell(at, plan), _held_out(at, plan)
-    tables = [fits_table(foretold.laws, foretold.by_budget, plan.unit)]
-    if foretold.predicted:
-        tables.append(held_out_table(foretold.predicted, found, plan.unit))
-    said = _verdict(at, plan, foretold, found)
-    parts = [
-        f"# {plan.name}\n",
-        f"{said.answer} {said.certainty}\n",
-        f"![Error against budget]({FIGURE})\n",
-    ]
-    parts += [f"## {one.title}\n\n{markdown(one)}" for one in tables]
-    with atomic(folder / "scale.md") as scratch:
-        scratch.write_text("\n".join(parts), encoding="utf-8")
-    said.write(folder)
-    return tables
-
-
-def _held_out(at: Sequence[Results], plan: ScalePlan) -> dict[str, Measured]:
-    return {} if plan.hold_out is None else measured(at[-1], plan.unit)
-
-
-def _verdict(
-    at: Sequence[Results], plan: ScalePlan, foretold: _Foretold, found: Mapping[str, Measured]
-) -> VerdictRecord:
-    results = at[-1]
+def write_scale_texts(
+    at: Sequence[Results], plan: ScalePlan, folder: Path
+) -> tuple[VerdictRecord, list[Table]]:
+    """Write `SCALE_TEXTS` alone, and return the verdict and the tables; see `write_scale_report`."""
+    told, results = _foretell(at, plan), at[-1]
+    tables = [fits_table(told.laws, told.by_budget, plan.unit)]
+    if told.predicted:
+        tables.append(held_out_table(told.predicted, told.found, plan.unit))
     headline = next(iter(results.groups), "")
     seeds = min(results.seeds(label)[0] for label in results.study.labels)
     of_largest = verdict_record(results)
-    return replace(
+    said = replace(
         of_largest,
         study=plan.name,
-        answer=of_one_run(scale_answer(foretold.laws, foretold.predicted, found), seeds),
+        answer=of_one_run(scale_answer(told.laws, told.predicted, told.found), seeds),
         certainty=f"On {named(headline)}: {counted(seeds, 'seed')}; power laws through "
         f"{counted(len(plan.budgets), 'budget')}, 95 % intervals of a new measurement.",
         setting=f"The largest budget. {of_largest.setting}",
         outcomes={},
         compared={},
     )
+    page = [f"# {plan.name}\n", f"{said.answer} {said.certainty}\n", f"![Error against budget]({FIGURE})\n"]
+    page += [f"## {one.title}\n\n{markdown(one)}" for one in tables]
+    write_text(folder / "scale.md", "\n".join(page))
+    said.write(folder)
+    return said, tables

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgsbench import __version__
-from pgsbench.disk.whole_files import atomic, unwritable
+from pgsbench.disk.whole_files import unwritable
 from pgsbench.errors import ConfigError, StudyError
 from pgsbench.records import files
 from pgsbench.records.verdict_record import VerdictRecord
-from pgsbench.reporting.pages.templates import environment
+from pgsbench.reporting.pages.templates import write_page
 
 #: Files with numbers in the folder of a report; that of `pgsbench scale` has others than a study's.
 _DATA = ("scores.csv", "comparisons.csv", "tables.tex", "prediction.json", files.VERDICT)
@@ -58,22 +57,10 @@ def write_site(reports: Path, to: Path) -> Published:
             shutil.rmtree(to / folder)
         shutil.copytree(reports / folder, to / folder, ignore=shutil.ignore_patterns(".*"))
     index = to / "index.html"
-    with atomic(index) as scratch:
-        text = (
-            environment()
-            .get_template("site.html.j2")
-            .render(
-                studies=[
-                    (folder.as_posix(), record, [name for name in _DATA if (to / folder / name).is_file()])
-                    for folder, record in newest
-                ],
-                version=__version__,
-            )
-        )
-        scratch.write_text(text, encoding="utf-8")
-    return Published(
-        index, [folder.as_posix() for folder, _ in newest], [f for f in pages if found[f] is None]
-    )
+    data = {folder: [name for name in _DATA if (to / folder / name).is_file()] for folder in verdicts}
+    studies = [(folder.as_posix(), record, data[folder]) for folder, record in newest]
+    write_page(index, "site.html.j2", studies=studies)
+    return Published(index, [name for name, *_ in studies], [f for f in pages if found[f] is None])
 
 
 def _check_replaced(to: Path, folders: Sequence[Path]) -> None:
@@ -81,10 +68,8 @@ def _check_replaced(to: Path, folders: Sequence[Path]) -> None:
     way_out = "name another folder"
     if reason := unwritable(to):
         raise ConfigError(f"the site cannot be written: {reason}", where="--to", way_out=way_out)
-    index = to / "index.html"
-    foreign = [
-        to / one for one in folders if (to / one).exists() and not (to / one / "report.html").is_file()
-    ]
+    index, here = to / "index.html", [to / one for one in folders if (to / one).exists()]
+    foreign = [folder for folder in here if not (folder / "report.html").is_file()]
     if index.exists() and "Written by pgsbench" not in index.read_text(errors="replace"):
         foreign.append(index)
     if foreign:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pgsbench import __version__
-from pgsbench.disk.whole_files import atomic
 from pgsbench.records import files
 from pgsbench.reporting import figures, render, tables
 from pgsbench.reporting.decision.comparisons import comparisons_frame, group_comparisons
-from pgsbench.reporting.evidence import EVIDENCE, write_evidence
+from pgsbench.reporting.evidence import write_evidence
 from pgsbench.reporting.pages.examples import examples
-from pgsbench.reporting.pages.first_screen import first_screen, verdict_record
+from pgsbench.reporting.pages.first_screen import verdict_record
 from pgsbench.reporting.pages.published import beside_paper, cells_table, means_table
-from pgsbench.reporting.pages.templates import environment
-from pgsbench.reporting.render import and_
+from pgsbench.reporting.pages.templates import environment, write_page, write_text
+from pgsbench.reporting.render import and_, counted
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.search import sweep_tables, where
 from pgsbench.reporting.search.effects_tables import effects_missing, effects_tables
@@ -28,20 +25,7 @@ from pgsbench.reporting.style import save
 from pgsbench.reporting.verdict.arm_ranking import ranking_table
 from pgsbench.reporting.verdict.fairness import fairness_sentence, fairness_table
 from pgsbench.reporting.verdict.sentences import caveats, verdict
-from pgsbench.reporting.verdict.short_table import marks_table
-
-
-@dataclass(frozen=True)
-class ReportPaths:
-    """The files of a report."""
-
-    markdown: Path
-    html: Path
-    scores_csv: Path
-    comparisons_csv: Path
-    latex: Path
-    evidence: Path
-    figures: tuple[Path, ...]
+from pgsbench.reporting.verdict.short_table import marks_table, verdict_table
 
 
 @dataclass(frozen=True)
@@ -59,11 +43,6 @@ class Picture:
     caption: str
     alt: str
     png: bytes = b""
-
-    @property
-    def data_uri(self) -> str:
-        """The picture as a ``data:`` address."""
-        return "data:image/png;base64," + base64.b64encode(self.png).decode()
 
 
 _CAPTIONS = {
@@ -85,8 +64,8 @@ _CAPTIONS = {
 TEXTS = ("report.md", "scores.csv", "comparisons.csv", "tables.tex", files.VERDICT)
 
 
-def write_report(results: Results, out_folder: Path, *, from_evidence: bool = False) -> ReportPaths:
-    """Write the report of a study: report.md and .html, figures/, numbers, verdict.json, evidence.
+def write_report(results: Results, out_folder: Path, *, from_evidence: bool = False) -> Path:
+    """Write report.md and .html, figures/, numbers, verdict.json and evidence of a study; returns the folder.
 
     Args:
         results: The study, with what it compares.
@@ -101,19 +80,8 @@ def write_report(results: Results, out_folder: Path, *, from_evidence: bool = Fa
         write_evidence(
             results.study, results.candidate, results.baselines, results.all_borrowed(), out_folder
         )
-    paths = ReportPaths(
-        out_folder / "report.md",
-        out_folder / "report.html",
-        out_folder / "scores.csv",
-        out_folder / "comparisons.csv",
-        out_folder / "tables.tex",
-        out_folder / EVIDENCE,
-        tuple(out_folder / "figures" / f"{picture.name}.png" for picture in pictures),
-    )
-    with atomic(paths.html) as scratch:
-        page = environment().get_template("report.html.j2").render(content)
-        scratch.write_text(page, encoding="utf-8")
-    return paths
+    write_page(out_folder / "report.html", "report.html.j2", **content)
+    return out_folder
 
 
 def write_texts(results: Results, out_folder: Path, figures: Sequence[str]) -> None:
@@ -129,9 +97,8 @@ def _write_texts(results: Results, content: dict[str, Any], out_folder: Path) ->
         "\n".join(render.latex(table) for table in content["all_tables"]),
     )
     for name, text in zip(TEXTS, texts, strict=False):  # the verdict has a writer of its own
-        with atomic(out_folder / name) as scratch:
-            scratch.write_text(text, encoding="utf-8")
-    verdict_record(results).write(out_folder)
+        write_text(out_folder / name, text)
+    content["first"].write(out_folder)
 
 
 def _content(results: Results, pictures: Sequence[Picture]) -> dict[str, Any]:
@@ -151,12 +118,10 @@ def _content(results: Results, pictures: Sequence[Picture]) -> dict[str, Any]:
         "task_differences": tables.task_differences_table(results) if results.pairs else None,
         "masks": tables.mask_table(results),
         "config": fairness_table(results),
-        "runs": _runs_table(results),
     }
-    of_effects = effects_tables(results)
+    of_effects, items = effects_tables(results), examples(results)
     verdict_of, said = said_once(verdict(results))
-    items = examples(results)
-    listed = [table for name, table in shown.items() if table is not None and name != "runs"]
+    listed = [table for table in shown.values() if table is not None]
     return {
         "title": study.name,
         "question": study.record.config.question,
@@ -166,9 +131,10 @@ def _content(results: Results, pictures: Sequence[Picture]) -> dict[str, Any]:
         "fairness": fairness_sentence(results),
         "caveats": caveats(results),
         "problems": study.problems,
-        "first": first_screen(results),
+        "first": verdict_record(results),
+        "short": verdict_table(results),
         "marks": marks_table(results),
-        "tables": shown,
+        "tables": {**shown, "runs": _runs_table(results)},
         "effects": of_effects,
         "no_effects": effects_missing(results),
         "items": items,
@@ -177,7 +143,6 @@ def _content(results: Results, pictures: Sequence[Picture]) -> dict[str, Any]:
         "command": study.record.command,
         "source": study.record.source.strip(),
         "facts": _facts(results),
-        "version": __version__,
     }
 
 
@@ -196,13 +161,10 @@ def _asked(results: Results) -> str:
     others = [arm for arm in study.arms if arm != results.candidate and arm not in study.oracles]
     told = results.baselines and set(results.baselines) != set(others)
     compared = f"Compared: {results.candidate} with {and_(results.baselines)}. " if told else ""
-    counted = f"{done} of {len(study.runs)} runs" if done < len(study.runs) else f"{done} runs"
-    counted += f", {pruned} pruned" if (pruned := sum(run.state == "pruned" for run in study.runs)) else ""
-    plural = "seed" if len(seeds) == 1 else "seeds"
-    return (
-        f"{compared}Arms: {', '.join(study.arms)}; {counted} complete, "
-        f"{len(seeds)} {plural} ({', '.join(map(str, seeds))})."
-    )
+    complete = f"{done} of {len(study.runs)} runs" if done < len(study.runs) else f"{done} runs"
+    complete += f", {pruned} pruned" if (pruned := sum(run.state == "pruned" for run in study.runs)) else ""
+    trained = f"{counted(len(seeds), 'seed')} ({', '.join(map(str, seeds))})"
+    return f"{compared}Arms: {', '.join(study.arms)}; {complete} complete, {trained}."
 
 
 def _facts(results: Results) -> dict[str, str]:

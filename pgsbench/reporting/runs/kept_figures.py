@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from pgsbench.colours import arm_colours
 from pgsbench.records import files
-from pgsbench.reporting.gallery import Seen, mask_gallery
+from pgsbench.reporting.gallery import ShownSelection, mask_gallery
 from pgsbench.reporting.study_frames import PlannedRun, StudyFrames
 from pgsbench.reporting.style import new_figure, save, themed
 from pgsbench.tracking.rundir import RunDir
@@ -31,13 +31,8 @@ def _masks(run: PlannedRun, colour: str) -> Figure | None:
     gallery = run.gallery
     if gallery is None:
         return None
-    return mask_gallery(
-        gallery.images,
-        {run.arm: gallery.shown},
-        grid=gallery.grid,
-        colours={run.arm: colour},
-        seen={} if gallery.seen is None else {run.arm: Seen(gallery.seen, gallery.tokens)},
-    )
+    shown = ShownSelection(gallery.shown, seen=gallery.seen, tokens=gallery.tokens)
+    return mask_gallery(gallery.images, {run.arm: shown}, grid=gallery.grid, colours={run.arm: colour})
 
 
 def _curves(run: PlannedRun, colour: str) -> Figure | None:

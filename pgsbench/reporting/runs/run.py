@@ -113,18 +113,10 @@ def run_tables(run: Run) -> list[Table]:
         costs = flatten(vars(run.summary)).items()
         header = ["what", ("value", Format(_measured))]
         tables.append(Table("Cost", header, [[*pair] for pair in costs if pair[1] not in (None, "")]))
-    scores = run.scores
-    if len(scores):
-        primary = scores[scores["primary"].astype(bool)]
-        rows: list[list[object]] = [
-            [
-                one["task"],
-                one["metric"],
-                Estimate(one["value"], one["low"], one["high"]),
-                one["chance"],
-                one["n"],
-            ]
-            for one in primary.to_dict("records")
+    if scores := run.directory.scores:
+        rows = [
+            [one.task, one.metric, Estimate(one.value, one.low, one.high), one.chance, one.n]
+            for one in scores.primary().values()
         ]
         header = ["task", "metric", ("score", PERCENT), ("chance", PERCENT), ("n", COUNT)]
         tables.append(Table("Scores (percent)", header, rows))
@@ -156,10 +148,7 @@ def scores_that_differ(ours: Run, theirs: Run) -> pd.DataFrame:
     only: it speaks of these two trainings, not of their masks.
     """
     both = [_read(run) for run in (ours, theirs)]
-    sides = [
-        {score.task: score for score in (run.scores.scores if run.scores else ()) if score.primary}
-        for run in both
-    ]
+    sides = [run.scores.primary() if run.scores else {} for run in both]
     rows = []
     for task in dict.fromkeys([*sides[0], *sides[1]]):
         found = [side.get(task) for side in sides]

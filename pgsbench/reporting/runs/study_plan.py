@@ -62,9 +62,7 @@ def plan_tables(study: str, rows: Sequence[PlannedLabel], place: Place) -> list[
 
 
 def difference_table(
-    study: str,
-    other: str,
-    pairs: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]],
+    study: str, other: str, pairs: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]
 ) -> Table:
     """Return the settings in which arms differ from those of another study; equal differences share a row.
 
@@ -97,20 +95,10 @@ def scaled(number: float) -> str:
 
 
 def _cost_table(study: str, rows: Sequence[PlannedLabel], place: Place) -> Table:
-    cells = [
-        [
-            row.label,
-            row.num_runs,
-            row.config.training.steps,
-            row.cost.samples,
-            row.cost.patch_tokens,
-            row.cost.text_tokens,
-            row.cost.flops,
-            row.seconds,
-            row.source,
-        ]
-        for row in rows
-    ]
+    cells = []
+    for row in rows:
+        numbers = (row.num_runs, row.config.training.steps, row.cost.samples, row.cost.patch_tokens)
+        cells.append([row.label, *numbers, row.cost.text_tokens, row.cost.flops, row.seconds, row.source])
     num_runs = sum(row.num_runs for row in rows)
     known = [row for row in rows if row.seconds is not None]
     seconds = sum(row.num_runs * (row.seconds or 0.0) for row in known) / place.runs_at_a_time
@@ -141,12 +129,8 @@ def _sources(rows: Sequence[PlannedLabel]) -> list[str]:
 
 
 def _memory_table(rows: Sequence[PlannedLabel], place: Place) -> Table:
-    cells = []
-    for row in rows:
-        memory = row.memory
-        parts = (memory.weights, memory.gradients, memory.optimizer, memory.activations, memory.peak)
-        on_disk = (memory.state, memory.checkpoint)
-        cells.append([row.label, *parts, *on_disk])
+    fields = ("weights", "gradients", "optimizer", "activations", "peak", "state", "checkpoint")
+    cells = [[row.label, *(getattr(row.memory, name) for name in fields)] for row in rows]
     notes = [
         "On each device, by plan, in the phase that needs most: the last one on whole pictures, if any. "
         "peak: the most at a time, as gradients come when activations go.",
@@ -155,13 +139,10 @@ def _memory_table(rows: Sequence[PlannedLabel], place: Place) -> Table:
     limit = place.memory_bytes
     too_large = [row.label for row in rows if limit and row.memory.peak and row.memory.peak > limit]
     if limit and too_large:
-        notes.insert(
-            0,
-            f"More than the {limit / 2**30:.0f} GiB of a device: {', '.join(too_large)}. A smaller "
-            "training.micro_batch_size, model.grad_checkpointing or more devices_per_run take less.",
-        )
-    names = ("weights", "gradients", "optimizer", "activations", "peak", "state", "model")
-    header: Header = ["arm", *((name, Format(_size)) for name in names)]
+        said = f"More than the {limit / 2**30:.0f} GiB of a device: {', '.join(too_large)}. A smaller "
+        said += "training.micro_batch_size, model.grad_checkpointing or more devices_per_run take less."
+        notes = [said, *notes]
+    header: Header = ["arm", *((name.replace("checkpoint", "model"), Format(_size)) for name in fields)]
     return Table("Memory of a step", header, cells, notes)
 
 

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from pgsbench.disk.whole_files import atomic
 from pgsbench.errors import StudyError
 from pgsbench.records.run_spec import short, short_paths
-from pgsbench.reporting.cost.choice import Choice, choose
+from pgsbench.reporting.pareto import Choice, choose
 from pgsbench.reporting.render import MISSING_CELL, PERCENT, Header, Table, counted, percent
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.runs.on_disk import study_folder
@@ -93,7 +93,7 @@ def write_best(study: str, path: Path, *, within: float = 0.0, output: str | Pat
     Args:
         study: Name of a study that has been searched.
         path: The file to write, ``NAME.yaml``.
-        within: The cheapest point at most so many points behind the best (`pgsbench.reporting.cost.choice`).
+        within: The cheapest point at most so many points behind the best (`pgsbench.reporting.pareto`).
         output: The folder of ``runs/``.
 
     Raises:

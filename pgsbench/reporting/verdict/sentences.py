@@ -6,8 +6,8 @@ import math
 
 from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting.columns import reference_label, rows_of
-from pgsbench.reporting.cost.choice import pareto_sentences
 from pgsbench.reporting.decision.comparisons import group_comparisons, task_comparisons
+from pgsbench.reporting.pareto import pareto_sentences
 from pgsbench.reporting.render import and_, percent, points
 from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.search.effects_tables import effects_sentences

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import re
+from pathlib import Path
+from typing import Any
 
 import jinja2
 from markupsafe import Markup, escape
 
+from pgsbench import __version__
+from pgsbench.disk.whole_files import atomic
 from pgsbench.reporting import render
 
 
@@ -23,7 +28,25 @@ def environment() -> jinja2.Environment:
     found.filters["code"] = _code
     found.filters["meaning"] = render.meaning
     found.filters["breakable"] = _breakable
+    found.filters["data_uri"] = _data_uri
+    found.globals["version"] = __version__
     return found
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file as a whole."""
+    with atomic(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+
+
+def write_page(path: Path, template: str, **content: Any) -> None:
+    """Write a page of this template."""
+    write_text(path, environment().get_template(template).render(content))
+
+
+def _data_uri(picture: bytes, kind: str = "png") -> str:
+    """Return a picture as a ``data:`` address."""
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
 
 
 def _breakable(text: str) -> Markup:

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from pgsbench.reporting.cost.pareto import TIME, Cost, Point, costs_of, points_of
+from pgsbench.reporting.pareto import TIME, Cost, Point, costs_of, points_of
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.style import INK, PAPER, SMALL, new_figure, pens, percent_tick, themed
 
@@ -48,6 +48,7 @@ def accuracy_cost(results: Results) -> Figure | None:
 def _draw(axes: Any, results: Results, points: list[Point], scale: float) -> None:
     pen_of = pens(results.study.arms)
     named: set[str] = set()
+    text_look: dict[str, Any] = {"textcoords": "offset points", "fontsize": SMALL, "va": "center"}
     for one in sorted(points, key=lambda one: results.study.labels.index(one.label)):
         pen, x = pen_of[one.arm], one.cost / scale
         axes.errorbar(
@@ -66,16 +67,8 @@ def _draw(axes: Any, results: Results, points: list[Point], scale: float) -> Non
         if values and (one.is_on_front or len(points) <= MAX_NAMED):
             text = ", ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in values)
             side, height = _CORNERS[results.study.arms.index(one.arm) % len(_CORNERS)]
-            axes.annotate(
-                text,
-                (x, one.mean.estimate),
-                xytext=(5 * side, 6 * height),
-                textcoords="offset points",
-                fontsize=SMALL,
-                color=pen.colour,
-                va="center",
-                ha="left" if side > 0 else "right",
-            )
+            place = {"xytext": (5 * side, 6 * height), "ha": "left" if side > 0 else "right"}
+            axes.annotate(text, (x, one.mean.estimate), color=pen.colour, **place, **text_look)
 
 
 def _front_line(axes: Any, points: list[Point], scale: float) -> None:

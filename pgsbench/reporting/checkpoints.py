@@ -1,4 +1,4 @@
-"""Scores of one checkpoint, of several side by side, and under a mask, as tables.
+"""Checkpoints on one suite: their scores, side by side and under a mask, and how sure differences are.
 
 Whoever tests one checkpoint waits for no statistics: pandas and SciPy take seconds to import.
 """
@@ -6,13 +6,16 @@ Whoever tests one checkpoint waits for no statistics: pandas and SciPy take seco
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pgsbench.errors import EvaluationError
 from pgsbench.records.scores import Scores
-from pgsbench.reporting.render import COUNT, PERCENT, POINTS, Estimate, Header, Table
+from pgsbench.reporting.render import COUNT, P_VALUE, PERCENT, POINTS, Estimate, Header, Table
 
 if TYPE_CHECKING:
     from pgsbench.checkpoints import Evaluation
+    from pgsbench.reporting.statistics.comparison import Comparison
 
 _PERCENT = "Percent, with 95 % intervals."
 
@@ -21,11 +24,6 @@ def evaluation_tables(found: Sequence[Evaluation]) -> list[Table]:
     """Return what an evaluation prints: scores and group means, or several checkpoints side by side."""
     tables = list(score_tables(found[0].scores))
     if len(found) > 1:
-        from pgsbench.reporting.checkpoints.differences import (  # SciPy takes seconds
-            difference_table,
-            differences,
-        )
-
         across = across_table({one.name: one.scores for one in found})
         tables = [across, difference_table(differences({one.name: one.folder for one in found}))]
     return [*tables, *(mask_table(one.name, one.scores, one.masked) for one in found if one.masked)]
@@ -91,3 +89,80 @@ def mask_table(name: str, whole: Scores, masked: Scores) -> Table:
         ("gap", POINTS),
     ]
     return Table(f"{name} under the mask of its training", header, rows, notes)
+
+
+def differences(folders: Mapping[str, Path], *, baseline: str | None = None) -> list[Comparison]:
+    """Return the differences of evaluated checkpoints to one of them, groups first, then tasks.
+
+    Intervals and p-values are for these models only: what other training seeds would give is not in them.
+    Holm's p-values are over all differences of the call.
+
+    Args:
+        folders: Name -> folder of its scores, all on the same suite and data.
+        baseline: The one that is subtracted; default: the first.
+
+    Raises:
+        EvaluationError: The checkpoints were not tested on the same things, or scores cannot be read.
+        RunError: Outcomes of items are missing or damaged.
+        StudyError: A task has too few items for an interval.
+    """
+    from pgsbench.reporting.statistics.comparison import Comparison
+    from pgsbench.reporting.statistics.intervals import difference, holm
+    from pgsbench.reporting.statistics.paired_values import PairedValues
+    from pgsbench.reporting.study_frames import primary_values
+
+    scores = {name: Scores.read(folder) for name, folder in folders.items()}
+    theirs = baseline or next(iter(scores))
+    _check_alike(scores, theirs)
+    values = {name: {0: primary_values(folders[name], found.scores)} for name, found in scores.items()}
+    found = []
+    for of, tasks in _scopes(scores[theirs]).items():
+        paired = PairedValues.build(values, tasks, list(scores))
+        found += [(ours, of, difference(paired, ours, theirs)) for ours in scores if ours != theirs]
+    adjusted = holm([interval.p_value for _, _, interval in found])
+    rows = zip(found, adjusted, strict=True)
+    return [Comparison(ours, theirs, of, interval, adjusted_p=p) for (ours, of, interval), p in rows]
+
+
+def difference_table(found: Sequence[Comparison]) -> Table:
+    """Return differences as a table, in points."""
+    from pgsbench.reporting.statistics.comparison import Missing
+
+    rows = [
+        [one.of, f"{one.candidate} − {one.baseline}", one.interval, one.interval.p_value, one.adjusted_p]
+        for one in found
+        if not isinstance(one.interval, Missing)
+    ]
+    notes = [
+        "In points, paired by test item. These models only: another training seed would move them further "
+        "than the intervals say.",
+        "p (Holm) is corrected for all rows of this table.",
+    ]
+    numbers = [("points", POINTS), ("p", P_VALUE), ("p (Holm)", P_VALUE)]
+    header: Header = ["group or task", "difference", *numbers]
+    return Table("Differences", header, rows, notes)
+
+
+def _check_alike(scores: Mapping[str, Scores], baseline: str) -> None:
+    if baseline not in scores:
+        raise EvaluationError("no such checkpoint was evaluated", value=baseline)
+    for name, one in scores.items():
+        for what in ("suite_fingerprint", "mask", "environment"):
+            ours, theirs = (getattr(side, what) for side in (one, scores[baseline]))
+            if ours != theirs:
+                raise EvaluationError(
+                    f"{name} and {baseline} were tested in different ways ({what})",
+                    where=f"suite {one.suite}",
+                    value=f"{ours} and {theirs}",
+                    way_out="evaluate both in one command",
+                )
+
+
+def _scopes(scores: Scores) -> dict[str, dict[str, float]]:
+    """Return what is compared: group -> weight of its tasks, and task -> itself."""
+    tasks = scores.primary()
+    groups = {
+        group: [name for name, score in tasks.items() if score.group == group] for group in scores.groups
+    }
+    scopes = {group: dict.fromkeys(names, 1 / len(names)) for group, names in groups.items()}
+    return scopes | {task: {task: 1.0} for task in tasks if task not in scopes}

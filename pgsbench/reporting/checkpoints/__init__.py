@@ -1,1 +1,0 @@
-"""Checkpoints measured on one suite: their scores, side by side, and how sure the differences are."""

@@ -1,0 +1,243 @@
+"""What scores cost: the Pareto front, and the cheaper point that is nearly as good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from pgsbench.reporting.columns import Row, rows_of
+from pgsbench.reporting.render import and_, counted, percent, points
+from pgsbench.reporting.results import Results, named
+from pgsbench.reporting.statistics.comparison import Missing, of_one_run
+from pgsbench.reporting.statistics.intervals import Interval, mean_draws
+from pgsbench.study.objective import objectives_of
+
+#: Costs up to this factor apart count as equal.
+EQUAL = 1.03
+#: Draws behind `Point.on_front`.
+DRAWS = 4000
+#: How many points behind the best the report looks for something cheaper.
+WITHIN = 1.0
+
+
+class Cost(NamedTuple):
+    """A cost that scores are set against.
+
+    Attributes:
+        name: Its name in sentences.
+        column: Its name in tables, with the unit.
+        of: What a run of an arm or point costs in the mean; None where that was not measured.
+        axis: What its axis says.
+        unit: So much of it is 1 in tables.
+    """
+
+    name: str
+    column: str
+    of: Callable[[Row], float | None]
+    axis: str
+    unit: float = 1.0
+
+
+def _tokens(row: Row) -> float | None:
+    visual = row.summary.get("visual_tokens")
+    return None if visual is None else visual + row.summary.get("text_tokens", 0.0)
+
+
+FLOPS = Cost("operations", "TFLOP", lambda row: row.summary.get("flops"), "operations (TFLOP)", 1e12)
+TIME = Cost("time", "train s", lambda row: row.seconds, "training time")
+TOKENS = Cost("tokens", "10⁶ tokens", _tokens, "tokens (millions)", 1e6)
+MEMORY = Cost(
+    "memory", "peak GiB", lambda row: row.summary.get("peak_memory_bytes"), "peak memory (GiB)", 2.0**30
+)
+#: Cost of a search's second objective -> the cost.
+COSTS = {"flops": FLOPS, "train_seconds": TIME, "tokens": TOKENS, "memory": MEMORY}
+
+
+@dataclass(frozen=True)
+class Point:
+    """An arm or a searched point beside its cost.
+
+    Attributes:
+        label: Its label.
+        arm: Its arm.
+        is_oracle: Whether it is no method: it is drawn, but beats none and is on no front.
+        cost: Mean over its runs.
+        mean: Its score.
+        is_on_front: Whether nothing that costs no more has a higher score.
+        ahead: The best of those that are better and cost no more.
+        on_front: How often it would be on the front with other test items and seeds; None where that cannot
+            be told.
+    """
+
+    label: str
+    arm: str
+    is_oracle: bool
+    cost: float
+    mean: Interval
+    is_on_front: bool = False
+    ahead: str | None = None
+    on_front: float | None = None
+
+
+def costs_of(results: Results) -> list[Cost]:
+    """Return the two costs that scores are set against: that of the search, if it has one, comes first."""
+    search = results.study.record.config.search
+    own = [COSTS[one.name] for one in objectives_of(search)[1:]] if search else []
+    return list(dict.fromkeys([*own, FLOPS, TIME]))[:2]
+
+
+def points_of(results: Results, cost: Cost) -> list[Point]:
+    """Return all points with a score and a cost, the cheapest first; none where all cost the same.
+
+    Points that cost more than `search.at_most` allows are left out.
+    """
+    is_comparable = results.groups and not results.is_over_data  # points of one world, that is
+    found: list[Point] = []
+    for label, row in rows_of(results).items() if is_comparable else ():
+        if label in results.too_costly:
+            continue
+        mean, spent = results.mean(label, results.scope), cost.of(row)
+        if spent is not None and isinstance(mean, Interval):
+            spec = results.study.of(label)[0].spec
+            found.append(Point(label, spec.arm, spec.is_oracle, spent, mean))
+    found = sorted(found, key=lambda one: one.cost)
+    if len(found) < 2 or found[-1].cost <= EQUAL * found[0].cost:
+        return []
+    ahead = _ahead(found, np.array([[one.mean.estimate for one in found]]))[0]
+    placed = [
+        replace(one, is_on_front=best < 0, ahead=found[best].label if best >= 0 else None)
+        for one, best in zip(found, ahead, strict=True)
+    ]
+    chances = _chances(results, found)
+    return [
+        replace(one, is_on_front=False) if one.is_oracle else replace(one, on_front=chance)
+        for one, chance in zip(placed, chances, strict=True)
+    ]
+
+
+def _ahead(found: Sequence[Point], scores: np.ndarray) -> np.ndarray:
+    """Return (draws, points) the number of the best one that beats each, -1 where there is none.
+
+    Args:
+        found: All of them.
+        scores: (draws, points) the score of each in each draw.
+    """
+    ahead = np.empty(scores.shape, dtype=int)
+    for number, own in enumerate(found):
+        rivals = [one.cost <= EQUAL * own.cost and not one.is_oracle for one in found]
+        rivals[number] = True  # which never beats itself
+        allowed = np.flatnonzero(rivals)
+        best = allowed[scores[:, allowed].argmax(axis=1)]
+        is_beaten = scores[np.arange(len(scores)), best] > scores[:, number]
+        ahead[:, number] = np.where(is_beaten, best, -1)
+    return ahead
+
+
+def _chances(results: Results, found: Sequence[Point]) -> list[float | None]:
+    labels = [one.label for one in found]
+    paired = results.pair_up(labels, results.scope)
+    if isinstance(paired, Missing):
+        return [None] * len(found)
+    draws = mean_draws(paired, sorted(labels), DRAWS, np.random.default_rng(0))  # wherever an arm stands
+    return list((_ahead(found, draws[labels].to_numpy()) < 0).mean(axis=0))
+
+
+class Choice(NamedTuple):
+    """A point of a search, and by what rule it was chosen.
+
+    Attributes:
+        label: The point.
+        sentence: The rule and what it says.
+    """
+
+    label: str
+    sentence: str
+
+
+def choose(results: Results, *, within: float = 0.0) -> Choice | None:
+    """Choose a searched point; None where no point has a score, or all that have cost too much.
+
+    Args:
+        results: The study.
+        within: How many points a cheaper one may be behind the best; 0: the best is chosen.
+    """
+    values = {label: results.objective_value(label) for label in results.study.labels}
+    values = {key: value for key, value in values.items() if results.params_of(key) and not np.isnan(value)}
+    allowed = {label: value for label, value in values.items() if label not in results.too_costly}
+    left_out = len(values) - len(allowed)
+    values = allowed
+    if not values:
+        return None
+    limits = f"; {counted(left_out, 'point')} above search.at_most left out" if left_out else ""
+    best, objective = results.best(values), results.objective.name
+    cost, costs = _costs(results) if within else (None, {})
+    if cost is None:
+        said = f"{best} has the highest {objective} ({percent(values[best])})"
+        return Choice(best, f"{said} of {counted(len(values), 'point')}{limits}.")
+    near = [
+        label for label in values if values[best] - values[label] <= within / 100 + 1e-9 and label in costs
+    ]
+    least = min((costs[label] for label in near), default=0.0)
+    cheapest = results.best([label for label in near if costs[label] <= EQUAL * least] or [best])
+    margin = f"{within:g} {'point' if within == 1 else 'points'}"
+    rule = f"at most {margin} behind the best {objective}, {best} ({percent(values[best])})"
+    said = f"Of {counted(len(values), 'point')} {cheapest} is the cheapest by {cost.name} that is {rule}"
+    if cheapest != best and best in costs:
+        said += f": {costs[cheapest] / costs[best]:.2f} times its cost, {_lead(results, cheapest, best)}"
+    return Choice(cheapest, f"{said}{limits}.")
+
+
+def _costs(results: Results) -> tuple[Cost | None, dict[str, float]]:
+    """Return the first cost that is known, and label -> what a run costs."""
+    rows = rows_of(results)
+    for cost in costs_of(results):
+        found = {label: cost.of(row) for label, row in rows.items()}
+        known = {label: spent for label, spent in found.items() if spent is not None}
+        if known:
+            return cost, known
+    return None, {}
+
+
+def _lead(results: Results, ours: str, best: str) -> str:
+    lead = results.difference(ours, best, results.scope)
+    if not isinstance(lead, Interval):
+        return f"{points(results.objective_value(ours) - results.objective_value(best))} points"
+    return f"{points(lead.estimate)} points (95 % interval {points(lead.low)} to {points(lead.high)})"
+
+
+def pareto_sentences(results: Results) -> list[str]:
+    """Return what is on the front of score against its first cost, and, of a search for both, what to take.
+
+    None where costs are equal.
+    """
+    cost = costs_of(results)[0]
+    front = [one for one in points_of(results, cost) if one.is_on_front]
+    if not front:
+        return []
+    said = f"On the Pareto front of score on {named(results.scope)} against {cost.name}: "
+    said += f"{and_([one.label for one in front])}."
+    return [of_one_run(said, min(one.mean.num_seeds for one in front)), *_what_to_take(results)]
+
+
+def _what_to_take(results: Results) -> list[str]:
+    search = results.study.record.config.search
+    if search is None or len(search.metrics) < 2:
+        return []
+    choice = choose(results, within=WITHIN)
+    return [] if choice is None else [of_one_run(choice.sentence, results.seeds(choice.label)[0])]
+
+
+def place(results: Results, point: Point) -> str:
+    """Return where a point stands: on the front, or behind whom, and by how much."""
+    if point.is_on_front:
+        return "front"
+    if point.ahead is None:
+        return "no method"
+    lead = results.difference(point.ahead, point.label, results.scope)
+    if not isinstance(lead, Interval):
+        return f"behind {point.ahead}"
+    by, low, high = (points(end).replace("+", "") for end in (lead.estimate, lead.low, lead.high))
+    return f"behind {point.ahead} by {by} ({low} to {high})"

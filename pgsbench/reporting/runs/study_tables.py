@@ -1,0 +1,183 @@
+"""A study before and while it runs, as frames and tables: its plan, its state, what it deviates in."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from pgsbench.reporting.render import COUNT, Format, Header, Table, counted
+from pgsbench.study.published import Compared, compare_with_published
+from pgsbench.tracking.states import STATES, RunStatus
+
+if TYPE_CHECKING:
+    from pgsbench.execution.estimate import Cost
+    from pgsbench.records.run_spec import RunSpec
+    from pgsbench.study.study_file import StudyFile
+
+#: Column of the frame -> column of the table.
+_PLAN: dict[str, str | tuple[str, Format]] = {
+    "run": "run",
+    "dropped": ("dropped", Format("{:.2f}")),
+    "steps": ("steps", COUNT),
+    "samples": ("samples", COUNT),
+    "patch_tokens": ("patch tokens", Format("{:,.0f}")),
+    "text_tokens": ("text tokens", COUNT),
+    "flops": ("TFLOP", Format("{:,.1f}", scale=1e-12)),
+    "minutes": ("minutes", Format("{:.1f}")),
+    "state": "state",
+}
+
+_DEVIATIONS = ("setting", "here", "published", "why", "arms", "source")
+
+_SOURCES = (
+    "script: clip-train.sh of github.com/clip-pgs/CLIP-PGS; default: what its training/params.py takes where "
+    "the script says nothing; open_clip: what that leaves to open_clip."
+)
+
+
+def plan_frame(rows: Sequence[tuple[RunSpec, Cost, str]], devices: Sequence[str]) -> pd.DataFrame:
+    """Return one row a run, with its cost; see `Cost`.
+
+    Args:
+        rows: The plan: each run, what it will cost, and whether it is to be trained.
+        devices: Of the slots in which runs are trained; kept as ``frame.attrs["devices"]``.
+    """
+    frame = pd.DataFrame(
+        [
+            {
+                "run": spec.name,
+                "id": spec.id,
+                "dropped": cost.dropped,
+                "steps": spec.config.training.steps,
+                "samples": cost.samples,
+                "patch_tokens": cost.patch_tokens,
+                "text_tokens": cost.text_tokens,
+                "flops": cost.flops,
+                "minutes": (cost.train_seconds or 0.0) / 60,
+                "state": state,
+            }
+            for spec, cost, state in rows
+        ]
+    )
+    frame.attrs["devices"] = list(devices)
+    return frame
+
+
+def plan_table(study: str, frame: pd.DataFrame) -> Table:
+    """Return a plan as a table."""
+    missing = frame[frame["state"] != "exists"]
+    devices = frame.attrs["devices"]
+    rows = [list(row) for row in frame[list(_PLAN)].astype(object).itertuples(index=False)]
+    notes = [
+        f"{counted(len(frame), 'run')}, {len(missing)} to train: {missing['samples'].sum():,} samples, "
+        f"{missing['patch_tokens'].sum():,.0f} patch tokens, {missing['text_tokens'].sum():,} text tokens.",
+        "TFLOP: matrix products of both towers, forward and backward, in 10^12 operations.",
+        f"{_about(missing['minutes'].sum() / len(devices))} of training, "
+        f"{counted(len(devices), 'run')} at a time on {', '.join(dict.fromkeys(devices))}: estimated from a "
+        "few steps just now, for free cores, without reading data and evaluation.",
+    ]
+    if (frame["state"] == "to choose").any():
+        notes.append("The sampler chooses as it goes: such runs stand at the middle of the space.")
+    return Table(f"Plan of {study}", list(_PLAN.values()), rows, notes)
+
+
+def _about(minutes: float) -> str:
+    return f"About {counted(round(minutes), 'minute')}" if minutes >= 1 else "Less than a minute"
+
+
+def status_frame(runs: Sequence[RunStatus]) -> pd.DataFrame:
+    """Return a study's runs as rows; see `RunStatus`."""
+    return pd.DataFrame([asdict(run) for run in runs])
+
+
+def status_table(study: str, runs: Sequence[RunStatus]) -> Table:
+    """Return a table of a study's runs: state, host or job, step, speed, time left, why it failed."""
+    counts = Counter(run.state for run in runs)
+    title = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    rows: list[list[object]] = []
+    for run in runs:
+        speed = "" if run.samples_per_second is None else run.samples_per_second
+        left = "" if run.seconds_left is None else run.seconds_left
+        place = " ".join(part for part in (run.host, f"job {run.job}" if run.job else "") if part)
+        rows.append([run.id, run.name, run.state, place, f"{run.step}/{run.steps}", speed, left])
+    notes = [f"{run.name}: {run.why}{f' ({run.log})' if run.log else ''}" for run in runs if run.why]
+    numbers = [("speed", Format("{:.0f}/s")), ("left", Format(_clock))]
+    header: Header = ["id", "run", "state", "where", "step", *numbers]
+    return Table(f"{study}: {title or 'nothing is planned'}", header, rows, notes)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"
+
+
+def deviation_frame(file: StudyFile) -> pd.DataFrame:
+    """Return one row for each setting of a study that is not the published one.
+
+    Columns: setting, here, published, why (None where the study does not explain it), arms (names, joined by
+    commas) and source. ``frame.attrs["notes"]`` says what was compared.
+    """
+    found = compare_with_published(file)
+
+    def whose(arms: tuple[str, ...]) -> str:
+        return "all" if len(arms) == len(found.methods) else ", ".join(arms)
+
+    rows = [
+        (one.setting, one.here, one.published, one.why, whose(one.arms), one.source)
+        for one in found.deviations
+    ]
+    frame = pd.DataFrame(rows, columns=list(_DEVIATIONS), dtype=object)
+    frame.attrs["notes"] = _notes(found)
+    return frame
+
+
+def deviation_table(study: str, frame: pd.DataFrame) -> Table:
+    """Return the frame as a table."""
+    rows: list[list[object]] = [
+        [
+            *(one["setting"], _shown(one["here"]), _shown(one["published"])),
+            *(one["why"] or "NOT EXPLAINED", one["arms"], one["source"]),
+        ]
+        for one in frame.to_dict("records")
+    ]
+    title = f"How {study} deviates from the published setting of CLIP-PGS (arXiv 2503.17080)"
+    return Table(title, [*_DEVIATIONS], rows, frame.attrs["notes"])
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else json.dumps(value)
+
+
+def _notes(found: Compared) -> list[str]:
+    unexplained = sum(one.why is None for one in found.deviations)
+    total = counted(len(found.deviations), "deviation")
+    notes = [f"{total}, {unexplained} not explained." if found.deviations else "Nothing deviates."]
+    methods = {arm: method for arm, method in found.methods.items() if method}
+    if methods:
+        pairs = ", ".join(
+            arm if arm == one.name else f"{arm} with {one.name}" for arm, one in methods.items()
+        )
+        notes.append(f"Compared with the method of the paper: {pairs}.")
+    others = [arm for arm in found.methods if arm not in methods]
+    if others:
+        notes.append(f"No method of the paper masks so, so masks are not compared: {', '.join(others)}.")
+    notes.append(_SOURCES)
+    left = dict.fromkeys((method.settings["strategy.name"].value, method.open) for method in methods.values())
+    notes += [
+        f"Left open in what is published, so not compared, of {name}: {', '.join(paths)}."
+        for name, paths in left
+        if paths
+    ]
+    beyond: dict[str, list[str]] = {}
+    for arm, method in methods.items():
+        if method.beyond:
+            beyond.setdefault(method.beyond, []).append(arm)
+    return notes + [f"Beyond settings ({', '.join(arms)}): {said}" for said, arms in beyond.items()]
