@@ -9,6 +9,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import tinyworld
@@ -23,6 +24,16 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PGSBENCH_DATA", str(tmp_path_factory.mktemp("data")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def working_folder() -> Iterator[None]:
+    """No test leaves a study in the folder that all are started in."""
+    folder = Path.cwd()
+    names = [folder / name for name in ("mlflow.db", "runs")]
+    before = [name for name in names if name.exists()]
+    yield
+    assert [name for name in names if name.exists()] == before
 
 
 @pytest.fixture(scope="session")

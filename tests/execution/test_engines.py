@@ -56,6 +56,11 @@ class Broken:
 """
 
 
+@pytest.fixture(autouse=True)
+def folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # MLflow's file lies in the working folder
+
+
 def planned(tiny: TinyWorld, *overrides: str) -> RunSpec:
     changed = ["search=null", "training.checkpoint_every_steps=100", *overrides]
     study = open_study_file(tiny.study, overrides=changed)
