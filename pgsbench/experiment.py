@@ -31,7 +31,7 @@ from pgsbench.disk.whole_files import atomic
 from pgsbench.errors import DataError, Interrupted, Pruned, RunError, RunHeldError
 from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.identity import current_fingerprint
-from pgsbench.evaluation.suite import Suite, following, load_suite
+from pgsbench.evaluation.suite import Suite, following, halved, load_suite
 from pgsbench.evaluation.task_results import are_whole
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.configure import configure, configure_text
@@ -164,8 +164,9 @@ def _run_first(
 
 
 def suite_of(spec: RunSpec) -> Suite:
-    """Return what a run is tested on: its suite, on the evaluation sets that belong to its training data."""
-    return following(load_suite(spec.evaluation.suite), spec.config.data.source)
+    """Return what a run is tested on: its suite, or half, on the sets that belong to its training data."""
+    suite = following(load_suite(spec.evaluation.suite), spec.config.data.source)
+    return halved(suite, spec.evaluation.half)
 
 
 def is_complete(run: RunDir | None, suite_fingerprint: str) -> bool:

@@ -26,7 +26,7 @@ from pydantic import (
 
 from pgsbench.config import sources
 from pgsbench.config.augmentation import AugmentConfig
-from pgsbench.config.search import SearchConfig
+from pgsbench.config.search import MAX_SEED, SearchConfig, TuneConfig
 from pgsbench.config.strict import MismatchError, Strict
 
 #: Pattern of the names of studies and arms. They name folders; a space would end them in a label.
@@ -34,7 +34,7 @@ NAME = "[A-Za-z0-9][A-Za-z0-9._-]*"
 #: Length of such a name; a folder's name has the seed and the id, too, and at most 255 bytes.
 MAX_NAME = 100
 #: Larger numbers are slips of the pen.
-MAX_BATCH, MAX_RATE, MAX_SEED, MAX_SEEDS = 2**20, 100.0, 2**32 - 1, 1000
+MAX_BATCH, MAX_RATE, MAX_SEEDS = 2**20, 100.0, 1000
 #: Pairs of a training, repeats counted.
 MAX_SAMPLES = 10**13
 
@@ -289,6 +289,11 @@ class EvaluationConfig(Strict):
 
     suite: str = Field("scenes", description="A built-in suite or the path of a suite's YAML file.")
     batch_size: int = Field(256, ge=1, le=MAX_BATCH, description="Pictures or texts encoded at a time.")
+    half: Literal["dev", "test"] | None = Field(
+        None,
+        description="Only one half of the test items of each task, drawn by hash; null: all. A study that is "
+        "tuned on `dev` compares on `test` unless it says otherwise.",
+    )
 
 
 class TrainedConfig(Strict):
@@ -342,10 +347,27 @@ class StudyConfig(TrainedConfig):
         "their own), and one with another text strategy only `keep`.",
     )
     search: SearchConfig | None = None
+    tune: TuneConfig | None = Field(
+        None, description="What is chosen for each arm by itself before arms are compared."
+    )
+    tuned: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="Arm -> path -> value that a tuning has chosen; `pgsbench train` finds it.",
+    )
     explained: dict[str, str] = Field(
         default_factory=dict,
         description="Setting -> why it is not the published one; `plan STUDY --diff paper` shows it.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _compared_on_the_other_half(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or not isinstance(given.get("tune"), dict):
+            return given
+        evaluation = given.get("evaluation", {})
+        if given["tune"].get("on", "dev") != "dev" or not isinstance(evaluation, dict):
+            return given
+        return {**given, "evaluation": {"half": "test", **evaluation}}
 
     @field_validator("seeds")
     @classmethod
@@ -359,6 +381,19 @@ class StudyConfig(TrainedConfig):
         if self.budget and self.budget.equal == "seconds" and self.devices_per_run > 1:
             rule = "a budget of seconds is timed on one device, so devices_per_run must be 1"
             raise MismatchError(rule, "budget", "devices_per_run")
+        return self
+
+    @model_validator(mode="after")
+    def _tuned_on_other_seeds_and_items(self) -> StudyConfig:
+        tune = self.tune
+        if tune is None:
+            return self
+        if self.search is not None:
+            raise MismatchError("a study has a search or is tuned, not both", "tune", "search")
+        if used := sorted(set(tune.seeds) & set(self.seeds)):
+            raise MismatchError(f"seeds that tune an arm compare nothing: {used}", "tune", "seeds")
+        if tune.on == self.evaluation.suite or (tune.on == "dev") != (self.evaluation.half == "test"):
+            raise MismatchError("an arm is tuned on other items than it is compared on", "tune", "evaluation")
         return self
 
     @property

@@ -19,6 +19,9 @@ Choice = bool | int | float | str | None
 
 Pruner = Literal["median", "halving", "wilcoxon"]
 
+#: Larger seeds are slips of the pen.
+MAX_SEED = 2**32 - 1
+
 #: Value of another path, or of ``arm``, on which a path of a search space depends.
 When = dict[str, Annotated[list[Choice], Field(min_length=1)]]
 WHEN = "The path exists only where these paths, or `arm`, have one of these values."
@@ -95,15 +98,11 @@ class ProbeConfig(Strict):
         return at
 
 
-class SearchConfig(Strict):
-    """What `pgsbench sweep` searches."""
+class SpaceConfig(Strict):
+    """A search space, and how its points are chosen."""
 
     space: dict[str, Searched] = Field(
         min_length=1, description="Dotted path -> choices or a range, e.g. strategy.mask_ratio: [0.5, 0.75]."
-    )
-    arms: list[str] = Field(
-        default_factory=list,
-        description="The arms that are searched; default: the base. The others are trained once, beside it.",
     )
     sampler: Literal["grid", "random", "qmc", "tpe", "gp", "nsga2"] = Field(
         "grid", description="All points, or those that one of Optuna's samplers draws."
@@ -114,6 +113,46 @@ class SearchConfig(Strict):
     first: list[dict[str, Choice]] = Field(
         default_factory=list,
         description="Points that a sampler begins with, path -> value; the base's own values come before.",
+    )
+
+
+class TuneConfig(SpaceConfig):
+    """What is chosen for each arm by itself before arms are compared: each gets as many trials."""
+
+    sampler: Literal["grid", "random", "qmc", "tpe", "gp"] = Field(
+        "tpe", description="All points, or those that one of Optuna's samplers draws; for every arm alike."
+    )
+    trials: int | None = Field(6, ge=1, le=1000, description="Points of each arm; grid: at most this many.")
+    seeds: list[Annotated[int, Field(ge=0, le=MAX_SEED)]] = Field(
+        default_factory=lambda: [100],
+        min_length=1,
+        max_length=100,
+        description="Seeds that choose; no comparison may use them.",
+    )
+    metric: str = Field(
+        MEAN, description="mean (of the suite's groups), a group, or TASK/METRIC; higher is better."
+    )
+    on: str = Field(
+        "dev",
+        description="What points are tested on. dev: one half of the test items of each task, drawn by hash; "
+        "the study then compares on the other half. Or a suite that the study does not use.",
+    )
+    share: float = Field(
+        1.0, gt=0, le=1, description="Share of the study's budget, or samples, that a tuning run has."
+    )
+
+
+class SearchConfig(SpaceConfig):
+    """What `pgsbench sweep` searches."""
+
+    arms: list[str] = Field(
+        default_factory=list,
+        description="The arms that are searched; default: the base. The others are trained once, beside it.",
+    )
+    per_arm: bool = Field(
+        False,
+        description="Search each arm by itself, with as many trials, in place of all as one space; no other "
+        "arm is trained.",
     )
     metric: str | Annotated[list[str], Field(min_length=1, max_length=2)] = Field(
         MEAN,

@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -29,7 +31,7 @@ from pgsbench.evaluation.scoring import group_means, primary_of, scores_of
 from pgsbench.evaluation.suite import Suite, Task, builtin_dataset
 from pgsbench.evaluation.task_data import FindData, data_folder, locate, protocol_at_work
 from pgsbench.evaluation.task_results import TaskResult
-from pgsbench.hashing import file_hash
+from pgsbench.hashing import digest, file_hash
 from pgsbench.models.clip import Clip
 from pgsbench.records.scores import Scores
 
@@ -188,7 +190,7 @@ def checked_size(task: Task, measurements: Sequence[Measurement]) -> tuple[Measu
         return tuple(replace(m, notes=(*m.notes, note)) for m in measurements)
     counts = (len(m.correct if m.strata is None else set(m.units or m.items)) for m in measurements)
     found = min(counts, default=0)
-    if task.size is None or found == task.size:
+    if task.half is not None or task.size is None or found == task.size:
         return tuple(measurements)
     note = f"{found:,} test items where the set has {task.size:,}: does not compare with published numbers"
     return tuple(replace(m, notes=(*m.notes, note)) for m in measurements)
@@ -220,7 +222,8 @@ def _measure(task: Task, folder: Path, encode: Encoder, origin: str) -> TaskResu
     encode.limit = task.limit
     with protocol_at_work(task):
         try:
-            measurements = tuple(_named(m, origin) for m in task.protocol.measure(folder, encode))
+            named = (_named(m, origin) for m in task.protocol.measure(folder, encode))
+            measurements = tuple(half_of(m, task.half) for m in named)
         except EvaluationError as error:
             raise error.moved(lambda where: f"{task.name}, {where}") from None
     metrics = [m.metric for m in measurements]
@@ -228,6 +231,32 @@ def _measure(task: Task, folder: Path, encode: Encoder, origin: str) -> TaskResu
         raise EvaluationError("two measurements of one metric", where=task.name, value=", ".join(metrics))
     primary_of(task, measurements)  # said now and not when all other tasks are done
     return TaskResult(measurements, encode.num_images - before[0], encode.num_texts - before[1])
+
+
+def half_of(m: Measurement, half: str | None) -> Measurement:
+    """Return what was measured of one half of the units, drawn by hash of their names.
+
+    A unit, usually a picture, is in the same half for every task, metric and model. What an item is compared
+    with stays: a gallery of retrieval has the pictures of both halves.
+
+    Args:
+        m: What was measured; its units bear the name of their data set.
+        half: ``"dev"`` or ``"test"``; None: all.
+    """
+    if half is None:
+        return m
+    units = list(m.items if m.units is None else m.units)
+    of = {unit: ("dev", "test")[int(digest(unit)[-1], 16) % 2] for unit in set(units)}
+    rows = np.array([of[unit] == half for unit in units], bool)
+    return replace(
+        m,
+        correct=m.correct[rows],
+        items=list(compress(m.items, rows)),
+        units=list(compress(units, rows)),
+        strata=None if m.strata is None else m.strata[rows],
+        num_ties=min(m.num_ties, int(rows.sum())),
+        answers={name: values[rows] for name, values in m.answers.items()},
+    )
 
 
 def _origins(suite: Suite, find: FindData) -> dict[str, str]:

@@ -70,7 +70,7 @@ def suite_fingerprint(suite: Suite, states: Mapping[str, str]) -> str:
         states: What `data_states` returned.
     """
     tasks = [
-        [type(task.protocol).__qualname__, {**asdict(task), "data": _place(task)}, states[task.name]]
+        [type(task.protocol).__qualname__, {**_fields(task), "data": _place(task)}, states[task.name]]
         for task in suite.tasks
     ]
     return digest([suite.name, suite.version, tasks])
@@ -92,9 +92,17 @@ def task_key(task: Task, state: str, model_key: str, origin: str) -> str:
         "code": task.code,
         "version": task.version,
         "limit": task.limit,
+        **({"half": task.half} if task.half else {}),
         "data": state,
     }
     return digest(content)
+
+
+def _fields(task: Task) -> dict[str, Any]:
+    found = asdict(task)
+    if task.half is None:  # whole sets keep the identity that they had before there were halves
+        del found["half"]
+    return found
 
 
 def data_states(suite: Suite, folders: Mapping[str, Path]) -> dict[str, str]:

@@ -49,6 +49,8 @@ class Task:
         size: Number of test items that the data set is known to have; None: not known.
         code: What the protocol's code is (`Registry.content_id`).
         limit: Number of items to measure, the first ones; None: all.
+        half: Only one half of the units is measured, ``"dev"`` or ``"test"``
+            (`pgsbench.evaluation.evaluate.half_of`); None: all.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Task:
     size: int | None = None
     code: str = ""
     limit: int | None = None
+    half: str | None = None
 
     @property
     def file_name(self) -> str:
@@ -143,6 +146,11 @@ def first_items(suite: Suite, limit: int) -> Suite:
     """Return a suite whose tasks measure their first `limit` items only, for a quick look."""
     tasks = tuple(replace(task, limit=limit) for task in suite.tasks)
     return replace(suite, name=f"{suite.name}-first-{limit}", tasks=tasks)
+
+
+def halved(suite: Suite, half: str | None) -> Suite:
+    """Return a suite whose tasks measure one half of their items only, ``"dev"`` or ``"test"``; None: all."""
+    return replace(suite, tasks=tuple(replace(task, half=half) for task in suite.tasks))
 
 
 def part_named(suite: Suite, names: Sequence[str]) -> Suite:

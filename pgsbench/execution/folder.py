@@ -16,7 +16,7 @@ from pgsbench.records import files
 from pgsbench.records.run_records import PrunedMark
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.scores import Scores
-from pgsbench.records.study_record import DecisionPlan, Importances, StudyRecord, StudyRun
+from pgsbench.records.study_record import DecisionPlan, Importances, StudyRecord, StudyRun, Tuning
 from pgsbench.study.plan import Planner
 from pgsbench.study.study_file import StudyFile
 from pgsbench.tracking.endings import pruned_points
@@ -37,6 +37,7 @@ class StudyFolder:
         runs: The runs so far, by `RunSpec.name`.
         importances: See `StudyRecord`.
         decision: See `StudyRecord`.
+        tunings: See `StudyRecord`.
     """
 
     planner: Planner
@@ -45,6 +46,7 @@ class StudyFolder:
     runs: dict[str, StudyRun] = field(default_factory=dict)
     importances: Importances | None = None
     decision: DecisionPlan | None = None
+    tunings: tuple[Tuning, ...] = ()
     _fingerprints: dict[tuple[str, str], str] = field(default_factory=dict)
 
     @classmethod
@@ -55,6 +57,7 @@ class StudyFolder:
             before = StudyRecord.read(folder.path)
             if before.config.evaluation == folder.study.config.evaluation:
                 folder.importances, folder.decision = before.importances, before.decision
+                folder.tunings = before.tunings
             folder.runs = {run.spec.name: run for run in before.runs if folder._asks_for(run)}
         return folder
 
@@ -134,6 +137,7 @@ class StudyFolder:
             command=self.command,
             importances=self.importances,
             decision=self.decision,
+            tunings=self.tunings,
         ).write(self.path)
 
 

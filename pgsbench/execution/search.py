@@ -15,6 +15,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
+from pgsbench.config.search import SearchConfig
 from pgsbench.errors import UserError
 from pgsbench.execution.adviser import MAX_DRAWS, Adviser, KnownPoint, distribution
 from pgsbench.execution.driver import Watcher, enter, work_off
@@ -56,10 +57,26 @@ def search(
         StudyError: The suite does not measure what is searched.
         KeyboardInterrupt: After the runs under way have saved; the same call goes on.
     """
-    book = _Book(folder, watcher)
-    missing = [*enter(folder, references, watcher), *book.begin()]
-    failed = work_off(folder, missing, engine, watcher, more=book.more, on_ended=book.close)
-    folder.importances = book.importances()
+    config = folder.study.config
+    assert config.search is not None
+    arms = config.searched_arms
+    spaces = [[arm] for arm in arms] if config.search.per_arm else [arms]
+    books = [_Book(folder, watcher, config.search, space) for space in spaces]
+
+    def more() -> list[RunSpec]:
+        # In turn, so that arms that are searched by themselves come forward together.
+        in_turn = sorted(books, key=lambda book: book.num_points)
+        return next((missing for book in in_turn if (missing := book.more())), [])
+
+    def close(spec: RunSpec, error: Exception | None) -> None:
+        for book in books:
+            book.close(spec, error)
+
+    missing = enter(folder, references, watcher)
+    for book in books:
+        missing += book.begin()
+    failed = work_off(folder, missing, engine, watcher, more=more, on_ended=close)
+    folder.importances = books[0].importances() if len(books) == 1 else None
     folder.write()
     return failed
 
@@ -80,14 +97,14 @@ class _Entry:
 
 
 class _Book:
-    """The points of a search, and what each still waits for."""
+    """The points of one space, of some of the searched arms, and what each point still waits for."""
 
-    def __init__(self, folder: StudyFolder, watcher: Watcher) -> None:
-        config = folder.study.config.search
-        assert config is not None
+    def __init__(
+        self, folder: StudyFolder, watcher: Watcher, config: SearchConfig, arms: Sequence[str]
+    ) -> None:
         self._folder, self._config, self._watcher = folder, config, watcher
         self._limit = config.trials
-        self._arms, self._domains = folder.study.config.searched_arms, domains_of(folder.study)
+        self._arms, self._domains = list(arms), domains_of(folder.study)
         self._objectives = objectives_of(config)
         self._entries: dict[str, _Entry] = {}
         self._notes: set[str] = set()
@@ -108,10 +125,15 @@ class _Book:
 
     # ------------------------------------------------------------------------------------------- points
 
+    @property
+    def num_points(self) -> int:
+        """How many points there are so far."""
+        return len(self._entries)
+
     def begin(self) -> list[RunSpec]:
         """Enter the points that are known beforehand, and return their runs that are missing."""
         if self._config.sampler == "grid":
-            return self._enter(grid_points(self._folder.study, self._limit))
+            return self._enter(grid_points(self._folder.study, self._limit, self._arms))
         return self._enter(self._entered()[: self._limit])
 
     def more(self) -> list[RunSpec]:
@@ -141,7 +163,7 @@ class _Book:
             found.append(point)
             return True
 
-        for point in first_points(self._folder.study):
+        for point in first_points(self._folder.study, self._arms):
             if accept(self._params_of(point)):
                 return found[0]
         if self._adviser.draw([entry.known for entry in self._entries.values()], accept):

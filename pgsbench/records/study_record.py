@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pgsbench.config.schema import StudyConfig
 from pgsbench.errors import ConfigError, StudyError
@@ -116,6 +117,36 @@ class DecisionPlan:
 
 
 @dataclass(frozen=True)
+class Tried:
+    """A point that an arm was tried at before arms were compared.
+
+    Attributes:
+        params: Dotted path -> value.
+        score: What it gave in the mean over its seeds; None: its runs failed.
+    """
+
+    params: dict[str, Any]
+    score: float | None
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What one arm was tuned to.
+
+    Attributes:
+        arm: The arm.
+        params: The values with the highest score, by dotted path.
+        tried: All that was tried, in the order of the search.
+        at_border: The paths whose value is the lowest or the highest of the space.
+    """
+
+    arm: str
+    params: dict[str, Any]
+    tried: tuple[Tried, ...]
+    at_border: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class StudyRecord:
     """What a study consists of: ``runs/<study>/study.json``, written by the one command that drives it.
 
@@ -126,6 +157,7 @@ class StudyRecord:
         command: What ran it last: a command line, or a call from Python.
         importances: What mattered in a search that samples; None where that cannot be told.
         decision: How it is compared until that is decided; None where it is compared once.
+        tunings: What each arm was tuned to before, where the study says so.
     """
 
     config: StudyConfig
@@ -134,6 +166,7 @@ class StudyRecord:
     command: str = ""
     importances: Importances | None = None
     decision: DecisionPlan | None = None
+    tunings: tuple[Tuning, ...] = ()
 
     def write(self, folder: Path) -> None:
         """Replace the record of the study in `folder`."""

@@ -43,7 +43,8 @@ def recipe_of(spec: RunSpec) -> str:
     config = spec.config
     spent = config.budget.model_dump(mode="json") if config.budget else config.training.samples
     model = spec.training["model"]
-    return digest([spec.data, model, spent, config.training.batch_size, spec.evaluation.suite])[:16]
+    tested = f"{spec.evaluation.suite}{f' {half}' if (half := spec.evaluation.half) else ''}"
+    return digest([spec.data, model, spent, config.training.batch_size, tested])[:16]
 
 
 def training_of(spec: RunSpec) -> str:

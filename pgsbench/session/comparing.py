@@ -70,6 +70,7 @@ def compare_until_decided(
     Raises:
         UserError: There is no such arm, a margin or number of seeds makes no sense, or a run failed.
     """
+    study.tune([candidate or study.arms[0], *baselines])
     plan = _plan(study, [candidate or study.arms[0], *baselines], Margin.of(margin), max_seeds)
     began, first_seed = time.monotonic(), plan.first_seed
     first = next(iter(looks_of(plan)))

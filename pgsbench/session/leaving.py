@@ -15,7 +15,12 @@ from pgsbench.tracking.rundir import find_or_make
 
 
 def lay(study: Study, specs: Sequence[RunSpec]) -> list[Path]:
-    """Write the directories of runs, for `pgsbench run`; return those that are not complete."""
+    """Write the directories of runs, for `pgsbench run`; return those that are not complete.
+
+    Raises:
+        ConfigError: The study's arms are tuned first.
+    """
+    _check_chosen(study)
 
     def lay(folder: StudyFolder, watcher: Watcher) -> list[Path]:
         missing = enter(folder, specs, watcher)
@@ -28,8 +33,9 @@ def detach(study: Study, specs: Sequence[RunSpec]) -> list[RunSpec]:
     """Submit the jobs of runs and wait for nothing; return the runs that are not complete.
 
     Raises:
-        ConfigError: The runs are not trained by jobs.
+        ConfigError: The runs are not trained by jobs, or the study's arms are tuned first.
     """
+    _check_chosen(study)
     engine = study.engine
     if not isinstance(engine, SlurmEngine):
         rule, way_out = "only jobs go on without the command", "--on slurm"
@@ -45,3 +51,9 @@ def detach(study: Study, specs: Sequence[RunSpec]) -> list[RunSpec]:
         return missing
 
     return study.watched(submit)
+
+
+def _check_chosen(study: Study) -> None:
+    if study.file.config.tune is not None:
+        rule, way_out = "arms are tuned while the command looks on", "let `pgsbench train` stay"
+        raise ConfigError(rule, where=f"{study.name}, tune", way_out=way_out)

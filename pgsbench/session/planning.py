@@ -28,6 +28,7 @@ from pgsbench.study.budget import PairSeconds, spend
 from pgsbench.study.open import open_by_name
 from pgsbench.study.plan import Point, reference_arms, searched_points
 from pgsbench.study.study_file import StudyFile
+from pgsbench.study.tuning import tuning_of
 
 
 def plan(file: StudyFile, *, device: str = "auto", output: str | Path = ".") -> list[Table]:
@@ -43,10 +44,10 @@ def plan(file: StudyFile, *, device: str = "auto", output: str | Path = ".") -> 
     """
     place, duration = _place(file, device, Path(output) / "runs")
     rows = []
-    for point, count in _points(file):
-        config, seconds, source = duration(file.run_config(point.arm, point.params, file.config.seeds[0]))
+    for what, study, point, count in _points(file):
+        config, seconds, source = duration(study.run_config(point.arm, point.params, study.config.seeds[0]))
         memory = step_memory(config, device_type=place.device_type, num_devices=file.config.devices_per_run)
-        label = label_of(point.arm, point.params)
+        label = what + label_of(point.arm, point.params)
         rows.append(PlannedLabel(label, count, config, cost_of(config), memory, seconds, source))
     return plan_tables(file.config.name, rows, place)
 
@@ -142,18 +143,23 @@ def _forward_again(config: RunConfig, num_devices: int) -> int:
     return ((config.training.micro_batch_size or pairs) < pairs) + config.model.grad_checkpointing
 
 
-def _points(file: StudyFile) -> Iterator[tuple[Point, int]]:
-    """Yield each arm, or point of a searched one, with its number of runs."""
-    seeds = len(file.config.seeds)
+def _points(file: StudyFile) -> Iterator[tuple[str, StudyFile, Point, int]]:
+    """Yield each arm, or point of a searched one, with its number of runs, and those that tune it before."""
+    seeds, is_tuned = len(file.config.seeds), file.config.tune is not None
+    if is_tuned:
+        before = tuning_of(file, file.config.arm_names)
+        yield from (("tuning ", before, point, runs) for _, _, point, runs in _points(before))
     if file.config.search is None:
-        yield from ((Point(arm, {}), seeds) for arm in file.config.arm_names)
+        yield from (("", file, Point(arm, {}), seeds) for arm in file.config.arm_names)
         return
-    yield from ((Point(arm, {}), seeds) for arm in reference_arms(file))
+    yield from (("", file, Point(arm, {}), seeds) for arm in reference_arms(file))
     points, are_open = searched_points(file)
-    if are_open:
-        yield from [(points[0], seeds * len(points))] if points else []
+    if are_open:  # stand-ins, as many of each arm
+        standing = {point.arm: point for point in points}
+        each = seeds * len(points) // max(1, len(standing))
+        yield from (("", file, point, each) for point in standing.values())
         return
-    yield from ((point, seeds) for point in points)
+    yield from (("", file, point, seeds) for point in points)
 
 
 def _arms(file: StudyFile) -> dict[str, dict[str, Any]]:

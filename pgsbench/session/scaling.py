@@ -67,6 +67,7 @@ def scale(
             arm sets its own samples or budget, or a run failed.
     """
     check(study.file, budgets, hold_out, unit)
+    study.tune()
     name = f"{study.name}-scale"
     # A budget that is named twice is no second measurement.
     largest = None if hold_out is None else float(hold_out)

@@ -13,8 +13,11 @@ Python's multiprocessing asks for.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
+
+import pandas as pd
 
 from pgsbench.config.schema import arm_name
 from pgsbench.disk.whole_files import unwritable
@@ -33,21 +36,20 @@ from pgsbench.experiment import suite_of
 from pgsbench.progress import Bars
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.records.study_record import DecisionPlan
+from pgsbench.records.study_record import DecisionPlan, Tuning
 from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.runs.kept_figures import draw_missing
-from pgsbench.reporting.runs.study_tables import deviation_frame, plan_frame
+from pgsbench.reporting.runs.study_tables import TO_CHOOSE, deviation_frame, plan_frame
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
+from pgsbench.session.tuning import tuning
 from pgsbench.study.objective import check_baselines
 from pgsbench.study.open import open_by_name
 from pgsbench.study.plan import Planner, reference_arms, searched_specs, with_arms
 from pgsbench.study.study_file import StudyFile
+from pgsbench.study.tuning import tuning_of
 from pgsbench.tracking.mirror import Mirror, Synced
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Done = TypeVar("Done")
 
@@ -202,7 +204,18 @@ class Study:
         Args:
             arms: As for `plan`.
         """
-        return self._costs(self.plan(arms))
+        names = self._with_arms(self.arms if arms is None else arms)
+        before = self._tuning_study(names)
+        if before is None:
+            return self._costs(self.plan(arms))
+        frame = before.dry_run_of_sweep()
+        if is_chosen := bool((frame["state"] == "exists").all()):
+            self.tune(names)
+        own = self._costs(self.plan(arms))
+        frame["run"] = "tuning " + frame["run"]
+        both = pd.concat([frame, own if is_chosen else own.assign(state=TO_CHOOSE)], ignore_index=True)
+        both.attrs = own.attrs
+        return both
 
     def dry_run_of_comparison(self, baselines: Sequence[str], candidate: str | None = None) -> pd.DataFrame:
         """Return what `compare` would do; see `dry_run`."""
@@ -217,7 +230,7 @@ class Study:
         estimator = Estimator(self.slots.first_device, threads=self.slots.threads)
         folder, first_open = self._folder(), len(specs) - num_open
         states = [
-            "to choose" if number >= first_open else "exists" if folder.finished(spec) else "to train"
+            TO_CHOOSE if number >= first_open else "exists" if folder.finished(spec) else "to train"
             for number, spec in enumerate(specs)
         ]
         rows = [(spec, estimator.cost(spec.config), is_) for spec, is_ in zip(specs, states, strict=True)]
@@ -232,8 +245,41 @@ class Study:
         Returns:
             The results; runs that failed are missing there, and stand in `failed`.
         """
+        self.tune(arms)
         self._work_off(self.plan(arms))
         return self._finish()
+
+    def tune(self, arms: Sequence[str] | None = None) -> tuple[Tuning, ...]:
+        """Choose values for each arm by itself, where the study says so (`tune`): in the study ``NAME-tune``.
+
+        Its points are runs like others: what is complete is reused, and the same call goes on after an
+        interrupt. `train` and `compare` begin with it.
+
+        Args:
+            arms: As for `plan`.
+
+        Returns:
+            What each of the arms is tuned to, as far as it was not before.
+
+        Raises:
+            StudyError: No point of an arm has a score.
+        """
+        names = self._with_arms(self.arms if arms is None else arms)
+        before = self._tuning_study(names)
+        if before is None:
+            return ()
+        found = before.sweep().statistics
+        chosen = tuple(tuning(found, before.file, arm) for arm in before.file.config.searched_arms)
+        tuned = {**self._file.config.tuned, **{one.arm: one.params for one in chosen}}
+        self._file = replace(self._file, config=self._file.config.model_copy(update={"tuned": tuned}))
+        self._tunings = (*self._tunings, *chosen)
+        return chosen
+
+    def _tuning_study(self, arms: Sequence[str]) -> Study | None:
+        """Return the study that tunes those of the arms that are not tuned yet; None: there are none."""
+        config = self._file.config
+        left = [arm for arm in arms if arm not in config.tuned]
+        return self.beside(tuning_of(self._file, left)) if config.tune and left else None
 
     def compare(
         self,
@@ -258,6 +304,7 @@ class Study:
             self._file = self._file.with_seeds(range(seeds) if isinstance(seeds, int) else seeds)
         self._decision = plan
         chosen, *others = self._compared(baselines, candidate)
+        self.tune([chosen, *others])
         self._work_off(self.plan([chosen, *others]))
         return self._finish(candidate=arm_name(chosen), baselines=[arm_name(name) for name in others])
 
@@ -354,10 +401,13 @@ class Study:
         return self._cached_planner
 
     _decision: DecisionPlan | None = None
+    _tunings: tuple[Tuning, ...] = ()
 
     def _folder(self) -> StudyFolder:
         found = StudyFolder.open(self._planner, self.runs_root, self._command)
         found.decision = self._decision or found.decision
+        now = {one.arm for one in self._tunings}
+        found.tunings = (*(one for one in found.tunings if one.arm not in now), *self._tunings)
         return found
 
     def _check_search(self) -> None:

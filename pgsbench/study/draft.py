@@ -37,10 +37,11 @@ class Draft:
         return normalise(self.study.arms.get(self.arm, {}))
 
     def settings(self) -> dict[str, Any]:
-        """Return the whole configuration, unchecked: of the base, the arm, the point and the seed."""
+        """Return the whole configuration, unchecked: base, arm, what it was tuned to, point and seed."""
         merged = merge(self.study.base(), self.overrides)
         # A searched strategy takes over what an arm with another one takes over, so names are set first.
-        for path, value in sorted(self.params.items(), key=lambda param: param[0] not in _NAMES):
+        chosen = {**self.study.tuned.get(self.arm, {}), **self.params}
+        for path, value in sorted(chosen.items(), key=lambda param: param[0] not in _NAMES):
             point: dict[str, Any] = {}
             set_path(point, path, value)
             merged = merge(merged, point)

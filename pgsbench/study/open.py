@@ -18,6 +18,7 @@ from pgsbench.study.objective import Objective
 from pgsbench.study.shipped import find_study
 from pgsbench.study.space import space_problems
 from pgsbench.study.study_file import StudyFile
+from pgsbench.study.tuning import tuning_problems
 
 #: What may be overridden in a study without making it another one, whose report would replace the first's.
 _SAME_STUDY = {"question", "seeds", "search", "explained"}
@@ -83,7 +84,7 @@ def open_study_file(path: Path, *, overrides: Sequence[str] = ()) -> StudyFile:
         raise ConfigError.collect(problems, where=str(path))
     study = StudyFile(checked.model, source, path.parent, place)
     problems += _arm_problems(study)
-    problems += space_problems(study)
+    problems += [*space_problems(study), *tuning_problems(study)]
     problems += _suite_problems(study)
     if problems:
         raise ConfigError.collect(problems, where=str(path))
@@ -122,6 +123,9 @@ def _suite_problems(study: StudyFile) -> Iterator[UserError]:
     if search is not None:
         checks.append(Objective(search.metrics[0]).check)
         checks += [partial(part_named, names=search.probe.tasks)] if search.probe else []
+    tune = study.config.tune
+    if tune is not None and tune.on == "dev":
+        checks.append(Objective(tune.metric).check)
     problems: list[UserError] = []
     try:
         suite = load_suite(study.config.evaluation.suite)

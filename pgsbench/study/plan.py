@@ -206,16 +206,18 @@ def _from_here(strategy: str) -> str:
 
 
 def reference_arms(study: StudyFile) -> list[str]:
-    """Return the arms that are trained once, beside the search."""
+    """Return the arms that are trained once, beside the search; none beside arms searched by themselves."""
+    if study.config.search is not None and study.config.search.per_arm:
+        return []
     searched = study.config.searched_arms
     return [name for name in study.config.arms if name not in searched]
 
 
-def grid_points(study: StudyFile, limit: int | None = None) -> list[Point]:
+def grid_points(study: StudyFile, limit: int | None = None, arms: Sequence[str] | None = None) -> list[Point]:
     """Return the points of a grid, at most `limit`: arm by arm, the last path changing fastest."""
     domains = domains_of(study)
     points = []
-    for arm in study.config.searched_arms:
+    for arm in arms or study.config.searched_arms:
         found: list[dict[str, Any]] = [{}]
         for path, domain in domains.items():
             before, found = found, []
@@ -226,7 +228,7 @@ def grid_points(study: StudyFile, limit: int | None = None) -> list[Point]:
     return points[:limit]
 
 
-def first_points(study: StudyFile) -> list[Point]:
+def first_points(study: StudyFile, arms: Sequence[str]) -> list[Point]:
     """Return the points that a search that samples begins with: those of the arms themselves, then `first`.
 
     A point that does not lie in the space is none of them.
@@ -234,7 +236,7 @@ def first_points(study: StudyFile) -> list[Point]:
     search, domains = study.config.search, domains_of(study)
     assert search is not None
     points = []
-    for arm in study.config.searched_arms:
+    for arm in arms:
         config = flatten(study.run_config(arm, {}, study.config.seeds[0]).model_dump())
         for given in ({}, *search.first):
             point: dict[str, Any] = {}
@@ -253,13 +255,17 @@ def searched_points(study: StudyFile, trials: int | None = None) -> tuple[list[P
     """
     search, arms = study.config.search, study.config.searched_arms
     assert search is not None
+    limit, spaces = trials or search.trials, [[arm] for arm in arms] if search.per_arm else [arms]
     if search.sampler == "grid":
-        return grid_points(study, trials or search.trials), False
-    middle: dict[str, Any] = {}
-    for path, domain in domains_of(study).items():
-        if domain.is_active({"arm": arms[0], **middle}):
-            middle[path] = domain.middle()
-    return [Point(arms[0], middle)] * (trials or search.trials or 0), True
+        return [point for space in spaces for point in grid_points(study, limit, space)], False
+    points = []
+    for space in spaces:
+        middle: dict[str, Any] = {}
+        for path, domain in domains_of(study).items():
+            if domain.is_active({"arm": space[0], **middle}):
+                middle[path] = domain.middle()
+        points += [Point(space[0], middle)] * (limit or 0)
+    return points, True
 
 
 def searched_specs(planner: Planner, trials: int | None = None) -> tuple[list[RunSpec], int]:

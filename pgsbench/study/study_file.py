@@ -12,7 +12,6 @@ from typing import Any
 from pgsbench.config.read import check_all
 from pgsbench.config.schema import (
     MAX_NAME,
-    MAX_SEED,
     MAX_SEEDS,
     DataConfig,
     RunConfig,
@@ -21,6 +20,7 @@ from pgsbench.config.schema import (
     TextConfig,
     TrainedConfig,
 )
+from pgsbench.config.search import MAX_SEED
 from pgsbench.data import store
 from pgsbench.errors import ConfigError, DataError, ModelError, UserError
 from pgsbench.masking.configure import (

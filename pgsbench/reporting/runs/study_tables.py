@@ -32,6 +32,9 @@ _PLAN: dict[str, str | tuple[str, Format]] = {
     "state": "state",
 }
 
+#: State of a run whose values are not known yet.
+TO_CHOOSE = "to choose"
+
 _DEVIATIONS = ("setting", "here", "published", "why", "arms", "source")
 
 _SOURCES = (
@@ -81,8 +84,8 @@ def plan_table(study: str, frame: pd.DataFrame) -> Table:
         f"{counted(len(devices), 'run')} at a time on {', '.join(dict.fromkeys(devices))}: estimated from a "
         "few steps just now, for free cores, without reading data and evaluation.",
     ]
-    if (frame["state"] == "to choose").any():
-        notes.append("The sampler chooses as it goes: such runs stand at the middle of the space.")
+    if (frame["state"] == TO_CHOOSE).any():
+        notes.append("Values to choose are not known yet: such runs have the arm's, or the space's middle.")
     return Table(f"Plan of {study}", list(_PLAN.values()), rows, notes)
 
 

@@ -1,0 +1,73 @@
+"""The tuning of a study: each arm searched by itself, on seeds and test items that no comparison uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pgsbench.config.schema import StudyConfig
+from pgsbench.config.search import SearchConfig, SpaceConfig
+from pgsbench.errors import UserError
+from pgsbench.study.domains import Choices
+from pgsbench.study.space import domains_of, space_problems
+from pgsbench.study.study_file import StudyFile
+
+
+def tuning_of(file: StudyFile, arms: Sequence[str]) -> StudyFile:
+    """Return the study ``NAME-tune`` that searches each of the arms by itself, all with the same means.
+
+    Args:
+        file: A study with `tune`.
+        arms: The arms that are tuned.
+    """
+    study, tune = file.config, file.config.tune
+    assert tune is not None
+    evaluation = {"half": "dev"} if tune.on == "dev" else {"suite": tune.on, "half": None}
+    budget, training = study.budget, study.training
+    if budget is not None:
+        budget = budget.model_copy(update={"amount": budget.amount * tune.share})
+    else:
+        samples = max(training.batch_size, round(training.samples * tune.share))
+        training = training.model_copy(update={"samples": samples})
+    space = {name: getattr(tune, name) for name in SpaceConfig.model_fields}
+    changed = {
+        "question": f"Which values suit each arm of {study.name}?",
+        "seeds": tune.seeds,
+        "search": SearchConfig(**space, arms=list(arms), per_arm=True, metric=tune.metric),
+        "tune": None,
+        "tuned": {},
+        "budget": budget,
+        "training": training,
+        "evaluation": study.evaluation.model_copy(update=evaluation),
+    }
+    named = file.variant("tune")
+
+    def place(dotted: str) -> str:
+        return file.place(dotted.replace("search", "tune", 1))
+
+    return replace(named, config=StudyConfig(**{**dict(named.config), **changed}), source="", place=place)
+
+
+def tuning_problems(file: StudyFile) -> Iterator[UserError]:
+    """Yield every mistake in a study's `tune`: each path is tried at its ends for every arm."""
+    if file.config.tune is not None:
+        yield from space_problems(tuning_of(file, file.config.arm_names))
+
+
+def at_border(file: StudyFile, params: Mapping[str, Any]) -> list[str]:
+    """Return the paths whose value is the lowest or the highest of a space of numbers.
+
+    Args:
+        file: The study that was searched.
+        params: A point of it, dotted path -> value.
+    """
+    found = []
+    for path, domain in domains_of(file).items():
+        values = domain.ends()
+        are_numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+        if isinstance(domain, Choices) and (not are_numbers or len(values) < 2):
+            continue
+        if params.get(path) in (min(values), max(values)):
+            found.append(path)
+    return found
