@@ -69,7 +69,8 @@ def test_a_task_that_clip_benchmark_lacks(protocol) -> None:
     assert reference.arguments(task(protocol), Path("/d")) is None
 
 
-def test_a_command_line_that_fails_is_said(tmp_path: Path) -> None:
+def test_a_command_line_that_fails_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference, "_COMMAND_LINE", "raise ValueError('no such model')")
     with pytest.raises(EvaluationError, match=r"name: clip_benchmark's command line failed: .*Error"):
         reference.run(
             task(ZeroShot()), tmp_path, model="no-such-model", pretrained="", batch_size=8, workers=0

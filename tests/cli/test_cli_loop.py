@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -12,43 +11,17 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import chdir, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import pgsbench
 from mlflow import MlflowClient
 from tinyworld import HALF, TinyWorld
 
-from pgsbench.cli import main
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.tracking.rundir import RunDir
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a command printed, and its exit status."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def pgsbench(folder: Path, *words: str) -> Done:
-    """Run a command in a folder, in this process: a new one would spend most of its time on imports."""
-    at_end = signal.getsignal(signal.SIGTERM)
-    out, err, status = io.StringIO(), io.StringIO(), 0
-    with chdir(folder), redirect_stdout(out), redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["pgsbench", *words])
-        try:
-            main()
-        except SystemExit as end:
-            status = int(end.code or 0)
-        finally:
-            signal.signal(signal.SIGTERM, at_end)
-    return Done(status, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +243,9 @@ def test_runs_of_other_numerics_are_trained_anew(swept: tuple[Path, str], tiny: 
     assert "more than the mask: numerics.threads" in report
 
 
-@pytest.mark.parametrize("stop", ["ctrl-c", "kill", "kill-group"])
+@pytest.mark.parametrize(
+    "stop", ["ctrl-c", *(pytest.param(how, marks=pytest.mark.slow) for how in ("kill", "kill-group"))]
+)
 def test_after_a_stop_the_same_command_goes_on(tiny: TinyWorld, tmp_path: Path, stop: str) -> None:
     changes = [
         "name=tiny",
@@ -313,6 +288,7 @@ def test_after_a_stop_the_same_command_goes_on(tiny: TinyWorld, tmp_path: Path, 
     assert 0 < saved < 250  # it was cut in the middle, and what was done before was not done again
 
 
+@pytest.mark.slow
 def test_the_same_command_right_after_the_parent_was_killed_waits_for_its_workers(
     tiny: TinyWorld, tmp_path: Path
 ) -> None:

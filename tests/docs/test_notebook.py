@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import nbclient
 import nbformat
 import pandas as pd
 import pytest
+from commands import pgsbench
 from tinyworld import TinyWorld
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook.ipynb"
@@ -42,14 +40,7 @@ def test_the_notebook_runs_and_holds_no_outputs(folder: Path) -> None:
 
 
 def test_notebook_and_command_line_give_equal_numbers(folder: Path, tiny: TinyWorld, tmp_path: Path) -> None:
-    words = ["compare", "--study", str(tiny.study), "--baselines", "flip"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pgsbench", *words],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env=os.environ,
-    )
+    done = pgsbench(tmp_path, "compare", "--study", str(tiny.study), "--baselines", "flip")
     assert done.returncode == 0, done.stderr
     for name in ("scores.csv", "comparisons.csv"):
         report = tmp_path / "reports/tiny" / name
