@@ -271,7 +271,7 @@ def _unpack(run: RunDir, kept: KeptRun, evidence: Evidence, outcomes: Mapping[st
             if score.primary:
                 scores[number] = score = replace(score, per_sample=f"outcomes/{number}.npz")
                 write_outcomes(run.path / score.per_sample, m, "")
-        said = (kept.suite, kept.suite_version, kept.suite_fingerprint, "", None, tuple(scores))
+        said = (kept.suite, kept.suite_version, kept.suite_fingerprint, "", tuple(scores))
         Scores(*said, _groups(measured), 0, 0, {}, (), {}, {}, {}, {}).write(run.path)
     if kept.done:
         run.mark_done()

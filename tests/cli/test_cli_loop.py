@@ -14,7 +14,6 @@ import time
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 from commands import pgsbench
 from mlflow import MlflowClient
@@ -161,27 +160,6 @@ def test_parts_of_a_suite_are_measured_side_by_side_and_joined(
     ours, whole = (json.loads((path / "scores.json").read_text()) for path in (folder / "joined", run))
     assert [score["value"] for score in ours["scores"]] == [score["value"] for score in whole["scores"]]
     assert pgsbench(folder, *words, "--part", "3/2").returncode == 2
-
-
-def test_a_run_is_evaluated_under_its_own_mask_beside_whole_pictures(
-    swept: tuple[Path, str], tiny: TinyWorld
-) -> None:
-    folder, _ = swept
-    run = next((folder / "runs/tiny").glob("pgs-s0-*"))
-    words = ("evaluate", str(run), "--suite", str(tiny.suite), "--to", "gap", "--with-mask")
-    done = pgsbench(folder, *words)
-    assert done.returncode == 0, done.stderr
-    assert "under the training mask" in done.stdout
-    outcomes = "outcomes/tiny__colour-*/acc1.npz"
-    whole, masked = (np.load(next((folder / name).glob(outcomes))) for name in ("gap", "gap-masked"))
-    assert list(whole["items"]) == list(masked["items"])
-    again = pgsbench(folder, *words)
-    assert "0 measured, 2 reused" in again.stdout
-    for name in ("gap", "gap-masked"):
-        assert len(list((folder / name).glob("outcomes/*/task.json"))) == 2
-    nothing = pgsbench(folder, "evaluate", str(run / "checkpoints/model"), "--with-mask")
-    assert nothing.returncode == 2
-    assert "only a run directory knows" in nothing.stderr
 
 
 def test_trials_are_named_by_values_that_give_the_same_run_again(tiny: TinyWorld, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -211,15 +210,6 @@ tasks:
         run(tiny, other, cache=cache, checkpoint_sha256="other", out=suite.parent / "third")
     assert seen["encode_image"] == 60
     assert len(list(cache.iterdir())) == 2
-
-
-def test_scores_under_a_mask_say_so_and_pass_for_no_others(tiny: Clip, suite: Path) -> None:
-    mask = {"name": "flip", "mask_ratio": 0.5, "seed": 0}
-    assert run(tiny, suite, mask=mask).checkpoint_sha256 == "abc"
-    assert json.loads((suite.parent / "out/scores.json").read_text())["mask"] == mask
-    assert run(tiny, suite, mask=mask).reused == ()
-    whole = run(tiny, suite)
-    assert (whole.reused, whole.mask) == ((), None)
 
 
 def test_parts_are_joined_where_folders_share_their_last_name(tiny: Clip, suite: Path) -> None:

@@ -44,7 +44,7 @@ def finish(
     run.write_summary(Summary(1, 32, 9.0, seconds, 32.0, 0.0, 0.5, 0.3, 8, 8, 1000, 2.0))
     groups = {"classification": GroupMean(score, score, score, 1, 0.1)}
     fingerprint = folder.suite_fingerprint(spec)
-    Scores("tiny", 1, fingerprint, "", None, (), groups, 0, 0, {}, (), {}, {}, {}, {}).write(run.path)
+    Scores("tiny", 1, fingerprint, "", (), groups, 0, 0, {}, (), {}, {}, {}, {}).write(run.path)
     run.mark_done()
 
 

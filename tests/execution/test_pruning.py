@@ -93,7 +93,7 @@ def write_probe(run: RunDir, prober: Prober, share: float, right: int, fingerpri
     score = Score("tiny/colour", "classification", "zero_shot", "acc1", mean, 20, mean, mean, 0.3, True)
     score = replace(score, per_sample="colour.npz")
     groups = {"classification": GroupMean(mean, mean, mean, 1, 0.3)}
-    scores = Scores("tiny", 1, fingerprint, "", None, (score,), groups, 0, 0, {}, (), {}, {}, {}, {})
+    scores = Scores("tiny", 1, fingerprint, "", (score,), groups, 0, 0, {}, (), {}, {}, {}, {})
     scores.write(folder)
     return scores
 

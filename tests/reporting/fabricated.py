@@ -174,7 +174,6 @@ def _write_scores(
         suite_version=1,
         suite_fingerprint="",
         checkpoint_sha256="0" * 64,
-        mask=None,
         scores=tuple(scores),
         groups=_group_means(scores),
         num_images=scores[0].n,
