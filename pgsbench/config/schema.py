@@ -344,7 +344,7 @@ class StudyConfig(TrainedConfig):
     search: SearchConfig | None = None
     explained: dict[str, str] = Field(
         default_factory=dict,
-        description="Setting -> why it is not the published one; `plan STUDY --diff paper` shows it.",
+        description="Setting -> why it is not the published one; `plan STUDY --published` shows it.",
     )
 
     @field_validator("seeds")
