@@ -46,8 +46,8 @@ from pgsbench.records import files
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.study.plan import as_now
-from pgsbench.tracking.endings import saying_why
 from pgsbench.tracking.rundir import RunDir, find_or_make
+from pgsbench.tracking.states import saying_why
 from pgsbench.training import state
 from pgsbench.training.loop import train
 from pgsbench.training.meter import Totals, peak_memory_bytes

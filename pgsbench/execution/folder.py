@@ -19,8 +19,8 @@ from pgsbench.records.scores import Scores
 from pgsbench.records.study_record import DecisionPlan, Importances, StudyRecord, StudyRun
 from pgsbench.study.plan import Planner
 from pgsbench.study.study_file import StudyFile
-from pgsbench.tracking.endings import pruned_points
 from pgsbench.tracking.rundir import RunDir, find_runs
+from pgsbench.tracking.states import pruned_points
 
 #: Between two looks at a study that another command drives.
 WAIT_SECONDS = 2.0

@@ -29,8 +29,8 @@ from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting.recipe_spread import LENT
 from pgsbench.reporting.statistics.paired_values import SeedSpread
 from pgsbench.reporting.study_frames import PlannedRun, StudyFrames
-from pgsbench.tracking.endings import pruned_runs
 from pgsbench.tracking.rundir import RunDir
+from pgsbench.tracking.states import pruned_runs
 
 if TYPE_CHECKING:
     from pgsbench.evaluation.protocols.base import Measurement

@@ -24,12 +24,11 @@ from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import StudyRecord, StudyRun
 from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.tracking import mlflow_text
-from pgsbench.tracking.endings import pruned_points
-from pgsbench.tracking.mlflow_arms import sync_arms
-from pgsbench.tracking.mlflow_models import log_best
 from pgsbench.tracking.mlflow_run import SENT, MlflowRun
 from pgsbench.tracking.mlflow_store import Store, resolve_uri
+from pgsbench.tracking.mlflow_verdict import log_best, sync_arms
 from pgsbench.tracking.rundir import RunDir
+from pgsbench.tracking.states import pruned_points
 
 #: After a failure training goes on alone for this long before the store is asked again.
 PAUSE_SECONDS = 60.0

@@ -19,8 +19,8 @@ from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.scores import GroupMean, Scores
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
-from pgsbench.tracking.endings import failure_of
 from pgsbench.tracking.rundir import RunDir, find_or_make
+from pgsbench.tracking.states import failure_of
 
 driver.POLL_SECONDS = 0.01
 

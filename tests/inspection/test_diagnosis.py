@@ -19,8 +19,7 @@ from pgsbench.data.shards import open_pairs, open_reader
 from pgsbench.data.transforms import normalise
 from pgsbench.errors import StudyError
 from pgsbench.inspection.diagnosis import Diagnosis, diagnose, find_thresholds, thresholds_table
-from pgsbench.inspection.diagnosis_files import diagnosis_figure, write
-from pgsbench.inspection.diagnosis_report import agreement_table, diagnosis_table
+from pgsbench.inspection.diagnosis_report import agreement_table, diagnosis_figure, diagnosis_table, write
 from pgsbench.inspection.first_masks import draw, draw_stages, first_view, usable
 from pgsbench.masking.base import PatchView, Selection, Strategy
 from pgsbench.masking.cluster import Cluster
