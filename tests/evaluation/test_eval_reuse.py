@@ -17,7 +17,7 @@ from evalsets import MINE, NOTHING, counted, run
 from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.protocols.retrieval import Retrieval
 from pgsbench.evaluation.suite import load_suite
-from pgsbench.evaluation.task_results import are_whole
+from pgsbench.evaluation.task_results import is_measured
 from pgsbench.models.clip import Clip
 
 FOUR = ("my/six", "my/two", "my/find", "my/swap")
@@ -184,7 +184,7 @@ def test_a_result_never_stands_beside_the_outcomes_of_another_model(
     with pytest.raises(KeyboardInterrupt):
         run(tiny, suite, checkpoint_sha256="other")
     monkeypatch.undo()
-    assert are_whole(suite.parent / "out", before)
+    assert is_measured(suite.parent / "out", before.suite_fingerprint)
     assert run(tiny, suite, checkpoint_sha256="other").reused == ()
     assert run(tiny, suite).reused == FOUR
 

@@ -109,12 +109,12 @@ def examples(results: Results) -> Examples | None:
 def _tasks(run: PlannedRun) -> dict[str, tuple[Task, Path]]:
     """Return the tasks with their data; empty where it is other than the run was tested on."""
     from pgsbench.evaluation.identity import data_states, suite_fingerprint
-    from pgsbench.evaluation.suite import following, load_suite
+    from pgsbench.evaluation.suite import load_suite
     from pgsbench.evaluation.task_data import locate
 
     if run.scores is None or not run.scores.suite_fingerprint:
         return {}
-    suite = following(load_suite(run.spec.evaluation.suite), run.spec.config.data.source)
+    suite = load_suite(run.spec.evaluation.suite, trained_on=run.spec.config.data.source)
     folders = locate(suite)
     if suite_fingerprint(suite, data_states(suite, folders)) != run.scores.suite_fingerprint:
         return {}
