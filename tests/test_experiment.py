@@ -132,17 +132,6 @@ def test_studies_whose_suites_name_their_tasks_alike_keep_their_scores(suites: T
     assert (first.values["tiny/colour"].units != second.values["tiny/colour"].units).all()
 
 
-def test_an_edited_suite_that_is_taken_back_has_its_outcomes(suites: TwoSuites) -> None:
-    before = suites.ours.read_text()
-    _, first = suites.train(suites.ours)
-    suites.ours.write_text(suites.theirs.read_text())
-    assert suites.train(suites.ours)[1].problem == ""
-    suites.ours.write_text(before)
-    _, back = suites.train(suites.ours)
-    assert (back.problem, back.scores) == ("", first.scores)
-    assert set(back.values) == {"tiny/colour", "tiny/retrieval"}
-
-
 @pytest.mark.parametrize("lost", ["truncated", "gone", "nan", "fewer", "scores.json"])
 def test_outcomes_that_cannot_be_read_are_measured_again(suites: TwoSuites, lost: str) -> None:
     run, first = suites.train(suites.ours)
