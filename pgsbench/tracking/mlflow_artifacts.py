@@ -36,7 +36,7 @@ def download(uri: str, folder: Path, *, tracking_uri: str | None = None) -> Path
         import mlflow
 
         found = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
-    checkpoint = found / "data" / "model"  # where the model of a study has it (`mlflow_models`)
+    checkpoint = found / "data" / "model"  # where the model of a study has it (`mlflow_verdict`)
     return checkpoint if checkpoint.is_dir() else found
 
 

@@ -21,8 +21,7 @@ from pgsbench.config.search import MEAN
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.records.verdict_record import ALL_GROUPS, VerdictRecord
 from pgsbench.tracking import mlflow_text
-from pgsbench.tracking.mlflow_run import MlflowRun
-from pgsbench.tracking.mlflow_store import store_of_process
+from pgsbench.tracking.mlflow_store import MlflowRun, store_of_process
 from pgsbench.tracking.rundir import RunDir
 
 
