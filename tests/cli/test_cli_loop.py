@@ -95,7 +95,7 @@ def test_an_evaluation_is_reused_mirrored_and_goes_by_every_name(
     folder, _ = swept
     monkeypatch.setenv("PGSBENCH_DATA", str(tmp_path / "data"))
     run = next((folder / "runs/tiny").glob("none-s0-*"))
-    suite = ["--suite", str(tiny.suite)]
+    suite = ["--suite", str(tiny.suite), "--precision", "fp32"]  # as the run's own scores
     first = pgsbench(folder, "evaluate", str(run), *suite)
     assert "tasks: 0 measured, 2 reused" in first.stdout, first.stderr  # the run's own evaluation did
     again = pgsbench(folder, "evaluate", str(run), *suite, "--mlflow", "mirror")
@@ -131,6 +131,7 @@ def test_parts_of_a_suite_are_measured_side_by_side_and_joined(
     run = next((folder / "runs/tiny").glob("oracle-s0-*"))
     model = str(run / "checkpoints/model")
     words = ("evaluate", model, "--suite", str(tiny.suite), "--to", "joined", "--no-cache")
+    words += ("--precision", "fp32")  # as the run's own scores
     for part in ("1/2", "2/2"):
         assert "1 measured, 0 reused" in pgsbench(folder, *words, "--part", part).stdout
     joined = pgsbench(folder, *words)
