@@ -17,6 +17,14 @@ KEEP = """
 results.scores.to_pickle("scores.pickle")
 results.differences.to_pickle("differences.pickle")
 """
+#: Stands before the first one.
+QUICK = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from quick_workers import quick_workers
+workers = quick_workers()
+workers.__enter__()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +35,7 @@ def folder(tiny: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = next(cell for cell in book.cells if cell.cell_type == "code")
     assert 'STUDY = "quick"' in settings.source
     settings.source = settings.source.replace('"quick"', repr(str(tiny.study)))
+    book.cells.insert(0, nbformat.v4.new_code_cell(QUICK))
     book.cells.append(nbformat.v4.new_code_cell(KEEP))
     client = nbclient.NotebookClient(book, timeout=240, resources={"metadata": {"path": str(folder)}})
     client.execute()
