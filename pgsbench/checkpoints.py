@@ -18,7 +18,7 @@ from pgsbench.data import store
 from pgsbench.data.store import Progress
 from pgsbench.devices import devices_named, gains_by_bf16
 from pgsbench.disk.whole_files import unwritable
-from pgsbench.errors import ConfigError, RunError, nearest
+from pgsbench.errors import ConfigError, nearest
 from pgsbench.evaluation import suite as suites
 from pgsbench.evaluation import task_data
 from pgsbench.evaluation.evaluate import evaluate, model_description
@@ -35,8 +35,6 @@ from pgsbench.tracking.rundir import RunDir
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 #: What the folder of a part's scores begins with.
 PART = "part-"
-#: Stands for the MLflow run that mirrors the run directory in question.
-MIRROR = "mirror"
 
 
 @dataclass(frozen=True)
@@ -238,33 +236,6 @@ def check_writable(target: Path) -> None:
         raise ConfigError(rule, where="--to", value=str(target), way_out="name another folder")
 
 
-def mlflow_run(source: str, name: str) -> str:
-    """Return the MLflow run that gets a checkpoint's scores.
-
-    Args:
-        source: The checkpoint.
-        name: The run's id, or `MIRROR`: the run that mirrors the run directory `source`.
-
-    Raises:
-        RunError: There is no such run.
-    """
-    if name == MIRROR:
-        return mlflow_artifacts.mirrored_run(_run_of(source, "--mlflow"))
-    mlflow_artifacts.check_run(name)
-    return name
-
-
-def log_scores(evaluation: Evaluation, run_id: str) -> None:
-    """Log scores and group means to a run of MLflow.
-
-    Raises:
-        RunError: The store does not take them.
-    """
-    values = {task: score.value for task, score in evaluation.scores.primary().items()}
-    values |= {f"group/{group}": mean.value for group, mean in evaluation.scores.groups.items()}
-    mlflow_artifacts.log_scores(run_id, evaluation.scores.suite, values, evaluation.folder)
-
-
 class _Wanted(NamedTuple):
     """What an evaluation measures: the tasks, the suite they are a part of, and the part's folder."""
 
@@ -298,15 +269,3 @@ def _wanted(suite: Suite | str | Path, part: str | None, limit: int | None, trai
     first, last = (len(whole.tasks) * end // n for end in (k - 1, k))
     name = f"{PART}{k}-of-{n}"
     return _Wanted(replace(whole, name=f"{whole.name}-{name}", tasks=whole.tasks[first:last]), whole, name)
-
-
-def _run_of(source: str, option: str) -> RunDir:
-    run = RunDir(Path(source))
-    if not run.exists:
-        raise RunError(
-            "only a run directory knows its training and its MLflow run",
-            where=option,
-            value=source,
-            way_out="name a directory under runs/",
-        )
-    return run

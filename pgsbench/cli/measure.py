@@ -47,10 +47,11 @@ def evaluate(
 
     Several models stand side by side in one table; another has their differences to the first, by item.
     """
-    from pgsbench.checkpoints import evaluate_checkpoints, log_scores, mlflow_run
+    from pgsbench.checkpoints import evaluate_checkpoints
     from pgsbench.reporting.checkpoints import evaluation_lines, evaluation_tables
+    from pgsbench.tracking import mlflow_artifacts
 
-    mirrors = [mlflow_run(checkpoint, mlflow) for checkpoint in checkpoints] if mlflow else []
+    runs = [mlflow_artifacts.run_named(mlflow, checkpoint) for checkpoint in checkpoints] if mlflow else []
     test = partial(evaluate_checkpoints, checkpoints, suite, model=model, root=root, to=to)
     test = partial(test, batch_size=batch_size, device=device, precision=precision, cache=cache)
     with Bars() as bars:
@@ -61,8 +62,8 @@ def evaluate(
             typer.echo(f"note: {one.name}: {one.note}", err=True)
     for line in [] if json else evaluation_lines(found):
         typer.echo(line)
-    for one, run_id in zip(found, mirrors, strict=bool(mirrors)):
-        log_scores(one, run_id)
+    for one, run_id in zip(found, runs, strict=bool(runs)):
+        mlflow_artifacts.log_scores(run_id, one.scores, one.folder)
 
 
 @command(app, "pgsbench doctor")
