@@ -95,19 +95,21 @@ def evaluate_checkpoint(
     Raises:
         UserError: Something is not there, cannot be opened or written, or is none of what it should be.
     """
-    if isinstance(source, nn.Module | tuple):
-        source = clip_of(source)
-    elif isinstance(source, os.PathLike):
-        source = Path(source)
-    wanted = _wanted(suite, part, limit, "" if isinstance(source, Clip) else _trained_on(Path(source)))
-    name = f"model-{state_hash(source.model)[:12]}" if isinstance(source, Clip) else str(source)
+    source = clip_of(source) if isinstance(source, nn.Module | tuple) else source
+    if isinstance(source, Clip):  # it stays on its device
+        ready = Opened(source, state_hash(source.model))
+        name, on = f"model-{ready.sha256[:12]}", str(next(source.model.parameters()).device)
+    else:
+        ready, name, on = None, os.fspath(source), devices_named(device)[0]
+    wanted = _wanted(suite, part, limit, "" if ready else _trained_on(Path(name)))
     target = (to or scores_folder(name, wanted.whole.name)).resolve() / wanted.folder
-    check_writable(target)
-    on = _device_of(source) if isinstance(source, Clip) else devices_named(device)[0]
+    if reason := unwritable(target):
+        rule = f"scores cannot be written here: {reason}"
+        raise ConfigError(rule, where="--to", value=str(target), way_out="name another folder")
     autocast = PRECISIONS[encoding_precision(precision, on, [name])]
     find = partial(task_data.data_folder, root=root)
     task_data.locate(task_data.without_builtin(wanted.tasks), find)  # said before any weights are fetched
-    opened = _opened(source, model, on)
+    opened = ready or open_checkpoint(name, model, on)
     task_data.make_builtin(wanted.tasks, progress=progress)
     scores = evaluate(
         opened.clip,
@@ -115,7 +117,7 @@ def evaluate_checkpoint(
         out=target,
         checkpoint_sha256=opened.sha256,
         data_folder=find,
-        device=_device_of(opened.clip),
+        device=next(opened.clip.model.parameters()).device,
         batch_size=batch_size,
         autocast=autocast,
         part_of=wanted.whole,
@@ -124,10 +126,6 @@ def evaluate_checkpoint(
         earlier=(Path(name), *sorted(target.glob(f"{PART}*"))),
     )
     return Evaluation(name, scores, target, model_description(opened.clip), opened.note)
-
-
-def _device_of(clip: Clip) -> str:
-    return str(next(clip.model.parameters()).device)
 
 
 def encoding_precision(precision: str, device: str, sources: Sequence[str]) -> str:
@@ -209,12 +207,6 @@ def open_checkpoint(source: str, model: str | None = None, device: str = "cpu") 
         return open_model(str(mlflow_artifacts.download(source, Path(folder))), model=model, device=device)
 
 
-def _opened(source: str | Path | Clip, model: str | None, device: str) -> Opened:
-    if isinstance(source, Clip):  # it stays on its device
-        return Opened(source, state_hash(source.model))
-    return open_checkpoint(str(source), model, device)
-
-
 def scores_folder(source: str, suite: str) -> Path:
     """Return where the scores of a checkpoint go by default: into its folder, beside it, or here."""
     path = Path(source)
@@ -223,17 +215,6 @@ def scores_folder(source: str, suite: str) -> Path:
     if path.is_file():
         return path.with_name(f"{path.stem}-eval-{suite}")
     return Path("evaluations", re.sub(r"[^\w.-]+", "-", source), suite)
-
-
-def check_writable(target: Path) -> None:
-    """Raise where scores cannot be written, before anything is measured; nothing is made yet.
-
-    Raises:
-        ConfigError: A folder is a file, or nobody may write there.
-    """
-    if reason := unwritable(target):
-        rule = f"scores cannot be written here: {reason}"
-        raise ConfigError(rule, where="--to", value=str(target), way_out="name another folder")
 
 
 class _Wanted(NamedTuple):
