@@ -21,7 +21,6 @@ _CHECKPOINT = (
 )
 _MODEL = "Architecture of a file of weights: its name, its JSON file, or NAME:TAG of published ones."
 _TO = "Where scores go (default: CHECKPOINT/eval-SUITE, or evaluations/)."
-_MLFLOW = "MLflow run that gets the scores, too; mirror: the run directory's."
 _PRECISION = "Of encoding: fp32 (as published numbers have), bf16, fp16; auto: bf16 where that is faster."
 _PART = "Measure only the K-th of N parts; the call without it joins them."
 
@@ -37,7 +36,6 @@ def evaluate(
     device: opt.Device = "auto",
     precision: Annotated[str, option(_PRECISION)] = "auto",
     limit: Annotated[int | None, option("Only so many first items of each task.", min=1, max=10**12)] = None,
-    mlflow: Annotated[str | None, option(_MLFLOW, metavar="RUN_ID")] = None,
     cache: Annotated[bool, option("Keep embeddings in the data folder, and use those there.")] = True,
     part: Annotated[str | None, option(_PART, metavar="K/N")] = None,
     offline: opt.Offline = False,
@@ -49,9 +47,7 @@ def evaluate(
     """
     from pgsbench.checkpoints import evaluate_checkpoints
     from pgsbench.reporting.checkpoints import evaluation_lines, evaluation_tables
-    from pgsbench.tracking import mlflow_artifacts
 
-    runs = [mlflow_artifacts.run_named(mlflow, checkpoint) for checkpoint in checkpoints] if mlflow else []
     test = partial(evaluate_checkpoints, checkpoints, suite, model=model, root=root, to=to)
     test = partial(test, batch_size=batch_size, device=device, precision=precision, cache=cache)
     with Bars() as bars:
@@ -62,8 +58,6 @@ def evaluate(
             typer.echo(f"note: {one.name}: {one.note}", err=True)
     for line in [] if json else evaluation_lines(found):
         typer.echo(line)
-    for one, run_id in zip(found, runs, strict=bool(runs)):
-        mlflow_artifacts.log_scores(run_id, one.scores, one.folder)
 
 
 @command(app, "pgsbench doctor")
