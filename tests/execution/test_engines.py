@@ -271,8 +271,11 @@ def _with(watcher: Watcher, tick) -> Watcher:
     return watcher
 
 
-def test_an_address_where_no_scheduler_answers_is_named(tiny: TinyWorld, tmp_path: Path) -> None:
+def test_an_address_where_no_scheduler_answers_is_named(
+    tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("distributed")
+    monkeypatch.setattr("pgsbench.execution.dask.ANSWER_SECONDS", 1)
     study = open_study_file(tiny.study)
     with pytest.raises(ConfigError, match="no scheduler of Dask answers"):
         work_on(study, output=tmp_path, on="dask:tcp://127.0.0.1:9")
