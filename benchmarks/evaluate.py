@@ -29,6 +29,7 @@ from pgsbench.errors import ConfigError, EvaluationError, ModelError
 from pgsbench.evaluation import suite as suites
 from pgsbench.evaluation import task_data
 from pgsbench.evaluation.suite import Suite
+from pgsbench.evaluation.task_results import outcomes_of
 from pgsbench.models import checkpoint
 from pgsbench.models.architectures import config_of
 from pgsbench.models.clip import build
@@ -81,7 +82,9 @@ class SideBySide:
         ]
 
 
-def compare(source: str, suite: str, *, batch_size: int, workers: int) -> SideBySide:
+def compare(
+    source: str, suite: str, *, batch_size: int, workers: int, out: Path, precision: str = "fp32"
+) -> SideBySide:
     """Measure a model with both command lines, ours without what is kept of earlier evaluations.
 
     Args:
@@ -89,6 +92,8 @@ def compare(source: str, suite: str, *, batch_size: int, workers: int) -> SideBy
         suite: Name or file of a suite.
         batch_size: Pictures encoded at a time, of both.
         workers: Reading processes of clip_benchmark.
+        out: Folder for our scores.
+        precision: ``fp32`` of both, or ``auto``: what either side does unless it is told.
 
     Raises:
         UserError: The model or data is not there, or a command failed.
@@ -99,8 +104,10 @@ def compare(source: str, suite: str, *, batch_size: int, workers: int) -> SideBy
     shared = [task for task in tasks.tasks if reference.arguments(task, folders[task.name])]
     model, pretrained = as_open_clip_names_it(source)
     # The bare model, not its run directory: there its results lie already, and would be reused.
-    scores, ours = _ours(source if pretrained else model.removeprefix("local-dir:"), suite, batch_size)
+    bare = source if pretrained else model.removeprefix("local-dir:")
+    scores, ours = _ours(bare, suite, batch_size, precision, out)
     run = partial(reference.run, model=model, pretrained=pretrained, batch_size=batch_size, workers=workers)
+    run = partial(run, amp=precision == "auto")
     theirs = {task.name: run(task, folders[task.name]) for task in shared}
     return SideBySide(tasks, scores, ours, theirs)
 
@@ -177,17 +184,25 @@ def _word(number: int) -> str:
     return "".join(letters[int(digit)] + "aeiou"[int(digit) % 5] for digit in str(number))
 
 
-def _ours(source: str, suite: str, batch_size: int) -> tuple[Scores, Cost]:
+def _ours(source: str, suite: str, batch_size: int, precision: str, out: Path) -> tuple[Scores, Cost]:
     """Return the scores of `pgsbench evaluate` in a process of its own, and what it took."""
-    with TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pgsbench", "evaluate", source, "--suite", suite]
-        command += ["--to", folder, "--batch-size", str(batch_size), "--no-cache"]
-        done, cost = timed(command)
-        if done.returncode:
-            raise EvaluationError(f"`pgsbench evaluate` failed\n{done.stderr.strip()}")
-        if ", 0 reused" not in done.stdout:
-            raise EvaluationError("`pgsbench evaluate` reused earlier results: no time to compare")
-        return Scores.read(Path(folder)), cost
+    command = [sys.executable, "-m", "pgsbench", "evaluate", source, "--suite", suite, "--to", str(out)]
+    command += ["--batch-size", str(batch_size), "--precision", precision, "--no-cache"]
+    done, cost = timed(command)
+    if done.returncode:
+        raise EvaluationError(f"`pgsbench evaluate` failed\n{done.stderr.strip()}")
+    if ", 0 reused" not in done.stdout:
+        raise EvaluationError("`pgsbench evaluate` reused earlier results: no time to compare")
+    return Scores.read(out), cost
+
+
+def changed(before: Path, after: Path) -> tuple[int, int]:
+    """Return how many outcomes of the tasks' own metrics differ between two evaluations, and of how many."""
+    pairs = [
+        [outcomes_of(out, Scores.read(out).primary()[task]).correct for out in (before, after)]
+        for task in Scores.read(before).primary()
+    ]
+    return sum(int((one != other).sum()) for one, other in pairs), sum(len(one) for one, _ in pairs)
 
 
 def score_table(found: SideBySide) -> pd.DataFrame:
@@ -228,14 +243,24 @@ def main(
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 64,
     workers: Annotated[int, typer.Option(help="Reading processes of clip_benchmark.", min=0)] = 0,
+    defaults: Annotated[
+        bool, typer.Option("--defaults", help="Once more in the precisions that both take by default.")
+    ] = False,
 ) -> None:
     """Evaluate with clip_benchmark's command line and with ours: equal scores, and both times.
 
     Theirs is one process a task, as its users run it; ours is one `pgsbench evaluate` without cached
     embeddings. A difference larger than ties can make is an error.
     """
-    with made_up(checkpoint, shape) if shape else nullcontext((checkpoint, suite)) as (model, tasks):
-        found = compare(model, tasks, batch_size=batch_size, workers=workers)
+    given = made_up(checkpoint, shape) if shape else nullcontext((checkpoint, suite))
+    with given as (model, tasks), TemporaryDirectory() as scratch:
+        measure = partial(compare, model, tasks, batch_size=batch_size, workers=workers)
+        exact, usual = Path(scratch, "fp32"), Path(scratch, "auto")
+        found = measure(out=exact)
+        if defaults:
+            show("What both took by their defaults", cost_table(measure(out=usual, precision="auto")))
+            different, total = changed(exact, usual)
+            print(f"{different} of {total} of our outcomes are others than in float32")
     lacking = [task.name for task in found.suite.tasks if task.name not in found.theirs]
     notes = [f"In our time only, as clip_benchmark has no such task: {', '.join(lacking)}"] if lacking else []
     show(f"Suite {found.suite.name}", score_table(found), *notes)

@@ -91,7 +91,14 @@ def arguments(task: Task, folder: Path) -> list[str] | None:
 
 
 def run(
-    task: Task, folder: Path, *, model: str, pretrained: str, batch_size: int, workers: int
+    task: Task,
+    folder: Path,
+    *,
+    model: str,
+    pretrained: str,
+    batch_size: int,
+    workers: int,
+    amp: bool = False,
 ) -> ReferenceResult:
     """Measure a task with clip_benchmark's command line, in a process of its own.
 
@@ -102,6 +109,7 @@ def run(
         pretrained: open_clip's tag of the weights; empty for a folder.
         batch_size: Pictures encoded at a time.
         workers: Processes that read pictures beside it.
+        amp: Whether it autocasts, as it does unless it is told.
 
     Raises:
         EvaluationError: The command line failed.
@@ -122,7 +130,7 @@ def run(
             *named,
             "--output",
             str(output),
-            "--no_amp",
+            *([] if amp else ["--no_amp"]),
             "--batch_size",
             str(batch_size),
             "--num_workers",

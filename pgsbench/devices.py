@@ -66,6 +66,14 @@ def devices_named(name: str) -> list[str]:
     return [name]
 
 
+def gains_by_bf16(name: str) -> bool:
+    """Tell whether a device multiplies bfloat16 faster than float32: newer GPUs, and CPUs with AMX."""
+    if torch.device(name).type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)  # PyTorch 2.4 does not know
+    return bool(has_amx())
+
+
 #: Of a RuntimeError, as torch has a class of its own for GPUs alone.
 _SIGNS = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED")
 _MAX_LETTERS = 240

@@ -31,8 +31,8 @@ from pgsbench.disk.whole_files import atomic
 from pgsbench.errors import DataError, Interrupted, Pruned, RunError, RunHeldError
 from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.identity import current_fingerprint
-from pgsbench.evaluation.suite import Suite, following, halved, load_suite
-from pgsbench.evaluation.task_results import are_whole
+from pgsbench.evaluation.suite import Suite, halved, load_suite
+from pgsbench.evaluation.task_results import is_measured
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.configure import configure, configure_text
 from pgsbench.masking.coverage import overlap
@@ -46,8 +46,8 @@ from pgsbench.records import files
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.study.plan import as_now
-from pgsbench.tracking.endings import saying_why
 from pgsbench.tracking.rundir import RunDir, find_or_make
+from pgsbench.tracking.states import saying_why
 from pgsbench.training import state
 from pgsbench.training.loop import train
 from pgsbench.training.meter import Totals, peak_memory_bytes
@@ -165,7 +165,7 @@ def _run_first(
 
 def suite_of(spec: RunSpec) -> Suite:
     """Return what a run is tested on: its suite, or half, on the sets that belong to its training data."""
-    suite = following(load_suite(spec.evaluation.suite), spec.config.data.source)
+    suite = load_suite(spec.evaluation.suite, trained_on=spec.config.data.source)
     return halved(suite, spec.evaluation.half)
 
 
@@ -178,11 +178,7 @@ def is_complete(run: RunDir | None, suite_fingerprint: str) -> bool:
     """
     if run is None or not run.is_done or not suite_fingerprint:
         return False
-    try:
-        scores = run.scores_of(suite_fingerprint)
-    except RunError:  # damaged: measured again, it is whole
-        return False
-    return scores is not None and are_whole(run.path, scores)
+    return is_measured(run.path, suite_fingerprint)
 
 
 def is_trained(run: RunDir) -> bool:

@@ -15,7 +15,7 @@ import typer
 from benchmarks.script import show, start
 from pgsbench.data.transforms import normalise
 from pgsbench.errors import ConfigError
-from pgsbench.inspection.pictures import from_data, from_files
+from pgsbench.inspection.preview import from_data, from_files
 from pgsbench.masking.base import view_of
 from pgsbench.models.clip import build
 from pgsbench.models.tower_layout import layout_of

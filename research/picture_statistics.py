@@ -31,7 +31,7 @@ from torch import Tensor
 from benchmarks.script import show, start
 from pgsbench.data.transforms import normalise
 from pgsbench.errors import DataError
-from pgsbench.inspection.pictures import Pictures, from_data
+from pgsbench.inspection.preview import Pictures, from_data
 from pgsbench.masking.base import Strategy, view_of
 from pgsbench.masking.coverage import object_shares, objects_kept, overlap
 from pgsbench.masking.edges import edge_map, gradient, luminance, magnitude

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import tinyworld
 import torch
+from quick_workers import quick_workers
 
 torch.set_num_threads(1)
 
@@ -34,6 +35,12 @@ def working_folder() -> Iterator[None]:
     before = [name for name in names if name.exists()]
     yield
     assert [name for name in names if name.exists()] == before
+
+
+@pytest.fixture(scope="session", autouse=True)
+def workers() -> Iterator[None]:
+    with quick_workers():
+        yield
 
 
 @pytest.fixture(scope="session")

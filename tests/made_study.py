@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from made_scores import scores_of
+from made_scores import group_means, scores_of, written
 
 from pgsbench.config.schema import RunConfig, StudyConfig
-from pgsbench.evaluation.scoring import wilson
-from pgsbench.records.json_files import write_json, write_record
+from pgsbench.records.json_files import write_json
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import Numerics, RunSpec
 from pgsbench.records.scores import GroupMean, Score, Scores
@@ -194,22 +193,12 @@ def write_run(root: Path, spec: RunSpec, score: float, *, started: str, done: bo
 
 
 def write_scores(run: RunDir, share: float) -> None:
-    scores = []
-    values = (np.arange(NUM_ITEMS) < round(share * NUM_ITEMS)).astype(np.float32)
-    (run.path / "outcomes").mkdir()
-    for task, group in TWO_TASKS.items():
-        file = f"outcomes/{task.replace('/', '__')}.acc1.npz"
-        items = np.array([f"i{i}" for i in range(NUM_ITEMS)])
-        np.savez(
-            run.path / file, values=values, correct=values.astype(float), items=items, units=items, key=""
-        )
-        value = float(values.mean(dtype=np.float64))
-        low, high = wilson(value, NUM_ITEMS)
-        interval = {"value": value, "low": low, "high": high, "chance": 0.25}
-        named = {"task": task, "group": group, "protocol": "zero_shot", "metric": "acc1", "primary": True}
-        scores.append(Score(**named, **interval, n=NUM_ITEMS, per_sample=file))
-    groups = {score.group: GroupMean(score.value, score.low, score.high, 1, 0.25) for score in scores}
-    write_record(run.path / "scores.json", scores_of(scores, groups, suite="tiny", suite_fingerprint=""))
+    values, items = np.arange(NUM_ITEMS) < round(share * NUM_ITEMS), [f"i{i}" for i in range(NUM_ITEMS)]
+    scores = [
+        written(run.path, task, group, "acc1", values, items, chance=0.25)
+        for task, group in TWO_TASKS.items()
+    ]
+    scores_of(scores, group_means(scores), suite="tiny", suite_fingerprint="").write(run.path)
 
 
 def write_study(output: Path, *, name: str = "tiny", search: Mapping[str, Any] | None = None) -> list[RunDir]:

@@ -16,6 +16,10 @@ from pgsbench.errors import ConfigError
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.models import checkpoint, clip
 from pgsbench.models.clip import Clip
+from pgsbench.reporting.checkpoints import evaluation_tables
+from pgsbench.study.open import open_study_file
+from pgsbench.study.plan import Planner
+from pgsbench.tracking.rundir import RunDir
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +48,33 @@ def test_an_open_model_scores_as_its_checkpoint_does(model: Clip, folder: Path, 
     assert "GELU; pictures 32 x 32" in named.model
 
 
+def test_a_table_is_encoded_in_one_precision_that_of_runs_where_there_are_any(
+    model: Clip, folder: Path, tiny: TinyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (spec,) = Planner(open_study_file(tiny.study, overrides=["seeds=[0]"])).specs(["none"])
+    run = RunDir.create(folder.parent, spec)
+    checkpoint.save(model, run.checkpoint)
+
+    def precisions(*sources: Path) -> set[str]:
+        found = evaluate_checkpoints([*map(str, sources)], tiny.suite, device="cpu")
+        return {one.scores.environment["precision"] for one in found}
+
+    for gains, expected in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr("pgsbench.checkpoints.gains_by_bf16", lambda _, gains=gains: gains)
+        assert precisions(folder) == {expected}
+        assert precisions(folder, run.path) == precisions(run.path) == {"float32"}
+    table = evaluation_tables([evaluate_checkpoint(folder, tiny.suite, precision="bf16")])[0]
+    assert "Encoded in bfloat16." in table.notes[0]
+    assert ",bfloat16\n" in (folder / "eval-tiny/scores.csv").read_text()
+
+
 def test_precisions_are_never_mixed(folder: Path, tiny: TinyWorld) -> None:
-    first = evaluate_checkpoint(folder, tiny.suite)
+    first = evaluate_checkpoint(folder, tiny.suite, precision="fp32")
     half = evaluate_checkpoint(folder, tiny.suite, precision="bf16")
     assert half.scores.reused == ()
     assert [one.scores.environment["precision"] for one in (first, half)] == ["float32", "bfloat16"]
     assert len(list((folder.parent / "data/embeddings").iterdir())) == 2  # one cache each
-    again = evaluate_checkpoint(folder, tiny.suite)  # both are kept, each under its key
+    again = evaluate_checkpoint(folder, tiny.suite, precision="fp32")  # both are kept, each under its key
     assert again.scores.reused == ("tiny/colour", "tiny/retrieval")
     assert again.scores.scores == first.scores.scores
     with pytest.raises(ConfigError, match="--precision: unknown precision"):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pgsbench.records import files
-from pgsbench.records.run_ids import runs_on_disk
+from pgsbench.records.files import runs_on_disk
 from pgsbench.study.shipped import studies as shipped_studies
 
 

@@ -78,9 +78,8 @@ def status(suite: opt.SuiteArgument, root: opt.Root = None, json: opt.Json = Fal
 @command(app, "pgsbench data fetch retrieval-3")
 def fetch(suite: opt.SuiteArgument, root: opt.Root = None, offline: opt.Offline = False) -> None:
     """Fetch the public data sets of a suite, each as a whole or not at all; built-in ones are made."""
-    from pgsbench.evaluation.availability import fetch_missing
     from pgsbench.evaluation.suite import load_suite
-    from pgsbench.evaluation.task_data import make_builtin
+    from pgsbench.evaluation.task_data import fetch_missing, make_builtin
 
     tasks = load_suite(suite)
     with Bars() as bars:

@@ -21,7 +21,7 @@ _CHECKPOINT = (
 )
 _MODEL = "Architecture of a file of weights: its name, its JSON file, or NAME:TAG of published ones."
 _TO = "Where scores go (default: CHECKPOINT/eval-SUITE, or evaluations/)."
-_MLFLOW = "MLflow run that gets the scores, too; mirror: the run directory's."
+_PRECISION = "Of encoding: fp32 (as published numbers have), bf16, fp16; auto: bf16 where that is faster."
 _PART = "Measure only the K-th of N parts; the call without it joins them."
 
 
@@ -34,12 +34,10 @@ def evaluate(
     to: Annotated[Path | None, option(_TO, metavar="DIR")] = None,
     batch_size: opt.BatchSize = 256,
     device: opt.Device = "auto",
-    precision: Annotated[str, option("Of encoding: fp32, as published numbers have, bf16 or fp16.")] = "fp32",
+    precision: Annotated[str, option(_PRECISION)] = "auto",
     limit: Annotated[int | None, option("Only so many first items of each task.", min=1, max=10**12)] = None,
-    mlflow: Annotated[str | None, option(_MLFLOW, metavar="RUN_ID")] = None,
     cache: Annotated[bool, option("Keep embeddings in the data folder, and use those there.")] = True,
     part: Annotated[str | None, option(_PART, metavar="K/N")] = None,
-    with_mask: Annotated[bool, option("Once more under the mask of its training.", "--with-mask")] = False,
     offline: opt.Offline = False,
     json: opt.Json = False,
 ) -> None:
@@ -47,22 +45,19 @@ def evaluate(
 
     Several models stand side by side in one table; another has their differences to the first, by item.
     """
-    from pgsbench.checkpoints import evaluate_checkpoints, log_scores, mlflow_run
+    from pgsbench.checkpoints import evaluate_checkpoints
     from pgsbench.reporting.checkpoints import evaluation_lines, evaluation_tables
 
-    mirrors = [mlflow_run(checkpoint, mlflow) for checkpoint in checkpoints] if mlflow else []
     test = partial(evaluate_checkpoints, checkpoints, suite, model=model, root=root, to=to)
     test = partial(test, batch_size=batch_size, device=device, precision=precision, cache=cache)
     with Bars() as bars:
-        found = test(limit=limit, part=part, with_mask=with_mask, progress=bars)
+        found = test(limit=limit, part=part, progress=bars)
     terminal.show(*evaluation_tables(found), json=json)
     for one in found:
         if one.note:
             typer.echo(f"note: {one.name}: {one.note}", err=True)
     for line in [] if json else evaluation_lines(found):
         typer.echo(line)
-    for one, run_id in zip(found, mirrors, strict=bool(mirrors)):
-        log_scores(one, run_id)
 
 
 @command(app, "pgsbench doctor")

@@ -27,7 +27,7 @@ app = group()
 
 Baselines = Annotated[str, option("Arms or strategies, joined by commas.")]
 _MARGIN = "With --until: smaller differences do not matter; points, or 10% of the baseline (default: 1)."
-_DIFF = "Show only what differs from it; paper: from what is published of CLIP-PGS."
+_PUBLISHED = "Tell only in what it deviates from the published setting of CLIP-PGS."
 Arms = Annotated[list[str] | None, option("Only this arm; may be repeated.")]
 
 
@@ -141,7 +141,7 @@ def plan(
     set_: opt.Set = None,
     seeds: opt.Seeds = None,
     device: Annotated[str, option("As for `train`, timed here; or devices of a table, as H100x8.")] = "auto",
-    diff: Annotated[str | None, option(_DIFF, metavar="paper|STUDY|RUN")] = None,
+    published: Annotated[bool, option(_PUBLISHED, "--published")] = False,
     power: Annotated[bool, option("From past runs: what it takes to see a difference.", "--power")] = False,
     baselines: Annotated[str | None, option("With --power: arms to compare with, joined by commas.")] = None,
     candidate: opt.Candidate = None,
@@ -158,15 +158,13 @@ def plan(
     from pgsbench.study.open import open_by_name
 
     file = open_by_name(study, overrides=set_ or [], seeds=seeds)
-    if diff == "paper":
+    if published:
         from pgsbench.reporting.runs.study_tables import deviation_frame, deviation_table
 
         frame = deviation_frame(file)
         return terminal.show_frame(frame, deviation_table(file.config.name, frame), json=json)
     from pgsbench.session import planning  # late: a mistake in the study is said sooner
 
-    if diff:
-        return terminal.show(planning.differences(file, diff, output=output), json=json)
     terminal.show(*planning.plan(file, device=device, output=output), json=json)
 
 

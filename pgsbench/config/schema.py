@@ -356,7 +356,7 @@ class StudyConfig(TrainedConfig):
     )
     explained: dict[str, str] = Field(
         default_factory=dict,
-        description="Setting -> why it is not the published one; `plan STUDY --diff paper` shows it.",
+        description="Setting -> why it is not the published one; `plan STUDY --published` shows it.",
     )
 
     @model_validator(mode="before")

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from pgsbench.data.tar import EncodedImage
 from pgsbench.data.transforms import normalise
 from pgsbench.devices import usable_cores, use
-from pgsbench.errors import ConfigError, DataError, nearest
+from pgsbench.errors import DataError
 from pgsbench.evaluation.cache import ROWS_A_FILE, EmbeddingCache, Table, content_key
 
 if TYPE_CHECKING:  # importing open_clip takes seconds, and reading a suite does not need it
@@ -50,25 +50,6 @@ Watch = Callable[[str, int, int | None], None]
 
 #: Parameters of glibc's ``mallopt`` (malloc.h).
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-
-#: Precisions of encoding by name; None: float32 all through, which agrees with published numbers.
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def dtype_of(precision: str) -> torch.dtype | None:
-    """Return what a precision autocasts to; None: nothing.
-
-    Raises:
-        ConfigError: There is no such precision.
-    """
-    if precision not in PRECISIONS:
-        raise ConfigError(
-            "unknown precision",
-            where="--precision",
-            value=precision,
-            way_out=nearest(precision, list(PRECISIONS)),
-        )
-    return PRECISIONS[precision]
 
 
 class Encoder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from itertools import compress
@@ -50,7 +50,6 @@ def evaluate(
     autocast: torch.dtype | None = None,
     progress: Progress | None = None,
     checkpoint_sha256: str = "",
-    mask: Mapping[str, Any] | None = None,
     cache: Path | None = None,
     earlier: Sequence[Path] = (),
     part_of: Suite | None = None,
@@ -72,8 +71,6 @@ def evaluate(
         progress: Told ``"tasks"`` as tasks begin, and the pictures and texts of a task that takes long.
         checkpoint_sha256: Hash of the weights, for the record and to recognise the model; if it is empty,
             nothing is reused or cached.
-        mask: What hides patches from the model meanwhile, for the record. Masks are drawn batch by batch, so
-            an embedding depends on the whole batch, and nothing is reused or cached.
         cache: Folder of the embeddings of all models (`EmbeddingCache`); None: nothing is kept.
         earlier: Other folders in which results of tasks may lie, such as the model's run directory.
         part_of: The whole suite if `suite` is a part of it: both then name the same units alike.
@@ -87,15 +84,14 @@ def evaluate(
     """
     folders = locate(suite, data_folder)
     states = data_states(suite, folders)  # as they are before anything is read
-    is_known = bool(checkpoint_sha256) and mask is None
     environment = encoding_environment(torch.device(device), autocast)
-    model = model_key(clip, checkpoint_sha256, mask, environment)
+    model = model_key(clip, checkpoint_sha256, environment)
     encode = Encoder(
         clip,
         device=device,
         batch_size=batch_size,
         autocast=autocast,
-        cache=EmbeddingCache(cache, model) if cache and is_known else None,
+        cache=EmbeddingCache(cache, model) if cache and checkpoint_sha256 else None,
     )
     origins = _origins(part_of or suite, data_folder)
     found: dict[str, TaskResult] = {}
@@ -108,7 +104,7 @@ def evaluate(
             progress("tasks", number, len(suite.tasks))
         key = task_key(task, states[task.name], model, origins[task.name])
         keys[task.name] = key
-        places = (out, *earlier) if is_known else ()
+        places = (out, *earlier) if checkpoint_sha256 else ()
         known = {place: result for place in places if (result := task_results.read(place, task, key))}
         if known:
             reused.append(task.name)
@@ -127,7 +123,6 @@ def evaluate(
         suite_version=suite.version,
         suite_fingerprint=suite_fingerprint(suite, states),
         checkpoint_sha256=checkpoint_sha256,
-        mask=mask,
         scores=tuple(
             score for task in suite.tasks for score in scores_of(task, measured[task.name], keys[task.name])
         ),

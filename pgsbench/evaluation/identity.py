@@ -35,12 +35,10 @@ def encoding_environment(device: torch.device, autocast: torch.dtype | None) -> 
     return {"device": device.type, "precision": precision, **{name: version(name) for name in LIBRARIES}}
 
 
-def model_key(
-    clip: Clip, checkpoint_sha256: str, mask: Mapping[str, Any] | None, environment: Mapping[str, str]
-) -> str:
+def model_key(clip: Clip, checkpoint_sha256: str, environment: Mapping[str, str]) -> str:
     """Return a hash of a model and of how it encodes and is scored: no result outlives a change of `CODE`."""
     tokens = clip.tokenize(PROBE_TEXTS).tolist()
-    model = [checkpoint_sha256, mask, clip.model_cfg, clip.preprocess_cfg, tokens]
+    model = [checkpoint_sha256, clip.model_cfg, clip.preprocess_cfg, tokens]
     return digest([*model, environment, code_hash()])[:32]
 
 

@@ -117,11 +117,15 @@ def builtin_names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-def load_suite(name_or_path: str | Path) -> Suite:
+def load_suite(name_or_path: str | Path, trained_on: str = "") -> Suite:
     """Read and check a suite: one that ships, by name, any YAML file, or a public set or collection.
 
     Folders in `data` may be relative to the file, start with ``~`` and hold environment variables. A set or
     collection, ``clip_benchmark:NAME``, is tested as clip_benchmark tests it.
+
+    Args:
+        name_or_path: Its name or file.
+        trained_on: Training data whose evaluation sets are used (`following`); empty: the suite's own.
 
     Raises:
         ConfigError: There is no such suite, or every mistake that is in it.
@@ -139,7 +143,7 @@ def load_suite(name_or_path: str | Path) -> Suite:
     data, lines = parse_yaml(read_text(path), str(path))
     if not isinstance(data, dict):
         raise ConfigError("a suite's file is a mapping of keys to values", where=str(path), value=data)
-    return _suite_of(data, path.parent, partial(place_in, path, lines))
+    return following(_suite_of(data, path.parent, partial(place_in, path, lines)), trained_on)
 
 
 def first_items(suite: Suite, limit: int) -> Suite:

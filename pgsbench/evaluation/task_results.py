@@ -84,14 +84,18 @@ def outcomes_file(task: Task, metric: str, key: str) -> str:
     return f"{_folder(task, key)}/{metric}.npz"
 
 
-def are_whole(folder: Path, scores: Scores) -> bool:
-    """Tell whether the outcomes behind all scores of an evaluation can be read, and are theirs.
+def is_measured(folder: Path, suite_fingerprint: str) -> bool:
+    """Tell whether a folder has scores on this very suite, and the outcomes behind them, all readable.
 
     Args:
         folder: The folder of the evaluation.
-        scores: Its scores; one that names no file of outcomes has none.
+        suite_fingerprint: Of the suite. A score that names no file of outcomes has none.
     """
-    for score in scores.scores:
+    try:
+        scores = Scores.read_of(folder, suite_fingerprint)
+    except EvaluationError:  # damaged: measured again, it is whole
+        return False
+    for score in scores.scores if scores else ():
         if not score.per_sample:
             continue
         path = folder / score.per_sample
@@ -103,7 +107,7 @@ def are_whole(folder: Path, scores: Scores) -> bool:
                 _whole.add(seen)
         except (*UNREADABLE, EvaluationError):
             return False
-    return True
+    return scores is not None
 
 
 #: States of files of outcomes that were read once: a study asks often whether its runs are complete.

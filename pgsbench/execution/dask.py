@@ -12,6 +12,9 @@ from pgsbench.execution.slots import Slots
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.tracking.rundir import RunDir
 
+#: A scheduler that does not answer by then is not there.
+ANSWER_SECONDS = 10
+
 
 class DaskEngine(Engine):
     """The workers of a cluster of Dask, which any machine may start that sees the folder of runs.
@@ -39,7 +42,7 @@ class DaskEngine(Engine):
             way_out = "in a clone of pgsbench: pip install '.[dask]'"
             raise StudyError("Dask is not installed", where="--on dask", way_out=way_out) from None
         try:
-            self._client = Client(address, timeout=10)
+            self._client = Client(address, timeout=ANSWER_SECONDS)
         except (OSError, ValueError) as error:
             rule = f"no scheduler of Dask answers ({error})"
             raise ConfigError(rule, where="--on", value=address) from None

@@ -11,7 +11,8 @@ from pathlib import Path
 from pgsbench.disk.held import hold, holder_of
 from pgsbench.errors import StudyError, UserError
 from pgsbench.evaluation.identity import current_fingerprint
-from pgsbench.experiment import is_complete, suite_of
+from pgsbench.evaluation.suite import load_suite
+from pgsbench.experiment import is_complete
 from pgsbench.records import files
 from pgsbench.records.run_records import PrunedMark
 from pgsbench.records.run_spec import RunSpec
@@ -19,8 +20,8 @@ from pgsbench.records.scores import Scores
 from pgsbench.records.study_record import DecisionPlan, Importances, StudyRecord, StudyRun, Tuning
 from pgsbench.study.plan import Planner
 from pgsbench.study.study_file import StudyFile
-from pgsbench.tracking.endings import pruned_points
 from pgsbench.tracking.rundir import RunDir, find_runs
+from pgsbench.tracking.states import pruned_points
 
 #: Between two looks at a study that another command drives.
 WAIT_SECONDS = 2.0
@@ -86,7 +87,7 @@ class StudyFolder:
         """Return what a run is tested on, looked at once: data must not change under a study."""
         key = spec.evaluation.suite, spec.config.data.source
         if key not in self._fingerprints:
-            self._fingerprints[key] = current_fingerprint(suite_of(spec))
+            self._fingerprints[key] = current_fingerprint(load_suite(key[0], trained_on=key[1]))
         return self._fingerprints[key]
 
     def directory(self, spec: RunSpec) -> RunDir:
@@ -99,7 +100,8 @@ class StudyFolder:
 
     def is_complete(self, spec: RunSpec) -> bool:
         """Tell whether a run that was added needs no work at all."""
-        return is_complete(self.directory(spec), self.suite_fingerprint(spec))
+        run, suite_fingerprint = self.directory(spec), self.suite_fingerprint(spec)
+        return is_complete(run, suite_fingerprint)
 
     def pruned(self) -> dict[str, PrunedMark]:
         """Return the points that the search's pruner has ended, by label, each with the mark of a run."""

@@ -25,8 +25,8 @@ from pgsbench.records import files
 from pgsbench.records.run_records import PrunedMark
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import StudyRecord
-from pgsbench.tracking.endings import pruned_points, pruned_runs
 from pgsbench.tracking.rundir import RunDir
+from pgsbench.tracking.states import pruned_points, pruned_runs
 
 
 def prober_of(spec: RunSpec, runs_root: Path) -> Prober | None:

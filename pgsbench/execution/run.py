@@ -30,8 +30,8 @@ from pgsbench.errors import Interrupted, RankLostError, RunError, RunHeldError, 
 from pgsbench.execution.probes import prober_of
 from pgsbench.experiment import run_once
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.tracking.endings import failure_of
 from pgsbench.tracking.rundir import RunDir, find_or_make, find_runs
+from pgsbench.tracking.states import failure_of
 from pgsbench.training.ranks import Ranks, joined, local_rank
 
 SAVE_SECONDS = 60.0  # time to finish a step and save after the parent has died

@@ -1,6 +1,13 @@
-"""Names of the files of a run directory and of a study's folder: each is spelt here and nowhere else."""
+"""Names of the files of runs and studies, each spelt here alone, and which runs lie on disk.
+
+Nothing heavy is imported, so that shells can complete ids at once.
+"""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
 
 #: Files of a run directory.
 SPEC = "spec.json"
@@ -30,3 +37,36 @@ TIMES = "times"
 
 #: The file of a report's folder that others read.
 VERDICT = "verdict.json"
+
+
+class RunOnDisk(NamedTuple):
+    """A run directory, and as much of its spec as is needed to name it.
+
+    Attributes:
+        id: The run's id.
+        title: Study, arm and seed, for people.
+        path: The run directory.
+    """
+
+    id: str
+    title: str
+    path: Path
+
+
+def runs_on_disk(runs_root: Path) -> dict[str, RunOnDisk]:
+    """Return every run under any study by its id, a complete one before an incomplete one.
+
+    A spec that cannot be read is left out: whoever needs it reads it with `RunDir.spec`, which says why.
+    """
+    found: dict[str, RunOnDisk] = {}
+    for path in sorted(runs_root.glob(f"*/*/{SPEC}")):
+        try:
+            spec = json.loads(path.read_text(encoding="utf-8"))
+            run = RunOnDisk(
+                str(spec["id"]), f"{spec['study']}/{spec['arm']} s{spec['config']['seed']}", path.parent
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if run.id not in found or (run.path / DONE).is_file():
+            found[run.id] = run
+    return found

@@ -91,7 +91,6 @@ class Scores:
         suite_version: Its version.
         suite_fingerprint: Hash of all that was measured on (`pgsbench.evaluation.identity`).
         checkpoint_sha256: Hash of the weights that were measured.
-        mask: What hid patches from the model, as a strategy with its fields and seed; None: nothing.
         scores: One for each metric of each task, in the suite's order.
         groups: The mean of each group, in the suite's order.
         num_images: Distinct pictures the scores rest on; one that tasks of two calls share counts twice.
@@ -110,7 +109,6 @@ class Scores:
     suite_version: int
     suite_fingerprint: str
     checkpoint_sha256: str
-    mask: Mapping[str, Any] | None
     scores: tuple[Score, ...]
     groups: Mapping[str, GroupMean]
     num_images: int
@@ -149,10 +147,12 @@ class Scores:
 
     def _table(self) -> str:
         text = io.StringIO()
-        table = csv.DictWriter(text, [column.name for column in fields(Score)], lineterminator="\n")
+        columns = [*(column.name for column in fields(Score)), "precision"]
+        table = csv.DictWriter(text, columns, lineterminator="\n")
         table.writeheader()
         for score in self.scores:
-            table.writerow(asdict(score) | {"notes": "; ".join(score.notes)})
+            notes, precision = "; ".join(score.notes), self.environment.get("precision", "")
+            table.writerow(asdict(score) | {"notes": notes, "precision": precision})
         return text.getvalue()
 
     @classmethod
@@ -184,7 +184,7 @@ class Scores:
             content = json.loads(path.read_text())
             content["scores"] = tuple(Score(**score) for score in content["scores"])
             content["groups"] = {name: GroupMean(**mean) for name, mean in content["groups"].items()}
-            return cls(**content)
+            return cls(**{field.name: content[field.name] for field in fields(cls) if field.name in content})
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise EvaluationError(
                 f"no readable scores here ({type(error).__name__})",

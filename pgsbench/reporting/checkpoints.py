@@ -1,4 +1,4 @@
-"""Checkpoints on one suite: their scores, side by side and under a mask, and how sure differences are.
+"""Checkpoints on one suite: their scores, side by side, and how sure differences are.
 
 Whoever tests one checkpoint waits for no statistics: pandas and SciPy take seconds to import.
 """
@@ -26,7 +26,7 @@ def evaluation_tables(found: Sequence[Evaluation]) -> list[Table]:
     if len(found) > 1:
         across = across_table({one.name: one.scores for one in found})
         tables = [across, difference_table(differences({one.name: one.folder for one in found}))]
-    return [*tables, *(mask_table(one.name, one.scores, one.masked) for one in found if one.masked)]
+    return tables
 
 
 def evaluation_lines(found: Sequence[Evaluation]) -> list[str]:
@@ -36,8 +36,7 @@ def evaluation_lines(found: Sequence[Evaluation]) -> list[str]:
         reused = len(one.scores.reused)
         lines.append(f"\n{one.name}: {one.model}" if len(found) > 1 else f"model: {one.model}")
         lines.append(f"tasks: {len(one.scores.primary()) - reused} measured, {reused} reused")
-        for folder in (one.folder, *([one.masked_folder] if one.masked else [])):
-            lines += [f"scores: {folder / 'scores.json'}", f"        {folder / 'scores.csv'}"]
+        lines += [f"scores: {one.folder / 'scores.json'}", f"        {one.folder / 'scores.csv'}"]
     return lines
 
 
@@ -53,7 +52,7 @@ def across_table(scores: Mapping[str, Scores]) -> Table:
         rows.append([task, score.metric, *(cell.value for cell in cells)])
         marked |= {f"{task}: {note}" for cell in cells for note in cell.notes}
     header: Header = ["group or task", "metric", *((name, PERCENT) for name in scores)]
-    return Table(f"Suite {first.suite}", header, rows, sorted(marked))
+    return Table(f"Suite {first.suite}", header, rows, [_encoded(first), *sorted(marked)])
 
 
 def score_tables(scores: Scores) -> tuple[Table, Table]:
@@ -64,7 +63,7 @@ def score_tables(scores: Scores) -> tuple[Table, Table]:
         notes = "; ".join(filter(None, [*score.notes, score.details]))
         rows.append([score.task, score.metric, *numbers, notes])
     header: Header = ["task", "metric", ("score", PERCENT), ("n", COUNT), ("chance", PERCENT), "note"]
-    tasks = Table(f"Suite {scores.suite}", header, rows, [_PERCENT])
+    tasks = Table(f"Suite {scores.suite}", header, rows, [f"{_PERCENT} {_encoded(scores)}"])
     rows = []
     for group, mean in scores.groups.items():
         numbers = [Estimate(mean.value, mean.low, mean.high), mean.n_tasks, mean.chance]
@@ -75,20 +74,8 @@ def score_tables(scores: Scores) -> tuple[Table, Table]:
     return tasks, Table("Groups", header, rows, macro)
 
 
-def mask_table(name: str, whole: Scores, masked: Scores) -> Table:
-    """Return the group means on whole and on masked pictures, and what the mask costs at evaluation."""
-    rows: list[list[object]] = []
-    for group, mean in whole.groups.items():
-        under = masked.groups[group].value
-        rows.append([group, mean.value, under, under - mean.value])
-    notes = ["Gap: masked minus whole, in points. Training saw masked pictures, except in its last phase."]
-    header: Header = [
-        "group",
-        ("whole pictures", PERCENT),
-        ("under the training mask", PERCENT),
-        ("gap", POINTS),
-    ]
-    return Table(f"{name} under the mask of its training", header, rows, notes)
+def _encoded(scores: Scores) -> str:
+    return f"Encoded in {scores.environment.get('precision', 'float32')}."
 
 
 def differences(folders: Mapping[str, Path], *, baseline: str | None = None) -> list[Comparison]:
@@ -147,7 +134,7 @@ def _check_alike(scores: Mapping[str, Scores], baseline: str) -> None:
     if baseline not in scores:
         raise EvaluationError("no such checkpoint was evaluated", value=baseline)
     for name, one in scores.items():
-        for what in ("suite_fingerprint", "mask", "environment"):
+        for what in ("suite_fingerprint", "environment"):
             ours, theirs = (getattr(side, what) for side in (one, scores[baseline]))
             if ours != theirs:
                 raise EvaluationError(

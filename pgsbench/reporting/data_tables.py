@@ -9,7 +9,7 @@ from pathlib import Path
 from pgsbench.config.schema import DataConfig
 from pgsbench.data import shards, store
 from pgsbench.data.tar import CUT, NO_ARCHIVE
-from pgsbench.evaluation import availability
+from pgsbench.evaluation import task_data
 from pgsbench.evaluation.suite import Suite
 from pgsbench.reporting.render import COUNT, Header, Table
 
@@ -44,14 +44,14 @@ def status_table(suite: Suite, *, root: Path | None, progress: store.Progress) -
         root: Where public sets lie; None: where all data sets lie.
         progress: Told of sets that are counted.
     """
-    sets = list(availability.survey(suite, root=root, progress=progress))
+    sets = list(task_data.survey(suite, root=root, progress=progress))
     header: Header = ["data set", "state", "split", ("count", COUNT), ("known size", COUNT), "source"]
     rows: list[list[object]] = []
     for one in sets:
         counts = ["" if number is None else number for number in (one.count, one.size)]
         rows.append([one.data, one.state, ", ".join(one.splits), *counts, one.source])
-    present = sum(one.state == availability.PRESENT for one in sets)
-    odd = [f"{one.data}: {one.problem}" for one in sets if one.problem and one.state == availability.DAMAGED]
+    present = sum(one.state == task_data.PRESENT for one in sets)
+    odd = [f"{one.data}: {one.problem}" for one in sets if one.problem and one.state == task_data.DAMAGED]
     notes = [*odd, f"{present} of {len(sets)} data sets are present under {root or store.root()}"]
     return Table(f"Data of the suite {suite.name}", header, rows, notes)
 

@@ -29,8 +29,8 @@ from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting.recipe_spread import LENT
 from pgsbench.reporting.statistics.paired_values import SeedSpread
 from pgsbench.reporting.study_frames import PlannedRun, StudyFrames
-from pgsbench.tracking.endings import pruned_runs
 from pgsbench.tracking.rundir import RunDir
+from pgsbench.tracking.states import pruned_runs
 
 if TYPE_CHECKING:
     from pgsbench.evaluation.protocols.base import Measurement
@@ -271,7 +271,7 @@ def _unpack(run: RunDir, kept: KeptRun, evidence: Evidence, outcomes: Mapping[st
             if score.primary:
                 scores[number] = score = replace(score, per_sample=f"outcomes/{number}.npz")
                 write_outcomes(run.path / score.per_sample, m, "")
-        said = (kept.suite, kept.suite_version, kept.suite_fingerprint, "", None, tuple(scores))
+        said = (kept.suite, kept.suite_version, kept.suite_fingerprint, "", tuple(scores))
         Scores(*said, _groups(measured), 0, 0, {}, (), {}, {}, {}, {}).write(run.path)
     if kept.done:
         run.mark_done()

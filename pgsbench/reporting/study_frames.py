@@ -25,9 +25,8 @@ from pgsbench.records.scores import Score, Scores
 from pgsbench.records.study_record import StudyRecord, StudyRun
 from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting.statistics.task_values import ArmValues, TaskValues
-from pgsbench.tracking.endings import pruned_points, saved_seconds
 from pgsbench.tracking.rundir import RunDir
-from pgsbench.tracking.states import State, state
+from pgsbench.tracking.states import State, pruned_points, saved_seconds, state
 
 #: Said of a run whose scores are those of another study alone, or older than the suite or its data.
 OTHER_SUITE = "complete, but tested on another suite or other data; repeat the study's command"

@@ -1,6 +1,6 @@
 """What a study will cost, before anything of it runs: steps, tokens, operations, memory, time.
 
-Also in what it differs from another one. No data is needed. Times come from past runs of the study, else from
+No data is needed. Times come from past runs of the study, else from
 a few steps on this machine; for a machine that is elsewhere from a table. Each row says from which.
 """
 
@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-from pgsbench.config.schema import EvaluationConfig, RunConfig
+from pgsbench.config.schema import RunConfig
 from pgsbench.devices import usable_cores
-from pgsbench.errors import ConfigError, UserError
+from pgsbench.errors import ConfigError
 from pgsbench.execution.estimate import Estimator, cost_of
 from pgsbench.execution.kept_times import KeptTimes
 from pgsbench.execution.machines import ASSUMED_SHARE, Machine, machine_named
@@ -20,12 +19,10 @@ from pgsbench.execution.past import PastRuns
 from pgsbench.execution.slots import plan_slots
 from pgsbench.models.pair_cost import pair_costs
 from pgsbench.models.step_memory import step_memory
-from pgsbench.records.run_spec import flatten, label_of
+from pgsbench.records.run_spec import label_of
 from pgsbench.reporting.render import Table, counted
-from pgsbench.reporting.runs.run import load_run
-from pgsbench.reporting.runs.study_plan import Place, PlannedLabel, difference_table, plan_tables
+from pgsbench.reporting.runs.study_plan import Place, PlannedLabel, plan_tables
 from pgsbench.study.budget import PairSeconds, spend
-from pgsbench.study.open import open_by_name
 from pgsbench.study.plan import Point, reference_arms, searched_points
 from pgsbench.study.study_file import StudyFile
 from pgsbench.study.tuning import tuning_of
@@ -50,26 +47,6 @@ def plan(file: StudyFile, *, device: str = "auto", output: str | Path = ".") -> 
         label = what + label_of(point.arm, point.params)
         rows.append(PlannedLabel(label, count, config, cost_of(config), memory, seconds, source))
     return plan_tables(file.config.name, rows, place)
-
-
-def differences(file: StudyFile, other: str, *, output: str | Path = ".") -> Table:
-    """Return in what a study's arms differ from those of another study, or from a run.
-
-    Arms of one name are compared; where there are none, the study's base and the other's.
-
-    Args:
-        file: The study.
-        other: A study file, a study that ships, or a run's id or directory.
-        output: The folder of ``runs/``.
-
-    Raises:
-        ConfigError: It is none of these.
-    """
-    ours, theirs = _arms(file), _settings_of(other, Path(output))
-    pairs = {arm: (ours[arm], theirs[arm]) for arm in ours if arm in theirs}
-    base, others = next(iter(ours)), next(iter(theirs))
-    pairs = pairs or {f"{base} ({others})": (ours[base], theirs[others])}
-    return difference_table(file.config.name, other, pairs)
 
 
 #: A configuration without its seed -> the same with its samples, seconds of a run, and whence they come.
@@ -160,32 +137,3 @@ def _points(file: StudyFile) -> Iterator[tuple[str, StudyFile, Point, int]]:
         yield from (("", file, point, each) for point in standing.values())
         return
     yield from (("", file, point, seeds) for point in points)
-
-
-def _arms(file: StudyFile) -> dict[str, dict[str, Any]]:
-    """Return the settings of each arm by dotted path."""
-    return {
-        arm: _flat(file.run_config(arm, {}, file.config.seeds[0]), file.config.evaluation)
-        for arm in file.config.arm_names
-    }
-
-
-def _settings_of(name: str, output: Path) -> dict[str, dict[str, Any]]:
-    try:
-        return _arms(open_by_name(name))
-    except ConfigError as error:
-        if error.where != "STUDY":  # there is such a study, and it has mistakes
-            raise
-    try:
-        spec = load_run(name, output).spec
-    except UserError as error:
-        rule, way_out = "there is neither such a study nor such a run", "name a study, or the id of a run"
-        raise ConfigError(rule, where="--diff", value=name, way_out=way_out) from error
-    return {spec.arm: _flat(spec.config, spec.evaluation)}
-
-
-def _flat(config: RunConfig, evaluation: EvaluationConfig) -> dict[str, Any]:
-    flat = flatten(config.model_dump(mode="json", exclude={"seed"}))
-    if config.budget is not None:  # they follow from it
-        del flat["training.samples"]
-    return flat | flatten({"evaluation": evaluation.model_dump(mode="json")})

@@ -2,7 +2,7 @@
 
 MLflow is fed from what lies on disk and from nothing else. So it may be down, deleted or damaged at any time:
 that is a warning, and `pgsbench sync` makes the mirror again. What a store already has is written in the
-store itself (`pgsbench.tracking.mlflow_run`), so feeding is idempotent for any number of stores, from any
+store itself (`pgsbench.tracking.mlflow_store`), so feeding is idempotent for any number of stores, from any
 machine that sees the run directories.
 """
 
@@ -24,12 +24,10 @@ from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import StudyRecord, StudyRun
 from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.tracking import mlflow_text
-from pgsbench.tracking.endings import pruned_points
-from pgsbench.tracking.mlflow_arms import sync_arms
-from pgsbench.tracking.mlflow_models import log_best
-from pgsbench.tracking.mlflow_run import SENT, MlflowRun
-from pgsbench.tracking.mlflow_store import Store, resolve_uri
+from pgsbench.tracking.mlflow_store import SENT, MlflowRun, Store, resolve_uri
+from pgsbench.tracking.mlflow_verdict import log_best, sync_arms
 from pgsbench.tracking.rundir import RunDir
+from pgsbench.tracking.states import pruned_points
 
 #: After a failure training goes on alone for this long before the store is asked again.
 PAUSE_SECONDS = 60.0

@@ -16,8 +16,8 @@ from pgsbench.disk.whole_files import unwritable
 from pgsbench.errors import RunError
 from pgsbench.hashing import file_hash
 from pgsbench.records import files
+from pgsbench.records.files import RunOnDisk, runs_on_disk
 from pgsbench.records.json_files import write_json
-from pgsbench.records.run_ids import RunOnDisk, runs_on_disk
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.tracking.rundir import RunDir
 

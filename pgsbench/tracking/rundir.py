@@ -241,7 +241,7 @@ class RunDir:
 
     @property
     def pruned(self) -> PrunedMark | None:
-        """Which pruner ended it, if one did; see `pgsbench.tracking.endings`."""
+        """Which pruner ended it, if one did; see `pgsbench.tracking.states`."""
         return read_record(self.path / files.PRUNED, PrunedMark, RunError)
 
     def prune(self, mark: PrunedMark) -> None:

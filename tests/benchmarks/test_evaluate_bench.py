@@ -69,7 +69,8 @@ def test_a_task_that_clip_benchmark_lacks(protocol) -> None:
     assert reference.arguments(task(protocol), Path("/d")) is None
 
 
-def test_a_command_line_that_fails_is_said(tmp_path: Path) -> None:
+def test_a_command_line_that_fails_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference, "_COMMAND_LINE", "raise ValueError('no such model')")
     with pytest.raises(EvaluationError, match=r"name: clip_benchmark's command line failed: .*Error"):
         reference.run(
             task(ZeroShot()), tmp_path, model="no-such-model", pretrained="", batch_size=8, workers=0
@@ -115,7 +116,9 @@ def measured(tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def compared(tiny: TinyWorld, tmp_path: Path) -> both.SideBySide:
-    return both.compare(str(tmp_path / "model"), str(tiny.suite), batch_size=64, workers=0)
+    return both.compare(
+        str(tmp_path / "model"), str(tiny.suite), batch_size=64, workers=0, out=tmp_path / "ours"
+    )
 
 
 def test_equal_scores_and_both_times(
@@ -192,7 +195,7 @@ def test_a_model_trained_on_scenes_scores_alike_on_all_of_their_suite(tmp_path: 
     trained = pgsbench("train", "baselines", "--arm", "pgs", "--seeds", "1", "--set", "training.samples=4096")
     assert trained.returncode == 0, trained.stderr
     (run,) = (tmp_path / "runs/baselines").glob("pgs-s0-*")
-    table = both.score_table(both.compare(str(run), "scenes", batch_size=64, workers=0))
+    table = both.score_table(both.compare(str(run), "scenes", batch_size=64, workers=0, out=tmp_path / "out"))
     assert table["task"].nunique() == 29
     # Some captions stand under two pictures, which tie when a picture asks for its caption.
     unlike = table[(table["scores"] != "equal") & ~table["metric"].str.startswith("text_recall_at_")]

@@ -33,15 +33,6 @@ class Slow:
         return keep_all(view)
 
 
-@dataclass(frozen=True)
-class Waiting(Slow):
-    """As a busy machine makes a mask wait."""
-
-    def select(self, view: PatchView, *, draws: Draws) -> Selection:
-        time.sleep(0.05)
-        return keep_all(view)
-
-
 @pytest.fixture
 def view() -> PatchView:
     return example_view((6, 6), (8, 8), 4, width=16, device=torch.device("cpu"))
@@ -59,11 +50,6 @@ def test_costs_name_time_length_and_ratio(view: PatchView) -> None:
     assert (slow.effective_ratio, random.effective_ratio) == (0.0, 0.5)
     assert dynamic.effective_ratio > 1 - 25 / 36
     assert 36 * 8 <= slow.peak_bytes < random.peak_bytes < dynamic.peak_bytes
-
-
-def test_waiting_is_no_cost_on_a_processor(view: PatchView) -> None:
-    slow, waiting = costs({"slow": (Slow(), view), "waiting": (Waiting(), view)}, repetitions=2)
-    assert waiting.milliseconds < 10 < slow.fastest_milliseconds
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from test_cli_errors import call
+from commands import pgsbench
 from tinyworld import TinyWorld
 
 from pgsbench.inspection.inspected import arms_of_study
@@ -34,23 +34,17 @@ class Descending:
 """
 
 
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-
-    def run(*words: str) -> str:
-        status, out, err = call(capsys, monkeypatch, *words)
-        assert status == 0, err
-        return out
-
-    return run
+def run(folder: Path, *words: str) -> str:
+    done = pgsbench(folder, *words)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_diagnosing_a_study_leaves_files_and_an_entry_in_the_tracker(
-    run, tiny: TinyWorld, tmp_path: Path
+    tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = run("masks", "diagnose", str(tiny.study), "--batches", "2", "--output", "all")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    out = run(tmp_path, "masks", "diagnose", str(tiny.study), "--batches", "2", "--output", "all")
     assert "Masks on tiny" in out
     assert "2 batches of 16 pictures, 4 x 4 patches, 2 seeds" in out
     for arm in ("pgs", "flip", "none", "oracle"):
@@ -59,21 +53,22 @@ def test_diagnosing_a_study_leaves_files_and_an_entry_in_the_tracker(
     sent = {path.name for path in (tmp_path / "mlruns").rglob("report/masks/*")}
     assert sent == {"masks.png", "masks.csv", "agreement.csv"}
     assert StudyRecord.read(tmp_path / "all/runs/tiny").runs == ()
-    assert run("report", "--output", "all") == ""  # there is nothing to report of a study without runs
+    assert (
+        run(tmp_path, "report", "--output", "all") == ""
+    )  # there is nothing to report of a study without runs
 
 
 def test_a_preview_leaves_out_those_arms_of_a_study_that_it_cannot_show(
-    run, tiny: TinyWorld, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tiny: TinyWorld, tmp_path: Path
 ) -> None:
     text = tiny.study.read_text().replace("arms: {", "arms: {slow: {strategy: attentive}, ")
     (tmp_path / "with.yaml").write_text(text)
-    out = run("masks", "preview", "with.yaml", "--count", "1", "--to", "arms.png")
+    out = run(tmp_path, "masks", "preview", "with.yaml", "--count", "1", "--to", "arms.png")
     assert out.splitlines() == ["arms.png", "Left out: slow; it needs the attention of a teacher."]
     asked = ("masks", "preview", "with.yaml", "--strategies", "pgs,slow")
-    status, _, err = call(capsys, monkeypatch, *asked)
-    assert status == 2
-    assert "--strategies: a preview cannot show this" in err
-    assert "the attention of a teacher" in err
+    done = pgsbench(tmp_path, *asked)
+    assert done.returncode == 2
+    assert "--strategies: a preview cannot show this" in done.stderr
 
 
 def test_a_mask_ratio_goes_to_every_arm_that_has_one(tiny: TinyWorld, tmp_path: Path) -> None:
@@ -99,29 +94,21 @@ def test_a_mask_ratio_goes_to_every_arm_that_has_one(tiny: TinyWorld, tmp_path: 
     ],
 )
 def test_a_bad_strategy_is_named_wherever_it_is_used(
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    tiny: TinyWorld,
-    tmp_path: Path,
-    words: str,
-    name: str,
-    said: str,
+    tiny: TinyWorld, tmp_path: Path, words: str, name: str, said: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.py").write_text(STRATEGIES)
     line = f"{words.format(shards=tiny.shards)} --model tiny-vit --strategies bad.py:{name}"
-    status, _, err = call(capsys, monkeypatch, *line.split())
-    assert f"strategy {name}: {said}" in err
-    assert status == 2
-    assert "Traceback" not in err
+    done = pgsbench(tmp_path, *line.split())
+    assert f"strategy {name}: {said}" in done.stderr
+    assert done.returncode == 2
 
 
-def test_tables_are_printed_as_json_alone(run, tiny: TinyWorld) -> None:
-    images, texts = json.loads(run("masks", "ls", "--json")).values()
+def test_tables_are_printed_as_json_alone(tiny: TinyWorld, tmp_path: Path) -> None:
+    images, texts = json.loads(run(tmp_path, "masks", "ls", "--json")).values()
     assert {"none", "pgs", "cluster"} <= {row["name"] for row in images}
     assert {"none", "truncate", "frequency"} <= {row["name"] for row in texts}
     assert all(row["paper"] and row["what it does"] for row in texts)
     words = ("masks", "diagnose", str(tiny.shards), "--model", "tiny-vit", "--batches", "1", "--json")
-    found = json.loads(run(*words, "--strategies", "random,cluster", "--find-threshold", "0.6"))
+    found = json.loads(run(tmp_path, *words, "--strategies", "random,cluster", "--find-threshold", "0.6"))
     assert list(found) == ["Masks on train", "Agreement", "Thresholds for an effective ratio of 60 %"]
     assert found["Masks on train"][0]["effective ratio"] == 50

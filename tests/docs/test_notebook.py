@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import nbclient
 import nbformat
 import pandas as pd
 import pytest
+from commands import pgsbench
 from tinyworld import TinyWorld
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook.ipynb"
@@ -18,6 +16,14 @@ NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook.ipynb"
 KEEP = """
 results.scores.to_pickle("scores.pickle")
 results.differences.to_pickle("differences.pickle")
+"""
+#: Stands before the first one.
+QUICK = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from quick_workers import quick_workers
+workers = quick_workers()
+workers.__enter__()
 """
 
 
@@ -29,6 +35,7 @@ def folder(tiny: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = next(cell for cell in book.cells if cell.cell_type == "code")
     assert 'STUDY = "quick"' in settings.source
     settings.source = settings.source.replace('"quick"', repr(str(tiny.study)))
+    book.cells.insert(0, nbformat.v4.new_code_cell(QUICK))
     book.cells.append(nbformat.v4.new_code_cell(KEEP))
     client = nbclient.NotebookClient(book, timeout=240, resources={"metadata": {"path": str(folder)}})
     client.execute()
@@ -42,14 +49,7 @@ def test_the_notebook_runs_and_holds_no_outputs(folder: Path) -> None:
 
 
 def test_notebook_and_command_line_give_equal_numbers(folder: Path, tiny: TinyWorld, tmp_path: Path) -> None:
-    words = ["compare", "--study", str(tiny.study), "--baselines", "flip"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pgsbench", *words],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env=os.environ,
-    )
+    done = pgsbench(tmp_path, "compare", "--study", str(tiny.study), "--baselines", "flip")
     assert done.returncode == 0, done.stderr
     for name in ("scores.csv", "comparisons.csv"):
         report = tmp_path / "reports/tiny" / name

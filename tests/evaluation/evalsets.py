@@ -15,9 +15,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pgsbench.data.tar import EncodedImage
-from pgsbench.evaluation.availability import Availability, survey
 from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.suite import Suite, load_suite
+from pgsbench.evaluation.task_data import Availability, survey
 from pgsbench.models.clip import Clip
 from pgsbench.records.scores import Scores
 

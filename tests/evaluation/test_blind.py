@@ -41,10 +41,6 @@ def test_what_is_true_of_one_picture_is_not_learned_from_it() -> None:
     assert blind_accuracy(right, wrong, [f"{i}" for i in range(40) for _ in COLOURS]) == 0.5
 
 
-def test_of_few_pictures_nothing_is_said() -> None:
-    assert blind_accuracy(["a"] * 50, ["b"] * 50, ["1.png", "2.png"] * 25) is None
-
-
 def test_the_score_of_pairs_says_it(data: Path, encode: Encoder) -> None:
     (found,) = Compositional("swap_att").measure(data / "pairs", encode)
     assert found.details.startswith("blind text-only baseline: ")

@@ -9,19 +9,6 @@ from pgsbench.evaluation.embed import Encoder
 from pgsbench.models.clip import Clip
 
 
-def test_each_distinct_picture_is_encoded_once(tiny: Clip, encode: Encoder) -> None:
-    files = [picture(i % 5) for i in range(23)]
-    with counted(tiny.model) as seen:
-        first = encode.images((str(i), file) for i, file in enumerate(files))
-        again = encode.images((str(i), file) for i, file in enumerate(reversed(files)))
-
-    assert seen["encode_image"] == encode.num_images == 5
-    assert torch.equal(first[:5], first[5:10])
-    assert torch.equal(again, first.flip(0))
-    assert len({tuple(row.tolist()) for row in first}) == 5
-    torch.testing.assert_close(first.norm(dim=1), torch.ones(23))
-
-
 def test_texts_that_the_model_cannot_tell_apart_are_one_text(tiny: Clip, encode: Encoder) -> None:
     long = "word " * 40
     texts = ["a cat", f"{long} a", f"{long} b", "a dog", "a cat"]

@@ -14,14 +14,14 @@ from evalsets import classes, picture, states, suite_of
 
 from pgsbench.data import fetch
 from pgsbench.errors import DataError
-from pgsbench.evaluation.availability import (
+from pgsbench.evaluation.evaluate import evaluate
+from pgsbench.evaluation.suite import Suite
+from pgsbench.evaluation.task_data import (
     MISSING,
     PRESENT,
     fetch_missing,
     survey,
 )
-from pgsbench.evaluation.evaluate import evaluate
-from pgsbench.evaluation.suite import Suite
 from pgsbench.models.clip import Clip
 
 #: Two entries as they stand in SugarCrepe's files; numbers may have gaps.

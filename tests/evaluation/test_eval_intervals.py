@@ -68,17 +68,6 @@ def test_intervals_hold_what_they_promise() -> None:
     assert 0.917 <= held / 400 <= 0.983
 
 
-def test_the_same_items_twice_are_not_twice_as_sure() -> None:
-    rng = np.random.default_rng(2)
-    right = (rng.random(400) < 0.5).astype(float)
-    alone = width(interval(measured(right)))
-    same = width(group_interval([measured(right), measured(right)]))
-    other = (rng.random(400) < 0.5).astype(float)
-    apart = width(group_interval([measured(right), measured(other, prefix="other")]))
-    assert same == pytest.approx(alone, rel=0.1)
-    assert apart == pytest.approx(alone / np.sqrt(2), rel=0.1)
-
-
 @pytest.mark.parametrize("right", [0.0, 1.0])
 def test_a_mean_over_classes_is_never_certain(right: float) -> None:
     low, high = interval(measured(np.full(60, right), strata=np.arange(60) % 3))
@@ -102,11 +91,6 @@ def test_a_group_says_the_same_as_price_and_bonett() -> None:
     reach = 1.96 * np.sqrt((level * (1 - level) / (n + 2)).sum()) / 2
     expected = level.mean() - reach, level.mean() + reach
     assert found == pytest.approx(expected, abs=5e-4)  # ours has one more item's spread in each task
-
-
-def test_perfect_tasks_on_the_same_pictures_are_no_surer_than_one() -> None:
-    perfect = measured(np.ones(20))
-    assert width(group_interval([perfect] * 4)) >= width(interval(perfect))
 
 
 def coverage(draw: Callable[[np.random.Generator], list[Measurement]], truth: float, repeats: int) -> float:

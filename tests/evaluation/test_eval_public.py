@@ -11,9 +11,9 @@ from clip_benchmark.datasets.builder import dataset_collection, get_dataset_defa
 from evalsets import classes, states, suite_of
 
 from pgsbench.data import public
-from pgsbench.evaluation.availability import DAMAGED, MISSING, PRESENT, WRONG_SIZE, survey
 from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.suite import load_suite
+from pgsbench.evaluation.task_data import DAMAGED, MISSING, PRESENT, WRONG_SIZE, survey
 from pgsbench.models.clip import Clip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from evalsets import MINE, NOTHING, counted, run
 from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.protocols.retrieval import Retrieval
 from pgsbench.evaluation.suite import load_suite
-from pgsbench.evaluation.task_results import are_whole
+from pgsbench.evaluation.task_results import is_measured
 from pgsbench.models.clip import Clip
 
 FOUR = ("my/six", "my/two", "my/find", "my/swap")
@@ -185,7 +184,7 @@ def test_a_result_never_stands_beside_the_outcomes_of_another_model(
     with pytest.raises(KeyboardInterrupt):
         run(tiny, suite, checkpoint_sha256="other")
     monkeypatch.undo()
-    assert are_whole(suite.parent / "out", before)
+    assert is_measured(suite.parent / "out", before.suite_fingerprint)
     assert run(tiny, suite, checkpoint_sha256="other").reused == ()
     assert run(tiny, suite).reused == FOUR
 
@@ -211,15 +210,6 @@ tasks:
         run(tiny, other, cache=cache, checkpoint_sha256="other", out=suite.parent / "third")
     assert seen["encode_image"] == 60
     assert len(list(cache.iterdir())) == 2
-
-
-def test_scores_under_a_mask_say_so_and_pass_for_no_others(tiny: Clip, suite: Path) -> None:
-    mask = {"name": "flip", "mask_ratio": 0.5, "seed": 0}
-    assert run(tiny, suite, mask=mask).checkpoint_sha256 == "abc"
-    assert json.loads((suite.parent / "out/scores.json").read_text())["mask"] == mask
-    assert run(tiny, suite, mask=mask).reused == ()
-    whole = run(tiny, suite)
-    assert (whole.reused, whole.mask) == ((), None)
 
 
 def test_parts_are_joined_where_folders_share_their_last_name(tiny: Clip, suite: Path) -> None:

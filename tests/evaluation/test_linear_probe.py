@@ -149,19 +149,6 @@ def test_what_cannot_be_learnt_from_is_refused(
         list(probe.measure(folder, encode))
 
 
-@pytest.mark.parametrize(
-    ("fields", "match"),
-    [
-        ({"shots": -1}, "shots must be a number from 0 on, not -1"),
-        ({"l2": math.inf}, "l2 must be a number"),
-        ({"train": "test"}, "must not be the same folder"),
-    ],
-)
-def test_fields_are_checked(fields: dict, match: str) -> None:
-    with pytest.raises(ValueError, match=match):
-        LinearProbe(**fields)
-
-
 def test_a_probe_that_diverges_has_no_score(folder: Path, encode: Encoder) -> None:
     with pytest.raises(EvaluationError, match=r"(?s)diverged.*AdamW with weight decay 1e\+09.*smaller `l2`"):
         list(LinearProbe(solver="adamw", l2=1e9).measure(folder, encode))

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
+from made_scores import scores_of
+
 from pgsbench.errors import UserError
 from pgsbench.execution import driver
 from pgsbench.execution.engine import Engine
@@ -16,11 +18,11 @@ from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.slots import Slots
 from pgsbench.records.run_records import Summary
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.records.scores import GroupMean, Scores
+from pgsbench.records.scores import GroupMean
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
-from pgsbench.tracking.endings import failure_of
 from pgsbench.tracking.rundir import RunDir, find_or_make
+from pgsbench.tracking.states import failure_of
 
 driver.POLL_SECONDS = 0.01
 
@@ -44,7 +46,7 @@ def finish(
     run.write_summary(Summary(1, 32, 9.0, seconds, 32.0, 0.0, 0.5, 0.3, 8, 8, 1000, 2.0))
     groups = {"classification": GroupMean(score, score, score, 1, 0.1)}
     fingerprint = folder.suite_fingerprint(spec)
-    Scores("tiny", 1, fingerprint, "", None, (), groups, 0, 0, {}, (), {}, {}, {}, {}).write(run.path)
+    scores_of((), groups, suite="tiny", suite_fingerprint=fingerprint).write(run.path)
     run.mark_done()
 
 

@@ -91,16 +91,5 @@ def test_the_best_that_keeps_within_the_limit_is_found(sampler: str) -> None:
     assert sum(3 <= point.params["width"] <= 5 for point in late) >= 5  # by chance 3
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "gp"])
-def test_two_objectives_and_a_limit_are_taken(sampler: str) -> None:
-    known = searched(adviser(sampler, directions=["maximize", "minimize"]), 8)
-    assert all(len(point.values) == 2 for point in known)
-
-
 def test_where_no_point_is_new_the_draws_end() -> None:
     assert not adviser("tpe").draw([], lambda _: False)
-
-
-def test_points_under_way_are_known_and_not_drawn_around() -> None:
-    running = [KnownPoint({"arm": "pgs", "tau": 0.1, "width": width}) for width in range(1, 4)]
-    assert adviser("tpe").draw(running, lambda _: True)

@@ -10,6 +10,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
+from made_scores import scores_of
 from made_up import MadeUpEngine, finish
 from test_search import Bench, fields
 from tinyworld import TinyWorld
@@ -93,7 +94,7 @@ def write_probe(run: RunDir, prober: Prober, share: float, right: int, fingerpri
     score = Score("tiny/colour", "classification", "zero_shot", "acc1", mean, 20, mean, mean, 0.3, True)
     score = replace(score, per_sample="colour.npz")
     groups = {"classification": GroupMean(mean, mean, mean, 1, 0.3)}
-    scores = Scores("tiny", 1, fingerprint, "", None, (score,), groups, 0, 0, {}, (), {}, {}, {}, {})
+    scores = scores_of([score], groups, suite="tiny", suite_fingerprint=fingerprint)
     scores.write(folder)
     return scores
 

@@ -187,14 +187,6 @@ def test_a_wider_space_keeps_the_points_that_lie_in_it(bench: Bench) -> None:
     assert len(bench.trained) == 3
 
 
-def test_a_step_of_real_numbers_gives_the_same_runs_under_both_samplers(bench: Bench) -> None:
-    space = "{strategy.mask_ratio: {low: 0.1, high: 0.5, step: 0.1}}"
-    bench.search(grid(space))
-    bench.search(tpe(5, space))
-    assert bench.trained == []
-    assert len(bench.reused) == 5
-
-
 def test_a_space_that_has_no_more_points_ends_the_search(bench: Bench) -> None:
     bench.search(tpe(9, "{strategy.mask_ratio: [0.25, 0.5]}"))
     assert sorted(bench.trained) == ["pgs mask_ratio=0.25 s0", "pgs mask_ratio=0.5 s0"]
@@ -206,20 +198,6 @@ def test_values_that_are_not_valid_together_are_drawn_anew(bench: Bench) -> None
     bench.search(tpe(6, f"{{strategy.mask_ratio: {ratio}, strategy.max_ratio: {ratio}}}"))
     assert len(bench.trained) == 6
     assert any("max_ratio" in note for note in bench.notes)
-
-
-def test_what_was_cut_off_is_worked_on_again(bench: Bench) -> None:
-    def cut(spec: RunSpec) -> float:
-        if len(bench.trained) == 2:
-            raise KeyboardInterrupt
-        return 0.5
-
-    with pytest.raises(KeyboardInterrupt):
-        bench.search(tpe(4), value=cut)
-    first = list(bench.trained)
-    bench.search(tpe(4))
-    assert set(bench.reused) == set(first)
-    assert len(bench.trained) == 2
 
 
 def test_arms_that_share_a_run_train_it_once(bench: Bench) -> None:

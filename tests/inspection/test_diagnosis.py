@@ -19,8 +19,7 @@ from pgsbench.data.shards import open_pairs, open_reader
 from pgsbench.data.transforms import normalise
 from pgsbench.errors import StudyError
 from pgsbench.inspection.diagnosis import Diagnosis, diagnose, find_thresholds, thresholds_table
-from pgsbench.inspection.diagnosis_files import diagnosis_figure, write
-from pgsbench.inspection.diagnosis_report import agreement_table, diagnosis_table
+from pgsbench.inspection.diagnosis_report import agreement_table, diagnosis_table, write
 from pgsbench.inspection.first_masks import draw, draw_stages, first_view, usable
 from pgsbench.masking.base import PatchView, Selection, Strategy
 from pgsbench.masking.cluster import Cluster
@@ -126,12 +125,6 @@ def test_tables_and_files_say_the_same(found: Diagnosis, tmp_path: Path) -> None
     assert masks.loc["random", "effective_ratio"] == 0.5
     agreement = pd.read_csv(paths["agreement.csv"], index_col="strategy", keep_default_na=False)
     assert np.allclose(agreement.to_numpy(), found.agreement)
-
-
-def test_the_figure_has_a_column_for_each_strategy(found: Diagnosis) -> None:
-    titles = [axes.get_title(loc="left") for axes in diagnosis_figure(found).axes]
-    means = {name: 100 * each.effective_ratio.mean() for name, each in found.numbers.items()}
-    assert titles[:6] == [f"{name}\n{mean:.0f} % masked" for name, mean in means.items()]
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,7 @@ from tinyworld import TinyWorld
 
 from pgsbench.errors import ConfigError
 from pgsbench.inspection.inspected import named_strategies
-from pgsbench.inspection.pictures import Pictures
-from pgsbench.inspection.preview import STRIKE, named_texts, preview, struck
+from pgsbench.inspection.preview import STRIKE, Pictures, named_texts, preview, struck
 from pgsbench.masking.cluster import Cluster
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.pgs_mixed import PgsMixed

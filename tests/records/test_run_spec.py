@@ -109,12 +109,6 @@ def test_who_asks_for_a_run_makes_no_difference() -> None:
     assert other.id == spec().id
 
 
-def test_the_numerics_stand_apart_from_the_training() -> None:
-    on_gpu = spec(numerics=replace(CPU, device="cuda", precision="bf16", threads=0))
-    assert on_gpu.training == spec().training
-    assert on_gpu.id != spec().id
-
-
 def test_a_spec_is_the_same_after_pickling_and_after_a_file(tmp_path: Path) -> None:
     made = spec({"strategy": {"name": "pgs", "tau": 0.2}, "seed": 3}, params={"strategy.tau": 0.2})
     write_record(tmp_path / "spec.json", made)
@@ -129,13 +123,6 @@ def test_a_damaged_record_is_named_and_a_missing_one_is_none(tmp_path: Path) -> 
         read_record(tmp_path / "a.json", RunSpec, RunError)
     assert read_record(tmp_path / "b.json", RunSpec, RunError) is None
     assert read_record(tmp_path / "a.json/b.json", RunSpec, RunError) is None
-
-
-def test_a_record_that_vanishes_while_it_is_looked_for_is_a_missing_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Path, "is_file", lambda _: True)  # it was there a moment ago
-    assert read_record(tmp_path / "gone.json", RunSpec, RunError) is None
 
 
 def test_a_model_in_a_file_is_its_content_wherever_it_lies(tmp_path: Path) -> None:

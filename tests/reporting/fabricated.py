@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from made_scores import group_means, scores_of, written
 from scipy.stats import norm
 
 from pgsbench.config.schema import BudgetConfig, RunConfig, StudyConfig
-from pgsbench.evaluation.scoring import wilson
 from pgsbench.records import files
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import Numerics, RunSpec
-from pgsbench.records.scores import GroupMean, Score, Scores
+from pgsbench.records.scores import Score, Scores
 from pgsbench.records.study_record import Importances, StudyRecord, StudyRun
 from pgsbench.tracking.rundir import RunDir
 
@@ -157,44 +157,12 @@ def _write_scores(
         n = len(difficulty[task])
         for each in (metric, *others):
             noise = rng.normal(size=n)
-            values = (z + difficulty[task] + taste[task] + luck + noise > 0).astype(np.float32)
-            file = f"outcomes/{task.replace('/', '__')}.{each}.npz"
-            (run.path / "outcomes").mkdir(parents=True, exist_ok=True)
-            names = np.array([f"{items}-{i:05d}" for i in range(n)])
-            outcomes = {"values": values, "correct": values.astype(float), "items": names, "units": names}
-            np.savez(run.path / file, **outcomes, key="")
-            value = float(values.mean(dtype=np.float64))
-            ends = wilson(value, n)
-            primary = each == metric
-            scores.append(
-                Score(task, group, "zero_shot", each, value, n, *ends, chance, primary, per_sample=file)
-            )
-    Scores(
-        suite="scenes",
-        suite_version=1,
-        suite_fingerprint="",
-        checkpoint_sha256="0" * 64,
-        mask=None,
-        scores=tuple(scores),
-        groups=_group_means(scores),
-        num_images=scores[0].n,
-        num_texts=1,
-        architecture={},
-        activations=(),
-        preprocess={},
-        environment={},
-        files={},
-        protocols={},
-    ).write(run.path)
-
-
-def _group_means(scores: Sequence[Score]) -> dict[str, GroupMean]:
-    means = {}
-    for group in dict.fromkeys(score.group for score in scores):
-        of = [score for score in scores if score.group == group and score.primary]
-        value, chance = (float(np.mean([getattr(s, key) for s in of])) for key in ("value", "chance"))
-        means[group] = GroupMean(value, value - 0.02, value + 0.02, len(of), chance)
-    return means
+            right = z + difficulty[task] + taste[task] + luck + noise > 0
+            names = [f"{items}-{i:05d}" for i in range(n)]
+            about = {"chance": chance, "primary": each == metric}
+            scores.append(written(run.path, task, group, each, right, names, **about))
+    groups = group_means(scores)
+    scores_of(scores, groups, suite_fingerprint="", num_images=scores[0].n, num_texts=1).write(run.path)
 
 
 def _write_cost(run: RunDir, arm_name: str, arm: Arm, rng: np.random.Generator) -> None:

@@ -20,6 +20,8 @@ from pgsbench.session.past_studies import check_report, rewrite_reports, validit
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(path for path in (ROOT / "reports/examples").iterdir() if path.is_dir())
+#: Their reports take as long as all others together.
+LARGE = ("baselines", "photos", "tokens")
 ARMS = {"pgs": Arm(3.0), "flip": Arm(), "none": Arm(5.0, mask_ratio=0.0)}
 
 
@@ -101,6 +103,10 @@ def test_damaged_evidence_is_said(report: Path) -> None:
         check_report(str(report))
 
 
-@pytest.mark.parametrize("folder", EXAMPLES, ids=lambda folder: folder.name)
+@pytest.mark.parametrize(
+    "folder",
+    [pytest.param(one, marks=pytest.mark.slow if one.name in LARGE else ()) for one in EXAMPLES],
+    ids=lambda folder: folder.name,
+)
 def test_a_committed_report_follows_from_its_evidence(folder: Path) -> None:
     assert check_report(str(folder)) == []

@@ -16,7 +16,7 @@ from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.verdict.answer import answer, certainty
 from pgsbench.reporting.verdict.short_table import marks_table
-from pgsbench.tracking.mlflow_arms import arm_tags
+from pgsbench.tracking.mlflow_verdict import arm_tags
 
 WHOLE = Arm(40.0, mask_ratio=0.0)
 

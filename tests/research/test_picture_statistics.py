@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pgsbench.errors import DataError
-from pgsbench.inspection.pictures import Pictures
+from pgsbench.inspection.preview import Pictures
 from research.picture_statistics import statistics_of
 
 

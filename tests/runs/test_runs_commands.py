@@ -9,38 +9,30 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import pgsbench
 from made_study import write_study
 
-from pgsbench.cli import main
 from pgsbench.doctor import machine
-from pgsbench.tracking.rundir import RunDir
 
 SEARCH = {"space": {"strategy.mask_ratio": [0.5, 0.75]}, "arms": ["pgs"]}
 
 
 class Shell:
-    """Runs command lines in this process, in a folder with the runs of a study."""
+    """Runs command lines in a folder with the runs of a study."""
 
-    def __init__(self, runs: list[RunDir], patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-        self.ids = [run.spec.id for run in runs]
-        self.runs, self._patch, self._capsys = runs, patch, capsys
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.runs = folder, write_study(folder)
+        self.ids = [run.spec.id for run in self.runs]
 
     def __call__(self, *words: str, status: int = 0) -> str:
-        self._patch.setattr("sys.argv", ["pgsbench", *words])
-        ended = 0
-        try:
-            main()
-        except SystemExit as end:
-            ended = int(end.code or 0)
-        out, err = self._capsys.readouterr()
-        assert ended == status, err
-        return out if status == 0 else out + err
+        done = pgsbench(self.folder, *words)
+        assert done.returncode == status, done.stderr
+        return done.stdout if status == 0 else done.stdout + done.stderr
 
 
 @pytest.fixture
-def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
-    monkeypatch.chdir(tmp_path)
-    return Shell(write_study(tmp_path), monkeypatch, capsys)
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
 
 
 def test_ls_prints_runs_and_json(shell: Shell) -> None:

@@ -79,7 +79,7 @@ def test_an_arm_is_compared_with_the_nearest_method_of_its_strategy(tmp_path: Pa
 
 
 def test_the_command_and_python_need_no_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    app(["plan", "paper", "--diff", "paper", "--output", str(tmp_path)], standalone_mode=False)
+    app(["plan", "paper", "--published", "--output", str(tmp_path)], standalone_mode=False)
     said = capsys.readouterr().out
     assert "0 not explained" in said
     assert "NOT EXPLAINED" not in said

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-import pytest
 from tinyworld import TinyWorld
 from typer.testing import CliRunner
 
 from pgsbench.cli.study_group import app
-from pgsbench.errors import ConfigError
 from pgsbench.study.shipped import studies
 
 
@@ -34,11 +31,3 @@ def test_a_study_is_shown_with_all_its_values(tiny: TinyWorld) -> None:
     assert shown["arms"]["flip"]["strategy"] == {"name": "flip", "mask_ratio": 0.5}
     assert {arm["training"]["samples"] for arm in shown["arms"].values()} == {64}
     assert shown["search"]["metric"] == "mean"
-
-
-@pytest.mark.parametrize("command", ["validate", "show"])
-def test_all_mistakes_are_named_at_once(tmp_path: Path, command: str) -> None:
-    path = tmp_path / "study.yaml"
-    path.write_text("model: tiny-vat\nevaluation: {suite: scense}\nsearch: {space: {strategy.tau: [1, 1]}}\n")
-    with pytest.raises(ConfigError, match="3 problems"):
-        run(command, str(path))

@@ -8,15 +8,14 @@ from pathlib import Path
 import pytest
 from tinyworld import TinyWorld
 
-from pgsbench.errors import ConfigError
 from pgsbench.execution.estimate import Estimator
 from pgsbench.execution.machines import ASSUMED_SHARE, machine_named
 from pgsbench.records.run_records import Summary
 from pgsbench.records.study_record import StudyRecord, StudyRun
 from pgsbench.reporting.render import Table
-from pgsbench.session.planning import _place, differences, plan
+from pgsbench.session.planning import _place, plan
 from pgsbench.study.budget import PairSeconds
-from pgsbench.study.open import open_by_name, open_study_file
+from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
 from pgsbench.tracking.rundir import RunDir
 
@@ -96,19 +95,3 @@ def test_points_of_a_search_are_rows_of_their_own(tiny: TinyWorld) -> None:
     search = "search={sampler: tpe, trials: 5, space: {strategy.mask_ratio: {low: 0.4, high: 0.8}}}"
     costs, _ = plan(open_study_file(tiny.study, overrides=[search, "seeds=[0, 1]"]), device="H100")
     assert [row[:2] for row in costs.cells()][-1][1] == "10"
-
-
-def test_what_differs_from_a_study_and_from_a_run(tiny: TinyWorld, tmp_path: Path) -> None:
-    study = open_study_file(tiny.study)
-    rows = differences(open_by_name("datacomp-small"), "paper").cells()
-    assert ["training.warmup_steps", "None", "10000", "all"] in [list(row) for row in rows]
-    changed = open_study_file(tiny.study, overrides=["arms.flip.training={beta2: 0.9}"])
-    table = differences(changed, str(tiny.study))
-    assert [list(row) for row in table.cells()] == [["training.beta2", "0.9", "0.98", "flip"]]
-    (spec,) = Planner(study).specs(["flip"])
-    RunDir.create(tmp_path / "runs", spec)
-    table = differences(changed, spec.id[:6], output=tmp_path)
-    assert [list(row) for row in table.cells()] == [["training.beta2", "0.9", "0.98", "all"]]
-    assert differences(study, spec.id, output=tmp_path).notes[0] == "Nothing differs."
-    with pytest.raises(ConfigError, match="neither such a study nor such a run"):
-        differences(study, "zzz", output=tmp_path)

@@ -12,8 +12,8 @@ from made_study import TASKS, NewStore, Seen, fake_line, finish, write_fake_stud
 
 from pgsbench.tracking import mlflow_text
 from pgsbench.tracking.mirror import Mirror
-from pgsbench.tracking.mlflow_arms import curve_points
 from pgsbench.tracking.mlflow_text import MAX_KEYS, MAX_POINTS
+from pgsbench.tracking.mlflow_verdict import curve_points
 from pgsbench.tracking.rundir import RunDir
 
 

@@ -51,7 +51,8 @@ def test_the_best_checkpoint_is_a_version_with_the_verdict(
     assert "MLFLOW_TRACKING_URI" not in os.environ
     (weights,) = (tmp_path / "store").rglob("*.safetensors")  # of the best alone
 
-    found = mlflow_artifacts.download("models:/pgsbench-ratio/1", tmp_path / "here", tracking_uri=uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    found = mlflow_artifacts.download("models:/pgsbench-ratio/1", tmp_path / "here")
     assert (found / weights.name).read_bytes() == weights.read_bytes()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from pgsbench.worlds.scenes import Knobs, captions, pairs, scene
 from pgsbench.worlds.scenes.words import (
@@ -13,15 +12,10 @@ from pgsbench.worlds.scenes.words import (
     RELATIONS,
     SHAPES,
     SIZES,
-    Claim,
     Content,
     Ground,
-    Phrase,
     Thing,
-    clear_relation,
 )
-
-CIRCLE = Thing("circle", "red", "plain", "small", x=0.2, y=0.5)
 
 
 def read_caption(text: str) -> tuple[list[dict[str, str]], dict[str, str]]:
@@ -76,31 +70,6 @@ def test_captions_are_true_of_their_scene_and_use_all_words() -> None:
         assert is_true(text, scene.content(drawn, row)), text
     for word in (*SHAPES, *COLOURS, *PATTERNS, *SIZES, *BACKGROUNDS, *RELATIONS, "two objects"):
         assert word in " ".join(texts)
-
-
-def test_relations_are_read_from_the_places() -> None:
-    right = Thing("square", "blue", "plain", "small", x=0.8, y=0.55)
-    assert clear_relation(CIRCLE, right) == "left of"
-    assert clear_relation(right, CIRCLE) == "right of"
-    corner = Thing("square", "blue", "plain", "small", x=0.5, y=0.8)
-    assert clear_relation(CIRCLE, corner) is None
-
-
-@pytest.mark.parametrize(
-    ("claim", "in_blue", "in_natural"),
-    [
-        (Claim((Phrase("circle"),)), True, True),
-        (Claim((Phrase("circle"), Phrase("circle", colour="red"))), False, False),  # there is one circle
-        (Claim((Phrase("circle", pattern="dotted"),)), False, False),
-        (Claim((Phrase("circle"),), ground=Ground("sand")), True, True),
-        (Claim((Phrase("circle"),), ground=Ground("sand", "blue")), True, False),
-        (Claim((Phrase("circle"),), ground=Ground("sand", "red")), False, False),
-        (Claim((Phrase("circle"),), ground=Ground("wood", "blue")), False, False),
-    ],
-)
-def test_a_claim_holds_where_all_of_it_is_so(claim: Claim, in_blue: bool, in_natural: bool) -> None:
-    assert claim.holds(Content((CIRCLE,), Ground("sand", "blue"))) == in_blue
-    assert claim.holds(Content((CIRCLE,), Ground("sand"))) == in_natural
 
 
 def test_pairs_are_right_and_wrong_of_the_picture() -> None:
