@@ -49,7 +49,7 @@ def test_each_arm_gets_as_many_points_and_is_compared_at_its_own_best(tiny, tmp_
     assert compared
     assert chosen_on
     assert not compared & chosen_on
-    # The same call trains nothing: values are found again, not chosen anew. And one of another arm tunes it alone.
+    # The same call trains nothing: values are found again, not chosen anew. Another arm is tuned alone.
     again = opened(tiny, tmp_path)
     again.compare(["flip"])
     assert again.worked.startswith("0 trained")
