@@ -7,12 +7,8 @@ state is.
 from __future__ import annotations
 
 import dataclasses
-import platform
-import subprocess
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pgsbench import __version__
 from pgsbench.data import shards
 from pgsbench.data.damage import Damage
 from pgsbench.data.samples import Reader
@@ -43,20 +38,20 @@ from pgsbench.models.masked_tower import Masking, attach
 from pgsbench.models.start import build_for
 from pgsbench.models.text_masking import TextMasking, word_counts
 from pgsbench.records import files
-from pgsbench.records.run_records import Environment, Summary
+from pgsbench.records.run_records import Summary
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.study.plan import as_now
 from pgsbench.tracking.endings import saying_why
+from pgsbench.tracking.environment import environment_of
 from pgsbench.tracking.rundir import RunDir, find_or_make
 from pgsbench.training import state
 from pgsbench.training.loop import train
 from pgsbench.training.meter import Totals, peak_memory_bytes
 from pgsbench.training.ranks import Ranks
+from pgsbench.training.trunk import Trunk
 
 #: Training pictures that are masked once more after training, and how many of them a figure may show.
 OVERLAP_IMAGES, GALLERY_IMAGES = 64, 8
-
-_PACKAGES = ("torch", "open_clip_torch", "clip_benchmark", "numpy", "pillow")
 
 
 class Prober(Protocol):
@@ -145,11 +140,21 @@ def _run_first(
             raise Pruned
         began, was_trained = time.perf_counter(), is_trained(run)
         is_whole = not was_trained and not any(run.state.glob("*"))
+        trunk = Trunk.of(spec, run.path, runs_root, world_size=ranks.world_size)
         try:
             with saying_why(run):
                 if not was_trained:
+                    trunk.begin()
                     tell(str(run.path))
-                    _train(run, spec, device=device, should_stop=asked_to_stop, prober=prober, ranks=ranks)
+                    _train(
+                        run,
+                        spec,
+                        device=device,
+                        should_stop=asked_to_stop,
+                        prober=prober,
+                        trunk=trunk,
+                        ranks=ranks,
+                    )
                 eval_seconds = _evaluate(run, suite, spec, device=device, should_stop=asked_to_stop)
                 if summary := run.summary:
                     seconds = time.perf_counter() - began if is_whole else None
@@ -209,11 +214,12 @@ def _train(
     device: torch.device,
     should_stop: Callable[[], bool],
     prober: Prober | None = None,
+    trunk: Trunk | None = None,
     ranks: Ranks,
 ) -> None:
     config = spec.config
     if ranks.is_first:
-        run.write_environment(_environment(device))
+        run.write_environment(environment_of(device))
     with ranks.together():
         clip = build_for(config, seed=config.seed, device=device)
         strategy = configure(config.strategy.name, config.strategy.fields)  # at once: its file may be edited
@@ -248,13 +254,15 @@ def _train(
         should_stop=should_stop,
         damage=damage,
         probes=prober.probes(run, clip, device) if prober is not None else {},
+        on_saved=trunk.keep if trunk is not None else lambda _: None,
         ranks=ranks,
     )
     if not ranks.is_first:
         return
     mask_overlap = _look_at_mask(run, clip, masking, reader, spec)
     masking.detach()
-    run.write_summary(_summary(run, clip, totals, device, mask_overlap, damage))
+    summary = _summary(run, clip, totals, device, mask_overlap, damage)
+    run.write_summary(dataclasses.replace(summary, branch=trunk.branch if trunk is not None else None))
     checkpoint.save(clip, run.checkpoint)  # last: from here on the run counts as trained
 
 
@@ -357,38 +365,5 @@ def _with_times(summary: Summary, eval_seconds: float, seconds: float | None) ->
     """Return a summary with what came after the training, and the seconds of the run where they are known."""
     overhead = summary.overhead_seconds
     if seconds is not None:
-        overhead = seconds - summary.train_seconds - eval_seconds
+        overhead = seconds - summary.own_seconds - eval_seconds
     return dataclasses.replace(summary, eval_seconds=eval_seconds, overhead_seconds=overhead)
-
-
-def _environment(device: torch.device) -> Environment:
-    return Environment(
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
-        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        threads=torch.get_num_threads(),
-        git=_git_commit(Path(__file__)),
-        platform=platform.platform(),
-        versions={
-            "pgsbench": __version__,
-            "python": platform.python_version(),
-            **{name: version(name) for name in _PACKAGES},
-        },
-    )
-
-
-def _git_commit(source: Path) -> str:
-    """Return the commit of the repository that holds a source file, with a plus where it was changed.
-
-    Empty outside git, and in a repository that does not track the file: an environment often lies inside
-    another project, whose commit says nothing of this code.
-    """
-    git = ("git", "-C", str(source.parent))
-    try:
-        subprocess.run(
-            (*git, "ls-files", "--error-unmatch", source.name), capture_output=True, timeout=10, check=True
-        )
-        describe = (*git, "describe", "--always", "--abbrev=12", "--dirty=+")
-        done = subprocess.run(describe, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()

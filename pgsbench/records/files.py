@@ -16,6 +16,7 @@ FAILED = "failed.json"
 TRACEBACK = "failure.txt"
 PRUNED = "pruned.json"
 JOB = "job.json"
+BRANCH = "branch.json"
 
 #: Folders of a run directory.
 CHECKPOINT = "checkpoints/model"
@@ -23,6 +24,9 @@ STATE = "checkpoints/state"
 FIGURES = "figures"
 PROBES = "probes"
 OTHER_SCORES = "scores"  # of the suites that the run was tested on before
+
+#: Folder below that of all studies, with the states that trainings of several lengths share.
+TRUNKS = "_trunks"
 
 #: A study's folder: what it consists of, and a folder with what steps took.
 STUDY = "study.json"

@@ -85,6 +85,29 @@ class Environment:
 
 
 @dataclass(frozen=True)
+class Branch:
+    """Where a training goes on from the state of another one that differs only in length: ``branch.json``.
+
+    Costs of a run, such as those of its summary, are those of the whole training. These were spent before.
+
+    Attributes:
+        run: Folder of the run that has left the state, ``study/arm-s0-id``.
+        step: Steps that it had done.
+        samples: Pairs that they saw.
+        train_seconds: Wall time that they took.
+        train_cpu_seconds: Processor time.
+        flops: Operations; 0 where they cannot be told.
+    """
+
+    run: str
+    step: int
+    samples: int
+    train_seconds: float
+    train_cpu_seconds: float
+    flops: int
+
+
+@dataclass(frozen=True)
 class Summary:
     """What a training cost and how it ended: ``summary.json``.
 
@@ -113,6 +136,7 @@ class Summary:
         mask_ratio_over_training: Share of the patches without influence, of all in the pictures of the whole
             training, its unmasked phase included; None: written before it was counted.
         tokens_kept_over_training: `visual_tokens` of a picture: mean over the whole training; likewise.
+        branch: Where it goes on from another run's state; None: it was trained from its beginning.
     """
 
     steps: int
@@ -134,6 +158,12 @@ class Summary:
     overhead_seconds: float | None = None
     mask_ratio_over_training: float | None = None
     tokens_kept_over_training: float | None = None
+    branch: Branch | None = None
+
+    @property
+    def own_seconds(self) -> float:
+        """Wall time in the steps that this run did itself."""
+        return self.train_seconds - (self.branch.train_seconds if self.branch else 0.0)
 
     def time_on(self, device: str) -> float:
         """Return the training time in seconds that reports, searches and fits mean.

@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from pgsbench.config.read import is_set, merge, normalise, set_path
-from pgsbench.config.schema import SHORT_FORMS, RunConfig, StudyConfig, TrainingConfig
+from pgsbench.config.schema import SHORT_FORMS, RunConfig, StudyConfig
+from pgsbench.config.training import TrainingConfig
 from pgsbench.errors import ConfigError, UserError
 
 #: Paths whose value decides which other fields there are.
@@ -99,8 +100,9 @@ class Draft:
                 way_out = "leave it out, or say `budget: null`"
         else:
             path, value = "training.warmup_steps", training.warmup_steps or 0
-            if value > training.steps:
-                rule = f"the warm-up is longer than the training, which has {training.steps:,} steps"
+            if value > training.longest_warmup:
+                before = "training" if training.schedule == "cosine" else "part before the decay"
+                rule = f"the warm-up is longer than the {before}, which has {training.longest_warmup:,} steps"
                 way_out = "say less, or `warmup_steps: null` and a warmup_share"
         if rule:
             yield ConfigError(rule, where=self.where_in("training", path), value=value, way_out=way_out)

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from pgsbench.config.schema import TrainingConfig
+from pgsbench.config.training import TrainingConfig
 from pgsbench.data.damage import Damage
 from pgsbench.data.samples import Fault, Reader
 from pgsbench.devices import memory_told
@@ -55,6 +55,7 @@ def train(
     should_stop: Callable[[], bool] = lambda: False,
     damage: Damage | None = None,
     probes: Mapping[int, Callable[[], bool]] = MappingProxyType({}),
+    on_saved: Callable[[int], None] = lambda _: None,
     ranks: Ranks = Ranks(),  # noqa: B008  # frozen: one process alone
 ) -> Totals:
     """Train `clip` in place, from its saved state where there is one.
@@ -73,6 +74,7 @@ def train(
         damage: Told of the damaged samples that any rank has met; None: nobody counts them.
         probes: Step -> what is asked after it, outside of the measured time, as `should_stop` is; of a
             training by one process.
+        on_saved: Told, on rank 0, of the step of each state that was saved.
         ranks: This process among those that train the run; rank 0 alone writes.
 
     Raises:
@@ -121,7 +123,7 @@ def train(
     saved_at = time.monotonic()
 
     while step < config.steps:
-        progress = step / config.steps
+        progress = config.progress(step)
         masking.active = text_masking.active = step < unmasked_from
         text_masking.begin_step(seed=seed, step=step, samples=batch.samples, progress=progress)
         texts = text_masking.shorten(batch.texts)
@@ -173,6 +175,7 @@ def train(
                 try:
                     check_weights(model, step)  # a state that cannot go on must not replace one that can
                     state.save(state_folder, trained, step=step, totals=totals, keep=config.keep_states)
+                    on_saved(step)
                 except Exception as raised:
                     error = raised
             ranks.agree(step, error=error)

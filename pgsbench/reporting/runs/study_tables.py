@@ -65,6 +65,8 @@ def plan_frame(rows: Sequence[tuple[RunSpec, Cost, str]], devices: Sequence[str]
         ]
     )
     frame.attrs["devices"] = list(devices)
+    whole = sum(spec.config.training.steps * spec.config.training.batch_size for spec, _, _ in rows)
+    frame.attrs["shared"] = whole - sum(cost.samples for _, cost, _ in rows)
     return frame
 
 
@@ -81,6 +83,11 @@ def plan_table(study: str, frame: pd.DataFrame) -> Table:
         f"{counted(len(devices), 'run')} at a time on {', '.join(dict.fromkeys(devices))}: estimated from a "
         "few steps just now, for free cores, without reading data and evaluation.",
     ]
+    if shared := frame.attrs["shared"]:
+        share = shared / (shared + missing["samples"].sum())
+        notes.append(
+            f"What begins at a step goes on from another length: {shared:,} samples less ({share:.0%})."
+        )
     if (frame["state"] == "to choose").any():
         notes.append("The sampler chooses as it goes: such runs stand at the middle of the space.")
     return Table(f"Plan of {study}", list(_PLAN.values()), rows, notes)
