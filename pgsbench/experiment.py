@@ -10,7 +10,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,16 +21,15 @@ from pgsbench.data import shards
 from pgsbench.data.damage import Damage
 from pgsbench.data.samples import Reader
 from pgsbench.data.transforms import normalise
-from pgsbench.devices import memory_told
 from pgsbench.disk.whole_files import atomic
 from pgsbench.errors import DataError, Interrupted, Pruned, RunError, RunHeldError
-from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import Suite, following, load_suite
 from pgsbench.evaluation.task_results import are_whole
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.configure import configure, configure_text
 from pgsbench.masking.coverage import overlap
+from pgsbench.meanwhile import Judge, Meanwhile, measure_together
 from pgsbench.models import checkpoint
 from pgsbench.models.checkpoint import load
 from pgsbench.models.clip import Clip
@@ -54,31 +53,13 @@ from pgsbench.training.trunk import Trunk
 OVERLAP_IMAGES, GALLERY_IMAGES = 64, 8
 
 
-class Prober(Protocol):
-    """Looks at a run while it is trained, and may end it: `pgsbench.execution.probes`.
-
-    Attributes:
-        is_pruned: Whether it has ended it.
-    """
-
-    is_pruned: bool
-
-    def is_over(self) -> bool:
-        """Whether it, or another process, has ended the run or its point."""
-        ...
-
-    def probes(self, run: RunDir, clip: Clip, device: torch.device) -> Mapping[int, Callable[[], bool]]:
-        """Return step -> what is asked after it: True ends the training."""
-        ...
-
-
 def run_once(
     spec: RunSpec,
     *,
     runs_root: Path,
     device: torch.device,
     should_stop: Callable[[], bool] = lambda: False,
-    prober: Prober | None = None,
+    judge: Judge | None = None,
     ranks: Ranks = Ranks(),  # noqa: B008  # frozen: one process alone
 ) -> RunDir:
     """Train and evaluate one run, or return it where that was done before.
@@ -88,12 +69,12 @@ def run_once(
         runs_root: The folder of all studies; a run of another study with the same id is reused.
         device: Where; of the type that the spec names.
         should_stop: Asked after every step, and while the model is evaluated.
-        prober: Looks at it meanwhile; with one process alone.
-        ranks: This process among those that train the run; rank 0 alone writes and evaluates.
+        judge: Looks at its scores meanwhile.
+        ranks: This process among those that train the run; rank 0 alone writes, and evaluations are shared.
 
     Raises:
         Interrupted: `should_stop` said so; the state is saved.
-        Pruned: `prober` said so; likewise.
+        Pruned: `judge` said so; likewise.
         RunHeldError: Another process works on it.
         UserError: Data, model, mask or run directory cannot be used, or are no longer those of the spec.
     """
@@ -101,10 +82,10 @@ def run_once(
         run = RunDir(Path(ranks.told(None)))
         if run.exists:
             with saying_why(run):
-                _train(run, spec, device=device, should_stop=should_stop, ranks=ranks)
+                _work(run, spec, device=device, should_stop=should_stop, ranks=ranks)
         return run
     with ranks.telling() as tell:
-        return _run_first(spec, runs_root, device, should_stop, prober, ranks, tell)
+        return _run_first(spec, runs_root, device, should_stop, judge, ranks, tell)
 
 
 def _run_first(
@@ -112,7 +93,7 @@ def _run_first(
     runs_root: Path,
     device: torch.device,
     should_stop: Callable[[], bool],
-    prober: Prober | None,
+    judge: Judge | None,
     ranks: Ranks,
     tell: Callable[[str], None],
 ) -> RunDir:
@@ -136,7 +117,7 @@ def _run_first(
         if is_complete(run, current_fingerprint(suite)):  # by the process that this one has waited for
             return run
         run.try_again()
-        if prober is not None and prober.is_over():
+        if judge is not None and judge.is_over():
             raise Pruned
         began, was_trained = time.perf_counter(), is_trained(run)
         is_whole = not was_trained and not any(run.state.glob("*"))
@@ -145,27 +126,61 @@ def _run_first(
             with saying_why(run):
                 if not was_trained:
                     trunk.begin()
-                    tell(str(run.path))
-                    _train(
-                        run,
-                        spec,
-                        device=device,
-                        should_stop=asked_to_stop,
-                        prober=prober,
-                        trunk=trunk,
-                        ranks=ranks,
-                    )
-                eval_seconds = _evaluate(run, suite, spec, device=device, should_stop=asked_to_stop)
+                tell(str(run.path))
+                eval_seconds = _work(
+                    run, spec, device=device, should_stop=asked_to_stop, judge=judge, trunk=trunk, ranks=ranks
+                )
                 if summary := run.summary:
                     seconds = time.perf_counter() - began if is_whole else None
                     run.write_summary(_with_times(summary, eval_seconds, seconds))
         except (Interrupted, RunHeldError):
-            if prober is not None and prober.is_pruned:
+            if judge is not None and judge.is_pruned:
                 raise Pruned from None
             raise
         state.discard(run.state)
         run.mark_done()
     return run
+
+
+def _work(
+    run: RunDir,
+    spec: RunSpec,
+    *,
+    device: torch.device,
+    should_stop: Callable[[], bool],
+    judge: Judge | None = None,
+    trunk: Trunk | None = None,
+    ranks: Ranks,
+) -> float:
+    """Train a run unless it is trained, evaluate it, and return how many seconds that took."""
+    suite = suite_of(spec)
+    if not is_trained(run):
+        _train(
+            run,
+            spec,
+            suite,
+            device=device,
+            should_stop=should_stop,
+            judge=judge,
+            trunk=trunk,
+            ranks=ranks,
+        )
+    started, steps = time.perf_counter(), spec.config.training.steps
+    with ranks.together(steps):
+        clip = load(run.checkpoint, device=device)
+    measure_together(
+        clip,
+        suite,
+        whole=suite,
+        out=run.path,
+        device=device,
+        batch_size=spec.evaluation.batch_size,
+        sha256=checkpoint.weights_hash(run.checkpoint),
+        should_stop=should_stop,
+        ranks=ranks,
+        step=steps,
+    )
+    return time.perf_counter() - started
 
 
 def suite_of(spec: RunSpec) -> Suite:
@@ -210,11 +225,12 @@ def _check_identity(spec: RunSpec) -> None:
 def _train(
     run: RunDir,
     spec: RunSpec,
+    suite: Suite,
     *,
     device: torch.device,
     should_stop: Callable[[], bool],
-    prober: Prober | None = None,
-    trunk: Trunk | None = None,
+    judge: Judge | None,
+    trunk: Trunk | None,
     ranks: Ranks,
 ) -> None:
     config = spec.config
@@ -241,6 +257,7 @@ def _train(
             is_first = False
         run.append_metrics(line)
 
+    meanwhile = Meanwhile(run, spec, suite, clip, device, pairs.order.num_samples, ranks, should_stop, judge)
     totals = train(
         clip,
         masking,
@@ -253,39 +270,19 @@ def _train(
         emit=emit,
         should_stop=should_stop,
         damage=damage,
-        probes=prober.probes(run, clip, device) if prober is not None else {},
+        meanwhile=meanwhile,
         on_saved=trunk.keep if trunk is not None else lambda _: None,
         ranks=ranks,
     )
-    if not ranks.is_first:
-        return
-    mask_overlap = _look_at_mask(run, clip, masking, reader, spec)
-    masking.detach()
-    summary = _summary(run, clip, totals, device, mask_overlap, damage)
-    run.write_summary(dataclasses.replace(summary, branch=trunk.branch if trunk is not None else None))
-    checkpoint.save(clip, run.checkpoint)  # last: from here on the run counts as trained
-
-
-def _evaluate(
-    run: RunDir, suite: Suite, spec: RunSpec, *, device: torch.device, should_stop: Callable[[], bool]
-) -> float:
-    """Evaluate the trained model, and return how many seconds that took."""
-    clip = load(run.checkpoint, device=device)
-    started = time.perf_counter()
-    size, way_out = spec.evaluation.batch_size, "choose a smaller evaluation.batch_size"
-    with memory_told(
-        lambda told: RunError("memory ran out", where="evaluation", value=told, way_out=way_out)
-    ):
-        evaluate(
-            clip,
-            suite,
-            out=run.path,
-            device=device,
-            batch_size=size,
-            checkpoint_sha256=checkpoint.weights_hash(run.checkpoint),
-            should_stop=should_stop,
-        )
-    return time.perf_counter() - started
+    with ranks.together(config.training.steps):
+        if ranks.is_first:
+            mask_overlap = _look_at_mask(run, clip, masking, reader, spec)
+            masking.detach()
+            summary = _summary(run, clip, totals, device, mask_overlap, damage)
+            run.write_summary(
+                dataclasses.replace(summary, branch=trunk.branch if trunk is not None else None)
+            )
+            checkpoint.save(clip, run.checkpoint)  # last: from here on the run counts as trained
 
 
 def _check_objects(strategy: Strategy, reader: Reader) -> None:

@@ -27,7 +27,7 @@ from pgsbench.config import sources
 from pgsbench.config.augmentation import AugmentConfig
 from pgsbench.config.search import SearchConfig
 from pgsbench.config.strict import MismatchError, Strict
-from pgsbench.config.training import MAX_BATCH, TrainingConfig
+from pgsbench.config.training import MAX_BATCH, Every, TrainingConfig
 
 #: Pattern of the names of studies and arms. They name folders; a space would end them in a label.
 NAME = "[A-Za-z0-9][A-Za-z0-9._-]*"
@@ -183,11 +183,28 @@ class BudgetConfig(Strict):
     amount: float = Field(gt=0, le=1e30, description="How much of it each arm may spend.")
 
 
+class DuringConfig(Strict):
+    """A part of the suite that a model is tested on while it is trained."""
+
+    tasks: list[str] = Field(min_length=1, description="Groups or tasks of the suite; few are quick.")
+    every: Every = Field(
+        0.25, description="How often: after a share of the training, `1000 steps` or `1 epoch`."
+    )
+
+
 class EvaluationConfig(Strict):
     """What the trained model is tested on."""
 
     suite: str = Field("scenes", description="A built-in suite or the path of a suite's YAML file.")
     batch_size: int = Field(256, ge=1, le=MAX_BATCH, description="Pictures or texts encoded at a time.")
+    during: DuringConfig | None = Field(
+        None, description="Scores while it is trained; they change no weight and are no training time."
+    )
+
+    @property
+    def at_end(self) -> tuple[str, int]:
+        """What decides the scores of the trained model."""
+        return self.suite, self.batch_size
 
 
 class TrainedConfig(Strict):
@@ -252,6 +269,13 @@ class StudyConfig(TrainedConfig):
         if len(set(seeds)) < len(seeds):
             raise ValueError("seeds must differ")
         return seeds
+
+    @model_validator(mode="after")
+    def _scores_to_look_at(self) -> StudyConfig:
+        if self.search is not None and self.search.pruner and self.evaluation.during is None:
+            rule = "a pruner needs scores to look at: `evaluation: {during: {tasks: [classification]}}`"
+            raise MismatchError(rule, "search", "evaluation")
+        return self
 
     @model_validator(mode="after")
     def _seconds_of_one_device(self) -> StudyConfig:

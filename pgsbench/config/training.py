@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from pgsbench.config.strict import MismatchError, Strict
 
@@ -13,6 +14,56 @@ from pgsbench.config.strict import MismatchError, Strict
 MAX_BATCH, MAX_RATE = 2**20, 100.0
 #: Pairs of a training, repeats counted.
 MAX_SAMPLES = 10**13
+
+
+def _checked_every(value: float | str) -> float | str:
+    is_right = 0 < value < 1 if isinstance(value, float) else re.fullmatch(r"[1-9]\d* (step|epoch)s?", value)
+    if not is_right:
+        raise ValueError("a share of the training such as 0.1, `1000 steps` or `1 epoch`")
+    return value
+
+
+#: How often something is done in a training: after a share of it, ``"1000 steps"`` or ``"1 epoch"``.
+Every = Annotated[float | str, AfterValidator(_checked_every)]
+
+
+def number_at(step: int, every: float | str, training: TrainingConfig, num_pairs: int) -> int:
+    """Return the how-manieth time of what is done every so often comes after a step; 0: none does.
+
+    After the last step nothing is done: then the training is over.
+
+    Args:
+        step: Steps done.
+        every: How often.
+        training: How it is trained.
+        num_pairs: Pairs of an epoch.
+    """
+    if isinstance(every, float):
+        size = every * training.steps
+    else:
+        count, unit = every.split()
+        size = int(count) * (1.0 if unit.startswith("step") else num_pairs / training.batch_size)
+    size = max(1.0, size)
+    number = round(step / size)
+    return number if number and step == round(number * size) < training.steps else 0
+
+
+class KeepConfig(Strict):
+    """Checkpoints that stay after the training, as open_clip loads them: ``RUN@0.5``, ``RUN@epoch-2``."""
+
+    every: Every | None = Field(
+        None, description="How often one is kept: after a share of the training, `1000 steps` or `1 epoch`."
+    )
+    last: int | None = Field(None, ge=1, le=10**6, description="Of these only so many stay, the last ones.")
+    best: str | None = Field(
+        None, description="And the best one so far in this task or group of evaluation.during: RUN@best."
+    )
+
+    @model_validator(mode="after")
+    def _keeps_something(self) -> KeepConfig:
+        if self.every is None and (self.best is None or self.last is not None):
+            raise MismatchError("say how often: `every: 0.1`, for example", "every", "last")
+        return self
 
 
 class UnmaskedTuning(Strict):
@@ -95,6 +146,7 @@ class TrainingConfig(Strict):
         description="Of a run on several devices, each keeps AdamW's moments of its share of the weights "
         "alone (ZeRO, stage 1). Does not change results.",
     )
+    keep: KeepConfig | None = Field(None, description="Does not change results.")
     keep_states: int = Field(1, ge=1, le=1000, description="How many saved states of a run are kept.")
 
     @model_validator(mode="after")

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import optuna
 from optuna.trial import TrialState, create_trial
 
-from pgsbench.execution.probed import Probed
+from pgsbench.execution.probes import Probed
 
 #: Points that are complete before the median ends any.
 STARTUP = 4

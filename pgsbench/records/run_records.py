@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from statistics import fmean
 
 
 def _now() -> str:
@@ -82,6 +83,42 @@ class Environment:
     git: str = ""
     platform: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Scores of a model that was still trained: a line of ``curve.jsonl``.
+
+    Attributes:
+        number: The how-manieth measurement of the training it is, from 1.
+        step: Steps done.
+        samples: Pairs seen.
+        seconds: Wall time of these steps.
+        cpu_seconds: Processor time.
+        flops: Operations; 0 where they cannot be told.
+        tasks: What was asked for (`evaluation.during`).
+        folder: Where the evaluation lies in the run directory.
+        fingerprint: Of the suite's part that was measured.
+        scores: Task -> its score, a share in [0, 1].
+        groups: Group -> the mean of its tasks.
+    """
+
+    number: int
+    step: int
+    samples: int
+    seconds: float
+    cpu_seconds: float
+    flops: int
+    tasks: tuple[str, ...]
+    folder: str
+    fingerprint: str
+    scores: dict[str, float]
+    groups: dict[str, float]
+
+    @property
+    def mean(self) -> float:
+        """The mean of the groups."""
+        return fmean(self.groups.values())
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ _COSMETIC = {
     "log_every_steps",
     "checkpoint_every_steps",
     "checkpoint_every_minutes",
+    "keep",
     "keep_states",
     "branch_steps",
     "micro_batch_size",  # but for rounding

@@ -10,7 +10,7 @@ from typing import Any
 from pgsbench.config.read import is_set, merge, normalise, set_path
 from pgsbench.config.schema import SHORT_FORMS, RunConfig, StudyConfig
 from pgsbench.config.training import TrainingConfig
-from pgsbench.errors import ConfigError, UserError
+from pgsbench.errors import ConfigError, UserError, nearest
 
 #: Paths whose value decides which other fields there are.
 _NAMES = ("strategy.name", "text.strategy")
@@ -84,6 +84,17 @@ class Draft:
             for place, given in ((f"arms.{self.arm}", self.overrides), ("search.space", self.params))
             if "seed" in given
         ]
+
+    def keep_problems(self, run: RunConfig) -> Iterator[UserError]:
+        """Yield what is wrong with the checkpoints that a run keeps."""
+        keep, during = run.training.keep, self.study.evaluation.during
+        if keep is not None and keep.best is not None and keep.best not in (during.tasks if during else ()):
+            yield ConfigError(
+                "the best checkpoint is that of a task or group that evaluation.during names",
+                where=self.where_in("training", "training.keep.best"),
+                value=keep.best,
+                way_out=nearest(keep.best, during.tasks) if during else "set evaluation.during",
+            )
 
     def length_problems(self, run: RunConfig) -> Iterator[UserError]:
         """Yield what is wrong with the number of pairs of a run, and with its warm-up.

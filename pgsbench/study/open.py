@@ -117,11 +117,12 @@ def _arm_problems(study: StudyFile) -> Iterator[UserError]:
 
 
 def _suite_problems(study: StudyFile) -> Iterator[UserError]:
-    search = study.config.search
+    search, during = study.config.search, study.config.evaluation.during
     checks: list[Callable[[Suite], object]] = []
     if search is not None:
         checks.append(Objective(search.metrics[0]).check)
-        checks += [partial(part_named, names=search.probe.tasks)] if search.probe else []
+    if during is not None:
+        checks.append(partial(part_named, names=during.tasks))
     problems: list[UserError] = []
     try:
         suite = load_suite(study.config.evaluation.suite)
@@ -133,5 +134,5 @@ def _suite_problems(study: StudyFile) -> Iterator[UserError]:
         except UserError as error:
             problems += error.problems
     for problem in problems:
-        is_ours = problem.where in ("evaluation.suite", "search.metric", "search.probe.tasks")
+        is_ours = problem.where in ("evaluation.suite", "search.metric", "evaluation.during.tasks")
         yield problem.moved(study.place) if is_ours else problem

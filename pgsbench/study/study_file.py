@@ -105,7 +105,7 @@ class StudyFile:
         if run is None:
             return None, problems
         problems += _data_problems(run.data, partial(draft.where_in, "data"))
-        problems += draft.length_problems(run)
+        problems += [*draft.length_problems(run), *draft.keep_problems(run)]
         if not checked.is_left_out("model"):
             try:
                 check_name(run.model.name)

@@ -29,6 +29,9 @@ from pgsbench.records.run_spec import RunSpec
 from pgsbench.training import state
 from pgsbench.training.meter import Totals
 
+#: What a run has written until a state, and a branch takes over.
+_WRITTEN = (files.METRICS, files.CURVE, files.DAMAGE)
+
 
 @dataclass(frozen=True)
 class Trunk:
@@ -66,7 +69,7 @@ class Trunk:
                 found = self.folder / state.folder_name(step)
                 if not _is_whole(found):
                     continue
-                for name in (files.METRICS, files.DAMAGE):
+                for name in _WRITTEN:
                     (self.run / name).unlink(missing_ok=True)
                     if (found / name).is_file():
                         shutil.copyfile(found / name, self.run / name)
@@ -96,7 +99,7 @@ class Trunk:
             self.name, step, totals.samples, totals.train_seconds, totals.cpu_seconds, totals.flops
         )
         write_record(scratch / files.BRANCH, branch)
-        for name in (files.METRICS, files.DAMAGE):
+        for name in _WRITTEN:
             if (self.run / name).is_file():
                 shutil.copyfile(self.run / name, scratch / name)
 
