@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ import numpy as np
 import pytest
 import torch
 from tinyworld import TinyWorld
+from typer.testing import CliRunner
 
 from pgsbench import meanwhile
+from pgsbench.checkpoints import evaluate_checkpoint
+from pgsbench.cli.app import app
 from pgsbench.config.training import TrainingConfig, number_at
 from pgsbench.errors import Interrupted, RunError
 from pgsbench.evaluation.evaluate import evaluate
@@ -19,11 +23,15 @@ from pgsbench.evaluation.suite import load_suite
 from pgsbench.execution.run import Stop
 from pgsbench.execution.run import run as work_on
 from pgsbench.experiment import run_once, suite_of
+from pgsbench.hashing import file_hash
 from pgsbench.models.checkpoint import load, weights_hash
+from pgsbench.models.start import build_for
 from pgsbench.records.kept import kept_folder
 from pgsbench.records.run_spec import RunSpec
+from pgsbench.reporting.runs.run import Run, weights_of
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
+from pgsbench.tracking.mlflow_text import score_points
 from pgsbench.tracking.rundir import RunDir, find_runs
 from pgsbench.training.ranks import Ranks
 
@@ -72,6 +80,63 @@ def test_scores_and_checkpoints_meanwhile_change_nothing(tiny: TinyWorld, tmp_pa
     assert best.groups["retrieval"].value == max(one.groups["retrieval"] for one in curve)
     with pytest.raises(RunError, match="one of step-4, step-6, step-8, best"):
         kept_folder(run.path, "epoch-2")
+
+
+@pytest.fixture(scope="module")
+def kept_run(tiny: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Run(trained(spec_of(tiny, DURING, KEEP), tmp_path_factory.mktemp("kept") / "runs"))
+
+
+def test_a_kept_checkpoint_is_evaluated_exported_and_gone_on_from(
+    kept_run: Run, tiny: TinyWorld, tmp_path: Path
+) -> None:
+    output = kept_run.path.parents[2]
+    kept = kept_folder(kept_run.path, "step-6")
+    found = evaluate_checkpoint(
+        f"{kept_run.path}@0.6", suite_of(kept_run.spec), to=tmp_path / "s", cache=False
+    )
+    assert found.scores.checkpoint_sha256 == weights_hash(kept)
+    typer = CliRunner()
+    exported = [
+        "runs",
+        "export",
+        f"{kept_run.spec.id[:6]}@0.6",
+        str(tmp_path / "out"),
+        "--output",
+        str(output),
+    ]
+    assert typer.invoke(app, exported).exit_code == 0
+    assert weights_hash(tmp_path / "out") == weights_hash(kept)
+    assert json.loads((tmp_path / "out/run.json").read_text())["scores"] == []
+    assert weights_of(f"{kept_run.spec.id[:6]}@step-6", output) == kept
+    tuned = spec_of(tiny, f"model.pretrained={kept_run.path}@0.6", "training.unmasked_tuning.share=0.5")
+    assert tuned.pretrained == file_hash(kept / "open_clip_model.safetensors")
+    begins = build_for(tuned.config, seed=0).model.state_dict()
+    assert all(torch.equal(value, begins[key]) for key, value in load(kept).model.state_dict().items())
+    with pytest.raises(RunError, match="has kept no such checkpoint"):
+        spec_of(tiny, f"model.pretrained={kept_run.path}@0.9")
+
+
+def test_train_begins_from_a_run(kept_run: Run, tiny: TinyWorld) -> None:
+    output = kept_run.path.parents[2]
+    command = ["train", str(tiny.study), "--from", f"{kept_run.spec.id}@best", "--dry-run", "--write"]
+    changed = ["--set", "search=null", "--arm", "none", "--output", str(output)]
+    said = CliRunner().invoke(app, [*command, *changed])
+    assert said.exit_code == 0, said.output
+    laid = RunDir(Path(said.output.split()[-1])).spec
+    best = kept_folder(kept_run.path, "best")
+    assert laid.pretrained == file_hash(best / "open_clip_model.safetensors")
+
+
+def test_curves_of_scores_are_frames_and_points(kept_run: Run) -> None:
+    frame = kept_run.score_curve
+    assert list(frame["step"]) == [3, 3, 6, 6, 9, 9]
+    assert list(frame["task"].unique()) == TASKS
+    measured = kept_run.directory.curve()[1]
+    assert list(frame[frame["step"] == 6]["score"]) == list(measured.scores.values())
+    points = {(name, step): value for name, value, _, step in score_points(kept_run.directory)}
+    assert points["during/tiny/colour", 6] == pytest.approx(100 * measured.scores["tiny/colour"])
+    assert points["during/retrieval", 9] == points["during/tiny/retrieval", 9]
 
 
 def test_what_is_stopped_while_it_is_measured_is_measured_later(tiny: TinyWorld, tmp_path: Path) -> None:

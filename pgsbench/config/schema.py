@@ -131,8 +131,8 @@ class ModelConfig(Strict):
     )
     pretrained: str | None = Field(
         None,
-        description="Weights to begin with: a tag that open_clip knows for this model, a file, or a run "
-        "directory. null: untrained.",
+        description="Weights to begin with: a tag that open_clip knows for this model, a file, a run "
+        "directory, or a checkpoint that a run has kept, as runs/STUDY/RUN@0.5. null: untrained.",
     )
     locked: Literal["image", "text"] | None = Field(None, description="A tower that is not trained.")
     image_size: int | None = Field(

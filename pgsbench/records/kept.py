@@ -80,6 +80,16 @@ def parted(name: str) -> tuple[str, str]:
     return (run, which) if is_one else (name, "")
 
 
+def resolved(name: str) -> str:
+    """Return the folder that ``RUN_DIRECTORY@CHECKPOINT`` names; what is no such name as it is.
+
+    Raises:
+        RunError: The run has kept no such checkpoint.
+    """
+    run, which = parted(name)
+    return str(kept_folder(Path(run), which)) if which and (Path(run) / files.SPEC).is_file() else name
+
+
 def _names(kept: Kept) -> set[str]:
     share, epochs = f"{kept.share:.3f}".rstrip("0"), round(kept.epochs)
     names = {f"step-{kept.step}", share, share.removeprefix("0")}

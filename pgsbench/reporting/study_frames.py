@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -53,6 +53,10 @@ class Gallery(NamedTuple):
     grid: tuple[int, int]
     seen: NDArray[np.uint8] | None = None
     tokens: float = 0.0
+
+
+#: Of the scores of runs while they were trained.
+CURVE_COLUMNS = ("step", "samples", "seconds", "cpu_seconds", "flops", "task", "score")
 
 
 @dataclass(frozen=True)
@@ -181,6 +185,16 @@ class StudyFrames:
         ]
         return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["label", "step"])
 
+    @cached_property
+    def score_curves(self) -> pd.DataFrame:
+        """The scores of all runs while they were trained: arm, label, seed and `CURVE_COLUMNS`."""
+        rows = [
+            {"arm": run.arm, "label": run.label, "seed": run.seed, **row}
+            for run in self.runs
+            for row in curve_rows(RunDir(run.path))
+        ]
+        return pd.DataFrame(rows, columns=["arm", "label", "seed", *CURVE_COLUMNS])
+
     @property
     def groups(self) -> dict[str, dict[str, str]]:
         """The study's tasks: group -> task -> its primary metric, over all runs."""
@@ -304,3 +318,12 @@ def _read_values(path: Path, key: str) -> TaskValues:
     except UNREADABLE as error:
         rule, way_out = f"per-item values cannot be read ({error})", "repeat the study's command"
         raise RunError(rule, where=str(path), way_out=way_out) from error
+
+
+def curve_rows(run: RunDir) -> list[dict[str, Any]]:
+    """Return the scores of a run while it was trained, a row for each step and task: `CURVE_COLUMNS`."""
+    return [
+        {**{name: getattr(one, name) for name in CURVE_COLUMNS[:5]}, "task": task, "score": score}
+        for one in run.curve()
+        for task, score in one.scores.items()
+    ]

@@ -74,6 +74,11 @@ class StudyResults:
         return self.statistics.study.curves
 
     @property
+    def score_curves(self) -> pd.DataFrame:
+        """Scores while runs were trained: arm, label, seed, step, samples, seconds, flops, task, score."""
+        return self.statistics.study.score_curves
+
+    @property
     def verdict(self) -> str:
         """What the numbers say and what they do not say, in sentences."""
         found = self.statistics
