@@ -168,8 +168,8 @@ class Summary:
         peak_memory_bytes: Most memory of the GPU in the training; None on a CPU, where only the whole
             process could be measured.
         eval_seconds: Wall time of the evaluation; None before it.
-        overhead_seconds: Wall time of the run beside steps and evaluation: model, data, saving, probes; None
-            where several processes worked on it, one after another.
+        overhead_seconds: Wall time of the run beside steps and evaluation: model, data, saving, scores on the
+            way; None where several processes worked on it, one after another.
         mask_ratio_over_training: Share of the patches without influence, of all in the pictures of the whole
             training, its unmasked phase included; None: written before it was counted.
         tokens_kept_over_training: `visual_tokens` of a picture: mean over the whole training; likewise.

@@ -77,7 +77,7 @@ def test_the_paired_test_ends_what_is_surely_worse_on_the_same_items() -> None:
         rivals = [Probed("x", [0.5], score, lambda _: theirs), Probed("y", [0.9], 0.8, lambda _: {})]
         return why_pruned("wilcoxon", Probed("ours", [0.4], None, lambda _: ours), rivals)
 
-    assert said(worse, best) == "its probe gives 40.0, worse on its test items than the best so far, x"
+    assert said(worse, best) == "it scores 40.0, worse on its test items than the best so far, x"
     assert not said(best, worse)
     assert not said(best, best)
     assert not said(alike | {"only here": 0.0}, alike)
@@ -115,7 +115,7 @@ def test_a_run_is_judged_by_what_lies_in_the_directories_of_its_seed(
     write_scores(runs[0], 1, right=18)
     finish(folder, specs[0], 0.9)
     bad = write_scores(runs[2], 1, right=5)
-    assert "its probe gives 25.0, " in ours._why(runs[2], bad)
+    assert "it scores 25.0, " in ours._why(runs[2], bad)
     alone = write_scores(runs[3], 1, right=5)
     assert not other_seed._why(runs[3], alone)
     assert ours.ends(runs[2], bad)

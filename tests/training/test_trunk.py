@@ -21,6 +21,7 @@ from pgsbench.execution.run import run as work_on
 from pgsbench.experiment import run_once
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
+from pgsbench.reporting.runs.run import Run, run_tables
 from pgsbench.session.scaling import dry_run
 from pgsbench.session.study import open_study
 from pgsbench.study.budget import PairSeconds
@@ -96,6 +97,9 @@ def test_what_begins_from_another_length_equals_the_whole_training(
     assert 0 < found.summary.own_seconds < found.summary.train_seconds
     assert 0 < branch.flops < (found.summary.flops or 0)
     assert alone.summary.branch is None
+    cost = {row[0]: row[1] for row in run_tables(Run(found))[2].cells()}
+    assert cost["branch.run"] == before.folder
+    assert float(cost["own_seconds"]) < float(cost["train_seconds"])
 
 
 @pytest.mark.slow

@@ -133,7 +133,7 @@ def run_tables(run: Run) -> list[Table]:
     if run.environment:
         tables.append(_pairs("Environment", flatten(vars(run.environment))))
     if run.summary:
-        costs = flatten(vars(run.summary)).items()
+        costs = flatten({**asdict(run.summary), "own_seconds": run.summary.own_seconds}).items()
         header = ["what", ("value", Format(_measured))]
         tables.append(Table("Cost", header, [[*pair] for pair in costs if pair[1] not in (None, "")]))
     if scores := run.directory.scores:
