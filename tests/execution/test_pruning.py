@@ -14,12 +14,15 @@ from made_up import MadeUpEngine, finish
 from test_search import Bench, fields
 from tinyworld import TinyWorld
 
-from pgsbench.errors import Pruned, UserError
+from pgsbench.errors import Interrupted, Pruned, UserError
 from pgsbench.evaluation.identity import current_fingerprint
+from pgsbench.evaluation.suite import part_named
 from pgsbench.execution import search as search_module
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.probes import Probed, PrunerJudge, judge_of
 from pgsbench.execution.pruners import why_pruned
+from pgsbench.execution.run import Stop
+from pgsbench.execution.run import run as work_on
 from pgsbench.experiment import is_complete, run_once, suite_of
 from pgsbench.records import files
 from pgsbench.records.run_records import Measured, PrunedMark
@@ -174,6 +177,23 @@ def test_a_pruned_training_goes_on_without_its_pruner_as_if_nothing_had_been(
     ]
     assert weights[0].read_bytes() == weights[1].read_bytes()
     assert [one.state for one in statuses(tmp_path / "here/tiny")] == ["done"]
+
+
+@pytest.mark.slow
+def test_two_processes_of_a_run_are_pruned_together(tiny: TinyWorld, tmp_path: Path) -> None:
+    study = open_study_file(tiny.study, overrides=["arms={}", *searching("halving"), "devices_per_run=2"])
+    folder = StudyFolder.open(Planner(study), tmp_path)
+    rival, ours = (folder.planner.specs(["pgs"], {"strategy.mask_ratio": r})[0] for r in (0.25, 0.5))
+    folder.add([rival, ours])
+    named = part_named(suite_of(ours), ["tiny/colour"])
+    write_scores(RunDir.create(tmp_path, rival), 1, right=20, fingerprint=current_fingerprint(named))
+    with pytest.raises(Interrupted):
+        work_on(ours, tmp_path, devices=["cpu", "cpu"], threads=1, stop=Stop())
+    run = folder.directory(ours)
+    assert run.pruned is not None
+    assert run.pruned.step == 2
+    assert "not in the better half" in run.pruned.why
+    assert [path.name for path in run.state.iterdir()] == ["step-00000002"]
 
 
 # --------------------------------------------------------------------------------------------- the search

@@ -102,6 +102,29 @@ def test_what_begins_from_another_length_equals_the_whole_training(
     assert float(cost["own_seconds"]) < float(cost["train_seconds"])
 
 
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing is saved."""
+
+
+@pytest.mark.parametrize("after", [3, 12])
+def test_a_branch_that_is_killed_goes_on(tiny: TinyWorld, tmp_path: Path, after: int) -> None:
+    spec, steps = spec_of(tiny, LONG, "training.checkpoint_every_steps=5"), list[int]()
+    trained(spec_of(tiny, SHORT), tmp_path / "shared")
+
+    def should_stop() -> bool:
+        steps.append(0)
+        if len(steps) == after:
+            raise Killed
+        return False
+
+    with pytest.raises(Killed):
+        run_once(spec, runs_root=tmp_path / "shared", device=CPU, should_stop=should_stop)
+    found, alone = (trained(spec, tmp_path / root) for root in ("shared", "alone"))
+    assert Result.of(found) == Result.of(alone)
+    assert found.summary is not None
+    assert found.summary.branch is not None
+
+
 @pytest.mark.slow
 def test_two_processes_branch_like_one(tiny: TinyWorld, tmp_path: Path) -> None:
     def on_two(samples: int, root: Path) -> RunDir:
