@@ -130,7 +130,10 @@ def test_train_begins_from_a_run(kept_run: Run, tiny: TinyWorld) -> None:
 
 def test_curves_of_scores_are_frames_and_points(kept_run: Run) -> None:
     frame = kept_run.score_curve
-    assert list(frame["step"]) == [3, 3, 6, 6, 9, 9]
+    assert list(frame["step"]) == [3, 3, 6, 6, 9, 9, 10, 10]
+    assert kept_run.directory.scores is not None
+    last = [score.value for score in kept_run.directory.scores.primary().values()]
+    assert list(frame[frame["step"] == 10]["score"]) == last
     assert list(frame["task"].unique()) == TASKS
     measured = kept_run.directory.curve()[1]
     assert list(frame[frame["step"] == 6]["score"]) == list(measured.scores.values())

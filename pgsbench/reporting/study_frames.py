@@ -321,9 +321,20 @@ def _read_values(path: Path, key: str) -> TaskValues:
 
 
 def curve_rows(run: RunDir) -> list[dict[str, Any]]:
-    """Return the scores of a run while it was trained, a row for each step and task: `CURVE_COLUMNS`."""
-    return [
+    """Return the scores of a run while it was trained, a row for each step and task: `CURVE_COLUMNS`.
+
+    What was asked for on the way is also told of the end, where it was measured there.
+    """
+    rows = [
         {**{name: getattr(one, name) for name in CURVE_COLUMNS[:5]}, "task": task, "score": score}
         for one in run.curve()
         for task, score in one.scores.items()
     ]
+    summary, scores = run.summary, run.scores
+    tasks = dict.fromkeys(row["task"] for row in rows)
+    if tasks and summary is not None and scores is not None:
+        costs = (summary.steps, summary.samples, summary.train_seconds, summary.train_cpu_seconds)
+        at_end = dict(zip(CURVE_COLUMNS, (*costs, summary.flops or 0), strict=False))
+        found = scores.primary()
+        rows += [{**at_end, "task": task, "score": found[task].value} for task in tasks if task in found]
+    return rows
