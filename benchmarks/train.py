@@ -23,7 +23,8 @@ import typer
 from benchmarks.script import show, start
 from benchmarks.step_phases import PHASES, StepPhases, count_as_mask
 from benchmarks.timing import peak_bytes
-from pgsbench.config.schema import StrategyConfig, TrainingConfig, UnmaskedTuning
+from pgsbench.config.schema import StrategyConfig
+from pgsbench.config.training import TrainingConfig, UnmaskedTuning
 from pgsbench.data.samples import MadeUp
 from pgsbench.data.transforms import normalise
 from pgsbench.devices import devices_named, use

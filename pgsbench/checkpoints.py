@@ -27,6 +27,7 @@ from pgsbench.models.checkpoint import clip_of
 from pgsbench.models.clip import Clip
 from pgsbench.models.source import Opened, open_model, state_hash
 from pgsbench.records import files
+from pgsbench.records.kept import resolved
 from pgsbench.records.scores import Scores
 from pgsbench.tracking import mlflow_artifacts
 from pgsbench.tracking.rundir import RunDir
@@ -74,7 +75,8 @@ def evaluate_checkpoint(
     """Measure a checkpoint on a suite; what was measured before is not measured again.
 
     Args:
-        source: A run or its directory, a folder in open_clip's local-dir layout, a file of weights,
+        source: A run or its directory, a checkpoint that it has kept (``DIRECTORY@0.5``, ``@best``), a
+            folder in open_clip's local-dir layout, a file of weights,
             ``NAME:TAG``, ``hf-hub:OWNER/NAME``, an MLflow URI, or a model that is open already: open_clip's,
             alone or as ``(model, transform, tokenizer)``.
         suite: A suite, the name of one that ships, its file, or ``clip_benchmark:NAME``. A run is tested on
@@ -100,7 +102,7 @@ def evaluate_checkpoint(
         ready = Opened(source, state_hash(source.model))
         name, on = f"model-{ready.sha256[:12]}", str(next(source.model.parameters()).device)
     else:
-        ready, name, on = None, os.fspath(source), devices_named(device)[0]
+        ready, name, on = None, str(resolved(os.fspath(source))), devices_named(device)[0]
     wanted = _wanted(suite, part, limit, "" if ready else _trained_on(Path(name)))
     target = (to or scores_folder(name, wanted.whole.name)).resolve() / wanted.folder
     if reason := unwritable(target):
@@ -226,8 +228,9 @@ class _Wanted(NamedTuple):
 
 
 def _trained_on(source: Path) -> str:
-    """Return what a run directory was trained on; empty for any other checkpoint."""
-    return RunDir(source).spec.config.data.source if (source / files.SPEC).is_file() else ""
+    """Return what a run was trained on that a checkpoint is of, the last or a kept one; empty: of none."""
+    runs = [one for one in (source, *source.absolute().parents[1:2]) if (one / files.SPEC).is_file()]
+    return RunDir(runs[0]).spec.config.data.source if runs else ""
 
 
 def _wanted(suite: Suite | str | Path, part: str | None, limit: int | None, trained_on: str) -> _Wanted:

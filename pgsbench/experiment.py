@@ -7,35 +7,29 @@ state is.
 from __future__ import annotations
 
 import dataclasses
-import platform
-import subprocess
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pgsbench import __version__
 from pgsbench.data import shards
 from pgsbench.data.damage import Damage
 from pgsbench.data.samples import Reader
 from pgsbench.data.transforms import normalise
-from pgsbench.devices import memory_told
 from pgsbench.disk.whole_files import atomic
 from pgsbench.errors import DataError, Interrupted, Pruned, RunError, RunHeldError
-from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import Suite, halved, load_suite
 from pgsbench.evaluation.task_results import is_measured
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.configure import configure, configure_text
 from pgsbench.masking.coverage import overlap
+from pgsbench.meanwhile import Judge, Meanwhile, measure_together
 from pgsbench.models import checkpoint
 from pgsbench.models.checkpoint import load
 from pgsbench.models.clip import Clip
@@ -43,38 +37,20 @@ from pgsbench.models.masked_tower import Masking, attach
 from pgsbench.models.start import build_for
 from pgsbench.models.text_masking import TextMasking, word_counts
 from pgsbench.records import files
-from pgsbench.records.run_records import Environment, Summary
+from pgsbench.records.run_records import Summary
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.study.plan import as_now
+from pgsbench.tracking.environment import environment_of
 from pgsbench.tracking.rundir import RunDir, find_or_make
 from pgsbench.tracking.states import saying_why
 from pgsbench.training import state
 from pgsbench.training.loop import train
 from pgsbench.training.meter import Totals, peak_memory_bytes
 from pgsbench.training.ranks import Ranks
+from pgsbench.training.trunk import Trunk
 
 #: Training pictures that are masked once more after training, and how many of them a figure may show.
 OVERLAP_IMAGES, GALLERY_IMAGES = 64, 8
-
-_PACKAGES = ("torch", "open_clip_torch", "clip_benchmark", "numpy", "pillow")
-
-
-class Prober(Protocol):
-    """Looks at a run while it is trained, and may end it: `pgsbench.execution.probes`.
-
-    Attributes:
-        is_pruned: Whether it has ended it.
-    """
-
-    is_pruned: bool
-
-    def is_over(self) -> bool:
-        """Whether it, or another process, has ended the run or its point."""
-        ...
-
-    def probes(self, run: RunDir, clip: Clip, device: torch.device) -> Mapping[int, Callable[[], bool]]:
-        """Return step -> what is asked after it: True ends the training."""
-        ...
 
 
 def run_once(
@@ -83,7 +59,7 @@ def run_once(
     runs_root: Path,
     device: torch.device,
     should_stop: Callable[[], bool] = lambda: False,
-    prober: Prober | None = None,
+    judge: Judge | None = None,
     ranks: Ranks = Ranks(),  # noqa: B008  # frozen: one process alone
 ) -> RunDir:
     """Train and evaluate one run, or return it where that was done before.
@@ -93,12 +69,12 @@ def run_once(
         runs_root: The folder of all studies; a run of another study with the same id is reused.
         device: Where; of the type that the spec names.
         should_stop: Asked after every step, and while the model is evaluated.
-        prober: Looks at it meanwhile; with one process alone.
-        ranks: This process among those that train the run; rank 0 alone writes and evaluates.
+        judge: Looks at its scores meanwhile.
+        ranks: This process among those that train the run; rank 0 alone writes, and evaluations are shared.
 
     Raises:
         Interrupted: `should_stop` said so; the state is saved.
-        Pruned: `prober` said so; likewise.
+        Pruned: `judge` said so; likewise.
         RunHeldError: Another process works on it.
         UserError: Data, model, mask or run directory cannot be used, or are no longer those of the spec.
     """
@@ -106,10 +82,10 @@ def run_once(
         run = RunDir(Path(ranks.told(None)))
         if run.exists:
             with saying_why(run):
-                _train(run, spec, device=device, should_stop=should_stop, ranks=ranks)
+                _work(run, spec, device=device, should_stop=should_stop, ranks=ranks)
         return run
     with ranks.telling() as tell:
-        return _run_first(spec, runs_root, device, should_stop, prober, ranks, tell)
+        return _run_first(spec, runs_root, device, should_stop, judge, ranks, tell)
 
 
 def _run_first(
@@ -117,7 +93,7 @@ def _run_first(
     runs_root: Path,
     device: torch.device,
     should_stop: Callable[[], bool],
-    prober: Prober | None,
+    judge: Judge | None,
     ranks: Ranks,
     tell: Callable[[str], None],
 ) -> RunDir:
@@ -141,26 +117,70 @@ def _run_first(
         if is_complete(run, current_fingerprint(suite)):  # by the process that this one has waited for
             return run
         run.try_again()
-        if prober is not None and prober.is_over():
+        if judge is not None and judge.is_over():
             raise Pruned
         began, was_trained = time.perf_counter(), is_trained(run)
         is_whole = not was_trained and not any(run.state.glob("*"))
+        trunk = Trunk.of(spec, run.path, runs_root, world_size=ranks.world_size)
         try:
             with saying_why(run):
                 if not was_trained:
-                    tell(str(run.path))
-                    _train(run, spec, device=device, should_stop=asked_to_stop, prober=prober, ranks=ranks)
-                eval_seconds = _evaluate(run, suite, spec, device=device, should_stop=asked_to_stop)
+                    trunk.begin()
+                tell(str(run.path))
+                eval_seconds = _work(
+                    run, spec, device=device, should_stop=asked_to_stop, judge=judge, trunk=trunk, ranks=ranks
+                )
                 if summary := run.summary:
                     seconds = time.perf_counter() - began if is_whole else None
                     run.write_summary(_with_times(summary, eval_seconds, seconds))
         except (Interrupted, RunHeldError):
-            if prober is not None and prober.is_pruned:
+            if judge is not None and judge.is_pruned:
                 raise Pruned from None
             raise
         state.discard(run.state)
         run.mark_done()
     return run
+
+
+def _work(
+    run: RunDir,
+    spec: RunSpec,
+    *,
+    device: torch.device,
+    should_stop: Callable[[], bool],
+    judge: Judge | None = None,
+    trunk: Trunk | None = None,
+    ranks: Ranks,
+) -> float:
+    """Train a run unless it is trained, evaluate it, and return how many seconds that took."""
+    suite = suite_of(spec)
+    if not is_trained(run):
+        _train(
+            run,
+            spec,
+            suite,
+            device=device,
+            should_stop=should_stop,
+            judge=judge,
+            trunk=trunk,
+            ranks=ranks,
+        )
+    started, steps = time.perf_counter(), spec.config.training.steps
+    with ranks.together(steps):
+        clip = load(run.checkpoint, device=device)
+    measure_together(
+        clip,
+        suite,
+        whole=suite,
+        out=run.path,
+        device=device,
+        batch_size=spec.evaluation.batch_size,
+        sha256=checkpoint.weights_hash(run.checkpoint),
+        should_stop=should_stop,
+        ranks=ranks,
+        step=steps,
+    )
+    return time.perf_counter() - started
 
 
 def suite_of(spec: RunSpec) -> Suite:
@@ -202,15 +222,17 @@ def _check_identity(spec: RunSpec) -> None:
 def _train(
     run: RunDir,
     spec: RunSpec,
+    suite: Suite,
     *,
     device: torch.device,
     should_stop: Callable[[], bool],
-    prober: Prober | None = None,
+    judge: Judge | None,
+    trunk: Trunk | None,
     ranks: Ranks,
 ) -> None:
     config = spec.config
     if ranks.is_first:
-        run.write_environment(_environment(device))
+        run.write_environment(environment_of(device))
     with ranks.together():
         clip = build_for(config, seed=config.seed, device=device)
         strategy = configure(config.strategy.name, config.strategy.fields)  # at once: its file may be edited
@@ -232,6 +254,7 @@ def _train(
             is_first = False
         run.append_metrics(line)
 
+    meanwhile = Meanwhile(run, spec, suite, clip, device, pairs.order.num_samples, ranks, should_stop, judge)
     totals = train(
         clip,
         masking,
@@ -244,37 +267,19 @@ def _train(
         emit=emit,
         should_stop=should_stop,
         damage=damage,
-        probes=prober.probes(run, clip, device) if prober is not None else {},
+        meanwhile=meanwhile,
+        on_saved=trunk.keep if trunk is not None else lambda _: None,
         ranks=ranks,
     )
-    if not ranks.is_first:
-        return
-    mask_overlap = _look_at_mask(run, clip, masking, reader, spec)
-    masking.detach()
-    run.write_summary(_summary(run, clip, totals, device, mask_overlap, damage))
-    checkpoint.save(clip, run.checkpoint)  # last: from here on the run counts as trained
-
-
-def _evaluate(
-    run: RunDir, suite: Suite, spec: RunSpec, *, device: torch.device, should_stop: Callable[[], bool]
-) -> float:
-    """Evaluate the trained model, and return how many seconds that took."""
-    clip = load(run.checkpoint, device=device)
-    started = time.perf_counter()
-    size, way_out = spec.evaluation.batch_size, "choose a smaller evaluation.batch_size"
-    with memory_told(
-        lambda told: RunError("memory ran out", where="evaluation", value=told, way_out=way_out)
-    ):
-        evaluate(
-            clip,
-            suite,
-            out=run.path,
-            device=device,
-            batch_size=size,
-            checkpoint_sha256=checkpoint.weights_hash(run.checkpoint),
-            should_stop=should_stop,
-        )
-    return time.perf_counter() - started
+    with ranks.together(config.training.steps):
+        if ranks.is_first:
+            mask_overlap = _look_at_mask(run, clip, masking, reader, spec)
+            masking.detach()
+            summary = _summary(run, clip, totals, device, mask_overlap, damage)
+            run.write_summary(
+                dataclasses.replace(summary, branch=trunk.branch if trunk is not None else None)
+            )
+            checkpoint.save(clip, run.checkpoint)  # last: from here on the run counts as trained
 
 
 def _check_objects(strategy: Strategy, reader: Reader) -> None:
@@ -354,38 +359,5 @@ def _with_times(summary: Summary, eval_seconds: float, seconds: float | None) ->
     """Return a summary with what came after the training, and the seconds of the run where they are known."""
     overhead = summary.overhead_seconds
     if seconds is not None:
-        overhead = seconds - summary.train_seconds - eval_seconds
+        overhead = seconds - summary.own_seconds - eval_seconds
     return dataclasses.replace(summary, eval_seconds=eval_seconds, overhead_seconds=overhead)
-
-
-def _environment(device: torch.device) -> Environment:
-    return Environment(
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
-        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        threads=torch.get_num_threads(),
-        git=_git_commit(Path(__file__)),
-        platform=platform.platform(),
-        versions={
-            "pgsbench": __version__,
-            "python": platform.python_version(),
-            **{name: version(name) for name in _PACKAGES},
-        },
-    )
-
-
-def _git_commit(source: Path) -> str:
-    """Return the commit of the repository that holds a source file, with a plus where it was changed.
-
-    Empty outside git, and in a repository that does not track the file: an environment often lies inside
-    another project, whose commit says nothing of this code.
-    """
-    git = ("git", "-C", str(source.parent))
-    try:
-        subprocess.run(
-            (*git, "ls-files", "--error-unmatch", source.name), capture_output=True, timeout=10, check=True
-        )
-        describe = (*git, "describe", "--always", "--abbrev=12", "--dirty=+")
-        done = subprocess.run(describe, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()

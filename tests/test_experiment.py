@@ -17,7 +17,7 @@ from pgsbench.config.schema import EvaluationConfig
 from pgsbench.errors import Interrupted, RunError
 from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import load_suite
-from pgsbench.experiment import _git_commit, is_complete, run_once
+from pgsbench.experiment import is_complete, run_once
 from pgsbench.models.architectures import CONFIG_FOLDER
 from pgsbench.records.run_records import Summary
 from pgsbench.records.study_record import StudyRun
@@ -25,6 +25,7 @@ from pgsbench.reporting.study_frames import PlannedRun, read_run
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
 from pgsbench.study.study_file import StudyFile
+from pgsbench.tracking.environment import git_commit
 from pgsbench.tracking.mlflow_text import run_metrics
 from pgsbench.tracking.rundir import RunDir
 
@@ -185,10 +186,10 @@ def test_the_commit_is_that_of_the_repository_that_tracks_the_file(tmp_path: Pat
         path.write_text("")
     for words in (("init",), ("add", "ours.py"), ("commit", "-m", "one")):
         subprocess.run((*git, *words), check=True, capture_output=True)
-    assert len(_git_commit(ours)) == 12
+    assert len(git_commit(ours)) == 12
     ours.write_text("changed")
-    assert _git_commit(ours).endswith("+")
-    assert _git_commit(other) == ""
+    assert git_commit(ours).endswith("+")
+    assert git_commit(other) == ""
 
 
 def test_tokens_and_ratio_are_of_the_whole_training_wherever_it_was_logged_or_cut(

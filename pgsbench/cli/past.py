@@ -96,11 +96,16 @@ def rm(
 
 @command(runs, "pgsbench runs export 3f9a models/pgs")
 def export(run: Run, folder: Annotated[Path, argument("A new folder.")], output: opt.Output = Path()) -> None:
-    """Copy a run's model to a folder that open_clip loads, with run.json: what it is, what it scored."""
+    """Copy a run's model to a folder that open_clip loads, with run.json: what it is, what it scored.
+
+    3f9a@0.5, @epoch-2, @step-100 and @best are checkpoints that it has kept (training.keep).
+    """
+    from pgsbench.records.kept import parted
     from pgsbench.reporting.runs.run import load_run
     from pgsbench.tracking import run_files
 
-    typer.echo(run_files.export(load_run(run, output).directory, folder))
+    name, kept = parted(run)
+    typer.echo(run_files.export(load_run(name, output).directory, folder, kept))
 
 
 @command(app, "pgsbench report reports/examples/ratio --check", slow=True)

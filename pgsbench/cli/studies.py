@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -28,6 +29,7 @@ app = group()
 Baselines = Annotated[str, option("Arms or strategies, joined by commas.")]
 _MARGIN = "With --until: smaller differences do not matter; points, or 10% of the baseline (default: 1)."
 _PUBLISHED = "Tell only in what it deviates from the published setting of CLIP-PGS."
+_FROM = "Begin with a run's weights: its id, or a checkpoint that it kept: ID@0.5, ID@epoch-2, ID@best."
 Arms = Annotated[list[str] | None, option("Only this arm; may be repeated.")]
 
 
@@ -101,8 +103,19 @@ def compare(
 
 @command(app, "pgsbench train studies/baselines.yaml --arm pgs --arm flip --seeds 1", slow=True)
 @opt.takes_study_options
-def train(study: opt.StudyArgument, arm: Arms = None, *, options: opt.StudyOptions) -> None:
+def train(
+    study: opt.StudyArgument,
+    arm: Arms = None,
+    from_: Annotated[str | None, option(_FROM, "--from", metavar="RUN[@CHECKPOINT]")] = None,
+    *,
+    options: opt.StudyOptions,
+) -> None:
     """Train and evaluate the arms of a study; what exists with the same configuration is reused."""
+    if from_ is not None:
+        from pgsbench.reporting.runs.run import weights_of
+
+        begins = f"model.pretrained={weights_of(from_, options.output)}"
+        options = replace(options, set_=[*(options.set_ or []), begins])
     opened, arms = _open(study, options), arm or None
     if options.dry_run and not options.write:
         return _show_plan(opened, opened.dry_run(arms), options)

@@ -10,7 +10,6 @@ A study is a base configuration, variations of it, and seeds::
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Annotated, Any, Literal
 
@@ -28,15 +27,14 @@ from pgsbench.config import sources
 from pgsbench.config.augmentation import AugmentConfig
 from pgsbench.config.search import MAX_SEED, SearchConfig, TuneConfig
 from pgsbench.config.strict import MismatchError, Strict
+from pgsbench.config.training import MAX_BATCH, Every, TrainingConfig
 
 #: Pattern of the names of studies and arms. They name folders; a space would end them in a label.
 NAME = "[A-Za-z0-9][A-Za-z0-9._-]*"
 #: Length of such a name; a folder's name has the seed and the id, too, and at most 255 bytes.
 MAX_NAME = 100
 #: Larger numbers are slips of the pen.
-MAX_BATCH, MAX_RATE, MAX_SEEDS = 2**20, 100.0, 1000
-#: Pairs of a training, repeats counted.
-MAX_SAMPLES = 10**13
+MAX_SEEDS = 1000
 
 #: Sections that a name alone can stand for, and the key that it is short for.
 SHORT_FORMS = {"strategy": "name", "model": "name", "text": "strategy"}
@@ -133,8 +131,8 @@ class ModelConfig(Strict):
     )
     pretrained: str | None = Field(
         None,
-        description="Weights to begin with: a tag that open_clip knows for this model, a file, or a run "
-        "directory. null: untrained.",
+        description="Weights to begin with: a tag that open_clip knows for this model, a file, a run "
+        "directory, or a checkpoint that a run has kept, as runs/STUDY/RUN@0.5. null: untrained.",
     )
     locked: Literal["image", "text"] | None = Field(None, description="A tower that is not trained.")
     image_size: int | None = Field(
@@ -173,105 +171,6 @@ class TextConfig(Chosen):
     )
 
 
-class UnmaskedTuning(Strict):
-    """A last phase on whole pictures and captions (FLIP, arXiv 2212.00794, section 3), for any strategy."""
-
-    share: float = Field(0.15, ge=0, lt=1, description="Share of all steps; 0 switches the phase off.")
-    lr_scale: float = Field(
-        1.0, gt=0, le=MAX_RATE, description="Factor on the learning-rate schedule in this phase."
-    )
-
-
-class TrainingConfig(Strict):
-    """How the model is trained."""
-
-    samples: int = Field(
-        24_576, ge=1, le=MAX_SAMPLES, description="Image-text pairs seen in all; repeats count."
-    )
-    batch_size: int = Field(64, ge=2, le=MAX_BATCH, description="Pairs in a step.")
-    learning_rate: float = Field(1e-3, gt=0, le=MAX_RATE, description="Peak of AdamW's learning rate.")
-    text_lr_scale: float = Field(
-        1.0,
-        gt=0,
-        le=MAX_RATE,
-        description="Factor on the learning rate of the text tower; see model.token_std.",
-    )
-    weight_decay: float = Field(
-        0.1, ge=0, le=MAX_RATE, description="AdamW's, on matrices only, as open_clip does."
-    )
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.98, ge=0, lt=1)
-    eps: float = Field(1e-6, gt=0, le=1)
-    warmup_share: float = Field(0.05, ge=0, lt=1, description="Share of all steps with rising rate.")
-    warmup_steps: int | None = Field(
-        None, ge=0, le=MAX_SAMPLES, description="Steps with rising rate, in place of warmup_share."
-    )
-    grad_clip_norm: float | None = Field(
-        1.0, ge=1e-6, le=1e6, description="Largest gradient norm; null: no clipping."
-    )
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="auto: bf16 autocast on CUDA, fp32 on CPU (where autocast is slower)."
-    )
-    loss: Literal["softmax", "sigmoid"] = Field(
-        "softmax", description="CLIP's cross-entropy, or SigLIP's sigmoid for each pair."
-    )
-    compile: bool = Field(False, description="Compile both towers with torch.compile.")
-    micro_batch_size: int | None = Field(
-        None,
-        ge=1,
-        le=MAX_BATCH,
-        description="Pairs whose activations a device holds at a time; the gradient stays that of the whole "
-        "batch, for one more forward pass. null: all at once. Changes results by rounding only (those of "
-        "pgs-released, whose mask depends on the batch, by more).",
-    )
-    unmasked_tuning: UnmaskedTuning = Field(default_factory=lambda: UnmaskedTuning(share=0.15, lr_scale=1.0))
-    log_every_steps: int = Field(10, ge=1, le=MAX_SAMPLES, description="Does not change results.")
-    checkpoint_every_steps: int = Field(200, ge=1, le=MAX_SAMPLES, description="Does not change results.")
-    checkpoint_every_minutes: float = Field(
-        30.0, gt=0, le=10**6, description="A state is saved at least so often. Does not change results."
-    )
-    shard_optimizer: bool = Field(
-        False,
-        description="Of a run on several devices, each keeps AdamW's moments of its share of the weights "
-        "alone (ZeRO, stage 1). Does not change results.",
-    )
-    keep_states: int = Field(1, ge=1, le=1000, description="How many saved states of a run are kept.")
-
-    @model_validator(mode="after")
-    def _at_least_one_step(self) -> TrainingConfig:
-        if self.samples < self.batch_size:
-            rule = f"samples ({self.samples}) must be at least batch_size ({self.batch_size})"
-            raise MismatchError(rule, "samples", "batch_size")
-        return self
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps in all."""
-        return self.samples // self.batch_size
-
-    @property
-    def num_warmup_steps(self) -> int:
-        """Steps with rising rate."""
-        share = math.floor(self.steps * self.warmup_share)
-        return share if self.warmup_steps is None else self.warmup_steps
-
-    @property
-    def guessing_loss(self) -> float:
-        """The loss of a model that tells no pair from another, at its best."""
-        b = self.batch_size
-        return math.log(b) + (self.loss == "sigmoid") * (b - 1) * math.log(b / (b - 1))
-
-    def is_time_to_save(self, step: int, minutes: float) -> bool:
-        """Tell whether the state is saved after a step, so many minutes after the last time."""
-        return step % self.checkpoint_every_steps == 0 or minutes >= self.checkpoint_every_minutes
-
-    def precision_on(self, device: str) -> str:
-        """Return the precision on a type of device: ``fp32``, ``bf16`` or ``fp16``."""
-        if self.precision != "auto":
-            return self.precision
-        return "bf16" if device == "cuda" else "fp32"
-
-
 class BudgetConfig(Strict):
     """What every arm may spend on its training; the number of pairs follows, in whole steps."""
 
@@ -284,6 +183,15 @@ class BudgetConfig(Strict):
     amount: float = Field(gt=0, le=1e30, description="How much of it each arm may spend.")
 
 
+class DuringConfig(Strict):
+    """A part of the suite that a model is tested on while it is trained."""
+
+    tasks: list[str] = Field(min_length=1, description="Groups or tasks of the suite; few are quick.")
+    every: Every = Field(
+        0.25, description="How often: after a share of the training, `1000 steps` or `1 epoch`."
+    )
+
+
 class EvaluationConfig(Strict):
     """What the trained model is tested on."""
 
@@ -294,6 +202,14 @@ class EvaluationConfig(Strict):
         description="Only one half of the test items of each task, drawn by hash; null: all. A study that is "
         "tuned on `dev` compares on `test` unless it says otherwise.",
     )
+    during: DuringConfig | None = Field(
+        None, description="Scores while it is trained; they change no weight and are no training time."
+    )
+
+    @property
+    def at_end(self) -> tuple[str, int, str | None]:
+        """What decides the scores of the trained model."""
+        return self.suite, self.batch_size, self.half
 
 
 class TrainedConfig(Strict):
@@ -375,6 +291,13 @@ class StudyConfig(TrainedConfig):
         if len(set(seeds)) < len(seeds):
             raise ValueError("seeds must differ")
         return seeds
+
+    @model_validator(mode="after")
+    def _scores_to_look_at(self) -> StudyConfig:
+        if self.search is not None and self.search.pruner and self.evaluation.during is None:
+            rule = "a pruner needs scores to look at: `evaluation: {during: {tasks: [classification]}}`"
+            raise MismatchError(rule, "search", "evaluation")
+        return self
 
     @model_validator(mode="after")
     def _seconds_of_one_device(self) -> StudyConfig:

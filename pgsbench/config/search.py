@@ -80,24 +80,6 @@ Searched = Annotated[
 ]
 
 
-class ProbeConfig(Strict):
-    """A part of the suite that a point is measured on while it is trained."""
-
-    tasks: list[str] = Field(min_length=1, description="Groups or tasks of the suite; few are quick.")
-    at: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
-        default_factory=lambda: [0.25, 0.5, 0.75],
-        min_length=1,
-        description="Shares of the training after which it is measured, in rising order.",
-    )
-
-    @field_validator("at")
-    @classmethod
-    def _rising(cls, at: list[float]) -> list[float]:
-        if sorted(set(at)) != at:
-            raise ValueError("shares are in rising order")
-        return at
-
-
 class SpaceConfig(Strict):
     """A search space, and how its points are chosen."""
 
@@ -170,21 +152,14 @@ class SearchConfig(SpaceConfig):
 
     pruner: Pruner | None = Field(
         None,
-        description="Ends trainings that look bad at a probe, beside those of the same seed. median: below "
-        "the median of the complete ones, once four are. halving: not in the better half of those that came "
-        "as far. wilcoxon: worse on the test items than the best complete one (paired signed-rank test, "
-        "one-sided p < 0.05 at each probe).",
-    )
-    probe: ProbeConfig | None = Field(
-        None, description="What a pruner looks at; without a pruner it is measured and ends nothing."
+        description="Ends trainings whose scores (evaluation.during) look bad beside those of the same seed. "
+        "median: below the median of the complete ones, once four are. halving: not in the better half of "
+        "those that came as far. wilcoxon: worse on the test items than the best complete one (paired "
+        "signed-rank test, one-sided p < 0.05 at each look).",
     )
 
     @model_validator(mode="after")
     def _pruner_has_one_number_to_look_at(self) -> SearchConfig:
-        if self.pruner and self.probe is None:
-            raise MismatchError(
-                "a pruner needs a probe, as `probe: {tasks: [classification]}`", "pruner", "probe"
-            )
         if self.pruner and len(self.metrics) > 1:
             raise MismatchError(
                 "a pruner works for one metric; what is cheap and poor may be on the front",

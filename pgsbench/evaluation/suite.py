@@ -165,7 +165,7 @@ def part_named(suite: Suite, names: Sequence[str]) -> Suite:
     """
     known = {task.name for task in suite.tasks} | {task.group for task in suite.tasks}
     if strange := [name for name in names if name not in known]:
-        rule, where = "the suite has no such group or task", "search.probe.tasks"
+        rule, where = "the suite has no such group or task", "evaluation.during.tasks"
         raise ConfigError.collect(
             ConfigError(rule, where=where, value=name, way_out=nearest(name, known)) for name in strange
         )

@@ -32,7 +32,7 @@ class KnownPoint:
         params: Parameter -> value; the arm is one of them where several are searched.
         values: One a metric; empty while it is worked on.
         excess: Name of a constraint -> by how much it is broken; zero or less: it is kept.
-        intermediate: Percent of the training -> what its probe gave.
+        intermediate: Percent of the training -> what was measured there.
         is_pruned: Whether it was ended early.
     """
 

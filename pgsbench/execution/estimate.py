@@ -11,7 +11,8 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from pgsbench.config.schema import RunConfig, UnmaskedTuning
+from pgsbench.config.schema import RunConfig
+from pgsbench.config.training import UnmaskedTuning
 from pgsbench.data.samples import MadeUp
 from pgsbench.devices import use
 from pgsbench.masking.configure import configure, configure_text
@@ -53,16 +54,17 @@ class Cost:
     flops: int | None
 
 
-def cost_of(config: RunConfig, seconds: PairSeconds | None = None) -> Cost:
+def cost_of(config: RunConfig, seconds: PairSeconds | None = None, *, first_step: int = 0) -> Cost:
     """Return what a run costs.
 
     Args:
         config: The run.
         seconds: What a pair takes.
+        first_step: At which it begins, of those before its unmasked phase.
     """
     training = config.training
-    samples = training.steps * training.batch_size
-    masked = first_unmasked_step(training) * training.batch_size
+    samples = (training.steps - first_step) * training.batch_size
+    masked = (first_unmasked_step(training) - first_step) * training.batch_size
     tuned = samples - masked
     short, full = pair_costs(config.model, config.strategy, config.text)
     flops = None
@@ -94,9 +96,9 @@ class Estimator:
         self.device, self._threads, self._steps = torch.device(device), threads, steps
         self._known: dict[str, float] = {}
 
-    def cost(self, config: RunConfig) -> Cost:
-        """Return what a run will cost."""
-        return cost_of(config, self.seconds(config))
+    def cost(self, config: RunConfig, *, first_step: int = 0) -> Cost:
+        """Return what a run will cost; see `cost_of`."""
+        return cost_of(config, self.seconds(config), first_step=first_step)
 
     def seconds(self, config: RunConfig) -> PairSeconds:
         """Return the seconds of one pair in a step of a run, without those of reading it."""
@@ -129,13 +131,14 @@ class Estimator:
         masking = attach(clip.model, configure(config.strategy.name, config.strategy.fields))
         text_strategy = configure_text(config.text.strategy, config.text.fields)
         steps, micro = self._steps, config.training.micro_batch_size
-        changed = {
+        changed: dict[str, object] = {
             "samples": steps * size,
             "batch_size": size,
             "micro_batch_size": micro and max(1, micro * size // config.training.batch_size),
             "log_every_steps": 1,
             "checkpoint_every_steps": steps + 1,
             "checkpoint_every_minutes": 1e6,
+            "branch_steps": [],
             "unmasked_tuning": UnmaskedTuning(share=0.0 if masked else (steps - 0.5) / steps),
         }
         ends = [self._now()]

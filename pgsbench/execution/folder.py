@@ -56,7 +56,7 @@ class StudyFolder:
         folder = cls(planner, runs_root, command)
         if (folder.path / files.STUDY).is_file():
             before = StudyRecord.read(folder.path)
-            if before.config.evaluation == folder.study.config.evaluation:
+            if before.config.evaluation.at_end == folder.study.config.evaluation.at_end:
                 folder.importances, folder.decision = before.importances, before.decision
                 folder.tunings = before.tunings
             folder.runs = {run.spec.name: run for run in before.runs if folder._asks_for(run)}
@@ -66,7 +66,7 @@ class StudyFolder:
         # Whatever was edited, the base, the arm, the code of a strategy: the run is then another.
         spec, config = run.spec, self.study.config
         has_arm = spec.arm in config.arm_names or run.is_of_command
-        if spec.evaluation != config.evaluation or not has_arm:
+        if spec.evaluation.at_end != config.evaluation.at_end or not has_arm:
             return False
         try:
             return self.planner.again(spec).training == spec.training

@@ -1,36 +1,61 @@
-"""Probes: a part of the suite, on which a searched run is measured while it is trained.
+"""What a pruner looks at: scores of searched runs while they are trained (`evaluation.during`).
 
-What a probe gives lies in the run directory, so every process of a study knows it, on any machine. The
-process that trains a run asks its pruner right after a probe, beside the runs of the same seed, and marks the
-run while it still holds it. A point of which one run is pruned is pruned: its other runs end at their next
-probe, or never begin.
+They lie in the run directories, so every process of a study knows them, on any machine. The process that
+trains a run asks its pruner right after a measurement, beside the runs of the same seed, and marks the run
+while it still holds it. A point of which one run is pruned is pruned: its other runs end at their next
+measurement, or never begin.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
+from statistics import fmean
 
-import torch
+import numpy as np
 
 from pgsbench.config.search import SearchConfig
-from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.identity import current_fingerprint
-from pgsbench.evaluation.suite import part_named
-from pgsbench.execution.probed import probe_folder, probed, shares_of
 from pgsbench.experiment import suite_of
-from pgsbench.models.clip import Clip
 from pgsbench.records import files
-from pgsbench.records.run_records import PrunedMark
+from pgsbench.records.run_records import Measured, PrunedMark
 from pgsbench.records.run_spec import RunSpec
+from pgsbench.records.scores import Scores
 from pgsbench.records.study_record import StudyRecord
+from pgsbench.study.objective import Objective
 from pgsbench.tracking.rundir import RunDir
 from pgsbench.tracking.states import pruned_points, pruned_runs
 
 
-def prober_of(spec: RunSpec, runs_root: Path) -> Prober | None:
-    """Return what looks at a run while it is trained; None where its study asks for nothing.
+@dataclass(frozen=True)
+class Probed:
+    """A searched run, as far as a pruner looks at it.
+
+    Attributes:
+        name: `RunSpec.name`.
+        values: Its value at each measurement so far, the first one first.
+        score: What is searched, where the run is complete.
+        outcomes: From the number of a measurement, from 0, to test item -> outcome.
+        fingerprint: Of the suite that was measured.
+    """
+
+    name: str
+    values: Sequence[float]
+    score: float | None = None
+    outcomes: Callable[[int], Mapping[str, float]] = lambda _: {}
+    fingerprint: str = ""
+
+
+def probe_values(spec: RunSpec, run: RunDir) -> dict[int, float]:
+    """Return what was measured of a run so far: percent of the training -> mean of the groups."""
+    steps = spec.config.training.steps
+    return {round(100 * one.step / steps): one.mean for one in _measured(spec, run)}
+
+
+def judge_of(spec: RunSpec, runs_root: Path) -> PrunerJudge | None:
+    """Return what may end a run while it is trained; None where its study prunes nothing.
 
     Args:
         spec: The run; one that is not searched is not looked at.
@@ -40,19 +65,19 @@ def prober_of(spec: RunSpec, runs_root: Path) -> Prober | None:
     if not spec.params or not (folder / files.STUDY).is_file():
         return None
     search = StudyRecord.read(folder).config.search
-    return Prober(spec, runs_root, search) if search is not None and search.probe is not None else None
+    return PrunerJudge(spec, runs_root, search) if search is not None and search.pruner else None
 
 
-class Prober:
-    """Measures a run at its probes, and tells whether the pruner ends it.
+class PrunerJudge:
+    """Tells after each measurement whether the pruner ends a run.
 
     Args:
         spec: The run.
         runs_root: The folder of all studies.
-        search: The search, with a probe.
+        search: The search, with a pruner.
 
     Attributes:
-        is_pruned: Whether it has been ended.
+        is_pruned: Whether the run has been ended.
     """
 
     def __init__(self, spec: RunSpec, runs_root: Path, search: SearchConfig) -> None:
@@ -65,63 +90,37 @@ class Prober:
         runs = StudyRecord.read(self._folder).runs
         return self._spec.label in pruned_points(self._folder, self._search, runs)
 
-    def probes(self, run: RunDir, clip: Clip, device: torch.device) -> Mapping[int, Callable[[], bool]]:
-        """Return step -> what is asked after it: True ends the training.
+    def ends(self, run: RunDir, measured: Measured) -> bool:
+        """Tell whether the pruner ends the run, and mark it."""
+        why = self._why(run, measured)
+        if why:
+            why = f"at {measured.step / self._spec.config.training.steps:.0%} of the training {why}"
+            mark = PrunedMark(
+                self._spec.study, str(self._search.pruner), why, measured.step, measured.seconds
+            )
+            run.prune(mark)
+            self.is_pruned = True
+        return self.is_pruned
 
-        Args:
-            run: The run's directory.
-            clip: Its model, which a probe leaves as it is.
-            device: Where it is.
-        """
-        steps = self._spec.config.training.steps
-        at = {max(1, min(steps - 1, round(share * steps))): share for share in shares_of(self._search)}
-        return {step: partial(self._ask, run, clip, device, step, share) for step, share in at.items()}
-
-    def _ask(self, run: RunDir, clip: Clip, device: torch.device, step: int, share: float) -> bool:
-        probe = self._search.probe
-        assert probe is not None
-        whole = suite_of(self._spec)
-        evaluate(
-            clip,
-            part_named(whole, probe.tasks),
-            out=probe_folder(run, self._search, share),
-            device=device,
-            batch_size=self._spec.evaluation.batch_size,
-            part_of=whole,
-        )
-        why = self._why(run, share)
-        if not why:
-            return False
-        line = run.last_line()
-        seconds = line["seconds"] * step / line["step"] if line else 0.0
-        why = f"at {share:.0%} of the training {why}"
-        run.prune(PrunedMark(self._spec.study, str(self._search.pruner), why, step, seconds))
-        self.is_pruned = True
-        return True
-
-    # --------------------------------------------------------------------------------------------- judging
-
-    def _why(self, run: RunDir, share: float) -> str:
+    def _why(self, run: RunDir, measured: Measured) -> str:
         """Return why the run is ended; empty: it is not."""
-        if self._search.pruner is None:
-            return ""
         others = list(self._others())
         ended = pruned_runs(self._folder, self._search, StudyRecord.read(self._folder).runs)
         for other, directory in others:
             if other.label == self._spec.label and other.id in ended and not directory.is_done:
                 return f"another seed of its point was pruned ({other.name})"
-        ours = probed(self._spec, run, self._search, until=share)
-        if len(ours.values) <= shares_of(self._search).index(share):
-            return ""  # an earlier probe is missing, as the pruner was added later
+        ours = self._probed(self._spec, run)
+        if len(ours.values) < measured.number:
+            return ""  # an earlier measurement is missing, as they were asked for later
         from pgsbench.execution.pruners import why_pruned  # it imports Optuna: only what is judged needs it
 
         suite = current_fingerprint(suite_of(self._spec))
         rivals = [
-            probed(other, directory, self._search, like=ours.fingerprint, suite=suite)
+            self._probed(other, directory, like=ours.fingerprint, suite=suite)
             for other, directory in others
             if other.seed == self._spec.seed and other.evaluation == self._spec.evaluation
         ]
-        return why_pruned(self._search.pruner, ours, [one for one in rivals if one.values])
+        return why_pruned(str(self._search.pruner), ours, [one for one in rivals if one.values])
 
     def _others(self) -> Iterator[tuple[RunSpec, RunDir]]:
         """Yield the other searched runs of the study, equal ones once."""
@@ -130,3 +129,44 @@ class Prober:
             if planned.spec.params and planned.spec.id not in seen:
                 seen.add(planned.spec.id)
                 yield planned.spec, RunDir(self._root / planned.directory)
+
+    def _probed(self, spec: RunSpec, run: RunDir, *, like: str = "", suite: str = "") -> Probed:
+        """Return what was measured of a run, up to the first that is missing, or not of the same data.
+
+        Args:
+            spec: The run.
+            run: Its directory.
+            like: Fingerprint of what must have been measured; empty: that of its first measurement.
+            suite: Fingerprint of what a complete run must have been tested on; empty: what it was tested on
+                last.
+        """
+        found = _measured(spec, run)
+        like = like or (found[0].fingerprint if found else "")
+        numbered = takewhile(
+            lambda at: (at[0], at[1].fingerprint) == (at[1].number, like), enumerate(found, 1)
+        )
+        first = [one for _, one in numbered]
+        complete = run.scores_of(suite) if run.is_done else None
+        return Probed(
+            spec.name,
+            [one.mean for one in first],
+            None if complete is None else Objective(self._search.metrics[0]).value(complete),
+            lambda number: _outcomes(run.path / first[number].folder),
+            like,
+        )
+
+
+def _measured(spec: RunSpec, run: RunDir) -> list[Measured]:
+    during = spec.evaluation.during
+    return [one for one in run.curve() if during is not None and one.tasks == tuple(during.tasks)]
+
+
+def _outcomes(folder: Path) -> dict[str, float]:
+    """Return test item -> its outcome, the mean over the tasks that show it."""
+    found: dict[str, list[float]] = {}
+    for score in Scores.read(folder).primary().values():
+        with np.load(folder / score.per_sample) as arrays:
+            units = arrays["units"] if "units" in arrays else arrays["items"]
+            for unit, value in zip(units, arrays["values"], strict=True):
+                found.setdefault(str(unit), []).append(float(value))
+    return {unit: fmean(values) for unit, values in found.items()}

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import optuna
 from optuna.trial import TrialState, create_trial
 
-from pgsbench.execution.probed import Probed
+from pgsbench.execution.probes import Probed
 
 #: Points that are complete before the median ends any.
 STARTUP = 4
@@ -21,14 +21,14 @@ ALPHA = 0.05
 
 
 def why_pruned(pruner: str, ours: Probed, others: Sequence[Probed]) -> str:
-    """Return why a run is ended at the last of its probes; empty: it is not.
+    """Return why a run is ended where it was measured last; empty: it is not.
 
     Args:
         pruner: `SearchConfig.pruner`.
         ours: The run.
         others: Runs of the same seed of other points.
     """
-    said = f"its probe gives {100 * ours.values[-1]:.1f}"
+    said = f"it scores {100 * ours.values[-1]:.1f}"
     if pruner == "median":
         median = optuna.pruners.MedianPruner(n_startup_trials=STARTUP)
         is_bad = _should_prune(median, ours, others)

@@ -27,7 +27,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from pgsbench.devices import use
 from pgsbench.errors import Interrupted, RankLostError, RunError, RunHeldError, UserError
-from pgsbench.execution.probes import prober_of
+from pgsbench.execution.probes import judge_of
 from pgsbench.experiment import run_once
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.tracking.rundir import RunDir, find_or_make, find_runs
@@ -111,9 +111,9 @@ def run(spec: RunSpec, runs_root: Path, *, devices: Sequence[str], threads: int,
 
 def be_rank(spec: RunSpec, runs_root: Path, device: str, stop: Stop, ranks: Ranks) -> None:
     """Be one of the processes that train a run, as one that a launcher has started; see `run_once`."""
-    prober = prober_of(spec, runs_root) if ranks.world_size == 1 else None
+    judge = judge_of(spec, runs_root) if ranks.is_first else None
     on = use(device)
-    run_once(spec, runs_root=runs_root, device=on, should_stop=stop.is_set, prober=prober, ranks=ranks)
+    run_once(spec, runs_root=runs_root, device=on, should_stop=stop.is_set, judge=judge, ranks=ranks)
 
 
 def own_device(kind: str) -> str:

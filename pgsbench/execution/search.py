@@ -22,7 +22,7 @@ from pgsbench.execution.driver import Watcher, enter, work_off
 from pgsbench.execution.engine import Engine
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.importance import ScoredPoint, importances
-from pgsbench.execution.probed import probe_values
+from pgsbench.execution.probes import probe_values
 from pgsbench.execution.trials import Trials
 from pgsbench.hashing import digest
 from pgsbench.records.run_spec import RunSpec
@@ -230,7 +230,7 @@ class _Book:
     def _look(self, entry: _Entry) -> None:
         """Tell what a point has given, where all of its runs are complete, or that it was pruned."""
         label, runs = entry.specs[0].label, [self._folder.directory(spec) for spec in entry.specs]
-        probed = self._probed(runs)
+        probed = self._probed(entry.specs, runs)
         if not all(self._folder.is_complete(spec) for spec in entry.specs):
             if label in self._folder.pruned():
                 entry.known = KnownPoint(entry.params, intermediate=probed, is_pruned=True)
@@ -250,13 +250,13 @@ class _Book:
         entry.known = KnownPoint(entry.params, values, excess, probed)
         self._trials.add(label, entry.known, _about(runs, [scores for scores, *_ in found]))
 
-    def _probed(self, runs: Sequence[RunDir]) -> dict[int, float]:
-        """Return percent of the training -> mean of what its probes gave; none for two objectives."""
-        if self._config.probe is None or len(self._objectives) > 1:
+    def _probed(self, specs: Sequence[RunSpec], runs: Sequence[RunDir]) -> dict[int, float]:
+        """Return percent of the training -> mean of what was measured there; none for two objectives."""
+        if len(self._objectives) > 1:
             return {}
         found: dict[int, list[float]] = {}
-        for run in runs:
-            for percent, value in probe_values(run, self._config).items():
+        for spec, run in zip(specs, runs, strict=True):
+            for percent, value in probe_values(spec, run).items():
                 found.setdefault(percent, []).append(value)
         return {percent: statistics.fmean(values) for percent, values in found.items()}
 
@@ -268,7 +268,7 @@ class _Book:
         specs = folder.planner.specs(self._arms)
         ids = [spec.id for spec in specs]
         suites = list(dict.fromkeys(folder.suite_fingerprint(spec) for spec in specs))
-        space = self._config.model_dump(mode="json", exclude={"trials", "pruner", "probe"})
+        space = self._config.model_dump(mode="json", exclude={"trials", "pruner"})
         return f"{folder.study.config.name}-{digest([space, ids, suites])[:8]}"
 
     def _params_of(self, point: Point) -> dict[str, Any]:

@@ -89,12 +89,10 @@ class Profile:
                 value=asked,
                 way_out=f"devices_per_run: {found}, or a profile with as many GPUs or tasks",
             )
-        is_probed = config.search is not None and config.search.probe is not None
-        if found > 1 and (is_probed or (config.budget and config.budget.equal == "seconds")):
+        if found > 1 and config.budget and config.budget.equal == "seconds":
             raise ConfigError(
-                f"the study {'probes' if is_probed else 'times'} its runs on one device, "
-                f"and the profile {self.name} trains each on {found}",
-                where="search.probe" if is_probed else "budget",
+                f"the study times its runs on one device, and the profile {self.name} trains each on {found}",
+                where="budget",
                 way_out="name a profile of one device",
             )
         return found

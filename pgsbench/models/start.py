@@ -13,6 +13,7 @@ from pgsbench.models import checkpoint
 from pgsbench.models.clip import Clip, build
 from pgsbench.models.openclip import open_clip
 from pgsbench.models.source import TRAINED, WEIGHTS_ENDINGS, load_weights
+from pgsbench.records.kept import resolved
 
 
 def build_for(config: RunConfig, *, seed: int, device: torch.device | str = "cpu") -> Clip:
@@ -52,7 +53,8 @@ def weights_file(name: str, source: str) -> Path:
 
     Args:
         name: The architecture.
-        source: A tag of it, a file of weights, or a run directory or another folder of a checkpoint.
+        source: A tag of it, a file of weights, or a run directory, ``RUN_DIRECTORY@0.5`` (a checkpoint that
+            it has kept) or another folder of a checkpoint.
 
     Raises:
         ModelError: There is none.
@@ -67,7 +69,7 @@ def weights_file(name: str, source: str) -> Path:
                 value=source,
                 way_out="this needs a network once; or name a file",
             ) from error
-    path = Path(source)
+    path = Path(resolved(source))
     for folder in (path / TRAINED, path):
         if (folder / checkpoint.WEIGHTS_FILE).is_file():
             return folder / checkpoint.WEIGHTS_FILE

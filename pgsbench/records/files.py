@@ -14,6 +14,7 @@ SPEC = "spec.json"
 ENVIRONMENT = "env.json"
 SUMMARY = "summary.json"
 METRICS = "metrics.jsonl"
+CURVE = "curve.jsonl"
 SCORES = "scores.json"
 SCORES_CSV = "scores.csv"
 GALLERY = "gallery.npz"
@@ -23,13 +24,18 @@ FAILED = "failed.json"
 TRACEBACK = "failure.txt"
 PRUNED = "pruned.json"
 JOB = "job.json"
+BRANCH = "branch.json"
 
 #: Folders of a run directory.
+CHECKPOINTS = "checkpoints"
 CHECKPOINT = "checkpoints/model"
 STATE = "checkpoints/state"
 FIGURES = "figures"
-PROBES = "probes"
+MEANWHILE = "meanwhile"  # evaluations while it was trained
 OTHER_SCORES = "scores"  # of the suites that the run was tested on before
+
+#: Folder below that of all studies, with the states that trainings of several lengths share.
+TRUNKS = "_trunks"
 
 #: A study's folder: what it consists of, and a folder with what steps took.
 STUDY = "study.json"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from statistics import fmean
 
 
 def _now() -> str:
@@ -85,6 +86,65 @@ class Environment:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """Scores of a model that was still trained: a line of ``curve.jsonl``.
+
+    Attributes:
+        number: The how-manieth measurement of the training it is, from 1.
+        step: Steps done.
+        samples: Pairs seen.
+        seconds: Wall time of these steps.
+        cpu_seconds: Processor time.
+        flops: Operations; 0 where they cannot be told.
+        tasks: What was asked for (`evaluation.during`).
+        folder: Where the evaluation lies in the run directory.
+        fingerprint: Of the suite's part that was measured.
+        scores: Task -> its score, a share in [0, 1].
+        groups: Group -> the mean of its tasks.
+    """
+
+    number: int
+    step: int
+    samples: int
+    seconds: float
+    cpu_seconds: float
+    flops: int
+    tasks: tuple[str, ...]
+    folder: str
+    fingerprint: str
+    scores: dict[str, float]
+    groups: dict[str, float]
+
+    @property
+    def mean(self) -> float:
+        """The mean of the groups."""
+        return fmean(self.groups.values())
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Where a training goes on from the state of another one that differs only in length: ``branch.json``.
+
+    Costs of a run, such as those of its summary, are those of the whole training. These were spent before.
+
+    Attributes:
+        run: Folder of the run that has left the state, ``study/arm-s0-id``.
+        step: Steps that it had done.
+        samples: Pairs that they saw.
+        train_seconds: Wall time that they took.
+        train_cpu_seconds: Processor time.
+        flops: Operations; 0 where they cannot be told.
+    """
+
+    run: str
+    step: int
+    samples: int
+    train_seconds: float
+    train_cpu_seconds: float
+    flops: int
+
+
+@dataclass(frozen=True)
 class Summary:
     """What a training cost and how it ended: ``summary.json``.
 
@@ -108,11 +168,12 @@ class Summary:
         peak_memory_bytes: Most memory of the GPU in the training; None on a CPU, where only the whole
             process could be measured.
         eval_seconds: Wall time of the evaluation; None before it.
-        overhead_seconds: Wall time of the run beside steps and evaluation: model, data, saving, probes; None
-            where several processes worked on it, one after another.
+        overhead_seconds: Wall time of the run beside steps and evaluation: model, data, saving, scores on the
+            way; None where several processes worked on it, one after another.
         mask_ratio_over_training: Share of the patches without influence, of all in the pictures of the whole
             training, its unmasked phase included; None: written before it was counted.
         tokens_kept_over_training: `visual_tokens` of a picture: mean over the whole training; likewise.
+        branch: Where it goes on from another run's state; None: it was trained from its beginning.
     """
 
     steps: int
@@ -134,6 +195,12 @@ class Summary:
     overhead_seconds: float | None = None
     mask_ratio_over_training: float | None = None
     tokens_kept_over_training: float | None = None
+    branch: Branch | None = None
+
+    @property
+    def own_seconds(self) -> float:
+        """Wall time in the steps that this run did itself."""
+        return self.train_seconds - (self.branch.train_seconds if self.branch else 0.0)
 
     def time_on(self, device: str) -> float:
         """Return the training time in seconds that reports, searches and fits mean.

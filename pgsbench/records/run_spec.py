@@ -17,7 +17,9 @@ _COSMETIC = {
     "log_every_steps",
     "checkpoint_every_steps",
     "checkpoint_every_minutes",
+    "keep",
     "keep_states",
+    "branch_steps",
     "micro_batch_size",  # but for rounding
     "shard_optimizer",
 }
@@ -96,7 +98,9 @@ class RunSpec:
         config = self.config.model_dump(mode="json")
         settings = {key: value for key, value in config["training"].items() if key not in _COSMETIC}
         del settings["precision"]  # as resolved it is one of the numerics
-        _leave_out(settings, {"loss": "softmax", "compile": False, "warmup_steps": None})
+        _leave_out(settings, {"loss": "softmax", "compile": False, "warmup_steps": None, "ramp_steps": None})
+        if settings["schedule"] == "cosine":
+            del settings["schedule"], settings["decay_share"]
         at_a_time = config["training"]["micro_batch_size"]
         if config["strategy"]["name"] == _DEPENDS_ON_BATCH and at_a_time is not None:
             settings["micro_batch_size"] = at_a_time
@@ -118,6 +122,21 @@ class RunSpec:
             "seed": self.seed,
             "results_version": self.results_version,
         }
+
+    def trunk(self, world_size: int) -> str:
+        """Return the identity that trainings share which differ only in length; empty: none does.
+
+        Args:
+            world_size: Processes that train the run. They and micro-batches change results by rounding, and
+                what begins on a trunk shall have the bits of what is trained from its beginning.
+        """
+        training = self.config.training
+        if training.schedule != "wsd":
+            return ""
+        shared = self.training
+        of_length = ("samples", "decay_share", "unmasked_tuning")
+        shared["training"] = {k: v for k, v in shared["training"].items() if k not in of_length}
+        return digest([shared, self.numerics, world_size, training.micro_batch_size])[:10]
 
     @property
     def seed(self) -> int:

@@ -143,7 +143,10 @@ BESIDE_SCORES = [
     ),
 ]
 
-_SUMMARY_FIELDS = [field.name for field in fields(Summary) if field.name != "bad_samples"]
+_SUMMARY_FIELDS = [
+    *(field.name for field in fields(Summary) if field.name not in ("bad_samples", "branch")),
+    "own_seconds",
+]
 
 
 def rows_of(results: Results) -> dict[str, Row]:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -52,6 +52,10 @@ class Gallery(NamedTuple):
     grid: tuple[int, int]
     seen: NDArray[np.uint8] | None = None
     tokens: float = 0.0
+
+
+#: Of the scores of runs while they were trained.
+CURVE_COLUMNS = ("step", "samples", "seconds", "cpu_seconds", "flops", "task", "score")
 
 
 @dataclass(frozen=True)
@@ -180,6 +184,16 @@ class StudyFrames:
         ]
         return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["label", "step"])
 
+    @cached_property
+    def score_curves(self) -> pd.DataFrame:
+        """The scores of all runs while they were trained: arm, label, seed and `CURVE_COLUMNS`."""
+        rows = [
+            {"arm": run.arm, "label": run.label, "seed": run.seed, **row}
+            for run in self.runs
+            for row in curve_rows(RunDir(run.path))
+        ]
+        return pd.DataFrame(rows, columns=["arm", "label", "seed", *CURVE_COLUMNS])
+
     @property
     def groups(self) -> dict[str, dict[str, str]]:
         """The study's tasks: group -> task -> its primary metric, over all runs."""
@@ -303,3 +317,23 @@ def _read_values(path: Path, key: str) -> TaskValues:
     except UNREADABLE as error:
         rule, way_out = f"per-item values cannot be read ({error})", "repeat the study's command"
         raise RunError(rule, where=str(path), way_out=way_out) from error
+
+
+def curve_rows(run: RunDir) -> list[dict[str, Any]]:
+    """Return the scores of a run while it was trained, a row for each step and task: `CURVE_COLUMNS`.
+
+    What was asked for on the way is also told of the end, where it was measured there.
+    """
+    rows = [
+        {**{name: getattr(one, name) for name in CURVE_COLUMNS[:5]}, "task": task, "score": score}
+        for one in run.curve()
+        for task, score in one.scores.items()
+    ]
+    summary, scores = run.summary, run.scores
+    tasks = dict.fromkeys(row["task"] for row in rows)
+    if tasks and summary is not None and scores is not None:
+        costs = (summary.steps, summary.samples, summary.train_seconds, summary.train_cpu_seconds)
+        at_end = dict(zip(CURVE_COLUMNS, (*costs, summary.flops or 0), strict=False))
+        found = scores.primary()
+        rows += [{**at_end, "task": task, "score": found[task].value} for task in tasks if task in found]
+    return rows

@@ -13,6 +13,7 @@ from pgsbench.reporting import columns, figures
 from pgsbench.reporting.decision.comparisons import comparisons_frame
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import Missing
+from pgsbench.reporting.statistics.overtaking import Overtaking, overtaking
 from pgsbench.reporting.verdict.answer import answer, certainty
 from pgsbench.reporting.verdict.fairness import fairness_sentence
 from pgsbench.reporting.verdict.sentences import caveats, verdict
@@ -72,6 +73,23 @@ class StudyResults:
     def curves(self) -> pd.DataFrame:
         """The lines that training logged: arm, label, seed, step, samples, loss, ..."""
         return self.statistics.study.curves
+
+    @property
+    def score_curves(self) -> pd.DataFrame:
+        """Scores while runs were trained: arm, label, seed, step, samples, seconds, flops, task, score."""
+        return self.statistics.study.score_curves
+
+    def overtaking(self, baseline: str, *, unit: str = "flops") -> Overtaking:
+        """Return at which budget the candidate overtakes a baseline, by `score_curves`.
+
+        Args:
+            baseline: Its label.
+            unit: ``flops``, ``samples``, ``seconds`` or ``cpu_seconds``.
+
+        Raises:
+            StudyError: The two share no seed or no budget that was measured.
+        """
+        return overtaking(self.score_curves, self.statistics.candidate, baseline, unit=unit)
 
     @property
     def verdict(self) -> str:

@@ -9,8 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pgsbench.config.schema import MAX_SAMPLES
+from pgsbench.config.training import MAX_SAMPLES
 from pgsbench.errors import ConfigError
+from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import copy_times
 from pgsbench.reporting.pages.scale_page import ScalePlan, write_prediction, write_scale_report
 from pgsbench.reporting.render import Table
@@ -55,6 +56,8 @@ def scale(
 
     The prediction is written to ``prediction.json`` before the budget that is held out is trained. Each
     budget is a study of its own, ``<name>-x0.5`` for half the samples, or for half of the study's `budget`.
+    They are trained in rising order: with ``schedule: wsd`` each begins where the decay of the one before did
+    (`pgsbench.training.trunk`).
 
     Args:
         study: The study.
@@ -93,8 +96,12 @@ def dry_run(study: Study, budgets: Sequence[float], *, hold_out: float | None = 
         ConfigError: As `scale`.
     """
     check(study.file, budgets, hold_out)
-    scaled = _planned(study, sorted(set(budgets)), hold_out)
-    return [plan_table(one.name, one.dry_run()) for one in scaled]
+    tables, before = list[Table](), list[RunSpec]()
+    for one in _planned(study, sorted(set(budgets)), hold_out):
+        one.foreseen = tuple(before)
+        before += one.plan()
+        tables.append(plan_table(one.name, one.dry_run()))
+    return tables
 
 
 def check(file: StudyFile, budgets: Sequence[float], hold_out: float | None, unit: str = "flops") -> None:

@@ -50,6 +50,7 @@ from pgsbench.study.plan import Planner, reference_arms, searched_specs, with_ar
 from pgsbench.study.study_file import StudyFile
 from pgsbench.study.tuning import tuning_of
 from pgsbench.tracking.mirror import Mirror, Synced
+from pgsbench.training.trunk import first_step
 
 Done = TypeVar("Done")
 
@@ -137,6 +138,7 @@ class Study:
         self._counts = Counts()
         self._mirror, self._told_of = Mirror(), ""
         self._cached_planner: Planner | None = None
+        self.foreseen: Sequence[RunSpec] = ()  # runs that `dry_run` takes for trained before
 
     def __repr__(self) -> str:
         return f"Study({self.name!r}, arms={self.arms}, seeds={self._file.config.seeds})"
@@ -229,11 +231,13 @@ class Study:
     def _costs(self, specs: Sequence[RunSpec], *, num_open: int = 0) -> pd.DataFrame:
         estimator = Estimator(self.slots.first_device, threads=self.slots.threads)
         folder, first_open = self._folder(), len(specs) - num_open
-        states = [
-            TO_CHOOSE if number >= first_open else "exists" if folder.finished(spec) else "to train"
-            for number, spec in enumerate(specs)
-        ]
-        rows = [(spec, estimator.cost(spec.config), is_) for spec, is_ in zip(specs, states, strict=True)]
+        rows, together = [], len(self.slots.devices[0].split(","))
+        for number, spec in enumerate(specs):
+            is_new = number < first_open and not folder.finished(spec)
+            begins = first_step(spec, self.runs_root, together, self.foreseen) if is_new else 0
+            new = f"from step {begins}" if begins else "to train"
+            state = new if is_new else "exists" if number < first_open else TO_CHOOSE
+            rows.append((spec, estimator.cost(spec.config, first_step=begins), state))
         return plan_frame(rows, self.slots.devices)
 
     def train(self, arms: Sequence[str] | None = None) -> StudyResults:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pgsbench.config.schema import MAX_SAMPLES, RunConfig, TrainingConfig
+from pgsbench.config.schema import RunConfig
+from pgsbench.config.training import MAX_SAMPLES, TrainingConfig
 from pgsbench.errors import ConfigError
 from pgsbench.training.optim import first_unmasked_step
 
@@ -47,16 +48,17 @@ def spend(config: RunConfig, pace: Pace | None = None) -> RunConfig:
     if config.budget is None:
         return config
     steps = _steps_within(config.budget.amount, config.training, _prices(config, pace))
+    training = {**config.training.model_dump(), "samples": steps * config.training.batch_size}
+    spent = config.model_copy(update={"training": TrainingConfig(**training)})
     warmup = config.training.warmup_steps
-    if warmup is not None and warmup > steps:
+    if warmup is not None and warmup > spent.training.longest_warmup:
         raise ConfigError(
             f"the warm-up is longer than the training: the budget pays for {steps:,} steps of this arm",
             where="training.warmup_steps",
             value=warmup,
             way_out="say less, or `warmup_steps: null` and a warmup_share",
         )
-    training = {**config.training.model_dump(), "samples": steps * config.training.batch_size}
-    return config.model_copy(update={"training": TrainingConfig(**training)})
+    return spent
 
 
 def _prices(config: RunConfig, pace: Pace | None) -> tuple[float, float]:

@@ -8,8 +8,9 @@ from functools import cached_property
 from typing import Any
 
 from pgsbench.config.read import is_set, merge, normalise, set_path
-from pgsbench.config.schema import SHORT_FORMS, RunConfig, StudyConfig, TrainingConfig
-from pgsbench.errors import ConfigError, UserError
+from pgsbench.config.schema import SHORT_FORMS, RunConfig, StudyConfig
+from pgsbench.config.training import TrainingConfig
+from pgsbench.errors import ConfigError, UserError, nearest
 
 #: Paths whose value decides which other fields there are.
 _NAMES = ("strategy.name", "text.strategy")
@@ -85,6 +86,17 @@ class Draft:
             if "seed" in given
         ]
 
+    def keep_problems(self, run: RunConfig) -> Iterator[UserError]:
+        """Yield what is wrong with the checkpoints that a run keeps."""
+        keep, during = run.training.keep, self.study.evaluation.during
+        if keep is not None and keep.best is not None and keep.best not in (during.tasks if during else ()):
+            yield ConfigError(
+                "the best checkpoint is that of a task or group that evaluation.during names",
+                where=self.where_in("training", "training.keep.best"),
+                value=keep.best,
+                way_out=nearest(keep.best, during.tasks) if during else "set evaluation.during",
+            )
+
     def length_problems(self, run: RunConfig) -> Iterator[UserError]:
         """Yield what is wrong with the number of pairs of a run, and with its warm-up.
 
@@ -100,8 +112,9 @@ class Draft:
                 way_out = "leave it out, or say `budget: null`"
         else:
             path, value = "training.warmup_steps", training.warmup_steps or 0
-            if value > training.steps:
-                rule = f"the warm-up is longer than the training, which has {training.steps:,} steps"
+            if value > training.longest_warmup:
+                before = "training" if training.schedule == "cosine" else "part before the decay"
+                rule = f"the warm-up is longer than the {before}, which has {training.longest_warmup:,} steps"
                 way_out = "say less, or `warmup_steps: null` and a warmup_share"
         if rule:
             yield ConfigError(rule, where=self.where_in("training", path), value=value, way_out=way_out)

@@ -118,11 +118,12 @@ def _arm_problems(study: StudyFile) -> Iterator[UserError]:
 
 
 def _suite_problems(study: StudyFile) -> Iterator[UserError]:
-    search = study.config.search
+    search, during = study.config.search, study.config.evaluation.during
     checks: list[Callable[[Suite], object]] = []
     if search is not None:
         checks.append(Objective(search.metrics[0]).check)
-        checks += [partial(part_named, names=search.probe.tasks)] if search.probe else []
+    if during is not None:
+        checks.append(partial(part_named, names=during.tasks))
     tune = study.config.tune
     if tune is not None and tune.on == "dev":
         checks.append(Objective(tune.metric).check)
@@ -137,5 +138,5 @@ def _suite_problems(study: StudyFile) -> Iterator[UserError]:
         except UserError as error:
             problems += error.problems
     for problem in problems:
-        is_ours = problem.where in ("evaluation.suite", "search.metric", "search.probe.tasks")
+        is_ours = problem.where in ("evaluation.suite", "search.metric", "evaluation.during.tasks")
         yield problem.moved(study.place) if is_ours else problem

@@ -40,12 +40,6 @@ def space_problems(study: StudyFile) -> Iterator[UserError]:
             yield ConfigError("the arm is searched already", where=place, value=arm)
     if search.sampler != "grid" and search.trials is None:
         yield ConfigError(f"the {search.sampler} sampler needs `trials`", where=study.place("search"))
-    if search.probe is not None and study.config.devices_per_run > 1:
-        yield ConfigError(
-            "probes are measured in trainings by one process only",
-            where=study.place("search.probe"),
-            way_out="set devices_per_run to 1, or leave probe and pruner out",
-        )
     yield from _overlaps(study, search)
     if conditions := list(_condition_problems(study, search)):
         yield from conditions

@@ -105,14 +105,16 @@ class StudyFile:
         if run is None:
             return None, problems
         problems += _data_problems(run.data, partial(draft.where_in, "data"))
-        problems += draft.length_problems(run)
+        problems += [*draft.length_problems(run), *draft.keep_problems(run)]
         if not checked.is_left_out("model"):
             try:
                 check_name(run.model.name)
             except ModelError as error:
                 problems.append(error.moved(lambda _: draft.where("model.name")))
         completed: dict[str, Any] = {}
-        for section, complete in (("strategy", self._complete_strategy), ("text", self._complete_text)):
+        wants_ramp = run.training.schedule == "wsd" and run.training.ramp_steps is None
+        complete_strategy = partial(self._complete_strategy, wants_ramp=wants_ramp)
+        for section, complete in (("strategy", complete_strategy), ("text", self._complete_text)):
             try:
                 if not checked.is_left_out(section):
                     completed[section] = complete(getattr(run, section), draft.inherited(section))
@@ -136,7 +138,9 @@ class StudyFile:
         rest = self.config.model_dump(mode="json", exclude={"arms", *TrainedConfig.model_fields})
         return {**rest, "arms": arms}
 
-    def _complete_strategy(self, given: StrategyConfig, base: Mapping[str, Any]) -> dict[str, Any]:
+    def _complete_strategy(
+        self, given: StrategyConfig, base: Mapping[str, Any], wants_ramp: bool
+    ) -> dict[str, Any]:
         """Return a strategy with every field of its own; the base's ratio is taken over if it means the same.
 
         To some strategies `mask_ratio` is the least share, as pictures decide how much is hidden; to others
@@ -151,6 +155,14 @@ class StudyFile:
         )
         fields = _with_inherited("mask_ratio", kind, given.fields, base) if means_the_same else given.fields
         strategy = configure(given.name, fields, relative_to=self.folder)
+        if wants_ramp and strategy.needs & {"tokens", "attention"}:
+            raise ConfigError(
+                "its mask changes with what the model learns, and with `schedule: wsd` no step may know how "
+                "long the training is",
+                where="strategy.name",
+                value=given.name,
+                way_out="say in training.ramp_steps in how many steps it changes",
+            )
         return {"name": self._absolute(given.name), **fields_of(strategy)}
 
     def _complete_text(self, given: TextConfig, base: Mapping[str, Any]) -> dict[str, Any]:

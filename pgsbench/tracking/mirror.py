@@ -169,6 +169,7 @@ def _feed_run(entry: MlflowRun, planned: StudyRun, run: RunDir, *, done: bool) -
     thinned = mlflow_text.thin(run.metrics(), config.training.samples, done=done)
     new = [line for line in thinned if line["step"] > step]
     entry.points(mlflow_text.curve_points(new, mlflow_text.started_ms(run)))
+    entry.points(mlflow_text.score_points(run))
     entry.sent["step"] = new[-1]["step"] if new else step
     if done:
         scores = run.scores_of(planned.suite_fingerprint)

@@ -86,6 +86,16 @@ def curve_points(lines: Sequence[Mapping[str, Any]], start_ms: int) -> list[tupl
     ]
 
 
+def score_points(run: RunDir) -> list[tuple[str, float, int, int]]:
+    """Return the scores of a run while it was trained as points; see `curve_points`."""
+    start_ms = started_ms(run)
+    return [
+        (valid_name(f"during/{name}"), percent(value), start_ms + int(1000 * one.seconds), one.step)
+        for one in run.curve()
+        for name, value in {**one.scores, **one.groups}.items()
+    ]
+
+
 def run_metrics(run: RunDir, scores: Scores | None) -> dict[str, float]:
     """Return a run's final metrics: cost, means, then primary scores of tasks, within `MAX_KEYS`."""
     found: dict[str, Any] = {}

@@ -18,6 +18,8 @@ from pgsbench.hashing import file_hash
 from pgsbench.records import files
 from pgsbench.records.files import RunOnDisk, runs_on_disk
 from pgsbench.records.json_files import write_json
+from pgsbench.records.kept import kept_folder
+from pgsbench.records.scores import Scores
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.tracking.rundir import RunDir
 
@@ -98,19 +100,21 @@ def _delete(run: RunDir) -> None:
         raise RunError(f"cannot be deleted: {error.strerror}", where=str(run.path)) from error
 
 
-def export(run: RunDir, folder: Path) -> Path:
-    """Copy the model of a run to a folder, with a file that says what it is and what it scored.
+def export(run: RunDir, folder: Path, kept: str = "") -> Path:
+    """Copy a model of a run to a folder, with a file that says what it is and what it scored.
 
     ``open_clip.create_model("local-dir:FOLDER")`` loads the result.
 
     Args:
         run: A run whose training has ended.
         folder: Where to; it must not exist, or be empty.
+        kept: Which of the checkpoints that it has kept (`pgsbench.records.kept`); empty: its last model.
 
     Raises:
-        RunError: The run has no model yet, or the folder holds something.
+        RunError: The run has no such model, or no model yet, or the folder holds something.
     """
-    if not run.is_done or not run.checkpoint.is_dir():
+    source = kept_folder(run.path, kept) if kept else run.checkpoint
+    if not kept and not (run.is_done and source.is_dir()):
         raise RunError("the run is not complete, so it has no model", where=str(run.path))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunError("there is something here already", where=str(folder), way_out="name a new folder")
@@ -121,18 +125,17 @@ def export(run: RunDir, folder: Path) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
         copied = Path(scratch, "model")
-        shutil.copytree(run.checkpoint, copied, ignore=shutil.ignore_patterns(".*.tmp"))
-        write_json(copied / EXPORTED, _identity(run, copied))
+        shutil.copytree(source, copied, ignore=shutil.ignore_patterns(".*.tmp"))
+        write_json(copied / EXPORTED, _identity(run, copied, None if kept else run.scores))
         if folder.exists():
             folder.rmdir()
         copied.rename(folder)
     return folder
 
 
-def _identity(run: RunDir, checkpoint: Path) -> dict[str, Any]:
-    spec, scores = run.spec, run.scores
+def _identity(run: RunDir, checkpoint: Path, scores: Scores | None) -> dict[str, Any]:
     return {
-        **to_jsonable_python(spec),
+        **to_jsonable_python(run.spec),
         "sha256": {path.name: file_hash(path) for path in sorted(checkpoint.glob("*.safetensors"))},
         "suite": scores.suite if scores else None,
         "groups": {name: group.value for name, group in scores.groups.items()} if scores else {},

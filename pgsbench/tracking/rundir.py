@@ -12,20 +12,24 @@ import json
 import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from pgsbench.disk.held import Held, Holder, hold, holder_of, turn
 from pgsbench.disk.whole_files import atomic
 from pgsbench.errors import EvaluationError, RunError, RunHeldError
 from pgsbench.records import files
 from pgsbench.records.json_files import finite, read_record, write_record
-from pgsbench.records.run_records import Environment, Failure, Job, PrunedMark, Summary
+from pgsbench.records.run_records import Environment, Failure, Job, Measured, PrunedMark, Summary
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.scores import Scores
 
 #: More than the longest line of metrics has; `RunDir.last_line` reads no more of the file.
 LAST_BYTES = 1 << 16
+_MEASURED = TypeAdapter(Measured)
 
 
 class RunDir:
@@ -141,6 +145,21 @@ class RunDir:
         whole = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
         return [line for line in map(_metrics_of, whole) if line]
 
+    def curve(self) -> list[Measured]:
+        """Return the scores while it was trained, by rising step; of what was measured twice the last."""
+        path = self.path / files.CURVE
+        whole = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []
+        found: dict[tuple[int, tuple[str, ...]], Measured] = {}
+        for line in whole:
+            with suppress(ValidationError):  # torn
+                one = _MEASURED.validate_json(line)
+                found[one.step, one.tasks] = one
+        return sorted(found.values(), key=lambda one: one.step)
+
+    def append_curve(self, measured: Measured) -> None:
+        """Append one line to ``curve.jsonl``."""
+        self._append(files.CURVE, asdict(measured))
+
     def last_line(self) -> dict[str, Any]:
         """Return the last whole metric line, or nothing; takes the same time for a file of any size."""
         path = self.path / files.METRICS
@@ -162,7 +181,10 @@ class RunDir:
         Raises:
             RunError: The run directory was deleted meanwhile.
         """
-        with (self.existing_path() / files.METRICS).open("a", encoding="utf-8") as file:
+        self._append(files.METRICS, line)
+
+    def _append(self, name: str, line: Mapping[str, Any]) -> None:
+        with (self.existing_path() / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(finite(line), allow_nan=False) + "\n")
 
     def truncate_after(self, step: int) -> None:

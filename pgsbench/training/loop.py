@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
-from pgsbench.config.schema import TrainingConfig
+from pgsbench.config.training import TrainingConfig
 from pgsbench.data.damage import Damage
 from pgsbench.data.samples import Fault, Reader
 from pgsbench.devices import memory_told
@@ -41,6 +40,18 @@ MAX_LOGIT_SCALE = math.log(100)  # CLIP, arXiv 2103.00020, section 2.5
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+class Meanwhile(Protocol):
+    """What else is done after some steps, by all ranks together."""
+
+    def is_due(self, step: int) -> bool:
+        """Tell whether there is something to do after a step."""
+        ...
+
+    def visit(self, step: int, totals: Totals) -> bool:
+        """Do it, unless it was done before; return whether the training ends here, with its state saved."""
+        ...
+
+
 def train(
     clip: Clip,
     masking: Masking,
@@ -54,7 +65,8 @@ def train(
     emit: Emit,
     should_stop: Callable[[], bool] = lambda: False,
     damage: Damage | None = None,
-    probes: Mapping[int, Callable[[], bool]] = MappingProxyType({}),
+    meanwhile: Meanwhile | None = None,
+    on_saved: Callable[[int], None] = lambda _: None,
     ranks: Ranks = Ranks(),  # noqa: B008  # frozen: one process alone
 ) -> Totals:
     """Train `clip` in place, from its saved state where there is one.
@@ -71,8 +83,8 @@ def train(
         emit: Receives the metrics every `config.log_every_steps` steps and at the end, on rank 0.
         should_stop: Asked after every step.
         damage: Told of the damaged samples that any rank has met; None: nobody counts them.
-        probes: Step -> what is asked after it, outside of the measured time, as `should_stop` is; of a
-            training by one process.
+        meanwhile: What else is done after some steps, outside of the measured time; None: nothing.
+        on_saved: Told, on rank 0, of the step of each state that was saved.
         ranks: This process among those that train the run; rank 0 alone writes.
 
     Raises:
@@ -115,13 +127,16 @@ def train(
         micro_batch_size=config.micro_batch_size,
     )
     model.train()
+    # Where the run was stopped before it was done with that step.
+    if meanwhile is not None and meanwhile.is_due(step) and meanwhile.visit(step, totals):
+        raise Interrupted
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     meter = Meter(totals, clip, masking, text_masking, device, ranks)
     saved_at = time.monotonic()
 
     while step < config.steps:
-        progress = step / config.steps
+        progress = config.progress(step)
         masking.active = text_masking.active = step < unmasked_from
         text_masking.begin_step(seed=seed, step=step, samples=batch.samples, progress=progress)
         texts = text_masking.shorten(batch.texts)
@@ -152,10 +167,6 @@ def train(
                 if ranks.is_first:
                     emit(line)
             stop = should_stop() and step < config.steps  # asked at the end, too: is the run still ours?
-            if step in probes:
-                meter.pause()
-                stop = probes[step]() or stop
-                meter.resume()
             if step < config.steps:
                 batch = next(batches)
                 faults = batch.faults
@@ -165,6 +176,10 @@ def train(
         stop, save, found = ranks.agree(step, stop=stop, save=save, found=bool(faults), error=error)
         if found:
             _count(faults, damage, step, ranks)
+        if meanwhile is not None and not stop and meanwhile.is_due(step):
+            meter.pause()
+            stop = meanwhile.visit(step, totals)
+            meter.resume()
         if stop or save:
             meter.pause()
             with ranks.watched(step):
@@ -173,6 +188,7 @@ def train(
                 try:
                     check_weights(model, step)  # a state that cannot go on must not replace one that can
                     state.save(state_folder, trained, step=step, totals=totals, keep=config.keep_states)
+                    on_saved(step)
                 except Exception as raised:
                     error = raised
             ranks.agree(step, error=error)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pgsbench.config.schema import TrainingConfig
+from pgsbench.config.training import TrainingConfig
 
 
 def adamw(model: nn.Module, config: TrainingConfig, *, world_size: int = 1) -> torch.optim.Optimizer:
@@ -76,10 +76,14 @@ def first_unmasked_step(config: TrainingConfig) -> int:
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
-    """Return the rate of a step: linear warm-up, then half a cosine to zero, scaled in the last phase."""
+    """Return the rate of a step: linear warm-up, then the schedule to zero, scaled in the last phase."""
     warmup_steps = config.num_warmup_steps
     if step < warmup_steps:
         rate = config.learning_rate * (step + 1) / warmup_steps
+    elif config.schedule == "wsd":
+        first = config.first_decay_step
+        done = (step - first) / (config.steps - first) if step > first else 0.0
+        rate = config.learning_rate * (1 - math.sqrt(done))
     else:
         done = (step - warmup_steps) / (config.steps - warmup_steps)
         rate = config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))

@@ -54,6 +54,7 @@ class Ranks:
         save: bool = False,
         found: bool = False,
         error: Exception | None = None,
+        patient: bool = False,
     ) -> tuple[bool, bool, bool]:
         """Tell the others what this rank wants after a step, and hear what they do.
 
@@ -63,6 +64,7 @@ class Ranks:
             save: It is time to save.
             found: This rank has something to tell by `all_of`.
             error: Why this rank cannot go on.
+            patient: Whether the others may take as long as they like.
 
         Returns:
             Whether any rank stops, whether any wants to save, and whether any has something to tell.
@@ -73,7 +75,7 @@ class Ranks:
         """
         if self.world_size > 1:
             wish = _FAILED * (error is not None) + _FOUND * found + _STOP * stop + _SAVE * save
-            wishes = self._exchanged(step, wish)
+            wishes = self._exchanged(step, wish, self.patient if patient else self.control)
             failed = [rank for rank, (_, other) in enumerate(wishes) if other & _FAILED]
             if failed and error is None:
                 error = self._lost("another process of this run has failed", step, f"rank {failed[0]}")
@@ -95,11 +97,11 @@ class Ranks:
             error = raised
         self.agree(step, error=error)
 
-    def _exchanged(self, step: int, wish: int) -> list[tuple[int, int]]:
+    def _exchanged(self, step: int, wish: int, group: Any) -> list[tuple[int, int]]:
         own = torch.tensor([step, wish])
         found = [torch.empty_like(own) for _ in range(self.world_size)]
         with self.watched(step):
-            dist.all_gather(found, own, group=self.control)
+            dist.all_gather(found, own, group=group)
         return [(int(one[0]), int(one[1])) for one in found]
 
     @contextmanager

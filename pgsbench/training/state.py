@@ -32,6 +32,8 @@ from pgsbench.training.optim import restore_moments
 
 TENSORS_FILE, NUMBERS_FILE = "tensors.safetensors", "state.json"
 _PREFIX, _SCRATCH = "step-", "writing-"
+#: Of the folders of whole states.
+PATTERN = f"{_PREFIX}*"
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def save(folder: Path, trained: Trained, *, step: int, totals: Totals, keep: int
         "groups": optimizer["param_groups"],
         "scaler": trained.scaler.state_dict(),
     }
-    scratch, whole = folder / f"{_SCRATCH}{step:08d}", folder / f"{_PREFIX}{step:08d}"
+    scratch, whole = folder / f"{_SCRATCH}{step:08d}", folder / folder_name(step)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(scratch, ignore_errors=True)
@@ -144,7 +146,17 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _saved(folder: Path) -> list[Path]:
     """Return the whole states, the last one first."""
-    return sorted(folder.glob(f"{_PREFIX}*"), reverse=True)
+    return sorted(folder.glob(PATTERN), reverse=True)
+
+
+def folder_name(step: int) -> str:
+    """Return the name of the folder of a state."""
+    return f"{_PREFIX}{step:08d}"
+
+
+def step_of(folder: Path) -> int:
+    """Return after how many steps the state in a folder was saved, as its name says."""
+    return int(folder.name.removeprefix(_PREFIX))
 
 
 def _plain(value: Tensor) -> Tensor:

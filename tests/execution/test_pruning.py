@@ -15,17 +15,20 @@ from made_up import MadeUpEngine, finish
 from test_search import Bench, fields
 from tinyworld import TinyWorld
 
-from pgsbench.errors import Pruned, UserError
+from pgsbench.errors import Interrupted, Pruned, UserError
 from pgsbench.evaluation.identity import current_fingerprint
+from pgsbench.evaluation.suite import part_named
 from pgsbench.execution import search as search_module
 from pgsbench.execution.folder import StudyFolder
-from pgsbench.execution.probed import Probed, probe_folder
-from pgsbench.execution.probes import Prober, prober_of
+from pgsbench.execution.probes import Probed, PrunerJudge, judge_of
 from pgsbench.execution.pruners import why_pruned
+from pgsbench.execution.run import Stop
+from pgsbench.execution.run import run as work_on
 from pgsbench.experiment import is_complete, run_once, suite_of
-from pgsbench.records.run_records import PrunedMark
+from pgsbench.records import files
+from pgsbench.records.run_records import Measured, PrunedMark
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.records.scores import GroupMean, Score, Scores
+from pgsbench.records.scores import GroupMean, Score
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.search.sweep_tables import sweep_table
 from pgsbench.reporting.study_frames import read_frames
@@ -34,12 +37,12 @@ from pgsbench.study.plan import Planner
 from pgsbench.tracking.rundir import RunDir
 from pgsbench.tracking.states import statuses
 
-PROBE = "probe: {tasks: [tiny/colour], at: [0.4, 0.7]}"
+DURING = "evaluation.during={tasks: [tiny/colour], every: 0.34}"  # after 2 and 4 of 6 steps
 SPACE = "space: {strategy.mask_ratio: [0.25, 0.5, 0.75, 0.875]}, arms: [pgs]"
 
 
-def searching(pruner: str | None, more: str = "") -> str:
-    return f"search={{{SPACE}, {PROBE}, pruner: {pruner or 'null'}{more}}}"
+def searching(pruner: str | None, more: str = "") -> tuple[str, str]:
+    return DURING, f"search={{{SPACE}, pruner: {pruner or 'null'}{more}}}"
 
 
 # ------------------------------------------------------------------------------------------- what is ended
@@ -78,16 +81,17 @@ def test_the_paired_test_ends_what_is_surely_worse_on_the_same_items() -> None:
         rivals = [Probed("x", [0.5], score, lambda _: theirs), Probed("y", [0.9], 0.8, lambda _: {})]
         return why_pruned("wilcoxon", Probed("ours", [0.4], None, lambda _: ours), rivals)
 
-    assert said(worse, best) == "its probe gives 40.0, worse on its test items than the best so far, x"
+    assert said(worse, best) == "it scores 40.0, worse on its test items than the best so far, x"
     assert not said(best, worse)
     assert not said(best, best)
     assert not said(alike | {"only here": 0.0}, alike)
     assert not said(worse, best, score=None)  # it is not complete, and y has no such items
 
 
-def write_probe(run: RunDir, prober: Prober, share: float, right: int, fingerprint: str = "data") -> Scores:
-    """Write what a probe would: so many right answers of twenty."""
-    folder, values = probe_folder(run, prober._search, share), (np.arange(20) < right).astype(np.float32)
+def write_scores(run: RunDir, number: int, right: int, fingerprint: str = "data") -> Measured:
+    """Write what a measurement would: so many right answers of twenty."""
+    name = f"{files.MEANWHILE}/{number}"
+    folder, values = run.path / name, (np.arange(20) < right).astype(np.float32)
     folder.mkdir(parents=True)
     np.savez(folder / "colour.npz", values=values, items=np.array([f"i{k}" for k in range(20)]))
     mean = right / 20
@@ -96,36 +100,42 @@ def write_probe(run: RunDir, prober: Prober, share: float, right: int, fingerpri
     groups = {"classification": GroupMean(mean, mean, mean, 1, 0.3)}
     scores = scores_of([score], groups, suite="tiny", suite_fingerprint=fingerprint)
     scores.write(folder)
-    return scores
+    tasks, means = ("tiny/colour",), {"classification": mean}
+    found = Measured(number, 2 * number, 0, 1.0, 1.0, 0, tasks, name, fingerprint, {}, means)
+    run.append_curve(found)
+    return found
 
 
 @pytest.mark.parametrize("pruner", ["halving", "wilcoxon"])
 def test_a_run_is_judged_by_what_lies_in_the_directories_of_its_seed(
     tiny: TinyWorld, tmp_path: Path, pruner: str
 ) -> None:
-    study = open_study_file(tiny.study, overrides=["arms={}", "seeds=[0, 1]", searching(pruner)])
+    study = open_study_file(tiny.study, overrides=["arms={}", "seeds=[0, 1]", *searching(pruner)])
     folder = StudyFolder.open(Planner(study), tmp_path)
     specs = [spec for r in (0.25, 0.5) for spec in folder.planner.specs(["pgs"], {"strategy.mask_ratio": r})]
     folder.add(specs)
     runs = [RunDir.create(tmp_path, spec) for spec in specs]
-    probers = [prober_of(spec, tmp_path) for spec in specs]
-    good, _, ours, other_seed = [probe for probe in probers if probe is not None]
-    write_probe(runs[0], good, 0.4, right=18)
+    good, _, ours, other_seed = [judge for spec in specs if (judge := judge_of(spec, tmp_path))]
+    write_scores(runs[0], 1, right=18)
     finish(folder, specs[0], 0.9)
-    write_probe(runs[2], ours, 0.4, right=5)
-    assert "its probe gives 25.0, " in ours._why(runs[2], 0.4)
-    write_probe(runs[3], other_seed, 0.4, right=5)
-    assert not other_seed._why(runs[3], 0.4)
-    runs[2].prune(PrunedMark("tiny", pruner, "worse", 2, 1.0))
-    assert "another seed of its point was pruned" in other_seed._why(runs[3], 0.4)
-    write_probe(runs[0], good, 0.7, right=1, fingerprint="other data")
-    assert not good._why(runs[0], 0.7)
+    bad = write_scores(runs[2], 1, right=5)
+    assert "it scores 25.0, " in ours._why(runs[2], bad)
+    alone = write_scores(runs[3], 1, right=5)
+    assert not other_seed._why(runs[3], alone)
+    assert ours.ends(runs[2], bad)
+    assert ours.is_pruned
+    assert ours.is_over()
+    assert "another seed of its point was pruned" in other_seed._why(runs[3], alone)
+    assert not good._why(runs[0], write_scores(runs[0], 2, right=1, fingerprint="other data"))
+    late = write_scores(runs[1], 2, right=1)  # the first was not asked for then
+    assert not good._why(runs[1], late)
 
 
-def test_arms_that_are_not_searched_are_not_looked_at(tiny: TinyWorld, tmp_path: Path) -> None:
-    folder = StudyFolder.open(Planner(open_study_file(tiny.study, overrides=[searching("median")])), tmp_path)
+def test_arms_that_are_not_searched_are_not_judged(tiny: TinyWorld, tmp_path: Path) -> None:
+    study = open_study_file(tiny.study, overrides=searching("median"))
+    folder = StudyFolder.open(Planner(study), tmp_path)
     folder.add(folder.planner.specs(["none"]))
-    assert prober_of(folder.runs["none s0"].spec, tmp_path) is None
+    assert judge_of(folder.runs["none s0"].spec, tmp_path) is None
 
 
 # ---------------------------------------------------------------------------------------- a real training
@@ -136,28 +146,29 @@ def test_a_pruned_training_goes_on_without_its_pruner_as_if_nothing_had_been(
     tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def trained(root: Path, pruner: str | None) -> tuple[StudyFolder, RunSpec]:
-        study = open_study_file(tiny.study, overrides=[searching(pruner)])
+        study = open_study_file(tiny.study, overrides=searching(pruner))
         folder = StudyFolder.open(Planner(study), root)
         (spec,) = folder.planner.specs(["pgs"], {"strategy.mask_ratio": 0.75})
         folder.add([spec])
         cpu = torch.device("cpu")
-        run_once(spec, runs_root=root, device=cpu, prober=prober_of(spec, root) if pruner else None)
+        run_once(spec, runs_root=root, device=cpu, judge=judge_of(spec, root))
         return folder, spec
 
-    monkeypatch.setattr(Prober, "_why", lambda self, run, share: "is bad" if share > 0.5 else "")
+    monkeypatch.setattr(PrunerJudge, "_why", lambda self, run, one: "is bad" if one.number == 2 else "")
     with pytest.raises(Pruned):
         trained(tmp_path / "here", "median")
     (run,) = (RunDir(path) for path in (tmp_path / "here/tiny").glob("pgs*"))
     assert not run.is_done
     assert not run.holder
-    assert len(list(run.path.glob("probes/*/scores.json"))) == 2
+    assert [one.step for one in run.curve()] == [2, 4]
+    assert len(list(run.path.glob("meanwhile/*/scores.json"))) == 2
     assert [path.name for path in run.state.iterdir()] == ["step-00000004"]
     saved = next(run.state.glob("*/*.safetensors")).stat().st_mtime_ns
     with pytest.raises(Pruned):  # whoever takes it up although it is ended does not go on with it
         trained(tmp_path / "here", "median")
     assert next(run.state.glob("*/*.safetensors")).stat().st_mtime_ns == saved
     (state,) = statuses(tmp_path / "here/tiny")
-    assert (state.state, state.why) == ("pruned", "at 70% of the training is bad")
+    assert (state.state, state.why) == ("pruned", "at 67% of the training is bad")
     for root in ("here", "there"):
         folder, spec = trained(tmp_path / root, None)
         done = folder.directory(spec)
@@ -167,6 +178,23 @@ def test_a_pruned_training_goes_on_without_its_pruner_as_if_nothing_had_been(
     ]
     assert weights[0].read_bytes() == weights[1].read_bytes()
     assert [one.state for one in statuses(tmp_path / "here/tiny")] == ["done"]
+
+
+@pytest.mark.slow
+def test_two_processes_of_a_run_are_pruned_together(tiny: TinyWorld, tmp_path: Path) -> None:
+    study = open_study_file(tiny.study, overrides=["arms={}", *searching("halving"), "devices_per_run=2"])
+    folder = StudyFolder.open(Planner(study), tmp_path)
+    rival, ours = (folder.planner.specs(["pgs"], {"strategy.mask_ratio": r})[0] for r in (0.25, 0.5))
+    folder.add([rival, ours])
+    named = part_named(suite_of(ours), ["tiny/colour"])
+    write_scores(RunDir.create(tmp_path, rival), 1, right=20, fingerprint=current_fingerprint(named))
+    with pytest.raises(Interrupted):
+        work_on(ours, tmp_path, devices=["cpu", "cpu"], threads=1, stop=Stop())
+    run = folder.directory(ours)
+    assert run.pruned is not None
+    assert run.pruned.step == 2
+    assert "not in the better half" in run.pruned.why
+    assert [path.name for path in run.state.iterdir()] == ["step-00000002"]
 
 
 # --------------------------------------------------------------------------------------------- the search
@@ -195,7 +223,7 @@ def bench(tiny: TinyWorld, tmp_path: Path) -> Bench:
 
 def test_a_pruned_point_is_neither_failed_nor_complete_nor_worked_on_again(bench: Bench) -> None:
     seeds = "seeds=[0, 1]"
-    assert bench.search(searching("median"), seeds) == []
+    assert bench.search(*searching("median"), seeds) == []
     assert bench.trained == [
         *(f"pgs mask_ratio={ratio} s{seed}" for ratio in (0.25, 0.5) for seed in (0, 1)),
         "pruned pgs mask_ratio=0.75 s0",  # and its other seed is never begun
@@ -203,7 +231,7 @@ def test_a_pruned_point_is_neither_failed_nor_complete_nor_worked_on_again(bench
     ]
     states = [trial.state.name for trial in bench.trials()]
     assert states == ["COMPLETE", "COMPLETE", "PRUNED", "PRUNED"]
-    assert bench.search(searching("median"), seeds) == []
+    assert bench.search(*searching("median"), seeds) == []
     assert bench.trained == []
     folder = bench.runs_root / "tiny"
     states = [run.state for run in statuses(folder)]
@@ -219,22 +247,22 @@ def test_without_its_pruner_a_pruned_point_is_like_any_other(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search_module, "Trials", Mock())  # Optuna's record takes most of the time
-    bench.search(searching("median"))
-    bench.search(searching("halving"))  # which has ended none of them
+    bench.search(*searching("median"))
+    bench.search(*searching("halving"))  # which has ended none of them
     assert bench.trained == ["pruned pgs mask_ratio=0.75 s0", "pruned pgs mask_ratio=0.875 s0"]
-    bench.search(searching(None))
+    bench.search(*searching(None))
     assert bench.trained == ["pgs mask_ratio=0.75 s0", "pgs mask_ratio=0.875 s0"]
     assert [run.state for run in statuses(bench.runs_root / "tiny")] == ["done"] * 4
-    assert bench.search(searching("median")) == []  # marks of complete runs mean nothing
+    assert bench.search(*searching("median")) == []  # marks of complete runs mean nothing
     assert bench.trained == []
     assert read_frames(bench.runs_root / "tiny").pruned_labels == []
 
 
 def test_scores_of_a_pruned_point_count_nowhere(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_module, "Trials", Mock())
-    folder = bench.folder(searching("median"), "seeds=[0, 1]")
-    bench.search(searching(None), "seeds=[0]")
-    bench.search(searching("median"), "seeds=[0, 1]")
+    folder = bench.folder(*searching("median"), "seeds=[0, 1]")
+    bench.search(*searching(None), "seeds=[0]")
+    bench.search(*searching("median"), "seeds=[0, 1]")
     assert read_frames(folder.path).pruned_labels == ["pgs mask_ratio=0.75", "pgs mask_ratio=0.875"]
     results = Results(read_frames(folder.path))
     assert np.isnan(results.objective_value("pgs mask_ratio=0.875"))  # its seed 0 is complete
@@ -247,30 +275,28 @@ def test_scores_of_a_pruned_point_count_nowhere(bench: Bench, monkeypatch: pytes
 
 def test_a_sampler_knows_what_was_pruned(bench: Bench) -> None:
     space = "space: {strategy.mask_ratio: {low: 0.1, high: 0.9}}, arms: [pgs], sampler: tpe, trials: 9"
-    search = f"search={{{space}, {PROBE}, pruner: median}}"
-    bench.search(search)
+    search = DURING, f"search={{{space}, pruner: median}}"
+    bench.search(*search)
     assert len(bench.trained) == 9
     num_pruned = sum(name.startswith("pruned") for name in bench.trained)
     assert 0 < num_pruned < 9
     assert [trial.state.name for trial in bench.trials()].count("PRUNED") == num_pruned
-    bench.search(search)
+    bench.search(*search)
     assert bench.trained == []
 
 
 @pytest.mark.parametrize(
-    ("search", "said"),
+    ("changed", "said"),
     [
-        ("pruner: median", "a pruner needs a probe"),
-        (f"{PROBE}, pruner: median, metric: [mean, -flops]", "works for one metric"),
-        ("probe: {tasks: [tiny/color]}", "did you mean 'tiny/colour'"),
-        ("probe: {tasks: [tiny/colour], at: [0.5, 0.25]}", "rising order"),
+        ([f"search={{{SPACE}, pruner: median}}"], "a pruner needs scores to look at"),
+        ([DURING, f"search={{{SPACE}, pruner: median, metric: [mean, -flops]}}"], "works for one metric"),
+        (["evaluation.during={tasks: [tiny/color]}"], "did you mean 'tiny/colour'"),
+        (["evaluation.during={tasks: [tiny/colour], every: 2}"], "a share of the training such as"),
+        (["evaluation.during={tasks: [tiny/colour], every: 3 weeks}"], "a share of the training such as"),
+        (["training.keep={best: tiny/colour}"], "that evaluation.during names"),
+        (["training.keep={last: 2}"], "say how often"),
     ],
 )
-def test_mistakes_in_a_probe_are_named(bench: Bench, search: str, said: str) -> None:
+def test_mistakes_in_what_is_measured_and_kept_are_named(bench: Bench, changed: list[str], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        bench.folder(f"search={{{SPACE}, {search}}}")
-
-
-def test_several_devices_a_run_and_probes_are_refused(bench: Bench) -> None:
-    with pytest.raises(UserError, match="one process only"):
-        bench.folder(searching("median"), "devices_per_run=2")
+        bench.folder(*changed)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from pgsbench.config.schema import TrainingConfig, UnmaskedTuning
+from pgsbench.config.training import TrainingConfig, UnmaskedTuning
 from pgsbench.data.samples import Batch, MadeUp
 from pgsbench.masking import STRATEGIES
 from pgsbench.masking.configure import configure

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from pgsbench.config.schema import RunConfig, TrainingConfig
+from pgsbench.config.schema import RunConfig
+from pgsbench.config.training import TrainingConfig
 from pgsbench.errors import ModelError
 from pgsbench.models import checkpoint
 from pgsbench.models.checkpoint import load

@@ -11,7 +11,7 @@ import torch
 from fabricated import ARMS
 from open_clip.loss import ClipLoss, SigLipLoss
 
-from pgsbench.config.schema import TrainingConfig
+from pgsbench.config.training import TrainingConfig
 from pgsbench.reporting import printout
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames

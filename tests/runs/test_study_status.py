@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from made_study import spec_of, write_study
 
+from pgsbench.config.schema import DuringConfig
 from pgsbench.config.search import SearchConfig
 from pgsbench.disk import held
 from pgsbench.execution import slurm
@@ -86,10 +87,11 @@ def test_a_job_that_vanished_is_a_failed_run_with_the_end_of_its_output(
 def test_what_has_ended_is_not_lost_with_its_process(tmp_path: Path) -> None:
     done, failed, pruned, other = (run for run in write_study(tmp_path))
     record = StudyRecord.read(tmp_path / "runs/tiny")
-    search = SearchConfig.model_validate(
-        {"space": {"strategy.mask_ratio": [0.5]}, "probe": {"tasks": ["a"]}, "pruner": "median"}
-    )
-    replace(record, config=record.config.model_copy(update={"search": search})).write(tmp_path / "runs/tiny")
+    search = SearchConfig.model_validate({"space": {"strategy.mask_ratio": [0.5]}, "pruner": "median"})
+    during = DuringConfig(tasks=["a"])
+    evaluation = record.config.evaluation.model_copy(update={"during": during})
+    changed = record.config.model_copy(update={"search": search, "evaluation": evaluation})
+    replace(record, config=changed).write(tmp_path / "runs/tiny")
     for run in (failed, pruned, other):
         (run.path / files.DONE).unlink()
     failed.fail(Failure("out of memory"))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from made_study import TASKS, NewStore, Seen, fake_line, finish, write_fake_study, write_verdict
 
+from pgsbench.records.run_records import Measured
 from pgsbench.tracking import mlflow_text
 from pgsbench.tracking.mirror import Mirror
 from pgsbench.tracking.mlflow_text import MAX_KEYS, MAX_POINTS
@@ -97,9 +98,14 @@ def test_a_run_fed_while_it_trains_ends_up_the_same(tmp_path: Path, new_store: N
     with run.claim():
         for step in range(1, 391):
             run.append_metrics(fake_line(step, loss=1 / step))
+            if step == 100:
+                scores = {"tiny/colour": 0.75}
+                run.append_curve(Measured(1, step, 1, 1.0, 1.0, 0, ("tiny/colour",), "", "", scores, {}))
             if step in (1, 100, 101, 250):
                 assert mirror.sync_study(folder, running=True).problem == ""
-                assert Seen(live).runs["pgs s0"].info.status == "RUNNING"
+                seen = Seen(live).runs["pgs s0"]
+                assert seen.info.status == "RUNNING"
+                assert seen.data.metrics.get("during/tiny/colour") == (75 if step >= 100 else None)
         finish(run)
     mirror.sync_study(folder)
     Mirror(late).sync_study(folder)

@@ -17,7 +17,8 @@ import torch
 from tinyworld import TinyWorld
 
 from pgsbench.config.augmentation import AugmentConfig
-from pgsbench.config.schema import DataConfig, TrainingConfig
+from pgsbench.config.schema import DataConfig
+from pgsbench.config.training import TrainingConfig
 from pgsbench.data import shards, streaming
 from pgsbench.data.samples import Batch, Tokenize, rank_slice
 from pgsbench.data.streaming import Streamed

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from tinyworld import TinyWorld
 
-from pgsbench.config.schema import DataConfig, TrainingConfig, UnmaskedTuning
+from pgsbench.config.schema import DataConfig
+from pgsbench.config.training import TrainingConfig, UnmaskedTuning
 from pgsbench.data import shards
 from pgsbench.errors import Interrupted, RunError, RunHeldError
 from pgsbench.masking.base import Strategy

@@ -15,7 +15,7 @@ import torch
 import torch.multiprocessing as processes
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from pgsbench.config.schema import TrainingConfig, UnmaskedTuning
+from pgsbench.config.training import TrainingConfig, UnmaskedTuning
 from pgsbench.data.damage import DAMAGED, Damage
 from pgsbench.data.memory import InMemory
 from pgsbench.data.samples import Batch, Fault

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pgsbench.errors import StudyError
+from pgsbench.errors import RunError, StudyError
+from pgsbench.records.kept import kept_folder, parted
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import RunSpec, flatten, short
 from pgsbench.records.study_record import StudyRun
 from pgsbench.reporting.render import COUNT, PERCENT, POINTS, Estimate, Format, Header, Table
 from pgsbench.reporting.statistics.intervals import difference
 from pgsbench.reporting.statistics.paired_values import PairedValues
-from pgsbench.reporting.study_frames import PlannedRun, read_run
+from pgsbench.reporting.study_frames import CURVE_COLUMNS, PlannedRun, curve_rows, read_run
 from pgsbench.tracking.run_files import find_run
 from pgsbench.tracking.rundir import RunDir
 
@@ -74,18 +75,26 @@ class Run:
         """The lines that training logged: step, samples, loss, ..."""
         return pd.DataFrame(self.directory.metrics())
 
-    def model(self, device: str = "cpu") -> ReadyModel:
+    @property
+    def score_curve(self) -> pd.DataFrame:
+        """Its scores while it was trained: step, samples, seconds, cpu_seconds, flops, task, score."""
+        return pd.DataFrame(curve_rows(self.directory), columns=list(CURVE_COLUMNS))
+
+    def model(self, device: str = "cpu", *, kept: str = "") -> ReadyModel:
         """Return the trained model in evaluation mode with its transform and its tokenizer.
 
         Args:
             device: Where the model lives.
+            kept: A checkpoint that it has kept, as ``0.5``, ``epoch-2`` or ``best``; empty: the last one.
 
         Raises:
             ModelError: The run has no model yet, or it cannot be loaded.
+            RunError: It has kept no such checkpoint.
         """
         from pgsbench.models.checkpoint import load, ready
 
-        return ready(load(self.directory.checkpoint, device=device))
+        folder = kept_folder(self.path, kept) if kept else self.directory.checkpoint
+        return ready(load(folder, device=device))
 
 
 def load_run(id_or_path: str | Path, output: str | Path = ".") -> Run:
@@ -101,6 +110,20 @@ def load_run(id_or_path: str | Path, output: str | Path = ".") -> Run:
     return Run(find_run(Path(output) / "runs", str(id_or_path)))
 
 
+def weights_of(name: str, output: str | Path = ".") -> Path:
+    """Return the folder of a run's weights: of its last model, or ``RUN@0.5`` of one that it has kept.
+
+    Raises:
+        RunError: There is no such run, or it has no such checkpoint.
+    """
+    run, kept = parted(name)
+    directory = load_run(run, output).directory
+    found = kept_folder(directory.path, kept) if kept else directory.checkpoint
+    if not found.is_dir():
+        raise RunError("the run has no model yet", where=str(directory.path))
+    return found.resolve()
+
+
 def run_tables(run: Run) -> list[Table]:
     """Return what is known of a run as tables: its spec, where it was trained, its cost, its scores."""
     spec = run.spec
@@ -110,7 +133,7 @@ def run_tables(run: Run) -> list[Table]:
     if run.environment:
         tables.append(_pairs("Environment", flatten(vars(run.environment))))
     if run.summary:
-        costs = flatten(vars(run.summary)).items()
+        costs = flatten({**asdict(run.summary), "own_seconds": run.summary.own_seconds}).items()
         header = ["what", ("value", Format(_measured))]
         tables.append(Table("Cost", header, [[*pair] for pair in costs if pair[1] not in (None, "")]))
     if scores := run.directory.scores:

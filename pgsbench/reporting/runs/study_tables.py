@@ -68,6 +68,8 @@ def plan_frame(rows: Sequence[tuple[RunSpec, Cost, str]], devices: Sequence[str]
         ]
     )
     frame.attrs["devices"] = list(devices)
+    whole = sum(spec.config.training.steps * spec.config.training.batch_size for spec, _, _ in rows)
+    frame.attrs["shared"] = whole - sum(cost.samples for _, cost, _ in rows)
     return frame
 
 
@@ -84,6 +86,11 @@ def plan_table(study: str, frame: pd.DataFrame) -> Table:
         f"{counted(len(devices), 'run')} at a time on {', '.join(dict.fromkeys(devices))}: estimated from a "
         "few steps just now, for free cores, without reading data and evaluation.",
     ]
+    if shared := frame.attrs["shared"]:
+        share = shared / (shared + missing["samples"].sum())
+        notes.append(
+            f"What begins at a step goes on from another length: {shared:,} samples less ({share:.0%})."
+        )
     if (frame["state"] == TO_CHOOSE).any():
         notes.append("Values to choose are not known yet: such runs have the arm's, or the space's middle.")
     return Table(f"Plan of {study}", list(_PLAN.values()), rows, notes)
