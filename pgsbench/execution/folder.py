@@ -11,8 +11,7 @@ from pathlib import Path
 from pgsbench.disk.held import hold, holder_of
 from pgsbench.errors import StudyError, UserError
 from pgsbench.evaluation.identity import current_fingerprint
-from pgsbench.evaluation.suite import load_suite
-from pgsbench.experiment import is_complete
+from pgsbench.experiment import is_complete, suite_of
 from pgsbench.records import files
 from pgsbench.records.run_records import PrunedMark
 from pgsbench.records.run_spec import RunSpec
@@ -48,7 +47,7 @@ class StudyFolder:
     importances: Importances | None = None
     decision: DecisionPlan | None = None
     tunings: tuple[Tuning, ...] = ()
-    _fingerprints: dict[tuple[str, str], str] = field(default_factory=dict)
+    _fingerprints: dict[tuple[str, str | None, str], str] = field(default_factory=dict)
 
     @classmethod
     def open(cls, planner: Planner, runs_root: Path, command: str = "") -> StudyFolder:
@@ -85,9 +84,9 @@ class StudyFolder:
 
     def suite_fingerprint(self, spec: RunSpec) -> str:
         """Return what a run is tested on, looked at once: data must not change under a study."""
-        key = spec.evaluation.suite, spec.config.data.source
+        key = spec.evaluation.suite, spec.evaluation.half, spec.config.data.source
         if key not in self._fingerprints:
-            self._fingerprints[key] = current_fingerprint(load_suite(key[0], trained_on=key[1]))
+            self._fingerprints[key] = current_fingerprint(suite_of(spec))
         return self._fingerprints[key]
 
     def directory(self, spec: RunSpec) -> RunDir:

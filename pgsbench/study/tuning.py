@@ -23,8 +23,7 @@ def tuning_of(file: StudyFile, arms: Sequence[str]) -> StudyFile:
     """
     study, tune = file.config, file.config.tune
     assert tune is not None
-    evaluation = {"half": "dev"} if tune.on == "dev" else {"suite": tune.on, "half": None}
-    evaluation["during"] = None
+    tested = {"half": "dev"} if tune.on == "dev" else {"suite": tune.on, "half": None}
     budget, training = study.budget, study.training
     if budget is not None:
         budget = budget.model_copy(update={"amount": budget.amount * tune.share})
@@ -40,7 +39,7 @@ def tuning_of(file: StudyFile, arms: Sequence[str]) -> StudyFile:
         "tuned": {},
         "budget": budget,
         "training": training,
-        "evaluation": study.evaluation.model_copy(update=evaluation),
+        "evaluation": study.evaluation.model_copy(update={**tested, "during": None}),
     }
     named = file.variant("tune")
 
