@@ -8,6 +8,7 @@ the length of the call.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -46,11 +47,14 @@ class ShortTexts:
 
         No more tokens are computed than the longest text of the batch has.
         """
-        longest = int(self.lengths(ids).max())
+        return self.encode(ids[:, : int(self.lengths(ids).max())])
+
+    def encode(self, ids: Tensor, **options: bool) -> Tensor:
+        """Return what `encode_text` gives for (b, l) ids, l up to the context."""
         cut = {}
-        if longest < ids.shape[1]:
-            cut = {f"model.{name}": value for name, value in _cut(self._model, longest).items()}
-        embeddings: Tensor = functional_call(self._encode, cut, (ids[:, :longest],))
+        if self.can_cut and ids.shape[1] < len(_text_tower(self._model).positional_embedding):
+            cut = {f"model.{name}": value for name, value in _cut(self._model, ids.shape[1]).items()}
+        embeddings: Tensor = functional_call(self._encode, cut, (ids,), options)
         return embeddings
 
     def forward(self, images: Tensor, ids: Tensor) -> Any:
@@ -66,12 +70,13 @@ class ShortTexts:
 
 
 def _text_tower(model: Any) -> Any:
-    return model if type(model) is open_clip.CLIP else model.text
+    return getattr(model, "text", model)  # whatever its class: FSDP makes one of its own
 
 
 def _cut(model: nn.Module, length: int) -> dict[str, Tensor]:
     """Return what the text tower holds for each place of the context, cut; gradients go through slices."""
-    text, owner = _text_tower(model), "" if type(model) is open_clip.CLIP else "text."
+    text = _text_tower(model)
+    owner = "" if text is model else "text."
     return {
         f"{owner}positional_embedding": text.positional_embedding[:length],
         f"{owner}attn_mask": text.attn_mask[:length, :length],
@@ -85,8 +90,9 @@ class _EncodeText(nn.Module):
         super().__init__()
         self.model: Any = model
 
-    def forward(self, ids: Tensor) -> Tensor:
-        embeddings: Tensor = self.model.encode_text(ids)
+    def forward(self, ids: Tensor, **options: bool) -> Tensor:
+        # The class's own: what is attached to this one model ends here.
+        embeddings: Tensor = type(self.model).encode_text(self.model, ids, **options)
         return embeddings
 
 
@@ -106,7 +112,9 @@ def _read_off_position(model: Any) -> Callable[[Tensor], Tensor] | None:
     if mask is None or not bool(torch.isneginf(mask[torch.ones_like(mask, dtype=torch.bool).triu(1)]).all()):
         return None
     if pool == "argmax":  # the mark of the end is the highest id
-        return lambda ids: ids.argmax(dim=-1)
-    if pool == "eos":
-        return lambda ids: (ids == end).int().argmax(dim=-1)
-    return None
+        return partial(torch.argmax, dim=-1)
+    return partial(_first, end) if pool == "eos" else None
+
+
+def _first(token: int, ids: Tensor) -> Tensor:
+    return (ids == token).int().argmax(dim=-1)
