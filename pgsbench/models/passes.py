@@ -37,7 +37,7 @@ class Passes:
             return self._place
         step = self._next[torch.is_grad_enabled()]
         self._next[torch.is_grad_enabled()] += 1
-        rank, world_size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        rank, world_size = place_among_ranks()
         first = (step * world_size + rank) * batch_size
         self._place = {
             "seed": self._seed,
@@ -46,3 +46,8 @@ class Passes:
             "samples": torch.arange(first, first + batch_size, device=device),
         }
         return self._place
+
+
+def place_among_ranks() -> tuple[int, int]:
+    """Return the rank of this process and the number of processes, as torch.distributed has them."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)

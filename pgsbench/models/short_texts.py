@@ -32,7 +32,8 @@ class ShortTexts:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._model, self._encode = model, _EncodeText(model)
+        self._model: Any = model
+        self._encode = _EncodeText(model)
         self._read_off = _read_off_position(model)
         self.can_cut = self._read_off is not None
 
@@ -47,14 +48,17 @@ class ShortTexts:
 
         No more tokens are computed than the longest text of the batch has.
         """
-        return self.encode(ids[:, : int(self.lengths(ids).max())])
+        return self._run(self._model.encode_text, ids[:, : int(self.lengths(ids).max())])
 
     def encode(self, ids: Tensor, **options: bool) -> Tensor:
-        """Return what `encode_text` gives for (b, l) ids, l up to the context."""
+        """Return what the model's class gives for (b, l) ids, l up to the context, whatever is attached."""
+        return self._run(partial(type(self._model).encode_text, self._model, **options), ids)
+
+    def _run(self, encode_text: Callable[[Tensor], Tensor], ids: Tensor) -> Tensor:
         cut = {}
         if self.can_cut and ids.shape[1] < len(_text_tower(self._model).positional_embedding):
             cut = {f"model.{name}": value for name, value in _cut(self._model, ids.shape[1]).items()}
-        embeddings: Tensor = functional_call(self._encode, cut, (ids,), options)
+        embeddings: Tensor = functional_call(self._encode, cut, (encode_text, ids))
         return embeddings
 
     def forward(self, images: Tensor, ids: Tensor) -> Any:
@@ -84,16 +88,14 @@ def _cut(model: nn.Module, length: int) -> dict[str, Tensor]:
 
 
 class _EncodeText(nn.Module):
-    """`encode_text` as a module's forward, which is what `functional_call` calls."""
+    """A model around whatever encodes texts with it, as `functional_call` calls modules."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model: Any = model
 
-    def forward(self, ids: Tensor, **options: bool) -> Tensor:
-        # The class's own: what is attached to this one model ends here.
-        embeddings: Tensor = type(self.model).encode_text(self.model, ids, **options)
-        return embeddings
+    def forward(self, encode_text: Callable[[Tensor], Tensor], ids: Tensor) -> Tensor:
+        return encode_text(ids)
 
 
 def _read_off_position(model: Any) -> Callable[[Tensor], Tensor] | None:
