@@ -198,6 +198,7 @@ def one_of(rank: int, port: int, words: list[str]) -> None:
     open_clip_train.main(words)
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_model(folder: Path) -> None:
     words = [*COMMON, "--train-data", f"{folder}/pairs.csv", "--logs", f"{folder}/logs", "--name", "two"]
     words += [

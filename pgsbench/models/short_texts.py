@@ -101,13 +101,13 @@ class _EncodeText(nn.Module):
 def _read_off_position(model: Any) -> Callable[[Tensor], Tensor] | None:
     """Return how to find the token that a text is read off at; None: the tower needs whole texts."""
     if type(model) is open_clip.CLIP:
-        pool, end = model.text_pool_type, model.text_eos_id
+        pool, end = model.text_pool_type, getattr(model, "text_eos_id", None)  # since open_clip 3.1
     elif (
         type(model) is open_clip.CustomTextCLIP
         and type(model.text) is open_clip.transformer.TextTransformer
         and model.text.cls_emb is None
     ):
-        pool, end = model.text.pool_type, model.text.eos_id
+        pool, end = model.text.pool_type, getattr(model.text, "eos_id", None)
     else:
         return None
     mask = _text_tower(model).attn_mask
@@ -115,7 +115,7 @@ def _read_off_position(model: Any) -> Callable[[Tensor], Tensor] | None:
         return None
     if pool == "argmax":  # the mark of the end is the highest id
         return partial(torch.argmax, dim=-1)
-    return partial(_first, end) if pool == "eos" else None
+    return partial(_first, end) if pool == "eos" and end is not None else None
 
 
 def _first(token: int, ids: Tensor) -> Tensor:
