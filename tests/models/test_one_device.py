@@ -50,6 +50,8 @@ class Indexing(TorchFunctionMode):
     """Has ``x[...]`` and ``~x`` done by operations: Python's own way to them asks the driver of a GPU."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is Tensor.__setitem__:
+            return indexed(*args[:2]).copy_(args[2])
         special = {Tensor.__getitem__: indexed, Tensor.__invert__: torch.bitwise_not}
         return special.get(func, func)(*args, **(kwargs or {}))
 
