@@ -51,7 +51,7 @@ class Indexing(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is Tensor.__setitem__:
-            return indexed(*args[:2]).copy_(args[2])
+            return torch.ops.aten.copy_(indexed(*args[:2]), args[2])
         special = {Tensor.__getitem__: indexed, Tensor.__invert__: torch.bitwise_not}
         return special.get(func, func)(*args, **(kwargs or {}))
 
