@@ -20,6 +20,7 @@ import pandas as pd
 import torch
 import typer
 
+import pgsbench
 from benchmarks.script import show, start
 from benchmarks.step_phases import PHASES, StepPhases, count_as_mask
 from benchmarks.timing import peak_bytes
@@ -32,12 +33,15 @@ from pgsbench.masking.configure import configure, configure_text
 from pgsbench.masking.text.words import WordCounts
 from pgsbench.models.clip import Clip, build, contrastive_loss
 from pgsbench.models.masked_tower import attach
+from pgsbench.models.openclip import open_clip
 from pgsbench.models.pair_cost import sizes_of
 from pgsbench.models.text_masking import TextMasking
 from pgsbench.training.loop import train
 
-#: The row of open_clip's own loop, which masks nothing.
+#: The row of open_clip's own loop, which masks nothing, and of that loop with half of the patches dropped: by
+#: its own patch dropout, and by a mask of ours.
 OPEN_CLIP = "open_clip_train"
+DROPOUT, MASKED = f"{OPEN_CLIP}, its patch dropout", f"{OPEN_CLIP}, our random"
 #: Steps at the start of each turn that are not counted: they make the optimizer's state and fill caches.
 WARM_UP = 1
 
@@ -77,7 +81,7 @@ def training_costs(
         UserError: There is no such model or strategy.
     """
     loops = {name: _ours(model, name, batch_size, device) for name in dict.fromkeys(["none", *strategies])}
-    loops[OPEN_CLIP] = _open_clips(model, batch_size, device)
+    loops |= {name: _open_clips(model, name, batch_size, device) for name in (OPEN_CLIP, DROPOUT, MASKED)}
     for _ in range(turns):
         for loop in loops.values():
             _take_turn(loop, math.ceil(steps / turns))
@@ -140,10 +144,15 @@ class _Watched:
         return self.phases.batches(self.reader.batches(**settings))
 
 
-def _open_clips(model: str, batch_size: int, device: torch.device) -> Loop:
+def _open_clips(model: str, name: str, batch_size: int, device: torch.device) -> Loop:
     from open_clip_train.train import train_one_epoch
 
     clip = build(model, seed=0, device=device)
+    if name == DROPOUT:
+        tower: Any = clip.model.visual
+        tower.patch_dropout = open_clip.transformer.PatchDropout(0.5)
+    if name == MASKED:
+        pgsbench.attach(clip.model, "random", mask_ratio=0.5)
     phases = StepPhases(device)
     batch = next(MadeUp(clip.tokenize, clip.image_size).batches(seed=0, batch_size=batch_size))
     images = normalise(batch.images, clip.mean, clip.std)  # its readers hand over normalised pictures
@@ -171,7 +180,8 @@ def _open_clips(model: str, batch_size: int, device: torch.device) -> Loop:
         with phases.watching(clip.model):
             train_one_epoch(clip.model, data, contrastive_loss(), 0, optimizer, None, None, None, settings)
 
-    return Loop(run, phases, sizes_of(model).pair(None, None).flops)
+    mask = None if name == OPEN_CLIP else StrategyConfig.model_validate({"name": "random", "mask_ratio": 0.5})
+    return Loop(run, phases, sizes_of(model).pair(mask, None).flops)
 
 
 @dataclass(frozen=True)
@@ -239,12 +249,13 @@ def main(
     on = use(devices_named(device)[0])
     torch.set_num_threads(threads)
     names = strategies.split(",")
-    table = training_costs(model, names, batch_size=batch_size, steps=steps, turns=3, device=on)
+    table = training_costs(model, names, batch_size=batch_size, steps=steps, turns=8, device=on)
     show(
         f"Cost of a training step: {model}, {batch_size} pairs, {on}, {threads} CPU threads",
         table,
         "Medians of steps in turns; on a CPU of processor time, summed over threads.",
-        f"{OPEN_CLIP}: its own loop and optimizer, without a mask, on pictures that are normalised already.",
+        f"{OPEN_CLIP}: its own loop and optimizer, on pictures that are normalised already; without a mask, "
+        "with half of the patches dropped as --force-patch-dropout 0.5 does, and as our random does.",
         "backward: the loss and the backward pass. FLOP x none: matrix products of both towers, by plan.",
         "peak MiB: memory beyond model and batch, in two steps.",
     )

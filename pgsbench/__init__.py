@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pgsbench.checkpoints import evaluate_checkpoint as evaluate
     from pgsbench.masking.apply import mask as mask
+    from pgsbench.models.attached import attach as attach
     from pgsbench.reporting.runs.on_disk import runs as runs
     from pgsbench.reporting.runs.run import Run as Run
     from pgsbench.reporting.runs.run import load_run as load_run
@@ -40,6 +41,7 @@ _HOMES = {
     "Run": "pgsbench.reporting.runs.run:Run",
     "Study": "pgsbench.session.study:Study",
     "StudyResults": "pgsbench.reporting.study_results:StudyResults",
+    "attach": "pgsbench.models.attached:attach",
     "compare": "pgsbench.session.comparing:compare",
     "compare_until_decided": "pgsbench.session.comparing:compare_until_decided",
     "confirm": "pgsbench.session.confirming:confirm",
@@ -58,6 +60,7 @@ __all__ = [
     "Study",
     "StudyResults",
     "__version__",
+    "attach",
     "compare",
     "compare_until_decided",
     "confirm",

@@ -22,6 +22,7 @@ _CHECKPOINT = (
 _MODEL = "Architecture of a file of weights: its name, its JSON file, or NAME:TAG of published ones."
 _TO = "Where scores go (default: CHECKPOINT/eval-SUITE, or evaluations/)."
 _PRECISION = "Of encoding: fp32 (as published numbers have), bf16, fp16; auto: bf16 where that is faster."
+_GPU = "Train a few steps on the first GPU instead, and write what they show to pgsbench-gpu.json."
 _PART = "Measure only the K-th of N parts; the call without it joins them."
 
 
@@ -61,11 +62,13 @@ def evaluate(
 
 
 @command(app, "pgsbench doctor")
-def doctor(output: opt.Output = Path(), json: opt.Json = False) -> None:
+def doctor(
+    gpu: Annotated[bool, option(_GPU, "--gpu")] = False, output: opt.Output = Path(), json: opt.Json = False
+) -> None:
     """Look for what will go wrong on this machine, and say what to do; exits with 1 where something will."""
-    from pgsbench.doctor import checks, checks_table
+    from pgsbench.doctor import checks, checks_table, gpu_checks
     from pgsbench.doctor.machine import PROBLEM
 
-    found = list(checks(output))
+    found = list(gpu_checks(output) if gpu else checks(output))
     terminal.show(checks_table(found), json=json)
     raise typer.Exit(any(one.state == PROBLEM for one in found))

@@ -11,6 +11,7 @@ import typer
 from pgsbench.cli import completion
 from pgsbench.cli import options as opt
 from pgsbench.cli.commands import argument, command, group, names_in, option
+from pgsbench.progress import Bars
 from pgsbench.reporting import terminal
 from pgsbench.reporting.render import counted
 
@@ -21,6 +22,9 @@ _ALL = "Name of a study under runs/ (default: all)."
 _REPORT = "A study under runs/ (default: all), or a report's folder: its evidence then stands for runs/."
 StudyRunOrAll = Annotated[str | None, argument(_ALL, "[STUDY]", tab=completion.studies_run)]
 Run = Annotated[str, argument("A run's id, the beginning of it, or its directory.", tab=completion.runs)]
+_FOREIGN = (
+    "Folders LOGS/NAME of open_clip_train's, each perhaps with the name of its arm (default: its mask)."
+)
 _METRIC = "mean, a group, or TASK/METRIC"
 _REFERENCE = "What is believed: a study under runs/, or a report's folder; or STUDY:METRIC (default: mean)."
 
@@ -106,6 +110,27 @@ def export(run: Run, folder: Annotated[Path, argument("A new folder.")], output:
 
     name, kept = parted(run)
     typer.echo(run_files.export(load_run(name, output).directory, folder, kept))
+
+
+@command(runs, "pgsbench runs import logs/pgs-s0 logs/random-s0 --study mine", name="import", slow=True)
+def import_(
+    folders: Annotated[list[str], argument(_FOREIGN, "[ARM=]FOLDER...")],
+    study: Annotated[str, option("What the study of these arms is called.", metavar="NAME")],
+    suite: opt.Suite = "scenes",
+    device: opt.Device = "auto",
+    output: opt.Output = Path(),
+) -> None:
+    """Evaluate trainings that open_clip_train did, and compare them as the arms of a study."""
+    from pgsbench.session.importing import import_runs
+    from pgsbench.session.past_studies import rewrite_reports
+
+    with Bars() as bars:
+        for run in import_runs(
+            folders, study=study, suite=suite, device=device, output=output, progress=bars
+        ):
+            typer.echo(f"{run.spec.id}  {run.spec.study}/{run.spec.name}  {run.path}")
+    for folder in rewrite_reports(study, output=output):
+        typer.echo(f"{folder / 'report.html'}\n{folder / 'report.md'}")
 
 
 @command(app, "pgsbench report reports/examples/ratio --check", slow=True)

@@ -26,6 +26,21 @@ def checks(output: Path = Path()) -> Iterator[Check]:
     yield from stores.plugins()
 
 
+def gpu_checks(output: Path = Path()) -> list[Check]:
+    """Return what the first GPU shows in a few steps, and write it to a file below `output`.
+
+    Raises:
+        ConfigError: There is no GPU.
+    """
+    from pgsbench.devices import devices_named
+    from pgsbench.doctor import gpu
+
+    device = devices_named("cuda")[0]
+    found = [*machine.versions(), *machine.devices(), *gpu.checks(device)]
+    place = gpu.write(output, found)
+    return [*found, Check("file", str(place))]
+
+
 def checks_table(found: Sequence[Check]) -> Table:
     """Return checks for people, problems first."""
     order = [PROBLEM, WARNING, OK]

@@ -5,7 +5,7 @@
     import torch
     from pgsbench.masking.apply import mask
 
-    chosen = mask(images, "pgs", ratio=0.5, seed=step)       # images (b, 3, 224, 224) in [0, 1]
+    chosen = mask(images, "pgs", mask_ratio=0.5, seed=step)  # images (b, 3, 224, 224) in [0, 1]
     tokens = tokens.gather(1, chosen.keep[:, :, None].expand(-1, -1, tokens.shape[2]))
 """
 
@@ -52,7 +52,6 @@ def mask(
     images: Tensor,
     strategy: str | Strategy = "pgs",
     *,
-    ratio: float | None = None,
     patch_size: int | tuple[int, int] = 16,
     seed: int = 0,
     objects: Tensor | None = None,
@@ -66,11 +65,10 @@ def mask(
         images: (b, 3, h, w) uint8, or float in [0, 1]; not normalised. What is left of h and w after whole
             patches, at the lower and right border, is not looked at.
         strategy: A name (`pgsbench masks ls`), ``file.py:Class``, or a strategy.
-        ratio: Share of the patches that is masked; None: the strategy's own.
         patch_size: Side of a patch in pixels, or (height, width).
         seed: Decides what is random. Equal seeds give equal masks, so give another one for every batch.
         objects: (b, h, w) maps, non-zero where a picture shows an object, for strategies such as `oracle`.
-        **fields: Other fields of the strategy (`pgsbench masks show NAME`).
+        **fields: Fields of the strategy (`pgsbench masks show NAME`): ``mask_ratio=0.5``.
 
     Returns:
         The kept patches, on the device of the pictures.
@@ -83,15 +81,15 @@ def mask(
     height, width = (patch_size, patch_size) if isinstance(patch_size, int) else patch_size
     pixels = _pixels(images, (height, width))
     if isinstance(strategy, str):
-        strategy = configure(strategy, fields if ratio is None else {"mask_ratio": ratio, **fields})
-    elif ratio is not None or fields:
-        raise ConfigError("ratio and fields go with the name of a strategy, and this one is made already")
+        strategy = configure(strategy, fields)
+    elif fields:
+        raise ConfigError("fields go with the name of a strategy, and this one is made already")
     if "attention" in strategy.needs or isinstance(strategy, Resampler | Fuser):
         raise ConfigError(
             "this strategy works inside an image tower, and there is none here",
             where="strategy",
             value=type(strategy).__name__,
-            way_out="attach it to a model: pgsbench.models.masked_tower.attach",
+            way_out="attach it to a model: pgsbench.attach",
         )
     if "objects" in strategy.needs and objects is None:
         raise DataError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from pgsbench.models.transform import check_preprocess
 
 #: (b, d) images, (b, d) texts, logit scale, logit bias or None -> 0-d loss.
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+_ESCAPE = re.compile(r"\x1b\[[0-9;]*m")  # torch prints in bold
 _SIGLIP = {"init_logit_scale": math.log(10), "init_logit_bias": -10.0}
 #: Texts to token ids: ``(list of m strings) -> (m, context length) int64``.
 Tokenize = Callable[[list[str]], Tensor]
@@ -79,6 +81,7 @@ def build(
     tag: str | None = None,
     image_size: int | None = None,
     siglip: bool = False,
+    quick_gelu: bool = False,
 ) -> Clip:
     """Build an untrained model whose initial weights depend on `seed` alone.
 
@@ -93,12 +96,13 @@ def build(
         tag: Published weights of this architecture, for which the model is built (`made_for`).
         image_size: Side of the pictures in pixels; None: the architecture's own.
         siglip: Begin with the scale and the bias of SigLIP's loss (arXiv 2303.15343, section 3.2).
+        quick_gelu: Use this activation, whatever the architecture says.
 
     Raises:
         ModelError: The name is unknown, or the configuration cannot be built.
     """
     name = resolve(name)
-    options = made_for(name, tag) if tag else {}
+    options = (made_for(name, tag) if tag else {}) | ({"force_quick_gelu": True} if quick_gelu else {})
     scalars = _SIGLIP if siglip else {}
     first = "meta" if torch.device(device).type == "meta" else "cpu"
     with torch.random.fork_rng(devices=[]):  # open_clip initialises from the global generator
@@ -237,3 +241,32 @@ def resolve(name: str) -> str:
         open_clip.add_model_config(Path(name))
         return Path(name).stem
     return name
+
+
+def load_weights(clip: Clip, path: Path, *, name: str, where: str) -> None:
+    """Load weights into a model; open_clip interpolates positions where the image size is another.
+
+    Args:
+        clip: The model.
+        path: Their file.
+        name: The architecture, for messages.
+        where: What names it, likewise.
+
+    Raises:
+        ModelError: They do not fit.
+    """
+    try:
+        open_clip.load_checkpoint(clip.model, str(path), weights_only=True, device="cpu")
+    except Exception as error:  # weights can misfit an architecture in any way
+        raise ModelError(
+            f"these weights do not fit the model {name}: {brief(error)}",
+            where=where,
+            value=str(path),
+            way_out="name the architecture that was trained, QuickGELU and image size included",
+        ) from error
+
+
+def brief(error: Exception) -> str:
+    """Return an error of torch's or open_clip's in one short line."""
+    text = _ESCAPE.sub("", str(error)).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {text[:200]}"

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pgsbench.errors import ModelError
+
 
 class EmaTower:
     """An exponential moving average of an image tower, for the attention that it pays to patches.
@@ -48,6 +50,9 @@ class EmaTower:
         Args:
             step: Optimizer step that comes next.
             progress: Share of the training that is done, in [0, 1].
+
+        Raises:
+            ModelError: Under FSDP.
         """
         if step == self._followed:
             return
@@ -55,6 +60,12 @@ class EmaTower:
         # 1 - m, a cosine from 1 - momentum to 0; lerp leaves equal weights exactly as they are
         rate = (1.0 - self.momentum) * 0.5 * (1.0 + math.cos(math.pi * progress))
         for slow, fast in zip(self.copy.parameters(), self._tower.parameters(), strict=True):
+            if hasattr(fast, "full_tensor"):
+                raise ModelError(
+                    "a moving average needs whole weights, and these are split up over processes",
+                    where="strategy",
+                    way_out="use DistributedDataParallel in place of FSDP, or another strategy",
+                )
             slow.lerp_(fast, rate)
 
     @torch.no_grad()

@@ -23,6 +23,7 @@ from pgsbench.masking.noise import Draws
 from pgsbench.masking.selection_check import select_checked
 from pgsbench.masking.token_counts import TokenCount, whole
 from pgsbench.models.ema_tower import EmaTower
+from pgsbench.models.passes import Passes
 from pgsbench.models.token_rows import TokenRows
 from pgsbench.models.tower_layout import TowerLayout, layout_of
 from pgsbench.models.tower_parts import DeviceClock, as_key_padding, embed, position_at, uncompiled
@@ -64,12 +65,14 @@ class Masking(nn.Module):
     Attributes:
         strategy: Which patches to keep.
         active: False shows all patches in training too, as in a phase of unmasked tuning.
+        passes: Counts the passes of a loop that does not call `begin_step`; None: it does.
         last: The selection of the last masked forward pass, or None.
     """
 
     def __init__(self, layout: TowerLayout, strategy: Strategy) -> None:
         super().__init__()
         self.strategy, self.active = strategy, True
+        self.passes: Passes | None = None
         self.last: Selection | None = None
         # The layout holds the tower; as it is no module itself, the tower does not become our child.
         self._layout = layout
@@ -266,6 +269,8 @@ class Masking(nn.Module):
     # The clock reads the time: this is the one place where `torch.compile` leaves its graph.
     @uncompiled
     def _choose(self, x: Tensor) -> Selection:
+        if self.passes is not None and not self._masks_eval:
+            self.begin_step(**self.passes.next(len(x), x.device))
         with self._clock.running(x.device), torch.no_grad():
             attention = None
             if self._ema is not None:  # in the precision of the training, as the tower itself

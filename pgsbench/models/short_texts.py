@@ -8,6 +8,7 @@ the length of the call.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,7 +32,8 @@ class ShortTexts:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._model, self._encode = model, _EncodeText(model)
+        self._model: Any = model
+        self._encode = _EncodeText(model)
         self._read_off = _read_off_position(model)
         self.can_cut = self._read_off is not None
 
@@ -46,11 +48,17 @@ class ShortTexts:
 
         No more tokens are computed than the longest text of the batch has.
         """
-        longest = int(self.lengths(ids).max())
+        return self._run(self._model.encode_text, ids[:, : int(self.lengths(ids).max())])
+
+    def encode(self, ids: Tensor, **options: bool) -> Tensor:
+        """Return what the model's class gives for (b, l) ids, l up to the context, whatever is attached."""
+        return self._run(partial(type(self._model).encode_text, self._model, **options), ids)
+
+    def _run(self, encode_text: Callable[[Tensor], Tensor], ids: Tensor) -> Tensor:
         cut = {}
-        if longest < ids.shape[1]:
-            cut = {f"model.{name}": value for name, value in _cut(self._model, longest).items()}
-        embeddings: Tensor = functional_call(self._encode, cut, (ids[:, :longest],))
+        if self.can_cut and ids.shape[1] < len(_text_tower(self._model).positional_embedding):
+            cut = {f"model.{name}": value for name, value in _cut(self._model, ids.shape[1]).items()}
+        embeddings: Tensor = functional_call(self._encode, cut, (encode_text, ids))
         return embeddings
 
     def forward(self, images: Tensor, ids: Tensor) -> Any:
@@ -66,12 +74,13 @@ class ShortTexts:
 
 
 def _text_tower(model: Any) -> Any:
-    return model if type(model) is open_clip.CLIP else model.text
+    return getattr(model, "text", model)  # whatever its class: FSDP makes one of its own
 
 
 def _cut(model: nn.Module, length: int) -> dict[str, Tensor]:
     """Return what the text tower holds for each place of the context, cut; gradients go through slices."""
-    text, owner = _text_tower(model), "" if type(model) is open_clip.CLIP else "text."
+    text = _text_tower(model)
+    owner = "" if text is model else "text."
     return {
         f"{owner}positional_embedding": text.positional_embedding[:length],
         f"{owner}attn_mask": text.attn_mask[:length, :length],
@@ -79,34 +88,35 @@ def _cut(model: nn.Module, length: int) -> dict[str, Tensor]:
 
 
 class _EncodeText(nn.Module):
-    """`encode_text` as a module's forward, which is what `functional_call` calls."""
+    """A model around whatever encodes texts with it, as `functional_call` calls modules."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model: Any = model
 
-    def forward(self, ids: Tensor) -> Tensor:
-        embeddings: Tensor = self.model.encode_text(ids)
-        return embeddings
+    def forward(self, encode_text: Callable[[Tensor], Tensor], ids: Tensor) -> Tensor:
+        return encode_text(ids)
 
 
 def _read_off_position(model: Any) -> Callable[[Tensor], Tensor] | None:
     """Return how to find the token that a text is read off at; None: the tower needs whole texts."""
     if type(model) is open_clip.CLIP:
-        pool, end = model.text_pool_type, model.text_eos_id
+        pool, end = model.text_pool_type, getattr(model, "text_eos_id", None)  # since open_clip 3.1
     elif (
         type(model) is open_clip.CustomTextCLIP
         and type(model.text) is open_clip.transformer.TextTransformer
         and model.text.cls_emb is None
     ):
-        pool, end = model.text.pool_type, model.text.eos_id
+        pool, end = model.text.pool_type, getattr(model.text, "eos_id", None)
     else:
         return None
     mask = _text_tower(model).attn_mask
     if mask is None or not bool(torch.isneginf(mask[torch.ones_like(mask, dtype=torch.bool).triu(1)]).all()):
         return None
     if pool == "argmax":  # the mark of the end is the highest id
-        return lambda ids: ids.argmax(dim=-1)
-    if pool == "eos":
-        return lambda ids: (ids == end).int().argmax(dim=-1)
-    return None
+        return partial(torch.argmax, dim=-1)
+    return partial(_first, end) if pool == "eos" and end is not None else None
+
+
+def _first(token: int, ids: Tensor) -> Tensor:
+    return (ids == token).int().argmax(dim=-1)

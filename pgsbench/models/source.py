@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,12 +18,11 @@ from pgsbench.hashing import file_hash
 from pgsbench.models import checkpoint
 from pgsbench.models.architectures import HUB
 from pgsbench.models.checkpoint import load
-from pgsbench.models.clip import Clip, build, complete, made_for, resolve
+from pgsbench.models.clip import Clip, brief, build, complete, load_weights, made_for, resolve
+from pgsbench.models.foreign import PARAMS, Foreign
 from pgsbench.models.openclip import open_clip
 
 WEIGHTS_ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
-
-_ESCAPE = re.compile(r"\x1b\[[0-9;]*m")  # torch prints in bold
 
 #: Where a run directory keeps its model.
 TRAINED = Path("checkpoints", "model")
@@ -51,8 +49,8 @@ def open_model(source: str, *, model: str | None = None, device: torch.device | 
     Args:
         source: One of
 
-            * a run directory, or a folder in open_clip's local-dir layout (somewhere below a folder that
-              holds just one, as downloaded artifacts do),
+            * a run directory, a folder of open_clip_train's (``LOGS/NAME``), or a folder in open_clip's
+              local-dir layout (somewhere below a folder that holds just one, as downloaded artifacts do),
             * a file of weights: safetensors, or what ``torch.load(weights_only=True)`` reads,
             * ``NAME:TAG``, open_clip's name of an architecture and of published weights,
             * ``hf-hub:OWNER/NAME``.
@@ -98,6 +96,11 @@ def state_hash(model: nn.Module) -> str:
 
 
 def _open_folder(folder: Path, device: torch.device | str) -> Opened:
+    if (folder / PARAMS).is_file():
+        run = Foreign.read(folder)
+        clip = run.open()
+        clip.model.to(device)
+        return Opened(clip, file_hash(run.weights))
     folder = folder / TRAINED if (folder / TRAINED).is_dir() else folder
     if not (folder / checkpoint.CONFIG_FILE).is_file():
         below = sorted(folder.rglob(checkpoint.CONFIG_FILE))
@@ -127,29 +130,6 @@ def _open_file(path: Path, model: str | None, device: torch.device | str) -> Ope
     clip.model.eval()
     notes = (_resized(shapes, clip.model), "" if tag else _doubt(name, clip))
     return Opened(clip, file_hash(path), "; ".join(filter(None, notes)))
-
-
-def load_weights(clip: Clip, path: Path, *, name: str, where: str) -> None:
-    """Load weights into a model; open_clip interpolates positions where the image size is another.
-
-    Args:
-        clip: The model.
-        path: Their file.
-        name: The architecture, for messages.
-        where: What names it, likewise.
-
-    Raises:
-        ModelError: They do not fit.
-    """
-    try:
-        open_clip.load_checkpoint(clip.model, str(path), weights_only=True, device="cpu")
-    except Exception as error:  # weights can misfit an architecture in any way
-        raise ModelError(
-            f"these weights do not fit the model {name}: {_brief(error)}",
-            where=where,
-            value=str(path),
-            way_out="name the architecture that was trained, QuickGELU and image size included",
-        ) from error
 
 
 def _resized(shapes: Mapping[str, tuple[int, ...]], model: nn.Module) -> str:
@@ -200,7 +180,7 @@ def _shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a file that is no pickle can stop the reader in any way
         raise ModelError(
-            f"not readable as plain weights, and anything more could run code: {_brief(error)}",
+            f"not readable as plain weights, and anything more could run code: {brief(error)}",
             where=str(path),
             way_out="if you trust the file, save its state dict alone, once: "
             "torch.save(model.state_dict(), 'weights.pt')",
@@ -238,12 +218,7 @@ def _fetch(name: str, tag: str | None, device: torch.device | str) -> Clip:
         raise
     except Exception as error:  # the hub, the network and the cache fail in many ways
         raise ModelError(
-            f"the model is neither in the cache nor can it be fetched: {_brief(error)}",
+            f"the model is neither in the cache nor can it be fetched: {brief(error)}",
             value=f"{name}:{tag}" if tag else name,
             way_out="this needs a network once; or name a local folder or file",
         ) from error
-
-
-def _brief(error: Exception) -> str:
-    text = _ESCAPE.sub("", str(error)).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {text[:200]}"

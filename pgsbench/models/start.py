@@ -10,9 +10,9 @@ from pgsbench.config.schema import RunConfig
 from pgsbench.errors import ModelError, nearest
 from pgsbench.hashing import file_hash
 from pgsbench.models import checkpoint
-from pgsbench.models.clip import Clip, build
+from pgsbench.models.clip import Clip, build, load_weights
 from pgsbench.models.openclip import open_clip
-from pgsbench.models.source import TRAINED, WEIGHTS_ENDINGS, load_weights
+from pgsbench.models.source import TRAINED, WEIGHTS_ENDINGS
 from pgsbench.records.kept import resolved
 
 

@@ -30,7 +30,7 @@ class TextMasking:
     """The text strategy of one model in training, as `pgsbench.models.masked_tower.Masking` is for images.
 
     What it draws for a caption follows from what `begin_step` is given alone, and has nothing to do with the
-    mask of its picture. Captions are shortened on the CPU, before they go to a device.
+    mask of its picture. A training shortens captions on the CPU, before they go to a device.
 
     Args:
         clip: The model; nothing in it is changed.
@@ -73,7 +73,7 @@ class TextMasking:
         self._place, self._samples, self._progress = (seed, step), samples, progress
 
     def shorten(self, ids: Tensor) -> Tensor:
-        """Return (b, k) ids that enter the tower, from (b, l) ids of whole captions, on the CPU."""
+        """Return (b, k) ids that enter the tower, from (b, l) ids of whole captions, on their device."""
         length = num_entering(self.strategy.keep, ids.shape[1]) if self.active else ids.shape[1]
         self.num_kept = length
         if self._context is None or length == ids.shape[1]:
@@ -98,12 +98,17 @@ class TextMasking:
         )
         seed, step = self._place
         if self._samples is None:
-            draws = Draws.of_batch(len(ids), seed=seed, step=step, of="texts")
+            draws = Draws.of_batch(len(ids), seed=seed, step=step, device=ids.device, of="texts")
         else:
             draws = Draws(self._samples, seed=seed, step=step, of="texts")
         select = self.strategy.select if self._is_checked else partial(text_select_checked, self.strategy)
         stays, self._is_checked = select(view, draws=draws), True
         return stays
+
+    def encode(self, ids: Tensor, *, normalize: bool) -> Tensor:
+        """Return the (b, d) embeddings of captions that `shorten` has returned; they are masked."""
+        assert self._context is not None
+        return self._context.encode(ids, normalize=normalize)
 
     def forward(self, images: Tensor, ids: Tensor) -> Any:
         """Return what the model returns for pictures and captions that `shorten` has returned."""

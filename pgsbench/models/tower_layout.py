@@ -106,7 +106,9 @@ def layout_of(model: nn.Module) -> TowerLayout:
     visual = getattr(model, "visual", None)
     if visual is None:
         raise ModelError(
-            "the model has no image tower `visual`", value=type(model).__name__, way_out=_WAY_OUT
+            "the model has no image tower `visual`",
+            value=type(model).__name__,
+            way_out="mask a model before DistributedDataParallel or another module wraps it",
         )
     if hasattr(visual, "patch_dropout") and hasattr(visual, "conv1"):
         return _open_clip_vit(visual)

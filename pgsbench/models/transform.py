@@ -36,7 +36,7 @@ def fitting(preprocess_cfg: Mapping[str, Any]) -> Callable[[Image.Image], Image.
     """
     whole: Any = eval_transform(preprocess_cfg)
     *steps, to_tensor, normalise = whole.transforms
-    assert isinstance(to_tensor, open_clip.transform.MaybeToTensor)
+    assert isinstance(to_tensor, open_clip.transform.ToTensor)
     assert isinstance(normalise, open_clip.transform.Normalize)
     fit: Callable[[Image.Image], Image.Image] = type(whole)(steps)
     return fit

@@ -69,6 +69,8 @@ class RunSpec:
         evaluation: What the model is tested on; no part of the id.
         pretrained: What the weights that it begins with are known by; empty: none.
         results_version: `RESULTS_VERSION` of the code that planned it.
+        foreign: SHA-256 of the weights of a training that another program did, of which no more is known than
+            its parameters say; empty: it is trained here.
     """
 
     id: str
@@ -85,12 +87,14 @@ class RunSpec:
     params: dict[str, Any] = field(default_factory=dict)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     results_version: int = RESULTS_VERSION
+    foreign: str = ""
 
     @classmethod
     def of(cls, **fields: Any) -> RunSpec:
         """Return the spec with these fields and the id that follows from them."""
         spec = cls(id="", **fields)
-        return cls(id=digest([spec.training, spec.numerics])[:10], **fields)
+        decides = [spec.training, spec.numerics, *([spec.foreign] if spec.foreign else [])]
+        return cls(id=digest(decides)[:10], **fields)
 
     @property
     def training(self) -> dict[str, Any]:

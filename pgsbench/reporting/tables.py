@@ -143,6 +143,8 @@ def cost_table(results: Results) -> Table:
     seeds = {len(row.runs) for row in rows.values() if row.runs}
     means = of_one_run("one seed.", 1) if seeds == {1} else "Means over seeds."
     notes = [means, *(c.note.format(reference=reference) for c in shown if c.note)]
+    if not shown:
+        notes = ["No run has left a record of what its training cost."]
     header: Header = ["arm", *(column.head for column in shown)]
     cost, other = costs_of(results)
     front = {one.label: one for one in points_of(results, cost)}

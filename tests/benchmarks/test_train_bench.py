@@ -9,7 +9,7 @@ from torch import nn
 
 from benchmarks import step_phases
 from benchmarks.step_phases import StepPhases, count_as_mask
-from benchmarks.train import OPEN_CLIP, training_costs
+from benchmarks.train import DROPOUT, MASKED, OPEN_CLIP, training_costs
 from pgsbench.masking.random import Random
 
 
@@ -83,8 +83,9 @@ def table() -> pd.DataFrame:
 
 
 def test_every_loop_is_measured_on_the_same_model_and_batch(table: pd.DataFrame) -> None:
-    assert list(table.index) == ["none", "flip", OPEN_CLIP]
+    assert list(table.index) == ["none", "flip", OPEN_CLIP, DROPOUT, MASKED]
     assert table["time x none"]["none"] == 1
     assert table["FLOP x none"]["none"] == table["FLOP x none"][OPEN_CLIP] == 1
-    assert 0.5 < table["FLOP x none"]["flip"] < 1
+    masked = [table["FLOP x none"][name] for name in ("flip", DROPOUT, MASKED)]
+    assert 0.5 < masked[0] == masked[1] == masked[2] < 1
     assert table["peak MiB"]["flip"] < table["peak MiB"]["none"]

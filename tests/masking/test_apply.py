@@ -51,11 +51,11 @@ def test_they_are_the_masks_of_the_tower(name: str, fields: dict[str, Any]) -> N
 
 def test_shares_are_bytes_over_255_and_the_ratio_counts() -> None:
     images = pictures(64)
-    whole = mask(images, "pgs", ratio=0.75)
+    whole = mask(images, "pgs", mask_ratio=0.75)
     assert whole.keep.shape == (4, 4)
-    assert torch.equal(mask(images.float() / 255, "pgs", ratio=0.75).keep, whole.keep)
+    assert torch.equal(mask(images.float() / 255, "pgs", mask_ratio=0.75).keep, whole.keep)
     assert torch.equal(
-        mask(images, Random(0.75), seed=3).keep, mask(images, "random", ratio=0.75, seed=3).keep
+        mask(images, Random(0.75), seed=3).keep, mask(images, "random", mask_ratio=0.75, seed=3).keep
     )
     assert not torch.equal(mask(images, "random", seed=3).keep, mask(images, "random", seed=4).keep)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
-from pgsbench.doctor import machine, stores
+from pgsbench.doctor import gpu, gpu_checks, machine, stores
 from pgsbench.doctor.machine import OK, PROBLEM, WARNING, Check
+from pgsbench.errors import ConfigError, RunError
 
 
 @pytest.fixture(autouse=True)
@@ -91,3 +94,35 @@ def test_a_database_without_its_driver(monkeypatch: pytest.MonkeyPatch, url: str
     found = find("MLflow", stores.stores())
     assert found.state == PROBLEM
     assert remedy in found.remedy
+
+
+def test_a_gpu_is_looked_at_by_a_few_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = list(gpu.checks("cpu", model="tiny-vit", batch_size=8))  # as there is none
+    assert [check.state for check in found] == [OK] * 8
+    assert [check.what for check in found[1:5]] == [
+        f"{one}, tiny-vit" for one in ("fp32", "bf16", "fp16", "none")
+    ]
+    assert all("pairs/s in steps of" in check.found for check in found[1:])
+    assert json.loads(gpu.write(tmp_path, found).read_text())[0]["found"] == "of 64 pictures as on the CPU"
+    kept, calls = gpu._kept, iter(range(9))
+    monkeypatch.setattr(gpu, "_kept", lambda name, device: kept(name, device) + next(calls))
+    other = next(gpu.checks("cpu"))
+    assert (other.state, other.remedy) == (PROBLEM, f"send {gpu.FILE}")
+
+
+def test_a_loss_that_is_not_finite_and_memory_that_runs_out_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(error: Exception) -> Check:
+        def seconds(*_: object) -> None:
+            raise error
+
+        monkeypatch.setattr(gpu.Estimator, "seconds", seconds)
+        return gpu._timed("steps", "cpu", "tiny-vit", "none", 8, "fp32")
+
+    assert fails(RunError("the loss is no longer finite")).state == PROBLEM
+    assert fails(MemoryError("out of memory")).state == WARNING
+
+
+def test_without_a_gpu_nothing_is_looked_at() -> None:
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match="no such device"):
+            gpu_checks()

@@ -57,7 +57,7 @@ class TextView:
     @property
     def place(self) -> Tensor:
         """(l,) int64 place of each token in the context, from 0."""
-        return torch.arange(self.ids.shape[1])
+        return torch.arange(self.ids.shape[1], device=self.ids.device)
 
     @property
     def tokens(self) -> Tensor:

@@ -143,7 +143,7 @@ class Frequency:
         draw = draws.uniform(view.shape[1])  # one for each word, at its number
         number = view.words.clamp(min=0)
         score = torch.where(view.between, draw.gather(1, number) - self.drop(view), -math.inf)
-        of_word = torch.full(view.shape, -math.inf).scatter_reduce(1, number, score, "amax")
+        of_word = torch.full_like(score, -math.inf).scatter_reduce(1, number, score, "amax")
         best = of_word.topk(min(self.keep - NUM_MARKS, view.shape[1]), dim=1).indices
         chosen = torch.zeros_like(view.between).scatter(1, best, True).gather(1, number)
         # Chosen tokens first, and of these what comes first.

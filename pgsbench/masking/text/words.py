@@ -94,7 +94,7 @@ def number_words(view: TextView, word_ends: Tensor) -> Tensor:
         word_ends: (vocabulary,) bool which tokens end a word. The word before the end mark ends there, also
             where the context has cut it off.
     """
-    ended = word_ends[view.ids].roll(1, dims=1)  # whether the token before ends a word
+    ended = word_ends.to(view.ids.device)[view.ids].roll(1, dims=1)  # whether the token before ends a word
     first = view.between & (ended | (view.place == 1))
     return torch.where(view.between, first.cumsum(dim=1) - 1, -1)
 
@@ -108,7 +108,7 @@ def word_keys(ids: Tensor, words: Tensor) -> Tensor:
     """
     inside = words >= 0
     number = words.clamp(min=0)
-    place = torch.arange(ids.shape[1]).expand_as(ids)
+    place = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
     start = torch.full_like(ids, ids.shape[1]).scatter_reduce(
         1, number, torch.where(inside, place, ids.shape[1]), "amin"
     )

@@ -11,6 +11,12 @@ from pgsbench.records.run_spec import RunSpec, flatten, short
 from pgsbench.reporting.render import Header, Table, and_
 from pgsbench.reporting.results import Results
 
+#: Of arms that open_clip_train has trained (`pgsbench runs import`).
+_FOREIGN = (
+    "That is what open_clip_train's parameters say. Not known are the pairs that were seen and their order, "
+    "which equal seeds need not share, the versions of the code, and what the trainings cost."
+)
+
 
 @lru_cache(maxsize=4)  # asked for a sentence and for a table
 def other_differences(results: Results) -> dict[str, dict[str, str]]:
@@ -65,9 +71,12 @@ def fairness_sentence(results: Results) -> str:
     found, masks, budget = list(other_differences(results)), _masks(results), _budget(results)
     if budget:
         masks += f", at an equal budget of {budget}"
-    if not found:
-        return f"The arms differ in nothing but {masks}."
-    return f"The arms differ in more than {masks}: {and_(found)}. The table below gives the values."
+    said = f"The arms differ in nothing but {masks}."
+    if found:
+        said = f"The arms differ in more than {masks}: {and_(found)}. The table below gives the values."
+    if any(spec.foreign for specs in _compared(results).values() for spec in specs):
+        said += f" {_FOREIGN}"
+    return said
 
 
 def _compared(results: Results) -> dict[str, list[RunSpec]]:
