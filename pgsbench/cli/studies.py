@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pgsbench.records.run_spec import RunSpec
-    from pgsbench.reporting.printout import Printout
+    from pgsbench.reporting.render import Table
     from pgsbench.session.study import Study
 
 app = group()
@@ -50,12 +50,14 @@ def sweep(
             rule = "a sampler chooses its points while the command looks on"
             raise ConfigError(rule, where="--detach", way_out="`--set search.sampler=grid`, or stay")
         return _leave(opened, [*references, *searched], options)
-    from pgsbench.reporting import printout
     from pgsbench.session.confirming import confirm as run_again
 
     found = opened.sweep(trials)
     fresh = run_again(opened, found, seeds=confirm) if confirm and not opened.failed else None
-    _finish(opened, printout.of_sweep(found, fresh), options)
+    tables, said = found.printout()
+    if fresh is not None:
+        said = f"{said}\nWith fresh seeds: {fresh.verdict}"
+    _finish(opened, (tables, said), options)
 
 
 @command(app, "pgsbench compare --baselines flip,grid --until decided --margin 1.0", slow=True)
@@ -89,14 +91,12 @@ def compare(
         return _show_plan(opened, opened.dry_run_of_comparison(others, candidate), options)
     if options.dry_run or options.detach:
         return _leave(opened, opened.plan([candidate or opened.arms[0], *others]), options)
-    from pgsbench.reporting import printout
-
     if until:
         repeat = partial(comparing.compare_until_decided, opened, others, hours=hours, **looks)
         found = repeat(on_look=partial(typer.echo, err=True))
     else:
         found = opened.compare(others, candidate=candidate)
-    _finish(opened, printout.of_comparison(found), options)
+    _finish(opened, found.printout(), options)
 
 
 @command(app, "pgsbench train studies/baselines.yaml --arm pgs --arm flip --seeds 1", slow=True)
@@ -108,9 +108,7 @@ def train(study: opt.StudyArgument, arm: Arms = None, *, options: opt.StudyOptio
         return _show_plan(opened, opened.dry_run(arms), options)
     if options.dry_run or options.detach:
         return _leave(opened, opened.plan(arms), options)
-    from pgsbench.reporting import printout
-
-    _finish(opened, printout.of_training(opened.train(arms)), options)
+    _finish(opened, opened.train(arms).printout(), options)
 
 
 @command(app, "pgsbench scale baselines --budgets 0.25,0.5,1,2 --hold-out 4", slow=True)
@@ -159,7 +157,7 @@ def plan(
 
     file = open_by_name(study, overrides=set_ or [], seeds=seeds)
     if diff == "paper":
-        from pgsbench.reporting.runs.study_tables import deviation_frame, deviation_table
+        from pgsbench.reporting.plan_tables import deviation_frame, deviation_table
 
         frame = deviation_frame(file)
         return terminal.show_frame(frame, deviation_table(file.config.name, frame), json=json)
@@ -207,7 +205,7 @@ def _open(study: str, options: opt.StudyOptions, *, stays: bool = False) -> Stud
 
 
 def _show_plan(study: Study, plan: pd.DataFrame, options: opt.StudyOptions) -> None:
-    from pgsbench.reporting.runs.study_tables import plan_table
+    from pgsbench.reporting.plan_tables import plan_table
 
     terminal.show_frame(plan, plan_table(study.name, plan), json=options.json)
 
@@ -222,7 +220,7 @@ def _leave(study: Study, specs: Sequence[RunSpec], options: opt.StudyOptions) ->
     typer.echo(f"{study.name}: jobs of {len(missing)} runs submitted\npgsbench study status {study.name}")
 
 
-def _finish(study: Study, printout: Printout, options: opt.StudyOptions) -> None:
+def _finish(study: Study, printout: tuple[list[Table], str], options: opt.StudyOptions) -> None:
     """Print what was found, where the report is, and what failed."""
     json, (tables, words) = options.json, printout
     terminal.show(*tables, json=json)

@@ -17,8 +17,8 @@ from pgsbench.inspection.diagnosis_files import write
 from pgsbench.inspection.first_masks import first_view, usable
 from pgsbench.inspection.inspected import inspected
 from pgsbench.models.clip import build
+from pgsbench.reporting.columns import OBJECTS
 from pgsbench.reporting.render import PERCENT, Format, Table
-from pgsbench.reporting.tables import OBJECTS
 
 #: Key of `MaskNumbers.values` -> its column in the table.
 _COLUMNS = {

@@ -10,12 +10,13 @@ from matplotlib.figure import Figure
 
 from pgsbench.errors import StudyError, nearest
 from pgsbench.reporting import columns, figures
+from pgsbench.reporting.answer import basis, first_table, headline
+from pgsbench.reporting.badges import badges
+from pgsbench.reporting.columns import arms_table
 from pgsbench.reporting.decision.comparisons import comparisons_frame
+from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import Missing
-from pgsbench.reporting.verdict.answer import answer, certainty
-from pgsbench.reporting.verdict.fairness import fairness_sentence
-from pgsbench.reporting.verdict.sentences import caveats, verdict
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,6 @@ class StudyResults:
                 ends = [np.nan] * 3 if isinstance(mean, Missing) else [mean.estimate, mean.low, mean.high]
                 rows.append([label, group, *ends, seeds, found.chance(group)])
         return pd.DataFrame(rows, columns=["label", "group", "score", "low", "high", "seeds", "chance"])
-
-    @property
-    def task_scores(self) -> pd.DataFrame:
-        """One row for each metric of each task of each run, as it was measured."""
-        return self.statistics.study.scores
 
     @property
     def differences(self) -> pd.DataFrame:
@@ -74,11 +70,21 @@ class StudyResults:
         return self.statistics.study.curves
 
     @property
+    def arms(self) -> pd.DataFrame:
+        """All that is known of each arm, a row each, as the report's table has it; not rounded."""
+        return arms_table(self.statistics, max_rows=len(self.statistics.study.labels)).frame
+
+    @property
     def verdict(self) -> str:
-        """What the numbers say and what they do not say, in sentences."""
+        """The answer, what it rests on, and what limits it, a sentence each."""
         found = self.statistics
-        first = answer(found), certainty(found)
-        return "\n".join(filter(None, [*first, *verdict(found), fairness_sentence(found), *caveats(found)]))
+        limits = [f"{short}: {sentence}" for short, sentence in badges(found)]
+        return "\n".join(filter(None, [headline(found), basis(found), *limits]))
+
+    def printout(self) -> tuple[list[Table], str]:
+        """Return what a command prints of the study: its table, the table of arms, and the verdict below."""
+        tables = [first_table(self.statistics), arms_table(self.statistics)]
+        return [table for table in tables if table is not None], self.verdict
 
     @property
     def problems(self) -> list[str]:

@@ -21,9 +21,9 @@ from pgsbench.execution.slots import plan_slots
 from pgsbench.models.pair_cost import pair_costs
 from pgsbench.models.step_memory import step_memory
 from pgsbench.records.run_spec import flatten, label_of
+from pgsbench.reporting.one_run import load_run
+from pgsbench.reporting.plan_tables import Place, PlannedLabel, difference_table, plan_tables
 from pgsbench.reporting.render import Table, counted
-from pgsbench.reporting.runs.run import load_run
-from pgsbench.reporting.runs.study_plan import Place, PlannedLabel, difference_table, plan_tables
 from pgsbench.study.budget import PairSeconds, spend
 from pgsbench.study.open import open_by_name
 from pgsbench.study.plan import Point, reference_arms, searched_points

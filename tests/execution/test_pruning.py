@@ -26,7 +26,7 @@ from pgsbench.records.run_records import PrunedMark
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.scores import GroupMean, Score, Scores
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.search.sweep_tables import sweep_table
+from pgsbench.reporting.sweep import sweep_table
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner

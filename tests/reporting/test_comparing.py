@@ -15,7 +15,7 @@ from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
-from pgsbench.reporting.verdict.answer import answer, certainty
+from pgsbench.reporting.answer import answer, certainty
 from pgsbench.reporting.verdict.short_table import verdict_table
 from pgsbench.session.comparing import compare_until_decided, with_all_seeds
 

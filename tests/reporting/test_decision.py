@@ -19,7 +19,7 @@ from pgsbench.reporting.statistics.intervals import difference
 from pgsbench.reporting.statistics.paired_values import PairedValues
 from pgsbench.reporting.statistics.task_values import TaskValues
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.verdict.answer import answer, certainty
+from pgsbench.reporting.answer import answer, certainty
 from pgsbench.reporting.verdict.short_table import verdict_table
 
 

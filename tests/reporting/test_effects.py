@@ -16,9 +16,9 @@ from pgsbench.reporting import figures
 from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.render import as_json
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.search.effects import REST, SEEDS, Effects, analysis_of_variance, effects
-from pgsbench.reporting.search.effects_tables import effects_sentences, effects_tables
-from pgsbench.reporting.search.sweep_tables import sweep_table
+from pgsbench.reporting.effects import REST, SEEDS, Effects, analysis_of_variance, effects
+from pgsbench.reporting.effects import effects_sentences, effects_tables
+from pgsbench.reporting.sweep import sweep_table
 from pgsbench.reporting.statistics.comparison import Missing
 from pgsbench.reporting.study_frames import read_frames
 

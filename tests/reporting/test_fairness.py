@@ -10,7 +10,7 @@ from fabricated import CPU, Arm, on_gpu
 from pgsbench.config.schema import BudgetConfig
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.verdict.fairness import fairness_sentence, fairness_table, other_differences
+from pgsbench.reporting.fairness import fairness_sentence, fairness_table, other_differences
 
 NOTHING = "The arms differ in nothing but the mask."
 

@@ -14,7 +14,7 @@ from pgsbench.reporting.pages.first_screen import verdict_record
 from pgsbench.reporting.pages.templates import environment
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.verdict.answer import answer, certainty
+from pgsbench.reporting.answer import answer, certainty
 from pgsbench.reporting.verdict.short_table import marks_table
 from pgsbench.tracking.mlflow_arms import arm_tags
 

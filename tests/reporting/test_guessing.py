@@ -16,7 +16,7 @@ from pgsbench.reporting import printout
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
-from pgsbench.reporting.verdict.sentences import caveats, guessing
+from pgsbench.reporting.badges import caveats, guessing
 from pgsbench.tracking.rundir import RunDir
 
 GUESS = math.log(64)

@@ -18,8 +18,8 @@ from pgsbench.reporting.statistics.comparison import ONE_RUN
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
 from pgsbench.reporting.terminal import text
-from pgsbench.reporting.verdict.arm_ranking import ranking_table
-from pgsbench.reporting.verdict.sentences import caveats, verdict
+from pgsbench.reporting.ranking import ranking_table
+from pgsbench.reporting.badges import caveats, verdict
 from pgsbench.reporting.verdict.short_table import marks_table, verdict_table
 
 FIRST = f"{ONE_RUN.capitalize()}:"

@@ -15,7 +15,7 @@ from pgsbench.reporting.statistics.paired_values import PairedValues
 from pgsbench.reporting.statistics.task_values import TaskValues
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
-from pgsbench.reporting.verdict.sentences import caveats
+from pgsbench.reporting.badges import caveats
 
 
 def values_of(arms: int, *, seeds: int = 3, items: int = 300) -> dict:

@@ -10,9 +10,9 @@ from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.pareto import FLOPS, points_of
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.verdict.answer import answer
-from pgsbench.reporting.verdict.arm_ranking import ranking
-from pgsbench.reporting.verdict.sentences import caveats
+from pgsbench.reporting.answer import answer
+from pgsbench.reporting.ranking import ranking
+from pgsbench.reporting.badges import caveats
 from pgsbench.session.confirming import contenders
 
 TERA = 10**12

@@ -11,7 +11,7 @@ from pgsbench.reporting.pareto import FLOPS, choose, costs_of, pareto_sentences,
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.style import PAPER, pens
-from pgsbench.reporting.verdict.sentences import verdict
+from pgsbench.reporting.badges import verdict
 
 TERA = 10**12
 ARMS = {

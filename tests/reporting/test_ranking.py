@@ -8,7 +8,7 @@ from fabricated import Arm
 
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.verdict.arm_ranking import ranking, ranking_table, surely_better
+from pgsbench.reporting.ranking import ranking, ranking_table, surely_better
 
 
 def test_clear_leads_have_one_rank_and_equals_share_theirs(fabricate):

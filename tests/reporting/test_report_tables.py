@@ -22,8 +22,8 @@ from pgsbench.reporting.search import sweep_tables
 from pgsbench.reporting.statistics.comparison import Missing
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.verdict.answer import answer
-from pgsbench.reporting.verdict.sentences import caveats, verdict
+from pgsbench.reporting.answer import answer
+from pgsbench.reporting.badges import caveats, verdict
 from pgsbench.reporting.verdict.short_table import marks_table
 
 RATIOS = [

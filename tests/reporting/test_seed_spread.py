@@ -18,7 +18,7 @@ from pgsbench.reporting.statistics.intervals import difference, mean_draws
 from pgsbench.reporting.statistics.paired_values import PairedValues, SeedSpread
 from pgsbench.reporting.statistics.variance import alone_p, equal_spread_p
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.verdict.sentences import seed_sentences
+from pgsbench.reporting.badges import seed_sentences
 from research.spread_row import main, rows
 
 LEAD = {"a": 1.0, "b": -1.0}

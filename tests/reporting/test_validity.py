@@ -17,8 +17,8 @@ from pgsbench.errors import StudyError
 from pgsbench.reporting.statistics.intervals import difference, mean_draws
 from pgsbench.reporting.statistics.paired_values import PairedValues
 from pgsbench.reporting.statistics.task_values import TaskValues
-from pgsbench.reporting.validity.agreement import World, agreement
-from pgsbench.reporting.validity.match import Match, signs
+from pgsbench.reporting.agreement import World, agreement
+from pgsbench.reporting.agreement import Match, signs
 
 SCORES = {"none": 0.60, "oracle": 0.55, "pgs": 0.50, "grid": 0.46, "flip": 0.42, "block": 0.30}
 REVERSED = {arm: 0.9 - score for arm, score in SCORES.items()}

@@ -11,10 +11,10 @@ from fabricated import Arm
 
 from pgsbench.reporting.pages.first_screen import verdict_record
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.search.where import gain_map, where_sentences, where_table
+from pgsbench.reporting.where import gain_map, where_sentences, where_table
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.verdict.fairness import other_differences
-from pgsbench.reporting.verdict.sentences import verdict
+from pgsbench.reporting.fairness import other_differences
+from pgsbench.reporting.badges import verdict
 from pgsbench.reporting.verdict.short_table import verdict_table
 
 CLUTTER, SIZE = "data.recipe.clutter", "data.recipe.object_size"

@@ -10,8 +10,8 @@ from made_study import write_study
 
 from pgsbench.errors import StudyError
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.runs.on_disk import best_run
-from pgsbench.reporting.search.sweep_tables import sweep_table, write_best
+from pgsbench.reporting.run_list import best_run
+from pgsbench.reporting.sweep import sweep_table, write_best
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.study.open import open_study_file
 

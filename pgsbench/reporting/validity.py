@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from pgsbench.errors import StudyError, nearest
+from pgsbench.reporting import words
+from pgsbench.reporting.agreement import Match, ends, number, set_beside, shared_arms, signs
 from pgsbench.reporting.render import COUNT, P_VALUE, POINTS, Format, Header, Table, points
 from pgsbench.reporting.results import RANDOM_ARMS, Results
-from pgsbench.reporting.statistics.comparison import of_one_run
-from pgsbench.reporting.style import INK, SMALL, new_figure, pens, themed
-from pgsbench.reporting.validity.agreement import ends, number
-from pgsbench.reporting.validity.match import Match, set_beside, shared_arms, signs
+from pgsbench.reporting.style import INK, label_points, new_figure, pens, themed
 
 #: Pairs that a table shows.
 SHOWN_PAIRS = 12
@@ -98,7 +96,6 @@ class Validity:
     def figure(self) -> Figure:
         """Draw each arm's difference to the baseline in each world against the one in the reference."""
         pen_of = pens(dict.fromkeys(arm for match in self.matches for arm in match.world.arms))
-        heights: dict[str, float] = {}
         with themed():
             columns = min(2, len(self.matches))
             rows = -(-len(self.matches) // columns)
@@ -107,28 +104,25 @@ class Validity:
             for match, axes in zip(self.matches, grid, strict=False):
                 axes.axhline(0, color=INK, linewidth=0.8)
                 axes.axvline(0, color=INK, linewidth=0.8)
+                named: list[tuple[float, float, str, str]] = []
                 for arm, both in match.differences(self.baseline).items():
                     place = [100 * one.estimate for one in both]
                     x, y = (
                         [[100 * (one.estimate - one.low)], [100 * (one.high - one.estimate)]] for one in both
                     )
                     pen = pen_of[arm]
-                    axes.errorbar(*place, y, x, color=pen.colour, marker=pen.marker, elinewidth=0.8)
-                    heights.setdefault(arm, place[1])
-                axes.margins(0.12)
+                    axes.errorbar(*place, y, x, color=pen.colour, marker=pen.marker, elinewidth=0.6)
+                    named.append((place[0], place[1], arm, pen.colour))
+                axes.margins(0.15)
                 spearman = match.agreement.spearman
                 axes.set(
                     title=f"Spearman {number(spearman.estimate)} ({ends(spearman)})",
                     xlabel=f"points over {self.baseline} on {match.reference.study}",
                     ylabel=f"points over {self.baseline} on {match.world.study}",
                 )
+                label_points(axes, named)
             for axes in grid:
                 axes.set_axis_off()
-            handles = [
-                Line2D([], [], color=pen_of[arm].colour, marker=pen_of[arm].marker, linewidth=0.8, label=arm)
-                for arm in sorted(heights, key=lambda arm: -heights[arm])  # as the points lie
-            ]
-            figure.legend(handles=handles, loc="outside right upper", fontsize=SMALL, frameon=False)
         return figure
 
 
@@ -141,12 +135,10 @@ def _sentences(match: Match, candidate: str, baseline: str) -> list[str]:
         baseline: The arm that it is compared with.
     """
     world, reference, found = match.world.study, match.reference.study, match.agreement
-    said = (
-        f"{world} orders {len(match.world.arms)} arms as {reference} does with a Spearman correlation of "
-        f"{number(found.spearman.estimate)} ({ends(found.spearman)}); {reference} repeated would reach "
-        f"{number(found.repeat)} with itself."
-    )
-    told = [of_one_run(said, match.num_seeds)]
+    correlation = f"{number(found.spearman.estimate)} ({ends(found.spearman)})"
+    told = [words.orders_alike(world, reference, len(match.world.arms), correlation)]
+    told += ["One seed: another seed may say otherwise."] if match.num_seeds == 1 else []
+    told.append(f"{reference} repeated would reach {number(found.repeat)} with itself.")
     differences = match.differences(baseline)
     if candidate in differences:
         ours, theirs = differences[candidate]

@@ -20,8 +20,8 @@ import pandas as pd
 
 from pgsbench.config.search import SearchConfig
 from pgsbench.records.run_spec import short, short_paths
-from pgsbench.reporting.render import counted
-from pgsbench.reporting.results import Results
+from pgsbench.reporting.render import P_VALUE, PERCENT, POINTS, Header, Table, counted
+from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.statistics.comparison import Missing
 from pgsbench.reporting.statistics.intervals import Interval, contrast, holm
 from pgsbench.reporting.statistics.paired_values import PairedValues
@@ -220,3 +220,55 @@ def deviations(
     adjusted = holm([one.interval.p_value for one in found])
     found = [replace(one, adjusted_p=p) for one, p in zip(found, adjusted, strict=True)]
     return sorted(found, key=lambda one: -abs(one.interval.estimate))
+
+
+# ------------------------------------------------------------------------------------------------ tables
+
+#: Most cells that are shown of those that deviate from additivity.
+MAX_DEVIATIONS = 8
+
+
+def effects_tables(results: Results) -> list[Table]:
+    """Main effects, shares of the variance, interactions of a grid search; none where they are not known."""
+    found = effects(results)
+    if not isinstance(found, Effects):
+        return []
+    tables = [_main_effects(found), _variance(found)]
+    return [*tables, _interactions(found)] if found.deviations else tables
+
+
+def _main_effects(found: Effects) -> Table:
+    rows = [[one.factor, one.level, one.mean, one.effect] for one in found.levels]
+    notes = [
+        f"Score on {named(found.of)}, mean over all other factors and seeds. Effect: minus the mean of all "
+        "runs, in points, with a 95 % interval over test items and seeds, each for itself.",
+    ]
+    header: Header = ["factor", "level", ("mean", PERCENT), ("effect", POINTS)]
+    return Table("Main effects", header, rows, notes, num_keys=2)
+
+
+def _variance(found: Effects) -> Table:
+    rows: list[list[object]] = []
+    for term in found.terms:
+        p = "" if term.name == REST else term.p_value
+        by_chance = "" if term.name == REST else term.by_chance
+        rows.append([term.name, term.share, by_chance, p])
+    notes = [
+        f"Analysis of variance of the scores of runs on {named(found.of)}, in percent, seeds as blocks. "
+        "Rest: what seeds do to single points. By chance: the share that a source without effect has on "
+        "average. p: F-test against the rest; about these test items, not about others.",
+    ]
+    if found.num_seeds == 2:
+        notes.append("Two seeds find large interactions only.")
+    header: Header = ["source", ("share", PERCENT), ("by chance", PERCENT), ("p", P_VALUE)]
+    return Table("Shares of the variance", header, rows, notes)
+
+
+def _interactions(found: Effects) -> Table:
+    rows = [[one.label, one.interval, one.adjusted_p] for one in found.deviations[:MAX_DEVIATIONS]]
+    notes = [
+        f"{len(rows)} of {len(found.deviations)} points, those that lie farthest from the mean plus the "
+        "effects of their levels, in points, with 95 % intervals. Having been picked flatters them; p is "
+        "Holm's over all points.",
+    ]
+    return Table("Largest interactions", ["point", ("deviation", POINTS), ("p (Holm)", P_VALUE)], rows, notes)

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pgsbench.reporting.render import COUNT, PERCENT, Format, Header, Table
-from pgsbench.reporting.results import Results, named
-from pgsbench.reporting.statistics.comparison import ALPHA, Missing, one_run_notes
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.statistics.comparison import ALPHA, Missing
 from pgsbench.reporting.statistics.intervals import mean_draws
 from pgsbench.reporting.statistics.task_values import Floats
 
@@ -92,27 +91,6 @@ def surely_better(means: Floats, draws: Floats) -> NDArray[np.bool_]:
     leads = means[:, None] - means
     found: NDArray[np.bool_] = leads > np.quantile(largest, 1 - ALPHA) * deviation
     return found
-
-
-def ranking_table(results: Results) -> Table | None:
-    """Return the order with the ranks that each arm may have; None where there are too few arms."""
-    order = ranking(results)
-    if not order:
-        return None
-    paired = results.pair_up([one.label for one in order], results.headline)
-    assert not isinstance(paired, Missing)  # else there were no order
-    seeds = len(paired.seeds)
-    rows = [[one.label, one.ranks, one.best, one.mean, seeds] for one in order]
-    drawn = "test items and tasks, never of seeds," if seeds == 1 else "test items, seeds and tasks"
-    notes = [
-        *one_run_notes([seeds]),
-        f"By {named(results.headline)}. 2-4: one arm is surely better, and all but four are surely worse; "
-        f"all ranks hold together (95 %). Is the best: in so many of {DRAWS:,} draws of other {drawn} (tasks "
-        "within their groups, with replacement). Seeds: those that all of these arms have.",
-    ]
-    best = ("is the best", Format("{:.0f} %", scale=100))
-    header: Header = ["arm", ("ranks", COUNT), best, ("score", PERCENT), ("seeds", COUNT)]
-    return Table("Ranking", header, rows, notes)
 
 
 def _other_tasks(results: Results, of: str, labels: list[str], rng: np.random.Generator) -> pd.DataFrame:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 from pgsbench.records.run_spec import RunSpec, flatten, short
-from pgsbench.reporting.render import Header, Table, and_
+from pgsbench.reporting import words
+from pgsbench.reporting.render import Header, Table
 from pgsbench.reporting.results import Results
 
 
@@ -61,13 +62,8 @@ def fairness_table(results: Results) -> Table | None:
 
 
 def fairness_sentence(results: Results) -> str:
-    """Return what a reader must know of all that differs between the compared arms besides the mask."""
-    found, masks, budget = list(other_differences(results)), _masks(results), _budget(results)
-    if budget:
-        masks += f", at an equal budget of {budget}"
-    if not found:
-        return f"The arms differ in nothing but {masks}."
-    return f"The arms differ in more than {masks}: {and_(found)}. The table below gives the values."
+    """Return that compared arms differ in nothing but the mask; empty where they differ in more."""
+    return "" if other_differences(results) else words.fair(masks_that_differ(results), _budget(results))
 
 
 def _compared(results: Results) -> dict[str, list[RunSpec]]:
@@ -89,7 +85,7 @@ def _budget(results: Results) -> str:
     return f"{first.amount:,.0f} {what}"
 
 
-def _masks(results: Results) -> str:
+def masks_that_differ(results: Results) -> str:
     """Return what of the masks differs between the compared arms, in words."""
     trained = [spec.training for specs in _compared(results).values() for spec in specs]
     first = trained[0]

@@ -5,7 +5,6 @@ Such points are worlds, not settings: none of them is the best, and none is chos
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,11 +14,11 @@ from matplotlib.figure import Figure
 
 from pgsbench.records.run_spec import short, short_paths
 from pgsbench.reporting.decision.comparisons import group_comparisons
-from pgsbench.reporting.render import PERCENT, POINTS, Header, Table, and_, counted, points
+from pgsbench.reporting.render import PERCENT, POINTS, Header, Table, marked
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.statistics.comparison import Comparison, of_one_run, one_run_notes
+from pgsbench.reporting.statistics.comparison import Comparison
 from pgsbench.reporting.statistics.intervals import Interval
-from pgsbench.reporting.style import SMALL, new_figure, themed
+from pgsbench.reporting.style import FIRST_WIDTH, SMALL, new_figure, themed
 
 #: Outcome -> what stands behind the gain in the figure.
 _DECIDED = {"better": " ▲", "worse": " ▼"}
@@ -38,34 +37,27 @@ def gains(results: Results) -> dict[tuple[str, str], list[Comparison]]:
     return found
 
 
-def where_sentences(results: Results) -> list[str]:
-    """Return for each baseline at how many points the candidate gains, and where most."""
-    sentences = []
-    for (ours, theirs), compared in gains(results).items():
-        parts = [_claim(results, outcome, compared) for outcome in ("better", "worse")]
-        counts = Counter(one.outcome for one in compared)
-        others = ("equivalent", "undecided", "missing")
-        parts += [f"{outcome} at {counts[outcome]}" for outcome in others if counts[outcome]]
-        settings = counted(len(compared), "setting")
-        said = f"Of {settings} of the data, {ours} against {theirs} on {compared[0].of} is {and_(parts)}."
-        sentences.append(of_one_run(said, _least_seeds(compared)))
-    return sentences
-
-
-def _claim(results: Results, outcome: str, compared: Sequence[Comparison]) -> str:
-    """Return at how many points the outcome is, and where the difference is largest."""
-    found = [one for one in compared if one.outcome == outcome]
+def extremes(results: Results) -> tuple[str, str, tuple[str, float] | None, tuple[str, float] | None] | None:
+    """Return candidate, first baseline, and the worlds where it surely gains and loses most."""
+    found = gains(results)
     if not found:
-        return f"{outcome} nowhere"
-    largest = max(found, key=lambda one: abs(_gain(one)))
-    params = results.params_of(largest.candidate)
+        return None
+    (ours, theirs), compared = next(iter(found.items()))
+    ends = []
+    for outcome in ("better", "worse"):
+        decided = [one for one in compared if one.outcome == outcome]
+        most = max(decided, key=lambda one: abs(_gain(one)), default=None)
+        ends.append((_said_world(results, most), _gain(most)) if most else None)
+    return ours, theirs, ends[0], ends[1]
+
+
+def _said_world(results: Results, one: Comparison) -> str:
+    params = results.params_of(one.candidate)
     names = short_paths(params)
-    at = ", ".join(f"{names[path]} {short(value)}" for path, value in params.items())
-    most = "most at " if len(found) > 1 else ""
-    return f"{outcome} at {len(found)} ({most}{at}: {points(_gain(largest))})"
+    return ", ".join(f"{names[path]} {short(value)}" for path, value in params.items())
 
 
-def where_table(results: Results) -> Table | None:
+def gains_table(results: Results) -> Table | None:
     """The gain at each point; None where the search is not over data."""
     found = gains(results)
     if not found:
@@ -75,16 +67,18 @@ def where_table(results: Results) -> Table | None:
     for (ours, theirs), compared in found.items():
         for one in compared:
             values = [results.mean(label, one.of) for label in (one.candidate, one.baseline)]
-            chosen = results.chosen(one.candidate, paths)
-            rows.append([f"{ours} − {theirs}", *chosen, *values, one.interval, one.verdict])
-    before, behind = ["pair"], ["candidate", "baseline", "difference", "verdict"]
-    header: Header = [*before, *short_paths(paths, taken=[*before, *behind]).values()]
-    header += [*zip(behind, (PERCENT, PERCENT, POINTS), strict=False), behind[-1]]
-    notes = one_run_notes(_least_seeds(compared) for compared in found.values())
-    notes.append(
-        "Percent, and points. Each point is a world of its own: scores of different points do not compare."
-    )
-    return Table("Where it pays", header, rows, notes)
+            verdict = marked(one.outcome) + (" (one seed)" if one.has_one_seed else "")
+            rows.append(
+                [f"{ours} − {theirs}", *results.chosen(one.candidate, paths), one.interval, verdict, *values]
+            )
+    behind = ["gain", "verdict", "candidate", "baseline"]
+    header: Header = ["pair", *short_paths(paths, taken=["pair", *behind]).values()]
+    header += [("gain", POINTS), "verdict", ("candidate", PERCENT), ("baseline", PERCENT)]
+    notes = ["Points, and percent. Each row is a world of its own: scores of different rows do not compare."]
+    num_first = 1 + len(paths) + 2
+    if len(found) == 1:
+        header, rows, num_first = header[1:], [row[1:] for row in rows], num_first - 1
+    return Table("Where it pays", header, rows, notes, num_keys=num_first - 2, num_first=num_first)
 
 
 def gain_map(results: Results) -> Figure | None:
@@ -109,7 +103,9 @@ def gain_map(results: Results) -> Figure | None:
     pairs = list(dict.fromkeys(frame["pair"]))
     reach = max(0.1, float(np.nan_to_num(frame["gain"].abs().max())) * 100)
     with themed():
-        figure = new_figure(1.0 + 0.5 * len(axis_values[0]), width=1.2 + 2.6 * len(pairs))
+        figure = new_figure(
+            1.0 + 0.5 * len(axis_values[0]), width=FIRST_WIDTH if len(pairs) == 1 else 1.2 + 2.6 * len(pairs)
+        )
         panels = figure.subplots(1, len(pairs), squeeze=False)[0]
         for axes, pair in zip(panels, pairs, strict=True):
             cells = frame[frame["pair"] == pair].set_index(["row", "column"])
@@ -156,7 +152,3 @@ def _gain(one: Comparison) -> float:
 def _paths(results: Results) -> list[str]:
     search = results.study.record.config.search
     return list(search.space) if search else []
-
-
-def _least_seeds(compared: Sequence[Comparison]) -> int:
-    return min((one.num_seeds for one in compared if one.num_seeds), default=0)
