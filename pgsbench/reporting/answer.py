@@ -20,9 +20,9 @@ from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.statistics.comparison import Comparison
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.sweep import (
-    are_numbers,
     best_points,
     importance_table,
+    is_line,
     rivals,
     said_point,
     searched_labels,
@@ -53,8 +53,9 @@ def kind_of(results: Results) -> Kind:
     if searched_labels(results):
         if search and len(objectives_of(search)) > 1 and has_costs:
             return "cost"
-        is_line = len(values) == 1 and all(map(are_numbers, values.values()))
-        return "sweep" if is_line or (len(values) < 2 and len(best_points(results)) < 2) else "factors"
+        return (
+            "sweep" if is_line(results) or (len(values) < 2 and len(best_points(results)) < 2) else "factors"
+        )
     budgets = [run.spec.config.budget for run in results.study.runs]
     return "cost" if all(budgets) and has_costs else "compare"
 

@@ -16,7 +16,7 @@ from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.statistics.paired_values import PairedValues
 from pgsbench.reporting.statistics.variance import equal_spread_p, seeds_of_one_arm
 from pgsbench.reporting.study_frames import PlannedRun
-from pgsbench.reporting.sweep import on_borders, searched_labels, searched_values
+from pgsbench.reporting.sweep import is_line, on_borders, searched_labels
 from pgsbench.reporting.words import Badge
 from pgsbench.tracking.rundir import RunDir
 
@@ -106,7 +106,7 @@ def _of_study(results: Results) -> Iterator[Badge]:
         yield words.pruned(len(study.pruned_labels), str(search.pruner), study.saved_seconds / 3600)
     if results.too_costly:
         yield words.too_costly(len(results.too_costly))
-    if len(searched_values(results)) > 1 and isinstance(told := effects(results), Missing):
+    if not is_line(results) and isinstance(told := effects(results), Missing):
         yield words.no_effects(told.reason)
     scores = [score for run in study.runs if run.scores for score in run.scores.scores]
     if notes := sorted({f"{score.task}: {note}" for score in scores for note in score.notes}):

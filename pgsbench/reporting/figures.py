@@ -214,9 +214,15 @@ def accuracy_cost(results: Results) -> Figure | None:
         axes = figure.subplots()
         front = [one for one in points if one.is_on_front]
         x, y = [one.cost / scale for one in front], [one.mean.estimate for one in front]
-        axes.step(
-            [*x, points[-1].cost / scale], [*y, *y[-1:]], where="post", color=INK, linewidth=0.8, alpha=0.6
-        )
+        if front:  # else all points are the oracle's
+            axes.step(
+                [*x, points[-1].cost / scale],
+                [*y, *y[-1:]],
+                where="post",
+                color=INK,
+                linewidth=0.8,
+                alpha=0.6,
+            )
         named_ = best_points(results).values()
         labels = []
         for one in points:

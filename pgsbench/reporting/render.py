@@ -25,7 +25,7 @@ _LATEX = str.maketrans(
         **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
         **{"<": r"\textless{}", ">": r"\textgreater{}", "†": r"$\dagger$", "⁶": "$^6$", "–": "--"},
         **{"−": "$-$", "±": r"$\pm$", "×": r"$\times$", "≈": r"$\approx$"},
-        **{"▲": r"$\uparrow$", "▼": r"$\downarrow$"},
+        **{"▲": r"$\uparrow$", "▼": r"$\downarrow$", "★": r"$\star$"},
         **{letter: rf"\{letter}" for letter in "&%_#${}"},
     }
 )

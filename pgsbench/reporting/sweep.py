@@ -58,6 +58,12 @@ def are_numbers(values: list[object]) -> bool:
     return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
+def is_line(results: Results) -> bool:
+    """Whether a search is over one path of numbers, so that scores are a line over it."""
+    values = searched_values(results)
+    return len(values) == 1 and all(map(are_numbers, values.values()))
+
+
 def best_points(results: Results) -> dict[str, str]:
     """Return searched arm -> its best point by the study's objective; arms without any score are left out."""
     found: dict[str, list[str]] = {}

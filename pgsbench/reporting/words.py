@@ -117,18 +117,26 @@ def against_few(ours: str, leads: Mapping[str, tuple[str, Ends]], *, seeds: int 
         leads: Baseline -> outcome, and candidate minus baseline.
         seeds: How many more would decide the rest; None: not known.
     """
+    left = and_([name for name, (outcome, _) in leads.items() if outcome == "undecided"])
+    if all(outcome == "undecided" for outcome, _ in leads.values()):
+        return fitting(f"{ours} is not decided yet against {left}", would_decide(seeds))
+    open_ = f"; not decided yet against {left}" if left else ""
+    long, short = (f"{ours} is {', '.join(_claims(leads, ends=ends))}{open_}" for ends in (True, False))
+    said = long if len(long.split()) <= MAX_WORDS else short
+    return fitting(said, would_decide(seeds) if left else "")
+
+
+def _claims(leads: Mapping[str, tuple[str, Ends]], *, ends: bool) -> list[str]:
     claims = {"better": "better than", "worse": "worse than", "equivalent": "as good as"}
     said = []
     for outcome, claim in claims.items():
-        of = [
-            f"{name} ({POINTS.text(lead.estimate)})" for name, (one, lead) in leads.items() if one == outcome
-        ]
-        said += [f"{claim} {and_(of)}"] if of else []
-    left = and_([name for name, (outcome, _) in leads.items() if outcome == "undecided"])
-    if not said:
-        return fitting(f"{ours} is not decided yet against {left}", would_decide(seeds))
-    open_ = f"; not decided yet against {left}" if left else ""
-    return fitting(f"{ours} is {', '.join(said)}{open_}", would_decide(seeds) if left else "")
+        found = [(name, lead) for name, (of, lead) in leads.items() if of == outcome]
+        sizes = []
+        for name, lead in found:
+            middle, low, high = map(POINTS.text, (lead.estimate, lead.low, lead.high))
+            sizes.append(f"{name} ({middle}, {low} to {high})" if ends else f"{name} ({middle})")
+        said += [f"{claim} {and_(sizes)}"] if sizes else []
+    return said
 
 
 def best_of_many(
@@ -211,11 +219,8 @@ def where_it_pays(
 ) -> str:
     """Return where a mask surely gains and loses most: (world, points), or None where it does nowhere."""
     if gain and loss:
-        return fitting(
-            f"{ours} beats {theirs} at {gain[0]} ({POINTS.text(gain[1])})",
-            f", and loses to it at {loss[0]} ({POINTS.text(loss[1])})",
-            ", and loses elsewhere",
-        )
+        said = f"{ours} beats {theirs} at {gain[0]} ({POINTS.text(gain[1])})"
+        return fitting(said, f", and loses to it at {loss[0]} ({POINTS.text(loss[1])})")
     if gain:
         return fitting(f"{ours} beats {theirs} most at {gain[0]} ({POINTS.text(gain[1])}), and loses nowhere")
     if loss:

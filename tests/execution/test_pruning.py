@@ -26,8 +26,8 @@ from pgsbench.records.run_records import PrunedMark
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.scores import GroupMean, Score, Scores
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.sweep import sweep_table
 from pgsbench.reporting.study_frames import read_frames
+from pgsbench.reporting.sweep import sweep_table
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
 from pgsbench.tracking.rundir import RunDir

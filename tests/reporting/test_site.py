@@ -124,7 +124,7 @@ def test_a_browser_shows_the_verdict_first_wide_and_narrow(site, tmp_path):
     for page in found[2:4]:
         assert page["answer"].startswith("pgs is better than flip")
         assert page["end"] < 800  # table and figure are on the first screen
-        scores = [float(cell) for cell in page["column"]]
+        scores = [float(cell.split()[0]) for cell in page["column"]]
         assert scores == sorted(scores)
 
 

@@ -11,8 +11,8 @@ from made_study import write_study
 from pgsbench.errors import StudyError
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.run_list import best_run
-from pgsbench.reporting.sweep import sweep_table, write_best
 from pgsbench.reporting.study_frames import read_frames
+from pgsbench.reporting.sweep import sweep_table, write_best
 from pgsbench.study.open import open_study_file
 
 SEARCH = {"space": {"strategy.mask_ratio": [0.5, 0.75]}, "arms": ["pgs"]}

@@ -51,7 +51,7 @@ _CAPTIONS = {
 }
 
 #: Width of photographs in a page, in pixels.
-SCREEN = 900
+SCREEN = 700
 
 #: Files of a report whose every number follows from its evidence.
 TEXTS = (
@@ -155,5 +155,5 @@ def _smaller(path: Path) -> bytes:
 
     picture, file = Image.open(path).convert("RGB"), io.BytesIO()
     picture.thumbnail((SCREEN, 10 * SCREEN))
-    picture.save(file, "jpeg", quality=85)
+    picture.save(file, "jpeg", quality=65)
     return file.getvalue()
