@@ -178,7 +178,7 @@ def _front(results: Results) -> str:
     unit = cost.column.replace("train s", "seconds")
     return words.most_for_least(
         [
-            (_plainly(results, one.label).removesuffix(","), one.mean.estimate, one.cost / cost.unit)
+            (_plainly(results, one.label), one.mean.estimate, one.cost / cost.unit)
             for one in front
         ],
         unit,

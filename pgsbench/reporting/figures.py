@@ -26,6 +26,8 @@ from pgsbench.reporting.style import (
     FAINT,
     FIRST_WIDTH,
     INK,
+    ON_DARK,
+    ON_LIGHT,
     PAPER,
     SMALL,
     label_lines,
@@ -180,7 +182,7 @@ def heat(results: Results) -> Figure | None:
         middle = 0.4 * np.nanmin(cells) + 0.6 * np.nanmax(cells)
         for (row, column), value in np.ndenumerate(cells):
             if np.isfinite(value):
-                is_best, colour = value == np.nanmax(cells), "white" if value > middle else "#1f2329"
+                is_best, colour = value == np.nanmax(cells), ON_DARK if value > middle else ON_LIGHT
                 text = f"{value:.1f}{' ★' if is_best else ''}"
                 axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=SMALL)
         axes.set_yticks(range(len(rows)), [short(value) for value in rows])
@@ -231,7 +233,7 @@ def accuracy_cost(results: Results) -> Figure | None:
             face = pen.colour if one.is_on_front else PAPER
             look: dict[str, Any] = {"marker": pen.marker, "markerfacecolor": face, "linestyle": "none"}
             axes.errorbar(
-                at, one.mean.estimate, reach, color=pen.colour, elinewidth=0.7, label=one.label, **look
+                at, one.mean.estimate, reach, color=pen.colour, elinewidth=0.4, label=one.label, **look
             )
             is_named = len(points) <= MAX_NAMED or one.is_on_front or one.label in named_
             labels.append((at, one.mean.estimate, one.label if is_named else "", pen.colour))

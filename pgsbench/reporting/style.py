@@ -32,6 +32,8 @@ ENDINGS = (".png", ".pdf", ".svg")
 
 #: Background, text and axes, and what should step back; the colours of arms are `PALETTE`.
 PAPER, INK, FAINT = "#ffffff", "#1f2328", "#d0d7de"
+#: Text on a coloured cell, which no scheme changes: on a dark one, and on a light one.
+ON_DARK, ON_LIGHT = "#fefefe", "#1b1b1b"
 #: Colour on white paper -> on dark paper, as bright there as it is dark here.
 _DARK = {
     **{PAPER: "#161b22", INK: "#e6edf3", FAINT: "#3d444d"},
@@ -211,8 +213,8 @@ def label_points(axes: Any, points: Sequence[tuple[float, float, str, str]]) -> 
         )
 
 
-#: Directions in which a name may stand off its point: right and left first.
-_SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
+#: Directions in which a name may stand off its point: aslant first, as lines run level and upright.
+_SIDES = ((1, 0.8), (1, -0.8), (-1, 0.8), (-1, -0.8), (1, 0), (-1, 0), (0, 1), (0, -1))
 
 
 def percent_tick(value: float, _: int) -> str:

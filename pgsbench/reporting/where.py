@@ -18,7 +18,7 @@ from pgsbench.reporting.render import PERCENT, POINTS, Header, Table, marked
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import Comparison
 from pgsbench.reporting.statistics.intervals import Interval
-from pgsbench.reporting.style import FIRST_WIDTH, SMALL, new_figure, themed
+from pgsbench.reporting.style import FIRST_WIDTH, ON_DARK, ON_LIGHT, SMALL, new_figure, themed
 
 #: Outcome -> what stands behind the gain in the figure.
 _DECIDED = {"better": " ▲", "worse": " ▼"}
@@ -126,7 +126,7 @@ def _draw(axes: Any, gain: Any, marks: Any, reach: float) -> Any:
     """Draw one panel's (rows, columns) gains in points, with the mark of each."""
     for (row, column), value in np.ndenumerate(gain):
         said = "" if np.isnan(value) else f"{value:+.1f}".replace("-", "−") + marks[row, column]
-        colour = "white" if abs(value) > 0.6 * reach else "black"
+        colour = ON_DARK if abs(value) > 0.6 * reach else ON_LIGHT
         axes.text(column, row, said, ha="center", va="center", color=colour, fontsize=SMALL)
     return axes.imshow(gain, cmap="RdBu", vmin=-reach, vmax=reach, origin="lower", aspect="auto")
 

@@ -70,7 +70,7 @@ def test_the_index_leads_to_all_that_it_names(site, tmp_path):
     assert done.left_out == [site / "reports" / "old"]
     html = done.index.read_text()
     links = re.findall(r'(?:href|src)="([^"]+)"', html)
-    assert len(links) == 2 * 5
+    assert len(links) == 2 * 6
     assert all((done.index.parent / link).is_file() for link in links)
     assert "http" not in html
     for said in (
