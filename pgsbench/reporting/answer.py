@@ -177,10 +177,7 @@ def _front(results: Results) -> str:
     front = [one for one in points.values() if one.is_on_front]
     unit = cost.column.replace("train s", "seconds")
     return words.most_for_least(
-        [
-            (_plainly(results, one.label), one.mean.estimate, one.cost / cost.unit)
-            for one in front
-        ],
+        [(_plainly(results, one.label), one.mean.estimate, one.cost / cost.unit) for one in front],
         unit,
     )
 

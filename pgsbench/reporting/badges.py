@@ -99,7 +99,7 @@ def _large_margin(results: Results) -> Iterator[Badge]:
 def _of_study(results: Results) -> Iterator[Badge]:
     study, search = results.study, results.study.record.config.search
     if {run.spec.config.data.source.partition("?")[0] for run in study.runs} == {"scenes"}:
-        yield words.scenes()
+        yield words.SCENES
     if study.oracles:
         yield words.ceiling(study.oracles)
     if search is not None and study.pruned_labels:

@@ -7,28 +7,17 @@ A headline has at most `MAX_WORDS` words. What limits it stands beside it, as ba
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, TypeAlias
 
-from pgsbench.reporting.render import PERCENT, POINTS, and_, counted
+from pgsbench.reporting.render import PERCENT, POINTS, Estimate, and_, counted
+from pgsbench.reporting.statistics.intervals import Interval
 
 MAX_WORDS = 20
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
-class Ends(Protocol):
-    """A number with its 95 % interval: `Interval`, or `Estimate`."""
-
-    @property
-    def estimate(self) -> float:
-        """The number."""
-
-    @property
-    def low(self) -> float:
-        """Its lower end."""
-
-    @property
-    def high(self) -> float:
-        """Its upper end."""
+#: A number with its 95 % interval.
+Ends: TypeAlias = Interval | Estimate
 
 
 class Badge(NamedTuple):
@@ -149,17 +138,7 @@ def best_of_many(
     outcome: str = "",
     lead: Ends | None = None,
 ) -> str:
-    """Return which of many arms is the best, and how the candidate stands to it.
-
-    Args:
-        best: The arm that scores highest.
-        score: Its score.
-        num_arms: How many are ordered.
-        sure: Whether it is surely the best.
-        ours: The candidate; empty: it is the best itself, or is not compared with it.
-        outcome: Of the candidate against the best.
-        lead: Candidate minus best.
-    """
+    """Return the verdict on a few baselines, the decided ones first; `seeds` more would decide the rest."""
     said = f"{best} {'is the best' if sure else 'scores highest'} of {num_arms} ({PERCENT.text(score)})"
     if not ours or lead is None:
         return fitting(said)
@@ -173,15 +152,7 @@ def best_of_many(
 def best_point(
     point: str, score: float, num_points: int, *, rivals: Sequence[str], whole: float | None = None
 ) -> str:
-    """Return where the best of a search lies, and whether that is sure.
-
-    Args:
-        point: The best one, ``"flip at mask_ratio 0.25"``.
-        score: Its score.
-        num_points: How many were searched.
-        rivals: Those that may be the best just as well.
-        whole: What whole pictures score, where an arm has them.
-    """
+    """Return where the best of a search lies, and whether that is sure: `rivals` may be as good."""
     beside = f"; whole pictures score {PERCENT.text(whole)}" if whole is not None else ""
     if not rivals:
         return fitting(f"{point} is the best of {num_points} points ({PERCENT.text(score)})", beside)
@@ -233,14 +204,7 @@ def where_it_pays(
 def as_budgets_grow(
     leaders: Sequence[str], arms: Sequence[str], crossing: str = "", foretold: bool | None = None
 ) -> str:
-    """Return whether the lead holds as the budget grows.
-
-    Args:
-        leaders: The arm that scores highest at each budget, growing.
-        arms: All arms.
-        crossing: The budget, as text, at which the fits of the two leaders meet; empty: nowhere near.
-        foretold: Whether the prediction of the largest budget held for all arms; None: there was none.
-    """
+    """Return whether the lead holds: `leaders` are the best at each budget; their fits meet at `crossing`."""
     said = "" if foretold is None else "; the prediction held" if foretold else "; the prediction failed"
     if len(arms) == 1:
         return fitting(f"The error of {arms[0]} falls with the budget", said)
@@ -304,11 +268,10 @@ def unfair(settings: Sequence[str], masks: str) -> Badge:
     return Badge("arms differ in more", f"The arms differ in more than {masks}: {and_(settings)}.")
 
 
-def scenes() -> Badge:
-    """Return how far the generated world may be believed; docs/scenes.md says how that is known."""
-    return Badge(
-        "scenes only", "Scenes rank masks only in part as photos do (docs/scenes.md). Try photos, too."
-    )
+#: How far the generated world may be believed; docs/scenes.md says how that is known.
+SCENES = Badge(
+    "scenes only", "Scenes rank masks only in part as photos do (docs/scenes.md). Try photos, too."
+)
 
 
 def large_margin(share: float, baseline: str, score: float, smaller: float) -> Badge:
@@ -377,10 +340,9 @@ def pruned(num_points: int, pruner: str, hours: float) -> Badge:
     )
 
 
-def too_costly(num_points: int) -> Badge:
+def too_costly(count: int) -> Badge:
     """Return that points cost more than the study allows."""
-    what = counted(num_points, "point")
-    return Badge(f"{what} too costly", f"{what} above search.at_most left out.")
+    return Badge(f"{count} too costly", f"{counted(count, 'point')} above search.at_most left out.")
 
 
 def no_effects(reason: str) -> Badge:
@@ -397,16 +359,7 @@ def of_data(notes: Sequence[str]) -> Badge:
 
 
 def basis(of: str, seeds: int, items: int, comparisons: int, looks: Sequence[str], margin: str) -> str:
-    """Return what an answer rests on, in one line.
-
-    Args:
-        of: The group or task.
-        seeds: The fewest behind a comparison.
-        items: Test items.
-        comparisons: How many are corrected for.
-        looks: What else is, in words.
-        margin: Smaller differences do not matter, in words; empty: nothing is compared.
-    """
+    """Return what an answer rests on, in one line; `looks` are corrected for, `margin` is in words."""
     corrected = and_([*([f"{comparisons} comparisons"] if comparisons > 1 else []), *looks])
     parts = [
         f"{of[0].upper()}{of[1:]}",
@@ -440,15 +393,7 @@ def item_counts(total: int, ours: str, wins: int, theirs: str, losses: int, seed
 
 
 def seed_spread(points: float, own_df: int, borrowed: str, borrowed_df: float, p_value: float | None) -> str:
-    """Return what a seed does to one arm alone, and how well that is known.
-
-    Args:
-        points: One standard deviation; 0: it is not seen beside the noise of test items.
-        own_df: Degrees of freedom of the study.
-        borrowed: From whom others are; empty: nobody.
-        borrowed_df: How many.
-        p_value: Of Bartlett's test; None: not known.
-    """
+    """Return what a seed does to one arm alone, one standard deviation, and how well that is known."""
     size = f"{points:.2f} points" if points else "not seen beside the noise of test items"
     more = f", {borrowed_df:.0f} borrowed from {borrowed}" if borrowed else ", none borrowed"
     test = "" if p_value is None else f"; Bartlett's test of arms alike: p = {p_value:.2f}"

@@ -240,7 +240,7 @@ def test_scores_of_a_pruned_point_count_nowhere(bench: Bench, monkeypatch: pytes
     assert results.best(results.study.labels) == "pgs mask_ratio=0.5"
     table = sweep_table(results)
     assert table is not None
-    assert [row[-1] for row in table.cells()] == ["50.0", "25.0", "pruned", "pruned"]
+    assert [row[-3] for row in table.cells()] == ["50.0", "25.0", "pruned", "pruned"]
     assert "2 points pruned (median): they count nowhere" in "".join(table.notes)
 
 

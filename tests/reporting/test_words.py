@@ -107,7 +107,7 @@ def test_badges_have_few_words_and_a_sentence():
         words.chose_default(0, "random_share", "pgs-mixed"),
         words.incomplete(4, 5, ["flip s0: waiting"]),
         words.unfair(["training.batch_size"], "the mask"),
-        words.scenes(),
+        words.SCENES,
         words.large_margin(0.5, "flip", 0.02, 0.2),
         words.uneven_seeds(0.01),
         words.hangs_on_others(["pgs − flip"]),
