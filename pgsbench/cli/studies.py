@@ -96,7 +96,7 @@ def compare(
         found = repeat(on_look=partial(typer.echo, err=True))
     else:
         found = opened.compare(others, candidate=candidate)
-    _finish(opened, found.printout(), options)
+    _finish(opened, found.printout(compared=True), options)
 
 
 @command(app, "pgsbench train studies/baselines.yaml --arm pgs --arm flip --seeds 1", slow=True)

@@ -63,7 +63,7 @@ def kind_of(results: Results) -> Kind:
 def headline(results: Results) -> str:
     """Return the answer to the study's question, in at most `words.MAX_WORDS` words."""
     told = {"sweep": _peak, "factors": _mover, "cost": _front, "worlds": _worlds}.get(kind_of(results))
-    return (told(results) if told else "") or _comparison(results)
+    return (told(results) if told else "") or comparison(results)
 
 
 def first_table(results: Results) -> Table | None:
@@ -83,7 +83,8 @@ def _known(results: Results) -> list[tuple[Comparison, Interval]]:
     return [(one, one.interval) for one in decisions(results) if isinstance(one.interval, Interval)]
 
 
-def _comparison(results: Results) -> str:
+def comparison(results: Results) -> str:
+    """Return the verdict on what is compared, whatever else the study asks."""
     found, order = _known(results), ranking(results)
     if not found:
         if order:

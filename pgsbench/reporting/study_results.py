@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 
 from pgsbench.errors import StudyError, nearest
 from pgsbench.reporting import columns, figures
-from pgsbench.reporting.answer import basis, first_table, headline
+from pgsbench.reporting.answer import basis, comparison, first_table, headline
 from pgsbench.reporting.badges import badges
 from pgsbench.reporting.columns import arms_table
 from pgsbench.reporting.decision.comparisons import comparisons_frame
+from pgsbench.reporting.fairness import fairness_sentence
 from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import Missing
@@ -79,11 +80,18 @@ class StudyResults:
         """The answer, what it rests on, and what limits it, a sentence each."""
         found = self.statistics
         limits = [f"{short}: {sentence}" for short, sentence in badges(found)]
-        return "\n".join(filter(None, [headline(found), basis(found), *limits]))
+        return "\n".join(filter(None, [headline(found), basis(found), fairness_sentence(found), *limits]))
 
-    def printout(self) -> tuple[list[Table], str]:
-        """Return what a command prints of the study: its table, the table of arms, and the verdict below."""
-        tables = [first_table(self.statistics), arms_table(self.statistics)]
+    def printout(self, *, compared: bool = False) -> tuple[list[Table], str]:
+        """Return what a command prints of the study: its table, the table of arms, and the verdict below.
+
+        Args:
+            compared: A comparison was asked for, whatever else the study asks.
+        """
+        found = self.statistics
+        if compared:
+            return [arms_table(found)], f"{comparison(found)}\n{self.verdict.partition(chr(10))[2]}"
+        tables = [first_table(found), arms_table(found)]
         return [table for table in tables if table is not None], self.verdict
 
     @property

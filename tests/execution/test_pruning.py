@@ -25,6 +25,7 @@ from pgsbench.experiment import is_complete, run_once, suite_of
 from pgsbench.records.run_records import PrunedMark
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.scores import GroupMean, Score, Scores
+from pgsbench.reporting.badges import badges
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.sweep import sweep_table
@@ -241,7 +242,8 @@ def test_scores_of_a_pruned_point_count_nowhere(bench: Bench, monkeypatch: pytes
     table = sweep_table(results)
     assert table is not None
     assert [row[-3] for row in table.cells()] == ["50.0", "25.0", "pruned", "pruned"]
-    assert "2 points pruned (median): they count nowhere" in "".join(table.notes)
+    said = "".join(badge.sentence for badge in badges(results))
+    assert "2 points pruned (median): they count nowhere" in said
 
 
 def test_a_sampler_knows_what_was_pruned(bench: Bench) -> None:
