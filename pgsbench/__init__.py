@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from pgsbench.checkpoints import evaluate_checkpoint as evaluate
     from pgsbench.masking.apply import mask as mask
     from pgsbench.models.attached import attach as attach
-    from pgsbench.reporting.runs.on_disk import runs as runs
-    from pgsbench.reporting.runs.run import Run as Run
-    from pgsbench.reporting.runs.run import load_run as load_run
+    from pgsbench.reporting.one_run import Run as Run
+    from pgsbench.reporting.one_run import load_run as load_run
+    from pgsbench.reporting.run_list import runs as runs
     from pgsbench.reporting.study_results import StudyResults as StudyResults
     from pgsbench.session.comparing import compare as compare
     from pgsbench.session.comparing import compare_until_decided as compare_until_decided
@@ -38,7 +38,7 @@ __version__ = "0.1.0"
 
 #: Public name -> module and name there.
 _HOMES = {
-    "Run": "pgsbench.reporting.runs.run:Run",
+    "Run": "pgsbench.reporting.one_run:Run",
     "Study": "pgsbench.session.study:Study",
     "StudyResults": "pgsbench.reporting.study_results:StudyResults",
     "attach": "pgsbench.models.attached:attach",
@@ -46,11 +46,11 @@ _HOMES = {
     "compare_until_decided": "pgsbench.session.comparing:compare_until_decided",
     "confirm": "pgsbench.session.confirming:confirm",
     "evaluate": "pgsbench.checkpoints:evaluate_checkpoint",
-    "load_run": "pgsbench.reporting.runs.run:load_run",
+    "load_run": "pgsbench.reporting.one_run:load_run",
     "mask": "pgsbench.masking.apply:mask",
     "open_study": "pgsbench.session.study:open_study",
     "run": "pgsbench.session.running:run",
-    "runs": "pgsbench.reporting.runs.on_disk:runs",
+    "runs": "pgsbench.reporting.run_list:runs",
     "scale": "pgsbench.session.scaling:scale",
     "validity": "pgsbench.session.past_studies:validity",
 }

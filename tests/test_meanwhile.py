@@ -28,7 +28,7 @@ from pgsbench.models.checkpoint import load, weights_hash
 from pgsbench.models.start import build_for
 from pgsbench.records.kept import kept_folder
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.reporting.runs.run import Run, weights_of
+from pgsbench.reporting.one_run import Run, weights_of
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
 from pgsbench.tracking.mlflow_text import score_points

@@ -41,11 +41,13 @@ def list_(
     json: opt.Json = False,
 ) -> None:
     """List the runs: id, study, arm, seed, score, state, date."""
-    from pgsbench.reporting.runs import on_disk
+    from pgsbench.reporting import run_list
 
     least = None if min_score is None else min_score / 100
-    found = on_disk.runs(output, study=study, arm=arm, min_score=least, newer=newer, metric=metric, sort=sort)
-    terminal.show_frame(found, on_disk.runs_table(found, metric=metric), json=json)
+    found = run_list.runs(
+        output, study=study, arm=arm, min_score=least, newer=newer, metric=metric, sort=sort
+    )
+    terminal.show_frame(found, run_list.runs_table(found, metric=metric), json=json)
 
 
 @command(runs, "pgsbench runs best ratio --metric classification")
@@ -56,7 +58,7 @@ def best(
     json: opt.Json = False,
 ) -> None:
     """Show the run of a study with the highest score: in what the study searches for, or the mean."""
-    from pgsbench.reporting.runs.on_disk import best_run, metric_of, runs_table
+    from pgsbench.reporting.run_list import best_run, metric_of, runs_table
 
     metric = metric or metric_of(output, study)
     found = best_run(study, output=output, metric=metric)
@@ -66,7 +68,7 @@ def best(
 @command(runs, "pgsbench runs show 3f9a")
 def show(run: Run, output: opt.Output = Path(), json: opt.Json = False) -> None:
     """Show what a run is, where it was trained, what it cost and scored."""
-    from pgsbench.reporting.runs.run import load_run, run_tables
+    from pgsbench.reporting.one_run import load_run, run_tables
 
     terminal.show(*run_tables(load_run(run, output)), json=json)
 
@@ -74,7 +76,7 @@ def show(run: Run, output: opt.Output = Path(), json: opt.Json = False) -> None:
 @command(runs, "pgsbench runs diff 3f9a 07c2")
 def diff(ours: Run, theirs: Run, output: opt.Output = Path(), json: opt.Json = False) -> None:
     """Show what differs between two runs: settings, data, code, numerics, scores."""
-    from pgsbench.reporting.runs.run import diff_tables, load_run
+    from pgsbench.reporting.one_run import diff_tables, load_run
 
     terminal.show(*diff_tables(load_run(ours, output), load_run(theirs, output)), json=json)
 
@@ -86,7 +88,7 @@ def rm(
     output: opt.Output = Path(),
 ) -> None:
     """Delete runs: their directories, and what records of studies say of them. MLflow keeps its copies."""
-    from pgsbench.reporting.runs.run import load_run
+    from pgsbench.reporting.one_run import load_run
     from pgsbench.tracking.run_files import remove
 
     found = [load_run(name, output) for name in dict.fromkeys(run)]
@@ -105,7 +107,7 @@ def export(run: Run, folder: Annotated[Path, argument("A new folder.")], output:
     3f9a@0.5, @epoch-2, @step-100 and @best are checkpoints that it has kept (training.keep).
     """
     from pgsbench.records.kept import parted
-    from pgsbench.reporting.runs.run import load_run
+    from pgsbench.reporting.one_run import load_run
     from pgsbench.tracking import run_files
 
     name, kept = parted(run)

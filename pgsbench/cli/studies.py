@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pgsbench.records.run_spec import RunSpec
-    from pgsbench.reporting.printout import Printout
+    from pgsbench.reporting.render import Table
     from pgsbench.session.study import Study
 
 app = group()
@@ -52,12 +52,14 @@ def sweep(
             rule = "a sampler chooses its points while the command looks on"
             raise ConfigError(rule, where="--detach", way_out="`--set search.sampler=grid`, or stay")
         return _leave(opened, [*references, *searched], options)
-    from pgsbench.reporting import printout
     from pgsbench.session.confirming import confirm as run_again
 
     found = opened.sweep(trials)
     fresh = run_again(opened, found, seeds=confirm) if confirm and not opened.failed else None
-    _finish(opened, printout.of_sweep(found, fresh), options)
+    tables, said = found.printout()
+    if fresh is not None:
+        said = f"{said}\nWith fresh seeds: {fresh.verdict}"
+    _finish(opened, (tables, said), options)
 
 
 @command(app, "pgsbench compare --baselines flip,grid --until decided --margin 1.0", slow=True)
@@ -91,14 +93,12 @@ def compare(
         return _show_plan(opened, opened.dry_run_of_comparison(others, candidate), options)
     if options.dry_run or options.detach:
         return _leave(opened, opened.plan([candidate or opened.arms[0], *others]), options)
-    from pgsbench.reporting import printout
-
     if until:
         repeat = partial(comparing.compare_until_decided, opened, others, hours=hours, **looks)
         found = repeat(on_look=partial(typer.echo, err=True))
     else:
         found = opened.compare(others, candidate=candidate)
-    _finish(opened, printout.of_comparison(found), options)
+    _finish(opened, found.printout(compared=True), options)
 
 
 @command(app, "pgsbench train studies/baselines.yaml --arm pgs --arm flip --seeds 1", slow=True)
@@ -112,7 +112,7 @@ def train(
 ) -> None:
     """Train and evaluate the arms of a study; what exists with the same configuration is reused."""
     if from_ is not None:
-        from pgsbench.reporting.runs.run import weights_of
+        from pgsbench.reporting.one_run import weights_of
 
         begins = f"model.pretrained={weights_of(from_, options.output)}"
         options = replace(options, set_=[*(options.set_ or []), begins])
@@ -121,9 +121,7 @@ def train(
         return _show_plan(opened, opened.dry_run(arms), options)
     if options.dry_run or options.detach:
         return _leave(opened, opened.plan(arms), options)
-    from pgsbench.reporting import printout
-
-    _finish(opened, printout.of_training(opened.train(arms)), options)
+    _finish(opened, opened.train(arms).printout(), options)
 
 
 @command(app, "pgsbench scale baselines --budgets 0.25,0.5,1,2 --hold-out 4", slow=True)
@@ -172,7 +170,7 @@ def plan(
 
     file = open_by_name(study, overrides=set_ or [], seeds=seeds)
     if published:
-        from pgsbench.reporting.runs.study_tables import deviation_frame, deviation_table
+        from pgsbench.reporting.plan_tables import deviation_frame, deviation_table
 
         frame = deviation_frame(file)
         return terminal.show_frame(frame, deviation_table(file.config.name, frame), json=json)
@@ -218,7 +216,7 @@ def _open(study: str, options: opt.StudyOptions, *, stays: bool = False) -> Stud
 
 
 def _show_plan(study: Study, plan: pd.DataFrame, options: opt.StudyOptions) -> None:
-    from pgsbench.reporting.runs.study_tables import plan_table
+    from pgsbench.reporting.plan_tables import plan_table
 
     terminal.show_frame(plan, plan_table(study.name, plan), json=options.json)
 
@@ -233,7 +231,7 @@ def _leave(study: Study, specs: Sequence[RunSpec], options: opt.StudyOptions) ->
     typer.echo(f"{study.name}: jobs of {len(missing)} runs submitted\npgsbench study status {study.name}")
 
 
-def _finish(study: Study, printout: Printout, options: opt.StudyOptions) -> None:
+def _finish(study: Study, printout: tuple[list[Table], str], options: opt.StudyOptions) -> None:
     """Print what was found, where the report is, and what failed."""
     json, (tables, words) = options.json, printout
     terminal.show(*tables, json=json)

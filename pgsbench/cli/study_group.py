@@ -52,7 +52,7 @@ def best(
     output: opt.Output = Path(),
 ) -> None:
     """Write the best point of a search as a study file, with seeds that did not choose it."""
-    from pgsbench.reporting.search.sweep_tables import write_best
+    from pgsbench.reporting.sweep import write_best
 
     typer.echo(f"{as_}: {write_best(study, as_, within=within, output=output)}")
 
@@ -73,7 +73,7 @@ def status(
     json: opt.Json = False,
 ) -> None:
     """Show how each run of a study stands: waiting, queued, running, done, pruned, failed or lost."""
-    from pgsbench.reporting.runs.study_tables import status_frame, status_table
+    from pgsbench.reporting.plan_tables import status_frame, status_table
     from pgsbench.session import running
 
     looks = running.watch(study, output=output) if watch else [running.status(study, output=output)]

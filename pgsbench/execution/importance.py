@@ -1,6 +1,6 @@
 """How much of the variance of a score each searched parameter explains, off a grid.
 
-On a grid the report splits up the variance exactly (`pgsbench.reporting.search.effects`).
+On a grid the report splits up the variance exactly (`pgsbench.reporting.effects`).
 """
 
 from __future__ import annotations

@@ -24,9 +24,9 @@ from pgsbench.inspection.diagnosis import Diagnosis, MaskNumbers, diagnose, find
 from pgsbench.inspection.first_masks import first_view, usable
 from pgsbench.inspection.inspected import inspected
 from pgsbench.models.clip import build
+from pgsbench.reporting.columns import OBJECTS
 from pgsbench.reporting.render import PERCENT, Format, Table
 from pgsbench.reporting.style import INK, PAGE_WIDTH, new_figure, pens, save, themed
-from pgsbench.reporting.tables import OBJECTS
 
 #: Key of `MaskNumbers.values` -> its column in the table.
 _COLUMNS = {

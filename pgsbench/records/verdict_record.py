@@ -30,7 +30,7 @@ class VerdictRecord:
         study: Name of the study.
         question: Its question.
         answer: The answer in one line.
-        certainty: How sure it is, in one line.
+        certainty: What it rests on, in one line.
         setting: What was trained and tested on what, in one line.
         arms: Its arms.
         date: When its last run began, ISO 8601, or empty.
@@ -41,6 +41,7 @@ class VerdictRecord:
         scores: Label -> group -> score; what is missing is left out.
         compared: Pair -> the labels of its candidate and its baseline, which a pair shortens. Older reports
             have none.
+        badges: What limits the answer: a few words -> the sentence.
     """
 
     study: str
@@ -55,6 +56,7 @@ class VerdictRecord:
     outcomes: dict[str, str]
     scores: dict[str, dict[str, ScoreInterval]]
     compared: dict[str, tuple[str, str]] = field(default_factory=dict)
+    badges: dict[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Replace the verdict in a report's folder."""

@@ -1,7 +1,7 @@
-"""The columns of the report's tables of arms. A new column is one entry in one of the lists below.
+"""The one table of arms and searched points. A new column is one entry in `COLUMNS`.
 
-An entry says what the column is called, which number it shows and how that is written. See
-docs/add-a-column.md.
+An entry says what the column is called, what it shows of a row and how that is written. It then stands in the
+page, in the LaTeX table, in arms.csv, in the terminal and in JSON. See docs/add-a-column.md.
 """
 
 from __future__ import annotations
@@ -9,27 +9,43 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from pgsbench.records.run_records import Summary
-from pgsbench.reporting.render import Format
-from pgsbench.reporting.results import Results
+from pgsbench.reporting.decision.comparisons import decisions
+from pgsbench.reporting.ranking import Ranked, ranking
+from pgsbench.reporting.render import Estimate, Format, Header, Table, marked, percent
+from pgsbench.reporting.results import Results, named
+from pgsbench.reporting.statistics.comparison import Comparison, Missing
 from pgsbench.reporting.study_frames import PlannedRun
+
+#: Rows that a page has room for; arms.csv has all.
+MAX_ROWS = 24
+#: A column that says the same of so many rows or more is said once, below the table.
+_MANY = 3
+#: What columns on objects say, here and in a diagnosis of masks.
+OBJECTS = (
+    "Insides and outlines: patches wholly and partly in an object. Nearly gone: pictures that show less than "
+    "a tenth of their object."
+)
 
 
 @dataclass(frozen=True)
 class Row:
-    """What a column can look at: the complete runs of one label, one a seed.
+    """What a column can look at: one label and its complete runs, one a seed.
 
     Attributes:
         label: The label.
         runs: Its complete runs.
+        results: The study.
         reference: The row that times are relative to; None in the reference's own row.
     """
 
     label: str
     runs: Sequence[PlannedRun]
+    results: Results
     reference: Row | None = None
 
     @cached_property
@@ -47,100 +63,161 @@ class Row:
         return float(np.mean(found)) if found else None
 
     @property
-    def samples_per_second(self) -> float | None:
-        """Pairs seen in a second of `seconds`."""
-        return self.summary["samples"] / self.seconds if self.seconds else None
+    def seeds(self) -> int | str:
+        """How many runs have all scores; ``"1 of 2"`` where some lack them."""
+        done, planned = self.results.seeds(self.label)
+        return done if done == planned else f"{done} of {planned}"
 
     @property
-    def relative_time(self) -> float | None:
-        """Training time over the reference's; None where either is not known."""
-        ours, theirs = self.seconds, (self.reference or self).seconds
+    def comparison(self) -> Comparison | None:
+        """The verdict on it as a baseline: beside the candidate's best point, where that has several."""
+        found = [one for one in decisions(self.results) if one.baseline == self.label]
+        best = set(self.results.best_of.values()) if len(found) > 1 else set()
+        return max(found, key=lambda one: (one.outcome != "missing", one.candidate in best), default=None)
+
+    @property
+    def verdict(self) -> str:
+        """The outcome with its mark; of one seed it says so."""
+        one = self.comparison
+        if one is None or one.outcome == "missing":
+            return "" if one is None else one.outcome
+        return marked(one.outcome) + (" (one seed)" if one.has_one_seed else "")
+
+    @property
+    def rank(self) -> Ranked | None:
+        """Its place in the order of arms, where there is one."""
+        return next((one for one in ranking(self.results) if one.label == self.label), None)
+
+    @property
+    def gap_closed(self) -> Any:
+        """Share of the gap from random to oracle masks on the headline."""
+        for label, group, found in self.results.gaps:
+            if label == self.label and group == self.results.headline and not isinstance(found, Missing):
+                return "" if found.undefined else Estimate(found.share, found.low, found.high)
+        return ""
+
+    def logged(self, key: str) -> float | None:
+        """Return the mean of what masked steps logged; unmasked phases are left out."""
+        curves = self.results.study.curves
+        if key not in curves:
+            return None
+        mine = curves.loc[curves["label"] == self.label, key].dropna()
+        return float(mine.mean()) if len(mine) else None
+
+    def relative(self, value: Callable[[Row], float | None]) -> float | None:
+        """Return a number over the reference's; None where either is not known."""
+        ours, theirs = value(self), value(self.reference or self)
         return ours / theirs if ours is not None and theirs else None
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of numbers.
+    """A column of the table of arms.
 
     Attributes:
-        name: Its header.
-        of: The number: a field of `Summary`, or a function of the row; None is shown as missing.
-        form: How it is written.
+        name: Its header; ``{candidate}`` is the candidate's name.
+        of: What it shows: a field of `Summary`, or a function of the row; None is shown as missing.
+        form: How numbers are written; None: it holds words.
         scale: Factor on the number before it is written.
-        note: What a reader must know, as a note below the table; ``{reference}`` is the reference's label.
+        note: What a reader must know; ``{reference}`` is the label that times are relative to.
+        is_first: Whether it is shown where there is little room: on the first screen and in a terminal.
     """
 
     name: str
-    of: str | Callable[[Row], float | None]
-    form: str = "{:,.0f}"
-    scale: float = 1.0
+    of: str | Callable[[Row], Any]
+    form: str | Callable[[Any], str] | None = "{:,.0f}"
+    scale: float = 1
     note: str = ""
+    is_first: bool = False
 
-    def value(self, row: Row) -> float | None:
-        """Return the number for a row, or None where it is not known."""
+    def value(self, row: Row) -> Any:
+        """Return what it shows of a row, or None where that is not known."""
         return row.summary.get(self.of) if isinstance(self.of, str) else self.of(row)
 
     @property
-    def head(self) -> tuple[str, Format]:
-        """Name and format, for the header of a table."""
-        return self.name, Format(self.form, self.scale)
+    def format(self) -> Format:
+        """How its values are written."""
+        return Format(self.form or "{}", self.scale)
 
 
-#: What an arm cost. A column that no arm has a number for is left out.
-COST = [
+def _per_pair(row: Row, field: str) -> float | None:
+    return row.summary[field] / row.summary["samples"] if field in row.summary else None
+
+
+def _score(row: Row) -> Any:
+    mean = row.results.mean(row.label, row.results.headline) if row.results.headline else None
+    return None if isinstance(mean, Missing) else mean
+
+
+def _lead(row: Row) -> Any:
+    one = row.comparison
+    return "" if one is None else None if isinstance(one.interval, Missing) else one.interval
+
+
+def _share(share: float) -> str:
+    return f"{share:.0f} %".replace("-", "−")
+
+
+#: All columns. One that no row has a value for is left out; one that says the same of all is said below.
+COLUMNS = [
     Column(
-        "train s", lambda row: row.seconds, note="Train s: a run's; processor time on CPUs, else wall time."
+        "score",
+        _score,
+        "{:.1f}",
+        100,
+        "Score: {headline}, in percent, ± 95 %; guessing gives {chance}.",
+        True,
+    ),
+    Column("{candidate} leads by", _lead, "{:+.1f}", 100, is_first=True),
+    Column("{candidate} is", lambda row: row.verdict, None, is_first=True),
+    Column(
+        "ranks",
+        lambda row: row.rank.ranks if row.rank else "",
+        note="Ranks hold together (95 %); best: in so many draws of other test items, seeds and tasks.",
+        is_first=True,
+    ),
+    Column("best", lambda row: row.rank.best if row.rank else "", "{:.0f} %", 100),
+    Column("seeds", lambda row: row.seeds, "{:,}"),
+    Column(
+        "gap closed",
+        lambda row: row.gap_closed,
+        _share,
+        100,
+        "Gap closed: from random to oracle masks (Fieller's interval).",
     ),
     Column(
-        "relative time",
-        lambda row: row.relative_time,
+        "time",
+        lambda row: row.relative(lambda one: one.seconds),
         "{:.2f}×",
-        note="Relative time: training time over that of {reference}.",
+        note="Time: of a training, over that of {reference}.",
+        is_first=True,
     ),
+    Column("train s", lambda row: row.seconds, note="Train s: processor time on CPUs, else wall time."),
+    Column("TFLOP", "flops", "{:,.1f}", 1e-12, "TFLOP: matrix products of both towers.", True),
+    Column("samples/s", lambda row: row.summary["samples"] / row.seconds if row.seconds else None),
     Column(
-        "effective ratio",
+        "masked",
         "mask_ratio_over_training",
         "{:.1%}",
-        note="Effective ratio: share of patches without influence, of all in the pictures of the whole "
-        "training; its phase on whole pictures counts.",
+        note="Masked: patches without influence; tokens: of a picture; text: of a caption; all over the "
+        "whole training.",
     ),
-    Column(
-        "tokens kept",
-        "tokens_kept_over_training",
-        "{:,.4g}",
-        note="Tokens kept: patch tokens of a picture in the image tower, mean over the whole training; its "
-        "phase on whole pictures counts.",
-    ),
-    Column(
-        "text tokens",
-        lambda row: (
-            row.summary["text_tokens"] / row.summary["samples"] if "text_tokens" in row.summary else None
-        ),
-        "{:,.1f}",
-        note="Text tokens: of a caption that entered the text tower, padding included, mean over the whole "
-        "training.",
-    ),
-    Column(
-        "TFLOP",
-        "flops",
-        "{:,.1f}",
-        scale=1e-12,
-        note="TFLOP: matrix products of both towers in the whole training, in 10^12 operations.",
-    ),
-    Column("samples/s", lambda row: row.samples_per_second),
+    Column("tokens", "tokens_kept_over_training", "{:,.4g}"),
+    Column("text", lambda row: _per_pair(row, "text_tokens"), "{:,.1f}"),
     Column("mask share", "mask_share", "{:.2%}", note="Mask share: of the training time, spent on the mask."),
-    Column("peak GiB", "peak_memory_bytes", "{:.2f}", scale=2**-30, note="Peak GiB: memory of the GPU."),
-]
-
-#: What stands beside the scores of an arm.
-BESIDE_SCORES = [
+    Column("peak GiB", "peak_memory_bytes", "{:.2f}", 2**-30),
     Column(
-        "mask overlap",
+        "overlap",
         "mask_overlap",
         scale=100,
-        note="Mask overlap: how much two draws of the mask show alike of a picture (intersection over "
-        "union). 100: the same mask every time; 33: two random halves.",
+        note="Overlap: of two masks of a picture, in percent of their union.",
     ),
+    Column(
+        "objects", lambda row: row.logged("mask/objects_kept"), "{:.1f}", 100, "Objects: shown by the mask."
+    ),
+    Column("insides", lambda row: row.logged("mask/insides_kept"), "{:.1f}", 100, OBJECTS),
+    Column("outlines", lambda row: row.logged("mask/outlines_kept"), "{:.1f}", 100),
+    Column("nearly gone", lambda row: row.logged("mask/objects_nearly_gone"), "{:.1f}", 100),
 ]
 
 _SUMMARY_FIELDS = [
@@ -154,15 +231,50 @@ def rows_of(results: Results) -> dict[str, Row]:
     study = results.study
     runs = {label: [run for run in study.of(label) if run.state == "done"] for label in study.labels}
     name = reference_label(results)
-    reference = Row(name, runs[name])
+    reference = Row(name, runs[name], results)
     return {
-        label: Row(label, of_label, None if label == name else reference) for label, of_label in runs.items()
+        label: Row(label, of_label, results, None if label == name else reference)
+        for label, of_label in runs.items()
     }
 
 
-def known(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:
-    """Return the columns that have a number in some row."""
-    return [column for column in columns if any(column.value(row) is not None for row in rows)]
+def arms_table(results: Results, *, max_rows: int = MAX_ROWS) -> Table:
+    """Return all arms and points with all that is known of them, the best first.
+
+    Args:
+        results: The study.
+        max_rows: No more rows than this.
+    """
+    rows = sorted(rows_of(results).values(), key=lambda row: -getattr(_score(row), "estimate", -1.0))
+    values = [(column, [column.value(row) for row in rows]) for column in COLUMNS]
+    known = [one for one in values if any(value not in (None, "") for value in one[1])]
+    shown, alike = [], []
+    for column, cells in known:
+        texts = {column.format.text(cell) for cell in cells}
+        if len(texts) == 1 and len(rows) >= _MANY and column.name != "score":
+            alike.append(f"{column.name} {texts.pop()}")
+        else:
+            shown.append((column, cells))
+    shown.sort(key=lambda one: not one[0].is_first)
+    who = results.candidate
+    header: Header = ["arm"]
+    for column, _ in shown:
+        name = column.name.format(candidate=who)
+        header.append(name if column.form is None else (name, column.format))
+    chance = percent(results.chance(results.headline)) if results.headline else "nothing"
+    said = {"headline": named(results.headline), "chance": chance, "reference": reference_label(results)}
+    told = {
+        first: [one.note.format(**said) for one, _ in known if one.note and one.is_first is first]
+        for first in (True, False)
+    }
+    if len(rows) > max_rows:
+        told[True].append(f"The best {max_rows} of {len(rows)}; arms.csv has all.")
+    if alike:
+        told[False].append(f"The same for all: {', '.join(alike)}.")
+    notes = [" ".join(sentences) for sentences in told.values() if sentences]
+    cells = [[row.label, *(cells[k] for _, cells in shown)] for k, row in enumerate(rows)][:max_rows]
+    num_first = 1 + sum(column.is_first for column, _ in shown)
+    return Table("Arms", header, cells, notes, num_first=num_first)
 
 
 def reference_label(results: Results) -> str:

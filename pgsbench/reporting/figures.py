@@ -1,8 +1,10 @@
-"""The figures of a report: loss, ratio and accuracy, differences, masks; and the list of all."""
+"""The figures of a report, a picture for each kind of question; and those that single runs keep.
+
+Names stand beside what they name, and no figure needs a legend.
+"""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -10,120 +12,266 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from pgsbench.reporting.decision.comparisons import group_comparisons
+from pgsbench.colours import arm_colours
+from pgsbench.records import files
+from pgsbench.records.run_spec import short, short_paths
+from pgsbench.reporting.answer import kind_of
+from pgsbench.reporting.decision.comparisons import decisions
 from pgsbench.reporting.gallery import ShownSelection, mask_gallery
-from pgsbench.reporting.pareto_figure import accuracy_cost
+from pgsbench.reporting.pareto import TIME, costs_of, points_of
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.search.where import gain_map
-from pgsbench.reporting.statistics.comparison import ONE_RUN, Comparison, Missing
 from pgsbench.reporting.statistics.intervals import Interval
-from pgsbench.reporting.study_frames import Gallery, StudyFrames
-from pgsbench.reporting.style import INK, PAPER, SMALL, label_pens, new_figure, pens, percent_tick, themed
+from pgsbench.reporting.study_frames import Gallery, PlannedRun, StudyFrames
+from pgsbench.reporting.style import (
+    FAINT,
+    FIRST_WIDTH,
+    INK,
+    ON_DARK,
+    ON_LIGHT,
+    PAPER,
+    SMALL,
+    label_lines,
+    label_points,
+    new_figure,
+    pens,
+    percent_tick,
+    save,
+    themed,
+)
+from pgsbench.reporting.sweep import are_numbers, best_points, searched_labels, searched_values
+from pgsbench.reporting.where import gain_map
+from pgsbench.tracking.rundir import RunDir
 
-#: Up to this many labels have each its own colour; more are coloured by arm.
-MAX_APART = 7
 #: Pictures in the gallery of masks.
 MASK_IMAGES = 3
+#: More points of a search than this are named only where they are the best of their arm or on the front.
+MAX_NAMED = 16
+#: Values so far apart lie on a logarithmic axis.
+_DECADES = 30
+
+
+def forest(results: Results) -> Figure | None:
+    """The candidate's lead over each baseline on the headline, a line each; None where nothing is compared.
+
+    A dot is filled where it is better or worse, in the colour of the better arm.
+    """
+    found = [(one, one.interval) for one in decisions(results) if isinstance(one.interval, Interval)]
+    if not found:
+        return None
+    found.sort(key=lambda pair: pair[1].estimate)
+    names = [f"{one.names[1]}{f', {one.names[2]}' if one.names[2] else ''}" for one, _ in found]
+    many = len({one.candidate for one, _ in found}) > 1
+    names = [one.pair for one, _ in found] if many else names
+    pen_of, arm_of = pens(results.study.arms), results.study.arm_of
+    with themed():
+        figure = new_figure(0.8 + 0.27 * len(found), width=FIRST_WIDTH)
+        axes = figure.subplots()
+        margin = 100 * found[0][0].margin
+        if margin == margin:
+            axes.axvspan(-margin, margin, color=FAINT, alpha=0.35, linewidth=0, zorder=0)
+        axes.axvline(0, color=INK, linewidth=0.8)
+        for row, (one, lead) in enumerate(found):
+            better = {"better": one.candidate, "worse": one.baseline}.get(one.outcome)
+            colour = pen_of[arm_of[better]].colour if better else INK
+            axes.plot([100 * lead.low, 100 * lead.high], [row, row], color=colour, linewidth=1.6)
+            face = colour if better else PAPER
+            axes.plot(100 * lead.estimate, row, marker="o", color=colour, markersize=6, markerfacecolor=face)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(-0.6, len(found) - 0.4)
+        axes.grid(axis="y", visible=False)
+        who = "the first" if many else results.study.arm_of[found[0][0].candidate]
+        axes.set(xlabel=f"points that {who} leads by")
+    return figure
+
+
+def sweep(results: Results) -> Figure | None:
+    """Score against each searched path, at most three: a line per arm with its band, its best starred.
+
+    Whole pictures are a dotted line. Of several paths the points stand alone. None without a path of numbers.
+    """
+    values = {path: known for path, known in searched_values(results).items() if are_numbers(known)}
+    if not values or not results.scope:
+        return None
+    paths, names = list(values)[:3], short_paths(searched_values(results))
+    is_line = len(searched_values(results)) == 1
+    with themed():
+        width = FIRST_WIDTH if len(paths) == 1 else FIRST_WIDTH + 1.0
+        figure = new_figure(3.4, width=width)
+        panels = figure.subplots(1, len(paths), squeeze=False, sharey=True)[0]
+        for path, axes in zip(paths, panels, strict=True):
+            ends = _arms_over(axes, results, path, is_line=is_line)
+            numbers = np.array(values[path], dtype=float)
+            if numbers.min() > 0 and numbers.max() / numbers.min() >= _DECADES:
+                axes.set_xscale("log")
+            elif len(numbers) <= 6:
+                axes.set_xticks(numbers, [f"{number:g}" for number in numbers])
+            axes.set(xlabel=names[path])
+            axes.yaxis.set_major_formatter(FuncFormatter(percent_tick))
+            if axes is panels[-1]:
+                label_lines(axes, ends)
+        panels[0].set(ylabel=f"{results.scope} (%)")
+    return figure
+
+
+def _arms_over(axes: Any, results: Results, path: str, *, is_line: bool) -> list[tuple[float, str, str]]:
+    """Draw all arms over a path; returns height, name and colour of the end of each."""
+    ends, best = [], best_points(results)
+    for arm, pen in pens(results.study.arms).items():
+        found = [
+            (float(results.params_of(label)[path]), mean, label)  # type: ignore[arg-type]
+            for label in searched_labels(results)
+            if results.study.arm_of[label] == arm and path in results.params_of(label)
+            if isinstance(mean := results.mean(label, results.scope), Interval)
+        ]
+        found.sort(key=lambda point: point[0])
+        x, y = [point[0] for point in found], [point[1].estimate for point in found]
+        if found and is_line:
+            axes.fill_between(
+                x,
+                [m.low for _, m, _ in found],
+                [m.high for _, m, _ in found],
+                color=pen.colour,
+                alpha=0.15,
+                linewidth=0,
+            )
+            axes.plot(x, y, color=pen.colour, marker=pen.marker, label=arm)
+        elif found:
+            axes.plot(x, y, color=pen.colour, marker=pen.marker, linestyle="none", alpha=0.7, label=arm)
+        for at, mean, label in found:
+            if best.get(arm) == label:
+                axes.plot(
+                    at, mean.estimate, marker="*", color=pen.colour, markersize=13, markeredgecolor=PAPER
+                )
+        if found:
+            ends.append((y[-1] if is_line else max(y), arm, pen.colour))
+        elif not any(results.params_of(label) for label in results.labels_of(arm)):
+            mean = results.mean(results.labels_of(arm)[0], results.scope)
+            if isinstance(mean, Interval):
+                axes.axhline(mean.estimate, color=pen.colour, linestyle=":", linewidth=1.4, label=arm)
+                ends.append((mean.estimate, arm, pen.colour))
+    return ends
+
+
+def heat(results: Results) -> Figure | None:
+    """Score at each point of a search of two settings, the arm being one where several are searched.
+
+    None where there are not two, or where points have no place on a grid.
+    """
+    values, arms = searched_values(results), list(best_points(results))
+    names = short_paths(values, taken=("arm",))
+    axes_of: dict[str, list[Any]] = {
+        **({"arm": arms} if len(arms) > 1 else {}),
+        **{names[path]: v for path, v in values.items()},
+    }
+    if len(axes_of) != 2:
+        return None
+    (row_name, rows), (column_name, columns) = axes_of.items()
+    cells = np.full((len(rows), len(columns)), np.nan)
+    for label in searched_labels(results):
+        at = {names[path]: value for path, value in results.params_of(label).items() if path in names}
+        at |= {"arm": results.study.arm_of[label]}
+        value = results.objective_value(label)
+        if row_name in at and column_name in at and at["arm"] in arms:
+            cells[rows.index(at[row_name]), columns.index(at[column_name])] = 100 * value
+    if np.isfinite(cells).mean() < 0.5:  # sampled: a cell of its own for each point
+        return None
+    with themed():
+        figure = new_figure(0.9 + 0.36 * len(rows), width=FIRST_WIDTH)
+        axes = figure.subplots()
+        axes.imshow(cells, cmap="Blues", aspect="auto", origin="upper")
+        middle = 0.4 * np.nanmin(cells) + 0.6 * np.nanmax(cells)
+        for (row, column), value in np.ndenumerate(cells):
+            if np.isfinite(value):
+                is_best, colour = value == np.nanmax(cells), ON_DARK if value > middle else ON_LIGHT
+                text = f"{value:.1f}{' ★' if is_best else ''}"
+                axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=SMALL)
+        axes.set_yticks(range(len(rows)), [short(value) for value in rows])
+        axes.set_xticks(range(len(columns)), [short(value) for value in columns])
+        axes.set(xlabel=column_name, ylabel="" if row_name == "arm" else row_name)
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+    return figure
+
+
+def settings(results: Results) -> Figure | None:
+    """The picture of a search of several settings: a heat map, or else score against each."""
+    return heat(results) or sweep(results)
+
+
+def accuracy_cost(results: Results) -> Figure | None:
+    """Score against the first cost that differs: a point per label with its 95 % interval and its name.
+
+    Points on the Pareto front are filled and joined. Of many points of a search only those and the best of
+    each arm have names. None where all cost the same.
+    """
+    cost = next((one for one in costs_of(results) if points_of(results, one)), None)
+    if cost is None:
+        return None
+    points, pen_of = points_of(results, cost), pens(results.study.arms)
+    unit, scale = (f" ({cost.column})", cost.unit)
+    if cost is TIME:
+        unit, scale = _time_unit(points[-1].cost)
+    with themed():
+        figure = new_figure(3.7, width=FIRST_WIDTH)
+        axes = figure.subplots()
+        front = [one for one in points if one.is_on_front]
+        x, y = [one.cost / scale for one in front], [one.mean.estimate for one in front]
+        if front:  # else all points are the oracle's
+            axes.step(
+                [*x, points[-1].cost / scale],
+                [*y, *y[-1:]],
+                where="post",
+                color=INK,
+                linewidth=0.8,
+                alpha=0.6,
+            )
+        named_ = best_points(results).values()
+        labels = []
+        for one in points:
+            pen, at = pen_of[one.arm], one.cost / scale
+            reach = [[one.mean.estimate - one.mean.low], [one.mean.high - one.mean.estimate]]
+            face = pen.colour if one.is_on_front else PAPER
+            look: dict[str, Any] = {"marker": pen.marker, "markerfacecolor": face, "linestyle": "none"}
+            axes.errorbar(
+                at, one.mean.estimate, reach, color=pen.colour, elinewidth=0.4, label=one.label, **look
+            )
+            is_named = len(points) <= MAX_NAMED or one.is_on_front or one.label in named_
+            labels.append((at, one.mean.estimate, one.label if is_named else "", pen.colour))
+        axes.margins(x=0.16)
+        axes.set(xlabel=f"{cost.name}{unit}", ylabel=f"{results.scope} (%)")
+        axes.yaxis.set_major_formatter(FuncFormatter(percent_tick))
+        label_points(axes, labels)
+    return figure
+
+
+def _time_unit(largest: float) -> tuple[str, float]:
+    if largest < 300:
+        return " (seconds)", 1.0
+    return (" (minutes)", 60.0) if largest < 3 * 3600 else (" (hours)", 3600.0)
 
 
 def loss_curves(study: StudyFrames) -> Figure | None:
-    """Training loss against pairs seen: one line per label (mean over seeds), thin lines for single seeds.
+    """Training loss against pairs seen: a line per label, its mean over seeds, points of an arm alike.
 
-    Of more than `MAX_APART` labels the points of an arm look alike, without single seeds. None where there is
-    no curve.
+    None where there is no curve.
     """
     curves = study.curves
     if "loss" not in curves or "samples" not in curves or curves["loss"].notna().sum() < 2:
         return None
-    apart = len(study.labels) <= MAX_APART
     with themed():
-        figure = new_figure(3.2)
-        axes = figure.subplots()
-        pen_of = label_pens(study.arm_of) if apart else pens(study.arms)
-        for label in study.labels:
+        figure = new_figure(3.2, width=FIRST_WIDTH)
+        axes, pen_of, ends = figure.subplots(), pens(study.arms), {}
+        for label, arm in study.arm_of.items():
             mine = curves[curves["label"] == label].dropna(subset=["loss"])
-            name = label if apart else study.of(label)[0].arm
-            pen, known = pen_of[name], axes.get_legend_handles_labels()[1]
-            for _, run in mine.groupby("seed") if apart else ():
-                axes.plot(run["samples"], _smooth(run["loss"]), color=pen.colour, alpha=0.3, linewidth=0.6)
-            mean = mine.groupby("samples")["loss"].mean()
-            look: dict[str, Any] = {
-                "linewidth": 1.5 if apart else 0.9,
-                "label": None if name in known else name,
-            }
-            axes.plot(mean.index, _smooth(mean), color=pen.colour, linestyle=pen.dashes, **look)
+            mean = mine.groupby("samples")["loss"].mean().rolling(5, min_periods=1, center=True).mean()
+            if len(mean):
+                pen = pen_of[arm]
+                axes.plot(mean.index, mean, color=pen.colour, linestyle=pen.dashes, linewidth=1.1, label=arm)
+                ends[arm] = (float(mean.iloc[-1]), arm, pen.colour)
         axes.set(xlabel="training pairs seen", ylabel="contrastive loss")
         axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
-        figure.legend(loc="outside right upper")
-    return figure
-
-
-def ratio_accuracy(results: Results) -> Figure | None:
-    """Score against mask ratio: one panel per group, one line per arm with its 95 % band.
-
-    Unmasked arms are horizontal reference lines. None where no arm was trained at two ratios.
-    """
-    ratios = {label: _mask_ratio(results, label) for label in results.study.labels}
-    by_arm: dict[str, list[tuple[float, str]]] = {}
-    for label, ratio in ratios.items():
-        if ratio is not None:
-            by_arm.setdefault(results.study.of(label)[0].arm, []).append((ratio, label))
-    lines = {arm: sorted(points) for arm, points in by_arm.items() if len({ratio for ratio, _ in points}) > 1}
-    references = {
-        arm: points[0][1] for arm, points in by_arm.items() if {ratio for ratio, _ in points} == {0.0}
-    }
-    ticks = sorted({ratio for points in lines.values() for ratio, _ in points})
-    groups = list(results.groups)
-    if not lines or not groups:
-        return None
-    with themed():
-        figure, panels = _panels(len(groups), lambda rows: 0.6 + 2.3 * rows)
-        for group, axes in zip(groups, panels, strict=True):
-            for name, pen in pens(results.study.arms).items():
-                if name in references:
-                    _reference_line(axes, results.mean(references[name], group), name, pen.colour)
-                elif name in lines:
-                    _band(axes, [(x, results.mean(label, group)) for x, label in lines[name]], name, pen)
-            axes.set_title(group)
-            axes.set_xticks(ticks, [f"{100 * tick:g} %" for tick in ticks])
-            axes.yaxis.set_major_formatter(FuncFormatter(percent_tick))
-        figure.supxlabel("mask ratio")
-        figure.supylabel("score (%)")
-        handles, names = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside upper center", ncols=min(6, len(names)))
-    return figure
-
-
-def forest(results: Results) -> Figure | None:
-    """Differences with their intervals, one panel per pair; filled where better or worse.
-
-    Such a one has the colour of the arm that is better. None where nothing could be compared.
-    """
-    comparisons = group_comparisons(results)
-    pen_of = pens(results.study.arms)
-    pairs = list(dict.fromkeys(one.pair for one in comparisons))
-    if not any(isinstance(one.interval, Interval) for one in comparisons):
-        return None
-    scopes = list(dict.fromkeys(one.of for one in comparisons))
-    with themed():
-        lines = max(len(textwrap.wrap(pair, 22)) for pair in pairs)
-        height = 0.3 + 0.17 * lines + 0.25 * len(scopes)
-        figure, panels = _panels(len(pairs), lambda rows: 0.5 + rows * height, sharex=True, sharey=True)
-        for pair, axes in zip(pairs, panels, strict=True):
-            axes.axvline(0, color=INK, linewidth=0.8)
-            for one in (one for one in comparisons if one.pair == pair):
-                better = {"better": one.candidate, "worse": one.baseline}.get(one.outcome)
-                colour = pen_of[results.study.arm_of[better]].colour if better else None
-                _whisker(axes, one, scopes.index(one.of), colour)
-            axes.set_title(textwrap.fill(pair, 22))
-            axes.tick_params(labelbottom=True)
-        first = figure.axes[0]
-        first.set_yticks(range(len(scopes)), scopes)
-        first.set_ylim(len(scopes) - 0.4, -0.6)
-        for axes in figure.axes:
-            axes.grid(axis="y", visible=False)
-        runs = f"{ONE_RUN}: " if any(one.has_one_seed for one in comparisons) else ""
-        figure.supxlabel(f"{runs}difference in points, 95 % interval (filled: better or worse)")
+        axes.margins(x=0.01)
+        label_lines(axes, list(ends.values()))
     return figure
 
 
@@ -149,67 +297,65 @@ def masks(results: Results) -> Figure | None:
     return mask_gallery(pictures, shown, grid=first.grid, colours=colours)
 
 
-# ------------------------------------------------------------------------------------------------ parts
-
-
-def _panels(number: int, height: Callable[[int], float], **shared: Any) -> tuple[Figure, list[Any]]:
-    """Return a figure, as high as `height` says of the number of its rows, and panels, three in a row."""
-    columns = min(3, number)
-    rows = -(-number // columns)
-    figure = new_figure(height(rows))
-    panels = list(figure.subplots(rows, columns, squeeze=False, **shared).flat)
-    for axes in panels[number:]:
-        axes.set_axis_off()
-    return figure, panels[:number]
-
-
-def _band(axes: Any, found: list[tuple[float, Interval | Missing]], name: str, pen: Any) -> None:
-    points = [(x, mean) for x, mean in found if isinstance(mean, Interval)]
-    x = [ratio for ratio, _ in points]
-    axes.fill_between(
-        x, [m.low for _, m in points], [m.high for _, m in points], color=pen.colour, alpha=0.15, linewidth=0
-    )
-    y = [m.estimate for _, m in points]
-    axes.plot(x, y, color=pen.colour, linestyle=pen.dashes, marker=pen.marker, label=name)
-
-
-def _reference_line(axes: Any, mean: Interval | Missing, name: str, colour: str) -> None:
-    if isinstance(mean, Interval):
-        axes.axhline(mean.estimate, color=colour, linestyle=":", linewidth=1.2, label=f"{name} (unmasked)")
-
-
-def _whisker(axes: Any, one: Comparison, row: int, better: str | None) -> None:
-    if isinstance(one.interval, Missing):
-        axes.text(0, row, " missing", va="center", fontsize=SMALL, color=INK, style="italic")
-        return
-    colour, middle = better or INK, 100 * one.interval.estimate
-    axes.plot([100 * one.interval.low, 100 * one.interval.high], [row, row], color=colour, linewidth=1.3)
-    axes.plot(middle, row, marker="o", color=colour, markersize=5, markerfacecolor=better or PAPER)
-
-
-def _mask_ratio(results: Results, label: str) -> float | None:
-    run = results.study.of(label)[0]
-    strategy = run.spec.config.strategy
-    if strategy.name == "none":
-        return 0.0
-    ratio = strategy.fields.get("mask_ratio", run.summary and run.summary.mask_ratio_effective)
-    return None if ratio is None else float(ratio)
-
-
-def _smooth(values: Any, window: int = 5) -> Any:
-    return values.rolling(window, min_periods=1, center=True).mean()
-
-
 def _thousands(value: float, _: int) -> str:
     return f"{value / 1e6:g} M" if value >= 1e6 else f"{value / 1e3:g} k" if value else "0"
 
 
+#: Kind of question -> name of its picture's file.
+FIRST = {"compare": "differences", "sweep": "sweep", "factors": "settings", "cost": "cost", "worlds": "where"}
 #: Name of the file -> what draws it from the results of a study.
-ALL: dict[str, Callable[..., Figure | None]] = {
-    "where": gain_map,
+ALL: dict[str, Callable[[Results], Figure | None]] = {
     "differences": forest,
-    "ratio-accuracy": ratio_accuracy,
-    "accuracy-cost": accuracy_cost,
+    "sweep": sweep,
+    "settings": settings,
+    "cost": accuracy_cost,
+    "where": gain_map,
     "masks": masks,
     "loss": lambda results: loss_curves(results.study),
 }
+
+
+def names_for(results: Results) -> list[str]:
+    """Return the figures of a study: the picture of its question, what scores cost, masks and losses."""
+    first = FIRST[kind_of(results)]
+    wanted = dict.fromkeys([first, "cost", "masks", "loss"])
+    return [name for name in wanted if name in ALL]
+
+
+# ------------------------------------------------------------------------- of single runs, kept with them
+
+_CURVES = {"loss": "contrastive loss", "lr": "learning rate", "samples_per_second": "pairs a second"}
+
+
+def draw_missing(study: StudyFrames) -> None:
+    """Draw ``figures/masks.png`` and ``figures/curves.png`` of each complete run that lacks them."""
+    for run in study.runs:
+        if run.state != "done" or not RunDir(run.path).exists:  # deleted since it was read
+            continue
+        colour = arm_colours(study.arms)[run.arm]
+        for name, draw in (("masks", _masks), ("curves", _curves)):
+            path = run.path / files.FIGURES / f"{name}.png"
+            figure = None if path.is_file() else draw(run, colour)
+            if figure is not None:
+                save(figure, path)
+
+
+def _masks(run: PlannedRun, colour: str) -> Figure | None:
+    gallery = run.gallery
+    if gallery is None:
+        return None
+    shown = ShownSelection(gallery.shown, seen=gallery.seen, tokens=gallery.tokens)
+    return mask_gallery(gallery.images, {run.arm: shown}, grid=gallery.grid, colours={run.arm: colour})
+
+
+def _curves(run: PlannedRun, colour: str) -> Figure | None:
+    lines = RunDir(run.path).metrics()
+    if len(lines) < 2:
+        return None
+    with themed():
+        figure = new_figure(2.2)
+        for axes, (key, name) in zip(figure.subplots(1, len(_CURVES)), _CURVES.items(), strict=True):
+            points = [(line["samples"], line[key]) for line in lines if line.get(key) is not None]
+            axes.plot([x for x, _ in points], [y for _, y in points], color=colour, linewidth=1.0)
+            axes.set(title=name, xlabel="pairs seen")
+    return figure

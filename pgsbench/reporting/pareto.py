@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from pgsbench.reporting.columns import Row, rows_of
-from pgsbench.reporting.render import and_, counted, percent, points
+from pgsbench.reporting.render import PERCENT, Format, Header, Table, counted, percent, points
 from pgsbench.reporting.results import Results, named
-from pgsbench.reporting.statistics.comparison import Missing, of_one_run
+from pgsbench.reporting.statistics.comparison import Missing
 from pgsbench.reporting.statistics.intervals import Interval, mean_draws
 from pgsbench.study.objective import objectives_of
 
@@ -208,26 +208,29 @@ def _lead(results: Results, ours: str, best: str) -> str:
     return f"{points(lead.estimate)} points (95 % interval {points(lead.low)} to {points(lead.high)})"
 
 
-def pareto_sentences(results: Results) -> list[str]:
-    """Return what is on the front of score against its first cost, and, of a search for both, what to take.
-
-    None where costs are equal.
-    """
-    cost = costs_of(results)[0]
-    front = [one for one in points_of(results, cost) if one.is_on_front]
-    if not front:
-        return []
-    said = f"On the Pareto front of score on {named(results.scope)} against {cost.name}: "
-    said += f"{and_([one.label for one in front])}."
-    return [of_one_run(said, min(one.mean.num_seeds for one in front)), *_what_to_take(results)]
-
-
-def _what_to_take(results: Results) -> list[str]:
-    search = results.study.record.config.search
-    if search is None or len(search.metrics) < 2:
-        return []
-    choice = choose(results, within=WITHIN)
-    return [] if choice is None else [of_one_run(choice.sentence, results.seeds(choice.label)[0])]
+def front_table(results: Results) -> Table | None:
+    """What scores cost: each point, on the front or behind whom; None where costs are equal."""
+    cost = next((one for one in costs_of(results) if points_of(results, one)), None)
+    if cost is None:
+        return None
+    found = sorted(points_of(results, cost), key=lambda one: (not one.is_on_front, one.cost))
+    rows: list[list[object]] = [
+        [
+            one.label,
+            one.mean,
+            one.cost / cost.unit,
+            place(results, one),
+            "" if one.on_front is None else one.on_front,
+        ]
+        for one in found
+    ]
+    notes = [
+        f"Front: nothing that costs no more (within {100 * (EQUAL - 1):.0f} %) has a higher score on "
+        f"{named(results.scope)}. Sure: on the front in so many draws of other test items and seeds."
+    ]
+    sure = ("sure", Format("{:.0f} %", scale=100))
+    header: Header = ["arm", ("score", PERCENT), (cost.column, Format("{:,.3g}")), "place", sure]
+    return Table("The front of score against cost", header, rows, notes, num_first=4)
 
 
 def place(results: Results, point: Point) -> str:

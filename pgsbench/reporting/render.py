@@ -7,37 +7,43 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:  # pandas takes half a second to import, and most tables are only printed
+    import pandas as pd
 
 #: What stands in a cell whose value is not known.
 MISSING_CELL = "missing"
 #: What `PERCENT` rounds away.
 _ROUNDING = 0.0005
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "−": r"$-$",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    **{"▲": r"$\uparrow$", "▼": r"$\downarrow$", "≈": r"$\approx$", "–": "--"},
-    **{"†": r"$\dagger$", "⁶": "$^6$"},
-    **{letter: rf"\{letter}" for letter in "&%_#${}"},
-}
+#: Sign -> how LaTeX writes it.
+_LATEX = str.maketrans(
+    {
+        **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+        **{"<": r"\textless{}", ">": r"\textgreater{}", "†": r"$\dagger$", "⁶": "$^6$", "–": "--"},
+        **{"−": "$-$", "±": r"$\pm$", "×": r"$\times$", "≈": r"$\approx$"},
+        **{"▲": r"$\uparrow$", "▼": r"$\downarrow$", "★": r"$\star$"},
+        **{letter: rf"\{letter}" for letter in "&%_#${}"},
+    }
+)
+#: Outcome -> its mark, so that a reader need not read words.
+MARKS = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": "?", "the same training": "="}
+#: What an outcome is called where people read it.
+SAID = {"undecided": "not decided", "equivalent": "as good"}
+#: Verdict in a cell -> what it says at a glance; one on one seed says other words first, and catches no eye.
+_MEANINGS = {"▲ better": "better", "▼ worse": "worse", MISSING_CELL: MISSING_CELL}
 
 
 class Estimate(NamedTuple):
-    """A number with the ends of its interval; a cell may also be any object with these three attributes."""
+    """A number with the ends of its interval, and a mark before it; `Interval` stands in cells likewise."""
 
     estimate: float
     low: float
     high: float
+    mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class Format:
         if isinstance(value, str):
             return value
         if hasattr(value, "low"):
-            return self._estimate(value, short=short)
+            return f"{getattr(value, 'mark', '')} {self._estimate(value, short=short)}".lstrip()
         if isinstance(value, tuple):
             return " to ".join(map(self.text, value))
         if not isinstance(value, float | int) or value != value:
@@ -125,6 +131,7 @@ class Table:
         rows: One value per cell, see `Format.text`.
         notes: What a reader must know to read it; one sentence each.
         num_keys: Leading columns that name the row, repeated where a wide table goes on below itself.
+        num_first: Leading columns that are shown where there is little room; 0: all.
     """
 
     title: str
@@ -132,6 +139,7 @@ class Table:
     rows: Sequence[Sequence[Any]]
     notes: Sequence[str] = ()
     num_keys: int = 1
+    num_first: int = 0
 
     @property
     def names(self) -> list[str]:
@@ -142,32 +150,71 @@ class Table:
         """Whether a column holds words, which are aligned left."""
         return isinstance(self.header[column], str)
 
+    @property
+    def formats(self) -> list[Format]:
+        """The format of each column; words have one, too."""
+        return [COUNT if isinstance(one, str) else one[1] for one in self.header]
+
     def cells(self, *, short: bool = False) -> list[list[str]]:
         """Return the text of all cells, by row; see `Format.text`."""
-        formats = [COUNT if isinstance(one, str) else one[1] for one in self.header]
         return [
-            [form.text(value, short=short) for form, value in zip(formats, row, strict=True)]
+            [form.text(value, short=short) for form, value in zip(self.formats, row, strict=True)]
             for row in self.rows
         ]
 
+    def shown(self) -> list[list[tuple[str, float | None]]]:
+        """Return all cells as (text, number to sort by), by row; words have no number."""
+        return [
+            [(text, _key(value)) for text, value in zip(texts, row, strict=True)]
+            for texts, row in zip(self.cells(short=True), self.rows, strict=True)
+        ]
+
+    def narrow(self) -> Table:
+        """Return the table with the columns that there is always room for."""
+        num = self.num_first or len(self.header)
+        return replace(self, header=self.header[:num], rows=[row[:num] for row in self.rows], num_first=0)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The table as numbers, not rounded, in the unit of their columns; ends of intervals in columns."""
+        import pandas as pd
+
+        rows = []
+        for row in self.rows:
+            found: dict[str, Any] = {}
+            for name, form, value in zip(numbered(self.names), self.formats, row, strict=True):
+                number = form.number(value)
+                ends = number if isinstance(number, dict) else {"value": number}
+                found |= {name if end == "value" else f"{name} {end}": one for end, one in ends.items()}
+            rows.append(found)
+        return pd.DataFrame(rows)
+
+
+def _key(value: Any) -> float | None:
+    number = getattr(value, "estimate", value)
+    is_number = isinstance(number, int | float) and number == number
+    return round(float(number), 6) if is_number else None
+
 
 def meaning(cell: str) -> str:
-    """Return what a cell says at a glance, ``"better"``, ``"worse"`` or ``"missing"``; of any other nothing.
+    """Return what a cell says at a glance, ``"better"``, ``"worse"`` or ``"missing"``; else nothing."""
+    return _MEANINGS.get(cell, "")
 
-    A verdict on one seed says other words first: it is to catch no eye.
-    """
-    found = re.match(rf"(?:▲ )?(better)\b|(?:▼ )?(worse)\b|({MISSING_CELL})$", cell)
-    return found[found.lastindex or 0] if found else ""
+
+def marked(outcome: str) -> str:
+    """Return an outcome with its mark before it, in the words for people."""
+    return f"{MARKS[outcome]} {SAID.get(outcome, outcome)}" if outcome in MARKS else outcome
 
 
 def markdown(table: Table) -> str:
-    """Return the table as GitHub Markdown, notes below, without its title."""
+    """Return the table as GitHub Markdown with short cells, notes below, without its title."""
     rule = ["---" if table.is_text(i) else "---:" for i in range(len(table.header))]
     lines = [
         "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |"
-        for row in (table.names, rule, *table.cells())
+        for row in (table.names, rule, *table.cells(short=True))
     ]
-    return "\n".join([*lines, *(f"\n{note}" for note in table.notes)]) + "\n"
+    notes = ["\n" + " ".join(table.notes)] if table.notes else []
+    return "\n".join([*lines, *notes]) + "\n"
 
 
 def as_json(*tables: Table) -> str:
@@ -177,19 +224,20 @@ def as_json(*tables: Table) -> str:
     table, of one name is called ``"name (2)"``.
     """
     content = {}
-    for title, table in zip(_numbered([table.title for table in tables]), tables, strict=True):
+    for title, table in zip(numbered([table.title for table in tables]), tables, strict=True):
         formats = [None if isinstance(one, str) else one[1] for one in table.header]
         content[title] = [
             {
                 name: value if form is None else form.number(value)
-                for name, form, value in zip(_numbered(table.names), formats, row, strict=True)
+                for name, form, value in zip(numbered(table.names), formats, row, strict=True)
             }
             for row in table.rows
         ]
     return json.dumps(content, indent=1, ensure_ascii=False, default=str)
 
 
-def _numbered(names: Sequence[str]) -> list[str]:
+def numbered(names: Sequence[str]) -> list[str]:
+    """Return names of which each is another one: the second of a kind is called ``"name (2)"``."""
     seen = Counter[str]()
     found = []
     for name in names:
@@ -203,31 +251,26 @@ def latex(table: Table) -> str:
 
     It is scaled down where it is larger than a column. The first line names the packages that it needs.
     """
+    import pandas as pd
+
     columns = "".join("l" if table.is_text(i) else "r" for i in range(len(table.header)))
     caption = " ".join(f"{sentence.rstrip('.')}." for sentence in (table.title, *table.notes))
-    label = re.sub(r"[^a-z0-9]+", "-", table.title.lower()).strip("-")
-    header, *rows = (
-        " & ".join(map(_escape, row)) + r" \\" for row in (table.names, *table.cells(short=True))
-    )
+    label = "-".join("".join(sign if sign.isalnum() else " " for sign in table.title.lower()).split())
+    rows = [[cell.translate(_LATEX) for cell in row] for row in (table.names, *table.cells(short=True))]
+    body = pd.DataFrame(rows[1:], columns=rows[0])
     lines = [
         r"% \usepackage{booktabs,adjustbox}",
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{_escape(caption)}}}",
+        rf"\caption{{{caption.translate(_LATEX)}}}",
         rf"\label{{tab:{label}}}",
         r"\smallskip",
         r"\begin{adjustbox}{max width=\columnwidth,max totalheight=0.8\textheight}",
-        rf"\begin{{tabular}}{{{columns}}}",
-        *(r"\toprule", header, r"\midrule", *rows, r"\bottomrule"),
-        r"\end{tabular}",
+        body.to_latex(index=False, escape=False, column_format=columns).rstrip(),
         r"\end{adjustbox}",
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _escape(cell: str) -> str:
-    return "".join(_LATEX.get(letter, letter) for letter in cell)
 
 
 def percent(share: float) -> str:

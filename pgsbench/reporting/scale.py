@@ -10,12 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from scipy import stats
 
+from pgsbench.reporting import words
 from pgsbench.reporting.columns import Row, rows_of
-from pgsbench.reporting.render import PERCENT, Estimate, Format, Header, Table, and_, percent
+from pgsbench.reporting.render import PERCENT, Estimate, Format, Header, Table
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.intervals import LEVEL, Interval
 from pgsbench.reporting.statistics.task_values import Floats
-from pgsbench.reporting.style import INK, PAPER, new_figure, pens, percent_tick, themed
+from pgsbench.reporting.style import FIRST_WIDTH, PAPER, label_lines, new_figure, pens, percent_tick, themed
 
 #: A power law has two parameters; a third budget shows whether it holds.
 MIN_BUDGETS = 3
@@ -166,23 +167,24 @@ def fits_table(laws: Mapping[str, PowerLaw], by_budget: Sequence[Mapping[str, Me
 
 def scale_answer(
     laws: Mapping[str, PowerLaw],
+    by_budget: Sequence[Mapping[str, Measured]],
     predicted: Mapping[str, tuple[float, Predicted]],
     found: Mapping[str, Measured],
+    unit: str,
 ) -> str:
-    """Return what a study says at several budgets; nothing is predicted where none is held out."""
-    both = {arm: (predicted[arm][1], found[arm].score.estimate) for arm in predicted if arm in found}
-    if not both:
-        falls = and_([f"{arm} {_EXPONENT.text(law.slope)}" for arm, law in laws.items()])
-        return f"Error falls with the budget to the power of {falls}."
-    held = sum(guess.low <= score <= guess.high for guess, score in both.values())
-    beside = and_(
-        [
-            f"{arm} {percent(score)} ({percent(guess.score)}, {percent(guess.low)} to {percent(guess.high)})"
-            for arm, (guess, score) in both.items()
-        ]
-    )
-    verb = "held" if held == len(both) else "failed" if not held else f"held for {held} of {len(both)} arms"
-    return f"The prediction {verb}; measured, and foretold in brackets: {beside}."
+    """Return whether the lead holds as the budget grows, and whether the prediction did, if one was made."""
+    every = [*by_budget, *([found] if found else [])]
+    leaders = [max(laws.keys() & one.keys(), key=lambda arm: one[arm].score.estimate) for one in every]
+    costs = [one[arm].cost for one in every for arm in laws if arm in one]
+    first, last = leaders[0], leaders[-1]
+    meets = crossing(laws[first], laws[last]) or 0.0 if first != last else 0.0
+    at = f"{_BUDGET.text(meets)} {UNITS[unit][2]}" if min(costs) / FAR <= meets <= FAR * max(costs) else ""
+    held = [
+        predicted[arm][1].low <= one.score.estimate <= predicted[arm][1].high
+        for arm, one in found.items()
+        if arm in predicted
+    ]
+    return words.as_budgets_grow(leaders, list(laws), at, all(held) if held else None)
 
 
 def held_out_table(
@@ -215,14 +217,15 @@ def scale_figure(
     """Draw error against budget, both logarithmic: dots measured, lines fitted, hollow dots held out."""
     pen_of = pens(laws)
     with themed():
-        figure = new_figure(3.6)
-        axes = figure.subplots()
+        figure = new_figure(3.6, width=FIRST_WIDTH)
+        axes, ends_of = figure.subplots(), []
         for arm, law in laws.items():
             pen, every = pen_of[arm], [one[arm] for one in (*by_budget, held_out) if arm in one]
             costs = np.geomspace(min(one.cost for one in every), max(one.cost for one in every), 60)
             guesses = [law.predict(cost) for cost in costs]
             errors = [1 - guess.score for guess in guesses]
             axes.plot(costs, errors, color=pen.colour, linestyle=pen.dashes, label=arm)
+            ends_of.append((errors[-1], arm, pen.colour))
             ends = [1 - guess.high for guess in guesses], [1 - guess.low for guess in guesses]
             axes.fill_between(costs, *ends, color=pen.colour, alpha=0.12, linewidth=0)
             for one in every:
@@ -239,7 +242,6 @@ def scale_figure(
         axes.yaxis.set_major_formatter(FuncFormatter(percent_tick))
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_minor_locator(NullLocator())
-        if held_out:
-            axes.plot([], [], color=INK, label="held out", marker="o", linestyle="", markerfacecolor=PAPER)
-        axes.legend()
+        axes.margins(x=0.02)
+        label_lines(axes, ends_of)
     return figure

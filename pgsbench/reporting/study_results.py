@@ -10,13 +10,15 @@ from matplotlib.figure import Figure
 
 from pgsbench.errors import StudyError, nearest
 from pgsbench.reporting import columns, figures
+from pgsbench.reporting.answer import basis, comparison, first_table, headline
+from pgsbench.reporting.badges import badges
+from pgsbench.reporting.columns import arms_table
 from pgsbench.reporting.decision.comparisons import comparisons_frame
+from pgsbench.reporting.fairness import fairness_sentence
+from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import Missing
 from pgsbench.reporting.statistics.overtaking import Overtaking, overtaking
-from pgsbench.reporting.verdict.answer import answer, certainty
-from pgsbench.reporting.verdict.fairness import fairness_sentence
-from pgsbench.reporting.verdict.sentences import caveats, verdict
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,6 @@ class StudyResults:
                 ends = [np.nan] * 3 if isinstance(mean, Missing) else [mean.estimate, mean.low, mean.high]
                 rows.append([label, group, *ends, seeds, found.chance(group)])
         return pd.DataFrame(rows, columns=["label", "group", "score", "low", "high", "seeds", "chance"])
-
-    @property
-    def task_scores(self) -> pd.DataFrame:
-        """One row for each metric of each task of each run, as it was measured."""
-        return self.statistics.study.scores
 
     @property
     def differences(self) -> pd.DataFrame:
@@ -92,11 +89,28 @@ class StudyResults:
         return overtaking(self.score_curves, self.statistics.candidate, baseline, unit=unit)
 
     @property
+    def arms(self) -> pd.DataFrame:
+        """All that is known of each arm, a row each, as the report's table has it; not rounded."""
+        return arms_table(self.statistics, max_rows=len(self.statistics.study.labels)).frame
+
+    @property
     def verdict(self) -> str:
-        """What the numbers say and what they do not say, in sentences."""
+        """The answer, what it rests on, and what limits it, a sentence each."""
         found = self.statistics
-        first = answer(found), certainty(found)
-        return "\n".join(filter(None, [*first, *verdict(found), fairness_sentence(found), *caveats(found)]))
+        limits = [f"{short}: {sentence}" for short, sentence in badges(found)]
+        return "\n".join(filter(None, [headline(found), basis(found), fairness_sentence(found), *limits]))
+
+    def printout(self, *, compared: bool = False) -> tuple[list[Table], str]:
+        """Return what a command prints of the study: its table, the table of arms, and the verdict below.
+
+        Args:
+            compared: A comparison was asked for, whatever else the study asks.
+        """
+        found = self.statistics
+        if compared:
+            return [arms_table(found)], f"{comparison(found)}\n{self.verdict.partition(chr(10))[2]}"
+        tables = [first_table(found), arms_table(found)]
+        return [table for table in tables if table is not None], self.verdict
 
     @property
     def problems(self) -> list[str]:

@@ -57,7 +57,7 @@ def draw(console: Console, *tables: Table) -> None:
     """Print tables, each in parts below each other where it is wider than the console."""
     from rich.text import Text
 
-    for table in tables:
+    for table in (one.narrow() for one in tables):
         console.print(Text(table.title, style="bold"))
         for part in _parts(table, console):
             console.print(part, crop=False)

@@ -16,11 +16,10 @@ from pgsbench.records.study_record import DecisionPlan, Margin, StudyRecord
 from pgsbench.reporting.decision.comparisons import decisions
 from pgsbench.reporting.decision.decide import DEFAULT_MAX_SEEDS, MARGIN_POINTS, looks_of
 from pgsbench.reporting.recipe_spread import Lenders, training_of
-from pgsbench.reporting.render import counted, points
+from pgsbench.reporting.render import counted, marked, points
 from pgsbench.reporting.statistics.comparison import Comparison
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.study_results import StudyResults
-from pgsbench.reporting.verdict.short_table import marked
 from pgsbench.session.study import Study, open_study
 from pgsbench.tracking.rundir import all_runs
 

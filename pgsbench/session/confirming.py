@@ -11,9 +11,9 @@ from pgsbench.config.schema import MAX_NAME, RunConfig
 from pgsbench.errors import StudyError
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import copy_times
+from pgsbench.reporting.ranking import ranking
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_results import StudyResults
-from pgsbench.reporting.verdict.arm_ranking import ranking
 from pgsbench.session.study import Study
 
 #: A point that is the best with a lower probability is no rival.

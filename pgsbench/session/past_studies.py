@@ -10,6 +10,7 @@ from pgsbench.config.search import MEAN
 from pgsbench.errors import ConfigError
 from pgsbench.reporting.decision.forecast import power_table
 from pgsbench.reporting.evidence import has_evidence
+from pgsbench.reporting.figures import draw_missing
 from pgsbench.reporting.pages import checked
 from pgsbench.reporting.pages.checked import evident_results
 from pgsbench.reporting.pages.scale_page import ScalePlan
@@ -17,10 +18,9 @@ from pgsbench.reporting.pages.site import Published, write_site
 from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.runs.kept_figures import draw_missing
-from pgsbench.reporting.runs.on_disk import studies_run, study_folder
+from pgsbench.reporting.run_list import studies_run, study_folder
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.validity.compared_worlds import Validity
+from pgsbench.reporting.validity import Validity
 from pgsbench.study.open import open_by_name
 from pgsbench.tracking.mirror import Mirror, Synced
 

@@ -20,8 +20,8 @@ from pgsbench.execution.slots import plan_slots
 from pgsbench.models.pair_cost import pair_costs
 from pgsbench.models.step_memory import step_memory
 from pgsbench.records.run_spec import label_of
+from pgsbench.reporting.plan_tables import Place, PlannedLabel, plan_tables
 from pgsbench.reporting.render import Table, counted
-from pgsbench.reporting.runs.study_plan import Place, PlannedLabel, plan_tables
 from pgsbench.study.budget import PairSeconds, spend
 from pgsbench.study.plan import Point, reference_arms, searched_points
 from pgsbench.study.study_file import StudyFile

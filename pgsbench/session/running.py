@@ -16,7 +16,7 @@ from pgsbench.execution.run import run as work_on_run
 from pgsbench.execution.slots import threads_of_environment
 from pgsbench.execution.slurm import fail_vanished
 from pgsbench.records.study_record import StudyRecord
-from pgsbench.reporting.runs.on_disk import study_folder
+from pgsbench.reporting.run_list import study_folder
 from pgsbench.study.plan import torch_version
 from pgsbench.tracking.rundir import RunDir
 from pgsbench.tracking.states import ENDED, RunStatus, statuses

@@ -14,9 +14,9 @@ from pgsbench.errors import ConfigError
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import copy_times
 from pgsbench.reporting.pages.scale_page import ScalePlan, write_prediction, write_scale_report
+from pgsbench.reporting.plan_tables import plan_table
 from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.runs.study_tables import plan_table
 from pgsbench.reporting.scale import MIN_BUDGETS, UNITS
 from pgsbench.session.study import Study
 from pgsbench.study.study_file import StudyFile

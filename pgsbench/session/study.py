@@ -37,10 +37,10 @@ from pgsbench.progress import Bars
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import DecisionPlan, Tuning
+from pgsbench.reporting.figures import draw_missing
 from pgsbench.reporting.pages.study_report import write_report
+from pgsbench.reporting.plan_tables import TO_CHOOSE, deviation_frame, plan_frame
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.runs.kept_figures import draw_missing
-from pgsbench.reporting.runs.study_tables import TO_CHOOSE, deviation_frame, plan_frame
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
 from pgsbench.session.tuning import tuning

@@ -14,7 +14,7 @@ from pgsbench.data import damage, shards
 from pgsbench.data.tar import CUT
 from pgsbench.errors import DataError
 from pgsbench.experiment import run_once
-from pgsbench.reporting.runs.run import Run, run_tables
+from pgsbench.reporting.one_run import Run, run_tables
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
 from pgsbench.tracking.mlflow_text import run_metrics

@@ -29,9 +29,10 @@ from pgsbench.records import files
 from pgsbench.records.run_records import Measured, PrunedMark
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.scores import GroupMean, Score
+from pgsbench.reporting.badges import badges
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.search.sweep_tables import sweep_table
 from pgsbench.reporting.study_frames import read_frames
+from pgsbench.reporting.sweep import sweep_table
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
 from pgsbench.tracking.rundir import RunDir
@@ -269,8 +270,9 @@ def test_scores_of_a_pruned_point_count_nowhere(bench: Bench, monkeypatch: pytes
     assert results.best(results.study.labels) == "pgs mask_ratio=0.5"
     table = sweep_table(results)
     assert table is not None
-    assert [row[-1] for row in table.cells()] == ["50.0", "25.0", "pruned", "pruned"]
-    assert "2 points pruned (median): they count nowhere" in "".join(table.notes)
+    assert [row[-3] for row in table.cells()] == ["50.0", "25.0", "pruned", "pruned"]
+    said = "".join(badge.sentence for badge in badges(results))
+    assert "2 points pruned (median): they count nowhere" in said
 
 
 def test_a_sampler_knows_what_was_pruned(bench: Bench) -> None:

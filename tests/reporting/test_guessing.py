@@ -12,11 +12,10 @@ from fabricated import ARMS
 from open_clip.loss import ClipLoss, SigLipLoss
 
 from pgsbench.config.training import TrainingConfig
-from pgsbench.reporting import printout
+from pgsbench.reporting.badges import badges, guessing
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
-from pgsbench.reporting.verdict.sentences import caveats, guessing
 from pgsbench.tracking.rundir import RunDir
 
 GUESS = math.log(64)
@@ -41,11 +40,11 @@ def test_a_run_without_any_learning_is_told(fabricate, loss: float) -> None:
     end_with(runs_of(folder, "pgs")[1], *[loss] * 10)
     results = Results(read_frames(folder))
     (said,) = guessing(results)
-    assert said.startswith(
+    assert said.sentence.startswith(
         f"The loss ended no better than guessing: pgs, seed 1 ({loss:.2f}, and guessing has 4.16). "
     )
-    assert said in caveats(results)
-    assert said in printout.of_training(StudyResults(results))[1]
+    assert said in badges(results)
+    assert said.sentence in StudyResults(results).printout()[1]
 
 
 @pytest.mark.parametrize(

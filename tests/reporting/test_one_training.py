@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from fabricated import Arm
 
+from pgsbench.reporting.answer import verdict_record
+from pgsbench.reporting.badges import badges
 from pgsbench.reporting.decision.comparisons import decisions, group_comparisons
-from pgsbench.reporting.pages.first_screen import verdict_record
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import SAME
 from pgsbench.reporting.statistics.intervals import difference, mean_draws
@@ -15,7 +16,6 @@ from pgsbench.reporting.statistics.paired_values import PairedValues
 from pgsbench.reporting.statistics.task_values import TaskValues
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
-from pgsbench.reporting.verdict.sentences import caveats
 
 
 def values_of(arms: int, *, seeds: int = 3, items: int = 300) -> dict:
@@ -56,7 +56,7 @@ def copied(fabricate, monkeypatch):
 def test_a_report_says_which_arms_are_one_training(copied):
     results = Results(copied)
     assert results.copies == [["flip", "random"]]
-    assert any(said.startswith("flip and random are one training") for said in caveats(results))
+    assert any(one.sentence.startswith("flip and random are one training") for one in badges(results))
     against = Results(copied, candidate="flip")
     found = {one.baseline: one for one in decisions(against)}
     assert found["random"].outcome == SAME

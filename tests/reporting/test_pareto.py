@@ -5,13 +5,12 @@ from __future__ import annotations
 from fabricated import Arm
 from matplotlib.colors import to_hex
 
-from pgsbench.reporting import figures, tables
-from pgsbench.reporting.pages.study_report import write_report
-from pgsbench.reporting.pareto import FLOPS, choose, costs_of, pareto_sentences, points_of
+from pgsbench.reporting import figures
+from pgsbench.reporting.answer import headline
+from pgsbench.reporting.pareto import FLOPS, choose, costs_of, front_table, points_of
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.style import PAPER, pens
-from pgsbench.reporting.verdict.sentences import verdict
 
 TERA = 10**12
 ARMS = {
@@ -51,20 +50,18 @@ def test_there_is_no_front_where_operations_do_not_differ_or_are_not_known(fabri
     for name, arms in (("equal", equal), ("unknown", unknown)):
         results = results_of(fabricate, arms, name=name)
         assert points_of(results, FLOPS) == []
-        assert "on front" not in tables.cost_table(results).names
-        assert pareto_sentences(results) == []
-        assert len(figures.ALL["accuracy-cost"](results).axes) == 1  # time
+        assert front_table(results).names[2] == "train s"
+        assert figures.accuracy_cost(results).axes[0].get_xlabel().startswith("time")
 
 
-def test_the_figure_has_a_panel_each_for_operations_and_time_and_marks_the_front(fabricate):
-    results = results_of(fabricate)
-    figure = figures.ALL["accuracy-cost"](results)
-    assert [axes.get_xlabel() for axes in figure.axes] == ["operations (TFLOP)", "training time (seconds)"]
-    drawn = {bars.get_label(): bars.lines[0] for bars in figure.axes[0].containers}
+def test_the_figure_marks_the_front_and_names_its_points(fabricate):
+    (axes,) = figures.accuracy_cost(results_of(fabricate)).axes
+    assert axes.get_xlabel() == "operations (TFLOP)"
+    drawn = {bars.get_label(): bars.lines[0] for bars in axes.containers}
     filled = {arm for arm, line in drawn.items() if to_hex(line.get_markerfacecolor()) != PAPER}
     assert filled == {"cheap", "good", "dear"}
-    assert list(drawn) == list(ARMS)
-    (front,) = (line for line in figure.axes[0].get_lines() if line.get_drawstyle() == "steps-post")
+    assert {text.get_text() for text in axes.texts} == set(ARMS)
+    (front,) = (line for line in axes.get_lines() if line.get_drawstyle() == "steps-post")
     assert list(front.get_xdata()) == [10, 20, 40, 40]
 
 
@@ -75,20 +72,17 @@ def test_where_every_point_is_the_oracle_s_there_is_no_front(fabricate):
     ]
     search = {"space": {"strategy.mask_ratio": [0.25, 0.5]}, "arms": ["oracle"]}
     results = results_of(fabricate, arms, search=search)
-    drawn = figures.ALL["accuracy-cost"](results)
-    assert not any(line.get_drawstyle() == "steps-post" for line in drawn.axes[0].get_lines())
-    assert [row[-2] for row in tables.cost_table(results).cells()] == ["no method"] * 2
-    assert pareto_sentences(results) == []
+    (axes,) = figures.accuracy_cost(results).axes
+    assert all(len(line.get_xdata()) < 2 for line in axes.get_lines() if line.get_drawstyle() == "steps-post")
+    assert [row[3] for row in front_table(results).cells()] == ["no method"] * 2
 
 
-def test_the_report_lists_the_front(fabricate, tmp_path):
-    results = results_of(fabricate)
-    paths = write_report(results, tmp_path / "out")
-    text = (paths / "report.md").read_text()
-    assert "against operations: cheap, good and dear." in text
-    (line,) = (line for line in text.splitlines() if line.startswith("| as-dear |") and "behind" in line)
-    assert "behind good by " in line
-    assert tables.cost_table(results).names[-3:] == ["on front", "by operations", "by time"]
+def test_the_table_lists_the_front_first(fabricate):
+    table = front_table(results_of(fabricate))
+    assert table.names == ["arm", "score", "TFLOP", "place", "sure"]
+    assert [row[0] for row in table.cells() if row[3] == "front"] == ["cheap", "good", "dear"]
+    assert next(row for row in table.cells() if row[0] == "as-dear")[3].startswith("behind good by ")
+    assert [row[3] == "front" for row in table.cells()] == [True] * 3 + [False] * 3
 
 
 def searched(fabricate, metric):
@@ -104,14 +98,13 @@ def searched(fabricate, metric):
 
 def test_a_search_for_score_and_cost_is_answered_by_its_own_front(fabricate):
     results = searched(fabricate, ["mean", "-train_seconds"])
-    assert tables.cost_table(results).names[-3:] == ["on front", "by time", "by operations"]
-    figure = figures.ALL["accuracy-cost"](results)
-    assert figure.axes[0].get_xlabel().startswith("training time")
-    front, choice = pareto_sentences(results)
-    assert "against time: " in front
+    assert front_table(results).names[2] == "train s"
+    assert figures.accuracy_cost(results).axes[0].get_xlabel().startswith("time")
+    assert headline(results).startswith("pgs mask_ratio=0.5 scores ")
+    assert " times the time of the best, pgs mask_ratio=0.25 (" in headline(results)
+    choice = choose(results, within=1).sentence
     assert "pgs mask_ratio=0.5 is the cheapest by time that is at most 1 point behind the best" in choice
     assert " times its cost, −" in choice
-    assert choice in verdict(results)
 
 
 def test_tokens_are_those_of_both_towers(fabricate):
@@ -123,7 +116,6 @@ def test_tokens_are_those_of_both_towers(fabricate):
 
 def test_a_search_for_a_score_alone_has_no_such_answer(fabricate):
     results = searched(fabricate, "mean")
-    assert len(pareto_sentences(results)) == 1
     best = choose(results)
     assert best.label == "pgs mask_ratio=0.25"
     assert "highest mean" in best.sentence

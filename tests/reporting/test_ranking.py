@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from fabricated import Arm
 
+from pgsbench.reporting.ranking import ranking, surely_better
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.verdict.arm_ranking import ranking, ranking_table, surely_better
 
 
 def test_clear_leads_have_one_rank_and_equals_share_theirs(fabricate):
@@ -20,12 +20,10 @@ def test_clear_leads_have_one_rank_and_equals_share_theirs(fabricate):
     assert order[0].best > 0.97
 
 
-def test_the_table_writes_ranks_as_intervals_and_two_arms_have_none(fabricate):
+def test_ranks_are_written_as_intervals_and_two_arms_have_none(fabricate):
     results = Results(read_frames(fabricate({"a": Arm(), "b": Arm(), "c": Arm(-30.0)}, seeds=(0, 1))))
-    table = ranking_table(results)
-    assert table.names == ["arm", "ranks", "is the best", "score", "seeds"]
-    assert {row[0]: row[1] for row in table.cells()} == {"a": "1-2", "b": "1-2", "c": "3"}
-    assert ranking_table(Results(read_frames(fabricate({"a": Arm(), "b": Arm()}, name="two")))) is None
+    assert [one.ranks for one in ranking(results)] == ["1-2", "1-2", "3"]
+    assert ranking(Results(read_frames(fabricate({"a": Arm(), "b": Arm()}, name="two")))) == []
 
 
 def test_all_ranks_of_a_study_hold_together():

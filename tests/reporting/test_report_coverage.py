@@ -9,7 +9,7 @@ from scipy.stats import norm
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.protocols.multilabel import pseudo_values
 from pgsbench.evaluation.scoring import interval
-from pgsbench.reporting.search.effects import analysis_of_variance, deviations, level_effects
+from pgsbench.reporting.effects import analysis_of_variance, deviations, level_effects
 from pgsbench.reporting.statistics.intervals import difference, mean_interval
 from pgsbench.reporting.statistics.paired_values import PairedValues
 from pgsbench.reporting.statistics.task_values import TaskValues

@@ -68,15 +68,8 @@ def test_what_is_held_out_is_predicted_before_it_is_trained(tiny: TinyWorld, tmp
     assert {"scale.md", "scale.png"} <= {path.name for path in found.folder.iterdir()}
     held = sum(row[4] == "yes" for row in found.tables[1].cells())
     said = VerdictRecord.read(found.folder)
-    words = {
-        0: "The prediction failed; ",
-        1: "The prediction held for 1 of 2 arms; ",
-        2: "The prediction held; ",
-    }
-    assert said.answer.startswith(words[held])
-    for arm, _, predicted, *_ in found.tables[1].cells():
-        middle, low, high = re.findall(r"\d+\.\d", predicted)
-        assert re.search(rf"{arm} \d+\.\d \({middle}, {low} to {high}\)", said.answer)
+    assert said.answer.endswith(f"; the prediction {'held' if held == 2 else 'failed'}.")
+    assert len(said.answer.split()) <= 20
     assert said.certainty.startswith("On ")
     assert ": 2 seeds; power laws through 4 budgets" in said.certainty
     assert said.answer in (found.folder / "report.html").read_text()

@@ -12,13 +12,13 @@ from scipy import stats
 
 from pgsbench.records.study_record import Margin
 from pgsbench.reporting import recipe_spread
+from pgsbench.reporting.badges import seed_spread
 from pgsbench.reporting.decision.decide import decide
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.intervals import difference, mean_draws
 from pgsbench.reporting.statistics.paired_values import PairedValues, SeedSpread
 from pgsbench.reporting.statistics.variance import alone_p, equal_spread_p
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.verdict.sentences import seed_sentences
 from research.spread_row import main, rows
 
 LEAD = {"a": 1.0, "b": -1.0}
@@ -90,8 +90,8 @@ def test_another_study_of_the_recipe_lends_what_it_knows(tmp_path):
     assert spread.source == "lender"
     assert spread.variance + spread.noise == pytest.approx(own_square)
     assert own.pair_up(["pgs", "flip"], OF).borrowed == spread
-    said = seed_sentences(own)[0]
-    assert "1 degrees of freedom of it are this study's own; 3 are borrowed from lender." in said
+    said = seed_spread(own)
+    assert "; 1 degrees of freedom, 3 borrowed from lender)" in said
 
 
 def test_other_recipes_lend_nothing(tmp_path):
@@ -104,7 +104,7 @@ def test_other_recipes_lend_nothing(tmp_path):
         write_runs(tmp_path, {"grid": arm, "block": arm}, name=name, seeds=range(4))
     own = Results(read_frames(write_runs(tmp_path, {"pgs": Arm(), "flip": Arm()}, seeds=range(2))))
     assert own.borrowed(OF) is None
-    assert "nothing is borrowed" in seed_sentences(own)[0]
+    assert "none borrowed" in seed_spread(own)
     mixed = write_runs(tmp_path, {"pgs": Arm(), "flip": Arm(data="another")}, name="mixed")
     assert Results(read_frames(mixed)).borrowed(OF) is None
 

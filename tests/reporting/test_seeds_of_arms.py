@@ -8,12 +8,9 @@ import pytest
 from fabricated import Arm, replace_runs, replace_scores
 
 from pgsbench.records import files
-from pgsbench.reporting import tables
+from pgsbench.reporting.columns import arms_table
 from pgsbench.reporting.results import ALL_GROUPS, Results
-from pgsbench.reporting.statistics.comparison import ONE_RUN
 from pgsbench.reporting.study_frames import read_frames
-
-FIRST = f"{ONE_RUN.capitalize()}"
 
 
 def without_scores(folder, pattern):
@@ -49,8 +46,7 @@ def test_what_is_asked_first_changes_no_number(fabricate, spoil):
     assert asked_later.mean("flip", ALL_GROUPS) == alone
     assert alone.num_seeds == 3
     assert asked_later.difference("flip", "random", ALL_GROUPS).num_seeds == 3
-    shown = {row[0]: row[1] for row in tables.scores_table(asked_later).cells()}
-    assert shown["flip"] == "3"
+    assert asked_later.seeds("flip") == (3, 3)
 
 
 def test_a_run_that_lacks_a_task_is_none_of_the_seeds_that_are_shown(fabricate):
@@ -58,10 +54,10 @@ def test_a_run_that_lacks_a_task_is_none_of_the_seeds_that_are_shown(fabricate):
     whole = Results(read_frames(folder)).objective_value("pgs")
     without_a_task(folder, "pgs-s[12]-*")
     results = Results(read_frames(folder))
-    shown = {row[0]: row[1] for row in tables.scores_table(results).cells()}
+    table = arms_table(results)
+    shown = {row[0]: row[table.names.index("seeds")] for row in table.cells()}
     assert (shown["pgs"], shown["flip"]) == ("1 of 3", "3")
     assert results.mean("pgs", ALL_GROUPS).num_seeds == results.seeds("pgs")[0] == 1
-    assert f"Arms with one seed: {ONE_RUN}" in tables.scores_table(results).notes[0]
     # The mean of the tasks that are left would be another number than the other points have.
     assert results.objective_value("pgs") == pytest.approx(results.mean("pgs", ALL_GROUPS).estimate)
     assert results.objective_value("pgs") != pytest.approx(whole)

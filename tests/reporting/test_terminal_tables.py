@@ -12,12 +12,13 @@ from fabricated import Arm
 from rich.console import Console
 
 from pgsbench.records.verdict_record import ALL_GROUPS
-from pgsbench.reporting import render, tables, terminal
+from pgsbench.reporting import render, terminal
+from pgsbench.reporting.columns import arms_table
+from pgsbench.reporting.pages.details import differences_table, tasks_table
 from pgsbench.reporting.pages.templates import environment
 from pgsbench.reporting.render import COUNT, PERCENT, POINTS, Estimate, Format, Table, as_json
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.verdict.short_table import verdict_table
 
 
 @pytest.fixture
@@ -40,20 +41,15 @@ def in_terminal(*shown: Table) -> str:
 
 
 def test_every_table_fits_100_columns(results):
-    for make in (
-        tables.scores_table,
-        tables.differences_table,
-        tables.tasks_table,
-        tables.task_differences_table,
-        tables.cost_table,
-        tables.mask_table,
-    ):
+    for make in (tasks_table, differences_table, arms_table):
         table = make(results)
         for said in (terminal.text(table), in_terminal(table)):
             assert max(map(len, said.splitlines())) <= 100, said
             words = set(said.split())
-            lost = [c for row in table.cells(short=True) for c in row if not set(c.split()) <= words]
-            assert not lost
+            cells = table.narrow().cells(short=True)
+            assert not [c for row in cells for c in row if not set(c.split()) <= words]
+    assert "train s" in arms_table(results).names
+    assert "train s" not in terminal.text(arms_table(results))  # JSON and the page have it
 
 
 def test_a_verdict_has_its_colour_with_seeds_enough_and_none_with_one(fabricate):
@@ -61,26 +57,25 @@ def test_a_verdict_has_its_colour_with_seeds_enough_and_none_with_one(fabricate)
     for seeds, better, worse in (((0, 1, 2), "34", "31"), ((0,), "", "")):
         results = Results(read_frames(fabricate(arms, seeds=seeds, seed_sd=0.0, name=f"of-{len(seeds)}")))
         for width in (100, 45):
-            said = coloured(verdict_table(results), width=width)
+            said = coloured(arms_table(results), width=width)
             for mark, colour in (("▲ better", better), ("▼ worse", worse)):
                 before = f"\x1b[1;{colour}m" if colour else " "
                 assert f"{before}{mark}" in said, (seeds, width)
-        page = environment().get_template("grid.html.j2").module.grid(verdict_table(results))
+        page = environment().get_template("grid.html.j2").module.grid(arms_table(results))
         for word in ("better", "worse"):
             assert bool(re.search(rf'class="\w* {word}"', page)) == (len(seeds) > 1), (seeds, word)
 
 
-def test_the_mean_comes_first_and_terminals_get_half_the_interval(results):
-    table = tables.scores_table(results)
-    assert table.names[2] == ALL_GROUPS
-    full = table.cells()[0][2]
-    assert re.fullmatch(r"\d+\.\d \(\d+\.\d to \d+\.\d\)", full)
+def test_terminals_and_pages_get_half_the_interval(results):
+    table = arms_table(results)
+    cells = next(row for row in table.cells() if row[0] == "a-rather-long-name-0")
+    assert re.fullmatch(r"\d+\.\d \(\d+\.\d to \d+\.\d\)", cells[1])
     found = results.mean("a-rather-long-name-0", ALL_GROUPS)
     short = f"{100 * found.estimate:.1f} ±{50 * (found.high - found.low):.1f}"
-    assert short in terminal.text(table)
-    assert full not in terminal.text(table)
+    for said in (terminal.text(table), render.markdown(table)):
+        assert short in said
+        assert cells[1] not in said
     assert short.replace("±", r"$\pm$") in render.latex(table)
-    assert full in render.markdown(table)
 
 
 @pytest.mark.parametrize(

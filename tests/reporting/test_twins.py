@@ -14,6 +14,8 @@ from twin import MEAN, holm, outcomes, power, rank_ranges
 from twin_study import LACKED, LACKING, Made, make, numbers, shown
 
 from pgsbench.reporting.decision.forecast import power_table
+from pgsbench.reporting.pages.details import detail_tables
+from pgsbench.reporting.render import MARKS
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_results import StudyResults
 
@@ -64,21 +66,15 @@ def test_p_values_and_verdicts_of_a_family_are_holm_s(made: Made, family: str) -
 
 def test_the_page_shows_the_differences_and_verdicts_of_the_numbers(made: Made) -> None:
     told = comparisons(made)
-    table = pd.concat(
-        [made.table("comparison", "group", "detectable"), made.table("comparison", "task", "p (Holm)")]
-    )
+    table = next(one for one in detail_tables(Results(made.frames)) if one.title.startswith("Differences"))
+    cells = pd.DataFrame(table.cells(), columns=table.names).set_index("group or task")
     verdict = json.loads((made.report / "verdict.json").read_text())
-    for (_, cells), row in zip(table.iterrows(), told.itertuples(), strict=True):
-        assert cells["comparison"] == f"{row.candidate} − {row.baseline}"
-        assert numbers(cells["difference"]) == shown(row.estimate, row.low, row.high)
+    for row in told.itertuples():
+        pair = f"{row.candidate} − {row.baseline}"
+        assert numbers(cells.loc[row.of, pair]) == shown(row.estimate, row.low, row.high)
+        assert cells.loc[row.of, pair].startswith(MARKS[row.verdict.removesuffix(" (exploratory)")])
         if row.of == MEAN:
-            assert verdict["outcomes"][cells["comparison"]] == row.verdict == cells["verdict"]
-        (p,) = numbers(cells["p (Holm)"])
-        assert (
-            row.p_value_holm < 0.001
-            if cells["p (Holm)"].startswith("<")
-            else p == pytest.approx(row.p_value_holm, abs=6e-4)
-        )
+            assert verdict["outcomes"][pair] == row.verdict
     headline = [made.twin.difference(*pair, MEAN) for pair in verdict["compared"].values()]
     assert list(verdict["outcomes"].values()) == outcomes(headline)
 
@@ -86,20 +82,25 @@ def test_the_page_shows_the_differences_and_verdicts_of_the_numbers(made: Made) 
 def test_every_mean_has_its_twin(made: Made) -> None:
     verdict = json.loads((made.report / "verdict.json").read_text())["scores"]
     frame = StudyResults(Results(made.frames)).scores
-    cells = made.table("arm", "seeds", MEAN).set_index("arm")
+    cells = made.table("group or task", "metric", "n", "chance").set_index("group or task")
+    arms = pd.read_csv(made.report / "arms.csv").set_index("arm")
     for row in frame.itertuples():
         found = made.twin.mean(row.label, row.group)
         told = verdict[row.label][row.group]
         expected = found.estimate, max(0.0, found.ends[0]), min(1.0, found.ends[1])
         assert (row.score, row.low, row.high) == pytest.approx(expected)
         assert (told["value"], told["low"], told["high"]) == pytest.approx(expected)
-        assert numbers(cells.loc[row.label, row.group]) == shown(*expected)
+        assert numbers(cells.loc[row.group, row.label]) == shown(*expected)
         assert row.chance == pytest.approx(made.twin.chance(row.group))
-        assert numbers(cells.loc["chance", row.group]) == shown(made.twin.chance(row.group))
-    by_task = made.table("task", "metric", "n", "chance").set_index("task")
-    for task, label in itertools.product(by_task.index, verdict):
+        assert numbers(cells.loc[row.group, "chance"]) == shown(made.twin.chance(row.group))
+        if row.group == MEAN:
+            ends = arms.loc[row.label, ["score", "score low", "score high"]]
+            assert list(ends) == pytest.approx([100 * one for one in expected])
+    tasks = [of for of in cells.index if "/" in of]
+    assert len(tasks) == 8
+    for task, label in itertools.product(tasks, verdict):
         found = made.twin.mean(label, task)
-        assert numbers(by_task.loc[task, label]) == shown(
+        assert numbers(cells.loc[task, label]) == shown(
             found.estimate, max(0.0, found.ends[0]), min(1.0, found.ends[1])
         )
 
@@ -173,48 +174,40 @@ def test_interactions_have_their_twins(made: Made) -> None:
 
 
 def test_shares_of_the_gap_have_their_twins(made: Made) -> None:
-    table = made.table("arm", "group", "gap", "closed")
-    closed = 0
-    for _, row in table.iterrows():
-        gap = made.twin.difference("oracle", "flip", row["group"])
-        if row["closed"] == "undefined":
-            assert gap.ends[0] <= 0
-            continue
-        closed += 1
-        assert numbers(row["gap"]) == shown(gap.estimate, *gap.ends)
-        share = made.twin.gap_closed(row["arm"], "flip", "oracle", row["group"])
-        assert numbers(row["closed"]) == pytest.approx([100 * each for each in share], abs=0.501)
-    assert closed >= 12
+    cells = made.table("arm", "gap closed").set_index("arm")["gap closed"]
+    told = {label: cell for label, cell in cells.items() if cell}
+    assert set(told) == set(made.points)
+    for label, cell in told.items():
+        share = made.twin.gap_closed(label, "flip", "oracle", MEAN)
+        assert numbers(cell) == pytest.approx([100 * each for each in share], abs=0.501)
 
 
 def test_the_pareto_front_has_its_twin(made: Made) -> None:
     costs = made.twin.runs.groupby("label")[["flops", "train_cpu_seconds"]].mean()
     costs["score"] = [made.twin.mean(label, MEAN).estimate for label in costs.index]
     methods = costs.drop("oracle")
-    table = made.table("arm", "TFLOP", "on front", "by operations").set_index("arm")
+    table = made.table("arm", "score", "TFLOP", "place", "sure").set_index("arm")
     drawn = pd.DataFrame(
         made.twin.panel(MEAN, list(methods.index)).draws(list(methods.index), 4000, np.random.default_rng(7)),
         columns=methods.index,
     )
-    for cost, column in (("flops", "by operations"), ("train_cpu_seconds", "by time")):
-        for label, row in methods.iterrows():
-            rivals = methods[methods[cost] <= 1.03 * row[cost]]
-            ahead = rivals["score"].idxmax()
-            is_front = rivals["score"].max() <= row["score"]
-            said = table.loc[label, column]
-            assert said.startswith("front") == is_front
-            if not is_front and column == "by operations":
-                lead = made.twin.difference(ahead, label, MEAN)
-                assert said.startswith(f"behind {ahead} by ")
-                assert numbers(said.rpartition(" by ")[2]) == shown(lead.estimate, *lead.ends)
-            if column == "by operations":
-                often = 100 * (drawn[rivals.index].max(axis=1) <= drawn[label]).mean()
-                assert float(table.loc[label, "on front"]) == pytest.approx(often, abs=4)
-    assert table.loc["oracle", "by operations"] == "no method"
+    for label, row in methods.iterrows():
+        rivals = methods[methods["flops"] <= 1.03 * row["flops"]]
+        ahead = rivals["score"].idxmax()
+        is_front = rivals["score"].max() <= row["score"]
+        said = table.loc[label, "place"]
+        assert said.startswith("front") == is_front
+        if not is_front:
+            lead = made.twin.difference(ahead, label, MEAN)
+            assert said.startswith(f"behind {ahead} by ")
+            assert numbers(said.rpartition(" by ")[2]) == shown(lead.estimate, *lead.ends)
+        often = 100 * (drawn[rivals.index].max(axis=1) <= drawn[label]).mean()
+        assert numbers(table.loc[label, "sure"]) == pytest.approx([often], abs=4)
+    assert table.loc["oracle", "place"] == "no method"
 
 
 def test_ranks_have_their_twins(made: Made) -> None:
-    table = made.table("arm", "ranks", "is the best", "score").set_index("arm")
+    table = made.table("arm", "score", "ranks", "best").set_index("arm").drop("oracle")
     labels = [label for label in made.twin.runs["label"].unique() if label != "oracle"]
     panel = made.twin.panel(MEAN, labels)
     rng = np.random.default_rng(11)
@@ -222,17 +215,10 @@ def test_ranks_have_their_twins(made: Made) -> None:
     ranges = rank_ranges(panel.scores(labels), draws)
     often = 100 * np.bincount(draws.argmax(axis=1), minlength=len(labels)) / 4000
     assert set(table.index) == set(labels)
-    for label, (first, last), share, score in zip(labels, ranges, often, panel.scores(labels), strict=True):
+    for label, (first, last), share in zip(labels, ranges, often, strict=True):
         said = numbers(table.loc[label, "ranks"].replace("-", " "))
         assert (said[0], said[-1]) == (first, last)
-        assert numbers(table.loc[label, "is the best"]) == pytest.approx([share], abs=4)
-        assert numbers(table.loc[label, "score"]) == shown(score)
-
-
-def test_what_is_detectable_is_found_with_80_percent(made: Made) -> None:
-    for _, row in made.table("comparison", "group", "detectable").iterrows():
-        found = made.twin.difference(*row["comparison"].split(" − "), row["group"])
-        assert power(found, float(row["detectable"]) / 100) == pytest.approx(0.8, abs=0.03)
+        assert numbers(table.loc[label, "best"]) == pytest.approx([share], abs=4)
 
 
 def test_what_a_difference_takes_finds_it(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,13 +12,13 @@ from twin_study import make
 
 from pgsbench.reporting.decision.comparisons import comparisons_frame, decisions
 from pgsbench.reporting.decision.forecast import power_table
+from pgsbench.reporting.effects import Effects, effects
 from pgsbench.reporting.pareto import FLOPS, TIME, points_of
+from pgsbench.reporting.ranking import ranking
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.search.effects import Effects, effects
 from pgsbench.reporting.statistics.intervals import GapClosed, Interval
 from pgsbench.reporting.study_frames import StudyFrames, read_frames
 from pgsbench.reporting.study_results import StudyResults
-from pgsbench.reporting.verdict.arm_ranking import ranking
 
 #: What is asked -> its answers: what a number is of, and the number.
 Answers = Iterator[tuple[str, object]]

@@ -13,11 +13,11 @@ from scipy import stats
 from twin import MEAN, Estimate, Twin, holm
 from twin_study import numbers
 
+from pgsbench.reporting.agreement import signs
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.scale import fits, fits_table, measured
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.validity.compared_worlds import Validity
-from pgsbench.reporting.validity.match import signs
+from pgsbench.reporting.validity import Validity
 
 PHOTOS = {"pgs": 12, "none": 20, "flip": 0, "block": 3, "oracle": 26}
 SCENES = {"oracle": 24, "block": 14, "flip": 2, "none": 9, "pgs": 10}  # in another order of arms

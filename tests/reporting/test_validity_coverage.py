@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import scipy.stats
 
+from pgsbench.reporting.agreement import World, agreement
 from pgsbench.reporting.statistics.paired_values import PairedValues
-from pgsbench.reporting.validity.agreement import World, agreement
 
 NUM_ARMS, NUM_SEEDS = 10, 3
 #: How alike the true scores are: the correlation that they are drawn with.

@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 from fabricated import Arm
 
-from pgsbench.reporting.pages.first_screen import verdict_record
+from pgsbench.reporting.answer import headline
+from pgsbench.reporting.fairness import other_differences
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.search.where import gain_map, where_sentences, where_table
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.verdict.fairness import other_differences
-from pgsbench.reporting.verdict.sentences import verdict
-from pgsbench.reporting.verdict.short_table import verdict_table
+from pgsbench.reporting.where import extremes, gain_map, gains_table
 
 CLUTTER, SIZE = "data.recipe.clutter", "data.recipe.object_size"
 VALUES = [(c, s) for c in (0.0, 0.35, 0.7) for s in (0.1, 0.2, 0.35)]
@@ -35,21 +33,15 @@ def results(fabricate):
 
 
 def test_the_verdict_says_where_it_gains_and_where_it_loses(results):
-    (said,) = where_sentences(results)
-    assert verdict(results) == []
-    screen, table = verdict_record(results), verdict_table(results)
-    assert screen.answer == said
-    assert screen.setting.startswith("Trained: scenes-vit on ")
-    assert said.startswith("Of 9 settings of the data, pgs against flip on mean of groups is better at ")
-    better, worse = said.split("worse at ")
-    assert "(most at clutter 0, object_size 0.1: +" in better
-    assert "(most at clutter 0.7, object_size 0.35: −" in worse
-    assert table.names == ["clutter", "object_size", "pgs", "flip", "pgs leads by", "pgs is"]
+    said, table = headline(results), gains_table(results)
+    assert re.fullmatch(
+        r"pgs beats flip at clutter 0, object_size 0\.1 \(\+\d+\.\d\), and loses to it at clutter 0\.7, "
+        r"object_size 0\.35 \(−\d+\.\d\)\.",
+        said,
+    )
+    assert table.names == ["clutter", "object_size", "gain", "verdict", "candidate", "baseline"]
     assert len(table.cells()) == 9
     assert table.cells()[0][:2] == ["0", "0.1"]
-    assert table.notes == ["The mean of groups, in percent. Each row is a world of its own."]
-    counts = [int(number) for number in re.findall(r" at (\d+)", said)]
-    assert sum(counts) == len(VALUES)
 
 
 def test_the_map_has_the_gains_at_their_places_and_the_line(results):
@@ -79,8 +71,8 @@ def test_a_search_of_settings_has_no_such_map(fabricate):
     arms = [(arm, Arm(1.0, params={"strategy.tau": tau})) for tau in (0.1, 0.2) for arm in ("pgs", "flip")]
     search = {"space": {"strategy.tau": [0.1, 0.2]}, "arms": ["pgs", "flip"]}
     settings = Results(read_frames(fabricate(arms, search=search)))
-    assert where_sentences(settings) == []
-    assert where_table(settings) is None
+    assert extremes(settings) is None
+    assert gains_table(settings) is None
     assert gain_map(settings) is None
 
 
@@ -94,11 +86,10 @@ def test_a_search_that_was_edited_shows_the_points_of_its_own_space(fabricate, t
     search = {"space": SPACE, "arms": ["pgs", "flip"]}
     results = Results(read_frames(fabricate(arms, search=search, seeds=(0,))))
     shown = len(points) if list(earlier) == [CLUTTER] else len(VALUES)
-    assert len(results.pairs) == len(where_table(results).cells()) == shown
+    assert len(results.pairs) == len(gains_table(results).cells()) == shown
     assert all(results.params_of(ours) == results.params_of(theirs) for ours, theirs in results.pairs)
-    first = where_table(results).cells()[0]
-    assert list(first[1:3]) == (["0.2", ""] if shown > len(VALUES) else ["0", "0.1"])
-    assert f"Of {shown} settings of the data" in verdict_record(results).answer
+    first = gains_table(results).cells()[0]
+    assert list(first[:2]) == (["0.2", ""] if shown > len(VALUES) else ["0", "0.1"])
     assert np.isfinite(gain_map(results).axes[0].images[0].get_array()).sum() == len(VALUES)
 
 

@@ -13,7 +13,11 @@ from fabricated import Arm, replace_scores, write_runs
 from twin import Twin
 
 from pgsbench.records.scores import GroupMean, Scores
+from pgsbench.reporting.answer import first_table
+from pgsbench.reporting.columns import arms_table
+from pgsbench.reporting.pages.details import detail_tables
 from pgsbench.reporting.pages.study_report import write_report
+from pgsbench.reporting.pareto import front_table
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import StudyFrames, read_frames
 
@@ -53,14 +57,11 @@ class Made:
         return cls(report, frames, Twin(folder, NAMES))
 
     def table(self, *header: str) -> pd.DataFrame:
-        """Return the first table of the page with these columns, in their order, as text."""
-        return next(one for one in self._tables() if [*header] == [name for name in one if name in header])
-
-    def _tables(self) -> list[pd.DataFrame]:
-        text = (self.report / "report.md").read_text()
-        found = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
-        rows = [[re.split(r" ?\| ?", line)[1:-1] for line in one.splitlines()] for one in found]
-        return [pd.DataFrame(body, columns=head) for head, _, *body in rows]
+        """Return the first table of the report with these columns, in their order, as text with intervals."""
+        results = Results(self.frames)
+        tables = [arms_table(results), first_table(results), front_table(results), *detail_tables(results)]
+        found = next(one for one in tables if one and [*header] == [n for n in one.names if n in header])
+        return pd.DataFrame(found.cells(), columns=found.names)
 
     @property
     def points(self) -> list[str]:

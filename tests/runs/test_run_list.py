@@ -15,8 +15,8 @@ from pgsbench.errors import ModelError, RunError
 from pgsbench.models import checkpoint
 from pgsbench.models.clip import build
 from pgsbench.records.study_record import StudyRecord
-from pgsbench.reporting.runs.on_disk import DAMAGED, runs
-from pgsbench.reporting.runs.run import diff_tables, scores_that_differ, settings_that_differ
+from pgsbench.reporting.one_run import diff_tables, scores_that_differ, settings_that_differ
+from pgsbench.reporting.run_list import DAMAGED, runs
 from pgsbench.tracking.run_files import export, remove
 
 

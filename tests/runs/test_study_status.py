@@ -18,7 +18,7 @@ from pgsbench.records import files
 from pgsbench.records.run_records import Failure, Job, PrunedMark
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import StudyRecord, StudyRun
-from pgsbench.reporting.runs.study_tables import status_table
+from pgsbench.reporting.plan_tables import status_table
 from pgsbench.session import running
 from pgsbench.tracking.rundir import RunDir
 from pgsbench.tracking.states import RunStatus, state

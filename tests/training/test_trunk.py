@@ -21,7 +21,7 @@ from pgsbench.execution.run import run as work_on
 from pgsbench.experiment import run_once
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.reporting.runs.run import Run, run_tables
+from pgsbench.reporting.one_run import Run, run_tables
 from pgsbench.session.scaling import dry_run
 from pgsbench.session.study import open_study
 from pgsbench.study.budget import PairSeconds

@@ -116,15 +116,6 @@ class Forecast:
         return next((seeds for seeds in range(first, MOST_SEEDS + 1) if is_enough(seeds)), None)
 
 
-def detectable(results: Results, ours: str, theirs: str, of: str) -> float | None:
-    """Return the smallest true difference of a pair that its seeds and items find; None: not known.
-
-    With one seed it is about this training run: what other seeds would give is not in it.
-    """
-    forecast = _forecast(results, ours, theirs, of)
-    return None if forecast is None else forecast.detectable(len(forecast.paired.seeds))
-
-
 def power_table(results: Results) -> Table:
     """Return the seeds and hours that differences of 0.5, 1 and 2 points take, for each pair."""
     if not results.pairs:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import islice, zip_longest
@@ -18,14 +17,13 @@ from pgsbench.reporting.pages.scale_page import (
     write_prediction,
     write_scale_texts,
 )
-from pgsbench.reporting.pages.study_report import TEXTS, write_texts
+from pgsbench.reporting.pages.study_report import TEXTS, figures_in, write_texts
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 
 #: Differences that are told of a file.
 MOST_TOLD = 3
 
-_NUMBER = re.compile(r"(-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)")
 #: A number of more characters is one in full, whose last digits depend on the processor.
 _IN_FULL = 12
 
@@ -60,7 +58,7 @@ def check_report(folder: Path) -> list[str]:
         at = [stack.enter_context(evident_results(one)) for one in folders]
         if plan is None:
             names: Sequence[str] = TEXTS
-            write_texts(at[0], again, [path.stem for path in sorted(folder.glob("figures/*.png"))])
+            write_texts(at[0], again, figures_in(folder))
         else:
             names = SCALE_TEXTS if plan.hold_out is None else (*SCALE_TEXTS, PREDICTION)
             write_prediction(at, plan, again)
@@ -80,18 +78,17 @@ def differences(written: Path, again: Path) -> Iterator[str]:
 
 
 def _alike(ours: str, theirs: str) -> bool:
-    if ours.split() == theirs.split():
-        return True
-    parts = [_NUMBER.split(" ".join(line.split())) for line in (ours, theirs)]
-    return len(parts[0]) == len(parts[1]) and all(
-        one == other
-        or (
-            place % 2  # a number
-            and min(len(one), len(other)) > _IN_FULL
-            and math.isclose(float(one), float(other), rel_tol=1e-9, abs_tol=1e-12)
-        )
-        for place, (one, other) in enumerate(zip(*parts, strict=True))
-    )
+    words = [line.replace(",", " ").split() for line in (ours, theirs)]
+    return len(words[0]) == len(words[1]) and all(map(_same, *words))
+
+
+def _same(one: str, other: str) -> bool:
+    if one == other or min(len(one), len(other)) <= _IN_FULL:
+        return one == other
+    try:
+        return math.isclose(float(one), float(other), rel_tol=1e-9, abs_tol=1e-12)
+    except ValueError:
+        return False
 
 
 def _from_there(ours: str, theirs: str) -> str:

@@ -6,6 +6,7 @@ The outcomes are those that runs keep; the pictures are read from the data set w
 from __future__ import annotations
 
 import io
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -18,9 +19,9 @@ from numpy.typing import NDArray
 
 from pgsbench.disk.whole_files import UNREADABLE
 from pgsbench.errors import UserError
-from pgsbench.reporting.pages.item_leads import ItemLeads, chosen, item_leads, pair_of, tasks_table
-from pgsbench.reporting.render import Table
+from pgsbench.reporting import words
 from pgsbench.reporting.results import Results
+from pgsbench.reporting.statistics.task_values import Floats, RunValues
 from pgsbench.reporting.study_frames import PlannedRun
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
     from pgsbench.evaluation.suite import Task
 
 #: Pictures of either kind: of so many tasks, so many each.
-TASKS, EACH = 6, 3
+TASKS, EACH = 4, 2
 #: Longer side of a picture on the page, in pixels; more would make the page heavy.
-SIDE = 128
+SIDE = 112
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,6 @@ class Examples:
     Attributes:
         ours: The candidate.
         theirs: The baseline.
-        tasks: On which tasks they differ most.
         said: In how many items they differ.
         won: Items that the candidate gets and the baseline loses.
         lost: The reverse.
@@ -68,7 +68,6 @@ class Examples:
 
     ours: str
     theirs: str
-    tasks: Table | None
     said: str
     won: Sequence[Example] = ()
     lost: Sequence[Example] = ()
@@ -87,23 +86,20 @@ def examples(results: Results) -> Examples | None:
         for label in pair
     ]
     seeds = sorted(set(sides[0]) & set(sides[1]))
-    always = "" if len(seeds) == 1 else f" with all {len(seeds)} seeds"
-    said = (
-        f"Of {sum(len(one.items) for one in leads):,} test items, the arm {ours} is right on "
-        f"{sum(one.only_ours for one in leads):,}{always} where the arm {theirs} is wrong{always}; the other "
-        f"way round it is {sum(one.only_theirs for one in leads):,}."
-    )
-    table, tasks = tasks_table(results, leads, ours, theirs), {}
+    counts = [sum(getattr(one, f"only_{side}") for one in leads) for side in ("ours", "theirs")]
+    total = sum(len(one.items) for one in leads)
+    said = words.item_counts(total, ours, counts[0], theirs, counts[1], len(seeds))
+    tasks: dict[str, tuple[Task, Path]] = {}
     with suppress(UserError):
         tasks = _tasks(sides[0][seeds[0]])
     if not tasks:
         missing = "No pictures: their data is not here, or is other than what the runs were tested on."
-        return Examples(ours, theirs, table, said, missing=missing)
+        return Examples(ours, theirs, said, missing=missing)
     won, lost = (
         _shown(tasks, chosen(leads, sign=sign, tasks=TASKS, each=EACH), [side[seed] for seed in seeds])
         for sign, side in ((1, sides[1]), (-1, sides[0]))
     )
-    return Examples(ours, theirs, table, said, won, lost)
+    return Examples(ours, theirs, said, won, lost)
 
 
 def _tasks(run: PlannedRun) -> dict[str, tuple[Task, Path]]:
@@ -177,3 +173,100 @@ def _thumbnail(shown: Shown) -> bytes:
     file = io.BytesIO()
     picture.save(file, "jpeg", quality=85)
     return file.getvalue()
+
+
+# ------------------------------------------------------------------------------- which items those are
+
+
+@dataclass(frozen=True)
+class ItemLeads:
+    """How often two arms get each item of a task right.
+
+    Attributes:
+        task: The task.
+        items: (n,) its items.
+        ours: (n,) share of the seeds in which the candidate is right.
+        theirs: (n,) likewise for the baseline.
+    """
+
+    task: str
+    items: NDArray[np.str_]
+    ours: Floats
+    theirs: Floats
+
+    @property
+    def lead(self) -> Floats:
+        """(n,) candidate minus baseline: 1 where it alone is always right, -1 where it never is."""
+        return self.ours - self.theirs
+
+    @property
+    def only_ours(self) -> int:
+        """How many items the candidate gets with every seed and the baseline with none."""
+        return int((self.lead == 1).sum())
+
+    @property
+    def only_theirs(self) -> int:
+        """The reverse of `only_ours`."""
+        return int((self.lead == -1).sum())
+
+
+def pair_of(results: Results) -> tuple[str, str] | None:
+    """Return the labels whose items are shown: the headline's point and the first baseline with results."""
+    best = set(results.best_of.values())
+    found = [pair for pair in results.pairs if all(results.seeds(label)[0] for label in pair)]
+    return next((pair for pair in found if set(pair) <= best), found[0] if found else None)
+
+
+def item_leads(results: Results, ours: str, theirs: str) -> list[ItemLeads]:
+    """Return the items of each task that both arms have been asked with the same seeds.
+
+    Tasks whose items are not plainly right or wrong, such as average precisions, are left out.
+    """
+    sides = [results.study.values[label] for label in (ours, theirs)]
+    seeds = sorted(seed for seed in set(sides[0]) & set(sides[1]) if sides[0][seed] and sides[1][seed])
+    found = []
+    for task in results.tasks:
+        one, other = (_shares([side[seed] for seed in seeds], task) for side in sides)
+        if one is not None and other is not None and np.array_equal(one[0], other[0]):
+            found.append(ItemLeads(task, one[0], one[1], other[1]))
+    return found
+
+
+def chosen(leads: Sequence[ItemLeads], *, sign: int, tasks: int, each: int) -> list[tuple[ItemLeads, int]]:
+    """Return items that one arm gets and the other loses, as (task, number of the item in it).
+
+    They are of the tasks that have most such items, in the order of the suite. Which of many equal ones are
+    shown is decided by a hash of their names, so not by their order in the data set.
+
+    Args:
+        leads: What `item_leads` returned.
+        sign: 1: those that the candidate gets; -1: those that the baseline gets.
+        tasks: At most so many tasks.
+        each: At most so many items of a task.
+    """
+    counts = {one.task: int((sign * one.lead > 0).sum()) for one in leads}
+    most = sorted(leads, key=lambda one: -counts[one.task])[:tasks]
+    found = []
+    for one in (lead for lead in leads if any(lead is other for other in most)):
+        led = np.flatnonzero(sign * one.lead > 0)
+        ranked = sorted(led, key=lambda k: (-sign * one.lead[k], zlib.crc32(str(one.items[k]).encode())))
+        found += [(one, int(k)) for k in ranked[:each]]
+    return found
+
+
+def _shares(runs: Sequence[RunValues], task: str) -> tuple[NDArray[np.str_], Floats] | None:
+    """Return (n,) sorted items and (n,) the share of runs that get them; None where that cannot be said."""
+    found = [run[task] for run in runs if task in run]
+    if not found or len(found) < len(runs):
+        return None
+    order = np.argsort(found[0].items, kind="stable")
+    names = found[0].items[order]
+    right = []
+    for one in found:
+        order = np.argsort(one.items, kind="stable")
+        # A mean over classes weights its items, so that right ones have other values than 1.
+        plain = one.strata is not None or bool(np.isin(one.values, (0.0, 1.0)).all())
+        if not plain or not np.array_equal(one.items[order], names):
+            return None
+        right.append(one.values[order] > 0)
+    return names, np.mean(right, axis=0)

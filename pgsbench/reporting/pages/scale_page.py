@@ -10,9 +10,9 @@ from pgsbench.errors import StudyError
 from pgsbench.records import files
 from pgsbench.records.json_files import read_record, write_json, write_record
 from pgsbench.records.verdict_record import VerdictRecord
+from pgsbench.reporting.answer import verdict_record
 from pgsbench.reporting.evidence import write_evidence
-from pgsbench.reporting.pages.first_screen import verdict_record
-from pgsbench.reporting.pages.templates import write_page, write_text
+from pgsbench.reporting.pages.templates import data_uri, write_page, write_text
 from pgsbench.reporting.render import Table, counted, markdown
 from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.scale import (
@@ -27,8 +27,7 @@ from pgsbench.reporting.scale import (
     scale_answer,
     scale_figure,
 )
-from pgsbench.reporting.statistics.comparison import of_one_run
-from pgsbench.reporting.style import save
+from pgsbench.reporting.style import save, svg
 
 FIGURE, PLAN, PREDICTION = "scale.png", "scale.json", "prediction.json"
 #: Files whose every number follows from the evidence.
@@ -108,9 +107,10 @@ def write_scale_report(at: Sequence[Results], plan: ScalePlan, folder: Path) -> 
         folder: Where the report goes.
     """
     told = _foretell(at, plan)
-    picture = save(scale_figure(told.by_budget, told.laws, told.found, plan.unit), folder / FIGURE)
+    picture = scale_figure(told.by_budget, told.laws, told.found, plan.unit)
+    save(picture, folder / FIGURE)
     said, tables = write_scale_texts(at, plan, folder)
-    page = {"said": said, "tables": tables, "picture": picture.read_bytes()}
+    page = {"said": said, "tables": tables, "picture": data_uri(svg(picture).encode(), "svg+xml")}
     write_page(folder / "report.html", "scale.html.j2", **page)
     write_record(folder / PLAN, plan)
     for name, results in zip(plan.folders, at, strict=True):
@@ -134,14 +134,20 @@ def write_scale_texts(
     said = replace(
         of_largest,
         study=plan.name,
-        answer=of_one_run(scale_answer(told.laws, told.predicted, told.found), seeds),
+        answer=scale_answer(told.laws, told.by_budget, told.predicted, told.found, plan.unit),
         certainty=f"On {named(headline)}: {counted(seeds, 'seed')}; power laws through "
         f"{counted(len(plan.budgets), 'budget')}, 95 % intervals of a new measurement.",
         setting=f"The largest budget. {of_largest.setting}",
         outcomes={},
         compared={},
     )
-    page = [f"# {plan.name}\n", f"{said.answer} {said.certainty}\n", f"![Error against budget]({FIGURE})\n"]
+    limits = "".join(f"- {short}: {sentence}\n" for short, sentence in said.badges.items())
+    page = [
+        f"# {plan.name}\n",
+        f"**{said.answer}** {said.certainty}\n",
+        limits,
+        f"![Error against budget]({FIGURE})\n",
+    ]
     page += [f"## {one.title}\n\n{markdown(one)}" for one in tables]
     write_text(folder / "scale.md", "\n".join(page))
     said.write(folder)

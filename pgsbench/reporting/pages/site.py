@@ -14,7 +14,7 @@ from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.reporting.pages.templates import write_page
 
 #: Files with numbers in the folder of a report; that of `pgsbench scale` has others than a study's.
-_DATA = ("scores.csv", "comparisons.csv", "tables.tex", "prediction.json", files.VERDICT)
+_DATA = ("arms.csv", "scores.csv", "comparisons.csv", "tables.tex", "prediction.json", files.VERDICT)
 
 
 @dataclass(frozen=True)

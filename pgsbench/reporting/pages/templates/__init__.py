@@ -28,7 +28,7 @@ def environment() -> jinja2.Environment:
     found.filters["code"] = _code
     found.filters["meaning"] = render.meaning
     found.filters["breakable"] = _breakable
-    found.filters["data_uri"] = _data_uri
+    found.filters["data_uri"] = data_uri
     found.globals["version"] = __version__
     return found
 
@@ -44,16 +44,14 @@ def write_page(path: Path, template: str, **content: Any) -> None:
     write_text(path, environment().get_template(template).render(content))
 
 
-def _data_uri(picture: bytes, kind: str = "png") -> str:
+def data_uri(picture: bytes, kind: str = "png") -> str:
     """Return a picture as a ``data:`` address."""
     return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
 
 
 def _breakable(text: str) -> Markup:
     """Return text as HTML that may be broken after ``_`` and ``=``, as in ``mask_ratio=0.25``."""
-    return Markup("").join(
-        escape(part) + Markup("<wbr>" * (part in "_=")) for part in re.split("([_=])", text) if part
-    )
+    return Markup(str(escape(text)).replace("_", "_<wbr>").replace("=", "=<wbr>"))
 
 
 def _code(text: str) -> Markup:

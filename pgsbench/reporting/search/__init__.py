@@ -1,1 +1,0 @@
-"""What a search says: its best points, which parameters mattered, and where a mask pays."""

@@ -1,0 +1,407 @@
+"""All sentences that a report makes of its numbers: subject, verb, object.
+
+They are given names and numbers and know no study, so `tests/reporting/test_words.py` has an example of each.
+A headline has at most `MAX_WORDS` words. What limits it stands beside it, as badges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+from pgsbench.reporting.render import PERCENT, POINTS, Estimate, and_, counted
+from pgsbench.reporting.statistics.intervals import Interval
+
+MAX_WORDS = 20
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+#: A number with its 95 % interval.
+Ends: TypeAlias = Interval | Estimate
+
+
+class Badge(NamedTuple):
+    """What limits an answer.
+
+    Attributes:
+        short: In a few words, beside the headline.
+        sentence: In full.
+    """
+
+    short: str
+    sentence: str
+
+
+def number(count: int) -> str:
+    """Return a small number as a word: ``"three"``, ``"12"``."""
+    return _NUMBERS[count] if 0 <= count < len(_NUMBERS) else f"{count:,}"
+
+
+def size(one: Ends, *, sign: bool = True) -> str:
+    """Return a difference with its interval; without a sign it is how far apart two are."""
+    if not sign and one.estimate < 0:
+        found = -one.estimate, -one.high, -one.low
+    else:
+        found = one.estimate, one.low, one.high
+    signs = sign or found[1] < 0
+    middle, low, high = ((POINTS if signs else PERCENT).text(float(end)) for end in found)
+    return f"{middle if sign else middle.removeprefix('+')} points ({low} to {high})"
+
+
+def fitting(sentence: str, *more: str) -> str:
+    """Return a headline with as many of the further clauses as there is room for."""
+    for clause in filter(None, more):
+        if len(f"{sentence} {clause}".split()) <= MAX_WORDS:
+            sentence = f"{sentence}{clause}"
+    return f"{sentence}."
+
+
+def would_decide(seeds: int | None) -> str:
+    """Return how many more seeds would decide, as a clause; empty where that is not known."""
+    return f"; {number(seeds)} more {'seed' if seeds == 1 else 'seeds'} would" if seeds else ""
+
+
+# ---------------------------------------------------------------------------------------------- headlines
+
+
+def against_one(
+    ours: str,
+    theirs: str,
+    outcome: str,
+    lead: Ends,
+    *,
+    at: str = "",
+    margin: float = 0,
+    seeds: int | None = None,
+) -> str:
+    """Return the verdict on one pair.
+
+    Args:
+        ours: The candidate.
+        theirs: The baseline.
+        outcome: As of `Comparison`.
+        lead: Candidate minus baseline.
+        at: The searched values that both share.
+        margin: Smaller differences do not matter.
+        seeds: How many more would decide it; None: not known.
+    """
+    where = f" at {at}" if at else ""
+    if outcome in ("better", "worse"):
+        return fitting(f"{ours} is {outcome} than {theirs}{where} by {size(lead, sign=False)}")
+    if outcome == "equivalent":
+        within = f", within {PERCENT.text(margin)} points" if margin else ""
+        return fitting(f"{ours} is as good as {theirs}{where}{within}: {size(lead)}")
+    if outcome == "undecided":
+        return fitting(
+            f"{ours} against {theirs}{where} is not decided yet: {size(lead)}", would_decide(seeds)
+        )
+    return fitting(f"{ours} and {theirs} are the same training{where}")
+
+
+def against_few(ours: str, leads: Mapping[str, tuple[str, Ends]], *, seeds: int | None = None) -> str:
+    """Return the verdict on a few baselines: the decided ones with their sizes first.
+
+    Args:
+        ours: The candidate.
+        leads: Baseline -> outcome, and candidate minus baseline.
+        seeds: How many more would decide the rest; None: not known.
+    """
+    left = and_([name for name, (outcome, _) in leads.items() if outcome == "undecided"])
+    if all(outcome == "undecided" for outcome, _ in leads.values()):
+        return fitting(f"{ours} is not decided yet against {left}", would_decide(seeds))
+    open_ = f"; not decided yet against {left}" if left else ""
+    long, short = (f"{ours} is {', '.join(_claims(leads, ends=ends))}{open_}" for ends in (True, False))
+    said = long if len(long.split()) <= MAX_WORDS else short
+    return fitting(said, would_decide(seeds) if left else "")
+
+
+def _claims(leads: Mapping[str, tuple[str, Ends]], *, ends: bool) -> list[str]:
+    claims = {"better": "better than", "worse": "worse than", "equivalent": "as good as"}
+    said = []
+    for outcome, claim in claims.items():
+        found = [(name, lead) for name, (of, lead) in leads.items() if of == outcome]
+        sizes = []
+        for name, lead in found:
+            middle, low, high = map(POINTS.text, (lead.estimate, lead.low, lead.high))
+            sizes.append(f"{name} ({middle}, {low} to {high})" if ends else f"{name} ({middle})")
+        said += [f"{claim} {and_(sizes)}"] if sizes else []
+    return said
+
+
+def best_of_many(
+    best: str,
+    score: float,
+    num_arms: int,
+    *,
+    sure: bool,
+    ours: str = "",
+    outcome: str = "",
+    lead: Ends | None = None,
+) -> str:
+    """Return the verdict on a few baselines, the decided ones first; `seeds` more would decide the rest."""
+    said = f"{best} {'is the best' if sure else 'scores highest'} of {num_arms} ({PERCENT.text(score)})"
+    if not ours or lead is None:
+        return fitting(said)
+    if outcome in ("better", "worse"):
+        return fitting(said, f"; {ours} is {outcome} by {size(lead, sign=False)}")
+    if outcome == "equivalent":
+        return fitting(said, f"; {ours} is as good: {size(lead)}")
+    return fitting(said, f"; {ours} against it is not decided: {size(lead)}")
+
+
+def best_point(
+    point: str, score: float, num_points: int, *, rivals: Sequence[str], whole: float | None = None
+) -> str:
+    """Return where the best of a search lies, and whether that is sure: `rivals` may be as good."""
+    beside = f"; whole pictures score {PERCENT.text(whole)}" if whole is not None else ""
+    if not rivals:
+        return fitting(f"{point} is the best of {num_points} points ({PERCENT.text(score)})", beside)
+    others = rivals[0] if len(rivals) == 1 else f"{number(len(rivals))} other points"
+    return fitting(f"{point} scores highest ({PERCENT.text(score)}), but {others} may be as good", beside)
+
+
+def what_moves(shares: Mapping[str, float], best: str, score: float) -> str:
+    """Return which setting moves scores most; shares are of the variance, by setting."""
+    first, *others = sorted(shares.items(), key=lambda item: -item[1])
+    said = f"{first[0]} moves scores most ({100 * first[1]:.0f} % of the variance)"
+    then = f", then {others[0][0]} ({100 * others[0][1]:.0f} %)" if others else ""
+    return fitting(said, then, f"; {best} scores highest ({PERCENT.text(score)})")
+
+
+def most_for_least(front: Sequence[tuple[str, float, float]], unit: str) -> str:
+    """Return the ends of a front of score against cost: (name, score, cost), the cheapest first."""
+    (cheap, low, least), (dear, high, most) = front[0], front[-1]
+    if len(front) == 1:
+        return fitting(f"{dear} gives most for least: {PERCENT.text(high)} for {most:,.3g} {unit}")
+    first = f"{dear} gives most: {PERCENT.text(high)} for {most:,.3g} {unit}"
+    return fitting(first, f"; {cheap} costs least: {PERCENT.text(low)} for {least:,.3g}")
+
+
+def cheap_enough(choice: str, score: float, best: str, highest: float, times: float, cost: str) -> str:
+    """Return the cheaper point that a search for score and cost takes; `times` the cost of the best."""
+    if choice == best:
+        return fitting(f"{best} scores highest ({PERCENT.text(highest)}), and nothing near it costs less")
+    saved = f"{choice} scores {PERCENT.text(score)} at {times:.2f} times the {cost}"
+    return fitting(f"{saved} of the best, {best} ({PERCENT.text(highest)})")
+
+
+def where_it_pays(
+    ours: str, theirs: str, gain: tuple[str, float] | None, loss: tuple[str, float] | None
+) -> str:
+    """Return where a mask surely gains and loses most: (world, points), or None where it does nowhere."""
+    if gain and loss:
+        said = f"{ours} beats {theirs} at {gain[0]} ({POINTS.text(gain[1])})"
+        return fitting(said, f", and loses to it at {loss[0]} ({POINTS.text(loss[1])})")
+    if gain:
+        return fitting(f"{ours} beats {theirs} most at {gain[0]} ({POINTS.text(gain[1])}), and loses nowhere")
+    if loss:
+        return fitting(
+            f"{ours} loses to {theirs} most at {loss[0]} ({POINTS.text(loss[1])}), and gains nowhere"
+        )
+    return fitting(f"Where {ours} gains over {theirs} is not decided in any world")
+
+
+def as_budgets_grow(
+    leaders: Sequence[str], arms: Sequence[str], crossing: str = "", foretold: bool | None = None
+) -> str:
+    """Return whether the lead holds: `leaders` are the best at each budget; their fits meet at `crossing`."""
+    said = "" if foretold is None else "; the prediction held" if foretold else "; the prediction failed"
+    if len(arms) == 1:
+        return fitting(f"The error of {arms[0]} falls with the budget", said)
+    if len(set(leaders)) == 1:
+        return fitting(f"{leaders[0]} holds the lead at all {number(len(leaders))} budgets", said)
+    at = f"; the curves cross at {crossing}" if crossing else ""
+    return fitting(f"{leaders[0]} leads at the smallest budget, {leaders[-1]} at the largest", at, said)
+
+
+def orders_alike(world: str, reference: str, num_arms: int, correlation: str) -> str:
+    """Return how well a world orders arms as a reference does; the correlation is text."""
+    return fitting(f"{world} orders {num_arms} arms as {reference} does: Spearman {correlation}")
+
+
+# ------------------------------------------------------------------------------------------------- badges
+
+
+def one_seed(of_all: bool = True) -> Badge:
+    """Return what one seed leaves open."""
+    short, whom = ("one seed", "") if of_all else ("an arm with one seed", " where an arm has one seed")
+    return Badge(
+        short, f"This training run only{whom}: intervals cover test items. Another seed may say otherwise."
+    )
+
+
+def picked(num_points: int, study: str) -> Badge:
+    """Return that the best of many was picked by the scores that judge it."""
+    return Badge(
+        f"best of {num_points:,} points",
+        f"The best of {num_points:,} points was picked by these very scores, which flatters it. Fresh seeds "
+        f"tell: `pgsbench sweep {study} --confirm 3`.",
+    )
+
+
+def on_border(arms: Sequence[str], path: str, ends: str) -> Badge:
+    """Return that the best of some arms lies at an end of what was searched, ``"0.25 to 0.75"``."""
+    return Badge(
+        "best on the border",
+        f"The best {path} of {and_(arms)} is at the border of what was searched ({ends}): search beyond it.",
+    )
+
+
+def chose_default(seed: int, field: str, strategy: str) -> Badge:
+    """Return that a seed helped to choose a default of the strategy that it judges."""
+    return Badge(
+        f"seed {seed} tuned {strategy}",
+        f"Seed {seed} helped to choose `{field}` of {strategy}, which favours it.",
+    )
+
+
+def incomplete(done: int, planned: int, missing: Sequence[str]) -> Badge:
+    """Return that runs are missing; `missing` has a line for each."""
+    shown = "; ".join(missing[:3]) + (f"; {len(missing) - 3} others" if len(missing) > 3 else "")
+    return Badge(
+        f"{done} of {planned} runs", f"{counted(planned - done, 'run')} of {planned} have no scores: {shown}."
+    )
+
+
+def unfair(settings: Sequence[str], masks: str) -> Badge:
+    """Return that arms differ in more than their masks."""
+    return Badge("arms differ in more", f"The arms differ in more than {masks}: {and_(settings)}.")
+
+
+#: How far the generated world may be believed; docs/scenes.md says how that is known.
+SCENES = Badge(
+    "scenes only", "Scenes rank masks only in part as photos do (docs/scenes.md). Try photos, too."
+)
+
+
+def large_margin(share: float, baseline: str, score: float, smaller: float) -> Badge:
+    """Return that the margin is large beside a score, and how to ask for a smaller one."""
+    return Badge(
+        "large margin",
+        f"The margin is {100 * share:.0f} % of the score of {baseline} ({PERCENT.text(score)}). A smaller "
+        f"one: `pgsbench compare --until decided --margin {smaller:g}`.",
+    )
+
+
+def uneven_seeds(p_value: float) -> Badge:
+    """Return that one arm varies more with the seed than others."""
+    return Badge(
+        "seeds vary unlike",
+        f"Arms do not vary alike with the seed (Bartlett's test, p = {p_value:.3f}): the interval of the arm "
+        "that varies most is too narrow.",
+    )
+
+
+def hangs_on_others(pairs: Sequence[str]) -> Badge:
+    """Return that verdicts hang on what other arms or studies say of seeds."""
+    return Badge(
+        "leans on other arms",
+        f"By the seeds of its two arms alone this is not decided: {and_(pairs)}.",
+    )
+
+
+def one_training(arms: Sequence[str]) -> Badge:
+    """Return that arms are copies of one training."""
+    return Badge("same training", f"{and_(arms)} are one training: they count once.")
+
+
+def left_out(arms: Sequence[str], study: str) -> Badge:
+    """Return that arms of the study are not compared."""
+    names = and_(arms) if len(arms) < 4 else f"{len(arms)} arms"
+    return Badge(
+        f"{number(len(arms))} not compared",
+        f"{names} of earlier commands are not compared; `pgsbench report {study}` compares all.",
+    )
+
+
+def ceiling(oracles: Sequence[str]) -> Badge:
+    """Return that an oracle is no method."""
+    verb, what = (
+        ("knows", "is a ceiling, no method") if len(oracles) == 1 else ("know", "are ceilings, no methods")
+    )
+    return Badge("with a ceiling", f"{and_(oracles)} {verb} where the objects are and {what}.")
+
+
+def learnt_nothing(runs: Sequence[str]) -> Badge:
+    """Return which runs ended no better than guessing; each is a text with its losses."""
+    shown = "; ".join(runs[:3]) + (f"; and {len(runs) - 3} others" if len(runs) > 3 else "")
+    return Badge(
+        "no better than guessing",
+        f"The loss ended no better than guessing: {shown}. Lower training.learning_rate, or lengthen the "
+        "warm-up.",
+    )
+
+
+def pruned(num_points: int, pruner: str, hours: float) -> Badge:
+    """Return how many points were ended early, and what that saved."""
+    what = counted(num_points, "point")
+    return Badge(
+        f"{what} pruned", f"{what} pruned ({pruner}): they count nowhere; {hours:.2g} hours were saved."
+    )
+
+
+def too_costly(count: int) -> Badge:
+    """Return that points cost more than the study allows."""
+    return Badge(f"{count} too costly", f"{counted(count, 'point')} above search.at_most left out.")
+
+
+def no_effects(reason: str) -> Badge:
+    """Return why nothing is said of what single settings do."""
+    return Badge("effects not known", f"What each setting does cannot be told: {reason}.")
+
+
+def of_data(notes: Sequence[str]) -> Badge:
+    """Return what protocols noted of their tasks."""
+    return Badge(f"{counted(len(notes), 'task')} with a note", f"{'; '.join(notes)}.")
+
+
+# ------------------------------------------------------------------------------------------ small print
+
+
+def basis(of: str, seeds: int, items: int, comparisons: int, looks: Sequence[str], margin: str) -> str:
+    """Return what an answer rests on, in one line; `looks` are corrected for, `margin` is in words."""
+    corrected = and_([*([f"{comparisons} comparisons"] if comparisons > 1 else []), *looks])
+    parts = [
+        f"{of[0].upper()}{of[1:]}",
+        counted(seeds, "seed"),
+        counted(items, "test item"),
+        "95 % intervals",
+    ]
+    parts += [f"corrected for {corrected}"] if corrected else []
+    parts += [f"less than {margin} do not matter"] if margin else []
+    return f"{', '.join(parts)}."
+
+
+def setting(models: Sequence[str], pairs: str, sources: Sequence[str], suites: Sequence[str]) -> str:
+    """Return what was trained on what, and tested on what."""
+    tested = f", tested on {and_(list(suites))}" if suites else ""
+    return f"{and_(list(models))}, trained on {pairs} pairs of {and_(list(sources))}{tested}."
+
+
+def fair(masks: str, budget: str = "") -> str:
+    """Return that arms differ in nothing but their masks."""
+    return f"The arms differ in nothing but {masks}{f', at an equal budget of {budget}' if budget else ''}."
+
+
+#: Of arms that open_clip_train has trained (`pgsbench runs import`).
+FOREIGN = (
+    "That is what open_clip_train's parameters say. Not known are the pairs that were seen and their order, "
+    "which equal seeds need not share, the versions of the code, and what the trainings cost."
+)
+
+
+def item_counts(total: int, ours: str, wins: int, theirs: str, losses: int, seeds: int) -> str:
+    """Return on how many test items one arm alone is right, with every seed."""
+    always = "" if seeds == 1 else f" with all {number(seeds)} seeds"
+    return (
+        f"Of {total:,} test items only {ours} gets {wins:,}{always}, and only {theirs} gets {losses:,}. "
+        "The pictures are examples, no evidence."
+    )
+
+
+def seed_spread(points: float, own_df: int, borrowed: str, borrowed_df: float, p_value: float | None) -> str:
+    """Return what a seed does to one arm alone, one standard deviation, and how well that is known."""
+    size = f"{points:.2f} points" if points else "not seen beside the noise of test items"
+    more = f", {borrowed_df:.0f} borrowed from {borrowed}" if borrowed else ", none borrowed"
+    test = "" if p_value is None else f"; Bartlett's test of arms alike: p = {p_value:.2f}"
+    return f"{size} (standard deviation of one arm alone; {own_df} degrees of freedom{more}{test})"
