@@ -218,7 +218,7 @@ def _train(
         clip = build_for(config, seed=config.seed, device=device)
         strategy = configure(config.strategy.name, config.strategy.fields)  # at once: its file may be edited
         text_strategy = configure_text(config.text.strategy, config.text.fields)
-        pairs = shards.open_pairs(config.data)
+        pairs = shards.open_pairs(config.data, run_pins=run.path / files.PINS)
         damage = pairs.damage(config.data.max_bad_share)
         damage.keep_in(run.path / files.DAMAGE, writes=ranks.is_first)
         reader = shards.open_reader(pairs, config.data, image_size=clip.image_size, tokenize=clip.tokenize)

@@ -7,13 +7,13 @@ read, nor on whether the data is held in memory, nor on where a training was int
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from pgsbench.config.augmentation import AugmentConfig
 from pgsbench.config.schema import DataConfig
 from pgsbench.data import source_names, store
-from pgsbench.data.damage import DAMAGED, PILLOW_ERRORS, UnusableError, open_picture
-from pgsbench.data.index import index_of
+from pgsbench.data.damage import DAMAGED, PILLOW_ERRORS, UnusableError, check_picture, open_picture
 from pgsbench.data.memory import folder_of, in_memory
 from pgsbench.data.pairs import Encoded, OpenShards, Pairs
 from pgsbench.data.samples import Reader, Tokenize
@@ -21,11 +21,14 @@ from pgsbench.data.streaming import Streamed
 from pgsbench.data.transforms import Transform
 
 
-def open_pairs(data: DataConfig | str, *, progress: store.Progress | None = None) -> Pairs:
+def open_pairs(
+    data: DataConfig | str, *, run_pins: Path | None = None, progress: store.Progress | None = None
+) -> Pairs:
     """Return the pairs of training data; a built-in data set is made where it does not exist yet.
 
     Args:
         data: The data, or its name alone.
+        run_pins: The file in which a run remembers what its shards held.
         progress: Told how far it is with what is seen for the first time.
 
     Raises:
@@ -34,13 +37,13 @@ def open_pairs(data: DataConfig | str, *, progress: store.Progress | None = None
     config = DataConfig(train=data) if isinstance(data, str) else data
     sources = source_names.sources_of(config.source, progress=progress)
     weights = config.weights if len(sources) > 1 else None
-    return Pairs.of(sources, weights or (), progress=progress)
+    return Pairs.of(sources, weights or (), run_pins=run_pins, progress=progress)
 
 
 def identity(data: DataConfig, *, progress: store.Progress | None = None) -> str:
-    """Return what training data is, by content: equal identities, equal pairs in equal order.
+    """Return what training data is: equal identities, equal pairs in equal order.
 
-    Names and places make no difference, only what the shards hold and in which order they come.
+    Places make no difference. Of shards see `Pairs.identity`.
 
     Raises:
         DataError: The data is not there.
@@ -141,18 +144,17 @@ def verify(train: str, *, progress: store.Progress | None = None) -> tuple[int, 
         DataError: There is no such data, or no sample can be used.
     """
     pairs = open_pairs(train, progress=progress)
-    faults = [(f"{shard}:{key}", reason) for shard in pairs.shards for key, reason in index_of(shard).faults]
-    num_left_out, opened = len(faults), OpenShards(pairs)
-    for number, found in enumerate(opened.each(_decode, "decoding pictures", progress)):
-        if isinstance(found, UnusableError):
-            faults.append((opened.where(number), found.reason))
-    return len(pairs) + num_left_out - len(faults), faults
+    opened = OpenShards(pairs)
+    decoded = enumerate(opened.each(_decode, "decoding pictures", progress))
+    faults = [(opened.where(n), found.reason) for n, found in decoded if isinstance(found, UnusableError)]
+    return len(pairs) - len(faults), faults
 
 
 def _decode(pair: Encoded) -> None:
-    try:
-        for data in (pair.picture, pair.objects):
-            if data is not None:
+    for data in (pair.picture, pair.objects):
+        if data is not None:
+            try:
                 open_picture(data).load()
-    except PILLOW_ERRORS:
-        raise UnusableError(DAMAGED) from None
+            except PILLOW_ERRORS:
+                check_picture(data)
+                raise UnusableError(DAMAGED) from None

@@ -21,7 +21,7 @@ from pgsbench.data.tar import write_tar
 
 def lengths(texts: list[str]) -> torch.Tensor:
     """Stand in for a tokenizer: the number at the end of each caption."""
-    return torch.tensor([[int(text.split()[-1])] for text in texts])
+    return torch.tensor([[int(text.split()[-1]) if text else 0] for text in texts])
 
 
 def reader(data: DataConfig, size: int = 24, **options: Any) -> Reader:
