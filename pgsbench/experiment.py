@@ -252,7 +252,7 @@ def _train(
     )
     if not ranks.is_first:
         return
-    mask_overlap = _look_at_mask(run, clip, masking, reader, spec)
+    mask_overlap = _look_at_mask(run, clip, masking, shards.in_process(reader), spec)
     masking.detach()
     run.write_summary(_summary(run, clip, totals, device, mask_overlap, damage))
     checkpoint.save(clip, run.checkpoint)  # last: from here on the run counts as trained

@@ -7,8 +7,11 @@ read, nor on whether the data is held in memory, nor on where a training was int
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from pgsbench.config.augmentation import AugmentConfig
 from pgsbench.config.schema import DataConfig
@@ -19,6 +22,10 @@ from pgsbench.data.pairs import Encoded, OpenShards, Pairs
 from pgsbench.data.samples import Reader, Tokenize
 from pgsbench.data.streaming import Streamed
 from pgsbench.data.transforms import Transform
+from pgsbench.devices import usable_cores
+
+#: Reader processes of a device, at most, unless `data.workers` says more.
+MAX_READERS = 16
 
 
 def open_pairs(
@@ -97,8 +104,19 @@ def open_reader(
     """
     transform = Transform(image_size, augmentation(data), data.scaled_decoding)
     if few or not fits(pairs, transform, data.memory_limit_gib):
-        return Streamed(pairs, transform, tokenize, 0 if few else data.workers)
+        workers = num_readers() if data.workers is None else data.workers
+        return Streamed(pairs, transform, tokenize, 0 if few else workers)
     return in_memory(pairs, transform, tokenize, progress=progress)
+
+
+def num_readers() -> int:
+    """Return how many reader processes each device gets, where nobody says how many."""
+    return min(MAX_READERS, max(1, usable_cores() // max(1, torch.cuda.device_count()) - 1))
+
+
+def in_process(reader: Reader) -> Reader:
+    """Return a reader of the same batches that starts no process: for a few of them."""
+    return replace(reader, workers=0) if isinstance(reader, Streamed) else reader
 
 
 def decode_first(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
+from multiprocessing.context import BaseContext
 
 import numpy as np
 import torch
@@ -61,7 +63,7 @@ class Streamed:
                 batch_size=None,
                 num_workers=self.workers,
                 prefetch_factor=4 if self.workers else None,
-                multiprocessing_context="spawn" if self.workers else None,
+                multiprocessing_context=_forked_light() if self.workers else None,
                 pin_memory=torch.cuda.is_available(),
                 generator=torch.Generator(),  # else it draws from everyone's
             )
@@ -70,6 +72,13 @@ class Streamed:
             if isinstance(batch, UserError):
                 raise batch
             yield batch
+
+
+def _forked_light() -> BaseContext:
+    """Return how readers are started: forked from a process that has loaded once what they need."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pgsbench.data.reader_process"])
+    return context
 
 
 def check_batch_size(num_pairs: int, batch_size: int) -> None:
