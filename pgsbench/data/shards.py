@@ -24,8 +24,8 @@ from pgsbench.data.streaming import Streamed
 from pgsbench.data.transforms import Transform
 from pgsbench.devices import usable_cores
 
-#: Reader processes of a device, at most, unless `data.workers` says more.
-MAX_READERS = 16
+#: Reader processes of a device, at most, unless `data.workers` says more: each holds two batches ready.
+MAX_READERS = 8
 
 
 def open_pairs(
