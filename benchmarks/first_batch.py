@@ -6,7 +6,6 @@ own.
 
 from __future__ import annotations
 
-import io
 import json
 import multiprocessing
 import os
@@ -23,24 +22,25 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import typer
-from PIL import Image
 
+from benchmarks.data import made_picture, open_clip_batches
 from benchmarks.script import show, start
+from pgsbench.config.augmentation import AugmentConfig
+from pgsbench.config.schema import DataConfig
+from pgsbench.data import shards
+from pgsbench.data.tar import write_tar
+from pgsbench.models.clip import build
 
 PAIRS, PICTURES, SIZE = 100, 64, 256
+#: In which readers have read ahead as far as they may, and wait.
+REST_SECONDS = 5.0
 Measured = dict[str, float]
 
 
 def make(folder: Path, num_shards: int) -> None:
     """Write shards of `PAIRS` pairs, KEY.jpg, KEY.txt, KEY.json, and ``sizes.json``."""
-    from pgsbench.data.tar import write_tar
-
-    rng, pool = np.random.default_rng(0), []
-    for _ in range(PICTURES):
-        noise = rng.integers(0, 256, (SIZE // 4, SIZE // 4, 3), dtype=np.uint8)
-        file = io.BytesIO()
-        Image.fromarray(noise).resize((SIZE, SIZE), Image.Resampling.BICUBIC).save(file, "jpeg", quality=70)
-        pool.append(file.getvalue())
+    rng = np.random.default_rng(0)
+    pool = [made_picture(rng, SIZE, SIZE) for _ in range(PICTURES)]
     folder.mkdir()
     told = json.dumps({"url": "x" * 150}).encode()
     for shard in range(num_shards):
@@ -57,10 +57,6 @@ def ours(
 ) -> Measured:
     """Return what a first batch takes, the last of some in one process; `at` is its place in an epoch."""
     os.environ["PGSBENCH_DATA"] = str(data_folder)
-    from pgsbench.config.schema import DataConfig
-    from pgsbench.data import shards
-    from pgsbench.models.clip import build
-
     clip, data = build("tiny-vit", seed=0), DataConfig(train=str(folder), workers=workers)
     found = Measured()
     for _ in range(times):
@@ -73,19 +69,16 @@ def ours(
         batches = reader.batches(seed=0, batch_size=batch_size, start_step=step)
         next(batches)
         found = {"open s": opened, "first batch s": time.perf_counter() - started, "bytes/pair": grown}
+        found["cpu s"] = _cpu() - cpu
         if workers:
+            time.sleep(REST_SECONDS)
             found["reader MB"] = _readers_memory() / 1e6
         del batches
-        found["cpu s"] = _cpu() - cpu
     return found
 
 
 def theirs(folder: Path, data_folder: Path, batch_size: int, *, num_samples: int) -> Measured:
     """Return what open_clip_train's loader takes to its first batch; it must be told the count."""
-    from benchmarks.data import open_clip_batches
-    from pgsbench.config.augmentation import AugmentConfig
-    from pgsbench.models.clip import build
-
     clip, before, cpu, started = build("tiny-vit", seed=0), _memory(), _cpu(), time.perf_counter()
     batches = open_clip_batches(
         [str(path) for path in sorted(folder.glob("*.tar"))],
@@ -165,7 +158,7 @@ def main(
         table,
         f"Without counts opening takes {1000 * counted:.3f} ms a pair.",
         "bytes/pair: how much the process grew while the data was opened.",
-        "reader MB: of a reader process's memory what it shares with no other.",
+        "cpu s: with readers. reader MB: what a reader at rest shares with no other process.",
     )
 
 

@@ -350,6 +350,7 @@ def _summary(
         bad_samples=damage.counts,
         mask_ratio_over_training=totals.mask_ratio_over_training,
         tokens_kept_over_training=totals.tokens_kept_over_training,
+        wait_share=totals.wait_seconds / totals.train_seconds,
     )
 
 

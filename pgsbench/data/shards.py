@@ -6,6 +6,7 @@ read, nor on whether the data is held in memory, nor on where a training was int
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,11 @@ from pgsbench.data.streaming import Streamed
 from pgsbench.data.transforms import Transform
 from pgsbench.devices import usable_cores
 
+#: Pairs that a reader gives in a second, where nothing was measured: `benchmarks.data`, 640 x 480 pixels.
+ASSUMED_PAIRS = 118
+#: A share of the time, above which waiting for data is told; and what helps.
+MUCH = 0.05
+MORE_READING = "raise data.workers where cores are free, set data.scaled_decoding, or store smaller pictures"
 #: Reader processes of a device, at most, unless `data.workers` says more: each holds two batches ready.
 MAX_READERS = 8
 
@@ -112,6 +118,24 @@ def open_reader(
 def num_readers() -> int:
     """Return how many reader processes each device gets, where nobody says how many."""
     return min(MAX_READERS, max(1, usable_cores() // max(1, torch.cuda.device_count()) - 1))
+
+
+def told_of_reading(pairs_per_second: float, data: DataConfig, readers: int) -> str:
+    """Return in words whether readers keep pace with a device; empty where all may fit into memory.
+
+    Args:
+        pairs_per_second: What the device computes, masks included.
+        data: What is read.
+        readers: Reader processes of the device; 0: not known.
+    """
+    if augmentation(data) is None:
+        return ""
+    needed = math.ceil(pairs_per_second / ASSUMED_PAIRS)
+    told = f"A device computes {pairs_per_second:,.0f} pairs/s, a reader gives {ASSUMED_PAIRS} (assumed)"
+    if not readers:
+        return f"{told}: {needed:,} readers, and cores for them, keep pace with it."
+    binds = "computation binds" if readers >= needed else f"reading binds: {MORE_READING}"
+    return f"{told}, and {readers} read: {binds}. `python -m benchmarks.data` times a reader on the data."
 
 
 def in_process(reader: Reader) -> Reader:

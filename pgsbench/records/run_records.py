@@ -113,6 +113,8 @@ class Summary:
         mask_ratio_over_training: Share of the patches without influence, of all in the pictures of the whole
             training, its unmasked phase included; None: written before it was counted.
         tokens_kept_over_training: `visual_tokens` of a picture: mean over the whole training; likewise.
+        wait_share: Share of `train_seconds` in which steps waited for data; None: written before it was
+            measured.
     """
 
     steps: int
@@ -134,6 +136,7 @@ class Summary:
     overhead_seconds: float | None = None
     mask_ratio_over_training: float | None = None
     tokens_kept_over_training: float | None = None
+    wait_share: float | None = None
 
     def time_on(self, device: str) -> float:
         """Return the training time in seconds that reports, searches and fits mean.

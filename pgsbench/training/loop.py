@@ -157,7 +157,8 @@ def train(
                 stop = probes[step]() or stop
                 meter.resume()
             if step < config.steps:
-                batch = next(batches)
+                with meter.waiting():
+                    batch = next(batches)
                 faults = batch.faults
         except Exception as raised:  # the other ranks must hear of it
             error = raised

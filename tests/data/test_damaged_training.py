@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import faulty
@@ -44,6 +45,11 @@ def test_a_training_on_damaged_shards(tiny: TinyWorld, tmp_path: Path) -> None:
         for table in run_tables(Run(run))
         for row in table.cells()
     )
+
+    for share, is_told in ((0.04, False), (0.5, True)):
+        run.write_summary(replace(run.summary, wait_share=share))
+        notes = [note for table in run_tables(Run(run)) for note in table.notes]
+        assert any("waited for data 50% of the time: raise data.workers" in note for note in notes) == is_told
 
     changed[1] = "data.max_bad_share=0.02"
     (strict,) = Planner(open_study_file(tiny.study, overrides=changed)).specs(["flip"])
